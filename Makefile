@@ -1,0 +1,91 @@
+# The words for working on cohabit. `make help` lists them; CI uses the same ones (.ci/run).
+# Everything is installed into .venv; what cannot be (Debian packages) is asked for with the line to type,
+# and installed without asking only on CI or as root when there is no other way to have a .venv.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+VENV := .venv
+PY := $(VENV)/bin/python
+
+# Any Python from 3.11 on makes the .venv: say which with `make setup PYTHON=python3.12`.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+# How many worlds `make sim` tries, what `make test` runs, and further words for pytest.
+SEEDS ?= 1000
+TESTS ?= tests
+ARGS ?=
+
+# Debian packages: the commands that the tests need, and what brings them. procps, util-linux: ps, unshare, setpriv.
+TEST_COMMANDS := docker dockerd mmdebstrap unshare setpriv ps
+TEST_PACKAGES := docker.io mmdebstrap debian-archive-keyring util-linux procps
+
+# $(call apt_install,PACKAGES): as root installs them, as anybody else says what to type and fails.
+define apt_install
+	if [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); \
+	else \
+		echo "cannot go on: Debian packages are missing (type: sudo apt-get install $(1))" >&2; exit 69; \
+	fi
+endef
+
+.PHONY: help
+help: ## List these words
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: $(VENV)/.tools ## Make .venv with cohabit and the tools (nothing to do: nothing done)
+	@:
+
+.PHONY: check
+check: $(VENV)/.tools ## Lint, formatting and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+.PHONY: test
+test: $(VENV)/.tools test-packages ## All tests that can run here; TESTS=tests/unit, ARGS="-k word" for fewer
+	$(PY) -m pytest $(TESTS) $(ARGS)
+
+.PHONY: sim
+sim: $(VENV)/.tools ## The simulator: SEEDS=100000 worlds
+	$(PY) tests/sim/run.py $(SEEDS)
+
+.PHONY: bench
+bench: $(VENV)/.tools ## Measure cohabit and its peers side by side
+	$(PY) bench/run.py
+
+.PHONY: demo
+demo: $(VENV)/.cohabit ## Twenty seconds of cohabit: a start in order, a crash, a clean stop
+	$(VENV)/bin/cohabit up -f examples/demo/cohabit.yaml
+
+.PHONY: docs
+docs: ## Look for links between the pages that lead nowhere
+	@find . -name '*.md' -not -path './.venv/*' | while read -r page; do \
+		grep -oE '\]\([^) #:]+' "$$page" | cut -c3- | while read -r link; do \
+			[ -e "$$(dirname "$$page")/$$link" ] || echo "$$page: cannot follow $$link: no such file"; \
+		done; \
+	done | sort -u | { ! grep .; }
+
+# On CI the tests must run, so what they need is installed; elsewhere they say themselves what they miss.
+.PHONY: test-packages
+test-packages:
+	@[ "$$CI" != true ] || for command in $(TEST_COMMANDS); do \
+		command -v $$command >/dev/null || { $(call apt_install,$(TEST_PACKAGES)); break; }; \
+	done
+
+# pip before 25.1 knows no dependency groups.
+$(VENV)/.tools: $(VENV)/.cohabit
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.cohabit: $(PY) pyproject.toml $(wildcard bin/*)
+	$(PY) -m pip install --quiet --editable .
+	@touch $@
+
+# Debian keeps venv's better half in a package of its own.
+$(PY):
+	@[ -n "$(PYTHON)" ] || { echo "cannot make .venv: no Python from 3.11 on (type: apt-get install python3)" >&2; exit 69; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call apt_install,$$($(PYTHON) -c \
+		'import sys; print("python%d.%d-venv" % sys.version_info[:2])')); }
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,229 @@
+"""What services write on its way through a tool: how fast, how whole, and what happens when nobody reads it.
+
+The writer waits at a FIFO until the tool is up, so only the copying is timed: from the opening of that gate
+until the reader, a process of its own on the tool's stdout, has everything. Throughput is counted in the
+bytes that the service wrote: a prefix is work, not payload. Wholeness is looked at in runs of their own,
+which are not timed.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Sequence
+
+from install import PYTHON
+from processes import MeasurementError, ServiceWatch, until
+from services import RESTART_SECONDS, START_SECONDS, RunningTool, Scope
+from tools import COHABIT, COHABIT_RAW, Services, Tool
+
+PARTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parts")
+RAW_BLOCKS = (1 << 30) // 65536
+PREFIX_LINES = (1 << 28) // 100
+LINE_BYTES = 100
+CHECKED_LINES = 500_000
+PUMP_SECONDS = 300.0
+STALLED_STOP_SECONDS = 30.0
+FULL_SECONDS = 0.5
+QUICK = 8
+
+
+def _cat(_folder: str, services: Services) -> list[str]:
+    return ["-c", "".join(f"{command} | cat & " for command in services.values()) + "wait"]
+
+
+CAT = Tool("cat", "sh", _cat, passes_output=True)
+
+
+class Reader:
+    """The process that reads a tool's output and says when it has all and what it saw."""
+
+    def __init__(self, kind: str, goal: int) -> None:
+        source, self.stdout = os.pipe()
+        argv = [PYTHON, "-I", "-S", os.path.join(PARTS, "reader.py"), kind, str(goal)]
+        self._process = subprocess.Popen(argv, stdin=source, stdout=subprocess.PIPE, start_new_session=True)
+        os.close(source)
+
+    def line(self, seconds: float, what: str) -> list[str]:
+        """Return the words of the next line that it says."""
+        pipe = self._process.stdout
+        if pipe is None or not select.select([pipe], [], [], seconds)[0]:
+            raise MeasurementError(f"{what}: not within {seconds:g} s")
+        if not (words := pipe.readline().decode().split()):
+            raise MeasurementError(f"{what}: the output ended before")
+        return words
+
+    def close(self) -> None:
+        """Give up our end of its input; it sees the end of it once the tool is gone too."""
+        if self.stdout >= 0:
+            os.close(self.stdout)
+            self.stdout = -1
+
+    def forget(self) -> None:
+        """Release the pipes of a reader that is gone."""
+        self.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process.wait()
+
+
+def _writer(gate: str, kind: str, count: int, name: str = "") -> str:
+    """Return the command line of a service that writes."""
+    return f"{PYTHON} -I -S {os.path.join(PARTS, 'writer.py')} {gate} {kind} {count} {name}".rstrip()
+
+
+def _gate(folder: str) -> str:
+    os.mkfifo(path := os.path.join(folder, "gate"))
+    return path
+
+
+def _open_gate(running: RunningTool, path: str) -> tuple[int, float]:
+    """Wait until a writer stands at the gate and open it: the open end, and when that was."""
+    opened: list[int] = []
+
+    def there() -> bool:
+        running.check_alive()
+        try:
+            opened.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        return bool(opened)
+
+    moment = until(there, START_SECONDS, "start of the writing service")
+    return opened[0], moment
+
+
+def _end_group(running: RunningTool) -> None:
+    """End what is left in the tool's own process group (the baseline's shell leaves its pipeline)."""
+    try:
+        os.killpg(running.process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _flow(running: RunningTool, reader: Reader, gate: str) -> float:
+    """Run one flow, stop the tool, and return the seconds from the gate until the reader had it."""
+    running.stdout = reader.stdout
+    running.start()
+    reader.close()
+    held, begin = _open_gate(running, gate)
+    try:
+        _, moment = reader.line(PUMP_SECONDS, "all of the output")
+        running.stop()
+        _end_group(running)
+    finally:
+        os.close(held)
+    return float(moment) - begin
+
+
+def throughput(scope: Scope, tool: Tool, measure: str) -> None:
+    """Measure one timed flow through one tool, in MB/s of what the service wrote."""
+    share = QUICK if scope.quick else 1
+    kind, count, size = (
+        ("blocks", RAW_BLOCKS, 65536) if measure == "raw" else ("lines", PREFIX_LINES, LINE_BYTES)
+    )
+    count //= share
+    reader = Reader("bytes", count * size) if measure == "raw" else Reader("lines", count)
+    running = RunningTool(tool, scope.paths[tool.program], {})
+    try:
+        gate = _gate(running.folder)
+        running.services = {"a": _writer(gate, kind, count)}
+        scope.figures.add(measure, tool.name, count * size / _flow(running, reader, gate) / 1e6)
+    except MeasurementError as error:
+        scope.figures.note(measure, tool.name, str(error))
+    finally:
+        running.end()
+        reader.forget()
+
+
+def wholeness(scope: Scope, tool: Tool, measure: str) -> None:
+    """Look at every line: one service for a raw copy, two at once where lines may be torn between them."""
+    names = ("a",) if measure == "raw" else ("a", "b")
+    count = CHECKED_LINES // (QUICK if scope.quick else 1)
+    key = f"{measure}-bad"
+    reader = Reader("numbered", count * len(names))
+    running = RunningTool(tool, scope.paths[tool.program], {})
+    try:
+        gate = _gate(running.folder)
+        running.services = {name: _writer(gate, "numbered", count, name) for name in names}
+        _flow(running, reader, gate)
+        words = reader.line(PUMP_SECONDS, "end of the output")
+        seen = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        scope.figures.add(key, tool.name, sum(abs(seen[word]) for word in ("torn", "lost", "disordered")))
+        scope.figures.note(key, tool.name, ", ".join(f"{value:,} {word}" for word, value in seen.items()))
+    except MeasurementError as error:
+        scope.figures.note(key, tool.name, str(error))
+    finally:
+        running.end()
+        reader.forget()
+
+
+def _fill(source: int) -> None:
+    """Wait until the pipe behind this read end is full and stays so."""
+    levels = [-1, -2]
+
+    def still() -> bool:
+        time.sleep(FULL_SECONDS)
+        levels.append(struct.unpack("i", fcntl.ioctl(source, termios.FIONREAD, b"\0" * 4))[0])
+        return levels[-1] == levels[-2] > 0
+
+    until(still, START_SECONDS, "a full pipe")
+
+
+def _stalled(scope: Scope, running: RunningTool, source: int, gate: str) -> None:
+    """Let one service flood a pipe that nobody reads; crash the other; stop the tool."""
+    figures, name = scope.figures, running.tool.name
+    running.start()
+    watch = ServiceWatch(running.process.pid, "sleep")
+    until(lambda: bool(watch.alive()), START_SECONDS, "start")
+    held, _ = _open_gate(running, gate)
+    os.close(held)
+    _fill(source)
+    before = watch.alive()
+    begin = time.monotonic()
+    os.kill(next(iter(before)), signal.SIGKILL)
+    try:
+        again = until(lambda: bool(watch.alive() - before), RESTART_SECONDS, "no restart")
+        figures.add("stalled-restart", name, (again - begin) * 1000)
+    except MeasurementError as error:
+        figures.note("stalled-restart", name, str(error))
+    figures.add("stalled-stop", name, running.stop(STALLED_STOP_SECONDS) * 1000)
+
+
+def stalled(scope: Scope, tool: Tool) -> None:
+    """Measure what a tool still does when the pipe on its stdout is full."""
+    source, sink = os.pipe()
+    running = RunningTool(tool, scope.paths[tool.program], {}, sink)
+    try:
+        gate = _gate(running.folder)
+        running.services = {"a": _writer(gate, "flood", 0), "b": "sleep 100000"}
+        _stalled(scope, running, source, gate)
+    except MeasurementError as error:
+        scope.figures.note("stalled-stop", tool.name, str(error))
+    finally:
+        running.end()
+        os.close(source)
+        os.close(sink)
+
+
+def measure(scope: Scope, tools: Sequence[Tool]) -> None:
+    """Measure throughput round by round, then wholeness and the stalled reader once each."""
+    passing = [tool for tool in tools if tool.passes_output]
+    raw = [COHABIT_RAW if tool is COHABIT else tool for tool in passing]
+    flows = {"raw": [*raw, CAT], "prefix": [*passing, CAT]}
+    for name in filter(scope.wants, flows):
+        for _ in range(scope.rounds):
+            for tool in flows[name]:
+                throughput(scope, tool, name)
+        for tool in flows[name]:
+            wholeness(scope, tool, name)
+    if scope.wants("stalled"):
+        for _ in range(scope.rounds):
+            for tool in passing:
+                stalled(scope, tool)

@@ -1,0 +1,68 @@
+"""Whoever reads a tool's output: a process of its own, started by the bench, never imported.
+
+    reader.py bytes|lines|numbered GOAL
+
+Reads stdin to its end. As soon as GOAL bytes or lines are in, it prints `reached SECONDS` (the monotonic
+clock, which all processes share). For `numbered` it prints `quiet SECONDS` when the first long silence comes,
+and at the end of the input `whole N torn N lost N disordered N`. Counting is kept cheap: it shares the
+processors with the tool.
+"""
+
+import os
+import re
+import select
+import sys
+import time
+
+CHUNK_BYTES = 1 << 18
+SILENCE_SECONDS = 3.0
+PIECE = re.compile(rb"(?:[^x\n]{0,60}[|:] )?([ab]) (\d{10}) x{86}")
+
+
+def say(*words: object) -> None:
+    """Tell the bench one line, at once."""
+    print(*words, flush=True)
+
+
+def count(of_lines: bool, goal: int) -> None:
+    """Count bytes or newlines until the goal is reached, then read on without counting."""
+    seen = 0
+    buffer = bytearray(CHUNK_BYTES)
+    while seen < goal and (got := os.readv(0, [buffer])):
+        seen += buffer.count(b"\n", 0, got) if of_lines else got
+    if seen >= goal:
+        say("reached", time.monotonic())
+    while os.readv(0, [buffer]):
+        pass
+
+
+def check(goal: int) -> None:
+    """Look at every line: is it whole, is one missing, do they come in order."""
+    expected = {b"a": 0, b"b": 0}
+    whole = torn = disordered = 0
+    rest = b""
+    chunk = os.read(0, CHUNK_BYTES)
+    quiet = False
+    while chunk:
+        *complete, rest = (rest + chunk).split(b"\n")
+        for line in complete:
+            piece = PIECE.fullmatch(line)
+            if piece is None:
+                torn += b"xxx" in line
+                continue
+            whole += 1
+            number = int(piece[2])
+            disordered += number < expected[piece[1]]
+            expected[piece[1]] = number + 1
+        if not quiet and not select.select([0], [], [], SILENCE_SECONDS)[0]:
+            quiet = True
+            say("quiet", time.monotonic())
+        chunk = os.read(0, CHUNK_BYTES)
+    torn += b"xxx" in rest
+    say("whole", whole, "torn", torn, "lost", goal - whole - torn, "disordered", disordered)
+
+
+if sys.argv[1] == "numbered":
+    check(int(sys.argv[2]))
+else:
+    count(sys.argv[1] == "lines", int(sys.argv[2]))

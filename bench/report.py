@@ -1,0 +1,167 @@
+"""Figures in, Markdown out.
+
+Holds what was measured, the targets of this project, and how both become tables. Knows nothing of processes.
+A figure is `measure -> tool -> samples`; its value is the median of them.
+"""
+
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+US = "cohabit"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What one table shows: title, unit of its numbers, decimals."""
+
+    title: str
+    unit: str
+    decimals: int = 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """What our median is held against.
+
+    Without `versus` the limit is absolute, in the measure's unit; with it, a ratio of ours to the best of those
+    peers (in the same measure, unless `of` names another). `at_least`: more is better.
+    """
+
+    measure: str
+    limit: float
+    versus: tuple[str, ...] = ()
+    of: str = ""
+    at_least: bool = False
+
+
+MEASURES = {
+    "start": Measure("Start of 50 services: exec of the tool to the 50th exec", "ms"),
+    "start500": Measure("Start of 500 services", "ms"),
+    "rss": Measure("Resident memory of the tool's own processes, 50 services, after 3 s (RSS)", "MiB"),
+    "pss": Measure("The same without counting shared pages twice (PSS)", "MiB"),
+    "idle": Measure("Context switches of the tool's own processes in 20 idle seconds", "switches", 0),
+    "restart": Measure("SIGKILL of a service to the exec of its next run", "ms"),
+    "stop": Measure("Stop signal to the end of the tool, 50 services that obey TERM", "ms"),
+    "raw": Measure("Output copied as it is: one service, 1 GiB in writes of 64 KiB", "MB/s", 0),
+    "raw-bad": Measure("The same, every line looked at: lost, torn or disordered", "lines", 0),
+    "prefix": Measure("Output with a prefix per line: 100-byte lines in large writes", "MB/s", 0),
+    "prefix-bad": Measure(
+        "The same from two services at once, every line looked at: lost, torn or disordered", "lines", 0
+    ),
+    "stalled-restart": Measure(
+        "Nobody reads the tool's output: crash of another service to its next exec", "ms"
+    ),
+    "stalled-stop": Measure("Nobody reads the tool's output: SIGTERM to the end of the tool", "ms"),
+    "orphans": Measure("20,000 orphans that end together: until all are reaped", "ms", 0),
+    "init": Measure("Run `true`: exec to exit", "ms", 2),
+}
+TARGETS = (
+    Target("start", 1 / 8, ("supervisord",)),
+    Target("start", 1, ("circus", "honcho", "pm2")),
+    Target("start500", 11, (US,), of="start"),
+    Target("pss", 1 / 2, ("supervisord",)),
+    Target("idle", 0),
+    Target("restart", 10),
+    Target("stop", 100),
+    Target("raw", 1.5, ("supervisord",), at_least=True),
+    Target("raw-bad", 0),
+    Target("prefix", 300, at_least=True),
+    Target("prefix-bad", 0),
+    Target("stalled-restart", 1000),
+    Target("stalled-stop", 10000),
+    Target("orphans", 1.5, ("tini",)),
+    Target("init", 1.6, ("python3 -I -S -c pass",)),
+)
+
+
+@dataclass
+class Figures:
+    """Everything that one run of the bench has measured and noticed."""
+
+    samples: defaultdict[str, defaultdict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    notes: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+
+    def add(self, measure: str, tool: str, value: float) -> None:
+        """Keep one sample."""
+        self.samples[measure][tool].append(value)
+
+    def note(self, measure: str, tool: str, text: str) -> None:
+        """Keep a remark that stands in the tool's row of a table."""
+        self.notes[measure][tool] = text
+
+    def median(self, measure: str, tool: str) -> float | None:
+        """Return the median of what was measured, None when nothing was."""
+        values = self.samples[measure][tool]
+        return statistics.median(values) if values else None
+
+
+def _number(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}"
+
+
+def _row(*cells: str) -> str:
+    """Return one row of a Markdown table."""
+    return f"| {' | '.join(cell.replace('|', '¦') for cell in cells)} |"
+
+
+def table(figures: Figures, key: str) -> str:
+    """Return one measure as a Markdown table, ours first, then in the order measured."""
+    measure = MEASURES[key]
+    rows = [
+        f"### {measure.title}\n",
+        _row(f"`{key}`", f"median {measure.unit}", "least", "most", "samples", "us / it", "remarks"),
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    tools = list(dict.fromkeys([*figures.samples[key], *figures.notes[key]]))
+    tools.sort(key=lambda tool: tool != US)
+    ours = figures.median(key, US)
+    for tool in tools:
+        remark = figures.notes[key].get(tool, "")
+        name = f"**{tool}**" if tool == US else tool
+        values = figures.samples[key][tool]
+        if not values:
+            rows.append(_row(name, "-", "", "", "0", "", remark))
+            continue
+        median = statistics.median(values)
+        cells = [_number(value, measure.decimals) for value in (median, min(values), max(values))]
+        ratio = "" if tool == US or ours is None or not median else f"{ours / median:.3g}"
+        rows.append(_row(name, *cells, str(len(values)), ratio, remark))
+    return "\n".join(rows) + "\n"
+
+
+def _verdict(figures: Figures, target: Target) -> str | None:
+    """Return one row of the summary, None when nothing of it was measured."""
+    measure = MEASURES[target.measure]
+    ours = figures.median(target.measure, US)
+    title = f"{measure.title} (`{target.measure}`)"
+    if ours is None:
+        failed = US in figures.notes[target.measure]
+        return _row(title, "-", "", "", "", "**missed**") if failed else None
+    shown = f"{_number(ours, measure.decimals)} {measure.unit}"
+    value, theirs, ratio, unit = ours, "", "", f" {measure.unit}"
+    if target.versus:
+        of = target.of or target.measure
+        known = [(median, peer) for peer in target.versus if (median := figures.median(of, peer))]
+        if not known:
+            return _row(title, shown, f"not measured: {', '.join(target.versus)}", "", "", "")
+        median, peer = max(known) if target.at_least else min(known)
+        theirs = f"{peer} {_number(median, measure.decimals)}" + (f" (`{of}`)" if target.of else "")
+        value, unit = ours / median, ""
+        ratio = f"{value:.3g}"
+    met = value >= target.limit if target.at_least else value <= target.limit
+    limit = f"{'≥' if target.at_least else '≤'} {target.limit:g}{unit}"
+    return _row(title, shown, theirs, ratio, limit, "met" if met else "**missed**")
+
+
+def summary(figures: Figures) -> str:
+    """Return all targets of which something was measured, as one Markdown table."""
+    rows = [row for row in (_verdict(figures, target) for target in TARGETS) if row]
+    top = [
+        "### Targets\n",
+        _row("what", "we", "peer", "ratio", "target", ""),
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    return "\n".join([*top, *rows]) + "\n"

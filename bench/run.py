@@ -1,0 +1,154 @@
+"""Measure cohabit and its peers side by side, in one run, on this machine.
+
+    python3 bench/run.py [--only NAME,…] [--peers NAME,…] [--rounds N] [--quick] [--install] [--cohabit PATH]
+
+Installs what is missing, goes round by round through all tools in turn, and prints Markdown: a table per
+measure with the medians, and what became of the targets. docs/reference/benchmarks.md tells what each row
+means.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import sys
+import time
+from types import FrameType
+
+import inits
+import logs
+import services
+from install import CACHE, PYTHON, InstallError, install_cohabit, install_peer, version
+from processes import become_subreaper, sweep
+from report import MEASURES, Figures, summary, table
+from services import Scope
+from tools import COHABIT, PEERS
+
+NAMES = (
+    "start",
+    "start500",
+    "memory",
+    "idle",
+    "restart",
+    "stop",
+    "raw",
+    "prefix",
+    "stalled",
+    "orphans",
+    "init",
+)
+INITS = ("tini", "dumb-init")
+ROUNDS = 5
+
+
+def progress(text: str) -> None:
+    """Tell whoever waits what is going on; the tables alone go to stdout."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="bench/run.py", description="Measure cohabit and its peers side by side."
+    )
+    parser.add_argument("--only", metavar="NAME,…", default=",".join(NAMES), help=f"of: {', '.join(NAMES)}")
+    peers = [tool.name for tool in PEERS] + list(INITS)
+    parser.add_argument("--peers", metavar="NAME,…", default=",".join(peers), help=f"of: {', '.join(peers)}")
+    parser.add_argument(
+        "--rounds", metavar="N", type=int, default=0, help=f"times each is measured (default {ROUNDS})"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="2 rounds and small volumes: to see that it works"
+    )
+    parser.add_argument("--install", action="store_true", help="install what is missing and end")
+    parser.add_argument(
+        "--cohabit", metavar="PATH", help="measure this command instead of a fresh wheel of this tree"
+    )
+    options = parser.parse_args()
+    options.only = [name for name in options.only.split(",") if name]
+    options.peers = [name for name in options.peers.split(",") if name]
+    for wrong in [name for name in options.only if name not in NAMES]:
+        parser.error(f"--only: nothing is called {wrong!r} (choose from {', '.join(NAMES)})")
+    for wrong in [name for name in options.peers if name not in peers]:
+        parser.error(f"--peers: nobody is called {wrong!r} (choose from {', '.join(peers)})")
+    if options.rounds < 0:
+        parser.error("--rounds: at least 1")
+    options.rounds = options.rounds or (2 if options.quick else ROUNDS)
+    return options
+
+
+def find_programs(options: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
+    """Return the path of every program that can be had, and what the report's head says of each."""
+    paths, rows = {"sh": shutil.which("sh") or "/bin/sh"}, []
+    try:
+        paths["cohabit"] = os.path.abspath(options.cohabit) if options.cohabit else install_cohabit()
+    except InstallError as error:
+        rows.append(f"- cohabit is left out: {error}")
+    wanted = {tool.program: tool.name for tool in reversed(PEERS) if tool.name in options.peers}
+    wanted |= {name: name for name in INITS if name in options.peers}
+    for program, name in wanted.items():
+        try:
+            paths[program] = install_peer(program)
+            rows.append(f"- {name} {version(paths[program], program)}".rstrip())
+        except InstallError as error:
+            rows.append(f"- {name} is left out: {error}")
+    return paths, rows
+
+
+def head(options: argparse.Namespace, rows: list[str]) -> str:
+    """Return what one must know about the machine to read the tables."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    processors = f"{os.cpu_count()} processors ({models[0] if models else platform.machine()})"
+    lines = [
+        f"## {time.strftime('%Y-%m-%d')}\n",
+        f"{processors}, Linux {platform.release()}, Python {platform.python_version()}.",
+        f"Medians of {options.rounds} rounds; load before the run {load}.\n",
+        *rows,
+    ]
+    if options.quick:
+        lines.append(
+            "\nA quick run: volumes are an eighth or a tenth, so nothing here is to be held against a target."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def end(signal_number: int, _frame: FrameType | None) -> None:
+    """Turn a signal into an orderly end: what runs is swept away."""
+    sys.exit(128 + signal_number)
+
+
+def main() -> None:
+    """Install, measure, print."""
+    options = arguments()
+    become_subreaper()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    progress(f"programs in {CACHE}, Python from {PYTHON}")
+    paths, rows = find_programs(options)
+    print(head(options, rows))
+    if options.install:
+        return
+    figures = Figures()
+    scope = Scope(figures, paths, frozenset(options.only), options.rounds, options.quick)
+    tools = [
+        tool
+        for tool in (COHABIT, *PEERS)
+        if tool.program in paths and (tool is COHABIT or tool.name in options.peers)
+    ]
+    try:
+        inits.measure(scope)
+        services.measure(scope, tools)
+        logs.measure(scope, tools)
+    finally:
+        sweep()
+    for measure in MEASURES:
+        if figures.samples[measure] or figures.notes[measure]:
+            print(table(figures, measure))
+    print(summary(figures))
+
+
+if __name__ == "__main__":
+    main()

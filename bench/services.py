@@ -1,0 +1,191 @@
+"""One life of each tool with its services: start, memory, idle, restart, stop.
+
+Every round launches every tool once, in turn, so that whatever else the machine does meets all of them alike.
+A tool that fails in one measurement gets a remark in its row; the others go on.
+"""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from processes import (
+    MeasurementError,
+    ServiceWatch,
+    context_switches,
+    is_zombie,
+    launch,
+    memory_kib,
+    sweep,
+    until,
+    wait_gone,
+)
+from report import US, Figures
+from tools import Services, Tool
+
+SERVICES = 50
+MANY_SERVICES = 500
+RESTARTS = 15
+SETTLE_SECONDS = 3.0
+IDLE_SECONDS = 20.0
+START_SECONDS = 60.0
+RESTART_SECONDS = 15.0
+STOP_SECONDS = 90.0
+IN_ONE_LIFE = ("start", "memory", "idle", "restart", "stop")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What one run of the bench is about: where figures go, the programs found, what is wanted, how often."""
+
+    figures: Figures
+    paths: dict[str, str]
+    only: frozenset[str]
+    rounds: int
+    quick: bool
+
+    def wants(self, *names: str) -> bool:
+        """Tell whether any of these measurements was asked for."""
+        return any(name in self.only for name in names)
+
+
+@dataclass
+class RunningTool:
+    """A tool, started in a folder of its own with services of its own; `end` leaves nothing of it behind."""
+
+    tool: Tool
+    path: str
+    services: Services
+    stdout: int | None = None
+    folder: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="cohabit-bench-"))
+
+    def start(self) -> None:
+        """Write its configuration and exec it; `began` is the moment before."""
+        argv = [self.path, *self.tool.write(self.folder, self.services)]
+        environment = {key: value.format(folder=self.folder) for key, value in self.tool.environment.items()}
+        with open(os.path.join(self.folder, "stdout.log"), "ab") as log:
+            self.began = time.monotonic()
+            self.process = launch(argv, self.folder, environment, log if self.stdout is None else self.stdout)
+
+    def check_alive(self) -> None:
+        """Raise when the tool has ended, with the last line that it wrote."""
+        if self.process.poll() is not None:
+            raise MeasurementError(f"ended with {self.process.returncode}: {self.last_line()}")
+
+    def last_line(self) -> str:
+        """Return the last line that the tool wrote, errors first."""
+        for name in ("stderr.log", "stdout.log"):
+            path = os.path.join(self.folder, name)
+            with open(path, encoding="utf-8", errors="replace") as file:
+                lines = file.read().strip().splitlines()
+            if lines:
+                return lines[-1]
+        return "no output"
+
+    def stop(self, seconds: float = STOP_SECONDS) -> float:
+        """Send the stop signal and return the seconds until the tool is gone."""
+        begin = time.monotonic()
+        self.process.send_signal(self.tool.stop_signal)
+        return wait_gone(self.process, seconds, "end after the stop signal") - begin
+
+    def end(self) -> None:
+        """End whatever is left and remove the folder."""
+        sweep()
+        if hasattr(self, "process"):
+            self.process.wait()
+        subprocess.run(["rm", "-rf", self.folder], check=False)
+
+
+def _start(running: RunningTool, watch: ServiceWatch, count: int) -> float:
+    """Return the seconds from exec until all services are exec'd."""
+
+    def all_started() -> bool:
+        running.check_alive()
+        return len(watch.alive()) >= count
+
+    return until(all_started, START_SECONDS, f"start of {count} services") - running.began
+
+
+def _restart(running: RunningTool, watch: ServiceWatch, victim: int) -> float:
+    """Kill one service and return the seconds until a new one is exec'd."""
+    before = watch.alive()
+    begin = time.monotonic()
+    os.kill(victim, signal.SIGKILL)
+
+    def another() -> bool:
+        running.check_alive()
+        return bool(watch.alive() - before)
+
+    return until(another, RESTART_SECONDS, "restart") - begin
+
+
+def _live(scope: Scope, running: RunningTool, number: int) -> None:
+    """Take one tool through a whole life and keep its figures; `number` is the round."""
+    figures, name = scope.figures, running.tool.name
+    running.start()
+    watch = ServiceWatch(running.process.pid, "sleep")
+    seconds = _start(running, watch, SERVICES)
+    if scope.wants("start"):
+        figures.add("start", name, seconds * 1000)
+    if scope.wants("memory", "idle", "restart"):
+        time.sleep(SETTLE_SECONDS)
+    if scope.wants("memory"):
+        rss, pss = memory_kib(own := watch.supervisors())
+        figures.add("rss", name, rss / 1024)
+        figures.add("pss", name, pss / 1024)
+        if len(own) > 1:
+            figures.note("rss", name, f"{len(own)} processes")
+    if scope.wants("idle") and number == 0:
+        before = context_switches(watch.supervisors())
+        time.sleep(IDLE_SECONDS)
+        figures.add("idle", name, context_switches(watch.supervisors()) - before)
+    if scope.wants("restart") and running.tool.restarts:
+        share = -(-RESTARTS // scope.rounds)
+        for victim in sorted(watch.alive())[:share]:
+            figures.add("restart", name, _restart(running, watch, victim) * 1000)
+    if scope.wants("stop"):
+        services = watch.alive()
+        figures.add("stop", name, running.stop() * 1000)
+        if left := [pid for pid in services if os.path.exists(f"/proc/{pid}") and not is_zombie(pid)]:
+            figures.note("stop", name, f"leaves {len(left)} services running")
+
+
+def live(scope: Scope, tool: Tool, number: int) -> None:
+    """Measure one life of one tool; a failure becomes a remark."""
+    services = {f"s{index:02}": "sleep 100000" for index in range(1, SERVICES + 1)}
+    running = RunningTool(tool, scope.paths[tool.program], services)
+    try:
+        _live(scope, running, number)
+    except MeasurementError as error:
+        for measure in ("start", "restart", "stop"):
+            if scope.wants(measure):
+                scope.figures.note(measure, tool.name, str(error))
+    finally:
+        running.end()
+
+
+def start_many(scope: Scope, tool: Tool) -> None:
+    """Measure the start of ten times as many services."""
+    services = {f"s{index:03}": "sleep 100000" for index in range(1, MANY_SERVICES + 1)}
+    running = RunningTool(tool, scope.paths[tool.program], services)
+    try:
+        running.start()
+        watch = ServiceWatch(running.process.pid, "sleep")
+        scope.figures.add("start500", tool.name, _start(running, watch, MANY_SERVICES) * 1000)
+    except MeasurementError as error:
+        scope.figures.note("start500", tool.name, str(error))
+    finally:
+        running.end()
+
+
+def measure(scope: Scope, tools: Sequence[Tool]) -> None:
+    """Measure all lives, round by round."""
+    for number in range(scope.rounds):
+        for tool in tools:
+            if scope.wants(*IN_ONE_LIFE):
+                live(scope, tool, number)
+            if scope.wants("start500") and tool.name == US:
+                start_many(scope, tool)

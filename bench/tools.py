@@ -1,0 +1,147 @@
+"""The tools that keep services running, and how each is told to run the same ones.
+
+A writer gets an empty folder and `name -> command line` (words without spaces or quotes), writes the tool's
+own files there and returns the arguments that start it in the foreground. Every tool restarts what dies with
+the smallest delay that it knows, and its services' output goes to its own stdout, as in a container.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+Services = Mapping[str, str]
+Writer = Callable[[str, Services], list[str]]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool in one configuration.
+
+    `program` is what the installer looks for, `write` the configuration, `stop_signal` what ends tool and
+    services in order. `restarts`: it starts a dead service again. `passes_output`: what services write goes
+    through it.
+    """
+
+    name: str
+    program: str
+    write: Writer
+    stop_signal: signal.Signals = signal.SIGTERM
+    restarts: bool = True
+    passes_output: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def _save(folder: str, name: str, text: str, mode: int = 0o644) -> str:
+    """Write one file below a folder and return its path."""
+    path = os.path.join(folder, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(path, mode)
+    return path
+
+
+def _cohabit(folder: str, services: Services, logging: str) -> list[str]:
+    policy = "deploy: {restart_policy: {condition: any, delay: 0s}}"
+    lines = [f"  {name}: {{command: {command}, {policy}{logging}}}\n" for name, command in services.items()]
+    return ["up", "-f", _save(folder, "cohabit.yaml", "services:\n" + "".join(lines))]
+
+
+def cohabit(folder: str, services: Services) -> list[str]:
+    """Write our own file, as a user would: every line gets the prefix of its service."""
+    return _cohabit(folder, services, "")
+
+
+def cohabit_raw(folder: str, services: Services) -> list[str]:
+    """Write our own file with the driver that copies the output as it is."""
+    return _cohabit(folder, services, ", logging: {driver: raw}")
+
+
+def supervisord(folder: str, services: Services) -> list[str]:
+    """Write supervisord.conf as images have it: in the foreground, all output to its own stdout."""
+    text = (
+        "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=supervisord.pid\nuser=root\n"
+        "[unix_http_server]\nfile=supervisor.sock\n"
+        "[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"
+    )
+    for name, command in services.items():
+        text += (
+            f"[program:{name}]\ncommand={command}\nautorestart=true\nstartsecs=0\n"
+            "stdout_logfile=/dev/fd/1\nstdout_logfile_maxbytes=0\nredirect_stderr=true\n"
+        )
+    return ["-n", "-c", _save(folder, "supervisord.conf", text)]
+
+
+def _circus(folder: str, services: Services, check_seconds: float) -> list[str]:
+    text = (
+        f"[circus]\ncheck_delay = {check_seconds:g}\nendpoint = ipc://{folder}/endpoint\n"
+        f"pubsub_endpoint = ipc://{folder}/pubsub\n"
+    )
+    for name, command in services.items():
+        text += f"[watcher:{name}]\ncmd = {command}\ncopy_env = True\nstdout_stream.class = StdoutStream\n"
+    return [_save(folder, "circus.ini", text)]
+
+
+def circus(folder: str, services: Services) -> list[str]:
+    """Write circus.ini as it comes: it looks for dead processes every 5 seconds."""
+    return _circus(folder, services, 5)
+
+
+def circus_fast(folder: str, services: Services) -> list[str]:
+    """Write circus.ini with a quick look for dead processes, which costs it its idle."""
+    return _circus(folder, services, 0.2)
+
+
+def honcho(folder: str, services: Services) -> list[str]:
+    """Write a Procfile."""
+    lines = "".join(f"{name}: {command}\n" for name, command in services.items())
+    return ["-f", _save(folder, "Procfile", lines), "start"]
+
+
+def pm2(folder: str, services: Services) -> list[str]:
+    """Write an ecosystem file of programs that are not JavaScript."""
+    apps = []
+    for name, command in services.items():
+        script, *arguments = command.split()
+        apps.append(
+            {"name": name, "script": script, "args": arguments, "interpreter": "none", "vizion": False}
+        )
+    text = f"module.exports = {json.dumps({'apps': apps})}\n"
+    return ["start", _save(folder, "ecosystem.config.js", text)]
+
+
+def _run_scripts(folder: str, services: Services) -> str:
+    for name, command in services.items():
+        _save(folder, f"scan/{name}/run", f"#!/bin/sh\nexec {command}\n", 0o755)
+    return os.path.join(folder, "scan")
+
+
+def s6(folder: str, services: Services) -> list[str]:
+    """Write a scan folder of run scripts for s6-svscan."""
+    return ["-c", "1000", _run_scripts(folder, services)]
+
+
+def runit(folder: str, services: Services) -> list[str]:
+    """Write a folder of run scripts for runsvdir."""
+    return [_run_scripts(folder, services)]
+
+
+COHABIT = Tool("cohabit", "cohabit", cohabit, passes_output=True)
+COHABIT_RAW = Tool("cohabit", "cohabit", cohabit_raw, passes_output=True)
+PEERS = (
+    Tool("supervisord", "supervisord", supervisord, passes_output=True),
+    Tool("circus", "circusd", circus, passes_output=True),
+    Tool("circus 0.2 s", "circusd", circus_fast),
+    Tool("honcho", "honcho", honcho, restarts=False, passes_output=True),
+    Tool(
+        "pm2",
+        "pm2-runtime",
+        pm2,
+        environment={"PM2_HOME": "pm2", "PM2_DISCRETE_MODE": "true", "PM2_NO_INTERACTION": "1"},
+    ),
+    Tool("s6", "s6-svscan", s6),
+    Tool("runit", "runsvdir", runit, stop_signal=signal.SIGHUP),
+)

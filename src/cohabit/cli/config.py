@@ -1,0 +1,24 @@
+"""`cohabit config`: what was understood of the file, printed as a file again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cohabit.cli.check import ask_loader
+from cohabit.cli.options import Verb
+from cohabit.cli.up import FILE, PROFILE
+
+if TYPE_CHECKING:
+    from cohabit.reactor.signals import Given
+
+VERB = Verb(
+    "config",
+    "[-f FILE] [SERVICE...]",
+    "Print what was understood of the file: everything resolved, with the defaults that matter.",
+    (FILE, PROFILE),
+)
+
+
+def main(given: Given, words: list[str]) -> int:
+    """Parse, then become the loader."""
+    return ask_loader(given, VERB, words)

@@ -1,0 +1,84 @@
+"""`cohabit init`: the options, made from what tini and dumb-init have between them; the work is reactor/init."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cohabit.cli.options import Option, Verb
+from cohabit.errors import UsageError
+from cohabit.reactor.init import Init, Rules
+from cohabit.reactor.sink import Sink
+from cohabit.units import parse_duration, parse_signal
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cohabit.reactor.signals import Given
+
+VERB = Verb(
+    "init",
+    "[options] [--] COMMAND [ARG...]",
+    "Run COMMAND as the container's main process: reap every orphan, forward every signal, end with its status.",
+    (
+        Option(("-g", "--group"), "send signals to the command's whole process group (tini -g)"),
+        Option(("-c", "--single-child"), "send signals to the command only (the default; dumb-init -c)"),
+        Option(("-r", "--rewrite"), "forward a signal as another one, or with 0 not at all", "SIGNAL:SIGNAL", True),
+        Option(("-e", "--remap-exit"), "end with 0 when the command ends with this code", "CODE", True),
+        Option(("-p", "--parent-death"), "be sent this signal when our own parent ends", "SIGNAL"),
+        Option(("-s", "--subreaper"), "adopt orphans also when not process 1 (the default)"),
+        Option(("-S", "--no-subreaper"), "do not adopt orphans when not process 1"),
+        Option(("-t", "--stop-grace-period"), "time for what outlives the command (default 9s)", "DURATION"),
+        Option(("-w", "--warn-on-reap"), "say so whenever an orphan is reaped"),
+        Option(("-v", "--verbose"), "say what is done with each signal"),
+    ),
+    details=(
+        "When COMMAND has ended, every process that still lives is sent SIGTERM, whatever its group or session,\n"
+        "and the container ends as soon as the last of them has gone, at the latest after the grace period,\n"
+        "which begins with the first signal to stop. Exit codes: the command's own; 128+n when signal n killed\n"
+        "it; 127 when it is not found, 126 when it cannot be executed."
+    ),
+    intermixed=False,
+)
+
+
+def main(given: Given, words: list[str]) -> int:
+    """Parse, run, return the exit code."""
+    values, command = VERB.parse(words)
+    sink = Sink(2)
+    if values["help"]:
+        Sink(1).write((VERB.help() + "\n").encode())
+        return 0
+    if not command:
+        raise UsageError("init: no command given (write: cohabit init -- COMMAND)")
+    rules = _rules(values, Rules(lambda text: sink.write_message(f"cohabit: {text}\n".encode())))
+    return Init(tuple(command), given, rules).run()
+
+
+def _rules(values: dict[str, Any], rules: Rules) -> Rules:
+    if values["group"] and values["single_child"]:
+        raise UsageError("init: --group and --single-child exclude each other")
+    try:
+        for text in values["rewrite"]:
+            old, colon, new = text.partition(":")
+            if not colon:
+                raise ValueError(f"{text!r} is no SIGNAL:SIGNAL (write SIGTERM:SIGQUIT, or SIGHUP:0)")
+            rules.rewrite[parse_signal(old)] = 0 if new == "0" else parse_signal(new)
+        for text in values["remap_exit"]:
+            rules.success.add(_exit_code(text))
+        if values["parent_death"]:
+            rules.parent_death_signal = parse_signal(values["parent_death"])
+        if values["stop_grace_period"]:
+            rules.grace_seconds = parse_duration(values["stop_grace_period"])
+    except ValueError as error:
+        raise UsageError(f"init: {error}") from error
+    rules.group = values["group"]
+    rules.subreaper = not values["no_subreaper"]
+    rules.warn_on_reap = values["warn_on_reap"]
+    rules.verbose = values["verbose"]
+    return rules
+
+
+def _exit_code(text: str) -> int:
+    if not text.isdecimal() or int(text) > 255:  # noqa: PLR2004 - wait(2) has eight bits
+        raise ValueError(f"{text!r} is no exit code (0 to 255)")
+    return int(text)

@@ -1,0 +1,70 @@
+"""The front door: from the words typed to the verb that does them, and from any error to its exit code.
+
+Each verb is loaded only when it is asked for: `cohabit init -- true` must not pay for the engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from cohabit import __version__
+from cohabit.errors import EXIT_USAGE, CohabitError, UsageError
+from cohabit.reactor.signals import Given
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+# verb -> (module, what --help says of it)
+VERBS = {
+    "init": ("cohabit.cli.init", "run one command under an init: reap, forward signals, end what is left"),
+    "run": ("cohabit.cli.run", "run several commands, or one main command and its helpers"),
+    "up": ("cohabit.cli.up", "run the services of cohabit.yaml"),
+    "check": ("cohabit.cli.check", "report everything that is wrong with the file"),
+    "config": ("cohabit.cli.config", "print what was understood of the file"),
+}
+RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
+
+
+def main() -> NoReturn:
+    """Do what was typed and end the process, without the interpreter's own clean-up."""
+    given = Given.at_start()
+    try:
+        code = _dispatch(given, sys.argv[1:])
+    except CohabitError as error:
+        _write(2, f"cohabit: {error}\n")
+        code = error.exit_code
+    os._exit(code)
+
+
+def _dispatch(given: Given, words: list[str]) -> int:
+    if RESUME in sys._xoptions:
+        return int(importlib.import_module("cohabit.cli.up").resume(given, int(str(sys._xoptions[RESUME]))))
+    verb = words[0] if words else ""
+    if verb in VERBS:
+        return int(importlib.import_module(VERBS[verb][0]).main(given, words[1:]))
+    if verb in ("-h", "--help", "help", ""):
+        _write(1 if words else 2, _help())
+        return 0 if words else EXIT_USAGE
+    if verb in ("--version", "-V", "version"):
+        _write(1, f"cohabit {__version__}\n")
+        return 0
+    near = [known for known in VERBS if known[:2] == verb[:2]]
+    hint = f"did you mean {near[0]!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
+    raise UsageError(f"unknown verb {verb!r} ({hint})")
+
+
+def _help() -> str:
+    lines = ["usage: cohabit VERB [options]", "", "Several services in one container.", "", "verbs:"]
+    lines += [f"  {verb:10}{summary}" for verb, (_, summary) in VERBS.items()]
+    lines += ["", "`cohabit VERB --help` tells more. Documentation: docs/ in the source distribution."]
+    return "\n".join(lines) + "\n"
+
+
+def _write(fd: int, text: str) -> None:
+    try:
+        os.write(fd, text.encode("utf-8", "surrogateescape"))
+    except OSError:
+        return  # nobody listens any more

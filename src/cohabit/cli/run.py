@@ -1,0 +1,48 @@
+"""`cohabit run`: the wrapper script and the job-control script of Docker's page, without a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cohabit.cli.options import Option, Verb
+from cohabit.cli.up import QUIET, begin
+from cohabit.errors import UsageError
+from cohabit.reactor.sink import Sink
+
+if TYPE_CHECKING:
+    from cohabit.reactor.signals import Given
+
+VERB = Verb(
+    "run",
+    "[--main COMMAND] [--helper COMMAND] ['COMMAND'...]",
+    "Run several commands as one: when any of them ends, the others are stopped and its status is the container's.",
+    (
+        Option(("--main",), "the container lives exactly as long as this command", "COMMAND"),
+        Option(("--helper",), "start this once main is started or ready; it may end as it likes", "COMMAND", True),
+        Option(("--ready",), "main is ready when this answers: tcp:PORT, tcp:HOST:PORT or http://...", "PROBE"),
+        QUIET,
+    ),
+    details=(
+        "Each COMMAND is one string, as for a shell; a simple command runs without a shell in between.\n"
+        "'name=command' names it (otherwise its program does). With --main, other COMMANDs start beside main\n"
+        "and may end as they like."
+    ),
+)
+
+
+def main(given: Given, words: list[str]) -> int:
+    """Parse, run, return the exit code."""
+    values, commands = VERB.parse(words)
+    if values["help"]:
+        Sink(1).write((VERB.help() + "\n").encode())
+        return 0
+    if not commands and not values["main"]:
+        raise UsageError("run: no command given (write: cohabit run 'COMMAND' 'COMMAND')")
+    request = {
+        "verb": "run",
+        "main": values["main"],
+        "helpers": values["helper"],
+        "commands": commands,
+        "ready": values["ready"],
+    }
+    return begin(given, request, quiet=values["quiet"])

@@ -1,0 +1,54 @@
+"""`cohabit up`: the services of a file. From the words typed to a loop that runs until the container ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cohabit.cli.options import Option, Verb
+from cohabit.reactor import handover, pid1
+from cohabit.reactor.loop import Loop
+from cohabit.reactor.sink import Sink
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cohabit.reactor.signals import Given
+
+FILE = Option(("-f", "--file"), "the file (default: cohabit.yaml, .yml or .toml here, then in /etc/cohabit)", "FILE", True)
+PROFILE = Option(("--profile",), "also run the services of this profile", "NAME", True)
+QUIET = Option(("-q", "--quiet"), "of our own messages, only warnings and errors")
+
+VERB = Verb(
+    "up",
+    "[-f FILE] [SERVICE...]",
+    "Run the services of cohabit.yaml: all of them, or those named and what they depend on.",
+    (FILE, PROFILE, QUIET),
+    details=(
+        "TERM, INT, QUIT, PWR and RTMIN+3 stop everything in reverse order of dependencies; a second one kills.\n"
+        "Exit codes: that of the essential service whose end ended the container (128+n for signal n); 0 for a\n"
+        "requested stop in which all ended in time, 137 if something had to be killed; 78 for a wrong file."
+    ),
+)
+
+
+def main(given: Given, words: list[str]) -> int:
+    """Parse, run, return the exit code."""
+    values, services = VERB.parse(words)
+    if values["help"]:
+        Sink(1).write((VERB.help() + "\n").encode())
+        return 0
+    request = {"verb": "up", "files": values["file"], "profiles": values["profile"], "services": services}
+    return begin(given, request, quiet=values["quiet"])
+
+
+def begin(given: Given, request: dict[str, Any], *, quiet: bool) -> int:
+    """A new life of the loop: have the request read, then run whatever came of it."""
+    pid1.open_missing_stdio()
+    loop = Loop(given, repr(request), quiet=quiet)
+    loop.start()
+    return handover.run(loop)
+
+
+def resume(given: Given, fd: int) -> int:
+    """A re-execution: go on where the former life stopped."""
+    return handover.run(handover.resume(given, fd))

@@ -1,0 +1,250 @@
+"""The field table: every key that a cohabit file may hold, its type and what it means.
+
+The types are msgspec's; convert.py walks what was written along them, and docs/reference/file.md is tested
+against the descriptions. `elsewhere` names keys of Compose that are for whoever makes the container, so they
+are accepted and left alone; `later` names keys that ask for something which this version does not do.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+from cohabit.plan.model import CONDITIONS
+from cohabit.plan.nearest import did_you_mean
+from cohabit.units import parse_duration, parse_signal
+
+_LONGEST_SECONDS = 100 * 365 * 86400.0  # timers of the kernel still hold this
+_LONGEST_COUNT = 9  # digits
+_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+
+
+class Seconds(float):
+    """A Compose duration."""
+
+    expected: ClassVar[str] = "a duration such as 10s or 1m30s"
+
+    @classmethod
+    def parse(cls, text: str) -> Seconds:
+        """Seconds of "1m30s"; ValueError if the text is none, or is longer than a century."""
+        seconds = parse_duration(text)
+        if seconds > _LONGEST_SECONDS:
+            raise ValueError(f"{text[:40]!r} is longer than a hundred years")
+        return cls(seconds)
+
+
+class Signal(int):
+    """A signal's number."""
+
+    expected: ClassVar[str] = "a signal such as SIGTERM"
+
+    @classmethod
+    def parse(cls, text: str) -> Signal:
+        """Number of "SIGTERM", "TERM" or "15"; ValueError if there is none."""
+        return cls(parse_signal(text))
+
+
+class Count(int):
+    """A number of times, from 0 up."""
+
+    expected: ClassVar[str] = "a whole number from 0 up"
+
+    @classmethod
+    def parse(cls, text: str) -> Count:
+        """Number of "3"; ValueError if it is none, or beyond any use."""
+        if not (text.isascii() and text.isdecimal()) or len(text) > _LONGEST_COUNT:
+            raise ValueError(f"expected {cls.expected}, got {text[:40]!r}")
+        return cls(text)
+
+
+class Policy(str):
+    """Compose's restart policy in its short form. attempts: N of on-failure:N, None for no end."""
+
+    __slots__ = ("attempts",)
+    expected: ClassVar[str] = "no, always, on-failure[:N] or unless-stopped"
+    attempts: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Policy:
+        """Policy of "on-failure:3"; ValueError if it is none."""
+        word, colon, limit = text.partition(":")
+        if word not in _POLICIES or (colon and word != "on-failure"):
+            hint = "" if word in _POLICIES else did_you_mean(word, _POLICIES)
+            raise ValueError(f"expected {cls.expected}, got {text[:40]!r}{hint}")
+        policy = cls(word)
+        policy.attempts = (int(Count.parse(limit)) if colon else 0) or None  # Docker: 0 is no end, too
+        return policy
+
+
+Words: TypeAlias = str | list[str]
+Condition: TypeAlias = Literal["service_started", "service_healthy", "service_completed_successfully"]
+assert Condition.__args__ == CONDITIONS  # type: ignore[attr-defined]  # noqa: S101 - one list, twice
+
+
+class DependsOnKeys(Struct, frozen=True, kw_only=True):
+    """One entry of depends_on in its long form."""
+
+    condition: Annotated[Condition, Meta(description="What the other service must have reached.")]
+    required: Annotated[
+        bool, Meta(description="`false`: wait only if the other service takes part at all. Default `true`.")
+    ] = True
+    restart: Annotated[bool, Meta(description="Accepted for Compose; nothing restarts a service by hand yet.")] = False
+
+
+class EnvFileKeys(Struct, frozen=True, kw_only=True):
+    """One entry of env_file in its long form."""
+
+    path: Annotated[str, Meta(description="The file, relative to the directory of this one.")]
+    required: Annotated[bool, Meta(description="`false`: no problem if it is not there. Default `true`.")] = True
+    format: Annotated[
+        Literal["raw"] | None, Meta(description="`raw`: values are taken as they are, with quotes and `$`.")
+    ] = None
+
+
+class HealthcheckKeys(Struct, frozen=True, kw_only=True):
+    """A service's healthcheck."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"on_failure"})
+
+    test: Annotated[
+        Words | None,
+        Meta(
+            description="`[TCP, host:port]` or `[HTTP, \"http://host:port/path\"]`, the host an IP address or "
+            "`localhost`; `NONE` for none. `CMD` and `CMD-SHELL` are accepted, but not acted on yet."
+        ),
+    ] = None
+    interval: Annotated[Seconds | None, Meta(description="Checked, not acted on yet.")] = None
+    timeout: Annotated[Seconds | None, Meta(description="How long one probe may take. Default `5s`.")] = None
+    start_interval: Annotated[
+        Seconds | None, Meta(description="Time from probe to probe until the first success. Default `100ms`.")
+    ] = None
+    retries: Annotated[Count | None, Meta(description="Checked, not acted on yet.")] = None
+    start_period: Annotated[Seconds | None, Meta(description="Checked, not acted on yet.")] = None
+    disable: Annotated[bool, Meta(description="`true` is the same as `test: NONE`.")] = False
+
+
+class RestartPolicyKeys(Struct, frozen=True, kw_only=True):
+    """deploy.restart_policy."""
+
+    condition: Annotated[
+        Literal["none", "on-failure", "any"], Meta(description="Which ends lead to a restart. Default `any`.")
+    ] = "any"
+    delay: Annotated[
+        Seconds | None,
+        Meta(description="A fixed pause before each restart. Default: Docker's back-off, 100 ms doubling to 60 s."),
+    ] = None
+    max_attempts: Annotated[
+        Count | None, Meta(description="Restarts in a row at the most. Default: no end.")
+    ] = None
+    window: Annotated[
+        Seconds | None, Meta(description="A run that lasted as long forgives those before it. Default `10s`.")
+    ] = None
+
+
+class DeployKeys(Struct, frozen=True, kw_only=True):
+    """A service's deploy."""
+
+    elsewhere: ClassVar[frozenset[str]] = frozenset(
+        {"endpoint_mode", "labels", "mode", "placement", "resources", "rollback_config", "update_config"}
+    )
+    later: ClassVar[frozenset[str]] = frozenset({"replicas"})
+
+    restart_policy: Annotated[RestartPolicyKeys | None, Meta(description="The long form of `restart`, and goes before it.")] = None
+
+
+class LoggingKeys(Struct, frozen=True, kw_only=True):
+    """A service's logging."""
+
+    elsewhere: ClassVar[frozenset[str]] = frozenset({"options"})
+
+    driver: Annotated[
+        str | None,
+        Meta(description="`prefix`: each line with the service's name; `raw`: bytes as they are. Default `prefix`."),
+    ] = None
+
+
+class ServiceKeys(Struct, frozen=True, kw_only=True):
+    """One service."""
+
+    elsewhere: ClassVar[frozenset[str]] = frozenset(
+        "annotations attach blkio_config build cap_add cgroup cgroup_parent container_name cpu_count cpu_percent "
+        "cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec develop "
+        "device_cgroup_rules devices dns dns_opt dns_search domainname expose external_links extra_hosts gpus "
+        "hostname image init ipc isolation label_file labels links mac_address mem_limit mem_reservation "
+        "mem_swappiness memswap_limit models network_mode networks oom_kill_disable pid pids_limit platform ports "
+        "privileged provider pull_policy pull_refresh_after read_only runtime security_opt shm_size storage_opt "
+        "sysctls tmpfs use_api_socket userns_mode uts volumes volumes_from".split()
+    )
+    later: ClassVar[frozenset[str]] = frozenset(
+        "cap_drop configs extends group_add oom_score_adj pid_file post_start pre_start pre_stop scale schedule "
+        "secrets sockets stdin_open tty ulimits".split()
+    )
+
+    command: Annotated[
+        Words | None,
+        Meta(description="The program and its arguments. A list is used as it is; a string is split into words, without a shell."),
+    ] = None
+    entrypoint: Annotated[Words | None, Meta(description="Words that stand before those of `command`.")] = None
+    environment: Annotated[
+        dict[str, str | None] | list[str] | None,
+        Meta(
+            description="Variables, as a map or as a list of `NAME=value`; a name without a value takes ours. Goes "
+            "before `env_file`, and both go before the container's own."
+        ),
+    ] = None
+    env_file: Annotated[
+        str | list[str | EnvFileKeys] | None,
+        Meta(description="Files of variables, later ones before earlier ones; relative to the directory of this file."),
+    ] = None
+    working_dir: Annotated[str | None, Meta(description="Directory to start in. Default: the one cohabit was started in.")] = None
+    user: Annotated[
+        str | None,
+        Meta(description="Who it runs as: `name`, `uid`, `name:group` or `uid:gid`. Default: as cohabit itself."),
+    ] = None
+    depends_on: Annotated[
+        list[str] | dict[str, DependsOnKeys] | None,
+        Meta(description="Services that must be started (short form, a list) or have reached a condition first."),
+    ] = None
+    restart: Annotated[
+        Policy | None,
+        Meta(description="`no`, `on-failure`, `on-failure:N`, `always` or `unless-stopped` (the same). Default `no`."),
+    ] = None
+    deploy: Annotated[DeployKeys | None, Meta(description="Only its `restart_policy` is acted on.")] = None
+    stop_signal: Annotated[Signal | None, Meta(description="The signal that asks it to stop. Default `SIGTERM`.")] = None
+    stop_grace_period: Annotated[
+        Seconds | None, Meta(description="How long it may take to stop before it is killed. Default `10s`.")
+    ] = None
+    essential: Annotated[
+        bool | None,
+        Meta(
+            description="`true`: when it ends for good, the container stops. Default `true`, but `false` for a "
+            "service whose completion another one waits for."
+        ),
+    ] = None
+    profiles: Annotated[
+        list[str] | None, Meta(description="It takes part only if one of these is active, or if it is named.")
+    ] = None
+    healthcheck: Annotated[HealthcheckKeys | None, Meta(description="How to learn that it is ready.")] = None
+    logging: Annotated[LoggingKeys | None, Meta(description="How its output is passed on.")] = None
+
+
+class WholeKeys(Struct, frozen=True, kw_only=True):
+    """x-cohabit: settings of the whole container."""
+
+    stop_grace_period: Annotated[
+        Seconds | None, Meta(description="How long the stop of everything together may take. Default `9s`.")
+    ] = None
+
+
+class FileKeys(Struct, frozen=True, kw_only=True):
+    """The whole file. Its services are converted one by one."""
+
+    elsewhere: ClassVar[frozenset[str]] = frozenset(
+        {"configs", "models", "name", "networks", "secrets", "services", "version", "volumes"}
+    )
+    later: ClassVar[frozenset[str]] = frozenset({"include"})
+
+    whole: Annotated[WholeKeys | None, Meta(description="Settings of the whole container.")] = field(
+        default=None, name="x-cohabit"
+    )

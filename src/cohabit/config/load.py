@@ -1,0 +1,99 @@
+"""The loader's one conversation: a verb and a request in, an answer on standard output, an exit code.
+
+    plan    marshal of {"plan", "problems", "warnings", "exit_code"}; exits 0 whatever it had to say
+    check   every problem and warning, one a line, and a last line with the sum
+    config  what was understood, as a file that means the same
+
+A request is {"verb": "up", "files", "profiles", "services"} or {"verb": "run", "main", "helpers", "commands",
+"ready"}. This module knows the order of things, no format: reader and printer are chosen by name, so that
+`run` need not wait for the imports of YAML.
+"""
+
+from __future__ import annotations
+
+import ast
+import marshal
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cohabit.config.system import check_machine
+from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
+from cohabit.plan.build import build
+from cohabit.plan.record import to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cohabit.plan.draft import Draft, Problem
+    from cohabit.plan.model import Plan
+
+_READERS = {"up": "cohabit.config.compose", "run": "cohabit.config.commands"}
+_MARSHAL_VERSION = 2  # nothing of a later one is needed, and any Python reads it
+_GRAVEST_FIRST = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Answer one request; the exit code."""
+    verb, request = arguments[0], ast.literal_eval(arguments[1])
+    draft = import_module(_READERS[request["verb"]]).read(request, os.environ)
+    plan, problems = build(draft, request.get("services") or (), request.get("profiles") or ())
+    if plan:
+        problems += check_machine(plan, draft, os.environ)
+    wrong = _in_order(problem for problem in problems if not problem.warning)
+    warnings = _in_order(problem for problem in problems if problem.warning)
+    return _VERBS[verb](None if wrong else plan, draft, wrong, warnings)
+
+
+def exit_code_of(problems: Sequence[Problem]) -> int:
+    """The code that tells best what is wrong; 0 for nothing."""
+    codes = {problem.exit_code for problem in problems}
+    return next((code for code in _GRAVEST_FIRST if code in codes), 0)
+
+
+def _plan(plan: Plan | None, _draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
+    answer = {
+        "plan": to_plain(plan),
+        "problems": [str(problem) for problem in wrong],
+        "warnings": [str(problem) for problem in warnings],
+        "exit_code": exit_code_of(wrong),
+    }
+    sys.stdout.buffer.write(marshal.dumps(answer, _MARSHAL_VERSION))
+    return 0
+
+
+def _check(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
+    _print([str(problem) for problem in _in_order([*wrong, *warnings])])
+    if plan is None:
+        _print([f"{draft.where}: {len(wrong)} problem{'s' if len(wrong) != 1 else ''}"])
+    else:
+        count = len(plan.services)
+        _print([f"{draft.where}: fine: {count} service{'s' if count != 1 else ''} ({', '.join(plan.services)})"])
+    return exit_code_of(wrong)
+
+
+def _config(plan: Plan | None, _draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
+    if plan is None:
+        _print([str(problem) for problem in [*wrong, *warnings]])
+    else:
+        _print([f"# {problem}" for problem in warnings])
+        _print(import_module("cohabit.config.show").lines(plan))
+    return exit_code_of(wrong)
+
+
+def _print(lines: list[str]) -> None:
+    """Lines to standard output; bytes that are no UTF-8 come out as they came in."""
+    text = "".join(f"{line}\n" for line in lines)
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+
+
+def _in_order(problems: Any) -> list[Problem]:
+    """By line, file after file as they were first met."""
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.where.file, []).append(problem)
+    return [problem for group in found.values() for problem in sorted(group, key=lambda one: one.where.line)]
+
+
+_VERBS = {"plan": _plan, "check": _check, "config": _config}

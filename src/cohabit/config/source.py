@@ -1,0 +1,78 @@
+"""Getting text that a person wrote off the disk, whatever may lie there instead.
+
+Knows nothing of formats. A pipe, a device or a directory in place of a file must not hang or confuse us; a
+file may be huge, binary or in another encoding. Every refusal reads "cannot read FILE: why (what now)".
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+LIMIT_BYTES = 1 << 20
+STDIN = "-"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class UnreadableError(Exception):
+    """A file cannot be read as text; the message is the whole sentence."""
+
+    def __init__(self, path: str, why: str, what_now: str) -> None:
+        super().__init__(f"cannot read {path}: {why} ({what_now})")
+
+
+def read_text(path: str) -> str:
+    """Text of a regular UTF-8 file of at most 1 MiB, "-" for standard input; UnreadableError if it is none.
+
+    FileNotFoundError passes through: what a missing file means is the caller's to know.
+    """
+    if path == STDIN:
+        return _decode("standard input", _read_all(0, "standard input"))
+    try:
+        # O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(path) from error
+    except PermissionError as error:
+        raise UnreadableError(path, "permission denied", f"make it readable for uid {os.getuid()}") from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise UnreadableError(path, str(why), "name another file") from error
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            raise UnreadableError(path, "it is a directory", "name a file in it")
+        if not stat.S_ISREG(mode):
+            raise UnreadableError(path, "it is no regular file", "use - to read from standard input")
+        return _decode(path, _read_all(fd, path))
+    finally:
+        os.close(fd)
+
+
+def _read_all(fd: int, path: str) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        while chunk := os.read(fd, LIMIT_BYTES + 1 - size):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > LIMIT_BYTES:
+                raise UnreadableError(path, "it is larger than 1 MiB", "is it the right file?")
+    except OSError as error:
+        raise UnreadableError(path, str(error.strerror), "name another file") from error
+    return b"".join(chunks)
+
+
+def _decode(path: str, data: bytes) -> str:
+    if data.startswith(_UTF16_MARKS):
+        raise UnreadableError(path, "it is UTF-16", "save it as UTF-8")
+    zero = data.find(b"\0")
+    if zero >= 0:
+        line = data.count(b"\n", 0, zero) + 1
+        raise UnreadableError(path, f"it is binary, with a zero byte in line {line}", "is it the right file?")
+    try:
+        return data.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        why = f"byte 0x{data[error.start]:02x} in line {line} is not UTF-8"
+        raise UnreadableError(path, why, "save it as UTF-8") from error

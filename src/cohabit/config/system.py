@@ -1,0 +1,131 @@
+"""Whether this machine has what the Plan asks for: programs, directories, the right to change users.
+
+Found out before anything starts, so that nothing is half-started. A service that waits for a job, directly
+or through others, is left out: the job may be what puts its program there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
+from cohabit.plan.draft import Problem
+from cohabit.plan.model import COMPLETED
+from cohabit.plan.order import start_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cohabit.plan.draft import Draft, DraftService
+    from cohabit.plan.model import Plan, Service
+
+# What execvp(3) and Docker's images fall back to.
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LONGEST_FIRST_LINE = 256  # the kernel reads no more of a script's first line
+
+
+def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple[Problem, ...]:
+    """What stands in the way of starting the services, one problem for each obstacle."""
+    waits = _waiting_for_jobs(plan)
+    return tuple(
+        problem
+        for name, service in plan.services.items()
+        if name not in waits
+        for problem in _check_service(service, draft.services[name], environ)
+    )
+
+
+def _waiting_for_jobs(plan: Plan) -> set[str]:
+    waits: set[str] = set()
+    for name in start_order(plan):
+        for dependency in plan.services[name].depends_on:
+            if dependency.condition == COMPLETED or dependency.service in waits:
+                waits.add(name)
+    return waits
+
+
+def _check_service(service: Service, item: DraftService, environ: Mapping[str, str]) -> Iterator[Problem]:
+    if service.user and os.geteuid() != 0 and (service.user.uid, service.user.gid) != (os.geteuid(), os.getegid()):
+        who = f"{service.user.name or 'the user'} (uid {service.user.uid}, gid {service.user.gid})"
+        text = f"cannot run {service.name} as {who}: we are uid {os.geteuid()}, not root"
+        yield Problem(item.place("user"), f"{text} (start the container as root, or remove user)")
+    directory = service.working_dir or ""
+    if directory:
+        why = _why_no_directory(directory)
+        if why:
+            text = f"cannot start {service.name} in {directory}: {why} (make it, or change working_dir)"
+            yield Problem(item.place("working_dir"), text)
+            return
+    place = item.place("command" if "command" in item.places else "entrypoint")
+    for text, exit_code in _check_command(service, directory, environ):
+        yield Problem(place, text, exit_code=exit_code)
+
+
+def _why_no_directory(path: str) -> str:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return "no such directory" if error.errno == errno.ENOENT else str(error.strerror)
+    return "" if stat.S_ISDIR(mode) else "it is no directory"
+
+
+def _check_command(service: Service, directory: str, environ: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """The sentence and exit code of what keeps the command from starting."""
+    program = service.command[0]
+    start = f"cannot start {service.name}"
+    if "/" in program:
+        path = os.path.join(directory, program)
+        why = _why_not(path)
+        if why == "no such file":
+            yield f"{start}: {path} is not there (install it, or correct the path)", EXIT_NOT_FOUND
+        elif why:
+            yield f"{start}: {path}: {why}", EXIT_CANNOT_RUN
+        else:
+            yield from _check_interpreter(start, path)
+        return
+    search = service.environment.get("PATH", environ.get("PATH")) or _DEFAULT_PATH
+    blocked = ""
+    for entry in search.split(":"):
+        path = os.path.join(directory, entry, program)
+        why = _why_not(path)
+        if not why:
+            yield from _check_interpreter(start, path)
+            return
+        if why != "no such file" and not blocked:
+            blocked = f"{path}: {why}"
+    if blocked:
+        yield f"{start}: {blocked}", EXIT_CANNOT_RUN
+    else:
+        yield f"{start}: {program!r} is not in {search} (install it, or give its whole path)", EXIT_NOT_FOUND
+
+
+def _why_not(path: str) -> str:
+    """Why the kernel would not execute a file; empty if it would."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        return "no such file" if missing else str(error.strerror)
+    if stat.S_ISDIR(mode):
+        return "it is a directory (name a program in it)"
+    if not stat.S_ISREG(mode) or not os.access(path, os.X_OK):
+        return "it is not executable (chmod +x)"
+    return ""
+
+
+def _check_interpreter(start: str, path: str) -> Iterator[tuple[str, int]]:
+    """A script whose first line names a program that is not there: the kernel would say "no such file" of the script."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            first = file.read(_LONGEST_FIRST_LINE).split(b"\n", 1)[0]
+    except OSError:
+        return  # executable but not readable is fine
+    words = first[2:].split(None, 1) if first.startswith(b"#!") else []
+    if first.startswith(b"#!") and first.endswith(b"\r"):
+        yield f"{start}: {path} has Windows line ends (save it with Unix line ends)", EXIT_NOT_FOUND
+    elif words and not os.path.exists(words[0]):
+        interpreter = os.fsdecode(words[0])
+        yield f"{start}: {path} wants {interpreter}, which is not there (install it)", EXIT_NOT_FOUND

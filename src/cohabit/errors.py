@@ -1,0 +1,58 @@
+"""What can go wrong, as one small family; each member knows the exit code it deserves.
+
+    CohabitError
+    ├── UsageError      64  the command line is wrong (sysexits: EX_USAGE)
+    ├── FileError       78  the file is wrong (sysexits: EX_CONFIG); carries every problem found
+    ├── CommandError    126 or 127  a command cannot be started (the shell's and Docker's codes)
+    └── SystemRefused   71  the machine said no (sysexits: EX_OSERR)
+
+Anything else that is raised is a bug of ours: 70 (sysexits: EX_SOFTWARE).
+This module knows nothing of the rest of the house. Messages read "cannot X: why (what now)".
+"""
+
+from __future__ import annotations
+
+EXIT_USAGE = 64
+EXIT_BUG = 70
+EXIT_SYSTEM = 71
+EXIT_FILE = 78
+EXIT_CANNOT_RUN = 126
+EXIT_NOT_FOUND = 127
+EXIT_KILLED = 137
+
+
+class CohabitError(Exception):
+    """Root of the family: an error with a sentence for the user and an exit code."""
+
+    exit_code = EXIT_BUG
+
+
+class UsageError(CohabitError):
+    """The command line is wrong."""
+
+    exit_code = EXIT_USAGE
+
+
+class FileError(CohabitError):
+    """What the user wrote is wrong: one line of text per problem."""
+
+    exit_code = EXIT_FILE
+
+    def __init__(self, problems: list[str], exit_code: int = EXIT_FILE) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+        self.exit_code = exit_code
+
+
+class CommandError(CohabitError):
+    """A command cannot be started: 127 when it is not there, 126 when it is but will not run."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class SystemRefused(CohabitError):
+    """The kernel or the platform does not let us."""
+
+    exit_code = EXIT_SYSTEM

@@ -1,0 +1,157 @@
+"""Draft -> Plan: which services take part, whether they fit together, and the defaults that follow from it.
+
+Pure, and complete: every problem of the whole is found in one go, each with the place where it was written.
+Problems of one text by itself (a wrong type, an unknown key) were found by its reader and lie in the Draft.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cohabit.errors import EXIT_USAGE
+from cohabit.plan.draft import Draft, DraftService, Problem
+from cohabit.plan.model import COMPLETED, HEALTHY, Plan
+from cohabit.plan.nearest import did_you_mean
+from cohabit.plan.order import cycles
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+ALL_PROFILES = "*"
+
+
+def build(
+    draft: Draft, wanted: Sequence[str] = (), profiles: Collection[str] = ()
+) -> tuple[Plan | None, tuple[Problem, ...]]:
+    """The Plan of a Draft, and every problem and warning, the Draft's own first; no Plan if there is a problem.
+
+    wanted: services named by the user; empty for all. profiles: active ones, "*" for all.
+    """
+    active = {*profiles}.union(*(draft.services[name].profiles for name in wanted if name in draft.services))
+    enabled = {
+        name: service
+        for name, service in draft.services.items()
+        if name in wanted or not service.profiles or ALL_PROFILES in active or not active.isdisjoint(service.profiles)
+    }
+    chosen = _with_dependencies(enabled, wanted) if wanted else enabled
+    problems = [
+        *draft.problems,
+        *_unknown_names(draft, wanted),
+        *_nothing_to_start(draft, chosen, wanted),
+        *_bad_dependencies(draft, enabled, chosen),
+        *_circles(draft),
+        *_impossible_waits(chosen),
+    ]
+    if any(not problem.warning for problem in problems):
+        return None, tuple(problems)
+    return _plan(draft, chosen), tuple(problems)
+
+
+def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
+    """The chosen services with the defaults that only the whole can tell."""
+    jobs = {
+        dependency.service
+        for item in chosen.values()
+        for dependency in item.service.depends_on
+        if dependency.condition == COMPLETED
+    }
+    services = {
+        name: item.service.replace(
+            depends_on=tuple(d for d in item.service.depends_on if d.service in chosen),
+            essential=name not in jobs if item.essential is None else item.essential,
+        )
+        for name, item in chosen.items()
+    }
+    return Plan(services, draft.stop_grace_seconds)
+
+
+def _with_dependencies(enabled: dict[str, DraftService], wanted: Sequence[str]) -> dict[str, DraftService]:
+    """The wanted services and all that they need, in the order of the file."""
+    needed: set[str] = set()
+    waiting = [name for name in wanted if name in enabled]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += [d.service for d in enabled[name].service.depends_on if d.service in enabled]
+    return {name: service for name, service in enabled.items() if name in needed}
+
+
+def _unknown_names(draft: Draft, wanted: Sequence[str]) -> Iterator[Problem]:
+    for name in wanted:
+        if name not in draft.services:
+            known = f" (there are: {', '.join(draft.services)})" if draft.services else ""
+            hint = did_you_mean(name, draft.services) or known
+            yield Problem(draft.where, f"cannot start {name!r}: no such service{hint}", exit_code=EXIT_USAGE)
+
+
+def _nothing_to_start(
+    draft: Draft, chosen: dict[str, DraftService], wanted: Sequence[str]
+) -> Iterator[Problem]:
+    """A file whose services all sleep behind profiles; a text without any service was the reader's to tell."""
+    if draft.services and not chosen and not wanted:
+        asleep = sorted({profile for service in draft.services.values() for profile in service.profiles})
+        yield Problem(
+            draft.where,
+            f"nothing to start: every service belongs to a profile (activate one of {', '.join(asleep)}, "
+            "or name a service)",
+        )
+
+
+def _bad_dependencies(
+    draft: Draft, enabled: dict[str, DraftService], chosen: dict[str, DraftService]
+) -> Iterator[Problem]:
+    """Dependencies that are nowhere in the text, on oneself, or asleep behind a profile."""
+    for name, item in draft.services.items():
+        for dependency in item.service.depends_on:
+            other = dependency.service
+            where = item.place(f"depends_on.{other}")
+            key = f"services.{name}.depends_on"
+            if other == name:
+                yield Problem(where, f"{key}: {name} cannot depend on itself (remove this line)")
+            elif other not in draft.services:
+                hint = did_you_mean(other, draft.services) or " (write it, or remove this line)"
+                text = f"{key}: there is no service {other!r}{hint}"
+                yield Problem(where, text, warning=not dependency.required)
+            elif other in draft.services and other not in enabled and name in chosen and dependency.required:
+                sleeping = " or ".join(draft.services[other].profiles)
+                yield Problem(
+                    where,
+                    f"{key}: {other} is not active (activate its profile {sleeping}, or write required: false)",
+                )
+
+
+def _circles(draft: Draft) -> Iterator[Problem]:
+    graph = {
+        name: [d.service for d in item.service.depends_on if d.service != name]
+        for name, item in draft.services.items()
+    }
+    for circle in cycles(graph):
+        where = draft.services[circle[0]].place(f"depends_on.{circle[1]}")
+        yield Problem(
+            where,
+            f"depends_on goes in a circle: {' -> '.join(circle)} (none of them could ever start; cut one)",
+        )
+
+
+def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Problem]:
+    """Conditions that can never come true."""
+    for name, item in chosen.items():
+        for dependency in item.service.depends_on:
+            if dependency.service not in chosen or dependency.service == name:
+                continue
+            other = chosen[dependency.service].service
+            where = item.place(f"depends_on.{other.name}")
+            if dependency.condition == HEALTHY and other.probe is None:
+                yield Problem(
+                    where,
+                    f"services.{name}.depends_on.{other.name}: waits for {HEALTHY}, but {other.name} has no "
+                    f"healthcheck that is acted on (give it one, such as test: [TCP, 127.0.0.1:5432], or wait "
+                    "for service_started)",
+                )
+            if dependency.condition == COMPLETED and other.restart.condition == "always":
+                yield Problem(
+                    where,
+                    f"services.{name}.depends_on.{other.name}: waits for its completion, but {other.name} is "
+                    "restarted whenever it ends (give it restart: on-failure or no)",
+                )

@@ -1,0 +1,170 @@
+"""Re-execution in place: process 1 replaces its own program and keeps its pid, children and pipes.
+
+When process 1 ends the container ends, so an internal error must not end it. What it holds is written down
+as plain values (marshal: the interpreter is the same one) in a memfd; exec then keeps the pid, the children,
+the descriptors that are told to stay open and the signals that are pending, and throws away everything else,
+first of all whatever state the error left behind. The fact that was being dealt with is still in the queue
+and is tried again. A second error within a minute: it is dropped, and everything stops in order with code
+70. A third: nothing of the engine is trusted any more, and everybody is ended by sweep.py.
+"""
+
+from __future__ import annotations
+
+import io
+import marshal
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from cohabit.engine import events, machine
+from cohabit.engine.supervisor import LOADING
+from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
+from cohabit.plan.record import from_plain, to_plain
+from cohabit.reactor import pid1, signals
+from cohabit.reactor.children import Starting
+from cohabit.reactor.loop import Loop
+from cohabit.reactor.signals import Given
+from cohabit.reactor.sweep import sweep
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+OPTION = "cohabit-resume"
+_WINDOW_SECONDS = 60.0
+_SECOND, _THIRD = 2, 3
+_LAST_RESORT_SECONDS = 5.0
+_VERSION = 1
+
+
+def run(loop: Loop) -> int:
+    """Run the loop; an internal error leads to a new life of it, in this process. Returns the exit code."""
+    try:
+        return loop.run()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the services must not pay for it
+        signals.block_all()
+        return _recover(loop, error)
+
+
+def resume(given: Given, fd: int) -> Loop:
+    """In the new life: take over what the old one wrote down."""
+    with open(fd, "rb") as file:
+        plain = marshal.load(file)  # noqa: S302 - from our own former life
+    given = Given(plain["mask"], plain["ignored"])
+    loop = Loop(given, plain["request"], quiet=plain["quiet"])
+    _restore(loop, plain)
+    return loop
+
+
+def reexecute(loop: Loop) -> NoReturn:
+    """Replace the program of this process. Raises OSError when the exec fails: then nothing was lost."""
+    signals.block_all()
+    plain = _to_plain(loop)
+    fd = os.memfd_create("cohabit-state", 0)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(marshal.dumps(plain))
+    os.lseek(fd, 0, os.SEEK_SET)
+    for kept in _descriptors(plain):
+        os.set_inheritable(kept, True)
+    os.execv(sys.executable, pid1.again([f"{OPTION}={fd}"]))
+
+
+def _recover(loop: Loop, error: Exception) -> int:
+    now = time.monotonic()
+    loop.errors_at = [moment for moment in loop.errors_at if now - moment < _WINDOW_SECONDS] + [now]
+    count = len(loop.errors_at)
+    try:
+        loop.say("error", "", f"an internal error, please report it:\n{_traceback(error)}")
+        if count < _THIRD:
+            reexecute(loop)
+    except Exception:  # noqa: BLE001 - then the last resort
+        count = _THIRD
+    sweep(loop.children.trees, _LAST_RESORT_SECONDS)
+    return EXIT_BUG
+
+
+def _traceback(error: Exception) -> str:
+    """As the interpreter prints it, without importing traceback (and re, ast, tokenize with it)."""
+    text = io.StringIO()
+    stderr, sys.stderr = sys.stderr, text
+    try:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    finally:
+        sys.stderr = stderr
+    return text.getvalue().rstrip()
+
+
+def _to_plain(loop: Loop) -> dict[str, Any]:
+    children = loop.children
+    trees = children.trees
+    return {
+        "version": _VERSION,
+        "mask": sorted(children.given.mask),
+        "ignored": sorted(children.given.ignored),
+        "request": loop.request,
+        "quiet": loop.quiet,
+        "errors_at": loop.errors_at,
+        "facts": to_plain(loop.facts),
+        "plan": to_plain(loop.engine.plan),
+        "engine": loop.engine.to_plain(),
+        "output": loop.output.to_plain(),
+        "pids": children.pids,
+        "starting": {name: (s.pid, s.errors, s.message) for name, s in children.starting.items()},
+        "haunted": sorted(children.haunted),
+        "sweeping": children.sweeping,
+        "limits": children.limits,
+        "supervisor": trees.supervisor,
+        "leaders": trees.leaders,
+        "sessions": trees.sessions,
+        "orphans": trees.orphans,
+    }
+
+
+def _descriptors(plain: dict[str, Any]) -> list[int]:
+    """What must stay open across the exec."""
+    streams = [stream[2] for stream in plain["output"]["streams"]]
+    return streams + [errors for _, errors, _ in plain["starting"].values() if errors >= 0]
+
+
+def _restore(loop: Loop, plain: dict[str, Any]) -> None:
+    children = loop.children
+    loop.errors_at = plain["errors_at"]
+    loop.facts.extend(from_plain(plain["facts"]))
+    loop.engine.restore(from_plain(plain["plan"]), plain["engine"])
+    loop.output.restore(plain["output"])
+    children.pids = plain["pids"]
+    children.haunted = set(plain["haunted"])
+    children.sweeping = plain["sweeping"]
+    children.limits = plain["limits"]
+    trees = children.trees
+    trees.supervisor, trees.leaders = plain["supervisor"], plain["leaders"]
+    trees.sessions, trees.orphans = plain["sessions"], plain["orphans"]
+    for name, (pid, errors, message) in plain["starting"].items():
+        if name in loop.engine.units:
+            starting = Starting(children.describe(loop.engine.units[name].service), pid, errors)
+            starting.message = message
+            children.watch_start(name, starting)
+    if loop.engine.phase == LOADING:
+        children.forget_loader()
+        children.start_loader(loop.request)
+    for unit in loop.engine.units.values():
+        if unit.ready is False and unit.state == machine.RUNNING:
+            loop.probes.start(unit.service, time.monotonic())
+    _reconcile(loop)
+    if len(loop.errors_at) >= _SECOND:
+        del loop.facts[:1]
+        loop.facts.insert(0, events.Broken("internal errors keep coming (see above): stopping everything"))
+
+
+def _reconcile(loop: Loop) -> None:
+    """A service that should have a process and has none was lost with the error: say so to the engine."""
+    spoken_of = {getattr(fact, "service", None) for fact in loop.facts}
+    for name, unit in loop.engine.units.items():
+        if unit.at_rest or name in loop.children.pids or name in loop.children.haunted or name in spoken_of:
+            continue
+        if unit.state == machine.STARTING:
+            loop.facts.append(events.SpawnFailed(name, "an internal error came in between", EXIT_SYSTEM))
+        elif unit.state == machine.RUNNING or unit.leader_lives:
+            loop.facts.append(events.Exited(name, EXIT_SYSTEM))
+        else:
+            loop.facts.append(events.TreeGone(name))

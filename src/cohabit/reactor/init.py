@@ -1,0 +1,163 @@
+"""`cohabit init`: one command under an init, as tini, dumb-init and `docker run --init` do it, and to the end.
+
+All signals are blocked and taken one by one with sigwaitinfo(2): no handler, no polling, and nothing that
+the command could notice, since it gets back the mask and the dispositions that were given to us. The main
+child is in a process group of its own, in our session. What tini and its like leave undone is the end: when
+main has ended, whatever still lives gets TERM and a bounded wait that ends with the last of them.
+
+Job control: when main is stopped by the terminal (^Z) and a shell waits above us, we stop too, so that the
+shell notices; when the shell continues us, we continue main. As process 1 nobody is above who could ever
+continue it, so it is continued at once, as if ^Z had no effect, which is what it has on a process 1.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from cohabit.errors import CommandError
+from cohabit.reactor import pid1, signals, spawn
+from cohabit.reactor.child import Start
+from cohabit.reactor.children import exit_code
+from cohabit.reactor.sweep import sweep
+from cohabit.reactor.terminal import Terminal
+from cohabit.reactor.tree import Trees
+from cohabit.units import describe_exit, signal_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cohabit.reactor.signals import Given
+
+_LEAST_GRACE_SECONDS = 1.0  # for the others, even when main used up all of the time
+
+
+class Rules:
+    """What the options of `init` say.
+
+    group: signals go to main's whole process group. rewrite: signal -> other signal, 0 drops it. success:
+    exit codes that become 0. grace_seconds: for whatever still lives when main has ended. say: where
+    warnings go; verbose: each signal and each reaped child is told.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.group = False
+        self.rewrite: dict[int, int] = {}
+        self.success: set[int] = set()
+        self.grace_seconds = 9.0
+        self.subreaper = True
+        self.parent_death_signal = 0
+        self.warn_on_reap = False
+        self.verbose = False
+
+
+class Init:
+    """One main child and everybody who is orphaned meanwhile."""
+
+    def __init__(self, argv: tuple[str, ...], given: Given, rules: Rules) -> None:
+        self._rules = rules
+        self._argv = argv
+        self._given = given
+        self._terminal = Terminal()
+        self._main = 0
+        self._code: int | None = None
+        self._stop_asked_at: float | None = None
+
+    def run(self) -> int:
+        """Run the command to its end, then end the rest; returns the exit code. Raises CommandError."""
+        self._adopt_orphans()
+        self._start()
+        while self._code is None:
+            got = signals.wait_for_ever(signals.ALL)
+            if got.si_signo == signals.CHLD:
+                self._reap()
+            else:
+                self._forward(got.si_signo)
+        self._terminal.take_back(self._main)
+        if sweep(Trees(""), self._grace_left()):
+            self._rules.say("some processes did not end within the grace period and were killed")
+        return 0 if self._code in self._rules.success else self._code
+
+    def _adopt_orphans(self) -> None:
+        rules = self._rules
+        if rules.parent_death_signal and not pid1.set_parent_death_signal(rules.parent_death_signal):
+            rules.say("cannot ask for a parent-death signal: this Python or kernel has no prctl (going on without)")
+        if pid1.is_process_1():
+            return
+        if not (rules.subreaper and pid1.become_subreaper()):
+            rules.say(pid1.CANNOT_REAP)
+
+    def _start(self) -> None:
+        start = Start(self._argv, dict(os.environ), self._given, session=False)
+        if self._terminal.foreground:
+            start.terminal = self._terminal.fd
+        try:
+            self._main, errors = spawn.spawn(start)
+        except OSError as error:
+            raise CommandError(f"cannot run {self._argv[0]}: {spawn.no_room(error)}", 126) from error
+        os.set_blocking(errors, True)
+        message = spawn.exec_errors(errors)
+        os.close(errors)
+        if message:
+            why, code = spawn.failure(start, message)
+            os.waitpid(self._main, 0)
+            self._terminal.take_back(self._main)
+            raise CommandError(f"cannot run the command: {why}", code)
+
+    def _reap(self) -> None:
+        """Everybody who has ended or stopped; CHLD signals merge, so always until nobody is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if os.WIFSTOPPED(status):
+                if pid == self._main:
+                    self._main_stopped(os.WSTOPSIG(status))
+            elif pid == self._main:
+                self._code = exit_code(status)
+                self._tell(f"main ended with {describe_exit(self._code)}")
+            elif self._rules.warn_on_reap:
+                self._rules.say(f"reaped orphan {pid} ({describe_exit(exit_code(status))})")
+
+    def _forward(self, number: int) -> None:
+        if number in signals.STOP_SIGNALS and self._stop_asked_at is None:
+            self._stop_asked_at = time.monotonic()
+        wanted = self._rules.rewrite.get(number, number)
+        self._tell(f"{signal_name(number)}: {'dropped' if not wanted else 'forwarded as ' + signal_name(wanted)}")
+        if wanted:
+            self._send(wanted)
+        if number == signals.CONT:
+            self._terminal.lend(self._main)
+
+    def _send(self, number: int) -> None:
+        try:
+            os.kill(-self._main if self._rules.group else self._main, number)
+        except OSError as error:
+            self._tell(f"cannot send {signal_name(number)}: {error.strerror}")
+
+    def _main_stopped(self, number: int) -> None:
+        """By the terminal: stop with it if a shell waits above, else undo it. By hand (STOP): let it be."""
+        if number == signals.STOP:
+            return
+        if pid1.is_process_1() or self._terminal.fd < 0:
+            if number == signals.TSTP and pid1.is_process_1():
+                os.kill(-self._main, signals.CONT)
+            return
+        self._terminal.take_back(self._main)
+        os.kill(os.getpid(), signals.STOP)  # until the shell's `fg` or `bg`
+        self._terminal.lend(self._main)
+        os.kill(-self._main, signals.CONT)
+
+    def _grace_left(self) -> float:
+        """A stop that was asked for has one grace for main and the rest together."""
+        spent = 0.0 if self._stop_asked_at is None else time.monotonic() - self._stop_asked_at
+        return max(_LEAST_GRACE_SECONDS, self._rules.grace_seconds - spent)
+
+    def _tell(self, text: str) -> None:
+        if self._rules.verbose:
+            self._rules.say(text)

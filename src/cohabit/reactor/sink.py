@@ -1,0 +1,120 @@
+"""Where output goes: the container's stdout or stderr, written without ever blocking.
+
+O_NONBLOCK belongs to the open file description, which we share with whoever gave us the descriptor (a
+shell's terminal, another container's pipe), so it is never set on fd 1 or 2. Opening /proc/self/fd/N anew
+makes a description of our own (proc(5)); that works for pipes, terminals and devices. Where it does not (a
+socket, a pipe of another user's), poll(2) is asked first and at most PIPE_BUF bytes are written: a pipe that
+polls writable has room for that many (pipe(7)). A regular file never blocks and is written as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PIPE_BUF = 4096
+_MESSAGES_BYTES_MAX = 262_144  # own messages kept while nobody reads; more are counted and dropped
+
+
+class Sink:
+    """One destination. `pending` is what it did not take yet; while there is any, nobody should write more.
+
+    on_lost is called once, with the reason, when the destination is gone for good.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.identity = _identity(fd)
+        self.lost = ""
+        self.is_terminal = os.isatty(fd)
+        self.on_lost: Callable[[str], None] | None = None
+        self.pending: list[memoryview] = []
+        self._message_bytes = 0
+        self._messages_dropped = 0
+        self.fd, self._at_most = _open_own(fd)
+        self._poll = select.poll()
+        self._poll.register(self.fd, select.POLLOUT)
+
+    @property
+    def blocked(self) -> bool:
+        """It has not taken all it was given: ask again when `fd` is writable."""
+        return bool(self.pending)
+
+    def write(self, data: bytes) -> None:
+        """Write, or keep what does not fit. Callers with an unbounded source stop while `blocked`."""
+        if self.lost:
+            return
+        self.pending.append(memoryview(data))
+        if len(self.pending) == 1:
+            self.flush()
+
+    def write_message(self, data: bytes) -> None:
+        """Write a line of our own, of which there must be no end: bounded while nobody reads."""
+        if not self.blocked:
+            self._message_bytes = 0
+            if self._messages_dropped:
+                data = b"cohabit | %d messages dropped: nobody read them\n" % self._messages_dropped + data
+                self._messages_dropped = 0
+        if self._message_bytes + len(data) > _MESSAGES_BYTES_MAX:
+            self._messages_dropped += 1
+            return
+        self._message_bytes += len(data)
+        self.write(data)
+
+    def flush(self) -> None:
+        """Write as much of `pending` as goes without waiting."""
+        pending = self.pending
+        try:
+            while pending:
+                piece = pending[0]
+                if self._at_most:
+                    if not self.has_room():
+                        return
+                    piece = piece[: self._at_most]
+                written = os.write(self.fd, piece)
+                if written < len(pending[0]):
+                    pending[0] = pending[0][written:]
+                else:
+                    del pending[0]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lose(error.strerror or str(error))
+
+    def has_room(self) -> bool:
+        """Whether a write of PIPE_BUF bytes would go through now."""
+        return bool(self._poll.poll(0))
+
+    def drain(self, seconds_left: Callable[[], float]) -> None:
+        """Write what is pending, waiting for the reader as long as there is time. For the very end."""
+        while self.pending and seconds_left() > 0:
+            self._poll.poll(seconds_left() * 1000)
+            self.flush()
+
+    def _lose(self, why: str) -> None:
+        self.lost = why
+        self.pending.clear()
+        if self.on_lost is not None:
+            self.on_lost(why)
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    """Same file, same sink: then a line on stderr cannot land inside a line on stdout."""
+    status = os.fstat(fd)
+    return (status.st_dev, status.st_ino)
+
+
+def _open_own(fd: int) -> tuple[int, int]:
+    """(descriptor to write to, most bytes at once or 0 for no limit)."""
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd, 0
+    try:
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        return os.open(f"/proc/self/fd/{fd}", flags), 0
+    except OSError:
+        return fd, _PIPE_BUF
+

@@ -1,0 +1,57 @@
+"""The end of everybody: ask, wait until the last has gone, at most so long, then kill.
+
+`kill` of process 1 ends a namespace at once and without a word; that is how tini, dumb-init and catatonit
+leave. Here each process that still lives is sent TERM, wherever it hides, and has the rest of the grace
+period; the wait ends with the last of them. Used by `init`, and by the loop when all else fails.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from cohabit.reactor import signals
+
+if TYPE_CHECKING:
+    from cohabit.reactor.tree import Trees
+
+_KILL_PATIENCE_SECONDS = 2.0  # for those in an uninterruptible sleep; Docker waits as long
+
+
+def sweep(trees: Trees, grace_seconds: float) -> bool:
+    """End every process under us; True if SIGKILL was needed. A stop signal in the meantime cuts the grace.
+
+    All signals must be blocked: they are taken from the queue here.
+    """
+    if _all_gone():
+        return False
+    trees.signal_everybody(signals.TERM)
+    if _wait_until_gone(grace_seconds, interruptible=True):
+        return False
+    trees.signal_everybody(signals.KILL)
+    _wait_until_gone(_KILL_PATIENCE_SECONDS, interruptible=False)
+    return True
+
+
+def _all_gone() -> bool:
+    """Reap what can be reaped; True when we have no children, and so no descendants, any more."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return True
+        if pid == 0:
+            return False
+
+
+def _wait_until_gone(seconds: float, *, interruptible: bool) -> bool:
+    deadline = time.monotonic() + seconds
+    while not _all_gone():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        got = signals.wait_for(signals.ALL, left)
+        if got is None or (interruptible and got.si_signo in signals.STOP_SIGNALS):
+            return _all_gone()
+    return True

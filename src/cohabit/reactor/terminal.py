@@ -1,0 +1,52 @@
+"""A controlling terminal and its foreground, for `init`: what a job-control shell does, for one job.
+
+The command gets a process group of its own, so that a ^C of the terminal reaches it once and not twice. While
+we are in the foreground, its group is put there in our place, and we take the place back whenever the command
+stops or ends. In the background nothing is touched: `cohabit init … &` in a shell must not steal its terminal
+(tini and catatonit do, and never give it back). SIGTTOU must be blocked. Sources: tcsetpgrp(3),
+credentials(7), and "Implementing a Job Control Shell" in the glibc manual.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class Terminal:
+    """Our controlling terminal; fd is -1 without one."""
+
+    def __init__(self) -> None:
+        self._ours = os.getpgrp()
+        try:
+            self.fd = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError:
+            self.fd = -1
+
+    @property
+    def foreground(self) -> bool:
+        """Whether our own process group is the foreground."""
+        return self._foreground_group() == self._ours
+
+    def lend(self, group: int) -> None:
+        """Let another process group be the foreground, if that is ours to give."""
+        if self.foreground:
+            self._set(group)
+
+    def take_back(self, group: int) -> None:
+        """Be the foreground again, if that group (or nobody any more) is."""
+        if self.fd >= 0 and self._foreground_group() in (group, 0):
+            self._set(self._ours)
+
+    def _foreground_group(self) -> int:
+        if self.fd < 0:
+            return -1
+        try:
+            return os.tcgetpgrp(self.fd)
+        except OSError:
+            return -1  # hung up
+
+    def _set(self, group: int) -> None:
+        try:
+            os.tcsetpgrp(self.fd, group)
+        except OSError:
+            return  # hung up, or the group is gone

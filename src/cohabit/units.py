@@ -1,0 +1,109 @@
+"""Durations and signals as people write them, and back.
+
+Durations follow Compose ("1m30s", "100ms"; compose-spec 11-extension.md, Go's ParseDuration); inside the
+house they are float seconds. Signals are numbers inside the house; names come from the C library through
+`_signal`, because the public `signal` module brings enum and re along: 4 to 7 ms of process 1's start.
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import _signal
+
+_UNIT_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+# Names without SIG. The real-time range is written relative to its ends, as kill(1) and systemd do.
+_NUMBER_OF: dict[str, int] = {
+    name[3:]: int(number)
+    for name, number in vars(_signal).items()
+    if name.startswith("SIG") and not name.startswith(("SIG_", "SIGRT")) and isinstance(number, int)
+}
+_NAME_OF = {number: name for name, number in sorted(_NUMBER_OF.items(), reverse=True)}
+_NAME_OF.update({_NUMBER_OF[name]: name for name in ("CHLD", "IO", "ABRT") if name in _NUMBER_OF})
+_RTMIN, _RTMAX = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
+
+_IN_WORDS = {
+    "HUP": "hangup",
+    "INT": "interrupt",
+    "QUIT": "quit",
+    "ILL": "illegal instruction",
+    "TRAP": "trap",
+    "ABRT": "aborted",
+    "BUS": "bus error",
+    "FPE": "floating-point exception",
+    "KILL": "killed",
+    "SEGV": "segmentation fault",
+    "PIPE": "broken pipe",
+    "ALRM": "alarm clock",
+    "TERM": "terminated",
+    "XCPU": "CPU time limit exceeded",
+    "XFSZ": "file size limit exceeded",
+    "SYS": "bad system call",
+}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a Compose duration such as "10s", "1m30s", "1.5h"; ValueError if it is none."""
+    rest, seconds = text.strip(), 0.0
+    if rest == "0":
+        return 0.0
+    if not rest:
+        raise ValueError("a duration is empty")
+    while rest:
+        digits = len(rest) - len(rest.lstrip("0123456789."))
+        letters = len(rest[digits:]) - len(rest[digits:].lstrip("abcdefghijklmnopqrstuvwxyz"))
+        number, unit = rest[:digits], rest[digits : digits + letters]
+        if unit not in _UNIT_SECONDS or not number.strip(".") or number.count(".") > 1:
+            raise ValueError(f"{text!r} is no duration (write 500ms, 10s, 1m30s)")
+        seconds += float(number) * _UNIT_SECONDS[unit]
+        rest = rest[digits + letters :]
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds in the shortest words: 0.2 -> "200ms", 4.1 -> "4.1s", 90 -> "1m30s"."""
+    if seconds < 0.9995:
+        return f"{round(seconds * 1000)}ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f}".removesuffix(".0") + "s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (rest, "s"))
+    return "".join(f"{amount}{unit}" for amount, unit in parts if amount)
+
+
+def parse_signal(text: str) -> int:
+    """Number of a signal written as TERM, SIGTERM, sigterm, 15 or SIGRTMIN+3; ValueError if there is none."""
+    name = text.strip().upper().removeprefix("SIG")
+    if name.isdecimal() and 0 < int(name) <= _RTMAX:
+        return int(name)
+    if name in _NUMBER_OF:
+        return _NUMBER_OF[name]
+    for base, first in (("RTMIN", _RTMIN), ("RTMAX", _RTMAX)):
+        offset = name.removeprefix(base)
+        if offset != name and (not offset or (offset[0] in "+-" and offset[1:].isdecimal())):
+            number = first + int(offset or 0)
+            if _RTMIN <= number <= _RTMAX:
+                return number
+    raise ValueError(f"{text!r} is no signal (write SIGTERM, TERM or a number up to {_RTMAX})")
+
+
+def signal_name(number: int) -> str:
+    """Name of a signal as kill(1) writes it: 15 -> "SIGTERM", 37 -> "SIGRTMIN+3"."""
+    if number in _NAME_OF:
+        return f"SIG{_NAME_OF[number]}"
+    if _RTMIN <= number <= _RTMAX:
+        return "SIGRTMIN" + (f"+{number - _RTMIN}" if number > _RTMIN else "")
+    return f"signal {number}"
+
+
+def describe_exit(code: int) -> str:
+    """An exit code in words, where 128+n means killed by signal n: "exit code 3", "SIGKILL (killed)".
+
+    A shell reports its child's death the same way, so a code above 128 is a signal's in either case.
+    """
+    number = code - 128
+    if number in _NAME_OF or _RTMIN <= number <= _RTMAX:
+        words = _IN_WORDS.get(_NAME_OF.get(number, ""), "")
+        return signal_name(number) + (f" ({words})" if words else "")
+    return f"exit code {code}"

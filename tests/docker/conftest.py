@@ -1,0 +1,142 @@
+"""Fixtures of the container tests: the engine, the images, and containers that are gone after their test.
+
+Without an engine these tests skip and say why; with CI=true they fail instead. The images of a session:
+Debian base images (tools/images, kept), on each of them one that can `pip install cohabit` from this very
+working copy without a network, and on those the examples and whatever a test builds. All but the first carry
+the session's label, and everything with the label is removed at the end.
+"""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Final, NoReturn
+
+import pytest
+
+from docker.container import Container
+from docker.engine import Engine, NoEngineError, found_or_started
+
+REPOSITORY: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+IMAGES: Final = os.path.join(REPOSITORY, "tools", "images")
+# What the base images run, which may be older than what runs the tests.
+DEBIAN_PYTHON: Final = ("--python-version=3.11", "--implementation=cp", "--abi=cp311")
+
+# image(directory, base) builds the Dockerfile in `directory` on the base image called `base`: its id.
+Build = Callable[[str, str], str]
+# start(image, *command, options=()) runs a container with those options of `docker run`.
+Start = Callable[..., Container]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test in this directory with `docker`."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    for item in items:
+        if str(item.path).startswith(here + os.sep):
+            item.add_marker(pytest.mark.docker)
+
+
+def cannot(why: str) -> NoReturn:
+    """Skip because of `why`; on CI fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI=true and the container tests cannot run: {why}", pytrace=False)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """Give the engine that answers, else one that lives as long as the session."""
+    try:
+        with found_or_started() as engine:
+            yield engine
+    except NoEngineError as error:
+        cannot(str(error))
+
+
+@pytest.fixture(scope="session")
+def label(engine: Engine) -> Iterator[str]:
+    """Give the label of everything made in this session, and remove what carries it at the end."""
+    label = f"cohabit-test={uuid.uuid4().hex[:12]}"
+    yield label
+    removed = (
+        (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
+        (("images", "--all", "--quiet"), ("rmi", "--force")),
+    )
+    for listing, removal in removed:
+        found = engine.docker(*listing, "--filter", f"label={label}").stdout.split()
+        if found:
+            engine.docker(*removal, *dict.fromkeys(found), check=False)
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give a directory with the wheel of this working copy and its dependencies', fit for the base images."""
+    directory = str(tmp_path_factory.mktemp("wheels"))
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", directory, REPOSITORY], check=True)
+    (cohabit,) = os.listdir(directory)
+    machine = os.uname().machine
+    platforms = [
+        f"--platform={libc}_{machine}" for libc in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+    ]
+    subprocess.run(
+        [
+            *(*pip, "download", "--only-binary=:all:", *DEBIAN_PYTHON, *platforms),
+            *("--dest", directory, os.path.join(directory, cohabit)),
+        ],
+        check=True,
+    )
+    return directory
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, label: str, wheels: str) -> Build:
+    """Give the function that builds the Dockerfile in a directory on one of the base images."""
+    built: dict[tuple[str, str], str] = {}
+
+    def build(directory: str, *options: str) -> str:
+        done = engine.docker("build", "--quiet", "--network=none", "--label", label, *options, directory)
+        return done.stdout.strip()
+
+    def base(name: str) -> str:
+        if (name, "") not in built:
+            program = [os.path.join(IMAGES, "build.py"), name]
+            made = subprocess.run(
+                [sys.executable, *program],
+                env=engine.environment,
+                stdout=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            if made.returncode != 0:
+                cannot(f"{' '.join(program)} ended with {made.returncode}")
+            dockerfile = os.path.join(IMAGES, "cohabit.Dockerfile")
+            debian = f"BASE={made.stdout.strip()}"
+            built[name, ""] = build(wheels, "--file", dockerfile, "--build-arg", debian)
+        return built[name, ""]
+
+    def image(directory: str, base_name: str) -> str:
+        if (directory, base_name) not in built:
+            path = os.path.join(REPOSITORY, directory)
+            built[directory, base_name] = build(path, "--build-arg", f"BASE={base(base_name)}")
+        return built[directory, base_name]
+
+    return image
+
+
+@pytest.fixture
+def start(engine: Engine, label: str) -> Iterator[Start]:
+    """Give the function that runs an image in the background, without a network, until the test is over."""
+    running: list[Container] = []
+
+    def start(image: str, *command: str, options: tuple[str, ...] = ()) -> Container:
+        words = ("--detach", "--network=none", "--label", label, *options, image, *command)
+        container = Container(engine, engine.docker("run", *words).stdout.strip())
+        running.append(container)
+        return container
+
+    yield start
+    for container in running:
+        print(container.logs())  # pytest shows it beside a failure
+        engine.docker("rm", "--force", "--volumes", container.id, check=False)

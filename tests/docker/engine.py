@@ -1,0 +1,136 @@
+"""The Docker engine that the container tests talk to, by way of the `docker` client.
+
+An engine that answers is used as it is. Otherwise one is started, with state, socket and pid file of its
+own, and ended with the tests: it touches neither the firewall nor the network of the machine, so containers
+have the loopback interface and nothing else. Its images are kept in the cache of the base images between
+sessions; a second session at the same time gets a directory that is thrown away.
+
+Knows the engine and its client; containers are container.py's, images conftest.py's.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+CACHE: Final = os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
+    "cohabit-images",
+)
+START_SECONDS: Final = 30.0
+# overlay2 is the quick one, and refused where the state directory is itself on an overlay.
+STORAGE_DRIVERS: Final = ("overlay2", "vfs")
+# No client of ours needs more: a step of an image build that hangs is a failure, not a wait.
+CLIENT_SECONDS: Final = 600.0
+
+
+class NoEngineError(Exception):
+    """There is no engine here and none can be started: the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The `docker` client with the environment that leads it to one engine."""
+
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def docker(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `docker WORDS…` and return what it wrote on stdout and stderr; `check`: failure raises."""
+        done = subprocess.run(
+            ["docker", *words],
+            env=self.environment | {"DOCKER_BUILDKIT": "0"},  # Debian's client has no buildx
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=CLIENT_SECONDS,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            message = f"docker {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            raise AssertionError(message)
+        return done
+
+    def answers(self) -> bool:
+        """Whether an engine is there."""
+        return self.docker("version", "--format", "{{.Server.Version}}", check=False).returncode == 0
+
+
+def until(true: Callable[[], object], *, at_most_seconds: float, what: str) -> None:
+    """Wait until `true()` is, or fail after `at_most_seconds`, naming `what` was waited for."""
+    deadline = time.monotonic() + at_most_seconds
+    while not true():
+        assert time.monotonic() < deadline, f"waited {at_most_seconds:g} s for nothing: {what}"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def found_or_started() -> Iterator[Engine]:
+    """Give the engine that answers, else our own that ends with the block, or raise NoEngineError."""
+    if shutil.which("docker") is None:
+        raise NoEngineError("no Docker client (apt-get install docker.io)")
+    engine = Engine()
+    if engine.answers():
+        yield engine
+        return
+    if shutil.which("dockerd") is None:
+        raise NoEngineError("no Docker engine answers and there is none to start (apt-get install docker.io)")
+    if os.geteuid() != 0:
+        raise NoEngineError("no Docker engine answers and only root can start one (start it, or run as root)")
+    with state_directory() as state, tempfile.TemporaryDirectory(prefix="cohabit-engine-") as run:
+        daemon, engine = started(state, run)
+        try:
+            yield engine
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(START_SECONDS)
+
+
+@contextlib.contextmanager
+def state_directory() -> Iterator[str]:
+    """Give the engine's kept state directory, or a new one if a session has it already."""
+    os.makedirs(CACHE, mode=0o755, exist_ok=True)
+    with open(os.path.join(CACHE, "engine.lock"), "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            state = tempfile.mkdtemp(prefix="engine-", dir=CACHE)
+            try:
+                yield state
+            finally:
+                shutil.rmtree(state, ignore_errors=True)
+        else:
+            yield os.path.join(CACHE, "engine")
+
+
+def started(state: str, run: str) -> tuple[subprocess.Popen[bytes], Engine]:
+    """Start dockerd with its data under `state` and its socket in `run`, and wait until it answers."""
+    engine = Engine(dict(os.environ) | {"DOCKER_HOST": f"unix://{run}/docker.sock"})
+    log_path = os.path.join(run, "dockerd.log")
+    for driver in STORAGE_DRIVERS:
+        command = [
+            # Should the tests be killed, the engine is not left behind.
+            *("setpriv", "--pdeathsig", "TERM", "dockerd", "--storage-driver", driver),
+            *("--data-root", os.path.join(state, driver), "--exec-root", os.path.join(run, "exec")),
+            *("--pidfile", os.path.join(run, "pid"), "--host", f"unix://{run}/docker.sock"),
+            *("--bridge=none", "--iptables=false", "--ip6tables=false"),
+        ]
+        with open(log_path, "wb") as log:
+            daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until(
+            lambda daemon=daemon: daemon.poll() is not None or engine.answers(),  # type: ignore[misc]
+            at_most_seconds=START_SECONDS,
+            what="dockerd answers",
+        )
+        if daemon.poll() is None:
+            return daemon, engine
+    with open(log_path, encoding="utf-8", errors="replace") as log_text:
+        last = "".join(log_text.readlines()[-5:])
+    raise NoEngineError(f"no Docker engine answers and dockerd does not start:\n{last}")

@@ -1,0 +1,178 @@
+"""The four Dockerfiles of Docker's page on several services, in our form (examples/), on a real engine.
+
+Each example is built and run as its README says. What must hold for every one of them is written once and
+run for all; what is special to one follows.
+"""
+
+from typing import NamedTuple
+
+import pytest
+
+from docker.conftest import Build, Start
+from docker.container import Container, Logs
+
+
+class Example(NamedTuple):
+    """What is to be seen of an example: lines by service, and how one of its services is made to die."""
+
+    name: str
+    base: str
+    ready: dict[str, str]
+    stopped: dict[str, str]
+    death: tuple[str, ...]
+    culprit: str
+    code: int
+
+
+def get(url: str) -> tuple[str, ...]:
+    """Return a command that prints what is at `url` and fails if it cannot, with what every image has."""
+    return (
+        "python3",
+        "-c",
+        f"from urllib.request import urlopen; print(urlopen('http://127.0.0.1:{url}').read())",
+    )
+
+
+REDIS_READY = "Ready to accept connections"
+REDIS_STOPPED = "Redis is now ready to exit"
+
+EXAMPLES = (
+    Example(
+        name="wrapper",
+        base="minimal",
+        ready={"my_first_process": "serving on port 8001", "my_second_process": "waiting for work"},
+        stopped={"my_first_process": "SIGTERM: closing", "my_second_process": "SIGTERM: putting"},
+        death=get("8001/crash"),
+        culprit="my_first_process",
+        code=7,
+    ),
+    Example(
+        name="polling-wrapper",
+        base="services",
+        ready={"nginx": "start worker processes", "redis": REDIS_READY},
+        stopped={"nginx": "signal 15 (SIGTERM) received", "redis": REDIS_STOPPED},
+        death=("pkill", "-KILL", "redis-server"),
+        culprit="redis",
+        code=128 + 9,
+    ),
+    Example(
+        name="job-control",
+        base="minimal",
+        ready={"my_main_process": "serving on port 8000", "my_helper_process": "the store is filled"},
+        stopped={"my_main_process": "SIGTERM: closing"},
+        death=get("8000/crash"),
+        culprit="my_main_process",
+        code=7,
+    ),
+    Example(
+        name="process-manager",
+        base="services",
+        ready={
+            "redis": REDIS_READY,
+            "app": "serving on port 8001",
+            "worker": "waiting for work",
+            "web": "start worker processes",
+        },
+        stopped={
+            "redis": REDIS_STOPPED,
+            "app": "SIGTERM: closing",
+            "worker": "SIGTERM: putting",
+            "web": "signal 3 (SIGQUIT) received",
+        },
+        death=get("8001/crash"),
+        culprit="app",
+        code=7,
+    ),
+)
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+
+
+def running(example: Example, image: Build, start: Start) -> Container:
+    """Return the container of an example once all its services have said that they are ready."""
+    container = start(image(f"examples/{example.name}", example.base))
+    for name, line in example.ready.items():
+        container.until_logged(name, line)
+    return container
+
+
+def missing(logs: Logs, lines: dict[str, str]) -> dict[str, str]:
+    """Return those of `lines` that their services have not written."""
+    return {name: line for name, line in lines.items() if not any(line in had for had in logs.of(name))}
+
+
+@each_example
+def test_output_of_all_services_is_on_docker_logs_under_their_names(
+    example: Example, image: Build, start: Start
+) -> None:
+    """Every line of every service is on `docker logs` with its service's name before it."""
+    logs = running(example, image, start).logs()
+    assert logs.names() - {"cohabit"} == set(example.ready)
+
+
+@each_example
+def test_docker_stop_lets_every_service_end_in_order(example: Example, image: Build, start: Start) -> None:
+    """`docker stop` gives every service its stop signal, and the container ends with 0 in time."""
+    container = running(example, image, start)
+    ended = container.stop()
+    assert ended.code == 0
+    assert missing(container.logs(), example.stopped) == {}
+
+
+@each_example
+def test_a_death_ends_the_container_with_the_same_status(
+    example: Example, image: Build, start: Start
+) -> None:
+    """A service that dies ends the container with its own status, after the others had their stop signal."""
+    container = running(example, image, start)
+    container.exec(*example.death, check=False)
+    assert container.wait().code == example.code
+    others = {name: line for name, line in example.stopped.items() if name != example.culprit}
+    assert missing(container.logs(), others) == {}
+
+
+@each_example
+def test_there_are_no_zombies_and_only_the_services(example: Example, image: Build, start: Start) -> None:
+    """Once all is running no process is a zombie, and none is a shell that only waits for another."""
+    container = running(example, image, start)
+    assert container.zombies() == []
+    assert container.pids(r"^(/bin/)?(ba|da)?sh -c ") == []
+
+
+def test_the_helper_starts_when_main_is_ready(image: Build, start: Start) -> None:
+    """job-control: the helper talks to main at its first try, because it is started once main listens."""
+    (example,) = (example for example in EXAMPLES if example.name == "job-control")
+    container = running(example, image, start)
+    logs = container.logs()
+    assert logs.of("my_helper_process") == ["the store is filled"]
+    assert "hello" in container.exec(*get("8000/greeting")).stdout
+
+
+def test_a_helper_may_fail_and_main_goes_on(image: Build, start: Start) -> None:
+    """job-control: a helper that fails is reported with its status; the container lives as long as main."""
+    words = (
+        "cohabit",
+        "run",
+        "--main",
+        "./my_main_process",
+        "--helper",
+        "broken=exit 3",
+        "--ready",
+        "tcp:8000",
+    )
+    container = start(image("examples/job-control", "minimal"), *words)
+    container.until_logged("cohabit", "broken")
+    assert container.is_running()
+    assert container.stop().code == 0
+
+
+def test_redis_comes_back_and_the_application_goes_on(image: Build, start: Start) -> None:
+    """process-manager: a killed service with `restart: always` is there again, and the others stay."""
+    (example,) = (example for example in EXAMPLES if example.name == "process-manager")
+    container = running(example, image, start)
+    container.until_answers("curl", "--fail", "--silent", "http://127.0.0.1:8080/")
+    (application,) = container.pids("my_first_process")
+    container.exec("pkill", "-KILL", "redis-server")
+    container.until_logged("redis", REDIS_READY, times=2)
+    container.until_answers("curl", "--fail", "--silent", "http://127.0.0.1:8080/")
+    assert container.pids("my_first_process") == [application]
+    assert container.stop().code == 0

@@ -1,0 +1,120 @@
+"""What a container platform expects of an entrypoint, on a real engine.
+
+Exit codes, least privilege, an init in front, the termination log, a terminal, a service that does not
+want to end, and the processes that `docker exec` leaves behind.
+"""
+
+import os
+import shlex
+
+import pytest
+
+from docker.conftest import Build, Start
+from docker.engine import until
+
+# A service that says what it gets, and is quiet otherwise.
+POLITE = "polite=trap 'echo got TERM; exit 0' TERM; echo started; while :; do sleep 3600 & wait $!; done"
+LEAST_PRIVILEGE = ("--read-only", "--user=12345:12345", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+# Twenty processes whose parent ends before they do, each within `docker exec`.
+ORPHANS = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 0.1 & done"
+
+
+@pytest.fixture
+def plain(image: Build) -> str:
+    """Give an image with nothing but cohabit, which is its entrypoint."""
+    return image("tests/docker/plain", "minimal")
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("init -- no-such-command", 127),
+        ("init -- /etc", 126),
+        ("init -- /etc/passwd", 126),
+        ("init -- sh -c 'exit 7'", 7),
+        ("init -- sh -c 'kill -KILL $$'", 128 + 9),
+        ("run no-such-command", 127),
+        ("run /etc", 126),
+        ("run true", 0),
+        ("run 'exit 7'", 7),
+        ("run 'kill -KILL $$'", 128 + 9),
+        ("run", 64),
+        ("up", 78),
+        ("up --file /no/such/file.yaml", 78),
+    ],
+)
+def test_exit_codes_are_those_that_docker_users_know(line: str, code: int, plain: str, start: Start) -> None:
+    """127 no such command, 126 no program, the command's status, 128+n for a signal; 64 and 78 are ours."""
+    container = start(plain, *shlex.split(line))
+    assert container.wait().code == code
+    if code in {64, 78, 126, 127}:
+        assert "cannot" in container.logs().stderr
+
+
+def test_least_privilege_is_enough(plain: str, start: Start) -> None:
+    """A random uid without a passwd entry, no capability, nothing writable: all runs and stops as ever."""
+    container = start(plain, "run", POLITE, "second=id -u; exec sleep 3600", options=LEAST_PRIVILEGE)
+    container.until_logged("polite", "started")
+    container.until_logged("second", "12345")
+    assert container.stop().code == 0
+    assert "got TERM" in container.logs().of("polite")
+
+
+def test_dockers_own_init_in_front_changes_nothing(plain: str, start: Start) -> None:
+    """`docker run --init`: under that init too services get TERM, orphans are reaped, the code is 0."""
+    container = start(plain, "run", POLITE, "orphans=(sleep 0.1 &) ; exec sleep 3600", options=("--init",))
+    container.until_logged("polite", "started")
+    assert "init" in next(process.command for process in container.processes() if process.pid == 1)
+    until(lambda: not container.pids(r"^sleep 0\.1|defunct"), at_most_seconds=30, what="the orphan is reaped")
+    assert container.stop().code == 0
+    assert "got TERM" in container.logs().of("polite")
+
+
+@pytest.mark.parametrize("line", ["init -- sleep 3600", "run 'sleep 3600'"])
+def test_what_docker_exec_leaves_behind_is_reaped(line: str, plain: str, start: Start) -> None:
+    """Orphans of `docker exec` become process 1's children; when they end none of them stays a zombie."""
+    container = start(plain, *shlex.split(line))
+    until(lambda: container.pids("^sleep 3600$"), at_most_seconds=30, what="the service runs")
+    container.shell(ORPHANS)
+    until(
+        lambda: not container.pids(r"^sleep 0\.1|defunct"), at_most_seconds=30, what="the orphans are reaped"
+    )
+    assert container.is_running()
+
+
+def test_the_cause_of_the_end_is_in_the_termination_log(
+    plain: str, start: Start, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """/dev/termination-log, where there is one, says who ended the container, how, and its last words."""
+    log = tmp_path_factory.mktemp("termination") / "log"
+    log.write_text("")
+    container = start(
+        plain,
+        *("run", "culprit=echo the disk is full >&2; exit 7", POLITE),
+        options=("--volume", f"{os.fspath(log)}:/dev/termination-log"),
+    )
+    assert container.wait().code == 7
+    words = log.read_text()
+    assert "culprit" in words
+    assert "7" in words
+    assert "the disk is full" in words
+
+
+def test_a_terminal_gets_the_same_output(plain: str, start: Start) -> None:
+    """`docker run --tty`: everything is on the one stream that a terminal has, and stop ends it with 0."""
+    container = start(plain, "run", POLITE, options=("--tty",))
+    until(lambda: "started" in container.logs().stdout, at_most_seconds=30, what="output on the terminal")
+    assert container.stop().code == 0
+    assert "got TERM" in container.logs().stdout
+
+
+def test_a_deaf_service_is_killed_within_dockers_grace_period(plain: str, start: Start) -> None:
+    """A service that ignores TERM is killed before Docker kills everything: the others end in order."""
+    deaf = "deaf=trap '' TERM; echo listening to nobody; while :; do sleep 1; done"
+    container = start(plain, "run", deaf, POLITE)
+    container.until_logged("deaf", "listening to nobody")
+    container.until_logged("polite", "started")
+    assert container.stop(grace_seconds=30).code == 128 + 9
+    logs = container.logs()
+    assert "got TERM" in logs.of("polite")
+    assert any("deaf" in line for line in logs.of("cohabit"))

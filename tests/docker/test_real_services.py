@@ -1,0 +1,91 @@
+"""Six real servers under one `cohabit up`, as Debian ships them.
+
+nginx, php-fpm, PostgreSQL, Redis, sshd, cron. The file is tests/docker/services/cohabit.yaml: the database is
+made by a job before PostgreSQL starts, the host keys by a job before sshd starts, and nginx depends on
+php-fpm, which depends on both databases.
+"""
+
+import re
+
+import pytest
+
+from docker.conftest import Build, Start
+from docker.container import Container
+
+# What each server says at its end, in the reverse order of the start: nginx before what it needs, and so on.
+# All of it is on stderr, so that `docker logs` keeps the order; Redis writes to stdout.
+WEB_STOPS = ("signal 15 (SIGTERM) received", "exiting, bye-bye!", "received fast shutdown request")
+REDIS_STOPS = "Redis is now ready to exit"
+
+
+@pytest.fixture
+def container(image: Build, start: Start) -> Container:
+    """Give a container in which all six have said that they are there."""
+    container = start(image("tests/docker/services", "services"))
+    container.until_logged("postgres", "database system is ready to accept connections")
+    container.until_logged("redis", "Ready to accept connections")
+    container.until_logged("php", "ready to handle connections")
+    container.until_logged("sshd", "Server listening on")
+    container.until_answers("curl", "--fail", "--silent", "http://127.0.0.1:8080/")
+    container.until_answers("test", "-s", "/tmp/cron-ran")
+    return container
+
+
+def test_every_server_answers(container: Container) -> None:
+    """Each of the six does its work: pages, queries, keys, a login and a job."""
+    assert container.shell("curl --silent http://127.0.0.1:8080/") == "PHP 42\n"
+    assert container.shell("psql --username=postgres --host=127.0.0.1 -tAc 'select 6 * 7'") == "42\n"
+    assert container.shell("redis-cli set answer 42 && redis-cli get answer") == "OK\n42\n"
+    assert container.shell("cat /tmp/cron-ran") == "cron ran this\n"
+    container.shell(
+        "install -d -m 700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519"
+        " && cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys"
+    )
+    assert container.shell("ssh -o StrictHostKeyChecking=no 127.0.0.1 echo 42") == "42\n"
+    assert container.zombies() == []
+
+
+def test_every_server_runs_as_its_user(container: Container) -> None:
+    """`user:` is in force for a server and whatever it starts; without it nginx drops root itself."""
+    users = {process.user for process in container.processes() if "postgres" in process.command}
+    assert users == {"postgres"}
+    assert {process.user for process in container.processes() if "redis-server" in process.command} == {
+        "redis"
+    }
+    assert {process.user for process in container.processes() if "nginx: worker" in process.command} == {
+        "www-data"
+    }
+
+
+def test_docker_stop_stops_all_in_reverse_order(container: Container) -> None:
+    """`docker stop` ends nginx, then php-fpm, then PostgreSQL and Redis, each by its own signal."""
+    assert container.stop().code == 0
+    logs = container.logs()
+    words = "|".join(re.escape(word) for word in WEB_STOPS)
+    said = list(dict.fromkeys(re.findall(words, logs.stderr)))
+    assert said == list(WEB_STOPS)
+    assert any(REDIS_STOPS in line for line in logs.of("redis"))
+    assert any("database system is shut down" in line for line in logs.of("postgres"))
+    assert any("Received signal 15; terminating." in line for line in logs.of("sshd"))
+
+
+def test_the_workers_of_a_killed_master_are_gone_before_its_restart(container: Container) -> None:
+    """SIGKILL to nginx's master: its workers, which hold the port, end too, and only then it is restarted."""
+    before = container.pids("nginx: ")
+    (master,) = container.pids("nginx: master")
+    container.exec("kill", "-KILL", str(master))
+    container.until_logged("nginx", "start worker processes", times=2)
+    assert set(container.pids("nginx: ")).isdisjoint(before)
+    assert not any("Address already in use" in line for line in container.logs().of("nginx"))
+    container.until_answers("curl", "--fail", "--silent", "http://127.0.0.1:8080/")
+
+
+def test_a_server_that_is_killed_ends_the_container_with_its_status(container: Container) -> None:
+    """PostgreSQL killed by signal 9 ends the container with 137, after the others were stopped."""
+    (postmaster,) = container.pids("^postgres$")
+    container.exec("kill", "-KILL", str(postmaster))
+    assert container.wait().code == 128 + 9
+    logs = container.logs()
+    assert any(REDIS_STOPS in line for line in logs.of("redis"))
+    assert any(WEB_STOPS[0] in line for line in logs.of("nginx"))
+    assert any("postgres" in line for line in logs.of("cohabit"))
