@@ -44,9 +44,9 @@ def comm(pid: int) -> str:
     return _read(f"/proc/{pid}/comm").rstrip("\n")
 
 
-def is_zombie(pid: int) -> bool:
-    """Tell whether a process is dead and not yet reaped."""
-    return _read(f"/proc/{pid}/stat").rpartition(")")[2][:2] == " Z"
+def is_gone(pid: int) -> bool:
+    """Tell whether a process is dead, reaped or not."""
+    return _read(f"/proc/{pid}/stat").rpartition(")")[2][:2] in ("", " Z")
 
 
 def children(pid: int) -> list[int]:
@@ -55,9 +55,7 @@ def children(pid: int) -> list[int]:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return []
-    return [
-        int(child) for thread in threads for child in _read(f"/proc/{pid}/task/{thread}/children").split()
-    ]
+    return [int(child) for thread in threads for child in _read(f"/proc/{pid}/task/{thread}/children").split()]
 
 
 def tree(root: int, leaves: frozenset[int] = frozenset()) -> list[int]:
@@ -162,7 +160,7 @@ def sweep() -> None:
     """End every process below us, parents first, and reap it."""
     give_up = time.monotonic() + SWEEP_SECONDS
     while time.monotonic() < give_up:
-        below = [pid for pid in tree(os.getpid())[1:] if not is_zombie(pid)]
+        below = [pid for pid in tree(os.getpid())[1:] if not is_gone(pid)]
         for pid in below:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -24,8 +24,8 @@ class Measure:
 class Target:
     """What our median is held against.
 
-    Without `versus` the limit is absolute, in the measure's unit; with it, a ratio of ours to the best of those
-    peers (in the same measure, unless `of` names another). `at_least`: more is better.
+    Without `versus` the limit is absolute, in the measure's unit; with it, a ratio of ours to the best of
+    those peers (in the same measure, unless `of` names another). `at_least`: more is better.
     """
 
     measure: str
@@ -42,16 +42,12 @@ MEASURES = {
     "pss": Measure("The same without counting shared pages twice (PSS)", "MiB"),
     "idle": Measure("Context switches of the tool's own processes in 20 idle seconds", "switches", 0),
     "restart": Measure("SIGKILL of a service to the exec of its next run", "ms"),
-    "stop": Measure("Stop signal to the end of the tool, 50 services that obey TERM", "ms"),
+    "stop": Measure("Stop signal to the end of the tool and all of its 50 services", "ms"),
     "raw": Measure("Output copied as it is: one service, 1 GiB in writes of 64 KiB", "MB/s", 0),
     "raw-bad": Measure("The same, every line looked at: lost, torn or disordered", "lines", 0),
     "prefix": Measure("Output with a prefix per line: 100-byte lines in large writes", "MB/s", 0),
-    "prefix-bad": Measure(
-        "The same from two services at once, every line looked at: lost, torn or disordered", "lines", 0
-    ),
-    "stalled-restart": Measure(
-        "Nobody reads the tool's output: crash of another service to its next exec", "ms"
-    ),
+    "prefix-bad": Measure("The same, two services at once, every line looked at: lost, torn or disordered", "lines", 0),
+    "stalled-restart": Measure("Nobody reads the tool's output: crash of another service to its next exec", "ms"),
     "stalled-stop": Measure("Nobody reads the tool's output: SIGTERM to the end of the tool", "ms"),
     "orphans": Measure("20,000 orphans that end together: until all are reaped", "ms", 0),
     "init": Measure("Run `true`: exec to exit", "ms", 2),

@@ -49,22 +49,14 @@ def progress(text: str) -> None:
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="bench/run.py", description="Measure cohabit and its peers side by side."
-    )
+    parser = argparse.ArgumentParser(prog="bench/run.py", description="Measure cohabit and its peers side by side.")
     parser.add_argument("--only", metavar="NAME,…", default=",".join(NAMES), help=f"of: {', '.join(NAMES)}")
     peers = [tool.name for tool in PEERS] + list(INITS)
     parser.add_argument("--peers", metavar="NAME,…", default=",".join(peers), help=f"of: {', '.join(peers)}")
-    parser.add_argument(
-        "--rounds", metavar="N", type=int, default=0, help=f"times each is measured (default {ROUNDS})"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="2 rounds and small volumes: to see that it works"
-    )
+    parser.add_argument("--rounds", metavar="N", type=int, default=0, help=f"times each is measured (default {ROUNDS})")
+    parser.add_argument("--quick", action="store_true", help="2 rounds and small volumes: to see that it works")
     parser.add_argument("--install", action="store_true", help="install what is missing and end")
-    parser.add_argument(
-        "--cohabit", metavar="PATH", help="measure this command instead of a fresh wheel of this tree"
-    )
+    parser.add_argument("--cohabit", metavar="PATH", help="measure this command instead of a fresh wheel of this tree")
     options = parser.parse_args()
     options.only = [name for name in options.only.split(",") if name]
     options.peers = [name for name in options.peers.split(",") if name]
@@ -109,9 +101,7 @@ def head(options: argparse.Namespace, rows: list[str]) -> str:
         *rows,
     ]
     if options.quick:
-        lines.append(
-            "\nA quick run: volumes are an eighth or a tenth, so nothing here is to be held against a target."
-        )
+        lines.append("\nA quick run: volumes are an eighth or a tenth, so nothing here is to be held against a target.")
     return "\n".join(lines) + "\n"
 
 
@@ -134,9 +124,7 @@ def main() -> None:
     figures = Figures()
     scope = Scope(figures, paths, frozenset(options.only), options.rounds, options.quick)
     tools = [
-        tool
-        for tool in (COHABIT, *PEERS)
-        if tool.program in paths and (tool is COHABIT or tool.name in options.peers)
+        tool for tool in (COHABIT, *PEERS) if tool.program in paths and (tool is COHABIT or tool.name in options.peers)
     ]
     try:
         inits.measure(scope)

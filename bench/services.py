@@ -16,7 +16,7 @@ from processes import (
     MeasurementError,
     ServiceWatch,
     context_switches,
-    is_zombie,
+    is_gone,
     launch,
     memory_kib,
     sweep,
@@ -33,7 +33,9 @@ SETTLE_SECONDS = 3.0
 IDLE_SECONDS = 20.0
 START_SECONDS = 60.0
 RESTART_SECONDS = 15.0
+CALM_SECONDS = 6.0  # circus, told to stop soon after a start or restart, never does
 STOP_SECONDS = 90.0
+LEFT_SECONDS = 5.0
 IN_ONE_LIFE = ("start", "memory", "idle", "restart", "stop")
 
 
@@ -122,6 +124,23 @@ def _restart(running: RunningTool, watch: ServiceWatch, victim: int) -> float:
     return until(another, RESTART_SECONDS, "restart") - begin
 
 
+def _stop(figures: Figures, running: RunningTool, watch: ServiceWatch) -> None:
+    """Stop the tool and keep the time until it and all its services are gone."""
+    services = watch.alive()
+    begin = time.monotonic()
+    running.stop()
+
+    def none_left() -> bool:
+        return all(is_gone(pid) for pid in services)
+
+    try:
+        gone = until(none_left, LEFT_SECONDS, "services gone")
+        figures.add("stop", running.tool.name, (gone - begin) * 1000)
+    except MeasurementError:
+        left = sum(not is_gone(pid) for pid in services)
+        figures.note("stop", running.tool.name, f"leaves {left} services running")
+
+
 def _live(scope: Scope, running: RunningTool, number: int) -> None:
     """Take one tool through a whole life and keep its figures; `number` is the round."""
     figures, name = scope.figures, running.tool.name
@@ -147,10 +166,8 @@ def _live(scope: Scope, running: RunningTool, number: int) -> None:
         for victim in sorted(watch.alive())[:share]:
             figures.add("restart", name, _restart(running, watch, victim) * 1000)
     if scope.wants("stop"):
-        services = watch.alive()
-        figures.add("stop", name, running.stop() * 1000)
-        if left := [pid for pid in services if os.path.exists(f"/proc/{pid}") and not is_zombie(pid)]:
-            figures.note("stop", name, f"leaves {len(left)} services running")
+        time.sleep(CALM_SECONDS)
+        _stop(figures, running, watch)
 
 
 def live(scope: Scope, tool: Tool, number: int) -> None:

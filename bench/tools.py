@@ -106,9 +106,7 @@ def pm2(folder: str, services: Services) -> list[str]:
     apps = []
     for name, command in services.items():
         script, *arguments = command.split()
-        apps.append(
-            {"name": name, "script": script, "args": arguments, "interpreter": "none", "vizion": False}
-        )
+        apps.append({"name": name, "script": script, "args": arguments, "interpreter": "none", "vizion": False})
     text = f"module.exports = {json.dumps({'apps': apps})}\n"
     return ["start", _save(folder, "ecosystem.config.js", text)]
 
@@ -116,7 +114,9 @@ def pm2(folder: str, services: Services) -> list[str]:
 def _run_scripts(folder: str, services: Services) -> str:
     for name, command in services.items():
         _save(folder, f"scan/{name}/run", f"#!/bin/sh\nexec {command}\n", 0o755)
-    return os.path.join(folder, "scan")
+    scan = os.path.join(folder, "scan")
+    os.utime(scan, (1, 1))  # runsvdir waits a second when the folder has changed within this one
+    return scan
 
 
 def s6(folder: str, services: Services) -> list[str]:

@@ -2,10 +2,10 @@
 
     reader.py bytes|lines|numbered GOAL
 
-Reads stdin to its end. As soon as GOAL bytes or lines are in, it prints `reached SECONDS` (the monotonic
-clock, which all processes share). For `numbered` it prints `quiet SECONDS` when the first long silence comes,
-and at the end of the input `whole N torn N lost N disordered N`. Counting is kept cheap: it shares the
-processors with the tool.
+Reads stdin to its end. As soon as GOAL bytes or lines are in, or after ten seconds of reading, it prints
+`SECONDS SEEN`: the moment (by the monotonic clock, which all processes share) and how many bytes or lines
+there were. For `numbered` it prints `SECONDS GOAL` when the first long silence comes, and at the end of the
+input `whole N torn N lost N disordered N`. Counting is kept cheap: it shares the processors with the tool.
 """
 
 import os
@@ -15,6 +15,7 @@ import sys
 import time
 
 CHUNK_BYTES = 1 << 18
+READING_SECONDS = 10.0
 SILENCE_SECONDS = 3.0
 PIECE = re.compile(rb"(?:[^x\n]{0,60}[|:] )?([ab]) (\d{10}) x{86}")
 
@@ -25,13 +26,18 @@ def say(*words: object) -> None:
 
 
 def count(of_lines: bool, goal: int) -> None:
-    """Count bytes or newlines until the goal is reached, then read on without counting."""
+    """Count bytes or newlines until the goal is reached or time is up, then read on without counting."""
     seen = 0
     buffer = bytearray(CHUNK_BYTES)
+    give_up = None
     while seen < goal and (got := os.readv(0, [buffer])):
         seen += buffer.count(b"\n", 0, got) if of_lines else got
-    if seen >= goal:
-        say("reached", time.monotonic())
+        now = time.monotonic()
+        if give_up is None:
+            give_up = now + READING_SECONDS
+        elif now > give_up:
+            break
+    say(time.monotonic(), min(seen, goal))
     while os.readv(0, [buffer]):
         pass
 
@@ -56,7 +62,7 @@ def check(goal: int) -> None:
             expected[piece[1]] = number + 1
         if not quiet and not select.select([0], [], [], SILENCE_SECONDS)[0]:
             quiet = True
-            say("quiet", time.monotonic())
+            say(time.monotonic(), goal)
         chunk = os.read(0, CHUNK_BYTES)
     torn += b"xxx" in rest
     say("whole", whole, "torn", torn, "lost", goal - whole - torn, "disordered", disordered)

@@ -10,8 +10,9 @@ import sys
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 if not (sys.flags.isolated and sys.flags.no_site):
-    given = [word for name, value in sys._xoptions.items() for word in ("-X", f"{name}={value}")]
-    os.execv(sys.executable, [sys.executable, "-I", "-S", *given, os.path.join(_PACKAGE, "__main__.py"), *sys.argv[1:]])
+    _options = [f"-X{name}={value}" for name, value in sys._xoptions.items()]  # noqa: SLF001 - its documented name
+    _main = os.path.join(_PACKAGE, "__main__.py")
+    os.execv(sys.executable, [sys.executable, "-I", "-S", *_options, _main, *sys.argv[1:]])
 
 sys.path.append(os.path.dirname(_PACKAGE))
 

@@ -3,10 +3,10 @@
     CohabitError
     ├── UsageError      64  the command line is wrong (sysexits: EX_USAGE)
     ├── FileError       78  the file is wrong (sysexits: EX_CONFIG); carries every problem found
-    ├── CommandError    126 or 127  a command cannot be started (the shell's and Docker's codes)
-    └── SystemRefused   71  the machine said no (sysexits: EX_OSERR)
+    └── CommandError    126 or 127  a command cannot be started (the shell's and Docker's codes)
 
-Anything else that is raised is a bug of ours: 70 (sysexits: EX_SOFTWARE).
+When the machine says no (no room for a process), the code is 71 (sysexits: EX_OSERR). Anything else that
+is raised is a bug of ours: 70 (sysexits: EX_SOFTWARE).
 This module knows nothing of the rest of the house. Messages read "cannot X: why (what now)".
 """
 
@@ -50,9 +50,3 @@ class CommandError(CohabitError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-class SystemRefused(CohabitError):
-    """The kernel or the platform does not let us."""
-
-    exit_code = EXIT_SYSTEM

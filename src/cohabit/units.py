@@ -8,7 +8,7 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # a part of CPython that typeshed leaves out
 
 _UNIT_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -62,9 +62,9 @@ def parse_duration(text: str) -> float:
 
 def format_duration(seconds: float) -> str:
     """Seconds in the shortest words: 0.2 -> "200ms", 4.1 -> "4.1s", 90 -> "1m30s"."""
-    if seconds < 0.9995:
+    if round(seconds, 3) < 1:
         return f"{round(seconds * 1000)}ms"
-    if seconds < 59.95:
+    if round(seconds, 1) < _UNIT_SECONDS["m"]:
         return f"{seconds:.1f}".removesuffix(".0") + "s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -77,9 +77,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> str:
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", directory, REPOSITORY], check=True)
     (cohabit,) = os.listdir(directory)
     machine = os.uname().machine
-    platforms = [
-        f"--platform={libc}_{machine}" for libc in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
-    ]
+    platforms = [f"--platform={libc}_{machine}" for libc in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
     subprocess.run(
         [
             *(*pip, "download", "--only-binary=:all:", *DEBIAN_PYTHON, *platforms),

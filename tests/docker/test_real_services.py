@@ -49,12 +49,8 @@ def test_every_server_runs_as_its_user(container: Container) -> None:
     """`user:` is in force for a server and whatever it starts; without it nginx drops root itself."""
     users = {process.user for process in container.processes() if "postgres" in process.command}
     assert users == {"postgres"}
-    assert {process.user for process in container.processes() if "redis-server" in process.command} == {
-        "redis"
-    }
-    assert {process.user for process in container.processes() if "nginx: worker" in process.command} == {
-        "www-data"
-    }
+    assert {process.user for process in container.processes() if "redis-server" in process.command} == {"redis"}
+    assert {process.user for process in container.processes() if "nginx: worker" in process.command} == {"www-data"}
 
 
 def test_docker_stop_stops_all_in_reverse_order(container: Container) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from cohabit.cli.options import Verb
 from cohabit.cli.up import FILE, PROFILE
 from cohabit.reactor.sink import Sink
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.reactor.signals import Given
 
@@ -28,7 +28,7 @@ def main(given: Given, words: list[str]) -> int:
 
 
 def ask_loader(given: Given, verb: Verb, words: list[str]) -> int:
-    """Replace this process by the loader, which prints and ends with the right code."""
+    """Replace this process by the loader, which prints and ends with the right code; returns only for --help."""
     values, services = verb.parse(words)
     if values["help"]:
         Sink(1).write((verb.help() + "\n").encode())
@@ -37,4 +37,4 @@ def ask_loader(given: Given, verb: Verb, words: list[str]) -> int:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     loader = os.path.join(package, "config", "__main__.py")
     given.restore()
-    os.execv(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)])
+    return os.execv(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cohabit.cli.check import ask_loader
 from cohabit.cli.options import Verb
 from cohabit.cli.up import FILE, PROFILE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.reactor.signals import Given
 

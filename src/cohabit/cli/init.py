@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cohabit.cli.options import Option, Verb
 from cohabit.errors import UsageError
 from cohabit.reactor.init import Init, Rules
 from cohabit.reactor.sink import Sink
 from cohabit.units import parse_duration, parse_signal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -22,8 +21,8 @@ VERB = Verb(
     (
         Option(("-g", "--group"), "send signals to the command's whole process group (tini -g)"),
         Option(("-c", "--single-child"), "send signals to the command only (the default; dumb-init -c)"),
-        Option(("-r", "--rewrite"), "forward a signal as another one, or with 0 not at all", "SIGNAL:SIGNAL", True),
-        Option(("-e", "--remap-exit"), "end with 0 when the command ends with this code", "CODE", True),
+        Option(("-r", "--rewrite"), "forward a signal as another one, 0 for not at all", "SIGNAL:SIGNAL", repeat=True),
+        Option(("-e", "--remap-exit"), "end with 0 when the command ends with this code", "CODE", repeat=True),
         Option(("-p", "--parent-death"), "be sent this signal when our own parent ends", "SIGNAL"),
         Option(("-s", "--subreaper"), "adopt orphans also when not process 1 (the default)"),
         Option(("-S", "--no-subreaper"), "do not adopt orphans when not process 1"),
@@ -59,10 +58,8 @@ def _rules(values: dict[str, Any], rules: Rules) -> Rules:
         raise UsageError("init: --group and --single-child exclude each other")
     try:
         for text in values["rewrite"]:
-            old, colon, new = text.partition(":")
-            if not colon:
-                raise ValueError(f"{text!r} is no SIGNAL:SIGNAL (write SIGTERM:SIGQUIT, or SIGHUP:0)")
-            rules.rewrite[parse_signal(old)] = 0 if new == "0" else parse_signal(new)
+            old, new = _rewriting(text)
+            rules.rewrite[old] = new
         for text in values["remap_exit"]:
             rules.success.add(_exit_code(text))
         if values["parent_death"]:
@@ -76,6 +73,13 @@ def _rules(values: dict[str, Any], rules: Rules) -> Rules:
     rules.warn_on_reap = values["warn_on_reap"]
     rules.verbose = values["verbose"]
     return rules
+
+
+def _rewriting(text: str) -> tuple[int, int]:
+    old, colon, new = text.partition(":")
+    if not colon:
+        raise ValueError(f"{text!r} is no SIGNAL:SIGNAL (write SIGTERM:SIGQUIT, or SIGHUP:0)")
+    return parse_signal(old), 0 if new == "0" else parse_signal(new)
 
 
 def _exit_code(text: str) -> int:

@@ -5,17 +5,17 @@ Each verb is loaded only when it is asked for: `cohabit init -- true` must not p
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from cohabit import __version__
 from cohabit.errors import EXIT_USAGE, CohabitError, UsageError
+from cohabit.reactor import pid1
 from cohabit.reactor.signals import Given
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 # verb -> (module, what --help says of it)
 VERBS = {
@@ -40,11 +40,11 @@ def main() -> NoReturn:
 
 
 def _dispatch(given: Given, words: list[str]) -> int:
-    if RESUME in sys._xoptions:
-        return int(importlib.import_module("cohabit.cli.up").resume(given, int(str(sys._xoptions[RESUME]))))
+    if state := pid1.option(RESUME):
+        return int(_load("cohabit.cli.up").resume(given, int(state)))
     verb = words[0] if words else ""
     if verb in VERBS:
-        return int(importlib.import_module(VERBS[verb][0]).main(given, words[1:]))
+        return int(_load(VERBS[verb][0]).main(given, words[1:]))
     if verb in ("-h", "--help", "help", ""):
         _write(1 if words else 2, _help())
         return 0 if words else EXIT_USAGE
@@ -54,6 +54,11 @@ def _dispatch(given: Given, words: list[str]) -> int:
     near = [known for known in VERBS if known[:2] == verb[:2]]
     hint = f"did you mean {near[0]!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
     raise UsageError(f"unknown verb {verb!r} ({hint})")
+
+
+def _load(module: str) -> Any:
+    """importlib.import_module without importlib, which brings warnings along."""
+    return __import__(module, fromlist=("main",))
 
 
 def _help() -> str:

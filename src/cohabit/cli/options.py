@@ -6,24 +6,23 @@ more: 10 ms); `init` has 5 ms for everything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cohabit.errors import UsageError
-from cohabit.plan.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _HELP_COLUMN = 30
 
 
-class Option(Record):
+class Option:
     """One option: its names, short one first; a metavar if it takes a value; `repeat` if it may come again."""
 
-    names: tuple[str, ...]
-    help: str
-    metavar: str = ""
-    repeat: bool = False
+    def __init__(self, names: tuple[str, ...], help: str, metavar: str = "", *, repeat: bool = False) -> None:  # noqa: A002
+        self.names = names
+        self.help = help
+        self.metavar = metavar
+        self.repeat = repeat
 
     @property
     def key(self) -> str:
@@ -34,18 +33,28 @@ class Option(Record):
 HELP = Option(("-h", "--help"), "show this help")
 
 
-class Verb(Record):
+class Verb:
     """One verb: how it is used, what it does, its options.
 
     intermixed: options may come after arguments (not for verbs that run somebody else's command line).
     """
 
-    name: str
-    usage: str
-    summary: str
-    options: tuple[Option, ...]
-    details: str = ""
-    intermixed: bool = True
+    def __init__(
+        self,
+        name: str,
+        usage: str,
+        summary: str,
+        options: tuple[Option, ...],
+        *,
+        details: str = "",
+        intermixed: bool = True,
+    ) -> None:
+        self.name = name
+        self.usage = usage
+        self.summary = summary
+        self.options = options
+        self.details = details
+        self.intermixed = intermixed
 
     def help(self) -> str:
         """The text of --help."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cohabit.cli.options import Option, Verb
 from cohabit.cli.up import QUIET, begin
 from cohabit.errors import UsageError
 from cohabit.reactor.sink import Sink
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.reactor.signals import Given
 
@@ -18,7 +17,7 @@ VERB = Verb(
     "Run several commands as one: when any of them ends, the others are stopped and its status is the container's.",
     (
         Option(("--main",), "the container lives exactly as long as this command", "COMMAND"),
-        Option(("--helper",), "start this once main is started or ready; it may end as it likes", "COMMAND", True),
+        Option(("--helper",), "start this once main is started (or ready); it may end as it likes", "COMMAND", repeat=True),
         Option(("--ready",), "main is ready when this answers: tcp:PORT, tcp:HOST:PORT or http://...", "PROBE"),
         QUIET,
     ),

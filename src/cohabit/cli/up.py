@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cohabit.cli.options import Option, Verb
 from cohabit.reactor import handover, pid1
 from cohabit.reactor.loop import Loop
 from cohabit.reactor.sink import Sink
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.reactor.signals import Given
 
-FILE = Option(("-f", "--file"), "the file (default: cohabit.yaml, .yml or .toml here, then in /etc/cohabit)", "FILE", True)
-PROFILE = Option(("--profile",), "also run the services of this profile", "NAME", True)
+FILE = Option(
+    ("-f", "--file"), "the file (default: cohabit.yaml, .yml or .toml here, then in /etc/cohabit)", "FILE", repeat=True
+)
+PROFILE = Option(("--profile",), "also run the services of this profile", "NAME", repeat=True)
 QUIET = Option(("-q", "--quiet"), "of our own messages, only warnings and errors")
 
 VERB = Verb(

@@ -21,7 +21,7 @@ from cohabit.config.node import Node, SyntaxProblemError
 from cohabit.config.service import ServiceReader
 from cohabit.config.source import STDIN, UnreadableError, read_text
 from cohabit.config.user import identity
-from cohabit.errors import EXIT_USAGE
+from cohabit.errors import EXIT_FILE, EXIT_USAGE
 from cohabit.plan.draft import Draft, DraftService, Problem, Where
 from cohabit.plan.model import TOTAL_GRACE_SECONDS
 
@@ -73,21 +73,21 @@ def _find() -> str:
     return ""
 
 
-def _broken(file: str, text: str, line: int = 0, **more: int) -> Draft:
-    return Draft(Where(file), {}, problems=(Problem(Where(file, line), text, **more),))
+def _broken(file: str, text: str, line: int = 0, exit_code: int = EXIT_FILE) -> Draft:
+    return Draft(Where(file), {}, problems=(Problem(Where(file, line), text, exit_code=exit_code),))
 
 
 def _read_file(node: Node, converter: Converter, environment: Environment) -> Draft:
     """The whole tree as a Draft."""
     where = Where(converter.file)
     if node.value is None:
-        text = "cannot find any service: the file is empty (write services:, and a service with a command below it)"
+        text = "cannot find any service: the file is empty (write services: and a service below it)"
         return Draft(where, {}, problems=(*converter.problems, Problem(where, text)))
-    keys = converter.convert(node, FileKeys, "")
-    services: dict[str, DraftService] = {}
-    if isinstance(node.value, dict):
-        services = _read_services(node.value.get("services"), converter, environment)
-    whole = keys.whole if keys is not UNSET else None
+    if not isinstance(node.value, dict):
+        converter.problem(node.line, f"expected a map of keys such as services:, got {node.describe()}")
+        return Draft(where, {}, problems=tuple(converter.problems))
+    whole = converter.convert(node, FileKeys, "").whole
+    services = _read_services(node.value.get("services"), converter, environment)
     total = whole.stop_grace_period if whole else None
     return Draft(
         where,
@@ -99,7 +99,7 @@ def _read_file(node: Node, converter: Converter, environment: Environment) -> Dr
 
 def _read_services(node: Node | None, converter: Converter, environment: Environment) -> dict[str, DraftService]:
     if node is None or node.value is None or node.value == {}:
-        text = "cannot find any service (write services:, and a service with a command below it)"
+        text = "cannot find any service (write services: and a service with a command below it)"
         converter.problem(node.line if node else 0, text)
         return {}
     if not isinstance(node.value, dict):

@@ -26,6 +26,7 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "y", "1"), True),
     **dict.fromkeys(("false", "no", "off", "n", "0"), False),
 }
+_NOTHING = ("", "1", "false", "none")  # one replica, no terminal, no action
 _LEAVES: dict[type, tuple[type, str]] = {
     inspect.StrType: (str, "a string"),
     inspect.BoolType: (bool, "true or false"),
@@ -35,12 +36,11 @@ _LEAVES: dict[type, tuple[type, str]] = {
 class Converter:
     """Converts the Nodes of one file; what is wrong gathers in `problems`."""
 
-    def __init__(
-        self, file: str, lookup: Callable[[str], str | None], problems: list[Problem]
-    ) -> None:
+    def __init__(self, file: str, lookup: Callable[[str], str | None], problems: list[Problem]) -> None:
         self.file = file
         self.lookup = lookup
         self.problems = problems
+        self._types: dict[type, inspect.Type] = {}
         self._told_unset: set[str] = set()
 
     def problem(self, line: int, text: str, *, warning: bool = False) -> None:
@@ -49,7 +49,9 @@ class Converter:
 
     def convert(self, node: Node, kind: type, path: str) -> Any:
         """The Node as a value of a Struct type; UNSET, and problems, if it cannot be one."""
-        return self._any(node, inspect.type_info(kind), path)
+        if kind not in self._types:
+            self._types[kind] = inspect.type_info(kind)
+        return self._any(node, self._types[kind], path)
 
     def text(self, node: Node, path: str) -> str:
         """Text of a scalar with its variables put in; empty, and a problem, if that fails."""
@@ -193,10 +195,13 @@ def _expected(choices: list[inspect.Type]) -> str:
     words: list[str] = []
     for kind in choices:
         if isinstance(kind, inspect.CustomType):
-            words.append(kind.cls.expected)
+            words.append(str(vars(kind.cls)["expected"]))
         elif isinstance(kind, inspect.LiteralType):
             words += [str(value) for value in kind.values]
-        elif isinstance(kind, (inspect.StructType, inspect.DictType)):
+        elif isinstance(kind, inspect.StructType):
+            required = [item.encode_name for item in kind.fields if item.required]
+            words.append(f"a map with {' and '.join(required)}" if required else "a map")
+        elif isinstance(kind, inspect.DictType):
             words.append("a map")
         elif isinstance(kind, inspect.ListType):
             words.append("a list")
@@ -214,4 +219,6 @@ def _hint(key: str, cls: type, fields: list[str]) -> str:
 
 def _asks_for_something(node: Node) -> bool:
     """Whether a key that we do not act on wants more than what happens anyway."""
-    return node.value not in (None, False, [], {}, 1, "1", "none", "false")
+    if isinstance(node.value, (dict, list)):
+        return bool(node.value)
+    return node.value is not None and node.text not in _NOTHING

@@ -1,10 +1,10 @@
-"""Files of variables, by Compose's rules for env_file and .env (compose-spec 05-services.md, env_file). Pure.
+r"""Files of variables, by Compose's rules for env_file and .env (compose-spec 05-services.md, env_file). Pure.
 
-    NAME=value             # a comment behind a space; variables are put in
-    NAME="value\\n$OTHER"   escapes and variables; may go on over several lines
-    NAME='literal'         as it is; may go on over several lines
-    NAME                   taken from the environment, left out if it is not there
-    export NAME=value, NAME: value, blank lines and lines that begin with #
+NAME=value             # a comment behind a space; variables are put in
+NAME="value\n$OTHER"    escapes and variables; may go on over several lines
+NAME='literal'         as it is; may go on over several lines
+NAME                   taken from the environment, left out if it is not there
+export NAME=value, NAME: value, blank lines and lines that begin with #
 """
 
 from __future__ import annotations

@@ -32,7 +32,10 @@ class Environment:
         self._beside: dict[str, str] = {}
         beside = os.path.join(self._directory, ".env")
         if os.path.isfile(beside):
-            self._beside = self._read(beside, Where(beside), EnvFileKeys(path=beside, required=False))
+            try:
+                self._beside = self._read(beside, EnvFileKeys(path=beside, required=False))
+            except UnreadableError as error:
+                problems.append(Problem(Where(beside), str(error)))
 
     def lookup(self, name: str) -> str | None:
         """A variable: of the environment, else of the .env file beside the file."""
@@ -45,9 +48,11 @@ class Environment:
         written = node.value if isinstance(node.value, dict) else {}
         entries = [keys.env_file] if isinstance(keys.env_file, str) else keys.env_file or []
         for entry in entries:
-            where = Where(converter.file, written["env_file"].line)
-            entry_keys = EnvFileKeys(path=entry) if isinstance(entry, str) else entry
-            values.update(self._read(os.path.join(self._directory, entry_keys.path), where, entry_keys))
+            asked = EnvFileKeys(path=entry) if isinstance(entry, str) else entry
+            try:
+                values.update(self._read(os.path.join(self._directory, asked.path), asked))
+            except UnreadableError as error:
+                converter.problem(written["env_file"].line, f"{path}.env_file: {error}")
         for name, value in _pairs(keys.environment):
             if not name or "=" in name or "\0" in name:
                 text = f"{path}.environment: {name[:40]!r} can be no variable's name (write NAME: value)"
@@ -56,20 +61,16 @@ class Environment:
                 values[name] = self.lookup(name) if value is None else value
         return values
 
-    def _read(self, path: str, where: Where, keys: EnvFileKeys) -> dict[str, str]:
-        """Variables of one file; problems in it have its own lines."""
-        raw = keys.format == "raw"
+    def _read(self, path: str, asked: EnvFileKeys) -> dict[str, str]:
+        """Variables of one file; problems in it have its own lines. UnreadableError if there is no reading it."""
+        raw = asked.format == "raw"
         if (path, raw) in self._files:
             return self._files[path, raw]
         try:
             text = read_text(path)
-        except FileNotFoundError:
-            if keys.required:
-                text = f"cannot read the env_file {path}: no such file (create it, or write required: false)"
-                self._problems.append(Problem(where, text))
-            return {}
-        except UnreadableError as error:
-            self._problems.append(Problem(where, str(error)))
+        except FileNotFoundError as error:
+            if asked.required:
+                raise UnreadableError(path, "no such file", "create it, or write required: false") from error
             return {}
         found = (dotenv.parse_raw if raw else dotenv.parse)(text, self.lookup)
         self._problems += [Problem(Where(path, line), text) for line, text in found.problems]

@@ -11,13 +11,27 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from cohabit.plan.model import CONDITIONS
 from cohabit.plan.nearest import did_you_mean
 from cohabit.units import parse_duration, parse_signal
 
 _LONGEST_SECONDS = 100 * 365 * 86400.0  # timers of the kernel still hold this
 _LONGEST_COUNT = 9  # digits
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
+# A service's keys that are for whoever makes the container.
+_ELSEWHERE = """
+    annotations attach blkio_config build cap_add cgroup cgroup_parent container_name cpu_count cpu_percent
+    cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec develop
+    device_cgroup_rules devices dns dns_opt dns_search domainname expose external_links extra_hosts gpus
+    hostname image init ipc isolation label_file labels links mac_address mem_limit mem_reservation
+    mem_swappiness memswap_limit models network_mode networks oom_kill_disable pid pids_limit platform ports
+    privileged provider pull_policy pull_refresh_after read_only runtime security_opt shm_size storage_opt
+    sysctls tmpfs use_api_socket userns_mode uts volumes volumes_from
+"""
+# A service's keys that ask for something which this version does not do.
+_LATER = """
+    cap_drop configs extends group_add oom_score_adj pid_file post_start pre_start pre_stop scale schedule
+    secrets sockets stdin_open tty ulimits
+"""
 
 
 class Seconds(float):
@@ -79,7 +93,6 @@ class Policy(str):
 
 Words: TypeAlias = str | list[str]
 Condition: TypeAlias = Literal["service_started", "service_healthy", "service_completed_successfully"]
-assert Condition.__args__ == CONDITIONS  # type: ignore[attr-defined]  # noqa: S101 - one list, twice
 
 
 class DependsOnKeys(Struct, frozen=True, kw_only=True):
@@ -110,7 +123,7 @@ class HealthcheckKeys(Struct, frozen=True, kw_only=True):
     test: Annotated[
         Words | None,
         Meta(
-            description="`[TCP, host:port]` or `[HTTP, \"http://host:port/path\"]`, the host an IP address or "
+            description='`[TCP, host:port]` or `[HTTP, "http://host:port/path"]`, the host an IP address or '
             "`localhost`; `NONE` for none. `CMD` and `CMD-SHELL` are accepted, but not acted on yet."
         ),
     ] = None
@@ -134,9 +147,7 @@ class RestartPolicyKeys(Struct, frozen=True, kw_only=True):
         Seconds | None,
         Meta(description="A fixed pause before each restart. Default: Docker's back-off, 100 ms doubling to 60 s."),
     ] = None
-    max_attempts: Annotated[
-        Count | None, Meta(description="Restarts in a row at the most. Default: no end.")
-    ] = None
+    max_attempts: Annotated[Count | None, Meta(description="Restarts in a row at the most. Default: no end.")] = None
     window: Annotated[
         Seconds | None, Meta(description="A run that lasted as long forgives those before it. Default `10s`.")
     ] = None
@@ -150,7 +161,9 @@ class DeployKeys(Struct, frozen=True, kw_only=True):
     )
     later: ClassVar[frozenset[str]] = frozenset({"replicas"})
 
-    restart_policy: Annotated[RestartPolicyKeys | None, Meta(description="The long form of `restart`, and goes before it.")] = None
+    restart_policy: Annotated[
+        RestartPolicyKeys | None, Meta(description="The long form of `restart`, and goes before it.")
+    ] = None
 
 
 class LoggingKeys(Struct, frozen=True, kw_only=True):
@@ -167,23 +180,12 @@ class LoggingKeys(Struct, frozen=True, kw_only=True):
 class ServiceKeys(Struct, frozen=True, kw_only=True):
     """One service."""
 
-    elsewhere: ClassVar[frozenset[str]] = frozenset(
-        "annotations attach blkio_config build cap_add cgroup cgroup_parent container_name cpu_count cpu_percent "
-        "cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec develop "
-        "device_cgroup_rules devices dns dns_opt dns_search domainname expose external_links extra_hosts gpus "
-        "hostname image init ipc isolation label_file labels links mac_address mem_limit mem_reservation "
-        "mem_swappiness memswap_limit models network_mode networks oom_kill_disable pid pids_limit platform ports "
-        "privileged provider pull_policy pull_refresh_after read_only runtime security_opt shm_size storage_opt "
-        "sysctls tmpfs use_api_socket userns_mode uts volumes volumes_from".split()
-    )
-    later: ClassVar[frozenset[str]] = frozenset(
-        "cap_drop configs extends group_add oom_score_adj pid_file post_start pre_start pre_stop scale schedule "
-        "secrets sockets stdin_open tty ulimits".split()
-    )
+    elsewhere: ClassVar[frozenset[str]] = frozenset(_ELSEWHERE.split())
+    later: ClassVar[frozenset[str]] = frozenset(_LATER.split())
 
     command: Annotated[
         Words | None,
-        Meta(description="The program and its arguments. A list is used as it is; a string is split into words, without a shell."),
+        Meta(description="The program and its arguments: a list as it is, a string split into words, without a shell."),
     ] = None
     entrypoint: Annotated[Words | None, Meta(description="Words that stand before those of `command`.")] = None
     environment: Annotated[
@@ -197,7 +199,9 @@ class ServiceKeys(Struct, frozen=True, kw_only=True):
         str | list[str | EnvFileKeys] | None,
         Meta(description="Files of variables, later ones before earlier ones; relative to the directory of this file."),
     ] = None
-    working_dir: Annotated[str | None, Meta(description="Directory to start in. Default: the one cohabit was started in.")] = None
+    working_dir: Annotated[
+        str | None, Meta(description="Directory to start in. Default: the one cohabit was started in.")
+    ] = None
     user: Annotated[
         str | None,
         Meta(description="Who it runs as: `name`, `uid`, `name:group` or `uid:gid`. Default: as cohabit itself."),
@@ -211,7 +215,9 @@ class ServiceKeys(Struct, frozen=True, kw_only=True):
         Meta(description="`no`, `on-failure`, `on-failure:N`, `always` or `unless-stopped` (the same). Default `no`."),
     ] = None
     deploy: Annotated[DeployKeys | None, Meta(description="Only its `restart_policy` is acted on.")] = None
-    stop_signal: Annotated[Signal | None, Meta(description="The signal that asks it to stop. Default `SIGTERM`.")] = None
+    stop_signal: Annotated[Signal | None, Meta(description="The signal that asks it to stop. Default `SIGTERM`.")] = (
+        None
+    )
     stop_grace_period: Annotated[
         Seconds | None, Meta(description="How long it may take to stop before it is killed. Default `10s`.")
     ] = None

@@ -12,6 +12,7 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 LIMIT_NODES = 100_000
 LIMIT_DEPTH = 64
+TOO_MANY = f"more than {LIMIT_NODES:,} values, each alias counted as all it stands for (a YAML bomb?)"
 
 
 class SyntaxProblemError(Exception):
@@ -44,9 +45,7 @@ class Node:
         """Count a child in; SyntaxProblemError as soon as the whole becomes too large."""
         self.size += child.size
         if self.size > LIMIT_NODES:
-            raise SyntaxProblemError(
-                f"more than {LIMIT_NODES:,} values once every alias is written out (a YAML bomb?)", child.line
-            )
+            raise SyntaxProblemError(TOO_MANY, child.line)
 
     def at(self, line: int) -> Node:
         """The same value seen from another line, as an alias is."""

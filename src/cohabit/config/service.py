@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.config.address import http_probe, tcp_probe
 from cohabit.plan.draft import DraftService, Where
-from cohabit.plan.model import STOP_GRACE_SECONDS, SIGTERM, Dependency, Probe, Restart, Service
+from cohabit.plan.model import SIGTERM, STOP_GRACE_SECONDS, Dependency, Probe, Restart, Service
 from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -60,8 +60,12 @@ class ServiceReader:
         return DraftService(service, where, self._places(), self._profiles(), keys.essential)
 
     def problem(self, key: str, text: str, *, warning: bool = False) -> None:
-        """Note what is wrong with a key of this service."""
-        line = self.written[key].line if key in self.written else self.line
+        """Note what is wrong with a key of this service; "healthcheck.test" is one in another."""
+        line, level = self.line, self.written
+        for part in key.split("."):
+            if part in level:
+                line, inner = level[part].line, level[part].value
+                level = inner if isinstance(inner, dict) else {}
         self.converter.problem(line, f"{self.path}.{key}: {text}", warning=warning)
 
     def _places(self) -> dict[str, Where]:
@@ -133,28 +137,28 @@ class ServiceReader:
         if kind == "NONE":
             return None
         if kind in _PROBES_LATER:
-            self.problem("healthcheck", f"a test of the kind {kind} is not acted on yet", warning=True)
+            self.problem("healthcheck.test", f"{kind} is not acted on yet", warning=True)
             return None
         if kind not in _PROBES:
             kinds = ("NONE", *_PROBES, *_PROBES_LATER)
-            text = f"a test begins with {', '.join(kinds[:-1])} or {kinds[-1]}, got {kind!r}"
-            self.problem("healthcheck", text + did_you_mean(kind, kinds))
+            text = f"begins with {kind[:40]!r}, not with {', '.join(kinds[:4])} or {kinds[4]}"
+            self.problem("healthcheck.test", text + did_you_mean(kind, kinds))
             return None
         return self._timed(check, kind, words)
 
     def _timed(self, check: HealthcheckKeys, kind: str, words: list[str]) -> Probe | None:
         if len(words) != 2:  # noqa: PLR2004 - the kind and its address
-            self.problem("healthcheck", f"a test of the kind {kind} has one address, got {len(words) - 1}")
+            self.problem("healthcheck.test", f"{kind} takes one address, got {len(words) - 1}")
             return None
         try:
             probe = _PROBES[kind](words[1])
         except ValueError as error:
-            self.problem("healthcheck", str(error))
+            self.problem("healthcheck.test", str(error))
             return None
         for key, ours in (("timeout", "timeout_seconds"), ("start_interval", "start_interval_seconds")):
             seconds = getattr(check, key)
             if seconds is not None and seconds <= 0:
-                self.problem("healthcheck", f"{key} must be longer than 0")
+                self.problem(f"healthcheck.{key}", "must be longer than 0")
             elif seconds is not None:
                 probe = probe.replace(**{ours: float(seconds)})
         return probe
@@ -164,7 +168,7 @@ class ServiceReader:
         if driver is None or driver in _DRIVERS:
             return driver or _DRIVERS[0]
         text = f"the driver {driver[:40]!r} is not acted on: lines go to the container's output with a prefix"
-        self.problem("logging", text + did_you_mean(driver, _DRIVERS), warning=True)
+        self.problem("logging.driver", text + did_you_mean(driver, _DRIVERS), warning=True)
         return _DRIVERS[0]
 
     def _profiles(self) -> tuple[str, ...]:

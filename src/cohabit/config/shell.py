@@ -14,29 +14,37 @@ Rules are POSIX's shell command language (XCU 2.2, 2.3); pure.
 from __future__ import annotations
 
 import re
-
-from cohabit.plan.record import Record
+from typing import NamedTuple
 
 SHELL = "/bin/sh"
 # Reserved words of POSIX and of the shells that pose as sh; a command that begins with one is no simple command.
-_RESERVED = frozenset("! [[ ]] { } case coproc do done elif else esac fi for function if in select then time until while".split())
+_RESERVED = """
+    ! [[ ]] { } case coproc do done elif else esac fi for function if in select then time until while
+"""
 # What a shell does by itself. Those that are programs as well (echo, test) may differ from them: the shell's counts.
-_BUILTINS = frozenset(
-    ". : [ alias bg bind break builtin caller cd command compgen complete compopt continue declare dirs disown echo "
-    "enable eval exec exit export false fc fg getopts hash help history jobs kill let local logout mapfile popd "
-    "printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap true type "
-    "typeset ulimit umask unalias unset wait".split()
-)
+_BUILTINS = """
+    . : [ alias bg bind break builtin caller cd command compgen complete compopt continue declare dirs disown
+    echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local logout mapfile
+    popd printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap true
+    type typeset ulimit umask unalias unset wait
+"""
+_ITSELF = frozenset(_BUILTINS.split())
+_NO_COMMAND = frozenset(_RESERVED.split())
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=", re.ASCII)
+_VARIABLE = re.compile(
+    r"""\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*(?::?[-=?+][^'"\\`${}]*)?\})""", re.ASCII
+)
+_BLANKS = " \t\n"
 _ENDS_WORD = " \t"
 _COMPOUND = "\n;&|()"
 _REDIRECTION = "<>"
 _EXPANDS = "$`"
-_PATTERN = "*?[]{}~"  # braces: bash expands them even as sh
+_QUOTES = "'\"\\"
+_PATTERN = "*?[]{}~!^"  # braces: bash expands them even as sh
 _DOUBLE_ESCAPES = '$`"\\'
 
 
-class Command(Record):
+class Command(NamedTuple):
     """argv to execute, and the program that it names; "sh" if only the shell knows."""
 
     argv: tuple[str, ...]
@@ -44,131 +52,149 @@ class Command(Record):
 
 
 class _Word:
-    """One word of the text. text: without its quotes; plain: the shell would not change it."""
+    """One word of a text.
 
-    def __init__(self, start: int) -> None:
+    start: its offset. assigns: it is a leading NAME=value. text: without its quotes. plain: the shell would
+    change nothing in it. quoted: some of it is in quotes.
+    """
+
+    def __init__(self, start: int, *, assigns: bool) -> None:
         self.start = start
+        self.assigns = assigns
         self.text = ""
         self.plain = True
-        self.quoted = False  # begins with, or holds, quoted letters
-        self.assigns = False
+        self.quoted = False
 
 
 def parse(written: str) -> Command:
     """The Command of a string; ValueError if it is empty or a quote is never closed."""
-    text = written.strip(" \t\n")
+    text = written.strip(_BLANKS)
     if not text:
         raise ValueError("the command is empty")
-    words, simple, redirects = _Scanner(text).scan()
-    command = next((word for word in words if not word.assigns), None)
-    whole = Command((SHELL, "-c", written), "sh")
-    if not simple or command is None or not command.plain or not command.text:
-        return whole
-    if not command.quoted and (command.text in _RESERVED or command.text in _BUILTINS):
-        return whole.replace(program=command.text) if command.text in _BUILTINS else whole
-    if command.quoted and command.text in _BUILTINS:
-        return whole
-    if all(word.plain and not word.assigns for word in words) and not redirects:
-        return Command(tuple(word.text for word in words), command.text)
-    return Command((SHELL, "-c", f"{text[: command.start]}exec {text[command.start :]}"), command.text)
+    scan = _Scan(text)
+    command = next((word for word in scan.words if not word.assigns), None)
+    if not scan.simple or command is None or not command.plain or not command.text:
+        return Command((SHELL, "-c", written), "sh")
+    if command.text in _ITSELF or (command.text in _NO_COMMAND and not command.quoted):
+        return Command((SHELL, "-c", written), command.text if command.text in _ITSELF else "sh")
+    if command.text.startswith(("-", "%")):  # an option of exec, a job of bash
+        return Command((SHELL, "-c", written), "sh")
+    if scan.redirects or any(word.assigns or not word.plain for word in scan.words):
+        return Command((SHELL, "-c", f"{text[: command.start]}exec {text[command.start :]}"), command.text)
+    return Command(tuple(word.text for word in scan.words), command.text)
 
 
-class _Scanner:
-    """Reads a command letter by letter; gives up (not simple) as soon as it might be more than one."""
+class _Scan:
+    """What a text consists of, read letter by letter.
+
+    words: all words. simple: it is one simple command for certain. redirects: it has redirections.
+    Quotes are followed for as long as that is certain; behind a here-document or in a $( ) they may mean
+    something else, so reading ends there.
+    """
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
         self.words: list[_Word] = []
-        self.word: _Word | None = None
         self.simple = True
         self.redirects = False
-        self.in_command = False  # a word that is no assignment has been read
-
-    def scan(self) -> tuple[list[_Word], bool, bool]:
-        """The words, whether the text is one simple command, and whether it redirects."""
-        while self.at < len(self.text):
-            letter = self.text[self.at]
+        self._text = text
+        self._at = 0
+        self._word: _Word | None = None
+        while self._at < len(text):
+            letter = text[self._at]
             if letter in _ENDS_WORD:
-                self.end_word()
-                self.at += 1
+                self._end_word()
+                self._at += 1
             elif letter in _REDIRECTION:
-                self.redirection()
-            elif letter in _COMPOUND or (letter == "#" and self.word is None):
+                self._redirection()
+            elif letter == "#" and self._word is None:
+                self._doubt()
+            elif letter in _COMPOUND:
+                self._end_word()
                 self.simple = False
-                self.at += 1
+                self._at += 1
             else:
-                self.letter(letter)
-        self.end_word()
-        return self.words, self.simple, self.redirects
+                self._letter(letter)
+        self._end_word()
 
-    def letter(self, letter: str) -> None:
-        """One letter of a word, or a quoted piece of it."""
-        if self.word is None:
-            found = None if self.in_command else _ASSIGNMENT.match(self.text, self.at)
-            self.word = _Word(self.at)
-            self.word.assigns = bool(found)
-        word = self.word
+    def _doubt(self) -> None:
+        """From here on, letters may mean anything."""
+        self.simple = False
+        self._at = len(self._text)
+
+    def _letter(self, letter: str) -> None:
+        """One letter of a word, or a quoted or expanded piece of it."""
+        if self._word is None:
+            assigns = all(word.assigns for word in self.words) and _ASSIGNMENT.match(self._text, self._at)
+            self._word = _Word(self._at, assigns=bool(assigns))
+        word = self._word
+        if letter in _EXPANDS:
+            self._expansion(word)
+            return
+        word.quoted = word.quoted or letter in _QUOTES
         if letter == "'":
-            word.quoted = True
-            end = self.closing("'", self.at + 1)
-            word.text += self.text[self.at + 1 : end]
-            self.at = end + 1
+            end = self._text.find("'", self._at + 1)
+            if end < 0:
+                raise ValueError("the quote ' is never closed")
+            word.text += self._text[self._at + 1 : end]
+            self._at = end + 1
         elif letter == '"':
-            word.quoted = True
-            self.double_quotes(word)
+            self._double_quotes(word)
         elif letter == "\\":
-            word.quoted = True
-            following = self.text[self.at + 1 : self.at + 2]
+            following = self._text[self._at + 1 : self._at + 2]
             self.simple = self.simple and following not in ("", "\n")
             word.text += following
-            self.at += 2
+            self._at += 2
         else:
-            word.plain = word.plain and letter not in _EXPANDS and letter not in _PATTERN
+            word.plain = word.plain and letter not in _PATTERN
             word.text += letter
-            self.at += 1
+            self._at += 1
 
-    def double_quotes(self, word: _Word) -> None:
+    def _double_quotes(self, word: _Word) -> None:
         """A piece in double quotes: a backslash counts before some letters only, $ and ` expand."""
-        at = self.at + 1
-        while self.text[at : at + 1] != '"':
-            letter = self.text[at : at + 1]
+        self._at += 1
+        while self._text[self._at : self._at + 1] != '"':
+            letter = self._text[self._at : self._at + 1]
             if not letter:
-                raise ValueError('the quote " is never closed')
-            if letter == "\\" and self.text[at + 1 : at + 2] in tuple(_DOUBLE_ESCAPES):
-                at += 1
-                letter = self.text[at]
-            elif letter == "\\" and self.text[at + 1 : at + 2] == "\n":
-                self.simple = False
-            elif letter in _EXPANDS:
-                word.plain = False
-                # What $( ) and ` ` hold may have quotes of its own, which this scanner does not follow.
-                self.simple = self.simple and letter != "`" and self.text[at + 1 : at + 2] not in ("(", "{")
+                if self.simple:
+                    raise ValueError('the quote " is never closed')
+                return
+            if letter in _EXPANDS:
+                self._expansion(word)
+                continue
+            following = self._text[self._at + 1 : self._at + 2]
+            if letter == "\\" and following == "\n":
+                self._doubt()
+                return
+            if letter == "\\" and following and following in _DOUBLE_ESCAPES:
+                letter = following
+                self._at += 1
             word.text += letter
-            at += 1
-        self.at = at + 1
+            self._at += 1
+        self._at += 1
 
-    def redirection(self) -> None:
-        """`>`, `2>&1` and the like, behind the command's name; before it, or with a here-document, in doubt."""
-        number = self.word is not None and self.word.text.isdecimal() and not self.word.quoted
-        if number and self.word:
-            self.word = None  # 2> is no word of the command
-        self.end_word()
+    def _expansion(self, word: _Word) -> None:
+        """`$NAME` and `${NAME:-word}` are the shell's to expand; anything else, such as $( ), is doubtful."""
+        word.plain = False
+        found = _VARIABLE.match(self._text, self._at)
+        if found:
+            self._at = found.end()
+        else:
+            self._doubt()
+
+    def _redirection(self) -> None:
+        """`>`, `2>&1` and the like; one before the command's name, or a here-document, is doubtful."""
+        if self._word is not None and self._word.text.isdecimal() and not self._word.quoted:
+            self._word = None  # the 2 of 2> is no word of the command
+        self._end_word()
         self.redirects = True
-        if not self.in_command or self.text.startswith("<<", self.at):
-            self.simple = False
-        self.at += 1
-        if self.text[self.at : self.at + 1] in tuple("<>&|"):
-            self.at += 1
+        if all(word.assigns for word in self.words) or self._text.startswith("<<", self._at):
+            self._doubt()
+            return
+        self._at += 1
+        if self._text[self._at : self._at + 1] in (">", "&", "|"):
+            self._at += 1
 
-    def end_word(self) -> None:
-        if self.word is not None:
-            self.in_command = self.in_command or not self.word.assigns
-            self.words.append(self.word)
-            self.word = None
-
-    def closing(self, quote: str, at: int) -> int:
-        end = self.text.find(quote, at)
-        if end < 0:
-            raise ValueError(f"the quote {quote} is never closed")
-        return end
+    def _end_word(self) -> None:
+        if self._word is not None:
+            self.words.append(self._word)
+            self._word = None

@@ -117,7 +117,7 @@ def _why_not(path: str) -> str:
 
 
 def _check_interpreter(start: str, path: str) -> Iterator[tuple[str, int]]:
-    """A script whose first line names a program that is not there: the kernel would say "no such file" of the script."""
+    """A script whose interpreter is not there: the kernel would say "no such file" of the script itself."""
     try:
         with open(path, "rb", buffering=0) as file:
             first = file.read(_LONGEST_FIRST_LINE).split(b"\n", 1)[0]

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from cohabit.config.node import LIMIT_DEPTH, Node, SyntaxProblemError
-from cohabit.plan.draft import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cohabit.plan.draft import Problem
 
 _Path: TypeAlias = tuple[str | int, ...]
 
@@ -22,7 +26,11 @@ _STATEMENT = re.compile(rf"[ \t]*({_DOTTED})[ \t]*=")
 _PARTS = re.compile(_PART)
 # What may stand in a value: strings of four kinds, comments, brackets, line ends.
 _VALUE_TOKEN = re.compile(
-    r'"{3}(?:[^\\]|\\.)*?"{3,5}' r"|'{3}.*?'{3,5}" r'|"(?:[^"\\\n]|\\.)*"' r"|'[^'\n]*'" r"|\#[^\n]*|[\[\]{}\n]",
+    r'"{3}(?:[^\\]|\\.)*?"{3,5}'
+    r"|'{3}.*?'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'"
+    r"|\#[^\n]*|[\[\]{}\n]",
     re.DOTALL,
 )
 _LINE_IN_ERROR = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
@@ -33,7 +41,7 @@ class _Float(float):
 
     text: str
 
-    def __new__(cls, text: str) -> _Float:
+    def __new__(cls, text: str) -> Self:
         """Value of the text, which is kept."""
         made = super().__new__(cls, text)
         made.text = text
@@ -60,16 +68,20 @@ def _node(value: Any, path: _Path, lines: dict[_Path, int], above: int) -> Node:
         raise SyntaxProblemError(f"nested more than {LIMIT_DEPTH} deep", above)
     line = lines.get(path, above)
     if isinstance(value, dict):
-        node = Node({key: _node(item, (*path, key), lines, line) for key, item in value.items()}, line)
-    elif isinstance(value, list):
-        node = Node([_node(item, (*path, i), lines, line) for i, item in enumerate(value)], line)
-    elif isinstance(value, bool):
+        children = {key: _node(item, (*path, key), lines, line) for key, item in value.items()}
+        return _counted(Node(children, line), children.values())
+    if isinstance(value, list):
+        items = [_node(item, (*path, i), lines, line) for i, item in enumerate(value)]
+        return _counted(Node(items, line), items)
+    if isinstance(value, bool):
         return Node(value, line, "true" if value else "false")
-    elif isinstance(value, (_Float, int, str)):
+    if isinstance(value, (_Float, int, str)):
         return Node(value, line, value.text if isinstance(value, _Float) else str(value))
-    else:  # dates and times: nothing of ours takes one, so what remains is their text
-        return Node(str(value), line, str(value))
-    for child in node.value.values() if isinstance(node.value, dict) else node.value:
+    return Node(str(value), line, str(value))  # dates and times: nothing of ours takes one
+
+
+def _counted(node: Node, children: Iterable[Node]) -> Node:
+    for child in children:
         node.add(child)
     return node
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from cohabit.config.node import LIMIT_DEPTH, LIMIT_NODES, Node, Scalar, SyntaxProblemError
+from cohabit.config.node import LIMIT_DEPTH, LIMIT_NODES, TOO_MANY, Node, Scalar, SyntaxProblemError
 from cohabit.plan.draft import Problem, Where
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ _WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_INTEGER = re.compile(r"[-+]?[0-9]{1,4000}|0o[0-7]{1,4000}|0x[0-9a-fA-F]{1,4000}")
+_LONGEST_NUMBER = 400  # a float ends at 309 digits, Python's patience with integers at 4300
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -39,7 +40,7 @@ def plain_scalar(text: str) -> Scalar:
     """Value of an unquoted scalar by YAML 1.2's core schema (yaml.org/spec/1.2.2, section 10.3)."""
     if text in _WORDS:
         return _WORDS[text]
-    if text[0] not in "0123456789+-.":
+    if text[0] not in "0123456789+-." or len(text) > _LONGEST_NUMBER:
         return text
     if _INTEGER.fullmatch(text):
         return int(text, 0) if text[1:2] in ("o", "x") else int(text)
@@ -73,7 +74,7 @@ class _Composer:
     def compose(self, events: Iterator[yaml.Event]) -> tuple[Node, list[Problem]]:
         documents = 0
         for event in events:
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 0
             if isinstance(event, yaml.ScalarEvent):
                 self.scalar(event, line)
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
@@ -81,7 +82,7 @@ class _Composer:
             elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
                 self.close()
             elif isinstance(event, yaml.AliasEvent):
-                self.alias(event.anchor, line)
+                self.alias(event.anchor or "", line)
             elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
@@ -89,8 +90,8 @@ class _Composer:
         return self.root or Node(None, 1), self.problems
 
     def scalar(self, event: yaml.ScalarEvent, line: int) -> None:
-        plain = event.implicit[0]
         tag = event.tag
+        plain = event.implicit[0] and tag != "!"
         if tag and tag != "!":
             kind = tag.removeprefix(_CORE_TAG)
             plain = kind in ("int", "float", "bool", "null")
@@ -131,7 +132,7 @@ class _Composer:
         """A whole value was read: give it to the map or list around it."""
         self.count += 1
         if self.count > LIMIT_NODES:
-            raise SyntaxProblemError(f"more than {LIMIT_NODES:,} values", node.line)
+            raise SyntaxProblemError(TOO_MANY, node.line)
         if anchor:
             self.anchors[anchor] = node
         if not self.stack:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from cohabit.plan.model import Plan, Service
 from cohabit.plan.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.plan.model import Plan, Service
 
 
 class Spawn(Record):

@@ -5,8 +5,11 @@ Codes are exit codes as a shell or Docker shows them: 0 to 255, 128+n for a deat
 
 from __future__ import annotations
 
-from cohabit.plan.model import Plan
 from cohabit.plan.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.plan.model import Plan
 
 
 class Loaded(Record):

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from cohabit.engine.machine import BACKOFF, EXITED, FATAL
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
-from cohabit.plan.model import Restart
 from cohabit.plan.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.plan.model import Restart
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 60.0
 
 
 class Verdict(Record):
-    """What becomes of a service that ended: its next state, and for BACKOFF the number of this restart in
-    a row (from 1) and the delay before it.
+    """What becomes of a service that ended: its next state.
+
+    For BACKOFF also the number of this restart in a row (from 1) and the delay before it.
     """
 
     state: str

@@ -14,8 +14,6 @@ total; then whatever is left under us is swept, first asked, then killed; then E
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cohabit.engine import machine
 from cohabit.engine.effects import Exit, Prepare, Report, Signal, SignalTree, Spawn, StartProbe, StopProbe, Sweep
 from cohabit.engine.events import (
@@ -36,6 +34,7 @@ from cohabit.engine.unit import Unit
 from cohabit.errors import EXIT_BUG, EXIT_KILLED
 from cohabit.units import describe_exit, format_duration, signal_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -57,11 +56,12 @@ class Supervisor:
         self.phase = LOADING
         self.units: dict[str, Unit] = {}
         self.plan: Plan | None = None
-        self.code: int | None = None  # the first cause's; None while nothing ended the container
+        self.code: int | None = None  # the first cause's; None while there is none, and when the end was asked for
         self.word = ""
         self.culprit = ""
-        self.requested = False  # the end was asked for from outside
-        self.forced = False  # SIGKILL was needed somewhere
+        self.requested = False  # somebody outside asked for the end
+        self.forced = False  # SIGKILL was needed during the end
+        self.killing = False  # SIGKILL to all is out: the last patience runs
         self.total_deadline: float | None = None
         self._busy: dict[str, None] = {}  # who has processes
         self._timers: dict[str, float] = {}
@@ -182,7 +182,7 @@ class Supervisor:
             self._concerns(unit)
 
     def _verdict(self, unit: Unit, now: float) -> None:
-        """Its last process is gone: where does it go from here?"""
+        """Its last process is gone: see where it goes from here."""
         code = unit.code or 0
         started = unit.pid != 0
         if not unit.want_up:
@@ -218,14 +218,9 @@ class Supervisor:
         if unit.killed:
             return
         unit.killed = True
+        self.forced = self.forced or self.phase == STOPPING
         grace = format_duration(unit.service.stop_grace_seconds)
         self._say("warning", unit, f"not gone after its grace (stop_grace_period {grace}): killing it")
-        self._force(unit)
-
-    def _force(self, unit: Unit) -> None:
-        unit.killed = True
-        if self.phase == STOPPING:
-            self.forced = True
         self._do(SignalTree(unit.name, SIGKILL))
 
     # --- want against is -----------------------------------------------------------------------------
@@ -242,7 +237,7 @@ class Supervisor:
         if self.phase == UP and not self._busy and all(unit.over for unit in self.units.values()):
             self._all_done(now)
         if self.phase == STOPPING and not self._busy:
-            self._sweep(now)
+            self._sweep()
 
     def _try_start(self, unit: Unit, now: float) -> None:
         for dependency in unit.service.depends_on:
@@ -320,17 +315,16 @@ class Supervisor:
         elif self.phase == UP:
             self.requested = True
             self._say("info", None, f"{signal_name(number)}: stopping")
-            self._begin_stop(0, f"stopped by {signal_name(number)}", now)
+            self._begin_stop(None, f"stopped by {signal_name(number)}", now)
         elif self.phase in (STOPPING, SWEEPING) and not self.requested:
             # Whoever signals a whole process group or platform at once may hit a service before us: then
             # its death looked like the cause, and was in truth the first half of this request.
             self.requested = True
             if self.code == 128 + number:
-                self.code, self.culprit = 0, ""
+                self.code, self.culprit = None, ""
                 self.word = f"stopped by {signal_name(number)}"
-        elif self.phase in (STOPPING, SWEEPING):
+        elif self.phase in (STOPPING, SWEEPING) and not self.killing:
             self._say("warning", None, f"{signal_name(number)} again: killing what is left")
-            self.total_deadline = now
             self._total_due(now)
 
     def _broken(self, text: str, now: float) -> None:
@@ -343,7 +337,7 @@ class Supervisor:
             self._begin_stop(EXIT_BUG, text, now)
         self.code, self.word, self.culprit = EXIT_BUG, text, ""
 
-    def _begin_stop(self, code: int, word: str, now: float) -> None:
+    def _begin_stop(self, code: int | None, word: str, now: float) -> None:
         self.phase, self.code, self.word = STOPPING, code, word
         grace = self.plan.stop_grace_seconds if self.plan else 0.0
         self.total_deadline = now + grace
@@ -353,32 +347,26 @@ class Supervisor:
 
     def _total_due(self, now: float) -> None:
         """The total is used up: SIGKILL to all, then a last patience, then we go in any case."""
-        alive = [self.units[name] for name in self._busy]
-        if self.phase == STOPPING and not all(unit.killed for unit in alive):
-            names = ", ".join(unit.name for unit in alive)
-            self._say("warning", None, f"time is up for {names}: killing")
-            for unit in alive:
-                unit.want_up = False
-                self._set_timer(unit, None)
-                self._force(unit)
-                if unit.state != machine.STOPPING:
-                    self._enter(unit, machine.STOPPING, now)
-            self.total_deadline = now + KILL_PATIENCE_SECONDS
-        elif self.phase == SWEEPING and not self.forced:
-            self._say("warning", None, "time is up for processes that no service owns: killing")
-            self.forced = True
-            self.total_deadline = now + KILL_PATIENCE_SECONDS
-            self._do(Sweep(SIGKILL))
-        else:
-            self.forced = True
+        if self.killing:
             self._say("error", None, "some processes do not even die of SIGKILL: leaving them to the kernel")
+            self._do(Sweep(SIGKILL))  # and those whom no service owns were not asked yet
             self._finish()
+            return
+        self.killing = self.forced = True
+        self.total_deadline = now + KILL_PATIENCE_SECONDS
+        if self.phase == SWEEPING:
+            self._say("warning", None, "time is up for processes that no service owns: killing")
+            self._do(Sweep(SIGKILL))
+            return
+        self._say("warning", None, f"time is up for {', '.join(self._busy)}: killing")
+        for unit in [self.units[name] for name in self._busy]:
+            unit.killed = True
+            self._enter(unit, machine.STOPPING, now)
+            self._set_timer(unit, None)
 
-    def _sweep(self, now: float) -> None:
+    def _sweep(self) -> None:
         self.phase = SWEEPING
-        if self.total_deadline is None or self.total_deadline <= now:
-            self.total_deadline = now + KILL_PATIENCE_SECONDS
-        self._do(Sweep(SIGKILL if self.forced else SIGTERM))
+        self._do(Sweep(SIGKILL if self.killing else SIGTERM))
 
     def _finish(self) -> None:
         if self.phase == DONE:
@@ -386,9 +374,9 @@ class Supervisor:
         self.phase = DONE
         self.total_deadline = None
         self._timers.clear()
-        code = self.code or 0
-        if self.requested and self.forced and code == 0:
-            code = EXIT_KILLED
+        code = self.code
+        if code is None:
+            code = EXIT_KILLED if self.forced else 0
         self._do(Exit(code, self.word, self.culprit))
 
     # --- small change --------------------------------------------------------------------------------
@@ -421,7 +409,7 @@ class Supervisor:
 
     def to_plain(self) -> dict[str, Any]:
         """All that a successor of this very program needs, as plain values (the Plan travels beside it)."""
-        kept = ("phase", "code", "word", "culprit", "requested", "forced", "total_deadline")
+        kept = ("phase", "code", "word", "culprit", "requested", "forced", "killing", "total_deadline")
         plain = {name: getattr(self, name) for name in kept}
         plain["units"] = {name: unit.to_plain() for name, unit in self.units.items()}
         return plain

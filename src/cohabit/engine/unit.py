@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cohabit.engine.machine import AT_REST, ENDED, EXITED, RUNNING, STOPPED
 from cohabit.plan.model import COMPLETED, HEALTHY
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -6,14 +6,13 @@ Problems of one text by itself (a wrong type, an unknown key) were found by its 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.draft import Draft, DraftService, Problem
 from cohabit.plan.model import COMPLETED, HEALTHY, Plan
 from cohabit.plan.nearest import did_you_mean
 from cohabit.plan.order import cycles
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
@@ -85,9 +84,7 @@ def _unknown_names(draft: Draft, wanted: Sequence[str]) -> Iterator[Problem]:
             yield Problem(draft.where, f"cannot start {name!r}: no such service{hint}", exit_code=EXIT_USAGE)
 
 
-def _nothing_to_start(
-    draft: Draft, chosen: dict[str, DraftService], wanted: Sequence[str]
-) -> Iterator[Problem]:
+def _nothing_to_start(draft: Draft, chosen: dict[str, DraftService], wanted: Sequence[str]) -> Iterator[Problem]:
     """A file whose services all sleep behind profiles; a text without any service was the reader's to tell."""
     if draft.services and not chosen and not wanted:
         asleep = sorted({profile for service in draft.services.values() for profile in service.profiles})
@@ -123,8 +120,7 @@ def _bad_dependencies(
 
 def _circles(draft: Draft) -> Iterator[Problem]:
     graph = {
-        name: [d.service for d in item.service.depends_on if d.service != name]
-        for name, item in draft.services.items()
+        name: [d.service for d in item.service.depends_on if d.service != name] for name, item in draft.services.items()
     }
     for circle in cycles(graph):
         where = draft.services[circle[0]].place(f"depends_on.{circle[1]}")

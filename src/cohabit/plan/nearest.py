@@ -5,8 +5,7 @@ difflib would do, but costs several milliseconds of import for these lines. Pure
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

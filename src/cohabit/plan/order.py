@@ -6,8 +6,7 @@ is iterative: a chain of a thousand services is legal and must not meet Python's
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

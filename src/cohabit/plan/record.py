@@ -8,8 +8,7 @@ travels from the loader to process 1 and how state survives a re-execution.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, Self, dataclass_transform
 else:
@@ -28,11 +27,10 @@ class Record:
     """Base of all frozen nouns: annotate the fields, give defaults, done."""
 
     _fields: ClassVar[tuple[str, ...]] = ()
-    __match_args__: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         cls._fields = tuple(name for name in cls.__annotations__ if not name.startswith("_"))
-        cls.__match_args__ = cls._fields
+        setattr(cls, "__match_args__", cls._fields)  # noqa: B010 - type checkers make their own
         _TYPES[cls.__name__] = cls
 
     def __init__(self, *args: Any, **named: Any) -> None:

@@ -9,11 +9,10 @@ sent to it in between waits for the command instead of being lost.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from cohabit.reactor import limits
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from cohabit.plan.model import Identity
@@ -36,10 +35,10 @@ class Start:
 
     stdio: descriptors from 3 up to become 0, 1 and 2; () leaves all three as they are. terminal: a controlling terminal
     whose foreground the child's own process group shall take, or -1. session: a session of its own,
-    otherwise a process group of its own.
+    otherwise a process group of its own. before_exec: one more thing to do, just before.
     """
 
-    __slots__ = ("argv", "directory", "environment", "given", "identity", "limits", "session", "stdio", "terminal")
+    __slots__ = ("argv", "before_exec", "directory", "environment", "given", "identity", "session", "stdio", "terminal")
 
     def __init__(
         self,
@@ -56,7 +55,7 @@ class Start:
         self.stdio = stdio
         self.session = session
         self.directory: str | None = None
-        self.limits: tuple[int, int] | None = None
+        self.before_exec: Callable[[], None] | None = None
         self.identity: Identity | None = None
         self.terminal = -1
 
@@ -84,8 +83,8 @@ def become(start: Start, errors: int) -> NoReturn:
         if start.directory is not None:
             os.chdir(start.directory)
         step = STEP_EXEC
-        if start.limits is not None:
-            limits.give_back(start.limits)
+        if start.before_exec is not None:
+            start.before_exec()
         start.given.restore()
         _execute(start.argv, start.environment)
     except OSError as error:

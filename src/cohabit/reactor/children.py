@@ -13,7 +13,6 @@ import os
 import select
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from cohabit.engine import events
 from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
@@ -23,6 +22,7 @@ from cohabit.reactor.child import Start
 from cohabit.reactor.tree import MARK_SERVICE, MARK_SUPERVISOR, Trees
 from cohabit.units import describe_exit
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -105,7 +105,10 @@ class Children:
         environment[MARK_SERVICE] = service.name
         environment[MARK_SUPERVISOR] = self.trees.supervisor
         start = Start(service.command, environment, self.given, stdio=stdio)
-        start.directory, start.identity, start.limits = service.working_dir, user, self.limits
+        start.directory, start.identity = service.working_dir, user
+        if self.limits is not None:
+            given = self.limits
+            start.before_exec = lambda: limits.give_back(given)
         return start
 
     def _fork(self, name: str, start: Start) -> None:
@@ -166,7 +169,7 @@ class Children:
             if name is None:
                 orphans = True
             else:
-                ended.append((name, exit_code(status)))
+                ended.append((name, spawn.exit_code(status)))
         else:
             os.kill(os.getpid(), signals.CHLD)  # there may be more: after the others had their turn
         if ended or (orphans and self.haunted):
@@ -277,10 +280,3 @@ class Children:
             self._tell(events.LoadFailed(tuple(answer["problems"]), answer["exit_code"]))
         else:
             self._tell(events.Loaded(from_plain(answer["plan"])))
-
-
-def exit_code(status: int) -> int:
-    """A wait status as a shell shows it: the code, or 128 plus the signal (never negative, never 256)."""
-    if os.WIFSIGNALED(status):
-        return 128 + os.WTERMSIG(status)
-    return os.WEXITSTATUS(status)

@@ -15,7 +15,6 @@ import marshal
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from cohabit.engine import events, machine
 from cohabit.engine.supervisor import LOADING
@@ -27,6 +26,7 @@ from cohabit.reactor.loop import Loop
 from cohabit.reactor.signals import Given
 from cohabit.reactor.sweep import sweep
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 

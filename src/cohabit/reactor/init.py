@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from cohabit.errors import CommandError
 from cohabit.reactor import pid1, signals, spawn
 from cohabit.reactor.child import Start
-from cohabit.reactor.children import exit_code
 from cohabit.reactor.sweep import sweep
 from cohabit.reactor.terminal import Terminal
 from cohabit.reactor.tree import Trees
 from cohabit.units import describe_exit, signal_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -119,10 +118,10 @@ class Init:
                 if pid == self._main:
                     self._main_stopped(os.WSTOPSIG(status))
             elif pid == self._main:
-                self._code = exit_code(status)
+                self._code = spawn.exit_code(status)
                 self._tell(f"main ended with {describe_exit(self._code)}")
             elif self._rules.warn_on_reap:
-                self._rules.say(f"reaped orphan {pid} ({describe_exit(exit_code(status))})")
+                self._rules.say(f"reaped orphan {pid} ({describe_exit(spawn.exit_code(status))})")
 
     def _forward(self, number: int) -> None:
         if number in signals.STOP_SIGNALS and self._stop_asked_at is None:

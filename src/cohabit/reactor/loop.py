@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
@@ -26,6 +25,7 @@ from cohabit.reactor.output import Output
 from cohabit.reactor.probes import Probes
 from cohabit.reactor.sink import Sink
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event

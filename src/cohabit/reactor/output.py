@@ -9,11 +9,12 @@ bytes as they are, with splice(2) where the kernel can.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
-from typing import TYPE_CHECKING
 
+from cohabit.reactor.sink import enlarge_pipe
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
     from cohabit.reactor.sink import Sink
 
 READ_SIZE = 262_144  # one turn of one stream: then the others get theirs
-_PIPE_SIZE = 262_144  # asked of the kernel for each pipe; less is fine (fcntl(2), F_SETPIPE_SZ)
 _LINE_MAX = 1_048_576  # a longer line is cut, so that one service cannot eat process 1's memory
 _TAIL_SIZE = 4096  # last output kept for the last word
-_F_SETPIPE_SZ = 1031
 
 _COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
 
@@ -34,7 +33,7 @@ class Stream:
 
     __slots__ = ("driver", "fd", "kind", "parked", "partial", "prefix", "service", "sink", "splices")
 
-    def __init__(self, service: str, kind: str, fd: int, sink: Sink, prefix: bytes, driver: str) -> None:
+    def __init__(self, service: str, kind: str, fd: int, *, sink: Sink, prefix: bytes, driver: str) -> None:
         self.service = service
         self.kind = kind
         self.fd = fd
@@ -76,7 +75,7 @@ class Output:
                 reader, writer = os.pipe2(os.O_CLOEXEC)
                 ends.append(writer)
                 os.set_blocking(reader, False)
-                _enlarge(reader)
+                enlarge_pipe(reader)
                 self._add(service, kind, reader, driver)
                 if uid is not None:
                     os.fchown(writer, uid, -1)
@@ -88,7 +87,7 @@ class Output:
 
     def _add(self, service: str, kind: str, fd: int, driver: str) -> Stream:
         sink = self._sinks[kind]
-        stream = Stream(service, kind, fd, sink, self._prefix(service, sink), driver)
+        stream = Stream(service, kind, fd, sink=sink, prefix=self._prefix(service, sink), driver=driver)
         self._streams[fd] = stream
         self._epoll.register(fd, select.EPOLLIN)
         return stream
@@ -125,6 +124,7 @@ class Output:
     def finish(self, seconds_left: Callable[[], float]) -> None:
         """The very end: everything that is in a pipe goes out, as far as somebody reads it in that time."""
         for stream in list(self._streams.values()):
+            stream.splices = False  # what the sink has no room for must be held here, not left in the pipe
             while stream.fd in self._streams and self._pump(stream):
                 stream.sink.drain(seconds_left)
                 if stream.sink.blocked:
@@ -150,10 +150,11 @@ class Output:
 
     def _pump(self, stream: Stream) -> bool:
         """Move once what is there; False when there was nothing (more)."""
-        if stream.splices and self._splice(stream):
-            return True
-        if stream.parked:
-            return False
+        if stream.splices:
+            if self._splice(stream):
+                return True
+            if stream.parked:
+                return False
         try:
             data = os.read(stream.fd, READ_SIZE)
         except BlockingIOError:
@@ -267,11 +268,3 @@ class Output:
         for service, kind, fd, driver, partial in plain["streams"]:
             os.set_inheritable(fd, False)
             self._add(service, kind, fd, driver).partial += partial
-
-
-def _enlarge(fd: int) -> None:
-    """A bigger pipe means fewer turns; an unprivileged user's share may be used up, and that is fine."""
-    try:
-        fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE)
-    except OSError:
-        return

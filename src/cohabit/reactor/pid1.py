@@ -36,7 +36,7 @@ def is_process_1() -> bool:
 def _prctl(option: int, value: int) -> bool:
     if _ctypes is None:
         return False
-    address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+    address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # None: what is loaded already
     return bool(_ctypes.call_function(address, (option, value, 0, 0, 0)) == 0)
 
 
@@ -60,11 +60,16 @@ def open_missing_stdio() -> None:
             os.set_inheritable(fd, True)
 
 
+def option(name: str) -> str:
+    """The value of `-X name=value` on the interpreter's command line, or ""."""
+    return str(sys._xoptions.get(name, ""))  # noqa: SLF001 - its documented name
+
+
 def again(extra: list[str]) -> list[str]:
     """The command line that runs this very program again, isolated, with more -X options."""
     main = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
     options = ["-I", "-S"]
-    for name, value in sys._xoptions.items():
+    for name, value in sys._xoptions.items():  # noqa: SLF001 - same
         if name.startswith("cohabit-") and name != "cohabit-resume":
             options += ["-X", f"{name}={value}"]
     for option in extra:

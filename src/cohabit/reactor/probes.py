@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -81,9 +81,8 @@ class Probes:
         """A connection got somewhere."""
         name = self._names[fd]
         asked = self._asked[name]
-        assert asked.connection is not None
         try:
-            done = self._advance(asked, asked.connection)
+            done = asked.connection is not None and self._advance(asked, asked.connection)
         except OSError:
             self._failed(asked, now)
             return

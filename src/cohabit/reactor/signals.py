@@ -6,15 +6,15 @@ half a megabyte in process 1. Nobody else in the house imports either.
 What a program finds when it starts is a mask and, for each signal, default or ignored (signal(7), "Signal
 mask and pending signals"); both survive exec. A good init hands both on untouched: nohup ignores HUP, a
 shell's background job ignores INT. CPython ignores PIPE and XFSZ before our first line runs and nothing in
-Python can tell what they were before, so the `cohabit` script reads SigIgn from /proc first and passes it as
-`-X cohabit-sigign=HEX`. Started in any other way, we assume that the two were default.
+Python can tell what they were before, so the `cohabit` script reads the field `sigignore` of /proc/self/stat
+first and passes it as `-X cohabit-sigignore=N`. Started in any other way, we assume that the two were default.
 """
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
+from cohabit.reactor import pid1
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Iterable
@@ -72,16 +72,14 @@ class Given:
     def at_start(cls) -> Given:
         """Read both before anything changes them, and block every signal so that none is lost from here on."""
         mask = signal.pthread_sigmask(signal.SIG_SETMASK, ALL)
-        passed = sys._xoptions.get("cohabit-sigign")
-        if isinstance(passed, str) and passed:
-            bits = int(passed, 16)
-            return cls(mask, (number for number in ALL if bits >> (number - 1) & 1))
-        asked = (number for number in ALL - _BY_CPYTHON if signal.getsignal(number) is signal.SIG_IGN)
-        return cls(mask, asked)
+        ignored = {number for number in ALL - _BY_CPYTHON if signal.getsignal(number) is signal.SIG_IGN}
+        bits = int(pid1.option("cohabit-sigignore") or 0)
+        return cls(mask, ignored | {number for number in _BY_CPYTHON if bits >> (number - 1) & 1})
 
     def restore(self) -> None:
-        """In a child before its exec: dispositions first, the mask last, so that a signal that waited
-        behind the mask meets the disposition that it would have met without us.
+        """In a child before its exec: dispositions first, the mask last.
+
+        So a signal that waited behind the mask meets the disposition that it would have met without us.
         """
         for number in _changed | _BY_CPYTHON | {INT}:
             wanted = signal.SIG_IGN if number in self.ignored else signal.SIG_DFL
@@ -110,7 +108,7 @@ def listen(numbers: Iterable[int], fd: int) -> frozenset[int]:
     """
     for number in numbers:
         signal.signal(number, _note)
-        signal.siginterrupt(number, False)  # noqa: FBT003 - the C module takes it by position only
+        signal.siginterrupt(number, False)
         _changed.add(int(number))
     signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
     return frozenset(ALL - set(numbers) - _FAULTS - {TSTP, TTIN, TTOU, CONT})

@@ -47,7 +47,7 @@ def exec_errors(errors: int) -> bytes | None:
 
 def failure(start: child.Start, message: bytes) -> tuple[str, int]:
     """A child's message as (words that complete "cannot start: ", exit code)."""
-    step, number, detail = (message.decode("utf-8", "replace").split("\0", 2) + ["", ""])[:3]
+    step, number, detail = [*message.decode("utf-8", "replace").split("\0", 2), "", ""][:3]
     errno = int(number or 0)
     name = start.argv[0]
     if step == child.STEP_EXEC:
@@ -59,6 +59,13 @@ def failure(start: child.Start, message: bytes) -> tuple[str, int]:
         why = {_ENOENT: "it does not exist", _EACCES: "permission denied", _ENOTDIR: "it is no directory"}
         return f"cannot {step} {detail}: {why.get(errno, os.strerror(errno))}", EXIT_CANNOT_RUN
     return f"cannot {step}: {detail}", EXIT_SYSTEM
+
+
+def exit_code(status: int) -> int:
+    """A wait status as a shell shows it: the code, or 128 plus the signal (never negative, never 256)."""
+    if os.WIFSIGNALED(status):
+        return 128 + os.WTERMSIG(status)
+    return os.WEXITSTATUS(status)
 
 
 def _why_no_exec(name: str, errno: int, detail: str, environment: dict[str, str]) -> tuple[str, int]:

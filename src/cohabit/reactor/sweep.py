@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from cohabit.reactor import signals
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.reactor.tree import Trees
 

@@ -15,10 +15,10 @@ group. Sources: proc_pid_stat(5), proc_pid_task(5), prctl(2).
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from cohabit.reactor import signals
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

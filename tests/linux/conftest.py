@@ -1,0 +1,92 @@
+"""Fixtures of the tests on the real kernel: namespaces (or the reason why there are none), and the modes.
+
+They need root: otherwise they skip and say why; with CI=true they fail instead.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from linux.run import COHABIT, MAIN, NAMESPACES, REPOSITORY, Run, write_file
+
+Start = Callable[..., Run]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test in this directory with `linux`."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    for item in items:
+        if str(item.path).startswith(here + os.sep):
+            item.add_marker(pytest.mark.linux)
+
+
+@pytest.fixture(scope="session")
+def namespaces() -> None:
+    """Skip without namespaces of our own; on CI fail."""
+    if shutil.which("unshare") is None:
+        why = "no unshare (apt-get install util-linux)"
+    else:
+        tried = subprocess.run([*NAMESPACES, "true"], stderr=subprocess.PIPE, text=True, check=False)
+        if tried.returncode == 0:
+            return
+        why = f"namespaces need root: {tried.stderr.strip()}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI=true and the tests on the real kernel cannot run: {why}", pytrace=False)
+    pytest.skip(why)
+
+
+@pytest.fixture
+def start(namespaces: None, tmp_path: object) -> Iterator[Start]:
+    """Give the function that runs a command in namespaces of its own until the test is over."""
+    del namespaces
+    with ExitStack() as stack:
+        yield lambda *words, **options: stack.enter_context(Run(*words, **{"cwd": tmp_path, **options}))
+
+
+@pytest.fixture
+def init(start: Start) -> Start:
+    """Give the function that runs `cohabit init` with those words."""
+    return lambda *words, **options: start(*COHABIT, "init", *words, **options)
+
+
+@pytest.fixture
+def run(start: Start) -> Start:
+    """Give the function that runs `cohabit run` with those words."""
+    return lambda *words, **options: start(*COHABIT, "run", *words, **options)
+
+
+@pytest.fixture
+def up(start: Start, tmp_path: object) -> Start:
+    """Give the function that runs `cohabit up` with these services; `top`: other top-level keys of the file."""
+
+    def up(services: dict[str, dict[str, object]], *words: str, **options: object) -> Run:
+        top = options.pop("top", {})
+        assert isinstance(top, dict)
+        file = write_file(str(tmp_path), services, **top)
+        return start(*COHABIT, "up", "-f", file, *words, **options)
+
+    return up
+
+
+@pytest.fixture(params=[True, False], ids=["process 1", "not process 1"])
+def process_1(request: pytest.FixtureRequest) -> bool:
+    """Give both modes, one after the other."""
+    return bool(request.param)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give the sh script as an installation has it: beside an interpreter, above site-packages."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    packages = prefix / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+    packages.mkdir(parents=True)
+    (prefix / "bin").mkdir()
+    (packages / "cohabit").symlink_to(os.path.dirname(MAIN))
+    (prefix / "bin" / "python3").symlink_to(os.path.realpath(sys.executable))
+    shutil.copy(os.path.join(REPOSITORY, "bin", "cohabit"), prefix / "bin" / "cohabit")
+    return str(prefix / "bin" / "cohabit")

@@ -1,0 +1,72 @@
+"""What /proc shows of processes, as the tests ask for it. Reads only; everybody may have gone meanwhile."""
+
+import os
+from typing import NamedTuple
+
+
+class Process(NamedTuple):
+    """One process: numbers as seen from outside its namespace, `inner` the pid that it has inside."""
+
+    pid: int
+    inner: int
+    parent: int
+    group: int
+    session: int
+    state: str
+    command: str
+
+
+def look(pid: int) -> Process | None:
+    """Return a process, or None when it is gone."""
+    try:
+        status = _read(f"/proc/{pid}/status").decode("utf-8", "replace")
+        stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        command = _read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return None
+    inner = next((line.split()[-1] for line in status.splitlines() if line.startswith("NSpid:")), "0")
+    parent, group, session = (int(word) for word in stat[1:4])
+    return Process(pid, int(inner), parent, group, session, stat[0].decode(), command)
+
+
+def everybody() -> list[Process]:
+    """Return all processes that /proc shows."""
+    found = (look(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [process for process in found if process]
+
+
+def children(pid: int) -> list[Process]:
+    """Return the living and dead children of a process."""
+    return [process for process in everybody() if process.parent == pid]
+
+
+def namespace_of(pid: int) -> str:
+    """Return the name of a process's PID namespace, empty when that cannot be known (a zombie has none)."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def descendants(pid: int) -> list[Process]:
+    """Return everybody below a process. Below process 1 of a namespace that is the whole namespace."""
+    by_parent: dict[int, list[Process]] = {}
+    for process in everybody():
+        by_parent.setdefault(process.parent, []).append(process)
+    found = list(by_parent.get(pid, []))
+    for process in found:
+        found.extend(by_parent.get(process.pid, []))
+    return found
+
+
+def status(pid: int, key: str) -> str:
+    """Return one value of /proc/PID/status, without its unit."""
+    for line in _read(f"/proc/{pid}/status").decode("utf-8", "replace").splitlines():
+        if line.startswith(key + ":"):
+            return line.partition(":")[2].split()[0]
+    raise AssertionError(f"/proc/{pid}/status has no {key}")
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,224 @@
+"""One run of cohabit in PID and mount namespaces of its own, driven and watched from outside.
+
+Nothing here sleeps for a fixed time: `until` waits for a condition, wakes at each byte of output, and fails
+after AT_MOST_SECONDS with all that was written. When a Run is closed its namespace ends, and everybody in it.
+"""
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from linux import processes
+from linux.processes import Process
+
+REPOSITORY: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MAIN: Final = os.path.join(REPOSITORY, "src", "cohabit", "__main__.py")
+PROGRAMS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
+
+AT_MOST_SECONDS: Final = 20.0  # far more than anything takes on a loaded machine; never waited when all is well
+_LOOK_AGAIN_MS: Final = 5  # for what no descriptor tells: files and /proc
+
+COHABIT: Final = (sys.executable, "-I", "-S", MAIN)
+NAMESPACES: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--")
+_LINE: Final = re.compile(rb"^([A-Za-z0-9_.-]+) *\| ?(.*)$", re.DOTALL)
+
+
+def program(name: str, *words: str) -> list[str]:
+    """Return the command line of a probe program."""
+    return [sys.executable, "-I", "-S", os.path.join(PROGRAMS, name), *words]
+
+
+def shell(script: str) -> list[str]:
+    """Return the command line of a shell script."""
+    return ["sh", "-c", script]
+
+
+def write_file(directory: str, services: Mapping[str, Mapping[str, Any]], **top: object) -> str:
+    """Write a cohabit.yaml (JSON is YAML) whose commands hold no variables; returns its path."""
+    path = os.path.join(directory, "cohabit.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(json.dumps({"services": services, **top}).replace("$", "$$"))
+    return path
+
+
+class Run:
+    """A command in namespaces of its own, usually cohabit. Use it as a context.
+
+    above: a command line to put in front of it, which execs it. process_1: it is process 1 of its namespace,
+    else a child of it. setup: a shell script that prepares the namespace. stdin, stdout, stderr: as in
+    subprocess; only pipes are read here.
+    """
+
+    def __init__(
+        self,
+        *command: str,
+        above: tuple[str, ...] = (),
+        process_1: bool = True,
+        setup: str = "",
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        words = [*above, *command]
+        if not process_1:
+            words = program("above.py", *words)
+        if setup:
+            words = ["sh", "-euc", f'{setup}\nexec "$@"', "sh", *words]
+        self._depth = 1 if process_1 else 2
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        inherited = {"PATH": os.environ["PATH"], "HOME": "/", "LC_ALL": "C.UTF-8"}
+        self.process = subprocess.Popen([*NAMESPACES, *words], env={**inherited, **(environment or {})}, **options)
+        self.out = bytearray()
+        self.err = bytearray()
+        self._pid = 0
+        self._read: dict[int, tuple[IO[bytes], bytearray]] = {}
+        self._poll = select.poll()
+        for file, buffer in ((self.process.stdout, self.out), (self.process.stderr, self.err)):
+            if file is not None:
+                os.set_blocking(file.fileno(), False)
+                self._read[file.fileno()] = (file, buffer)
+                self._poll.register(file, select.POLLIN)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()  # and with it, by --kill-child, process 1 and so everybody
+        self.process.wait()
+        for file in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if file is not None and not file.closed:
+                file.close()
+
+    # --- waiting -----------------------------------------------------------------------------------
+
+    def until(self, true: Callable[[], object], what: str) -> None:
+        """Wait until `true()` is; meanwhile read what is written."""
+        deadline = time.monotonic() + AT_MOST_SECONDS
+        while not true():
+            assert time.monotonic() < deadline, f"waited in vain: {what}\n{self}"
+            self._take(_LOOK_AGAIN_MS)
+
+    def until_printed(self, text: str, times: int = 1) -> None:
+        """Wait until stdout and stderr together hold `text` so many times."""
+        wanted = text.encode()
+
+        def there() -> bool:
+            if self.out.count(wanted) + self.err.count(wanted) >= times:
+                return True
+            assert self._read, f"ended without {text!r}\n{self}"
+            return False
+
+        self.until(there, f"{text!r}, {times} times")
+
+    def until_written(self, path: str, times: int = 1) -> list[str]:
+        """Wait until a file has so many lines; returns them."""
+        self.until(lambda: len(lines_of(path)) >= times, f"{times} lines in {path}")
+        return lines_of(path)
+
+    def wait(self) -> int:
+        """Wait for the end, reading everything that is written; returns the exit code as a shell shows it."""
+        self.until(lambda: self.process.poll() is not None, "its end")
+        while self._read:
+            self._take(-1)
+        code = self.process.returncode
+        return code if code >= 0 else 128 - code
+
+    def stop(self, number: int = 15) -> int:
+        """Send a signal, wait for the end."""
+        self.signal(number)
+        return self.wait()
+
+    def _take(self, at_most_ms: int) -> None:
+        if not self._read:
+            select.select([], [], [], at_most_ms / 1000)
+        for fd, _ in self._poll.poll(at_most_ms) if self._read else []:
+            file, buffer = self._read[fd]
+            data = os.read(fd, 1 << 20)
+            if data:
+                buffer += data
+            else:
+                self._poll.unregister(fd)
+                del self._read[fd]
+                file.close()
+
+    # --- processes ---------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """Cohabit's pid, seen from outside."""
+        if not self._pid:
+            self.until(self._find, "cohabit to be started")
+        return self._pid
+
+    def process_1(self) -> Process:
+        """Return process 1 of the namespace."""
+        self.until(lambda: processes.children(self.process.pid), "process 1")
+        return processes.children(self.process.pid)[0]
+
+    def _find(self) -> bool:
+        pid = self.process.pid
+        for _ in range(self._depth):
+            below = processes.children(pid)
+            if not below:
+                assert self.process.poll() is None, f"ended before it was found\n{self}"
+                return False
+            pid = below[0].pid
+        found = processes.look(pid)
+        if found and ("__main__.py" in found.command or "driver.py" in found.command):
+            self._pid = pid
+        return bool(self._pid)
+
+    def signal(self, number: int) -> None:
+        """Send cohabit a signal."""
+        os.kill(self.pid, number)
+
+    def below(self, text: str = "") -> list[Process]:
+        """Return cohabit's descendants: all of them, or those whose command line is `text` or begins with a path to it."""
+        return [
+            process
+            for process in processes.descendants(self.pid)
+            if not text or process.command == text or f"/{text}" in process.command
+        ]
+
+    def one(self, text: str) -> Process:
+        """Wait until exactly one descendant has that command line (see below); returns it."""
+        self.until(lambda: len(self.below(text)) == 1, f"one process {text!r}")
+        return self.below(text)[0]
+
+    def zombies(self) -> list[Process]:
+        """Return the dead that nobody has reaped."""
+        return [process for process in processes.descendants(self.process.pid) if process.state == "Z"]
+
+    # --- output ------------------------------------------------------------------------------------
+
+    def lines(self, name: str, stream: str = "both") -> list[str]:
+        """Return the lines with a service's name, without their prefix; stdout's before stderr's."""
+        data = {"out": bytes(self.out), "err": bytes(self.err), "both": bytes(self.out + self.err)}[stream]
+        found = (_LINE.match(line) for line in data.split(b"\n"))
+        return [line[2].decode("utf-8", "replace") for line in found if line and line[1] == name.encode()]
+
+    @property
+    def text(self) -> str:
+        """All that was written, stdout before stderr."""
+        return (self.out + self.err).decode("utf-8", "replace")
+
+    def __str__(self) -> str:
+        out, err = self.out[-4000:].decode("utf-8", "replace"), self.err[-4000:].decode("utf-8", "replace")
+        return f"--- stdout\n{out}\n--- stderr\n{err}\n--- exit code {self.process.poll()}"
+
+
+def lines_of(path: str) -> list[str]:
+    """Return the whole lines of a file, none if it is not there."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return [line[:-1] for line in file if line.endswith("\n")]
+    except FileNotFoundError:
+        return []

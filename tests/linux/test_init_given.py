@@ -1,0 +1,117 @@
+"""What main finds when it starts under `cohabit init` is what it finds without us, in both modes.
+
+Through the sh script where signals are concerned: only it can read what CPython changes.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from linux.conftest import Start
+from linux.run import COHABIT, program, shell
+
+SIGNALS = ("grep", "-E", "^Sig(Blk|Ign|Cgt)", "/proc/self/status")
+GIVEN = ["nothing=", "ignore=INT", "ignore=PIPE", "ignore=XFSZ", "ignore=HUP", "ignore=TSTP,TTIN,TTOU", "ignore=INT,QUIT",
+         "block=TERM,USR1", "block=CHLD", "ignore=PIPE block=PIPE"]  # fmt: skip
+
+
+def _given(words: str) -> tuple[str, ...]:
+    return tuple(program("given.py", *(word for word in words.split() if not word.startswith("nothing"))))
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_signals_are_given_on(start: Start, installed: str, process_1: bool, given: str) -> None:
+    """Mask and dispositions of main are exactly those that were given to us."""
+    without = subprocess.run([*_given(given), *SIGNALS], stdout=subprocess.PIPE, check=True).stdout
+    life = start(installed, "init", "--", *SIGNALS, above=_given(given), process_1=process_1)
+    assert life.wait() == 0
+    assert bytes(life.out) == without
+
+
+def test_nohup_reaches_main(start: Start, installed: str) -> None:
+    """`nohup cohabit init` is a nohup of main: HUP stays ignored, and main's own HUP from us changes nothing."""
+    life = start("nohup", installed, "init", "--", *shell("grep ^SigIgn /proc/self/status; kill -HUP $$; echo alive"))
+    assert life.wait() == 0
+    assert "SigIgn:\t0000000000000001" in life.text
+    assert "alive" in life.text
+
+
+@pytest.mark.parametrize("through_script", [True, False])
+def test_ignored_chld_does_not_hide_the_end(start: Start, installed: str, process_1: bool, through_script: bool) -> None:
+    """A parent that ignores CHLD hands that on; main's end is noticed all the same."""
+    cohabit = (installed,) if through_script else COHABIT
+    life = start(*cohabit, "init", "--", *shell("exit 3"), above=_given("ignore=CHLD"), process_1=process_1)
+    assert life.wait() == 3
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_stay_closed(start: Start, installed: str, tmp_path: Path, process_1: bool, closed: str) -> None:
+    """Standard descriptors that were closed are closed for main too; nothing of ours lands there."""
+    (tmp_path / "list").write_text("ls /proc/$$/fd > found")
+    life = start(*shell(f"exec {installed} init -- sh list {closed}"), process_1=process_1)
+    assert life.wait() == 0
+    found = (tmp_path / "found").read_text().split()
+    for fd, sign in enumerate(("<&-", ">&-", "2>&-")):
+        assert (str(fd) in found) == (sign not in closed.split()), (fd, found)
+
+
+def test_extra_descriptors_are_kept(start: Start, installed: str, process_1: bool) -> None:
+    """A descriptor from outside is there for main under its number; none of ours is."""
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    look = f"ls /proc/$$/fd; echo hello > /proc/self/fd/{writer}"
+    life = start(installed, "init", "--", *shell(look), process_1=process_1, pass_fds=(writer,))
+    assert life.wait() == 0
+    os.close(writer)
+    with open(reader, "rb") as file:
+        assert file.read() == b"hello\n"
+    assert life.text.split() == ["0", "1", "2", str(writer)]
+
+
+def test_directory_is_unchanged(start: Start, installed: str, tmp_path: Path, process_1: bool) -> None:
+    """Main's working directory is ours."""
+    life = start(installed, "init", "--", "pwd", "-P", process_1=process_1)
+    assert life.wait() == 0
+    assert life.text == f"{tmp_path}\n"
+
+
+def test_environment_is_unchanged(start: Start, installed: str, process_1: bool) -> None:
+    """Main's environment is ours, byte for byte, with names that no shell knows and values that are no UTF-8."""
+    odd = {"a.b": "c", "EMPTY": "", "PYTHONPATH": "/nowhere", "LATIN": "\udce9"}
+    read = "cat -A /proc/self/environ"
+    with_us = start("env", "-i", *_words(odd), "PATH=/usr/bin:/bin", installed, "init", "--", *shell(read), process_1=process_1)
+    without = start("env", "-i", *_words(odd), "PATH=/usr/bin:/bin", *shell(read), process_1=process_1)
+    assert with_us.wait() == without.wait() == 0
+    assert sorted(with_us.text.split("^@")) == sorted(without.text.split("^@"))
+
+
+def _words(environment: dict[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in environment.items()]
+
+
+def test_arguments_are_unchanged(start: Start, installed: str) -> None:
+    """Options and odd bytes behind the command are the command's."""
+    life = start(installed, "init", "printf", "%s|", "-g", "--help", "", "a b", "\udce9", "--")
+    assert life.wait() == 0
+    assert bytes(life.out) == b"-g|--help||a b|\xe9|--|"
+
+
+def test_script_works_through_a_link(start: Start, installed: str, tmp_path: Path) -> None:
+    """The script finds its package through a symbolic link in another directory."""
+    (tmp_path / "link").symlink_to(installed)
+    assert start("./link", "init", "--", *shell("exit 4")).wait() == 4
+
+
+def test_script_works_from_path(start: Start, installed: str) -> None:
+    """The script finds its package when PATH found it."""
+    path = f"{os.path.dirname(installed)}:/usr/bin:/bin"
+    assert start("cohabit", "init", "--", *shell("exit 4"), environment={"PATH": path}).wait() == 4
+
+
+def test_closed_stderr_does_not_hide_the_code(start: Start, installed: str) -> None:
+    """With nobody to tell, a missing command is 127 all the same."""
+    life = start(*shell(f"{installed} init -- no-such-program 2>&-; echo $?"))
+    assert life.wait() == 0
+    assert life.text == "127\n"

@@ -1,0 +1,40 @@
+"""A seed's verdict in one line, its story in many, and the seeds that are kept because they failed once."""
+
+from __future__ import annotations
+
+import os
+
+from sim.checkers import Violation
+from sim.world import World
+
+_KEPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kept_seeds.txt")
+
+
+def verdict(seed: int) -> str:
+    """What is wrong with the engine in this world, "" for nothing. Any exception is a failure."""
+    try:
+        World(seed).run()
+    except Violation as violation:
+        return str(violation)
+    except Exception as error:  # noqa: BLE001 - an engine that raises is a failure like any other
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def story(seed: int) -> str:
+    """Everything that happens in this world, a line each, and how it ends."""
+    lines: list[str] = []
+    world = World(seed, tell=lambda now, text: lines.append(f"{now:9.3f}  {text}"))
+    try:
+        world.run()
+        end = "all judges are content"
+    except Exception as error:  # noqa: BLE001 - the story is told to its end, whatever it is
+        end = f"FAILED  {type(error).__name__}: {error}"
+    plan = [f"           {service}" for service in world.plan.services.values()]
+    return "\n".join([f"Plan, {world.plan.stop_grace_seconds} s in all:", *plan, *lines, end])
+
+
+def kept_seeds() -> list[int]:
+    """Seeds that failed once, each a line with a word about why."""
+    with open(_KEPT, encoding="utf-8") as file:
+        return [int(line.split()[0]) for line in file if line.strip() and not line.startswith("#")]

@@ -1,0 +1,82 @@
+"""config/address.py: where a probe knocks."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohabit.config.address import http_probe, tcp_probe
+from cohabit.plan.model import Probe
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("5432", "127.0.0.1", 5432),
+        ("localhost:5432", "127.0.0.1", 5432),
+        ("LocalHost:1", "127.0.0.1", 1),
+        ("10.0.0.7:65535", "10.0.0.7", 65535),
+        ("[::1]:5432", "::1", 5432),
+    ],
+)
+def test_tcp_is_a_port_or_a_host_and_a_port(text: str, host: str, port: int) -> None:
+    assert tcp_probe(text) == Probe("tcp", host, port)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "path"),
+    [
+        ("http://localhost", "127.0.0.1", 80, "/"),
+        ("http://127.0.0.1:8080/ready?full=1", "127.0.0.1", 8080, "/ready?full=1"),
+        ("HTTP://[::1]:8080/a#b", "::1", 8080, "/a"),
+    ],
+)
+def test_http_is_a_url(text: str, host: str, port: int, path: str) -> None:
+    assert http_probe(text) == Probe("http", host, port, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "expected host:port, got ''"),
+        ("localhost", "expected host:port, got 'localhost'"),
+        ("db:5432", "the host 'db' of 'db:5432' is neither an IP address nor localhost"),
+        (":5432", "the host '' of ':5432' is neither an IP address nor localhost"),
+        ("::1:5432", "expected host:port, got '::1:5432'"),
+        ("localhost:0", "there is no port 0 (ports go from 1 to 65535)"),
+        ("localhost:65536", "there is no port 65536 (ports go from 1 to 65535)"),
+        ("localhost:" + "9" * 5000, "there is no port 99999999999999999999 (ports go from 1 to 65535)"),
+    ],
+)
+def test_a_wrong_address_says_why(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
+        tcp_probe(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("https://localhost/", "https cannot be probed (write http://, or probe the port with TCP)"),
+        ("localhost:80", "expected http://host:port/path, got 'localhost:80'"),
+        ("http://localhost/a b", "expected http://host:port/path, got 'http://localhost/a b'"),
+        ("http://localhost/\r\nX: y", "expected http://host:port/path, got 'http://localhost/\\r\\nX: y'"),
+        ("http://app/", "the host 'app' of 'http://app/' is neither an IP address nor localhost"),
+    ],
+)
+def test_a_wrong_url_says_why(text: str, why: str) -> None:
+    """Nothing that could split a request line gets through."""
+    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
+        http_probe(text)
+
+
+@given(st.text() | st.from_regex(r"(http://)?[a-z0-9.\[\]:]*:[0-9]*(/.*)?", fullmatch=True))
+def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
+    for read in (tcp_probe, http_probe):
+        try:
+            probe = read(text)
+        except ValueError:
+            continue
+        assert 0 < probe.port < 65536

@@ -1,0 +1,132 @@
+"""config/toml_text.py: TOML with lines."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohabit.config.node import Node, SyntaxProblemError
+from cohabit.config.toml_text import parse
+
+TEXT = '''# a comment with [brackets] and x = 1
+name = "demo"
+[services.web]
+command = ["a",
+  "b # no comment",
+  "c"]   # services.x = 1
+environment = { A = "1", B = 2 }
+text = """
+[services.not-a-table]
+also = "not a key"
+"""
+restart = 'no'
+
+[services."d.b"]
+healthcheck.test = ["TCP", "x"]
+healthcheck.timeout = "5s"
+
+[[list]]
+a = 1.10
+[[list]]
+a = 2
+  [list.below]
+  b = true
+'''
+
+
+def at(node: Node, *path: str | int) -> Node:
+    for part in path:
+        children: object = node.value
+        if isinstance(children, dict):
+            node = children[str(part)]
+        elif isinstance(children, list):
+            node = children[int(part)]
+    return node
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (("name",), 2),
+        (("services",), 3),
+        (("services", "web"), 3),
+        (("services", "web", "command"), 4),
+        (("services", "web", "command", 1), 4),
+        (("services", "web", "environment", "B"), 7),
+        (("services", "web", "text"), 8),
+        (("services", "web", "restart"), 12),
+        (("services", "d.b"), 14),
+        (("services", "d.b", "healthcheck"), 15),
+        (("services", "d.b", "healthcheck", "timeout"), 16),
+        (("list", 0, "a"), 19),
+        (("list", 1, "a"), 21),
+        (("list", 1, "below"), 22),
+        (("list", 1, "below", "b"), 23),
+    ],
+)
+def test_every_key_has_its_line(path: tuple[str | int, ...], line: int) -> None:
+    """Tables, dotted keys, lists of tables; strings and comments that look like any of them do not count."""
+    assert at(parse(TEXT, "f")[0], *path).line == line
+
+
+def test_values_are_tomllibs_and_keep_their_text() -> None:
+    node, problems = parse("a = 1.10\nb = true\nc = 0x10\nd = 2024-01-01\ne = 'x'", "f")
+    assert problems == []
+    assert isinstance(node.value, dict)
+    assert [(child.value, child.text) for child in node.value.values()] == [
+        (1.1, "1.10"),
+        (True, "true"),
+        (16, "16"),
+        ("2024-01-01", "2024-01-01"),
+        ("x", "x"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a = 1\na = 2\n", 2), ("a = \n", 1), ("a = [1,\n", 2), ("a\tb", 1), ("a = " + "9" * 5000, 0)],
+)
+def test_what_is_no_toml_is_refused_with_its_line(text: str, line: int) -> None:
+    with pytest.raises(SyntaxProblemError, match="this is no TOML: ") as error:
+        parse(text, "f")
+    assert error.value.line == line
+
+
+def test_depth_is_refused() -> None:
+    for text in ("a = " + "[" * 100_000, "a = " + "[" * 70 + "]" * 70):
+        with pytest.raises(SyntaxProblemError, match=r"nested more than 64 deep|this is no TOML"):
+            parse(text, "f")
+
+
+KEY = st.sampled_from(["a", "b.c", '"q.r"', "'s'", "a.b"])
+VALUE = st.sampled_from(["1", '"x"', "[1,\n2]", '{k = "]"}', "'''\n[t]\n'''", '"""a\\""""""', "true # [c]"])
+STATEMENT = st.builds("{} = {}".format, KEY, VALUE) | st.sampled_from(["[t]", "[[l]]", "[t.u]", "[l.m]", "# x", ""])
+
+
+@given(st.lists(STATEMENT).map("\n".join))
+def test_lines_are_found_in_whatever_tomllib_takes(text: str) -> None:
+    """Of any text that is TOML, every key of the top level stands in the line that is told."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        with pytest.raises(SyntaxProblemError):
+            parse(text, "f")
+        return
+    node, _ = parse(text, "f")
+    assert isinstance(node.value, dict)
+    assert list(node.value) == list(values)
+    lines = text.split("\n")
+    for key, child in node.value.items():
+        assert key in lines[child.line - 1]
+
+
+@given(st.text())
+def test_any_text_is_a_tree_or_refused(text: str) -> None:
+    """No text raises anything but the one error."""
+    try:
+        parse(text, "f")
+    except SyntaxProblemError:
+        pass

@@ -1,0 +1,76 @@
+"""config/user.py: users and groups by Docker's rules."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+
+import pytest
+
+from cohabit.config.user import identity
+from cohabit.plan.model import Identity
+
+DATABASE = {
+    "app": pwd.struct_passwd(("app", "x", 1000, 1001, "", "/home/app", "/bin/sh")),
+    "1234": pwd.struct_passwd(("1234", "x", 77, 78, "", "/odd", "/bin/sh")),
+}
+GROUPS = {"app": 1001, "certs": 110}
+
+
+@pytest.fixture(autouse=True)
+def _users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two users and two groups, whatever this machine has."""
+    monkeypatch.setattr(pwd, "getpwnam", DATABASE.__getitem__)
+    monkeypatch.setattr(pwd, "getpwuid", {entry.pw_uid: entry for entry in DATABASE.values()}.__getitem__)
+    monkeypatch.setattr(pwd, "getpwall", lambda: list(DATABASE.values()))
+    groups = {name: grp.struct_group((name, "x", gid, [])) for name, gid in GROUPS.items()}
+    monkeypatch.setattr(grp, "getgrnam", groups.__getitem__)
+    monkeypatch.setattr(grp, "getgrall", lambda: list(groups.values()))
+    monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid, 110] if name == "app" else [gid])
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("app", Identity(1000, 1001, (1001, 110), "app", "/home/app")),
+        ("1000", Identity(1000, 1001, (1001, 110), "app", "/home/app")),
+        ("app:certs", Identity(1000, 110, (110,), "app", "/home/app")),
+        ("app:0", Identity(1000, 0, (0,), "app", "/home/app")),
+        ("4711", Identity(4711, 0, (0,), "", "/")),
+        ("4711:4712", Identity(4711, 4712, (4712,), "", "/")),
+        ("1234", Identity(77, 78, (78,), "1234", "/odd")),
+        ("4294967294", Identity(4294967294, 0, (0,), "", "/")),
+    ],
+)
+def test_a_user_is_a_name_or_a_number_with_or_without_a_group(written: str, expected: Identity) -> None:
+    """Numbers need no entry; a name goes before a number; a group that is named is the only one."""
+    assert identity(written) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("ap", "cannot run as 'ap': no such user in /etc/passwd (did you mean 'app'?)"),
+        (
+            "nobody-else",
+            "cannot run as 'nobody-else': no such user in /etc/passwd (add it to the image, or write its number)",
+        ),
+        ("", "cannot run as '': no such user in /etc/passwd (add it to the image, or write its number)"),
+        ("app:cert", "cannot run with the group 'cert': no such group in /etc/group (did you mean 'certs'?)"),
+        (
+            "app:",
+            "cannot run with the group '': no such group in /etc/group (add it to the image, or write its number)",
+        ),
+        ("-1", "cannot run as '-1': no such user in /etc/passwd (add it to the image, or write its number)"),
+        ("4294967295", "cannot run as user 4294967295: there is no such number (it ends at 4294967294)"),
+        (
+            "1:" + "9" * 5000,
+            "cannot run as group 99999999999999999999: there is no such number (it ends at 4294967294)",
+        ),
+    ],
+)
+def test_an_unknown_user_or_group_says_what_to_do(written: str, why: str) -> None:
+    with pytest.raises(LookupError) as error:
+        identity(written)
+    assert error.value.args == (why,)

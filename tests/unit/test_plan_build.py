@@ -1,0 +1,189 @@
+"""plan/build.py: which services take part, what does not fit together, and the defaults that follow."""
+
+from __future__ import annotations
+
+from cohabit.errors import EXIT_FILE, EXIT_USAGE
+from cohabit.plan.build import build
+from cohabit.plan.draft import Draft, DraftService, Problem, Where
+from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Probe, Restart, Service
+
+FILE = Where("f")
+PROBE = Probe("tcp", "127.0.0.1", 80)
+
+
+def service(
+    name: str,
+    *depends_on: str | Dependency,
+    profiles: tuple[str, ...] = (),
+    essential: bool | None = None,
+    restart: str = "no",
+    probe: Probe | None = None,
+) -> DraftService:
+    """A service, each dependency standing in a line of its own."""
+    needs = tuple(Dependency(item) if isinstance(item, str) else item for item in depends_on)
+    places = {f"depends_on.{need.service}": Where("f", 10 + i) for i, need in enumerate(needs)}
+    made = Service(name, ("x",), depends_on=needs, restart=Restart(restart), probe=probe)
+    return DraftService(made, FILE, places, profiles, essential)
+
+
+def draft(*services: DraftService, problems: tuple[Problem, ...] = ()) -> Draft:
+    return Draft(FILE, {item.service.name: item for item in services}, problems=problems)
+
+
+def names(made: Draft, wanted: tuple[str, ...] = (), profiles: tuple[str, ...] = ()) -> list[str]:
+    plan, problems = build(made, wanted, profiles)
+    assert problems == ()
+    assert plan is not None
+    return list(plan.services)
+
+
+def texts(made: Draft, wanted: tuple[str, ...] = (), profiles: tuple[str, ...] = ()) -> list[str]:
+    plan, problems = build(made, wanted, profiles)
+    assert plan is None
+    return [str(problem) for problem in problems]
+
+
+def test_all_services_take_part_in_the_order_of_the_file() -> None:
+    assert names(draft(service("b"), service("a"))) == ["b", "a"]
+
+
+def test_named_services_bring_their_dependencies_and_nobody_else() -> None:
+    """`up web` starts web, and all that web needs, however far away."""
+    made = draft(service("db"), service("web", "api"), service("other"), service("api", "db"))
+    assert names(made, ("web",)) == ["db", "web", "api"]
+
+
+def test_a_service_with_a_profile_sleeps_until_the_profile_is_active() -> None:
+    """Profiles as in Compose: none given is always on, one active is enough, * is all."""
+    made = draft(service("web"), service("debug", profiles=("dev", "test")))
+    assert names(made) == ["web"]
+    assert names(made, profiles=("test",)) == ["web", "debug"]
+    assert names(made, profiles=("*",)) == ["web", "debug"]
+    assert names(made, profiles=("other",)) == ["web"]
+
+
+def test_naming_a_service_activates_it_and_its_profiles_for_its_dependencies() -> None:
+    """Compose: a service that is named starts with whatever of its own profiles it depends on."""
+    made = draft(service("mock", "db", profiles=("dev",)), service("db", profiles=("dev",)))
+    assert names(made, ("mock",)) == ["mock", "db"]
+
+
+def test_a_dependency_behind_a_sleeping_profile_is_a_problem_that_names_the_profile() -> None:
+    made = draft(service("admin", "db", profiles=("debug",)), service("db", profiles=("dev",)))
+    assert texts(made, ("admin",)) == [
+        "f:10: services.admin.depends_on: db is not active (activate its profile dev, or write required: false)"
+    ]
+
+
+def test_a_dependency_that_is_not_required_is_left_out_when_asleep() -> None:
+    made = draft(
+        service("web", Dependency("cache", required=False)),
+        service("cache", profiles=("fast",)),
+    )
+    plan, problems = build(made)
+    assert plan is not None
+    assert plan.services["web"].depends_on == ()
+    assert problems == ()
+    plan, _ = build(made, profiles=("fast",))
+    assert plan is not None
+    assert plan.services["web"].depends_on == (Dependency("cache", required=False),)
+
+
+def test_a_missing_dependency_is_told_with_its_line_and_the_nearest_name() -> None:
+    assert texts(draft(service("web", "databse"), service("database"))) == [
+        "f:10: services.web.depends_on: there is no service 'databse' (did you mean 'database'?)"
+    ]
+
+
+def test_a_missing_dependency_that_is_not_required_is_only_a_warning() -> None:
+    plan, problems = build(draft(service("web", Dependency("nowhere", required=False))))
+    assert plan is not None
+    assert [problem.warning for problem in problems] == [True]
+
+
+def test_a_circle_is_named_whole() -> None:
+    made = draft(service("a", "b"), service("b", "c"), service("c", "a"))
+    assert texts(made) == [
+        "f:10: depends_on goes in a circle: a -> b -> c -> a (none of them could ever start; cut one)"
+    ]
+
+
+def test_a_service_that_waits_for_itself_is_told_once() -> None:
+    assert texts(draft(service("a", "a"))) == [
+        "f:10: services.a.depends_on: a cannot depend on itself (remove this line)"
+    ]
+
+
+def test_waiting_for_health_needs_a_probe() -> None:
+    """service_healthy on a service that nobody can ask would wait for ever."""
+    need = Dependency("db", HEALTHY)
+    assert len(texts(draft(service("web", need), service("db")))) == 1
+    assert names(draft(service("web", need), service("db", probe=PROBE))) == ["web", "db"]
+
+
+def test_waiting_for_the_completion_of_what_never_ends_is_a_problem() -> None:
+    """A job that is restarted whenever it ends never completes; one that is restarted on failure may."""
+    need = Dependency("job", COMPLETED)
+    assert len(texts(draft(service("web", need), service("job", restart="always")))) == 1
+    assert names(draft(service("web", need), service("job", restart="on-failure"))) == ["web", "job"]
+
+
+def test_jobs_are_not_essential_unless_somebody_says_so() -> None:
+    """A service whose completion somebody waits for may end; all others end the container."""
+    made = draft(
+        service("web", Dependency("job", COMPLETED), Dependency("db", STARTED), Dependency("strict", COMPLETED)),
+        service("job"),
+        service("db"),
+        service("strict", essential=True),
+        service("side", essential=False),
+    )
+    plan, _ = build(made)
+    assert plan is not None
+    assert {name: item.essential for name, item in plan.services.items()} == {
+        "web": True,
+        "job": False,
+        "db": True,
+        "strict": True,
+        "side": False,
+    }
+
+
+def test_a_job_counts_as_one_only_while_somebody_who_waits_takes_part() -> None:
+    """Started alone, a migration is what the container is there for."""
+    plan, _ = build(draft(service("web", Dependency("job", COMPLETED)), service("job")), ("job",))
+    assert plan is not None
+    assert plan.services["job"].essential is True
+
+
+def test_an_unknown_name_on_the_command_line_is_wrong_usage() -> None:
+    plan, problems = build(draft(service("web")), ("wbe", "zzz"))
+    assert plan is None
+    assert [(str(problem), problem.exit_code) for problem in problems] == [
+        ("f: cannot start 'wbe': no such service (did you mean 'web'?)", EXIT_USAGE),
+        ("f: cannot start 'zzz': no such service (there are: web)", EXIT_USAGE),
+    ]
+
+
+def test_nothing_to_start_names_the_profiles() -> None:
+    made = draft(service("a", profiles=("x",)), service("b", profiles=("y",)))
+    assert texts(made) == [
+        "f: nothing to start: every service belongs to a profile (activate one of x, y, or name a service)"
+    ]
+
+
+def test_all_problems_come_at_once_behind_those_of_the_reader() -> None:
+    """What the reader found does not hide what only the whole can tell."""
+    first = Problem(Where("f", 1), "from the reader")
+    made = draft(service("a", "a", "nowhere"), service("b", "c"), service("c", "b"), problems=(first,))
+    plan, problems = build(made)
+    assert plan is None
+    assert problems[0] == first
+    assert len(problems) == 4
+    assert {problem.exit_code for problem in problems} == {EXIT_FILE}
+
+
+def test_a_warning_does_not_stop_the_start() -> None:
+    warning = Problem(FILE, "careful", warning=True)
+    plan, problems = build(draft(service("a"), problems=(warning,)))
+    assert plan is not None
+    assert problems == (warning,)
