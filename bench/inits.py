@@ -89,11 +89,3 @@ def overhead(scope: Scope) -> None:
             if number >= WARM_UP_RUNS:
                 scope.figures.add("init", name, milliseconds)
     os.close(null)
-
-
-def measure(scope: Scope) -> None:
-    """Measure what was asked for."""
-    if scope.wants("init"):
-        overhead(scope)
-    if scope.wants("orphans"):
-        orphans(scope)

@@ -127,9 +127,12 @@ def main() -> None:
         tool for tool in (COHABIT, *PEERS) if tool.program in paths and (tool is COHABIT or tool.name in options.peers)
     ]
     try:
-        inits.measure(scope)
+        if scope.wants("init"):
+            inits.overhead(scope)
         services.measure(scope, tools)
         logs.measure(scope, tools)
+        if scope.wants("orphans"):
+            inits.orphans(scope)
     finally:
         sweep()
     for measure in MEASURES:

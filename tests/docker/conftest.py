@@ -10,12 +10,12 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, NoReturn
 
 import pytest
 
-from docker.container import Container
+from docker.container import Build, Container, Start
 from docker.engine import Engine, NoEngineError, found_or_started
 
 REPOSITORY: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -23,10 +23,8 @@ IMAGES: Final = os.path.join(REPOSITORY, "tools", "images")
 # What the base images run, which may be older than what runs the tests.
 DEBIAN_PYTHON: Final = ("--python-version=3.11", "--implementation=cp", "--abi=cp311")
 
-# image(directory, base) builds the Dockerfile in `directory` on the base image called `base`: its id.
-Build = Callable[[str, str], str]
-# start(image, *command, options=()) runs a container with those options of `docker run`.
-Start = Callable[..., Container]
+# Why tests were skipped, in order, once each: one session's own.
+SKIPPED: Final[dict[str, None]] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,7 +39,14 @@ def cannot(why: str) -> NoReturn:
     """Skip because of `why`; on CI fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI=true and the container tests cannot run: {why}", pytrace=False)
+    SKIPPED[why] = None
     pytest.skip(why)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once, not per test, why the container tests were skipped."""
+    for why in SKIPPED:
+        terminalreporter.write_line(f"container tests skipped: {why}")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ and are removed by whoever started them (the `start` fixture in conftest.py).
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,11 @@ from docker.engine import Engine, until
 
 # Long enough for the slowest start on a loaded machine; nothing waits this long when all is well.
 AT_MOST_SECONDS = 60.0
+
+# What the fixtures in conftest.py give: image(directory, base) builds the Dockerfile in `directory` on the base
+# image called `base` and gives its id; start(image, *command, options=()) runs it with options of `docker run`.
+Build = Callable[[str, str], str]
+Start = Callable[..., "Container"]
 
 _LINE = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+) *\| ?(?P<text>.*)$")
 

@@ -87,6 +87,8 @@ def found_or_started() -> Iterator[Engine]:
     with state_directory() as state, tempfile.TemporaryDirectory(prefix="cohabit-engine-") as run:
         daemon, engine = started(state, run)
         try:
+            for left_by_a_killed_session in ("container", "image"):
+                engine.docker(left_by_a_killed_session, "prune", "--force")
             yield engine
         finally:
             daemon.send_signal(signal.SIGTERM)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from docker.conftest import Build, Start
-from docker.container import Container, Logs
+from docker.container import Build, Container, Logs, Start
 from docker.engine import until
 
 
@@ -84,7 +83,7 @@ PROCESS_MANAGER = Example(
     code=7,
 )
 each_example = pytest.mark.parametrize(
-    "example", (WRAPPER, POLLING_WRAPPER, JOB_CONTROL, PROCESS_MANAGER), ids=lambda example: example.name
+    "example", [WRAPPER, POLLING_WRAPPER, JOB_CONTROL, PROCESS_MANAGER], ids=lambda example: example.name
 )
 
 

@@ -9,7 +9,7 @@ import shlex
 
 import pytest
 
-from docker.conftest import Build, Start
+from docker.container import Build, Logs, Start
 from docker.engine import until
 
 # A service that says what it gets, and is quiet otherwise.
@@ -100,6 +100,28 @@ def test_the_cause_of_the_end_is_in_the_termination_log(
     assert "culprit" in words
     assert "7" in words
     assert "the disk is full" in words
+
+
+def test_each_stream_stays_itself(plain: str, start: Start) -> None:
+    """What a service writes to stdout is on the container's stdout, and its stderr on the container's stderr."""
+    container = start(plain, "run", "both=echo to stdout; echo to stderr >&2")
+    assert container.wait().code == 0
+    logs = container.logs()
+    assert Logs(logs.stdout, "").of("both") == ["to stdout"]
+    assert Logs("", logs.stderr).of("both") == ["to stderr"]
+
+
+def test_a_user_may_open_its_own_stdout(plain: str, start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A service with `user:` opens /dev/stdout and /dev/stderr, as log files that are links to them demand.
+
+    When root starts such a program and nobody sees to it, that is "permission denied": the pipe is root's.
+    """
+    file = tmp_path_factory.mktemp("user") / "cohabit.yaml"
+    command = "sh -c 'id -un >/dev/stdout; id -gn >/dev/stderr'"
+    file.write_text(f'services:\n  writer:\n    user: www-data\n    command: "{command}"\n')
+    container = start(plain, "up", options=("--volume", f"{os.fspath(file)}:/etc/cohabit/cohabit.yaml"))
+    assert container.wait().code == 0
+    assert container.logs().of("writer") == ["www-data", "www-data"]
 
 
 def test_a_terminal_gets_the_same_output(plain: str, start: Start) -> None:

@@ -9,8 +9,7 @@ import re
 
 import pytest
 
-from docker.conftest import Build, Start
-from docker.container import Container
+from docker.container import Build, Container, Start
 
 # What each server says at its end, in the reverse order of the start: nginx before what it needs, and so on.
 # All of it is on stderr, so that `docker logs` keeps the order; Redis writes to stdout.

@@ -52,7 +52,8 @@ class Run:
     """A command in namespaces of its own, usually cohabit. Use it as a context.
 
     above: a command line to put in front of it, which execs it. process_1: it is process 1 of its namespace,
-    else a child of it. setup: a shell script that prepares the namespace. stdin, stdout, stderr: as in
+    else a child of it. setup: a shell script that prepares the namespace. terminal: a new one as its stdin,
+    stdout and stderr, controlling if it makes it so (`setsid --ctty`). stdin, stdout, stderr: as in
     subprocess; only pipes are read here.
     """
 
@@ -63,6 +64,7 @@ class Run:
         process_1: bool = True,
         setup: str = "",
         environment: Mapping[str, str] | None = None,
+        terminal: bool = False,
         **options: Any,
     ) -> None:
         words = [*above, *command]
@@ -72,14 +74,20 @@ class Run:
             words = ["sh", "-euc", f'{setup}\nexec "$@"', "sh", *words]
         self._depth = 1 if process_1 else 2
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        master, slave = os.openpty() if terminal else (-1, -1)
+        if terminal:
+            options.update(stdin=slave, stdout=slave, stderr=slave)
         inherited = {"PATH": os.environ["PATH"], "HOME": "/", "LC_ALL": "C.UTF-8"}
         self.process = subprocess.Popen([*NAMESPACES, *words], env={**inherited, **(environment or {})}, **options)
+        if terminal:
+            os.close(slave)
+        self.terminal = open(master, "r+b", buffering=0) if terminal else None  # noqa: SIM115 - closed in __exit__
         self.out = bytearray()
         self.err = bytearray()
         self._pid = 0
         self._read: dict[int, tuple[IO[bytes], bytearray]] = {}
         self._poll = select.poll()
-        for file, buffer in ((self.process.stdout, self.out), (self.process.stderr, self.err)):
+        for file, buffer in ((self.process.stdout or self.terminal, self.out), (self.process.stderr, self.err)):
             if file is not None:
                 os.set_blocking(file.fileno(), False)
                 self._read[file.fileno()] = (file, buffer)
@@ -93,7 +101,7 @@ class Run:
     ) -> None:
         self.process.kill()  # and with it, by --kill-child, process 1 and so everybody
         self.process.wait()
-        for file in (self.process.stdin, self.process.stdout, self.process.stderr):
+        for file in (self.process.stdin, self.process.stdout, self.process.stderr, self.terminal):
             if file is not None and not file.closed:
                 file.close()
 
@@ -141,13 +149,26 @@ class Run:
             select.select([], [], [], at_most_ms / 1000)
         for fd, _ in self._poll.poll(at_most_ms) if self._read else []:
             file, buffer = self._read[fd]
-            data = os.read(fd, 1 << 20)
+            try:
+                data = os.read(fd, 1 << 20)
+            except OSError:  # what a terminal without anybody says
+                data = b""
             if data:
                 buffer += data
             else:
                 self._poll.unregister(fd)
                 del self._read[fd]
                 file.close()
+
+    def type(self, text: str) -> None:
+        """Type into the terminal."""
+        assert self.terminal
+        self.terminal.write(text.encode())
+
+    def foreground(self) -> int:
+        """Return the terminal's foreground process group, as seen from outside."""
+        assert self.terminal
+        return os.tcgetpgrp(self.terminal.fileno())
 
     # --- processes ---------------------------------------------------------------------------------
 

@@ -49,10 +49,10 @@ def test_ignored_chld_does_not_hide_the_end(start: Start, installed: str, proces
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_descriptors_stay_closed(start: Start, installed: str, tmp_path: Path, process_1: bool, closed: str) -> None:
     """Standard descriptors that were closed are closed for main too; nothing of ours lands there."""
-    (tmp_path / "list").write_text("ls /proc/$$/fd > found")
+    (tmp_path / "list").write_text("set -- /proc/$$/fd/*; echo \"$@\" > found")
     life = start(*shell(f"exec {installed} init -- sh list {closed}"), process_1=process_1)
     assert life.wait() == 0
-    found = (tmp_path / "found").read_text().split()
+    found = [os.path.basename(path) for path in (tmp_path / "found").read_text().split()]
     for fd, sign in enumerate(("<&-", ">&-", "2>&-")):
         assert (str(fd) in found) == (sign not in closed.split()), (fd, found)
 
@@ -67,7 +67,7 @@ def test_extra_descriptors_are_kept(start: Start, installed: str, process_1: boo
     os.close(writer)
     with open(reader, "rb") as file:
         assert file.read() == b"hello\n"
-    assert life.text.split() == ["0", "1", "2", str(writer)]
+    assert sorted(life.text.split()) == sorted(["0", "1", "2", str(writer)])
 
 
 def test_directory_is_unchanged(start: Start, installed: str, tmp_path: Path, process_1: bool) -> None:
@@ -77,14 +77,39 @@ def test_directory_is_unchanged(start: Start, installed: str, tmp_path: Path, pr
     assert life.text == f"{tmp_path}\n"
 
 
-def test_environment_is_unchanged(start: Start, installed: str, process_1: bool) -> None:
-    """Main's environment is ours, byte for byte, with names that no shell knows and values that are no UTF-8."""
-    odd = {"a.b": "c", "EMPTY": "", "PYTHONPATH": "/nowhere", "LATIN": "\udce9"}
-    read = "cat -A /proc/self/environ"
-    with_us = start("env", "-i", *_words(odd), "PATH=/usr/bin:/bin", installed, "init", "--", *shell(read), process_1=process_1)
-    without = start("env", "-i", *_words(odd), "PATH=/usr/bin:/bin", *shell(read), process_1=process_1)
-    assert with_us.wait() == without.wait() == 0
-    assert sorted(with_us.text.split("^@")) == sorted(without.text.split("^@"))
+# Names that a shell would not take, or takes for its own.
+ODD = {"a.b": "c", "x-y": "", "PYTHONPATH": "/nowhere", "LATIN": "\udce9", "_": "x", "PWD": "/x", "LC_CTYPE": "C"}
+PLAIN = {"EMPTY": "", "PYTHONPATH": "/nowhere", "LATIN": "\udce9", "PWD": "", "SHLVL": "7", "OLDPWD": "/x"}
+PLAIN |= dict.fromkeys(("self", "bin", "python", "ignored", "main", "_"), "not ours")
+
+
+@pytest.mark.parametrize("given", [{}, ODD, {"LC_CTYPE": "C.UTF-8"}, {"LC_ALL": "C"}])
+def test_environment_is_unchanged(start: Start, process_1: bool, given: dict[str, str]) -> None:
+    """Main's environment is ours, byte for byte; CPython's own additions do not show."""
+    found = start("env", "-i", *_words(given), *COHABIT, "init", "--", "/bin/cat", "/proc/self/environ", process_1=process_1)
+    assert found.wait() == 0
+    assert _environment(found.out) == given
+
+
+def test_script_leaves_the_environment_alone(start: Start, installed: str, tmp_path: Path) -> None:
+    """The sh script has variables of its own; those of the same name in the environment are untouched."""
+    given = {**PLAIN, "PWD": str(tmp_path)}
+    found = start("env", "-i", *_words(given), installed, "init", "--", "/bin/cat", "/proc/self/environ")
+    assert found.wait() == 0
+    assert _environment(found.out) == given
+
+
+@pytest.mark.xfail(strict=True, reason="dash drops variables whose names it cannot read, and adds PWD")
+def test_script_keeps_odd_variables(start: Start, installed: str) -> None:
+    """A variable that no shell could name (discovery.type=single-node) reaches main through the sh script."""
+    found = start("env", "-i", *_words(ODD), installed, "init", "--", "/bin/cat", "/proc/self/environ")
+    assert found.wait() == 0
+    assert _environment(found.out) == ODD
+
+
+def _environment(data: bytes) -> dict[str, str]:
+    items = bytes(data).decode("utf-8", "surrogateescape").split("\0")
+    return dict(item.split("=", 1) for item in items if item)
 
 
 def _words(environment: dict[str, str]) -> list[str]:

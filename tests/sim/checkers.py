@@ -13,6 +13,8 @@ from cohabit.engine import effects, events
 from cohabit.units import describe_exit
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
@@ -103,7 +105,9 @@ class Restarts(Checker):
         if not isinstance(effect, effects.Spawn):
             return
         account = self.ledger.accounts[effect.service.name]
-        if self.ledger.ending_at is not None:
+        # When one end lets this one start and refuses that one, and that one is essential, the order of the
+        # two within the step is the engine's choice: what was started is told to stop at once (StopOrder).
+        if self.ledger.ending_at is not None and not self.ledger.refused:
             self.fail(f"{effect.service.name} is started though everything ends")
         if account.over:
             self.fail(f"{effect.service.name} is started though it is over for good")
@@ -126,6 +130,8 @@ class StopOrder(Checker):
         if self.ledger.ending_at is None or not isinstance(effect, (effects.Signal, effects.SignalTree)):
             return
         account = self.ledger.accounts[effect.service]
+        if account.orphans:
+            return  # its leader is gone: nobody can lean on what it left behind
         all_at = self.ledger.kill_all_at
         late = all_at is not None and now >= all_at - _EPSILON
         if account.asked_at is None and not late:
@@ -190,12 +196,15 @@ class Sweeping(Checker):
     def effect(self, effect: Effect, now: float) -> None:  # noqa: D102
         if isinstance(effect, effects.Sweep):
             busy = [name for name, account in self.ledger.accounts.items() if account.busy]
-            if busy:
+            if busy and not self._patience_is_over(now):
                 self.fail(f"everybody is swept while {busy[0]} still has its own stop")
         elif isinstance(effect, effects.Exit) and self.ledger.accounts and not self.ledger.swept:
-            all_at = self.ledger.kill_all_at
-            if all_at is None or now < all_at + KILL_PATIENCE_SECONDS - _EPSILON:
+            if not self._patience_is_over(now):
                 self.fail("the end comes before anybody was swept or had the time to die")
+
+    def _patience_is_over(self, now: float) -> bool:
+        all_at = self.ledger.kill_all_at
+        return all_at is not None and now >= all_at + KILL_PATIENCE_SECONDS - _EPSILON
 
 
 class NobodyLeft(Checker):
@@ -230,19 +239,21 @@ class Reasons(Checker):
         ended = self.ledger.ended
         if ended is not None:
             why = fact.why if isinstance(fact, events.SpawnFailed) else describe_exit(ended.code)
-            self._told(reports, ended.service.name, why)
-        for account in self.ledger.refused:
-            self._told(reports, account.service.name, account.refused_by)
+            self._told(reports, ended.service.name, (why,))
+        # Once the end has begun nobody is refused any more: in which order, is the engine's choice.
+        for account in self.ledger.refused if self.ledger.ending_at is None else ():
+            self._told(reports, account.service.name, self.ledger.lost(account))
         for effect in wanted:
             if isinstance(effect, effects.SignalTree) and effect.number == SIGKILL:
                 if self.ledger.accounts[effect.service].killed_at is None:
-                    self._told([r for r in reports if r.level == "warning"], "", effect.service)
+                    self._told([report for report in reports if report.level == "warning"], "", (effect.service,))
 
-    def _told(self, reports: list[effects.Report], service: str, why: str) -> None:
+    def _told(self, reports: list[effects.Report], service: str, reasons: Collection[str]) -> None:
         for report in reports:
-            if why in f"{report.service}: {report.text}" and service in ("", report.service):
+            text = f"{report.service}: {report.text}"
+            if service in ("", report.service) and any(why in text for why in reasons):
                 return
-        self.fail(f"no report says {why!r} about {service or 'it'}")
+        self.fail(f"no report says {' or '.join(reasons)!r} about {service or 'it'}")
 
 
 class Probes(Checker):

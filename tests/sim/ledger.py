@@ -38,7 +38,6 @@ class Account:
         self.restarts = 0  # in a row
         self.restart_at: float | None = None
         self.over = False  # for good
-        self.refused_by = ""
         self.asked_at: float | None = None  # to stop, in this run
         self.killed_at: float | None = None
 
@@ -79,7 +78,7 @@ class Ledger:
         self.done = False
         self.ending_at: float | None = None
         self.code: int | None = None  # the first cause's; None: it was asked for
-        self.cause = ""  # the service whose end it was
+        self.cause = ""  # the service whose run ended first of all
         self.first_failure: Account | None = None
         self.requests = 0
         self.hurried_at: float | None = None  # the second signal
@@ -154,20 +153,17 @@ class Ledger:
         if account.code and self.first_failure is None:
             self.first_failure = account
         if account.service.essential:
-            self._begin(now, account.code, account.service.name)
+            self._begin(now, account.code, self.ended.service.name if self.ended else "")
         for other in self.accounts.values():
             if other.waiting and self.ending_at is None:
                 self._refuse(other, now)
 
     def _refuse(self, account: Account, now: float) -> None:
-        for dependency in account.service.depends_on:
-            other = self.accounts[dependency.service]
-            if other.over and not other.meets(dependency):
-                account.code = other.code or 1  # not to be started is a failure, whatever the reason
-                account.refused_by = other.service.name
-                self.refused.append(account)
-                self._over(account, now)
-                return
+        lost = self.lost(account)
+        if lost:
+            account.code = self.accounts[lost[0]].code or 1  # not to be started is a failure, whatever the reason
+            self.refused.append(account)
+            self._over(account, now)
 
     def _requested(self, number: int, now: float) -> None:
         self.requests += 1
@@ -223,6 +219,14 @@ class Ledger:
             return None
         total = self.ending_at + self.plan.stop_grace_seconds
         return total if self.hurried_at is None else min(total, self.hurried_at)
+
+    def lost(self, account: Account) -> list[str]:
+        """The services for which this one waits in vain."""
+        return [
+            dependency.service
+            for dependency in account.service.depends_on
+            if self.accounts[dependency.service].over and not self.accounts[dependency.service].meets(dependency)
+        ]
 
     def dependents(self, name: str) -> list[Account]:
         """Who depends on a service."""

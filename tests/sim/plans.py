@@ -21,7 +21,6 @@ _STOP_SIGNALS = (15, 15, 15, 15, 3, 2, 9)
 _PROBE = Probe("tcp", "127.0.0.1", 5432)
 _RESTARTS = (
     Restart(),
-    Restart(),
     Restart("always"),
     Restart("always", delay_seconds=0.0),
     Restart("always", attempts=2, delay_seconds=0.5, window_seconds=3.0),
@@ -35,6 +34,8 @@ def random_plan(rng: Random) -> Plan:
     """A Plan that plan/build.py would let pass: no circle, nobody waits for what can never come."""
     names = rng.sample(_NAMES, rng.choice((1, 2, 3, 3, 4, 4, 5, 6, 10)))
     density = rng.choice((0.0, 0.2, 0.5, 1.0))
+    essential = rng.choice((0.0, 0.0, 0.1, 0.5, 1.0))
+    restarts = rng.choice((_RESTARTS, _RESTARTS, (Restart(),)))
     services: dict[str, Service] = {}
     for name in names:
         dependencies = tuple(
@@ -42,7 +43,9 @@ def random_plan(rng: Random) -> Plan:
             for other in services.values()
             if rng.random() < density
         )
-        services[name] = _service(rng, name, dependencies)
+        services[name] = _service(rng, name, dependencies).replace(
+            restart=rng.choice(restarts), essential=rng.random() < essential
+        )
     rng.shuffle(names)  # a file may name a service before the one that it depends on
     return Plan({name: services[name] for name in names}, rng.choice(_TOTALS))
 
@@ -52,10 +55,8 @@ def _service(rng: Random, name: str, dependencies: tuple[Dependency, ...]) -> Se
         name,
         (name,),
         depends_on=dependencies,
-        restart=rng.choice(_RESTARTS),
         stop_signal=rng.choice(_STOP_SIGNALS),
         stop_grace_seconds=rng.choice(_GRACES),
-        essential=rng.random() < 0.5,
         probe=_PROBE if rng.random() < 0.4 else None,
     )
 

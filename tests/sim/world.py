@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sim.checkers import Checker
 
 START_SECONDS = 100.0  # no clock of a real machine starts at zero
-_HEALED_AFTER_SECONDS = (1.0, 5.0, 20.0, 60.0)
+_HEALED_AFTER_SECONDS = (1.0, 20.0, 60.0, 200.0)
 _STEPS_WITH_FAULTS = 300
 _STEPS_AT_MOST = 3000
 _SYSTEM = 71
@@ -232,17 +232,17 @@ class World:
     def _plan_the_outside(self) -> None:
         """The loader's answer, stop signals once or more at any moment, an internal error; the faults' end."""
         rng, at = self.rng, self.kernel.at
-        ready = self.now + rng.choice((0.03, 0.03, 0.03, 2.0))
-        at(ready, self._loaded)
+        ready = rng.choice((0.03, 0.03, 0.03, 2.0))
+        at(self.now + ready, self._loaded)
         healed = ready + rng.choice(_HEALED_AFTER_SECONDS)
-        at(healed, self._heal)
+        at(self.now + healed, self._heal)
         if rng.random() < 0.7:
-            asked = self.now + rng.choice((0.01, 1.0, healed - self.now)) * rng.random()
+            asked = self.now + rng.choice((0.04, 1.0, healed, healed, healed)) * rng.random()
             for _ in range(rng.choice((1, 1, 1, 2, 3))):
-                at(asked, rng.choice((self._request, self._request, self._platform_signal)), rng.choice(_TERM_LIKE))
+                at(asked, rng.choice((self._request, self._platform_signal)), rng.choice(_TERM_LIKE))
                 asked += rng.choice((0.0, 0.001, 0.5, 5.0))
         if rng.random() < 0.05:
-            at(self.now + (healed - self.now) * rng.random(), self._breaks)
+            at(self.now + healed * rng.random(), self._breaks)
 
     def _loaded(self) -> None:
         self.loading = False
@@ -258,7 +258,7 @@ class World:
         """Somebody signals every process of the container, and us a moment later or at once."""
         for process in list(self.kernel.living.values()):
             self.kernel.signal(process, number)
-        self.kernel.at(self.kernel.now + self.rng.choice((0.0, 0.002)), self._request, number)
+        self.kernel.at(self.kernel.now + self.rng.choice((0.0, 0.0003, 0.002)), self._request, number)
 
     def _breaks(self) -> None:
         self._seen.append(events.Broken("internal errors keep coming"))

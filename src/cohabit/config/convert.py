@@ -26,6 +26,7 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "y", "1"), True),
     **dict.fromkeys(("false", "no", "off", "n", "0"), False),
 }
+_MOST_HINTS = 100
 _NOTHING = ("", "1", "false", "none")  # one replica, no terminal, no action
 _LEAVES: dict[type, tuple[type, str]] = {
     inspect.StrType: (str, "a string"),
@@ -73,6 +74,10 @@ class Converter:
                 self._told_unset.add(name)
                 self.problem(line, f"the variable {name} is not set: an empty string stands in", warning=True)
 
+    def _may_hint(self) -> bool:
+        """Whether a right word may still be looked for: not in a file that is all wrong, that would take minutes."""
+        return len(self.problems) < _MOST_HINTS
+
     def _any(self, node: Node, kind: inspect.Type, path: str) -> Any:
         """Choose by the shape of what was written."""
         choices = _choices(kind)
@@ -107,7 +112,8 @@ class Converter:
                 if _asks_for_something(child):
                     self.problem(child.line, f"{below} is not acted on yet", warning=True)
             elif key not in getattr(cls, "elsewhere", _NO_KEYS) and not key.startswith("x-"):
-                self.problem(child.line, f"{below}: unknown key{_hint(key, cls, list(fields))}")
+                hint = _hint(key, cls, list(fields)) if self._may_hint() else ""
+                self.problem(child.line, f"{below}: unknown key{hint}")
         missing = [item for name, item in fields.items() if item.required and name not in node.value]
         for item in missing:
             text = f"{path}: {item.encode_name} is missing (write {item.encode_name}: {_expected(_choices(item.type))})"
@@ -148,7 +154,7 @@ class Converter:
                 self.problem(node.line, f"{path}: {error.__cause__}")
             else:
                 words = kind.values if isinstance(kind, inspect.LiteralType) else ()
-                hint = did_you_mean(text, [str(word) for word in words])
+                hint = did_you_mean(text, [str(word) for word in words]) if self._may_hint() else ""
                 self.problem(node.line, f"{path}: expected {_expected(choices)}, got {got}{hint}")
             return UNSET
 

@@ -41,11 +41,11 @@ class Seconds(float):
 
     @classmethod
     def parse(cls, text: str) -> Seconds:
-        """Seconds of "1m30s"; ValueError if the text is none, or is longer than a century."""
+        """Seconds of "1m30s", to the nanosecond as Go's; ValueError if it is none, or longer than a century."""
         seconds = parse_duration(text)
         if seconds > _LONGEST_SECONDS:
             raise ValueError(f"{text[:40]!r} is longer than a hundred years")
-        return cls(seconds)
+        return cls(round(seconds, 9))
 
 
 class Signal(int):
@@ -162,7 +162,7 @@ class DeployKeys(Struct, frozen=True, kw_only=True):
     later: ClassVar[frozenset[str]] = frozenset({"replicas"})
 
     restart_policy: Annotated[
-        RestartPolicyKeys | None, Meta(description="The long form of `restart`, and goes before it.")
+        RestartPolicyKeys | None, Meta(description="The long form of `restart`; overrides it.")
     ] = None
 
 
@@ -191,13 +191,15 @@ class ServiceKeys(Struct, frozen=True, kw_only=True):
     environment: Annotated[
         dict[str, str | None] | list[str] | None,
         Meta(
-            description="Variables, as a map or as a list of `NAME=value`; a name without a value takes ours. Goes "
-            "before `env_file`, and both go before the container's own."
+            description="Variables, as a map or as a list of `NAME=value`; a name without a value takes ours. They "
+            "override those of `env_file`, and both the container's own."
         ),
     ] = None
     env_file: Annotated[
         str | list[str | EnvFileKeys] | None,
-        Meta(description="Files of variables, later ones before earlier ones; relative to the directory of this file."),
+        Meta(
+            description="Files of variables; later ones override earlier ones. Relative to the directory of this file."
+        ),
     ] = None
     working_dir: Annotated[
         str | None, Meta(description="Directory to start in. Default: the one cohabit was started in.")

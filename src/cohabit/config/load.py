@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _READERS = {"up": "cohabit.config.compose", "run": "cohabit.config.commands"}
 _MARSHAL_VERSION = 2  # nothing of a later one is needed, and any Python reads it
+_MOST_TOLD = 100  # nobody reads more
 _GRAVEST_FIRST = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
 
 
@@ -55,8 +56,8 @@ def exit_code_of(problems: Sequence[Problem]) -> int:
 def _plan(plan: Plan | None, _draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
     answer = {
         "plan": to_plain(plan),
-        "problems": [str(problem) for problem in wrong],
-        "warnings": [str(problem) for problem in warnings],
+        "problems": _texts(wrong),
+        "warnings": _texts(warnings),
         "exit_code": exit_code_of(wrong),
     }
     sys.stdout.buffer.write(marshal.dumps(answer, _MARSHAL_VERSION))
@@ -64,7 +65,7 @@ def _plan(plan: Plan | None, _draft: Draft, wrong: list[Problem], warnings: list
 
 
 def _check(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
-    _print([str(problem) for problem in _in_order([*wrong, *warnings])])
+    _print(_texts(_in_order([*wrong, *warnings])))
     if plan is None:
         _print([f"{draft.where}: {len(wrong)} problem{'s' if len(wrong) != 1 else ''}"])
     else:
@@ -75,11 +76,17 @@ def _check(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list
 
 def _config(plan: Plan | None, _draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
     if plan is None:
-        _print([str(problem) for problem in [*wrong, *warnings]])
+        _print(_texts([*wrong, *warnings]))
     else:
-        _print([f"# {problem}" for problem in warnings])
+        _print([f"# {text}" for text in _texts(warnings)])
         _print(import_module("cohabit.config.show").lines(plan))
     return exit_code_of(wrong)
+
+
+def _texts(problems: list[Problem]) -> list[str]:
+    """One line for each problem; of very many, the first ones."""
+    rest = len(problems) - _MOST_TOLD
+    return [*map(str, problems[:_MOST_TOLD]), *([f"and {rest} more"] if rest > 0 else [])]
 
 
 def _print(lines: list[str]) -> None:

@@ -25,6 +25,7 @@ _DRIVERS = ("prefix", "raw")
 _RESTART_CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
 _PROBES = {"TCP": tcp_probe, "HTTP": http_probe}
 _PROBES_LATER = ("CMD", "CMD-SHELL", "UNIX", "LOG", "NOTIFY", "FD")
+_SHORTEST_PROBE_SECONDS = 0.001  # Docker's, too
 _PROFILE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _SHELL_WORDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1", "2>"})
 
@@ -157,8 +158,8 @@ class ServiceReader:
             return None
         for key, ours in (("timeout", "timeout_seconds"), ("start_interval", "start_interval_seconds")):
             seconds = getattr(check, key)
-            if seconds is not None and seconds <= 0:
-                self.problem(f"healthcheck.{key}", "must be longer than 0")
+            if seconds is not None and seconds < _SHORTEST_PROBE_SECONDS:
+                self.problem(f"healthcheck.{key}", "must be at least 1ms")
             elif seconds is not None:
                 probe = probe.replace(**{ours: float(seconds)})
         return probe

@@ -97,7 +97,7 @@ def _duration(seconds: float) -> str:
     short = format_duration(seconds)
     if short and parse_duration(short) == seconds:
         return short
-    return f"{seconds:.20f}".rstrip("0").rstrip(".") + "s"
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def _list(words: tuple[str, ...]) -> str:

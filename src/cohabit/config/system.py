@@ -51,7 +51,7 @@ def _check_service(service: Service, item: DraftService, environ: Mapping[str, s
     if service.user and os.geteuid() != 0 and (service.user.uid, service.user.gid) != (os.geteuid(), os.getegid()):
         who = f"{service.user.name or 'the user'} (uid {service.user.uid}, gid {service.user.gid})"
         text = f"cannot run {service.name} as {who}: we are uid {os.geteuid()}, not root"
-        yield Problem(item.place("user"), f"{text} (start the container as root, or remove user)")
+        yield Problem(item.place("user"), f"{text} (start as root, or remove user)")
     directory = service.working_dir or ""
     if directory:
         why = _why_no_directory(directory)

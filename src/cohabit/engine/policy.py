@@ -31,8 +31,11 @@ class Verdict(Record):
 
 def backoff_seconds(restart: Restart, restarts: int) -> float:
     """Delay before the restart with this number in a row, counted from 1."""
-    if restart.delay_seconds is not None:
-        return restart.delay_seconds
+    return docker_backoff_seconds(restarts) if restart.delay_seconds is None else restart.delay_seconds
+
+
+def docker_backoff_seconds(restarts: int) -> float:
+    """Docker's delay before the restart with this number in a row: 100 ms, doubling, to 60 s."""
     doublings = min(restarts - 1, 16)
     return min(FIRST_DELAY_SECONDS * 2.0**doublings, LONGEST_DELAY_SECONDS)
 
@@ -53,4 +56,6 @@ def verdict(restart: Restart, code: int, ran_seconds: float, restarts: int, *, s
         restarts = 0
     if restart.attempts is not None and restarts >= restart.attempts:
         return Verdict(FATAL, restarts)
-    return Verdict(BACKOFF, restarts + 1, backoff_seconds(restart, restarts + 1))
+    # A fixed delay is the user's word for a service that ends. Of 0 s it would spin on a full machine.
+    pause = backoff_seconds(restart, restarts + 1) if started else docker_backoff_seconds(restarts + 1)
+    return Verdict(BACKOFF, restarts + 1, pause)

@@ -59,6 +59,7 @@ class Supervisor:
         self.code: int | None = None  # the first cause's; None while there is none, and when the end was asked for
         self.word = ""
         self.culprit = ""
+        self.failed = ""  # the first service that failed for good
         self.requested = False  # somebody outside asked for the end
         self.forced = False  # SIGKILL was needed during the end
         self.killing = False  # SIGKILL to all is out: the last patience runs
@@ -240,17 +241,15 @@ class Supervisor:
             self._sweep()
 
     def _try_start(self, unit: Unit, now: float) -> None:
-        for dependency in unit.service.depends_on:
-            other = self.units[dependency.service]
-            if other.disappoints(dependency):
-                unit.why = f"cannot start: it waits for {other.name}, which {_in_past(other.why)}"
-                unit.code = other.code
-                self._say("error", unit, unit.why)
-                self._fact(unit, machine.REFUSED, now)
-                return
-            if not other.satisfies(dependency):
-                return
-        self._fact(unit, machine.START, now)
+        others = [(self.units[dependency.service], dependency) for dependency in unit.service.depends_on]
+        lost = next((other for other, dependency in others if other.disappoints(dependency)), None)
+        if lost is not None:
+            unit.why = f"cannot start: it waits for {lost.name}, which {_in_past(lost.why)}"
+            unit.code = lost.code or 1  # not to be started is a failure, however well the other ended
+            self._say("error", unit, unit.why)
+            self._fact(unit, machine.REFUSED, now)
+        elif all(other.satisfies(dependency) for other, dependency in others):
+            self._fact(unit, machine.START, now)
 
     def _may_stop(self, unit: Unit) -> bool:
         return unit.at_rest or all(self.units[name].at_rest for name in unit.dependents)
@@ -287,6 +286,8 @@ class Supervisor:
 
     def _over(self, unit: Unit, now: float) -> None:
         """A service ended for good. An essential one takes the container along."""
+        if unit.code and not self.failed:
+            self.failed = unit.name
         if unit.service.essential and self.phase == UP:
             self.culprit = self._first_cause(unit)
             self._begin_stop(unit.code or 0, f"{unit.name} {unit.why} (essential)", now)
@@ -301,12 +302,12 @@ class Supervisor:
         return unit.name
 
     def _all_done(self, now: float) -> None:
-        failed = [unit for unit in self.units.values() if unit.code]
-        if failed:
-            self.culprit = failed[0].name
-            self._begin_stop(failed[0].code or 0, f"all services have ended; {failed[0].name} {failed[0].why}", now)
-        else:
+        failed = self.units.get(self.failed)
+        if failed is None:
             self._begin_stop(0, "all services have ended", now)
+        else:
+            self.culprit = self._first_cause(failed)
+            self._begin_stop(failed.code, f"all services have ended; {failed.name} {failed.why}", now)
 
     def _stop_requested(self, number: int, now: float) -> None:
         if self.phase == LOADING:
@@ -409,7 +410,7 @@ class Supervisor:
 
     def to_plain(self) -> dict[str, Any]:
         """All that a successor of this very program needs, as plain values (the Plan travels beside it)."""
-        kept = ("phase", "code", "word", "culprit", "requested", "forced", "killing", "total_deadline")
+        kept = ("phase", "code", "word", "culprit", "failed", "requested", "forced", "killing", "total_deadline")
         plain = {name: getattr(self, name) for name in kept}
         plain["units"] = {name: unit.to_plain() for name, unit in self.units.items()}
         return plain

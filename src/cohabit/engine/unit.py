@@ -67,6 +67,8 @@ class Unit:
 
     def satisfies(self, dependency: Dependency) -> bool:
         """Whether whoever depends on this service in that way may start."""
+        if self.over and not dependency.required:
+            return True  # as in Compose: it was worth waiting for, its failure hurts nobody
         if dependency.condition == COMPLETED:
             return self.state == EXITED and self.code == 0
         if dependency.condition == HEALTHY:

@@ -6,6 +6,8 @@ Problems of one text by itself (a wrong type, an unknown key) were found by its 
 
 from __future__ import annotations
 
+from itertools import islice
+
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.draft import Draft, DraftService, Problem
 from cohabit.plan.model import COMPLETED, HEALTHY, Plan
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
 ALL_PROFILES = "*"
+_MOST_OF_A_KIND = 100  # looking for the right word a hundred thousand times would take minutes
 
 
 def build(
@@ -35,9 +38,9 @@ def build(
     chosen = _with_dependencies(enabled, wanted) if wanted else enabled
     problems = [
         *draft.problems,
-        *_unknown_names(draft, wanted),
+        *islice(_unknown_names(draft, wanted), _MOST_OF_A_KIND),
         *_nothing_to_start(draft, chosen, wanted),
-        *_bad_dependencies(draft, enabled, chosen),
+        *islice(_bad_dependencies(draft, enabled, chosen), _MOST_OF_A_KIND),
         *_circles(draft),
         *_impossible_waits(chosen),
     ]

@@ -19,7 +19,7 @@ from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.record import from_plain
 from cohabit.reactor import limits, signals, spawn
 from cohabit.reactor.child import Start
-from cohabit.reactor.tree import MARK_SERVICE, MARK_SUPERVISOR, Trees
+from cohabit.reactor.tree import MARK_SERVICE, MARK_SUPERVISOR, Trees, send
 from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
@@ -136,20 +136,21 @@ class Children:
             self._read_answer()
             return
         name = self._error_fds[fd]
-        if self._outcome(self.starting[name]):
-            return
+        if self._outcome(self.starting[name]) != b"":
+            return  # not known yet, or it failed: then its end will tell
         del self.starting[name]
         if name != _LOADER:
             self._tell(events.Spawned(name, self.pids[name]))
 
-    def _outcome(self, starting: Starting) -> bytes:
-        """Read an error pipe to its end and close it; b"" when the exec succeeded (or never was reached)."""
+    def _outcome(self, starting: Starting) -> bytes | None:
+        """What the error pipe said: b"" when the exec succeeded, None as long as that is not known."""
         if starting.message is None:
-            starting.message = spawn.exec_errors(starting.errors) or b""
-            del self._error_fds[starting.errors]
-            self._epoll.unregister(starting.errors)
-            os.close(starting.errors)
-            starting.errors = -1
+            starting.message = spawn.exec_errors(starting.errors)
+            if starting.message is not None:
+                del self._error_fds[starting.errors]
+                self._epoll.unregister(starting.errors)
+                os.close(starting.errors)
+                starting.errors = -1
         return starting.message
 
     def reap(self) -> None:
@@ -213,10 +214,8 @@ class Children:
     def signal(self, name: str, number: int) -> None:
         """To the leader, followed by CONT: whoever is stopped must hear it too, as systemd does."""
         pid = self.pids.get(name)
-        if pid is not None:
-            os.kill(pid, number)
-            if number != signals.KILL:
-                os.kill(pid, signals.CONT)
+        if pid is not None and send(pid, number) and number != signals.KILL:
+            send(pid, signals.CONT)
 
     def sweep(self, number: int) -> None:
         """To everybody who is left; Swept is told when nobody is."""

@@ -104,6 +104,7 @@ def _to_plain(loop: Loop) -> dict[str, Any]:
         "request": loop.request,
         "quiet": loop.quiet,
         "errors_at": loop.errors_at,
+        "signals": sorted(loop.arrived()),
         "facts": to_plain(loop.facts),
         "plan": to_plain(loop.engine.plan),
         "engine": loop.engine.to_plain(),
@@ -150,6 +151,7 @@ def _restore(loop: Loop, plain: dict[str, Any]) -> None:
     for unit in loop.engine.units.values():
         if unit.ready is False and unit.state == machine.RUNNING:
             loop.probes.start(unit.service, time.monotonic())
+    loop.signalled(set(plain["signals"]))
     _reconcile(loop)
     if len(loop.errors_at) >= _SECOND:
         del loop.facts[:1]

@@ -155,7 +155,8 @@ class Init:
     def _grace_left(self) -> float:
         """A stop that was asked for has one grace for main and the rest together."""
         spent = 0.0 if self._stop_asked_at is None else time.monotonic() - self._stop_asked_at
-        return max(_LEAST_GRACE_SECONDS, self._rules.grace_seconds - spent)
+        grace = self._rules.grace_seconds
+        return max(min(grace, _LEAST_GRACE_SECONDS), grace - spent)
 
     def _tell(self, text: str) -> None:
         if self._rules.verbose:

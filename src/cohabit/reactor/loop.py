@@ -91,19 +91,24 @@ class Loop:
             elif self.children.owns(fd):
                 self.children.handle(fd)
         if woken:
-            self._signalled()
+            self.signalled(self.arrived())
         self.probes.due(now)
         deadline = self.engine.deadline()
         if deadline is not None and deadline <= now:
             self.facts.append(events.Due())
 
-    def _signalled(self) -> None:
+    def arrived(self) -> set[int]:
+        """Numbers of the signals that came since the last look."""
         numbers: set[int] = set()
         try:
             while data := os.read(self._woken, 512):
                 numbers.update(data)
         except BlockingIOError:
             pass
+        return numbers
+
+    def signalled(self, numbers: set[int]) -> None:
+        """From signals to facts."""
         requests = numbers & signals.STOP_SIGNALS
         if requests:  # several at once are one request; a second one comes later
             self.facts.insert(0, events.StopRequested(min(requests)))

@@ -20,6 +20,7 @@ except ImportError:  # a Python without ctypes
     _ctypes = None  # type: ignore[assignment]
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 
 CANNOT_REAP = (
     "cannot adopt orphans: this is not process 1 and the kernel or this Python offers no subreaper, "
@@ -58,6 +59,21 @@ def open_missing_stdio() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is fd
             os.set_inheritable(fd, True)
+
+
+def undo_locale_coercion() -> None:
+    """Take LC_CTYPE back to what was given: where the locale is C, CPython has set it (PEP 538)."""
+    if os.environ.get("LC_CTYPE") not in _COERCED:
+        return
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            given = file.read().split(b"\0")
+    except OSError:
+        return  # then nobody can tell
+    del os.environ["LC_CTYPE"]
+    for item in given:
+        if item.startswith(b"LC_CTYPE="):
+            os.environ["LC_CTYPE"] = os.fsdecode(item.partition(b"=")[2])
 
 
 def option(name: str) -> str:

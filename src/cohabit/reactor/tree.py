@@ -85,7 +85,7 @@ class Trees:
         """Send a signal to the whole tree; SIGKILL goes on until a pass finds nobody new."""
         if not self._has_proc:
             for session in [pid for pid, name in self.sessions.items() if name == service]:
-                _send(-session, number)
+                send(-session, number)
             return
         self._signal_all(lambda: self.members(service), number)
 
@@ -96,14 +96,14 @@ class Trees:
         down from its own children, since kill(-1) would reach the whole machine.
         """
         if self._pid == 1:
-            _send(-1, number)
+            send(-1, number)
             if number != signals.KILL:
-                _send(-1, signals.CONT)
+                send(-1, signals.CONT)
         elif self._has_proc:
             self._signal_all(lambda: self._with_descendants(self._children()), number)
         else:
             for session in self.sessions:
-                _send(-session, number)
+                send(-session, number)
 
     # --- how -----------------------------------------------------------------------------------------
 
@@ -114,9 +114,9 @@ class Trees:
             if not fresh:
                 return
             for pid in fresh:
-                _send(pid, number)
+                send(pid, number)
                 if number != signals.KILL:
-                    _send(pid, signals.CONT)  # whoever is stopped must hear it too, as systemd does
+                    send(pid, signals.CONT)  # whoever is stopped must hear it too, as systemd does
             done.update(fresh)
 
     def _adopt(self) -> None:
@@ -157,7 +157,7 @@ class Trees:
 
     def _group_lives(self, service: str) -> bool:
         return any(
-            _send(-session, 0)
+            send(-session, 0)
             for session, name in self.sessions.items()
             if name == service and session not in self.leaders
         )
@@ -194,7 +194,7 @@ def _everything() -> dict[int, tuple[int, int]]:
     return found
 
 
-def _send(pid: int, number: int) -> bool:
+def send(pid: int, number: int) -> bool:
     """kill(2), where "there is none" and "not yours" are answers, not errors."""
     try:
         os.kill(pid, number)

@@ -1,0 +1,184 @@
+"""`cohabit init` on a terminal: job control feels as without us, as process 1, under a shell, under another init."""
+
+import fcntl
+import os
+import signal
+import struct
+import termios
+
+from linux import processes
+from linux.conftest import Start
+from linux.run import COHABIT, Run, program, shell
+
+LEADER = ("setsid", "--ctty")  # what a container runtime does for `docker run -it`
+INIT = " ".join([*COHABIT, "init", "--"])
+BASH = ("bash", "--norc", "--noprofile", "-i")
+
+
+def _prompt(life: Run, times: int) -> None:
+    life.until_printed("PROMPT>", times)
+
+
+def _bash(start: Start, *words: str, **options: object) -> Run:
+    """An interactive bash on a terminal of its own, at its first prompt."""
+    quiet = {"PS1": "PROMPT>", "TERM": "dumb", "HISTFILE": "", "INPUTRC": "/dev/null"}
+    life = start(*words, *BASH, environment=quiet, terminal=True, above=LEADER, **options)
+    _prompt(life, 1)
+    return life
+
+
+def test_interrupt_reaches_main_once(init: Start, process_1: bool) -> None:
+    """^C is one INT for main, not two."""
+    life = init("--", *program("received.py"), terminal=True, above=LEADER, process_1=process_1)
+    life.until_printed("ready")
+    life.type("\x03")
+    life.until_printed("got 2\r\n")
+    life.signal(signal.SIGUSR2)
+    assert life.wait() == 0
+    assert life.text.count("got 2\r\n") == 1
+
+
+def test_resize_reaches_main(init: Start, process_1: bool) -> None:
+    """A new window size is a WINCH for main."""
+    life = init("--", *program("received.py"), terminal=True, above=LEADER, process_1=process_1)
+    life.until_printed("ready")
+    assert life.terminal
+    fcntl.ioctl(life.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+    life.until_printed("got 28\r\n")
+
+
+def test_main_is_the_foreground(init: Start, process_1: bool) -> None:
+    """Main can read the terminal."""
+    life = init("--", "cat", terminal=True, above=LEADER, process_1=process_1)
+    life.type("hello\n")
+    life.until_printed("hello\r\n", 2)  # the echo and cat's
+    assert life.foreground() == life.one("cat").group
+    life.type("\x04")
+    assert life.wait() == 0
+
+
+def test_stop_key_without_a_shell_changes_nothing(init: Start, process_1: bool) -> None:
+    """^Z where no shell could ever continue main (docker run -it, with or without --init) leaves it running."""
+    above = LEADER if process_1 else ()
+    command = ("--", "cat") if process_1 else ("--", "cat")
+    life = init(*command, terminal=True, above=above, process_1=process_1,
+                setup="" if process_1 else 'exec setsid --ctty "$@"')  # fmt: skip
+    life.type("one\n")
+    life.until_printed("one\r\n", 2)
+    life.type("\x1a")
+    life.type("two\n")
+    life.until_printed("two\r\n", 2)
+    life.type("\x04")
+    assert life.wait() == 0
+
+
+def test_stop_key_and_foreground_under_a_shell(start: Start) -> None:
+    """Under an interactive shell ^Z stops the job, and `fg` brings it and its terminal back."""
+    life = _bash(start)
+    life.type(f"{INIT} cat\n")
+    life.type("one\n")
+    life.until_printed("one\r\n", 2)
+    life.type("\x1a")
+    life.until_printed("Stopped")
+    _prompt(life, 2)
+    life.type("fg\n")
+    life.type("two\n")
+    life.until_printed("two\r\n", 2)
+    life.type("\x04")
+    _prompt(life, 3)
+    life.type("echo code $?\n")
+    life.until_printed("code 0\r\n")
+
+
+def test_stop_key_and_background_under_a_shell(start: Start) -> None:
+    """`bg` continues a stopped job without the terminal."""
+    life = _bash(start)
+    life.type(f"{INIT} sh -c 'trap \"echo continued\" CONT; echo ready; while :; do sleep 1000 & wait; done'\n")
+    life.until_printed("ready\r\n")
+    life.type("\x1a")
+    life.until_printed("Stopped")
+    _prompt(life, 2)
+    life.type("bg\n")
+    life.until_printed("continued\r\n")
+    _prompt(life, 3)
+    life.type("echo $((6 * 7))\n")
+    life.until_printed("42\r\n")
+
+
+def test_interrupt_under_a_shell_ends_the_job_only(start: Start) -> None:
+    """Under an interactive shell ^C ends the job with 130, and the shell goes on."""
+    life = _bash(start)
+    life.type(f"{INIT} cat\n")
+    life.type("one\n")
+    life.until_printed("one\r\n", 2)
+    life.type("\x03")
+    _prompt(life, 2)
+    life.type("echo code $?\n")
+    life.until_printed("code 130\r\n")
+
+
+def test_background_job_does_not_take_the_terminal(start: Start) -> None:
+    """`cohabit init … &` leaves the terminal to the shell, while it runs and at its end."""
+    life = _bash(start)
+    bash = life.process_1()
+    life.type(f"{INIT} sh -c 'echo running; read x < pipe' &\n")
+    os.mkfifo(os.path.join(f"/proc/{bash.pid}/cwd", "pipe"))
+    life.until_printed("running\r\n")
+    assert life.foreground() == bash.group
+    life.type("echo > pipe\n")
+    life.type("wait; echo code $?\n")
+    life.until_printed("code 0\r\n")
+    assert life.foreground() == bash.group
+
+
+def test_terminal_is_given_back(start: Start, process_1: bool) -> None:
+    """A script without job control, whose group we are in, can read the terminal again after our end."""
+    script = f'{INIT} sh -c "echo ready; read x"; read y; echo "then $y"'
+    life = start(*shell(script), terminal=True, above=LEADER, process_1=process_1)
+    life.until_printed("ready\r\n")
+    life.type("one\n")
+    life.type("two\n")
+    life.until_printed("then two\r\n")
+
+
+def test_terminal_is_given_back_after_a_failed_start(start: Start) -> None:
+    """The same when the command is not there."""
+    life = start(*shell(f'{INIT} no-such-program; read y; echo "then $y"'), terminal=True, above=LEADER)
+    life.until_printed("is not found")
+    life.type("two\n")
+    life.until_printed("then two\r\n")
+
+
+def test_shell_in_a_container_has_job_control(start: Start) -> None:
+    """`docker run -it IMAGE bash`: job control, ^C, ^Z and fg work in a bash that is our main."""
+    life = _bash(start, *COHABIT, "init", "--")
+    assert "job control" not in life.text
+    life.type("sleep 1000\n")
+    life.one("sleep 1000")
+    life.type("\x03")
+    _prompt(life, 2)
+    life.type("cat\n")
+    life.type("one\n")
+    life.until_printed("one\r\n", 2)
+    life.type("\x1a")
+    life.until_printed("Stopped")
+    _prompt(life, 3)
+    life.type("fg\n")
+    life.type("two\n")
+    life.until_printed("two\r\n", 2)
+    life.type("\x04")
+    _prompt(life, 4)
+    life.type("exit 5\n")
+    assert life.wait() == 5
+
+
+def test_hang_up_reaches_main(init: Start, process_1: bool) -> None:
+    """When the terminal goes away, main gets the HUP."""
+    life = init("--", *program("received.py", "0", "1"), terminal=True, above=LEADER, process_1=process_1,
+                setup="exec 9>told")  # fmt: skip
+    life.until_printed("ready")
+    main = life.one("received.py")
+    assert life.terminal
+    life.terminal.close()
+    life._read.clear()
+    life.until(lambda: processes.look(main.pid) is None or life.process.poll() is not None, "main's end")

@@ -1,0 +1,262 @@
+"""config/load.py, show.py, __main__.py: the loader as process 1 and people meet it."""
+
+from __future__ import annotations
+
+import ast
+import marshal
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import cohabit
+from cohabit.config import load, show
+from cohabit.config.compose import read
+from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
+from cohabit.plan.build import build
+from cohabit.plan.draft import Problem, Where
+from cohabit.plan.model import (
+    CONDITIONS,
+    HEALTHY,
+    Dependency,
+    Identity,
+    Plan,
+    Probe,
+    Restart,
+    Service,
+)
+from cohabit.plan.record import from_plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOADER = os.path.join(os.path.dirname(cohabit.__file__), "config", "__main__.py")
+FILE = """\
+services:
+  web:
+    command: [sh, -c, "exec sleep 1"]
+    user: "0"
+    ulimits: {nofile: 5}
+    depends_on: {job: {condition: service_completed_successfully}}
+  job: {command: sh}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is written into a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+def run(verb: str, request: dict[str, Any]) -> tuple[int, bytes]:
+    """Exit code and output of the loader, started as process 1 starts it."""
+    done = subprocess.run([sys.executable, "-I", LOADER, verb, repr(request)], stdout=subprocess.PIPE, check=False)
+    return done.returncode, done.stdout
+
+
+def up(verb: str, text: str, services: tuple[str, ...] = ()) -> tuple[int, Any]:
+    """Exit code and answer for a file with this text."""
+    with open("cohabit.yaml", "w", encoding="utf-8") as file:
+        file.write(text)
+    code, output = run(verb, {"verb": "up", "files": [], "profiles": [], "services": services})
+    return code, marshal.loads(output) if verb == "plan" else output.decode()  # noqa: S302 - our own child's
+
+
+def test_a_plan_comes_back_as_plain_values() -> None:
+    """What process 1 gets is the Plan itself, warnings beside it."""
+    code, answer = up("plan", FILE)
+    assert code == 0
+    plan = from_plain(answer["plan"])
+    assert isinstance(plan, Plan)
+    assert list(plan.services) == ["web", "job"]
+    assert plan.services["web"].user is not None
+    assert plan.services["web"].user.uid == 0
+    assert plan.services["job"].essential is False
+    assert (answer["problems"], answer["exit_code"]) == ([], 0)
+    assert answer["warnings"] == ["cohabit.yaml:5: warning: services.web.ulimits is not acted on yet"]
+
+
+def test_problems_come_back_instead_of_a_plan() -> None:
+    """The loader itself has done its work: it exits 0; the code of the answer is for process 1."""
+    code, answer = up("plan", "services: {web: {command: sh, restart: allways}}")
+    assert code == 0
+    assert (answer["plan"], answer["exit_code"], len(answer["problems"])) == (None, EXIT_FILE, 1)
+
+
+def test_only_named_services_are_planned() -> None:
+    _, answer = up("plan", FILE, ("job",))
+    assert list(answer["plan"]["services"]) == ["job"]
+
+
+def test_run_is_answered_the_same_way() -> None:
+    code, output = run("plan", {"verb": "run", "main": None, "helpers": [], "commands": ["sh -x"], "ready": None})
+    assert code == 0
+    plan = from_plain(marshal.loads(output)["plan"])  # noqa: S302 - our own child's
+    assert plan == Plan({"sh": Service("sh", ("sh", "-x"))})
+
+
+def test_run_waits_for_no_yaml() -> None:
+    """The start of `run` must not pay for parsers that it does not use."""
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(cohabit.__file__))!r})\n"
+        "from cohabit.config import load\n"
+        "load.main(['check', repr({'verb': 'run', 'commands': ['true x']})])\n"
+        "assert not {'yaml', 'msgspec', 'tomllib'} & set(sys.modules), sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.DEVNULL, check=True)
+
+
+def test_check_tells_everything_in_the_order_of_the_file_and_a_sum() -> None:
+    text = "services:\n  a: {command: sh, restart: x, tty: true}\n  b: {comand: sh}\n"
+    code, output = up("check", text)
+    assert code == EXIT_FILE
+    lines = output.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [
+        "cohabit.yaml:2",
+        "cohabit.yaml:2",
+        "cohabit.yaml:3",
+        "cohabit.yaml:3",
+        "cohabit.yaml",
+    ]
+    assert lines[-1] == "cohabit.yaml: 3 problems"
+
+
+def test_check_of_a_good_file_names_its_services() -> None:
+    code, output = up("check", FILE)
+    assert code == 0
+    assert output.splitlines()[-1] == "cohabit.yaml: fine: 2 services (web, job)"
+
+
+def test_check_of_a_missing_command_exits_as_a_shell_would() -> None:
+    assert up("check", "services: {a: {command: /gone}}")[0] == EXIT_NOT_FOUND
+    assert up("check", "services: {a: {command: /etc}}")[0] == EXIT_CANNOT_RUN
+    assert up("check", "services: {a: {command: /gone, user: nobody-at-all}}")[0] == EXIT_FILE
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ([], 0),
+        ([EXIT_NOT_FOUND], EXIT_NOT_FOUND),
+        ([EXIT_CANNOT_RUN, EXIT_NOT_FOUND], EXIT_NOT_FOUND),
+        ([EXIT_NOT_FOUND, EXIT_FILE], EXIT_FILE),
+        ([EXIT_FILE, EXIT_USAGE], EXIT_USAGE),
+    ],
+)
+def test_the_exit_code_is_that_of_the_gravest_problem(codes: list[int], expected: int) -> None:
+    """A command that is missing counts only if nothing else is wrong."""
+    assert load.exit_code_of([Problem(Where("f"), "x", exit_code=code) for code in codes]) == expected
+
+
+def test_of_very_many_problems_the_first_are_told() -> None:
+    _, answer = up("plan", "services:\n  a:\n    command: sh\n" + "".join(f"    k{i}: x\n" for i in range(500)))
+    assert len(answer["problems"]) == 101
+    assert answer["problems"][-1] == "and 400 more"
+
+
+def test_bytes_that_are_no_utf_8_come_out_as_they_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable may hold any bytes; they neither break the answer nor change."""
+    monkeypatch.setenv("ODD", os.fsdecode(b"caf\xe9"))
+    _, answer = up("plan", "services: {a: {command: [sh, $ODD], environment: {B: $ODD}}}")
+    service = from_plain(answer["plan"]).services["a"]
+    assert os.fsencode(service.command[1]) == b"caf\xe9"
+    code, output = run("config", {"verb": "up", "files": ["cohabit.yaml"]})
+    assert code == 0
+    assert b'"caf\xe9"' in output
+
+
+def test_config_of_a_broken_file_tells_its_problems() -> None:
+    code, output = up("config", "services: {a: {restart: no}}")
+    assert code == EXIT_FILE
+    assert "there is no command" in output
+
+
+def test_config_shows_what_was_understood() -> None:
+    """The form that people see: every default that matters is there."""
+    plan = Plan({"web": Service("web", ("a", "b c"), {"X": "1"}, depends_on=(Dependency("db", HEALTHY),))})
+    assert show.lines(plan) == [
+        "services:",
+        '  "web":',
+        '    command: ["a", "b c"]',
+        "    environment:",
+        '      "X": "1"',
+        "    depends_on:",
+        '      "db":',
+        "        condition: service_healthy",
+        '    restart: "no"',
+        "    stop_signal: SIGTERM",
+        "    stop_grace_period: 10s",
+        "    essential: true",
+        "    logging: {driver: prefix}",
+        "x-cohabit:",
+        "  stop_grace_period: 9s",
+    ]
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+SECONDS = st.floats(0, 10**9).map(lambda seconds: round(seconds, 9)) | st.sampled_from(
+    [0.0, 0.1, 10.0, 61.5, 90.0, 1e-7]
+)
+PROBE_SECONDS = SECONDS.filter(lambda seconds: seconds >= 0.001)
+PROBES = st.builds(
+    Probe,
+    st.just("tcp"),
+    st.sampled_from(["127.0.0.1", "::1", "10.1.2.3"]),
+    st.integers(1, 65535),
+    timeout_seconds=PROBE_SECONDS,
+    start_interval_seconds=PROBE_SECONDS,
+) | st.builds(
+    Probe, st.just("http"), st.just("127.0.0.1"), st.integers(1, 65535), st.from_regex(r"/[a-z?=&$]*", fullmatch=True)
+)
+RESTARTS = st.builds(
+    Restart,
+    st.sampled_from(["no", "on-failure", "always"]),
+    st.none() | st.integers(1, 999),
+    st.none() | SECONDS,
+    SECONDS,
+) | st.sampled_from([Restart(), Restart("always"), Restart("on-failure", 3), Restart("on-failure")])
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """A Plan that has no circles: each service depends on later ones only."""
+    names = draw(st.lists(st.from_regex(r"[a-z0-9]{1,5}", fullmatch=True), min_size=1, max_size=4, unique=True))
+    services = {}
+    for position, name in enumerate(names):
+        needs = draw(st.lists(st.sampled_from(names[position + 1 :]), unique=True)) if names[position + 1 :] else []
+        services[name] = Service(
+            name,
+            command=(draw(TEXT.filter(bool)), *draw(st.lists(TEXT, max_size=3))),
+            environment=draw(st.dictionaries(st.text("aA$_.1\"'\\ #", min_size=1), TEXT, max_size=3)),
+            working_dir=draw(st.none() | TEXT.filter(bool)),
+            user=draw(st.none() | st.just(Identity(4711, 4712, (4712,), "", "/"))),
+            depends_on=tuple(
+                Dependency(need, draw(st.sampled_from(CONDITIONS)), required=draw(st.booleans())) for need in needs
+            ),
+            restart=draw(RESTARTS) if position == 0 else Restart(),
+            stop_signal=draw(st.integers(1, 64)),
+            stop_grace_seconds=draw(SECONDS),
+            essential=draw(st.booleans()),
+            probe=draw(PROBES),
+            driver=draw(st.sampled_from(["prefix", "raw"])),
+        )
+    return Plan(services, draw(SECONDS))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(plans())
+def test_what_config_shows_means_the_same(plan: Plan) -> None:
+    """Any Plan, shown and read again, is the same Plan."""
+    with open("shown.yaml", "w", encoding="utf-8", newline="") as file:
+        file.write("\n".join(show.lines(plan)))
+    assert build(read({"files": ["shown.yaml"]}, {})) == (plan, ())
+
+
+def test_a_request_is_read_as_a_literal_and_never_executed() -> None:
+    with pytest.raises(ValueError, match="malformed"):
+        load.main(["plan", "__import__('os').getpid()"])
+    assert ast.literal_eval(repr({"verb": "up"})) == {"verb": "up"}

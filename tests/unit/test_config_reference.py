@@ -1,0 +1,74 @@
+"""docs/reference/file.md and the field table say the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Literal, get_args
+
+import pytest
+from msgspec import Struct, inspect
+
+from cohabit.config import fields
+from cohabit.config.compose import read
+from cohabit.plan.model import CONDITIONS
+
+PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "reference", "file.md")
+with open(PAGE, encoding="utf-8") as _file:
+    TEXT = _file.read()
+SECTIONS = {
+    "A service": fields.ServiceKeys,
+    "depends_on, long form": fields.DependsOnKeys,
+    "env_file, long form": fields.EnvFileKeys,
+    "healthcheck": fields.HealthcheckKeys,
+    "deploy": fields.DeployKeys,
+    "deploy.restart_policy": fields.RestartPolicyKeys,
+    "logging": fields.LoggingKeys,
+    "x-cohabit": fields.WholeKeys,
+}
+
+
+def rows(kind: type[Struct]) -> list[str]:
+    """The table that the page must have for a type."""
+    described = inspect.type_info(kind)
+    assert isinstance(described, inspect.StructType)
+    found = []
+    for field in described.fields:
+        assert isinstance(field.type, inspect.Metadata)
+        found.append(f"| `{field.encode_name}` | {(field.type.extra_json_schema or {})['description']} |")
+    return found
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_is_on_the_page_as_in_the_table(section: str) -> None:
+    """The same keys in the same order with the same words; none missing, none invented."""
+    text = re.split(r"^#{2,3} ", TEXT.split(f"\n### {section}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    assert [line for line in text.splitlines() if line.startswith("| `")] == rows(SECTIONS[section])
+
+
+@pytest.mark.parametrize(
+    ("heading", "which"), [("Accepted and left alone", "elsewhere"), ("Not acted on yet", "later")]
+)
+def test_keys_without_a_meaning_in_here_are_listed(heading: str, which: str) -> None:
+    text = TEXT.split(f"\n### {heading}\n", 1)[1].split("\n### ", 1)[0]
+    listed = set(re.findall(r"`([^`]+)`", text)) - {"x-"}
+    kinds = (*SECTIONS.values(), fields.FileKeys)
+    assert listed == {key for kind in kinds for key in getattr(kind, which, ())}
+
+
+def test_the_conditions_are_those_of_the_plan() -> None:
+    """Two lists that must be one: a type cannot be made of a constant."""
+    assert fields.Condition == Literal[CONDITIONS]
+    assert set(get_args(fields.Condition)) == set(CONDITIONS)
+
+
+def test_the_example_of_the_page_is_a_good_file(tmp_path: os.PathLike[str]) -> None:
+    """What people copy first works."""
+    example = TEXT.split("```yaml\n", 1)[1].split("```", 1)[0]
+    path = os.path.join(tmp_path, "cohabit.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(example.replace("    user: www-data\n", "    user: '33'\n"))
+    draft = read({"files": [path]}, {})
+    assert draft.problems == ()
+    assert list(draft.services) == ["migrate", "web", "nginx"]
+    assert draft.stop_grace_seconds == 25.0

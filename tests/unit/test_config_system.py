@@ -1,0 +1,118 @@
+"""config/system.py: what stands in the way on this machine, found before anything starts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cohabit.config.system import check_machine
+from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND
+from cohabit.plan.draft import Draft, DraftService, Where
+from cohabit.plan.model import COMPLETED, Dependency, Identity, Plan, Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WHERE = Where("f")
+PLACES = {"command": Where("f", 3), "working_dir": Where("f", 4), "user": Where("f", 5)}
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A directory with programs of every kind."""
+    made = tmp_path / "bin"
+    made.mkdir()
+    for name, text, mode in [
+        ("good", "#!/bin/sh\n", 0o755),
+        ("plain", "#!/bin/sh\n", 0o644),
+        ("windows", "#!/bin/sh\r\n", 0o755),
+        ("lost", "#!/nowhere/bash -e\n", 0o755),
+        ("binary", "\x7fELF", 0o755),
+    ]:
+        (made / name).write_text(text, newline="")
+        (made / name).chmod(mode)
+    (made / "directory").mkdir()
+    return made
+
+
+def found(service: Service, path: str = "", *others: Service) -> list[tuple[str, int]]:
+    """Texts with their lines, and exit codes."""
+    services = {one.name: one for one in (service, *others)}
+    draft = Draft(WHERE, {name: DraftService(one, WHERE, PLACES) for name, one in services.items()})
+    return [(str(one), one.exit_code) for one in check_machine(Plan(services), draft, {"PATH": path})]
+
+
+def test_a_program_is_looked_for_along_the_path_of_its_service(programs: Path) -> None:
+    """Its own PATH goes before ours; a script, a binary and a whole path are fine."""
+    assert found(Service("web", ("good",)), f"/nowhere:{programs}") == []
+    assert found(Service("web", ("binary",), environment={"PATH": str(programs)})) == []
+    assert found(Service("web", (f"{programs}/good",))) == []
+    assert found(Service("web", ("./bin/good",), working_dir=str(programs.parent))) == []
+    assert found(Service("web", ("sh",))) == []
+
+
+def test_a_missing_program_is_127_and_names_the_path_that_was_searched(programs: Path) -> None:
+    assert found(Service("web", ("gone",)), f"/a:{programs}") == [
+        (
+            f"f:3: cannot start web: 'gone' is not in /a:{programs} (install it, or give its whole path)",
+            EXIT_NOT_FOUND,
+        )
+    ]
+    assert found(Service("web", (f"{programs}/gone",))) == [
+        (f"f:3: cannot start web: {programs}/gone is not there (install it, or correct the path)", EXIT_NOT_FOUND)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "why", "exit_code"),
+    [
+        ("plain", ": it is not executable (chmod +x)", EXIT_CANNOT_RUN),
+        ("directory", ": it is a directory (name a program in it)", EXIT_CANNOT_RUN),
+        ("windows", " has Windows line ends (save it with Unix line ends)", EXIT_NOT_FOUND),
+        ("lost", " wants /nowhere/bash, which is not there (install it)", EXIT_NOT_FOUND),
+    ],
+)
+def test_a_program_that_will_not_run_says_why(programs: Path, program: str, why: str, exit_code: int) -> None:
+    """Found by the path or named whole, the answer is the same."""
+    expected = [(f"f:3: cannot start web: {programs}/{program}{why}", exit_code)]
+    assert found(Service("web", (program,)), str(programs)) == expected
+    assert found(Service("web", (f"{programs}/{program}",))) == expected
+
+
+def test_what_cannot_run_does_not_hide_what_can_further_along_the_path(programs: Path) -> None:
+    (programs / "directory" / "plain").write_text("#!/bin/sh\n")
+    (programs / "directory" / "plain").chmod(0o755)
+    assert found(Service("web", ("plain",)), f"{programs}:{programs}/directory") == []
+
+
+def test_a_working_dir_must_be_a_directory(programs: Path) -> None:
+    """The command is not looked for in a place that is not there."""
+    assert found(Service("web", ("./x",), working_dir="/nowhere")) == [
+        ("f:4: cannot start web in /nowhere: no such directory (make it, or change working_dir)", EXIT_FILE)
+    ]
+    assert found(Service("web", ("./x",), working_dir=f"{programs}/good")) == [
+        (f"f:4: cannot start web in {programs}/good: it is no directory (make it, or change working_dir)", EXIT_FILE)
+    ]
+
+
+def test_only_root_can_be_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random uid without root may only run as itself."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(os, "getegid", lambda: 0)
+    who = "cannot run web as www-data (uid 33, gid 33): we are uid 4711, not root"
+    assert found(Service("web", ("/bin/sh",), user=Identity(33, 33, (33,), "www-data"))) == [
+        (f"f:5: {who} (start as root, or remove user)", EXIT_FILE)
+    ]
+    assert found(Service("web", ("/bin/sh",), user=Identity(4711, 0))) == []
+
+
+def test_who_waits_for_a_job_is_not_checked_for_it_may_be_what_the_job_installs() -> None:
+    """Directly, or through others; the job itself is checked."""
+    job = Service("job", ("/bin/sh",))
+    waits = Service("waits", ("/gone",), depends_on=(Dependency("job", COMPLETED),))
+    after = Service("after", ("/gone",), depends_on=(Dependency("waits"),))
+    beside = Service("beside", ("/gone",), depends_on=(Dependency("job"),))
+    assert found(after, "", waits, job) == []
+    assert len(found(beside, "", job)) == 1
