@@ -27,6 +27,16 @@ def _bash(start: Start, *words: str, **options: object) -> Run:
     return life
 
 
+def _until_foreground(life: Run, command: str) -> None:
+    """Until that command runs and has the terminal; what is typed before may be read by the shell."""
+
+    def has_it() -> bool:
+        group = life.foreground()
+        return any(one.command == command and one.group == group for one in processes.descendants(life.process.pid))
+
+    life.until(has_it, f"{command} in the foreground")
+
+
 def test_interrupt_reaches_main_once(init: Start, process_1: bool) -> None:
     """^C is one INT for main, not two."""
     life = init("--", *program("received.py"), terminal=True, above=LEADER, process_1=process_1)
@@ -59,10 +69,8 @@ def test_main_is_the_foreground(init: Start, process_1: bool) -> None:
 
 def test_stop_key_without_a_shell_changes_nothing(init: Start, process_1: bool) -> None:
     """^Z where no shell could ever continue main (docker run -it, with or without --init) leaves it running."""
-    above = LEADER if process_1 else ()
-    command = ("--", "cat") if process_1 else ("--", "cat")
-    life = init(*command, terminal=True, above=above, process_1=process_1,
-                setup="" if process_1 else 'exec setsid --ctty "$@"')  # fmt: skip
+    leader = "" if process_1 else 'exec setsid --ctty "$@"'
+    life = init("--", "cat", terminal=True, above=LEADER if process_1 else (), setup=leader, process_1=process_1)
     life.type("one\n")
     life.until_printed("one\r\n", 2)
     life.type("\x1a")
@@ -76,12 +84,14 @@ def test_stop_key_and_foreground_under_a_shell(start: Start) -> None:
     """Under an interactive shell ^Z stops the job, and `fg` brings it and its terminal back."""
     life = _bash(start)
     life.type(f"{INIT} cat\n")
+    _until_foreground(life, "cat")
     life.type("one\n")
     life.until_printed("one\r\n", 2)
     life.type("\x1a")
     life.until_printed("Stopped")
     _prompt(life, 2)
     life.type("fg\n")
+    _until_foreground(life, "cat")
     life.type("two\n")
     life.until_printed("two\r\n", 2)
     life.type("\x04")
@@ -109,6 +119,7 @@ def test_interrupt_under_a_shell_ends_the_job_only(start: Start) -> None:
     """Under an interactive shell ^C ends the job with 130, and the shell goes on."""
     life = _bash(start)
     life.type(f"{INIT} cat\n")
+    _until_foreground(life, "cat")
     life.type("one\n")
     life.until_printed("one\r\n", 2)
     life.type("\x03")
@@ -129,6 +140,21 @@ def test_background_job_does_not_take_the_terminal(start: Start) -> None:
     life.type("wait; echo code $?\n")
     life.until_printed("code 0\r\n")
     assert life.foreground() == bash.group
+
+
+def test_background_job_that_reads_stops(start: Start) -> None:
+    """A job in the background that reads the terminal stops like any other, and `fg` gives it the terminal."""
+    life = _bash(start)
+    life.type(f"{INIT} cat &\n")
+    job = ["T" for _ in range(2)]
+    life.until(lambda: [one.state for one in processes.descendants(life.process_1().pid)] == job, "both to be stopped")
+    life.type("fg\n")
+    _until_foreground(life, "cat")
+    life.type("one\n")
+    life.until_printed("one\r\n", 2)
+    life.type("\x04")
+    life.type("echo code $?\n")
+    life.until_printed("code 0\r\n")
 
 
 def test_terminal_is_given_back(start: Start, process_1: bool) -> None:
@@ -154,16 +180,18 @@ def test_shell_in_a_container_has_job_control(start: Start) -> None:
     life = _bash(start, *COHABIT, "init", "--")
     assert "job control" not in life.text
     life.type("sleep 1000\n")
-    life.one("sleep 1000")
+    _until_foreground(life, "sleep 1000")
     life.type("\x03")
     _prompt(life, 2)
     life.type("cat\n")
+    _until_foreground(life, "cat")
     life.type("one\n")
     life.until_printed("one\r\n", 2)
     life.type("\x1a")
     life.until_printed("Stopped")
     _prompt(life, 3)
     life.type("fg\n")
+    _until_foreground(life, "cat")
     life.type("two\n")
     life.until_printed("two\r\n", 2)
     life.type("\x04")
@@ -174,8 +202,7 @@ def test_shell_in_a_container_has_job_control(start: Start) -> None:
 
 def test_hang_up_reaches_main(init: Start, process_1: bool) -> None:
     """When the terminal goes away, main gets the HUP."""
-    life = init("--", *program("received.py", "0", "1"), terminal=True, above=LEADER, process_1=process_1,
-                setup="exec 9>told")  # fmt: skip
+    life = init("--", *program("received.py", "0", "1"), terminal=True, above=LEADER, process_1=process_1)
     life.until_printed("ready")
     main = life.one("received.py")
     assert life.terminal

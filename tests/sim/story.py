@@ -7,6 +7,10 @@ import os
 from sim.checkers import Violation
 from sim.world import World
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.plan.model import Service
+
 _KEPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kept_seeds.txt")
 
 
@@ -30,8 +34,22 @@ def story(seed: int) -> str:
         end = "all judges are content"
     except Exception as error:  # noqa: BLE001 - the story is told to its end, whatever it is
         end = f"FAILED  {type(error).__name__}: {error}"
-    plan = [f"           {service}" for service in world.plan.services.values()]
-    return "\n".join([f"Plan, {world.plan.stop_grace_seconds} s in all:", *plan, *lines, end])
+    plan = [f"           {_told(service)}" for service in world.plan.services.values()]
+    return "\n".join([f"Plan, total grace {world.plan.stop_grace_seconds:g} s:", *plan, *lines, end])
+
+
+def _told(service: Service) -> str:
+    """A service of the Plan as one line: only what matters for supervision."""
+    restart = service.restart
+    words = [service.name, f"grace {service.stop_grace_seconds:g} s", f"restart {restart.condition}"]
+    if restart.condition != "no":
+        words[-1] += f" (attempts {restart.attempts}, delay {restart.delay_seconds})"
+    words += ["essential"] * service.essential + ["probe"] * (service.probe is not None)
+    words += [
+        f"after {'' if needed.required else 'optional '}{needed.service} {needed.condition}"
+        for needed in service.depends_on
+    ]
+    return ", ".join(words)
 
 
 def kept_seeds() -> list[int]:

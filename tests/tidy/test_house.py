@@ -143,6 +143,13 @@ def test_process_1_imports_only_what_is_cheap(verb: str) -> None:
     assert loaded <= sys.stdlib_module_names | {"cohabit", "__main__"}
 
 
+def test_the_page_of_commands_is_what_the_help_says() -> None:
+    """docs/reference/cli.md is made from the help texts, and was made anew after the last change."""
+    program = "import sys; sys.path.insert(0, 'tools'); import cli_page; print(cli_page.page(), end='')"
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == (ROOT / "docs" / "reference" / "cli.md").read_text(), "run `make docs`"
+
+
 def test_nothing_is_left_unfinished() -> None:
     """No reminders to ourselves in what others run."""
     word = "FIX" + "ME"

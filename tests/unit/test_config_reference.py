@@ -16,7 +16,7 @@ from cohabit.plan.model import CONDITIONS
 PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "reference", "file.md")
 with open(PAGE, encoding="utf-8") as _file:
     TEXT = _file.read()
-SECTIONS = {
+SECTIONS: dict[str, type[Struct]] = {
     "A service": fields.ServiceKeys,
     "depends_on, long form": fields.DependsOnKeys,
     "env_file, long form": fields.EnvFileKeys,

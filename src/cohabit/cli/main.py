@@ -46,6 +46,8 @@ def _dispatch(given: Given, words: list[str]) -> int:
     verb = words[0] if words else ""
     if verb in VERBS:
         return int(_load(VERBS[verb][0]).main(given, words[1:]))
+    if verb == "help" and words[1:2] and words[1] in VERBS:
+        return int(_load(VERBS[words[1]][0]).main(given, ["--help"]))
     if verb in ("-h", "--help", "help", ""):
         _write(1 if words else 2, _help())
         return 0 if words else EXIT_USAGE

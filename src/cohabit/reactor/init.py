@@ -6,8 +6,8 @@ child is in a process group of its own, in our session. What tini and its like l
 main has ended, whatever still lives gets TERM and a bounded wait that ends with the last of them.
 
 Job control: when main is stopped by the terminal (^Z) and a shell waits above us, we stop too, so that the
-shell notices; when the shell continues us, we continue main. As process 1 nobody is above who could ever
-continue it, so it is continued at once, as if ^Z had no effect, which is what it has on a process 1.
+shell notices; when the shell continues us, we continue main. Where nobody is above who could ever continue
+it (as process 1, or under another init), it is continued at once, as if ^Z had no effect.
 """
 
 from __future__ import annotations
@@ -141,16 +141,13 @@ class Init:
 
     def _main_stopped(self, number: int) -> None:
         """By the terminal: stop with it if a shell waits above, else undo it. By hand (STOP): let it be."""
-        if number == signals.STOP:
-            return
-        if pid1.is_process_1() or self._terminal.fd < 0:
-            if number == signals.TSTP and pid1.is_process_1():
-                os.kill(-self._main, signals.CONT)
+        if number == signals.STOP or (self._terminal.fd < 0 and not pid1.is_process_1()):
             return
         self._terminal.take_back(self._main)
-        os.kill(os.getpid(), signals.STOP)  # until the shell's `fg` or `bg`
-        self._terminal.lend(self._main)
-        os.kill(-self._main, signals.CONT)
+        signals.stop_if_continuable()  # until the shell's `fg` or `bg`: a CONT, which is forwarded
+        if number == signals.TSTP:
+            self._terminal.lend(self._main)
+            os.kill(-self._main, signals.CONT)
 
     def _grace_left(self) -> float:
         """A stop that was asked for has one grace for main and the rest together."""

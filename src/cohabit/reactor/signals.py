@@ -106,6 +106,19 @@ def set_mask(mask: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
+def stop_if_continuable() -> None:
+    """Stop this process by the TSTP of a terminal, until somebody continues it.
+
+    The kernel knows whether a shell is there to do that: in a process group without one (an orphaned group,
+    setpgid(2)), and in process 1, TSTP changes nothing.
+    """
+    before = signal.signal(TSTP, signal.SIG_DFL)
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {TSTP})
+    signal.raise_signal(TSTP)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.signal(TSTP, before)
+
+
 def listen(numbers: Iterable[int], fd: int) -> frozenset[int]:
     """Have each arrival of these signals written to `fd` as one byte, the signal's number.
 

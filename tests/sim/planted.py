@@ -1,0 +1,337 @@
+"""Broken engines, one for each sentence that a judge can say: proof that the judges can fail.
+
+Each is the real Supervisor with one defect of the kind that a tired person writes. tests/sim/test_judges.py
+runs each under the one judge that has to find it, and waits for its sentence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cohabit.engine import machine
+from cohabit.engine.effects import Exit, Report, Spawn, StartProbe, StopProbe, Sweep
+from cohabit.engine.events import Exited, ProbePassed, StopRequested, TreeGone
+from cohabit.engine.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cohabit.engine.effects import Effect
+    from cohabit.engine.events import Event
+    from cohabit.engine.unit import Unit
+    from cohabit.plan.model import Plan
+
+_SIGKILL = 9
+
+
+class SpawnsTwice(Supervisor):
+    """Starts a service once more when it is ready."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+        wanted = super().step(event, now)
+        again = isinstance(event, ProbePassed) and self.units[event.service].state == machine.RUNNING
+        return [*wanted, Spawn(self.units[event.service].service)] if again else wanted
+
+
+class IgnoresOrphans(Supervisor):
+    """Takes a service for gone when its leader is."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+        if isinstance(event, TreeGone):
+            return []
+        return super().step(Exited(event.service, event.code) if isinstance(event, Exited) else event, now)
+
+
+class StartsTooEarly(Supervisor):
+    """Takes every condition for service_started."""
+
+    def _try_start(self, unit: Unit, now: float) -> None:
+        if all(self.units[needed.service].starts for needed in unit.service.depends_on):
+            self._fact(unit, machine.START, now)
+        else:
+            super()._try_start(unit, now)
+
+
+class StartsInTurn(Supervisor):
+    """Starts one service after the other, without need."""
+
+    def _try_start(self, unit: Unit, now: float) -> None:
+        if not any(other.state == machine.STARTING for other in self.units.values()):
+            super()._try_start(unit, now)
+
+
+class RestartsAtOnce(Supervisor):
+    """Forgets the back-off."""
+
+    def _verdict(self, unit: Unit, now: float) -> None:
+        super()._verdict(unit, now)
+        if unit.state == machine.BACKOFF:
+            self._set_timer(unit, now)
+
+
+class ForgetsTheRestart(Supervisor):
+    """Loses the timer of a service in BACKOFF."""
+
+    def _verdict(self, unit: Unit, now: float) -> None:
+        super()._verdict(unit, now)
+        if unit.state == machine.BACKOFF:
+            self._set_timer(unit, None)
+
+
+class RestartsForEver(Supervisor):
+    """Does not count the restarts."""
+
+    def _verdict(self, unit: Unit, now: float) -> None:
+        unit.restarts = 0
+        super()._verdict(unit, now)
+
+
+class StartsDuringTheEnd(Supervisor):
+    """Lets a restart happen though everything ends."""
+
+    def _begin_stop(self, code: int | None, word: str, now: float) -> None:
+        waiting = [unit for unit in self.units.values() if unit.state == machine.BACKOFF]
+        super()._begin_stop(code, word, now)
+        for unit in waiting:
+            self._enter(unit, machine.STARTING, now)
+
+
+class ForgetsThatItIsFinal(Supervisor):
+    """Tries again what cannot be started at all."""
+
+    def _spawn_failed(self, unit: Unit, why: str, code: int, now: float) -> None:
+        super()._spawn_failed(unit, why, 1, now)
+
+
+class StopsInWrongOrder(Supervisor):
+    """Tells everybody to stop at the same time."""
+
+    def _may_stop(self, unit: Unit) -> bool:  # noqa: ARG002
+        return True
+
+
+class ForgetsToStop(Supervisor):
+    """Does not look at those on whom somebody depended, when that one is gone."""
+
+    def _concerns(self, unit: Unit) -> None:
+        self._dirty[unit.name] = None
+        for name in unit.dependents:
+            self._dirty[name] = None
+
+
+class ForgetsTheGrace(Supervisor):
+    """Sets no timer for a service that is told to stop."""
+
+    def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
+        super()._enter_stopping(unit, before, now)
+        self._set_timer(unit, None)
+
+
+class KillsTooEarly(Supervisor):
+    """Gives half of the grace only."""
+
+    def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
+        super()._enter_stopping(unit, before, now)
+        if unit.deadline is not None:
+            self._set_timer(unit, now + unit.service.stop_grace_seconds / 2)
+
+
+class KillsInsteadOfAsking(Supervisor):
+    """Sweeps with SIGKILL at once."""
+
+    def _sweep(self) -> None:
+        self.killing = True
+        super()._sweep()
+
+
+class ForgetsTheTotal(Supervisor):
+    """Has no total: each service takes its own grace."""
+
+    def deadline(self) -> float | None:  # noqa: D102
+        self.total_deadline = None
+        return super().deadline()
+
+
+class ProlongsTheTotal(Supervisor):
+    """Begins the total anew whenever a service is gone."""
+
+    def _exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
+        super()._exited(unit, code, now, orphans=orphans)
+        if self.total_deadline is not None and self.plan is not None:
+            self.total_deadline = now + self.plan.stop_grace_seconds
+
+
+class SweepsTooEarly(Supervisor):
+    """Sweeps as soon as the end begins."""
+
+    def _begin_stop(self, code: int | None, word: str, now: float) -> None:
+        super()._begin_stop(code, word, now)
+        self._do(Sweep(15))
+
+
+class LeavesBeforeTheSweep(Supervisor):
+    """Ends as soon as the services are gone, without looking at anybody else."""
+
+    def _sweep(self) -> None:
+        self._finish()
+
+
+class GivesUpTooEarly(Supervisor):
+    """Does not wait for those whom it killed."""
+
+    def _total_due(self, now: float) -> None:
+        super()._total_due(now)
+        self._finish()
+
+
+class LeavesSomebodyBehind(Supervisor):
+    """At the end of its patience forgets those who belong to no service."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+        return [effect for effect in super().step(event, now) if effect != Sweep(_SIGKILL)]
+
+
+class WrongExitCode(Supervisor):
+    """The last cause wins."""
+
+    def _over(self, unit: Unit, now: float) -> None:
+        super()._over(unit, now)
+        if unit.service.essential:
+            self.code = unit.code
+
+    def _exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
+        super()._exited(unit, code, now, orphans=orphans)
+        if self.code is not None and unit.service.essential:
+            self.code = code
+
+
+class NeverSaysKilled(Supervisor):
+    """Ends with 0 though somebody had to be killed."""
+
+    def _finish(self) -> None:
+        self.forced = False
+        super()._finish()
+
+
+class NamesNobody(Supervisor):
+    """Has a last word that could be anybody's."""
+
+    def _begin_stop(self, code: int | None, word: str, now: float) -> None:  # noqa: ARG002
+        super()._begin_stop(code, "the end", now)
+
+
+class BlamesTheWaiting(Supervisor):
+    """Takes the service that waited in vain for the culprit."""
+
+    def _first_cause(self, unit: Unit) -> str:
+        return unit.name
+
+
+class SaysNothing(Supervisor):
+    """Tells no reason."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+        return [effect for effect in super().step(event, now) if not isinstance(effect, Report)]
+
+
+class AsksForEver(Supervisor):
+    """Goes on probing a service that is gone."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+        return [effect for effect in super().step(event, now) if not isinstance(effect, StopProbe)]
+
+
+class NeverAsks(Supervisor):
+    """Does not ask a service whether it is ready once it was restarted."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+        return [
+            effect
+            for effect in super().step(event, now)
+            if not isinstance(effect, StartProbe) or self.units[effect.service.name].starts == 1
+        ]
+
+
+class ForgetsTheDependents(Supervisor):
+    """Does not tell the dependents of a failure: they wait for ever."""
+
+    def _concerns(self, unit: Unit) -> None:
+        if not unit.over:
+            super()._concerns(unit)
+
+
+class KeepsItsTimer(Supervisor):
+    """Leaves a timer set that was dealt with."""
+
+    def _due(self, now: float) -> None:
+        kept = dict(self._timers)
+        super()._due(now)
+        self._timers.update(kept)
+
+
+class ForgetsTheTimers(Supervisor):
+    """Does not carry the timers over a re-execution."""
+
+    def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:  # noqa: D102
+        super().restore(plan, plain)
+        self._timers.clear()
+
+
+class ForgetsWhoAsked(Supervisor):
+    """Does not carry it over a re-execution that a stop was requested."""
+
+    def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:  # noqa: D102
+        super().restore(plan, plain)
+        self.requested = False
+
+
+class NeverEnds(Supervisor):
+    """Does everything but the last step."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+        return [effect for effect in super().step(event, now) if not isinstance(effect, Exit)]
+
+
+class IgnoresRequests(Supervisor):
+    """Has an end of its own only."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+        return [] if isinstance(event, StopRequested) else super().step(event, now)
+
+
+# The engine, the judge, and words of what the judge says. Liveness is judged by the world itself.
+PLANTED: tuple[tuple[type[Supervisor], str, str], ...] = (
+    (SpawnsTwice, "OneLeader", "while its leader lives"),
+    (IgnoresOrphans, "CleanStart", "of its last run lives"),
+    (StartsTooEarly, "Conditions", "before its conditions hold"),
+    (StartsInTurn, "Conditions", "waits though its conditions hold"),
+    (StartsDuringTheEnd, "Restarts", "though everything ends"),
+    (ForgetsThatItIsFinal, "Restarts", "though it is over for good"),
+    (RestartsForEver, "Restarts", "though it is over for good"),
+    (RestartsAtOnce, "Restarts", "is started again at"),
+    (ForgetsTheRestart, "Restarts", "nobody will wake"),
+    (StopsInWrongOrder, "StopOrder", "still runs"),
+    (ForgetsToStop, "StopOrder", "nobody told"),
+    (ForgetsTheGrace, "Graces", "nobody will wake"),
+    (KillsTooEarly, "Graces", "is killed at"),
+    (KillsInsteadOfAsking, "Graces", "everybody is killed before the total is used up"),
+    (ForgetsTheTotal, "Total", "nobody watches the clock"),
+    (ProlongsTheTotal, "Total", "still not ended"),
+    (SweepsTooEarly, "Sweeping", "everybody is swept while"),
+    (GivesUpTooEarly, "Sweeping", "had the time to die"),
+    (LeavesBeforeTheSweep, "NobodyLeft", "is left behind"),
+    (LeavesSomebodyBehind, "NobodyLeft", "of nobody is left behind"),
+    (WrongExitCode, "ExitCode", "the right one is"),
+    (NeverSaysKilled, "ExitCode", "exit code 0, and the right one is 137"),
+    (NamesNobody, "ExitCode", "the last word does not name"),
+    (BlamesTheWaiting, "ExitCode", "never ran"),
+    (SaysNothing, "Reasons", "no report says"),
+    (AsksForEver, "Probes", "is asked whether it is ready"),
+    (NeverAsks, "Probes", "is not asked whether it is ready"),
+    (ForgetsTheDependents, "Forgotten", "only a stop signal could change anything"),
+    (KeepsItsTimer, "BusyLoop", "the deadline came"),
+    (ForgetsTheTimers, "Continuity", "the deadline was"),
+    (ForgetsWhoAsked, "Continuity", "the state after the re-execution differs"),
+    (NeverEnds, "Liveness", "nothing will ever happen again"),
+    (IgnoresRequests, "Liveness", "it goes on and on"),
+)

@@ -1,0 +1,37 @@
+"""The judges of the simulator can fail: each finds the engine that was broken for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sim.checkers import CHECKERS, Violation
+from sim.planted import PLANTED
+from sim.world import World
+
+if TYPE_CHECKING:
+    from cohabit.engine.supervisor import Supervisor
+
+_SEEDS = 3000
+_JUDGES = {checker.__name__: checker for checker in CHECKERS}
+_LIVENESS = "Liveness"  # judged by the world itself
+
+
+@pytest.mark.parametrize(("broken", "judge", "words"), PLANTED, ids=lambda item: getattr(item, "__name__", ""))
+def test_a_judge_finds_the_engine_that_was_broken_for_it(broken: type[Supervisor], judge: str, words: str) -> None:
+    """Under one judge alone, a planted defect is found and named within a few worlds."""
+    checkers = () if judge == _LIVENESS else (_JUDGES[judge],)
+    for seed in range(_SEEDS):
+        try:
+            World(seed, broken, checkers).run()
+        except Violation as violation:
+            if violation.checker == judge and words in str(violation):
+                return
+        except Exception:  # noqa: BLE001, S112 - a broken engine may raise as well; that is not what is asked here
+            continue
+    pytest.fail(f"{judge} never said {words!r} in {_SEEDS} worlds")
+
+
+def test_every_judge_has_an_engine_that_was_broken_for_it() -> None:
+    """No judge is without a planted defect."""
+    assert {judge for _, judge, _ in PLANTED} == {*_JUDGES, _LIVENESS}
