@@ -134,5 +134,5 @@ def started(state: str, run: str) -> tuple[subprocess.Popen[bytes], Engine]:
         if daemon.poll() is None:
             return daemon, engine
     with open(log_path, encoding="utf-8", errors="replace") as log_text:
-        last = "".join(log_text.readlines()[-5:])
-    raise NoEngineError(f"no Docker engine answers and dockerd does not start:\n{last}")
+        last = log_text.readlines()[-1:]
+    raise NoEngineError(f"no Docker engine answers and dockerd does not start: {''.join(last).strip()}")

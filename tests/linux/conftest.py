@@ -5,6 +5,7 @@ They need root: otherwise they skip and say why; with CI=true they fail instead.
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,3 +91,36 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> str:
     (prefix / "bin" / "python3").symlink_to(os.path.realpath(sys.executable))
     shutil.copy(os.path.join(REPOSITORY, "bin", "cohabit"), prefix / "bin" / "cohabit")
     return str(prefix / "bin" / "cohabit")
+
+
+class Gate:
+    """A named pipe `gate` in the test's directory: who reads it waits until the test opens it."""
+
+    def __init__(self, directory: str) -> None:
+        self.path = os.path.join(directory, "gate")
+        os.mkfifo(self.path, 0o666)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+
+    def open(self, times: int = 1) -> None:
+        """Let one reader of a line through, or several."""
+        os.write(self._fd, b"\n" * times)
+
+    def close(self) -> None:
+        """Let go of the pipe."""
+        os.close(self._fd)
+
+
+@pytest.fixture
+def gate(tmp_path: os.PathLike[str]) -> Iterator[Gate]:
+    """Give a gate that stays shut until the test opens it."""
+    gate = Gate(os.fspath(tmp_path))
+    yield gate
+    gate.close()
+
+
+@pytest.fixture
+def port() -> int:
+    """Give a TCP port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -39,7 +39,7 @@ def rows(kind: type[Struct]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("section", list(SECTIONS))
 def test_every_key_is_on_the_page_as_in_the_table(section: str) -> None:
     """The same keys in the same order with the same words; none missing, none invented."""
     text = re.split(r"^#{2,3} ", TEXT.split(f"\n### {section}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]

@@ -47,7 +47,7 @@ def main(given: Given, words: list[str]) -> int:
         Sink(1).write((VERB.help() + "\n").encode())
         return 0
     if not command:
-        raise UsageError("init: no command given (write: cohabit init -- COMMAND)")
+        raise UsageError("cannot init: no command given (write: cohabit init -- COMMAND)")
     rules = _rules(values, Rules(_say))
     return Init(tuple(command), given, rules).run()
 
@@ -63,7 +63,7 @@ def _say(text: str) -> None:
 
 def _rules(values: dict[str, Any], rules: Rules) -> Rules:
     if values["group"] and values["single_child"]:
-        raise UsageError("init: --group and --single-child exclude each other")
+        raise UsageError("cannot init: --group and --single-child exclude each other")
     try:
         for text in values["rewrite"]:
             old, new = _rewriting(text)
@@ -75,7 +75,7 @@ def _rules(values: dict[str, Any], rules: Rules) -> Rules:
         if values["stop_grace_period"]:
             rules.grace_seconds = parse_duration(values["stop_grace_period"])
     except ValueError as error:
-        raise UsageError(f"init: {error}") from error
+        raise UsageError(f"cannot init: {error}") from error
     rules.group = values["group"]
     rules.subreaper = not values["no_subreaper"]
     rules.warn_on_reap = values["warn_on_reap"]

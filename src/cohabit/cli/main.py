@@ -56,7 +56,7 @@ def _dispatch(given: Given, words: list[str]) -> int:
         return 0
     near = [known for known in VERBS if known[:2] == verb[:2]]
     hint = f"did you mean {near[0]!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
-    raise UsageError(f"unknown verb {verb!r} ({hint})")
+    raise UsageError(f"cannot {verb}: there is no such verb ({hint})")
 
 
 def _load(module: str) -> Any:

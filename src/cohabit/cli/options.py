@@ -102,24 +102,27 @@ class Verb:
             name, equals, value = word[:2], word[2:], word[2:]
         option = by_name.get(name)
         if option is None:
-            raise UsageError(f"{self.name}: unknown option {name}{_hint(name, list(by_name))}")
+            raise self._wrong(f"unknown option {name}{_hint(name, list(by_name))}")
         if not option.metavar:
             if equals and word.startswith("--"):
-                raise UsageError(f"{self.name}: {name} takes no value")
+                raise self._wrong(f"{name} takes no value")
             values[option.key] = True
             if equals:
                 queue.insert(0, f"-{value}")
             return
         if not equals:
             if not queue:
-                raise UsageError(f"{self.name}: {name} needs a value ({option.metavar})")
+                raise self._wrong(f"{name} needs a value ({option.metavar})")
             value = queue.pop(0)
         if option.repeat:
             values[option.key].append(value)
         elif values[option.key] is None:
             values[option.key] = value
         else:
-            raise UsageError(f"{self.name}: {name} is given twice")
+            raise self._wrong(f"{name} is given twice")
+
+    def _wrong(self, why: str) -> UsageError:
+        return UsageError(f"cannot {self.name}: {why}")
 
 
 def _hint(name: str, known: list[str]) -> str:

@@ -38,7 +38,7 @@ def main(given: Given, words: list[str]) -> int:
         Sink(1).write((VERB.help() + "\n").encode())
         return 0
     if not commands and not values["main"]:
-        raise UsageError("run: no command given (write: cohabit run 'COMMAND' 'COMMAND')")
+        raise UsageError("cannot run: no command given (write: cohabit run 'COMMAND' 'COMMAND')")
     request = {
         "verb": "run",
         "main": values["main"],

@@ -54,25 +54,21 @@ class Converter:
             self._types[kind] = inspect.type_info(kind)
         return self._any(node, self._types[kind], path)
 
-    def text(self, node: Node, path: str) -> str:
-        """Text of a scalar with its variables put in; empty, and a problem, if that fails."""
-        if not isinstance(node.value, str) or "$" not in node.value:
+    def _text(self, node: Node, path: str) -> str | None:
+        """Text of a scalar with its variables put in; None, and a problem, if that fails."""
+        if not isinstance(node.value, str):
             return node.text
         unset: list[str] = []
         try:
             text = expand(node.value, self.lookup, unset)
         except InterpolationError as error:
             self.problem(node.line, f"{path}: {error}")
-            return ""
-        self.unset(unset, node.line)
-        return text
-
-    def unset(self, names: list[str], line: int) -> None:
-        """Tell of variables that are not set, each once."""
-        for name in names:
+            return None
+        for name in unset:
             if name not in self._told_unset:
                 self._told_unset.add(name)
-                self.problem(line, f"the variable {name} is not set: an empty string stands in", warning=True)
+                self.problem(node.line, f"the variable {name} is not set: an empty string stands in", warning=True)
+        return text
 
     def _may_hint(self) -> bool:
         """Whether a right word may still be looked for: not in a file that is all wrong, that would take minutes."""
@@ -136,9 +132,8 @@ class Converter:
         return [item for item in items if item is not UNSET]
 
     def _leaf(self, node: Node, kind: inspect.Type, choices: list[inspect.Type], path: str) -> Any:
-        before = len(self.problems)
-        text = self.text(node, path)
-        if any(not problem.warning for problem in self.problems[before:]):
+        text = self._text(node, path)
+        if text is None:
             return UNSET
         if "\0" in text:
             self.problem(node.line, f"{path}: a zero character is in it (no program can be given one)")

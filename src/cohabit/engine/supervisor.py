@@ -359,8 +359,9 @@ class Supervisor:
             self._say("warning", None, "time is up for processes that no service owns: killing")
             self._do(Sweep(SIGKILL))
             return
-        self._say("warning", None, f"time is up for {', '.join(self._busy)}: killing")
-        for unit in [self.units[name] for name in self._busy]:
+        alive = [unit for unit in self.units.values() if not unit.at_rest]
+        self._say("warning", None, f"time is up for {', '.join(unit.name for unit in alive)}: killing")
+        for unit in alive:
             unit.killed = True
             self._enter(unit, machine.STOPPING, now)
             self._set_timer(unit, None)

@@ -268,7 +268,7 @@ class Children:
         if self._answer_fd >= 0:
             self._read_answer()
         if code != 0:
-            why = f"cannot read the file: the loader {describe_exit(code)} (its words are above; please report it)"
+            why = f"cannot read the file: the loader ended with {describe_exit(code)} (its words are above; please report it)"
             self._tell(events.LoadFailed((why,), EXIT_BUG))
             return
         answer = marshal.loads(self._answer)  # noqa: S302 - from our own loader, never from a user

@@ -1,0 +1,47 @@
+"""tree.py: a service whose children hide; on each start it first prints how many of a former life are there.
+
+The children: one in the same session without an environment, one in a session of its own, and one of those
+again below an orphan. All are `sleep 12345`. Prints "ready" and waits.
+"""
+
+import os
+import signal
+
+
+def hide(depth: int, environment: dict[str, str], *, session: bool) -> None:
+    """Leave a child behind that is `depth` generations below an orphan."""
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    if session:
+        os.setsid()
+    if os.fork():
+        os._exit(0)
+    for _ in range(depth):
+        if os.fork():
+            signal.pause()
+    os.execvpe("sleep", ["sleep", "12345"], environment)
+
+
+def count() -> int:
+    """How many `sleep 12345` there are."""
+    found = 0
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                found += file.read() == b"sleep\x0012345\x00"
+        except OSError:
+            continue
+    return found
+
+
+environment = dict(os.environ)
+os.write(1, b"found %d\n" % count())
+hide(0, {"PATH": os.environ["PATH"]}, session=False)
+hide(0, environment, session=True)
+hide(1, environment, session=True)
+while count() < 3:
+    pass
+os.write(1, b"ready\n")
+signal.pause()

@@ -1,0 +1,122 @@
+"""`cohabit up`: what waits for what at the start, and the reverse at the stop."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from linux.conftest import Gate, Start
+from linux.run import COHABIT, program, shell
+
+
+def _ordered(name: str, *needs: str) -> dict[str, object]:
+    return {"command": program("ordered.py", name), "depends_on": list(needs)}
+
+
+def test_dependants_start_later(up: Start) -> None:
+    """A service starts after those it depends on."""
+    life = up({"web": _ordered("web", "app"), "app": _ordered("app", "db"), "db": _ordered("db")})
+    life.until_printed("web: started")
+    order = [line.split(":")[0] for line in life.lines("cohabit") if "started" in line]
+    assert order == ["db", "app", "web"]
+
+
+def test_dependants_of_a_job_wait_for_its_success(up: Start, gate: Gate, tmp_path: Path, process_1: bool) -> None:
+    """service_completed_successfully: not before the job has ended, with 0."""
+    job = {"command": shell("read x < gate; echo job >> order")}
+    web = {"command": program("ordered.py", "web"), "depends_on": {"job": {"condition": "service_completed_successfully"}}}
+    life = up({"web": web, "job": job}, process_1=process_1)
+    life.until_printed("job: started")
+    gate.open()
+    assert life.until_written(str(tmp_path / "order"), 2) == ["job", "start web"]
+    assert life.stop() == 0
+
+
+def test_dependants_of_a_failed_job_never_start(up: Start) -> None:
+    """When the job fails, who waits for it cannot start, and the job's code is the container's."""
+    job = {"command": shell("echo no database; exit 3")}
+    web = {"command": ["echo", "here"], "depends_on": {"job": {"condition": "service_completed_successfully"}}}
+    life = up({"web": web, "job": job})
+    assert life.wait() == 3
+    assert not life.lines("web")
+    assert "it waits for job" in life.text
+    assert "last output of job" in life.text
+
+
+def test_stop_is_the_reverse_of_the_start(up: Start, tmp_path: Path, process_1: bool) -> None:
+    """Dependants stop before those they depend on, one wave after the other."""
+    life = up({"db": _ordered("db"), "app": _ordered("app", "db"), "web": _ordered("web", "app")}, process_1=process_1)
+    life.until_written(str(tmp_path / "order"), 3)
+    assert life.stop() == 0
+    assert life.until_written(str(tmp_path / "order"), 6)[3:] == ["stop web", "stop app", "stop db"]
+
+
+def test_stop_after_a_failure_keeps_the_order(up: Start, gate: Gate, tmp_path: Path) -> None:
+    """The order is the same when an essential service's end is the reason."""
+    failing = {"command": shell("read x < gate; exit 4")}
+    life = up({"db": _ordered("db"), "app": _ordered("app", "db"), "other": failing})
+    life.until_written(str(tmp_path / "order"), 2)
+    gate.open()
+    assert life.wait() == 4
+    assert life.until_written(str(tmp_path / "order"), 4)[2:] == ["stop app", "stop db"]
+
+
+def test_independent_services_stop_in_parallel(up: Start, tmp_path: Path) -> None:
+    """Branches that do not depend on each other are told at once: each may wait for the other's TERM."""
+    meets = 'trap "echo %s >> met; until grep -q %s met; do :; done; exit 0" TERM; echo up >> order; while :; do read x < gate; done'
+    (tmp_path / "met").touch()
+    life = up({"a": {"command": shell("mkfifo gate; " + meets % ("a", "b"))},
+               "b": {"command": shell("until [ -p gate ]; do :; done; " + meets % ("b", "a"))}})  # fmt: skip
+    life.until_written(str(tmp_path / "order"), 2)
+    assert life.stop() == 0
+
+
+def test_own_stop_signal_is_used(up: Start, process_1: bool) -> None:
+    """stop_signal replaces TERM."""
+    service = {"command": program("received.py", "0", "3"), "stop_signal": "SIGQUIT"}
+    life = up({"web": service}, process_1=process_1)
+    life.until_printed("ready")
+    assert life.stop() == 0
+    assert life.lines("web") == ["ready", "got 3"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPWR, signal.SIGRTMIN + 3])
+def test_each_stop_signal_stops(up: Start, process_1: bool, number: int) -> None:
+    """TERM, INT, QUIT, PWR and RTMIN+3 all mean stop; the services get their own stop signal."""
+    life = up({"web": {"command": program("received.py", "0", "15")}}, process_1=process_1)
+    life.until_printed("ready")
+    assert life.stop(number) == 0
+    assert "got 15" in life.lines("web")
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP, signal.SIGALRM, signal.SIGPIPE, signal.SIGWINCH])
+def test_other_signals_change_nothing(up: Start, process_1: bool, number: int) -> None:
+    """A stray USR1, HUP, ALRM, PIPE or WINCH ends nothing."""
+    life = up({"web": {"command": program("received.py", "0", "15")}}, process_1=process_1)
+    life.until_printed("ready")
+    life.signal(number)
+    assert life.stop() == 0
+    assert "SIGTERM" in life.text
+
+
+def test_profile_and_named_services(up: Start, process_1: bool) -> None:
+    """Named services start with what they depend on, and nobody else does."""
+    services = {"db": _ordered("db"), "web": _ordered("web", "db"), "debug": {**_ordered("debug"), "profiles": ["dev"]},
+                "other": _ordered("other")}  # fmt: skip
+    life = up(services, "web", process_1=process_1)
+    life.until_printed("web: started")
+    assert life.stop() == 0
+    assert "other" not in life.text
+    assert "debug" not in life.text
+
+
+def test_stop_before_the_file_is_read(start: Start) -> None:
+    """A stop that comes while the file is still being read is 0, and starts nothing."""
+    reader, writer = os.pipe()
+    life = start(*COHABIT, "up", "-f", "-", stdin=reader)
+    life.until(lambda: life.below("config/__main__.py"), "the loader")
+    assert life.stop() == 0
+    os.close(reader)
+    os.close(writer)
+    assert "before anything was started" in life.text

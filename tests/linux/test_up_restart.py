@@ -1,0 +1,180 @@
+"""`cohabit up`: what happens when a service ends: restart, back-off, giving up, the container's exit code."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from linux.conftest import Gate, Start
+from linux.run import lines_of, program, shell
+
+AT_ONCE = {"condition": "any", "delay": "0s"}
+DELAYS = re.compile(r"starting again in (\S+) \(restart (\d+)\)")
+
+
+def _fails(times: int, code: int = 1) -> list[str]:
+    """A service that counts its starts in `starts` and fails so many times before it stays."""
+    return shell(f"echo start >> starts; [ $(wc -l < starts) -gt {times} ] || exit {code}; echo stays; exec sleep 1000")
+
+
+def test_crashed_service_is_restarted(up: Start, process_1: bool) -> None:
+    """A killed service is started again, with a new pid, and the container goes on."""
+    life = up({"web": {"command": ["sleep", "1000"], "restart": "always"}}, process_1=process_1)
+    first = life.one("sleep 1000")
+    os.kill(first.pid, signal.SIGKILL)
+    life.until_printed("web: started", 2)
+    assert life.one("sleep 1000").pid != first.pid
+    assert "SIGKILL" in life.text
+
+
+def test_back_off_doubles(up: Start, process_1: bool) -> None:
+    """The pauses are Docker's: 100 ms, then twice as long each time."""
+    life = up({"web": {"command": _fails(3), "restart": "always"}}, process_1=process_1)
+    life.until_printed("stays")
+    assert DELAYS.findall(life.text) == [("100ms", "1"), ("200ms", "2"), ("400ms", "3")]
+
+
+def test_own_delay_replaces_the_back_off(up: Start) -> None:
+    """deploy.restart_policy.delay is the pause, each time."""
+    life = up({"web": {"command": _fails(4), "deploy": {"restart_policy": {"condition": "any", "delay": "1ms"}}}})
+    life.until_printed("stays")
+    assert [pause for pause, _ in DELAYS.findall(life.text)] == ["1ms"] * 4
+
+
+def test_zero_delay_restarts_for_ever(up: Start) -> None:
+    """A service that is killed at once for ever starts again for ever, and a stop is obeyed all the same."""
+    life = up({"web": {"command": shell("kill -9 $$"), "deploy": {"restart_policy": AT_ONCE}},
+               "calm": {"command": program("received.py", "0", "15")}})  # fmt: skip
+    life.until_printed("web: started", 50)
+    assert life.stop() == 0
+    assert life.lines("calm") == ["ready", "got 15"]
+
+
+def test_always_restarts_a_success(up: Start) -> None:
+    """restart: always starts again also after 0."""
+    life = up({"web": {"command": _fails(2, code=0), "restart": "always"}})
+    life.until_printed("stays")
+
+
+def test_on_failure_leaves_a_success_alone(up: Start, process_1: bool) -> None:
+    """restart: on-failure does not start again after 0: the essential service is done, and so the container."""
+    life = up({"web": {"command": shell("echo start >> starts"), "restart": "on-failure"}}, process_1=process_1)
+    assert life.wait() == 0
+    assert "starting again" not in life.text
+
+
+def test_on_failure_gives_up_after_n(up: Start, tmp_path: Path, process_1: bool) -> None:
+    """on-failure:2 is one start and two restarts; then its code is the container's."""
+    life = up({"web": {"command": _fails(99, code=7), "restart": "on-failure:2"}}, process_1=process_1)
+    assert life.wait() == 7
+    assert len(lines_of(str(tmp_path / "starts"))) == 3
+    assert "given up after 2 restarts" in life.text
+
+
+def test_no_restart_by_default(up: Start, tmp_path: Path) -> None:
+    """Without restart a service runs once."""
+    life = up({"web": {"command": _fails(99, code=3)}})
+    assert life.wait() == 3
+    assert len(lines_of(str(tmp_path / "starts"))) == 1
+
+
+@pytest.mark.parametrize(("command", "code"), [("exit 3", 3), ("exit 0", 0), ("kill -9 $$", 137), ("kill -15 $$", 143),
+                                               ("exit 126", 126), ("exit 255", 255)])  # fmt: skip
+def test_essential_end_is_the_containers(up: Start, process_1: bool, command: str, code: int) -> None:
+    """An essential service's own code is the container's; the others get their TERM."""
+    life = up({"web": {"command": shell(f"until [ -e up ]; do :; done; {command}")},
+               "other": {"command": shell("trap 'echo asked; exit 0' TERM; touch up; while :; do sleep 1000 & wait; done")}},
+              process_1=process_1)  # fmt: skip
+    assert life.wait() == code
+    assert "asked" in life.lines("other")
+
+
+def test_inessential_end_is_only_told(up: Start, gate: Gate) -> None:
+    """essential: false: its end changes nothing."""
+    life = up({"extra": {"command": shell("exit 3"), "essential": False}, "web": {"command": shell("read x < gate; exit 5")}})
+    life.until_printed("extra: ended with exit code 3")
+    gate.open()
+    assert life.wait() == 5
+
+
+@pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((0, 4), 4), ((4, 0), 4)])
+def test_all_done_ends_the_container(up: Start, codes: tuple[int, int], code: int) -> None:
+    """When all have ended the container ends: with 0, or with the code of one that failed."""
+    services = {f"job{n}": {"command": shell(f"exit {c}"), "essential": False} for n, c in enumerate(codes)}
+    assert up(services).wait() == code
+
+
+def test_last_word_names_the_culprit(up: Start) -> None:
+    """One line says what ended the container and why, with the culprit's last output."""
+    life = up({"web": {"command": shell("echo cannot bind >&2; exit 98")}})
+    assert life.wait() == 98
+    last = life.lines("cohabit")
+    assert any("web ended with exit code 98" in line and "essential" in line for line in last)
+    assert last[-1].strip() == "cannot bind"
+
+
+def test_command_that_vanishes_is_fatal(up: Start, tmp_path: Path) -> None:
+    """A program that is gone at a restart cannot start: 127, not one restart after the other."""
+    (tmp_path / "program").write_text("#!/bin/sh\nrm program\n")
+    (tmp_path / "program").chmod(0o755)
+    life = up({"web": {"command": ["./program"], "restart": "always"}})
+    assert life.wait() == 127
+    assert "cannot start" in life.text
+
+
+def test_stopped_service_is_not_dead(up: Start) -> None:
+    """A service stopped by SIGSTOP is not restarted, and hears the TERM at the stop."""
+    life = up({"web": {"command": program("received.py", "0", "15"), "restart": "always"}})
+    life.until_printed("ready")
+    os.kill(life.one("received.py").pid, signal.SIGSTOP)
+    life.until(lambda: life.one("received.py").state == "T", "it to be stopped")
+    assert life.stop() == 0
+    assert "web: started" in life.text
+    assert life.text.count("web: started") == 1
+    assert "got 15" in life.lines("web")
+
+
+def test_death_at_the_platforms_term_is_no_crash(up: Start, process_1: bool) -> None:
+    """A service killed by the same TERM that reaches us is not restarted, and the code is 0 (Heroku, kill -1)."""
+    life = up({"web": {"command": ["sleep", "1000"], "restart": "always"}}, process_1=process_1)
+    service = life.one("sleep 1000")
+    life.until_printed("web: started")
+    life.signal(signal.SIGSTOP)
+    os.kill(service.pid, signal.SIGTERM)
+    life.signal(signal.SIGTERM)
+    life.signal(signal.SIGCONT)
+    assert life.wait() == 0
+    assert life.text.count("web: started") == 1
+    assert "starting again" not in life.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_death_shortly_before_the_platforms_term_is_no_crash(up: Start, gate: Gate, number: int) -> None:
+    """When an essential service dies of the signal a moment before it reaches us, the code is 0 all the same."""
+    slow = shell("trap 'echo asked; read x < gate; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done")
+    life = up({"web": {"command": ["sleep", "2000"]}, "slow": {"command": slow}})
+    life.until_printed("up\n")
+    os.kill(life.one("sleep 2000").pid, number)
+    life.until_printed("asked")
+    life.signal(number)
+    gate.open()
+    assert life.wait() == 0
+
+
+def test_no_zombies(up: Start, process_1: bool) -> None:
+    """Orphans of a service are reaped while it runs."""
+    life = up({"web": {"command": shell("for i in 1 2 3 4 5; do (sleep 0 &); done; echo ready; exec sleep 1000")}},
+              process_1=process_1)  # fmt: skip
+    life.until_printed("ready")
+    life.until(lambda: [one.command for one in life.below()] == ["sleep 1000"] and not life.zombies(), "no zombie to be left")
+
+
+def test_storm_of_orphans_leaves_no_zombie(up: Start, process_1: bool) -> None:
+    """2,500 orphans that are killed at once are all reaped (there are more than one turn's worth)."""
+    life = up({"web": {"command": program("storm.py", "2500")}}, process_1=process_1)
+    life.until_printed("ready")
+    os.kill(next(one.pid for one in life.below("storm.py") if one.parent == life.pid and one.session == one.pid), signal.SIGUSR1)
+    life.until_printed("killed")
+    life.until(lambda: len(life.below()) == 1 and not life.zombies(), "all zombies to be gone")
