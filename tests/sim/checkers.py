@@ -5,6 +5,8 @@ follow (world.ledger); never the engine's state. It raises Violation with a sent
 has a broken engine for each one: a judge that cannot fail is a defect.
 """
 
+# ruff: noqa: ARG002, D102 - a judge's methods are described where they are declared; few use all they are told
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -61,7 +63,7 @@ class Checker:
 class OneLeader(Checker):
     """Never two leaders of one service."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: ARG002, D102
+    def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.Spawn) and (
             effect.service.name in self.world.leaders or self.ledger.accounts[effect.service.name].pending
         ):
@@ -71,7 +73,7 @@ class OneLeader(Checker):
 class CleanStart(Checker):
     """Nothing of a service lives when it is started again."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: ARG002, D102
+    def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.Spawn):
             left = self.world.kernel.members(effect.service.name)
             if left:
@@ -81,13 +83,13 @@ class CleanStart(Checker):
 class Conditions(Checker):
     """A service starts when its conditions hold: never before, and at once."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: ARG002, D102
+    def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.Spawn):
             account = self.ledger.accounts[effect.service.name]
             if not account.spawns and not self._may_start(account):
                 self.fail(f"{effect.service.name} is started before its conditions hold")
 
-    def quiet(self, deadline: float | None, now: float) -> None:  # noqa: ARG002, D102
+    def quiet(self, deadline: float | None, now: float) -> None:
         if self.ledger.ending_at is None:
             for account in self.ledger.accounts.values():
                 if account.waiting and self._may_start(account):
@@ -101,7 +103,7 @@ class Conditions(Checker):
 class Restarts(Checker):
     """What ended is started again if its policy says so, after its delay; nothing is once the end has begun."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: D102
+    def effect(self, effect: Effect, now: float) -> None:
         if not isinstance(effect, effects.Spawn):
             return
         account = self.ledger.accounts[effect.service.name]
@@ -114,19 +116,17 @@ class Restarts(Checker):
         if account.spawns and (account.restart_at is None or now < account.restart_at - _EPSILON):
             self.fail(f"{effect.service.name} is started again at {now:.3f}, due at {account.restart_at}")
 
-    def quiet(self, deadline: float | None, now: float) -> None:  # noqa: ARG002, D102
+    def quiet(self, deadline: float | None, now: float) -> None:
         if self.ledger.ending_at is None:
             for account in self.ledger.accounts.values():
-                if account.restart_at is not None and (
-                    deadline is None or deadline > account.restart_at + _EPSILON
-                ):
+                if account.restart_at is not None and (deadline is None or deadline > account.restart_at + _EPSILON):
                     self.fail(f"{account.service.name} is due again at {account.restart_at:.3f}, nobody will wake")
 
 
 class StopOrder(Checker):
     """At the end a service is told to stop when nobody who depends on it runs any more: then, and at once."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: D102
+    def effect(self, effect: Effect, now: float) -> None:
         if self.ledger.ending_at is None or not isinstance(effect, (effects.Signal, effects.SignalTree)):
             return
         account = self.ledger.accounts[effect.service]
@@ -139,19 +139,19 @@ class StopOrder(Checker):
                 if other.busy:
                     self.fail(f"{effect.service} is told to stop while {other.service.name} still runs")
 
-    def quiet(self, deadline: float | None, now: float) -> None:  # noqa: ARG002, D102
+    def quiet(self, deadline: float | None, now: float) -> None:
         if self.ledger.ending_at is None:
             return
         for name, account in self.ledger.accounts.items():
-            if account.busy and account.asked_at is None:
-                if not any(other.busy for other in self.ledger.dependents(name)):
-                    self.fail(f"nobody told {name} to stop, though nobody depends on it any more")
+            overlooked = account.busy and account.asked_at is None
+            if overlooked and not any(other.busy for other in self.ledger.dependents(name)):
+                self.fail(f"nobody told {name} to stop, though nobody depends on it any more")
 
 
 class Graces(Checker):
     """SIGKILL comes when a grace is used up (its own, the total, a second signal): not before, and then."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: D102
+    def effect(self, effect: Effect, now: float) -> None:
         if not isinstance(effect, (effects.SignalTree, effects.Sweep)) or effect.number != SIGKILL:
             return
         all_at = self.ledger.kill_all_at
@@ -165,7 +165,7 @@ class Graces(Checker):
             if account.killed_at is None and (due is None or now < due - _EPSILON):
                 self.fail(f"{effect.service} is killed at {now:.3f}, its grace lasts until {due}")
 
-    def quiet(self, deadline: float | None, now: float) -> None:  # noqa: ARG002, D102
+    def quiet(self, deadline: float | None, now: float) -> None:
         for account in self.ledger.accounts.values():
             due = account.kill_due
             if due is not None and (deadline is None or deadline > due + _EPSILON):
@@ -175,11 +175,11 @@ class Graces(Checker):
 class Total(Checker):
     """The end is there within the total, or a last patience after it."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: D102
+    def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.Exit):
             self._in_time(now)
 
-    def quiet(self, deadline: float | None, now: float) -> None:  # noqa: D102
+    def quiet(self, deadline: float | None, now: float) -> None:
         self._in_time(now)
         if self.ledger.ending_at is not None and deadline is None:
             self.fail("everything ends and nobody watches the clock")
@@ -193,13 +193,14 @@ class Total(Checker):
 class Sweeping(Checker):
     """Whoever is left is swept, asked first, when no service runs; Exit comes after that or after SIGKILL to all."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: D102
+    def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.Sweep):
             busy = [name for name, account in self.ledger.accounts.items() if account.busy]
             if busy and not self._patience_is_over(now):
                 self.fail(f"everybody is swept while {busy[0]} still has its own stop")
-        elif isinstance(effect, effects.Exit) and self.ledger.accounts and not self.ledger.swept:
-            if not self._patience_is_over(now):
+        elif isinstance(effect, effects.Exit):
+            swept = self.ledger.swept or not self.ledger.accounts
+            if not swept and not self._patience_is_over(now):
                 self.fail("the end comes before anybody was swept or had the time to die")
 
     def _patience_is_over(self, now: float) -> bool:
@@ -210,7 +211,7 @@ class Sweeping(Checker):
 class NobodyLeft(Checker):
     """At the Exit nobody lives who was not sent SIGKILL."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: ARG002, D102
+    def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.Exit):
             for process in self.world.kernel.living.values():
                 if not process.killed:
@@ -220,7 +221,7 @@ class NobodyLeft(Checker):
 class ExitCode(Checker):
     """The container's code is the first cause's own, computed here from the history; the word names it."""
 
-    def effect(self, effect: Effect, now: float) -> None:  # noqa: ARG002, D102
+    def effect(self, effect: Effect, now: float) -> None:
         if not isinstance(effect, effects.Exit):
             return
         if effect.code != self.ledger.exit_code:
@@ -234,7 +235,7 @@ class ExitCode(Checker):
 class Reasons(Checker):
     """Every end of a run, every refusal and every killing is told, with its reason."""
 
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:  # noqa: ARG002, D102
+    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
         reports = [effect for effect in wanted if isinstance(effect, effects.Report)]
         ended = self.ledger.ended
         if ended is not None:
@@ -243,10 +244,12 @@ class Reasons(Checker):
         # Once the end has begun nobody is refused any more: in which order, is the engine's choice.
         for account in self.ledger.refused if self.ledger.ending_at is None else ():
             self._told(reports, account.service.name, self.ledger.lost(account))
+        warnings = [report for report in reports if report.level == "warning"]
         for effect in wanted:
-            if isinstance(effect, effects.SignalTree) and effect.number == SIGKILL:
-                if self.ledger.accounts[effect.service].killed_at is None:
-                    self._told([report for report in reports if report.level == "warning"], "", (effect.service,))
+            if not isinstance(effect, effects.SignalTree) or effect.number != SIGKILL:
+                continue
+            if self.ledger.accounts[effect.service].killed_at is None:
+                self._told(warnings, "", (effect.service,))
 
     def _told(self, reports: list[effects.Report], service: str, reasons: Collection[str]) -> None:
         for report in reports:
@@ -259,7 +262,7 @@ class Reasons(Checker):
 class Probes(Checker):
     """Exactly those are asked whether they are ready who run, have a probe and are not ready yet."""
 
-    def quiet(self, deadline: float | None, now: float) -> None:  # noqa: ARG002, D102
+    def quiet(self, deadline: float | None, now: float) -> None:
         for name, account in self.ledger.accounts.items():
             waits = account.living and account.service.probe is not None and not account.ready
             if (waits and account.asked_at is None) != (name in self.world.probing):
@@ -269,7 +272,7 @@ class Probes(Checker):
 class Forgotten(Checker):
     """Nobody is forgotten: without a deadline, some fact must be able to come by itself."""
 
-    def quiet(self, deadline: float | None, now: float) -> None:  # noqa: ARG002, D102
+    def quiet(self, deadline: float | None, now: float) -> None:
         if deadline is None and not self.world.loading and not self.world.kernel.living:
             self.fail("no deadline, nobody lives, and no end: only a stop signal could change anything")
 
@@ -284,7 +287,7 @@ class BusyLoop(Checker):
         self._instant = 0.0
         self._dues = 0
 
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:  # noqa: ARG002, D102
+    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
         if not isinstance(fact, events.Due):
             return
         if now != self._instant:
@@ -297,7 +300,7 @@ class BusyLoop(Checker):
 class Continuity(Checker):
     """Who takes over after a re-execution knows all that was known before."""
 
-    def reexecuted(self, before: Supervisor, after: Supervisor) -> None:  # noqa: D102
+    def reexecuted(self, before: Supervisor, after: Supervisor) -> None:
         if before.to_plain() != after.to_plain():
             self.fail("the state after the re-execution differs")
         if before.deadline() != after.deadline():

@@ -4,6 +4,8 @@ Each is the real Supervisor with one defect of the kind that a tired person writ
 runs each under the one judge that has to find it, and waits for its sentence.
 """
 
+# ruff: noqa: ARG002, D102 - what a method of the Supervisor does, it says itself
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -27,16 +29,17 @@ _SIGKILL = 9
 class SpawnsTwice(Supervisor):
     """Starts a service once more when it is ready."""
 
-    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+    def step(self, event: Event, now: float) -> list[Effect]:
         wanted = super().step(event, now)
-        again = isinstance(event, ProbePassed) and self.units[event.service].state == machine.RUNNING
-        return [*wanted, Spawn(self.units[event.service].service)] if again else wanted
+        if isinstance(event, ProbePassed) and self.units[event.service].state == machine.RUNNING:
+            wanted.append(Spawn(self.units[event.service].service))
+        return wanted
 
 
 class IgnoresOrphans(Supervisor):
     """Takes a service for gone when its leader is."""
 
-    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+    def step(self, event: Event, now: float) -> list[Effect]:
         if isinstance(event, TreeGone):
             return []
         return super().step(Exited(event.service, event.code) if isinstance(event, Exited) else event, now)
@@ -100,13 +103,13 @@ class ForgetsThatItIsFinal(Supervisor):
     """Tries again what cannot be started at all."""
 
     def _spawn_failed(self, unit: Unit, why: str, code: int, now: float) -> None:
-        super()._spawn_failed(unit, why, 1, now)
+        super()._spawn_failed(unit, why, min(code, 1), now)
 
 
 class StopsInWrongOrder(Supervisor):
     """Tells everybody to stop at the same time."""
 
-    def _may_stop(self, unit: Unit) -> bool:  # noqa: ARG002
+    def _may_stop(self, unit: Unit) -> bool:
         return True
 
 
@@ -147,7 +150,7 @@ class KillsInsteadOfAsking(Supervisor):
 class ForgetsTheTotal(Supervisor):
     """Has no total: each service takes its own grace."""
 
-    def deadline(self) -> float | None:  # noqa: D102
+    def deadline(self) -> float | None:
         self.total_deadline = None
         return super().deadline()
 
@@ -187,7 +190,7 @@ class GivesUpTooEarly(Supervisor):
 class LeavesSomebodyBehind(Supervisor):
     """At the end of its patience forgets those who belong to no service."""
 
-    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+    def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if effect != Sweep(_SIGKILL)]
 
 
@@ -216,7 +219,7 @@ class NeverSaysKilled(Supervisor):
 class NamesNobody(Supervisor):
     """Has a last word that could be anybody's."""
 
-    def _begin_stop(self, code: int | None, word: str, now: float) -> None:  # noqa: ARG002
+    def _begin_stop(self, code: int | None, word: str, now: float) -> None:
         super()._begin_stop(code, "the end", now)
 
 
@@ -230,21 +233,21 @@ class BlamesTheWaiting(Supervisor):
 class SaysNothing(Supervisor):
     """Tells no reason."""
 
-    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+    def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if not isinstance(effect, Report)]
 
 
 class AsksForEver(Supervisor):
     """Goes on probing a service that is gone."""
 
-    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+    def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if not isinstance(effect, StopProbe)]
 
 
 class NeverAsks(Supervisor):
     """Does not ask a service whether it is ready once it was restarted."""
 
-    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+    def step(self, event: Event, now: float) -> list[Effect]:
         return [
             effect
             for effect in super().step(event, now)
@@ -272,7 +275,7 @@ class KeepsItsTimer(Supervisor):
 class ForgetsTheTimers(Supervisor):
     """Does not carry the timers over a re-execution."""
 
-    def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:  # noqa: D102
+    def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:
         super().restore(plan, plain)
         self._timers.clear()
 
@@ -280,7 +283,7 @@ class ForgetsTheTimers(Supervisor):
 class ForgetsWhoAsked(Supervisor):
     """Does not carry it over a re-execution that a stop was requested."""
 
-    def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:  # noqa: D102
+    def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:
         super().restore(plan, plain)
         self.requested = False
 
@@ -288,14 +291,14 @@ class ForgetsWhoAsked(Supervisor):
 class NeverEnds(Supervisor):
     """Does everything but the last step."""
 
-    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+    def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if not isinstance(effect, Exit)]
 
 
 class IgnoresRequests(Supervisor):
     """Has an end of its own only."""
 
-    def step(self, event: Event, now: float) -> list[Effect]:  # noqa: D102
+    def step(self, event: Event, now: float) -> list[Effect]:
         return [] if isinstance(event, StopRequested) else super().step(event, now)
 
 

@@ -14,7 +14,7 @@ from multiprocessing import Pool
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from sim.story import kept_seeds, story, verdict  # noqa: E402 - the path has to be known first
+from sim.story import kept_seeds, story, verdict
 
 _CHUNK = 100
 _STORIES_AT_MOST = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sim.checkers import CHECKERS, Violation
 from sim.planted import PLANTED
 from sim.world import World

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sim.story import kept_seeds, story, verdict
 
 _WORLDS = 2000

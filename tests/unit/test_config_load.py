@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import marshal
+import math
 import os
 import subprocess
 import sys
@@ -217,7 +218,7 @@ RESTARTS = st.builds(
     st.sampled_from(["no", "on-failure", "always"]),
     st.none() | st.integers(1, 999),
     st.none() | SECONDS,
-    SECONDS,
+    SECONDS.filter(bool) | st.just(math.inf),
 ) | st.sampled_from([Restart(), Restart("always"), Restart("on-failure", 3), Restart("on-failure")])
 
 

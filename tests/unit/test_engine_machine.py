@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+
 from cohabit.engine import machine
 from cohabit.engine.machine import (
     AT_REST,
@@ -54,7 +55,7 @@ def _reachable(state: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("state", "fact"), product(STATES, FACTS))
+@pytest.mark.parametrize(("state", "fact"), list(product(STATES, FACTS)))
 def test_every_cell_is_a_move_an_explicit_stay_or_impossible(state: str, fact: str) -> None:
     """Every pair of a state and a fact has an answer, and next_state gives it."""
     cell = TABLE[state][fact]

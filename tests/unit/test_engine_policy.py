@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cohabit.engine.machine import BACKOFF, EXITED, FATAL
 from cohabit.engine.policy import backoff_seconds, verdict
 from cohabit.plan.model import Restart
-from hypothesis import given
-from hypothesis import strategies as st
 
 _ALWAYS = Restart("always")
 _ON_FAILURE = Restart("on-failure")
@@ -105,7 +106,9 @@ def test_a_fixed_delay_of_zero_does_not_spin_on_a_full_machine() -> None:
 
 
 @given(_RESTARTS, st.integers(0, 255), st.floats(0, 1e6), st.integers(0, 1000), st.booleans())
-def test_every_verdict_makes_sense(restart: Restart, code: int, ran_seconds: float, restarts: int, started: bool) -> None:
+def test_every_verdict_makes_sense(
+    restart: Restart, code: int, ran_seconds: float, restarts: int, started: bool
+) -> None:
     """Whatever ended and however: one of three states, a delay only before a restart, a count that grows by one."""
     what = verdict(restart, code, ran_seconds, restarts, started=started)
     assert what.state in {BACKOFF, EXITED, FATAL}

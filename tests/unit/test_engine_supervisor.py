@@ -1,8 +1,7 @@
 """The rules of life as stories: what happens when, and what the engine wants done about it.
 
-A story is a Plan and rows of (now, event, effects). Effects are written short: "spawn db", "signal db TERM"
-(the leader only), "kill db" (SIGKILL to the tree), "exit 3". Rows "says …" ask for words in a report; other
-reports are not compared. Every story is also told with a re-execution before each of its rows.
+A story is a Plan and rows of (now, event, effects), in the words of engine_story.py. Every story is also told
+with a re-execution of process 1 before each of its rows.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import marshal
 from typing import TYPE_CHECKING
 
 import pytest
+
 from cohabit.engine import effects
 from cohabit.engine.events import (
     Broken,
@@ -40,86 +40,7 @@ if TYPE_CHECKING:
     Row = tuple[float, Event, tuple[str, ...]]
     Story = tuple[Plan, tuple[Row, ...]]
 
-TERM, INT = 15, 2
-_PROBE = Probe("tcp", "127.0.0.1", 5432)
-
-
-# --- how stories are written -------------------------------------------------------------------------
-
-
-def plan(*services: Service, total: float = 9.0) -> Plan:
-    """A Plan of these services."""
-    return Plan({service.name: service for service in services}, total)
-
-
-def service(name: str, *needs: Dependency | str, **words: Any) -> Service:
-    """A service; what it needs is started, unless the Dependency says otherwise."""
-    depends_on = tuple(Dependency(need) if isinstance(need, str) else need for need in needs)
-    return Service(name, (name,), depends_on=depends_on, **words)
-
-
-def healthy(name: str) -> Dependency:
-    """It has to be ready first."""
-    return Dependency(name, HEALTHY)
-
-
-def completed(name: str, *, required: bool = True) -> Dependency:
-    """It has to end well first."""
-    return Dependency(name, COMPLETED, required)
-
-
-def up(name: str) -> Spawned:
-    """Its exec succeeded."""
-    return Spawned(name, 100)
-
-
-def in_short(effect: Effect) -> str:
-    """An effect in the words of the stories."""
-    match effect:
-        case effects.Spawn(service):
-            return f"spawn {service.name}"
-        case effects.Signal(name, number):
-            return f"signal {name} {signal_name(number).removeprefix('SIG')}"
-        case effects.SignalTree(name, 9):
-            return f"kill {name}"
-        case effects.SignalTree(name, number):
-            return f"ask the rest of {name} {signal_name(number).removeprefix('SIG')}"
-        case effects.StartProbe(service):
-            return f"probe {service.name}"
-        case effects.StopProbe(name):
-            return f"no probe {name}"
-        case effects.Sweep(number):
-            return "kill all" if number == 9 else "sweep"
-        case effects.Exit(code):
-            return f"exit {code}"
-        case effects.Prepare():
-            return "prepare"
-        case effects.Report():
-            return "report"
-
-
-def check_row(engine: Supervisor, row: Row) -> list[Effect]:
-    """Tell the engine one fact and compare what it wants."""
-    now, event, expected = row
-    wanted = engine.step(event, now)
-    done = tuple(in_short(effect) for effect in wanted if not isinstance(effect, effects.Report))
-    said = [f"{effect.service}: {effect.text}" for effect in wanted if isinstance(effect, effects.Report)]
-    said += [f"last word: {effect.word} [{effect.culprit}]" for effect in wanted if isinstance(effect, effects.Exit)]
-    assert done == tuple(word for word in expected if not word.startswith("says ")), f"at {now}: {event}"
-    for words in expected:
-        if words.startswith("says "):
-            assert any(words.removeprefix("says ") in line for line in said), f"{words} is not in {said}"
-    return wanted
-
-
-def reexecuted(engine: Supervisor) -> Supervisor:
-    """Another engine that took over by way of bytes, as in reactor/handover.py."""
-    plain = marshal.loads(marshal.dumps({"plan": to_plain(engine.plan), "engine": engine.to_plain()}))
-    successor = Supervisor()
-    successor.restore(from_plain(plain["plan"]), plain["engine"])
-    return successor
-
-
+from unit.engine_story import *
 # --- the stories -------------------------------------------------------------------------------------
 
 _WEB_AND_DB = plan(service("web", "db"), service("db"))
@@ -181,7 +102,9 @@ HISTORIES: dict[str, Story] = {
         ),
     ),
     "a job that fails is tried again before its dependents hear of it": (
-        plan(service("migrate", essential=False, restart=Restart("on-failure", 1)), service("web", completed("migrate"))),
+        plan(
+            service("migrate", essential=False, restart=Restart("on-failure", 1)), service("web", completed("migrate"))
+        ),
         (
             (0.0, up("migrate"), ()),
             (1.0, Exited("migrate", 3), ("says (restart 1)",)),
@@ -577,86 +500,3 @@ def test_the_engine_would_be_woken_for_each_due(title: str) -> None:
             assert deadline is not None
             assert deadline == pytest.approx(now)
         engine.step(event, now)
-
-
-# --- before there is a Plan, and after the end ---------------------------------------------------------
-
-
-def test_a_stop_while_the_file_is_read_ends_with_0() -> None:
-    """Nothing was started, so nothing has to be stopped; the Plan that comes too late is not taken."""
-    engine = Supervisor()
-    check_row(engine, (0.0, StopRequested(TERM), ("exit 0", "says stopped by SIGTERM before anything was started")))
-    check_row(engine, (0.1, Loaded(_ALONE), ()))
-    assert engine.deadline() is None
-
-
-def test_a_wrong_file_ends_with_its_problems_and_code() -> None:
-    """Each problem is shown, and nothing is started."""
-    engine = Supervisor()
-    problems = ("cohabit.yaml:3: unknown key", "cohabit.yaml:5: no command")
-    wanted = check_row(engine, (0.0, LoadFailed(problems, 78), ("exit 78",)))
-    assert [effect.text for effect in wanted if isinstance(effect, effects.Report)] == [*problems]
-    check_row(engine, (0.1, LoadFailed(problems, 78), ()))
-
-
-def test_an_internal_error_while_the_file_is_read_ends_with_70() -> None:
-    """There is nothing to stop."""
-    check_row(Supervisor(), (0.0, Broken("internal errors keep coming"), ("exit 70",)))
-
-
-def test_a_plan_is_taken_once() -> None:
-    """A second Plan changes nothing."""
-    engine = Supervisor()
-    for row in _STARTED:
-        check_row(engine, row)
-    check_row(engine, (1.0, Loaded(_WEB_AND_DB), ()))
-
-
-def test_the_end_comes_once() -> None:
-    """After Exit nothing is wanted any more, whatever is told."""
-    engine = Supervisor()
-    check_row(engine, (0.0, Loaded(_ALONE), ("prepare", "spawn web")))
-    check_row(engine, (0.0, SpawnFailed("web", "no room", 71), ("sweep",)))
-    check_row(engine, (0.0, Swept(), ("exit 71",)))
-    for event in (Swept(), StopRequested(TERM), StopRequested(TERM), Due()):
-        check_row(engine, (1.0, event, ()))
-    assert engine.deadline() is None
-
-
-def test_a_due_that_comes_too_early_changes_nothing() -> None:
-    """The loop may wake for the probes' sake: only the engine's own deadline counts."""
-    engine = Supervisor()
-    for row in _STARTED:
-        check_row(engine, row)
-    assert engine.deadline() is None
-    check_row(engine, (5.0, Due(), ()))
-
-
-def test_what_cannot_happen_is_called_a_bug() -> None:
-    """A fact that breaks the reactor's promises raises, so that it is seen."""
-    engine = Supervisor()
-    for row in _STARTED:
-        check_row(engine, row)
-    with pytest.raises(ImpossibleFactError, match="spawned"):
-        engine.step(up("web"), 1.0)
-
-
-def test_a_successor_knows_what_an_older_program_did_not_write() -> None:
-    """A field that is missing in the handed-over state keeps its first value."""
-    engine = Supervisor()
-    for row in _STARTED:
-        check_row(engine, row)
-    plain = engine.to_plain()
-    del plain["units"]["web"]["ran_seconds"]
-    successor = Supervisor()
-    successor.restore(engine.plan, plain)
-    assert successor.units["web"].ran_seconds == 0.0
-    check_row(successor, (2.0, StopRequested(TERM), ("signal web TERM",)))
-
-
-@pytest.mark.parametrize("condition", [STARTED, HEALTHY])
-def test_a_service_without_a_probe_is_ready_when_it_runs(condition: str) -> None:
-    """Nothing has to be asked of it."""
-    engine = Supervisor()
-    engine.step(Loaded(plan(service("db"), service("web", Dependency("db", condition)))), 0.0)
-    check_row(engine, (0.1, up("db"), ("spawn web",)))

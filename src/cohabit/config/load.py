@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from cohabit.config.system import check_machine
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
 from cohabit.plan.build import build
+from cohabit.plan.draft import Draft, Problem, Where
 from cohabit.plan.record import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cohabit.plan.draft import Draft, Problem
     from cohabit.plan.model import Plan
 
 _READERS = {"up": "cohabit.config.compose", "run": "cohabit.config.commands"}
@@ -38,13 +38,24 @@ _GRAVEST_FIRST = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
 def main(arguments: Sequence[str]) -> int:
     """Answer one request; the exit code."""
     verb, request = arguments[0], ast.literal_eval(arguments[1])
-    draft = import_module(_READERS[request["verb"]]).read(request, os.environ)
+    draft = _read(request)
     plan, problems = build(draft, request.get("services") or (), request.get("profiles") or ())
     if plan:
         problems += check_machine(plan, draft, os.environ)
     wrong = _in_order(problem for problem in problems if not problem.warning)
     warnings = _in_order(problem for problem in problems if problem.warning)
     return _VERBS[verb](None if wrong else plan, draft, wrong, warnings)
+
+
+def _read(request: dict[str, Any]) -> Draft:
+    try:
+        reader = import_module(_READERS[request["verb"]])
+    except ModuleNotFoundError as error:
+        text = f"cannot read it: the Python package {error.name} is missing (pip install cohabit brings it)"
+        where = Where("cohabit")
+        return Draft(where, {}, problems=(Problem(where, text),))
+    draft: Draft = reader.read(request, os.environ)
+    return draft
 
 
 def exit_code_of(problems: Sequence[Problem]) -> int:

@@ -6,6 +6,7 @@ reading goes on.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -117,7 +118,8 @@ class ServiceReader:
     def _restart(self) -> Restart:
         policy = self.keys.deploy.restart_policy if self.keys.deploy else None
         if policy:
-            window = {} if policy.window is None else {"window_seconds": float(policy.window)}
+            # As for swarm, a window of 0 is none at all: no run ever forgives those before it.
+            window = {} if policy.window is None else {"window_seconds": float(policy.window) or math.inf}
             return Restart(
                 condition=_RESTART_CONDITIONS[policy.condition],
                 attempts=None if not policy.max_attempts else int(policy.max_attempts),

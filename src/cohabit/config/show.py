@@ -6,6 +6,7 @@ back; environment and users are shown as they were found here.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from cohabit.config.user import identity
@@ -67,7 +68,8 @@ def _restart(restart: Restart) -> list[str]:
         shown.append(f"        delay: {_duration(restart.delay_seconds)}")
     if restart.attempts is not None:
         shown.append(f"        max_attempts: {restart.attempts}")
-    return [*shown, f"        window: {_duration(restart.window_seconds)}"]
+    window = 0.0 if restart.window_seconds == math.inf else restart.window_seconds
+    return [*shown, f"        window: {_duration(window)}"]
 
 
 def _probe(probe: Probe) -> list[str]:

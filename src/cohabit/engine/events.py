@@ -81,15 +81,5 @@ class Due(Record):
 
 
 Event = (
-    Loaded
-    | LoadFailed
-    | Spawned
-    | SpawnFailed
-    | Exited
-    | TreeGone
-    | ProbePassed
-    | StopRequested
-    | Swept
-    | Broken
-    | Due
+    Loaded | LoadFailed | Spawned | SpawnFailed | Exited | TreeGone | ProbePassed | StopRequested | Swept | Broken | Due
 )

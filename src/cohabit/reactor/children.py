@@ -268,7 +268,8 @@ class Children:
         if self._answer_fd >= 0:
             self._read_answer()
         if code != 0:
-            why = f"cannot read the file: the loader ended with {describe_exit(code)} (its words are above; please report it)"
+            how = describe_exit(code)
+            why = f"cannot read the file: the loader ended with {how} (its words are above; please report it)"
             self._tell(events.LoadFailed((why,), EXIT_BUG))
             return
         answer = marshal.loads(self._answer)  # noqa: S302 - from our own loader, never from a user

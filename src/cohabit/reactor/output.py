@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cohabit.reactor.sink import Sink
 
 READ_SIZE = 262_144  # one turn of one stream: then the others get theirs
+_TURNS_TO_EMPTY = 6  # of a pipe that nobody fills any more; more would be a trap while somebody does
 _LINE_MAX = 1_048_576  # a longer line is cut, so that one service cannot eat process 1's memory
 _TAIL_SIZE = 4096  # last output kept for the last word
 
@@ -118,14 +119,17 @@ class Output:
     def drain_service(self, service: str) -> None:
         """Read what a service that ended has left in its pipes, so that it comes before what we say of it."""
         for stream in [stream for stream in self._streams.values() if stream.service == service]:
-            while stream.fd in self._streams and not stream.sink.blocked and self._pump(stream):
-                pass
+            for _ in range(_TURNS_TO_EMPTY):
+                if stream.fd not in self._streams or stream.sink.blocked or not self._pump(stream):
+                    break
 
     def finish(self, seconds_left: Callable[[], float]) -> None:
         """The very end: everything that is in a pipe goes out, as far as somebody reads it in that time."""
         for stream in list(self._streams.values()):
             stream.splices = False  # what the sink has no room for must be held here, not left in the pipe
-            while stream.fd in self._streams and self._pump(stream):
+            for _ in range(_TURNS_TO_EMPTY):
+                if stream.fd not in self._streams or not self._pump(stream):
+                    break
                 stream.sink.drain(seconds_left)
                 if stream.sink.blocked:
                     break

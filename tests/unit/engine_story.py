@@ -1,0 +1,118 @@
+"""How stories about the engine are written: Plans in a few words, effects as short sentences, rows of a story.
+
+A row is (now, event, effects). Effects are written short: "spawn db", "signal db TERM" (the leader only),
+"kill db" (SIGKILL to the tree), "exit 3". "says …" asks for words in a report or in the last word; other
+reports are not compared.
+"""
+
+from __future__ import annotations
+
+import marshal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cohabit.engine import effects
+from cohabit.engine.events import (
+    Broken,
+    Due,
+    Exited,
+    Loaded,
+    LoadFailed,
+    ProbePassed,
+    Spawned,
+    SpawnFailed,
+    StopRequested,
+    Swept,
+    TreeGone,
+)
+from cohabit.engine.machine import ImpossibleFactError
+from cohabit.engine.supervisor import Supervisor
+from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Plan, Probe, Restart, Service
+from cohabit.plan.record import from_plain, to_plain
+from cohabit.units import signal_name
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cohabit.engine.effects import Effect
+    from cohabit.engine.events import Event
+
+    Row = tuple[float, Event, tuple[str, ...]]
+    Story = tuple[Plan, tuple[Row, ...]]
+
+TERM, INT = 15, 2
+_PROBE = Probe("tcp", "127.0.0.1", 5432)
+
+
+def plan(*services: Service, total: float = 9.0) -> Plan:
+    """A Plan of these services."""
+    return Plan({service.name: service for service in services}, total)
+
+
+def service(name: str, *needs: Dependency | str, **words: Any) -> Service:
+    """A service; what it needs is started, unless the Dependency says otherwise."""
+    depends_on = tuple(Dependency(need) if isinstance(need, str) else need for need in needs)
+    return Service(name, (name,), depends_on=depends_on, **words)
+
+
+def healthy(name: str) -> Dependency:
+    """It has to be ready first."""
+    return Dependency(name, HEALTHY)
+
+
+def completed(name: str, *, required: bool = True) -> Dependency:
+    """It has to end well first."""
+    return Dependency(name, COMPLETED, required)
+
+
+def up(name: str) -> Spawned:
+    """Its exec succeeded."""
+    return Spawned(name, 100)
+
+
+def in_short(effect: Effect) -> str:
+    """An effect in the words of the stories."""
+    match effect:
+        case effects.Spawn(service):
+            return f"spawn {service.name}"
+        case effects.Signal(name, number):
+            return f"signal {name} {signal_name(number).removeprefix('SIG')}"
+        case effects.SignalTree(name, 9):
+            return f"kill {name}"
+        case effects.SignalTree(name, number):
+            return f"ask the rest of {name} {signal_name(number).removeprefix('SIG')}"
+        case effects.StartProbe(service):
+            return f"probe {service.name}"
+        case effects.StopProbe(name):
+            return f"no probe {name}"
+        case effects.Sweep(number):
+            return "kill all" if number == 9 else "sweep"
+        case effects.Exit(code):
+            return f"exit {code}"
+        case effects.Prepare():
+            return "prepare"
+        case effects.Report():
+            return "report"
+
+
+def check_row(engine: Supervisor, row: Row) -> list[Effect]:
+    """Tell the engine one fact and compare what it wants."""
+    now, event, expected = row
+    wanted = engine.step(event, now)
+    done = tuple(in_short(effect) for effect in wanted if not isinstance(effect, effects.Report))
+    said = [f"{effect.service}: {effect.text}" for effect in wanted if isinstance(effect, effects.Report)]
+    said += [f"last word: {effect.word} [{effect.culprit}]" for effect in wanted if isinstance(effect, effects.Exit)]
+    assert done == tuple(word for word in expected if not word.startswith("says ")), f"at {now}: {event}"
+    for words in expected:
+        if words.startswith("says "):
+            assert any(words.removeprefix("says ") in line for line in said), f"{words} is not in {said}"
+    return wanted
+
+
+def reexecuted(engine: Supervisor) -> Supervisor:
+    """Another engine that took over by way of bytes, as in reactor/handover.py."""
+    plain = marshal.loads(marshal.dumps({"plan": to_plain(engine.plan), "engine": engine.to_plain()}))  # noqa: S302 - our own
+    successor = Supervisor()
+    successor.restore(from_plain(plain["plan"]), plain["engine"])
+    return successor
