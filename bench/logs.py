@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from install import PYTHON
 from processes import MeasurementError, ServiceWatch, until
 from services import RESTART_SECONDS, START_SECONDS, RunningTool, Scope
-from tools import COHABIT, COHABIT_RAW, Services, Tool
+from supervisors import COHABIT, COHABIT_RAW, Services, Tool
 
 PARTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parts")
 RAW_BLOCKS = (1 << 30) // 65536

@@ -23,7 +23,7 @@ from install import CACHE, PYTHON, InstallError, install_cohabit, install_peer, 
 from processes import become_subreaper, sweep
 from report import MEASURES, Figures, summary, table
 from services import Scope
-from tools import COHABIT, PEERS
+from supervisors import COHABIT, PEERS
 
 NAMES = (
     "start",
@@ -128,10 +128,14 @@ def main() -> None:
     ]
     try:
         if scope.wants("init"):
+            progress("init: one command, many times")
             inits.overhead(scope)
+        progress(f"lives of services under: {', '.join(tool.name for tool in tools)}")
         services.measure(scope, tools)
+        progress("what services write, and nobody reading it")
         logs.measure(scope, tools)
         if scope.wants("orphans"):
+            progress("bursts of orphans")
             inits.orphans(scope)
     finally:
         sweep()

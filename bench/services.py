@@ -24,7 +24,7 @@ from processes import (
     wait_gone,
 )
 from report import US, Figures
-from tools import Services, Tool
+from supervisors import Services, Tool
 
 SERVICES = 50
 MANY_SERVICES = 500

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import signal
 import struct
 import termios
@@ -103,7 +104,7 @@ def test_stop_key_and_foreground_under_a_shell(start: Start) -> None:
 def test_stop_key_and_background_under_a_shell(start: Start) -> None:
     """`bg` continues a stopped job without the terminal."""
     life = _bash(start)
-    life.type(f"{INIT} sh -c 'trap \"echo continued\" CONT; echo ready; while :; do sleep 1000 & wait; done'\n")
+    life.type(f"{INIT} {shlex.join(program('continued.py'))}\n")
     life.until_printed("ready\r\n")
     life.type("\x1a")
     life.until_printed("Stopped")

@@ -82,13 +82,14 @@ def test_no_restart_by_default(up: Start, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("command", "code"), [("exit 3", 3), ("exit 0", 0), ("kill -9 $$", 137), ("kill -15 $$", 143),
                                                ("exit 126", 126), ("exit 255", 255)])  # fmt: skip
-def test_essential_end_is_the_containers(up: Start, process_1: bool, command: str, code: int) -> None:
+def test_essential_end_is_the_containers(
+    up: Start, tmp_path: Path, process_1: bool, command: str, code: int
+) -> None:
     """An essential service's own code is the container's; the others get their TERM."""
-    life = up({"web": {"command": shell(f"until [ -e up ]; do :; done; {command}")},
-               "other": {"command": shell("trap 'echo asked; exit 0' TERM; touch up; while :; do sleep 1000 & wait; done")}},
-              process_1=process_1)  # fmt: skip
+    life = up({"web": {"command": shell(f"until [ -e order ]; do :; done; {command}")},
+               "other": {"command": program("ordered.py", "other")}}, process_1=process_1)  # fmt: skip
     assert life.wait() == code
-    assert "asked" in life.lines("other")
+    assert lines_of(str(tmp_path / "order")) == ["start other", "stop other"]
 
 
 def test_inessential_end_is_only_told(up: Start, gate: Gate) -> None:
@@ -151,15 +152,14 @@ def test_death_at_the_platforms_term_is_no_crash(up: Start, process_1: bool) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_death_shortly_before_the_platforms_term_is_no_crash(up: Start, gate: Gate, number: int) -> None:
+def test_death_shortly_before_the_platforms_term_is_no_crash(up: Start, number: int) -> None:
     """When an essential service dies of the signal a moment before it reaches us, the code is 0 all the same."""
-    slow = shell("trap 'echo asked; read x < gate; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done")
-    life = up({"web": {"command": ["sleep", "2000"]}, "slow": {"command": slow}})
-    life.until_printed("up\n")
+    life = up({"web": {"command": ["sleep", "2000"]}, "slow": {"command": program("received.py", "0", "12")}})
+    life.until_printed("ready")
     os.kill(life.one("sleep 2000").pid, number)
-    life.until_printed("asked")
+    life.until_printed("got 15")
     life.signal(number)
-    gate.open()
+    os.kill(life.one("received.py").pid, signal.SIGUSR2)
     assert life.wait() == 0
 
 

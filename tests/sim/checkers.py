@@ -135,6 +135,8 @@ class StopOrder(Checker):
         all_at = self.ledger.kill_all_at
         late = all_at is not None and now >= all_at - _EPSILON
         if account.asked_at is None and not late:
+            if effect.number != account.service.stop_signal or not isinstance(effect, effects.Signal):
+                self.fail(f"{effect.service} is not told to stop by its own stop_signal")
             for other in self.ledger.dependents(effect.service):
                 if other.busy:
                     self.fail(f"{effect.service} is told to stop while {other.service.name} still runs")

@@ -97,7 +97,7 @@ class Kernel:
             process.pending.append(number)
         elif not process.deaf:
             slow = self._rng.choice((0.3, 1.0, 8.9, 12.0)) if self._chance(self._climate.slow_to_die) else 0.0
-            code = self._rng.choice((0, 0, 128 + number, 128 + number, 1))
+            code = self._rng.choice((0, 128 + number, 128 + number, 128 + number, 1))
             self.at(self.now + slow + self._instant(), self._die, process, code)
 
     def heal(self) -> None:

@@ -80,7 +80,7 @@ class Climate:
     def __init__(self, rng: Random) -> None:
         draw = rng.choice
         off, some, often = 0.0, 0.1, 0.5
-        self.fork_fails = draw((off, off, some, often))
+        self.fork_fails = draw((off, off, off, some, often, 1.0))
         self.exec_fails = draw((off, off, off, some))
         self.dies_at_once = draw((off, off, some, often))
         self.ends_by_itself = draw((off, some, often, 1.0))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.engine import machine
-from cohabit.engine.effects import Exit, Report, Spawn, StartProbe, StopProbe, Sweep
+from cohabit.engine.effects import Exit, Report, Signal, Spawn, StartProbe, StopProbe, Sweep
 from cohabit.engine.events import Exited, ProbePassed, StopRequested, TreeGone
 from cohabit.engine.supervisor import Supervisor
 
@@ -111,6 +111,15 @@ class StopsInWrongOrder(Supervisor):
 
     def _may_stop(self, unit: Unit) -> bool:
         return True
+
+
+class KnowsOneSignal(Supervisor):
+    """Sends TERM to everybody."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        return [
+            effect.replace(number=15) if isinstance(effect, Signal) else effect for effect in super().step(event, now)
+        ]
 
 
 class ForgetsToStop(Supervisor):
@@ -314,6 +323,7 @@ PLANTED: tuple[tuple[type[Supervisor], str, str], ...] = (
     (RestartsAtOnce, "Restarts", "is started again at"),
     (ForgetsTheRestart, "Restarts", "nobody will wake"),
     (StopsInWrongOrder, "StopOrder", "still runs"),
+    (KnowsOneSignal, "StopOrder", "by its own stop_signal"),
     (ForgetsToStop, "StopOrder", "nobody told"),
     (ForgetsTheGrace, "Graces", "nobody will wake"),
     (KillsTooEarly, "Graces", "is killed at"),

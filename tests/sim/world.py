@@ -239,7 +239,7 @@ class World:
         if rng.random() < 0.7:
             asked = self.now + rng.choice((0.04, 1.0, healed, healed, healed)) * rng.random()
             for _ in range(rng.choice((1, 1, 1, 2, 3))):
-                at(asked, rng.choice((self._request, self._platform_signal)), rng.choice(_TERM_LIKE))
+                at(asked, self._platform_signal if rng.random() < 0.6 else self._request, rng.choice(_TERM_LIKE))
                 asked += rng.choice((0.0, 0.001, 0.5, 5.0))
         if rng.random() < 0.05:
             at(self.now + healed * rng.random(), self._breaks)
@@ -258,7 +258,7 @@ class World:
         """Somebody signals every process of the container, and us a moment later or at once."""
         for process in list(self.kernel.living.values()):
             self.kernel.signal(process, number)
-        self.kernel.at(self.kernel.now + self.rng.choice((0.0, 0.0003, 0.002)), self._request, number)
+        self.kernel.at(self.kernel.now + self.rng.choice((0.0, 0.0003, 0.0003)), self._request, number)
 
     def _breaks(self) -> None:
         self._seen.append(events.Broken("internal errors keep coming"))

@@ -10,29 +10,15 @@ from __future__ import annotations
 import marshal
 from typing import TYPE_CHECKING
 
-import pytest
-
 from cohabit.engine import effects
-from cohabit.engine.events import (
-    Broken,
-    Due,
-    Exited,
-    Loaded,
-    LoadFailed,
-    ProbePassed,
-    Spawned,
-    SpawnFailed,
-    StopRequested,
-    Swept,
-    TreeGone,
-)
-from cohabit.engine.machine import ImpossibleFactError
+from cohabit.engine.events import Due, Loaded, Spawned
 from cohabit.engine.supervisor import Supervisor
-from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Plan, Probe, Restart, Service
+from cohabit.plan.model import COMPLETED, HEALTHY, Dependency, Plan, Probe, Service
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.units import signal_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from cohabit.engine.effects import Effect
@@ -42,7 +28,8 @@ if TYPE_CHECKING:
     Story = tuple[Plan, tuple[Row, ...]]
 
 TERM, INT = 15, 2
-_PROBE = Probe("tcp", "127.0.0.1", 5432)
+PROBE = Probe("tcp", "127.0.0.1", 5432)
+_ROUNDING_SECONDS = 1e-6
 
 
 def plan(*services: Service, total: float = 9.0) -> Plan:
@@ -116,3 +103,31 @@ def reexecuted(engine: Supervisor) -> Supervisor:
     successor = Supervisor()
     successor.restore(from_plain(plain["plan"]), plain["engine"])
     return successor
+
+
+def rows_of(story: Story) -> list[Row]:
+    """The rows with the Plan's arrival before them; what starts then follows from the Plan."""
+    first, rows = story
+    spawned = [f"spawn {name}" for name, service in first.services.items() if not service.depends_on]
+    return [(0.0, Loaded(first), ("prepare", *spawned)), *rows]
+
+
+def tell(story: Story, between: Callable[[Supervisor], Supervisor] = lambda engine: engine) -> None:
+    """Tell a story from its start to its end; `between` gives the engine that goes on before each row."""
+    engine = Supervisor()
+    for row in rows_of(story):
+        deadline = engine.deadline()
+        engine = between(engine)
+        assert engine.deadline() == deadline
+        check_row(engine, row)
+
+
+def check_deadlines(story: Story) -> None:
+    """Each Due that leads to something comes at the moment that deadline() had named."""
+    engine = Supervisor()
+    for now, event, expected in rows_of(story):
+        deadline = engine.deadline()
+        if isinstance(event, Due) and expected:
+            assert deadline is not None
+            assert abs(deadline - now) < _ROUNDING_SECONDS
+        engine.step(event, now)

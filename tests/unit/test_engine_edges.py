@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import marshal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cohabit.engine import effects
-from cohabit.engine.events import (
-    Broken,
-    Due,
-    Exited,
-    Loaded,
-    LoadFailed,
-    ProbePassed,
-    Spawned,
-    SpawnFailed,
-    StopRequested,
-    Swept,
-    TreeGone,
-)
+from cohabit.engine.events import Broken, Due, Loaded, LoadFailed, SpawnFailed, StopRequested, Swept
 from cohabit.engine.machine import ImpossibleFactError
 from cohabit.engine.supervisor import Supervisor
-from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Plan, Probe, Restart, Service
-from cohabit.plan.record import from_plain, to_plain
-from cohabit.units import signal_name
+from cohabit.plan.model import HEALTHY, STARTED, Dependency
+from unit.engine_story import TERM, check_row, plan, service, up
 
 if TYPE_CHECKING:
-    from typing import Any
+    from unit.engine_story import Row
 
-    from cohabit.engine.effects import Effect
-    from cohabit.engine.events import Event
-
-    Row = tuple[float, Event, tuple[str, ...]]
-    Story = tuple[Plan, tuple[Row, ...]]
-
-from unit.engine_story import *
-_STARTED
-# --- before there is a Plan, and after the end ---------------------------------------------------------
+_WEB_AND_DB = plan(service("web", "db"), service("db"))
+_ALONE = plan(service("web"))
+_STARTED: tuple[Row, ...] = ((0.0, Loaded(_ALONE), ("prepare", "spawn web")), (0.1, up("web"), ()))
 
 
 def test_a_stop_while_the_file_is_read_ends_with_0() -> None:

@@ -84,6 +84,12 @@ def test_the_window_can_be_another() -> None:
     assert verdict(restart, 1, 60.0, 2, started=True).state == BACKOFF
 
 
+def test_a_start_that_failed_forgives_nothing() -> None:
+    """Nothing ran, so no window is long enough, not even one of zero."""
+    restart = Restart("always", attempts=2, window_seconds=0.0)
+    assert verdict(restart, _NO_ROOM, 0.0, 2, started=False).state == FATAL
+
+
 @pytest.mark.parametrize("code", [126, 127])
 @pytest.mark.parametrize("restart", [Restart(), _ON_FAILURE, _ALWAYS])
 def test_a_command_that_cannot_be_started_is_final(restart: Restart, code: int) -> None:

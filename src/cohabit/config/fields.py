@@ -149,7 +149,8 @@ class RestartPolicyKeys(Struct, frozen=True, kw_only=True):
     ] = None
     max_attempts: Annotated[Count | None, Meta(description="Restarts in a row at the most. Default: no end.")] = None
     window: Annotated[
-        Seconds | None, Meta(description="A run that lasted as long forgives those before it; `0s`: none does. Default `10s`.")
+        Seconds | None,
+        Meta(description="A run that lasted as long forgives those before it; `0s`: none does. Default `10s`."),
     ] = None
 
 

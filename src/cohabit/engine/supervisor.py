@@ -216,8 +216,6 @@ class Supervisor:
             self._total_due(now)
 
     def _kill(self, unit: Unit) -> None:
-        if unit.killed:
-            return
         unit.killed = True
         self.forced = self.forced or self.phase == STOPPING
         grace = format_duration(unit.service.stop_grace_seconds)
@@ -375,7 +373,6 @@ class Supervisor:
             return
         self.phase = DONE
         self.total_deadline = None
-        self._timers.clear()
         code = self.code
         if code is None:
             code = EXIT_KILLED if self.forced else 0

@@ -75,7 +75,9 @@ class Init:
             else:
                 self._forward(got.si_signo)
         self._terminal.take_back(self._main)
-        if sweep(Trees(""), self._grace_left()):
+        trees = Trees("")
+        trees.started("main", self._main)  # without /proc its process group is all that is known
+        if sweep(trees, self._grace_left()):
             self._rules.say("some processes did not end within the grace period and were killed")
         return 0 if self._code in self._rules.success else self._code
 

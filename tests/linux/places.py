@@ -1,0 +1,52 @@
+"""Places as containers have them: prepared by shell scripts that run as root inside the namespaces of a Run."""
+
+import os
+import sys
+
+from linux.run import REPOSITORY
+
+NO_PROC = "mount -t tmpfs none /proc"
+READ_ONLY = "mount --bind / /mnt; mount -o remount,bind,ro /mnt; mount --rbind /proc /mnt/proc; cd /mnt\n"
+
+# A tmpfs over /dev with the usual devices and an empty /dev/termination-log.
+TERMINATION_LOG = """
+mount -t tmpfs none /mnt
+for device in null zero tty random urandom; do touch /mnt/$device; mount --bind /dev/$device /mnt/$device; done
+ln -s /proc/self/fd /mnt/fd
+touch /mnt/termination-log
+mount --rbind /mnt /dev
+"""
+
+UNPRIVILEGED = ("setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "--no-new-privs")
+NO_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+
+
+def open_to_all(*paths: str) -> str:
+    """Return the script that lets every user reach the interpreter, the repository and these paths.
+
+    A directory above them that is closed to others (/root, pytest's) is covered by an empty one, through
+    which just they can be seen.
+    """
+    wanted: dict[str, set[str]] = {}
+    prefixes = {os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix), REPOSITORY}
+    for path in sorted({*prefixes, *paths}):
+        closed = _closed_above(path)
+        if closed:
+            wanted.setdefault(closed, set()).add(path)
+    lines = ["mount -t tmpfs none /mnt"]
+    for number, (closed, inside) in enumerate(wanted.items()):
+        spots = {path: f"/mnt/{number}-{index}" for index, path in enumerate(sorted(inside))}
+        lines += [f"mkdir {spot}; mount --bind '{path}' {spot}" for path, spot in spots.items()]
+        lines.append(f"mount -t tmpfs -o mode=755 none '{closed}'")
+        lines += [f"mkdir -p '{path}'; mount --bind {spot} '{path}'" for path, spot in spots.items()]
+    return "\n".join([*lines, 'cd "$PWD"'])
+
+
+def _closed_above(path: str) -> str:
+    """The topmost directory above a path that others cannot enter, or ""."""
+    parts = path.split("/")
+    for length in range(2, len(parts)):
+        directory = "/".join(parts[:length])
+        if not os.stat(directory).st_mode & 0o001:
+            return directory
+    return ""

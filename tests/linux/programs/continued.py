@@ -1,0 +1,9 @@
+"""Print "ready", and "continued" at each CONT; stopped by TSTP and ended by TERM as anybody."""
+
+import os
+import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCONT})
+os.write(1, b"ready\n")
+while signal.sigwait({signal.SIGCONT}):
+    os.write(1, b"continued\n")

@@ -1,0 +1,83 @@
+"""driver.py SOURCE PLANT VERB [WORD...]: cohabit with one error planted, of which its next life knows nothing.
+
+PLANT is one of: step-before:EVENT, step-after:EVENT (the engine's step fails at this event, before or after its
+work), effect:NAME (carrying out this effect fails), reap (looking after children fails once somebody has died),
+TIMES+PLANT (that many errors came before), signal:NUMBER+PLANT (the signal comes right before the error),
+lost (what is handed over is rubbish), exec (there is no interpreter any more).
+"""
+
+import os
+import sys
+import time
+
+source, plant = sys.argv[1:3]
+sys.path.append(source)
+sys.argv = [os.path.join(source, "cohabit", "__main__.py"), *sys.argv[3:]]
+
+from cohabit.cli import main as front  # noqa: E402 - the path to it had to be made first
+from cohabit.engine.supervisor import Supervisor  # noqa: E402
+from cohabit.reactor import handover  # noqa: E402
+from cohabit.reactor.loop import Loop  # noqa: E402
+from cohabit.reactor.tree import Trees  # noqa: E402
+
+before, _, plant = plant.rpartition("+")
+kind, _, name = plant.partition(":")
+
+
+def fail() -> None:
+    """The planted error."""
+    if before.startswith("signal:"):
+        os.kill(os.getpid(), int(before.partition(":")[2]))
+    raise RuntimeError("planted")
+
+
+def step(self: Supervisor, event: object, now: float) -> object:
+    """The engine's step, and the error."""
+    here = type(event).__name__ == name and getattr(event, "service", "trigger") == "trigger"
+    if here and kind == "step-before":
+        fail()
+    effects = real_step(self, event, now)
+    if here and kind == "step-after":
+        fail()
+    return effects
+
+
+def perform(self: Loop, effect: object) -> None:
+    """The loop's carrying out of an effect, or the error."""
+    service = getattr(effect, "service", "trigger")
+    if type(effect).__name__ == name and getattr(service, "name", service) in ("trigger", ""):
+        fail()
+    real_perform(self, effect)
+
+
+def services_with_orphans(self: Trees) -> object:
+    """A look at the orphans, or the error: something has just been reaped and nobody told."""
+    if "trigger" in self.sessions.values() and "trigger" not in self.leaders.values():
+        fail()
+    return real_look(self)
+
+
+def run(loop: Loop) -> int:
+    """The loop's run in the light of earlier errors."""
+    loop.errors_at = [time.monotonic()] * int(before)
+    return real_run(loop)
+
+
+real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.services_with_orphans, handover.run
+if kind.startswith("step"):
+    Supervisor.step = step  # type: ignore[assignment,method-assign]
+elif kind == "effect":
+    Loop._perform = perform  # type: ignore[assignment,method-assign]
+elif kind == "reap":
+    Trees.services_with_orphans = services_with_orphans  # type: ignore[assignment,method-assign]
+elif kind in ("lost", "exec"):
+    name = "Exited"
+    kind, is_exec = "step-before", kind == "exec"
+    Supervisor.step = step  # type: ignore[assignment,method-assign]
+    if is_exec:
+        sys.executable = "/no/such/interpreter"
+    else:
+        Supervisor.to_plain = lambda _self: {"units": None}  # type: ignore[method-assign]
+if before.isdecimal():
+    handover.run = run
+front.main()

@@ -1,0 +1,184 @@
+"""What services write comes out: whole lines with a prefix, every byte of them, or with `raw` as it is."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from linux.conftest import Start
+from linux.run import Run, program, shell
+
+LINES = 20_000
+
+
+def _expected(name: str, numbers: Iterable[int]) -> list[str]:
+    return [f"{name} {n:07} {'x' * (n % 90)}" for n in numbers]
+
+
+def _raw(command: list[str], **more: object) -> dict[str, object]:
+    return {"command": command, "logging": {"driver": "raw"}, **more}
+
+
+def _only(life: Run, name: str) -> bytes:
+    """Everything on stdout, where one service alone has written."""
+    prefix = f"{name} | ".encode()
+    return bytes(life.out).replace(b"\n" + prefix, b"\n").removeprefix(prefix)
+
+
+def test_floods_of_two_services_do_not_mix(up: Start, process_1: bool) -> None:
+    """Two services that flood lose no line, tear none, and keep their order."""
+    services = {name: {"command": program("flood.py", name, str(LINES)), "essential": False} for name in ("one", "two")}
+    life = up(services, process_1=process_1)
+    assert life.wait() == 0
+    for name in services:
+        assert life.lines(name, "out") == _expected(name, range(LINES))
+    assert bytes(life.out).count(b"\n") == 2 * LINES
+
+
+def test_streams_are_kept_apart(up: Start) -> None:
+    """A service's stdout comes out on our stdout and its stderr on our stderr."""
+    life = up({"web": {"command": program("flood.py", "web", str(LINES), "err")}})
+    assert life.wait() == 0
+    assert life.lines("web", "out") == _expected("web", range(0, LINES, 2))
+    assert life.lines("web", "err") == _expected("web", range(1, LINES, 2))
+
+
+def test_our_own_lines_are_on_stderr(up: Start) -> None:
+    """What cohabit says itself is on stderr, with its name."""
+    life = up({"web": {"command": ["echo", "hello"]}})
+    assert life.wait() == 0
+    assert bytes(life.out) == b"web     | hello\n"
+    assert all(line.startswith("cohabit | ") for line in life.err.decode().splitlines())
+
+
+def test_one_pipe_for_both_tears_nothing(up: Start) -> None:
+    """With 2>&1 the lines of stdout, of stderr and of ours share one pipe without tearing each other."""
+    services = {name: {"command": program("flood.py", name, str(LINES), "err"), "essential": False} for name in ("one", "two")}
+    life = up(services, stderr=-2)
+    assert life.wait() == 0
+    for name in services:
+        found = life.lines(name)
+        assert sorted(found) == _expected(name, range(LINES))
+        assert [line for line in found if int(line.split()[1]) % 2] == _expected(name, range(1, LINES, 2))
+    assert all(line.split(b" ", 1)[0] in (b"one", b"two", b"cohabit") for line in bytes(life.out).splitlines())
+
+
+def test_unfinished_last_line_is_kept(up: Start, process_1: bool) -> None:
+    """A last line without its newline comes out, and is finished."""
+    life = up({"web": {"command": ["printf", "one\\ntwo"]}}, process_1=process_1)
+    assert life.wait() == 0
+    assert life.lines("web", "out") == ["one", "two"]
+    assert life.out.endswith(b"two\n")
+
+
+def test_unfinished_line_waits_for_its_end(up: Start) -> None:
+    """Two halves of a line that come one after the other are one line, whatever comes between."""
+    life = up({"web": {"command": shell("printf 'one '; echo between >&2; until [ -e go ]; do :; done; echo half"), "essential": False},
+               "other": {"command": shell("until [ -e seen ]; do :; done; echo other; touch go"), "essential": False},
+               "eyes": {"command": shell("touch seen"), "essential": False}})  # fmt: skip
+    assert life.wait() == 0
+    assert life.lines("web", "out") == ["one half"]
+    assert life.lines("other") == ["other"]
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 262_144, 1_000_000])
+def test_long_line_is_one_line(up: Start, size: int) -> None:
+    """A line of up to 1 MB comes out as one."""
+    life = up({"web": {"command": shell(f"head -c {size} /dev/zero | tr '\\0' x; echo; echo end")}})
+    assert life.wait() == 0
+    assert [len(line) for line in life.lines("web", "out")] == [size, 3]
+
+
+def test_endless_line_is_cut_and_complete(up: Start) -> None:
+    """A line of 5 MB is cut into lines, none of its bytes is lost, and others are heard meanwhile."""
+    life = up({"web": {"command": shell("head -c 5000000 /dev/zero | tr '\\0' x")}})
+    assert life.wait() == 0
+    lines = life.lines("web", "out")
+    assert "".join(lines) == "x" * 5_000_000
+    assert max(len(line) for line in lines) < 2_500_000
+
+
+def test_odd_bytes_come_out_as_they_are(up: Start) -> None:
+    """NUL, broken UTF-8, escapes and carriage returns are not ours to change."""
+    life = up({"web": {"command": ["printf", "a\\0b\\377\\xc3 \\033[31mred\\r\\nsecond\\n"]}})
+    assert life.wait() == 0
+    assert _only(life, "web    ") == b"a\0b\xff\xc3 \x1b[31mred\r\nsecond\n"
+
+
+def test_empty_lines_are_lines(up: Start) -> None:
+    """Empty lines come out, each with the prefix."""
+    life = up({"web": {"command": ["printf", "\\n\\na\\n\\n"]}})
+    assert life.wait() == 0
+    assert life.lines("web", "out") == ["", "", "a", ""]
+
+
+def test_child_may_close_its_output(up: Start, process_1: bool) -> None:
+    """A service that closes its output runs on, and its end is seen."""
+    life = up({"web": {"command": shell("echo last; exec >&- 2>&-; until [ -e go ]; do :; done; exit 6")}}, process_1=process_1)
+    life.until_printed("last")
+    os.close(os.open(f"/proc/{life.pid}/cwd/go", os.O_CREAT))
+    assert life.wait() == 6
+
+
+def test_last_words_of_a_grandchild_are_kept(up: Start, process_1: bool) -> None:
+    """What an orphan writes on its TERM, after the service's end, comes out, under the service's name."""
+    farewell = "trap 'echo farewell; exit 0' TERM; touch up; while :; do read x < gate; done"
+    leader = f"mkfifo gate; (setsid sh -c \"{farewell}\" &); until [ -e up ]; do :; done"
+    life = up({"web": {"command": shell(leader)}}, process_1=process_1)
+    assert life.wait() == 0
+    assert life.lines("web", "out") == ["farewell"]
+
+
+def test_output_of_a_killed_service_is_kept(up: Start, process_1: bool) -> None:
+    """What was in the pipe at a service's death comes out, before what we say of it."""
+    life = up({"web": {"command": shell("seq 1000; kill -9 $$")}}, process_1=process_1, stderr=-2)
+    assert life.wait() == 137
+    assert life.lines("web") == [str(n) for n in range(1, 1001)]
+    text = life.out.decode()
+    assert text.index("| 1000\n") < text.index("web: ended")
+
+
+@pytest.mark.parametrize("where", ["pipe", "file", "terminal"])
+def test_raw_output_is_byte_exact(up: Start, tmp_path: Path, where: str) -> None:
+    """With the raw driver the bytes come out as they are, with no prefix and no newline added."""
+    (tmp_path / "data").write_bytes(bytes(range(256)) * 8192 if where != "terminal" else b"line\n" * 5000)
+    service = _raw(["cat", "data"])
+    if where == "file":
+        with open(tmp_path / "out", "wb") as file:
+            life = up({"web": service}, stdout=file)
+            assert life.wait() == 0
+        found = (tmp_path / "out").read_bytes()
+    elif where == "terminal":
+        life = up({"web": service}, "-q", terminal=True)
+        assert life.wait() == 0
+        found = bytes(life.out).replace(b"\r\n", b"\n")
+    else:
+        life = up({"web": service})
+        assert life.wait() == 0
+        found = bytes(life.out)
+    assert found == (tmp_path / "data").read_bytes()
+
+
+def test_raw_and_prefixed_services_share_stdout(up: Start) -> None:
+    """A raw service beside one with prefixes: nothing is lost of either, and no line of the other is torn by us."""
+    raw = shell("head -c 3000000 /dev/zero | tr '\\0' Q")
+    life = up({"raw": _raw(raw, essential=False), "web": {"command": program("flood.py", "web", "5000"), "essential": False}})
+    assert life.wait() == 0
+    assert bytes(life.out).count(b"Q") == 3_000_000
+    assert bytes(life.out).replace(b"Q", b"").decode().splitlines() == [f"web     | {line}" for line in _expected("web", range(5000))]
+
+
+def test_prefixes_line_up(up: Start) -> None:
+    """All names are padded to the longest."""
+    life = up({"a": {"command": ["echo", "x"], "essential": False}, "longest-name": {"command": ["echo", "y"], "essential": False}})
+    assert life.wait() == 0
+    assert sorted(life.out.decode().splitlines()) == ["a            | x", "longest-name | y"]
+
+
+def test_prefix_is_coloured_on_a_terminal_only(up: Start) -> None:
+    """Colours are for terminals; the text after the prefix is untouched."""
+    life = up({"web": {"command": ["echo", "hello"]}}, terminal=True)
+    assert life.wait() == 0
+    assert b"\x1b[" in life.out.split(b"hello")[0]
+    assert b"\x1b[0mhello\r\n" in life.out

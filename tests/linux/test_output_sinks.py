@@ -1,0 +1,159 @@
+"""Where our output may go, and who may not be listening: supervision goes on in any case."""
+
+import fcntl
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from linux.conftest import Start
+from linux.run import COHABIT, Run, lines_of, program, shell, write_file
+
+CRASHES = {"command": ["sleep", "1000"], "restart": "always"}
+ENDLESS = {"command": ["yes", "0123456789"]}
+
+
+def _restarts_and_stops(life: Run, order: str) -> None:
+    """The two things that must always work: a crash is a restart, a stop is a stop."""
+    first = life.one("sleep 1000")
+    os.kill(first.pid, signal.SIGKILL)
+    life.until(lambda: [one for one in life.below("sleep 1000") if one.pid != first.pid], "a restart")
+    assert life.stop() == 0
+    assert lines_of(order)[-1] == "stop polite"
+
+
+@pytest.mark.parametrize("driver", ["prefix", "raw"])
+def test_nobody_reads_our_stdout(up: Start, tmp_path: Path, process_1: bool, driver: str) -> None:
+    """With a full pipe on our stdout and a flooding service, a crash is restarted and TERM stops."""
+    reader, writer = os.pipe()
+    life = up({"flood": {**ENDLESS, "logging": {"driver": driver}}, "web": CRASHES,
+               "polite": {"command": program("ordered.py", "polite")}},
+              stdout=writer, process_1=process_1)  # fmt: skip
+    os.close(writer)
+    life.until_written(str(tmp_path / "order"))
+    life.until(lambda: fcntl.ioctl(reader, 0x541B, b"\0" * 4) != b"\0" * 4, "something in the pipe")
+    _restarts_and_stops(life, str(tmp_path / "order"))
+    os.close(reader)
+
+
+def test_nobody_reads_anything(up: Start, tmp_path: Path, process_1: bool) -> None:
+    """The same when stdout and stderr are one full pipe: our own messages must not block either."""
+    reader, writer = os.pipe()
+    life = up({"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
+              stdout=writer, stderr=writer, process_1=process_1)  # fmt: skip
+    os.close(writer)
+    life.until_written(str(tmp_path / "order"))
+    _restarts_and_stops(life, str(tmp_path / "order"))
+    os.close(reader)
+
+
+def test_reader_that_comes_back_gets_everything(up: Start) -> None:
+    """A pipe that was full for a while loses nothing."""
+    reader, writer = os.pipe()
+    life = up({"web": {"command": program("flood.py", "web", "100000"), "essential": False},
+               "long": {"command": ["sleep", "1000"]}}, stdout=writer)  # fmt: skip
+    os.close(writer)
+    life.one("sleep 1000")
+    life.until(lambda: life.below("flood.py") and _asleep(life), "the flood to be held")
+    read = bytearray()
+    while read.count(b"\n") < 100_000:
+        read += os.read(reader, 1 << 20)
+    os.close(reader)
+    assert [int(line.split()[3]) for line in read.decode().splitlines()] == list(range(100_000))
+    assert life.stop() == 0
+
+
+def _asleep(life: Run) -> bool:
+    """Whether the flooding service waits for room in its pipe."""
+    with open(f"/proc/{life.one('flood.py').pid}/wchan", encoding="ascii") as file:
+        return "pipe" in file.read()
+
+
+def test_closed_reader_does_not_end_us(up: Start, tmp_path: Path, process_1: bool) -> None:
+    """`cohabit up | head -1`: when the reader goes away we say so once, and supervision goes on."""
+    reader, writer = os.pipe()
+    life = up({"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
+              stdout=writer, process_1=process_1)  # fmt: skip
+    os.close(writer)
+    assert os.read(reader, 1)
+    os.close(reader)
+    life.until_printed("our stdout is closed")
+    life.until_written(str(tmp_path / "order"))
+    _restarts_and_stops(life, str(tmp_path / "order"))
+    assert life.text.count("our stdout is closed") == 1
+
+
+def test_services_do_not_die_of_our_closed_stdout(up: Start) -> None:
+    """A service whose output goes nowhere is not killed by it: it may go on writing."""
+    reader, writer = os.pipe()
+    life = up({"web": {"command": shell("echo first; until [ -e go ]; do :; done; seq 200000; exit 7")}}, stdout=writer)
+    os.close(writer)
+    assert os.read(reader, 1)
+    os.close(reader)
+    os.close(os.open(f"/proc/{life.pid}/cwd/go", os.O_CREAT))
+    assert life.wait() == 7
+
+
+def test_full_device_is_a_lost_stdout(up: Start) -> None:
+    """An error of the device (a full disk) is told once; the services run on and the code is right."""
+    with open("/dev/full", "wb") as full:
+        life = up({"web": {"command": shell("seq 1000; exit 7")}}, stdout=full)
+        assert life.wait() == 7
+    assert life.text.count("our stdout is closed") == 1
+
+
+@pytest.mark.parametrize("kind", ["file", "file, appended", "null", "socket", "fifo"])
+def test_stdout_may_be_anything(up: Start, tmp_path: Path, kind: str) -> None:
+    """A file, /dev/null, a socket, a named pipe: every line arrives, where there is a place to arrive at."""
+    path = str(tmp_path / "out")
+    ours, theirs = socket.socketpair()
+    if kind == "fifo":
+        os.mkfifo(path)
+    if kind == "null":
+        path = os.devnull
+    flags = {"file, appended": os.O_APPEND | os.O_CREAT | os.O_WRONLY, "fifo": os.O_RDWR}.get(kind, os.O_CREAT | os.O_WRONLY)
+    out = theirs.fileno() if kind == "socket" else os.open(path, flags)
+    life = up({"web": {"command": program("flood.py", "web", "20000"), "essential": False}, "z": {"command": ["sleep", "1000"]}}, stdout=out)
+    read = bytearray()
+    while kind != "null" and read.count(b"\n") < 20_000:
+        if kind == "socket":
+            read += ours.recv(1 << 20)
+        elif kind == "fifo":
+            read += os.read(out, 1 << 20)
+        else:
+            life.until(lambda: Path(path).read_bytes().count(b"\n") >= 20_000, "all lines")
+            read += Path(path).read_bytes()
+    if kind != "null":
+        assert [int(line.split()[3]) for line in read.decode().splitlines()] == list(range(20_000))
+    assert life.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
+def test_shared_description_stays_blocking(start: Start, tmp_path: Path, kind: str) -> None:
+    """O_NONBLOCK on fd 1 and 2 is shared with whoever gave them to us: it is never set, not even for a moment at the end."""
+    file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"]}})
+    ours, theirs = socket.socketpair() if kind == "socket" else (None, None)
+    options = {"stdout": theirs, "stderr": theirs} if theirs else {"terminal": True} if kind == "terminal" else {}
+    life = start(*COHABIT, "up", "-f", file, **options)
+    life.one("sleep 1000")
+    flags = [_flags(life.pid, fd) & os.O_NONBLOCK for fd in (0, 1, 2)]
+    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
+    assert life.wait() == 137
+    assert flags == [0, 0, 0]
+    if ours and theirs:
+        assert not fcntl.fcntl(theirs, fcntl.F_GETFL) & os.O_NONBLOCK
+
+
+def _flags(pid: int, fd: int) -> int:
+    with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
+        return next(int(line.split()[1], 8) for line in file if line.startswith("flags:"))
+
+
+def test_services_get_pipes_of_their_own(up: Start) -> None:
+    """A service's stdin is /dev/null and its outputs are two pipes, which it may open again."""
+    life = up({"web": {"command": shell("readlink /proc/self/fd/0; stat -Lc %F /dev/stdout /dev/stderr; echo again > /dev/stderr")}})
+    assert life.wait() == 0
+    assert life.lines("web", "out") == ["/dev/null", "fifo", "fifo"]
+    assert life.lines("web", "err") == ["again"]

@@ -1,0 +1,112 @@
+"""What process 1 is made of: isolated Python, the standard library, and nothing to do while nothing happens."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from linux import processes
+from linux.conftest import Start
+from linux.run import COHABIT, MAIN, REPOSITORY, program, shell, write_file
+
+# Each of these costs process 1 milliseconds or megabytes, or does what process 1 must not do.
+NEVER = {"asyncio", "yaml", "msgspec", "typing", "json", "re", "enum", "subprocess", "dataclasses", "threading", "logging",
+         "inspect", "tokenize", "traceback", "socket", "selectors", "signal", "xml", "http", "ctypes", "argparse", "site"}  # fmt: skip
+
+
+def _imported(text: str) -> set[str]:
+    lines = (line for line in text.splitlines() if line.startswith("import time:") and "imported package" not in line)
+    return {line.rsplit("|", 1)[1].strip() for line in lines}
+
+
+def test_only_the_standard_library_and_ours(start: Start, tmp_path: Path) -> None:
+    """In a whole life with a crash, an error in the start of a service and a stop: no module from elsewhere, none that is dear."""
+    services = {"web": {"command": ["sleep", "1000"], "restart": "always"},
+                "probed": {"command": ["sleep", "2000"], "depends_on": {"web": {"condition": "service_started"}}}}  # fmt: skip
+    file = write_file(str(tmp_path), services)
+    life = start(sys.executable, "-X", "importtime", "-I", "-S", MAIN, "up", "-f", file)
+    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
+    life.until_printed("web: started", 2)
+    assert life.stop() == 0
+    imported = _imported(life.text)
+    assert "cohabit.reactor.loop" in imported
+    assert {name for name in imported if name.split(".")[0] not in {*sys.stdlib_module_names, "cohabit"}} == set()
+    assert imported & NEVER == set()
+    assert not any(name.startswith("cohabit.config") for name in imported)
+
+
+def test_init_loads_no_engine(start: Start) -> None:
+    """`init` loads neither the engine nor the loop."""
+    life = start(sys.executable, "-X", "importtime", "-I", "-S", MAIN, "init", "--", "true")
+    assert life.wait() == 0
+    imported = _imported(life.text)
+    assert "cohabit.reactor.init" in imported
+    assert not imported & {"cohabit.engine.supervisor", "cohabit.reactor.loop", "cohabit.plan.model", *NEVER}
+
+
+@pytest.mark.parametrize("flags", [(), ("-I",), ("-S",)])
+def test_it_isolates_itself(start: Start, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """Started without -I -S it starts itself again with both, in place, and modules lying around are not imported."""
+    for name in ("select", "marshal", "time"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')\n")
+    file = write_file(str(tmp_path), {"web": {"command": shell("exit 3")}})
+    life = start(sys.executable, *flags, MAIN, "up", "-f", file, environment={"PYTHONPATH": str(tmp_path)})
+    assert life.wait() == 3
+
+
+def test_as_a_module(start: Start) -> None:
+    """`python -m cohabit` is the same program."""
+    life = start(sys.executable, "-m", "cohabit", "init", "--", *shell("exit 3"),
+                 environment={"PYTHONPATH": os.path.join(REPOSITORY, "src")})  # fmt: skip
+    assert life.wait() == 3
+
+
+def _system_call(pid: int) -> list[str]:
+    """Return number and arguments of the system call that a process waits in, [] while it runs."""
+    with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
+        words = file.read().split()
+    return words if words[0] != "running" else []
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
+def test_it_waits_without_a_timeout(up: Start, process_1: bool) -> None:
+    """With nothing due, process 1 waits in epoll without a timeout: it will not wake."""
+    life = up({"web": {"command": ["sleep", "1000"]}, "other": {"command": ["sleep", "2000"]}}, process_1=process_1)
+    life.until_printed("started", 2)
+    life.until(lambda: _system_call(life.pid)[:1] in (["232"], ["281"]), "it to wait in epoll")
+    timeout = int(_system_call(life.pid)[4], 16) & 0xFFFFFFFF
+    assert timeout == 0xFFFFFFFF
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
+def test_init_waits_without_a_timeout(init: Start, process_1: bool) -> None:
+    """`init` waits in sigtimedwait without a timeout."""
+    life = init("--", "sleep", "1000", process_1=process_1)
+    life.one("sleep 1000")
+    life.until(lambda: _system_call(life.pid)[:1] == ["128"], "it to wait for a signal")
+    assert int(_system_call(life.pid)[3], 16) == 0
+
+
+def test_idle_means_idle(up: Start) -> None:
+    """While others work, process 1 is not woken once."""
+    life = up({"web": {"command": ["sleep", "1000"]}})
+    life.until_printed("started")
+    life.until(lambda: processes.status(life.pid, "State") == "S", "it to wait")
+    before = processes.status(life.pid, "voluntary_ctxt_switches")
+    for _ in range(20):
+        subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
+    assert processes.status(life.pid, "voluntary_ctxt_switches") == before
+
+
+def test_services_get_descriptors_as_given(start: Start, tmp_path: Path) -> None:
+    """With many services we raise our own limit of open files; each service finds the one that was given."""
+    services = {f"s{n}": {"command": ["true"], "essential": False} for n in range(60)}
+    services["asks"] = {"command": shell("ulimit -Sn"), "essential": False}
+    file = write_file(str(tmp_path), services)
+    life = start(*COHABIT, "up", "-f", file, above=("prlimit", "--nofile=100:4096"))
+    assert life.wait() == 0
+    assert life.lines("asks") == ["100"]
+    assert program("x")

@@ -1,0 +1,177 @@
+"""After an internal error process 1 replaces itself, and the services do not notice."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from linux import processes
+from linux.conftest import Gate, Start
+from linux.run import REPOSITORY, Run, lines_of, program, shell, write_file
+
+SOURCE = os.path.join(REPOSITORY, "src")
+TRIGGER = {"command": shell("read x < gate; exit 0"), "essential": False}
+
+
+@pytest.fixture
+def broken(start: Start, tmp_path: Path) -> Start:
+    """Give the function that runs `cohabit up` with an error planted: (plant, services, ...)."""
+
+    def broken(plant: str, services: dict[str, dict[str, object]], **options: object) -> Run:
+        top = options.pop("top", {})
+        assert isinstance(top, dict)
+        file = write_file(str(tmp_path), services, **top)
+        return start(*program("driver.py", SOURCE, plant, "up", "-f", file), **options)
+
+    return broken
+
+
+def _until_reexecuted(life: Run) -> None:
+    life.until_printed("RuntimeError: planted")
+    life.until(lambda: "cohabit-resume" in getattr(processes.look(life.pid), "command", ""), "its next life")
+
+
+PLANTS = ["step-before:Exited", "step-after:Exited", "effect:Report", "reap"]
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_services_live_on(broken: Start, gate: Gate, process_1: bool, plant: str) -> None:
+    """Wherever the error is: same pid, same children, and then a crash, a restart and a stop as ever."""
+    services = {"web": {"command": ["sleep", "1000"], "restart": "always"}, "trigger": TRIGGER,
+                "polite": {"command": program("ordered.py", "polite")}}  # fmt: skip
+    life = broken(plant, services, process_1=process_1)
+    web = life.one("sleep 1000")
+    if "Report" not in plant:
+        life.until_printed("trigger: started")
+        gate.open()
+    _until_reexecuted(life)
+    assert life.one("sleep 1000") == web
+    os.kill(web.pid, signal.SIGKILL)
+    life.until(lambda: [one for one in life.below("sleep 1000") if one.pid != web.pid], "a restart")
+    assert life.stop() == 0
+    assert lines_of(f"/proc/{os.getpid()}/cwd/nothing") == []
+
+
+@pytest.mark.parametrize("plant", ["step-before:Exited", "step-after:Exited", "reap"])
+def test_the_fact_is_not_lost(broken: Start, gate: Gate, process_1: bool, plant: str) -> None:
+    """The end that was being dealt with has its consequence: an essential service's code is the container's."""
+    services = {"trigger": {"command": shell("read x < gate; exit 5")}, "web": {"command": ["sleep", "1000"]}}
+    life = broken(plant, services, process_1=process_1)
+    life.one("sleep 1000")
+    life.until_printed("trigger: started")
+    gate.open()
+    assert life.wait() == 5 if plant != "reap" else life.wait() in (5, 71)
+
+
+def test_restart_is_not_lost(broken: Start, gate: Gate) -> None:
+    """A service whose crash met the error is started again, once."""
+    services = {"trigger": {"command": shell("echo up; read x < gate; exit 5"), "restart": "always"}}
+    life = broken("step-after:Exited", services)
+    life.until_printed("| up")
+    gate.open()
+    life.until_printed("| up", 2)
+    assert life.stop() == 0
+    assert life.lines("trigger") == ["up", "up"]
+
+
+@pytest.mark.parametrize("effect", ["Spawn", "Signal", "SignalTree", "Sweep", "Exit", "Prepare", "Report"])
+def test_each_effect_may_fail(broken: Start, process_1: bool, effect: str) -> None:
+    """An error while an effect is carried out: whatever it was, the container can be stopped, and ends with a code."""
+    leaves = "(setsid sleep 1000 &); exec sleep 2000"
+    services = {"trigger": {"command": shell(leaves), "stop_grace_period": "50ms", "restart": "always"},
+                "web": {"command": program("received.py", "0", "15")}}  # fmt: skip
+    life = broken(f"effect:{effect}", services, process_1=process_1, top={"x-cohabit": {"stop_grace_period": "300ms"}})
+    life.until_printed("ready")
+    if effect == "SignalTree":
+        os.kill(life.one("sleep 2000").pid, signal.SIGKILL)
+        _until_reexecuted(life)
+    assert life.stop() in (0, 137)
+    assert "planted" in life.text
+    assert "Traceback" in life.text
+    assert not life.zombies()
+
+
+def test_no_line_is_lost(broken: Start, gate: Gate) -> None:
+    """A flooding service loses no line and no half of one, and neither does what we had not written yet."""
+    services = {"trigger": TRIGGER, "web": {"command": program("flood.py", "web", "200000")}}
+    life = broken("step-before:Exited", services)
+    life.until_printed("web 0000100 ")
+    gate.open()
+    assert life.wait() == 0
+    assert "planted" in life.text
+    assert [int(line.split()[1]) for line in life.lines("web", "out")] == list(range(200_000))
+
+
+def test_unread_output_is_not_lost(broken: Start, gate: Gate) -> None:
+    """The same while nobody reads: what waits for the reader crosses to the next life."""
+    reader, writer = os.pipe()
+    services = {"trigger": TRIGGER, "web": {"command": program("flood.py", "web", "100000"), "essential": False},
+                "stays": {"command": ["sleep", "1000"]}}  # fmt: skip
+    life = broken("step-before:Exited", services, stdout=writer)
+    os.close(writer)
+    life.until_printed("trigger: started")
+    gate.open()
+    _until_reexecuted(life)
+    read = bytearray()
+    while read.count(b"\n") < 100_000:
+        read += os.read(reader, 1 << 20)
+    os.close(reader)
+    assert [int(line.split()[3]) for line in read.decode().splitlines()] == list(range(100_000))
+    assert life.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_in_between_is_not_lost(broken: Start, gate: Gate, process_1: bool, number: int) -> None:
+    """A stop that arrives just before the error is obeyed by the next life."""
+    services = {"trigger": TRIGGER, "web": {"command": program("received.py", "0", "15")}}
+    life = broken(f"signal:{int(number)}+step-before:Exited", services, process_1=process_1)
+    life.until_printed("ready")
+    gate.open()
+    assert life.wait() == 0
+    assert life.lines("web") == ["ready", "got 15"]
+
+
+def test_orphans_are_remembered(broken: Start, gate: Gate) -> None:
+    """Whose orphan is whose crosses too: a later crash's tree is gone before the restart."""
+    services = {"trigger": TRIGGER, "web": {"command": program("tree.py"), "restart": "always"}}
+    life = broken("step-before:Exited", services)
+    life.until_printed("ready")
+    gate.open()
+    _until_reexecuted(life)
+    leader = next(one for one in life.below("tree.py") if one.parent == life.pid and one.session == one.pid)
+    os.kill(leader.pid, signal.SIGKILL)
+    life.until_printed("ready", 2)
+    assert [line for line in life.lines("web") if line.startswith("found")] == ["found 0"] * 2
+
+
+def test_error_while_loading_loads_again(broken: Start) -> None:
+    """An error before the Plan is there: the file is read again by the next life."""
+    life = broken("step-before:Loaded", {"web": {"command": shell("echo up; exit 6")}})
+    assert life.wait() == 6
+    assert life.lines("web") == ["up"]
+
+
+def test_second_error_in_a_minute_stops_in_order(broken: Start, gate: Gate, tmp_path: Path, process_1: bool) -> None:
+    """Two errors within a minute: everybody is stopped in order, and the code is 70."""
+    services = {"trigger": TRIGGER, "db": {"command": program("ordered.py", "db")},
+                "web": {"command": program("ordered.py", "web"), "depends_on": ["db"]}}  # fmt: skip
+    life = broken("1+step-before:Exited", services, process_1=process_1)
+    life.until_written(str(tmp_path / "order"), 2)
+    gate.open()
+    assert life.wait() == 70
+    assert lines_of(str(tmp_path / "order"))[2:] == ["stop web", "stop db"]
+
+
+@pytest.mark.parametrize("plant", ["2+step-before:Exited", "lost", "exec"])
+def test_beyond_repair_everybody_is_ended(broken: Start, gate: Gate, tmp_path: Path, process_1: bool, plant: str) -> None:
+    """A third error, a hand-over that fails, no interpreter: everybody still gets TERM and time, and the code is 70."""
+    services = {"trigger": TRIGGER, "web": {"command": program("ordered.py", "web")},
+                "hiding": {"command": shell("(setsid sleep 1000 &); exec sleep 2000")}}  # fmt: skip
+    life = broken(plant, services, process_1=process_1)
+    life.until_written(str(tmp_path / "order"), 1)
+    orphan = life.one("sleep 1000")
+    gate.open()
+    assert life.wait() == 70
+    assert lines_of(str(tmp_path / "order"))[1:] == ["stop web"]
+    assert processes.look(orphan.pid) is None

@@ -1,0 +1,150 @@
+"""`cohabit up` and `init` where containers are poor: no root, no capabilities, nothing writable, no /proc."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from linux import places, processes
+from linux.conftest import Start
+from linux.run import COHABIT, program, shell, write_file
+
+SERVICE = {"web": {"command": ["sleep", "1000"], "restart": "always"}}
+
+
+def test_termination_log_holds_the_last_word(up: Start) -> None:
+    """What ended the container is in /dev/termination-log, where there is one."""
+    life = up({"web": {"command": shell("echo cannot bind; exit 9")}, "other": {"command": ["sleep", "1000"]}},
+              setup=places.TERMINATION_LOG + 'exec sh -c \'"$@"; code=$?; cat /dev/termination-log >&2; exit $code\' sh "$@"')  # fmt: skip
+    assert life.wait() == 9
+    assert life.text.endswith("last output of web:\n  cannot bind")
+    assert "\nweb ended with exit code 9" in life.text
+
+
+def test_termination_log_is_not_made(up: Start) -> None:
+    """Where there is no /dev/termination-log, none is made."""
+    setup = places.TERMINATION_LOG + "rm /dev/termination-log\n"
+    life = up({"web": {"command": shell("exit 9")}}, setup=setup + 'exec sh -c \'"$@"; ls /dev >&2\' sh "$@"')
+    life.wait()
+    assert "termination-log" not in life.text
+    assert "urandom" in life.text
+
+
+@pytest.mark.parametrize("who", [places.UNPRIVILEGED, places.NO_CAPABILITIES], ids=["uid 12345", "no capabilities"])
+def test_without_privileges_the_main_job_is_done(up: Start, tmp_path: Path, process_1: bool, who: tuple[str, ...]) -> None:
+    """A random uid without a passwd entry, or root without capabilities: restart, tree, stop, exit code."""
+    tmp_path.chmod(0o777)
+    life = up({"web": {"command": program("tree.py"), "restart": "always"}}, above=who, process_1=process_1,
+              setup=places.open_to_all(str(tmp_path)))  # fmt: skip
+    life.until_printed("ready")
+    leader = next(one for one in life.below("tree.py") if one.parent == life.pid and one.session == one.pid)
+    os.kill(leader.pid, signal.SIGKILL)
+    life.until_printed("ready", 2)
+    assert "found 0" in life.lines("web")[-2]
+    assert life.stop() == 0
+    assert not life.zombies()
+
+
+@pytest.mark.parametrize("who", [places.UNPRIVILEGED, places.NO_CAPABILITIES], ids=["uid 12345", "no capabilities"])
+def test_without_privileges_init_does_its_job(start: Start, tmp_path: Path, process_1: bool, who: tuple[str, ...]) -> None:
+    """`init` reaps and forwards as anybody."""
+    life = start(*COHABIT, "init", "--", *program("received.py", "4"), above=who, process_1=process_1,
+                 setup=places.open_to_all(str(tmp_path)))  # fmt: skip
+    life.until_printed("ready")
+    life.signal(signal.SIGHUP)
+    life.until_printed("got 1\n")
+    assert life.stop(signal.SIGUSR2) == 4
+
+
+def test_service_of_another_user_without_root(up: Start, tmp_path: Path) -> None:
+    """user: needs root: without it the file is refused with a sentence, and nothing starts."""
+    tmp_path.chmod(0o777)
+    life = up({"web": {"command": ["true"], "user": "1000:1000"}}, above=places.UNPRIVILEGED,
+              setup=places.open_to_all(str(tmp_path)))  # fmt: skip
+    assert life.wait() == 78
+    assert "not root" in life.text
+
+
+def test_service_of_another_user(up: Start, process_1: bool) -> None:
+    """user: changes uid, gid and groups, and the service can open its own /dev/stdout and /dev/stderr."""
+    script = "id -u; id -g; id -G; echo out > /dev/stdout; echo err > /dev/stderr; echo $HOME"
+    life = up({"web": {"command": shell(script), "user": "12345:54321"}}, process_1=process_1)
+    assert life.wait() == 0
+    assert life.lines("web", "out") == ["12345", "54321", "54321", "out", "/"]
+    assert "err" in life.lines("web", "err")
+
+
+def test_read_only_root(start: Start, tmp_path: Path, process_1: bool) -> None:
+    """Nothing is writable, not even /tmp: crash, restart and stop work."""
+    file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"], "restart": "always"}})
+    read_only = "mount --bind / /mnt; mount --bind /proc /mnt/proc; mount --rbind /dev /mnt/dev; mount -o remount,bind,ro /mnt"
+    try_it = "! touch /x 2>/dev/null && ! touch /tmp/x 2>/dev/null && echo read-only; exec \"$@\""
+    life = start("chroot", "/mnt", "sh", "-c", try_it, "sh", *COHABIT, "up", "-f", file, setup=read_only, process_1=process_1)
+    life.until_printed("read-only")
+    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
+    life.until_printed("web: started", 2)
+    assert life.stop() == 0
+
+
+def test_no_proc_restart_and_stop(up: Start, process_1: bool) -> None:
+    """Without /proc a crash is a restart, and a stop ends everybody."""
+    life = up(SERVICE, setup=places.NO_PROC, process_1=process_1)
+    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
+    life.until_printed("web: started", 2)
+    assert life.stop() == 0
+
+
+def test_no_proc_group_is_gone_before_the_restart(up: Start, process_1: bool) -> None:
+    """Without /proc at least the service's process group is gone before it starts again."""
+    service = shell("sleep 1000 & echo ready; exec sleep 2000")
+    life = up({"web": {"command": service, "restart": "always"}}, setup=places.NO_PROC, process_1=process_1)
+    life.until_printed("ready")
+    orphan = life.one("sleep 1000")
+    os.kill(life.one("sleep 2000").pid, signal.SIGKILL)
+    life.until_printed("ready", 2)
+    assert processes.look(orphan.pid) is None
+
+
+def test_no_proc_nobody_is_left(up: Start) -> None:
+    """Without /proc, as process 1, whoever hid in another session is swept at the end."""
+    life = up({"web": {"command": program("received.py", "0", "15")},
+               "hiding": {"command": shell("(setsid sleep 1000 &); exec sleep 2000")}}, setup=places.NO_PROC)  # fmt: skip
+    life.until_printed("ready")
+    orphan = life.one("sleep 1000")
+    assert life.stop() == 0
+    assert processes.look(orphan.pid) is None
+
+
+def test_no_proc_init(init: Start, process_1: bool) -> None:
+    """`init` works without /proc: code, signals, orphans."""
+    life = init("--", *shell("(sleep 1000 &); exec sleep 2000"), setup=places.NO_PROC, process_1=process_1)
+    life.one("sleep 1000")
+    life.one("sleep 2000")
+    assert life.stop() == 143
+
+
+def test_foreign_proc_is_not_believed(start: Start, tmp_path: Path) -> None:
+    """A /proc of another namespace (unshare without --mount-proc) shows other processes: nobody there is signalled."""
+    file = write_file(str(tmp_path), {"web": {"command": shell("sleep 1000 & echo ready; exec sleep 2000"), "restart": "always"}})
+    inner = ["unshare", "--pid", "--fork", "--kill-child", "--", *COHABIT, "up", "-f", file]
+    life = start(*shell('sleep 3000 & "$@"; exec sleep 4000'), "sh", *inner)
+    life.until_printed("ready")
+    bystander = next(one for one in processes.children(life.process_1().pid) if one.command == "sleep 3000")
+    cohabit = next(one for one in processes.descendants(life.process.pid) if one.command.startswith(" ".join(COHABIT)))
+    leader = next(one for one in processes.children(cohabit.pid) if one.command == "sleep 2000")
+    os.kill(leader.pid, signal.SIGKILL)
+    life.until_printed("ready", 2)
+    os.kill(cohabit.pid, signal.SIGTERM)
+    life.until(lambda: processes.look(cohabit.pid) is None, "its end")
+    assert processes.look(bystander.pid) is not None
+
+
+def test_closed_standard_descriptors(start: Start, tmp_path: Path, process_1: bool) -> None:
+    """With stdin, stdout and stderr closed, services run, and their pipes land nowhere else."""
+    look = "for n in /proc/$$/fd/*; do echo ${n##*/} >> descriptors; done"
+    file = write_file(str(tmp_path), {"web": {"command": shell(f"echo out; echo err >&2; {look}; exit 4")}})
+    life = start(*shell('exec "$@" <&- >&- 2>&-'), "sh", *COHABIT, "up", "-f", file, process_1=process_1)
+    assert life.wait() == 4
+    # 3 and 10 are the shell's own, while it lists and while it writes.
+    assert set((tmp_path / "descriptors").read_text().split()) - {"3", "10"} == {"0", "1", "2"}
