@@ -10,7 +10,7 @@ import pytest
 
 from linux import processes
 from linux.conftest import Start
-from linux.run import COHABIT, MAIN, REPOSITORY, program, shell, write_file
+from linux.run import COHABIT, MAIN, REPOSITORY, shell, write_file
 
 # Each of these costs process 1 milliseconds or megabytes, or does what process 1 must not do.
 NEVER = {"asyncio", "yaml", "msgspec", "typing", "json", "re", "enum", "subprocess", "dataclasses", "threading", "logging",
@@ -109,4 +109,3 @@ def test_services_get_descriptors_as_given(start: Start, tmp_path: Path) -> None
     life = start(*COHABIT, "up", "-f", file, above=("prlimit", "--nofile=100:4096"))
     assert life.wait() == 0
     assert life.lines("asks") == ["100"]
-    assert program("x")

@@ -155,7 +155,7 @@ class Ledger:
         if account.service.essential:
             self._begin(now, account.code, self.ended.service.name if self.ended else "")
         for other in self.accounts.values():
-            if other.waiting and self.ending_at is None:
+            if other.waiting:
                 self._refuse(other, now)
 
     def _refuse(self, account: Account, now: float) -> None:

@@ -7,7 +7,6 @@ import sys
 
 from cohabit.cli.options import Verb
 from cohabit.cli.up import FILE, PROFILE
-from cohabit.reactor.sink import Sink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ def ask_loader(given: Given, verb: Verb, words: list[str]) -> int:
     """Replace this process by the loader, which prints and ends with the right code; returns only for --help."""
     values, services = verb.parse(words)
     if values["help"]:
-        Sink(1).write((verb.help() + "\n").encode())
-        return 0
+        return verb.show_help()
     request = {"verb": "up", "files": values["file"], "profiles": values["profile"], "services": services}
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     loader = os.path.join(package, "config", "__main__.py")

@@ -44,8 +44,7 @@ def main(given: Given, words: list[str]) -> int:
     """Parse, run, return the exit code."""
     values, command = VERB.parse(words)
     if values["help"]:
-        Sink(1).write((VERB.help() + "\n").encode())
-        return 0
+        return VERB.show_help()
     if not command:
         raise UsageError("cannot init: no command given (write: cohabit init -- COMMAND)")
     rules = _rules(values, Rules(_say))

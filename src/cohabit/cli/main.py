@@ -9,7 +9,7 @@ import os
 import sys
 
 from cohabit import __version__
-from cohabit.errors import EXIT_USAGE, CohabitError, UsageError
+from cohabit.errors import EXIT_BUG, EXIT_USAGE, CohabitError, UsageError
 from cohabit.reactor import pid1
 from cohabit.reactor.signals import Given
 
@@ -37,6 +37,9 @@ def main() -> NoReturn:
     except CohabitError as error:
         _write(2, f"cohabit: {error}\n")
         code = error.exit_code
+    except Exception as error:  # noqa: BLE001 - a bug of ours has a code of its own
+        sys.__excepthook__(type(error), error, error.__traceback__)
+        code = EXIT_BUG
     os._exit(code)
 
 

@@ -6,6 +6,8 @@ more: 10 ms); `init` has 5 ms for everything.
 
 from __future__ import annotations
 
+import os
+
 from cohabit.errors import UsageError
 
 TYPE_CHECKING = False
@@ -69,6 +71,14 @@ class Verb:
             else:
                 lines.append(f"  {names:{_HELP_COLUMN - 2}}{option.help}")
         return "\n".join(lines)
+
+    def show_help(self) -> int:
+        """Write the text of --help to stdout, if anybody is there to read it; returns the exit code."""
+        try:
+            os.write(1, f"{self.help()}\n".encode())
+        except OSError:
+            pass
+        return 0
 
     def parse(self, words: list[str]) -> tuple[dict[str, Any], list[str]]:
         """(values by key, arguments). Absent flags are False, options None, repeated ones []."""

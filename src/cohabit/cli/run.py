@@ -5,7 +5,6 @@ from __future__ import annotations
 from cohabit.cli.options import Option, Verb
 from cohabit.cli.up import QUIET, begin
 from cohabit.errors import UsageError
-from cohabit.reactor.sink import Sink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ def main(given: Given, words: list[str]) -> int:
     """Parse, run, return the exit code."""
     values, commands = VERB.parse(words)
     if values["help"]:
-        Sink(1).write((VERB.help() + "\n").encode())
-        return 0
+        return VERB.show_help()
     if not commands and not values["main"]:
         raise UsageError("cannot run: no command given (write: cohabit run 'COMMAND' 'COMMAND')")
     request = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from cohabit.cli.options import Option, Verb
 from cohabit.reactor import handover, pid1
 from cohabit.reactor.loop import Loop
-from cohabit.reactor.sink import Sink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ def main(given: Given, words: list[str]) -> int:
     """Parse, run, return the exit code."""
     values, services = VERB.parse(words)
     if values["help"]:
-        Sink(1).write((VERB.help() + "\n").encode())
-        return 0
+        return VERB.show_help()
     request = {"verb": "up", "files": values["file"], "profiles": values["profile"], "services": services}
     return begin(given, request, quiet=values["quiet"])
 
@@ -52,4 +50,4 @@ def begin(given: Given, request: dict[str, Any], *, quiet: bool) -> int:
 
 def resume(given: Given, fd: int) -> int:
     """A re-execution: go on where the former life stopped."""
-    return handover.run(handover.resume(given, fd))
+    return handover.resume(given, fd)

@@ -100,6 +100,11 @@ class Supervisor:
         self._settle(now)
         return self._out
 
+    @property
+    def wanted(self) -> list[Effect]:
+        """What the last step has asked for, or, if it failed, what it had asked for until then."""
+        return self._out
+
     def deadline(self) -> float | None:
         """Monotonic seconds at which Due should come, or None: then only a fact can change anything."""
         moments = list(self._timers.values())

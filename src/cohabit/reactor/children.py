@@ -57,6 +57,7 @@ class Children:
         self.pids: dict[str, int] = {}  # service -> leader, from fork to reaping
         self.starting: dict[str, Starting] = {}
         self.sweeping = False  # everybody has to go; the last one's end is a fact
+        self.ended: list[tuple[str, int]] = []  # (service, exit code) of leaders that are reaped and not yet told
         self.haunted: set[str] = set()  # services whose leader is gone and whose orphans live
         self._epoll = epoll
         self._output = output
@@ -155,7 +156,6 @@ class Children:
 
     def reap(self) -> None:
         """Everybody who has ended: our own give facts, orphans just go."""
-        ended: list[tuple[str, int]] = []
         orphans = False
         for _ in range(_REAP_AT_ONCE):
             try:
@@ -170,15 +170,16 @@ class Children:
             if name is None:
                 orphans = True
             else:
-                ended.append((name, spawn.exit_code(status)))
+                self.ended.append((name, spawn.exit_code(status)))
         else:
             os.kill(os.getpid(), signals.CHLD)  # there may be more: after the others had their turn
-        if ended or (orphans and self.haunted):
-            self._ended(ended)
+        if self.ended or (orphans and self.haunted):
+            self._tell_ended()
 
-    def _ended(self, ended: list[tuple[str, int]]) -> None:
+    def _tell_ended(self) -> None:
         alive = self.trees.services_with_orphans()
-        for name, code in ended:
+        while self.ended:
+            name, code = self.ended.pop(0)
             pid = self.pids.pop(name)
             starting = self.starting.pop(name, None)
             if starting is not None and self._outcome(starting):

@@ -3,9 +3,10 @@
 When process 1 ends the container ends, so an internal error must not end it. What it holds is written down
 as plain values (marshal: the interpreter is the same one) in a memfd; exec then keeps the pid, the children,
 the descriptors that are told to stay open and the signals that are pending, and throws away everything else,
-first of all whatever state the error left behind. The fact that was being dealt with is still in the queue
-and is tried again. A second error within a minute: it is dropped, and everything stops in order with code
-70. A third: nothing of the engine is trusted any more, and everybody is ended by sweep.py.
+first of all whatever state the error left behind. The fact or the effect that was being dealt with is still
+in its queue; it is tried again, unless it was dealt with after all. A second error within a minute: it is
+dropped, and everything stops in order with code 70. A third: nothing of the engine is trusted any more, and
+everybody is ended by sweep.py.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ import os
 import sys
 import time
 
-from cohabit.engine import events, machine
-from cohabit.engine.supervisor import LOADING
+from cohabit.engine import effects, events, machine
+from cohabit.engine.supervisor import DONE, LOADING
 from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.children import Starting
 from cohabit.reactor.loop import Loop
 from cohabit.reactor.signals import Given
+from cohabit.reactor.sink import Sink
 from cohabit.reactor.sweep import sweep
+from cohabit.reactor.tree import Trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
+
+    from cohabit.engine.effects import Effect
+    from cohabit.engine.events import Event
 
 OPTION = "cohabit-resume"
 _WINDOW_SECONDS = 60.0
@@ -46,8 +52,19 @@ def run(loop: Loop) -> int:
         return _recover(loop, error)
 
 
-def resume(given: Given, fd: int) -> Loop:
-    """In the new life: take over what the old one wrote down."""
+def resume(given: Given, fd: int) -> int:
+    """In the new life: take over what the old one wrote down, and go on. Returns the exit code."""
+    try:
+        loop = _take_over(given, fd)
+    except Exception as error:  # noqa: BLE001 - then nothing is known any more but that everybody has to go
+        Sink(2).write_message(f"cohabit | an internal error, please report it:\n{_traceback(error)}\n".encode())
+        signals.block_all()
+        sweep(Trees(""), _LAST_RESORT_SECONDS)
+        return EXIT_BUG
+    return run(loop)
+
+
+def _take_over(given: Given, fd: int) -> Loop:
     with open(fd, "rb") as file:
         plain = marshal.load(file)  # noqa: S302 - from our own former life
     given = Given(plain["mask"], plain["ignored"])
@@ -106,11 +123,14 @@ def _to_plain(loop: Loop) -> dict[str, Any]:
         "errors_at": loop.errors_at,
         "signals": sorted(loop.arrived()),
         "facts": to_plain(loop.facts),
+        "effects": to_plain(loop.engine.wanted if loop.stepping else loop.effects),
+        "stepping": loop.stepping,
         "plan": to_plain(loop.engine.plan),
         "engine": loop.engine.to_plain(),
         "output": loop.output.to_plain(),
         "pids": children.pids,
         "starting": {name: (s.pid, s.errors, s.message) for name, s in children.starting.items()},
+        "ended": children.ended,
         "haunted": sorted(children.haunted),
         "sweeping": children.sweeping,
         "limits": children.limits,
@@ -131,9 +151,11 @@ def _restore(loop: Loop, plain: dict[str, Any]) -> None:
     children = loop.children
     loop.errors_at = plain["errors_at"]
     loop.facts.extend(from_plain(plain["facts"]))
+    loop.effects.extend(from_plain(plain["effects"]))
     loop.engine.restore(from_plain(plain["plan"]), plain["engine"])
     loop.output.restore(plain["output"])
     children.pids = plain["pids"]
+    children.ended = plain["ended"]
     children.haunted = set(plain["haunted"])
     children.sweeping = plain["sweeping"]
     children.limits = plain["limits"]
@@ -151,16 +173,57 @@ def _restore(loop: Loop, plain: dict[str, Any]) -> None:
     for unit in loop.engine.units.values():
         if unit.ready is False and unit.state == machine.RUNNING:
             loop.probes.start(unit.service, time.monotonic())
+    _drop_what_failed(loop, stepping=plain["stepping"])
     loop.signalled(set(plain["signals"]))
     _reconcile(loop)
     if len(loop.errors_at) >= _SECOND:
-        del loop.facts[:1]
         loop.facts.insert(0, events.Broken("internal errors keep coming (see above): stopping everything"))
+
+
+def _drop_what_failed(loop: Loop, *, stepping: bool) -> None:
+    """The fact or the effect that met the error, if it was dealt with all the same or is to blame."""
+    again = len(loop.errors_at) >= _SECOND
+    if stepping:
+        if again or not _is_news(loop, loop.facts[0]):
+            del loop.facts[0]
+    elif loop.effects and not isinstance(loop.effects[0], effects.Exit):
+        if again or not _is_to_do(loop, loop.effects[0]):
+            del loop.effects[0]
+
+
+def _is_news(loop: Loop, fact: Event) -> bool:
+    """Whether the engine has still to hear of it."""
+    engine = loop.engine
+    match fact:
+        case events.Spawned(name):
+            return engine.units[name].state != machine.RUNNING
+        case events.SpawnFailed(name):
+            return not engine.units[name].at_rest
+        case events.Exited(name):
+            return engine.units[name].leader_lives or engine.units[name].state == machine.RUNNING
+        case events.TreeGone(name):
+            return engine.units[name].state == machine.STOPPING
+        case events.StopRequested():
+            return not engine.requested
+    return True
+
+
+def _is_to_do(loop: Loop, effect: Effect) -> bool:
+    """Whether carrying it out once more does no harm."""
+    match effect:
+        case effects.Spawn(service):
+            return service.name not in loop.children.pids  # never two of one
+        case effects.Report():
+            return False
+    return True
 
 
 def _reconcile(loop: Loop) -> None:
     """A service that should have a process and has none was lost with the error: say so to the engine."""
     spoken_of = {getattr(fact, "service", None) for fact in loop.facts}
+    spoken_of |= {effect.service.name for effect in loop.effects if isinstance(effect, effects.Spawn)}
+    if loop.engine.phase == DONE and not any(isinstance(effect, effects.Exit) for effect in loop.effects):
+        loop.effects.append(effects.Exit(EXIT_BUG, "an internal error at the very end"))
     for name, unit in loop.engine.units.items():
         if unit.at_rest or name in loop.children.pids or name in loop.children.haunted or name in spoken_of:
             continue

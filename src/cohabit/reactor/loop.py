@@ -42,6 +42,8 @@ class Loop:
         self.quiet = quiet
         self.engine = Supervisor()
         self.facts: list[Event] = []
+        self.effects: list[Effect] = []  # what the engine wants and has not got yet; the first one is under way
+        self.stepping = False  # the engine is dealing with the first fact
         self.errors_at: list[float] = []  # monotonic seconds of internal errors
         self.epoll = select.epoll()
         self._exit_code: int | None = None
@@ -120,12 +122,17 @@ class Loop:
     def _feed(self) -> None:
         """Facts to the engine, effects to the world, until neither brings more.
 
-        A fact leaves the queue when it has been dealt with: an internal error loses none.
+        Each leaves its queue when it has been dealt with: an internal error loses none (handover.py).
         """
-        while self.facts:
-            for effect in self.engine.step(self.facts[0], time.monotonic()):
-                self._perform(effect)
-            del self.facts[0]
+        while self.facts or self.effects:
+            while self.effects:
+                self._perform(self.effects[0])
+                del self.effects[0]
+            if self.facts:
+                self.stepping = True
+                self.effects = self.engine.step(self.facts[0], time.monotonic())
+                del self.facts[0]
+                self.stepping = False
 
     # --- effects -------------------------------------------------------------------------------------
 

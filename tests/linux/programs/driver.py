@@ -28,6 +28,8 @@ def fail() -> None:
     """The planted error."""
     if before.startswith("signal:"):
         os.kill(os.getpid(), int(before.partition(":")[2]))
+    if is_exec:
+        sys.executable = "/no/such/interpreter"
     raise RuntimeError("planted")
 
 
@@ -63,6 +65,7 @@ def run(loop: Loop) -> int:
     return real_run(loop)
 
 
+is_exec = False
 real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.services_with_orphans, handover.run
 if kind.startswith("step"):
     Supervisor.step = step  # type: ignore[assignment,method-assign]
@@ -71,12 +74,10 @@ elif kind == "effect":
 elif kind == "reap":
     Trees.services_with_orphans = services_with_orphans  # type: ignore[assignment,method-assign]
 elif kind in ("lost", "exec"):
-    name = "Exited"
-    kind, is_exec = "step-before", kind == "exec"
+    is_exec = kind == "exec"
+    kind, name = "step-before", "Exited"
     Supervisor.step = step  # type: ignore[assignment,method-assign]
-    if is_exec:
-        sys.executable = "/no/such/interpreter"
-    else:
+    if not is_exec:
         Supervisor.to_plain = lambda _self: {"units": None}  # type: ignore[method-assign]
 if before.isdecimal():
     handover.run = run
