@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from cohabit.cli.options import Verb
 from cohabit.cli.up import FILE, PROFILE
+from cohabit.reactor.linux import PACKAGE, environment, os
 from cohabit.reactor.sink import Sink
 
 TYPE_CHECKING = False
@@ -34,7 +34,6 @@ def ask_loader(given: Given, verb: Verb, words: list[str]) -> int:
         Sink(1).write((verb.help() + "\n").encode())
         return 0
     request = {"verb": "up", "files": values["file"], "profiles": values["profile"], "services": services}
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    loader = os.path.join(package, "config", "__main__.py")
+    loader = f"{PACKAGE}/config/__main__.py"
     given.restore()
-    return os.execv(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)])
+    return os.execve(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)], environment())

@@ -93,9 +93,7 @@ class Verb:
             self._take(word, queue, by_name, values)
         return values, arguments
 
-    def _take(
-        self, word: str, queue: list[str], by_name: dict[str, Option], values: dict[str, Any]
-    ) -> None:
+    def _take(self, word: str, queue: list[str], by_name: dict[str, Option], values: dict[str, Any]) -> None:
         """One word of options: --name, --name=value, -n, -nvalue, -abc."""
         name, equals, value = word.partition("=")
         if not word.startswith("--"):
