@@ -4,17 +4,11 @@ Process 1 runs isolated: -I and -S keep out user paths, PYTHON… variables, sit
 hooks. Started without them, this file starts itself again with them, in place.
 """
 
-import os
 import sys
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
-
-if not (sys.flags.isolated and sys.flags.no_site):
-    _options = [f"-X{name}={value}" for name, value in sys._xoptions.items()]  # noqa: SLF001 - its documented name
-    _main = os.path.join(_PACKAGE, "__main__.py")
-    os.execv(sys.executable, [sys.executable, "-I", "-S", *_options, _main, *sys.argv[1:]])
-
-sys.path.append(os.path.dirname(_PACKAGE))
+# The folder that holds the package, without os.path, which process 1 does without (reactor/linux.py).
+_PARTS = __file__.rsplit("/", 2)
+sys.path.append((_PARTS[0] or "/", ".", "..")[3 - len(_PARTS)])
 
 from cohabit.cli.main import main  # noqa: E402 - the path to it had to be made first
 

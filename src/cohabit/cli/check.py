@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from cohabit.cli.options import Verb
 from cohabit.cli.up import FILE, PROFILE
+from cohabit.reactor.linux import PACKAGE, environment, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ def ask_loader(given: Given, verb: Verb, words: list[str]) -> int:
     if values["help"]:
         return verb.show_help()
     request = {"verb": "up", "files": values["file"], "profiles": values["profile"], "services": services}
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    loader = os.path.join(package, "config", "__main__.py")
+    loader = f"{PACKAGE}/config/__main__.py"
     given.restore()
-    return os.execv(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)])
+    return os.execve(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)], environment())

@@ -5,12 +5,12 @@ Each verb is loaded only when it is asked for: `cohabit init -- true` must not p
 
 from __future__ import annotations
 
-import os
 import sys
 
 from cohabit import __version__
 from cohabit.errors import EXIT_BUG, EXIT_USAGE, CohabitError, UsageError
 from cohabit.reactor import pid1
+from cohabit.reactor.linux import os
 from cohabit.reactor.signals import Given
 
 TYPE_CHECKING = False
@@ -30,8 +30,9 @@ RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
 
 def main() -> NoReturn:
     """Do what was typed and end the process, without the interpreter's own clean-up."""
+    if not pid1.is_isolated():
+        pid1.start_again([])
     given = Given.at_start()
-    pid1.undo_locale_coercion()
     try:
         code = _dispatch(given, sys.argv[1:])
     except CohabitError as error:

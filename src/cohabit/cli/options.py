@@ -6,9 +6,8 @@ more: 10 ms); `init` has 5 ms for everything.
 
 from __future__ import annotations
 
-import os
-
 from cohabit.errors import UsageError
+from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,9 +102,7 @@ class Verb:
             self._take(word, queue, by_name, values)
         return values, arguments
 
-    def _take(
-        self, word: str, queue: list[str], by_name: dict[str, Option], values: dict[str, Any]
-    ) -> None:
+    def _take(self, word: str, queue: list[str], by_name: dict[str, Option], values: dict[str, Any]) -> None:
         """One word of options: --name, --name=value, -n, -nvalue, -abc."""
         name, equals, value = word.partition("=")
         if not word.startswith("--"):

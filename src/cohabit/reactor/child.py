@@ -8,7 +8,7 @@ sent to it in between waits for the command instead of being lost.
 
 from __future__ import annotations
 
-import os
+from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

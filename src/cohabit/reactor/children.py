@@ -9,7 +9,6 @@ that no service can have; its answer is a Plan or the problems of the file.
 from __future__ import annotations
 
 import marshal
-import os
 import select
 import sys
 import time
@@ -19,6 +18,7 @@ from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.record import from_plain
 from cohabit.reactor import limits, signals, spawn
 from cohabit.reactor.child import Start
+from cohabit.reactor.linux import DEV_NULL, PACKAGE, environment, os
 from cohabit.reactor.tree import MARK_SERVICE, MARK_SUPERVISOR, Trees, send
 from cohabit.units import describe_exit
 
@@ -66,8 +66,8 @@ class Children:
         self._answer_fd = -1
         self._error_fds: dict[int, str] = {}
         self.limits: tuple[int, int] | None = None
-        self._environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._environment = {name: value for name, value in environment().items() if name != "NOTIFY_SOCKET"}
+        self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
 
     # --- starting ------------------------------------------------------------------------------------
 
@@ -228,8 +228,7 @@ class Children:
 
     def start_loader(self, request: str) -> None:
         """Have the file read by a child of its own, with site-packages, which process 1 does without."""
-        config = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "config")
-        argv = (sys.executable, "-I", os.path.join(config, "__main__.py"), "plan", request)
+        argv = (sys.executable, "-I", f"{PACKAGE}/config/__main__.py", "plan", request)
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reader, False)
         self._answer, self._answer_fd = b"", reader

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import marshal
-import os
 import sys
 import time
 
@@ -23,6 +22,7 @@ from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.children import Starting
+from cohabit.reactor.linux import os
 from cohabit.reactor.loop import Loop
 from cohabit.reactor.signals import Given
 from cohabit.reactor.sink import Sink
@@ -80,10 +80,10 @@ def reexecute(loop: Loop) -> NoReturn:
     fd = os.memfd_create("cohabit-state", 0)
     with open(fd, "wb", closefd=False) as file:
         file.write(marshal.dumps(plain))
-    os.lseek(fd, 0, os.SEEK_SET)
+    os.lseek(fd, 0, 0)
     for kept in _descriptors(plain):
         os.set_inheritable(kept, True)
-    os.execv(sys.executable, pid1.again([f"{OPTION}={fd}"]))
+    pid1.start_again([f"{OPTION}={fd}"])
 
 
 def _recover(loop: Loop, error: Exception) -> int:

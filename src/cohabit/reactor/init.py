@@ -12,12 +12,12 @@ it (as process 1, or under another init), it is continued at once, as if ^Z had 
 
 from __future__ import annotations
 
-import os
 import time
 
 from cohabit.errors import CommandError
 from cohabit.reactor import pid1, signals, spawn
 from cohabit.reactor.child import Start
+from cohabit.reactor.linux import environment, os
 from cohabit.reactor.sweep import sweep
 from cohabit.reactor.terminal import Terminal
 from cohabit.reactor.tree import Trees
@@ -91,7 +91,7 @@ class Init:
             rules.say(pid1.CANNOT_REAP)
 
     def _start(self) -> None:
-        start = Start(self._argv, dict(os.environ), self._given, session=False)
+        start = Start(self._argv, environment(), self._given, session=False)
         if self._terminal.foreground:
             start.terminal = self._terminal.fd
         try:

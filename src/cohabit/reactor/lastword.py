@@ -6,7 +6,7 @@ end, at most 4096 bytes of it. Nobody else makes that file, so where it is not t
 
 from __future__ import annotations
 
-import os
+from cohabit.reactor.linux import os
 
 TERMINATION_LOG = "/dev/termination-log"
 _SIZE_MAX = 4096

@@ -12,7 +12,6 @@ What is special about children is in children.py, what crosses a re-execution in
 
 from __future__ import annotations
 
-import os
 import select
 import time
 
@@ -21,6 +20,7 @@ from cohabit.engine.supervisor import Supervisor
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.children import Children
 from cohabit.reactor.lastword import last_word, write_termination_log
+from cohabit.reactor.linux import os
 from cohabit.reactor.output import Output
 from cohabit.reactor.probes import Probes
 from cohabit.reactor.sink import Sink

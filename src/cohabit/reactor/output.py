@@ -9,9 +9,9 @@ bytes as they are, with splice(2) where the kernel can.
 
 from __future__ import annotations
 
-import os
 import select
 
+from cohabit.reactor.linux import os
 from cohabit.reactor.sink import enlarge_pipe
 
 TYPE_CHECKING = False

@@ -11,8 +11,13 @@ in 0.3 ms. It may be missing from a stripped-down Python: then we say what will 
 
 from __future__ import annotations
 
-import os
 import sys
+
+from cohabit.reactor.linux import DEV_NULL, PACKAGE, environment, os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 try:
     import _ctypes
@@ -20,7 +25,6 @@ except ImportError:  # a Python without ctypes
     _ctypes = None  # type: ignore[assignment]
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 
 CANNOT_REAP = (
     "cannot adopt orphans: this is not process 1 and the kernel or this Python offers no subreaper, "
@@ -57,37 +61,27 @@ def open_missing_stdio() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is fd
+            os.open(DEV_NULL, os.O_RDWR)  # the lowest free number, which is fd
             os.set_inheritable(fd, True)
-
-
-def undo_locale_coercion() -> None:
-    """Take LC_CTYPE back to what was given: where the locale is C, CPython has set it (PEP 538)."""
-    if os.environ.get("LC_CTYPE") not in _COERCED:
-        return
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            given = file.read().split(b"\0")
-    except OSError:
-        return  # then nobody can tell
-    del os.environ["LC_CTYPE"]
-    for item in given:
-        if item.startswith(b"LC_CTYPE="):
-            os.environ["LC_CTYPE"] = os.fsdecode(item.partition(b"=")[2])
 
 
 def option(name: str) -> str:
     """The value of `-X name=value` on the interpreter's command line, or ""."""
-    return str(sys._xoptions.get(name, ""))  # noqa: SLF001 - its documented name
+    return str(sys._xoptions.get(name, ""))
 
 
-def again(extra: list[str]) -> list[str]:
-    """The command line that runs this very program again, isolated, with more -X options."""
-    main = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
+def is_isolated() -> bool:
+    """Whether the interpreter runs with -I and -S, as process 1 must."""
+    return bool(sys.flags.isolated and sys.flags.no_site)
+
+
+def start_again(extra: list[str]) -> NoReturn:
+    """Replace this program by itself, isolated, with more -X options. Raises OSError when that fails."""
     options = ["-I", "-S"]
-    for name, value in sys._xoptions.items():  # noqa: SLF001 - same
+    for name, value in sys._xoptions.items():
         if name.startswith("cohabit-") and name != "cohabit-resume":
             options += ["-X", f"{name}={value}"]
-    for option in extra:
-        options += ["-X", option]
-    return [sys.executable, *options, main, *sys.argv[1:]]
+    for word in extra:
+        options += ["-X", word]
+    command = [sys.executable, *options, f"{PACKAGE}/__main__.py", *sys.argv[1:]]
+    os.execve(sys.executable, command, environment())

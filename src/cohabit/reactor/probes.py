@@ -8,8 +8,9 @@ the C module behind `socket`, which costs 6 ms of imports (enum, selectors).
 
 from __future__ import annotations
 
-import os
 import select
+
+from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

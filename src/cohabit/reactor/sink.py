@@ -10,9 +10,10 @@ polls writable has room for that many (pipe(7)). A regular file never blocks and
 from __future__ import annotations
 
 import fcntl
-import os
 import select
 import stat
+
+from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,4 +133,3 @@ def _open_own(fd: int) -> tuple[int, int]:
         return os.open(f"/proc/self/fd/{fd}", flags), 0
     except OSError:
         return fd, _PIPE_BUF
-

@@ -7,10 +7,11 @@ start of fifty.
 
 from __future__ import annotations
 
-import os
+import stat
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, EXIT_SYSTEM
 from cohabit.reactor import child, signals
+from cohabit.reactor.linux import os
 
 _ENOENT, _EACCES, _ENOEXEC, _EPERM, _E2BIG, _ENOTDIR, _ELOOP = 2, 13, 8, 1, 7, 20, 40
 _ERRORS_SIZE = 4096  # PIPE_BUF: the child's message arrives whole
@@ -73,11 +74,11 @@ def _why_no_exec(name: str, errno: int, detail: str, environment: dict[str, str]
         if "/" not in name:
             path = environment.get("PATH", child.DEFAULT_PATH)
             return f"{name!r} is not found in PATH ({path})", EXIT_NOT_FOUND
-        if os.path.exists(name):
+        if _mode(name):
             return f"{name!r} is there, but the interpreter that its first line names is not", EXIT_NOT_FOUND
         return f"{name!r} does not exist", EXIT_NOT_FOUND
     if errno == _EACCES:
-        if os.path.isdir(name):
+        if stat.S_ISDIR(_mode(name)):
             return f"{name!r} is a directory", EXIT_CANNOT_RUN
         return f"{name!r} is not executable for us (chmod +x it, or check the mount for noexec)", EXIT_CANNOT_RUN
     if errno == _ENOEXEC:
@@ -91,3 +92,11 @@ def _why_no_exec(name: str, errno: int, detail: str, environment: dict[str, str]
 def no_room(error: OSError) -> str:
     """A failed fork or pipe in words that complete "cannot start: "."""
     return f"the system has no room for another process: {error.strerror} (look at the limits of pids, nproc, nofile)"
+
+
+def _mode(path: str) -> int:
+    """The mode of a file, 0 if there is none."""
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0

@@ -7,10 +7,10 @@ period; the wait ends with the last of them. Used by `init`, and by the loop whe
 
 from __future__ import annotations
 
-import os
 import time
 
 from cohabit.reactor import signals
+from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ credentials(7), and "Implementing a Job Control Shell" in the glibc manual.
 
 from __future__ import annotations
 
-import os
+from cohabit.reactor.linux import os
 
 
 class Terminal:

@@ -14,9 +14,8 @@ group. Sources: proc_pid_stat(5), proc_pid_task(5), prctl(2).
 
 from __future__ import annotations
 
-import os
-
 from cohabit.reactor import signals
+from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

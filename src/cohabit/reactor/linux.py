@@ -1,0 +1,53 @@
+"""System calls, under the name of `os`: the C module `posix`, without what os wraps around it.
+
+os is posix and 1,100 lines of Python for other systems and for environments as mappings (_collections_abc,
+posixpath): 1 ms of the 8 in which the interpreter starts, for an init that has 5 for everything. This house
+stands on Linux only. Type checkers see os. Every module that becomes process 1 imports it from here.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os as os  # noqa: PLC0414 - exported under its own name
+else:
+    import posix as os
+
+DEV_NULL = "/dev/null"
+
+# The folder of this package; relative when it was started so, which is fine, since process 1 never moves.
+PACKAGE = __file__.rpartition("/reactor/")[0]
+
+# What CPython puts into LC_CTYPE where the locale is C (PEP 538); it sets it in the environment itself.
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+
+
+def environment() -> dict[str, str]:
+    """The environment as it was given to us; bytes that are no text survive the way back (PEP 383)."""
+    encoding = sys.getfilesystemencoding()
+    variables = {
+        name.decode(encoding, "surrogateescape"): value.decode(encoding, "surrogateescape")
+        for name, value in _raw_environment().items()
+    }
+    if variables.get("LC_CTYPE") in _COERCED:
+        _undo_coercion(variables, encoding)
+    return variables
+
+
+def _raw_environment() -> dict[bytes, bytes]:
+    return os.environ  # type: ignore[return-value]  # posix has it as bytes
+
+
+def _undo_coercion(variables: dict[str, str], encoding: str) -> None:
+    """Take LC_CTYPE back to what it was: the kernel remembers (proc_pid_environ(5)); without /proc nobody can tell."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            given = file.read().split(b"\0")
+    except OSError:
+        return
+    del variables["LC_CTYPE"]
+    for item in given:
+        if item.startswith(b"LC_CTYPE="):
+            variables["LC_CTYPE"] = item.partition(b"=")[2].decode(encoding, "surrogateescape")
