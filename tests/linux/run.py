@@ -202,7 +202,7 @@ class Run:
         os.kill(self.pid, number)
 
     def below(self, text: str = "") -> list[Process]:
-        """Return cohabit's descendants: all of them, or those whose command line is `text` or begins with a path to it."""
+        """Return cohabit's descendants: all, or those whose command line is `text` or begins with a path to it."""
         return [
             process
             for process in processes.descendants(self.pid)

@@ -25,8 +25,15 @@ def _refused(up: Start, bad: dict[str, object], code: int, *words: str, **option
 
 def test_missing_command(up: Start) -> None:
     """A program that is in no directory of PATH is 127, with the service and the path that was searched."""
-    _refused(up, {"command": ["no-such-program"]}, 127, "bad", "no-such-program", "/odd:/usr/bin",
-             environment={"PATH": "/odd:/usr/bin:/bin"})  # fmt: skip
+    _refused(
+        up,
+        {"command": ["no-such-program"]},
+        127,
+        "bad",
+        "no-such-program",
+        "/odd:/usr/bin",
+        environment={"PATH": "/odd:/usr/bin:/bin"},
+    )
 
 
 def test_not_executable(up: Start, tmp_path: Path) -> None:
@@ -74,10 +81,26 @@ def test_command_that_vanished_before_its_turn(up: Start, tmp_path: Path) -> Non
     assert "brought" in life.text, tmp_path
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["up", "--no-such-option"], ["init"], ["init", "--no-such", "true"], ["init", "-r", "x", "true"],
-                                   ["init", "-r", "TERM:NONSENSE", "true"], ["init", "-e", "256", "true"], ["init", "-e", "x", "true"],
-                                   ["init", "-t", "soon", "true"], ["init", "-g", "-c", "true"], ["init", "-p", "NONSENSE", "true"],
-                                   ["init", "-p"], ["up", "-f", "a", "-f", "b"], ["init", "-t", "1s", "-t", "2s", "true"], []])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["up", "--no-such-option"],
+        ["init"],
+        ["init", "--no-such", "true"],
+        ["init", "-r", "x", "true"],
+        ["init", "-r", "TERM:NONSENSE", "true"],
+        ["init", "-e", "256", "true"],
+        ["init", "-e", "x", "true"],
+        ["init", "-t", "soon", "true"],
+        ["init", "-g", "-c", "true"],
+        ["init", "-p", "NONSENSE", "true"],
+        ["init", "-p"],
+        ["up", "-f", "a", "-f", "b"],
+        ["init", "-t", "1s", "-t", "2s", "true"],
+        [],
+    ],
+)
 def test_wrong_usage_is_64(start: Start, words: list[str]) -> None:
     """A command line that makes no sense is 64 and one sentence on stderr, nothing on stdout."""
     life = start(*COHABIT, *words)
@@ -87,7 +110,10 @@ def test_wrong_usage_is_64(start: Start, words: list[str]) -> None:
     assert "Traceback" not in life.text
 
 
-@pytest.mark.parametrize("words", [["--help"], ["help"], ["--version"], ["init", "--help"], ["run", "-h"], ["up", "--help"], ["check", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["help"], ["--version"], ["init", "--help"], ["run", "-h"], ["up", "--help"], ["check", "--help"]],
+)
 def test_help_is_on_stdout(start: Start, words: list[str]) -> None:
     """Help and version are what was asked for: on stdout, 0."""
     life = start(*COHABIT, *words)
@@ -134,7 +160,9 @@ def test_no_room_for_a_process(start: Start, tmp_path: Path, verb: str) -> None:
     tmp_path.chmod(0o777)
     file = write_file(str(tmp_path), {"web": {"command": ["true"]}})
     words = ("init", "--", "true") if verb == "init" else ("up", "-f", file)
-    life = start(*places.UNPRIVILEGED, "prlimit", "--nproc=1", *COHABIT, *words, setup=places.open_to_all(str(tmp_path)))
+    life = start(
+        *places.UNPRIVILEGED, "prlimit", "--nproc=1", *COHABIT, *words, setup=places.open_to_all(str(tmp_path))
+    )
     assert life.wait() == (126 if verb == "init" else 71)
     assert "no room for another process" in life.text
     assert "nproc" in life.text

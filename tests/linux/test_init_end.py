@@ -48,8 +48,14 @@ def test_deaf_orphan_is_killed(init: Start, process_1: bool) -> None:
 
 def test_second_signal_cuts_the_wait(init: Start, process_1: bool) -> None:
     """A stop signal while we wait for deaf orphans kills them at once."""
-    life = init("-t", "1h", "--", *shell("(trap '' TERM; setsid sleep 1000 & ); echo ready; read x"), process_1=process_1,
-                stdin=-1)  # fmt: skip
+    life = init(
+        "-t",
+        "1h",
+        "--",
+        *shell("(trap '' TERM; setsid sleep 1000 & ); echo ready; read x"),
+        process_1=process_1,
+        stdin=-1,
+    )
     life.until_printed("ready")
     life.one("sleep 1000")
     assert life.process.stdin

@@ -13,8 +13,18 @@ from linux.conftest import Start
 from linux.run import COHABIT, program, shell
 
 SIGNALS = ("grep", "-E", "^Sig(Blk|Ign|Cgt)", "/proc/self/status")
-GIVEN = ["nothing=", "ignore=INT", "ignore=PIPE", "ignore=XFSZ", "ignore=HUP", "ignore=TSTP,TTIN,TTOU", "ignore=INT,QUIT",
-         "block=TERM,USR1", "block=CHLD", "ignore=PIPE block=PIPE"]  # fmt: skip
+GIVEN = [
+    "nothing=",
+    "ignore=INT",
+    "ignore=PIPE",
+    "ignore=XFSZ",
+    "ignore=HUP",
+    "ignore=TSTP,TTIN,TTOU",
+    "ignore=INT,QUIT",
+    "block=TERM,USR1",
+    "block=CHLD",
+    "ignore=PIPE block=PIPE",
+]
 
 
 def _given(words: str) -> tuple[str, ...]:
@@ -39,7 +49,9 @@ def test_nohup_reaches_main(start: Start, installed: str) -> None:
 
 
 @pytest.mark.parametrize("through_script", [True, False])
-def test_ignored_chld_does_not_hide_the_end(start: Start, installed: str, process_1: bool, through_script: bool) -> None:
+def test_ignored_chld_does_not_hide_the_end(
+    start: Start, installed: str, process_1: bool, through_script: bool
+) -> None:
     """A parent that ignores CHLD hands that on; main's end is noticed all the same."""
     cohabit = (installed,) if through_script else COHABIT
     life = start(*cohabit, "init", "--", *shell("exit 3"), above=_given("ignore=CHLD"), process_1=process_1)
@@ -47,9 +59,11 @@ def test_ignored_chld_does_not_hide_the_end(start: Start, installed: str, proces
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_descriptors_stay_closed(start: Start, installed: str, tmp_path: Path, process_1: bool, closed: str) -> None:
+def test_closed_descriptors_stay_closed(
+    start: Start, installed: str, tmp_path: Path, process_1: bool, closed: str
+) -> None:
     """Standard descriptors that were closed are closed for main too; nothing of ours lands there."""
-    look = 'for fd in 0 1 2; do [ ! -e /proc/$$/fd/$fd ] || echo $fd >> open; done; echo >> open'
+    look = "for fd in 0 1 2; do [ ! -e /proc/$$/fd/$fd ] || echo $fd >> open; done; echo >> open"
     life = start(*shell(f'exec "$@" {closed}'), "sh", installed, "init", "--", *shell(look), process_1=process_1)
     assert life.wait() == 0
     still_open = [fd for fd, sign in (("0", "<&-"), ("1", ">&-"), ("2", "2>&-")) if sign not in closed.split()]
@@ -85,7 +99,9 @@ PLAIN |= dict.fromkeys(("self", "bin", "python", "ignored", "main", "_"), "not o
 @pytest.mark.parametrize("given", [{}, ODD, {"LC_CTYPE": "C.UTF-8"}, {"LC_ALL": "C"}])
 def test_environment_is_unchanged(start: Start, process_1: bool, given: dict[str, str]) -> None:
     """Main's environment is ours, byte for byte; CPython's own additions do not show."""
-    found = start("env", "-i", *_words(given), *COHABIT, "init", "--", "/bin/cat", "/proc/self/environ", process_1=process_1)
+    found = start(
+        "env", "-i", *_words(given), *COHABIT, "init", "--", "/bin/cat", "/proc/self/environ", process_1=process_1
+    )
     assert found.wait() == 0
     assert _environment(found.out) == given
 
@@ -106,7 +122,7 @@ def test_script_keeps_odd_variables(start: Start, installed: str) -> None:
     assert _environment(found.out) == ODD
 
 
-def _environment(data: bytes) -> dict[str, str]:
+def _environment(data: bytearray) -> dict[str, str]:
     items = bytes(data).decode("utf-8", "surrogateescape").split("\0")
     return dict(item.split("=", 1) for item in items if item)
 

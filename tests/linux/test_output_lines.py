@@ -54,7 +54,9 @@ def test_our_own_lines_are_on_stderr(up: Start) -> None:
 
 def test_one_pipe_for_both_tears_nothing(up: Start) -> None:
     """With 2>&1 the lines of stdout, of stderr and of ours share one pipe without tearing each other."""
-    services = {name: {"command": program("flood.py", name, str(LINES), "err"), "essential": False} for name in ("one", "two")}
+    services = {
+        name: {"command": program("flood.py", name, str(LINES), "err"), "essential": False} for name in ("one", "two")
+    }
     life = up(services, stderr=-2)
     assert life.wait() == 0
     for name in services:
@@ -74,9 +76,16 @@ def test_unfinished_last_line_is_kept(up: Start, process_1: bool) -> None:
 
 def test_unfinished_line_waits_for_its_end(up: Start) -> None:
     """Two halves of a line that come one after the other are one line, whatever comes between."""
-    life = up({"web": {"command": shell("printf 'one '; echo between >&2; until [ -e go ]; do :; done; echo half"), "essential": False},
-               "other": {"command": shell("until [ -e seen ]; do :; done; echo other; touch go"), "essential": False},
-               "eyes": {"command": shell("touch seen"), "essential": False}})  # fmt: skip
+    life = up(
+        {
+            "web": {
+                "command": shell("printf 'one '; echo between >&2; until [ -e go ]; do :; done; echo half"),
+                "essential": False,
+            },
+            "other": {"command": shell("until [ -e seen ]; do :; done; echo other; touch go"), "essential": False},
+            "eyes": {"command": shell("touch seen"), "essential": False},
+        }
+    )
     assert life.wait() == 0
     assert life.lines("web", "out") == ["one half"]
     assert life.lines("other") == ["other"]
@@ -115,7 +124,10 @@ def test_empty_lines_are_lines(up: Start) -> None:
 
 def test_child_may_close_its_output(up: Start, process_1: bool) -> None:
     """A service that closes its output runs on, and its end is seen."""
-    life = up({"web": {"command": shell("echo last; exec >&- 2>&-; until [ -e go ]; do :; done; exit 6")}}, process_1=process_1)
+    life = up(
+        {"web": {"command": shell("echo last; exec >&- 2>&-; until [ -e go ]; do :; done; exit 6")}},
+        process_1=process_1,
+    )
     life.until_printed("last")
     os.close(os.open(f"/proc/{life.pid}/cwd/go", os.O_CREAT))
     assert life.wait() == 6
@@ -124,7 +136,7 @@ def test_child_may_close_its_output(up: Start, process_1: bool) -> None:
 def test_last_words_of_a_grandchild_are_kept(up: Start, process_1: bool) -> None:
     """What an orphan writes on its TERM, after the service's end, comes out, under the service's name."""
     farewell = "trap 'echo farewell; exit 0' TERM; touch up; while :; do read x < gate; done"
-    leader = f"mkfifo gate; (setsid sh -c \"{farewell}\" &); until [ -e up ]; do :; done"
+    leader = f'mkfifo gate; (setsid sh -c "{farewell}" &); until [ -e up ]; do :; done'
     life = up({"web": {"command": shell(leader)}}, process_1=process_1)
     assert life.wait() == 0
     assert life.lines("web", "out") == ["farewell"]
@@ -163,15 +175,24 @@ def test_raw_output_is_byte_exact(up: Start, tmp_path: Path, where: str) -> None
 def test_raw_and_prefixed_services_share_stdout(up: Start) -> None:
     """A raw service beside one with prefixes: nothing is lost of either, and no line of the other is torn by us."""
     raw = shell("head -c 3000000 /dev/zero | tr '\\0' Q")
-    life = up({"raw": _raw(raw, essential=False), "web": {"command": program("flood.py", "web", "5000"), "essential": False}})
+    life = up(
+        {"raw": _raw(raw, essential=False), "web": {"command": program("flood.py", "web", "5000"), "essential": False}}
+    )
     assert life.wait() == 0
     assert bytes(life.out).count(b"Q") == 3_000_000
-    assert bytes(life.out).replace(b"Q", b"").decode().splitlines() == [f"web     | {line}" for line in _expected("web", range(5000))]
+    assert bytes(life.out).replace(b"Q", b"").decode().splitlines() == [
+        f"web     | {line}" for line in _expected("web", range(5000))
+    ]
 
 
 def test_prefixes_line_up(up: Start) -> None:
     """All names are padded to the longest."""
-    life = up({"a": {"command": ["echo", "x"], "essential": False}, "longest-name": {"command": ["echo", "y"], "essential": False}})
+    life = up(
+        {
+            "a": {"command": ["echo", "x"], "essential": False},
+            "longest-name": {"command": ["echo", "y"], "essential": False},
+        }
+    )
     assert life.wait() == 0
     assert sorted(life.out.decode().splitlines()) == ["a            | x", "longest-name | y"]
 

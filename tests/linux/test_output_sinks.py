@@ -28,9 +28,15 @@ def _restarts_and_stops(life: Run, order: str) -> None:
 def test_nobody_reads_our_stdout(up: Start, tmp_path: Path, process_1: bool, driver: str) -> None:
     """With a full pipe on our stdout and a flooding service, a crash is restarted and TERM stops."""
     reader, writer = os.pipe()
-    life = up({"flood": {**ENDLESS, "logging": {"driver": driver}}, "web": CRASHES,
-               "polite": {"command": program("ordered.py", "polite")}},
-              stdout=writer, process_1=process_1)  # fmt: skip
+    life = up(
+        {
+            "flood": {**ENDLESS, "logging": {"driver": driver}},
+            "web": CRASHES,
+            "polite": {"command": program("ordered.py", "polite")},
+        },
+        stdout=writer,
+        process_1=process_1,
+    )
     os.close(writer)
     life.until_written(str(tmp_path / "order"))
     life.until(lambda: fcntl.ioctl(reader, 0x541B, b"\0" * 4) != b"\0" * 4, "something in the pipe")
@@ -41,8 +47,12 @@ def test_nobody_reads_our_stdout(up: Start, tmp_path: Path, process_1: bool, dri
 def test_nobody_reads_anything(up: Start, tmp_path: Path, process_1: bool) -> None:
     """The same when stdout and stderr are one full pipe: our own messages must not block either."""
     reader, writer = os.pipe()
-    life = up({"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
-              stdout=writer, stderr=writer, process_1=process_1)  # fmt: skip
+    life = up(
+        {"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
+        stdout=writer,
+        stderr=writer,
+        process_1=process_1,
+    )
     os.close(writer)
     life.until_written(str(tmp_path / "order"))
     _restarts_and_stops(life, str(tmp_path / "order"))
@@ -52,8 +62,13 @@ def test_nobody_reads_anything(up: Start, tmp_path: Path, process_1: bool) -> No
 def test_reader_that_comes_back_gets_everything(up: Start) -> None:
     """A pipe that was full for a while loses nothing."""
     reader, writer = os.pipe()
-    life = up({"web": {"command": program("flood.py", "web", "100000"), "essential": False},
-               "long": {"command": ["sleep", "1000"]}}, stdout=writer)  # fmt: skip
+    life = up(
+        {
+            "web": {"command": program("flood.py", "web", "100000"), "essential": False},
+            "long": {"command": ["sleep", "1000"]},
+        },
+        stdout=writer,
+    )
     os.close(writer)
     life.one("sleep 1000")
     life.until(lambda: life.below("flood.py") and _asleep(life), "the flood to be held")
@@ -74,8 +89,11 @@ def _asleep(life: Run) -> bool:
 def test_closed_reader_does_not_end_us(up: Start, tmp_path: Path, process_1: bool) -> None:
     """`cohabit up | head -1`: when the reader goes away we say so once, and supervision goes on."""
     reader, writer = os.pipe()
-    life = up({"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
-              stdout=writer, process_1=process_1)  # fmt: skip
+    life = up(
+        {"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
+        stdout=writer,
+        process_1=process_1,
+    )
     os.close(writer)
     assert os.read(reader, 1)
     os.close(reader)
@@ -113,9 +131,18 @@ def test_stdout_may_be_anything(up: Start, tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     if kind == "null":
         path = os.devnull
-    flags = {"file, appended": os.O_APPEND | os.O_CREAT | os.O_WRONLY, "fifo": os.O_RDWR}.get(kind, os.O_CREAT | os.O_WRONLY)
+    flags = {"file, appended": os.O_APPEND | os.O_CREAT | os.O_WRONLY, "fifo": os.O_RDWR}.get(
+        kind, os.O_CREAT | os.O_WRONLY
+    )
     out = theirs.fileno() if kind == "socket" else os.open(path, flags)
-    life = up({"web": {"command": program("flood.py", "web", "20000"), "essential": False}, "z": {"command": ["sleep", "1000"]}}, stdout=out)
+    life = up(
+        {
+            "web": {"command": program("flood.py", "web", "20000"), "essential": False},
+            "z": {"command": ["sleep", "1000"]},
+        },
+        stdout=out,
+    )
+    life.one("sleep 1000")
     read = bytearray()
     while kind != "null" and read.count(b"\n") < 20_000:
         if kind == "socket":
@@ -132,7 +159,7 @@ def test_stdout_may_be_anything(up: Start, tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
 def test_shared_description_stays_blocking(start: Start, tmp_path: Path, kind: str) -> None:
-    """O_NONBLOCK on fd 1 and 2 is shared with whoever gave them to us: it is never set, not even for a moment at the end."""
+    """O_NONBLOCK on fd 1 and 2 is shared with whoever gave them to us: it is never set."""
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"]}})
     ours, theirs = socket.socketpair() if kind == "socket" else (None, None)
     options = {"stdout": theirs, "stderr": theirs} if theirs else {"terminal": True} if kind == "terminal" else {}
@@ -153,7 +180,15 @@ def _flags(pid: int, fd: int) -> int:
 
 def test_services_get_pipes_of_their_own(up: Start) -> None:
     """A service's stdin is /dev/null and its outputs are two pipes, which it may open again."""
-    life = up({"web": {"command": shell("readlink /proc/self/fd/0; stat -Lc %F /dev/stdout /dev/stderr; echo again > /dev/stderr")}})
+    life = up(
+        {
+            "web": {
+                "command": shell(
+                    "readlink /proc/self/fd/0; stat -Lc %F /dev/stdout /dev/stderr; echo again > /dev/stderr"
+                )
+            }
+        }
+    )
     assert life.wait() == 0
     assert life.lines("web", "out") == ["/dev/null", "fifo", "fifo"]
     assert life.lines("web", "err") == ["again"]

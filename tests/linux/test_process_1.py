@@ -13,8 +13,30 @@ from linux.conftest import Start
 from linux.run import COHABIT, MAIN, REPOSITORY, shell, write_file
 
 # Each of these costs process 1 milliseconds or megabytes, or does what process 1 must not do.
-NEVER = {"asyncio", "yaml", "msgspec", "typing", "json", "re", "enum", "subprocess", "dataclasses", "threading", "logging",
-         "inspect", "tokenize", "traceback", "socket", "selectors", "signal", "xml", "http", "ctypes", "argparse", "site"}  # fmt: skip
+NEVER = {
+    "asyncio",
+    "yaml",
+    "msgspec",
+    "typing",
+    "json",
+    "re",
+    "enum",
+    "subprocess",
+    "dataclasses",
+    "threading",
+    "logging",
+    "inspect",
+    "tokenize",
+    "traceback",
+    "socket",
+    "selectors",
+    "signal",
+    "xml",
+    "http",
+    "ctypes",
+    "argparse",
+    "site",
+}
 
 
 def _imported(text: str) -> set[str]:
@@ -23,9 +45,11 @@ def _imported(text: str) -> set[str]:
 
 
 def test_only_the_standard_library_and_ours(start: Start, tmp_path: Path) -> None:
-    """In a whole life with a crash, an error in the start of a service and a stop: no module from elsewhere, none that is dear."""
-    services = {"web": {"command": ["sleep", "1000"], "restart": "always"},
-                "probed": {"command": ["sleep", "2000"], "depends_on": {"web": {"condition": "service_started"}}}}  # fmt: skip
+    """In a whole life, with a crash and a stop: no module from elsewhere, and none that is dear."""
+    services: dict[str, dict[str, object]] = {
+        "web": {"command": ["sleep", "1000"], "restart": "always"},
+        "probed": {"command": ["sleep", "2000"], "depends_on": {"web": {"condition": "service_started"}}},
+    }
     file = write_file(str(tmp_path), services)
     life = start(sys.executable, "-X", "importtime", "-I", "-S", MAIN, "up", "-f", file)
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
@@ -59,8 +83,15 @@ def test_it_isolates_itself(start: Start, tmp_path: Path, flags: tuple[str, ...]
 
 def test_as_a_module(start: Start) -> None:
     """`python -m cohabit` is the same program."""
-    life = start(sys.executable, "-m", "cohabit", "init", "--", *shell("exit 3"),
-                 environment={"PYTHONPATH": os.path.join(REPOSITORY, "src")})  # fmt: skip
+    life = start(
+        sys.executable,
+        "-m",
+        "cohabit",
+        "init",
+        "--",
+        *shell("exit 3"),
+        environment={"PYTHONPATH": os.path.join(REPOSITORY, "src")},
+    )
     assert life.wait() == 3
 
 

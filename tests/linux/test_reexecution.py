@@ -38,8 +38,11 @@ PLANTS = ["step-before:Exited", "step-after:Exited", "effect:Report", "reap"]
 @pytest.mark.parametrize("plant", PLANTS)
 def test_services_live_on(broken: Start, gate: Gate, process_1: bool, plant: str) -> None:
     """Wherever the error is: same pid, same children, and then a crash, a restart and a stop as ever."""
-    services = {"web": {"command": ["sleep", "1000"], "restart": "always"}, "trigger": TRIGGER,
-                "polite": {"command": program("ordered.py", "polite")}}  # fmt: skip
+    services = {
+        "web": {"command": ["sleep", "1000"], "restart": "always"},
+        "trigger": TRIGGER,
+        "polite": {"command": program("ordered.py", "polite")},
+    }
     life = broken(plant, services, process_1=process_1)
     web = life.one("sleep 1000")
     if "Report" not in plant:
@@ -79,8 +82,10 @@ def test_restart_is_not_lost(broken: Start, gate: Gate) -> None:
 def test_each_effect_may_fail(broken: Start, process_1: bool, effect: str) -> None:
     """An error while an effect is carried out: whatever it was, the container can be stopped, and ends with a code."""
     leaves = "(setsid sleep 1000 &); exec sleep 2000"
-    services = {"trigger": {"command": shell(leaves), "stop_grace_period": "50ms", "restart": "always"},
-                "web": {"command": program("received.py", "0", "15")}}  # fmt: skip
+    services = {
+        "trigger": {"command": shell(leaves), "stop_grace_period": "50ms", "restart": "always"},
+        "web": {"command": program("received.py", "0", "15")},
+    }
     life = broken(f"effect:{effect}", services, process_1=process_1, top={"x-cohabit": {"stop_grace_period": "300ms"}})
     life.until_printed("ready")
     if effect == "SignalTree":
@@ -106,8 +111,11 @@ def test_no_line_is_lost(broken: Start, gate: Gate) -> None:
 def test_unread_output_is_not_lost(broken: Start, gate: Gate) -> None:
     """The same while nobody reads: what waits for the reader crosses to the next life."""
     reader, writer = os.pipe()
-    services = {"trigger": TRIGGER, "web": {"command": program("flood.py", "web", "100000"), "essential": False},
-                "stays": {"command": ["sleep", "1000"]}}  # fmt: skip
+    services = {
+        "trigger": TRIGGER,
+        "web": {"command": program("flood.py", "web", "100000"), "essential": False},
+        "stays": {"command": ["sleep", "1000"]},
+    }
     life = broken("step-before:Exited", services, stdout=writer)
     os.close(writer)
     life.until_printed("trigger: started")
@@ -154,8 +162,11 @@ def test_error_while_loading_loads_again(broken: Start) -> None:
 
 def test_second_error_in_a_minute_stops_in_order(broken: Start, gate: Gate, tmp_path: Path, process_1: bool) -> None:
     """Two errors within a minute: everybody is stopped in order, and the code is 70."""
-    services = {"trigger": TRIGGER, "db": {"command": program("ordered.py", "db")},
-                "web": {"command": program("ordered.py", "web"), "depends_on": ["db"]}}  # fmt: skip
+    services = {
+        "trigger": TRIGGER,
+        "db": {"command": program("ordered.py", "db")},
+        "web": {"command": program("ordered.py", "web"), "depends_on": ["db"]},
+    }
     life = broken("1+step-before:Exited", services, process_1=process_1)
     life.until_written(str(tmp_path / "order"), 2)
     gate.open()
@@ -164,10 +175,15 @@ def test_second_error_in_a_minute_stops_in_order(broken: Start, gate: Gate, tmp_
 
 
 @pytest.mark.parametrize("plant", ["2+step-before:Exited", "lost", "exec"])
-def test_beyond_repair_everybody_is_ended(broken: Start, gate: Gate, tmp_path: Path, process_1: bool, plant: str) -> None:
+def test_beyond_repair_everybody_is_ended(
+    broken: Start, gate: Gate, tmp_path: Path, process_1: bool, plant: str
+) -> None:
     """A third error, a hand-over that fails, no interpreter: everybody still gets TERM and time, and the code is 70."""
-    services = {"trigger": TRIGGER, "web": {"command": program("ordered.py", "web")},
-                "hiding": {"command": shell("(setsid sleep 1000 &); exec sleep 2000")}}  # fmt: skip
+    services = {
+        "trigger": TRIGGER,
+        "web": {"command": program("ordered.py", "web")},
+        "hiding": {"command": shell("(setsid sleep 1000 &); exec sleep 2000")},
+    }
     life = broken(plant, services, process_1=process_1)
     life.until_written(str(tmp_path / "order"), 1)
     orphan = life.one("sleep 1000")

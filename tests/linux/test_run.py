@@ -55,7 +55,9 @@ def test_requested_stop_is_0(run: Start, process_1: bool) -> None:
 
 def test_names_are_those_given_or_the_programs(run: Start) -> None:
     """A command is called as it says, else like its program, the second of a kind with a number."""
-    life = run("web=sh -c 'echo a; exec sleep 1000'", "sh -c 'echo b; exec sleep 1000'", "sh -c 'echo c; exec sleep 1000'")
+    life = run(
+        "web=sh -c 'echo a; exec sleep 1000'", "sh -c 'echo b; exec sleep 1000'", "sh -c 'echo c; exec sleep 1000'"
+    )
     for line in ("a\n", "b\n", "c\n"):
         life.until_printed(line)
     assert (life.lines("web"), life.lines("sh"), life.lines("sh-2")) == (["a"], ["b"], ["c"])
@@ -76,7 +78,9 @@ def test_shell_syntax_works(run: Start, tmp_path: Path) -> None:
 
 def test_container_lives_as_long_as_main(run: Start, gate: Gate, process_1: bool) -> None:
     """With --main the helpers' ends do not matter, main's code counts, and a helper that is left gets TERM."""
-    life = run("--main", f"main={_until_gate(5)}", "--helper", "done=true", "--helper", f"long={RECEIVE}", process_1=process_1)
+    life = run(
+        "--main", f"main={_until_gate(5)}", "--helper", "done=true", "--helper", f"long={RECEIVE}", process_1=process_1
+    )
     life.until_printed("ready")
     life.until_printed("done: ended with exit code 0")
     gate.open()
@@ -134,9 +138,18 @@ def test_command_beside_main_starts_at_once(run: Start, gate: Gate) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["--helper", "true"], ["--ready", "tcp:1", "true"], ["--main", "true", "--ready", "nonsense"],
-     ["a=true", "a=true"], ["cohabit=true"], ["--no-such-option"], ["'unclosed"], ["--main"]],
-)  # fmt: skip
+    [
+        [],
+        ["--helper", "true"],
+        ["--ready", "tcp:1", "true"],
+        ["--main", "true", "--ready", "nonsense"],
+        ["a=true", "a=true"],
+        ["cohabit=true"],
+        ["--no-such-option"],
+        ["'unclosed"],
+        ["--main"],
+    ],
+)
 def test_wrong_usage_is_64(run: Start, words: list[str]) -> None:
     """Words that make no sense are 64 and a sentence, and nothing starts."""
     life = run(*words)

@@ -25,7 +25,10 @@ def test_dependants_start_later(up: Start) -> None:
 def test_dependants_of_a_job_wait_for_its_success(up: Start, gate: Gate, tmp_path: Path, process_1: bool) -> None:
     """service_completed_successfully: not before the job has ended, with 0."""
     job = {"command": shell("read x < gate; echo job >> order")}
-    web = {"command": program("ordered.py", "web"), "depends_on": {"job": {"condition": "service_completed_successfully"}}}
+    web = {
+        "command": program("ordered.py", "web"),
+        "depends_on": {"job": {"condition": "service_completed_successfully"}},
+    }
     life = up({"web": web, "job": job}, process_1=process_1)
     life.until_printed("job: started")
     gate.open()
@@ -64,10 +67,15 @@ def test_stop_after_a_failure_keeps_the_order(up: Start, gate: Gate, tmp_path: P
 
 def test_independent_services_stop_in_parallel(up: Start, tmp_path: Path) -> None:
     """Branches that do not depend on each other are told at once: each may wait for the other's TERM."""
-    meets = 'trap "echo %s >> met; until grep -q %s met; do :; done; exit 0" TERM; echo up >> order; while :; do read x < gate; done'
+    at_term = "echo %s >> met; until grep -q %s met; do :; done; exit 0"
+    meets = f'trap "{at_term}" TERM; echo up >> order; while :; do read x < gate; done'
     (tmp_path / "met").touch()
-    life = up({"a": {"command": shell("mkfifo gate; " + meets % ("a", "b"))},
-               "b": {"command": shell("until [ -p gate ]; do :; done; " + meets % ("b", "a"))}})  # fmt: skip
+    life = up(
+        {
+            "a": {"command": shell("mkfifo gate; " + meets % ("a", "b"))},
+            "b": {"command": shell("until [ -p gate ]; do :; done; " + meets % ("b", "a"))},
+        }
+    )
     life.until_written(str(tmp_path / "order"), 2)
     assert life.stop() == 0
 
@@ -102,8 +110,12 @@ def test_other_signals_change_nothing(up: Start, process_1: bool, number: int) -
 
 def test_profile_and_named_services(up: Start, process_1: bool) -> None:
     """Named services start with what they depend on, and nobody else does."""
-    services = {"db": _ordered("db"), "web": _ordered("web", "db"), "debug": {**_ordered("debug"), "profiles": ["dev"]},
-                "other": _ordered("other")}  # fmt: skip
+    services = {
+        "db": _ordered("db"),
+        "web": _ordered("web", "db"),
+        "debug": {**_ordered("debug"), "profiles": ["dev"]},
+        "other": _ordered("other"),
+    }
     life = up(services, "web", process_1=process_1)
     life.until_printed("web: started")
     assert life.stop() == 0

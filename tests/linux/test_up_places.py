@@ -15,8 +15,10 @@ SERVICE = {"web": {"command": ["sleep", "1000"], "restart": "always"}}
 
 def test_termination_log_holds_the_last_word(up: Start) -> None:
     """What ended the container is in /dev/termination-log, where there is one."""
-    life = up({"web": {"command": shell("echo cannot bind; exit 9")}, "other": {"command": ["sleep", "1000"]}},
-              setup=places.TERMINATION_LOG + 'exec sh -c \'"$@"; code=$?; cat /dev/termination-log >&2; exit $code\' sh "$@"')  # fmt: skip
+    life = up(
+        {"web": {"command": shell("echo cannot bind; exit 9")}, "other": {"command": ["sleep", "1000"]}},
+        setup=places.TERMINATION_LOG + 'exec sh -c \'"$@"; code=$?; cat /dev/termination-log >&2; exit $code\' sh "$@"',
+    )
     assert life.wait() == 9
     assert life.text.endswith("last output of web:\n  cannot bind")
     assert "\nweb ended with exit code 9" in life.text
@@ -32,11 +34,17 @@ def test_termination_log_is_not_made(up: Start) -> None:
 
 
 @pytest.mark.parametrize("who", [places.UNPRIVILEGED, places.NO_CAPABILITIES], ids=["uid 12345", "no capabilities"])
-def test_without_privileges_the_main_job_is_done(up: Start, tmp_path: Path, process_1: bool, who: tuple[str, ...]) -> None:
+def test_without_privileges_the_main_job_is_done(
+    up: Start, tmp_path: Path, process_1: bool, who: tuple[str, ...]
+) -> None:
     """A random uid without a passwd entry, or root without capabilities: restart, tree, stop, exit code."""
     tmp_path.chmod(0o777)
-    life = up({"web": {"command": program("tree.py"), "restart": "always"}}, above=who, process_1=process_1,
-              setup=places.open_to_all(str(tmp_path)))  # fmt: skip
+    life = up(
+        {"web": {"command": program("tree.py"), "restart": "always"}},
+        above=who,
+        process_1=process_1,
+        setup=places.open_to_all(str(tmp_path)),
+    )
     life.until_printed("ready")
     leader = next(one for one in life.below("tree.py") if one.parent == life.pid and one.session == one.pid)
     os.kill(leader.pid, signal.SIGKILL)
@@ -47,10 +55,19 @@ def test_without_privileges_the_main_job_is_done(up: Start, tmp_path: Path, proc
 
 
 @pytest.mark.parametrize("who", [places.UNPRIVILEGED, places.NO_CAPABILITIES], ids=["uid 12345", "no capabilities"])
-def test_without_privileges_init_does_its_job(start: Start, tmp_path: Path, process_1: bool, who: tuple[str, ...]) -> None:
+def test_without_privileges_init_does_its_job(
+    start: Start, tmp_path: Path, process_1: bool, who: tuple[str, ...]
+) -> None:
     """`init` reaps and forwards as anybody."""
-    life = start(*COHABIT, "init", "--", *program("received.py", "4"), above=who, process_1=process_1,
-                 setup=places.open_to_all(str(tmp_path)))  # fmt: skip
+    life = start(
+        *COHABIT,
+        "init",
+        "--",
+        *program("received.py", "4"),
+        above=who,
+        process_1=process_1,
+        setup=places.open_to_all(str(tmp_path)),
+    )
     life.until_printed("ready")
     life.signal(signal.SIGHUP)
     life.until_printed("got 1\n")
@@ -60,8 +77,11 @@ def test_without_privileges_init_does_its_job(start: Start, tmp_path: Path, proc
 def test_service_of_another_user_without_root(up: Start, tmp_path: Path) -> None:
     """user: needs root: without it the file is refused with a sentence, and nothing starts."""
     tmp_path.chmod(0o777)
-    life = up({"web": {"command": ["true"], "user": "1000:1000"}}, above=places.UNPRIVILEGED,
-              setup=places.open_to_all(str(tmp_path)))  # fmt: skip
+    life = up(
+        {"web": {"command": ["true"], "user": "1000:1000"}},
+        above=places.UNPRIVILEGED,
+        setup=places.open_to_all(str(tmp_path)),
+    )
     assert life.wait() == 78
     assert "not root" in life.text
 
@@ -78,9 +98,13 @@ def test_service_of_another_user(up: Start, process_1: bool) -> None:
 def test_read_only_root(start: Start, tmp_path: Path, process_1: bool) -> None:
     """Nothing is writable, not even /tmp: crash, restart and stop work."""
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"], "restart": "always"}})
-    read_only = "mount --bind / /mnt; mount --bind /proc /mnt/proc; mount --rbind /dev /mnt/dev; mount -o remount,bind,ro /mnt"
-    try_it = "! touch /x 2>/dev/null && ! touch /tmp/x 2>/dev/null && echo read-only; exec \"$@\""
-    life = start("chroot", "/mnt", "sh", "-c", try_it, "sh", *COHABIT, "up", "-f", file, setup=read_only, process_1=process_1)
+    read_only = (
+        "mount --bind / /mnt; mount --bind /proc /mnt/proc; mount --rbind /dev /mnt/dev; mount -o remount,bind,ro /mnt"
+    )
+    try_it = '! touch /x 2>/dev/null && ! touch /tmp/x 2>/dev/null && echo read-only; exec "$@"'
+    life = start(
+        "chroot", "/mnt", "sh", "-c", try_it, "sh", *COHABIT, "up", "-f", file, setup=read_only, process_1=process_1
+    )
     life.until_printed("read-only")
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
     life.until_printed("web: started", 2)
@@ -108,8 +132,13 @@ def test_no_proc_group_is_gone_before_the_restart(up: Start, process_1: bool) ->
 
 def test_no_proc_nobody_is_left(up: Start) -> None:
     """Without /proc, as process 1, whoever hid in another session is swept at the end."""
-    life = up({"web": {"command": program("received.py", "0", "15")},
-               "hiding": {"command": shell("(setsid sleep 1000 &); exec sleep 2000")}}, setup=places.NO_PROC)  # fmt: skip
+    life = up(
+        {
+            "web": {"command": program("received.py", "0", "15")},
+            "hiding": {"command": shell("(setsid sleep 1000 &); exec sleep 2000")},
+        },
+        setup=places.NO_PROC,
+    )
     life.until_printed("ready")
     orphan = life.one("sleep 1000")
     assert life.stop() == 0
@@ -126,7 +155,9 @@ def test_no_proc_init(init: Start, process_1: bool) -> None:
 
 def test_foreign_proc_is_not_believed(start: Start, tmp_path: Path) -> None:
     """A /proc of another namespace (unshare without --mount-proc) shows other processes: nobody there is signalled."""
-    file = write_file(str(tmp_path), {"web": {"command": shell("sleep 1000 & echo ready; exec sleep 2000"), "restart": "always"}})
+    file = write_file(
+        str(tmp_path), {"web": {"command": shell("sleep 1000 & echo ready; exec sleep 2000"), "restart": "always"}}
+    )
     inner = ["unshare", "--pid", "--fork", "--kill-child", "--", *COHABIT, "up", "-f", file]
     life = start(*shell('sleep 3000 & "$@"; exec sleep 4000'), "sh", *inner)
     life.until_printed("ready")

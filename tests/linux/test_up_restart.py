@@ -45,8 +45,12 @@ def test_own_delay_replaces_the_back_off(up: Start) -> None:
 
 def test_zero_delay_restarts_for_ever(up: Start) -> None:
     """A service that is killed at once for ever starts again for ever, and a stop is obeyed all the same."""
-    life = up({"web": {"command": shell("kill -9 $$"), "deploy": {"restart_policy": AT_ONCE}},
-               "calm": {"command": program("received.py", "0", "15")}})  # fmt: skip
+    life = up(
+        {
+            "web": {"command": shell("kill -9 $$"), "deploy": {"restart_policy": AT_ONCE}},
+            "calm": {"command": program("received.py", "0", "15")},
+        }
+    )
     life.until_printed("web: started", 50)
     assert life.stop() == 0
     assert life.lines("calm") == ["ready", "got 15"]
@@ -80,21 +84,28 @@ def test_no_restart_by_default(up: Start, tmp_path: Path) -> None:
     assert len(lines_of(str(tmp_path / "starts"))) == 1
 
 
-@pytest.mark.parametrize(("command", "code"), [("exit 3", 3), ("exit 0", 0), ("kill -9 $$", 137), ("kill -15 $$", 143),
-                                               ("exit 126", 126), ("exit 255", 255)])  # fmt: skip
-def test_essential_end_is_the_containers(
-    up: Start, tmp_path: Path, process_1: bool, command: str, code: int
-) -> None:
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("exit 3", 3), ("exit 0", 0), ("kill -9 $$", 137), ("kill -15 $$", 143), ("exit 126", 126), ("exit 255", 255)],
+)
+def test_essential_end_is_the_containers(up: Start, tmp_path: Path, process_1: bool, command: str, code: int) -> None:
     """An essential service's own code is the container's; the others get their TERM."""
-    life = up({"web": {"command": shell(f"until [ -e order ]; do :; done; {command}")},
-               "other": {"command": program("ordered.py", "other")}}, process_1=process_1)  # fmt: skip
+    life = up(
+        {
+            "web": {"command": shell(f"until [ -e order ]; do :; done; {command}")},
+            "other": {"command": program("ordered.py", "other")},
+        },
+        process_1=process_1,
+    )
     assert life.wait() == code
     assert lines_of(str(tmp_path / "order")) == ["start other", "stop other"]
 
 
 def test_inessential_end_is_only_told(up: Start, gate: Gate) -> None:
     """essential: false: its end changes nothing."""
-    life = up({"extra": {"command": shell("exit 3"), "essential": False}, "web": {"command": shell("read x < gate; exit 5")}})
+    life = up(
+        {"extra": {"command": shell("exit 3"), "essential": False}, "web": {"command": shell("read x < gate; exit 5")}}
+    )
     life.until_printed("extra: ended with exit code 3")
     gate.open()
     assert life.wait() == 5
@@ -165,16 +176,23 @@ def test_death_shortly_before_the_platforms_term_is_no_crash(up: Start, number: 
 
 def test_no_zombies(up: Start, process_1: bool) -> None:
     """Orphans of a service are reaped while it runs."""
-    life = up({"web": {"command": shell("for i in 1 2 3 4 5; do (sleep 0 &); done; echo ready; exec sleep 1000")}},
-              process_1=process_1)  # fmt: skip
+    life = up(
+        {"web": {"command": shell("for i in 1 2 3 4 5; do (sleep 0 &); done; echo ready; exec sleep 1000")}},
+        process_1=process_1,
+    )
     life.until_printed("ready")
-    life.until(lambda: [one.command for one in life.below()] == ["sleep 1000"] and not life.zombies(), "no zombie to be left")
+    life.until(
+        lambda: [one.command for one in life.below()] == ["sleep 1000"] and not life.zombies(), "no zombie to be left"
+    )
 
 
 def test_storm_of_orphans_leaves_no_zombie(up: Start, process_1: bool) -> None:
     """2,500 orphans that are killed at once are all reaped (there are more than one turn's worth)."""
     life = up({"web": {"command": program("storm.py", "2500")}}, process_1=process_1)
     life.until_printed("ready")
-    os.kill(next(one.pid for one in life.below("storm.py") if one.parent == life.pid and one.session == one.pid), signal.SIGUSR1)
+    os.kill(
+        next(one.pid for one in life.below("storm.py") if one.parent == life.pid and one.session == one.pid),
+        signal.SIGUSR1,
+    )
     life.until_printed("killed")
     life.until(lambda: len(life.below()) == 1 and not life.zombies(), "all zombies to be gone")

@@ -16,8 +16,11 @@ HOUR = "1h"
 
 def test_deaf_service_is_killed_after_its_grace(up: Start, process_1: bool) -> None:
     """A service that ignores TERM is killed after stop_grace_period, and a requested stop is then 137."""
-    life = up({"web": {"command": DEAF, "stop_grace_period": "20ms"}}, top={"x-cohabit": {"stop_grace_period": HOUR}},
-              process_1=process_1)  # fmt: skip
+    life = up(
+        {"web": {"command": DEAF, "stop_grace_period": "20ms"}},
+        top={"x-cohabit": {"stop_grace_period": HOUR}},
+        process_1=process_1,
+    )
     life.until_printed("deaf")
     assert life.stop() == 137
     assert "web" in life.text
@@ -26,24 +29,32 @@ def test_deaf_service_is_killed_after_its_grace(up: Start, process_1: bool) -> N
 
 def test_total_is_shorter_than_the_sum(up: Start, process_1: bool) -> None:
     """The total of x-cohabit ends the wait for a service that would have an hour."""
-    life = up({"web": {"command": DEAF, "stop_grace_period": HOUR}}, top={"x-cohabit": {"stop_grace_period": "20ms"}},
-              process_1=process_1)  # fmt: skip
+    life = up(
+        {"web": {"command": DEAF, "stop_grace_period": HOUR}},
+        top={"x-cohabit": {"stop_grace_period": "20ms"}},
+        process_1=process_1,
+    )
     life.until_printed("deaf")
     assert life.stop() == 137
 
 
 def test_total_reaches_those_who_were_not_told_yet(up: Start) -> None:
     """When the total is over, a service behind a deaf one is killed too, and nobody is left."""
-    life = up({"db": {"command": ["sleep", "1000"]}, "web": {"command": DEAF, "depends_on": ["db"]}},
-              top={"x-cohabit": {"stop_grace_period": "20ms"}})  # fmt: skip
+    life = up(
+        {"db": {"command": ["sleep", "1000"]}, "web": {"command": DEAF, "depends_on": ["db"]}},
+        top={"x-cohabit": {"stop_grace_period": "20ms"}},
+    )
     life.until_printed("deaf")
     assert life.stop() == 137
 
 
 def test_second_signal_kills_at_once(up: Start, process_1: bool) -> None:
     """A second stop signal does not wait for anybody."""
-    life = up({"web": {"command": DEAF, "stop_grace_period": HOUR}}, top={"x-cohabit": {"stop_grace_period": HOUR}},
-              process_1=process_1)  # fmt: skip
+    life = up(
+        {"web": {"command": DEAF, "stop_grace_period": HOUR}},
+        top={"x-cohabit": {"stop_grace_period": HOUR}},
+        process_1=process_1,
+    )
     life.until_printed("deaf")
     life.signal(signal.SIGTERM)
     life.until_printed("SIGTERM: stopping")
@@ -53,8 +64,15 @@ def test_second_signal_kills_at_once(up: Start, process_1: bool) -> None:
 
 def test_first_cause_outlives_a_kill(up: Start) -> None:
     """When a failure is the reason, its code stays although others had to be killed."""
-    life = up({"web": {"command": shell("until [ -e deaf ]; do :; done; exit 3")},
-               "other": {"command": shell("trap '' TERM; touch deaf; while :; do sleep 1000; done"), "stop_grace_period": "20ms"}})  # fmt: skip
+    life = up(
+        {
+            "web": {"command": shell("until [ -e deaf ]; do :; done; exit 3")},
+            "other": {
+                "command": shell("trap '' TERM; touch deaf; while :; do sleep 1000; done"),
+                "stop_grace_period": "20ms",
+            },
+        }
+    )
     assert life.wait() == 3
 
 
@@ -80,7 +98,9 @@ def test_tree_is_gone_at_the_end(up: Start, process_1: bool) -> None:
 def test_deaf_orphans_are_killed_before_the_restart(up: Start, process_1: bool) -> None:
     """An orphan that ignores TERM is killed after the service's grace; then the service starts again."""
     leader = "(trap '' TERM; setsid sleep 1000 &); echo ready; exec sleep 2000"
-    life = up({"web": {"command": shell(leader), "restart": "always", "stop_grace_period": "20ms"}}, process_1=process_1)
+    life = up(
+        {"web": {"command": shell(leader), "restart": "always", "stop_grace_period": "20ms"}}, process_1=process_1
+    )
     life.until_printed("ready")
     orphan = life.one("sleep 1000")
     os.kill(life.one("sleep 2000").pid, signal.SIGKILL)
@@ -91,7 +111,9 @@ def test_deaf_orphans_are_killed_before_the_restart(up: Start, process_1: bool) 
 def test_nobodys_orphan_is_swept(up: Start, process_1: bool) -> None:
     """A process that hid from its service, without session and without mark, is ended with the container."""
     hidden = "setsid env -i /bin/sleep 1000 & exec sleep 2000"
-    life = up({"web": {"command": shell(f"(setsid sh -c '{hidden}' &) ; echo ready; exec sleep 3000")}}, process_1=process_1)
+    life = up(
+        {"web": {"command": shell(f"(setsid sh -c '{hidden}' &) ; echo ready; exec sleep 3000")}}, process_1=process_1
+    )
     life.until_printed("ready")
     life.one("/bin/sleep 1000")
     os.kill(life.one("sleep 2000").pid, signal.SIGKILL)
@@ -102,8 +124,12 @@ def test_nobodys_orphan_is_swept(up: Start, process_1: bool) -> None:
 
 def test_other_services_trees_are_left_alone(up: Start) -> None:
     """Ending one service's tree touches nobody of another's, orphans included."""
-    life = up({"web": {"command": program("tree.py"), "restart": "always"},
-               "other": {"command": shell("(setsid sleep 1000 &); echo up; exec sleep 2000")}})  # fmt: skip
+    life = up(
+        {
+            "web": {"command": program("tree.py"), "restart": "always"},
+            "other": {"command": shell("(setsid sleep 1000 &); echo up; exec sleep 2000")},
+        }
+    )
     life.until_printed("ready")
     life.until_printed("up\n")
     others = {life.one("sleep 1000").pid, life.one("sleep 2000").pid}

@@ -186,9 +186,8 @@ def _drop_what_failed(loop: Loop, *, stepping: bool) -> None:
     if stepping:
         if again or not _is_news(loop, loop.facts[0]):
             del loop.facts[0]
-    elif loop.effects and not isinstance(loop.effects[0], effects.Exit):
-        if again or not _is_to_do(loop, loop.effects[0]):
-            del loop.effects[0]
+    elif loop.effects and (again or not _is_to_do(loop, loop.effects[0])):
+        del loop.effects[0]
 
 
 def _is_news(loop: Loop, fact: Event) -> bool:

@@ -9,6 +9,7 @@ lost (what is handed over is rubbish), exec (there is no interpreter any more).
 import os
 import sys
 import time
+from typing import Any
 
 source, plant = sys.argv[1:3]
 sys.path.append(source)
@@ -33,7 +34,7 @@ def fail() -> None:
     raise RuntimeError("planted")
 
 
-def step(self: Supervisor, event: object, now: float) -> object:
+def step(self: Supervisor, event: Any, now: float) -> Any:
     """The engine's step, and the error."""
     here = type(event).__name__ == name and getattr(event, "service", "trigger") == "trigger"
     if here and kind == "step-before":
@@ -44,7 +45,7 @@ def step(self: Supervisor, event: object, now: float) -> object:
     return effects
 
 
-def perform(self: Loop, effect: object) -> None:
+def perform(self: Loop, effect: Any) -> None:
     """The loop's carrying out of an effect, or the error."""
     service = getattr(effect, "service", "trigger")
     if type(effect).__name__ == name and getattr(service, "name", service) in ("trigger", ""):
@@ -52,7 +53,7 @@ def perform(self: Loop, effect: object) -> None:
     real_perform(self, effect)
 
 
-def services_with_orphans(self: Trees) -> object:
+def services_with_orphans(self: Trees) -> set[str]:
     """A look at the orphans, or the error: something has just been reaped and nobody told."""
     if "trigger" in self.sessions.values() and "trigger" not in self.leaders.values():
         fail()
@@ -68,17 +69,17 @@ def run(loop: Loop) -> int:
 is_exec = False
 real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.services_with_orphans, handover.run
 if kind.startswith("step"):
-    Supervisor.step = step  # type: ignore[assignment,method-assign]
+    Supervisor.step = step  # type: ignore[method-assign]
 elif kind == "effect":
-    Loop._perform = perform  # type: ignore[assignment,method-assign]
+    Loop._perform = perform  # type: ignore[method-assign]
 elif kind == "reap":
-    Trees.services_with_orphans = services_with_orphans  # type: ignore[assignment,method-assign]
+    Trees.services_with_orphans = services_with_orphans  # type: ignore[method-assign]
 elif kind in ("lost", "exec"):
     is_exec = kind == "exec"
     kind, name = "step-before", "Exited"
-    Supervisor.step = step  # type: ignore[assignment,method-assign]
+    Supervisor.step = step  # type: ignore[method-assign]
     if not is_exec:
-        Supervisor.to_plain = lambda _self: {"units": None}  # type: ignore[method-assign]
+        Supervisor.to_plain = lambda self: {"units": None}  # type: ignore[method-assign]  # noqa: ARG005
 if before.isdecimal():
     handover.run = run
 front.main()

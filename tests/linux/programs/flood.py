@@ -1,4 +1,7 @@
-"""flood.py NAME LINES [err]: numbered lines, written in pieces that end anywhere. With err, every other one to stderr."""
+"""flood.py NAME LINES [err]: numbered lines, written in pieces that end anywhere.
+
+With err, every other one goes to stderr.
+"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Print each signal that arrives, one line each, until stdin or a USR2 ends it. received.py [EXIT_CODE [LAST]]
+"""received.py [EXIT_CODE [LAST]]: print each signal that arrives, one line each, until the LAST.
 
 Prints "ready" first. LAST is the number of the signal that ends it (default 12, USR2); the code is 0 by default.
 """

@@ -1,0 +1,50 @@
+"""The front door: verbs, their exit codes, and an end that is never a bare traceback with code 1."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import cohabit
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(cohabit.__file__)))
+MAIN = os.path.join(SOURCE, "cohabit", "__main__.py")
+
+
+def _cohabit(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-I", "-S", MAIN, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("word", ["--version", "-V", "version"])
+def test_version(word: str) -> None:
+    """The version is told on stdout."""
+    done = _cohabit(word)
+    assert (done.returncode, done.stdout) == (0, f"cohabit {cohabit.__version__}\n")
+
+
+def test_without_a_word_the_help_is_an_error() -> None:
+    """Nothing to do: the help on stderr, and 64."""
+    done = _cohabit()
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "verbs:" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [("ini", "'init'"), ("runn", "'run'"), ("confgi", "'config'"), ("sleep", "cohabit init -- COMMAND")],
+)
+def test_unknown_verb(word: str, near: str) -> None:
+    """An unknown verb is 64, with the nearest one or the way to run a command."""
+    done = _cohabit(word)
+    assert done.returncode == 64
+    assert word in done.stderr
+    assert near in done.stderr
+
+
+def test_bug_of_ours_is_70() -> None:
+    """An error that nobody foresaw is told with its traceback, and has its own code."""
+    plant = f"import sys; sys.path.append({SOURCE!r}); from cohabit.cli import main; main._dispatch = None; main.main()"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", plant], capture_output=True, text=True, check=False)
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr

@@ -1,0 +1,106 @@
+"""Command lines: what each form of an option means, and what is wrong in words."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohabit.cli.options import Option, Verb
+from cohabit.errors import UsageError
+
+OPTIONS = (
+    Option(("-g", "--group"), "a flag"),
+    Option(("-v", "--verbose"), "another flag"),
+    Option(("-t", "--time"), "a value", "SECONDS"),
+    Option(("-e", "--each"), "a value that may come again", "CODE", repeat=True),
+)
+MIXED = Verb("mixed", "", "", OPTIONS)
+STRICT = Verb("strict", "", "", OPTIONS, intermixed=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {}),
+        (["-g"], {"group": True}),
+        (["--group", "-v"], {"group": True, "verbose": True}),
+        (["-gv"], {"group": True, "verbose": True}),
+        (["-t", "5"], {"time": "5"}),
+        (["-t5"], {"time": "5"}),
+        (["--time=5"], {"time": "5"}),
+        (["--time", "5"], {"time": "5"}),
+        (["--time="], {"time": ""}),
+        (["-gt", "5"], {"group": True, "time": "5"}),
+        (["-gt5"], {"group": True, "time": "5"}),
+        (["-t", "-g"], {"time": "-g"}),
+        (["-e1", "-e", "2", "--each=3"], {"each": ["1", "2", "3"]}),
+        (["-h"], {"help": True}),
+    ],
+)
+def test_each_form_of_an_option(words: list[str], expected: dict[str, object]) -> None:
+    """Short, long, joined, with a value in the same word or the next."""
+    values, arguments = MIXED.parse(words)
+    assert values == {"group": False, "verbose": False, "time": None, "each": [], "help": False} | expected
+    assert arguments == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "arguments", "group"),
+    [
+        (MIXED, ["a", "-g", "b"], ["a", "b"], True),
+        (MIXED, ["a", "--", "-g"], ["a", "-g"], False),
+        (MIXED, ["-", "-g"], ["-"], True),
+        (STRICT, ["-g", "a", "-v"], ["a", "-v"], True),
+        (STRICT, ["a", "-g"], ["a", "-g"], False),
+        (STRICT, ["--", "-g"], ["-g"], False),
+        (STRICT, ["a", "--", "b"], ["a", "--", "b"], False),
+    ],
+)
+def test_where_options_end(verb: Verb, words: list[str], arguments: list[str], group: bool) -> None:
+    """Somebody else's command line is left alone: from its first word on, and behind --."""
+    values, found = verb.parse(words)
+    assert (found, values["group"]) == (arguments, group)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--nonsense"], "unknown option --nonsense"),
+        (["--grop"], "did you mean --group"),
+        (["-x"], "unknown option -x"),
+        (["-gx"], "unknown option -x"),
+        (["--group=yes"], "takes no value"),
+        (["-t"], "needs a value (SECONDS)"),
+        (["-t1", "-t2"], "given twice"),
+    ],
+)
+def test_what_is_wrong(words: list[str], says: str) -> None:
+    """A wrong option is told by its name, with the verb."""
+    with pytest.raises(UsageError) as error:
+        MIXED.parse(words)
+    assert says in str(error.value)
+    assert "mixed" in str(error.value)
+
+
+@given(st.lists(st.text()))
+def test_nothing_else_is_raised(words: list[str]) -> None:
+    """Whatever is typed, it is parsed or is a usage error."""
+    try:
+        _, arguments = MIXED.parse(words)
+    except UsageError:
+        return
+    assert all(argument in words for argument in arguments)
+
+
+@given(st.lists(st.text()))
+def test_a_command_comes_through_untouched(command: list[str]) -> None:
+    """Behind -- nothing is an option."""
+    assert STRICT.parse(["-g", "--", *command])[1] == command
+
+
+def test_help_names_every_option() -> None:
+    """The help has each option with its names, its value and its sentence."""
+    text = MIXED.help()
+    for option in OPTIONS:
+        assert ", ".join(option.names) in text
+        assert option.help in text
+    assert "usage: cohabit mixed" in text

@@ -1,0 +1,210 @@
+"""The pump with real pipes: whatever is written in whatever pieces comes out whole."""
+
+import os
+import select
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohabit.reactor import linux
+from cohabit.reactor.output import Output
+from cohabit.reactor.sink import Sink
+
+_texts = st.binary(max_size=20) | st.sampled_from([b"\n", b"a\n", b"\n\n", b"no end", b"\0\xff\n"])
+_written = st.lists(st.tuples(st.sampled_from(["one", "two"]), _texts), max_size=30)
+
+
+class Pump:
+    """An Output between pipes: services write at one end, the test reads at the other."""
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.reader, self.writer = os.pipe()
+        self.errors, self.error_writer = os.pipe()
+        for fd in (self.reader, self.errors):
+            os.set_blocking(fd, False)
+        self.output = self.fresh()
+        self.services: dict[str, tuple[int, int]] = {}
+
+    def fresh(self) -> Output:
+        """Another Output for the same two sinks."""
+        output = Output(self.epoll, Sink(self.writer), Sink(self.error_writer))
+        output.name_services(["one", "two"])
+        return output
+
+    def start(self, name: str, driver: str = "prefix") -> None:
+        """Give a service its pipes."""
+        self.services[name] = self.output.open(name, driver, None)
+
+    def turn(self) -> None:
+        """Everything that is ready, once."""
+        for fd, _ in self.epoll.poll(0):
+            if self.output.owns(fd):
+                self.output.handle(fd)
+
+    def end(self) -> bytes:
+        """Close the services' ends and the pump; returns what came out on stdout."""
+        for ends in self.services.values():
+            for fd in ends:
+                os.close(fd)
+        self.output.finish(lambda: 1.0)
+        return self.read()
+
+    def read(self, fd: int = -1) -> bytes:
+        """Return what has come out so far."""
+        data = b""
+        try:
+            while piece := os.read(fd if fd >= 0 else self.reader, 1 << 20):
+                data += piece
+        except BlockingIOError:
+            pass
+        return data
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for sink in self.output._sinks.values():
+            os.close(sink.fd)
+        for fd in (self.reader, self.writer, self.errors, self.error_writer):
+            os.close(fd)
+        self.epoll.close()
+
+
+@pytest.fixture
+def pump() -> Iterator[Pump]:
+    """Give a pump for one test."""
+    pump = Pump()
+    yield pump
+    pump.close()
+
+
+def _lines(out: bytes, name: str) -> list[bytes]:
+    prefix = name.ljust(7).encode() + b" | "
+    return [line.removeprefix(prefix) for line in out.split(b"\n") if line.startswith(prefix)]
+
+
+def _as_lines(data: bytes) -> list[bytes]:
+    return data.removesuffix(b"\n").split(b"\n") if data else []
+
+
+@given(_written, st.booleans())
+def test_no_byte_is_lost_and_no_line_torn(written: list[tuple[str, bytes]], crosses: bool) -> None:
+    """Two services, any pieces, read at any moment, even across a re-execution: all lines, whole and in order."""
+    pump = Pump()
+    try:
+        for name in ("one", "two"):
+            pump.start(name)
+        for number, (name, data) in enumerate(written):
+            os.write(pump.services[name][0], data)
+            pump.turn()
+            if crosses and number == len(written) // 2:
+                _cross(pump)
+        out = pump.end()
+        for name in ("one", "two"):
+            assert _lines(out, name) == _as_lines(b"".join(data for who, data in written if who == name))
+    finally:
+        pump.close()
+
+
+def _cross(pump: Pump) -> None:
+    """What a re-execution does: write down, forget, take over."""
+    plain = pump.output.to_plain()
+    for stream in plain["streams"]:
+        pump.epoll.unregister(stream[2])
+    for sink in pump.output._sinks.values():
+        os.close(sink.fd)
+    pump.output = pump.fresh()
+    pump.output.restore(plain)
+
+
+@given(st.lists(_texts, max_size=30))
+def test_raw_is_byte_exact(written: list[bytes]) -> None:
+    """The raw driver adds and takes nothing."""
+    pump = Pump()
+    try:
+        pump.start("one", "raw")
+        for data in written:
+            os.write(pump.services["one"][0], data)
+            pump.turn()
+        assert pump.end() == b"".join(written)
+    finally:
+        pump.close()
+
+
+def test_full_sink_stops_the_reading_and_not_the_turning(pump: Pump) -> None:
+    """While nobody reads, the service's pipe fills and epoll sleeps; then everything comes out."""
+    pump.start("one")
+    os.set_blocking(pump.services["one"][0], False)
+    written = 0
+    while pump.epoll.poll(0) or written == 0:
+        pump.turn()
+        try:
+            written += os.write(pump.services["one"][0], b"0123456789abcde\n" * 256)
+        except BlockingIOError:
+            continue
+    assert written > 500_000
+    out = b""
+    while len(_lines(out, "one")) < written // 16:
+        out += pump.read()
+        pump.turn()
+    assert set(_lines(out, "one")) == {b"0123456789abcde"}
+
+
+def test_the_tail_is_the_last_output(pump: Pump) -> None:
+    """For the last word the last 4 KiB of a service are kept, of both its streams, whole or not."""
+    pump.start("one")
+    os.write(pump.services["one"][0], b"".join(b"line %d\n" % n for n in range(2000)))
+    os.write(pump.services["one"][1], b"the reason")
+    pump.end()
+    tail = pump.output.tail("one")
+    assert b"the reason" in tail
+    assert 100 < len(tail) < 1000
+    assert pump.output.tail("two") == []
+
+
+def test_own_line_does_not_tear_a_line(pump: Pump) -> None:
+    """A message of ours in the middle of a service's unfinished line comes before that line."""
+    pump.start("one")
+    os.write(pump.services["one"][1], b"half ")
+    pump.turn()
+    pump.output.say("cohabit", "first\nsecond")
+    os.write(pump.services["one"][1], b"a line\n")
+    pump.turn()
+    assert pump.read(pump.errors).splitlines() == [b"cohabit | first", b"cohabit | second", b"one     | half a line"]
+
+
+def test_drain_of_a_flood_has_an_end(pump: Pump) -> None:
+    """Emptying a pipe that somebody keeps filling takes so many turns and no more."""
+    pump.start("one", "raw")
+    pump.output._sinks["stdout"].lost = "nobody"
+    turns = []
+
+    def refill(stream: object) -> bool:
+        turns.append(stream)
+        return True
+
+    pump.output._pump = refill  # type: ignore[method-assign]
+    pump.output.drain_service("one")
+    assert 1 < len(turns) < 30
+
+
+def test_no_room_leaves_nothing_open(pump: Pump, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the second pipe cannot be had, the first one is closed again on both sides."""
+    real = linux.os.pipe2
+    made: list[tuple[int, int]] = []
+
+    def pipe2(flags: int) -> tuple[int, int]:
+        if made:
+            raise OSError(24, "Too many open files")
+        made.append(real(flags))
+        return made[0]
+
+    monkeypatch.setattr(linux.os, "pipe2", pipe2)
+    with pytest.raises(OSError, match="Too many"):
+        pump.output.open("one", "prefix", None)
+    monkeypatch.undo()
+    pump.turn()
+    for fd in made[0]:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)
