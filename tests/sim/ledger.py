@@ -114,6 +114,8 @@ class Ledger:
                 account.code, account.ran_seconds = code, now - account.since
                 if not orphans:
                     self._run_ended(account, now, started=True)
+                elif account.service.essential and self._is_final(account, started=True):
+                    self._begin(now, code, name)  # at once: not only when those whom it left are gone
             case events.TreeGone(name):
                 self.accounts[name].orphans = False
                 self._run_ended(self.accounts[name], now, started=True)
@@ -134,19 +136,27 @@ class Ledger:
         if self.ending_at is not None:
             return
         restart = account.service.restart
-        hopeless = not started and account.code in (126, 127)
-        wanted = restart.condition == "always" or (restart.condition == "on-failure" and account.code != 0)
-        if started and account.ran_seconds >= restart.window_seconds:
-            account.restarts = 0
-        used_up = restart.attempts is not None and account.restarts >= restart.attempts
-        if hopeless or not wanted or used_up:
+        if self._is_final(account, started=started):
             self._over(account, now)
             return
+        account.restarts = self._in_a_row(account, started=started)
         delay = restart.delay_seconds
         if delay is None or not started:
             delay = min(60.0, 0.1 * 2.0 ** min(account.restarts, 20))
         account.restarts += 1
         account.restart_at = now + delay
+
+    @staticmethod
+    def _in_a_row(account: Account, *, started: bool) -> int:
+        forgiven = started and account.ran_seconds >= account.service.restart.window_seconds
+        return 0 if forgiven else account.restarts
+
+    def _is_final(self, account: Account, *, started: bool) -> bool:
+        restart = account.service.restart
+        hopeless = not started and account.code in (126, 127)
+        wanted = restart.condition == "always" or (restart.condition == "on-failure" and account.code != 0)
+        used_up = restart.attempts is not None and self._in_a_row(account, started=started) >= restart.attempts
+        return hopeless or not wanted or used_up
 
     def _over(self, account: Account, now: float) -> None:
         account.over = True

@@ -55,6 +55,17 @@ HISTORIES: dict[str, Story] = {
             (5.4, Swept(), ("exit 0", "says stopped by SIGTERM")),
         ),
     ),
+    "an essential end stops the others at once, while those whom it left behind are still being ended": (
+        plan(service("web"), service("worker")),
+        (
+            (0.0, up("web"), ()),
+            (0.0, up("worker"), ()),
+            (5.0, Exited("web", 3, orphans=True), ("ask the rest of web TERM", "signal worker TERM")),
+            (5.1, Exited("worker", 143), ()),
+            (5.2, TreeGone("web"), ("sweep",)),
+            (5.2, Swept(), ("exit 3", "says web ended with exit code 3")),
+        ),
+    ),
     "the stop is in reverse order, independent branches in parallel": (
         _CHAINS,
         (

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
+    from cohabit.engine.policy import Verdict
     from cohabit.plan.model import Plan
 
 SIGKILL, SIGTERM = 9, 15
@@ -180,6 +181,8 @@ class Supervisor:
             hint = "" if code else " (if it put itself in the background: run it in the foreground)"
             self._say("warning", unit, f"{unit.why}; ending the processes that it left behind{hint}")
         self._fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
+        if orphans and unit.want_up and self._policy(unit).state != machine.BACKOFF:
+            self._essential_ended(unit, now)  # at once: the others need not wait for those whom it left
 
     def _ready(self, unit: Unit) -> None:
         if unit.state == machine.RUNNING and not unit.ready:
@@ -196,7 +199,7 @@ class Supervisor:
             self._say(level, unit, f"stopped: {unit.why}" if started else unit.why)
             self._enter(unit, machine.STOPPED, now)
             return
-        what = verdict(unit.service.restart, code, unit.ran_seconds, unit.restarts, started=started)
+        what = self._policy(unit)
         unit.restarts = what.restarts
         if what.state == machine.BACKOFF:
             pause = format_duration(what.delay_seconds)
@@ -209,6 +212,10 @@ class Supervisor:
         self._enter(unit, what.state, now)
         if what.state == machine.BACKOFF:
             self._set_timer(unit, now + what.delay_seconds)
+
+    def _policy(self, unit: Unit) -> Verdict:
+        code = unit.code or 0
+        return verdict(unit.service.restart, code, unit.ran_seconds, unit.restarts, started=unit.pid != 0)
 
     def _due(self, now: float) -> None:
         for name in [name for name, moment in self._timers.items() if moment <= now]:
@@ -288,9 +295,13 @@ class Supervisor:
         self._do(Exit(code, ""))
 
     def _over(self, unit: Unit, now: float) -> None:
-        """A service ended for good. An essential one takes the container along."""
+        """A service ended for good."""
         if unit.code and not self.failed:
             self.failed = unit.name
+        self._essential_ended(unit, now)
+
+    def _essential_ended(self, unit: Unit, now: float) -> None:
+        """An essential service takes the container along."""
         if unit.service.essential and self.phase == UP:
             self.culprit = self._first_cause(unit)
             self._begin_stop(unit.code or 0, f"{unit.name} {unit.why} (essential)", now)
