@@ -105,6 +105,14 @@ def head(options: argparse.Namespace, rows: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def show(figures: Figures) -> None:
+    """Print what has been measured, also when the run was cut short."""
+    for measure in MEASURES:
+        if figures.samples[measure] or figures.notes[measure]:
+            print(table(figures, measure))
+    print(summary(figures))
+
+
 def end(signal_number: int, _frame: FrameType | None) -> None:
     """Turn a signal into an orderly end: what runs is swept away."""
     sys.exit(128 + signal_number)
@@ -139,10 +147,7 @@ def main() -> None:
             inits.orphans(scope)
     finally:
         sweep()
-    for measure in MEASURES:
-        if figures.samples[measure] or figures.notes[measure]:
-            print(table(figures, measure))
-    print(summary(figures))
+        show(figures)
 
 
 if __name__ == "__main__":

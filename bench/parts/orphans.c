@@ -2,15 +2,20 @@
  *
  *   orphans COUNT
  *
- * Each orphan is forked by a child that ends at once, so the init is its parent. All wait in one process group and get
- * one SIGKILL. Prints the microseconds from that signal until the last of their pids is gone, that is, reaped.
+ * Each orphan is cloned with CLONE_PARENT, which makes it a child of our parent, the init: the same as a double fork, at
+ * half the price. All wait in one process group and get one SIGKILL. Prints the microseconds from that signal until
+ * the last of their pids is gone, that is, reaped.
  * Exit 1 when they cannot be made, 2 when they are not reaped within 60 seconds. */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,56 +26,38 @@ static long long microseconds(void)
     return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
 }
 
-static pid_t orphan(pid_t group, const int gate[2])
-{
-    pid_t parent = fork();
-    if (parent < 0)
-        return -1;
-    if (parent == 0) {
-        pid_t pid = fork();
-        if (pid == 0) {
-            char byte;
-            setpgid(0, group);
-            close(gate[1]);
-            while (read(gate[0], &byte, 1) < 0)
-                ;
-            _exit(0);
-        }
-        if (pid > 0)
-            setpgid(pid, group ? group : pid);
-        if (write(gate[1], &pid, sizeof pid) < 0 || pid < 0)
-            _exit(1);
-        _exit(0);
-    }
-    int status;
-    waitpid(parent, &status, 0);
-    return status == 0 ? parent : -1;
-}
-
 int main(int argc, char **argv)
 {
     int count = argc > 1 ? atoi(argv[1]) : 20000;
-    pid_t *pids = malloc(sizeof(pid_t) * (size_t)count), group = 0;
-    int told[2], gate[2];
-    if (pids == NULL || pipe(told) != 0 || pipe(gate) != 0)
+    pid_t *pids = malloc(sizeof(pid_t) * (size_t)count);
+    atomic_int *ready = mmap(NULL, sizeof *ready, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct timespec pause_time = {0, 200000};
+    if (pids == NULL || ready == MAP_FAILED)
         return 1;
-    const int ends[2] = {gate[0], told[1]};
     for (int i = 0; i < count; i++) {
-        if (orphan(group, ends) < 0 || read(told[0], &pids[i], sizeof(pid_t)) != sizeof(pid_t)) {
+        pids[i] = (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+        if (pids[i] < 0) {
             perror("cannot make an orphan");
             return 1;
         }
-        if (group == 0)
-            group = pids[0];
+        if (pids[i] == 0) {
+            if (setpgid(0, i == 0 ? 0 : pids[0]) == 0)
+                atomic_fetch_add(ready, 1);
+            for (;;)
+                pause();
+        }
+        while (i == 0 && atomic_load(ready) == 0)
+            nanosleep(&pause_time, NULL);
     }
+    while (atomic_load(ready) < count)
+        nanosleep(&pause_time, NULL);
     long long start = microseconds();
-    kill(-group, SIGKILL);
-    struct timespec pause = {0, 200000};
+    kill(-pids[0], SIGKILL);
     for (int i = 0; i < count; i++)
         while (kill(pids[i], 0) == 0 || errno != ESRCH) {
             if (microseconds() - start > 60000000LL)
                 return 2;
-            nanosleep(&pause, NULL);
+            nanosleep(&pause_time, NULL);
         }
     printf("%lld\n", microseconds() - start);
     return 0;
