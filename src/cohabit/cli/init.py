@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from cohabit.cli.options import Option, Verb
 from cohabit.errors import UsageError
-from cohabit.reactor.init import Init, Rules
-from cohabit.reactor.sink import Sink
+from cohabit.reactor.init import Init, Rules, write_line
 from cohabit.units import parse_duration, parse_signal
 
 TYPE_CHECKING = False
@@ -47,17 +46,8 @@ def main(given: Given, words: list[str]) -> int:
         return VERB.show_help()
     if not command:
         raise UsageError("cannot init: no command given (write: cohabit init -- COMMAND)")
-    rules = _rules(values, Rules(_say))
+    rules = _rules(values, Rules(lambda text: write_line(2, f"cohabit: {text}")))
     return Init(tuple(command), given, rules).run()
-
-
-def _say(text: str) -> None:
-    """A line on stderr, if that is open: it may be closed for the command, and then stays so."""
-    try:
-        sink = Sink(2)
-    except OSError:
-        return
-    sink.write_message(f"cohabit: {text}\n".encode())
 
 
 def _rules(values: dict[str, Any], rules: Rules) -> Rules:

@@ -30,8 +30,6 @@ RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
 
 def main() -> NoReturn:
     """Do what was typed and end the process, without the interpreter's own clean-up."""
-    if not pid1.is_isolated():
-        pid1.start_again([])
     given = Given.at_start()
     try:
         code = _dispatch(given, sys.argv[1:])

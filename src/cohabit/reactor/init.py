@@ -12,6 +12,7 @@ it (as process 1, or under another init), it is continued at once, as if ^Z had 
 
 from __future__ import annotations
 
+import select
 import time
 
 from cohabit.errors import CommandError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.signals import Given
 
+_PIPE_BUF = 4096
 _LEAST_GRACE_SECONDS = 1.0  # for the others, even when main used up all of the time
 
 
@@ -67,7 +69,8 @@ class Init:
     def run(self) -> int:
         """Run the command to its end, then end the rest; returns the exit code. Raises CommandError."""
         self._adopt_orphans()
-        self._start()
+        start = Start(self._argv, environment(), self._given, session=False)
+        errors = self._spawn(start)
         while self._code is None:
             got = signals.wait_for_ever(signals.ALL)
             if got.si_signo == signals.CHLD:
@@ -75,6 +78,9 @@ class Init:
             else:
                 self._forward(got.si_signo)
         self._terminal.take_back(self._main)
+        if message := spawn.exec_errors(errors):  # looked at only now: nobody waits for the exec
+            why, code = spawn.failure(start, message)
+            raise CommandError(f"cannot run the command: {why}", code)
         trees = Trees("")
         trees.started("main", self._main)  # without /proc its process group is all that is known
         if sweep(trees, self._grace_left()):
@@ -90,22 +96,15 @@ class Init:
         if not (rules.subreaper and pid1.become_subreaper()):
             rules.say(pid1.CANNOT_REAP)
 
-    def _start(self) -> None:
-        start = Start(self._argv, environment(), self._given, session=False)
+    def _spawn(self, start: Start) -> int:
+        """Fork main; returns the pipe that says why its exec failed, if it did."""
         if self._terminal.foreground:
             start.terminal = self._terminal.fd
         try:
             self._main, errors = spawn.spawn(start)
         except OSError as error:
             raise CommandError(f"cannot run {self._argv[0]}: {spawn.no_room(error)}", 126) from error
-        os.set_blocking(errors, True)
-        message = spawn.exec_errors(errors)
-        os.close(errors)
-        if message:
-            why, code = spawn.failure(start, message)
-            os.waitpid(self._main, 0)
-            self._terminal.take_back(self._main)
-            raise CommandError(f"cannot run the command: {why}", code)
+        return errors
 
     def _reap(self) -> None:
         """Everybody who has ended or stopped; CHLD signals merge, so always until nobody is left."""
@@ -160,3 +159,17 @@ class Init:
     def _tell(self, text: str) -> None:
         if self._rules.verbose:
             self._rules.say(text)
+
+
+def write_line(fd: int, text: str) -> None:
+    """A line for people, unless it would have to wait for its reader or nobody is there.
+
+    A pipe that polls writable takes PIPE_BUF bytes at once (pipe(7)).
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    try:
+        if poll.poll(0):
+            os.write(fd, f"{text}\n".encode("utf-8", "surrogateescape")[:_PIPE_BUF])
+    except OSError:
+        return  # closed

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.sink import Sink
 
-READ_SIZE = 262_144  # one turn of one stream: then the others get theirs
+READ_SIZE = 65_536  # one turn of one stream: then the others get theirs
 _TURNS_TO_EMPTY = 6  # of a pipe that nobody fills any more; more would be a trap while somebody does
+_BIG_PIPES = 64  # all pipes of a user share 64 MiB; who used them up gets tiny ones (pipe(7), pipe-user-pages-soft)
 _LINE_MAX = 1_048_576  # a longer line is cut, so that one service cannot eat process 1's memory
 _TAIL_SIZE = 4096  # last output kept for the last word
 
@@ -76,7 +77,8 @@ class Output:
                 reader, writer = os.pipe2(os.O_CLOEXEC)
                 ends.append(writer)
                 os.set_blocking(reader, False)
-                enlarge_pipe(reader)
+                if kind == "stdout" and len(self._streams) < _BIG_PIPES:
+                    enlarge_pipe(reader)
                 self._add(service, kind, reader, driver)
                 if uid is not None:
                     os.fchown(writer, uid, -1)
@@ -175,22 +177,26 @@ class Output:
         return True
 
     def _lines(self, stream: Stream, data: bytes) -> None:
-        """Whole lines go out; what comes after the last newline waits, unless it has grown too long."""
-        if stream.partial:
-            has_newline = b"\n" in data
-            stream.partial += data
-            if not has_newline and len(stream.partial) < _LINE_MAX:
-                return
-            data, stream.partial = bytes(stream.partial), bytearray()
+        """Whole lines go out; what comes after the last newline waits, unless it has grown too long.
+
+        Most reads end inside a line, so beginnings and ends meet in the one join and are never copied twice.
+        """
         end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) >= _LINE_MAX:
-            end = len(data)
-        if end:
-            lines = data[:end]
-            self._keep_tail(stream, lines)
-            body = lines.removesuffix(b"\n").replace(b"\n", b"\n" + stream.prefix)
-            stream.sink.write(b"".join((stream.prefix, body, b"\n")))
-        stream.partial += data[end:]
+        if not end:
+            stream.partial += data
+            if len(stream.partial) >= _LINE_MAX:
+                self._finish_line(stream)
+            return
+        body = data[: end - 1].replace(b"\n", b"\n" + stream.prefix)
+        stream.sink.write(b"".join((stream.prefix, stream.partial, body, b"\n")))
+        self._keep_tail(stream, data[:end] if end >= _TAIL_SIZE else bytes(stream.partial) + data[:end])
+        stream.partial = bytearray(data[end:])
+
+    def _finish_line(self, stream: Stream) -> None:
+        """What there is of an unfinished line goes out as a line."""
+        stream.sink.write(b"".join((stream.prefix, stream.partial, b"\n")))
+        self._keep_tail(stream, bytes(stream.partial) + b"\n")
+        stream.partial = bytearray()
 
     def _splice(self, stream: Stream) -> bool:
         """Move pages from pipe to pipe without touching them; where that cannot be, never try again."""
@@ -211,9 +217,7 @@ class Output:
 
     def _close(self, stream: Stream) -> None:
         if stream.partial:
-            self._keep_tail(stream, bytes(stream.partial) + b"\n")
-            stream.sink.write(b"".join((stream.prefix, stream.partial, b"\n")))
-            stream.partial = bytearray()
+            self._finish_line(stream)
             self._watch(stream.sink)
         if not stream.parked:
             self._epoll.unregister(stream.fd)

@@ -70,11 +70,6 @@ def option(name: str) -> str:
     return str(sys._xoptions.get(name, ""))
 
 
-def is_isolated() -> bool:
-    """Whether the interpreter runs with -I and -S, as process 1 must."""
-    return bool(sys.flags.isolated and sys.flags.no_site)
-
-
 def start_again(extra: list[str]) -> NoReturn:
     """Replace this program by itself, isolated, with more -X options. Raises OSError when that fails."""
     options = ["-I", "-S"]

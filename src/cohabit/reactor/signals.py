@@ -73,9 +73,6 @@ class Given:
         """Read both before anything changes them, and block every signal so that none is lost from here on."""
         mask = signal.pthread_sigmask(signal.SIG_SETMASK, ALL)
         ignored = {number for number in ALL - _BY_CPYTHON if signal.getsignal(number) is signal.SIG_IGN}
-        if CHLD in ignored:  # then the kernel would reap for us and tell nobody
-            signal.signal(CHLD, signal.SIG_DFL)
-            _changed.add(CHLD)
         if CHLD in ignored:  # then the kernel would reap our children itself and nobody learn their status
             signal.signal(CHLD, signal.SIG_DFL)
             _changed.add(CHLD)
