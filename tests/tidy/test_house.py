@@ -24,8 +24,8 @@ NOT_PURE = {"os", "sys", "time", "random", "socket", "select", "signal", "subpro
 # Dear imports, with their price in ARCHITECTURE.md; none may reach process 1.
 TOO_DEAR = {
     "argparse", "ast", "asyncio", "collections", "contextlib", "ctypes", "dataclasses", "enum", "functools", "inspect",
-    "json", "logging", "msgspec", "os", "pathlib", "re", "selectors", "shlex", "signal", "socket", "subprocess", "tempfile",
-    "threading", "traceback", "typing", "yaml",
+    "json", "logging", "msgspec", "os", "pathlib", "re", "selectors", "shlex", "signal", "socket", "subprocess",
+    "tempfile", "threading", "traceback", "typing", "yaml",
 }  # fmt: skip
 
 
