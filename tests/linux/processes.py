@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """One process: numbers as seen from outside its namespace, `inner` the pid that it has inside."""
+    """One process, its numbers as seen from outside its namespace."""
 
     pid: int
-    inner: int
     parent: int
     group: int
     session: int
@@ -19,14 +18,12 @@ class Process(NamedTuple):
 def look(pid: int) -> Process | None:
     """Return a process, or None when it is gone."""
     try:
-        status = _read(f"/proc/{pid}/status").decode("utf-8", "replace")
         stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
         command = _read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
     except OSError:
         return None
-    inner = next((line.split()[-1] for line in status.splitlines() if line.startswith("NSpid:")), "0")
     parent, group, session = (int(word) for word in stat[1:4])
-    return Process(pid, int(inner), parent, group, session, stat[0].decode(), command)
+    return Process(pid, parent, group, session, stat[0].decode(), command)
 
 
 def everybody() -> list[Process]:
@@ -38,14 +35,6 @@ def everybody() -> list[Process]:
 def children(pid: int) -> list[Process]:
     """Return the living and dead children of a process."""
     return [process for process in everybody() if process.parent == pid]
-
-
-def namespace_of(pid: int) -> str:
-    """Return the name of a process's PID namespace, empty when that cannot be known (a zombie has none)."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:
-        return ""
 
 
 def descendants(pid: int) -> list[Process]:

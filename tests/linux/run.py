@@ -8,6 +8,7 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -99,7 +100,10 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.kill()  # and with it, by --kill-child, process 1 and so everybody
+        # Process 1, and with it everybody; --kill-child is not enough, since a change of the user undoes it.
+        for child in processes.children(self.process.pid) if self.process.poll() is None else []:
+            os.kill(child.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
         for file in (self.process.stdin, self.process.stdout, self.process.stderr, self.terminal):
             if file is not None and not file.closed:

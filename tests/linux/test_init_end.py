@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_second_signal_cuts_the_wait(init: Start, process_1: bool) -> None:
         "--",
         *shell("(trap '' TERM; setsid sleep 1000 & ); echo ready; read x"),
         process_1=process_1,
-        stdin=-1,
+        stdin=subprocess.PIPE,
     )
     life.until_printed("ready")
     life.one("sleep 1000")
@@ -66,7 +67,7 @@ def test_second_signal_cuts_the_wait(init: Start, process_1: bool) -> None:
 
 def test_stopped_orphan_hears_term(init: Start, process_1: bool) -> None:
     """An orphan that is stopped is continued, so that it can hear the TERM."""
-    life = init("-t", "1h", "--", *shell("(sleep 1000 &); read x"), process_1=process_1, stdin=-1)
+    life = init("-t", "1h", "--", *shell("(sleep 1000 &); read x"), process_1=process_1, stdin=subprocess.PIPE)
     orphan = life.one("sleep 1000")
     os.kill(orphan.pid, signal.SIGSTOP)
     life.until(lambda: life.one("sleep 1000").state == "T", "it to be stopped")
@@ -95,7 +96,7 @@ def test_storm_of_orphans_leaves_no_zombie(init: Start, process_1: bool) -> None
 
 def test_orphan_is_reaped_at_once(init: Start, process_1: bool) -> None:
     """An orphan's end leaves no zombie while main runs on."""
-    life = init("--", *shell("(sleep 1000 &); read x"), process_1=process_1, stdin=-1)
+    life = init("--", *shell("(sleep 1000 &); read x"), process_1=process_1, stdin=subprocess.PIPE)
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
     life.until(lambda: len(life.below()) == 1 and not life.zombies(), "the orphan to be reaped")
 
@@ -116,7 +117,7 @@ def test_no_warning_when_it_can_reap(init: Start, process_1: bool) -> None:
 
 def test_reaped_orphans_are_told_on_demand(init: Start, process_1: bool) -> None:
     """-w tells of each orphan that is reaped."""
-    life = init("-w", "--", *shell("(exit 3 &); read x"), process_1=process_1, stdin=-1)
+    life = init("-w", "--", *shell("(exit 3 &); read x"), process_1=process_1, stdin=subprocess.PIPE)
     life.until_printed("reaped orphan")
     assert "exit code 3" in life.text
 

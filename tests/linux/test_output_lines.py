@@ -1,12 +1,14 @@
 """What services write comes out: whole lines with a prefix, every byte of them, or with `raw` as it is."""
 
 import os
+import signal
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from linux.conftest import Start
+from linux.conftest import Gate, Start
 from linux.run import Run, program, shell
 
 LINES = 20_000
@@ -57,7 +59,7 @@ def test_one_pipe_for_both_tears_nothing(up: Start) -> None:
     services = {
         name: {"command": program("flood.py", name, str(LINES), "err"), "essential": False} for name in ("one", "two")
     }
-    life = up(services, stderr=-2)
+    life = up(services, stderr=subprocess.STDOUT)
     assert life.wait() == 0
     for name in services:
         found = life.lines(name)
@@ -142,13 +144,20 @@ def test_last_words_of_a_grandchild_are_kept(up: Start, process_1: bool) -> None
     assert life.lines("web", "out") == ["farewell"]
 
 
-def test_output_of_a_killed_service_is_kept(up: Start, process_1: bool) -> None:
-    """What was in the pipe at a service's death comes out, before what we say of it."""
-    life = up({"web": {"command": shell("seq 1000; kill -9 $$")}}, process_1=process_1, stderr=-2)
+def test_output_of_a_killed_service_is_kept(up: Start, gate: Gate, process_1: bool) -> None:
+    """What is in the pipe at a service's death comes out, the unfinished line too, before what we say of it."""
+    command = shell("read x < gate; seq 1000; printf unfinished; kill -9 $$")
+    life = up({"web": {"command": command}}, process_1=process_1, stderr=subprocess.STDOUT)
+    life.until_printed("web: started")
+    (service,) = life.below()
+    life.signal(signal.SIGSTOP)  # so that its output and its end come to us at once
+    gate.open()
+    life.until(lambda: [one.pid for one in life.zombies()] == [service.pid], "its end")
+    life.signal(signal.SIGCONT)
     assert life.wait() == 137
-    assert life.lines("web") == [str(n) for n in range(1, 1001)]
+    assert life.lines("web") == [*(str(n) for n in range(1, 1001)), "unfinished"]
     text = life.out.decode()
-    assert text.index("| 1000\n") < text.index("web: ended")
+    assert text.index("| unfinished\n") < text.index("web: ended")
 
 
 @pytest.mark.parametrize("where", ["pipe", "file", "terminal"])

@@ -8,7 +8,7 @@ import pytest
 
 from linux import processes
 from linux.conftest import Start
-from linux.run import Run, program, shell
+from linux.run import COHABIT, Run, program, shell, write_file
 
 DEAF = shell("trap '' TERM INT; echo deaf; while :; do sleep 1000; done")
 HOUR = "1h"
@@ -147,8 +147,6 @@ def test_daemon_gets_a_hint(up: Start) -> None:
 
 def test_nobody_outside_is_signalled(start: Start, tmp_path: Path) -> None:
     """Not as process 1, a stop ends our descendants and nobody else."""
-    from linux.run import COHABIT, write_file  # noqa: PLC0415
-
     file = write_file(str(tmp_path), {"job": {"command": ["true"]}})
     life = start(*shell(f"sleep 1000 & {' '.join(COHABIT)} up -f {file}; exec sleep 2000"))
     life.until(lambda: life.process_1().command == "sleep 2000", "our end")

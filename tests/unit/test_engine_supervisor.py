@@ -218,7 +218,7 @@ HISTORIES: dict[str, Story] = {
             (1.0, Exited("web", 2), ("says (restart 1)",)),
             (1.1, Due(), ("spawn web",)),
             (1.1, up("web"), ()),
-            (2.0, Exited("web", 2), ("sweep", "says given up after 1 restarts")),
+            (2.0, Exited("web", 2), ("sweep", "says given up after 1 restart")),
             (2.0, Swept(), ("exit 2",)),
         ),
     ),

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 from cohabit.config.system import check_machine
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
 from cohabit.plan.build import build
-from cohabit.plan.draft import Draft, Problem, Where
+from cohabit.plan.draft import UNREADABLE, Draft, Problem, Where
+from cohabit.plan.model import Plan
+from cohabit.plan.order import cycles
 from cohabit.plan.record import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cohabit.plan.model import Plan
 
 _READERS = {"up": "cohabit.config.compose", "run": "cohabit.config.commands"}
 _MARSHAL_VERSION = 2  # nothing of a later one is needed, and any Python reads it
@@ -40,11 +41,19 @@ def main(arguments: Sequence[str]) -> int:
     verb, request = arguments[0], ast.literal_eval(arguments[1])
     draft = _read(request)
     plan, problems = build(draft, request.get("services") or (), request.get("profiles") or ())
-    if plan:
-        problems += check_machine(plan, draft, os.environ)
+    problems += check_machine(plan or _readable(draft), draft, os.environ)
     wrong = _in_order(problem for problem in problems if not problem.warning)
     warnings = _in_order(problem for problem in problems if problem.warning)
     return _VERBS[verb](None if wrong else plan, draft, wrong, warnings)
+
+
+def _readable(draft: Draft) -> Plan:
+    """What could be read of a draft that is wrong elsewhere: every problem shall be told at once."""
+    services = {name: item.service for name, item in draft.services.items()}
+    if cycles({name: [d.service for d in service.depends_on] for name, service in services.items()}):
+        return Plan({})  # there is no order in which to look
+    unreadable = ((), ("",), (UNREADABLE,))
+    return Plan({name: service for name, service in services.items() if service.command[:1] not in unreadable})
 
 
 def _read(request: dict[str, Any]) -> Draft:

@@ -12,7 +12,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from cohabit.config.address import http_probe, tcp_probe
-from cohabit.plan.draft import DraftService, Where
+from cohabit.plan.draft import UNREADABLE, DraftService, Where
 from cohabit.plan.model import SIGTERM, STOP_GRACE_SECONDS, Dependency, Probe, Restart, Service
 from cohabit.plan.nearest import did_you_mean
 
@@ -102,7 +102,7 @@ class ServiceReader:
             words = shlex.split(written)
         except ValueError:
             self.problem(key, f"a quote is never closed in {written[:60]!r}")
-            return ["?"]
+            return [UNREADABLE]
         for word in words:
             if word in _SHELL_WORDS:
                 text = f'{word!r} is passed as an argument: no shell reads this (write ["sh", "-c", "…"])'

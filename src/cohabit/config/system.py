@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LONGEST_FIRST_LINE = 256  # the kernel reads no more of a script's first line
 
+_TO_SWITCH = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
+
 
 def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple[Problem, ...]:
     """What stands in the way of starting the services, one problem for each obstacle."""
@@ -47,11 +49,26 @@ def _waiting_for_jobs(plan: Plan) -> set[str]:
     return waits
 
 
+def _why_no_switch() -> str:
+    """Why we cannot become another user: that takes two capabilities, which root usually has (capabilities(7))."""
+    if os.geteuid() != 0:
+        return f"we are uid {os.geteuid()}, not root (start as root, or remove user)"
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            effective = next((int(line[7:], 16) for line in file if line.startswith("CapEff:")), None)
+    except OSError:
+        return ""  # then the start will tell
+    if effective is None or effective & _TO_SWITCH == _TO_SWITCH:
+        return ""
+    return "the capabilities SETUID and SETGID were taken from us (give them back, or remove user)"
+
+
 def _check_service(service: Service, item: DraftService, environ: Mapping[str, str]) -> Iterator[Problem]:
-    if service.user and os.geteuid() != 0 and (service.user.uid, service.user.gid) != (os.geteuid(), os.getegid()):
-        who = f"{service.user.name or 'the user'} (uid {service.user.uid}, gid {service.user.gid})"
-        text = f"cannot run {service.name} as {who}: we are uid {os.geteuid()}, not root"
-        yield Problem(item.place("user"), f"{text} (start as root, or remove user)")
+    if service.user and (service.user.uid, service.user.gid) != (os.geteuid(), os.getegid()):
+        why = _why_no_switch()
+        if why:
+            who = f"{service.user.name or 'the user'} (uid {service.user.uid}, gid {service.user.gid})"
+            yield Problem(item.place("user"), f"cannot run {service.name} as {who}: {why}")
     directory = service.working_dir or ""
     if directory:
         why = _why_no_directory(directory)

@@ -65,6 +65,7 @@ class Supervisor:
         self.forced = False  # SIGKILL was needed during the end
         self.killing = False  # SIGKILL to all is out: the last patience runs
         self.total_deadline: float | None = None
+        self.drain_until = 0.0  # monotonic seconds to which output may still be written after Exit
         self._busy: dict[str, None] = {}  # who has processes
         self._timers: dict[str, float] = {}
         self._out: list[Effect] = []
@@ -205,7 +206,8 @@ class Supervisor:
             pause = format_duration(what.delay_seconds)
             self._say("warning", unit, f"{unit.why}; starting again in {pause} (restart {what.restarts})")
         elif what.state == machine.FATAL and started:
-            unit.why += f"; given up after {what.restarts} restarts"
+            times = "1 restart" if what.restarts == 1 else f"{what.restarts} restarts"
+            unit.why += f"; given up after {times}"
             self._say("error", unit, unit.why)
         else:
             self._say("error" if code else "info", unit, unit.why)
@@ -367,6 +369,7 @@ class Supervisor:
             self._do(Sweep(SIGKILL))  # and those whom no service owns were not asked yet
             self._finish()
             return
+        over = self.total_deadline is not None and self.total_deadline <= now
         self.killing = self.forced = True
         self.total_deadline = now + KILL_PATIENCE_SECONDS
         if self.phase == SWEEPING:
@@ -374,7 +377,10 @@ class Supervisor:
             self._do(Sweep(SIGKILL))
             return
         alive = [unit for unit in self.units.values() if not unit.at_rest]
-        self._say("warning", None, f"time is up for {', '.join(unit.name for unit in alive)}: killing")
+        names = ", ".join(unit.name for unit in alive)
+        total = format_duration(self.plan.stop_grace_seconds if self.plan else 0.0)
+        why = f"time is up for {names}: killing (x-cohabit stop_grace_period: {total})" if over else f"killing {names}"
+        self._say("warning", None, why)
         for unit in alive:
             unit.killed = True
             self._enter(unit, machine.STOPPING, now)
@@ -388,6 +394,7 @@ class Supervisor:
         if self.phase == DONE:
             return
         self.phase = DONE
+        self.drain_until = self.total_deadline or 0.0
         self.total_deadline = None
         code = self.code
         if code is None:

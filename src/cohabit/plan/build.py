@@ -13,6 +13,7 @@ from cohabit.plan.draft import Draft, DraftService, Problem
 from cohabit.plan.model import COMPLETED, HEALTHY, Plan
 from cohabit.plan.nearest import did_you_mean
 from cohabit.plan.order import cycles
+from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def build(
         *islice(_bad_dependencies(draft, enabled, chosen), _MOST_OF_A_KIND),
         *_circles(draft),
         *_impossible_waits(chosen),
+        *_cut_graces(draft, chosen),
     ]
     if any(not problem.warning for problem in problems):
         return None, tuple(problems)
@@ -154,3 +156,15 @@ def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Problem]:
                     f"services.{name}.depends_on.{other.name}: waits for its completion, but {other.name} is "
                     "restarted whenever it ends (give it restart: on-failure or no)",
                 )
+
+
+def _cut_graces(draft: Draft, chosen: dict[str, DraftService]) -> Iterator[Problem]:
+    """Graces that the total for everything together cuts short."""
+    total = draft.stop_grace_seconds
+    for name, item in chosen.items():
+        grace = item.service.stop_grace_seconds
+        if "stop_grace_period" in item.places and grace > total:
+            text = f"may take {format_duration(grace)}, but everything together has {format_duration(total)}"
+            where = item.place("stop_grace_period")
+            key = f"services.{name}.stop_grace_period"
+            yield Problem(where, f"{key}: {text} (raise x-cohabit: stop_grace_period)", warning=True)

@@ -11,6 +11,8 @@ from cohabit.errors import EXIT_FILE
 from cohabit.plan.model import TOTAL_GRACE_SECONDS, Service
 from cohabit.plan.record import Record
 
+UNREADABLE = "?"  # stands for the program of a command that is wrong, and was told so
+
 
 class Where(Record):
     """A place in what the user wrote; line 0 when the whole file (or the command line) is meant."""

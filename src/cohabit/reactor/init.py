@@ -136,7 +136,13 @@ class Init:
 
     def _send(self, number: int) -> None:
         try:
-            os.kill(-self._main if self._rules.group else self._main, number)
+            if self._rules.group:
+                try:
+                    os.kill(-self._main, number)
+                except ProcessLookupError:  # so early that main has not made its group yet
+                    os.kill(self._main, number)
+            else:
+                os.kill(self._main, number)
         except OSError as error:
             self._tell(f"cannot send {signal_name(number)}: {error.strerror}")
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cohabit.engine.events import Event
     from cohabit.reactor.signals import Given
 
-_DRAIN_SECONDS = 1.0  # at the very end, for whoever still reads our stdout
+_DRAIN_SECONDS = 1.0  # at the very end, for whoever still reads our stdout; more if the total is not used up
 
 
 class Loop:
@@ -172,10 +172,13 @@ class Loop:
 
     def _leave(self, code: int, word: str, culprit: str) -> None:
         self.children.abandon_loader()
+        text = ""
         if word:
             text = last_word(word, code, culprit, self.output.tail(culprit))
             self.say("info" if code == 0 else "error", "", text)
             write_termination_log(text)
-        deadline = time.monotonic() + _DRAIN_SECONDS
-        self.output.finish(lambda: max(0.0, deadline - time.monotonic()))
+        deadline = max(time.monotonic() + _DRAIN_SECONDS, self.engine.drain_until)
+        unread = self.output.finish(lambda: max(0.0, deadline - time.monotonic()))
+        if unread:
+            write_termination_log(f"{text}\n{unread} bytes of output were discarded: nobody read them")
         self._exit_code = code

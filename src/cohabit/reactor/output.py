@@ -81,7 +81,7 @@ class Output:
                     enlarge_pipe(reader)
                 self._add(service, kind, reader, driver)
                 if uid is not None:
-                    os.fchown(writer, uid, -1)
+                    _give_to(writer, uid)
         except OSError:
             for end in ends:
                 os.close(end)
@@ -125,8 +125,11 @@ class Output:
                 if stream.fd not in self._streams or stream.sink.blocked or not self._pump(stream):
                     break
 
-    def finish(self, seconds_left: Callable[[], float]) -> None:
-        """The very end: everything that is in a pipe goes out, as far as somebody reads it in that time."""
+    def finish(self, seconds_left: Callable[[], float]) -> int:
+        """The very end: everything that is in a pipe goes out, as far as somebody reads it in that time.
+
+        Returns how many bytes nobody read.
+        """
         for stream in list(self._streams.values()):
             stream.splices = False  # what the sink has no room for must be held here, not left in the pipe
             for _ in range(_TURNS_TO_EMPTY):
@@ -137,8 +140,10 @@ class Output:
                     break
             if stream.fd in self._streams:
                 self._close(stream)
-        for sink in self._sinks.values():
+        sinks = set(self._sinks.values())
+        for sink in sinks:
             sink.drain(seconds_left)
+        return sum(sink.pending_bytes for sink in sinks)
 
     def tail(self, service: str) -> list[bytes]:
         """The last lines that a service wrote, at most 4 KiB."""
@@ -276,3 +281,11 @@ class Output:
         for service, kind, fd, driver, partial in plain["streams"]:
             os.set_inheritable(fd, False)
             self._add(service, kind, fd, driver).partial += partial
+
+
+def _give_to(fd: int, uid: int) -> None:
+    """Make a user the owner, where we may (CAP_CHOWN): writing works in any case, only opening anew would not."""
+    try:
+        os.fchown(fd, uid, -1)
+    except PermissionError:
+        return

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PIPE_BUF = 4096
 _PIPE_SIZE = 262_144  # four times the default; more is hardly quicker
 _F_SETPIPE_SZ = 1031
+_STALL_SECONDS = 1.0  # at the very end: who takes nothing for so long reads no more
+_FULL = (28, 122)  # ENOSPC, EDQUOT: a disk may have room again
 _MESSAGES_BYTES_MAX = 262_144  # own messages kept while nobody reads; more are counted and dropped
 
 
@@ -39,6 +41,9 @@ class Sink:
         self.pending: list[memoryview] = []
         self._message_bytes = 0
         self._messages_dropped = 0
+        self._untold_bytes = 0  # lost to a full disk, and nobody was told yet
+        self._telling_bytes = 0  # the part of them that a pending notice tells of
+        self._stalled = False
         self.fd, self._at_most = _open_own(fd)
         enlarge_pipe(self.fd)
         self._poll = select.poll()
@@ -53,6 +58,9 @@ class Sink:
         """Write, or keep what does not fit. Callers with an unbounded source stop while `blocked`."""
         if self.lost:
             return
+        if self._untold_bytes:
+            data = b"\ncohabit | %d bytes of output lost: the disk was full\n" % self._untold_bytes + data
+            self._telling_bytes, self._untold_bytes = self._untold_bytes, 0
         self.pending.append(memoryview(data))
         if len(self.pending) == 1:
             self.flush()
@@ -85,19 +93,30 @@ class Sink:
                     pending[0] = pending[0][written:]
                 else:
                     del pending[0]
+            self._telling_bytes = 0
         except BlockingIOError:
             return
         except OSError as error:
-            self._lose(error.strerror or str(error))
+            if error.errno in _FULL:
+                self._untold_bytes += self._telling_bytes + self.pending_bytes
+                self._telling_bytes = 0
+                pending.clear()
+            else:
+                self._lose(error.strerror or str(error))
+
+    @property
+    def pending_bytes(self) -> int:
+        """How much it did not take yet."""
+        return sum(map(len, self.pending))
 
     def has_room(self) -> bool:
         """Whether a write of PIPE_BUF bytes would go through now."""
         return bool(self._poll.poll(0))
 
     def drain(self, seconds_left: Callable[[], float]) -> None:
-        """Write what is pending, waiting for the reader as long as there is time. For the very end."""
-        while self.pending and seconds_left() > 0:
-            self._poll.poll(seconds_left() * 1000)
+        """Write what is pending, as long as there is time and somebody reads. For the very end."""
+        while self.pending and not self._stalled and (left := seconds_left()) > 0:
+            self._stalled = not self._poll.poll(min(left, _STALL_SECONDS) * 1000)
             self.flush()
 
     def _lose(self, why: str) -> None:

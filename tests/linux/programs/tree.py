@@ -1,7 +1,7 @@
 """tree.py: a service whose children hide; on each start it first prints how many of a former life are there.
 
-The children: one in the same session without an environment, one in a session of its own, and one of those
-again below an orphan. All are `sleep 12345`. Prints "ready" and waits.
+The children: one of its own and one orphan, both in the same session without an environment, one orphan in a
+session of its own, and one of those again below an orphan. All are `sleep 12345`. Prints "ready" and waits.
 """
 
 import os
@@ -38,10 +38,12 @@ def count() -> int:
 
 environment = dict(os.environ)
 os.write(1, b"found %d\n" % count())
+if os.fork() == 0:
+    os.execvpe("sleep", ["sleep", "12345"], {"PATH": os.environ["PATH"]})
 hide(0, {"PATH": os.environ["PATH"]}, session=False)
 hide(0, environment, session=True)
 hide(1, environment, session=True)
-while count() < 3:
+while count() < 4:
     pass
 os.write(1, b"ready\n")
 signal.pause()
