@@ -4,6 +4,7 @@ Nothing here sleeps for a fixed time: `until` waits for a condition, wakes at ea
 after AT_MOST_SECONDS with all that was written. When a Run is closed its namespace ends, and everybody in it.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -102,7 +103,8 @@ class Run:
     ) -> None:
         # Process 1, and with it everybody; --kill-child is not enough, since a change of the user undoes it.
         for child in processes.children(self.process.pid) if self.process.poll() is None else []:
-            os.kill(child.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may just have ended by itself
+                os.kill(child.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
         for file in (self.process.stdin, self.process.stdout, self.process.stderr, self.terminal):

@@ -29,6 +29,16 @@ def test_crashed_service_is_restarted(up: Start, process_1: bool) -> None:
     assert "SIGKILL" in life.text
 
 
+def test_child_that_cannot_be_told_by_its_mark_is_gone_before_the_restart(up: Start, process_1: bool) -> None:
+    """A child in a session of its own and with an empty environment belongs to the leader that just died."""
+    command = shell("setsid env -i sleep 881 & exec sleep 1000")
+    life = up({"web": {"command": command, "restart": "always"}}, process_1=process_1)
+    old = life.one("sleep 881")
+    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
+    life.until_printed("web: started", 2)
+    assert life.one("sleep 881").pid != old.pid
+
+
 def test_back_off_doubles(up: Start, process_1: bool) -> None:
     """The pauses are Docker's: 100 ms, then twice as long each time."""
     life = up({"web": {"command": _fails(3), "restart": "always"}}, process_1=process_1)

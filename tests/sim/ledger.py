@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 BUG = 70
+ECHO_SECONDS = 0.2  # the same signal again so soon is the same request
 
 
 class Account:
@@ -81,6 +82,7 @@ class Ledger:
         self.cause = ""  # the service whose run ended first of all
         self.first_failure: Account | None = None
         self.requests = 0
+        self.asked, self.asked_at = 0, 0.0  # the first request
         self.hurried_at: float | None = None  # the second signal
         self.forced = False
         self.swept = False
@@ -176,7 +178,11 @@ class Ledger:
             self._over(account, now)
 
     def _requested(self, number: int, now: float) -> None:
+        if number == self.asked and now - self.asked_at < ECHO_SECONDS:
+            return
         self.requests += 1
+        if self.requests == 1:
+            self.asked, self.asked_at = number, now
         if self.ending_at is None:
             self._begin(now, None, "")
         elif self.requests == 1 and self.cause and self.code == 128 + number:

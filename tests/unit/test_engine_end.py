@@ -66,6 +66,17 @@ HISTORIES: dict[str, Story] = {
             (5.2, Swept(), ("exit 3", "says web ended with exit code 3")),
         ),
     ),
+    "the same signal again at once is the same request, another one or a later one is not": (
+        _ALONE,
+        (
+            (0.0, up("web"), ()),
+            (5.0, StopRequested(TERM), ("signal web TERM",)),
+            (5.1, StopRequested(TERM), ()),
+            (5.1, StopRequested(INT), ("kill web", "says SIGINT again: killing what is left")),
+            (5.1, Exited("web", 137), ("kill all",)),
+            (5.1, Swept(), ("exit 137",)),
+        ),
+    ),
     "the stop is in reverse order, independent branches in parallel": (
         _CHAINS,
         (

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
 
 SIGKILL, SIGTERM = 9, 15
+ECHO_SECONDS = 0.2  # the same signal again so soon is the same request
 KILL_PATIENCE_SECONDS = 2.0  # after SIGKILL to everything: Docker waits as long for a process that will not go
 
 # How far the container as a whole is.
@@ -62,6 +63,7 @@ class Supervisor:
         self.culprit = ""
         self.failed = ""  # the first service that failed for good
         self.requested = False  # somebody outside asked for the end
+        self.asked, self.asked_at = 0, 0.0  # by which signal, and when first
         self.forced = False  # SIGKILL was needed during the end
         self.killing = False  # SIGKILL to all is out: the last patience runs
         self.total_deadline: float | None = None
@@ -333,7 +335,11 @@ class Supervisor:
             self.requested = True
             self._say("info", None, f"{signal_name(number)}: stopping")
             self._begin_stop(None, f"stopped by {signal_name(number)}", now)
+            self.asked, self.asked_at = number, now
+        elif number == self.asked and now - self.asked_at < ECHO_SECONDS:
+            return  # timeout(1), npm and some platforms signal us and then our whole group
         elif self.phase in (STOPPING, SWEEPING) and not self.requested:
+            self.asked, self.asked_at = number, now
             # Whoever signals a whole process group or platform at once may hit a service before us: then
             # its death looked like the cause, and was in truth the first half of this request.
             self.requested = True
@@ -431,7 +437,10 @@ class Supervisor:
 
     def to_plain(self) -> dict[str, Any]:
         """All that a successor of this very program needs, as plain values (the Plan travels beside it)."""
-        kept = ("phase", "code", "word", "culprit", "failed", "requested", "forced", "killing", "total_deadline")
+        kept = (
+            "phase", "code", "word", "culprit", "failed", "requested", "asked", "asked_at", "forced", "killing",
+            "total_deadline",
+        )  # fmt: skip
         plain = {name: getattr(self, name) for name in kept}
         plain["units"] = {name: unit.to_plain() for name, unit in self.units.items()}
         return plain

@@ -177,7 +177,7 @@ class Children:
             self._tell_ended()
 
     def _tell_ended(self) -> None:
-        alive = self.trees.services_with_orphans()
+        alive = self.trees.services_with_orphans([name for name, _ in self.ended if name != _LOADER])
         while self.ended:
             name, code = self.ended.pop(0)
             pid = self.pids.pop(name)
@@ -246,7 +246,7 @@ class Children:
         self.starting.pop(_LOADER, None)
         if pid is not None:
             self.trees.reaped(pid)
-            os.kill(pid, signals.KILL)
+            send(pid, signals.KILL)
 
     def abandon_loader(self) -> None:
         """Its answer is not wanted any more."""

@@ -129,10 +129,10 @@ class Init:
             self._stop_asked_at = time.monotonic()
         wanted = self._rules.rewrite.get(number, number)
         self._tell(f"{signal_name(number)}: {'dropped' if not wanted else 'forwarded as ' + signal_name(wanted)}")
+        if number == signals.CONT:  # the terminal first: else main could stop again for want of it
+            self._terminal.lend(self._main)
         if wanted:
             self._send(wanted)
-        if number == signals.CONT:
-            self._terminal.lend(self._main)
 
     def _send(self, number: int) -> None:
         try:

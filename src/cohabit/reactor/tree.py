@@ -4,8 +4,10 @@ Nothing in Linux but a cgroup names the family of a process, so the rules are th
 is its descendants. When a parent dies, the kernel hands its children to the nearest subreaper, which is us:
 so whatever survives of a tree has, at its top, a child of ours that we did not start, an *orphan*. An orphan
 belongs to the service whose session it is in (each service has a session of its own), or, if it made itself
-a session, to the one whose mark is in its environment, as /proc/PID/environ shows it. An orphan with neither
-belongs to nobody: it may have come from `docker exec`. It is reaped all the same, and swept at the end.
+a session, to the one whose mark is in its environment, as /proc/PID/environ shows it. Where that may not be
+read (another user's, without CAP_SYS_PTRACE) or is empty, it belongs to the service whose leader has just
+ended. An orphan with another environment belongs to nobody: it may have come from `docker exec`. It is reaped
+all the same, and swept at the end.
 
 Reading our own children is one small file (/proc/self/task/TID/children, with CONFIG_PROC_CHILDREN); all of
 /proc is walked only to signal a whole tree. Without a /proc of our own namespace, a tree is its process
@@ -19,7 +21,7 @@ from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 MARK_SERVICE = "COHABIT_SERVICE"
 MARK_SUPERVISOR = "COHABIT_SUPERVISOR"
@@ -66,11 +68,11 @@ class Trees:
 
     # --- what the reactor asks -----------------------------------------------------------------------
 
-    def services_with_orphans(self) -> set[str]:
-        """Services of which something lives apart from a leader."""
+    def services_with_orphans(self, ended: Sequence[str] = ()) -> set[str]:
+        """Services of which something lives apart from a leader; `ended`: whose leaders were just reaped."""
         if not self._has_proc:
             return {name for name in self.sessions.values() if self._group_lives(name)}
-        self._adopt()
+        self._adopt(ended)
         return {name for name in self.orphans.values() if name}
 
     def members(self, service: str) -> list[int]:
@@ -118,13 +120,21 @@ class Trees:
                     send(pid, signals.CONT)  # whoever is stopped must hear it too, as systemd does
             done.update(fresh)
 
-    def _adopt(self) -> None:
-        """Find the owner of each child of ours that we have not seen before."""
+    def _adopt(self, ended: Sequence[str] = ()) -> None:
+        """Find the owner of each child of ours that we have not seen before.
+
+        One that cannot be told by session or mark came to us because its parent ended: if just one leader
+        did, it was that one's.
+        """
         for pid in self._children():
             if pid not in self.leaders and pid not in self.orphans:
-                self.orphans[pid] = self._owner(pid)
+                owner = self._owner(pid)
+                if owner is None:
+                    owner = ended[0] if len(ended) == 1 else ""
+                self.orphans[pid] = owner
 
-    def _owner(self, pid: int) -> str:
+    def _owner(self, pid: int) -> str | None:
+        """The service that a process belongs to, "" for nobody's, None if its environment is not to be seen."""
         stat = _stat(pid)
         if stat is not None and stat[1] in self.sessions:
             return self.sessions[stat[1]]
@@ -132,7 +142,9 @@ class Trees:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 environment = file.read().split(b"\0")
         except OSError:
-            return ""
+            return None
+        if environment == [b""]:
+            return None
         if f"{MARK_SUPERVISOR}={self.supervisor}".encode() not in environment:
             return ""
         mark = f"{MARK_SERVICE}=".encode()

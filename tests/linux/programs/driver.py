@@ -9,6 +9,7 @@ lost (what is handed over is rubbish), exec (there is no interpreter any more).
 import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 source, plant = sys.argv[1:3]
@@ -53,11 +54,11 @@ def perform(self: Loop, effect: Any) -> None:
     real_perform(self, effect)
 
 
-def services_with_orphans(self: Trees) -> set[str]:
+def services_with_orphans(self: Trees, ended: Sequence[str] = ()) -> set[str]:
     """A look at the orphans, or the error: something has just been reaped and nobody told."""
     if "trigger" in self.sessions.values() and "trigger" not in self.leaders.values():
         fail()
-    return real_look(self)
+    return real_look(self, ended)
 
 
 def run(loop: Loop) -> int:
