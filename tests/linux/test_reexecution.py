@@ -153,9 +153,10 @@ def test_orphans_are_remembered(broken: Start, gate: Gate) -> None:
     assert [line for line in life.lines("web") if line.startswith("found")] == ["found 0"] * 2
 
 
-def test_error_while_loading_loads_again(broken: Start) -> None:
+@pytest.mark.parametrize("plant", ["step-before:Loaded", "reap:loader"])
+def test_error_while_loading_loads_again(broken: Start, plant: str) -> None:
     """An error before the Plan is there: the file is read again by the next life."""
-    life = broken("step-before:Loaded", {"web": {"command": shell("echo up; exit 6")}})
+    life = broken(plant, {"web": {"command": shell("echo up; exit 6")}})
     assert life.wait() == 6
     assert life.lines("web") == ["up"]
 

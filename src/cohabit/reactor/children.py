@@ -244,8 +244,8 @@ class Children:
         """After a re-execution: a former life's loader answers nobody. It ends as any orphan."""
         pid = self.pids.pop(_LOADER, None)
         self.starting.pop(_LOADER, None)
-        if pid is not None:
-            self.trees.reaped(pid)
+        self.ended = [(name, code) for name, code in self.ended if name != _LOADER]
+        if pid is not None and self.trees.reaped(pid) is not None:
             send(pid, signals.KILL)
 
     def abandon_loader(self) -> None:

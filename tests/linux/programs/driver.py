@@ -1,7 +1,7 @@
 """driver.py SOURCE PLANT VERB [WORD...]: cohabit with one error planted, of which its next life knows nothing.
 
 PLANT is one of: step-before:EVENT, step-after:EVENT (the engine's step fails at this event, before or after its
-work), effect:NAME (carrying out this effect fails), reap (looking after children fails once somebody has died),
+work), effect:NAME (carrying out this effect fails), reap (looking after children fails once "trigger" has died; reap:loader, the loader),
 TIMES+PLANT (that many errors came before), signal:NUMBER+PLANT (the signal comes right before the error),
 lost (what is handed over is rubbish), exec (there is no interpreter any more).
 """
@@ -56,7 +56,8 @@ def perform(self: Loop, effect: Any) -> None:
 
 def services_with_orphans(self: Trees, ended: Sequence[str] = ()) -> set[str]:
     """A look at the orphans, or the error: something has just been reaped and nobody told."""
-    if "trigger" in self.sessions.values() and "trigger" not in self.leaders.values():
+    who = "\0loader" if name == "loader" else "trigger"
+    if who in self.sessions.values() and who not in self.leaders.values():
         fail()
     return real_look(self, ended)
 
