@@ -1,9 +1,9 @@
 """driver.py SOURCE PLANT VERB [WORD...]: cohabit with one error planted, of which its next life knows nothing.
 
 PLANT is one of: step-before:EVENT, step-after:EVENT (the engine's step fails at this event, before or after its
-work), effect:NAME (carrying out this effect fails), reap (looking after children fails once "trigger" has died; reap:loader, the loader),
-TIMES+PLANT (that many errors came before), signal:NUMBER+PLANT (the signal comes right before the error),
-lost (what is handed over is rubbish), exec (there is no interpreter any more).
+work), effect:NAME (carrying out this effect fails), reap (looking after children fails once "trigger" has died;
+reap:loader: the loader), TIMES+PLANT (that many errors came before), signal:NUMBER+PLANT (the signal comes right
+before the error), lost (what is handed over is rubbish), exec (there is no interpreter any more).
 """
 
 import os
