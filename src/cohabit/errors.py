@@ -2,10 +2,10 @@
 
     CohabitError
     ├── UsageError      64  the command line is wrong (sysexits: EX_USAGE)
-    ├── FileError       78  the file is wrong (sysexits: EX_CONFIG); carries every problem found
     └── CommandError    126 or 127  a command cannot be started (the shell's and Docker's codes)
 
-When the machine says no (no room for a process), the code is 71 (sysexits: EX_OSERR). Anything else that
+What is wrong with a file is no exception but a list of problems (plan/draft.py); its code is 78 (sysexits:
+EX_CONFIG). When the machine says no (no room for a process), the code is 71 (sysexits: EX_OSERR). Anything else that
 is raised is a bug of ours: 70 (sysexits: EX_SOFTWARE).
 This module knows nothing of the rest of the house. Messages read "cannot X: why (what now)".
 """
@@ -31,17 +31,6 @@ class UsageError(CohabitError):
     """The command line is wrong."""
 
     exit_code = EXIT_USAGE
-
-
-class FileError(CohabitError):
-    """What the user wrote is wrong: one line of text per problem."""
-
-    exit_code = EXIT_FILE
-
-    def __init__(self, problems: list[str], exit_code: int = EXIT_FILE) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-        self.exit_code = exit_code
 
 
 class CommandError(CohabitError):
