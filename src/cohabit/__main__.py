@@ -5,6 +5,7 @@ hooks. Started without them, this file starts itself again with them, in place. 
 modules that are part of the interpreter, which no file that lies around can replace.
 """
 
+import gc
 import posix
 import sys
 
@@ -18,6 +19,17 @@ if not (sys.flags.isolated and sys.flags.no_site):
     except OSError:
         _given = posix.environ
     posix.execve(sys.executable, _command, _given)
+
+gc.disable()  # nothing of a start is garbage; the loop, which lives long, enables it
+
+
+class _Future:
+    """For `from __future__ import annotations`, which the compiler has obeyed: the module is one file more to read."""
+
+    annotations = None
+
+
+sys.modules["__future__"] = _Future  # type: ignore[assignment]
 
 # The folder that holds the package, without os.path, which process 1 does without (reactor/linux.py).
 _PARTS = __file__.rsplit("/", 2)

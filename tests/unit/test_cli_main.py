@@ -23,6 +23,20 @@ def test_version(word: str) -> None:
     assert (done.returncode, done.stdout) == (0, f"cohabit {cohabit.__version__}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["init", "--", ""], "the command is an empty word"),
+        (["init", "-r", "KILL:TERM", "true"], "KILL cannot be rewritten"),
+        (["run", "--helper", "true"], "--helper needs --main"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_wrong_usage(words: list[str], why: str) -> None:
+    """64, and why."""
+    done = _cohabit(*words)
+    assert (done.returncode, why in done.stderr + done.stdout) == (64, True)
+
+
 def test_without_a_word_the_help_is_an_error() -> None:
     """Nothing to do: the help on stderr, and 64."""
     done = _cohabit()

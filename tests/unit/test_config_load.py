@@ -263,3 +263,12 @@ def test_a_request_is_read_as_a_literal_and_never_executed() -> None:
     with pytest.raises(ValueError, match="malformed"):
         load.main(["plan", "__import__('os').getpid()"])
     assert ast.literal_eval(repr({"verb": "up"})) == {"verb": "up"}
+
+
+def test_config_shows_what_cannot_run_here(tmp_path: Path) -> None:
+    """A program that is missing on this machine is a comment of `config`, not a reason to show nothing."""
+    (tmp_path / "cohabit.yaml").write_text("services: {web: {command: no-such-program}}")
+    code, out = run("config", {"verb": "up"})
+    assert code == 0
+    assert b"# cohabit.yaml:1: warning: cannot start web" in out
+    assert b'command: ["no-such-program"]' in out

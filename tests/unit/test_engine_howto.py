@@ -36,5 +36,5 @@ def test_the_shell_of_the_page_works() -> None:
         "info: web: started, N",
         "error: web: ended with exit code 3 after N; given up after 1 restart",
         "info: db: stopped: ended with SIGTERM (terminated) after N",
-        "the end: web ended with exit code 3 after N; given up after 1 restart (essential)",
+        "the end: web ended with exit code 3 after N; given up after 1 restart",
     ]

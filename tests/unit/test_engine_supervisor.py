@@ -258,7 +258,7 @@ HISTORIES: dict[str, Story] = {
         _ALWAYS,
         (
             (0.0, SpawnFailed("web", "'web' is not found in PATH", 127), ("sweep", "says web: cannot start: 'web' is")),
-            (0.0, Swept(), ("exit 127", "says web cannot start: 'web' is not found in PATH (essential)")),
+            (0.0, Swept(), ("exit 127", "says web cannot start: 'web' is not found in PATH")),
         ),
     ),
     "a fork that fails is tried again": (

@@ -71,7 +71,7 @@ def test_naming_a_service_activates_it_and_its_profiles_for_its_dependencies() -
 def test_a_dependency_behind_a_sleeping_profile_is_a_problem_that_names_the_profile() -> None:
     made = draft(service("admin", "db", profiles=("debug",)), service("db", profiles=("dev",)))
     assert texts(made, ("admin",)) == [
-        "f:10: services.admin.depends_on: db is not active (activate its profile dev, or write required: false)"
+        "f:10: services.admin.depends_on: db is not active (write --profile dev, or required: false)"
     ]
 
 
@@ -164,10 +164,18 @@ def test_an_unknown_name_on_the_command_line_is_wrong_usage() -> None:
     ]
 
 
+def test_a_file_in_place_of_a_service_is_told_how_to_name_it() -> None:
+    """`cohabit up other.yaml` is not rare."""
+    made = draft(service("a"))
+    assert texts(made, ("other.yaml",)) == [
+        "f: cannot start 'other.yaml': no such service (to name the file: -f other.yaml)"
+    ]
+
+
 def test_nothing_to_start_names_the_profiles() -> None:
     made = draft(service("a", profiles=("x",)), service("b", profiles=("y",)))
     assert texts(made) == [
-        "f: nothing to start: every service belongs to a profile (activate one of x, y, or name a service)"
+        "f: nothing to start: every service belongs to a profile (--profile x or --profile y, or name a service)"
     ]
 
 

@@ -29,7 +29,7 @@ def test_signal_before_main_has_its_group(sent: list[tuple[int, int]]) -> None:
     rules = Rules(lambda _: None)
     rules.group = True
     main = Init(("true",), Given((), ()), rules)
-    main._main = 4711
+    main.main = 4711
     main._forward(signal.SIGTERM)
     assert sent == [(4711, signal.SIGTERM)]
 
@@ -38,9 +38,9 @@ def test_grace_is_one_for_main_and_the_rest(monkeypatch: pytest.MonkeyPatch) -> 
     """What main used of the grace after a stop is gone, but a second is left for the others, unless less was given."""
     rules = Rules(lambda _: None)
     main = Init(("true",), Given((), ()), rules)
-    assert main._grace_left() == 9.0
+    assert main.grace_left == 9.0
     main._stop_asked_at = 100.0
     for now, grace_seconds, left in ((104.0, 9.0, 5.0), (120.0, 9.0, 1.0), (120.0, 0.5, 0.5), (100.0, 0.0, 0.0)):
         monkeypatch.setattr(time, "monotonic", lambda now=now: now)
         rules.grace_seconds = grace_seconds
-        assert main._grace_left() == left
+        assert main.grace_left == left

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from cohabit.cli import load
 from cohabit.cli.options import Option, Verb
 from cohabit.errors import UsageError
-from cohabit.reactor.init import Init, Rules, write_line
+from cohabit.reactor.init import Init, Rules
+from cohabit.reactor.signals import KILL, STOP
 from cohabit.units import parse_duration, parse_signal
 
 TYPE_CHECKING = False
@@ -46,8 +48,18 @@ def main(given: Given, words: list[str]) -> int:
         return VERB.show_help()
     if not command:
         raise UsageError("cannot init: no command given (write: cohabit init -- COMMAND)")
-    rules = _rules(values, Rules(lambda text: write_line(2, f"cohabit: {text}")))
-    return Init(tuple(command), given, rules).run()
+    if not command[0]:
+        raise UsageError("cannot init: the command is an empty word (is a variable unset?)")
+    rules = _rules(values, Rules(_say))
+    init = Init(tuple(command), given, rules)
+    code = init.run()
+    if not init.alone and load("cohabit.reactor.sweep").sweep_after(init.main, init.grace_left):
+        rules.say("some processes did not end within the grace period and were killed")
+    return code
+
+
+def _say(text: str) -> None:
+    load("cohabit.reactor.line").write_line(2, f"cohabit: {text}")
 
 
 def _rules(values: dict[str, Any], rules: Rules) -> Rules:
@@ -76,7 +88,10 @@ def _rewriting(text: str) -> tuple[int, int]:
     old, colon, new = text.partition(":")
     if not colon:
         raise ValueError(f"{text!r} is no SIGNAL:SIGNAL (write SIGTERM:SIGQUIT, or SIGHUP:0)")
-    return parse_signal(old), 0 if new == "0" else parse_signal(new)
+    number = parse_signal(old)
+    if number in (KILL, STOP):
+        raise ValueError(f"{old} cannot be rewritten: the kernel shows it to nobody (signal(7))")
+    return number, 0 if new == "0" else parse_signal(new)
 
 
 def _exit_code(text: str) -> int:

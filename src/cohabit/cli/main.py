@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from cohabit import __version__
+from cohabit.cli import load
 from cohabit.errors import EXIT_BUG, EXIT_USAGE, CohabitError, UsageError
 from cohabit.reactor import pid1
 from cohabit.reactor.linux import os
@@ -15,7 +16,7 @@ from cohabit.reactor.signals import Given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
 # verb -> (module, what --help says of it)
 VERBS = {
@@ -44,12 +45,12 @@ def main() -> NoReturn:
 
 def _dispatch(given: Given, words: list[str]) -> int:
     if state := pid1.option(RESUME):
-        return int(_load("cohabit.cli.up").resume(given, int(state)))
+        return int(load("cohabit.cli.up").resume(given, int(state)))
     verb = words[0] if words else ""
     if verb in VERBS:
-        return int(_load(VERBS[verb][0]).main(given, words[1:]))
+        return int(load(VERBS[verb][0]).main(given, words[1:]))
     if verb == "help" and words[1:2] and words[1] in VERBS:
-        return int(_load(VERBS[words[1]][0]).main(given, ["--help"]))
+        return int(load(VERBS[words[1]][0]).main(given, ["--help"]))
     if verb in ("-h", "--help", "help", ""):
         _write(1 if words else 2, _help())
         return 0 if words else EXIT_USAGE
@@ -59,11 +60,6 @@ def _dispatch(given: Given, words: list[str]) -> int:
     near = [known for known in VERBS if known[:2] == verb[:2]]
     hint = f"did you mean {near[0]!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
     raise UsageError(f"cannot {verb}: there is no such verb ({hint})")
-
-
-def _load(module: str) -> Any:
-    """importlib.import_module without importlib, which brings warnings along."""
-    return __import__(module, fromlist=("main",))
 
 
 def _help() -> str:

@@ -35,7 +35,7 @@ def main(given: Given, words: list[str]) -> int:
     values, commands = VERB.parse(words)
     if values["help"]:
         return VERB.show_help()
-    if not commands and not values["main"]:
+    if not (commands or values["main"] or values["helper"] or values["ready"]):
         raise UsageError("cannot run: no command given (write: cohabit run 'COMMAND' 'COMMAND')")
     request = {
         "verb": "run",

@@ -55,7 +55,8 @@ def read(request: Mapping[str, Any], _environ: Mapping[str, str]) -> Draft:
         try:
             probe = _probe(ready)
         except ValueError as error:
-            problems.append(f"--ready {ready!r}: {error} (write tcp:PORT, tcp:HOST:PORT or http://HOST:PORT/path)")
+            hint = "" if str(error).endswith(")") else " (write tcp:PORT, tcp:HOST:PORT or http://HOST:PORT/path)"
+            problems.append(f"--ready {ready!r}: {error}{hint}")
     _give_names(typed)
     services = _services(typed, probe)
     return Draft(

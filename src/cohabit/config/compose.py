@@ -47,7 +47,7 @@ def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
     if not file:
         places = " or ".join(os.path.abspath(directory) for directory in DIRECTORIES)
         text = f"cannot find {NAMES[0]}, {NAMES[1]} or {NAMES[2]} in {places} (write one, or name it with -f FILE)"
-        return _broken(NAMES[0], text)
+        return _broken("cohabit up", text)
     shown = "standard input" if file == STDIN else file
     try:
         text = read_text(file)

@@ -41,7 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     verb, request = arguments[0], ast.literal_eval(arguments[1])
     draft = _read(request)
     plan, problems = build(draft, request.get("services") or (), request.get("profiles") or ())
-    problems += check_machine(plan or _readable(draft), draft, os.environ)
+    machine = check_machine(plan or _readable(draft), draft, os.environ)
+    if verb == "config":  # what was understood can be shown anywhere
+        machine = tuple(problem.replace(warning=True) for problem in machine)
+    problems += machine
     wrong = _in_order(problem for problem in problems if not problem.warning)
     warnings = _in_order(problem for problem in problems if problem.warning)
     return _VERBS[verb](None if wrong else plan, draft, wrong, warnings)

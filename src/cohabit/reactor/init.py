@@ -12,16 +12,13 @@ it (as process 1, or under another init), it is continued at once, as if ^Z had 
 
 from __future__ import annotations
 
-import select
 import time
 
 from cohabit.errors import CommandError
 from cohabit.reactor import pid1, signals, spawn
 from cohabit.reactor.child import Start
 from cohabit.reactor.linux import environment, os
-from cohabit.reactor.sweep import sweep
 from cohabit.reactor.terminal import Terminal
-from cohabit.reactor.tree import Trees
 from cohabit.units import describe_exit, signal_name
 
 TYPE_CHECKING = False
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.signals import Given
 
-_PIPE_BUF = 4096
 _LEAST_GRACE_SECONDS = 1.0  # for the others, even when main used up all of the time
 
 
@@ -62,13 +58,17 @@ class Init:
         self._argv = argv
         self._given = given
         self._terminal = Terminal()
-        self._main = 0
+        self.alone = False  # no child is left, and so no descendant
+        self.main = 0
         self._code: int | None = None
         self._stop_asked_at: float | None = None
 
     def run(self) -> int:
-        """Run the command to its end, then end the rest; returns the exit code. Raises CommandError."""
-        self._adopt_orphans()
+        """Run the command to its end; returns the exit code. Raises CommandError.
+
+        Whoever outlives it is left to `reactor/sweep`, which nearly nobody needs: `alone` says.
+        """
+        self._prepare()
         start = Start(self._argv, environment(), self._given, session=False)
         errors = self._spawn(start)
         while self._code is None:
@@ -77,20 +77,25 @@ class Init:
                 self._reap()
             else:
                 self._forward(got.si_signo)
-        self._terminal.take_back(self._main)
+        self._terminal.take_back(self.main)
         if message := spawn.exec_errors(errors):  # looked at only now: nobody waits for the exec
             why, code = spawn.failure(start, message)
             raise CommandError(f"cannot run the command: {why}", code)
-        trees = Trees("")
-        trees.started("main", self._main)  # without /proc its process group is all that is known
-        if sweep(trees, self._grace_left()):
-            self._rules.say("some processes did not end within the grace period and were killed")
         return 0 if self._code in self._rules.success else self._code
 
-    def _adopt_orphans(self) -> None:
+    @property
+    def grace_left(self) -> float:
+        """Seconds for what outlives main: a stop that was asked for has one grace for main and the rest together."""
+        spent = 0.0 if self._stop_asked_at is None else time.monotonic() - self._stop_asked_at
+        grace = self._rules.grace_seconds
+        return max(min(grace, _LEAST_GRACE_SECONDS), grace - spent)
+
+    def _prepare(self) -> None:
         rules = self._rules
         if rules.parent_death_signal and not pid1.set_parent_death_signal(rules.parent_death_signal):
             rules.say("cannot ask for a parent-death signal: this Python or kernel has no prctl (going on without)")
+        if warning := pid1.environment_lost():
+            rules.say(warning)
         if pid1.is_process_1():
             return
         if not (rules.subreaper and pid1.become_subreaper()):
@@ -101,7 +106,7 @@ class Init:
         if self._terminal.foreground:
             start.terminal = self._terminal.fd
         try:
-            self._main, errors = spawn.spawn(start)
+            self.main, errors = spawn.spawn(start)
         except OSError as error:
             raise CommandError(f"cannot run {self._argv[0]}: {spawn.no_room(error)}", 126) from error
         return errors
@@ -112,13 +117,14 @@ class Init:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
+                self.alone = True
                 return
             if pid == 0:
                 return
             if os.WIFSTOPPED(status):
-                if pid == self._main:
+                if pid == self.main:
                     self._main_stopped(os.WSTOPSIG(status))
-            elif pid == self._main:
+            elif pid == self.main:
                 self._code = spawn.exit_code(status)
                 self._tell(f"main ended with {describe_exit(self._code)}")
             elif self._rules.warn_on_reap:
@@ -130,7 +136,7 @@ class Init:
         wanted = self._rules.rewrite.get(number, number)
         self._tell(f"{signal_name(number)}: {'dropped' if not wanted else 'forwarded as ' + signal_name(wanted)}")
         if number == signals.CONT:  # the terminal first: else main could stop again for want of it
-            self._terminal.lend(self._main)
+            self._terminal.lend(self.main)
         if wanted:
             self._send(wanted)
 
@@ -138,11 +144,11 @@ class Init:
         try:
             if self._rules.group:
                 try:
-                    os.kill(-self._main, number)
+                    os.kill(-self.main, number)
                 except ProcessLookupError:  # so early that main has not made its group yet
-                    os.kill(self._main, number)
+                    os.kill(self.main, number)
             else:
-                os.kill(self._main, number)
+                os.kill(self.main, number)
         except OSError as error:
             self._tell(f"cannot send {signal_name(number)}: {error.strerror}")
 
@@ -150,32 +156,12 @@ class Init:
         """By the terminal: stop with it if a shell waits above, else undo it. By hand (STOP): let it be."""
         if number == signals.STOP or (self._terminal.fd < 0 and not pid1.is_process_1()):
             return
-        self._terminal.take_back(self._main)
+        self._terminal.take_back(self.main)
         signals.stop_if_continuable()  # until the shell's `fg` or `bg`: a CONT, which is forwarded
         if number == signals.TSTP:
-            self._terminal.lend(self._main)
-            os.kill(-self._main, signals.CONT)
-
-    def _grace_left(self) -> float:
-        """A stop that was asked for has one grace for main and the rest together."""
-        spent = 0.0 if self._stop_asked_at is None else time.monotonic() - self._stop_asked_at
-        grace = self._rules.grace_seconds
-        return max(min(grace, _LEAST_GRACE_SECONDS), grace - spent)
+            self._terminal.lend(self.main)
+            os.kill(-self.main, signals.CONT)
 
     def _tell(self, text: str) -> None:
         if self._rules.verbose:
             self._rules.say(text)
-
-
-def write_line(fd: int, text: str) -> None:
-    """A line for people, unless it would have to wait for its reader or nobody is there.
-
-    A pipe that polls writable takes PIPE_BUF bytes at once (pipe(7)).
-    """
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    try:
-        if poll.poll(0):
-            os.write(fd, f"{text}\n".encode("utf-8", "surrogateescape")[:_PIPE_BUF])
-    except OSError:
-        return  # closed

@@ -21,33 +21,38 @@ DEV_NULL = "/dev/null"
 PACKAGE = __file__.rpartition("/reactor/")[0]
 
 # What CPython puts into LC_CTYPE where the locale is C (PEP 538); it sets it in the environment itself.
-_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+_COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 
 
 def environment() -> dict[str, str]:
     """The environment as it was given to us; bytes that are no text survive the way back (PEP 383)."""
     encoding = sys.getfilesystemencoding()
-    variables = {
+    return {
         name.decode(encoding, "surrogateescape"): value.decode(encoding, "surrogateescape")
-        for name, value in _raw_environment().items()
+        for name, value in environment_bytes().items()
     }
-    if variables.get("LC_CTYPE") in _COERCED:
-        _undo_coercion(variables, encoding)
+
+
+def environment_bytes() -> dict[bytes, bytes]:
+    """The environment as it was given to us, undecoded."""
+    variables = dict(_posix_environment())
+    if variables.get(b"LC_CTYPE") in _COERCED:
+        _undo_coercion(variables)
     return variables
 
 
-def _raw_environment() -> dict[bytes, bytes]:
+def _posix_environment() -> dict[bytes, bytes]:
     return os.environ  # type: ignore[return-value]  # posix has it as bytes
 
 
-def _undo_coercion(variables: dict[str, str], encoding: str) -> None:
+def _undo_coercion(variables: dict[bytes, bytes]) -> None:
     """Take LC_CTYPE back to what it was: the kernel remembers (proc_pid_environ(5)); without /proc nobody can tell."""
     try:
         with open("/proc/self/environ", "rb") as file:
             given = file.read().split(b"\0")
     except OSError:
         return
-    del variables["LC_CTYPE"]
+    del variables[b"LC_CTYPE"]
     for item in given:
         if item.startswith(b"LC_CTYPE="):
-            variables["LC_CTYPE"] = item.partition(b"=")[2].decode(encoding, "surrogateescape")
+            variables[b"LC_CTYPE"] = item.partition(b"=")[2]

@@ -12,12 +12,13 @@ What is special about children is in children.py, what crosses a re-execution in
 
 from __future__ import annotations
 
+import gc
 import select
 import time
 
 from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
-from cohabit.reactor import pid1, signals
+from cohabit.reactor import pid1, signals, tree
 from cohabit.reactor.children import Children
 from cohabit.reactor.lastword import last_word, write_termination_log
 from cohabit.reactor.linux import os
@@ -63,10 +64,16 @@ class Loop:
         """The first turn of a new life: have the file read."""
         if not pid1.is_process_1() and not pid1.become_subreaper():
             self.say("warning", "", pid1.CANNOT_REAP)
+        if lost := pid1.environment_lost():
+            self.say("warning", "", lost)
+        if not tree.proc_is_ours():
+            self.say("warning", "", tree.NO_PROC)
         self.children.start_loader(self.request)
 
     def run(self) -> int:
         """Until the engine says Exit. Any exception that leaves here is an internal error."""
+        gc.freeze()  # what the start left is there to stay
+        gc.enable()
         signals.set_mask(self._mask)
         self.children.reap()  # what ended before SIGCHLD had a handler
         while self._exit_code is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 
-from cohabit.reactor.linux import DEV_NULL, PACKAGE, environment, os
+from cohabit.reactor.linux import DEV_NULL, PACKAGE, environment, environment_bytes, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ except ImportError:  # a Python without ctypes
     _ctypes = None  # type: ignore[assignment]
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+_BY_SHELLS = (b"PWD", b"OLDPWD", b"SHLVL", b"PATH", b"_")
+LOST = (
+    "some environment variables did not reach us: /bin/sh, which starts this program, hands on only names that it can "
+    'read, so not discovery.type (write ENTRYPOINT ["python3", "-m", "cohabit", …]: there no shell is in between)'
+)
 
 CANNOT_REAP = (
     "cannot adopt orphans: this is not process 1 and the kernel or this Python offers no subreaper, "
@@ -68,6 +74,24 @@ def open_missing_stdio() -> None:
 def option(name: str) -> str:
     """The value of `-X name=value` on the interpreter's command line, or ""."""
     return str(sys._xoptions.get(name, ""))
+
+
+def environment_lost() -> str:
+    """What the shell in front of us (bin/cohabit) did not hand on, as a warning; "" if nothing, or if nobody can tell.
+
+    dash and busybox drop variables whose names a shell cannot read, and set some of their own, which may or may not
+    have been given. Where those were given with other values (PWD, after a change of directory that no shell
+    made) the sizes tell nothing; no container runtime does that, so only process 1 looks.
+    """
+    given = int(option("cohabit-environ") or 0)
+    if not given or not is_process_1():
+        return ""
+    sizes = {name: len(name) + len(value) + len("=\0") for name, value in environment_bytes().items()}
+    perhaps = {0}
+    for name in _BY_SHELLS:
+        perhaps |= {sizes.get(name, 0) + other for other in perhaps}
+        sizes[name] = 0
+    return "" if given - sum(sizes.values()) in perhaps else LOST
 
 
 def start_again(extra: list[str]) -> NoReturn:

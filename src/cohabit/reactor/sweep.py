@@ -11,10 +11,7 @@ import time
 
 from cohabit.reactor import signals
 from cohabit.reactor.linux import os
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from cohabit.reactor.tree import Trees
+from cohabit.reactor.tree import Trees
 
 _KILL_PATIENCE_SECONDS = 2.0  # for those in an uninterruptible sleep; Docker waits as long
 
@@ -32,6 +29,13 @@ def sweep(trees: Trees, grace_seconds: float) -> bool:
     trees.signal_everybody(signals.KILL)
     _wait_until_gone(_KILL_PATIENCE_SECONDS, interruptible=False)
     return True
+
+
+def sweep_after(main: int, grace_seconds: float) -> bool:
+    """`sweep` for `init`, of which only the main child's pid is known."""
+    trees = Trees("")
+    trees.started("main", main)  # without /proc its process group is all that is known
+    return sweep(trees, grace_seconds)
 
 
 def _all_gone() -> bool:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 MARK_SERVICE = "COHABIT_SERVICE"
 MARK_SUPERVISOR = "COHABIT_SUPERVISOR"
 
+NO_PROC = (
+    "cannot look for processes that services leave behind: /proc is not that of our PID namespace, so one that makes "
+    "itself a session of its own is not found (mount it: mount -t proc proc /proc)"
+)
+
 _PASSES = 20  # how often a tree that forks while it is being killed is gone through again
 
 
