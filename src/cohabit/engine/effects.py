@@ -29,16 +29,38 @@ class SignalTree(Record):
     number: int
 
 
-class StartProbe(Record):
-    """Ask the service whether it is ready until it says so. Answered by ProbePassed."""
+class RunHook(Record):
+    """Run one hook of the service, as a process of its tree. Answered by HookEnded. stage: see Service.hooks."""
+
+    service: Service
+    stage: str
+    number: int
+
+
+class Ask(Record):
+    """Ask the service once how it is. Answered by Probed, at the latest after the probe's timeout."""
 
     service: Service
 
 
-class StopProbe(Record):
-    """Ask no more."""
+class StopAsking(Record):
+    """No answer is wanted any more to what was asked, and the service's messages mean nothing until its next start."""
 
     service: str
+
+
+class Load(Record):
+    """Read the file (again). Answered by Loaded or LoadFailed."""
+
+
+class Forget(Record):
+    """The service is no longer in the Plan, and nothing of it lives: let go of all that was kept for it."""
+
+    service: str
+
+
+class AllReady(Record):
+    """Everything that was to be started is: whoever supervises us may know (sd_notify's READY=1)."""
 
 
 class Sweep(Record):
@@ -56,7 +78,7 @@ class Report(Record):
 
 
 class Prepare(Record):
-    """A Plan was taken: make room for its services and know their names."""
+    """A Plan was taken, the first or a later one: make room for its services, know their names, open their sockets."""
 
     plan: Plan
 
@@ -69,4 +91,18 @@ class Exit(Record):
     culprit: str = ""
 
 
-Effect = Spawn | Signal | SignalTree | StartProbe | StopProbe | Sweep | Report | Prepare | Exit
+Effect = (
+    Spawn
+    | Signal
+    | SignalTree
+    | RunHook
+    | Ask
+    | StopAsking
+    | Load
+    | Forget
+    | AllReady
+    | Sweep
+    | Report
+    | Prepare
+    | Exit
+)

@@ -48,16 +48,64 @@ class Exited(Record):
     orphans: bool = False
 
 
+class Daemonised(Record):
+    """Instead of Exited: its process ended well and left a daemon, `pid`, which is its main process from now on."""
+
+    service: str
+    pid: int
+
+
 class TreeGone(Record):
     """After Exited(orphans=True): now nothing of the service's process tree is left."""
 
     service: str
 
 
-class ProbePassed(Record):
-    """The service's probe succeeded: it is ready."""
+class HookEnded(Record):
+    """The answer to RunHook. why: words for a hook that could not be started. orphans: it left somebody behind."""
 
     service: str
+    code: int
+    why: str = ""
+    orphans: bool = False
+
+
+class Probed(Record):
+    """The answer to Ask, or what a service told by itself (its log, its descriptor): is it well?
+
+    output: at most 4 KiB of what the probe had to say.
+    """
+
+    service: str
+    passed: bool
+    output: str = ""
+
+
+class Notified(Record):
+    """One message of sd_notify(3) from a process of the service, already checked.
+
+    watchdog: "" or "1" (alive) or "trigger" (call it failed). main_pid: a process of the service's tree, or 0.
+    extend_seconds: so much more time for what it is doing.
+    """
+
+    service: str
+    ready: bool = False
+    reloading: bool = False
+    stopping: bool = False
+    status: str | None = None
+    main_pid: int = 0
+    watchdog: str = ""
+    extend_seconds: float = 0.0
+
+
+class ScheduleDue(Record):
+    """The time has come that a service's schedule names."""
+
+    service: str
+
+
+class ReloadRequested(Record):
+    """Somebody wants the file read again and what changed in it to happen (SIGHUP)."""
 
 
 class StopRequested(Record):
@@ -81,5 +129,20 @@ class Due(Record):
 
 
 Event = (
-    Loaded | LoadFailed | Spawned | SpawnFailed | Exited | TreeGone | ProbePassed | StopRequested | Swept | Broken | Due
+    Loaded
+    | LoadFailed
+    | Spawned
+    | SpawnFailed
+    | Exited
+    | Daemonised
+    | TreeGone
+    | HookEnded
+    | Probed
+    | Notified
+    | ScheduleDue
+    | ReloadRequested
+    | StopRequested
+    | Swept
+    | Broken
+    | Due
 )

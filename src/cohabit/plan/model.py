@@ -19,15 +19,21 @@ STOP_GRACE_SECONDS = 10.0  # Compose's default for one service
 TOTAL_GRACE_SECONDS = 9.0  # for everything together: inside the 10 s of `docker stop`
 
 
+# Why a service is acted on when its probe says that it is not well (Kubernetes' liveness; Docker's is "none").
+NONE, RESTART, EXIT = "none", "restart", "exit"
+
+
 class Dependency(Record):
     """One entry of depends_on: `service` must have reached `condition` before the owner starts.
 
-    A dependency that is not required is left out of the Plan when its service is not in it.
+    A dependency that is not required is left out of the Plan when its service is not in it. restart: the owner
+    is restarted with it, when somebody restarts it (not when it crashed).
     """
 
     service: str
     condition: str = STARTED
     required: bool = True
+    restart: bool = False
 
 
 class Restart(Record):
@@ -54,25 +60,97 @@ class Identity(Record):
     home: str = ""
 
 
-class Probe(Record):
-    """How to learn that a service is ready. kind: "tcp" (host, port) or "http" (and path).
+class Limits(Record):
+    """What the kernel shall hold against a service's processes; None leaves as it is.
 
-    Until the first success it is asked every `start_interval_seconds`.
+    ulimits: (resource of setrlimit(2) as a number, soft, hard), -1 for unlimited. cap_drop: numbers of
+    capabilities(7) that are taken from the bounding set and every other.
+    """
+
+    ulimits: tuple[tuple[int, int, int], ...] = ()
+    oom_score_adj: int | None = None
+    nice: int | None = None
+    umask: int | None = None
+    cap_drop: tuple[int, ...] = ()
+    no_new_privileges: bool = False
+
+
+class Probe(Record):
+    """How to learn whether a service is well: what to ask, and when (docs/reference/health.md).
+
+    kind: "tcp" (host, port), "http" (and path, headers, statuses; or `socket`, the path of a unix socket), "unix"
+    (socket), "exec" (command), "log" (pattern), "notify", "fd" (fd). The last three are never asked: they tell.
+    headers: (name, value). statuses: the inclusive ranges of codes that pass. pattern: a regular expression.
+    Times as Docker's: a failure counts once per interval and not in the start period; `retries` in a row make it
+    unhealthy; until the first success it is asked every start_interval. on_failure: "none", "restart", "exit".
     """
 
     kind: str
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
     path: str = "/"
-    timeout_seconds: float = 5.0
+    socket: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    statuses: tuple[tuple[int, int], ...] = ((200, 399),)
+    command: tuple[str, ...] = ()
+    pattern: str = ""
+    fd: int = 0
+    interval_seconds: float = 30.0
+    timeout_seconds: float = 30.0
+    retries: int = 3
+    start_period_seconds: float = 0.0
     start_interval_seconds: float = 0.1
+    on_failure: str = NONE
+
+
+# Kinds of probe that are not asked: the service tells by itself.
+TELLING = frozenset({"log", "notify", "fd"})
+
+PRE_START, POST_START, PRE_STOP = "pre_start", "post_start", "pre_stop"
+
+
+class Hook(Record):
+    """A command at one moment of a service's life (Compose's lifecycle hooks); user None: the service's."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str | None] = {}  # noqa: RUF012 - a record's default is never changed
+    working_dir: str | None = None
+    user: Identity | None = None
+
+
+class Socket(Record):
+    """A socket that we open and keep through restarts (systemd.socket(5)).
+
+    family: "inet", "inet6" or "unix"; kind: "stream" or "dgram". address: an IP address or a path. name: what
+    LISTEN_FDNAMES says.
+    """
+
+    name: str
+    family: str
+    kind: str
+    address: str
+    port: int = 0
+    backlog: int = 4096
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+class Schedule(Record):
+    """When a job runs: five fields of crontab(5), and the name of a time zone ("" for the container's own)."""
+
+    cron: str
+    zone: str = ""
 
 
 class Service(Record):
-    """One service: a command and the rules of its life.
+    """One service, or one of its replicas: a command and the rules of its life.
 
-    environment: what is added to the container's own; a value of None removes the variable.
-    driver: "prefix" (lines with the service's name) or "raw" (bytes as they are).
+    name: of this instance ("web", or "web-2"); service: the key in the file, replica: its number, 0 where the
+    service has no replicas. environment: what is added to the container's own; a value of None removes the
+    variable. secret_files: variable -> file whose text it gets at the start (X_FILE). driver: "prefix" (lines
+    with the service's name) or "raw" (bytes as they are). pid_file: where a daemon writes who it is.
+    tty, stdin: it gets the container's own terminal, standard input.
     """
 
     name: str
@@ -87,10 +165,27 @@ class Service(Record):
     essential: bool = True
     probe: Probe | None = None
     driver: str = "prefix"
+    service: str = ""
+    replica: int = 0
+    secret_files: dict[str, str] = {}  # noqa: RUF012 - a record's default is never changed
+    limits: Limits = Limits()
+    pre_start: tuple[Hook, ...] = ()
+    post_start: tuple[Hook, ...] = ()
+    pre_stop: tuple[Hook, ...] = ()
+    schedule: Schedule | None = None
+    sockets: tuple[Socket, ...] = ()
+    pid_file: str = ""
+    tty: bool = False
+    stdin: bool = False
+
+    def hooks(self, stage: str) -> tuple[Hook, ...]:
+        """The hooks of PRE_START, POST_START or PRE_STOP, in their order."""
+        found: tuple[Hook, ...] = getattr(self, stage)
+        return found
 
 
 class Plan(Record):
-    """Everything that shall run, in the order in which it was written."""
+    """Everything that shall run, in the order in which it was written, replicas as services of their own."""
 
     services: dict[str, Service]
     stop_grace_seconds: float = TOTAL_GRACE_SECONDS
