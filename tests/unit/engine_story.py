@@ -69,10 +69,18 @@ def in_short(effect: Effect) -> str:
             return f"kill {name}"
         case effects.SignalTree(name, number):
             return f"ask the rest of {name} {signal_name(number).removeprefix('SIG')}"
-        case effects.StartProbe(service):
-            return f"probe {service.name}"
-        case effects.StopProbe(name):
-            return f"no probe {name}"
+        case effects.RunHook(service, stage, number):
+            return f"{stage} {number} {service.name}"
+        case effects.Ask(service):
+            return f"ask {service.name}"
+        case effects.StopAsking(name):
+            return f"stop asking {name}"
+        case effects.Load():
+            return "load"
+        case effects.Forget(name):
+            return f"forget {name}"
+        case effects.AllReady():
+            return "all ready"
         case effects.Sweep(number):
             return "kill all" if number == 9 else "sweep"
         case effects.Exit(code):
@@ -88,6 +96,8 @@ def check_row(engine: Supervisor, row: Row) -> list[Effect]:
     now, event, expected = row
     wanted = engine.step(event, now)
     done = tuple(in_short(effect) for effect in wanted if not isinstance(effect, effects.Report))
+    if "all ready" not in expected:  # which nearly every story passes by
+        done = tuple(word for word in done if word != "all ready")
     said = [f"{effect.service}: {effect.text}" for effect in wanted if isinstance(effect, effects.Report)]
     said += [f"last word: {effect.word} [{effect.culprit}]" for effect in wanted if isinstance(effect, effects.Exit)]
     assert done == tuple(word for word in expected if not word.startswith("says ")), f"at {now}: {event}"
@@ -108,7 +118,11 @@ def reexecuted(engine: Supervisor) -> Supervisor:
 def rows_of(story: Story) -> list[Row]:
     """The rows with the Plan's arrival before them; what starts then follows from the Plan."""
     first, rows = story
-    spawned = [f"spawn {name}" for name, service in first.services.items() if not service.depends_on]
+    spawned = [
+        f"pre_start 0 {name}" if service.pre_start else f"spawn {name}"
+        for name, service in first.services.items()
+        if not service.depends_on and service.schedule is None
+    ]
     return [(0.0, Loaded(first), ("prepare", *spawned)), *rows]
 
 
@@ -116,9 +130,10 @@ def tell(story: Story, between: Callable[[Supervisor], Supervisor] = lambda engi
     """Tell a story from its start to its end; `between` gives the engine that goes on before each row."""
     engine = Supervisor()
     for row in rows_of(story):
-        deadline = engine.deadline()
+        deadline, asking = engine.deadline(), any(unit.health.asking for unit in engine.units.values())
         engine = between(engine)
-        assert engine.deadline() == deadline
+        if not asking:  # else a successor asks again, at once: the answer was lost
+            assert engine.deadline() == deadline
         check_row(engine, row)
 
 

@@ -101,9 +101,9 @@ HISTORIES: dict[str, Story] = {
         ),
         (
             (0.0, up("a"), ()),
-            (0.0, up("d"), ("probe d",)),
+            (0.0, up("d"), ("ask d",)),
             (1.0, Exited("a", 1), ()),
-            (1.0, StopRequested(TERM), ("signal b TERM", "no probe d", "signal d INT")),
+            (1.0, StopRequested(TERM), ("signal b TERM", "stop asking d", "signal d INT")),
             (1.1, up("b"), ()),
             (1.2, Exited("b", 143), ()),
             (1.3, Exited("d", 130), ("sweep",)),

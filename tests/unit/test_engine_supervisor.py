@@ -13,7 +13,7 @@ import pytest
 from cohabit.engine.events import (
     Due,
     Exited,
-    ProbePassed,
+    Probed,
     SpawnFailed,
     StopRequested,
     Swept,
@@ -54,19 +54,19 @@ HISTORIES: dict[str, Story] = {
     "service_healthy waits for the probe, not for the start": (
         plan(service("db", probe=PROBE), service("web", healthy("db"))),
         (
-            (0.0, up("db"), ("probe db",)),
-            (2.0, ProbePassed("db"), ("spawn web", "says db: ready")),
+            (0.0, up("db"), ("ask db",)),
+            (2.0, Probed("db", True), ("spawn web", "says db: ready")),
         ),
     ),
     "a probe that passed too late is no readiness": (
         plan(service("db", probe=PROBE, restart=Restart("always")), service("web", healthy("db"))),
         (
-            (0.0, up("db"), ("probe db",)),
-            (1.0, Exited("db", 1), ("no probe db", "says starting again in 100ms (restart 1)")),
-            (1.0, ProbePassed("db"), ()),
+            (0.0, up("db"), ("ask db",)),
+            (1.0, Exited("db", 1), ("stop asking db", "says starting again in 100ms (restart 1)")),
+            (1.0, Probed("db", True), ()),
             (1.1, Due(), ("spawn db",)),
-            (1.2, up("db"), ("probe db",)),
-            (1.3, ProbePassed("db"), ("spawn web",)),
+            (1.2, up("db"), ("ask db",)),
+            (1.3, Probed("db", True), ("spawn web",)),
         ),
     ),
     "service_completed_successfully waits for a good end": (
@@ -111,12 +111,12 @@ HISTORIES: dict[str, Story] = {
             service("web", healthy("slow"), completed("migrate")),
         ),
         (
-            (0.0, up("slow"), ("probe slow",)),
+            (0.0, up("slow"), ("ask slow",)),
             (0.0, up("migrate"), ()),
             (
                 1.0,
                 Exited("migrate", 4),
-                ("no probe slow", "signal slow TERM", "says web: cannot start: it waits for migrate"),
+                ("stop asking slow", "signal slow TERM", "says web: cannot start: it waits for migrate"),
             ),
             (1.1, Exited("slow", 0), ("sweep",)),
             (1.1, Swept(), ("exit 4",)),
@@ -132,8 +132,8 @@ HISTORIES: dict[str, Story] = {
     "what can never start is a failure, even if what it waits for ended well": (
         plan(service("db", essential=False, probe=PROBE), service("web", healthy("db"))),
         (
-            (0.0, up("db"), ("probe db",)),
-            (1.0, Exited("db", 0), ("no probe db", "sweep", "says web: cannot start: it waits for db")),
+            (0.0, up("db"), ("ask db",)),
+            (1.0, Exited("db", 0), ("stop asking db", "sweep", "says web: cannot start: it waits for db")),
             (1.0, Swept(), ("exit 1", "says [db]")),
         ),
     ),

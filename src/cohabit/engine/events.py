@@ -71,7 +71,7 @@ class HookEnded(Record):
 
 
 class Probed(Record):
-    """The answer to Ask, or what a service told by itself (its log, its descriptor): is it well?
+    """The answer to Ask, or what a service told by itself (its log, its descriptor): whether it is well.
 
     output: at most 4 KiB of what the probe had to say.
     """

@@ -46,12 +46,14 @@ ENDED_ALONE = "ended_alone"  # its process ended and left nobody behind
 LEFT_ORPHANS = "left_orphans"  # its process ended, others of its tree live
 TREE_GONE = "tree_gone"
 DUE = "due"  # the deadline of the state has come
-FACTS = (START, STOP, REFUSED, SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE, DUE)
+REARM = "rearm"  # whatever it came to, it may start again
+FAILED = "failed"  # it lives and is no good: unhealthy, or a hook of its start failed
+FACTS = (START, STOP, REFUSED, SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE, DUE, REARM, FAILED)
 
 _NEVER = dict.fromkeys((SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE), IMPOSSIBLE)
 
 TABLE: dict[str, dict[str, str]] = {
-    STOPPED: _NEVER | {START: STARTING, STOP: STAY, REFUSED: FATAL, DUE: IMPOSSIBLE},
+    STOPPED: _NEVER | {START: STARTING, STOP: STAY, REFUSED: FATAL, DUE: IMPOSSIBLE, REARM: STAY, FAILED: STAY},
     STARTING: {
         START: STAY,
         STOP: STOPPING,
@@ -59,9 +61,11 @@ TABLE: dict[str, dict[str, str]] = {
         SPAWNED: RUNNING,
         SPAWN_FAILED: VERDICT,
         ENDED_ALONE: IMPOSSIBLE,  # the reactor tells of the exec before it tells of the end
-        LEFT_ORPHANS: IMPOSSIBLE,
+        LEFT_ORPHANS: STOPPING,  # a hook that failed left others behind
         TREE_GONE: IMPOSSIBLE,
         DUE: IMPOSSIBLE,
+        REARM: STAY,
+        FAILED: STAY,
     },
     RUNNING: {
         START: STAY,
@@ -73,8 +77,10 @@ TABLE: dict[str, dict[str, str]] = {
         LEFT_ORPHANS: STOPPING,
         TREE_GONE: IMPOSSIBLE,
         DUE: IMPOSSIBLE,
+        REARM: STAY,
+        FAILED: STOPPING,
     },
-    BACKOFF: _NEVER | {START: STARTING, STOP: STOPPED, REFUSED: STAY, DUE: STARTING},
+    BACKOFF: _NEVER | {START: STARTING, STOP: STOPPED, REFUSED: STAY, DUE: STARTING, REARM: STOPPED, FAILED: STAY},
     STOPPING: {
         START: STAY,  # remembered in `want`: the verdict will start it again
         STOP: STAY,
@@ -85,9 +91,11 @@ TABLE: dict[str, dict[str, str]] = {
         LEFT_ORPHANS: STOPPING,  # the same deadline goes on for those whom it left
         TREE_GONE: VERDICT,
         DUE: STAY,  # patience is over: SIGKILL to the tree, and its end will be told
+        REARM: STAY,
+        FAILED: STAY,
     },
-    EXITED: _NEVER | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE},
-    FATAL: _NEVER | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE},
+    EXITED: _NEVER | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE, REARM: STOPPED, FAILED: STAY},
+    FATAL: _NEVER | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE, REARM: STOPPED, FAILED: STAY},
 }
 
 

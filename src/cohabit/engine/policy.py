@@ -40,16 +40,19 @@ def docker_backoff_seconds(restarts: int) -> float:
     return min(FIRST_DELAY_SECONDS * 2.0**doublings, LONGEST_DELAY_SECONDS)
 
 
-def verdict(restart: Restart, code: int, ran_seconds: float, restarts: int, *, started: bool) -> Verdict:
+def verdict(
+    restart: Restart, code: int, ran_seconds: float, restarts: int, *, started: bool, again: bool = False
+) -> Verdict:
     """What follows an end by itself.
 
     code: exit code of the run. ran_seconds: how long it ran. restarts: how many restarts in a row came
-    before. started: False when the command could not be started. A command that is not there or will not
+    before. started: False when the command could not be started. again: it was ended in order to be started
+    again (on_failure: restart), whatever its restart policy. A command that is not there or will not
     run (127, 126) is final, as for `docker run --restart`; a machine that is out of processes is not.
     """
     if not started and code in (EXIT_CANNOT_RUN, EXIT_NOT_FOUND):
         return Verdict(FATAL, restarts)
-    wants_restart = restart.condition == "always" or (restart.condition == "on-failure" and code != 0)
+    wants_restart = again or restart.condition == "always" or (restart.condition == "on-failure" and code != 0)
     if not wants_restart:
         return Verdict(EXITED if started else FATAL, restarts)
     if started and ran_seconds >= restart.window_seconds:

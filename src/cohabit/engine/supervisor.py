@@ -1,38 +1,45 @@
 """The whole container: step(event, now) -> effects, and deadline().
 
-Each fact about a service goes through the one table of engine/machine.py; then the services that it may
-concern (itself, who depends on it, on whom it depends) are reconciled: want against is. Nothing here waits,
-loops over time or touches Linux. `now` is monotonic seconds. When a container ends:
+What concerns single services is services.py's; here is how the container starts, changes and ends. When it ends:
 
   - an essential service ended for good: its code; the first cause wins, later ones do not change it;
   - everything is done: 0, or the first failure's code;
   - somebody asked (docker stop): 0, or 137 if SIGKILL was needed.
 
 The end itself is always the same road: all services stop in reverse order of their dependencies, inside one
-total; then whatever is left under us is swept, first asked, then killed; then Exit.
+total; then whatever is left under us is swept, first asked, then killed; then Exit. A reload is the difference
+of two Plans: what is gone stops, what changed is replaced, what is new starts, the rest does not notice. Nothing
+here waits, loops over time or touches Linux. `now` is monotonic seconds.
 """
 
 from __future__ import annotations
 
 from cohabit.engine import machine
-from cohabit.engine.effects import Exit, Prepare, Report, Signal, SignalTree, Spawn, StartProbe, StopProbe, Sweep
+from cohabit.engine.effects import AllReady, Exit, Forget, Load, Prepare, Report, Sweep
 from cohabit.engine.events import (
     Broken,
+    Daemonised,
     Due,
     Exited,
+    HookEnded,
     Loaded,
     LoadFailed,
-    ProbePassed,
+    Notified,
+    Probed,
+    ReloadRequested,
+    ScheduleDue,
     Spawned,
     SpawnFailed,
     StopRequested,
     Swept,
     TreeGone,
 )
-from cohabit.engine.policy import verdict
+from cohabit.engine.services import SIGKILL, SIGTERM, Services
 from cohabit.engine.unit import Unit
 from cohabit.errors import EXIT_BUG, EXIT_KILLED
-from cohabit.units import describe_exit, format_duration, signal_name
+from cohabit.plan.diff import diff
+from cohabit.plan.model import EXIT
+from cohabit.units import format_duration, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,23 +47,27 @@ if TYPE_CHECKING:
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
-    from cohabit.engine.policy import Verdict
+    from cohabit.plan.diff import Difference
     from cohabit.plan.model import Plan
 
-SIGKILL, SIGTERM = 9, 15
 ECHO_SECONDS = 0.2  # the same signal again so soon is the same request
 KILL_PATIENCE_SECONDS = 2.0  # after SIGKILL to everything: Docker waits as long for a process that will not go
 
 # How far the container as a whole is.
 LOADING, UP, STOPPING, SWEEPING, DONE = "loading", "up", "stopping", "sweeping", "done"
 
+_KEPT = (
+    "phase", "code", "word", "culprit", "failed", "requested", "asked", "asked_at", "forced", "killing",
+    "total_deadline", "reading", "read_again", "announced",
+)  # fmt: skip
+
 
 class Supervisor:
     """All services of one Plan. Feed it every fact, carry out its effects, come back at its deadline."""
 
     def __init__(self) -> None:
+        self.services = Services()
         self.phase = LOADING
-        self.units: dict[str, Unit] = {}
         self.plan: Plan | None = None
         self.code: int | None = None  # the first cause's; None while there is none, and when the end was asked for
         self.word = ""
@@ -68,245 +79,176 @@ class Supervisor:
         self.killing = False  # SIGKILL to all is out: the last patience runs
         self.total_deadline: float | None = None
         self.drain_until = 0.0  # monotonic seconds to which output may still be written after Exit
-        self._busy: dict[str, None] = {}  # who has processes
-        self._timers: dict[str, float] = {}
-        self._out: list[Effect] = []
-        self._dirty: dict[str, None] = {}
+        self.reading, self.read_again = True, False  # the file is being read; and has to be once more
+        self.announced = False  # that everything is ready
 
     # --- the two doors -------------------------------------------------------------------------------
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """What has to be done because of this fact, in order."""
-        self._out = []
+        self.services.out = []
+        if not self._of_a_service(event, now):
+            self._of_the_whole(event, now)
+        self._settle(now)
+        return self.services.out
+
+    @property
+    def wanted(self) -> list[Effect]:
+        """What the last step has asked for, or, if it failed, what it had asked for until then."""
+        return self.services.out
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """Every service that is in the Plan or still lives."""
+        return self.services.units
+
+    def deadline(self) -> float | None:
+        """Monotonic seconds at which Due should come, or None: then only a fact can change anything."""
+        nearest = self.services.timers.next()
+        if self.total_deadline is None:
+            return nearest
+        return self.total_deadline if nearest is None else min(nearest, self.total_deadline)
+
+    def _of_a_service(self, event: Event, now: float) -> bool:
+        services = self.services
+        unit = services.units.get(getattr(event, "service", ""))
+        if unit is None:
+            return hasattr(event, "service")  # one that is forgotten
         match event:
-            case Spawned(name, pid):
-                self._spawned(self.units[name], pid, now)
-            case SpawnFailed(name, why, code):
-                self._spawn_failed(self.units[name], why, code, now)
-            case Exited(name, code, orphans):
-                self._exited(self.units[name], code, now, orphans=orphans)
-            case TreeGone(name):
-                self._fact(self.units[name], machine.TREE_GONE, now)
-            case ProbePassed(name):
-                self._ready(self.units[name])
+            case Spawned(_, pid):
+                services.spawned(unit, pid, now)
+            case SpawnFailed(_, why, code):
+                services.spawn_failed(unit, why, code, now)
+            case Exited(_, code, orphans):
+                services.exited(unit, code, now, orphans=orphans)
+            case Daemonised(_, pid):
+                services.daemonised(unit, pid)
+            case TreeGone():
+                services.fact(unit, machine.TREE_GONE, now)
+            case HookEnded(_, code, why, orphans):
+                services.hook_ended(unit, code, why, now, orphans=orphans)
+            case Probed(_, passed, output):
+                services.watch.probed(unit, now, passed=passed, output=output)
+            case Notified():
+                services.notified(unit, event, now)
+            case ScheduleDue() if self.phase == UP:
+                services.schedule_due(unit, now)
+        return True
+
+    def _of_the_whole(self, event: Event, now: float) -> None:
+        match event:
             case Due():
-                self._due(now)
+                self.services.due(now)
+                if self.total_deadline is not None and self.total_deadline <= now:
+                    self._total_due(now)
             case StopRequested(number):
                 self._stop_requested(number, now)
             case Swept():
                 self._finish()
             case Broken(text):
                 self._broken(text, now)
+            case ReloadRequested():
+                self._reload_requested()
             case Loaded(plan):
-                self._loaded(plan)
+                self._loaded(plan, now)
             case LoadFailed(lines, code):
                 self._load_failed(lines, code)
-        self._settle(now)
-        return self._out
-
-    @property
-    def wanted(self) -> list[Effect]:
-        """What the last step has asked for, or, if it failed, what it had asked for until then."""
-        return self._out
-
-    def deadline(self) -> float | None:
-        """Monotonic seconds at which Due should come, or None: then only a fact can change anything."""
-        moments = list(self._timers.values())
-        if self.total_deadline is not None:
-            moments.append(self.total_deadline)
-        return min(moments, default=None)
-
-    # --- facts about one service ---------------------------------------------------------------------
-
-    def _fact(self, unit: Unit, fact: str, now: float) -> None:
-        """One fact through the table, and what entering the new state means."""
-        cell = machine.next_state(unit.state, fact)
-        if cell == machine.STAY:
-            return
-        if cell == machine.VERDICT:
-            self._verdict(unit, now)
-        else:
-            self._enter(unit, cell, now)
-
-    def _enter(self, unit: Unit, state: str, now: float) -> None:
-        before, unit.state = unit.state, state
-        self._concerns(unit)
-        self._note_busy(unit)
-        if before == machine.RUNNING:
-            self._lose_readiness(unit)
-        if state != machine.STOPPING:
-            self._set_timer(unit, None)
-        if state == machine.STARTING:
-            unit.started_at = now
-            unit.killed = False
-            unit.why = ""
-            self._do(Spawn(unit.service))
-        elif state == machine.STOPPING:
-            self._enter_stopping(unit, before, now)
-        elif unit.over:
-            self._over(unit, now)
-
-    def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
-        if before != machine.STOPPING:
-            self._set_timer(unit, now + unit.service.stop_grace_seconds)
-        if unit.killed:
-            self._do(SignalTree(unit.name, SIGKILL))
-        elif unit.leader_lives or before == machine.STARTING:
-            self._do(Signal(unit.name, unit.service.stop_signal))
-        else:
-            self._do(SignalTree(unit.name, SIGTERM))
-
-    def _spawned(self, unit: Unit, pid: int, now: float) -> None:
-        unit.pid, unit.leader_lives = pid, True
-        unit.starts += 1
-        unit.started_at = now
-        self._fact(unit, machine.SPAWNED, now)
-        self._say("info", unit, f"started, pid {pid}")
-        if unit.state != machine.RUNNING:
-            return
-        if unit.service.probe is None:
-            unit.ready = True
-        else:
-            self._do(StartProbe(unit.service))
-
-    def _spawn_failed(self, unit: Unit, why: str, code: int, now: float) -> None:
-        unit.pid, unit.leader_lives, unit.code, unit.ran_seconds = 0, False, code, 0.0
-        unit.why = f"cannot start: {why}"
-        self._fact(unit, machine.SPAWN_FAILED, now)
-
-    def _exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
-        unit.leader_lives, unit.code = False, code
-        unit.ran_seconds = max(0.0, now - unit.started_at)
-        unit.why = f"ended with {describe_exit(code)} after {format_duration(unit.ran_seconds)}"
-        if unit.state == machine.STOPPING and code == EXIT_KILLED and unit.killed:
-            unit.why += f", having ignored {signal_name(unit.service.stop_signal)}"
-        if orphans and unit.state == machine.RUNNING:
-            hint = "" if code else " (if it put itself in the background: run it in the foreground)"
-            self._say("warning", unit, f"{unit.why}; ending the processes that it left behind{hint}")
-        self._fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
-        if orphans and unit.want_up and self._policy(unit).state != machine.BACKOFF:
-            self._essential_ended(unit, now)  # at once: the others need not wait for those whom it left
-
-    def _ready(self, unit: Unit) -> None:
-        if unit.state == machine.RUNNING and not unit.ready:
-            unit.ready = True
-            self._say("info", unit, "ready")
-            self._concerns(unit)
-
-    def _verdict(self, unit: Unit, now: float) -> None:
-        """Its last process is gone: see where it goes from here."""
-        code = unit.code or 0
-        started = unit.pid != 0
-        if not unit.want_up:
-            level = "info" if started else "error"
-            self._say(level, unit, f"stopped: {unit.why}" if started else unit.why)
-            self._enter(unit, machine.STOPPED, now)
-            return
-        what = self._policy(unit)
-        unit.restarts = what.restarts
-        if what.state == machine.BACKOFF:
-            pause = format_duration(what.delay_seconds)
-            self._say("warning", unit, f"{unit.why}; starting again in {pause} (restart {what.restarts})")
-        elif what.state == machine.FATAL and started:
-            times = "1 restart" if what.restarts == 1 else f"{what.restarts} restarts"
-            unit.why += f"; given up after {times}"
-            self._say("error", unit, unit.why)
-        else:
-            self._say("error" if code else "info", unit, unit.why)
-        self._enter(unit, what.state, now)
-        if what.state == machine.BACKOFF:
-            self._set_timer(unit, now + what.delay_seconds)
-
-    def _policy(self, unit: Unit) -> Verdict:
-        code = unit.code or 0
-        return verdict(unit.service.restart, code, unit.ran_seconds, unit.restarts, started=unit.pid != 0)
-
-    def _due(self, now: float) -> None:
-        for name in [name for name, moment in self._timers.items() if moment <= now]:
-            unit = self.units[name]
-            self._set_timer(unit, None)
-            if unit.state == machine.STOPPING:
-                self._kill(unit)
-            self._fact(unit, machine.DUE, now)
-        if self.total_deadline is not None and self.total_deadline <= now:
-            self._total_due(now)
-
-    def _kill(self, unit: Unit) -> None:
-        unit.killed = True
-        self.forced = self.forced or self.phase == STOPPING
-        grace = format_duration(unit.service.stop_grace_seconds)
-        self._say("warning", unit, f"not gone after its grace (stop_grace_period {grace}): killing it")
-        self._do(SignalTree(unit.name, SIGKILL))
-
-    # --- want against is -----------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
-        """Reconcile all who may be concerned, until nobody is; then see whether the container is done."""
-        while self._dirty:
-            unit = self.units[next(iter(self._dirty))]
-            del self._dirty[unit.name]
-            if unit.want_up and unit.state == machine.STOPPED:
-                self._try_start(unit, now)
-            elif not unit.want_up and unit.state not in machine.ENDED and self._may_stop(unit):
-                self._fact(unit, machine.STOP, now)
-        if self.phase == UP and not self._busy and all(unit.over for unit in self.units.values()):
+        """Let the services come to rest; then see what that means for the container."""
+        services = self.services
+        services.settle(now)
+        while services.over:
+            for unit in services.over[:]:
+                services.over.remove(unit)
+                self._over(unit, now)
+            services.settle(now)
+        if self.phase == UP:
+            self._look_around(now)
+        if self.phase == STOPPING:
+            self.forced = self.forced or services.killed
+            if not services.busy:
+                self._sweep()
+
+    def _look_around(self, now: float) -> None:
+        services = self.services
+        for unit in [unit for unit in services.gone if unit.at_rest]:
+            services.forget(unit)
+            self._do(Forget(unit.name))
+        if not services.busy and all(unit.over for unit in services.units.values()):
             self._all_done(now)
-        if self.phase == STOPPING and not self._busy:
-            self._sweep()
+            services.settle(now)
+        elif not self.announced and not services.unsettled:
+            self.announced = True
+            self._do(AllReady())
 
-    def _try_start(self, unit: Unit, now: float) -> None:
-        others = [(self.units[dependency.service], dependency) for dependency in unit.service.depends_on]
-        lost = next((other for other, dependency in others if other.disappoints(dependency)), None)
-        if lost is not None:
-            unit.why = f"cannot start: it waits for {lost.name}, which {_in_past(lost.why)}"
-            unit.code = lost.code or 1  # not to be started is a failure, however well the other ended
-            self._say("error", unit, unit.why)
-            self._fact(unit, machine.REFUSED, now)
-        elif all(other.satisfies(dependency) for other, dependency in others):
-            self._fact(unit, machine.START, now)
+    # --- the file, first and again -------------------------------------------------------------------
 
-    def _may_stop(self, unit: Unit) -> bool:
-        return unit.at_rest or all(self.units[name].at_rest for name in unit.dependents)
+    def _loaded(self, plan: Plan, now: float) -> None:
+        self.reading = False
+        if self.phase == LOADING:
+            self.phase, self.plan = UP, plan
+            self.services.add([Unit(service) for service in plan.services.values()])
+            self._do(Prepare(plan))
+        elif self.phase == UP and self.plan is not None:
+            difference = diff(self.plan, plan)
+            self.plan = plan
+            self._tell_difference(difference)
+            if difference:
+                self._do(Prepare(plan))
+                self.services.change(plan, difference, now)
+            self._read_once_more()
 
-    def _concerns(self, unit: Unit) -> None:
-        """Note whom a change of this unit may concern. Each change costs its neighbours, not everybody."""
-        self._dirty[unit.name] = None
-        for name in unit.dependents:
-            self._dirty[name] = None
-        if not unit.want_up:
-            for dependency in unit.service.depends_on:
-                self._dirty[dependency.service] = None
-
-    # --- the whole container -------------------------------------------------------------------------
-
-    def _loaded(self, plan: Plan) -> None:
-        if self.phase != LOADING:
-            return
-        self.phase, self.plan = UP, plan
-        self.units = {name: Unit(service) for name, service in plan.services.items()}
-        for unit in self.units.values():
-            for dependency in unit.service.depends_on:
-                self.units[dependency.service].dependents.append(unit.name)
-        self._dirty = dict.fromkeys(self.units)
-        self._do(Prepare(plan))
+    def _tell_difference(self, difference: Difference) -> None:
+        for name, fields in difference.changed.items():
+            how = "restarting" if name in difference.restarting else "no restart needed"
+            self._say("info", f"reload: {name} changed ({', '.join(fields)}): {how}")
+        for words, names in (("is gone: stopping it", difference.removed), ("is new: starting it", difference.added)):
+            for name in names:
+                self._say("info", f"reload: {name} {words}")
+        if not difference:
+            self._say("info", "reload: nothing has changed")
 
     def _load_failed(self, lines: tuple[str, ...], code: int) -> None:
-        if self.phase != LOADING:
+        self.reading = False
+        if self.phase not in (LOADING, UP):
             return
         for line in lines:
             self._do(Report("problem", "", line))
-        self.phase = DONE
-        self._do(Exit(code, ""))
+        if self.phase == LOADING:
+            self.phase = DONE
+            self._do(Exit(code, ""))
+        else:
+            self._say("error", "cannot reload: the file is wrong, see above (nothing was changed)")
+            self._read_once_more()
+
+    def _reload_requested(self) -> None:
+        if self.phase in (STOPPING, SWEEPING, DONE):
+            self._say("warning", "cannot reload: everything is being stopped")
+        elif self.reading:
+            self.read_again = self.phase == UP
+        else:
+            self.reading = True
+            self._say("info", "reload: reading the file again")
+            self._do(Load())
+
+    def _read_once_more(self) -> None:
+        """Somebody asked for a reload while the file was being read: it may have been read too early."""
+        if self.read_again:
+            self.read_again = False
+            self._reload_requested()
+
+    # --- how it ends ---------------------------------------------------------------------------------
 
     def _over(self, unit: Unit, now: float) -> None:
-        """A service ended for good."""
-        if unit.code and not self.failed:
+        """A service ended for good, or has to take the container along."""
+        if unit.code and not self.failed and unit.service.schedule is None:
             self.failed = unit.name
-        self._essential_ended(unit, now)
-
-    def _essential_ended(self, unit: Unit, now: float) -> None:
-        """An essential service takes the container along."""
-        if unit.service.essential and self.phase == UP:
+        if self.phase != UP or unit.gone:
+            return
+        probe = unit.service.probe
+        forced = probe is not None and probe.on_failure == EXIT and not unit.at_rest
+        if unit.service.essential or forced:
             self.culprit = self._first_cause(unit)
             self._begin_stop(unit.code or 0, f"{unit.name} {unit.why}{self._hint_essential()}", now)
 
@@ -337,7 +279,7 @@ class Supervisor:
             self._do(Exit(0, f"stopped by {signal_name(number)} before anything was started"))
         elif self.phase == UP:
             self.requested = True
-            self._say("info", None, f"{signal_name(number)}: stopping")
+            self._say("info", f"{signal_name(number)}: stopping")
             self._begin_stop(None, f"stopped by {signal_name(number)}", now)
             self.asked, self.asked_at = number, now
         elif number == self.asked and now - self.asked_at < ECHO_SECONDS:
@@ -351,12 +293,12 @@ class Supervisor:
                 self.code, self.culprit = None, ""
                 self.word = f"stopped by {signal_name(number)}"
         elif self.phase in (STOPPING, SWEEPING) and not self.killing:
-            self._say("warning", None, f"{signal_name(number)} again: killing what is left")
+            self._say("warning", f"{signal_name(number)} again: killing what is left")
             self._total_due(now)
 
     def _broken(self, text: str, now: float) -> None:
         """We cannot trust ourselves any more: everything stops in order, and the code says whose fault it was."""
-        self._say("error", None, text)
+        self._say("error", text)
         if self.phase == LOADING:
             self.phase = DONE
             self._do(Exit(EXIT_BUG, text))
@@ -368,14 +310,12 @@ class Supervisor:
         self.phase, self.code, self.word = STOPPING, code, word
         grace = self.plan.stop_grace_seconds if self.plan else 0.0
         self.total_deadline = now + grace
-        for unit in self.units.values():
-            unit.want_up = False
-            self._dirty[unit.name] = None
+        self.services.stop_all()
 
     def _total_due(self, now: float) -> None:
         """The total is used up: SIGKILL to all, then a last patience, then we go in any case."""
         if self.killing:
-            self._say("error", None, "some processes do not even die of SIGKILL: leaving them to the kernel")
+            self._say("error", "some processes do not even die of SIGKILL: leaving them to the kernel")
             self._do(Sweep(SIGKILL))  # and those whom no service owns were not asked yet
             self._finish()
             return
@@ -383,18 +323,16 @@ class Supervisor:
         self.killing = self.forced = True
         self.total_deadline = now + KILL_PATIENCE_SECONDS
         if self.phase == SWEEPING:
-            self._say("warning", None, "time is up for processes that no service owns: killing")
+            self._say("warning", "time is up for processes that no service owns: killing")
             self._do(Sweep(SIGKILL))
             return
         alive = [unit for unit in self.units.values() if not unit.at_rest]
         names = ", ".join(unit.name for unit in alive)
         total = format_duration(self.plan.stop_grace_seconds if self.plan else 0.0)
         why = f"time is up for {names}: killing (x-cohabit stop_grace_period: {total})" if over else f"killing {names}"
-        self._say("warning", None, why)
+        self._say("warning", why)
         for unit in alive:
-            unit.killed = True
-            self._enter(unit, machine.STOPPING, now)
-            self._set_timer(unit, None)
+            self.services.kill_at_once(unit, now)
 
     def _sweep(self) -> None:
         self.phase = SWEEPING
@@ -414,54 +352,23 @@ class Supervisor:
     # --- small change --------------------------------------------------------------------------------
 
     def _do(self, effect: Effect) -> None:
-        self._out.append(effect)
+        self.services.out.append(effect)
 
-    def _say(self, level: str, unit: Unit | None, text: str) -> None:
-        self._do(Report(level, unit.name if unit else "", text))
-
-    def _set_timer(self, unit: Unit, moment: float | None) -> None:
-        unit.deadline = moment
-        if moment is None:
-            self._timers.pop(unit.name, None)
-        else:
-            self._timers[unit.name] = moment
-
-    def _note_busy(self, unit: Unit) -> None:
-        if unit.at_rest:
-            self._busy.pop(unit.name, None)
-        else:
-            self._busy[unit.name] = None
-
-    def _lose_readiness(self, unit: Unit) -> None:
-        unit.ready = False
-        if unit.service.probe is not None:
-            self._do(StopProbe(unit.name))
+    def _say(self, level: str, text: str) -> None:
+        self._do(Report(level, "", text))
 
     # --- crossing a re-execution ---------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
         """All that a successor of this very program needs, as plain values (the Plan travels beside it)."""
-        kept = (
-            "phase", "code", "word", "culprit", "failed", "requested", "asked", "asked_at", "forced", "killing",
-            "total_deadline",
-        )  # fmt: skip
-        plain = {name: getattr(self, name) for name in kept}
-        plain["units"] = {name: unit.to_plain() for name, unit in self.units.items()}
+        plain: dict[str, Any] = {name: getattr(self, name) for name in _KEPT}
+        plain["units"] = [unit.to_plain() for unit in self.units.values()]
         return plain
 
     def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:
         """Take over where to_plain was called."""
-        if plan is not None:
-            self._loaded(plan)
-        for name, value in plain.items():
-            if name != "units":
-                setattr(self, name, value)
-        for name, unit in self.units.items():
-            unit.restore(plain["units"].get(name, {}))
-            self._note_busy(unit)
-            self._set_timer(unit, unit.deadline)
-
-
-def _in_past(why: str) -> str:
-    """A reason as the end of "it waits for X, which …"."""
-    return why.replace("cannot start", "could not start", 1)
+        self.plan = plan
+        for name in _KEPT:
+            if name in plain:
+                setattr(self, name, plain[name])
+        self.services.restore([Unit.restored(unit) for unit in plain["units"]])

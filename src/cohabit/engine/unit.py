@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from cohabit.engine.health import Health
 from cohabit.engine.machine import AT_REST, ENDED, EXITED, RUNNING, STOPPED
 from cohabit.plan.model import COMPLETED, HEALTHY
+from cohabit.plan.record import from_plain, to_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,30 +18,40 @@ if TYPE_CHECKING:
 
 # What crosses a re-execution of process 1; the rest follows from the Plan.
 _KEPT = (
-    "state", "want_up", "pid", "leader_lives", "ready", "code", "started_at", "ran_seconds",
-    "starts", "restarts", "killed", "why", "deadline",
+    "state", "want_up", "renew", "gone", "pid", "leader_lives", "pending", "ready", "code", "started_at",
+    "ran_seconds", "starts", "restarts", "killed", "again", "blame", "stage", "step", "status", "why", "deadline",
 )  # fmt: skip
 
 
 class Unit:
     """One service's life.
 
-    want_up: what is wanted; `state`: what is. pid: of the last process that was started, 0 if none ever
-    was; leader_lives: whether that process still does. ready: its probe passed, or it has none and runs.
-    code: exit code of the last run, None before the first end. started_at: monotonic seconds of the last
-    start. starts: successful starts in all; restarts: restarts in a row. killed: SIGKILL was needed in this
-    stop. why: the reason of its end, in words. deadline: monotonic seconds at which its state is due.
+    service: as it runs, or shall run next; next: what replaces it at its next rest, after a reload.
+    want_up: what is wanted; `state`: what is. renew: a fresh run is wanted in place of this one. gone: no longer
+    in the Plan. pid: of its main process, 0 if none ever was; leader_lives: whether that process still does;
+    pending: a start is under way of which nothing has been heard. ready: it runs, its start is complete, and its
+    probe passed if it has one. code: exit code of the last run, None before the first end. started_at:
+    monotonic seconds of the last start. starts: successful starts since somebody last asked for one; restarts:
+    restarts in a row.
+    killed: SIGKILL was needed in this stop. again: it is ended in order to be started again; blame: the code that
+    this end shall count as, 0 for its own. stage, step: the hook that runs. status: its own words
+    (sd_notify). why: the reason of its end, in words. deadline: monotonic seconds at which its state is due.
     """
 
-    __slots__ = ("dependents", "service", *_KEPT)
+    __slots__ = ("dependents", "health", "next", "service", *_KEPT)
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.next: Service | None = None
         self.dependents: list[str] = []
+        self.health = Health()
         self.state = STOPPED
-        self.want_up = True
+        self.want_up = service.schedule is None
+        self.renew = False
+        self.gone = False
         self.pid = 0
         self.leader_lives = False
+        self.pending = False
         self.ready = False
         self.code: int | None = None
         self.started_at = 0.0
@@ -47,6 +59,11 @@ class Unit:
         self.starts = 0
         self.restarts = 0
         self.killed = False
+        self.again = False
+        self.blame = 0
+        self.stage = ""
+        self.step = 0
+        self.status = ""
         self.why = ""
         self.deadline: float | None = None
 
@@ -56,19 +73,36 @@ class Unit:
         return self.service.name
 
     @property
+    def wanted(self) -> Service:
+        """The service as the newest Plan has it."""
+        return self.next or self.service
+
+    @property
     def at_rest(self) -> bool:
         """No process of it exists."""
         return self.state in AT_REST
 
     @property
+    def going_down(self) -> bool:
+        """What runs of it shall run no more."""
+        return self.renew or not self.want_up
+
+    @property
     def over(self) -> bool:
-        """It ended by itself, for good (and was not just told to stop)."""
-        return self.state in ENDED and self.state != STOPPED
+        """It ended by itself, for good: it was not just told to stop, and no schedule will start it again."""
+        return self.state in ENDED and self.state != STOPPED and self.service.schedule is None
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more is expected of its start: it is ready, has done its work, or is not wanted now."""
+        return self.ready or not self.want_up or (self.state == EXITED and self.code == 0)
 
     def satisfies(self, dependency: Dependency) -> bool:
         """Whether whoever depends on this service in that way may start."""
         if self.over and not dependency.required:
             return True  # as in Compose: it was worth waiting for, its failure hurts nobody
+        if self.renew:
+            return False
         if dependency.condition == COMPLETED:
             return self.state == EXITED and self.code == 0
         if dependency.condition == HEALTHY:
@@ -77,14 +111,27 @@ class Unit:
 
     def disappoints(self, dependency: Dependency) -> bool:
         """Whether it is certain that the condition will never hold."""
-        return self.over and not self.satisfies(dependency)
+        return self.over and not self.renew and not self.satisfies(dependency)
+
+    def take_next(self) -> None:
+        """Become what the newest Plan has."""
+        if self.next is not None:
+            self.service, self.next = self.next, None
 
     def to_plain(self) -> dict[str, Any]:
         """The state that crosses a re-execution, as plain values."""
-        return {name: getattr(self, name) for name in _KEPT}
+        plain = {name: getattr(self, name) for name in _KEPT}
+        plain["service"], plain["next"] = to_plain(self.service), to_plain(self.next)
+        plain["health"] = self.health.to_plain()
+        return plain
 
-    def restore(self, plain: dict[str, Any]) -> None:
+    @classmethod
+    def restored(cls, plain: dict[str, Any]) -> Unit:
         """The inverse of to_plain. A field that the older program did not know keeps its first value."""
+        unit = cls(from_plain(plain["service"]))
+        unit.next = from_plain(plain["next"])
+        unit.health.restore(plain["health"])
         for name in _KEPT:
             if name in plain:
-                setattr(self, name, plain[name])
+                setattr(unit, name, plain[name])
+        return unit

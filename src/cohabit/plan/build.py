@@ -13,6 +13,7 @@ from cohabit.plan.draft import Draft, DraftService, Problem
 from cohabit.plan.model import COMPLETED, HEALTHY, Plan
 from cohabit.plan.nearest import did_you_mean
 from cohabit.plan.order import cycles
+from cohabit.plan.replicas import clashes, expand, misfits, too_many
 from cohabit.units import format_duration
 
 TYPE_CHECKING = False
@@ -45,6 +46,10 @@ def build(
         *islice(_bad_dependencies(draft, enabled, chosen), _MOST_OF_A_KIND),
         *_circles(draft),
         *_impossible_waits(chosen),
+        *_terminals(chosen),
+        *misfits(chosen),
+        *islice(clashes(draft), _MOST_OF_A_KIND),
+        *too_many(draft, chosen),
         *_cut_graces(draft, chosen),
     ]
     if any(not problem.warning for problem in problems):
@@ -59,16 +64,17 @@ def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
         for item in chosen.values()
         for dependency in item.service.depends_on
         if dependency.condition == COMPLETED
-    }
+    } | {name for name, item in chosen.items() if item.service.schedule}
     services = {
         name: item.service.replace(
             depends_on=tuple(d for d in item.service.depends_on if d.service in chosen),
             essential=name not in jobs if item.essential is None else item.essential,
+            job=name in jobs,
         )
         for name, item in chosen.items()
     }
-    return Plan(services, draft.stop_grace_seconds)
-
+    replicas = {name: item.replicas for name, item in chosen.items()}
+    return Plan(expand(services, replicas), draft.stop_grace_seconds)
 
 def _with_dependencies(enabled: dict[str, DraftService], wanted: Sequence[str]) -> dict[str, DraftService]:
     """The wanted services and all that they need, in the order of the file."""
@@ -93,7 +99,7 @@ def _unknown_names(draft: Draft, wanted: Sequence[str]) -> Iterator[Problem]:
 
 
 def _nothing_to_start(draft: Draft, chosen: dict[str, DraftService], wanted: Sequence[str]) -> Iterator[Problem]:
-    """A file whose services all sleep behind profiles; a text without any service was the reader's to tell."""
+    """Services that all sleep behind profiles, or have no instance; no service at all was the reader's to tell."""
     if draft.services and not chosen and not wanted:
         asleep = sorted({profile for service in draft.services.values() for profile in service.profiles})
         yield Problem(
@@ -101,6 +107,8 @@ def _nothing_to_start(draft: Draft, chosen: dict[str, DraftService], wanted: Seq
             "nothing to start: every service belongs to a profile "
             f"({' or '.join(f'--profile {profile}' for profile in asleep)}, or name a service)",
         )
+    if chosen and all(item.replicas == 0 for item in chosen.values()):
+        yield Problem(draft.where, f"nothing to start: {', '.join(chosen)} is to have 0 replicas (write scale: 1)")
 
 
 def _bad_dependencies(
@@ -144,6 +152,8 @@ def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Problem]:
         for dependency in item.service.depends_on:
             if dependency.service not in chosen or dependency.service == name:
                 continue
+            if chosen[dependency.service].replicas == 0:
+                continue
             other = chosen[dependency.service].service
             where = item.place(f"depends_on.{other.name}")
             if dependency.condition == HEALTHY and other.probe is None:
@@ -159,6 +169,22 @@ def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Problem]:
                     f"services.{name}.depends_on.{other.name}: waits for its completion, but {other.name} is "
                     "restarted whenever it ends (give it restart: on-failure or no)",
                 )
+            elif dependency.condition == COMPLETED and other.schedule:
+                yield Problem(
+                    where,
+                    f"services.{name}.depends_on.{other.name}: waits for its completion, but {other.name} runs on a "
+                    "schedule, again and again (wait for a job without one)",
+                )
+
+
+def _terminals(chosen: dict[str, DraftService]) -> Iterator[Problem]:
+    """More than one service that wants the container's one terminal or input."""
+    wanting = [item for item in chosen.values() if item.service.tty or item.service.stdin]
+    for item in wanting[1:]:
+        key = "tty" if item.service.tty else "stdin_open"
+        first = wanting[0].service.name
+        text = f"{first} has the container's terminal or input already (only one service can: remove it from one)"
+        yield Problem(item.place(key), f"services.{item.service.name}.{key}: {text}")
 
 
 def _cut_graces(draft: Draft, chosen: dict[str, DraftService]) -> Iterator[Problem]:

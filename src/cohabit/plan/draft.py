@@ -39,6 +39,7 @@ class Problem(Record):
 class DraftService(Record):
     """One service as it was written. `service.essential` is not decided when `essential` is None.
 
+    replicas: how many instances there shall be, None when nothing was written of that.
     places: line of each key by its path, "restart" or "depends_on.db"; `where` is the service's own line.
     """
 
@@ -47,6 +48,7 @@ class DraftService(Record):
     places: dict[str, Where] = {}  # noqa: RUF012 - a record's default is never changed
     profiles: tuple[str, ...] = ()
     essential: bool | None = None
+    replicas: int | None = None
 
     def place(self, key: str) -> Where:
         """Where a key was written, or the service itself if the key was not."""

@@ -101,6 +101,7 @@ class Probe(Record):
     start_period_seconds: float = 0.0
     start_interval_seconds: float = 0.1
     on_failure: str = NONE
+    watchdog_seconds: float = 0.0
 
 
 # Kinds of probe that are not asked: the service tells by itself.
@@ -148,9 +149,10 @@ class Service(Record):
 
     name: of this instance ("web", or "web-2"); service: the key in the file, replica: its number, 0 where the
     service has no replicas. environment: what is added to the container's own; a value of None removes the
-    variable. secret_files: variable -> file whose text it gets at the start (X_FILE). driver: "prefix" (lines
-    with the service's name) or "raw" (bytes as they are). pid_file: where a daemon writes who it is.
-    tty, stdin: it gets the container's own terminal, standard input.
+    variable. job: it is expected to end (somebody waits for that, or it has a schedule). secret_files: variable ->
+    file whose text it gets at the start (X_FILE). driver: "prefix" (lines with the service's name) or "raw" (bytes
+    as they are). pid_file: where a daemon writes who it is. tty, stdin: it gets the container's own terminal,
+    standard input.
     """
 
     name: str
@@ -163,6 +165,7 @@ class Service(Record):
     stop_signal: int = SIGTERM
     stop_grace_seconds: float = STOP_GRACE_SECONDS
     essential: bool = True
+    job: bool = False
     probe: Probe | None = None
     driver: str = "prefix"
     service: str = ""

@@ -1,0 +1,426 @@
+"""The services, each for itself and with its neighbours: what a fact about one of them leads to.
+
+Each fact goes through the one table of engine/machine.py; then those whom the change may concern (the service
+itself, who depends on it, on whom it depends) are reconciled: want against is. The container as a whole (its
+start, its end, a reload) is supervisor.py's, which reads here who has ended for good (`over`) and who is busy.
+Nothing here waits, loops over time or touches Linux. `now` is monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from cohabit.engine import machine, watch
+from cohabit.engine.effects import Report, RunHook, Signal, SignalTree, Spawn
+from cohabit.engine.policy import verdict
+from cohabit.engine.timers import Timers
+from cohabit.engine.unit import Unit
+from cohabit.errors import EXIT_KILLED
+from cohabit.plan.model import POST_START, PRE_START, PRE_STOP
+from cohabit.units import describe_exit, format_duration, signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.engine.effects import Effect
+    from cohabit.engine.events import Notified
+    from cohabit.engine.policy import Verdict
+    from cohabit.plan.diff import Difference
+    from cohabit.plan.model import Plan
+
+SIGKILL, SIGTERM = 9, 15
+_STATE = "state"  # what a timer is for; the other is watch.TIMER
+
+
+class Services:
+    """All units of the newest Plan, and those of older ones that still live. Effects gather in `out`."""
+
+    def __init__(self) -> None:
+        self.units: dict[str, Unit] = {}
+        self.out: list[Effect] = []
+        self.over: list[Unit] = []  # ended for good, or took the container along; for the supervisor to see
+        self.busy: dict[str, None] = {}  # who has processes
+        self.unsettled: dict[str, None] = {}  # who is on its way up
+        self.gone: list[Unit] = []  # in no Plan any more
+        self.killed = False  # SIGKILL was needed since everybody was told to stop
+        self.timers = Timers()
+        self.watch = watch.Watch(self)
+        self._dirty: dict[str, None] = {}
+
+    # --- what happened to one -----------------------------------------------------------------------
+
+    def fact(self, unit: Unit, fact: str, now: float) -> None:
+        """One fact through the table, and what entering the new state means."""
+        cell = machine.next_state(unit.state, fact)
+        if cell == machine.STAY:
+            return
+        if cell == machine.VERDICT:
+            self._verdict(unit, now)
+        else:
+            self._enter(unit, cell, now)
+
+    def _enter(self, unit: Unit, state: str, now: float) -> None:
+        before, unit.state = unit.state, state
+        self.concerns(unit)
+        if before == machine.RUNNING:
+            self.watch.end(unit)
+        if state != machine.STOPPING:
+            self._set_deadline(unit, None)
+        if state == machine.STARTING:
+            self._enter_starting(unit, now)
+        elif state == machine.STOPPING:
+            self._enter_stopping(unit, before, now)
+        elif not unit.renew and (unit.over or (unit.code and state in (machine.EXITED, machine.FATAL))):
+            self.over.append(unit)
+
+    def _enter_starting(self, unit: Unit, now: float) -> None:
+        unit.started_at = now
+        unit.killed = unit.again = False
+        unit.blame = 0
+        unit.why = unit.status = ""
+        unit.pending = True
+        if unit.service.pre_start:
+            self._run_hook(unit, PRE_START, 0)
+        else:
+            self.out.append(Spawn(unit.service))
+
+    def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
+        if before != machine.STOPPING:
+            self._set_deadline(unit, now + unit.service.stop_grace_seconds)
+        if unit.killed:
+            self.out.append(SignalTree(unit.name, SIGKILL))
+        elif before == machine.RUNNING and unit.leader_lives and unit.service.pre_stop:
+            self._run_hook(unit, PRE_STOP, 0)
+        elif unit.leader_lives or unit.pending:
+            self.out.append(Signal(unit.name, unit.service.stop_signal))
+        else:
+            self.out.append(SignalTree(unit.name, SIGTERM))
+
+    def spawned(self, unit: Unit, pid: int, now: float) -> None:
+        """Its command runs."""
+        unit.pid, unit.leader_lives, unit.pending = pid, True, False
+        unit.starts += 1
+        unit.started_at = now
+        self.fact(unit, machine.SPAWNED, now)
+        self.say("info", unit, f"started, pid {pid}")
+        if unit.state != machine.RUNNING:
+            return
+        if unit.service.post_start:
+            self._run_hook(unit, POST_START, 0)
+        else:
+            self.watch.begin(unit, now)
+
+    def spawn_failed(self, unit: Unit, why: str, code: int, now: float) -> None:
+        """Its command could not be started."""
+        unit.pid, unit.leader_lives, unit.pending = 0, False, False
+        unit.code, unit.ran_seconds = code, 0.0
+        unit.why = f"cannot start: {why}"
+        self.fact(unit, machine.SPAWN_FAILED, now)
+
+    def exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
+        """Its main process has ended."""
+        unit.leader_lives, unit.code = False, unit.blame or code
+        unit.ran_seconds = max(0.0, now - unit.started_at)
+        if not unit.why:
+            unit.why = f"ended with {describe_exit(code)} after {format_duration(unit.ran_seconds)}"
+            if unit.state == machine.STOPPING and code == EXIT_KILLED and unit.killed:
+                unit.why += f", having ignored {signal_name(unit.service.stop_signal)}"
+        if orphans and unit.state == machine.RUNNING:
+            hint = (
+                "" if code else " (if it put itself in the background: run it in the foreground, or give its pid_file)"
+            )
+            self.say("warning", unit, f"{unit.why}; ending the processes that it left behind{hint}")
+        self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
+        if orphans and not unit.going_down and self._policy(unit).state != machine.BACKOFF:
+            self.over.append(unit)  # at once: the others need not wait for those whom it left
+
+    def daemonised(self, unit: Unit, pid: int) -> None:
+        """Its main process is another one from now on."""
+        unit.pid = pid
+        if unit.state == machine.STOPPING:
+            self.out.append(Signal(unit.name, unit.service.stop_signal))
+        self.say("info", unit, f"is in the background now, pid {pid}")
+
+    def hook_ended(self, unit: Unit, code: int, why: str, now: float, *, orphans: bool) -> None:
+        """A hook has ended: on with the next one, or with what it was for."""
+        stage, step, unit.stage = unit.stage, unit.step, ""
+        told = f"{stage} hook {step + 1} {why or 'ended with ' + describe_exit(code)}"
+        more = step + 1 < len(unit.service.hooks(stage)) if stage else False
+        if stage == PRE_START:
+            self._pre_start_ended(unit, code if code or more else None, told, now, orphans=orphans)
+        elif stage == PRE_STOP and unit.state == machine.STOPPING and unit.leader_lives:
+            if code:
+                self.say("warning", unit, told)
+            if more and not unit.killed:
+                self._run_hook(unit, PRE_STOP, step + 1)
+            elif not unit.killed:
+                self.out.append(Signal(unit.name, unit.service.stop_signal))
+        elif stage == POST_START and unit.state == machine.RUNNING:
+            if code:
+                unit.why, unit.blame = told, code
+                self.say("error", unit, told)
+                self.fact(unit, machine.FAILED, now)
+            elif more:
+                self._run_hook(unit, POST_START, step + 1)
+            else:
+                self.watch.begin(unit, now)
+
+    def _pre_start_ended(self, unit: Unit, code: int | None, told: str, now: float, *, orphans: bool) -> None:
+        """code: None when it was the last hook and went well."""
+        if unit.state == machine.STARTING and not code:
+            if code is None:
+                self.out.append(Spawn(unit.service))
+            else:
+                self._run_hook(unit, PRE_START, unit.step + 1)
+            return
+        unit.pid, unit.pending = 0, False
+        unit.code, unit.ran_seconds, unit.why = code or 0, 0.0, told
+        if unit.state == machine.STARTING:
+            self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
+        elif unit.state == machine.STOPPING:
+            self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
+
+    def notified(self, unit: Unit, message: Notified, now: float) -> None:
+        """A message of sd_notify(3)."""
+        if message.status is not None:
+            unit.status = message.status
+        if message.main_pid:
+            unit.pid = message.main_pid
+        if message.extend_seconds and unit.state == machine.STOPPING and unit.deadline is not None:
+            self._set_deadline(unit, max(unit.deadline, now + message.extend_seconds))
+        self.watch.notified(unit, message, now)
+
+    def schedule_due(self, unit: Unit, now: float) -> None:
+        """The time has come for a job; it never overlaps itself."""
+        if unit.gone or unit.renew:
+            return
+        if not unit.at_rest or unit.state == machine.BACKOFF or (unit.want_up and unit.state == machine.STOPPED):
+            self.say("warning", unit, "its schedule says now, but it has not ended yet: skipped")
+            return
+        unit.want_up, unit.restarts = True, 0
+        self.fact(unit, machine.REARM, now)
+        self.concerns(unit)
+
+    # --- what becomes of it --------------------------------------------------------------------------
+
+    def _verdict(self, unit: Unit, now: float) -> None:
+        """Its last process is gone: see where it goes from here."""
+        code = unit.code or 0
+        started = unit.pid != 0
+        if unit.going_down:
+            self.say("info" if started else "error", unit, f"stopped: {unit.why}" if started else unit.why)
+            self._enter(unit, machine.STOPPED, now)
+            return
+        what = self._policy(unit)
+        unit.restarts = what.restarts
+        if what.state == machine.BACKOFF:
+            pause = format_duration(what.delay_seconds)
+            self.say("warning", unit, f"{unit.why}; starting again in {pause} (restart {what.restarts})")
+        elif what.state == machine.FATAL and started:
+            times = "1 restart" if what.restarts == 1 else f"{what.restarts} restarts"
+            unit.why += f"; given up after {times}"
+            self.say("error", unit, unit.why)
+        else:
+            self.say("error" if code else "info", unit, unit.why)
+        self._enter(unit, what.state, now)
+        if what.state == machine.BACKOFF:
+            self._set_deadline(unit, now + what.delay_seconds)
+
+    def _policy(self, unit: Unit) -> Verdict:
+        code, started = unit.code or 0, unit.pid != 0
+        restart = unit.service.restart
+        return verdict(restart, code, unit.ran_seconds, unit.restarts, started=started, again=unit.again)
+
+    def due(self, now: float) -> None:
+        """The deadlines of single services that have come."""
+        for name, purpose in list(self.timers.due(now)):
+            unit = self.units[name]
+            if purpose == watch.TIMER:
+                self.watch.due(unit, now)
+                continue
+            unit.deadline = None
+            if unit.state == machine.STOPPING:
+                self._kill(unit)
+            self.fact(unit, machine.DUE, now)
+
+    def _kill(self, unit: Unit) -> None:
+        unit.killed = self.killed = True
+        grace = format_duration(unit.service.stop_grace_seconds)
+        self.say("warning", unit, f"not gone after its grace (stop_grace_period {grace}): killing it")
+        self.out.append(SignalTree(unit.name, SIGKILL))
+
+    def kill_at_once(self, unit: Unit, now: float) -> None:
+        """The time of everybody is up."""
+        unit.killed = True
+        self._enter(unit, machine.STOPPING, now)
+        self._set_deadline(unit, None)
+
+    # --- want against is -----------------------------------------------------------------------------
+
+    def settle(self, now: float) -> None:
+        """Reconcile all who may be concerned, until nobody is."""
+        while self._dirty:
+            unit = self.units[next(iter(self._dirty))]
+            del self._dirty[unit.name]
+            if unit.renew and unit.at_rest and unit.state != machine.BACKOFF:
+                self._renewed(unit, now)
+            if unit.going_down:
+                if unit.state not in machine.ENDED and self._may_stop(unit):
+                    self.fact(unit, machine.STOP, now)
+            elif unit.state == machine.STOPPED:
+                self._try_start(unit, now)
+
+    def _renewed(self, unit: Unit, now: float) -> None:
+        """Nothing of the old run lives: the next one may begin."""
+        unit.renew = False
+        unit.restarts = unit.starts = 0
+        unit.take_next()
+        unit.want_up = unit.service.schedule is None
+        self.fact(unit, machine.REARM, now)
+        self.concerns(unit)
+
+    def waits_for(self, name: str, other: Unit) -> bool:
+        """Whether a service would start if only the other one were as it wants it."""
+        unit = self.units[name]
+        needs = [d for d in unit.service.depends_on if d.service == other.name]
+        return unit.want_up and unit.state == machine.STOPPED and not all(other.satisfies(need) for need in needs)
+
+    def _try_start(self, unit: Unit, now: float) -> None:
+        others = [(self.units[dependency.service], dependency) for dependency in unit.service.depends_on]
+        lost = next((other for other, dependency in others if other.disappoints(dependency)), None)
+        if lost is not None:
+            unit.why = f"cannot start: it waits for {lost.name}, which {_in_past(lost.why)}"
+            unit.code = lost.code or 1  # not to be started is a failure, however well the other ended
+            self.say("error", unit, unit.why)
+            self.fact(unit, machine.REFUSED, now)
+        elif all(other.satisfies(dependency) for other, dependency in others):
+            self.fact(unit, machine.START, now)
+
+    def _may_stop(self, unit: Unit) -> bool:
+        """Whether nobody who depends on it and goes down, too, still runs."""
+        if unit.at_rest:
+            return True
+        return all(self.units[name].at_rest or not self.units[name].going_down for name in unit.dependents)
+
+    def concerns(self, unit: Unit) -> None:
+        """Note whom a change of this unit may concern. Each change costs its neighbours, not everybody."""
+        self._note(unit)
+        self._dirty[unit.name] = None
+        for name in unit.dependents:
+            self._dirty[name] = None
+        if unit.going_down:
+            for dependency in unit.service.depends_on:
+                if dependency.service in self.units:
+                    self._dirty[dependency.service] = None
+
+    def _note(self, unit: Unit) -> None:
+        if unit.at_rest:
+            self.busy.pop(unit.name, None)
+        else:
+            self.busy[unit.name] = None
+        if unit.settled:
+            self.unsettled.pop(unit.name, None)
+        else:
+            self.unsettled[unit.name] = None
+
+    # --- who there is --------------------------------------------------------------------------------
+
+    def add(self, units: list[Unit]) -> None:
+        """Units of a Plan, or what crossed a re-execution."""
+        for unit in units:
+            self.units[unit.name] = unit
+        self._connect()
+
+    def change(self, plan: Plan, difference: Difference, now: float) -> None:
+        """Become another Plan: what is gone stops, what changed is replaced, what is new starts."""
+        for name in difference.removed:
+            unit = self.units[name]
+            unit.gone, unit.want_up, unit.renew = True, False, False
+            self.gone.append(unit)
+        for name in difference.added:
+            unit = self.units.setdefault(name, Unit(plan.services[name]))
+            if unit.gone:  # it is back before it was forgotten
+                self.gone.remove(unit)
+                unit.gone, unit.renew, unit.next = False, True, plan.services[name]
+        for name in difference.changed:
+            self.units[name].next = plan.services[name]
+        self._connect()
+        for name in difference.changed:
+            unit = self.units[name]
+            if name in difference.restarting:
+                self.restart(unit)
+            elif not unit.renew:
+                self._change_in_place(unit, now)
+
+    def restart(self, unit: Unit) -> None:
+        """A fresh run of it, and of those that are to be restarted with it (depends_on: restart)."""
+        if unit.renew or unit.gone:
+            return
+        unit.renew = True
+        self.concerns(unit)
+        for name in unit.dependents:
+            dependent = self.units[name]
+            if any(d.service == unit.name and d.restart for d in dependent.wanted.depends_on):
+                self.restart(dependent)
+
+    def _change_in_place(self, unit: Unit, now: float) -> None:
+        probe = unit.service.probe
+        unit.take_next()
+        if unit.state == machine.RUNNING and unit.stage != POST_START and unit.service.probe != probe:
+            self.watch.end(unit)
+            self.watch.begin(unit, now)
+        self.concerns(unit)
+
+    def stop_all(self) -> None:
+        """Nothing is wanted any more."""
+        self.killed = False
+        for unit in self.units.values():
+            unit.want_up = unit.renew = False
+            self._dirty[unit.name] = None
+
+    def forget(self, unit: Unit) -> None:
+        """It is in no Plan any more and nothing of it lives."""
+        self.gone.remove(unit)
+        del self.units[unit.name]
+        for noted in (self.busy, self.unsettled, self._dirty):
+            noted.pop(unit.name, None)
+        for purpose in (_STATE, watch.TIMER):
+            self.timers.set((unit.name, purpose), None)
+        self._connect()
+
+    def restore(self, units: list[Unit]) -> None:
+        """Units that have crossed a re-execution: take their marks and their moments up again."""
+        self.add(units)
+        self.gone = [unit for unit in units if unit.gone]
+        for unit in units:
+            self._set_deadline(unit, unit.deadline)
+            if unit.state == machine.RUNNING:
+                self.timers.set((unit.name, watch.TIMER), unit.health.next_at)
+
+    def _connect(self) -> None:
+        """Tell each unit who depends on it, and have everybody looked at."""
+        for unit in self.units.values():
+            unit.dependents = []
+        for unit in self.units.values():
+            for dependency in unit.wanted.depends_on:
+                if dependency.service in self.units:
+                    self.units[dependency.service].dependents.append(unit.name)
+        for unit in self.units.values():
+            self._note(unit)
+            self._dirty[unit.name] = None
+
+    # --- small change --------------------------------------------------------------------------------
+
+    def say(self, level: str, unit: Unit, text: str) -> None:
+        """A line for people."""
+        self.out.append(Report(level, unit.name, text))
+
+    def _run_hook(self, unit: Unit, stage: str, step: int) -> None:
+        unit.stage, unit.step = stage, step
+        self.out.append(RunHook(unit.service, stage, step))
+
+    def _set_deadline(self, unit: Unit, moment: float | None) -> None:
+        unit.deadline = moment
+        self.timers.set((unit.name, _STATE), moment)
+
+
+def _in_past(why: str) -> str:
+    """A reason as the end of "it waits for X, which …"."""
+    return why.replace("cannot start", "could not start", 1)

@@ -1,0 +1,79 @@
+"""What is different between two Plans, and whose processes must be started anew for it. Pure.
+
+For a reload: only what changed is touched. A change of something that only concerns supervision is taken over
+while the service runs on; every other one is in the process itself (its command, its environment, its open
+files) or in what was prepared for it at its start.
+"""
+
+from __future__ import annotations
+
+from cohabit.plan.model import TELLING, Service
+from cohabit.plan.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.plan.model import Plan, Probe
+
+# Nothing of these is in the process: they are looked at when something happens to it.
+_SUPERVISION = frozenset(
+    {"restart", "stop_signal", "stop_grace_seconds", "essential", "job", "depends_on", "schedule", "pre_stop"}
+)
+# The same for a probe that is asked; what tells by itself was prepared at the start (its watchdog, its descriptor).
+_WHEN_ASKED = {
+    "interval_seconds": 0.0,
+    "timeout_seconds": 0.0,
+    "retries": 0,
+    "start_period_seconds": 0.0,
+    "start_interval_seconds": 0.0,
+    "on_failure": "",
+}
+
+
+class Difference(Record):
+    """Names of instances. changed: with the fields of Service that differ; restarting: those among them that must
+    be started anew. In the order of the new Plan; what was removed in that of the old one.
+    """  # noqa: D205 - one sentence
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - a record's default is never changed
+    restarting: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+def diff(old: Plan, new: Plan) -> Difference:
+    """What has to happen to come from one Plan to the other."""
+    changed = {}
+    restarting = []
+    for name, service in new.services.items():
+        before = old.services.get(name)
+        if before is not None and before != service:
+            changed[name] = tuple(field for field in Service._fields if _differs(before, service, field))
+            if any(_needs_restart(before, service, field) for field in changed[name]):
+                restarting.append(name)
+    return Difference(
+        tuple(name for name in new.services if name not in old.services),
+        tuple(name for name in old.services if name not in new.services),
+        changed,
+        tuple(restarting),
+    )
+
+
+def _differs(before: Service, after: Service, field: str) -> bool:
+    return bool(getattr(before, field) != getattr(after, field))
+
+
+def _needs_restart(before: Service, after: Service, field: str) -> bool:
+    """Whether a field that differs is something that the running process has."""
+    if field == "probe":
+        return _untimed(before.probe) != _untimed(after.probe)
+    if field == "schedule" and None in (before.schedule, after.schedule):
+        return True  # from now on it runs at its times, or all the time
+    return field not in _SUPERVISION
+
+
+def _untimed(probe: Probe | None) -> Probe | None:
+    """A probe that is asked, without the rules of when; another one as it is."""
+    return probe if probe is None or probe.kind in TELLING else probe.replace(**_WHEN_ASKED)
