@@ -138,9 +138,9 @@ def test_child_may_close_its_output(up: Start, process_1: bool) -> None:
 def test_last_words_of_a_grandchild_are_kept(up: Start, process_1: bool) -> None:
     """What an orphan writes on its TERM, after the service's end, comes out, under the service's name."""
     farewell = "trap 'echo farewell; exit 0' TERM; touch up; while :; do read x < gate; done"
-    leader = f'mkfifo gate; (setsid sh -c "{farewell}" &); until [ -e up ]; do :; done'
+    leader = f'mkfifo gate; (setsid sh -c "{farewell}" &); until [ -e up ]; do :; done; exit 3'
     life = up({"web": {"command": shell(leader)}}, process_1=process_1)
-    assert life.wait() == 0
+    assert life.wait() == 3
     assert life.lines("web", "out") == ["farewell"]
 
 

@@ -139,10 +139,20 @@ def test_other_services_trees_are_left_alone(up: Start) -> None:
 
 
 def test_daemon_gets_a_hint(up: Start) -> None:
-    """A command that puts itself in the background is ended, and the message says what to do."""
-    life = up({"web": {"command": shell("(setsid sleep 1000 &); exit 0")}})
+    """A command that leaves others in its own session is no daemon: they are ended, and the message says what to do."""
+    life = up({"web": {"command": shell("(sleep 1000 &); exit 0")}})
     assert life.wait() == 0
     assert "run it in the foreground" in life.text
+
+
+def test_daemon_stays_its_services(up: Start, process_1: bool) -> None:
+    """Who puts itself in the background goes on as the service: its end counts, and it is told to stop."""
+    life = up({"web": {"command": shell("(setsid sleep 1000 &); exit 0"), "restart": "always"}}, process_1=process_1)
+    life.until_printed("web: is in the background now")
+    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
+    life.until_printed("web: is in the background now", 2)
+    life.one("sleep 1000")
+    assert life.stop() == 0
 
 
 def test_nobody_outside_is_signalled(start: Start, tmp_path: Path) -> None:

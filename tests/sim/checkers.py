@@ -1,9 +1,4 @@
-"""The judges. Each watches one rule of life from outside the engine, and can fail on its own.
-
-A judge sees the facts, the effects, the deadline, what is true in the world (world.kernel) and what must
-follow (world.ledger); never the engine's state. It raises Violation with a sentence. tests/sim/planted.py
-has a broken engine for each one: a judge that cannot fail is a defect.
-"""
+"""The judges of how services start and stop, and of how the container ends. checkers_life.py has the others."""
 
 # ruff: noqa: ARG002, D102 - a judge's methods are described where they are declared; few use all they are told
 
@@ -12,7 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
-from cohabit.units import describe_exit
+from sim.checker import EPSILON, KILL_PATIENCE_SECONDS, SIGKILL, Checker
+from sim.checkers_life import CHECKERS_OF_LIFE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,44 +16,7 @@ if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
-    from sim.ledger import Account
-    from sim.world import World
-
-SIGKILL = 9
-KILL_PATIENCE_SECONDS = 2.0
-_EPSILON = 1e-6
-
-
-class Violation(Exception):  # noqa: N818 - the field's word
-    """A rule of life was broken: which judge says so, and how."""
-
-    def __init__(self, checker: str, text: str) -> None:
-        super().__init__(f"{checker}: {text}")
-        self.checker = checker
-
-
-class Checker:
-    """A judge. What it does not care about it inherits."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.ledger = world.ledger
-
-    def fail(self, text: str) -> None:
-        """Say what is wrong."""
-        raise Violation(type(self).__name__, text)
-
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
-        """The engine took a fact and wants these effects; none was carried out yet, the ledger knows the fact."""
-
-    def effect(self, effect: Effect, now: float) -> None:
-        """An effect is about to be carried out."""
-
-    def quiet(self, deadline: float | None, now: float) -> None:
-        """No fact is left; process 1 goes to sleep until the deadline or a fact."""
-
-    def reexecuted(self, before: Supervisor, after: Supervisor) -> None:
-        """Another engine took over."""
+    from sim.account import Account
 
 
 class OneLeader(Checker):
@@ -65,7 +24,7 @@ class OneLeader(Checker):
 
     def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.Spawn) and (
-            effect.service.name in self.world.leaders or self.ledger.accounts[effect.service.name].pending
+            effect.service.name in self.world.reactor.mains or self.ledger.accounts[effect.service.name].pending
         ):
             self.fail(f"{effect.service.name} is started while its leader lives")
 
@@ -74,7 +33,7 @@ class CleanStart(Checker):
     """Nothing of a service lives when it is started again."""
 
     def effect(self, effect: Effect, now: float) -> None:
-        if isinstance(effect, effects.Spawn):
+        if isinstance(effect, (effects.Spawn, effects.RunHook)) and self.ledger.begins_a_run(effect):
             left = self.world.kernel.members(effect.service.name)
             if left:
                 self.fail(f"{effect.service.name} is started while pid {left[0].pid} of its last run lives")
@@ -84,69 +43,92 @@ class Conditions(Checker):
     """A service starts when its conditions hold: never before, and at once."""
 
     def effect(self, effect: Effect, now: float) -> None:
-        if isinstance(effect, effects.Spawn):
+        if isinstance(effect, (effects.Spawn, effects.RunHook)) and self.ledger.begins_a_run(effect):
             account = self.ledger.accounts[effect.service.name]
-            if not account.spawns and not self._may_start(account):
+            if account.waiting and not self.ledger.may_start(account):
                 self.fail(f"{effect.service.name} is started before its conditions hold")
 
     def quiet(self, deadline: float | None, now: float) -> None:
         if self.ledger.ending_at is None:
             for account in self.ledger.accounts.values():
-                if account.waiting and self._may_start(account):
-                    self.fail(f"{account.service.name} waits though its conditions hold")
-
-    def _may_start(self, account: Account) -> bool:
-        accounts = self.ledger.accounts
-        return all(accounts[dependency.service].meets(dependency) for dependency in account.service.depends_on)
+                if account.waiting and self.ledger.may_start(account):
+                    self.fail(f"{account.name} waits though its conditions hold")
 
 
 class Restarts(Checker):
     """What ended is started again if its policy says so, after its delay; nothing is once the end has begun."""
 
     def effect(self, effect: Effect, now: float) -> None:
-        if not isinstance(effect, effects.Spawn):
+        if not isinstance(effect, (effects.Spawn, effects.RunHook)):
             return
         account = self.ledger.accounts[effect.service.name]
-        # When one end lets this one start and refuses that one, and that one is essential, the order of the
-        # two within the step is the engine's choice: what was started is told to stop at once (StopOrder).
-        if self.ledger.ending_at is not None and not self.ledger.refused:
+        # When one fact lets this one start and refuses or sickens that one, with which everything ends, the order
+        # of the two within the step is the engine's choice: what was started is told to stop at once (StopOrder).
+        upwards = not isinstance(effect, effects.RunHook) or effect.stage == "pre_start"
+        tie = self.ledger.refused or self.ledger.sickened
+        if upwards and self.ledger.ending_at is not None and not tie:
             self.fail(f"{effect.service.name} is started though everything ends")
         if account.over:
             self.fail(f"{effect.service.name} is started though it is over for good")
-        if account.spawns and (account.restart_at is None or now < account.restart_at - _EPSILON):
+        if not self.ledger.begins_a_run(effect) or account.waiting:
+            return
+        if account.restart_at is None or now < account.restart_at - EPSILON:
             self.fail(f"{effect.service.name} is started again at {now:.3f}, due at {account.restart_at}")
 
     def quiet(self, deadline: float | None, now: float) -> None:
         if self.ledger.ending_at is None:
             for account in self.ledger.accounts.values():
-                if account.restart_at is not None and (deadline is None or deadline > account.restart_at + _EPSILON):
-                    self.fail(f"{account.service.name} is due again at {account.restart_at:.3f}, nobody will wake")
+                if account.restart_at is not None and (deadline is None or deadline > account.restart_at + EPSILON):
+                    self.fail(f"{account.name} is due again at {account.restart_at:.3f}, nobody will wake")
 
 
 class StopOrder(Checker):
-    """At the end a service is told to stop when nobody who depends on it runs any more: then, and at once."""
+    """A service that goes down is told to stop when nobody who depends on it and goes down runs: then, and at once.
+
+    One that is no good any more (unhealthy, a hook failed) is told at once; nobody else is ever told.
+    """
+
+    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
+        if not isinstance(fact, events.Daemonised):
+            return
+        account = self.ledger.accounts[fact.service]
+        told = effects.Signal(account.name, account.service.stop_signal) in wanted
+        if account.signalled and account.killed_at is None and not account.hook and not told:
+            self.fail(f"{account.name} is another process now, which nobody told to stop")
 
     def effect(self, effect: Effect, now: float) -> None:
-        if self.ledger.ending_at is None or not isinstance(effect, (effects.Signal, effects.SignalTree)):
-            return
-        account = self.ledger.accounts[effect.service]
-        if account.orphans:
+        account = self._stopped(effect)
+        if account is None or account.left_others:
             return  # its leader is gone: nobody can lean on what it left behind
         all_at = self.ledger.kill_all_at
-        late = all_at is not None and now >= all_at - _EPSILON
-        if account.asked_at is None and not late:
-            if effect.number != account.service.stop_signal or not isinstance(effect, effects.Signal):
-                self.fail(f"{effect.service} is not told to stop by its own stop_signal")
-            for other in self.ledger.dependents(effect.service):
-                if other.busy:
-                    self.fail(f"{effect.service} is told to stop while {other.service.name} still runs")
+        if account.asked_at is not None or (all_at is not None and now >= all_at - EPSILON):
+            return
+        if isinstance(effect, effects.SignalTree) or (
+            isinstance(effect, effects.Signal) and effect.number != account.service.stop_signal
+        ):
+            self.fail(f"{account.name} is not told to stop by its own stop_signal")
+        if account.no_good:
+            return
+        if not self.ledger.goes_down(account):
+            self.fail(f"{account.name} is told to stop, and nobody wants that")
+        for other in self.ledger.in_its_way(account.name):
+            self.fail(f"{account.name} is told to stop while {other.name} still runs")
+
+    def _stopped(self, effect: Effect) -> Account | None:
+        match effect:
+            case effects.Signal(name) | effects.SignalTree(name):
+                return self.ledger.accounts[name]
+            case effects.RunHook(service, "pre_stop"):
+                return self.ledger.accounts[service.name]
+        return None
 
     def quiet(self, deadline: float | None, now: float) -> None:
-        if self.ledger.ending_at is None:
-            return
         for name, account in self.ledger.accounts.items():
-            overlooked = account.busy and account.asked_at is None
-            if overlooked and not any(other.busy for other in self.ledger.dependents(name)):
+            if not account.busy or account.asked_at is not None:
+                continue
+            if account.no_good or account.orphans:
+                self.fail(f"nobody told {name} to stop, though it is no good any more")
+            if self.ledger.goes_down(account) and not self.ledger.in_its_way(name):
                 self.fail(f"nobody told {name} to stop, though nobody depends on it any more")
 
 
@@ -157,21 +139,21 @@ class Graces(Checker):
         if not isinstance(effect, (effects.SignalTree, effects.Sweep)) or effect.number != SIGKILL:
             return
         all_at = self.ledger.kill_all_at
-        if all_at is not None and now >= all_at - _EPSILON:
+        if all_at is not None and now >= all_at - EPSILON:
             return
         if isinstance(effect, effects.Sweep):
             self.fail("everybody is killed before the total is used up")
         else:
             account = self.ledger.accounts[effect.service]
             due = account.kill_due
-            if account.killed_at is None and (due is None or now < due - _EPSILON):
+            if account.killed_at is None and (due is None or now < due - EPSILON):
                 self.fail(f"{effect.service} is killed at {now:.3f}, its grace lasts until {due}")
 
     def quiet(self, deadline: float | None, now: float) -> None:
         for account in self.ledger.accounts.values():
             due = account.kill_due
-            if due is not None and (deadline is None or deadline > due + _EPSILON):
-                self.fail(f"the grace of {account.service.name} ends at {due:.3f}, nobody will wake")
+            if due is not None and (deadline is None or deadline > due + EPSILON):
+                self.fail(f"the grace of {account.name} ends at {due:.3f}, nobody will wake")
 
 
 class Total(Checker):
@@ -188,7 +170,7 @@ class Total(Checker):
 
     def _in_time(self, now: float) -> None:
         all_at = self.ledger.kill_all_at
-        if all_at is not None and now > all_at + KILL_PATIENCE_SECONDS + self.world.late_seconds + _EPSILON:
+        if all_at is not None and now > all_at + KILL_PATIENCE_SECONDS + self.world.late_seconds + EPSILON:
             self.fail(f"still not ended at {now:.3f}; the total was used up at {all_at:.3f}")
 
 
@@ -207,7 +189,7 @@ class Sweeping(Checker):
 
     def _patience_is_over(self, now: float) -> bool:
         all_at = self.ledger.kill_all_at
-        return all_at is not None and now >= all_at + KILL_PATIENCE_SECONDS - _EPSILON
+        return all_at is not None and now >= all_at + KILL_PATIENCE_SECONDS - EPSILON
 
 
 class NobodyLeft(Checker):
@@ -226,11 +208,13 @@ class ExitCode(Checker):
     def effect(self, effect: Effect, now: float) -> None:
         if not isinstance(effect, effects.Exit):
             return
-        if effect.code != self.ledger.exit_code:
-            self.fail(f"exit code {effect.code}, and the right one is {self.ledger.exit_code}")
+        right = self.ledger.exit_codes
+        if effect.code not in right:
+            self.fail(f"exit code {effect.code}, and the right one is {' or '.join(map(str, sorted(right)))}")
         if self.ledger.cause and self.ledger.cause not in effect.word and effect.code:
             self.fail(f"the last word does not name {self.ledger.cause}: {effect.word!r}")
-        if effect.culprit and not self.ledger.accounts[effect.culprit].spawns:
+        culprit = self.ledger.accounts.get(effect.culprit)
+        if culprit is not None and not culprit.ever and self.ledger.lost(culprit):
             self.fail(f"the culprit {effect.culprit} never ran, its output explains nothing")
 
 
@@ -241,11 +225,10 @@ class Reasons(Checker):
         reports = [effect for effect in wanted if isinstance(effect, effects.Report)]
         ended = self.ledger.ended
         if ended is not None:
-            why = fact.why if isinstance(fact, events.SpawnFailed) else describe_exit(ended.code)
-            self._told(reports, ended.service.name, (why,))
+            self._told(reports, ended.name, (self.ledger.reason,))
         # Once the end has begun nobody is refused any more: in which order, is the engine's choice.
         for account in self.ledger.refused if self.ledger.ending_at is None else ():
-            self._told(reports, account.service.name, self.ledger.lost(account))
+            self._told(reports, account.name, self.ledger.lost(account))
         warnings = [report for report in reports if report.level == "warning"]
         for effect in wanted:
             if not isinstance(effect, effects.SignalTree) or effect.number != SIGKILL:
@@ -261,21 +244,12 @@ class Reasons(Checker):
         self.fail(f"no report says {' or '.join(reasons)!r} about {service or 'it'}")
 
 
-class Probes(Checker):
-    """Exactly those are asked whether they are ready who run, have a probe and are not ready yet."""
-
-    def quiet(self, deadline: float | None, now: float) -> None:
-        for name, account in self.ledger.accounts.items():
-            waits = account.living and account.service.probe is not None and not account.ready
-            if (waits and account.asked_at is None) != (name in self.world.probing):
-                self.fail(f"{name} is {'' if name in self.world.probing else 'not '}asked whether it is ready")
-
-
 class Forgotten(Checker):
     """Nobody is forgotten: without a deadline, some fact must be able to come by itself."""
 
     def quiet(self, deadline: float | None, now: float) -> None:
-        if deadline is None and not self.world.loading and not self.world.kernel.living:
+        comes = self.world.reactor.awaits_something or (self.world.reactor.scheduled and self.ledger.ending_at is None)
+        if deadline is None and not self.ledger.reading and not self.world.kernel.living and not comes:
             self.fail("no deadline, nobody lives, and no end: only a stop signal could change anything")
 
 
@@ -303,9 +277,14 @@ class Continuity(Checker):
     """Who takes over after a re-execution knows all that was known before."""
 
     def reexecuted(self, before: Supervisor, after: Supervisor) -> None:
-        if before.to_plain() != after.to_plain():
+        plain, lost = before.to_plain(), False
+        for unit in plain["units"]:
+            health = unit["health"]
+            if health["asking"]:  # the answer was lost: it is asked again, at once
+                health["asking"], health["next_at"], lost = False, health["asked_at"], True
+        if plain != after.to_plain():
             self.fail("the state after the re-execution differs")
-        if before.deadline() != after.deadline():
+        if before.deadline() != after.deadline() and not lost:
             self.fail(f"the deadline was {before.deadline()}, now it is {after.deadline()}")
 
 
@@ -321,8 +300,8 @@ CHECKERS: tuple[type[Checker], ...] = (
     NobodyLeft,
     ExitCode,
     Reasons,
-    Probes,
     Forgotten,
     BusyLoop,
     Continuity,
+    *CHECKERS_OF_LIFE,
 )

@@ -1,7 +1,7 @@
 """The simulated Linux under the engine: processes that are forked, exec, hear signals or not, and die.
 
 It keeps virtual time and an agenda of what will happen. It knows what is true (who lives, who was sent
-SIGKILL); what process 1 learns of it, and when, is world.py's business. Nothing here knows the engine.
+SIGKILL); what process 1 learns of it, and when, is reactor.py's business. Nothing here knows the engine.
 """
 
 from __future__ import annotations
@@ -22,17 +22,25 @@ _PROCESSES_AT_MOST = 4  # children of one leader
 
 
 class Process:
-    """One process. service: whose tree it is in, "" for nobody's. code: once it is dead."""
+    """One process. service: whose tree it is in, "" for nobody's. code: once it is dead.
 
-    __slots__ = ("alive", "code", "deaf", "exec_failed", "executed", "killed", "leader", "pending", "pid", "service")
+    leader: process 1 reads its end; hook: at which stage, "" for a main process. session: it made one of its own.
+    """
 
-    def __init__(self, pid: int, service: str, *, leader: bool) -> None:
+    __slots__ = (
+        "alive", "code", "deaf", "exec_failed", "executed", "hook", "killed", "leader", "pending", "pid", "service",
+        "session",
+    )  # fmt: skip
+
+    def __init__(self, pid: int, service: str, hook: str = "", *, leader: bool) -> None:
         self.pid = pid
         self.service = service
         self.leader = leader
+        self.hook = hook
         self.alive = True
         self.executed = not leader
         self.exec_failed = False
+        self.session = False
         self.deaf = False
         self.killed = False  # SIGKILL was sent to it
         self.pending: list[int] = []  # signals that wait for its exec
@@ -75,9 +83,9 @@ class Kernel:
 
     # --- what process 1 asks for ---------------------------------------------------------------------
 
-    def fork(self, service: str) -> Process:
+    def fork(self, service: str, hook: str = "") -> Process:
         """A new leader; its exec or the failure of it comes a moment later."""
-        leader = self._born(service, leader=True)
+        leader = self._born(service, hook, leader=True)
         self.at(self.now + self._instant(), self._exec, leader)
         return leader
 
@@ -122,13 +130,38 @@ class Kernel:
         self.confirmed.append(leader)
         for number in leader.pending:
             self.signal(leader, number)
-        if self._chance(self._climate.dies_at_once):
-            self.at(self.now + self._instant(), self._die, leader, self._end_code())
-        elif self._chance(self._climate.ends_by_itself):
-            self.at(self.now + self._rng.choice((0.05, 1.0, 4.0, 11.0, 40.0)), self._die, leader, self._end_code())
+        if leader.hook:
+            self._live_as_hook(leader)
+        else:
+            self._live(leader)
         if self._chance(self._climate.has_children):
             for _ in range(self._rng.randint(1, _PROCESSES_AT_MOST)):
                 self._child(leader.service)
+
+    def _live(self, leader: Process) -> None:
+        if self._chance(self._climate.dies_at_once):
+            self.at(self.now + self._instant(), self._die, leader, self._end_code())
+        elif self._chance(self._climate.daemonises):
+            self.at(self.now + self._rng.choice((0.001, 0.5, 3.0)), self._daemonise, leader)
+        elif self._chance(self._climate.ends_by_itself):
+            self.at(self.now + self._rng.choice((0.05, 1.0, 4.0, 11.0, 40.0)), self._die, leader, self._end_code())
+
+    def _live_as_hook(self, leader: Process) -> None:
+        if not self._chance(self._climate.hook_hangs):
+            code = self._rng.choice((1, 3, 127, 143)) if self._chance(self._climate.hook_fails) else 0
+            self.at(self.now + self._rng.choice((0.0005, 0.05, 0.5, 4.0)), self._die, leader, code)
+
+    def _daemonise(self, leader: Process) -> None:
+        """fork(2), setsid(2), and the parent ends; now and then several do so."""
+        if not leader.alive:
+            return
+        for _ in range(self._rng.choice((1, 1, 1, 2))):
+            daemon = self._born(leader.service, leader=False)
+            daemon.session = True
+            daemon.deaf = self._chance(self._climate.deaf)
+            if self._chance(self._climate.ends_by_itself):
+                self.at(self.now + self._rng.choice((0.0005, 1.0, 11.0)), self._die, daemon, self._end_code())
+        self._die(leader, 0)
 
     def _child(self, service: str) -> None:
         child = self._born("" if self._chance(self._climate.escapes) else service, leader=False)
@@ -145,9 +178,9 @@ class Kernel:
         if process.leader:
             self.zombies.append(process)
 
-    def _born(self, service: str, *, leader: bool) -> Process:
+    def _born(self, service: str, hook: str = "", *, leader: bool) -> Process:
         self._last_pid += 1
-        process = self.living[self._last_pid] = Process(self._last_pid, service, leader=leader)
+        process = self.living[self._last_pid] = Process(self._last_pid, service, hook, leader=leader)
         return process
 
     def _end_code(self) -> int:

@@ -1,8 +1,8 @@
 """The judges' own account of a run, kept from facts and effects alone: what must follow by the rules of life.
 
-A second, independent computation of what the engine decides (who is over, who starts again and when, what
-the exit code is), written from the rules and not from the engine: it imports none of its decisions. It is
-dull on purpose: no table, no effects, no order of work, only what is true after each fact.
+A second, independent computation of what the engine decides (who is over, who starts again and when, what a reload
+makes of whom, what the exit code is), written from the rules and not from the engine: it imports none of its
+decisions. Here is what follows for others and for the container; what follows for a service itself is account.py's.
 """
 
 from __future__ import annotations
@@ -10,172 +10,307 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
-from cohabit.plan.model import COMPLETED, HEALTHY
+from cohabit.units import describe_exit
+from sim.account import Account, Wellness, needs_a_fresh_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
-    from cohabit.plan.model import Dependency, Plan, Service
+    from cohabit.plan.model import Plan
 
 SIGKILL = 9
 BUG = 70
+UNHEALTHY = 1
 ECHO_SECONDS = 0.2  # the same signal again so soon is the same request
-
-
-class Account:
-    """One service as far as process 1 was told. Moments are monotonic seconds, None for "not (yet)"."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.spawns = 0  # Spawn effects
-        self.starts = 0  # Spawned facts
-        self.pending = False  # a Spawn has no answer yet
-        self.living = False
-        self.orphans = False
-        self.ready = False
-        self.since = 0.0  # of the run
-        self.ran_seconds = 0.0
-        self.code = 0
-        self.restarts = 0  # in a row
-        self.restart_at: float | None = None
-        self.over = False  # for good
-        self.asked_at: float | None = None  # to stop, in this run
-        self.killed_at: float | None = None
-
-    @property
-    def busy(self) -> bool:
-        """A process of it exists, or may."""
-        return self.pending or self.living or self.orphans
-
-    @property
-    def waiting(self) -> bool:
-        """It was never started and may still be."""
-        return not self.spawns and not self.over
-
-    def meets(self, dependency: Dependency) -> bool:
-        """Whether who depends on it in this way may start."""
-        if dependency.condition == COMPLETED:
-            done = self.over and self.starts > 0 and self.code == 0
-        elif dependency.condition == HEALTHY:
-            done = self.ready
-        else:
-            done = self.starts > 0
-        return done or (self.over and not dependency.required)
-
-    @property
-    def kill_due(self) -> float | None:
-        """When its grace is used up."""
-        if not self.busy or self.asked_at is None or self.killed_at is not None:
-            return None
-        return self.asked_at + self.service.stop_grace_seconds
 
 
 class Ledger:
     """The whole container's account."""
 
     def __init__(self) -> None:
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, Account] = {}  # until they are forgotten
         self.plan: Plan | None = None
+        self.facts = 0
         self.done = False
         self.ending_at: float | None = None
-        self.code: int | None = None  # the first cause's; None: it was asked for
-        self.cause = ""  # the service whose run ended first of all
-        self.first_failure: Account | None = None
+        self.total_at: float | None = None  # when the total is used up
+        self.codes: set[int | None] = {None}  # the first cause's; None: it was asked for. One, but for a tie
+        self.cause = ""  # the service whose run ended first of all, "" if several came at once
+        self.failures: list[Account] = []  # for good, in their order
         self.requests = 0
         self.asked, self.asked_at = 0, 0.0  # the first request
         self.hurried_at: float | None = None  # the second signal
         self.forced = False
         self.swept = False
+        self.reading = True  # the file
+        self.reload_wanted = False  # and nobody has begun to read since
+        self.announced = False  # that everything is ready
         self.ended: Account | None = None  # whose run ended with the latest fact
+        self.reason = ""  # why
         self.refused: list[Account] = []  # with the latest fact
+        self.sickened: list[Account] = []  # became unhealthy with the latest fact
+        self.touched: list[Account] = []  # by a reload, with the latest fact
+        self.skipped: Account | None = None  # whose schedule came too early, with the latest fact
+        self._was_ending = False  # before the latest fact
+        self._began_with = 0  # the fact with which the end began
 
     # --- facts ---------------------------------------------------------------------------------------
 
     def take(self, fact: Event, now: float) -> None:
         """A fact as it is fed to the engine."""
-        self.ended = None
-        self.refused = []
+        self.facts += 1
+        self._was_ending = self.ending_at is not None
+        self.ended = self.skipped = None
+        self.refused, self.sickened, self.touched = [], [], []
+        account = self.accounts.get(getattr(fact, "service", ""))
+        if account is not None:
+            self._take_of_a_service(account, fact, now)
+        elif not hasattr(fact, "service"):
+            self._take_of_the_whole(fact, now)
+        if self.ending_at is None:
+            self._refuse_the_lost(now)
+            self._see_the_end(now)
+
+    def _take_of_the_whole(self, fact: Event, now: float) -> None:
         match fact:
             case events.Loaded(plan):
-                self.plan = plan
-                self.accounts = {name: Account(service) for name, service in plan.services.items()}
+                self.reading = False
+                if self.ending_at is None:
+                    self._loaded(plan, now)
             case events.LoadFailed(_, code):
-                self._begin(now, code, "")
-            case events.Spawned(name):
-                account = self.accounts[name]
-                account.pending, account.living, account.since = False, True, now
-                account.starts += 1
-                account.ready = account.service.probe is None
-            case events.SpawnFailed(name, _, code):
-                account = self.accounts[name]
-                account.pending, account.code, account.ran_seconds = False, code, 0.0
-                self._run_ended(account, now, started=False)
-            case events.Exited(name, code, orphans):
-                account = self.accounts[name]
-                account.living, account.ready, account.orphans = False, False, orphans
-                account.code, account.ran_seconds = code, now - account.since
-                if not orphans:
-                    self._run_ended(account, now, started=True)
-                elif account.service.essential and self._is_final(account, started=True):
-                    self._begin(now, code, name)  # at once: not only when those whom it left are gone
-            case events.TreeGone(name):
-                self.accounts[name].orphans = False
-                self._run_ended(self.accounts[name], now, started=True)
-            case events.ProbePassed(name):
-                self.accounts[name].ready = self.accounts[name].living
+                self.reading = False
+                if self.plan is None:
+                    self._begin(now, code, "")
+            case events.ReloadRequested():
+                self.reload_wanted = self.reload_wanted or (self.plan is not None and self.ending_at is None)
             case events.StopRequested(number):
                 self._requested(number, now)
             case events.Broken():
                 self._begin(now, BUG, "")
-                self.code, self.cause = BUG, ""
+                self.codes, self.cause = {BUG}, ""
             case events.Swept():
                 self.swept = True
-        self._see_the_end(now)
+            case events.Due():
+                for account in self.accounts.values():
+                    if account.runs and account.wellness is not None:
+                        self._health_changes(account, now, account.wellness.silence)
 
-    def _run_ended(self, account: Account, now: float, *, started: bool) -> None:
-        self.ended = account
-        account.asked_at = account.killed_at = None
-        if self.ending_at is not None:
+    def _take_of_a_service(self, account: Account, fact: Event, now: float) -> None:
+        match fact:
+            case events.Spawned():
+                account.pending, account.living, account.since = False, True, now
+                account.starts += 1
+                account.started = True
+                account.watched_if_complete(now)
+            case events.SpawnFailed(_, why, code, orphans):
+                self._never_ran(account, code, why, now, orphans=orphans)
+            case events.Exited(_, code, orphans):
+                self._exited(account, code, now, orphans=orphans)
+            case events.TreeGone():
+                account.orphans = False
+                self._run_ended(account, now)
+            case events.HookEnded(_, code, why, orphans):
+                self._hook_ended(account, code, why, now, orphans=orphans)
+            case events.Probed(_, passed):
+                if account.runs and account.service.probe is not None:
+                    account.watched(now)
+                    self._health_changes(account, now, lambda at: self._answer(account, at, passed=passed))
+            case events.Notified():
+                self._notified(account, fact, now)
+            case events.ScheduleDue():
+                self._schedule_due(account)
+
+    # --- one run -------------------------------------------------------------------------------------
+
+    def _exited(self, account: Account, code: int, now: float, *, orphans: bool) -> None:
+        account.living, account.orphans = False, orphans
+        account.code, account.ran_seconds = account.blame or code, now - account.since
+        account.reason = account.reason or describe_exit(code)
+        if not orphans and not account.hook:
+            self._run_ended(account, now)
+        elif not self.goes_down(account) and account.is_final:
+            self._failed(account)
+            if account.service.essential and (account.code or account.service.schedule is None):
+                self._begin(now, account.code, account.name)  # not only when those whom it left are gone
+
+    def _never_ran(self, account: Account, code: int, why: str, now: float, *, orphans: bool) -> None:
+        account.pending, account.started, account.orphans = False, False, orphans
+        account.code, account.ran_seconds, account.reason = code, 0.0, why
+        if not orphans:
+            self._run_ended(account, now)
+
+    def _hook_ended(self, account: Account, code: int, why: str, now: float, *, orphans: bool) -> None:
+        stage, account.hook = account.hook.partition(" ")[0], ""
+        why = why or describe_exit(code)
+        if stage == "pre_start":
+            if code or self.goes_down(account):
+                self._never_ran(account, code, why, now, orphans=orphans)
+            else:
+                account.prepared += 1
+        elif not account.living:
+            account.orphans = account.orphans or orphans
+            if not account.orphans:
+                self._run_ended(account, now)
+        elif stage == "pre_stop":
+            account.farewells += 1
+        elif account.runs and code and not self.goes_down(account):
+            account.no_good, account.hook_failed, account.blame, account.reason = True, True, code, why
+        elif account.runs:
+            account.hook_failed = account.hook_failed or code != 0
+            account.completed += 1
+            account.watched_if_complete(now)
+            if account.complete and account.wellness is not None:
+                self._health_changes(account, now, account.wellness.silence)
+
+    def _run_ended(self, account: Account, now: float) -> None:
+        """Its last process is gone."""
+        self.ended, self.reason = account, account.reason
+        account.asked_at, account.under_way = None, False
+        if self.ending_at is not None or account.gone:
             return
-        restart = account.service.restart
-        if self._is_final(account, started=started):
+        if account.fresh:
+            account.born_again()
+        elif not account.is_final:
+            account.to_be_restarted(now)
+        else:
+            account.given_up = account.is_hopeless or not account.started
             self._over(account, now)
-            return
-        account.restarts = self._in_a_row(account, started=started)
-        delay = restart.delay_seconds
-        if delay is None or not started:
-            delay = min(60.0, 0.1 * 2.0 ** min(account.restarts, 20))
-        account.restarts += 1
-        account.restart_at = now + delay
-
-    @staticmethod
-    def _in_a_row(account: Account, *, started: bool) -> int:
-        forgiven = started and account.ran_seconds >= account.service.restart.window_seconds
-        return 0 if forgiven else account.restarts
-
-    def _is_final(self, account: Account, *, started: bool) -> bool:
-        restart = account.service.restart
-        hopeless = not started and account.code in (126, 127)
-        wanted = restart.condition == "always" or (restart.condition == "on-failure" and account.code != 0)
-        used_up = restart.attempts is not None and self._in_a_row(account, started=started) >= restart.attempts
-        return hopeless or not wanted or used_up
 
     def _over(self, account: Account, now: float) -> None:
-        account.over = True
-        if account.code and self.first_failure is None:
-            self.first_failure = account
-        if account.service.essential:
-            self._begin(now, account.code, self.ended.service.name if self.ended else "")
-        for other in self.accounts.values():
-            if other.waiting:
-                self._refuse(other, now)
+        """For good, or until its schedule says so."""
+        account.over = account.service.schedule is None
+        self._failed(account)
+        if account.service.essential and (account.code or account.over):
+            self._begin(now, account.code, self.ended.name if self.ended else "")
 
-    def _refuse(self, account: Account, now: float) -> None:
-        lost = self.lost(account)
-        if lost:
-            account.code = self.accounts[lost[0]].code or 1  # not to be started is a failure, whatever the reason
-            self.refused.append(account)
-            self._over(account, now)
+    def _failed(self, account: Account) -> None:
+        if account.code and not account.failed_at and account.service.schedule is None:
+            account.failed_at = self.facts
+
+    def _refuse_the_lost(self, now: float) -> None:
+        """Whoever waits in vain is told so at once, and so is who waits for him."""
+        lost = True
+        while lost:
+            lost = [account for account in self.accounts.values() if account.waiting and self.lost(account)]
+            for account in lost:
+                account.waiting = False
+                account.given_up = True
+                account.code = self.accounts[self.lost(account)[0]].code or 1  # not to be started is a failure
+                self.refused.append(account)
+                self._over(account, now)
+
+    # --- health, schedules ---------------------------------------------------------------------------
+
+    @staticmethod
+    def _answer(account: Account, now: float, *, passed: bool) -> None:
+        if account.wellness is not None:
+            account.wellness.answered(now, passed=passed)
+
+    def _notified(self, account: Account, message: events.Notified, now: float) -> None:
+        seconds = message.extend_seconds
+        if seconds and account.kill_due is not None:
+            account.kill_at = max(account.kill_due, now + seconds)
+        probe = account.service.probe
+        if not account.runs or probe is None or probe.kind != "notify":
+            return
+        account.watched(now)
+        wellness = account.wellness
+        if wellness is None:
+            return
+        if seconds:
+            wellness.wants_time(now, seconds)
+        alive = message.ready or (bool(message.watchdog) and wellness.was_well)
+        if message.watchdog == "trigger" or alive:
+            passed = message.watchdog != "trigger"
+            self._health_changes(account, now, lambda at: wellness.answered(at, passed=passed))
+
+    def _health_changes(self, account: Account, now: float, change: Callable[[float], None]) -> None:
+        wellness = account.wellness
+        if wellness is None:
+            return
+        was = wellness.unwell
+        change(now)
+        if was or not wellness.unwell:
+            return
+        self.sickened.append(account)
+        if self._was_ending or account.gone or account.fresh:
+            return
+        what = wellness.probe.on_failure
+        if what == "restart":
+            account.no_good = account.again = True
+            account.blame, account.reason = UNHEALTHY, "unhealthy"
+        elif what == "exit":
+            account.reason = "unhealthy"
+            self._begin(now, UNHEALTHY, account.name)
+
+    def _schedule_due(self, account: Account) -> None:
+        if self.ending_at is not None or account.service.schedule is None or account.gone or account.fresh:
+            return
+        if account.busy or account.waiting or account.restart_at is not None:
+            self.skipped = account
+        else:
+            account.waiting, account.restarts = True, 0
+
+    # --- reload --------------------------------------------------------------------------------------
+
+    def _loaded(self, plan: Plan, now: float) -> None:
+        before, self.plan = self.plan, plan
+        if before is None:
+            self.accounts = {name: Account(service) for name, service in plan.services.items()}
+            return
+        for name, account in self.accounts.items():
+            if name not in plan.services and not account.gone:
+                self.touched.append(account)
+                account.gone, account.fresh, account.waiting, account.restart_at = True, False, False, None
+        self._take_new_definitions(plan, before, now)
+        for account in self.accounts.values():
+            if account.fresh and not account.busy:
+                account.born_again()
+
+    def _take_new_definitions(self, plan: Plan, before: Plan, now: float) -> None:
+        changed: list[Account] = []
+        for name, service in plan.services.items():
+            account = self.accounts.get(name)
+            if account is None:
+                account = self.accounts[name] = Account(service)
+                self.touched.append(account)
+                continue
+            account.newest = service
+            if account.gone:  # it is back before it was forgotten
+                account.gone, account.fresh = False, True
+            elif before.services[name] != service:
+                changed.append(account)
+        self.touched += changed
+        for account in changed:
+            if needs_a_fresh_run(before.services[account.name], account.newest):
+                self._replace(account)
+        for account in changed:
+            if not account.fresh:
+                self._change_in_place(account, now)
+
+    def _replace(self, account: Account) -> None:
+        """A fresh run of it, and of those who are to be restarted with it."""
+        todo = [account]
+        while todo:
+            account = todo.pop()
+            if account.fresh or account.gone:
+                continue
+            account.fresh = True
+            todo += [
+                other
+                for other in self.accounts.values()
+                if any(d.service == account.name and d.restart for d in other.newest.depends_on)
+            ]
+
+    @staticmethod
+    def _change_in_place(account: Account, now: float) -> None:
+        probe, account.service = account.service.probe, account.newest
+        if probe != account.service.probe and account.complete and account.service.probe is not None:
+            account.wellness = Wellness(account.service.probe, now)
+
+    # --- the end -------------------------------------------------------------------------------------
 
     def _requested(self, number: int, now: float) -> None:
         if number == self.asked and now - self.asked_at < ECHO_SECONDS:
@@ -185,56 +320,118 @@ class Ledger:
             self.asked, self.asked_at = number, now
         if self.ending_at is None:
             self._begin(now, None, "")
-        elif self.requests == 1 and self.cause and self.code == 128 + number:
-            self.code, self.cause = None, ""
+        elif self.requests == 1 and 128 + number in self.codes:
+            self.codes = (self.codes - {128 + number}) | {None}
+            self.cause = ""
         if self.requests > 1 and self.hurried_at is None:
             self.hurried_at = now
 
     def _see_the_end(self, now: float) -> None:
-        if self.plan and self.ending_at is None and all(account.over for account in self.accounts.values()):
-            failed = self.first_failure
-            self._begin(now, failed.code if failed else 0, failed.service.name if failed else "")
+        accounts = self.accounts.values()
+        if self.plan is None or self.ending_at is not None or not all(a.over for a in accounts if not self._is_left(a)):
+            return
+        failed = [account for account in accounts if account.failed_at and not self._is_left(account)]
+        failed.sort(key=lambda account: account.failed_at)
+        first = [account for account in failed if account.failed_at == failed[0].failed_at]
+        if self.ended in first:
+            first = [self.ended]
+        for account in first:
+            self._begin(now, account.code, account.name)
+        if not first:
+            self._begin(now, 0, "")
+
+    @staticmethod
+    def _is_left(account: Account) -> bool:
+        """In no Plan any more, nothing of it lives: it is about to be forgotten."""
+        return account.gone and not account.busy
 
     def _begin(self, now: float, code: int | None, cause: str) -> None:
+        """The end begins. What else happens with the same fact is a tie: its order is the engine's choice."""
         if self.ending_at is None:
-            self.ending_at, self.code, self.cause = now, code, cause
+            self.ending_at, self.codes, self.cause = now, {code}, cause
+            self.total_at = now + self.plan.stop_grace_seconds if self.plan else None
+            self._began_with = self.facts
+        elif self._began_with == self.facts and code not in (None, BUG) and None not in self.codes:
+            self.codes.add(code)
+            self.cause = self.cause if self.cause == cause else ""
 
     # --- effects -------------------------------------------------------------------------------------
 
     def note(self, effect: Effect, now: float) -> None:
         """An effect that the engine asked for, after the judges have seen it."""
         match effect:
+            case effects.Spawn() | effects.RunHook() if self.begins_a_run(effect):
+                account = self.accounts[effect.service.name]
+                account.begins()
+                account.under_way = True
+                account.waiting, account.restart_at, account.failed_at = False, None, 0
+        match effect:
             case effects.Spawn(service):
-                account = self.accounts[service.name]
-                account.pending, account.restart_at = True, None
-                account.spawns += 1
+                self.accounts[service.name].pending = self.accounts[service.name].ever = True
+            case effects.RunHook(service, stage, number):
+                self.accounts[service.name].hook = f"{stage} {number}"
+                self.accounts[service.name].ever = True
+                if stage == "pre_stop":
+                    self._asked(self.accounts[service.name], now)
             case effects.Signal(name):
                 self._asked(self.accounts[name], now)
+                self.accounts[name].signalled = True
             case effects.SignalTree(name, number):
-                account = self.accounts[name]
-                self._asked(account, now)
+                self._asked(self.accounts[name], now)
                 if number == SIGKILL:
-                    account.killed_at = account.killed_at or now
-                    self.forced = self.forced or self.ending_at is not None
+                    self._killed(self.accounts[name], now)
+            case effects.Ask(service):
+                wellness = self.accounts[service.name].wellness
+                if wellness is not None:
+                    wellness.asked(now)
+            case effects.Load():
+                self.reading, self.reload_wanted = True, False
+            case effects.Forget(name):
+                del self.accounts[name]
+            case effects.AllReady():
+                self.announced = True
             case effects.Sweep(number):
                 self.forced = self.forced or number == SIGKILL
             case effects.Exit():
                 self.done = True
 
     @staticmethod
+    def begins_a_run(effect: effects.Spawn | effects.RunHook) -> bool:
+        """Whether an effect is the first of a run."""
+        if isinstance(effect, effects.Spawn):
+            return not effect.service.pre_start
+        return effect.stage == "pre_start" and effect.number == 0
+
+    @staticmethod
     def _asked(account: Account, now: float) -> None:
         if account.asked_at is None:
             account.asked_at = now
+            account.kill_at = now + account.service.stop_grace_seconds
+            account.bare = account.hook.startswith("post_start")
+
+    def _killed(self, account: Account, now: float) -> None:
+        if account.killed_at is None:
+            account.killed_at = now
+            self.forced = self.forced or self.ending_at is not None
+
+    def reexecuted(self) -> None:
+        """Process 1 replaced itself: what it had asked is lost, and what it was reading."""
+        for account in self.accounts.values():
+            if account.wellness is not None:
+                account.wellness.question_lost()
 
     # --- conclusions ---------------------------------------------------------------------------------
+
+    def goes_down(self, account: Account) -> bool:
+        """Whether this run of it is not wanted any more."""
+        return self.ending_at is not None or account.gone or account.fresh
 
     @property
     def kill_all_at(self) -> float | None:
         """When SIGKILL for everybody is due: at the end of the total, or with the second signal."""
-        if self.ending_at is None or self.plan is None:
+        if self.total_at is None:
             return None
-        total = self.ending_at + self.plan.stop_grace_seconds
-        return total if self.hurried_at is None else min(total, self.hurried_at)
+        return self.total_at if self.hurried_at is None else min(self.total_at, self.hurried_at)
 
     def lost(self, account: Account) -> list[str]:
         """The services for which this one waits in vain."""
@@ -244,17 +441,31 @@ class Ledger:
             if self.accounts[dependency.service].over and not self.accounts[dependency.service].meets(dependency)
         ]
 
-    def dependents(self, name: str) -> list[Account]:
-        """Who depends on a service."""
+    def may_start(self, account: Account) -> bool:
+        """Whether its conditions hold."""
+        return all(self.accounts[needed.service].meets(needed) for needed in account.service.depends_on)
+
+    def in_its_way(self, name: str) -> list[Account]:
+        """Who has to be gone before a service is told to stop: who depends on it, and goes down, too."""
         return [
             account
             for account in self.accounts.values()
-            if any(dependency.service == name for dependency in account.service.depends_on)
+            if account.busy
+            and self.goes_down(account)
+            and any(dependency.service == name for dependency in account.newest.depends_on)
         ]
 
     @property
-    def exit_code(self) -> int:
-        """The right one."""
-        if self.code is not None:
-            return self.code
-        return 128 + SIGKILL if self.forced else 0
+    def everything_is_ready(self) -> bool:
+        """Whatever was to be started is; what a schedule starts is not asked after."""
+        return self.ending_at is None and all(
+            (account.ready or account.done_well) and not account.fresh
+            for account in self.accounts.values()
+            if not account.gone and account.newest.schedule is None
+        )
+
+    @property
+    def exit_codes(self) -> set[int]:
+        """The right one; several, if several causes came at once."""
+        asked = 128 + SIGKILL if self.forced else 0
+        return {asked if code is None else code for code in self.codes}

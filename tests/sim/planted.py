@@ -1,19 +1,22 @@
 """Broken engines, one for each sentence that a judge can say: proof that the judges can fail.
 
-Each is the real Supervisor with one defect of the kind that a tired person writes. tests/sim/test_judges.py
-runs each under the one judge that has to find it, and waits for its sentence.
+Each is the real Supervisor, or the Services or the Watch in it, with one defect of the kind that a tired person
+writes. tests/sim/test_judges.py runs each under the one judge that has to find it, and waits for its sentence. Here
+are those about starting, stopping and ending; planted_life.py has the others.
 """
 
-# ruff: noqa: ARG002, D102 - what a method of the Supervisor does, it says itself
+# ruff: noqa: ARG002, D102 - what a method of the engine does, it says itself
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cohabit.engine import machine
-from cohabit.engine.effects import Exit, Report, Signal, Spawn, StartProbe, StopProbe, Sweep
-from cohabit.engine.events import Exited, ProbePassed, StopRequested, TreeGone
+from cohabit.engine.effects import Exit, Report, Signal, Spawn, Sweep
+from cohabit.engine.events import Exited, Probed, StopRequested, TreeGone
+from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
+from sim.planted_life import PLANTED_IN_LIFE
 
 if TYPE_CHECKING:
     from typing import Any
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.engine.unit import Unit
+    from cohabit.engine.watch import Watch
     from cohabit.plan.model import Plan
 
 _SIGKILL = 9
@@ -31,7 +35,7 @@ class SpawnsTwice(Supervisor):
 
     def step(self, event: Event, now: float) -> list[Effect]:
         wanted = super().step(event, now)
-        if isinstance(event, ProbePassed) and self.units[event.service].state == machine.RUNNING:
+        if isinstance(event, Probed) and self.units[event.service].state == machine.RUNNING:
             wanted.append(Spawn(self.units[event.service].service))
         return wanted
 
@@ -45,17 +49,17 @@ class IgnoresOrphans(Supervisor):
         return super().step(Exited(event.service, event.code) if isinstance(event, Exited) else event, now)
 
 
-class StartsTooEarly(Supervisor):
+class StartsTooEarly(Services):
     """Takes every condition for service_started."""
 
     def _try_start(self, unit: Unit, now: float) -> None:
         if all(self.units[needed.service].starts for needed in unit.service.depends_on):
-            self._fact(unit, machine.START, now)
+            self.fact(unit, machine.START, now)
         else:
             super()._try_start(unit, now)
 
 
-class StartsInTurn(Supervisor):
+class StartsInTurn(Services):
     """Starts one service after the other, without need."""
 
     def _try_start(self, unit: Unit, now: float) -> None:
@@ -63,25 +67,25 @@ class StartsInTurn(Supervisor):
             super()._try_start(unit, now)
 
 
-class RestartsAtOnce(Supervisor):
+class RestartsAtOnce(Services):
     """Forgets the back-off."""
 
     def _verdict(self, unit: Unit, now: float) -> None:
         super()._verdict(unit, now)
         if unit.state == machine.BACKOFF:
-            self._set_timer(unit, now)
+            self._set_deadline(unit, now)
 
 
-class ForgetsTheRestart(Supervisor):
+class ForgetsTheRestart(Services):
     """Loses the timer of a service in BACKOFF."""
 
     def _verdict(self, unit: Unit, now: float) -> None:
         super()._verdict(unit, now)
         if unit.state == machine.BACKOFF:
-            self._set_timer(unit, None)
+            self._set_deadline(unit, None)
 
 
-class RestartsForEver(Supervisor):
+class RestartsForEver(Services):
     """Does not count the restarts."""
 
     def _verdict(self, unit: Unit, now: float) -> None:
@@ -89,28 +93,38 @@ class RestartsForEver(Supervisor):
         super()._verdict(unit, now)
 
 
-class StartsDuringTheEnd(Supervisor):
+class StartsDuringTheEnd(Services):
     """Lets a restart happen though everything ends."""
 
-    def _begin_stop(self, code: int | None, word: str, now: float) -> None:
+    def stop_all(self) -> None:
         waiting = [unit for unit in self.units.values() if unit.state == machine.BACKOFF]
-        super()._begin_stop(code, word, now)
+        super().stop_all()
         for unit in waiting:
-            self._enter(unit, machine.STARTING, now)
+            self._enter(unit, machine.STARTING, 0.0)
 
 
-class ForgetsThatItIsFinal(Supervisor):
+class ForgetsThatItIsFinal(Services):
     """Tries again what cannot be started at all."""
 
-    def _spawn_failed(self, unit: Unit, why: str, code: int, now: float) -> None:
-        super()._spawn_failed(unit, why, min(code, 1), now)
+    def spawn_failed(self, unit: Unit, why: str, code: int, now: float, *, orphans: bool) -> None:
+        super().spawn_failed(unit, why, min(code, 1), now, orphans=orphans)
 
 
-class StopsInWrongOrder(Supervisor):
+class StopsInWrongOrder(Services):
     """Tells everybody to stop at the same time."""
 
     def _may_stop(self, unit: Unit) -> bool:
         return True
+
+
+class StopsOutOfTheBlue(Services):
+    """Stops a service when it is told that its time has come, whatever that time was for."""
+
+    def due(self, now: float) -> None:
+        super().due(now)
+        for unit in self.units.values():
+            if unit.state == machine.RUNNING and not unit.dependents and unit.health.results:
+                self._enter(unit, machine.STOPPING, now)
 
 
 class KnowsOneSignal(Supervisor):
@@ -122,30 +136,38 @@ class KnowsOneSignal(Supervisor):
         ]
 
 
-class ForgetsToStop(Supervisor):
+class ForgetsToStop(Services):
     """Does not look at those on whom somebody depended, when that one is gone."""
 
-    def _concerns(self, unit: Unit) -> None:
+    def concerns(self, unit: Unit) -> None:
+        self._note(unit)
         self._dirty[unit.name] = None
         for name in unit.dependents:
             self._dirty[name] = None
 
 
-class ForgetsTheGrace(Supervisor):
+class ForgetsTheDaemon(Services):
+    """Does not tell the daemon to stop whose parent was told."""
+
+    def daemonised(self, unit: Unit, pid: int) -> None:
+        unit.pid = pid
+
+
+class ForgetsTheGrace(Services):
     """Sets no timer for a service that is told to stop."""
 
     def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
         super()._enter_stopping(unit, before, now)
-        self._set_timer(unit, None)
+        self._set_deadline(unit, None)
 
 
-class KillsTooEarly(Supervisor):
+class KillsTooEarly(Services):
     """Gives half of the grace only."""
 
     def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
         super()._enter_stopping(unit, before, now)
         if unit.deadline is not None:
-            self._set_timer(unit, now + unit.service.stop_grace_seconds / 2)
+            self._set_deadline(unit, now + unit.service.stop_grace_seconds / 2)
 
 
 class KillsInsteadOfAsking(Supervisor):
@@ -167,10 +189,11 @@ class ForgetsTheTotal(Supervisor):
 class ProlongsTheTotal(Supervisor):
     """Begins the total anew whenever a service is gone."""
 
-    def _exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
-        super()._exited(unit, code, now, orphans=orphans)
-        if self.total_deadline is not None and self.plan is not None:
+    def step(self, event: Event, now: float) -> list[Effect]:
+        wanted = super().step(event, now)
+        if isinstance(event, Exited) and self.total_deadline is not None and self.plan is not None:
             self.total_deadline = now + self.plan.stop_grace_seconds
+        return wanted
 
 
 class SweepsTooEarly(Supervisor):
@@ -211,10 +234,10 @@ class WrongExitCode(Supervisor):
         if unit.service.essential:
             self.code = unit.code
 
-    def _exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
-        super()._exited(unit, code, now, orphans=orphans)
-        if self.code is not None and unit.service.essential:
-            self.code = code
+    def step(self, event: Event, now: float) -> list[Effect]:
+        if isinstance(event, Exited) and self.code is not None and self.units[event.service].service.essential:
+            self.code = event.code
+        return super().step(event, now)
 
 
 class NeverSaysKilled(Supervisor):
@@ -246,47 +269,31 @@ class SaysNothing(Supervisor):
         return [effect for effect in super().step(event, now) if not isinstance(effect, Report)]
 
 
-class AsksForEver(Supervisor):
-    """Goes on probing a service that is gone."""
-
-    def step(self, event: Event, now: float) -> list[Effect]:
-        return [effect for effect in super().step(event, now) if not isinstance(effect, StopProbe)]
-
-
-class NeverAsks(Supervisor):
-    """Does not ask a service whether it is ready once it was restarted."""
-
-    def step(self, event: Event, now: float) -> list[Effect]:
-        return [
-            effect
-            for effect in super().step(event, now)
-            if not isinstance(effect, StartProbe) or self.units[effect.service.name].starts == 1
-        ]
-
-
-class ForgetsTheDependents(Supervisor):
+class ForgetsTheDependents(Services):
     """Does not tell the dependents of a failure: they wait for ever."""
 
-    def _concerns(self, unit: Unit) -> None:
+    def concerns(self, unit: Unit) -> None:
         if not unit.over:
-            super()._concerns(unit)
+            super().concerns(unit)
 
 
-class KeepsItsTimer(Supervisor):
+class KeepsItsTimer(Services):
     """Leaves a timer set that was dealt with."""
 
-    def _due(self, now: float) -> None:
-        kept = dict(self._timers)
-        super()._due(now)
-        self._timers.update(kept)
+    def due(self, now: float) -> None:
+        moments = {unit.name: unit.deadline for unit in self.units.values() if unit.deadline is not None}
+        super().due(now)
+        for name, moment in moments.items():
+            self.timers.set((name, "state"), moment)
 
 
-class ForgetsTheTimers(Supervisor):
+class ForgetsTheTimers(Services):
     """Does not carry the timers over a re-execution."""
 
-    def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:
-        super().restore(plan, plain)
-        self._timers.clear()
+    def restore(self, units: list[Unit]) -> None:
+        super().restore(units)
+        for unit in units:
+            self.timers.set((unit.name, "state"), None)
 
 
 class ForgetsWhoAsked(Supervisor):
@@ -311,8 +318,8 @@ class IgnoresRequests(Supervisor):
         return [] if isinstance(event, StopRequested) else super().step(event, now)
 
 
-# The engine, the judge, and words of what the judge says. Liveness is judged by the world itself.
-PLANTED: tuple[tuple[type[Supervisor], str, str], ...] = (
+# What is broken, the judge, and words of what the judge says. Liveness is judged by the world itself.
+PLANTED: tuple[tuple[type[Supervisor | Services | Watch], str, str], ...] = (
     (SpawnsTwice, "OneLeader", "while its leader lives"),
     (IgnoresOrphans, "CleanStart", "of its last run lives"),
     (StartsTooEarly, "Conditions", "before its conditions hold"),
@@ -323,8 +330,10 @@ PLANTED: tuple[tuple[type[Supervisor], str, str], ...] = (
     (RestartsAtOnce, "Restarts", "is started again at"),
     (ForgetsTheRestart, "Restarts", "nobody will wake"),
     (StopsInWrongOrder, "StopOrder", "still runs"),
+    (StopsOutOfTheBlue, "StopOrder", "nobody wants that"),
     (KnowsOneSignal, "StopOrder", "by its own stop_signal"),
-    (ForgetsToStop, "StopOrder", "nobody told"),
+    (ForgetsToStop, "StopOrder", "nobody depends on it any more"),
+    (ForgetsTheDaemon, "StopOrder", "is another process now"),
     (ForgetsTheGrace, "Graces", "nobody will wake"),
     (KillsTooEarly, "Graces", "is killed at"),
     (KillsInsteadOfAsking, "Graces", "everybody is killed before the total is used up"),
@@ -339,12 +348,23 @@ PLANTED: tuple[tuple[type[Supervisor], str, str], ...] = (
     (NamesNobody, "ExitCode", "the last word does not name"),
     (BlamesTheWaiting, "ExitCode", "never ran"),
     (SaysNothing, "Reasons", "no report says"),
-    (AsksForEver, "Probes", "is asked whether it is ready"),
-    (NeverAsks, "Probes", "is not asked whether it is ready"),
     (ForgetsTheDependents, "Forgotten", "only a stop signal could change anything"),
     (KeepsItsTimer, "BusyLoop", "the deadline came"),
     (ForgetsTheTimers, "Continuity", "the deadline was"),
     (ForgetsWhoAsked, "Continuity", "the state after the re-execution differs"),
     (NeverEnds, "Liveness", "nothing will ever happen again"),
     (IgnoresRequests, "Liveness", "it goes on and on"),
+    *PLANTED_IN_LIFE,
 )
+
+
+def supervisor_with(broken: type[Supervisor | Services | Watch]) -> Supervisor:
+    """A Supervisor that is broken in this way."""
+    if issubclass(broken, Supervisor):
+        return broken()
+    supervisor = Supervisor()
+    if issubclass(broken, Services):
+        supervisor.services = broken()
+    else:
+        supervisor.services.watch = broken(supervisor.services)
+    return supervisor

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from sim.checkers import Violation
+from cohabit.plan.model import POST_START, PRE_START, PRE_STOP
+from sim.checker import Violation
 from sim.world import World
 
 TYPE_CHECKING = False
@@ -44,7 +45,14 @@ def _told(service: Service) -> str:
     words = [service.name, f"grace {service.stop_grace_seconds:g} s", f"restart {restart.condition}"]
     if restart.condition != "no":
         words[-1] += f" (attempts {restart.attempts}, delay {restart.delay_seconds})"
-    words += ["essential"] * service.essential + ["probe"] * (service.probe is not None)
+    words += ["essential"] * service.essential + ["scheduled"] * (service.schedule is not None)
+    words += [
+        f"{len(service.hooks(stage))} {stage}" for stage in (PRE_START, POST_START, PRE_STOP) if service.hooks(stage)
+    ]
+    if service.probe is not None:
+        probe = service.probe
+        words.append(f"{probe.kind} (on_failure {probe.on_failure}, retries {probe.retries}")
+        words[-1] += f", every {probe.interval_seconds:g} s, watchdog {probe.watchdog_seconds:g} s)"
     words += [
         f"after {'' if needed.required else 'optional '}{needed.service} {needed.condition}"
         for needed in service.depends_on

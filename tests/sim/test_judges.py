@@ -6,25 +6,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sim.checkers import CHECKERS, Violation
-from sim.planted import PLANTED
+from sim.checker import Violation
+from sim.checkers import CHECKERS
+from sim.planted import PLANTED, supervisor_with
 from sim.world import World
 
 if TYPE_CHECKING:
+    from cohabit.engine.services import Services
     from cohabit.engine.supervisor import Supervisor
+    from cohabit.engine.watch import Watch
 
-_SEEDS = 3000
+_SEEDS = 6000
 _JUDGES = {checker.__name__: checker for checker in CHECKERS}
 _LIVENESS = "Liveness"  # judged by the world itself
 
 
 @pytest.mark.parametrize(("broken", "judge", "words"), PLANTED, ids=lambda item: getattr(item, "__name__", ""))
-def test_a_judge_finds_the_engine_that_was_broken_for_it(broken: type[Supervisor], judge: str, words: str) -> None:
+def test_a_judge_finds_the_engine_that_was_broken_for_it(
+    broken: type[Supervisor | Services | Watch], judge: str, words: str
+) -> None:
     """Under one judge alone, a planted defect is found and named within a few worlds."""
     checkers = () if judge == _LIVENESS else (_JUDGES[judge],)
     for seed in range(_SEEDS):
         try:
-            World(seed, broken, checkers).run()
+            World(seed, lambda: supervisor_with(broken), checkers).run()
         except Violation as violation:
             if violation.checker == judge and words in str(violation):
                 return

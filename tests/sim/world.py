@@ -1,10 +1,8 @@
 """One seeded world: the real Supervisor, a simulated reactor and kernel, virtual time, and the judges.
 
-The reactor here keeps the promises of reactor/loop.py and reactor/children.py, which is all that the engine
-may rely on: effects are carried out in order; Exited never comes before Spawned; SpawnFailed only when
-nothing of it runs; TreeGone only after Exited(orphans=True); Swept when no process is left; several stop
-signals at once are one request. Everything else is left to chance: how late process 1 wakes, which facts
-of one instant come first, when it re-executes itself.
+What the reactor promises is reactor.py's. Here is what nobody promises anything about: how late process 1 wakes,
+which facts of one instant come first, when it re-executes itself, and what comes from outside at any moment: requests
+to stop, once or more; other files, whole and broken, and requests to read them; the times of schedules; errors of ours.
 """
 
 from __future__ import annotations
@@ -17,24 +15,26 @@ from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import Plan, Service
 from cohabit.plan.record import from_plain, to_plain
-from sim.checkers import CHECKERS, Violation
-from sim.kernel import Kernel, Process
+from sim.checker import Violation
+from sim.checkers import CHECKERS
+from sim.kernel import Kernel
 from sim.ledger import Ledger
-from sim.plans import Climate, random_plan
+from sim.plans import Climate, Temper, changed_plan, random_plan
+from sim.reactor import Reactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
-    from sim.checkers import Checker
+    from sim.checker import Checker
 
 START_SECONDS = 100.0  # no clock of a real machine starts at zero
 _HEALED_AFTER_SECONDS = (1.0, 20.0, 60.0, 200.0)
 _STEPS_WITH_FAULTS = 300
 _STEPS_AT_MOST = 3000
-_SYSTEM = 71
 _TERM_LIKE = (15, 15, 15, 2, 3)
+_AFTER_THE_END: tuple[Event, ...] = (events.ReloadRequested(), events.StopRequested(15), events.Due())
 
 
 class World:
@@ -49,20 +49,18 @@ class World:
     ) -> None:
         self.rng = Random(seed)  # noqa: S311 - a simulation, not a secret
         self.climate = Climate(self.rng)
-        self.plan = random_plan(self.rng)
+        self.temper = Temper(self.rng)
+        self.plan = random_plan(self.rng, self.temper)  # what the file says, were it whole
         self.kernel = Kernel(self.rng, self.climate)
+        self.reactor = Reactor(self.rng, self.climate, self.kernel)
         self.ledger = Ledger()
         self.now = self.kernel.now = START_SECONDS
         self.late_seconds = 0.0  # in all: how late process 1 woke
-        self.leaders: dict[str, Process] = {}  # from fork to reaping
-        self.probing: dict[str, int] = {}  # who is asked whether it is ready
-        self.loading = True
-        self.facts: list[Event] = []
+        self.facts = self.reactor.facts
         self.steps = 0
-        self._starting: set[str] = set()  # their exec is not confirmed
-        self._haunted: set[str] = set()  # leader gone, orphans live
-        self._sweeping = False
-        self._seen: list[Event] = []  # by the gathering that goes on
+        self._broken = self.rng.random() < 0.03  # the file is
+        self._readings = 0
+        self._seen: list[Event] = []  # from outside, by the gathering that goes on
         self._requests: list[int] = []
         self._tell = tell
         self._supervisor = supervisor
@@ -77,6 +75,7 @@ class World:
         while not self.ledger.done:
             self._feed()
             if self.ledger.done:
+                self._feed_after_the_end()
                 return
             deadline = self.engine.deadline()
             for checker in self._checkers:
@@ -103,6 +102,24 @@ class World:
             if self.steps > _STEPS_AT_MOST:
                 raise Violation("Liveness", f"it goes on and on: {_STEPS_AT_MOST} facts and no Exit")
 
+    def _feed_after_the_end(self) -> None:
+        """The reactor empties its queue before it leaves."""
+        for fact in (*self.facts, *_AFTER_THE_END):
+            wanted = self.engine.step(fact, self.now)
+            for checker in self._checkers:
+                checker.after_the_end(fact, wanted)
+
+    def _perform(self, effect: Effect) -> None:
+        if self._tell:
+            self._tell(self.now, f"  effect  {in_short(effect)}")
+        for checker in self._checkers:
+            checker.effect(effect, self.now)
+        self.ledger.note(effect, self.now)
+        if isinstance(effect, effects.Load):
+            self._read()
+        else:
+            self.reactor.perform(effect)
+
     def _wait(self, deadline: float | None) -> None:
         """Sleep until something happens or the engine's deadline has come, now and then longer."""
         moments = [moment for moment in (deadline, self.kernel.next_moment()) if moment is not None]
@@ -116,55 +133,17 @@ class World:
         self.now = wake
         self.kernel.advance(wake)
 
-    # --- from the world to facts ---------------------------------------------------------------------
-
     def _gather(self) -> None:
         """What process 1 sees when it wakes, in the order of reactor/loop.py or in any order."""
-        for process in self.kernel.confirmed:
-            self._confirmed(process)
-        self.kernel.confirmed.clear()
-        self._reap()
+        seen = [*self._seen, *self.reactor.gather()]
+        self._seen = []
         if self._requests:
-            self._seen.insert(0, events.StopRequested(min(self._requests)))
+            seen.insert(0, events.StopRequested(min(self._requests)))
             self._requests.clear()
         deadline = self.engine.deadline()
         if deadline is not None and deadline <= self.now:
-            self._seen.append(events.Due())
-        self.facts += self._shuffled(self._seen) if self.climate.shuffles else self._seen
-        self._seen = []
-
-    def _confirmed(self, process: Process) -> None:
-        name = process.service
-        if name in self._starting and self.leaders[name] is process:
-            self._starting.discard(name)
-            self._seen.append(events.Spawned(name, process.pid))
-
-    def _reap(self) -> None:
-        zombies, self.kernel.zombies = self.kernel.zombies, []
-        self.rng.shuffle(zombies)
-        for process in zombies:
-            self._ended(process)
-        for name in sorted(self._haunted):
-            if not self.kernel.members(name):
-                self._haunted.discard(name)
-                self._seen.append(events.TreeGone(name))
-        if self._sweeping and not self.kernel.living:
-            self._seen.append(events.Swept())
-            self._sweeping = False
-
-    def _ended(self, process: Process) -> None:
-        name = process.service
-        del self.leaders[name]
-        if name in self._starting:
-            self._starting.discard(name)
-            if process.exec_failed:
-                self._seen.append(events.SpawnFailed(name, f"{name!r} is not found", process.code))
-                return
-            self._seen.append(events.Spawned(name, process.pid))
-        orphans = bool(self.kernel.members(name))
-        self._seen.append(events.Exited(name, process.code, orphans))
-        if orphans:
-            self._haunted.add(name)
+            seen.append(events.Due())
+        self.facts += self._shuffled(seen) if self.climate.shuffles else seen
 
     def _shuffled(self, facts: list[Event]) -> list[Event]:
         """Any order in which the facts about one service keep theirs."""
@@ -177,79 +156,55 @@ class World:
         self.rng.shuffle(turns)
         return [lanes[lane].pop(0) for lane in turns]
 
-    # --- from effects to the world -------------------------------------------------------------------
-
-    def _perform(self, effect: Effect) -> None:
-        if self._tell:
-            self._tell(self.now, f"  effect  {in_short(effect)}")
-        for checker in self._checkers:
-            checker.effect(effect, self.now)
-        self.ledger.note(effect, self.now)
-        match effect:
-            case effects.Spawn(service):
-                self._spawn(service.name)
-            case effects.Signal(name, number):
-                if name in self.leaders:
-                    self.kernel.signal(self.leaders[name], number)
-            case effects.SignalTree(name, number):
-                for process in self.kernel.members(name):
-                    self.kernel.signal(process, number)
-            case effects.StartProbe(service):
-                self._start_probe(service)
-            case effects.StopProbe(name):
-                self.probing.pop(name, None)
-            case effects.Sweep(number):
-                self._sweep(number)
-
-    def _spawn(self, name: str) -> None:
-        if self.rng.random() < self.climate.fork_fails:
-            self.facts.append(events.SpawnFailed(name, "no room for another process", _SYSTEM))
-            return
-        self.leaders[name] = self.kernel.fork(name)
-        self._starting.add(name)
-
-    def _start_probe(self, service: Service) -> None:
-        token = self.probing[service.name] = self.steps
-        if self.rng.random() >= self.climate.probe_never_passes:
-            moment = self.now + self.rng.choice((0.0, 0.1, 1.0, 30.0))
-            self.kernel.at(moment, self._probe_passes, service.name, token)
-
-    def _probe_passes(self, name: str, token: int) -> None:
-        if self.probing.get(name) == token:
-            del self.probing[name]
-            self._seen.append(events.ProbePassed(name))
-
-    def _sweep(self, number: int) -> None:
-        for process in list(self.kernel.living.values()):
-            self.kernel.signal(process, number)
-        if self.kernel.living:
-            self._sweeping = True
-        else:
-            self.facts.append(events.Swept())
-
     # --- what comes from outside ---------------------------------------------------------------------
 
     def _plan_the_outside(self) -> None:
-        """The loader's answer, stop signals once or more at any moment, an internal error; the faults' end."""
+        """The loader's answer, requests of every kind at any moment, an internal error; the faults' end."""
         rng, at = self.rng, self.kernel.at
-        ready = rng.choice((0.03, 0.03, 0.03, 2.0))
-        at(self.now + ready, self._loaded)
-        healed = ready + rng.choice(_HEALED_AFTER_SECONDS)
+        healed = rng.choice(_HEALED_AFTER_SECONDS)
+        self._read(rng.choice((0.03, 0.03, 0.03, 2.0)))
         at(self.now + healed, self._heal)
         if rng.random() < 0.7:
             asked = self.now + rng.choice((0.04, 1.0, healed, healed, healed)) * rng.random()
             for _ in range(rng.choice((1, 1, 1, 2, 3))):
                 at(asked, self._platform_signal if rng.random() < 0.6 else self._request, rng.choice(_TERM_LIKE))
                 asked += rng.choice((0.0, 0.001, 0.5, 5.0))
+        if rng.random() < 0.5:
+            changed = self.now + healed * rng.random()
+            for _ in range(rng.choice((1, 1, 2, 3, 5))):
+                at(changed, self._file_changes)
+                changed += rng.choice((0.0, 0.1, 1.0, 10.0))
         if rng.random() < 0.05:
             at(self.now + healed * rng.random(), self._breaks)
+        at(self.now + rng.random(), self._clock_ticks)
 
-    def _loaded(self) -> None:
-        self.loading = False
-        if self.rng.random() < 0.03:
-            self._seen.append(events.LoadFailed(("cohabit.yaml:3: unknown key",), 78))
+    def _read(self, seconds: float | None = None) -> None:
+        """The loader begins to read what the file says now; an earlier reading is abandoned."""
+        self._readings += 1
+        if seconds is None:
+            seconds = self.rng.choice((0.01, 0.3, 3.0))
+        if self._broken:
+            answer: Event = events.LoadFailed(("cohabit.yaml:3: unknown key",), 78)
         else:
-            self._seen.append(events.Loaded(self.plan))
+            answer = events.Loaded(self.plan)
+        self.kernel.at(self.now + seconds, self._has_read, self._readings, answer)
+
+    def _has_read(self, reading: int, answer: Event) -> None:
+        if reading == self._readings:
+            self._seen.append(answer)
+
+    def _file_changes(self) -> None:
+        self.plan = changed_plan(self.rng, self.temper, self.plan)
+        self._broken = self.rng.random() < self.climate.broken_file
+        self._seen.append(events.ReloadRequested())
+
+    def _clock_ticks(self) -> None:
+        """Schedules come due, more often than any clock would let them, and while everything ends, too."""
+        scheduled = self.reactor.scheduled
+        if scheduled:
+            self._seen.append(events.ScheduleDue(self.rng.choice(scheduled)))
+        if not self.kernel.healed:
+            self.kernel.at(self.kernel.now + self.rng.choice((0.001, 0.5, 5.0, 30.0)), self._clock_ticks)
 
     def _request(self, number: int) -> None:
         self._requests.append(number)
@@ -281,10 +236,12 @@ class World:
         before = self.engine
         self.engine = self._supervisor()
         self.engine.restore(from_plain(taken["plan"]), taken["engine"])
+        self.reactor.reexecuted()
+        self.ledger.reexecuted()
         for checker in self._checkers:
             checker.reexecuted(before, self.engine)
-        for name in list(self.probing):
-            self._start_probe(self.plan.services[name])
+        if self.ledger.reading:
+            self._read()
 
 
 def in_short(record: Event | Effect) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.address import http_probe, tcp_probe
+from cohabit.config.address import http_probe, tcp_probe, unix_probe
 from cohabit.plan.model import Probe
 
 
@@ -23,7 +23,7 @@ from cohabit.plan.model import Probe
     ],
 )
 def test_tcp_is_a_port_or_a_host_and_a_port(text: str, host: str, port: int) -> None:
-    assert tcp_probe(text) == Probe("tcp", host, port)
+    assert tcp_probe(text) == Probe("tcp", host, port, timeout_seconds=5.0)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,29 @@ def test_tcp_is_a_port_or_a_host_and_a_port(text: str, host: str, port: int) -> 
     ],
 )
 def test_http_is_a_url(text: str, host: str, port: int, path: str) -> None:
-    assert http_probe(text) == Probe("http", host, port, path)
+    assert http_probe(text) == Probe("http", host, port, path, timeout_seconds=5.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "socket", "path"),
+    [
+        ("unix:/run/x.sock:/ready?a=b:c", "/run/x.sock", "/ready?a=b:c"),
+        ("unix:/run/x.sock", "/run/x.sock", "/"),
+        ("http://unix:/run/x.sock:/", "/run/x.sock", "/"),
+    ],
+)
+def test_http_may_go_over_a_unix_socket(text: str, socket: str, path: str) -> None:
+    """As nginx writes it, with or without the scheme."""
+    assert http_probe(text) == Probe("http", path=path, socket=socket, timeout_seconds=5.0)
+
+
+def test_a_unix_socket_is_its_whole_path() -> None:
+    """The kernel has room for 107 bytes."""
+    assert unix_probe("/run/a b:c") == Probe("unix", socket="/run/a b:c", timeout_seconds=5.0)
+    assert unix_probe("/" + "é" * 53).socket == "/" + "é" * 53
+    for text in ("", "run/x", "/" + "é" * 53 + "a"):
+        with pytest.raises(ValueError, match="a socket's path"):
+            unix_probe(text)
 
 
 @pytest.mark.parametrize(

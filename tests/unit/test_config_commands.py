@@ -50,9 +50,9 @@ def test_with_main_only_main_is_essential_and_helpers_wait_for_it() -> None:
 @pytest.mark.parametrize(
     ("ready", "probe"),
     [
-        ("tcp:5432", Probe("tcp", "127.0.0.1", 5432)),
-        ("tcp:10.0.0.1:80", Probe("tcp", "10.0.0.1", 80)),
-        ("http://localhost:8080/ready", Probe("http", "127.0.0.1", 8080, "/ready")),
+        ("tcp:5432", Probe("tcp", "127.0.0.1", 5432, timeout_seconds=5.0)),
+        ("tcp:10.0.0.1:80", Probe("tcp", "10.0.0.1", 80, timeout_seconds=5.0)),
+        ("http://localhost:8080/ready", Probe("http", "127.0.0.1", 8080, "/ready", timeout_seconds=5.0)),
     ],
 )
 def test_ready_is_mains_probe_and_helpers_wait_for_it(ready: str, probe: Probe) -> None:

@@ -10,45 +10,13 @@ import pytest
 
 from cohabit.config.compose import read
 from cohabit.errors import EXIT_USAGE
-from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Probe, Restart, Service
+from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Restart, Service
+from unit.file_story import ENVIRON, complaint, draft, service, told
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cohabit.plan.draft import Draft
-
-ENVIRON = {"HOME": "/root", "TOKEN": "t0", "EMPTY": "", "YES": "yes", "GRACE": "3s"}
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file is looked for in a directory of its own."""
-    monkeypatch.chdir(tmp_path)
-
-
-def draft(text: str, name: str = "cohabit.yaml") -> Draft:
-    with open(name, "w", encoding="utf-8") as file:
-        file.write(text)
-    return read({"files": [name]}, ENVIRON)
-
-
-def told(text: str) -> list[str]:
-    """All problems and warnings, without the file's name."""
-    return [str(problem).removeprefix("cohabit.yaml:") for problem in draft(text).problems]
-
-
-def service(keys: str, *, warnings: int = 0) -> Service:
-    """The service whose keys these are; `command` is added."""
-    made = draft(f"services:\n  web: {{command: [x], {keys}}}\n")
-    assert [problem.warning for problem in made.problems] == [True] * warnings
-    return made.services["web"].service
-
-
-def complaint(keys: str) -> str:
-    """The one problem of a service with these keys, all in line 2."""
-    problems = told(f"services:\n  web: {{command: [x], {keys}}}\n")
-    assert len(problems) == 1, problems
-    return problems[0].removeprefix("2: ").removeprefix("services.web.")
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.mark.parametrize(
@@ -151,38 +119,17 @@ def test_restart(keys: str, restart: Restart) -> None:
         (
             """depends_on: {a: {condition: service_started}, b: {condition: service_healthy, required: false},
                 c: {condition: service_completed_successfully, restart: true}}""",
-            (Dependency("a", STARTED), Dependency("b", HEALTHY, required=False), Dependency("c", COMPLETED)),
+            (
+                Dependency("a", STARTED),
+                Dependency("b", HEALTHY, required=False),
+                Dependency("c", COMPLETED, restart=True),
+            ),
         ),
     ],
 )
 def test_depends_on(keys: str, depends_on: tuple[Dependency, ...]) -> None:
     """The short form waits for the start, the long form for a condition."""
     assert service(keys).depends_on == depends_on
-
-
-@pytest.mark.parametrize(
-    ("keys", "probe"),
-    [
-        ("healthcheck: {test: [TCP, 'localhost:5432']}", Probe("tcp", "127.0.0.1", 5432)),
-        (
-            """healthcheck: {test: [HTTP, 'http://127.0.0.1:80/x'], timeout: 2s, start_interval: 50ms,
-                interval: 1m, retries: 3, start_period: 1s}""",
-            Probe("http", "127.0.0.1", 80, "/x", 2.0, 0.05),
-        ),
-        ("healthcheck: {test: NONE}", None),
-        ("healthcheck: {test: [NONE]}", None),
-        ("healthcheck: {disable: true, test: [TCP, nonsense]}", None),
-        ("healthcheck: {interval: 5s}", None),
-    ],
-)
-def test_healthcheck(keys: str, probe: Probe | None) -> None:
-    """TCP and HTTP are asked; NONE and disable are nothing."""
-    assert service(keys).probe == probe
-
-
-@pytest.mark.parametrize("test", ["curl -f localhost", "[CMD, curl]", "[CMD-SHELL, curl]", "[UNIX, /x]", "[NOTIFY]"])
-def test_other_healthchecks_are_a_warning(test: str) -> None:
-    assert service(f"healthcheck: {{test: {test}}}", warnings=1).probe is None
 
 
 def test_single_values() -> None:
@@ -245,34 +192,17 @@ def test_keys_for_whoever_makes_the_container_are_accepted_in_silence() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "ulimits: {nofile: 1}",
-        "cap_drop: [ALL]",
-        "schedule: '* * * * *'",
-        "sockets: [x]",
-        "pid_file: /x",
-        "post_start: [x]",
-        "pre_stop: [x]",
-        "pre_start: [x]",
-        "tty: true",
-        "stdin_open: true",
-        "secrets: [x]",
-        "configs: [x]",
-        "group_add: [x]",
-        "oom_score_adj: 5",
         "extends: {service: x}",
-        "scale: 2",
-        "deploy: {replicas: 3}",
-        "healthcheck: {on_failure: exit}",
     ],
 )
 def test_keys_that_ask_for_what_is_not_there_yet_warn(key: str) -> None:
     """One line each, and the service is read all the same."""
-    assert complaint(key) == f"warning: services.web.{_path(key)} is not acted on yet"
+    assert complaint(key) == f"warning: services.web.{key.partition(':')[0]} is not acted on yet"
 
 
 @pytest.mark.parametrize(
     "key",
-    ["tty: false", "stdin_open: false", "scale: 1", "deploy: {replicas: 1}", "ulimits: ", "cap_drop: []", "deploy: "],
+    ["tty: false", "stdin_open: false", "ulimits: ", "cap_drop: []", "deploy: ", "pre_start: []", "pid_file: "],
 )
 def test_they_do_not_warn_where_they_ask_for_nothing(key: str) -> None:
     assert service(key) == Service("web", ("x",))
@@ -314,9 +244,3 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "read", lambda _fd, size: text.read(size))
     made = read({"files": ["-"]}, ENVIRON)
     assert [str(problem.where) for problem in made.problems] == ["standard input:1"]
-
-
-def _path(key: str) -> str:
-    """The dotted path of the last key in a piece of YAML such as `a: {b: 1}`, where it is one of ours."""
-    outer, _, inner = key.partition(": ")
-    return f"{outer}.{inner[1:].partition(':')[0]}" if outer in ("deploy", "healthcheck") else outer

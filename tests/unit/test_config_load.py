@@ -6,6 +6,7 @@ import ast
 import marshal
 import math
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -21,16 +22,20 @@ from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAG
 from cohabit.plan.build import build
 from cohabit.plan.draft import Problem, Where
 from cohabit.plan.model import (
+    COMPLETED,
     CONDITIONS,
     HEALTHY,
     Dependency,
+    Hook,
     Identity,
     Plan,
     Probe,
     Restart,
+    Schedule,
     Service,
 )
 from cohabit.plan.record import from_plain
+from cohabit.plan.replicas import expand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +46,7 @@ services:
   web:
     command: [sh, -c, "exec sleep 1"]
     user: "0"
-    ulimits: {nofile: 5}
+    extends: {service: x}
     depends_on: {job: {condition: service_completed_successfully}}
   job: {command: sh}
 """
@@ -78,7 +83,7 @@ def test_a_plan_comes_back_as_plain_values() -> None:
     assert plan.services["web"].user.uid == 0
     assert plan.services["job"].essential is False
     assert (answer["problems"], answer["exit_code"]) == ([], 0)
-    assert answer["warnings"] == ["cohabit.yaml:5: warning: services.web.ulimits is not acted on yet"]
+    assert answer["warnings"] == ["cohabit.yaml:5: warning: services.web.extends is not acted on yet"]
 
 
 def test_problems_come_back_instead_of_a_plan() -> None:
@@ -97,7 +102,7 @@ def test_run_is_answered_the_same_way() -> None:
     code, output = run("plan", {"verb": "run", "main": None, "helpers": [], "commands": ["sh -x"], "ready": None})
     assert code == 0
     plan = from_plain(marshal.loads(output)["plan"])  # noqa: S302 - our own child's
-    assert plan == Plan({"sh": Service("sh", ("sh", "-x"))})
+    assert plan == Plan({"sh": Service("sh", ("sh", "-x"), service="sh")})
 
 
 def test_run_waits_for_no_yaml() -> None:
@@ -112,7 +117,7 @@ def test_run_waits_for_no_yaml() -> None:
 
 
 def test_check_tells_everything_in_the_order_of_the_file_and_a_sum() -> None:
-    text = "services:\n  a: {command: sh, restart: x, tty: true}\n  b: {comand: sh}\n"
+    text = "services:\n  a: {command: sh, restart: x, extends: {service: b}}\n  b: {comand: sh}\n"
     code, output = up("check", text)
     assert code == EXIT_FILE
     lines = output.splitlines()
@@ -130,6 +135,21 @@ def test_check_of_a_good_file_names_its_services() -> None:
     code, output = up("check", FILE)
     assert code == 0
     assert output.splitlines()[-1] == "cohabit.yaml: fine: 2 services (web, job)"
+
+
+def test_check_counts_replicas_as_one_service() -> None:
+    code, output = up("check", "services: {a: {command: sh, scale: 3}, b: {command: sh, scale: 1}}")
+    assert (code, output) == (0, "cohabit.yaml: fine: 2 services (a x3, b)\n")
+
+
+def test_a_missing_library_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schedule needs a library more than a file without one."""
+    monkeypatch.setitem(sys.modules, "cronsim", None)
+    monkeypatch.delitem(sys.modules, "cohabit.config.schedule", raising=False)
+    with open("cohabit.yaml", "w", encoding="utf-8") as file:
+        file.write("services: {a: {command: sh, schedule: '* * * * *'}}")
+    (problem,) = load._read({"verb": "up", "files": []}).problems
+    assert problem.text == "cannot read it: the Python package cronsim is missing (pip install cohabit brings it)"
 
 
 def test_check_of_a_missing_command_exits_as_a_shell_would() -> None:
@@ -178,8 +198,9 @@ def test_config_of_a_broken_file_tells_its_problems() -> None:
 
 def test_config_shows_what_was_understood() -> None:
     """The form that people see: every default that matters is there."""
-    plan = Plan({"web": Service("web", ("a", "b c"), {"X": "1"}, depends_on=(Dependency("db", HEALTHY),))})
-    assert show.lines(plan) == [
+    web = Service("web", ("a", "b c"), {"X": "1"}, depends_on=(Dependency("db", HEALTHY),), service="web")
+    db = Service("db", ("d",), service="db")
+    assert show.lines(Plan({"web": web, "db": db})) == [
         "services:",
         '  "web":',
         '    command: ["a", "b c"]',
@@ -188,6 +209,13 @@ def test_config_shows_what_was_understood() -> None:
         "    depends_on:",
         '      "db":',
         "        condition: service_healthy",
+        '    restart: "no"',
+        "    stop_signal: SIGTERM",
+        "    stop_grace_period: 10s",
+        "    essential: true",
+        "    logging: {driver: prefix}",
+        '  "db":',
+        '    command: ["d"]',
         '    restart: "no"',
         "    stop_signal: SIGTERM",
         "    stop_grace_period: 10s",
@@ -202,17 +230,67 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 SECONDS = st.floats(0, 10**9).map(lambda seconds: round(seconds, 9)) | st.sampled_from(
     [0.0, 0.1, 10.0, 61.5, 90.0, 1e-7]
 )
-PROBE_SECONDS = SECONDS.filter(lambda seconds: seconds >= 0.001)
-PROBES = st.builds(
-    Probe,
-    st.just("tcp"),
-    st.sampled_from(["127.0.0.1", "::1", "10.1.2.3"]),
-    st.integers(1, 65535),
-    timeout_seconds=PROBE_SECONDS,
-    start_interval_seconds=PROBE_SECONDS,
-) | st.builds(
-    Probe, st.just("http"), st.just("127.0.0.1"), st.integers(1, 65535), st.from_regex(r"/[a-z?=&$]*", fullmatch=True)
+COMMANDS = st.tuples(TEXT.filter(bool), st.lists(TEXT, max_size=3)).map(lambda words: (words[0], *words[1]))
+VARIABLES: st.SearchStrategy[dict[str, str | None]] = st.dictionaries(
+    st.text("aA$_.1\"'\\ #", min_size=1), TEXT, max_size=3
 )
+USERS = st.none() | st.just(Identity(4711, 4712, (4712,), "", "/"))
+PROBE_SECONDS = SECONDS.filter(lambda seconds: seconds >= 0.001)
+STATUSES = st.tuples(st.integers(100, 599), st.integers(100, 599)).map(lambda pair: (min(pair), max(pair)))
+HEADERS = st.tuples(st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True), st.sampled_from(["", "a", 'a: "b" $c\\']))
+ASKED = {
+    "headers": st.lists(HEADERS, max_size=2).map(tuple),
+    "statuses": st.lists(STATUSES, min_size=1, max_size=3).map(tuple),
+}
+KINDS: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("tcp"),
+            "host": st.sampled_from(["127.0.0.1", "::1", "10.1.2.3"]),
+            "port": st.integers(1, 65535),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("http"),
+            "host": st.just("127.0.0.1"),
+            "port": st.integers(1, 65535),
+            "path": st.from_regex(r"/[a-z?=&$:]*", fullmatch=True),
+        },
+        optional=ASKED,
+    ),
+    st.fixed_dictionaries({"kind": st.just("http"), "socket": st.just("/run/$a.sock"), **ASKED}),
+    st.fixed_dictionaries({"kind": st.just("unix"), "socket": TEXT.map(lambda text: f"/{text[:20]}")}),
+    st.fixed_dictionaries({"kind": st.just("exec"), "command": COMMANDS}),
+    st.fixed_dictionaries({"kind": st.just("log"), "pattern": TEXT.filter(bool).map(re.escape)}),
+    st.fixed_dictionaries({"kind": st.just("fd"), "fd": st.integers(3, 1023)}),
+    st.just({"kind": "notify"}),
+)
+
+
+@st.composite
+def probes(draw: st.DrawFn) -> Probe:
+    """A probe of any kind with any times."""
+    interval = draw(PROBE_SECONDS)
+    kind = draw(KINDS)
+    watched = kind["kind"] == "notify" and draw(st.booleans())
+    return Probe(
+        **kind,
+        interval_seconds=interval if watched or kind["kind"] != "notify" else 30.0,
+        timeout_seconds=draw(PROBE_SECONDS),
+        retries=draw(st.integers(1, 99)),
+        start_period_seconds=draw(st.just(0.0) | PROBE_SECONDS),
+        start_interval_seconds=draw(PROBE_SECONDS),
+        on_failure=draw(st.sampled_from(["none", "restart", "exit"])),
+        watchdog_seconds=interval if watched else 0.0,
+    )
+
+
+HOOKS = st.lists(
+    st.builds(Hook, COMMANDS, VARIABLES, st.none() | TEXT.filter(bool), USERS),
+    max_size=2,
+).map(tuple)
+SCHEDULES = st.builds(Schedule, st.sampled_from(["*/5 * * * *", "0 2 1 JAN 5#2"]), st.sampled_from(["", "UTC"]))
 RESTARTS = st.builds(
     Restart,
     st.sampled_from(["no", "on-failure", "always"]),
@@ -226,26 +304,42 @@ RESTARTS = st.builds(
 def plans(draw: st.DrawFn) -> Plan:
     """A Plan that has no circles: each service depends on later ones only."""
     names = draw(st.lists(st.from_regex(r"[a-z0-9]{1,5}", fullmatch=True), min_size=1, max_size=4, unique=True))
-    services = {}
+    services: dict[str, Service] = {}
+    replicas: dict[str, int | None] = {}
     for position, name in enumerate(names):
         needs = draw(st.lists(st.sampled_from(names[position + 1 :]), unique=True)) if names[position + 1 :] else []
+        alone = position == 0 and draw(st.booleans())  # with all that only one service, or one instance, may have
+        replicas[name] = None if alone else draw(st.none() | st.integers(1, 3))
         services[name] = Service(
             name,
-            command=(draw(TEXT.filter(bool)), *draw(st.lists(TEXT, max_size=3))),
-            environment=draw(st.dictionaries(st.text("aA$_.1\"'\\ #", min_size=1), TEXT, max_size=3)),
+            command=draw(COMMANDS),
+            environment=draw(VARIABLES),
             working_dir=draw(st.none() | TEXT.filter(bool)),
-            user=draw(st.none() | st.just(Identity(4711, 4712, (4712,), "", "/"))),
+            user=draw(USERS),
             depends_on=tuple(
-                Dependency(need, draw(st.sampled_from(CONDITIONS)), required=draw(st.booleans())) for need in needs
+                Dependency(need, draw(st.sampled_from(CONDITIONS)), draw(st.booleans()), draw(st.booleans()))
+                for need in needs
             ),
-            restart=draw(RESTARTS) if position == 0 else Restart(),
+            restart=draw(RESTARTS) if position == 0 and not alone else Restart(),
             stop_signal=draw(st.integers(1, 64)),
             stop_grace_seconds=draw(SECONDS),
             essential=draw(st.booleans()),
-            probe=draw(PROBES),
+            probe=draw(probes()),
             driver=draw(st.sampled_from(["prefix", "raw"])),
+            pre_start=draw(HOOKS),
+            post_start=draw(HOOKS),
+            pre_stop=draw(HOOKS),
+            schedule=draw(SCHEDULES) if alone else None,
+            pid_file=draw(st.just("") | TEXT.map(lambda text: f"/{text}")),
+            tty=alone and draw(st.booleans()),
+            stdin=alone and draw(st.booleans()),
         )
-    return Plan(services, draw(SECONDS))
+    waited = {
+        need.service for service in services.values() for need in service.depends_on if need.condition == COMPLETED
+    }
+    for name, service in services.items():
+        services[name] = service.replace(job=name in waited or service.schedule is not None)
+    return Plan(expand(services, replicas), draw(SECONDS))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import pytest
 from msgspec import Struct, inspect
 
-from cohabit.config import fields
+from cohabit.config import fields, resources
 from cohabit.config.compose import read
 from cohabit.plan.model import CONDITIONS
 
@@ -21,7 +21,14 @@ SECTIONS: dict[str, type[Struct]] = {
     "depends_on, long form": fields.DependsOnKeys,
     "env_file, long form": fields.EnvFileKeys,
     "healthcheck": fields.HealthcheckKeys,
+    "ulimits, long form": resources.UlimitKeys,
+    "sockets, long form": resources.SocketKeys,
+    "secrets and configs of a service, long form": resources.GrantKeys,
+    "secrets": resources.SecretKeys,
+    "configs": resources.ConfigKeys,
     "deploy": fields.DeployKeys,
+    "pre_start, post_start, pre_stop": fields.HookKeys,
+    "schedule, long form": fields.ScheduleKeys,
     "deploy.restart_policy": fields.RestartPolicyKeys,
     "logging": fields.LoggingKeys,
     "x-cohabit": fields.WholeKeys,

@@ -10,7 +10,7 @@ import pytest
 from cohabit.config.system import check_machine
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND
 from cohabit.plan.draft import Draft, DraftService, Where
-from cohabit.plan.model import COMPLETED, Dependency, Identity, Plan, Service
+from cohabit.plan.model import COMPLETED, Dependency, Hook, Identity, Plan, Probe, Service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def programs(tmp_path: Path) -> Path:
 
 def found(service: Service, path: str = "", *others: Service) -> list[tuple[str, int]]:
     """Texts with their lines, and exit codes."""
-    services = {one.name: one for one in (service, *others)}
+    services = {one.name: one.replace(service=one.name) for one in (service, *others)}
     draft = Draft(WHERE, {name: DraftService(one, WHERE, PLACES) for name, one in services.items()})
     return [(str(one), one.exit_code) for one in check_machine(Plan(services), draft, {"PATH": path})]
 
@@ -116,3 +116,60 @@ def test_who_waits_for_a_job_is_not_checked_for_it_may_be_what_the_job_installs(
     beside = Service("beside", ("/gone",), depends_on=(Dependency("job"),))
     assert found(after, "", waits, job) == []
     assert len(found(beside, "", job)) == 1
+
+
+INSTALL = "(install it, or give its whole path)"
+HOOKED = {**PLACES, "pre_start": Where("f", 6), "post_start": Where("f", 7), "healthcheck": Where("f", 8)}
+
+
+def hooked(service: Service) -> list[tuple[str, bool]]:
+    """Texts with their lines, and whether they are warnings."""
+    web = service.replace(service="web")
+    draft = Draft(WHERE, {"web": DraftService(web, WHERE, HOOKED)})
+    return [(str(one), one.warning) for one in check_machine(Plan({web.name: web}), draft, {"PATH": "/nowhere"})]
+
+
+def test_hooks_are_checked_as_what_they_are_run_as(programs: Path) -> None:
+    """With the service's PATH and directory, unless they have their own."""
+    web = Service("web", ("good",), {"PATH": str(programs)}, working_dir=str(programs))
+    assert hooked(web.replace(post_start=(Hook(("good",)),), pre_stop=(Hook(("./good",)),))) == []
+    assert hooked(web.replace(post_start=(Hook(("gone",)), Hook(("good",), {"PATH": "/a"})))) == [
+        (
+            f"f:7: cannot start the post_start hook of web: 'gone' is not in {programs} {INSTALL}",
+            False,
+        ),
+        (
+            f"f:7: cannot start the post_start hook of web: 'good' is not in /a {INSTALL}",
+            False,
+        ),
+    ]
+    (told,) = hooked(web.replace(post_start=(Hook(("good",), working_dir="/gone"),)))
+    assert told[0].startswith("f:7: cannot start the post_start hook of web in /gone: no such directory")
+
+
+def test_what_follows_a_first_hook_is_not_checked_for_it_may_be_what_it_installs() -> None:
+    web = Service("web", ("/gone",), working_dir="/gone", post_start=(Hook(("/gone",)),))
+    assert hooked(web.replace(working_dir=None, pre_start=(Hook(("sh",), {"PATH": "/bin"}), Hook(("/gone",))))) == []
+    (told,) = hooked(web.replace(pre_start=(Hook(("/no/hook",), working_dir="/"),)))
+    assert told[0] == (
+        "f:6: cannot start the pre_start hook of web: /no/hook is not there (install it, or correct the path)"
+    )
+
+
+def test_a_probe_whose_program_is_missing_is_a_warning() -> None:
+    """The service would run, and be unhealthy; that is no reason to start nothing."""
+    probe = Probe("exec", command=("curl", "-f"))
+    assert hooked(Service("web", ("/bin/sh",), probe=probe)) == [
+        (
+            f"f:8: warning: cannot start the probe of web: 'curl' is not in /nowhere {INSTALL}",
+            True,
+        )
+    ]
+
+
+def test_replicas_are_checked_once(programs: Path) -> None:
+    """They are all the same."""
+    one, two = (Service(f"web-{number}", ("./gone",), service="web", replica=number) for number in (1, 2))
+    draft = Draft(WHERE, {"web": DraftService(one.replace(name="web"), WHERE, PLACES)})
+    (told,) = check_machine(Plan({one.name: one, two.name: two}), draft, {"PATH": str(programs)})
+    assert told.text.startswith("cannot start web: ./gone is not there")

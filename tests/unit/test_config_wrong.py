@@ -10,48 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cohabit.config.compose import read
+from cohabit.plan.build import build
+from unit.file_story import ENVIRON, complaint, draft, service, told
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cohabit.plan.draft import Draft
-    from cohabit.plan.model import Service
-
-ENVIRON = {"HOME": "/root", "TOKEN": "t0", "EMPTY": "", "YES": "yes", "GRACE": "3s"}
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file is looked for in a directory of its own."""
-    monkeypatch.chdir(tmp_path)
-
-
-def draft(text: str, name: str = "cohabit.yaml") -> Draft:
-    with open(name, "w", encoding="utf-8") as file:
-        file.write(text)
-    return read({"files": [name]}, ENVIRON)
-
-
-def told(text: str) -> list[str]:
-    """All problems and warnings, without the file's name."""
-    return [str(problem).removeprefix("cohabit.yaml:") for problem in draft(text).problems]
-
-
-def service(keys: str, *, warnings: int = 0) -> Service:
-    """The service whose keys these are; `command` is added."""
-    made = draft(f"services:\n  web: {{command: [x], {keys}}}\n")
-    assert [problem.warning for problem in made.problems] == [True] * warnings
-    return made.services["web"].service
-
-
-def complaint(keys: str) -> str:
-    """The one problem of a service with these keys, all in line 2."""
-    problems = told(f"services:\n  web: {{command: [x], {keys}}}\n")
-    assert len(problems) == 1, problems
-    return problems[0].removeprefix("2: ").removeprefix("services.web.")
+pytestmark = pytest.mark.usefixtures("here")
 
 
 CONDITIONS = "service_completed_successfully, service_healthy or service_started"
+KINDS = "CMD, CMD-SHELL, HTTP, TCP, UNIX, LOG, NOTIFY, FD or NONE"
+SCALES = "a whole number from 0 to 1000"
 RESTARTS = "no, always, on-failure[:N] or unless-stopped"
 
 
@@ -122,10 +92,67 @@ RESTARTS = "no, always, on-failure[:N] or unless-stopped"
         ("profiles: ['a b']", "profiles: 'a b' can be no profile's name (letters, digits, . _ -)"),
         (
             "healthcheck: {test: [TPC, 'localhost:1']}",
-            "healthcheck.test: begins with 'TPC', not with NONE, TCP, HTTP, CMD or CMD-SHELL (did you mean 'TCP'?)",
+            f"healthcheck.test: begins with 'TPC', not with {KINDS} (did you mean 'TCP'?)",
         ),
-        ("healthcheck: {test: []}", "healthcheck.test: begins with '', not with NONE, TCP, HTTP, CMD or CMD-SHELL"),
+        ("healthcheck: {test: []}", f"healthcheck.test: begins with '', not with {KINDS}"),
         ("healthcheck: {test: [TCP]}", "healthcheck.test: TCP takes one address, got 0"),
+        (
+            "healthcheck: {test: [CMD-SHELL, curl, x]}",
+            "healthcheck.test: CMD-SHELL takes one string (a program and its arguments are CMD), got 2",
+        ),
+        ("healthcheck: {test: [CMD-SHELL, ' ']}", "healthcheck.test: the command is empty"),
+        ("healthcheck: {test: ''}", "healthcheck.test: the command is empty"),
+        ("healthcheck: {test: [CMD]}", "healthcheck.test: CMD takes a program and its arguments"),
+        ("healthcheck: {test: [CMD, '']}", "healthcheck.test: CMD takes a program and its arguments"),
+        ("healthcheck: {test: [HTTP]}", "healthcheck.test: HTTP takes one address, got 0"),
+        (
+            "healthcheck: {test: [HTTP, 'http://[::1]/', oops]}",
+            "healthcheck.test: 'oops' is neither a header (Name: value) nor status=200-399",
+        ),
+        (
+            'healthcheck: {test: [HTTP, "http://[::1]/", "A: b\\r\\nC: d"]}',
+            "healthcheck.test: 'A: b\\r\\nC: d' is neither a header (Name: value) nor status=200-399",
+        ),
+        (
+            "healthcheck: {test: [HTTP, 'http://[::1]/', 'status=299-200']}",
+            "healthcheck.test: '299-200' is no status code or range (write status=200-399,401)",
+        ),
+        (
+            "healthcheck: {test: [HTTP, 'http://[::1]/', 'status=']}",
+            "healthcheck.test: '' is no status code or range (write status=200-399,401)",
+        ),
+        (
+            "healthcheck: {test: [HTTP, 'unix:x.sock:/']}",
+            "healthcheck.test: a socket's path begins with /, got 'x.sock'",
+        ),
+        ("healthcheck: {test: [UNIX, a, b]}", "healthcheck.test: UNIX takes one path, got 2"),
+        ("healthcheck: {test: [UNIX, x.sock]}", "healthcheck.test: a socket's path begins with /, got 'x.sock'"),
+        (
+            "healthcheck: {test: [LOG, 'a(b']}",
+            "healthcheck.test: 'a(b' is no regular expression: missing ), unterminated subpattern at character 2",
+        ),
+        (
+            "healthcheck: {test: [LOG, 'a{9999999999}']}",
+            "healthcheck.test: 'a{9999999999}' is no regular expression: it is too large",
+        ),
+        ("healthcheck: {test: [LOG, '']}", "healthcheck.test: the regular expression is empty: any output would do"),
+        ("healthcheck: {test: [NOTIFY, x]}", "healthcheck.test: NOTIFY stands alone, got 1 more"),
+        (
+            "healthcheck: {test: [FD, 2]}",
+            "healthcheck.test: FD takes a descriptor's number from 3 to 1023, got '2'",
+        ),
+        (
+            "healthcheck: {test: [FD, 1024]}",
+            "healthcheck.test: FD takes a descriptor's number from 3 to 1023, got '1024'",
+        ),
+        (
+            "healthcheck: {test: [FD, -3]}",
+            "healthcheck.test: FD takes a descriptor's number from 3 to 1023, got '-3'",
+        ),
+        (
+            "healthcheck: {on_failure: die}",
+            "healthcheck.on_failure: expected exit, none or restart, got 'die'",
+        ),
         (
             "healthcheck: {test: [TCP, 'db:1']}",
             "healthcheck.test: the host 'db' of 'db:1' is neither an IP address nor localhost",
@@ -134,9 +161,35 @@ RESTARTS = "no, always, on-failure[:N] or unless-stopped"
             "healthcheck: {test: [HTTP, 'https://localhost/']}",
             "healthcheck.test: https cannot be probed (write http://, or probe the port with TCP)",
         ),
-        ("healthcheck: {test: [TCP, '1'], timeout: 0s}", "healthcheck.timeout: must be at least 1ms"),
+        ("healthcheck: {test: [TCP, '1'], timeout: 1us}", "healthcheck.timeout: must be at least 1ms"),
         ("healthcheck: {interval: often}", "healthcheck.interval: 'often' is no duration (write 500ms, 10s, 1m30s)"),
         ("healthcheck: {retries: many}", "healthcheck.retries: expected a whole number from 0 up, got 'many'"),
+        ("scale: -1", f"scale: expected {SCALES}, got '-1'"),
+        ("scale: 1001", f"scale: expected {SCALES}, got '1001'"),
+        ("scale: 1.5", f"scale: expected {SCALES}, got '1.5'"),
+        ("deploy: {replicas: 100000}", f"deploy.replicas: expected {SCALES}, got '100000'"),
+        ("deploy: {replicas: many}", f"deploy.replicas: expected {SCALES}, got 'many'"),
+        ("scale: 2, deploy: {replicas: 3}", "scale: is 2, but deploy.replicas is 3 (write one of them)"),
+        ("pid_file: x.pid", "pid_file: a whole path is needed, beginning with /, got 'x.pid'"),
+        ("tty: maybe", "tty: expected true or false, got 'maybe'"),
+        ("pre_start: sh", "pre_start: expected a list, got 'sh'"),
+        ("pre_start: [sh]", "pre_start[0]: expected a map with command, got 'sh'"),
+        ("post_start: [{user: root}]", "post_start[0]: command is missing (write command: a string or a list)"),
+        (
+            "pre_stop: [{command: x, workingdir: y}]",
+            "pre_stop[0].workingdir: unknown key (did you mean 'working_dir'?)",
+        ),
+        (
+            "pre_stop: [{command: []}]",
+            'pre_stop[0].command: there is no program (write command: ["program", "argument"])',
+        ),
+        ("pre_stop: [{command: 'a \"b'}]", "pre_stop[0].command: a quote is never closed in 'a \"b'"),
+        (
+            "pre_stop: [{command: x, environment: ['=x']}]",
+            "pre_stop[0].environment: '' can be no variable's name (write NAME: value)",
+        ),
+        ("schedule: [x]", "schedule: expected a string or a map with cron, got a list"),
+        ("schedule: {timezone: UTC}", "schedule: cron is missing (write cron: a string)"),
         ("logging: {drivr: raw}", "logging.drivr: unknown key (did you mean 'driver'?)"),
         ("logging: raw", "logging: expected a map, got 'raw'"),
         ("working_dir: '${HOME'", "working_dir: a ${ without its } in ${HOME"),
@@ -273,7 +326,7 @@ def test_toml_is_the_same_model() -> None:
 WORDS = """
     command entrypoint environment env_file working_dir user depends_on restart deploy stop_signal stop_grace_period
     essential profiles healthcheck logging x-a scale tty condition required path format test interval retries driver
-    restart_policy max_attempts services x-cohabit <<
+    restart_policy max_attempts services x-cohabit << schedule cron timezone pre_start pre_stop image pid_file replicas
 """
 KEYS = st.sampled_from(WORDS.split()) | st.text(max_size=4)
 LEAVES = (
@@ -283,7 +336,22 @@ LEAVES = (
     | st.floats()
     | st.dates()
     | st.text(max_size=8)
-    | st.sampled_from(["TCP", "10s", "$HOME", "${X:-y}", "on-failure:2", "a 'b", "service_healthy", "root:root", "."])
+    | st.sampled_from(
+        [
+            "TCP",
+            "10s",
+            "$HOME",
+            "${X:-y}",
+            "on-failure:2",
+            "a 'b",
+            "service_healthy",
+            "root:root",
+            ".",
+            "HTTP",
+            "* * * * *",
+            "2",
+        ]
+    )
 )
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers(), inner, max_size=4)
@@ -295,6 +363,7 @@ VALUES = st.recursive(
 def test_any_value_is_a_draft(value: Any) -> None:
     """Whatever YAML can hold is read without raising, and a service that is in the Draft has a command."""
     made = draft(yaml.dump(value, allow_unicode=True))
+    build(made)
     if not any(not problem.warning for problem in made.problems):
         assert all(item.service.command for item in made.services.values())
         assert made.services

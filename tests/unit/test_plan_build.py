@@ -5,7 +5,7 @@ from __future__ import annotations
 from cohabit.errors import EXIT_FILE, EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.draft import Draft, DraftService, Problem, Where
-from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Probe, Restart, Service
+from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Probe, Restart, Schedule, Service
 
 FILE = Where("f")
 PROBE = Probe("tcp", "127.0.0.1", 80)
@@ -195,3 +195,43 @@ def test_a_warning_does_not_stop_the_start() -> None:
     plan, problems = build(draft(service("a"), problems=(warning,)))
     assert plan is not None
     assert problems == (warning,)
+
+
+def test_a_job_on_a_schedule_is_not_essential_unless_somebody_says_so() -> None:
+    """It ends many times a day."""
+    item = service("backup")
+    scheduled = item.replace(service=item.service.replace(schedule=Schedule("* * * * *")))
+    plan, problems = build(draft(scheduled, service("web")))
+    assert plan is not None
+    assert problems == ()
+    assert [(one.essential, one.job) for one in plan.services.values()] == [(False, True), (True, False)]
+    plan, _ = build(draft(scheduled.replace(essential=True)))
+    assert plan is not None
+    assert plan.services["backup"].essential
+
+
+def test_nobody_can_wait_for_the_completion_of_a_job_on_a_schedule() -> None:
+    item = service("backup")
+    scheduled = item.replace(service=item.service.replace(schedule=Schedule("* * * * *")))
+    assert texts(draft(scheduled, service("web", Dependency("backup", COMPLETED)))) == [
+        (
+            "f:10: services.web.depends_on.backup: waits for its completion, but backup runs on a schedule, "
+            "again and again (wait for a job without one)"
+        )
+    ]
+
+
+def test_one_service_can_have_the_terminal_and_the_input() -> None:
+    """Whoever comes second is told who was first; both keys in one service are one service."""
+    a, b, c = service("a"), service("b"), service("c")
+    first = a.replace(service=a.service.replace(tty=True, stdin=True))
+    assert names(draft(first, b)) == ["a", "b"]
+    second = b.replace(service=b.service.replace(stdin=True))
+    third = c.replace(service=c.service.replace(tty=True), places={"tty": Where("f", 7)})
+    told = "a has the container's terminal or input already (only one service can: remove it from one)"
+    assert texts(draft(first, second, third)) == [
+        f"f: services.b.stdin_open: {told}",
+        f"f:7: services.c.tty: {told}",
+    ]
+    sleeping = second.replace(profiles=("x",))
+    assert names(draft(first, sleeping)) == ["a"]

@@ -1,56 +1,109 @@
-"""Whose process is this: told by descent, by session, by mark, or nobody's."""
+"""Whose process is this: told by descent, by cgroup, by session, by mark, or nobody's."""
 
-import io
+import itertools
+import marshal
 import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from cohabit.reactor import linux, tree
+from cohabit.reactor import killing, linux, proc
+from cohabit.reactor.cgroup import Cgroups
 from cohabit.reactor.tree import Trees
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+US = 100
+OUR_CGROUP = "/box/cohabit-100-1"
 
 
 class World:
-    """A /proc of our own: pid -> (parent, session, environment); `sent` is what was signalled."""
+    """A /proc and a kernel of our own: processes, their environments and cgroups.
+
+    STOP and KILL do what they do. `sent` is what was signalled, `groups` which process groups were stopped.
+    `has_children`: whether the kernel has files of children.
+    """
 
     def __init__(self) -> None:
-        self.processes: dict[int, tuple[int, int, dict[str, str] | None]] = {}
+        self.processes: dict[int, proc.Process] = {}
+        self.environments: dict[int, dict[str, str] | None] = {}
+        self.cgroups: dict[int, str] = {}
         self.sent: list[tuple[int, int]] = []
+        self.groups: list[int] = []
+        self.looks = 0
+        self._starts = itertools.count()
+        self.has_children = True
+        self.on_stop: Callable[[int], object] = lambda _: None
 
     def add(self, pid: int, parent: int, session: int, environment: dict[str, str] | None = None) -> None:
         """Add a process; environment None: it cannot be read."""
-        self.processes[pid] = (parent, session, environment)
+        self.processes[pid] = proc.Process(pid, parent, session, start=next(self._starts))
+        self.environments[pid] = environment
 
-    def send(self, pid: int, number: int) -> bool:
-        """What kill would be."""
+    def end(self, pid: int) -> None:
+        """A process is gone; its children are ours now."""
+        for child in self.children_of(pid):
+            child.parent = US
+        del self.processes[pid]
+
+    def children_of(self, pid: int) -> list[proc.Process]:
+        """Whose parent it is."""
+        return [process for process in self.processes.values() if process.parent == pid]
+
+    def kill(self, pid: int, number: int) -> None:
+        """Do as the kernel does."""
+        if number == signal.SIGSTOP and pid < 0:
+            self.groups.append(-pid)  # the members are also stopped one by one
+            return
         self.sent.append((pid, number))
-        return True
+        if number == signal.SIGSTOP:
+            self.processes[pid].state = "T"
+            self.on_stop(pid)
+        elif number == signal.SIGKILL and pid in self.processes:
+            self.processes[pid].state = "Z"
 
-    def everything(self) -> dict[int, tuple[int, int]]:
-        """What _everything gives."""
-        return {pid: (parent, session) for pid, (parent, session, _) in self.processes.items()}
+    def look(self, pid: int) -> proc.Process | None:
+        """What proc.look gives."""
+        self.looks += 1
+        return self.processes.get(pid)
 
-    def open(self, path: str, mode: str) -> io.BytesIO:
-        """What /proc/PID/environ gives."""
-        assert mode == "rb"
-        environment = self.processes[int(path.split("/")[2])][2] if path.endswith("environ") else None
-        if environment is None:
-            raise PermissionError(13, "not yours")
-        return io.BytesIO(b"\0".join(f"{name}={value}".encode() for name, value in environment.items()) + b"\0")
+    def everybody(self) -> list[proc.Process]:
+        """What proc.everybody gives."""
+        return list(self.processes.values())
+
+    def children(self, pid: int) -> list[int]:
+        """What proc.children gives."""
+        assert self.has_children
+        return [process.pid for process in self.children_of(pid)]
+
+    def environment(self, pid: int) -> list[bytes] | None:
+        """What proc.environment gives."""
+        found = self.environments[pid]
+        return None if found is None else [f"{name}={value}".encode() for name, value in found.items()] + [b""]
+
+    def signalled(self, number: int) -> list[int]:
+        """Who was sent this."""
+        return [pid for pid, sent in self.sent if sent == number]
 
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """Give a world in which we are process 100 and `kill` only notes."""
+@pytest.fixture(params=[True, False], ids=["files of children", "no files of children"])
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Give a world in which we are process 100; once where the kernel has files of children and once where not."""
     world = World()
-    monkeypatch.setattr(linux.os, "getpid", lambda: 100)
-    monkeypatch.setattr(tree, "proc_is_ours", lambda: True)
-    monkeypatch.setattr(tree, "_everything", world.everything)
-    monkeypatch.setattr(tree, "_stat", lambda pid: world.everything().get(pid))
-    monkeypatch.setattr(tree, "open", world.open, raising=False)
-    monkeypatch.setattr(tree, "send", world.send)
+    world.has_children = request.param
+    monkeypatch.setattr(linux.os, "getpid", lambda: US)
+    monkeypatch.setattr(linux.os, "kill", world.kill)
+    monkeypatch.setattr(linux.os, "getsid", lambda _: US)
+    monkeypatch.setattr(proc, "is_ours", lambda: True)
+    monkeypatch.setattr(proc, "shows_children", lambda: world.has_children)
+    monkeypatch.setattr(proc, "own_children", lambda: world.children(US))
+    for name in ("look", "everybody", "children", "environment"):
+        monkeypatch.setattr(proc, name, getattr(world, name))
+    monkeypatch.setattr(proc, "cgroup", lambda pid: world.cgroups.get(pid, "/box"))
     return world
 
 
@@ -59,12 +112,16 @@ def trees(world: World) -> Trees:
     """Give trees with two services: web, leader 200, and db, leader 300."""
     trees = Trees("us")
     for name, pid in (("web", 200), ("db", 300)):
-        world.add(pid, 100, pid)
+        world.add(pid, US, pid)
         trees.started(name, pid)
     return trees
 
 
-MARKED = {"COHABIT_SERVICE": "web", "COHABIT_SUPERVISOR": "us"}
+MARKED = {"COHABIT_SERVICE": "web", "COHABIT_SUPERVISOR": "us:web"}
+PROBE = "web\0probe"
+
+
+# --- whose it is -----------------------------------------------------------------------------------------
 
 
 def test_descendants_of_a_leader_are_its_tree(world: World, trees: Trees) -> None:
@@ -83,7 +140,9 @@ def test_descendants_of_a_leader_are_its_tree(world: World, trees: Trees) -> Non
         (999, MARKED, "web"),
         (999, {}, ""),
         (999, None, ""),
-        (999, MARKED | {"COHABIT_SUPERVISOR": "another"}, ""),
+        (999, MARKED | {"COHABIT_SUPERVISOR": "another:web"}, ""),
+        (999, MARKED | {"COHABIT_SUPERVISOR": "us:%ZZ"}, ""),
+        (999, MARKED | {"COHABIT_SUPERVISOR": "us:web%00probe"}, PROBE),
         (300, MARKED, "db"),
     ],
 )
@@ -91,64 +150,234 @@ def test_owner_of_an_orphan(
     world: World, trees: Trees, session: int, environment: dict[str, str] | None, owner: str
 ) -> None:
     """An orphan belongs to whose session it is in, else to whose mark it carries, else to nobody."""
-    world.add(400, 100, session, environment)
+    world.add(400, US, session, environment)
+    assert trees.owner(400) == owner
     assert trees.services_with_orphans() == ({owner} if owner else set())
     assert (400 in trees.members("web"), 400 in trees.members("db")) == (owner == "web", owner == "db")
+    assert trees.owner(400) == owner
+
+
+def test_marks_say_which_tree(world: World, trees: Trees) -> None:
+    """A probe's orphan carries its service's name, for people, and is not its service's."""
+    assert trees.marks("web") == MARKED
+    assert trees.marks(PROBE) == {"COHABIT_SERVICE": "web", "COHABIT_SUPERVISOR": "us:web%00probe"}
+    assert "COHABIT_SERVICE" not in trees.marks("\0loader")
+    for pid, key in ((400, "wéb.1"), (401, PROBE), (402, "\0loader")):
+        world.add(pid, US, pid, trees.marks(key))
+        assert trees.owner(pid) == key
+
+
+def test_owner_of_a_descendant(world: World, trees: Trees) -> None:
+    """Who is no orphan belongs to its nearest ancestor's tree, in whatever session and environment."""
+    world.add(201, 200, 200)
+    world.add(202, 201, 202, {})
+    world.add(400, US, 999, MARKED)
+    world.add(401, 400, 401, {})
+    world.add(50, 1, 50)
+    world.add(51, 50, 50)
+    assert [trees.owner(pid) for pid in (200, 201, 202, 400, 401)] == ["web"] * 5
+    assert [trees.owner(pid) for pid in (50, 51, US)] == ["", "", None]
+    assert trees.owner(777) is None
 
 
 def test_orphan_outlives_its_leader(world: World, trees: Trees) -> None:
     """The session still says whose it is when the leader is gone, until the whole tree is."""
-    del world.processes[200]
+    world.add(400, 200, 200)
+    world.end(200)
     assert trees.reaped(200) == "web"
-    world.add(400, 100, 200)
     assert trees.services_with_orphans() == {"web"}
-    del world.processes[400]
+    trees.ended("web")
+    world.add(401, US, 200, {})
+    assert trees.owner(401) == "web", "whoever says so while an orphan lives is wrong"
+    world.end(401)
+    world.end(400)
     assert trees.reaped(400) is None
     assert trees.services_with_orphans() == set()
     trees.ended("web")
-    world.add(500, 100, 200)
+    world.add(500, US, 200)
     assert trees.services_with_orphans() == set(), "a session number may come again, for somebody else"
 
 
 def test_owner_is_decided_once(world: World, trees: Trees) -> None:
     """Whose an orphan is, is decided when it comes to us, not when it changes its session later."""
-    world.add(400, 100, 200)
+    world.add(400, US, 200)
     assert trees.services_with_orphans() == {"web"}
-    world.add(400, 100, 400, {})
+    world.add(400, US, 400, {})
     assert trees.services_with_orphans() == {"web"}
+
+
+def test_unreadable_orphan_is_whose_leader_ended(world: World, trees: Trees) -> None:
+    """One whose environment is not to be seen belongs to the leader that ended just now, if it was one only."""
+    world.add(400, US, 999, None)
+    assert trees.services_with_orphans(["web"]) == {"web"}
+    world.add(401, US, 998, None)
+    assert trees.services_with_orphans(["web", "db"]) == {"web"}
+    assert trees.owner(401) == ""
+    assert trees.services_with_orphans(["db"]) == {"web"}, "it was there before this one ended"
+
+
+def test_orphan_in_the_middle_of_an_exec(world: World, trees: Trees) -> None:
+    """One whose environment is empty for the moment is looked at again."""
+    world.add(400, US, 999, None)
+    assert trees.services_with_orphans() == set()
+    world.environments[400] = MARKED
+    assert trees.services_with_orphans() == {"web"}
+
+
+# --- several leaders, adopted ones -----------------------------------------------------------------------
+
+
+def test_hook_beside_its_service(world: World, trees: Trees) -> None:
+    """A hook is a leader of its service's tree; whom it leaves is the service's, and its end ends nobody else."""
+    world.add(210, US, 210)
+    trees.started("web", 210)
+    world.add(211, 210, 210)
+    assert trees.members("web") == [200, 210, 211]
+    assert trees.services_with_orphans() == set()
+    assert trees.lives("web", besides=[200])
+    assert not trees.lives("web", besides=[200, 210])
+    world.end(210)
+    assert trees.reaped(210) == "web"
+    assert trees.services_with_orphans(["web"]) == {"web"}
+    assert trees.orphans_of("web") == [211]
+    assert trees.lives("web", besides=[200])
+    world.end(211)
+    trees.reaped(211)
+    assert not trees.lives("web", besides=[200])
+    trees.ended("web")
+    world.add(400, US, 200)
+    world.add(401, US, 210, {})
+    assert trees.services_with_orphans() == {"web"}
+    assert trees.orphans_of("web") == [400], "the main process lives, so its session still counts"
+
+
+def test_daemon_is_adopted(world: World, trees: Trees) -> None:
+    """An adopted process leads: it is no orphan, its end is told, and its session is the tree's."""
+    world.add(400, US, 400, MARKED)
+    assert trees.orphans_of("web") == [400]
+    assert trees.adopt("web", 400)
+    assert trees.services_with_orphans() == set()
+    world.add(401, 400, 400, {})
+    world.end(400)
+    assert trees.reaped(400) == "web"
+    assert trees.orphans_of("web") == [401]
+
+
+def test_only_a_child_of_ours_is_adopted(world: World, trees: Trees) -> None:
+    """The end of another's child is not told to us, so it cannot lead; nor can one that is gone."""
+    world.add(201, 200, 201)
+    assert not trees.adopt("web", 201)
+    assert not trees.adopt("web", 777)
+    assert trees.reaped(201) is None
+
+
+# --- signals ---------------------------------------------------------------------------------------------
 
 
 def test_signal_reaches_the_tree_and_nobody_else(world: World, trees: Trees) -> None:
     """TERM goes to each member, followed by CONT; nobody of another tree hears it."""
     world.add(201, 200, 200)
-    world.add(400, 100, 999, MARKED)
+    world.add(400, US, 999, MARKED)
     world.add(301, 300, 300)
     trees.signal("web", signal.SIGTERM)
     assert {pid for pid, _ in world.sent} == {200, 201, 400}
     assert [number for pid, number in world.sent if pid == 201] == [signal.SIGTERM, signal.SIGCONT]
 
 
-def test_kill_goes_on_until_nobody_is_new(world: World, trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tree that forks while it is killed is gone through again."""
-
-    def send(pid: int, number: int) -> bool:
-        world.sent.append((pid, number))
-        if pid < 210:
-            world.add(pid + 1, 200, 200)
-        return True
-
-    monkeypatch.setattr(tree, "send", send)
+def test_nobody_is_killed_before_all_are_stopped(world: World, trees: Trees) -> None:
+    """A tree that forks while it is stopped is gone through again; only when nobody is left to fork it is killed."""
+    world.on_stop = lambda pid: world.add(pid + 1, 200, 200) if pid < 210 else None
     trees.signal("web", signal.SIGKILL)
-    assert world.sent == [(pid, signal.SIGKILL) for pid in range(200, 211)]
+    assert world.signalled(signal.SIGSTOP) == list(range(200, 211))
+    assert world.sent[-11:] == [(pid, signal.SIGKILL) for pid in range(200, 211)]
+
+
+def test_groups_are_stopped_at_once(world: World, trees: Trees) -> None:
+    """Each process group of the tree is stopped as a whole; never one of our own session, in which others may be."""
+    for pid, session, group in ((201, 200, 200), (202, 202, 202), (203, 200, 203), (204, US, 204)):
+        world.add(pid, 200, session)
+        world.processes[pid].group = group
+    trees.signal("web", signal.SIGKILL)
+    assert world.groups == [200, 202, 203]
+    assert world.signalled(signal.SIGSTOP) == [200, 201, 202, 203, 204]
+
+
+def test_number_that_comes_again_is_another_process(world: World, trees: Trees) -> None:
+    """A process that has the number of one that was stopped, and has ended since, is stopped too."""
+    world.add(201, 200, 200)
+    world.on_stop = lambda _: world.add(201, 200, 200) if len(world.sent) < 3 else None
+    trees.signal("web", signal.SIGKILL)
+    assert world.signalled(signal.SIGSTOP) == [200, 201, 201]
+    assert {world.processes[pid].state for pid in (200, 201)} == {"Z"}
+
+
+def test_our_time_for_a_kill_is_bounded(world: World, trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever forks without end costs us a bounded time; those who were seen are killed then."""
+    monkeypatch.setattr(killing, "_PATIENCE_SECONDS", -1.0)
+    world.on_stop = lambda pid: world.add(pid + 1, 200, 200)
+    trees.signal("web", signal.SIGKILL)
+    assert world.sent == [(200, signal.SIGSTOP), (200, signal.SIGKILL)]
+
+
+def test_who_turns_up_after_the_kill_is_killed(world: World, trees: Trees) -> None:
+    """One that was born unseen comes to us when its parent dies, and is killed then; a later life is spared."""
+    trees.signal("web", signal.SIGKILL)
+    world.add(201, 200, 999, MARKED)
+    world.end(200)
+    trees.reaped(200)
+    assert trees.services_with_orphans(["web"]) == {"web"}
+    assert world.signalled(signal.SIGKILL) == [200, 201]
+    before = len(world.sent)
+    assert trees.services_with_orphans() == {"web"}
+    assert len(world.sent) == before, "once is enough"
+    world.end(201)
+    trees.reaped(201)
+    trees.ended("web")
+    world.add(200, US, 200)
+    trees.started("web", 200)
+    world.add(400, US, 200)
+    assert trees.services_with_orphans() == {"web"}
+    assert 400 not in world.signalled(signal.SIGKILL)
+
+
+def test_doom_ends_with_the_next_life(world: World, trees: Trees) -> None:
+    """Who is started under the same key is not killed for what its predecessor was, whatever is left of that one."""
+    world.add(400, US, 200)
+    trees.signal("web", signal.SIGKILL)
+    trees.started("web", 210)
+    world.add(401, US, 210)
+    assert trees.services_with_orphans() == {"web"}
+    assert 401 not in world.signalled(signal.SIGKILL)
+
+
+def test_number_of_an_orphan_comes_again(world: World, trees: Trees) -> None:
+    """An orphan that has the number of one that was reaped is looked at for itself."""
+    world.add(400, US, 200)
+    assert trees.services_with_orphans() == {"web"}
+    trees.reaped(400)
+    world.add(400, US, 300)
+    assert trees.services_with_orphans() == {"db"}
+
+
+def test_kill_looks_at_its_own_tree_only(world: World, trees: Trees) -> None:
+    """What a kill costs goes by the size of the tree, not of the container."""
+    if not world.has_children:
+        pytest.skip("then all of /proc is walked")
+    for pid in range(1000, 1500):
+        world.add(pid, 300, 300)
+    trees.signal("web", signal.SIGKILL)
+    assert world.looks < 10
 
 
 def test_everybody_is_those_below_us(world: World, trees: Trees) -> None:
     """Not as process 1, everybody means our descendants: never kill(-1)."""
     world.add(50, 1, 50)
     world.add(101, 50, 50)
-    world.add(400, 100, 999, {})
+    world.add(400, US, 999, {})
     trees.signal_everybody(signal.SIGTERM)
     assert {pid for pid, _ in world.sent} == {200, 300, 400}
+    trees.signal_everybody(signal.SIGKILL)
+    assert set(world.signalled(signal.SIGKILL)) == {200, 300, 400}
 
 
 def test_everybody_as_process_1(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,13 +387,119 @@ def test_everybody_as_process_1(world: World, monkeypatch: pytest.MonkeyPatch) -
     assert world.sent == [(-1, signal.SIGTERM), (-1, signal.SIGCONT)]
 
 
-def test_without_proc_a_tree_is_its_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without /proc signals go to the process group."""
-    monkeypatch.setattr(tree, "proc_is_ours", lambda: False)
+# --- without /proc ---------------------------------------------------------------------------------------
+
+
+def test_without_proc_a_tree_is_its_groups(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without /proc signals go to the process groups, and a group that lives without its leader is an orphan."""
+    monkeypatch.setattr(proc, "is_ours", lambda: False)
+    monkeypatch.setattr(linux.os, "getsid", lambda pid: {200: 200, 201: 200, 50: 50}[pid])
     trees = Trees("us")
-    trees.started("web", 200)
+    for pid in (200, 210):
+        trees.started("web", pid)
     trees.signal("web", signal.SIGTERM)
-    assert world.sent == [(-200, signal.SIGTERM)]
+    assert world.sent == [(-200, signal.SIGTERM), (-210, signal.SIGTERM)]
+    assert [trees.owner(pid) for pid in (201, 50, 0)] == ["web", "", None]
+    assert trees.lives("web", besides=[200])
+    assert not trees.lives("web", besides=[200, 210])
+    trees.reaped(210)
+    assert trees.lives("web", besides=[200])
+    assert trees.services_with_orphans() == {"web"}
+
+
+# --- cgroups ---------------------------------------------------------------------------------------------
+
+
+class Kernel(Cgroups):
+    """Cgroups of the world: who is in them stands in world.cgroups; `kills` is what was ordered."""
+
+    def __init__(self, world: World, *, has_kill: bool) -> None:
+        super().__init__()
+        self.directory, self.path = "/none/cohabit-100-1", OUR_CGROUP
+        self._made = {"web": "web", "db": "db", "web%00probe": PROBE}
+        self.world = world
+        self.has_kill = has_kill
+        self.kills: list[str] = []
+
+    def members(self, key: str) -> list[int]:
+        """Those whose path says so and who live."""
+        return [pid for pid, process in self.world.processes.items() if self.owner(pid) == key and process.lives]
+
+    def freeze(self, key: str, *, frozen: bool) -> bool:
+        """Note the order in which things are done."""
+        self.kills.append(f"{'freeze' if frozen else 'thaw'} {key}")
+        return True
+
+    def kill(self, key: str) -> bool:
+        """End them."""
+        self.kills.append(key)
+        for pid in self.members(key) if self.has_kill else []:
+            self.world.processes[pid].state = "Z"
+            for child in self.world.children_of(pid):
+                child.parent = US
+        return self.has_kill
+
+
+def test_cgroup_says_first(world: World) -> None:
+    """Who is in a tree's cgroup is of that tree, whatever its session and its environment say."""
+    trees = Trees("us", Kernel(world, has_kill=True))
+    world.add(300, US, 300)
+    trees.started("db", 300)
+    world.add(400, US, 300, MARKED | {"COHABIT_SUPERVISOR": "us:db"})
+    world.add(401, US, 999, {})
+    world.cgroups.update({400: f"{OUR_CGROUP}/web", 401: f"{OUR_CGROUP}/web/inner/most"})
+    assert (trees.owner(400), trees.owner(401)) == ("web", "web")
+    assert trees.services_with_orphans() == {"web"}
+    world.cgroups[402] = f"{OUR_CGROUP}-2/web"
+    world.add(402, US, 999, {})
+    assert trees.owner(402) == "", "the cgroups of another cohabit are not ours"
+
+
+@pytest.mark.parametrize("has_kill", [True, False], ids=["cgroup.kill", "before Linux 5.14"])
+def test_kill_by_cgroup_and_beyond(world: World, *, has_kill: bool) -> None:
+    """The cgroup is killed at once; who moved out of it, and who is below such a one, is killed as well."""
+    cgroups = Kernel(world, has_kill=has_kill)
+    trees = Trees("us", cgroups)
+    world.add(200, US, 200)
+    trees.started("web", 200)
+    for pid, parent in ((201, 200), (202, 201), (203, 202)):
+        world.add(pid, parent, pid, {})
+    world.add(300, US, 300)
+    world.cgroups.update({200: f"{OUR_CGROUP}/web", 201: f"{OUR_CGROUP}/web", 300: f"{OUR_CGROUP}/db"})
+    trees.signal("web", signal.SIGKILL)
+    assert cgroups.kills == ["freeze web", "web", "thaw web"]
+    assert [world.processes[pid].state for pid in (200, 201, 202, 203, 300)] == ["Z", "Z", "Z", "Z", "S"]
+    assert set(world.signalled(signal.SIGKILL)) == ({202, 203} if has_kill else {200, 201, 202, 203})
+
+
+def test_signal_reaches_the_cgroup_too(world: World) -> None:
+    """Who is in the cgroup but below nobody of the tree hears the signal."""
+    trees = Trees("us", Kernel(world, has_kill=True))
+    world.add(200, US, 200)
+    trees.started("web", 200)
+    world.add(400, 50, 400, {})
+    world.cgroups[400] = f"{OUR_CGROUP}/web"
+    trees.signal("web", signal.SIGTERM)
+    assert world.signalled(signal.SIGTERM) == [200, 400]
+
+
+def test_trees_cross_a_re_execution(world: World, trees: Trees) -> None:
+    """What is known, cgroups included, is plain values and comes back; the doomed stay doomed."""
+    world.add(400, US, 400, MARKED)
+    assert trees.adopt("web", 400)
+    world.add(401, US, 999, MARKED)
+    assert trees.orphans_of("web") == [401]
+    trees.cgroups = Kernel(world, has_kill=True)
+    trees.doomed.add("web")
+    again = Trees.from_plain(marshal.loads(marshal.dumps(trees.to_plain())))  # noqa: S302 - our own
+    assert again.to_plain() == trees.to_plain()
+    assert again.cgroups is not None
+    again.cgroups = None
+    assert again.services_with_orphans() == {"web"}
+    assert set(world.signalled(signal.SIGKILL)) == {200, 400, 401}, "somebody may have turned up in between"
+
+
+# --- reading /proc ---------------------------------------------------------------------------------------
 
 
 def test_stat_of_an_odd_name(tmp_path: Path) -> None:
@@ -174,11 +509,18 @@ def test_stat_of_an_odd_name(tmp_path: Path) -> None:
     with subprocess.Popen([odd, "1000"]) as process:  # returns after the exec
         try:
             assert "S 1 (b)" in Path(f"/proc/{process.pid}/stat").read_text()
-            assert tree._stat(process.pid) == (os.getpid(), os.getsid(0))
+            found = proc.look(process.pid)
+            assert found
+            assert (found.parent, found.session, found.lives) == (os.getpid(), os.getsid(0), True)
+            assert process.pid in proc.children(os.getpid())
         finally:
             process.kill()
 
 
-def test_nobody_has_no_stat() -> None:
-    """A process that is gone has no parent and no session."""
-    assert tree._stat(2**22 + 1) is None
+def test_nobody_has_nothing() -> None:
+    """A process that is gone has no parent, no children, no environment and no cgroup."""
+    gone = 2**22 + 1
+    assert proc.look(gone) is None
+    assert proc.children(gone) == []
+    assert proc.environment(gone) is None
+    assert proc.cgroup(gone) == ""

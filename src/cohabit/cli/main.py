@@ -25,8 +25,11 @@ VERBS = {
     "up": ("cohabit.cli.up", "run the services of cohabit.yaml"),
     "check": ("cohabit.cli.check", "report everything that is wrong with the file"),
     "config": ("cohabit.cli.config", "print what was understood of the file"),
+    "reload": ("cohabit.cli.reload", "have the running cohabit read its file again"),
+    "reexec": ("cohabit.cli.reexec", "replace the running cohabit's program in place"),
 }
 RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
+TAKES_OVER = "cohabit-takes-over"  # asked before one
 
 
 def main() -> NoReturn:
@@ -46,6 +49,8 @@ def main() -> NoReturn:
 def _dispatch(given: Given, words: list[str]) -> int:
     if state := pid1.option(RESUME):
         return int(load("cohabit.cli.up").resume(given, int(state)))
+    if version := pid1.option(TAKES_OVER):
+        return int(load("cohabit.cli.up").takes_over(int(version)))
     verb = words[0] if words else ""
     if verb in VERBS:
         return int(load(VERBS[verb][0]).main(given, words[1:]))

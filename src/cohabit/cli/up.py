@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cohabit.cli.options import Option, Verb
 from cohabit.reactor import handover, pid1
+from cohabit.reactor.linux import os
 from cohabit.reactor.loop import Loop
 
 TYPE_CHECKING = False
@@ -20,10 +21,13 @@ QUIET = Option(("-q", "--quiet"), "of our own messages, only warnings and errors
 
 VERB = Verb(
     "up",
-    "[-f FILE] [SERVICE...]",
+    "[-f FILE] [SERVICE...] [-- COMMAND [ARG...]]",
     "Run the services of cohabit.yaml: all of them, or those named and what they depend on.",
     (FILE, PROFILE, QUIET),
     details=(
+        "COMMAND is one service more, in the foreground: it has the terminal and the standard input, and the\n"
+        'container lives exactly as long as it does (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash).\n'
+        "HUP reads the file again: what changed is restarted, what is new started, what is gone stopped.\n"
         "TERM, INT, QUIT, PWR and RTMIN+3 stop everything in reverse order of dependencies; a second one kills.\n"
         "Exit codes: that of the essential service whose end ended the container (128+n for signal n); 0 for a\n"
         "requested stop in which all ended in time, 137 if something had to be killed; 78 for a wrong file."
@@ -33,10 +37,18 @@ VERB = Verb(
 
 def main(given: Given, words: list[str]) -> int:
     """Parse, run, return the exit code."""
-    values, services = VERB.parse(words)
+    end = words.index("--") if "--" in words else len(words)
+    values, services = VERB.parse(words[:end])
     if values["help"]:
         return VERB.show_help()
-    request = {"verb": "up", "files": values["file"], "profiles": values["profile"], "services": services}
+    request = {
+        "verb": "up",
+        "files": values["file"],
+        "profiles": values["profile"],
+        "services": services,
+        "command": words[end + 1 :],
+        "terminal": os.isatty(0),
+    }
     return begin(given, request, quiet=values["quiet"])
 
 
@@ -46,6 +58,11 @@ def begin(given: Given, request: dict[str, Any], *, quiet: bool) -> int:
     loop = Loop(given, repr(request), quiet=quiet)
     loop.start()
     return handover.run(loop)
+
+
+def takes_over(version: int) -> int:
+    """Whether this program can go on where one with that version of the state stops, as an exit code."""
+    return handover.takes_over(version)
 
 
 def resume(given: Given, fd: int) -> int:

@@ -1,11 +1,13 @@
 """Addresses of probes as people write them: 5432, localhost:5432, [::1]:5432, http://127.0.0.1:8080/ready.
 
-Pure. A probe runs in process 1, which cannot wait for a name server: a host is an IP address or localhost.
+A unix socket is its path, HTTP over one is unix:/run/x.sock:/ready (as nginx writes it). Pure. A probe runs in
+process 1, which cannot wait for a name server: a host is an IP address or localhost.
 """
 
 from __future__ import annotations
 
 import _socket
+import os
 import re
 
 from cohabit.plan.model import Probe
@@ -13,8 +15,11 @@ from cohabit.plan.model import Probe
 _LOCALHOST = "127.0.0.1"
 _HTTP_PORT = 80
 _LAST_PORT = 65_535
+_TIMEOUT_SECONDS = 5.0  # a connection inside one container that takes longer will not come
+_LONGEST_SOCKET_PATH = 107  # bytes: sun_path of unix(7) with its final zero
 _HOST_PORT = re.compile(r"(?:(\[[^\]]*\]|[^:\[\]]*):)?([0-9]+)", re.ASCII)
 _URL = re.compile(r"http://(\[[^\]/?#]*\]|[^:/?#\[\]]*)(?::([0-9]*))?(/[^#]*)?(?:#.*)?", re.ASCII | re.IGNORECASE)
+_UNIX_URL = re.compile(r"(?:http://)?unix:([^:]*)(?::(/[^#]*)?)?(?:#.*)?", re.ASCII | re.IGNORECASE)
 
 
 def tcp_probe(text: str) -> Probe:
@@ -23,17 +28,34 @@ def tcp_probe(text: str) -> Probe:
     if not found:
         raise ValueError(f"expected host:port, got {text[:60]!r}")
     host = _LOCALHOST if found[1] is None else _host(found[1], text)
-    return Probe("tcp", host, _port(found[2]))
+    return Probe("tcp", host, _port(found[2]), timeout_seconds=_TIMEOUT_SECONDS)
+
+
+def unix_probe(text: str) -> Probe:
+    """Probe of a socket's path; ValueError if it can be none."""
+    return Probe("unix", socket=_socket_path(text), timeout_seconds=_TIMEOUT_SECONDS)
 
 
 def http_probe(text: str) -> Probe:
-    """Probe of "http://host:port/path"; ValueError if it is none."""
+    """Probe of "http://host:port/path" or "unix:/run/x.sock:/path"; ValueError if it is none."""
     if text[:8].lower() == "https://":
         raise ValueError("https cannot be probed (write http://, or probe the port with TCP)")
-    found = _URL.fullmatch(text)
-    if not found or any(ord(letter) <= ord(" ") or ord(letter) >= 0x7F for letter in text):  # noqa: PLR2004 - DEL
+    printable = all(ord(" ") < ord(letter) < 0x7F for letter in text)  # noqa: PLR2004 - DEL
+    if printable and (found := _UNIX_URL.fullmatch(text)):
+        socket = _socket_path(found[1])
+        return Probe("http", path=found[2] or "/", socket=socket, timeout_seconds=_TIMEOUT_SECONDS)
+    if not printable or not (found := _URL.fullmatch(text)):
         raise ValueError(f"expected http://host:port/path, got {text[:60]!r}")
-    return Probe("http", _host(found[1], text), _port(found[2] or str(_HTTP_PORT)), found[3] or "/")
+    host, port = _host(found[1], text), _port(found[2] or str(_HTTP_PORT))
+    return Probe("http", host, port, found[3] or "/", timeout_seconds=_TIMEOUT_SECONDS)
+
+
+def _socket_path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"a socket's path begins with /, got {path[:60]!r}")
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise ValueError(f"a socket's path has at most {_LONGEST_SOCKET_PATH} bytes, got {path[:60]!r}")
+    return path
 
 
 def _host(written: str, text: str) -> str:

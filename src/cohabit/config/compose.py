@@ -17,18 +17,18 @@ from msgspec import UNSET
 from cohabit.config.convert import Converter
 from cohabit.config.environment import Environment
 from cohabit.config.fields import FileKeys, ServiceKeys
+from cohabit.config.hooks import HookReader
 from cohabit.config.node import Node, SyntaxProblemError
+from cohabit.config.secrets import SecretReader
 from cohabit.config.service import ServiceReader
 from cohabit.config.source import STDIN, UnreadableError, read_text
-from cohabit.config.user import identity
+from cohabit.config.user import Users
 from cohabit.errors import EXIT_FILE, EXIT_USAGE
 from cohabit.plan.draft import Draft, DraftService, Problem, Where
 from cohabit.plan.model import TOTAL_GRACE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from cohabit.plan.model import Identity
 
 NAMES = ("cohabit.yaml", "cohabit.yml", "cohabit.toml")
 DIRECTORIES = ("", "/etc/cohabit")
@@ -86,18 +86,22 @@ def _read_file(node: Node, converter: Converter, environment: Environment) -> Dr
     if not isinstance(node.value, dict):
         converter.problem(node.line, f"expected a map of keys such as services:, got {node.describe()}")
         return Draft(where, {}, problems=tuple(converter.problems))
-    whole = converter.convert(node, FileKeys, "").whole
-    services = _read_services(node.value.get("services"), converter, environment)
-    total = whole.stop_grace_period if whole else None
+    keys = converter.convert(node, FileKeys, "")
+    secrets = SecretReader(keys, node, converter)
+    services = _read_services(node.value.get("services"), converter, environment, secrets)
+    total = keys.whole.stop_grace_period if keys.whole else None
     return Draft(
         where,
         services,
         TOTAL_GRACE_SECONDS if total is None else float(total),
         tuple(converter.problems),
+        **secrets.declared,
     )
 
 
-def _read_services(node: Node | None, converter: Converter, environment: Environment) -> dict[str, DraftService]:
+def _read_services(
+    node: Node | None, converter: Converter, environment: Environment, secrets: SecretReader
+) -> dict[str, DraftService]:
     if node is None or node.value is None or node.value == {}:
         text = "cannot find any service (write services: and a service with a command below it)"
         converter.problem(node.line if node else 0, text)
@@ -106,7 +110,8 @@ def _read_services(node: Node | None, converter: Converter, environment: Environ
         converter.problem(node.line, f"services: expected a map of names to services, got {node.describe()}")
         return {}
     services: dict[str, DraftService] = {}
-    users = _Users(converter)
+    users = Users()
+    hooks = HookReader(converter, environment, users)
     for name, child in node.value.items():
         path = f"services.{name}"
         if not SERVICE_NAME.fullmatch(name):
@@ -117,26 +122,5 @@ def _read_services(node: Node | None, converter: Converter, environment: Environ
         if keys is not UNSET:
             reader = ServiceReader(name, keys, child, converter)
             variables = environment.of_service(keys, child, path, converter)
-            services[name] = reader.read(variables, users.find(reader))
+            services[name] = reader.read(variables, users, hooks, secrets)
     return services
-
-
-class _Users:
-    """Users by how they are written, each looked up once."""
-
-    def __init__(self, converter: Converter) -> None:
-        self._converter = converter
-        self._known: dict[str, Identity] = {}
-
-    def find(self, reader: ServiceReader) -> Identity | None:
-        """Whom the service runs as, None for whoever we are."""
-        written = reader.keys.user
-        if not written:
-            return None
-        if written not in self._known:
-            try:
-                self._known[written] = identity(written)
-            except LookupError as error:
-                reader.problem("user", str(error.args[0]))
-                return None
-        return self._known[written]

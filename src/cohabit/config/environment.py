@@ -53,10 +53,18 @@ class Environment:
                 values.update(self._read(os.path.join(self._directory, asked.path), asked))
             except UnreadableError as error:
                 converter.problem(written["env_file"].line, f"{path}.env_file: {error}")
-        for name, value in _pairs(keys.environment):
+        line = written["environment"].line if "environment" in written else node.line
+        return values | self.variables(keys.environment, line, path, converter)
+
+    def variables(
+        self, written: dict[str, str | None] | list[str] | None, line: int, path: str, converter: Converter
+    ) -> dict[str, str | None]:
+        """What `environment` says, in either form; a name without a value has ours, None if we have none."""
+        values: dict[str, str | None] = {}
+        for name, value in _pairs(written):
             if not name or "=" in name or "\0" in name:
                 text = f"{path}.environment: {name[:40]!r} can be no variable's name (write NAME: value)"
-                converter.problem(written["environment"].line, text)
+                converter.problem(line, text)
             else:
                 values[name] = self.lookup(name) if value is None else value
         return values

@@ -11,26 +11,36 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from cohabit.config.resources import (  # noqa: TC001 - msgspec looks them up
+    ConfigKeys,
+    GrantKeys,
+    Nice,
+    OomScoreAdj,
+    SecretKeys,
+    SocketKeys,
+    UlimitKeys,
+    Umask,
+)
 from cohabit.plan.nearest import did_you_mean
 from cohabit.units import parse_duration, parse_signal
 
 _LONGEST_SECONDS = 100 * 365 * 86400.0  # timers of the kernel still hold this
 _LONGEST_COUNT = 9  # digits
+_MOST_REPLICAS = 1000
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
 # A service's keys that are for whoever makes the container.
 _ELSEWHERE = """
-    annotations attach blkio_config build cap_add cgroup cgroup_parent container_name cpu_count cpu_percent
+    annotations attach blkio_config build cgroup cgroup_parent container_name cpu_count cpu_percent
     cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec develop
     device_cgroup_rules devices dns dns_opt dns_search domainname expose external_links extra_hosts gpus
     hostname image init ipc isolation label_file labels links mac_address mem_limit mem_reservation
     mem_swappiness memswap_limit models network_mode networks oom_kill_disable pid pids_limit platform ports
-    privileged provider pull_policy pull_refresh_after read_only runtime security_opt shm_size storage_opt
+    privileged provider pull_policy pull_refresh_after read_only runtime shm_size storage_opt
     sysctls tmpfs use_api_socket userns_mode uts volumes volumes_from
 """
 # A service's keys that ask for something which this version does not do.
 _LATER = """
-    cap_drop configs extends group_add oom_score_adj pid_file post_start pre_start pre_stop scale schedule
-    secrets sockets stdin_open tty ulimits
+    extends
 """
 
 
@@ -72,6 +82,19 @@ class Count(int):
         return cls(text)
 
 
+class Scale(int):
+    """How many instances of a service there are."""
+
+    expected: ClassVar[str] = f"a whole number from 0 to {_MOST_REPLICAS}"
+
+    @classmethod
+    def parse(cls, text: str) -> Scale:
+        """Number of "3"; ValueError if it is none, or more than one container can hold."""
+        if not (text.isascii() and text.isdecimal()) or len(text) > _LONGEST_COUNT or int(text) > _MOST_REPLICAS:
+            raise ValueError(f"expected {cls.expected}, got {text[:40]!r}")
+        return cls(text)
+
+
 class Policy(str):
     """Compose's restart policy in its short form. attempts: N of on-failure:N, None for no end."""
 
@@ -102,7 +125,13 @@ class DependsOnKeys(Struct, frozen=True, kw_only=True):
     required: Annotated[
         bool, Meta(description="`false`: wait only if the other service takes part at all. Default `true`.")
     ] = True
-    restart: Annotated[bool, Meta(description="Accepted for Compose; nothing restarts a service by hand yet.")] = False
+    restart: Annotated[
+        bool,
+        Meta(
+            description="`true`: restarted with the other one, when somebody restarts that (not when it crashed). "
+            "Default `false`."
+        ),
+    ] = False
 
 
 class EnvFileKeys(Struct, frozen=True, kw_only=True):
@@ -118,23 +147,64 @@ class EnvFileKeys(Struct, frozen=True, kw_only=True):
 class HealthcheckKeys(Struct, frozen=True, kw_only=True):
     """A service's healthcheck."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"on_failure"})
-
     test: Annotated[
-        Words | None,
+        Words | None, Meta(description="What tells that it is well: one of the kinds below; a string is `CMD-SHELL`.")
+    ] = None
+    interval: Annotated[
+        Seconds | None,
         Meta(
-            description='`[TCP, host:port]` or `[HTTP, "http://host:port/path"]`, the host an IP address or '
-            "`localhost`; `NONE` for none. `CMD` and `CMD-SHELL` are accepted, but not acted on yet."
+            description="Time from probe to probe, and in which one failure counts. Default `30s`. For `NOTIFY`, if "
+            "written: how often it has to send `WATCHDOG=1`."
         ),
     ] = None
-    interval: Annotated[Seconds | None, Meta(description="Checked, not acted on yet.")] = None
-    timeout: Annotated[Seconds | None, Meta(description="How long one probe may take. Default `5s`.")] = None
-    start_interval: Annotated[
-        Seconds | None, Meta(description="Time from probe to probe until the first success. Default `100ms`.")
+    timeout: Annotated[
+        Seconds | None,
+        Meta(description="How long one probe may take. Default `30s` for a command, `5s` for `TCP`, `HTTP`, `UNIX`."),
     ] = None
-    retries: Annotated[Count | None, Meta(description="Checked, not acted on yet.")] = None
-    start_period: Annotated[Seconds | None, Meta(description="Checked, not acted on yet.")] = None
+    retries: Annotated[
+        Count | None, Meta(description="Failures in a row that make it unhealthy. Default (and for `0`) `3`.")
+    ] = None
+    start_period: Annotated[
+        Seconds | None, Meta(description="From its start on: failures do not count in it. Default `0s`.")
+    ] = None
+    start_interval: Annotated[
+        Seconds | None,
+        Meta(description="Time from probe to probe until the first success. Default `100ms`, `500ms` for a command."),
+    ] = None
+    on_failure: Annotated[
+        Literal["none", "restart", "exit"] | None,
+        Meta(
+            description="What follows when it is unhealthy: `none`; `restart` it, whatever its restart policy; `exit`: "
+            "end the container. Default `none`."
+        ),
+    ] = None
     disable: Annotated[bool, Meta(description="`true` is the same as `test: NONE`.")] = False
+
+
+class HookKeys(Struct, frozen=True, kw_only=True):
+    """One entry of pre_start, post_start or pre_stop."""
+
+    elsewhere: ClassVar[frozenset[str]] = frozenset({"per_replica", "privileged"})
+
+    command: Annotated[Words, Meta(description="The program and its arguments, as in a service.")]
+    user: Annotated[str | None, Meta(description="Who it runs as. Default: the service's user.")] = None
+    working_dir: Annotated[str | None, Meta(description="Directory to start in. Default: the service's.")] = None
+    environment: Annotated[
+        dict[str, str | None] | list[str] | None,
+        Meta(description="Variables, as a map or as a list; they come on top of the service's."),
+    ] = None
+    image: Annotated[
+        str | None, Meta(description="Accepted for Compose, with a warning: it runs here, in this container.")
+    ] = None
+
+
+class ScheduleKeys(Struct, frozen=True, kw_only=True):
+    """A service's schedule in its long form."""
+
+    cron: Annotated[str, Meta(description="The five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.")]
+    timezone: Annotated[
+        str | None, Meta(description="A time zone such as `Europe/Berlin`. Default: the container's own.")
+    ] = None
 
 
 class RestartPolicyKeys(Struct, frozen=True, kw_only=True):
@@ -160,8 +230,8 @@ class DeployKeys(Struct, frozen=True, kw_only=True):
     elsewhere: ClassVar[frozenset[str]] = frozenset(
         {"endpoint_mode", "labels", "mode", "placement", "resources", "rollback_config", "update_config"}
     )
-    later: ClassVar[frozenset[str]] = frozenset({"replicas"})
 
+    replicas: Annotated[Scale | None, Meta(description="The same as `scale`.")] = None
     restart_policy: Annotated[
         RestartPolicyKeys | None, Meta(description="The long form of `restart`; overrides it.")
     ] = None
@@ -209,6 +279,42 @@ class ServiceKeys(Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="Who it runs as: `name`, `uid`, `name:group` or `uid:gid`. Default: as cohabit itself."),
     ] = None
+    group_add: Annotated[list[str] | None, Meta(description="Further groups of its user, by name or number.")] = None
+    umask: Annotated[
+        Umask | None, Meta(description="Permissions that its new files shall not have, octal: `022`. Default: our own.")
+    ] = None
+    ulimits: Annotated[
+        dict[str, str | UlimitKeys] | None,
+        Meta(description="Resource limits: `nofile: 1024` for both, or `soft` and `hard`; `-1` for unlimited."),
+    ] = None
+    nice: Annotated[
+        Nice | None,
+        Meta(description="From `-20` to `19`: the larger, the more it lets others go first. Default: as ours."),
+    ] = None
+    oom_score_adj: Annotated[
+        OomScoreAdj | None,
+        Meta(description="From `-1000` to `1000`: the larger, the sooner it is killed when memory runs out."),
+    ] = None
+    cap_drop: Annotated[list[str] | None, Meta(description="Capabilities that are taken from it, or `ALL`.")] = None
+    cap_add: Annotated[
+        list[str] | None,
+        Meta(description="Spared from `cap_drop`. What the container itself has not cannot be added in here."),
+    ] = None
+    security_opt: Annotated[
+        list[str] | None,
+        Meta(description="`no-new-privileges:true`: no program gives it more rights. Others are for the engine."),
+    ] = None
+    secrets: Annotated[
+        list[str | GrantKeys] | None, Meta(description="Secrets that it is handed, as files in /run/secrets.")
+    ] = None
+    configs: Annotated[list[str | GrantKeys] | None, Meta(description="Configs that it is handed, as files.")] = None
+    sockets: Annotated[
+        list[str | SocketKeys] | None,
+        Meta(
+            description="Addresses that are listened on before it starts and through its restarts, handed to it by "
+            "`LISTEN_FDS`: `8080`, `127.0.0.1:8080`, `udp:53`, `/run/app.sock`."
+        ),
+    ] = None
     depends_on: Annotated[
         list[str] | dict[str, DependsOnKeys] | None,
         Meta(description="Services that must be started (short form, a list) or have reached a condition first."),
@@ -217,7 +323,47 @@ class ServiceKeys(Struct, frozen=True, kw_only=True):
         Policy | None,
         Meta(description="`no`, `on-failure`, `on-failure:N`, `always` or `unless-stopped` (the same). Default `no`."),
     ] = None
-    deploy: Annotated[DeployKeys | None, Meta(description="Only its `restart_policy` is acted on.")] = None
+    deploy: Annotated[
+        DeployKeys | None, Meta(description="Only its `replicas` and its `restart_policy` are acted on.")
+    ] = None
+    scale: Annotated[
+        Scale | None,
+        Meta(
+            description="So many instances, `web-1` to `web-n`, each with its number in `COHABIT_REPLICA`. `0`: it is "
+            "not started, and nobody waits for it."
+        ),
+    ] = None
+    schedule: Annotated[
+        str | ScheduleKeys | None,
+        Meta(
+            description='A job that is started by the clock: five fields of cron such as `"*/5 * * * *"`. It never '
+            "overlaps itself."
+        ),
+    ] = None
+    pid_file: Annotated[
+        str | None,
+        Meta(
+            description="Where a daemon that puts itself in the background writes its process id: a whole path. It "
+            "remains this service's."
+        ),
+    ] = None
+    pre_start: Annotated[
+        list[HookKeys] | None,
+        Meta(description="Commands that must succeed, one after the other, before each start of it."),
+    ] = None
+    post_start: Annotated[
+        list[HookKeys] | None, Meta(description="Commands that are run one after the other once it is started.")
+    ] = None
+    pre_stop: Annotated[
+        list[HookKeys] | None,
+        Meta(description="Commands that are run one after the other before it is asked to stop."),
+    ] = None
+    tty: Annotated[
+        bool | None, Meta(description="`true`: it gets the container's own terminal. For one service only.")
+    ] = None
+    stdin_open: Annotated[
+        bool | None, Meta(description="`true`: it gets the container's standard input. For one service only.")
+    ] = None
     stop_signal: Annotated[Signal | None, Meta(description="The signal that asks it to stop. Default `SIGTERM`.")] = (
         None
     )
@@ -228,13 +374,13 @@ class ServiceKeys(Struct, frozen=True, kw_only=True):
         bool | None,
         Meta(
             description="`true`: when it ends for good, the container stops. Default `true`, but `false` for a "
-            "service whose completion another one waits for."
+            "service whose completion another one waits for, and for one with a `schedule`."
         ),
     ] = None
     profiles: Annotated[
         list[str] | None, Meta(description="It takes part only if one of these is active, or if it is named.")
     ] = None
-    healthcheck: Annotated[HealthcheckKeys | None, Meta(description="How to learn that it is ready.")] = None
+    healthcheck: Annotated[HealthcheckKeys | None, Meta(description="How to learn that it is ready, and well.")] = None
     logging: Annotated[LoggingKeys | None, Meta(description="How its output is passed on.")] = None
 
 
@@ -249,11 +395,13 @@ class WholeKeys(Struct, frozen=True, kw_only=True):
 class FileKeys(Struct, frozen=True, kw_only=True):
     """The whole file. Its services are converted one by one."""
 
-    elsewhere: ClassVar[frozenset[str]] = frozenset(
-        {"configs", "models", "name", "networks", "secrets", "services", "version", "volumes"}
-    )
+    elsewhere: ClassVar[frozenset[str]] = frozenset({"models", "name", "networks", "services", "version", "volumes"})
     later: ClassVar[frozenset[str]] = frozenset({"include"})
 
     whole: Annotated[WholeKeys | None, Meta(description="Settings of the whole container.")] = field(
         default=None, name="x-cohabit"
     )
+    secrets: Annotated[
+        dict[str, SecretKeys] | None, Meta(description="Where the texts come from that services are handed as secrets.")
+    ] = None
+    configs: Annotated[dict[str, ConfigKeys] | None, Meta(description="The same for texts that are no secret.")] = None

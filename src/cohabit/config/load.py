@@ -4,7 +4,7 @@
     check   every problem and warning, one a line, and a last line with the sum
     config  what was understood, as a file that means the same
 
-A request is {"verb": "up", "files", "profiles", "services"} or {"verb": "run", "main", "helpers", "commands",
+A request is {"verb": "up", "files", "profiles", "services", "command", "terminal"} or {"verb": "run", "main", "helpers", "commands",
 "ready"}. This module knows the order of things, no format: reader and printer are chosen by name, so that
 `run` need not wait for the imports of YAML.
 """
@@ -18,6 +18,9 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cohabit.config import foreground
+from cohabit.config.delivery import deliver
+from cohabit.config.file_variables import resolve
 from cohabit.config.system import check_machine
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
 from cohabit.plan.build import build
@@ -40,19 +43,26 @@ def main(arguments: Sequence[str]) -> int:
     """Answer one request; the exit code."""
     verb, request = arguments[0], ast.literal_eval(arguments[1])
     draft = _read(request)
-    plan, problems = build(draft, request.get("services") or (), request.get("profiles") or ())
+    wanted = list(request.get("services") or ())
+    if request.get("command"):
+        draft, name = foreground.add(draft, request["command"], terminal=request["terminal"])
+        wanted += [name] if wanted else []
+    draft = resolve(draft, os.environ)
+    plan, problems = build(draft, wanted, request.get("profiles") or ())
     machine = check_machine(plan or _readable(draft), draft, os.environ)
     if verb == "config":  # what was understood can be shown anywhere
         machine = tuple(problem.replace(warning=True) for problem in machine)
     problems += machine
     wrong = _in_order(problem for problem in problems if not problem.warning)
+    if verb == "plan" and plan and not wrong:
+        wrong = deliver(plan, draft, os.environ)
     warnings = _in_order(problem for problem in problems if problem.warning)
     return _VERBS[verb](None if wrong else plan, draft, wrong, warnings)
 
 
 def _readable(draft: Draft) -> Plan:
     """What could be read of a draft that is wrong elsewhere: every problem shall be told at once."""
-    services = {name: item.service for name, item in draft.services.items()}
+    services = {name: item.service.replace(service=name) for name, item in draft.services.items()}
     if cycles({name: [d.service for d in service.depends_on] for name, service in services.items()}):
         return Plan({})  # there is no order in which to look
     unreadable = ((), ("",), (UNREADABLE,))
@@ -61,12 +71,11 @@ def _readable(draft: Draft) -> Plan:
 
 def _read(request: dict[str, Any]) -> Draft:
     try:
-        reader = import_module(_READERS[request["verb"]])
+        draft: Draft = import_module(_READERS[request["verb"]]).read(request, os.environ)
     except ModuleNotFoundError as error:
         text = f"cannot read it: the Python package {error.name} is missing (pip install cohabit brings it)"
         where = Where("cohabit")
         return Draft(where, {}, problems=(Problem(where, text),))
-    draft: Draft = reader.read(request, os.environ)
     return draft
 
 
@@ -92,8 +101,11 @@ def _check(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list
     if plan is None:
         _print([f"{draft.where}: {len(wrong)} problem{'s' if len(wrong) != 1 else ''}"])
     else:
-        count = len(plan.services)
-        _print([f"{draft.where}: fine: {count} service{'s' if count != 1 else ''} ({', '.join(plan.services)})"])
+        counts: dict[str, int] = {}
+        for service in plan.services.values():
+            counts[service.service] = counts.get(service.service, 0) + 1
+        names = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in counts.items())
+        _print([f"{draft.where}: fine: {len(counts)} service{'s' if len(counts) != 1 else ''} ({names})"])
     return exit_code_of(wrong)
 
 

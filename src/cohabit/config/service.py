@@ -8,27 +8,40 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from cohabit.config.address import http_probe, tcp_probe
+from cohabit.config.healthcheck import read_probe
+from cohabit.config.limits import read_limits
+from cohabit.config.sockets import read_sockets
+from cohabit.config.user import with_groups
+from cohabit.config.words import command_words
 from cohabit.plan.draft import UNREADABLE, DraftService, Where
-from cohabit.plan.model import SIGTERM, STOP_GRACE_SECONDS, Dependency, Probe, Restart, Service
+from cohabit.plan.model import (
+    POST_START,
+    PRE_START,
+    PRE_STOP,
+    SIGTERM,
+    STOP_GRACE_SECONDS,
+    Dependency,
+    Restart,
+    Service,
+)
 from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from cohabit.config.convert import Converter
-    from cohabit.config.fields import HealthcheckKeys, ServiceKeys, Words
+    from cohabit.config.fields import ServiceKeys, Words
+    from cohabit.config.hooks import HookReader
     from cohabit.config.node import Node
-    from cohabit.plan.model import Identity
+    from cohabit.config.secrets import SecretReader
+    from cohabit.config.user import Users
+    from cohabit.plan.model import Schedule
 
 _DRIVERS = ("prefix", "raw")
 _RESTART_CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
-_PROBES = {"TCP": tcp_probe, "HTTP": http_probe}
-_PROBES_LATER = ("CMD", "CMD-SHELL", "UNIX", "LOG", "NOTIFY", "FD")
-_SHORTEST_PROBE_SECONDS = 0.001  # Docker's, too
+_SCHEDULE = "cohabit.config.schedule"
 _PROFILE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_SHELL_WORDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1", "2>"})
 
 
 class ServiceReader:
@@ -42,7 +55,9 @@ class ServiceReader:
         self.line = node.line
         self.converter = converter
 
-    def read(self, environment: dict[str, str | None], user: Identity | None) -> DraftService:
+    def read(
+        self, environment: dict[str, str | None], users: Users, hooks: HookReader, secrets: SecretReader
+    ) -> DraftService:
         """The whole service."""
         keys = self.keys
         service = Service(
@@ -50,16 +65,31 @@ class ServiceReader:
             command=self._command(),
             environment=environment,
             working_dir=keys.working_dir or None,
-            user=user,
+            user=with_groups(
+                users.find(keys.user, lambda text: self.problem("user", text)),
+                keys.group_add or [],
+                lambda text: self.problem("group_add", text),
+            ),
             depends_on=self._depends_on(),
             restart=self._restart(),
             stop_signal=SIGTERM if keys.stop_signal is None else int(keys.stop_signal),
             stop_grace_seconds=STOP_GRACE_SECONDS if keys.stop_grace_period is None else float(keys.stop_grace_period),
-            probe=self._probe(),
+            probe=read_probe(keys.healthcheck, lambda key, text: self.problem(f"healthcheck.{key}", text)),
             driver=self._driver(),
+            schedule=self._schedule(),
+            limits=read_limits(keys, self.problem),
+            sockets=read_sockets(keys.sockets or (), self.name, lambda text: self.problem("sockets", text)),
+            pid_file=self._pid_file(),
+            tty=bool(keys.tty),
+            stdin=bool(keys.stdin_open),
+            pre_start=hooks.read(keys.pre_start, self.written.get(PRE_START), f"{self.path}.{PRE_START}"),
+            post_start=hooks.read(keys.post_start, self.written.get(POST_START), f"{self.path}.{POST_START}"),
+            pre_stop=hooks.read(keys.pre_stop, self.written.get(PRE_STOP), f"{self.path}.{PRE_STOP}"),
+            secrets=secrets.grants("secrets", keys.secrets, lambda text: self.problem("secrets", text)),
+            configs=secrets.grants("configs", keys.configs, lambda text: self.problem("configs", text)),
         )
         where = Where(self.converter.file, self.line)
-        return DraftService(service, where, self._places(), self._profiles(), keys.essential)
+        return DraftService(service, where, self._places(), self._profiles(), keys.essential, self._replicas())
 
     def problem(self, key: str, text: str, *, warning: bool = False) -> None:
         """Note what is wrong with a key of this service; "healthcheck.test" is one in another."""
@@ -95,24 +125,15 @@ class ServiceReader:
         return tuple(words)
 
     def _words(self, key: str, written: Words | None) -> list[str]:
-        """Words of a list as they are, of a string as Compose splits it: quotes count, no shell."""
-        if not isinstance(written, str):
-            return written or []
-        try:
-            words = shlex.split(written)
-        except ValueError:
-            self.problem(key, f"a quote is never closed in {written[:60]!r}")
-            return [UNREADABLE]
-        for word in words:
-            if word in _SHELL_WORDS:
-                text = f'{word!r} is passed as an argument: no shell reads this (write ["sh", "-c", "…"])'
-                self.problem(key, text, warning=True)
-        return words
+        words = command_words(written, lambda text, *, warning=False: self.problem(key, text, warning=warning))
+        return [UNREADABLE] if words is None else words
 
     def _depends_on(self) -> tuple[Dependency, ...]:
         written = self.keys.depends_on
         if isinstance(written, dict):
-            return tuple(Dependency(name, entry.condition, entry.required) for name, entry in written.items())
+            return tuple(
+                Dependency(name, entry.condition, entry.required, entry.restart) for name, entry in written.items()
+            )
         return tuple(Dependency(name) for name in dict.fromkeys(written or ()))
 
     def _restart(self) -> Restart:
@@ -131,40 +152,32 @@ class ServiceReader:
             return Restart()
         return Restart("always" if word == "unless-stopped" else str(word), word.attempts)
 
-    def _probe(self) -> Probe | None:
-        check = self.keys.healthcheck
-        if check is None or check.disable or check.test is None:
+    def _schedule(self) -> Schedule | None:
+        written = self.keys.schedule
+        if written is None:
             return None
-        words = ["CMD-SHELL", check.test] if isinstance(check.test, str) else check.test
-        kind = "NONE" if check.test == "NONE" else words[0] if words else ""
-        if kind == "NONE":
-            return None
-        if kind in _PROBES_LATER:
-            self.problem("healthcheck.test", f"{kind} is not acted on yet", warning=True)
-            return None
-        if kind not in _PROBES:
-            kinds = ("NONE", *_PROBES, *_PROBES_LATER)
-            text = f"begins with {kind[:40]!r}, not with {', '.join(kinds[:4])} or {kinds[4]}"
-            self.problem("healthcheck.test", text + did_you_mean(kind, kinds))
-            return None
-        return self._timed(check, kind, words)
-
-    def _timed(self, check: HealthcheckKeys, kind: str, words: list[str]) -> Probe | None:
-        if len(words) != 2:  # noqa: PLR2004 - the kind and its address
-            self.problem("healthcheck.test", f"{kind} takes one address, got {len(words) - 1}")
-            return None
-        try:
-            probe = _PROBES[kind](words[1])
+        cron, zone = (written, "") if isinstance(written, str) else (written.cron, written.timezone or "")
+        try:  # by name: who has no schedule need not wait for cronsim
+            found: Schedule = import_module(_SCHEDULE).read_schedule(cron, zone)
         except ValueError as error:
-            self.problem("healthcheck.test", str(error))
+            self.problem("schedule", str(error))
             return None
-        for key, ours in (("timeout", "timeout_seconds"), ("start_interval", "start_interval_seconds")):
-            seconds = getattr(check, key)
-            if seconds is not None and seconds < _SHORTEST_PROBE_SECONDS:
-                self.problem(f"healthcheck.{key}", "must be at least 1ms")
-            elif seconds is not None:
-                probe = probe.replace(**{ours: float(seconds)})
-        return probe
+        if self._restart().condition == "always":
+            self.problem("schedule", "it starts when its time comes, and not again whenever it ends (restart: no)")
+        return found
+
+    def _replicas(self) -> int | None:
+        """How many instances; None if nobody said."""
+        scale, replicas = self.keys.scale, self.keys.deploy.replicas if self.keys.deploy else None
+        if scale is not None and replicas is not None and scale != replicas:
+            self.problem("scale", f"is {scale}, but deploy.replicas is {replicas} (write one of them)")
+        return scale if replicas is None else replicas
+
+    def _pid_file(self) -> str:
+        path = self.keys.pid_file or ""
+        if path and not path.startswith("/"):
+            self.problem("pid_file", f"a whole path is needed, beginning with /, got {path[:60]!r}")
+        return path
 
     def _driver(self) -> str:
         driver = self.keys.logging.driver if self.keys.logging else None

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cohabit.config.user import identity
-from cohabit.plan.model import Restart
+from cohabit.config.quote import quote, quoted_list
+from cohabit.config.show_resources import identity_lines, resource_lines, top_lines, user_and_groups, variables
+from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, Probe, Restart
+from cohabit.plan.replicas import REPLICA_VARIABLE
 from cohabit.units import format_duration, parse_duration, signal_name
 
 if TYPE_CHECKING:
-    from cohabit.plan.model import Identity, Plan, Probe, Service
+    from cohabit.plan.model import Hook, Plan, Service
 
-_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "$": "$$"}
 _RESTART_CONDITIONS = {"no": "none", "on-failure": "on-failure", "always": "any"}
+_ANY_STATUS = Probe("http").statuses
 
 
 def lines(plan: Plan) -> list[str]:
@@ -25,34 +27,44 @@ def lines(plan: Plan) -> list[str]:
     shown = [] if plan.services else ["services: {}"]
     if plan.services:
         shown.append("services:")
+        counts: dict[str, int] = {}
         for service in plan.services.values():
-            shown += _service(service)
-    return [*shown, "x-cohabit:", f"  stop_grace_period: {_duration(plan.stop_grace_seconds)}"]
+            counts[service.service] = counts.get(service.service, 0) + 1
+        for name, count in counts.items():
+            shown += _service(plan.services[name if name in plan.services else f"{name}-1"], count, plan)
+    return [*shown, *top_lines(plan), "x-cohabit:", f"  stop_grace_period: {_duration(plan.stop_grace_seconds)}"]
 
 
-def _service(service: Service) -> list[str]:
-    shown = [f"  {_quote(service.name)}:", f"    command: {_list(service.command)}"]
-    if service.environment:
-        shown.append("    environment:")
-        shown += [
-            f"      {_quote(name, interpolated=False)}: {'null' if value is None else _quote(value)}"
-            for name, value in service.environment.items()
-        ]
+def _service(service: Service, count: int, plan: Plan) -> list[str]:
+    """A service of the file; its replicas are the same but for their names and numbers."""
+    shown = [f"  {quote(service.service)}:", f"    command: {quoted_list(service.command)}"]
+    environment = variables(service, plan)
+    if service.replica:
+        shown.append(f"    scale: {count}")
+        environment.pop(REPLICA_VARIABLE, None)
+    shown += _environment(environment, "    ")
     if service.working_dir is not None:
-        shown.append(f"    working_dir: {_quote(service.working_dir)}")
-    if service.user is not None:
-        shown.append(f"    user: {_quote(_user(service.user))}")
+        shown.append(f"    working_dir: {quote(service.working_dir)}")
+    shown += identity_lines(service.user)
+    shown += resource_lines(service)
     if service.depends_on:
         shown.append("    depends_on:")
-        for dependency in service.depends_on:
-            shown += [f"      {_quote(dependency.service)}:", f"        condition: {dependency.condition}"]
+        needs = {plan.services[need.service].service: need for need in service.depends_on}
+        for name, dependency in needs.items():
+            shown += [f"      {quote(name)}:", f"        condition: {dependency.condition}"]
             shown += [] if dependency.required else ["        required: false"]
+            shown += ["        restart: true"] if dependency.restart else []
     shown += _restart(service.restart)
     shown.append(f"    stop_signal: {signal_name(service.stop_signal).replace('signal ', '')}")
     shown.append(f"    stop_grace_period: {_duration(service.stop_grace_seconds)}")
     shown.append(f"    essential: {'true' if service.essential else 'false'}")
     if service.probe:
         shown += _probe(service.probe)
+    shown += _job(service)
+    for stage in (PRE_START, POST_START, PRE_STOP):
+        shown += [f"    {stage}:"] if service.hooks(stage) else []
+        for hook in service.hooks(stage):
+            shown += _hook(hook)
     return [*shown, f"    logging: {{driver: {service.driver}}}"]
 
 
@@ -61,7 +73,7 @@ def _restart(restart: Restart) -> list[str]:
     if restart == Restart(restart.condition, restart.attempts):
         attempts = f":{restart.attempts}" if restart.attempts is not None else ""
         if not attempts or restart.condition == "on-failure":
-            return [f"    restart: {_quote(restart.condition + attempts)}"]
+            return [f"    restart: {quote(restart.condition + attempts)}"]
     shown = ["    deploy:", "      restart_policy:"]
     shown.append(f"        condition: {_RESTART_CONDITIONS[restart.condition]}")
     if restart.delay_seconds is not None:
@@ -72,26 +84,71 @@ def _restart(restart: Restart) -> list[str]:
     return [*shown, f"        window: {_duration(window)}"]
 
 
+def _environment(variables: dict[str, str | None], indent: str) -> list[str]:
+    shown = [
+        f"{indent}  {quote(name, interpolated=False)}: {'null' if value is None else quote(value)}"
+        for name, value in variables.items()
+    ]
+    return [f"{indent}environment:", *shown] if shown else []
+
+
+def _job(service: Service) -> list[str]:
+    """When it starts, and what it is given of the container."""
+    shown = []
+    if service.schedule:
+        cron, zone = quote(service.schedule.cron), service.schedule.zone
+        shown.append(f"    schedule: {f'{{cron: {cron}, timezone: {quote(zone)}}}' if zone else cron}")
+    if service.pid_file:
+        shown.append(f"    pid_file: {quote(service.pid_file)}")
+    shown += ["    tty: true"] if service.tty else []
+    return shown + (["    stdin_open: true"] if service.stdin else [])
+
+
+def _hook(hook: Hook) -> list[str]:
+    shown = [f"      - command: {quoted_list(hook.command)}", *_environment(hook.environment, "        ")]
+    if hook.working_dir is not None:
+        shown.append(f"        working_dir: {quote(hook.working_dir)}")
+    if hook.user is not None:
+        shown.append(f"        user: {quote(user_and_groups(hook.user)[0])}")
+    return shown
+
+
 def _probe(probe: Probe) -> list[str]:
-    address = f"[{probe.host}]:{probe.port}" if ":" in probe.host else f"{probe.host}:{probe.port}"
-    where = address if probe.kind == "tcp" else f"http://{address}{probe.path}"
+    rules = {
+        "interval": probe.interval_seconds if probe.kind != "notify" else probe.watchdog_seconds,
+        "timeout": probe.timeout_seconds,
+        "start_period": probe.start_period_seconds,
+        "start_interval": probe.start_interval_seconds,
+    }
     return [
         "    healthcheck:",
-        f"      test: {_list((probe.kind.upper(), where))}",
-        f"      timeout: {_duration(probe.timeout_seconds)}",
-        f"      start_interval: {_duration(probe.start_interval_seconds)}",
+        f"      test: {quoted_list(_test(probe))}",
+        *(f"      {key}: {_duration(seconds)}" for key, seconds in rules.items() if seconds),
+        f"      retries: {probe.retries}",
+        f"      on_failure: {probe.on_failure}",
     ]
 
 
-def _user(user: Identity) -> str:
-    """The first way to write a user that leads back to it."""
-    for written in (user.name, str(user.uid), f"{user.name}:{user.gid}", f"{user.uid}:{user.gid}"):
-        try:
-            if written and identity(written) == user:
-                return written
-        except LookupError:
-            continue
-    return f"{user.uid}:{user.gid}"
+def _test(probe: Probe) -> tuple[str, ...]:
+    """The words of healthcheck.test."""
+    match probe.kind:
+        case "exec":
+            return ("CMD", *probe.command)
+        case "unix":
+            return ("UNIX", probe.socket)
+        case "log":
+            return ("LOG", probe.pattern)
+        case "notify":
+            return ("NOTIFY",)
+        case "fd":
+            return ("FD", str(probe.fd))
+    address = f"[{probe.host}]:{probe.port}" if ":" in probe.host else f"{probe.host}:{probe.port}"
+    if probe.kind == "tcp":
+        return ("TCP", address)
+    where = f"unix:{probe.socket}:{probe.path}" if probe.socket else f"http://{address}{probe.path}"
+    statuses = ",".join(f"{first}-{last}" if first != last else str(first) for first, last in probe.statuses)
+    status = () if probe.statuses == _ANY_STATUS else (f"status={statuses}",)
+    return ("HTTP", where, *status, *(f"{name}: {value}" for name, value in probe.headers))
 
 
 def _duration(seconds: float) -> str:
@@ -100,21 +157,3 @@ def _duration(seconds: float) -> str:
     if short and parse_duration(short) == seconds:
         return short
     return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
-
-
-def _list(words: tuple[str, ...]) -> str:
-    return f"[{', '.join(map(_quote, words))}]"
-
-
-def _quote(text: str, *, interpolated: bool = True) -> str:
-    """A YAML string in double quotes; what cannot be seen is escaped, and $ is doubled where it would count."""
-    shown = []
-    for letter in text:
-        if letter in _ESCAPES and (interpolated or letter != "$"):
-            shown.append(_ESCAPES[letter])
-        elif letter.isprintable() or "\udc80" <= letter <= "\udcff":  # a byte that is no UTF-8 stays what it is
-            shown.append(letter)
-        else:
-            number = ord(letter)
-            shown.append(f"\\x{number:02x}" if number < 0x100 else f"\\U{number:08x}")  # noqa: PLR2004 - two digits
-    return f'"{"".join(shown)}"'

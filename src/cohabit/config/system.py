@@ -11,9 +11,12 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from cohabit.config.delivery import check_deliveries
+from cohabit.config.rights import check_rights, check_secret_files
+from cohabit.config.sockets import check_sockets
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from cohabit.plan.draft import Problem
-from cohabit.plan.model import COMPLETED
+from cohabit.plan.model import COMPLETED, POST_START, PRE_START, PRE_STOP
 from cohabit.plan.order import start_order
 
 if TYPE_CHECKING:
@@ -32,12 +35,18 @@ _TO_SWITCH = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
 def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple[Problem, ...]:
     """What stands in the way of starting the services, one problem for each obstacle."""
     waits = _waiting_for_jobs(plan)
-    return tuple(
+    one_of_each = {service.service: service for name, service in plan.services.items() if name not in waits}
+    found = [
         problem
-        for name, service in plan.services.items()
-        if name not in waits
-        for problem in _check_service(service, draft.services[name], environ)
-    )
+        for name, service in one_of_each.items()
+        for key, process in _processes(service.replace(name=name))
+        for problem in _check_process(process, key, draft.services[name], environ)
+    ]
+    for name, service in one_of_each.items():
+        found += check_secret_files(service, draft.services[name], plan)
+    for service in {service.service: service for service in plan.services.values()}.values():
+        found += check_rights(service, draft.services[service.service])
+    return (*found, *check_sockets(plan, draft), *check_deliveries(plan, draft, environ))
 
 
 def _waiting_for_jobs(plan: Plan) -> set[str]:
@@ -63,22 +72,49 @@ def _why_no_switch() -> str:
     return "the capabilities SETUID and SETGID were taken from us (give them back, or remove user)"
 
 
-def _check_service(service: Service, item: DraftService, environ: Mapping[str, str]) -> Iterator[Problem]:
+def _processes(service: Service) -> Iterator[tuple[str, Service]]:
+    """What is run for a service, each as if it were one, with its key; its own command has none.
+
+    A pre_start hook ends the list: like a job, it may be what puts the rest there.
+    """
+    for stage in (PRE_START, "", POST_START, PRE_STOP):
+        if not stage:
+            yield "", service
+            if service.probe and service.probe.command:
+                yield "healthcheck", service.replace(name=f"the probe of {service.name}", command=service.probe.command)
+        for hook in service.hooks(stage) if stage else ():
+            yield (
+                stage,
+                service.replace(
+                    name=f"the {stage} hook of {service.name}",
+                    command=hook.command,
+                    environment={**service.environment, **hook.environment},
+                    working_dir=hook.working_dir or service.working_dir,
+                    user=hook.user or service.user,
+                ),
+            )
+            if stage == PRE_START:
+                return
+
+
+def _check_process(service: Service, key: str, item: DraftService, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Every obstacle; a probe that cannot run is a warning, for it makes the service unhealthy and no more."""
+    warning = key == "healthcheck"
     if service.user and (service.user.uid, service.user.gid) != (os.geteuid(), os.getegid()):
         why = _why_no_switch()
         if why:
             who = f"{service.user.name or 'the user'} (uid {service.user.uid}, gid {service.user.gid})"
-            yield Problem(item.place("user"), f"cannot run {service.name} as {who}: {why}")
+            yield Problem(item.place(key or "user"), f"cannot run {service.name} as {who}: {why}", warning)
     directory = service.working_dir or ""
     if directory:
         why = _why_no_directory(directory)
         if why:
             text = f"cannot start {service.name} in {directory}: {why} (make it, or change working_dir)"
-            yield Problem(item.place("working_dir"), text)
+            yield Problem(item.place(key or "working_dir"), text, warning)
             return
-    place = item.place("command" if "command" in item.places else "entrypoint")
+    place = item.place(key or ("command" if "command" in item.places else "entrypoint"))
     for text, exit_code in _check_command(service, directory, environ):
-        yield Problem(place, text, exit_code=exit_code)
+        yield Problem(place, text, warning, exit_code)
 
 
 def _why_no_directory(path: str) -> str:

@@ -9,11 +9,49 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from typing import TYPE_CHECKING
 
 from cohabit.plan.model import Identity
 from cohabit.plan.nearest import did_you_mean
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _LAST_ID = 2**32 - 2  # the very last number means "leave it" to the kernel
+
+
+class Users:
+    """Users by how they are written, each looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Identity] = {}
+
+    def find(self, written: str | None, tell: Callable[[str], None]) -> Identity | None:
+        """Who is meant; None if nobody is written, or nobody is of that name, which is told."""
+        if not written:
+            return None
+        if written not in self._known:
+            try:
+                self._known[written] = identity(written)
+            except LookupError as error:
+                tell(str(error.args[0]))
+                return None
+        return self._known[written]
+
+
+def with_groups(user: Identity | None, groups: list[str], tell: Callable[[str], None]) -> Identity | None:
+    """The same user in more groups (group_add); without one, we ourselves: no name and no home, for none changes."""
+    if not groups:
+        return user
+    if user is None:
+        user = Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+    added: list[int] = []
+    for group in groups:
+        try:
+            added.append(group_id(group))
+        except LookupError as error:
+            tell(str(error.args[0]))
+    return user.replace(groups=tuple(dict.fromkeys((*user.groups, *added))))
 
 
 def identity(written: str) -> Identity:
@@ -27,7 +65,7 @@ def identity(written: str) -> Identity:
     uid = entry.pw_uid if entry else _number(user, "user")
     gid = entry.pw_gid if entry else 0
     if colon:
-        gid = _group(group)
+        gid = group_id(group)
         groups: tuple[int, ...] = (gid,)
     else:
         groups = tuple(os.getgrouplist(entry.pw_name, gid)) if entry else (gid,)
@@ -46,7 +84,8 @@ def _passwd(user: str) -> pwd.struct_passwd | None:
         return None
 
 
-def _group(group: str) -> int:
+def group_id(group: str) -> int:
+    """Number of a group that is named, or of a number; LookupError, with a sentence, if there is none."""
     try:
         return grp.getgrnam(group).gr_gid
     except (KeyError, ValueError):

@@ -33,11 +33,12 @@ class Spawned(Record):
 
 
 class SpawnFailed(Record):
-    """The service's command could not be started; nothing of it runs. `why` completes "cannot start"."""
+    """The service's command could not be started. `why` completes "cannot start". orphans: as in HookEnded."""
 
     service: str
     why: str
     code: int
+    orphans: bool = False
 
 
 class Exited(Record):
@@ -56,13 +57,16 @@ class Daemonised(Record):
 
 
 class TreeGone(Record):
-    """After Exited(orphans=True): now nothing of the service's process tree is left."""
+    """After a fact with orphans=True: now nothing of the service's process tree is left."""
 
     service: str
 
 
 class HookEnded(Record):
-    """The answer to RunHook. why: words for a hook that could not be started. orphans: it left somebody behind."""
+    """The answer to RunHook. why: words for a hook that could not be started.
+
+    orphans: there is no main process of the service, and somebody whom its hooks left behind lives.
+    """
 
     service: str
     code: int

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 RESULTS_KEPT = 5
-_KEPT = ("status", "failures", "count_from", "next_at", "asked_at", "asking", "results")
+_KEPT = ("status", "was_healthy", "failures", "count_from", "next_at", "asked_at", "asking", "results")
 
 
 class Health:
@@ -35,6 +35,7 @@ class Health:
 
     def __init__(self) -> None:
         self.status = ""  # not known: it does not run, or has no probe
+        self.was_healthy = False
         self.failures = 0
         self.count_from = 0.0
         self.next_at: float | None = None
@@ -44,7 +45,7 @@ class Health:
 
     def begin(self, probe: Probe, now: float) -> None:
         """A run has begun."""
-        self.status, self.failures, self.asking = STARTING, 0, False
+        self.status, self.was_healthy, self.failures, self.asking = STARTING, False, 0, False
         self.count_from = now + probe.start_period_seconds + probe.interval_seconds
         self.next_at = self.count_from if probe.kind in TELLING else now
 
@@ -74,7 +75,7 @@ class Health:
         self.asking = False
         self._keep(now, passed=passed, output=output)
         if passed:
-            self.status, self.failures = HEALTHY, 0
+            self.status, self.was_healthy, self.failures = HEALTHY, True, 0
         elif probe.kind in TELLING:
             self.failures, self.status = probe.retries, UNHEALTHY
         else:

@@ -58,9 +58,9 @@ class Services:
 
     def _enter(self, unit: Unit, state: str, now: float) -> None:
         before, unit.state = unit.state, state
-        self.concerns(unit)
         if before == machine.RUNNING:
             self.watch.end(unit)
+        self.concerns(unit)
         if state != machine.STOPPING:
             self._set_deadline(unit, None)
         if state == machine.STARTING:
@@ -73,7 +73,7 @@ class Services:
     def _enter_starting(self, unit: Unit, now: float) -> None:
         unit.started_at = now
         unit.killed = unit.again = False
-        unit.blame = 0
+        unit.blame = unit.failed = 0
         unit.why = unit.status = ""
         unit.pending = True
         if unit.service.pre_start:
@@ -86,7 +86,7 @@ class Services:
             self._set_deadline(unit, now + unit.service.stop_grace_seconds)
         if unit.killed:
             self.out.append(SignalTree(unit.name, SIGKILL))
-        elif before == machine.RUNNING and unit.leader_lives and unit.service.pre_stop:
+        elif before == machine.RUNNING and unit.leader_lives and unit.service.pre_stop and not unit.stage:
             self._run_hook(unit, PRE_STOP, 0)
         elif unit.leader_lives or unit.pending:
             self.out.append(Signal(unit.name, unit.service.stop_signal))
@@ -107,16 +107,16 @@ class Services:
         else:
             self.watch.begin(unit, now)
 
-    def spawn_failed(self, unit: Unit, why: str, code: int, now: float) -> None:
-        """Its command could not be started."""
+    def spawn_failed(self, unit: Unit, why: str, code: int, now: float, *, orphans: bool) -> None:
+        """Its command could not be started; whom the hooks before it left behind must not outlive that."""
         unit.pid, unit.leader_lives, unit.pending = 0, False, False
         unit.code, unit.ran_seconds = code, 0.0
         unit.why = f"cannot start: {why}"
-        self.fact(unit, machine.SPAWN_FAILED, now)
+        self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
 
     def exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
         """Its main process has ended."""
-        unit.leader_lives, unit.code = False, unit.blame or code
+        unit.leader_lives, unit.code, unit.orphans = False, unit.blame or code, orphans
         unit.ran_seconds = max(0.0, now - unit.started_at)
         if not unit.why:
             unit.why = f"ended with {describe_exit(code)} after {format_duration(unit.ran_seconds)}"
@@ -127,14 +127,16 @@ class Services:
                 "" if code else " (if it put itself in the background: run it in the foreground, or give its pid_file)"
             )
             self.say("warning", unit, f"{unit.why}; ending the processes that it left behind{hint}")
+        orphans = orphans or unit.stage != ""  # a hook of it that still runs is one, too
         self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
-        if orphans and not unit.going_down and self._policy(unit).state != machine.BACKOFF:
+        final = not unit.going_down and self._policy(unit).state != machine.BACKOFF
+        if orphans and final and (unit.code or unit.service.schedule is None):
             self.over.append(unit)  # at once: the others need not wait for those whom it left
 
     def daemonised(self, unit: Unit, pid: int) -> None:
         """Its main process is another one from now on."""
         unit.pid = pid
-        if unit.state == machine.STOPPING:
+        if unit.state == machine.STOPPING and not unit.stage:
             self.out.append(Signal(unit.name, unit.service.stop_signal))
         self.say("info", unit, f"is in the background now, pid {pid}")
 
@@ -143,9 +145,13 @@ class Services:
         stage, step, unit.stage = unit.stage, unit.step, ""
         told = f"{stage} hook {step + 1} {why or 'ended with ' + describe_exit(code)}"
         more = step + 1 < len(unit.service.hooks(stage)) if stage else False
-        if stage == PRE_START:
+        if stage != PRE_START and not unit.leader_lives and unit.state == machine.STOPPING:
+            unit.orphans = unit.orphans or orphans
+            if not unit.orphans:
+                self.fact(unit, machine.TREE_GONE, now)
+        elif stage == PRE_START:
             self._pre_start_ended(unit, code if code or more else None, told, now, orphans=orphans)
-        elif stage == PRE_STOP and unit.state == machine.STOPPING and unit.leader_lives:
+        elif stage == PRE_STOP and unit.state == machine.STOPPING:
             if code:
                 self.say("warning", unit, told)
             if more and not unit.killed:
@@ -154,9 +160,10 @@ class Services:
                 self.out.append(Signal(unit.name, unit.service.stop_signal))
         elif stage == POST_START and unit.state == machine.RUNNING:
             if code:
-                unit.why, unit.blame = told, code
                 self.say("error", unit, told)
-                self.fact(unit, machine.FAILED, now)
+                if not unit.going_down:
+                    unit.why, unit.blame = told, code
+                    self.fact(unit, machine.FAILED, now)
             elif more:
                 self._run_hook(unit, POST_START, step + 1)
             else:
@@ -164,7 +171,7 @@ class Services:
 
     def _pre_start_ended(self, unit: Unit, code: int | None, told: str, now: float, *, orphans: bool) -> None:
         """code: None when it was the last hook and went well."""
-        if unit.state == machine.STARTING and not code:
+        if unit.state == machine.STARTING and not code and not unit.going_down:
             if code is None:
                 self.out.append(Spawn(unit.service))
             else:
@@ -189,7 +196,7 @@ class Services:
 
     def schedule_due(self, unit: Unit, now: float) -> None:
         """The time has come for a job; it never overlaps itself."""
-        if unit.gone or unit.renew:
+        if unit.gone or unit.renew or unit.service.schedule is None:
             return
         if not unit.at_rest or unit.state == machine.BACKOFF or (unit.want_up and unit.state == machine.STOPPED):
             self.say("warning", unit, "its schedule says now, but it has not ended yet: skipped")
@@ -306,7 +313,7 @@ class Services:
         for name in unit.dependents:
             self._dirty[name] = None
         if unit.going_down:
-            for dependency in unit.service.depends_on:
+            for dependency in (*unit.service.depends_on, *unit.wanted.depends_on):
                 if dependency.service in self.units:
                     self._dirty[dependency.service] = None
 
@@ -342,23 +349,23 @@ class Services:
         for name in difference.changed:
             self.units[name].next = plan.services[name]
         self._connect()
+        for name in difference.restarting:
+            self.restart(self.units[name])
         for name in difference.changed:
-            unit = self.units[name]
-            if name in difference.restarting:
-                self.restart(unit)
-            elif not unit.renew:
-                self._change_in_place(unit, now)
+            if not self.units[name].renew:
+                self._change_in_place(self.units[name], now)
 
     def restart(self, unit: Unit) -> None:
         """A fresh run of it, and of those that are to be restarted with it (depends_on: restart)."""
-        if unit.renew or unit.gone:
-            return
-        unit.renew = True
-        self.concerns(unit)
-        for name in unit.dependents:
-            dependent = self.units[name]
-            if any(d.service == unit.name and d.restart for d in dependent.wanted.depends_on):
-                self.restart(dependent)
+        todo = [unit]
+        while todo:
+            unit = todo.pop()
+            if unit.renew or unit.gone:
+                continue
+            unit.renew = True
+            self.concerns(unit)
+            dependents = [self.units[name] for name in unit.dependents]
+            todo += [d for d in dependents if any(n.service == unit.name and n.restart for n in d.wanted.depends_on)]
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
         probe = unit.service.probe

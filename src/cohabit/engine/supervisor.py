@@ -38,7 +38,6 @@ from cohabit.engine.services import SIGKILL, SIGTERM, Services
 from cohabit.engine.unit import Unit
 from cohabit.errors import EXIT_BUG, EXIT_KILLED
 from cohabit.plan.diff import diff
-from cohabit.plan.model import EXIT
 from cohabit.units import format_duration, signal_name
 
 TYPE_CHECKING = False
@@ -57,7 +56,7 @@ KILL_PATIENCE_SECONDS = 2.0  # after SIGKILL to everything: Docker waits as long
 LOADING, UP, STOPPING, SWEEPING, DONE = "loading", "up", "stopping", "sweeping", "done"
 
 _KEPT = (
-    "phase", "code", "word", "culprit", "failed", "requested", "asked", "asked_at", "forced", "killing",
+    "phase", "code", "word", "culprit", "failures", "requested", "asked", "asked_at", "forced", "killing",
     "total_deadline", "reading", "read_again", "announced",
 )  # fmt: skip
 
@@ -72,7 +71,7 @@ class Supervisor:
         self.code: int | None = None  # the first cause's; None while there is none, and when the end was asked for
         self.word = ""
         self.culprit = ""
-        self.failed = ""  # the first service that failed for good
+        self.failures = 0  # how many services have failed for good
         self.requested = False  # somebody outside asked for the end
         self.asked, self.asked_at = 0, 0.0  # by which signal, and when first
         self.forced = False  # SIGKILL was needed during the end
@@ -87,6 +86,8 @@ class Supervisor:
     def step(self, event: Event, now: float) -> list[Effect]:
         """What has to be done because of this fact, in order."""
         self.services.out = []
+        if self.phase == DONE:
+            return self.services.out  # the reactor empties its queue before it leaves
         if not self._of_a_service(event, now):
             self._of_the_whole(event, now)
         self._settle(now)
@@ -117,8 +118,8 @@ class Supervisor:
         match event:
             case Spawned(_, pid):
                 services.spawned(unit, pid, now)
-            case SpawnFailed(_, why, code):
-                services.spawn_failed(unit, why, code, now)
+            case SpawnFailed(_, why, code, orphans):
+                services.spawn_failed(unit, why, code, now, orphans=orphans)
             case Exited(_, code, orphans):
                 services.exited(unit, code, now, orphans=orphans)
             case Daemonised(_, pid):
@@ -155,14 +156,15 @@ class Supervisor:
                 self._load_failed(lines, code)
 
     def _settle(self, now: float) -> None:
-        """Let the services come to rest; then see what that means for the container."""
+        """See what the end of one means for the container, then for its neighbours, until all have come to rest."""
         services = self.services
-        services.settle(now)
-        while services.over:
+        done = False
+        while not done:
             for unit in services.over[:]:
                 services.over.remove(unit)
                 self._over(unit, now)
             services.settle(now)
+            done = not services.over
         if self.phase == UP:
             self._look_around(now)
         if self.phase == STOPPING:
@@ -242,13 +244,13 @@ class Supervisor:
 
     def _over(self, unit: Unit, now: float) -> None:
         """A service ended for good, or has to take the container along."""
-        if unit.code and not self.failed and unit.service.schedule is None:
-            self.failed = unit.name
+        if unit.code and not unit.failed and unit.service.schedule is None:
+            self.failures += 1
+            unit.failed = self.failures
         if self.phase != UP or unit.gone:
             return
-        probe = unit.service.probe
-        forced = probe is not None and probe.on_failure == EXIT and not unit.at_rest
-        if unit.service.essential or forced:
+        unhealthy = unit.state == machine.RUNNING  # and on_failure says exit: nobody else is here who runs
+        if unit.service.essential or unhealthy:
             self.culprit = self._first_cause(unit)
             self._begin_stop(unit.code or 0, f"{unit.name} {unit.why}{self._hint_essential()}", now)
 
@@ -266,10 +268,11 @@ class Supervisor:
         return unit.name
 
     def _all_done(self, now: float) -> None:
-        failed = self.units.get(self.failed)
-        if failed is None:
+        failures = [unit for unit in self.units.values() if unit.failed]
+        if not failures:
             self._begin_stop(0, "all services have ended", now)
         else:
+            failed = min(failures, key=lambda unit: unit.failed)
             self.culprit = self._first_cause(failed)
             self._begin_stop(failed.code, f"all services have ended; {failed.name} {failed.why}", now)
 

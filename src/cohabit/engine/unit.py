@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # What crosses a re-execution of process 1; the rest follows from the Plan.
 _KEPT = (
     "state", "want_up", "renew", "gone", "pid", "leader_lives", "pending", "ready", "code", "started_at",
-    "ran_seconds", "starts", "restarts", "killed", "again", "blame", "stage", "step", "status", "why", "deadline",
+    "ran_seconds", "starts", "restarts", "killed", "again", "blame", "failed", "stage", "step", "orphans",
+    "status", "why", "deadline",
 )  # fmt: skip
 
 
@@ -34,8 +35,9 @@ class Unit:
     monotonic seconds of the last start. starts: successful starts since somebody last asked for one; restarts:
     restarts in a row.
     killed: SIGKILL was needed in this stop. again: it is ended in order to be started again; blame: the code that
-    this end shall count as, 0 for its own. stage, step: the hook that runs. status: its own words
-    (sd_notify). why: the reason of its end, in words. deadline: monotonic seconds at which its state is due.
+    this end shall count as, 0 for its own. failed: it failed for good, as the how-manieth of all, 0 if not.
+    stage, step: the hook that runs. orphans: TreeGone is to come. status: its own words (sd_notify). why: the
+    reason of its end, in words. deadline: monotonic seconds at which its state is due.
     """
 
     __slots__ = ("dependents", "health", "next", "service", *_KEPT)
@@ -61,8 +63,10 @@ class Unit:
         self.killed = False
         self.again = False
         self.blame = 0
+        self.failed = 0
         self.stage = ""
         self.step = 0
+        self.orphans = False
         self.status = ""
         self.why = ""
         self.deadline: float | None = None
@@ -95,14 +99,14 @@ class Unit:
     @property
     def settled(self) -> bool:
         """Nothing more is expected of its start: it is ready, has done its work, or is not wanted now."""
-        return self.ready or not self.want_up or (self.state == EXITED and self.code == 0)
+        return not self.renew and (self.ready or not self.want_up or (self.state == EXITED and self.code == 0))
 
     def satisfies(self, dependency: Dependency) -> bool:
         """Whether whoever depends on this service in that way may start."""
-        if self.over and not dependency.required:
-            return True  # as in Compose: it was worth waiting for, its failure hurts nobody
         if self.renew:
             return False
+        if self.over and not dependency.required:
+            return True  # as in Compose: it was worth waiting for, its failure hurts nobody
         if dependency.condition == COMPLETED:
             return self.state == EXITED and self.code == 0
         if dependency.condition == HEALTHY:

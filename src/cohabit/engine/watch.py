@@ -12,9 +12,32 @@ from cohabit.plan.model import EXIT, POST_START, RESTART
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
+    from cohabit.engine.effects import Effect
     from cohabit.engine.events import Notified
-    from cohabit.engine.services import Services
+    from cohabit.engine.timers import Timers
     from cohabit.engine.unit import Unit
+
+    class Services(Protocol):
+        """What is needed of services.py."""
+
+        out: list[Effect]
+        over: list[Unit]
+        timers: Timers
+
+        def fact(self, unit: Unit, fact: str, now: float) -> None:
+            """One fact through the table."""
+
+        def concerns(self, unit: Unit) -> None:
+            """Note whom a change of this unit may concern."""
+
+        def waits_for(self, name: str, other: Unit) -> bool:
+            """Whether only the other one keeps it from starting."""
+
+        def say(self, level: str, unit: Unit, text: str) -> None:
+            """A line for people."""
+
 
 TIMER = "health"
 
@@ -60,11 +83,13 @@ class Watch:
         probe = unit.service.probe
         if unit.state != machine.RUNNING or probe is None or probe.kind != "notify":
             return
+        if unit.health.status == "":
+            unit.health.begin(probe, now)
         if message.extend_seconds:
             unit.health.extend(probe, now, message.extend_seconds)
         if message.watchdog == "trigger":
             self.probed(unit, now, passed=False, output="it triggered its watchdog")
-        elif message.ready or (message.watchdog and unit.health.status == health.HEALTHY):
+        elif message.ready or (message.watchdog and unit.health.was_healthy):
             self.probed(unit, now, passed=True, output=unit.status)
         else:
             self._services.timers.set((unit.name, TIMER), unit.health.next_at)
@@ -103,6 +128,8 @@ class Watch:
             told = f"unhealthy: {unit.health.last_output or 'its probe failed'}"
             waiting = ", ".join(name for name in unit.dependents if services.waits_for(name, unit))
             services.say("warning", unit, told + (f" ({waiting} cannot start before it is well)" if waiting else ""))
+            if unit.going_down:
+                return
             if probe.on_failure == RESTART:
                 unit.why, unit.blame, unit.again = told, 1, True
                 services.fact(unit, machine.FAILED, now)

@@ -74,7 +74,8 @@ def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
         for name, item in chosen.items()
     }
     replicas = {name: item.replicas for name, item in chosen.items()}
-    return Plan(expand(services, replicas), draft.stop_grace_seconds)
+    return Plan(expand(services, replicas), draft.stop_grace_seconds, draft.secrets, draft.configs)
+
 
 def _with_dependencies(enabled: dict[str, DraftService], wanted: Sequence[str]) -> dict[str, DraftService]:
     """The wanted services and all that they need, in the order of the file."""
@@ -153,7 +154,7 @@ def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Problem]:
             if dependency.service not in chosen or dependency.service == name:
                 continue
             if chosen[dependency.service].replicas == 0:
-                continue
+                continue  # nobody waits for nobody
             other = chosen[dependency.service].service
             where = item.place(f"depends_on.{other.name}")
             if dependency.condition == HEALTHY and other.probe is None:
@@ -168,6 +169,12 @@ def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Problem]:
                     where,
                     f"services.{name}.depends_on.{other.name}: waits for its completion, but {other.name} is "
                     "restarted whenever it ends (give it restart: on-failure or no)",
+                )
+            elif other.schedule and dependency.condition != COMPLETED:
+                yield Problem(
+                    where,
+                    f"services.{name}.depends_on.{other.name}: waits for {other.name}, which has a schedule and may not "
+                    "run for long (remove this line)",
                 )
             elif dependency.condition == COMPLETED and other.schedule:
                 yield Problem(

@@ -7,7 +7,7 @@ files) or in what was prepared for it at its start.
 
 from __future__ import annotations
 
-from cohabit.plan.model import TELLING, Service
+from cohabit.plan.model import GRANTED, TELLING, Service
 from cohabit.plan.record import Record
 
 TYPE_CHECKING = False
@@ -30,9 +30,10 @@ _WHEN_ASKED = {
 
 
 class Difference(Record):
-    """Names of instances. changed: with the fields of Service that differ; restarting: those among them that must
-    be started anew. In the order of the new Plan; what was removed in that of the old one.
-    """  # noqa: D205 - one sentence
+    """Names of instances, in the order of the new Plan; what was removed in that of the old one.
+
+    changed: with the fields of Service that differ; restarting: those among them that must be started anew.
+    """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -49,8 +50,9 @@ def diff(old: Plan, new: Plan) -> Difference:
     restarting = []
     for name, service in new.services.items():
         before = old.services.get(name)
-        if before is not None and before != service:
-            changed[name] = tuple(field for field in Service._fields if _differs(before, service, field))
+        fields = [f for f in Service._fields if before and _value(old, before, f) != _value(new, service, f)]
+        if before is not None and fields:
+            changed[name] = tuple(fields)
             if any(_needs_restart(before, service, field) for field in changed[name]):
                 restarting.append(name)
     return Difference(
@@ -61,8 +63,10 @@ def diff(old: Plan, new: Plan) -> Difference:
     )
 
 
-def _differs(before: Service, after: Service, field: str) -> bool:
-    return bool(getattr(before, field) != getattr(after, field))
+def _value(plan: Plan, service: Service, field: str) -> object:
+    """What a field comes to: where the texts come from belongs to what a service is granted."""
+    value = getattr(service, field)
+    return tuple((grant, getattr(plan, field).get(grant.source)) for grant in value) if field in GRANTED else value
 
 
 def _needs_restart(before: Service, after: Service, field: str) -> bool:

@@ -137,6 +137,35 @@ class Socket(Record):
     gid: int | None = None
 
 
+GRANTED = ("secrets", "configs")  # the two kinds of texts that a service is handed as files
+
+
+class Secret(Record):
+    """Where the text of a secret or a config comes from, one of them: Compose's top-level entry. Never the text itself.
+
+    file: a path; environment: a variable of the container's; content: a config's text as the file has it;
+    external: somebody else puts it there.
+    """
+
+    file: str = ""
+    environment: str = ""
+    content: str | None = None
+    external: bool = False
+
+
+class Grant(Record):
+    """A secret or config that a service is handed: the file `target` with the text of `source`.
+
+    uid, gid, mode: of that file; None for what belongs to its kind (docs/howto/secrets.md).
+    """
+
+    source: str
+    target: str
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
+
+
 class Schedule(Record):
     """When a job runs: five fields of crontab(5), and the name of a time zone ("" for the container's own)."""
 
@@ -177,6 +206,8 @@ class Service(Record):
     pre_stop: tuple[Hook, ...] = ()
     schedule: Schedule | None = None
     sockets: tuple[Socket, ...] = ()
+    secrets: tuple[Grant, ...] = ()
+    configs: tuple[Grant, ...] = ()
     pid_file: str = ""
     tty: bool = False
     stdin: bool = False
@@ -192,3 +223,5 @@ class Plan(Record):
 
     services: dict[str, Service]
     stop_grace_seconds: float = TOTAL_GRACE_SECONDS
+    secrets: dict[str, Secret] = {}  # noqa: RUF012 - a record's default is never changed
+    configs: dict[str, Secret] = {}  # noqa: RUF012 - same

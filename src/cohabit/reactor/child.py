@@ -3,42 +3,70 @@
 Everything is decided beforehand by the parent; nothing here logs, waits or imports. Errors go back through a
 pipe that closes by itself when exec succeeds: no bytes mean that the command runs, else `step NUL errno NUL
 detail`. The child begins with every signal blocked and ends by restoring what we were given, so a signal
-sent to it in between waits for the command instead of being lost.
+sent to it in between waits for the command instead of being lost. What limits and capabilities are is known
+to limits.py: here they are steps with a name. The texts of secrets come to be here and nowhere else.
 """
 
 from __future__ import annotations
+
+import sys
 
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import NoReturn
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn, TypeAlias
 
     from cohabit.plan.model import Identity
     from cohabit.reactor.signals import Given
 
+    Step: TypeAlias = tuple[str, Callable[[], object]]
+
 # Steps as they complete the sentence "cannot start: cannot …".
+STEP_CGROUP = "enter its cgroup"
 STEP_SESSION = "make a session of its own"
 STEP_TERMINAL = "take the terminal"
 STEP_OUTPUT = "connect its output"
+STEP_SECRETS = "read its secret"
 STEP_USER = "switch to its user"
 STEP_DIRECTORY = "change to its working directory"
 STEP_EXEC = "execute"
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ENOENT, _ENOTDIR, _EACCES = 2, 20, 13
+FIRST_SOCKET = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+_ENOENT, _ENOTDIR, _EACCES, _EFBIG, _EILSEQ = 2, 20, 13, 27, 84
+_LONGEST_VALUE = 131_072  # MAX_ARG_STRLEN: the kernel takes no longer variable, its name included (execve(2))
 
 
 class Start:
     """All that a child needs to know.
 
-    stdio: descriptors from 3 up to become 0, 1 and 2; () leaves all three as they are. terminal: a controlling terminal
-    whose foreground the child's own process group shall take, or -1. session: a session of its own,
-    otherwise a process group of its own. before_exec: one more thing to do, just before.
+    stdio: descriptors from 3 up (or the same) to become 0, 1 and 2; () leaves all three as they are.
+    descriptors: (ours, its number in the child); listen_names: what LISTEN_FDNAMES says of those from 3 up,
+    which are sockets then. session: a session of its own, otherwise a process group of its own. terminal: a
+    controlling terminal whose foreground that group shall take, or -1. foreground: no session, and our own
+    terminal's foreground if we have it. cgroup: the cgroup.procs file of its cgroup. secret_files: variable ->
+    file whose text it gets. before_user, after_user: what limits.steps gives.
     """
 
-    __slots__ = ("argv", "before_exec", "directory", "environment", "given", "identity", "session", "stdio", "terminal")
+    __slots__ = (
+        "after_user",
+        "argv",
+        "before_user",
+        "cgroup",
+        "descriptors",
+        "directory",
+        "environment",
+        "foreground",
+        "given",
+        "identity",
+        "listen_names",
+        "secret_files",
+        "session",
+        "stdio",
+        "terminal",
+    )
 
     def __init__(
         self,
@@ -54,17 +82,28 @@ class Start:
         self.given = given
         self.stdio = stdio
         self.session = session
-        self.directory: str | None = None
-        self.before_exec: Callable[[], None] | None = None
-        self.identity: Identity | None = None
+        self.foreground = False
         self.terminal = -1
+        self.descriptors: tuple[tuple[int, int], ...] = ()
+        self.listen_names: tuple[str, ...] = ()
+        self.cgroup = ""
+        self.secret_files: dict[str, str] = {}
+        self.directory: str | None = None
+        self.identity: Identity | None = None
+        self.before_user: Sequence[Step] = ()
+        self.after_user: Sequence[Step] = ()
 
 
 def become(start: Start, errors: int) -> NoReturn:
     """Turn this process into the command, or tell `errors` why not and exit 127."""
-    step = STEP_SESSION
+    step = STEP_CGROUP
     try:
-        if start.session:
+        if start.cgroup:
+            _enter(start.cgroup)
+        step = STEP_SESSION
+        if start.foreground:
+            _come_forward()
+        elif start.session:
             os.setsid()
         else:
             os.setpgid(0, 0)
@@ -72,28 +111,140 @@ def become(start: Start, errors: int) -> NoReturn:
         if start.terminal >= 0:
             os.tcsetpgrp(start.terminal, os.getpgrp())
         step = STEP_OUTPUT
-        for target, source in enumerate(start.stdio):
-            os.dup2(source, target)
+        if start.descriptors:
+            errors = _connect(start, errors)
+        else:
+            for target, source in enumerate(start.stdio):
+                os.dup2(source, target)
+        step = STEP_SECRETS
+        if start.secret_files:
+            _read_secrets(start.secret_files, start.environment)
+        if start.listen_names:
+            _name_sockets(start.listen_names, start.environment)
+        for name, act in start.before_user:
+            step = name
+            act()
         step = STEP_USER
         if start.identity is not None:
-            os.setgroups(start.identity.groups)
-            os.setresgid(*(start.identity.gid,) * 3)
-            os.setresuid(*(start.identity.uid,) * 3)
+            _switch(start.identity, terminal=start.foreground)
+        for name, act in start.after_user:
+            step = name
+            act()
         step = STEP_DIRECTORY
         if start.directory is not None:
             os.chdir(start.directory)
         step = STEP_EXEC
-        if start.before_exec is not None:
-            start.before_exec()
         start.given.restore()
         _execute(start.argv, start.environment)
     except OSError as error:
-        detail = error.filename if step == STEP_DIRECTORY else error.strerror
-        os.write(errors, f"{step}\0{error.errno}\0{detail}".encode("utf-8", "surrogateescape"))
+        os.write(errors, _describe(step, error).encode("utf-8", "surrogateescape"))
     except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as ours
-        os.write(errors, "\0".join((step, "0", repr(error))).encode("utf-8", "replace"))
+        detail = type(error).__name__ if start.secret_files else repr(error)  # which may quote what it met
+        os.write(errors, f"{step}\0{0}\0{detail}".encode("utf-8", "replace"))
     finally:
         os._exit(127)
+
+
+def _describe(step: str, error: OSError) -> str:
+    """A failed step as the parent's `spawn.failure` takes it."""
+    detail = error.strerror
+    if step == STEP_DIRECTORY:
+        detail = error.filename
+    elif step != STEP_EXEC and error.filename:
+        detail = f"{error.filename}: {error.strerror}"
+    return f"{step}\0{error.errno}\0{detail}"
+
+
+def _enter(cgroup: str) -> None:
+    """Before anything else, so that nothing that the child does happens outside."""
+    fd = os.open(cgroup, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, b"0")
+    os.close(fd)
+
+
+def _come_forward() -> None:
+    """Our process group leaves the foreground of the terminal, if it has it, to the child's own."""
+    ours = os.getpgrp()
+    os.setpgid(0, 0)
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        return  # there is none
+    if os.tcgetpgrp(terminal) == ours:
+        os.tcsetpgrp(terminal, os.getpgrp())
+    os.close(terminal)
+
+
+def _connect(start: Start, errors: int) -> int:
+    """Bring every descriptor to its number; returns where the error pipe is then.
+
+    A source that stands where another one has to go is moved out of the way first, the error pipe, too.
+    """
+    wanted = [(source, target) for target, source in enumerate(start.stdio)]
+    wanted += start.descriptors
+    targets = {target for _, target in wanted}
+    last = max(targets)
+    if errors in targets:
+        errors = _lift(errors, last)
+    free = [
+        (_lift(source, last) if source in targets and source != target else source, target) for source, target in wanted
+    ]
+    for source, target in free:
+        if source == target:
+            os.set_inheritable(target, True)
+        else:
+            os.dup2(source, target)
+    return errors
+
+
+def _lift(fd: int, last: int) -> int:
+    """A copy beyond that number; what it takes to get there is closed by the exec."""
+    while fd <= last:
+        fd = os.dup(fd)
+    return fd
+
+
+def _read_secrets(files: dict[str, str], environment: dict[str, str]) -> None:
+    """Each variable gets its file's text without the newlines at its end, as $(cat FILE) in a shell would give it."""
+    for name, path in files.items():
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        text = b""
+        try:
+            while len(text) < _LONGEST_VALUE and (piece := os.read(fd, _LONGEST_VALUE)):
+                text += piece
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        os.close(fd)
+        text = text.rstrip(b"\n")
+        if len(text) >= _LONGEST_VALUE:
+            raise OSError(_EFBIG, "it is longer than a variable can be, 128 KiB", path)
+        if b"\0" in text:
+            raise OSError(_EILSEQ, "it holds a zero byte, which no variable can", path)
+        environment[name] = text.decode(sys.getfilesystemencoding(), "surrogateescape")
+
+
+def _name_sockets(names: tuple[str, ...], environment: dict[str, str]) -> None:
+    """What sd_listen_fds(3) looks for; the pid is that of the command, which only this process knows in time."""
+    environment["LISTEN_FDS"] = str(len(names))
+    environment["LISTEN_PID"] = str(os.getpid())
+    environment["LISTEN_FDNAMES"] = ":".join(names)
+
+
+def _switch(identity: Identity, *, terminal: bool) -> None:
+    """Become the user for good. Who has our terminal gets to own it, to be able to open /dev/stdout, as Docker does."""
+    if terminal:
+        for fd in (0, 1, 2):
+            try:
+                os.fchown(fd, identity.uid, -1)
+            except OSError:
+                continue
+    try:
+        os.setgroups(identity.groups)
+    except PermissionError:  # fine for who is that user and has those groups already
+        if not {os.getgid(), *os.getgroups()}.issuperset(identity.groups):
+            raise
+    os.setresgid(*(identity.gid,) * 3)
+    os.setresuid(*(identity.uid,) * 3)
 
 
 def _execute(argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:

@@ -16,14 +16,15 @@ import marshal
 import sys
 import time
 
+from cohabit import __version__
 from cohabit.engine import effects, events, machine
-from cohabit.engine.supervisor import DONE, LOADING
+from cohabit.engine.supervisor import DONE, LOADING, UP
 from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
+from cohabit.plan.model import PRE_START
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor import pid1, signals
-from cohabit.reactor.children import Starting
 from cohabit.reactor.linux import os
-from cohabit.reactor.loop import Loop
+from cohabit.reactor.loop import STATE_VERSION, Loop
 from cohabit.reactor.signals import Given
 from cohabit.reactor.sink import Sink
 from cohabit.reactor.sweep import sweep
@@ -31,6 +32,7 @@ from cohabit.reactor.tree import Trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     from cohabit.engine.effects import Effect
@@ -40,16 +42,29 @@ OPTION = "cohabit-resume"
 _WINDOW_SECONDS = 60.0
 _SECOND, _THIRD = 2, 3
 _LAST_RESORT_SECONDS = 5.0
-_VERSION = 1
+# What writes itself down, and is restored in this order; the children come last.
+_PARTS = ("output", "sockets", "notify", "notification_fds", "log_matches", "clock")
 
 
 def run(loop: Loop) -> int:
     """Run the loop; an internal error leads to a new life of it, in this process. Returns the exit code."""
-    try:
-        return loop.run()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the services must not pay for it
-        signals.block_all()
-        return _recover(loop, error)
+    while True:
+        try:
+            code = loop.run()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the services must not pay for it
+            signals.block_all()
+            return _recover(loop, error)
+        if code is not None:
+            return code
+        try:
+            reexecute(loop)
+        except OSError as error:
+            loop.say("error", "", f"cannot re-execute: {error.strerror} (nothing was changed)")
+
+
+def takes_over(version: int) -> int:
+    """Exit code 0 if this program can go on with what a program with that version of the state holds."""
+    return 0 if version == STATE_VERSION else EXIT_SYSTEM
 
 
 def resume(given: Given, fd: int) -> int:
@@ -70,6 +85,8 @@ def _take_over(given: Given, fd: int) -> Loop:
     given = Given(plain["mask"], plain["ignored"])
     loop = Loop(given, plain["request"], quiet=plain["quiet"])
     _restore(loop, plain)
+    if plain["asked"]:
+        loop.say("info", "", f"re-executed, version {__version__}")
     return loop
 
 
@@ -81,7 +98,7 @@ def reexecute(loop: Loop) -> NoReturn:
     with open(fd, "wb", closefd=False) as file:
         file.write(marshal.dumps(plain))
     os.lseek(fd, 0, 0)
-    for kept in _descriptors(plain):
+    for kept in _descriptors(loop):
         os.set_inheritable(kept, True)
     pid1.start_again([f"{OPTION}={fd}"])
 
@@ -112,12 +129,11 @@ def _traceback(error: Exception) -> str:
 
 
 def _to_plain(loop: Loop) -> dict[str, Any]:
-    children = loop.children
-    trees = children.trees
     return {
-        "version": _VERSION,
-        "mask": sorted(children.given.mask),
-        "ignored": sorted(children.given.ignored),
+        "version": STATE_VERSION,
+        "asked": loop.replace,
+        "mask": sorted(loop.given.mask),
+        "ignored": sorted(loop.given.ignored),
         "request": loop.request,
         "quiet": loop.quiet,
         "errors_at": loop.errors_at,
@@ -127,57 +143,43 @@ def _to_plain(loop: Loop) -> dict[str, Any]:
         "stepping": loop.stepping,
         "plan": to_plain(loop.engine.plan),
         "engine": loop.engine.to_plain(),
-        "output": loop.output.to_plain(),
-        "pids": children.pids,
-        "starting": {name: (s.pid, s.errors, s.message) for name, s in children.starting.items()},
-        "ended": children.ended,
-        "haunted": sorted(children.haunted),
-        "sweeping": children.sweeping,
-        "limits": children.limits,
-        "supervisor": trees.supervisor,
-        "leaders": trees.leaders,
-        "sessions": trees.sessions,
-        "orphans": trees.orphans,
+        "limits": loop.starts.limits,
+        "children": loop.children.to_plain(),
+        **{name: getattr(loop, name).to_plain() for name in _PARTS},
     }
 
 
-def _descriptors(plain: dict[str, Any]) -> list[int]:
+def _descriptors(loop: Loop) -> list[int]:
     """What must stay open across the exec."""
-    streams = [stream[2] for stream in plain["output"]["streams"]]
-    return streams + [errors for _, errors, _ in plain["starting"].values() if errors >= 0]
+    parts = (loop.output, loop.children, loop.notify, loop.notification_fds, loop.log_matches)
+    return [fd for part in parts for fd in part.descriptors()] + loop.sockets.inheritable()
 
 
 def _restore(loop: Loop, plain: dict[str, Any]) -> None:
-    children = loop.children
     loop.errors_at = plain["errors_at"]
     loop.facts.extend(from_plain(plain["facts"]))
     loop.effects.extend(from_plain(plain["effects"]))
     loop.engine.restore(from_plain(plain["plan"]), plain["engine"])
-    loop.output.restore(plain["output"])
-    children.pids = plain["pids"]
-    children.ended = plain["ended"]
-    children.haunted = set(plain["haunted"])
-    children.sweeping = plain["sweeping"]
-    children.limits = plain["limits"]
-    trees = children.trees
-    trees.supervisor, trees.leaders = plain["supervisor"], plain["leaders"]
-    trees.sessions, trees.orphans = plain["sessions"], plain["orphans"]
-    for name, (pid, errors, message) in plain["starting"].items():
-        if name in loop.engine.units:
-            starting = Starting(children.describe(loop.engine.units[name].service), pid, errors)
-            starting.message = message
-            children.watch_start(name, starting)
-    if loop.engine.phase == LOADING:
-        children.forget_loader()
-        children.start_loader(loop.request)
-    for unit in loop.engine.units.values():
-        if unit.ready is False and unit.state == machine.RUNNING:
-            loop.probes.start(unit.service, time.monotonic())
+    loop.starts.limits = plain["limits"]
+    for name in _PARTS:
+        getattr(loop, name).restore(plain[name])
+    loop.children.restore(plain["children"], {key: _log_match_ended(loop, key) for key in loop.log_matches.tasks()})
+    services = {name: unit.service for name, unit in loop.engine.units.items()}
+    loop.children.meet(services, loop.starts.describe)
+    if loop.engine.plan is not None and loop.engine.phase == UP:
+        schedules = {name: service.schedule for name, service in loop.engine.plan.services.items()}
+        loop.clock.set([(name, schedule) for name, schedule in schedules.items() if schedule])
+    if loop.engine.reading and loop.engine.phase in (LOADING, UP):
+        loop.loader.start(loop.request)
     _drop_what_failed(loop, stepping=plain["stepping"])
     loop.signalled(set(plain["signals"]))
     _reconcile(loop)
     if len(loop.errors_at) >= _SECOND:
         loop.facts.insert(0, events.Broken("internal errors keep coming (see above): stopping everything"))
+
+
+def _log_match_ended(loop: Loop, key: str) -> Callable[[int, str], None]:
+    return lambda code, why: loop.log_matches.ended(key, code, why)
 
 
 def _drop_what_failed(loop: Loop, *, stepping: bool) -> None:
@@ -192,18 +194,24 @@ def _drop_what_failed(loop: Loop, *, stepping: bool) -> None:
 
 def _is_news(loop: Loop, fact: Event) -> bool:
     """Whether the engine has still to hear of it."""
-    engine = loop.engine
+    unit = loop.engine.units.get(getattr(fact, "service", ""))
     match fact:
-        case events.Spawned(name):
-            return engine.units[name].state != machine.RUNNING
-        case events.SpawnFailed(name):
-            return not engine.units[name].at_rest
-        case events.Exited(name):
-            return engine.units[name].leader_lives or engine.units[name].state == machine.RUNNING
-        case events.TreeGone(name):
-            return engine.units[name].state == machine.STOPPING
         case events.StopRequested():
-            return not engine.requested
+            return not loop.engine.requested
+        case _ if unit is None:
+            return not hasattr(fact, "service")
+        case events.Spawned():
+            return unit.state != machine.RUNNING
+        case events.SpawnFailed():
+            return not unit.at_rest
+        case events.Exited():
+            return unit.leader_lives or unit.state == machine.RUNNING
+        case events.TreeGone():
+            return unit.state == machine.STOPPING
+        case events.HookEnded():
+            return unit.stage != ""
+        case events.Loaded() | events.LoadFailed():
+            return loop.engine.reading
     return True
 
 
@@ -211,7 +219,7 @@ def _is_to_do(loop: Loop, effect: Effect) -> bool:
     """Whether carrying it out once more does no harm."""
     match effect:
         case effects.Spawn(service):
-            return service.name not in loop.children.pids  # never two of one
+            return service.name not in loop.children.processes  # never two of one
         case effects.Report():
             return False
     return True
@@ -220,13 +228,16 @@ def _is_to_do(loop: Loop, effect: Effect) -> bool:
 def _reconcile(loop: Loop) -> None:
     """A service that should have a process and has none was lost with the error: say so to the engine."""
     spoken_of = {getattr(fact, "service", None) for fact in loop.facts}
-    spoken_of |= {effect.service.name for effect in loop.effects if isinstance(effect, effects.Spawn)}
+    starting = (effects.Spawn, effects.RunHook)
+    spoken_of |= {effect.service.name for effect in loop.effects if isinstance(effect, starting)}
     if loop.engine.phase == DONE and not any(isinstance(effect, effects.Exit) for effect in loop.effects):
         loop.effects.append(effects.Exit(EXIT_BUG, "an internal error at the very end"))
     for name, unit in loop.engine.units.items():
-        if unit.at_rest or name in loop.children.pids or name in loop.children.haunted or name in spoken_of:
+        if unit.at_rest or name in spoken_of or loop.children.knows(name):
             continue
-        if unit.state == machine.STARTING:
+        if unit.stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING):
+            loop.facts.append(events.HookEnded(name, EXIT_SYSTEM, "was lost in an internal error"))
+        elif unit.state == machine.STARTING:
             loop.facts.append(events.SpawnFailed(name, "an internal error came in between", EXIT_SYSTEM))
         elif unit.state == machine.RUNNING or unit.leader_lives:
             loop.facts.append(events.Exited(name, EXIT_SYSTEM))

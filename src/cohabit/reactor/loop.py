@@ -14,24 +14,40 @@ from __future__ import annotations
 
 import gc
 import select
+import sys
 import time
 
 from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
-from cohabit.reactor import pid1, signals, tree
+from cohabit.reactor import notify, pid1, signals, spawn, tree
+from cohabit.reactor.child import Start
 from cohabit.reactor.children import Children
+from cohabit.reactor.clock import Clock
 from cohabit.reactor.lastword import last_word, write_termination_log
-from cohabit.reactor.linux import os
+from cohabit.reactor.linux import PACKAGE, environment, os
+from cohabit.reactor.loader import Loader
+from cohabit.reactor.log_match import LogMatches
+from cohabit.reactor.notification_fd import NotificationFds
+from cohabit.reactor.notify import Notify
 from cohabit.reactor.output import Output
 from cohabit.reactor.probes import Probes
+from cohabit.reactor.rundir import RuntimeDirectory
 from cohabit.reactor.sink import Sink
+from cohabit.reactor.sockets import Sockets
+from cohabit.reactor.starts import Starts
+from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
+    from cohabit.plan.model import Plan
     from cohabit.reactor.signals import Given
 
+STATE_VERSION = 2  # of what crosses a re-execution: raise it with each change that an older program does not know
+_LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) counts milliseconds in an int: 24 days
+_NOT_FOR_SERVICES = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+_SUCCESSOR = "\0successor"
 _DRAIN_SECONDS = 1.0  # at the very end, for whoever still reads our stdout; more if the total is not used up
 
 
@@ -39,24 +55,53 @@ class Loop:
     """Everything that process 1 holds. run() returns the container's exit code."""
 
     def __init__(self, given: Given, request: str, *, quiet: bool = False) -> None:
+        self.given = given
         self.request = request
         self.quiet = quiet
         self.engine = Supervisor()
         self.facts: list[Event] = []
         self.effects: list[Effect] = []  # what the engine wants and has not got yet; the first one is under way
+        self.replace = False  # our program is to be replaced by the one that is installed now
         self.stepping = False  # the engine is dealing with the first fact
         self.errors_at: list[float] = []  # monotonic seconds of internal errors
         self.epoll = select.epoll()
         self._exit_code: int | None = None
         self._woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.epoll.register(self._woken, select.EPOLLIN)
-        self._mask = signals.listen(signals.STOP_SIGNALS | {signals.CHLD, signals.HUP}, waker)
-        stdout = Sink(1)
-        stderr = Sink(2)
-        self.output = Output(self.epoll, stdout, stdout if stderr.identity == stdout.identity else stderr)
+        self._mask = signals.listen(signals.STOP_SIGNALS | {signals.CHLD, signals.HUP, signals.REEXECUTE}, waker)
+        self._build()
+
+    def _build(self) -> None:
+        """The parts, each of which owns its descriptors; some have deadlines, too."""
+        variables = environment()
+        self._outside = variables.pop("NOTIFY_SOCKET", "")  # of whoever supervises us: never the services'
+        for name in _NOT_FOR_SERVICES:
+            variables.pop(name, None)
+        tell, say, epoll = self.facts.append, self.say, self.epoll
+        stdout, stderr = Sink(1), Sink(2)
+        self.output = Output(epoll, stdout, stdout if stderr.identity == stdout.identity else stderr)
         stdout.on_lost = self._stdout_lost
-        self.probes = Probes(self.epoll, lambda name: self.facts.append(events.ProbePassed(name)))
-        self.children = Children(given, self.epoll, self.output, self.facts.append)
+        self.children = Children(epoll, tell, say, self.output.drain_service)
+        self.sockets = Sockets()
+        self.starts = Starts(self.given, variables, self.children, self.output, tell)
+        self.loader = Loader(
+            self.given, variables, epoll, self.children,
+            prepare=self.sockets.prepare, warn=lambda line: self.output.say("", line), tell=tell,
+        )  # fmt: skip
+        launch, kill = self.children.launch, self.children.kill
+        self.probes = Probes(epoll, describe=self.starts.describe, launch=launch, kill=kill, tell=tell)
+        self.directory = RuntimeDirectory()
+        self.notify = Notify(epoll, self.directory, tell=self._notified, say=say, is_member=self._is_member)
+        self.notification_fds = NotificationFds(epoll, tell)
+        self.log_matches = LogMatches(self.given, epoll, self.output, launch=launch, kill=kill, tell=tell)
+        self.clock = Clock(self.given, epoll, launch=launch, kill=kill, tell=tell, say=say)
+        self.starts.sockets, self.starts.notify = self.sockets, self.notify
+        self.starts.notification_fds, self.starts.log_matches = self.notification_fds, self.log_matches
+        self._parts = (
+            self.output, self.probes, self.notify, self.notification_fds, self.log_matches, self.children,
+            self.loader, self.clock,
+        )  # fmt: skip
+        self._timed = (self.probes, self.children, self.clock)
 
     # --- the loop ------------------------------------------------------------------------------------
 
@@ -68,40 +113,46 @@ class Loop:
             self.say("warning", "", lost)
         if not tree.proc_is_ours():
             self.say("warning", "", tree.NO_PROC)
-        self.children.start_loader(self.request)
+        self.loader.start(self.request)
 
-    def run(self) -> int:
-        """Until the engine says Exit. Any exception that leaves here is an internal error."""
+    def run(self) -> int | None:
+        """Until the engine says Exit; None when we are to be replaced by a new program, which goes on.
+
+        Any exception that leaves here is an internal error.
+        """
+        self.replace = False
         gc.freeze()  # what the start left is there to stay
         gc.enable()
         signals.set_mask(self._mask)
         self.children.reap()  # what ended before SIGCHLD had a handler
-        while self._exit_code is None:
+        while True:
             self._feed()
-            if self._exit_code is None:
-                self._gather(self._wait())
-        return self._exit_code
+            if self._exit_code is not None or (self.replace and not self.engine.reading):
+                return self._exit_code
+            self._gather(self._wait())
 
     def _wait(self) -> list[tuple[int, int]]:
-        deadlines = [moment for moment in (self.engine.deadline(), self.probes.deadline()) if moment is not None]
-        return self.epoll.poll(max(0.0, min(deadlines) - time.monotonic()) if deadlines else None)
+        deadlines = [part.deadline() for part in (self.engine, *self._timed)]
+        moments = [moment for moment in deadlines if moment is not None]
+        seconds = max(0.0, min(moments) - time.monotonic()) if moments else None
+        return self.epoll.poll(None if seconds is None else min(seconds, _LONGEST_WAIT_SECONDS))
 
     def _gather(self, ready: list[tuple[int, int]]) -> None:
         """From descriptors to facts."""
-        now = time.monotonic()
         woken = False
         for fd, _ in ready:
             if fd == self._woken:
                 woken = True
-            elif self.output.owns(fd):
-                self.output.handle(fd)
-            elif self.probes.owns(fd):
-                self.probes.handle(fd, now)
-            elif self.children.owns(fd):
-                self.children.handle(fd)
+                continue
+            for part in self._parts:
+                if part.owns(fd):
+                    part.handle(fd)
+                    break
         if woken:
             self.signalled(self.arrived())
-        self.probes.due(now)
+        now = time.monotonic()
+        for part in self._timed:
+            part.due(now)
         deadline = self.engine.deadline()
         if deadline is not None and deadline <= now:
             self.facts.append(events.Due())
@@ -122,9 +173,27 @@ class Loop:
         if requests:  # several at once are one request; a second one comes later
             self.facts.insert(0, events.StopRequested(min(requests)))
         if signals.HUP in numbers:
-            self.say("warning", "", "SIGHUP: reload is not supported yet; nothing was changed")
+            self.facts.append(events.ReloadRequested())
+        if signals.REEXECUTE in numbers:
+            self._check_successor()
         if signals.CHLD in numbers:
             self.children.reap()
+
+    def _check_successor(self) -> None:
+        """Somebody wants our program replaced: first see that what is installed now can go on with what we hold."""
+        option = f"cohabit-takes-over={STATE_VERSION}"
+        argv = (sys.executable, "-I", "-S", "-X", option, f"{PACKAGE}/__main__.py")
+        try:
+            self.children.launch(_SUCCESSOR, Start(argv, environment(), self.given), self._successor_checked)
+        except OSError as error:
+            self.say("error", "", f"cannot re-execute: {spawn.no_room(error)}")
+
+    def _successor_checked(self, code: int, why: str) -> None:
+        if code == 0 and self._exit_code is None:
+            self.replace = True
+        else:
+            how = why or f"the program that is installed now cannot take over ({describe_exit(code)})"
+            self.say("error", "", f"cannot re-execute: {how} (nothing was changed)")
 
     def _feed(self) -> None:
         """Facts to the engine, effects to the world, until neither brings more.
@@ -146,24 +215,47 @@ class Loop:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case effects.Spawn(service):
-                self.children.start(service)
+                self.starts.start(service)
+            case effects.RunHook(service, stage, number):
+                self.starts.run_hook(service, stage, number)
             case effects.Signal(name, number):
                 self.children.signal(name, number)
             case effects.SignalTree(name, number):
                 self.children.trees.signal(name, number)
-            case effects.StartProbe(service):
-                self.probes.start(service, time.monotonic())
-            case effects.StopProbe(name):
+            case effects.Ask(service):
+                self.probes.ask(service, time.monotonic())
+            case effects.StopAsking(name):
                 self.probes.stop(name)
+                self.starts.end(name)
             case effects.Sweep(number):
+                self.clock.set([])
                 self.children.sweep(number)
             case effects.Report(level, name, text):
                 self.say(level, name, text)
             case effects.Prepare(plan):
-                self.output.name_services(list(plan.services))
-                self.children.make_room(len(plan.services))
+                self._prepare(plan)
+            case effects.Load():
+                self.loader.start(self.request)
+            case effects.Forget(name):
+                self.children.forget(name)
+            case effects.AllReady():
+                notify.tell_outside(self._outside, "READY=1\nSTATUS=all services are ready")
             case effects.Exit(code, word, culprit):
                 self._leave(code, word, culprit)
+
+    def _prepare(self, plan: Plan) -> None:
+        self.output.name_services(list(plan.services))
+        self.starts.make_room(len(plan.services))
+        self.clock.set([(name, service.schedule) for name, service in plan.services.items() if service.schedule])
+
+    def _notified(self, message: events.Notified) -> None:
+        if message.main_pid and not self.children.adopt(message.service, message.main_pid):
+            message = message.replace(main_pid=0)
+        self.facts.append(message)
+
+    def _is_member(self, service: str, pid: int) -> bool | None:
+        owner = self.children.trees.owner(pid)
+        return None if owner is None else owner == service
 
     def say(self, level: str, service: str, text: str) -> None:
         """A line of our own for people. Problems of the file are shown as they are: editors jump to them."""
@@ -178,7 +270,7 @@ class Loop:
         self.say("warning", "", f"our stdout is closed ({why}): from here on, output is discarded")
 
     def _leave(self, code: int, word: str, culprit: str) -> None:
-        self.children.abandon_loader()
+        self.loader.abandon()
         text = ""
         if word:
             text = last_word(word, code, culprit, self.output.tail(culprit))
@@ -188,4 +280,7 @@ class Loop:
         unread = self.output.finish(lambda: max(0.0, deadline - time.monotonic()))
         if unread:
             write_termination_log(f"{text}\n{unread} bytes of output were discarded: nobody read them")
+        self.sockets.close()
+        self.directory.remove()
+        self.children.trees.close()
         self._exit_code = code

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.reactor.sink import Sink
+    from cohabit.reactor.tap import Tap
 
 READ_SIZE = 65_536  # one turn of one stream: then the others get theirs
 _TURNS_TO_EMPTY = 6  # of a pipe that nobody fills any more; more would be a trap while somebody does
@@ -57,6 +58,7 @@ class Output:
         self._tails: dict[str, bytes] = {}
         self._watched: set[int] = set()
         self._numbers: dict[str, int] = {}
+        self._taps: dict[str, Tap] = {}
         self._width = 0
 
     # --- services come and go ------------------------------------------------------------------------
@@ -113,10 +115,23 @@ class Output:
         stream = self._streams.get(fd)
         if stream is None:
             self._resume(fd)
-        elif stream.sink.blocked:
+        elif stream.sink.blocked or self._must_wait(stream.service):
             self._park(stream)
         else:
             self._pump(stream)
+
+    def tap(self, service: str, tap: Tap | None) -> None:
+        """From now on `tap` gets a copy of what the service writes; while it is full the service's streams rest."""
+        self._taps.pop(service, None)
+        if tap is None:
+            self.resume(service)
+        else:
+            self._taps[service] = tap
+
+    def unfinished(self, service: str) -> list[tuple[int, bytes]]:
+        """(stream, beginning of a line) where the service has not finished one."""
+        streams = self._streams.values()
+        return [(each.fd, bytes(each.partial)) for each in streams if each.service == service and each.partial]
 
     def drain_service(self, service: str) -> None:
         """Read what a service that ended has left in its pipes, so that it comes before what we say of it."""
@@ -161,7 +176,8 @@ class Output:
 
     def _pump(self, stream: Stream) -> bool:
         """Move once what is there; False when there was nothing (more)."""
-        if stream.splices:
+        tap = self._taps.get(stream.service)
+        if stream.splices and tap is None:
             if self._splice(stream):
                 return True
             if stream.parked:
@@ -170,6 +186,8 @@ class Output:
             data = os.read(stream.fd, READ_SIZE)
         except BlockingIOError:
             return False
+        if tap is not None:
+            tap.feed(stream.fd, data)
         if not data:
             self._close(stream)
             return False
@@ -254,12 +272,26 @@ class Output:
             return
         self._watched.discard(fd)
         self._epoll.unregister(fd)
-        for stream in self._streams.values():
-            if stream.parked and stream.sink is sink:
+        self._unpark([stream for stream in self._streams.values() if stream.sink is sink])
+
+    def _must_wait(self, service: str) -> bool:
+        return service in self._taps and self._taps[service].full
+
+    def resume(self, service: str) -> None:
+        """Its tap has room again, or is gone."""
+        self._unpark([stream for stream in self._streams.values() if stream.service == service])
+
+    def _unpark(self, streams: list[Stream]) -> None:
+        for stream in streams:
+            if stream.parked:
                 stream.parked = False
                 self._epoll.register(stream.fd, select.EPOLLIN)
 
     # --- crossing a re-execution ---------------------------------------------------------------------
+
+    def descriptors(self) -> list[int]:
+        """What must stay open across the exec."""
+        return list(self._streams)
 
     def to_plain(self) -> dict[str, Any]:
         """Descriptors with what was read and not yet written; nothing of it may be lost."""

@@ -1,154 +1,258 @@
-"""Asking services whether they are ready: TCP and HTTP, without ever blocking the loop.
+"""Asking services how they are, without ever blocking the loop: one question, one answer.
 
-A probe is one non-blocking connection at a time, tried again every `start_interval_seconds` until the first
-success; then it is forgotten. HTTP is one GET in HTTP/1.0 whose status line must say 2xx or 3xx. Hosts are
-IP addresses (the loader turned `localhost` into one): process 1 never waits for a name server. `_socket` is
-the C module behind `socket`, which costs 6 ms of imports (enum, selectors).
+When to ask again is the engine's to say (engine/health.py); here is only how. A socket is asked by a connection
+of ours (connection.py), a command is a task of the service: a process tree of its own, whose exit code is the
+answer. Every question ends within its timeout; a command is then killed with all that it started, and so is
+what a command leaves behind when it ends by itself. After `stop` nothing is answered any more.
+
+Five hundred services may be asked each second, so nothing here looks at all of them: deadlines are in a heap,
+from which questions that are over are dropped when their turn comes or when they have become the bigger half.
 """
 
 from __future__ import annotations
 
+import _heapq as heapq
 import select
 
-from cohabit.reactor.linux import os
+from cohabit.engine import events
+from cohabit.reactor.connection import Connection
+from cohabit.reactor.linux import DEV_NULL, os
+from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from cohabit.plan.model import Probe, Service
-else:
-    import _socket as socket
+    from cohabit.reactor.child import Start
 
-_EINPROGRESS = 115
-_STATUS_LINE_MAX = 512
+OUTPUT_MAX = 4096  # bytes of an answer's text: the last ones
+_FLOOD_BYTES = 1_048_576  # a command that writes more is no probe
+_READ_SIZE = 65_536
+_TURNS_TO_EMPTY = 6  # of the pipe of a command that ended; more would be a trap while somebody fills it
+_FEW = 64  # deadlines that are never worth sorting out
 
 
 class _Asked:
-    """One service that is being asked. fd: the connection's descriptor, -1 between two tries."""
+    """One question. over: it is answered or not wanted any more. answered: over, but for what HTTP still sends."""
 
-    __slots__ = ("connection", "deadline", "probe", "received", "sent", "started_at")
+    __slots__ = ("answered", "connection", "fd", "name", "output", "over", "probe", "read_bytes", "service")
 
-    def __init__(self, probe: Probe, now: float) -> None:
+    def __init__(self, service: Service, probe: Probe) -> None:
+        self.service = service
+        self.name = service.name
         self.probe = probe
-        self.connection: socket.socket | None = None
-        self.deadline = now  # of the next try, or of this one
-        self.started_at = now
-        self.sent = False
-        self.received = b""
+        self.connection: Connection | None = None
+        self.fd = -1
+        self.output = b""
+        self.read_bytes = 0
+        self.answered = False
+        self.over = False
 
 
 class Probes:
-    """All services that are being asked. passed(service) is called once for each that answers."""
+    """All questions that are open. tell(fact) gets each answer.
 
-    def __init__(self, epoll: select.epoll, passed: Callable[[str], None]) -> None:
+    describe(service, command, stdio): a command as the service would run it. launch, kill: Children's, for a child
+    under a key; launch's third argument is called once, also after a kill, with the exit code and with words if the
+    exec failed.
+    """
+
+    def __init__(
+        self,
+        epoll: select.epoll,
+        *,
+        describe: Callable[[Service, tuple[str, ...], tuple[int, ...]], Start],
+        launch: Callable[[str, Start, Callable[[int, str], None]], None],
+        kill: Callable[[str], None],
+        tell: Callable[[events.Probed], None],
+    ) -> None:
         self._epoll = epoll
-        self._passed = passed
+        self._describe = describe
+        self._launch = launch
+        self._kill = kill
+        self._tell = tell
         self._asked: dict[str, _Asked] = {}
-        self._names: dict[int, str] = {}  # descriptor -> service
+        self._running: dict[str, _Asked] = {}  # whose command is not reaped yet, wanted or not
+        self._listening: dict[int, _Asked] = {}
+        self._deadlines: list[tuple[float, int, _Asked]] = []
+        self._number = 0
+        self._null = -1
 
-    def start(self, service: Service, now: float) -> None:
-        """Ask from now on, the first time at once."""
-        if service.probe is not None:
-            self.stop(service.name)
-            self._asked[service.name] = _Asked(service.probe, now)
+    def ask(self, service: Service, now: float) -> None:
+        """Ask once. What was asked before and not answered is not wanted any more."""
+        probe = service.probe
+        if probe is None:
+            return
+        self.stop(service.name)
+        asked = _Asked(service, probe)
+        self._asked[service.name] = asked
+        try:
+            if probe.kind == "exec":
+                self._run(asked)
+            else:
+                asked.connection = connection = Connection(probe)
+                asked.fd = connection.fd
+                self._advance(asked, connection)
+        except OSError as error:
+            self._answer(asked, False, f"cannot ask: {error.strerror}")
+        if not asked.over:
+            self._remember(now + probe.timeout_seconds, asked)
 
     def stop(self, service: str) -> None:
-        """Ask no more."""
-        asked = self._asked.pop(service, None)
+        """No answer is wanted any more."""
+        asked = self._asked.get(service)
         if asked is not None:
-            self._hang_up(asked)
+            self._end(asked)
 
     def deadline(self) -> float | None:
-        """Monotonic seconds of the next try or the end of a try's patience."""
-        return min((asked.deadline for asked in self._asked.values()), default=None)
+        """Monotonic seconds at which the next question has waited long enough."""
+        heap = self._deadlines
+        while heap and heap[0][2].over:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
 
     def due(self, now: float) -> None:
-        """Begin the tries whose time has come, give up those that took too long."""
-        for name, asked in list(self._asked.items()):
-            if asked.deadline > now:
+        """Give up the questions that have waited long enough."""
+        while (deadline := self.deadline()) is not None and deadline <= now:
+            asked = heapq.heappop(self._deadlines)[2]
+            if asked.answered:
+                self._end(asked)
                 continue
-            if asked.connection is not None:
-                self._failed(asked, now)
-            else:
-                self._try(name, asked, now)
+            why = f"no answer within {format_duration(asked.probe.timeout_seconds)}"
+            output = _text(asked.output)
+            self._answer(asked, False, f"{why}: {output}" if output else why)
 
     def owns(self, fd: int) -> bool:
         """Whether an event on this descriptor is for us."""
-        return fd in self._names
+        return fd in self._listening
 
-    def handle(self, fd: int, now: float) -> None:
-        """A connection got somewhere."""
-        name = self._names[fd]
-        asked = self._asked[name]
+    def handle(self, fd: int) -> None:
+        """A connection got somewhere, or a command says something."""
+        asked = self._listening[fd]
+        if asked.connection is None:
+            self._read(asked)
+        elif not asked.answered:
+            self._advance(asked, asked.connection)
+        elif asked.connection.drain():
+            self._end(asked)
+
+    # --- sockets -------------------------------------------------------------------------------------
+
+    def _advance(self, asked: _Asked, connection: Connection) -> None:
+        """Get on with it. On the loopback TCP answers at once, and epoll never hears of that question."""
+        answer = connection.advance()
+        if answer is None or connection.replied:
+            self._listen(asked, connection.events)
+        if answer is not None:
+            self._answer(asked, *answer)
+
+    # --- commands ------------------------------------------------------------------------------------
+
+    def _run(self, asked: _Asked) -> None:
+        """Start the command, as soon as the one before it, killed, is gone. Raises OSError."""
+        if asked.name in self._running:
+            return
+        if self._null < 0:
+            self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
+        asked.fd, writer = os.pipe2(os.O_CLOEXEC)
+        self._running[asked.name] = asked
         try:
-            done = asked.connection is not None and self._advance(asked, asked.connection)
+            os.set_blocking(asked.fd, False)
+            self._listen(asked, select.EPOLLIN)
+            start = self._describe(asked.service, asked.probe.command, (self._null, writer, writer))
+            self._launch(_key(asked), start, lambda code, why: self._ended(asked, code, why))
         except OSError:
-            self._failed(asked, now)
-            return
-        if done is None:
-            return
-        if done:
-            self.stop(name)
-            self._passed(name)
-        else:
-            self._failed(asked, now)
+            del self._running[asked.name]
+            raise
+        finally:
+            os.close(writer)
 
-    def _try(self, name: str, asked: _Asked, now: float) -> None:
-        probe = asked.probe
-        family = socket.AF_INET6 if ":" in probe.host else socket.AF_INET
-        asked.started_at, asked.deadline = now, now + probe.timeout_seconds
-        asked.sent, asked.received = False, b""
+    def _ended(self, asked: _Asked, code: int, why: str) -> None:
+        """The command was reaped; whom it left behind goes too, before they can say more."""
+        del self._running[asked.name]
+        self._kill(_key(asked))
+        if asked.over:
+            self._run_next(asked.name)
+            return
+        for _ in range(_TURNS_TO_EMPTY):
+            if asked.over or asked.fd < 0 or not self._read(asked):
+                break
+        if not asked.over:
+            output = f"cannot run the probe: {why}" if why else _text(asked.output)
+            if code != 0 and not output:
+                output = f"the probe ended with {describe_exit(code)}"
+            self._answer(asked, code == 0, output)
+
+    def _run_next(self, name: str) -> None:
+        waiting = self._asked.get(name)
+        if waiting is None:
+            return
         try:
-            connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        except OSError:
-            self._failed(asked, now)
-            return
-        asked.connection = connection
-        self._names[connection.fileno()] = name
-        self._epoll.register(connection.fileno(), select.EPOLLOUT)
-        if connection.connect_ex((probe.host, probe.port)) not in (0, _EINPROGRESS):
-            self._failed(asked, now)
+            self._run(waiting)
+        except OSError as error:
+            self._answer(waiting, False, f"cannot ask: {error.strerror}")
 
-    def _advance(self, asked: _Asked, connection: socket.socket) -> bool | None:
-        """True: it is ready. False: it is not. None: more to come."""
-        if not asked.sent:
-            error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise OSError(error, os.strerror(error))
-            if asked.probe.kind == "tcp":
-                return True
-            connection.send(_request(asked.probe))
-            asked.sent = True
-            self._epoll.modify(connection.fileno(), select.EPOLLIN)
-            return None
-        data = connection.recv(_STATUS_LINE_MAX)
-        asked.received += data
-        line, newline, _ = asked.received.partition(b"\n")
-        if not newline and data and len(asked.received) < _STATUS_LINE_MAX:
-            return None
-        words = line.split()
-        return len(words) > 1 and words[0].startswith(b"HTTP/") and words[1][:1] in (b"2", b"3")
+    def _read(self, asked: _Asked) -> bool:
+        """One turn of a command's output; False when there is nothing (more)."""
+        try:
+            data = os.read(asked.fd, _READ_SIZE)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._hang_up(asked)
+            return False
+        asked.read_bytes += len(data)
+        asked.output = (asked.output + data)[-OUTPUT_MAX:]
+        if asked.read_bytes > _FLOOD_BYTES:
+            self._answer(asked, False, "the probe was killed: it wrote more than 1 MiB")
+        return True
 
-    def _failed(self, asked: _Asked, now: float) -> None:
+    # --- the end of a question -----------------------------------------------------------------------
+
+    def _answer(self, asked: _Asked, passed: bool, output: str) -> None:
+        asked.answered = True
+        if asked.connection is None or not asked.connection.replied:
+            self._end(asked)
+        self._tell(events.Probed(asked.name, passed, output))
+
+    def _end(self, asked: _Asked) -> None:
+        asked.over = True
+        if self._asked.get(asked.name) is asked:
+            del self._asked[asked.name]
         self._hang_up(asked)
-        asked.deadline = max(now, asked.started_at + asked.probe.start_interval_seconds)
+        if self._running.get(asked.name) is asked:
+            self._kill(_key(asked))
 
     def _hang_up(self, asked: _Asked) -> None:
+        # Explicitly: while a child is between fork and exec it shares the descriptor, and a closed one whose
+        # description lives on would stay in the epoll set for ever (epoll(7), Q6).
+        if self._listening.pop(asked.fd, None) is not None:
+            self._epoll.unregister(asked.fd)
         if asked.connection is not None:
-            fd = asked.connection.fileno()
-            del self._names[fd]
-            # Explicitly: while a child is between fork and exec it shares the connection, and a closed
-            # descriptor whose description lives on would stay in the epoll set for ever (epoll(7), Q6).
-            self._epoll.unregister(fd)
             asked.connection.close()
-            asked.connection = None
+        elif asked.fd >= 0:
+            os.close(asked.fd)
+        asked.fd = -1
+
+    def _listen(self, asked: _Asked, mask: int) -> None:
+        if asked.fd in self._listening:
+            self._epoll.modify(asked.fd, mask)
+        else:
+            self._epoll.register(asked.fd, mask)
+            self._listening[asked.fd] = asked
+
+    def _remember(self, deadline: float, asked: _Asked) -> None:
+        if len(self._deadlines) > 2 * len(self._asked) + _FEW:
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].over]
+            heapq.heapify(self._deadlines)
+        self._number += 1  # no two entries are compared beyond it
+        heapq.heappush(self._deadlines, (deadline, self._number, asked))
 
 
-def _request(probe: Probe) -> bytes:
-    host = f"[{probe.host}]" if ":" in probe.host else probe.host
-    return (
-        f"GET {probe.path} HTTP/1.0\r\nHost: {host}:{probe.port}\r\nUser-Agent: cohabit\r\n"
-        "Accept: */*\r\nConnection: close\r\n\r\n"
-    ).encode()
+def _key(asked: _Asked) -> str:
+    return f"{asked.name}\0probe"
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", "replace").strip()

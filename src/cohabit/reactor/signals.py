@@ -39,6 +39,8 @@ TSTP, TTIN, TTOU = int(signal.SIGTSTP), int(signal.SIGTTIN), int(signal.SIGTTOU)
 # All that mean "stop everything": Docker's, a terminal's, the power's, and podman's and nspawn's.
 STOP_SIGNALS = frozenset({TERM, INT, QUIT, int(signal.SIGPWR), int(signal.SIGRTMIN) + 3})
 
+REEXECUTE = int(signal.SIGRTMIN) + 25  # as with systemd(1)
+
 ALL = frozenset(int(number) for number in signal.valid_signals())
 _FAULTS = frozenset(
     int(number)

@@ -13,7 +13,7 @@ from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, EXIT_SYSTEM
 from cohabit.reactor import child, signals
 from cohabit.reactor.linux import os
 
-_ENOENT, _EACCES, _ENOEXEC, _EPERM, _E2BIG, _ENOTDIR, _ELOOP = 2, 13, 8, 1, 7, 20, 40
+_ENOENT, _EACCES, _ENOEXEC, _EPERM, _E2BIG, _ENOTDIR, _EAGAIN = 2, 13, 8, 1, 7, 20, 11
 _ERRORS_SIZE = 4096  # PIPE_BUF: the child's message arrives whole
 
 
@@ -59,7 +59,7 @@ def failure(start: child.Start, message: bytes) -> tuple[str, int]:
     if step == child.STEP_DIRECTORY:
         why = {_ENOENT: "it does not exist", _EACCES: "permission denied", _ENOTDIR: "it is no directory"}
         return f"cannot {step} {detail}: {why.get(errno, os.strerror(errno))}", EXIT_CANNOT_RUN
-    return f"cannot {step}: {detail}", EXIT_SYSTEM
+    return f"cannot {step}: {detail}", EXIT_CANNOT_RUN if step == child.STEP_SECRETS else EXIT_SYSTEM
 
 
 def exit_code(status: int) -> int:
@@ -86,6 +86,8 @@ def _why_no_exec(name: str, errno: int, detail: str, environment: dict[str, str]
         return f"{name!r} cannot be executed: {hint}", EXIT_CANNOT_RUN
     if errno == _E2BIG:
         return f"{name!r}: the environment and the arguments together are too long", EXIT_CANNOT_RUN
+    if errno == _EAGAIN:
+        return f"{name!r}: its user has as many processes as it may (look at its ulimits: nproc)", EXIT_CANNOT_RUN
     return f"{name!r} cannot be executed: {detail}", EXIT_CANNOT_RUN
 
 

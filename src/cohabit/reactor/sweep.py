@@ -13,7 +13,8 @@ from cohabit.reactor import signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.tree import Trees
 
-_KILL_PATIENCE_SECONDS = 2.0  # for those in an uninterruptible sleep; Docker waits as long
+# For those in an uninterruptible sleep; Docker waits as long. Again and again, for those who were born meanwhile.
+_KILL_PATIENCE_SECONDS, _KILLS = 0.5, 4
 
 
 def sweep(trees: Trees, grace_seconds: float) -> bool:
@@ -26,8 +27,10 @@ def sweep(trees: Trees, grace_seconds: float) -> bool:
     trees.signal_everybody(signals.TERM)
     if _wait_until_gone(grace_seconds, interruptible=True):
         return False
-    trees.signal_everybody(signals.KILL)
-    _wait_until_gone(_KILL_PATIENCE_SECONDS, interruptible=False)
+    for _ in range(_KILLS):
+        trees.signal_everybody(signals.KILL)
+        if _wait_until_gone(_KILL_PATIENCE_SECONDS, interruptible=False):
+            break
     return True
 
 

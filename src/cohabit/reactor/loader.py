@@ -1,0 +1,131 @@
+"""Having the file read: by a child of its own, with site-packages, which process 1 does without.
+
+Its answer is a Plan or the problems of the file, as marshal on a pipe. A Plan whose sockets are not to be had
+is no Plan: that, too, is found out before anything starts, or before a reload changes anything.
+"""
+
+from __future__ import annotations
+
+import marshal
+import select
+import sys
+
+from cohabit.engine import events
+from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
+from cohabit.plan.record import from_plain
+from cohabit.reactor import spawn
+from cohabit.reactor.child import Start
+from cohabit.reactor.linux import PACKAGE, os
+from cohabit.units import describe_exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cohabit.engine.events import Event
+    from cohabit.plan.model import Plan
+    from cohabit.reactor.children import Children
+    from cohabit.reactor.signals import Given
+
+KEY = "\0loader"
+_ANSWER_READ = 65_536
+
+
+class Loader:
+    """At most one at a time. prepare(plan) gives what the machine refuses; tell(fact) gets the outcome."""
+
+    def __init__(
+        self,
+        given: Given,
+        environment: dict[str, str],
+        epoll: select.epoll,
+        children: Children,
+        *,
+        prepare: Callable[[Plan], list[str]],
+        warn: Callable[[str], None],
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._given = given
+        self._environment = environment
+        self._epoll = epoll
+        self._children = children
+        self._prepare = prepare
+        self._warn = warn
+        self._tell = tell
+        self._answer = b""
+        self._fd = -1
+
+    def start(self, request: str) -> None:
+        """Have it read; the outcome is Loaded or LoadFailed."""
+        argv = (sys.executable, "-I", f"{PACKAGE}/config/__main__.py", "plan", request)
+        self._answer = b""
+        try:
+            self._fd, writer = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            self._tell(events.LoadFailed((f"cannot read the file: {spawn.no_room(error)}",), EXIT_SYSTEM))
+            return
+        os.set_blocking(self._fd, False)
+        self._epoll.register(self._fd, select.EPOLLIN)
+        start = Start(argv, dict(self._environment), self._given, stdio=(0, writer, 2))
+        try:
+            self._children.launch(KEY, start, self._ended)
+        except OSError as error:
+            self._close()
+            self._tell(events.LoadFailed((f"cannot read the file: {spawn.no_room(error)}",), EXIT_SYSTEM))
+        finally:
+            os.close(writer)
+
+    def abandon(self) -> None:
+        """Its answer is not wanted any more."""
+        self._children.kill(KEY)
+
+    def owns(self, fd: int) -> bool:
+        """Whether an event on this descriptor is for us."""
+        return fd == self._fd
+
+    def handle(self, _fd: int) -> None:
+        """It says something."""
+        try:
+            while data := os.read(self._fd, _ANSWER_READ):
+                self._answer += data
+        except BlockingIOError:
+            return
+        self._close()
+
+    def _close(self) -> None:
+        self._epoll.unregister(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+
+    def _ended(self, code: int, why: str) -> None:
+        """The answer is complete when the loader has ended."""
+        if self._fd >= 0:
+            self.handle(self._fd)
+        if self._fd >= 0:
+            self._close()
+        if why:
+            self._tell(events.LoadFailed((f"cannot read the file: the loader cannot start: {why}",), EXIT_SYSTEM))
+        elif code != 0:
+            how = describe_exit(code)
+            why = f"cannot read the file: the loader ended with {how} (its words are above; please report it)"
+            self._tell(events.LoadFailed((why,), EXIT_BUG))
+        else:
+            self._take(marshal.loads(self._answer))  # noqa: S302 - from our own loader, never from a user
+        self._answer = b""
+
+    def _take(self, answer: dict[str, object]) -> None:
+        for line in _lines(answer["warnings"]):
+            self._warn(line)
+        if answer["plan"] is None:
+            self._tell(events.LoadFailed(_lines(answer["problems"]), int(str(answer["exit_code"]))))
+            return
+        plan = from_plain(answer["plan"])
+        problems = self._prepare(plan)
+        if problems:
+            self._tell(events.LoadFailed(tuple(problems), EXIT_SYSTEM))
+        else:
+            self._tell(events.Loaded(plan))
+
+
+def _lines(value: object) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, list) else ()

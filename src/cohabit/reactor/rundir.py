@@ -1,0 +1,127 @@
+"""A directory for our sockets, wherever this container lets us have one.
+
+Many containers are read-only or run as somebody without rights: then only /tmp, or not even that but /dev/shm,
+takes files (an empty `--read-only --user 12345` container: /dev/shm alone). TMPDIR is not asked: it is meant for
+the services. Everybody may walk through the directory and nobody may list or write it; its name is random, so
+nobody can be there first. Nothing is made before it is needed.
+"""
+
+from __future__ import annotations
+
+import _stat as stat
+
+from cohabit.reactor.linux import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+else:
+    import _socket as socket
+
+_OURS = ("/run/cohabit", "/var/run/cohabit")  # one directory for all of us, each with a random one inside
+_EVERYBODYS = ("/tmp", "/dev/shm")  # noqa: S108 - a random name in it, made by mkdir, is nobody else's
+_MODE = 0o711
+_WALK, _WRITE = 0o111, 0o022  # everybody may walk through it, nobody else may write it
+_ECONNREFUSED = 111
+_TRIED = ", ".join(("/run", "/var/run", *_EVERYBODYS))
+
+
+class RuntimeDirectory:
+    """path: where it is, "" as long as nobody needed it."""
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+
+    def make(self) -> str:
+        """Its path; made now if it is not there. Raises OSError when no place takes one."""
+        if self.path and _is_there(self.path):
+            return self.path
+        name = os.urandom(8).hex()
+        for base in _OURS:
+            if _open_base(base) and _make(f"{base}/{name}"):
+                _remove_dead(base)
+                self.path = f"{base}/{name}"
+                return self.path
+        for base in _EVERYBODYS:
+            if _make(f"{base}/cohabit-{name}"):
+                self.path = f"{base}/cohabit-{name}"
+                return self.path
+        raise OSError(30, f"no directory for a socket can be written (tried {_TRIED}; mount a tmpfs at one of them)")
+
+    def remove(self) -> None:
+        """Take it away with all that is in it."""
+        if self.path:
+            _remove(self.path)
+            self.path = ""
+
+
+def _open_base(base: str) -> bool:
+    """Whether it is there, or now is, and is ours alone to write and everybody's to walk through."""
+    try:
+        os.mkdir(base, _MODE)
+        os.chmod(base, _MODE)  # whatever the umask
+    except FileExistsError:
+        status = os.lstat(base)
+        mode = status.st_mode
+        return stat.S_ISDIR(mode) and status.st_uid == os.geteuid() and mode & (_WALK | _WRITE) == _WALK
+    except OSError:
+        return False
+    return True
+
+
+def _make(path: str) -> bool:
+    """Make a directory in which sockets work: not every file system has them."""
+    try:
+        os.mkdir(path, _MODE)
+    except OSError:
+        return False
+    try:
+        os.chmod(path, _MODE)
+        trial = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            trial.bind(f"{path}/trial")
+        finally:
+            trial.close()
+        os.unlink(f"{path}/trial")
+    except OSError:
+        _remove(path)
+        return False
+    return True
+
+
+def _remove_dead(base: str) -> None:
+    """What lives of ours that were killed have left: directories with nothing but sockets that nobody listens on.
+
+    An empty one may be somebody's who is just beginning.
+    """
+    for name in os.listdir(base):
+        try:
+            found = os.listdir(f"{base}/{name}")
+        except OSError:
+            continue
+        if found and all(_is_dead(f"{base}/{name}/{each}") for each in found):
+            _remove(f"{base}/{name}")
+
+
+def _remove(path: str) -> None:
+    try:
+        for name in os.listdir(path):
+            os.unlink(f"{path}/{name}")
+        os.rmdir(path)
+    except OSError:
+        return  # what stays there harms nobody
+
+
+def _is_dead(path: str) -> bool:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        return probe.connect_ex(path) == _ECONNREFUSED
+    finally:
+        probe.close()
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,148 @@
+"""What a service's process finds when it starts: its output, environment, sockets, user, limits, terminal.
+
+Everything that is prepared for one start is prepared here, in the parent, and let go of again when the start
+is over: the pipes of its output (output.py), its NOTIFY_SOCKET, its descriptor for readiness, whoever reads
+along in its log. The child's side is child.py.
+"""
+
+from __future__ import annotations
+
+from cohabit.engine import events
+from cohabit.errors import EXIT_SYSTEM
+from cohabit.reactor import limits, spawn
+from cohabit.reactor.child import FIRST_SOCKET, Start
+from cohabit.reactor.linux import DEV_NULL, os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cohabit.engine.events import Event
+    from cohabit.plan.model import Hook, Identity, Service
+    from cohabit.reactor.children import Children
+    from cohabit.reactor.log_match import LogMatches
+    from cohabit.reactor.notification_fd import NotificationFds
+    from cohabit.reactor.notify import Notify
+    from cohabit.reactor.output import Output
+    from cohabit.reactor.signals import Given
+    from cohabit.reactor.sockets import Sockets
+
+
+_EROFS = 30
+
+
+class Starts:
+    """Starts services and their hooks. tell(fact) gets what failed at once."""
+
+    def __init__(
+        self,
+        given: Given,
+        environment: dict[str, str],
+        children: Children,
+        output: Output,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._given = given
+        self._environment = environment
+        self._children = children
+        self._output = output
+        self._tell = tell
+        self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
+        self.limits: tuple[int, int] | None = None  # what limits.make_room gave
+        self.sockets: Sockets
+        self.notify: Notify
+        self.notification_fds: NotificationFds
+        self.log_matches: LogMatches
+
+    def make_room(self, services: int) -> None:
+        """Let the kernel give us descriptors for this many services."""
+        self.limits = limits.make_room(services) or self.limits
+
+    def start(self, service: Service) -> None:
+        """Fork a child that becomes the service's command, or tell at once why that cannot be."""
+        opened: list[int] = []
+        try:
+            start = self._described_whole(service, opened)
+            self._children.start_main(service, start)
+        except OSError as error:
+            self.end(service.name)
+            self._children.never_ran(service.name, _why(error), EXIT_SYSTEM)
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def run_hook(self, service: Service, stage: str, number: int) -> None:
+        """Fork a child that becomes one of the service's hooks."""
+        hook = service.hooks(stage)[number]
+        opened: list[int] = []
+        try:
+            opened += self._output.open(service.name, service.driver, _uid(hook.user or service.user))
+            start = self.describe(service, hook.command, (self._null, *opened), hook=hook)
+            self._children.start_hook(service, start)
+        except OSError as error:
+            why = f"could not be started: {_why(error)}"
+            self._tell(events.HookEnded(service.name, EXIT_SYSTEM, why))
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def end(self, service: str) -> None:
+        """This start of it is over, or its messages mean nothing any more."""
+        self.notify.close(service)
+        self.notification_fds.close(service)
+        self.log_matches.close(service)
+
+    def _described_whole(self, service: Service, opened: list[int]) -> Start:
+        """The Start of a main process; what it opens for the child alone is added to `opened`. Raises OSError."""
+        stdio: tuple[int, ...] = ()
+        if not service.tty:
+            opened += self._output.open(service.name, service.driver, _uid(service.user))
+            stdio = (0 if service.stdin else self._null, *opened)
+        start = self.describe(service, service.command, stdio)
+        start.foreground = service.tty
+        start.session = not service.tty
+        start.listen_names = self.sockets.names(service.name)
+        sockets = self.sockets.descriptors(service.name)
+        start.descriptors = tuple((fd, FIRST_SOCKET + i) for i, fd in enumerate(sockets))
+        kind = service.probe.kind if service.probe else ""
+        if kind == "notify":
+            start.environment.update(self.notify.open(service))
+        elif kind == "fd":
+            writer, number = self.notification_fds.open(service)
+            opened.append(writer)
+            start.descriptors += ((writer, number),)
+        elif kind == "log":
+            self.log_matches.open(service)
+        return start
+
+    def describe(
+        self, service: Service, command: tuple[str, ...], stdio: tuple[int, ...] = (), hook: Hook | None = None
+    ) -> Start:
+        """Any process of a service: its whole environment, its user and its limits, numbers instead of names."""
+        user = hook.user if hook and hook.user else service.user
+        environment = dict(self._environment)
+        if user is not None:
+            environment.update({"HOME": user.home} if user.home else {})
+            environment.update({"USER": user.name, "LOGNAME": user.name} if user.name else {})
+        for variables in (service.environment, hook.environment if hook else {}):
+            for name, value in variables.items():
+                if value is None:
+                    environment.pop(name, None)
+                else:
+                    environment[name] = value
+        environment.update(self._children.trees.marks(service.name))
+        start = Start(command, environment, self._given, stdio=stdio)
+        start.directory = hook.working_dir if hook and hook.working_dir else service.working_dir
+        start.identity = user
+        start.secret_files = service.secret_files
+        start.before_user, start.after_user = limits.steps(service.limits, self.limits)
+        return start
+
+
+def _why(error: OSError) -> str:
+    """The machine has no room; or, for a NOTIFY_SOCKET, no directory."""
+    return (error.strerror or str(error)) if error.errno == _EROFS else spawn.no_room(error)
+
+
+def _uid(user: Identity | None) -> int | None:
+    return user.uid if user else None

@@ -1,0 +1,52 @@
+"""clock_host.py SOURCE NAME CRON [NAME CRON...]: a process 1 that has nothing but the Clock; says what it is told."""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable
+
+sys.path.append(sys.argv[1])
+
+from cohabit.plan.model import Schedule
+from cohabit.reactor import signals, spawn
+from cohabit.reactor.child import Start
+from cohabit.reactor.clock import Clock
+
+children: dict[int, Callable[[int, str], None]] = {}
+
+
+def launch(_key: str, start: Start, ended: Callable[[int, str], None]) -> None:
+    """Start a child; its exec is taken for granted."""
+    pid, errors = spawn.spawn(start)
+    os.close(errors)
+    children[pid] = ended
+
+
+def kill(_key: str) -> None:
+    """End it."""
+    for pid in children:
+        os.kill(pid, 9)
+
+
+epoll = select.epoll()
+clock = Clock(
+    signals.Given(frozenset(), frozenset()),
+    epoll,
+    launch=launch,
+    kill=kill,
+    tell=lambda fact: print("due", getattr(fact, "service", fact), flush=True),
+    say=lambda _level, _service, text: print("said", text, flush=True),
+)
+words = sys.argv[2:]
+clock.set([(name, Schedule(cron)) for name, cron in zip(words[::2], words[1::2], strict=True)])
+while True:
+    for fd, _ in epoll.poll(0.01):
+        clock.handle(fd)
+    clock.due(time.monotonic())
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        continue
+    if pid in children:
+        children.pop(pid)(spawn.exit_code(status), "")

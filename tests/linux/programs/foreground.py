@@ -1,0 +1,33 @@
+"""Starts two children, one after the other, that ask for the terminal's foreground; each tells what it got.
+
+Argument: "foreground", or "background" to start them from a process group that has not got it.
+"""
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TESTS = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [TESTS, os.path.join(os.path.dirname(TESTS), "src")]
+
+from cohabit.plan.model import Identity  # noqa: E402 - found only now
+from cohabit.reactor import signals, spawn  # noqa: E402
+from cohabit.reactor.terminal import Terminal  # noqa: E402
+from linux.spawned import described  # noqa: E402
+
+LOOK = "set -- $(cat /proc/$$/stat); echo $1 $5 $6 $8 >/dev/stdout"  # pid, process group, session, foreground
+
+if sys.argv[1] == "background" and (pid := os.fork()):
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+if sys.argv[1] == "background":
+    os.setpgid(0, 0)
+signals.block_all()  # as process 1: who is not in front may change that only so
+for _ in range(2):
+    terminal = Terminal()
+    start = described("sh", "-c", LOOK, foreground=True, identity=Identity(12345, 12346))
+    pid, errors = spawn.spawn(start)
+    os.waitpid(pid, 0)
+    if message := spawn.exec_errors(errors):
+        print(*spawn.failure(start, message))
+    terminal.take_back(pid)
+print(os.getsid(0), terminal.foreground)

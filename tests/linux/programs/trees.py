@@ -1,0 +1,109 @@
+"""trees.py SOURCE [cgroups]: trees of processes at work; each line of stdin is a Python expression, answered by repr.
+
+There are `trees`, `start(key, command...)`, `reap()`, `gone(key)`, `find(service)`, `commands(pids)`,
+`living(word)`, `cross()` and `Service`.
+"""
+
+import marshal
+import os
+import sys
+import time
+
+sys.path.insert(0, sys.argv[1])
+
+from cohabit.plan.model import Service
+from cohabit.reactor import pid1, proc, signals
+from cohabit.reactor.cgroup import Cgroups
+from cohabit.reactor.daemon import find_daemon
+from cohabit.reactor.tree import Trees
+
+signals.block_all()
+if not pid1.is_process_1():
+    pid1.become_subreaper()
+trees = Trees(f"{os.getpid()}-{time.time_ns()}", Cgroups() if "cgroups" in sys.argv else None)
+
+
+def start(key: str, *command: str) -> int:
+    """Start a leader."""
+    entrance = trees.entrance(key)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if entrance:
+                fd = os.open(entrance, os.O_WRONLY)
+                os.write(fd, b"0")
+                os.close(fd)
+            os.setsid()
+            signals.set_mask(())
+            os.close(0)
+            os.execvpe(command[0], command, {**os.environ, **trees.marks(key)})
+        finally:
+            os._exit(127)
+    trees.started(key, pid)
+    return pid
+
+
+def reap() -> set[str]:
+    """Reap whoever has ended; return the keys of trees with orphans."""
+    ended = []
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            break
+        if pid == 0:
+            break
+        key = trees.reaped(pid)
+        ended += [key] if key is not None else []
+    return trees.services_with_orphans(ended)
+
+
+def gone(key: str) -> bool:
+    """Wait until nothing of a tree lives, as a loop does that is woken by CHLD."""
+    while key in reap() or key in trees.leaders.values():
+        if signals.wait_for({signals.CHLD}, 10.0) is None:
+            return False
+    trees.ended(key)
+    return True
+
+
+def find(service: Service) -> tuple[int, str]:
+    """Wait for the service's process to end, then search for its daemon."""
+    while service.name in trees.leaders.values():
+        signals.wait_for({signals.CHLD}, 10.0)
+        reap()
+    patience = time.monotonic() + 3
+    while True:
+        pid, why = find_daemon(service, trees)
+        if (pid and not why) or time.monotonic() > patience:
+            return pid, why
+        signals.wait_for({signals.CHLD}, 0.002)
+        reap()
+
+
+def commands(pids: list[int]) -> list[str]:
+    """The last words of their command lines, in order of the alphabet."""
+    return sorted(proc.read(f"/proc/{pid}/cmdline").decode().rstrip("\0").rpartition("\0")[2] for pid in pids)
+
+
+def living(word: str) -> list[int]:
+    """Who lives and has a word in its command line."""
+    return [
+        process.pid
+        for process in proc.everybody()
+        if process.lives and word.encode() in proc.read(f"/proc/{process.pid}/cmdline").split(b"\0")
+    ]
+
+
+def cross() -> bool:
+    """Forget all but what crosses a re-execution; True if nothing is another afterwards."""
+    global trees  # noqa: PLW0603 - one name for whoever types
+    plain = marshal.dumps(trees.to_plain())
+    trees = Trees.from_plain(marshal.loads(plain))  # noqa: S302 - our own
+    return marshal.dumps(trees.to_plain()) == plain
+
+
+print("ready", flush=True)
+for line in sys.stdin:
+    print(repr(eval(line)), flush=True)  # noqa: S307 - the test types it
+trees.close()

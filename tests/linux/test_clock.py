@@ -1,0 +1,129 @@
+"""The clock of the schedules on the real kernel: its child, its pipes, and a time of day that is set.
+
+Cron lines have minutes; these tests use cronsim's sixth field, the second, which a file may not.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from linux import processes
+from linux.conftest import Start
+from linux.processes import Process
+from linux.run import AT_MOST_SECONDS, MAIN, NAMESPACES, REPOSITORY, Run, program, shell, write_file
+
+SOURCE = os.path.join(REPOSITORY, "src")
+CLOCK = os.path.join(SOURCE, "cohabit", "config", "clock.py")
+EACH_SECOND = ("web", "* * * * * *")
+
+
+def _clocks(life: Run) -> list[Process]:
+    """The clock's child, wherever it hangs; dead ones do not count."""
+    below = processes.descendants(life.process.pid)
+    return [process for process in below if "config/clock.py" in process.command and process.state != "Z"]
+
+
+def test_a_schedule_comes_again_and_again(start: Start) -> None:
+    """Each time that the line names."""
+    life = start(*program("clock_host.py", SOURCE, *EACH_SECOND))
+    life.until_printed("due web", 3)
+    assert "said" not in life.text
+
+
+def test_a_clock_that_is_killed_comes_back(start: Start) -> None:
+    """With a warning that says what happens, and the schedules go on."""
+    life = start(*program("clock_host.py", SOURCE, *EACH_SECOND))
+    life.until_printed("due web")
+    (killed,) = _clocks(life)
+    os.kill(killed.pid, signal.SIGKILL)
+    life.until_printed("said the clock of the schedules ended with SIGKILL (killed)")
+    known = life.text.count("due web")
+    life.until_printed("due web", known + 1)
+    assert [clock.pid for clock in _clocks(life)] != [killed.pid]
+
+
+def test_the_clock_ends_with_process_1(start: Start) -> None:
+    """Even when that was killed and could not see to it: nobody holds its standard input any more."""
+    host = program("clock_host.py", SOURCE, "web", "0 0 1 1 *")
+    life = start("sh", "-c", '"$@"; echo over; sleep 1000', "sh", *host)
+    life.until(lambda: _clocks(life), "the clock")
+    (clock,) = _clocks(life)
+    os.kill(clock.parent, signal.SIGKILL)
+    life.until_printed("over")
+    life.until(lambda: not _clocks(life), "the end of the clock")
+
+
+def test_a_clock_without_work_sleeps_without_end(start: Start) -> None:
+    """Waiting for next year's job it waits in poll(2) without a timeout."""
+    if os.uname().machine != "x86_64":
+        pytest.skip("reads the arguments of a system call, which differ by machine")
+    life = start(*program("clock_host.py", SOURCE, "web", "0 0 1 1 *"))
+    life.until(lambda: _clocks(life), "the clock")
+    (clock,) = _clocks(life)
+
+    def waits() -> bool:
+        call = Path(f"/proc/{clock.pid}/syscall").read_text(encoding="ascii").split()
+        return call[0] == "7" and call[3] == "0xffffffff"
+
+    life.until(waits, "poll(2) without a timeout")
+
+
+# --- a kernel of our own, whose time of day may be set ---------------------------------------------------
+
+
+def _own_kernel(directory: Path, *words: str) -> dict[str, str]:
+    """Boot User Mode Linux on our own root, read-only, with a program as its process 1; returns STEP -> what it saw."""
+    if shutil.which("linux.uml") is None:
+        pytest.skip("no kernel of our own (apt-get install user-mode-linux)")
+    init = directory / "init"
+    init.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin exec {shlex.join(program(*words))}\n", encoding="utf-8")
+    init.chmod(0o755)
+    kernel = ("linux.uml", "mem=192M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro")
+    run = subprocess.run(
+        [*NAMESPACES, *kernel, "con=null", "con0=null,fd:1", f"init={init}"],
+        env={**os.environ, "HOME": str(directory)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=3 * AT_MOST_SECONDS,
+        check=False,
+    )
+    print(run.stdout, run.stderr)  # shown when the test fails
+    steps = [line.partition(" ->") for line in run.stdout.replace("\r", "").splitlines() if " ->" in line]
+    return {step: seen.strip() for step, _, seen in steps}
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_the_time_of_day_is_set(tmp_path: Path) -> None:
+    """Jumps of the real clock wake the child, and each job is due as often as docs/reference/schedule.md says."""
+    assert _own_kernel(tmp_path, "clock_jumps.py", CLOCK) == {
+        "before": "",
+        "on to 12:59:59.5": "daily often often",  # often: what was missed, and then 13:00
+        "back to 11:59:59": "often",
+        "on to 12:59:59": "often often",  # daily has had its 13:00
+        "twenty days on": "daily often",
+        "back to 12:59:59": "daily often",  # by so much that the new time counts
+        "its end": "0",
+    }
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_up_starts_a_job_at_its_time(tmp_path: Path) -> None:
+    """A job runs when it is due, never overlaps itself, and runs once for all that a jump has skipped."""
+    job = {
+        "command": shell("echo ran; read line < /mnt/gate"),
+        "schedule": {"cron": "0 13 * * *", "timezone": "UTC"},
+    }
+    file = write_file(str(tmp_path), {"keeper": {"command": ["sleep", "1000"]}, "job": job})
+    seen = _own_kernel(tmp_path, "up_jumps.py", MAIN, file)
+    assert seen["at one"] == "job     | ran"
+    assert "job: its schedule says now, but it has not ended yet" in seen["a day later, while it runs"]
+    assert "job: ended with exit code 0" in seen["its end"]
+    assert seen["twenty days later"] == "job     | ran"
+    assert seen["stop"] == "cohabit | stopped by SIGTERM: exit code 0"
+    assert seen["code"] == "0"

@@ -1,0 +1,387 @@
+"""Whole process trees on the real kernel, with cgroups and without: found, told apart, adopted, and ended.
+
+Each test types Python to programs/trees.py, which owns the trees in namespaces of its own; with cgroups, in a cgroup
+of its own too, which is taken away afterwards with everybody in it.
+"""
+
+import ast
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cohabit.reactor import cgroup
+from linux.conftest import Start
+from linux.run import AT_MOST_SECONDS, REPOSITORY, Run, program, shell
+
+UID = 64_123  # nobody else's, since its processes are counted
+LIMIT = 120
+
+
+@pytest.fixture(scope="session")
+def box() -> Iterator[str]:
+    """Give the directory of a cgroup for the tests alone; skip where none can be made."""
+    for base, _ in cgroup.places():
+        with contextlib.suppress(OSError):
+            directory = os.path.join(base, f"cohabit-tests-{os.getpid()}")
+            os.mkdir(directory)
+            break
+    else:
+        pytest.skip("no cgroup of version 2 can be made here")
+    yield directory
+    with contextlib.suppress(OSError), open(f"{directory}/cgroup.kill", "w", encoding="ascii") as file:
+        file.write("1")
+    deadline = time.monotonic() + AT_MOST_SECONDS
+    while not _taken_away(directory):
+        assert time.monotonic() < deadline, f"somebody is left in {directory}"
+
+
+def _taken_away(directory: str) -> bool:
+    """Take away a cgroup and those below it, as far as they are empty; whether nothing is left."""
+    for one, _, _ in os.walk(directory, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(one)
+    return not os.path.exists(directory)
+
+
+class Console:
+    """Type an expression, get its value."""
+
+    def __init__(self, life: Run) -> None:
+        self.life = life
+        self.life.until_printed("ready")
+
+    def __call__(self, expression: str) -> Any:
+        """Return what an expression comes to there."""
+        stdin = self.life.process.stdin
+        assert stdin
+        before = self.life.out.count(b"\n")
+        stdin.write(expression.encode() + b"\n")
+        stdin.flush()
+        self.life.until(lambda: self.life.out.count(b"\n") > before, expression)
+        return ast.literal_eval(self.life.out.split(b"\n")[before].decode())
+
+    def end(self) -> None:
+        """End it, and everybody in its namespace."""
+        assert self.life.process.stdin
+        self.life.process.stdin.close()
+        self.life.wait()
+
+    def until(self, expression: str, value: object) -> None:
+        """Wait until an expression comes to that."""
+        self.life.until(lambda: self(expression) == value, f"{expression} to be {value!r}")
+
+
+@pytest.fixture(params=["cgroups", "cgroups before 5.14", "proc"])
+def console(request: pytest.FixtureRequest, start: Start, process_1: bool) -> Console:
+    """Give trees with cgroups (with cgroup.kill and without it) and without, as process 1 and not."""
+    options: dict[str, Any] = {"process_1": process_1, "stdin": subprocess.PIPE}
+    words: list[str] = []
+    if request.param != "proc":
+        options["setup"] = f"echo 0 > {request.getfixturevalue('box')}/cgroup.procs"
+        words = ["cgroups"]
+    console = Console(start(*program("trees.py", os.path.join(REPOSITORY, "src"), *words), **options))
+    if "before" in request.param:
+        console("setattr(trees.cgroups, 'kill', lambda key: False)")
+    return console
+
+
+def _start(console: Console, key: str, *command: str) -> int:
+    return int(console(f"start({key!r}, *{command!r})"))
+
+
+def test_orphans_are_told_apart(console: Console) -> None:
+    """Whoever is left of a service, of its probe and of another one is known as such, whatever session it made."""
+    for key, number in (("web", 81), ("web\0probe", 82), ("db", 83)):
+        _start(console, key, *shell(f"setsid sleep 8{number} & sleep 7{number} & exit 0"))
+    console.until("sorted(reap())", ["db", "web", "web\0probe"])
+    console.until("len(trees.leaders)", 0)
+    for key, number in (("web", 81), ("web\0probe", 82), ("db", 83)):
+        console.until(f"commands(trees.orphans_of({key!r}))", [f"7{number}", f"8{number}"])
+        assert console(f"[trees.owner(pid) for pid in trees.members({key!r})]") == [key, key]
+    assert console("trees.owner(os.getpid()), trees.owner(2 ** 22 + 1)") == ("", None)
+
+
+def test_owner_of_a_descendant(console: Console) -> None:
+    """A grandchild with a session and an environment of its own is its leader's."""
+    _start(console, "web", *shell("env -i setsid sleep 8800 & exec sleep 1000"))
+    console.until("[trees.owner(pid) for pid in living('8800')]", ["web"])
+
+
+def test_kill_ends_the_tree_and_nobody_else(console: Console) -> None:
+    """A tree that put itself in many sessions is gone after its kill; another one lives."""
+    _start(console, "db", "sleep", "8801")
+    _start(
+        console, "web", *shell("for i in 1 2 3; do setsid sh -c 'setsid sleep 8802 & sleep 8802' & done; sleep 8802")
+    )
+    console.until("len(living('8802'))", 7)
+    console("trees.signal('web', 9)")
+    assert console("gone('web')")
+    assert console("len(living('8802')), len(living('8801'))") == (0, 1)
+    assert console("trees.lives('web'), trees.lives('db')") == (False, True)
+
+
+def test_term_reaches_everybody(console: Console) -> None:
+    """TERM goes to each process of the tree, also to one that is stopped."""
+    _start(console, "web", *shell("setsid sleep 8803 & sleep 8803 & exec sleep 8803"))
+    console.until("len(living('8803'))", 3)
+    console("[os.kill(pid, 19) for pid in living('8803')]")
+    console("trees.signal('web', 15)")
+    assert console("gone('web')")
+
+
+def test_process_whose_first_thread_ended(console: Console) -> None:
+    """Who looks like a zombie, and is none, still has children and is killed."""
+    pid = _start(console, "web", *program("first_thread.py"))
+    console.until(f"(proc.look({pid}).state, proc.look({pid}).lives)", ("Z", True))
+    console(f"os.kill({pid}, 10)")
+    console.until("commands(trees.members('web'))", ["", "8830"])
+    console("trees.signal('web', 9)")
+    assert console("gone('web')")
+
+
+def test_hook_beside_its_service(console: Console) -> None:
+    """A hook that leaves somebody behind is noticed while the main process lives, which goes on when that one ends."""
+    main = _start(console, "web", "sleep", "8804")
+    _start(console, "web", *shell("sleep 8805 & exit 0"))
+    console.until("len(trees.leaders)", 2)
+    console.until("(reap(), len(trees.leaders))", ({"web"}, 1))
+    assert console(f"trees.lives('web', [{main}])")
+    [left] = console("trees.orphans_of('web')")
+    console(f"os.kill({left}, 9)")
+    console.until("reap()", set())
+    assert not console(f"trees.lives('web', [{main}])")
+    console("trees.ended('web')")
+    console.until("commands(trees.members('web'))", ["8804"])
+
+
+@pytest.mark.parametrize("kind", ["grow", "grow-session", "hop", "hop-session"])
+def test_fork_bomb_is_ended(console: Console, kind: str) -> None:
+    """Who forks as fast as it can, up to its limit of processes, is ended to the last, and another service lives."""
+    _start(console, "db", "sleep", "8806")
+    _start(console, "web", *program("bomb.py", kind, str(LIMIT), str(UID)))
+    console.until(f"(reap(), len(living('{UID}')) > {LIMIT} // 3)[1]", True)
+    console("trees.signal('web', 9)")
+    assert console("gone('web')")
+    assert console(f"len(living('{UID}')), len(living('8806'))") == (0, 1)
+
+
+def test_whole_end(console: Console) -> None:
+    """At the end everybody goes, those whom nobody can name too, and no cgroup stays."""
+    _start(console, "web", *shell("setsid env -i sleep 8807 & exec sleep 8807"))
+    _start(console, "db", *program("bomb.py", "grow", "30", str(UID)))
+    console.until("len(living('8807'))", 2)
+    console("trees.signal_everybody(9)")
+    console.until("(reap(), len(proc.everybody()) <= 2 or len(living('8807')))[1]", True)
+    console.until(f"(reap(), len(living('{UID}')) + len(living('8807')))[1]", 0)
+    directory = console("trees.cgroups and trees.cgroups.directory")
+    console.until("(reap(), trees.close(), trees.cgroups and trees.cgroups.directory)[2]", None)
+    assert not directory or not os.path.exists(directory)
+
+
+def test_trees_cross_a_re_execution(console: Console) -> None:
+    """After it the same orphans are known, the same cgroups used, and a kill ends everybody."""
+    _start(console, "web", *shell("setsid sleep 8808 & exit 0"))
+    console.until("(reap(), len(trees.leaders))", ({"web"}, 0))
+    assert console("cross()")
+    console.until("commands(trees.members('web'))", ["8808"])
+    console("trees.signal('web', 9)")
+    assert console("gone('web')")
+    _start(console, "web", "sleep", "8809")
+    console.until("commands(trees.members('web'))", ["8809"])
+
+
+# --- daemons ---------------------------------------------------------------------------------------------
+
+
+DAEMONS = {
+    "forks once": "setsid sleep 8811 &",
+    "forks twice": "(setsid sh -c 'sleep 8811 & exit 0' &)",
+    "takes its time": "(i=0; while [ $((i += 1)) -lt 3000 ]; do :; done; exec setsid sleep 8811) &",
+    "leaves another one behind": "sleep 8812 & setsid sleep 8811 &",
+}
+
+
+@pytest.mark.parametrize("script", DAEMONS.values(), ids=DAEMONS.keys())
+def test_daemon_is_found_and_is_its_service(console: Console, script: str) -> None:
+    """Who puts itself in the background is found, leads its tree from then on, and its end is told."""
+    _start(console, "web", *shell(f"{script}\nexit 0"))
+    found = [""]
+    while found != ["8811"]:  # one that forks once more may be taken for it first: it ends, and we ask again
+        pid, why = console("find(Service('web', ('web',)))")
+        assert why == ""
+        assert console(f"trees.adopt('web', {pid})")
+        console.until(f"(reap(), not proc.look({pid}) or commands([{pid}]) == ['8811'])[1]", True)
+        found = console(f"commands([{pid}])")
+    assert console("trees.leaders") == {pid: "web"}
+    console(f"os.kill({pid}, 9)")
+    console.until("(reap(), len(trees.leaders))[1]", 0)
+    console("trees.signal('web', 9)")
+    assert console("gone('web')")
+
+
+def test_daemon_is_found_by_its_pid_file(console: Console, tmp_path: os.PathLike[str]) -> None:
+    """A pid file that is written late, after a stale one, is waited for, where nobody could have guessed."""
+    path = os.path.join(tmp_path, "pid")
+    with open(path, "w", encoding="ascii") as file:
+        file.write("1\n")
+    late = (
+        f"i=0; while [ $((i += 1)) -lt 3000 ]; do :; done; echo $$ > {path}.new; mv {path}.new {path}; exec sleep 8813"
+    )
+    _start(console, "web", *shell(f"setsid sleep 8814 & setsid sh -c '{late}' & exit 0"))
+    pid, why = console(f"find(Service('web', ('web',), pid_file={path!r}))")
+    assert why == ""
+    console.until(f"commands([{pid}])", ["8813"])
+
+
+def test_pid_file_that_lies(console: Console, tmp_path: os.PathLike[str]) -> None:
+    """A pid file that names a stranger is said so, and the daemon is found all the same."""
+    other = _start(console, "db", "sleep", "8816")
+    path = os.path.join(tmp_path, "pid")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"{other}\n")
+    _start(console, "web", *shell("setsid sleep 8815 & exit 0"))
+    pid, why = console(f"find(Service('web', ('web',), pid_file={path!r}))")
+    assert f"{other} is not one of this service's" in why
+    assert console(f"commands([{pid}])") == ["8815"]
+
+
+# --- cgroups alone ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def boxed(start: Start, box: str, process_1: bool) -> Console:
+    """Give trees with cgroups."""
+    words = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
+    setup = f"echo 0 > {box}/cgroup.procs"
+    return Console(start(*words, process_1=process_1, setup=setup, stdin=subprocess.PIPE))
+
+
+def test_each_tree_has_its_cgroup(boxed: Console, box: str) -> None:
+    """A process is in its tree's cgroup below ours, and so are its children; the cgroup goes with the tree."""
+    pid = _start(boxed, "cgroup.kill", *shell("sleep 8820 & exec sleep 8820"))
+    boxed.until("len(living('8820'))", 2)
+    where = boxed(f"proc.cgroup({pid})")
+    assert where.startswith(boxed("proc.cgroup('self')") + "/cohabit-")
+    assert where.endswith("/cgroup%2Ekill")
+    assert len(boxed("trees.cgroups.members('cgroup.kill')")) == 2
+    boxed("trees.signal('cgroup.kill', 9)")
+    assert boxed("gone('cgroup.kill')")
+    boxed.until("(trees.ended('cgroup.kill'), len(trees.cgroups._made))[1]", 0)
+    assert not [directory for directory, _, _ in os.walk(box) if "%2E" in directory]
+
+
+def test_nobody_can_hide_his_family(boxed: Console) -> None:
+    """Without session, mark and parent, a process is still its service's; by /proc alone it would be nobody's."""
+    _start(boxed, "web", *shell("setsid env -i A=b sh -c 'sleep 8821 & exit 0' & exec sleep 1000"))
+    boxed.until("(reap(), commands(trees.orphans_of('web')))[1]", ["8821"])
+
+
+def test_cgroups_that_a_service_made(boxed: Console) -> None:
+    """A service may divide its cgroup, by threads too: all of it is found, killed and taken away."""
+    divide = (
+        "D=$1; mkdir $D/a $D/a/b $D/t; sleep 8822 & echo $! > $D/a/b/cgroup.procs; "
+        "echo threaded > $D/t/cgroup.type; sleep 8822"
+    )
+    boxed("trees.entrance('web')")
+    directory = boxed("trees.cgroups.directory")
+    _start(boxed, "web", "sh", "-c", divide, "sh", f"{directory}/web")
+    boxed.until("commands(trees.cgroups.members('web')).count('8822')", 2)
+    boxed("trees.signal('web', 9)")
+    assert boxed("gone('web')")
+    boxed.until("(trees.ended('web'), len(trees.cgroups._made))[1]", 0)
+    assert not os.path.exists(f"{directory}/web")
+
+
+def test_who_left_the_cgroup_is_found(boxed: Console, box: str) -> None:
+    """A child that was moved elsewhere and made itself a session is killed with its tree."""
+    away = f"echo 0 > {box}/away/cgroup.procs; exec sleep 8823"
+    os.mkdir(f"{box}/away")
+    _start(boxed, "web", *shell(f"setsid env -i A=b sh -c '{away}' & exec sleep 8823"))
+    boxed.until("(len(living('8823')), len(trees.cgroups.members('web')))", (2, 1))
+    boxed("trees.signal('web', 9)")
+    assert boxed("gone('web')")
+    boxed.until("(reap(), len(living('8823')))[1]", 0)
+    os.rmdir(f"{box}/away")
+
+
+def test_nobody_kills_us_with_our_own_cgroup(boxed: Console) -> None:
+    """A service that moved us into its own cgroup is killed, and we are not."""
+    boxed("trees.entrance('web')")
+    directory = boxed("trees.cgroups.directory")
+    us = boxed("os.getpid()")
+    _start(boxed, "web", *shell(f"echo {us} > {directory}/web/cgroup.procs; setsid sleep 8824 & exec sleep 8824"))
+    boxed.until("len(living('8824')), proc.cgroup('self').endswith('/web')", (2, True))
+    boxed("trees.signal('web', 9)")
+    assert boxed("gone('web')")
+    assert boxed("len(living('8824'))") == 0
+
+
+def test_stranger_in_a_cgroup_of_ours(boxed: Console) -> None:
+    """A process of another namespace, which has no number here, is left alone, and its 0 does not mean us."""
+    pid = _start(boxed, "web", "sleep", "8828")
+    boxed.until("commands(trees.cgroups.members('web'))", ["8828"])
+    with subprocess.Popen(["sleep", "8829"]) as stranger:
+        with open(f"{boxed('trees.cgroups.directory')}/web/cgroup.procs", "w", encoding="ascii") as file:
+            file.write(str(stranger.pid))
+        assert boxed("trees.members('web')") == [pid]
+        boxed("trees.signal('web', 15)")
+        assert boxed("gone('web')")
+        stranger.kill()
+
+
+def test_cgroups_in_a_namespace_of_their_own(start: Start, box: str) -> None:
+    """As in a container: our cgroup is the root of its namespace, and mounted where the system has it."""
+    setup = f"echo 0 > {box}/cgroup.procs; mkdir mnt"
+    inner = ["unshare", "--cgroup", "--mount", "--", "sh", "-euc", 'mount -t cgroup2 none mnt; exec "$@"', "sh"]
+    words = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
+    console = Console(start(*inner, *words, setup=setup, stdin=subprocess.PIPE))
+    pid = _start(console, "web", "sleep", "8825")
+    console.until("commands(trees.cgroups.members('web'))", ["8825"])
+    assert console(f"proc.cgroup({pid})").startswith("/cohabit-1-")
+
+
+HIDE = "for mount in $(grep -- '- cgroup2' /proc/self/mountinfo | cut -d' ' -f5); do umount -l $mount; done"
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        HIDE,
+        f"{HIDE}; mkdir mnt; mount -t cgroup2 none mnt; mount -o remount,ro,bind mnt",
+        "mkdir $BOX/t; echo threaded > $BOX/t/cgroup.type; echo 0 > $BOX/t/cgroup.procs",
+        "echo 0 > $BOX/cgroup.max.depth",
+    ],
+    ids=["not mounted", "read-only", "of threads", "too deep"],
+)
+def test_without_cgroups_there_is_no_word(start: Start, box: str, setup: str) -> None:
+    """Where no cgroup can be made, /proc does alone: a tree is ended all the same, and nothing is said."""
+    words = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
+    setup = f"mkdir {box}/limited; BOX={box}/limited; echo 0 > $BOX/cgroup.procs; {setup}"
+    console = Console(start(*words, setup=setup, stdin=subprocess.PIPE))
+    _start(console, "web", *shell("setsid sleep 8826 & exec sleep 8826"))
+    console.until("len(living('8826'))", 2)
+    assert console("trees.cgroups.directory") == ""
+    console("trees.signal('web', 9)")
+    assert console("gone('web')")
+    assert not console.life.err
+    console.end()
+    console.life.until(lambda: _taken_away(f"{box}/limited"), "everybody to leave")
+
+
+def test_who_may_not_enter_makes_none(start: Start, box: str) -> None:
+    """Another user's process, which may make a directory but move nobody there, does without cgroups."""
+    words = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
+    own = f"mkdir {box}/{UID}; chown {UID} {box}/{UID}; echo 0 > {box}/{UID}/cgroup.procs"
+    console = Console(
+        start("setpriv", f"--reuid={UID}", "--clear-groups", *words, setup=own, stdin=subprocess.PIPE, cwd="/")
+    )
+    _start(console, "web", "sleep", "8827")
+    console.until("commands(trees.members('web'))", ["8827"])
+    assert console("trees.cgroups.directory") == ""
+    console.end()
+    console.life.until(lambda: _taken_away(f"{box}/{UID}"), "everybody to leave")

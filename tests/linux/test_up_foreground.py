@@ -1,0 +1,58 @@
+"""One service in the foreground, with the terminal or the standard input, on the real kernel."""
+
+import subprocess
+
+from linux.conftest import Start
+from linux.run import COHABIT, shell, write_file
+
+CTTY = ("setsid", "--ctty")
+OTHER = {"other": {"command": ["sleep", "1000"]}}
+
+
+def test_command_has_our_standard_input(start: Start, tmp_path: object, process_1: bool) -> None:
+    """Without a terminal (docker run -i): what is piped in arrives, and its end is the container's."""
+    file = write_file(str(tmp_path), OTHER)
+    life = start(
+        *COHABIT, "up", "-f", file, "--", *shell("read x; echo got $x; exit 4"),
+        stdin=subprocess.PIPE, process_1=process_1,
+    )  # fmt: skip
+    assert life.process.stdin
+    life.process.stdin.write(b"hello\n")
+    life.process.stdin.flush()
+    assert life.wait() == 4
+    assert life.lines("sh", "out") == ["got hello"]
+
+
+def test_command_has_our_terminal(start: Start, tmp_path: object, process_1: bool) -> None:
+    """With a terminal (docker run -it): it is the foreground, its output has no prefix, and ^C reaches it alone."""
+    file = write_file(str(tmp_path), OTHER)
+    script = "trap 'echo interrupted; exit 6' INT; tty; echo ready; while :; do read x; done"
+    life = start(*COHABIT, "up", "-f", file, "--", *shell(script), above=CTTY, terminal=True, process_1=process_1)
+    life.until_printed("ready")
+    assert b"\n/dev/pts/" in b"\n" + life.out.replace(b"\r", b"")
+    life.type("\x03")
+    assert life.wait() == 6
+    assert "interrupted" in life.text
+
+
+def test_terminal_of_a_service_of_the_file(start: Start, tmp_path: object) -> None:
+    """tty: true gives it to a service of the file."""
+    services = {"shell": {"command": shell("tty; read x; echo got $x"), "tty": True}, **OTHER}
+    file = write_file(str(tmp_path), services)
+    life = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True)
+    life.until_printed("/dev/pts/")
+    life.type("hello\n")
+    assert life.wait() == 0
+    assert "got hello" in life.text
+
+
+def test_stopping_key_changes_nothing(start: Start, tmp_path: object) -> None:
+    """^Z in a container, where nobody could ever continue it, does not freeze the command."""
+    file = write_file(str(tmp_path), OTHER)
+    script = "echo ready; read x; echo got $x"
+    life = start(*COHABIT, "up", "-f", file, "--", *shell(script), above=CTTY, terminal=True)
+    life.until_printed("ready")
+    life.type("\x1a")
+    life.type("hello\n")
+    life.until_printed("got hello")
+    assert life.wait() == 0

@@ -1,0 +1,103 @@
+"""Hooks on the real kernel: their order, their environment, their failures, and who is left behind."""
+
+import pytest
+
+from linux.conftest import Gate, Start
+from linux.run import shell
+
+SLEEP = ["sleep", "1000"]
+
+
+def _hook(script: str, **words: object) -> dict[str, object]:
+    return {"command": shell(script), **words}
+
+
+def test_hooks_come_in_their_order(up: Start, process_1: bool) -> None:
+    """pre_start before the command, post_start after it, pre_stop before its signal; each under the service's name."""
+    life = up(
+        {
+            "web": {
+                "command": shell("trap 'echo told; exit 0' TERM; echo main; while :; do read x < gate; done"),
+                "pre_start": [_hook("mkfifo gate; echo first"), _hook("echo second")],
+                "post_start": [_hook("echo after")],
+                "pre_stop": [_hook("echo before the end")],
+            }
+        },
+        process_1=process_1,
+    )
+    life.until_printed("after")
+    life.until_printed("| main")
+    assert life.stop() == 0
+    said = life.lines("web", "out")
+    assert said[:2] == ["first", "second"]
+    assert set(said[2:4]) == {"main", "after"}
+    assert said[4:] == ["before the end", "told"]
+
+
+def test_hooks_have_their_own_environment_and_directory(up: Start, tmp_path: object) -> None:
+    """What a hook says of itself counts over what the service says."""
+    hook = _hook("echo $A $B; pwd", environment={"B": "hook"}, working_dir="/")
+    life = up({"web": {"command": ["true"], "environment": {"A": "web", "B": "web"}, "pre_start": [hook]}})
+    assert life.wait() == 0
+    assert life.lines("web", "out") == ["web hook", "/"]
+
+
+def test_hook_that_fails_keeps_the_command_from_starting(up: Start, process_1: bool) -> None:
+    """The container ends with the hook's code, and says which hook it was."""
+    life = up({"web": {"command": SLEEP, "pre_start": [_hook("exit 0"), _hook("exit 5")]}}, process_1=process_1)
+    assert life.wait() == 5
+    assert "web: pre_start hook 2 ended with exit code 5" in life.text
+
+
+def test_hook_that_is_not_there(up: Start) -> None:
+    """A command that cannot be executed is found when its time has come, if not before."""
+    life = up({"web": {"command": SLEEP, "pre_start": [_hook("rm -f gone"), {"command": ["./gone"]}]}})
+    assert life.wait() == 127
+    assert "pre_start hook 2" in life.text
+
+
+def test_what_a_failed_hook_left_is_ended(up: Start, process_1: bool) -> None:
+    """Before the next try nothing of the last one lives."""
+    life = up(
+        {"web": {"command": SLEEP, "restart": "on-failure:1", "pre_start": [_hook("sleep 2000 & exit 5")]}},
+        process_1=process_1,
+    )
+    assert life.wait() == 5
+    assert "given up" in life.text or "hook 1 ended" in life.text
+    assert life.zombies() == []
+
+
+def test_hook_after_the_start_holds_readiness_back(up: Start, gate: Gate) -> None:
+    """Dependants that want it healthy wait for its post_start hooks."""
+    life = up(
+        {
+            "db": {"command": SLEEP, "post_start": [_hook("read x < gate")], "healthcheck": {"test": ["CMD", "true"]}},
+            "web": {
+                "command": shell("echo up; exec sleep 1000"),
+                "depends_on": {"db": {"condition": "service_healthy"}},
+            },
+        }
+    )
+    life.until_printed("db: started")
+    life.one("sh -c read x < gate")
+    assert "| up" not in life.text
+    gate.open()
+    life.until_printed("| up")
+    assert life.stop() == 0
+
+
+def test_stop_in_the_middle_of_a_hook(up: Start, gate: Gate, process_1: bool) -> None:
+    """A hook before the start is told to stop like the service, and that is a good end."""
+    life = up({"web": {"command": SLEEP, "pre_start": [_hook("read x < gate")]}}, process_1=process_1)
+    life.one("sh -c read x < gate")
+    assert life.stop() == 0
+    gate.open()
+
+
+@pytest.mark.parametrize("hook", ["exec sleep 2000", "trap '' TERM; sleep 2000 & wait; sleep 2000"])
+def test_hook_before_the_stop_that_hangs(up: Start, hook: str) -> None:
+    """Service and hook share one grace; then both are killed."""
+    life = up({"web": {"command": SLEEP, "pre_stop": [_hook(hook)], "stop_grace_period": "100ms"}})
+    life.one("sleep 1000")
+    assert life.stop() == 137
+    assert "not gone after its grace" in life.text

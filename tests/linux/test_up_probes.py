@@ -1,0 +1,207 @@
+"""`cohabit up`: probes and readiness with real processes; whatever they do, nobody else is disturbed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from linux import places, processes
+from linux.conftest import Gate, Start
+from linux.run import REPOSITORY, Run, program, shell, write_file
+
+QUICK = {"interval": "100ms", "start_interval": "50ms", "retries": 1}
+WEB = {"command": ["sleep", "1000"]}
+TOLD = program("tell.py", "-", "READY=1\nSTATUS=here")
+
+
+def _probed(*test: str, **rules: object) -> dict[str, object]:
+    return {**WEB, "healthcheck": {"test": [*test], **QUICK, **rules}}
+
+
+def _after(name: str) -> dict[str, object]:
+    """A service that is started when another one is well."""
+    return {"command": shell("echo after; exec sleep 1001"), "depends_on": {name: {"condition": "service_healthy"}}}
+
+
+# --- commands --------------------------------------------------------------------------------------------------
+
+
+def test_probe_that_hangs_is_killed_with_all_it_started(up: Start, tmp_path: Path, process_1: bool) -> None:
+    """At its timeout a probe goes with its children and its daemons; the next one is asked as ever."""
+    script = "[ -e ran ] && exit 0; setsid sleep 2001 & sleep 2002 & touch ran; sleep 2003"
+    life = up({"web": _probed("CMD-SHELL", script, timeout="300ms")}, process_1=process_1)
+    life.until_printed("web: unhealthy: no answer within 300ms")
+    life.until_printed("web: healthy again")
+    life.until(lambda: not [p for p in life.below() if "sleep 200" in p.command], "the end of all that it started")
+    assert (tmp_path / "ran").exists()
+    assert life.stop() == 0
+
+
+def test_probe_that_leaves_a_daemon_behind(up: Start, process_1: bool) -> None:
+    """A probe that passes and leaves a daemon that holds its output: it passes, and the daemon is killed."""
+    life = up({"web": _probed("CMD-SHELL", "setsid sleep 2001 & exit 0", interval="1h")}, process_1=process_1)
+    life.until_printed("web: ready")
+    life.until(lambda: not life.below("sleep 2001"), "the daemon's end")
+    assert life.stop() == 0
+
+
+def test_probe_that_floods_is_killed(up: Start) -> None:
+    """A probe that writes without end is cut off and fails; others come out meanwhile."""
+    services = {"web": _probed("CMD", "yes", timeout="1h"), "db": {"command": shell("echo here; exec sleep 1000")}}
+    life = up(services)
+    life.until_printed("web: unhealthy: the probe was killed: it wrote more than 1 MiB")
+    life.until_printed("db  ", 1)
+    assert life.stop() == 0
+
+
+def test_probe_runs_as_the_service(up: Start, tmp_path: Path) -> None:
+    """A probe has its service's user, environment and working directory."""
+    tmp_path.chmod(0o777)
+    script = "[ $(id -u) = 12345 ] && [ $(pwd) = / ] && [ $WORD = x ] || { echo $(id -u) $(pwd) $WORD; exit 1; }"
+    web = {**_probed("CMD-SHELL", script), "user": "12345", "working_dir": "/", "environment": {"WORD": "x"}}
+    life = up({"web": web})
+    life.until_printed("web: ")
+    life.until_printed("web: ready")
+    assert "unhealthy" not in life.text
+
+
+def test_probe_over_tcp(up: Start, gate: Gate, port: int) -> None:
+    """A service is ready when somebody listens, and not before."""
+    web = {
+        "command": program("listen.py", "tcp", str(port)),
+        "healthcheck": {"test": ["TCP", f"localhost:{port}"], **QUICK},
+    }
+    life = up({"web": web, "after": _after("web")})
+    life.until_printed("web: started")
+    gate.open()
+    life.until_printed("| after")
+    assert life.stop() == 0
+
+
+# --- the service tells by itself -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("user", [None, "12345"], ids=["root", "another user"])
+def test_notify(up: Start, process_1: bool, user: str | None) -> None:
+    """READY=1 makes a service ready, whoever it runs as; its socket goes with it."""
+    web = {"command": TOLD, "healthcheck": {"test": ["NOTIFY"]}, **({"user": user} if user else {})}
+    setup = places.open_to_all() if user else ""
+    life = up({"web": web, "after": _after("web")}, process_1=process_1, setup=setup)
+    life.until_printed("| after")
+    assert life.stop() == 0
+
+
+def test_notify_where_only_dev_shm_can_be_written(up: Start, tmp_path: Path) -> None:
+    """`--read-only --user 12345`: the socket is where there is room for one, and gone in the end."""
+    tmp_path.chmod(0o755)
+    script = f"echo $NOTIFY_SOCKET; exec {' '.join(TOLD[:-1])} READY=1"
+    services = {"web": {"command": shell(script), "healthcheck": {"test": ["NOTIFY"]}}, "after": _after("web")}
+    hidden = """
+mount -t tmpfs -o mode=755 none /run
+mount -t tmpfs -o mode=1777 none /dev/shm
+mount --rbind /tmp /tmp; mount -o remount,bind,ro /tmp
+cd "$PWD"
+"""
+    life = up(services, above=places.UNPRIVILEGED, setup=places.open_to_all(str(tmp_path)) + hidden)
+    life.until_printed("| after")
+    assert life.lines("web")[0].startswith("/dev/shm/cohabit-")
+    assert life.stop() == 0
+
+
+def test_notify_from_a_stranger(up: Start, tmp_path: Path) -> None:
+    """Another service's message is not heard, and said once; the service's own is."""
+    web = {"command": program("tell.py", "socket"), "healthcheck": {"test": ["NOTIFY"]}}
+    spy = {"command": shell("while [ ! -e socket ]; do :; done; exec " + " ".join(_spying()))}
+    life = up({"web": web, "spy": spy})
+    life.until_printed("which is not of this service")
+    life.until_printed("told", 2)
+    assert "web: ready" not in life.text
+    assert life.text.count("NOTIFY_SOCKET was ignored") == 1
+    assert life.stop() == 0
+    assert not os.path.exists((tmp_path / "socket").read_text())
+
+
+def _spying() -> list[str]:
+    return [*program("tell.py", "socket"), "READY=1", "READY=1", "MAINPID=1"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="no systemd-notify")
+def test_notify_from_a_child_that_is_gone(up: Start) -> None:
+    """systemd-notify of a shell script: its barrier is let go, and it is heard although it has ended."""
+    web = {"command": shell("systemd-notify --ready && exec sleep 1000"), "healthcheck": {"test": ["NOTIFY"]}}
+    life = up({"web": web, "after": _after("web")})
+    life.until_printed("| after")
+    life.one("sleep 1000")
+    assert life.stop() == 0
+
+
+def test_fd(up: Start, process_1: bool) -> None:
+    """A line on the descriptor that the file names makes a service ready."""
+    web = {"command": shell("echo >&7; exec 7>&-; exec sleep 1000"), "healthcheck": {"test": ["FD", "7"]}}
+    life = up({"web": web, "after": _after("web")}, process_1=process_1)
+    life.until_printed("| after")
+    assert life.stop() == 0
+
+
+@pytest.mark.parametrize("driver", ["prefix", "raw"])
+def test_log(up: Start, gate: Gate, driver: str) -> None:
+    """A line of the output that matches makes a service ready, and not before; then the matcher is gone."""
+    script = "echo not listening on 80; read x < gate; echo listening on 8080 >&2; exec sleep 1000"
+    web = {
+        "command": shell(script),
+        "healthcheck": {"test": ["LOG", "^listening on [0-9]+"]},
+        **({"logging": {"driver": "raw"}} if driver == "raw" else {}),
+    }
+    life = up({"web": web, "after": _after("web")})
+    life.until_printed("not listening")
+    assert "| after" not in life.text
+    gate.open()
+    life.until_printed("| after")
+    life.until(lambda: not [p for p in life.below() if "match.py" in p.command], "the matcher's end")
+    assert life.stop() == 0
+
+
+def test_log_with_a_pattern_that_takes_for_ever(up: Start) -> None:
+    """Catastrophic backtracking makes one service unhealthy; the others start, write and stop as ever."""
+    web = {
+        "command": shell(f"echo {'a' * 60}b; exec sleep 1000"),
+        "healthcheck": {"test": ["LOG", "(a+)+$"], "timeout": "200ms"},
+    }
+    life = up({"web": web, "db": {"command": shell("echo here; exec sleep 1000")}})
+    life.until_printed("web: unhealthy: cannot search its log any more: the regular expression takes more than 200ms")
+    life.until_printed("db      | here")
+    assert life.stop() == 0
+
+
+# --- re-execution ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("test", "word"),
+    [
+        (["NOTIFY"], " ".join(["exec", *TOLD[:-1], "READY=1"])),
+        (["FD", "7"], "echo >&7; exec sleep 1000"),
+        (["LOG", "^all is well$"], "echo is well; exec sleep 1000"),
+    ],
+    ids=["NOTIFY", "FD", "LOG"],
+)
+def test_what_a_service_tells_survives_a_reexecution(
+    start: Start, gate: Gate, tmp_path: Path, test: list[str], word: str
+) -> None:
+    """Told before, half or after: the next life of process 1 hears it."""
+    web = {
+        "command": shell(f"printf 'all '; echo; printf 'all '; read x < gate; {word}"),
+        "healthcheck": {"test": test},
+    }
+    trigger = {"command": shell("read x < gate; exit 0"), "essential": False}
+    file = write_file(str(tmp_path), {"web": web, "trigger": trigger, "after": _after("web")})
+    source = os.path.join(REPOSITORY, "src")
+    life: Run = start(*program("driver.py", source, "step-before:Exited", "up", "-f", file))
+    life.until_printed("| all")
+    life.until_printed("trigger: started")
+    gate.open(2)
+    life.until_printed("RuntimeError: planted")
+    life.until(lambda: "cohabit-resume" in getattr(processes.look(life.pid), "command", ""), "its next life")
+    life.until_printed("| after")
+    assert life.stop() == 0

@@ -1,0 +1,116 @@
+"""`cohabit up`: limits, users, secrets and sockets of a service, end to end."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from linux.conftest import Start
+from linux.run import shell
+from linux.spawned import PYTHON
+
+TEXT = "hunter2"
+
+
+def test_limits_and_groups(up: Start) -> None:
+    """What the file says is what the service finds; another service finds nothing of it."""
+    script = (
+        "ulimit -n; umask; nice; cat /proc/self/oom_score_adj; grep -E 'CapBnd|NoNewPrivs' /proc/self/status; id -G"
+    )
+    limited = {
+        "command": shell(script),
+        "user": "12345:12346",
+        "group_add": [777],
+        "ulimits": {"nofile": 99},
+        "umask": "0027",
+        "nice": 5,
+        "oom_score_adj": 500,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "essential": False,
+    }
+    life = up({"limited": limited, "free": {"command": shell("umask; nice"), "essential": False}})
+    assert life.wait() == 0
+    assert life.lines("limited") == [
+        "99",
+        "0027",
+        "5",
+        "500",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "12346 777",
+    ]
+    assert life.lines("free") == ["0022", "0"]
+
+
+def test_group_add_alone_changes_no_more_than_the_groups(up: Start) -> None:
+    """HOME stays ours."""
+    life = up(
+        {"web": {"command": shell("id -u; id -G; echo $HOME"), "group_add": [777]}}, environment={"HOME": "/here"}
+    )
+    life.wait()
+    user, groups, home = life.lines("web")
+    assert (user, groups.split()[-1], home) == ("0", "777", "/here")
+
+
+def test_what_is_impossible_is_told_before_anything_starts(up: Start, port: int) -> None:
+    """A socket that is not to be had: its address and the reason, and nothing has run."""
+    with socket.create_server(("127.0.0.1", port)):
+        life = up({"web": {"command": shell("echo ran"), "sockets": [f"127.0.0.1:{port}"]}})
+        assert life.wait() == 71
+    assert f"cannot listen on 127.0.0.1:{port}: somebody listens there already" in life.text
+    assert life.lines("web") == []
+
+
+def test_secrets_arrive_and_are_seen_nowhere_else(up: Start) -> None:
+    """As a file that its user alone can read, and as a variable; the variable that they came from is gone."""
+    own = "stat -c '%U %a' /run/secrets/db; cat /run/secrets/db; echo; echo [$DB] [$DB_FILE] [$SOURCE]"
+    other = "cat /run/secrets/db || echo [$DB] [$SOURCE]"
+    life = up(
+        {
+            "web": {
+                "command": shell(own),
+                "user": "daemon",
+                "secrets": ["db"],
+                "environment": {"DB_FILE": "/run/secrets/db"},
+                "essential": False,
+            },
+            "other": {"command": shell(other), "user": "nobody", "essential": False},
+        },
+        top={"secrets": {"db": {"environment": "SOURCE"}}},
+        environment={"SOURCE": TEXT},
+        setup="mount -t tmpfs tmpfs /run",
+    )
+    assert life.wait() == 0
+    assert life.lines("web") == ["daemon 400", TEXT, f"[{TEXT}] [] []"]
+    assert life.lines("other", "out") == ["[] []"]
+    assert life.text.count(TEXT) == 2  # what the service itself said
+
+
+def test_a_missing_secret_starts_nothing(up: Start) -> None:
+    """Its path is named, with the line that asks for it."""
+    life = up({"web": {"command": shell("echo ran"), "environment": {"DB_FILE": "/run/secrets/none"}}})
+    assert life.wait() == 78
+    assert "cannot set DB for web: /run/secrets/none is not there" in life.text
+    assert life.lines("web") == []
+
+
+@pytest.mark.parametrize("form", ["tcp", "unix"])
+def test_nobody_is_refused_while_a_service_is_restarted(up: Start, port: int, tmp_path: Path, form: str) -> None:
+    """Each run serves one client and ends; the next client waits in the socket that stays."""
+    address = f"127.0.0.1:{port}" if form == "tcp" else str(tmp_path / "s")
+    serve = (
+        "import os, socket\n"
+        "client, _ = socket.socket(fileno=3).accept()\n"
+        'client.sendall(f\'{os.environ["LISTEN_PID"] == str(os.getpid())} {os.environ["LISTEN_FDNAMES"]}\'.encode())\n'
+    )
+    restart = {"deploy": {"restart_policy": {"condition": "any", "delay": "0s"}}}
+    life = up({"web": {"command": [*PYTHON, serve], "sockets": [address], **restart}})
+    life.until_printed("web: started")
+    for _ in range(5):
+        family = socket.AF_INET if form == "tcp" else socket.AF_UNIX
+        with socket.socket(family) as client:
+            client.connect(("127.0.0.1", port) if form == "tcp" else address)
+            assert client.recv(99) == b"True web"
+    assert life.stop() == 0
+    assert not (tmp_path / "s").exists()

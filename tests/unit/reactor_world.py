@@ -1,0 +1,102 @@
+"""A small loop for rooms of the reactor: one epoll, real children under keys, and all that was told."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cohabit.plan.model import Probe, Service
+from cohabit.reactor import spawn
+from cohabit.reactor.child import Start
+from cohabit.reactor.signals import Given
+
+AT_MOST_SECONDS = 20.0  # far more than anything takes on a loaded machine; never waited when all is well
+
+
+def asked(kind: str, name: str = "web", **probe: Any) -> Service:
+    """Return a service with a probe."""
+    return Service(name, ("true",), probe=Probe(kind, **probe))
+
+
+class World:
+    """What the loop is to its rooms. facts: what they told; said: what people would read."""
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.facts: list[Any] = []
+        self.said: list[tuple[str, str, str]] = []
+        self.rooms: list[Any] = []
+        self.launched: list[str] = []
+        self.killed: list[str] = []
+        self.pids: dict[str, int] = {}
+        self.groups: dict[str, int] = {}
+        self.given = Given((), ())
+        self._started: dict[str, tuple[Start, int, Callable[[int, str], None]]] = {}
+
+    def launch(self, key: str, start: Start, ended: Callable[[int, str], None]) -> None:
+        """As Children: fork it."""
+        assert key not in self.pids, "two of one"
+        self.launched.append(key)
+        pid, errors = spawn.spawn(start)
+        self.pids[key] = self.groups[key] = pid
+        self._started[key] = start, errors, ended
+
+    def kill(self, key: str) -> None:
+        """As Children, but a tree is a process group here."""
+        self.killed.append(key)
+        try:
+            os.killpg(self.groups[key], signal.SIGKILL)
+        except ProcessLookupError:
+            if key in self.pids:
+                os.kill(self.pids[key], signal.SIGKILL)  # not yet the leader of its group
+
+    def describe(self, service: Service, command: tuple[str, ...], stdio: tuple[int, ...]) -> Start:
+        """As Children: a command of a service."""
+        del service
+        return Start(command, dict(os.environ), self.given, stdio=stdio)
+
+    def say(self, level: str, service: str, text: str) -> None:
+        """As the loop."""
+        self.said.append((level, service, text))
+
+    def turn(self) -> None:
+        """Wait a little for something, and deal with it."""
+        for fd, _ in self.epoll.poll(0.005):
+            for room in self.rooms:
+                if room.owns(fd):
+                    room.handle(fd)
+                    break
+        self.reap()
+
+    def reap(self) -> None:
+        """As Children."""
+        for key, pid in list(self.pids.items()):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                del self.pids[key]
+                start, errors, ended = self._started.pop(key)
+                message = spawn.exec_errors(errors)
+                os.close(errors)
+                why, code = spawn.failure(start, message) if message else ("", spawn.exit_code(status))
+                ended(code, why)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Turn until it is so."""
+        end = time.monotonic() + AT_MOST_SECONDS
+        while not condition():
+            assert time.monotonic() < end, (self.facts, self.said, self.pids)
+            self.turn()
+
+    def idle(self) -> bool:
+        """Nothing is left that epoll would wake for."""
+        return not self.epoll.poll(0)
+
+    def close(self) -> None:
+        """End everybody."""
+        for key, pid in self.pids.items():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(self._started[key][1])
+        self.epoll.close()

@@ -1,0 +1,118 @@
+"""config/healthcheck.py: what each healthcheck means. What is wrong with one is in test_config_wrong.py."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohabit.config.fields import HealthcheckKeys
+from cohabit.config.healthcheck import read_probe
+from cohabit.plan.model import Probe
+from unit.file_story import service
+
+pytestmark = pytest.mark.usefixtures("here")
+
+TCP = Probe("tcp", "127.0.0.1", 80, timeout_seconds=5.0)
+
+
+def read(*test: str) -> Probe | None:
+    """The probe of a test; nothing may be wrong with it."""
+    wrong: list[tuple[str, str]] = []
+    probe = read_probe(HealthcheckKeys(test=list(test)), lambda key, text: wrong.append((key, text)))
+    assert wrong == []
+    return probe
+
+
+@pytest.mark.parametrize(
+    ("test", "probe"),
+    [
+        ("[CMD, pg_isready, '-q']", Probe("exec", command=("pg_isready", "-q"), start_interval_seconds=0.5)),
+        (
+            "[CMD-SHELL, 'curl -f $$URL || exit 1']",
+            Probe("exec", command=("/bin/sh", "-c", "curl -f $URL || exit 1"), start_interval_seconds=0.5),
+        ),
+        ("exit 0", Probe("exec", command=("/bin/sh", "-c", "exit 0"), start_interval_seconds=0.5)),
+        ("[TCP, 'localhost:80']", TCP),
+        ("[HTTP, 'http://[::1]/x']", Probe("http", "::1", 80, "/x", timeout_seconds=5.0)),
+        ("[HTTP, 'unix:/x.sock:/y']", Probe("http", path="/y", socket="/x.sock", timeout_seconds=5.0)),
+        ("[UNIX, /run/x.sock]", Probe("unix", socket="/run/x.sock", timeout_seconds=5.0)),
+        ("[LOG, 'ready (to|for) accept']", Probe("log", pattern="ready (to|for) accept")),
+        ("[NOTIFY]", Probe("notify")),
+        ("[FD, 3]", Probe("fd", fd=3)),
+        ("[FD, '1023']", Probe("fd", fd=1023)),
+        ("NONE", None),
+        ("[NONE]", None),
+    ],
+)
+def test_every_kind_has_its_probe_and_its_default_times(test: str, probe: Probe | None) -> None:
+    """Docker's defaults, but 5 s for what we ask ourselves, and a process only twice a second."""
+    assert service(f"healthcheck: {{test: {test}}}").probe == probe
+
+
+def test_http_takes_statuses_and_headers_in_any_order() -> None:
+    """Codes, ranges, several words of them; a header's value loses the blanks around it and may be empty."""
+    probe = read(
+        "HTTP", "http://127.0.0.1", "Host: a.example", "status=200-204,401", "X-Empty:", "status=503", "A:b: c "
+    )
+    assert probe is not None
+    assert probe.statuses == ((200, 204), (401, 401), (503, 503))
+    assert probe.headers == (("Host", "a.example"), ("X-Empty", ""), ("A", "b: c"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "probe"),
+    [
+        (
+            "interval: 1m, timeout: 2s, retries: 5, start_period: 10s, start_interval: 50ms, on_failure: restart",
+            TCP.replace(
+                interval_seconds=60.0,
+                timeout_seconds=2.0,
+                retries=5,
+                start_period_seconds=10.0,
+                start_interval_seconds=0.05,
+                on_failure="restart",
+            ),
+        ),
+        ("interval: 0s, timeout: 0s, retries: 0, start_period: 0s, start_interval: 0s", TCP),
+        ("on_failure: exit", TCP.replace(on_failure="exit")),
+        ("on_failure: none, disable: false", TCP),
+        ("disable: true", None),
+    ],
+)
+def test_times_are_dockers(keys: str, probe: Probe | None) -> None:
+    """Zero stands for the default, as in Docker."""
+    assert service(f"healthcheck: {{test: [TCP, 80], {keys}}}").probe == probe
+
+
+def test_what_is_disabled_or_has_no_test_is_not_looked_at() -> None:
+    assert service("healthcheck: {disable: true, test: [TCP, nonsense]}").probe is None
+    assert service("healthcheck: {interval: 5s}").probe is None
+
+
+def test_an_interval_that_was_written_is_the_watchdog_of_notify_and_of_nothing_else() -> None:
+    notify = service("healthcheck: {test: [NOTIFY], interval: 20s}").probe
+    assert notify == Probe("notify", interval_seconds=20.0, watchdog_seconds=20.0)
+    fd = service("healthcheck: {test: [FD, 5], interval: 20s}").probe
+    assert fd == Probe("fd", fd=5, interval_seconds=20.0)
+
+
+def test_a_pattern_that_python_grumbles_about_makes_no_noise() -> None:
+    """A FutureWarning of `re` would end up in the container's output."""
+    with warnings.catch_warnings(record=True) as noise:
+        warnings.simplefilter("always")
+        assert read("LOG", "[[a]") == Probe("log", pattern="[[a]")
+    assert noise == []
+
+
+@given(st.text())
+def test_any_pattern_is_a_probe_or_a_problem(pattern: str) -> None:
+    """What comes through can be compiled; what does not is told once."""
+    wrong: list[str] = []
+    probe = read_probe(HealthcheckKeys(test=["LOG", pattern]), lambda _key, text: wrong.append(text))
+    assert (probe is None) == (len(wrong) == 1)
+    if probe:
+        re.compile(probe.pattern)

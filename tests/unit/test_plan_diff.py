@@ -1,0 +1,133 @@
+"""plan/diff.py: what a reload finds changed, and whose processes must be started anew for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cohabit.plan.diff import Difference, diff
+from cohabit.plan.model import (
+    Dependency,
+    Grant,
+    Hook,
+    Identity,
+    Limits,
+    Plan,
+    Probe,
+    Restart,
+    Schedule,
+    Secret,
+    Service,
+    Socket,
+)
+
+TCP = Probe("tcp", "127.0.0.1", 80)
+NOTIFY = Probe("notify")
+
+
+def plan(*services: Service) -> Plan:
+    return Plan({service.name: service for service in services})
+
+
+def named(*names: str) -> list[Service]:
+    return [Service(name, ("x",)) for name in names]
+
+
+def test_the_same_is_no_difference() -> None:
+    assert diff(plan(*named("a", "b")), plan(*named("b", "a"))) == Difference()
+    assert not diff(plan(), plan())
+
+
+def test_added_and_removed_are_in_the_order_of_their_plans() -> None:
+    found = diff(plan(*named("d", "a", "b", "c")), plan(*named("z", "a", "y")))
+    assert found == Difference(added=("z", "y"), removed=("d", "b", "c"))
+    assert found
+
+
+# A new value for every field of a service, and whether its process has to be started anew for it.
+CHANGES: list[tuple[str, Any, bool]] = [
+    ("command", ("y",), True),
+    ("environment", {"A": "b"}, True),
+    ("working_dir", "/srv", True),
+    ("user", Identity(1, 1), True),
+    ("depends_on", (Dependency("db"),), False),
+    ("restart", Restart("always"), False),
+    ("stop_signal", 3, False),
+    ("stop_grace_seconds", 5.0, False),
+    ("essential", False, False),
+    ("job", True, False),
+    ("probe", TCP, True),
+    ("driver", "raw", True),
+    ("service", "other", True),
+    ("replica", 1, True),
+    ("secret_files", {"A": "/x"}, True),
+    ("limits", Limits(nice=5), True),
+    ("pre_start", (Hook(("y",)),), True),
+    ("post_start", (Hook(("y",)),), True),
+    ("pre_stop", (Hook(("y",)),), False),
+    ("schedule", Schedule("* * * * *"), True),
+    ("secrets", (Grant("key", "/run/secrets/key"),), True),
+    ("configs", (Grant("conf", "/conf"),), True),
+    ("sockets", (Socket("a", "unix", "stream", "/x"),), True),
+    ("pid_file", "/x.pid", True),
+    ("tty", True, True),
+    ("stdin", True, True),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "restarts"), CHANGES, ids=[field for field, _, _ in CHANGES])
+def test_a_changed_field_is_named_and_restarts_what_has_it_in_its_process(
+    field: str, value: object, *, restarts: bool
+) -> None:
+    (before,) = named("web")
+    found = diff(plan(before, *named("x")), plan(before.replace(**{field: value}), *named("x")))
+    assert found == Difference(changed={"web": (field,)}, restarting=("web",) if restarts else ())
+
+
+def test_every_field_was_thought_of() -> None:
+    """A new field of Service is told here, with its answer; the name alone cannot change."""
+    assert {"name", *(field for field, _, _ in CHANGES)} == set(Service._fields)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "restarts"),
+    [
+        (TCP, TCP.replace(interval_seconds=1.0, timeout_seconds=1.0, retries=9), False),
+        (TCP, TCP.replace(start_period_seconds=1.0, start_interval_seconds=1.0, on_failure="exit"), False),
+        (TCP, TCP.replace(port=81), True),
+        (TCP, None, True),
+        (TCP, NOTIFY, True),
+        (NOTIFY, NOTIFY.replace(interval_seconds=5.0, watchdog_seconds=5.0), True),
+        (Probe("fd", fd=3), Probe("fd", fd=4), True),
+        (Probe("log", pattern="a"), Probe("log", pattern="a", retries=5), True),
+    ],
+)
+def test_times_of_what_is_asked_change_without_a_restart(before: Probe, after: Probe | None, *, restarts: bool) -> None:
+    """What tells by itself was prepared at its start."""
+    (web,) = named("web")
+    found = diff(plan(web.replace(probe=before)), plan(web.replace(probe=after)))
+    assert found.changed == {"web": ("probe",)}
+    assert found.restarting == (("web",) if restarts else ())
+
+
+def test_another_time_of_a_schedule_needs_no_restart() -> None:
+    """A job that runs is not interrupted; from now on the clock has the new time."""
+    (job,) = named("job")
+    old, new = (plan(job.replace(schedule=Schedule(cron))) for cron in ("0 * * * *", "5 * * * *"))
+    assert diff(old, new) == Difference(changed={"job": ("schedule",)})
+
+
+@pytest.mark.parametrize("kind", ["secrets", "configs"])
+def test_a_text_that_comes_from_elsewhere_restarts_those_who_have_it(kind: str) -> None:
+    """The service says the same as before, the top of the file does not."""
+    web = Service("web", ("x",)).replace(**{kind: (Grant("a", "/a"),)})
+    old, new = (plan(web, *named("x")).replace(**{kind: {"a": Secret(file=path)}}) for path in ("/1", "/2"))
+    assert diff(old, new) == Difference(changed={"web": (kind,)}, restarting=("web",))
+
+
+def test_another_number_of_replicas_restarts_nobody() -> None:
+    """The others' dependencies change, no process does."""
+    old = plan(*named("web-1"), Service("x", ("x",), depends_on=(Dependency("web-1"),)))
+    new = plan(*named("web-1", "web-2"), Service("x", ("x",), depends_on=(Dependency("web-1"), Dependency("web-2"))))
+    assert diff(old, new) == Difference(added=("web-2",), changed={"x": ("depends_on",)})

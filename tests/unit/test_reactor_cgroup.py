@@ -1,0 +1,93 @@
+"""Where a cgroup can be made, and what it is called; what the kernel does with one is in tests/linux."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohabit.reactor import proc
+from cohabit.reactor.cgroup import decode, encode, places
+
+LINE = "41 31 0:38 {root} {point} rw,relatime shared:5 - cgroup2 cgroup2 rw,nsdelegate"
+OTHERS = (
+    "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+    "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+    "33 31 0:30 / /srv/cgroup2 rw - tmpfs cgroup2 rw\n"
+)
+
+
+def _look(monkeypatch: pytest.MonkeyPatch, ours: str, *mounts: tuple[str, str]) -> list[tuple[str, str]]:
+    lines = OTHERS + "\n".join(LINE.format(root=root, point=point) for root, point in mounts) + "\n"
+    monkeypatch.setattr(proc, "cgroup", {"self": ours}.__getitem__)
+    monkeypatch.setattr(proc, "read", {"/proc/self/mountinfo": lines.encode()}.__getitem__)
+    return places()
+
+
+@pytest.mark.parametrize(
+    ("ours", "root", "point", "place"),
+    [
+        ("/", "/", "/sys/fs/cgroup", "/sys/fs/cgroup"),
+        ("/", "/", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified"),
+        ("/system.slice/us", "/", "/sys/fs/cgroup", "/sys/fs/cgroup/system.slice/us"),
+        ("/docker/12ab", "/docker/12ab", "/sys/fs/cgroup", "/sys/fs/cgroup"),
+        ("/docker/12ab/inner", "/docker/12ab", "/sys/fs/cgroup", "/sys/fs/cgroup/inner"),
+        ("/a", "/", "/with\\040space\\134", "/with space\\/a"),
+    ],
+)
+def test_place_of_our_own_cgroup(monkeypatch: pytest.MonkeyPatch, ours: str, root: str, point: str, place: str) -> None:
+    """Our cgroup is found below the mount, also where only a part of the hierarchy is mounted."""
+    assert _look(monkeypatch, ours, (root, point)) == [(place, ours.rstrip("/"))]
+
+
+@pytest.mark.parametrize(
+    ("ours", "root"),
+    [
+        ("/docker/12ab", "/docker/12"),
+        ("/docker/12ab", "/podman"),
+        ("/", "/.."),
+        ("/../other", "/"),
+        ("/../..", "/../.."),
+        ("", "/"),
+    ],
+)
+def test_cgroup_that_is_not_mounted(monkeypatch: pytest.MonkeyPatch, ours: str, root: str) -> None:
+    """A mount that does not show our own cgroup, or shows it above our namespace, is not used."""
+    assert _look(monkeypatch, ours, (root, "/sys/fs/cgroup")) == []
+
+
+def test_newest_mount_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several mounts the newest is tried first: it may lie on top of the others."""
+    found = _look(monkeypatch, "/a", ("/", "/old"), ("/", "/new"))
+    assert found == [("/new/a", "/a"), ("/old/a", "/a")]
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("web", "web"),
+        ("web-2", "web-2"),
+        ("web\0probe", "web%00probe"),
+        ("a.b", "a%2Eb"),
+        ("é", "%C3%A9"),
+        ("%", "%25"),
+    ],
+)
+def test_names_of_directories(key: str, name: str) -> None:
+    """Most names are as they are; a dot is not, since cgroup.kill may be a service."""
+    assert encode(key) == name
+    assert decode(name) == key
+
+
+@given(st.text())
+def test_every_key_has_a_name(key: str) -> None:
+    """Any key becomes a name of plain characters and comes back."""
+    name = encode(key)
+    assert decode(name) == key
+    assert name.isascii()
+    assert not set(name) & {"/", ".", "\n", "\0", ":", "="}
+
+
+@given(st.text(alphabet="%0aAfGé.-_w"))
+def test_what_is_no_name_gives_no_key(name: str) -> None:
+    """A mark that somebody forged is nobody's, or exactly the one that we would have written."""
+    key = decode(name)
+    assert key is None or encode(key) == name
