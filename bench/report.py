@@ -51,6 +51,11 @@ MEASURES = {
     "stalled-stop": Measure("Nobody reads the tool's output: SIGTERM to the end of the tool", "ms"),
     "orphans": Measure("20,000 orphans that end together: until all are reaped", "ms", 0),
     "init": Measure("Run `true`: exec to exit", "ms", 2),
+    "probes": Measure("500 services, each asked over TCP once a second: processor time of process 1", "% of a core"),
+    "link": Measure("One service that waits for READY=1 of another: exec to exec", "ms", 2),
+    "chain": Measure("A hundred such links in a row", "ms"),
+    "start-few": Measure("Start of 100 services, per service", "ms", 2),
+    "start-many": Measure("Start of 1,000 services, per service", "ms", 2),
 }
 TARGETS = (
     Target("start", 1 / 8, ("supervisord",)),
@@ -68,6 +73,9 @@ TARGETS = (
     Target("stalled-stop", 10000),
     Target("orphans", 1.5, ("tini",)),
     Target("init", 1.6, ("python3 -I -S -c pass",)),
+    Target("probes", 10),
+    Target("chain", 110, (US,), of="link"),
+    Target("start-many", 1.3, (US,), of="start-few"),
 )
 
 

@@ -17,6 +17,7 @@ import time
 from types import FrameType
 
 import inits
+import life
 import logs
 import services
 from install import CACHE, PYTHON, InstallError, install_cohabit, install_peer, version
@@ -37,6 +38,9 @@ NAMES = (
     "stalled",
     "orphans",
     "init",
+    "probes",
+    "chain",
+    "starts",
 )
 INITS = ("tini", "dumb-init")
 ROUNDS = 5
@@ -142,6 +146,8 @@ def main() -> None:
         services.measure(scope, tools)
         progress("what services write, and nobody reading it")
         logs.measure(scope, tools)
+        progress("probes, a chain, a thousand services")
+        life.measure(scope)
         if scope.wants("orphans"):
             progress("bursts of orphans")
             inits.orphans(scope)

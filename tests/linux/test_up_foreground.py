@@ -6,7 +6,7 @@ from linux.conftest import Start
 from linux.run import COHABIT, shell, write_file
 
 CTTY = ("setsid", "--ctty")
-OTHER = {"other": {"command": ["sleep", "1000"]}}
+OTHER: dict[str, dict[str, object]] = {"other": {"command": ["sleep", "1000"]}}
 
 
 def test_command_has_our_standard_input(start: Start, tmp_path: object, process_1: bool) -> None:
@@ -37,7 +37,7 @@ def test_command_has_our_terminal(start: Start, tmp_path: object, process_1: boo
 
 def test_terminal_of_a_service_of_the_file(start: Start, tmp_path: object) -> None:
     """tty: true gives it to a service of the file."""
-    services = {"shell": {"command": shell("tty; read x; echo got $x"), "tty": True}, **OTHER}
+    services: dict[str, dict[str, object]] = {"shell": {"command": shell("tty; read x; echo got $x"), "tty": True}, **OTHER}
     file = write_file(str(tmp_path), services)
     life = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True)
     life.until_printed("/dev/pts/")

@@ -34,7 +34,7 @@ def test_hooks_come_in_their_order(up: Start, process_1: bool) -> None:
     assert said[4:] == ["before the end", "told"]
 
 
-def test_hooks_have_their_own_environment_and_directory(up: Start, tmp_path: object) -> None:
+def test_hooks_have_their_own_environment_and_directory(up: Start) -> None:
     """What a hook says of itself counts over what the service says."""
     hook = _hook("echo $A $B; pwd", environment={"B": "hook"}, working_dir="/")
     life = up({"web": {"command": ["true"], "environment": {"A": "web", "B": "web"}, "pre_start": [hook]}})

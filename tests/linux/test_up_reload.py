@@ -91,7 +91,7 @@ def test_reexecution_loses_nothing(up: Start, gate: object, times: int, process_
     life.until_printed("line 2000")
     gate.open()  # type: ignore[attr-defined]
     assert life.wait() == 7
-    assert [line for line in life.lines("web", "out")] == [f"line {number}" for number in range(1, 2001)]
+    assert life.lines("web", "out") == [f"line {number}" for number in range(1, 2001)]
 
 
 def test_reexecution_into_a_broken_program_is_refused(start: Start, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_reexecution_into_a_broken_program_is_refused(start: Start, tmp_path: Pa
     assert life.stop() == 0
 
 
-def test_the_verbs_reach_the_running_one(up: Start, tmp_path: Path, process_1: bool) -> None:
+def test_the_verbs_reach_the_running_one(up: Start, process_1: bool) -> None:
     """`cohabit reload` and `cohabit reexec` from inside."""
     cohabit = " ".join(COHABIT)
     script = f"{cohabit} reload && {cohabit} reexec; echo told; exec sleep 1000"

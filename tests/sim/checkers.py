@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
     from sim.account import Account
+    from sim.world import World
 
 
 class OneLeader(Checker):

@@ -191,9 +191,7 @@ class Ledger:
 
     def _refuse_the_lost(self, now: float) -> None:
         """Whoever waits in vain is told so at once, and so is who waits for him."""
-        lost = True
-        while lost:
-            lost = [account for account in self.accounts.values() if account.waiting and self.lost(account)]
+        while lost := [account for account in self.accounts.values() if account.waiting and self.lost(account)]:
             for account in lost:
                 account.waiting = False
                 account.given_up = True

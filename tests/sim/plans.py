@@ -126,7 +126,7 @@ def _grown(rng: Random, temper: Temper, names: list[str], kept: dict[str, Servic
 def _service(rng: Random, temper: Temper, name: str, dependencies: tuple[Dependency, ...]) -> Service:
     scheduled = rng.random() < temper.schedules
     restart = rng.choice(temper.restarts)
-    hooks = {
+    hooks: dict[str, Any] = {
         stage: tuple(rng.sample(_HOOKS, rng.choice((1, 1, 2)))) if rng.random() < temper.hooks else ()
         for stage in ("pre_start", "post_start", "pre_stop")
     }
@@ -153,7 +153,7 @@ def _probe(rng: Random, temper: Temper) -> Probe:
         retries=rng.choice((1, 1, 2, 3)),
         start_period_seconds=rng.choice((0.0, 0.0, 2.0, 20.0)),
         start_interval_seconds=rng.choice((0.5, 1.0, 5.0)),
-        on_failure=rng.choice((RESTART, RESTART, EXIT)) if rng.random() < temper.acts else NONE,
+        on_failure=rng.choice((RESTART, EXIT)) if rng.random() < temper.acts else NONE,
         watchdog_seconds=rng.choice((0.0, 2.0, 10.0)) if telling else 0.0,
     )
 

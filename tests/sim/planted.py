@@ -59,6 +59,14 @@ class StartsTooEarly(Services):
             super()._try_start(unit, now)
 
 
+class ForgetsTheChanged(Services):
+    """At a reload leaves those as they are who have ended."""
+
+    def restart(self, unit: Unit) -> None:
+        if not unit.at_rest:
+            super().restart(unit)
+
+
 class StartsInTurn(Services):
     """Starts one service after the other, without need."""
 
@@ -125,6 +133,22 @@ class StopsOutOfTheBlue(Services):
         for unit in self.units.values():
             if unit.state == machine.RUNNING and not unit.dependents and unit.health.results:
                 self._enter(unit, machine.STOPPING, now)
+
+
+class ToleratesTheUnwell(Services):
+    """Does not end what is no good."""
+
+    def fact(self, unit: Unit, fact: str, now: float) -> None:
+        if fact != machine.FAILED:
+            super().fact(unit, fact, now)
+
+
+class KeepsTheChanged(Services):
+    """At a reload leaves those as they are who run."""
+
+    def restart(self, unit: Unit) -> None:
+        if unit.at_rest:
+            super().restart(unit)
 
 
 class KnowsOneSignal(Supervisor):
@@ -280,11 +304,9 @@ class ForgetsTheDependents(Services):
 class KeepsItsTimer(Services):
     """Leaves a timer set that was dealt with."""
 
-    def due(self, now: float) -> None:
-        moments = {unit.name: unit.deadline for unit in self.units.values() if unit.deadline is not None}
-        super().due(now)
-        for name, moment in moments.items():
-            self.timers.set((name, "state"), moment)
+    def _kill(self, unit: Unit) -> None:
+        super()._kill(unit)
+        self.timers.set((unit.name, "state"), 0.0)
 
 
 class ForgetsTheTimers(Services):
@@ -323,6 +345,7 @@ PLANTED: tuple[tuple[type[Supervisor | Services | Watch], str, str], ...] = (
     (SpawnsTwice, "OneLeader", "while its leader lives"),
     (IgnoresOrphans, "CleanStart", "of its last run lives"),
     (StartsTooEarly, "Conditions", "before its conditions hold"),
+    (ForgetsTheChanged, "Conditions", "waits though its conditions hold"),
     (StartsInTurn, "Conditions", "waits though its conditions hold"),
     (StartsDuringTheEnd, "Restarts", "though everything ends"),
     (ForgetsThatItIsFinal, "Restarts", "though it is over for good"),
@@ -331,6 +354,8 @@ PLANTED: tuple[tuple[type[Supervisor | Services | Watch], str, str], ...] = (
     (ForgetsTheRestart, "Restarts", "nobody will wake"),
     (StopsInWrongOrder, "StopOrder", "still runs"),
     (StopsOutOfTheBlue, "StopOrder", "nobody wants that"),
+    (ToleratesTheUnwell, "StopOrder", "it is no good any more"),
+    (KeepsTheChanged, "StopOrder", "nobody depends on it any more"),
     (KnowsOneSignal, "StopOrder", "by its own stop_signal"),
     (ForgetsToStop, "StopOrder", "nobody depends on it any more"),
     (ForgetsTheDaemon, "StopOrder", "is another process now"),

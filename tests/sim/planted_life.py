@@ -88,10 +88,8 @@ class NeverAsks(Watch):
     """Does not ask a service how it is once it was restarted."""
 
     def begin(self, unit: Unit, now: float) -> None:
-        super().begin(unit, now)
-        if unit.starts > 1:
-            unit.health.next_at = None
-            self._services.timers.set((unit.name, "health"), None)
+        if unit.starts == 1 or unit.service.probe is None:
+            super().begin(unit, now)
 
 
 class TrustsTheSilent(Watch):
@@ -265,14 +263,6 @@ class ChangesNothing(Services):
         unit.next = None
 
 
-class ForgetsTheNew(Services):
-    """Leaves those as they are who have to be started anew and do not run."""
-
-    def restart(self, unit: Unit) -> None:
-        if not unit.at_rest:
-            super().restart(unit)
-
-
 class RevivesTheGone(Services):
     """Starts again who is in no Plan any more."""
 
@@ -408,7 +398,6 @@ PLANTED_IN_LIFE: tuple[tuple[type[Supervisor | Services | Watch], str, str], ...
     (RunsAtOnce, "Schedules", "its schedule says nothing of that"),
     (KeepsTheOld, "Reloads", "as it is no longer written"),
     (ChangesNothing, "Reloads", "as it is no longer written"),
-    (ForgetsTheNew, "Reloads", "should be started anew and is not"),
     (RevivesTheGone, "Reloads", "is in no Plan any more"),
     (ForgetsNobody, "Reloads", "nobody forgot"),
     (ForgetsTooEarly, "Reloads", "is forgotten before its time"),

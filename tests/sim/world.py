@@ -169,7 +169,7 @@ class World:
             for _ in range(rng.choice((1, 1, 1, 2, 3))):
                 at(asked, self._platform_signal if rng.random() < 0.6 else self._request, rng.choice(_TERM_LIKE))
                 asked += rng.choice((0.0, 0.001, 0.5, 5.0))
-        if rng.random() < 0.5:
+        if rng.random() < 0.6:
             changed = self.now + healed * rng.random()
             for _ in range(rng.choice((1, 1, 2, 3, 5))):
                 at(changed, self._file_changes)

@@ -216,6 +216,13 @@ def test_unreadable_orphan_is_whose_leader_ended(world: World, trees: Trees) -> 
     assert trees.services_with_orphans(["db"]) == {"web"}, "it was there before this one ended"
 
 
+def test_dead_orphan_is_nobodys(world: World, trees: Trees) -> None:
+    """A zombie that cannot be told, as it has no environment any more, is not taken for what a leader left behind."""
+    world.add(400, US, 999, None)
+    world.processes[400].state = "Z"
+    assert trees.services_with_orphans(["web"]) == set()
+
+
 def test_orphan_in_the_middle_of_an_exec(world: World, trees: Trees) -> None:
     """One whose environment is empty for the moment is looked at again."""
     world.add(400, US, 999, None)

@@ -4,7 +4,7 @@
 No registry is needed: mmdebstrap makes a Debian root file system out of packages, `docker import` makes it
 an image. The file system is kept as a tarball in ${XDG_CACHE_HOME:-~/.cache}/cohabit-images, named after a
 hash of its recipe, and so is the image: what is there already is not built again. To start afresh, delete
-the tarball and the image.
+the tarball and the image. Servers that live on PyPI are part of it, so pip is needed where this runs.
 
 This program knows Debian and the `docker` client and nothing of cohabit: what belongs on top of a base image
 (cohabit.Dockerfile beside this file) is built by whoever needs it.
@@ -16,8 +16,10 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
+import tempfile
 from typing import Final
 
 SUITE: Final = "bookworm"
@@ -39,8 +41,12 @@ PACKAGES: Final = {
         "php-fpm",
         "postgresql",
         "redis-server",
+        "s6",
     ),
 }
+# Servers from PyPI, one version for all machines: what they say in their logs is looked for by the tests.
+FROM_PYPI: Final = {"services": ("gunicorn==23.0.0", "uvicorn==0.34.0")}
+DEBIAN_PYTHON: Final = "3.11"
 
 OPTIONS: Final = (
     "--variant=minbase",
@@ -75,23 +81,38 @@ def main(names: list[str]) -> int:
 
 def imported(name: str) -> str:
     """Return the reference of the image called `name`, after making sure that the engine has it."""
-    recipe = json.dumps([SUITE, platform.machine(), PACKAGES[name], OPTIONS])
+    recipe = json.dumps([SUITE, platform.machine(), PACKAGES[name], OPTIONS, *FROM_PYPI.get(name, ())])
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     reference = f"cohabit-test/{name}:{digest}"
     known = subprocess.run(["docker", "image", "inspect", reference], capture_output=True, check=False)
     if known.returncode != 0:
         tarball = os.path.join(TARBALLS, f"{name}-{digest}.tar")
         if not os.path.exists(tarball):
-            bootstrap(tarball, PACKAGES[name])
+            with tempfile.TemporaryDirectory() as wheels:
+                bootstrap(tarball, PACKAGES[name], from_pypi(FROM_PYPI.get(name, ()), wheels))
         subprocess.run(["docker", "import", tarball, reference], stdout=subprocess.DEVNULL, check=True)
     return reference
 
 
-def bootstrap(tarball: str, packages: tuple[str, ...]) -> None:
-    """Write a root file system with `packages` to `tarball`, whole or not at all."""
+def from_pypi(programs: tuple[str, ...], wheels: str) -> tuple[str, ...]:
+    """Download `programs` and what they need into the directory `wheels`; return the options that install them."""
+    if not programs:
+        return ()
+    wanted = ["--only-binary=:all:", f"--python-version={DEBIAN_PYTHON}", "--dest", wheels, *programs]
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", "download", *wanted], stdout=sys.stderr, check=True)
+    install = "pip install --quiet --no-index --find-links=/wheels --break-system-packages --root-user-action=ignore"
+    return (
+        f'--customize-hook=cp -r {shlex.quote(wheels)} "$1"/wheels',
+        f'--customize-hook=chroot "$1" {install} {" ".join(programs)}',
+        '--customize-hook=rm -r "$1"/wheels',
+    )
+
+
+def bootstrap(tarball: str, packages: tuple[str, ...], further: tuple[str, ...]) -> None:
+    """Write a root file system with `packages` to `tarball`, whole or not at all; `further` options of mmdebstrap."""
     os.makedirs(os.path.dirname(tarball), exist_ok=True)
     unfinished = f"{tarball}.{os.getpid()}.tar"
-    command = ["mmdebstrap", "--quiet", *OPTIONS, f"--include={','.join(packages)}", SUITE, unfinished]
+    command = ["mmdebstrap", "--quiet", *OPTIONS, *further, f"--include={','.join(packages)}", SUITE, unfinished]
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
         os.rename(unfinished, tarball)

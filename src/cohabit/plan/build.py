@@ -173,8 +173,8 @@ def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Problem]:
             elif other.schedule and dependency.condition != COMPLETED:
                 yield Problem(
                     where,
-                    f"services.{name}.depends_on.{other.name}: waits for {other.name}, which has a schedule and may not "
-                    "run for long (remove this line)",
+                    f"services.{name}.depends_on.{other.name}: waits for {other.name}, which has a schedule and "
+                    "may not run for long (remove this line)",
                 )
             elif dependency.condition == COMPLETED and other.schedule:
                 yield Problem(

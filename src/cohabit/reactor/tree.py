@@ -266,15 +266,16 @@ class Trees:
         self._unsure.discard(pid)
         process = proc.look(pid)
         owner = self._known(process) if process else None
-        if owner is None:
-            owner = self._owner_by_mark(pid)
-        if owner is None and len(ended) == 1:
-            owner = ended[0]
-        if owner is None:
-            self._unsure.add(pid)
+        if process and process.lives:  # a zombie has no environment any more, and harms nobody
+            if owner is None:
+                owner = self._owner_by_mark(pid)
+            if owner is None and len(ended) == 1:
+                owner = ended[0]
+            if owner is None:
+                self._unsure.add(pid)
+            if owner in self.doomed:
+                self._late.add(owner)
         self.orphans[pid] = owner or NOBODY
-        if owner in self.doomed and process and process.lives:
-            self._late.add(owner)
 
     def _known(self, process: proc.Process) -> str | None:
         """The tree of a process by what it is itself: one of ours, in a cgroup of ours, in a session of ours."""
