@@ -17,6 +17,7 @@ import pytest
 
 from docker.container import Build, Container, Start
 from docker.engine import Engine, NoEngineError, found_or_started
+from docker.mounted import Mounted
 
 REPOSITORY: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IMAGES: Final = os.path.join(REPOSITORY, "tools", "images")
@@ -126,6 +127,20 @@ def image(engine: Engine, label: str, wheels: str) -> Build:
         return built[directory, base_name]
 
     return image
+
+
+@pytest.fixture(scope="session")
+def life(image: Build) -> str:
+    """Give the image with the servers and no file of cohabit: the tests mount theirs."""
+    return image("tests/docker/life", "services")
+
+
+@pytest.fixture
+def file(tmp_path_factory: pytest.TempPathFactory) -> Mounted:
+    """Give a directory for a file of cohabit."""
+    directory = str(tmp_path_factory.mktemp("mounted"))
+    os.chmod(directory, 0o755)
+    return Mounted(directory)
 
 
 @pytest.fixture

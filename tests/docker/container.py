@@ -124,6 +124,10 @@ class Container:
         """Wait until a command inside succeeds."""
         until(lambda: self.answers(*words), at_most_seconds=AT_MOST_SECONDS, what=" ".join(words))
 
+    def kill(self, signal_name: str) -> None:
+        """Send process 1 a signal, as `docker kill` does."""
+        self.engine.docker("kill", "--signal", signal_name, self.id)
+
     def wait(self) -> Ended:
         """Wait for the end."""
         began = time.monotonic()

@@ -37,7 +37,7 @@ def test_command_has_our_terminal(start: Start, tmp_path: object, process_1: boo
 
 def test_terminal_of_a_service_of_the_file(start: Start, tmp_path: object) -> None:
     """tty: true gives it to a service of the file."""
-    services: dict[str, dict[str, object]] = {"shell": {"command": shell("tty; read x; echo got $x"), "tty": True}, **OTHER}
+    services = {**OTHER, "shell": {"command": shell("tty; read x; echo got $x"), "tty": True}}
     file = write_file(str(tmp_path), services)
     life = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True)
     life.until_printed("/dev/pts/")

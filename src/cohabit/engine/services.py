@@ -277,7 +277,7 @@ class Services:
     def _renewed(self, unit: Unit, now: float) -> None:
         """Nothing of the old run lives: the next one may begin."""
         unit.renew = False
-        unit.restarts = unit.starts = 0
+        unit.restarts = unit.starts = unit.failed = 0
         unit.take_next()
         unit.want_up = unit.service.schedule is None
         self.fact(unit, machine.REARM, now)

@@ -75,22 +75,17 @@ class Cgroups:
     # --- who is where --------------------------------------------------------------------------------
 
     def entrance(self, key: str) -> str:
-        """The file into which a child of this tree writes "0"; "" if there are no cgroups, or no room for another."""
+        """The file into which a child of this tree writes "0"; "" if there are no cgroups.
+
+        The child makes the directory, too: that takes 0.4 ms, and children have them side by side.
+        """
         if self.directory is None:
             self.directory = self._make()
         if not self.directory:
             return ""
         name = encode(key)
-        directory = f"{self.directory}/{name}"
-        if name not in self._made:
-            try:
-                os.mkdir(directory, 0o755)
-            except FileExistsError:
-                pass
-            except OSError:
-                return ""
-            self._made[name] = key
-        return f"{directory}/cgroup.procs"
+        self._made[name] = key
+        return f"{self.directory}/{name}/cgroup.procs"
 
     def owner(self, pid: int) -> str | None:
         """The tree in whose cgroup, or in one below it, a process is; None if in none of ours."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Step: TypeAlias = tuple[str, Callable[[], object]]
 
 # Steps as they complete the sentence "cannot start: cannot …".
-STEP_CGROUP = "enter its cgroup"
 STEP_SESSION = "make a session of its own"
 STEP_TERMINAL = "take the terminal"
 STEP_OUTPUT = "connect its output"
@@ -96,11 +95,10 @@ class Start:
 
 def become(start: Start, errors: int) -> NoReturn:
     """Turn this process into the command, or tell `errors` why not and exit 127."""
-    step = STEP_CGROUP
+    step = STEP_SESSION
     try:
         if start.cgroup:
             _enter(start.cgroup)
-        step = STEP_SESSION
         if start.foreground:
             _come_forward()
         elif start.session:
@@ -156,10 +154,21 @@ def _describe(step: str, error: OSError) -> str:
 
 
 def _enter(cgroup: str) -> None:
-    """Before anything else, so that nothing that the child does happens outside."""
-    fd = os.open(cgroup, os.O_WRONLY | os.O_CLOEXEC)
-    os.write(fd, b"0")
-    os.close(fd)
+    """Before anything else, so that nothing that the child does happens outside.
+
+    A service that enables controllers in its own cgroup, as a Docker inside does, leaves no room there for its hooks
+    (EBUSY): then the other rules of tree.py know whose process this is.
+    """
+    try:
+        os.mkdir(cgroup.rpartition("/")[0], 0o755)
+    except OSError:
+        pass  # it is there
+    try:
+        fd = os.open(cgroup, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, b"0")
+        os.close(fd)
+    except OSError:
+        return
 
 
 def _come_forward() -> None:

@@ -30,6 +30,7 @@ def start(key: str, *command: str) -> int:
     if pid == 0:
         try:
             if entrance:
+                os.makedirs(os.path.dirname(entrance), exist_ok=True)
                 fd = os.open(entrance, os.O_WRONLY)
                 os.write(fd, b"0")
                 os.close(fd)

@@ -1,0 +1,35 @@
+"""Asks http://127.0.0.1:PORT/ again and again, each time anew, says what was never said before, and counts.
+
+Use: client.py PORT     until SIGTERM
+"""
+
+import collections
+import signal
+import sys
+from http.client import HTTPConnection, HTTPException
+
+answers = collections.Counter()
+failures = collections.Counter()
+
+
+def tell(*_):
+    """Print the counts and end."""
+    print(f"{sum(answers.values())} answers, failures: {dict(failures)}", flush=True)
+    sys.exit(0)
+
+
+signal.signal(signal.SIGTERM, tell)
+while True:
+    connection = HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=60)
+    try:
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        answer = f"{response.read().decode().strip()} by {response.headers['Main']}"
+    except (OSError, HTTPException) as error:
+        failures[type(error).__name__] += 1
+    else:
+        if not answers[answer]:
+            print("got", answer, flush=True)
+        answers[answer] += 1
+    finally:
+        connection.close()

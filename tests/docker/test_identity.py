@@ -1,0 +1,131 @@
+"""Who a service is and what it may do, as the kernel shows it inside a container, and what cannot be granted."""
+
+from typing import Any, Final
+
+import pytest
+
+from docker.container import Logs, Start
+from docker.mounted import Mounted
+
+STATUS: Final = ["cat", "/proc/self/status"]
+IDS: Final = ["sh", "-c", "id -u; id -g; id -G"]
+WWW_DATA, MAIL, GAMES = "33", "8", "60"
+
+# service -> what it is asked to be, its command, and the lines that it says of itself
+WHO: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
+    "name": ({"user": "www-data"}, [WWW_DATA, WWW_DATA, WWW_DATA]),
+    "number": ({"user": WWW_DATA}, [WWW_DATA, WWW_DATA, WWW_DATA]),
+    "numbers": ({"user": f"{WWW_DATA}:{MAIL}"}, [WWW_DATA, MAIL, MAIL]),
+    "unknown": ({"user": "4711:4712"}, ["4711", "4712", "4712"]),
+    "puid": ({"user": "${PUID}:${PGID:-100}"}, ["1234", "100", "100"]),
+    "groups": ({"user": "www-data", "group_add": ["mail", int(GAMES)]}, [WWW_DATA, WWW_DATA, f"33 {MAIL} {GAMES}"]),
+}
+WHAT: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
+    "ulimits": (
+        {"ulimits": {"nofile": {"soft": 123, "hard": 456}, "core": 0}, "command": ["sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c"]},
+        ["123", "456", "0"],
+    ),
+    "nice": ({"nice": 7, "command": ["nice"]}, ["7"]),
+    "oom": ({"oom_score_adj": 321, "command": ["cat", "/proc/self/oom_score_adj"]}, ["321"]),
+    "umask": ({"umask": "027", "command": ["sh", "-c", "umask"]}, ["0027"]),
+    "place": ({"working_dir": "/var/lib", "command": ["pwd"]}, ["/var/lib"]),
+}
+NOTHING: Final = "0000000000000000"
+NET_BIND_SERVICE: Final = f"{1 << 10:016x}"
+
+
+def status(logs: Logs, name: str) -> dict[str, str]:
+    """Return what a service said of its /proc/self/status."""
+    lines = (line.partition(":") for line in logs.of(name))
+    return {key: value.strip() for key, _, value in lines}
+
+
+def test_every_service_is_who_it_shall_be(life: str, file: Mounted, start: Start) -> None:
+    """user by name, number, uid:gid and PUID; group_add; each with no further group, and with no capability left."""
+    file.write({name: {"command": IDS, "essential": False, **asked} for name, (asked, _) in WHO.items()})
+    container = start(life, options=(*file.options, "--env=PUID=1234"))
+    assert container.wait().code == 0
+    logs = container.logs()
+    assert {name: logs.of(name) for name in WHO} == {name: lines for name, (_, lines) in WHO.items()}
+
+
+def test_every_service_has_its_limits(life: str, file: Mounted, start: Start) -> None:
+    """ulimits, nice, oom_score_adj, umask and working_dir are those of the service, and of nobody else."""
+    asked = {name: service for name, (service, _) in WHAT.items()} | {"other": {"command": STATUS}}
+    file.write({name: {"essential": False, **service} for name, service in asked.items()})
+    container = start(life, options=file.options)
+    assert container.wait().code == 0
+    logs = container.logs()
+    assert {name: logs.of(name) for name in WHAT} == {name: lines for name, (_, lines) in WHAT.items()}
+    assert status(logs, "other")["Umask"] == "0022"
+
+
+def test_privileges_are_taken(life: str, file: Mounted, start: Start) -> None:
+    """cap_drop: ALL leaves root nothing, cap_add spares one, no-new-privileges is seen; the others keep theirs."""
+    asked: dict[str, dict[str, Any]] = {
+        "bare": {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]},
+        "spared": {"cap_drop": ["ALL"], "cap_add": ["NET_BIND_SERVICE"]},
+        "other": {},
+    }
+    file.write({name: {"command": STATUS, "essential": False, **service} for name, service in asked.items()})
+    container = start(life, options=file.options)
+    assert container.wait().code == 0
+    bare, spared, other = (status(container.logs(), name) for name in ("bare", "spared", "other"))
+    sets = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    assert [bare[name] for name in sets] == [NOTHING] * len(sets)
+    assert bare["NoNewPrivs"] == "1"
+    assert (spared["CapEff"], spared["CapBnd"]) == (NET_BIND_SERVICE, NET_BIND_SERVICE)
+    assert spared["NoNewPrivs"] == other["NoNewPrivs"] == "0"
+    assert int(other["CapEff"], 16) > 1 << 10
+
+
+UNPRIVILEGED: Final = ("--user=1000:1000",)
+BARE: Final = ("--cap-drop=ALL",)
+IMPOSSIBLE: Final[dict[str, tuple[tuple[str, ...], dict[str, Any], str]]] = {
+    "user": (UNPRIVILEGED, {"user": "www-data"}, "user"),
+    "group": (UNPRIVILEGED, {"group_add": ["mail"]}, "group_add: we may not change groups"),
+    "nice": (UNPRIVILEGED, {"nice": -5}, "nice: cannot go below 0"),
+    "oom": (UNPRIVILEGED, {"oom_score_adj": -500}, "oom_score_adj: cannot go below"),
+    "ulimits": (
+        (*UNPRIVILEGED, "--ulimit=nofile=100:200"),
+        {"ulimits": {"nofile": 300}},
+        "ulimits: nofile: cannot raise the hard limit 200 to 300",
+    ),
+    "capabilities": (UNPRIVILEGED, {"cap_drop": ["ALL"]}, "takes CAP_SETPCAP, which we have not"),
+    "user without capabilities": (BARE, {"user": "www-data"}, "user"),
+    "group without capabilities": (BARE, {"group_add": ["mail"]}, "group_add: we may not change groups"),
+    "nice without capabilities": (BARE, {"nice": -5}, "nice: cannot go below 0"),
+    "unknown user": ((), {"user": "nobody-knows"}, "nobody-knows"),
+}
+
+
+@pytest.mark.parametrize(("options", "asked", "said"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_what_cannot_be_granted_is_told_before_anything_starts(
+    options: tuple[str, ...], asked: dict[str, Any], said: str, life: str, file: Mounted, start: Start
+) -> None:
+    """Exit code 78, a message that names the key and the service, and no other service was started."""
+    file.write({"asking": {"command": STATUS, **asked}, "other": {"command": "echo started"}})
+    container = start(life, options=(*file.options, *options))
+    assert container.wait().code == 78
+    logs = container.logs()
+    assert said in logs.stderr
+    assert "asking" in logs.stderr
+    assert logs.of("other") == logs.of("asking") == []
+
+
+def test_what_can_be_granted_to_anybody_is(life: str, file: Mounted, start: Start) -> None:
+    """Without root and without any capability: its own user, less of everything, and no new privileges."""
+    asked = {
+        "user": "1000:1000",
+        "nice": 3,
+        "oom_score_adj": 900,
+        "umask": "077",
+        "ulimits": {"nofile": 64},
+        "security_opt": ["no-new-privileges"],
+        "cap_drop": ["ALL"],
+    }
+    file.write({"modest": {"command": STATUS, **asked}})
+    container = start(life, options=(*file.options, *UNPRIVILEGED, *BARE))
+    assert container.wait().code == 0
+    seen = status(container.logs(), "modest")
+    assert (seen["Umask"], seen["NoNewPrivs"], seen["CapBnd"]) == ("0077", "1", NOTHING)

@@ -1,0 +1,224 @@
+"""What a person does to a running container: a terminal, a pipe, a reload, a re-execution; and what he may not see."""
+
+import re
+import subprocess
+from typing import Any, Final
+
+import pytest
+
+from docker.container import Container, Logs, Start
+from docker.engine import Engine
+from docker.mounted import Mounted
+from docker.terminal import on_a_terminal
+
+OTHER: Final[dict[str, dict[str, Any]]] = {"other": {"command": "sleep 1000"}}
+BASH: Final = ("up", "--", "bash", "--norc")
+
+
+# --- the foreground --------------------------------------------------------------------------------------
+
+
+RUN: Final = ("run", "-it", "--network=none", "--env=PS1=@@ ", "--env=TERM=dumb")
+
+
+def test_a_shell_beside_the_services(engine: Engine, label: str, life: str, file: Mounted) -> None:
+    """`docker run -it IMAGE up -- bash`: job control as on any terminal, and bash's exit code is the container's."""
+    file.write(OTHER)
+    with on_a_terminal(engine, *RUN, "--rm", "--label", label, *file.options, life, *BASH) as terminal:
+        terminal.until("@@ ")
+        terminal.type("cat\n")
+        terminal.type("hello\n")
+        terminal.until("hello\n", times=2)  # the terminal's echo, and cat's
+        terminal.type("\x1a")
+        terminal.until("Stopped")
+        terminal.type("sleep 3000 &\n")
+        terminal.until("[2] ")
+        terminal.type("jobs\n")
+        terminal.until("Running")
+        terminal.type("kill %2; fg %1\n")
+        terminal.until("\ncat\n")
+        terminal.type("again\n")
+        terminal.until("again\n", times=2)
+        terminal.type("\x03")
+        terminal.until("^C")
+        terminal.type("echo code $?; tty; pgrep -x sleep | wc -l\n")
+        terminal.until("code 130\n/dev/pts/0\n1\n")  # the other service's
+        terminal.type("exit 7\n")
+        assert terminal.wait() == 7
+    assert "no job control" not in terminal.text
+    assert "other: stopped" in terminal.text
+
+
+def test_docker_stop_with_a_shell_in_front(engine: Engine, label: str, life: str, file: Mounted) -> None:
+    """`docker stop` ends it in time with 0: an interactive bash, which ignores TERM, has HUP as its stop_signal."""
+    file.write({"shell": {"command": "bash --norc", "tty": True, "stop_signal": "SIGHUP"}, **OTHER})
+    with on_a_terminal(engine, *RUN, "--label", label, *file.options, life) as terminal:
+        terminal.until("@@ ")
+        terminal.type("hostname\n")
+        terminal.until("@@ ", times=2)
+        found = re.search(r"^([0-9a-f]{12})$", terminal.text, re.MULTILINE)
+        assert found, terminal.text
+        container = Container(engine, found[1])
+        assert container.stop().code == 0
+        assert terminal.wait() == 0
+        engine.docker("rm", container.id)
+
+
+@pytest.mark.parametrize("given", [b"one\ntwo\n", b""])
+def test_piped_input(given: bytes, engine: Engine, label: str, life: str, file: Mounted) -> None:
+    """`docker run -i IMAGE up -- COMMAND`: the command reads what is piped in to its end."""
+    file.write(OTHER)
+    run = ("docker", "run", "-i", "--rm", "--network=none", "--label", label, *file.options, life)
+    done = subprocess.run(
+        [*run, "up", "--", "sh", "-c", "wc -l; exit 3"],
+        env=engine.environment, input=given, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert Logs(done.stdout.decode(), "").of("sh") == [str(given.count(b"\n"))]
+
+
+# --- secrets ---------------------------------------------------------------------------------------------
+
+PASSWORD: Final = "correct horse battery staple"
+HAS: Final = 'echo "$$DB_PASSWORD" | md5sum; id -un; stat -c "%a %U" /run/secrets/db; env | grep -c ^DB_PASSWORD_FILE='
+
+
+def test_a_secret_is_handed_over_and_never_shown(life: str, file: Mounted, start: Start) -> None:
+    """The service has it as a file of its user's and as a variable; another service, logs, config, errors have it not."""
+    web = {
+        "command": ["sh", "-c", f"{HAS}; exec sleep 2000"],
+        "user": "www-data",
+        "secrets": ["db"],
+        "environment": {"DB_PASSWORD_FILE": "/run/secrets/db"},
+    }
+    secrets = {"db": {"file": "password"}, "api": {"environment": "API_KEY"}}
+    services = {"web": web, "other": {"command": "sleep 1000", "secrets": ["api"]}}
+    file.write_text(f"{PASSWORD}\n", "password", mode=0o600)
+    file.write(services, secrets=secrets)
+    container = start(life, options=(*file.options, f"--env=API_KEY={PASSWORD}"))
+    container.until_logged("web", "0")
+    digest = container.shell(f"echo '{PASSWORD}' | md5sum").strip()
+    assert container.logs().of("web") == [digest, "www-data", "400 www-data", "0"]
+    assert container.shell("cat /run/secrets/api") == PASSWORD
+    assert "HOSTNAME=" in (other := container.shell(f"cat /proc/{pid_of(container, 'sleep 1000')}/environ"))
+    seen = [other, container.exec("cohabit", "config").stdout, container.exec("cohabit", "check").stderr]
+    both = web | {"environment": {"DB_PASSWORD_FILE": "/run/secrets/db", "DB_PASSWORD": "x"}}
+    for wrong in ({"web": both}, {"web": web | {"secrets": ["db", {"source": "api", "target": "db"}]}}):
+        file.write({**services, **wrong}, secrets=secrets)
+        told = container.exec("cohabit", "check", check=False)
+        assert told.returncode == 78
+        seen += [told.stdout, told.stderr]
+    container.kill("HUP")
+    container.until_logged("cohabit", "cannot reload")
+    container.exec("cohabit", "reexec")
+    container.until_logged("cohabit", "re-executed")
+    assert container.stop().code == 0
+    seen += container.logs()
+    assert not [text for text in seen if PASSWORD in text]
+
+
+# --- reload and re-execution -----------------------------------------------------------------------------
+
+
+def pid_of(container: Container, command: str) -> int:
+    """Return the pid of the process with this command line."""
+    (pid,) = container.pids(f"^{command}$")
+    return pid
+
+
+@pytest.mark.parametrize("how", ["docker kill -s HUP", "cohabit reload"])
+def test_a_reload_touches_what_changed(how: str, life: str, file: Mounted, start: Start) -> None:
+    """A changed file that is mounted: what changed is restarted, what is new started, what is gone stopped, no more."""
+
+    def reload() -> None:
+        if how == "cohabit reload":
+            container.exec("cohabit", "reload")
+        else:
+            container.kill("HUP")
+
+    changing = {"command": ["sh", "-c", "echo $$VERSION; exec sleep 2000"]}
+    gone = {"gone": {"command": "sleep 3000"}}
+    file.write({"changing": changing | {"environment": {"VERSION": "one"}}, **gone, **OTHER})
+    container = start(life, options=file.options)
+    container.until_logged("changing", "one")
+    container.until_logged("cohabit", "other: started")
+    other, before = pid_of(container, "sleep 1000"), pid_of(container, "sleep 2000")
+    file.write_text("services:\n  other: {comand: x}\n")
+    reload()
+    container.until_logged("cohabit", "nothing was changed")
+    assert "cohabit.yaml:2: services.other.comand: unknown key (did you mean 'command'?)" in container.logs().stderr
+    assert (pid_of(container, "sleep 1000"), pid_of(container, "sleep 2000")) == (other, before)
+    file.write(
+        {"changing": changing | {"environment": {"VERSION": "two"}}, "new": {"command": "sleep 4000"}, **OTHER}
+    )
+    reload()
+    container.until_logged("changing", "two")
+    container.until_logged("cohabit", "new: started")
+    container.until_logged("cohabit", "gone: stopped")
+    assert pid_of(container, "sleep 1000") == other
+    assert pid_of(container, "sleep 2000") != before
+    assert container.pids("^sleep 3000$") == []
+    assert container.stop().code == 0
+
+
+def test_a_re_execution_loses_no_line(life: str, file: Mounted, start: Start) -> None:
+    """`docker exec … cohabit reexec`, three times: the same processes, and each line of a counter exactly once."""
+    file.write({"counter": {"command": "python3 /srv/counter.py"}, **OTHER})
+    container = start(life, options=file.options)
+    container.until_logged("cohabit", "other: started")
+    before = {process.pid: process.command for process in container.processes()}
+    for times in (1, 2, 3):
+        container.exec("cohabit", "reexec")
+        container.until_logged("cohabit", "re-executed", times=times)
+    container.exec("touch", "/tmp/enough")
+    container.until_logged("counter", "enough")
+    lines = container.logs().of("counter")
+    assert lines == [*map(str, range(1, len(lines))), "enough"]
+    after = {process.pid: process.command for process in container.processes()}
+    assert [after.get(pid) for pid in before if pid != 1] == [before[pid] for pid in before if pid != 1]
+    assert container.stop().code == 0
+    assert container.logs().names() == {"cohabit", "counter"}
+
+
+def test_a_death_after_a_re_execution_is_seen(life: str, file: Mounted, start: Start) -> None:
+    """What was started before it is still a service after it: its exit code is the container's."""
+    file.write({"web": {"command": ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.05; done; exit 9"]}, **OTHER})
+    container = start(life, options=file.options)
+    container.until_logged("cohabit", "web: started")
+    container.exec("cohabit", "reexec")
+    container.until_logged("cohabit", "re-executed")
+    container.exec("touch", "/tmp/go")
+    assert container.wait().code == 9
+
+
+# --- schedules -------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_starts_and_stops_with_the_container(life: str, file: Mounted, start: Start) -> None:
+    """A job that is not due is not started, its clock is there, outlives nothing, and is no cause of an end."""
+    job = {"command": "echo due", "schedule": {"cron": "0 0 29 2 *", "timezone": "Europe/Berlin"}}
+    file.write({"job": job, **OTHER})
+    container = start(life, options=file.options)
+    container.until_logged("cohabit", "other: started")
+    container.until_answers("pgrep", "-f", "config/clock")
+    assert container.stop().code == 0
+    assert container.logs().of("job") == []
+
+
+def test_a_container_with_schedules_alone_lives(life: str, file: Mounted, start: Start) -> None:
+    """Where there is nothing but jobs, the container waits for them, and ends with 0 when told to."""
+    file.write({"job": {"command": "echo due", "schedule": "@yearly"}})
+    container = start(life, options=file.options)
+    container.until_answers("pgrep", "-f", "config/clock")
+    assert container.is_running()
+    assert container.stop().code == 0
+
+
+@pytest.mark.parametrize(("line", "said"), [("0 0 30 2 *", "never"), ("61 * * * *", "61"), ("* * * *", "five")])
+def test_a_schedule_that_cannot_be(line: str, said: str, life: str, file: Mounted, start: Start) -> None:
+    """A line that means nothing or never comes is an error of the file."""
+    file.write({"job": {"command": "echo due", "schedule": line}, **OTHER})
+    container = start(life, options=file.options)
+    assert container.wait().code == 78
+    assert said in container.logs().stderr
+    assert container.logs().of("other") == []

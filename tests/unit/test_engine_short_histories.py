@@ -1,0 +1,359 @@
+"""Every history of a few facts in every small Plan: small worlds, counted to the last.
+
+Whatever can happen next happens, in a copy of the world; then everybody does as he is told, and the end has to come.
+The promises of the reactor (docs/howto/drive-the-engine.md) are kept here as in the simulator.
+"""
+
+from __future__ import annotations
+
+import marshal
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cohabit.engine import effects
+from cohabit.engine.events import (
+    Daemonised,
+    Due,
+    Exited,
+    HookEnded,
+    Loaded,
+    LoadFailed,
+    Probed,
+    ReloadRequested,
+    ScheduleDue,
+    Spawned,
+    SpawnFailed,
+    StopRequested,
+    Swept,
+    TreeGone,
+)
+from cohabit.engine.supervisor import Supervisor
+from cohabit.plan.model import (
+    COMPLETED,
+    HEALTHY,
+    PRE_START,
+    STARTED,
+    Dependency,
+    Hook,
+    Plan,
+    Probe,
+    Restart,
+    Schedule,
+    Service,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cohabit.engine.effects import Effect
+    from cohabit.engine.events import Event
+
+_PROBE = Probe("tcp", "127.0.0.1", 5432, retries=1, interval_seconds=5.0, start_interval_seconds=1.0)
+_HOOKS = (Hook(("one",)),)
+_NOTHING, _FORKED, _RUNS, _ORPHANS = "nothing", "forked", "runs", "orphans"
+_STEPS_AT_MOST = 100
+_RESTARTS = (Restart(), Restart("on-failure", 1, 1.0), Restart("always", delay_seconds=0.0))
+
+
+class SmallWorld:
+    """An engine and what is true of its services' processes; copied as often as histories part."""
+
+    def __init__(self, plan: Plan, later: Plan | None = None) -> None:
+        self.later = later  # what the file says from now on
+        self.engine = Supervisor()
+        self.processes: dict[str, str] = {}
+        self.hooks: dict[str, str] = {}  # the stage of the one that runs
+        self.asked: tuple[str, ...] = ()  # how they are
+        self.sweeping = self.reading = False
+        self.requests = self.reloads = self.announced = 0
+        self.done = False
+        self._carry_out(self.engine.step(Loaded(plan), 0.0))
+
+    def copy(self) -> SmallWorld:
+        """Another world with the same past."""
+        other = SmallWorld.__new__(SmallWorld)
+        other.__dict__.update(self.__dict__)
+        other.processes, other.hooks = dict(self.processes), dict(self.hooks)
+        other.engine = self._engine_from(self.engine.to_plain())
+        return other
+
+    def _engine_from(self, plain: dict[str, object]) -> Supervisor:
+        """What to_plain gave; the questions that are open stay open, as no re-execution would let them."""
+        engine = Supervisor()
+        engine.restore(self.engine.plan, plain)
+        for name in self.asked:
+            unit = engine.units[name]
+            unit.health.asking, unit.health.next_at = True, None
+            engine.services.timers.set((name, "health"), None)
+        return engine
+
+    @property
+    def key(self) -> bytes:
+        """What its future depends on: words for people do not belong to it."""
+        plain = self.engine.to_plain()
+        plain["word"] = ""
+        for unit in plain["units"]:
+            unit["why"] = unit["status"] = ""
+            unit["health"]["results"] = ()
+        state = (self.processes, self.hooks, self.asked, self.sweeping, self.reading, self.requests, self.reloads)
+        return marshal.dumps((plain, *state))
+
+    # --- what can happen -------------------------------------------------------------------------------
+
+    def possible(self) -> Iterator[Event]:
+        """Everything that could happen next."""
+        for name in self.processes:
+            yield from self._possible_of(name)
+        for name in self.asked:
+            yield Probed(name, True)
+            yield Probed(name, False)
+        if self.sweeping:
+            yield Swept()
+        if self.engine.deadline() is not None:
+            yield Due()
+        if self.requests < 2:
+            yield StopRequested(15)
+        if self.later is not None:
+            if self.reading:
+                yield Loaded(self.later)
+                yield LoadFailed(("f:1: wrong",), 78)
+            if self.reloads < 2:
+                yield ReloadRequested()
+
+    def _possible_of(self, name: str) -> Iterator[Event]:
+        process, hook = self.processes[name], self.hooks.get(name)
+        service = self.engine.units[name].service
+        if hook:
+            alone = process in (_NOTHING, _ORPHANS)
+            yield from (HookEnded(name, code, "", orphans and alone) for code in (0, 3) for orphans in (False, True))
+        if process == _FORKED:
+            yield Spawned(name, 100)
+            yield SpawnFailed(name, "not found", 127)
+            if service.pre_start:
+                yield SpawnFailed(name, "no room", 71, orphans=True)
+        elif process == _RUNS:
+            yield Exited(name, 0)
+            yield Exited(name, 3)
+            yield Exited(name, 3, orphans=True)
+            if service.pid_file:
+                yield Daemonised(name, 200)
+        elif process == _ORPHANS and not hook:
+            yield TreeGone(name)
+        if service.schedule is not None:
+            yield ScheduleDue(name)
+
+    # --- what happens ----------------------------------------------------------------------------------
+
+    def happens(self, fact: Event) -> None:
+        """One fact. All happens in no time but for Due, which lets the clock jump to the deadline and back."""
+        now = 0.0
+        match fact:
+            case Spawned(name):
+                self.processes[name] = _RUNS
+            case SpawnFailed(name, _, _, orphans) | Exited(name, _, orphans):
+                self.processes[name] = _ORPHANS if orphans else _NOTHING
+            case TreeGone(name):
+                self.processes[name] = _NOTHING
+            case HookEnded(name, _, _, orphans):
+                del self.hooks[name]
+                if orphans:
+                    self.processes[name] = _ORPHANS
+            case Probed(name):
+                self.asked = tuple(other for other in self.asked if other != name)
+            case StopRequested():
+                self.requests += 1
+            case ReloadRequested():
+                self.reloads += 1
+            case Loaded() | LoadFailed():
+                self.reading = False
+            case Swept():
+                self.sweeping = False
+            case Due():
+                now = self.engine.deadline() or 0.0
+        self._carry_out(self.engine.step(fact, now))
+        if now:
+            self._turn_back(now)
+
+    def _carry_out(self, wanted: list[Effect]) -> None:
+        for effect in wanted:
+            assert not self.done, f"{effect} after the end"
+            match effect:
+                case effects.Prepare(plan):
+                    self.processes = dict.fromkeys(plan.services, _NOTHING) | self.processes
+                case effects.Spawn(service):
+                    self._is_free(service)
+                    self.processes[service.name] = _FORKED
+                case effects.RunHook(service, stage):
+                    if stage == PRE_START:
+                        self._is_free(service)
+                        self.processes[service.name] = _NOTHING
+                    assert service.name not in self.hooks, f"{service.name} has a hook that runs"
+                    self.hooks[service.name] = stage
+                case effects.Ask(service):
+                    assert service.name not in self.asked, f"{service.name} is asked already"
+                    self.asked = (*self.asked, service.name)
+                case effects.StopAsking(name):
+                    self.asked = tuple(other for other in self.asked if other != name)
+                case effects.Load():
+                    assert not self.reading, "it is being read"
+                    self.reading = True
+                case effects.Forget(name):
+                    assert self.processes.pop(name) == _NOTHING, f"{name} is there"
+                case effects.AllReady():
+                    self.announced += 1
+                    assert self.announced == 1
+                case effects.Sweep():
+                    self.sweeping = True
+                case effects.Exit():
+                    self.done = True
+
+    def _is_free(self, service: Service) -> None:
+        """Nothing of it runs, but for what hooks before its start have left behind."""
+        name, process = service.name, self.processes[service.name]
+        left = process == _ORPHANS and service.pre_start and self.engine.units[name].state == "STARTING"
+        assert process == _NOTHING or left, f"{name} is there already"
+        assert name not in self.hooks, f"{name} has a hook that runs"
+
+    def _turn_back(self, seconds: float) -> None:
+        """Let now be zero again, so that states that differ in nothing but the hour are the same."""
+        plain = self.engine.to_plain()
+        for moments, names in (
+            (plain, ("total_deadline", "asked_at")),
+            *((unit, ("deadline",)) for unit in plain["units"]),
+            *((unit["health"], ("next_at", "count_from", "asked_at")) for unit in plain["units"]),
+        ):
+            for name in names:
+                if moments[name] is not None:
+                    moments[name] -= seconds
+        for unit in plain["units"]:
+            unit["started_at"] = unit["ran_seconds"] = 0.0
+        self.engine = self._engine_from(plain)
+
+    def go_on_kindly(self) -> None:
+        """Whatever happened, from here on everybody does as he is told: it must come to an end."""
+        for _ in range(_STEPS_AT_MOST):
+            if self.done:
+                return
+            self.happens(self._kind_fact())
+        raise AssertionError("no end in sight")
+
+    def _kind_fact(self) -> Event:
+        if self.reading and self.later is not None:
+            return Loaded(self.later)
+        for name in self.hooks:
+            return HookEnded(name, 0)
+        for name, process in self.processes.items():
+            if process == _FORKED:
+                return Spawned(name, 100)
+            if process == _RUNS:
+                return Exited(name, 0)
+            if process == _ORPHANS:
+                return TreeGone(name)
+        if self.sweeping:
+            return Swept()
+        return StopRequested(15) if not self.requests else Due()
+
+
+# --- every small Plan ----------------------------------------------------------------------------------
+
+
+def _plans_of_order() -> Iterator[Plan]:
+    """Two services in every way of depending, being essential and restarting; three in every way of depending."""
+    for condition, first, then in product((None, STARTED, HEALTHY, COMPLETED), _RESTARTS, _RESTARTS[:2]):
+        for essentials in product((False, True), repeat=2):
+            yield _small_plan({"b": {"a": condition} if condition else {}}, (first, then), essentials)
+    for to_b, to_c, over in product((None, STARTED, HEALTHY, COMPLETED), repeat=3):
+        edges = {"b": {"a": to_b} if to_b else {}, "c": {n: c for n, c in (("b", to_c), ("a", over)) if c}}
+        yield _small_plan(edges, _RESTARTS[:1] * 3, (False, False, True))
+
+
+def _small_plan(edges: dict[str, dict[str, str]], restarts: tuple[Restart, ...], essentials: tuple[bool, ...]) -> Plan:
+    probed = {name for needs in edges.values() for name, condition in needs.items() if condition == HEALTHY}
+    return Plan(
+        {
+            name: Service(
+                name,
+                (name,),
+                depends_on=tuple(Dependency(other, condition) for other, condition in edges.get(name, {}).items()),
+                restart=restart,
+                essential=essential,
+                probe=_PROBE if name in probed else None,
+            )
+            for name, restart, essential in zip("abc", restarts, essentials, strict=False)
+        }
+    )
+
+
+def _plans_of_life() -> Iterator[Plan]:
+    """A service with every set of hooks, daemon or not, every on_failure or a schedule; another one needs it."""
+    hooks = [
+        {stage: _HOOKS for stage, has in zip(("pre_start", "post_start", "pre_stop"), row, strict=True) if has}
+        for row in product((False, True), repeat=3)
+    ]
+    whens = (
+        {"probe": None},
+        {"schedule": Schedule("* * * * *")},
+        *({"probe": _PROBE.replace(on_failure=then)} for then in ("none", "restart", "exit")),
+    )
+    for row, when, restart, daemon in product(hooks, whens, _RESTARTS[:2], ("", "a.pid")):
+        first = Service("a", ("a",), restart=restart, essential=False, pid_file=daemon, **row, **when)
+        yield Plan({"a": first, "b": Service("b", ("b",), depends_on=(Dependency("a"),), essential=False)})
+
+
+def _reloads() -> Iterator[tuple[Plan, Plan]]:
+    """From one way in which two services depend on each other to another, with one of them gone, new or changed."""
+    ways = [_pair(a, b) for a in (None, STARTED, COMPLETED) for b in (None, STARTED) if not (a and b)]
+    ways += [Plan({"a": Service("a", ("a",))}), Plan({"b": Service("b", ("b",), pre_stop=_HOOKS)})]
+    for before, after in product(ways, repeat=2):
+        yield before, after
+        yield before, Plan({name: s.replace(command=(name, "new")) for name, s in after.services.items()})
+
+
+def _pair(a: str | None, b: str | None) -> Plan:
+    to_b = (Dependency("b", a, restart=True),) if a else ()
+    to_a = (Dependency("a", b, restart=True),) if b else ()
+    first = Service("a", ("a",), depends_on=to_b, essential=False)
+    return Plan({"a": first, "b": Service("b", ("b",), depends_on=to_a, pre_stop=_HOOKS, essential=False)})
+
+
+def _try_every_history(world: SmallWorld, length: int) -> None:
+    worlds = [world]
+    seen: set[bytes] = set()
+    for _ in range(length):
+        worlds = [after for world in worlds for after in _all_that_follow(world, seen)]
+
+
+def _all_that_follow(world: SmallWorld, seen: set[bytes]) -> Iterator[SmallWorld]:
+    """The worlds after each possible fact, those aside that were met before."""
+    for fact in world.possible():
+        after = world.copy()
+        after.happens(fact)
+        key = after.key
+        if after.done or key in seen:
+            continue
+        seen.add(key)
+        after.copy().go_on_kindly()
+        yield after
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_every_short_history_is_possible_and_has_an_end(part: int) -> None:
+    """Whatever happens in whatever order: no fact is called impossible, nobody runs twice, and the end is reached."""
+    for plan in list(_plans_of_order())[part::8]:
+        _try_every_history(SmallWorld(plan), 5)
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_so_has_every_one_of_a_service_with_hooks_health_or_a_schedule(part: int) -> None:
+    """The same for the whole life of one service, with another one that needs it."""
+    for plan in list(_plans_of_life())[part::8]:
+        _try_every_history(SmallWorld(plan), 4)
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_so_has_every_one_with_a_reload(part: int) -> None:
+    """The same with another Plan, or a broken file, at every moment."""
+    for before, after in list(_reloads())[part::8]:
+        _try_every_history(SmallWorld(before, after), 4)
