@@ -25,24 +25,26 @@ def test_a_shell_beside_the_services(engine: Engine, label: str, life: str, file
     """`docker run -it IMAGE up -- bash`: job control as on any terminal, and bash's exit code is the container's."""
     file.write(OTHER)
     with on_a_terminal(engine, *RUN, "--rm", "--label", label, *file.options, life, *BASH) as terminal:
+        # Nothing is typed ahead: what a program has not asked for yet, a terminal may keep for itself.
         terminal.until("@@ ")
-        terminal.type("cat\n")
-        terminal.type("hello\n")
-        terminal.until("hello\n", times=2)  # the terminal's echo, and cat's
+        terminal.type("python3 /srv/job.py\n")
+        terminal.until("\nstarted\n")
         terminal.type("\x1a")
         terminal.until("Stopped")
-        terminal.type("sleep 3000 &\n")
-        terminal.until("[2] ")
+        terminal.until("@@ ", times=2)
+        terminal.type("bg\n")
+        terminal.until("continued\n")
+        terminal.until("@@ ", times=3)
         terminal.type("jobs\n")
         terminal.until("Running")
-        terminal.type("kill %2; fg %1\n")
-        terminal.until("\ncat\n")
-        terminal.type("again\n")
-        terminal.until("again\n", times=2)
+        terminal.until("@@ ", times=4)
+        terminal.type("fg\n")
+        terminal.until("continued\n", times=2)
         terminal.type("\x03")
-        terminal.until("^C")
-        terminal.type("echo code $?; tty; pgrep -x sleep | wc -l\n")
-        terminal.until("code 130\n/dev/pts/0\n1\n")  # the other service's
+        terminal.until("@@ ", times=5)
+        terminal.type("echo code $?; tty\n")
+        terminal.until("code 130\n/dev/pts/0\n")
+        terminal.until("@@ ", times=6)
         terminal.type("exit 7\n")
         assert terminal.wait() == 7
     assert "no job control" not in terminal.text

@@ -21,11 +21,12 @@ def test_hooks_come_in_their_order(up: Start, process_1: bool) -> None:
                 "pre_start": [_hook("mkfifo gate; echo first"), _hook("echo second")],
                 "post_start": [_hook("echo after")],
                 "pre_stop": [_hook("echo before the end")],
+                "healthcheck": {"test": ["CMD", "true"]},
             }
         },
         process_1=process_1,
     )
-    life.until_printed("after")
+    life.until_printed("web: ready")
     life.until_printed("| main")
     assert life.stop() == 0
     said = life.lines("web", "out")

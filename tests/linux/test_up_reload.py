@@ -26,7 +26,7 @@ def test_only_what_changed_is_touched(up: Start, tmp_path: Path, process_1: bool
     """The difference is shown; what is the same keeps its process, what is gone ends, what is new starts."""
     life = up({"same": _service("a"), "other": _service("b"), "gone": _service("c")}, process_1=process_1)
     life.until_printed("started", 3)
-    life.until_printed("| c")
+    life.until(lambda: len(life.below("sleep 1000")) == 3, "all three")
     before = {process.pid for process in life.below("sleep 1000")}
     _again(life, tmp_path, {"same": _service("a"), "other": _service("B"), "new": _service("d")})
     life.until_printed("| B")

@@ -102,6 +102,8 @@ class Children:
         """Fork a hook of a service, at most one at a time. Raises OSError."""
         self._services[service.name] = service
         self._fork(service.name + _HOOK, start, None)
+        if service.name not in self.processes and service.name not in self._daemons:
+            self.haunted.discard(service.name)  # one before the start: whom the last one left is ended with the rest
 
     def launch(self, key: str, start: Start, ended: Ended) -> None:
         """Fork a task; `ended(exit code, why its exec failed or "")` comes once, when it was reaped. Raises OSError."""
@@ -218,6 +220,10 @@ class Children:
             self._drain(name)
             self._tell(events.TreeGone(name))
 
+    def hook_never_ran(self, name: str, why: str, code: int) -> None:
+        """A hook of a service could not be forked."""
+        self._hook_ended(name, code, why, orphans=self.trees.lives(name))
+
     def never_ran(self, name: str, why: str, code: int) -> None:
         """The main process of a service could not be started; its hooks may have left somebody behind."""
         orphans = self.trees.lives(name)
@@ -240,7 +246,7 @@ class Children:
         ended(code, why)
 
     def _hook_ended(self, name: str, code: int, why: str, *, orphans: bool) -> None:
-        left = orphans and name not in self.processes
+        left = orphans and name not in self.processes and name not in self._daemons
         if left:
             self.haunted.add(name)
         elif not orphans:
@@ -315,7 +321,7 @@ class Children:
         """
         if name in self._daemons:  # no time for questions
             del self._daemons[name]
-            self._tell_exited(name, 0, orphans=True)
+            self._tell_exited(name, 0, orphans=self.trees.lives(name))
             return
         process = self.processes.get(name) or self.processes.get(name + _HOOK)
         if process is not None and send(process.pid, number) and number != signals.KILL:

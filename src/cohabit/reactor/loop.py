@@ -83,7 +83,7 @@ class Loop:
         stdout.on_lost = self._stdout_lost
         self.children = Children(epoll, tell, say, self.output.drain_service)
         self.sockets = Sockets()
-        self.starts = Starts(self.given, variables, self.children, self.output, tell)
+        self.starts = Starts(self.given, variables, self.children, self.output)
         self.loader = Loader(
             self.given, variables, epoll, self.children,
             prepare=self.sockets.prepare, warn=lambda line: self.output.say("", line), tell=tell,
@@ -200,8 +200,8 @@ class Loop:
 
         Each leaves its queue when it has been dealt with: an internal error loses none (handover.py).
         """
-        while self.facts or self.effects:
-            while self.effects:
+        while (self.facts or self.effects) and self._exit_code is None:
+            while self.effects and self._exit_code is None:
                 self._perform(self.effects[0])
                 del self.effects[0]
             if self.facts:
@@ -226,7 +226,7 @@ class Loop:
                 self.probes.ask(service, time.monotonic())
             case effects.StopAsking(name):
                 self.probes.stop(name)
-                self.starts.end(name)
+                self.starts.stop_listening(name)
             case effects.Sweep(number):
                 self.clock.set([])
                 self.children.sweep(number)
@@ -238,6 +238,7 @@ class Loop:
                 self.loader.start(self.request)
             case effects.Forget(name):
                 self.children.forget(name)
+                self.notify.close(name)
             case effects.AllReady():
                 notify.tell_outside(self._outside, "READY=1\nSTATUS=all services are ready")
             case effects.Exit(code, word, culprit):

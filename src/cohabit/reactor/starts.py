@@ -7,7 +7,6 @@ along in its log. The child's side is child.py.
 
 from __future__ import annotations
 
-from cohabit.engine import events
 from cohabit.errors import EXIT_SYSTEM
 from cohabit.reactor import limits, spawn
 from cohabit.reactor.child import FIRST_SOCKET, Start
@@ -15,9 +14,7 @@ from cohabit.reactor.linux import DEV_NULL, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from cohabit.engine.events import Event
     from cohabit.plan.model import Hook, Identity, Service
     from cohabit.reactor.children import Children
     from cohabit.reactor.log_match import LogMatches
@@ -32,7 +29,7 @@ _EROFS = 30
 
 
 class Starts:
-    """Starts services and their hooks. tell(fact) gets what failed at once."""
+    """Starts services and their hooks."""
 
     def __init__(
         self,
@@ -40,13 +37,11 @@ class Starts:
         environment: dict[str, str],
         children: Children,
         output: Output,
-        tell: Callable[[Event], None],
     ) -> None:
         self._given = given
         self._environment = environment
         self._children = children
         self._output = output
-        self._tell = tell
         self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
         self.limits: tuple[int, int] | None = None  # what limits.make_room gave
         self.sockets: Sockets
@@ -65,7 +60,7 @@ class Starts:
             start = self._described_whole(service, opened)
             self._children.start_main(service, start)
         except OSError as error:
-            self.end(service.name)
+            self.stop_listening(service.name)
             self._children.never_ran(service.name, _why(error), EXIT_SYSTEM)
         finally:
             for fd in opened:
@@ -80,15 +75,13 @@ class Starts:
             start = self.describe(service, hook.command, (self._null, *opened), hook=hook)
             self._children.start_hook(service, start)
         except OSError as error:
-            why = f"could not be started: {_why(error)}"
-            self._tell(events.HookEnded(service.name, EXIT_SYSTEM, why))
+            self._children.hook_never_ran(service.name, _why(error), EXIT_SYSTEM)
         finally:
             for fd in opened:
                 os.close(fd)
 
-    def end(self, service: str) -> None:
-        """This start of it is over, or its messages mean nothing any more."""
-        self.notify.close(service)
+    def stop_listening(self, service: str) -> None:
+        """What it has to say of its readiness is not wanted any more; what it has to say of its end may be."""
         self.notification_fds.close(service)
         self.log_matches.close(service)
 
