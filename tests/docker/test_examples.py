@@ -163,3 +163,18 @@ def test_redis_comes_back_and_the_application_goes_on(image: Build, start: Start
     container.until_answers("curl", "--fail", "--silent", "http://127.0.0.1:8080/")
     assert container.pids("my_first_process") == [application]
     assert container.stop().code == 0
+
+
+def test_the_life_of_a_service(image: Build, start: Start) -> None:
+    """life: as its README says; gunicorn is changed by a reload while people ask, and nobody sees the token."""
+    container = start(image("examples/life", "services"), options=("--env=TOKEN=letmein",))
+    container.until_logged("cohabit", "web: ready")
+    assert container.shell("curl --silent localhost:8000/") == "hello, visit 1\n"
+    assert container.shell("curl --silent localhost:8000/reset?guess") == "not without the token\n"
+    assert container.shell("curl --silent localhost:8000/reset?letmein") == "back to 0\n"
+    assert "letmein" not in container.exec("cohabit", "config").stdout
+    container.shell("sed -i s/hello/welcome/ cohabit.yaml && cohabit reload")
+    asking = "until curl --fail --silent --show-error localhost:8000/ | grep welcome; do :; done 2>&1"
+    assert container.shell(asking).startswith("welcome, visit ")
+    assert container.stop().code == 0
+    assert "letmein" not in "".join(container.logs())

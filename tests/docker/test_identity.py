@@ -22,7 +22,10 @@ WHO: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
 }
 WHAT: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
     "ulimits": (
-        {"ulimits": {"nofile": {"soft": 123, "hard": 456}, "core": 0}, "command": ["sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c"]},
+        {
+            "ulimits": {"nofile": {"soft": 123, "hard": 456}, "core": 0},
+            "command": ["sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c"],
+        },
         ["123", "456", "0"],
     ),
     "nice": ({"nice": 7, "command": ["nice"]}, ["7"]),
@@ -41,7 +44,7 @@ def status(logs: Logs, name: str) -> dict[str, str]:
 
 
 def test_every_service_is_who_it_shall_be(life: str, file: Mounted, start: Start) -> None:
-    """user by name, number, uid:gid and PUID; group_add; each with no further group, and with no capability left."""
+    """`user` by name, number, uid:gid and PUID; group_add; each with no further group, and with no capability left."""
     file.write({name: {"command": IDS, "essential": False, **asked} for name, (asked, _) in WHO.items()})
     container = start(life, options=(*file.options, "--env=PUID=1234"))
     assert container.wait().code == 0
@@ -99,11 +102,12 @@ IMPOSSIBLE: Final[dict[str, tuple[tuple[str, ...], dict[str, Any], str]]] = {
 }
 
 
-@pytest.mark.parametrize(("options", "asked", "said"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+@pytest.mark.parametrize("what", IMPOSSIBLE)
 def test_what_cannot_be_granted_is_told_before_anything_starts(
-    options: tuple[str, ...], asked: dict[str, Any], said: str, life: str, file: Mounted, start: Start
+    what: str, life: str, file: Mounted, start: Start
 ) -> None:
     """Exit code 78, a message that names the key and the service, and no other service was started."""
+    options, asked, said = IMPOSSIBLE[what]
     file.write({"asking": {"command": STATUS, **asked}, "other": {"command": "echo started"}})
     container = start(life, options=(*file.options, *options))
     assert container.wait().code == 78

@@ -63,7 +63,7 @@ def master(container: Container) -> int:
 
 
 def test_a_daemon_is_its_service(nginx: Container, file: Mounted) -> None:
-    """nginx in the background is no end of its service; taken out of the file, its workers go with it."""
+    """An nginx in the background is no end of its service; taken out of the file, its workers go with it."""
     assert parent(nginx, master(nginx)) == 1
     assert nginx.shell("curl --silent http://127.0.0.1:8080/") == "nginx 42\n"
     assert not any("nginx: ended" in line for line in nginx.logs().of("cohabit"))

@@ -32,19 +32,16 @@ def test_a_shell_beside_the_services(engine: Engine, label: str, life: str, file
         terminal.type("\x1a")
         terminal.until("Stopped")
         terminal.until("@@ ", times=2)
-        terminal.type("bg\n")
-        terminal.until("continued\n")
-        terminal.until("@@ ", times=3)
         terminal.type("jobs\n")
-        terminal.until("Running")
-        terminal.until("@@ ", times=4)
+        terminal.until("Stopped", times=2)
+        terminal.until("@@ ", times=3)
         terminal.type("fg\n")
-        terminal.until("continued\n", times=2)
+        terminal.until("continued\n")
         terminal.type("\x03")
-        terminal.until("@@ ", times=5)
+        terminal.until("@@ ", times=4)
         terminal.type("echo code $?; tty\n")
         terminal.until("code 130\n/dev/pts/0\n")
-        terminal.until("@@ ", times=6)
+        terminal.until("@@ ", times=5)
         terminal.type("exit 7\n")
         assert terminal.wait() == 7
     assert "no job control" not in terminal.text
@@ -81,20 +78,20 @@ def test_piped_input(given: bytes, engine: Engine, label: str, life: str, file: 
 
 # --- secrets ---------------------------------------------------------------------------------------------
 
-PASSWORD: Final = "correct horse battery staple"
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - not to be found anywhere is what it is for
 HAS: Final = 'echo "$$DB_PASSWORD" | md5sum; id -un; stat -c "%a %U" /run/secrets/db; env | grep -c ^DB_PASSWORD_FILE='
 
 
 def test_a_secret_is_handed_over_and_never_shown(life: str, file: Mounted, start: Start) -> None:
-    """The service has it as a file of its user's and as a variable; another service, logs, config, errors have it not."""
-    web = {
+    """The service has it as a file of its user's and as a variable; no other one, no log and no message has it."""
+    web: dict[str, Any] = {
         "command": ["sh", "-c", f"{HAS}; exec sleep 2000"],
         "user": "www-data",
         "secrets": ["db"],
         "environment": {"DB_PASSWORD_FILE": "/run/secrets/db"},
     }
     secrets = {"db": {"file": "password"}, "api": {"environment": "API_KEY"}}
-    services = {"web": web, "other": {"command": "sleep 1000", "secrets": ["api"]}}
+    services: dict[str, dict[str, Any]] = {"web": web, "other": {"command": "sleep 1000", "secrets": ["api"]}}
     file.write_text(f"{PASSWORD}\n", "password", mode=0o600)
     file.write(services, secrets=secrets)
     container = start(life, options=(*file.options, f"--env=API_KEY={PASSWORD}"))
@@ -102,7 +99,8 @@ def test_a_secret_is_handed_over_and_never_shown(life: str, file: Mounted, start
     digest = container.shell(f"echo '{PASSWORD}' | md5sum").strip()
     assert container.logs().of("web") == [digest, "www-data", "400 www-data", "0"]
     assert container.shell("cat /run/secrets/api") == PASSWORD
-    assert "HOSTNAME=" in (other := container.shell(f"cat /proc/{pid_of(container, 'sleep 1000')}/environ"))
+    other = container.shell(f"cat /proc/{pid_of(container, 'sleep 1000')}/environ")
+    assert "HOSTNAME=" in other
     seen = [other, container.exec("cohabit", "config").stdout, container.exec("cohabit", "check").stderr]
     both = web | {"environment": {"DB_PASSWORD_FILE": "/run/secrets/db", "DB_PASSWORD": "x"}}
     for wrong in ({"web": both}, {"web": web | {"secrets": ["db", {"source": "api", "target": "db"}]}}):
@@ -150,9 +148,7 @@ def test_a_reload_touches_what_changed(how: str, life: str, file: Mounted, start
     container.until_logged("cohabit", "nothing was changed")
     assert "cohabit.yaml:2: services.other.comand: unknown key (did you mean 'command'?)" in container.logs().stderr
     assert (pid_of(container, "sleep 1000"), pid_of(container, "sleep 2000")) == (other, before)
-    file.write(
-        {"changing": changing | {"environment": {"VERSION": "two"}}, "new": {"command": "sleep 4000"}, **OTHER}
-    )
+    file.write({"changing": changing | {"environment": {"VERSION": "two"}}, "new": {"command": "sleep 4000"}, **OTHER})
     reload()
     container.until_logged("changing", "two")
     container.until_logged("cohabit", "new: started")

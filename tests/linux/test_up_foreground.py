@@ -2,7 +2,7 @@
 
 import subprocess
 
-from linux.conftest import Start
+from linux.conftest import Gate, Start
 from linux.run import COHABIT, shell, write_file
 
 CTTY = ("setsid", "--ctty")
@@ -56,3 +56,12 @@ def test_stopping_key_changes_nothing(start: Start, tmp_path: object) -> None:
     life.type("hello\n")
     life.until_printed("got hello")
     assert life.wait() == 0
+
+
+def test_container_lives_as_long_as_the_command(start: Start, tmp_path: object, gate: Gate, process_1: bool) -> None:
+    """A service of the file that ends, well or not, takes nobody along who has a shell in the foreground."""
+    file = write_file(str(tmp_path), {"once": {"command": shell("exit 3")}, **OTHER})
+    life = start(*COHABIT, "up", "-f", file, "--", *shell("read x < gate; exit 4"), process_1=process_1)
+    life.until_printed("once: ended with exit code 3")
+    gate.open()
+    assert life.wait() == 4

@@ -58,8 +58,8 @@ def test_every_wrong_line_is_told_and_the_others_count() -> None:
     found = parse(text, ENVIRON.get)
     assert found.values == {"A": "1", "C": "3"}
     assert found.problems == [
-        (2, "expected NAME=value, got '=x'"),
-        (3, "expected NAME=value, got 'two words'"),
+        (2, "expected NAME=value"),
+        (3, "expected NAME=value"),
         (4, "B: the quote ' is never closed"),
     ]
 
@@ -75,7 +75,7 @@ def test_text_behind_a_closing_quote_and_bad_variables_are_told() -> None:
 
 
 def test_lines_are_counted_across_values_of_several_lines() -> None:
-    assert parse('A="1\n2\n3"\n=', ENVIRON.get).problems == [(4, "expected NAME=value, got '='")]
+    assert parse('A="1\n2\n3"\n=', ENVIRON.get).problems == [(4, "expected NAME=value")]
 
 
 def test_unset_variables_are_named() -> None:
@@ -94,7 +94,7 @@ def test_raw_takes_values_as_they_are() -> None:
     """`format: raw` is docker run's --env-file: no quotes, no variables, no comments behind values."""
     found = parse_raw("# c\nA='$HOME' # x\n\nSECRET\nGONE\nB=\n C=1\r\nD E=1", ENVIRON.get)
     assert found.values == {"A": "'$HOME' # x", "SECRET": "s3", "B": "", "C": "1"}
-    assert found.problems == [(8, "expected NAME=value, got 'D E=1'")]
+    assert found.problems == [(8, "expected NAME=value")]
 
 
 @given(st.text(alphabet="A='\"\\\n #$x{}:", max_size=40))

@@ -400,3 +400,38 @@ def test_what_is_shown_means_the_same(tmp_path: Path) -> None:
         assert TEXT not in text
         assert ("null" in text, text.count("PASSWORD")) == (False, 1)
     assert plans[0] == plans[1]
+
+
+def test_what_a_variable_hides_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpolation may put a secret anywhere; `config` and every message show stars in its place."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MYSEC", "s3cr3t-text")
+    (tmp_path / "cohabit.yaml").write_text(
+        "secrets: {x: {environment: MYSEC}}\nservices:\n  a: {command: 'run-${MYSEC}', environment: {URL: 'pg://${MYSEC}@h'}}\n"
+    )
+    for verb in ("config", "check", "plan"):
+        done = subprocess.run(
+            [sys.executable, "-I", LOADER, verb, repr({"verb": "up"})], capture_output=True, check=False
+        )
+        assert b"***" in done.stdout
+        assert b"s3cr3t-text" not in done.stdout + done.stderr
+
+
+def test_another_file_at_the_target_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what we put there ourselves, in whatever life of the container, gives way to another text."""
+    monkeypatch.setattr(delivery, "_RECORD", str(tmp_path / "record"))
+    target = tmp_path / "target"
+    grant = f"{{source: c, target: {target}}}"
+    text = f"configs: {{c: {{content: new}}}}\nservices:\n  a: {{command: x, configs: [{grant}]}}\n"
+    made = draft(text)
+    plan, _ = build(made)
+    assert plan
+    target.write_text("PRECIOUS")
+    assert any("there is another file" in problem.text for problem in check_deliveries(plan, made, {}))
+    target.unlink()
+    assert list(check_deliveries(plan, made, {})) == []
+    assert deliver(plan, made, {}) == []
+    changed = draft(text.replace("new", "newer"))
+    assert list(check_deliveries(plan, changed, {})) == []
+    climbing = draft(text.replace(str(target), f"{tmp_path}/x/../target"))
+    assert any("has .. in it" in problem.text for problem in climbing.problems)

@@ -336,7 +336,7 @@ RELOAD: dict[str, Story] = {
             (
                 1.1,
                 LoadFailed(("f:3: unknown key",), 78),
-                ("says f:3: unknown key", "says cannot reload: the file is wrong"),
+                ("says f:3: unknown key", "says cannot reload, for the reasons above"),
             ),
             (2.0, ReloadRequested(), ("load",)),
         ),

@@ -228,6 +228,7 @@ def test_http_any_bytes_get_one_answer(pieces: list[bytes]) -> None:
         (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP, but 'SSH-2.0-OpenSSH_9.2'"),
         (b"\xff\x00\n", "no HTTP, but '\ufffd\\x00'"),
         (b"HTTP/1.1 abc\n", "no HTTP, but 'HTTP/1.1 abc'"),
+        (b"HTTP/1.1 200" + b"x" * 20_000, "no HTTP, but 'HTTP/1.1 200xxx"),
         (b"x" * 5000, "no HTTP, but 'xxx"),
         (b"HTTP/1.1 100 Continue\r\n" + b"x: y\r\n" * 12_000, "an interim answer that is never followed"),
     ],

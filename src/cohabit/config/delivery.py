@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cohabit.plan.draft import Draft
     from cohabit.plan.model import Grant, Plan, Secret, Service
 
+_OUR_FOLDERS = ("/run/secrets", "/run/configs")
+_RECORD = "/run/cohabit/handed-over"
 _SECRET_MODE, _SHARED_MODE, _FOLDER_MODE = 0o400, 0o444, 0o755
 
 
@@ -60,6 +62,7 @@ def deliver(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> list[Proble
             continue
         try:
             _write(one, _text(one.source, environ))
+            _remember(one.target)
         except OSError as error:
             text = f"cannot hand over {one.what}: {error.filename or one.target}: {error.strerror}"
             problems.append(Problem(one.where, f"{text} (mount it there, or give it another target)"))
@@ -121,11 +124,46 @@ def _why_not(one: Delivery, environ: Mapping[str, str]) -> str:
         return f"{folder} is no directory (give it another target)"
     if os.path.isdir(one.target):
         return f"{one.target} is a directory (remove it, or give it another target)"
+    if _is_anothers(one, environ):
+        return f"there is another file at {one.target} (remove it from the image, or give it another target)"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"{folder} is not writable for uid {os.geteuid()} (mount it at {one.target}, or give it another target)"
     if os.geteuid() != 0 and one.owner[0] != os.geteuid():
         return f"we are uid {os.geteuid()} and cannot give it to uid {one.owner[0]} (start as root, or remove uid)"
     return ""
+
+
+def _is_anothers(one: Delivery, environ: Mapping[str, str]) -> bool:
+    """Whether a file is there that we did not put there, in a folder that is not ours to fill."""
+    if os.path.dirname(one.target) in _OUR_FOLDERS or not os.path.lexists(one.target):
+        return False
+    if one.target in _handed_over():
+        return False
+    try:
+        with open(one.target, "rb") as file:
+            return file.read() != _text(one.source, environ)
+    except OSError:
+        return True
+
+
+def _handed_over() -> set[str]:
+    """What we have put anywhere since the container was made: a restart of it may find other texts for them."""
+    try:
+        with open(_RECORD, encoding="utf-8", errors="surrogateescape") as file:
+            return set(file.read().split("\0"))
+    except OSError:
+        return set()
+
+
+def _remember(target: str) -> None:
+    if os.path.dirname(target) in _OUR_FOLDERS or target in _handed_over():
+        return
+    try:
+        os.makedirs(os.path.dirname(_RECORD), 0o711, exist_ok=True)
+        with open(_RECORD, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"{target}\0")
+    except OSError:
+        return  # then another text for it will be refused
 
 
 def _has_source(source: Secret, environ: Mapping[str, str]) -> bool:

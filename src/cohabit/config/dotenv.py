@@ -75,7 +75,7 @@ def parse_raw(text: str, lookup: Callable[[str], str | None]) -> Variables:
         name, equals, value = line.partition("=")
         inherited = value if equals else lookup(name)
         if not name or " " in name:
-            found.problems.append((number, f"expected NAME=value, got {line[:40]!r}"))
+            found.problems.append((number, "expected NAME=value"))
         elif inherited is not None:
             found.values[name] = inherited
     return found
@@ -87,7 +87,7 @@ def _statement(
     """Name, value (None: not set) and end of the statement at `at`; ValueError if it is none."""
     found = _NAME.match(text, at)
     if not found:
-        raise ValueError(f"expected NAME=value, got {text[at : at + 40].splitlines()[0]!r}")
+        raise ValueError("expected NAME=value")  # what stands there may be the rest of a secret
     name, at = found[1], found.end()
     if not found[2]:
         return name, lookup(name), _end_of(_UNQUOTED, text, at)

@@ -23,13 +23,14 @@ _RESERVED = "cohabit"
 def add(draft: Draft, command: Sequence[str], *, terminal: bool) -> tuple[Draft, str]:
     """The Draft with the command as a service named like its program, and that name.
 
-    terminal: it gets the terminal. Whichever service of the file wanted that gives way.
+    terminal: it gets the terminal. Whichever service of the file wanted that gives way, and none of them is
+    essential: the command is what the container is for.
     """
     where = Where("cohabit up")
     name = _free_name(command[0], draft)
     service = Service(name, tuple(command), service=name, tty=terminal, stdin=not terminal)
     services = {
-        other: item.replace(service=item.service.replace(tty=False, stdin=False))
+        other: item.replace(service=item.service.replace(tty=False, stdin=False), essential=False)
         for other, item in draft.services.items()
     }
     services[name] = DraftService(service, where, essential=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _READERS = {"up": "cohabit.config.compose", "run": "cohabit.config.commands"}
 _MARSHAL_VERSION = 2  # nothing of a later one is needed, and any Python reads it
+_SHORTEST_SECRET = 4  # of a shorter text, stars would be everywhere
 _MOST_TOLD = 100  # nobody reads more
 _GRAVEST_FIRST = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
 
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
     if verb == "config":  # what was understood can be shown anywhere
         machine = tuple(problem.replace(warning=True) for problem in machine)
     problems += machine
+    hidden = _hidden(draft)
+    problems = tuple(problem.replace(text=_mask(problem.text, hidden)) for problem in problems)
     wrong = _in_order(problem for problem in problems if not problem.warning)
     if verb == "plan" and plan and not wrong:
         wrong = deliver(plan, draft, os.environ)
@@ -77,6 +80,19 @@ def _read(request: dict[str, Any]) -> Draft:
         where = Where("cohabit")
         return Draft(where, {}, problems=(Problem(where, text),))
     return draft
+
+
+def _hidden(draft: Draft) -> list[str]:
+    """The texts of secrets that come from variables: interpolation may have put them anywhere."""
+    variables = (secret.environment for secret in draft.secrets.values())
+    texts = [os.environ[name] for name in variables if name and name in os.environ]
+    return sorted((text for text in texts if len(text) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _mask(text: str, hidden: list[str]) -> str:
+    for secret in hidden:
+        text = text.replace(secret, "***")
+    return text
 
 
 def exit_code_of(problems: Sequence[Problem]) -> int:
@@ -109,12 +125,13 @@ def _check(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list
     return exit_code_of(wrong)
 
 
-def _config(plan: Plan | None, _draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
+def _config(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
     if plan is None:
         _print(_texts([*wrong, *warnings]))
     else:
         _print([f"# {text}" for text in _texts(warnings)])
-        _print(import_module("cohabit.config.show").lines(plan))
+        hidden = _hidden(draft)
+        _print([_mask(line, hidden) for line in import_module("cohabit.config.show").lines(plan)])
     return exit_code_of(wrong)
 
 

@@ -78,6 +78,8 @@ class SecretReader:
         if keys.source not in known:
             hint = did_you_mean(keys.source, known) or f" (write it below {kind}: at the top of the file)"
             raise LookupError(f"there is no {kind[:-1]} {keys.source[:60]!r}{hint}")
+        if ".." in (keys.target or "").split("/"):
+            raise LookupError(f"the target {(keys.target or '')[:60]!r} has .. in it (write where it shall be)")
         target = os.path.normpath(os.path.join(DIRECTORY[kind], keys.target or keys.source))
         if target == DIRECTORY[kind] or (keys.target or "").endswith("/"):
             raise LookupError(f"the target {(keys.target or '')[:60]!r} is a directory (name a file in it)")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 RESULTS_KEPT = 5
+_SHOWN_MAX = 200  # characters
 _KEPT = ("status", "was_healthy", "failures", "count_from", "next_at", "asked_at", "asking", "results")
 
 
@@ -107,8 +108,11 @@ class Health:
 
     @property
     def last_output(self) -> str:
-        """What the last probe had to say."""
-        return self.results[-1][2] if self.results else ""
+        """What the last probe had to say, as one line that cannot pass for another's or move a cursor."""
+        lines = self.results[-1][2].split("\n") if self.results else []
+        line = next((line for line in reversed(lines) if line.strip()), "").strip()
+        shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+        return shown if len(shown) <= _SHOWN_MAX else f"{shown[:_SHOWN_MAX]}..."
 
     def to_plain(self) -> dict[str, Any]:
         """What crosses a re-execution."""

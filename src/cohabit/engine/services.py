@@ -72,7 +72,7 @@ class Services:
 
     def _enter_starting(self, unit: Unit, now: float) -> None:
         unit.started_at = now
-        unit.killed = unit.again = False
+        unit.killed = unit.again = unit.in_background = False
         unit.blame = unit.failed = 0
         unit.why = unit.status = ""
         unit.pending = True
@@ -138,7 +138,9 @@ class Services:
         unit.pid = pid
         if unit.state == machine.STOPPING and not unit.stage:
             self.out.append(Signal(unit.name, unit.service.stop_signal))
-        self.say("info", unit, f"is in the background now, pid {pid}")
+        if not unit.in_background:  # said once per run, however often it forks on
+            unit.in_background = True
+            self.say("info", unit, f"is in the background now, pid {pid}")
 
     def hook_ended(self, unit: Unit, code: int, why: str, now: float, *, orphans: bool) -> None:
         """A hook has ended: on with the next one, or with what it was for."""
@@ -293,7 +295,7 @@ class Services:
         others = [(self.units[dependency.service], dependency) for dependency in unit.service.depends_on]
         lost = next((other for other, dependency in others if other.disappoints(dependency)), None)
         if lost is not None:
-            unit.why = f"cannot start: it waits for {lost.name}, which {_in_past(lost.why)}"
+            unit.why = f"cannot start: it waits for {lost.name}, {_in_past(lost.why)}"
             unit.code = lost.code or 1  # not to be started is a failure, however well the other ended
             self.say("error", unit, unit.why)
             self.fact(unit, machine.REFUSED, now)
@@ -429,5 +431,7 @@ class Services:
 
 
 def _in_past(why: str) -> str:
-    """A reason as the end of "it waits for X, which …"."""
-    return why.replace("cannot start", "could not start", 1)
+    """A reason as the end of "it waits for X, …"."""
+    if why.startswith((PRE_START, POST_START)):
+        return f"whose {why}"
+    return "which " + why.replace("cannot start", "could not start", 1)

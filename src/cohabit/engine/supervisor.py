@@ -221,7 +221,7 @@ class Supervisor:
             self.phase = DONE
             self._do(Exit(code, ""))
         else:
-            self._say("error", "cannot reload: the file is wrong, see above (nothing was changed)")
+            self._say("error", "cannot reload, for the reasons above (nothing was changed)")
             self._read_once_more()
 
     def _reload_requested(self) -> None:

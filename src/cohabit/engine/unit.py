@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # What crosses a re-execution of process 1; the rest follows from the Plan.
 _KEPT = (
     "state", "want_up", "renew", "gone", "pid", "leader_lives", "pending", "ready", "code", "started_at",
-    "ran_seconds", "starts", "restarts", "killed", "again", "blame", "failed", "stage", "step", "orphans",
-    "status", "why", "deadline",
+    "ran_seconds", "starts", "restarts", "killed", "again", "blame", "failed", "in_background", "stage", "step",
+    "orphans", "status", "why", "deadline",
 )  # fmt: skip
 
 
@@ -33,9 +33,9 @@ class Unit:
     pending: a start is under way of which nothing has been heard. ready: it runs, its start is complete, and its
     probe passed if it has one. code: exit code of the last run, None before the first end. started_at:
     monotonic seconds of the last start. starts: successful starts since somebody last asked for one; restarts:
-    restarts in a row.
-    killed: SIGKILL was needed in this stop. again: it is ended in order to be started again; blame: the code that
-    this end shall count as, 0 for its own. failed: it failed for good, as the how-manieth of all, 0 if not.
+    restarts in a row. in_background: so it was said of this run. killed: SIGKILL was needed in this stop. again:
+    it is ended in order to be started again; blame: the code that this end shall count as, 0 for its own.
+    failed: it failed for good, as the how-manieth of all, 0 if not.
     stage, step: the hook that runs. orphans: TreeGone is to come. status: its own words (sd_notify). why: the
     reason of its end, in words. deadline: monotonic seconds at which its state is due.
     """
@@ -62,6 +62,7 @@ class Unit:
         self.restarts = 0
         self.killed = False
         self.again = False
+        self.in_background = False
         self.blame = 0
         self.failed = 0
         self.stage = ""

@@ -35,6 +35,7 @@ STEP_EXEC = "execute"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_SOCKET = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _ENOENT, _ENOTDIR, _EACCES, _EFBIG, _EILSEQ = 2, 20, 13, 27, 84
+_EINVAL, _KIND, _REGULAR = 22, 0o170000, 0o100000  # inode(7)
 _LONGEST_VALUE = 131_072  # MAX_ARG_STRLEN: the kernel takes no longer variable, its name included (execve(2))
 
 
@@ -218,6 +219,8 @@ def _read_secrets(files: dict[str, str], environment: dict[str, str]) -> None:
     for name, path in files.items():
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         text = b""
+        if os.fstat(fd).st_mode & _KIND != _REGULAR:
+            raise OSError(_EINVAL, "it is no regular file", path)
         try:
             while len(text) < _LONGEST_VALUE and (piece := os.read(fd, _LONGEST_VALUE)):
                 text += piece

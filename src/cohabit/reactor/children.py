@@ -44,10 +44,10 @@ class Process:
     """A child of ours. key: its service's name, with a suffix for a hook; or a task's key.
 
     errors: the pipe that says why its exec failed, -1 once that is settled; message: what came out of it, None
-    as long as that is not known. ended: whom to tell of a task's end.
+    as long as that is not known. ended: whom to tell of a task's end. asked: it was told to end.
     """
 
-    __slots__ = ("ended", "errors", "key", "message", "pid", "start")
+    __slots__ = ("asked", "ended", "errors", "key", "message", "pid", "start")
 
     def __init__(self, key: str, pid: int, errors: int, start: Start | None, ended: Ended | None) -> None:
         self.key = key
@@ -56,6 +56,7 @@ class Process:
         self.message: bytes | None = None
         self.start = start
         self.ended = ended
+        self.asked = False
 
     @property
     def tree(self) -> str:
@@ -213,7 +214,7 @@ class Children:
             elif why:
                 self.never_ran(process.key, words, code)
             else:
-                self._main_ended(process.key, code, orphans=process.key in alive)
+                self._main_ended(process, code, orphans=process.key in alive)
         for name in self.haunted - alive:
             self.haunted.discard(name)
             self.trees.ended(name)
@@ -254,10 +255,12 @@ class Children:
         self._drain(name)
         self._tell(events.HookEnded(name, code, f"could not be started: {why}" if why else "", left))
 
-    def _main_ended(self, name: str, code: int, *, orphans: bool) -> None:
+    def _main_ended(self, process: Process, code: int, *, orphans: bool) -> None:
+        name = process.key
         service = self._services.get(name)
         self._drain(name)
-        if orphans and code == 0 and service and (service.pid_file or not service.job) and not self.sweeping:
+        by_itself = code == 0 and not process.asked and not self.sweeping
+        if orphans and by_itself and service and (service.pid_file or not service.job):
             now = time.monotonic()
             self._daemons[name] = (now, now + _patience(service))
             self.due(now)
@@ -324,7 +327,10 @@ class Children:
             self._tell_exited(name, 0, orphans=self.trees.lives(name))
             return
         process = self.processes.get(name) or self.processes.get(name + _HOOK)
-        if process is not None and send(process.pid, number) and number != signals.KILL:
+        if process is None:
+            return
+        process.asked = True
+        if send(process.pid, number) and number != signals.KILL:
             send(process.pid, signals.CONT)
 
     def forget(self, name: str) -> None:

@@ -140,7 +140,7 @@ class Connection:
 def _status(line: bytes) -> int:
     """The code of a status line such as b"HTTP/1.1 200 OK", -1 if it is none."""
     protocol, _, rest = line.partition(b" ")
-    code = rest.strip()[:3]
+    code = rest.strip().partition(b" ")[0]
     return int(code) if protocol.startswith(b"HTTP/") and len(code) == 3 and code.isdigit() else -1  # noqa: PLR2004
 
 

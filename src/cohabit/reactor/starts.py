@@ -14,7 +14,6 @@ from cohabit.reactor.linux import DEV_NULL, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from cohabit.plan.model import Hook, Identity, Service
     from cohabit.reactor.children import Children
     from cohabit.reactor.log_match import LogMatches

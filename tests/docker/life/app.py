@@ -1,18 +1,20 @@
 """One page, for gunicorn (app:wsgi) and for uvicorn (app:asgi): the text PAGE, and gunicorn's main process."""
 
 import os
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 PAGE = f"{os.environ.get('PAGE', '42')}\n".encode()
 MAIN = str(os.getppid())
 
 
-def wsgi(_environ, start_response):
+def wsgi(_environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
     """Answer as PEP 3333 has it."""
     start_response("200 OK", [("Content-Length", str(len(PAGE))), ("Main", MAIN)])
     return [PAGE]
 
 
-async def asgi(scope, _receive, send):
+async def asgi(scope: dict[str, Any], _receive: object, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
     """Answer as ASGI has it; without a lifespan."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})

@@ -1,15 +1,16 @@
-"""Forks as fast as it can, each child a session of its own without our marks; its parent ends when no more can be made.
+"""Forks as fast as it can, each child a session of its own, and deaf to TERM.
 
-What somebody who wants to stay would do: TERM they ignore, too. The parent, which is the service, says when the limit of the container's
-processes was met, and ends with 1, or stays (bomb.py keep); the others go on.
+The parent, which is the service, says when the limit of the container's processes was met, and ends with 1, or
+stays (bomb.py keep); the others go on.
 """
 
 import os
 import signal
 import sys
+from typing import NoReturn
 
 
-def bomb(tell):
+def bomb(tell: int) -> NoReturn:
     """Fork for ever; say when it cannot be done."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:

@@ -8,11 +8,11 @@ import signal
 import sys
 from http.client import HTTPConnection, HTTPException
 
-answers = collections.Counter()
-failures = collections.Counter()
+answers: collections.Counter[str] = collections.Counter()
+failures: collections.Counter[str] = collections.Counter()
 
 
-def tell(*_):
+def tell(*_: object) -> None:
     """Print the counts and end."""
     print(f"{sum(answers.values())} answers, failures: {dict(failures)}", flush=True)
     sys.exit(0)
