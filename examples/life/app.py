@@ -2,15 +2,18 @@
 
 import os
 import socket
+from collections.abc import Callable
 
 
-def application(environ, start_response):
+def application(environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
+    """WSGI, PEP 3333."""
     status, text = answer(environ)
     start_response(status, [("Content-Type", "text/plain")])
     return [f"{text}\n".encode()]
 
 
-def answer(environ):
+def answer(environ: dict[str, str]) -> tuple[str, str]:
+    """The status, and what is said."""
     if environ["PATH_INFO"] != "/reset":
         return "200 OK", f"{os.environ['GREETING']}, visit {redis('INCR visits').removeprefix(':')}"
     if environ["QUERY_STRING"] != os.environ["TOKEN"]:
@@ -19,7 +22,8 @@ def answer(environ):
     return "200 OK", "back to 0"
 
 
-def redis(command):
+def redis(command: str) -> str:
+    """What Redis says to this."""
     with socket.create_connection(("127.0.0.1", 6379)) as connection:
         connection.sendall(f"{command}\r\n".encode())
         return connection.makefile().readline().strip()

@@ -155,6 +155,15 @@ def test_daemon_stays_its_services(up: Start, process_1: bool) -> None:
     assert life.stop() == 0
 
 
+def test_what_a_stopped_service_leaves_is_no_daemon(up: Start, process_1: bool) -> None:
+    """Who ends well because he was told to has not put himself in the background: what he leaves is ended at once."""
+    script = "setsid sleep 1000 & trap 'exit 0' TERM; echo ready; wait"
+    life = up({"web": {"command": shell(script)}}, process_1=process_1)
+    life.until_printed("ready")
+    assert life.stop() == 0
+    assert "in the background" not in life.text
+
+
 def test_nobody_outside_is_signalled(start: Start, tmp_path: Path) -> None:
     """Not as process 1, a stop ends our descendants and nobody else."""
     file = write_file(str(tmp_path), {"job": {"command": ["true"]}})
