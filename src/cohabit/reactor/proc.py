@@ -94,9 +94,12 @@ def own_children() -> list[int]:
 
 
 def environment(pid: int) -> list[bytes] | None:
-    """The environment of a process as NAME=VALUE; None if it may not be seen or is empty."""
-    data = read(f"/proc/{pid}/environ")
-    return data.split(b"\0") if data else None
+    """The environment of a process as NAME=VALUE; None if it may not be seen, is empty, or is a title.
+
+    Who shows what it does in `ps` (nginx, sshd, PostgreSQL: setproctitle) writes it over its arguments and environment.
+    """
+    items = read(f"/proc/{pid}/environ").split(b"\0")
+    return items if b"=" in items[0] else None
 
 
 def cgroup(pid: int | str) -> str:

@@ -6,7 +6,7 @@ a parent dies, the kernel hands its children to the nearest subreaper, which is 
 a tree has, at its top, a child of ours that we did not start, an *orphan*. An orphan belongs to the tree
 in whose cgroup it is, where there are cgroups (cgroup.py); else to that whose session it is in (each leader
 has one of its own); else to that whose mark is in its environment. Where that may not be read (another user's,
-without CAP_SYS_PTRACE) or is empty, it belongs to the tree whose leader has just ended, or which is being
+without CAP_SYS_PTRACE), is empty or is a title, it belongs to the tree whose leader has just ended, or which is being
 killed. An orphan with another environment belongs to nobody: it may have come from `docker exec`. It is
 reaped all the same, and swept at the end.
 
