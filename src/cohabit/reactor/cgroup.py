@@ -153,6 +153,22 @@ def decode(name: str) -> str | None:
     return key if encode(key) == name else None
 
 
+def delegated() -> bool:
+    """Whether whoever manages the cgroup that we are in lets us divide it (systemd's Delegate=).
+
+    In a container process 1 may. On a host the tree has another master, who must not find things in it that he did not
+    make (systemd, "The New Control Group Interfaces"); his word is an extended attribute of the directory.
+    """
+    for base, _ in places():
+        for name in ("user.delegate", "trusted.delegate"):
+            try:
+                if os.getxattr(base, name) == b"1":
+                    return True
+            except OSError:
+                continue
+    return False
+
+
 def places() -> list[tuple[str, str]]:
     """Where our own cgroup of version 2 is mounted: (directory, path without a slash at its end), the newest first."""
     ours = proc.cgroup("self")

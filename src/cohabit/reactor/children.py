@@ -15,8 +15,8 @@ import select
 import time
 
 from cohabit.engine import events
-from cohabit.reactor import signals, spawn
-from cohabit.reactor.cgroup import Cgroups
+from cohabit.reactor import pid1, signals, spawn
+from cohabit.reactor.cgroup import Cgroups, delegated
 from cohabit.reactor.daemon import find_daemon
 from cohabit.reactor.linux import os
 from cohabit.reactor.proc import send
@@ -77,7 +77,7 @@ class Children:
         say: Callable[[str, str, str], None],
         drain: Callable[[str], None],
     ) -> None:
-        self.trees = Trees(f"{os.getpid()}-{time.time_ns()}", Cgroups())
+        self.trees = Trees(f"{os.getpid()}-{time.time_ns()}", Cgroups() if pid1.is_process_1() or delegated() else None)
         self.processes: dict[str, Process] = {}
         self.sweeping = False  # everybody has to go; the last one's end is a fact
         self.ended: list[tuple[Process, int]] = []  # with exit codes: reaped and not yet told
