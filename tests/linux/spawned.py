@@ -4,8 +4,8 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from cohabit.reactor import spawn
-from cohabit.reactor.child import Start
+from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes.child import Start
 from cohabit.reactor.signals import Given
 
 PYTHON = (sys.executable, "-I", "-S", "-c")

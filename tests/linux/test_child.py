@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from cohabit.plan.model import Identity, Limits
-from cohabit.reactor import limits, privileges, spawn
-from cohabit.reactor.output import Output
-from cohabit.reactor.sink import Sink
+from cohabit.reactor.logs.output import Output
+from cohabit.reactor.logs.sink import Sink
+from cohabit.reactor.processes import limits, privileges, spawn
 from linux.conftest import Start
 from linux.run import MAIN, program
 from linux.spawned import PYTHON, Ended, described, run, status_of

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cohabit.reactor import cgroup
+from cohabit.reactor.processes import cgroup
 from linux.conftest import Start
 from linux.run import AT_MOST_SECONDS, REPOSITORY, Run, program, shell
 

@@ -14,7 +14,7 @@ import _ctypes, os, resource, sys  # what is imported later could not be read an
 from cohabit.config.rights import check_rights
 from cohabit.plan.draft import DraftService, Where
 from cohabit.plan.model import Identity, Limits, Service
-from cohabit.reactor import privileges
+from cohabit.reactor.processes import privileges
 if {broken!r}:
     sys.modules[{broken!r}] = None
 os.setgroups([12347]); os.setresgid(*[12346] * 3); os.setresuid(*[{uid}] * 3)

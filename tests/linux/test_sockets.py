@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cohabit.plan.model import Plan, Service, Socket
-from cohabit.reactor import spawn
+from cohabit.reactor.processes import spawn
 from cohabit.reactor.sockets import Sockets
 from linux.run import AT_MOST_SECONDS, MAIN
 from linux.spawned import PYTHON, described, run

@@ -1,6 +1,6 @@
 """The simulated reactor: effects to the kernel, and what process 1 learns of it, as facts.
 
-It keeps the promises of reactor/loop.py and reactor/children.py, which is all that the engine may rely on:
+It keeps the promises of reactor/loop.py and reactor/processes/children.py, which is all that the engine may rely on:
 
   - Exited never comes before Spawned; SpawnFailed and HookEnded are the one answer of theirs;
   - `orphans` says whether others of the service live; HookEnded says so only when no main process does;

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from cohabit.plan.model import Probe, Service
-from cohabit.reactor import spawn
-from cohabit.reactor.child import Start
+from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes.child import Start
 from cohabit.reactor.signals import Given
 
 AT_MOST_SECONDS = 20.0  # far more than anything takes on a loaded machine; never waited when all is well

@@ -1,4 +1,4 @@
-"""config/address.py: where a probe knocks."""
+"""config/values/address.py: where a probe knocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.address import http_probe, tcp_probe, unix_probe
+from cohabit.config.values.address import http_probe, tcp_probe, unix_probe
 from cohabit.plan.model import Probe
 
 

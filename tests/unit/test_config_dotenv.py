@@ -1,4 +1,4 @@
-"""config/dotenv.py: files of variables by Compose's rules."""
+"""config/values/dotenv.py: files of variables by Compose's rules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.dotenv import parse, parse_raw
+from cohabit.config.values.dotenv import parse, parse_raw
 
 ENVIRON = {"HOME": "/root", "SECRET": "s3"}
 

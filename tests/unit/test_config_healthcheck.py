@@ -1,4 +1,4 @@
-"""config/healthcheck.py: what each healthcheck means. What is wrong with one is in test_config_wrong.py."""
+"""config/keys/healthcheck.py: what each healthcheck means. What is wrong with one is in test_config_wrong.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.fields import HealthcheckKeys
-from cohabit.config.healthcheck import read_probe
+from cohabit.config.keys.fields import HealthcheckKeys
+from cohabit.config.keys.healthcheck import read_probe
 from cohabit.plan.model import Probe
 from unit.file_story import service
 

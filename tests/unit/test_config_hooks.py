@@ -1,4 +1,4 @@
-"""config/hooks.py: pre_start, post_start and pre_stop. What is wrong with one is in test_config_wrong.py."""
+"""config/keys/hooks.py: pre_start, post_start and pre_stop. What is wrong with one is in test_config_wrong.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""config/interpolate.py: Compose's variables."""
+"""config/values/interpolate.py: Compose's variables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.interpolate import LIMIT_LENGTH, InterpolationError, expand
+from cohabit.config.values.interpolate import LIMIT_LENGTH, InterpolationError, expand
 
 SET = {"V": "value", "EMPTY": "", "W": "w", "DOLLAR": "$V"}
 

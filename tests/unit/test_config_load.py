@@ -145,7 +145,7 @@ def test_check_counts_replicas_as_one_service() -> None:
 def test_a_missing_library_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A schedule needs a library more than a file without one."""
     monkeypatch.setitem(sys.modules, "cronsim", None)
-    monkeypatch.delitem(sys.modules, "cohabit.config.schedule", raising=False)
+    monkeypatch.delitem(sys.modules, "cohabit.config.keys.schedule", raising=False)
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write("services: {a: {command: sh, schedule: '* * * * *'}}")
     (problem,) = load._read({"verb": "up", "files": []}).problems

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import pytest
 from msgspec import Struct, inspect
 
-from cohabit.config import fields, resources
 from cohabit.config.compose import read
+from cohabit.config.keys import fields, resources
 from cohabit.plan.model import CONDITIONS
 
 PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "reference", "file.md")

@@ -7,8 +7,8 @@ import resource
 
 import pytest
 
-from cohabit.config.kernel_names import CAPABILITIES, every_capability
-from cohabit.config.sockets import check_sockets
+from cohabit.config.keys.sockets import check_sockets
+from cohabit.config.values.kernel_names import CAPABILITIES, every_capability
 from cohabit.plan.build import build
 from cohabit.plan.model import Limits, Socket
 from unit import file_story

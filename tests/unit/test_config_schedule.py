@@ -1,4 +1,4 @@
-"""config/schedule.py: which cron lines and zones there are, and what is said of the others."""
+"""config/keys/schedule.py: which cron lines and zones there are, and what is said of the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cohabit
-from cohabit.config.schedule import read_schedule
+from cohabit.config.keys.schedule import read_schedule
 from cohabit.plan.model import Schedule
 from unit.file_story import complaint, service
 

@@ -15,7 +15,7 @@ import pytest
 import cohabit
 from cohabit.config import delivery, show
 from cohabit.config.delivery import check_deliveries, deliver
-from cohabit.config.file_variables import resolve
+from cohabit.config.values.file_variables import resolve
 from cohabit.plan.build import build
 from cohabit.plan.model import Grant, Plan, Secret, Service
 from cohabit.plan.record import from_plain

@@ -1,4 +1,4 @@
-"""config/shell.py: shell strings, with as little shell as their meaning allows. Judged by /bin/sh itself."""
+"""config/values/shell.py: shell strings, with as little shell as their meaning allows. Judged by /bin/sh itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cohabit.config.shell import parse
+from cohabit.config.values.shell import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""config/source.py: whatever lies where a file should be, reading ends and says why."""
+"""config/text/source.py: whatever lies where a file should be, reading ends and says why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cohabit.config.source import LIMIT_BYTES, UnreadableError, read_text
+from cohabit.config.text.source import LIMIT_BYTES, UnreadableError, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path

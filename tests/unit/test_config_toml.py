@@ -1,4 +1,4 @@
-"""config/toml_text.py: TOML with lines."""
+"""config/text/toml_text.py: TOML with lines."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.node import Node, SyntaxProblemError
-from cohabit.config.toml_text import parse
+from cohabit.config.text.node import Node, SyntaxProblemError
+from cohabit.config.text.toml_text import parse
 
 TEXT = '''# a comment with [brackets] and x = 1
 name = "demo"

@@ -1,4 +1,4 @@
-"""config/user.py: users and groups by Docker's rules."""
+"""config/values/user.py: users and groups by Docker's rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pwd
 
 import pytest
 
-from cohabit.config.user import identity
+from cohabit.config.values.user import identity
 from cohabit.plan.model import Identity
 
 DATABASE = {

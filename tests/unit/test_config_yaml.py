@@ -1,4 +1,4 @@
-"""config/yaml_text.py: YAML as Compose reads it, with lines, and with an end to everything."""
+"""config/text/yaml_text.py: YAML as Compose reads it, with lines, and with an end to everything."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.node import TOO_MANY, Node, SyntaxProblemError
-from cohabit.config.yaml_text import parse, plain_scalar
+from cohabit.config.text.node import TOO_MANY, Node, SyntaxProblemError
+from cohabit.config.text.yaml_text import parse, plain_scalar
 
 
 def plain(node: Node) -> Any:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.reactor import proc
-from cohabit.reactor.cgroup import decode, encode, places
+from cohabit.reactor.processes import proc
+from cohabit.reactor.processes.cgroup import decode, encode, places
 
 LINE = "41 31 0:38 {root} {point} rw,relatime shared:5 - cgroup2 cgroup2 rw,nsdelegate"
 OTHERS = (

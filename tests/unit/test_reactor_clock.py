@@ -9,8 +9,8 @@ import pytest
 
 from cohabit.engine.events import ScheduleDue
 from cohabit.plan.model import Schedule
-from cohabit.reactor.child import Start
 from cohabit.reactor.clock import KEY, Clock
+from cohabit.reactor.processes.child import Start
 from cohabit.reactor.signals import Given
 
 HOURLY, DAILY = Schedule("0 * * * *"), Schedule("0 3 * * *", "Europe/Berlin")

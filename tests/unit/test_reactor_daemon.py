@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from cohabit.plan.model import Service
-from cohabit.reactor import linux, proc
-from cohabit.reactor.daemon import find_daemon
-from cohabit.reactor.tree import Trees
+from cohabit.reactor import linux
+from cohabit.reactor.processes import proc
+from cohabit.reactor.processes.daemon import find_daemon
+from cohabit.reactor.processes.tree import Trees
 
 US = 100
 

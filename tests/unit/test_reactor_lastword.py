@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cohabit.reactor import lastword
-from cohabit.reactor.lastword import last_word, write_termination_log
+from cohabit.reactor.logs import lastword
+from cohabit.reactor.logs.lastword import last_word, write_termination_log
 
 
 def test_one_line_without_a_culprit() -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from cohabit.config import match
 from cohabit.engine.events import Probed
-from cohabit.reactor.log_match import LogMatches
-from cohabit.reactor.output import Output
-from cohabit.reactor.sink import Sink
+from cohabit.reactor.health.log_match import LogMatches
+from cohabit.reactor.logs.output import Output
+from cohabit.reactor.logs.sink import Sink
 from unit.reactor_world import World, asked
 
 

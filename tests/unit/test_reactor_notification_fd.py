@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from cohabit.engine.events import Probed
-from cohabit.reactor.notification_fd import NotificationFds
+from cohabit.reactor.health.notification_fd import NotificationFds
 from unit.reactor_world import World, asked
 
 WEB = asked("fd", fd=7)

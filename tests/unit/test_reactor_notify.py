@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from cohabit.engine.events import Notified
 from cohabit.plan.model import Identity, Probe, Service
-from cohabit.reactor import notify, rundir
-from cohabit.reactor.notify import Notify, tell_outside
+from cohabit.reactor import rundir
+from cohabit.reactor.health import notify
+from cohabit.reactor.health.notify import Notify, tell_outside
 from cohabit.reactor.rundir import RuntimeDirectory
 from unit.reactor_world import World
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohabit.reactor import linux
-from cohabit.reactor.output import Output
-from cohabit.reactor.sink import Sink
+from cohabit.reactor.logs.output import Output
+from cohabit.reactor.logs.sink import Sink
 
 _texts = st.binary(max_size=20) | st.sampled_from([b"\n", b"a\n", b"\n\n", b"no end", b"\0\xff\n"])
 _written = st.lists(st.tuples(st.sampled_from(["one", "two"]), _texts), max_size=30)

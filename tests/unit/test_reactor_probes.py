@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cohabit.engine.events import Probed
 from cohabit.plan.model import Service
-from cohabit.reactor.probes import Probes
+from cohabit.reactor.health.probes import Probes
 from unit.reactor_world import World, asked
 
 _OK = b"HTTP/1.1 200 OK\r\n"

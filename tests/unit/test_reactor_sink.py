@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cohabit.reactor.sink import Sink
+from cohabit.reactor.logs.sink import Sink
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cohabit.plan.model import Identity
-from cohabit.reactor import child, spawn
-from cohabit.reactor.child import Start
+from cohabit.reactor.processes import child, spawn
+from cohabit.reactor.processes.child import Start
 from cohabit.reactor.signals import Given
 
 

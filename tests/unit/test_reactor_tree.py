@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cohabit.reactor import killing, linux, proc
-from cohabit.reactor.cgroup import Cgroups
-from cohabit.reactor.tree import Trees
+from cohabit.reactor import linux
+from cohabit.reactor.processes import killing, proc
+from cohabit.reactor.processes.cgroup import Cgroups
+from cohabit.reactor.processes.tree import Trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -53,13 +53,13 @@ def main(given: Given, words: list[str]) -> int:
     rules = _rules(values, Rules(_say))
     init = Init(tuple(command), given, rules)
     code = init.run()
-    if not init.alone and load("cohabit.reactor.sweep").sweep_after(init.main, init.grace_left):
+    if not init.alone and load("cohabit.reactor.processes.sweep").sweep_after(init.main, init.grace_left):
         rules.say("some processes did not end within the grace period and were killed")
     return code
 
 
 def _say(text: str) -> None:
-    load("cohabit.reactor.line").write_line(2, f"cohabit: {text}")
+    load("cohabit.reactor.logs.line").write_line(2, f"cohabit: {text}")
 
 
 def _rules(values: dict[str, Any], rules: Rules) -> Rules:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cohabit.cli.options import Verb
 from cohabit.errors import EXIT_SYSTEM, CohabitError
-from cohabit.reactor import proc, signals
+from cohabit.reactor import signals
 from cohabit.reactor.linux import environment, os
-from cohabit.reactor.tree import MARK_SUPERVISOR
+from cohabit.reactor.processes import proc
+from cohabit.reactor.processes.tree import MARK_SUPERVISOR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from cohabit.config.address import http_probe, tcp_probe
-from cohabit.config.shell import Command, parse
+from cohabit.config.values.address import http_probe, tcp_probe
+from cohabit.config.values.shell import Command, parse
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.draft import Draft, DraftService, Problem, Where
 from cohabit.plan.model import HEALTHY, STARTED, Dependency, Probe, Service

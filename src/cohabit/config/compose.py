@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from cohabit.config.convert import Converter
-from cohabit.config.environment import Environment
-from cohabit.config.fields import FileKeys, ServiceKeys
-from cohabit.config.hooks import HookReader
-from cohabit.config.node import Node, SyntaxProblemError
-from cohabit.config.secrets import SecretReader
-from cohabit.config.service import ServiceReader
-from cohabit.config.source import STDIN, UnreadableError, read_text
-from cohabit.config.user import Users
+from cohabit.config.keys.convert import Converter
+from cohabit.config.keys.environment import Environment
+from cohabit.config.keys.fields import FileKeys, ServiceKeys
+from cohabit.config.keys.hooks import HookReader
+from cohabit.config.keys.secrets import SecretReader
+from cohabit.config.keys.service import ServiceReader
+from cohabit.config.text.node import Node, SyntaxProblemError
+from cohabit.config.text.source import STDIN, UnreadableError, read_text
+from cohabit.config.values.user import Users
 from cohabit.errors import EXIT_FILE, EXIT_USAGE
 from cohabit.plan.draft import Draft, DraftService, Problem, Where
 from cohabit.plan.model import TOTAL_GRACE_SECONDS
@@ -34,8 +34,8 @@ NAMES = ("cohabit.yaml", "cohabit.yml", "cohabit.toml")
 DIRECTORIES = ("", "/etc/cohabit")
 RESERVED = "cohabit"  # our own lines in the output carry this name
 SERVICE_NAME = re.compile(r"[a-zA-Z0-9._-]*[a-zA-Z0-9][a-zA-Z0-9._-]*")
-_SYNTAXES = {".toml": "cohabit.config.toml_text"}  # by name: who writes YAML need not wait for tomllib
-_YAML = "cohabit.config.yaml_text"
+_SYNTAXES = {".toml": "cohabit.config.text.toml_text"}  # by name: who writes YAML need not wait for tomllib
+_YAML = "cohabit.config.text.yaml_text"
 
 
 def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from cohabit.config import foreground
 from cohabit.config.delivery import deliver
-from cohabit.config.file_variables import resolve
 from cohabit.config.system import check_machine
+from cohabit.config.values.file_variables import resolve
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.draft import UNREADABLE, Draft, Problem, Where

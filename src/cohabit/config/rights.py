@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cohabit.config.delivery import targets
-from cohabit.config.kernel_names import capability_name, ulimit_name
+from cohabit.config.values.kernel_names import capability_name, ulimit_name
 from cohabit.plan.draft import Problem
 
 if TYPE_CHECKING:

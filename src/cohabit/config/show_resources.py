@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from cohabit.config.file_variables import EXPLICIT, variable_of
-from cohabit.config.kernel_names import ALL, capability_name, every_capability, ulimit_name
+from cohabit.config.keys.sockets import listen_address
 from cohabit.config.quote import quote, quoted_list
-from cohabit.config.sockets import listen_address
-from cohabit.config.user import identity
+from cohabit.config.values.file_variables import EXPLICIT, variable_of
+from cohabit.config.values.kernel_names import ALL, capability_name, every_capability, ulimit_name
+from cohabit.config.values.user import identity
 from cohabit.plan.model import GRANTED
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from cohabit.config.delivery import check_deliveries
+from cohabit.config.keys.sockets import check_sockets
 from cohabit.config.rights import check_rights, check_secret_files
-from cohabit.config.sockets import check_sockets
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from cohabit.plan.draft import Problem
 from cohabit.plan.model import COMPLETED, POST_START, PRE_START, PRE_STOP

@@ -15,9 +15,9 @@ import time
 
 from cohabit.engine import events, policy
 from cohabit.plan.model import Schedule
-from cohabit.reactor import spawn
-from cohabit.reactor.child import Start
 from cohabit.reactor.linux import PACKAGE, environment, os
+from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes.child import Start
 from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False

@@ -24,11 +24,11 @@ from cohabit.plan.model import PRE_START
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import os
+from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.loop import STATE_VERSION, Loop
+from cohabit.reactor.processes.sweep import sweep
+from cohabit.reactor.processes.tree import Trees
 from cohabit.reactor.signals import Given
-from cohabit.reactor.sink import Sink
-from cohabit.reactor.sweep import sweep
-from cohabit.reactor.tree import Trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

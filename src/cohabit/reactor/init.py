@@ -15,10 +15,11 @@ from __future__ import annotations
 import time
 
 from cohabit.errors import CommandError
-from cohabit.reactor import pid1, signals, spawn
-from cohabit.reactor.child import Start
+from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import environment, os
-from cohabit.reactor.terminal import Terminal
+from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.terminal import Terminal
 from cohabit.units import describe_exit, signal_name
 
 TYPE_CHECKING = False
@@ -66,7 +67,7 @@ class Init:
     def run(self) -> int:
         """Run the command to its end; returns the exit code. Raises CommandError.
 
-        Whoever outlives it is left to `reactor/sweep`, which nearly nobody needs: `alone` says.
+        Whoever outlives it is left to `reactor/processes/sweep`, which nearly nobody needs: `alone` says.
         """
         self._prepare()
         start = Start(self._argv, environment(), self._given, session=False)

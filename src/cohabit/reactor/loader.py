@@ -13,9 +13,9 @@ import sys
 from cohabit.engine import events
 from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.record import from_plain
-from cohabit.reactor import spawn
-from cohabit.reactor.child import Start
 from cohabit.reactor.linux import PACKAGE, os
+from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes.child import Start
 from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.events import Event
     from cohabit.plan.model import Plan
-    from cohabit.reactor.children import Children
+    from cohabit.reactor.processes.children import Children
     from cohabit.reactor.signals import Given
 
 KEY = "\0loader"

@@ -19,20 +19,22 @@ import time
 
 from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
-from cohabit.reactor import notify, pid1, signals, spawn, tree
-from cohabit.reactor.child import Start
-from cohabit.reactor.children import Children
+from cohabit.reactor import pid1, signals
 from cohabit.reactor.clock import Clock
-from cohabit.reactor.lastword import last_word, write_termination_log
+from cohabit.reactor.health import notify
+from cohabit.reactor.health.log_match import LogMatches
+from cohabit.reactor.health.notification_fd import NotificationFds
+from cohabit.reactor.health.notify import Notify
+from cohabit.reactor.health.probes import Probes
 from cohabit.reactor.linux import PACKAGE, environment, os
 from cohabit.reactor.loader import Loader
-from cohabit.reactor.log_match import LogMatches
-from cohabit.reactor.notification_fd import NotificationFds
-from cohabit.reactor.notify import Notify
-from cohabit.reactor.output import Output
-from cohabit.reactor.probes import Probes
+from cohabit.reactor.logs.lastword import last_word, write_termination_log
+from cohabit.reactor.logs.output import Output
+from cohabit.reactor.logs.sink import Sink
+from cohabit.reactor.processes import spawn, tree
+from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.children import Children
 from cohabit.reactor.rundir import RuntimeDirectory
-from cohabit.reactor.sink import Sink
 from cohabit.reactor.sockets import Sockets
 from cohabit.reactor.starts import Starts
 from cohabit.units import describe_exit

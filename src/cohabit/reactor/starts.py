@@ -8,18 +8,18 @@ along in its log. The child's side is child.py.
 from __future__ import annotations
 
 from cohabit.errors import EXIT_SYSTEM
-from cohabit.reactor import limits, spawn
-from cohabit.reactor.child import FIRST_SOCKET, Start
 from cohabit.reactor.linux import DEV_NULL, os
+from cohabit.reactor.processes import limits, spawn
+from cohabit.reactor.processes.child import FIRST_SOCKET, Start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.plan.model import Hook, Identity, Service
-    from cohabit.reactor.children import Children
-    from cohabit.reactor.log_match import LogMatches
-    from cohabit.reactor.notification_fd import NotificationFds
-    from cohabit.reactor.notify import Notify
-    from cohabit.reactor.output import Output
+    from cohabit.reactor.health.log_match import LogMatches
+    from cohabit.reactor.health.notification_fd import NotificationFds
+    from cohabit.reactor.health.notify import Notify
+    from cohabit.reactor.logs.output import Output
+    from cohabit.reactor.processes.children import Children
     from cohabit.reactor.signals import Given
     from cohabit.reactor.sockets import Sockets
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 sys.path.append(sys.argv[1])
 
 from cohabit.plan.model import Schedule
-from cohabit.reactor import signals, spawn
-from cohabit.reactor.child import Start
+from cohabit.reactor import signals
 from cohabit.reactor.clock import Clock
+from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes.child import Start
 
 children: dict[int, Callable[[int, str], None]] = {}
 

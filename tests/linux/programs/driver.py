@@ -20,7 +20,7 @@ from cohabit.cli import main as front  # noqa: E402 - the path to it had to be m
 from cohabit.engine.supervisor import Supervisor  # noqa: E402
 from cohabit.reactor import handover  # noqa: E402
 from cohabit.reactor.loop import Loop  # noqa: E402
-from cohabit.reactor.tree import Trees  # noqa: E402
+from cohabit.reactor.processes.tree import Trees  # noqa: E402
 
 before, _, plant = plant.rpartition("+")
 kind, _, name = plant.partition(":")

@@ -11,8 +11,9 @@ TESTS = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [TESTS, os.path.join(os.path.dirname(TESTS), "src")]
 
 from cohabit.plan.model import Identity  # noqa: E402 - found only now
-from cohabit.reactor import signals, spawn  # noqa: E402
-from cohabit.reactor.terminal import Terminal  # noqa: E402
+from cohabit.reactor import signals  # noqa: E402
+from cohabit.reactor.processes import spawn  # noqa: E402
+from cohabit.reactor.processes.terminal import Terminal  # noqa: E402
 from linux.spawned import described  # noqa: E402
 
 LOOK = "set -- $(cat /proc/$$/stat); echo $1 $5 $6 $8 >/dev/stdout"  # pid, process group, session, foreground

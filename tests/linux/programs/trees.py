@@ -12,10 +12,11 @@ import time
 sys.path.insert(0, sys.argv[1])
 
 from cohabit.plan.model import Service
-from cohabit.reactor import pid1, proc, signals
-from cohabit.reactor.cgroup import Cgroups
-from cohabit.reactor.daemon import find_daemon
-from cohabit.reactor.tree import Trees
+from cohabit.reactor import pid1, signals
+from cohabit.reactor.processes import proc
+from cohabit.reactor.processes.cgroup import Cgroups
+from cohabit.reactor.processes.daemon import find_daemon
+from cohabit.reactor.processes.tree import Trees
 
 signals.block_all()
 if not pid1.is_process_1():

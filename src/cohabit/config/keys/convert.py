@@ -1,0 +1,225 @@
+"""Node -> values of the field table's types, with every problem and its line.
+
+Walks what was written along the msgspec types, puts variables in, and has msgspec convert each leaf by
+itself: msgspec alone would stop at the first problem. Knows no key by name; that is fields.py's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import UNSET, inspect
+
+from cohabit.config.text.node import Node, shorten
+from cohabit.config.values.interpolate import InterpolationError, expand
+from cohabit.plan.draft import Problem, Where
+from cohabit.plan.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NO_KEYS: frozenset[str] = frozenset()
+_SHORT_LIST = 8  # keys that a message can name one by one
+# What Compose takes for a boolean when it comes out of a variable.
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on", "y", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "n", "0"), False),
+}
+_MOST_HINTS = 100
+_NOTHING = ("", "1", "false", "none")  # one replica, no terminal, no action
+_LEAVES: dict[type, tuple[type, str]] = {
+    inspect.StrType: (str, "a string"),
+    inspect.BoolType: (bool, "true or false"),
+}
+
+
+class Converter:
+    """Converts the Nodes of one file; what is wrong gathers in `problems`."""
+
+    def __init__(self, file: str, lookup: Callable[[str], str | None], problems: list[Problem]) -> None:
+        self.file = file
+        self.lookup = lookup
+        self.problems = problems
+        self._types: dict[type, inspect.Type] = {}
+        self._told_unset: set[str] = set()
+
+    def problem(self, line: int, text: str, *, warning: bool = False) -> None:
+        """Note what is wrong in a line."""
+        self.problems.append(Problem(Where(self.file, line), text, warning))
+
+    def convert(self, node: Node, kind: type, path: str) -> Any:
+        """The Node as a value of a Struct type; UNSET, and problems, if it cannot be one."""
+        if kind not in self._types:
+            self._types[kind] = inspect.type_info(kind)
+        return self._any(node, self._types[kind], path)
+
+    def _text(self, node: Node, path: str) -> str | None:
+        """Text of a scalar with its variables put in; None, and a problem, if that fails."""
+        if not isinstance(node.value, str):
+            return node.text
+        unset: list[str] = []
+        try:
+            text = expand(node.value, self.lookup, unset)
+        except InterpolationError as error:
+            self.problem(node.line, f"{path}: {error}")
+            return None
+        for name in unset:
+            if name not in self._told_unset:
+                self._told_unset.add(name)
+                self.problem(node.line, f"the variable {name} is not set: an empty string stands in", warning=True)
+        return text
+
+    def _may_hint(self) -> bool:
+        """Whether a right word may still be looked for: not in a file that is all wrong, that would take minutes."""
+        return len(self.problems) < _MOST_HINTS
+
+    def _any(self, node: Node, kind: inspect.Type, path: str) -> Any:
+        """Choose by the shape of what was written."""
+        choices = _choices(kind)
+        shape = _shape(node)
+        fitting = [choice for choice in choices if shape in _SHAPES.get(type(choice), ("scalar",))]
+        if not fitting:
+            self.problem(node.line, f"{path}: expected {_expected(choices)}, got {node.describe()}")
+            return UNSET
+        if shape == "nothing":
+            return None
+        chosen = fitting[0]
+        if isinstance(chosen, inspect.StructType):
+            return self._struct(node, chosen, path)
+        if isinstance(chosen, inspect.DictType):
+            return self._dict(node, chosen, path)
+        if isinstance(chosen, inspect.ListType):
+            return self._list(node, chosen, path)
+        return self._leaf(node, chosen, choices, path)
+
+    def _struct(self, node: Node, kind: inspect.StructType, path: str) -> Any:
+        assert isinstance(node.value, dict)  # noqa: S101 - chosen by its shape
+        cls = kind.cls
+        fields = {item.encode_name: item for item in kind.fields}
+        values: dict[str, Any] = {}
+        for key, child in node.value.items():
+            below = f"{path}.{key}" if path else key
+            if key in fields:
+                value = self._any(child, fields[key].type, below)
+                if value is not UNSET:
+                    values[fields[key].name] = value
+            elif key in getattr(cls, "later", _NO_KEYS):
+                if _asks_for_something(child):
+                    self.problem(child.line, f"{below} is not acted on yet", warning=True)
+            elif key not in getattr(cls, "elsewhere", _NO_KEYS) and not key.startswith("x-"):
+                hint = _hint(key, cls, list(fields)) if self._may_hint() else ""
+                self.problem(child.line, f"{below}: unknown key{hint}")
+        missing = [item for name, item in fields.items() if item.required and name not in node.value]
+        for item in missing:
+            text = f"{path}: {item.encode_name} is missing (write {item.encode_name}: {_expected(_choices(item.type))})"
+            self.problem(node.line, text)
+        if any(item.required and item.name not in values for item in kind.fields):
+            return UNSET
+        return cls(**values)
+
+    def _dict(self, node: Node, kind: inspect.DictType, path: str) -> Any:
+        assert isinstance(node.value, dict)  # noqa: S101 - chosen by its shape
+        items = {
+            key: self._any(child, kind.value_type, f"{path}.{key}" if path else key)
+            for key, child in node.value.items()
+        }
+        return {key: item for key, item in items.items() if item is not UNSET}
+
+    def _list(self, node: Node, kind: inspect.ListType, path: str) -> Any:
+        assert isinstance(node.value, list)  # noqa: S101 - chosen by its shape
+        items = [self._any(child, kind.item_type, f"{path}[{i}]") for i, child in enumerate(node.value)]
+        return [item for item in items if item is not UNSET]
+
+    def _leaf(self, node: Node, kind: inspect.Type, choices: list[inspect.Type], path: str) -> Any:
+        text = self._text(node, path)
+        if text is None:
+            return UNSET
+        if "\0" in text:
+            self.problem(node.line, f"{path}: a zero character is in it (no program can be given one)")
+            return UNSET
+        cls = _leaf_type(kind)
+        try:
+            if cls is bool:
+                return msgspec.convert(_BOOLEANS.get(text.lower(), text), bool)
+            return msgspec.convert(text, cls, dec_hook=_parse)
+        except msgspec.ValidationError as error:
+            got = repr(shorten(text)) if isinstance(node.value, str) else shorten(text)
+            if isinstance(error.__cause__, ValueError):
+                self.problem(node.line, f"{path}: {error.__cause__}")
+            else:
+                words = kind.values if isinstance(kind, inspect.LiteralType) else ()
+                hint = did_you_mean(text, [str(word) for word in words]) if self._may_hint() else ""
+                self.problem(node.line, f"{path}: expected {_expected(choices)}, got {got}{hint}")
+            return UNSET
+
+
+_SHAPES: dict[type, tuple[str, ...]] = {
+    inspect.StructType: ("map",),
+    inspect.DictType: ("map",),
+    inspect.ListType: ("list",),
+    inspect.NoneType: ("nothing",),
+}
+
+
+def _shape(node: Node) -> str:
+    if isinstance(node.value, dict):
+        return "map"
+    if isinstance(node.value, list):
+        return "list"
+    return "nothing" if node.value is None else "scalar"
+
+
+def _choices(kind: inspect.Type) -> list[inspect.Type]:
+    """The alternatives of a type, without what is only said about it."""
+    if isinstance(kind, inspect.Metadata):
+        return _choices(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        return [choice for alternative in kind.types for choice in _choices(alternative)]
+    return [kind]
+
+
+def _leaf_type(kind: inspect.Type) -> Any:
+    if isinstance(kind, inspect.CustomType):
+        return kind.cls
+    if isinstance(kind, inspect.LiteralType):
+        return Literal[kind.values]
+    return _LEAVES[type(kind)][0]
+
+
+def _parse(cls: type, text: Any) -> Any:
+    return cls.parse(text)  # type: ignore[attr-defined]  # every custom type of fields.py has it
+
+
+def _expected(choices: list[inspect.Type]) -> str:
+    """The alternatives in words: "a string or a list"."""
+    words: list[str] = []
+    for kind in choices:
+        if isinstance(kind, inspect.CustomType):
+            words.append(str(vars(kind.cls)["expected"]))
+        elif isinstance(kind, inspect.LiteralType):
+            words += [str(value) for value in kind.values]
+        elif isinstance(kind, inspect.StructType):
+            required = [item.encode_name for item in kind.fields if item.required]
+            words.append(f"a map with {' and '.join(required)}" if required else "a map")
+        elif isinstance(kind, inspect.DictType):
+            words.append("a map")
+        elif isinstance(kind, inspect.ListType):
+            words.append("a list")
+        elif not isinstance(kind, inspect.NoneType):
+            words.append(_LEAVES[type(kind)][1])
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _hint(key: str, cls: type, fields: list[str]) -> str:
+    """What an unknown key may have been meant to be."""
+    known = [*fields, *sorted(getattr(cls, "later", _NO_KEYS) | getattr(cls, "elsewhere", _NO_KEYS))]
+    listed = f" (known here: {', '.join(known)})" if len(known) <= _SHORT_LIST else " (x- in front makes it a note)"
+    return did_you_mean(key, known) or listed
+
+
+def _asks_for_something(node: Node) -> bool:
+    """Whether a key that we do not act on wants more than what happens anyway."""
+    if isinstance(node.value, (dict, list)):
+        return bool(node.value)
+    return node.value is not None and node.text not in _NOTHING

@@ -1,0 +1,98 @@
+"""The variables of services: `environment`, `env_file`, and the .env file beside the file itself.
+
+Reads the files that are named, each once; knows what goes before what. Syntax is dotenv.py's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cohabit.config.keys.fields import EnvFileKeys
+from cohabit.config.text.source import STDIN, UnreadableError, read_text
+from cohabit.config.values import dotenv
+from cohabit.plan.draft import Problem, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cohabit.config.keys.convert import Converter
+    from cohabit.config.keys.fields import ServiceKeys
+    from cohabit.config.text.node import Node
+
+
+class Environment:
+    """Variables around one file; `lookup` serves interpolation."""
+
+    def __init__(self, file: str, environ: Mapping[str, str], problems: list[Problem]) -> None:
+        self._directory = "" if file == STDIN else os.path.dirname(file)
+        self._environ = environ
+        self._problems = problems
+        self._files: dict[tuple[str, bool], dict[str, str]] = {}
+        self._beside: dict[str, str] = {}
+        beside = os.path.join(self._directory, ".env")
+        if os.path.isfile(beside):
+            try:
+                self._beside = self._read(beside, EnvFileKeys(path=beside, required=False))
+            except UnreadableError as error:
+                problems.append(Problem(Where(beside), str(error)))
+
+    def lookup(self, name: str) -> str | None:
+        """A variable: of the environment, else of the .env file beside the file."""
+        value = self._environ.get(name)
+        return self._beside.get(name) if value is None else value
+
+    def of_service(self, keys: ServiceKeys, node: Node, path: str, converter: Converter) -> dict[str, str | None]:
+        """All variables that a service is given; None removes one that it would inherit."""
+        values: dict[str, str | None] = {}
+        written = node.value if isinstance(node.value, dict) else {}
+        entries = [keys.env_file] if isinstance(keys.env_file, str) else keys.env_file or []
+        for entry in entries:
+            asked = EnvFileKeys(path=entry) if isinstance(entry, str) else entry
+            try:
+                values.update(self._read(os.path.join(self._directory, asked.path), asked))
+            except UnreadableError as error:
+                converter.problem(written["env_file"].line, f"{path}.env_file: {error}")
+        line = written["environment"].line if "environment" in written else node.line
+        return values | self.variables(keys.environment, line, path, converter)
+
+    def variables(
+        self, written: dict[str, str | None] | list[str] | None, line: int, path: str, converter: Converter
+    ) -> dict[str, str | None]:
+        """What `environment` says, in either form; a name without a value has ours, None if we have none."""
+        values: dict[str, str | None] = {}
+        for name, value in _pairs(written):
+            if not name or "=" in name or "\0" in name:
+                text = f"{path}.environment: {name[:40]!r} can be no variable's name (write NAME: value)"
+                converter.problem(line, text)
+            else:
+                values[name] = self.lookup(name) if value is None else value
+        return values
+
+    def _read(self, path: str, asked: EnvFileKeys) -> dict[str, str]:
+        """Variables of one file; problems in it have its own lines. UnreadableError if there is no reading it."""
+        raw = asked.format == "raw"
+        if (path, raw) in self._files:
+            return self._files[path, raw]
+        try:
+            text = read_text(path)
+        except FileNotFoundError as error:
+            if asked.required:
+                raise UnreadableError(path, "no such file", "create it, or write required: false") from error
+            return {}
+        found = (dotenv.parse_raw if raw else dotenv.parse)(text, self.lookup)
+        self._problems += [Problem(Where(path, line), text) for line, text in found.problems]
+        self._problems += [
+            Problem(Where(path), f"the variable {name} is not set: an empty string stands in", warning=True)
+            for name in dict.fromkeys(found.unset)
+        ]
+        self._files[path, raw] = found.values
+        return found.values
+
+
+def _pairs(written: dict[str, str | None] | list[str] | None) -> list[tuple[str, str | None]]:
+    """Names and values of both forms of `environment`; None where no value was given."""
+    if isinstance(written, dict):
+        return list(written.items())
+    pairs = [item.partition("=") for item in written or []]
+    return [(name, value if equals else None) for name, equals, value in pairs]

@@ -1,0 +1,87 @@
+"""A service's ulimits, nice, umask, oom_score_adj and capabilities -> plan.model.Limits, by their numbers.
+
+Compose's meaning: what cap_add names is spared from cap_drop. Whether the machine allows it all is asked by
+rights.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cohabit.config.keys.resources import Limit, UlimitKeys
+from cohabit.config.values.kernel_names import ALL, CAPABILITIES, ULIMITS, every_capability
+from cohabit.plan.model import Limits
+from cohabit.plan.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cohabit.config.keys.fields import ServiceKeys
+
+_NO_NEW_PRIVILEGES = "no-new-privileges"
+
+
+def read_limits(keys: ServiceKeys, tell: Callable[[str, str], None]) -> Limits:
+    """The Limits of a service. tell(key, problem)."""
+    return Limits(
+        ulimits=_ulimits(keys.ulimits or {}, lambda text: tell("ulimits", text)),
+        oom_score_adj=None if keys.oom_score_adj is None else int(keys.oom_score_adj),
+        nice=None if keys.nice is None else int(keys.nice),
+        umask=None if keys.umask is None else int(keys.umask),
+        cap_drop=_dropped(keys, tell),
+        no_new_privileges=_no_new_privileges(keys.security_opt or (), lambda text: tell("security_opt", text)),
+    )
+
+
+def _ulimits(written: dict[str, str | UlimitKeys], tell: Callable[[str], None]) -> tuple[tuple[int, int, int], ...]:
+    found = []
+    for name, value in written.items():
+        number = ULIMITS.get(name)
+        if number is None:
+            hint = did_you_mean(name, ULIMITS) or f" (there are: {', '.join(sorted(ULIMITS))})"
+            tell(f"there is no limit {name[:40]!r}{hint}")
+            continue
+        try:
+            soft, hard = (value.soft, value.hard) if isinstance(value, UlimitKeys) else (Limit.parse(value),) * 2
+        except ValueError as error:
+            tell(f"{name}: {error}")
+            continue
+        if (hard != -1 and soft > hard) or (soft == -1 and hard != -1):
+            tell(f"{name}: the soft limit {soft} is above the hard one {hard} (lower it)")
+        found.append((number, int(soft), int(hard)))
+    return tuple(found)
+
+
+def _dropped(keys: ServiceKeys, tell: Callable[[str, str], None]) -> tuple[int, ...]:
+    """What Docker would drop: a name in cap_add is spared, ALL in it undoes the ALL of cap_drop."""
+    if not keys.cap_drop:
+        return ()
+    every_drop, named = _capabilities(keys.cap_drop, lambda text: tell("cap_drop", text))
+    every_add, added = _capabilities(keys.cap_add or (), lambda text: tell("cap_add", text))
+    if every_add:
+        return tuple(sorted(named))
+    return tuple(sorted((named | set(every_capability() if every_drop else ())) - added))
+
+
+def _capabilities(written: Iterable[str], tell: Callable[[str], None]) -> tuple[bool, set[int]]:
+    """Whether ALL is among the names, and the numbers of the others, with or without CAP_ in front, in any case."""
+    names = [text.upper().removeprefix("CAP_") for text in written]
+    for name in names:
+        if name != ALL and name not in CAPABILITIES:
+            hint = did_you_mean(name, (*CAPABILITIES, ALL)) or " (see capabilities(7))"
+            tell(f"there is no capability {name[:40]!r}{hint}")
+    return ALL in names, {CAPABILITIES.index(name) for name in names if name in CAPABILITIES}
+
+
+def _no_new_privileges(written: Iterable[str], tell: Callable[[str], None]) -> bool:
+    """The one option that is ours to act on; the others (seccomp, apparmor, label) are for the engine."""
+    wanted = False
+    for text in written:
+        name, _, value = text.replace("=", ":", 1).partition(":")
+        if name == _NO_NEW_PRIVILEGES:
+            if value not in ("", "true", "false"):
+                tell(f"{_NO_NEW_PRIVILEGES} is true or false, not {value[:40]!r}")
+            wanted = value != "false"
+        elif "no" in name.lower() and did_you_mean(name, (_NO_NEW_PRIVILEGES,)):
+            tell(f"there is no option {name[:40]!r}{did_you_mean(name, (_NO_NEW_PRIVILEGES,))}")
+    return wanted

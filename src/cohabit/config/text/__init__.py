@@ -1,0 +1,1 @@
+"""From bytes to a tree with line numbers, whatever the format."""

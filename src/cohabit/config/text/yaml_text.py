@@ -1,0 +1,204 @@
+"""YAML text -> Node, built from the parser's events.
+
+Not through yaml.load or yaml.compose: those recurse (a deep text ends the process), lose lines and
+duplicate keys, and read YAML 1.1 (`on` is true, 22:22 is 1342). Plain scalars follow YAML 1.2's core schema,
+as Compose's do. Depth and expanded size are bounded while reading, so a bomb costs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import yaml
+
+from cohabit.config.text.node import LIMIT_DEPTH, LIMIT_NODES, TOO_MANY, Node, Scalar, SyntaxProblemError
+from cohabit.plan.draft import Problem, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's when PyYAML was built with it
+_CORE_TAG = "tag:yaml.org,2002:"
+_MERGE = "<<"
+_WORDS: dict[str, Scalar] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_LONGEST_NUMBER = 400  # a float ends at 309 digits, Python's patience with integers at 4300
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+def parse(text: str, file: str) -> tuple[Node, list[Problem]]:
+    """The text's one document, and what is wrong with single keys; SyntaxProblemError if it is no YAML."""
+    return _Composer(file).compose(_events(text))
+
+
+def plain_scalar(text: str) -> Scalar:
+    """Value of an unquoted scalar by YAML 1.2's core schema (yaml.org/spec/1.2.2, section 10.3)."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "0123456789+-." or len(text) > _LONGEST_NUMBER:
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text, 0) if text[1:2] in ("o", "x") else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text.replace(".inf", "inf").replace(".nan", "nan") if text[-1] in "fFnN" else text)
+    return text
+
+
+class _Open:
+    """A map or list whose end has not been read yet."""
+
+    def __init__(self, node: Node, anchor: str | None) -> None:
+        self.node = node
+        self.anchor = anchor
+        self.key: Node | None = None
+        self.merging = False  # the key just read was <<
+        self.merges: list[Node] = []
+
+
+class _Composer:
+    """Builds the tree from events with a stack of its own."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self.anchors: dict[str, Node | None] = {}  # None: still open, an alias to it would be endless
+        self.stack: list[_Open] = []
+        self.root: Node | None = None
+        self.count = 0
+
+    def compose(self, events: Iterator[yaml.Event]) -> tuple[Node, list[Problem]]:
+        documents = 0
+        for event in events:
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            if isinstance(event, yaml.ScalarEvent):
+                self.scalar(event, line)
+            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+                self.open(event, line)
+            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                self.close()
+            elif isinstance(event, yaml.AliasEvent):
+                self.alias(event.anchor or "", line)
+            elif isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise SyntaxProblemError("a second document begins here (one file holds one)", line)
+        return self.root or Node(None, 1), self.problems
+
+    def scalar(self, event: yaml.ScalarEvent, line: int) -> None:
+        tag = event.tag
+        plain = event.implicit[0] and tag != "!"
+        if tag and tag != "!":
+            kind = tag.removeprefix(_CORE_TAG)
+            plain = kind in ("int", "float", "bool", "null")
+            if not plain and kind != "str":
+                self.problem(line, f"unknown tag {_short_tag(tag)} (remove it)")
+        node = Node(plain_scalar(event.value) if plain else event.value, line, event.value)
+        if isinstance(node.value, bool):
+            node.text = "true" if node.value else "false"
+        merge = plain and event.value == _MERGE and not event.anchor
+        self.finish(node, event.anchor, merge_key=merge)
+
+    def open(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, line: int) -> None:
+        if len(self.stack) >= LIMIT_DEPTH:
+            raise SyntaxProblemError(f"nested more than {LIMIT_DEPTH} deep", line)
+        is_map = isinstance(event, yaml.MappingStartEvent)
+        if event.tag and event.tag not in ("!", _CORE_TAG + ("map" if is_map else "seq")):
+            self.problem(line, f"unknown tag {_short_tag(event.tag)} (remove it)")
+        if event.anchor:
+            self.anchors[event.anchor] = None
+        self.stack.append(_Open(Node({} if is_map else [], line), event.anchor))
+
+    def close(self) -> None:
+        top = self.stack.pop()
+        if isinstance(top.node.value, dict):
+            for source in top.merges:
+                self.merge(top.node, source)
+        self.finish(top.node, top.anchor)
+
+    def alias(self, anchor: str, line: int) -> None:
+        if anchor not in self.anchors:
+            raise SyntaxProblemError(f"alias *{anchor}: there is no anchor &{anchor} above it", line)
+        target = self.anchors[anchor]
+        if target is None:
+            raise SyntaxProblemError(f"alias *{anchor} stands inside its own anchor, which never ends", line)
+        self.finish(target.at(line), None)
+
+    def finish(self, node: Node, anchor: str | None, *, merge_key: bool = False) -> None:
+        """A whole value was read: give it to the map or list around it."""
+        self.count += 1
+        if self.count > LIMIT_NODES:
+            raise SyntaxProblemError(TOO_MANY, node.line)
+        if anchor:
+            self.anchors[anchor] = node
+        if not self.stack:
+            self.root = node
+            return
+        top = self.stack[-1]
+        around = top.node.value
+        if isinstance(around, list):
+            top.node.add(node)
+            around.append(node)
+        elif top.key is None:
+            top.key, top.merging = node, merge_key
+        elif isinstance(around, dict):
+            key, top.key = top.key, None
+            if top.merging:
+                self.collect(top, node)
+            else:
+                self.pair(top.node, around, key, node)
+
+    def collect(self, top: _Open, node: Node) -> None:
+        """The value of a merge key: a map, or a list of maps; merged when the map around it is whole."""
+        for source in node.value if isinstance(node.value, list) else [node]:
+            top.merges.append(source)
+            if not isinstance(source.value, dict):
+                self.problem(node.line, f"<< merges maps, got {source.describe()} (write <<: *anchor)")
+
+    def pair(self, owner: Node, around: dict[str, Node], key: Node, node: Node) -> None:
+        name = key.text if isinstance(key.value, (int, float, bool)) else key.value
+        if not isinstance(name, str) or key.value is not name:
+            self.problem(key.line, f"a key must be a string, got {key.describe()} (put it in quotes)")
+            if not isinstance(name, str):
+                return
+        if name in around:
+            self.problem(key.line, f"{name!r} is written twice, first in line {around[name].line} (remove one)")
+            return
+        owner.add(node)
+        node.line = key.line
+        around[name] = node
+
+    def merge(self, into: Node, source: Node) -> None:
+        """YAML's merge key (yaml.org/type/merge.html): own keys win, then earlier sources."""
+        if isinstance(into.value, dict) and isinstance(source.value, dict):
+            for name, node in source.value.items():
+                if name not in into.value:
+                    into.add(node)
+                    into.value[name] = node
+
+    def problem(self, line: int, text: str) -> None:
+        self.problems.append(Problem(Where(self.file, line), text))
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    try:
+        yield from yaml.parse(text, Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 0
+        parts = [part for part in (error.context, error.problem) if part]
+        hint = ""
+        written = text.split("\n")[line - 1 : line]
+        if written and "\t" in written[0][: len(written[0]) - len(written[0].lstrip())]:
+            hint = " (indent with spaces: YAML allows no tabs)"
+        raise SyntaxProblemError(f"this is no YAML: {', '.join(parts)}{hint}", line) from error
+    except yaml.YAMLError as error:
+        raise SyntaxProblemError(f"this is no YAML: {str(error).splitlines()[0]}") from error
+
+
+def _short_tag(tag: str) -> str:
+    return tag.replace(_CORE_TAG, "!!")

@@ -1,0 +1,1 @@
+"""Values as people write them: words, variables, addresses, users, the names of the kernel."""

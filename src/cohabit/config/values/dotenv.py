@@ -1,0 +1,125 @@
+r"""Files of variables, by Compose's rules for env_file and .env (compose-spec 05-services.md, env_file). Pure.
+
+NAME=value             # a comment behind a space; variables are put in
+NAME="value\n$OTHER"    escapes and variables; may go on over several lines
+NAME='literal'         as it is; may go on over several lines
+NAME                   taken from the environment, left out if it is not there
+export NAME=value, NAME: value, blank lines and lines that begin with #
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from cohabit.config.values.interpolate import expand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMIT_TOTAL = 4 << 20  # variables put into variables can grow without end
+
+_BLANK = re.compile(r"(?:[ \t\r\n\f\v]|#[^\n]*)*")
+_NAME = re.compile(r"(?:export[ \t]+)?([^\s=:#'\"$]+)[ \t]*(=|:|(?=\r?\n|\r?$| #))")
+_SPACES = re.compile(r"[ \t]*")
+_UNQUOTED = re.compile(r"[^\n]*")
+_SINGLE = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
+_DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_BEHIND = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?=\n|\Z)")
+_COMMENT = re.compile(r"(?:^|[ \t])#.*")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$$"}
+
+
+class Variables(NamedTuple):
+    """What a file of variables holds. problems: (line, text) pairs."""
+
+    values: dict[str, str]
+    unset: list[str]
+    problems: list[tuple[int, str]]
+
+
+def parse(text: str, lookup: Callable[[str], str | None]) -> Variables:
+    """Variables of the text; `lookup` is the environment, which goes before earlier lines of the file."""
+    found = Variables({}, [], [])
+
+    def known(name: str) -> str | None:
+        value = lookup(name)
+        return found.values.get(name) if value is None else value
+
+    total, line, counted = 0, 1, 0
+    at = _end_of(_BLANK, text, 0)
+    while at < len(text) and total <= LIMIT_TOTAL:
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            name, value, at = _statement(text, at, known, found.unset)
+            if value is not None:
+                found.values[name] = value
+                total += len(value)
+        except ValueError as error:
+            found.problems.append((line, str(error)))
+            at = _end_of(_UNQUOTED, text, at)
+        at = _end_of(_BLANK, text, at)
+    if total > LIMIT_TOTAL:
+        found.problems.append((0, "its variables grow beyond 4 MiB once they are put into each other"))
+    return found
+
+
+def parse_raw(text: str, lookup: Callable[[str], str | None]) -> Variables:
+    """Variables of a file with `format: raw`, as in `docker run --env-file`: nothing is quoted or put in."""
+    found = Variables({}, [], [])
+    for number, written in enumerate(text.split("\n"), start=1):
+        line = written.removesuffix("\r").lstrip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        inherited = value if equals else lookup(name)
+        if not name or " " in name:
+            found.problems.append((number, "expected NAME=value"))
+        elif inherited is not None:
+            found.values[name] = inherited
+    return found
+
+
+def _statement(
+    text: str, at: int, lookup: Callable[[str], str | None], unset: list[str]
+) -> tuple[str, str | None, int]:
+    """Name, value (None: not set) and end of the statement at `at`; ValueError if it is none."""
+    found = _NAME.match(text, at)
+    if not found:
+        raise ValueError("expected NAME=value")  # what stands there may be the rest of a secret
+    name, at = found[1], found.end()
+    if not found[2]:
+        return name, lookup(name), _end_of(_UNQUOTED, text, at)
+    at = _end_of(_SPACES, text, at)
+    try:
+        if text.startswith(("'", '"'), at):
+            value, end = _quoted(text, at)
+        else:
+            end = _end_of(_UNQUOTED, text, at)
+            value = _COMMENT.sub("", text[at:end], count=1).strip()
+        return name, value if text.startswith("'", at) else expand(value, lookup, unset), end
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _quoted(text: str, at: int) -> tuple[str, int]:
+    """What the quotes at `at` hold, escapes resolved but variables not, and where the statement ends."""
+    quote = text[at]
+    found = (_SINGLE if quote == "'" else _DOUBLE).match(text, at)
+    if not found:
+        raise ValueError(f"the quote {quote} is never closed")
+    behind = _BEHIND.match(text, found.end())
+    if not behind:
+        raise ValueError(f"text behind the closing quote {quote}")
+    inner = found[1].replace("\r\n", "\n")
+    return inner.replace("\\'", "'") if quote == "'" else _ESCAPE.sub(_unescape, inner), behind.end()
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    return _ESCAPES.get(escape[1], escape[0])
+
+
+def _end_of(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found else at

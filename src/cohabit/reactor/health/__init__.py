@@ -1,0 +1,1 @@
+"""Asking services how they are, and hearing it from them."""

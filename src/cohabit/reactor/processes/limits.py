@@ -1,0 +1,103 @@
+"""What the kernel holds against a process: resource limits, nice, oom_score_adj, umask, capabilities.
+
+Process 1 itself may need more open files than it was given: 500 services need some 3,000 descriptors (output,
+readiness, a probe or a start), and the usual soft limit is 1,024 (getrlimit(2)). The soft limit
+is raised only if the plan needs it, never the hard one, and each child gets the first one back, since some
+programs walk over all possible descriptors.
+
+What a service asks for becomes steps that its child takes between fork and exec (child.py), each with the
+words that say what failed.
+"""
+
+from __future__ import annotations
+
+import resource
+
+from cohabit.plan.model import Limits
+from cohabit.reactor.linux import os
+from cohabit.reactor.processes import privileges
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.reactor.processes.child import Step
+
+_PER_SERVICE = 6  # two of output, two of readiness, one or two of a probe or a start
+_OWN = 64
+_EPERM = 1
+_NOTHING = Limits()
+
+
+def make_room(services: int) -> tuple[int, int] | None:
+    """Raise the soft limit if this many services need it; returns what a child must get back, or None."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = services * _PER_SERVICE + _OWN
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return None
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return soft, hard
+
+
+def give_back(limits: tuple[int, int]) -> None:
+    """In a child: the limits as they were given to us."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def steps(limits: Limits, given: tuple[int, int] | None = None) -> tuple[list[Step], list[Step]]:
+    """What a child does before it becomes its user, and after. given: what make_room returned.
+
+    Raising a limit and emptying the bounding set take rights that a user has not; the capabilities themselves
+    go last, since becoming the user takes some of them.
+    """
+    before: list[Step] = []
+    after: list[Step] = []
+    if given is not None:
+        before.append(("get its limits back", lambda: give_back(given)))
+    if limits == _NOTHING:
+        return before, after
+    adjustment, nice, umask, dropped = limits.oom_score_adj, limits.nice, limits.umask, limits.cap_drop
+    if adjustment is not None:
+        before.append((f"set its oom_score_adj to {adjustment}", lambda: _write("oom_score_adj", adjustment)))
+    if nice is not None:
+        before.append((f"set its nice to {nice}", lambda: _set_nice(nice)))
+    if limits.ulimits:
+        before.append(("set its ulimits", lambda: _set_ulimits(limits.ulimits)))
+    if umask is not None:
+        before.append(("set its umask", lambda: os.umask(umask)))
+    if dropped:
+        before.append(("drop its capabilities", lambda: privileges.drop_from_bounding_set(dropped)))
+        after.append(("drop its capabilities", lambda: privileges.drop(dropped)))
+    if limits.no_new_privileges:
+        after.append(("forbid it new privileges", privileges.forbid_new))
+    return before, after
+
+
+def _set_ulimits(ulimits: tuple[tuple[int, int, int], ...]) -> None:
+    for number, soft, hard in ulimits:
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except ValueError:  # how Python tells EPERM and EINVAL
+            raise PermissionError(_EPERM, f"{_name(number)} {soft}:{hard} is more than we may give") from None
+
+
+def _name(number: int) -> str:
+    """RLIMIT_NOFILE as people write it: nofile."""
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_") and getattr(resource, name) == number]
+    return names[0].removeprefix("RLIMIT_").lower() if names else str(number)
+
+
+def _set_nice(nice: int) -> None:
+    """For the process, and for its session: where the kernel groups by session, only that one counts (sched(7))."""
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
+    try:
+        _write("autogroup", nice)
+    except OSError:
+        return  # not in this kernel, or not to be changed that often
+
+
+def _write(file: str, number: int) -> None:
+    fd = os.open(f"/proc/self/{file}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, str(number).encode())
+    finally:
+        os.close(fd)
