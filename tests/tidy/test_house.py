@@ -16,13 +16,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Every room is on a floor; a new folder fails here until somebody says on which one.
 FLOORS = {
-    "errors": 1, "units": 1, "plan": 2, "views": 2, "engine": 3, "doors": 4, "config": 4, "reactor": 5, "doctor": 5, "cli": 6,
+    "errors": 1, "units": 1, "plan": 2, "views": 2, "engine": 3, "doors": 4, "config": 4, "reactor": 5, "doctor": 5,
+    "cli": 6,
 }  # fmt: skip
 
 # The same inside a big room, "" for its own modules: an inner room imports from lower ones only.
 INNER_FLOORS = {
-    "errors": 1, "units": 1, "plan": 2, "views": 2, "engine": 3, "doors": 4, "config": 4, "reactor": 5, "doctor": 5, "cli": 6,
-}  # fmt: skip
     "config": {"text": 1, "values": 1, "keys": 2, "": 3},
     "reactor": {"processes": 2, "logs": 2, "health": 3, "": 4},
 }
@@ -30,7 +29,7 @@ INNER_FLOORS = {
 GROUND = {"cohabit.reactor.linux", "cohabit.reactor.signals", "cohabit.reactor.pid1", "cohabit.reactor.rundir"}
 
 # Rooms that must not know Linux, the clock or chance.
-PURE = ("plan", "engine")
+PURE = ("plan", "engine", "doors", "views")
 NOT_PURE = {"os", "sys", "time", "random", "socket", "select", "signal", "subprocess", "logging", "io", "threading"}
 
 # Dear imports, with their price in ARCHITECTURE.md; none may reach process 1.
