@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md from the very strings that `cohabit VERB --help` shows."""
+"""Write docs/reference/cli.md from the very strings that `cohabit help VERB` shows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ PAGE = ROOT / "docs" / "reference" / "cli.md"
 sys.path.insert(0, str(ROOT / "src"))
 
 main = importlib.import_module("cohabit.cli.main")
+help_ = importlib.import_module("cohabit.cli.help")
 
 
 def page() -> str:
     """The whole page as Markdown."""
-    lines = ["# Commands", "", "Made by `make docs` from the text of `cohabit VERB --help`.", ""]
-    lines += ["| verb | what it does |", "|---|---|"]
-    lines += [f"| [`{verb}`](#cohabit-{verb}) | {summary} |" for verb, (_, summary) in main.VERBS.items()]
-    for verb, (module, _) in main.VERBS.items():
-        lines += ["", f"## cohabit {verb}", "", "```text", importlib.import_module(module).VERB.help(), "```"]
+    lines = ["# Commands", "", "Made by `make docs` from the text of `cohabit help VERB`."]
+    for group, verbs in main.GROUPS.items():
+        lines += ["", f"| {help_.TITLES[group]} | |", "|---|---|"]
+        lines += [f"| [`{verb}`](#cohabit-{verb}) | {summary} |" for verb, summary in verbs.items()]
+    for verb in main.VERBS:
+        table = importlib.import_module(f"cohabit.cli.{verb}").VERB
+        lines += ["", f"## cohabit {verb}", "", "```text", help_.page(table), "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -13,8 +13,10 @@ This module knows nothing of the rest of the house. Messages read "cannot X: why
 from __future__ import annotations
 
 EXIT_USAGE = 64
+EXIT_UNAVAILABLE = 69  # nobody is there to talk to (sysexits: EX_UNAVAILABLE)
 EXIT_BUG = 70
 EXIT_SYSTEM = 71
+EXIT_NO_PERMISSION = 77  # whoever is there does not talk to us (sysexits: EX_NOPERM)
 EXIT_FILE = 78
 EXIT_CANNOT_RUN = 126
 EXIT_NOT_FOUND = 127

@@ -150,11 +150,11 @@ def test_hook_beside_its_service(console: Console) -> None:
     _start(console, "web", *shell("sleep 8805 & exit 0"))
     console.until("len(trees.leaders)", 2)
     console.until("(reap(), len(trees.leaders))", ({"web"}, 1))
-    assert console(f"trees.lives('web', [{main}])")
+    assert console("trees.leaders") == {main: "web"}
     [left] = console("trees.orphans_of('web')")
     console(f"os.kill({left}, 9)")
     console.until("reap()", set())
-    assert not console(f"trees.lives('web', [{main}])")
+    assert console("trees.orphans_of('web')") == []
     console("trees.ended('web')")
     console.until("commands(trees.members('web'))", ["8804"])
 

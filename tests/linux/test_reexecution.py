@@ -97,6 +97,30 @@ def test_each_effect_may_fail(broken: Start, process_1: bool, effect: str) -> No
     assert not life.zombies()
 
 
+def test_hook_that_met_an_error_runs_once(broken: Start, gate: Gate, tmp_path: Path) -> None:
+    """Its process is there when the error comes: there is never a second one of it."""
+    hook = {"command": shell("echo hook >> hooks; read x < gate")}
+    services = {"trigger": {"command": shell("echo up; exec sleep 1000"), "pre_start": [hook]}}
+    life = broken("effect-after:RunHook", services)
+    _until_reexecuted(life)
+    gate.open(2)
+    life.until_printed("| up")
+    assert lines_of(str(tmp_path / "hooks")) == ["hook"]
+    assert life.stop() == 0
+
+
+@pytest.mark.parametrize("plant", ["effect:Load", "effect-after:Load", "step-after:ReloadRequested"])
+def test_error_at_a_reload_reads_the_file_once(broken: Start, plant: str) -> None:
+    """Whenever the error comes, the file is read once more, and once only."""
+    life = broken(plant, {"trigger": {"command": ["sleep", "1000"]}})
+    life.until_printed("trigger: started")
+    life.signal(signal.SIGHUP)
+    life.until_printed("reload: nothing has changed")
+    assert life.stop() == 0
+    assert life.text.count("reload: nothing has changed") == 1
+    assert life.text.count("Traceback") == 1
+
+
 def test_no_line_is_lost(broken: Start, gate: Gate) -> None:
     """A flooding service loses no line and no half of one, and neither does what we had not written yet."""
     services = {"trigger": TRIGGER, "web": {"command": program("flood.py", "web", "200000")}}

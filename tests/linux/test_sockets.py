@@ -88,7 +88,7 @@ def test_replicas_share_their_sockets(sockets: Sockets, port: int) -> None:
 
 
 def test_if_one_cannot_be_had_all_is_as_before(sockets: Sockets, port: int, tmp_path: Path) -> None:
-    """The problems name each address; nothing was opened, closed or renamed."""
+    """The problems name each service and address; nothing was opened, closed or renamed."""
     path = tmp_path / "new"
     assert sockets.prepare(plan(web=(tcp(port),))) == []
     before = sockets.descriptors("web")
@@ -97,8 +97,8 @@ def test_if_one_cannot_be_had_all_is_as_before(sockets: Sockets, port: int, tmp_
         problems = sockets.prepare(plan(api=(unix(path), tcp(other), tcp(1, "192.0.2.1"))))
         busy = "somebody listens there already (stop that, or choose another address)"
         assert problems == [
-            f"cannot listen on 127.0.0.1:{other}: {busy}",
-            "cannot listen on 192.0.2.1:1: no interface here has this address (0.0.0.0 stands for all)",
+            f"api: cannot listen on 127.0.0.1:{other}: {busy}",
+            "api: cannot listen on 192.0.2.1:1: no interface here has this address (0.0.0.0 stands for all)",
         ]
     assert sockets.descriptors("web") == before
     assert sockets.descriptors("api") == ()
@@ -154,10 +154,10 @@ class TestFiles:
             other.bind(str(busy))
             other.listen()
             datagrams.bind(str(log))
-            assert sockets.prepare(plan(web=(unix(busy), unix(log), unix(file)))) == [
-                f"cannot listen on {busy}: somebody listens there already (stop that, or choose another address)",
-                f"cannot listen on {log}: somebody listens there already (stop that, or choose another address)",
-                f"cannot listen on {file}: there is a file, and it is no socket (remove it, or choose another path)",
+            assert sockets.prepare(plan(w=(unix(busy), unix(log), unix(file)))) == [
+                f"w: cannot listen on {busy}: somebody listens there already (stop that, or choose another address)",
+                f"w: cannot listen on {log}: somebody listens there already (stop that, or choose another address)",
+                f"w: cannot listen on {file}: there is a file, and it is no socket (remove it, or choose another path)",
             ]
         assert busy.is_socket()
         assert log.is_socket()
@@ -218,10 +218,10 @@ def test_without_rights_the_reason_is_told(namespaces: None, open_folder: str) -
     )
     assert done.stderr == ""
     port, below, folder_of_root, owner = done.stdout.splitlines()
-    assert port.startswith("cannot listen on 127.0.0.1:80: permission denied (ports below 1024 need root or CAP_NET")
-    assert below.startswith("cannot listen on /run/cohabit-test/s: permission denied: /run/cohabit-test is not ours")
-    assert folder_of_root.startswith("cannot listen on /etc/s: permission denied: its folder is not ours")
-    assert owner.startswith(f"cannot listen on {open_folder}/s: its file cannot be given to that user or group (this")
+    assert port.startswith("w: cannot listen on 127.0.0.1:80: permission denied (ports below 1024 need root or CAP_N")
+    assert below.startswith("w: cannot listen on /run/cohabit-test/s: permission denied: /run/cohabit-test is not o")
+    assert folder_of_root.startswith("w: cannot listen on /etc/s: permission denied: its folder is not ours")
+    assert owner.startswith(f"w: cannot listen on {open_folder}/s: its file cannot be given to that user or group (t")
     assert os.listdir(open_folder) == []
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 
+from linux import processes
 from linux.conftest import Gate, Start
 from linux.run import COHABIT, shell, write_file
 
@@ -44,6 +45,37 @@ def test_terminal_of_a_service_of_the_file(start: Start, tmp_path: object) -> No
     life.type("hello\n")
     assert life.wait() == 0
     assert "got hello" in life.text
+
+
+def test_terminal_of_the_next_run(start: Start, tmp_path: object, process_1: bool) -> None:
+    """A service that is started again is the foreground again, and reads what is typed."""
+    services = {**OTHER, "shell": {"command": shell("read x; echo got $x"), "tty": True, "restart": "always"}}
+    file = write_file(str(tmp_path), services)
+    life = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True, process_1=process_1)
+    for word in ("one", "two", "three"):
+        life.until_printed("shell: started")
+        life.type(f"{word}\n")
+        life.until_printed(f"got {word}")
+    assert life.stop() == 0
+
+
+def test_who_is_in_the_background_stays_stopped(start: Start, tmp_path: object, gate: Gate) -> None:
+    """Reading a terminal that somebody else has stops a service, once, until there is a reason to go on."""
+    script = "trap 'echo continued' CONT; read x"
+    services: dict[str, dict[str, object]] = {
+        "shell": {"command": shell(script), "tty": True},
+        "other": {"command": shell("for i in 1 2 3; do read x < gate; echo turn $i; done; exec sleep 1000")},
+    }
+    file = write_file(str(tmp_path), services)
+    above = (*CTTY, "sh", "-mc", '"$@" & wait', "sh")
+    life = start(*COHABIT, "up", "-f", file, above=above, terminal=True)
+    reader = life.one(f"sh -c {script}")
+    life.until(lambda: getattr(processes.look(reader.pid), "state", "") == "T", "it to be stopped")
+    for number in (1, 2, 3):
+        gate.open()
+        life.until_printed(f"turn {number}")
+    assert getattr(processes.look(reader.pid), "state", "") == "T"
+    assert "continued" not in life.text
 
 
 def test_stopping_key_changes_nothing(start: Start, tmp_path: object) -> None:

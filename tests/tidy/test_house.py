@@ -23,7 +23,7 @@ FLOORS = {
 # The same inside a big room, "" for its own modules: an inner room imports from lower ones only.
 INNER_FLOORS = {
     "config": {"text": 1, "values": 1, "keys": 2, "": 3},
-    "reactor": {"processes": 2, "logs": 2, "health": 3, "": 4},
+    "reactor": {"processes": 2, "logs": 2, "health": 3, "control": 3, "": 4},
 }
 # What every inner room of the reactor stands on.
 GROUND = {"cohabit.reactor.linux", "cohabit.reactor.signals", "cohabit.reactor.pid1", "cohabit.reactor.rundir"}

@@ -10,6 +10,8 @@ from __future__ import annotations
 import marshal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from cohabit.engine import effects
 from cohabit.engine.events import Due, Loaded, Spawned
 from cohabit.engine.supervisor import Supervisor
@@ -18,14 +20,15 @@ from cohabit.plan.record import from_plain, to_plain
 from cohabit.units import signal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeAlias
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
 
     Row = tuple[float, Event, tuple[str, ...]]
     Story = tuple[Plan, tuple[Row, ...]]
+    Test: TypeAlias = Callable[[str], None]
 
 TERM, INT = 15, 2
 PROBE = Probe("tcp", "127.0.0.1", 5432)
@@ -146,3 +149,25 @@ def check_deadlines(story: Story) -> None:
             assert deadline is not None
             assert abs(deadline - now) < _ROUNDING_SECONDS
         engine.step(event, now)
+
+
+def checks_of(stories: Mapping[str, Story]) -> tuple[Test, Test, Test]:
+    """What is asked of every story: to be given the names of tests in the module that has them."""
+    each = pytest.mark.parametrize("title", stories)
+
+    @each
+    def test_story(title: str) -> None:
+        """Each story goes as it is told."""
+        tell(stories[title])
+
+    @each
+    def test_reexecution(title: str) -> None:
+        """Process 1 may replace itself in the middle of any story: it goes on the same."""
+        tell(stories[title], reexecuted)
+
+    @each
+    def test_deadlines(title: str) -> None:
+        """Each Due of a story comes at the moment that deadline() had named: nobody has to guess."""
+        check_deadlines(stories[title])
+
+    return test_story, test_reexecution, test_deadlines

@@ -16,7 +16,7 @@ def _cohabit(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-I", "-S", MAIN, *words], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("word", ["--version", "-V", "version"])
+@pytest.mark.parametrize("word", ["--version", "-V"])
 def test_version(word: str) -> None:
     """The version is told on stdout."""
     done = _cohabit(word)
@@ -41,7 +41,7 @@ def test_without_a_word_the_help_is_an_error() -> None:
     """Nothing to do: the help on stderr, and 64."""
     done = _cohabit()
     assert (done.returncode, done.stdout) == (64, "")
-    assert "verbs:" in done.stderr
+    assert "usage: cohabit VERB" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,19 @@ def test_unknown_verb(word: str, near: str) -> None:
     assert done.returncode == 64
     assert word in done.stderr
     assert near in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["check", "config"])
+def test_interpreter_that_cannot_be_executed(verb: str) -> None:
+    """The loader is a program of its own: where it cannot be started, that is told in a sentence, and 71."""
+    plant = (
+        f"import sys; sys.path.append({SOURCE!r}); sys.executable = '/dev/null'; sys.argv[1:] = [{verb!r}]; "
+        "from cohabit.cli import main; main.main()"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", plant], capture_output=True, text=True, check=False)
+    why = "'/dev/null', the interpreter, cannot be executed: Permission denied"
+    assert done.stderr.startswith(f"cohabit: cannot {verb}: {why}")
+    assert (done.returncode, "Traceback" in done.stderr) == (71, False)
 
 
 def test_bug_of_ours_is_70() -> None:

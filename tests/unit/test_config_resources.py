@@ -75,7 +75,7 @@ def test_limits(keys: str, limits: Limits) -> None:
         ),
         (
             "group_add: [no-such-group]",
-            "group_add: cannot run with the group 'no-such-group': no such group in /etc/group",
+            "group_add: cannot find the group 'no-such-group': no such group in /etc/group",
         ),
     ],
 )
@@ -188,6 +188,15 @@ class TestSockets:
         assert [str(problem) for problem in check_sockets(plan, made)] == [
             "cohabit.yaml:3: services.b.sockets: a listens on /run/x already (choose another)"
         ]
+
+    def test_one_service_cannot_have_one_twice(self) -> None:
+        """However it is written, and under whatever name."""
+        text = "services: {a: {command: x, scale: 2, sockets: [/run/x, {listen: 'unix:/run/x', name: y}, /run/z]}}"
+        made = draft(text)
+        plan, _ = build(made)
+        assert plan is not None
+        problems = [problem.text for problem in check_sockets(plan, made)]
+        assert problems == ["services.a.sockets: /run/x is there twice (remove one of them)"]
 
     def test_a_notification_descriptor_is_none_of_them(self) -> None:
         """Sockets begin at 3, as sd_listen_fds(3) wants them."""

@@ -57,10 +57,10 @@ def test_a_user_is_a_name_or_a_number_with_or_without_a_group(written: str, expe
             "cannot run as 'nobody-else': no such user in /etc/passwd (add it to the image, or write its number)",
         ),
         ("", "cannot run as '': no such user in /etc/passwd (add it to the image, or write its number)"),
-        ("app:cert", "cannot run with the group 'cert': no such group in /etc/group (did you mean 'certs'?)"),
+        ("app:cert", "cannot find the group 'cert': no such group in /etc/group (did you mean 'certs'?)"),
         (
             "app:",
-            "cannot run with the group '': no such group in /etc/group (add it to the image, or write its number)",
+            "cannot find the group '': no such group in /etc/group (add it to the image, or write its number)",
         ),
         ("-1", "cannot run as '-1': no such user in /etc/passwd (add it to the image, or write its number)"),
         ("4294967295", "cannot run as user 4294967295: there is no such number (it ends at 4294967294)"),

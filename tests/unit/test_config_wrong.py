@@ -260,7 +260,7 @@ def test_a_command_that_is_wrong_is_not_called_missing_as_well() -> None:
         ("servces: {}\nservices: {a: {command: x}}", "1: servces: unknown key (did you mean 'services'?)"),
         (
             "x-cohabit: {stop_grace: 5s}\nservices: {a: {command: x}}",
-            "1: x-cohabit.stop_grace: unknown key (known here: stop_grace_period)",
+            "1: x-cohabit.stop_grace: unknown key (known here: stop_grace_period, control_group)",
         ),
         ("x-cohabit: 5\nservices: {a: {command: x}}", "1: x-cohabit: expected a map, got 5"),
         ("services: {a: {command: x}, a: {command: y}}", "1: 'a' is written twice, first in line 1 (remove one)"),

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from cohabit.engine.events import (
     Broken,
     Due,
@@ -23,13 +21,11 @@ from unit.engine_story import (
     INT,
     PROBE,
     TERM,
-    check_deadlines,
+    checks_of,
     completed,
     healthy,
     plan,
-    reexecuted,
     service,
-    tell,
     up,
 )
 
@@ -274,20 +270,6 @@ HISTORIES: dict[str, Story] = {
     ),
 }
 
-
-@pytest.mark.parametrize("title", HISTORIES)
-def test_story(title: str) -> None:
-    """Each story goes as it is told."""
-    tell(HISTORIES[title])
-
-
-@pytest.mark.parametrize("title", HISTORIES)
-def test_story_with_a_reexecution_before_each_row(title: str) -> None:
-    """Process 1 may replace itself in the middle of any story: it goes on the same."""
-    tell(HISTORIES[title], reexecuted)
-
-
-@pytest.mark.parametrize("title", HISTORIES)
-def test_the_engine_would_be_woken_for_each_due(title: str) -> None:
-    """Each Due of a story comes at the moment that deadline() had named: nobody has to guess."""
-    check_deadlines(HISTORIES[title])
+test_story, test_story_with_a_reexecution_before_each_row, test_the_engine_would_be_woken_for_each_due = checks_of(
+    HISTORIES
+)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from cohabit.engine.events import (
     Daemonised,
     Due,
@@ -25,7 +23,7 @@ from cohabit.engine.events import (
     TreeGone,
 )
 from cohabit.plan.model import Dependency, Hook, Probe, Restart, Schedule
-from unit.engine_story import TERM, check_deadlines, completed, healthy, plan, reexecuted, service, tell, up
+from unit.engine_story import TERM, checks_of, completed, healthy, plan, service, up
 
 if TYPE_CHECKING:
     from unit.engine_story import Story
@@ -190,9 +188,9 @@ HOOK: dict[str, Story] = {
         plan(service("db", post_start=HOOKS)),
         (
             (0.0, up("db"), ("post_start 0 db",)),
-            (1.0, HookEnded("db", 7), ("signal db TERM", "says db: post_start hook 1 ended with exit code 7")),
-            (1.5, Exited("db", 0), ("sweep",)),
-            (1.5, Swept(), ("exit 7",)),
+            (1.0, HookEnded("db", 7), ("signal db TERM", "says post_start hook 1 ended with exit code 7: stopping it")),
+            (1.5, Exited("db", 0), ("sweep", "says db: post_start hook 1 ended with exit code 7")),
+            (1.5, Swept(), ("exit 7", "says last word: db post_start hook 1 ended with exit code 7 [db]")),
         ),
     ),
     "hooks before the stop come before its signal, inside the same grace": (
@@ -211,10 +209,21 @@ HOOK: dict[str, Story] = {
         (
             (0.0, up("web"), ()),
             (1.0, StopRequested(TERM), ("pre_stop 0 web",)),
-            (3.0, Due(), ("kill web",)),
+            (3.0, Due(), ("kill web", "says (stop_grace_period 2s), since its pre_stop hook 1 has not ended")),
             (3.1, HookEnded("web", 137), ()),
-            (3.1, Exited("web", 137), ("sweep",)),
+            (3.1, Exited("web", 137), ("sweep", "says after 3.1s, since its pre_stop hook 1 had not ended")),
             (3.1, Swept(), ("exit 137",)),
+        ),
+    ),
+    "a hook before the stop that hangs until the time of all is up is named, too": (
+        plan(service("web", pre_stop=HOOKS), total=5.0),
+        (
+            (0.0, up("web"), ()),
+            (1.0, StopRequested(TERM), ("pre_stop 0 web",)),
+            (6.0, Due(), ("kill web", "says time is up for web")),
+            (6.1, Exited("web", 137), ("kill web",)),
+            (6.1, HookEnded("web", 137), ("kill all", "says after 6.1s, since its pre_stop hook 1 had not ended")),
+            (6.1, Swept(), ("exit 137",)),
         ),
     ),
     "who dies by itself has no hooks before the stop": (
@@ -315,6 +324,20 @@ RELOAD: dict[str, Story] = {
             (1.4, Exited("a", 0), ("spawn a",)),
         ),
     ),
+    "the grace of all together changes, is told and is obeyed": (
+        plan(service("a", stop_grace_seconds=99.0)),
+        (
+            (0.0, up("a"), ()),
+            (1.0, ReloadRequested(), ("load",)),
+            (
+                1.1,
+                Loaded(plan(service("a", stop_grace_seconds=99.0), total=20.0)),
+                ("prepare", "says reload: stop_grace_period changed: 9s -> 20s"),
+            ),
+            (2.0, StopRequested(TERM), ("signal a TERM",)),
+            (22.0, Due(), ("kill a", "says time is up for a: killing (x-cohabit stop_grace_period: 20s)")),
+        ),
+    ),
     "rules that only we obey change without a restart": (
         plan(service("a")),
         (
@@ -395,22 +418,6 @@ RELOAD: dict[str, Story] = {
     ),
 }
 
-STORIES = {**HEALTH, **HOOK, **LIFE, **RELOAD}
-
-
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
-def test_story(story: Story) -> None:
-    """The engine does what the story says."""
-    tell(story)
-
-
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
-def test_deadlines_of_story(story: Story) -> None:
-    """Each Due comes when the engine asked for it."""
-    check_deadlines(story)
-
-
-@pytest.mark.parametrize("name", STORIES.keys())
-def test_story_with_a_reexecution_before_each_row(name: str) -> None:
-    """A successor goes on as if nothing had been."""
-    tell(STORIES[name], reexecuted)
+test_story, test_story_with_a_reexecution_before_each_row, test_deadlines_of_story = checks_of(
+    {**HEALTH, **HOOK, **LIFE, **RELOAD}
+)

@@ -27,7 +27,7 @@ from cohabit.engine.events import (
 )
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import Dependency, Hook, Probe, Restart, Schedule
-from unit.engine_story import TERM, check_deadlines, completed, plan, reexecuted, service, tell, up
+from unit.engine_story import TERM, checks_of, completed, plan, service, up
 
 if TYPE_CHECKING:
     from unit.engine_story import Story
@@ -276,25 +276,9 @@ RELOAD: dict[str, Story] = {
     ),
 }
 
-STORIES = {**HOOK, **HEALTH, **END, **RELOAD}
-
-
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
-def test_story(story: Story) -> None:
-    """The engine does what the story says."""
-    tell(story)
-
-
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
-def test_deadlines_of_story(story: Story) -> None:
-    """Each Due comes when the engine asked for it."""
-    check_deadlines(story)
-
-
-@pytest.mark.parametrize("name", STORIES.keys())
-def test_story_with_a_reexecution_before_each_row(name: str) -> None:
-    """A successor goes on as if nothing had been."""
-    tell(STORIES[name], reexecuted)
+test_story, test_story_with_a_reexecution_before_each_row, test_deadlines_of_story = checks_of(
+    {**HOOK, **HEALTH, **END, **RELOAD}
+)
 
 
 @pytest.mark.parametrize("late", [ReloadRequested(), StopRequested(TERM), ScheduleDue("web"), Spawned("web", 1), Due()])

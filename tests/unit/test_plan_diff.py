@@ -126,6 +126,14 @@ def test_a_text_that_comes_from_elsewhere_restarts_those_who_have_it(kind: str) 
     assert diff(old, new) == Difference(changed={"web": (kind,)}, restarting=("web",))
 
 
+def test_the_grace_of_everything_together_is_a_difference_of_its_own() -> None:
+    """It belongs to no service and restarts none."""
+    old = plan(*named("a"))
+    found = diff(old, old.replace(stop_grace_seconds=20.0))
+    assert found == Difference(stop_grace_seconds=(9.0, 20.0))
+    assert found
+
+
 def test_another_number_of_replicas_restarts_nobody() -> None:
     """The others' dependencies change, no process does."""
     old = plan(*named("web-1"), Service("x", ("x",), depends_on=(Dependency("web-1"),)))

@@ -17,7 +17,7 @@ OTHERS = (
 
 def _look(monkeypatch: pytest.MonkeyPatch, ours: str, *mounts: tuple[str, str]) -> list[tuple[str, str]]:
     lines = OTHERS + "\n".join(LINE.format(root=root, point=point) for root, point in mounts) + "\n"
-    monkeypatch.setattr(proc, "cgroup", {"self": ours}.__getitem__)
+    monkeypatch.setattr(proc, "cgroup", lambda pid, controller="": {("self", ""): ours}[pid, controller])
     monkeypatch.setattr(proc, "read", {"/proc/self/mountinfo": lines.encode()}.__getitem__)
     return places()
 
@@ -52,6 +52,18 @@ def test_place_of_our_own_cgroup(monkeypatch: pytest.MonkeyPatch, ours: str, roo
 def test_cgroup_that_is_not_mounted(monkeypatch: pytest.MonkeyPatch, ours: str, root: str) -> None:
     """A mount that does not show our own cgroup, or shows it above our namespace, is not used."""
     assert _look(monkeypatch, ours, (root, "/sys/fs/cgroup")) == []
+
+
+def test_place_in_version_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a controller, the mount is the one of that controller, also where it shares it with others."""
+    mounts = OTHERS + "34 31 0:30 /us /sys/fs/cgroup/mem rw - cgroup cgroup rw,cpuacct,memory\n" + LINE
+    text = "4:cpu:/us\n3:name=memory:/no\n2:cpuacct,memory:/us/inner\n0::/new\n"
+    files = {"/proc/self/mountinfo": mounts.format(root="/", point="/sys/fs/cgroup"), "/proc/self/cgroup": text}
+    monkeypatch.setattr(proc, "read", lambda path: files[path].encode())
+    assert places("memory") == [("/sys/fs/cgroup/mem/inner", "/us/inner")]
+    assert places("cpu") == [("/sys/fs/cgroup/cpu/us", "/us")]
+    assert places() == [("/sys/fs/cgroup/new", "/new")]
+    assert places("pids") == []
 
 
 def test_newest_mount_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from cohabit.reactor.signals import Given
 
 HOURLY, DAILY = Schedule("0 * * * *"), Schedule("0 3 * * *", "Europe/Berlin")
 NOON = 1_795_000_000
+ENVIRONMENT = {"PATH": "/bin", "TZ": "Europe/Berlin"}
 
 
 class World:
@@ -38,6 +39,7 @@ class World:
         """A Clock as a new life of process 1 has it."""
         return Clock(
             Given([], []),
+            ENVIRONMENT,
             self.epoll,
             launch=self._launch,
             kill=self.killed.append,
@@ -107,6 +109,9 @@ def test_the_child_gets_every_schedule(world: World) -> None:
     """Name, zone and line, and that everything up to now is settled."""
     world.clock.set([("backup", DAILY), ("rotate", HOURLY)])
     assert world.jobs == [f"{NOON} backup Europe/Berlin 0 3 * * *", f"{NOON} rotate - 0 * * * *"]
+    environment = world.starts[-1].environment
+    environment["added"] = "by Children"
+    assert (environment.pop("PATH"), "added" in ENVIRONMENT) == ("/bin", False)
     assert world.starts[0].argv[1] == "-I"
     assert os.path.exists(world.starts[0].argv[2])
 

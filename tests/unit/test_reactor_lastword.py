@@ -23,6 +23,24 @@ def test_the_culprit_s_last_lines_go_with_it() -> None:
     assert lines[-1] == "  \ufffd\0"
 
 
+def test_its_very_end_is_what_counts() -> None:
+    """What does not fit into the termination log are the earlier lines, or the beginning of a long one."""
+    text = last_word("web ended", 3, "web", [b"early %d " % n + b"x" * 1500 for n in range(5)] + [b"the cause"])
+    assert len(text) <= 4096
+    assert text.splitlines()[2].startswith("  early 3")
+    assert text.endswith("\n  the cause")
+    text = last_word("web ended", 3, "web", [b"early", b"x" * 5000 + b" the cause"])
+    assert len(text) == 4096
+    assert "early" not in text
+    assert text.endswith("x the cause")
+
+
+def test_a_progress_bar_is_shown_as_a_terminal_shows_it() -> None:
+    """Of a line that overwrote itself the last state is shown."""
+    text = last_word("web ended", 3, "web", [b" 10%\r 20%\r 30%", b"dos\r"])
+    assert text.splitlines()[2:] == ["   30%", "  dos"]
+
+
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a termination log of our own."""

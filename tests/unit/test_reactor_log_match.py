@@ -36,7 +36,7 @@ class Logs(World):
         self.output = Output(self.epoll, sink, sink)
         self.output.name_services(["web", "db"])
         self.matches = LogMatches(
-            self.given, self.epoll, self.output,
+            self.given, dict(os.environ), self.epoll, self.output,
             launch=self.launch, kill=self.kill, tell=self.facts.append,
         )  # fmt: skip
         self.rooms = [self.output, self.matches]

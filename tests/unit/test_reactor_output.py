@@ -2,6 +2,7 @@
 
 import os
 import select
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -77,6 +78,23 @@ def pump() -> Iterator[Pump]:
     pump = Pump()
     yield pump
     pump.close()
+
+
+class Followed:
+    """Somebody who follows from now on. pieces: (service, stream, time, lines)."""
+
+    def __init__(self, pump: Pump, services: frozenset[str] | None = None) -> None:
+        self.pieces: list[tuple[str, str, float, bytes]] = []
+        pump.output.follow(self, services)
+
+    def __call__(self, service: str, stream: str, now: float, lines: bytes) -> None:
+        """As Output calls it."""
+        assert lines.endswith(b"\n")
+        self.pieces.append((service, stream, now, lines))
+
+    def of(self, service: str, stream: str = "stdout") -> bytes:
+        """Everything of one stream."""
+        return b"".join(lines for name, kind, _, lines in self.pieces if (name, kind) == (service, stream))
 
 
 def _lines(out: bytes, name: str) -> list[bytes]:
@@ -156,16 +174,111 @@ def test_full_sink_stops_the_reading_and_not_the_turning(pump: Pump) -> None:
     assert set(_lines(out, "one")) == {b"0123456789abcde"}
 
 
-def test_the_tail_is_the_last_output(pump: Pump) -> None:
-    """For the last word the last 4 KiB of a service are kept, of both its streams, whole or not."""
+def test_the_last_lines_are_remembered(pump: Pump) -> None:
+    """Of both streams, with the time of their reading; a last line without its end is one, too."""
     pump.start("one")
-    os.write(pump.services["one"][0], b"".join(b"line %d\n" % n for n in range(2000)))
+    os.write(pump.services["one"][0], b"first\nsec")
+    pump.turn()
+    assert pump.output.memory.last_lines("one", 9) == [b"first"]
+    os.write(pump.services["one"][0], b"ond\n")
+    pump.turn()
     os.write(pump.services["one"][1], b"the reason")
+    before = time.time()
     pump.end()
-    tail = pump.output.tail("one")
-    assert b"the reason" in tail
-    assert 100 < len(tail) < 1000
-    assert pump.output.tail("two") == []
+    assert pump.output.memory.last_lines("one", 9) == [b"first", b"second", b"the reason"]
+    moment, stream, _ = pump.output.memory.records("one", 1)[0]
+    assert before <= moment <= time.time()
+    assert stream == "stderr"
+    pump.output.forget("one")
+    assert pump.output.memory.last_lines("one", 9) == []
+
+
+def test_our_own_lines_are_remembered_without_a_prefix(pump: Pump) -> None:
+    """Also those without a label."""
+    followed = Followed(pump)
+    pump.output.say("cohabit", "web: started\nand more")
+    pump.output.say("", "file:3: wrong")
+    assert pump.output.memory.last_lines("cohabit", 9) == [b"web: started", b"and more", b"file:3: wrong"]
+    assert followed.of("cohabit", "stderr") == b"web: started\nand more\nfile:3: wrong\n"
+
+
+@given(_written, st.sampled_from(["prefix", "raw"]), st.integers(0, 30), st.integers(0, 30))
+def test_followers_get_what_is_remembered(
+    written: list[tuple[str, bytes]], driver: str, begin: int, length: int
+) -> None:
+    """From the moment on at which somebody follows to that at which he does no more: whole lines, all of them."""
+    pump = Pump()
+    try:
+        for name in ("one", "two"):
+            pump.start(name, driver)
+        followed = None
+        expected = {"one": b"", "two": b""}
+        unfinished = {"one": b"", "two": b""}
+        for number, (name, data) in enumerate(written):
+            if number == begin:
+                followed = Followed(pump)
+                unfinished = unfinished if driver == "prefix" else {"one": b"", "two": b""}
+            if number == begin + length:
+                pump.output.follow(None)
+            os.write(pump.services[name][0], data)
+            pump.turn()
+            whole, newline, unfinished[name] = (unfinished[name] + data).rpartition(b"\n")
+            if begin <= number < begin + length:
+                expected[name] += whole + newline
+        if followed:
+            assert {name: followed.of(name) for name in expected} == expected
+        out = pump.end()
+        if driver == "raw":
+            assert out == b"".join(data for _, data in written)
+    finally:
+        pump.close()
+
+
+def test_one_service_is_followed(pump: Pump) -> None:
+    """Who follows one service gets nothing of another one."""
+    followed = Followed(pump, frozenset({"two"}))
+    for name in ("one", "two"):
+        pump.start(name)
+        os.write(pump.services[name][0], name.encode() + b"\n")
+    pump.turn()
+    assert followed.pieces[0][:2] == ("two", "stdout")
+    assert [lines for *_, lines in followed.pieces] == [b"two\n"]
+
+
+def test_raw_is_spliced_again_when_nobody_follows(pump: Pump) -> None:
+    """The end of a line that went past us is not taken for the end of one that we had begun to read."""
+    pump.start("one", "raw")
+    writer = pump.services["one"][0]
+    followed = Followed(pump)
+    for data, following in ((b"a\nbegin ", True), (b"passes by\nagain ", False), (b"seen\nc\n", True)):
+        pump.output.follow(followed if following else None)
+        os.write(writer, data)
+        pump.turn()
+    assert followed.of("one") == b"a\nseen\nc\n"
+    assert pump.output.memory.last_lines("one", 9) == [b"a", b"seen", b"c"]
+    os.write(writer, b"no end")
+    assert pump.end() == b"a\nbegin passes by\nagain seen\nc\nno end"
+    assert followed.of("one").endswith(b"no end\n")
+
+
+def test_raw_without_a_pipe_is_remembered(pump: Pump) -> None:
+    """Where bytes cannot be spliced they are read, and so remembered."""
+    pump.start("one", "raw")
+    pump.output._sinks["stdout"].lost = "nobody reads"
+    os.write(pump.services["one"][0], b"a\nb")
+    pump.turn()
+    assert pump.output.memory.last_lines("one", 9) == [b"a"]
+
+
+def test_memory_crosses_a_reexecution(pump: Pump) -> None:
+    """What was remembered is there again, and goes on."""
+    pump.start("one")
+    for data in (b"before\nin ", b"between\n"):
+        os.write(pump.services["one"][0], data)
+        pump.turn()
+        _cross(pump)
+    assert pump.output.memory.last_lines("one", 9) == [b"before", b"in between"]
+    assert b"".join(pump.read().split(b"one     | ")) == b"before\nin between\n"
 
 
 def test_own_line_does_not_tear_a_line(pump: Pump) -> None:

@@ -242,16 +242,14 @@ def test_hook_beside_its_service(world: World, trees: Trees) -> None:
     world.add(211, 210, 210)
     assert trees.members("web") == [200, 210, 211]
     assert trees.services_with_orphans() == set()
-    assert trees.lives("web", besides=[200])
-    assert not trees.lives("web", besides=[200, 210])
     world.end(210)
     assert trees.reaped(210) == "web"
     assert trees.services_with_orphans(["web"]) == {"web"}
     assert trees.orphans_of("web") == [211]
-    assert trees.lives("web", besides=[200])
     world.end(211)
     trees.reaped(211)
-    assert not trees.lives("web", besides=[200])
+    assert trees.orphans_of("web") == []
+    assert trees.lives("web")
     trees.ended("web")
     world.add(400, US, 200)
     world.add(401, US, 210, {})
@@ -408,11 +406,11 @@ def test_without_proc_a_tree_is_its_groups(world: World, monkeypatch: pytest.Mon
     trees.signal("web", signal.SIGTERM)
     assert world.sent == [(-200, signal.SIGTERM), (-210, signal.SIGTERM)]
     assert [trees.owner(pid) for pid in (201, 50, 0)] == ["web", "", None]
-    assert trees.lives("web", besides=[200])
-    assert not trees.lives("web", besides=[200, 210])
+    assert trees.services_with_orphans() == set()
     trees.reaped(210)
-    assert trees.lives("web", besides=[200])
     assert trees.services_with_orphans() == {"web"}
+    trees.reaped(200)
+    assert trees.lives("web")
 
 
 # --- cgroups ---------------------------------------------------------------------------------------------

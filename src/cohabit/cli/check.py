@@ -6,6 +6,7 @@ import sys
 
 from cohabit.cli.options import Verb
 from cohabit.cli.up import FILE, PROFILE
+from cohabit.errors import EXIT_SYSTEM, CohabitError
 from cohabit.reactor.linux import PACKAGE, environment, os
 
 TYPE_CHECKING = False
@@ -17,8 +18,20 @@ VERB = Verb(
     "[-f FILE] [SERVICE...]",
     "Report everything that is wrong with the file, each with its line, and start nothing.",
     (FILE, PROFILE),
-    details="Exit codes: 0 when it is fine, 78 when not; 127 or 126 when only commands are missing.",
+    exits=(
+        ("0", "it is fine"),
+        ("78", "something is wrong"),
+        ("127", "nothing but a command that is not found"),
+        ("126", "nothing but a command that cannot be executed"),
+    ),
+    examples=(("RUN cohabit check", "in a Dockerfile: a wrong file breaks the build, not the deployment"),),
 )
+
+
+class NoLoaderError(CohabitError):
+    """This machine cannot start the loader."""
+
+    exit_code = EXIT_SYSTEM
 
 
 def main(given: Given, words: list[str]) -> int:
@@ -27,11 +40,18 @@ def main(given: Given, words: list[str]) -> int:
 
 
 def ask_loader(given: Given, verb: Verb, words: list[str]) -> int:
-    """Replace this process by the loader, which prints and ends with the right code; returns only for --help."""
+    """Replace this process by the loader, which prints and ends with the right code; returns only for --help.
+
+    Raises NoLoaderError.
+    """
     values, services = verb.parse(words)
     if values["help"]:
         return verb.show_help()
     request = {"verb": "up", "files": values["file"], "profiles": values["profile"], "services": services}
     loader = f"{PACKAGE}/config/__main__.py"
     given.restore()
-    return os.execve(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)], environment())
+    try:
+        os.execve(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)], environment())
+    except OSError as error:
+        why = f"{sys.executable!r}, the interpreter, cannot be executed: {error.strerror}"
+        raise NoLoaderError(f"cannot {verb.name}: {why} (is it there, and executable for this user?)") from error

@@ -15,6 +15,8 @@ VERB = Verb(
     "[-f FILE] [SERVICE...]",
     "Print what was understood of the file: everything resolved, with the defaults that matter.",
     (FILE, PROFILE),
+    exits=(("0", "it could be understood"), ("78", "it could not; what is wrong is printed")),
+    examples=(("cohabit config | diff cohabit.yaml -", "what the defaults add"),),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cohabit.cli import load
-from cohabit.cli.options import Option, Verb
+from cohabit.cli.options import CommandVerb, Option
 from cohabit.errors import UsageError
 from cohabit.reactor.init import Init, Rules
 from cohabit.reactor.signals import KILL, STOP
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.signals import Given
 
-VERB = Verb(
+VERB = CommandVerb(
     "init",
     "[options] [--] COMMAND [ARG...]",
     "Run COMMAND as the container's main process: reap every orphan, forward every signal, end with its status.",
@@ -32,12 +32,21 @@ VERB = Verb(
         Option(("-v", "--verbose"), "say what is done with each signal"),
     ),
     details=(
-        "When COMMAND has ended, every process that still lives is sent SIGTERM, whatever its group or session,\n"
-        "and the container ends as soon as the last of them has gone, at the latest after the grace period,\n"
-        "which begins with the first signal to stop. Exit codes: the command's own; 128+n when signal n killed\n"
-        "it; 127 when it is not found, 126 when it cannot be executed."
+        "When COMMAND has ended, every process that still lives is sent SIGTERM, whatever its group or session, and "
+        "the container ends as soon as the last of them has gone, at the latest after the grace period, which begins "
+        "with the first signal to stop."
     ),
-    intermixed=False,
+    exits=(
+        ("n", "the command's own exit code"),
+        ("128+n", "signal n killed the command"),
+        ("126", "the command cannot be executed"),
+        ("127", "the command is not found"),
+    ),
+    examples=(
+        ("cohabit init -- nginx -g 'daemon off;'", "nginx under an init that reaps and forwards"),
+        ("cohabit init -r TERM:QUIT -- nginx", "a TERM of the container engine becomes a QUIT"),
+        ("cohabit init -e 143 -- java -jar app.jar", "143 is a fine end for Java"),
+    ),
 )
 
 

@@ -18,16 +18,46 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# verb -> (module, what --help says of it)
-VERBS = {
-    "init": ("cohabit.cli.init", "run one command under an init: reap, forward signals, end what is left"),
-    "run": ("cohabit.cli.run", "run several commands, or one main command and its helpers"),
-    "up": ("cohabit.cli.up", "run the services of cohabit.yaml"),
-    "check": ("cohabit.cli.check", "report everything that is wrong with the file"),
-    "config": ("cohabit.cli.config", "print what was understood of the file"),
-    "reload": ("cohabit.cli.reload", "have the running cohabit read its file again"),
-    "reexec": ("cohabit.cli.reexec", "replace the running cohabit's program in place"),
+# By what people want: verb -> what `cohabit help` says of it. The verb's own page is in the module of its name.
+GROUPS = {
+    "run": {
+        "init": "run one command under an init: reap, forward signals, sweep",
+        "run": "run several commands, or one main command and its helpers",
+        "up": "run the services of cohabit.yaml",
+    },
+    "look": {
+        "ps": "list the services and how they are",
+        "logs": "show what the services have written",
+        "events": "show what has happened",
+        "top": "show what the services use: cpu, memory, descriptors",
+        "why": "explain why a service, or the container, is as it is",
+        "graph": "draw who waits for whom",
+        "timeline": "draw the start, and what made it take so long",
+        "health": "exit with 0 if all is well, for HEALTHCHECK and probes",
+        "version": "tell the version, and that of the running cohabit",
+    },
+    "act": {
+        "start": "start services",
+        "stop": "stop services",
+        "restart": "stop services and start them again",
+        "kill": "kill services with all their processes",
+        "signal": "send services a signal",
+        "scale": "change how many replicas of a service run",
+        "exec": "run a command as a service would: environment, user",
+        "wait": "wait until services are ready, or have ended",
+        "reload": "have the file read again",
+        "reexec": "replace the running cohabit's program in place",
+        "down": "stop everything, and the container with it",
+    },
+    "files": {
+        "check": "report everything that is wrong with the file",
+        "config": "print what was understood of the file",
+        "doctor": "tell what is wrong with this container, or a Dockerfile",
+        "completion": "print a script that makes bash, zsh or fish complete",
+        "help": "tell everything about a verb",
+    },
 }
+VERBS = {verb: summary for group in GROUPS.values() for verb, summary in group.items()}
 RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
 TAKES_OVER = "cohabit-takes-over"  # asked before one
 
@@ -53,25 +83,16 @@ def _dispatch(given: Given, words: list[str]) -> int:
         return int(load("cohabit.cli.up").takes_over(int(version)))
     verb = words[0] if words else ""
     if verb in VERBS:
-        return int(load(VERBS[verb][0]).main(given, words[1:]))
-    if verb == "help" and words[1:2] and words[1] in VERBS:
-        return int(load(VERBS[words[1]][0]).main(given, ["--help"]))
-    if verb in ("-h", "--help", "help", ""):
-        _write(1 if words else 2, _help())
-        return 0 if words else EXIT_USAGE
-    if verb in ("--version", "-V", "version"):
+        return int(load(f"cohabit.cli.{verb}").main(given, words[1:]))
+    if verb in ("", "-h", "--help"):
+        _write(1 if verb else 2, load("cohabit.cli.help").overview() + "\n")
+        return 0 if verb else EXIT_USAGE
+    if verb in ("--version", "-V"):
         _write(1, f"cohabit {__version__}\n")
         return 0
-    near = [known for known in VERBS if known[:2] == verb[:2]]
-    hint = f"did you mean {near[0]!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
+    near = load("cohabit.plan.nearest").nearest(verb, VERBS)
+    hint = f"did you mean {near!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
     raise UsageError(f"cannot {verb}: there is no such verb ({hint})")
-
-
-def _help() -> str:
-    lines = ["usage: cohabit VERB [options]", "", "Several services in one container.", "", "verbs:"]
-    lines += [f"  {verb:10}{summary}" for verb, (_, summary) in VERBS.items()]
-    lines += ["", "`cohabit VERB --help` tells more. Documentation: docs/ in the source distribution."]
-    return "\n".join(lines) + "\n"
 
 
 def _write(fd: int, text: str) -> None:

@@ -1,23 +1,25 @@
-"""Command lines: one table per verb gives its parsing, its help and, later, its page and its completion.
+"""Command lines: one table per verb gives its parsing, its help (help.py), its page and its completion.
 
 argparse would do all this, and costs process 1 as much time as the whole rest of its start (re, gettext and
-more: 10 ms); `init` has 5 ms for everything.
+more: 10 ms); `init` has 5 ms for everything. So this file parses, and what only help needs is loaded for help.
 """
 
 from __future__ import annotations
 
+from cohabit.cli import load
 from cohabit.errors import UsageError
-from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_HELP_COLUMN = 30
-
 
 class Option:
-    """One option: its names, short one first; a metavar if it takes a value; `repeat` if it may come again."""
+    """One option: its names, short one first; a metavar if it takes a value; `repeat` if it may come again.
+
+    The metavar says what the value is: words between bars are all that it can be ("ready|exit"), other ones are
+    what completion goes by (FILE, DIR, SIGNAL, USER, SERVICE).
+    """
 
     def __init__(self, names: tuple[str, ...], help: str, metavar: str = "", *, repeat: bool = False) -> None:  # noqa: A002
         self.names = names
@@ -30,15 +32,26 @@ class Option:
         """The longest name without dashes: what the parsed values are called."""
         return max(self.names, key=len).lstrip("-").replace("-", "_")
 
+    @property
+    def choices(self) -> list[str]:
+        """All that the value can be, [] for anything."""
+        return self.metavar.split("|") if "|" in self.metavar else []
+
 
 HELP = Option(("-h", "--help"), "show this help")
+JSON = Option(("--json",), "print JSON, for programs")
+SOCKET = Option(("--socket",), "the socket of the cohabit to talk to (default: the one of this container)", "PATH")
 
 
 class Verb:
     """One verb: how it is used, what it does, its options.
 
-    intermixed: options may come after arguments (not for verbs that run somebody else's command line).
+    details: paragraphs with an empty line in between, filled to the width of the page; a line that begins with a
+    space stays as it is. exits: (exit code, when). examples: (command line, what it is for). Capitals in the usage
+    say what the arguments are, which completion goes by.
     """
+
+    intermixed = True  # options may come after arguments
 
     def __init__(
         self,
@@ -48,36 +61,20 @@ class Verb:
         options: tuple[Option, ...],
         *,
         details: str = "",
-        intermixed: bool = True,
+        exits: tuple[tuple[str, str], ...] = (),
+        examples: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.name = name
         self.usage = usage
         self.summary = summary
         self.options = options
         self.details = details
-        self.intermixed = intermixed
-
-    def help(self) -> str:
-        """The text of --help."""
-        lines = [f"usage: cohabit {self.name} {self.usage}", "", self.summary]
-        if self.details:
-            lines += ["", self.details]
-        lines += ["", "options:"]
-        for option in (*self.options, HELP):
-            names = ", ".join(option.names) + (f" {option.metavar}" if option.metavar else "")
-            if len(names) + 4 > _HELP_COLUMN:
-                lines += [f"  {names}", f"{'':{_HELP_COLUMN}}{option.help}"]
-            else:
-                lines.append(f"  {names:{_HELP_COLUMN - 2}}{option.help}")
-        return "\n".join(lines)
+        self.exits = exits
+        self.examples = examples
 
     def show_help(self) -> int:
-        """Write the text of --help to stdout, if anybody is there to read it; returns the exit code."""
-        try:
-            os.write(1, f"{self.help()}\n".encode())
-        except OSError:
-            pass
-        return 0
+        """Write the text of --help to stdout; returns the exit code."""
+        return int(load("cohabit.cli.help").show(self))
 
     def parse(self, words: list[str]) -> tuple[dict[str, Any], list[str]]:
         """(values by key, arguments). Absent flags are False, options None, repeated ones []."""
@@ -121,6 +118,8 @@ class Verb:
             if not queue:
                 raise self._wrong(f"{name} needs a value ({option.metavar})")
             value = queue.pop(0)
+        if option.choices and value not in option.choices:
+            raise self._wrong(f"{name} is {' or '.join(option.choices)}, not {value!r}")
         if option.repeat:
             values[option.key].append(value)
         elif values[option.key] is None:
@@ -130,6 +129,12 @@ class Verb:
 
     def _wrong(self, why: str) -> UsageError:
         return UsageError(f"cannot {self.name}: {why}")
+
+
+class CommandVerb(Verb):
+    """A verb that runs somebody else's command line: behind the first argument nothing is an option of ours."""
+
+    intermixed = False
 
 
 def _hint(name: str, known: list[str]) -> str:

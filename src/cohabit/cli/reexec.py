@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from cohabit.cli import talk
 from cohabit.cli.options import Verb
-from cohabit.cli.reload import signal_supervisor
+from cohabit.cli.reload import ask_or_signal
 from cohabit.reactor import signals
 
 TYPE_CHECKING = False
@@ -14,14 +15,26 @@ VERB = Verb(
     "reexec",
     "",
     "Replace the running cohabit by the program that is installed now: same pid, same services, same output.",
-    (),
+    talk.ALWAYS,
     details=(
-        "No service notices. A program that cannot take over what the running one holds is not started, and the\n"
-        "container's log says so. The same as SIGRTMIN+25 to the running cohabit, as with systemd."
+        "No service notices. A program that cannot take over what the running one holds is not started; returns when "
+        "that has been checked. The same as SIGRTMIN+25 to the running cohabit, as with systemd, which is what is "
+        "done where there is no socket: then the outcome is in the container's log."
     ),
+    exits=(
+        ("0", "done"),
+        ("71", "the new program cannot take over; the old one goes on"),
+        *talk.EXITS[:2],
+        talk.EXITS[3],
+    ),
+    examples=(("pip install --upgrade cohabit && cohabit reexec", "a new version, and nobody notices"),),
 )
 
 
-def main(_given: Given, words: list[str]) -> int:
-    """Parse, signal, return the exit code."""
-    return signal_supervisor(VERB, signals.REEXECUTE, words)
+def main(given: Given, words: list[str]) -> int:
+    """Parse, ask, return the exit code."""
+    values, _ = VERB.parse(words)
+    if values["help"]:
+        return VERB.show_help()
+    given.restore()
+    return ask_or_signal(VERB, values, signals.REEXECUTE)

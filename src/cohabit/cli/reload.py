@@ -1,62 +1,95 @@
-"""`cohabit reload`: ask the running cohabit to read its file again. A signal does it, so this works with any image."""
+"""`cohabit reload`: have the file read again, and say what came of it; and how, where there is no socket.
+
+Some containers let nobody make a socket, and a signal still gets through: then it is sent, and the outcome is in the
+container's log.
+"""
 
 from __future__ import annotations
 
+import json
+
+from cohabit.cli import talk
+from cohabit.cli.connection import ConnectionFailedError
 from cohabit.cli.options import Verb
-from cohabit.errors import EXIT_SYSTEM, CohabitError
+from cohabit.errors import EXIT_UNAVAILABLE
 from cohabit.reactor import signals
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.processes import proc
 from cohabit.reactor.processes.tree import MARK_SUPERVISOR
+from cohabit.units import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from cohabit.cli.connection import Answer
     from cohabit.reactor.signals import Given
 
 VERB = Verb(
     "reload",
     "",
     "Have the file read again: what changed is restarted, what is new started, what is gone stopped.",
-    (),
+    talk.ALWAYS,
     details=(
-        "The outcome is in the container's log; a file with mistakes changes nothing. The same as SIGHUP to the\n"
-        "running cohabit (docker kill -s HUP CONTAINER)."
+        "Returns when the file has been read, and prints what changes; a file with mistakes changes nothing. The same "
+        "as SIGHUP to the running cohabit (docker kill -s HUP CONTAINER), which is what is done where there is no "
+        "socket: then the outcome is in the container's log."
     ),
+    exits=(("0", "the file is fine; what changes is printed"), ("78", "something is wrong with it"), *talk.EXITS),
+    examples=(("cohabit check && cohabit reload", "only a file without mistakes"),),
 )
 _OURS = b"cohabit/__main__.py"
 _RUNNING = (b"up", b"run")
 
 
-class NotRunningError(CohabitError):
-    """There is no cohabit to talk to."""
-
-    exit_code = EXIT_SYSTEM
-
-
-def main(_given: Given, words: list[str]) -> int:
-    """Parse, signal, return the exit code."""
-    return signal_supervisor(VERB, signals.HUP, words)
-
-
-def signal_supervisor(verb: Verb, number: int, words: list[str]) -> int:
-    """Send the running cohabit a signal: whoever started us, if it was one, else process 1."""
-    values, _ = verb.parse(words)
+def main(given: Given, words: list[str]) -> int:
+    """Parse, ask, return the exit code."""
+    values, _ = VERB.parse(words)
     if values["help"]:
-        return verb.show_help()
+        return VERB.show_help()
+    given.restore()
+    return ask_or_signal(VERB, values, signals.HUP)
+
+
+def ask_or_signal(verb: Verb, values: dict[str, Any], number: int) -> int:
+    """By the socket, else by a signal; the exit code."""
+    try:
+        answer = talk.ask(verb, values, verb.name, seconds=None)
+    except ConnectionFailedError as error:
+        if values["socket"] or error.exit_code != EXIT_UNAVAILABLE:
+            raise
+        pid = _signal_supervisor(verb, number, error)
+        text = f"process {pid} has been told by {signal_name(number)}: its log has the outcome"
+        talk.write(json.dumps({"code": 0, "text": text}) + "\n" if values["json"] else f"{text}\n")
+        return 0
+    return outcome(verb, values, answer)
+
+
+def outcome(verb: Verb, values: dict[str, Any], answer: Answer) -> int:
+    """What a reading of the file has brought, line by line; the exit code."""
+    texts = [str(json.loads(line)["text"]) for line in answer.lines()]
+    if values["json"]:
+        talk.write(json.dumps({"code": answer.code, "text": answer.text, "lines": texts}) + "\n")
+        return answer.code
+    talk.write("".join(f"{text}\n" for text in texts), 2 if answer.code else 1)
+    if answer.code or not texts:
+        talk.tell(verb, values, answer)
+    return answer.code
+
+
+def _signal_supervisor(verb: Verb, number: int, nobody: ConnectionFailedError) -> int:
+    """Send the running cohabit a signal: whoever started us, if it was one, else process 1. Returns its pid."""
     supervisor = environment().get(MARK_SUPERVISOR, "").partition("-")[0]
     for pid in (int(supervisor) if supervisor.isdecimal() else 1, 1):
         if _is_cohabit(pid):
             try:
                 os.kill(pid, number)
             except OSError as error:
-                raise NotRunningError(
+                raise ConnectionFailedError(
                     f"cannot {verb.name}: process {pid} may not be signalled: {error.strerror} (become its user)"
                 ) from error
-            return 0
-    hint = "kill -HUP PID" if number == signals.HUP else f"kill -{number} PID"
-    raise NotRunningError(
-        f"cannot {verb.name}: process 1 is not `cohabit up` or `cohabit run` (in this container? else: {hint})"
-    )
+            return pid
+    raise nobody
 
 
 def _is_cohabit(pid: int) -> bool:

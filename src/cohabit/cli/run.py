@@ -23,9 +23,19 @@ VERB = Verb(
         QUIET,
     ),
     details=(
-        "Each COMMAND is one string, as for a shell; a simple command runs without a shell in between.\n"
-        "'name=command' names it (otherwise its program does). With --main, other COMMANDs start beside main\n"
-        "and may end as they like."
+        "Each COMMAND is one string, as for a shell; a simple command runs without a shell in between. 'name=command' "
+        "names it (otherwise its program does). With --main, other COMMANDs start beside main and may end as they like."
+    ),
+    exits=(
+        ("n", "of the command whose end ended the container (128+n: signal n)"),
+        ("0", "a requested stop in which all ended in time"),
+        ("137", "a requested stop in which something had to be killed"),
+        ("126", "a command cannot be executed"),
+        ("127", "a command is not found"),
+    ),
+    examples=(
+        ("cohabit run \"nginx -g 'daemon off;'\" 'gunicorn app:app'", "both; when one ends, so does the other"),
+        ("cohabit run --main ./server --ready tcp:8080 --helper ./seed", "a server, and what follows it once"),
     ),
 )
 

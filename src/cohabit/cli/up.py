@@ -25,12 +25,23 @@ VERB = Verb(
     "Run the services of cohabit.yaml: all of them, or those named and what they depend on.",
     (FILE, PROFILE, QUIET),
     details=(
-        "COMMAND is one service more, in the foreground: it has the terminal and the standard input, and the\n"
-        'container lives exactly as long as it does (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash).\n'
-        "HUP reads the file again: what changed is restarted, what is new started, what is gone stopped.\n"
-        "TERM, INT, QUIT, PWR and RTMIN+3 stop everything in reverse order of dependencies; a second one kills.\n"
-        "Exit codes: that of the essential service whose end ended the container (128+n for signal n); 0 for a\n"
-        "requested stop in which all ended in time, 137 if something had to be killed; 78 for a wrong file."
+        "COMMAND is one service more, in the foreground: it has the terminal and the standard input, and the container "
+        'lives exactly as long as it does (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash).\n\n'
+        "HUP reads the file again: what changed is restarted, what is new started, what is gone stopped. TERM, INT, "
+        "QUIT, PWR and RTMIN+3 stop everything in reverse order of dependencies; a second one kills."
+    ),
+    exits=(
+        ("n", "of the essential service whose end ended the container (128+n: signal n)"),
+        ("0", "a requested stop in which all ended in time"),
+        ("137", "a requested stop in which something had to be killed"),
+        ("78", "something is wrong with the file"),
+        ("126", "a command cannot be executed"),
+        ("127", "a command is not found"),
+    ),
+    examples=(
+        ("cohabit up", "everything in cohabit.yaml"),
+        ("cohabit up web", "web, and what it depends on"),
+        ("cohabit up -- bash", "everything, and a shell in the foreground"),
     ),
 )
 

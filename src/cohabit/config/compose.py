@@ -16,13 +16,13 @@ from msgspec import UNSET
 
 from cohabit.config.keys.convert import Converter
 from cohabit.config.keys.environment import Environment
-from cohabit.config.keys.fields import FileKeys, ServiceKeys
+from cohabit.config.keys.fields import FileKeys, ServiceKeys, WholeKeys
 from cohabit.config.keys.hooks import HookReader
 from cohabit.config.keys.secrets import SecretReader
 from cohabit.config.keys.service import ServiceReader
 from cohabit.config.text.node import Node, SyntaxProblemError
 from cohabit.config.text.source import STDIN, UnreadableError, read_text
-from cohabit.config.values.user import Users
+from cohabit.config.values.user import Users, group_id
 from cohabit.errors import EXIT_FILE, EXIT_USAGE
 from cohabit.plan.draft import Draft, DraftService, Problem, Where
 from cohabit.plan.model import TOTAL_GRACE_SECONDS
@@ -89,14 +89,21 @@ def _read_file(node: Node, converter: Converter, environment: Environment) -> Dr
     keys = converter.convert(node, FileKeys, "")
     secrets = SecretReader(keys, node, converter)
     services = _read_services(node.value.get("services"), converter, environment, secrets)
-    total = keys.whole.stop_grace_period if keys.whole else None
-    return Draft(
-        where,
-        services,
-        TOTAL_GRACE_SECONDS if total is None else float(total),
-        tuple(converter.problems),
-        **secrets.declared,
-    )
+    whole = keys.whole or WholeKeys()
+    group = _control_group(node.value.get("x-cohabit"), whole, converter)
+    total = TOTAL_GRACE_SECONDS if whole.stop_grace_period is None else float(whole.stop_grace_period)
+    return Draft(where, services, total, tuple(converter.problems), control_gid=group, **secrets.declared)
+
+
+def _control_group(node: Node | None, whole: WholeKeys, converter: Converter) -> int | None:
+    if whole.control_group is None:
+        return None
+    try:
+        return group_id(str(whole.control_group))
+    except LookupError as error:
+        place = node.value.get("control_group") if node and isinstance(node.value, dict) else None
+        converter.problem(place.line if place else 0, f"x-cohabit.control_group: {error}")
+        return None
 
 
 def _read_services(

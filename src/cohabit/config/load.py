@@ -28,6 +28,7 @@ from cohabit.plan.draft import UNREADABLE, Draft, Problem, Where
 from cohabit.plan.model import Plan
 from cohabit.plan.order import cycles
 from cohabit.plan.record import to_plain
+from cohabit.plan.replicas import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     if request.get("command"):
         draft, name = foreground.add(draft, request["command"], terminal=request["terminal"])
         wanted += [name] if wanted else []
-    draft = resolve(draft, os.environ)
+    draft = resolve(scaled(draft, ast.literal_eval(arguments[2]) if arguments[2:] else {}), os.environ)
     plan, problems = build(draft, wanted, request.get("profiles") or ())
     machine = check_machine(plan or _readable(draft), draft, os.environ)
     if verb == "config":  # what was understood can be shown anywhere

@@ -32,7 +32,8 @@ def lines(plan: Plan) -> list[str]:
             counts[service.service] = counts.get(service.service, 0) + 1
         for name, count in counts.items():
             shown += _service(plan.services[name if name in plan.services else f"{name}-1"], count, plan)
-    return [*shown, *top_lines(plan), "x-cohabit:", f"  stop_grace_period: {_duration(plan.stop_grace_seconds)}"]
+    shown += [*top_lines(plan), "x-cohabit:", f"  stop_grace_period: {_duration(plan.stop_grace_seconds)}"]
+    return shown if plan.control_gid is None else [*shown, f'  control_group: "{plan.control_gid}"']
 
 
 def _service(service: Service, count: int, plan: Plan) -> list[str]:

@@ -50,7 +50,9 @@ class StopAsking(Record):
 
 
 class Load(Record):
-    """Read the file (again). Answered by Loaded or LoadFailed."""
+    """Read the file (again). Answered by Loaded or LoadFailed. scale: as in ReloadRequested, all of it."""
+
+    scale: dict[str, int] = {}  # noqa: RUF012 - a record's default is never changed
 
 
 class Forget(Record):

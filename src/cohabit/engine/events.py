@@ -42,11 +42,15 @@ class SpawnFailed(Record):
 
 
 class Exited(Record):
-    """The process that we started for the service has ended. orphans: others of its tree still live."""
+    """The process that we started for the service has ended. orphans: others of its tree still live.
+
+    out_of_memory: the kernel killed it, since the container's memory was used up.
+    """
 
     service: str
     code: int
     orphans: bool = False
+    out_of_memory: bool = False
 
 
 class Daemonised(Record):
@@ -109,7 +113,23 @@ class ScheduleDue(Record):
 
 
 class ReloadRequested(Record):
-    """Somebody wants the file read again and what changed in it to happen (SIGHUP)."""
+    """Somebody wants the file read again and what changed in it to happen (SIGHUP).
+
+    scale: numbers of replicas by service, instead of those in the file from now on.
+    """
+
+    scale: dict[str, int] = {}  # noqa: RUF012 - a record's default is never changed
+
+
+class Requested(Record):
+    """Somebody asks something of these services. action: "start", "stop", "restart", "kill", or "signal" with a number.
+
+    See engine/requests.py.
+    """
+
+    action: str
+    services: tuple[str, ...]
+    number: int = 0
 
 
 class StopRequested(Record):
@@ -145,6 +165,7 @@ Event = (
     | Notified
     | ScheduleDue
     | ReloadRequested
+    | Requested
     | StopRequested
     | Swept
     | Broken

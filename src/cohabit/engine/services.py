@@ -12,7 +12,7 @@ from cohabit.engine import machine, watch
 from cohabit.engine.effects import Report, RunHook, Signal, SignalTree, Spawn
 from cohabit.engine.policy import verdict
 from cohabit.engine.timers import Timers
-from cohabit.engine.unit import Unit
+from cohabit.engine.unit import WANTED, Unit
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.model import POST_START, PRE_START, PRE_STOP
 from cohabit.units import describe_exit, format_duration, signal_name
@@ -42,6 +42,7 @@ class Services:
         self.killed = False  # SIGKILL was needed since everybody was told to stop
         self.timers = Timers()
         self.watch = watch.Watch(self)
+        self.news: list[tuple[str, float, str, str, int | None]] = []  # of this step: name, and as in Unit.history
         self._dirty: dict[str, None] = {}
 
     # --- what happened to one -----------------------------------------------------------------------
@@ -58,6 +59,10 @@ class Services:
 
     def _enter(self, unit: Unit, state: str, now: float) -> None:
         before, unit.state = unit.state, state
+        ended = before not in machine.AT_REST and state in machine.AT_REST
+        if before != state:
+            unit.since = now
+            self.note(unit, state, now, unit.why if ended else "", unit.code if ended else None)
         if before == machine.RUNNING:
             self.watch.end(unit)
         self.concerns(unit)
@@ -74,7 +79,8 @@ class Services:
         unit.started_at = now
         unit.killed = unit.again = unit.in_background = False
         unit.blame = unit.failed = 0
-        unit.why = unit.status = ""
+        unit.out_of_memory = False
+        unit.why = unit.status = unit.hung = ""
         unit.pending = True
         if unit.service.pre_start:
             self._run_hook(unit, PRE_START, 0)
@@ -101,6 +107,7 @@ class Services:
         self.fact(unit, machine.SPAWNED, now)
         self.say("info", unit, f"started, pid {pid}")
         if unit.state != machine.RUNNING:
+            self.concerns(unit)  # told to stop before its exec; yet it was executed, for which somebody may wait
             return
         if unit.service.post_start:
             self._run_hook(unit, POST_START, 0)
@@ -119,9 +126,11 @@ class Services:
         unit.leader_lives, unit.code, unit.orphans = False, unit.blame or code, orphans
         unit.ran_seconds = max(0.0, now - unit.started_at)
         if not unit.why:
-            unit.why = f"ended with {describe_exit(code)} after {format_duration(unit.ran_seconds)}"
+            how = describe_exit(code) + (", out of memory," if unit.out_of_memory else "")
+            unit.why = f"ended with {how} after {format_duration(unit.ran_seconds)}"
             if unit.state == machine.STOPPING and code == EXIT_KILLED and unit.killed:
-                unit.why += f", having ignored {signal_name(unit.service.stop_signal)}"
+                ignored = f"having ignored {signal_name(unit.service.stop_signal)}"
+                unit.why += f", since its {unit.hung} had not ended" if unit.hung else f", {ignored}"
         if orphans and unit.state == machine.RUNNING:
             hint = (
                 "" if code else " (if it put itself in the background: run it in the foreground, or give its pid_file)"
@@ -162,7 +171,7 @@ class Services:
                 self.out.append(Signal(unit.name, unit.service.stop_signal))
         elif stage == POST_START and unit.state == machine.RUNNING:
             if code:
-                self.say("error", unit, told)
+                self.say("error", unit, told if unit.going_down else f"{told}: stopping it")
                 if not unit.going_down:
                     unit.why, unit.blame = told, code
                     self.fact(unit, machine.FAILED, now)
@@ -216,6 +225,7 @@ class Services:
         if unit.going_down:
             self.say("info" if started else "error", unit, f"stopped: {unit.why}" if started else unit.why)
             self._enter(unit, machine.STOPPED, now)
+            unit.take_next()  # it may be asked for at any moment, and runs as the newest Plan has it
             return
         what = self._policy(unit)
         unit.restarts = what.restarts
@@ -250,14 +260,23 @@ class Services:
             self.fact(unit, machine.DUE, now)
 
     def _kill(self, unit: Unit) -> None:
-        unit.killed = self.killed = True
+        self.killed = True
         grace = format_duration(unit.service.stop_grace_seconds)
-        self.say("warning", unit, f"not gone after its grace (stop_grace_period {grace}): killing it")
+        self._mark_killed(unit)
+        hung = f", since its {unit.hung} has not ended" if unit.hung else ""
+        self.say("warning", unit, f"not gone after its grace (stop_grace_period {grace}){hung}: killing it")
         self.out.append(SignalTree(unit.name, SIGKILL))
+
+    @staticmethod
+    def _mark_killed(unit: Unit) -> None:
+        """SIGKILL is needed; where a hook was still at work, its stop signal was never sent."""
+        unit.killed = True
+        if unit.stage == PRE_STOP:
+            unit.hung = f"{PRE_STOP} hook {unit.step + 1}"
 
     def kill_at_once(self, unit: Unit, now: float) -> None:
         """The time of everybody is up."""
-        unit.killed = True
+        self._mark_killed(unit)
         self._enter(unit, machine.STOPPING, now)
         self._set_deadline(unit, None)
 
@@ -281,7 +300,6 @@ class Services:
         unit.renew = False
         unit.restarts = unit.starts = unit.failed = 0
         unit.take_next()
-        unit.want_up = unit.service.schedule is None
         self.fact(unit, machine.REARM, now)
         self.concerns(unit)
 
@@ -331,8 +349,16 @@ class Services:
 
     # --- who there is --------------------------------------------------------------------------------
 
-    def add(self, units: list[Unit]) -> None:
-        """Units of a Plan, or what crossed a re-execution."""
+    def begin(self, plan: Plan, now: float) -> None:
+        """The first Plan."""
+        self._add([self._wanted(Unit(service), now) for service in plan.services.values()])
+
+    def _wanted(self, unit: Unit, now: float) -> Unit:
+        if unit.want_up:
+            self.note(unit, WANTED, now)
+        return unit
+
+    def _add(self, units: list[Unit]) -> None:
         for unit in units:
             self.units[unit.name] = unit
         self._connect()
@@ -344,30 +370,38 @@ class Services:
             unit.gone, unit.want_up, unit.renew = True, False, False
             self.gone.append(unit)
         for name in difference.added:
-            unit = self.units.setdefault(name, Unit(plan.services[name]))
-            if unit.gone:  # it is back before it was forgotten
-                self.gone.remove(unit)
-                unit.gone, unit.renew, unit.next = False, True, plan.services[name]
+            back = self.units.get(name)
+            if back is None:
+                self.units[name] = self._wanted(Unit(plan.services[name]), now)
+            elif back.gone:  # before it was forgotten
+                self.gone.remove(back)
+                back.gone, back.next = False, plan.services[name]
+                self.renew(back, up=back.wanted.schedule is None)
         for name in difference.changed:
             self.units[name].next = plan.services[name]
         self._connect()
         for name in difference.restarting:
-            self.restart(self.units[name])
+            self.restart(self.units[name], up=plan.services[name].schedule is None)
         for name in difference.changed:
             if not self.units[name].renew:
                 self._change_in_place(self.units[name], now)
 
-    def restart(self, unit: Unit) -> None:
-        """A fresh run of it, and of those that are to be restarted with it (depends_on: restart)."""
+    def renew(self, unit: Unit, *, up: bool) -> None:
+        """What runs of it ends, then it is as new. up: and runs at once; a job may wait for its time instead."""
+        unit.renew, unit.want_up = True, up
+        self.concerns(unit)
+
+    def restart(self, unit: Unit, *, up: bool) -> None:
+        """A fresh run of it, and of those that are to be restarted with it (depends_on: restart) and are not down."""
+        self.renew(unit, up=up)
         todo = [unit]
         while todo:
             unit = todo.pop()
-            if unit.renew or unit.gone:
-                continue
-            unit.renew = True
-            self.concerns(unit)
-            dependents = [self.units[name] for name in unit.dependents]
-            todo += [d for d in dependents if any(n.service == unit.name and n.restart for n in d.wanted.depends_on)]
+            for other in (self.units[name] for name in unit.dependents):
+                along = any(need.service == unit.name and need.restart for need in other.wanted.depends_on)
+                if along and other.want_up and not other.renew:
+                    self.renew(other, up=other.wanted.schedule is None)
+                    todo.append(other)
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
         probe = unit.service.probe
@@ -396,7 +430,7 @@ class Services:
 
     def restore(self, units: list[Unit]) -> None:
         """Units that have crossed a re-execution: take their marks and their moments up again."""
-        self.add(units)
+        self._add(units)
         self.gone = [unit for unit in units if unit.gone]
         for unit in units:
             self._set_deadline(unit, unit.deadline)
@@ -416,6 +450,11 @@ class Services:
             self._dirty[unit.name] = None
 
     # --- small change --------------------------------------------------------------------------------
+
+    def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
+        """What happened, for whoever asks later and for whoever listens now."""
+        unit.record(event, now, why, code)
+        self.news.append((unit.name, now, event, why, code))
 
     def say(self, level: str, unit: Unit, text: str) -> None:
         """A line for people."""

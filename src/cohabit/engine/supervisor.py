@@ -27,6 +27,7 @@ from cohabit.engine.events import (
     Notified,
     Probed,
     ReloadRequested,
+    Requested,
     ScheduleDue,
     Spawned,
     SpawnFailed,
@@ -34,6 +35,7 @@ from cohabit.engine.events import (
     Swept,
     TreeGone,
 )
+from cohabit.engine.requests import request
 from cohabit.engine.services import SIGKILL, SIGTERM, Services
 from cohabit.engine.unit import Unit
 from cohabit.errors import EXIT_BUG, EXIT_KILLED
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
 
 ECHO_SECONDS = 0.2  # the same signal again so soon is the same request
+_HISTORY_KEPT = 64
 KILL_PATIENCE_SECONDS = 2.0  # after SIGKILL to everything: Docker waits as long for a process that will not go
 
 # How far the container as a whole is.
@@ -57,7 +60,8 @@ LOADING, UP, STOPPING, SWEEPING, DONE = "loading", "up", "stopping", "sweeping",
 
 _KEPT = (
     "phase", "code", "word", "culprit", "failures", "requested", "asked", "asked_at", "forced", "killing",
-    "total_deadline", "reading", "read_again", "announced",
+    "total_deadline", "reading", "read_again", "announced", "scale", "scale_read", "scale_asked", "reads",
+    "read_told", "read_code", "history",
 )  # fmt: skip
 
 
@@ -80,12 +84,19 @@ class Supervisor:
         self.drain_until = 0.0  # monotonic seconds to which output may still be written after Exit
         self.reading, self.read_again = True, False  # the file is being read; and has to be once more
         self.announced = False  # that everything is ready
+        self.scale: dict[str, int] = {}  # replicas by service, instead of those in the file, as it was last read
+        self.scale_read: dict[str, int] = {}  # the same, as the last Plan has it
+        self.scale_asked: dict[str, int] = {}  # since then, for the next reading
+        self.reads = 0  # how often the file has been read
+        self.read_told: tuple[str, ...] = ()  # what the last reading led to, or why to nothing
+        self.read_code = 0  # and its exit code
+        self.history: list[tuple[float, str, str, int | None]] = []  # of the whole, as Unit.history
 
     # --- the two doors -------------------------------------------------------------------------------
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """What has to be done because of this fact, in order."""
-        self.services.out = []
+        self.services.out, self.services.news = [], []
         if self.phase == DONE:
             return self.services.out  # the reactor empties its queue before it leaves
         if not self._of_a_service(event, now):
@@ -120,7 +131,8 @@ class Supervisor:
                 services.spawned(unit, pid, now)
             case SpawnFailed(_, why, code, orphans):
                 services.spawn_failed(unit, why, code, now, orphans=orphans)
-            case Exited(_, code, orphans):
+            case Exited(_, code, orphans, out_of_memory):
+                unit.out_of_memory = out_of_memory
                 services.exited(unit, code, now, orphans=orphans)
             case Daemonised(_, pid):
                 services.daemonised(unit, pid)
@@ -148,12 +160,14 @@ class Supervisor:
                 self._finish()
             case Broken(text):
                 self._broken(text, now)
-            case ReloadRequested():
-                self._reload_requested()
+            case ReloadRequested(scale):
+                self._reload_requested(scale)
+            case Requested(action, names, number) if self.phase == UP:
+                request(self.services, action, names, number, now)
             case Loaded(plan):
                 self._loaded(plan, now)
             case LoadFailed(lines, code):
-                self._load_failed(lines, code)
+                self._load_failed(lines, code, now)
 
     def _settle(self, now: float) -> None:
         """See what the end of one means for the container, then for its neighbours, until all have come to rest."""
@@ -182,26 +196,35 @@ class Supervisor:
             services.settle(now)
         elif not self.announced and not services.unsettled:
             self.announced = True
+            self._note("ready", now)
             self._do(AllReady())
 
     # --- the file, first and again -------------------------------------------------------------------
 
     def _loaded(self, plan: Plan, now: float) -> None:
-        self.reading = False
+        self.reading, self.scale_read = False, self.scale
         if self.phase == LOADING:
             self.phase, self.plan = UP, plan
-            self.services.add([Unit(service) for service in plan.services.values()])
+            self.services.begin(plan, now)
             self._do(Prepare(plan))
+            self._read((), 0)
+            self._note("up", now)
         elif self.phase == UP and self.plan is not None:
             difference = diff(self.plan, plan)
             self.plan = plan
+            said = len(self.services.out)
             self._tell_difference(difference)
+            self._read(tuple(effect.text for effect in self.services.out[said:] if isinstance(effect, Report)), 0)
+            self._note("reloaded", now)
             if difference:
                 self._do(Prepare(plan))
                 self.services.change(plan, difference, now)
             self._read_once_more()
 
     def _tell_difference(self, difference: Difference) -> None:
+        if difference.stop_grace_seconds:
+            total = " -> ".join(format_duration(seconds) for seconds in difference.stop_grace_seconds)
+            self._say("info", f"reload: stop_grace_period changed: {total}")
         for name, fields in difference.changed.items():
             how = "restarting" if name in difference.restarting else "no restart needed"
             self._say("info", f"reload: {name} changed ({', '.join(fields)}): {how}")
@@ -211,34 +234,44 @@ class Supervisor:
         if not difference:
             self._say("info", "reload: nothing has changed")
 
-    def _load_failed(self, lines: tuple[str, ...], code: int) -> None:
-        self.reading = False
+    def _load_failed(self, lines: tuple[str, ...], code: int, now: float) -> None:
+        self.reading, self.scale = False, self.scale_read
+        self._read(lines, code)
         if self.phase not in (LOADING, UP):
             return
+        level = "problem" if self.phase == LOADING else "error"  # a reload's stand among other output, and say whose
         for line in lines:
-            self._do(Report("problem", "", line))
+            self._do(Report(level, "", line))
         if self.phase == LOADING:
             self.phase = DONE
             self._do(Exit(code, ""))
         else:
+            self._note("reload failed", now, lines[0] if lines else "", code)
             self._say("error", "cannot reload, for the reasons above (nothing was changed)")
             self._read_once_more()
 
-    def _reload_requested(self) -> None:
+    def _reload_requested(self, scale: dict[str, int]) -> None:
         if self.phase in (STOPPING, SWEEPING, DONE):
             self._say("warning", "cannot reload: everything is being stopped")
-        elif self.reading:
+            return
+        self.scale_asked = {**self.scale_asked, **scale}
+        if self.reading:
             self.read_again = self.phase == UP
         else:
-            self.reading = True
+            self.reading, self.scale, self.scale_asked = True, {**self.scale, **self.scale_asked}, {}
             self._say("info", "reload: reading the file again")
-            self._do(Load())
+            self._do(Load(self.scale))
 
     def _read_once_more(self) -> None:
         """Somebody asked for a reload while the file was being read: it may have been read too early."""
         if self.read_again:
             self.read_again = False
-            self._reload_requested()
+            self._reload_requested({})
+
+    def _read(self, told: tuple[str, ...], code: int) -> None:
+        """The file has been read, with this outcome."""
+        self.reads += 1
+        self.read_told, self.read_code = told, code
 
     # --- how it ends ---------------------------------------------------------------------------------
 
@@ -311,6 +344,7 @@ class Supervisor:
 
     def _begin_stop(self, code: int | None, word: str, now: float) -> None:
         self.phase, self.code, self.word = STOPPING, code, word
+        self._note("stopping", now, word, code)
         grace = self.plan.stop_grace_seconds if self.plan else 0.0
         self.total_deadline = now + grace
         self.services.stop_all()
@@ -356,6 +390,11 @@ class Supervisor:
 
     def _do(self, effect: Effect) -> None:
         self.services.out.append(effect)
+
+    def _note(self, event: str, now: float, why: str = "", code: int | None = None) -> None:
+        """What happened to the whole, for whoever asks later and for whoever listens now."""
+        self.history = [*self.history[-_HISTORY_KEPT:], (now, event, why, code)]
+        self.services.news.append(("", now, event, why, code))
 
     def _say(self, level: str, text: str) -> None:
         self._do(Report(level, "", text))

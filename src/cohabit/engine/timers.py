@@ -1,7 +1,8 @@
 """Deadlines of many things, the nearest first: O(log n) to set one, nothing to look at the nearest.
 
 With a probe each second for 500 services, looking at all of them at each step would cost more than the probes.
-A heap cannot forget, so what was changed or cleared stays in it and is passed over when it comes up.
+A heap cannot forget, so what was changed or cleared stays in it and is passed over when it comes up; when that is
+most of it, it is built anew, which costs no more than all the changes since the last time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     Key = tuple[str, str]
+
+
+_SLACK = 64  # entries that mean nothing any more and are not worth the work
 
 
 class Timers:
@@ -29,6 +33,9 @@ class Timers:
         elif self._moments.get(key) != moment:
             self._moments[key] = moment
             heap.heappush(self._heap, (moment, key))
+        if len(self._heap) > _SLACK + 2 * len(self._moments):
+            self._heap = [(moment, key) for key, moment in self._moments.items()]
+            heap.heapify(self._heap)
 
     def next(self) -> float | None:
         """The nearest moment of all."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from cohabit.engine.health import Health
-from cohabit.engine.machine import AT_REST, ENDED, EXITED, RUNNING, STOPPED
+from cohabit.engine.machine import AT_REST, ENDED, EXITED, FATAL, RUNNING, STOPPED
 from cohabit.plan.model import COMPLETED, HEALTHY
 from cohabit.plan.record import from_plain, to_plain
 
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 _KEPT = (
     "state", "want_up", "renew", "gone", "pid", "leader_lives", "pending", "ready", "code", "started_at",
     "ran_seconds", "starts", "restarts", "killed", "again", "blame", "failed", "in_background", "stage", "step",
-    "orphans", "status", "why", "deadline",
+    "orphans", "status", "why", "deadline", "since", "history", "timeline", "out_of_memory",
+    "hung",
 )  # fmt: skip
+
+# What is kept of what happened: enough for six crashes in a row.
+_HISTORY_KEPT = 32
+# Events besides the states, and those that complete a start.
+READY, UNHEALTHY, HEALTHY_AGAIN, WANTED = "ready", "unhealthy", "healthy", "wanted"
+_SETTLED = (READY, EXITED, FATAL, STOPPED)
 
 
 class Unit:
@@ -33,11 +40,13 @@ class Unit:
     pending: a start is under way of which nothing has been heard. ready: it runs, its start is complete, and its
     probe passed if it has one. code: exit code of the last run, None before the first end. started_at:
     monotonic seconds of the last start. starts: successful starts since somebody last asked for one; restarts:
-    restarts in a row. in_background: so it was said of this run. killed: SIGKILL was needed in this stop. again:
-    it is ended in order to be started again; blame: the code that this end shall count as, 0 for its own.
-    failed: it failed for good, as the how-manieth of all, 0 if not.
+    restarts in a row. in_background: so it was said of this run. killed: SIGKILL was needed in this stop; hung:
+    the hook that was at work then. again: it is ended in order to be started again; blame: the code that this end
+    shall count as, 0 for its own. failed: it failed for good, as the how-manieth of all, 0 if not.
     stage, step: the hook that runs. orphans: TreeGone is to come. status: its own words (sd_notify). why: the
-    reason of its end, in words. deadline: monotonic seconds at which its state is due.
+    reason of its end, in words. deadline: monotonic seconds at which its state is due. since: those at which it
+    was entered. history: the last that happened, (moment, state or other event, reason, exit code or None);
+    timeline: (moment, event) of its first start. out_of_memory: that ended its last run.
     """
 
     __slots__ = ("dependents", "health", "next", "service", *_KEPT)
@@ -61,6 +70,7 @@ class Unit:
         self.starts = 0
         self.restarts = 0
         self.killed = False
+        self.hung = ""
         self.again = False
         self.in_background = False
         self.blame = 0
@@ -71,6 +81,10 @@ class Unit:
         self.status = ""
         self.why = ""
         self.deadline: float | None = None
+        self.since: float | None = None
+        self.history: list[tuple[float, str, str, int | None]] = []
+        self.timeline: list[tuple[float, str]] = []
+        self.out_of_memory = False
 
     @property
     def name(self) -> str:
@@ -98,6 +112,11 @@ class Unit:
         return self.state in ENDED and self.state != STOPPED and self.service.schedule is None
 
     @property
+    def down(self) -> bool:
+        """Nothing of it runs, as somebody asked: neither its policy nor a schedule will change that."""
+        return self.state == STOPPED and not self.want_up and self.service.schedule is None
+
+    @property
     def settled(self) -> bool:
         """Nothing more is expected of its start: it is ready, has done its work, or is not wanted now."""
         return not self.renew and (self.ready or not self.want_up or (self.state == EXITED and self.code == 0))
@@ -106,7 +125,7 @@ class Unit:
         """Whether whoever depends on this service in that way may start."""
         if self.renew:
             return False
-        if self.over and not dependency.required:
+        if (self.over or self.down) and not dependency.required:
             return True  # as in Compose: it was worth waiting for, its failure hurts nobody
         if dependency.condition == COMPLETED:
             return self.state == EXITED and self.code == 0
@@ -117,6 +136,12 @@ class Unit:
     def disappoints(self, dependency: Dependency) -> bool:
         """Whether it is certain that the condition will never hold."""
         return self.over and not self.renew and not self.satisfies(dependency)
+
+    def record(self, event: str, now: float, why: str = "", code: int | None = None) -> None:
+        """Something happened to it that people may want to know."""
+        self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, why, code)]
+        if event == WANTED or (self.timeline and self.timeline[-1][1] not in _SETTLED):
+            self.timeline = [*self.timeline[: _HISTORY_KEPT - 1], (now, event)]
 
     def take_next(self) -> None:
         """Become what the newest Plan has."""

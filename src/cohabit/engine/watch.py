@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cohabit.engine import health, machine
 from cohabit.engine.effects import Ask, StopAsking
+from cohabit.engine.unit import HEALTHY_AGAIN, READY, UNHEALTHY
 from cohabit.plan.model import EXIT, POST_START, RESTART
 
 TYPE_CHECKING = False
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
         def waits_for(self, name: str, other: Unit) -> bool:
             """Whether only the other one keeps it from starting."""
 
+        def note(self, unit: Unit, event: str, now: float, why: str = "") -> None:
+            """What happened, for whoever asks."""
+
         def say(self, level: str, unit: Unit, text: str) -> None:
             """A line for people."""
 
@@ -53,6 +57,7 @@ class Watch:
         probe = unit.service.probe
         if probe is None:
             unit.ready = True
+            self._services.note(unit, READY, now)
             self._services.concerns(unit)
             return
         if unit.health.status == "":  # else it has told already (sd_notify is quicker than a hook)
@@ -120,11 +125,14 @@ class Watch:
         services, probe, status = self._services, unit.service.probe, unit.health.status
         if status == health.HEALTHY and not unit.ready and unit.stage != POST_START:
             unit.ready = True
-            services.say("info", unit, "ready" if before in ("", health.STARTING) else "healthy again")
+            first = before in ("", health.STARTING)
+            services.note(unit, READY if first else HEALTHY_AGAIN, now)
+            services.say("info", unit, "ready" if first else "healthy again")
             services.concerns(unit)
         elif status == health.UNHEALTHY and before != health.UNHEALTHY and probe is not None:
             unit.ready = False
             services.concerns(unit)
+            services.note(unit, UNHEALTHY, now, unit.health.last_output)
             told = f"unhealthy: {unit.health.last_output or 'its probe failed'}"
             waiting = ", ".join(name for name in unit.dependents if services.waits_for(name, unit))
             services.say("warning", unit, told + (f" ({waiting} cannot start before it is well)" if waiting else ""))

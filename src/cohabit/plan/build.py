@@ -74,7 +74,7 @@ def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
         for name, item in chosen.items()
     }
     replicas = {name: item.replicas for name, item in chosen.items()}
-    return Plan(expand(services, replicas), draft.stop_grace_seconds, draft.secrets, draft.configs)
+    return Plan(expand(services, replicas), draft.stop_grace_seconds, draft.secrets, draft.configs, draft.control_gid)
 
 
 def _with_dependencies(enabled: dict[str, DraftService], wanted: Sequence[str]) -> dict[str, DraftService]:

@@ -33,15 +33,17 @@ class Difference(Record):
     """Names of instances, in the order of the new Plan; what was removed in that of the old one.
 
     changed: with the fields of Service that differ; restarting: those among them that must be started anew.
+    stop_grace_seconds: the total's, before and now; () where it is the same.
     """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     changed: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - a record's default is never changed
     restarting: tuple[str, ...] = ()
+    stop_grace_seconds: tuple[float, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
+        return bool(self.added or self.removed or self.changed or self.stop_grace_seconds)
 
 
 def diff(old: Plan, new: Plan) -> Difference:
@@ -55,11 +57,13 @@ def diff(old: Plan, new: Plan) -> Difference:
             changed[name] = tuple(fields)
             if any(_needs_restart(before, service, field) for field in changed[name]):
                 restarting.append(name)
+    graces = (old.stop_grace_seconds, new.stop_grace_seconds)
     return Difference(
         tuple(name for name in new.services if name not in old.services),
         tuple(name for name in old.services if name not in new.services),
         changed,
         tuple(restarting),
+        graces if graces[0] != graces[1] else (),
     )
 
 

@@ -64,3 +64,4 @@ class Draft(Record):
     problems: tuple[Problem, ...] = ()
     secrets: dict[str, Secret] = {}  # noqa: RUF012 - a record's default is never changed
     configs: dict[str, Secret] = {}  # noqa: RUF012 - same
+    control_gid: int | None = None

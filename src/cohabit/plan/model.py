@@ -219,9 +219,13 @@ class Service(Record):
 
 
 class Plan(Record):
-    """Everything that shall run, in the order in which it was written, replicas as services of their own."""
+    """Everything that shall run, in the order in which it was written, replicas as services of their own.
+
+    control_gid: a group whose members may talk to us, beside root and our own user.
+    """
 
     services: dict[str, Service]
     stop_grace_seconds: float = TOTAL_GRACE_SECONDS
     secrets: dict[str, Secret] = {}  # noqa: RUF012 - a record's default is never changed
     configs: dict[str, Secret] = {}  # noqa: RUF012 - same
+    control_gid: int | None = None

@@ -6,7 +6,9 @@ waits for it.
 
 from __future__ import annotations
 
+from cohabit.errors import EXIT_USAGE
 from cohabit.plan.draft import Problem
+from cohabit.plan.nearest import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +43,19 @@ def expand(services: Mapping[str, Service], replicas: Mapping[str, int | None]) 
                     environment={**service.environment, REPLICA_VARIABLE: number},
                 )
     return expanded
+
+
+def scaled(draft: Draft, scale: Mapping[str, int]) -> Draft:
+    """The draft with other numbers of replicas; a service that is not in it is a problem of its own."""
+    services = dict(draft.services)
+    problems = []
+    for name, number in scale.items():
+        if name in services:
+            services[name] = services[name].replace(replicas=number)
+        else:
+            text = f"cannot scale {name!r}: no such service{did_you_mean(name, services)}"
+            problems.append(Problem(draft.where, text, exit_code=EXIT_USAGE))
+    return draft.replace(services=services, problems=(*draft.problems, *problems))
 
 
 def instances(name: str, replicas: int | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import time
 
 from cohabit.engine import events, policy
 from cohabit.plan.model import Schedule
-from cohabit.reactor.linux import PACKAGE, environment, os
+from cohabit.reactor.linux import PACKAGE, os
 from cohabit.reactor.processes import spawn
 from cohabit.reactor.processes.child import Start
 from cohabit.units import describe_exit, format_duration
@@ -43,6 +43,7 @@ class Clock:
     def __init__(
         self,
         given: Given,
+        environment: dict[str, str],
         epoll: select.epoll,
         *,
         launch: Callable[[str, Start, Callable[[int, str], None]], None],
@@ -51,6 +52,7 @@ class Clock:
         say: Callable[[str, str, str], None],
     ) -> None:
         self._given = given
+        self._environment = environment
         self._epoll = epoll
         self._launch = launch
         self._kill = kill
@@ -92,13 +94,13 @@ class Clock:
             for name, schedule in self._schedules.items()
         ]
         argv = (sys.executable, "-I", f"{PACKAGE}/config/clock.py", *jobs)
-        variables = {name: value for name, value in environment().items() if name != "NOTIFY_SOCKET"}
         ends: list[int] = []
         try:
             ends += os.pipe2(os.O_CLOEXEC)
             ends += os.pipe2(os.O_CLOEXEC)
             leashed, leash, lines, writer = ends
-            self._launch(KEY, Start(argv, variables, self._given, stdio=(leashed, writer, 2)), self._ended)
+            start = Start(argv, dict(self._environment), self._given, stdio=(leashed, writer, 2))
+            self._launch(KEY, start, self._ended)
         except OSError as error:
             for fd in ends:
                 os.close(fd)

@@ -26,6 +26,7 @@ from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.loop import STATE_VERSION, Loop
+from cohabit.reactor.processes.children import HOOK
 from cohabit.reactor.processes.sweep import sweep
 from cohabit.reactor.processes.tree import Trees
 from cohabit.reactor.signals import Given
@@ -51,15 +52,12 @@ def run(loop: Loop) -> int:
     while True:
         try:
             code = loop.run()
+            if code is not None:
+                return code
+            _replace(loop)
         except Exception as error:  # noqa: BLE001 - whatever it is, the services must not pay for it
             signals.block_all()
             return _recover(loop, error)
-        if code is not None:
-            return code
-        try:
-            reexecute(loop)
-        except OSError as error:
-            loop.say("error", "", f"cannot re-execute: {error.strerror} (nothing was changed)")
 
 
 def takes_over(version: int) -> int:
@@ -90,17 +88,45 @@ def _take_over(given: Given, fd: int) -> Loop:
     return loop
 
 
+def _replace(loop: Loop) -> None:
+    """Somebody asked for it; where that fails, everything goes on."""
+    try:
+        reexecute(loop)
+    except OSError as error:
+        loop.say("error", "", f"cannot re-execute: {error.strerror} (nothing was changed)")
+
+
 def reexecute(loop: Loop) -> NoReturn:
     """Replace the program of this process. Raises OSError when the exec fails: then nothing was lost."""
     signals.block_all()
     plain = _to_plain(loop)
+    kept = _descriptors(loop)
+    fd = -1
+    try:
+        fd = _write_down(plain)
+        for each in kept:
+            os.set_inheritable(each, True)
+        pid1.start_again([f"{OPTION}={fd}"])
+    except OSError:
+        for each in kept:
+            os.set_inheritable(each, False)
+        if fd >= 0:
+            os.close(fd)
+        loop.signalled(set(plain["signals"]))
+        raise
+
+
+def _write_down(plain: dict[str, Any]) -> int:
+    """A descriptor from which the next life reads this. Raises OSError."""
     fd = os.memfd_create("cohabit-state", 0)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(marshal.dumps(plain))
-    os.lseek(fd, 0, 0)
-    for kept in _descriptors(loop):
-        os.set_inheritable(kept, True)
-    pid1.start_again([f"{OPTION}={fd}"])
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(marshal.dumps(plain))
+        os.lseek(fd, 0, 0)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _recover(loop: Loop, error: Exception) -> int:
@@ -145,13 +171,15 @@ def _to_plain(loop: Loop) -> dict[str, Any]:
         "engine": loop.engine.to_plain(),
         "limits": loop.starts.limits,
         "children": loop.children.to_plain(),
+        "control": loop.control.to_plain(),
+        "started": loop.requests.started,
         **{name: getattr(loop, name).to_plain() for name in _PARTS},
     }
 
 
 def _descriptors(loop: Loop) -> list[int]:
     """What must stay open across the exec."""
-    parts = (loop.output, loop.children, loop.notify, loop.notification_fds, loop.log_matches)
+    parts = (loop.output, loop.children, loop.notify, loop.notification_fds, loop.log_matches, loop.control)
     return [fd for part in parts for fd in part.descriptors()] + loop.sockets.inheritable()
 
 
@@ -167,15 +195,22 @@ def _restore(loop: Loop, plain: dict[str, Any]) -> None:
     services = {name: unit.service for name, unit in loop.engine.units.items()}
     loop.children.meet(services, loop.starts.describe)
     if loop.engine.plan is not None and loop.engine.phase == UP:
-        schedules = {name: service.schedule for name, service in loop.engine.plan.services.items()}
-        loop.clock.set([(name, schedule) for name, schedule in schedules.items() if schedule])
-    if loop.engine.reading and loop.engine.phase in (LOADING, UP):
-        loop.loader.start(loop.request)
+        loop.set_schedules(loop.engine.plan)
     _drop_what_failed(loop, stepping=plain["stepping"])
+    if loop.engine.reading and loop.engine.phase in (LOADING, UP) and not _will_be_read(loop):
+        loop.loader.start(loop.request, loop.engine.scale)
     loop.signalled(set(plain["signals"]))
     _reconcile(loop)
+    loop.requests.started = plain["started"]
+    loop.control.restore(plain["control"])
     if len(loop.errors_at) >= _SECOND:
         loop.facts.insert(0, events.Broken("internal errors keep coming (see above): stopping everything"))
+
+
+def _will_be_read(loop: Loop) -> bool:
+    """Whether the file's reading is to begin by itself, or its outcome is there."""
+    begins = any(isinstance(effect, effects.Load) for effect in loop.effects)
+    return begins or any(isinstance(fact, (events.Loaded, events.LoadFailed)) for fact in loop.facts)
 
 
 def _log_match_ended(loop: Loop, key: str) -> Callable[[int, str], None]:
@@ -220,6 +255,8 @@ def _is_to_do(loop: Loop, effect: Effect) -> bool:
     match effect:
         case effects.Spawn(service):
             return service.name not in loop.children.processes  # never two of one
+        case effects.RunHook(service):
+            return service.name + HOOK not in loop.children.processes
         case effects.Report():
             return False
     return True

@@ -55,9 +55,9 @@ class Loader:
         self._answer = b""
         self._fd = -1
 
-    def start(self, request: str) -> None:
-        """Have it read; the outcome is Loaded or LoadFailed."""
-        argv = (sys.executable, "-I", f"{PACKAGE}/config/__main__.py", "plan", request)
+    def start(self, request: str, scale: dict[str, int]) -> None:
+        """Have it read; the outcome is Loaded or LoadFailed. scale: replicas by service, instead of the file's."""
+        argv = (sys.executable, "-I", f"{PACKAGE}/config/__main__.py", "plan", request, repr(scale))
         self._answer = b""
         try:
             self._fd, writer = os.pipe2(os.O_CLOEXEC)

@@ -21,6 +21,8 @@ from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.clock import Clock
+from cohabit.reactor.control.requests import Requests, record
+from cohabit.reactor.control.server import Control
 from cohabit.reactor.health import notify
 from cohabit.reactor.health.log_match import LogMatches
 from cohabit.reactor.health.notification_fd import NotificationFds
@@ -28,13 +30,13 @@ from cohabit.reactor.health.notify import Notify
 from cohabit.reactor.health.probes import Probes
 from cohabit.reactor.linux import PACKAGE, environment, os
 from cohabit.reactor.loader import Loader
-from cohabit.reactor.logs.lastword import last_word, write_termination_log
+from cohabit.reactor.logs.lastword import LINES_MAX, last_word, write_termination_log
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.processes import spawn, tree
 from cohabit.reactor.processes.child import Start
 from cohabit.reactor.processes.children import Children
-from cohabit.reactor.rundir import RuntimeDirectory
+from cohabit.reactor.rundir import RUNTIME_DIR, RuntimeDirectory
 from cohabit.reactor.sockets import Sockets
 from cohabit.reactor.starts import Starts
 from cohabit.units import describe_exit
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
     from cohabit.reactor.signals import Given
 
-STATE_VERSION = 2  # of what crosses a re-execution: raise it with each change that an older program does not know
+STATE_VERSION = 3  # of what crosses a re-execution: raise it with each change that an older program does not know
 _LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) counts milliseconds in an int: 24 days
 _NOT_FOR_SERVICES = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _SUCCESSOR = "\0successor"
@@ -63,6 +65,7 @@ class Loop:
         self.engine = Supervisor()
         self.facts: list[Event] = []
         self.effects: list[Effect] = []  # what the engine wants and has not got yet; the first one is under way
+        self.successor: str | None = ""  # None: being checked; else why the last one cannot take over
         self.replace = False  # our program is to be replaced by the one that is installed now
         self.stepping = False  # the engine is dealing with the first fact
         self.errors_at: list[float] = []  # monotonic seconds of internal errors
@@ -92,18 +95,26 @@ class Loop:
         )  # fmt: skip
         launch, kill = self.children.launch, self.children.kill
         self.probes = Probes(epoll, describe=self.starts.describe, launch=launch, kill=kill, tell=tell)
-        self.directory = RuntimeDirectory()
+        self.directory = RuntimeDirectory(given=variables.get(RUNTIME_DIR, ""))
         self.notify = Notify(epoll, self.directory, tell=self._notified, say=say, is_member=self._is_member)
         self.notification_fds = NotificationFds(epoll, tell)
-        self.log_matches = LogMatches(self.given, epoll, self.output, launch=launch, kill=kill, tell=tell)
-        self.clock = Clock(self.given, epoll, launch=launch, kill=kill, tell=tell, say=say)
+        self.log_matches = LogMatches(self.given, variables, epoll, self.output, launch=launch, kill=kill, tell=tell)
+        self.clock = Clock(self.given, variables, epoll, launch=launch, kill=kill, tell=tell, say=say)
         self.starts.sockets, self.starts.notify = self.sockets, self.notify
         self.starts.notification_fds, self.starts.log_matches = self.notification_fds, self.log_matches
+        self.requests = Requests(
+            self.engine, self.children, self.output, describe=self.starts.describe,
+            replace=self._check_successor, replacing=lambda: self.successor,
+        )  # fmt: skip
+        self.control = Control(
+            epoll, self.directory,
+            ask=self.requests.ask, feed=self.facts.extend, backlog=self.requests.backlog, is_followed=self._is_followed,
+        )  # fmt: skip
         self._parts = (
             self.output, self.probes, self.notify, self.notification_fds, self.log_matches, self.children,
-            self.loader, self.clock,
+            self.loader, self.clock, self.control,
         )  # fmt: skip
-        self._timed = (self.probes, self.children, self.clock)
+        self._timed = (self.probes, self.children, self.clock, self.control)
 
     # --- the loop ------------------------------------------------------------------------------------
 
@@ -115,7 +126,11 @@ class Loop:
             self.say("warning", "", lost)
         if not tree.proc_is_ours():
             self.say("warning", "", tree.NO_PROC)
-        self.loader.start(self.request)
+        try:
+            self.control.open()
+        except OSError as error:
+            self.say("warning", "", f"no control socket, so `cohabit ps` and the like will not work: {error.strerror}")
+        self.loader.start(self.request, {})
 
     def run(self) -> int | None:
         """Until the engine says Exit; None when we are to be replaced by a new program, which goes on.
@@ -129,6 +144,7 @@ class Loop:
         self.children.reap()  # what ended before SIGCHLD had a handler
         while True:
             self._feed()
+            self.control.look()
             if self._exit_code is not None or (self.replace and not self.engine.reading):
                 return self._exit_code
             self._gather(self._wait())
@@ -183,19 +199,23 @@ class Loop:
 
     def _check_successor(self) -> None:
         """Somebody wants our program replaced: first see that what is installed now can go on with what we hold."""
+        self.successor = None
         option = f"cohabit-takes-over={STATE_VERSION}"
         argv = (sys.executable, "-I", "-S", "-X", option, f"{PACKAGE}/__main__.py")
         try:
             self.children.launch(_SUCCESSOR, Start(argv, environment(), self.given), self._successor_checked)
         except OSError as error:
-            self.say("error", "", f"cannot re-execute: {spawn.no_room(error)}")
+            self._no_successor(spawn.no_room(error))
 
     def _successor_checked(self, code: int, why: str) -> None:
         if code == 0 and self._exit_code is None:
-            self.replace = True
+            self.successor, self.replace = "", True
         else:
-            how = why or f"the program that is installed now cannot take over ({describe_exit(code)})"
-            self.say("error", "", f"cannot re-execute: {how} (nothing was changed)")
+            self._no_successor(why or f"the program that is installed now cannot take over ({describe_exit(code)})")
+
+    def _no_successor(self, why: str) -> None:
+        self.successor = f"cannot re-execute: {why} (nothing was changed)"
+        self.say("error", "", self.successor)
 
     def _feed(self) -> None:
         """Facts to the engine, effects to the world, until neither brings more.
@@ -211,6 +231,7 @@ class Loop:
                 self.effects = self.engine.step(self.facts[0], time.monotonic())
                 del self.facts[0]
                 self.stepping = False
+                self.requests.publish_news(self.control)
 
     # --- effects -------------------------------------------------------------------------------------
 
@@ -236,11 +257,12 @@ class Loop:
                 self.say(level, name, text)
             case effects.Prepare(plan):
                 self._prepare(plan)
-            case effects.Load():
-                self.loader.start(self.request)
+            case effects.Load(scale):
+                self.loader.start(self.request, scale)
             case effects.Forget(name):
                 self.children.forget(name)
                 self.notify.close(name)
+                self.output.forget(name)
             case effects.AllReady():
                 notify.tell_outside(self._outside, "READY=1\nSTATUS=all services are ready")
             case effects.Exit(code, word, culprit):
@@ -249,6 +271,11 @@ class Loop:
     def _prepare(self, plan: Plan) -> None:
         self.output.name_services(list(plan.services))
         self.starts.make_room(len(plan.services))
+        self.control.group = plan.control_gid
+        self.set_schedules(plan)
+
+    def set_schedules(self, plan: Plan) -> None:
+        """From now on those of this Plan are the ones that count."""
         self.clock.set([(name, service.schedule) for name, service in plan.services.items() if service.schedule])
 
     def _notified(self, message: events.Notified) -> None:
@@ -259,6 +286,20 @@ class Loop:
     def _is_member(self, service: str, pid: int) -> bool | None:
         owner = self.children.trees.owner(pid)
         return None if owner is None else owner == service
+
+    def _is_followed(self) -> None:
+        """Somebody begins or ends to listen to logs."""
+        following = [what for _, what in self.control.listeners("logs")]
+        if not following:
+            self.output.follow(None)
+        elif any(what.every for what in following):
+            self.output.follow(self._publish_lines)
+        else:
+            names = frozenset(name for what in following for name in what.services)
+            self.output.follow(self._publish_lines, names)
+
+    def _publish_lines(self, service: str, stream: str, moment: float, lines: bytes) -> None:
+        self.control.publish("logs", service, record(service, stream, moment, lines))
 
     def say(self, level: str, service: str, text: str) -> None:
         """A line of our own for people. Problems of the file are shown as they are: editors jump to them."""
@@ -276,13 +317,14 @@ class Loop:
         self.loader.abandon()
         text = ""
         if word:
-            text = last_word(word, code, culprit, self.output.tail(culprit))
+            text = last_word(word, code, culprit, self.output.memory.last_lines(culprit, LINES_MAX))
             self.say("info" if code == 0 else "error", "", text)
             write_termination_log(text)
         deadline = max(time.monotonic() + _DRAIN_SECONDS, self.engine.drain_until)
         unread = self.output.finish(lambda: max(0.0, deadline - time.monotonic()))
         if unread:
             write_termination_log(f"{text}\n{unread} bytes of output were discarded: nobody read them")
+        self.control.close()
         self.sockets.close()
         self.directory.remove()
         self.children.trees.close()

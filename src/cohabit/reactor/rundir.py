@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 else:
     import _socket as socket
 
+RUNTIME_DIR = "COHABIT_RUNTIME_DIR"  # of the environment: the only place where it shall be, whoever made it
 _OURS = ("/run/cohabit", "/var/run/cohabit")  # one directory for all of us, each with a random one inside
 _EVERYBODYS = ("/tmp", "/dev/shm")  # noqa: S108 - a random name in it, made by mkdir, is nobody else's
 _MODE = 0o711
@@ -27,14 +28,19 @@ _TRIED = ", ".join(("/run", "/var/run", *_EVERYBODYS))
 
 
 class RuntimeDirectory:
-    """path: where it is, "" as long as nobody needed it."""
+    """path: where it is, "" as long as nobody needed it. given: where it has to be, if somebody says so."""
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", *, given: str = "") -> None:
         self.path = path
+        self._given = given
 
     def make(self) -> str:
         """Its path; made now if it is not there. Raises OSError when no place takes one."""
         if self.path and _is_there(self.path):
+            return self.path
+        if self._given:
+            self.path = self._given
+            _make_given(self.path)
             return self.path
         name = os.urandom(8).hex()
         for base in _OURS:
@@ -49,9 +55,12 @@ class RuntimeDirectory:
         raise OSError(30, f"no directory for a socket can be written (tried {_TRIED}; mount a tmpfs at one of them)")
 
     def remove(self) -> None:
-        """Take it away with all that is in it."""
+        """Take it away with all that is in it; of one that we were given, only our sockets."""
         if self.path:
-            _remove(self.path)
+            if self._given:
+                _clear(self.path)
+            else:
+                _remove(self.path)
             self.path = ""
 
 
@@ -101,6 +110,26 @@ def _remove_dead(base: str) -> None:
             continue
         if found and all(_is_dead(f"{base}/{name}/{each}") for each in found):
             _remove(f"{base}/{name}")
+
+
+def _make_given(path: str) -> None:
+    """Somebody else's directory is taken as it is. Raises OSError when there is none and none can be made."""
+    try:
+        os.mkdir(path, _MODE)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be made: {error.strerror} ({RUNTIME_DIR} says so)") from error
+
+
+def _clear(path: str) -> None:
+    """Take our sockets away from a directory that others may use, too."""
+    try:
+        for name in os.listdir(path):
+            if name == "control" or name.startswith("notify-"):
+                os.unlink(f"{path}/{name}")
+    except OSError:
+        return
 
 
 def _remove(path: str) -> None:

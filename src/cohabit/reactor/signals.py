@@ -58,7 +58,6 @@ _BY_CPYTHON = frozenset({int(signal.SIGPIPE), int(signal.SIGXFSZ)})
 
 wait_for = signal.sigtimedwait
 wait_for_ever = signal.sigwaitinfo
-send_by_pidfd = signal.pidfd_send_signal
 
 
 class Given:

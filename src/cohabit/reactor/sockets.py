@@ -58,6 +58,7 @@ class Sockets:
     def prepare(self, plan: Plan) -> list[str]:
         """Open what is new, keep what is there, close what is gone; problems, and then all is as before."""
         wanted = {_address(one): one for service in plan.services.values() for one in service.sockets}
+        owners = {_address(one): each.service or name for name, each in plan.services.items() for one in each.sockets}
         opened: dict[Address, _Open] = {}
         problems: list[str] = []
         for address, described in wanted.items():
@@ -65,7 +66,8 @@ class Sockets:
                 try:
                     opened[address] = _listen(described)
                 except OSError as error:
-                    problems.append(f"cannot listen on {_in_words(described)}: {_why(described, error)}")
+                    where = _in_words(described)
+                    problems.append(f"{owners[address]}: cannot listen on {where}: {_why(described, error)}")
         if problems:
             for one in opened.values():
                 _close(one)

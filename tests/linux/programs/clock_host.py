@@ -33,6 +33,7 @@ def kill(_key: str) -> None:
 epoll = select.epoll()
 clock = Clock(
     signals.Given(frozenset(), frozenset()),
+    dict(os.environ),
     epoll,
     launch=launch,
     kill=kill,

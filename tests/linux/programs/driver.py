@@ -1,9 +1,10 @@
 """driver.py SOURCE PLANT VERB [WORD...]: cohabit with one error planted, of which its next life knows nothing.
 
 PLANT is one of: step-before:EVENT, step-after:EVENT (the engine's step fails at this event, before or after its
-work), effect:NAME (carrying out this effect fails), reap (looking after children fails once "trigger" has died;
-reap:loader: the loader), TIMES+PLANT (that many errors came before), signal:NUMBER+PLANT (the signal comes right
-before the error), lost (what is handed over is rubbish), exec (there is no interpreter any more).
+work), effect:NAME, effect-after:NAME (carrying out this effect fails, before or after its work), reap (looking
+after children fails once "trigger" has died; reap:loader: the loader), TIMES+PLANT (that many errors came before),
+signal:NUMBER+PLANT (the signal comes right before the error), lost (what is handed over is rubbish), exec (there is
+no interpreter any more).
 """
 
 import os
@@ -49,9 +50,12 @@ def step(self: Supervisor, event: Any, now: float) -> Any:
 def perform(self: Loop, effect: Any) -> None:
     """The loop's carrying out of an effect, or the error."""
     service = getattr(effect, "service", "trigger")
-    if type(effect).__name__ == name and getattr(service, "name", service) in ("trigger", ""):
+    here = type(effect).__name__ == name and getattr(service, "name", service) in ("trigger", "")
+    if here and kind == "effect":
         fail()
     real_perform(self, effect)
+    if here and kind == "effect-after":
+        fail()
 
 
 def services_with_orphans(self: Trees, ended: Sequence[str] = ()) -> set[str]:
@@ -72,7 +76,7 @@ is_exec = False
 real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.services_with_orphans, handover.run
 if kind.startswith("step"):
     Supervisor.step = step  # type: ignore[method-assign]
-elif kind == "effect":
+elif kind in ("effect", "effect-after"):
     Loop._perform = perform  # type: ignore[method-assign]
 elif kind == "reap":
     Trees.services_with_orphans = services_with_orphans  # type: ignore[method-assign]

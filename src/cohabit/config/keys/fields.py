@@ -390,6 +390,13 @@ class WholeKeys(Struct, frozen=True, kw_only=True):
     stop_grace_period: Annotated[
         Seconds | None, Meta(description="How long the stop of everything together may take. Default `9s`.")
     ] = None
+    control_group: Annotated[
+        str | int | None,
+        Meta(
+            description="A group, by name or number, whose members may use the control socket (`cohabit ps` and the "
+            "like) beside root and cohabit's own user."
+        ),
+    ] = None
 
 
 class FileKeys(Struct, frozen=True, kw_only=True):

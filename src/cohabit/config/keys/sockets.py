@@ -56,14 +56,18 @@ def listen_address(one: Socket) -> str:
 
 
 def check_sockets(plan: Plan, draft: Draft) -> Iterator[Problem]:
-    """Addresses that two services want, and descriptors that a service has twice."""
+    """Addresses that are wanted twice, and descriptors that a service has twice."""
     owners: dict[tuple[str, str], str] = {}
     for service in {one.service: one for one in plan.services.values()}.values():
         item = draft.services[service.service]
         for one in service.sockets:
             address = listen_address(one)
-            owner = owners.setdefault((one.kind, address), service.service)
-            if owner != service.service:
+            owner = owners.get((one.kind, address))
+            owners.setdefault((one.kind, address), service.service)
+            if owner == service.service:
+                text = f"services.{service.service}.sockets: {address} is there twice (remove one of them)"
+                yield Problem(item.place("sockets"), text)
+            elif owner is not None:
                 text = f"services.{service.service}.sockets: {owner} listens on {address} already (choose another)"
                 yield Problem(item.place("sockets"), text)
         yield from _taken_descriptor(service, draft)

@@ -93,7 +93,7 @@ def group_id(group: str) -> int:
             return _number(group, "group")
     known = [one.gr_name for one in grp.getgrall()]
     hint = did_you_mean(group, known) or " (add it to the image, or write its number)"
-    raise LookupError(f"cannot run with the group {group!r}: no such group in /etc/group{hint}")
+    raise LookupError(f"cannot find the group {group!r}: no such group in /etc/group{hint}")
 
 
 def _number(digits: str, what: str) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 
 from cohabit.engine import events
-from cohabit.reactor.linux import PACKAGE, environment, os
+from cohabit.reactor.linux import PACKAGE, os
 from cohabit.reactor.logs.tap import Tap
 from cohabit.reactor.processes.child import Start
 from cohabit.units import describe_exit, format_duration
@@ -59,6 +59,7 @@ class LogMatches:
     def __init__(
         self,
         given: Given,
+        environment: dict[str, str],
         epoll: select.epoll,
         output: Output,
         *,
@@ -67,6 +68,7 @@ class LogMatches:
         tell: Callable[[events.Probed], None],
     ) -> None:
         self._given = given
+        self._environment = environment
         self._epoll = epoll
         self._output = output
         self._launch = launch
@@ -87,13 +89,12 @@ class LogMatches:
         key = f"{service.name}{KEY}{self._count}"
         seconds = min(probe.timeout_seconds, _SECONDS_MAX)
         argv = (sys.executable, "-I", "-S", f"{PACKAGE}/config/match.py", str(seconds), probe.pattern)
-        variables = {name: value for name, value in environment().items() if name != "NOTIFY_SOCKET"}
         ends: list[int] = []
         try:
             ends += os.pipe2(os.O_CLOEXEC)
             ends += os.pipe2(os.O_CLOEXEC)
             source, feed, answer, writer = ends
-            start = Start(argv, variables, self._given, stdio=(source, writer, 2))
+            start = Start(argv, dict(self._environment), self._given, stdio=(source, writer, 2))
             self._launch(key, start, lambda code, why: self.ended(key, code, why))
         except OSError:
             for fd in ends:

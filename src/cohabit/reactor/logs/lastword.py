@@ -9,16 +9,33 @@ from __future__ import annotations
 from cohabit.reactor.linux import os
 
 TERMINATION_LOG = "/dev/termination-log"
+LINES_MAX = 10
 _SIZE_MAX = 4096
+_BEFORE_LINE = "\n  "
 
 
 def last_word(word: str, code: int, culprit: str, tail: list[bytes]) -> str:
-    """The text: one line with the reason, then the culprit's last lines."""
-    lines = [f"{word}: exit code {code}"]
-    if culprit and tail:
-        lines.append(f"last output of {culprit}:")
-        lines += [f"  {line.decode('utf-8', 'replace')}" for line in tail[-10:]]
-    return "\n".join(lines)
+    """The text: one line with the reason, then the culprit's last lines, as many as there is room for at its end."""
+    head = f"{word}: exit code {code}"
+    if not culprit or not tail:
+        return head
+    head += f"\nlast output of {culprit}:"
+    room = _SIZE_MAX - len(head.encode("utf-8", "replace"))
+    lines: list[bytes] = []
+    for line in reversed(tail[-LINES_MAX:]):
+        shown = _as_seen(line)
+        room -= len(_BEFORE_LINE) + len(shown)
+        if room < 0:
+            if not lines:
+                lines.append(shown[-room:])
+            break
+        lines.append(shown)
+    return head + "".join(_BEFORE_LINE + line.decode("utf-8", "replace") for line in reversed(lines))
+
+
+def _as_seen(line: bytes) -> bytes:
+    """What a terminal shows in the end of a line that overwrote itself (a progress bar)."""
+    return line.rstrip(b"\r").rpartition(b"\r")[2]
 
 
 def write_termination_log(text: str) -> None:

@@ -4,14 +4,18 @@ Each start of a service gets two fresh pipes. What arrives is cut at its last ne
 prefix, and the rest waits for its end, so lines of different services never tear each other. At the end of
 a pipe an unfinished last line is finished and written. While a sink is blocked its streams are not read:
 the services wait (as they do for Docker's blocking log mode), supervision does not. The `raw` driver moves
-bytes as they are, with splice(2) where the kernel can.
+bytes as they are, with splice(2) where the kernel can: what goes that way we do not see, so it is not remembered
+either. Everything else is remembered (memory.py), and copied to whoever follows; while somebody follows a service,
+nothing of it is spliced.
 """
 
 from __future__ import annotations
 
 import select
+import time
 
 from cohabit.reactor.linux import os
+from cohabit.reactor.logs.memory import OURSELVES, Memory
 from cohabit.reactor.logs.sink import enlarge_pipe
 
 TYPE_CHECKING = False
@@ -22,17 +26,19 @@ if TYPE_CHECKING:
     from cohabit.reactor.logs.sink import Sink
     from cohabit.reactor.logs.tap import Tap
 
+    Copy = Callable[[str, str, float, bytes], None]
+
 READ_SIZE = 65_536  # one turn of one stream: then the others get theirs
 _TURNS_TO_EMPTY = 6  # of a pipe that nobody fills any more; more would be a trap while somebody does
 _BIG_PIPES = 64  # all pipes of a user share 64 MiB; who used them up gets tiny ones (pipe(7), pipe-user-pages-soft)
+_HEAP_SLACK_SIZE = 524_288
 _LINE_MAX = 1_048_576  # a longer line is cut, so that one service cannot eat process 1's memory
-_TAIL_SIZE = 4096  # last output kept for the last word
 
 _COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
 
 
 class Stream:
-    """One end of one pipe. partial: the beginning of a line whose end has not come yet."""
+    """One end of one pipe. partial: the beginning of a line whose end has not come yet; `raw` has written it on."""
 
     __slots__ = ("driver", "fd", "kind", "parked", "partial", "prefix", "service", "sink", "splices")
 
@@ -49,24 +55,32 @@ class Stream:
 
 
 class Output:
-    """All streams, and the two sinks they end in."""
+    """All streams, and the two sinks they end in. memory: the last lines that came through."""
 
     def __init__(self, epoll: select.epoll, stdout: Sink, stderr: Sink) -> None:
         self._epoll = epoll
         self._sinks = {"stdout": stdout, "stderr": stderr}
         self._streams: dict[int, Stream] = {}
-        self._tails: dict[str, bytes] = {}
+        self.memory = Memory()
+        self._copy: Copy | None = None
+        self._followed: frozenset[str] | None = None
         self._watched: set[int] = set()
         self._numbers: dict[str, int] = {}
         self._taps: dict[str, Tap] = {}
         self._width = 0
+        _keep_heap()
 
     # --- services come and go ------------------------------------------------------------------------
 
     def name_services(self, names: list[str]) -> None:
         """All names at once, so that prefixes line up and colours stay."""
-        self._width = max(len(name) for name in (*names, "cohabit"))
+        self._width = max(len(name) for name in (*names, OURSELVES))
         self._numbers = {name: number for number, name in enumerate(names)}
+        self.memory.name_services(names)
+
+    def forget(self, service: str) -> None:
+        """It is in no Plan any more, and nothing of it lives."""
+        self.memory.forget(service)
 
     def open(self, service: str, driver: str, uid: int | None) -> tuple[int, int]:
         """Two fresh pipes for one start; returns their write ends. Raises OSError when there is no room.
@@ -128,6 +142,14 @@ class Output:
         else:
             self._taps[service] = tap
 
+    def follow(self, copy: Copy | None, services: frozenset[str] | None = None) -> None:
+        """From now on `copy` gets each piece that is remembered; None: nobody follows any more.
+
+        copy(service, "stdout" or "stderr", Unix time of its reading, whole lines). services: of whom, None for all;
+        our own messages are those of the service "cohabit".
+        """
+        self._copy, self._followed = copy, services
+
     def unfinished(self, service: str) -> list[tuple[int, bytes]]:
         """(stream, beginning of a line) where the service has not finished one."""
         streams = self._streams.values()
@@ -160,24 +182,21 @@ class Output:
             sink.drain(seconds_left)
         return sum(sink.pending_bytes for sink in sinks)
 
-    def tail(self, service: str) -> list[bytes]:
-        """The last lines that a service wrote, at most 4 KiB."""
-        return self._tails.get(service, b"").splitlines()
-
     def say(self, label: str, text: str) -> None:
         """A line of our own on stderr, in the same form as everybody's."""
         sink = self._sinks["stderr"]
         prefix = self._prefix(label, sink) if label else b""
-        line = prefix + text.encode("utf-8", "surrogateescape").replace(b"\n", b"\n" + prefix) + b"\n"
-        sink.write_message(line)
+        message = text.encode("utf-8", "surrogateescape")
+        sink.write_message(prefix + message.replace(b"\n", b"\n" + prefix) + b"\n")
         self._watch(sink)
+        self._remember(OURSELVES, "stderr", message + b"\n")
 
     # --- one turn ------------------------------------------------------------------------------------
 
     def _pump(self, stream: Stream) -> bool:
         """Move once what is there; False when there was nothing (more)."""
         tap = self._taps.get(stream.service)
-        if stream.splices and tap is None:
+        if stream.splices and tap is None and not self._is_followed(stream.service):
             if self._splice(stream):
                 return True
             if stream.parked:
@@ -192,17 +211,15 @@ class Output:
             self._close(stream)
             return False
         if stream.driver == "raw":
-            self._keep_tail(stream, data)
             stream.sink.write(data)
-        else:
-            self._lines(stream, data)
+        self._lines(stream, data)
         self._watch(stream.sink)
         return True
 
     def _lines(self, stream: Stream, data: bytes) -> None:
         """Whole lines go out; what comes after the last newline waits, unless it has grown too long.
 
-        Most reads end inside a line, so beginnings and ends meet in the one join and are never copied twice.
+        Most reads end inside a line, so beginnings and ends meet in the one join.
         """
         end = data.rfind(b"\n") + 1
         if not end:
@@ -210,16 +227,34 @@ class Output:
             if len(stream.partial) >= _LINE_MAX:
                 self._finish_line(stream)
             return
-        body = data[: end - 1].replace(b"\n", b"\n" + stream.prefix)
-        stream.sink.write(b"".join((stream.prefix, stream.partial, body, b"\n")))
-        self._keep_tail(stream, data[:end] if end >= _TAIL_SIZE else bytes(stream.partial) + data[:end])
-        stream.partial = bytearray(data[end:])
+        if stream.partial or end < len(data):
+            lines = b"".join((stream.partial, memoryview(data)[:end]))
+            stream.partial = bytearray(data[end:])
+        else:
+            lines = data
+        self._pass_on(stream, lines)
 
     def _finish_line(self, stream: Stream) -> None:
         """What there is of an unfinished line goes out as a line."""
-        stream.sink.write(b"".join((stream.prefix, stream.partial, b"\n")))
-        self._keep_tail(stream, bytes(stream.partial) + b"\n")
+        lines = bytes(stream.partial) + b"\n"
         stream.partial = bytearray()
+        self._pass_on(stream, lines)
+
+    def _pass_on(self, stream: Stream, lines: bytes) -> None:
+        """Whole lines, to the sink each with its prefix; `raw` has written them as they came."""
+        if stream.driver != "raw":
+            prefix = stream.prefix
+            stream.sink.write(memoryview(prefix + lines.replace(b"\n", b"\n" + prefix))[: -len(prefix)])
+        self._remember(stream.service, stream.kind, lines)
+
+    def _remember(self, service: str, kind: str, lines: bytes) -> None:
+        now = time.time()
+        self.memory.keep(service, kind, lines, now)
+        if self._copy is not None and self._is_followed(service):
+            self._copy(service, kind, now, lines)
+
+    def _is_followed(self, service: str) -> bool:
+        return self._copy is not None and (self._followed is None or service in self._followed)
 
     def _splice(self, stream: Stream) -> bool:
         """Move pages from pipe to pipe without touching them; where that cannot be, never try again."""
@@ -236,6 +271,8 @@ class Output:
         except OSError:
             stream.splices = False
             return False
+        if moved:
+            stream.partial.clear()  # the end of that line has gone past us
         return moved > 0
 
     def _close(self, stream: Stream) -> None:
@@ -246,11 +283,6 @@ class Output:
             self._epoll.unregister(stream.fd)
         del self._streams[stream.fd]
         os.close(stream.fd)
-
-    def _keep_tail(self, stream: Stream, data: bytes) -> None:
-        if len(data) < _TAIL_SIZE:
-            data = self._tails.get(stream.service, b"") + data
-        self._tails[stream.service] = data[-_TAIL_SIZE:]
 
     # --- back pressure -------------------------------------------------------------------------------
 
@@ -297,12 +329,13 @@ class Output:
         """Descriptors with what was read and not yet written; nothing of it may be lost."""
         streams = [(s.service, s.kind, s.fd, s.driver, bytes(s.partial)) for s in self._streams.values()]
         pending = {kind: b"".join(sink.pending) for kind, sink in self._sinks.items()}
-        return {"streams": streams, "pending": pending, "tails": self._tails, "numbers": list(self._numbers)}
+        memory = self.memory.to_plain()
+        return {"streams": streams, "pending": pending, "memory": memory, "numbers": list(self._numbers)}
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Take over where to_plain was called; the descriptors are still open under their numbers."""
         self.name_services(plain["numbers"])
-        self._tails = plain["tails"]
+        self.memory.restore(plain["memory"])
         done: set[int] = set()
         for kind, data in plain["pending"].items():
             sink = self._sinks[kind]
@@ -313,6 +346,16 @@ class Output:
         for service, kind, fd, driver, partial in plain["streams"]:
             os.set_inheritable(fd, False)
             self._add(service, kind, fd, driver).partial += partial
+
+
+def _keep_heap() -> None:
+    """Have the C library keep what a turn gives back, since the next turn wants it again.
+
+    glibc returns the end of its heap to the kernel when more than 128 KiB of it are free, which a turn exceeds: twenty
+    page faults each time, half of all that a turn costs. Freeing one big block raises that limit to twice its size
+    (mallopt(3), M_MMAP_THRESHOLD); nobody has touched it, so it was no memory.
+    """
+    bytearray(_HEAP_SLACK_SIZE)
 
 
 def _give_to(fd: int, uid: int) -> None:

@@ -54,7 +54,7 @@ class Sink:
         """It has not taken all it was given: ask again when `fd` is writable."""
         return bool(self.pending)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Write, or keep what does not fit. Callers with an unbounded source stop while `blocked`."""
         if self.lost:
             return

@@ -169,19 +169,28 @@ def delegated() -> bool:
     return False
 
 
-def places() -> list[tuple[str, str]]:
-    """Where our own cgroup of version 2 is mounted: (directory, path without a slash at its end), the newest first."""
-    ours = proc.cgroup("self")
+def places(controller: str = "") -> list[tuple[str, str]]:
+    """Where our own cgroup is mounted: (directory, path without a slash at its end), the newest first.
+
+    The one of version 2; or, with a controller, the one of version 1 that this controller is in.
+    """
+    ours = proc.cgroup("self", controller)
     found = []
     for line in proc.read("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
         fields, _, kind = line.partition(" - ")
-        if not kind.startswith("cgroup2 ") or not ours:
+        if not _shows(kind, controller) or not ours:
             continue
         root, point = (_unescape(word) for word in fields.split(" ")[3:5])
         root = root.rstrip("/")
         if f"{ours}/".startswith(root + "/") and "/.." not in ours:
             found.append((point + ours[len(root) :].rstrip("/"), ours.rstrip("/")))
     return found[::-1]
+
+
+def _shows(kind: str, controller: str) -> bool:
+    """Whether a mount is the hierarchy. kind: type, source and options, the end of its line in mountinfo."""
+    words = kind.split(" ")
+    return words[0] == "cgroup" and controller in words[-1].split(",") if controller else words[0] == "cgroup2"
 
 
 def _unescape(word: str) -> str:

@@ -173,16 +173,33 @@ def _enter(cgroup: str) -> None:
 
 
 def _come_forward() -> None:
-    """Our process group leaves the foreground of the terminal, if it has it, to the child's own."""
+    """Our process group leaves the foreground of the terminal, if it has it, to the child's own.
+
+    It is also taken where nobody has it: the group of the run before this one is gone, and still has the place.
+    """
     ours = os.getpgrp()
     os.setpgid(0, 0)
     try:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return  # there is none
-    if os.tcgetpgrp(terminal) == ours:
+    front = os.tcgetpgrp(terminal)
+    if front in (ours, os.getpgrp()) or not _is_group(front):
         os.tcsetpgrp(terminal, os.getpgrp())
     os.close(terminal)
+
+
+def _is_group(group: int) -> bool:
+    """Whether anybody is in that process group."""
+    if group <= 0:
+        return False
+    try:
+        os.kill(-group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _connect(start: Start, errors: int) -> int:

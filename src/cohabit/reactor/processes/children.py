@@ -20,6 +20,7 @@ from cohabit.reactor.linux import os
 from cohabit.reactor.processes import spawn
 from cohabit.reactor.processes.cgroup import Cgroups, delegated
 from cohabit.reactor.processes.daemon import find_daemon
+from cohabit.reactor.processes.oom import OutOfMemory
 from cohabit.reactor.processes.proc import send
 from cohabit.reactor.processes.tree import Trees
 
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     Ended = Callable[[int, str], None]
 
 _REAP_AT_ONCE = 2000  # reaped per turn, so that a flood of orphans cannot starve the services
-_HOOK = "\0hook"
+HOOK = "\0hook"  # after the service's name: the key of its hook
+_KILLED = 128 + signals.KILL
 _DAEMON_SECONDS = 0.25  # from a parent's end to its daemon's setsid it takes much less
 _PID_FILE_SECONDS = 5.0
 _DAEMON_PAUSE_SECONDS = 0.002  # before the second look; each further pause is as long as all before it
@@ -62,7 +64,7 @@ class Process:
     @property
     def tree(self) -> str:
         """What its descendants belong to."""
-        return self.key.removesuffix(_HOOK)
+        return self.key.removesuffix(HOOK)
 
 
 class Children:
@@ -84,6 +86,7 @@ class Children:
         self.ended: list[tuple[Process, int]] = []  # with exit codes: reaped and not yet told
         self._daemons: dict[str, tuple[float, float]] = {}  # ended well, others live: when to look, how long
         self.haunted: set[str] = set()  # services whose main process is gone and of which something lives
+        self._out_of_memory = OutOfMemory()
         self._services: dict[str, Service] = {}
         self._by_pid: dict[int, Process] = {}
         self._by_fd: dict[int, Process] = {}
@@ -103,7 +106,7 @@ class Children:
     def start_hook(self, service: Service, start: Start) -> None:
         """Fork a hook of a service, at most one at a time. Raises OSError."""
         self._services[service.name] = service
-        self._fork(service.name + _HOOK, start, None)
+        self._fork(service.name + HOOK, start, None)
         if service.name not in self.processes and service.name not in self._daemons:
             self.haunted.discard(service.name)  # one before the start: whom the last one left is ended with the rest
 
@@ -120,7 +123,7 @@ class Children:
             send(process.pid, signals.KILL)
 
     def _fork(self, key: str, start: Start, ended: Ended | None) -> None:
-        start.cgroup = self.trees.entrance(key.removesuffix(_HOOK))
+        start.cgroup = self.trees.entrance(key.removesuffix(HOOK))
         pid, errors = spawn.spawn(start)
         process = Process(key, pid, errors, start, ended)
         self.trees.started(process.tree, pid)
@@ -189,8 +192,11 @@ class Children:
 
     @staticmethod
     def _stopped(process: Process | None, number: int) -> None:
-        """By the terminal (^Z), where nobody is above who could ever continue it: as if nothing had been."""
-        if process is not None and number in (signals.TSTP, signals.TTIN, signals.TTOU):
+        """By ^Z at the terminal, where nobody is above who could ever continue it: as if nothing had been.
+
+        Whom the terminal stops because he is in the background (TTIN, TTOU) would only try again, and again.
+        """
+        if process is not None and number == signals.TSTP:
             send(-process.pid, signals.CONT)
 
     # --- ends ----------------------------------------------------------------------------------------
@@ -266,10 +272,11 @@ class Children:
             self._daemons[name] = (now, now + _patience(service))
             self.due(now)
         else:
-            self._tell_exited(name, code, orphans=orphans)
+            killed = code == _KILLED and not process.asked and name not in self.trees.doomed
+            self._tell_exited(name, code, orphans=orphans, out_of_memory=killed and self._out_of_memory.killed_one())
 
-    def _tell_exited(self, name: str, code: int, *, orphans: bool) -> None:
-        self._tell(events.Exited(name, code, orphans))
+    def _tell_exited(self, name: str, code: int, *, orphans: bool, out_of_memory: bool = False) -> None:
+        self._tell(events.Exited(name, code, orphans, out_of_memory))
         if orphans:
             self.haunted.add(name)
         else:
@@ -323,14 +330,16 @@ class Children:
 
         Followed by CONT: whoever is stopped must hear it too, as systemd does.
         """
-        if name in self._daemons:  # no time for questions
+        service = self._services.get(name)
+        ends = service is None or number in (signals.KILL, service.stop_signal)
+        if ends and name in self._daemons:  # no time for questions
             del self._daemons[name]
             self._tell_exited(name, 0, orphans=self.trees.lives(name))
             return
-        process = self.processes.get(name) or self.processes.get(name + _HOOK)
+        process = self.processes.get(name) or self.processes.get(name + HOOK)
         if process is None:
             return
-        process.asked = True
+        process.asked = process.asked or ends
         if send(process.pid, number) and number != signals.KILL:
             send(process.pid, signals.CONT)
 
@@ -354,6 +363,7 @@ class Children:
             "haunted": sorted(self.haunted),
             "daemons": self._daemons,
             "sweeping": self.sweeping,
+            "out_of_memory": self._out_of_memory.count,
             "trees": self.trees.to_plain(),
         }
 
@@ -365,6 +375,7 @@ class Children:
         """Take over where to_plain was called. tasks: those that go on, by their keys; others are killed."""
         self.haunted, self.sweeping = set(plain["haunted"]), plain["sweeping"]
         self._daemons = plain["daemons"]
+        self._out_of_memory.count = plain["out_of_memory"]
         self.trees = Trees.from_plain(plain["trees"])
         for key, pid, errors, message, task, code in plain["processes"]:
             process = Process(key, pid, errors, None, tasks.get(key, _nobody) if task else None)
@@ -390,7 +401,7 @@ class Children:
     def knows(self, name: str) -> bool:
         """Whether something of this service is still expected."""
         ended = any(process.tree == name for process, _ in self.ended)
-        here = name in self.processes or name + _HOOK in self.processes
+        here = name in self.processes or name + HOOK in self.processes
         return ended or here or name in self.haunted or name in self._daemons
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from cohabit.reactor.linux import os
 
 _READ = 65_536
-_CGROUP_2 = b"0::"
 
 # Places of proc_pid_stat(5) after the name: state, parent, group, session, number of threads, start time.
 _STATE, _PARENT, _GROUP, _SESSION, _THREADS, _START = 0, 1, 2, 3, 17, 19
@@ -102,11 +101,16 @@ def environment(pid: int) -> list[bytes] | None:
     return items if b"=" in items[0] else None
 
 
-def cgroup(pid: int | str) -> str:
-    """The path of a process's cgroup in the hierarchy of version 2, as our cgroup namespace sees it; "" if none."""
+def cgroup(pid: int | str, controller: str = "") -> str:
+    """The path of a process's cgroup as our cgroup namespace sees it, "" if none.
+
+    In the hierarchy of version 2; or, with a controller, in the one of version 1 that this controller is in.
+    """
     for line in read(f"/proc/{pid}/cgroup").split(b"\n"):
-        if line.startswith(_CGROUP_2):
-            return line[len(_CGROUP_2) :].decode("utf-8", "surrogateescape")
+        _, _, rest = line.partition(b":")
+        controllers, _, path = rest.partition(b":")
+        if path and controller.encode() in controllers.split(b","):
+            return path.decode("utf-8", "surrogateescape")
     return ""
 
 

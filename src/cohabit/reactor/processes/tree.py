@@ -24,7 +24,7 @@ from cohabit.reactor.processes.proc import send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
 MARK_SERVICE = "COHABIT_SERVICE"
@@ -161,9 +161,9 @@ class Trees:
             self._take_in()
         return [pid for pid, name in self.orphans.items() if name == key]
 
-    def lives(self, key: str, besides: Collection[int] = ()) -> bool:
-        """Whether anything of the tree lives besides these leaders and what is below them."""
-        if any(name == key and pid not in besides for pid, name in self.leaders.items()):
+    def lives(self, key: str) -> bool:
+        """Whether anything of the tree lives."""
+        if key in self.leaders.values():
             return True
         return bool(self.orphans_of(key)) if self._has_proc else self._lost_group_lives(key)
 

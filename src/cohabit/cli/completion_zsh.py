@@ -1,0 +1,117 @@
+"""The zsh half of completion.py: _arguments of zsh's own completion system, which shows what each option does."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cohabit.cli.completion import Row
+
+_SCRIPT = r"""#compdef cohabit
+# zsh completion for cohabit: source <(cohabit completion zsh), behind compinit
+_cohabit_services() {
+    local -a found
+    found=(${(f)"$(cohabit ps -q 2>/dev/null)"})
+    compadd -a found
+}
+
+_cohabit_numbers() {
+    local -a found
+    found=(${(f)"$(cohabit ps -q 2>/dev/null | sed 's/-[0-9]*$//; s/$/=/' | sort -u)"})
+    compadd -S '' -a found
+}
+
+_cohabit_command() {
+    if [[ $words[1] == -- ]]; then
+        shift words
+        (( CURRENT-- ))
+    fi
+    _normal
+}
+
+_cohabit_verbs() {
+    local -a verbs
+    verbs=(
+@VERBS@
+    )
+    _describe -t verbs verb verbs
+}
+
+_cohabit() {
+    local curcontext=$curcontext
+    if (( CURRENT == 2 )); then
+        _cohabit_verbs
+        compadd -- --help --version
+        return
+    fi
+    local verb=$words[2]
+    shift words
+    (( CURRENT-- ))
+    case $verb in
+@CASES@
+    esac
+}
+
+if [[ $funcstack[1] == _cohabit ]]; then
+    _cohabit "$@"
+else
+    compdef _cohabit cohabit
+fi
+"""
+_ACTIONS = {
+    "SERVICE": "_cohabit_services",
+    "SERVICE=N": "_cohabit_numbers",
+    "VERB": "_cohabit_verbs",
+    "COMMAND": "_command_names -e",
+    "FILE": "_files",
+    "DOCKERFILE": "_files",
+    "PATH": "_files",
+    "DIR": "_files -/",
+    "USER": "_users",
+}
+
+
+def script(rows: Sequence[Row], signals: Sequence[str]) -> str:
+    """The whole script."""
+    verbs = "\n".join(f"        {_quoted(f'{row.name}:{_plain(row.summary)}')}" for row in rows)
+    cases: list[str] = []
+    for row in rows:
+        words = [*_options(row, signals), *_arguments(row, signals)]
+        cases += [f"        {row.name})", f"            _arguments -s {' '.join(words)} ;;"]
+    return _SCRIPT.replace("@VERBS@", verbs).replace("@CASES@", "\n".join(cases))
+
+
+def _options(row: Row, signals: Sequence[str]) -> Iterator[str]:
+    for option in row.options:
+        for name in option.names:
+            once = "*" if option.repeat else f"({' '.join(option.names)})"
+            ending = "" if not option.metavar else "=" if name.startswith("--") else "+"
+            value = f":{option.metavar.lower().replace(':', ' ')}:{_action(option.metavar, signals)}"
+            yield _quoted(f"{once}{name}{ending}[{_plain(option.help)}]{value if option.metavar else ''}")
+
+
+def _arguments(row: Row, signals: Sequence[str]) -> Iterator[str]:
+    for place, kind in enumerate(row.takes, 1):
+        if kind == "COMMAND" and not row.intermixed:
+            yield _quoted("*:::command:_cohabit_command")
+            return
+        last = place == len(row.takes)
+        yield _quoted(f"{'*' if last else place}:{kind.lower()}:{_action(kind, signals)}")
+
+
+def _action(kind: str, signals: Sequence[str]) -> str:
+    if kind == "SIGNAL":
+        return f"({' '.join(signals)})"
+    if "|" in kind:
+        return f"({kind.replace('|', ' ')})"
+    return _ACTIONS.get(kind, " ")
+
+
+def _plain(text: str) -> str:
+    """Without what _arguments and _describe take for themselves."""
+    return text.replace("[", "(").replace("]", ")").replace(":", "\\:")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

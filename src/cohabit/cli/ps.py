@@ -1,0 +1,107 @@
+"""`cohabit ps`: the services and how they are; --watch keeps the table true."""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+
+from cohabit.cli import talk
+from cohabit.cli.connection import ConnectionFailedError
+from cohabit.cli.options import Option, Verb
+from cohabit.cli.screen import Screen
+from cohabit.views import table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cohabit.cli.connection import Answer
+    from cohabit.reactor.signals import Given
+
+    Status = tuple[dict[str, Any], list[dict[str, Any]]]
+
+WATCH = Option(("--watch",), "show it again whenever something changes, until ^C")
+
+VERB = Verb(
+    "ps",
+    "[-q] [--watch] [SERVICE...]",
+    "List the services: state, process, since when, restarts, how the last run ended, command.",
+    (Option(("-q", "--quiet"), "only the names"), WATCH, *talk.ALWAYS),
+    details=(
+        "On a terminal --watch draws over the last table whenever something happens, and once a second for the times. "
+        "Elsewhere it prints a new table whenever a state has changed.\n\n"
+        'With --json: {"container": {...}, "services": [{...}, ...]}, as docs/reference/control.md has them.'
+    ),
+    exits=(("0", "done"), *talk.EXITS),
+    examples=(
+        ("cohabit ps --watch", "look on"),
+        ("cohabit ps --json | jq -r '.services[] | select(.ready | not) | .name'", "who is not ready"),
+    ),
+)
+ANY_WIDTH = 0  # of a table that goes to a file or a program: nothing shall be missing there
+_TICK_SECONDS = 1.0
+_CALM_SECONDS = 0.1  # between two pictures: nobody sees more, and process 1 has better things to do
+_CHANGING = ("name", "state", "want", "ready", "health", "pid", "starts", "stage", "code", "gone")
+
+
+def main(given: Given, words: list[str]) -> int:
+    """Parse, ask, print, return the exit code."""
+    values, services = VERB.parse(words)
+    if values["help"]:
+        return VERB.show_help()
+    given.restore()
+    if values["watch"]:
+        return _watch(values, services)
+    talk.write(_shown(values, talk.status(VERB, values, services)))
+    return 0
+
+
+def _shown(values: dict[str, Any], status: Status) -> str:
+    container, services = status
+    if values["json"]:
+        return json.dumps({"container": container, "services": services}) + "\n"
+    if values["quiet"]:
+        return "".join(f"{service['name']}\n" for service in services)
+    width, _ = talk.size(ANY_WIDTH)
+    lines = table.ps(container, services, width=width, colour=talk.shows_colour())
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _watch(values: dict[str, Any], services: list[str]) -> int:
+    """Until somebody interrupts it, or the container has ended."""
+    screen = Screen() if talk.on_terminal() and not values["json"] else None
+    events, before = _events(values), None
+    while True:
+        try:
+            status = talk.status(VERB, values, services)
+        except ConnectionFailedError:
+            if before is None:
+                raise
+            talk.write("cohabit: it has ended\n", 2)
+            return 0
+        told = [status[0]["phase"], *([service[key] for key in _CHANGING] for service in status[1])]
+        if screen:
+            screen.show(_shown(values, status))
+        elif told != before:
+            talk.write(_shown(values, status))
+        before = told
+        if events.ended:  # its program may have been replaced
+            select.select([], [], [], _TICK_SECONDS)
+            try:
+                events = _events(values)
+            except ConnectionFailedError:
+                continue
+        _until_something_happens(events, None if screen is None else _TICK_SECONDS)
+
+
+def _events(values: dict[str, Any]) -> Answer:
+    """A stream of what happens from now on."""
+    return talk.body(VERB, values, "events", [f"since={time.time():.6f}", "follow=yes"])
+
+
+def _until_something_happens(events: Answer, seconds: float | None) -> None:
+    if select.select([events], [], [], seconds)[0]:
+        select.select([], [], [], _CALM_SECONDS)
+        events.receive()
+        events.forget()

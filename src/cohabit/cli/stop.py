@@ -1,0 +1,29 @@
+"""`cohabit stop`: services go down and stay down; the container goes on without them."""
+
+from __future__ import annotations
+
+from cohabit.cli import talk
+from cohabit.cli.options import Verb
+from cohabit.cli.start import ALL, NO_WAIT, act
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.reactor.signals import Given
+
+VERB = Verb(
+    "stop",
+    "[--no-wait] SERVICE...",
+    "Stop services: their own stop signal, their grace period, then SIGKILL to all their processes.",
+    (ALL, NO_WAIT, *talk.ALWAYS),
+    details=(
+        "They stay down until somebody starts them, and the container goes on without them, essential or not. Whoever "
+        "depends on them keeps running. To end the container: `cohabit down`."
+    ),
+    exits=talk.DONE,
+    examples=(("cohabit stop web", "all replicas of web"), ("cohabit stop web-2", "one of them")),
+)
+
+
+def main(given: Given, words: list[str]) -> int:
+    """Parse, ask, return the exit code."""
+    return act(given, VERB, words)

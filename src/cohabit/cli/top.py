@@ -1,0 +1,165 @@
+"""`cohabit top`: what whole trees of processes use, read from /proc by this client; process 1 has no part in it.
+
+A service's tree is what `status` calls its pids, and all their descendants. CPU time is that of living processes: what
+a process used that ended between two looks is lost, as with top(1). Sources: proc_pid_stat(5), proc_pid_fd(5).
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+
+from cohabit.cli import talk
+from cohabit.cli.options import Verb
+from cohabit.cli.ps import ANY_WIDTH, WATCH
+from cohabit.cli.screen import Screen
+from cohabit.reactor.linux import os
+from cohabit.reactor.processes import proc
+from cohabit.views import table
+from cohabit.views.colours import state_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from cohabit.reactor.signals import Given
+    from cohabit.views.table import Sample
+
+VERB = Verb(
+    "top",
+    "[--watch] [SERVICE...]",
+    "Show what each service uses, all its processes together: CPU, memory, open descriptors.",
+    (WATCH, *talk.ALWAYS),
+    details=(
+        "CPU is in percent of one processor, over the time since the last table (half a second for the first one). "
+        "Memory is what is resident; pages that processes share count for each of them. MEM % is of the container's "
+        "limit, or of the machine's memory where there is none. Descriptors of another user's processes can be seen "
+        "by root only: then there is a dash.\n\n"
+        'With --json: {"time", "memory_bytes" (of the limit), "services": [{"name", "processes", "threads", '
+        '"cpu_percent", "cpu_seconds", "rss_bytes", "fds"}]}.'
+    ),
+    exits=(("0", "done"), *talk.EXITS),
+    examples=(("cohabit top --watch", "look on, until ^C"),),
+)
+_FIRST_SECONDS, _TICK_SECONDS = 0.5, 1.0
+_PARENT, _USER, _SYSTEM, _THREADS, _START, _RSS = 1, 11, 12, 17, 19, 21  # places of proc_pid_stat(5) after the name
+
+
+class Process:
+    """One process as it was when looked at. start: of its life, in clock ticks; with the pid it is unique."""
+
+    def __init__(self, pid: int, words: list[bytes]) -> None:
+        numbers = [int(words[place]) for place in (_PARENT, _START, _THREADS, _RSS, _USER, _SYSTEM)]
+        self.pid = pid
+        self.parent, self.start, self.threads = numbers[:3]
+        self.rss_bytes = numbers[3] * os.sysconf("SC_PAGE_SIZE")
+        self.cpu_seconds = (numbers[4] + numbers[5]) / os.sysconf("SC_CLK_TCK")
+
+
+def main(given: Given, words: list[str]) -> int:
+    """Parse, look, print, return the exit code."""
+    values, services = VERB.parse(words)
+    if values["help"]:
+        return VERB.show_help()
+    given.restore()
+    screen = Screen() if values["watch"] and talk.on_terminal() and not values["json"] else None
+    before, moment, seconds = look(), time.monotonic(), _FIRST_SECONDS
+    while True:
+        select.select([], [], [], seconds)
+        container, found = talk.status(VERB, values, services)
+        now, processes = time.monotonic(), look()
+        rows = [measure(service, processes, before, now - moment) for service in found]
+        shown = _as_json(container, rows) if values["json"] else _for_people(container, found, rows)
+        if screen:
+            screen.show(shown)
+        else:
+            talk.write(shown)
+        if not values["watch"]:
+            return 0
+        before, moment, seconds = processes, now, _TICK_SECONDS
+
+
+def look() -> dict[int, Process]:
+    """Every process that /proc shows, by its pid."""
+    found: dict[int, Process] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            words = proc.read(f"/proc/{name}/stat").rpartition(b")")[2].split()
+            if len(words) > _RSS:
+                found[int(name)] = Process(int(name), words)
+    return found
+
+
+def tree(roots: Iterable[int], processes: dict[int, Process]) -> list[Process]:
+    """The processes with these pids, and all their descendants."""
+    below: dict[int, list[int]] = {}
+    for process in processes.values():
+        below.setdefault(process.parent, []).append(process.pid)
+    queue, seen = list(roots), set()
+    while queue:
+        pid = queue.pop()
+        if pid not in seen and pid in processes:
+            seen.add(pid)
+            queue += below.get(pid, ())
+    return [processes[pid] for pid in sorted(seen)]
+
+
+def measure(
+    service: dict[str, Any], processes: dict[int, Process], before: dict[int, Process], seconds: float
+) -> dict[str, Any]:
+    """What a service's tree uses; cpu_percent since the look before."""
+    members = tree(service["pids"], processes)
+    used = 0.0
+    for process in members:
+        old = before.get(process.pid)
+        used += process.cpu_seconds - (old.cpu_seconds if old and old.start == process.start else 0.0)
+    fds = [_descriptors(process.pid) for process in members]
+    known = [number for number in fds if number is not None]
+    return {
+        "name": service["name"],
+        "processes": len(members),
+        "threads": sum(process.threads for process in members),
+        "cpu_percent": round(max(100.0 * used / max(seconds, 0.001), 0.0), 1),
+        "cpu_seconds": round(sum(process.cpu_seconds for process in members), 2),
+        "rss_bytes": sum(process.rss_bytes for process in members),
+        "fds": sum(known) if len(known) == len(fds) else None,
+    }
+
+
+def _descriptors(pid: int) -> int | None:
+    """How many are open; None where we may not look."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except PermissionError:
+        return None
+    except OSError:
+        return 0  # it has just ended
+
+
+def _for_people(container: dict[str, Any], services: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+    samples: list[Sample] = [
+        table.Sample(
+            row["name"], row["processes"], row["cpu_percent"], row["rss_bytes"], row["fds"], row["threads"],
+            state_of(service),
+        )
+        for service, row in zip(services, rows, strict=True)
+    ]  # fmt: skip
+    limit, (width, _) = _memory(container), talk.size(ANY_WIDTH)
+    lines = table.top(samples, memory_bytes=limit, width=width, colour=talk.shows_colour())
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _as_json(container: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    told = {"time": container["time"], "memory_bytes": _memory(container), "services": rows}
+    return json.dumps(told) + "\n"
+
+
+def _memory(container: dict[str, Any]) -> int | None:
+    """The container's limit, else the machine's memory."""
+    limit = container.get("memory_limit")
+    if limit:
+        return int(limit)
+    words = proc.read("/proc/meminfo").split(maxsplit=2)
+    return int(words[1]) * 1024 if words[:1] == [b"MemTotal:"] else None

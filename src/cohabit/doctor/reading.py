@@ -1,0 +1,120 @@
+"""The cohabit file as the doctor wants it: every service with its lines, and commands as they were written.
+
+Reads leniently: what is wrong with the file is `cohabit check`'s to tell, one finding says that there is something.
+Nothing is asked of this machine, which may not be the one on which the services run.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cohabit.config.text.node import SyntaxProblemError
+from cohabit.config.text.source import UnreadableError, read_text
+from cohabit.doctor.findings import ERROR, Finding
+from cohabit.doctor.services import Written
+from cohabit.plan.build import build
+from cohabit.plan.draft import UNREADABLE
+from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, TOTAL_GRACE_SECONDS
+from cohabit.plan.order import cycles
+from cohabit.plan.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from cohabit.config.text.node import Node
+    from cohabit.plan.draft import DraftService
+
+NAMES = ("cohabit.yaml", "cohabit.yml", "cohabit.toml")  # config/compose.py's
+DIRECTORIES = ("", "/etc/cohabit")
+_COMMANDS = ("entrypoint", "command")
+_HOOKS = (PRE_START, POST_START, PRE_STOP)
+_VARIABLE = re.compile(r"\$\$|\$\{[^{}]*\}|\$[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_UNREADABLE = ((), ("",), (UNREADABLE,))
+
+
+class Reading(Record):
+    """What a file holds. instances: how many services run, replicas counted; problems: what keeps it from running."""
+
+    file: str
+    written: dict[str, Written] = {}  # noqa: RUF012 - a record's default is never changed
+    total_seconds: float = TOTAL_GRACE_SECONDS
+    instances: int = 0
+    problems: tuple[Finding, ...] = ()
+
+
+def read(file: str, environ: Mapping[str, str]) -> Reading:
+    """The file, with every profile. Never raises for what is in it."""
+    try:  # by name: a Dockerfile can be examined without what reads YAML
+        draft = import_module("cohabit.config.compose").read({"files": [file] if file else []}, environ)
+    except ModuleNotFoundError as error:
+        why = f"the Python package {error.name} is missing"
+        return Reading(file, problems=(Finding(ERROR, file, "this file cannot be read", why, "pip install cohabit"),))
+    shown = str(draft.where)
+    plan, problems = build(draft, (), ["*"])
+    wrong = [problem for problem in problems if not problem.warning]
+    found: list[Finding] = []
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        do = f"cohabit check -f {shown} tells all of it"
+        secret = any(one.environment for one in draft.secrets.values())  # its text may be anywhere in a problem's
+        why = "nothing of it is started as long as something is wrong" if secret else wrong[0].text
+        found.append(Finding(ERROR, str(wrong[0].where), f"cohabit cannot run this file{more}", why, do))
+    strings = _strings(shown, file) if draft.services else {}
+    plain = draft.replace(services={name: item.replace(replicas=None) for name, item in draft.services.items()})
+    whole, _ = build(plain, (), ["*"])
+    services = whole.services if whole else {name: item.service for name, item in draft.services.items()}
+    written = {
+        name: Written(
+            service, _placer(draft.services[name]), frozenset(draft.services[name].places), strings.get(name, ())
+        )
+        for name, service in services.items()
+        if service.command[:1] not in _UNREADABLE
+    }
+    if cycles({name: [d.service for d in item.service.depends_on] for name, item in written.items()}):
+        written = {}
+    return Reading(shown, written, draft.stop_grace_seconds, len(plan.services) if plan else len(written), tuple(found))
+
+
+def _placer(item: DraftService) -> Callable[[str], str]:
+    """Where a key of this service stands; a command may be an entrypoint."""
+
+    def place(key: str) -> str:
+        return str(item.place("entrypoint" if key == "command" and key not in item.places else key))
+
+    return place
+
+
+def _strings(shown: str, file: str) -> dict[str, tuple[tuple[str, str, str], ...]]:
+    """By service: the commands that were written as one string, as Written has them."""
+    path = file or shown
+    try:  # it was just read; standard input cannot be read again
+        parser = "toml_text" if path.endswith(".toml") else "yaml_text"
+        node, _ = import_module(f"cohabit.config.text.{parser}").parse(read_text(path), shown)
+    except (OSError, UnreadableError, SyntaxProblemError):
+        return {}
+    services = _map(_map(node).get("services"))
+    return {name: tuple(_commands(child, shown)) for name, child in services.items()}
+
+
+def _commands(service: Node, shown: str) -> Iterator[tuple[str, str, str]]:
+    keys = _map(service)
+    for key in _COMMANDS:
+        if key in keys and isinstance(keys[key].value, str):
+            yield key, f"{shown}:{keys[key].line}", _plain(keys[key].value)
+    for key in _HOOKS:
+        hooks = keys[key].value if key in keys else None
+        for hook in hooks if isinstance(hooks, list) else ():
+            command = _map(hook).get("command")
+            if command and isinstance(command.value, str):
+                yield "command", f"{shown}:{command.line}", _plain(command.value)
+
+
+def _map(node: Node | None) -> dict[str, Node]:
+    return node.value if node and isinstance(node.value, dict) else {}
+
+
+def _plain(text: Any) -> str:
+    """The text as it is run: `$$` is a `$`, and what stands for a variable of ours is a word like others."""
+    return _VARIABLE.sub(lambda found: "$" if found[0] == "$$" else "_", str(text))

@@ -1,0 +1,82 @@
+"""Somebody who is connected to the control socket: who it is, and what it has still to read."""
+
+from __future__ import annotations
+
+import sys
+
+from cohabit.reactor.linux import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+    from cohabit.doors.verbs import Outcome
+else:
+    import _socket as socket
+
+_PIECES_AT_ONCE = 64  # IOV_MAX is 1024
+_SO_PEERGROUPS = 59
+_GROUPS_SIZE = 4 * 256
+_CREDENTIALS_SIZE = 12  # of struct ucred: pid, uid, gid
+
+
+class Client:
+    """Somebody who is connected. line: what was read of the request; outcome: what is to come of it, once it is known.
+
+    trusted: root or our own user. pending: what it did not take yet; dropped: how many bytes of a stream it missed.
+    until: monotonic seconds at which our patience ends, None for never.
+    """
+
+    __slots__ = ("dropped", "fd", "last", "line", "outcome", "pending", "size", "trusted", "until")
+
+    def __init__(self, fd: int, *, trusted: bool, until: float | None) -> None:
+        self.fd = fd
+        self.trusted = trusted
+        self.line = b""
+        self.outcome: Outcome | None = None
+        self.pending: list[bytes] = []
+        self.size = 0
+        self.dropped = 0
+        self.last = False  # what is pending is the last of it
+        self.until = until
+
+    @property
+    def lasting(self) -> bool:
+        """It waits, or listens to a stream."""
+        return self.outcome is not None and not self.last
+
+    def put(self, data: bytes) -> None:
+        """Something for it to read."""
+        self.pending.append(data)
+        self.size += len(data)
+
+    def write(self) -> None:
+        """Write as much of what is pending as goes without waiting. Raises OSError when nobody is there any more."""
+        try:
+            while self.pending:
+                self._written(os.writev(self.fd, self.pending[:_PIECES_AT_ONCE]))
+        except BlockingIOError:
+            return
+
+    def _written(self, count: int) -> None:
+        self.size -= count
+        while count and count >= len(self.pending[0]):
+            count -= len(self.pending.pop(0))
+        if count:
+            self.pending[0] = self.pending[0][count:]
+
+
+def credentials(fd: int) -> tuple[int, set[int]]:
+    """(uid, all gids) of whoever connected, as the kernel saw it then."""
+    peer = socket.socket(fileno=fd)
+    try:
+        data = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS_SIZE)
+        numbers = [int.from_bytes(data[at : at + 4], sys.byteorder) for at in (4, 8)]
+        try:
+            more = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_SIZE)
+        except OSError:  # an old kernel, or a great many groups
+            more = b""
+    finally:
+        peer.detach()
+    groups = {int.from_bytes(more[at : at + 4], sys.byteorder) for at in range(0, len(more), 4)}
+    return numbers[0], {numbers[1], *groups}

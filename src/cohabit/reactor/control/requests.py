@@ -1,0 +1,130 @@
+"""What requests need of the reactor: facts that the engine does not know, and the records of streams.
+
+Between the socket (server.py), which knows no words, and the words (doors/), which know no Linux.
+"""
+
+from __future__ import annotations
+
+import time
+
+from cohabit.doors import protocol, verbs, views
+from cohabit.reactor.linux import os
+from cohabit.reactor.processes.oom import memory_limit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cohabit.doors.verbs import Following, Outcome
+    from cohabit.engine.supervisor import Supervisor
+    from cohabit.plan.model import Service
+    from cohabit.reactor.control.server import Control
+    from cohabit.reactor.logs.output import Output
+    from cohabit.reactor.processes.child import Start
+    from cohabit.reactor.processes.children import Children
+
+
+class Requests:
+    """Answers for the control socket. started: Unix seconds at which our container began.
+
+    describe(service, command): what a process of it would start with.
+    """
+
+    def __init__(
+        self,
+        engine: Supervisor,
+        children: Children,
+        output: Output,
+        *,
+        describe: Callable[[Service, tuple[str, ...]], Start],
+        replace: Callable[[], None],
+        replacing: Callable[[], str | None],
+    ) -> None:
+        self.engine = engine
+        self.started = time.time()
+        self.replace = replace
+        self.replacing = replacing
+        self._children = children
+        self._output = output
+        self._describe = describe
+
+    def ask(self, line: bytes, trusted: bool, again: bool) -> Outcome:
+        """What is to come of a request. again: it was accepted before a re-execution. Raises RequestError."""
+        clock = views.Clock(time.time(), time.monotonic())
+        return verbs.begin(verbs.Asked(protocol.parse(line), self, clock, trusted=trusted, again=again))
+
+    # --- what verbs look at --------------------------------------------------------------------------
+
+    def facts_of_us(self) -> dict[str, Any]:
+        """What is the container's and the engine does not know."""
+        return {"pid": os.getpid(), "started": self.started, "memory_limit": memory_limit()}
+
+    def facts_of(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
+        """By service: its processes that are directly below us, as far as they are known, and its last lines."""
+        facts: dict[str, dict[str, Any]] = {name: {"pids": []} for name in services}
+        trees = self._children.trees
+        for pid, key in (*trees.leaders.items(), *trees.orphans.items()):
+            name = key.partition("\0")[0]
+            if name in facts:
+                facts[name]["pids"].append(pid)
+        if lines:
+            for name, found in facts.items():
+                last = self._output.memory.last_lines(name, lines)
+                found["output"] = [line.decode("utf-8", "backslashreplace") for line in last]
+        return facts
+
+    def environment_of(self, service: str) -> dict[str, Any]:
+        """What a process of the service would find; without the marks by which we know its own."""
+        unit = self.engine.units[service]
+        start = self._describe(unit.service, unit.service.command)
+        for name in self._children.trees.marks(service):
+            start.environment.pop(name, None)
+        user = unit.service.user
+        return {
+            "name": service,
+            "command": list(unit.service.command),
+            "environment": start.environment,
+            "working_dir": start.directory,
+            "user": {name: _plain(getattr(user, name)) for name in user._fields} if user else None,
+            "secret_files": start.secret_files,
+            "umask": unit.service.limits.umask,
+        }
+
+    # --- streams -------------------------------------------------------------------------------------
+
+    def backlog(self, following: Following) -> list[bytes]:
+        """What a stream begins with."""
+        if following.kind == "events":
+            clock = views.Clock(time.time(), time.monotonic())
+            names = set(following.services)
+            units = [unit for unit in self.engine.units.values() if unit.name in names]
+            every = views.events(self.engine, units, clock, whole=following.every)
+            found = [event for event in every if event["time"] >= following.since]
+            if following.tail is not None:
+                found = found[max(0, len(found) - following.tail) :]
+            return [protocol.line(event) for event in found]
+        names_of_logs = [*following.services, *(("cohabit",) if following.every else ())]
+        pieces = [
+            (moment, record(name, stream, moment, lines))
+            for name in names_of_logs
+            for moment, stream, lines in self._output.memory.records(name, following.tail, following.since)
+        ]
+        pieces.sort(key=lambda piece: piece[0])
+        return [piece for _, piece in pieces]
+
+    def publish_news(self, control: Control) -> None:
+        """What the last step of the engine brought, to whoever listens to events."""
+        if self.engine.services.news and control.listeners("events"):
+            clock = views.Clock(time.time(), time.monotonic())
+            for name, moment, what, text, code in self.engine.services.news:
+                control.publish("events", name, protocol.line(views.event(name, (moment, what, text, code), clock)))
+
+
+def record(service: str, stream: str, moment: float, lines: bytes) -> bytes:
+    """A piece of a log as a client gets it: a header line, then the bytes."""
+    return f"{service} {stream} {moment:.6f} {len(lines)}\n".encode() + lines
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

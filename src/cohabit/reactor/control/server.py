@@ -1,0 +1,385 @@
+"""The control socket: who may ask, and that nobody who asks can hurt.
+
+A client sends one line, gets an answer, and is hung up on; what the words mean is doors/'. Here is what keeps
+process 1 safe from its clients:
+
+  - Who: the kernel says who connected (SO_PEERCRED, SO_PEERGROUPS; unix(7), socket(7)): root, our own user, and
+    the group that the file names. The socket itself can be written by everybody, since only a connection has an
+    identity, and a refusal in words is better than EACCES.
+  - How long: a request has a greatest length and a time in which it has to come, an answer one in which it
+    has to be taken.
+  - How many: so many clients at once, fewer of them that stay; the others wait in the kernel's queue.
+  - How often: after each request no other is looked at for three times as long as it took. So clients get at
+    most a quarter of process 1, whatever they ask and however many they are; one alone never notices.
+  - How much: who listens to a stream and does not read gets so much kept for him; what comes then is
+    counted and left out. Services never wait for a client.
+
+Pieces of a stream are written once per turn of the loop, however many there are.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+
+from cohabit.doors import protocol
+from cohabit.doors.protocol import Answer
+from cohabit.doors.verbs import Following, Waiting
+from cohabit.errors import EXIT_BUG, EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
+from cohabit.reactor.control.client import Client, credentials
+from cohabit.reactor.linux import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from cohabit.doors.verbs import Outcome
+    from cohabit.reactor.rundir import RuntimeDirectory
+
+    Ask = Callable[[bytes, bool, bool], Outcome]
+else:
+    import _socket as socket
+
+SOCKET_NAME = "control"
+CLIENTS_MAX = 100
+LASTING_MAX = 80  # of them, those who wait or listen
+REQUEST_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
+KEPT_BYTES_MAX = 262_144  # of a stream, for a client who does not read
+_REST = 3.0  # for so many times the time of a request, no other is looked at
+_SHORTEST_REST_SECONDS = 0.001
+_READ = 65_536
+_EADDRINUSE, _ECONNREFUSED = 98, 111
+
+
+class Control:
+    """All clients. ask(line, trusted, again) gives an Outcome or raises RequestError.
+
+    backlog(following): what a stream begins with. group: a further gid that may ask, or None. is_followed: told
+    whenever somebody begins or ends to listen to logs.
+    """
+
+    def __init__(
+        self,
+        epoll: select.epoll,
+        directory: RuntimeDirectory,
+        *,
+        ask: Ask,
+        feed: Callable[[Iterable[Any]], None],
+        backlog: Callable[[Following], list[bytes]],
+        is_followed: Callable[[], None],
+    ) -> None:
+        self._epoll = epoll
+        self._directory = directory
+        self._ask = ask
+        self._feed = feed
+        self._backlog = backlog
+        self._is_followed = is_followed
+        self.group: int | None = None
+        self._fd = -1
+        self._listening = False
+        self._resting_until = 0.0  # 0: not resting
+        self._clients: dict[int, Client] = {}
+
+    # --- the socket ----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Be there for others. Raises OSError where no directory takes a socket."""
+        path = f"{self._directory.make()}/{SOCKET_NAME}"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            _bind(listener, path)
+            os.chmod(path, 0o666)
+            listener.listen(CLIENTS_MAX)
+        except OSError:
+            listener.close()
+            raise
+        self._fd = listener.detach()
+        self._listen()
+
+    def close(self) -> None:
+        """The end: whoever waits is hung up on; what can be written at once is."""
+        for client in list(self._clients.values()):
+            self._hang_up(client)
+        if self._fd >= 0:
+            self._deafen()
+            os.close(self._fd)
+            self._fd = -1
+
+    def _listen(self) -> None:
+        """Take clients, if we may and have room for one."""
+        if self._fd >= 0 and not self._listening and not self._resting_until and len(self._clients) < CLIENTS_MAX:
+            self._listening = True
+            self._epoll.register(self._fd, select.EPOLLIN)
+
+    def _deafen(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._epoll.unregister(self._fd)
+
+    # --- events --------------------------------------------------------------------------------------
+
+    def owns(self, fd: int) -> bool:
+        """Whether an event on this descriptor is for us."""
+        return fd == self._fd or fd in self._clients
+
+    def handle(self, fd: int) -> None:
+        """Somebody comes, says something, can take more, or has gone."""
+        if fd == self._fd:
+            self._accept()
+            return
+        client = self._clients[fd]
+        if client.outcome is None and not client.last:
+            self._read(client)
+        elif client.pending:
+            self._write(client)
+        else:
+            self._close(client)  # only its end is listened for
+
+    def deadline(self) -> float | None:
+        """Monotonic seconds at which our patience with somebody ends, or our rest."""
+        moments = [client.until for client in self._clients.values() if client.until is not None]
+        if self._resting_until:
+            moments.append(self._resting_until)
+        return min(moments, default=None)
+
+    def due(self, now: float) -> None:
+        """What deadline() named."""
+        for client in [one for one in self._clients.values() if one.until is not None and one.until <= now]:
+            self._close(client)
+        if self._resting_until and self._resting_until <= now:
+            self._resting_until = 0.0
+            for client in self._clients.values():
+                if client.outcome is None and not client.last:
+                    self._epoll.modify(client.fd, select.EPOLLIN)
+            self._listen()
+
+    def _accept(self) -> None:
+        try:
+            listener = socket.socket(fileno=self._fd)
+            try:
+                fd, _ = listener._accept()  # type: ignore[attr-defined]  # what socket.socket.accept wraps
+            finally:
+                listener.detach()
+        except OSError:
+            return  # it has gone again, or there is no descriptor left: then it stays in the queue
+        os.set_inheritable(fd, False)
+        os.set_blocking(fd, False)
+        uid, groups = credentials(fd)
+        trusted = uid in (0, os.geteuid())
+        client = Client(fd, trusted=trusted, until=time.monotonic() + REQUEST_SECONDS)
+        self._clients[fd] = client
+        self._epoll.register(fd, select.EPOLLIN)
+        if len(self._clients) >= CLIENTS_MAX:
+            self._deafen()
+        if not trusted and (self.group is None or self.group not in groups):
+            text = f"user {uid} may not talk to this cohabit: only root and user {os.geteuid()} may"
+            also = f", and group {self.group}" if self.group is not None else " (or x-cohabit control_group)"
+            self._answer(client, protocol.head(EXIT_NO_PERMISSION, text + also))
+
+    def _read(self, client: Client) -> None:
+        try:
+            data = os.read(client.fd, _READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        client.line += data
+        line, newline, _ = client.line.partition(b"\n")
+        if newline:
+            self._request(client, line)
+        elif not data:
+            self._close(client)
+        elif len(client.line) > protocol.REQUEST_BYTES_MAX:
+            text = f"cannot read the request: it is longer than {protocol.REQUEST_BYTES_MAX} bytes"
+            self._answer(client, protocol.head(EXIT_USAGE, text))
+
+    # --- requests ------------------------------------------------------------------------------------
+
+    def _request(self, client: Client, line: bytes) -> None:
+        began = time.monotonic()
+        client.line = line
+        try:
+            outcome = self._ask(line, client.trusted, False)
+            if isinstance(outcome, (Waiting, Following)) and self._crowded():
+                outcome = Answer(EXIT_SYSTEM, f"{LASTING_MAX} clients are waiting or listening already")
+            self._take(client, outcome)
+        except protocol.RequestError as error:
+            self._answer(client, protocol.head(error.code, str(error)))
+        except (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
+            # A bug in an answer must not have everybody re-executed again and again: only this client pays.
+            text = f"an internal error, please report it: {type(error).__name__}: {error}"
+            self._answer(client, protocol.head(EXIT_BUG, text))
+        self._rest(began)
+
+    def _take(self, client: Client, outcome: Outcome) -> None:
+        if isinstance(outcome, Waiting):
+            client.outcome, client.until = outcome, None
+            self._epoll.modify(client.fd, 0)
+            self._feed(outcome.facts)
+        elif isinstance(outcome, Following):
+            client.put(protocol.head(0, ""))
+            for piece in self._backlog(outcome):
+                client.put(piece)
+            client.outcome = outcome
+            self._write(client, last=not outcome.on)
+            self._is_followed()
+        else:
+            self._answer(client, protocol.encode(outcome))
+
+    def _crowded(self) -> bool:
+        return sum(client.lasting for client in self._clients.values()) >= LASTING_MAX
+
+    def _rest(self, began: float) -> None:
+        """See the charter: a quarter of the time at the most."""
+        now = time.monotonic()
+        pause = (now - began) * _REST
+        if pause >= _SHORTEST_REST_SECONDS:
+            self._resting_until = now + pause
+            self._deafen()
+            for client in self._clients.values():
+                if client.outcome is None and not client.last:
+                    self._epoll.modify(client.fd, 0)
+
+    def look(self) -> None:
+        """The engine has stepped: answer whoever waited for it, and write what streams have for their listeners."""
+        for client in list(self._clients.values()):
+            if isinstance(client.outcome, Waiting):
+                answer = client.outcome.done()
+                if answer is not None:
+                    self._answer(client, protocol.encode(answer))
+            elif client.pending and client.lasting and client.until is None:
+                self._write(client)
+
+    # --- streams -------------------------------------------------------------------------------------
+
+    def listeners(self, kind: str) -> list[tuple[Client, Following]]:
+        """Those who listen to "events" or "logs", and to whose."""
+        clients = self._clients.values()
+        found = [(client, client.outcome) for client in clients if client.lasting]
+        return [(client, what) for client, what in found if isinstance(what, Following) and what.kind == kind]
+
+    def publish(self, kind: str, service: str, record: bytes) -> None:
+        """A record for all who listen to this service; it is written at the end of the turn."""
+        for client, what in self.listeners(kind):
+            if not what.every and service not in what.services:
+                continue
+            if client.size + len(record) > KEPT_BYTES_MAX and client.pending:
+                client.dropped += len(record)
+            else:
+                self._tell_dropped(client, kind)
+                client.put(record)
+
+    @staticmethod
+    def _tell_dropped(client: Client, kind: str) -> None:
+        if client.dropped:
+            count, client.dropped = b"%d" % client.dropped, 0
+            head = f"cohabit dropped {time.time():.6f} {len(count)}\n".encode()
+            client.put(head + count if kind == "logs" else protocol.line({"dropped": int(count)}))
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    def _answer(self, client: Client, data: bytes) -> None:
+        client.put(data)
+        self._write(client, last=True)
+
+    def _write(self, client: Client, *, last: bool = False) -> None:
+        """Write as much as goes without waiting; then listen for room, for the rest of a stream, or hang up."""
+        client.last = client.last or last
+        before = client.size
+        try:
+            client.write()
+        except OSError:
+            self._close(client)
+            return
+        if client.pending:
+            self._epoll.modify(client.fd, select.EPOLLOUT)
+            if client.last and (client.until is None or client.size < before):
+                client.until = time.monotonic() + ANSWER_SECONDS
+            elif not client.last:
+                client.until = None
+        elif client.last:
+            self._close(client)
+        else:
+            client.until = None
+            self._epoll.modify(client.fd, 0)
+
+    def _hang_up(self, client: Client) -> None:
+        if client.pending:
+            try:
+                client.write()
+            except OSError:
+                pass
+        self._close(client)
+
+    def _close(self, client: Client) -> None:
+        del self._clients[client.fd]
+        self._epoll.unregister(client.fd)
+        os.close(client.fd)
+        if isinstance(client.outcome, Following):
+            self._is_followed()
+        self._listen()
+
+    # --- crossing a re-execution ---------------------------------------------------------------------
+
+    def descriptors(self) -> list[int]:
+        """What must stay open across the exec."""
+        return [*self._clients, *([self._fd] if self._fd >= 0 else [])]
+
+    def to_plain(self) -> dict[str, Any]:
+        """The socket and its clients; whoever waited or listened goes on doing so."""
+        clients = [
+            (one.fd, one.trusted, one.line, one.outcome is not None, one.last, b"".join(one.pending), one.dropped)
+            for one in self._clients.values()
+        ]
+        return {"fd": self._fd, "group": self.group, "clients": clients}
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        """Take over where to_plain was called. The engine must be restored before."""
+        self._fd, self.group = plain["fd"], plain["group"]
+        if self._fd >= 0:
+            os.set_inheritable(self._fd, False)
+        now = time.monotonic()
+        for fd, trusted, line, asked, last, pending, dropped in plain["clients"]:
+            os.set_inheritable(fd, False)
+            client = Client(fd, trusted=trusted, until=now + (ANSWER_SECONDS if last else REQUEST_SECONDS))
+            client.line, client.last, client.dropped = line, last, dropped
+            self._clients[fd] = client
+            self._epoll.register(fd, select.EPOLLOUT if last else select.EPOLLIN)
+            if pending:
+                client.put(pending)
+            if asked and not last:
+                self._go_on(client)
+        self._listen()
+        self._is_followed()
+
+    def _go_on(self, client: Client) -> None:
+        """Its request was accepted before the exec: only what it waits for, or listens to, is found again."""
+        client.until = None
+        try:
+            client.outcome = self._ask(client.line, client.trusted, True)
+        except protocol.RequestError as error:
+            self._answer(client, protocol.head(error.code, str(error)))
+            return
+        self._epoll.modify(client.fd, select.EPOLLOUT if client.pending else 0)
+
+
+def _bind(listener: socket.socket, path: str) -> None:
+    """Bind, also where somebody who was killed has left a socket."""
+    try:
+        listener.bind(path)
+    except OSError as error:
+        if error.errno != _EADDRINUSE or not _is_dead(path):
+            raise
+        os.unlink(path)
+        listener.bind(path)
+
+
+def _is_dead(path: str) -> bool:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        return probe.connect_ex(path) == _ECONNREFUSED
+    finally:
+        probe.close()

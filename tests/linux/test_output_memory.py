@@ -1,0 +1,41 @@
+"""The last lines are remembered as long as their service is in the file, whatever happens to it and to us."""
+
+import signal
+
+from linux.conftest import Gate, Start
+from linux.run import shell
+
+REEXECUTE = signal.SIGRTMIN + 25
+
+
+def test_last_lines_survive_a_restart_and_a_reexecution(up: Start, gate: Gate, process_1: bool) -> None:
+    """The last word of a service that fails silently in its second run shows what it wrote in its first."""
+    first = "touch before; echo first run; printf 'no end' >&2; exit 1"
+    second = "echo second run; read x < gate; exit 5"
+    life = up(
+        {"web": {"command": shell(f"[ -e before ] || {{ {first}; }}; {second}"), "restart": "on-failure:1"}},
+        process_1=process_1,
+    )
+    life.until_printed("second run")
+    for times in (1, 2):
+        life.signal(REEXECUTE)
+        life.until_printed("re-executed", times)
+    gate.open()
+    assert life.wait() == 5
+    last = life.lines("cohabit")
+    assert [line.strip() for line in last[last.index("last output of web:") + 1 :]] == [
+        "first run",
+        "no end",
+        "second run",
+    ]
+
+
+def test_flood_crosses_a_reexecution(up: Start, gate: Gate) -> None:
+    """Of much that was written, the very end is there after a re-execution, whole."""
+    life = up({"web": {"command": shell("seq 100000; read x < gate; exit 5")}})
+    life.until_printed("100000")
+    life.signal(REEXECUTE)
+    life.until_printed("re-executed")
+    gate.open()
+    assert life.wait() == 5
+    assert [line.strip() for line in life.lines("cohabit")[-10:]] == [str(number) for number in range(99_991, 100_001)]

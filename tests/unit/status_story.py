@@ -1,0 +1,175 @@
+"""How tests of the views tell what a running cohabit would say of itself: the objects of `status`, every field filled.
+
+`service` and `container` give an object with the contract's fields (docs/reference/control.md), those that matter
+to the test named in the call. The shorter words below are the situations that many tests are about. All times are
+near NOW, which is what the container's `time` says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOW = 1_770_000_000.0  # 2026-02-02 02:40:00 UTC
+BEGAN = NOW - 3600.0
+
+Status = dict[str, Any]
+
+
+def container(**fields: Any) -> Status:
+    """The container's object: up for an hour, all ready."""
+    return {
+        "version": "0.4.0",
+        "protocol": 1,
+        "pid": 1,
+        "time": NOW,
+        "started": BEGAN,
+        "phase": "up",
+        "ready": True,
+        "word": "",
+        "code": None,
+        "stop_grace_seconds": 9.0,
+        "reading": False,
+        "memory_limit": None,
+    } | checked(fields, _CONTAINER)
+
+
+def service(name: str = "web", **fields: Any) -> Status:
+    """A service's object: it runs since the container began, ready, without a probe."""
+    return {
+        "name": name,
+        "service": name,
+        "replica": 0,
+        "state": "RUNNING",
+        "since": BEGAN,
+        "want": "up",
+        "renew": False,
+        "gone": False,
+        "ready": True,
+        "health": "",
+        "status": "",
+        "pid": 7,
+        "pids": [7],
+        "code": None,
+        "why": "",
+        "out_of_memory": False,
+        "starts": 1,
+        "restarts": 0,
+        "attempts": None,
+        "restart": "no",
+        "started": BEGAN,
+        "next": None,
+        "stage": "",
+        "step": 0,
+        "depends_on": [],
+        "essential": True,
+        "job": False,
+        "schedule": "",
+        "command": [f"./{name}"],
+        "driver": "prefix",
+        "stop_signal": "SIGTERM",
+        "stop_grace_seconds": 10.0,
+        "on_failure": "none",
+        "probe": None,
+        "results": [],
+        "history": [],
+        "timeline": [],
+        "output": [],
+    } | checked(fields, _SERVICE)
+
+
+def needs(other: str, condition: str = "service_started", *, required: bool = True, satisfied: bool = False) -> Status:
+    """One entry of depends_on, not satisfied unless told otherwise."""
+    return {"service": other, "condition": condition, "required": required, "satisfied": satisfied}
+
+
+def probe(text: str = "TCP 127.0.0.1:5432", **fields: Any) -> Status:
+    """A probe as Docker's defaults have it; its kind is the text's first word."""
+    return {
+        "kind": text.partition(" ")[0].lower(),
+        "text": text,
+        "interval_seconds": 30.0,
+        "timeout_seconds": 5.0,
+        "retries": 3,
+        "start_period_seconds": 0.0,
+        "failures": 0,
+    } | fields
+
+
+def answer(output: str = "", *, passed: bool = False, ago: float = 1.0) -> Status:
+    """One of a probe's last results."""
+    return {"time": NOW - ago, "passed": passed, "output": output}
+
+
+def happened(event: str, ago: float, text: str = "", code: int | None = None) -> Status:
+    """One entry of the history."""
+    return {"time": NOW - ago, "event": event, "text": text, "code": code}
+
+
+def healthy(name: str = "web", **fields: Any) -> Status:
+    """A service that runs and whose probe passes."""
+    told = {"health": "healthy", "probe": probe(), "results": [answer(passed=True)]}
+    return service(name, **(told | fields))
+
+
+def waiting(name: str, *others: Status, **fields: Any) -> Status:
+    """A service that was never started, because it needs others (made by `needs`)."""
+    told = {
+        "state": "STOPPED", "since": None, "ready": False, "pid": 0, "pids": [], "starts": 0, "started": None,
+        "depends_on": list(others),
+    }  # fmt: skip
+    return service(name, **(told | fields))
+
+
+def crashing(name: str = "web", code: int = 1, *, ago: float = 1.0, **fields: Any) -> Status:
+    """A service in BACKOFF: its third run ended, the next one comes 1.6 s after that end."""
+    why = f"ended with exit code {code} after 2s"
+    told = {
+        "state": "BACKOFF", "since": NOW - ago, "ready": False, "pid": 0, "pids": [], "code": code, "why": why,
+        "starts": 3, "restarts": 3, "restart": "always", "started": NOW - ago - 2, "next": NOW - ago + 1.6,
+        "history": [
+            happened("RUNNING", ago + 2.0),
+            happened("BACKOFF", ago, why, code),
+        ],
+    }  # fmt: skip
+    return service(name, **(told | fields))
+
+
+def ended(name: str = "web", code: int = 1, *, ago: float = 12.0, why: str = "", **fields: Any) -> Status:
+    """A service that ended for good: EXITED unless a field says FATAL."""
+    why = why or f"ended with exit code {code} after 2s"
+    told = {
+        "state": "EXITED", "since": NOW - ago, "ready": False, "pid": 0, "pids": [], "code": code, "why": why,
+        "started": NOW - ago - 2, "history": [happened("RUNNING", ago + 2), happened("EXITED", ago, why, code)],
+    }  # fmt: skip
+    return service(name, **(told | fields))
+
+
+def stopped(name: str = "web", *, ago: float = 60.0, **fields: Any) -> Status:
+    """A service that somebody stopped by hand."""
+    told = {
+        "state": "STOPPED", "since": NOW - ago, "want": "down", "ready": False, "pid": 0, "pids": [], "code": 143,
+        "why": "ended with SIGTERM (terminated) after 59m",
+        "history": [happened("STOPPING", ago + 0.1), happened("STOPPED", ago, "", 143)],
+    }  # fmt: skip
+    return service(name, **(told | fields))
+
+
+def checked(fields: Status, known: Sequence[str]) -> Status:
+    """The fields as they came; a name that the contract does not have is the test's mistake."""
+    assert set(fields) <= set(known), set(fields) - set(known)
+    return fields
+
+
+_CONTAINER: tuple[str, ...] = (
+    "version", "protocol", "pid", "time", "started", "phase", "ready", "word", "code", "stop_grace_seconds",
+    "reading", "memory_limit",
+)  # fmt: skip
+_SERVICE: tuple[str, ...] = (
+    "name", "service", "replica", "state", "since", "want", "renew", "gone", "ready", "health", "status", "pid",
+    "pids", "code", "why", "out_of_memory", "starts", "restarts", "attempts", "restart", "started", "next", "stage",
+    "step", "depends_on", "essential", "job", "schedule", "command", "driver", "stop_signal", "stop_grace_seconds",
+    "on_failure", "probe", "results", "history", "timeline", "output",
+)  # fmt: skip

@@ -1,0 +1,210 @@
+"""`cohabit completion`: the scripts, driven in the real shells as somebody who presses Tab."""
+
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cohabit.cli import completion
+from cohabit.cli.main import VERBS
+from cohabit.cli.options import CommandVerb, Option, Verb
+
+_AT_MOST_SECONDS = 30.0
+_CLIENT = "#!/bin/sh\n[ \"$*\" != 'ps -q' ] || printf '%s\\n' api web-1 web-2\n"
+
+Complete = Callable[[str], set[str]]
+
+# A command line up to the cursor -> some of what must be offered, and some of what must not.
+LINES = [
+    ("cohabit lo", {"logs"}, {"start", "ps"}),
+    ("cohabit ", set(VERBS), {"--json"}),
+    ("cohabit ps --", {"--json", "--watch", "--quiet", "--socket", "--help"}, {"--follow"}),
+    ("cohabit logs --f", {"--follow"}, {"--tail"}),
+    ("cohabit stop w", {"web-1", "web-2"}, {"api"}),
+    ("cohabit stop api w", {"web-1", "web-2"}, {"api"}),
+    ("cohabit kill -s HU", {"HUP"}, {"TERM"}),
+    ("cohabit kill --signal HU", {"HUP"}, {"TERM"}),
+    ("cohabit kill -s HUP a", {"api"}, {"web-1"}),
+    ("cohabit signal US", {"USR1", "USR2"}, {"api"}),
+    ("cohabit signal USR1 a", {"api"}, {"USR1"}),
+    ("cohabit wait --for r", {"ready"}, {"exit"}),
+    ("cohabit wait --for ready a", {"api"}, {"ready"}),
+    ("cohabit scale w", {"web="}, {"web-1"}),
+    ("cohabit exec a", {"api"}, {"web-1"}),
+    ("cohabit exec api tru", {"true"}, {"api"}),
+    ("cohabit exec api -- tru", {"true"}, {"api"}),
+    ("cohabit init tru", {"true"}, {"api"}),
+    ("cohabit check -f oth", {"other.yaml"}, {"api"}),
+    ("cohabit check --file oth", {"other.yaml"}, {"api"}),
+    ("cohabit help tim", {"timeline"}, {"ps"}),
+    ("cohabit completion z", {"zsh"}, {"bash"}),
+]
+
+
+# Whatever is offered is shown between < and >; ^X says that everything typed before it has been dealt with.
+_ZSH_SETUP = """
+PROMPT= RPS1=
+autoload -Uz compinit
+compinit -u -D
+source SCRIPT
+compadd() {
+    local -a offered
+    [[ " $* " == *" -"[OAD]" "* ]] || { builtin compadd -O offered "$@"; print -rl -- '<'${^offered}'>' }
+    builtin compadd "$@"
+}
+done_() { print -r -- DO''NE }
+zle -N done_
+bindkey '^X' done_
+print -r -- RE''ADY
+"""
+
+
+def _script(directory: Path, shell: str) -> Path:
+    """Write the script of a shell, beside a `cohabit` on PATH that knows three services; returns its path."""
+    client = directory / "bin" / "cohabit"
+    client.parent.mkdir()
+    client.write_text(_CLIENT)
+    client.chmod(0o755)
+    (directory / "other.yaml").write_text("")
+    script = directory / f"completion.{shell}"
+    script.write_text(completion.script(shell))
+    return script
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    return {
+        "PATH": f"{directory}/bin:{os.environ['PATH']}",
+        "HOME": str(directory),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "xterm",
+    }
+
+
+def _run(directory: Path, *command: str) -> list[str]:
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=directory, env=_environment(directory), timeout=60
+    )
+    assert not done.stderr
+    return done.stdout.splitlines()
+
+
+def _bash(directory: Path) -> Complete:
+    script = _script(directory, "bash")
+
+    def complete(line: str) -> set[str]:
+        last = "''" if line.endswith(" ") else ""
+        drive = f"source {script}; COMP_WORDS=({line} {last})\n"
+        drive += 'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _cohabit 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"'
+        return set(_run(directory, "bash", "--norc", "-c", drive))
+
+    return complete
+
+
+def _fish(directory: Path) -> Complete:
+    script = _script(directory, "fish")
+
+    def complete(line: str) -> set[str]:
+        found = _run(directory, "fish", "--no-config", "-c", f"source {script}; complete -C '{line}'")
+        return {one.partition("\t")[0] for one in found}
+
+    return complete
+
+
+def _zsh(directory: Path) -> Complete:
+    """Zsh completes only for somebody who types: it gets a terminal, and lists what it has instead of inserting it."""
+    script = _script(directory, "zsh")
+    (directory / "setup").write_text(_ZSH_SETUP.replace("SCRIPT", str(script)))
+
+    def complete(line: str) -> set[str]:
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.chdir(directory)
+            os.execvpe("zsh", ["zsh", "-f", "-i"], _environment(directory))
+        try:
+            os.write(fd, b"source ./setup\n")
+            _until(fd, b"READY")
+            os.write(fd, f"{line}\t\x18".encode())
+            shown = _until(fd, b"DONE").decode("utf-8", "replace")
+        finally:
+            os.close(fd)
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        return set(re.findall(r"<([^<>]+)>", shown))
+
+    return complete
+
+
+def _until(fd: int, mark: bytes) -> bytes:
+    """Everything that a terminal shows up to a mark."""
+    shown, deadline = b"", time.monotonic() + _AT_MOST_SECONDS
+    while mark not in shown:
+        left = deadline - time.monotonic()
+        assert left > 0, f"waited in vain for {mark!r}: {shown!r}"
+        if select.select([fd], [], [], left)[0]:
+            shown += os.read(fd, 65_536)
+    return shown
+
+
+SHELLS = {"bash": _bash, "zsh": _zsh, "fish": _fish}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("line", "offered", "not_offered"), LINES, ids=[line for line, _, _ in LINES])
+def test_what_tab_offers(shell: str, line: str, offered: set[str], not_offered: set[str], tmp_path: Path) -> None:
+    """Verbs, options, and for each argument what it can be, in every shell alike."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} (apt-get install {shell})")
+    found = SHELLS[shell](tmp_path)(line)
+    found = {one.strip() for one in found}
+    assert offered <= found
+    assert not not_offered & found
+
+
+def test_bash_knows_the_value_behind_an_equals_sign(tmp_path: Path) -> None:
+    """Bash makes three words of --signal=HU."""
+    assert "HUP" in _bash(tmp_path)("cohabit kill --signal = HU")
+
+
+def test_nobody_there_is_no_noise(tmp_path: Path) -> None:
+    """Where no cohabit runs, names of services are not completed, and nothing is said."""
+    complete = _bash(tmp_path)
+    (tmp_path / "bin" / "cohabit").write_text("#!/bin/sh\necho nobody >&2; exit 69\n")
+    assert complete("cohabit stop ") <= {""}
+
+
+@pytest.mark.parametrize(
+    ("usage", "kinds"),
+    [
+        ("[-f FILE] [SERVICE...]", ["SERVICE"]),
+        ("SIGNAL SERVICE...", ["SIGNAL", "SERVICE"]),
+        ("[--for ready|exit] SERVICE...", ["SERVICE"]),
+        ("SERVICE=N...", ["SERVICE=N"]),
+        ("bash|zsh|fish", ["bash|zsh|fish"]),
+        ("[options] [--] COMMAND [ARG...]", ["COMMAND"]),
+        ("", []),
+    ],
+)
+def test_what_arguments_are_stands_in_the_usage(usage: str, kinds: list[str]) -> None:
+    """One text for people and for completion."""
+    assert completion.kinds(usage) == kinds
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_quotes_and_colons_in_help_do_no_harm(shell: str, tmp_path: Path) -> None:
+    """A help text may hold what a shell takes for its own."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} (apt-get install {shell})")
+    option = Option(("--odd",), 'it\'s [a] "test": $HOME `id`', "X:Y")
+    rows = [completion.Row(verb.name, verb.summary, verb) for verb in (
+        Verb("odd", "[SERVICE...]", "it's: [odd] $(id)", (option,)), CommandVerb("more", "COMMAND", "fine", ()),
+    )]  # fmt: skip
+    path = tmp_path / "script"
+    path.write_text(completion.script_of(shell, rows))
+    subprocess.run([shell, "-n", str(path)], check=True)

@@ -1,0 +1,187 @@
+"""What a Dockerfile says: lines, here-documents, forms, variables, stages."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohabit.doctor import image
+from cohabit.doctor.dockerfile import Image, Instruction, image_of, parse
+from cohabit.doctor.variables import expand
+
+
+def made(text: str) -> Image:
+    """The image of a Dockerfile with this text."""
+    found = image_of(parse(text))
+    assert found
+    return found
+
+
+def instructions(text: str) -> list[tuple[str, str, int]]:
+    """Name, text and line of what stands behind FROM."""
+    (stage,) = parse(f"FROM x\n{text}").stages
+    return [(one.name, one.text, one.line) for one in stage.instructions]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CMD a", [("CMD", "a", 2)]),
+        ("cmd  a  b ", [("CMD", "a  b", 2)]),
+        ("  CMD a\r", [("CMD", "a", 2)]),
+        ("CMD\ta", [("CMD", "a", 2)]),
+        ("# CMD x\n\nCMD a", [("CMD", "a", 4)]),
+        ("CMD a \\\n  b", [("CMD", "a   b", 2)]),
+        ("CMD a \\\n# comment\n\n  b\nUSER c", [("CMD", "a   b", 2), ("USER", "c", 6)]),
+        ("CMD a \\  \n b", [("CMD", "a  b", 2)]),
+        ("CMD a \\\\\nUSER b", [("CMD", "a \\\\", 2), ("USER", "b", 3)]),
+        ("CMD a \\", [("CMD", "a", 2)]),
+        ("RUN <<EOF\nCMD no\nEOF\nCMD a", [("RUN", "<<EOF", 2), ("CMD", "a", 5)]),
+        ("RUN cat <<-'A' <<B\n\tA\nx\nB\nCMD a", [("RUN", "cat <<-'A' <<B", 2), ("CMD", "a", 6)]),
+        ("COPY <<x.sh /x.sh\nCMD no\nx.sh\nCMD a", [("COPY", "<<x.sh /x.sh", 2), ("CMD", "a", 5)]),
+        ("RUN <<EOF\nCMD a", [("RUN", "<<EOF", 2), ("CMD", "a", 3)]),
+        ("RUN echo $((1<<2))\nCMD a", [("RUN", "echo $((1<<2))", 2), ("CMD", "a", 3)]),
+        ("CMD cat <<EOF\nUSER a", [("CMD", "cat <<EOF", 2), ("USER", "a", 3)]),
+    ],
+)
+def test_lines(text: str, expected: list[tuple[str, str, int]]) -> None:
+    """Each instruction has its whole text and the line in which it begins."""
+    assert instructions(text) == expected
+
+
+def test_the_escape_directive() -> None:
+    """A first line may choose the backtick, and then a backslash means nothing."""
+    found = parse("# escape=`\nFROM x\nCMD a `\n b\nUSER c\\\nUSER d").stages[0].instructions
+    assert [(one.text, one.line) for one in found] == [("a  b", 3), ("c\\", 5), ("d", 6)]
+    assert parse("# hello\n# escape=`\nFROM x").escape == "\\"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('CMD ["a", "b c"]', ("a", "b c")),
+        ("CMD []", ()),
+        ("CMD a b", None),
+        ("CMD ['a']", None),
+        ("CMD [1]", None),
+        ('CMD ["a",]', None),
+        ('HEALTHCHECK --interval=3s CMD ["a"]', ("a",)),
+        ("HEALTHCHECK CMD a", None),
+        ("HEALTHCHECK NONE", None),
+        ("CMD " + "[" * 100_000, None),
+    ],
+)
+def test_forms(text: str, words: tuple[str, ...] | None) -> None:
+    """A list in JSON of strings is the exec form, anything else is for a shell."""
+    assert parse(f"FROM x\n{text}").stages[0].instructions[0].words == words
+
+
+def test_flags_are_no_text() -> None:
+    """--flags stand before the arguments."""
+    (one,) = parse("FROM x\nHEALTHCHECK --interval=3s --retries=2 CMD a").stages[0].instructions
+    assert one == Instruction("HEALTHCHECK", "CMD a", 2, None, (("interval", "3s"), ("retries", "2")))
+    assert parse("FROM --platform=$X debian AS b").stages[0].base == "debian"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$A", "1"),
+        ("x${A}y", "x1y"),
+        ("$Ab", "$Ab"),
+        ("${B:-2}", "2"),
+        ("${E:-2}", "2"),
+        ("${E-2}", ""),
+        ("${A:+2}", "2"),
+        ("${B:+2}", ""),
+        ("${B:-${A}}", "1"),
+        ("${B:-${C:-3}}", "3"),
+        ("${A:?no}", "1"),
+        ("${B:?no}", "${B:?no}"),
+        ("${A#x}", "${A#x}"),
+        ("\\$A", "$A"),
+        ("'$A'", "$A"),
+        ('"$A b"', "1 b"),
+        ("$", "$"),
+        ("${A", "${A"),
+    ],
+)
+def test_variables(text: str, expected: str) -> None:
+    """They are put in as docker build does; what nobody set stays as it is."""
+    assert expand(text, {"A": "1", "E": ""}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        ("FROM debian", "debian"),
+        ("ARG B=debian\nFROM ${B}:12", "debian:12"),
+        ("ARG V=1\nARG B=debian:$V\nFROM $B", "debian:1"),
+        ("ARG B\nFROM $B", ""),
+        ("ARG B\nFROM ${B:-debian}", "debian"),
+        ("FROM debian AS a\nFROM nginx", "nginx"),
+        ("FROM debian AS Base\nFROM alpine AS b\nFROM base", "debian"),
+        ("FROM debian as a\nFROM a as b\nFROM b", "debian"),
+        ("FROM nginx AS nginx", "nginx"),
+    ],
+)
+def test_the_base_image(text: str, base: str) -> None:
+    """Through stages and arguments, down to the image that is not made here."""
+    assert made(text).base == base
+
+
+def test_only_the_stages_that_the_last_one_is_from() -> None:
+    """A stage that is only copied from says nothing of how the image starts."""
+    result = made(
+        "FROM a AS one\nUSER u\nSTOPSIGNAL 3\nCMD x\n"
+        "FROM b AS two\nUSER v\nENTRYPOINT y\n"
+        "FROM one\nCOPY --from=two / /\n"
+    )
+    assert result.user
+    assert result.user.value == "u"
+    assert result.stop_signal
+    assert result.stop_signal.line == 3
+    assert result.cmd
+    assert result.cmd.text == "x"
+    assert result.entrypoint is None
+
+
+def test_an_entrypoint_makes_the_cmd_before_it_void() -> None:
+    """As in docker build: CMD of a stage below was for the ENTRYPOINT below."""
+    assert made("FROM a AS one\nCMD x\nFROM one\nENTRYPOINT y").cmd is None
+    both = made("FROM a\nCMD x\nENTRYPOINT y").cmd
+    assert both
+    assert both.text == "x"
+
+
+def test_env_and_arg_in_a_stage() -> None:
+    """ENV wins over ARG, ARG without a value takes the one in front of FROM, both forms of ENV."""
+    result = made('ARG A=1\nFROM x\nARG A\nENV B="2 $A" C=3\nENV D four $A\nARG C=9\nUSER $C\nVOLUME ["/a/$B", "/b"]')
+    assert result.environment == {"B": "2 1", "C": "3", "D": "four 1"}
+    assert result.user
+    assert result.user.value == "3"
+    assert [one.value for one in result.volumes] == ["/a/2 1", "/b"]
+
+
+_PIECES = st.sampled_from(
+    [
+        "FROM x", "FROM x AS y", "FROM y", "ARG A=1", "ENV A=$A$A", "CMD", "CMD [", 'CMD ["a"]',
+        "ENTRYPOINT sh -c 'a & b'",
+        'ENTRYPOINT ["cohabit", "up"]', "RUN <<EOF", "EOF", "# escape=`", "\\", "`", "HEALTHCHECK CMD curl x",
+        "USER ${A:-",
+        "STOPSIGNAL", "VOLUME /run", "SHELL []", "ONBUILD RUN <<X", '"', "'", "CMD cohabit up &&",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(_PIECES, st.text(max_size=20)), max_size=20).map("\n".join))
+def test_whatever_the_text_is(text: str) -> None:
+    """Any text is parsed and examined, and each finding has a line of it."""
+    found = image_of(parse(text))
+    for finding in image.examine(found, "D") if found else []:
+        assert 1 <= int(finding.place.removeprefix("D:")) <= text.count("\n") + 1
+
+
+@given(st.text(alphabet="${}:-+A'\"\\", max_size=60))
+def test_whatever_the_variables_are(text: str) -> None:
+    """Putting in variables ends, and never raises."""
+    expand(text, {"A": "$A"})

@@ -1,0 +1,173 @@
+"""Each check of a Dockerfile speaks about the bad one and is silent about the mended one."""
+
+import pytest
+
+from cohabit.doctor.dockerfile import image_of, parse
+from cohabit.doctor.findings import Finding
+from cohabit.doctor.image import examine
+
+GOOD = 'FROM debian\nENTRYPOINT ["cohabit", "up", "--"]\nHEALTHCHECK CMD ["cohabit", "health"]\n'
+UP = 'ENTRYPOINT ["cohabit", "up", "--"]\nHEALTHCHECK NONE'
+
+
+def found(text: str) -> list[Finding]:
+    """All that is wrong with a Dockerfile of this text."""
+    image = image_of(parse(text))
+    assert image
+    return examine(image, "Dockerfile")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        GOOD + "STOPSIGNAL SIGTERM\nUSER root\n",
+        "FROM nginx\nSTOPSIGNAL TERM\n" + UP,
+        'FROM debian\nENTRYPOINT ["/opt/venv/bin/cohabit"]\nCMD ["up"]\nHEALTHCHECK CMD cohabit health || exit 1\n',
+        'FROM debian\nENTRYPOINT ["python3", "-m", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
+        'FROM debian\nENTRYPOINT ["gosu", "app", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
+        'FROM debian\nENTRYPOINT ["env", "A=1", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
+        'FROM debian\nCMD ["sh", "-c", "exec cohabit up -f $FILE"]\nHEALTHCHECK NONE\n',
+        'FROM debian\nCMD ["cohabit", "run", "a | b", "c && d"]\nHEALTHCHECK NONE\n',
+        'FROM nginx\nENTRYPOINT ["cohabit", "init", "--"]\nCMD ["nginx", "-g", "daemon off;"]\n',
+        "FROM debian\nRUN install -d -o app /run/cohabit\nUSER app\n" + UP,
+        "FROM debian AS build\nCMD a & b\nVOLUME /run\nFROM debian\n" + UP,
+        "FROM python:3-slim\nRUN apt-get install -y curl\n" + UP.replace("NONE", "CMD curl -f http://localhost"),
+        "FROM python:3\n" + UP.replace("NONE", "CMD curl -f http://localhost"),
+        GOOD + "# CMD a & b\n",
+    ],
+)
+def test_silence_about_a_good_one(text: str) -> None:
+    """Nothing is said about what is right."""
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "line", "what", "do"),
+    [
+        # a shell as process 1
+        ("CMD cohabit up\nHEALTHCHECK NONE", "warning", 2, "a shell is process 1", 'CMD ["cohabit", "up"]'),
+        ('CMD ["sh", "-c", "cohabit up"]\nHEALTHCHECK NONE', "warning", 2, "a shell is", 'CMD ["cohabit", "up"]'),
+        (
+            "CMD ./a && cohabit up\nHEALTHCHECK NONE", "error", 2, "a shell is process 1",
+            'CMD ["sh", "-c", "./a && exec cohabit up"], or what comes before it as a pre_start hook',
+        ),
+        (
+            "CMD cohabit up -f $FILE\nHEALTHCHECK NONE", "warning", 2, "a shell is process 1",
+            'CMD ["sh", "-c", "exec cohabit up -f $FILE"]',
+        ),
+        ("ENTRYPOINT exec cohabit up\nHEALTHCHECK NONE", "hint", 2, "ENTRYPOINT is in shell form", "ENTRYPOINT"),
+        ("CMD nginx & ./app", "error", 2, "in the background", 'CMD ["cohabit", "run", "nginx", "./app"]'),
+        ("CMD a x & b & wait -n", "error", 2, "in the background", 'CMD ["cohabit", "run", "a x", "b"]'),
+        ('CMD ["bash", "-c", "a & b"]', "error", 2, "in the background", 'CMD ["cohabit", "run", "a", "b"]'),
+        ("CMD service nginx start && tail -f /dev/null", "error", 2, "keeps the container alive with tail", "CMD"),
+        ("CMD service nginx start; sleep infinity", "error", 2, "keeps the container alive with sleep", "CMD"),
+        # words
+        ("CMD ['cohabit', 'up']\nHEALTHCHECK NONE", "error", 2, "looks like a list", 'CMD ["cohabit", "up"]'),
+        ('CMD ["cohabit", "up",]\nHEALTHCHECK NONE', "error", 2, "looks like a list", 'CMD ["cohabit", "up"]'),
+        ("CMD [cohabit, up]\nHEALTHCHECK NONE", "error", 2, "looks like a list", 'CMD ["cohabit", "up"]'),
+        ('CMD ["cohabit up"]\nHEALTHCHECK NONE', "error", 2, "one single word", 'CMD ["cohabit", "up"]'),
+        (
+            'ENTRYPOINT ["cohabit"]\nCMD up -q\nHEALTHCHECK NONE', "error", 3, "shell form, behind an ENTRYPOINT",
+            'CMD ["up", "-q"]',
+        ),
+        (
+            'ENTRYPOINT ["cohabit", "up", "-f", "$FILE"]\nHEALTHCHECK NONE', "error", 2, "'$FILE' is an argument",
+            'ENTRYPOINT ["sh", "-c", "exec cohabit up -f $FILE"]',
+        ),
+        ('ENTRYPOINT ["cohabit", "up", "&&", "x"]\nHEALTHCHECK NONE', "error", 2, "'&&' is an argument", "sh"),
+        ('ENTRYPOINT ["cohabit"]\nHEALTHCHECK NONE', "warning", 2, "without a verb", 'CMD ["up"]'),
+        # in front
+        (
+            'ENTRYPOINT ["tini", "--", "cohabit", "up", "--"]\nHEALTHCHECK NONE', "warning", 2, "tini is process 1",
+            'ENTRYPOINT ["cohabit", "up", "--"]',
+        ),
+        (
+            'ENTRYPOINT ["/usr/bin/dumb-init", "--"]\nCMD ["cohabit", "up", "--"]\nHEALTHCHECK NONE', "warning", 2,
+            "/usr/bin/dumb-init is process 1", 'ENTRYPOINT ["cohabit", "up", "--"]',
+        ),
+        ('ENTRYPOINT ["/init"]\nCMD ["cohabit", "up", "--"]\nHEALTHCHECK NONE', "warning", 2, "/init is", "ENTR"),
+        ('ENTRYPOINT ["/x.sh"]\nCMD ["cohabit", "up", "--"]\nHEALTHCHECK NONE', "hint", 2, "script /x", 'exec "$@"'),
+        ('ENTRYPOINT ["sudo", "cohabit", "up", "--"]\nHEALTHCHECK NONE', "warning", 2, "sudo is process 1", "user:"),
+        (
+            'ENTRYPOINT ["gosu", "app", "tini", "--", "cohabit", "up", "--"]\nHEALTHCHECK NONE', "warning", 2,
+            "tini is process 1", "ENTRYPOINT",
+        ),
+        # not cohabit
+        ('CMD ["supervisord", "-n"]', "warning", 2, "supervisord runs the services", "cohabit"),
+        ('ENTRYPOINT ["tini", "--"]\nCMD ["supervisord", "-n"]', "warning", 2, "supervisord runs", "cohabit"),
+        ('ENTRYPOINT ["/init"]', "warning", 2, "/init runs the services", "cohabit"),
+        ('CMD ["./app"]', "hint", 2, "./app is what the container runs, not cohabit", "cohabit"),
+        ("RUN x", "hint", 1, "the base image's own, not cohabit", "cohabit"),
+        # several, replaced
+        ('CMD ["a"]\n' + UP + '\nCMD ["b"]', "error", 2, "this CMD is not used: line 5", "one service for each"),
+        ('ENTRYPOINT ["a"]\n' + UP, "warning", 2, "this ENTRYPOINT is not used: line 3", "remove this line"),
+        (
+            'CMD ["cohabit", "up"]\nHEALTHCHECK NONE', "hint", 2, "there is no ENTRYPOINT",
+            'ENTRYPOINT ["cohabit", "up", "--"]',
+        ),
+        # stop signal
+        (UP + "\nSTOPSIGNAL SIGUSR1", "error", 4, "STOPSIGNAL is SIGUSR1", "STOPSIGNAL SIGTERM"),
+        (UP + "\nSTOPSIGNAL 1", "error", 4, "STOPSIGNAL is SIGHUP", "STOPSIGNAL SIGTERM"),
+        (UP + "\nSTOPSIGNAL KILL", "error", 4, "STOPSIGNAL is SIGKILL", "STOPSIGNAL SIGTERM"),
+        (UP + "\nSTOPSIGNAL SIGFOO", "error", 4, "STOPSIGNAL is SIGFOO", "STOPSIGNAL SIGTERM"),
+        # health
+        ('ENTRYPOINT ["cohabit", "up", "--"]', "warning", 2, "no HEALTHCHECK", 'HEALTHCHECK CMD ["cohabit", "health"]'),
+        (UP.replace("NONE", "CMD curl -f http://x"), "hint", 3, "needs curl, which debian has not", "cohabit"),
+        (UP.replace("NONE", 'CMD ["wget", "-q", "http://x"]'), "hint", 3, "needs wget", "cohabit"),
+        # places
+        ("VOLUME /run/\n" + UP, "warning", 2, "VOLUME /run/", "--tmpfs /run"),
+        ('VOLUME ["/data", "/var/run"]\n' + UP, "warning", 2, "VOLUME /var/run", "--tmpfs /run"),
+        ("USER app:app\n" + UP, "hint", 2, "runs as app", "RUN install -d -o app /run/cohabit"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong(text: str, level: str, line: int, what: str, do: str) -> None:
+    """One finding, with its level, its line, and what to write."""
+    (finding,) = found(f"FROM debian\n{text}")
+    assert (finding.level, finding.place) == (level, f"Dockerfile:{line}")
+    assert what in finding.what
+    assert do in finding.do
+
+
+@pytest.mark.parametrize(
+    ("base", "level", "signal"),
+    [
+        ("nginx", "hint", "SIGQUIT"),
+        ("nginx:1.27-alpine@sha256:abc", "hint", "SIGQUIT"),
+        ("docker.io/library/postgres:16", "hint", "SIGINT"),
+        ("httpd:2.4", "error", "SIGWINCH"),
+        ("php:8.3-apache", "error", "SIGWINCH"),
+        ("php:8.3-fpm-alpine", "hint", "SIGQUIT"),
+        ("wordpress:6", "error", "SIGWINCH"),
+        ("registry.example:5000/haproxy", "error", "SIGUSR1"),
+        ("haproxytech/haproxy-alpine:3.0", "error", "SIGUSR1"),
+    ],
+)
+def test_an_inherited_stop_signal(base: str, level: str, signal: str) -> None:
+    """An error where it does not stop us, a hint where it does; STOPSIGNAL SIGTERM ends both."""
+    (finding,) = found(f"FROM {base}\n{UP}")
+    assert (finding.level, finding.place, finding.do) == (level, "Dockerfile:1", "STOPSIGNAL SIGTERM")
+    assert f"has STOPSIGNAL {signal}" in finding.what
+    assert found(f"FROM {base}\n{UP}\nSTOPSIGNAL SIGTERM") == []
+
+
+@pytest.mark.parametrize(
+    "base", ["php:8.3-cli", "debian", "wordpress:cli", "redis", "example.com/nginx-like", "${BASE}"]
+)
+def test_no_stop_signal_to_inherit(base: str) -> None:
+    """Silence about images that have none, and about those that nobody knows."""
+    assert found(f"FROM {base}\n{UP}") == []
+
+
+@pytest.mark.parametrize("base", ["lscr.io/linuxserver/nginx", "linuxserver/x:latest", "quay.io/jupyter/base-notebook"])
+def test_an_inherited_init(base: str) -> None:
+    """An ENTRYPOINT of the base stays in front of CMD, and is gone with one of our own."""
+    texts = [one.what for one in found(f'FROM {base}\nCMD ["cohabit", "up", "--"]\nHEALTHCHECK NONE')]
+    assert any("ENTRYPOINT, in front of cohabit" in text for text in texts)
+    assert found(f"FROM {base}\n{UP}") == []
+
+
+def test_a_healthcheck_may_come_with_a_base_that_nobody_knows() -> None:
+    """Official images have none; of others it is a hint only."""
+    (finding,) = found('FROM example.com/base\nENTRYPOINT ["cohabit", "up", "--"]')
+    assert finding.level == "hint"

@@ -1,0 +1,280 @@
+"""Each check of services speaks about the bad one and is silent about the mended one."""
+
+import pytest
+
+from cohabit.config import compose
+from cohabit.doctor import known, reading
+from cohabit.doctor.findings import Finding
+from cohabit.doctor.services import examine, kind, program
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def found(text: str) -> list[Finding]:
+    """All that is wrong with the services of a file."""
+    with open("cohabit.yaml", "w", encoding="utf-8") as file:
+        file.write(text)
+    what = reading.read("cohabit.yaml", {})
+    assert not what.problems
+    return examine(what.written, what.total_seconds, what.file)
+
+
+def of_service(keys: str) -> list[Finding]:
+    """All that is wrong with one service with these keys."""
+    return found(f"services:\n  web:\n    {keys}\n")
+
+
+GOOD = """
+services:
+  db:
+    command: postgres -D /data
+    stop_signal: SIGINT
+    healthcheck: {test: [CMD, pg_isready]}
+  web:
+    command: ["sh", "-c", "cd /srv && exec ./web > /dev/null"]
+    restart: on-failure
+    essential: false
+    depends_on: {db: {condition: service_healthy}}
+  proxy:
+    command: nginx -g 'daemon off;'
+    stop_signal: SIGQUIT
+    depends_on: [web]
+  php: {command: php-fpm8.2 --nodaemonize, stop_signal: SIGQUIT}
+  sshd: {command: /usr/sbin/sshd -eD}
+  cron: {command: crond -fl 8}
+  apache: {command: apache2ctl -D FOREGROUND}
+  nightly: {command: pg_ctl start, schedule: "0 3 * * *"}
+  fetch: {command: curl http://h/?a=1&b=2 --allow=*}
+  old: {command: mydaemon, pid_file: /run/x.pid}
+  bound: {command: named, pid_file: /run/named.pid}
+  uw: {command: "uwsgi --die-on-term --http :80"}
+x-cohabit: {stop_grace_period: 9s}
+"""
+
+
+def test_silence_about_a_good_file() -> None:
+    """Nothing is said about what is right."""
+    assert found(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "level", "signal"),
+    [
+        ("postgres -D /x", "warning", "SIGINT"),
+        ("/usr/lib/postgresql/15/bin/postgres", "warning", "SIGINT"),
+        ("docker-entrypoint.sh postgres", "warning", "SIGINT"),
+        ("gosu postgres postgres", "warning", "SIGINT"),
+        ("setpriv --reuid=5 --clear-groups postgres", "warning", "SIGINT"),
+        ('["sh", "-c", "exec postgres"]', "warning", "SIGINT"),
+        ("nginx -g 'daemon off;'", "hint", "SIGQUIT"),
+        ("php-fpm8.2 -F", "hint", "SIGQUIT"),
+        ("httpd-foreground", "hint", "SIGWINCH"),
+        ("haproxy -f /x", "hint", "SIGUSR1"),
+        ("uwsgi --socket /x", "error", "SIGQUIT"),
+        ("uwsgi /etc/x.ini", "hint", "SIGQUIT"),
+    ],
+)
+def test_a_stop_signal_of_its_own(command: str, level: str, signal: str) -> None:
+    """Who wants another signal than TERM is named with it; one that was written is left alone."""
+    (finding,) = of_service(f"command: {command}")
+    assert (finding.level, finding.do, finding.place) == (level, f"stop_signal: {signal}", "cohabit.yaml:3")
+    assert of_service(f"command: {command}\n    stop_signal: {signal}") == []
+    assert of_service(f"command: {command}\n    stop_signal: SIGTERM") == []
+
+
+DAEMONS = [
+    ("cron", "cron -f"),
+    ("crond -l 8", "crond -l 8 -f"),
+    ("/usr/sbin/sshd", "/usr/sbin/sshd -D"),
+    ("apachectl start", "apachectl -DFOREGROUND"),
+    ("rsyslogd", "rsyslogd -n"),
+    ("redis-server --daemonize yes", "redis-server --daemonize no"),
+    ("redis-server --daemonize=yes", "redis-server"),
+    ("gunicorn app:app --daemon", "gunicorn app:app"),
+    ("memcached -d -u nobody", "memcached -u nobody"),
+    ("mongod --fork", "mongod"),
+    ("pg_ctl -D /x start", "pg_ctl -D /x status"),
+    ("service nginx start", "service nginx status"),
+    ("mysqld_safe", "mysqld"),
+    ("postfix start", "postfix start-fg"),
+    ("named", "named -g"),
+    ("dbus-daemon --system", "dbus-daemon --system --nofork"),
+]
+
+
+@pytest.mark.parametrize(("bad", "good"), DAEMONS)
+def test_who_goes_into_the_background(bad: str, good: str) -> None:
+    """A warning without pid_file, and silence when it stays."""
+    (finding,) = of_service(f"command: {bad}")
+    assert finding.level == "warning"
+    assert of_service(f"command: {good}") == []
+
+
+@pytest.mark.parametrize(
+    ("command", "level"),
+    [
+        ("nginx", "warning"),
+        ("nginx -c /x.conf", "hint"),
+        ("php-fpm", "hint"),
+        ("php-fpm8.2", "warning"),
+        ("php-fpm8.2 -y /x", "hint"),
+        ("supervisord", "hint"),
+    ],
+)
+def test_what_a_configuration_may_say(command: str, level: str) -> None:
+    """Where a file may say the same it is a hint."""
+    (finding,) = of_service(f"command: {command}\n    stop_signal: SIGQUIT")
+    assert finding.level == level
+    assert "background" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("command", "what", "level"),
+    [
+        ("a && b", "&&", "error"),
+        ("a | b", "|", "error"),
+        ("a; b", ";", "error"),
+        ("a &", "&", "error"),
+        ("a > /log", ">", "error"),
+        ("a 2>/log", "2>", "error"),
+        ("a 2>&1", "2>", "error"),
+        ("A=1 b", "A=1", "error"),
+        ("cd /x", "cd", "error"),
+        ("a $$HOME", "$HOME", "error"),
+        ('a "x $$HOME"', "$HOME", "error"),
+        ("a `b`", "`b`", "error"),
+        ("a /srv/*.conf", "/srv/*.conf", "hint"),
+        ("a ~/x", "~/x", "hint"),
+    ],
+)
+def test_a_string_that_needs_a_shell(command: str, what: str, level: str) -> None:
+    """No shell reads a string; the list with one in it is what to write."""
+    (finding,) = of_service(f"command: {json_of(command)}")
+    assert (finding.level, finding.place) == (level, "cohabit.yaml:3")
+    assert repr(what) in finding.what or what in finding.what
+    assert of_service(finding.do) == []
+
+
+def json_of(text: str) -> str:
+    """A string of YAML in double quotes."""
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "a 'b && c'", 'a "b | c"', "a http://x/?a=1&b=2;c", "a --allow=*", "find . -exec x {} \\;",
+        "a $HOME", "a ${X:-y}",
+        "a '$$HOME'", "a [::]:80", "a x>y", "echo hi",
+    ],
+)  # fmt: skip
+def test_a_string_that_needs_no_shell(command: str) -> None:
+    """Quotes, URLs, stars that are no path, and variables of ours are words like others."""
+    assert of_service(f"command: {json_of(command)}".replace("\\;", "\\\\;")) == []
+
+
+def test_hooks_and_lists() -> None:
+    """A hook's string is examined in its own line; a list is as somebody wanted it."""
+    (finding,) = of_service("command: [x, '&&']\n    pre_start:\n      - command: a && b")
+    assert finding.place == "cohabit.yaml:5"
+
+
+@pytest.mark.parametrize(
+    ("server", "test"),
+    [
+        ("postgres -p 5433", '"5433"'),
+        ("mysqld --port=3307", "127.0.0.1:3307"),
+        ("mariadbd", "127.0.0.1:3306"),
+        ("rabbitmq-server", "rabbitmq-diagnostics"),
+    ],
+)
+def test_a_slow_server_is_waited_for_too_early(server: str, test: str) -> None:
+    """A hint for whoever depends on it with service_started; silent with a health check."""
+    db = f"services:\n  db: {{command: {server}, stop_signal: SIGINT"
+    (finding,) = found(db + "}\n  web: {command: x, depends_on: [db]}\n")
+    assert (finding.level, finding.service, finding.place) == ("hint", "web", "cohabit.yaml:3")
+    assert test in finding.do
+    assert found(db + ", healthcheck: {test: [TCP, localhost:1]}}\n  web: {command: x, depends_on: [db]}\n") == []
+    assert found(db + "}\n  web: {command: x}\n") == []
+
+
+def test_a_death_that_nobody_notices() -> None:
+    """Not essential and never restarted, unless it is a job."""
+    (finding,) = of_service("command: x\n    essential: false")
+    assert (finding.level, finding.place) == ("hint", "cohabit.yaml:4")
+    assert of_service("command: x\n    essential: false\n    restart: always") == []
+    assert of_service('command: x\n    essential: false\n    schedule: "* * * * *"') == []
+
+
+def test_graces_that_add_up() -> None:
+    """A chain of written graces that does not fit into the total; defaults, and independent ones, do not count."""
+    chain = "services:\n  a: {command: x, stop_grace_period: 5s}\n  "
+    chain += "b: {command: x, stop_grace_period: 6s, depends_on: [%s]}\n"
+    (finding,) = found(chain % "a")
+    assert (finding.level, finding.place) == ("warning", "cohabit.yaml")
+    assert "11s" in finding.what
+    assert found(chain % "") == []
+    assert found(chain % "a" + "x-cohabit: {stop_grace_period: 11s}\n") == []
+
+
+def test_replicas_are_one_service() -> None:
+    """What is wrong with a service is told once, however many there are of it."""
+    (finding,) = of_service("command: cron\n    scale: 3")
+    assert finding.service == "web"
+    assert reading.read("cohabit.yaml", {}).instances == 3
+
+
+def test_a_wrong_file_is_one_finding() -> None:
+    """`cohabit check` tells the rest; what could be read is examined all the same."""
+    with open("cohabit.yaml", "w", encoding="utf-8") as file:
+        file.write("services:\n  a: {command: cron, restart: x}\n  b: {command: [x], depends_on: [c]}\n")
+    what = reading.read("cohabit.yaml", {})
+    (problem,) = what.problems
+    assert "cohabit check" in problem.do
+    assert "(and 1 more)" in problem.what
+    assert [one.service for one in examine(what.written, what.total_seconds, what.file)] == ["a"]
+
+
+def test_no_secret_is_told() -> None:
+    """The text of a secret may have come into a problem by interpolation; then the problem is not repeated."""
+    with open("cohabit.yaml", "w", encoding="utf-8") as file:
+        file.write("services:\n  a: {command: x, restart: $TOKEN}\nsecrets:\n  t: {environment: TOKEN}\n")
+    what = reading.read("cohabit.yaml", {"TOKEN": "s3cr3t"})
+    assert what.problems
+    assert "s3cr3t" not in str(what.problems)
+
+
+def test_a_circle_is_not_followed() -> None:
+    """Who waits for himself has no longest chain."""
+    with open("cohabit.yaml", "w", encoding="utf-8") as file:
+        file.write("services:\n  a: {command: x, depends_on: [b]}\n  b: {command: x, depends_on: [a]}\n")
+    assert reading.read("cohabit.yaml", {}).written == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ("", ())),
+        (["env", "A=1"], ("A=1", ())),
+        (["env"], ("env", ())),
+        (["exec", "exec"], ("exec", ())),
+        (["sh", "-c", "a && b"], ("sh", ("-c", "a && b"))),
+        (["/bin/sh", "-c", "exec nginx -g x"], ("nginx", ("-g", "x"))),
+    ],
+)
+def test_the_program_of_a_command(words: list[str], expected: tuple[str, tuple[str, ...]]) -> None:
+    """Looked for behind what only becomes it."""
+    assert program(words) == expected
+
+
+def test_versions_in_names() -> None:
+    """php-fpm8.2 is php-fpm, but a name with a number of its own stays."""
+    assert [kind(name) for name in ("php-fpm8.2", "php-fpm83", "postmaster", "exim4", "s3")] == [
+        "php-fpm", "php-fpm", "postgres", "exim4", "s3",
+    ]  # fmt: skip
+
+
+def test_the_tables_fit_the_house() -> None:
+    """Names of files are the reader's own; every program in a table is known by its own kind."""
+    assert (reading.NAMES, reading.DIRECTORIES) == (compose.NAMES, compose.DIRECTORIES)
+    assert all(kind(name) == name for name in (*known.DAEMONS, *known.STOPS, *known.SLOW))

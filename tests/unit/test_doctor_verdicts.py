@@ -1,0 +1,210 @@
+"""What follows from the facts of a container: each verdict fires on its fact, and a good container has none."""
+
+import json
+
+import pytest
+
+from cohabit.doctor import container
+from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_order, summary
+from cohabit.doctor.reading import Reading
+from cohabit.doctor.services import Written
+from cohabit.doctor.verdicts import Facts, examine, is_cohabit, platform_of
+from cohabit.plan.model import Identity, Service
+
+COHABIT = ("python3", "-I", "-S", "/lib/cohabit/__main__.py", "up")
+MIB = 1 << 20
+GOOD = Facts(
+    process_1=COHABIT,
+    supervisor=1,
+    files=("/.dockerenv",),
+    capabilities=0xA80425FB,
+    memory_limit=256 * MIB,
+    process_limit=1000,
+    descriptors=1024,
+    shm_bytes=64 * MIB,
+)
+
+
+def file(*command: str, uid: int = 0, instances: int = 1, total_seconds: float = 9.0) -> Reading:
+    """A file with one service."""
+    service = Service("web", command or ("web",), user=Identity(uid, uid) if uid else None)
+    return Reading("cohabit.yaml", {"web": Written(service, str)}, total_seconds, instances)
+
+
+def test_silence_about_a_good_container() -> None:
+    """Docker with a memory limit and cohabit as process 1."""
+    assert examine(GOOD, file()) == []
+    assert examine(GOOD, Reading("")) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "level"),
+    [
+        ({"contained": False}, "no container", "hint"),
+        ({"process_1": ("tini", "--", "cohabit", "up"), "supervisor": 7}, "tini, in front", "warning"),
+        ({"process_1": ("/sbin/docker-init", "--", "/e.sh"), "supervisor": 7}, "docker-init, in front", "warning"),
+        ({"process_1": ("sh", "/start.sh"), "supervisor": 7}, "process 1 is sh, and cohabit its child", "error"),
+        ({"process_1": ("-bash",), "supervisor": 7}, "bash, and cohabit its child", "error"),
+        ({"process_1": ("s6-svscan", "-d4"), "supervisor": 7}, "s6-svscan, in front", "warning"),
+        ({"process_1": ("/usr/bin/python3", "/usr/bin/supervisord"), "supervisor": 7}, "supervisord, in", "warning"),
+        ({"process_1": ("/pause",), "supervisor": 7}, None, ""),
+        ({"process_1": ("/app",), "supervisor": 7}, "app, in front", "hint"),
+        ({"process_1": ("nginx: master",), "supervisor": 0}, "no cohabit is running", "hint"),
+        ({"process_1": ("doctor",), "is_process_1": True, "supervisor": 0}, None, ""),
+        ({"process_1": ()}, None, ""),
+        ({"proc_is_ours": False}, "/proc", "warning"),
+        ({"writable": ()}, "make a socket nowhere", "error"),
+        ({"shm_bytes": 0}, "no /dev/shm", "warning"),
+        ({"shm_bytes": None}, None, ""),
+        ({"memory_limit": 1 << 62}, "no memory limit", "hint"),
+        ({"memory_limit": None}, None, ""),
+        ({"oom_kill_disabled": True}, "stands still", "error"),
+        ({"process_limit": 7}, "7 processes", "warning"),
+        ({"descriptors": 64}, "64 files open", "error"),
+        ({"descriptors": None, "process_limit": None}, None, ""),
+        ({"files": (), "variables": {"FLY_APP_NAME": "x"}}, "Fly.io gives 5s", "warning"),
+        ({"variables": {"RAILWAY_SERVICE_ID": "x"}}, "Railway gives no time", "warning"),
+        ({"variables": {"RAILWAY_SERVICE_ID": "x", "RAILWAY_DEPLOYMENT_DRAINING_SECONDS": "20"}}, None, ""),
+        ({"variables": {"KUBERNETES_SERVICE_HOST": "x"}}, None, ""),
+    ],
+)  # fmt: skip
+def test_one_fact(changes: dict[str, object], what: str | None, level: str) -> None:
+    """Each by itself changes the silence into one finding, or leaves it."""
+    found = examine(GOOD.replace(**changes), file())
+    assert [one.level for one in found] == ([level] if what else [])
+    assert not what or what in found[0].what
+
+
+def test_a_stop_that_the_platform_cuts_short() -> None:
+    """The total of the file against the platform's grace: as long is too long."""
+    for seconds, wrong in ((9.0, 0), (9.9, 0), (10.0, 1), (25.0, 1)):
+        assert len(examine(GOOD, file(total_seconds=seconds))) == wrong
+    kubernetes = GOOD.replace(variables={"KUBERNETES_SERVICE_HOST": "x"})
+    assert examine(kubernetes, file(total_seconds=25.0)) == []
+    (finding,) = examine(kubernetes, file(total_seconds=60.0))
+    assert "terminationGracePeriodSeconds" in finding.do
+    assert "stop_grace_period: 29s" in finding.do
+
+
+def test_platforms_show_in_order() -> None:
+    """A Docker file is there on many platforms: who knows better comes first."""
+    found = platform_of(GOOD.replace(variables={"K_SERVICE": "x"}))
+    assert found
+    assert found[0].name == "Cloud Run"
+    assert platform_of(Facts()) is None
+
+
+def test_zombies_and_orphans() -> None:
+    """Only where process 1 is somebody else."""
+    other = GOOD.replace(process_1=("/pause",), zombies=2, can_adopt=False)
+    assert [one.what for one in examine(other, file())] == [
+        "process 1 leaves 2 zombies",
+        "orphans of the services are not reaped",
+    ]
+    assert examine(other.replace(process_1=COHABIT), file()) == []
+
+
+def test_everybody_is_killed_at_once() -> None:
+    """memory.oom.group matters when there are several services, and a limit."""
+    grouped = GOOD.replace(memory_group=True)
+    (finding,) = examine(grouped, file(instances=2))
+    assert "all services are killed at once" in finding.what
+    assert examine(grouped, file(instances=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("dropped", "command", "what"),
+    [
+        ((6, 7), ("web",), "cannot be started as another user"),
+        ((5,), ("web",), "cannot be stopped"),
+        ((19,), ("web",), ""),
+        ((19,), ("cron",), "whose the background processes"),
+        ((), ("cron",), ""),
+    ],
+)
+def test_capabilities(dropped: tuple[int, ...], command: tuple[str, ...], what: str) -> None:
+    """What is missing where a service is another user, and for no other."""
+    mask = (1 << 40) - 1
+    for number in dropped:
+        mask &= ~(1 << number)
+    facts = GOOD.replace(capabilities=mask)
+    found = examine(facts, file(*command, uid=1000))
+    assert len(found) == bool(what)
+    assert not what or what in found[0].what
+    assert examine(facts, file(*command)) == []
+    assert examine(facts.replace(uid=1000), file(*command, uid=1000)) == []
+
+
+def test_shared_memory_for_those_who_need_it() -> None:
+    """Docker's 64 MiB are a hint for PostgreSQL, and for nobody else."""
+    (finding,) = examine(GOOD, file("postgres"))
+    assert "/dev/shm" in finding.what
+    assert examine(GOOD.replace(shm_bytes=1024 * MIB), file("postgres")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (COHABIT, True),
+        (("python3", "-m", "cohabit", "run", "a"), True),
+        (("python3.11", "-I", "-S", "-X", "cohabit-x=1", "/x/cohabit/__main__.py", "up"), True),
+        (("tini", "--", "cohabit", "up"), False),
+        (("sh", "-c", "cohabit up"), False),
+        (("/bin/sh", "/usr/bin/cohabit", "init", "--", "x"), True),
+        (("python3", "/lib/cohabit/doctor/__main__.py", "{}"), False),
+        (("cohabit", "ps"), False),
+        ((), False),
+    ],
+)
+def test_which_command_line_is_cohabit(words: tuple[str, ...], expected: bool) -> None:
+    """As the script starts it; a client of it, and the doctor, are none."""
+    assert is_cohabit(words) is expected
+
+
+def test_looking_works_anywhere() -> None:
+    """Here, too: the facts are of the right kind, and everything follows from them."""
+    facts = container.look({"KUBERNETES_SERVICE_HOST": "x"})
+    assert facts.contained
+    assert facts.descriptors is None or facts.descriptors > 0
+    assert isinstance(examine(facts, file()), list)
+
+
+# --- how it is said -----------------------------------------------------------------------------------------
+
+
+ONE = Finding("error", "Dockerfile:12", "it is wrong", "it breaks", "write it right")
+TWO = Finding("hint", "cohabit.yaml:7", "it is odd", "it may break", "write it so", "web")
+
+
+def test_text_and_json() -> None:
+    """Three lines each; one object each."""
+    assert (
+        as_text(TWO) == "hint    cohabit.yaml:7: web: it is odd\n        why: it may break\n        do:  write it so\n"
+    )
+    assert json.loads(as_json(TWO)) == {
+        "level": "hint", "place": "cohabit.yaml:7", "what": "it is odd", "why": "it may break", "do": "write it so",
+        "service": "web",
+    }  # fmt: skip
+
+
+def test_order_and_sum() -> None:
+    """The gravest first, lines as numbers, each once; the last line counts."""
+    late, early = ONE.replace(place="Dockerfile:100"), ONE.replace(place="Dockerfile:9")
+    assert in_order([TWO, late, ONE, early, ONE]) == [early, ONE, late, TWO]
+    assert summary(["Dockerfile"], []) == "Dockerfile: fine\n"
+    assert summary(["a", "b"], [ONE, early, TWO]) == "a, b: 2 errors, 1 hint\n"
+
+
+@pytest.mark.parametrize(
+    ("levels", "strict", "code"),
+    [
+        ([], False, 0),
+        (["hint"], True, 0),
+        (["warning"], False, 0),
+        (["warning"], True, 1),
+        (["hint", "error"], False, 1),
+    ],
+)
+def test_exit_codes(levels: list[str], strict: bool, code: int) -> None:
+    """An error is 1, and with --strict a warning."""
+    assert exit_code([ONE.replace(level=level) for level in levels], strict=strict) == code

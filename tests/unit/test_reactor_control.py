@@ -1,0 +1,376 @@
+"""reactor/control/: nothing that a client does kills, blocks or grows us. Real sockets, and a desk that is not.
+
+The loop is the test's own: it waits in the same epoll, so nothing here sleeps.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from cohabit.doors.protocol import Answer, RequestError, parse
+from cohabit.doors.verbs import Following, Waiting
+from cohabit.engine.events import Due
+from cohabit.reactor.control import server
+from cohabit.reactor.control.server import Control
+from cohabit.reactor.rundir import RuntimeDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+AT_MOST_SECONDS = 20.0
+FACT = Due()
+
+
+class Desk:
+    """A control socket, and what is behind it: `big` gives an answer of a MiB, `wait` waits for `done`, `bug` raises."""
+
+    def __init__(self, directory: Path) -> None:
+        self.epoll = select.epoll()
+        self.directory = RuntimeDirectory(given=str(directory))
+        self.fed: list[Any] = []
+        self.done = False
+        self.followed = 0
+        self.slow = 0.0
+        self.control = self._control()
+        self.control.open()
+        self.path = f"{directory}/control"
+        self.clients: list[socket.socket] = []
+
+    def _control(self) -> Control:
+        def follows() -> None:
+            self.followed += 1
+
+        return Control(
+            self.epoll, self.directory,
+            ask=self.ask, feed=self.fed.extend, backlog=lambda _: [b"backlog\n"], is_followed=follows,
+        )  # fmt: skip
+
+    def ask(self, line: bytes, trusted: bool, again: bool) -> Any:
+        verb = parse(line).verb
+        until = time.monotonic() + self.slow
+        while time.monotonic() < until:
+            pass
+        if verb == "bug":
+            raise KeyError("oh")
+        if verb == "no":
+            raise RequestError("cannot no", 78)
+        if verb == "wait":
+            return Waiting(() if again else (FACT,), lambda: Answer(0, "done") if self.done else None)
+        if verb == "follow":
+            return Following("logs", ("web",), every=False, tail=None, since=0.0, on=True)
+        return Answer(0, "x" * (1 << 20) if verb == "big" else f"{verb} {trusted}")
+
+    def connect(self, line: bytes = b"") -> socket.socket:
+        """A client that has said this."""
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(self.path)
+        client.setblocking(False)
+        if line:
+            client.send(line)
+        self.clients.append(client)
+        return client
+
+    def turn(self, wait: float = 0.0) -> bool:
+        """One turn of a loop; False if nothing was there to do."""
+        deadline = self.control.deadline()
+        if deadline is not None:
+            wait = max(wait, min(deadline - time.monotonic(), 0.05))
+        ready = self.epoll.poll(max(0.0, wait))
+        for fd, _ in ready:
+            if self.control.owns(fd):
+                self.control.handle(fd)
+        self.control.due(time.monotonic())
+        self.control.look()
+        return bool(ready)
+
+    def until(self, true: Callable[[], object]) -> None:
+        """Turns until that is so."""
+        deadline = time.monotonic() + AT_MOST_SECONDS
+        while not true():
+            assert time.monotonic() < deadline, "waited in vain"
+            self.turn(0.01)
+
+    def answer(self, client: socket.socket) -> bytes:
+        """All that a client gets, until it is hung up on."""
+        data = bytearray()
+
+        def ended() -> bool:
+            try:
+                while piece := client.recv(1 << 20):
+                    data.extend(piece)
+            except BlockingIOError:
+                return False
+            return True
+
+        self.until(ended)
+        return bytes(data)
+
+    def close(self) -> None:
+        self.control.close()
+        for client in self.clients:
+            client.close()
+        self.epoll.close()
+        self.directory.remove()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk of one's own."""
+    one = Desk(tmp_path)
+    yield one
+    one.close()
+
+
+def test_a_request_is_answered_and_hung_up_on(desk: Desk) -> None:
+    """Also one that comes in pieces, and one whose sender has closed his half already."""
+    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    client = desk.connect(b"cohabit/1")
+    while desk.turn():
+        pass
+    client.send(b" ps\n")
+    client.shutdown(socket.SHUT_WR)
+    assert desk.answer(client) == b"0 ps True\n"
+
+
+def test_a_big_answer_comes_whole(desk: Desk) -> None:
+    """However small the socket's buffer is."""
+    assert len(desk.answer(desk.connect(b"cohabit/1 big\n"))) == (1 << 20) + 3
+
+
+def test_errors_are_answers(desk: Desk) -> None:
+    """A refusal, a bug of ours, a line that is no request, one that never ends."""
+    assert desk.answer(desk.connect(b"cohabit/1 no\n")) == b"78 cannot no\n"
+    assert desk.answer(desk.connect(b"cohabit/1 bug\n")).startswith(b"70 an internal error")
+    assert desk.answer(desk.connect(b"GET / HTTP/1.1\r\n")).startswith(b"64 cannot read the request")
+    client = desk.connect()
+    sent = 0
+    while True:
+        try:
+            sent += client.send(b"a" * 8192)
+        except BlockingIOError:
+            desk.turn()
+        except OSError:
+            break
+        assert sent < 1 << 20
+    assert sent > 65_536
+
+
+def test_who_waits_is_answered_when_it_is_so(desk: Desk) -> None:
+    """And costs nothing until then; the facts are fed once."""
+    client = desk.connect(b"cohabit/1 wait\n")
+    desk.until(lambda: desk.fed)
+    while desk.turn():
+        pass
+    with pytest.raises(BlockingIOError):
+        client.recv(1)
+    desk.done = True
+    assert desk.answer(client) == b"0 done\n"
+    assert desk.fed == [FACT]
+
+
+def test_who_goes_is_forgotten(desk: Desk) -> None:
+    """In whatever state he was."""
+    waiting = desk.connect(b"cohabit/1 wait\n")
+    following = desk.connect(b"cohabit/1 follow\n")
+    idle = desk.connect()
+    big = desk.connect(b"cohabit/1 big\n")
+    desk.until(lambda: len(desk.control._clients) == 4 and desk.fed and desk.followed == 1)
+    for client in (waiting, following, idle, big):
+        client.close()
+    desk.until(lambda: not desk.control._clients)
+    assert desk.followed == 2
+
+
+def test_who_says_nothing_is_hung_up_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request has a time in which it has to come."""
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.02)
+    assert desk.answer(desk.connect()) == b""
+
+
+def test_who_does_not_take_his_answer_is_hung_up_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer has a time in which it has to be taken."""
+    monkeypatch.setattr(server, "ANSWER_SECONDS", 0.02)
+    desk.connect(b"cohabit/1 big\n")
+    desk.until(lambda: desk.control._clients)
+    desk.until(lambda: not desk.control._clients)
+
+
+def test_there_is_room_for_so_many(desk: Desk) -> None:
+    """Who waits takes no place from those who ask and go; those beyond all places wait in the kernel's queue."""
+    waiting = [desk.connect(b"cohabit/1 wait\n") for _ in range(server.LASTING_MAX)]
+    desk.until(lambda: len(desk.fed) == server.LASTING_MAX)
+    assert desk.answer(desk.connect(b"cohabit/1 wait\n")).startswith(b"71 80 clients")
+    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    idle = [desk.connect() for _ in range(server.CLIENTS_MAX - server.LASTING_MAX)]
+    desk.until(lambda: len(desk.control._clients) == server.CLIENTS_MAX)
+    late = desk.connect(b"cohabit/1 ps\n")
+    while desk.turn():
+        pass
+    assert len(desk.control._clients) == server.CLIENTS_MAX
+    idle[0].close()
+    assert desk.answer(late) == b"0 ps True\n"
+    assert waiting
+
+
+def test_after_a_dear_request_others_wait_for_three_times_as_long(desk: Desk) -> None:
+    """Clients get a quarter of the time at the most."""
+    desk.slow = 0.01
+    early = desk.connect()
+    desk.until(lambda: desk.control._clients)
+    desk.connect(b"cohabit/1 ps\n")
+    desk.until(lambda: desk.control._resting_until)
+    began = time.monotonic()
+    early.send(b"cohabit/1 ps\n")
+    deadline = desk.control.deadline()
+    assert deadline is not None
+    assert deadline - began > 0.015
+    assert not desk.epoll.poll(0)  # nobody is listened to
+    assert desk.answer(early) == b"0 ps True\n"
+
+
+def record(number: int) -> bytes:
+    """A KiB that can be told from others."""
+    return b"%07d\n" % number * 128
+
+
+def test_a_stream_goes_on(desk: Desk) -> None:
+    """What comes after the request comes to whoever listens to that service."""
+    client = desk.connect(b"cohabit/1 follow\n")
+    desk.until(lambda: desk.followed)
+    for name in ("web", "db", "web"):
+        desk.control.publish("logs", name, name.encode() + b"\n")
+    desk.control.publish("events", "web", b"no\n")
+    desk.turn()
+    assert client.recv(1000) == b"0 \nbacklog\nweb\nweb\n"
+
+
+def test_who_does_not_read_a_stream_misses_some_and_is_told(desk: Desk) -> None:
+    """So much is kept; what comes then is counted. Whoever reads beside him gets everything."""
+    deaf = desk.connect(b"cohabit/1 follow\n")
+    reader = desk.connect(b"cohabit/1 follow\n")
+    desk.until(lambda: desk.followed == 2)
+    read = bytearray()
+    for number in range(3000):
+        desk.control.publish("logs", "web", record(number))
+        desk.turn()
+        assert all(client.size <= server.KEPT_BYTES_MAX + 2000 for client in desk.control._clients.values())
+        try:
+            read += reader.recv(1 << 20)
+        except BlockingIOError:
+            pass
+    assert read == b"0 \nbacklog\n" + b"".join(map(record, range(3000)))
+
+    def took_all() -> bool:
+        try:
+            missed.extend(deaf.recv(1 << 20))
+        except BlockingIOError:
+            return not any(client.pending for client in desk.control._clients.values())
+        return False
+
+    missed = bytearray()
+    desk.until(took_all)
+    desk.control.publish("logs", "web", record(9_999_999))
+    desk.until(lambda: took_all() and missed.endswith(record(9_999_999)))
+    head, _, rest = missed.partition(b"cohabit dropped ")
+    size, _, rest = rest.partition(b"\n")
+    count = int(rest[: int(size.split()[1])])
+    assert len(head) + count == len(b"0 \nbacklog\n") + 3000 * 1024
+
+
+def test_clients_cross_a_reexecution(desk: Desk) -> None:
+    """Who waited, listened, was in the middle of his request, or of his answer, goes on as if nothing had been."""
+    waiting = desk.connect(b"cohabit/1 wait\n")
+    following = desk.connect(b"cohabit/1 follow\n")
+    begun = desk.connect(b"cohabit/1 p")
+    big = desk.connect(b"cohabit/1 big\n")
+    desk.until(lambda: len(desk.control._clients) == 4 and desk.fed and desk.followed)
+    while desk.turn():
+        pass
+    plain = desk.control.to_plain()
+    assert set(desk.control.descriptors()) == {plain["fd"], *desk.control._clients}
+    desk.epoll.close()
+    desk.epoll = select.epoll()
+    desk.control = desk._control()
+    desk.control.restore(plain)
+    begun.send(b"s\n")
+    assert desk.answer(begun) == b"0 ps True\n"
+    assert len(desk.answer(big)) == (1 << 20) + 3
+    desk.control.publish("logs", "web", b"more\n")
+    desk.turn()
+    assert following.recv(1000) == b"0 \nbacklog\nmore\n"
+    desk.done = True
+    assert desk.answer(waiting) == b"0 done\n"
+    assert desk.fed == [FACT]
+    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+
+
+def test_a_dead_socket_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> None:
+    """Somebody who was killed leaves his socket behind."""
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(tmp_path / "control"))
+    dead.close()
+    first = Desk(tmp_path)
+    with pytest.raises(OSError, match="in use"):
+        Desk(tmp_path)
+    assert first.answer(first.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    first.close()
+    assert not (tmp_path / "control").exists()
+
+
+def test_a_given_directory_keeps_what_is_not_ours(tmp_path: Path) -> None:
+    """COHABIT_RUNTIME_DIR may be a place that others use."""
+    (tmp_path / "others").write_text("")
+    Desk(tmp_path).close()
+    assert [each.name for each in tmp_path.iterdir()] == ["others"]
+
+
+_PIECES = some.lists(
+    some.sampled_from([b"cohabit/1 ", b"ps", b"wait", b"follow", b"big", b"bug", b"\n", b" ", b"=", b"\0", b"\xff"])
+    | some.binary(max_size=50),
+    max_size=8,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(some.lists(some.tuples(_PIECES, some.sampled_from(["close", "half", "leave", "read"])), min_size=1, max_size=8))
+def test_whatever_clients_do_the_next_one_is_answered(desk: Desk, crowd: list[tuple[list[bytes], str]]) -> None:
+    """They say anything in any pieces and go in any way; afterwards nothing of them is left."""
+    before = len(os.listdir("/proc/self/fd")) - len(desk.clients) * (desk.clients != [])
+    clients = []
+    for pieces, way in crowd:
+        client = desk.connect()
+        clients.append(client)
+        for piece in pieces:
+            try:
+                client.send(piece)
+            except OSError:
+                break
+            desk.turn()
+        if way == "close":
+            client.close()
+        elif way == "half":
+            try:
+                client.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+        elif way == "read":
+            try:
+                client.recv(100)
+            except OSError:
+                pass
+        desk.turn()
+    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    for client in desk.clients:
+        client.close()
+    desk.clients.clear()
+    desk.until(lambda: not desk.control._clients)
+    assert len(os.listdir("/proc/self/fd")) <= before
