@@ -6,11 +6,10 @@ directly below it. Both need nothing of the tools that keep services running.
 
 import os
 import subprocess
-import time
 from collections.abc import Sequence
 
 from install import PYTHON, InstallError, compile_c
-from processes import MeasurementError, sweep
+from processes import MeasurementError, run_once, sweep
 from report import US
 from services import Scope
 
@@ -60,32 +59,18 @@ def orphans(scope: Scope) -> None:
                 scope.figures.note("orphans", name, str(error))
 
 
-def _run(argv: list[str], null: int) -> float:
-    """Run a command to its end and return its milliseconds; no Python between fork and exec."""
-    actions = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
-    begin = time.perf_counter()
-    pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions)
-    _, status = os.waitpid(pid, 0)
-    milliseconds = (time.perf_counter() - begin) * 1000
-    if status != 0:
-        raise MeasurementError(f"ended with {os.waitstatus_to_exitcode(status)}")
-    return milliseconds
-
-
 def overhead(scope: Scope) -> None:
     """Measure `true` below each init, plain, and the interpreter that does nothing, in turn."""
     lines = {name: [*argv, "true"] for name, argv in commands(scope).items()}
     lines["plain exec"] = ["true"]
     lines["python3 -I -S -c pass"] = [PYTHON, "-I", "-S", "-c", "pass"]
-    null = os.open(os.devnull, os.O_RDWR)
     for number in range(WARM_UP_RUNS + OVERHEAD_RUNS):
         for name in list(lines):
             try:
-                milliseconds = _run(lines[name], null)
+                milliseconds = run_once(lines[name])
             except MeasurementError as error:
                 scope.figures.note("init", name, str(error))
                 del lines[name]
                 continue
             if number >= WARM_UP_RUNS:
                 scope.figures.add("init", name, milliseconds)
-    os.close(null)

@@ -72,17 +72,17 @@ class Reader:
         self._process.wait()
 
 
-def _writer(gate: str, kind: str, count: int, name: str = "") -> str:
+def writer(gate: str, kind: str, count: int, name: str = "") -> str:
     """Return the command line of a service that writes."""
     return f"{PYTHON} -I -S {os.path.join(PARTS, 'writer.py')} {gate} {kind} {count} {name}".rstrip()
 
 
-def _gate(folder: str) -> str:
+def make_gate(folder: str) -> str:
     os.mkfifo(path := os.path.join(folder, "gate"))
     return path
 
 
-def _open_gate(running: RunningTool, path: str) -> tuple[int, float]:
+def open_gate(running: RunningTool, path: str) -> tuple[int, float]:
     """Wait until a writer stands at the gate and open it: the open end, and when that was."""
     opened: list[int] = []
 
@@ -112,7 +112,7 @@ def _flow(running: RunningTool, reader: Reader, gate: str) -> tuple[float, int]:
     running.stdout = reader.stdout
     running.start()
     reader.close()
-    held, begin = _open_gate(running, gate)
+    held, begin = open_gate(running, gate)
     try:
         moment, seen = reader.line(PUMP_SECONDS, "all of the output")
         running.stop()
@@ -130,8 +130,8 @@ def throughput(scope: Scope, tool: Tool, measure: str) -> None:
     reader = Reader("bytes", count * size) if measure == "raw" else Reader("lines", count)
     running = RunningTool(tool, scope.paths[tool.program], {})
     try:
-        gate = _gate(running.folder)
-        running.services = {"a": _writer(gate, kind, count)}
+        gate = make_gate(running.folder)
+        running.services = {"a": writer(gate, kind, count)}
         seconds, seen = _flow(running, reader, gate)
         scope.figures.add(measure, tool.name, seen * (1 if measure == "raw" else size) / seconds / 1e6)
     except MeasurementError as error:
@@ -149,8 +149,8 @@ def wholeness(scope: Scope, tool: Tool, measure: str) -> None:
     reader = Reader("numbered", count * len(names))
     running = RunningTool(tool, scope.paths[tool.program], {})
     try:
-        gate = _gate(running.folder)
-        running.services = {name: _writer(gate, "numbered", count, name) for name in names}
+        gate = make_gate(running.folder)
+        running.services = {name: writer(gate, "numbered", count, name) for name in names}
         _flow(running, reader, gate)
         words = reader.line(PUMP_SECONDS, "end of the output")
         seen = dict(zip(words[::2], map(int, words[1::2]), strict=True))
@@ -181,7 +181,7 @@ def _stalled(scope: Scope, running: RunningTool, source: int, gate: str) -> None
     running.start()
     watch = ServiceWatch(running.process.pid, "sleep")
     until(lambda: bool(watch.alive()), START_SECONDS, "start")
-    held, _ = _open_gate(running, gate)
+    held, _ = open_gate(running, gate)
     os.close(held)
     _fill(source)
     before = watch.alive()
@@ -200,8 +200,8 @@ def stalled(scope: Scope, tool: Tool) -> None:
     source, sink = os.pipe()
     running = RunningTool(tool, scope.paths[tool.program], {}, sink)
     try:
-        gate = _gate(running.folder)
-        running.services = {"a": _writer(gate, "flood", 0), "b": "sleep 100000"}
+        gate = make_gate(running.folder)
+        running.services = {"a": writer(gate, "flood", 0), "b": "sleep 100000"}
         _stalled(scope, running, source, gate)
     except MeasurementError as error:
         scope.figures.note("stalled-stop", tool.name, str(error))

@@ -63,6 +63,7 @@ def supervisord(folder: str, services: Services) -> list[str]:
     """Write supervisord.conf as images have it: in the foreground, all output to its own stdout."""
     text = (
         "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=supervisord.pid\nuser=root\n"
+        "minfds=4096\n"
         "[unix_http_server]\nfile=supervisor.sock\n"
         "[rpcinterface:supervisor]\n"
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"

@@ -19,8 +19,8 @@ from unit.control_story import answer, client, service, serving, status
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a directory that stands for the places where sockets are looked for."""
     (tmp_path / "run").mkdir()
-    monkeypatch.setattr(rundir, "_OURS", (str(tmp_path / "run"), str(tmp_path / "var")))
-    monkeypatch.setattr(rundir, "_EVERYBODYS", (str(tmp_path), str(tmp_path / "nowhere")))
+    monkeypatch.setattr(rundir, "OURS", (str(tmp_path / "run"), str(tmp_path / "var")))
+    monkeypatch.setattr(rundir, "EVERYBODYS", (str(tmp_path), str(tmp_path / "nowhere")))
     monkeypatch.setattr(connection, "environment", dict)
     return tmp_path
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
 import marshal
 import math
 import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -36,9 +38,6 @@ from cohabit.plan.model import (
 )
 from cohabit.plan.record import from_plain
 from cohabit.plan.replicas import expand
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOADER = os.path.join(os.path.dirname(cohabit.__file__), "config", "__main__.py")
 FILE = """\
@@ -366,3 +365,16 @@ def test_config_shows_what_cannot_run_here(tmp_path: Path) -> None:
     assert code == 0
     assert b"# cohabit.yaml:1: warning: cannot start web" in out
     assert b'command: ["no-such-program"]' in out
+
+
+def test_check_and_config_as_json() -> None:
+    """For programs: everything that was found; and of a good file what was understood, which is a file again."""
+    request = {"verb": "up", "files": [], "profiles": [], "services": [], "json": True}
+    Path("cohabit.yaml").write_text("services: {web: {comand: x}}")
+    code, output = run("check", request)
+    assert json.loads(output)["exit_code"] == code == 78
+    assert "did you mean 'command'" in json.loads(output)["problems"][0]
+    Path("cohabit.yaml").write_text("services: {web: {command: [/bin/echo, $$HOME]}}")
+    code, output = run("config", request)
+    assert code == 0
+    assert json.loads(output)["services"]["web"]["command"] == ["/bin/echo", "$$HOME"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -55,10 +56,8 @@ def test_what_is_no_request_is_said(line: bytes, words: str) -> None:
 def test_any_bytes_are_a_request_or_an_error(line: bytes) -> None:
     """Nothing that can be sent leads to anything else."""
     for data in (line, b"cohabit/1 " + line):
-        try:
+        with contextlib.suppress(RequestError):
             protocol.parse(data)
-        except RequestError as error:
-            assert str(error)
 
 
 @given(some.integers(0, 255), some.text(), some.lists(some.dictionaries(some.text(), _VALUES), max_size=3))

@@ -50,18 +50,23 @@ class House:
         return outcome
 
     def facts_of_us(self) -> dict[str, Any]:
+        """What the engine does not know."""
         return {"pid": 1, "started": 1_000_000.0, "memory_limit": None}
 
     def facts_of(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
+        """A process and some lines for each."""
         return {name: {"pids": [7], **({"output": ["x"] * lines} if lines else {})} for name in services}
 
     def environment_of(self, service: str) -> dict[str, Any]:
+        """Its name only."""
         return {"name": service}
 
     def replace(self) -> None:
+        """A successor is being asked."""
         self.successor = None
 
     def replacing(self) -> str | None:
+        """What it has said."""
         return self.successor
 
 
@@ -307,8 +312,7 @@ def test_any_request_has_an_outcome(verb: str, names: list[str], options: dict[s
     house = up_with(service("web", restart=ALWAYS), service("db", probe=PROBE))
     try:
         outcome = house.ask(verb, *names, trusted=trusted, purpose=options.pop("for", ""), **options)
-    except RequestError as error:
-        assert str(error)
+    except RequestError:
         return
     if isinstance(outcome, Waiting):
         answer = outcome.done()

@@ -7,6 +7,7 @@ import pytest
 from cohabit.plan.build import build
 from cohabit.plan.draft import Draft, DraftService, Where
 from cohabit.plan.model import COMPLETED, HEALTHY, Dependency, Plan, Schedule, Service
+from cohabit.plan.replicas import scaled
 
 FILE = Where("f")
 
@@ -115,3 +116,19 @@ def test_very_many_are_refused_before_they_are_made() -> None:
         "f: the replicas and what they depend on come to 1,002,000 (at most 100,000; use fewer replicas)"
     ]
     assert len(plan(service("a", replicas=1000), service("b", Dependency("a"))).services) == 1001
+
+
+def test_scale_takes_the_place_of_the_number_in_the_file() -> None:
+    """Also where the file has none."""
+    made, problems = build(scaled(draft(service("web", replicas=5), service("db")), {"web": 1, "db": 2}, ("web",)))
+    assert problems == ()
+    assert made is not None
+    assert list(made.services) == ["web-1", "db-1", "db-2"]
+
+
+def test_scale_of_what_is_gone_from_the_file_is_an_error_only_when_it_is_asked_for() -> None:
+    """A number that was given long ago must not make every later reading fail."""
+    assert build(scaled(draft(service("web")), {"wbe": 3}, ()))[1] == ()
+    (problem,) = build(scaled(draft(service("web")), {"wbe": 3}, ("wbe",)))[1]
+    assert problem.text == "cannot scale 'wbe': no such service (did you mean 'web'?)"
+    assert problem.exit_code == 64

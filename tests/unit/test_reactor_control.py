@@ -9,7 +9,6 @@ import os
 import select
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,13 +24,17 @@ from cohabit.reactor.rundir import RuntimeDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 AT_MOST_SECONDS = 20.0
 FACT = Due()
 
 
 class Desk:
-    """A control socket, and what is behind it: `big` gives an answer of a MiB, `wait` waits for `done`, `bug` raises."""
+    """A control socket, and what is behind it.
+
+    `big` is answered with a MiB, `wait` when `done` is, `bug` raises, `no` is refused; any other verb is repeated.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.epoll = select.epoll()
@@ -55,6 +58,7 @@ class Desk:
         )  # fmt: skip
 
     def ask(self, line: bytes, trusted: bool, again: bool) -> Any:
+        """An outcome for the server."""
         verb = parse(line).verb
         until = time.monotonic() + self.slow
         while time.monotonic() < until:
@@ -115,6 +119,7 @@ class Desk:
         return bytes(data)
 
     def close(self) -> None:
+        """Let go of everything."""
         self.control.close()
         for client in self.clients:
             client.close()

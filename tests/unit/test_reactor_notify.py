@@ -340,8 +340,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the root under which all places are looked for."""
     for name in ("run", "tmp"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(rundir, "_OURS", (str(tmp_path / "run" / "cohabit"),))
-    monkeypatch.setattr(rundir, "_EVERYBODYS", (str(tmp_path / "tmp"),))
+    monkeypatch.setattr(rundir, "OURS", (str(tmp_path / "run" / "cohabit"),))
+    monkeypatch.setattr(rundir, "EVERYBODYS", (str(tmp_path / "tmp"),))
     return tmp_path
 
 
@@ -355,7 +355,7 @@ def test_runtime_directory_is_random_and_closed(places: Path) -> None:
         os.umask(old)
     assert path == directory.make()
     assert os.path.dirname(path) == str(places / "run" / "cohabit")
-    assert [stat.S_IMODE(os.stat(each).st_mode) for each in (path, os.path.dirname(path))] == [0o711, 0o711]
+    assert [stat.S_IMODE(os.stat(each).st_mode) for each in (path, os.path.dirname(path))] == [0o711, 0o755]
     Path(path, "socket").touch()
     directory.remove()
     assert not os.path.exists(path)
@@ -387,8 +387,8 @@ def test_runtime_directory_cleans_up_after_the_killed(places: Path) -> None:
 
 def test_no_place_at_all_says_where_it_looked(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing can be written, the error names the places and what to do."""
-    monkeypatch.setattr(rundir, "_OURS", (f"{places}/no/cohabit",))
-    monkeypatch.setattr(rundir, "_EVERYBODYS", (f"{places}/none",))
+    monkeypatch.setattr(rundir, "OURS", (f"{places}/no/cohabit",))
+    monkeypatch.setattr(rundir, "EVERYBODYS", (f"{places}/none",))
     with pytest.raises(OSError, match="/dev/shm; mount a tmpfs"):
         RuntimeDirectory().make()
 
@@ -396,6 +396,6 @@ def test_no_place_at_all_says_where_it_looked(places: Path, monkeypatch: pytest.
 def test_paths_fit(room: Room) -> None:
     """The longest path that can come about is within the 107 bytes of unix(7)."""
     del room
-    longest = f"{max((*rundir._OURS, *rundir._EVERYBODYS), key=len)}/cohabit-{'f' * 16}/notify-{10**9}"
+    longest = f"{max((*rundir.OURS, *rundir.EVERYBODYS), key=len)}/cohabit-{'f' * 16}/notify-{10**9}"
     assert len(longest) < 107
     assert notify._MESSAGE_MAX == 4096

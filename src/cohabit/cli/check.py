@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cohabit.cli.options import Verb
+from cohabit.cli.options import JSON, Verb
 from cohabit.cli.up import FILE, PROFILE
 from cohabit.errors import EXIT_SYSTEM, CohabitError
 from cohabit.reactor.linux import PACKAGE, environment, os
@@ -17,7 +17,7 @@ VERB = Verb(
     "check",
     "[-f FILE] [SERVICE...]",
     "Report everything that is wrong with the file, each with its line, and start nothing.",
-    (FILE, PROFILE),
+    (FILE, PROFILE, JSON),
     exits=(
         ("0", "it is fine"),
         ("78", "something is wrong"),
@@ -48,6 +48,7 @@ def ask_loader(given: Given, verb: Verb, words: list[str]) -> int:
     if values["help"]:
         return verb.show_help()
     request = {"verb": "up", "files": values["file"], "profiles": values["profile"], "services": services}
+    request["json"] = values["json"]
     loader = f"{PACKAGE}/config/__main__.py"
     given.restore()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cohabit.cli.check import ask_loader
-from cohabit.cli.options import Verb
+from cohabit.cli.options import JSON, Verb
 from cohabit.cli.up import FILE, PROFILE
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ VERB = Verb(
     "config",
     "[-f FILE] [SERVICE...]",
     "Print what was understood of the file: everything resolved, with the defaults that matter.",
-    (FILE, PROFILE),
+    (FILE, PROFILE, JSON),
     exits=(("0", "it could be understood"), ("78", "it could not; what is wrong is printed")),
     examples=(("cohabit config | diff cohabit.yaml -", "what the defaults add"),),
 )

@@ -274,7 +274,7 @@ def _paths() -> tuple[list[str], bool]:
     """Every place where its socket may be (rundir.py), and whether one could not be looked at."""
     paths: list[str] = []
     forbidden = False
-    bases = [(base, "") for base in rundir._OURS] + [(base, "cohabit-") for base in rundir._EVERYBODYS]
+    bases = [(base, "") for base in rundir.OURS] + [(base, "cohabit-") for base in rundir.EVERYBODYS]
     for base, beginning in bases:
         try:
             names = os.listdir(base)

@@ -126,10 +126,10 @@ def _become(start: Start, umask: int | None) -> NoReturn:
     """child.become without a session, a cgroup and descriptors of its own, and with words for people."""
     step = child.STEP_SECRETS
     try:
-        child._read_secrets(start.secret_files, start.environment)
+        child.read_secrets(start.secret_files, start.environment)
         step = child.STEP_USER
         if start.identity is not None:
-            child._switch(start.identity, terminal=False)
+            child.switch(start.identity, terminal=False)
         if umask is not None:
             os.umask(umask)
         step = child.STEP_DIRECTORY
@@ -137,8 +137,8 @@ def _become(start: Start, umask: int | None) -> NoReturn:
             os.chdir(start.directory)
         step = child.STEP_EXEC
         start.given.restore()
-        child._execute(start.argv, start.environment)
+        child.execute(start.argv, start.environment)
     except OSError as error:
-        message = child._describe(step, error).encode("utf-8", "surrogateescape")
+        message = child.describe(step, error).encode("utf-8", "surrogateescape")
         why, code = spawn.failure(start, message)
         raise CommandError(f"cannot exec: {why}", code) from None

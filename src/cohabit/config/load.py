@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     if request.get("command"):
         draft, name = foreground.add(draft, request["command"], terminal=request["terminal"])
         wanted += [name] if wanted else []
-    draft = resolve(scaled(draft, ast.literal_eval(arguments[2]) if arguments[2:] else {}), os.environ)
+    scale, asked = (ast.literal_eval(word) for word in arguments[2:]) if arguments[2:] else ({}, ())
+    draft = resolve(scaled(draft, scale, asked), os.environ)
     plan, problems = build(draft, wanted, request.get("profiles") or ())
     machine = check_machine(plan or _readable(draft), draft, os.environ)
     if verb == "config":  # what was understood can be shown anywhere
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     if verb == "plan" and plan and not wrong:
         wrong = deliver(plan, draft, os.environ)
     warnings = _in_order(problem for problem in problems if problem.warning)
+    if request.get("json"):
+        return _json(verb, None if wrong else plan, draft, wrong, warnings)
     return _VERBS[verb](None if wrong else plan, draft, wrong, warnings)
 
 
@@ -134,6 +137,17 @@ def _config(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: lis
         hidden = _hidden(draft)
         _print([_mask(line, hidden) for line in import_module("cohabit.config.show").lines(plan)])
     return exit_code_of(wrong)
+
+
+def _json(verb: str, plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
+    """The same for programs: what was understood, or everything that was found."""
+    code = exit_code_of(wrong)
+    found: dict[str, Any] = {"problems": _texts(wrong), "warnings": _texts(warnings), "exit_code": code}
+    if verb == "config" and plan is not None:
+        text = _mask("\n".join(import_module("cohabit.config.show").lines(plan)), _hidden(draft))
+        found = import_module("yaml").safe_load(text)  # JSON is YAML, so this is a file again, too
+    _print([import_module("json").dumps(found)])
+    return code
 
 
 def _texts(problems: list[Problem]) -> list[str]:

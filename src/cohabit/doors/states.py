@@ -110,6 +110,8 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
 
     Else, for `stop` and `kill`, it is an answer as well that somebody has asked for one of them again.
     """
+    if engine.phase == LOADING:
+        return None
     units = [engine.units[name] for name in names if name in engine.units]
     if engine.phase == DONE:
         return Answer(0, f"the container has ended: {engine.word}")

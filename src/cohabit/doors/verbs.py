@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 SIGKILL, SIGTERM = 9, 15
 _MOST_LINES = 10_000
+_MOST_NAMES = 10  # in an error
 
 
 class Waiting(Record):
@@ -125,7 +126,7 @@ class Asked:
             matching = [unit for unit in units.values() if name in (unit.name, unit.service.service)]
             if not matching:
                 known = {unit.service.service or unit.name for unit in units.values()} | set(units)
-                there = did_you_mean(name, known) or f" (there are: {', '.join(units)})"
+                there = did_you_mean(name, known) or _there_are(sorted(known))
                 raise self.wrong(f"there is no service {name!r}{there}")
             found.update({unit.name: unit for unit in matching})
         return list(found.values())
@@ -133,6 +134,11 @@ class Asked:
     def wrong(self, why: str) -> RequestError:
         """What is wrong with the request."""
         return RequestError(f"cannot {self.request.verb}: {why}")
+
+
+def _there_are(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f" (there are: {', '.join(names[:_MOST_NAMES])}{more})"
 
 
 def begin(asked: Asked) -> Outcome:
@@ -156,7 +162,8 @@ def _status(asked: Asked) -> Answer:
     units = asked.units(all_if_none=True)
     lines = int(asked.number("output", 0) or 0)
     us = {"version": __version__, "protocol": VERSION, **asked.house.facts_of_us()}
-    body = [us | views.container(asked.engine, asked.clock)]
+    ready = well(asked.engine, list(asked.engine.units.values()), named=False)
+    body = [us | views.container(asked.engine, asked.clock) | {"ready": ready.code == 0}]
     more = asked.house.facts_of([unit.name for unit in units], min(lines, _MOST_LINES))
     body += [views.service(asked.engine, unit, asked.clock) | more[unit.name] for unit in units]
     return Answer(0, "", tuple(body))
@@ -280,13 +287,14 @@ def _down(asked: Asked) -> Outcome:
 
 
 def _wait(asked: Asked) -> Outcome:
-    units = asked.units(all_if_none=True)
-    names = tuple(unit.name for unit in units)
+    engine = asked.engine
+    named = tuple(unit.name for unit in asked.units(all_if_none=True)) if asked.request.names else ()
     if asked.option("for", ("ready", "exit")) == "exit":
-        return Waiting((), lambda: whether_ended(asked.engine, names, by_itself=True))
-    if not asked.request.names:  # whoever is down, by request or until his time comes, is not waited for
-        names = tuple(unit.name for unit in units if unit.want_up)
-    return Waiting((), lambda: whether_ready(asked.engine, names))
+        return Waiting((), lambda: whether_ended(engine, named or tuple(engine.units), by_itself=True))
+    # Of all, whoever is down, by request or until his time comes, is not waited for.
+    return Waiting(
+        (), lambda: whether_ready(engine, named or [name for name, unit in engine.units.items() if unit.want_up])
+    )
 
 
 def _must_be_up(asked: Asked) -> None:

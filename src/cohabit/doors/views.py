@@ -33,7 +33,6 @@ def container(engine: Supervisor, clock: Clock) -> dict[str, Any]:
     return {
         "time": clock.now,
         "phase": engine.phase,
-        "ready": engine.announced and engine.phase == "up" and not engine.services.unsettled,
         "word": engine.word,
         "code": engine.code,
         "stop_grace_seconds": engine.plan.stop_grace_seconds if engine.plan else None,

@@ -50,9 +50,13 @@ class StopAsking(Record):
 
 
 class Load(Record):
-    """Read the file (again). Answered by Loaded or LoadFailed. scale: as in ReloadRequested, all of it."""
+    """Read the file (again). Answered by Loaded or LoadFailed. scale: as in ReloadRequested, all of it.
+
+    asked: the services in it that were asked for just now, and have to be there.
+    """
 
     scale: dict[str, int] = {}  # noqa: RUF012 - a record's default is never changed
+    asked: tuple[str, ...] = ()
 
 
 class Forget(Record):

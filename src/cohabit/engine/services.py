@@ -399,8 +399,9 @@ class Services:
             unit = todo.pop()
             for other in (self.units[name] for name in unit.dependents):
                 along = any(need.service == unit.name and need.restart for need in other.wanted.depends_on)
-                if along and other.want_up and not other.renew:
-                    self.renew(other, up=other.wanted.schedule is None)
+                job = other.wanted.schedule is not None
+                if along and (other.want_up or job) and not (other.renew or other.gone):
+                    self.renew(other, up=not job)
                     todo.append(other)
 
     def _change_in_place(self, unit: Unit, now: float) -> None:

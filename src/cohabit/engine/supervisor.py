@@ -258,9 +258,10 @@ class Supervisor:
         if self.reading:
             self.read_again = self.phase == UP
         else:
-            self.reading, self.scale, self.scale_asked = True, {**self.scale, **self.scale_asked}, {}
+            asked, self.scale_asked = self.scale_asked, {}
+            self.reading, self.scale = True, {**self.scale, **asked}
             self._say("info", "reload: reading the file again")
-            self._do(Load(self.scale))
+            self._do(Load(self.scale, tuple(asked)))
 
     def _read_once_more(self) -> None:
         """Somebody asked for a reload while the file was being read: it may have been read too early."""

@@ -12,7 +12,7 @@ from cohabit.plan.nearest import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from cohabit.plan.draft import Draft, DraftService
     from cohabit.plan.model import Dependency, Service
@@ -45,14 +45,14 @@ def expand(services: Mapping[str, Service], replicas: Mapping[str, int | None]) 
     return expanded
 
 
-def scaled(draft: Draft, scale: Mapping[str, int]) -> Draft:
-    """The draft with other numbers of replicas; a service that is not in it is a problem of its own."""
+def scaled(draft: Draft, scale: Mapping[str, int], asked: Collection[str]) -> Draft:
+    """The draft with other numbers of replicas. That one of `asked` is not in it is a problem; others may be gone."""
     services = dict(draft.services)
     problems = []
     for name, number in scale.items():
         if name in services:
             services[name] = services[name].replace(replicas=number)
-        else:
+        elif name in asked:
             text = f"cannot scale {name!r}: no such service{did_you_mean(name, services)}"
             problems.append(Problem(draft.where, text, exit_code=EXIT_USAGE))
     return draft.replace(services=services, problems=(*draft.problems, *problems))

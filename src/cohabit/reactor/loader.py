@@ -55,9 +55,12 @@ class Loader:
         self._answer = b""
         self._fd = -1
 
-    def start(self, request: str, scale: dict[str, int]) -> None:
-        """Have it read; the outcome is Loaded or LoadFailed. scale: replicas by service, instead of the file's."""
-        argv = (sys.executable, "-I", f"{PACKAGE}/config/__main__.py", "plan", request, repr(scale))
+    def start(self, request: str, scale: dict[str, int], asked: tuple[str, ...] = ()) -> None:
+        """Have it read; the outcome is Loaded or LoadFailed.
+
+        scale: replicas by service, instead of the file's; asked: those of them that have to be in the file.
+        """
+        argv = (sys.executable, "-I", f"{PACKAGE}/config/__main__.py", "plan", request, repr(scale), repr(asked))
         self._answer = b""
         try:
             self._fd, writer = os.pipe2(os.O_CLOEXEC)

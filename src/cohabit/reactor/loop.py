@@ -257,8 +257,8 @@ class Loop:
                 self.say(level, name, text)
             case effects.Prepare(plan):
                 self._prepare(plan)
-            case effects.Load(scale):
-                self.loader.start(self.request, scale)
+            case effects.Load(scale, asked):
+                self.loader.start(self.request, scale, asked)
             case effects.Forget(name):
                 self.children.forget(name)
                 self.notify.close(name)

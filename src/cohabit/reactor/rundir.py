@@ -19,12 +19,13 @@ else:
     import _socket as socket
 
 RUNTIME_DIR = "COHABIT_RUNTIME_DIR"  # of the environment: the only place where it shall be, whoever made it
-_OURS = ("/run/cohabit", "/var/run/cohabit")  # one directory for all of us, each with a random one inside
-_EVERYBODYS = ("/tmp", "/dev/shm")  # noqa: S108 - a random name in it, made by mkdir, is nobody else's
+OURS = ("/run/cohabit", "/var/run/cohabit")  # one directory for all of us, each with a random one inside
+EVERYBODYS = ("/tmp", "/dev/shm")  # noqa: S108 - a random name in it, made by mkdir, is nobody else's
 _MODE = 0o711
+_BASE_MODE = 0o755  # a client of another user has to find the one inside
 _WALK, _WRITE = 0o111, 0o022  # everybody may walk through it, nobody else may write it
 _ECONNREFUSED = 111
-_TRIED = ", ".join(("/run", "/var/run", *_EVERYBODYS))
+_TRIED = ", ".join(("/run", "/var/run", *EVERYBODYS))
 
 
 class RuntimeDirectory:
@@ -43,12 +44,12 @@ class RuntimeDirectory:
             _make_given(self.path)
             return self.path
         name = os.urandom(8).hex()
-        for base in _OURS:
+        for base in OURS:
             if _open_base(base) and _make(f"{base}/{name}"):
                 _remove_dead(base)
                 self.path = f"{base}/{name}"
                 return self.path
-        for base in _EVERYBODYS:
+        for base in EVERYBODYS:
             if _make(f"{base}/cohabit-{name}"):
                 self.path = f"{base}/cohabit-{name}"
                 return self.path
@@ -67,8 +68,8 @@ class RuntimeDirectory:
 def _open_base(base: str) -> bool:
     """Whether it is there, or now is, and is ours alone to write and everybody's to walk through."""
     try:
-        os.mkdir(base, _MODE)
-        os.chmod(base, _MODE)  # whatever the umask
+        os.mkdir(base, _BASE_MODE)
+        os.chmod(base, _BASE_MODE)  # whatever the umask
     except FileExistsError:
         status = os.lstat(base)
         mode = status.st_mode

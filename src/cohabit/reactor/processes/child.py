@@ -117,7 +117,7 @@ def become(start: Start, errors: int) -> NoReturn:
                 os.dup2(source, target)
         step = STEP_SECRETS
         if start.secret_files:
-            _read_secrets(start.secret_files, start.environment)
+            read_secrets(start.secret_files, start.environment)
         if start.listen_names:
             _name_sockets(start.listen_names, start.environment)
         for name, act in start.before_user:
@@ -125,7 +125,7 @@ def become(start: Start, errors: int) -> NoReturn:
             act()
         step = STEP_USER
         if start.identity is not None:
-            _switch(start.identity, terminal=start.foreground)
+            switch(start.identity, terminal=start.foreground)
         for name, act in start.after_user:
             step = name
             act()
@@ -134,9 +134,9 @@ def become(start: Start, errors: int) -> NoReturn:
             os.chdir(start.directory)
         step = STEP_EXEC
         start.given.restore()
-        _execute(start.argv, start.environment)
+        execute(start.argv, start.environment)
     except OSError as error:
-        os.write(errors, _describe(step, error).encode("utf-8", "surrogateescape"))
+        os.write(errors, describe(step, error).encode("utf-8", "surrogateescape"))
     except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as ours
         detail = type(error).__name__ if start.secret_files else repr(error)  # which may quote what it met
         os.write(errors, f"{step}\0{0}\0{detail}".encode("utf-8", "replace"))
@@ -144,7 +144,7 @@ def become(start: Start, errors: int) -> NoReturn:
         os._exit(127)
 
 
-def _describe(step: str, error: OSError) -> str:
+def describe(step: str, error: OSError) -> str:
     """A failed step as the parent's `spawn.failure` takes it."""
     detail = error.strerror
     if step == STEP_DIRECTORY:
@@ -231,7 +231,7 @@ def _lift(fd: int, last: int) -> int:
     return fd
 
 
-def _read_secrets(files: dict[str, str], environment: dict[str, str]) -> None:
+def read_secrets(files: dict[str, str], environment: dict[str, str]) -> None:
     """Each variable gets its file's text without the newlines at its end, as $(cat FILE) in a shell would give it."""
     for name, path in files.items():
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -259,7 +259,7 @@ def _name_sockets(names: tuple[str, ...], environment: dict[str, str]) -> None:
     environment["LISTEN_FDNAMES"] = ":".join(names)
 
 
-def _switch(identity: Identity, *, terminal: bool) -> None:
+def switch(identity: Identity, *, terminal: bool) -> None:
     """Become the user for good. Who has our terminal gets to own it, to be able to open /dev/stdout, as Docker does."""
     if terminal:
         for fd in (0, 1, 2):
@@ -276,7 +276,7 @@ def _switch(identity: Identity, *, terminal: bool) -> None:
     os.setresuid(*(identity.uid,) * 3)
 
 
-def _execute(argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
+def execute(argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
     """Search PATH as execvp(3) does: the first hit runs; EACCES is remembered over ENOENT."""
     name = argv[0]
     if "/" in name:
