@@ -78,6 +78,7 @@ def writer(gate: str, kind: str, count: int, name: str = "") -> str:
 
 
 def make_gate(folder: str) -> str:
+    """Make the FIFO at which writers wait and return its path."""
     os.mkfifo(path := os.path.join(folder, "gate"))
     return path
 

@@ -56,6 +56,14 @@ MEASURES = {
     "chain": Measure("A hundred such links in a row", "ms"),
     "start-few": Measure("Start of 100 services, per service", "ms", 2),
     "start-many": Measure("Start of 1,000 services, per service", "ms", 2),
+    "health": Measure("`cohabit health`, as it is typed: exec to exit", "ms", 2),
+    "ps-few": Measure("How 5 services are: `cohabit ps`, `supervisorctl status`: exec to exit", "ms"),
+    "ps": Measure("The same with 500 services", "ms"),
+    "ps-raw": Measure("One question for the status of 50 services, of 1,000 in a row: round trip", "ms", 2),
+    "ps1000": Measure("Growth of process 1 in them, after 200 others (RSS)", "KiB", 0),
+    "followers": Measure("A service that writes as fast as it can with pauses, 50 `logs -f`, half deaf", "lines/s", 0),
+    "followers-flood": Measure("The same without pauses", "MB/s", 1),
+    "followers-memory": Measure("Growth of process 1 at the most in that flood", "MiB"),
 }
 TARGETS = (
     Target("start", 1 / 8, ("supervisord",)),
@@ -76,6 +84,11 @@ TARGETS = (
     Target("probes", 10),
     Target("chain", 110, (US,), of="link"),
     Target("start-many", 1.3, (US,), of="start-few"),
+    Target("health", 1.5, ("the same and one round trip",)),
+    Target("ps", 150),
+    Target("ps1000", 0),
+    Target("followers", 0.95, ("nobody listens",), at_least=True),
+    Target("followers-memory", 16),
 )
 
 

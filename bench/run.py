@@ -20,6 +20,7 @@ import inits
 import life
 import logs
 import services
+import talk
 from install import CACHE, PYTHON, InstallError, install_cohabit, install_peer, version
 from processes import become_subreaper, sweep
 from report import MEASURES, Figures, summary, table
@@ -41,6 +42,10 @@ NAMES = (
     "probes",
     "chain",
     "starts",
+    "health",
+    "ps",
+    "ps1000",
+    "followers",
 )
 INITS = ("tini", "dumb-init")
 ROUNDS = 5
@@ -148,6 +153,8 @@ def main() -> None:
         logs.measure(scope, tools)
         progress("probes, a chain, a thousand services")
         life.measure(scope)
+        progress("questions to a running cohabit")
+        talk.measure(scope)
         if scope.wants("orphans"):
             progress("bursts of orphans")
             inits.orphans(scope)

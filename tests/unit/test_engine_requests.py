@@ -236,6 +236,15 @@ def test_history_and_timeline() -> None:
     assert len(unit.history) == 32
 
 
+def test_the_start_of_a_job_is_over_when_its_work_is_done() -> None:
+    """That it runs is what others wait for it to end."""
+    engine = Supervisor()
+    engine.step(Loaded(plan(service("job", job=True), service("web", completed("job")))), 0.0)
+    engine.step(up("job"), 1.0)
+    engine.step(Exited("job", 0), 5.0)
+    assert engine.units["job"].timeline == [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (5.0, "EXITED")]
+
+
 def test_the_same_state_twice_is_no_news() -> None:
     """A service that leaves others behind goes on stopping: that is told once."""
     engine = Supervisor()

@@ -57,7 +57,8 @@ class Watch:
         probe = unit.service.probe
         if probe is None:
             unit.ready = True
-            self._services.note(unit, READY, now)
+            if not unit.service.job:  # for which others wait: its work is not done yet
+                self._services.note(unit, READY, now)
             self._services.concerns(unit)
             return
         if unit.health.status == "":  # else it has told already (sd_notify is quicker than a hook)
