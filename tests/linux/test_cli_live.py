@@ -167,3 +167,11 @@ def test_reload_without_a_socket_is_a_signal(up: Start) -> None:
     life = up({"web": {"command": shell(script)}}, environment={"COHABIT_RUNTIME_DIR": "/proc/nowhere"})
     life.until_printed("process 1 has been told by SIGHUP")
     life.until_printed("reload: nothing has changed")
+
+
+def test_a_second_up_is_refused(life: Run) -> None:
+    """Whoever types `up` in a running container wants a service started, not everything a second time."""
+    inside = ["nsenter", f"--target={life.pid}", "--pid", "--mount", *COHABIT, "up"]
+    done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=AT_MOST_SECONDS)
+    assert done.returncode == 64
+    assert "cohabit start NAME" in done.stderr

@@ -12,7 +12,7 @@ from cohabit.doors import verbs
 from cohabit.doors.protocol import Answer, Request, RequestError, encode
 from cohabit.doors.verbs import Asked, Following, Waiting
 from cohabit.doors.views import Clock
-from cohabit.engine.events import Exited, Loaded, LoadFailed, Probed, Requested, StopRequested
+from cohabit.engine.events import Due, Exited, Loaded, LoadFailed, Probed, Requested, StopRequested
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import Restart, Schedule
 from unit.engine_story import PROBE, healthy, plan, service, up
@@ -134,7 +134,7 @@ def test_a_start_that_fails_says_so_at_the_first_crash() -> None:
     house.happens(Exited("web", 143))
     starting, waiting = house.ask("start", "web"), house.ask("wait", "web")
     house.happens(up("web"), Exited("web", 3))
-    assert starting.done() == Answer(3, "web ended with exit code 3 after 1s; it will be started again")
+    assert starting.done() == Answer(1, "web ended with exit code 3 after 1s; it will be started again")
     assert waiting.done() is None
 
 
@@ -159,6 +159,59 @@ def test_wait_for_exit_gives_the_code() -> None:
     assert waiting.done() is None
     house.happens(Exited("job", 9))
     assert waiting.done() == Answer(9, "job ended with exit code 9 after 1s")
+
+
+def test_a_start_that_is_held_up_by_a_stop_is_answered() -> None:
+    """Who waits for somebody who is down by request, and be it through others, waits in vain: that is said."""
+    house = House(plan(service("db", probe=PROBE), service("api", "db", healthy("db")), service("web", "api")))
+    waiting = house.ask("start", "web")
+    house.happens(up("db"))
+    assert waiting.done() is None
+    house.ask("stop", "db")
+    house.happens(Exited("db", 0))
+    assert waiting.done() == Answer(1, "web waits for db, which was stopped")
+
+
+def test_a_stop_of_what_somebody_starts_again_is_answered() -> None:
+    """It was down, and nobody saw it: a stop does not wait for the end of the next run."""
+    house = up_with(service("web"))
+    waiting = house.ask("stop", "web")
+    house.ask("start", "web", wait="no")
+    house.happens(Exited("web", 0))
+    assert waiting.done() == Answer(1, "web was asked for again")
+
+
+def test_wait_for_exit_waits_for_who_is_still_to_run() -> None:
+    """The end of an earlier run is no answer when another one is on its way."""
+    house = up_with(service("db", probe=PROBE, essential=False), service("web", healthy("db"), essential=False))
+    house.happens(Exited("web", 3))
+    house.happens(Probed("db", passed=False), Probed("db", passed=False), Probed("db", passed=False))
+    house.ask("start", "web", wait="no")
+    assert house.ask("wait", "web", purpose="exit").done() is None
+
+
+def test_whoever_waits_is_answered_when_the_container_ends() -> None:
+    """Also for a process that even SIGKILL does not end."""
+    house = up_with(service("web"))
+    waiting = [house.ask("wait", "web", purpose="exit"), house.ask("kill", "web"), house.ask("wait")]
+    house.happens(StopRequested(15))
+    house.now += 100.0  # all are killed
+    house.happens(Due())
+    house.now += 100.0  # and who does not die of it is left alone
+    house.happens(Due())
+    assert [one.done().code for one in waiting] == [0, 0, 1]
+
+
+def test_wait_for_all_begins_before_the_file_is_read() -> None:
+    """It waits for the services that the file will name, and not for a job whose time has not come."""
+    house = House()
+    ready, ended = house.ask("wait"), house.ask("wait", purpose="exit")
+    assert (ready.done(), ended.done()) == (None, None)
+    house.happens(Loaded(plan(service("web"), service("job", schedule=Schedule("* * * * *"), essential=False))))
+    assert (ready.done(), ended.done()) == (None, None)
+    house.happens(up("web"))
+    assert ready.done() == Answer(0, "ready: web")
+    assert house.ask("wait", "job").done() == Answer(1, "job has not run yet: its schedule says when")
 
 
 def test_kill_and_signal() -> None:
@@ -206,7 +259,7 @@ def test_nothing_is_asked_of_a_house_that_goes_down() -> None:
     house = House()
     assert refusal(house, "stop", "web") == (1, "cannot stop: the file is still being read")
     house.happens(Loaded(plan(service("web"))), up("web"))
-    assert house.ask("down").facts == (StopRequested(15),)
+    assert house.ask("down").facts == (StopRequested(15, "cohabit down"),)
     assert refusal(house, "restart", "web") == (1, "cannot restart: everything is being stopped")
     assert house.ask("down") == Answer(0, "everything is being stopped already")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cohabit.engine.effects import Load
 from cohabit.engine.events import (
     Due,
     Exited,
@@ -14,9 +15,10 @@ from cohabit.engine.events import (
     Requested,
     ScheduleDue,
     StopRequested,
+    TreeGone,
 )
 from cohabit.engine.supervisor import Supervisor
-from cohabit.plan.model import Restart, Schedule
+from cohabit.plan.model import HEALTHY, Dependency, Hook, Restart, Schedule
 from unit.engine_story import PROBE, TERM, checks_of, completed, healthy, plan, service, up
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 ALWAYS = Restart("always")
 _DB = service("db", probe=PROBE)
+_JOB = service("job", schedule=Schedule("* * * * *"), job=True, essential=False)
+_GOES_ALONG = Dependency("db", restart=True)
 
 
 def stop(*names: str) -> Requested:
@@ -167,7 +171,7 @@ STORIES: dict[str, Story] = {
         ),
     ),
     "a scheduled job runs at once when somebody asks, and at its next time as well": (
-        plan(service("web"), service("job", schedule=Schedule("* * * * *"), job=True, essential=False)),
+        plan(service("web"), _JOB),
         (
             (0.1, up("web"), ("all ready",)),
             (1.0, start("job"), ("spawn job",)),
@@ -205,6 +209,165 @@ STORIES: dict[str, Story] = {
             (1.0, stop("web"), ("signal web TERM",)),
             (1.1, Exited("web", 0), ()),
             (2.0, Exited("db", 4), ("sweep", "says db: ended with exit code 4")),
+        ),
+    ),
+    "a start starts what it depends on first, though that has run before": (
+        plan(service("db"), service("web", "db")),
+        (
+            (0.1, up("db"), ("spawn web",)),
+            (0.2, up("web"), ("all ready",)),
+            (1.0, stop("web", "db"), ("signal web TERM",)),
+            (1.1, Exited("web", 0), ("signal db TERM",)),
+            (1.2, Exited("db", 0), ()),
+            (2.0, start("web"), ("spawn db",)),
+            (2.1, up("db"), ("spawn web",)),
+        ),
+    ),
+    "a start starts also whom those wait for who wait already": (
+        plan(service("db", probe=PROBE), service("api", healthy("db"), probe=PROBE), service("web", healthy("api"))),
+        (
+            (0.1, up("db"), ("ask db",)),
+            (0.2, stop("db"), ("stop asking db", "signal db TERM")),
+            (0.3, Exited("db", 0), ()),
+            (1.0, start("web"), ("spawn db",)),
+        ),
+    ),
+    "who is asked to start while what he left behind is ended starts when that is gone": (
+        plan(service("web", essential=False), service("db")),
+        (
+            (0.1, up("web"), ()),
+            (0.1, up("db"), ("all ready",)),
+            (1.0, Exited("web", 1, orphans=True), ("ask the rest of web TERM",)),
+            (1.1, start("web"), ()),
+            (1.2, TreeGone("web"), ("spawn web",)),
+            (1.3, up("web"), ()),
+            (2.0, Exited("db", 0), ("signal web TERM",)),
+        ),
+    ),
+    "what was stopped in the middle of a reload starts as the newest Plan has it": (
+        plan(service("web")),
+        (
+            (0.1, up("web"), ("all ready",)),
+            (1.0, ReloadRequested(), ("load",)),
+            (1.1, Loaded(plan(service("web", stop_signal=2, environment={"A": "b"}))), ("prepare", "signal web TERM")),
+            (1.2, stop("web"), ()),
+            (1.3, Exited("web", 0), ()),
+            (2.0, start("web"), ("spawn web",)),
+            (2.1, up("web"), ()),
+            (3.0, stop("web"), ("signal web INT",)),
+        ),
+    ),
+    "so does a job, at its next time": (
+        plan(service("web"), _JOB),
+        (
+            (0.1, up("web"), ("all ready",)),
+            (60.0, ScheduleDue("job"), ("spawn job",)),
+            (60.1, up("job"), ()),
+            (61.0, ReloadRequested(), ("load",)),
+            (
+                61.1,
+                Loaded(plan(service("web"), _JOB.replace(environment={"A": "b"}, pre_start=(Hook(("x",)),)))),
+                (
+                    "prepare",
+                    "signal job TERM",
+                ),
+            ),
+            (61.2, stop("job"), ()),
+            (61.3, Exited("job", 0), ()),
+            (120.0, ScheduleDue("job"), ("pre_start 0 job",)),
+        ),
+    ),
+    "a restart brings along who wants that and is not down": (
+        plan(service("db"), service("web", _GOES_ALONG), service("api", _GOES_ALONG)),
+        (
+            (0.1, up("db"), ("spawn web", "spawn api")),
+            (0.2, up("web"), ()),
+            (0.2, up("api"), ("all ready",)),
+            (1.0, stop("api"), ("signal api TERM",)),
+            (1.1, Exited("api", 0), ()),
+            (2.0, Requested("restart", ("db",)), ("signal web TERM",)),
+            (2.1, Exited("web", 0), ("signal db TERM",)),
+            (2.2, Exited("db", 0), ("spawn db",)),
+            (2.3, up("db"), ("spawn web",)),
+        ),
+    ),
+    "so does one of what is down itself": (
+        plan(service("db", restart=ALWAYS), service("web", _GOES_ALONG)),
+        (
+            (0.1, up("db"), ("spawn web",)),
+            (0.2, up("web"), ("all ready",)),
+            (1.0, Exited("db", 1), ()),
+            (1.01, Requested("restart", ("db",)), ("signal web TERM", "spawn db")),
+            (1.02, Exited("web", 0), ()),
+            (1.03, up("db"), ("spawn web",)),
+        ),
+    ),
+    "a restart starts what it depends on, too": (
+        plan(service("web", healthy("db")), _DB),
+        (
+            (0.1, up("db"), ("ask db",)),
+            (0.2, Probed("db", passed=True), ("spawn web",)),
+            (0.3, up("web"), ("all ready",)),
+            (1.0, stop("db"), ("stop asking db", "signal db TERM")),
+            (1.1, Exited("db", 0), ()),
+            (2.0, Requested("restart", ("web",)), ("signal web TERM", "spawn db")),
+            (2.1, Exited("web", 0), ()),
+            (2.2, up("db"), ("ask db",)),
+            (2.3, Probed("db", passed=True), ("spawn web",)),
+        ),
+    ),
+    "a scheduled job that runs is restarted at once": (
+        plan(service("web"), _JOB),
+        (
+            (0.1, up("web"), ("all ready",)),
+            (60.0, ScheduleDue("job"), ("spawn job",)),
+            (60.1, up("job"), ()),
+            (61.0, Requested("restart", ("job",)), ("signal job TERM",)),
+            (61.1, Exited("job", 143), ("spawn job",)),
+            (61.2, up("job"), ()),
+            (62.0, stop("job"), ("signal job TERM",)),
+            (62.1, start("job"), ()),
+            (62.2, Exited("job", 143), ("spawn job",)),
+        ),
+    ),
+    "a stop ends the run of a scheduled job and not its schedule": (
+        plan(service("web"), _JOB),
+        (
+            (0.1, up("web"), ("all ready",)),
+            (60.0, ScheduleDue("job"), ("spawn job",)),
+            (60.1, up("job"), ()),
+            (61.0, stop("job"), ("signal job TERM",)),
+            (61.1, Exited("job", 143), ()),
+            (120.0, ScheduleDue("job"), ("spawn job",)),
+        ),
+    ),
+    "who is gone from the file and still lives can be signalled and killed, and not started": (
+        plan(service("db"), service("web")),
+        (
+            (0.1, up("db"), ()),
+            (0.1, up("web"), ("all ready",)),
+            (1.0, ReloadRequested(), ("load",)),
+            (1.1, Loaded(plan(service("db"))), ("prepare", "signal web TERM")),
+            (1.2, Requested("start", ("web",)), ()),
+            (1.2, Requested("signal", ("web",), 1), ("signal web HUP",)),
+            (1.3, Requested("kill", ("web",)), ("kill web",)),
+            (1.4, Exited("web", 137), ("forget web",)),
+        ),
+    ),
+    "an optional dependency that is down by request holds nobody up": (
+        plan(_DB, service("web", Dependency("db", HEALTHY, required=False))),
+        (
+            (0.1, up("db"), ("ask db",)),
+            (0.2, stop("db"), ("stop asking db", "signal db TERM")),
+            (0.3, Exited("db", 0), ("spawn web",)),
+        ),
+    ),
+    "who was executed while he was being stopped was started, for those who wait for that": (
+        plan(service("db"), service("web", "db")),
+        (
+            (0.0, stop("db"), ("signal db TERM",)),
+            (0.1, up("db"), ("spawn web",)),
+            (0.2, Exited("db", 143), ()),
         ),
     ),
 }
@@ -267,3 +430,16 @@ def test_scale_is_kept_by_good_readings_only() -> None:
     engine.step(LoadFailed(("too many",), 78), 3.1)
     assert (engine.read_told, engine.read_code, engine.reads) == (("too many",), 78, 4)
     assert engine.step(ReloadRequested(), 4.0)[-1].scale == {"web": 2}  # type: ignore[union-attr]
+
+
+def test_scale_that_is_asked_for_during_a_reading_stands_and_falls_with_the_next() -> None:
+    """Of two scales, one that fails takes nothing away from the other."""
+    engine = Supervisor()
+    engine.step(Loaded(plan(service("web"))), 0.0)
+    engine.step(ReloadRequested({"web": 2}), 1.0)
+    engine.step(ReloadRequested({"db": 999_999}), 1.1)
+    assert Load({"web": 2, "db": 999_999}, ("db",)) in engine.step(
+        Loaded(plan(service("web-1"), service("web-2"))), 1.2
+    )
+    engine.step(ReloadRequested({"api": 3}), 1.3)
+    assert Load({"web": 2, "api": 3}, ("api",)) in engine.step(LoadFailed(("too many",), 78), 1.4)

@@ -43,6 +43,7 @@ class Desk:
         self.done = False
         self.followed = 0
         self.slow = 0.0
+        self.pieces = [b"backlog\n"]
         self.control = self._control()
         self.control.open()
         self.path = f"{directory}/control"
@@ -54,7 +55,7 @@ class Desk:
 
         return Control(
             self.epoll, self.directory,
-            ask=self.ask, feed=self.fed.extend, backlog=lambda _: [b"backlog\n"], is_followed=follows,
+            ask=self.ask, feed=self.fed.extend, backlog=lambda _: self.pieces, is_followed=follows,
         )  # fmt: skip
 
     def ask(self, line: bytes, trusted: bool, again: bool) -> Any:
@@ -242,6 +243,52 @@ def test_after_a_dear_request_others_wait_for_three_times_as_long(desk: Desk) ->
     assert desk.answer(early) == b"0 ps True\n"
 
 
+def test_of_those_who_ask_at_once_one_is_answered_before_the_rest(desk: Desk) -> None:
+    """Nor does one who has gone already wake us meanwhile; all others are answered in the end."""
+    clients = [desk.connect() for _ in range(10)]
+    desk.until(lambda: len(desk.control._clients) == 10)
+    desk.slow = 0.02
+    for client in clients:
+        client.send(b"cohabit/1 ps\n")
+    clients.pop().close()
+    desk.turn()
+    assert len(desk.control._clients) == 9
+    assert not desk.epoll.poll(0)
+    desk.slow = 0.0
+    assert [desk.answer(client) for client in clients] == [b"0 ps True\n"] * 9
+
+
+def test_who_waits_is_looked_at_for_a_quarter_of_the_time(desk: Desk) -> None:
+    """However often the engine steps; and nobody is forgotten."""
+    client = desk.connect(b"cohabit/1 wait\n")
+    desk.until(lambda: desk.fed)
+    desk.control._look_from = time.monotonic() + 0.05
+    desk.done = True
+    desk.control.look()
+    with pytest.raises(BlockingIOError):
+        client.recv(1)
+    assert desk.control.deadline() == desk.control._look_from
+    assert desk.answer(client) == b"0 done\n"
+    assert desk.control.deadline() is None
+
+
+def test_long_answers_that_nobody_reads_are_limited(desk: Desk) -> None:
+    """Then a long one is refused, short ones are given, and a stream tells what it leaves out at its beginning."""
+    for _ in range(server.UNREAD_BYTES_MAX >> 19):
+        desk.connect(b"cohabit/1 big\n")
+    refused = desk.answer(desk.connect(b"cohabit/1 big\n"))
+    assert refused == b"71 other clients have not read their answers yet (try again)\n"
+    assert sum(client.size for client in desk.control._clients.values()) < server.UNREAD_BYTES_MAX + (1 << 21)
+    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    desk.pieces = [record(number) for number in range(1000)]
+    client = desk.connect(b"cohabit/1 follow\n")
+    desk.until(lambda: desk.followed)
+    head, *lines = client.recv(1 << 20).split(b"\n")
+    assert head == b"0 "
+    assert lines[0].startswith(b"cohabit dropped ")
+    assert lines[2] != b"%07d" % 0
+
+
 def record(number: int) -> bytes:
     """A KiB that can be told from others."""
     return b"%07d\n" % number * 128
@@ -326,6 +373,9 @@ def test_a_dead_socket_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> No
     first = Desk(tmp_path)
     with pytest.raises(OSError, match="in use"):
         Desk(tmp_path)
+    second = RuntimeDirectory(given=str(tmp_path))
+    second.make()
+    second.remove()  # as the one that could not have it does in the end
     assert first.answer(first.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
     first.close()
     assert not (tmp_path / "control").exists()

@@ -64,8 +64,10 @@ def main(given: Given, words: list[str]) -> int:
     request = [*services, *_limits(values)]
     given.restore()
     write = _as_json if values["json"] else _for_people(values, services)
-    with_body = talk.body(VERB, values, "logs", request)
-    for record in _records(with_body):
+    answer = talk.body(VERB, values, "logs", request)
+    while not (values["follow"] or answer.ended):
+        answer.receive()  # all of it first: who pages through it may take longer than the server waits
+    for record in _records(answer):
         write(record)
     return 0
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from cohabit.cli.options import Option, Verb
+from cohabit.errors import UsageError
 from cohabit.reactor import handover, pid1
-from cohabit.reactor.linux import os
+from cohabit.reactor.linux import environment, os
 from cohabit.reactor.loop import Loop
+from cohabit.reactor.processes.tree import MARK_SUPERVISOR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +54,11 @@ def main(given: Given, words: list[str]) -> int:
     values, services = VERB.parse(words[:end])
     if values["help"]:
         return VERB.show_help()
+    if pid1.is_taken() and MARK_SUPERVISOR not in environment():
+        raise UsageError(
+            "cannot up: cohabit is process 1 here already, and would run everything a second time (to start a service: "
+            "cohabit start NAME; to have a changed file read: cohabit reload)"
+        )
     request = {
         "verb": "up",
         "files": values["file"],

@@ -78,7 +78,7 @@ def _why_never(engine: Supervisor, unit: Unit, *, patient: bool) -> Answer | Non
         return None
     if unit.state in _FAILED or (unit.state == machine.BACKOFF and not patient):
         again = "" if unit.state in _FAILED else "; it will be started again"
-        return Answer(unit.code or 1, f"{unit.name} {unit.why}{again}")
+        return Answer(1, f"{unit.name} {unit.why}{again}")
     if not unit.want_up:
         idle = unit.service.schedule is not None and unit.code is None
         return Answer(1, f"{unit.name} {'has not run yet: its schedule says when' if idle else 'was stopped'}")
@@ -114,7 +114,8 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
         return None
     units = [engine.units[name] for name in names if name in engine.units]
     if engine.phase == DONE:
-        return Answer(0, f"the container has ended: {engine.word}")
+        failed = next((unit for unit in units if unit.code), None) if by_itself else None
+        return Answer((failed.code or 0) if failed else 0, f"the container has ended: {engine.word}")
     again = next((unit.name for unit in units if unit.want_up and not unit.over), "")
     if again and not by_itself:
         return Answer(1, f"{again} was asked for again")

@@ -114,7 +114,8 @@ class Asked:
 
     def units(self, *, all_if_none: bool) -> list[Unit]:
         """The services that are named, with all their replicas. Raises RequestError."""
-        units, names = self.engine.units, self.request.names
+        # One name a thousand times is no more work than once.
+        units, names = self.engine.units, dict.fromkeys(self.request.names)
         if not names:
             if not all_if_none:
                 raise self.wrong("no service is named")
@@ -124,6 +125,8 @@ class Asked:
         found: dict[str, Unit] = {}
         for name in names:
             matching = [unit for unit in units.values() if name in (unit.name, unit.service.service)]
+            if not matching and self.engine.scale.get(name) == 0:
+                raise RequestError(f"cannot {self.request.verb}: {name} is scaled to 0 (cohabit scale {name}=1)", 1)
             if not matching:
                 known = {unit.service.service or unit.name for unit in units.values()} | set(units)
                 there = did_you_mean(name, known) or _there_are(sorted(known))
@@ -283,7 +286,7 @@ def _reexec(asked: Asked) -> Outcome:
 def _down(asked: Asked) -> Outcome:
     if asked.engine.phase not in (UP, LOADING):
         return Answer(0, "everything is being stopped already")
-    return Waiting((StopRequested(SIGTERM),), lambda: Answer(0, "stopping everything"))
+    return Waiting((StopRequested(SIGTERM, "cohabit down"),), lambda: Answer(0, "stopping everything"))
 
 
 def _wait(asked: Asked) -> Outcome:

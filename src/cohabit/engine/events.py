@@ -133,9 +133,13 @@ class Requested(Record):
 
 
 class StopRequested(Record):
-    """Somebody outside (docker stop, ctrl-C) wants everything to end; `number` is the signal."""
+    """Somebody outside (docker stop, ctrl-C) wants everything to end; `number` is the signal, or stands for it.
+
+    by: the words of whoever used no signal, "cohabit down".
+    """
 
     number: int
+    by: str = ""
 
 
 class Swept(Record):

@@ -154,8 +154,8 @@ class Supervisor:
                 self.services.due(now)
                 if self.total_deadline is not None and self.total_deadline <= now:
                     self._total_due(now)
-            case StopRequested(number):
-                self._stop_requested(number, now)
+            case StopRequested(number, by):
+                self._stop_requested(number, by or signal_name(number), now)
             case Swept():
                 self._finish()
             case Broken(text):
@@ -310,14 +310,14 @@ class Supervisor:
             self.culprit = self._first_cause(failed)
             self._begin_stop(failed.code, f"all services have ended; {failed.name} {failed.why}", now)
 
-    def _stop_requested(self, number: int, now: float) -> None:
+    def _stop_requested(self, number: int, by: str, now: float) -> None:
         if self.phase == LOADING:
             self.phase = DONE
-            self._do(Exit(0, f"stopped by {signal_name(number)} before anything was started"))
+            self._do(Exit(0, f"stopped by {by} before anything was started"))
         elif self.phase == UP:
             self.requested = True
-            self._say("info", f"{signal_name(number)}: stopping")
-            self._begin_stop(None, f"stopped by {signal_name(number)}", now)
+            self._say("info", f"{by}: stopping")
+            self._begin_stop(None, f"stopped by {by}", now)
             self.asked, self.asked_at = number, now
         elif number == self.asked and now - self.asked_at < ECHO_SECONDS:
             return  # timeout(1), npm and some platforms signal us and then our whole group
@@ -328,9 +328,9 @@ class Supervisor:
             self.requested = True
             if self.code == 128 + number:
                 self.code, self.culprit = None, ""
-                self.word = f"stopped by {signal_name(number)}"
+                self.word = f"stopped by {by}"
         elif self.phase in (STOPPING, SWEEPING) and not self.killing:
-            self._say("warning", f"{signal_name(number)} again: killing what is left")
+            self._say("warning", f"{by} again: killing what is left")
             self._total_due(now)
 
     def _broken(self, text: str, now: float) -> None:

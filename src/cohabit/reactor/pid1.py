@@ -44,6 +44,19 @@ def is_process_1() -> bool:
     return os.getpid() == 1
 
 
+def is_taken() -> bool:
+    """Whether process 1 is another cohabit that runs services. Without /proc nobody can tell: then it is not."""
+    if is_process_1():
+        return False
+    try:
+        with open("/proc/1/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    program = next((at for at, word in enumerate(words) if word.endswith(b"cohabit/__main__.py")), len(words))
+    return any(verb in (b"up", b"run") for verb in words[program + 1 : program + 2])
+
+
 def _prctl(option: int, value: int) -> bool:
     if _ctypes is None:
         return False

@@ -127,7 +127,7 @@ def _clear(path: str) -> None:
     """Take our sockets away from a directory that others may use, too."""
     try:
         for name in os.listdir(path):
-            if name == "control" or name.startswith("notify-"):
+            if name.startswith(f"notify-{os.getpid()}-"):
                 os.unlink(f"{path}/{name}")
     except OSError:
         return

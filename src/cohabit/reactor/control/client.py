@@ -24,10 +24,10 @@ class Client:
     """Somebody who is connected. line: what was read of the request; outcome: what is to come of it, once it is known.
 
     trusted: root or our own user. pending: what it did not take yet; dropped: how many bytes of a stream it missed.
-    until: monotonic seconds at which our patience ends, None for never.
+    until: monotonic seconds at which our patience ends, None for never. held: nobody listens to it for a while.
     """
 
-    __slots__ = ("dropped", "fd", "last", "line", "outcome", "pending", "size", "trusted", "until")
+    __slots__ = ("dropped", "fd", "held", "last", "line", "outcome", "pending", "size", "trusted", "until")
 
     def __init__(self, fd: int, *, trusted: bool, until: float | None) -> None:
         self.fd = fd
@@ -38,6 +38,7 @@ class Client:
         self.size = 0
         self.dropped = 0
         self.last = False  # what is pending is the last of it
+        self.held = False
         self.until = until
 
     @property

@@ -12,13 +12,16 @@ process 1 safe from its clients:
   - How often: after each request no other is looked at for three times as long as it took. So clients get at
     most a quarter of process 1, whatever they ask and however many they are; one alone never notices.
   - How much: who listens to a stream and does not read gets so much kept for him; what comes then is
-    counted and left out. Services never wait for a client.
+    counted and left out. Services never wait for a client. All together get so much kept for them: then a long
+    answer is refused, and a stream begins with less.
+  - Descriptors: some stay free for the services, however few there are.
 
 Pieces of a stream are written once per turn of the loop, however many there are.
 """
 
 from __future__ import annotations
 
+import resource
 import select
 import time
 
@@ -48,10 +51,14 @@ LASTING_MAX = 80  # of them, those who wait or listen
 REQUEST_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 KEPT_BYTES_MAX = 262_144  # of a stream, for a client who does not read
+UNREAD_BYTES_MAX = 8_388_608  # for all clients, before one more answer that is longer than that
+_SPARE = 32  # descriptors that are never a client's
+_FULL_SECONDS = 1.0  # without a descriptor for one more client, who stays in the kernel's queue
 _REST = 3.0  # for so many times the time of a request, no other is looked at
 _SHORTEST_REST_SECONDS = 0.001
 _READ = 65_536
 _EADDRINUSE, _ECONNREFUSED = 98, 111
+_NO_ROOM = (12, 23, 24, 105)  # ENOMEM, ENFILE, EMFILE, ENOBUFS
 
 
 class Control:
@@ -81,6 +88,9 @@ class Control:
         self._fd = -1
         self._listening = False
         self._resting_until = 0.0  # 0: not resting
+        self._full_until = 0.0  # 0: there are descriptors
+        self._look_from = 0.0  # monotonic seconds: so long those who wait are not looked at
+        self._overlooked = False
         self._clients: dict[int, Client] = {}
 
     # --- the socket ----------------------------------------------------------------------------------
@@ -100,17 +110,21 @@ class Control:
         self._listen()
 
     def close(self) -> None:
-        """The end: whoever waits is hung up on; what can be written at once is."""
+        """The end: whoever waits in vain is hung up on; what can be written at once is."""
+        self._look_from = 0.0
+        self.look()
         for client in list(self._clients.values()):
             self._hang_up(client)
         if self._fd >= 0:
             self._deafen()
             os.close(self._fd)
             self._fd = -1
+            _remove(f"{self._directory.path}/{SOCKET_NAME}")
 
     def _listen(self) -> None:
         """Take clients, if we may and have room for one."""
-        if self._fd >= 0 and not self._listening and not self._resting_until and len(self._clients) < CLIENTS_MAX:
+        busy = self._resting_until or self._full_until or len(self._clients) >= CLIENTS_MAX
+        if self._fd >= 0 and not self._listening and not busy:
             self._listening = True
             self._epoll.register(self._fd, select.EPOLLIN)
 
@@ -128,9 +142,12 @@ class Control:
     def handle(self, fd: int) -> None:
         """Somebody comes, says something, can take more, or has gone."""
         if fd == self._fd:
-            self._accept()
+            if self._listening:
+                self._accept()
             return
         client = self._clients[fd]
+        if client.held:
+            return  # it was ready when another one was, whose request has tired us
         if client.outcome is None and not client.last:
             self._read(client)
         elif client.pending:
@@ -141,8 +158,9 @@ class Control:
     def deadline(self) -> float | None:
         """Monotonic seconds at which our patience with somebody ends, or our rest."""
         moments = [client.until for client in self._clients.values() if client.until is not None]
-        if self._resting_until:
-            moments.append(self._resting_until)
+        moments += [moment for moment in (self._resting_until, self._full_until) if moment]
+        if self._overlooked:
+            moments.append(self._look_from)
         return min(moments, default=None)
 
     def due(self, now: float) -> None:
@@ -152,8 +170,12 @@ class Control:
         if self._resting_until and self._resting_until <= now:
             self._resting_until = 0.0
             for client in self._clients.values():
-                if client.outcome is None and not client.last:
-                    self._epoll.modify(client.fd, select.EPOLLIN)
+                if client.held:
+                    client.held = False
+                    self._epoll.register(client.fd, select.EPOLLIN)
+            self._listen()
+        if self._full_until and self._full_until <= now:
+            self._full_until = 0.0
             self._listen()
 
     def _accept(self) -> None:
@@ -163,8 +185,11 @@ class Control:
                 fd, _ = listener._accept()  # type: ignore[attr-defined]  # what socket.socket.accept wraps
             finally:
                 listener.detach()
-        except OSError:
-            return  # it has gone again, or there is no descriptor left: then it stays in the queue
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                self._full_until = time.monotonic() + _FULL_SECONDS
+                self._deafen()
+            return  # else it has gone again
         os.set_inheritable(fd, False)
         os.set_blocking(fd, False)
         uid, groups = credentials(fd)
@@ -178,6 +203,9 @@ class Control:
             text = f"user {uid} may not talk to this cohabit: only root and user {os.geteuid()} may"
             also = f", and group {self.group}" if self.group is not None else " (or x-cohabit control_group)"
             self._answer(client, protocol.head(EXIT_NO_PERMISSION, text + also))
+        elif 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE <= fd:
+            text = "the last file descriptors are kept for the services (raise ulimit -n)"
+            self._answer(client, protocol.head(EXIT_SYSTEM, text))
 
     def _read(self, client: Client) -> None:
         try:
@@ -221,13 +249,30 @@ class Control:
             self._feed(outcome.facts)
         elif isinstance(outcome, Following):
             client.put(protocol.head(0, ""))
-            for piece in self._backlog(outcome):
-                client.put(piece)
+            self._begin(client, outcome)
             client.outcome = outcome
             self._write(client, last=not outcome.on)
             self._is_followed()
         else:
-            self._answer(client, protocol.encode(outcome))
+            data = protocol.encode(outcome)
+            if len(data) > KEPT_BYTES_MAX and self._unread() > UNREAD_BYTES_MAX:
+                data = protocol.head(EXIT_SYSTEM, "other clients have not read their answers yet (try again)")
+            self._answer(client, data)
+
+    def _begin(self, client: Client, following: Following) -> None:
+        """What the stream begins with, without the oldest of it where others have too much to read still."""
+        pieces = self._backlog(following)
+        excess = sum(map(len, pieces)) - max(KEPT_BYTES_MAX, UNREAD_BYTES_MAX - self._unread())
+        first = 0
+        while client.dropped < excess:
+            client.dropped += len(pieces[first])
+            first += 1
+        self._tell_dropped(client, following.kind)
+        for piece in pieces[first:]:
+            client.put(piece)
+
+    def _unread(self) -> int:
+        return sum(client.size for client in self._clients.values())
 
     def _crowded(self) -> bool:
         return sum(client.lasting for client in self._clients.values()) >= LASTING_MAX
@@ -240,17 +285,30 @@ class Control:
             self._resting_until = now + pause
             self._deafen()
             for client in self._clients.values():
-                if client.outcome is None and not client.last:
-                    self._epoll.modify(client.fd, 0)
+                if client.outcome is None and not client.last and not client.held:
+                    # Not only deaf for it: that it has gone could not be masked, and would wake us all the time.
+                    client.held = True
+                    self._epoll.unregister(client.fd)
+                    client.until = (client.until or now) + pause
 
     def look(self) -> None:
-        """The engine has stepped: answer whoever waited for it, and write what streams have for their listeners."""
-        for client in list(self._clients.values()):
-            if isinstance(client.outcome, Waiting):
-                answer = client.outcome.done()
+        """The engine has stepped: answer whoever waited for it, and write what streams have for their listeners.
+
+        Who waits is looked at for a quarter of the time at the most, as in _rest.
+        """
+        began = time.monotonic()
+        lasting = [(client, client.outcome) for client in self._clients.values() if client.lasting]
+        waiting = [(client, what) for client, what in lasting if isinstance(what, Waiting)]
+        self._overlooked = bool(waiting) and began < self._look_from
+        if waiting and not self._overlooked:
+            for client, what in waiting:
+                answer = what.done()
                 if answer is not None:
                     self._answer(client, protocol.encode(answer))
-            elif client.pending and client.lasting and client.until is None:
+            now = time.monotonic()
+            self._look_from = now + (now - began) * _REST
+        for client in list(self._clients.values()):
+            if client.pending and client.lasting and client.until is None:
                 self._write(client)
 
     # --- streams -------------------------------------------------------------------------------------
@@ -316,10 +374,12 @@ class Control:
 
     def _close(self, client: Client) -> None:
         del self._clients[client.fd]
-        self._epoll.unregister(client.fd)
+        if not client.held:
+            self._epoll.unregister(client.fd)
         os.close(client.fd)
         if isinstance(client.outcome, Following):
             self._is_followed()
+        self._full_until = 0.0
         self._listen()
 
     # --- crossing a re-execution ---------------------------------------------------------------------
@@ -359,11 +419,21 @@ class Control:
         """Its request was accepted before the exec: only what it waits for, or listens to, is found again."""
         client.until = None
         try:
-            client.outcome = self._ask(client.line, client.trusted, True)
+            outcome = self._ask(client.line, client.trusted, True)
         except protocol.RequestError as error:
-            self._answer(client, protocol.head(error.code, str(error)))
+            outcome = Answer(error.code, str(error))
+        if isinstance(outcome, Answer):
+            self._answer(client, protocol.encode(outcome))
             return
+        client.outcome = outcome
         self._epoll.modify(client.fd, select.EPOLLOUT if client.pending else 0)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return  # somebody has taken it away
 
 
 def _bind(listener: socket.socket, path: str) -> None:

@@ -83,7 +83,7 @@ class Notify:
         """A fresh socket for one start; returns what goes into the environment. Raises OSError if none can be had."""
         self.close(service.name)
         self._count += 1
-        path = f"{self._directory.make()}/notify-{self._count}"
+        path = f"{self._directory.make()}/notify-{os.getpid()}-{self._count}"
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
