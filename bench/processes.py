@@ -147,7 +147,7 @@ def launch(
         )
 
 
-def run_once(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+def run_once(argv: list[str], environment: Mapping[str, str] | None = None) -> float:
     """Run a command to its end, its output thrown away, and return its milliseconds; raise unless it ends with 0.
 
     No Python between fork and exec. environment: what is added to ours.

@@ -67,6 +67,7 @@ def supervisord(folder: str, services: Services) -> list[str]:
         "[unix_http_server]\nfile=supervisor.sock\n"
         "[rpcinterface:supervisor]\n"
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"
+        f"[supervisorctl]\nserverurl=unix://{folder}/supervisor.sock\n"
     )
     for name, command in services.items():
         text += (

@@ -23,6 +23,7 @@ from supervisors import COHABIT, PEERS, Tool
 HEALTH_SERVICES = 5
 HEALTH_RUNS = 20  # in a round
 PS_RUNS = 7
+BREATH_SECONDS = 0.25  # whoever asks again at once waits: process 1 gives a quarter of its time to clients
 FEW, MANY = 5, 500
 ASKED_SERVICES = 50
 REQUESTS, WARM_UP_REQUESTS, COMMANDS = 1000, 200, 50
@@ -129,8 +130,7 @@ def _status_line(scope: Scope, tool: Tool, running: RunningTool) -> tuple[list[s
     if tool is COHABIT:
         return [scope.paths[US], "ps"], _ours(running)
     program = os.path.join(os.path.dirname(scope.paths[tool.program]), "supervisorctl")
-    url = f"unix://{running.folder}/supervisor.sock"
-    return [program, "-c", os.devnull, "-s", url, "status"], {}
+    return [program, "-c", os.path.join(running.folder, "supervisord.conf"), "status"], {}
 
 
 def _ps(scope: Scope, tool: Tool, measure: str, count: int) -> None:
@@ -139,9 +139,13 @@ def _ps(scope: Scope, tool: Tool, measure: str, count: int) -> None:
         argv, environment = _status_line(scope, tool, running)
         run_once(argv, environment)
         for _ in range(PS_RUNS):
+            time.sleep(BREATH_SECONDS)
             scope.figures.add(measure, tool.name, run_once(argv, environment))
     finally:
-        _end(running) if tool is COHABIT else running.end()
+        if tool is COHABIT:
+            _end(running)
+        else:
+            running.end()
 
 
 def ps(scope: Scope, tools: Sequence[Tool]) -> None:
@@ -203,10 +207,9 @@ class _Followers:
             stdout = subprocess.PIPE if number < deaf else subprocess.DEVNULL
             argv = [scope.paths[US], "logs", "-f"]
             environment = {**os.environ, **_ours(running)}
-            self.processes.append(
-                subprocess.Popen(argv, env=environment, stdout=stdout, stderr=subprocess.DEVNULL)  # in our session
-            )
+            self.processes.append(subprocess.Popen(argv, env=environment, stdout=stdout, stderr=subprocess.DEVNULL))
         until(lambda: len(os.listdir(descriptors)) >= before + count, AT_MOST_SECONDS, "all followers connected")
+        time.sleep(SETTLE_SECONDS)
 
     def end(self) -> None:
         """End all of them."""

@@ -100,6 +100,9 @@ def test_wait(ask: Ask) -> None:
     assert ask("wait", "web", "db").returncode == 0
     assert ask("wait", "--for", "exit", "job").returncode == 3
     assert ask("wait", "--for", "exit", "db", "--timeout", "10ms").returncode == 1
+    assert ask("wait", "--for", "exit", "job", "--timeout", "0").returncode == 3
+    looked = ask("wait", "--for", "exit", "db", "--timeout", "0s")
+    assert (looked.returncode, looked.stderr) == (1, "cohabit: cannot wait: db: still running (cohabit why db)\n")
 
 
 def test_exec(ask: Ask) -> None:
@@ -128,6 +131,14 @@ def test_reexec_and_version(ask: Ask, life: Run) -> None:
     assert _states(ask)["db"] == "RUNNING"
 
 
+def test_down_of_one_service_is_refused(ask: Ask) -> None:
+    """It would have stopped everything."""
+    done = ask("down", "web")
+    why = "it stops everything (to stop one service: cohabit stop web)"
+    assert (done.returncode, done.stderr) == (64, f"cohabit: cannot down: {why}\n")
+    assert _states(ask)["db"] == "RUNNING"
+
+
 def test_down(ask: Ask, life: Run) -> None:
     """The container ends with 0."""
     assert ask("down").returncode == 0
@@ -135,7 +146,23 @@ def test_down(ask: Ask, life: Run) -> None:
     assert ask("ps").returncode == 69
 
 
-@pytest.mark.parametrize("words", [["why"], ["why", "job"], ["graph"], ["timeline"], ["top"], ["health"]])
+def test_top_from_another_pid_namespace(ask: Ask) -> None:
+    """Numbers of processes that are somebody else's here are not told as if they were the service's."""
+    done = ask("top")
+    assert (done.returncode, done.stdout.splitlines()[1].split()) == (0, ["db", "-", "-", "-", "-"])
+    assert done.stderr.startswith("cohabit: its processes cannot be seen from here")
+
+
+def test_top_in_its_container(up: Start) -> None:
+    """There its processes are seen."""
+    life = up({"web": {"command": shell(f"{' '.join(COHABIT)} top; exec sleep 1000")}})
+    life.until_printed("NAME")
+    life.until(lambda: "web" in [line.split()[0] for line in life.lines("web") if line], "its row")
+    (row,) = [line.split() for line in life.lines("web") if line.startswith("web ")]
+    assert "-" not in row
+
+
+@pytest.mark.parametrize("words", [["why"], ["why", "job"], ["graph"], ["timeline"], ["health"]])
 def test_what_explains(ask: Ask, words: list[str]) -> None:
     """Each has something to say, and says it with 0."""
     done = ask(*words)

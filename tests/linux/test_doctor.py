@@ -44,6 +44,15 @@ def test_a_dockerfile(start: Start, tmp_path: Path) -> None:
     assert lines[-1] == f"{tmp_path}/Dockerfile: 1 error"
 
 
+def test_what_is_no_dockerfile(start: Start, tmp_path: Path) -> None:
+    """What `docker build` refuses is told with all the rest."""
+    (tmp_path / "Dockerfile").write_text(
+        'FROM debian\nRUM true\nENTRYPOINT ["cohabit", "up", "--"]\nHEALTHCHECK NONE\n'
+    )
+    (finding,) = found(start(*words(str(tmp_path))))
+    assert (finding["level"], finding["what"]) == ("error", "RUM is no instruction")
+
+
 def test_the_services_beside_a_dockerfile(start: Start, tmp_path: Path) -> None:
     """The file in the Dockerfile's directory is examined, without asking this machine for its users."""
     (tmp_path / "Dockerfile").write_text('FROM debian\nENTRYPOINT ["cohabit", "up", "--"]\nHEALTHCHECK NONE\n')

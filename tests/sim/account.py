@@ -95,6 +95,8 @@ class Account:
         self.service = service  # as it runs, or will run next
         self.newest = service  # as the newest Plan has it
         self.gone = False  # in no Plan any more
+        self.down = False  # somebody asked for that, and nobody for another run since
+        self.asked_for = False  # the run to come is: also one of a job, whatever its schedule says
         self.ever = False  # it, or a hook of it, was run at least once
         self.born_again()
 
@@ -102,7 +104,8 @@ class Account:
         """Somebody asked for it: it waits for its conditions, and nothing is held against it."""
         self.service = self.newest
         self.fresh = False  # a fresh run is wanted in place of what there is
-        self.waiting = self.service.schedule is None
+        self.waiting = self.service.schedule is None or self.asked_for
+        self.asked_for = False
         self.over = False  # for good
         self.given_up = False  # which is not the same as done
         self.failed_at = 0  # the number of the fact with which it failed for good
@@ -150,6 +153,11 @@ class Account:
         return self.pending or self.living or self.orphans or bool(self.hook)
 
     @property
+    def is_down(self) -> bool:
+        """Nothing of it lives, as somebody asked."""
+        return self.down and not self.busy and not self.over
+
+    @property
     def left_others(self) -> bool:
         """Its main process is gone, and others of it live."""
         return (self.busy and self.started and not self.living) or self.orphans
@@ -190,7 +198,8 @@ class Account:
             done = self.ready
         else:
             done = self.starts > 0
-        return done or (self.over and not dependency.required)
+        stays_away = self.over or (self.is_down and self.service.schedule is None)
+        return done or (stays_away and not dependency.required)
 
     # --- its health ----------------------------------------------------------------------------------
 
@@ -203,6 +212,17 @@ class Account:
         """Questions begin when the start is complete."""
         if self.complete:
             self.watched(now)
+
+    # --- what is asked of it -------------------------------------------------------------------------
+
+    def wants_a_run(self) -> None:
+        """Somebody wants a fresh run of it, as soon as nothing of the old one is left."""
+        self.fresh, self.down, self.asked_for = True, False, True
+
+    def wants_rest(self) -> None:
+        """Somebody wants it down."""
+        self.fresh, self.down, self.asked_for = False, True, False
+        self.waiting, self.restart_at = False, None
 
     # --- its end -------------------------------------------------------------------------------------
 

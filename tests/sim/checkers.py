@@ -1,4 +1,4 @@
-"""The judges of how services start and stop, and of how the container ends. checkers_life.py has the others."""
+"""The judges of how services start and stop, and of how the container ends. Two more files have the others."""
 
 # ruff: noqa: ARG002, D102 - a judge's methods are described where they are declared; few use all they are told
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cohabit.engine import effects, events
 from sim.checker import EPSILON, KILL_PATIENCE_SECONDS, SIGKILL, Checker
 from sim.checkers_life import CHECKERS_OF_LIFE
+from sim.checkers_requests import CHECKERS_OF_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -119,8 +120,10 @@ class StopOrder(Checker):
                 self.fail(f"{account.name} is told to stop while {other.name} still runs")
 
     def _stopped(self, effect: Effect) -> Account | None:
+        """Whom it tells to stop, unless somebody asked for just that signal."""
+        asked_for = (*self.ledger.to_signal, *self.ledger.to_kill)
         match effect:
-            case effects.Signal(name) | effects.SignalTree(name):
+            case effects.Signal(name) | effects.SignalTree(name) if name not in asked_for:
                 return self.ledger.accounts[name]
             case effects.RunHook(service, "pre_stop"):
                 return self.ledger.accounts[service.name]
@@ -144,6 +147,8 @@ class Graces(Checker):
             return
         all_at = self.ledger.kill_all_at
         if all_at is not None and now >= all_at - EPSILON:
+            return
+        if isinstance(effect, effects.SignalTree) and effect.service in self.ledger.to_kill:
             return
         if isinstance(effect, effects.Sweep):
             self.fail("everybody is killed before the total is used up")
@@ -237,7 +242,7 @@ class Reasons(Checker):
         for effect in wanted:
             if not isinstance(effect, effects.SignalTree) or effect.number != SIGKILL:
                 continue
-            if self.ledger.accounts[effect.service].killed_at is None:
+            if self.ledger.accounts[effect.service].killed_at is None and effect.service not in self.ledger.to_kill:
                 self._told(warnings, "", (effect.service,))
 
     def _told(self, reports: list[effects.Report], service: str, reasons: Collection[str]) -> None:
@@ -252,7 +257,10 @@ class Forgotten(Checker):
     """Nobody is forgotten: without a deadline, some fact must be able to come by itself."""
 
     def quiet(self, deadline: float | None, now: float) -> None:
-        comes = self.world.reactor.awaits_something or (self.world.reactor.scheduled and self.ledger.ending_at is None)
+        comes = self.world.reactor.awaits_something
+        if self.ledger.ending_at is None:  # who is down by request waits for another request, and may be waited for
+            down = any(account.down for account in self.ledger.accounts.values())
+            comes = comes or down or bool(self.world.reactor.scheduled)
         if deadline is None and not self.ledger.reading and not self.world.kernel.living and not comes:
             self.fail("no deadline, nobody lives, and no end: only a stop signal could change anything")
 
@@ -308,4 +316,5 @@ CHECKERS: tuple[type[Checker], ...] = (
     BusyLoop,
     Continuity,
     *CHECKERS_OF_LIFE,
+    *CHECKERS_OF_REQUESTS,
 )

@@ -86,7 +86,7 @@ class Hooks(Checker):
                 self.fail(f"{account.name} is started before its hooks have prepared it")
         elif isinstance(effect, effects.RunHook):
             self._hook(self.ledger.accounts[effect.service.name], effect)
-        elif isinstance(effect, effects.Signal):
+        elif isinstance(effect, effects.Signal) and effect.service not in self.ledger.to_signal:
             self._signal(self.ledger.accounts[effect.service])
 
     def _hook(self, account: Account, effect: effects.RunHook) -> None:
@@ -164,6 +164,10 @@ class Reloads(Checker):
         ledger = self.ledger
         if isinstance(effect, effects.Load) and (ledger.reading or not ledger.reload_wanted):
             self.fail("the file is read again though nobody asked for that, or it is being read")
+        elif isinstance(effect, effects.Load):
+            wanted = effects.Load(ledger.scale_to_try, tuple(ledger.scale_asked))
+            if effect != wanted:
+                self.fail(f"the file is read with {effect.scale} replicas, and it should be as in {wanted}")
         elif isinstance(effect, effects.Forget):
             account = ledger.accounts.get(effect.service)
             if account is None or not account.gone or account.busy:

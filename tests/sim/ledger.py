@@ -2,7 +2,8 @@
 
 A second, independent computation of what the engine decides (who is over, who starts again and when, what a reload
 makes of whom, what the exit code is), written from the rules and not from the engine: it imports none of its
-decisions. Here is what follows for others and for the container; what follows for a service itself is account.py's.
+decisions. Here is what follows for others and for the container; what follows for a service itself is account.py's,
+what somebody outside wants is wishes.py's.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
 from cohabit.units import describe_exit
-from sim.account import Account, Wellness, needs_a_fresh_run
+from sim.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
-    from cohabit.plan.model import Plan
+    from sim.account import Account
 
 SIGKILL = 9
 BUG = 70
@@ -26,12 +27,11 @@ UNHEALTHY = 1
 ECHO_SECONDS = 0.2  # the same signal again so soon is the same request
 
 
-class Ledger:
+class Ledger(Wishes):
     """The whole container's account."""
 
     def __init__(self) -> None:
-        self.accounts: dict[str, Account] = {}  # until they are forgotten
-        self.plan: Plan | None = None
+        super().__init__()
         self.facts = 0
         self.done = False
         self.ending_at: float | None = None
@@ -44,14 +44,11 @@ class Ledger:
         self.hurried_at: float | None = None  # the second signal
         self.forced = False
         self.swept = False
-        self.reading = True  # the file
-        self.reload_wanted = False  # and nobody has begun to read since
         self.announced = False  # that everything is ready
         self.ended: Account | None = None  # whose run ended with the latest fact
         self.reason = ""  # why
         self.refused: list[Account] = []  # with the latest fact
         self.sickened: list[Account] = []  # became unhealthy with the latest fact
-        self.touched: list[Account] = []  # by a reload, with the latest fact
         self.skipped: Account | None = None  # whose schedule came too early, with the latest fact
         self._was_ending = False  # before the latest fact
         self._began_with = 0  # the fact with which the end began
@@ -64,6 +61,7 @@ class Ledger:
         self._was_ending = self.ending_at is not None
         self.ended = self.skipped = None
         self.refused, self.sickened, self.touched = [], [], []
+        self.to_kill = self.to_signal = ()
         account = self.accounts.get(getattr(fact, "service", ""))
         if account is not None:
             self._take_of_a_service(account, fact, now)
@@ -76,15 +74,20 @@ class Ledger:
     def _take_of_the_whole(self, fact: Event, now: float) -> None:
         match fact:
             case events.Loaded(plan):
-                self.reading = False
+                self.reading, self.scale = False, self.scale_tried
                 if self.ending_at is None:
                     self._loaded(plan, now)
             case events.LoadFailed(_, code):
                 self.reading = False
                 if self.plan is None:
                     self._begin(now, code, "")
-            case events.ReloadRequested():
-                self.reload_wanted = self.reload_wanted or (self.plan is not None and self.ending_at is None)
+            case events.ReloadRequested(scale):
+                if self.ending_at is None:
+                    self.reload_wanted = self.reload_wanted or self.plan is not None
+                    self.scale_asked = {**self.scale_asked, **scale}
+            case events.Requested():
+                if self.ending_at is None:
+                    self._asked_of_services(fact)
             case events.StopRequested(number):
                 self._requested(number, now)
             case events.Broken():
@@ -172,6 +175,8 @@ class Ledger:
             return
         if account.fresh:
             account.born_again()
+        elif account.down:
+            account.service = account.newest
         elif not account.is_final:
             account.to_be_restarted(now)
         else:
@@ -233,7 +238,7 @@ class Ledger:
         if was or not wellness.unwell:
             return
         self.sickened.append(account)
-        if self._was_ending or account.gone or account.fresh:
+        if self._was_ending or account.gone or account.fresh or account.down:
             return
         what = wellness.probe.on_failure
         if what == "restart":
@@ -249,64 +254,7 @@ class Ledger:
         if account.busy or account.waiting or account.restart_at is not None:
             self.skipped = account
         else:
-            account.waiting, account.restarts = True, 0
-
-    # --- reload --------------------------------------------------------------------------------------
-
-    def _loaded(self, plan: Plan, now: float) -> None:
-        before, self.plan = self.plan, plan
-        if before is None:
-            self.accounts = {name: Account(service) for name, service in plan.services.items()}
-            return
-        for name, account in self.accounts.items():
-            if name not in plan.services and not account.gone:
-                self.touched.append(account)
-                account.gone, account.fresh, account.waiting, account.restart_at = True, False, False, None
-        self._take_new_definitions(plan, before, now)
-        for account in self.accounts.values():
-            if account.fresh and not account.busy:
-                account.born_again()
-
-    def _take_new_definitions(self, plan: Plan, before: Plan, now: float) -> None:
-        changed: list[Account] = []
-        for name, service in plan.services.items():
-            account = self.accounts.get(name)
-            if account is None:
-                account = self.accounts[name] = Account(service)
-                self.touched.append(account)
-                continue
-            account.newest = service
-            if account.gone:  # it is back before it was forgotten
-                account.gone, account.fresh = False, True
-            elif before.services[name] != service:
-                changed.append(account)
-        self.touched += changed
-        for account in changed:
-            if needs_a_fresh_run(before.services[account.name], account.newest):
-                self._replace(account)
-        for account in changed:
-            if not account.fresh:
-                self._change_in_place(account, now)
-
-    def _replace(self, account: Account) -> None:
-        """A fresh run of it, and of those who are to be restarted with it."""
-        todo = [account]
-        while todo:
-            account = todo.pop()
-            if account.fresh or account.gone:
-                continue
-            account.fresh = True
-            todo += [
-                other
-                for other in self.accounts.values()
-                if any(d.service == account.name and d.restart for d in other.newest.depends_on)
-            ]
-
-    @staticmethod
-    def _change_in_place(account: Account, now: float) -> None:
-        probe, account.service = account.service.probe, account.newest
-        if probe != account.service.probe and account.complete and account.service.probe is not None:
-            account.wellness = Wellness(account.service.probe, now)
+            account.waiting, account.restarts, account.down = True, 0, False
 
     # --- the end -------------------------------------------------------------------------------------
 
@@ -371,7 +319,7 @@ class Ledger:
                 self.accounts[service.name].ever = True
                 if stage == "pre_stop":
                     self._asked(self.accounts[service.name], now)
-            case effects.Signal(name):
+            case effects.Signal(name) if name not in self.to_signal:
                 self._asked(self.accounts[name], now)
                 self.accounts[name].signalled = True
             case effects.SignalTree(name, number):
@@ -383,7 +331,7 @@ class Ledger:
                 if wellness is not None:
                     wellness.asked(now)
             case effects.Load():
-                self.reading, self.reload_wanted = True, False
+                self._begins_to_read()
             case effects.Forget(name):
                 del self.accounts[name]
             case effects.AllReady():
@@ -422,7 +370,7 @@ class Ledger:
 
     def goes_down(self, account: Account) -> bool:
         """Whether this run of it is not wanted any more."""
-        return self.ending_at is not None or account.gone or account.fresh
+        return self.ending_at is not None or account.gone or account.fresh or account.down
 
     @property
     def kill_all_at(self) -> float | None:
@@ -455,9 +403,9 @@ class Ledger:
 
     @property
     def everything_is_ready(self) -> bool:
-        """Whatever was to be started is; what a schedule starts is not asked after."""
+        """Whatever was to be started is; who was asked to be down, and what a schedule starts, is not asked after."""
         return self.ending_at is None and all(
-            (account.ready or account.done_well) and not account.fresh
+            (account.ready or account.done_well or account.down) and not account.fresh
             for account in self.accounts.values()
             if not account.gone and account.newest.schedule is None
         )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from random import Random
     from typing import Any
 
-_NAMES = ("web", "db", "cache", "queue", "migrate", "worker", "cron", "proxy", "mail", "search")
+NAMES = ("web", "db", "cache", "queue", "migrate", "worker", "cron", "proxy", "mail", "search")
 _GRACES = (0.0, 0.5, 1.0, 3.0, 9.0, 9.0, 10.0, 30.0)
 _TOTALS = (0.0, 1.0, 3.0, 9.0, 9.0, 30.0)
 _STOP_SIGNALS = (15, 15, 15, 15, 3, 2, 9)
@@ -63,7 +63,7 @@ class Temper:
 
 def random_plan(rng: Random, temper: Temper) -> Plan:
     """A Plan that plan/build.py would let pass: no circle, nobody waits for what can never come."""
-    names = rng.sample(_NAMES, rng.choice((1, 2, 3, 3, 4, 4, 5, 6, 10)))
+    names = rng.sample(NAMES, rng.choice((1, 2, 3, 3, 4, 4, 5, 6, 10)))
     return _finished(rng, _grown(rng, temper, names, {}))
 
 
@@ -72,7 +72,7 @@ def changed_plan(rng: Random, temper: Temper, old: Plan) -> Plan:
     gone = rng.choice((0.0, 0.0, 0.2, 0.6))
     changes = rng.choice((0.0, 0.2, 0.6, 1.0))
     names = [name for name in old.services if rng.random() >= gone]
-    others = [name for name in _NAMES if name not in old.services]
+    others = [name for name in NAMES if name not in old.services]
     names += rng.sample(others, min(len(others), rng.choice((0, 0, 1, 2))))
     if not names:
         return old
@@ -85,6 +85,19 @@ def changed_plan(rng: Random, temper: Temper, old: Plan) -> Plan:
             services[name] = _changed_a_little(rng, before, service)
     _make_possible(services)
     return _finished(rng, services)
+
+
+def scaled_plan(plan: Plan, scale: dict[str, int]) -> Plan:
+    """The Plan with so many replicas of these services; who depends on one of them depends on all its replicas."""
+    names = {
+        name: [f"{name}-{number + 1}" for number in range(scale[name])] if name in scale else [name]
+        for name in plan.services
+    }
+    services = {}
+    for name, service in plan.services.items():
+        needs = tuple(need.replace(service=one) for need in service.depends_on for one in names[need.service])
+        services.update({one: service.replace(name=one, depends_on=needs) for one in names[name]})
+    return plan.replace(services=services)
 
 
 def _in_order(old: Plan, names: list[str]) -> list[str]:

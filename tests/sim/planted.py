@@ -2,7 +2,7 @@
 
 Each is the real Supervisor, or the Services or the Watch in it, with one defect of the kind that a tired person
 writes. tests/sim/test_judges.py runs each under the one judge that has to find it, and waits for its sentence. Here
-are those about starting, stopping and ending; planted_life.py has the others.
+are those about starting, stopping and ending; planted_life.py and planted_requests.py have the others.
 """
 
 # ruff: noqa: ARG002, D102 - what a method of the engine does, it says itself
@@ -17,6 +17,7 @@ from cohabit.engine.events import Exited, Probed, StopRequested, TreeGone
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
 from sim.planted_life import PLANTED_IN_LIFE
+from sim.planted_requests import PLANTED_IN_REQUESTS
 
 if TYPE_CHECKING:
     from typing import Any
@@ -62,9 +63,9 @@ class StartsTooEarly(Services):
 class ForgetsTheChanged(Services):
     """At a reload leaves those as they are who have ended."""
 
-    def restart(self, unit: Unit) -> None:
+    def restart(self, unit: Unit, *, up: bool) -> None:
         if not unit.at_rest:
-            super().restart(unit)
+            super().restart(unit, up=up)
 
 
 class StartsInTurn(Services):
@@ -146,9 +147,9 @@ class ToleratesTheUnwell(Services):
 class KeepsTheChanged(Services):
     """At a reload leaves those as they are who run."""
 
-    def restart(self, unit: Unit) -> None:
+    def restart(self, unit: Unit, *, up: bool) -> None:
         if unit.at_rest:
-            super().restart(unit)
+            super().restart(unit, up=up)
 
 
 class KnowsOneSignal(Supervisor):
@@ -380,6 +381,7 @@ PLANTED: tuple[tuple[type[Supervisor | Services | Watch], str, str], ...] = (
     (NeverEnds, "Liveness", "nothing will ever happen again"),
     (IgnoresRequests, "Liveness", "it goes on and on"),
     *PLANTED_IN_LIFE,
+    *PLANTED_IN_REQUESTS,
 )
 
 

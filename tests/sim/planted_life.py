@@ -238,10 +238,10 @@ class SkipsInSilence(Supervisor):
 class RunsAtOnce(Services):
     """Takes a scheduled job for any other service."""
 
-    def add(self, units: list[Unit]) -> None:
+    def _add(self, units: list[Unit]) -> None:
         for unit in units:
             unit.want_up = True
-        super().add(units)
+        super()._add(units)
 
 
 # --- reload --------------------------------------------------------------------------------------------
@@ -300,8 +300,8 @@ class PreparesTheOld(Supervisor):
 class ReadsTwice(Supervisor):
     """Begins to read whenever it is asked to."""
 
-    def _reload_requested(self) -> None:
-        self._do(Load())
+    def _reload_requested(self, scale: dict[str, int]) -> None:
+        self._do(Load(scale))
 
 
 class ReadsOnce(Supervisor):

@@ -8,10 +8,15 @@ import pytest
 
 from sim.checker import Violation
 from sim.checkers import CHECKERS
+from sim.checkers_requests import KINDS, Answers
 from sim.planted import PLANTED, supervisor_with
+from sim.planted_requests import BROKEN_ANSWERS
 from sim.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cohabit.doors.protocol import Answer
     from cohabit.engine.services import Services
     from cohabit.engine.supervisor import Supervisor
     from cohabit.engine.watch import Watch
@@ -38,6 +43,21 @@ def test_a_judge_finds_the_engine_that_was_broken_for_it(
     pytest.fail(f"{judge} never said {words!r} in {_SEEDS} worlds")
 
 
+@pytest.mark.parametrize(("kind", "answer", "words"), BROKEN_ANSWERS)
+def test_a_broken_answer_is_found(
+    monkeypatch: pytest.MonkeyPatch, kind: str, answer: Callable[..., Answer | None], words: str
+) -> None:
+    """Whoever is told something false about what he asked for, or nothing, has a judge who sees it."""
+    monkeypatch.setitem(KINDS, kind, answer)
+    for seed in range(_SEEDS):
+        try:
+            World(seed, checkers=(Answers,)).run()
+        except Violation as violation:
+            if words in str(violation):
+                return
+    pytest.fail(f"nobody ever said {words!r} in {_SEEDS} worlds")
+
+
 def test_every_judge_has_an_engine_that_was_broken_for_it() -> None:
     """No judge is without a planted defect."""
-    assert {judge for _, judge, _ in PLANTED} == {*_JUDGES, _LIVENESS}
+    assert {judge for _, judge, _ in PLANTED} | {Answers.__name__} == {*_JUDGES, _LIVENESS}

@@ -2,12 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from unit.control_story import answer, client, serving
+from unit.control_story import MAIN, answer, client, serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="to become another user needs root")
 
@@ -30,6 +32,20 @@ def test_environment_user_directory_and_umask(tmp_path: Path) -> None:
     script = "id -u; id -G; pwd; umask; echo $A $TERM ${B-unset}"
     code, out, err = _exec(tmp_path, told, "web", "--", "sh", "-c", script, TERM="vt100", B="ours")
     assert (code, out, err) == (0, "65534\n65534\n/\n0027\n1 vt100 unset\n", "")
+
+
+def test_a_service_without_a_directory_is_where_its_cohabit_is(tmp_path: Path) -> None:
+    """Here that is this test, wherever whoever asks may be; another directory is reckoned from there."""
+    told = {"environment": {"PATH": os.environ["PATH"]}, "working_dir": None, "user": None, "secret_files": {}}
+    with serving(tmp_path, {"service": answer(0, "", told | {"umask": None})}) as server:
+
+        def asked(*words: str) -> str:
+            command = [sys.executable, "-I", "-S", MAIN, "exec", "--socket", server.path, *words]
+            return subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60).stdout
+
+        assert asked("web", "pwd", "-P") == f"{os.getcwd()}\n"
+        assert asked("-w", ".", "web", "pwd", "-P") == f"{tmp_path}\n"
+        assert json.loads(asked("--json", "web"))["working_dir"] == os.getcwd()
 
 
 def test_what_is_typed_comes_first(tmp_path: Path) -> None:

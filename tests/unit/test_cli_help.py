@@ -1,6 +1,7 @@
 """Help: one text for --help, `cohabit help VERB` and the page of commands, laid out for 80 columns."""
 
 import importlib
+import json
 
 import pytest
 
@@ -67,6 +68,23 @@ def test_the_same_page_however_it_is_asked_for(words: list[str]) -> None:
 def test_the_overview_is_asked_for(words: list[str]) -> None:
     """On stdout, with 0."""
     assert client(*words).stdout == help_.overview() + "\n"
+
+
+def test_the_page_as_json() -> None:
+    """The same table for programs: one verb, or all of them."""
+    told = json.loads(client("help", "logs", "--json").stdout)
+    assert (told["verb"], told["summary"]) == ("logs", _table("logs").summary)
+    assert told["options"][0]["names"] == ["-f", "--follow"]
+    assert {"code", "when"} == set(told["exits"][0])
+    assert {"command", "for"} == set(told["examples"][0])
+    assert [verb["verb"] for verb in json.loads(client("help", "--json").stdout)["verbs"]] == [*VERBS]
+
+
+def test_every_event_stands_in_the_help() -> None:
+    """Those of docs/reference/control.md."""
+    words = " ".join(_table("events").details.split())
+    for event in ("STARTING", "FATAL", "wanted", "ready", "healthy", "up", "reloaded", "reload failed", "stopping"):
+        assert event in words
 
 
 def test_layout() -> None:

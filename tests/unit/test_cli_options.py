@@ -103,3 +103,13 @@ def test_a_value_is_one_of_its_choices() -> None:
     assert verb.parse(["--for", "exit"])[0]["for"] == "exit"
     with pytest.raises(UsageError, match="cannot wait: --for is ready or exit, not 'gone'"):
         verb.parse(["--for=gone"])
+
+
+def test_a_verb_without_arguments_refuses_any() -> None:
+    """What is typed all the same would be meant for something else; --help is answered all the same."""
+    assert MIXED.parse_options(["-g"])["group"] is True
+    assert MIXED.parse_options(["a", "--help"])["help"] is True
+    with pytest.raises(UsageError, match=r"cannot mixed: it takes no arguments \(what is 'a'\?\)"):
+        MIXED.parse_options(["a"])
+    with pytest.raises(UsageError, match="cannot mixed: not a!"):
+        MIXED.parse_options(["-g", "--", "a"], "not {}!")

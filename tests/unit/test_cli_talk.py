@@ -1,19 +1,24 @@
 """The verbs that talk to a running cohabit: what they ask, what they show, how they end."""
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cohabit.cli import start, stop, talk
+from cohabit.cli.options import Verb
 from unit.control_story import MAIN, Server, answer, client, service, serving, status
 
 DB = service("db", state="BACKOFF", code=137, restarts=3, next=1_700_000_102.0, out_of_memory=True, pids=[os.getpid()])
@@ -38,6 +43,10 @@ def _talk(directory: Path, answers: dict[str, Any], *words: str) -> tuple[subpro
         ("restart --all", "restart db web-1"),
         ("kill web", "kill web signal=KILL"),
         ("kill -s sigusr1 web", "kill web signal=USR1"),
+        ("kill -9 web", "kill web signal=KILL"),
+        ("kill -HUP web", "kill web signal=HUP"),
+        ("kill web -SIGUSR2 --", "kill web signal=USR2"),
+        ("stop web --timeout 1m", "stop web"),
         ("signal 1 web db", "kill web db signal=HUP"),
         ("signal RTMIN+3 web", "kill web signal=RTMIN+3"),
         ("scale web=3 db=0", "scale web=3 db=0"),
@@ -87,6 +96,16 @@ def test_what_is_asked(words: str, request_: str, tmp_path: Path) -> None:
         ("exec web", "no command is given (write: cohabit exec web -- COMMAND)"),
         ("why -n x", "--tail 'x' is no number"),
         ("completion zhs", "did you mean 'zsh'?"),
+        ("help nothing-near", "there is no verb 'nothing-near' (cohabit help lists them)"),
+        ("help ps logs", "ps and logs at once"),
+        ("completion bash zsh", "bash and zsh at once"),
+        ("down web", "it stops everything (to stop one service: cohabit stop web)"),
+        ("reexec web", "not 'web' (to start a service anew: cohabit restart SERVICE)"),
+        ("reload web", "not only 'web' (to start a service anew: cohabit restart SERVICE)"),
+        ("timeline web", "not only of 'web'"),
+        ("version web", "it takes no arguments (what is 'web'?)"),
+        ("start web --timeout soon", "'soon' is no duration"),
+        ("scale web=2 --timeout soon", "'soon' is no duration"),
         ("help pss", "there is no verb 'pss' (did you mean 'ps'?)"),
     ],
 )
@@ -133,6 +152,61 @@ def test_a_wait_that_takes_too_long_is_1(tmp_path: Path) -> None:
         done = client("wait", "db", "--timeout", "10ms", COHABIT_RUNTIME_DIR=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "cohabit: cannot wait: db: not ready after 10ms (cohabit why db)\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("wait db --timeout 0", "db: not ready (cohabit why db)"),
+        ("wait --for exit db --timeout 0s", "db: still running (cohabit why db)"),
+        ("start db --timeout 10ms", "db: not ready after 10ms (it goes on; cohabit why db)"),
+        ("restart db web --timeout 10ms", "db and web: not ready after 10ms (it goes on; cohabit why db)"),
+        ("stop a b c d e --timeout 10ms", "a, b, c and 2 more: not stopped after 10ms (it goes on; cohabit why a)"),
+        ("scale db=2 --timeout 10ms", "db=2: the file is still being read after 10ms (it goes on; cohabit ps)"),
+    ],
+)
+def test_no_answer_within_the_timeout_is_1(words: str, says: str, tmp_path: Path) -> None:
+    """Each verb that waits, in words and as JSON; 0 only looks."""
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "control"))
+        silent.listen()
+        done = client(*words.split(), COHABIT_RUNTIME_DIR=str(tmp_path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"cohabit: cannot {words.partition(' ')[0]}: {says}\n"
+        done = client(*words.split(), "--json", COHABIT_RUNTIME_DIR=str(tmp_path))
+        assert (done.returncode, json.loads(done.stdout)) == (1, {"code": 1, "text": says})
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["start", "db"], b"cohabit: still waiting: db is not ready: BACKOFF"),
+        (["stop", "db"], b"cohabit: still waiting: db is BACKOFF"),
+        (["wait", "--for", "exit", "db"], b"cohabit: still waiting: db is BACKOFF"),
+        (["scale", "db=2"], b"cohabit: still waiting: the file is being read"),
+    ],
+)
+def test_who_looks_on_is_told_what_for(words: list[str], says: bytes, tmp_path: Path) -> None:
+    """One line on a terminal when the answer takes its time, and the answer all the same."""
+    asked: list[socket.socket] = []
+
+    def later(to: socket.socket) -> None:
+        asked.append(to.dup())
+
+    answers: dict[str, Any] = {words[0]: later, "health": answer(1, "db is not ready: BACKOFF"), "status": status(DB)}
+    with serving(tmp_path, answers) as server:
+        pid, fd = pty.fork()
+        if pid == 0:
+            command = [sys.executable, "-I", "-S", MAIN, *words, "--socket", server.path]
+            os.execve(sys.executable, command, {"TERM": "xterm"})
+        try:
+            _read_until(fd, says)
+            asked[0].sendall(b"0 that is done\n")
+            asked[0].close()
+            assert b"still" not in _read_until(fd, b"that is done")
+            assert os.waitpid(pid, 0)[1] == 0
+        finally:
+            os.close(fd)
 
 
 def test_the_exit_code_of_a_service_is_no_failure_of_the_wait(tmp_path: Path) -> None:
@@ -341,7 +415,7 @@ def test_version(tmp_path: Path) -> None:
 
 def test_top_counts_whole_trees(tmp_path: Path) -> None:
     """A service's processes and their descendants: here this test and the client that it runs."""
-    done, _ = _talk(tmp_path, {"status": status(DB, WEB)}, "top", "--json")
+    done, _ = _talk(tmp_path, {"status": status(DB, WEB, pid=os.getppid())}, "top", "--json")
     db, web = json.loads(done.stdout)["services"]
     assert db["processes"] >= 2
     assert db["rss_bytes"] > 1_000_000
@@ -381,3 +455,88 @@ def test_why_of_an_unknown_service(tmp_path: Path) -> None:
         64,
         "cohabit: cannot why: there is no service 'dbb' (did you mean 'db'?)\n",
     )
+
+
+def test_the_version_where_we_may_not_talk(tmp_path: Path) -> None:
+    """Ours is told all the same, with 0, and why the other one is not."""
+    no = answer(77, "user 5 may not talk to this cohabit")
+    done, _ = _talk(tmp_path, {"version": no}, "version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1] == "running: unknown: user 5 may not talk to this cohabit"
+    (tmp_path / "control").unlink()
+    told = json.loads(_talk(tmp_path, {"version": no}, "version", "--json")[0].stdout)
+    assert (told["running"], told["text"]) == (None, "user 5 may not talk to this cohabit")
+
+
+def test_a_wrong_question_about_health_is_an_error_on_one_line(tmp_path: Path) -> None:
+    """64 on stderr, as with any verb; yes and no stay on stdout."""
+    done, _ = _talk(tmp_path, {"health": answer(64, "cannot health: there is no service 'x'")}, "health", "x")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr == "cohabit: cannot health: there is no service 'x'\n"
+
+
+def test_top_where_the_processes_are_somebody_elses(tmp_path: Path) -> None:
+    """A pid that is there, and no child of that supervisor, is another one's: dashes, null, and one note."""
+    told = {"status": status(service("db", pids=[os.getpid()]), pid=1_234_567)}
+    done, _ = _talk(tmp_path, told, "top", "--json")
+    (db,) = json.loads(done.stdout)["services"]
+    assert db == {"name": "db", **dict.fromkeys(set(db) - {"name"})}
+    assert done.stderr.count("cohabit: its processes cannot be seen from here") == 1
+    (tmp_path / "control").unlink()
+    done, _ = _talk(tmp_path, told, "top")
+    assert done.stdout.splitlines()[1].split() == ["db", "-", "-", "-", "-"]
+
+
+EVIL = b"\x1b[31mred\x1b[0m \x1b[2J\x1b]0;title\x07 \xc2\x9b2J \xe2\x80\xae\r\xff\tok"
+
+
+def test_logs_on_a_terminal_are_harmless(tmp_path: Path) -> None:
+    """Colours and tabs stay; what would clear the screen, set a title or turn the text is shown as escapes."""
+    answers = {"status": status(DB), "logs": _records(("db", "stdout", 1.0, EVIL + b"\nend\n"))}
+    with serving(tmp_path, answers) as server:
+        pid, fd = pty.fork()
+        if pid == 0:
+            words = [sys.executable, "-I", "-S", MAIN, "logs", "--socket", server.path]
+            os.execve(sys.executable, words, {"TERM": "xterm", "NO_COLOR": "1"})
+        shown = _read_until(fd, b"end\r\n")
+        os.waitpid(pid, 0)
+        os.close(fd)
+    wanted = rb" \x1b[2J\x1b]0;title\x07 \x9b2J \u202e\r\xff" + b"\tok\x1b[0m\r\n"
+    assert b"| \x1b[31mred\x1b[0m" + wanted in shown
+    (tmp_path / "control").unlink()
+    with serving(tmp_path, answers) as server:
+        words = [sys.executable, "-I", "-S", MAIN, "logs", "--no-prefix", "--socket", server.path]
+        assert subprocess.run(words, capture_output=True, check=True).stdout == EVIL + b"\nend\n"
+
+
+def test_a_low_terminal_shows_the_worst_first_and_the_closing_line(tmp_path: Path) -> None:
+    """What fails is looked for; what is fine may be left out."""
+    many = [service(f"fine-{number}") for number in range(30)]
+    answers = {
+        "status": status(*many, service("broken", state="FATAL", ready=False, pid=0), ready=False),
+        "events": b"0 \n",
+    }
+    with serving(tmp_path, answers) as server:
+        pid, fd = pty.fork()
+        if pid == 0:
+            fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 100, 0, 0))
+            words = [sys.executable, "-I", "-S", MAIN, "ps", "--watch", "--socket", server.path]
+            os.execve(sys.executable, words, {"TERM": "xterm", "NO_COLOR": "1"})
+        try:
+            shown = _read_until(fd, b"\x1b[J").decode().splitlines()
+        finally:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+            os.close(fd)
+    assert len(shown) <= 10
+    assert shown[1].startswith("broken")
+    assert "lines more" in shown[-4]
+    assert "not everything is ready" in shown[-2]
+
+
+@pytest.mark.parametrize(("verb", "expected"), [(start.VERB, ["web"]), (stop.VERB, ["web", "nightly"])])
+def test_all_means_no_run_of_a_scheduled_job(verb: Verb, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wants everything up does not want tonight's backup now; whoever wants all down wants that down, too."""
+    services = [service("web"), service("nightly", schedule="0 3 * * *")]
+    monkeypatch.setattr(talk, "status", lambda *_: ({}, services))
+    assert start.names(verb, {"all": True}, []) == expected

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.doctor import image
-from cohabit.doctor.dockerfile import Image, Instruction, image_of, parse
+from cohabit.doctor import image, syntax
+from cohabit.doctor.dockerfile import INSTRUCTIONS, Image, Instruction, image_of, parse
 from cohabit.doctor.variables import expand
 
 
@@ -185,3 +185,26 @@ def test_whatever_the_text_is(text: str) -> None:
 def test_whatever_the_variables_are(text: str) -> None:
     """Putting in variables ends, and never raises."""
     expand(text, {"A": "$A"})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what", "do"),
+    [
+        ("FROM x\nRUM true\nCMD a", 2, "RUM is no instruction", "RUN true"),
+        ("FROM x\nRUN a &&\n  nonsense-of-all-kinds b", 3, "NONSENSE-OF-ALL-KINDS is no instruction", "remove it"),
+        ("hello\nFROM x", 1, "HELLO is no instruction", "remove it"),
+        ("FROM\nCMD a", 1, "FROM names no image", "FROM debian:stable-slim"),
+        ("FROM x AS y\nFROM --platform=linux/amd64\n", 2, "FROM names no image", "FROM debian:stable-slim"),
+    ],
+)
+def test_what_docker_build_refuses(text: str, line: int, what: str, do: str) -> None:
+    """Certain errors, each in its line."""
+    (found,) = syntax.examine(parse(text), "D")
+    assert (found.level, found.place, found.what) == ("error", f"D:{line}", what)
+    assert found.do.startswith(do)
+
+
+def test_every_instruction_is_one() -> None:
+    """In capitals or not."""
+    text = "".join(f"{name.lower()} x\n" for name in INSTRUCTIONS)
+    assert syntax.examine(parse(f"# escape=`\nARG A=1\nFROM x\n{text}"), "D") == []

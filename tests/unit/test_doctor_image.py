@@ -171,3 +171,31 @@ def test_a_healthcheck_may_come_with_a_base_that_nobody_knows() -> None:
     """Official images have none; of others it is a hint only."""
     (finding,) = found('FROM example.com/base\nENTRYPOINT ["cohabit", "up", "--"]')
     assert finding.level == "hint"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'FROM x AS b\nENTRYPOINT ["tini"]\nFROM b\nCMD cohabit up\nHEALTHCHECK NONE\n',
+            {("warning", 4, "a shell stands between tini and cohabit (CMD)"),
+             ("warning", 2, "tini is process 1, in front of cohabit")},
+        ),
+        (
+            'FROM x AS b\nENTRYPOINT ["tini", "--"]\nFROM b\nCMD ["sh", "-c", "exec cohabit up"]\nHEALTHCHECK NONE\n',
+            {("warning", 2, "tini is process 1, in front of cohabit")},
+        ),
+        (
+            'FROM x AS b\nENTRYPOINT ["tini", "--"]\nFROM b\nCMD a & b\n',
+            {("error", 4, "the shell of CMD starts services in the background")},
+        ),
+        (
+            'FROM x AS b\nENTRYPOINT ["/entry.sh"]\nFROM b\nCMD exec cohabit up\nHEALTHCHECK NONE\n',
+            {("hint", 2, "the script /entry.sh is process 1, in front of cohabit")},
+        ),
+    ],
+)  # fmt: skip
+def test_an_entrypoint_of_an_earlier_stage(text: str, expected: set[tuple[str, int, str]]) -> None:
+    """It is in front of the CMD of the last one, whatever form that has."""
+    told = {(one.level, int(one.place.partition(":")[2]), one.what) for one in found(text)}
+    assert told == expected

@@ -259,7 +259,8 @@ def test_nothing_is_asked_of_a_house_that_goes_down() -> None:
     house = House()
     assert refusal(house, "stop", "web") == (1, "cannot stop: the file is still being read")
     house.happens(Loaded(plan(service("web"))), up("web"))
-    assert house.ask("down").facts == (StopRequested(15, "cohabit down"),)
+    assert house.ask("down").then == (StopRequested(15, "cohabit down"),)
+    house.happens(StopRequested(15))
     assert refusal(house, "restart", "web") == (1, "cannot restart: everything is being stopped")
     assert house.ask("down") == Answer(0, "everything is being stopped already")
 

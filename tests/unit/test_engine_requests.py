@@ -277,6 +277,29 @@ STORIES: dict[str, Story] = {
             (120.0, ScheduleDue("job"), ("pre_start 0 job",)),
         ),
     ),
+    "who is asked to start before his turn to stop has come runs again when he is down": (
+        plan(service("db"), service("web", "db")),
+        (
+            (0.1, up("db"), ("spawn web",)),
+            (0.2, up("web"), ("all ready",)),
+            (1.0, stop("web", "db"), ("signal web TERM",)),
+            (1.1, start("db"), ()),
+            (1.2, Exited("web", 0), ("signal db TERM",)),
+            (1.3, Exited("db", 0), ("spawn db",)),
+        ),
+    ),
+    "a start starts again whom it depends on and who is being stopped": (
+        plan(service("db"), service("web", "db")),
+        (
+            (0.1, up("db"), ("spawn web",)),
+            (0.2, up("web"), ("all ready",)),
+            (1.0, stop("web", "db"), ("signal web TERM",)),
+            (1.1, Exited("web", 0), ("signal db TERM",)),
+            (1.2, start("web"), ()),
+            (1.3, Exited("db", 0), ("spawn db",)),
+            (1.4, up("db"), ("spawn web",)),
+        ),
+    ),
     "a restart brings along who wants that and is not down": (
         plan(service("db"), service("web", _GOES_ALONG), service("api", _GOES_ALONG)),
         (

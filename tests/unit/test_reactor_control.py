@@ -70,6 +70,8 @@ class Desk:
             raise RequestError("cannot no", 78)
         if verb == "wait":
             return Waiting(() if again else (FACT,), lambda: Answer(0, "done") if self.done else None)
+        if verb == "down":
+            return Answer(0, "down", then=(FACT,))
         if verb == "follow":
             return Following("logs", ("web",), every=False, tail=None, since=0.0, on=True)
         return Answer(0, "x" * (1 << 20) if verb == "big" else f"{verb} {trusted}")
@@ -194,6 +196,17 @@ def test_who_goes_is_forgotten(desk: Desk) -> None:
         client.close()
     desk.until(lambda: not desk.control._clients)
     assert desk.followed == 2
+
+
+def test_what_would_end_the_client_happens_when_he_has_gone(desk: Desk) -> None:
+    """He gets his answer to its end, and nothing happens before he has left; or not in time."""
+    client = desk.connect(b"cohabit/1 down\n")
+    assert desk.answer(client) == b"0 down\n"
+    assert desk.fed == []
+    client.close()
+    desk.until(lambda: desk.fed == [FACT])
+    desk.connect(b"cohabit/1 down\n")
+    desk.until(lambda: desk.fed == [FACT, FACT])
 
 
 def test_who_says_nothing_is_hung_up_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

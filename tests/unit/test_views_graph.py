@@ -80,10 +80,16 @@ def test_the_tree_shows_each_service_once() -> None:
         "|   `-- db   + RUNNING, ready      healthy",
         "`-- db         see above           healthy",
         "report       . STOPPED, waits",
-        "|-- worker   . BACKOFF, restart 3  not healthy",
+        "|-- worker   ! BACKOFF, restart 3  not healthy",
         "|   `-- db     see above",
         "`-- mail     ? unknown             not started, optional",
     ]
+
+
+def test_a_job_that_runs_is_not_ready() -> None:
+    """It is there for its end; who keeps crashing does not merely wait, who ends well and starts again does."""
+    assert graph.text([service("migrate", job=True)], width=80, colour=False) == ["migrate  ~ RUNNING"]
+    assert [node["look"] for node in graph.json([crashing("a"), crashing("b", 0)])["nodes"]] == ["failed", "waiting"]
 
 
 def test_colours_are_put_around_states_only() -> None:

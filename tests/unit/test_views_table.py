@@ -10,11 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.views.colours import FAILED, LOOKS, READY, STOPPING, state_of
+from cohabit.views.colours import FAILED, LOOKS, READY, RUNNING, STOPPING, state_of
 from cohabit.views.table import Sample, ps, top
 from cohabit.views.text import columns, safe, shorten, wrap
 from cohabit.views.words import clock, listed, span
-from unit.status_story import NOW, container, crashing, ended, healthy, needs, probe, service, stopped, waiting
+from unit.status_story import (
+    NOW,
+    container,
+    crashing,
+    ended,
+    happened,
+    healthy,
+    needs,
+    probe,
+    service,
+    stopped,
+    waiting,
+)
 
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -77,7 +89,7 @@ def test_a_row_tells_the_rest() -> None:
     told = service(restarts=2, attempts=5, code=139, command=["gunicorn", "app:app"])
     expected = ["web", "RUNNING", "7", "up 1h", "2/5", "SIGSEGV (segmentation fault)", "gunicorn app:app"]
     assert row(told) == expected
-    assert row(crashing(code=137, out_of_memory=True))[2:6] == ["-", "1s ago", "3", "SIGKILL (out of memory)"]
+    assert row(crashing(code=137, out_of_memory=True))[2:6] == ["-", "1s ago", "2", "SIGKILL (out of memory)"]
 
 
 def test_a_narrow_terminal_loses_what_matters_least() -> None:
@@ -86,6 +98,25 @@ def test_a_narrow_terminal_loses_what_matters_least() -> None:
     assert row(told, 80)[-1].endswith("...")
     assert row(told, 40)[0:2] == ["web", "RUNNING"]
     assert "COMMAND" not in ps(container(), [told], width=40, colour=False)[0]
+
+
+def test_a_long_state_is_shortened_before_a_column_goes() -> None:
+    """At 80 columns the numbers are there, and the end of the parenthesis is."""
+    long = waiting("web", *(needs(f"a-long-name-{number}") for number in range(3)))
+    lines = ps(container(), [long, crashing(code=139), healthy("db")], width=80, colour=False)
+    assert lines[0].split() == ["NAME", "STATE", "PID", "SINCE", "RESTARTS", "LAST", "EXIT", "COMMAND"]
+    assert "STOPPED (waits for a-l" in lines[1]
+    assert "...)  " in lines[1]
+    assert "BACKOFF (restart 3, n" in lines[2]
+    assert all(columns(line) <= 80 for line in lines)
+
+
+def test_who_was_ended_for_its_probe_did_not_exit() -> None:
+    """The last exit is called what it was, also when it runs again."""
+    why = "unhealthy: no answer within 5s"
+    assert row(crashing(why=why, on_failure="restart"))[5] == "unhealthy"
+    again = service(code=1, restarts=1, history=[happened("BACKOFF", 5, why, 1), happened("RUNNING", 4)])
+    assert row(again)[5] == "unhealthy"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +150,9 @@ def test_the_eight_states() -> None:
     assert state_of(service()) == READY
     assert state_of(service(health="unhealthy")) == FAILED
     assert state_of(service(want="down")) == STOPPING
-    assert {state_of(waiting("a", needs("b"))), state_of(crashing())} == {"waiting"}
+    assert {state_of(waiting("a", needs("b"))), state_of(crashing(code=0))} == {"waiting"}
+    assert state_of(crashing()) == FAILED
+    assert state_of(service(job=True)) == RUNNING
     assert [state_of(ended(code=code)) for code in (0, 1)] == ["done", "failed"]
     assert state_of(stopped()) == "stopped"
 

@@ -213,6 +213,83 @@ def test_crashes_during_the_start_are_told() -> None:
     ]
 
 
+def crashed(*ends: float, last: str = "BACKOFF", **fields: Any) -> Told:
+    """A service without a probe: at once "ready", and ended soon after, so many times."""
+    runs = [[(end - 0.2, "STARTING"), (end - 0.2, "RUNNING"), (end - 0.2, "ready"), (end, "BACKOFF")] for end in ends]
+    told = [(0.0, "wanted"), *(event for run in runs for event in run)]
+    told[-1] = (told[-1][0], last)
+    history = [
+        {"time": BEGAN + at, "event": event, "text": "ended with exit code 3" if at in ends else "", "code": 3}
+        for at, event in told
+    ]
+    return story("api", *told[:4], history=history, ready=False, starts=len(ends), **fields)
+
+
+def test_who_crashes_right_after_its_start_is_not_ready() -> None:
+    """Without a probe "ready" says that it runs; the picture goes on to the crash, and to those after it."""
+    gone = timeline.json(container(), [crashed(0.2, last="EXITED", state="EXITED", code=3)])["services"][0]
+    assert (gone["outcome"], gone["ready"], len(gone["crashes"])) == ("failed", None, 1)
+    told = crashed(0.2, 0.6, 1.2, state="BACKOFF", restarts=3, code=3)
+    lines = timeline.text(container(), [told, started("db", 0.0, 1.0)], width=80, colour=False)
+    assert lines[1].startswith("* api !")
+    assert lines[1].endswith("not ready, 3 crashes")
+    assert "+" not in lines[1]
+    assert words_of([told]).startswith("20s and not ready yet: api 20s")
+
+
+def test_what_the_history_has_forgotten_is_still_no_success() -> None:
+    """Who crashed after each start of which is known has not made the first one."""
+    told = crashed(0.2, 12.0, 16.0, state="BACKOFF", restarts=3, code=3)
+    told["history"] = told["history"][6:]
+    row = timeline.json(container(), [told])["services"][0]
+    assert (row["outcome"], len(row["crashes"])) == ("", 3)
+    told["starts"] = 9
+    assert timeline.json(container(), [told])["services"][0]["outcome"] == "ready"
+
+
+def test_a_crash_long_after_the_start_is_no_part_of_it() -> None:
+    """A run that has lasted ten seconds was a start; what it let others begin with was there at its beginning."""
+    told = crashed(0.2, last="BACKOFF", state="BACKOFF", restarts=1, code=3)
+    told["history"][-1]["time"] = BEGAN + 15
+    assert timeline.json(container(), [told])["services"][0]["outcome"] == "ready"
+    web = started("web", 0.0, 2.0, needs("api", HEALTHY), probe=probe())
+    waits = timeline.json(container(), [crashed(0.2, 0.6), web])["services"][1]["waited_for"]
+    assert waits[0]["satisfied"] == BEGAN
+
+
+def test_a_job_is_there_for_its_end() -> None:
+    """Its work counts, whether it was "ready" on the way or not."""
+    told = [
+        story("slowdb", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (1.2, "ready"), probe=probe()),
+        job("migrate", 0.0, 4.0),
+        started("web", 4.0, 4.1, needs("slowdb", HEALTHY), needs("migrate", COMPLETED)),
+    ]
+    assert path_of(told) == [("migrate", 4.0), ("web", 0.1)]
+    assert any(line.endswith("done 4s") for line in timeline.text(container(), told, width=80, colour=False))
+    on_the_way = [{"time": BEGAN + at, "event": event} for at, event in ((0.0, "ready"), (4.0, "EXITED"))]
+    told[1]["timeline"] = [*told[1]["timeline"][:-1], on_the_way[0]]
+    told[1] |= {"history": on_the_way, "probe": probe()}
+    assert path_of(told) == [("migrate", 4.0), ("web", 0.1)]
+
+
+def test_who_is_restarted_for_its_probe_has_not_crashed() -> None:
+    """The history says that it was unhealthy."""
+    told = story(
+        "api", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (5, "BACKOFF"), (6, "STARTING"), (6, "RUNNING"),
+        (7, "ready"), probe=probe(),
+        history=[{"time": BEGAN + 5, "event": "BACKOFF", "text": "unhealthy: refused", "code": 1}],
+    )  # fmt: skip
+    assert "api 7s (it was unhealthy, and restarted)" in words_of([told])
+    assert any("ready 7s, 1 restart" in line for line in timeline.text(container(), [told], width=80, colour=False))
+
+
+def test_who_becomes_unhealthy_still_runs() -> None:
+    """The bar goes on behind the word of its probe."""
+    told = story("api", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (5, "unhealthy"), probe=probe(), ready=False)
+    phases = timeline.json(container(), [told])["services"][0]["phases"]
+    assert [(phase["phase"], phase["end"] - BEGAN) for phase in phases] == [("unready", 5.0), ("unready", 20.0)]
+
+
 def test_hooks_before_the_command_are_named() -> None:
     """A long STARTING is not the command's own time."""
     told = story("api", (0, "wanted"), (0, "STARTING"), (6, "RUNNING"), (7, "ready"), probe=probe())

@@ -102,7 +102,9 @@ def test_all_is_well_in_one_line() -> None:
         stopped("cron"),
     ]
     assert why(container(), told, None) == [
-        "all is well, up for 1h: 2 services ready; migrate done; backup between two runs; cron stopped by hand"
+        "all is well, up for 1h: 2 services ready; migrate done; backup between two runs",
+        "",
+        "stopped by hand: cron (cohabit start cron)",
     ]
 
 
@@ -126,7 +128,10 @@ def test_who_was_refused_has_to_be_started_again_with_the_culprit() -> None:
     assert why(DOWN, told, "web")[0].startswith("web was given up: it needed migrate to end well")
     lines = why(DOWN, told, None)
     assert lines[0].startswith("web cannot start without migrate, which ended with exit code 1")
-    assert lines[-1] == "  - then `cohabit restart migrate web` (after a change of the file `cohabit reload`)"
+    assert lines[-1] == "  - `cohabit restart migrate web` (after a change of the file `cohabit reload`)"
+    slow = service("db", ready=False, probe=probe())
+    told[1]["depends_on"].append(needs("db", HEALTHY))
+    assert not any("without db" in line for line in why(DOWN, [*told, slow], None))
 
 
 def test_a_service_stopped_by_hand_is_to_be_started() -> None:
@@ -138,11 +143,64 @@ def test_a_service_stopped_by_hand_is_to_be_started() -> None:
     ]
 
 
+def test_a_dependency_stopped_by_hand_is_named() -> None:
+    """A service that runs on without it is not well for long, and the whole always names who was stopped."""
+    told = [stopped("db"), service("web", depends_on=[needs("db")])]
+    assert why(container(), told, "web")[1:] == [
+        "  db, which it depends on, was stopped by hand",
+        "what to do:",
+        "  - `cohabit start db`",
+    ]
+    assert why(container(), told, None)[-1] == "stopped by hand: db (cohabit start db)"
+    assert why(DOWN, [*told, ended("mail", 3)], None)[-2:] == ["", "stopped by hand: db (cohabit start db)"]
+    waits = why(DOWN, [stopped("db"), waiting("web", needs("db"))], None)
+    assert not any(line.startswith("stopped by hand") for line in waits)
+
+
+def test_the_only_advice_needs_no_then() -> None:
+    """Where nothing is known, its log may tell, if there is any."""
+    again = "`cohabit restart web` (after a change of the file `cohabit reload`)"
+    told = ended("web", 3, restart="on-failure")
+    assert why(DOWN, [told], "web")[-2:] == ["what to do:", f"  - {again}"]
+    assert why(DOWN, [told | {"output": ["x"]}], "web")[-3:] == [
+        "what to do:",
+        "  - look at all that it wrote: `cohabit logs web`",
+        f"  - then {again}",
+    ]
+
+
+def test_a_port_in_use_is_somebodys() -> None:
+    """A service of the same file whose probe or command shows the port, or the one that it wants itself."""
+    lines = ["bind 0.0.0.0:8080: Address already in use"]
+    others = [service("api", command=["serve", "--port=8080"]), healthy("db")]
+    assert "port 8080 is that of api" in why(DOWN, [crashing(output=lines), *others], "web")[-1]
+    bare = crashing(output=["OSError: [Errno 98] Address already in use"], command=["serve", "5432"])
+    assert "port 5432 is that of db" in "".join(why(DOWN, [bare, *others], "web"))
+    other = crashing(output=["listen tcp :9090: bind: address already in use"])
+    assert not any("is that of" in line for line in why(DOWN, [other, *others], "web"))
+
+
+def test_a_failure_in_unknown_words_hides_what_came_before() -> None:
+    """What a program got over is not what it died of."""
+    assert "refused" not in advice(crashing(output=["db: connection refused, trying again", "FATAL: no licence"]))
+    assert "refused" in advice(crashing(output=["FATAL: no licence", "db: connection refused"]))
+
+
+def test_a_restart_for_the_probes_sake_is_called_so() -> None:
+    """Not its restart policy starts it again."""
+    lines = why(DOWN, [crashing(why="unhealthy: no answer within 5s", restart="no", on_failure="restart")], "web")
+    assert lines[1].endswith("(on_failure: restart)")
+
+
 def test_a_name_stands_for_all_its_replicas() -> None:
     """The name web is that of web-1 and web-2; a name that nobody has is said to be none."""
     replicas = [service(f"web-{number}", service="web", replica=number) for number in (1, 2)]
     assert [line.split()[0] for line in why(container(), replicas, "web") if line] == ["web-1", "web-2"]
-    assert why(container(), replicas, "w\nb") == [r"w\nb is no service here (`cohabit ps` lists them)"]
+    assert why(container(), replicas, "w\nb") == [r"there is no service 'w\nb' (there are: web, web-1, web-2)"]
+    assert why(container(), replicas, "wep") == ["there is no service 'wep' (did you mean 'web'?)"]
+    many = [service(f"s{number:02}") for number in range(12)]
+    told = f"there is no service 'x' (there are: {', '.join(one['name'] for one in many[:10])} and 2 more)"
+    assert why(container(), many, "x") == [told]
 
 
 def test_a_circle_ends() -> None:
@@ -226,7 +284,12 @@ def test_out_of_memory_is_told_with_the_limit() -> None:
     whole = container(memory_limit=256 * 2**20)
     assert "was killed by SIGKILL after 41s: out of memory, the container's limit is 256 MiB" in text(told, whole)
     assert "docker run --memory" in advice(told, whole)
-    child = crashing(code=1, out_of_memory=True)
+    given_up = "ended with SIGKILL (killed), out of memory, after 2s; given up after 1 restart"
+    last = ended(code=137, out_of_memory=True, why=given_up, state="FATAL", restarts=1, attempts=1)
+    assert text(last).startswith(
+        "web was given up after 1 restart in a row: the last time it was killed by SIGKILL after 2s: out of memory, at"
+    )
+    child = crashing(code=1, out_of_memory=True, why="ended with exit code 1, out of memory, after 2s")
     assert "ended with exit code 1 after 2s; the kernel had killed a process of it: out of memory" in text(child)
 
 
@@ -238,6 +301,28 @@ def test_out_of_memory_is_told_with_the_limit() -> None:
         (ended(code=127, command=["./run --fast"]), "taken as one word"),
         (ended(code=127, command=["sh", "-c", "x"]), "the shell did not find a program"),
         (ended(code=126, command=["./run"]), "./run is there but cannot be run"),
+        (
+            ended(code=126, command=["sh", "-c", "x"], output=["sh: 1: /x/no.sh: Permission denied"]),
+            "/x/no.sh is there but cannot be run",
+        ),
+        (ended(code=127, command=["sh", "-c", "x"], output=["sh: 1: serve: not found"]), "did not find serve"),
+        (
+            ended(
+                code=126,
+                why="cannot start: cannot change to its working directory /srv: it does not exist",
+                command=["sh"],
+                state="FATAL",
+            ),
+            "make the directory /srv in the image",
+        ),
+        (
+            ended(code=127, why="cannot start: './x' is there, but the interpreter that its first line names is not"),
+            "CRLF",
+        ),
+        (
+            ended(code=137, command=["sh", "-c", "x"]),
+            "exit code 137: a child of its shell, or the shell, was killed by SIGKILL, or",
+        ),
         (ended(code=137), "SIGKILL came from outside"),
         (ended(code=137, why="ended with SIGKILL (killed) after 9s, having ignored SIGTERM"), "stop_grace_period"),
         (ended(code=139), "a crash in native code"),
@@ -271,7 +356,9 @@ def test_known_mistakes_have_their_advice(told: Status, words: str) -> None:
         ("HTTP http://127.0.0.1/", "HTTP/1.1 503 Service Unavailable", "its own log says why"),
         ("HTTP http://127.0.0.1/", "no HTTP, but 'x' (127.0.0.1:80)", "does not speak HTTP"),
         ("EXEC curl", "cannot run the probe: cannot execute curl: No such file", "is not in the image"),
-        ("EXEC check", "the probe ended with exit code 1", "`cohabit exec web -- ...`"),
+        ("EXEC check -x", "the probe ended with exit code 1", "`cohabit exec web -- check -x`"),
+        ("EXEC /bin/sh -c a || b", "the probe ended with exit code 1", "`cohabit exec web -- /bin/sh -c 'a || b'`"),
+        ("EXEC check", "no answer within 5s", "its probe command did not end within 5s"),
         ("NOTIFY", "it has not said that it is ready", "READY=1"),
         ("LOG ready", "it has not said that it is ready", "`cohabit logs web`"),
         ("FD 3", "it has not said that it is ready", "a newline to that descriptor"),

@@ -55,6 +55,8 @@ def main(given: Given, words: list[str]) -> int:
     values, shells = VERB.parse(words)
     if values["help"]:
         return VERB.show_help()
+    if len(shells) > 1:
+        raise UsageError(f"cannot completion: {' and '.join(shells)} at once are too much (name one shell)")
     if shells[:1] == [] or shells[0] not in SHELLS:
         word = shells[0] if shells else ""
         hint = did_you_mean(word, SHELLS) if word else ""

@@ -16,7 +16,7 @@ from cohabit.reactor.linux import environment, os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     Listener = tuple[socket.socket, str, int]  # a connection to it, its path, and its uid
 else:
@@ -25,6 +25,7 @@ else:
 PROTOCOL = "cohabit/1"
 SOCKET_NAME = "control"
 ANSWER_SECONDS = 10.0  # for what is answered at once
+NOTICE_SECONDS = 2.0  # of waiting, until whoever looks on is told what for
 CONNECT_SECONDS = 4.0  # for a place among the clients
 _REQUEST_MAX = 65_536
 _READ = 65_536
@@ -104,6 +105,11 @@ class Answer:
         """Hang up."""
         self._connection.close()
 
+    @property
+    def listener(self) -> int:
+        """The pid of who listens there; 0 for one that cannot be seen from here."""
+        return _peer(self._connection)[0]
+
     def line(self) -> bytes:
         """The next line of the body without its newline, b"" at the end."""
         searched = 0
@@ -127,17 +133,19 @@ def ask(
     path: str | None = None,
     seconds: float | None = ANSWER_SECONDS,
     by: str = "",
+    notice: Callable[[], None] | None = None,
 ) -> Answer:
     """Ask the running cohabit; its answer, of which the first line is there.
 
     path: its socket, None to look for it. seconds: how long the first line may take, None for as long as it likes
-    (an answer that comes when something is done). by: the verb that was typed, for errors. Raises
-    ConnectionFailedError, SilentError for one that takes too long, and UsageError for words that cannot be sent.
+    (an answer that comes when something is done). by: the verb that was typed, for errors. notice: called once when
+    it takes longer than a moment. Raises ConnectionFailedError, SilentError for one that takes too long, and
+    UsageError for words that cannot be sent.
     """
     by = by or verb
     request = _request(verb, words, by)
     connection = _connect(path, by) if path else _find(by)
-    connection.settimeout(seconds)
+    connection.settimeout(ANSWER_SECONDS if seconds is None else seconds)
     answer = Answer(connection)
     try:
         connection.sendall(request, socket.MSG_NOSIGNAL)
@@ -146,7 +154,7 @@ def ask(
     except OSError:
         pass  # it may have said why before it hung up
     try:
-        heard = answer.read_head()
+        heard = _hear(answer, connection, seconds, notice)
     except TimeoutError:
         raise _silent(by, seconds) from None
     if not heard:
@@ -155,6 +163,19 @@ def ask(
         )
     connection.settimeout(None)
     return answer
+
+
+def _hear(answer: Answer, connection: socket.socket, seconds: float | None, notice: Callable[[], None] | None) -> bool:
+    """Answer.read_head, with a word about it when it takes long. Raises TimeoutError."""
+    if notice and (seconds is None or seconds > NOTICE_SECONDS):
+        connection.settimeout(NOTICE_SECONDS)
+        try:
+            return answer.read_head()
+        except TimeoutError:
+            notice()
+        seconds = None if seconds is None else seconds - NOTICE_SECONDS
+    connection.settimeout(seconds)
+    return answer.read_head()
 
 
 def _request(verb: str, words: Sequence[str], by: str) -> bytes:

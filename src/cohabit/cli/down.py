@@ -21,7 +21,7 @@ VERB = Verb(
 
 def main(given: Given, words: list[str]) -> int:
     """Parse, ask, return the exit code."""
-    values, _ = VERB.parse(words)
+    values = VERB.parse_options(words, "it stops everything (to stop one service: cohabit stop {})")
     if values["help"]:
         return VERB.show_help()
     given.restore()

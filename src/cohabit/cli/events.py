@@ -24,9 +24,15 @@ VERB = Verb(
         *talk.ALWAYS,
     ),
     details=(
-        "One line for each: when (UTC), whose, what, and why. What is the state that was entered (STARTING, RUNNING, "
-        "BACKOFF, STOPPING, STOPPED, EXITED, FATAL), or ready, healthy, unhealthy. The container itself is `cohabit`; "
-        'with --json its service is "". The last 32 of each service are remembered.'
+        "One line for each: when (UTC), whose, what, and why. The last 32 of each service are kept. They are:\n\n"
+        "  STARTING, RUNNING, BACKOFF,    the state that was entered\n"
+        "  STOPPING, STOPPED, EXITED,\n"
+        "  FATAL\n"
+        "  wanted                         it shall run, and waits for what it depends on\n"
+        "  ready                          those that depend on it may start\n"
+        "  healthy, unhealthy             what its healthcheck says, when that changes\n"
+        "  up, ready, reloaded,           of the container itself, named `cohabit`\n"
+        "  reload failed, stopping        (with --json its service is empty)"
     ),
     exits=(("0", "done, or the container has ended"), *talk.EXITS),
     examples=(("cohabit events -f --json web", "one object a line, for programs"),),

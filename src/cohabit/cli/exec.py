@@ -67,15 +67,22 @@ def main(given: Given, words: list[str]) -> int:
         raise UsageError("cannot exec: no service is named (write: cohabit exec SERVICE -- COMMAND)")
     if not values["json"] and not (command and command[0]):
         raise UsageError(f"cannot exec: no command is given (write: cohabit exec {service} -- COMMAND)")
-    lines = list(talk.body(VERB, values, "service", [service]).lines())
-    told: dict[str, Any] = json.loads(lines[0])
+    answer = talk.body(VERB, values, "service", [service])
+    listener = answer.listener
+    told: dict[str, Any] = json.loads(answer.line())
     start = _start(values, told, command, given)
     if values["json"]:
-        shown = {**told, "environment": start.environment, "working_dir": start.directory}
+        shown = {
+            **told,
+            "environment": start.environment,
+            "working_dir": start.directory or _working_directory(listener),
+        }
         if start.identity:
             shown["user"] = {name: getattr(start.identity, name) for name in ("uid", "gid", "groups", "name", "home")}
         talk.write(json.dumps(shown) + "\n")
         return 0
+    if not values["workdir"]:
+        _go_where_it_is(listener)
     return _become(start, told.get("umask"))
 
 
@@ -108,6 +115,8 @@ def _user(told: dict[str, Any] | None) -> Identity | None:
 
 def _is_us(user: Identity) -> bool:
     """Whether there is nothing to change, for which one would need to be root."""
+    if user.uid == os.geteuid() != 0:
+        return True  # and whatever else is different cannot be changed
     groups = {os.getegid(), *os.getgroups()}
     return (user.uid, user.gid) == (os.geteuid(), os.getegid()) and groups == {user.gid, *user.groups}
 
@@ -120,6 +129,22 @@ def _added(words: list[str], ours: dict[str, str]) -> Iterator[tuple[str, str]]:
             raise UsageError(f"cannot exec: --env {word!r} is no NAME=VALUE")
         if equals or name in ours:
             yield name, value if equals else ours[name]
+
+
+def _working_directory(supervisor: int) -> str | None:
+    """Where a service is that has no working_dir: where its cohabit is; None if that cannot be seen."""
+    try:
+        return os.readlink(f"/proc/{supervisor}/cwd")
+    except OSError:
+        return None
+
+
+def _go_where_it_is(supervisor: int) -> None:
+    """Be in its working directory, from which others are reckoned; where we may not, stay."""
+    try:
+        os.chdir(f"/proc/{supervisor}/cwd")
+    except OSError:
+        return
 
 
 def _become(start: Start, umask: int | None) -> NoReturn:

@@ -55,10 +55,13 @@ def main(given: Given, words: list[str]) -> int:
         code, text = _NO, str(error)
     if code not in (_YES, _NO, _USAGE):
         code = _NO
+    wrong = code == _USAGE and not values["json"]
+    if wrong:
+        text = f"cohabit: {text}" if text.startswith("cannot ") else f"cohabit: cannot health: {text}"
     if values["json"]:
         text = f'{{"code": {code}, "text": {_json.encode_basestring_ascii(text)}}}'
     try:
-        os.write(1, f"{text}\n".encode("utf-8", "surrogateescape"))
+        os.write(2 if wrong else 1, f"{text}\n".encode("utf-8", "surrogateescape"))
     except OSError:
         pass  # the code says it
     return code

@@ -5,9 +5,11 @@ Laid out like a manual page, for 80 columns. Loaded only when somebody wants hel
 
 from __future__ import annotations
 
+import json
+
 from cohabit.cli import load
 from cohabit.cli.main import GROUPS, VERBS
-from cohabit.cli.options import HELP, Verb
+from cohabit.cli.options import HELP, JSON, Verb
 from cohabit.errors import UsageError
 from cohabit.plan.nearest import did_you_mean
 from cohabit.reactor.linux import os
@@ -26,7 +28,7 @@ VERB = Verb(
     "help",
     "[VERB]",
     "Tell what the verbs are, or everything about one of them.",
-    (),
+    (JSON,),
     examples=(("cohabit help logs", "the same as cohabit logs --help"),),
 )
 
@@ -44,12 +46,37 @@ def main(_given: Given, words: list[str]) -> int:
     values, verbs = VERB.parse(words)
     if values["help"]:
         return show(VERB)
-    if not verbs:
-        write(overview())
+    for verb in verbs:
+        if verb not in VERBS:
+            hint = did_you_mean(verb, VERBS) or " (cohabit help lists them)"
+            raise UsageError(f"cannot help: there is no verb {verb!r}{hint}")
+    if len(verbs) > 1:
+        raise UsageError(f"cannot help: {verbs[0]} and {verbs[1]} at once are too much (name one)")
+    if values["json"]:
+        tables = {verb: as_json(load(f"cohabit.cli.{verb}").VERB) for verb in verbs or VERBS}
+        write(json.dumps(tables[verbs[0]] if verbs else {"verbs": [*tables.values()]}))
         return 0
-    if verbs[0] not in VERBS:
-        raise UsageError(f"cannot help: there is no verb {verbs[0]!r}{did_you_mean(verbs[0], VERBS)}")
-    return show(load(f"cohabit.cli.{verbs[0]}").VERB)
+    if verbs:
+        return show(load(f"cohabit.cli.{verbs[0]}").VERB)
+    write(overview())
+    return 0
+
+
+def as_json(verb: Verb) -> dict[str, object]:
+    """What the page has, for programs."""
+    options = [
+        {"names": option.names, "value": option.metavar, "repeat": option.repeat, "help": option.help}
+        for option in (*verb.options, HELP)
+    ]
+    return {
+        "verb": verb.name,
+        "usage": f"cohabit {verb.name} {verb.usage}".rstrip(),
+        "summary": verb.summary,
+        "details": verb.details,
+        "options": options,
+        "exits": [{"code": code, "when": when} for code, when in verb.exits],
+        "examples": [{"command": command, "for": what} for command, what in verb.examples],
+    }
 
 
 def overview() -> str:

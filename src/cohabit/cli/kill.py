@@ -24,17 +24,36 @@ VERB = Verb(
         "its process makes of it is treated as always, restarts included."
     ),
     exits=talk.DONE,
-    examples=(("cohabit kill web", "at once, without any grace"), ("cohabit kill -s HUP nginx", "as `cohabit signal`")),
+    examples=(
+        ("cohabit kill web", "at once, without any grace"),
+        ("cohabit kill -s HUP nginx", "as `cohabit signal`; so is `kill -HUP nginx`"),
+    ),
 )
 
 
 def main(given: Given, words: list[str]) -> int:
     """Parse, ask, return the exit code."""
-    values, services = VERB.parse(words)
+    values, services = VERB.parse(_as_kill_1(words))
     if values["help"]:
         return VERB.show_help()
     given.restore()
     return send(VERB, values, values["signal"] or "KILL", services)
+
+
+def _as_kill_1(words: list[str]) -> list[str]:
+    """`-9` and `-HUP`, as people type it for kill(1), as `--signal`: nothing else here is called so."""
+    end = words.index("--") if "--" in words else len(words)
+    return [f"--signal={word[1:]}" if _is_signal(word) else word for word in words[:end]] + words[end:]
+
+
+def _is_signal(word: str) -> bool:
+    if word[:1] != "-":
+        return False
+    try:
+        parse_signal(word[1:])
+    except ValueError:
+        return False
+    return True
 
 
 def send(verb: Verb, values: dict[str, Any], signal: str, services: list[str]) -> int:

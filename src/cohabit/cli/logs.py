@@ -7,12 +7,14 @@ records, not JSON: a header line `SERVICE STREAM UNIXTIME LENGTH`, and so many b
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 
 from cohabit.cli import talk
 from cohabit.cli.options import Option, Verb
 from cohabit.errors import UsageError
+from cohabit.reactor.linux import os
 from cohabit.units import parse_duration
 
 TYPE_CHECKING = False
@@ -41,7 +43,9 @@ VERB = Verb(
     ),
     details=(
         "cohabit remembers the last lines of each service; the container's log (docker logs) has them all. A reader "
-        "that is too slow for what is written does not slow the services down: it is told how much it has missed.\n\n"
+        "that is too slow for what is written does not slow the services down: it is told how much it has missed. On a "
+        "terminal no service can move the cursor or pass for another: control characters other than colours are shown "
+        "as escapes. Into files and pipes every byte goes as it is.\n\n"
         "With --json each line is an object: time (Unix seconds), service, stream (stdout, stderr), message; where "
         'something was missed, the stream is "dropped" and the message its number of bytes.'
     ),
@@ -52,6 +56,9 @@ VERB = Verb(
         ("cohabit logs --since 10m --json | jq .message", "for programs"),
     ),
 )
+# What a service may do to a terminal: colours (ECMA-48, SGR), and nothing else.
+_COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")
+_SPACES = "\t\u00a0\u202f\u2009\u3000\u200d"  # not printable to Python, harmless on a terminal
 _OURS = "cohabit"  # whose own lines come along where no service is named
 _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")  # as in the container's log
 
@@ -126,7 +133,7 @@ def _for_people(values: dict[str, Any], services: list[str]) -> Callable[[Record
         names = [service["name"] for service in talk.status(VERB, values)[1]]
     shown = [name for name in names if name in services or name.rpartition("-")[0] in services]
     width = max(map(len, shown if services else [*names, _OURS]), default=0)
-    colour = talk.shows_colour()
+    colour, harmless = talk.shows_colour(), os.isatty(1)
 
     def prefix(service: str) -> bytes:
         if values["no_prefix"]:
@@ -141,6 +148,21 @@ def _for_people(values: dict[str, Any], services: list[str]) -> Callable[[Record
             talk.write(f"cohabit: {data.decode()} bytes were missed: what reads this is too slow\n", 2)
             return
         start = prefix(service) + (f"{timestamp(moment)} ".encode() if values["timestamps"] else b"")
-        talk.write(b"".join(b"%b%b\n" % (start, line) for line in data.removesuffix(b"\n").split(b"\n")))
+        lines = data.removesuffix(b"\n").split(b"\n")
+        talk.write(b"".join(b"%b%b\n" % (start, _harmless(line) if harmless else line) for line in lines))
 
     return write
+
+
+def _harmless(line: bytes) -> bytes:
+    """A line for a terminal; colours that are left on end with it."""
+    if line.isascii() and line.replace(b"\t", b"").decode().isprintable():
+        return line
+    pieces = _COLOUR.split(line.decode("utf-8", "backslashreplace").removesuffix("\r"))
+    shown = [piece if index % 2 else _escaped(piece) for index, piece in enumerate(pieces)]
+    return ("".join(shown) + ("\x1b[0m" if len(pieces) > 1 else "")).encode()
+
+
+def _escaped(text: str) -> str:
+    """Without anything that a terminal obeys: controls (C0, C1), and marks that turn the direction of reading."""
+    return "".join(one if one.isprintable() or one in _SPACES else ascii(one)[1:-1] for one in text)

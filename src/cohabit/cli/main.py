@@ -92,7 +92,7 @@ def _dispatch(given: Given, words: list[str]) -> int:
         return 0
     near = load("cohabit.plan.nearest").nearest(verb, VERBS)
     hint = f"did you mean {near!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
-    raise UsageError(f"cannot {verb}: there is no such verb ({hint})")
+    raise UsageError(f"there is no verb {verb!r} ({hint})")
 
 
 def _write(fd: int, text: str) -> None:

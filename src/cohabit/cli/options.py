@@ -99,6 +99,16 @@ class Verb:
             self._take(word, queue, by_name, values)
         return values, arguments
 
+    def parse_options(self, words: list[str], instead: str = "it takes no arguments (what is {!r}?)") -> dict[str, Any]:
+        """The values, for a verb without arguments: one that is typed all the same is meant for something else.
+
+        instead: why that cannot be and what to write, with braces for what was typed. Raises UsageError.
+        """
+        values, arguments = self.parse(words)
+        if arguments and not values["help"]:
+            raise self._wrong(instead.format(arguments[0]))
+        return values
+
     def _take(self, word: str, queue: list[str], by_name: dict[str, Option], values: dict[str, Any]) -> None:
         """One word of options: --name, --name=value, -n, -nvalue, -abc."""
         name, equals, value = word.partition("=")

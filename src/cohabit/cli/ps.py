@@ -11,6 +11,7 @@ from cohabit.cli.connection import ConnectionFailedError
 from cohabit.cli.options import Option, Verb
 from cohabit.cli.screen import Screen
 from cohabit.views import table
+from cohabit.views.colours import DONE, FAILED, READY, RUNNING, STARTING, STOPPED, STOPPING, WAITING, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ VERB = Verb(
     "List the services: state, process, since when, restarts, how the last run ended, command.",
     (Option(("-q", "--quiet"), "only the names"), WATCH, *talk.ALWAYS),
     details=(
-        "On a terminal --watch draws over the last table whenever something happens, and once a second for the times. "
+        "On a terminal --watch draws over the last table whenever something happens, and once a second for the times; "
+        "where the terminal is too low for all of them, whoever fails or waits comes first. "
         "Elsewhere it prints a new table whenever a state has changed.\n\n"
         'With --json: {"container": {...}, "services": [{...}, ...]}, as docs/reference/control.md has them.'
     ),
@@ -42,6 +44,8 @@ VERB = Verb(
 ANY_WIDTH = 0  # of a table that goes to a file or a program: nothing shall be missing there
 _TICK_SECONDS = 1.0
 _CALM_SECONDS = 0.1  # between two pictures: nobody sees more, and process 1 has better things to do
+_AROUND = 3  # lines above and below the services
+_WORST = (FAILED, WAITING, STARTING, RUNNING, STOPPING, READY, STOPPED, DONE)
 _CHANGING = ("name", "state", "want", "ready", "health", "pid", "starts", "stage", "code", "gone")
 
 
@@ -82,7 +86,10 @@ def _watch(values: dict[str, Any], services: list[str]) -> int:
             return 0
         told = [status[0]["phase"], *([service[key] for key in _CHANGING] for service in status[1])]
         if screen:
-            screen.show(_shown(values, status))
+            status = status[0], _worst_first(status[1])
+            shown = _shown(values, status)
+            header = 0 if values["quiet"] else 1
+            screen.show(shown, shown.count("\n") - header - len(status[1]))
         elif told != before:
             talk.write(_shown(values, status))
         before = told
@@ -93,6 +100,14 @@ def _watch(values: dict[str, Any], services: list[str]) -> int:
             except ConnectionFailedError:
                 continue
         _until_something_happens(events, None if screen is None else _TICK_SECONDS)
+
+
+def _worst_first(services: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where the terminal is too low for all of them, those that one would look for."""
+    _, height = talk.size()
+    if len(services) + _AROUND < height:
+        return services
+    return sorted(services, key=lambda service: _WORST.index(state_of(service)))
 
 
 def _events(values: dict[str, Any]) -> Answer:

@@ -33,7 +33,8 @@ VERB = Verb(
 
 def main(given: Given, words: list[str]) -> int:
     """Parse, ask, return the exit code."""
-    values, _ = VERB.parse(words)
+    instead = "it replaces cohabit itself, not {!r} (to start a service anew: cohabit restart SERVICE)"
+    values = VERB.parse_options(words, instead)
     if values["help"]:
         return VERB.show_help()
     given.restore()

@@ -44,7 +44,8 @@ _RUNNING = (b"up", b"run")
 
 def main(given: Given, words: list[str]) -> int:
     """Parse, ask, return the exit code."""
-    values, _ = VERB.parse(words)
+    instead = "it reads the whole file, not only {!r} (to start a service anew: cohabit restart SERVICE)"
+    values = VERB.parse_options(words, instead)
     if values["help"]:
         return VERB.show_help()
     given.restore()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cohabit.cli import talk
+from cohabit.cli import patience, talk
 from cohabit.cli.options import Verb
 from cohabit.cli.start import ALL, NO_WAIT, act
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 VERB = Verb(
     "restart",
-    "[--no-wait] SERVICE...",
+    "[--no-wait | --timeout DURATION] SERVICE...",
     "Stop services and start them again, and wait until they are ready.",
-    (ALL, NO_WAIT, *talk.ALWAYS),
+    (ALL, NO_WAIT, patience.TIMEOUT, *talk.ALWAYS),
     details=(
         "A service that does not run is just started. With a service go those that depend on it with `restart: true`, "
         "as in Compose. The file is not read again: `cohabit reload` does that."

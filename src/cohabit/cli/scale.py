@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cohabit.cli import talk
+from cohabit.cli import patience, talk
 from cohabit.cli.options import Verb
 from cohabit.cli.reload import outcome
 from cohabit.errors import UsageError
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 VERB = Verb(
     "scale",
-    "SERVICE=N...",
+    "[--timeout DURATION] SERVICE=N...",
     "Run so many replicas of a service from now on.",
-    talk.ALWAYS,
+    (patience.TIMEOUT, *talk.ALWAYS),
     details=(
         "New replicas are started, those with the highest numbers stopped; the others are left alone. The file is read "
         "again for it, so what else has changed in it happens, too. The number holds until the container ends, or "
@@ -38,4 +38,7 @@ def main(given: Given, words: list[str]) -> int:
         if not service or not number.isdecimal():
             raise UsageError(f"cannot scale: {word!r} is no SERVICE=N (write: cohabit scale {service or 'web'}=3)")
     given.restore()
-    return outcome(VERB, values, talk.ask(VERB, values, "scale", numbers, seconds=None))
+    answer = patience.ask(VERB, values, "scale", numbers, [])
+    if answer is None:
+        return patience.time_is_up(VERB, values, numbers, "the file is still being read", "it goes on; cohabit ps")
+    return outcome(VERB, values, answer)

@@ -13,13 +13,18 @@ class Screen:
     def __init__(self) -> None:
         self._height = 0
 
-    def show(self, text: str) -> None:
-        """Draw a text in place of the last one; what does not fit on the terminal is left out, and said so."""
+    def show(self, text: str, closing: int = 0) -> None:
+        """Draw a text in place of the last one; what does not fit on the terminal is left out, and said so.
+
+        closing: how many of the last lines are always shown.
+        """
         lines = text.splitlines()
         _, height = talk.size()
         if height and len(lines) >= height:
-            hidden = len(lines) - (height - 2)
-            lines = [*lines[: max(height - 2, 0)], f"({hidden} lines more: the terminal is too low)"]
+            end = lines[len(lines) - closing :]
+            room = max(height - 2 - closing, 0)
+            hidden = len(lines) - closing - room
+            lines = [*lines[:room], f"({hidden} lines more: the terminal is too low)", *end][: height - 1]
         up = _UP.format(self._height) if self._height else ""
         talk.write(up + "".join(f"{line}{_TO_END_OF_LINE}\n" for line in lines) + _TO_END)
         self._height = len(lines)

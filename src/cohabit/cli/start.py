@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cohabit.cli import talk
+from cohabit.cli import patience, talk
 from cohabit.cli.options import Option, Verb
 from cohabit.errors import UsageError
 
@@ -12,18 +12,19 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.signals import Given
 
-ALL = Option(("--all",), "all services of the file")
+ALL = Option(("--all",), "all services of the file (a job on a schedule is not started for that)")
+_AT_ONCE = ("start", "restart")
 NO_WAIT = Option(("--no-wait",), "do not wait until it is done")
 
 VERB = Verb(
     "start",
-    "[--no-wait] SERVICE...",
+    "[--no-wait | --timeout DURATION] SERVICE...",
     "Start services that do not run, and wait until they are ready.",
-    (ALL, NO_WAIT, *talk.ALWAYS),
+    (ALL, NO_WAIT, patience.TIMEOUT, *talk.ALWAYS),
     details=(
-        "What a service depends on has to be there, as at the start of the container: a service whose dependency is "
-        "stopped waits for it, and `cohabit why SERVICE` tells. A service that failed for good (FATAL) or that backs "
-        "off is started at once. `web` means all replicas of web, `web-2` one of them."
+        "What a service depends on is started, too, and first, as with `docker compose up`. A service that failed for "
+        "good (FATAL) or that backs off is started at once. `web` means all replicas of web, `web-2` one of them. When "
+        "--timeout is over, the start goes on; only the waiting ends."
     ),
     exits=talk.DONE,
     examples=(("cohabit start web worker", "both; returns when both are ready, or one has failed"),),
@@ -43,7 +44,11 @@ def act(given: Given, verb: Verb, words: list[str]) -> int:
     given.restore()
     named = names(verb, values, services)
     options = ["wait=no"] if values["no_wait"] else []
-    return talk.tell(verb, values, talk.ask(verb, values, verb.name, [*named, *options], seconds=None))
+    answer = patience.ask(verb, values, verb.name, [*named, *options], named)
+    if answer is None:
+        what = "not stopped" if verb.name == "stop" else "not ready"
+        return patience.time_is_up(verb, values, named, what, f"it goes on; cohabit why {named[0]}")
+    return talk.tell(verb, values, answer)
 
 
 def names(verb: Verb, values: dict[str, Any], services: list[str]) -> list[str]:
@@ -51,7 +56,8 @@ def names(verb: Verb, values: dict[str, Any], services: list[str]) -> list[str]:
     if values["all"] and services:
         raise UsageError(f"cannot {verb.name}: --all and names exclude each other")
     if values["all"]:
-        return [service["name"] for service in talk.status(verb, values)[1] if not service["gone"]]
+        there = [service for service in talk.status(verb, values)[1] if not service["gone"]]
+        return [service["name"] for service in there if not (service["schedule"] and verb.name in _AT_ONCE)]
     if not services:
         raise UsageError(f"cannot {verb.name}: no service is named (name some, or all of them: --all)")
     return services

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cohabit.cli import talk
+from cohabit.cli import patience, talk
 from cohabit.cli.options import Verb
 from cohabit.cli.start import ALL, NO_WAIT, act
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 VERB = Verb(
     "stop",
-    "[--no-wait] SERVICE...",
+    "[--no-wait | --timeout DURATION] SERVICE...",
     "Stop services: their own stop signal, their grace period, then SIGKILL to all their processes.",
-    (ALL, NO_WAIT, *talk.ALWAYS),
+    (ALL, NO_WAIT, patience.TIMEOUT, *talk.ALWAYS),
     details=(
         "They stay down until somebody starts them, and the container goes on without them, essential or not. Whoever "
         "depends on them keeps running. To end the container: `cohabit down`."

@@ -17,7 +17,7 @@ from cohabit.reactor.linux import environment, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from cohabit.cli.connection import Answer
@@ -51,9 +51,10 @@ def ask(
     words: Sequence[str] = (),
     *,
     seconds: float | None = connection.ANSWER_SECONDS,
+    notice: Callable[[], None] | None = None,
 ) -> Answer:
     """An answer whatever its code is, its errors in terms of the verb that was typed. Raises ConnectionFailedError."""
-    answer = connection.ask(request, words, path=values["socket"], seconds=seconds, by=verb.name)
+    answer = connection.ask(request, words, path=values["socket"], seconds=seconds, by=verb.name, notice=notice)
     beginning = f"cannot {request}: "
     if answer.text.startswith(beginning):
         answer.text = f"cannot {verb.name}: {answer.text.removeprefix(beginning)}"

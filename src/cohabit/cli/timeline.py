@@ -29,7 +29,7 @@ VERB = Verb(
 
 def main(given: Given, words: list[str]) -> int:
     """Parse, ask, draw, return the exit code."""
-    values, _ = VERB.parse(words)
+    values = VERB.parse_options(words, "it draws the start of all services, not only of {!r}")
     if values["help"]:
         return VERB.show_help()
     only_one(VERB, values, ("svg", "json"))

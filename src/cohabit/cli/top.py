@@ -18,6 +18,7 @@ from cohabit.reactor.linux import os
 from cohabit.reactor.processes import proc
 from cohabit.views import table
 from cohabit.views.colours import state_of
+from cohabit.views.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,13 +37,15 @@ VERB = Verb(
         "CPU is in percent of one processor, over the time since the last table (half a second for the first one). "
         "Memory is what is resident; pages that processes share count for each of them. MEM % is of the container's "
         "limit, or of the machine's memory where there is none. Descriptors of another user's processes can be seen "
-        "by root only: then there is a dash.\n\n"
+        "by root only: then there is a dash. Where another pid namespace hides the processes, everything is a dash.\n\n"
         'With --json: {"time", "memory_bytes" (of the limit), "services": [{"name", "processes", "threads", '
         '"cpu_percent", "cpu_seconds", "rss_bytes", "fds"}]}.'
     ),
     exits=(("0", "done"), *talk.EXITS),
     examples=(("cohabit top --watch", "look on, until ^C"),),
 )
+_FOREIGN = "its processes cannot be seen from here: they have pids of their own (ask in its container: cohabit top)"
+_MEASURED = ("processes", "threads", "cpu_percent", "cpu_seconds", "rss_bytes", "fds")
 _FIRST_SECONDS, _TICK_SECONDS = 0.5, 1.0
 _PARENT, _USER, _SYSTEM, _THREADS, _START, _RSS = 1, 11, 12, 17, 19, 21  # places of proc_pid_stat(5) after the name
 
@@ -65,13 +68,22 @@ def main(given: Given, words: list[str]) -> int:
         return VERB.show_help()
     given.restore()
     screen = Screen() if values["watch"] and talk.on_terminal() and not values["json"] else None
-    before, moment, seconds = look(), time.monotonic(), _FIRST_SECONDS
+    before, moment, seconds, noted = look(), time.monotonic(), _FIRST_SECONDS, False
     while True:
         select.select([], [], [], seconds)
         container, found = talk.status(VERB, values, services)
         now, processes = time.monotonic(), look()
-        rows = [measure(service, processes, before, now - moment) for service in found]
-        shown = _as_json(container, rows) if values["json"] else _for_people(container, found, rows)
+        foreign = are_foreign(container, found, processes)
+        rows = [
+            _unknown(service) if foreign else measure(service, processes, before, now - moment) for service in found
+        ]
+        if foreign:
+            shown = _as_json(container, rows) if values["json"] else _names_only(found)
+        else:
+            shown = _as_json(container, rows) if values["json"] else _for_people(container, found, rows)
+        if foreign and not noted:
+            talk.write(f"cohabit: {_FOREIGN}\n", 2)
+            noted = True
         if screen:
             screen.show(shown)
         else:
@@ -90,6 +102,15 @@ def look() -> dict[int, Process]:
             if len(words) > _RSS:
                 found[int(name)] = Process(int(name), words)
     return found
+
+
+def are_foreign(container: dict[str, Any], services: Iterable[dict[str, Any]], processes: dict[int, Process]) -> bool:
+    """Whether the pids that were told are of a namespace that is not ours: none is a child of that supervisor here.
+
+    One alone may just have ended.
+    """
+    pids = [pid for service in services for pid in service["pids"]]
+    return pids != [] and not any(pid in processes and processes[pid].parent == container["pid"] for pid in pids)
 
 
 def tree(roots: Iterable[int], processes: dict[int, Process]) -> list[Process]:
@@ -126,6 +147,20 @@ def measure(
         "rss_bytes": sum(process.rss_bytes for process in members),
         "fds": sum(known) if len(known) == len(fds) else None,
     }
+
+
+def _unknown(service: dict[str, Any]) -> dict[str, Any]:
+    return {"name": service["name"], **dict.fromkeys(_MEASURED)}
+
+
+def _names_only(services: list[dict[str, Any]]) -> str:
+    header = [table.Column(title, right=title != "NAME") for title in ("NAME", "CPU %", "MEMORY", "FDS", "PROCESSES")]
+    rows = [
+        [table.Cell(safe(service["name"]), state_of(service)), *(table.Cell("-") for _ in header[1:])]
+        for service in services
+    ]
+    lines = table.table(header, rows, width=talk.size(ANY_WIDTH)[0], colour=talk.shows_colour())
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _descriptors(pid: int) -> int | None:

@@ -6,8 +6,8 @@ import json
 
 from cohabit import __version__
 from cohabit.cli import talk
-from cohabit.cli.connection import ConnectionFailedError
 from cohabit.cli.options import Verb
+from cohabit.errors import EXIT_NO_PERMISSION, EXIT_UNAVAILABLE, CohabitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,35 +20,43 @@ VERB = Verb(
     "",
     "Tell the version of this program, and that of the cohabit that is running here, if there is one.",
     talk.ALWAYS,
-    details="Both differ after an upgrade of the package, until `cohabit reexec`.",
-    exits=(("0", "always, unless --socket names one that does not answer"), *talk.EXITS),
+    details=(
+        "Both differ after an upgrade of the package, until `cohabit reexec`. A user to whom the running one does not "
+        "talk is told so instead of its version."
+    ),
+    exits=(("0", "always, unless --socket names one that does not answer"), *talk.EXITS[:3]),
 )
 
 
 def main(given: Given, words: list[str]) -> int:
     """Parse, ask, print, return the exit code."""
-    values, _ = VERB.parse(words)
+    values = VERB.parse_options(words)
     if values["help"]:
         return VERB.show_help()
     given.restore()
-    running = _running(values)
+    running, why = _running(values)
     if values["json"]:
-        talk.write(json.dumps({"version": __version__, "running": running}) + "\n")
+        told = {"version": __version__, "running": running} | ({"text": why} if why else {})
+        talk.write(json.dumps(told) + "\n")
         return 0
     talk.write(f"cohabit {__version__}\n")
+    if why:
+        talk.write(f"running: unknown: {why}\n")
     if running:
         old = "" if running["version"] == __version__ else " (cohabit reexec replaces it by this one)"
         talk.write(f"running: {running['version']}, process {running['pid']}{old}\n")
     return 0
 
 
-def _running(values: dict[str, Any]) -> dict[str, Any] | None:
-    """What the running one says of itself; None if there is none."""
+def _running(values: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """What the running one says of itself, None if there is none; and why it says nothing to us."""
     try:
         lines = list(talk.body(VERB, values, "version").lines())
-    except ConnectionFailedError:
-        if values["socket"]:
+    except CohabitError as error:
+        if error.exit_code == EXIT_NO_PERMISSION:
+            return None, str(error).removeprefix(f"cannot {VERB.name}: ")
+        if values["socket"] or error.exit_code != EXIT_UNAVAILABLE:
             raise
-        return None
+        return None, ""
     found: dict[str, Any] = json.loads(lines[0])
-    return found
+    return found, ""

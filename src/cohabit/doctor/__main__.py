@@ -16,7 +16,7 @@ if _PACKAGE_PARENT not in sys.path:
     sys.path.append(_PACKAGE_PARENT)
 
 from cohabit.config.text.source import STDIN, UnreadableError, read_text  # noqa: E402 - the package is found only now
-from cohabit.doctor import container, image, services, verdicts  # noqa: E402 - same
+from cohabit.doctor import container, image, services, syntax, verdicts  # noqa: E402 - same
 from cohabit.doctor.dockerfile import image_of, parse  # noqa: E402 - same
 from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_order, summary  # noqa: E402 - same
 from cohabit.doctor.reading import DIRECTORIES, NAMES, Reading, read  # noqa: E402 - same
@@ -50,11 +50,12 @@ def _of_dockerfile(path: str, file: str) -> tuple[list[str], list[Finding]]:
         text = read_text(path)
     except FileNotFoundError as error:
         raise UnreadableError(path, "no such file", "name another Dockerfile") from error
-    made = image_of(parse(text))
+    parsed = parse(text)
+    made = image_of(parsed)
     if made is None:
         raise UnreadableError(path, "there is no FROM in it", "is it the right file?")
     shown = "standard input" if path == STDIN else path
-    found = image.examine(made, shown)
+    found = [*syntax.examine(parsed, shown), *image.examine(made, shown)]
     beside = file or ("" if path == STDIN else _first_file(os.path.dirname(path)))
     if not beside:
         return [shown], found

@@ -1,8 +1,9 @@
 """The text of a Dockerfile -> its instructions, its stages, and what the last image is made of. Pure.
 
 Follows BuildKit's parser: directives, comments, line continuations, here-documents, flags, JSON form or shell form,
-variables. Only the last stage and the stages that it is FROM make the image. Whatever the text is, it is parsed:
-what makes no sense is passed over, since `docker build` tells that better. What it means is image.py's.
+variables. Only the last stage and the stages that it is FROM make the image. Whatever the text is, it is parsed: what
+is no instruction is kept apart (syntax.py), and arguments that make no sense are passed over, since `docker build`
+tells that better. What it means is image.py's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ _WITH_FLAGS = frozenset({"FROM", "RUN", "COPY", "ADD", "HEALTHCHECK"})
 _WITH_HEREDOCS = frozenset({"RUN", "COPY", "ADD"})
 _HEREDOC = re.compile(r"""(?:^|\s)\d*<<(-?)(['"]?)([A-Za-z_][A-Za-z0-9_.-]*)\2(?=\s|$|[;&|>)])""")
 _PAIR = re.compile(r"""([A-Za-z_][A-Za-z0-9_.-]*)=((?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])*)""", re.DOTALL)
+# docs.docker.com/reference/dockerfile; MAINTAINER is deprecated, and still one.
+INSTRUCTIONS = (
+    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD",
+    "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+)  # fmt: skip
 _CONTAINER_DEFAULTS = frozenset({"CMD", "ENTRYPOINT", "HEALTHCHECK"})
 
 
@@ -53,11 +59,15 @@ class Stage(Record):
 
 
 class Dockerfile(Record):
-    """All stages; arguments: the ARG lines in front of the first; escape: the escape character."""
+    """All stages; arguments: the ARG lines in front of the first; escape: the escape character.
+
+    odd: what is no instruction.
+    """
 
     stages: tuple[Stage, ...]
     arguments: tuple[Instruction, ...] = ()
     escape: str = "\\"
+    odd: tuple[Instruction, ...] = ()
 
 
 class Setting(Record):
@@ -96,8 +106,11 @@ def parse(text: str) -> Dockerfile:
     escape = _escape(lines)
     arguments: list[Instruction] = []
     stages: list[Stage] = []
+    odd: list[Instruction] = []
     for instruction in _instructions(lines, escape):
-        if instruction.name == "FROM":
+        if instruction.name not in INSTRUCTIONS:
+            odd.append(instruction)
+        elif instruction.name == "FROM":
             words = instruction.text.split()
             named = len(words) > 2 and words[1].upper() == "AS"  # noqa: PLR2004 - FROM image AS name
             stages.append(Stage(words[0] if words else "", words[2].lower() if named else "", instruction.line))
@@ -105,7 +118,7 @@ def parse(text: str) -> Dockerfile:
             stages[-1] = stages[-1].replace(instructions=(*stages[-1].instructions, instruction))
         elif instruction.name == "ARG":
             arguments.append(instruction)
-    return Dockerfile(tuple(stages), tuple(arguments), escape)
+    return Dockerfile(tuple(stages), tuple(arguments), escape, tuple(odd))
 
 
 def _escape(lines: list[str]) -> str:

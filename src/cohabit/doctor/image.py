@@ -82,6 +82,11 @@ def _start(image: Image) -> Start:
     text = _shell_text(words)
     if text:
         return _through_shell(instruction, words, text)
+    if first and first.words and image.cmd and _place_of_cohabit(first.words) is None:
+        text = image.cmd.text if image.cmd.words is None else _shell_text(image.cmd.words)
+        if text and not (image.cmd.words is None and _LIST.match(text)):
+            start = _through_shell(image.cmd, words, text)
+            return start.replace(before=(*first.words, *start.before)) if start.cohabit is not None else start
     at = _place_of_cohabit(words)
     if at is None:
         return Start(instruction, words)
@@ -164,7 +169,8 @@ def _shell_before_cohabit(item: Instruction, start: Start, found: list[Command])
     ours = next(command for command in found if _place_of_cohabit(command.argv) is not None)
     if ours.execs and not ours.operator:
         return
-    what = f"a shell is process 1, and cohabit its child ({item.name})"
+    where = f"stands between {start.before[0]} and cohabit" if start.before else "is process 1, and cohabit its child"
+    what = f"a shell {where} ({item.name})"
     if len(found) == 1:
         why = "some shells (busybox, older dash) stay in front and swallow TERM: `docker stop` then ends in SIGKILL"
         yield WARNING, item.line, what, why, _exec_form(item.name, start.shell)
@@ -236,6 +242,7 @@ def _in_front(image: Image, start: Start) -> Iterator[Verdict]:
     item = start.instruction
     if not item or start.cohabit is None:
         return
+    line = image.entrypoint.line if image.entrypoint and image.entrypoint.words else item.line
     mend = _listed(item.name, item.words[len(start.before) :]) if item.words and not start.shell else _ENTRYPOINT
     if item.words and not start.shell and len(start.before) >= len(item.words):
         mend = _listed("ENTRYPOINT", start.words[len(start.before) :])
@@ -247,12 +254,12 @@ def _in_front(image: Image, start: Start) -> Iterator[Verdict]:
         init = known.INITS["s6-svscan"] if words[0] == known.S6_PATH else known.INITS.get(name)
         if init and init.kind != known.SHELL:
             what = f"{words[0]} is process 1, in front of cohabit"
-            yield WARNING, item.line, what, f"it {init.does}; cohabit is an init itself", mend
+            yield WARNING, line, what, f"it {init.does}; cohabit is an init itself", mend
         elif name in known.STAYS_IN_FRONT:
             why = "it stays there as cohabit's parent, and signals may end with it"
             yield (
                 WARNING,
-                item.line,
+                line,
                 f"{words[0]} is process 1, in front of cohabit",
                 why,
                 f"{mend}, with user: in the file",
@@ -260,7 +267,7 @@ def _in_front(image: Image, start: Start) -> Iterator[Verdict]:
         else:
             why = "TERM reaches cohabit only if the script becomes it"
             do = f'let {words[0]} end with: exec "$@" (or make it a pre_start hook)'
-            yield HINT, item.line, f"the script {words[0]} is process 1, in front of cohabit", why, do
+            yield HINT, line, f"the script {words[0]} is process 1, in front of cohabit", why, do
     inherited = [base.init for base in _bases(image.base) if base.init]
     if inherited and image.entrypoint is None:
         init = known.INITS["s6-svscan"] if inherited[0] == known.S6_PATH else known.INITS[inherited[0]]

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cohabit.engine.events import Event
+
 VERSION = 1
 REQUEST_BYTES_MAX = 65_536
 _GREETING = f"cohabit/{VERSION}"
@@ -38,11 +40,15 @@ class Request(Record):
 
 
 class Answer(Record):
-    """One answer. code: the exit code that a client should end with; text: why, one line; body: one object a line."""
+    """One answer. code: the exit code that a client should end with; text: why, one line; body: one object a line.
+
+    then: facts for the engine when the client has gone, which they might end.
+    """
 
     code: int
     text: str
     body: tuple[dict[str, Any], ...] = ()
+    then: tuple[Event, ...] = ()
 
 
 def parse(line: bytes) -> Request:

@@ -286,7 +286,8 @@ def _reexec(asked: Asked) -> Outcome:
 def _down(asked: Asked) -> Outcome:
     if asked.engine.phase not in (UP, LOADING):
         return Answer(0, "everything is being stopped already")
-    return Waiting((StopRequested(SIGTERM, "cohabit down"),), lambda: Answer(0, "stopping everything"))
+    # A client inside the container ends with it: its exit code is to come before.
+    return Answer(0, "stopping everything", then=(StopRequested(SIGTERM, "cohabit down"),))
 
 
 def _wait(asked: Asked) -> Outcome:

@@ -53,8 +53,11 @@ def is_taken() -> bool:
             words = file.read().split(b"\0")
     except OSError:
         return False
-    program = next((at for at, word in enumerate(words) if word.endswith(b"cohabit/__main__.py")), len(words))
-    return any(verb in (b"up", b"run") for verb in words[program + 1 : program + 2])
+    at = 1  # behind the interpreter come its options, then the program and the verb
+    while words[at : at + 1] and words[at].startswith(b"-"):
+        at += 2 if words[at] == b"-X" else 1
+    program, verb = (*words[at : at + 2], b"", b"")[:2]
+    return program.endswith(b"cohabit/__main__.py") and verb in (b"up", b"run")
 
 
 def _prctl(option: int, value: int) -> bool:

@@ -6,16 +6,26 @@ Each sentence is concrete and stands for itself. Nothing is advised where nothin
 
 from __future__ import annotations
 
+import re
+from shlex import join, quote
 from typing import TYPE_CHECKING
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_KILLED, EXIT_NOT_FOUND
-from cohabit.units import format_duration
-from cohabit.views.telltales import about_output
+from cohabit.units import describe_exit, format_duration
+from cohabit.views.telltales import about_output, missing_program, ports_in_use, refused_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cohabit.views.status import Container, Service
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
+_NO_DIRECTORY = "cannot start: cannot change to its working directory"  # reactor/processes/spawn.py's words
+_NO_USER = "cannot start: cannot become user"
+_NO_INTERPRETER = ("the interpreter that its first line names", "its first line names no interpreter")
+_SIGNALS = 128
+_AFTER_COLON = re.compile(r":(\d{1,5})\b")
+_NUMBER = re.compile(r"(?<![\d.])\d{2,5}(?![\d.])")
 
 # Programs that put themselves in the background unless told otherwise, and how each is told.
 _FOREGROUND = {
@@ -72,6 +82,8 @@ def about_end(service: Service, container: Container) -> list[str]:
         return [_about_memory(container)]
     if service.why.startswith("unhealthy"):
         return about_probe(service)
+    if service.why.startswith(_NO_DIRECTORY):
+        return [_about_directory(service)]
     if service.code in (EXIT_CANNOT_RUN, EXIT_NOT_FOUND):
         return _about_code(service, service.code)
     found = about_output(service.output or ())
@@ -116,24 +128,57 @@ def _about_memory(container: Container) -> str:
     )
 
 
+def _about_directory(service: Service) -> str:
+    what = service.why.removeprefix(_NO_DIRECTORY).strip()
+    path, _, why = what.rpartition(": ")
+    if "permission" in why:
+        return f"its user may not enter {path}: look at that directory's owner and mode, and at its `user:`"
+    return f"make the directory {path or what} in the image or mount it there, or mend its `working_dir:`"
+
+
 def _about_code(service: Service, code: int) -> list[str]:
+    if code in (EXIT_NOT_FOUND, EXIT_CANNOT_RUN) and any(words in service.why for words in _NO_INTERPRETER):
+        return [_about_interpreter(service)]
     if code == EXIT_NOT_FOUND:
         return [_about_missing(service)]
     if code == EXIT_CANNOT_RUN:
-        name = service.command[0] if service.command else "its command"
-        return [f"{name} is there but cannot be run: `chmod +x`, its #! line, a directory, or another processor's"]
+        return [_about_refused(service)]
+    if code == EXIT_KILLED and "ignored" in service.why:
+        return about_stop(service)
+    words = describe_exit(code)
+    if code > _SIGNALS and program(service) in _SHELLS and words.startswith("SIG"):
+        signal = words.partition(" ")[0]
+        told = f"exit code {code}: a child of its shell, or the shell, was killed by {signal}, or it said so itself"
+        more = _BY_CODE.get(code, "")
+        return [told, *([more] if more and "from outside" not in more else [])]
     if code == EXIT_KILLED:
-        if "ignored" in service.why:
-            return about_stop(service)
         return [
             "SIGKILL came from outside: a `kill -9`, or the kernel of the machine for want of memory (its log says)"
         ]
     return [_BY_CODE[code]] if code in _BY_CODE else []
 
 
+def _about_interpreter(service: Service) -> str:
+    name = service.command[0] if service.command else "its command"
+    return (
+        f"look at the first line of {name}: it has to begin with #! and name an interpreter that the image has; lines "
+        "that end as in Windows (CRLF) spoil that name, too: save the file with LF"
+    )
+
+
+def _about_refused(service: Service) -> str:
+    if service.why.startswith(_NO_USER):
+        return "start the container as root (cohabit changes to its `user:` then), or leave that `user:` out"
+    name = service.command[0] if service.command else "its command"
+    if program(service) in _SHELLS and not service.why.startswith("cannot start"):
+        name = refused_file(service.output or ()) or "a program that its shell calls"
+    return f"{name} is there but cannot be run: `chmod +x`, its #! line, a directory, or another processor's"
+
+
 def _about_missing(service: Service) -> str:
-    if program(service) in _SHELLS:
-        return "the shell did not find a program: install it in the image, or write its whole path"
+    if program(service) in _SHELLS and not service.why.startswith("cannot start"):
+        name = missing_program(service.output or ())
+        return f"the shell did not find {name or 'a program'}: install it in the image, or write its whole path"
     if not service.command:
         return "its command was not found: install it in the image, or write its whole path"
     name = service.command[0]
@@ -166,10 +211,10 @@ def _about_kind(kind: str, answer: str, service: Service) -> list[str]:
     if kind in {"notify", "fd", "log"}:
         return [_about_telling(kind, service)]
     low = answer.lower()
-    if "no answer within" in low:
-        return ["something listens but does not answer in time: it hangs or is overloaded, or `timeout` is too short"]
     if kind == "exec":
         return _about_exec(low, service)
+    if "no answer within" in low:
+        return ["something listens but does not answer in time: it hangs or is overloaded, or `timeout` is too short"]
     if "refused" in low or "no such file" in low:
         return [_about_nobody(kind, service)]
     if "no http" in low:
@@ -208,7 +253,38 @@ def _about_http(answer: str) -> str:
 def _about_exec(low: str, service: Service) -> list[str]:
     if "not found" in low or "no such file" in low or "cannot run the probe" in low:
         return ["the probe's program is not in the image: install it, or use TCP or HTTP, which need none"]
-    return [f"run the probe by hand: `cohabit exec {service.name} -- ...`"]
+    by_hand = f"run the probe by hand: `cohabit exec {service.name} -- {_probe_command(service)}`"
+    if "no answer within" in low and service.probe:
+        within = format_duration(service.probe.timeout_seconds)
+        return [f"its probe command did not end within {within}: it hangs, or `timeout` is too short; {by_hand}"]
+    return [by_hand]
+
+
+def _probe_command(service: Service) -> str:
+    """As it is to be typed. Where one word ends and another begins is not told; but a shell's script is one."""
+    words = (service.probe.text if service.probe else "").partition(" ")[2]
+    shell, flag, script = words.partition(" -c ")
+    if flag and shell.rpartition("/")[2] in _SHELLS:
+        return f"{shell} -c {quote(script)}"
+    return join(words.split()) or "..."
+
+
+def about_port(service: Service, others: Iterable[Service]) -> list[str]:
+    """Who of the same file has the port that it wanted, if that can be seen."""
+    ports = ports_in_use(service.output or ())
+    if ports is None:
+        return []
+    for port in dict.fromkeys([*ports, *_ports_of(service)]):
+        for other in others:
+            if other.name != service.name and not other.at_rest and port in _ports_of(other):
+                return [f"port {port} is that of {other.name}, a service here: give one of the two another port"]
+    return []
+
+
+def _ports_of(service: Service) -> list[str]:
+    """The numbers in its probe and its command that look like ports."""
+    asked = service.probe.text if service.probe else ""
+    return [*_AFTER_COLON.findall(asked), *_NUMBER.findall(" ".join(service.command))]
 
 
 def _about_telling(kind: str, service: Service) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from cohabit.units import format_duration
-from cohabit.views.advice import about_end, about_probe, about_stop
+from cohabit.views.advice import about_end, about_port, about_probe, about_stop
 from cohabit.views.colours import DONE, FAILED, READY, STOPPED
 from cohabit.views.ending import attempt, ended, last_reason, patience, policy
 from cohabit.views.words import clock, listed, ordinary, stamp
@@ -98,7 +98,7 @@ def chain(here: World, name: str) -> list[Cause]:
 def explain(here: World, name: str, condition: str = "") -> Cause:
     """Why a service is as it is; condition: what somebody who waits for it needs it to be, if anybody does."""
     if (name, condition) not in here.told:
-        here.told[name, condition] = _explain(here, name, condition)
+        here.told[name, condition] = _with_stopped(here, _explain(here, name, condition))
     return here.told[name, condition]
 
 
@@ -112,6 +112,20 @@ def _explain(here: World, name: str, condition: str) -> Cause:
     if how is None:
         return _unknown(service, f"is in a state that is not known here: {service.state or 'none'}")
     return _as_needed(how(here, service), service, condition)
+
+
+def _with_stopped(here: World, cause: Cause) -> Cause:
+    """Somebody it depends on was stopped by hand: that may be why it does badly, and nobody else would tell."""
+    service = here.services.get(cause.service)
+    if service is None or (service.at_rest and service.state != "BACKOFF") or here.container.phase != "up":
+        return cause
+    told = {name for name, _ in cause.because}
+    others = [here.services.get(need.service) for need in service.depends_on]
+    names = dict.fromkeys(one.name for one in others if one is not None and one.by_hand and one.name not in told)
+    facts = tuple(f"{name}, which it depends on, was stopped by hand" for name in names)
+    return cause._replace(
+        facts=(*cause.facts, *facts), advice=(*cause.advice, *(f"`cohabit start {name}`" for name in names))
+    )
 
 
 def _as_needed(cause: Cause, service: Service, condition: str) -> Cause:
@@ -149,9 +163,7 @@ def _running(here: World, service: Service, condition: str) -> Cause:
     if service.restarts and fresh:
         says = f"runs again, after {ordinary(service.restarts, 'restart')} in a row"
         last = (f"the last time it {ended(service, here.container)}",) if before else ()
-        return _cause(
-            service, RESTARTING, says, facts=last, output=_output(service), advice=about_end(service, here.container)
-        )
+        return _cause(service, RESTARTING, says, facts=last, output=_output(service), advice=_advice(here, service))
     return _well(service, now)
 
 
@@ -240,7 +252,7 @@ def _backoff(here: World, service: Service) -> Cause:
     now, end = here.container.now, ended(service, here.container)
     verb = "ending" if service.code == 0 else "failing"
     says = f"keeps {verb}: the last time it {end}" if service.restarts > 1 else f"{end}, and is started again"
-    advice = about_end(service, here.container)
+    advice = _advice(here, service)
     if service.next is not None and service.next - now > _SOON_SECONDS:
         advice.append(f"`cohabit restart {service.name}` does not wait for the next attempt")
     return _cause(
@@ -292,7 +304,7 @@ def _exited(here: World, service: Service) -> Cause:
     if not service.code and service.job:
         return _cause(service, DONE_JOB, f"has done its work: it {ended(service, here.container)}", since=False)
     end = ended(service, here.container)
-    advice = about_end(service, here.container)
+    advice = _advice(here, service)
     if service.code and service.restart == "no" and not service.job:
         advice.append("if it is to be started again after a crash: `restart: on-failure`")
     kind, says = (FAILED_RUN, end) if service.code else (ENDED, f"{end}, by itself")
@@ -308,9 +320,10 @@ def _fatal(here: World, service: Service) -> Cause:
         if not waits:
             says = f"was not started: {service.why.removeprefix('cannot start: ')}; by now that one is well"
             return _cause(service, REFUSED, says, since=False)
-        because = tuple((need.service, need.condition) for need in waits)
+        blamed = [need for need in waits if f"it waits for {need.service}," in service.why] or waits
+        because = tuple((need.service, need.condition) for need in blamed)
         return _cause(service, REFUSED, f"was given up: it needed {_needs(because)}", since=False, because=because)
-    end, advice = ended(service, here.container), about_end(service, here.container)
+    end, advice = ended(service, here.container), _advice(here, service)
     if service.attempts is not None and service.restarts >= service.attempts:
         kind = GAVE_UP
         says = f"was given up after {ordinary(service.restarts, 'restart')} in a row: the last time it {end}"
@@ -328,7 +341,7 @@ def _scheduled(here: World, service: Service) -> Cause:
         return _cause(
             service, SCHEDULED_FAILED, f"{ended(service, here.container)}, in its last run", since=False,
             facts=(f"its next run comes by its schedule, {service.schedule}",), output=_output(service),
-            advice=[*about_end(service, here.container), f"`cohabit start {service.name}` runs it now"],
+            advice=[*_advice(here, service), f"`cohabit start {service.name}` runs it now"],
         )  # fmt: skip
     last = "it has not run yet" if service.code is None else f"its last run {ended(service, here.container)}"
     says = f"is between two runs, schedule {service.schedule}: {last}"
@@ -371,6 +384,14 @@ def _needs(because: tuple[tuple[str, str], ...]) -> str:
 
 def _own_words(service: Service) -> list[str]:
     return [f"it says of itself: {service.status}"] if service.status else []
+
+
+def _advice(here: World, service: Service) -> list[str]:
+    """What to do about its end; where nothing is known of it, where to look."""
+    found = about_port(service, here.services.values()) or about_end(service, here.container)
+    if not found and service.output:
+        found.append(f"look at all that it wrote: `cohabit logs {service.name}`")
+    return found
 
 
 def _output(service: Service) -> tuple[str, ...]:

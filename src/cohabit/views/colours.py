@@ -35,10 +35,10 @@ class Look(NamedTuple):
 
 LOOKS: dict[str, Look] = {
     READY: Look("32", "#009e73", "#ffffff", "+", "runs and is ready"),
-    RUNNING: Look("36", "#56b4e9", "#000000", "~", "runs, not ready yet"),
+    RUNNING: Look("36", "#56b4e9", "#000000", "~", "runs, not ready or done yet"),
     STARTING: Look("34", "#0072b2", "#ffffff", ">", "is being started"),
     WAITING: Look("33", "#f0e442", "#000000", ".", "waits for others, or for its next attempt"),
-    FAILED: Look("1;31", "#d55e00", "#ffffff", "!", "failed, or is unhealthy"),
+    FAILED: Look("1;31", "#d55e00", "#ffffff", "!", "failed, keeps crashing, or is unhealthy"),
     STOPPING: Look("35", "#cc79a7", "#000000", "<", "is being stopped, or to be"),
     STOPPED: Look("2", "#bdbdbd", "#000000", "-", "does not run, nor is it to"),
     DONE: Look("2;32", "#5f6b6d", "#ffffff", "=", "has done its work"),
@@ -53,12 +53,15 @@ def state_of(service: Mapping[str, Any]) -> str:
             return STOPPING  # as soon as nobody depends on it any more
         if service.get("health") == "unhealthy":
             return FAILED
-        return READY if service.get("ready") else RUNNING
+        done = not service.get("job") or service.get("probe")  # a job is there for its end
+        return READY if service.get("ready") and done else RUNNING
     if state == "EXITED":
         return FAILED if service.get("code") else DONE
     if state == "STOPPED":
         return STOPPED if down and not renew else WAITING
-    known = {"STARTING": STARTING, "BACKOFF": WAITING, "STOPPING": STOPPING, "FATAL": FAILED}
+    if state == "BACKOFF":  # who ends well is only between two runs; who crashes again and again fails
+        return FAILED if service.get("code") else WAITING
+    known = {"STARTING": STARTING, "STOPPING": STOPPING, "FATAL": FAILED}
     return known.get(state, STOPPED) if isinstance(state, str) else STOPPED
 
 

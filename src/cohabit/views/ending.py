@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 _CANNOT_START = "cannot start: "
 _AFTER = " after "
+_GIVEN_UP = "; given up after"  # whoever tells that it was given up says so himself
+_MEMORY = ", out of memory,"
 
 
 def ended(service: Service, container: Container) -> str:
     """How its last run ended: "ended with exit code 1 after 2s", "was killed by SIGKILL: out of memory"."""
-    why = service.why or last_reason(service)
+    why = (service.why or last_reason(service)).partition(_GIVEN_UP)[0]
     if service.out_of_memory:
         return _out_of_memory(service, container, why)
     if why.startswith(_CANNOT_START):
@@ -60,20 +62,23 @@ def patience(service: Service, now: float) -> str:
 
 
 def policy(service: Service) -> str:
-    """Its restart policy as Compose writes it: "restart: on-failure:5"."""
+    """What it was restarted for, as Compose writes it: "restart: on-failure:5", or "on_failure: restart"."""
+    if service.on_failure == "restart" and service.why.startswith("unhealthy") and service.state == "BACKOFF":
+        return "on_failure: restart"
     attempts = "" if service.attempts is None else f":{service.attempts}"
     return f"restart: {service.restart or 'no'}{attempts}"
 
 
 def last_reason(service: Service) -> str:
     """The reason of the last end that the history knows; the service itself forgets it at its next start."""
-    return next((entry.text for entry in reversed(service.history) if entry.code is not None and entry.text), "")
+    found = next((entry.text for entry in reversed(service.history) if entry.code is not None and entry.text), "")
+    return found.partition(_GIVEN_UP)[0]
 
 
 def _out_of_memory(service: Service, container: Container, why: str) -> str:
     limit = f", the container's limit is {size(container.memory_limit)}" if container.memory_limit else ""
     if service.code not in (EXIT_KILLED, None):
-        own = why or f"ended with {describe_exit(service.code)}"
+        own = why.replace(_MEMORY, "") or f"ended with {describe_exit(service.code)}"
         return f"{own}; the kernel had killed a process of it: out of memory{limit}"
-    lasted = f"{_AFTER}{why.rpartition(_AFTER)[2]}" if _AFTER in why else ""
+    lasted = f"{_AFTER}{why.partition(_AFTER)[2].partition(',')[0]}" if _AFTER in why else ""
     return f"was killed by SIGKILL{lasted}: out of memory{limit}"

@@ -178,6 +178,8 @@ def _words(service: Service | None) -> str:
     if service is None:
         return "unknown"
     state = service.state or "unknown"
+    if state == "RUNNING" and service.job and service.probe is None:
+        return state
     if state == "RUNNING":
         return (
             f"{state}, {'unhealthy' if service.look == colours.FAILED else 'ready' if service.ready else 'not ready'}"

@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.units import describe_exit
-from cohabit.views.status import read_container, read_service
-from cohabit.views.words import listed, ordinary, span
+from cohabit.views.status import Entry, read_container, read_service
+from cohabit.views.words import listed, ordinary, span, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cohabit.views.status import Container, Entry, Need, Service
+    from cohabit.views.status import Container, Need, Service
 
 # Phases: what a service does between two moments.
 WAITS, BEGINS, UNREADY, PAUSES, ENDS = "waits", "begins", "unready", "pauses", "ends"
@@ -26,13 +26,18 @@ _PHASES = {
     "wanted": WAITS,
     "STARTING": BEGINS,
     "RUNNING": UNREADY,
+    "ready": UNREADY,  # of a job: its work goes on
+    "unhealthy": UNREADY,
+    "healthy": UNREADY,
     "BACKOFF": PAUSES,
     "STOPPING": ENDS,
 }
 # Outcomes. A service that is not settled has none, "".
 READY, DONE, FAILED, STOPPED = "ready", "done", "failed", "stopped"
 
-_SETTLED = frozenset({"ready", "EXITED", "FATAL", "STOPPED"})
+_READY = "ready"
+_ENDED = frozenset({"EXITED", "FATAL", "STOPPED"})
+_SOON_SECONDS = 10.0  # who ends so soon has not made its start: Docker forgives the crashes before a longer run
 
 _SAME_START_SECONDS = 1.0  # a service that was first wanted later than that after all was settled belongs to a reload
 _SAME_MOMENT_SECONDS = 0.002
@@ -49,10 +54,14 @@ class Phase(NamedTuple):
 
 
 class Crash(NamedTuple):
-    """An end that was not wanted: BACKOFF, FATAL, or EXITED with a code."""
+    """An end that was not wanted: BACKOFF, FATAL, or EXITED with a code.
+
+    unhealthy: it did not crash, but was ended for its probe's sake (on_failure: restart).
+    """
 
     time: float
     text: str
+    unhealthy: bool
 
 
 class Wait(NamedTuple):
@@ -63,12 +72,16 @@ class Wait(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The start of one service. begin: its first STARTING; end: when it was settled, or now."""
+    """The start of one service. begin: its first STARTING; end: when it was settled, or now.
+
+    ready: when those who depend on its health could start; a job, and who crashes right then, goes on from there.
+    """
 
     service: Service
     wanted: float
     begin: float | None
     running: float | None
+    ready: float | None
     end: float
     outcome: str
     phases: tuple[Phase, ...]
@@ -172,40 +185,67 @@ def in_words(start: Start) -> str:
 
 def _read(told: Mapping[str, Any]) -> tuple[Service, list[Entry]]:
     """A service and its timeline, which has the form of a history without texts; in order, up to its settling."""
+    service = read_service(told)
+    events = [entry for entry in read_service({**told, "history": told.get("timeline")}).history if entry.time]
+    events += _gone_on(service, events)
     timeline: list[Entry] = []
-    for entry in read_service({**told, "history": told.get("timeline")}).history:
-        if entry.time is None:
-            continue
-        before = timeline[-1].time if timeline else None
-        timeline.append(entry._replace(time=max(entry.time, before or entry.time)))  # a clock may be set back
-        if entry.event in _SETTLED:  # as engine/unit.py: what came later was no part of the start
+    for index, entry in enumerate(events):
+        time, before = entry.time or 0.0, timeline[-1].time if timeline else None
+        timeline.append(entry._replace(time=max(time, before or time)))  # a clock may be set back
+        if _settles(service, entry, events[index + 1 :]):  # as engine/unit.py: what came later was no part of it
             break
-    return read_service(told), timeline
+    return service, timeline
+
+
+def _gone_on(service: Service, timeline: Sequence[Entry]) -> list[Entry]:
+    """What came after "ready" for those who had not made it with that: jobs, and whoever has no probe.
+
+    Without a probe a service is ready when it runs, and may crash right then. The history forgets; who has crashed
+    after each of its starts has done so after the first one, too.
+    """
+    if not timeline or timeline[-1].event != _READY or (service.probe is not None and not service.job):
+        return []
+    ready = timeline[-1]
+    known = _recorded(service, ready)
+    if known is not None:
+        return list(service.history[service.history.index(known) + 1 :])
+    loops = 0 < service.restarts <= service.starts <= service.restarts + 1
+    return [Entry(ready.time, "BACKOFF", "", None), *service.history] if loops else []
+
+
+def _settles(service: Service, entry: Entry, later: Sequence[Entry]) -> bool:
+    if entry.event != _READY or service.job:
+        return entry.event in _ENDED
+    after = next((other for other in later if other.event != "STOPPING"), None)
+    crashed = after is not None and after.event in {"BACKOFF", "FATAL", "EXITED"}
+    return not (crashed and after and (after.time or 0.0) - (entry.time or 0.0) < _SOON_SECONDS)
 
 
 def _row(service: Service, timeline: Sequence[Entry], container: Container) -> Row:
-    times = [entry.time or 0.0 for entry in timeline]
     first: dict[str, float] = {}
-    for entry, time in zip(timeline, times, strict=True):
-        first.setdefault(entry.event, time)
+    for entry in timeline:
+        first.setdefault(entry.event, entry.time or 0.0)
+    timeline = [entry for entry in timeline[:-1] if entry.event != _READY] + [timeline[-1]]
+    moments = [entry.time or 0.0 for entry in timeline]
     outcome = _outcome(service, timeline[-1])
-    end = times[-1] if outcome else max(times[-1], container.now)
+    end = moments[-1] if outcome else max(moments[-1], container.now)
     phases = tuple(
         Phase(_PHASES[entry.event], time, until)
-        for entry, time, until in zip(timeline, times, [*times[1:], end], strict=True)
+        for entry, time, until in zip(timeline, moments, [*moments[1:], end], strict=True)
         if entry.event in _PHASES and until > time
     )
     crashes = tuple(
-        Crash(time, _ended_how(service, entry))
-        for entry, time in zip(timeline, times, strict=True)
+        Crash(time, (how := _ended_how(service, entry)), how.startswith("unhealthy"))
+        for entry, time in zip(timeline, moments, strict=True)
         if entry.event in {"BACKOFF", "FATAL"} or (entry.event == "EXITED" and outcome == FAILED)
     )
-    return Row(service, times[0], first.get("STARTING"), first.get("RUNNING"), end, outcome, phases, crashes)
+    begin, running, ready = (first.get(event) for event in ("STARTING", "RUNNING", _READY))
+    return Row(service, moments[0], begin, running, ready, end, outcome, phases, crashes)
 
 
 def _outcome(service: Service, last: Entry) -> str:
-    if last.event == "ready":
-        return READY
+    if last.event == _READY:
+        return "" if service.job else READY
     if last.event == "EXITED":
         return FAILED if _code(service, last) else DONE
     if last.event == "FATAL":
@@ -254,7 +294,7 @@ def _wait(need: Need, rows: Mapping[str, Row]) -> Wait:
     if row is None:
         return Wait(need, None)
     if need.condition == "service_healthy":
-        moment = row.end if row.outcome == READY else None
+        moment = row.ready
     elif need.condition == "service_completed_successfully":
         moment = row.end if row.outcome == DONE else None
     else:
@@ -318,9 +358,10 @@ def _why(row: Row, begin: float, end: float) -> str:
         if common > 0:
             share[phase.kind] = share.get(phase.kind, 0.0) + common
     if crashes and max(crash.time for crash in crashes) - begin >= (end - begin) / 2:
-        if len(crashes) == 1:
-            return "it failed" if row.outcome == FAILED else "it crashed"
-        return f"it crashed {len(crashes)} times"
+        often = f" {times(len(crashes))}" if len(crashes) > 1 else ""
+        if all(crash.unhealthy for crash in crashes) and row.outcome != FAILED:
+            return f"it was unhealthy, and restarted{often}"
+        return f"it crashed{often}" if often or row.outcome != FAILED else "it failed"
     kind = max(share, key=share.__getitem__, default="")
     if kind == BEGINS:  # a fork and an exec take no such time
         return "pre_start" if share[kind] > _EXEC_SECONDS else ""

@@ -79,6 +79,7 @@ class Service(NamedTuple):
     code: int | None
     why: str
     out_of_memory: bool
+    starts: int
     restarts: int
     attempts: int | None
     restart: str
@@ -109,6 +110,11 @@ class Service(NamedTuple):
     def at_rest(self) -> bool:
         """No process of it exists."""
         return self.state in {"STOPPED", "BACKOFF", "EXITED", "FATAL"}
+
+    @property
+    def by_hand(self) -> bool:
+        """Somebody stopped it, and it stays so until somebody starts it."""
+        return self.state == "STOPPED" and not (self.up or self.renew or self.gone or self.schedule)
 
     @property
     def conditions(self) -> tuple[Need, ...]:
@@ -169,6 +175,7 @@ def read_service(told: Mapping[str, Any]) -> Service:
         code=_integer(told, "code"),
         why=_text(told, "why"),
         out_of_memory=bool(told.get("out_of_memory")),
+        starts=_integer(told, "starts") or 0,
         restarts=_integer(told, "restarts") or 0,
         attempts=_integer(told, "attempts"),
         restart=_text(told, "restart"),

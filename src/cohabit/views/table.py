@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cohabit.errors import EXIT_KILLED
 from cohabit.units import describe_exit, signal_name
 from cohabit.views.colours import FAILED, WAITING, paint
+from cohabit.views.ending import last_reason
 from cohabit.views.status import read_container, read_service
 from cohabit.views.text import columns, safe, shorten
 from cohabit.views.words import listed, ordinary, short_span, size, span, until
@@ -37,11 +38,15 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column's title; whether its cells are numbers; and how soon it is dropped (0: never, 1: first)."""
+    """A column's title; whether its cells are numbers; and how soon it is dropped (0: never, 1: first).
+
+    least: columns down to which its cells are shortened before anything is dropped; 0: they are not.
+    """
 
     title: str
     right: bool = False
     drop: int = 0
+    least: int = 0
 
 
 class Sample(NamedTuple):
@@ -80,11 +85,11 @@ def ps(container: Mapping[str, Any], services: Sequence[Mapping[str, Any]], *, w
     read = [read_service(service) for service in services]
     header = (
         Column("NAME"),
-        Column("STATE"),
+        Column("STATE", least=20),
         Column("PID", right=True, drop=2),
         Column("SINCE", drop=5),
         Column("RESTARTS", right=True, drop=3),
-        Column("LAST EXIT", drop=4),
+        Column("LAST EXIT", drop=4, least=13),
         Column("COMMAND", drop=1),
     )
     lines = table(header, [_row(service, whole.now) for service in read], width=width, colour=colour)
@@ -131,6 +136,8 @@ def last_exit(service: Service) -> str:
     if service.code is None:
         return _NOTHING
     words = describe_exit(service.code)
+    if (service.why or last_reason(service)).startswith("unhealthy"):
+        return "unhealthy"
     if not service.out_of_memory:
         return words
     return f"{signal_name(SIGKILL)} (out of memory)" if service.code == EXIT_KILLED else f"{words} (out of memory)"
@@ -140,7 +147,8 @@ def last_exit(service: Service) -> str:
 
 
 def _row(service: Service, now: float) -> list[Cell]:
-    restarts = str(service.restarts) + (f"/{service.attempts}" if service.attempts is not None else "")
+    done = max(service.restarts - (service.state == "BACKOFF"), 0)  # one is still to come then
+    restarts = str(done) + (f"/{service.attempts}" if service.attempts is not None else "")
     return [
         Cell(service.name),
         Cell(state_words(service, now), service.look),
@@ -248,25 +256,39 @@ def _fit(header: Sequence[Column], widths: Sequence[int], width: int) -> list[tu
     if not width:
         return [(index, widths[index]) for index in kept]
     last = len(header) - 1
-    needed = [*widths[:last], min(widths[last], _LAST_MIN)]
+    least = [min(width, column.least or width) for width, column in zip(widths, header, strict=True)]
+    needed = [*least[:last], min(least[last], _LAST_MIN)]
     while sum(needed[index] for index in kept) + len(_GAP) * (len(kept) - 1) > width:
         droppable = [index for index in kept if header[index].drop]
         if not droppable:
             break
         kept.remove(min(droppable, key=lambda index: header[index].drop))
+    spare = width - sum(needed[index] for index in kept) - len(_GAP) * (len(kept) - 1)
+    for index in kept:  # what is left lets those breathe that were shortened; the first of them first
+        more = max(min(widths[index] - needed[index], spare), 0)
+        needed[index] += more
+        spare -= more
     fitting: list[tuple[int, int]] = []
     left = width
     for index in kept:
         if left >= _WORTH_MIN or not fitting:
-            fitting.append((index, min(widths[index], left)))
+            fitting.append((index, min(needed[index], left)))
             left -= fitting[-1][1] + len(_GAP)
     return fitting
+
+
+def _cut(text: str, room: int) -> str:
+    """Shortened inside its parenthesis, where it ends with one."""
+    head = columns(text.partition("(")[0])
+    if text.endswith(")") and columns(text) > room >= head + _WORTH_MIN:
+        return shorten(text[:-1], room - 1) + ")"
+    return shorten(text, room)
 
 
 def _line(header: Sequence[Column], row: Sequence[Cell], fitting: Sequence[tuple[int, int]], *, colour: bool) -> str:
     parts = []
     for index, room in fitting:
-        text = shorten(row[index].text, room)
+        text = _cut(row[index].text, room)
         padding = " " * (room - columns(text))
         shown = paint(text, row[index].state, colour=colour) if row[index].state else text
         parts.append(padding + shown if header[index].right else shown + padding)

@@ -90,12 +90,45 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
 )
 _COMPILED = tuple((re.compile(words, re.IGNORECASE), " ".join(meaning.split())) for words, meaning in _MEANINGS)
 
+_FAILURE = re.compile(r"^\s*(\[?\w*(fatal|panic|error|critical|exception)\w*\b)|\b(fatal|panic|error):", re.IGNORECASE)
+_NOT_EXECUTED = re.compile(r"([^\s:]+): (?:cannot execute: )?(?:permission denied|is a directory)", re.IGNORECASE)
+_NOT_FOUND = re.compile(r"([^\s:]+): (?:command )?not found", re.IGNORECASE)
+_PORT = re.compile(r"(?:[\]:*.\w]:|\bport[ =:]+)(\d{1,5})\b", re.IGNORECASE)
+
 
 def about_output(lines: Sequence[str]) -> list[str]:
-    """What the last line that says something known means, as one sentence; [] if none does. Lines are safe."""
+    """What the last line that says something known means, as one sentence; [] if none does. Lines are safe.
+
+    Not beyond a line that tells of a failure in words that are not known: it is later, and what came before it may
+    have been got over.
+    """
     for line in reversed(lines):
         for words, meaning in _COMPILED:
             said = words.search(line)
             if said is not None:
                 return [f'its output says "{said.group()}": {meaning}']
+        if _FAILURE.search(line):
+            break
     return []
+
+
+def refused_file(lines: Sequence[str]) -> str:
+    """Which file a shell could not execute, as the last line that tells of one has it; "" if none does."""
+    found = (_NOT_EXECUTED.search(line) for line in reversed(lines))
+    return next((said.group(1) for said in found if said is not None), "")
+
+
+def missing_program(lines: Sequence[str]) -> str:
+    """Which program a shell did not find; "" if no line tells of one."""
+    found = (_NOT_FOUND.search(line) for line in reversed(lines))
+    return next((said.group(1) for said in found if said is not None), "")
+
+
+def ports_in_use(lines: Sequence[str]) -> list[str] | None:
+    """The ports that the last line about a port in use names, [] if it names none; None without such a line."""
+    for line in reversed(lines):
+        if _COMPILED[0][0].search(line):
+            return _PORT.findall(line)
+        if _FAILURE.search(line):
+            break
+    return None

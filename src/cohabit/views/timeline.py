@@ -87,7 +87,7 @@ def json(container: Status, services: Iterable[Status]) -> dict[str, Any]:
         "failed"|"stopped"|"", "duration_seconds": from begin to there or to now, "waited_seconds", "critical": bool,
         "waited_for": [{"service", "condition", "required", "satisfied": moment}],
         "phases": [{"phase": "waits"|"begins"|"unready"|"pauses"|"ends", "begin", "end"}],
-        "crashes": [{"time", "text"}]}],
+        "crashes": [{"time", "text"}], those that became unhealthy and were restarted among them}],
      "later": [names added after this start], "other": [names that were no part of it]}
     """
     whole = start.analysed(container, services)
@@ -143,7 +143,14 @@ def _result(row: Row, began: float) -> str:
     """How it went, beside the bar: "ready 8.1s", "failed 5s, 2 crashes"."""
     crashes = len(row.crashes) - (row.outcome == start.FAILED)
     words = f"{row.outcome} {span(row.end - began)}" if row.outcome else "waits" if row.begin is None else "not ready"
-    return words + (f", {crashes} crash{'es' if crashes > 1 else ''}" if crashes else "")
+    if not row.outcome and row.service.job and row.begin is not None:
+        words = "not done"
+    counted = "restart" if all(crash.unhealthy for crash in row.crashes) else "crash"
+    return words + (f", {crashes} {counted}{_plural(counted) if crashes > 1 else ''}" if crashes else "")
+
+
+def _plural(noun: str) -> str:
+    return "es" if noun.endswith("h") else "s"
 
 
 def _notes(whole: Start) -> list[str]:

@@ -7,12 +7,13 @@ plain values, both from the same. Pure.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.units import format_duration
 from cohabit.views import causes
 from cohabit.views.causes import Cause
-from cohabit.views.colours import DONE, FAILED, READY, STOPPING, WAITING, paint
+from cohabit.views.colours import DONE, FAILED, READY, STOPPED, STOPPING, WAITING, paint
 from cohabit.views.status import read_container, read_service
 from cohabit.views.text import safe, wrap
 from cohabit.views.words import listed, ordinary, span, stamp
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cohabit.views.status import Container, Service
 
 _STEP = "  "
+_NAMES_MAX = 10
 _DEPTH_MAX = 8  # deeper chains are not indented any further
 _SLOW_LOAD_SECONDS = 10.0
 
@@ -102,21 +104,30 @@ def _findings(whole: Container, services: list[Service], name: str | None) -> li
     if not names:
         if whole.phase == "loading":
             return [Finding((_loading(whole),))]
-        return [Finding((Cause(asked, causes.UNKNOWN, "is no service here (`cohabit ps` lists them)", None, FAILED),))]
+        return [Finding((Cause("", causes.UNKNOWN, _no_service(asked, services), None, FAILED),))]
     return [_story(causes.chain(here, one)) for one in names]
 
 
+def _no_service(asked: str, services: Sequence[Service]) -> str:
+    """As the server says it of other requests (doors/verbs.py)."""
+    known = sorted({one.service or one.name for one in services} | {one.name for one in services})
+    near = get_close_matches(asked, known, n=1)
+    more = f" and {len(known) - _NAMES_MAX} more" if len(known) > _NAMES_MAX else ""
+    there = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known[:_NAMES_MAX])}{more}"
+    return f"there is no service '{asked}' ({there if known else 'there are none'})"
+
+
 def _story(chain: list[Cause]) -> Finding:
-    return Finding(tuple(chain), advice=_start_again(chain))
+    return Finding(tuple(chain), advice=_start_again(chain, advised=any(cause.advice for cause in chain)))
 
 
-def _start_again(chain: Sequence[Cause]) -> tuple[str, ...]:
-    """Those who do not start by themselves any more, in the order in which they may."""
+def _start_again(chain: Sequence[Cause], *, advised: bool) -> tuple[str, ...]:
+    """Those who do not start by themselves any more, in the order in which they may; advised: what to do before."""
     names = [cause.service for cause in reversed(chain) if cause.kind in causes.FINAL]
     if not names:
         return ()
     shown = " ".join(dict.fromkeys(names))
-    return (f"then `cohabit restart {shown}` (after a change of the file `cohabit reload`)",)
+    return (f"{'then ' if advised else ''}`cohabit restart {shown}` (after a change of the file `cohabit reload`)",)
 
 
 def _of_all(here: World) -> list[Finding]:
@@ -128,7 +139,13 @@ def _of_all(here: World) -> list[Finding]:
     found = _grouped(here)
     if whole.reading:
         found.append(Finding((Cause("", "reading", "the file is being read again (reload)", None, WAITING),)))
-    return found or [Finding((_all_well(here),))]
+    found = found or [Finding((_all_well(here),))]
+    told = {cause.service for finding in found for cause in finding.causes}
+    by_hand = [service.name for service in here.services.values() if service.by_hand and service.name not in told]
+    if by_hand:
+        says = f"stopped by hand: {', '.join(by_hand)} (cohabit start {' '.join(by_hand)})"
+        found.append(Finding((Cause("", causes.BY_HAND, says, None, STOPPED),)))
+    return found
 
 
 def _loading(whole: Container) -> Cause:
@@ -145,7 +162,6 @@ def _all_well(here: World) -> Cause:
         (causes.WELL, "ready"),
         (causes.DONE_JOB, "done"),
         (causes.SCHEDULED, "between two runs"),
-        (causes.BY_HAND, "stopped by hand"),
     ):
         names = [cause.service for cause in found if cause.kind == kind]
         if names:
@@ -176,7 +192,7 @@ def _grouped(here: World) -> list[Finding]:
                 group[1].append(own)
     found = []
     for root, others in sorted(groups.values(), key=lambda group: -len(group[1])):
-        again = _start_again([*reversed(others), root])
+        again = _start_again([*reversed(others), root], advised=bool(root.advice))
         refused = bool(others) and all(other.kind == causes.REFUSED for other in others)
         waiting = tuple(other.service for other in others)
         found.append(Finding((root._replace(depth=0),), waiting, again, refused))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import socket
 
     from cohabit.doors.verbs import Outcome
+    from cohabit.engine.events import Event
 else:
     import _socket as socket
 
@@ -25,9 +26,10 @@ class Client:
 
     trusted: root or our own user. pending: what it did not take yet; dropped: how many bytes of a stream it missed.
     until: monotonic seconds at which our patience ends, None for never. held: nobody listens to it for a while.
+    then: facts for the engine when it has gone.
     """
 
-    __slots__ = ("dropped", "fd", "held", "last", "line", "outcome", "pending", "size", "trusted", "until")
+    __slots__ = ("dropped", "fd", "held", "last", "line", "outcome", "pending", "size", "then", "trusted", "until")
 
     def __init__(self, fd: int, *, trusted: bool, until: float | None) -> None:
         self.fd = fd
@@ -39,6 +41,7 @@ class Client:
         self.dropped = 0
         self.last = False  # what is pending is the last of it
         self.held = False
+        self.then: tuple[Event, ...] = ()
         self.until = until
 
     @property
@@ -58,6 +61,16 @@ class Client:
                 self._written(os.writev(self.fd, self.pending[:_PIECES_AT_ONCE]))
         except BlockingIOError:
             return
+
+    def end(self) -> None:
+        """Tell it that nothing more comes, and stay to see it go."""
+        peer = socket.socket(fileno=self.fd)
+        try:
+            peer.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it has gone already
+        finally:
+            peer.detach()
 
     def _written(self, count: int) -> None:
         self.size -= count

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 from cohabit.doors import protocol, verbs, views
+from cohabit.plan.model import Identity
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes.oom import memory_limit
 
@@ -80,13 +81,13 @@ class Requests:
         start = self._describe(unit.service, unit.service.command)
         for name in self._children.trees.marks(service):
             start.environment.pop(name, None)
-        user = unit.service.user
+        user = unit.service.user or Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()))
         return {
             "name": service,
             "command": list(unit.service.command),
             "environment": start.environment,
-            "working_dir": start.directory,
-            "user": {name: _plain(getattr(user, name)) for name in user._fields} if user else None,
+            "working_dir": start.directory or os.getcwd(),
+            "user": {name: _plain(getattr(user, name)) for name in user._fields},
             "secret_files": start.secret_files,
             "umask": unit.service.limits.umask,
         }

@@ -50,6 +50,7 @@ CLIENTS_MAX = 100
 LASTING_MAX = 80  # of them, those who wait or listen
 REQUEST_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
+LEAVE_SECONDS = 1.0  # for one whose request would end him, too
 KEPT_BYTES_MAX = 262_144  # of a stream, for a client who does not read
 UNREAD_BYTES_MAX = 8_388_608  # for all clients, before one more answer that is longer than that
 _SPARE = 32  # descriptors that are never a client's
@@ -254,7 +255,7 @@ class Control:
             self._write(client, last=not outcome.on)
             self._is_followed()
         else:
-            data = protocol.encode(outcome)
+            data, client.then = protocol.encode(outcome), outcome.then
             if len(data) > KEPT_BYTES_MAX and self._unread() > UNREAD_BYTES_MAX:
                 data = protocol.head(EXIT_SYSTEM, "other clients have not read their answers yet (try again)")
             self._answer(client, data)
@@ -358,6 +359,10 @@ class Control:
                 client.until = time.monotonic() + ANSWER_SECONDS
             elif not client.last:
                 client.until = None
+        elif client.last and client.then:
+            client.end()
+            client.until = time.monotonic() + LEAVE_SECONDS
+            self._epoll.modify(client.fd, 0)
         elif client.last:
             self._close(client)
         else:
@@ -377,6 +382,7 @@ class Control:
         if not client.held:
             self._epoll.unregister(client.fd)
         os.close(client.fd)
+        self._feed(client.then)
         if isinstance(client.outcome, Following):
             self._is_followed()
         self._full_until = 0.0
@@ -390,6 +396,9 @@ class Control:
 
     def to_plain(self) -> dict[str, Any]:
         """The socket and its clients; whoever waited or listened goes on doing so."""
+        for one in self._clients.values():
+            self._feed(one.then)
+            one.then = ()
         clients = [
             (one.fd, one.trusted, one.line, one.outcome is not None, one.last, b"".join(one.pending), one.dropped)
             for one in self._clients.values()

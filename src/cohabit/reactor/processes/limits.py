@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cohabit.reactor.processes.child import Step
 
 _PER_SERVICE = 6  # two of output, two of readiness, one or two of a probe or a start
-_OWN = 64
+_OWN = 192  # the clients of the control socket among them
 _EPERM = 1
 _NOTHING = Limits()
 
