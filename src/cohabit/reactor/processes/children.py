@@ -328,7 +328,7 @@ class Children:
     def signal(self, name: str, number: int) -> None:
         """To the main process, or to the hook that runs before there is one.
 
-        Followed by CONT: whoever is stopped must hear it too, as systemd does.
+        Its stop signal is followed by CONT: whoever is stopped must hear it too, as systemd does.
         """
         service = self._services.get(name)
         ends = service is None or number in (signals.KILL, service.stop_signal)
@@ -340,7 +340,7 @@ class Children:
         if process is None:
             return
         process.asked = process.asked or ends
-        if send(process.pid, number) and number != signals.KILL:
+        if send(process.pid, number) and ends and number != signals.KILL:
             send(process.pid, signals.CONT)
 
     def forget(self, name: str) -> None:
