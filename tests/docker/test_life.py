@@ -130,9 +130,10 @@ def pid_of(container: Container, command: str) -> int:
 def test_a_reload_touches_what_changed(how: str, life: str, file: Mounted, start: Start) -> None:
     """A changed file that is mounted: what changed is restarted, what is new started, what is gone stopped, no more."""
 
-    def reload() -> None:
+    def reload(code: int) -> None:
+        """Ask for one; who asks by a signal is told nothing."""
         if how == "cohabit reload":
-            container.exec("cohabit", "reload")
+            assert container.exec("cohabit", "reload", check=False).returncode == code
         else:
             container.kill("HUP")
 
@@ -144,12 +145,12 @@ def test_a_reload_touches_what_changed(how: str, life: str, file: Mounted, start
     container.until_logged("cohabit", "other: started")
     other, before = pid_of(container, "sleep 1000"), pid_of(container, "sleep 2000")
     file.write_text("services:\n  other: {comand: x}\n")
-    reload()
+    reload(78)
     container.until_logged("cohabit", "nothing was changed")
     assert "cohabit.yaml:2: services.other.comand: unknown key (did you mean 'command'?)" in container.logs().stderr
     assert (pid_of(container, "sleep 1000"), pid_of(container, "sleep 2000")) == (other, before)
     file.write({"changing": changing | {"environment": {"VERSION": "two"}}, "new": {"command": "sleep 4000"}, **OTHER})
-    reload()
+    reload(0)
     container.until_logged("changing", "two")
     container.until_logged("cohabit", "new: started")
     container.until_logged("cohabit", "gone: stopped")

@@ -202,3 +202,19 @@ def test_a_second_up_is_refused(life: Run) -> None:
     done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=AT_MOST_SECONDS)
     assert done.returncode == 64
     assert "cohabit start NAME" in done.stderr
+
+
+def test_stop_and_continue_by_signal(life: Run, ask: Ask) -> None:
+    """A signal does what it does: who is told to stand still does, until he is told to go on."""
+    db = life.below("sleep 1000")[0]  # the others depend on it, so it was started first
+    assert ask("signal", "STOP", "db").returncode == 0
+    life.until(lambda: _state_of(life, db.pid) == "T", "db stands still")
+    assert ask("kill", "-s", "CONT", "db").returncode == 0
+    life.until(lambda: _state_of(life, db.pid) == "S", "db goes on")
+    assert ask("signal", "STOP", "db").returncode == 0
+    life.until(lambda: _state_of(life, db.pid) == "T", "db stands still")
+    assert ask("stop", "db").returncode == 0
+
+
+def _state_of(life: Run, pid: int) -> str:
+    return next((process.state for process in life.below("sleep 1000") if process.pid == pid), "")
