@@ -204,6 +204,6 @@ def test_too_few_descriptors(start: Start, tmp_path: Path) -> None:
     life = start("prlimit", "--nofile=40:40", *COHABIT, "up", "-f", write_file(str(tmp_path), services))
     life.until_printed("no room")
     life.until_printed("nofile")
-    assert life.below("sleep 1000")
+    life.until(lambda: life.below("sleep 1000"), "a service that fits")
     assert life.stop() == 0
     assert "Traceback" not in life.text
