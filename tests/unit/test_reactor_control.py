@@ -34,6 +34,7 @@ class Desk:
     """A control socket, and what is behind it.
 
     `big` is answered with a MiB, `wait` when `done` is, `bug` raises, `no` is refused; any other verb is repeated.
+    While `broken`, whatever else is asked of it raises too.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -41,6 +42,7 @@ class Desk:
         self.directory = RuntimeDirectory(given=str(directory))
         self.fed: list[Any] = []
         self.done = False
+        self.broken = False
         self.followed = 0
         self.slow = 0.0
         self.pieces = [b"backlog\n"]
@@ -55,8 +57,32 @@ class Desk:
 
         return Control(
             self.epoll, self.directory,
-            ask=self.ask, feed=self.fed.extend, backlog=lambda _: self.pieces, is_followed=follows,
+            ask=self.ask, feed=self.fed.extend, backlog=self.backlog, is_followed=follows,
         )  # fmt: skip
+
+    def reexecute(self) -> None:
+        """Everything is given over, and found again."""
+        plain = self.control.to_plain()
+        assert set(self.control.descriptors()) == {plain["fd"], *self.control._clients}
+        self.epoll.close()
+        self.epoll = select.epoll()
+        self.control = self._control()
+        self.control.restore(plain)
+
+    def is_done(self) -> Answer | None:
+        """What somebody who waits asks."""
+        self.may_break()
+        return Answer(0, "done") if self.done else None
+
+    def backlog(self, _: Following) -> list[bytes]:
+        """What a stream begins with."""
+        self.may_break()
+        return self.pieces
+
+    def may_break(self) -> None:
+        """A bug of ours."""
+        if self.broken:
+            raise AttributeError("oh")
 
     def ask(self, line: bytes, trusted: bool, again: bool) -> Any:
         """An outcome for the server."""
@@ -66,10 +92,12 @@ class Desk:
             pass
         if verb == "bug":
             raise KeyError("oh")
+        if again:
+            self.may_break()
         if verb == "no":
             raise RequestError("cannot no", 78)
         if verb == "wait":
-            return Waiting(() if again else (FACT,), lambda: Answer(0, "done") if self.done else None)
+            return Waiting(() if again else (FACT,), self.is_done)
         if verb == "down":
             return Answer(0, "down", then=(FACT,))
         if verb == "follow":
@@ -360,12 +388,7 @@ def test_clients_cross_a_reexecution(desk: Desk) -> None:
     desk.until(lambda: len(desk.control._clients) == 4 and desk.fed and desk.followed)
     while desk.turn():
         pass
-    plain = desk.control.to_plain()
-    assert set(desk.control.descriptors()) == {plain["fd"], *desk.control._clients}
-    desk.epoll.close()
-    desk.epoll = select.epoll()
-    desk.control = desk._control()
-    desk.control.restore(plain)
+    desk.reexecute()
     begun.send(b"s\n")
     assert desk.answer(begun) == b"0 ps True\n"
     assert len(desk.answer(big)) == (1 << 20) + 3
@@ -376,6 +399,35 @@ def test_clients_cross_a_reexecution(desk: Desk) -> None:
     assert desk.answer(waiting) == b"0 done\n"
     assert desk.fed == [FACT]
     assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+
+
+def test_what_happens_when_he_has_gone_happens_after_a_reexecution_too(desk: Desk) -> None:
+    """His answer has been given, and he leaves during a re-execution: nothing is forgotten, or done twice."""
+    client = desk.connect(b"cohabit/1 down\n")
+    assert desk.answer(client) == b"0 down\n"
+    desk.reexecute()
+    assert desk.fed == []
+    client.close()
+    desk.until(lambda: desk.fed == [FACT])
+    desk.until(lambda: not desk.control._clients)
+    assert desk.fed == [FACT]
+
+
+@pytest.mark.parametrize("when", ["while he waits", "in a re-execution", "at the beginning of a stream"])
+def test_only_he_who_meets_a_bug_of_ours_pays(desk: Desk, when: str) -> None:
+    """It is told to him, and the others go on."""
+    idle = desk.connect()
+    first = b"follow" if when == "at the beginning of a stream" else b"wait"
+    desk.broken = first == b"follow"
+    client = desk.connect(b"cohabit/1 " + first + b"\n")
+    if first == b"wait":
+        desk.until(lambda: desk.fed)
+        desk.broken = True
+        if when == "in a re-execution":
+            desk.reexecute()
+    assert desk.answer(client) == b"70 an internal error, please report it: AttributeError: oh\n"
+    idle.send(b"cohabit/1 ps\n")
+    assert desk.answer(idle) == b"0 ps True\n"
 
 
 def test_a_dead_socket_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> None:

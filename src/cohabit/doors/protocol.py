@@ -77,6 +77,11 @@ def line(value: dict[str, Any]) -> bytes:
     return "".join((*_encode(value, 0), "\n")).encode("ascii")
 
 
+def record(service: str, stream: str, moment: float, data: bytes) -> bytes:
+    """A piece of a log: a header line, then the bytes. moment: Unix seconds."""
+    return f"{service} {stream} {moment:.6f} {len(data)}\n".encode() + data
+
+
 def encode(answer: Answer) -> bytes:
     """A whole answer."""
     return head(answer.code, answer.text) + b"".join(map(line, answer.body))

@@ -37,7 +37,7 @@ def alive(engine: Supervisor, units: Sequence[Unit]) -> Answer:
     """Whether there is nothing that a restart of the container would mend."""
     for unit in units:
         if unit.health.status == health.UNHEALTHY:
-            return Answer(1, f"{unit.name} is unhealthy: {unit.health.last_output or 'its probe failed'}")
+            return Answer(1, f"{unit.name} {_unhealthy(unit)}")
         if unit.state == machine.FATAL and unit.service.essential:
             return Answer(1, f"{unit.name} {unit.why}")
     return Answer(0, f"alive: {'starting' if engine.phase == LOADING else engine.phase}")
@@ -83,7 +83,7 @@ def _why_never(engine: Supervisor, unit: Unit, *, patient: bool) -> Answer | Non
         idle = unit.service.schedule is not None and unit.code is None
         return Answer(1, f"{unit.name} {'has not run yet: its schedule says when' if idle else 'was stopped'}")
     if unit.health.status == health.UNHEALTHY and not patient:
-        return Answer(1, f"{unit.name} is unhealthy: {unit.health.last_output or 'its probe failed'}")
+        return Answer(1, f"{unit.name} {_unhealthy(unit)}")
     down = _held_up_by(engine, unit)
     return Answer(1, f"{unit.name} waits for {down}, which was stopped") if down else None
 
@@ -114,20 +114,27 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
         return None
     units = [engine.units[name] for name in names if name in engine.units]
     if engine.phase == DONE:
-        failed = next((unit for unit in units if unit.code), None) if by_itself else None
-        return Answer((failed.code or 0) if failed else 0, f"the container has ended: {engine.word}")
+        return Answer(_first_failure(units) if by_itself else 0, f"the container has ended: {engine.word}")
     again = next((unit.name for unit in units if unit.want_up and not unit.over), "")
     if again and not by_itself:
         return Answer(1, f"{again} was asked for again")
     if any(unit.renew or unit.state not in machine.ENDED or _waits(unit) for unit in units):
         return None
     if by_itself:
-        failed = next((unit for unit in units if unit.code), None)
         texts = [f"{unit.name} {unit.why}" for unit in units if unit.why]
-        return Answer((failed.code or 0) if failed else 0, "; ".join(texts) or "ended")
+        return Answer(_first_failure(units), "; ".join(texts) or "ended")
     killed = [unit.name for unit in units if unit.killed and unit.code == EXIT_KILLED]
     note = f" (killed: {', '.join(killed)})" if killed else ""
     return Answer(0, f"stopped: {', '.join(names)}{note}")
+
+
+def _first_failure(units: Sequence[Unit]) -> int:
+    """The exit code of the first that failed, 0 if none did."""
+    return next((unit.code for unit in units if unit.code), 0)
+
+
+def _unhealthy(unit: Unit) -> str:
+    return f"is unhealthy: {unit.health.last_output or 'its probe failed'}"
 
 
 def _matters(unit: Unit) -> bool:
@@ -147,7 +154,7 @@ def _is_ready(unit: Unit) -> bool:
 def _not_ready(engine: Supervisor, unit: Unit) -> str:
     """Why, as the end of a sentence that begins with its name."""
     if unit.health.status == health.UNHEALTHY:
-        return f"is unhealthy: {unit.health.last_output or 'its probe failed'}"
+        return _unhealthy(unit)
     if unit.state in (machine.BACKOFF, *_FAILED):
         return unit.why
     if unit.state == machine.RUNNING:

@@ -199,8 +199,7 @@ def _act(asked: Asked) -> Outcome:
     """start, stop and restart."""
     action = asked.request.verb
     units = asked.units(all_if_none=False)
-    if not asked.again:
-        _must_be_up(asked)
+    _must_be_up(asked)
     names = tuple(unit.name for unit in units)
     facts = (Requested(action, names),)
     if asked.option("wait", ("yes", "no")) == "no":
@@ -211,8 +210,7 @@ def _act(asked: Asked) -> Outcome:
 
 def _kill(asked: Asked) -> Outcome:
     units = asked.units(all_if_none=False)
-    if not asked.again:
-        _must_be_up(asked)
+    _must_be_up(asked)
     number = _signal(asked, "KILL")
     names = tuple(unit.name for unit in units)
     if number == SIGKILL:
@@ -248,8 +246,7 @@ def _reload(asked: Asked) -> Outcome:
 
 
 def _read_again(asked: Asked, scale: dict[str, int]) -> Outcome:
-    if not asked.again:
-        _must_be_up(asked)
+    _must_be_up(asked)
     engine = asked.engine
     # What is being read now may have been read too early; after a re-execution only one thing can be meant.
     until = engine.reads + (int(engine.reading) if asked.again else 1 + int(engine.reading))
@@ -259,11 +256,11 @@ def _read_again(asked: Asked, scale: dict[str, int]) -> Outcome:
             return Answer(1, f"cannot {asked.request.verb}: everything is being stopped")
         if engine.reads < until:
             return None
-        if not engine.read_code:
-            return Answer(0, "done", tuple({"text": text} for text in engine.read_told))
         told = engine.read_told
-        why = told[0] if len(told) == 1 else f"{len(told)} problems"
         body = tuple({"text": text} for text in told)
+        if not engine.read_code:
+            return Answer(0, "done", body)
+        why = told[0] if len(told) == 1 else f"{len(told)} problems"
         return Answer(engine.read_code, f"cannot {asked.request.verb}: {why} (nothing was changed)", body)
 
     return Waiting((ReloadRequested(scale),), done)
@@ -302,6 +299,9 @@ def _wait(asked: Asked) -> Outcome:
 
 
 def _must_be_up(asked: Asked) -> None:
+    """Nothing is asked of a house that is not, or not any more. Raises RequestError."""
+    if asked.again:
+        return
     if asked.engine.phase == LOADING:
         raise RequestError(f"cannot {asked.request.verb}: the file is still being read", 1)
     if asked.engine.phase != UP:

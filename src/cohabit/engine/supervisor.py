@@ -394,7 +394,7 @@ class Supervisor:
 
     def _note(self, event: str, now: float, why: str = "", code: int | None = None) -> None:
         """What happened to the whole, for whoever asks later and for whoever listens now."""
-        self.history = [*self.history[-_HISTORY_KEPT:], (now, event, why, code)]
+        self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, why, code)]
         self.services.news.append(("", now, event, why, code))
 
     def _say(self, level: str, text: str) -> None:

@@ -17,11 +17,12 @@ import select
 import sys
 import time
 
+from cohabit.doors import protocol
 from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.clock import Clock
-from cohabit.reactor.control.requests import Requests, record
+from cohabit.reactor.control.requests import Requests
 from cohabit.reactor.control.server import Control
 from cohabit.reactor.health import notify
 from cohabit.reactor.health.log_match import LogMatches
@@ -299,7 +300,7 @@ class Loop:
             self.output.follow(self._publish_lines, names)
 
     def _publish_lines(self, service: str, stream: str, moment: float, lines: bytes) -> None:
-        self.control.publish("logs", service, record(service, stream, moment, lines))
+        self.control.publish("logs", service, protocol.record(service, stream, moment, lines))
 
     def say(self, level: str, service: str, text: str) -> None:
         """A line of our own for people. Problems of the file are shown as they are: editors jump to them."""

@@ -109,7 +109,7 @@ def _remove_dead(base: str) -> None:
             found = os.listdir(f"{base}/{name}")
         except OSError:
             continue
-        if found and all(_is_dead(f"{base}/{name}/{each}") for each in found):
+        if found and all(is_dead(f"{base}/{name}/{each}") for each in found):
             _remove(f"{base}/{name}")
 
 
@@ -142,7 +142,8 @@ def _remove(path: str) -> None:
         return  # what stays there harms nobody
 
 
-def _is_dead(path: str) -> bool:
+def is_dead(path: str) -> bool:
+    """Whether nobody listens on this socket any more, of whatever kind it was."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         return probe.connect_ex(path) == _ECONNREFUSED

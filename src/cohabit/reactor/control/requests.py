@@ -107,7 +107,7 @@ class Requests:
             return [protocol.line(event) for event in found]
         names_of_logs = [*following.services, *(("cohabit",) if following.every else ())]
         pieces = [
-            (moment, record(name, stream, moment, lines))
+            (moment, protocol.record(name, stream, moment, lines))
             for name in names_of_logs
             for moment, stream, lines in self._output.memory.records(name, following.tail, following.since)
         ]
@@ -120,11 +120,6 @@ class Requests:
             clock = views.Clock(time.time(), time.monotonic())
             for name, moment, what, text, code in self.engine.services.news:
                 control.publish("events", name, protocol.line(views.event(name, (moment, what, text, code), clock)))
-
-
-def record(service: str, stream: str, moment: float, lines: bytes) -> bytes:
-    """A piece of a log as a client gets it: a header line, then the bytes."""
-    return f"{service} {stream} {moment:.6f} {len(lines)}\n".encode() + lines
 
 
 def _plain(value: Any) -> Any:

@@ -29,19 +29,22 @@ from cohabit.doors import protocol
 from cohabit.doors.protocol import Answer
 from cohabit.doors.verbs import Following, Waiting
 from cohabit.errors import EXIT_BUG, EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
+from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.control.client import Client, credentials
 from cohabit.reactor.linux import os
+from cohabit.reactor.rundir import is_dead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from cohabit.doors.verbs import Outcome
     from cohabit.reactor.rundir import RuntimeDirectory
 
     Ask = Callable[[bytes, bool, bool], Outcome]
+    T = TypeVar("T")
 else:
     import _socket as socket
 
@@ -58,7 +61,7 @@ _FULL_SECONDS = 1.0  # without a descriptor for one more client, who stays in th
 _REST = 3.0  # for so many times the time of a request, no other is looked at
 _SHORTEST_REST_SECONDS = 0.001
 _READ = 65_536
-_EADDRINUSE, _ECONNREFUSED = 98, 111
+_EADDRINUSE = 98
 _NO_ROOM = (12, 23, 24, 105)  # ENOMEM, ENFILE, EMFILE, ENOBUFS
 
 
@@ -230,17 +233,10 @@ class Control:
     def _request(self, client: Client, line: bytes) -> None:
         began = time.monotonic()
         client.line = line
-        try:
-            outcome = self._ask(line, client.trusted, False)
-            if isinstance(outcome, (Waiting, Following)) and self._crowded():
-                outcome = Answer(EXIT_SYSTEM, f"{LASTING_MAX} clients are waiting or listening already")
-            self._take(client, outcome)
-        except protocol.RequestError as error:
-            self._answer(client, protocol.head(error.code, str(error)))
-        except (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
-            # A bug in an answer must not have everybody re-executed again and again: only this client pays.
-            text = f"an internal error, please report it: {type(error).__name__}: {error}"
-            self._answer(client, protocol.head(EXIT_BUG, text))
+        outcome = _guarded(lambda: self._ask(line, client.trusted, False))
+        if isinstance(outcome, (Waiting, Following)) and self._crowded():
+            outcome = Answer(EXIT_SYSTEM, f"{LASTING_MAX} clients are waiting or listening already")
+        self._take(client, outcome)
         self._rest(began)
 
     def _take(self, client: Client, outcome: Outcome) -> None:
@@ -249,26 +245,36 @@ class Control:
             self._epoll.modify(client.fd, 0)
             self._feed(outcome.facts)
         elif isinstance(outcome, Following):
+            pieces = _guarded(lambda: self._backlog(outcome))
+            if isinstance(pieces, Answer):
+                self._reply(client, pieces)
+                return
             client.put(protocol.head(0, ""))
-            self._begin(client, outcome)
+            self._begin(client, outcome.kind, pieces)
             client.outcome = outcome
             self._write(client, last=not outcome.on)
             self._is_followed()
         else:
-            data, client.then = protocol.encode(outcome), outcome.then
-            if len(data) > KEPT_BYTES_MAX and self._unread() > UNREAD_BYTES_MAX:
-                data = protocol.head(EXIT_SYSTEM, "other clients have not read their answers yet (try again)")
-            self._answer(client, data)
+            self._reply(client, outcome)
 
-    def _begin(self, client: Client, following: Following) -> None:
-        """What the stream begins with, without the oldest of it where others have too much to read still."""
-        pieces = self._backlog(following)
+    def _reply(self, client: Client, answer: Answer) -> None:
+        """A whole answer, unless there is too much already that nobody reads."""
+        client.then = answer.then
+        data = _guarded(lambda: protocol.encode(answer))
+        if isinstance(data, Answer):
+            data = protocol.encode(data)
+        if len(data) > KEPT_BYTES_MAX and self._unread() > UNREAD_BYTES_MAX:
+            data = protocol.head(EXIT_SYSTEM, "other clients have not read their answers yet (try again)")
+        self._answer(client, data)
+
+    def _begin(self, client: Client, kind: str, pieces: list[bytes]) -> None:
+        """What a stream begins with, without the oldest of it where others have too much to read still."""
         excess = sum(map(len, pieces)) - max(KEPT_BYTES_MAX, UNREAD_BYTES_MAX - self._unread())
         first = 0
         while client.dropped < excess:
             client.dropped += len(pieces[first])
             first += 1
-        self._tell_dropped(client, following.kind)
+        self._tell_dropped(client, kind)
         for piece in pieces[first:]:
             client.put(piece)
 
@@ -303,9 +309,9 @@ class Control:
         self._overlooked = bool(waiting) and began < self._look_from
         if waiting and not self._overlooked:
             for client, what in waiting:
-                answer = what.done()
+                answer = _guarded(what.done)
                 if answer is not None:
-                    self._answer(client, protocol.encode(answer))
+                    self._reply(client, answer)
             now = time.monotonic()
             self._look_from = now + (now - began) * _REST
         for client in list(self._clients.values()):
@@ -334,9 +340,11 @@ class Control:
     @staticmethod
     def _tell_dropped(client: Client, kind: str) -> None:
         if client.dropped:
-            count, client.dropped = b"%d" % client.dropped, 0
-            head = f"cohabit dropped {time.time():.6f} {len(count)}\n".encode()
-            client.put(head + count if kind == "logs" else protocol.line({"dropped": int(count)}))
+            count, client.dropped = client.dropped, 0
+            if kind == "logs":
+                client.put(protocol.record("cohabit", "dropped", time.time(), b"%d" % count))
+            else:
+                client.put(protocol.line({"dropped": count}))
 
     # --- writing -------------------------------------------------------------------------------------
 
@@ -396,11 +404,17 @@ class Control:
 
     def to_plain(self) -> dict[str, Any]:
         """The socket and its clients; whoever waited or listened goes on doing so."""
-        for one in self._clients.values():
-            self._feed(one.then)
-            one.then = ()
         clients = [
-            (one.fd, one.trusted, one.line, one.outcome is not None, one.last, b"".join(one.pending), one.dropped)
+            {
+                "fd": one.fd,
+                "trusted": one.trusted,
+                "line": one.line,
+                "asked": one.outcome is not None,
+                "last": one.last,
+                "pending": b"".join(one.pending),
+                "dropped": one.dropped,
+                "then": to_plain(one.then),
+            }
             for one in self._clients.values()
         ]
         return {"fd": self._fd, "group": self.group, "clients": clients}
@@ -411,15 +425,17 @@ class Control:
         if self._fd >= 0:
             os.set_inheritable(self._fd, False)
         now = time.monotonic()
-        for fd, trusted, line, asked, last, pending, dropped in plain["clients"]:
+        for one in plain["clients"]:
+            fd, last = one["fd"], one["last"]
             os.set_inheritable(fd, False)
-            client = Client(fd, trusted=trusted, until=now + (ANSWER_SECONDS if last else REQUEST_SECONDS))
-            client.line, client.last, client.dropped = line, last, dropped
+            client = Client(fd, trusted=one["trusted"], until=now + (ANSWER_SECONDS if last else REQUEST_SECONDS))
+            client.line, client.last, client.dropped = one["line"], last, one["dropped"]
+            client.then = from_plain(one["then"])
             self._clients[fd] = client
             self._epoll.register(fd, select.EPOLLOUT if last else select.EPOLLIN)
-            if pending:
-                client.put(pending)
-            if asked and not last:
+            if one["pending"]:
+                client.put(one["pending"])
+            if one["asked"] and not last:
                 self._go_on(client)
         self._listen()
         self._is_followed()
@@ -427,15 +443,25 @@ class Control:
     def _go_on(self, client: Client) -> None:
         """Its request was accepted before the exec: only what it waits for, or listens to, is found again."""
         client.until = None
-        try:
-            outcome = self._ask(client.line, client.trusted, True)
-        except protocol.RequestError as error:
-            outcome = Answer(error.code, str(error))
+        outcome = _guarded(lambda: self._ask(client.line, client.trusted, True))
         if isinstance(outcome, Answer):
-            self._answer(client, protocol.encode(outcome))
+            self._reply(client, outcome)
             return
         client.outcome = outcome
         self._epoll.modify(client.fd, select.EPOLLOUT if client.pending else 0)
+
+
+def _guarded(what: Callable[[], T]) -> T | Answer:
+    """What comes of it; a refusal as an answer, and so a bug of ours.
+
+    No bug in an answer must have everybody re-executed again and again: only this client pays.
+    """
+    try:
+        return what()
+    except protocol.RequestError as error:
+        return Answer(error.code, str(error))
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
+        return Answer(EXIT_BUG, f"an internal error, please report it: {type(error).__name__}: {error}")
 
 
 def _remove(path: str) -> None:
@@ -450,15 +476,7 @@ def _bind(listener: socket.socket, path: str) -> None:
     try:
         listener.bind(path)
     except OSError as error:
-        if error.errno != _EADDRINUSE or not _is_dead(path):
+        if error.errno != _EADDRINUSE or not is_dead(path):
             raise
         os.unlink(path)
         listener.bind(path)
-
-
-def _is_dead(path: str) -> bool:
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    try:
-        return probe.connect_ex(path) == _ECONNREFUSED
-    finally:
-        probe.close()
