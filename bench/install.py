@@ -16,7 +16,14 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
 PYTHON = os.path.realpath(sys.executable)
 INSTALL_SECONDS = 600
 PYPI = {"supervisord": "supervisor==4.3.0", "circusd": "circus", "honcho": "honcho"}
-DEBIAN = {"tini": "tini", "dumb-init": "dumb-init", "s6-svscan": "s6", "runsvdir": "runit"}
+DEBIAN = {
+    "tini": "tini",
+    "dumb-init": "dumb-init",
+    "s6-svscan": "s6",
+    "runsvdir": "runit",
+    "s6-log": "s6",
+    "svlogd": "runit",
+}
 NPM = {"pm2-runtime": "pm2"}
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 from install import CACHE, InstallError, compile_c
-from processes import MeasurementError, ServiceWatch, until
+from processes import MeasurementError, ServiceWatch, cpu_seconds, until
 from report import US
 from services import RunningTool, Scope
 from supervisors import Services, Tool
@@ -69,12 +69,6 @@ class _Listener:
                 return
 
 
-def _cpu_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        words = file.read().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _running(scope: Scope, write: object, services: Services) -> RunningTool:
     return RunningTool(Tool(US, US, write), scope.paths[US], services)  # type: ignore[arg-type]
 
@@ -89,9 +83,9 @@ def probes(scope: Scope) -> None:
         watch = ServiceWatch(running.process.pid, "sleep")
         until(lambda: len(watch.alive()) >= PROBED, AT_MOST_SECONDS, "start of all that are probed")
         time.sleep(2.0)  # until all have been asked for the first time
-        before, began = _cpu_seconds(running.process.pid), time.monotonic()
+        before, began = cpu_seconds([running.process.pid]), time.monotonic()
         time.sleep(PROBE_SECONDS)
-        used = _cpu_seconds(running.process.pid) - before
+        used = cpu_seconds([running.process.pid]) - before
         scope.figures.add("probes", US, 100 * used / (time.monotonic() - began))
     except MeasurementError as error:
         scope.figures.note("probes", US, str(error))

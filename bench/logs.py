@@ -16,15 +16,15 @@ import subprocess
 import termios
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from install import PYTHON
 from processes import MeasurementError, ServiceWatch, until
+from report import US
 from services import RESTART_SECONDS, START_SECONDS, RunningTool, Scope
-from supervisors import COHABIT, COHABIT_RAW, Services, Tool
+from supervisors import CAT, CIRCUS_JSON, S6_LOG, Tool, cohabit_logging
 
 PARTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parts")
-RAW_BLOCKS = (1 << 30) // 65536
-PREFIX_LINES = (1 << 27) // 100
 LINE_BYTES = 100
 CHECKED_LINES = 500_000
 PUMP_SECONDS = 300.0
@@ -33,11 +33,39 @@ FULL_SECONDS = 0.5
 QUICK = 8
 
 
-def _cat(_folder: str, services: Services) -> list[str]:
-    return ["-c", "".join(f"{command} | cat & " for command in services.values()) + "wait"]
+NO_JSON = "writes no JSON: its usual output"
+JSON_REMARKS = {US: "", "circus": "a stream of one's own, in Python"}
 
 
-CAT = Tool("cat", "sh", _cat, passes_output=True)
+@dataclass(frozen=True)
+class Flow:
+    """One row: what the service writes, and how much of it; counted: what the reader counts.
+
+    logging: of our own file, "" for none. peers: others are measured too. checked: what the reader looks for in a run
+    that is not timed, "" for no such run; services: how many write at once in it.
+    """
+
+    kind: str
+    count: int
+    logging: str
+    piece_bytes: int = LINE_BYTES
+    counted: str = "lines"
+    peers: bool = False
+    checked: str = ""
+    services: tuple[str, ...] = ("a", "b")
+
+
+_LINES = (1 << 27) // LINE_BYTES
+FLOWS = {
+    "raw": Flow("blocks", (1 << 30) // 65536, "driver: raw", 65536, "bytes", True, "numbered", ("a",)),
+    "prefix": Flow("lines", _LINES, "", peers=True, checked="numbered"),
+    "json": Flow("lines", _LINES, "driver: json", peers=True, checked="numbered-json"),
+    "json-access": Flow("access", _LINES, "driver: json"),
+    "json-levels": Flow("levels", _LINES, "driver: json"),
+    "json-objects": Flow("objects", _LINES, "driver: json", checked="numbered-json"),
+    "logfmt": Flow("lines", _LINES, "driver: logfmt"),
+}
+ROWS_OF = {"json": ("json", "json-access", "json-levels", "json-objects")}  # what one name of --only stands for
 
 
 class Reader:
@@ -125,16 +153,16 @@ def _flow(running: RunningTool, reader: Reader, gate: str) -> tuple[float, int]:
 
 def throughput(scope: Scope, tool: Tool, measure: str) -> None:
     """Measure one timed flow through one tool, in MB/s of what the service wrote."""
-    share = QUICK if scope.quick else 1
-    kind, count, size = ("blocks", RAW_BLOCKS, 65536) if measure == "raw" else ("lines", PREFIX_LINES, LINE_BYTES)
-    count //= share
-    reader = Reader("bytes", count * size) if measure == "raw" else Reader("lines", count)
+    flow = FLOWS[measure]
+    count = flow.count // (QUICK if scope.quick else 1)
+    piece = 1 if flow.counted == "bytes" else flow.piece_bytes
+    reader = Reader(flow.counted, count * flow.piece_bytes // piece)
     running = RunningTool(tool, scope.paths[tool.program], {})
     try:
         gate = make_gate(running.folder)
-        running.services = {"a": writer(gate, kind, count)}
+        running.services = {"a": writer(gate, flow.kind, count)}
         seconds, seen = _flow(running, reader, gate)
-        scope.figures.add(measure, tool.name, seen * (1 if measure == "raw" else size) / seconds / 1e6)
+        scope.figures.add(measure, tool.name, seen * piece / seconds / 1e6)
     except MeasurementError as error:
         scope.figures.note(measure, tool.name, str(error))
     finally:
@@ -142,21 +170,25 @@ def throughput(scope: Scope, tool: Tool, measure: str) -> None:
         reader.forget()
 
 
+def judge(scope: Scope, key: str, tool: Tool, words: Sequence[str]) -> None:
+    """Keep what the reader has to say at the end of numbered lines: how many are not as they were written."""
+    seen = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    scope.figures.add(key, tool.name, sum(abs(seen[word]) for word in seen if word != "whole"))
+    scope.figures.note(key, tool.name, ", ".join(f"{value:,} {word}" for word, value in seen.items()))
+
+
 def wholeness(scope: Scope, tool: Tool, measure: str) -> None:
     """Look at every line: one service for a raw copy, two at once where lines may be torn between them."""
-    names = ("a",) if measure == "raw" else ("a", "b")
+    flow, key = FLOWS[measure], f"{measure}-bad"
     count = CHECKED_LINES // (QUICK if scope.quick else 1)
-    key = f"{measure}-bad"
-    reader = Reader("numbered", count * len(names))
+    kind = "numbered-objects" if flow.kind == "objects" else "numbered"
+    reader = Reader(flow.checked, count * len(flow.services))
     running = RunningTool(tool, scope.paths[tool.program], {})
     try:
         gate = make_gate(running.folder)
-        running.services = {name: writer(gate, "numbered", count, name) for name in names}
+        running.services = {name: writer(gate, kind, count, name) for name in flow.services}
         _flow(running, reader, gate)
-        words = reader.line(PUMP_SECONDS, "end of the output")
-        seen = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-        scope.figures.add(key, tool.name, sum(abs(seen[word]) for word in ("torn", "lost", "disordered")))
-        scope.figures.note(key, tool.name, ", ".join(f"{value:,} {word}" for word, value in seen.items()))
+        judge(scope, key, tool, reader.line(PUMP_SECONDS, "end of the output"))
     except MeasurementError as error:
         scope.figures.note(key, tool.name, str(error))
     finally:
@@ -212,17 +244,38 @@ def stalled(scope: Scope, tool: Tool) -> None:
         os.close(sink)
 
 
+def _tools(scope: Scope, passing: Sequence[Tool], measure: str) -> list[Tool]:
+    """Return who is measured in a row: we with its logging, and whoever else belongs there."""
+    flow, tools = FLOWS[measure], []
+    for tool in passing:
+        if tool.name == US:
+            tools.append(Tool(US, US, cohabit_logging(flow.logging), passes_output=True) if flow.logging else tool)
+        elif flow.peers:
+            tools.append(CIRCUS_JSON if measure == "json" and tool.name == "circus" else tool)
+    if flow.peers and measure != "raw" and "s6-log" in scope.paths:
+        tools.append(S6_LOG)
+    return [*tools, CAT] if flow.peers else tools
+
+
+def _flows(scope: Scope, passing: Sequence[Tool], measure: str) -> None:
+    """Measure one row round by round, then look at every line once."""
+    tools = _tools(scope, passing, measure)
+    for _ in range(scope.rounds):
+        for tool in tools:
+            throughput(scope, tool, measure)
+            if measure == "json" and (remark := JSON_REMARKS.get(tool.name, NO_JSON)):
+                scope.figures.notes[measure].setdefault(tool.name, remark)
+    for tool in tools:
+        if FLOWS[measure].checked and (measure != "json" or tool.name in JSON_REMARKS):
+            wholeness(scope, tool, measure)
+
+
 def measure(scope: Scope, tools: Sequence[Tool]) -> None:
-    """Measure throughput round by round, then wholeness and the stalled reader once each."""
+    """Measure throughput and wholeness, then the stalled reader."""
     passing = [tool for tool in tools if tool.passes_output]
-    raw = [COHABIT_RAW if tool is COHABIT else tool for tool in passing]
-    flows = {"raw": [*raw, CAT], "prefix": [*passing, CAT]}
-    for name in filter(scope.wants, flows):
-        for _ in range(scope.rounds):
-            for tool in flows[name]:
-                throughput(scope, tool, name)
-        for tool in flows[name]:
-            wholeness(scope, tool, name)
+    for name in ("raw", "prefix", "json", "logfmt"):
+        for row in ROWS_OF.get(name, (name,)) if scope.wants(name) else ():
+            _flows(scope, passing, row)
     if scope.wants("stalled"):
         for _ in range(scope.rounds):
             for tool in passing:

@@ -16,16 +16,18 @@ import sys
 import time
 from types import FrameType
 
+import files
 import inits
 import life
 import logs
+import pace
 import services
 import talk
 from install import CACHE, PYTHON, InstallError, install_cohabit, install_peer, version
 from processes import become_subreaper, sweep
 from report import MEASURES, Figures, summary, table
 from services import Scope
-from supervisors import COHABIT, PEERS
+from supervisors import COHABIT, LOGGERS, PEERS
 
 NAMES = (
     "start",
@@ -46,6 +48,11 @@ NAMES = (
     "ps",
     "ps1000",
     "followers",
+    "json",
+    "logfmt",
+    "file",
+    "lines50",
+    "latency",
 )
 INITS = ("tini", "dumb-init")
 ROUNDS = 5
@@ -88,6 +95,7 @@ def find_programs(options: argparse.Namespace) -> tuple[dict[str, str], list[str
         rows.append(f"- cohabit is left out: {error}")
     wanted = {tool.program: tool.name for tool in reversed(PEERS) if tool.name in options.peers}
     wanted |= {name: name for name in INITS if name in options.peers}
+    wanted |= {name: name for name, peer in LOGGERS.items() if peer in options.peers}
     for program, name in wanted.items():
         try:
             paths[program] = install_peer(program)
@@ -151,6 +159,9 @@ def main() -> None:
         services.measure(scope, tools)
         progress("what services write, and nobody reading it")
         logs.measure(scope, tools)
+        progress("files, and lines now and then")
+        files.measure(scope, tools)
+        pace.measure(scope, tools)
         progress("probes, a chain, a thousand services")
         life.measure(scope)
         progress("questions to a running cohabit")

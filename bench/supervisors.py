@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+PARTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parts")
 Services = Mapping[str, str]
 Writer = Callable[[str, Services], list[str]]
 
@@ -54,13 +55,19 @@ def cohabit(folder: str, services: Services) -> list[str]:
     return _cohabit(folder, services, "")
 
 
-def cohabit_raw(folder: str, services: Services) -> list[str]:
-    """Write our own file with the driver that copies the output as it is."""
-    return _cohabit(folder, services, ", logging: {driver: raw}")
+def cohabit_logging(words: str) -> Writer:
+    """Return what writes our own file with a `logging:` for every service; words: what stands between its braces.
+
+    `{folder}` in it is the folder of the files.
+    """
+
+    def write(folder: str, services: Services) -> list[str]:
+        return _cohabit(folder, services, f", logging: {{{words.replace('{folder}', folder)}}}")
+
+    return write
 
 
-def supervisord(folder: str, services: Services) -> list[str]:
-    """Write supervisord.conf as images have it: in the foreground, all output to its own stdout."""
+def _supervisord(folder: str, services: Services, logging: str) -> list[str]:
     text = (
         "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=supervisord.pid\nuser=root\n"
         "minfds=4096\n"
@@ -70,20 +77,22 @@ def supervisord(folder: str, services: Services) -> list[str]:
         f"[supervisorctl]\nserverurl=unix://{folder}/supervisor.sock\n"
     )
     for name, command in services.items():
-        text += (
-            f"[program:{name}]\ncommand={command}\nautorestart=true\nstartsecs=0\n"
-            "stdout_logfile=/dev/fd/1\nstdout_logfile_maxbytes=0\nredirect_stderr=true\n"
-        )
+        text += f"[program:{name}]\ncommand={command}\nautorestart=true\nstartsecs=0\nredirect_stderr=true\n{logging}"
     return ["-n", "-c", _save(folder, "supervisord.conf", text)]
 
 
-def _circus(folder: str, services: Services, check_seconds: float) -> list[str]:
+def supervisord(folder: str, services: Services) -> list[str]:
+    """Write supervisord.conf as images have it: in the foreground, all output to its own stdout."""
+    return _supervisord(folder, services, "stdout_logfile=/dev/fd/1\nstdout_logfile_maxbytes=0\n")
+
+
+def _circus(folder: str, services: Services, check_seconds: float, stream: str = "class = StdoutStream") -> list[str]:
     text = (
         f"[circus]\ncheck_delay = {check_seconds:g}\nendpoint = ipc://{folder}/endpoint\n"
         f"pubsub_endpoint = ipc://{folder}/pubsub\n"
     )
     for name, command in services.items():
-        text += f"[watcher:{name}]\ncmd = {command}\ncopy_env = True\nstdout_stream.class = StdoutStream\n"
+        text += f"[watcher:{name}]\ncmd = {command}\ncopy_env = True\nstdout_stream.{stream}\n"
     return [_save(folder, "circus.ini", text)]
 
 
@@ -95,6 +104,11 @@ def circus(folder: str, services: Services) -> list[str]:
 def circus_fast(folder: str, services: Services) -> list[str]:
     """Write circus.ini with a quick look for dead processes, which costs it its idle."""
     return _circus(folder, services, 0.2)
+
+
+def circus_json(folder: str, services: Services) -> list[str]:
+    """Write circus.ini with a stream of one's own that writes JSON (parts/circus_json.py)."""
+    return _circus(folder, services, 5, "class = circus_json.JsonStream")
 
 
 def honcho(folder: str, services: Services) -> list[str]:
@@ -131,8 +145,49 @@ def runit(folder: str, services: Services) -> list[str]:
     return [_run_scripts(folder, services)]
 
 
+def piped(into: str) -> Writer:
+    """Return what writes no file but a line of sh: every service with its output in a pipe to this command."""
+    return lambda _folder, services: ["-c", "".join(f"{command} | {into} & " for command in services.values()) + "wait"]
+
+
+def into_files(mib: int, count: int) -> list[Tool]:
+    """Return all tools that write a service's output into files, of so many MiB and so many of them.
+
+    All write into the folder `logs` beside their own files; the one in writing is `a.log` or `current`.
+    """
+    size = mib << 20
+
+    def logger(command: str) -> Writer:
+        def write(folder: str, services: Services) -> list[str]:
+            _save(folder, "logs/config", f"s{size}\nn{count}\n")  # svlogd's
+            return piped(command)(folder, services)
+
+        return write
+
+    def to_supervisord(folder: str, services: Services) -> list[str]:
+        os.mkdir(os.path.join(folder, "logs"))
+        options = (
+            f"stdout_logfile={folder}/logs/a.log\nstdout_logfile_maxbytes={size}\nstdout_logfile_backups={count}\n"
+        )
+        return _supervisord(folder, services, options)
+
+    def to_circus(folder: str, services: Services) -> list[str]:
+        os.mkdir(os.path.join(folder, "logs"))
+        names = {"class": "FileStream", "filename": f"{folder}/logs/a.log", "max_bytes": size, "backup_count": count}
+        return _circus(folder, services, 5, "\nstdout_stream.".join(f"{key} = {names[key]}" for key in names))
+
+    options = f"path: '{{folder}}/logs/a.log', max-size: {mib}m, max-file: '{count}'"
+    return [
+        Tool("cohabit", "cohabit", cohabit_logging(f"driver: file, options: {{{options}}}")),
+        Tool("supervisord", "supervisord", to_supervisord),
+        Tool("circus", "circusd", to_circus),
+        Tool("s6-log", "sh", logger(f"s6-log s{size} n{count} ./logs")),
+        Tool("svlogd", "sh", logger("svlogd ./logs")),
+        Tool("cat", "sh", logger("cat >> logs/current")),
+    ]
+
+
 COHABIT = Tool("cohabit", "cohabit", cohabit, passes_output=True)
-COHABIT_RAW = Tool("cohabit", "cohabit", cohabit_raw, passes_output=True)
 PEERS = (
     Tool("supervisord", "supervisord", supervisord, passes_output=True),
     Tool("circus", "circusd", circus, passes_output=True),
@@ -147,3 +202,7 @@ PEERS = (
     Tool("s6", "s6-svscan", s6),
     Tool("runit", "runsvdir", runit, stop_signal=signal.SIGHUP),
 )
+CIRCUS_JSON = Tool("circus", "circusd", circus_json, passes_output=True, environment={"PYTHONPATH": PARTS})
+CAT = Tool("cat", "sh", piped("cat"), passes_output=True)
+S6_LOG = Tool("s6-log", "sh", piped("s6-log t 1"), passes_output=True)  # a time stamp in front of each line
+LOGGERS = {"s6-log": "s6", "svlogd": "runit"}  # programs that come with a peer, and its name

@@ -4,9 +4,11 @@
 
 Waits until somebody opens the FIFO `GATE` for writing, writes COUNT pieces to stdout and then sleeps until it
 is ended (a service that ends would be restarted). KIND says what a piece is: `blocks`: 64 KiB, one newline at
-the end. `lines`: 100 bytes, written 655 at a time. `numbered`: 100 bytes with NAME and a running number, for
-those who count what got lost. `flood`: `lines` without end. `paced`: `numbered`, a hundred at a time
-with 10 ms of sleep in between, so that whatever holds a write up shows as fewer lines in a second.
+the end. `lines`: 100 bytes, written 655 at a time, the very last ends in `end`. `access`, `levels`, `objects`: the
+same, as a web server, a Java program and a program that logs JSON write them. `numbered`: 100 bytes with NAME and a
+running number, for those who count what got lost; `numbered-objects`: each in a JSON object. `flood`: `lines` without
+end. `paced`: `numbered`, a hundred at a time with 10 ms of sleep in between, so that whatever holds a write up shows
+as fewer lines in a second.
 """
 
 import os
@@ -16,6 +18,8 @@ import time
 
 BLOCK = b"x" * 65535 + b"\n"
 LINE = b"x" * 99 + b"\n"
+LAST_LINE = b"x" * 96 + b"end\n"
+LEVELS = (b"INFO ", b"DEBUG", b"INFO ", b"WARN ", b"INFO ", b"ERROR", b"INFO ")
 LINES_PER_WRITE = 655
 LINES_PER_PACE = 100
 PACE_SECONDS = 0.01
@@ -28,11 +32,37 @@ def write(data: bytes) -> None:
         view = view[os.write(1, view) :]
 
 
-def write_numbered(name: bytes, count: int, lines_at_once: int, pause_seconds: float) -> None:
+def line(kind: str, number: int) -> bytes:
+    """Return one line of a kind, 100 bytes."""
+    if kind == "access":
+        start = b'10.0.%d.%d - - [24/Nov/2026:10:00:00 +0000] "GET /' % (number % 7, number % 250)
+        return start.ljust(81, b"x") + b' HTTP/1.1" 200 512\n'
+    if kind == "levels":
+        level = LEVELS[number % len(LEVELS)]
+        start = b"2026-11-24 10:00:00,%03d %s [worker-%d] com.example.Orders - " % (number, level, number % 8)
+        return start.ljust(99, b"x") + b"\n"
+    if kind == "objects":
+        level = LEVELS[number % len(LEVELS)].strip().lower()
+        start = b'{"level":"%s","port":%d,"ok":true,"msg":"' % (level, number)
+        return start.ljust(97, b"x") + b'"}\n'
+    return LINE
+
+
+def write_lines(kind: str, count: int) -> None:
+    """Write lines of a kind, the last of which says that it is."""
+    lines = [line(kind, number) for number in range(LINES_PER_WRITE)]
+    together = b"".join(lines)
+    whole, rest = divmod(count - 1, LINES_PER_WRITE)
+    for _ in range(whole):
+        write(together)
+    write(b"".join(lines[:rest]) + LAST_LINE)
+
+
+def write_numbered(name: bytes, count: int, lines_at_once: int, pause_seconds: float, pattern: bytes) -> None:
     """Write lines with a running number, some at once, and sleep between them if so told."""
     for first in range(0, count, lines_at_once):
         numbers = range(first, min(first + lines_at_once, count))
-        write(b"".join((b"%s %010d " % (name, number)).ljust(99, b"x") + b"\n" for number in numbers))
+        write(b"".join(pattern % (b"%s %010d " % (name, number)).ljust(99, b"x") for number in numbers))
         if pause_seconds:
             time.sleep(pause_seconds)
 
@@ -44,15 +74,14 @@ def main() -> None:
     if kind == "blocks":
         for _ in range(count):
             write(BLOCK)
-    elif kind == "lines":
-        lines = LINE * LINES_PER_WRITE
-        for _ in range(count // LINES_PER_WRITE):
-            write(lines)
-        write(LINE * (count % LINES_PER_WRITE))
+    elif kind in ("lines", "access", "levels", "objects"):
+        write_lines(kind, count)
     elif kind == "numbered":
-        write_numbered(sys.argv[4].encode(), count, LINES_PER_WRITE, 0.0)
+        write_numbered(sys.argv[4].encode(), count, LINES_PER_WRITE, 0.0, b"%s\n")
+    elif kind == "numbered-objects":
+        write_numbered(sys.argv[4].encode(), count, LINES_PER_WRITE, 0.0, b'{"level":"info","msg":"%s"}\n')
     elif kind == "paced":
-        write_numbered(sys.argv[4].encode(), count, LINES_PER_PACE, PACE_SECONDS)
+        write_numbered(sys.argv[4].encode(), count, LINES_PER_PACE, PACE_SECONDS, b"%s\n")
     elif kind == "flood":
         lines = LINE * LINES_PER_WRITE
         while True:

@@ -199,7 +199,7 @@ def test_a_schedule_starts_and_stops_with_the_container(life: str, file: Mounted
     file.write({"job": job, **OTHER})
     container = start(life, options=file.options)
     container.until_logged("cohabit", "other: started")
-    container.until_answers("pgrep", "-f", "config/clock")
+    container.until_answers("pgrep", "-f", "tasks/clock")
     assert container.stop().code == 0
     assert container.logs().of("job") == []
 
@@ -208,7 +208,7 @@ def test_a_container_with_schedules_alone_lives(life: str, file: Mounted, start:
     """Where there is nothing but jobs, the container waits for them, and ends with 0 when told to."""
     file.write({"job": {"command": "echo due", "schedule": "@yearly"}})
     container = start(life, options=file.options)
-    container.until_answers("pgrep", "-f", "config/clock")
+    container.until_answers("pgrep", "-f", "tasks/clock")
     assert container.is_running()
     assert container.stop().code == 0
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cohabit.plan.model import Identity, Limits
+from cohabit.plan.model import Identity, Limits, Service
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.processes import limits, privileges, spawn
@@ -325,7 +325,7 @@ def test_stdout_and_stderr_open_anew(user: Identity) -> None:
     errors, error_writer = os.pipe()
     output = Output(select.epoll(), Sink(writer), Sink(error_writer))
     output.name_services(["web"])
-    stdout, stderr = output.open("web", "prefix", user.uid)
+    (stdout, stderr), _ = output.open(Service("web", ("true",)), user.uid)
     null = os.open(os.devnull, os.O_RDWR)
     start = described("sh", "-c", "id -u >/dev/stdout; id -G >/dev/stderr", identity=user, stdio=(null, stdout, stderr))
     pid, told = spawn.spawn(start)

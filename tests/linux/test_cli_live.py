@@ -86,7 +86,7 @@ def test_an_unknown_service(ask: Ask) -> None:
 
 def test_logs_and_events(ask: Ask) -> None:
     """What was written and what has happened, by service."""
-    assert ask("logs", "web").stdout.splitlines() == ["web-1 | hello from home", "web-2 | hello from home"]
+    assert sorted(ask("logs", "web").stdout.splitlines()) == ["web-1 | hello from home", "web-2 | hello from home"]
     found = [json.loads(line) for line in ask("logs", "--json", "web-1").stdout.splitlines()]
     assert [(one["service"], one["stream"], one["message"]) for one in found] == [
         ("web-1", "stdout", "hello from home")

@@ -25,7 +25,7 @@ EACH_SECOND = ("web", "* * * * * *")
 def _clocks(life: Run) -> list[Process]:
     """The clock's child, wherever it hangs; dead ones do not count."""
     below = processes.descendants(life.process.pid)
-    return [process for process in below if "config/clock.py" in process.command and process.state != "Z"]
+    return [process for process in below if "tasks/clock.py" in process.command and process.state != "Z"]
 
 
 def test_a_schedule_comes_again_and_again(start: Start) -> None:

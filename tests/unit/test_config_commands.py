@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cohabit.config.commands import read
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.build import build
-from cohabit.plan.model import HEALTHY, STARTED, Dependency, Plan, Probe
+from cohabit.plan.model import HEALTHY, STARTED, Dependency, Logging, Plan, Probe
 
 
 def plan(**request: Any) -> Plan:
@@ -136,3 +136,33 @@ def test_any_command_line_is_a_plan_or_problems(
     """No words raise; what has no problem is a Plan."""
     draft = read({"main": main, "helpers": helpers, "commands": commands, "ready": ready}, {})
     assert (build(draft)[0] is None) == bool(draft.problems)
+
+
+def test_log_driver_and_its_options() -> None:
+    """All commands write as they say, and so do we; without them nothing is different."""
+    typed = {"main": None, "helpers": [], "commands": ["a", "b"], "ready": None}
+    draft = read({**typed, "log_driver": "file", "log_opts": ["path=/log/a=b", "max-size=10k"]}, {})
+    expected = (Logging("file", path="/log/a=b", bytes_max=10_240),)
+    assert draft.problems == ()
+    assert [item.service.logging for item in draft.services.values()] == [expected, expected]
+    assert draft.logging == expected
+    draft = read({**typed, "log_driver": None, "log_opts": ["multiline-pattern=^\\d+$"]}, {})
+    assert [item.service.multiline_pattern for item in draft.services.values()] == ["^\\d+$"] * 2
+    assert read(typed, {}).logging == (Logging(),)
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "problem"),
+    [
+        ("json", ["mode"], "--log-opt 'mode': expected NAME=VALUE"),
+        ("json", ["=x"], "--log-opt '=x': expected NAME=VALUE"),
+        ("jsn", [], "--log-driver: there is no driver 'jsn' (did you mean 'json'?)"),
+        ("file", ["pth=/x", "path=/y"], "--log-opt pth: unknown key (did you mean 'path'?)"),
+        ("file", [], "--log-opt: path is missing (write path: /var/log/name.log)"),
+    ],
+)
+def test_a_wrong_log_option(driver: str, options: list[str], problem: str) -> None:
+    """It is a problem of what was typed, in docker's words."""
+    draft = read({"main": None, "helpers": [], "commands": ["a"], "log_driver": driver, "log_opts": options}, {})
+    assert [one.text for one in draft.problems] == [problem]
+    assert [one.exit_code for one in draft.problems] == [64]

@@ -30,6 +30,7 @@ from cohabit.plan.model import (
     Dependency,
     Hook,
     Identity,
+    Logging,
     Plan,
     Probe,
     Restart,
@@ -285,6 +286,52 @@ def probes(draw: st.DrawFn) -> Probe:
     )
 
 
+LIMITED = {
+    "bytes_max": st.integers(0, 1 << 50) | st.sampled_from([1 << 10, 5 << 20]),
+    "files_max": st.integers(1, 1000),
+}
+HOSTS = st.sampled_from(["10.0.0.1", "logs", "[::1]"])
+ADDRESSES = st.tuples(st.sampled_from(["udp", "tcp"]), HOSTS, st.integers(1, 65535)).map(
+    lambda parts: f"{parts[0]}://{parts[1]}:{parts[2]}"
+) | st.sampled_from(["unix:///dev/log", "unixgram:///run/a b.sock"])
+
+
+@st.composite
+def loggings(draw: st.DrawFn, name: str, *, seen: bool) -> dict[str, Any]:
+    """Fields of Service: where the output of a service of this name goes. seen: its lines must come by us."""
+    if not seen and draw(st.booleans()):
+        return {"logging": (Logging("inherit"),)}
+    modes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries({}) | st.fixed_dictionaries(
+        {"blocking": st.just(False), "buffer_bytes": st.integers(1, 1 << 30)}
+    )
+    containers = st.builds(Logging, st.sampled_from(["prefix", "json", "logfmt", "raw"]))
+    files = st.builds(
+        Logging,
+        st.just("file"),
+        format=st.sampled_from(["raw", "prefix", "json", "logfmt"]),
+        path=TEXT.map(lambda text: f"/log/{name}-{text.replace('/', '_')}"),
+        compress=st.booleans(),
+        **LIMITED,
+    )
+    tags = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="{"), max_size=48)
+    servers = st.builds(
+        Logging,
+        st.just("syslog"),
+        address=ADDRESSES,
+        format=st.just("rfc5424"),
+        facility=st.integers(0, 23),
+        tag=tags,
+    ) | st.builds(
+        Logging,
+        st.just("syslog"),
+        address=ADDRESSES.filter(lambda address: address.startswith("unix")),
+        format=st.just("rfc3164"),
+    )
+    kinds = draw(st.lists(st.sampled_from([containers, files, servers]), min_size=1, max_size=3, unique_by=id))
+    entries = tuple(draw(kind).replace(**draw(modes)) for kind in kinds)
+    return {"logging": entries, "multiline_pattern": draw(st.just("") | TEXT.filter(bool).map(re.escape))}
+
+
 HOOKS = st.lists(
     st.builds(Hook, COMMANDS, VARIABLES, st.none() | TEXT.filter(bool), USERS),
     max_size=2,
@@ -309,6 +356,7 @@ def plans(draw: st.DrawFn) -> Plan:
         needs = draw(st.lists(st.sampled_from(names[position + 1 :]), unique=True)) if names[position + 1 :] else []
         alone = position == 0 and draw(st.booleans())  # with all that only one service, or one instance, may have
         replicas[name] = None if alone else draw(st.none() | st.integers(1, 3))
+        probe = draw(probes())
         services[name] = Service(
             name,
             command=draw(COMMANDS),
@@ -323,8 +371,8 @@ def plans(draw: st.DrawFn) -> Plan:
             stop_signal=draw(st.integers(1, 64)),
             stop_grace_seconds=draw(SECONDS),
             essential=draw(st.booleans()),
-            probe=draw(probes()),
-            driver=draw(st.sampled_from(["prefix", "raw"])),
+            probe=probe,
+            **draw(loggings(name, seen=probe.kind == "log")),
             pre_start=draw(HOOKS),
             post_start=draw(HOOKS),
             pre_stop=draw(HOOKS),
@@ -338,7 +386,8 @@ def plans(draw: st.DrawFn) -> Plan:
     }
     for name, service in services.items():
         services[name] = service.replace(job=name in waited or service.schedule is not None)
-    return Plan(expand(services, replicas), draw(SECONDS))
+    default = draw(loggings("x", seen=False))["logging"]
+    return Plan(expand(services, replicas), draw(SECONDS), logging=default, mask=draw(st.booleans()))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -349,7 +398,8 @@ def test_what_config_shows_means_the_same(plan: Plan) -> None:
         file.write("\n".join(show.lines(plan)))
     again, problems = build(read({"files": ["shown.yaml"]}, {}))
     assert again == plan
-    assert all("raise x-cohabit: stop_grace_period" in problem.text for problem in problems)
+    expected = ("raise x-cohabit: stop_grace_period", "goes to the container's terminal")
+    assert all(any(text in problem.text for text in expected) for problem in problems)
 
 
 def test_a_request_is_read_as_a_literal_and_never_executed() -> None:

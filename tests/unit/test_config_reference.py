@@ -10,7 +10,7 @@ import pytest
 from msgspec import Struct, inspect
 
 from cohabit.config.compose import read
-from cohabit.config.keys import fields, resources
+from cohabit.config.keys import fields, logging_fields, resources
 from cohabit.plan.model import CONDITIONS
 
 PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "reference", "file.md")
@@ -30,7 +30,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "pre_start, post_start, pre_stop": fields.HookKeys,
     "schedule, long form": fields.ScheduleKeys,
     "deploy.restart_policy": fields.RestartPolicyKeys,
-    "logging": fields.LoggingKeys,
+    "logging": logging_fields.LoggingKeys,
     "x-cohabit": fields.WholeKeys,
 }
 
@@ -59,8 +59,27 @@ def test_every_key_is_on_the_page_as_in_the_table(section: str) -> None:
 def test_keys_without_a_meaning_in_here_are_listed(heading: str, which: str) -> None:
     text = TEXT.split(f"\n### {heading}\n", 1)[1].split("\n### ", 1)[0]
     listed = set(re.findall(r"`([^`]+)`", text)) - {"x-"}
-    kinds = (*SECTIONS.values(), fields.FileKeys)
+    kinds = (*SECTIONS.values(), fields.FileKeys, logging_fields.AssumedOptionKeys)
     assert listed == {key for kind in kinds for key in getattr(kind, which, ())}
+
+
+OPTIONS: dict[str, type[Struct]] = {
+    "all but `inherit`, `none`": logging_fields.LineOptionKeys,
+    "`file`": logging_fields.FileOptionKeys,
+    "`syslog`": logging_fields.SyslogOptionKeys,
+}
+
+
+def test_every_option_of_logging_is_on_its_page_as_in_the_table() -> None:
+    """Driver by driver, with the same words; what all have is told once."""
+    with open(os.path.join(os.path.dirname(PAGE), "logs.md"), encoding="utf-8") as file:
+        written = file.read().split("\n## Options\n", 1)[1].split("\n## ", 1)[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in written if line.startswith("| ")][1:]
+    shared = rows(logging_fields.LineOptionKeys)
+    wanted = [
+        (driver, row) for driver, kind in OPTIONS.items() for row in rows(kind) if row not in shared or "all" in driver
+    ]
+    assert [(driver, f"| {option} | {meaning} |") for driver, option, _, _, meaning in cells] == wanted
 
 
 def test_the_conditions_are_those_of_the_plan() -> None:

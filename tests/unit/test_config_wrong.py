@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cohabit.config.compose import read
 from cohabit.plan.build import build
-from unit.file_story import ENVIRON, complaint, draft, service, told
+from unit.file_story import ENVIRON, complaint, draft, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,8 +190,6 @@ RESTARTS = "no, always, on-failure[:N] or unless-stopped"
         ),
         ("schedule: [x]", "schedule: expected a string or a map with cron, got a list"),
         ("schedule: {timezone: UTC}", "schedule: cron is missing (write cron: a string)"),
-        ("logging: {drivr: raw}", "logging.drivr: unknown key (did you mean 'driver'?)"),
-        ("logging: raw", "logging: expected a map, got 'raw'"),
         ("working_dir: '${HOME'", "working_dir: a ${ without its } in ${HOME"),
         ("working_dir: '${NONE:?we need it}'", "working_dir: the variable NONE is not set: we need it"),
         ("1: x", "a key must be a string, got 1 (put it in quotes)"),
@@ -211,11 +209,6 @@ def test_an_unset_variable_is_a_warning_told_once() -> None:
         "2: warning: the variable NONE is not set: an empty string stands in",
         "3: warning: the variable NADA is not set: an empty string stands in",
     ]
-
-
-def test_another_logging_driver_is_a_warning() -> None:
-    assert "warning" in told("services: {a: {command: x, logging: {driver: json-file}}}")[0]
-    assert service("logging: {driver: json-file}", warnings=1).driver == "prefix"
 
 
 @pytest.mark.parametrize("keys", ["", "command: ", "command: []", "command: ''", "image: nginx", "entrypoint: []"])
@@ -260,7 +253,7 @@ def test_a_command_that_is_wrong_is_not_called_missing_as_well() -> None:
         ("servces: {}\nservices: {a: {command: x}}", "1: servces: unknown key (did you mean 'services'?)"),
         (
             "x-cohabit: {stop_grace: 5s}\nservices: {a: {command: x}}",
-            "1: x-cohabit.stop_grace: unknown key (known here: stop_grace_period, control_group)",
+            "1: x-cohabit.stop_grace: unknown key (known here: stop_grace_period, control_group, logging, mask)",
         ),
         ("x-cohabit: 5\nservices: {a: {command: x}}", "1: x-cohabit: expected a map, got 5"),
         ("services: {a: {command: x}, a: {command: y}}", "1: 'a' is written twice, first in line 1 (remove one)"),
@@ -327,6 +320,7 @@ WORDS = """
     command entrypoint environment env_file working_dir user depends_on restart deploy stop_signal stop_grace_period
     essential profiles healthcheck logging x-a scale tty condition required path format test interval retries driver
     restart_policy max_attempts services x-cohabit << schedule cron timezone pre_start pre_stop image pid_file replicas
+    options path mode max-buffer-size max-size multiline-pattern syslog-address tag mask
 """
 KEYS = st.sampled_from(WORDS.split()) | st.text(max_size=4)
 LEAVES = (
@@ -350,6 +344,11 @@ LEAVES = (
             "HTTP",
             "* * * * *",
             "2",
+            "file",
+            "syslog",
+            "inherit",
+            "fluentd",
+            "non-blocking",
         ]
     )
 )

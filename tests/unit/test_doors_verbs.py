@@ -14,7 +14,7 @@ from cohabit.doors.verbs import Asked, Following, Waiting
 from cohabit.doors.views import Clock
 from cohabit.engine.events import Due, Exited, Loaded, LoadFailed, Probed, Requested, StopRequested
 from cohabit.engine.supervisor import Supervisor
-from cohabit.plan.model import Restart, Schedule
+from cohabit.plan.model import Logging, Restart, Schedule
 from unit.engine_story import PROBE, healthy, plan, service, up
 
 if TYPE_CHECKING:
@@ -318,7 +318,8 @@ def test_live_fails_for_what_a_restart_would_mend() -> None:
 
 def test_status_is_json_and_has_what_the_page_says() -> None:
     """Every field of docs/reference/control.md, for services in any state."""
-    house = up_with(service("db", probe=PROBE, restart=ALWAYS), service("web", healthy("db")))
+    logging = (Logging("json"), Logging("file", path="/log/db"))
+    house = up_with(service("db", probe=PROBE, restart=ALWAYS, logging=logging), service("web", healthy("db")))
     house.happens(Exited("db", 3))
     answer = house.ask("status", output="2")
     assert encode(answer)
@@ -327,6 +328,7 @@ def test_status_is_json_and_has_what_the_page_says() -> None:
     assert (db["state"], db["code"], db["restarts"], db["output"], db["pids"]) == ("BACKOFF", 3, 1, ["x", "x"], [7])
     assert db["next"] == pytest.approx(db["since"] + 0.1)
     assert db["probe"]["text"] == "TCP 127.0.0.1:5432"
+    assert (db["driver"], web["driver"]) == ("json, file", "prefix")
     assert web["depends_on"] == [
         {"service": "db", "condition": "service_healthy", "required": True, "satisfied": False}
     ]

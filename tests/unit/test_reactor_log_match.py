@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config import match
 from cohabit.engine.events import Probed
 from cohabit.reactor.health.log_match import LogMatches
-from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
+from cohabit.tasks import match
+from unit.output_story import new_output, writing
 from unit.reactor_world import World, asked
 
 
@@ -33,7 +33,7 @@ class Logs(World):
         """Another life's rooms."""
         sink = Sink(self.writer)
         self.sink = sink
-        self.output = Output(self.epoll, sink, sink)
+        self.output = new_output(self.epoll, sink, sink)
         self.output.name_services(["web", "db"])
         self.matches = LogMatches(
             self.given, dict(os.environ), self.epoll, self.output,
@@ -54,7 +54,7 @@ class Logs(World):
         """Start a service with this pattern, if any; returns what it writes to."""
         if pattern:
             self.matches.open(asked("log", name, pattern=pattern, timeout_seconds=seconds))
-        stdout, stderr = self.output.open(name, driver, None)
+        stdout, stderr = self.output.open(writing(name, driver), None)[0]
         for fd in (stdout, stderr):
             os.set_blocking(fd, False)
         return stdout, stderr
@@ -283,7 +283,8 @@ def test_crossing_a_reexecution(logs: Logs) -> None:
     logs.until(lambda: logs.output.unfinished("web")[0][1] == b"ready a")
     plain, plain_matches, kept = logs.output.to_plain(), logs.matches.to_plain(), logs.matches.descriptors()
     assert len(kept) == 2
-    for fd in [*(stream[2] for stream in plain["streams"]), kept[0]]:
+    logs.output._sources.close()
+    for fd in [kept[0]]:
         logs.epoll.unregister(fd)
     os.close(logs.sink.fd)
     logs.fresh()

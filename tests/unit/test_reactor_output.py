@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cohabit.reactor import linux
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
+from unit.output_story import new_output, writing
 
 _texts = st.binary(max_size=20) | st.sampled_from([b"\n", b"a\n", b"\n\n", b"no end", b"\0\xff\n"])
 _written = st.lists(st.tuples(st.sampled_from(["one", "two"]), _texts), max_size=30)
@@ -27,17 +28,17 @@ class Pump:
         for fd in (self.reader, self.errors):
             os.set_blocking(fd, False)
         self.output = self.fresh()
-        self.services: dict[str, tuple[int, int]] = {}
+        self.services: dict[str, list[int]] = {}
 
     def fresh(self) -> Output:
         """Another Output for the same two sinks."""
-        output = Output(self.epoll, Sink(self.writer), Sink(self.error_writer))
+        output = new_output(self.epoll, Sink(self.writer), Sink(self.error_writer))
         output.name_services(["one", "two"])
         return output
 
     def start(self, name: str, driver: str = "prefix") -> None:
         """Give a service its pipes."""
-        self.services[name] = self.output.open(name, driver, None)
+        self.services[name] = self.output.open(writing(name, driver), None)[0]
 
     def turn(self) -> None:
         """Everything that is ready, once."""
@@ -65,10 +66,11 @@ class Pump:
 
     def close(self) -> None:
         """Let go of everything."""
-        for sink in self.output._sinks.values():
-            os.close(sink.fd)
+        for destination in self.output.destinations.containers.values():
+            os.close(destination.sink.fd)
         for fd in (self.reader, self.writer, self.errors, self.error_writer):
             os.close(fd)
+        self.output._sources.close()
         self.epoll.close()
 
 
@@ -128,10 +130,9 @@ def test_no_byte_is_lost_and_no_line_torn(written: list[tuple[str, bytes]], cros
 def _cross(pump: Pump) -> None:
     """What a re-execution does: write down, forget, take over."""
     plain = pump.output.to_plain()
-    for stream in plain["streams"]:
-        pump.epoll.unregister(stream[2])
-    for sink in pump.output._sinks.values():
-        os.close(sink.fd)
+    for destination in pump.output.destinations.containers.values():
+        os.close(destination.sink.fd)
+    pump.output._sources.close()
     pump.output = pump.fresh()
     pump.output.restore(plain)
 
@@ -196,8 +197,8 @@ def test_the_last_lines_are_remembered(pump: Pump) -> None:
 def test_our_own_lines_are_remembered_without_a_prefix(pump: Pump) -> None:
     """Also those without a label."""
     followed = Followed(pump)
-    pump.output.say("cohabit", "web: started\nand more")
-    pump.output.say("", "file:3: wrong")
+    pump.output.say("info", "cohabit", "web: started\nand more")
+    pump.output.say("error", "", "file:3: wrong")
     assert pump.output.memory.last_lines("cohabit", 9) == [b"web: started", b"and more", b"file:3: wrong"]
     assert followed.of("cohabit", "stderr") == b"web: started\nand more\nfile:3: wrong\n"
 
@@ -264,7 +265,7 @@ def test_raw_is_spliced_again_when_nobody_follows(pump: Pump) -> None:
 def test_raw_without_a_pipe_is_remembered(pump: Pump) -> None:
     """Where bytes cannot be spliced they are read, and so remembered."""
     pump.start("one", "raw")
-    pump.output._sinks["stdout"].lost = "nobody reads"
+    pump.output.destinations.containers["stdout"].sink.lost = "nobody reads"
     os.write(pump.services["one"][0], b"a\nb")
     pump.turn()
     assert pump.output.memory.last_lines("one", 9) == [b"a"]
@@ -286,7 +287,7 @@ def test_own_line_does_not_tear_a_line(pump: Pump) -> None:
     pump.start("one")
     os.write(pump.services["one"][1], b"half ")
     pump.turn()
-    pump.output.say("cohabit", "first\nsecond")
+    pump.output.say("info", "cohabit", "first\nsecond")
     os.write(pump.services["one"][1], b"a line\n")
     pump.turn()
     assert pump.read(pump.errors).splitlines() == [b"cohabit | first", b"cohabit | second", b"one     | half a line"]
@@ -295,7 +296,7 @@ def test_own_line_does_not_tear_a_line(pump: Pump) -> None:
 def test_drain_of_a_flood_has_an_end(pump: Pump) -> None:
     """Emptying a pipe that somebody keeps filling takes so many turns and no more."""
     pump.start("one", "raw")
-    pump.output._sinks["stdout"].lost = "nobody"
+    pump.output.destinations.containers["stdout"].sink.lost = "nobody"
     turns = []
 
     def refill(stream: object) -> bool:
@@ -320,7 +321,7 @@ def test_no_room_leaves_nothing_open(pump: Pump, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(linux.os, "pipe2", pipe2)
     with pytest.raises(OSError, match="Too many"):
-        pump.output.open("one", "prefix", None)
+        pump.output.open(writing("one"), None)
     monkeypatch.undo()
     pump.turn()
     for fd in made[0]:

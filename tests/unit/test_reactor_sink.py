@@ -111,24 +111,6 @@ def test_reader_that_left_is_told_once(ends: tuple[int, int]) -> None:
     assert (sink.lost, sink.blocked) == ("Broken pipe", False)
 
 
-def test_messages_without_a_reader_are_bounded_and_counted(ends: tuple[int, int]) -> None:
-    """Our own lines are kept up to a bound while nobody reads; how many were dropped is told afterwards."""
-    sink = Sink(ends[1])
-    _fill(sink)
-    for number in range(10_000):
-        sink.write_message(b"%099d\n" % number)
-    assert 200_000 < sum(len(piece) for piece in sink.pending) < 700_000
-    while sink.blocked:
-        _read(ends[0])
-        sink.flush()
-    sink.write_message(b"again\n")
-    last = _read(ends[0]).splitlines()[-2:]
-    assert b"messages dropped" in last[0]
-    assert last[1] == b"again"
-    kept = 10_000 - int(last[0].split()[2])
-    assert 2_000 < kept < 3_000
-
-
 def test_drain_ends_with_its_time(ends: tuple[int, int]) -> None:
     """At the very end the wait for a reader has an end."""
     sink = Sink(ends[1])

@@ -377,7 +377,10 @@ def test_a_probe_that_does_not_pass_is_explained(asked: str, said: str, words: s
 def test_output_that_is_not_kept_is_found_elsewhere() -> None:
     """A driver that keeps no lines is no proof of silence."""
     assert any("it has written nothing" in line for line in why(DOWN, [crashing()], "web"))
-    assert any("`docker logs`" in line for line in why(DOWN, [crashing(driver="raw")], "web"))
+    for driver in ("raw", "inherit"):
+        assert any("`docker logs`" in line for line in why(DOWN, [crashing(driver=driver)], "web"))
+    for driver in ("", "json", "none", "file", "syslog", "raw, file"):
+        assert any("it has written nothing" in line for line in why(DOWN, [crashing(driver=driver)], "web"))
 
 
 def test_a_job_that_never_ends_is_waited_for_in_vain() -> None:

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.reactor.signals import Given
 
+LOG_DRIVERS = "prefix|json|logfmt|raw|inherit|file|syslog|none"
+
 VERB = Verb(
     "run",
     "[--main COMMAND] [--helper COMMAND] ['COMMAND'...]",
@@ -20,6 +22,8 @@ VERB = Verb(
             ("--helper",), "start this once main is started or ready; it may end as it likes", "COMMAND", repeat=True
         ),
         Option(("--ready",), "main is ready when this answers: tcp:PORT, tcp:HOST:PORT or http://...", "PROBE"),
+        Option(("--log-driver",), "how output is written (default: prefix)", LOG_DRIVERS),
+        Option(("--log-opt",), "an option of it, such as path=/var/log/all.log", "NAME=VALUE", repeat=True),
         QUIET,
     ),
     details=(
@@ -35,6 +39,7 @@ VERB = Verb(
     ),
     examples=(
         ("cohabit run \"nginx -g 'daemon off;'\" 'gunicorn app:app'", "both; when one ends, so does the other"),
+        ("cohabit run --log-driver json './a' './b'", "one JSON object per line, ours too"),
         ("cohabit run --main ./server --ready tcp:8080 --helper ./seed", "a server, and what follows it once"),
     ),
 )
@@ -53,5 +58,7 @@ def main(given: Given, words: list[str]) -> int:
         "helpers": values["helper"],
         "commands": commands,
         "ready": values["ready"],
+        "log_driver": values["log_driver"],
+        "log_opts": values["log_opt"],
     }
     return begin(given, request, quiet=values["quiet"])

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config.values.address import http_probe, tcp_probe
 from cohabit.config.values.shell import Command, parse
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.draft import Draft, DraftService, Problem, Where
-from cohabit.plan.model import HEALTHY, STARTED, Dependency, Probe, Service
+from cohabit.plan.model import HEALTHY, STARTED, Dependency, Logging, Probe, Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _WHERE = Where("cohabit run")
+_LOGGING = "cohabit.config.typed_logging"
 _RESERVED = "cohabit"  # our own lines in the output carry this name
 # name=command. A name has a small letter: PORT=80 ./server is a command with an assignment, as in a shell.
 _NAMED = re.compile(r"\s*(?=[A-Z0-9._-]*[a-z])([a-zA-Z0-9._-]+)=", re.ASCII)
@@ -43,7 +45,7 @@ class _Typed:
             self.problem = str(error)
 
 
-def read(request: Mapping[str, Any], _environ: Mapping[str, str]) -> Draft:
+def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
     """The Draft of what was typed; what is wrong with it is a usage problem."""
     main, ready = request.get("main"), request.get("ready")
     typed = [_Typed("--main", main)] if main is not None else []
@@ -58,10 +60,16 @@ def read(request: Mapping[str, Any], _environ: Mapping[str, str]) -> Draft:
             hint = "" if str(error).endswith(")") else " (write tcp:PORT, tcp:HOST:PORT or http://HOST:PORT/path)"
             problems.append(f"--ready {ready!r}: {error}{hint}")
     _give_names(typed)
-    services = _services(typed, probe)
+    logging, pattern = (Logging(),), ""
+    if request.get("log_driver") is not None or request.get("log_opts"):  # by name: most need none of its libraries
+        read_logging = import_module(_LOGGING).read_logging
+        logging, pattern, wrong = read_logging(request.get("log_driver"), request.get("log_opts") or (), environ)
+        problems += wrong
+    services = [service.replace(logging=logging, multiline_pattern=pattern) for service in _services(typed, probe)]
     return Draft(
         _WHERE,
         {service.name: DraftService(service, _WHERE, essential=service.essential) for service in services},
+        logging=logging,
         problems=tuple(Problem(_WHERE, text, exit_code=EXIT_USAGE) for text in problems),
     )
 

@@ -18,6 +18,7 @@ from cohabit.config.keys.convert import Converter
 from cohabit.config.keys.environment import Environment
 from cohabit.config.keys.fields import FileKeys, ServiceKeys, WholeKeys
 from cohabit.config.keys.hooks import HookReader
+from cohabit.config.keys.logging import LoggingReader
 from cohabit.config.keys.secrets import SecretReader
 from cohabit.config.keys.service import ServiceReader
 from cohabit.config.text.node import Node, SyntaxProblemError
@@ -88,11 +89,22 @@ def _read_file(node: Node, converter: Converter, environment: Environment) -> Dr
         return Draft(where, {}, problems=tuple(converter.problems))
     keys = converter.convert(node, FileKeys, "")
     secrets = SecretReader(keys, node, converter)
-    services = _read_services(node.value.get("services"), converter, environment, secrets)
     whole = keys.whole or WholeKeys()
+    outputs = LoggingReader(converter)
+    outputs.read_default(whole.logging, "x-cohabit.logging")
+    services = _read_services(node.value.get("services"), environment, secrets, outputs, converter)
     group = _control_group(node.value.get("x-cohabit"), whole, converter)
     total = TOTAL_GRACE_SECONDS if whole.stop_grace_period is None else float(whole.stop_grace_period)
-    return Draft(where, services, total, tuple(converter.problems), control_gid=group, **secrets.declared)
+    return Draft(
+        where,
+        services,
+        total,
+        tuple(converter.problems),
+        control_gid=group,
+        logging=outputs.entries,
+        mask=bool(whole.mask),
+        **secrets.declared,
+    )
 
 
 def _control_group(node: Node | None, whole: WholeKeys, converter: Converter) -> int | None:
@@ -107,7 +119,11 @@ def _control_group(node: Node | None, whole: WholeKeys, converter: Converter) ->
 
 
 def _read_services(
-    node: Node | None, converter: Converter, environment: Environment, secrets: SecretReader
+    node: Node | None,
+    environment: Environment,
+    secrets: SecretReader,
+    outputs: LoggingReader,
+    converter: Converter,
 ) -> dict[str, DraftService]:
     if node is None or node.value is None or node.value == {}:
         text = "cannot find any service (write services: and a service with a command below it)"
@@ -129,5 +145,5 @@ def _read_services(
         if keys is not UNSET:
             reader = ServiceReader(name, keys, child, converter)
             variables = environment.of_service(keys, child, path, converter)
-            services[name] = reader.read(variables, users, hooks, secrets)
+            services[name] = reader.read(variables, users, hooks, secrets, outputs)
     return services

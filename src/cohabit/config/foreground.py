@@ -28,7 +28,7 @@ def add(draft: Draft, command: Sequence[str], *, terminal: bool) -> tuple[Draft,
     """
     where = Where("cohabit up")
     name = _free_name(command[0], draft)
-    service = Service(name, tuple(command), service=name, tty=terminal, stdin=not terminal)
+    service = Service(name, tuple(command), service=name, tty=terminal, stdin=not terminal, logging=draft.logging)
     services = {
         other: item.replace(service=item.service.replace(tty=False, stdin=False), essential=False)
         for other, item in draft.services.items()

@@ -5,8 +5,8 @@
     config  what was understood, as a file that means the same
 
 A request is {"verb": "up", "files", "profiles", "services", "command", "terminal"} or {"verb": "run", "main",
-"helpers", "commands", "ready"}. This module knows the order of things, no format: reader and printer are chosen
-by name, so that `run` need not wait for the imports of YAML.
+"helpers", "commands", "ready", "log_driver", "log_opts"}. This module knows the order of things, no format: reader
+and printer are chosen by name, so that `run` need not wait for the imports of YAML.
 """
 
 from __future__ import annotations

@@ -10,16 +10,18 @@ import math
 from typing import TYPE_CHECKING
 
 from cohabit.config.quote import quote, quoted_list
+from cohabit.config.show_logging import logging_lines
 from cohabit.config.show_resources import identity_lines, resource_lines, top_lines, user_and_groups, variables
-from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, Probe, Restart
+from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, Plan, Probe, Restart
 from cohabit.plan.replicas import REPLICA_VARIABLE
 from cohabit.units import format_duration, parse_duration, signal_name
 
 if TYPE_CHECKING:
-    from cohabit.plan.model import Hook, Plan, Service
+    from cohabit.plan.model import Hook, Service
 
 _RESTART_CONDITIONS = {"no": "none", "on-failure": "on-failure", "always": "any"}
 _ANY_STATUS = Probe("http").statuses
+_PLAIN = Plan({}).logging
 
 
 def lines(plan: Plan) -> list[str]:
@@ -33,7 +35,9 @@ def lines(plan: Plan) -> list[str]:
         for name, count in counts.items():
             shown += _service(plan.services[name if name in plan.services else f"{name}-1"], count, plan)
     shown += [*top_lines(plan), "x-cohabit:", f"  stop_grace_period: {_duration(plan.stop_grace_seconds)}"]
-    return shown if plan.control_gid is None else [*shown, f'  control_group: "{plan.control_gid}"']
+    shown += [] if plan.control_gid is None else [f'  control_group: "{plan.control_gid}"']
+    shown += [] if plan.logging == _PLAIN else logging_lines(plan.logging, "", "  ")
+    return shown + (["  mask: true"] if plan.mask else [])
 
 
 def _service(service: Service, count: int, plan: Plan) -> list[str]:
@@ -66,7 +70,7 @@ def _service(service: Service, count: int, plan: Plan) -> list[str]:
         shown += [f"    {stage}:"] if service.hooks(stage) else []
         for hook in service.hooks(stage):
             shown += _hook(hook)
-    return [*shown, f"    logging: {{driver: {service.driver}}}"]
+    return shown + logging_lines(service.logging, service.multiline_pattern, "    ")
 
 
 def _restart(restart: Restart) -> list[str]:

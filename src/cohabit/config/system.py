@@ -46,7 +46,33 @@ def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple
         found += check_secret_files(service, draft.services[name], plan)
     for service in {service.service: service for service in plan.services.values()}.values():
         found += check_rights(service, draft.services[service.service])
+    found += _check_log_files(plan, draft)
     return (*found, *check_sockets(plan, draft), *check_deliveries(plan, draft, environ))
+
+
+def _check_log_files(plan: Plan, draft: Draft) -> Iterator[Problem]:
+    """Files of `logging` that are there and are none."""
+    wanted = [("x-cohabit", draft.where, plan.logging)]
+    for service in {service.service: service for service in plan.services.values()}.values():
+        item = draft.services[service.service]
+        wanted.append((f"services.{service.service}", item.place("logging"), service.logging))
+    told = set()
+    for key, where, entries in wanted:
+        for path in [entry.path for entry in entries if entry.driver == "file" and entry.path not in told]:
+            why = _why_no_log_file(path)
+            if why:
+                told.add(path)
+                yield Problem(where, f"{key}.logging: cannot write {path}: {why}")
+
+
+def _why_no_log_file(path: str) -> str:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return ""  # it is made when it is needed, and what is in the way then is told then
+    if stat.S_ISDIR(mode):
+        return "it is a directory (name a file in it)"
+    return "" if stat.S_ISREG(mode) else "it is no regular file (for the container's output, write driver: raw)"
 
 
 def _waiting_for_jobs(plan: Plan) -> set[str]:

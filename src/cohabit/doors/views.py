@@ -75,7 +75,7 @@ def service(engine: Supervisor, unit: Unit, clock: Clock) -> dict[str, Any]:
         "job": shown.job,
         "schedule": shown.schedule.cron if shown.schedule else "",
         "command": list(shown.command),
-        "driver": shown.driver,
+        "driver": ", ".join(entry.driver for entry in shown.logging),
         "stop_signal": signal_name(shown.stop_signal),
         "stop_grace_seconds": shown.stop_grace_seconds,
         "on_failure": shown.probe.on_failure if shown.probe else "none",

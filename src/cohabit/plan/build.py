@@ -13,6 +13,7 @@ from cohabit.plan.draft import Draft, DraftService, Problem
 from cohabit.plan.model import COMPLETED, HEALTHY, Plan
 from cohabit.plan.nearest import did_you_mean
 from cohabit.plan.order import cycles
+from cohabit.plan.outputs import torn_files, unseen
 from cohabit.plan.replicas import clashes, expand, misfits, too_many
 from cohabit.units import format_duration
 
@@ -48,6 +49,8 @@ def build(
         *_impossible_waits(chosen),
         *_terminals(chosen),
         *misfits(chosen),
+        *unseen(draft, chosen),
+        *torn_files(draft, chosen),
         *islice(clashes(draft), _MOST_OF_A_KIND),
         *too_many(draft, chosen),
         *_cut_graces(draft, chosen),
@@ -74,7 +77,15 @@ def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
         for name, item in chosen.items()
     }
     replicas = {name: item.replicas for name, item in chosen.items()}
-    return Plan(expand(services, replicas), draft.stop_grace_seconds, draft.secrets, draft.configs, draft.control_gid)
+    return Plan(
+        expand(services, replicas),
+        draft.stop_grace_seconds,
+        draft.secrets,
+        draft.configs,
+        draft.control_gid,
+        draft.logging,
+        draft.mask,
+    )
 
 
 def _with_dependencies(enabled: dict[str, DraftService], wanted: Sequence[str]) -> dict[str, DraftService]:

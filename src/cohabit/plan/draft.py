@@ -8,7 +8,7 @@ problem can name its file and line, and it holds the problems that the reader al
 from __future__ import annotations
 
 from cohabit.errors import EXIT_FILE
-from cohabit.plan.model import TOTAL_GRACE_SECONDS, Secret, Service
+from cohabit.plan.model import TOTAL_GRACE_SECONDS, Logging, Secret, Service
 from cohabit.plan.record import Record
 
 UNREADABLE = "?"  # stands for the program of a command that is wrong, and was told so
@@ -65,3 +65,5 @@ class Draft(Record):
     secrets: dict[str, Secret] = {}  # noqa: RUF012 - a record's default is never changed
     configs: dict[str, Secret] = {}  # noqa: RUF012 - same
     control_gid: int | None = None
+    logging: tuple[Logging, ...] = (Logging(),)
+    mask: bool = False

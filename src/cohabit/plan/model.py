@@ -173,15 +173,48 @@ class Schedule(Record):
     zone: str = ""
 
 
+LOG_BUFFER_BYTES = 1_048_576  # Docker's max-buffer-size
+FILE_BYTES_MAX, FILES_MAX = 20 * 1_048_576, 5  # max-size and max-file of Docker's driver "local"
+FACILITY_DAEMON = 3  # syslog(3)
+
+
+class Logging(Record):
+    """One way that a service's output takes: an entry of Compose's logging (docs/reference/logs.md).
+
+    driver: "prefix", "json", "logfmt", "raw" and "inherit" go to the container's own stdout and stderr; "file",
+    "syslog"; "none" is nowhere. blocking: while it takes nothing the service waits; else up to buffer_bytes are kept,
+    and what comes then is dropped and counted. format: how lines are written into a file ("raw", "prefix", "json",
+    "logfmt") or to syslog ("rfc5424", "rfc3164"). bytes_max: a file is renamed before it grows beyond (0: never), so
+    that there are files_max of them. address: "unix:///dev/log", "udp://host:514", "tcp://host:514"; facility: a
+    number of syslog(3); tag: what stands for the service's name ("": that).
+    """
+
+    driver: str = "prefix"
+    blocking: bool = True
+    buffer_bytes: int = LOG_BUFFER_BYTES
+    format: str = "raw"
+    path: str = ""
+    bytes_max: int = FILE_BYTES_MAX
+    files_max: int = FILES_MAX
+    compress: bool = False
+    address: str = ""
+    facility: int = FACILITY_DAEMON
+    tag: str = ""
+
+
+# Drivers whose lines we see as they pass; of the others neither memory nor probe nor copy has any.
+UNSEEN = frozenset({"inherit"})
+
+
 class Service(Record):
     """One service, or one of its replicas: a command and the rules of its life.
 
     name: of this instance ("web", or "web-2"); service: the key in the file, replica: its number, 0 where the
     service has no replicas. environment: what is added to the container's own; a value of None removes the
     variable. job: it is expected to end (somebody waits for that, or it has a schedule). secret_files: variable ->
-    file whose text it gets at the start (X_FILE). driver: "prefix" (lines with the service's name) or "raw" (bytes
-    as they are). pid_file: where a daemon writes who it is. tty, stdin: it gets the container's own terminal,
-    standard input.
+    file whose text it gets at the start (X_FILE). logging: where its output goes, at least one entry;
+    multiline_pattern: the regular expression that the first line of each record matches, "" where every line is one.
+    pid_file: where a daemon writes who it is. tty, stdin: it gets the container's own terminal, standard input.
     """
 
     name: str
@@ -196,7 +229,8 @@ class Service(Record):
     essential: bool = True
     job: bool = False
     probe: Probe | None = None
-    driver: str = "prefix"
+    logging: tuple[Logging, ...] = (Logging(),)
+    multiline_pattern: str = ""
     service: str = ""
     replica: int = 0
     secret_files: dict[str, str] = {}  # noqa: RUF012 - a record's default is never changed
@@ -217,11 +251,16 @@ class Service(Record):
         found: tuple[Hook, ...] = getattr(self, stage)
         return found
 
+    def secret_paths(self) -> tuple[str, ...]:
+        """The files whose texts are secret: those of X_FILE, and those that it is handed as secrets."""
+        return (*self.secret_files.values(), *(grant.target for grant in self.secrets))
+
 
 class Plan(Record):
     """Everything that shall run, in the order in which it was written, replicas as services of their own.
 
-    control_gid: a group whose members may talk to us, beside root and our own user.
+    control_gid: a group whose members may talk to us, beside root and our own user. logging: of services that have none
+    of their own, and of ourselves. mask: texts of secrets are hidden in all output.
     """
 
     services: dict[str, Service]
@@ -229,3 +268,5 @@ class Plan(Record):
     secrets: dict[str, Secret] = {}  # noqa: RUF012 - a record's default is never changed
     configs: dict[str, Secret] = {}  # noqa: RUF012 - same
     control_gid: int | None = None
+    logging: tuple[Logging, ...] = (Logging(),)
+    mask: bool = False

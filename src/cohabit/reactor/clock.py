@@ -1,7 +1,7 @@
 """The clock's side in process 1: one child for all schedules, started when there are some, ended when there are none.
 
 Process 1 must not compute dates (cronsim, zoneinfo and datetime cost 3 MB) and must not look at the time again and
-again, so config/clock.py does both and writes a line when something is due. Here that line becomes ScheduleDue. The
+again, so tasks/clock.py does both and writes a line when something is due. Here that line becomes ScheduleDue. The
 child may die and process 1 may be replaced: up to which second each schedule is settled is kept here and told to the
 next child, so nothing that falls due in between is lost, and nothing is told twice. Knows no service's state:
 whether a job that is due is started at all (it never overlaps itself) is the engine's to say.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cohabit.reactor.signals import Given
 
 KEY = "\0clock"  # among the children; no service can have this name
-_OWN_ZONE = "-"  # what config/clock.py calls it
+_OWN_ZONE = "-"  # what tasks/clock.py calls it
 _READ = 65_536
 _FORGIVEN_SECONDS = 10.0  # as Docker: a run that lasted so long makes up for all failures before it
 
@@ -93,7 +93,7 @@ class Clock:
             f"{self._settled[name, schedule]} {name} {schedule.zone or _OWN_ZONE} {schedule.cron}"
             for name, schedule in self._schedules.items()
         ]
-        argv = (sys.executable, "-I", f"{PACKAGE}/config/clock.py", *jobs)
+        argv = (sys.executable, "-I", f"{PACKAGE}/tasks/clock.py", *jobs)
         ends: list[int] = []
         try:
             ends += os.pipe2(os.O_CLOEXEC)

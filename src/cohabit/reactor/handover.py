@@ -38,13 +38,15 @@ if TYPE_CHECKING:
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
+    from cohabit.reactor.health.log_match import LogMatches
+    from cohabit.reactor.logs.joining import Joiners
 
 OPTION = "cohabit-resume"
 _WINDOW_SECONDS = 60.0
 _SECOND, _THIRD = 2, 3
 _LAST_RESORT_SECONDS = 5.0
 # What writes itself down, and is restored in this order; the children come last.
-_PARTS = ("output", "sockets", "notify", "notification_fds", "log_matches", "clock")
+_PARTS = ("output", "joiners", "sockets", "notify", "notification_fds", "log_matches", "clock")
 
 
 def run(loop: Loop) -> int:
@@ -70,7 +72,7 @@ def resume(given: Given, fd: int) -> int:
     try:
         loop = _take_over(given, fd)
     except Exception as error:  # noqa: BLE001 - then nothing is known any more but that everybody has to go
-        Sink(2).write_message(f"cohabit | an internal error, please report it:\n{_traceback(error)}\n".encode())
+        Sink(2).write(f"cohabit | an internal error, please report it:\n{_traceback(error)}\n".encode())
         signals.block_all()
         sweep(Trees(""), _LAST_RESORT_SECONDS)
         return EXIT_BUG
@@ -179,7 +181,8 @@ def _to_plain(loop: Loop) -> dict[str, Any]:
 
 def _descriptors(loop: Loop) -> list[int]:
     """What must stay open across the exec."""
-    parts = (loop.output, loop.children, loop.notify, loop.notification_fds, loop.log_matches, loop.control)
+    told = (loop.notify, loop.notification_fds, loop.log_matches)
+    parts = (loop.output, loop.joiners, loop.children, *told, loop.control)
     return [fd for part in parts for fd in part.descriptors()] + loop.sockets.inheritable()
 
 
@@ -189,9 +192,11 @@ def _restore(loop: Loop, plain: dict[str, Any]) -> None:
     loop.effects.extend(from_plain(plain["effects"]))
     loop.engine.restore(from_plain(plain["plan"]), plain["engine"])
     loop.starts.limits = plain["limits"]
+    loop.starts.hides = loop.engine.plan is not None and loop.engine.plan.mask
     for name in _PARTS:
         getattr(loop, name).restore(plain[name])
-    loop.children.restore(plain["children"], {key: _log_match_ended(loop, key) for key in loop.log_matches.tasks()})
+    tasks = loop.output.destinations.tasks() | _ended(loop.joiners) | _ended(loop.log_matches)
+    loop.children.restore(plain["children"], tasks)
     services = {name: unit.service for name, unit in loop.engine.units.items()}
     loop.children.meet(services, loop.starts.describe)
     if loop.engine.plan is not None and loop.engine.phase == UP:
@@ -213,8 +218,13 @@ def _will_be_read(loop: Loop) -> bool:
     return begins or any(isinstance(fact, (events.Loaded, events.LoadFailed)) for fact in loop.facts)
 
 
-def _log_match_ended(loop: Loop, key: str) -> Callable[[int, str], None]:
-    return lambda code, why: loop.log_matches.ended(key, code, why)
+def _ended(part: Joiners | LogMatches) -> dict[str, Callable[[int, str], None]]:
+    """By its side programs, which live on: whom their ends are told."""
+
+    def of(key: str) -> Callable[[int, str], None]:
+        return lambda code, why: part.ended(key, code, why)
+
+    return {key: of(key) for key in part.tasks()}
 
 
 def _drop_what_failed(loop: Loop, *, stepping: bool) -> None:

@@ -31,7 +31,9 @@ from cohabit.reactor.health.notify import Notify
 from cohabit.reactor.health.probes import Probes
 from cohabit.reactor.linux import PACKAGE, environment, os
 from cohabit.reactor.loader import Loader
+from cohabit.reactor.logs.joining import Joiners
 from cohabit.reactor.logs.lastword import LINES_MAX, last_word, write_termination_log
+from cohabit.reactor.logs.memory import OURSELVES
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.processes import spawn, tree
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
     from cohabit.reactor.signals import Given
 
-STATE_VERSION = 3  # of what crosses a re-execution: raise it with each change that an older program does not know
+STATE_VERSION = 4  # of what crosses a re-execution: raise it with each change that an older program does not know
 _LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) counts milliseconds in an int: 24 days
 _NOT_FOR_SERVICES = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _SUCCESSOR = "\0successor"
@@ -88,13 +90,15 @@ class Loop:
         self.output = Output(epoll, stdout, stdout if stderr.identity == stdout.identity else stderr)
         stdout.on_lost = self._stdout_lost
         self.children = Children(epoll, tell, say, self.output.drain_service)
+        self.output.destinations.launch = launch = self.children.launch
+        self.joiners = self.output.joiners = Joiners(self.given, variables, epoll, self.output, launch=launch, say=say)
         self.sockets = Sockets()
         self.starts = Starts(self.given, variables, self.children, self.output)
         self.loader = Loader(
             self.given, variables, epoll, self.children,
-            prepare=self.sockets.prepare, warn=lambda line: self.output.say("", line), tell=tell,
+            prepare=self.sockets.prepare, warn=lambda line: self.output.say("warning", "", line), tell=tell,
         )  # fmt: skip
-        launch, kill = self.children.launch, self.children.kill
+        kill = self.children.kill
         self.probes = Probes(epoll, describe=self.starts.describe, launch=launch, kill=kill, tell=tell)
         self.directory = RuntimeDirectory(given=variables.get(RUNTIME_DIR, ""))
         self.notify = Notify(epoll, self.directory, tell=self._notified, say=say, is_member=self._is_member)
@@ -112,10 +116,10 @@ class Loop:
             ask=self.requests.ask, feed=self.facts.extend, backlog=self.requests.backlog, is_followed=self._is_followed,
         )  # fmt: skip
         self._parts = (
-            self.output, self.probes, self.notify, self.notification_fds, self.log_matches, self.children,
+            self.output, self.joiners, self.probes, self.notify, self.notification_fds, self.log_matches, self.children,
             self.loader, self.clock, self.control,
         )  # fmt: skip
-        self._timed = (self.probes, self.children, self.clock, self.control)
+        self._timed = (self.output, self.joiners, self.probes, self.children, self.clock, self.control)
 
     # --- the loop ------------------------------------------------------------------------------------
 
@@ -253,6 +257,7 @@ class Loop:
                 self.starts.stop_listening(name)
             case effects.Sweep(number):
                 self.clock.set([])
+                self.joiners.close()
                 self.children.sweep(number)
             case effects.Report(level, name, text):
                 self.say(level, name, text)
@@ -270,7 +275,12 @@ class Loop:
                 self._leave(code, word, culprit)
 
     def _prepare(self, plan: Plan) -> None:
-        self.output.name_services(list(plan.services))
+        self.output.name_services(list(plan.services), plan.logging)
+        self.starts.hides = plan.mask
+        if plan.mask:
+            paths = dict.fromkeys(path for service in plan.services.values() for path in service.secret_paths())
+            for problem in self.output.hide(paths):
+                self.say("warning", "", problem)
         self.starts.make_room(len(plan.services))
         self.control.group = plan.control_gid
         self.set_schedules(plan)
@@ -307,9 +317,9 @@ class Loop:
         if level == "info" and self.quiet:
             return
         if level == "problem":
-            self.output.say("", text)
+            self.output.say("error", "", text)
         else:
-            self.output.say("cohabit", f"{service}: {text}" if service else text)
+            self.output.say(level, OURSELVES, f"{service}: {text}" if service else text)
 
     def _stdout_lost(self, why: str) -> None:
         self.say("warning", "", f"our stdout is closed ({why}): from here on, output is discarded")

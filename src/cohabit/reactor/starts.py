@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cohabit.reactor.health.notification_fd import NotificationFds
     from cohabit.reactor.health.notify import Notify
     from cohabit.reactor.logs.output import Output
+    from cohabit.reactor.logs.stream import Stream
     from cohabit.reactor.processes.children import Children
     from cohabit.reactor.signals import Given
     from cohabit.reactor.sockets import Sockets
@@ -43,6 +44,7 @@ class Starts:
         self._output = output
         self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
         self.limits: tuple[int, int] | None = None  # what limits.make_room gave
+        self.hides = False  # texts of secrets in output
         self.sockets: Sockets
         self.notify: Notify
         self.notification_fds: NotificationFds
@@ -55,9 +57,10 @@ class Starts:
     def start(self, service: Service) -> None:
         """Fork a child that becomes the service's command, or tell at once why that cannot be."""
         opened: list[int] = []
+        streams: list[Stream] = []
         try:
-            start = self._described_whole(service, opened)
-            self._children.start_main(service, start)
+            start = self._described_whole(service, opened, streams)
+            _belong_to(streams, self._children.start_main(service, start))
         except OSError as error:
             self.stop_listening(service.name)
             self._children.never_ran(service.name, _why(error), EXIT_SYSTEM)
@@ -70,9 +73,9 @@ class Starts:
         hook = service.hooks(stage)[number]
         opened: list[int] = []
         try:
-            opened += self._output.open(service.name, service.driver, _uid(hook.user or service.user))
-            start = self.describe(service, hook.command, (self._null, *opened), hook=hook)
-            self._children.start_hook(service, start)
+            outputs, streams = self._outputs(service, hook.user or service.user, opened)
+            start = self.describe(service, hook.command, (self._null, *outputs), hook=hook)
+            _belong_to(streams, self._children.start_hook(service, start))
         except OSError as error:
             self._children.hook_never_ran(service.name, _why(error), EXIT_SYSTEM)
         finally:
@@ -84,12 +87,25 @@ class Starts:
         self.notification_fds.close(service)
         self.log_matches.close(service)
 
-    def _described_whole(self, service: Service, opened: list[int]) -> Start:
-        """The Start of a main process; what it opens for the child alone is added to `opened`. Raises OSError."""
+    def _outputs(
+        self, service: Service, user: Identity | None, opened: list[int]
+    ) -> tuple[tuple[int, ...], list[Stream]]:
+        """What becomes its stdout and stderr, and our ends of them: none where it inherits ours. Raises OSError."""
+        if any(entry.driver == "inherit" for entry in service.logging):
+            return (1, 2), []
+        ends, streams = self._output.open(service, user.uid if user else None)
+        opened += ends
+        return tuple(ends), streams
+
+    def _described_whole(self, service: Service, opened: list[int], streams: list[Stream]) -> Start:
+        """The Start of a main process; what is opened for it is added to `opened` and `streams`. Raises OSError."""
         stdio: tuple[int, ...] = ()
+        if self.hides:
+            self._output.hide(service.secret_paths())  # one may be new since; what is wrong was said
         if not service.tty:
-            opened += self._output.open(service.name, service.driver, _uid(service.user))
-            stdio = (0 if service.stdin else self._null, *opened)
+            outputs, found = self._outputs(service, service.user, opened)
+            streams += found
+            stdio = (0 if service.stdin else self._null, *outputs)
         start = self.describe(service, service.command, stdio)
         start.foreground = service.tty
         start.session = not service.tty
@@ -136,5 +152,6 @@ def _why(error: OSError) -> str:
     return (error.strerror or str(error)) if error.errno == _EROFS else spawn.no_room(error)
 
 
-def _uid(user: Identity | None) -> int | None:
-    return user.uid if user else None
+def _belong_to(streams: list[Stream], pid: int) -> None:
+    for stream in streams:
+        stream.origin.pid = pid

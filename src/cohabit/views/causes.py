@@ -27,6 +27,7 @@ _IN_WORDS = {STARTED: "to be started", HEALTHY: "to be ready", COMPLETED: "to en
 
 _NEVER_COMPLETED = "its `restart: always` starts it again after every end, so it is never done: `restart: on-failure`"
 _FEW = 2
+_NOT_KEPT = frozenset({"inherit", "raw"})  # drivers whose lines we do not see, or only while somebody follows
 _FRESH_SECONDS = 10.0  # a run that has lasted so long has Docker's forgiveness for those before it
 _SOON_SECONDS = 5.0
 _SILENT_SECONDS = 3.0  # after so long it is worth wondering whether somebody heard the stop signal
@@ -367,7 +368,7 @@ def _unknown(service: Service, says: str) -> Cause:
 def _cause(service: Service, kind: str, says: str, **more: Any) -> Cause:
     """A cause with what most of them have in common: the time is that of the state, the look the service's own."""
     if more.get("output") == () and service.output is not None and not service.why.startswith("cannot start"):
-        kept = service.driver in {"prefix", ""}
+        kept = service.driver not in _NOT_KEPT
         silent = (
             "it has written nothing" if kept else f"its output is not kept (logging: {service.driver}): `docker logs`"
         )

@@ -77,6 +77,8 @@ class Converter:
     def _any(self, node: Node, kind: inspect.Type, path: str) -> Any:
         """Choose by the shape of what was written."""
         choices = _choices(kind)
+        if any(isinstance(choice, inspect.CustomType) and choice.cls is Node for choice in choices):
+            return None if node.value is None else node  # what it means hangs on another key, for its reader to say
         shape = _shape(node)
         fitting = [choice for choice in choices if shape in _SHAPES.get(type(choice), ("scalar",))]
         if not fitting:

@@ -21,6 +21,7 @@ from cohabit.config.keys.resources import (  # noqa: TC001 - msgspec looks them 
     UlimitKeys,
     Umask,
 )
+from cohabit.config.text.node import Node  # noqa: TC001 - msgspec looks it up
 from cohabit.plan.nearest import did_you_mean
 from cohabit.units import parse_duration, parse_signal
 
@@ -237,17 +238,6 @@ class DeployKeys(Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class LoggingKeys(Struct, frozen=True, kw_only=True):
-    """A service's logging."""
-
-    elsewhere: ClassVar[frozenset[str]] = frozenset({"options"})
-
-    driver: Annotated[
-        str | None,
-        Meta(description="`prefix`: each line with the service's name; `raw`: bytes as they are. Default `prefix`."),
-    ] = None
-
-
 class ServiceKeys(Struct, frozen=True, kw_only=True):
     """One service."""
 
@@ -381,7 +371,13 @@ class ServiceKeys(Struct, frozen=True, kw_only=True):
         list[str] | None, Meta(description="It takes part only if one of these is active, or if it is named.")
     ] = None
     healthcheck: Annotated[HealthcheckKeys | None, Meta(description="How to learn that it is ready, and well.")] = None
-    logging: Annotated[LoggingKeys | None, Meta(description="How its output is passed on.")] = None
+    logging: Annotated[
+        Node | None,
+        Meta(
+            description="Where its output goes, and how it is written: a driver with its options, or a list of "
+            "several. Default: that of `x-cohabit`."
+        ),
+    ] = None
 
 
 class WholeKeys(Struct, frozen=True, kw_only=True):
@@ -396,6 +392,17 @@ class WholeKeys(Struct, frozen=True, kw_only=True):
             description="A group, by name or number, whose members may use the control socket (`cohabit ps` and the "
             "like) beside root and cohabit's own user."
         ),
+    ] = None
+    logging: Annotated[
+        Node | None,
+        Meta(
+            description="The `logging` of services that have none of their own, and of our own messages. Default: the "
+            "driver `prefix`."
+        ),
+    ] = None
+    mask: Annotated[
+        bool | None,
+        Meta(description="`true`: the texts of secrets are hidden in all output. Default `false`."),
     ] = None
 
 

@@ -7,10 +7,10 @@ Keys and rules of time are Docker's, kinds beside CMD and CMD-SHELL are Kubernet
 from __future__ import annotations
 
 import re
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config.values.address import http_probe, tcp_probe, unix_probe
+from cohabit.config.values.pattern import check_pattern
 from cohabit.plan.model import Probe
 from cohabit.plan.nearest import did_you_mean
 
@@ -111,18 +111,7 @@ def _status(text: str) -> tuple[int, int]:
 
 
 def _log(words: Sequence[str]) -> Probe:
-    pattern = _one("LOG", "one regular expression", words)
-    if not pattern:
-        raise ValueError("the regular expression is empty: any output would do")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Python plans to do with odd patterns is not the user's matter
-            re.compile(pattern)
-    except re.error as error:
-        where = "" if error.pos is None else f" at character {error.pos + 1}"
-        raise ValueError(f"{pattern[:60]!r} is no regular expression: {error.msg}{where}") from error
-    except (OverflowError, RecursionError) as error:
-        raise ValueError(f"{pattern[:60]!r} is no regular expression: it is too large") from error
+    pattern = check_pattern(_one("LOG", "one regular expression", words), "any output would do")
     return Probe("log", pattern=pattern)
 
 

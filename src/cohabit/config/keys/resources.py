@@ -15,7 +15,7 @@ _OCTAL = re.compile(r"(?:0o)?([0-7]{1,5})", re.ASCII)
 _LARGEST = 2**63 - 1
 
 
-class _Ranged(int):
+class Ranged(int):
     """A whole number between two others."""
 
     expected: ClassVar[str]
@@ -30,28 +30,28 @@ class _Ranged(int):
         return cls(text)
 
 
-class Nice(_Ranged):
+class Nice(Ranged):
     """A nice value: the larger, the more it lets others go first."""
 
     expected = "a whole number from -20 to 19"
     least, most = -20, 19
 
 
-class OomScoreAdj(_Ranged):
+class OomScoreAdj(Ranged):
     """How readily the kernel takes it when memory runs out."""
 
     expected = "a whole number from -1000 to 1000"
     least, most = -1000, 1000
 
 
-class Limit(_Ranged):
+class Limit(Ranged):
     """A resource limit."""
 
     expected = "a whole number, -1 for unlimited"
     least, most = -1, _LARGEST
 
 
-class Backlog(_Ranged):
+class Backlog(Ranged):
     """How many clients may wait."""
 
     expected = "a whole number from 1 to 65535"

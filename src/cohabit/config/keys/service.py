@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cohabit.config.keys.healthcheck import read_probe
 from cohabit.config.keys.limits import read_limits
@@ -27,18 +27,17 @@ from cohabit.plan.model import (
     Restart,
     Service,
 )
-from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from cohabit.config.keys.convert import Converter
     from cohabit.config.keys.fields import ServiceKeys, Words
     from cohabit.config.keys.hooks import HookReader
+    from cohabit.config.keys.logging import LoggingReader
     from cohabit.config.keys.secrets import SecretReader
     from cohabit.config.text.node import Node
     from cohabit.config.values.user import Users
     from cohabit.plan.model import Schedule
 
-_DRIVERS = ("prefix", "raw")
 _RESTART_CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
 _SCHEDULE = "cohabit.config.keys.schedule"
 _PROFILE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
@@ -56,7 +55,12 @@ class ServiceReader:
         self.converter = converter
 
     def read(
-        self, environment: dict[str, str | None], users: Users, hooks: HookReader, secrets: SecretReader
+        self,
+        environment: dict[str, str | None],
+        users: Users,
+        hooks: HookReader,
+        secrets: SecretReader,
+        outputs: LoggingReader,
     ) -> DraftService:
         """The whole service."""
         keys = self.keys
@@ -75,7 +79,7 @@ class ServiceReader:
             stop_signal=SIGTERM if keys.stop_signal is None else int(keys.stop_signal),
             stop_grace_seconds=STOP_GRACE_SECONDS if keys.stop_grace_period is None else float(keys.stop_grace_period),
             probe=read_probe(keys.healthcheck, lambda key, text: self.problem(f"healthcheck.{key}", text)),
-            driver=self._driver(),
+            **self._logging(outputs),
             schedule=self._schedule(),
             limits=read_limits(keys, self.problem),
             sockets=read_sockets(keys.sockets or (), self.name, lambda text: self.problem("sockets", text)),
@@ -179,13 +183,14 @@ class ServiceReader:
             self.problem("pid_file", f"a whole path is needed, beginning with /, got {path[:60]!r}")
         return path
 
-    def _driver(self) -> str:
-        driver = self.keys.logging.driver if self.keys.logging else None
-        if driver is None or driver in _DRIVERS:
-            return driver or _DRIVERS[0]
-        text = f"the driver {driver[:40]!r} is not acted on: lines go to the container's output with a prefix"
-        self.problem("logging.driver", text + did_you_mean(driver, _DRIVERS), warning=True)
-        return _DRIVERS[0]
+    def _logging(self, outputs: LoggingReader) -> dict[str, Any]:
+        """Where its output goes: fields of Service."""
+        keys = self.keys
+        entries, pattern = outputs.read(keys.logging, f"{self.path}.logging")
+        if keys.tty and entries != outputs.entries and not (keys.pre_start or keys.post_start or keys.pre_stop):
+            text = "is not acted on: what it writes goes to the container's terminal (remove it, or tty)"
+            self.problem("logging", text, warning=True)
+        return {"logging": entries, "multiline_pattern": pattern}
 
     def _profiles(self) -> tuple[str, ...]:
         for name in self.keys.profiles or ():

@@ -1,7 +1,7 @@
-"""Addresses of probes as people write them: 5432, localhost:5432, [::1]:5432, http://127.0.0.1:8080/ready.
+"""Addresses as people write them: of probes (5432, localhost:5432, http://127.0.0.1:8080/ready), of syslog servers.
 
 A unix socket is its path, HTTP over one is unix:/run/x.sock:/ready (as nginx writes it). Pure. A probe runs in
-process 1, which cannot wait for a name server: a host is an IP address or localhost.
+process 1, which cannot wait for a name server: its host is an IP address or localhost.
 """
 
 from __future__ import annotations
@@ -16,10 +16,21 @@ _LOCALHOST = "127.0.0.1"
 _HTTP_PORT = 80
 _LAST_PORT = 65_535
 _TIMEOUT_SECONDS = 5.0  # a connection inside one container that takes longer will not come
+SYSLOG_ADDRESS = "unix:///dev/log"
+_SYSLOG_PORT = 514
 _LONGEST_SOCKET_PATH = 107  # bytes: sun_path of unix(7) with its final zero
 _HOST_PORT = re.compile(r"(?:(\[[^\]]*\]|[^:\[\]]*):)?([0-9]+)", re.ASCII)
 _URL = re.compile(r"http://(\[[^\]/?#]*\]|[^:/?#\[\]]*)(?::([0-9]*))?(/[^#]*)?(?:#.*)?", re.ASCII | re.IGNORECASE)
 _UNIX_URL = re.compile(r"(?:http://)?unix:([^:]*)(?::(/[^#]*)?)?(?:#.*)?", re.ASCII | re.IGNORECASE)
+
+_SYSLOG_URL = re.compile(
+    r"(udp|tcp)://(?:\[([^\]]*)\]|([a-z0-9](?:[a-z0-9._-]{,252})))(?::([0-9]+))?/?", re.ASCII | re.IGNORECASE
+)
+
+
+def syslog_format(address: str) -> str:
+    """The form that is usual at an address: what listens on /dev/log reads syslog(3)'s."""
+    return "rfc3164" if address == SYSLOG_ADDRESS else "rfc5424"
 
 
 def tcp_probe(text: str) -> Probe:
@@ -48,6 +59,25 @@ def http_probe(text: str) -> Probe:
         raise ValueError(f"expected http://host:port/path, got {text[:60]!r}")
     host, port = _host(found[1], text), _port(found[2] or str(_HTTP_PORT))
     return Probe("http", host, port, found[3] or "/", timeout_seconds=_TIMEOUT_SECONDS)
+
+
+def syslog_address(text: str) -> str:
+    """The address "udp://host" with its port; ValueError if we can send to no such. The host may be a name."""
+    scheme, slashes, path = text.partition("://")
+    if slashes and scheme.lower() in ("unix", "unixgram"):
+        return f"{scheme.lower()}://{_socket_path(path)}"
+    found = _SYSLOG_URL.fullmatch(text)
+    if not found:
+        known = "unix:///dev/log, unixgram:///run/log.sock, udp://host:514, tcp://host:514; TLS is not spoken"
+        raise ValueError(f"{text[:60]!r} is no syslog server's address (write {known})")
+    host = found[3]
+    if host is None:
+        try:
+            _socket.inet_pton(_socket.AF_INET6, found[2])
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{found[2][:60]!r} in {text[:60]!r} is no IPv6 address") from error
+        host = f"[{found[2]}]"
+    return f"{found[1].lower()}://{host}:{_port(found[4] or str(_SYSLOG_PORT))}"
 
 
 def _socket_path(path: str) -> str:

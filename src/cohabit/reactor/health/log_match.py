@@ -1,6 +1,6 @@
 """Readiness by the log: a line of the service's own output that matches a regular expression.
 
-Process 1 runs no user's pattern (it could take for ever), so a child does: config/match.py, one per start, from the
+Process 1 runs no user's pattern (it could take for ever), so a child does: tasks/match.py, one per start, from the
 start to the first match. It gets a copy of what the pump reads, in frames, over a pipe that is never waited for:
 what it cannot take at once is kept here, and when that has become too much the service's streams rest, as they do
 for a blocked sink, until it has caught up. So no line is lost to it, and only that service has to wait. A pattern
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 KEY = "\0log"  # after the service's name, before a number: a killed one may not be reaped when the next begins
 _ANSWER_SIZE = 4096
 _SECONDS_MAX = 30.0  # of CPU time for one line, whatever the probe's timeout is
-_NO_MATCH = 1  # exit codes of config/match.py
+_NO_MATCH = 1  # exit codes of tasks/match.py
 _TOO_LONG = 128 + 26  # SIGVTALRM
 
 
@@ -88,7 +88,7 @@ class LogMatches:
         self._count += 1
         key = f"{service.name}{KEY}{self._count}"
         seconds = min(probe.timeout_seconds, _SECONDS_MAX)
-        argv = (sys.executable, "-I", "-S", f"{PACKAGE}/config/match.py", str(seconds), probe.pattern)
+        argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/match.py", str(seconds), probe.pattern)
         ends: list[int] = []
         try:
             ends += os.pipe2(os.O_CLOEXEC)

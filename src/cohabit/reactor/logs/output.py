@@ -1,12 +1,11 @@
-"""The pump: from the pipes of the services to the container's stdout and stderr, whole lines at a time.
+"""The pump: from the pipes of the services to where their output goes, whole lines at a time.
 
-Each start of a service gets two fresh pipes. What arrives is cut at its last newline, each line gets its
-prefix, and the rest waits for its end, so lines of different services never tear each other. At the end of
-a pipe an unfinished last line is finished and written. While a sink is blocked its streams are not read:
-the services wait (as they do for Docker's blocking log mode), supervision does not. The `raw` driver moves
-bytes as they are, with splice(2) where the kernel can: what goes that way we do not see, so it is not remembered
-either. Everything else is remembered (memory.py), and copied to whoever follows; while somebody follows a service,
-nothing of it is spliced.
+Each start of a service gets two fresh pipes. What arrives is cut at its last newline (stream.py), hidden where it is
+secret (mask.py), remembered (memory.py), joined to records where somebody asked for it (joining.py) and handed to the
+stream's targets (target.py), which write it. At the end of a pipe an unfinished last line is finished and written.
+While a destination is blocked, the streams whose service is to wait are not read: the service waits, supervision does
+not. A service with the one driver `raw` has its bytes moved with splice(2) where the kernel can: what goes that way we
+do not see, so it is not remembered either; while somebody follows the service, nothing of it is spliced.
 """
 
 from __future__ import annotations
@@ -14,17 +13,26 @@ from __future__ import annotations
 import select
 import time
 
+from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.linux import os
+from cohabit.reactor.logs.destinations import Destinations
+from cohabit.reactor.logs.formats import Origin
+from cohabit.reactor.logs.mask import Mask
 from cohabit.reactor.logs.memory import OURSELVES, Memory
+from cohabit.reactor.logs.pace import SMALL_BYTES, Pace
 from cohabit.reactor.logs.sink import enlarge_pipe
+from cohabit.reactor.logs.stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
+    from cohabit.plan.model import Logging, Service
+    from cohabit.reactor.logs.joining import Joiners
     from cohabit.reactor.logs.sink import Sink
     from cohabit.reactor.logs.tap import Tap
+    from cohabit.reactor.logs.target import Destination
 
     Copy = Callable[[str, str, float, bytes], None]
 
@@ -32,62 +40,68 @@ READ_SIZE = 65_536  # one turn of one stream: then the others get theirs
 _TURNS_TO_EMPTY = 6  # of a pipe that nobody fills any more; more would be a trap while somebody does
 _BIG_PIPES = 64  # all pipes of a user share 64 MiB; who used them up gets tiny ones (pipe(7), pipe-user-pages-soft)
 _HEAP_SLACK_SIZE = 524_288
-_LINE_MAX = 1_048_576  # a longer line is cut, so that one service cannot eat process 1's memory
-
-_COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
-
-
-class Stream:
-    """One end of one pipe. partial: the beginning of a line whose end has not come yet; `raw` has written it on."""
-
-    __slots__ = ("driver", "fd", "kind", "parked", "partial", "prefix", "service", "sink", "splices")
-
-    def __init__(self, service: str, kind: str, fd: int, *, sink: Sink, prefix: bytes, driver: str) -> None:
-        self.service = service
-        self.kind = kind
-        self.fd = fd
-        self.sink = sink
-        self.prefix = prefix
-        self.driver = driver
-        self.partial = bytearray()
-        self.splices = driver == "raw"
-        self.parked = False
+_NS = 1e-9
 
 
 class Output:
-    """All streams, and the two sinks they end in. memory: the last lines that came through."""
+    """All streams. memory: the last lines that came through; destinations: where they go."""
 
     def __init__(self, epoll: select.epoll, stdout: Sink, stderr: Sink) -> None:
         self._epoll = epoll
-        self._sinks = {"stdout": stdout, "stderr": stderr}
-        self._streams: dict[int, Stream] = {}
+        self._sources = select.epoll()  # of the streams: an epoll of its own, so that all can rest at once
+        epoll.register(self._sources.fileno(), select.EPOLLIN)
+        self.destinations = Destinations(stdout, stderr, trouble=lambda text: self.say("warning", OURSELVES, text))
         self.memory = Memory()
+        self.mask = Mask()
+        self._streams: dict[int, Stream] = {}
+        self._parked: list[Stream] = []
+        self._joined: dict[int, Stream] = {}  # by source: streams, closed ones too, whose records may still come
+        self.joiners: Joiners
+        self._own = self.destinations.own(())
+        self._own_entries: tuple[Logging, ...] = ()
+        self._busy: dict[Destination, None] = {}  # those that have not taken all: a set, in order
+        self._watched: dict[int, Destination] = {}
         self._copy: Copy | None = None
         self._followed: frozenset[str] | None = None
-        self._watched: set[int] = set()
-        self._numbers: dict[str, int] = {}
         self._taps: dict[str, Tap] = {}
-        self._width = 0
+        self._pace = Pace()
+        self._small = 0
+        self._held: list[tuple[str, str, str]] | None = []  # our own messages until we know their form
         _keep_heap()
 
     # --- services come and go ------------------------------------------------------------------------
 
-    def name_services(self, names: list[str]) -> None:
-        """All names at once, so that prefixes line up and colours stay."""
-        self._width = max(len(name) for name in (*names, OURSELVES))
-        self._numbers = {name: number for number, name in enumerate(names)}
+    def name_services(self, names: list[str], own: tuple[Logging, ...] = ()) -> None:
+        """All names at once, so that prefixes line up and colours stay. own: how our own messages are written."""
+        self.destinations.name_services(names)
         self.memory.name_services(names)
+        self._own_entries = own
+        self._own = self.destinations.own(own)
+        streams = (*self._streams.values(), *self._joined.values())
+        used = {id(target.destination) for each in streams for target in each.targets}
+        self.destinations.close_unused(used | {id(target.destination) for target in self._own})
+        self._say_held()
+
+    def hide(self, paths: Iterable[str]) -> list[str]:
+        """From now on the texts in these files are hidden in all output. Returns what cannot be, for people."""
+        problems = self.mask.learn(paths)
+        if self.mask.texts:
+            for stream in self._streams.values():
+                stream.raw = stream.splices = False
+        return problems
 
     def forget(self, service: str) -> None:
         """It is in no Plan any more, and nothing of it lives."""
         self.memory.forget(service)
+        self.joiners.forget(service)
 
-    def open(self, service: str, driver: str, uid: int | None) -> tuple[int, int]:
-        """Two fresh pipes for one start; returns their write ends. Raises OSError when there is no room.
+    def open(self, service: Service, uid: int | None) -> tuple[list[int], list[Stream]]:
+        """Two fresh pipes for one start: their write ends, and our streams. Raises OSError when there is no room.
 
         A service that runs as another user gets to own them: else it could not open its own /dev/stdout.
         """
         ends: list[int] = []
+        streams: list[Stream] = []
         try:
             for kind in ("stdout", "stderr"):
                 reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -95,44 +109,70 @@ class Output:
                 os.set_blocking(reader, False)
                 if kind == "stdout" and len(self._streams) < _BIG_PIPES:
                     enlarge_pipe(reader)
-                self._add(service, kind, reader, driver)
+                origin = Origin(service.name, kind, service.service, service.replica)
+                stream = self._add(Stream(origin, reader, service.logging, service.multiline_pattern))
+                streams.append(stream)
+                if stream.pattern:
+                    stream.source = self.joiners.open(service.name, stream.pattern)
+                    self._joined[stream.source] = stream
                 if uid is not None:
                     _give_to(writer, uid)
         except OSError:
             for end in ends:
                 os.close(end)
             raise
-        return ends[0], ends[1]
+        return ends, streams
 
-    def _add(self, service: str, kind: str, fd: int, driver: str) -> Stream:
-        sink = self._sinks[kind]
-        stream = Stream(service, kind, fd, sink=sink, prefix=self._prefix(service, sink), driver=driver)
-        self._streams[fd] = stream
-        self._epoll.register(fd, select.EPOLLIN)
+    def _add(self, stream: Stream) -> Stream:
+        stream.targets = self.destinations.targets(stream.entries, stream.origin)
+        alone = stream.entries[0] if len(stream.entries) == 1 else None
+        plain = not self.mask.texts and not stream.pattern
+        stream.raw = stream.splices = plain and alone is not None and alone.driver == "raw" and alone.blocking
+        if stream.fd >= 0:
+            os.set_inheritable(stream.fd, False)
+            self._streams[stream.fd] = stream
+            self._sources.register(stream.fd, select.EPOLLIN)
         return stream
-
-    def _prefix(self, service: str, sink: Sink) -> bytes:
-        label = service.ljust(self._width).encode() + b" | "
-        if not sink.is_terminal:
-            return label
-        colour = _COLOURS[self._numbers.get(service, 0) % len(_COLOURS)]
-        return b"\x1b[" + colour + b"m" + label + b"\x1b[0m"
 
     # --- events --------------------------------------------------------------------------------------
 
     def owns(self, fd: int) -> bool:
         """Whether an event on this descriptor is for us."""
-        return fd in self._streams or fd in self._watched
+        return fd == self._sources.fileno() or fd in self._watched
 
     def handle(self, fd: int) -> None:
-        """One turn: read what one stream has, or write what one sink can take again."""
-        stream = self._streams.get(fd)
-        if stream is None:
-            self._resume(fd)
-        elif stream.sink.blocked or self._must_wait(stream.service):
-            self._park(stream)
-        else:
-            self._pump(stream)
+        """One turn of each stream that has something, or of one destination that can take more."""
+        if fd in self._watched:
+            self._resume(self._watched[fd])
+            return
+        for source, _ in self._sources.poll(0):
+            stream = self._streams.get(source)
+            if stream is None:
+                continue  # closed by the turn of another one
+            if self._must_rest(stream):
+                self._park(stream)
+            else:
+                self._pump(stream)
+        small, self._small = self._small, 0
+        if self._pace.read(small):
+            self._epoll.modify(self._sources.fileno(), 0)
+
+    def deadline(self) -> float | None:
+        """Monotonic seconds at which to look again."""
+        if not self._busy:
+            return self._pace.rest_until
+        moments = (self._pace.rest_until, *(one.sink.retry_at for one in self._busy))
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def due(self, now: float) -> None:
+        """Go on with what has waited long enough."""
+        if self._pace.rest_until is not None and self._pace.rest_until <= now:
+            self._pace.rest_until = None
+            self._epoll.modify(self._sources.fileno(), select.EPOLLIN)
+        for destination in list(self._busy):
+            moment = destination.sink.retry_at
+            if moment is not None and moment <= now:
+                self._resume(destination)
 
     def tap(self, service: str, tap: Tap | None) -> None:
         """From now on `tap` gets a copy of what the service writes; while it is full the service's streams rest."""
@@ -159,37 +199,54 @@ class Output:
         """Read what a service that ended has left in its pipes, so that it comes before what we say of it."""
         for stream in [stream for stream in self._streams.values() if stream.service == service]:
             for _ in range(_TURNS_TO_EMPTY):
-                if stream.fd not in self._streams or stream.sink.blocked or not self._pump(stream):
+                if stream.fd not in self._streams or stream.must_wait() or not self._pump(stream):
                     break
 
     def finish(self, seconds_left: Callable[[], float]) -> int:
-        """The very end: everything that is in a pipe goes out, as far as somebody reads it in that time.
+        """The very end: everything that is in a pipe goes out, as far as somebody takes it in that time.
 
-        Returns how many bytes nobody read.
+        Returns how many bytes nobody took.
         """
+        self._say_held()
+        destinations = self.destinations.all()
         for stream in list(self._streams.values()):
             stream.splices = False  # what the sink has no room for must be held here, not left in the pipe
             for _ in range(_TURNS_TO_EMPTY):
                 if stream.fd not in self._streams or not self._pump(stream):
                     break
-                stream.sink.drain(seconds_left)
-                if stream.sink.blocked:
+                for target in stream.targets:
+                    target.destination.sink.drain(seconds_left)
+                if stream.must_wait():
                     break
             if stream.fd in self._streams:
                 self._close(stream)
-        sinks = set(self._sinks.values())
-        for sink in sinks:
-            sink.drain(seconds_left)
-        return sum(sink.pending_bytes for sink in sinks)
+        if self._joined:
+            self.joiners.finish(seconds_left)
+        for destination in destinations:
+            destination.drain(seconds_left)
+        return sum(destination.pending_bytes for destination in destinations)
 
-    def say(self, label: str, text: str) -> None:
-        """A line of our own on stderr, in the same form as everybody's."""
-        sink = self._sinks["stderr"]
-        prefix = self._prefix(label, sink) if label else b""
-        message = text.encode("utf-8", "surrogateescape")
-        sink.write_message(prefix + message.replace(b"\n", b"\n" + prefix) + b"\n")
-        self._watch(sink)
-        self._remember(OURSELVES, "stderr", message + b"\n")
+    def say(self, level: str, label: str, text: str) -> None:
+        """A message of our own, in the same form as everybody's. level: "info", "warning", "error"; label "": as it is.
+
+        What is said before the file was read waits for that, since the file says in which form; unless it is an error.
+        """
+        if self._held is not None:
+            if level != "error":
+                self._held.append((level, label, text))
+                return
+            self._say_held()
+        now_ns = time.time_ns()
+        message = self.mask.hide(text.encode("utf-8", "surrogateescape"))
+        for target in self._own:
+            target.message(level, message, now_ns, bare=not label)
+            self._watch(target.destination)
+        self._remember(OURSELVES, "stderr", message + b"\n", now_ns)
+
+    def _say_held(self) -> None:
+        held, self._held = self._held or (), None
+        for level, label, text in held:
+            self.say(level, label, text)
 
     # --- one turn ------------------------------------------------------------------------------------
 
@@ -205,50 +262,45 @@ class Output:
             data = os.read(stream.fd, READ_SIZE)
         except BlockingIOError:
             return False
+        if len(data) < SMALL_BYTES:
+            self._small += 1
         if tap is not None:
             tap.feed(stream.fd, data)
         if not data:
             self._close(stream)
             return False
-        if stream.driver == "raw":
-            stream.sink.write(data)
-        self._lines(stream, data)
-        self._watch(stream.sink)
+        if stream.raw:
+            stream.targets[0].destination.sink.write(data)
+        lines = stream.lines_of(data)
+        if lines:
+            self._pass_on(stream, lines)
+        elif stream.too_long:
+            self._cut(stream)
+        for target in stream.targets:
+            if target.destination.busy:
+                self._watch(target.destination)
         return True
 
-    def _lines(self, stream: Stream, data: bytes) -> None:
-        """Whole lines go out; what comes after the last newline waits, unless it has grown too long.
-
-        Most reads end inside a line, so beginnings and ends meet in the one join.
-        """
-        end = data.rfind(b"\n") + 1
-        if not end:
-            stream.partial += data
-            if len(stream.partial) >= _LINE_MAX:
-                self._finish_line(stream)
-            return
-        if stream.partial or end < len(data):
-            lines = b"".join((stream.partial, memoryview(data)[:end]))
-            stream.partial = bytearray(data[end:])
-        else:
-            lines = data
-        self._pass_on(stream, lines)
-
-    def _finish_line(self, stream: Stream) -> None:
-        """What there is of an unfinished line goes out as a line."""
-        lines = bytes(stream.partial) + b"\n"
-        stream.partial = bytearray()
-        self._pass_on(stream, lines)
+    def _cut(self, stream: Stream) -> None:
+        """A line that is too long goes out in pieces; a secret that has only begun is not cut in two."""
+        if self.mask.texts:
+            stream.partial = bytearray(self.mask.hide(bytes(stream.partial)))
+        self._pass_on(stream, stream.rest(max(0, self.mask.longest - 1)))
 
     def _pass_on(self, stream: Stream, lines: bytes) -> None:
-        """Whole lines, to the sink each with its prefix; `raw` has written them as they came."""
-        if stream.driver != "raw":
-            prefix = stream.prefix
-            stream.sink.write(memoryview(prefix + lines.replace(b"\n", b"\n" + prefix))[: -len(prefix)])
-        self._remember(stream.service, stream.kind, lines)
+        """Whole lines, to where they go; `raw` has written them as they came."""
+        now_ns = time.time_ns()
+        if self.mask.texts:
+            lines = self.mask.hide(lines)
+        if stream.source:
+            self.joiners.feed(stream.source, lines, now_ns)
+        elif not stream.raw:
+            for target in stream.targets:
+                target.lines(lines, now_ns)
+        self._remember(stream.service, stream.origin.stream, lines, now_ns)
 
-    def _remember(self, service: str, kind: str, lines: bytes) -> None:
-        now = time.time()
+    def _remember(self, service: str, kind: str, lines: bytes, now_ns: int) -> None:
+        now = now_ns * _NS
         self.memory.keep(service, kind, lines, now)
         if self._copy is not None and self._is_followed(service):
             self._copy(service, kind, now, lines)
@@ -258,7 +310,8 @@ class Output:
 
     def _splice(self, stream: Stream) -> bool:
         """Move pages from pipe to pipe without touching them; where that cannot be, never try again."""
-        sink = stream.sink
+        destination = stream.targets[0].destination
+        sink: Any = destination.sink
         if sink.blocked or sink.lost:
             return False
         try:
@@ -266,7 +319,7 @@ class Output:
         except BlockingIOError:
             if not sink.has_room():  # else it is the source that has nothing
                 self._park(stream)
-                self._watch(sink, full=True)
+                self._watch(destination, full=True)
             return False
         except OSError:
             stream.splices = False
@@ -277,75 +330,130 @@ class Output:
 
     def _close(self, stream: Stream) -> None:
         if stream.partial:
-            self._finish_line(stream)
-            self._watch(stream.sink)
-        if not stream.parked:
-            self._epoll.unregister(stream.fd)
+            self._pass_on(stream, stream.rest())
+            for target in stream.targets:
+                self._watch(target.destination)
+        if stream.parked:
+            self._parked.remove(stream)
+        else:
+            self._sources.unregister(stream.fd)
         del self._streams[stream.fd]
         os.close(stream.fd)
+        stream.fd = -1
+        if stream.source:
+            self.joiners.end(stream.source)
+
+    # --- records of several lines ---------------------------------------------------------------------
+
+    def joined(self, source: int, records: list[bytes], now_ns: int) -> None:
+        """Whole records of a source, each without its last newline."""
+        for target in self._joined[source].targets:
+            target.records(records, now_ns)
+            self._watch(target.destination)
+
+    def all_joined(self, source: int) -> None:
+        """That was its last record."""
+        del self._joined[source]
+
+    def rests(self, source: int) -> bool:
+        """Its stream is not being read at present: that nothing comes means nothing."""
+        return self._joined[source].parked
 
     # --- back pressure -------------------------------------------------------------------------------
+
+    def _must_rest(self, stream: Stream) -> bool:
+        tap = self._taps.get(stream.service)
+        joining = stream.source and self.joiners.full(stream.source)
+        return bool(joining) or stream.must_wait() or (tap is not None and tap.full)
 
     def _park(self, stream: Stream) -> None:
         """Its sink is full: do not listen to it until there is room, or epoll would never sleep."""
         if not stream.parked:
             stream.parked = True
-            self._epoll.unregister(stream.fd)
+            self._parked.append(stream)
+            self._sources.unregister(stream.fd)
 
-    def _watch(self, sink: Sink, *, full: bool = False) -> None:
-        if (full or sink.blocked) and sink.fd not in self._watched:
-            self._watched.add(sink.fd)
-            self._epoll.register(sink.fd, select.EPOLLOUT)
+    def _watch(self, destination: Destination, *, full: bool = False) -> None:
+        """Have epoll tell when it can take more, if somebody waits for that. A sink may have got another descriptor."""
+        if destination.busy:
+            self._busy[destination] = None
+        else:
+            self._busy.pop(destination, None)
+        fd = destination.sink.fd
+        wanted = fd if full or destination.busy else -1
+        if destination.watched not in (-1, fd):  # the sink has closed that one
+            self._watched.pop(destination.watched, None)
+            destination.watched = -1
+        if wanted >= 0:
+            self._watched[fd] = destination
+            try:
+                self._epoll.register(fd, select.EPOLLOUT)
+            except FileExistsError:
+                pass
+            destination.watched = fd
+        elif destination.watched >= 0:
+            del self._watched[fd]
+            destination.watched = -1
+            try:
+                self._epoll.unregister(fd)
+            except FileNotFoundError:
+                pass  # closed, and opened again under the same number
 
-    def _resume(self, fd: int) -> None:
-        sink = next(sink for sink in self._sinks.values() if sink.fd == fd)
-        sink.flush()
-        if sink.blocked:
-            return
-        self._watched.discard(fd)
-        self._epoll.unregister(fd)
-        self._unpark([stream for stream in self._streams.values() if stream.sink is sink])
-
-    def _must_wait(self, service: str) -> bool:
-        return service in self._taps and self._taps[service].full
+    def _resume(self, destination: Destination) -> None:
+        if destination.resume():
+            self._unpark(lambda stream: any(target.destination is destination for target in stream.targets))
+            destination.serve()
+        self._watch(destination)
 
     def resume(self, service: str) -> None:
         """Its tap has room again, or is gone."""
-        self._unpark([stream for stream in self._streams.values() if stream.service == service])
+        self._unpark(lambda stream: stream.service == service)
 
-    def _unpark(self, streams: list[Stream]) -> None:
-        for stream in streams:
-            if stream.parked:
-                stream.parked = False
-                self._epoll.register(stream.fd, select.EPOLLIN)
+    def _unpark(self, which: Callable[[Stream], bool]) -> None:
+        """Those streams have their turn at once, the one that has waited longest first, as far as there is room."""
+        for stream in [stream for stream in self._parked if which(stream)]:
+            if self._must_rest(stream) or stream not in self._parked:
+                continue
+            stream.parked = False
+            self._parked.remove(stream)
+            self._sources.register(stream.fd, select.EPOLLIN)
+            self._pump(stream)
 
     # --- crossing a re-execution ---------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
         """What must stay open across the exec."""
-        return list(self._streams)
+        return [*self._streams, *self.destinations.descriptors()]
 
     def to_plain(self) -> dict[str, Any]:
         """Descriptors with what was read and not yet written; nothing of it may be lost."""
-        streams = [(s.service, s.kind, s.fd, s.driver, bytes(s.partial)) for s in self._streams.values()]
-        pending = {kind: b"".join(sink.pending) for kind, sink in self._sinks.items()}
-        memory = self.memory.to_plain()
-        return {"streams": streams, "pending": pending, "memory": memory, "numbers": list(self._numbers)}
+        return {
+            "streams": [
+                stream.to_plain() for stream in dict.fromkeys((*self._streams.values(), *self._joined.values()))
+            ],
+            "destinations": self.destinations.to_plain(),
+            "memory": self.memory.to_plain(),
+            "names": self.destinations.names,
+            "own": to_plain(self._own_entries),
+            "mask": self.mask.texts,
+            "held": self._held,
+        }
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Take over where to_plain was called; the descriptors are still open under their numbers."""
-        self.name_services(plain["numbers"])
+        self.mask.texts = plain["mask"]
+        self._held = plain["held"]
+        if self._held is None:
+            self.name_services(plain["names"], from_plain(plain["own"]))
         self.memory.restore(plain["memory"])
-        done: set[int] = set()
-        for kind, data in plain["pending"].items():
-            sink = self._sinks[kind]
-            if data and id(sink) not in done:
-                done.add(id(sink))
-                sink.write(data)
-                self._watch(sink)
-        for service, kind, fd, driver, partial in plain["streams"]:
-            os.set_inheritable(fd, False)
-            self._add(service, kind, fd, driver).partial += partial
+        for one in plain["streams"]:
+            stream = Stream.from_plain(one)
+            if stream.source:
+                self._joined[stream.source] = stream
+            self._add(stream)
+        self.destinations.restore(plain["destinations"])
+        for destination in self.destinations.all():
+            self._watch(destination)
 
 
 def _keep_heap() -> None:

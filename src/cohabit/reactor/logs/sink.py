@@ -24,13 +24,13 @@ _PIPE_SIZE = 262_144  # four times the default; more is hardly quicker
 _F_SETPIPE_SZ = 1031
 _STALL_SECONDS = 1.0  # at the very end: who takes nothing for so long reads no more
 _FULL = (28, 122)  # ENOSPC, EDQUOT: a disk may have room again
-_MESSAGES_BYTES_MAX = 262_144  # own messages kept while nobody reads; more are counted and dropped
 
 
 class Sink:
     """One destination. `pending` is what it did not take yet; while there is any, nobody should write more.
 
-    on_lost is called once, with the reason, when the destination is gone for good.
+    on_lost is called once, with the reason, when the destination is gone for good. notice(text): a message of our own
+    in the form that is wanted.
     """
 
     def __init__(self, fd: int) -> None:
@@ -39,8 +39,8 @@ class Sink:
         self.is_terminal = os.isatty(fd)
         self.on_lost: Callable[[str], None] | None = None
         self.pending: list[memoryview] = []
-        self._message_bytes = 0
-        self._messages_dropped = 0
+        self.retry_at: float | None = None  # it waits for its reader only
+        self.notice: Callable[[str], bytes | memoryview] = _notice
         self._untold_bytes = 0  # lost to a full disk, and nobody was told yet
         self._telling_bytes = 0  # the part of them that a pending notice tells of
         self._stalled = False
@@ -59,24 +59,15 @@ class Sink:
         if self.lost:
             return
         if self._untold_bytes:
-            data = b"\ncohabit | %d bytes of output lost: the disk was full\n" % self._untold_bytes + data
+            words = self.notice(f"{self._untold_bytes} bytes of output lost: the disk was full")
+            self.pending.append(memoryview(b"".join((b"\n", words))))
             self._telling_bytes, self._untold_bytes = self._untold_bytes, 0
+            self.pending.append(memoryview(data))
+            self.flush()
+            return
         self.pending.append(memoryview(data))
         if len(self.pending) == 1:
             self.flush()
-
-    def write_message(self, data: bytes) -> None:
-        """Write a line of our own, of which there must be no end: bounded while nobody reads."""
-        if not self.blocked:
-            self._message_bytes = 0
-            if self._messages_dropped:
-                data = b"cohabit | %d messages dropped: nobody read them\n" % self._messages_dropped + data
-                self._messages_dropped = 0
-        if self._message_bytes + len(data) > _MESSAGES_BYTES_MAX:
-            self._messages_dropped += 1
-            return
-        self._message_bytes += len(data)
-        self.write(data)
 
     def flush(self) -> None:
         """Write as much of `pending` as goes without waiting."""
@@ -93,12 +84,13 @@ class Sink:
                     pending[0] = pending[0][written:]
                 else:
                     del pending[0]
-            self._telling_bytes = 0
+                    self._telling_bytes = 0  # the notice, if there was one, came first
         except BlockingIOError:
             return
         except OSError as error:
             if error.errno in _FULL:
-                self._untold_bytes += self._telling_bytes + self.pending_bytes
+                lost = pending[1:] if self._telling_bytes else pending
+                self._untold_bytes += self._telling_bytes + sum(map(len, lost))
                 self._telling_bytes = 0
                 pending.clear()
             else:
@@ -119,11 +111,24 @@ class Sink:
             self._stalled = not self._poll.poll(min(left, _STALL_SECONDS) * 1000)
             self.flush()
 
+    def to_plain(self) -> bytes:
+        """What was not taken yet. The descriptor is the container's own and stays."""
+        return b"".join(self.pending)
+
+    def restore(self, plain: bytes) -> None:
+        """Take over where to_plain was called."""
+        if plain:
+            self.write(plain)
+
     def _lose(self, why: str) -> None:
         self.lost = why
         self.pending.clear()
         if self.on_lost is not None:
             self.on_lost(why)
+
+
+def _notice(text: str) -> bytes:
+    return f"cohabit | {text}\n".encode()
 
 
 def enlarge_pipe(fd: int) -> None:

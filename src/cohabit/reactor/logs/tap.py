@@ -1,6 +1,6 @@
 """A copy of a service's output on its way to the matcher: everything, in order, and never waiting.
 
-Output feeds it, in frames (config/match.py says which); what the pipe does not take at once is kept. While too much
+Output feeds it, in frames (tasks/match.py says which); what the pipe does not take at once is kept. While too much
 is, it is `full`, and Output reads no more of that service.
 """
 

@@ -97,18 +97,19 @@ class Children:
 
     # --- starting ------------------------------------------------------------------------------------
 
-    def start_main(self, service: Service, start: Start) -> None:
-        """Fork the main process of a service. Raises OSError when the machine has no room for one more."""
+    def start_main(self, service: Service, start: Start) -> int:
+        """Fork the main process of a service; returns its pid. Raises OSError when the machine has no room for it."""
         self._services[service.name] = service
         self.haunted.discard(service.name)
-        self._fork(service.name, start, None)
+        return self._fork(service.name, start, None)
 
-    def start_hook(self, service: Service, start: Start) -> None:
-        """Fork a hook of a service, at most one at a time. Raises OSError."""
+    def start_hook(self, service: Service, start: Start) -> int:
+        """Fork a hook of a service, at most one at a time; returns its pid. Raises OSError."""
         self._services[service.name] = service
-        self._fork(service.name + HOOK, start, None)
+        pid = self._fork(service.name + HOOK, start, None)
         if service.name not in self.processes and service.name not in self._daemons:
             self.haunted.discard(service.name)  # one before the start: whom the last one left is ended with the rest
+        return pid
 
     def launch(self, key: str, start: Start, ended: Ended) -> None:
         """Fork a task; `ended(exit code, why its exec failed or "")` comes once, when it was reaped. Raises OSError."""
@@ -122,12 +123,13 @@ class Children:
             self.trees.signal(key, signals.KILL)
             send(process.pid, signals.KILL)
 
-    def _fork(self, key: str, start: Start, ended: Ended | None) -> None:
+    def _fork(self, key: str, start: Start, ended: Ended | None) -> int:
         start.cgroup = self.trees.entrance(key.removesuffix(HOOK))
         pid, errors = spawn.spawn(start)
         process = Process(key, pid, errors, start, ended)
         self.trees.started(process.tree, pid)
         self._add(process)
+        return pid
 
     def _add(self, process: Process) -> None:
         self.processes[process.key] = self._by_pid[process.pid] = process

@@ -1,9 +1,8 @@
 """The clock: one child of process 1 that says when a schedule is due; `python -I PATH/clock.py JOB…` starts it.
 
-A program of its own in the loader's room, since like the loader it needs what process 1 must not import (cronsim,
-zoneinfo and datetime: 3 MB), and because it lives as long as there are schedules while the loader is gone after a
-moment: so it imports nothing of this house, and by its path nobody has to find the package for it. It knows cron
-lines, zones and the time; it knows no services, only names to say.
+A program of its own since like the loader it needs what process 1 must not import (cronsim, zoneinfo and datetime:
+3 MB), and lives as long as there are schedules. It knows cron lines, zones and the time; it knows no services, only
+names to say.
 
 Each JOB is the words `SECONDS NAME ZONE CRON`: settled up to that time (Unix), ZONE "-" for the container's own.
 On standard output it writes whole lines: `SECONDS NAME` when a job is due and settled up to SECONDS, anything else is

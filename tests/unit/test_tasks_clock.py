@@ -1,4 +1,4 @@
-"""config/clock.py: when a cron line is due, in every time zone and whatever happens to the clock; and the waiting."""
+"""tasks/clock.py: when a cron line is due, in every time zone and whatever happens to the clock; and the waiting."""
 
 import errno
 import os
@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config import clock
-from cohabit.config.clock import Alarm, Job, next_due, own_zone
+from cohabit.tasks import clock
+from cohabit.tasks.clock import Alarm, Job, next_due, own_zone
 
 HOUR, DAY = 3600, 86400
 

@@ -1,0 +1,55 @@
+"""The part of show.py about where output goes: entries of `logging`, with the options that are not the defaults.
+
+All values are strings, as Compose wants them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cohabit.config.quote import quote
+from cohabit.config.values.address import SYSLOG_ADDRESS, syslog_format
+from cohabit.config.values.facility import facility_name
+from cohabit.config.values.size import format_size
+from cohabit.plan.model import Logging
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DEFAULT = Logging(address=SYSLOG_ADDRESS)
+_FORMAT = {"syslog": "syslog-format"}
+
+
+def logging_lines(entries: Sequence[Logging], pattern: str, indent: str) -> list[str]:
+    """`logging` as one line, or as a list of them. pattern: what begins a record; it stands in the first entry."""
+    shown = [_entry(entry, pattern if i == 0 else "") for i, entry in enumerate(entries)]
+    if len(shown) == 1:
+        return [f"{indent}logging: {shown[0]}"]
+    return [f"{indent}logging:", *(f"{indent}  - {one}" for one in shown)]
+
+
+def _entry(entry: Logging, pattern: str) -> str:
+    options = ", ".join(f"{key}: {quote(value)}" for key, value in _options(entry, pattern).items())
+    return f"{{driver: {entry.driver}, options: {{{options}}}}}" if options else f"{{driver: {entry.driver}}}"
+
+
+def _form(entry: Logging) -> str:
+    return syslog_format(entry.address) if entry.driver == "syslog" else _DEFAULT.format
+
+
+def _options(entry: Logging, pattern: str) -> dict[str, str]:
+    """Those that are not the defaults. Each is looked at as: what it is, what it would be, how it is written."""
+    found = {
+        "mode": (entry.blocking, _DEFAULT.blocking, "non-blocking"),
+        "max-buffer-size": (entry.buffer_bytes, _DEFAULT.buffer_bytes, format_size(entry.buffer_bytes)),
+        "multiline-pattern": (pattern, "", pattern),
+        "path": (entry.path, _DEFAULT.path, entry.path),
+        _FORMAT.get(entry.driver, "format"): (entry.format, _form(entry), entry.format),
+        "max-size": (entry.bytes_max, _DEFAULT.bytes_max, format_size(entry.bytes_max)),
+        "max-file": (entry.files_max, _DEFAULT.files_max, str(entry.files_max)),
+        "compress": (entry.compress, _DEFAULT.compress, "true"),
+        "syslog-address": (entry.address or SYSLOG_ADDRESS, _DEFAULT.address, entry.address),
+        "syslog-facility": (entry.facility, _DEFAULT.facility, facility_name(entry.facility)),
+        "tag": (entry.tag, _DEFAULT.tag, entry.tag),
+    }
+    return {key: shown for key, (value, default, shown) in found.items() if value != default}

@@ -1,0 +1,209 @@
+"""A log file on the real kernel: a disk that is full, others that rename, remove and truncate, and the real compressor.
+
+The writer is a process of its own which does what the loop does with a sink: it writes numbered lines while the sink is
+not blocked, flushes when that is due, starts what is launched, and tells what it is told.
+"""
+
+import errno
+import gzip
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cohabit.reactor.logs.file import FileSink
+from cohabit.reactor.processes.child import Start as Child
+from linux.conftest import Gate, Start
+from linux.run import REPOSITORY
+from unit.reactor_world import World
+
+SOURCE = os.path.join(REPOSITORY, "src")
+COMPRESSOR = (sys.executable, "-I", "-S", os.path.join(SOURCE, "cohabit", "tasks", "compress.py"), "name")
+
+# SOURCE PATH BYTES_MAX FILES_MAX LINES GATE [PAUSE...]: before the line PAUSE it waits for the gate.
+WRITER = """
+import os, sys, time
+sys.path.append(sys.argv[1])
+from cohabit.reactor.logs.file import FileSink
+path, (size, files, lines), gate, pauses = sys.argv[2], map(int, sys.argv[3:6]), sys.argv[6], sys.argv[7:]
+sink = FileSink(path, launch=None, on_trouble=lambda text: print("said", text, flush=True))
+sink.set_rotation(size, files, compress=False)
+for number in range(0, lines, 4):
+    if str(number) in pauses:
+        print("before", number, flush=True)
+        open(gate).readline()
+    sink.write(b"".join(b"%099d\\n" % each for each in range(number, number + 4)))
+    while sink.blocked:
+        time.sleep(max(0.0, sink.retry_at - time.monotonic()))
+        sink.flush()
+print("done", flush=True)
+open(gate).readline()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Give the path of a log file in a directory of its own."""
+    (tmp_path / "log").mkdir()
+    return str(tmp_path / "log" / "web.log")
+
+
+def writer(path: str, gate: Gate, *pauses: int, rotation: tuple[int, int] = (0, 1), lines: int = 400) -> list[str]:
+    """Return the command line of the writer."""
+    words = [SOURCE, path, *map(str, rotation), str(lines), gate.path, *map(str, pauses)]
+    return [sys.executable, "-I", "-S", "-c", WRITER, *words]
+
+
+def numbers(*paths: str | Path) -> list[int]:
+    """Return the lines of these files."""
+    return [int(line) for path in paths for line in Path(path).read_bytes().splitlines()]
+
+
+def old_ones(path: str) -> list[Path]:
+    """Return what was rotated, the oldest first, and the file."""
+    found = [one for one in Path(path).parent.iterdir() if one.name.startswith("web.log.")]
+    return [*sorted(found, key=lambda one: -int(one.name.split(".")[2])), Path(path)]
+
+
+@pytest.mark.parametrize("rotation", [(0, 1), (10_000, 10)], ids=["one file", "rotated"])
+def test_a_full_disk_that_gets_room_again(start: Start, gate: Gate, path: str, rotation: tuple[int, int]) -> None:
+    """Each line is there, once and whole, and it was told twice."""
+    directory = os.path.dirname(path)
+    mount = f"mount -t tmpfs -o size=64k none {directory}; head -c 40000 /dev/zero > {directory}/filler"
+    life = start(*writer(path, gate, rotation=rotation), setup=mount)
+    life.until_printed("said")
+    assert f"said cannot write {path}: No space left on device (trying again" in life.text
+    inside = f"/proc/{life.process_1().pid}/root"
+    os.unlink(f"{inside}{directory}/filler")
+    life.until_printed("done")
+    assert numbers(*old_ones(inside + path)) == list(range(400))
+    assert life.text.count("said") == 2
+    assert f"said writes {path} again" in life.text
+
+
+def test_a_directory_that_is_gone(start: Start, gate: Gate, path: str) -> None:
+    """It comes to be again, and what is written then is there."""
+    life = start(*writer(path, gate, 200))
+    life.until_printed("before 200")
+    os.unlink(path)
+    os.rmdir(os.path.dirname(path))
+    gate.open()
+    life.until_printed("done")
+    assert numbers(path) == list(range(200, 400))
+
+
+def test_copied_and_truncated(start: Start, gate: Gate, path: str) -> None:
+    """As logrotate's copytruncate does: the rest is at the beginning of the file, without a hole."""
+    life = start(*writer(path, gate, 200, rotation=(39_000, 2)))
+    life.until_printed("before 200")
+    assert numbers(path) == list(range(200))
+    os.truncate(path, 0)
+    gate.open()
+    life.until_printed("done")
+    assert (numbers(path), os.listdir(os.path.dirname(path))) == (list(range(200, 400)), ["web.log"])
+
+
+@pytest.mark.parametrize("rotation", [(0, 1), (7000, 10_000)], ids=["one file", "rotated"])
+def test_renamed_again_and_again(start: Start, gate: Gate, path: str, rotation: tuple[int, int]) -> None:
+    """While lines are written and we rename it, too: each is in one file, once, and each file is in order."""
+    life = start(*writer(path, gate, rotation=rotation, lines=40_000))
+    away = os.path.join(os.path.dirname(path), "away")
+    moved: list[str] = []
+
+    def done() -> bool:
+        try:
+            os.rename(path, f"{away}{len(moved)}")
+            moved.append(f"{away}{len(moved)}")
+        except FileNotFoundError:
+            pass
+        return b"done" in life.out
+
+    life.until(done, "the end of writing")
+    files = [*map(Path, moved), *(one for one in old_ones(path) if one.exists())]
+    found = [numbers(one) for one in files]
+    everything = sorted(number for lines in found for number in lines)
+    assert len(moved) > 1
+    assert all(lines == list(range(lines[0], lines[0] + len(lines))) for lines in found if lines)
+    assert everything == list(range(40_000))
+    assert "said" not in life.text
+
+
+@pytest.mark.parametrize("after", [1, 2, 5, 9])
+def test_killed_while_it_rotates(start: Start, gate: Gate, path: str, after: int) -> None:
+    """At whatever moment: no line in between is missing, and a later life goes on."""
+    life = start(*writer(path, gate, rotation=(2000, 10), lines=4_000_000))
+    life.until(lambda: os.path.exists(f"{path}.{after}"), "files")
+    os.kill(life.process_1().pid, signal.SIGKILL)
+    life.wait()
+    sink = FileSink(path, launch=World().launch)
+    sink.set_rotation(2000, 10, compress=False)
+    before = [line for one in old_ones(path) if one.exists() for line in one.read_bytes().splitlines()]
+    sink.write(b"".join(b"%099d\n" % number for number in range(60)))
+    sink.close()
+    whole = [int(line) for line in before if len(line) == 99]
+    assert len(before) - len(whole) <= 1
+    assert whole == list(range(whole[0], whole[0] + len(whole)))
+    assert numbers(*old_ones(path)[-4:])[-60:] == list(range(60))
+
+
+class TestCompressor:
+    """tasks/compress.py, for real."""
+
+    @pytest.fixture
+    def world(self) -> Iterator[World]:
+        """Give what launches."""
+        world = World()
+        yield world
+        world.close()
+
+    def test_files_become_gzip(self, world: World, path: str) -> None:
+        """What is rotated is compressed, the oldest first, and others can read it."""
+        sink = FileSink(path, launch=world.launch, on_trouble=lambda text: world.say("", "", text))
+        sink.set_rotation(3_000_000, 3, compress=True)
+        lines = b"".join(b"%099d\n" % number for number in range(90_000))
+        sink.write(lines)
+        world.until(lambda: not world.pids)
+        sink.close()
+        assert sorted(os.listdir(os.path.dirname(path))) == ["web.log", "web.log.1.gz", "web.log.2.gz"]
+        shown = subprocess.run(["gzip", "-dc", f"{path}.2.gz", f"{path}.1.gz"], stdout=subprocess.PIPE, check=True)
+        assert shown.stdout + Path(path).read_bytes() == lines
+        assert world.said == []
+
+    def test_killed(self, world: World, path: str) -> None:
+        """As at the end of the container: the file is there as it was, and nothing else."""
+
+        def launch(key: str, start: Child, ended: Callable[[int, str], None]) -> None:
+            start.stdio = (endless, *start.stdio[1:])
+            world.launch(key, start, ended)
+
+        endless, end = os.pipe()
+        sink = FileSink(path, launch=launch, on_trouble=lambda text: world.say("", "", text))
+        sink.set_rotation(10, 3, compress=True)
+        sink.write(b"12345678\n87654321\n")
+        (key,) = world.pids
+        world.kill(key)
+        world.until(lambda: not world.pids)
+        for fd in (endless, end):
+            os.close(fd)
+        sink.close()
+        assert sorted(os.listdir(os.path.dirname(path))) == ["web.log", "web.log.1"]
+        assert "SIGKILL (killed)" in world.said[0][2]
+
+    def test_stands_back(self, world: World, tmp_path: Path) -> None:
+        """It is idle for the scheduler, and nice."""
+        target = tmp_path / "target"
+        with target.open("wb") as file:
+            child = subprocess.Popen(COMPRESSOR, stdin=subprocess.PIPE, stdout=file)
+        world.until(lambda: os.sched_getscheduler(child.pid) == os.SCHED_IDLE)
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == 19
+        child.communicate(b"line\n")
+        assert (child.returncode, gzip.decompress(target.read_bytes())) == (0, b"line\n")
+
+    def test_says_by_its_exit_code_what_is_wrong(self) -> None:
+        """It is the number of the error."""
+        with open("/dev/full", "wb") as full:
+            assert subprocess.run(COMPRESSOR, input=b"line\n", stdout=full, check=False).returncode == errno.ENOSPC

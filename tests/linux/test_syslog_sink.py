@@ -1,0 +1,786 @@
+"""reactor/logs/syslog.py: numbered records over real sockets, each exactly once and in order, whatever the server does.
+
+The loop is the test's own and does as the contract of sinks says; servers are read in it, so nothing here sleeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import marshal
+import os
+import select
+import socket
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cohabit.reactor.logs import syslog
+from cohabit.reactor.logs.formats import Origin
+from cohabit.reactor.logs.syslog import SyslogSink
+from cohabit.reactor.logs.syslog_format import BYTES_MAX, Syslog, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from cohabit.reactor.processes.child import Start
+
+AT_MOST_SECONDS = 20.0
+SO_RCVBUFFORCE = 33  # socket(7)
+NOW_NS = 1_700_000_000_000_000_000
+STREAM_WAYS = ["tcp", "tcp6", "unix-stream"]
+WAYS = [*STREAM_WAYS, "unix", "unixgram", "udp", "udp6"]
+
+
+class Server:
+    """A syslog server that can come, go and be slow. messages: what it understood, without the headers."""
+
+    def __init__(self, way: str, directory: Path) -> None:
+        self.way = way
+        self.is_stream = way in STREAM_WAYS
+        self.messages: list[bytes] = []
+        self.connections: dict[socket.socket, bytes] = {}
+        self.socket: socket.socket | None = None
+        self.read_size = 65_536
+        self.rcvbuf = 0
+        self.listening = True
+        self.path = f"{directory}/log"
+        family = socket.AF_UNIX if "unix" in way else socket.AF_INET6 if way.endswith("6") else socket.AF_INET
+        self.kind = (family, socket.SOCK_STREAM if self.is_stream else socket.SOCK_DGRAM)
+        self.where: Any = self.path
+        if family == socket.AF_UNIX:
+            self.address = f"{way.removesuffix('-stream')}://{self.path}"
+            return
+        host = "::1" if way.endswith("6") else "127.0.0.1"
+        with socket.socket(*self.kind) as probe:  # a port that is free now
+            probe.bind((host, 0))
+            self.where = probe.getsockname()[:2]
+        self.address = f"{way.removesuffix('6')}://{f'[{host}]' if ':' in host else host}:{self.where[1]}"
+
+    def come(self) -> None:
+        """It starts."""
+        self.socket = socket.socket(*self.kind)
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.rcvbuf:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.rcvbuf)
+        self.socket.bind(self.where)
+        if self.is_stream:
+            self.socket.listen()
+
+    def go(self) -> None:
+        """The program ends; connections with unread bytes are reset then."""
+        assert self.socket is not None
+        self.socket.close()
+        self.socket = None
+        for connection in self.connections:
+            connection.close()
+        self.connections.clear()
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+    def read(self) -> bool:
+        """One turn; True if something was there."""
+        if self.socket is None or not self.listening:
+            return False
+        try:
+            if not self.is_stream:
+                self.messages.append(text_of(self.socket.recv(65_536)))
+                return True
+            connection, _ = self.socket.accept()
+            connection.setblocking(False)
+            self.connections[connection] = b""
+        except BlockingIOError:
+            pass
+        return sum(self.read_one(connection) for connection in list(self.connections)) > 0
+
+    def read_one(self, connection: socket.socket) -> bool:
+        """The same for one connection."""
+        try:
+            data = connection.recv(self.read_size)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            data = b""
+        if not data:
+            connection.close()
+            del self.connections[connection]  # with half a frame, if there was one
+            return False
+        rest = self.connections[connection] + data
+        if self.way == "unix-stream":
+            *lines, rest = rest.split(b"\n")
+            self.messages += map(text_of, lines)
+        else:
+            while b" " in rest:
+                count, _, after = rest.partition(b" ")
+                if len(after) < int(count):
+                    break
+                self.messages.append(text_of(after[: int(count)]))
+                rest = after[int(count) :]
+        self.connections[connection] = rest
+        return True
+
+    @property
+    def numbers(self) -> list[int]:
+        """With which messages begin; what follows is filling, or two lines have become one."""
+        assert not b"".join(self.messages).translate(None, b" x0123456789")
+        return [int(message.split(b" ")[0]) for message in self.messages]
+
+
+def text_of(message: bytes) -> bytes:
+    """What comes after the header."""
+    assert message.startswith(b"<30>1 2023-11-14T22:13:20.000000Z "), message
+    return message.split(b" ", 7)[7]
+
+
+class House:
+    """A sink and a loop around it, as sinks want it. fd must never become another one but by way of -1."""
+
+    def __init__(self, address: str) -> None:
+        self.epoll = select.epoll()
+        self.words: list[str] = []
+        self.children: list[tuple[subprocess.Popen[bytes], Callable[[int, str], None]]] = []
+        self.form = Syslog(Origin("web", "stdout"), 3)
+        self.watched = -1
+        self.next = 0
+        self.address = address
+        self.sink = self.new()
+
+    def new(self) -> SyslogSink:
+        """A sink of its own."""
+        return SyslogSink(self.address, launch=self.launch, on_trouble=self.words.append)
+
+    def launch(self, key: str, start: Start, ended: Callable[[int, str], None]) -> None:
+        """As Children do."""
+        assert key.startswith("\0resolve")
+        child = subprocess.Popen(start.argv, env=start.environment, stdout=start.stdio[1])
+        self.children.append((child, ended))
+
+    def look(self) -> None:
+        """Watch what the sink has to have watched."""
+        fd = self.sink.fd if self.sink.blocked else -1
+        if fd == self.watched:
+            return
+        assert -1 in {fd, self.watched}
+        if self.watched >= 0:
+            with contextlib.suppress(OSError):  # it was closed
+                self.epoll.unregister(self.watched)
+        if fd >= 0:
+            self.epoll.register(fd, select.EPOLLOUT)
+        self.watched = fd
+
+    def write(self, count: int, filling: bytes = b"", at_once: int = 1) -> None:
+        """So many numbered records, whatever the sink says; count is a multiple of at_once."""
+        for first in range(self.next, self.next + count, at_once):
+            lines = b"".join(b"%d %b\n" % (number, filling) for number in range(first, first + at_once))
+            self.sink.write(self.form.lines(lines, NOW_NS))
+            self.look()
+        self.next += count
+
+    def turn(self, wait: float = 0.0) -> None:
+        """One turn of the loop."""
+        due = self.sink.retry_at if self.sink.blocked else None
+        if due is not None:
+            wait = max(0.0, min(wait, due - time.monotonic()))
+        ready = self.epoll.poll(wait)
+        for child, ended in self.children.copy():
+            if child.poll() is not None:
+                self.children.remove((child, ended))
+                ended(child.returncode, "")
+        due = self.sink.retry_at if self.sink.blocked else None
+        if ready or (due is not None and due <= time.monotonic()):
+            self.sink.flush()
+        self.look()
+
+    def until(self, true: Callable[[], object], *servers: Server) -> None:
+        """Turns until that is true, with servers that read."""
+        deadline = time.monotonic() + AT_MOST_SECONDS
+        while not true():
+            assert time.monotonic() < deadline, (self.words, [len(server.messages) for server in servers])
+            self.turn(0.0 if sum(server.read() for server in servers) else 0.005)
+
+    def all_arrive(self, server: Server) -> None:
+        """Each record, once and in order, and the sink has nothing left."""
+        self.until(lambda: len(server.messages) >= self.next, server)
+        self.until(lambda: not self.sink.blocked and not server.read(), server)
+        assert server.numbers == list(range(self.next))
+
+    def reexecute(self) -> None:
+        """A new life: only descriptors and plain values cross."""
+        plain = marshal.loads(marshal.dumps(self.sink.to_plain()))  # noqa: S302 - our own
+        if self.sink._socket is not None:
+            if self.sink.descriptors() == [self.sink._socket.fileno()]:
+                fd = self.sink._socket.detach()
+                os.set_inheritable(fd, True)
+            else:
+                self.sink._socket.close()
+        self.epoll.close()
+        self.epoll, self.watched = select.epoll(), -1
+        self.children.clear()
+        self.sink = self.new()
+        self.sink.restore(plain)
+        self.look()
+
+
+@pytest.fixture(params=WAYS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    server = Server(request.param, tmp_path)
+    yield server
+    if server.socket is not None:
+        server.go()
+
+
+@pytest.fixture
+def house(server: Server) -> Iterator[House]:
+    house = House(server.address)
+    yield house
+    house.sink.close()
+    house.epoll.close()
+    for child, _ in house.children:
+        child.kill()
+        child.wait()
+
+
+only = pytest.mark.parametrize
+
+
+def test_every_record_arrives_once_and_in_order(server: Server, house: House) -> None:
+    """Over each transport, with a server that keeps up."""
+    server.come()
+    for _ in range(20):
+        house.write(50)
+        house.all_arrive(server)
+    assert house.words == []
+
+
+def test_a_server_that_comes_late_gets_everything(server: Server, house: House) -> None:
+    """Until then frames wait; people are told once that it cannot be reached, and once that it can again."""
+    house.write(20)
+    house.until(lambda: house.words)
+    assert house.sink.blocked
+    assert house.sink.pending_bytes > 1000
+    (words,) = house.words
+    assert words.startswith(f"cannot reach syslog {server.address}: ")
+    assert words.endswith(" (trying again; blocking services wait)")
+    why = "No such file or directory" if "unix" in server.way else "Connection refused"
+    assert why in words
+    house.write(20)
+    server.come()
+    house.all_arrive(server)
+    assert house.words == [words, f"reaches syslog {server.address} again"]
+
+
+def test_a_restart_of_an_idle_server_loses_nothing(server: Server, house: House) -> None:
+    """That it is gone is noticed with the next record, before that is given away; also three times in a row."""
+    server.come()
+    for _ in range(3):
+        house.write(5)
+        house.all_arrive(server)
+        server.go()
+        house.write(5)
+        house.until(lambda: house.sink.blocked)
+        house.write(5)
+        server.come()
+        house.all_arrive(server)
+    assert len(house.words) == 6
+
+
+def test_a_server_that_is_back_before_the_next_record_was_never_missed(
+    server: Server, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that was good is made again at once, without words for people."""
+    monkeypatch.setattr(syslog, "_STABLE_SECONDS", 0.0)
+    server.come()
+    house.write(5)
+    house.all_arrive(server)
+    server.go()
+    server.come()
+    house.write(5)
+    house.all_arrive(server)
+    assert house.words == []
+
+
+@only("server", ["tcp", "unix-stream"], indirect=True)
+def test_a_reader_of_one_byte_at_a_time_gets_all(server: Server, house: House) -> None:
+    """Frames are sent in pieces then, and put together again."""
+    server.rcvbuf, server.read_size = 1, 1
+    server.come()
+    house.write(1)
+    house.until(lambda: server.connections, server)
+    assert house.sink._socket is not None
+    house.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    house.write(3, b"x" * 7_000)
+    assert house.sink.blocked
+    house.all_arrive(server)
+    assert house.words == []
+
+
+@only("server", ["unix", "unixgram"], indirect=True)
+def test_a_full_queue_of_datagrams_is_waited_for(server: Server, house: House) -> None:
+    """The kernel takes ten or so that nobody read; epoll tells when it takes more."""
+    server.come()
+    house.write(300)
+    assert house.sink.blocked
+    assert house.sink.fd >= 0
+    assert house.sink.retry_at is None
+    house.all_arrive(server)
+    assert house.words == []
+
+
+@only("server", ["udp"], indirect=True)
+def test_a_refused_datagram_is_sent_again(server: Server, house: House) -> None:
+    """Also the last one of all, which no later send was told of."""
+    server.come()
+    house.write(3)
+    house.all_arrive(server)
+    server.go()
+    house.write(1)
+    assert house.sink.blocked
+    house.write(10)
+    house.until(lambda: house.words)
+    server.come()
+    house.all_arrive(server)
+
+
+@only("server", ["udp"], indirect=True)
+def test_one_datagram_goes_ahead_alone(server: Server, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may be there, and then only one would be lost; the others wait for what ICMP says."""
+    monkeypatch.setattr(syslog, "_PROOF_SECONDS", 60.0)
+    server.come()
+    house.write(10)
+    house.until(lambda: not server.read(), server)
+    assert server.numbers == [0]
+    assert house.sink.blocked
+    house.sink.flush()  # too early
+    assert not server.read()
+    house.sink.retry_at = 0.0
+    house.all_arrive(server)
+
+
+@only("server", ["tcp"], indirect=True)
+def test_what_tcp_did_not_deliver_is_sent_again(server: Server, house: House) -> None:
+    """A server that dies with a full queue loses no more than that: the next one gets all from there, whole."""
+    server.rcvbuf = 4096
+    server.come()
+    house.write(1, b"x" * 1000)
+    house.until(lambda: server.connections, server)
+    server.listening = False
+    house.write(6_000, b"x" * 1000, at_once=50)
+    assert house.sink.blocked
+    house.until(lambda: house.sink._sent)
+    assert house.sink._sent_bytes > 100_000
+    in_kernel = 2 * server.rcvbuf + 65_536 // 16
+    server.go()
+    server.listening, server.rcvbuf, before = True, 0, server.numbers
+    server.messages.clear()
+    server.come()
+    house.until(lambda: server.messages and server.numbers[-1] == house.next - 1, server)
+    first = server.numbers[0]
+    assert server.numbers == list(range(first, house.next))
+    assert first - len(before) <= in_kernel // 1000 + 1
+    assert before == list(range(len(before)))
+
+
+@only("server", ["unix-stream"], indirect=True)
+def test_a_line_that_was_cut_by_the_end_of_its_server_is_whole_on_the_next(server: Server, house: House) -> None:
+    """Whatever that one had of it: a receiver never sees a line without its beginning."""
+    server.come()
+    house.write(1)
+    house.until(lambda: server.connections, server)
+    server.listening = False
+    assert house.sink._socket is not None
+    house.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    house.write(4, b"x" * 7_000)
+    assert house.sink._of_line > 0
+    server.go()
+    server.listening = True
+    server.messages.clear()
+    house.write(3)
+    server.come()
+    house.until(lambda: server.messages and server.numbers[-1] == house.next - 1, server)
+    assert server.numbers == list(range(server.numbers[0], house.next))
+
+
+@only("server", ["tcp"], indirect=True)
+def test_what_was_sent_to_a_server_that_had_just_closed_is_sent_again(
+    server: Server, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if that could not be seen before it was sent: nobody acknowledged it."""
+    server.come()
+    house.write(3)
+    house.all_arrive(server)
+    server.go()
+    with monkeypatch.context() as patch:
+        patch.setattr(syslog, "_check_open", lambda _: None)
+        house.write(1)
+        assert not house.sink.blocked
+    house.write(3)
+    assert house.sink.blocked
+    server.come()
+    house.all_arrive(server)
+
+
+@only("server", ["tcp", "unix-stream"], indirect=True)
+def test_what_a_server_says_is_thrown_away(server: Server, house: House) -> None:
+    """So that its end is seen, which stands behind it."""
+    server.come()
+    house.write(1)
+    house.all_arrive(server)
+    for connection in server.connections:
+        connection.send(b"hello" * 10_000)
+    server.go()
+    house.write(1)
+    assert house.sink.blocked
+    server.come()
+    house.all_arrive(server)
+
+
+@only("server", ["unix", "udp"], indirect=True)
+def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, house: House) -> None:
+    """It arrives in several messages, each with its header; what comes after it arrives, too."""
+    server.come()
+    house.write(1)
+    house.all_arrive(server)
+    assert house.sink._socket is not None
+    house.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    text = b"y" + b"".join(b"%05d" % number for number in range(40_000))
+    end = house.form.lines(b"end\n", NOW_NS)
+    house.sink.write(frame(end.partition(b" ")[2].replace(b"end", text)) + end)
+    house.look()
+    house.until(lambda: server.messages[-1] == b"end", server)
+    assert len(server.messages) > 4
+    assert b"".join(server.messages[1:]) == text + b"end"
+
+
+@only("server", ["unix-stream"], indirect=True)
+def test_what_would_end_a_line_is_written_in_numbers(server: Server, house: House) -> None:
+    """A record is one line there, cut where that makes it too long for receivers."""
+    server.come()
+    house.sink.write(house.form.records([b"a\n b\0c", b"\n" * 7_000, b"end"], NOW_NS))
+    house.look()
+    house.until(lambda: server.messages and server.messages[-1] == b"end", server)
+    assert server.messages[0] == b"a#012 b#000c"
+    assert b"".join(server.messages[1:-1]) == b"#012" * 7_000
+    assert max(map(len, server.messages)) < BYTES_MAX
+
+
+@only("server", ["udp"], indirect=True)
+def test_no_buffers_is_a_short_wait_without_words(server: Server, house: House) -> None:
+    """ENOBUFS comes from a full device, and no event tells of its end."""
+
+    class Full:
+        """A socket that has no buffers, twice."""
+
+        def __init__(self, real: Any) -> None:
+            self.real, self.times = real, 2
+
+        def send(self, data: bytes, flags: int) -> int:
+            self.times -= 1
+            if self.times >= 0:
+                raise OSError(errno.ENOBUFS, "No buffer space available")
+            return int(self.real.send(data, flags))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.real, name)
+
+    server.come()
+    house.write(1)
+    house.all_arrive(server)
+    house.sink._socket = full = Full(house.sink._socket)  # type: ignore[assignment]
+    house.write(3)
+    assert house.sink.blocked
+    assert house.sink.fd == -1
+    house.all_arrive(server)
+    assert full.times < 0
+    assert house.words == []
+
+
+@only("server", ["tcp"], indirect=True)
+def test_it_tries_again_later_and_later(server: Server, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 ms, doubling up to 10 seconds; a flush before that does nothing."""
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    house.sink.write(house.form.lines(b"x\n", NOW_NS))
+    waits = []
+    for _ in range(9):
+        assert house.sink.retry_at is not None
+        waits.append(round(house.sink.retry_at - now, 3))
+        now += waits[-1] * 0.9
+        due = house.sink.retry_at
+        house.sink.flush()
+        assert house.sink.retry_at == due
+        now = due
+        house.sink.flush()
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert len(house.words) == 1
+    assert server.address in house.words[0]
+
+
+@only("server", ["tcp"], indirect=True)
+def test_a_server_that_does_not_answer_is_given_up(
+    server: Server, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connecting waits for nothing but its time, and another one is made then."""
+    monkeypatch.setattr(syslog, "_CONNECT_SECONDS", 0.05)
+    server.come()
+    assert server.socket is not None
+    server.socket.listen(0)
+    crowd = [socket.socket() for _ in range(4)]
+    for one in crowd:
+        one.setblocking(False)
+        one.connect_ex(server.where)
+    house.write(5)
+    assert house.sink.fd >= 0
+    assert house.sink.retry_at is not None
+    house.until(lambda: house.words)
+    assert "no answer" in house.words[0]
+    assert house.sink.fd == -1
+    for one in crowd:
+        one.close()
+    server.socket.listen(5)
+    house.all_arrive(server)
+
+
+@only("server", ["tcp"], indirect=True)
+def test_a_server_that_closes_each_connection_does_not_make_us_spin(server: Server, house: House) -> None:
+    """Connections that live for moments only are made later and later, too."""
+    server.come()
+    assert server.socket is not None
+    accepted = 0
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        house.write(1)
+        house.turn(0.001)
+        try:
+            server.socket.accept()[0].close()
+            accepted += 1
+        except BlockingIOError:
+            pass
+    assert 1 <= accepted <= 5
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+
+@only("server", ["tcp", "udp"], indirect=True)
+def test_a_name_is_looked_up_by_a_side_program(server: Server, house: House) -> None:
+    """At each connect, and nothing waits for it here."""
+    server.come()
+    house.address = server.address.replace("127.0.0.1", "localhost")
+    house.sink = house.new()
+    house.write(5)
+    assert house.sink.blocked
+    assert len(house.children) == 1
+    house.all_arrive(server)
+
+
+def answered(house: House, *answers: str) -> list[str]:
+    """The house's resolvers say this from now on; the keys of those that were asked."""
+    keys: list[str] = []
+
+    def launch(key: str, start: Start, ended: Callable[[int, str], None]) -> None:
+        text = answers[min(len(keys), len(answers) - 1)]
+        keys.append(key)
+        child = subprocess.Popen(["/bin/sh", "-c", "printf '%s' \"$1\"", "sh", text], stdout=start.stdio[1])
+        house.children.append((child, ended))
+
+    house.sink = SyslogSink(house.address.replace("127.0.0.1", "logs"), launch=launch, on_trouble=house.words.append)
+    return keys
+
+
+@only("server", ["tcp"], indirect=True)
+def test_a_name_that_is_not_known_is_told_and_asked_again(server: Server, house: House) -> None:
+    """A name server has its words, and another day."""
+    port = server.where[1]
+    keys = answered(house, "!Name or service not known\n", "", f"127.0.0.1 {port} 0\n")
+    server.come()
+    house.write(5)
+    house.all_arrive(server)
+    name = f"syslog tcp://logs:{port}"
+    assert house.words == [
+        f"cannot reach {name}: Name or service not known (trying again; blocking services wait)",
+        f"reaches {name} again",
+    ]
+    assert len(set(keys)) == len(keys) == 3
+
+
+@only("server", ["tcp"], indirect=True)
+def test_addresses_are_tried_in_turn(server: Server, house: House) -> None:
+    """The first that takes us; nobody hears of the others. The next connect asks anew."""
+    port = server.where[1]
+    keys = answered(house, f"127.0.0.2 {port} 0\n::1 {port} 0\n127.0.0.1 {port} 0\n", "!no\n", f"127.0.0.1 {port} 0\n")
+    server.come()
+    house.write(5)
+    house.all_arrive(server)
+    assert house.words == []
+    server.go()
+    server.come()
+    house.write(5)
+    house.all_arrive(server)
+    assert len(keys) == 3
+
+
+@only("server", ["tcp"], indirect=True)
+def test_the_end_goes_by_what_is_known(server: Server, house: House) -> None:
+    """When nobody can be started any more, the last addresses have to do, and an answer under way is waited for."""
+    port = server.where[1]
+    keys = answered(house, f"127.0.0.1 {port} 0\n")
+    server.come()
+    house.write(5)
+    house.sink.drain(lambda: 5.0)
+    house.all_arrive(server)
+    server.go()
+    server.come()
+    house.write(5)
+    house.sink.drain(lambda: 5.0)
+    house.all_arrive(server)
+    assert len(keys) == 1
+
+
+@only("server", ["tcp"], indirect=True)
+def test_no_room_for_a_resolver_is_a_trouble_like_others(server: Server, house: House) -> None:
+    """It is told, and tried again; no descriptor is left behind."""
+
+    def launch(*_: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    house.sink = SyslogSink("tcp://logs", launch=launch, on_trouble=house.words.append)
+    before = len(os.listdir("/proc/self/fd"))
+    house.write(1)
+    assert house.sink.retry_at is not None
+    assert "cannot look up its name: Resource temporarily unavailable" in house.words[0]
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert server.socket is None
+
+
+# --- the end, and a new life -----------------------------------------------------------------------------
+
+
+def test_drain_sends_what_is_kept(server: Server, house: House) -> None:
+    """At the very end, with a server that reads at its own pace, everything arrives."""
+    server.come()
+    if server.socket is not None and "udp" in server.way:
+        server.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+    house.write(2000, b"x" * 100)
+    done = threading.Event()
+
+    def reads() -> None:
+        while not done.is_set() or server.read():
+            server.read()
+
+    reader = threading.Thread(target=reads)
+    reader.start()
+    house.sink.drain(lambda: 10.0)
+    blocked = house.sink.blocked
+    house.sink.close()
+    done.set()
+    reader.join()
+    assert not blocked
+    assert server.numbers == list(range(2000))
+
+
+@only("server", ["tcp"], indirect=True)
+def test_drain_waits_until_tcp_has_delivered(server: Server, house: House) -> None:
+    """The network may end with us: what is only in our kernel then would be lost."""
+    server.rcvbuf = 4096
+    server.come()
+    house.write(100, b"x" * 1000)
+    house.until(lambda: not house.sink.blocked)
+    assert house.sink._socket is not None
+    assert syslog._undelivered_bytes(house.sink._socket) > 0
+    reader = threading.Thread(target=lambda: house_reads(server, 100))
+    reader.start()
+    house.sink.drain(lambda: 10.0)
+    assert syslog._undelivered_bytes(house.sink._socket) == 0
+    reader.join()
+
+
+def house_reads(server: Server, count: int) -> None:
+    deadline = time.monotonic() + AT_MOST_SECONDS
+    while len(server.messages) < count and time.monotonic() < deadline:
+        server.read()
+
+
+@only("server", ["tcp", "unix", "udp"], indirect=True)
+def test_drain_gives_up_where_nobody_is(server: Server, house: House) -> None:
+    """Well before its time is over, and what is kept stays countable."""
+    house.write(5)
+    begun = time.monotonic()
+    house.sink.drain(lambda: 100.0)
+    assert time.monotonic() - begun < 50.0
+    assert house.sink.pending_bytes > 0
+    assert server.socket is None
+
+
+@only("server", ["tcp"], indirect=True)
+def test_drain_reaches_a_server_that_was_away(server: Server, house: House) -> None:
+    """It does not wait for a retry that is far away."""
+    house.write(5)
+    house.sink.retry_at = time.monotonic() + 1000.0
+    server.come()
+    house.sink.drain(lambda: 10.0)
+    house.all_arrive(server)
+
+
+def test_records_cross_a_reexecution(server: Server, house: House) -> None:
+    """In whatever state the connection is: before it, in the middle of a frame, and without any."""
+    house.write(3)
+    house.reexecute()
+    house.write(3)
+    house.until(lambda: house.words)
+    server.come()
+    house.all_arrive(server)
+    server.listening = False
+    if server.way == "unix-stream":
+        assert house.sink._socket is not None
+        house.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    if not server.way.startswith("udp"):
+        while not house.sink.blocked:
+            house.write(1, b"x" * 5000)
+        assert (house.sink._of_line > 0) == (server.way == "unix-stream")
+    house.write(3, b"x" * 5000)
+    house.reexecute()
+    house.write(3)
+    server.listening = True
+    house.all_arrive(server)
+    house.reexecute()
+    house.write(3)
+    house.all_arrive(server)
+    assert len(house.words) == 2
+    for fd in house.sink.descriptors():
+        assert not os.get_inheritable(fd)
+
+
+@only("server", ["tcp"], indirect=True)
+def test_a_resolver_under_way_is_asked_for_again_in_the_new_life(server: Server, house: House) -> None:
+    """Its answer went to the old one; its key is another, since the old child may not be reaped yet."""
+    server.come()
+    house.address = server.address.replace("127.0.0.1", "localhost")
+    house.sink = house.new()
+    house.write(5)
+    children = [child for child, _ in house.children]
+    house.reexecute()
+    assert house.sink.tasks() == []
+    house.all_arrive(server)
+    assert house.sink._server.count == 2
+    for child in children:
+        child.wait()
+
+
+@only("server", ["tcp"], indirect=True)
+def test_undelivered_frames_cross_a_reexecution(server: Server, house: House) -> None:
+    """Sent by the old life to a server that had just closed, sent again by the new one."""
+    server.come()
+    house.write(3)
+    house.all_arrive(server)
+    server.listening = False
+    house.write(3)
+    house.reexecute()
+    assert house.sink._sent_bytes > 0
+    server.listening = True
+    house.write(1)
+    house.all_arrive(server)

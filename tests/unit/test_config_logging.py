@@ -1,0 +1,585 @@
+"""config/keys/logging.py and plan/outputs.py: where output goes, as the file says it, and every way to get it wrong."""
+
+from __future__ import annotations
+
+import marshal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cohabit.config import foreground
+from cohabit.config.system import check_machine
+from cohabit.config.values.facility import facility_name, parse_facility
+from cohabit.config.values.file_variables import resolve
+from cohabit.config.values.size import format_size, parse_size
+from cohabit.plan.build import build
+from cohabit.plan.model import Logging
+from cohabit.plan.record import to_plain
+from unit.file_story import ENVIRON, complaint, draft, service, told
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("here")
+
+FILE = Logging("file", path="/log/a")
+SYSLOG = Logging("syslog", address="unix:///dev/log", format="rfc3164")
+
+
+def whole(default: str, keys: str = "") -> str:
+    """A file with this default, and one service with these further keys."""
+    return f"x-cohabit: {{logging: {default}}}\nservices:\n  web: {{command: [x]{keys and ', '}{keys}}}\n"
+
+
+def fits(text: str) -> list[str]:
+    """All problems that are only seen when everything is."""
+    problems = build(resolve(draft(text), ENVIRON))[1]
+    return [str(problem).removeprefix("cohabit.yaml:") for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("written", "entries"),
+    [
+        ("", [Logging()]),
+        ("{}", [Logging()]),
+        ("{driver: }", [Logging()]),
+        ("{driver: '', options: {}}", [Logging()]),
+        *((f"{{driver: {name}}}", [Logging(name)]) for name in ("prefix", "json", "logfmt", "raw", "inherit", "none")),
+        ("{driver: none, options: {}}", [Logging("none")]),
+        ("{driver: syslog}", [SYSLOG]),
+        ("{driver: file, options: {path: /log/a}}", [FILE]),
+        ("{driver: file, options: {path: /log/./a}}", [FILE]),
+        ("{driver: file, options: {path: //log///a, max-size: , compress: null}}", [FILE]),
+        ("{driver: file, options: {path: '${HOME}/../a'}}", [Logging("file", path="/root/../a")]),
+        ("[{driver: json}]", [Logging("json")]),
+        ("[{driver: json}, {driver: file, options: {path: /log/a}}]", [Logging("json"), FILE]),
+        ("[{driver: syslog}, {driver: raw}, {driver: file, options: {path: /log/a}}]", [SYSLOG, Logging("raw"), FILE]),
+        ("{options: {mode: non-blocking}}", [Logging(blocking=False)]),
+        (
+            "{driver: json, options: {mode: non-blocking, max-buffer-size: 4m}}",
+            [Logging("json", blocking=False, buffer_bytes=4 << 20)],
+        ),
+        (
+            "{driver: file, options: {path: /a, format: json, max-size: 10m, max-file: '3', compress: 'true'}}",
+            [Logging("file", path="/a", format="json", bytes_max=10 << 20, files_max=3, compress=True)],
+        ),
+        (
+            "{driver: file, options: {path: /a, max-size: 1048577, max-file: 3, compress: true}}",
+            [Logging("file", path="/a", bytes_max=1048577, files_max=3, compress=True)],
+        ),
+        ("{driver: file, options: {path: /a, max-size: -1}}", [Logging("file", path="/a", bytes_max=0)]),
+        ("{driver: file, options: {path: /a, max-size: '0'}}", [Logging("file", path="/a", bytes_max=0)]),
+        (
+            "{driver: syslog, options: {syslog-address: 'udp://10.0.0.1', syslog-facility: LOCAL7, tag: db}}",
+            [Logging("syslog", format="rfc5424", address="udp://10.0.0.1:514", facility=23, tag="db")],
+        ),
+        (
+            "{driver: syslog, options: {syslog-address: 'TCP://logs.example.org:6514/', syslog-facility: 0, tag: 5}}",
+            [Logging("syslog", format="rfc5424", address="tcp://logs.example.org:6514", facility=0, tag="5")],
+        ),
+        (
+            "{driver: syslog, options: {syslog-format: rfc5424}}",
+            [Logging("syslog", format="rfc5424", address="unix:///dev/log")],
+        ),
+        (
+            "{driver: syslog, options: {syslog-address: 'unix:///run/log', syslog-format: rfc3164}}",
+            [Logging("syslog", format="rfc3164", address="unix:///run/log")],
+        ),
+        (
+            "{driver: syslog, options: {syslog-address: 'udp://[::1]:99', syslog-facility: '13'}}",
+            [Logging("syslog", format="rfc5424", address="udp://[::1]:99", facility=13)],
+        ),
+        (
+            "{driver: syslog, options: {syslog-address: 'unixgram:///run/log.sock'}}",
+            [Logging("syslog", format="rfc5424", address="unixgram:///run/log.sock")],
+        ),
+    ],
+)
+def test_where_output_goes(written: str, entries: list[Logging]) -> None:
+    """Compose's form or a list; values as strings, numbers or booleans; defaults are Docker's."""
+    made = service(f"logging: {written}")
+    assert list(made.logging) == entries
+    assert made.multiline_pattern == ""
+    assert marshal.dumps(to_plain(made))
+
+
+@pytest.mark.parametrize(
+    ("written", "pattern"),
+    [
+        (r"{driver: json, options: {multiline-pattern: '^\d{4}-'}}", r"^\d{4}-"),
+        ("{options: {multiline-pattern: 'x$$'}}", "x$"),
+        ("[{driver: raw}, {driver: syslog, options: {multiline-pattern: a}}]", "a"),
+        (
+            "[{driver: raw, options: {multiline-pattern: a}}, {driver: syslog, options: {multiline-pattern: a}}]",
+            "a",
+        ),
+    ],
+)
+def test_the_pattern_that_begins_a_record_is_the_services(written: str, pattern: str) -> None:
+    """It may stand in any entry, and holds for all of them."""
+    assert service(f"logging: {written}").multiline_pattern == pattern
+
+
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_the_files_of_the_engine_are_its_own(driver: str) -> None:
+    """What takes the container's output as it comes is no matter in here, nor are its options."""
+    assert service(f"logging: {{driver: {driver}, options: {{max-size: 10q, labels: a}}}}").logging == (Logging(),)
+
+
+def test_options_without_a_driver_may_be_the_engines() -> None:
+    """A Compose file that only sets the size of the engine's files runs as it is."""
+    assert service("logging: {options: {max-size: 10m, max-file: '3', tag: '{{.Name}}'}}").logging == (Logging(),)
+
+
+@pytest.mark.parametrize("driver", ["fluentd", "journald", "loki", "gelf", "awslogs"])
+def test_a_driver_of_the_engine_is_a_warning(driver: str) -> None:
+    """The default stands in, and the options are not looked at."""
+    keys = f"logging: {{driver: {driver}, options: {{a: [1], b: '${{NONE:?}}'}}}}"
+    assert service(keys, warnings=1).logging == (Logging(),)
+    text = f"'{driver}' is for the engine that runs the container; in here it is prefix"
+    assert complaint(keys) == f"warning: services.web.logging.driver: {text}"
+
+
+@pytest.mark.parametrize(
+    ("default", "written", "entries", "pattern"),
+    [
+        ("{driver: json}", "", [Logging("json")], ""),
+        ("{driver: json}", "logging: {}", [Logging("json")], ""),
+        ("{driver: json}", "logging: {driver: local}", [Logging("json")], ""),
+        ("{driver: json}", "logging: {driver: raw}", [Logging("raw")], ""),
+        ("{driver: json}", "logging: [{driver: local}, {driver: syslog}]", [Logging("json"), SYSLOG], ""),
+        ("{driver: json}", "logging: {options: {mode: non-blocking}}", [Logging("json", blocking=False)], ""),
+        ("{driver: local}", "", [Logging()], ""),
+        ("[{driver: raw}, {driver: syslog}]", "", [Logging("raw"), SYSLOG], ""),
+        (
+            "[{driver: raw}, {driver: syslog}]",
+            "logging: {options: {mode: non-blocking}}",
+            [Logging(blocking=False)],
+            "",
+        ),
+        ("{driver: json, options: {multiline-pattern: a}}", "", [Logging("json")], "a"),
+        (
+            "{driver: json, options: {multiline-pattern: a}}",
+            "logging: {options: {mode: blocking}}",
+            [Logging("json")],
+            "a",
+        ),
+        ("{driver: json, options: {multiline-pattern: a}}", "logging: {driver: json}", [Logging("json")], ""),
+        (
+            "{driver: json, options: {mode: non-blocking, max-buffer-size: 2m}}",
+            "logging: {options: {max-buffer-size: 3m}}",
+            [Logging("json", blocking=False, buffer_bytes=3 << 20)],
+            "",
+        ),
+        (
+            "{driver: json, options: {mode: non-blocking, max-buffer-size: 2m}}",
+            "logging: {options: {mode: blocking}}",
+            [Logging("json")],
+            "",
+        ),
+        (
+            "{driver: file, options: {path: /log/a}}",
+            "logging: {options: {format: json}}",
+            [FILE.replace(format="json")],
+            "",
+        ),
+    ],
+)
+def test_the_default_of_the_whole(default: str, written: str, entries: list[Logging], pattern: str) -> None:
+    """It holds where a service has nothing of its own; options without a driver build on it if it is one entry."""
+    made = draft(whole(default, written))
+    assert made.problems == ()
+    assert list(made.services["web"].service.logging) == entries
+    assert made.services["web"].service.multiline_pattern == pattern
+
+
+def test_the_whole_itself() -> None:
+    """The default is what our own messages take, too; secrets are hidden when that is asked for."""
+    text = "x-cohabit: {logging: [{driver: json}, {driver: syslog}], mask: true}\nservices: {a: {command: x}}"
+    plan, problems = build(draft(text))
+    assert problems == ()
+    assert plan is not None
+    assert (plan.logging, plan.mask) == ((Logging("json"), SYSLOG), True)
+    plan, _ = build(draft("services: {a: {command: x}}"))
+    assert plan is not None
+    assert (plan.logging, plan.mask) == ((Logging(),), False)
+
+
+def test_a_command_in_the_foreground_has_the_default() -> None:
+    made, name = foreground.add(draft(whole("{driver: json}")), ["sh"], terminal=False)
+    assert made.services[name].service.logging == (Logging("json"),)
+
+
+ONE = "a service has one: remove this"
+KNOWN = "(known here: mode, max-buffer-size, multiline-pattern)"
+ADDRESS = (
+    "is no syslog server's address (write unix:///dev/log, unixgram:///run/log.sock, udp://host:514, tcp://host:514; "
+    "TLS is not spoken)"
+)
+NO_TAG = "can be no tag (at most 48 letters of ASCII, no spaces)"
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("raw", ": expected a map, got 'raw'"),
+        ("[raw]", "[0]: expected a map, got 'raw'"),
+        ("[null]", "[0]: expected a map, got nothing"),
+        ("[]", ": the list is empty (write driver: none for no output)"),
+        ("{drivr: raw}", ".drivr: unknown key (did you mean 'driver'?)"),
+        ("{driver: [raw]}", ".driver: expected a string, got a list"),
+        ("{driver: [file], options: {path: /a}}", ".driver: expected a string, got a list"),
+        ("{driver: jsno}", ".driver: there is no driver 'jsno' (did you mean 'json'?)"),
+        ("[{driver: sylog}]", "[0].driver: there is no driver 'sylog' (did you mean 'syslog'?)"),
+        ("{driver: json, options: x}", ".options: expected a map, got 'x'"),
+        ("{driver: json, options: [x]}", ".options: expected a map, got a list"),
+        (
+            "{driver: inherit, options: {mode: blocking}}",
+            ".options: inherit has no options: no line of it is passed on (remove them)",
+        ),
+        ("{driver: none, options: x}", ".options: none has no options: no line of it is passed on (remove them)"),
+        ("[{driver: raw}, {driver: none}]", "[1].driver: none stands alone (remove it, or the other entries)"),
+        (
+            "[{driver: inherit}, {driver: syslog}, {driver: json}, {driver: raw}]",
+            "[0].driver: inherit stands alone (remove it, or the other entries)",
+        ),
+        (
+            "[{driver: json}, {driver: syslog}, {driver: prefix}]",
+            "[2].driver: json goes to the container's output already (remove one of them)",
+        ),
+        (
+            "[{driver: json}, {driver: local}]",
+            "[1].driver: json goes to the container's output already (remove one of them)",
+        ),
+        ("[{driver: syslog}, {driver: syslog}]", "[1]: unix:///dev/log is there twice (remove one of them)"),
+        (
+            "[{driver: file, options: {path: /a}}, {driver: file, options: {path: //a, format: json}}]",
+            "[1]: /a is there twice (remove one of them)",
+        ),
+        (
+            "[{driver: json, options: {multiline-pattern: a}}, {driver: syslog, options: {multiline-pattern: b}}]",
+            f"[1].options: its multiline-pattern is not that of services.web.logging[0] ({ONE})",
+        ),
+        ("{driver: file}", ".options: path is missing (write path: /var/log/name.log)"),
+        ("{driver: file, options: {path: }}", ".options: path is missing (write path: /var/log/name.log)"),
+    ],
+)
+def test_a_wrong_entry_is_one_problem(written: str, problem: str) -> None:
+    """The path, what was expected, and what to write; in x-cohabit it is the same."""
+    assert complaint(f"logging: {written}") == f"logging{problem}"
+    inside = problem.replace("services.web", "x-cohabit")
+    assert told(whole(written)) == [f"1: x-cohabit.logging{inside}"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "problem"),
+    [
+        ("json", "path: /a", f"path: unknown key {KNOWN}"),
+        ("json", "mod: blocking", "mod: unknown key (did you mean 'mode'?)"),
+        ("", "path: /a", "path: unknown key (x- in front makes it a note)"),
+        (
+            "syslog",
+            "max-size: 1m",
+            f"max-size: unknown key {KNOWN[:-1]}, syslog-address, syslog-facility, syslog-format, tag)",
+        ),
+            "syslog",
+            "max-size: 1m",
+            f"max-size: unknown key {KNOWN[:-1]}, syslog-address, syslog-facility, syslog-format, tag)",
+        ),
+        ("file", "path: /a, max-fil: 1m", "max-fil: unknown key (did you mean 'max-file'?)"),
+        (
+            "json",
+            "mode: nonblocking",
+            "mode: expected blocking or non-blocking, got 'nonblocking' (did you mean 'non-blocking'?)",
+        ),
+        (
+            "json",
+            "mode: non-blocking, max-buffer-size: 4x",
+            "max-buffer-size: '4x' is no size (write 512k, 10m, 1g or a number of bytes)",
+        ),
+        (
+            "json",
+            "mode: non-blocking, max-buffer-size: 0",
+            "max-buffer-size: expected a size from 1 byte to 1g, got '0'",
+        ),
+        (
+            "json",
+            "mode: non-blocking, max-buffer-size: 2g",
+            "max-buffer-size: expected a size from 1 byte to 1g, got '2g'",
+        ),
+        (
+            "json",
+            "max-buffer-size: 1m",
+            "max-buffer-size: is for mode: non-blocking only (write that, too, or remove this line)",
+        ),
+        (
+            "json",
+            "multiline-pattern: ''",
+            "multiline-pattern: the regular expression is empty: any line would begin a record",
+        ),
+        (
+            "json",
+            "multiline-pattern: 'a('",
+            "multiline-pattern: 'a(' is no regular expression: missing ), unterminated subpattern at character 2",
+        ),
+        ("file", "path: a.log", "path: a whole path is needed, beginning with /, got 'a.log'"),
+        ("file", "path: /log/", "path: '/log/' is a directory (name a file in it)"),
+        ("file", "path: /log/..", "path: '/log/..' is a directory (name a file in it)"),
+        ("file", 'path: "/a\\0b"', "path: a zero character is in it (no program can be given one)"),
+        (
+            "file",
+            "path: /a, format: jsn",
+            "format: expected json, logfmt, prefix or raw, got 'jsn' (did you mean 'json'?)",
+        ),
+        ("file", "path: /a, max-size: -2", "max-size: '-2' is no size (write 512k, 10m, 1g or a number of bytes)"),
+        (
+            "file",
+            "path: /a, max-size: 9999999999t",
+            "max-size: '9999999999t' is larger than any file (write -1 for no rotation)",
+        ),
+        ("file", "path: /a, max-file: 0", "max-file: expected a whole number from 1 to 1000, got '0'"),
+        ("file", "path: /a, compress: gzip", "compress: expected true or false, got 'gzip'"),
+        ("syslog", "syslog-address: 'tcp+tls://logs:6514'", f"syslog-address: 'tcp+tls://logs:6514' {ADDRESS}"),
+        ("syslog", "syslog-address: logs", f"syslog-address: 'logs' {ADDRESS}"),
+        ("syslog", "syslog-address: 'udp://::1'", f"syslog-address: 'udp://::1' {ADDRESS}"),
+        ("syslog", "syslog-address: 'udp://'", f"syslog-address: 'udp://' {ADDRESS}"),
+        ("syslog", "syslog-address: 'udp://[::g]'", "syslog-address: '::g' in 'udp://[::g]' is no IPv6 address"),
+        (
+            "syslog",
+            "syslog-address: 'tcp://a:70000'",
+            "syslog-address: there is no port 70000 (ports go from 1 to 65535)",
+        ),
+        ("syslog", "syslog-address: 'unix://dev/log'", "syslog-address: a socket's path begins with /, got 'dev/log'"),
+        (
+            "syslog",
+            "syslog-facility: deamon",
+            "syslog-facility: there is no facility 'deamon' (did you mean 'daemon'?)",
+        ),
+        (
+            "syslog",
+            "syslog-address: 'udp://a', syslog-format: rfc3164",
+            "syslog-format: rfc3164 is for unix sockets, not for udp://a:514 (remove it)",
+        ),
+        ("syslog", "tag: 'a b'", f"tag: 'a b' {NO_TAG}"),
+        ("syslog", f"tag: {'a' * 49}", f"tag: {'a' * 49!r} {NO_TAG}"),
+        ("syslog", "tag: é", f"tag: 'é' {NO_TAG}"),
+        (
+            "syslog",
+            "tag: '{{.Name}}'",
+            "tag: '{{.Name}}' is a template, which only the engine fills in (write the name itself)",
+        ),
+    ],
+)
+def test_a_wrong_option_is_one_problem(driver: str, options: str, problem: str) -> None:
+    """The same, alone and in a list."""
+    written = f"{{driver: {driver}, options: {{{options}}}}}"
+    assert complaint(f"logging: {written}") == f"logging.options.{problem}"
+    assert complaint(f"logging: [{written}]") == f"logging[0].options.{problem}"
+
+
+def test_all_problems_are_told_at_once_with_their_lines() -> None:
+    """Entry by entry, key by key."""
+    text = """\
+x-cohabit:
+  mask: maybe
+  logging:
+    driver: jsn
+services:
+  web:
+    command: x
+    logging:
+      - driver: prefx
+      - driver: file
+        options:
+          max-size: 10x
+          max-file: 0
+      - driver: raw
+      - driver: json
+        options:
+          mode: blocking
+          max-buffer-size: 1m
+"""
+    lines = [int(problem.split(":")[0]) for problem in told(text)]
+    assert sorted(lines) == [2, 4, 9, 11, 12, 13, 15, 18]
+
+
+PASSED = "logging: with inherit its output does not come by us"
+HIDDEN = "so its secrets cannot be hidden in it (choose another driver, or remove x-cohabit: mask)"
+SECRETS = """\
+x-cohabit: {mask: true}
+secrets: {s: {environment: TOKEN}}
+services:
+  a: {command: x, secrets: [s], logging: {driver: inherit}}
+  b: {command: x, environment: {A_FILE: /run/secrets/a}, logging: {driver: inherit}}
+  c: {command: x, logging: {driver: inherit}}
+  d: {command: x, secrets: [s], logging: {driver: raw}}
+"""
+LOG = "healthcheck: {test: [LOG, ready]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (whole("{driver: inherit}"), []),
+        (whole("{driver: raw}", LOG), []),
+        (whole("{driver: none}", LOG), []),
+        (
+            whole("{driver: raw}", f"{LOG}, logging: {{driver: inherit}}"),
+            [f"3: services.web.{PASSED}, so its probe LOG cannot look at it (choose another driver)"],
+        ),
+        (
+            whole("{driver: inherit}", LOG),
+            [f"3: services.web.{PASSED}, so its probe LOG cannot look at it (choose another driver)"],
+        ),
+        (SECRETS, [f"{line}: services.{name}.{PASSED}, {HIDDEN}" for line, name in ((4, "a"), (5, "b"))]),
+        (SECRETS.replace("true", "false"), []),
+    ],
+)
+def test_what_never_comes_by_us(text: str, problems: list[str]) -> None:
+    """A driver that hands the container's output on leaves nothing to look at, and nothing to hide."""
+    assert fits(text) == problems
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "fine"),
+    [
+        ("", "", True),
+        ("", "format: json, mode: non-blocking", True),
+        ("max-size: 1024", "max-size: 1k", True),
+        ("", "max-size: 1k", False),
+        ("", "max-file: 2", False),
+        ("compress: true", "", False),
+    ],
+)
+def test_several_may_share_a_file_if_it_is_rotated_in_one_way(one: str, other: str, *, fine: bool) -> None:
+    """Two services, or a service and the whole."""
+    first, second = (f"{{driver: file, options: {{path: /log/a, {options}}}}}" for options in (one, other))
+    text = "/log/a is {}'s, too, with another max-size, max-file or compress (write the same)"
+    services = f"services:\n  a: {{command: x, logging: {first}}}\n  b: {{command: x, logging: {second}}}\n"
+    assert fits(services) == ([] if fine else [f"3: services.b.logging: {text.format('a')}"])
+    found = fits(whole(first, f"logging: {second}"))
+    assert found == ([] if fine else [f"3: services.web.logging: {text.format('x-cohabit')}"])
+
+
+def test_a_path_that_is_no_file_is_told(tmp_path: Path) -> None:
+    """Of a service once, and of the whole."""
+    (tmp_path / "log").write_text("")
+    text = (
+        f"x-cohabit: {{logging: {{driver: file, options: {{path: {tmp_path}}}}}}}\n"
+        "services:\n"
+        f"  a: {{command: sh, scale: 2, logging: {{driver: file, options: {{path: {tmp_path.parent}}}}}}}\n"
+        "  b: {command: sh, logging: {driver: file, options: {path: /dev/null}}}\n"
+        f"  c: {{command: sh, logging: {{driver: file, options: {{path: {tmp_path}/log}}}}}}\n"
+        f"  d: {{command: sh, logging: {{driver: file, options: {{path: {tmp_path}/gone/log}}}}}}\n"
+        f"  e: {{command: sh}}\n"
+    )
+    made = draft(text)
+    plan, _ = build(made)
+    assert plan is not None
+    no_file = "it is no regular file (for the container's output, write driver: raw)"
+    assert [str(problem).removeprefix("cohabit.yaml") for problem in check_machine(plan, made, {})] == [
+        f": x-cohabit.logging: cannot write {tmp_path}: it is a directory (name a file in it)",
+        f":3: services.a.logging: cannot write {tmp_path.parent}: it is a directory (name a file in it)",
+        f":4: services.b.logging: cannot write /dev/null: {no_file}",
+    ]
+
+
+def test_a_service_with_a_terminal_writes_to_it() -> None:
+    """Its own logging is in vain, unless its hooks write something; the default is no matter."""
+    text = "is not acted on: what it writes goes to the container's terminal (remove it, or tty)"
+    assert complaint("tty: true, logging: {driver: json}") == f"warning: services.web.logging: {text}"
+    for keys in (
+        "tty: true",
+        "logging: {driver: json}",
+        "tty: true, logging: {driver: json}, pre_start: [{command: x}]",
+    ):
+        assert told(f"services: {{web: {{command: x, {keys}}}}}") == []
+    assert fits(whole("{driver: inherit}", f"tty: true, {LOG}")) == []
+
+
+def test_toml_is_the_same() -> None:
+    made = draft(
+        '[services.web]\ncommand = ["x"]\n[[services.web.logging]]\ndriver = "file"\n'
+        'options = { path = "/a", max-file = 3, compress = true }\n[[services.web.logging]]\ndriver = "jsonn"\n',
+        "cohabit.toml",
+    )
+    assert [str(problem) for problem in made.problems] == [
+        "cohabit.toml:7: services.web.logging[1].driver: there is no driver 'jsonn' (did you mean 'json'?)"
+    ]
+    assert made.services["web"].service.logging == (Logging("file", path="/a", files_max=3, compress=True),)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("1048576", 1048576),
+        ("512k", 524288),
+        ("512K", 524288),
+        ("10m", 10485760),
+        ("10MB", 10485760),
+        ("10 MiB", 10485760),
+        ("1g", 1073741824),
+        ("1.5k", 1536),
+        ("7b", 7),
+        ("2t", 2 << 40),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    """As Docker reads them."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "k", "-1", "1x", "1kk", "1.m", "1e3", "٣", "1 2", "9" * 40])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="is no size"):
+        parse_size(text)
+
+
+@given(st.integers(0, 1 << 60))
+def test_a_size_is_read_as_it_was_shown(size: int) -> None:
+    assert parse_size(format_size(size)) == size
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0"), (1 << 30, "1g"), (20 << 20, "20m"), (1536, "1536"), (2048, "2k")])
+def test_a_size_is_shown_as_short_as_it_goes(size: int, text: str) -> None:
+    assert format_size(size) == text
+
+
+@given(st.integers(0, 23))
+def test_a_facility_is_read_as_it_was_shown(number: int) -> None:
+    assert parse_facility(facility_name(number)) == number
+
+
+WORDS = [
+    "driver",
+    "options",
+    "path",
+    "mode",
+    "tag",
+    "max-size",
+    "max-buffer-size",
+    "syslog-address",
+    "syslog-format",
+    "multiline-pattern",
+]
+LEAVES = st.sampled_from(["json", "file", "syslog", "none", "/a", "1m", "udp://a", "$X", "$"]) | st.text(max_size=4)
+ANY: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ANY, ANY)
+def test_anything_is_read(default: object, written: object) -> None:
+    """Whatever stands there is understood or told; what is understood can be handed to process 1."""
+    file = {"x-cohabit": {"logging": default}, "services": {"web": {"command": "x", "logging": written}}}
+    plan, problems = build(draft(yaml.dump(file, allow_unicode=True)))
+    assert plan or problems
+    if plan:
+        assert plan.services["web"].logging
+        marshal.dumps(to_plain(plan))
