@@ -285,10 +285,6 @@ def test_a_wrong_entry_is_one_problem(written: str, problem: str) -> None:
             "max-size: 1m",
             f"max-size: unknown key {KNOWN[:-1]}, syslog-address, syslog-facility, syslog-format, tag)",
         ),
-            "syslog",
-            "max-size: 1m",
-            f"max-size: unknown key {KNOWN[:-1]}, syslog-address, syslog-facility, syslog-format, tag)",
-        ),
         ("file", "path: /a, max-fil: 1m", "max-fil: unknown key (did you mean 'max-file'?)"),
         (
             "json",

@@ -87,6 +87,24 @@ def test_a_changed_field_is_named_and_restarts_what_has_it_in_its_process(
     assert found == Difference(changed={"web": (field,)}, restarting=("web",) if restarts else ())
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "key"),
+    [("control_gid", 7, "control_group"), ("logging", (Logging("json"),), "logging"), ("mask", True, "mask")],
+)
+def test_a_changed_setting_of_the_whole_is_named(field: str, value: object, key: str) -> None:
+    """As x-cohabit has it; no service is touched for it."""
+    before = plan(*named("web"))
+    found = diff(before, before.replace(**{field: value}))
+    assert found == Difference(whole=(key,))
+    assert found
+
+
+def test_every_field_of_the_whole_was_thought_of() -> None:
+    """Services, their total grace and the texts that they are granted are compared in their own ways."""
+    known = {"services", "stop_grace_seconds", "secrets", "configs"}
+    assert known | {"control_gid", "logging", "mask"} == set(Plan._fields)
+
+
 def test_every_field_was_thought_of() -> None:
     """A new field of Service is told here, with its answer; the name alone cannot change."""
     assert {"name", *(field for field, _, _ in CHANGES)} == set(Service._fields)

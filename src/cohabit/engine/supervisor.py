@@ -225,6 +225,8 @@ class Supervisor:
         if difference.stop_grace_seconds:
             total = " -> ".join(format_duration(seconds) for seconds in difference.stop_grace_seconds)
             self._say("info", f"reload: stop_grace_period changed: {total}")
+        for key in difference.whole:
+            self._say("info", f"reload: x-cohabit.{key} changed")
         for name, fields in difference.changed.items():
             how = "restarting" if name in difference.restarting else "no restart needed"
             self._say("info", f"reload: {name} changed ({', '.join(fields)}): {how}")

@@ -29,11 +29,15 @@ _WHEN_ASKED = {
 }
 
 
+# Fields of Plan that are settings of the whole, by their keys in x-cohabit.
+_WHOLE = {"control_gid": "control_group", "logging": "logging", "mask": "mask"}
+
+
 class Difference(Record):
     """Names of instances, in the order of the new Plan; what was removed in that of the old one.
 
     changed: with the fields of Service that differ; restarting: those among them that must be started anew.
-    stop_grace_seconds: the total's, before and now; () where it is the same.
+    stop_grace_seconds: the total's, before and now; () where it is the same. whole: other keys of x-cohabit that differ.
     """
 
     added: tuple[str, ...] = ()
@@ -41,9 +45,10 @@ class Difference(Record):
     changed: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - a record's default is never changed
     restarting: tuple[str, ...] = ()
     stop_grace_seconds: tuple[float, ...] = ()
+    whole: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed or self.stop_grace_seconds)
+        return bool(self.added or self.removed or self.changed or self.stop_grace_seconds or self.whole)
 
 
 def diff(old: Plan, new: Plan) -> Difference:
@@ -64,6 +69,7 @@ def diff(old: Plan, new: Plan) -> Difference:
         changed,
         tuple(restarting),
         graces if graces[0] != graces[1] else (),
+        tuple(key for field, key in _WHOLE.items() if getattr(old, field) != getattr(new, field)),
     )
 
 

@@ -281,6 +281,8 @@ class Loop:
             paths = dict.fromkeys(path for service in plan.services.values() for path in service.secret_paths())
             for problem in self.output.hide(paths):
                 self.say("warning", "", problem)
+        else:
+            self.output.mask.forget()
         self.starts.make_room(len(plan.services))
         self.control.group = plan.control_gid
         self.set_schedules(plan)

@@ -37,13 +37,13 @@ class Json(Structured):
     def one_by_one(self, records: list[bytes], heads: Heads) -> bytes:
         """Objects merged, all else as text."""
         known: dict[tuple[str, ...], bytes] = {}
-        modules = sys.modules
-        decoder = modules.setdefault(_DECODER, _stand_in)
+        absent = [name for name in _WANTED if name not in sys.modules]
+        sys.modules.update(dict.fromkeys(absent, _stand_in))
         try:
             return b"".join([self._merged(record, heads, known) or self.quoted(record, heads) for record in records])
         finally:
-            if decoder is _stand_in:
-                del modules[_DECODER]
+            for name in absent:
+                del sys.modules[name]
 
     def _merged(self, record: bytes, heads: Heads, known: dict[tuple[str, ...], bytes]) -> bytes:
         """The object with our fields, b"" when the record is not exactly one object.
@@ -102,7 +102,7 @@ class _Syntax:
 _scan = _json.make_scanner(_Syntax)  # type: ignore[arg-type]
 
 # The scanner looks for its exception in json.decoder: where that was never imported it fails with SystemError (3.11),
-# or imports it, and `re` with it (3.12). This stands in for it while we scan.
-_DECODER = "json.decoder"
-_stand_in = type(sys)(_DECODER)
+# or imports it, and so its package with `re` (3.12). This stands in for both while we scan.
+_WANTED = ("json", "json.decoder")
+_stand_in = type(sys)("json.decoder")
 _stand_in.JSONDecodeError = ValueError  # type: ignore[attr-defined]

@@ -49,6 +49,10 @@ class Mask:
         self.texts = sorted(found, key=lambda text: (-len(text), text))
         return problems
 
+    def forget(self) -> None:
+        """Nothing is hidden any more."""
+        self.texts = []
+
     def hide(self, data: bytes) -> bytes:
         """The same without the texts."""
         for text in self.texts:

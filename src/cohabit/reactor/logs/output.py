@@ -20,7 +20,7 @@ from cohabit.reactor.logs.formats import Origin
 from cohabit.reactor.logs.mask import Mask
 from cohabit.reactor.logs.memory import OURSELVES, Memory
 from cohabit.reactor.logs.pace import SMALL_BYTES, Pace
-from cohabit.reactor.logs.sink import enlarge_pipe
+from cohabit.reactor.logs.sink import enlarge_pipe, pipe_bytes
 from cohabit.reactor.logs.stream import Stream
 
 TYPE_CHECKING = False
@@ -85,9 +85,10 @@ class Output:
     def hide(self, paths: Iterable[str]) -> list[str]:
         """From now on the texts in these files are hidden in all output. Returns what cannot be, for people."""
         problems = self.mask.learn(paths)
-        if self.mask.texts:
-            for stream in self._streams.values():
-                stream.raw = stream.splices = False
+        for stream in self._streams.values() if self.mask.texts else ():
+            if stream.raw:
+                stream.partial.clear()  # that has been written
+            stream.raw = stream.splices = False
         return problems
 
     def forget(self, service: str) -> None:
@@ -209,6 +210,7 @@ class Output:
         """
         self._say_held()
         destinations = self.destinations.all()
+        unread = 0
         for stream in list(self._streams.values()):
             stream.splices = False  # what the sink has no room for must be held here, not left in the pipe
             for _ in range(_TURNS_TO_EMPTY):
@@ -219,12 +221,13 @@ class Output:
                 if stream.must_wait():
                     break
             if stream.fd in self._streams:
+                unread += pipe_bytes(stream.fd)
                 self._close(stream)
         if self._joined:
             self.joiners.finish(seconds_left)
         for destination in destinations:
             destination.drain(seconds_left)
-        return sum(destination.pending_bytes for destination in destinations)
+        return unread + sum(destination.pending_bytes for destination in destinations)
 
     def say(self, level: str, label: str, text: str) -> None:
         """A message of our own, in the same form as everybody's. level: "info", "warning", "error"; label "": as it is.

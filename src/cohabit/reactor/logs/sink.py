@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import select
 import stat
+import sys
 
 from cohabit.reactor.linux import os
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _PIPE_BUF = 4096
 _PIPE_SIZE = 262_144  # four times the default; more is hardly quicker
-_F_SETPIPE_SZ = 1031
+_F_SETPIPE_SZ, _FIONREAD = 1031, 0x541B
 _STALL_SECONDS = 1.0  # at the very end: who takes nothing for so long reads no more
 _FULL = (28, 122)  # ENOSPC, EDQUOT: a disk may have room again
 
@@ -140,6 +141,11 @@ def enlarge_pipe(fd: int) -> None:
         fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE)
     except OSError:
         return
+
+
+def pipe_bytes(fd: int) -> int:
+    """How much is in a pipe that nobody has read yet."""
+    return int.from_bytes(fcntl.ioctl(fd, _FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _identity(fd: int) -> tuple[int, int]:

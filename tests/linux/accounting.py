@@ -1,0 +1,296 @@
+"""Every byte that programs/numbered.py wrote, found again: what each driver made of it, undone, and compared.
+
+A channel is all that came of one stream of one service, as (name, 1 or 2). channels_of... functions undo a format;
+Writers knows who was to write and what was written.
+"""
+
+import fcntl
+import glob
+import gzip
+import json
+import os
+import re
+import termios
+from typing import Any, Final, NamedTuple
+
+from linux.programs.numbered import NOTE, PIECE_MAX, numbered, tag_of, tail
+from linux.run import program
+
+Channels = dict[tuple[str, int], bytearray]
+
+RECORD_MAX: Final = 16_384  # of json and logfmt, with the newline: there Docker cuts
+SYSLOG_FULL: Final = 7_990  # a message of this length goes on in the next one
+_STREAMS: Final = {"stdout": 1, "stderr": 2}
+_PREFIX: Final = re.compile(rb"([a-z0-9-]+) *\| ?(.*)", re.DOTALL)
+_LOGFMT: Final = re.compile(
+    rb'time=\S+ service=(\S+) stream=(\S+)(?: pid=\d+)?(?: level=\w+)? msg="((?:[^"\\]|\\.)*)"'
+    rb"(?: partial_message=true partial_id=(\S+) partial_ordinal=(\d+) partial_last=(\w+))?"
+)
+_TAGGED: Final = re.compile(rb"\w+:([a-z0-9-]+):([oe]) ")
+_DROPPED: Final = re.compile(rb"[a-z]+: (\d+) lines \((\d+) bytes\) dropped")
+_SYSLOG: Final = re.compile(rb"<\d+>1 \S+ \S+ (\S+) \S+ (\S+) - (.*)", re.DOTALL)
+_LOCAL_SYSLOG: Final = re.compile(rb"<\d+>\w{3} [ \d]\d [\d:]{8} (\S+?)(?:\[\d+\])?: (.*)", re.DOTALL)
+
+
+class Writers:
+    """Services that write numbered lines into `directory`'s house, on demand. Use close() at the end."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.commands: dict[str, tuple[int, set[str]]] = {}
+        self._gates: dict[str, int] = {}
+
+    def service(self, name: str, logging: Any, *words: str, bytes_max: int = 200_000, **more: Any) -> dict[str, Any]:
+        """A service of this name; its words are those of numbered.py."""
+        self.commands[name] = (bytes_max, set(words))
+        path = os.path.join(self.directory, f"{name}.go")
+        os.mkfifo(path)
+        self._gates[name] = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        command = program("numbered.py", name, str(bytes_max), *words)
+        return {"command": command, "logging": logging, "restart": "always", **more}
+
+    def close(self) -> None:
+        """Let go of the pipes."""
+        for fd in self._gates.values():
+            os.close(fd)
+
+    def give(self, rounds: int, *names: str) -> None:
+        """Let them write so many rounds."""
+        for name in names or self._gates:
+            os.write(self._gates[name], b"." * rounds)
+
+    def idle(self) -> list[str]:
+        """Who has no round to begin."""
+        return [
+            name for name, fd in self._gates.items() if not fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4).strip(b"\0")
+        ]
+
+    def lives(self, name: str) -> list[str]:
+        """The lives of a service so far, in their order, each followed by whoever it left behind."""
+        paths = glob.glob(os.path.join(self.directory, f"{name}.*.note"))
+        found = [os.path.basename(path).split(".")[1] for path in paths]
+        return sorted(found, key=lambda life: (int(life.removeprefix("left")), life.startswith("left")))
+
+    def note(self, name: str, life: str) -> tuple[int, ...]:
+        """Bytes written to stdout, lines before its tail + 1 or 0, the same of stderr."""
+        with open(os.path.join(self.directory, f"{name}.{life}.note"), "rb") as file:
+            data = file.read()
+        return NOTE.unpack(data) if data else (0, 0, 0, 0)
+
+    def sent(self, name: str) -> int:
+        """How many bytes a service has written so far, of which it knows."""
+        notes = [self.note(name, life) for life in self.lives(name)]
+        return sum(note[0] + note[2] for note in notes)
+
+    def size(self, name: str, lines: int) -> int:
+        """How many bytes the first lines of a service's stdout have in its first life."""
+        texts = numbered(tag_of(name, "0", 1), self.commands[name][0])
+        return sum(len(next(texts)) for _ in range(lines))
+
+    def expected(self, name: str, life: str, stream: int, size: int) -> bytes:
+        """The first `size` bytes of a stream of a life, or all if it ended before."""
+        tag = tag_of(name, life, stream)
+        lines_before_tail = self.note(name, life)[2 * stream - 1] - 1
+        data = bytearray()
+        for number, line in enumerate(numbered(tag, self.commands[name][0])):
+            if number == lines_before_tail:
+                data += tail(tag)
+                break
+            data += line
+            if len(data) >= size:
+                break
+        return bytes(data[:size])
+
+    def check(self, channels: Channels, name: str, *, finished: bool = True, loses_cr: bool = False) -> None:
+        """Every byte of a service is in its channels, in order, once, and nothing else.
+
+        finished: an unfinished last line got a newline when its pipe was closed. loses_cr: unless it ended with CR.
+        """
+        for stream in (1, 2) if "err" in self.commands[name][1] else (1,):
+            received = bytes(channels.get((name, stream), b""))
+            at = 0
+            lives = self.lives(name)
+            assert lives
+            for life, following in zip(lives, [*lives[1:], ""], strict=True):
+                at = self._check_life(received, at, (name, life, stream), loses_cr=loses_cr)
+                ends_open = at > 0 and received[at - 1 : at] != b"\n"
+                if finished and ends_open and following != f"left{life}":
+                    assert received[at : at + 1] == b"\n", _around((name, life, stream), received, at, b"\n")
+                    at += 1
+            assert at == len(received), _around((name, "the end", stream), received, at, b"")
+
+    def _check_life(self, received: bytes, at: int, what: tuple[str, str, int], *, loses_cr: bool) -> int:
+        """Where a life's part of a channel ends. What it wrote and could not note any more is at most one write."""
+        name, life, stream = what
+        sent = self.note(name, life)[2 * stream - 2]
+        expected = self.expected(name, life, stream, sent + PIECE_MAX)
+        length = _common(received, at, expected)
+        if loses_cr and length == sent - 1 and expected[length : length + 1] == b"\r":
+            return at + length
+        assert length >= sent, _around(what, received, at + length, expected[length : length + 80])
+        return at + length
+
+
+def _common(received: bytes, at: int, expected: bytes) -> int:
+    """How many bytes of `expected` are found there."""
+    low, high = 0, min(len(expected), len(received) - at)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if received[at + low : at + middle] == expected[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _around(what: tuple[str, str, int], received: bytes, at: int, expected: bytes) -> str:
+    before, found = received[max(0, at - 200) : at], received[at : at + 200]
+    where = " ".join(map(str, what))
+    return f"{where}, byte {at} of {len(received)}: after {before!r} {found!r}, not {expected!r}"
+
+
+# --- what was dropped ------------------------------------------------------------------------------------
+
+
+class Drops(NamedTuple):
+    """What was told of lines that are missing: how often, how many lines, how many bytes."""
+
+    times: int
+    lines: int
+    size: int
+
+
+def check_drops(writers: Writers, name: str, channel: bytes, lines: int) -> Drops:
+    """Of so many lines of a service's first life each is there, or told as dropped in its place, with its bytes."""
+    texts = numbered(tag_of(name, "0", 1), writers.commands[name][0])
+    expected = [next(texts)[:-1] for _ in range(lines)]
+    at = times = dropped = size = 0
+    for line in channel.split(b"\n")[:-1]:
+        told = _DROPPED.search(line)
+        if told:
+            count = int(told[1])
+            assert sum(len(each) + 1 for each in expected[at : at + count]) == int(told[2])
+            at, times, dropped, size = at + count, times + 1, dropped + count, size + int(told[2])
+        else:
+            assert line == expected[at]
+            at += 1
+    assert at == lines
+    return Drops(times, dropped, size)
+
+
+def lines_accounted_for(data: bytes | bytearray) -> int:
+    """How many lines are there or told as dropped, in any format with a line for each."""
+    told = _DROPPED.findall(data)
+    return data.count(b"\n") - len(told) + sum(int(count) for count, _ in told)
+
+
+# --- formats undone --------------------------------------------------------------------------------------
+
+
+def structured_text(text: str) -> bytes:
+    r"""The bytes of a message in JSON or logfmt. Where nobody wrote a backslash and an x, \xNN is a byte."""
+    return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode())
+
+
+class Parts:
+    """Records that were cut: by their id what there is of each, and the number of the next part."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, tuple[str, int]] = {}
+
+    def joined(self, partial_id: str, ordinal: int, text: str, *, last: bool) -> str | None:
+        """The whole text with its last part, None before. The parts come in their order."""
+        before, expected = self._begun.pop(partial_id, ("", 1))
+        assert expected == ordinal
+        if last:
+            return before + text
+        self._begun[partial_id] = (before + text, ordinal + 1)
+        return None
+
+    def end(self) -> None:
+        """Each had its last part."""
+        assert not self._begun
+
+
+def channels_of_lines(channels: Channels, data: bytes, stream: int) -> None:
+    """Whole lines in the formats prefix, json and logfmt, also mixed. stream: where the format does not say it."""
+    parts = Parts()
+    assert data[-1:] in (b"", b"\n"), data[-200:]
+    for line in data.split(b"\n")[:-1]:
+        record = _json(line) or _logfmt(line)
+        if record is None:
+            match = _PREFIX.fullmatch(line)
+            assert match, line[:200]
+            channels.setdefault((match[1].decode(), stream), bytearray()).extend(match[2] + b"\n")
+            continue
+        assert len(line) + 1 < RECORD_MAX
+        service, kind, message, *part = record
+        text = parts.joined(part[0], int(part[1]), message, last=part[2] in (True, "true")) if part else message
+        if text is not None:
+            channels.setdefault((service, _STREAMS[kind]), bytearray()).extend(structured_text(text) + b"\n")
+    parts.end()
+
+
+def _json(line: bytes) -> list[Any] | None:
+    """Service, stream, message and, of a part, its id, number and whether it is the last."""
+    if not line.startswith(b"{"):
+        return None
+    fields = json.loads(line)
+    names = ["service", "stream", "message"]
+    if "partial_message" in fields:
+        names += ["partial_id", "partial_ordinal", "partial_last"]
+    return [fields[name] for name in names]
+
+
+def _logfmt(line: bytes) -> list[Any] | None:
+    """The same of logfmt."""
+    match = _LOGFMT.fullmatch(line)
+    if not match:
+        return None
+    service, kind, message, *part = (each.decode() for each in match.groups() if each is not None)
+    return [service, kind, json.loads(f'"{message}"', strict=False), *part]
+
+
+def channels_by_tag(channels: Channels, data: bytes, stream: int) -> None:
+    """Whole lines as they are, which say themselves whose they are; others are not looked at."""
+    for line in data.split(b"\n")[:-1]:
+        match = _TAGGED.match(line)
+        if match:
+            assert match[2] == b"-oe"[stream : stream + 1]
+            channels.setdefault((match[1].decode(), stream), bytearray()).extend(line + b"\n")
+
+
+def channels_of_syslog(channels: Channels, messages: list[bytes], *, lines: bool) -> None:
+    """Messages of RFC 5424 or syslog(3). lines: from a unix stream, where control bytes are written as #NNN."""
+    goes_on: dict[tuple[str, int], bool] = {}
+    for message in messages:
+        match = _SYSLOG.fullmatch(message)
+        local = None if match else _LOCAL_SYSLOG.fullmatch(message)
+        assert match or local, message[:200]
+        key = (match[1].decode(), _STREAMS[match[2].decode()]) if match else (local[1].decode(), 1)  # type: ignore[index]
+        text = match[3] if match else local[2]  # type: ignore[index]
+        if lines:
+            text = text.replace(b"#000", b"\0").replace(b"#012", b"\n")
+        channel = channels.setdefault(key, bytearray())
+        if channel and not goes_on[key]:
+            channel += b"\n"
+        channel += text
+        goes_on[key] = len(message) >= SYSLOG_FULL
+    for channel in channels.values():
+        channel.extend(b"\n")
+
+
+def file_with_rotated(path: str) -> bytes:
+    """What a log file and those that it was before hold together, oldest first."""
+    numbers = {
+        int(name.removeprefix(f"{path}.").removesuffix(".gz")): name
+        for name in glob.glob(f"{glob.escape(path)}.*")
+        if name.removeprefix(f"{path}.").removesuffix(".gz").isdecimal()
+    }
+    data = b""
+    for number in sorted(numbers, reverse=True):
+        opener = gzip.open if numbers[number].endswith(".gz") else open
+        with opener(numbers[number], "rb") as file:
+            data += file.read()
+    with open(path, "rb") as file:
+        return data + file.read()

@@ -1,0 +1,294 @@
+"""Every byte that services write comes out of each driver, in order, whatever happens meanwhile.
+
+Several services write numbered lines (programs/numbered.py) of 20 bytes to 200 kB, with NUL, broken UTF-8, CR and
+colours, through an internal error, a crash, a restart, a reload, re-executions and the stop, and each leaves somebody
+behind who writes when it is dead. They know what they wrote, and accounting.py finds it again.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from linux import processes
+from linux.accounting import (
+    Channels,
+    Writers,
+    channels_by_tag,
+    channels_of_lines,
+    channels_of_syslog,
+    file_with_rotated,
+)
+from linux.clients import ask, environment, following
+from linux.conftest import Gate, Start
+from linux.run import REPOSITORY, Run, program, shell, write_file
+from linux.syslogd import Syslogd
+
+SOURCE = os.path.join(REPOSITORY, "src")
+REEXECUTE = signal.SIGRTMIN + 25
+ROUNDS = 12  # of a writer during one event: while it lasts, there is always one to begin
+EVERYTHING = ("err", "bursts", "tail", "leaves")
+SINGLE = ("err", "tail", "leaves")
+
+
+@pytest.fixture
+def writers(tmp_path: Path) -> Iterator[Writers]:
+    """Give who makes the services that write."""
+    writers = Writers(str(tmp_path))
+    yield writers
+    writers.close()
+
+
+@pytest.fixture
+def through(start: Start, writers: Writers, gate: Gate, tmp_path: Path) -> Callable[..., Run]:
+    """Give the function that leads these services through everything, to the end."""
+
+    def through(services: dict[str, dict[str, Any]], **options: Any) -> Run:
+        options.setdefault("environment", environment(str(tmp_path)))
+        trigger = {"command": shell("read x < gate; exit 0"), "essential": False}
+        services = {**services, "trigger": trigger, "other": {"command": ["sleep", "1000"]}}
+        file = write_file(str(tmp_path), services)
+        life = start(*program("driver.py", SOURCE, "step-before:Exited", "up", "-f", file), **options)
+        life.until(lambda: all(map(writers.lives, writers.commands)), "everybody to live")
+        journey = Journey(life, writers, str(tmp_path))
+        journey.internal_error(gate)
+        first, *_, second = [*writers.commands, *writers.commands]
+        journey.crash(first)
+        journey.restart(second)
+        journey.reload({**services, "other": {"command": ["sleep", "2000"]}})
+        if any("inherit" not in str(service["logging"]) for service in services.values() if "logging" in service):
+            journey.follow()
+        for times in (1, 2, 3):
+            journey.reexecution(times)
+        journey.flow()
+        assert life.stop() == 0
+        assert len(writers.lives(first)) >= 3
+        assert "Traceback" not in life.text.replace("RuntimeError: planted", "").replace("Traceback", "", 1)
+        return life
+
+    return through
+
+
+class Journey:
+    """What happens to a cohabit while its services write."""
+
+    def __init__(self, life: Run, writers: Writers, directory: str) -> None:
+        self.life = life
+        self.writers = writers
+        self.directory = directory
+
+    def during(self, true: Callable[[], object], what: str) -> None:
+        """Wait until it is; meanwhile everybody writes."""
+        left = dict.fromkeys(self.writers.commands, ROUNDS)
+
+        def look() -> bool:
+            for name in self.writers.idle():
+                if left[name]:
+                    left[name] -= 1
+                    self.writers.give(1, name)
+            return bool(true())
+
+        self.life.until(look, what)
+
+    def flow(self) -> None:
+        """Everybody writes, and has not ended."""
+        names = list(self.writers.commands)
+        before = {name: self.writers.sent(name) for name in names}
+        self.during(lambda: all(self.writers.sent(name) > before[name] for name in names), "everybody to write")
+
+    def internal_error(self, gate: Gate) -> None:
+        """The planted one: process 1 goes on as the real one, which has no error."""
+        self.flow()
+        gate.open()
+        self.during(lambda: "cohabit-resume" in getattr(processes.look(self.life.pid), "command", ""), "a new life")
+
+    def crash(self, name: str) -> None:
+        """In the middle of a write."""
+        self.flow()
+        lives = len(self.writers.lives(name))
+        os.kill(self.pid(name), signal.SIGKILL)
+        self.during(lambda: len(self.writers.lives(name)) > lives, f"the next life of {name}")
+
+    def pid(self, name: str) -> int:
+        """The leader of a service."""
+        found = [
+            one.pid
+            for one in self.life.below("numbered.py")
+            if one.parent == self.life.pid and f" {name} " in one.command
+        ]
+        assert len(found) == 1
+        return found[0]
+
+    def restart(self, name: str) -> None:
+        """As asked for."""
+        self.flow()
+        lives = len(self.writers.lives(name))
+        ask(self.life, self.directory, "restart", name, during=self.during)
+        self.life.until(lambda: len(self.writers.lives(name)) > lives, f"the next life of {name}")
+
+    def follow(self) -> None:
+        """Somebody listens for a while."""
+        self.flow()
+        with following(self.directory, "logs", "-f") as out:
+            self.during(lambda: os.fstat(out.fileno()).st_size, "it to come")
+            self.flow()
+
+    def reload(self, services: dict[str, dict[str, Any]]) -> None:
+        """With one service changed, which is none of ours."""
+        self.flow()
+        write_file(self.directory, services)
+        self.life.signal(signal.SIGHUP)
+        self.during(lambda: self.life.below("sleep 2000"), "the changed service")
+
+    def reexecution(self, times: int) -> None:
+        """The program replaced, as asked for."""
+        self.flow()
+        if times == 1:
+            ask(self.life, self.directory, "reexec", during=self.during)
+        else:
+            self.life.signal(REEXECUTE)
+        self.during(lambda: self.life.err.count(b"re-executed, version") == times, "the next life")
+
+
+def _container(life: Run) -> Channels:
+    """What came on our stdout and stderr in prefix, json and logfmt."""
+    channels: Channels = {}
+    channels_of_lines(channels, bytes(life.out), 1)
+    channels_of_lines(channels, bytes(life.err), 2)
+    return channels
+
+
+def _on_stdout(driver: str, **options: str) -> dict[str, Any]:
+    return {"driver": driver, "options": options}
+
+
+def _file(path: Path, **options: str) -> dict[str, Any]:
+    return {
+        "driver": "file",
+        "options": {"path": str(path), **{key.replace("_", "-"): options[key] for key in options}},
+    }
+
+
+def _syslog(server: Syslogd) -> dict[str, Any]:
+    return {"driver": "syslog", "options": {"syslog-address": server.address}}
+
+
+def test_prefix_json_and_logfmt(through: Callable[..., Run], writers: Writers) -> None:
+    """Three forms of lines on one stdout and one stderr; json and logfmt in records under 16 KiB, cut and numbered."""
+    services = {
+        "web": writers.service("web", _on_stdout("prefix"), *EVERYTHING),
+        "api": writers.service("api", _on_stdout("json"), *EVERYTHING),
+        "job": writers.service("job", _on_stdout("json"), *SINGLE, bytes_max=20_000),
+        "db": writers.service("db", _on_stdout("logfmt"), *EVERYTHING),
+    }
+    channels = _container(through(services))
+    for name in services:
+        writers.check(channels, name, loses_cr=name != "web")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_raw(through: Callable[..., Run], writers: Writers, tmp_path: Path, kind: str) -> None:
+    """Bytes as they are, spliced from pipe to pipe, or copied to a file where they cannot be."""
+    services = {"web": writers.service("web", _on_stdout("raw"), "bursts", "tail", "leaves")}
+    if kind == "pipe":
+        out = bytes(through(services).out)
+    else:
+        path = tmp_path / "out"
+        with open(path, "ab") as file:
+            through(services, stdout=file)
+        out = path.read_bytes()
+    writers.check({("web", 1): bytearray(out)}, "web", finished=False)
+
+
+def test_inherit(through: Callable[..., Run], writers: Writers) -> None:
+    """The container's own descriptors: lines of up to PIPE_BUF are whole, whoever else writes."""
+    names = ("web", "api", "db")
+    services = {name: writers.service(name, _on_stdout("inherit"), "err", "leaves", bytes_max=4000) for name in names}
+    life = through(services)
+    channels: Channels = {}
+    channels_by_tag(channels, bytes(life.out), 1)
+    channels_by_tag(channels, bytes(life.err), 2)
+    for name in services:
+        writers.check(channels, name)
+
+
+def test_file(through: Callable[..., Run], writers: Writers, tmp_path: Path) -> None:
+    """Files in each format, rotated and compressed or not, one of them shared by two services."""
+    rotated = {"max_size": "300k", "max_file": "1000"}
+    shared = _file(tmp_path / "shared.log", format="json", max_size="0")
+    services = {
+        "web": writers.service(
+            "web", _file(tmp_path / "web.log", compress="true", **rotated), "bursts", "tail", "leaves"
+        ),
+        "api": writers.service("api", _file(tmp_path / "api.log", format="prefix", **rotated), "tail", "leaves"),
+        "job": writers.service("job", shared, *EVERYTHING),
+        "log": writers.service("log", shared, *SINGLE, bytes_max=20_000),
+        "db": writers.service("db", _file(tmp_path / "db.log", format="logfmt", **rotated), *EVERYTHING),
+    }
+    life = through(services)
+    assert b"web:" not in life.out
+    assert (tmp_path / "web.log.2").exists() or (tmp_path / "web.log.2.gz").exists()
+    channels: Channels = {("web", 1): bytearray(file_with_rotated(str(tmp_path / "web.log")))}
+    for name in ("api", "shared", "db"):
+        channels_of_lines(channels, file_with_rotated(str(tmp_path / f"{name}.log")), 1)
+    for name in services:
+        writers.check(channels, name, loses_cr=name in ("job", "log", "db"))
+
+
+def test_syslog(through: Callable[..., Run], writers: Writers, tmp_path: Path) -> None:
+    """A server for each transport; records longer than a message go on in the next."""
+    kinds = ("tcp", "udp", "unixgram", "unix")
+    with ExitStack() as stack:
+        servers = {kind: stack.enter_context(Syslogd(kind, str(tmp_path / kind))) for kind in kinds}
+        services = {
+            "tcp": writers.service("tcp", _syslog(servers["tcp"]), *EVERYTHING, bytes_max=60_000),
+            "udp": writers.service("udp", _syslog(servers["udp"]), "tail", "leaves", bytes_max=30_000),
+            "unixgram": writers.service("unixgram", _syslog(servers["unixgram"]), *SINGLE, bytes_max=30_000),
+            "unix": writers.service("unix", _syslog(servers["unix"]), "bursts", "tail", "leaves", bytes_max=6000),
+        }
+        through(services)
+        for server in servers.values():
+            server.go()
+        for kind, server in servers.items():
+            channels: Channels = {}
+            channels_of_syslog(channels, server.messages, lines=kind == "unix")
+            assert {name for name, _ in channels} == {kind}
+            writers.check(channels, kind, loses_cr=True)
+
+
+def test_several_at_once(through: Callable[..., Run], writers: Writers, tmp_path: Path) -> None:
+    """The same lines on stdout and in a file, in a file and at a server, in two files."""
+    with Syslogd("tcp") as server:
+        services = {
+            "web": writers.service(
+                "web", [_on_stdout("json"), _file(tmp_path / "web.log", format="json")], *EVERYTHING
+            ),
+            "api": writers.service(
+                "api", [_file(tmp_path / "api.log", format="logfmt"), _syslog(server)], *SINGLE, bytes_max=60_000
+            ),
+            "db": writers.service(
+                "db",
+                [_on_stdout("prefix"), _file(tmp_path / "db.1.log"), _file(tmp_path / "db.2.log")],
+                "bursts",
+                "tail",
+                "leaves",
+            ),
+        }
+        life = through(services)
+        server.go()
+    channels = _container(life)
+    writers.check(channels, "web", loses_cr=True)
+    writers.check(channels, "db")
+    files: Channels = {}
+    for name in ("web", "api"):
+        channels_of_lines(files, file_with_rotated(str(tmp_path / f"{name}.log")), 1)
+        writers.check(files, name, loses_cr=True)
+    for number in (1, 2):
+        writers.check({("db", 1): bytearray((tmp_path / f"db.{number}.log").read_bytes())}, "db")
+    messages: Channels = {}
+    channels_of_syslog(messages, server.messages, lines=False)
+    writers.check(messages, "api", loses_cr=True)
