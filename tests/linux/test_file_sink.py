@@ -203,6 +203,23 @@ class TestCompressor:
         child.communicate(b"line\n")
         assert (child.returncode, gzip.decompress(target.read_bytes())) == (0, b"line\n")
 
+    @pytest.mark.parametrize("denied", ["nice", "sched_setscheduler"])
+    def test_may_not_stand_back(self, tmp_path: Path, denied: str) -> None:
+        """Where that is denied it works as ever, and does what of it is allowed."""
+        target = tmp_path / "target"
+        program = f"""
+import os, runpy, sys
+def deny(*_): raise PermissionError(1, "denied")
+os.{denied} = deny
+end, os._exit = os._exit, lambda code: end(code or 100 + os.getpriority(0, 0) + 50 * os.sched_getscheduler(0))
+runpy.run_path({COMPRESSOR[3]!r}, run_name="__main__")
+"""
+        with target.open("wb") as file:
+            argv = (sys.executable, "-I", "-S", "-c", program)
+            code = subprocess.run(argv, input=b"line\n", stdout=file, check=False).returncode
+        assert gzip.decompress(target.read_bytes()) == b"line\n"
+        assert code == (119 if denied == "sched_setscheduler" else (100 + os.getpriority(0, 0) + 250) % 256)
+
     def test_says_by_its_exit_code_what_is_wrong(self) -> None:
         """It is the number of the error."""
         with open("/dev/full", "wb") as full:

@@ -115,11 +115,12 @@ def test_services_do_not_die_of_our_closed_stdout(up: Start) -> None:
 
 
 def test_full_disk_holds_nobody_up(up: Start) -> None:
-    """When the disk under our stdout is full, the services run on and the code is right."""
+    """When the disk under our stdout is full, the code is right all the same, and what nobody took is told."""
     with open("/dev/full", "wb") as full:
         life = up({"web": {"command": shell("seq 1000; exit 7")}}, stdout=full)
         assert life.wait() == 7
     assert "web ended with exit code 7" in life.text
+    assert "bytes of output were discarded: nobody took them" in life.text
 
 
 @pytest.mark.parametrize("kind", ["file", "file, appended", "null", "socket", "fifo"])

@@ -53,7 +53,7 @@ def fits(text: str) -> list[str]:
         ("{driver: file, options: {path: /log/a}}", [FILE]),
         ("{driver: file, options: {path: /log/./a}}", [FILE]),
         ("{driver: file, options: {path: //log///a, max-size: , compress: null}}", [FILE]),
-        ("{driver: file, options: {path: '${HOME}/../a'}}", [Logging("file", path="/root/../a")]),
+        ("{driver: file, options: {path: '${HOME}/a..b/..c'}}", [Logging("file", path="/root/a..b/..c")]),
         ("[{driver: json}]", [Logging("json")]),
         ("[{driver: json}, {driver: file, options: {path: /log/a}}]", [Logging("json"), FILE]),
         ("[{driver: syslog}, {driver: raw}, {driver: file, options: {path: /log/a}}]", [SYSLOG, Logging("raw"), FILE]),
@@ -225,8 +225,11 @@ NO_TAG = "can be no tag (at most 48 letters of ASCII, no spaces)"
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
-        ("raw", ": expected a map, got 'raw'"),
-        ("[raw]", "[0]: expected a map, got 'raw'"),
+        ("raw", ": expected a map, got 'raw' (write logging: {driver: raw})"),
+        ("journald", ": expected a map, got 'journald' (write logging: {driver: json})"),
+        ("[raw]", "[0]: expected a map, got 'raw' (write {driver: raw})"),
+        ("[{driver: syslog}, '$$x']", "[1]: expected a map, got '$$x' (write {driver: json})"),
+        ("5", ": expected a map, got 5"),
         ("[null]", "[0]: expected a map, got nothing"),
         ("[]", ": the list is empty (write driver: none for no output)"),
         ("{drivr: raw}", ".drivr: unknown key (did you mean 'driver'?)"),
@@ -323,7 +326,9 @@ def test_a_wrong_entry_is_one_problem(written: str, problem: str) -> None:
         ),
         ("file", "path: a.log", "path: a whole path is needed, beginning with /, got 'a.log'"),
         ("file", "path: /log/", "path: '/log/' is a directory (name a file in it)"),
-        ("file", "path: /log/..", "path: '/log/..' is a directory (name a file in it)"),
+        ("file", "path: /log/.", "path: '/log/.' is a directory (name a file in it)"),
+        ("file", "path: /log/..", "path: '/log/..' has .. in it (write the path without ..)"),
+        ("file", "path: /log/../log/a", "path: '/log/../log/a' has .. in it (write the path without ..)"),
         ("file", 'path: "/a\\0b"', "path: a zero character is in it (no program can be given one)"),
         (
             "file",
@@ -460,6 +465,36 @@ def test_several_may_share_a_file_if_it_is_rotated_in_one_way(one: str, other: s
     assert found == ([] if fine else [f"3: services.web.logging: {text.format('x-cohabit')}"])
 
 
+OLD = "{} is what {}'s {} is called when it is rotated (write another path)"
+
+
+@pytest.mark.parametrize(
+    ("options", "old", "fine"),
+    [
+        ("", ".1", False),
+        ("", ".4", False),
+        ("", ".3.gz", False),
+        ("max-size: -1, compress: true", ".1", False),
+        ("", ".5", True),
+        ("", ".0", True),
+        ("", ".01", True),
+        ("", ".2.gz.1", True),
+        ("max-file: 1", ".1", True),
+        ("max-size: -1", ".1", True),
+    ],
+)
+def test_no_file_has_the_name_of_anothers_old_one(options: str, old: str, *, fine: bool) -> None:
+    """Whichever stands first, and also within the default of the whole, which is told once."""
+    one, other = f"{{path: /log/x, {options}}}", f"{{path: /log/x{old}}}"
+    first, second = (f"{{driver: file, options: {each}}}" for each in (one, other))
+    services = "services:\n  a: {{command: x, logging: {}}}\n  b: {{command: x, logging: {}}}\n"
+    words = OLD.format(f"/log/x{old}", "{}", "/log/x")
+    assert fits(services.format(first, second)) == ([] if fine else [f"3: services.b.logging: {words.format('a')}"])
+    assert fits(services.format(second, first)) == ([] if fine else [f"2: services.a.logging: {words.format('b')}"])
+    found = fits(whole(f"[{first}, {second}]"))
+    assert found == ([] if fine else [f" x-cohabit.logging: {words.format('x-cohabit')}"])
+
+
 def test_a_path_that_is_no_file_is_told(tmp_path: Path) -> None:
     """Of a service once, and of the whole."""
     (tmp_path / "log").write_text("")
@@ -494,6 +529,17 @@ def test_a_service_with_a_terminal_writes_to_it() -> None:
     ):
         assert told(f"services: {{web: {{command: x, {keys}}}}}") == []
     assert fits(whole("{driver: inherit}", f"tty: true, {LOG}")) == []
+
+
+def test_what_a_terminal_shows_is_not_hidden() -> None:
+    """A warning for a service with secrets; without them, or without mask, there is nothing to warn of."""
+    passed = "warning: services.{}.tty: what it writes on the terminal does not come by us"
+    end = ", so its secrets are not hidden in it (remove tty, or mind who sees it)"
+    lines = SECRETS.replace("logging: {driver: inherit}", "tty: true").splitlines(keepends=True)
+    for name in ("a", "b", "c"):  # one terminal is for one service
+        text = "".join(line for line in lines if "command" not in line or f" {name}:" in line)
+        assert fits(text) == ([] if name == "c" else [f"4: {passed.format(name)}{end}"])
+        assert fits(text.replace("mask: true", "mask: false")) == []
 
 
 def test_toml_is_the_same() -> None:

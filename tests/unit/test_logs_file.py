@@ -19,7 +19,7 @@ from cohabit.reactor.logs import file, rotated
 from cohabit.reactor.logs.file import FileSink
 from cohabit.reactor.processes.child import Start
 
-ENOSPC = 28
+ENOSPC, ESTALE = 28, 116
 Ended = Callable[[int, str], None]
 
 
@@ -31,18 +31,24 @@ class Kernel:
     """The system calls of the sink: a disk that may be full, and a moment at which we end.
 
     room: bytes that the disk still takes; steps: changes of names until the crash; refused: what a name ends with that
-    cannot be changed. gone: what rotated out.
+    cannot be changed, unseen: that cannot be looked at. gone: what rotated out.
     """
 
     def __init__(self) -> None:
         self.room: int | None = None
         self.steps = -1
-        self.refused = ""
+        self.refused = self.unseen = ""
         self.refusals = 0
         self.gone: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
+
+    def stat(self, path: str, *, follow_symlinks: bool = True) -> os.stat_result:
+        """As a network's file that is gone."""
+        if self.unseen and path.endswith(self.unseen):
+            raise OSError(ESTALE, os.strerror(ESTALE))
+        return os.stat(path, follow_symlinks=follow_symlinks)
 
     def write(self, fd: int, data: memoryview) -> int:
         """As much as there is room for."""
@@ -235,6 +241,25 @@ class TestOpening:
         (place.directory / "web.log").write_bytes(b"old\nhal")
         place.sink.write(b"new\n")
         assert (content(place.path), place.sink.pending_bytes) == (b"old\nhal\nnew\n", 0)
+
+    def test_a_line_that_an_earlier_life_began_in_a_full_file(self, place: Place) -> None:
+        """It is ended in that file, and the one that comes after begins with our line."""
+        place.directory.mkdir()
+        (place.directory / "web.log").write_bytes(b"old\nhalf a line")
+        place.rotate(10, 2).write(b"new\n")
+        assert place.names() == {"": b"new\n", ".1": b"old\nhalf a line\n"}
+
+    def test_a_line_that_an_earlier_life_began_on_a_full_disk(self, place: Place) -> None:
+        """It is ended when there is room."""
+        place.directory.mkdir()
+        (place.directory / "web.log").write_bytes(b"hal")
+        place.kernel.room = 0
+        place.sink.write(b"new\n")
+        place.sink.flush()
+        assert (content(place.path), place.sink.blocked) == (b"hal", True)
+        place.kernel.room = None
+        place.sink.flush()
+        assert (content(place.path), place.sink.blocked) == (b"hal\nnew\n", False)
 
     @pytest.mark.parametrize("kind", ["fifo", "read fifo", "directory", "device"])
     def test_what_is_no_file_is_refused(self, place: Place, kind: str) -> None:
@@ -632,6 +657,46 @@ class TestCompression:
         place.sink.write(numbered(1, 2))
         place.end()
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
+
+    @pytest.mark.parametrize("moment", ["opened", "rotated", "a child's end"])
+    def test_a_file_that_cannot_be_looked_at(self, place: Place, moment: str) -> None:
+        """It is a trouble of the compression, whoever asks for that; what is written is no matter of it."""
+        place.rotate(10, 5, compress=True)
+        if moment == "opened":
+            place.directory.mkdir()
+            Path(place.path).write_bytes(numbered(1))
+            place.kernel.unseen = ".log.4"
+            place.rotate(20, 5, compress=True).write(numbered(1, 1))
+            assert place.names() == {"": numbered(2)}
+        elif moment == "rotated":
+            place.sink.write(numbered(1))
+            place.kernel.unseen = ".log.4"
+            place.sink.write(numbered(1, 1))
+            assert place.names() == {"": numbered(1, 1), ".1": numbered(1)}
+        else:
+            place.sink.write(numbered(3))
+            place.kernel.unseen = ".log.4"
+            place.end()
+            assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
+        what = "it stays as it is; trying again after the next rotation"
+        assert place.said == [f"cannot compress {place.path}.N: Stale file handle ({what})"]
+        assert (place.sink.blocked, place.jobs) == (False, {})
+
+    @pytest.mark.parametrize("life", ["the same", "restored"])
+    def test_everybody_has_to_go(self, place: Place, life: str) -> None:
+        """The end of the child is silent, its file stays and no other is begun; the next life compresses it."""
+        place.rotate(10, 4, compress=True).write(numbered(2))
+        place.sink.stop_compressing()
+        if life == "restored":
+            place.reexecute().flush()
+        place.end(143)
+        place.sink.write(numbered(1, 2))
+        assert (place.jobs, place.said, place.unfinished()) == ({}, [], [])
+        assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2": numbered(1)}
+        place.sink.close()
+        place.fresh().write(numbered(1, 3))
+        assert [place.end() for _ in range(3)] == ["web.log.2", "web.log.2", "web.log.1"]
+        assert [name for name in place.names() if name.endswith(".gz")] == [".1.gz", ".2.gz", ".3.gz"]
 
     def test_ends_after_the_sink(self, place: Place) -> None:
         """A reload that takes the file out lets the child end and begins no other."""

@@ -179,6 +179,15 @@ def test_a_message_is_cut_in_halves_with_its_header() -> None:
     assert halves(syslog().lines(b"x\n", NOW_NS).partition(b" ")[2]) == ()
 
 
+@pytest.mark.parametrize("length", range(40))
+def test_halves_are_two_or_none(length: int) -> None:
+    """Never one, which would be refused again, for ever; a text of some characters can be cut."""
+    message = syslog().lines(b"x" * length + b"\n", NOW_NS).partition(b" ")[2]
+    parts = halves(message)
+    assert len(parts) == (2 if length > 8 else 0)
+    assert all(len(part) < len(message) for part in parts)
+
+
 def test_the_local_form_is_that_of_syslog_3(monkeypatch: pytest.MonkeyPatch) -> None:
     """Local time without a zone, the name with the pid if there is one; long lines are cut as ever."""
     monkeypatch.setenv("TZ", "XXX-5")

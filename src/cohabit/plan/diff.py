@@ -37,7 +37,7 @@ class Difference(Record):
     """Names of instances, in the order of the new Plan; what was removed in that of the old one.
 
     changed: with the fields of Service that differ; restarting: those among them that must be started anew.
-    stop_grace_seconds: the total's, before and now; () where it is the same. whole: other keys of x-cohabit that differ.
+    stop_grace_seconds: the total's, before and now; () where it is the same. whole: other keys of x-cohabit.
     """
 
     added: tuple[str, ...] = ()

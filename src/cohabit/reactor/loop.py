@@ -46,6 +46,8 @@ from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.plan.model import Plan
@@ -55,6 +57,7 @@ STATE_VERSION = 4  # of what crosses a re-execution: raise it with each change t
 _LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) counts milliseconds in an int: 24 days
 _NOT_FOR_SERVICES = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _SUCCESSOR = "\0successor"
+_LAST_SECONDS = 0.1  # for the word on what nobody took
 _DRAIN_SECONDS = 1.0  # at the very end, for whoever still reads our stdout; more if the total is not used up
 
 
@@ -85,10 +88,11 @@ class Loop:
         self._outside = variables.pop("NOTIFY_SOCKET", "")  # of whoever supervises us: never the services'
         for name in _NOT_FOR_SERVICES:
             variables.pop(name, None)
-        tell, say, epoll = self.facts.append, self.say, self.epoll
+        tell, say, epoll = self.tell, self.say, self.epoll
         stdout, stderr = Sink(1), Sink(2)
         self.output = Output(epoll, stdout, stdout if stderr.identity == stdout.identity else stderr)
         stdout.on_lost = self._stdout_lost
+        stdout.on_full, stderr.on_full = self._full_disk("stdout"), self._full_disk("stderr")
         self.children = Children(epoll, tell, say, self.output.drain_service)
         self.output.destinations.launch = launch = self.children.launch
         self.joiners = self.output.joiners = Joiners(self.given, variables, epoll, self.output, launch=launch, say=say)
@@ -258,6 +262,7 @@ class Loop:
             case effects.Sweep(number):
                 self.clock.set([])
                 self.joiners.close()
+                self.output.destinations.stop_tasks()
                 self.children.sweep(number)
             case effects.Report(level, name, text):
                 self.say(level, name, text)
@@ -294,7 +299,16 @@ class Loop:
     def _notified(self, message: events.Notified) -> None:
         if message.main_pid and not self.children.adopt(message.service, message.main_pid):
             message = message.replace(main_pid=0)
-        self.facts.append(message)
+        self.tell(message)
+
+    def tell(self, fact: Event) -> None:
+        """A fact for the engine. What others wrote in it (a probe's output, a status) may have a secret in it."""
+        if self.output.mask.texts:
+            words = {name: text for name, text in vars(fact).items() if isinstance(text, str) and name != "service"}
+            hidden = {name: self.output.mask.hide_text(text) for name, text in words.items()}
+            if hidden != words:
+                fact = fact.replace(**hidden)
+        self.facts.append(fact)
 
     def _is_member(self, service: str, pid: int) -> bool | None:
         owner = self.children.trees.owner(pid)
@@ -326,17 +340,28 @@ class Loop:
     def _stdout_lost(self, why: str) -> None:
         self.say("warning", "", f"our stdout is closed ({why}): from here on, output is discarded")
 
+    def _full_disk(self, stream: str) -> Callable[[str], None]:
+        def tell(why: str) -> None:
+            what = f"cannot write our {stream}: {why} (trying again every second; blocking services wait)"
+            self.say("warning", "", what if why else f"our {stream} is written again")
+
+        return tell
+
     def _leave(self, code: int, word: str, culprit: str) -> None:
         self.loader.abandon()
         text = ""
         if word:
             text = last_word(word, code, culprit, self.output.memory.last_lines(culprit, LINES_MAX))
+            text = self.output.mask.hide_text(text)
             self.say("info" if code == 0 else "error", "", text)
             write_termination_log(text)
         deadline = max(time.monotonic() + _DRAIN_SECONDS, self.engine.drain_until)
         unread = self.output.finish(lambda: max(0.0, deadline - time.monotonic()))
         if unread:
-            write_termination_log(f"{text}\n{unread} bytes of output were discarded: nobody read them")
+            lost = f"{unread} bytes of output were discarded: nobody took them"
+            write_termination_log(f"{text}\n{lost}")
+            self.say("warning", "", lost)
+            self.output.finish(lambda: max(_LAST_SECONDS, deadline - time.monotonic()))
         self.control.close()
         self.sockets.close()
         self.directory.remove()

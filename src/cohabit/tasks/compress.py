@@ -35,12 +35,15 @@ def _write(target: int, data: bytes) -> None:
 
 
 def _step_back() -> None:
-    """Run only while nobody else wants to."""
-    os.nice(19)
+    """Run only while nobody else wants to; where one of both is denied, the other has to do."""
+    try:
+        os.nice(19)
+    except OSError:
+        pass
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except OSError:
-        return
+        pass
 
 
 def main() -> int:

@@ -76,11 +76,11 @@ class LoggingReader:
         made: list[_Entry] = []
         if isinstance(node.value, list):
             for i, one in enumerate(node.value):
-                made += self._entry(one, f"{path}[{i}]")
+                made += self._entry(one, f"{path}[{i}]", "")
             if not node.value:
                 self._tell(node, path, "the list is empty (write driver: none for no output)")
         else:
-            made += self._entry(node, path)
+            made += self._entry(node, path, "logging: ")
         self._check(made)
         pattern = next((entry.pattern for entry in made if entry.pattern), "")
         return tuple(entry.logging for entry in made) or self.entries, pattern
@@ -91,8 +91,13 @@ class LoggingReader:
         where = f"{path}.{key}" if key else path
         self._converter.problem((inner or node).line, f"{where}: {text}", warning=warning)
 
-    def _entry(self, node: Node, path: str) -> list[_Entry]:
-        """What an entry comes to: one, all of the default's, or none if it is wrong."""
+    def _entry(self, node: Node, path: str, key: str) -> list[_Entry]:
+        """What an entry comes to: one, all of the default's, or none if it is wrong. key: how messages begin it."""
+        if isinstance(node.value, str):
+            driver = node.value if node.value in DRIVERS else "json"
+            text = f"expected a map, got {node.describe()} (write {key}{{driver: {driver}}})"
+            self._tell(node, path, text)
+            return []
         keys = self._converter.convert(node, LoggingKeys, path)
         written = node.value.get("driver") if isinstance(node.value, dict) else None
         if keys is UNSET or (written and written.value is not None and keys.driver is None):

@@ -70,11 +70,13 @@ class LogPath(str):
 
     @classmethod
     def parse(cls, text: str) -> LogPath:
-        """The path without `//` and `/./`; ValueError if it is not whole, or a directory's."""
+        """The path without `//` and `/./`; ValueError if it is not whole, has `..` in it or is a directory's."""
         if not text.startswith("/"):
             raise ValueError(f"a whole path is needed, beginning with /, got {text[:60]!r}")
         parts = text.split("/")
-        if parts[-1] in ("", ".", ".."):
+        if ".." in parts:
+            raise ValueError(f"{text[:60]!r} has .. in it (write the path without ..)")
+        if parts[-1] in ("", "."):
             raise ValueError(f"{text[:60]!r} is a directory (name a file in it)")
         return cls("/" + "/".join(part for part in parts if part not in ("", ".")))
 

@@ -42,7 +42,6 @@ class Destinations:
     """
 
     def __init__(self, stdout: Sink, stderr: Sink, *, trouble: Callable[[str], None]) -> None:
-        self._own_sinks = {"stdout": stdout, "stderr": stderr}
         out = Destination(stdout)
         self.containers = {"stdout": out, "stderr": out if stderr is stdout else Destination(stderr)}
         self.launch: Launch
@@ -51,7 +50,9 @@ class Destinations:
         self._servers: dict[str, tuple[Destination, SyslogSink]] = {}
         self._numbers: dict[str, int] = {}
         self._width = len(OURSELVES)
-        self._terminals = {id(sink) for sink in (stdout, stderr) if sink.is_terminal}
+        both = {"stdout": stdout, "stderr": stderr}
+        self._terminals = {self.containers[stream] for stream, sink in both.items() if sink.is_terminal}
+        self._splicing = {stream for stream, sink in both.items() if sink.takes_splices}
 
     def name_services(self, names: list[str]) -> None:
         """All names at once, so that prefixes line up and colours stay."""
@@ -62,6 +63,10 @@ class Destinations:
     def names(self) -> list[str]:
         """Those of the services, in their order."""
         return list(self._numbers)
+
+    def takes_splices(self, stream: str) -> bool:
+        """Whether splice(2) into the container's stdout or stderr never waits."""
+        return stream in self._splicing
 
     def all(self) -> list[Destination]:
         """Each once."""
@@ -90,20 +95,11 @@ class Destinations:
         ]
         if not any(entry.driver in _CONTAINERS for entry in wanted):
             wanted.append(Logging("prefix", blocking=False, buffer_bytes=_OWN_BYTES_MAX))
-        for entry in wanted:
-            if entry.driver in _CONTAINERS:
-                self._tell_losses_as(entry)
         return self.targets(wanted, origin)
-
-    def _tell_losses_as(self, entry: Logging) -> None:
-        """What the container's own output loses to a full disk is told in the form of our own messages."""
-        for stream, sink in self._own_sinks.items():
-            form = self._format(entry, Origin(OURSELVES, stream), terminal=sink.is_terminal)
-            sink.notice = _notice(form, "")
 
     def _target(self, entry: Logging, origin: Origin) -> Target:
         destination = self._destination(entry, origin.stream)
-        terminal = id(destination.sink) in self._terminals
+        terminal = destination in self._terminals
         form = self._format(entry, origin, terminal=terminal)
         ours = self._format(entry, Origin(OURSELVES, origin.stream), terminal=terminal)
 
@@ -122,7 +118,7 @@ class Destinations:
         label = name.ljust(self._width).encode() + b" | "
         if not terminal:
             return label
-        colour = _COLOURS[self._numbers.get(name, 0) % len(_COLOURS)]
+        colour = _COLOURS[self._numbers.get(name, -1) % len(_COLOURS)]
         return b"\x1b[" + colour + b"m" + label + b"\x1b[0m"
 
     def _destination(self, entry: Logging, stream: str) -> Destination:
@@ -148,9 +144,9 @@ class Destinations:
             found = self._servers[address] = (Destination(sink), sink)
         return found[0]
 
-    def close_unused(self, used: set[int]) -> None:
-        """Let go of files and servers that nobody writes to any more and that have taken all. used: id()s of others."""
-        unused = [sink for one, sink in self._others() if id(one) not in used and not one.busy]
+    def close_unused(self, used: set[Destination]) -> None:
+        """Let go of files and servers that nobody writes to any more and that have taken all. used: the others."""
+        unused = [sink for one, sink in self._others() if one not in used and not one.busy]
         for sink in unused:
             sink.close()
         self._files = {path: pair for path, pair in self._files.items() if pair[1] not in unused}
@@ -162,15 +158,21 @@ class Destinations:
         """What must stay open across the exec."""
         return [fd for _, sink in self._others() for fd in sink.descriptors()]
 
-    def to_plain(self) -> dict[str, Any]:
-        """What was not written yet, by destination."""
-        stdout = self.containers["stdout"]
+    def stop_tasks(self) -> None:
+        """Nothing is compressed any more: everybody has to go."""
+        for _, sink in self._files.values():
+            sink.stop_compressing()
+
+    def to_plain(self, elsewhere: set[Target]) -> dict[str, Any]:
+        """What was not written yet, by destination; without what these targets keep.
+
+        containers, files, servers: by name what the sink wrote down, and what else is kept for it, as bytes.
+        """
+        containers = {one: stream for stream, one in reversed(self.containers.items())}  # each once
         return {
-            "containers": {
-                name: _to_plain(one) for name, one in self.containers.items() if name == "stdout" or one is not stdout
-            },
-            "files": {path: _to_plain(destination) for path, (destination, _) in self._files.items()},
-            "servers": {address: _to_plain(destination) for address, (destination, _) in self._servers.items()},
+            "containers": {stream: _to_plain(one, elsewhere) for one, stream in containers.items()},
+            "files": {path: _to_plain(one, elsewhere) for path, (one, _) in self._files.items()},
+            "servers": {address: _to_plain(one, elsewhere) for address, (one, _) in self._servers.items()},
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
@@ -188,8 +190,8 @@ def _notice(form: Format, begin: str) -> Callable[[str], bytes | memoryview]:
     return lambda text: form.message("warning", f"{begin}{text}".encode(), time.time_ns())
 
 
-def _to_plain(destination: Destination) -> tuple[Any, bytes]:
-    return destination.sink.to_plain(), destination.kept()
+def _to_plain(destination: Destination, elsewhere: set[Target]) -> tuple[Any, bytes]:
+    return destination.sink.to_plain(), destination.kept(elsewhere)
 
 
 def _restore(destination: Destination, plain: tuple[Any, bytes]) -> None:

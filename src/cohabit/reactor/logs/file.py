@@ -103,9 +103,16 @@ class FileSink:
                 self._drains_left -= 1
                 select.poll().poll(min(left, _DRAIN_AGAIN_SECONDS) * 1000)
 
+    def stop_compressing(self) -> None:
+        """Everybody has to go: no child is begun any more, and what becomes of the one that runs is not told.
+
+        If that was killed, the file it had stays as it is, and is compressed in the next life.
+        """
+        self._old.stop()
+
     def close(self) -> None:
         """Let go of the file. What compresses an old one ends by itself, and is the last to do so."""
-        self._old.close()
+        self.stop_compressing()
         try:
             self._close()
         except OSError as error:
@@ -179,11 +186,20 @@ class FileSink:
         self._identity = (status.st_dev, status.st_ino)
         if self._at:  # the beginning of this line is gone: it is written as a whole
             self._at = bytes(self._pending[0][: self._at]).rfind(b"\n") + 1
-        if not self._begun and _ends_inside_line(self.path, status.st_size):
-            self._pending.insert(0, memoryview(b"\n"))
+        size = status.st_size
+        if not self._begun and _ends_inside_line(self.path, size):
+            size += self._end_line()
         self._begun = True
         self._old.begin(_target(self.path, self._file))
-        return status.st_size
+        return size
+
+    def _end_line(self) -> int:
+        """End the line that an earlier life began, in its file even if that is full. Raises OSError: not open, then."""
+        try:
+            return os.write(self._file, b"\n")
+        except OSError:
+            self._close()
+            raise
 
     def _rotated(self) -> bool:
         """Make room for a new file; False if that cannot be, and then the old one grows: better than to wait."""

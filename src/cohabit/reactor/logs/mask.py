@@ -1,13 +1,14 @@
 """Secrets hidden in output: each text of one is replaced by asterisks, wherever it stands in a line.
 
 A secret of several lines (a key in PEM form) is hidden line by line. What is shorter than four bytes is not hidden: it
-would take half the log with it, and tell by its gaps what it is. A secret that somebody writes in another form (base64,
-percent signs) is not known again.
+would take half the log with it, and tell by its gaps what it is. As JSON escapes it a secret is known again, in another
+form (base64, percent signs) it is not.
 """
 
 from __future__ import annotations
 
 from cohabit.reactor.linux import os
+from cohabit.reactor.logs.escape import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Mask:
                 problems.append(f"cannot hide the secret in {path}: {error.strerror}")
                 continue
             texts = {line.strip() for line in data.splitlines()} - {b""}
+            texts |= {escape(text) for text in texts}  # as JSON has it between quotes
             long = {text for text in texts if len(text) >= SHORTEST}
             found |= long
             if len(data) > _SIZE_MAX:
@@ -53,6 +55,12 @@ class Mask:
         """Nothing is hidden any more."""
         self.texts = []
 
+    def hide_text(self, text: str) -> str:
+        """The same for words that somebody else wrote: a probe's output, a reason."""
+        data = text.encode("utf-8", "surrogateescape")
+        hidden = self.hide(data)
+        return text if hidden is data else hidden.decode("utf-8", "surrogateescape")
+
     def hide(self, data: bytes) -> bytes:
         """The same without the texts."""
         for text in self.texts:
@@ -62,8 +70,12 @@ class Mask:
 
 
 def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    """At most so much of it. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
-        return os.read(fd, _SIZE_MAX + 1)
+        data = os.read(fd, _SIZE_MAX + 1)
+        while len(data) <= _SIZE_MAX and (more := os.read(fd, _SIZE_MAX + 1 - len(data))):
+            data += more
+        return data
     finally:
         os.close(fd)

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     Copy = Callable[[str, str, float, bytes], None]
 
 READ_SIZE = 65_536  # one turn of one stream: then the others get theirs
-_TURNS_TO_EMPTY = 6  # of a pipe that nobody fills any more; more would be a trap while somebody does
 _BIG_PIPES = 64  # all pipes of a user share 64 MiB; who used them up gets tiny ones (pipe(7), pipe-user-pages-soft)
 _HEAP_SLACK_SIZE = 524_288
 _NS = 1e-9
@@ -77,9 +76,7 @@ class Output:
         self.memory.name_services(names)
         self._own_entries = own
         self._own = self.destinations.own(own)
-        streams = (*self._streams.values(), *self._joined.values())
-        used = {id(target.destination) for each in streams for target in each.targets}
-        self.destinations.close_unused(used | {id(target.destination) for target in self._own})
+        self._close_unused()
         self._say_held()
 
     def hide(self, paths: Iterable[str]) -> list[str]:
@@ -95,6 +92,12 @@ class Output:
         """It is in no Plan any more, and nothing of it lives."""
         self.memory.forget(service)
         self.joiners.forget(service)
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        streams = (*self._streams.values(), *self._joined.values())
+        used = {target.destination for each in streams for target in each.targets}
+        self.destinations.close_unused(used | {target.destination for target in self._own})
 
     def open(self, service: Service, uid: int | None) -> tuple[list[int], list[Stream]]:
         """Two fresh pipes for one start: their write ends, and our streams. Raises OSError when there is no room.
@@ -111,8 +114,9 @@ class Output:
                 if kind == "stdout" and len(self._streams) < _BIG_PIPES:
                     enlarge_pipe(reader)
                 origin = Origin(service.name, kind, service.service, service.replica)
-                stream = self._add(Stream(origin, reader, service.logging, service.multiline_pattern))
-                streams.append(stream)
+                stream = Stream(origin, reader, service.logging, service.multiline_pattern)
+                stream.raw = _is_raw(service) and not self.mask.texts
+                streams.append(self._add(stream))
                 if stream.pattern:
                     stream.source = self.joiners.open(service.name, stream.pattern)
                     self._joined[stream.source] = stream
@@ -126,13 +130,11 @@ class Output:
 
     def _add(self, stream: Stream) -> Stream:
         stream.targets = self.destinations.targets(stream.entries, stream.origin)
-        alone = stream.entries[0] if len(stream.entries) == 1 else None
-        plain = not self.mask.texts and not stream.pattern
-        stream.raw = stream.splices = plain and alone is not None and alone.driver == "raw" and alone.blocking
+        stream.splices = stream.raw and self.destinations.takes_splices(stream.origin.stream)
         if stream.fd >= 0:
             os.set_inheritable(stream.fd, False)
-            self._streams[stream.fd] = stream
             self._sources.register(stream.fd, select.EPOLLIN)
+            self._streams[stream.fd] = stream
         return stream
 
     # --- events --------------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ class Output:
         """Monotonic seconds at which to look again."""
         if not self._busy:
             return self._pace.rest_until
-        moments = (self._pace.rest_until, *(one.sink.retry_at for one in self._busy))
+        moments = (self._pace.rest_until, *(one.retry_at for one in self._busy))
         return min((moment for moment in moments if moment is not None), default=None)
 
     def due(self, now: float) -> None:
@@ -171,7 +173,7 @@ class Output:
             self._pace.rest_until = None
             self._epoll.modify(self._sources.fileno(), select.EPOLLIN)
         for destination in list(self._busy):
-            moment = destination.sink.retry_at
+            moment = destination.retry_at
             if moment is not None and moment <= now:
                 self._resume(destination)
 
@@ -199,7 +201,7 @@ class Output:
     def drain_service(self, service: str) -> None:
         """Read what a service that ended has left in its pipes, so that it comes before what we say of it."""
         for stream in [stream for stream in self._streams.values() if stream.service == service]:
-            for _ in range(_TURNS_TO_EMPTY):
+            for _ in range(_turns_to_empty(stream)):
                 if stream.fd not in self._streams or stream.must_wait() or not self._pump(stream):
                     break
 
@@ -213,7 +215,7 @@ class Output:
         unread = 0
         for stream in list(self._streams.values()):
             stream.splices = False  # what the sink has no room for must be held here, not left in the pipe
-            for _ in range(_TURNS_TO_EMPTY):
+            for _ in range(_turns_to_empty(stream)):
                 if stream.fd not in self._streams or not self._pump(stream):
                     break
                 for target in stream.targets:
@@ -286,9 +288,11 @@ class Output:
 
     def _cut(self, stream: Stream) -> None:
         """A line that is too long goes out in pieces; a secret that has only begun is not cut in two."""
+        kept = max(0, self.mask.longest - 1)
         if self.mask.texts:
             stream.partial = bytearray(self.mask.hide(bytes(stream.partial)))
-        self._pass_on(stream, stream.rest(max(0, self.mask.longest - 1)))
+        if len(stream.partial) > kept:
+            self._pass_on(stream, stream.rest(kept))
 
     def _pass_on(self, stream: Stream, lines: bytes) -> None:
         """Whole lines, to where they go; `raw` has written them as they came."""
@@ -321,8 +325,9 @@ class Output:
             moved = os.splice(stream.fd, sink.fd, 1 << 20, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
         except BlockingIOError:
             if not sink.has_room():  # else it is the source that has nothing
+                stream.wants_room = True
                 self._park(stream)
-                self._watch(destination, full=True)
+                self._watch(destination)
             return False
         except OSError:
             stream.splices = False
@@ -376,33 +381,31 @@ class Output:
             self._parked.append(stream)
             self._sources.unregister(stream.fd)
 
-    def _watch(self, destination: Destination, *, full: bool = False) -> None:
-        """Have epoll tell when it can take more, if somebody waits for that. A sink may have got another descriptor."""
-        if destination.busy:
-            self._busy[destination] = None
-        else:
-            self._busy.pop(destination, None)
+    def _watch(self, destination: Destination) -> None:
+        """Have it resumed when it can take more, if somebody waits for that."""
+        if not destination.busy and not self._is_wanted(destination):
+            self._unwatch(destination)
+            return
+        self._busy[destination] = None
         fd = destination.sink.fd
-        wanted = fd if full or destination.busy else -1
-        if destination.watched not in (-1, fd):  # the sink has closed that one
-            self._watched.pop(destination.watched, None)
-            destination.watched = -1
-        if wanted >= 0:
-            self._watched[fd] = destination
-            try:
-                self._epoll.register(fd, select.EPOLLOUT)
-            except FileExistsError:
-                pass
+        if fd >= 0 and destination.watched < 0:
             destination.watched = fd
-        elif destination.watched >= 0:
-            del self._watched[fd]
+            self._watched[fd] = destination
+            self._epoll.register(fd, select.EPOLLOUT)
+
+    def _is_wanted(self, destination: Destination) -> bool:
+        """Whether a stream waits until it can be spliced there."""
+        return any(stream.wants_room and stream.targets[0].destination is destination for stream in self._parked)
+
+    def _unwatch(self, destination: Destination) -> None:
+        self._busy.pop(destination, None)
+        if destination.watched >= 0:
+            del self._watched[destination.watched]
+            self._epoll.unregister(destination.watched)
             destination.watched = -1
-            try:
-                self._epoll.unregister(fd)
-            except FileNotFoundError:
-                pass  # closed, and opened again under the same number
 
     def _resume(self, destination: Destination) -> None:
+        self._unwatch(destination)  # while the descriptor is certainly the one that we know
         if destination.resume():
             self._unpark(lambda stream: any(target.destination is destination for target in stream.targets))
             destination.serve()
@@ -417,7 +420,7 @@ class Output:
         for stream in [stream for stream in self._parked if which(stream)]:
             if self._must_rest(stream) or stream not in self._parked:
                 continue
-            stream.parked = False
+            stream.parked = stream.wants_room = False
             self._parked.remove(stream)
             self._sources.register(stream.fd, select.EPOLLIN)
             self._pump(stream)
@@ -430,11 +433,12 @@ class Output:
 
     def to_plain(self) -> dict[str, Any]:
         """Descriptors with what was read and not yet written; nothing of it may be lost."""
+        streams = dict.fromkeys((*self._streams.values(), *self._joined.values()))
+        elsewhere = {target for each in streams for target in each.targets} | set(self._own)
         return {
-            "streams": [
-                stream.to_plain() for stream in dict.fromkeys((*self._streams.values(), *self._joined.values()))
-            ],
-            "destinations": self.destinations.to_plain(),
+            "streams": [stream.to_plain() for stream in streams],
+            "targets": [target.to_plain() for target in self._own],
+            "destinations": self.destinations.to_plain(elsewhere),
             "memory": self.memory.to_plain(),
             "names": self.destinations.names,
             "own": to_plain(self._own_entries),
@@ -449,12 +453,16 @@ class Output:
         if self._held is None:
             self.name_services(plain["names"], from_plain(plain["own"]))
         self.memory.restore(plain["memory"])
-        for one in plain["streams"]:
-            stream = Stream.from_plain(one)
+        streams = [(Stream.from_plain(one), one) for one in plain["streams"]]
+        for stream, _ in streams:
             if stream.source:
                 self._joined[stream.source] = stream
             self._add(stream)
         self.destinations.restore(plain["destinations"])
+        targets = [target for stream, _ in streams for target in stream.targets]
+        saved = [kept for _, one in streams for kept in one["targets"]]
+        for target, kept in zip((*targets, *self._own), (*saved, *plain["targets"]), strict=True):
+            target.restore(kept)
         for destination in self.destinations.all():
             self._watch(destination)
 
@@ -467,6 +475,17 @@ def _keep_heap() -> None:
     (mallopt(3), M_MMAP_THRESHOLD); nobody has touched it, so it was no memory.
     """
     bytearray(_HEAP_SLACK_SIZE)
+
+
+def _is_raw(service: Service) -> bool:
+    """Whether its bytes go out as they come."""
+    alone = service.logging[0] if len(service.logging) == 1 else None
+    return alone is not None and alone.driver == "raw" and alone.blocking and not service.multiline_pattern
+
+
+def _turns_to_empty(stream: Stream) -> int:
+    """How often to read for what is in its pipe now; more would be a trap while somebody fills it."""
+    return pipe_bytes(stream.fd) // READ_SIZE + 2
 
 
 def _give_to(fd: int, uid: int) -> None:

@@ -54,6 +54,7 @@ class OldFiles:
         self._last = 0
         self._compress = False
         self._begun = False
+        self._stopped = False
         self._unfinished = ""  # what the child writes
         self._source: Fingerprint = (0, 0, 0, 0)
 
@@ -76,9 +77,9 @@ class OldFiles:
             self._fail(str(error.strerror))
         self.compress_next()
 
-    def close(self) -> None:
-        """Nothing is begun any more."""
-        self._compress = False
+    def stop(self) -> None:
+        """Nothing is compressed any more, for good; of the child that is at it, nobody hears."""
+        self._stopped = True
 
     # --- numbers -------------------------------------------------------------------------------------
 
@@ -115,17 +116,17 @@ class OldFiles:
 
     def compress_next(self) -> None:
         """Have the oldest file compressed that is not, if none is at it."""
-        if not self._compress or self._unfinished:
+        if not self._compress or self._stopped or self._unfinished:
             return
-        for number in range(self._last, 0, -1):
-            name = self._numbered(number)
-            if self._forms(number) == [name]:
-                try:
+        try:
+            for number in range(self._last, 0, -1):
+                name = self._numbered(number)
+                if self._forms(number) == [name]:
                     self._start(name)
-                except OSError as error:
-                    self._give_up()
-                    self._fail(str(error.strerror))
-                return
+                    return
+        except OSError as error:  # a network's file cannot even be looked at
+            self._give_up()
+            self._fail(str(error.strerror))
 
     def _start(self, name: str) -> None:
         """Raises OSError."""
@@ -192,20 +193,20 @@ class OldFiles:
                 os.unlink(f"{directory}/{name}")
 
     def _fail(self, why: str) -> None:
-        """After close() and where nothing is to be compressed any more, nobody needs to know."""
-        if self._compress:
+        """After stop() and where nothing is to be compressed any more, nobody needs to know."""
+        if self._compress and not self._stopped:
             what = "it stays as it is; trying again after the next rotation"
             self._say("compress", f"cannot compress {self._name}.N: {why} ({what})")
 
     # --- crossing a re-execution ---------------------------------------------------------------------
 
-    def to_plain(self) -> tuple[str, bool, str, Fingerprint]:
+    def to_plain(self) -> tuple[str, bool, bool, str, Fingerprint]:
         """What is at work."""
-        return self._path, self._begun, self._unfinished, self._source
+        return self._path, self._begun, self._stopped, self._unfinished, self._source
 
-    def restore(self, plain: tuple[str, bool, str, Fingerprint]) -> None:
+    def restore(self, plain: tuple[str, bool, bool, str, Fingerprint]) -> None:
         """Take over where to_plain was called."""
-        self._path, self._begun, self._unfinished, self._source = plain
+        self._path, self._begun, self._stopped, self._unfinished, self._source = plain
 
     def tasks(self) -> list[tuple[str, Ended]]:
         """The child, if there is one, and whom its end is told."""

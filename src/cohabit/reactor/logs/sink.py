@@ -4,7 +4,8 @@ O_NONBLOCK belongs to the open file description, which we share with whoever gav
 shell's terminal, another container's pipe), so it is never set on fd 1 or 2. Opening /proc/self/fd/N anew
 makes a description of our own (proc(5)); that works for pipes, terminals and devices. Where it does not (a
 socket, a pipe of another user's), poll(2) is asked first and at most PIPE_BUF bytes are written: a pipe that
-polls writable has room for that many (pipe(7)). A regular file never blocks and is written as it is.
+polls writable has room for that many (pipe(7)). A regular file never blocks and is written as it is; when its disk is
+full it is tried again each second.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import fcntl
 import select
 import stat
 import sys
+import time
 
 from cohabit.reactor.linux import os
 
@@ -25,13 +27,15 @@ _PIPE_SIZE = 262_144  # four times the default; more is hardly quicker
 _F_SETPIPE_SZ, _FIONREAD = 1031, 0x541B
 _STALL_SECONDS = 1.0  # at the very end: who takes nothing for so long reads no more
 _FULL = (28, 122)  # ENOSPC, EDQUOT: a disk may have room again
+_AGAIN_SECONDS = 1.0
+_DRAIN_AGAIN_SECONDS, _DRAINS = 0.1, 10  # at the very end: a disk that stays full has nothing to wait for
 
 
 class Sink:
     """One destination. `pending` is what it did not take yet; while there is any, nobody should write more.
 
-    on_lost is called once, with the reason, when the destination is gone for good. notice(text): a message of our own
-    in the form that is wanted.
+    on_lost is called once, with the reason, when the destination is gone for good; on_full when the disk behind it
+    becomes full, and with "" when it takes again: nothing is lost to that, `retry_at` says when to try.
     """
 
     def __init__(self, fd: int) -> None:
@@ -39,32 +43,35 @@ class Sink:
         self.lost = ""
         self.is_terminal = os.isatty(fd)
         self.on_lost: Callable[[str], None] | None = None
+        self.on_full: Callable[[str], None] | None = None
         self.pending: list[memoryview] = []
-        self.retry_at: float | None = None  # it waits for its reader only
-        self.notice: Callable[[str], bytes | memoryview] = _notice
-        self._untold_bytes = 0  # lost to a full disk, and nobody was told yet
-        self._telling_bytes = 0  # the part of them that a pending notice tells of
+        self.retry_at: float | None = None
+        self._full = False
         self._stalled = False
-        self.fd, self._at_most = _open_own(fd)
-        enlarge_pipe(self.fd)
+        self._drains_left = _DRAINS
+        self._fd, self._at_most = _open_own(fd)
+        enlarge_pipe(self._fd)
         self._poll = select.poll()
-        self._poll.register(self.fd, select.POLLOUT)
+        self._poll.register(self._fd, select.POLLOUT)
+
+    @property
+    def fd(self) -> int:
+        """Where to look for room; -1 while it is a matter of time."""
+        return self._fd if self.retry_at is None else -1
+
+    @property
+    def takes_splices(self) -> bool:
+        """Whether splice(2) into it never waits: O_NONBLOCK is ours to set only on a description of our own."""
+        return not self._at_most
 
     @property
     def blocked(self) -> bool:
-        """It has not taken all it was given: ask again when `fd` is writable."""
+        """It has not taken all it was given: ask again when `fd` is writable, or at `retry_at`."""
         return bool(self.pending)
 
     def write(self, data: bytes | memoryview) -> None:
         """Write, or keep what does not fit. Callers with an unbounded source stop while `blocked`."""
         if self.lost:
-            return
-        if self._untold_bytes:
-            words = self.notice(f"{self._untold_bytes} bytes of output lost: the disk was full")
-            self.pending.append(memoryview(b"".join((b"\n", words))))
-            self._telling_bytes, self._untold_bytes = self._untold_bytes, 0
-            self.pending.append(memoryview(data))
-            self.flush()
             return
         self.pending.append(memoryview(data))
         if len(self.pending) == 1:
@@ -73,6 +80,7 @@ class Sink:
     def flush(self) -> None:
         """Write as much of `pending` as goes without waiting."""
         pending = self.pending
+        self.retry_at = None
         try:
             while pending:
                 piece = pending[0]
@@ -80,22 +88,28 @@ class Sink:
                     if not self.has_room():
                         return
                     piece = piece[: self._at_most]
-                written = os.write(self.fd, piece)
+                written = os.write(self._fd, piece)
                 if written < len(pending[0]):
                     pending[0] = pending[0][written:]
                 else:
                     del pending[0]
-                    self._telling_bytes = 0  # the notice, if there was one, came first
         except BlockingIOError:
             return
         except OSError as error:
             if error.errno in _FULL:
-                lost = pending[1:] if self._telling_bytes else pending
-                self._untold_bytes += self._telling_bytes + sum(map(len, lost))
-                self._telling_bytes = 0
-                pending.clear()
+                self.retry_at = time.monotonic() + _AGAIN_SECONDS
+                self._tell_full(error.strerror or str(error))
             else:
                 self._lose(error.strerror or str(error))
+            return
+        if self._full:
+            self._tell_full("")
+
+    def _tell_full(self, why: str) -> None:
+        if self._full != bool(why):
+            self._full = bool(why)
+            if self.on_full is not None:
+                self.on_full(why)
 
     @property
     def pending_bytes(self) -> int:
@@ -107,9 +121,14 @@ class Sink:
         return bool(self._poll.poll(0))
 
     def drain(self, seconds_left: Callable[[], float]) -> None:
-        """Write what is pending, as long as there is time and somebody reads. For the very end."""
+        """Write what is pending, as long as there is time and somebody takes it. For the very end."""
         while self.pending and not self._stalled and (left := seconds_left()) > 0:
-            self._stalled = not self._poll.poll(min(left, _STALL_SECONDS) * 1000)
+            if self.retry_at is None:
+                self._stalled = not self._poll.poll(min(left, _STALL_SECONDS) * 1000)
+            else:
+                select.poll().poll(min(left, _DRAIN_AGAIN_SECONDS) * 1000)
+                self._drains_left -= 1
+                self._stalled = not self._drains_left
             self.flush()
 
     def to_plain(self) -> bytes:
@@ -122,14 +141,10 @@ class Sink:
             self.write(plain)
 
     def _lose(self, why: str) -> None:
-        self.lost = why
+        self.lost, self.retry_at = why, None
         self.pending.clear()
         if self.on_lost is not None:
             self.on_lost(why)
-
-
-def _notice(text: str) -> bytes:
-    return f"cohabit | {text}\n".encode()
 
 
 def enlarge_pipe(fd: int) -> None:

@@ -23,11 +23,13 @@ class Stream:
     """partial: the beginning of a line whose end has not come yet; what is spliced is not in it.
 
     entries, pattern: as the file has them; targets: one for each entry that we write to. parked: epoll does not look at
-    it. raw: its bytes go out as they come, not line by line; splices: without our seeing them. source: its number where
-    its lines are joined to records, 0 where they are not.
+    it; wants_room: until it can be spliced. raw: its bytes go out as they come, not line by line; splices: without our
+    seeing them. source: its number where its lines are joined to records, 0 where they are not.
     """
 
-    __slots__ = ("entries", "fd", "origin", "parked", "partial", "pattern", "raw", "source", "splices", "targets")
+    __slots__ = (
+        "entries", "fd", "origin", "parked", "partial", "pattern", "raw", "source", "splices", "targets", "wants_room",
+    )  # fmt: skip
 
     def __init__(self, origin: Origin, fd: int, entries: tuple[Logging, ...], pattern: str = "") -> None:
         self.origin = origin
@@ -37,7 +39,7 @@ class Stream:
         self.targets: tuple[Target, ...] = ()
         self.partial = bytearray()
         self.raw = self.splices = False
-        self.parked = False
+        self.parked = self.wants_room = False
         self.source = 0
 
     @property
@@ -88,12 +90,14 @@ class Stream:
             "pattern": self.pattern,
             "partial": bytes(self.partial),
             "source": self.source,
+            "raw": self.raw,
+            "targets": [target.to_plain() for target in self.targets],
         }
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Stream:
-        """The inverse, without targets."""
+        """The inverse, without targets: they restore themselves."""
         stream = cls(Origin(*plain["origin"]), plain["fd"], from_plain(plain["entries"]), plain["pattern"])
         stream.partial += plain["partial"]
-        stream.source = plain["source"]
+        stream.source, stream.raw = plain["source"], plain["raw"]
         return stream

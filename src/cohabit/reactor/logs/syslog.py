@@ -54,8 +54,9 @@ class SyslogSink:
     """One server. Frames go in; what it does not take yet is kept, and while there is any, callers should stop.
 
     fd, retry_at: when to flush, worth a look while `blocked`, after each call and (for the end of a resolver comes from
-    Children) before each wait. While blocked, fd never becomes another descriptor but by way of -1. on_trouble: gets
-    words for people, once when the server cannot be reached and once when it can again.
+    Children) before each wait. fd: flush when that is writable; -1: nothing to wait for but retry_at, though the socket
+    may be open all the same, and even be connected. While blocked, fd never becomes another number but by way of -1.
+    on_trouble: gets words for people, once when the server cannot be reached and once when it can again.
     """
 
     def __init__(self, address: str, *, launch: Launch, on_trouble: Callable[[str], None] | None = None) -> None:

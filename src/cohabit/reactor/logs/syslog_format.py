@@ -107,7 +107,7 @@ def halves(message: bytes) -> tuple[bytes, ...]:
     else:
         begin = message.index(b": ", begin) + 2
     head, text = message[:begin], message[begin:]
-    if len(text) < 2 * _CHARACTER_MAX:
+    if len(text) <= 2 * _CHARACTER_MAX:
         return ()
     return tuple(head + part for part in _parts(text, len(text) // 2 + _CHARACTER_MAX))
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     Ended = Callable[[int, str], None]
 
+_ECANCELED = 125
 _REAP_AT_ONCE = 2000  # reaped per turn, so that a flood of orphans cannot starve the services
 HOOK = "\0hook"  # after the service's name: the key of its hook
 _KILLED = 128 + signals.KILL
@@ -112,7 +113,12 @@ class Children:
         return pid
 
     def launch(self, key: str, start: Start, ended: Ended) -> None:
-        """Fork a task; `ended(exit code, why its exec failed or "")` comes once, when it was reaped. Raises OSError."""
+        """Fork a task; `ended(exit code, why its exec failed or "")` comes once, when it was reaped. Raises OSError.
+
+        Once everybody has to go there are no new ones: nobody would tell them.
+        """
+        if self.sweeping:
+            raise OSError(_ECANCELED, "the container is stopping")
         start.environment.update(self.trees.marks(key))
         self._fork(key, start, ended)
 
