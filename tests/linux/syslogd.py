@@ -74,8 +74,9 @@ class Syslogd:
                 os.unlink(self._path)
 
     def _receive(self) -> None:
-        while (message := self._socket.recv(1 << 20)) not in (_END, b""):
-            self.messages.append(message)
+        with contextlib.suppress(OSError):  # we have shut it down
+            while (message := self._socket.recv(1 << 20)) not in (_END, b""):
+                self.messages.append(message)
 
     def _accept(self) -> None:
         last = False
@@ -89,10 +90,11 @@ class Syslogd:
 
     def _read(self, connection: socket.socket) -> bool:
         rest = b""
-        while data := connection.recv(1 << 20):
-            if data == _END:
-                return True
-            rest = self._take(rest + data)
+        with contextlib.suppress(OSError):  # we have shut it down
+            while data := connection.recv(1 << 20):
+                if data == _END:
+                    return True
+                rest = self._take(rest + data)
         return False
 
     def _take(self, data: bytes) -> bytes:
