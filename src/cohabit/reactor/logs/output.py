@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Copy = Callable[[str, str, float, bytes], None]
 
-READ_SIZE = 65_536  # one turn of one stream: then the others get theirs
+READ_SIZE = 131_072  # one turn of one stream: then the others get theirs
 _BIG_PIPES = 64  # all pipes of a user share 64 MiB; who used them up gets tiny ones (pipe(7), pipe-user-pages-soft)
 _HEAP_SLACK_SIZE = 524_288
 _NS = 1e-9
