@@ -1,6 +1,5 @@
-"""Whose process is this: told by descent, by cgroup, by session, by mark, or nobody's."""
+"""Which tree a process belongs to: by descent, cgroup, session or tracking limit, or to none."""
 
-import itertools
 import marshal
 import os
 import signal
@@ -13,6 +12,7 @@ import pytest
 from cohabit.reactor import linux
 from cohabit.reactor.processes import killing, proc
 from cohabit.reactor.processes.cgroup import Cgroups
+from cohabit.reactor.processes.tracking import TrackingLimits
 from cohabit.reactor.processes.tree import Trees
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ OUR_CGROUP = "/box/cohabit-100-1"
 
 
 class World:
-    """A /proc and a kernel of our own: processes, their environments and cgroups.
+    """A /proc and a kernel of our own: processes, their hard RSS limits and cgroups.
 
     STOP and KILL do what they do. `sent` is what was signalled, `groups` which process groups were stopped.
     `has_children`: whether the kernel has files of children.
@@ -31,19 +31,26 @@ class World:
 
     def __init__(self) -> None:
         self.processes: dict[int, proc.Process] = {}
-        self.environments: dict[int, dict[str, str] | None] = {}
+        self.limits: dict[int, int | None] = {}
+        self.users: dict[int, tuple[int, ...]] = {}
+        self.ticks = 0
         self.cgroups: dict[int, str] = {}
         self.sent: list[tuple[int, int]] = []
         self.groups: list[int] = []
         self.looks = 0
-        self._starts = itertools.count()
         self.has_children = True
         self.on_stop: Callable[[int], object] = lambda _: None
 
-    def add(self, pid: int, parent: int, session: int, environment: dict[str, str] | None = None) -> None:
-        """Add a process; environment None: it cannot be read."""
-        self.processes[pid] = proc.Process(pid, parent, session, start=next(self._starts))
-        self.environments[pid] = environment
+    def add(self, pid: int, parent: int, session: int, limit: int | None = proc.UNLIMITED) -> None:
+        """Add a process. limit: its hard limit of RSS, None: it cannot be read."""
+        self.ticks += 1
+        self.processes[pid] = proc.Process(pid, parent, session, start=self.ticks)
+        self.limits[pid] = limit
+
+    def later(self) -> int:
+        """Return ticks after everything that was added, and before what will be."""
+        self.ticks += 1
+        return self.ticks
 
     def end(self, pid: int) -> None:
         """A process is gone; its children are ours now."""
@@ -67,6 +74,13 @@ class World:
         elif number == signal.SIGKILL and pid in self.processes:
             self.processes[pid].state = "Z"
 
+    def send_to(self, process: proc.Process, *numbers: int) -> bool:
+        """Do as proc.send_to does."""
+        now = self.processes.get(process.pid)
+        for number in numbers if now and now.start == process.start else ():
+            self.kill(process.pid, number)
+        return now is not None
+
     def look(self, pid: int) -> proc.Process | None:
         """What proc.look gives."""
         self.looks += 1
@@ -80,11 +94,6 @@ class World:
         """What proc.children gives."""
         assert self.has_children
         return [process.pid for process in self.children_of(pid)]
-
-    def environment(self, pid: int) -> list[bytes] | None:
-        """What proc.environment gives."""
-        found = self.environments[pid]
-        return None if found is None else [f"{name}={value}".encode() for name, value in found.items()] + [b""]
 
     def signalled(self, number: int) -> list[int]:
         """Who was sent this."""
@@ -102,8 +111,11 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wo
     monkeypatch.setattr(proc, "is_ours", lambda: True)
     monkeypatch.setattr(proc, "shows_children", lambda: world.has_children)
     monkeypatch.setattr(proc, "own_children", lambda: world.children(US))
-    for name in ("look", "everybody", "children", "environment"):
+    for name in ("look", "everybody", "children"):
         monkeypatch.setattr(proc, name, getattr(world, name))
+    monkeypatch.setattr(proc, "hard_rss_limit", lambda pid: world.limits[pid])
+    monkeypatch.setattr(proc, "users", lambda pid: world.users.get(pid, (0, 0, 0)))
+    monkeypatch.setattr(proc, "send_to", world.send_to)
     monkeypatch.setattr(proc, "cgroup", lambda pid: world.cgroups.get(pid, "/box"))
     return world
 
@@ -112,14 +124,16 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wo
 def trees(world: World) -> Trees:
     """Give trees with two services: web, leader 200, and db, leader 300."""
     trees = Trees("us")
+    trees.limits = TrackingLimits(-1)
     for name, pid in (("web", 200), ("db", 300)):
-        world.add(pid, US, pid)
+        world.add(pid, US, pid, trees.limits.limit(name))
         trees.started(name, pid)
     return trees
 
 
-MARKED = {"COHABIT_SERVICE": "web", "COHABIT_SUPERVISOR": "us:web"}
 PROBE = "web\0probe"
+WEB, DB = (1 << 62) + (1 << 24) - 1, (1 << 62) + (2 << 24) - 1
+UNLIMITED = proc.UNLIMITED
 
 
 # --- whose it is -----------------------------------------------------------------------------------------
@@ -134,102 +148,148 @@ def test_descendants_of_a_leader_are_its_tree(world: World, trees: Trees) -> Non
 
 
 @pytest.mark.parametrize(
-    ("session", "environment", "owner"),
+    ("session", "limit", "owner"),
     [
-        (200, None, "web"),
-        (200, {}, "web"),
-        (999, MARKED, "web"),
-        (999, {}, ""),
-        (999, None, ""),
-        (999, MARKED | {"COHABIT_SUPERVISOR": "another:web"}, ""),
-        (999, MARKED | {"COHABIT_SUPERVISOR": "us:%ZZ"}, ""),
-        (999, MARKED | {"COHABIT_SUPERVISOR": "us:web%00probe"}, PROBE),
-        (300, MARKED, "db"),
+        (200, UNLIMITED, "web"),
+        (200, DB, "web"),
+        (999, WEB, "web"),
+        (999, WEB - 1000, "web"),
+        (999, DB, "db"),
+        (999, UNLIMITED, ""),
+        (999, 1 << 30, ""),
+        (999, DB + (1 << 24), ""),
+        (300, WEB, "db"),
     ],
 )
-def test_owner_of_an_orphan(
-    world: World, trees: Trees, session: int, environment: dict[str, str] | None, owner: str
-) -> None:
-    """An orphan belongs to whose session it is in, else to whose mark it carries, else to nobody."""
-    world.add(400, US, session, environment)
+def test_owner_of_an_orphan(world: World, trees: Trees, session: int, limit: int, owner: str) -> None:
+    """An orphan belongs to the tree whose session it is in, else to the one whose tracking limit it has, else to none."""
+    world.add(400, US, session, limit)
     assert trees.owner(400) == owner
-    assert trees.services_with_orphans() == ({owner} if owner else set())
+    assert trees.with_orphans() == ({owner} if owner else set())
     assert (400 in trees.members("web"), 400 in trees.members("db")) == (owner == "web", owner == "db")
     assert trees.owner(400) == owner
+    assert trees.unreported == ([] if owner else [400])
 
 
-def test_marks_say_which_tree(world: World, trees: Trees) -> None:
-    """A probe's orphan carries its service's name, for people, and is not its service's."""
-    assert trees.marks("web") == MARKED
-    assert trees.marks(PROBE) == {"COHABIT_SERVICE": "web", "COHABIT_SUPERVISOR": "us:web%00probe"}
-    assert "COHABIT_SERVICE" not in trees.marks("\0loader")
+def test_each_tree_has_a_range_of_limits(world: World, trees: Trees) -> None:
+    """A task's tree is not its service's; its range is not given to another tree when it has ended."""
     for pid, key in ((400, "wéb.1"), (401, PROBE), (402, "\0loader")):
-        world.add(pid, US, pid, trees.marks(key))
+        world.add(pid, US, pid, trees.limits.limit(key))
         assert trees.owner(pid) == key
+    limit = trees.limits.limit(PROBE)
+    trees.ended(PROBE)
+    assert trees.limits.limit("web\0probe 2") != limit
+    world.add(403, US, 403, limit)
+    assert trees.owner(403) == ""
+
+
+def test_variables_name_the_tree(trees: Trees) -> None:
+    """They are there for people and for our own commands; a task of ours has no service."""
+    assert trees.variables("web") == {"COHABIT_SERVICE": "web", "COHABIT_SUPERVISOR": "us:web"}
+    assert trees.variables(PROBE) == {"COHABIT_SERVICE": "web", "COHABIT_SUPERVISOR": "us:web%00probe"}
+    assert "COHABIT_SERVICE" not in trees.variables("\0loader")
 
 
 def test_owner_of_a_descendant(world: World, trees: Trees) -> None:
-    """Who is no orphan belongs to its nearest ancestor's tree, in whatever session and environment."""
+    """A process that is no orphan belongs to its nearest ancestor's tree, in whatever session and with whatever limit."""
     world.add(201, 200, 200)
-    world.add(202, 201, 202, {})
-    world.add(400, US, 999, MARKED)
-    world.add(401, 400, 401, {})
+    world.add(202, 201, 202, DB)
+    world.add(400, US, 999, WEB)
+    world.add(401, 400, 401, DB)
     world.add(50, 1, 50)
-    world.add(51, 50, 50)
+    world.add(51, 50, 50, WEB)
     assert [trees.owner(pid) for pid in (200, 201, 202, 400, 401)] == ["web"] * 5
     assert [trees.owner(pid) for pid in (50, 51, US)] == ["", "", None]
     assert trees.owner(777) is None
 
 
 def test_orphan_outlives_its_leader(world: World, trees: Trees) -> None:
-    """The session still says whose it is when the leader is gone, until the whole tree is."""
+    """Its session still says whose it is when the leader is gone, until the whole tree is."""
     world.add(400, 200, 200)
     world.end(200)
-    assert trees.reaped(200) == "web"
-    assert trees.services_with_orphans() == {"web"}
+    assert trees.reaped(200, world.later()) == "web"
+    assert trees.with_orphans() == {"web"}
     trees.ended("web")
-    world.add(401, US, 200, {})
-    assert trees.owner(401) == "web", "whoever says so while an orphan lives is wrong"
-    world.end(401)
+    assert trees.owner(400) == "web", "the tree has ended only when its last orphan has"
     world.end(400)
-    assert trees.reaped(400) is None
-    assert trees.services_with_orphans() == set()
-    trees.ended("web")
+    assert trees.reaped(400, world.later()) is None
+    assert trees.with_orphans() == set()
     world.add(500, US, 200)
-    assert trees.services_with_orphans() == set(), "a session number may come again, for somebody else"
+    assert trees.with_orphans() == set(), "a session number may be given again, to another one"
+
+
+def test_number_of_a_session_is_given_again(world: World, trees: Trees) -> None:
+    """Once its leader was reaped, a process that started later is in the tree only if its limit says so, too."""
+    world.add(400, 200, 200)
+    world.end(200)
+    trees.reaped(200, world.later())
+    world.add(401, US, 200)
+    world.add(402, US, 200, WEB)
+    assert [trees.owner(pid) for pid in (400, 401, 402)] == ["web", "", "web"]
 
 
 def test_owner_is_decided_once(world: World, trees: Trees) -> None:
-    """Whose an orphan is, is decided when it comes to us, not when it changes its session later."""
+    """The tree of an orphan is decided when it is seen first, not when it changes its session or limit later."""
     world.add(400, US, 200)
-    assert trees.services_with_orphans() == {"web"}
-    world.add(400, US, 400, {})
-    assert trees.services_with_orphans() == {"web"}
+    world.add(401, US, 401, WEB)
+    assert trees.with_orphans() == {"web"}
+    for pid in (400, 401):
+        world.processes[pid].session = 999
+        world.limits[pid] = DB
+    assert trees.with_orphans() == {"web"}
 
 
-def test_unreadable_orphan_is_whose_leader_ended(world: World, trees: Trees) -> None:
-    """One whose environment is not to be seen belongs to the leader that ended just now, if it was one only."""
+def test_nothing_is_concluded_from_who_ended(world: World, trees: Trees) -> None:
+    """An orphan without evidence is no tree's, whichever process ended just then, and is not signalled with any."""
+    world.add(400, US, 999)
+    world.end(200)
+    trees.reaped(200, world.later())
+    assert trees.with_orphans() == set()
+    trees.signal("web", signal.SIGKILL)
+    trees.signal("db", signal.SIGKILL)
+    assert 400 not in world.signalled(signal.SIGKILL)
+
+
+def test_orphan_that_cannot_be_read(world: World, trees: Trees) -> None:
+    """One of which nothing can be read at the moment is looked at again."""
     world.add(400, US, 999, None)
-    assert trees.services_with_orphans(["web"]) == {"web"}
-    world.add(401, US, 998, None)
-    assert trees.services_with_orphans(["web", "db"]) == {"web"}
-    assert trees.owner(401) == ""
-    assert trees.services_with_orphans(["db"]) == {"web"}, "it was there before this one ended"
+    assert trees.with_orphans() == set()
+    assert trees.unreported == []
+    world.limits[400] = WEB
+    assert trees.with_orphans() == {"web"}
 
 
-def test_dead_orphan_is_nobodys(world: World, trees: Trees) -> None:
-    """A zombie that cannot be told, as it has no environment any more, is not taken for what a leader left behind."""
-    world.add(400, US, 999, None)
+def test_dead_orphan_is_not_reported(world: World, trees: Trees) -> None:
+    """A zombie without evidence does no harm, and will be reaped in a moment."""
+    world.add(400, US, 999)
     world.processes[400].state = "Z"
-    assert trees.services_with_orphans(["web"]) == set()
+    assert trees.with_orphans() == set()
+    assert trees.unreported == []
 
 
-def test_orphan_in_the_middle_of_an_exec(world: World, trees: Trees) -> None:
-    """One whose environment is empty for the moment is looked at again."""
-    world.add(400, US, 999, None)
-    assert trees.services_with_orphans() == set()
-    world.environments[400] = MARKED
-    assert trees.services_with_orphans() == {"web"}
+def test_member_is_recorded_while_its_parents_live(world: World, trees: Trees) -> None:
+    """A process that was signalled as a descendant is of the tree when its parents have ended, by number and start."""
+    for pid in (201, 202):
+        world.add(pid, 200, pid)
+    trees.signal("web", signal.SIGTERM)
+    world.end(200)
+    trees.reaped(200, world.later())
+    world.add(202, US, 202)
+    assert trees.with_orphans() == {"web"}
+    assert [trees.owner(pid) for pid in (201, 202)] == ["web", ""]
+
+
+def test_limit_alone_gives_no_rights(world: World, trees: Trees) -> None:
+    """A process that can only show a limit, which anybody can set, speaks for a service if it is its user."""
+    world.add(201, 200, 201, DB)
+    world.add(400, US, 400, WEB)
+    world.add(401, 400, 401, WEB)
+    world.users.update({pid: (65534,) * 3 for pid in (201, 400, 401)})
+    assert [trees.speaks_for("web", pid, 0) for pid in (200, 201, 400, 401)] == [True, True, False, False]
+    assert [trees.speaks_for("web", pid, 65534) for pid in (201, 400, 401)] == [True, True, True]
+    assert [trees.speaks_for("db", pid, 65534) for pid in (201, 400, 401, 777)] == [False, False, False, None]
+    world.users[400] = (65534, 0, 0)
+    assert not trees.speaks_for("web", 400, 65534)
 
 
 # --- several leaders, adopted ones -----------------------------------------------------------------------
@@ -241,31 +301,31 @@ def test_hook_beside_its_service(world: World, trees: Trees) -> None:
     trees.started("web", 210)
     world.add(211, 210, 210)
     assert trees.members("web") == [200, 210, 211]
-    assert trees.services_with_orphans() == set()
+    assert trees.with_orphans() == set()
     world.end(210)
-    assert trees.reaped(210) == "web"
-    assert trees.services_with_orphans(["web"]) == {"web"}
+    assert trees.reaped(210, world.later()) == "web"
+    assert trees.with_orphans() == {"web"}
     assert trees.orphans_of("web") == [211]
     world.end(211)
-    trees.reaped(211)
+    trees.reaped(211, world.later())
     assert trees.orphans_of("web") == []
     assert trees.lives("web")
     trees.ended("web")
     world.add(400, US, 200)
-    world.add(401, US, 210, {})
-    assert trees.services_with_orphans() == {"web"}
+    world.add(401, US, 210)
+    assert trees.with_orphans() == {"web"}
     assert trees.orphans_of("web") == [400], "the main process lives, so its session still counts"
 
 
 def test_daemon_is_adopted(world: World, trees: Trees) -> None:
     """An adopted process leads: it is no orphan, its end is told, and its session is the tree's."""
-    world.add(400, US, 400, MARKED)
+    world.add(400, US, 400, WEB)
     assert trees.orphans_of("web") == [400]
     assert trees.adopt("web", 400)
-    assert trees.services_with_orphans() == set()
-    world.add(401, 400, 400, {})
+    assert trees.with_orphans() == set()
+    world.add(401, 400, 400)
     world.end(400)
-    assert trees.reaped(400) == "web"
+    assert trees.reaped(400, world.later()) == "web"
     assert trees.orphans_of("web") == [401]
 
 
@@ -274,7 +334,7 @@ def test_only_a_child_of_ours_is_adopted(world: World, trees: Trees) -> None:
     world.add(201, 200, 201)
     assert not trees.adopt("web", 201)
     assert not trees.adopt("web", 777)
-    assert trees.reaped(201) is None
+    assert trees.reaped(201, world.later()) is None
 
 
 # --- signals ---------------------------------------------------------------------------------------------
@@ -283,7 +343,7 @@ def test_only_a_child_of_ours_is_adopted(world: World, trees: Trees) -> None:
 def test_signal_reaches_the_tree_and_nobody_else(world: World, trees: Trees) -> None:
     """TERM goes to each member, followed by CONT; nobody of another tree hears it."""
     world.add(201, 200, 200)
-    world.add(400, US, 999, MARKED)
+    world.add(400, US, 999, WEB)
     world.add(301, 300, 300)
     trees.signal("web", signal.SIGTERM)
     assert {pid for pid, _ in world.sent} == {200, 201, 400}
@@ -328,21 +388,21 @@ def test_our_time_for_a_kill_is_bounded(world: World, trees: Trees, monkeypatch:
 def test_who_turns_up_after_the_kill_is_killed(world: World, trees: Trees) -> None:
     """One that was born unseen comes to us when its parent dies, and is killed then; a later life is spared."""
     trees.signal("web", signal.SIGKILL)
-    world.add(201, 200, 999, MARKED)
+    world.add(201, 200, 999, WEB)
     world.end(200)
-    trees.reaped(200)
-    assert trees.services_with_orphans(["web"]) == {"web"}
+    trees.reaped(200, world.later())
+    assert trees.with_orphans() == {"web"}
     assert world.signalled(signal.SIGKILL) == [200, 201]
     before = len(world.sent)
-    assert trees.services_with_orphans() == {"web"}
+    assert trees.with_orphans() == {"web"}
     assert len(world.sent) == before, "once is enough"
     world.end(201)
-    trees.reaped(201)
+    trees.reaped(201, world.later())
     trees.ended("web")
     world.add(200, US, 200)
     trees.started("web", 200)
     world.add(400, US, 200)
-    assert trees.services_with_orphans() == {"web"}
+    assert trees.with_orphans() == {"web"}
     assert 400 not in world.signalled(signal.SIGKILL)
 
 
@@ -352,17 +412,17 @@ def test_doom_ends_with_the_next_life(world: World, trees: Trees) -> None:
     trees.signal("web", signal.SIGKILL)
     trees.started("web", 210)
     world.add(401, US, 210)
-    assert trees.services_with_orphans() == {"web"}
+    assert trees.with_orphans() == {"web"}
     assert 401 not in world.signalled(signal.SIGKILL)
 
 
 def test_number_of_an_orphan_comes_again(world: World, trees: Trees) -> None:
     """An orphan that has the number of one that was reaped is looked at for itself."""
     world.add(400, US, 200)
-    assert trees.services_with_orphans() == {"web"}
-    trees.reaped(400)
+    assert trees.with_orphans() == {"web"}
+    trees.reaped(400, world.later())
     world.add(400, US, 300)
-    assert trees.services_with_orphans() == {"db"}
+    assert trees.with_orphans() == {"db"}
 
 
 def test_kill_looks_at_its_own_tree_only(world: World, trees: Trees) -> None:
@@ -379,7 +439,7 @@ def test_everybody_is_those_below_us(world: World, trees: Trees) -> None:
     """Not as process 1, everybody means our descendants: never kill(-1)."""
     world.add(50, 1, 50)
     world.add(101, 50, 50)
-    world.add(400, US, 999, {})
+    world.add(400, US, 999)
     trees.signal_everybody(signal.SIGTERM)
     assert {pid for pid, _ in world.sent} == {200, 300, 400}
     trees.signal_everybody(signal.SIGKILL)
@@ -406,10 +466,10 @@ def test_without_proc_a_tree_is_its_groups(world: World, monkeypatch: pytest.Mon
     trees.signal("web", signal.SIGTERM)
     assert world.sent == [(-200, signal.SIGTERM), (-210, signal.SIGTERM)]
     assert [trees.owner(pid) for pid in (201, 50, 0)] == ["web", "", None]
-    assert trees.services_with_orphans() == set()
-    trees.reaped(210)
-    assert trees.services_with_orphans() == {"web"}
-    trees.reaped(200)
+    assert trees.with_orphans() == set()
+    trees.reaped(210, world.later())
+    assert trees.with_orphans() == {"web"}
+    trees.reaped(200, world.later())
     assert trees.lives("web")
 
 
@@ -451,13 +511,13 @@ def test_cgroup_says_first(world: World) -> None:
     trees = Trees("us", Kernel(world, has_kill=True))
     world.add(300, US, 300)
     trees.started("db", 300)
-    world.add(400, US, 300, MARKED | {"COHABIT_SUPERVISOR": "us:db"})
-    world.add(401, US, 999, {})
+    world.add(400, US, 300, DB)
+    world.add(401, US, 999)
     world.cgroups.update({400: f"{OUR_CGROUP}/web", 401: f"{OUR_CGROUP}/web/inner/most"})
     assert (trees.owner(400), trees.owner(401)) == ("web", "web")
-    assert trees.services_with_orphans() == {"web"}
+    assert trees.with_orphans() == {"web"}
     world.cgroups[402] = f"{OUR_CGROUP}-2/web"
-    world.add(402, US, 999, {})
+    world.add(402, US, 999)
     assert trees.owner(402) == "", "the cgroups of another cohabit are not ours"
 
 
@@ -469,7 +529,7 @@ def test_kill_by_cgroup_and_beyond(world: World, *, has_kill: bool) -> None:
     world.add(200, US, 200)
     trees.started("web", 200)
     for pid, parent in ((201, 200), (202, 201), (203, 202)):
-        world.add(pid, parent, pid, {})
+        world.add(pid, parent, pid)
     world.add(300, US, 300)
     world.cgroups.update({200: f"{OUR_CGROUP}/web", 201: f"{OUR_CGROUP}/web", 300: f"{OUR_CGROUP}/db"})
     trees.signal("web", signal.SIGKILL)
@@ -483,7 +543,7 @@ def test_signal_reaches_the_cgroup_too(world: World) -> None:
     trees = Trees("us", Kernel(world, has_kill=True))
     world.add(200, US, 200)
     trees.started("web", 200)
-    world.add(400, 50, 400, {})
+    world.add(400, 50, 400)
     world.cgroups[400] = f"{OUR_CGROUP}/web"
     trees.signal("web", signal.SIGTERM)
     assert world.signalled(signal.SIGTERM) == [200, 400]
@@ -491,17 +551,17 @@ def test_signal_reaches_the_cgroup_too(world: World) -> None:
 
 def test_trees_cross_a_re_execution(world: World, trees: Trees) -> None:
     """What is known, cgroups included, is plain values and comes back; the doomed stay doomed."""
-    world.add(400, US, 400, MARKED)
+    world.add(400, US, 400, WEB)
     assert trees.adopt("web", 400)
-    world.add(401, US, 999, MARKED)
+    world.add(401, US, 999, WEB)
     assert trees.orphans_of("web") == [401]
     trees.cgroups = Kernel(world, has_kill=True)
-    trees.doomed.add("web")
+    trees.being_killed.add("web")
     again = Trees.from_plain(marshal.loads(marshal.dumps(trees.to_plain())))  # noqa: S302 - our own
     assert again.to_plain() == trees.to_plain()
     assert again.cgroups is not None
     again.cgroups = None
-    assert again.services_with_orphans() == {"web"}
+    assert again.with_orphans() == {"web"}
     assert set(world.signalled(signal.SIGKILL)) == {200, 400, 401}, "somebody may have turned up in between"
 
 
@@ -524,9 +584,10 @@ def test_stat_of_an_odd_name(tmp_path: Path) -> None:
 
 
 def test_nobody_has_nothing() -> None:
-    """A process that is gone has no parent, no children, no environment and no cgroup."""
+    """A process that is gone has no parent, no children, no limits, no users, no name and no cgroup."""
     gone = 2**22 + 1
     assert proc.look(gone) is None
     assert proc.children(gone) == []
-    assert proc.environment(gone) is None
+    assert proc.hard_rss_limit(gone) is None
+    assert (proc.users(gone), proc.name(gone)) == ((), "")
     assert proc.cgroup(gone) == ""

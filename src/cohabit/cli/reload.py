@@ -15,7 +15,7 @@ from cohabit.errors import EXIT_UNAVAILABLE
 from cohabit.reactor import signals
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.processes import proc
-from cohabit.reactor.processes.tree import MARK_SUPERVISOR
+from cohabit.reactor.processes.tree import SUPERVISOR_VARIABLE
 from cohabit.units import signal_name
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def outcome(verb: Verb, values: dict[str, Any], answer: Answer) -> int:
 
 def _signal_supervisor(verb: Verb, number: int, nobody: ConnectionFailedError) -> int:
     """Send the running cohabit a signal: whoever started us, if it was one, else process 1. Returns its pid."""
-    supervisor = environment().get(MARK_SUPERVISOR, "").partition("-")[0]
+    supervisor = environment().get(SUPERVISOR_VARIABLE, "").partition("-")[0]
     for pid in (int(supervisor) if supervisor.isdecimal() else 1, 1):
         if _is_cohabit(pid):
             try:

@@ -7,7 +7,7 @@ from cohabit.errors import UsageError
 from cohabit.reactor import handover, pid1
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.loop import Loop
-from cohabit.reactor.processes.tree import MARK_SUPERVISOR
+from cohabit.reactor.processes.tree import SUPERVISOR_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def main(given: Given, words: list[str]) -> int:
     values, services = VERB.parse(words[:end])
     if values["help"]:
         return VERB.show_help()
-    if pid1.is_taken() and MARK_SUPERVISOR not in environment():
+    if pid1.is_taken() and SUPERVISOR_VARIABLE not in environment():
         raise UsageError(
             "cannot up: cohabit is process 1 here already, and would run everything a second time (to start a service: "
             "cohabit start NAME; to have a changed file read: cohabit reload)"

@@ -138,7 +138,7 @@ class Starts:
                     environment.pop(name, None)
                 else:
                     environment[name] = value
-        environment.update(self._children.trees.marks(service.name))
+        environment.update(self._children.trees.variables(service.name))
         start = Start(command, environment, self._given, stdio=stdio)
         start.directory = hook.working_dir if hook and hook.working_dir else service.working_dir
         start.identity = user

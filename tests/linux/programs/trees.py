@@ -6,6 +6,7 @@ There are `trees`, `start(key, command...)`, `reap()`, `gone(key)`, `find(servic
 
 import marshal
 import os
+import resource
 import sys
 import time
 
@@ -26,7 +27,8 @@ trees = Trees(f"{os.getpid()}-{time.time_ns()}", Cgroups() if "cgroups" in sys.a
 
 def start(key: str, *command: str) -> int:
     """Start a leader."""
-    entrance = trees.entrance(key)
+    entrance, limit = trees.entrance(key), trees.limits.limit(key)
+    assert limit is not None
     pid = os.fork()
     if pid == 0:
         try:
@@ -35,10 +37,11 @@ def start(key: str, *command: str) -> int:
                 fd = os.open(entrance, os.O_WRONLY)
                 os.write(fd, b"0")
                 os.close(fd)
+            resource.setrlimit(resource.RLIMIT_RSS, (limit, limit))
             os.setsid()
             signals.set_mask(())
             os.close(0)
-            os.execvpe(command[0], command, {**os.environ, **trees.marks(key)})
+            os.execvpe(command[0], command, {**os.environ, **trees.variables(key)})
         finally:
             os._exit(127)
     trees.started(key, pid)
@@ -47,17 +50,16 @@ def start(key: str, *command: str) -> int:
 
 def reap() -> set[str]:
     """Reap whoever has ended; return the keys of trees with orphans."""
-    ended = []
     while True:
+        ticks = proc.boot_ticks()
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             break
         if pid == 0:
             break
-        key = trees.reaped(pid)
-        ended += [key] if key is not None else []
-    return trees.services_with_orphans(ended)
+        trees.reaped(pid, ticks)
+    return trees.with_orphans()
 
 
 def gone(key: str) -> bool:

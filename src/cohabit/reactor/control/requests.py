@@ -76,10 +76,10 @@ class Requests:
         return facts
 
     def environment_of(self, service: str) -> dict[str, Any]:
-        """What a process of the service would find; without the marks by which we know its own."""
+        """What a process of the service would find; without the variables that name its supervisor."""
         unit = self.engine.units[service]
         start = self._describe(unit.service, unit.service.command)
-        for name in self._children.trees.marks(service):
+        for name in self._children.trees.variables(service):
             start.environment.pop(name, None)
         user = unit.service.user or Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()))
         return {

@@ -17,7 +17,7 @@ import time
 from cohabit.engine import events
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import os
-from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes import proc, spawn
 from cohabit.reactor.processes.cgroup import Cgroups, delegated
 from cohabit.reactor.processes.daemon import find_daemon
 from cohabit.reactor.processes.oom import OutOfMemory
@@ -41,6 +41,12 @@ HOOK = "\0hook"  # after the service's name: the key of its hook
 _KILLED = 128 + signals.KILL
 _DAEMON_SECONDS = 0.25  # from a parent's end to its daemon's setsid it takes much less
 _PID_FILE_SECONDS = 5.0
+_REPORTS_MAX = 20  # names of unattributed orphans
+_UNATTRIBUTED = (
+    "process {pid} ({name}) is our child now and cannot be attributed to a service: it is left alone until the container "
+    "stops (it comes from `docker exec`, or has left the session, the cgroup and the tracking limit of its service; said "
+    "once per command)"
+)
 _DAEMON_PAUSE_SECONDS = 0.002  # before the second look; each further pause is as long as all before it
 
 
@@ -86,7 +92,8 @@ class Children:
         self.sweeping = False  # everybody has to go; the last one's end is a fact
         self.ended: list[tuple[Process, int]] = []  # with exit codes: reaped and not yet told
         self._daemons: dict[str, tuple[float, float]] = {}  # ended well, others live: when to look, how long
-        self.haunted: set[str] = set()  # services whose main process is gone and of which something lives
+        self.lingering: set[str] = set()  # services whose main process is gone and of which something lives
+        self._reported: set[str] = set()  # names of orphans that were not attributed
         self._out_of_memory = OutOfMemory()
         self._services: dict[str, Service] = {}
         self._by_pid: dict[int, Process] = {}
@@ -101,7 +108,7 @@ class Children:
     def start_main(self, service: Service, start: Start) -> int:
         """Fork the main process of a service; returns its pid. Raises OSError when the machine has no room for it."""
         self._services[service.name] = service
-        self.haunted.discard(service.name)
+        self.lingering.discard(service.name)
         return self._fork(service.name, start, None)
 
     def start_hook(self, service: Service, start: Start) -> int:
@@ -109,7 +116,7 @@ class Children:
         self._services[service.name] = service
         pid = self._fork(service.name + HOOK, start, None)
         if service.name not in self.processes and service.name not in self._daemons:
-            self.haunted.discard(service.name)  # one before the start: whom the last one left is ended with the rest
+            self.lingering.discard(service.name)  # one before the start: whom the last one left is ended with the rest
         return pid
 
     def launch(self, key: str, start: Start, ended: Ended) -> None:
@@ -119,7 +126,7 @@ class Children:
         """
         if self.sweeping:
             raise OSError(_ECANCELED, "the container is stopping")
-        start.environment.update(self.trees.marks(key))
+        start.environment.update(self.trees.variables(key))
         self._fork(key, start, ended)
 
     def kill(self, key: str) -> None:
@@ -130,7 +137,8 @@ class Children:
             send(process.pid, signals.KILL)
 
     def _fork(self, key: str, start: Start, ended: Ended | None) -> int:
-        start.cgroup = self.trees.entrance(key.removesuffix(HOOK))
+        tree = key.removesuffix(HOOK)
+        start.cgroup, start.tracking_limit = self.trees.entrance(tree), self.trees.limits.limit(tree)
         pid, errors = spawn.spawn(start)
         process = Process(key, pid, errors, start, ended)
         self.trees.started(process.tree, pid)
@@ -172,8 +180,9 @@ class Children:
             self._tell(events.Spawned(process.key, process.pid))
 
     def reap(self) -> None:
-        """Everybody who has ended: our own give facts, orphans just go."""
+        """Reap every process that has ended, and attribute the orphans that came meanwhile."""
         orphans = False
+        ticks = proc.boot_ticks()
         for _ in range(_REAP_AT_ONCE):
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -187,7 +196,7 @@ class Children:
             if os.WIFSTOPPED(status):
                 self._stopped(process, os.WSTOPSIG(status))
                 continue
-            self.trees.reaped(pid)
+            self.trees.reaped(pid, ticks)
             if process is None:
                 orphans = True
             else:
@@ -195,8 +204,13 @@ class Children:
                 self.ended.append((process, spawn.exit_code(status)))
         else:
             os.kill(os.getpid(), signals.CHLD)  # there may be more: after the others had their turn
-        if self.ended or (orphans and self.haunted):
-            self._tell_ended()
+        if not self.sweeping:
+            with_orphans = self.trees.with_orphans()
+            self._report_unattributed()
+            if self.ended or (orphans and self.lingering):
+                self._tell_ended(with_orphans)
+        elif self.ended:
+            self._tell_ended(set())
 
     @staticmethod
     def _stopped(process: Process | None, number: int) -> None:
@@ -209,9 +223,17 @@ class Children:
 
     # --- ends ----------------------------------------------------------------------------------------
 
-    def _tell_ended(self) -> None:
-        alive = self.trees.services_with_orphans([process.tree for process, _ in self.ended])
-        alive.update(self.trees.leaders.values())
+    def _report_unattributed(self) -> None:
+        """A line for each command of which an orphan was not attributed, for the first ones of them."""
+        for pid in self.trees.unreported:
+            name = proc.name(pid)
+            if name and name not in self._reported and len(self._reported) < _REPORTS_MAX:
+                self._reported.add(name)
+                self._say("warning", "", _UNATTRIBUTED.format(pid=pid, name=name))
+        self.trees.unreported.clear()
+
+    def _tell_ended(self, with_orphans: set[str]) -> None:
+        alive = with_orphans | set(self.trees.leaders.values())
         while self.ended:
             process, code = self.ended.pop(0)
             if self.processes.get(process.key) is process:
@@ -230,8 +252,8 @@ class Children:
                 self.never_ran(process.key, words, code)
             else:
                 self._main_ended(process, code, orphans=process.key in alive)
-        for name in self.haunted - alive:
-            self.haunted.discard(name)
+        for name in self.lingering - alive:
+            self.lingering.discard(name)
             self.trees.ended(name)
             self._drain(name)
             self._tell(events.TreeGone(name))
@@ -245,7 +267,7 @@ class Children:
         orphans = self.trees.lives(name)
         self._tell(events.SpawnFailed(name, why, code, orphans))
         if orphans:
-            self.haunted.add(name)
+            self.lingering.add(name)
         else:
             self.trees.ended(name)
 
@@ -264,7 +286,7 @@ class Children:
     def _hook_ended(self, name: str, code: int, why: str, *, orphans: bool) -> None:
         left = orphans and name not in self.processes and name not in self._daemons
         if left:
-            self.haunted.add(name)
+            self.lingering.add(name)
         elif not orphans:
             self.trees.ended(name)
         self._drain(name)
@@ -280,13 +302,13 @@ class Children:
             self._daemons[name] = (now, now + _patience(service))
             self.due(now)
         else:
-            killed = code == _KILLED and not process.asked and name not in self.trees.doomed
+            killed = code == _KILLED and not process.asked and name not in self.trees.being_killed
             self._tell_exited(name, code, orphans=orphans, out_of_memory=killed and self._out_of_memory.killed_one())
 
     def _tell_exited(self, name: str, code: int, *, orphans: bool, out_of_memory: bool = False) -> None:
         self._tell(events.Exited(name, code, orphans, out_of_memory))
         if orphans:
-            self.haunted.add(name)
+            self.lingering.add(name)
         else:
             self.trees.ended(name)
 
@@ -368,7 +390,7 @@ class Children:
         everybody = [(p, -1) for p in self.processes.values() if p.pid in self._by_pid] + self.ended
         return {
             "processes": [(p.key, p.pid, p.errors, p.message, p.ended is not None, code) for p, code in everybody],
-            "haunted": sorted(self.haunted),
+            "lingering": sorted(self.lingering),
             "daemons": self._daemons,
             "sweeping": self.sweeping,
             "out_of_memory": self._out_of_memory.count,
@@ -381,7 +403,7 @@ class Children:
 
     def restore(self, plain: dict[str, Any], tasks: dict[str, Ended]) -> None:
         """Take over where to_plain was called. tasks: those that go on, by their keys; others are killed."""
-        self.haunted, self.sweeping = set(plain["haunted"]), plain["sweeping"]
+        self.lingering, self.sweeping = set(plain["lingering"]), plain["sweeping"]
         self._daemons = plain["daemons"]
         self._out_of_memory.count = plain["out_of_memory"]
         self.trees = Trees.from_plain(plain["trees"])
@@ -410,7 +432,7 @@ class Children:
         """Whether something of this service is still expected."""
         ended = any(process.tree == name for process, _ in self.ended)
         here = name in self.processes or name + HOOK in self.processes
-        return ended or here or name in self.haunted or name in self._daemons
+        return ended or here or name in self.lingering or name in self._daemons
 
 
 def _patience(service: Service) -> float:

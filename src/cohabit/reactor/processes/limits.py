@@ -73,7 +73,11 @@ def steps(limits: Limits, given: tuple[int, int] | None = None) -> tuple[list[St
 
 
 def _set_ulimits(ulimits: tuple[tuple[int, int, int], ...]) -> None:
+    """Each soft and hard limit; of `rss`, which Linux ignores, the soft one: the hard one is the tracking limit."""
     for number, soft, hard in ulimits:
+        if number == resource.RLIMIT_RSS:
+            hard = resource.getrlimit(number)[1]
+            soft = hard if soft < 0 or 0 <= hard < soft else soft
         try:
             resource.setrlimit(number, (soft, hard))
         except ValueError:  # how Python tells EPERM and EINVAL

@@ -1,16 +1,28 @@
-"""What /proc shows of processes: one of them, its children, everybody, its environment, its cgroup.
+"""What /proc shows of processes (one of them, its children, its limits, its cgroup), and how to signal just that one.
 
-Only reads, and everybody may be gone at any moment, which is an answer and no error. Numbers are those of our own
+A process may be gone at any moment, which is an answer and no error. Numbers are those of our own
 PID namespace, so nothing here means anything unless `is_ours()`. A process costs some 10 µs to look at, and its
 children as much again; all of /proc is walked only where the kernel has no file of children
-(CONFIG_PROC_CHILDREN). Sources: proc_pid_stat(5), proc_pid_task(5), proc_pid_environ(5), cgroups(7).
+(CONFIG_PROC_CHILDREN). Sources: proc_pid_stat(5), proc_pid_task(5), proc_pid_limits(5), cgroups(7),
+pidfd_send_signal(2).
+
+A reading fails for want of a descriptor (EMFILE) just when much goes on, and "no such process" would be a wrong answer
+then: one descriptor is kept in reserve for it.
 """
 
 from __future__ import annotations
 
-from cohabit.reactor.linux import os
+import _signal
+import time
+
+from cohabit.reactor.linux import DEV_NULL, os
 
 _READ = 65_536
+
+_EMFILE, _ENFILE, _ENOSYS, _EPERM = 24, 23, 38, 1
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+UNLIMITED = -1
+_RSS_LIMIT = b"Max resident set"
 
 # Places of proc_pid_stat(5) after the name: state, parent, group, session, number of threads, start time.
 _STATE, _PARENT, _GROUP, _SESSION, _THREADS, _START = 0, 1, 2, 3, 17, 19
@@ -43,6 +55,7 @@ class Process:
 
 def is_ours() -> bool:
     """Whether /proc is there and shows our own PID namespace."""
+    _reserve.take()
     try:
         return os.readlink("/proc/self") == str(os.getpid())
     except OSError:
@@ -92,13 +105,30 @@ def own_children() -> list[int]:
     return [int(word) for word in read(f"/proc/self/task/{os.getpid()}/children").split()]
 
 
-def environment(pid: int) -> list[bytes] | None:
-    """The environment of a process as NAME=VALUE; None if it may not be seen, is empty, or is a title.
+def hard_rss_limit(pid: int) -> int | None:
+    """The hard limit of RLIMIT_RSS, in bytes; UNLIMITED; None if it cannot be read, or there is no such process."""
+    line = read(f"/proc/{pid}/limits").partition(_RSS_LIMIT)[2].partition(b"\n")[0]
+    words = line.split()
+    if len(words) <= 1:
+        return None
+    return int(words[1]) if words[1].isdigit() else UNLIMITED
 
-    Who shows what it does in `ps` (nginx, sshd, PostgreSQL: setproctitle) writes it over its arguments and environment.
-    """
-    items = read(f"/proc/{pid}/environ").split(b"\0")
-    return items if b"=" in items[0] else None
+
+def users(pid: int) -> tuple[int, ...]:
+    """The real, effective and saved user of a process; () when there is none."""
+    line = read(f"/proc/{pid}/status").partition(b"\nUid:")[2].partition(b"\n")[0]
+    return tuple(map(int, line.split()[:3]))
+
+
+def name(pid: int) -> str:
+    """The name of a process, at most 15 characters, to be printed; "" when there is none."""
+    text = read(f"/proc/{pid}/comm").rstrip(b"\n").decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def boot_ticks() -> int:
+    """Now, in the unit of Process.start."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_SECOND)
 
 
 def cgroup(pid: int | str, controller: str = "") -> str:
@@ -114,11 +144,41 @@ def cgroup(pid: int | str, controller: str = "") -> str:
     return ""
 
 
+class _Reserve:
+    """A descriptor that is closed where another one is needed and none is to be had."""
+
+    fd = -1
+
+    def take(self) -> None:
+        """Have it, if it is to be had."""
+        if self.fd < 0:
+            try:
+                self.fd = os.open(DEV_NULL, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return
+
+    def free(self) -> bool:
+        """Give it up; False if we do not have it."""
+        if self.fd < 0:
+            return False
+        os.close(self.fd)
+        self.fd = -1
+        return True
+
+
+_reserve = _Reserve()
+
+
 def read(path: str) -> bytes:
     """All of a file of the kernel's, b"" when it cannot be read. Half as dear as open()."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+    except OSError as error:
+        if error.errno in (_EMFILE, _ENFILE) and _reserve.free():
+            try:
+                return read(path)
+            finally:
+                _reserve.take()
         return b""
     data = b""
     try:
@@ -138,6 +198,38 @@ def send(pid: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def send_to(process: Process, *numbers: int) -> bool:
+    """Signal just this process, whoever may have its number by now; False if it is gone or not ours to signal.
+
+    The number of our own child is not given again before we reap it. That of any other can be, at any moment:
+    a pidfd holds on to the process, and if its start is the same then, it is the one that was looked at. (Linux 5.3;
+    elsewhere the look comes right before the signal.)
+    """
+    if process.parent == os.getpid():
+        return all([send(process.pid, number) for number in numbers])
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError as error:
+        if error.errno not in (_ENOSYS, _EPERM, _EMFILE, _ENFILE):
+            return False
+        return _is_same(process) and all([send(process.pid, number) for number in numbers])
+    try:
+        if not _is_same(process):
+            return False
+        for number in numbers:
+            _signal.pidfd_send_signal(fd, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _is_same(process: Process) -> bool:
+    now = look(process.pid)
+    return now is not None and now.start == process.start
 
 
 def command_line(pid: int) -> list[bytes]:

@@ -1,17 +1,24 @@
-"""Whose process is this? A service is its whole process tree, and nobody may be left behind.
+"""Which service does a process belong to? A service is its whole process tree.
 
-A tree is named by a key: a service's name ("web"), or that and a task of its own ("web", NUL, "probe"). It has
-leaders, which we started: the main process, a hook beside it. A living leader's tree is its descendants. When
-a parent dies, the kernel hands its children to the nearest subreaper, which is us: so whatever survives of
-a tree has, at its top, a child of ours that we did not start, an *orphan*. An orphan belongs to the tree
-in whose cgroup it is, where there are cgroups (cgroup.py); else to that whose session it is in (each leader
-has one of its own); else to that whose mark is in its environment. Where that may not be read (another user's,
-without CAP_SYS_PTRACE), is empty or is a title, it belongs to the tree whose leader has just ended, or which is being
-killed. An orphan with another environment belongs to nobody: it may have come from `docker exec`. It is
-reaped all the same, and swept at the end.
+A tree has a key: a service's name ("web"), or that and a task of its own ("web", NUL, "probe"). It has
+leaders, which we started: the main process, a hook beside it; a daemon that was adopted is one, too. The tree of a
+living leader is its descendants. When a parent ends, the kernel hands its children to the nearest subreaper, which is
+us: so whatever survives of a tree has, at its top, a child of ours that we did not start, an *orphan*.
 
-Without a /proc of our own namespace, a tree is its process groups. Who is told to die, and how it is seen to
-that nobody forks away meanwhile, is in killing.py. Sources: credentials(7), prctl(2), cgroups(7).
+Nothing is concluded from who ended when. Each orphan is attributed by what it carries itself, once, when it is seen for
+the first time, and this is asked after every reaping, whoever was reaped:
+
+  1. it was recorded as a member of the tree before its parents ended (number and start);
+  2. its cgroup, where there are cgroups (cgroup.py);
+  3. its session (sessions.py): each leader has one of its own;
+  4. its tracking limit (tracking.py). A process can forge it, so it extends a tree and gives no rights in it:
+     whoever speaks for a service (sd_notify, a pid file) needs one of the others, or the service's own user.
+
+An orphan that has none of these is not attributed to any tree: it may come from `docker exec`. It is reported, reaped
+when it ends, and left alone until everything stops. The environment proves nothing: it can be anybody's.
+
+Without a /proc of our own PID namespace, a tree is its process groups. How a tree is killed that may fork meanwhile
+is in killing.py. Sources: credentials(7), prctl(2), cgroups(7), setsid(2); docs/adr/0010.
 """
 
 from __future__ import annotations
@@ -20,43 +27,56 @@ from cohabit.reactor import signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import cgroup, killing, proc
 from cohabit.reactor.processes.cgroup import Cgroups
-from cohabit.reactor.processes.proc import send
+from cohabit.reactor.processes.proc import Process, send
+from cohabit.reactor.processes.sessions import Sessions
+from cohabit.reactor.processes.tracking import TrackingLimits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from typing import Any
 
-MARK_SERVICE = "COHABIT_SERVICE"
-MARK_SUPERVISOR = "COHABIT_SUPERVISOR"
+# Variables for people and for our own commands; they prove nothing.
+SERVICE_VARIABLE = "COHABIT_SERVICE"
+SUPERVISOR_VARIABLE = "COHABIT_SUPERVISOR"
 
 NO_PROC = (
     "cannot look for processes that services leave behind: /proc is not that of our PID namespace, so one that makes "
     "itself a session of its own is not found (mount it: mount -t proc proc /proc)"
 )
+NO_LIMITS = (
+    "cannot set tracking limits: our own hard limit of RLIMIT_RSS is in the way, so a process that puts itself in the "
+    "background may not be attributed to its service (remove `--ulimit rss` from the container)"
+)
 
 proc_is_ours = proc.is_ours  # else NO_PROC is to be said
 
-NOBODY = ""  # whose what is nobody's is
+UNATTRIBUTED = ""
 
 _LOOKS = 3  # at a chain of parents, which changes while it is read
 _LONGEST_CHAIN = 10_000
 
 
 class Trees:
-    """Leaders, orphans, and who they belong to. `supervisor` is in the marks, unique to us. cgroups: None does too."""
+    """Leaders, orphans, and the trees that they belong to.
+
+    supervisor: our name in the environment of services. cgroups: None where there are none.
+    """
 
     def __init__(self, supervisor: str, cgroups: Cgroups | None = None) -> None:
         self.supervisor = supervisor
         self.cgroups = cgroups
+        self.limits = TrackingLimits()
+        self.sessions = Sessions()
         self.leaders: dict[int, str] = {}  # living: pid -> key
-        self.sessions: dict[int, str] = {}  # session of a leader -> key, kept while its tree may live
-        self.daemons: dict[int, str] = {}  # the same of leaders that we did not start
-        self.orphans: dict[int, str] = {}  # pid -> key or NOBODY
-        self.doomed: set[str] = set()  # killed: whoever of them turns up later must die too
-        self._late: set[str] = set()  # of those, where somebody did
+        self.orphans: dict[int, str] = {}  # pid -> key or UNATTRIBUTED
+        self.being_killed: set[str] = set()  # a process of such a tree that turns up later is killed, too
+        self.unreported: list[int] = []  # orphans that are not attributed, and of which no line says so yet
+        self._by_limit: set[int] = set()  # orphans for which nothing but their tracking limit speaks
+        self._recorded: dict[int, tuple[int, str]] = {}  # pid -> (start, key) of members, while their parents lived
+        self._late: set[str] = set()  # trees being killed of which one turned up
+        self._ending: set[str] = set()  # trees that are forgotten with their last orphan
         self._seen: list[int] = []  # our children at the last look
-        self._unsure: set[int] = set()  # orphans that could not be told
         self._pid = os.getpid()
         self._has_proc = proc.is_ours()
         self._has_children = self._has_proc and proc.shows_children()
@@ -64,33 +84,40 @@ class Trees:
     # --- for re-execution ----------------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        """What the next life has to know, as plain values."""
+        """Plain values for from_plain."""
         return {
             "supervisor": self.supervisor,
             "cgroups": self.cgroups.to_plain() if self.cgroups else None,
+            "limits": self.limits.to_plain(),
+            "sessions": self.sessions.to_plain(),
             "leaders": self.leaders,
-            "sessions": self.sessions,
-            "daemons": self.daemons,
             "orphans": self.orphans,
-            "doomed": sorted(self.doomed),
+            "by_limit": sorted(self._by_limit),
+            "recorded": self._recorded,
+            "being_killed": sorted(self.being_killed),
+            "ending": sorted(self._ending),
+            "unreported": self.unreported,
         }
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Trees:
         """The same trees again."""
         trees = cls(plain["supervisor"], Cgroups.from_plain(plain["cgroups"]) if plain["cgroups"] else None)
-        trees.leaders, trees.sessions, trees.daemons = plain["leaders"], plain["sessions"], plain["daemons"]
-        trees._unsure = {pid for pid, key in plain["orphans"].items() if key == NOBODY}
-        trees.orphans, trees.doomed, trees._late = plain["orphans"], set(plain["doomed"]), set(plain["doomed"])
+        trees.limits = TrackingLimits.from_plain(plain["limits"])
+        trees.sessions = Sessions.from_plain(plain["sessions"])
+        trees.leaders, trees.orphans = plain["leaders"], plain["orphans"]
+        trees._by_limit, trees._recorded = set(plain["by_limit"]), plain["recorded"]
+        trees.being_killed, trees._late = set(plain["being_killed"]), set(plain["being_killed"])
+        trees._ending, trees.unreported = set(plain["ending"]), plain["unreported"]
         return trees
 
     # --- what a new child needs ----------------------------------------------------------------------
 
-    def marks(self, key: str) -> dict[str, str]:
-        """The variables by which its processes are known; the service's name is there for people."""
+    def variables(self, key: str) -> dict[str, str]:
+        """The environment variables that name its supervisor, tree and service."""
         service = key.partition("\0")[0]
-        marks = {MARK_SUPERVISOR: f"{self.supervisor}:{cgroup.encode(key)}"}
-        return {MARK_SERVICE: service, **marks} if service else marks
+        variables = {SUPERVISOR_VARIABLE: f"{self.supervisor}:{cgroup.encode(key)}"}
+        return {SERVICE_VARIABLE: service, **variables} if service else variables
 
     def entrance(self, key: str) -> str:
         """The file into which a child of this tree writes "0" before its exec; "" where there are no cgroups."""
@@ -101,56 +128,68 @@ class Trees:
     def started(self, key: str, pid: int) -> None:
         """A process was forked for this tree, beside others or as its first; it leads a session of its own."""
         self.leaders[pid] = key
-        self.sessions[pid] = key
-        self.doomed.discard(key)
-        self._late.discard(key)
+        self.sessions.add(pid, key, started_by_us=True)
+        for keys in (self.being_killed, self._late, self._ending):
+            keys.discard(key)
 
     def adopt(self, key: str, pid: int) -> bool:
-        """From now on this process leads the tree; False if it is no child of ours: then its end would not be told."""
+        """From now on this process leads the tree; False if it is no child of ours: then its end would not be seen."""
         process = proc.look(pid)
-        if process is None or process.parent != self._pid:
+        if process is None or process.parent != self._pid or self.leaders.get(pid, key) != key:
             return False
         self.orphans.pop(pid, None)
+        self._by_limit.discard(pid)
         self.leaders[pid] = key
-        if process.session not in self.sessions:
-            self.daemons[process.session] = key
+        if process.session == pid and not self.sessions.started_by_us(pid):
+            self.sessions.add(pid, key, started_by_us=False)
         return True
 
-    def reaped(self, pid: int) -> str | None:
-        """A child was reaped; its tree's key if it was a leader, None if it was an orphan."""
-        self.orphans.pop(pid, None)
-        self._unsure.discard(pid)
-        self._seen = []  # the number may come again
+    def reaped(self, pid: int, ticks: int) -> str | None:
+        """A child was reaped; its tree's key if it was a leader, None if it was an orphan.
+
+        ticks: proc.boot_ticks() before that.
+        """
+        key = self.orphans.pop(pid, None)
+        self._by_limit.discard(pid)
+        self._recorded.pop(pid, None)
+        self._seen = []  # the number may be given again
+        self.sessions.reaped(pid, ticks)
+        if key in self._ending:
+            self.ended(key)
         return self.leaders.pop(pid, None)
 
     def ended(self, key: str) -> None:
-        """Nothing of the tree lives besides its living leaders: other session numbers of it mean nothing any more."""
+        """Nothing of the tree lives besides its living leaders; if an orphan does, this holds when it has ended."""
         if key in self.orphans.values():
+            self._ending.add(key)
             return
-        for sessions in (self.sessions, self.daemons):
-            for session in [number for number, name in sessions.items() if name == key]:
-                if session not in self.leaders:
-                    del sessions[session]
-        self.doomed.discard(key)
-        if self.cgroups and key not in self.leaders.values():
-            self.cgroups.remove(key)
+        self._ending.discard(key)
+        self.being_killed.discard(key)
+        self.sessions.end(key)
+        if key not in self.leaders.values():
+            self._recorded = {pid: found for pid, found in self._recorded.items() if found[1] != key}
+            if self.cgroups:
+                self.cgroups.remove(key)
+            if "\0" in key:  # a task, which comes again under another key
+                self.limits.forget(key)
 
     def close(self) -> None:
-        """Everybody is gone, and so are we in a moment."""
+        """No process is left but ours, which ends in a moment."""
         if self.cgroups:
             self.cgroups.close()
 
     # --- what the reactor asks -----------------------------------------------------------------------
 
-    def services_with_orphans(self, ended: Sequence[str] = ()) -> set[str]:
-        """Keys of trees of which something lives apart from a leader; `ended`: whose leaders were just reaped.
+    def with_orphans(self) -> set[str]:
+        """Keys of trees of which something lives apart from a leader.
 
-        Ask after each reaping: it is also where those who turn up after their tree was killed are killed.
+        Ask after each reaping: here orphans are attributed, and those that turn up after their tree was killed are
+        killed.
         """
         if not self._has_proc:
-            return {key for key in self.sessions.values() if self._lost_group_lives(key)}
-        self._take_in(ended)
-        found = set(self.orphans.values()) - {NOBODY}
+            return {key for key in self.sessions.keys() if self._leaderless_group_lives(key)}
+        self._attribute_orphans()
+        found = set(self.orphans.values()) - {UNATTRIBUTED}
         while self._late:
             self.signal(self._late.pop(), signals.KILL)
         return found
@@ -158,54 +197,52 @@ class Trees:
     def orphans_of(self, key: str) -> list[int]:
         """Those of the tree that are children of ours and no leaders, as far as /proc shows them."""
         if self._has_proc:
-            self._take_in()
+            self._attribute_orphans()
         return [pid for pid, name in self.orphans.items() if name == key]
 
     def lives(self, key: str) -> bool:
         """Whether anything of the tree lives."""
         if key in self.leaders.values():
             return True
-        return bool(self.orphans_of(key)) if self._has_proc else self._lost_group_lives(key)
+        return bool(self.orphans_of(key)) if self._has_proc else self._leaderless_group_lives(key)
 
     def members(self, key: str) -> list[int]:
         """Every process of the tree: leaders and orphans and their descendants, parents before children."""
         return list(self._find(key))
 
     def owner(self, pid: int) -> str | None:
-        """The key of the tree that a process belongs to, "" for nobody's; None when there is no such process."""
-        if not self._has_proc:
-            try:
-                return self.sessions.get(os.getsid(pid), NOBODY) if pid > 0 else None
-            except OSError:
-                return None
-        for _ in range(_LOOKS):
-            process = proc.look(pid)
-            if process is None:
-                return None
-            owner = self._known(process)
-            if owner is None:
-                owner = self._owner_by_parents(process)
-            if owner is not None:
-                return owner
-        return NOBODY
+        """The key of the tree that a process belongs to, UNATTRIBUTED for none's; None when there is no such process."""
+        found = self._attribute(pid)
+        return found[0] if found else None
+
+    def speaks_for(self, key: str, pid: int, uid: int) -> bool | None:
+        """Whether a process may act in the name of the tree, whose user is uid; None when there is no such process.
+
+        A tracking limit is enough only for a process of that very user.
+        """
+        found = self._attribute(pid)
+        if found is None:
+            return None
+        owner, certain = found
+        return owner == key and (certain or set(proc.users(pid)) == {uid})
 
     def signal(self, key: str, number: int) -> None:
-        """Send a signal to the whole tree; after SIGKILL nobody of it is left but zombies."""
+        """Send a signal to the whole tree; after SIGKILL nothing of it is left but zombies."""
         if number == signals.KILL:
-            self.doomed.add(key)
+            self.being_killed.add(key)
         if not self._has_proc:
-            for session in [pid for pid, name in self.sessions.items() if name == key]:
+            for session in self.sessions.of(key):
                 send(-session, number)
         elif number == signals.KILL:
             self._kill(key)
             self._late.discard(key)  # who turned up while it was done
         else:
-            killing.tell(self.members(key), number)
+            killing.tell(self._find(key).values(), number)
 
     def signal_everybody(self, number: int) -> None:
         """Send a signal to every process under us, whoever started it.
 
-        As process 1 that is kill(-1): it is atomic and cannot leave our namespace. Anybody else walks
+        As process 1 that is kill(-1): it is atomic and cannot leave our namespace. Any other process walks
         down from its own children, since kill(-1) would reach the whole machine.
         """
         if self._pid == 1:
@@ -213,131 +250,143 @@ class Trees:
             if number != signals.KILL:
                 send(-1, signals.CONT)
         elif not self._has_proc:
-            for session in self.sessions:
-                send(-session, number)
+            for key in self.sessions.keys():
+                self.signal(key, number)
         elif number == signals.KILL:
             for key in set(self.leaders.values()) if self.cgroups else ():
                 self.signal(key, number)  # at once, which a walk is not
-            killing.kill(lambda: self._with_descendants(self._children()))
+            killing.kill(lambda: self._with_descendants(self._children()).values())
         else:
-            killing.tell(self._with_descendants(self._children()), number)
+            killing.tell(self._with_descendants(self._children()).values(), number)
 
     # --- how -----------------------------------------------------------------------------------------
 
     def _kill(self, key: str) -> None:
         """The cgroup at once; and those whom it does not hold, who are found before their parents die with it."""
         if self.cgroups is None:
-            killing.kill(lambda: self._find(key, ended=(key,)))
+            killing.kill(lambda: self._find(key).values())
             return
         self.cgroups.freeze(key, frozen=True)
         inside = set(self.cgroups.members(key))
         outside = [pid for pid in self._find(key) if pid not in inside]
         gone = inside if self.cgroups.kill(key) else ()
         self.cgroups.freeze(key, frozen=False)
-        killing.kill(lambda: [pid for pid in self._find(key, outside, ended=(key,)) if pid not in gone])
+        killing.kill(lambda: [one for pid, one in self._find(key, outside).items() if pid not in gone])
 
-    def _find(self, key: str, others: Iterable[int] = (), ended: Sequence[str] = ()) -> dict[int, None]:
+    def _find(self, key: str, others: Iterable[int] = ()) -> dict[int, Process]:
         """The tree's processes in the order in which they were found: leaders, orphans, `others`, those below."""
-        self._take_in(ended)
-        roots = [pid for pid, name in self.leaders.items() if name == key]
-        roots += [pid for pid, name in self.orphans.items() if name == key]
-        found = self._with_descendants([*roots, *others])
-        if self.cgroups:
-            found.update(dict.fromkeys(self.cgroups.members(key)))
+        self._attribute_orphans()
+        leaders = [pid for pid, name in self.leaders.items() if name == key]
+        orphans = [pid for pid, name in self.orphans.items() if name == key]
+        found = self._with_descendants([*leaders, *(pid for pid in orphans if pid not in self._by_limit)])
+        for pid, process in found.items():
+            self._recorded[pid] = process.start, key
+        more = [*orphans, *others, *(self.cgroups.members(key) if self.cgroups else ())]
+        found.update(self._with_descendants([pid for pid in more if pid not in found]))
         return found
 
-    def _take_in(self, ended: Sequence[str] = ()) -> None:
-        """Find the owner of each child of ours that we have not seen before."""
+    def _attribute_orphans(self) -> None:
+        """Find the tree of each child of ours that was not there before."""
         children = self._children()
-        if children != self._seen:
-            self._seen = children
-            for pid in children:
-                if pid not in self.leaders and pid not in self.orphans:
-                    self._place(pid, ended)
-        for pid in list(self._unsure):
-            self._place(pid)
+        if children == self._seen:
+            return
+        self._seen = children
+        for pid in children:
+            if pid not in self.leaders and pid not in self.orphans:
+                self._attribute_orphan(pid)
 
-    def _place(self, pid: int, ended: Sequence[str] = ()) -> None:
-        """Find the owner of an orphan.
-
-        One that cannot be told came to us because its parent ended: if just one tree lost its leader, it was
-        that one's. Else it may be in the middle of an exec, and is looked at again the next time.
-        """
-        self.orphans.pop(pid, None)
-        self._unsure.discard(pid)
+    def _attribute_orphan(self, pid: int) -> None:
         process = proc.look(pid)
-        owner = self._known(process) if process else None
-        if process and process.lives:  # a zombie has no environment any more, and harms nobody
-            if owner is None:
-                owner = self._owner_by_mark(pid)
-            if owner is None and len(ended) == 1:
-                owner = ended[0]
-            if owner is None:
-                self._unsure.add(pid)
-            if owner in self.doomed:
-                self._late.add(owner)
-        self.orphans[pid] = owner or NOBODY
+        found = self._evidence(process) if process else None
+        if process is None or found is None:
+            self._seen = []  # nothing can be read of it at the moment
+            return
+        key, certain = found
+        self.orphans[pid] = key
+        if not certain:
+            self._by_limit.add(pid)
+        if key == UNATTRIBUTED and process.lives:
+            self.unreported.append(pid)
+        if key in self.being_killed and process.lives:
+            self._late.add(key)
 
-    def _known(self, process: proc.Process) -> str | None:
-        """The tree of a process by what it is itself: one of ours, in a cgroup of ours, in a session of ours."""
-        pid, session = process.pid, process.session
-        owner = self.leaders.get(pid)
-        if owner is None:
-            owner = self.orphans.get(pid)
-        if owner is None and self.cgroups:
-            owner = self.cgroups.owner(pid)
-        if owner is None:
-            owner = self.sessions.get(session, self.daemons.get(session))
-        return owner
+    def _attribute(self, pid: int) -> tuple[str, bool] | None:
+        """(key, whether more than a tracking limit says so); None when there is no such process."""
+        if not self._has_proc:
+            try:
+                return (self.sessions.key(os.getsid(pid)) or UNATTRIBUTED, True) if pid > 0 else None
+            except OSError:
+                return None
+        for _ in range(_LOOKS):
+            process = proc.look(pid)
+            if process is None:
+                return None
+            found = self._by_ancestors(process)
+            if found is not None:
+                return found
+        return UNATTRIBUTED, True
 
-    def _owner_by_mark(self, pid: int) -> str | None:
-        """The tree named in its environment, "" if there is another's or none, None if it is not to be seen."""
-        environment = proc.environment(pid)
-        if environment is None:
-            return None
-        mark = f"{MARK_SUPERVISOR}={self.supervisor}:".encode()
-        for item in environment:
-            if item.startswith(mark):
-                return cgroup.decode(item[len(mark) :].decode("utf-8", "replace")) or NOBODY
-        return NOBODY
-
-    def _owner_by_parents(self, process: proc.Process) -> str | None:
-        """The tree of its nearest ancestor that has one; None if the chain broke, since somebody in it ended."""
+    def _by_ancestors(self, process: Process) -> tuple[str, bool] | None:
+        """As _attribute, for one that lives; None if the chain of its parents broke, since one of them ended."""
         for _ in range(_LONGEST_CHAIN):
-            if process.parent == self._pid:  # an orphan, and a new one
-                return self._owner_by_mark(process.pid) or NOBODY
+            if process.parent == self._pid:
+                return self._evidence(process)
+            owner = self._certain_owner(process)
+            if owner is not None:
+                return owner, True
             if process.parent <= 1:
-                return NOBODY
+                break
             parent = proc.look(process.parent)
             if parent is None:
                 return None
-            owner = self._known(parent)
-            if owner is not None:
-                return owner
             process = parent
-        return NOBODY
+        return UNATTRIBUTED, True
+
+    def _evidence(self, process: Process) -> tuple[str, bool] | None:
+        """As _attribute, for a child of ours; None when nothing can be read of it."""
+        owner = self.leaders.get(process.pid)
+        if owner is not None:
+            return owner, True
+        owner = self.orphans.get(process.pid)
+        if owner is not None:
+            return owner, process.pid not in self._by_limit
+        owner = self._certain_owner(process)
+        if owner is not None:
+            return owner, True
+        limit = proc.hard_rss_limit(process.pid)
+        if limit is None:
+            return None
+        owner = self.limits.owner(limit)
+        return (UNATTRIBUTED, True) if owner is None else (owner, False)
+
+    def _certain_owner(self, process: Process) -> str | None:
+        """The tree of a process by what it can neither choose nor change."""
+        start, owner = self._recorded.get(process.pid, (-1, ""))
+        if start == process.start:
+            return owner
+        return (self.cgroups.owner(process.pid) if self.cgroups else None) or self.sessions.owner(process)
 
     def _children(self) -> list[int]:
         if self._has_children:
             return proc.own_children()
         return [process.pid for process in proc.everybody() if process.parent == self._pid]
 
-    def _with_descendants(self, roots: Iterable[int]) -> dict[int, None]:
+    def _with_descendants(self, roots: Iterable[int]) -> dict[int, Process]:
         """These processes and all below them. One by one from parent to child, which costs by the size of the tree."""
-        found = dict.fromkeys(roots)
-        below: dict[int, list[int]] = {}
-        if not self._has_children and found:
+        found: dict[int, Process] = {}
+        ahead = [(pid, 0) for pid in roots]
+        below: dict[int, list[int]] | None = None
+        if not self._has_children and ahead:
+            below = {}
             for process in proc.everybody():
                 below.setdefault(process.parent, []).append(process.pid)
-        ahead = list(found)
-        for pid in ahead:
-            for child in below.get(pid, ()) if below else proc.children(pid):
-                if child not in found:
-                    found[child] = None
-                    ahead.append(child)
+        for pid, parent in ahead:
+            one = proc.look(pid) if pid not in found else None
+            if one is not None and parent in (0, one.parent):  # else it is another process by now, or became an orphan
+                found[pid] = one
+                children = proc.children(pid) if below is None else below.get(pid, ())
+                ahead += [(child, pid) for child in children]
         return found
 
-    def _lost_group_lives(self, key: str) -> bool:
-        return any(
-            send(-session, 0) for session, name in self.sessions.items() if name == key and session not in self.leaders
-        )
+    def _leaderless_group_lives(self, key: str) -> bool:
+        return any(send(-session, 0) for session in self.sessions.of(key, leaderless=True))
