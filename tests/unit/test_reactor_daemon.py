@@ -11,10 +11,15 @@ import pytest
 from cohabit.plan.model import Service
 from cohabit.reactor import linux
 from cohabit.reactor.processes import proc
-from cohabit.reactor.processes.daemon import find_daemon
+from cohabit.reactor.processes.cgroup import Cgroups
+from cohabit.reactor.processes.daemon import appeared, find_daemon, unattributed
+from cohabit.reactor.processes.tracking import TrackingLimits
 from cohabit.reactor.processes.tree import Trees
 
 US = 100
+WEB = (1 << 62) + (1 << 24) - 1
+OTHER = 65534
+USER_OTHER = (250, 251, 350)  # processes of that user
 
 
 @pytest.fixture
@@ -22,11 +27,15 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> dict[int, proc.Process]:
     """Give the processes of a world in which we are process 100; 300 is another service's main one."""
     processes = {300: proc.Process(300, US, 300)}
     monkeypatch.setattr(linux.os, "getpid", lambda: US)
+    monkeypatch.setattr(linux.os, "geteuid", lambda: 0)
     monkeypatch.setattr(proc, "is_ours", lambda: True)
     monkeypatch.setattr(proc, "shows_children", lambda: False)
     monkeypatch.setattr(proc, "look", processes.get)
     monkeypatch.setattr(proc, "everybody", lambda: list(processes.values()))
-    monkeypatch.setattr(proc, "environment", lambda pid: [b"COHABIT_SUPERVISOR=us:web"] if pid < 300 else [b"A=b"])
+    monkeypatch.setattr(proc, "hard_rss_limit", lambda pid: WEB if pid < 300 else proc.UNLIMITED)
+    monkeypatch.setattr(proc, "users", lambda pid: {OTHER if pid in USER_OTHER else 0})
+    monkeypatch.setattr(proc, "groups", lambda pid: (OTHER if pid in USER_OTHER else 0,) * 3)
+    monkeypatch.setattr(proc, "name", lambda pid: f"name{pid}")
     return processes
 
 
@@ -35,9 +44,11 @@ def trees(processes: dict[int, proc.Process]) -> Trees:
     """Give trees in which the main process of web, 200, has just ended."""
     del processes
     trees = Trees("us")
+    trees.limits = TrackingLimits(-1)
+    assert trees.limits.limit("web") == WEB
     trees.started("web", 200)
     trees.started("db", 300)
-    trees.reaped(200)
+    trees.reaped(200, 1)
     return trees
 
 
@@ -57,13 +68,13 @@ def test_daemon_is_found_by_its_session(processes: dict[int, proc.Process], tree
     _add(processes, 201, 200)
     _add(processes, 210, 210)
     _add(processes, 211, 210, parent=210)
-    assert find_daemon(_web(), trees) == (210, "")
+    assert find_daemon(_web(), trees, 0) == (210, "")
 
 
 def test_daemon_that_forked_twice(processes: dict[int, proc.Process], trees: Trees) -> None:
     """After a second fork it is in the session of a process that is gone; that session is no leader's of ours."""
     _add(processes, 211, 210)
-    assert find_daemon(_web(), trees) == (211, "")
+    assert find_daemon(_web(), trees, 0) == (211, "")
 
 
 def test_daemon_of_a_daemon(processes: dict[int, proc.Process], trees: Trees) -> None:
@@ -71,18 +82,18 @@ def test_daemon_of_a_daemon(processes: dict[int, proc.Process], trees: Trees) ->
     _add(processes, 210, 210)
     assert trees.adopt("web", 210)
     del processes[210]
-    trees.reaped(210)
+    trees.reaped(210, 2)
     _add(processes, 211, 210)
-    assert find_daemon(_web(), trees) == (211, "")
+    assert find_daemon(_web(), trees, 0) == (211, "")
 
 
 def test_two_are_not_guessed(processes: dict[int, proc.Process], trees: Trees) -> None:
     """Of two that could be it none is, and both are named."""
     _add(processes, 210, 210)
     _add(processes, 220, 220)
-    pid, why = find_daemon(_web(), trees)
+    pid, why = find_daemon(_web(), trees, 0)
     assert pid == 0
-    assert "210, 220" in why
+    assert "210 (name210), 220 (name220)" in why
 
 
 @pytest.mark.parametrize(
@@ -91,7 +102,7 @@ def test_two_are_not_guessed(processes: dict[int, proc.Process], trees: Trees) -
 def test_who_is_no_daemon(processes: dict[int, proc.Process], trees: Trees, pid: int, session: int, state: str) -> None:
     """Who stayed in the service's session, is dead or is nobody's is not taken for it."""
     _add(processes, pid, session, state=state)
-    assert find_daemon(_web(), trees) == (0, "")
+    assert find_daemon(_web(), trees, 0) == (0, "")
 
 
 # --- with one --------------------------------------------------------------------------------------------
@@ -103,7 +114,7 @@ def test_pid_file_tells(tmp_path: Path, processes: dict[int, proc.Process], tree
     _add(processes, 210, 200)
     _add(processes, 220, 220)
     (tmp_path / "pid").write_text(text)
-    assert find_daemon(_web(tmp_path / "pid"), trees) == (210, "")
+    assert find_daemon(_web(tmp_path / "pid"), trees, 0) == (210, "")
 
 
 def test_pid_file_beside_the_service(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees) -> None:
@@ -111,7 +122,7 @@ def test_pid_file_beside_the_service(tmp_path: Path, processes: dict[int, proc.P
     _add(processes, 210, 210)
     (tmp_path / "pid").write_text("210")
     service = Service("web", ("web",), pid_file="pid", working_dir=str(tmp_path))
-    assert find_daemon(service, trees) == (210, "")
+    assert find_daemon(service, trees, 0) == (210, "")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +142,7 @@ def test_pid_file_beside_the_service(tmp_path: Path, processes: dict[int, proc.P
         (b"777", "there is no process 777"),
         (b"230", "there is no process 230"),
         (b"300", "300 is not one of this service's"),
-        (b"310", "310 is not one of this service's"),
+        (b"99", "99 is not one of this service's"),
         (b"211", "211 has another parent"),
     ],
 )
@@ -142,9 +153,9 @@ def test_pid_file_that_lies(
     _add(processes, 210, 210)
     _add(processes, 211, 210, parent=210)
     _add(processes, 230, 230, state="Z")
-    _add(processes, 310, 310)
+    _add(processes, 99, 99, parent=98)
     (tmp_path / "pid").write_bytes(data)
-    pid, said = find_daemon(_web(tmp_path / "pid"), trees)
+    pid, said = find_daemon(_web(tmp_path / "pid"), trees, 0)
     assert pid == 210
     assert said.startswith(f"cannot use the pid_file {tmp_path}/pid: ")
     assert why in said
@@ -164,8 +175,121 @@ def test_pid_file_that_is_no_file(tmp_path: Path, processes: dict[int, proc.Proc
         (tmp_path / "loop", "too many levels"),
         ("a\0b", "null"),
     ):
-        pid, said = find_daemon(_web(path), trees)
+        pid, said = find_daemon(_web(path), trees, 0)
         assert (pid, why in said) == (210, True), said
+
+
+# --- who wrote it ----------------------------------------------------------------------------------------
+
+
+def _written(tmp_path: Path, *, directory: int = 0, file: int = 0, mode: int = 0o755, pid: int = 210) -> Path:
+    """Write a pid file of these users."""
+    place = tmp_path / "run"
+    place.mkdir()
+    (place / "pid").write_text(str(pid))
+    os.chown(place / "pid", file, file)
+    os.chown(place, directory, directory)
+    place.chmod(mode)
+    return place / "pid"
+
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize(
+    ("pid", "owners", "adopted"),
+    [
+        (210, {}, True),
+        (310, {}, True),
+        (250, {}, True),
+        (350, {}, True),
+        (210, {"file": OTHER}, True),
+        (210, {"directory": OTHER, "file": OTHER}, True),
+        (250, {"directory": OTHER, "file": OTHER}, True),
+        (250, {"directory": OTHER, "file": OTHER, "mode": 0o2775}, True),
+        (250, {"directory": OTHER, "mode": 0o777}, False),
+        (250, {"directory": 1, "file": OTHER}, False),
+        (310, {"file": OTHER}, False),
+        (310, {"directory": OTHER}, False),
+        (310, {"mode": 0o777}, False),
+        (310, {"mode": 0o1777}, True),
+        (350, {"directory": OTHER, "file": OTHER}, False),
+    ],
+)
+def test_author_vouches_for_its_own_processes(
+    tmp_path: Path, processes: dict[int, proc.Process], trees: Trees, pid: int, owners: dict[str, int], *, adopted: bool
+) -> None:
+    """Root may name any child of ours that no service owns; another user only what is the service's and its own.
+
+    210 carries the limit of web and runs as root, which is its user; 250 carries it and runs as another user;
+    310 and 350 carry none.
+    """
+    _add(processes, pid, pid)
+    found, why = find_daemon(_web(_written(tmp_path, pid=pid, **owners)), trees, 0)
+    assert (found == pid and not why) == adopted, why
+    assert adopted or "users other than root could have written the file" in why
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("uid", [0, OTHER])
+def test_link_belongs_to_its_owner(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees, uid: int) -> None:
+    """A link in a directory of another user leads where that user wants, whoever owns the file there."""
+    _add(processes, 310, 310)
+    _written(tmp_path, pid=310)
+    (tmp_path / "link").symlink_to("../x/run")
+    place = tmp_path / "x"
+    place.mkdir()
+    (place / "run").symlink_to(tmp_path / "run")
+    os.chown(place, uid, uid)
+    path = f"{tmp_path}/x/../x/run/./pid"
+    assert (find_daemon(_web(path), trees, 0)[0] == 310) == (uid == 0)
+
+
+@NEEDS_ROOT
+def test_second_name_of_a_file(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees) -> None:
+    """A file with another name may be anybody's link to another one's file."""
+    _add(processes, 310, 310)
+    path = _written(tmp_path, pid=310)
+    os.link(path, tmp_path / "second")
+    assert find_daemon(_web(path), trees, 0)[0] == 0
+
+
+def test_process_of_before_this_run(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees) -> None:
+    """A file of before, or one that lies, names a process that was there already."""
+    _add(processes, 210, 210)
+    processes[210].start = 5
+    path = _written(tmp_path)
+    assert find_daemon(_web(path), trees, 5) == (210, "")
+    assert "was there before this run" in find_daemon(_web(path), trees, 6)[1]
+
+
+# --- as another user, unattributed -----------------------------------------------------------------------
+
+
+def test_daemon_of_another_user(processes: dict[int, proc.Process], trees: Trees) -> None:
+    """Its limit alone does not make it the service's main process: it is named, and what to write."""
+    _add(processes, 250, 250)
+    assert find_daemon(_web(), trees, 0) == (
+        0,
+        "cannot tell which process is the main one now: it runs as another user: 250 (name250) (name its pid_file)",
+    )
+    trees.cgroups = Cgroups()
+    trees.orphans.clear()
+    trees._seen, trees._by_limit = [], set()
+    trees.cgroups.owner = lambda pid: "web" if pid == 250 else None  # type: ignore[method-assign]
+    assert find_daemon(_web(), trees, 0) == (250, "")
+
+
+def test_unattributed_processes_are_named(processes: dict[int, proc.Process], trees: Trees) -> None:
+    """Those that turned up since the run began, alive, with their names; at most a few of them."""
+    for pid in range(310, 320):
+        _add(processes, pid, pid)
+        processes[pid].start = pid
+    processes[315].state = "Z"
+    pids = unattributed(trees, 313)
+    assert pids == [313, 314, 316, 317, 318, 319]
+    assert "313 (name313), 314 (name314), 316 (name316), 317 (name317), 318 (name318), …" in appeared(pids)
 
 
 # --- on the real /proc ----------------------------------------------------------------------------------
@@ -184,6 +308,6 @@ def test_pid_file_of_a_real_process(tmp_path: Path, sleeper: int) -> None:
     trees = Trees("us")
     trees.started("web", sleeper)
     (tmp_path / "pid").write_text(str(sleeper))
-    assert find_daemon(_web(tmp_path / "pid"), trees) == (sleeper, "")
+    assert find_daemon(_web(tmp_path / "pid"), trees, 0) == (sleeper, "")
     (tmp_path / "pid").write_text(str(os.getppid()))
-    assert "not one of this service's" in find_daemon(_web(tmp_path / "pid"), trees)[1]
+    assert "not one of this service's" in find_daemon(_web(tmp_path / "pid"), trees, 0)[1]

@@ -26,7 +26,7 @@ WEB = Service("web", ("true",), probe=Probe("notify"))
 
 
 class Room(World):
-    """A world in which services tell. members: what is_member says of a pid; others are nobody's."""
+    """A world in which services tell. members: what speaks_for says of a pid; others are nobody's."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Room(World):
         self.rooms = [
             Notify(
                 self.epoll, self.directory, tell=self.facts.append, say=self.say,
-                is_member=lambda _, pid: self.members.get(pid, False),
+                speaks_for=lambda _service, pid, _uid: self.members.get(pid, False),
             )
         ]  # fmt: skip
         room = self.rooms[0]

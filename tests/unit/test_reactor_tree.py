@@ -32,7 +32,7 @@ class World:
     def __init__(self) -> None:
         self.processes: dict[int, proc.Process] = {}
         self.limits: dict[int, int | None] = {}
-        self.users: dict[int, tuple[int, ...]] = {}
+        self.users: dict[int, set[int]] = {}
         self.ticks = 0
         self.cgroups: dict[int, str] = {}
         self.sent: list[tuple[int, int]] = []
@@ -114,7 +114,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wo
     for name in ("look", "everybody", "children"):
         monkeypatch.setattr(proc, name, getattr(world, name))
     monkeypatch.setattr(proc, "hard_rss_limit", lambda pid: world.limits[pid])
-    monkeypatch.setattr(proc, "users", lambda pid: world.users.get(pid, (0, 0, 0)))
+    monkeypatch.setattr(proc, "users", lambda pid: world.users.get(pid, {0}))
     monkeypatch.setattr(proc, "send_to", world.send_to)
     monkeypatch.setattr(proc, "cgroup", lambda pid: world.cgroups.get(pid, "/box"))
     return world
@@ -162,7 +162,7 @@ def test_descendants_of_a_leader_are_its_tree(world: World, trees: Trees) -> Non
     ],
 )
 def test_owner_of_an_orphan(world: World, trees: Trees, session: int, limit: int, owner: str) -> None:
-    """An orphan belongs to the tree whose session it is in, else to the one whose tracking limit it has, else to none."""
+    """An orphan belongs to the tree whose session it is in, else whose tracking limit it has, or to none."""
     world.add(400, US, session, limit)
     assert trees.owner(400) == owner
     assert trees.with_orphans() == ({owner} if owner else set())
@@ -191,7 +191,7 @@ def test_variables_name_the_tree(trees: Trees) -> None:
 
 
 def test_owner_of_a_descendant(world: World, trees: Trees) -> None:
-    """A process that is no orphan belongs to its nearest ancestor's tree, in whatever session and with whatever limit."""
+    """A process that is no orphan belongs to its nearest ancestor's tree, whatever its session and limit."""
     world.add(201, 200, 200)
     world.add(202, 201, 202, DB)
     world.add(400, US, 999, WEB)
@@ -284,11 +284,11 @@ def test_limit_alone_gives_no_rights(world: World, trees: Trees) -> None:
     world.add(201, 200, 201, DB)
     world.add(400, US, 400, WEB)
     world.add(401, 400, 401, WEB)
-    world.users.update({pid: (65534,) * 3 for pid in (201, 400, 401)})
+    world.users.update({pid: {65534} for pid in (201, 400, 401)})
     assert [trees.speaks_for("web", pid, 0) for pid in (200, 201, 400, 401)] == [True, True, False, False]
     assert [trees.speaks_for("web", pid, 65534) for pid in (201, 400, 401)] == [True, True, True]
     assert [trees.speaks_for("db", pid, 65534) for pid in (201, 400, 401, 777)] == [False, False, False, None]
-    world.users[400] = (65534, 0, 0)
+    world.users[400] = {65534, 0}
     assert not trees.speaks_for("web", 400, 65534)
 
 
@@ -589,5 +589,5 @@ def test_nobody_has_nothing() -> None:
     assert proc.look(gone) is None
     assert proc.children(gone) == []
     assert proc.hard_rss_limit(gone) is None
-    assert (proc.users(gone), proc.name(gone)) == ((), "")
+    assert (proc.users(gone), proc.name(gone)) == (set(), "")
     assert proc.cgroup(gone) == ""

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
     from cohabit.reactor.signals import Given
 
-STATE_VERSION = 4  # of what crosses a re-execution: raise it with each change that an older program does not know
+STATE_VERSION = 5  # of what crosses a re-execution: raise it with each change that an older program does not know
 _LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) counts milliseconds in an int: 24 days
 _NOT_FOR_SERVICES = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _SUCCESSOR = "\0successor"
@@ -105,7 +105,7 @@ class Loop:
         kill = self.children.kill
         self.probes = Probes(epoll, describe=self.starts.describe, launch=launch, kill=kill, tell=tell)
         self.directory = RuntimeDirectory(given=variables.get(RUNTIME_DIR, ""))
-        self.notify = Notify(epoll, self.directory, tell=self._notified, say=say, is_member=self._is_member)
+        self.notify = Notify(epoll, self.directory, tell=self._notified, say=say, speaks_for=self._speaks_for)
         self.notification_fds = NotificationFds(epoll, tell)
         self.log_matches = LogMatches(self.given, variables, epoll, self.output, launch=launch, kill=kill, tell=tell)
         self.clock = Clock(self.given, variables, epoll, launch=launch, kill=kill, tell=tell, say=say)
@@ -135,6 +135,8 @@ class Loop:
             self.say("warning", "", lost)
         if not tree.proc_is_ours():
             self.say("warning", "", tree.NO_PROC)
+        elif not self.children.trees.limits.span:
+            self.say("warning", "", tree.NO_LIMITS)
         try:
             self.control.open()
         except OSError as error:
@@ -310,9 +312,8 @@ class Loop:
                 fact = fact.replace(**hidden)
         self.facts.append(fact)
 
-    def _is_member(self, service: str, pid: int) -> bool | None:
-        owner = self.children.trees.owner(pid)
-        return None if owner is None else owner == service
+    def _speaks_for(self, service: str, pid: int, uid: int) -> bool | None:
+        return self.children.trees.speaks_for(service, pid, uid)  # other trees after a re-execution
 
     def _is_followed(self) -> None:
         """Somebody begins or ends to listen to logs."""

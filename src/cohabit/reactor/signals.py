@@ -133,3 +133,8 @@ def listen(numbers: Iterable[int], fd: int) -> frozenset[int]:
 
 def _note(_number: int, _frame: object) -> None:
     """The byte in the wake-up pipe says it all; a handler must exist for it to be written."""
+
+
+def send_by_pidfd(fd: int, number: int) -> None:
+    """pidfd_send_signal(2): to the process that this descriptor refers to. Raises OSError when it has ended."""
+    signal.pidfd_send_signal(fd, number)

@@ -10,7 +10,6 @@ no interpreter any more).
 import os
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 source, plant = sys.argv[1:3]
@@ -58,12 +57,12 @@ def perform(self: Loop, effect: Any) -> None:
         fail()
 
 
-def services_with_orphans(self: Trees, ended: Sequence[str] = ()) -> set[str]:
+def with_orphans(self: Trees) -> set[str]:
     """A look at the orphans, or the error: something has just been reaped and nobody told."""
     who = "\0loader" if name == "loader" else "trigger"
-    if who in self.sessions.values() and who not in self.leaders.values():
+    if who in self.sessions.trees() and who not in self.leaders.values():
         fail()
-    return real_look(self, ended)
+    return real_look(self)
 
 
 def run(loop: Loop) -> int:
@@ -73,13 +72,13 @@ def run(loop: Loop) -> int:
 
 
 is_exec = False
-real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.services_with_orphans, handover.run
+real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.with_orphans, handover.run
 if kind.startswith("step"):
     Supervisor.step = step  # type: ignore[method-assign]
 elif kind in ("effect", "effect-after"):
     Loop._perform = perform  # type: ignore[method-assign]
 elif kind == "reap":
-    Trees.services_with_orphans = services_with_orphans  # type: ignore[method-assign]
+    Trees.with_orphans = with_orphans  # type: ignore[method-assign]
 elif kind in ("lost", "exec"):
     is_exec = kind == "exec"
     kind, name = "step-before", "Exited"

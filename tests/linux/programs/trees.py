@@ -78,7 +78,7 @@ def find(service: Service) -> tuple[int, str]:
         reap()
     patience = time.monotonic() + 3
     while True:
-        pid, why = find_daemon(service, trees)
+        pid, why = find_daemon(service, trees, 0)
         if (pid and not why) or time.monotonic() > patience:
             return pid, why
         signals.wait_for({signals.CHLD}, 0.002)

@@ -2,7 +2,9 @@
 
 One datagram socket per start of a service, so that a message's socket already says whose it is, and what an
 earlier run's processes still send reaches nobody. Everybody may write to it (a service may become another user)
-and the kernel tells who did (SCM_CREDENTIALS, unix(7)); only processes of the service are heard. A message that
+and the kernel tells who did (SCM_CREDENTIALS, unix(7)); only processes that may speak for the service are heard, which
+takes more than a tracking limit (tree.py). A sender that has ended already can only be judged by its user: it is
+heard if that is the service's, root or ours. A message that
 is not from there, not readable or too long changes nothing, and one warning per run says so.
 
 Descriptors that come along (BARRIER, FDSTORE) are not taken: there is room for the sender's identity only, so
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Service
     from cohabit.reactor.rundir import RuntimeDirectory
 
-    IsMember = Callable[[str, int], bool | None]
+    SpeaksFor = Callable[[str, int, int], bool | None]
     Say = Callable[[str, str, str], None]
 else:
     import _socket as socket
@@ -58,7 +60,7 @@ class _Endpoint:
 class Notify:
     """All sockets for messages. tell(fact) gets each message; say(level, service, text) a warning about it.
 
-    is_member(service, pid): whether a process is in the service's tree, None when it is gone already.
+    speaks_for(service, pid, uid): whether a process may act for the service, whose user is uid; None when it is gone.
     """
 
     def __init__(
@@ -68,13 +70,13 @@ class Notify:
         *,
         tell: Callable[[events.Notified], None],
         say: Say,
-        is_member: IsMember,
+        speaks_for: SpeaksFor,
     ) -> None:
         self._epoll = epoll
         self._directory = directory
         self._tell = tell
         self._say = say
-        self._is_member = is_member
+        self._speaks_for = speaks_for
         self._endpoints: dict[int, _Endpoint] = {}
         self._fds: dict[str, int] = {}
         self._count = 0
@@ -131,7 +133,7 @@ class Notify:
 
     def _receive(self, endpoint: _Endpoint, data: bytes, sender: tuple[int, int], *, cut: bool) -> None:
         pid, uid = sender
-        member = self._is_member(endpoint.name, pid) if pid > 0 else False
+        member = self._speaks_for(endpoint.name, pid, endpoint.uid) if pid > 0 else False
         if member is None:
             member = uid in (0, os.geteuid(), endpoint.uid)
         if not member:
@@ -147,7 +149,7 @@ class Notify:
     def _told(self, endpoint: _Endpoint, message: dict[str, str]) -> None:
         extend = min(_number(message, "EXTEND_TIMEOUT_USEC") / 1e6, _EXTEND_MAX_SECONDS)
         main_pid = _number(message, "MAINPID")
-        if main_pid and self._is_member(endpoint.name, main_pid) is not True:
+        if main_pid and self._speaks_for(endpoint.name, main_pid, endpoint.uid) is not True:
             self._warn(endpoint, f"MAINPID={main_pid} is no process of this service")
             main_pid = 0
         watchdog = message.get("WATCHDOG", "")

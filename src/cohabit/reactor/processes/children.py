@@ -19,7 +19,7 @@ from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import proc, spawn
 from cohabit.reactor.processes.cgroup import Cgroups, delegated
-from cohabit.reactor.processes.daemon import find_daemon
+from cohabit.reactor.processes.daemon import appeared, find_daemon, unattributed
 from cohabit.reactor.processes.oom import OutOfMemory
 from cohabit.reactor.processes.proc import send
 from cohabit.reactor.processes.tree import Trees
@@ -43,8 +43,8 @@ _DAEMON_SECONDS = 0.25  # from a parent's end to its daemon's setsid it takes mu
 _PID_FILE_SECONDS = 5.0
 _REPORTS_MAX = 20  # names of unattributed orphans
 _UNATTRIBUTED = (
-    "process {pid} ({name}) is our child now and cannot be attributed to a service: it is left alone until the container "
-    "stops (it comes from `docker exec`, or has left the session, the cgroup and the tracking limit of its service; said "
+    "process {pid} ({name}) has lost its parent and cannot be attributed to a service: it is left alone until the "
+    "container stops (it comes from `docker exec`, or has left its service's session, cgroup and tracking limit; said "
     "once per command)"
 )
 _DAEMON_PAUSE_SECONDS = 0.002  # before the second look; each further pause is as long as all before it
@@ -91,6 +91,7 @@ class Children:
         self.processes: dict[str, Process] = {}
         self.sweeping = False  # everybody has to go; the last one's end is a fact
         self.ended: list[tuple[Process, int]] = []  # with exit codes: reaped and not yet told
+        self._began: dict[str, int] = {}  # service -> when its run was started, in clock ticks since the boot
         self._daemons: dict[str, tuple[float, float]] = {}  # ended well, others live: when to look, how long
         self.lingering: set[str] = set()  # services whose main process is gone and of which something lives
         self._reported: set[str] = set()  # names of orphans that were not attributed
@@ -109,6 +110,7 @@ class Children:
         """Fork the main process of a service; returns its pid. Raises OSError when the machine has no room for it."""
         self._services[service.name] = service
         self.lingering.discard(service.name)
+        self._began[service.name] = proc.boot_ticks()
         return self._fork(service.name, start, None)
 
     def start_hook(self, service: Service, start: Start) -> int:
@@ -297,7 +299,10 @@ class Children:
         service = self._services.get(name)
         self._drain(name)
         by_itself = code == 0 and not process.asked and not self.sweeping
-        if orphans and by_itself and service and (service.pid_file or not service.job):
+        strays = unattributed(self.trees, self._began.get(name, 0)) if by_itself and service and not orphans else []
+        if strays and service and not service.pid_file and not service.job:
+            self._say("warning", name, appeared(strays))
+        if by_itself and service and ((orphans and not service.job) or ((orphans or strays) and service.pid_file)):
             now = time.monotonic()
             self._daemons[name] = (now, now + _patience(service))
             self.due(now)
@@ -328,8 +333,8 @@ class Children:
             if moment > now:
                 continue
             service = self._services[name]
-            pid, why = find_daemon(service, self.trees)
-            if (why or not pid) and now < until and self.trees.lives(name):
+            pid, why = find_daemon(service, self.trees, self._began.get(name, 0))
+            if (why or not pid) and now < until and self._may_appear(service):
                 pause = min(_DAEMON_PAUSE_SECONDS + (now - (until - _patience(service))), until - now)
                 self._daemons[name] = (now + pause, until)
                 continue
@@ -340,6 +345,11 @@ class Children:
                 self._tell(events.Daemonised(name, pid))
             else:
                 self._tell_exited(name, 0, orphans=self.trees.lives(name))
+
+    def _may_appear(self, service: Service) -> bool:
+        """Whether the daemon of a service may still make itself known."""
+        strays = service.pid_file and unattributed(self.trees, self._began.get(service.name, 0))
+        return bool(strays) or self.trees.lives(service.name)
 
     def adopt(self, name: str, pid: int) -> bool:
         """Another process of its tree is a service's main one from now on; False if its end would not be told us."""
@@ -376,6 +386,7 @@ class Children:
     def forget(self, name: str) -> None:
         """A service is in no Plan any more, and nothing of it lives."""
         self._services.pop(name, None)
+        self._began.pop(name, None)
 
     def sweep(self, number: int) -> None:
         """To everybody who is left; Swept is told when nobody is."""
@@ -392,6 +403,7 @@ class Children:
             "processes": [(p.key, p.pid, p.errors, p.message, p.ended is not None, code) for p, code in everybody],
             "lingering": sorted(self.lingering),
             "daemons": self._daemons,
+            "began": self._began,
             "sweeping": self.sweeping,
             "out_of_memory": self._out_of_memory.count,
             "trees": self.trees.to_plain(),
@@ -404,7 +416,7 @@ class Children:
     def restore(self, plain: dict[str, Any], tasks: dict[str, Ended]) -> None:
         """Take over where to_plain was called. tasks: those that go on, by their keys; others are killed."""
         self.lingering, self.sweeping = set(plain["lingering"]), plain["sweeping"]
-        self._daemons = plain["daemons"]
+        self._daemons, self._began = plain["daemons"], plain["began"]
         self._out_of_memory.count = plain["out_of_memory"]
         self.trees = Trees.from_plain(plain["trees"])
         for key, pid, errors, message, task, code in plain["processes"]:

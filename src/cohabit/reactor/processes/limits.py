@@ -75,13 +75,15 @@ def steps(limits: Limits, given: tuple[int, int] | None = None) -> tuple[list[St
 def _set_ulimits(ulimits: tuple[tuple[int, int, int], ...]) -> None:
     """Each soft and hard limit; of `rss`, which Linux ignores, the soft one: the hard one is the tracking limit."""
     for number, soft, hard in ulimits:
-        if number == resource.RLIMIT_RSS:
-            hard = resource.getrlimit(number)[1]
-            soft = hard if soft < 0 or 0 <= hard < soft else soft
         try:
-            resource.setrlimit(number, (soft, hard))
+            resource.setrlimit(number, _below_tracking_limit(soft) if number == resource.RLIMIT_RSS else (soft, hard))
         except ValueError:  # how Python tells EPERM and EINVAL
             raise PermissionError(_EPERM, f"{_name(number)} {soft}:{hard} is more than we may give") from None
+
+
+def _below_tracking_limit(soft: int) -> tuple[int, int]:
+    hard = resource.getrlimit(resource.RLIMIT_RSS)[1]
+    return (hard if soft < 0 or 0 <= hard < soft else soft), hard
 
 
 def _name(number: int) -> str:

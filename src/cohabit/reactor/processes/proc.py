@@ -12,9 +12,9 @@ then: one descriptor is kept in reserve for it.
 
 from __future__ import annotations
 
-import _signal
 import time
 
+from cohabit.reactor import signals
 from cohabit.reactor.linux import DEV_NULL, os
 
 _READ = 65_536
@@ -114,9 +114,18 @@ def hard_rss_limit(pid: int) -> int | None:
     return int(words[1]) if words[1].isdigit() else UNLIMITED
 
 
-def users(pid: int) -> tuple[int, ...]:
-    """The real, effective and saved user of a process; () when there is none."""
-    line = read(f"/proc/{pid}/status").partition(b"\nUid:")[2].partition(b"\n")[0]
+def users(pid: int) -> set[int]:
+    """The real, effective and saved user of a process; none when there is no such process."""
+    return set(_credentials(pid, b"\nUid:"))
+
+
+def groups(pid: int) -> tuple[int, ...]:
+    """The real, effective and saved group of a process; none when there is no such process."""
+    return _credentials(pid, b"\nGid:")
+
+
+def _credentials(pid: int, field: bytes) -> tuple[int, ...]:
+    line = read(f"/proc/{pid}/status").partition(field)[2].partition(b"\n")[0]
     return tuple(map(int, line.split()[:3]))
 
 
@@ -208,18 +217,18 @@ def send_to(process: Process, *numbers: int) -> bool:
     elsewhere the look comes right before the signal.)
     """
     if process.parent == os.getpid():
-        return all([send(process.pid, number) for number in numbers])
+        return all(send(process.pid, number) for number in numbers)
     try:
         fd = os.pidfd_open(process.pid)
     except OSError as error:
         if error.errno not in (_ENOSYS, _EPERM, _EMFILE, _ENFILE):
             return False
-        return _is_same(process) and all([send(process.pid, number) for number in numbers])
+        return _is_same(process) and all(send(process.pid, number) for number in numbers)
     try:
         if not _is_same(process):
             return False
         for number in numbers:
-            _signal.pidfd_send_signal(fd, number)
+            signals.send_by_pidfd(fd, number)
     except (ProcessLookupError, PermissionError):
         return False
     finally:

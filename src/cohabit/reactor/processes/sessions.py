@@ -69,7 +69,7 @@ class Sessions:
         found = [(number, session) for number, session in self._sessions.items() if session.key == key]
         return [number for number, session in found if session.reaped is not None or not leaderless]
 
-    def keys(self) -> set[str]:
+    def trees(self) -> set[str]:
         """Every tree that has a session."""
         return {session.key for session in self._sessions.values()}
 

@@ -187,7 +187,7 @@ class Trees:
         killed.
         """
         if not self._has_proc:
-            return {key for key in self.sessions.keys() if self._leaderless_group_lives(key)}
+            return {key for key in self.sessions.trees() if self._leaderless_group_lives(key)}
         self._attribute_orphans()
         found = set(self.orphans.values()) - {UNATTRIBUTED}
         while self._late:
@@ -211,7 +211,7 @@ class Trees:
         return list(self._find(key))
 
     def owner(self, pid: int) -> str | None:
-        """The key of the tree that a process belongs to, UNATTRIBUTED for none's; None when there is no such process."""
+        """The key of the tree that a process belongs to, or UNATTRIBUTED; None when there is no such process."""
         found = self._attribute(pid)
         return found[0] if found else None
 
@@ -224,7 +224,7 @@ class Trees:
         if found is None:
             return None
         owner, certain = found
-        return owner == key and (certain or set(proc.users(pid)) == {uid})
+        return owner == key and (certain or proc.users(pid) == {uid})
 
     def signal(self, key: str, number: int) -> None:
         """Send a signal to the whole tree; after SIGKILL nothing of it is left but zombies."""
@@ -250,7 +250,7 @@ class Trees:
             if number != signals.KILL:
                 send(-1, signals.CONT)
         elif not self._has_proc:
-            for key in self.sessions.keys():
+            for key in self.sessions.trees():
                 self.signal(key, number)
         elif number == signals.KILL:
             for key in set(self.leaders.values()) if self.cgroups else ():
