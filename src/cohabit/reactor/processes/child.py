@@ -9,7 +9,6 @@ to limits.py: here they are steps with a name. The texts of secrets come to be h
 
 from __future__ import annotations
 
-import resource
 import sys
 
 from cohabit.reactor.linux import os
@@ -47,8 +46,8 @@ class Start:
     descriptors: (ours, its number in the child); listen_names: what LISTEN_FDNAMES says of those from 3 up,
     which are sockets then. session: a session of its own, otherwise a process group of its own. terminal: a
     controlling terminal whose foreground that group shall take, or -1. foreground: no session, and our own
-    terminal's foreground if we have it. cgroup: the cgroup.procs file of its cgroup. tracking_limit: its hard limit of
-    RLIMIT_RSS in bytes (tracking.py), or None. secret_files: variable ->
+    terminal's foreground if we have it. cgroup: the cgroup.procs file of its cgroup. track: gives the process the mark
+    of its tree (tracking.py), or None. secret_files: variable ->
     file whose text it gets. before_user, after_user: what limits.steps gives.
     """
 
@@ -68,7 +67,7 @@ class Start:
         "session",
         "stdio",
         "terminal",
-        "tracking_limit",
+        "track",
     )
 
     def __init__(
@@ -90,7 +89,7 @@ class Start:
         self.descriptors: tuple[tuple[int, int], ...] = ()
         self.listen_names: tuple[str, ...] = ()
         self.cgroup = ""
-        self.tracking_limit: int | None = None
+        self.track: Callable[[], object] | None = None
         self.secret_files: dict[str, str] = {}
         self.directory: str | None = None
         self.identity: Identity | None = None
@@ -104,8 +103,8 @@ def become(start: Start, errors: int) -> NoReturn:
     try:
         if start.cgroup:
             _enter(start.cgroup)
-        if start.tracking_limit is not None:
-            _track(start.tracking_limit)
+        if start.track is not None:
+            start.track()
         if start.foreground:
             _come_forward()
         elif start.session:
@@ -175,14 +174,6 @@ def _enter(cgroup: str) -> None:
         os.write(fd, b"0")
         os.close(fd)
     except OSError:
-        return
-
-
-def _track(hard_limit: int) -> None:
-    """As early as the cgroup. Where it cannot be set the other rules of tree.py remain."""
-    try:
-        resource.setrlimit(resource.RLIMIT_RSS, (hard_limit, hard_limit))
-    except (OSError, ValueError):
         return
 
 

@@ -17,7 +17,7 @@ import time
 from cohabit.engine import events
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import os
-from cohabit.reactor.processes import proc, spawn
+from cohabit.reactor.processes import proc, spawn, tracking
 from cohabit.reactor.processes.cgroup import Cgroups, delegated
 from cohabit.reactor.processes.daemon import appeared, find_daemon, unattributed
 from cohabit.reactor.processes.oom import OutOfMemory
@@ -140,7 +140,7 @@ class Children:
 
     def _fork(self, key: str, start: Start, ended: Ended | None) -> int:
         tree = key.removesuffix(HOOK)
-        start.cgroup, start.tracking_limit = self.trees.entrance(tree), self.trees.limits.limit(tree)
+        start.cgroup, start.track = self.trees.entrance(tree), tracking.step(self.trees.limits.limit(tree))
         pid, errors = spawn.spawn(start)
         process = Process(key, pid, errors, start, ended)
         self.trees.started(process.tree, pid)

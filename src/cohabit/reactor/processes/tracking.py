@@ -17,6 +17,7 @@ import resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Self
 
 _LOWEST = 1 << 62  # bytes: far above what anybody sets as a limit, and within what setrlimit takes
@@ -71,6 +72,19 @@ class TrackingLimits:
         limits._used, limits._ranges = plain["used"], plain["ranges"]
         limits._keys = {number: key for key, number in limits._ranges.items()}
         return limits
+
+
+def step(hard_limit: int | None) -> Callable[[], None]:
+    """What a child does to be tracked. Where that fails, it is attributed by what else it carries."""
+
+    def track() -> None:
+        try:
+            if hard_limit is not None:
+                resource.setrlimit(resource.RLIMIT_RSS, (hard_limit, hard_limit))
+        except (OSError, ValueError):
+            return
+
+    return track
 
 
 def _ranges_below(own: int) -> tuple[int, int, int]:
