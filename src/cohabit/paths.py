@@ -1,8 +1,8 @@
 """Files and directories reached without following what an unprivileged user can change.
 
 cohabit often runs as root beside services that do not. A service that owns a directory can replace each name in it at
-any moment, by a link to a file of root as well, so no path through such a directory may be used twice, or followed. Here
-a path is resolved one component at a time, each directory opened relative to the one above (openat(2), O_PATH,
+any moment, by a link to a file of root as well, so no path through such a directory may be used twice, or followed.
+Here a path is resolved one component at a time, each directory opened relative to the one above (openat(2), O_PATH,
 O_NOFOLLOW), and each is judged by its owner and mode:
 
     private    Only root or we ourselves can change what is in it, and its path leads there always. Links are followed.
@@ -10,8 +10,8 @@ O_NOFOLLOW), and each is judged by its owner and mode:
     neither    Others can also make its path lead elsewhere: it is used through its descriptor only.
 
 A directory that everybody may write and that is sticky, as /tmp is, is not private, but directories of root or of ours
-in it are: nobody else can move them (a file could be a hard link, a directory cannot). One on a read-only file system is
-private if its owner is trusted, whatever its mode: a secret volume of Kubernetes has links, and mode 1777.
+in it are: nobody else can move them (a file could be a hard link, a directory cannot). One on a read-only file system
+is private if its owner is trusted, whatever its mode: a secret volume of Kubernetes has links, and mode 1777.
 
 An error is an OSError whose strerror says why, as the others do. Nothing is remembered. A file is always opened so that
 nothing waits: neither a FIFO without a writer, nor a lease (fcntl(2), F_SETLEASE) that its owner holds.

@@ -16,8 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Every room is on a floor; a new folder fails here until somebody says on which one.
 FLOORS = {
-    "errors": 1, "paths": 1, "units": 1, "tasks": 2, "plan": 2, "views": 2, "engine": 3, "doors": 4, "config": 4, "reactor": 5,
-    "doctor": 5,
+    "errors": 1, "paths": 1, "units": 1, "tasks": 2, "plan": 2, "views": 2, "engine": 3, "doors": 4, "config": 4,
+    "reactor": 5, "doctor": 5,
     "cli": 6,
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -246,7 +246,7 @@ def test_what_is_swapped_at_the_last_moment_is_seen(
     secret = tmp_path / "secret"
     secret.write_text("root's")
     real = paths.Place.look
-    swaps = {
+    swaps: dict[str, Callable[[], None]] = {
         "link": lambda: (shared / "link").symlink_to(secret),
         "hard": lambda: os.link(secret, shared / "hard"),
         "directory": (shared / "directory").mkdir,
