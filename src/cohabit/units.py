@@ -22,6 +22,8 @@ _NAME_OF = {number: name for name, number in sorted(_NUMBER_OF.items(), reverse=
 _NAME_OF.update({_NUMBER_OF[name]: name for name in ("CHLD", "IO", "ABRT") if name in _NUMBER_OF})
 _RTMIN, _RTMAX = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
 
+_LONGEST_SIGNAL = 40  # int() has a limit, and reports it in words of Python's
+
 _IN_WORDS = {
     "HUP": "hangup",
     "INT": "interrupt",
@@ -54,7 +56,7 @@ def parse_duration(text: str) -> float:
         letters = len(rest[digits:]) - len(rest[digits:].lstrip("abcdefghijklmnopqrstuvwxyz"))
         number, unit = rest[:digits], rest[digits : digits + letters]
         if unit not in _UNIT_SECONDS or not number.strip(".") or number.count(".") > 1:
-            raise ValueError(f"{text!r} is no duration (write 500ms, 10s, 1m30s)")
+            raise ValueError(f"{text[:40]!r} is no duration (write 500ms, 10s, 1m30s)")
         seconds += float(number) * _UNIT_SECONDS[unit]
         rest = rest[digits + letters :]
     return seconds
@@ -74,7 +76,7 @@ def format_duration(seconds: float) -> str:
 
 def parse_signal(text: str) -> int:
     """Number of a signal written as TERM, SIGTERM, sigterm, 15 or SIGRTMIN+3; ValueError if there is none."""
-    name = text.strip().upper().removeprefix("SIG")
+    name = "" if len(text) > _LONGEST_SIGNAL else text.strip().upper().removeprefix("SIG")
     if name.isdecimal() and 0 < int(name) <= _RTMAX:
         return int(name)
     if name in _NUMBER_OF:
@@ -85,7 +87,7 @@ def parse_signal(text: str) -> int:
             number = first + int(offset or 0)
             if _RTMIN <= number <= _RTMAX:
                 return number
-    raise ValueError(f"{text!r} is no signal (write SIGTERM, TERM or a number up to {_RTMAX})")
+    raise ValueError(f"{text[:40]!r} is no signal (write SIGTERM, TERM or a number up to {_RTMAX})")
 
 
 def signal_name(number: int) -> str:

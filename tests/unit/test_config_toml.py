@@ -72,6 +72,13 @@ def test_every_key_has_its_line(path: tuple[str | int, ...], line: int) -> None:
     assert at(parse(TEXT, "f")[0], *path).line == line
 
 
+def refusal(text: str) -> tuple[str, int]:
+    """Why the text is refused, and the line."""
+    with pytest.raises(SyntaxProblemError) as error:
+        parse(text, "f")
+    return str(error.value), error.value.line
+
+
 def test_values_are_tomllibs_and_keep_their_text() -> None:
     node, problems = parse("a = 1.10\nb = true\nc = 0x10\nd = 2024-01-01\ne = 'x'", "f")
     assert problems == []
@@ -87,7 +94,7 @@ def test_values_are_tomllibs_and_keep_their_text() -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("a = 1\na = 2\n", 2), ("a = \n", 1), ("a = [1,\n", 2), ("a\tb", 1), ("a = " + "9" * 5000, 0)],
+    [("a = 1\na = 2\n", 2), ("a = \n", 1), ("a = [1,\n", 2), ("a\tb", 1)],
 )
 def test_what_is_no_toml_is_refused_with_its_line(text: str, line: int) -> None:
     with pytest.raises(SyntaxProblemError, match="this is no TOML: ") as error:
@@ -95,10 +102,52 @@ def test_what_is_no_toml_is_refused_with_its_line(text: str, line: int) -> None:
     assert error.value.line == line
 
 
-def test_depth_is_refused() -> None:
-    for text in ("a = " + "[" * 100_000, "a = " + "[" * 70 + "]" * 70):
-        with pytest.raises(SyntaxProblemError, match=r"nested more than 64 deep|this is no TOML"):
-            parse(text, "f")
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a = 1\nb = 9223372036854775808", 2),
+        ("a = 1\nb = -9223372036854775809", 2),
+        ("a = 1\nb = 0x" + "9" * 5000, 2),
+        ("a = " + "9" * 5000, 0),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_whole_numbers_have_64_bits(text: str, line: int) -> None:
+    """As TOML says, and before Python refuses to convert them."""
+    assert refusal(text) == ("this is no TOML: a whole number does not fit into 64 bits", line)
+
+
+def test_the_largest_whole_numbers() -> None:
+    node, _ = parse("a = [9223372036854775807, -9223372036854775808]", "f")
+    assert isinstance(node.value, dict)
+    assert str(node.value["a"].value) == "[Node(9223372036854775807, line 1), Node(-9223372036854775808, line 1)]"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a = " + "[" * 100_000, 0),
+        ("a = " + "{a = " * 100_000, 0),
+        ("\na = " + "[" * 70 + "]" * 70, 2),
+        ("\n[" + "a." * 500_000 + "a]", 2),
+        ("\n[[" + '"a" . ' * 64 + "a]]", 2),
+        ("\n" + "'a'." * 200_000 + "a = 1", 2),
+        ("b = 1\na = [{" + "a." * 500_000 + "a = 1}]", 2),
+        ("[" + "a." * 39 + "a]\n" + "b." * 39 + "b = 1", 2),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_depth_is_refused_at_once(text: str, line: int) -> None:
+    """A megabyte of brackets or dots must neither overflow a stack nor take minutes."""
+    assert refusal(text) == ("nested more than 64 deep", line)
+
+
+@pytest.mark.parametrize(
+    "text", ['"""\n{}\n"""', "'''\n{}\n'''", '"{}"', "'{}'", "1 # {}", '"\\"{}"', '""\n"b" = "{}"']
+)
+def test_dots_in_values_are_no_depth(text: str) -> None:
+    node, _ = parse("a = " + text.format("a." * 70 + "a"), "f")
+    assert isinstance(node.value, dict)
 
 
 KEY = st.sampled_from(["a", "b.c", '"q.r"', "'s'", "a.b"])

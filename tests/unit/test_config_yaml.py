@@ -199,10 +199,31 @@ def test_too_many_values_are_refused() -> None:
     assert refusal("[" + "0," * 100_001 + "]")[0] == TOO_MANY
 
 
-@pytest.mark.parametrize("text", ["[" * 500_000, "{a: " * 100_000, "- " * 400_000, "? " * 400_000])
-def test_depth_is_refused_at_once(text: str) -> None:
-    """A megabyte of brackets must neither overflow a stack nor take minutes."""
-    assert refusal(text)[0] == "nested more than 64 deep"
+@pytest.mark.parametrize("loader", [yaml.CSafeLoader, yaml.SafeLoader])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[" * 500_000, 1),
+        ("{a: " * 100_000, 1),
+        ("{" * 500_000, 1),
+        ("- " * 400_000, 1),
+        ("? " * 400_000, 1),
+        ("é: 1\n" + "b:\n [" + "\n [" * 63 + "[" * 2000, 66),
+        ("\n".join(" " * depth + "é:" for depth in range(1200)), 65),
+    ],
+    ids=lambda value: ascii(value)[:10],
+)
+def test_depth_is_refused_at_once(
+    text: str, line: int, loader: type[yaml.SafeLoader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A megabyte of brackets must neither overflow a stack nor take minutes, nor meet the limit of a parser first."""
+    monkeypatch.setattr("cohabit.config.text.yaml_text._LOADER", loader)
+    assert refusal(text) == ("nested more than 64 deep", line)
+
+
+@pytest.mark.parametrize("text", ["[" * 64 + "}", "[" * 64 + "]" * 64 + "]", "a: b: c\n" + "[" * 70])
+def test_another_error_before_the_depth_is_the_one_reported(text: str) -> None:
+    assert refusal(text)[0].startswith("this is no YAML: ")
 
 
 @given(st.text())

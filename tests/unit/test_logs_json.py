@@ -155,6 +155,23 @@ def test_what_is_not_exactly_one_object_is_text(line: str) -> None:
     assert "".join(one["message"] for one in found[1:]) == line
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"]":', "}"), ('["\\\\","\\"]",', "]")])
+def test_an_object_has_at_most_128_levels(opening: str, closing: str) -> None:
+    """The same limit on each Python, whose scanners have different ones; brackets inside strings do not count."""
+
+    def nested(levels: int) -> str:
+        return '{"a":' + opening * (levels - 1) + "0" + closing * (levels - 1) + "}"
+
+    def written(line: str) -> dict[str, Any]:
+        (found,) = objects(web().lines(line.encode() + b"\n", NOW_NS))
+        return found
+
+    for levels in (2, 127, 128):
+        assert written(nested(levels)) == WEB | json.loads(nested(levels))
+    for levels in (129, 500):
+        assert written(nested(levels)) == WEB | {"message": nested(levels)}
+
+
 def test_an_object_with_bad_utf_8_is_text() -> None:
     """Merging would make the whole line invalid."""
     assert objects(web().lines(b'{"a":"\xff"}\n', NOW_NS)) == [WEB | {"message": '{"a":"\\xff"}'}]

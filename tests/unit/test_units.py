@@ -1,5 +1,6 @@
 """Durations and signals as people write them, and back."""
 
+import re
 import signal
 
 import pytest
@@ -99,6 +100,13 @@ def test_signal_by_any_name(text: str, number: int) -> None:
 def test_no_signal_is_an_error(text: str) -> None:
     """Whatever else is no signal."""
     with pytest.raises(ValueError, match="signal"):
+        parse_signal(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "RTMIN+" + "9" * 5000, "0" * 5000 + "15", "x" * 5000])
+def test_a_long_text_is_not_a_signal(text: str) -> None:
+    """int() would report its own limit; and the message has only the beginning of the text."""
+    with pytest.raises(ValueError, match=f"^'{re.escape(text[:40])}' is no signal"):
         parse_signal(text)
 
 

@@ -12,6 +12,7 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 LIMIT_NODES = 100_000
 LIMIT_DEPTH = 64
+TOO_DEEP = f"nested more than {LIMIT_DEPTH} deep"
 TOO_MANY = f"more than {LIMIT_NODES:,} values, each alias counted as all it stands for (a YAML bomb?)"
 
 

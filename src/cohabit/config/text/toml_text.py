@@ -10,7 +10,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from cohabit.config.text.node import LIMIT_DEPTH, Node, SyntaxProblemError
+from cohabit.config.text.node import LIMIT_DEPTH, TOO_DEEP, Node, SyntaxProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _Path: TypeAlias = tuple[str | int, ...]
 
-_PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
+_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 _DOTTED = rf"{_PART}(?:[ \t]*\.[ \t]*{_PART})*"
 _HEADER = re.compile(rf"[ \t]*(\[\[?)[ \t]*({_DOTTED})[ \t]*\]\]?")
 _STATEMENT = re.compile(rf"[ \t]*({_DOTTED})[ \t]*=")
@@ -33,6 +33,19 @@ _VALUE_TOKEN = re.compile(
     r"|\#[^\n]*|[\[\]{}\n]",
     re.DOTALL,
 )
+# A key of more parts than a tree has levels, where a key can stand: tomllib's time grows with their square. The other
+# alternatives are what it is not looked for in; none of them is ever given back, so the time grows with the text.
+_DEEP_KEY = re.compile(
+    rf"(?P<deep>{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{LIMIT_DEPTH}}})"
+    r'|"{3}(?:[^\\]|\\.)*?"{3,5}'
+    r"|'{3}.*?'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*+"?'
+    r"|'[^'\n]*+'?"
+    r"|\#[^\n]*+|[A-Za-z0-9_-]++",
+    re.DOTALL,
+)
+_INTEGERS = range(-(2**63), 2**63)
+_TOO_LARGE = "this is no TOML: a whole number does not fit into 64 bits"
 _LINE_IN_ERROR = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 
 
@@ -50,6 +63,9 @@ class _Float(float):
 
 def parse(text: str, _file: str) -> tuple[Node, list[Problem]]:
     """The text as a map of Nodes (never a problem besides); SyntaxProblemError if it is no TOML."""
+    for token in _DEEP_KEY.finditer(text):
+        if token["deep"]:
+            raise SyntaxProblemError(TOO_DEEP, text.count("\n", 0, token.start()) + 1)
     try:
         values = tomllib.loads(text, parse_float=_Float)
     except tomllib.TOMLDecodeError as error:
@@ -57,15 +73,15 @@ def parse(text: str, _file: str) -> tuple[Node, list[Problem]]:
         line = int(found[1]) if found and found[1] else text.count("\n") + 1
         raise SyntaxProblemError(f"this is no TOML: {_LINE_IN_ERROR.sub('', str(error))}", line) from error
     except RecursionError as error:
-        raise SyntaxProblemError(f"nested more than {LIMIT_DEPTH} deep") from error
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise SyntaxProblemError(f"this is no TOML: {error}") from error
+        raise SyntaxProblemError(TOO_DEEP) from error
+    except ValueError as error:  # more digits than Python converts
+        raise SyntaxProblemError(_TOO_LARGE) from error
     return _node(values, (), _lines(text), 1), []
 
 
 def _node(value: Any, path: _Path, lines: dict[_Path, int], above: int) -> Node:
     if len(path) > LIMIT_DEPTH:
-        raise SyntaxProblemError(f"nested more than {LIMIT_DEPTH} deep", above)
+        raise SyntaxProblemError(TOO_DEEP, above)
     line = lines.get(path, above)
     if isinstance(value, dict):
         children = {key: _node(item, (*path, key), lines, line) for key, item in value.items()}
@@ -75,6 +91,8 @@ def _node(value: Any, path: _Path, lines: dict[_Path, int], above: int) -> Node:
         return _counted(Node(items, line), items)
     if isinstance(value, bool):
         return Node(value, line, "true" if value else "false")
+    if isinstance(value, int) and value not in _INTEGERS:
+        raise SyntaxProblemError(_TOO_LARGE, line)
     if isinstance(value, (_Float, int, str)):
         return Node(value, line, value.text if isinstance(value, _Float) else str(value))
     return Node(str(value), line, str(value))  # dates and times: nothing of ours takes one

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from cohabit.config.text.node import LIMIT_DEPTH, LIMIT_NODES, TOO_MANY, Node, Scalar, SyntaxProblemError
+from cohabit.config.text.node import LIMIT_DEPTH, LIMIT_NODES, TOO_DEEP, TOO_MANY, Node, Scalar, SyntaxProblemError
 from cohabit.plan.draft import Problem, Where
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class _Composer:
     def compose(self, events: Iterator[yaml.Event]) -> tuple[Node, list[Problem]]:
         documents = 0
         for event in events:
-            line = event.start_mark.line + 1 if event.start_mark else 0
+            line = _line(event)
             if isinstance(event, yaml.ScalarEvent):
                 self.scalar(event, line)
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
@@ -105,7 +105,7 @@ class _Composer:
 
     def open(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, line: int) -> None:
         if len(self.stack) >= LIMIT_DEPTH:
-            raise SyntaxProblemError(f"nested more than {LIMIT_DEPTH} deep", line)
+            raise SyntaxProblemError(TOO_DEEP, line)
         is_map = isinstance(event, yaml.MappingStartEvent)
         if event.tag and event.tag not in ("!", _CORE_TAG + ("map" if is_map else "seq")):
             self.problem(line, f"unknown tag {_short_tag(event.tag)} (remove it)")
@@ -190,6 +190,7 @@ def _events(text: str) -> Iterator[yaml.Event]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
+        _check_depth(text[: mark.index] if mark else text)
         parts = [part for part in (error.context, error.problem) if part]
         hint = ""
         written = text.split("\n")[line - 1 : line]
@@ -198,6 +199,29 @@ def _events(text: str) -> Iterator[yaml.Event]:
         raise SyntaxProblemError(f"this is no YAML: {', '.join(parts)}{hint}", line) from error
     except yaml.YAMLError as error:
         raise SyntaxProblemError(f"this is no YAML: {str(error).splitlines()[0]}") from error
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
+
+
+def _check_depth(text: str) -> None:
+    """Refuse a text that is nested too deep before its parser refuses it: libyaml 0.2.6 has a limit of its own.
+
+    The scanner is up to 1,024 characters ahead of the events, so an error hides the collections that were opened
+    before it. text: what stands before the error.
+    """
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > LIMIT_DEPTH:
+                    raise SyntaxProblemError(TOO_DEEP, _line(event))
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.YAMLError:
+        pass  # the text ends in the middle
 
 
 def _short_tag(tag: str) -> str:
