@@ -7,13 +7,21 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 
-# Any Python from 3.11 on makes the .venv: say which with `make setup PYTHON=python3.12`.
-PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
-	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+# Any Python from 3.11 on makes the .venv, the lowest first: say which with `make setup PYTHON=python3.12`.
+# One with ensurepip is preferred, since Debian keeps that in a package of its own.
+find_python = $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys$(1); sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PYTHON ?= $(or $(call find_python,$(comma) ensurepip),$(find_python))
+comma := ,
 # How many worlds `make sim` tries, what `make test` runs, and further words for pytest.
 SEEDS ?= 1000
 TESTS ?= tests
 ARGS ?=
+# Test processes at the same time. One of them has the container tests, which wait more than they compute.
+WORKERS ?= 3
+PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --durations=15 --durations-min=1
+# What `make test-versions` runs tests/unit with; also any python3.N in the PATH.
+VERSIONS ?= lowest newest trixie
 
 # Debian packages: the commands that the tests need, and what brings them. procps, util-linux: ps, unshare, setpriv.
 TEST_COMMANDS := docker dockerd mmdebstrap unshare setpriv ps
@@ -30,37 +38,53 @@ endef
 
 .PHONY: help
 help: ## List these words
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: $(VENV)/.tools ## Make .venv with cohabit and the tools (nothing to do: nothing done)
+setup: $(VENV)/.installed ## Make .venv with cohabit and the tools (nothing to do: nothing done)
 	@:
 
 .PHONY: check
-check: $(VENV)/.tools ## Lint, formatting and types
+check: $(VENV)/.installed ## Lint, formatting and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 .PHONY: test
-test: $(VENV)/.tools test-packages ## All tests that can run here; TESTS=tests/unit, ARGS="-k word" for fewer
-	$(PY) -m pytest $(TESTS) $(ARGS)
+test: $(VENV)/.installed test-packages ## All tests that can run here; TESTS=tests/unit, ARGS="-k word" for fewer
+	$(PYTEST) $(TESTS) $(ARGS)
+
+.PHONY: test-quick
+test-quick: $(VENV)/.installed ## A first look: unit tests with few examples, tidiness, a short simulation
+	$(PYTEST) --hypothesis-profile=quick tests/unit tests/tidy $(ARGS)
+	$(PY) tests/sim/run.py 50
+
+.PHONY: test-versions
+test-versions: $(VENV)/.installed test-packages ## The unit tests with other versions of Python and the libraries
+	$(PY) tools/versions.py $(VERSIONS)
+
+# Long runs, each a target with a count that is a variable: CI runs a sample of each, with the counts in .ci/run.
+LONG_RUNS := sim
+
+.PHONY: ci
+ci: check test-versions $(LONG_RUNS) test ## All that CI runs (.ci/run); what `make test` reports comes last
+	@:
 
 .PHONY: sim
-sim: $(VENV)/.tools ## The simulator: SEEDS=100000 worlds
+sim: $(VENV)/.installed ## The simulator: SEEDS=100000 worlds
 	$(PY) tests/sim/run.py $(SEEDS)
 
 .PHONY: bench
-bench: $(VENV)/.tools ## Measure cohabit and its peers side by side
+bench: $(VENV)/.installed ## Measure cohabit and its peers side by side
 	$(PY) bench/run.py
 
 .PHONY: demo
-demo: $(VENV)/.cohabit ## Twenty seconds of cohabit: a start in order, a crash, a clean stop
+demo: $(VENV)/.installed ## Twenty seconds of cohabit: a start in order, a crash, a clean stop
 	@cd examples/demo && ../../$(VENV)/bin/cohabit up; \
 		code=$$?; echo "(the exit code was $$code: the visitor's own)"; [ $$code = 42 ]
 
 .PHONY: docs
-docs: $(VENV)/.cohabit ## Make the page of commands anew, and look for links that lead nowhere
+docs: $(VENV)/.installed ## Make the page of commands anew, and look for links that lead nowhere
 	$(PY) tools/cli_page.py
 	@find . -name '.?*' -prune -o -name '*.md' -print | while read -r page; do \
 		grep -oE '\]\([^) #]+' "$$page" | cut -c3- | grep -v '^[a-z]*:' | while read -r link; do \
@@ -75,14 +99,17 @@ test-packages:
 		command -v $$command >/dev/null || { $(call apt_install,$(TEST_PACKAGES)); break; }; \
 	done
 
-# pip before 25.1 knows no dependency groups.
-$(VENV)/.tools: $(VENV)/.cohabit
-	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
-	$(PY) -m pip install --quiet --group dev
-	@touch $@
+# docs/adr/0015. The environment is for tests of every supported Python, hence --universal.
+LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock'
+.PHONY: lock
+lock: $(VENV)/.installed ## Renew requirements/: the newest versions of libraries and tools, with hashes
+	$(LOCK) --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --output-file requirements/dev.txt --constraint requirements/run.txt --group dev
 
-$(VENV)/.cohabit: $(PY) pyproject.toml $(wildcard bin/*)
-	$(PY) -m pip install --quiet --editable .
+$(VENV)/.installed: $(PY) pyproject.toml $(wildcard requirements/*.txt bin/*)
+	$(PY) -m pip install --quiet --require-hashes -r requirements/run.txt -r requirements/dev.txt
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Debian keeps venv's better half in a package of its own.

@@ -24,30 +24,32 @@ IMAGES: Final = os.path.join(REPOSITORY, "tools", "images")
 # What the base images run, which may be older than what runs the tests.
 DEBIAN_PYTHON: Final = ("--python-version=3.11", "--implementation=cp", "--abi=cp311")
 
-# Why tests were skipped, in order, once each: one session's own.
-SKIPPED: Final[dict[str, None]] = {}
+# How the reason of a skipped container test begins: the test process that knows it is not the one that prints it.
+_SKIPPED: Final = "container tests skipped: "
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test in this directory with `docker`."""
+    """Mark every test in this directory with `docker`; one test process runs all of them, with one engine."""
     here = os.path.dirname(os.path.abspath(__file__))
     for item in items:
         if str(item.path).startswith(here + os.sep):
             item.add_marker(pytest.mark.docker)
+            item.add_marker(pytest.mark.xdist_group("docker"))
 
 
 def cannot(why: str) -> NoReturn:
     """Skip because of `why`; on CI fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI=true and the container tests cannot run: {why}", pytrace=False)
-    SKIPPED[why] = None
-    pytest.skip(why)
+    pytest.skip(f"{_SKIPPED}{why}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once, not per test, why the container tests were skipped."""
-    for why in SKIPPED:
-        terminalreporter.write_line(f"container tests skipped: {why}")
+    reports = terminalreporter.getreports("skipped")
+    reasons = [str(report.longrepr[2]).partition(_SKIPPED) for report in reports if isinstance(report.longrepr, tuple)]
+    for why in dict.fromkeys(why for _, found, why in reasons if found):
+        terminalreporter.write_line(f"{_SKIPPED}{why}")
 
 
 @pytest.fixture(scope="session")
@@ -80,14 +82,14 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Give a directory with the wheel of this working copy and its dependencies', fit for the base images."""
     directory = str(tmp_path_factory.mktemp("wheels"))
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", directory, REPOSITORY], check=True)
-    (cohabit,) = os.listdir(directory)
+    built = ("--no-deps", "--no-build-isolation", "--wheel-dir", directory, REPOSITORY)
+    subprocess.run([*pip, "wheel", *built], check=True)
     machine = os.uname().machine
     platforms = [f"--platform={libc}_{machine}" for libc in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
     subprocess.run(
         [
             *(*pip, "download", "--only-binary=:all:", *DEBIAN_PYTHON, *platforms),
-            *("--dest", directory, os.path.join(directory, cohabit)),
+            *("--dest", directory, "--require-hashes", "-r", os.path.join(REPOSITORY, "requirements", "run.txt")),
         ],
         check=True,
     )

@@ -3,6 +3,8 @@
 They need root: otherwise they skip and say why; with CI=true they fail instead.
 """
 
+import contextlib
+import itertools
 import os
 import shutil
 import socket
@@ -118,9 +120,15 @@ def gate(tmp_path: os.PathLike[str]) -> Iterator[Gate]:
     gate.close()
 
 
+# Below the ports that the kernel gives to clients; each test process begins somewhere else.
+_PORTS = itertools.count(10_000 + os.getpid() * 100 % 20_000)
+
+
 @pytest.fixture
 def port() -> int:
-    """Give a TCP port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Give a TCP port of the loopback that nobody listens on, a new one each time."""
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -155,7 +155,8 @@ def test_top_from_another_pid_namespace(ask: Ask) -> None:
 
 def test_top_in_its_container(up: Start) -> None:
     """There its processes are seen."""
-    life = up({"web": {"command": shell(f"{' '.join(COHABIT)} top; exec sleep 1000")}})
+    services = {"web": {"command": shell(f"{' '.join(COHABIT)} top; exec sleep 1000")}}
+    life = up(services, setup="mount -t tmpfs tmpfs /run")
     life.until_printed("NAME")
     life.until(lambda: "web" in [line.split()[0] for line in life.lines("web") if line], "its row")
     (row,) = [line.split() for line in life.lines("web") if line.startswith("web ")]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "cohabit"
@@ -39,6 +43,9 @@ TOO_DEAR = {
     "json", "logging", "msgspec", "os", "pathlib", "re", "selectors", "shlex", "signal", "socket", "subprocess",
     "tempfile", "threading", "traceback", "typing", "yaml",
 }  # fmt: skip
+
+# A requirement in a lock: name, version, hashes.
+LOCKED = re.compile(r"^([\w.-]+)==([\w.]+)[^\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}[ \\]*\n)+)", re.MULTILINE)
 
 
 def name_of(path: Path) -> str:
@@ -181,6 +188,30 @@ def test_the_page_of_commands_is_what_the_help_says() -> None:
     program = "import sys; sys.path.insert(0, 'tools'); import cli_page; print(cli_page.page(), end='')"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout == (ROOT / "docs" / "reference" / "cli.md").read_text(), "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lock"),
+    [("dependencies", "run"), ("dev", "dev"), ("requires", "dev")],
+)
+def test_the_locks_name_what_pyproject_asks_for(wanted: str, lock: str) -> None:
+    """requirements/: each requirement has a version that it admits, and hashes; that of a build is among the tools'."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    requirements = {**project["project"], **project["dependency-groups"], **project["build-system"]}[wanted]
+    locked = {
+        canonicalize_name(name): (version, hashes)
+        for name, version, hashes in LOCKED.findall((ROOT / "requirements" / f"{lock}.txt").read_text())
+    }
+    for requirement in map(Requirement, requirements):
+        version, hashes = locked.get(canonicalize_name(requirement.name), ("none", ""))
+        assert hashes, f"requirements/{lock}.txt lacks {requirement}: run `make lock`"
+        assert requirement.specifier.contains(version), f"{requirement} does not admit {version}: run `make lock`"
+
+
+def test_the_locks_name_no_address() -> None:
+    """Where the packages come from is the business of those who install them."""
+    for path in (ROOT / "requirements").iterdir():
+        assert "//" not in path.read_text()
 
 
 def test_nothing_is_left_unfinished() -> None:
