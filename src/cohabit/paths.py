@@ -25,6 +25,7 @@ import _stat as stat
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from _socket import socket
     from typing import Self
 else:
     import posix as os
@@ -35,7 +36,7 @@ _OTHERS_WRITE, _OTHERS_READ, _STICKY = 0o022, 0o004, 0o1000
 _LINKS_MAX = 40  # as the kernel (path_resolution(7))
 _READ_ONLY = 1  # ST_RDONLY of statvfs(3)
 _EPERM, _EISDIR, _EINVAL, _ELOOP = 1, 21, 22, 40
-_NOT_FOLLOWED = "links are followed in directories that only root can change"
+NOT_REGULAR = "it is not a regular file"
 
 
 class _Directory:
@@ -95,6 +96,11 @@ class Place:
             fd, self.fd = self.fd, -1
             os.close(fd)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what we make here stays ours. Who is not root has nothing that others could gain by it."""
+        return self.private or self.sticky or os.geteuid() != 0
+
     def look(self, name: str = "") -> os.stat_result | None:
         """What is there under the name, or another name in the directory; None for nothing. A link is a link."""
         try:
@@ -130,26 +136,26 @@ class Place:
     def why_not_written(self, status: os.stat_result) -> str:
         """Why root must not write to a file that is there, "" if it may. status: of the file, or of a link."""
         if stat.S_ISLNK(status.st_mode):
-            return f"it is a link, and {self.weak} ({_NOT_FOLLOWED})"
+            return f"it is a link, and {self.weak}: no link is followed there"
         if not stat.S_ISREG(status.st_mode):
-            return "it is not a regular file"
+            return NOT_REGULAR
         if self.private:
             return ""
         if status.st_nlink > 1:
-            return f"it has {status.st_nlink} names, and {self.weak} (remove it, or make that directory root's)"
+            return f"it has {status.st_nlink} names (hard links), and {self.weak}"
         if not is_trusted(status.st_uid) and status.st_uid != self.owner:
-            return f"it belongs to user {status.st_uid}, and {self.weak} (remove it, or make that directory root's)"
+            return f"it belongs to user {status.st_uid}, and {self.weak}"
         return ""
 
     def why_not_read(self, status: os.stat_result) -> str:
         """Why its text must not be passed on, "" if it may: whoever chose the file has to be able to read it anyway."""
         if not stat.S_ISREG(status.st_mode):
-            return "it is not a regular file"
+            return NOT_REGULAR
         if self.private or status.st_mode & _OTHERS_READ:
             return ""
         if status.st_uid == self.owner and not is_trusted(self.owner):
             return ""
-        return f"not everybody can read it, and {self.weak} (move it to a directory that only root can change)"
+        return f"not everybody can read it, and {self.weak}: it may have been moved there"
 
 
 def is_trusted(uid: int) -> bool:
@@ -157,13 +163,14 @@ def is_trusted(uid: int) -> bool:
     return uid in (0, os.geteuid())
 
 
-def locate(path: str, *, directory_mode: int | None = None) -> Place:
-    """The open directory and the name that a path leads to, the last link followed as well. Raises OSError.
+def locate(path: str, *, directory_mode: int | None = None, follow: bool = True) -> Place:
+    """The open directory and the name that a path leads to. Raises OSError.
 
     The file need not be there; with directory_mode, directories that are not there are made. A link in a directory that
-    others can change is not followed on the way, and stays what is found if it is the last component.
+    others can change is not followed on the way, and stays what is found if it is the last component; so does every
+    link there without `follow`.
     """
-    return _Walk(directory_mode, borrow=False).to(path)
+    return _Walk(directory_mode, follow=follow).to(path)
 
 
 def open_to_append(path: str, *, mode: int, directory_mode: int) -> tuple[Place, int]:
@@ -201,7 +208,7 @@ def open_to_read(path: str) -> tuple[int, bool]:
         if found is not None and stat.S_ISLNK(found.st_mode):
             _refuse(path, place.why_not_written(found))
         if found is not None and not stat.S_ISREG(found.st_mode):
-            _refuse(path, "it is not a regular file")
+            _refuse(path, NOT_REGULAR)
         fd = place.open(os.O_RDONLY)
         try:
             status = os.fstat(fd)
@@ -210,12 +217,32 @@ def open_to_read(path: str) -> tuple[int, bool]:
             if walk.lender is None:
                 _refuse(path, place.why_not_read(status))
             elif not stat.S_ISREG(status.st_mode):
-                _refuse(path, "it is not a regular file")
+                _refuse(path, NOT_REGULAR)
         except OSError:
             os.close(fd)
             raise
         trusted = place.private and is_trusted(status.st_uid) and not status.st_mode & _OTHERS_WRITE
         return fd, trusted
+
+
+def connect(client: socket, path: str) -> int:
+    """connect_ex to the file of a unix socket, with our credentials: not through a link that others can change.
+
+    Returns an errno, 0 when it is done. Raises OSError with the reason why it was not tried.
+    """
+    with locate(path) as place:
+        if place.private:
+            return client.connect_ex(path)
+        entry = place.open(os.O_PATH)
+        try:
+            status = os.fstat(entry)
+            if stat.S_ISLNK(status.st_mode):
+                _refuse(path, place.why_not_written(status))
+            if status.st_nlink > 1:
+                _refuse(path, f"it has {status.st_nlink} names (hard links), and {place.weak}")
+            return client.connect_ex(f"/proc/self/fd/{entry}")
+        finally:
+            os.close(entry)
 
 
 def is_private(path: str) -> bool:
@@ -244,8 +271,9 @@ def who_can_change(directory: str) -> str:
 class _Walk:
     """The way to one place. lender: the one user whose links in directories of its own were followed, if any."""
 
-    def __init__(self, directory_mode: int | None, *, borrow: bool) -> None:
+    def __init__(self, directory_mode: int | None, *, follow: bool = True, borrow: bool = False) -> None:
         self._directory_mode = directory_mode
+        self._follow_last = follow
         self._borrow = borrow
         self._directories: list[_Directory] = []
         self._links = 0
@@ -254,7 +282,7 @@ class _Walk:
     def to(self, path: str) -> Place:
         """Go there. Raises OSError."""
         if "\0" in path:
-            raise OSError(_EINVAL, "a path cannot hold a zero byte", path)
+            raise OSError(_EINVAL, "no file can have this name", path)
         names = _components(path if path.startswith("/") else f"{os.getcwd()}/{path}")
         try:
             self._enter("/", None)
@@ -277,6 +305,8 @@ class _Walk:
             status = self._look(here, name, last=not names)
             if status is None:
                 return self._place(here, name)
+            if not names and not self._follow_last:
+                return self._place(here, name)
             if not stat.S_ISLNK(status.st_mode):
                 if not names:
                     return self._place(here, name)
@@ -284,7 +314,7 @@ class _Walk:
             elif not self._may_follow(here, status):
                 if not names:
                     return self._place(here, name)
-                raise OSError(_ELOOP, f"{name} in it is a link, and {here.weak} ({_NOT_FOLLOWED})", path)
+                raise OSError(_ELOOP, f"{name} in it is a link, and {here.weak}: no link is followed there", path)
             elif self._is_jump(here):
                 if not names:
                     return self._place(here, name, jump=True)
@@ -309,6 +339,8 @@ class _Walk:
             os.mkdir(name, self._directory_mode, dir_fd=here.fd)
         except FileExistsError:
             pass  # made by another at the same moment
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"{here.path.rstrip('/')}/{name}") from None
         return os.stat(name, dir_fd=here.fd, follow_symlinks=False)
 
     def _may_follow(self, here: _Directory, link: os.stat_result) -> bool:

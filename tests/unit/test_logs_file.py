@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cohabit import paths
 from cohabit.reactor.logs import file, rotated
 from cohabit.reactor.logs.file import FileSink
 from cohabit.reactor.processes.child import Start
@@ -44,11 +45,11 @@ class Kernel:
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
-    def stat(self, path: str, *, follow_symlinks: bool = True) -> os.stat_result:
+    def stat(self, path: str, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
         """As a network's file that is gone."""
         if self.unseen and path.endswith(self.unseen):
             raise OSError(ESTALE, os.strerror(ESTALE))
-        return os.stat(path, follow_symlinks=follow_symlinks)
+        return os.stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
 
     def write(self, fd: int, data: memoryview) -> int:
         """As much as there is room for."""
@@ -60,18 +61,19 @@ class Kernel:
         self.room -= written
         return written
 
-    def rename(self, source: str, target: str) -> None:
+    def rename(self, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         """Never over another file."""
         self._step(source)
-        assert not os.path.exists(target), target
-        os.rename(source, target)
+        assert not os.path.exists(f"/proc/self/fd/{dst_dir_fd}/{target}"), target
+        os.rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    def unlink(self, path: str) -> None:
+    def unlink(self, path: str, *, dir_fd: int) -> None:
         """What is no copy is gone."""
         self._step(path)
-        if not path.endswith(".compressing") and not os.path.exists(path + ".gz"):
-            self.gone.append(content(path))
-        os.unlink(path)
+        whole = f"/proc/self/fd/{dir_fd}/{path}"
+        if not path.endswith(".compressing") and not os.path.exists(whole + ".gz"):
+            self.gone.append(content(whole))
+        os.unlink(path, dir_fd=dir_fd)
 
     def ftruncate(self, fd: int, size: int) -> None:
         """The only file there is."""
@@ -190,6 +192,7 @@ def patched(patch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
     patch.setattr(file, "os", kernel)
     patch.setattr(rotated, "os", kernel)
+    patch.setattr(paths, "os", kernel)
     return kernel
 
 
@@ -274,7 +277,7 @@ class TestOpening:
             os.mkfifo(place.path)
             reader = os.open(place.path, os.O_RDONLY | os.O_NONBLOCK) if kind == "read fifo" else -1
         place.sink.write(b"one\n")
-        end = "it is no regular file (trying again every second; blocking services wait)"
+        end = "it is not a regular file (trying again every second; blocking services wait)"
         assert place.said == [f"cannot write {place.path}: {end}"]
         assert place.sink.blocked
         os.rename(place.path, place.path + ".away")
@@ -287,14 +290,16 @@ class TestOpening:
     def test_a_fifo_that_comes_at_the_last_moment(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody waits for its reader."""
 
-        def opening(path: str, flags: int, mode: int) -> int:
-            os.mkfifo(path)
-            return os.open(path, flags, mode)
+        def opening(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            if flags & os.O_CREAT:
+                os.mkfifo(name, dir_fd=dir_fd)
+            return os.open(name, flags, mode, dir_fd=dir_fd)
 
         place.directory.mkdir()
         monkeypatch.setattr(place.kernel, "open", opening, raising=False)
         place.sink.write(b"one\n")
         assert place.sink.blocked
+        assert stat.S_ISFIFO(os.stat(place.path).st_mode)
 
     def test_a_parent_that_is_a_file(self, place: Place) -> None:
         """Is told in the kernel's words, once, and the bytes wait."""
@@ -575,6 +580,49 @@ class TestCompression:
         place.end()
         packed = os.stat(place.path + ".1.gz")
         assert (packed.st_mode, packed.st_mtime_ns) == (source.st_mode, source.st_mtime_ns)
+
+    def test_a_copy_is_not_setuid(self, place: Place) -> None:
+        """The file may be another's, who gave it that mode."""
+        place.rotate(10, 3, compress=True).write(numbered(1))
+        os.chmod(place.path, 0o6640)
+        place.sink.write(numbered(1, 1))
+        place.end()
+        assert stat.S_IMODE(os.stat(place.path + ".1.gz").st_mode) == 0o640
+
+    @pytest.mark.parametrize("kind", ["link", "hard link"])
+    def test_what_is_put_in_the_place_of_a_copy(self, place: Place, tmp_path: Path, kind: str) -> None:
+        """A link to another file, while the child is at work: that file keeps its times, mode and text."""
+        other = tmp_path / "other"
+        other.write_bytes(b"precious")
+        os.utime(other, (1, 1))
+        place.directory.mkdir(mode=0o777)
+        place.directory.chmod(0o777)
+        place.rotate(10, 3, compress=True).write(numbered(2))
+        (name,) = place.unfinished()
+        os.unlink(place.directory / name)
+        if kind == "link":
+            os.symlink(other, place.directory / name)
+        else:
+            os.link(other, place.directory / name)
+        place.end()
+        assert (other.read_bytes(), other.stat().st_mtime_ns, other.stat().st_nlink) == (b"precious", 1_000_000_000, 1)
+        assert place.said[0].startswith(f"cannot compress {place.path}.N: it ")
+
+    @pytest.mark.parametrize("kind", ["link", "hard link", "fifo"])
+    def test_what_others_put_there_is_not_compressed(self, place: Place, tmp_path: Path, kind: str) -> None:
+        """In a directory that they can change."""
+        other = tmp_path / "other"
+        other.write_bytes(b"precious")
+        place.directory.mkdir()
+        place.directory.chmod(0o777)
+        old = place.directory / "web.log.1"
+        {"link": lambda: old.symlink_to(other), "hard link": lambda: os.link(other, old)}.get(
+            kind, lambda: os.mkfifo(old)
+        )()
+        place.rotate(100, 3, compress=True).write(numbered(1))
+        assert (place.jobs, place.unfinished()) == ({}, [])
+        assert place.said[0].startswith(f"cannot compress {place.path}.N: ")
+        assert content(place.path) == numbered(1)
 
     @pytest.mark.parametrize(
         ("code", "why"), [(ENOSPC, "No space left on device"), (137, "SIGKILL (killed)")], ids=["full disk", "killed"]

@@ -12,9 +12,9 @@ nothing of services, but who blocks on it waits so long.
 from __future__ import annotations
 
 import select
-import stat
 import time
 
+from cohabit import paths
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.rotated import OldFiles
 
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from cohabit.paths import Place
     from cohabit.reactor.logs.rotated import Ended, Launch
 
 _AGAIN_SECONDS = 1.0
 _DRAIN_AGAIN_SECONDS, _DRAINS = 0.1, 10  # at the very end: a disk that stays full has nothing to wait for
 _AT_ONCE = 0.0  # monotonic seconds that are always over
 _MODE, _DIRECTORY_MODE = 0o644, 0o755  # less our umask
-_OPEN = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # the last: if it is a FIFO
-_EINVAL = 22
 _NEWLINE = 10
 
 
@@ -139,7 +138,7 @@ class FileSink:
                 self._pending[0], self._at
             )  # the rest belongs to the line's beginning, wherever that is now
         else:
-            end = self._end(self._open(status))
+            end = self._end(self._open())
         piece = self._pending[0]
         if end == self._at:
             if self._rotated():
@@ -166,31 +165,23 @@ class FileSink:
     def _inside_line(self) -> bool:
         return self._at > 0 and self._pending[0][self._at - 1] != _NEWLINE
 
-    def _open(self, status: os.stat_result | None) -> int:
-        """Open what the path leads to, in place of what is gone. status: of what is there; returns its size.
+    def _open(self) -> int:
+        """Open what the path leads to, in place of what is gone; returns its size. Raises OSError.
 
-        Raises OSError.
+        In a directory that others can change, no link is followed, and only certain files are written (paths.py).
         """
         self._close()
-        if status is not None and not stat.S_ISREG(status.st_mode):
-            raise _not_regular(self.path)  # a device may do something by being opened
-        try:
-            self._file = os.open(self.path, _OPEN, _MODE)
-        except FileNotFoundError:
-            _make_directory(self.path.rpartition("/")[0])
-            self._file = os.open(self.path, _OPEN, _MODE)
-        status = os.fstat(self._file)
-        if not stat.S_ISREG(status.st_mode):
-            self._close()
-            raise _not_regular(self.path)
-        self._identity = (status.st_dev, status.st_ino)
-        if self._at:  # the beginning of this line is gone: it is written as a whole
-            self._at = bytes(self._pending[0][: self._at]).rfind(b"\n") + 1
-        size = status.st_size
-        if not self._begun and _ends_inside_line(self.path, size):
-            size += self._end_line()
+        place, self._file = paths.open_to_append(self.path, mode=_MODE, directory_mode=_DIRECTORY_MODE)
+        with place:
+            status = os.fstat(self._file)
+            self._identity = (status.st_dev, status.st_ino)
+            if self._at:  # the beginning of this line is gone: it is written as a whole
+                self._at = bytes(self._pending[0][: self._at]).rfind(b"\n") + 1
+            size = status.st_size
+            if not self._begun and _ends_inside_line(place, self._identity, size):
+                size += self._end_line()
         self._begun = True
-        self._old.begin(_target(self.path, self._file))
+        self._old.begin(place.path)
         return size
 
     def _end_line(self) -> int:
@@ -283,14 +274,15 @@ def _has_name(fd: int) -> bool:
         return False
 
 
-def _ends_inside_line(path: str, size: int) -> bool:
-    """Whether the last byte is no newline; False where that cannot be read."""
+def _ends_inside_line(place: Place, identity: tuple[int, int], size: int) -> bool:
+    """Whether the last byte of that file is no newline; False where that cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        fd = place.open(os.O_RDONLY)
     except OSError:
         return False
     try:
-        return size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+        status = os.fstat(fd)
+        return (status.st_dev, status.st_ino) == identity and size > 0 and os.pread(fd, 1, size - 1) != b"\n"
     except OSError:
         return False
     finally:
@@ -299,27 +291,3 @@ def _ends_inside_line(path: str, size: int) -> bool:
 
 def _line_end(piece: memoryview, start: int) -> int:
     return bytes(piece[start:]).find(b"\n") + 1 + start or len(piece)
-
-
-def _target(path: str, fd: int) -> str:
-    """Where the file really is if the path is a link: renaming the link would write beside it."""
-    try:
-        os.readlink(path)
-        return os.readlink(f"/proc/self/fd/{fd}")
-    except OSError:
-        return path
-
-
-def _make_directory(path: str) -> None:
-    """With those above it. Raises OSError."""
-    try:
-        os.mkdir(path, _DIRECTORY_MODE)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        _make_directory(path.rpartition("/")[0])
-        os.mkdir(path, _DIRECTORY_MODE)
-
-
-def _not_regular(path: str) -> OSError:
-    return OSError(_EINVAL, "it is no regular file", path)

@@ -7,14 +7,17 @@ filled by the next rotation.
 Compressing is done by a child (tasks/compress.py), one file at a time: it gets descriptors, no names, since those
 change while it works. What it has made gets its name here, if what it was made of is still there as it was; else, or
 when the child was killed, that stays as it is. It knows nothing of what is being written.
+
+Every name is one in an open directory, and no link is followed: a service may be able to change that directory. What is
+compressed there has to be a file that could be written there (paths.py), since a copy of it is made.
 """
 
 from __future__ import annotations
 
-import stat
 import sys
 import time
 
+from cohabit import paths
 from cohabit.reactor.linux import PACKAGE, environment, os
 from cohabit.reactor.processes.child import Start
 from cohabit.reactor.signals import Given
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from cohabit.paths import Place
+
     Ended: TypeAlias = Callable[[int, str], None]
     Launch: TypeAlias = Callable[[str, Start, Ended], None]
     Fingerprint: TypeAlias = tuple[int, int, int, int]
@@ -32,9 +37,9 @@ if TYPE_CHECKING:
 KEY = "\0compress:"  # before the temporary name: among the children, where no service can have it
 _UNFINISHED = ".compressing"
 _GZIP = ".gz"
-_OPEN_SOURCE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
-_OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_EINVAL = 22
+_OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_PERMISSIONS = 0o777  # of a mode: a copy is not setuid
+_EPERM = 1
 _ERRNO_MAX = 125  # exit codes from 126 on are no errno
 
 
@@ -70,9 +75,10 @@ class OldFiles:
             return
         self._begun = True
         try:
-            self._remove_unfinished()
-            for number in range(1, self._last + 1):
-                self._keep_one(number)
+            with self._here() as place:
+                self._remove_unfinished(place)
+                for number in range(1, self._last + 1):
+                    self._keep_one(place, number)
         except OSError as error:
             self._fail(str(error.strerror))
         self.compress_next()
@@ -88,29 +94,34 @@ class OldFiles:
         if self._last < 1:
             os.ftruncate(file, 0)
             return
-        free = next((number for number in range(1, self._last + 1) if not self._forms(number)), 0)
-        if not free:
-            free = self._last
-            for name in self._forms(free):
-                os.unlink(name)
-        for number in range(free - 1, 0, -1):
-            for name in self._forms(number):
-                os.rename(name, self._numbered(number + 1, _GZIP if name.endswith(_GZIP) else ""))
-        os.rename(self._path, self._numbered(1))
+        with self._here() as place:
+            free = next((number for number in range(1, self._last + 1) if not self._forms(place, number)), 0)
+            if not free:
+                free = self._last
+                for name in self._forms(place, free):
+                    place.unlink(name)
+            for number in range(free - 1, 0, -1):
+                for name in self._forms(place, number):
+                    place.rename(name, self._numbered(number + 1, _GZIP if name.endswith(_GZIP) else ""))
+            place.rename(place.name, self._numbered(1))
+
+    def _here(self) -> Place:
+        """The directory, open. Raises OSError."""
+        return paths.locate(self._path, follow=False)
 
     def _numbered(self, number: int, suffix: str = "") -> str:
-        return f"{self._path}.{number}{suffix}"
+        return f"{_name_of(self._path)}.{number}{suffix}"
 
-    def _forms(self, number: int) -> list[str]:
+    def _forms(self, place: Place, number: int) -> list[str]:
         """Which files of that number there are."""
         both = (self._numbered(number), self._numbered(number, _GZIP))
-        return [name for name in both if _look(name) is not None]
+        return [name for name in both if place.look(name) is not None]
 
-    def _keep_one(self, number: int) -> None:
+    def _keep_one(self, place: Place, number: int) -> None:
         """We ended between the two steps of _finish: what was compressed is there twice. Times tell that it is ours."""
-        plain, packed = _look(self._numbered(number)), _look(self._numbered(number, _GZIP))
+        plain, packed = place.look(self._numbered(number)), place.look(self._numbered(number, _GZIP))
         if plain is not None and packed is not None and plain.st_mtime_ns == packed.st_mtime_ns:
-            os.unlink(self._numbered(number))
+            place.unlink(self._numbered(number))
 
     # --- compression ---------------------------------------------------------------------------------
 
@@ -119,28 +130,30 @@ class OldFiles:
         if not self._compress or self._stopped or self._unfinished:
             return
         try:
-            for number in range(self._last, 0, -1):
-                name = self._numbered(number)
-                if self._forms(number) == [name]:
-                    self._start(name)
-                    return
+            with self._here() as place:
+                for number in range(self._last, 0, -1):
+                    name = self._numbered(number)
+                    if self._forms(place, number) == [name]:
+                        self._start(place, name)
+                        return
         except OSError as error:  # a network's file cannot even be looked at
             self._give_up()
             self._fail(str(error.strerror))
 
-    def _start(self, name: str) -> None:
+    def _start(self, place: Place, name: str) -> None:
         """Raises OSError."""
-        opened = [os.open(name, _OPEN_SOURCE)]
+        opened = [place.open(os.O_RDONLY, name=name)]
         try:
             status = os.fstat(opened[0])
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(_EINVAL, f"{name} is no regular file")
+            why = place.why_not_written(status)
+            if why:
+                raise OSError(_EPERM, f"{name}: {why}")
             self._source = _fingerprint(status)
             unfinished = f"{self._path}.{time.time_ns()}{_UNFINISHED}"
-            opened.append(os.open(unfinished, _OPEN_NEW, 0o600))
+            opened.append(place.open(_OPEN_NEW, 0o600, _name_of(unfinished)))
             self._unfinished = unfinished
             _take_after(opened[1], status)
-            argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/compress.py", name)
+            argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/compress.py", f"{_directory_of(self._path)}/{name}")
             start = Start(argv, environment(), Given((), ()), stdio=(opened[0], opened[1], 2))
             self._launch(KEY + unfinished, start, self._ended)
         finally:
@@ -166,31 +179,41 @@ class OldFiles:
 
     def _finish(self) -> bool:
         """Put what was made in the place of what it was made of, if that is still there as it was."""
-        for number in range(1, self._last + 1):
-            name = self._numbered(number)
-            status = _look(name)
-            if status is not None and _fingerprint(status) == self._source:
-                os.utime(self._unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
-                os.rename(self._unfinished, name + _GZIP)
-                self._unfinished = ""
-                os.unlink(name)
-                return True
+        try:
+            place = self._here()
+        except FileNotFoundError:
+            return False  # with its directory
+        with place:
+            for number in range(1, self._last + 1):
+                name = self._numbered(number)
+                status = place.look(name)
+                if status is not None and _fingerprint(status) == self._source:
+                    unfinished, times = _name_of(self._unfinished), (status.st_atime_ns, status.st_mtime_ns)
+                    made = place.look(unfinished)
+                    why = place.why_not_written(made) if made is not None else "what the child wrote is gone"
+                    if why:
+                        raise OSError(_EPERM, why)
+                    os.utime(unfinished, ns=times, dir_fd=place.fd, follow_symlinks=False)
+                    place.rename(unfinished, name + _GZIP)
+                    self._unfinished = ""
+                    place.unlink(name)
+                    return True
         return False
 
     def _give_up(self) -> None:
         try:
             if self._unfinished:
-                os.unlink(self._unfinished)
+                with self._here() as place:
+                    place.unlink(_name_of(self._unfinished))
         except OSError:
             pass  # the next life tries again
         self._unfinished = ""
 
-    def _remove_unfinished(self) -> None:
-        directory, _, own = self._path.rpartition("/")
-        for name in os.listdir(f"{directory}/"):
-            middle = name.removeprefix(own + ".").removesuffix(_UNFINISHED)
-            if name == f"{own}.{middle}{_UNFINISHED}" and middle.isdecimal():
-                os.unlink(f"{directory}/{name}")
+    def _remove_unfinished(self, place: Place) -> None:
+        for name in place.listing():
+            middle = name.removeprefix(place.name + ".").removesuffix(_UNFINISHED)
+            if name == f"{place.name}.{middle}{_UNFINISHED}" and middle.isdecimal():
+                place.unlink(name)
 
     def _fail(self, why: str) -> None:
         """After stop() and where nothing is to be compressed any more, nobody needs to know."""
@@ -213,11 +236,12 @@ class OldFiles:
         return [(KEY + self._unfinished, self._ended)] if self._unfinished else []
 
 
-def _look(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
+def _name_of(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _directory_of(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _take_after(fd: int, status: os.stat_result) -> None:
@@ -226,7 +250,7 @@ def _take_after(fd: int, status: os.stat_result) -> None:
         os.fchown(fd, status.st_uid, status.st_gid)
     except PermissionError:
         pass  # it is ours then
-    os.fchmod(fd, stat.S_IMODE(status.st_mode))
+    os.fchmod(fd, status.st_mode & _PERMISSIONS)
 
 
 def _fingerprint(status: os.stat_result) -> Fingerprint:
