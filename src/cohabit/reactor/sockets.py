@@ -5,6 +5,11 @@ queue of the kernel while it is started anew: nobody is refused. Rules are syste
 streams, a stale socket file gives way, missing folders of one are made, its mode is 0666 unless written. A
 file that another process listens on, or that is no socket, stays. Replicas share a service's sockets.
 
+The directory of a socket's file often belongs to the service, which can put a link or another file in its place at any
+moment. So the file gets its mode at its creation, and its owner through a descriptor of it, once that was seen to be
+ours (paths.py); no link is followed. Clients see as the other end (SO_PEERCRED) who called listen(2): a child does
+that, under the service's user, or a service could offer its clients a socket that seems to be process 1's.
+
 A Plan is prepared as a whole: if one address is not to be had, nothing has changed.
 """
 
@@ -13,14 +18,17 @@ from __future__ import annotations
 import _socket
 import _stat as stat
 
+from cohabit import paths
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.linux import os
+from cohabit.reactor.processes import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from cohabit.plan.model import Plan, Socket
+    from cohabit.paths import Place
+    from cohabit.plan.model import Identity, Plan, Service, Socket
 
     Address: TypeAlias = tuple[str, str, str, int]
 
@@ -34,18 +42,23 @@ _WHY = {
     _EADDRNOTAVAIL: "no interface here has this address (0.0.0.0 stands for all)",
     _EAFNOSUPPORT: "there is no such network here (is IPv6 switched off?)",
 }
+_REPLACED = "its file is not the one that was made (remove that, and restart the container)"
 _FIRST_FREE_PORT = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
 class _Open:
-    """An open socket. file: device and inode of its file, to know it again; () without one."""
+    """An open socket. file: device and inode of its file, to know it again; () without one.
 
-    __slots__ = ("described", "file", "socket")
+    listener: uid of the user under whom listen(2) was called; -1 if that is not known.
+    """
+
+    __slots__ = ("described", "file", "listener", "socket")
 
     def __init__(self, described: Socket, socket: _socket.socket, file: tuple[int, ...]) -> None:
         self.described = described
         self.socket = socket
         self.file = file
+        self.listener = -1
 
 
 class Sockets:
@@ -58,24 +71,29 @@ class Sockets:
     def prepare(self, plan: Plan) -> list[str]:
         """Open what is new, keep what is there, close what is gone; problems, and then all is as before."""
         wanted = {_address(one): one for service in plan.services.values() for one in service.sockets}
-        owners = {_address(one): each.service or name for name, each in plan.services.items() for one in each.sockets}
+        owners = {_address(one): each for each in plan.services.values() for one in each.sockets}
         opened: dict[Address, _Open] = {}
+        changed: list[tuple[_Open, Socket]] = []
         problems: list[str] = []
         for address, described in wanted.items():
-            if address not in self._open:
-                try:
-                    opened[address] = _listen(described)
-                except OSError as error:
-                    where = _in_words(described)
-                    problems.append(f"{owners[address]}: cannot listen on {where}: {_why(described, error)}")
+            owner = owners[address]
+            try:
+                if address in self._open:
+                    one = self._open[address]
+                    changed.append((one, one.described))
+                    _change(one, described, owner.user)
+                else:
+                    opened[address] = _listen(described, owner.user)
+            except OSError as error:
+                problems.append(_problem(owner, described, error, kept=address in self._open))
         if problems:
             for one in opened.values():
                 _close(one)
+            for one, before in changed:
+                _change_back(one, before)
             return problems
         for address in self._open.keys() - wanted.keys():
             _close(self._open.pop(address))
-        for address, one in self._open.items():
-            _change(one, wanted[address])
         self._open.update(opened)
         self._of = {
             name: [(_address(one), one.name) for one in service.sockets] for name, service in plan.services.items()
@@ -131,7 +149,14 @@ def _in_words(one: Socket) -> str:
     return f"{kind}[{one.address}]:{one.port}" if one.family == "inet6" else f"{kind}{one.address}:{one.port}"
 
 
+def _problem(owner: Service, one: Socket, error: OSError, *, kept: bool) -> str:
+    what = f"cannot change {_in_words(one)}" if kept else f"cannot listen on {_in_words(one)}"
+    return f"{owner.service or owner.name}: {what}: {_why(one, error)}"
+
+
 def _why(one: Socket, error: OSError) -> str:
+    if error.errno and error.strerror != os.strerror(error.errno):
+        return str(error.strerror or error)
     if error.errno in (_EACCES, _EPERM) and one.family != "unix":
         hint = f"ports below {_first_free_port()} need root or CAP_NET_BIND_SERVICE"
         return f"permission denied ({hint}: choose a higher one, or set the sysctl net.ipv4.ip_unprivileged_port_start)"
@@ -151,23 +176,37 @@ def _first_free_port() -> int:
         return 1024
 
 
-def _listen(one: Socket) -> _Open:
+def _listen(one: Socket, user: Identity | None) -> _Open:
     """Open a socket; raises OSError."""
-    socket = _socket.socket(_FAMILIES[one.family], _KINDS[one.kind])
-    file: tuple[int, ...] = ()
+    opened = _Open(one, _socket.socket(_FAMILIES[one.family], _KINDS[one.kind]), ())
+    socket = opened.socket
     try:
         if one.family == "unix":
-            file = _bind_file(socket, one)
+            opened.file = _bind_file(socket, one)
         else:
             if one.kind == "stream":
                 socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
             socket.bind((one.address, one.port))
-        if one.kind == "stream":
-            socket.listen(one.backlog)
+        _take_connections(opened, one, user)
     except OSError:
-        _close(_Open(one, socket, file))
+        _close(opened)
         raise
-    return _Open(one, socket, file)
+    return opened
+
+
+def _take_connections(opened: _Open, one: Socket, user: Identity | None) -> None:
+    """listen(2); of a unix socket under the service's user, and not as process 1. Raises OSError."""
+    if one.kind != "stream":
+        return
+    if one.family == "unix":
+        spawn.in_child(lambda: opened.socket.listen(one.backlog), user)
+    else:
+        opened.socket.listen(one.backlog)
+    opened.listener = _uid(user)
+
+
+def _uid(user: Identity | None) -> int:
+    return user.uid if user is not None else os.geteuid()
 
 
 def _bind_file(socket: _socket.socket, one: Socket) -> tuple[int, ...]:
@@ -176,67 +215,113 @@ def _bind_file(socket: _socket.socket, one: Socket) -> tuple[int, ...]:
     if path.startswith("@"):
         socket.bind("\0" + path[1:])
         return ()
-    _make_folders(path)
-    _remove_stale(path, one)
-    before = os.umask(0o777)  # nobody comes in before its owner and mode are right
-    try:
-        socket.bind(path)
-    finally:
-        os.umask(before)
-    found = os.stat(path)
-    file = found.st_dev, found.st_ino
-    try:
-        _set_owner_and_mode(one)
-    except OSError:
-        _remove(path, file)
-        raise
+    with paths.locate(path, directory_mode=_FOLDER_MODE, follow=False) as place:
+        _remove_stale(place, one)
+        before = os.umask(~_mode(one) & 0o777)
+        try:
+            socket.bind(path if place.fixed else place.kernel_path())
+        finally:
+            os.umask(before)
+        entry, file = _find(place)
+        try:
+            _check_file(place, os.fstat(entry), one)
+            if one.uid is not None or one.gid is not None:
+                _give(_through(place, entry), one, file)
+        finally:
+            os.close(entry)
     return file
 
 
-def _make_folders(path: str) -> None:
-    """Every folder above a path that is not there."""
-    parts = path.split("/")
-    for depth in range(2, len(parts)):
-        folder = "/".join(parts[:depth])
-        try:
-            os.stat(folder)
-        except FileNotFoundError:
-            os.mkdir(folder, _FOLDER_MODE)
-
-
-def _remove_stale(path: str, one: Socket) -> None:
-    """A socket that nobody listens on is left over from a former life. Raises OSError for anything else."""
+def _give(path: str, one: Socket, file: tuple[int, ...]) -> None:
+    """Change the owner of the file that was made, or remove it. Raises OSError."""
     try:
-        found = os.lstat(path)
-    except FileNotFoundError:
+        os.chown(path, *_owners(one))
+    except OSError:
+        _remove(one.address, file)
+        raise
+
+
+def _check_file(place: Place, status: os.stat_result, one: Socket) -> None:
+    """Raises OSError if another file was put in the place of what we made."""
+    ours = (os.geteuid(), 1, stat.S_IFSOCK | _mode(one))
+    if not place.private and (status.st_uid, status.st_nlink, status.st_mode) != ours:
+        raise OSError(_EPERM, f"another file was put in its place: {place.weak} (make that directory root's)")
+
+
+def _find(place: Place) -> tuple[int, tuple[int, ...]]:
+    """A descriptor of the file itself, with its device and inode. Raises OSError."""
+    entry = place.open(os.O_PATH)
+    status = os.fstat(entry)
+    return entry, (status.st_dev, status.st_ino)
+
+
+def _through(place: Place, entry: int) -> str:
+    """A path to what is open: in a directory of others' the name may mean something else by now."""
+    return place.path if place.private else f"/proc/self/fd/{entry}"
+
+
+def _remove_stale(place: Place, one: Socket) -> None:
+    """A socket that nobody listens on is left over from a former life. Raises OSError for anything else."""
+    found = place.look()
+    if found is None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise FileExistsError(_EEXIST, "there is a file, and it is no socket (remove it, or choose another path)")
+    entry = place.open(os.O_PATH)
     asking = _socket.socket(_socket.AF_UNIX, _KINDS[one.kind])
     try:
         asking.setblocking(False)
-        asking.connect(path)
+        asking.connect(_through(place, entry))
     except ConnectionRefusedError:
-        os.unlink(path)
+        place.unlink()
     except OSError:
         return  # somebody is there, or it is of another kind: bind will say that it is in use
     finally:
         asking.close()
+        os.close(entry)
 
 
-def _set_owner_and_mode(one: Socket) -> None:
-    if one.uid is not None or one.gid is not None:
-        os.chown(one.address, -1 if one.uid is None else one.uid, -1 if one.gid is None else one.gid)
-    os.chmod(one.address, _MODE if one.mode is None else one.mode)
+def _mode(one: Socket) -> int:
+    return _MODE if one.mode is None else one.mode
 
 
-def _change(one: _Open, wanted: Socket) -> None:
-    """What a reload may change of a socket that stays."""
-    if wanted.kind == "stream" and wanted.backlog != one.described.backlog:
-        one.socket.listen(wanted.backlog)
+def _owners(one: Socket) -> tuple[int, int]:
+    return -1 if one.uid is None else one.uid, -1 if one.gid is None else one.gid
+
+
+def _change(one: _Open, wanted: Socket, user: Identity | None) -> None:
+    """What a reload may change of a socket that stays. Raises OSError, and then it is as it was described."""
+    if wanted.backlog != one.described.backlog or (wanted.family == "unix" and one.listener != _uid(user)):
+        _take_connections(one, wanted, user)
     if one.file and _owner(wanted) != _owner(one.described):
-        _set_owner_and_mode(wanted)
+        _set_owner_and_mode(wanted, one.file)
     one.described = wanted
+
+
+def _change_back(one: _Open, before: Socket) -> None:
+    """After a reload that failed; its listener is set again by the next one."""
+    if one.file and _owner(one.described) != _owner(before):
+        try:
+            _set_owner_and_mode(before, one.file)
+        except OSError:
+            pass  # its file is gone, or no longer the one that we made
+    one.described = before
+    one.listener = -1
+
+
+def _set_owner_and_mode(one: Socket, file: tuple[int, ...]) -> None:
+    """Raises OSError if the file is no longer the one that was made."""
+    with paths.locate(one.address, follow=False) as place:
+        entry, found = _find(place)
+        try:
+            if found != tuple(file):
+                raise OSError(_EPERM, _REPLACED)
+            path = _through(place, entry)
+            if one.uid is not None or one.gid is not None:
+                os.chown(path, *_owners(one))
+            os.chmod(path, _mode(one))
+        finally:
+            os.close(entry)
 
 
 def _owner(one: Socket) -> tuple[int | None, ...]:
@@ -252,8 +337,9 @@ def _close(one: _Open) -> None:
 def _remove(path: str, file: tuple[int, ...]) -> None:
     """Remove a socket's file, if it still is the one that we made."""
     try:
-        found = os.lstat(path)
-        if (found.st_dev, found.st_ino) == tuple(file):
-            os.unlink(path)
+        with paths.locate(path, follow=False) as place:
+            found = place.look()
+            if found is not None and (found.st_dev, found.st_ino) == tuple(file):
+                place.unlink()
     except OSError:
         return
