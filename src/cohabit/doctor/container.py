@@ -16,6 +16,7 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from cohabit import paths
 from cohabit.doctor import known
 from cohabit.doctor.verdicts import Facts, is_cohabit, named
 
@@ -171,6 +172,9 @@ def _takes_socket(place: str) -> bool:
         base = os.path.dirname(base)
     directory = f"{base}/cohabit-doctor-{secrets.token_hex(8)}"
     try:
+        with paths.locate(directory) as found:
+            if not found.keeps:
+                return False
         os.mkdir(directory, 0o700)
     except OSError:
         return False

@@ -4,12 +4,16 @@ Many containers are read-only or run as somebody without rights: then only /tmp,
 takes files (an empty `--read-only --user 12345` container: /dev/shm alone). TMPDIR is not asked: it is meant for
 the services. Everybody may walk through the directory and nobody may list or write it; its name is random, so
 nobody can be there first. Nothing is made before it is needed.
+
+As root we take no place that an unprivileged user can change (paths.py): a directory of ours in a /tmp without the
+sticky bit could be moved away, and another put there with a socket that seems to be ours.
 """
 
 from __future__ import annotations
 
 import _stat as stat
 
+from cohabit import paths
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
@@ -24,7 +28,7 @@ EVERYBODYS = ("/tmp", "/dev/shm")  # noqa: S108 - a random name in it, made by m
 _MODE = 0o711
 _BASE_MODE = 0o755  # a client of another user has to find the one inside
 _WALK, _WRITE = 0o111, 0o022  # everybody may walk through it, nobody else may write it
-_ECONNREFUSED = 111
+_EPERM, _EROFS, _ECONNREFUSED = 1, 30, 111
 _TRIED = ", ".join(("/run", "/var/run", *EVERYBODYS))
 
 
@@ -37,7 +41,7 @@ class RuntimeDirectory:
 
     def make(self) -> str:
         """Its path; made now if it is not there. Raises OSError when no place takes one."""
-        if self.path and _is_there(self.path):
+        if self.path and _is_there(self.path, given=bool(self._given)):
             return self.path
         if self._given:
             self.path = self._given
@@ -53,12 +57,17 @@ class RuntimeDirectory:
             if _make(f"{base}/cohabit-{name}"):
                 self.path = f"{base}/cohabit-{name}"
                 return self.path
-        raise OSError(30, f"no directory for a socket can be written (tried {_TRIED}; mount a tmpfs at one of them)")
+        unsafe = "; ".join(filter(None, map(_why_not_kept, EVERYBODYS)))
+        advice = f"{unsafe}: chmod +t, or " if unsafe else ""
+        why = f"no directory for a socket can be written (tried {_TRIED}; {advice}mount a tmpfs at one of them)"
+        raise OSError(_EROFS, why)
 
     def remove(self) -> None:
         """Take it away with all that is in it; of one that we were given, only our sockets."""
         if self.path:
-            if self._given:
+            if not _is_there(self.path, given=bool(self._given)):
+                pass  # what is there now is not ours
+            elif self._given:
                 _clear(self.path)
             else:
                 _remove(self.path)
@@ -68,25 +77,48 @@ class RuntimeDirectory:
 def _open_base(base: str) -> bool:
     """Whether it is there, or now is, and is ours alone to write and everybody's to walk through."""
     try:
-        os.mkdir(base, _BASE_MODE)
-        os.chmod(base, _BASE_MODE)  # whatever the umask
-    except FileExistsError:
-        status = os.lstat(base)
-        mode = status.st_mode
-        return stat.S_ISDIR(mode) and status.st_uid == os.geteuid() and mode & (_WALK | _WRITE) == _WALK
+        with paths.locate(base, follow=False) as place:
+            if not place.keeps:
+                return False
+            if place.look() is None:
+                _make_directory(place, _BASE_MODE)
+            status = place.look()
     except OSError:
         return False
-    return True
+    if status is None:
+        return False
+    mode = status.st_mode
+    return stat.S_ISDIR(mode) and status.st_uid == os.geteuid() and mode & (_WALK | _WRITE) == _WALK
+
+
+def _make_directory(place: paths.Place, mode: int) -> None:
+    """With that mode from its creation, whatever the umask. Raises OSError."""
+    before = os.umask(0)
+    try:
+        os.mkdir(place.name, mode, dir_fd=place.fd)
+    finally:
+        os.umask(before)
+
+
+def _why_not_kept(base: str) -> str:
+    """Why what we make in a directory might not stay ours."""
+    try:
+        with paths.locate(f"{base}/x", follow=False) as place:
+            return "" if place.keeps else place.weak
+    except OSError:
+        return ""
 
 
 def _make(path: str) -> bool:
     """Make a directory in which sockets work: not every file system has them."""
     try:
-        os.mkdir(path, _MODE)
+        with paths.locate(path, follow=False) as place:
+            if not place.keeps:
+                return False
+            _make_directory(place, _MODE)
     except OSError:
         return False
     try:
-        os.chmod(path, _MODE)
         trial = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         try:
             trial.bind(f"{path}/trial")
@@ -114,13 +146,20 @@ def _remove_dead(base: str) -> None:
 
 
 def _make_given(path: str) -> None:
-    """Somebody else's directory is taken as it is. Raises OSError when there is none and none can be made."""
+    """Somebody else's directory is taken, if we may rely on it. Raises OSError when it cannot be, or cannot be made."""
     try:
-        os.mkdir(path, _MODE)
+        with paths.locate(path) as place:
+            if place.look() is None:
+                _make_directory(place, _MODE)
+        with paths.locate(f"{path}/x") as place:
+            unsafe = "" if place.keeps else place.weak
     except FileExistsError:
         return
     except OSError as error:
         raise OSError(error.errno, f"{path} cannot be made: {error.strerror} ({RUNTIME_DIR} says so)") from error
+    if unsafe:
+        why = f"{path} cannot be used: {unsafe} ({RUNTIME_DIR} says so: make it root's alone, or chmod +t)"
+        raise OSError(_EPERM, why)
 
 
 def _clear(path: str) -> None:
@@ -142,6 +181,15 @@ def _remove(path: str) -> None:
         return  # what stays there harms nobody
 
 
+def bind_for_all(opened: socket.socket, path: str) -> None:
+    """Bind to a file that everybody may connect to, from its creation on. Raises OSError."""
+    before = os.umask(0o111)
+    try:
+        opened.bind(path)
+    finally:
+        os.umask(before)
+
+
 def is_dead(path: str) -> bool:
     """Whether nobody listens on this socket any more, of whatever kind it was."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -151,8 +199,11 @@ def is_dead(path: str) -> bool:
         probe.close()
 
 
-def _is_there(path: str) -> bool:
+def _is_there(path: str, *, given: bool) -> bool:
+    """Whether the directory that we made, or were given, is still there, and no other in its place."""
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        with paths.locate(f"{path}/x") as place:
+            ours = given or os.fstat(place.fd).st_uid == os.geteuid()
+            return ours and (place.keeps if given or os.geteuid() != 0 else place.private)
     except OSError:
         return False

@@ -32,7 +32,7 @@ from cohabit.errors import EXIT_BUG, EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.control.client import Client, credentials
 from cohabit.reactor.linux import os
-from cohabit.reactor.rundir import is_dead
+from cohabit.reactor.rundir import bind_for_all, is_dead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +105,6 @@ class Control:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             _bind(listener, path)
-            os.chmod(path, 0o666)
             listener.listen(CLIENTS_MAX)
         except OSError:
             listener.close()
@@ -474,9 +473,9 @@ def _remove(path: str) -> None:
 def _bind(listener: socket.socket, path: str) -> None:
     """Bind, also where somebody who was killed has left a socket."""
     try:
-        listener.bind(path)
+        bind_for_all(listener, path)
     except OSError as error:
         if error.errno != _EADDRINUSE or not is_dead(path):
             raise
         os.unlink(path)
-        listener.bind(path)
+        bind_for_all(listener, path)

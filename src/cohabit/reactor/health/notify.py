@@ -21,6 +21,7 @@ import sys
 
 from cohabit.engine import events
 from cohabit.reactor.linux import os
+from cohabit.reactor.rundir import bind_for_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ class Notify:
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            opened.bind(path)
-            os.chmod(path, 0o666)  # whatever the umask; senders are known by their credentials
+            bind_for_all(opened, path)  # senders are known by their credentials
             self._add(_Endpoint(service.name, path, opened, service.user.uid if service.user else os.geteuid()))
         except OSError:
             opened.close()
