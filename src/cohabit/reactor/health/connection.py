@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import select
 
+from cohabit import paths
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
@@ -83,7 +84,10 @@ class Connection:
         self._socket.close()
 
     def _connect(self) -> bool:
-        error = self._socket.connect_ex(self._address)
+        if self._probe.socket:
+            error = paths.connect(self._socket, self._probe.socket)
+        else:
+            error = self._socket.connect_ex(self._address)
         if error == _EINPROGRESS:
             error = self._socket.connect_ex(self._address)  # within one machine the handshake is over by now
         if error in (_EINPROGRESS, _EALREADY):

@@ -21,9 +21,10 @@ import select
 import sys
 import time
 
+from cohabit import paths
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.syslog_format import BYTES_MAX, frame, frame_end, halves
-from cohabit.reactor.logs.syslog_server import STREAM, TCP, UDP, Server, open_socket, type_of
+from cohabit.reactor.logs.syslog_server import DATAGRAM, STREAM, TCP, UDP, Server, open_socket, type_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class SyslogSink:
         sock, (way, _, where) = self._socket, self._place
         if sock is None:
             return
-        error = sock.connect_ex(where)
+        error = paths.connect(sock, where) if way in {STREAM, DATAGRAM} else sock.connect_ex(where)
         if error == _EINPROGRESS:
             error = sock.connect_ex(where)  # within one machine the handshake is over by now
         if error in (_EINPROGRESS, _EALREADY):
