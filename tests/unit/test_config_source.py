@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cohabit import paths
 from cohabit.config.text.source import LIMIT_BYTES, UnreadableError, read_text
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         str(tmp_path): "it is a directory (name a file in it)",
         str(tmp_path / "fifo"): "it is no regular file (use - to read from standard input)",
         "/dev/zero": "it is no regular file (use - to read from standard input)",
-        str(tmp_path / "socket"): "No such device or address (name another file)",
+        str(tmp_path / "socket"): "it is no regular file (use - to read from standard input)",
     }
     for path, why in expected.items():
         with pytest.raises(UnreadableError) as error:
@@ -79,6 +80,7 @@ def test_a_file_that_we_may_not_read_says_who_we_are(tmp_path: Path, monkeypatch
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(os, "open", refuse)
+    (tmp_path / "f").touch()
+    monkeypatch.setattr(paths.Place, "open", refuse)
     with pytest.raises(UnreadableError, match=r"permission denied \(make it readable for uid \d+\)"):
         read_text(str(tmp_path / "f"))

@@ -67,3 +67,32 @@ def test_no_text_comes_out(texts: list[bytes], data: bytes) -> None:
     mask.texts = sorted({text for text in texts if b"*" not in text and b"\n" not in text}, key=len, reverse=True)
     hidden = mask.hide(data + b"".join(texts))
     assert not any(text in hidden for text in mask.texts)
+
+
+def test_what_nobody_has_any_more_is_forgotten(tmp_path: Path) -> None:
+    """By file, with all that was ever in it; also by the program after a re-execution."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"password-{name}")
+    mask = Mask()
+    mask.learn([f"{tmp_path}/a", f"{tmp_path}/b"])
+    (tmp_path / "a").write_text("changed-a")
+    mask.learn([f"{tmp_path}/a"])
+    after = Mask()
+    after.restore(mask.to_plain())
+    assert after.texts == mask.texts
+    after.keep([f"{tmp_path}/a"])
+    assert after.texts == [b"password-a", b"changed-a"]
+    after.forget()
+    assert (after.texts, after.to_plain()) == ([], {})
+
+
+def test_a_file_that_a_service_put_there_teaches_nothing(tmp_path: Path) -> None:
+    """A link in a directory that others can change might lead to a file of root, whose text would show by its gaps."""
+    (tmp_path / "secret").write_text("root-only")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open" / "token").symlink_to(tmp_path / "secret")
+    mask = Mask()
+    (problem,) = mask.learn([f"{tmp_path}/open/token"])
+    assert "it is a link, and everybody can change" in problem
+    assert mask.texts == []

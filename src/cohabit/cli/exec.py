@@ -151,10 +151,12 @@ def _become(start: Start, umask: int | None) -> NoReturn:
     """child.become without a session, a cgroup and descriptors of its own, and with words for people."""
     step = child.STEP_SECRETS
     try:
-        child.read_secrets(start.secret_files, start.environment)
+        as_user = child.read_secrets(start.secret_files, start.environment, start.identity)
         step = child.STEP_USER
         if start.identity is not None:
             child.switch(start.identity, terminal=False)
+        step = child.STEP_SECRETS
+        child.read_as_user(as_user, start.environment)
         if umask is not None:
             os.umask(umask)
         step = child.STEP_DIRECTORY

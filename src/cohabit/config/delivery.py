@@ -3,14 +3,16 @@
 What the engine mounted there is used as it is. Everything else is written beside its place and moved there, so
 that nobody ever finds half of it, with the rights that its service needs. One container has one /run/secrets:
 what several services share must be the same file for all. Texts pass through here and nowhere else in the
-loader; no message has any of them.
+loader; no message has any of them. A source or a target may be in a directory that a service can change (paths.py).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
+from cohabit import paths
 from cohabit.plan.draft import Problem, Where
 from cohabit.plan.model import GRANTED
 from cohabit.plan.record import Record
@@ -115,8 +117,9 @@ def _why_not(one: Delivery, environ: Mapping[str, str]) -> str:
         if source.environment:
             return f"the variable {source.environment} is not set (set it for the container, or mount {one.target})"
         return f"{source.file} is not there, and neither is {one.target} (mount one of them)"
-    if source.file and not os.access(source.file, os.R_OK):
-        return f"{source.file} is not readable for uid {os.geteuid()} (change its permissions)"
+    why = _why_not_read(source.file) if source.file else ""
+    if why:
+        return why
     folder = os.path.dirname(one.target)
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
@@ -133,6 +136,24 @@ def _why_not(one: Delivery, environ: Mapping[str, str]) -> str:
     return ""
 
 
+def _why_not_read(path: str) -> str:
+    try:
+        fd, _ = paths.open_to_read(path)
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            return f"{path} is not readable for uid {os.geteuid()} (change its permissions)"
+        return f"{path}: {error.strerror} (move it to a directory that only root can change)"
+    os.close(fd)
+    return ""
+
+
+def _read(path: str) -> bytes:
+    """Raises OSError."""
+    fd, _ = paths.open_to_read(path)
+    with open(fd, "rb") as file:
+        return file.read()
+
+
 def _is_anothers(one: Delivery, environ: Mapping[str, str]) -> bool:
     """Whether a file is there that we did not put there, in a folder that is not ours to fill."""
     if os.path.dirname(one.target) in _OUR_FOLDERS or not os.path.lexists(one.target):
@@ -140,8 +161,7 @@ def _is_anothers(one: Delivery, environ: Mapping[str, str]) -> bool:
     if one.target in _handed_over():
         return False
     try:
-        with open(one.target, "rb") as file:
-            return file.read() != _text(one.source, environ)
+        return _read(one.target) != _text(one.source, environ)
     except OSError:
         return True
 
@@ -149,8 +169,9 @@ def _is_anothers(one: Delivery, environ: Mapping[str, str]) -> bool:
 def _handed_over() -> set[str]:
     """What we have put anywhere since the container was made: a restart of it may find other texts for them."""
     try:
-        with open(_RECORD, encoding="utf-8", errors="surrogateescape") as file:
-            return set(file.read().split("\0"))
+        fd, trusted = paths.open_to_read(_RECORD)
+        with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+            return set(file.read().split("\0")) if trusted else set()
     except OSError:
         return set()
 
@@ -159,9 +180,10 @@ def _remember(target: str) -> None:
     if os.path.dirname(target) in _OUR_FOLDERS or target in _handed_over():
         return
     try:
-        os.makedirs(os.path.dirname(_RECORD), 0o711, exist_ok=True)
-        with open(_RECORD, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(f"{target}\0")
+        place, fd = paths.open_to_append(_RECORD, mode=0o644, directory_mode=_FOLDER_MODE)
+        with place, open(fd, "a", encoding="utf-8", errors="surrogateescape") as file:
+            if place.private:
+                file.write(f"{target}\0")
     except OSError:
         return  # then another text for it will be refused
 
@@ -178,29 +200,27 @@ def _text(source: Secret, environ: Mapping[str, str]) -> bytes:
         return os.fsencode(source.content)
     if source.environment:
         return os.fsencode(environ[source.environment])
-    with open(source.file, "rb") as file:
-        return file.read()
+    return _read(source.file)
 
 
 def _write(one: Delivery, text: bytes) -> None:
-    folder, name = os.path.split(one.target)
-    os.makedirs(folder, _FOLDER_MODE, exist_ok=True)
-    beside = os.path.join(folder, f".{name}.cohabit")
-    if os.path.lexists(beside):
-        os.unlink(beside)
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb") as file:
-            file.write(text)
-            file.flush()
-            uid, gid, mode = one.owner
-            if (uid, gid) != (os.geteuid(), os.getegid()):
-                os.fchown(fd, uid, gid)
-            os.fchmod(fd, mode)
-        os.rename(beside, one.target)
-    except OSError:
-        os.unlink(beside)
-        raise
+    with paths.locate(one.target, directory_mode=_FOLDER_MODE, follow=False) as place:
+        beside = f".{place.name}.cohabit" if place.private else f".{place.name}.{os.urandom(8).hex()}"
+        if place.look(beside) is not None:
+            place.unlink(beside)
+        fd = place.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, beside)
+        try:
+            with open(fd, "wb") as file:
+                file.write(text)
+                file.flush()
+                uid, gid, mode = one.owner
+                if (uid, gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(fd, uid, gid)
+                os.fchmod(fd, mode)
+            place.rename(beside, place.name)
+        except OSError:
+            place.unlink(beside)
+            raise
 
 
 def _mounts() -> frozenset[str]:

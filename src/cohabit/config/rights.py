@@ -12,7 +12,9 @@ import stat
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from cohabit import paths
 from cohabit.config.delivery import targets
+from cohabit.config.values.file_variables import may_read
 from cohabit.config.values.kernel_names import capability_name, ulimit_name
 from cohabit.plan.draft import Problem
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cohabit.plan.draft import DraftService
-    from cohabit.plan.model import Plan, Service
+    from cohabit.plan.model import Identity, Plan, Service
 
 _SETGID, _SETPCAP = 6, 8
 _LONGEST_VALUE = 131_072  # MAX_ARG_STRLEN (execve(2)): a variable with its name
@@ -37,9 +39,11 @@ def check_secret_files(service: Service, item: DraftService, plan: Plan) -> Iter
     """Files whose texts its variables get: there, readable, and not too long. They are not read here."""
     for variable, path in service.secret_files.items():
         why = "" if path in targets(plan) else _why_no_secret(variable, path)
-        if why:
+        warning = "" if why or path in targets(plan) else _why_not_as_user(path, service.user)
+        if why or warning:
             place = item.place("environment" if "environment" in item.places else "env_file")
-            yield Problem(place, f"cannot set {variable} for {service.service}: {path} {why}")
+            text = f"cannot set {variable} for {service.service}: {path} {why or warning}"
+            yield Problem(place, text, warning=not why)
 
 
 def _why_no_secret(variable: str, path: str) -> str:
@@ -56,6 +60,21 @@ def _why_no_secret(variable: str, path: str) -> str:
     if found.st_size + len(variable) > _LONGEST_VALUE:
         return "is longer than a variable can be, 128 KiB (give the service the path itself, under another name)"
     return ""
+
+
+def _why_not_as_user(path: str, user: Identity | None) -> str:
+    """A file that others may have put there is read as the service's user. It may change until the start."""
+    if user is None or user.uid == os.geteuid() or _is_private(path) or may_read(path, user):
+        return ""
+    why = f"is not readable for user {user.uid}, and others than root can change where it is"
+    return f"{why} (move it to a directory that only root can change, or change its permissions)"
+
+
+def _is_private(path: str) -> bool:
+    try:
+        return paths.is_private(path)
+    except OSError:
+        return False
 
 
 def _groups(service: Service) -> Iterator[tuple[str, str]]:

@@ -11,11 +11,12 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from cohabit import paths
 from cohabit.config.delivery import check_deliveries
 from cohabit.config.keys.sockets import check_sockets
 from cohabit.config.rights import check_rights, check_secret_files
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
-from cohabit.plan.draft import Problem
+from cohabit.plan.draft import Problem, Where
 from cohabit.plan.model import COMPLETED, POST_START, PRE_START, PRE_STOP
 from cohabit.plan.order import start_order
 
@@ -47,22 +48,50 @@ def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple
     for service in {service.service: service for service in plan.services.values()}.values():
         found += check_rights(service, draft.services[service.service])
     found += _check_log_files(plan, draft)
+    found += _check_own_file(plan, draft.where)
     return (*found, *check_sockets(plan, draft), *check_deliveries(plan, draft, environ))
 
 
 def _check_log_files(plan: Plan, draft: Draft) -> Iterator[Problem]:
-    """Files of `logging` that are there and are none."""
+    """Files of `logging` that are there and are none, and directories in which others can put links."""
     wanted = [("x-cohabit", draft.where, plan.logging)]
     for service in {service.service: service for service in plan.services.values()}.values():
         item = draft.services[service.service]
         wanted.append((f"services.{service.service}", item.place("logging"), service.logging))
-    told = set()
+    told: set[str] = set()
     for key, where, entries in wanted:
         for path in [entry.path for entry in entries if entry.driver == "file" and entry.path not in told]:
             why = _why_no_log_file(path)
             if why:
                 told.add(path)
                 yield Problem(where, f"{key}.logging: cannot write {path}: {why}")
+                continue
+            directory = path.rpartition("/")[0] or "/"
+            who = paths.who_can_change(directory) if os.geteuid() == 0 else ""
+            if who and directory not in told:
+                told.add(directory)
+                what = "no link is followed there, and files in it may be removed or changed by others"
+                advice = (
+                    f"write to a directory that only root can change: chown root {directory}; chmod go-w {directory}"
+                )
+                yield Problem(where, f"{key}.logging: {who}: {what} ({advice})", warning=True)
+
+
+def _check_own_file(plan: Plan, where: Where) -> Iterator[Problem]:
+    """Whether a service can change the file that we read as root: by a reload it would be root, too."""
+    try:
+        found = [os.stat(path) for path in (where.file, os.path.dirname(where.file) or ".")]
+    except OSError:
+        return  # a command line, or standard input
+    owners = {status.st_uid for status in found}
+    everybody = any(status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH for status in found)
+    for service in plan.services.values() if os.geteuid() == 0 else ():
+        uid = service.user.uid if service.user else 0
+        if uid and (everybody or uid in owners):
+            text = f"{service.service} runs as user {uid}, who can change this file, and so become root by a reload"
+            advice = f"chown root {where.file} and its directory, and chmod go-w both"
+            yield Problem(Where(where.file), f"{text} ({advice})", warning=True)
+            return
 
 
 def _why_no_log_file(path: str) -> str:

@@ -276,6 +276,7 @@ class Loop:
                 self.children.forget(name)
                 self.notify.close(name)
                 self.output.forget(name)
+                self.output.mask.keep(self._secret_paths(self.engine.plan))
             case effects.AllReady():
                 notify.tell_outside(self._outside, "READY=1\nSTATUS=all services are ready")
             case effects.Exit(code, word, culprit):
@@ -285,14 +286,19 @@ class Loop:
         self.output.name_services(list(plan.services), plan.logging)
         self.starts.hides = plan.mask
         if plan.mask:
-            paths = dict.fromkeys(path for service in plan.services.values() for path in service.secret_paths())
-            for problem in self.output.hide(paths):
+            for problem in self.output.hide(self._secret_paths(plan)):
                 self.say("warning", "", problem)
         else:
             self.output.mask.forget()
         self.starts.make_room(len(plan.services))
         self.control.group = plan.control_gid
         self.set_schedules(plan)
+
+    @staticmethod
+    def _secret_paths(plan: Plan | None) -> dict[str, None]:
+        """Each once."""
+        services = plan.services.values() if plan and plan.mask else ()
+        return dict.fromkeys(path for service in services for path in service.secret_paths())
 
     def set_schedules(self, plan: Plan) -> None:
         """From now on those of this Plan are the ones that count."""

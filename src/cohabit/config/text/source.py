@@ -1,13 +1,16 @@
 """Getting text that a person wrote off the disk, whatever may lie there instead.
 
 Knows nothing of formats. A pipe, a device or a directory in place of a file must not hang or confuse us; a
-file may be huge, binary or in another encoding. Every refusal reads "cannot read FILE: why (what now)".
+file may be huge, binary or in another encoding, or a link that a service has put there (paths.py). Every refusal reads
+"cannot read FILE: why (what now)".
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
+
+from cohabit import paths
 
 LIMIT_BYTES = 1 << 20
 STDIN = "-"
@@ -29,24 +32,27 @@ def read_text(path: str) -> str:
     if path == STDIN:
         return _decode("standard input", _read_all(0, "standard input"))
     try:
-        # O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        fd, _ = paths.open_to_read(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(path) from error
-    except PermissionError as error:
-        raise UnreadableError(path, "permission denied", f"make it readable for uid {os.getuid()}") from error
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no file can have this name"
-        raise UnreadableError(path, str(why), "name another file") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     try:
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISDIR(mode):
-            raise UnreadableError(path, "it is a directory", "name a file in it")
-        if not stat.S_ISREG(mode):
-            raise UnreadableError(path, "it is no regular file", "use - to read from standard input")
         return _decode(path, _read_all(fd, path))
     finally:
         os.close(fd)
+
+
+def _unreadable(path: str, error: OSError) -> UnreadableError:
+    if os.path.isdir(path):
+        return UnreadableError(path, "it is a directory", "name a file in it")
+    if error.strerror == paths.NOT_REGULAR:
+        return UnreadableError(path, "it is no regular file", "use - to read from standard input")
+    if error.errno == errno.EACCES:
+        return UnreadableError(path, "permission denied", f"make it readable for uid {os.getuid()}")
+    if error.errno == errno.EPERM:
+        return UnreadableError(path, str(error.strerror), "move it to a directory that only root can change")
+    return UnreadableError(path, str(error.strerror), "name another file")
 
 
 def _read_all(fd: int, path: str) -> bytes:

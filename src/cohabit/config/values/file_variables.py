@@ -62,7 +62,7 @@ def _asked(service: Service, environ: Mapping[str, str]) -> dict[str, tuple[str,
     asked: dict[str, tuple[str, str]] = {}
     for name, path in {**environ, **service.environment}.items():
         variable = _variable(name, path, targets) if path else ""
-        if path and variable and (name in service.environment or _may_read(path, service.user)):
+        if path and variable and (name in service.environment or may_read(path, service.user)):
             asked[name] = variable, path
     return asked
 
@@ -93,7 +93,7 @@ def _without(service: Service, asked: dict[str, tuple[str, str]], environ: Mappi
     return service.replace(environment=environment, secret_files=dict(asked.values()))
 
 
-def _may_read(path: str, user: Identity | None) -> bool:
+def may_read(path: str, user: Identity | None) -> bool:
     """Whether a service could read the file itself.
 
     What the whole container is given by X_FILE goes to those services only: root's secret is not for everybody. What is

@@ -6,6 +6,7 @@ end, at most 4096 bytes of it. Nobody else makes that file, so where it is not t
 
 from __future__ import annotations
 
+from cohabit import paths
 from cohabit.reactor.linux import os
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -42,7 +43,11 @@ def write_termination_log(text: str) -> None:
     """Leave the text in /dev/termination-log if there is one and it takes it."""
     data = text.encode("utf-8", "replace")[:_SIZE_MAX]
     try:
-        fd = os.open(TERMINATION_LOG, os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC)
+        with paths.locate(TERMINATION_LOG) as place:
+            found = place.look()
+            if found is None or (not place.private and place.why_not_written(found)):
+                return
+            fd = place.open(os.O_WRONLY | os.O_TRUNC)
     except OSError:
         return
     try:

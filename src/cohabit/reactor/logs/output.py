@@ -442,13 +442,13 @@ class Output:
             "memory": self.memory.to_plain(),
             "names": self.destinations.names,
             "own": to_plain(self._own_entries),
-            "mask": self.mask.texts,
+            "mask": self.mask.to_plain(),
             "held": self._held,
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Take over where to_plain was called; the descriptors are still open under their numbers."""
-        self.mask.texts = plain["mask"]
+        self.mask.restore(plain["mask"])
         self._held = plain["held"]
         if self._held is None:
             self.name_services(plain["names"], from_plain(plain["own"]))

@@ -4,13 +4,15 @@ Everything is decided beforehand by the parent; nothing here logs, waits or impo
 pipe that closes by itself when exec succeeds: no bytes mean that the command runs, else `step NUL errno NUL
 detail`. The child begins with every signal blocked and ends by restoring what we were given, so a signal
 sent to it in between waits for the command instead of being lost. What limits and capabilities are is known
-to limits.py: here they are steps with a name. The texts of secrets come to be here and nowhere else.
+to limits.py: here they are steps with a name. Texts of secrets are read here: as root where only root can change what a
+path leads to, else as the service's user.
 """
 
 from __future__ import annotations
 
 import sys
 
+from cohabit import paths
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
@@ -35,7 +37,7 @@ STEP_EXEC = "execute"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_SOCKET = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _ENOENT, _ENOTDIR, _EACCES, _EFBIG, _EILSEQ = 2, 20, 13, 27, 84
-_EINVAL, _KIND, _REGULAR = 22, 0o170000, 0o100000  # inode(7)
+_EINVAL, _KIND, _REGULAR, _PIPE = 22, 0o170000, 0o100000, 0o010000  # inode(7)
 _LONGEST_VALUE = 131_072  # MAX_ARG_STRLEN: the kernel takes no longer variable, its name included (execve(2))
 
 
@@ -121,8 +123,7 @@ def become(start: Start, errors: int) -> NoReturn:
             for target, source in enumerate(start.stdio):
                 os.dup2(source, target)
         step = STEP_SECRETS
-        if start.secret_files:
-            read_secrets(start.secret_files, start.environment)
+        as_user = read_secrets(start.secret_files, start.environment, start.identity) if start.secret_files else {}
         if start.listen_names:
             _name_sockets(start.listen_names, start.environment)
         for name, act in start.before_user:
@@ -131,6 +132,9 @@ def become(start: Start, errors: int) -> NoReturn:
         step = STEP_USER
         if start.identity is not None:
             switch(start.identity, terminal=start.foreground)
+        if as_user:
+            step = STEP_SECRETS
+            read_as_user(as_user, start.environment)
         for name, act in start.after_user:
             step = name
             act()
@@ -147,6 +151,25 @@ def become(start: Start, errors: int) -> NoReturn:
         os.write(errors, f"{step}\0{0}\0{detail}".encode("utf-8", "replace"))
     finally:
         os._exit(127)
+
+
+def act_as(act: Callable[[], object], identity: Identity | None) -> NoReturn:
+    """Do one thing, under a user's effective identity where we may have it; the exit code is the errno."""
+    code = _EINVAL
+    try:
+        if identity is not None:
+            try:
+                os.setgroups(identity.groups)
+                os.setegid(identity.gid)
+                os.seteuid(identity.uid)
+            except PermissionError:
+                pass  # still another process than the one that forked it
+        act()
+        code = 0
+    except OSError as error:
+        code = error.errno or _EINVAL
+    finally:
+        os._exit(code)
 
 
 def describe(step: str, error: OSError) -> str:
@@ -236,25 +259,55 @@ def _lift(fd: int, last: int) -> int:
     return fd
 
 
-def read_secrets(files: dict[str, str], environment: dict[str, str]) -> None:
-    """Each variable gets its file's text without the newlines at its end, as $(cat FILE) in a shell would give it."""
+def read_secrets(files: dict[str, str], environment: dict[str, str], identity: Identity | None) -> dict[str, str]:
+    """Each variable gets its file's text without the newlines at its end, as $(cat FILE) in a shell would give it.
+
+    Files in places that others can change are left out and returned: they have to be read as the service's user, who
+    might have put a link to a file of root there.
+    """
+    left = {}
     for name, path in files.items():
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        text = b""
-        if os.fstat(fd).st_mode & _KIND != _REGULAR:
-            raise OSError(_EINVAL, "it is no regular file", path)
+        if identity is not None and identity.uid != os.geteuid() and not _is_private(path):
+            left[name] = path
+        else:
+            environment[name] = _read_secret(path)
+    return left
+
+
+def read_as_user(files: dict[str, str], environment: dict[str, str]) -> None:
+    """The files that read_secrets left out, once we are the user."""
+    for name, path in files.items():
         try:
-            while len(text) < _LONGEST_VALUE and (piece := os.read(fd, _LONGEST_VALUE)):
-                text += piece
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, path) from None
-        os.close(fd)
-        text = text.rstrip(b"\n")
-        if len(text) >= _LONGEST_VALUE:
-            raise OSError(_EFBIG, "it is longer than a variable can be, 128 KiB", path)
-        if b"\0" in text:
-            raise OSError(_EILSEQ, "it holds a zero byte, which no variable can", path)
-        environment[name] = text.decode(sys.getfilesystemencoding(), "surrogateescape")
+            environment[name] = _read_secret(path)
+        except PermissionError:
+            why = f"user {os.geteuid()} may not read it, and others than root can change where it is"
+            raise OSError(_EACCES, why, path) from None
+
+
+def _is_private(path: str) -> bool:
+    try:
+        return paths.is_private(path)
+    except OSError:
+        return False  # reading it as the user says why
+
+
+def _read_secret(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    text = b""
+    if os.fstat(fd).st_mode & _KIND != _REGULAR:
+        raise OSError(_EINVAL, "it is no regular file", path)
+    try:
+        while len(text) < _LONGEST_VALUE and (piece := os.read(fd, _LONGEST_VALUE)):
+            text += piece
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    os.close(fd)
+    text = text.rstrip(b"\n")
+    if len(text) >= _LONGEST_VALUE:
+        raise OSError(_EFBIG, "it is longer than a variable can be, 128 KiB", path)
+    if b"\0" in text:
+        raise OSError(_EILSEQ, "it holds a zero byte, which no variable can", path)
+    return text.decode(sys.getfilesystemencoding(), "surrogateescape")
 
 
 def _name_sockets(names: tuple[str, ...], environment: dict[str, str]) -> None:
@@ -265,11 +318,15 @@ def _name_sockets(names: tuple[str, ...], environment: dict[str, str]) -> None:
 
 
 def switch(identity: Identity, *, terminal: bool) -> None:
-    """Become the user for good. Who has our terminal gets to own it, to be able to open /dev/stdout, as Docker does."""
+    """Become the user for good. Who has our terminal gets to own it, to be able to open /dev/stdout, as Docker does.
+
+    A pipe, too; not /dev/null, nor a file to which our output was redirected: those are not this service's.
+    """
     if terminal:
         for fd in (0, 1, 2):
             try:
-                os.fchown(fd, identity.uid, -1)
+                if os.isatty(fd) or os.fstat(fd).st_mode & _KIND == _PIPE:
+                    os.fchown(fd, identity.uid, -1)
             except OSError:
                 continue
     try:
