@@ -372,6 +372,75 @@ def test_runtime_directory_that_is_not_ours_is_not_used(places: Path) -> None:
     assert RuntimeDirectory().make().startswith(f"{places}/tmp/cohabit-")
 
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="who is not root has nothing that others could gain")
+
+
+@as_root
+def test_runtime_directory_is_not_made_where_others_could_move_it(places: Path) -> None:
+    """In a /tmp without the sticky bit; the reason says what to do."""
+    for name, mode in (("run", 0o777), ("tmp", 0o777)):
+        (places / name).chmod(mode)
+    with pytest.raises(OSError, match=f"everybody can change {places}/tmp: chmod \\+t, or mount a tmpfs"):
+        RuntimeDirectory().make()
+    (places / "tmp").chmod(0o1777)
+    assert RuntimeDirectory().make().startswith(f"{places}/tmp/cohabit-")
+    (places / "run").chmod(0o1777)
+    assert RuntimeDirectory().make().startswith(f"{places}/run/cohabit/")
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["a link", "another's directory", "one that all may write"])
+def test_runtime_directory_that_was_replaced_is_not_used(places: Path, tmp_path: Path, kind: str) -> None:
+    """Nothing is made or removed in what is there now; another one is made."""
+    directory = RuntimeDirectory()
+    path = Path(directory.make())
+    path.rename(tmp_path / "moved")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "file").touch()
+    if kind == "a link":
+        path.symlink_to(other)
+    else:
+        other.rename(path)
+        os.chown(path, 65534 if kind == "another's directory" else 0, -1)
+        path.chmod(0o777 if kind == "one that all may write" else 0o755)
+    again = RuntimeDirectory(str(path)).make()
+    if kind != "a link":
+        assert again != str(path)
+        directory.remove()
+        assert (path / "file").exists()
+    assert again.startswith(f"{places}/run/cohabit/")
+
+
+@as_root
+def test_a_given_directory_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    """A sticky one is taken, since nobody else can remove our sockets there."""
+    given = tmp_path / "given"
+    given.mkdir()
+    given.chmod(0o777)
+    with pytest.raises(OSError, match=f"{given} cannot be used: everybody can change {given} \\(COHABIT_RUNTIME_DIR"):
+        RuntimeDirectory(given=str(given)).make()
+    given.chmod(0o1777)
+    assert RuntimeDirectory(given=str(given)).make() == str(given)
+
+
+def test_a_socket_has_its_mode_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No chmod follows, which would change whatever is there by then."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("posix.chmod", refuse)
+    old = os.umask(0o077)
+    try:
+        room = Room(str(tmp_path))
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(os.stat(room.path).st_mode) == 0o666
+    room.notify.close("web")
+
+
 def test_runtime_directory_cleans_up_after_the_killed(places: Path) -> None:
     """What a killed life of ours has left is removed; what a living one has is not."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as living:

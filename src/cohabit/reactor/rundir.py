@@ -137,12 +137,17 @@ def _remove_dead(base: str) -> None:
     An empty one may be somebody's who is just beginning.
     """
     for name in os.listdir(base):
-        try:
-            found = os.listdir(f"{base}/{name}")
-        except OSError:
-            continue
-        if found and all(is_dead(f"{base}/{name}/{each}") for each in found):
+        if _is_there(f"{base}/{name}", given=False) and _is_left(f"{base}/{name}"):
             _remove(f"{base}/{name}")
+
+
+def _is_left(path: str) -> bool:
+    """Whether there is nothing but dead sockets in a directory of ours, and at least one."""
+    try:
+        found = [f"{path}/{name}" for name in os.listdir(path)]
+        return bool(found) and all(stat.S_ISSOCK(os.lstat(each).st_mode) and is_dead(each) for each in found)
+    except OSError:
+        return False
 
 
 def _make_given(path: str) -> None:
