@@ -121,11 +121,12 @@ class Place:
         """Change a name in the directory, in place of whatever has the new one. Raises OSError."""
         os.rename(name, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
-    def listing(self) -> list[str]:
-        """All names in the directory. Raises OSError."""
+    def listing(self, names_max: int) -> list[str]:
+        """Names in the directory, so many at the most: others may have made millions. Raises OSError."""
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
         try:
-            return os.listdir(fd)
+            with os.scandir(fd) as entries:
+                return [entry.name for entry, _ in zip(entries, range(names_max), strict=False)]
         finally:
             os.close(fd)
 

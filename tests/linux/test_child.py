@@ -357,3 +357,33 @@ def test_no_terminal_is_no_reason_to_fail(start: Start) -> None:
     life = start(*program("foreground.py", "foreground"), above=("setsid",))
     assert life.wait() == 0
     assert [line.split()[-1] for line in life.text.splitlines()] == ["-1", "-1", "False"]
+
+
+def test_one_thing_done_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the user's effective identity only, with another pid; what goes wrong comes back, also if it never ends."""
+    reader, writer = os.pipe()
+
+    def tell() -> None:
+        os.write(writer, f"{os.getresuid()} {os.getegid()} {os.getgroups()} {os.getpid()}".encode())
+
+    spawn.in_child(tell, USER)
+    os.close(writer)
+    with open(reader, encoding="ascii") as file:
+        told, _, pid = file.read().rpartition(" ")
+    assert told == "(0, 12345, 0) 12346 [12346, 12347]"
+    assert int(pid) != os.getpid()
+
+    def in_use() -> None:
+        raise OSError(98, "in use")
+
+    def bug() -> None:
+        raise ValueError
+
+    for act, number in ((in_use, 98), (bug, 22)):
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
+            spawn.in_child(act, None)
+        assert caught.value.errno == number
+    monkeypatch.setattr(spawn, "_CHILD_SECONDS", 0.01)
+    with pytest.raises(TimeoutError, match="does not end"):
+        spawn.in_child(lambda: select.poll().poll(), None)
+    assert spawn.exit_code(os.waitpid(-1, 0)[1]) == 128 + 9

@@ -265,6 +265,15 @@ def test_what_is_swapped_at_the_last_moment_is_seen(
     assert secret.read_text() == "root's"
 
 
+def test_a_directory_with_too_many_names_holds_nobody_up(tmp_path: Path) -> None:
+    """As many are read as are asked for."""
+    for number in range(20):
+        (tmp_path / str(number)).touch()
+    with paths.locate(f"{tmp_path}/x") as place:
+        assert sorted(place.listing(99), key=int) == [str(number) for number in range(20)]
+        assert len(place.listing(5)) == 5
+
+
 # --- reading ---------------------------------------------------------------------------------------------
 
 

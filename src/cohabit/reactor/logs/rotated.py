@@ -39,6 +39,7 @@ _UNFINISHED = ".compressing"
 _GZIP = ".gz"
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _PERMISSIONS = 0o777  # of a mode: a copy is not setuid
+_NAMES_MAX = 10_000  # of a directory, that are looked at for what an earlier life left
 _EPERM = 1
 _ERRNO_MAX = 125  # exit codes from 126 on are no errno
 
@@ -210,7 +211,7 @@ class OldFiles:
         self._unfinished = ""
 
     def _remove_unfinished(self, place: Place) -> None:
-        for name in place.listing():
+        for name in place.listing(_NAMES_MAX):
             middle = name.removeprefix(place.name + ".").removesuffix(_UNFINISHED)
             if name == f"{place.name}.{middle}{_UNFINISHED}" and middle.isdecimal():
                 place.unlink(name)
