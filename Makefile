@@ -13,8 +13,10 @@ find_python = $(shell for python in python3.11 python3 python3.12 python3.13 pyt
 	$$python -c 'import sys$(1); sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PYTHON ?= $(or $(call find_python,$(comma) ensurepip),$(find_python))
 comma := ,
-# How many worlds `make sim` tries, what `make test` runs, and further words for pytest.
+# How many worlds `make sim` tries, how many runs `make faults`, what `make test` runs, and further words for pytest.
 SEEDS ?= 1000
+FAULTS ?= 1000
+FAULT_JOBS ?= 1
 TESTS ?= tests
 ARGS ?=
 # Test processes at the same time. One of them has the container tests, which wait more than they compute.
@@ -24,8 +26,8 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --durations
 VERSIONS ?= lowest newest trixie
 
 # Debian packages: the commands that the tests need, and what brings them. procps, util-linux: ps, unshare, setpriv.
-TEST_COMMANDS := docker dockerd mmdebstrap unshare setpriv ps
-TEST_PACKAGES := docker.io mmdebstrap debian-archive-keyring util-linux procps
+TEST_COMMANDS := docker dockerd mmdebstrap unshare setpriv ps strace
+TEST_PACKAGES := docker.io mmdebstrap debian-archive-keyring util-linux procps strace
 
 # $(call apt_install,PACKAGES): as root installs them, as anybody else says what to type and fails.
 define apt_install
@@ -64,7 +66,7 @@ test-versions: $(VENV)/.installed test-packages ## The unit tests with other ver
 	$(PY) tools/versions.py $(VERSIONS)
 
 # Long runs, each a target with a count that is a variable: CI runs a sample of each, with the counts in .ci/run.
-LONG_RUNS := sim
+LONG_RUNS := sim faults
 
 .PHONY: ci
 ci: check test-versions $(LONG_RUNS) test ## All that CI runs (.ci/run); what `make test` reports comes last
@@ -73,6 +75,10 @@ ci: check test-versions $(LONG_RUNS) test ## All that CI runs (.ci/run); what `m
 .PHONY: sim
 sim: $(VENV)/.installed ## The simulator: SEEDS=100000 worlds
 	$(PY) tests/sim/run.py $(SEEDS)
+
+.PHONY: faults
+faults: $(VENV)/.installed test-packages ## Let system calls of process 1 fail: FAULTS=1000 runs, FAULT_JOBS side by side
+	$(PY) tests/faults/run.py $(FAULTS) --jobs $(FAULT_JOBS)
 
 .PHONY: bench
 bench: $(VENV)/.installed ## Measure cohabit and its peers side by side

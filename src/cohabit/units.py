@@ -75,9 +75,15 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_signal(text: str) -> int:
-    """Number of a signal written as TERM, SIGTERM, sigterm, 15 or SIGRTMIN+3; ValueError if there is none."""
+    """Number of a signal written as TERM, SIGTERM, sigterm, 15 or SIGRTMIN+3; ValueError if there is none.
+
+    Whatever a user names a signal in comes here. Those that the C library keeps for itself (glibc: 32 and 33, for the
+    cancelling of threads and for setuid) are refused: a program that is sent one crashes or ignores it.
+    """
     name = "" if len(text) > _LONGEST_SIGNAL else text.strip().upper().removeprefix("SIG")
     if name.isdecimal() and 0 < int(name) <= _RTMAX:
+        if int(name) not in _NAME_OF and int(name) < _RTMIN:
+            raise ValueError(f"{text!r} is a signal that the C library keeps for itself (write SIGTERM, TERM or 15)")
         return int(name)
     if name in _NUMBER_OF:
         return _NUMBER_OF[name]

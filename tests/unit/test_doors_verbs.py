@@ -226,6 +226,15 @@ def test_kill_and_signal() -> None:
     assert refusal(house, "kill", "web", signal="FOO")[0] == 64
 
 
+def test_a_signal_of_the_c_library_is_refused() -> None:
+    """Whoever asks, and whatever for."""
+    house = up_with(service("web"))
+    for number in ("32", "33"):
+        code, why = refusal(house, "kill", "web", signal=number)
+        assert code == 64
+        assert "the C library keeps for itself" in why
+
+
 def test_reload_and_scale_are_answered_by_their_own_reading() -> None:
     """A reading that is under way may have begun too early, so the next one counts."""
     house = up_with(service("web"))

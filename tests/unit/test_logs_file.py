@@ -38,7 +38,8 @@ class Kernel:
     def __init__(self) -> None:
         self.room: int | None = None
         self.steps = -1
-        self.refused = self.unseen = ""
+        self.refused: str | tuple[str, ...] = ""
+        self.unseen = ""
         self.refusals = 0
         self.gone: list[bytes] = []
 
@@ -685,6 +686,25 @@ class TestCompression:
         assert [place.end(), place.end(), place.end()] == ["web.log.3", "web.log.2", "web.log.1"]
         assert place.names() == {"": numbered(2, 3), **{f".{n}.gz": numbered(1, 3 - n) for n in (1, 2, 3)}}
         assert (place.jobs, place.unfinished()) == ({}, [])
+
+    @pytest.mark.parametrize("refused", [".log.1", ("web.log.1", "web.log.1.gz")], ids=["removal", "undoing too"])
+    def test_a_file_that_cannot_be_removed_is_not_there_twice(
+        self, place: Place, refused: str | tuple[str, str]
+    ) -> None:
+        """Its copy goes again; where not even that is possible, one of them does when it can."""
+        place.rotate(10, 4, compress=True).write(numbered(2))
+        place.kernel.refused = refused
+        place.end()
+        what = "it stays as it is; trying again after the next rotation"
+        assert place.said == [f"cannot compress {place.path}.N: Permission denied ({what})"]
+        copies = {} if isinstance(refused, str) else {".1.gz": numbered(1)}
+        assert place.names() == {"": numbered(1, 1), ".1": numbered(1), **copies}
+        place.kernel.refused = ""
+        place.sink.write(numbered(1, 2))
+        while place.jobs:
+            place.end()
+        assert place.names() == {"": numbered(1, 2), ".1.gz": numbered(1, 1), ".2.gz": numbered(1)}
+        assert place.unfinished() == []
 
     def test_a_crash_between_the_name_and_the_removal(self, place: Place) -> None:
         """The same content under both names is one file again in the next life."""

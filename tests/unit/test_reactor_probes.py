@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from cohabit.engine.events import Probed
 from cohabit.plan.model import Service
+from cohabit.reactor.health import probes
+from cohabit.reactor.health.connection import Connection
 from cohabit.reactor.health.probes import Probes
 from unit.reactor_world import World, asked
 
@@ -374,14 +376,47 @@ def test_command_that_cannot_be_executed(world: Asking) -> None:
 
 
 def test_command_without_room(world: Asking) -> None:
-    """When the machine has no room for one more process, that is the answer, and nothing stays open."""
+    """That the machine has no room for one more process says nothing of the service: it is asked when there is some."""
+    real, refusals = world.probes._launch, [11, 12]
 
-    def launch(*_: object) -> None:
-        raise OSError(11, "Resource temporarily unavailable")
+    def launch(*words: Any) -> None:
+        if refusals:
+            raise OSError(refusals.pop(), "no room")
+        real(*words)
 
+    world.probes._null = os.open(os.devnull, os.O_RDWR)
+    before = len(os.listdir("/proc/self/fd"))
     world.probes._launch = launch
-    world.ask(shell("true"))
-    assert world.answer() == Probed("web", passed=False, output="cannot ask: Resource temporarily unavailable")
+    world.ask(shell("echo well"), now=0.0)
+    for second in (1.0, 2.0):
+        assert world.probes.deadline() == second
+        assert (world.facts, len(os.listdir("/proc/self/fd"))) == ([], before)
+        world.probes.due(second)
+    assert world.answer() == Probed("web", passed=True, output="well")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_socket_without_room(world: Asking, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """The same for a connection that cannot be made; an answer comes within the timeout from then on, or none."""
+    refusals = [24]
+
+    def connect(probe: Any) -> Any:
+        if refusals:
+            raise OSError(refusals.pop(), "Too many open files")
+        return Connection(probe)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.listen()
+        monkeypatch.setattr(probes, "Connection", connect)
+        world.ask(asked(kind, host="127.0.0.1", port=server.getsockname()[1], timeout_seconds=0.5), now=0.0)
+        assert (world.facts, world.probes.deadline()) == ([], 1.0)
+        world.probes.due(1.0)
+        if kind == "tcp":
+            assert world.answer().passed
+        else:
+            assert (world.facts, world.probes.deadline()) == ([], 1.5)
+            world.probes.due(1.5)
+            assert "no answer within 500ms" in world.answer().output
 
 
 def test_command_waits_for_the_one_before_it(world: Asking) -> None:

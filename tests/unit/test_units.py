@@ -110,6 +110,13 @@ def test_a_long_text_is_not_a_signal(text: str) -> None:
         parse_signal(text)
 
 
+@pytest.mark.parametrize("text", ["32", "33", "SIG32", " 33 "])
+def test_what_the_c_library_keeps_is_refused(text: str) -> None:
+    """Nobody may send 32 and 33: glibc uses them between its own threads."""
+    with pytest.raises(ValueError, match="the C library keeps for itself"):
+        parse_signal(text)
+
+
 @given(st.sampled_from(sorted(int(number) for number in signal.valid_signals())))
 def test_each_signal_s_name_can_be_read(number: int) -> None:
     """The name that we tell is one that we take."""

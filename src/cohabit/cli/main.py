@@ -9,13 +9,15 @@ import sys
 
 from cohabit import __version__
 from cohabit.cli import load
-from cohabit.errors import EXIT_BUG, EXIT_USAGE, CohabitError, UsageError
+from cohabit.errors import EXIT_BUG, EXIT_SYSTEM, EXIT_USAGE, CohabitError, UsageError
 from cohabit.reactor import pid1
 from cohabit.reactor.linux import os
+from cohabit.reactor.shortage import WHAT_TO_DO, is_shortage, words
 from cohabit.reactor.signals import Given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NoReturn
 
 # By what people want: verb -> what `cohabit help` says of it. The verb's own page is in the module of its name.
@@ -62,28 +64,45 @@ RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
 TAKES_OVER = "cohabit-takes-over"  # asked before one
 
 
-def main() -> NoReturn:
-    """Do what was typed and end the process, without the interpreter's own clean-up."""
-    given = Given.at_start()
+def resumes() -> bool:
+    """Whether this is a re-execution, which goes on whatever comes."""
+    return bool(pid1.option(RESUME))
+
+
+def main(mask: Iterable[int] | None = None) -> NoReturn:
+    """Do what was typed and end the process, without the interpreter's own clean-up.
+
+    mask: the signals that were blocked when we were started, if all are blocked since.
+    """
+    given = Given.at_start(mask)
     try:
         code = _dispatch(given, sys.argv[1:])
     except CohabitError as error:
         _write(2, f"cohabit: {error}\n")
         code = error.exit_code
+    except ImportError as error:  # a library that could not be mapped, a folder that could not be read
+        _write(2, f"cohabit: cannot read its own modules: {error} (is there no memory, or are files missing?)\n")
+        code = EXIT_SYSTEM
+    except (OSError, MemoryError) as error:
+        if not is_shortage(error):
+            sys.__excepthook__(type(error), error, error.__traceback__)
+        else:
+            _write(2, f"cohabit: the machine has no room: {words(error)} ({WHAT_TO_DO})\n")
+        code = EXIT_SYSTEM if is_shortage(error) else EXIT_BUG
     except Exception as error:  # noqa: BLE001 - a bug of ours has a code of its own
         sys.__excepthook__(type(error), error, error.__traceback__)
         code = EXIT_BUG
     os._exit(code)
 
 
-def _dispatch(given: Given, words: list[str]) -> int:
+def _dispatch(given: Given, argv: list[str]) -> int:
     if state := pid1.option(RESUME):
         return int(load("cohabit.cli.up").resume(given, int(state)))
     if version := pid1.option(TAKES_OVER):
         return int(load("cohabit.cli.up").takes_over(int(version)))
-    verb = words[0] if words else ""
+    verb = argv[0] if argv else ""
     if verb in VERBS:
-        return int(load(f"cohabit.cli.{verb}").main(given, words[1:]))
+        return int(load(f"cohabit.cli.{verb}").main(given, argv[1:]))
     if verb in ("", "-h", "--help"):
         _write(1 if verb else 2, load("cohabit.cli.help").overview() + "\n")
         return 0 if verb else EXIT_USAGE

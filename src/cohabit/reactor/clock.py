@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.engine.events import Event
+    from cohabit.reactor.poller import Registry
     from cohabit.reactor.signals import Given
 
 KEY = "\0clock"  # among the children; no service can have this name
@@ -44,7 +45,7 @@ class Clock:
         self,
         given: Given,
         environment: dict[str, str],
-        epoll: select.epoll,
+        epoll: Registry,
         *,
         launch: Callable[[str, Start, Callable[[int, str], None]], None],
         kill: Callable[[str], None],

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.events import Event
     from cohabit.plan.model import Plan
+    from cohabit.reactor.poller import Registry
     from cohabit.reactor.processes.children import Children
     from cohabit.reactor.signals import Given
 
@@ -38,7 +39,7 @@ class Loader:
         self,
         given: Given,
         environment: dict[str, str],
-        epoll: select.epoll,
+        epoll: Registry,
         children: Children,
         *,
         prepare: Callable[[Plan], list[str]],

@@ -22,6 +22,7 @@ from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.clock import Clock
+from cohabit.reactor.control.opening import Opening
 from cohabit.reactor.control.requests import Requests
 from cohabit.reactor.control.server import Control
 from cohabit.reactor.health import notify
@@ -36,6 +37,7 @@ from cohabit.reactor.logs.lastword import LINES_MAX, last_word, write_terminatio
 from cohabit.reactor.logs.memory import OURSELVES
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
+from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import spawn, tree
 from cohabit.reactor.processes.child import Start
 from cohabit.reactor.processes.children import Children
@@ -61,10 +63,18 @@ _LAST_SECONDS = 0.1  # for the word on what nobody took
 _DRAIN_SECONDS = 1.0  # at the very end, for whoever still reads our stdout; more if the total is not used up
 
 
+def successor_command() -> tuple[str, ...]:
+    """What tries whether the program that is installed now starts, and can take over."""
+    return (sys.executable, "-I", "-S", "-X", f"cohabit-takes-over={STATE_VERSION}", f"{PACKAGE}/__main__.py")
+
+
 class Loop:
     """Everything that process 1 holds. run() returns the container's exit code."""
 
-    def __init__(self, given: Given, request: str, *, quiet: bool = False) -> None:
+    def __init__(
+        self, given: Given, request: str, *, quiet: bool = False, wake_up: tuple[int, int] | None = None
+    ) -> None:
+        """wake_up: the pipe of the program before this one, so that a re-execution needs no new descriptor."""
         self.given = given
         self.request = request
         self.quiet = quiet
@@ -75,9 +85,13 @@ class Loop:
         self.replace = False  # our program is to be replaced by the one that is installed now
         self.stepping = False  # the engine is dealing with the first fact
         self.errors_at: list[float] = []  # monotonic seconds of internal errors
-        self.epoll = select.epoll()
+        self.shortages_at: list[float] = []  # the same of shortages that were not dealt with where they came up
+        self.epoll = Poller()
         self._exit_code: int | None = None
-        self._woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.wake_up = wake_up or os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for fd in self.wake_up:
+            os.set_inheritable(fd, False)
+        self._woken, waker = self.wake_up
         self.epoll.register(self._woken, select.EPOLLIN)
         self._mask = signals.listen(signals.STOP_SIGNALS | {signals.CHLD, signals.HUP, signals.REEXECUTE}, waker)
         self._build()
@@ -97,7 +111,7 @@ class Loop:
         self.output.destinations.launch = launch = self.children.launch
         self.joiners = self.output.joiners = Joiners(self.given, variables, epoll, self.output, launch=launch, say=say)
         self.sockets = Sockets()
-        self.starts = Starts(self.given, variables, self.children, self.output)
+        self.starts = Starts(self.given, variables, self.children, self.output, say)
         self.loader = Loader(
             self.given, variables, epoll, self.children,
             prepare=self.sockets.prepare, warn=lambda line: self.output.say("warning", "", line), tell=tell,
@@ -123,7 +137,10 @@ class Loop:
             self.output, self.joiners, self.probes, self.notify, self.notification_fds, self.log_matches, self.children,
             self.loader, self.clock, self.control,
         )  # fmt: skip
-        self._timed = (self.output, self.joiners, self.probes, self.children, self.clock, self.control)
+        self.opening = Opening(self.control, say)
+        self._timed = (
+            self.output, self.joiners, self.probes, self.children, self.clock, self.control, self.starts, self.opening,
+        )  # fmt: skip
 
     # --- the loop ------------------------------------------------------------------------------------
 
@@ -137,10 +154,7 @@ class Loop:
             self.say("warning", "", tree.NO_PROC)
         elif not self.children.trees.limits.span:
             self.say("warning", "", tree.NO_LIMITS)
-        try:
-            self.control.open()
-        except OSError as error:
-            self.say("warning", "", f"no control socket, so `cohabit ps` and the like will not work: {error.strerror}")
+        self.opening.begin()
         self.loader.start(self.request, {})
 
     def run(self) -> int | None:
@@ -177,11 +191,11 @@ class Loop:
                 if part.owns(fd):
                     part.handle(fd)
                     break
-        if woken:
+        if woken or signals.noted:
             self.signalled(self.arrived())
         now = time.monotonic()
-        for part in self._timed:
-            part.due(now)
+        for timed in self._timed:
+            timed.due(now)
         deadline = self.engine.deadline()
         if deadline is not None and deadline <= now:
             self.facts.append(events.Due())
@@ -189,11 +203,14 @@ class Loop:
     def arrived(self) -> set[int]:
         """Numbers of the signals that came since the last look."""
         numbers: set[int] = set()
+        noted = signals.noted.copy()  # the bytes of these are in the pipe, or there was no memory for them
         try:
             while data := os.read(self._woken, 512):
                 numbers.update(data)
         except BlockingIOError:
             pass
+        numbers |= noted
+        signals.noted.difference_update(numbers)
         return numbers
 
     def signalled(self, numbers: set[int]) -> None:
@@ -211,20 +228,20 @@ class Loop:
     def _check_successor(self) -> None:
         """Somebody wants our program replaced: first see that what is installed now can go on with what we hold."""
         self.successor = None
-        option = f"cohabit-takes-over={STATE_VERSION}"
-        argv = (sys.executable, "-I", "-S", "-X", option, f"{PACKAGE}/__main__.py")
         try:
-            self.children.launch(_SUCCESSOR, Start(argv, environment(), self.given), self._successor_checked)
+            start = Start(successor_command(), environment(), self.given)
+            self.children.launch(_SUCCESSOR, start, self._successor_checked)
         except OSError as error:
-            self._no_successor(spawn.no_room(error))
+            self.no_successor(spawn.no_room(error))
 
     def _successor_checked(self, code: int, why: str) -> None:
         if code == 0 and self._exit_code is None:
             self.successor, self.replace = "", True
         else:
-            self._no_successor(why or f"the program that is installed now cannot take over ({describe_exit(code)})")
+            self.no_successor(why or f"the program that is installed now cannot take over ({describe_exit(code)})")
 
-    def _no_successor(self, why: str) -> None:
+    def no_successor(self, why: str) -> None:
+        """Our program is not replaced."""
         self.successor = f"cannot re-execute: {why} (nothing was changed)"
         self.say("error", "", self.successor)
 
@@ -253,8 +270,10 @@ class Loop:
             case effects.RunHook(service, stage, number):
                 self.starts.run_hook(service, stage, number)
             case effects.Signal(name, number):
+                self.starts.give_up(name, number)
                 self.children.signal(name, number)
             case effects.SignalTree(name, number):
+                self.starts.give_up(name)
                 self.children.trees.signal(name, number)
             case effects.Ask(service):
                 self.probes.ask(service, time.monotonic())
@@ -286,7 +305,11 @@ class Loop:
         self.output.name_services(list(plan.services), plan.logging)
         self.starts.hides = plan.mask
         if plan.mask:
-            for problem in self.output.hide(self._secret_paths(plan)):
+            try:
+                problems = self.output.hide(self._secret_paths(plan))
+            except OSError as error:  # no room at present: each service's start reads its own again
+                problems = [f"cannot hide the secrets yet: {error.strerror} (no service starts before they are read)"]
+            for problem in problems:
                 self.say("warning", "", problem)
         else:
             self.output.mask.forget()

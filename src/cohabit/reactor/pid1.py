@@ -114,7 +114,7 @@ def start_again(extra: list[str]) -> NoReturn:
     """Replace this program by itself, isolated, with more -X options. Raises OSError when that fails."""
     options = ["-I", "-S"]
     for name, value in sys._xoptions.items():
-        if name.startswith("cohabit-") and name != "cohabit-resume":
+        if name.startswith("cohabit-") and name not in ("cohabit-resume", "cohabit-stopping", "cohabit-mask"):
             options += ["-X", f"{name}={value}"]
     for word in extra:
         options += ["-X", word]

@@ -136,7 +136,11 @@ def _remove_dead(base: str) -> None:
 
     An empty one may be somebody's who is just beginning.
     """
-    for name in os.listdir(base):
+    try:
+        names = os.listdir(base)
+    except OSError:
+        return  # no room to look: the next start cleans up
+    for name in names:
         if _is_there(f"{base}/{name}", given=False) and _is_left(f"{base}/{name}"):
             _remove(f"{base}/{name}")
 

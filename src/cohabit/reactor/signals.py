@@ -70,9 +70,12 @@ class Given:
         self.ignored = frozenset(ignored)
 
     @classmethod
-    def at_start(cls) -> Given:
-        """Read both before anything changes them, and block every signal so that none is lost from here on."""
-        mask = signal.pthread_sigmask(signal.SIG_SETMASK, ALL)
+    def at_start(cls, before: Iterable[int] | None = None) -> Given:
+        """Read both before anything changes them, and block every signal so that none is lost from here on.
+
+        before: the mask, where that has been done already (__main__.py).
+        """
+        mask = signal.pthread_sigmask(signal.SIG_SETMASK, ALL) if before is None else before
         ignored = {number for number in ALL - _BY_CPYTHON if signal.getsignal(number) is signal.SIG_IGN}
         if CHLD in ignored:  # then the kernel would reap our children itself and nobody learn their status
             signal.signal(CHLD, signal.SIG_DFL)
@@ -131,8 +134,12 @@ def listen(numbers: Iterable[int], fd: int) -> frozenset[int]:
     return frozenset(ALL - set(numbers) - _FAULTS - {TSTP, TTIN, TTOU, CONT})
 
 
-def _note(_number: int, _frame: object) -> None:
-    """The byte in the wake-up pipe says it all; a handler must exist for it to be written."""
+noted: set[int] = set()  # signals that came since the loop last asked, whatever became of their bytes
+
+
+def _note(number: int, _frame: object) -> None:
+    """The byte in the wake-up pipe wakes the loop. A pipe may have no memory for it: then the next event does."""
+    noted.add(int(number))
 
 
 def send_by_pidfd(fd: int, number: int) -> None:

@@ -3,17 +3,29 @@
 Everything that is prepared for one start is prepared here, in the parent, and let go of again when the start
 is over: the pipes of its output (output.py), its NOTIFY_SOCKET, its descriptor for readiness, whoever reads
 along in its log. The child's side is child.py.
+
+When the machine has no room for a process or a descriptor, the start (or the hook) is tried again, with Docker's
+back-off, for a bounded time; only then the engine is told that it failed. A request to stop ends that wait at once.
 """
 
 from __future__ import annotations
 
+import time
+
+from cohabit.engine import effects, policy
 from cohabit.errors import EXIT_SYSTEM
+from cohabit.plan.model import PRE_STOP
 from cohabit.reactor.linux import DEV_NULL, os
 from cohabit.reactor.processes import limits, spawn
 from cohabit.reactor.processes.child import FIRST_SOCKET, Start
+from cohabit.reactor.shortage import is_shortage
+from cohabit.reactor.signals import KILL
+from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cohabit.plan.model import Hook, Identity, Service
     from cohabit.reactor.health.log_match import LogMatches
     from cohabit.reactor.health.notification_fd import NotificationFds
@@ -26,6 +38,23 @@ if TYPE_CHECKING:
 
 
 _EROFS = 30
+REFUSED_SECONDS = 20.0  # for so long a start that the machine refuses is tried again; then it has failed
+_PRE_STOP_SECONDS = 1.0  # the same of a hook before a stop: the service itself needs the rest of its grace
+
+
+class _Attempt:
+    """A start or a hook that the machine has refused so far. count: how often; until, at: monotonic seconds."""
+
+    __slots__ = ("at", "count", "seconds", "until", "wanted", "why")
+
+    def __init__(self, wanted: effects.Spawn | effects.RunHook, now: float) -> None:
+        self.wanted = wanted
+        before_stop = isinstance(wanted, effects.RunHook) and wanted.stage == PRE_STOP
+        self.seconds = _PRE_STOP_SECONDS if before_stop else REFUSED_SECONDS
+        self.until = now + self.seconds
+        self.at = now
+        self.count = 0
+        self.why = ""
 
 
 class Starts:
@@ -37,12 +66,15 @@ class Starts:
         environment: dict[str, str],
         children: Children,
         output: Output,
+        say: Callable[[str, str, str], None],
     ) -> None:
         self._given = given
         self._environment = environment
         self._children = children
         self._output = output
-        self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
+        self._say = say
+        self._refused: dict[str, _Attempt] = {}
+        self._null = -1
         self.limits: tuple[int, int] | None = None  # what limits.make_room gave
         self.hides = False  # texts of secrets in output
         self.sockets: Sockets
@@ -55,37 +87,92 @@ class Starts:
         self.limits = limits.make_room(services) or self.limits
 
     def start(self, service: Service) -> None:
-        """Fork a child that becomes the service's command, or tell at once why that cannot be."""
+        """Fork a child that becomes the service's command, or tell why that cannot be."""
+        self._try(_Attempt(effects.Spawn(service), time.monotonic()))
+
+    def run_hook(self, service: Service, stage: str, number: int) -> None:
+        """Fork a child that becomes one of the service's hooks, or tell why that cannot be."""
+        self._try(_Attempt(effects.RunHook(service, stage, number), time.monotonic()))
+
+    def deadline(self) -> float | None:
+        """Monotonic seconds at which a start that the machine refused is tried again."""
+        return min((attempt.at for attempt in self._refused.values()), default=None)
+
+    def due(self, now: float) -> None:
+        """Try again what was refused, if it is time."""
+        for attempt in [each for each in self._refused.values() if each.at <= now]:
+            self._try(attempt)
+
+    def give_up(self, name: str, number: int = 0) -> None:
+        """The service is told to end: what the machine refused so far has failed. number: a signal, 0 for any end."""
+        attempt = self._refused.get(name)
+        if attempt is not None and number in (0, KILL, attempt.wanted.service.stop_signal):
+            self._failed(attempt)
+
+    def refused(self) -> list[effects.Effect]:
+        """What is still to be tried: for the next program of a re-execution."""
+        return [attempt.wanted for attempt in self._refused.values()]
+
+    def _try(self, attempt: _Attempt) -> None:
         opened: list[int] = []
-        streams: list[Stream] = []
+        wanted, name = attempt.wanted, attempt.wanted.service.name
         try:
-            start = self._described_whole(service, opened, streams)
-            _belong_to(streams, self._children.start_main(service, start))
+            if isinstance(wanted, effects.Spawn):
+                self._start_main(wanted.service, opened)
+            else:
+                self._start_hook(wanted, opened)
+            self._refused.pop(name, None)
         except OSError as error:
-            self.stop_listening(service.name)
-            self._children.never_ran(service.name, _why(error), EXIT_SYSTEM)
+            if isinstance(wanted, effects.Spawn):
+                self.stop_listening(name)
+            attempt.why = _why(error)
+            self._later(attempt) if is_shortage(error) else self._failed(attempt)
         finally:
             for fd in opened:
                 os.close(fd)
 
-    def run_hook(self, service: Service, stage: str, number: int) -> None:
-        """Fork a child that becomes one of the service's hooks."""
-        hook = service.hooks(stage)[number]
-        opened: list[int] = []
-        try:
-            outputs, streams = self._outputs(service, hook.user or service.user, opened)
-            start = self.describe(service, hook.command, (self._null, *outputs), hook=hook)
-            _belong_to(streams, self._children.start_hook(service, start))
-        except OSError as error:
-            self._children.hook_never_ran(service.name, _why(error), EXIT_SYSTEM)
-        finally:
-            for fd in opened:
-                os.close(fd)
+    def _later(self, attempt: _Attempt) -> None:
+        now, name = time.monotonic(), attempt.wanted.service.name
+        if now >= attempt.until:
+            self._failed(attempt)
+            return
+        if not attempt.count:
+            what = "be started" if isinstance(attempt.wanted, effects.Spawn) else f"run its {attempt.wanted.stage} hook"
+            pause = format_duration(attempt.seconds)
+            self._say("warning", name, f"cannot {what} yet: {attempt.why} (trying again for {pause})")
+        attempt.count += 1
+        attempt.at = min(now + policy.docker_backoff_seconds(attempt.count), attempt.until)
+        self._refused[name] = attempt
+
+    def _failed(self, attempt: _Attempt) -> None:
+        name = attempt.wanted.service.name
+        self._refused.pop(name, None)
+        tell = self._children.never_ran if isinstance(attempt.wanted, effects.Spawn) else self._children.hook_never_ran
+        tell(name, attempt.why, EXIT_SYSTEM)
+
+    def _start_main(self, service: Service, opened: list[int]) -> None:
+        """What is opened for it is added to `opened`. Raises OSError."""
+        streams: list[Stream] = []
+        start = self._described_whole(service, opened, streams)
+        _belong_to(streams, self._children.start_main(service, start))
+
+    def _start_hook(self, wanted: effects.RunHook, opened: list[int]) -> None:
+        """What is opened for it is added to `opened`. Raises OSError."""
+        service, hook = wanted.service, wanted.service.hooks(wanted.stage)[wanted.number]
+        outputs, streams = self._outputs(service, hook.user or service.user, opened)
+        start = self.describe(service, hook.command, (self._nothing(), *outputs), hook=hook)
+        _belong_to(streams, self._children.start_hook(service, start))
 
     def stop_listening(self, service: str) -> None:
         """What it has to say of its readiness is not wanted any more; what it has to say of its end may be."""
         self.notification_fds.close(service)
         self.log_matches.close(service)
+
+    def _nothing(self) -> int:
+        """/dev/null, opened when it is first needed: a loop must not need a descriptor to begin. Raises OSError."""
+        if self._null < 0:
+            self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
+        return self._null
 
     def _outputs(
         self, service: Service, user: Identity | None, opened: list[int]
@@ -105,7 +192,7 @@ class Starts:
         if not service.tty:
             outputs, found = self._outputs(service, service.user, opened)
             streams += found
-            stdio = (0 if service.stdin else self._null, *outputs)
+            stdio = (0 if service.stdin else self._nothing(), *outputs)
         start = self.describe(service, service.command, stdio)
         start.foreground = service.tty
         start.session = not service.tty

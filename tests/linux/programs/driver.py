@@ -3,6 +3,7 @@
 PLANT is one of: step-before:EVENT, step-after:EVENT (the engine's step fails at this event, before or after its
 work), effect:NAME, effect-after:NAME (carrying out this effect fails, before or after its work), reap (looking
 after children fails once "trigger" has died; reap:loader: the loader), TIMES+PLANT (that many errors came before),
+once+PLANT (there is no second one, even if the next loop is in this process),
 signal:NUMBER+PLANT (the signal comes right before the error), lost (what is handed over is rubbish), exec (there is
 no interpreter any more).
 """
@@ -28,6 +29,8 @@ kind, _, name = plant.partition(":")
 
 def fail() -> None:
     """The planted error."""
+    if before == "once":
+        planted.clear()
     if before.startswith("signal:"):
         os.kill(os.getpid(), int(before.partition(":")[2]))
     if is_exec:
@@ -37,7 +40,7 @@ def fail() -> None:
 
 def step(self: Supervisor, event: Any, now: float) -> Any:
     """The engine's step, and the error."""
-    here = type(event).__name__ == name and getattr(event, "service", "trigger") == "trigger"
+    here = planted and type(event).__name__ == name and getattr(event, "service", "trigger") == "trigger"
     if here and kind == "step-before":
         fail()
     effects = real_step(self, event, now)
@@ -72,6 +75,7 @@ def run(loop: Loop) -> int:
 
 
 is_exec = False
+planted = [plant]
 real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.with_orphans, handover.run
 if kind.startswith("step"):
     Supervisor.step = step  # type: ignore[method-assign]

@@ -64,7 +64,10 @@ class Client:
 
     def end(self) -> None:
         """Tell it that nothing more comes, and stay to see it go."""
-        peer = socket.socket(fileno=self.fd)
+        try:
+            peer = _as_socket(self.fd)
+        except OSError:
+            return  # no room to tell it: it is hung up on soon
         try:
             peer.shutdown(socket.SHUT_WR)
         except OSError:
@@ -80,9 +83,17 @@ class Client:
             self.pending[0] = self.pending[0][count:]
 
 
+def _as_socket(fd: int) -> socket.socket:
+    """The descriptor as a socket object, to be detached again. Raises OSError.
+
+    Its kind is given: else three system calls more would ask for that, which may fail.
+    """
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
+
+
 def credentials(fd: int) -> tuple[int, set[int]]:
     """(uid, all gids) of whoever connected, as the kernel saw it then."""
-    peer = socket.socket(fileno=fd)
+    peer = _as_socket(fd)
     try:
         data = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS_SIZE)
         numbers = [int.from_bytes(data[at : at + 4], sys.byteorder) for at in (4, 8)]

@@ -33,6 +33,7 @@ from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.control.client import Client, credentials
 from cohabit.reactor.linux import os
 from cohabit.reactor.rundir import bind_for_all, is_dead
+from cohabit.reactor.shortage import is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from cohabit.doors.verbs import Outcome
+    from cohabit.reactor.poller import Registry
     from cohabit.reactor.rundir import RuntimeDirectory
 
     Ask = Callable[[bytes, bool, bool], Outcome]
@@ -62,7 +64,6 @@ _REST = 3.0  # for so many times the time of a request, no other is looked at
 _SHORTEST_REST_SECONDS = 0.001
 _READ = 65_536
 _EADDRINUSE = 98
-_NO_ROOM = (12, 23, 24, 105)  # ENOMEM, ENFILE, EMFILE, ENOBUFS
 
 
 class Control:
@@ -74,7 +75,7 @@ class Control:
 
     def __init__(
         self,
-        epoll: select.epoll,
+        epoll: Registry,
         directory: RuntimeDirectory,
         *,
         ask: Ask,
@@ -111,6 +112,11 @@ class Control:
             raise
         self._fd = listener.detach()
         self._listen()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the socket is there."""
+        return self._fd >= 0
 
     def close(self) -> None:
         """The end: whoever waits in vain is hung up on; what can be written at once is."""
@@ -183,19 +189,23 @@ class Control:
 
     def _accept(self) -> None:
         try:
-            listener = socket.socket(fileno=self._fd)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, self._fd)
             try:
                 fd, _ = listener._accept()  # type: ignore[attr-defined]  # what socket.socket.accept wraps
             finally:
                 listener.detach()
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if not isinstance(error, BlockingIOError) and is_shortage(error):
                 self._full_until = time.monotonic() + _FULL_SECONDS
                 self._deafen()
             return  # else it has gone again
-        os.set_inheritable(fd, False)
-        os.set_blocking(fd, False)
-        uid, groups = credentials(fd)
+        try:
+            os.set_inheritable(fd, False)
+            os.set_blocking(fd, False)
+            uid, groups = credentials(fd)
+        except OSError:
+            os.close(fd)
+            return
         trusted = uid in (0, os.geteuid())
         client = Client(fd, trusted=trusted, until=time.monotonic() + REQUEST_SECONDS)
         self._clients[fd] = client

@@ -25,6 +25,7 @@ else:
     import _socket as socket
 
 _EAGAIN, _EALREADY, _ECONNREFUSED, _EINPROGRESS = 11, 114, 111, 115
+_NO_ROOM = (12, 105)  # ENOMEM, ENOBUFS
 _READ_SIZE = 65_536
 _STATUS_LINE_MAX = 4096
 _SHOWN_MAX = 80  # characters of what was no HTTP
@@ -56,7 +57,10 @@ class Connection:
         self.replied = False
 
     def advance(self) -> Answer | None:
-        """Get as far as goes without waiting: the answer, or None while there is more to come."""
+        """Get as far as goes without waiting: the answer, or None while there is more to come.
+
+        Raises OSError when it is the machine that has no room: that says nothing of the service.
+        """
         try:
             if not self._connected and not self._connect():
                 return None
@@ -66,6 +70,8 @@ class Connection:
         except BlockingIOError:
             return None
         except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise
             return False, self._words(error)
 
     def drain(self) -> bool:

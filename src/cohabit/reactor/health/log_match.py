@@ -21,12 +21,12 @@ from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import select
     from collections.abc import Callable
     from typing import Any
 
     from cohabit.plan.model import Service
     from cohabit.reactor.logs.output import Output
+    from cohabit.reactor.poller import Registry
     from cohabit.reactor.signals import Given
 
 KEY = "\0log"  # after the service's name, before a number: a killed one may not be reaped when the next begins
@@ -60,7 +60,7 @@ class LogMatches:
         self,
         given: Given,
         environment: dict[str, str],
-        epoll: select.epoll,
+        epoll: Registry,
         output: Output,
         *,
         launch: Callable[[str, Start, Callable[[int, str], None]], None],

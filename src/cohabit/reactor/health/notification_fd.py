@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.plan.model import Service
+    from cohabit.reactor.poller import Registry
 
 _READ_SIZE = 4096
 
@@ -24,7 +25,7 @@ _READ_SIZE = 4096
 class NotificationFds:
     """All pipes that a line is waited for on. tell(fact) gets each answer."""
 
-    def __init__(self, epoll: select.epoll, tell: Callable[[events.Probed], None]) -> None:
+    def __init__(self, epoll: Registry, tell: Callable[[events.Probed], None]) -> None:
         self._epoll = epoll
         self._tell = tell
         self._names: dict[int, str] = {}

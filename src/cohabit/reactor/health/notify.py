@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.plan.model import Service
+    from cohabit.reactor.poller import Registry
     from cohabit.reactor.rundir import RuntimeDirectory
 
     SpeaksFor = Callable[[str, int, int], bool | None]
@@ -66,7 +67,7 @@ class Notify:
 
     def __init__(
         self,
-        epoll: select.epoll,
+        epoll: Registry,
         directory: RuntimeDirectory,
         *,
         tell: Callable[[events.Notified], None],

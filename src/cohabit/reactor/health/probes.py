@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import _heapq as heapq
 import select
+import time
 
 from cohabit.engine import events
 from cohabit.reactor.health.connection import Connection
 from cohabit.reactor.linux import DEV_NULL, os
+from cohabit.reactor.shortage import RETRY_SECONDS, is_shortage
 from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.plan.model import Probe, Service
+    from cohabit.reactor.poller import Registry
     from cohabit.reactor.processes.child import Start
 
 OUTPUT_MAX = 4096  # bytes of an answer's text: the last ones
@@ -34,9 +37,14 @@ _FEW = 64  # deadlines that are never worth sorting out
 
 
 class _Asked:
-    """One question. over: it is answered or not wanted any more. answered: over, but for what HTTP still sends."""
+    """One question. over: it is answered or not wanted any more. answered: over, but for what HTTP still sends.
 
-    __slots__ = ("answered", "connection", "fd", "name", "output", "over", "probe", "read_bytes", "service")
+    at: monotonic seconds at which it has waited long enough; or, when it is `postponed`, at which it can be asked.
+    """
+
+    __slots__ = (
+        "answered", "at", "connection", "fd", "name", "output", "over", "postponed", "probe", "read_bytes", "service",
+    )  # fmt: skip
 
     def __init__(self, service: Service, probe: Probe) -> None:
         self.service = service
@@ -48,6 +56,8 @@ class _Asked:
         self.read_bytes = 0
         self.answered = False
         self.over = False
+        self.postponed = False
+        self.at = 0.0
 
 
 class Probes:
@@ -60,7 +70,7 @@ class Probes:
 
     def __init__(
         self,
-        epoll: select.epoll,
+        epoll: Registry,
         *,
         describe: Callable[[Service, tuple[str, ...], tuple[int, ...]], Start],
         launch: Callable[[str, Start, Callable[[int, str], None]], None],
@@ -87,17 +97,29 @@ class Probes:
         self.stop(service.name)
         asked = _Asked(service, probe)
         self._asked[service.name] = asked
+        self._try(asked, now)
+
+    def _try(self, asked: _Asked, now: float) -> None:
+        """Ask, or postpone it: that the machine has no room says nothing of the service."""
+        self._remember(now + asked.probe.timeout_seconds, asked)
         try:
-            if probe.kind == "exec":
+            if asked.probe.kind == "exec":
                 self._run(asked)
             else:
-                asked.connection = connection = Connection(probe)
+                asked.connection = connection = Connection(asked.probe)
                 asked.fd = connection.fd
                 self._advance(asked, connection)
         except OSError as error:
+            self._refused(asked, error, now)
+
+    def _refused(self, asked: _Asked, error: OSError, now: float) -> None:
+        if not is_shortage(error):
             self._answer(asked, False, f"cannot ask: {error.strerror}")
-        if not asked.over:
-            self._remember(now + probe.timeout_seconds, asked)
+            return
+        self._hang_up(asked)
+        asked.connection = None
+        asked.postponed = True
+        self._remember(now + RETRY_SECONDS, asked)
 
     def stop(self, service: str) -> None:
         """No answer is wanted any more."""
@@ -108,7 +130,7 @@ class Probes:
     def deadline(self) -> float | None:
         """Monotonic seconds at which the next question has waited long enough."""
         heap = self._deadlines
-        while heap and heap[0][2].over:
+        while heap and (heap[0][2].over or heap[0][0] != heap[0][2].at):
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
@@ -116,6 +138,10 @@ class Probes:
         """Give up the questions that have waited long enough."""
         while (deadline := self.deadline()) is not None and deadline <= now:
             asked = heapq.heappop(self._deadlines)[2]
+            if asked.postponed:
+                asked.postponed = False
+                self._try(asked, now)
+                continue
             if asked.answered:
                 self._end(asked)
                 continue
@@ -133,7 +159,10 @@ class Probes:
         if asked.connection is None:
             self._read(asked)
         elif not asked.answered:
-            self._advance(asked, asked.connection)
+            try:
+                self._advance(asked, asked.connection)
+            except OSError as error:
+                self._refused(asked, error, time.monotonic())
         elif asked.connection.drain():
             self._end(asked)
 
@@ -191,7 +220,7 @@ class Probes:
         try:
             self._run(waiting)
         except OSError as error:
-            self._answer(waiting, False, f"cannot ask: {error.strerror}")
+            self._refused(waiting, error, time.monotonic())
 
     def _read(self, asked: _Asked) -> bool:
         """One turn of a command's output; False when there is nothing (more)."""
@@ -243,6 +272,7 @@ class Probes:
             self._listening[asked.fd] = asked
 
     def _remember(self, deadline: float, asked: _Asked) -> None:
+        asked.at = deadline
         if len(self._deadlines) > 2 * len(self._asked) + _FEW:
             self._deadlines = [entry for entry in self._deadlines if not entry[2].over]
             heapq.heapify(self._deadlines)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from cohabit.reactor.poller import Registry
+
     class Pump(Protocol):
         """Whose lines they are, and where their records go."""
 
@@ -116,7 +118,7 @@ class Joiners:
         self,
         given: signals.Given,
         environment: dict[str, str],
-        epoll: select.epoll,
+        epoll: Registry,
         pump: Pump,
         *,
         launch: Callable[[str, Start, Callable[[int, str], None]], None],

@@ -14,6 +14,7 @@ from __future__ import annotations
 from cohabit import paths
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.escape import escape
+from cohabit.reactor.shortage import is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +38,17 @@ class Mask:
         return len(self.texts[0]) if self.texts else 0
 
     def learn(self, files: Iterable[str]) -> list[str]:
-        """Read the texts of secrets; what was known stays known. Returns what went wrong, for people."""
+        """Read the texts of secrets; what was known stays known. Returns what went wrong, for people.
+
+        Raises OSError when the machine has no room for that now: whoever starts a service does so later.
+        """
         problems = []
         for path in files:
             try:
                 data = _read(path)
             except OSError as error:
+                if is_shortage(error):
+                    raise
                 problems.append(f"cannot hide the secret in {path}: {error.strerror}")
                 continue
             texts = {line.strip() for line in data.splitlines()} - {b""}

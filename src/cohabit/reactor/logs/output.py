@@ -21,7 +21,8 @@ from cohabit.reactor.logs.mask import Mask
 from cohabit.reactor.logs.memory import OURSELVES, Memory
 from cohabit.reactor.logs.pace import SMALL_BYTES, Pace
 from cohabit.reactor.logs.sink import enlarge_pipe, pipe_bytes
-from cohabit.reactor.logs.stream import Stream
+from cohabit.reactor.logs.stream import READ_SIZE, Stream
+from cohabit.reactor.poller import Group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from cohabit.reactor.logs.sink import Sink
     from cohabit.reactor.logs.tap import Tap
     from cohabit.reactor.logs.target import Destination
+    from cohabit.reactor.poller import Registry
 
     Copy = Callable[[str, str, float, bytes], None]
 
-READ_SIZE = 131_072  # one turn of one stream: then the others get theirs
 _BIG_PIPES = 64  # all pipes of a user share 64 MiB; who used them up gets tiny ones (pipe(7), pipe-user-pages-soft)
 _HEAP_SLACK_SIZE = 524_288
 _NS = 1e-9
@@ -45,10 +46,9 @@ _NS = 1e-9
 class Output:
     """All streams. memory: the last lines that came through; destinations: where they go."""
 
-    def __init__(self, epoll: select.epoll, stdout: Sink, stderr: Sink) -> None:
+    def __init__(self, epoll: Registry, stdout: Sink, stderr: Sink) -> None:
         self._epoll = epoll
-        self._sources = select.epoll()  # of the streams: an epoll of its own, so that all can rest at once
-        epoll.register(self._sources.fileno(), select.EPOLLIN)
+        self._sources = Group(epoll)  # of the streams, so that all can be paused at once
         self.destinations = Destinations(stdout, stderr, trouble=lambda text: self.say("warning", OURSELVES, text))
         self.memory = Memory()
         self.mask = Mask()
@@ -133,7 +133,7 @@ class Output:
         stream.splices = stream.raw and self.destinations.takes_splices(stream.origin.stream)
         if stream.fd >= 0:
             os.set_inheritable(stream.fd, False)
-            self._sources.register(stream.fd, select.EPOLLIN)
+            self._sources.register(stream.fd)
             self._streams[stream.fd] = stream
         return stream
 
@@ -141,14 +141,14 @@ class Output:
 
     def owns(self, fd: int) -> bool:
         """Whether an event on this descriptor is for us."""
-        return fd == self._sources.fileno() or fd in self._watched
+        return fd in self._watched or self._sources.owns(fd)
 
     def handle(self, fd: int) -> None:
         """One turn of each stream that has something, or of one destination that can take more."""
         if fd in self._watched:
             self._resume(self._watched[fd])
             return
-        for source, _ in self._sources.poll(0):
+        for source in self._sources.ready(fd):
             stream = self._streams.get(source)
             if stream is None:
                 continue  # closed by the turn of another one
@@ -158,7 +158,7 @@ class Output:
                 self._pump(stream)
         small, self._small = self._small, 0
         if self._pace.read(small):
-            self._epoll.modify(self._sources.fileno(), 0)
+            self._sources.pause()
 
     def deadline(self) -> float | None:
         """Monotonic seconds at which to look again."""
@@ -171,7 +171,7 @@ class Output:
         """Go on with what has waited long enough."""
         if self._pace.rest_until is not None and self._pace.rest_until <= now:
             self._pace.rest_until = None
-            self._epoll.modify(self._sources.fileno(), select.EPOLLIN)
+            self._sources.resume()
         for destination in list(self._busy):
             moment = destination.retry_at
             if moment is not None and moment <= now:
@@ -264,7 +264,7 @@ class Output:
             if stream.parked:
                 return False
         try:
-            data = os.read(stream.fd, READ_SIZE)
+            data = stream.read()
         except BlockingIOError:
             return False
         if len(data) < SMALL_BYTES:
@@ -422,7 +422,7 @@ class Output:
                 continue
             stream.parked = stream.wants_room = False
             self._parked.remove(stream)
-            self._sources.register(stream.fd, select.EPOLLIN)
+            self._sources.register(stream.fd)
             self._pump(stream)
 
     # --- crossing a re-execution ---------------------------------------------------------------------

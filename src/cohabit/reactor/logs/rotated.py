@@ -119,7 +119,7 @@ class OldFiles:
         return [name for name in both if place.look(name) is not None]
 
     def _keep_one(self, place: Place, number: int) -> None:
-        """We ended between the two steps of _finish: what was compressed is there twice. Times tell that it is ours."""
+        """Between the two steps of _finish we ended, or both failed: the file is there twice. Times tell that."""
         plain, packed = place.look(self._numbered(number)), place.look(self._numbered(number, _GZIP))
         if plain is not None and packed is not None and plain.st_mtime_ns == packed.st_mtime_ns:
             place.unlink(self._numbered(number))
@@ -134,6 +134,7 @@ class OldFiles:
             with self._here() as place:
                 for number in range(self._last, 0, -1):
                     name = self._numbered(number)
+                    self._keep_one(place, number)
                     if self._forms(place, number) == [name]:
                         self._start(place, name)
                         return
@@ -196,8 +197,12 @@ class OldFiles:
                         raise OSError(_EPERM, why)
                     os.utime(unfinished, ns=times, dir_fd=place.fd, follow_symlinks=False)
                     place.rename(unfinished, name + _GZIP)
+                    try:
+                        place.unlink(name)
+                    except OSError:  # the file must not be there twice: the copy goes
+                        place.rename(name + _GZIP, unfinished)
+                        raise
                     self._unfinished = ""
-                    place.unlink(name)
                     return True
         return False
 

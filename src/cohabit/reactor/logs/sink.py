@@ -17,6 +17,7 @@ import sys
 import time
 
 from cohabit.reactor.linux import os
+from cohabit.reactor.shortage import EIO, is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _PIPE_BUF = 4096
 _PIPE_SIZE = 262_144  # four times the default; more is hardly quicker
 _F_SETPIPE_SZ, _FIONREAD = 1031, 0x541B
 _STALL_SECONDS = 1.0  # at the very end: who takes nothing for so long reads no more
-_FULL = (28, 122)  # ENOSPC, EDQUOT: a disk may have room again
+_EDQUOT = 122
 _AGAIN_SECONDS = 1.0
 _DRAIN_AGAIN_SECONDS, _DRAINS = 0.1, 10  # at the very end: a disk that stays full has nothing to wait for
 
@@ -96,7 +97,8 @@ class Sink:
         except BlockingIOError:
             return
         except OSError as error:
-            if error.errno in _FULL:
+            # A disk that is full, or no memory for a pipe's pages. EIO is a terminal that nobody holds any more.
+            if (is_shortage(error) and error.errno != EIO) or error.errno == _EDQUOT:
                 self.retry_at = time.monotonic() + _AGAIN_SECONDS
                 self._tell_full(error.strerror or str(error))
             else:

@@ -1,12 +1,13 @@
 """One end of one pipe: from the bytes that a service wrote to whole lines.
 
 What arrives is cut at its last newline and the rest waits for its end, so lines of different services never tear each
-other. It reads nothing itself.
+other. When to read is output.py's.
 """
 
 from __future__ import annotations
 
 from cohabit.plan.record import from_plain, to_plain
+from cohabit.reactor.linux import os
 from cohabit.reactor.logs.formats import Origin
 
 TYPE_CHECKING = False
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Logging
     from cohabit.reactor.logs.target import Target
 
+READ_SIZE = 131_072  # one turn of one stream: then the others get theirs
+_SMALL_READ_SIZE = 4096
 _LINE_MAX = 1_048_576  # a longer line is cut, so that one service cannot eat process 1's memory
 
 
@@ -46,6 +49,13 @@ class Stream:
     def service(self) -> str:
         """The instance's name."""
         return self.origin.name
+
+    def read(self) -> bytes:
+        """What is there, less of it where there is no memory for so much. Raises BlockingIOError: nothing is there."""
+        try:
+            return os.read(self.fd, READ_SIZE)
+        except MemoryError:  # it comes before anything is taken from the pipe
+            return os.read(self.fd, _SMALL_READ_SIZE)
 
     def must_wait(self) -> bool:
         """A destination takes nothing, and the service is to wait for it."""

@@ -9,6 +9,11 @@ from __future__ import annotations
 import select
 
 from cohabit.reactor.linux import os
+from cohabit.reactor.shortage import is_shortage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.reactor.poller import Registry
 
 _PENDING_MAX = 1_048_576
 _WRITE_SIZE = 65_536
@@ -19,7 +24,7 @@ class Tap:
 
     __slots__ = ("_epoll", "_watched", "fd", "pending")
 
-    def __init__(self, epoll: select.epoll, fd: int) -> None:
+    def __init__(self, epoll: Registry, fd: int) -> None:
         self._epoll = epoll
         self._watched = False
         self.fd = fd
@@ -42,10 +47,9 @@ class Tap:
         try:
             while self.pending:
                 del self.pending[: os.write(self.fd, self.pending[:_WRITE_SIZE])]
-        except BlockingIOError:
-            pass
-        except OSError:  # the matcher has ended: its exit code will tell
-            self.pending.clear()
+        except OSError as error:
+            if not is_shortage(error):  # the matcher has ended: its exit code will tell
+                self.pending.clear()
         self._watch(bool(self.pending))
 
     def close(self) -> None:

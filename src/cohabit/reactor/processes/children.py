@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.events import Event
     from cohabit.plan.model import Service
+    from cohabit.reactor.poller import Registry
     from cohabit.reactor.processes.child import Start
 
     Ended = Callable[[int, str], None]
@@ -82,7 +83,7 @@ class Children:
 
     def __init__(
         self,
-        epoll: select.epoll,
+        epoll: Registry,
         tell: Callable[[Event], None],
         say: Callable[[str, str, str], None],
         drain: Callable[[str], None],
@@ -141,7 +142,14 @@ class Children:
     def _fork(self, key: str, start: Start, ended: Ended | None) -> int:
         tree = key.removesuffix(HOOK)
         start.cgroup, start.track = self.trees.entrance(tree), tracking.step(self.trees.limits.limit(tree))
-        pid, errors = spawn.spawn(start)
+        errors, told = spawn.error_pipe()
+        self._epoll.register(errors, select.EPOLLIN)  # before the fork: no child whose pipe is not watched
+        try:
+            pid = spawn.fork(start, told)
+        except OSError:
+            self._epoll.unregister(errors)
+            os.close(errors)
+            raise
         process = Process(key, pid, errors, start, ended)
         self.trees.started(process.tree, pid)
         self._add(process)
@@ -151,7 +159,6 @@ class Children:
         self.processes[process.key] = self._by_pid[process.pid] = process
         if process.errors >= 0:
             self._by_fd[process.errors] = process
-            self._epoll.register(process.errors, select.EPOLLIN)
 
     # --- events --------------------------------------------------------------------------------------
 
@@ -428,6 +435,7 @@ class Children:
                 continue
             if errors >= 0:
                 os.set_inheritable(errors, False)
+                self._epoll.register(errors, select.EPOLLIN)
             self._add(process)
             if task and key not in tasks:
                 self.kill(key)

@@ -19,7 +19,7 @@ from cohabit.reactor.linux import DEV_NULL, os
 
 _READ = 65_536
 
-_EMFILE, _ENFILE, _ENOSYS, _EPERM = 24, 23, 38, 1
+_EMFILE, _ENFILE, _ENOSYS, _EPERM, _ENOMEM = 24, 23, 38, 1, 12
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 UNLIMITED = -1
 _RSS_LIMIT = b"Max resident set"
@@ -178,6 +178,11 @@ class _Reserve:
 _reserve = _Reserve()
 
 
+def reserved() -> set[int]:
+    """The descriptor in reserve: nobody else may close it."""
+    return {_reserve.fd} - {-1}
+
+
 def read(path: str) -> bytes:
     """All of a file of the kernel's, b"" when it cannot be read. Half as dear as open()."""
     try:
@@ -221,7 +226,7 @@ def send_to(process: Process, *numbers: int) -> bool:
     try:
         fd = os.pidfd_open(process.pid)
     except OSError as error:
-        if error.errno not in (_ENOSYS, _EPERM, _EMFILE, _ENFILE):
+        if error.errno not in (_ENOSYS, _EPERM, _EMFILE, _ENFILE, _ENOMEM):
             return False
         return _is_same(process) and all(send(process.pid, number) for number in numbers)
     try:

@@ -33,19 +33,30 @@ def spawn(start: child.Start) -> tuple[int, int]:
     The pipe reaches its end when the exec has succeeded; hand what it holds to `failure`. Raises OSError
     when the machine has no room for one more process or descriptor.
     """
-    errors, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    errors, told = error_pipe()
+    try:
+        return fork(start, told), errors
+    except OSError:
+        os.close(errors)
+        raise
+
+
+def error_pipe() -> tuple[int, int]:
+    """The pipe through which a child tells why its exec failed: (read end, write end). Raises OSError."""
+    return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def fork(start: child.Start, told: int) -> int:
+    """Fork a child that becomes the command; returns its pid. `told` is closed here in any case. Raises OSError."""
     mask = signals.block_all()
     try:
         pid = os.fork()
         if pid == 0:
             child.become(start, told)
-    except OSError:
-        os.close(errors)
-        raise
     finally:
+        signals.set_mask(mask)  # first: a close that fails must not leave every signal blocked
         os.close(told)
-        signals.set_mask(mask)
-    return pid, errors
+    return pid
 
 
 def in_child(act: Callable[[], object], identity: Identity | None) -> None:

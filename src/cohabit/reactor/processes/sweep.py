@@ -13,23 +13,29 @@ from cohabit.reactor import signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes.tree import Trees
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # For those in an uninterruptible sleep; Docker waits as long. Again and again, for those who were born meanwhile.
 _KILL_PATIENCE_SECONDS, _KILLS = 0.5, 4
+_MEANWHILE_SECONDS = 0.05
 
 
-def sweep(trees: Trees, grace_seconds: float) -> bool:
+def sweep(trees: Trees, grace_seconds: float, meanwhile: Callable[[], None] | None = None) -> bool:
     """End every process under us; True if SIGKILL was needed. A stop signal in the meantime cuts the grace.
 
-    All signals must be blocked: they are taken from the queue here.
+    All signals must be blocked: they are taken from the queue here. meanwhile: called again and again while somebody
+    lives, to read what they write.
     """
     if _all_gone():
         return False
     trees.signal_everybody(signals.TERM)
-    if _wait_until_gone(grace_seconds, interruptible=True):
+    if _wait_until_gone(grace_seconds, meanwhile, interruptible=True):
         return False
     for _ in range(_KILLS):
         trees.signal_everybody(signals.KILL)
-        if _wait_until_gone(_KILL_PATIENCE_SECONDS, interruptible=False):
+        if _wait_until_gone(_KILL_PATIENCE_SECONDS, meanwhile, interruptible=False):
             break
     return True
 
@@ -52,13 +58,18 @@ def _all_gone() -> bool:
             return False
 
 
-def _wait_until_gone(seconds: float, *, interruptible: bool) -> bool:
+def _wait_until_gone(seconds: float, meanwhile: Callable[[], None] | None, *, interruptible: bool) -> bool:
     deadline = time.monotonic() + seconds
     while not _all_gone():
         left = deadline - time.monotonic()
         if left <= 0:
             return False
+        if meanwhile is not None:
+            meanwhile()
+            left = min(left, _MEANWHILE_SECONDS)
         got = signals.wait_for(signals.ALL, left)
+        if got is None and meanwhile is not None:
+            continue
         if got is None or (interruptible and got.si_signo in signals.STOP_SIGNALS):
             return _all_gone()
     return True

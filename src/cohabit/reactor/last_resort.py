@@ -1,0 +1,106 @@
+"""The last resort: nothing of the engine is trusted any more. All processes are ended; no line of theirs is lost.
+
+What the services write meanwhile is read from their pipes all the time, so that nobody who wants to end waits in a
+write(2); what they leave in the pipes is read when they are gone. Only the descriptors are used, with the text that was
+read from them before; everything else of the loop may be what is broken.
+"""
+
+from __future__ import annotations
+
+import time
+
+from cohabit.errors import EXIT_BUG
+from cohabit.reactor import signals
+from cohabit.reactor.linux import os
+from cohabit.reactor.logs.sink import Sink
+from cohabit.reactor.processes.sweep import sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cohabit.reactor.processes.tree import Trees
+
+_GRACE_SECONDS = 5.0
+_DRAIN_SECONDS = 1.0  # for a reader of our output, at the very end
+_READ_SIZE = 65_536
+_READS_MAX = 64  # of one pipe at the very end, in case that somebody still fills it
+
+
+class _Pipe:
+    """One stream of one service. partial: the beginning of a line."""
+
+    def __init__(self, fd: int, sink: Sink, label: bytes, partial: bytes) -> None:
+        self.fd = fd
+        self.sink = sink
+        self.label = label
+        self.partial = partial
+
+
+class Pipes:
+    """What still comes out of the services, written to our own output with their names in front."""
+
+    def __init__(self) -> None:
+        self._sinks = {"stdout": Sink(1), "stderr": Sink(2)}
+        self._pipes: list[_Pipe] = []
+
+    @classmethod
+    def of_plain(cls, plain: Any) -> Pipes:
+        """Of a state that was written down (crossing.py), as far as it can be read."""
+        pipes = cls()
+        try:
+            for stream, unwritten in plain["output"]["destinations"]["containers"].items():
+                pipes._sinks[stream].write(b"".join(unwritten))
+            for one in plain["output"]["streams"]:
+                service, stream = one["origin"][:2]
+                pipes.add(one["fd"], service, stream, one["partial"])
+        except (AttributeError, LookupError, TypeError, ValueError):
+            pass  # what there is has to do
+        return pipes
+
+    def add(self, fd: int, service: str, stream: str, partial: bytes) -> None:
+        """One more pipe. partial: what was read of a line that has not ended."""
+        if fd >= 0:
+            self._pipes.append(_Pipe(fd, self._sinks[stream], service.encode("utf-8", "replace") + b" | ", partial))
+
+    def pump(self) -> None:
+        """Write what there is now."""
+        for sink in self._sinks.values():
+            sink.flush()
+        for pipe in self._pipes:
+            if not pipe.sink.blocked:
+                self._read(pipe)
+
+    def finish(self) -> None:
+        """The services are gone: everything that is left, as long as somebody takes it."""
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        for pipe in self._pipes:
+            for _ in range(_READS_MAX):
+                if not self._read(pipe):
+                    break
+                pipe.sink.drain(lambda: deadline - time.monotonic())
+            if pipe.partial:
+                pipe.sink.write(pipe.label + pipe.partial + b"\n")
+        for sink in self._sinks.values():
+            sink.drain(lambda: deadline - time.monotonic())
+
+    @staticmethod
+    def _read(pipe: _Pipe) -> bool:
+        try:
+            data = os.read(pipe.fd, _READ_SIZE)
+        except OSError:  # nothing more at present, or no pipe at all
+            return False
+        *lines, pipe.partial = (pipe.partial + data).split(b"\n")
+        pipe.sink.write(b"".join(pipe.label + line + b"\n" for line in lines))
+        return bool(data)
+
+
+def end_everything(text: str, trees: Trees, plain: Any) -> int:
+    """Say why, end everybody under us, and give the exit code. plain: the state, as far as it was written down."""
+    signals.block_all()
+    if text:
+        Sink(2).write(f"cohabit | {text}\n".encode("utf-8", "surrogateescape"))
+    pipes = Pipes.of_plain(plain)
+    sweep(trees, _GRACE_SECONDS, meanwhile=pipes.pump)
+    pipes.finish()
+    return EXIT_BUG

@@ -1,0 +1,37 @@
+"""One program run to its end while the loop is down: whether it starts at all, and ends well in time.
+
+Used before an exec that cannot be undone. All signals must be blocked. Other children that end meanwhile are left to
+the loop, which reaps everybody when it begins.
+"""
+
+from __future__ import annotations
+
+import time
+
+from cohabit.reactor import signals
+from cohabit.reactor.linux import os
+from cohabit.reactor.processes import spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.reactor.processes.child import Start
+
+
+def ends_well(start: Start, seconds: float) -> bool:
+    """Whether the command ends with 0 within that time. False also when the machine has no room for it."""
+    try:
+        pid, errors = spawn.spawn(start)
+    except OSError:
+        return False
+    os.close(errors)
+    deadline = time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status == 0
+        left = deadline - time.monotonic()
+        if left <= 0:
+            os.kill(pid, signals.KILL)
+            os.waitpid(pid, 0)
+            return False
+        signals.wait_for((signals.CHLD,), left)

@@ -1,0 +1,73 @@
+"""Signals that arrive while the program has hardly begun: none is lost, and none is a traceback.
+
+strace(1) sends them, at a system call that our own modules are being read with. What comes before our first line is the
+interpreter's: until it has a handler of its own the kernel decides (process 1 gets nothing that it has no handler for).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faults.injection import Tracer
+from linux.run import COHABIT, Run, write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from linux.conftest import Start
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("strace") is None and os.environ.get("CI") != "true", reason="no strace (apt-get install strace)"
+)
+_PLACES = 6  # of the modules that are read, evenly spread
+
+
+def _traced(start: Start, directory: Path, words: list[str], *command: str, process_1: bool = True) -> tuple[Run, str]:
+    """A command that waits until strace is there, and strace's log."""
+    gate, log = str(directory / "begin"), str(directory / "strace.log")
+    if not os.path.exists(gate):
+        os.mkfifo(gate)
+    opened = os.open(gate, os.O_RDWR | os.O_NONBLOCK)
+    run = start(*COHABIT, *command, setup=f"read x < {gate}", process_1=process_1)
+    tracer = Tracer(run.process_1().pid, log, words)
+    os.write(opened, b"\n")
+    run.wait()
+    tracer.detach()
+    os.close(opened)
+    return run, log
+
+
+def _openings(start: Start, directory: Path, *command: str) -> list[int]:
+    """Which calls of openat(2) read modules of ours: a few of their numbers."""
+    _, log = _traced(start, directory, ["-e", "trace=openat"], *command)
+    with open(log, encoding="utf-8", errors="replace") as file:
+        lines = [line for line in file if "openat(" in line]
+    ours = [number for number, line in enumerate(lines, 1) if "/cohabit/" in line and ".pyc" in line]
+    assert len(ours) > _PLACES, lines
+    return ours[:: len(ours) // _PLACES]
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+def test_a_stop_that_comes_early_stops_the_container(start: Start, tmp_path: Path, signal: str) -> None:
+    """Whichever module is being read: with 0, and said as a stop; nothing was started."""
+    file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"]}, "job": {"command": ["true"]}})
+    for number in _openings(start, tmp_path, "up", "-f", file + ".none"):
+        words = ["-e", "trace=openat", "-e", f"inject=openat:signal={signal}:when={number}"]
+        run, _ = _traced(start, tmp_path, words, "up", "-f", file)
+        assert run.process.returncode == 0, f"at {number}: {run}"
+        assert f"stopped by {signal}" in run.text
+        assert "Traceback" not in run.text
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+def test_a_command_that_is_interrupted_early_ends_by_the_signal(start: Start, tmp_path: Path, signal: str) -> None:
+    """Without a word, as any program does."""
+    for number in _openings(start, tmp_path, "version"):
+        words = ["-e", "trace=openat", "-e", f"inject=openat:signal={signal}:when={number}"]
+        run, _ = _traced(start, tmp_path, words, "version", process_1=True)
+        assert "Traceback" not in run.text, f"at {number}"
+        assert "KeyboardInterrupt" not in run.text
