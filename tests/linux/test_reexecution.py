@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,17 @@ def test_beyond_repair_everybody_is_ended(
     assert life.wait() == 70
     assert lines_of(str(tmp_path / "order"))[1:] == ["stop web"]
     assert processes.look(orphan.pid) is None
+
+
+@pytest.mark.parametrize("plant", ["2+step-before:Exited", "lost"])
+def test_the_last_resort_loses_no_line(broken: Start, gate: Gate, plant: str) -> None:
+    """Whoever still writes while everything is ended is read to its last line."""
+    writer = [sys.executable, "-I", "-S", os.path.join(REPOSITORY, "tests", "faults", "writer.py"), "alpha", "1"]
+    life = broken(plant, {"trigger": TRIGGER, "alpha": {"command": writer}})
+    life.until_printed("| alpha ", 100)
+    gate.open()
+    assert life.wait() == 70
+    lines = [line.split() for line in life.lines("alpha", "out")]
+    numbers = [int(words[-1]) for words in lines if "end" not in words]
+    assert numbers == list(range(len(numbers)))
+    assert lines[-1][2:] == ["end", str(len(numbers))]
