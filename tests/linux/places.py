@@ -20,6 +20,19 @@ mount --rbind /mnt /dev
 UNPRIVILEGED = ("setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "--no-new-privs")
 NO_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
 
+# Docker's default set: neither CAP_SYS_PTRACE nor CAP_SYS_RESOURCE nor CAP_SYS_ADMIN.
+_DOCKER = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod"
+DOCKER_CAPABILITIES = (
+    "setpriv",
+    "--bounding-set=-all,+" + f"{_DOCKER},audit_write,setfcap".replace(",", ",+"),
+    "--inh-caps=-all",
+)
+
+# No cgroup of version 2 is to be seen, as in most containers none can be made.
+NO_CGROUPS = (
+    "for mount in $(grep -- '- cgroup2' /proc/self/mountinfo | cut -d' ' -f5); do umount -l $mount; done"
+)
+
 
 def open_to_all(*paths: str) -> str:
     """Return the script that lets every user reach the interpreter, the repository and these paths.

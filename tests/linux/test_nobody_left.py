@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cohabit.reactor.processes import cgroup
+from linux import places
 from linux.conftest import Start
 from linux.run import AT_MOST_SECONDS, REPOSITORY, Run, program, shell
 
@@ -345,7 +346,7 @@ def test_cgroups_in_a_namespace_of_their_own(start: Start, box: str) -> None:
     assert console(f"proc.cgroup({pid})").startswith("/cohabit-1-")
 
 
-HIDE = "for mount in $(grep -- '- cgroup2' /proc/self/mountinfo | cut -d' ' -f5); do umount -l $mount; done"
+HIDE = places.NO_CGROUPS
 
 
 @pytest.mark.parametrize(

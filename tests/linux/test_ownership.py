@@ -1,0 +1,262 @@
+"""One service's event never kills or adopts another service's process: without cgroups, with Docker's capabilities.
+
+A process that a service started changes its user, its session and its environment, and its parent ends: so process 1
+becomes its parent. Then something happens to another service. Each test also checks that the process still belongs to
+the service that started it, where it can be known.
+"""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from linux import places, processes
+from linux.clients import ask, environment
+from linux.conftest import Gate, Start
+from linux.run import Run, shell
+
+AS_NOBODY = "setpriv --reuid 65534 --clear-groups"
+PROCESSES = 60  # of one service, while another one is stopped
+
+
+@pytest.fixture(params=["docker", "full"])
+def own(request: pytest.FixtureRequest, up: Start, tmp_path: Path, process_1: bool) -> Start:
+    """Give the function that runs `cohabit up` without cgroups, with Docker's capabilities or with all."""
+    above = places.DOCKER_CAPABILITIES if request.param == "docker" else ()
+    variables = environment(str(tmp_path))
+    setup = f"{places.NO_CGROUPS}\n{places.open_to_all(str(tmp_path))}"
+    tmp_path.chmod(0o755)
+    return lambda services: up(services, above=above, setup=setup, process_1=process_1, environment=variables)
+
+
+def _background(command: str) -> str:
+    """A shell script that starts a command whose parent ends at once."""
+    return f"({command} &)"
+
+
+def _orphan(run: Run, command: str) -> processes.Process:
+    """Wait until the process with this command line has cohabit as its parent; returns it."""
+    run.until(lambda: [one.parent for one in run.below(command)] == [run.pid], f"{command} to be an orphan")
+    return run.one(command)
+
+
+def _from_outside(run: Run, script: str, variables: dict[str, str] | None = None) -> None:
+    """Run a shell script in the namespaces of a run, as `docker exec` does; returns when the shell has ended."""
+    subprocess.run(
+        ["nsenter", "--target", str(run.pid), "--pid", "--mount", "--", "sh", "-c", script],
+        env={"PATH": os.environ["PATH"], **(variables or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def _of_process_1(run: Run, command: str) -> processes.Process:
+    """Wait until the process with this command line is a child of the namespace's process 1; returns it."""
+    first = run.process_1().pid
+
+    def found() -> list[processes.Process]:
+        return [one for one in processes.children(first) if one.command == command]
+
+    run.until(lambda: len(found()) == 1, f"{command} as a child of process 1")
+    return found()[0]
+
+
+def _lives(process: processes.Process) -> bool:
+    now = processes.look(process.pid)
+    return now is not None and now.command == process.command and now.state != "Z"
+
+
+# --- what happens to one service ends no process of another ----------------------------------------------
+
+
+@pytest.mark.parametrize("occasion", ["probe", "reload", "reexec", "restart api", "scale api=1", "stop api"])
+def test_daemon_beside_a_started_process_lives(own: Start, tmp_path: Path, occasion: str) -> None:
+    """A daemon whose service lives on is not ended by what happens to another service, and is ended with its own."""
+    api: dict[str, object] = {"command": ["sleep", "999"]}
+    if occasion == "probe":
+        test = ["CMD-SHELL", "echo probed >> probes"]
+        api["healthcheck"] = {"test": test, "interval": "1s", "start_interval": "50ms", "start_period": "60s"}
+    web = shell(f"{_background(f'{AS_NOBODY} setsid env -i sleep 7001')}; exec sleep 888")
+    run = own({"web": {"command": web, "restart": "always"}, "api": api})
+    daemon = _orphan(run, "sleep 7001")
+    run.one("sleep 999")
+    if occasion == "probe":
+        run.until_written(str(tmp_path / "probes"), len((tmp_path / "probes").read_text().split()) + 2)
+    else:
+        ask(run, str(tmp_path), *occasion.split())
+        ask(run, str(tmp_path), "restart", "api")  # something ends after it, so that all orphans were looked at
+    assert _lives(daemon), run.text
+    ask(run, str(tmp_path), "stop", "web")
+    assert not _lives(daemon)
+    assert run.stop() == 0
+
+
+def test_exit_ends_no_process_of_another_service(own: Start, tmp_path: Path, gate: Gate) -> None:
+    """A failed service ends no orphan of another service, and none that came from outside."""
+    background = f"{AS_NOBODY} sh -c 'setsid sleep 7002 &'; exec sleep 888"
+    run = own(
+        {
+            "a": {"command": shell("read x < gate; exit 3"), "essential": False},
+            "b": {"command": shell(background)},
+        }
+    )
+    theirs = _orphan(run, "sleep 7002")
+    _from_outside(run, "setsid env -i sleep 7003 & exit 0")
+    outside = _of_process_1(run, "sleep 7003")
+    gate.open()
+    run.until_printed("a: ended with exit code 3")
+    ask(run, str(tmp_path), "restart", "a")
+    assert _lives(theirs)
+    assert _lives(outside)
+    ask(run, str(tmp_path), "stop", "b")
+    assert not _lives(theirs)
+    assert _lives(outside)
+    assert run.stop() == 0
+
+
+def test_stop_ends_no_process_of_another_service(own: Start, tmp_path: Path) -> None:
+    """`stop` of a service ends none of many orphans of another one; `stop` of that one ends them all."""
+    loop = f"i=0; while [ $i -lt {PROCESSES} ]; do i=$((i + 1)); setsid env -i sleep 7004 & done"
+    run = own(
+        {
+            "many": {"command": shell(f"{AS_NOBODY} sh -c '{loop}'; exec sleep 888")},
+            "x": {"command": ["sleep", "999"]},
+        }
+    )
+    run.until(
+        lambda: [one.parent for one in run.below("sleep 7004")] == [run.pid] * PROCESSES, f"{PROCESSES} orphans"
+    )
+    run.one("sleep 999")
+    ask(run, str(tmp_path), "stop", "x")
+    ask(run, str(tmp_path), "restart", "x")
+    assert len(run.below("sleep 7004")) == PROCESSES
+    ask(run, str(tmp_path), "stop", "many")
+    assert run.below("sleep 7004") == []
+    assert run.stop() == 0
+
+
+def test_daemon_of_another_service_is_not_adopted(own: Start, tmp_path: Path, gate: Gate) -> None:
+    """A service that ends with 0 restarts; it does not take another service's orphan for its daemon."""
+    background = f"{AS_NOBODY} sh -c 'setsid sleep 7005 &'; exec sleep 888"
+    run = own(
+        {
+            "a": {"command": shell("read x < gate; exit 0"), "restart": "always"},
+            "b": {"command": shell(background)},
+        }
+    )
+    theirs = _orphan(run, "sleep 7005")
+    _from_outside(run, "setsid env -i sleep 7006 & exit 0")
+    outside = _of_process_1(run, "sleep 7006")
+    run.until_printed("a: started")
+    gate.open()
+    run.until_printed("a: started", 2)
+    ask(run, str(tmp_path), "stop", "a")
+    assert "in the background now" not in run.text
+    assert _lives(theirs)
+    assert _lives(outside)
+    assert run.stop() == 0
+
+
+def test_copied_environment_is_no_evidence(own: Start, tmp_path: Path) -> None:
+    """A process from outside is nobody's, also with the whole environment of a service: it outlives that service."""
+    run = own({"web": {"command": ["sleep", "888"]}, "api": {"command": ["sleep", "999"]}})
+    raw = Path(f"/proc/{run.one('sleep 888').pid}/environ").read_bytes().decode()
+    variables = dict(item.split("=", 1) for item in raw.split("\0") if item)
+    _from_outside(run, "setsid sleep 7007 & exit 0", variables)
+    outside = _of_process_1(run, "sleep 7007")
+    ask(run, str(tmp_path), "restart", "web")
+    ask(run, str(tmp_path), "stop", "web")
+    assert _lives(outside)
+    assert run.stop() == 0
+    assert not _lives(outside)
+
+
+def test_forged_limit_ends_its_forger_only(own: Start, tmp_path: Path, gate: Gate) -> None:
+    """A process that lowers its tracking limit to another service's goes with that one; others of its group do not."""
+    forge = (
+        "limit=$(awk '/^Max resident set/ { print $5 }' /proc/$(pgrep -x -f 'sleep 888')/limits); "
+        "prlimit --pid $$ --rss=$limit:$limit; exec sleep 7010"
+    )
+    (tmp_path / "forge.sh").write_text(f"{forge}\n")
+    background = _background(f"{AS_NOBODY} sh ./forge.sh")
+    run = own(
+        {
+            "web": {"command": ["sleep", "888"]},
+            "b": {"command": shell(f"read x < gate; setsid sh -c '{background}; exec sleep 998' & exec sleep 999")},
+        }
+    )
+    run.one("sleep 888")
+    gate.open()
+    forger = _orphan(run, "sleep 7010")
+    others = [run.one("sleep 998"), run.one("sleep 999")]
+    assert forger.group == others[0].group
+    ask(run, str(tmp_path), "kill", "web")
+    run.until(lambda: not _lives(forger), "the forger to be ended")
+    assert [processes.status(one.pid, "State") for one in others] == ["S", "S"]
+    assert run.stop() == 0
+
+
+# --- nothing of a service is left behind -----------------------------------------------------------------
+
+
+def test_two_that_end_at_the_same_moment_leave_nothing_behind(own: Start, tmp_path: Path) -> None:
+    """Two main processes are killed at once: what each of them left is gone before the new ones start."""
+
+    def service(number: int) -> dict[str, object]:
+        look = f"pgrep -c -x -f 'sleep 80{number}' > before-{number}.new; cat before-{number}.new >> before-{number}"
+        background = _background(f"{AS_NOBODY} setsid env -i sleep 80{number}")
+        return {"command": shell(f"{look}; {background}; exec sleep 90{number}"), "restart": "always"}
+
+    run = own({"a": service(1), "b": service(2)})
+    left = [_orphan(run, f"sleep 80{number}") for number in (1, 2)]
+    mains = [run.one(f"sleep 90{number}") for number in (1, 2)]
+    run.signal(signal.SIGSTOP)
+    for main in mains:
+        os.kill(main.pid, signal.SIGKILL)
+    run.until(lambda: [processes.status(main.pid, "State") for main in mains] == ["Z", "Z"], "both to have ended")
+    run.signal(signal.SIGCONT)
+    for number in (1, 2):
+        assert run.until_written(str(tmp_path / f"before-{number}"), 2) == ["0", "0"]
+    assert not [one for one in left if _lives(one)]
+    assert run.stop() == 0
+
+
+# --- a pid file is a hint, never proof -------------------------------------------------------------------
+
+
+def test_pid_file_of_another_service_is_refused(own: Start, tmp_path: Path, gate: Gate) -> None:
+    """An unprivileged service that writes the pid of another service's daemon neither adopts it nor ends it."""
+    (tmp_path / "D").mkdir()
+    os.chown(tmp_path / "D", 65534, 65534)
+    path = tmp_path / "D" / "x.pid"
+    db = shell(f"{_background('setsid env -i sleep 7008')}; exec sleep 888")
+    find = f"until pgrep -x -f '^sleep 7008' > {path}; do :; done; exit 0"
+    x = {"command": shell(f"read x < gate; {find}"), "user": "65534", "pid_file": str(path), "restart": "no"}
+    run = own({"db": {"command": db}, "x": {**x, "essential": False}})
+    daemon = _orphan(run, "sleep 7008")
+    gate.open()
+    run.until_printed("x: ended with exit code 0")
+    ask(run, str(tmp_path), "stop", "x")
+    assert "cannot use the pid_file" in run.text
+    assert "in the background now" not in run.text
+    assert _lives(daemon)
+    ask(run, str(tmp_path), "stop", "db")
+    assert not _lives(daemon)
+    assert run.stop() == 0
+
+
+def test_daemon_of_another_user_is_adopted_by_its_pid_file(own: Start, tmp_path: Path) -> None:
+    """A daemon that changed its user, session and environment, as init scripts make it, becomes the main process."""
+    path = tmp_path / "web.pid"
+    daemon = f'setpriv --reuid 65534 --clear-groups setsid env -i sh -c "echo \\$\\$ >&3; exec sleep 7009" 3> {path}'
+    run = own({"web": {"command": shell(f"{_background(daemon)}; exit 0"), "pid_file": str(path)}})
+    run.until_printed("web: is in the background now")
+    process = _orphan(run, "sleep 7009")
+    assert " 7009" in process.command
+    assert _lives(process)
+    ask(run, str(tmp_path), "stop", "web")
+    assert not _lives(process)
+    assert run.stop() == 0
