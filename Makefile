@@ -13,10 +13,12 @@ find_python = $(shell for python in python3.11 python3 python3.12 python3.13 pyt
 	$$python -c 'import sys$(1); sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PYTHON ?= $(or $(call find_python,$(comma) ensurepip),$(find_python))
 comma := ,
-# How many worlds `make sim` tries, how many runs `make faults`, what `make test` runs, and further words for pytest.
+# How many worlds `make sim` tries, how many runs `make faults`, how many process trees `make ownership`; what `make test`
+# runs, and further words for pytest.
 SEEDS ?= 1000
 FAULTS ?= 1000
 FAULT_JOBS ?= 1
+TREES ?= 1000
 TESTS ?= tests
 ARGS ?=
 # Test processes at the same time. One of them has the container tests, which wait more than they compute.
@@ -79,6 +81,10 @@ sim: $(VENV)/.installed ## The simulator: SEEDS=100000 worlds
 .PHONY: faults
 faults: $(VENV)/.installed test-packages ## Let system calls of process 1 fail: FAULTS=1000 runs, FAULT_JOBS side by side
 	$(PY) tests/faults/run.py $(FAULTS) --jobs $(FAULT_JOBS)
+
+.PHONY: ownership
+ownership: $(VENV)/.installed ## Whose process is whose, on the real kernel: TREES=1000 process trees
+	$(PY) tests/linux/ownership.py --trees $(TREES)
 
 .PHONY: bench
 bench: $(VENV)/.installed ## Measure cohabit and its peers side by side

@@ -1,9 +1,13 @@
 """Places as containers have them: prepared by shell scripts that run as root inside the namespaces of a Run."""
 
+import contextlib
 import os
 import sys
+import time
+from collections.abc import Iterator
 
-from linux.run import REPOSITORY
+from cohabit.reactor.processes import cgroup
+from linux.run import AT_MOST_SECONDS, REPOSITORY
 
 NO_PROC = "mount -t tmpfs none /proc"
 READ_ONLY = "mount --bind / /mnt; mount -o remount,bind,ro /mnt; mount --rbind /proc /mnt/proc; cd /mnt\n"
@@ -29,9 +33,7 @@ DOCKER_CAPABILITIES = (
 )
 
 # No cgroup of version 2 is to be seen, as in most containers none can be made.
-NO_CGROUPS = (
-    "for mount in $(grep -- '- cgroup2' /proc/self/mountinfo | cut -d' ' -f5); do umount -l $mount; done"
-)
+NO_CGROUPS = "for mount in $(grep -- '- cgroup2' /proc/self/mountinfo | cut -d' ' -f5); do umount -l $mount; done"
 
 
 def open_to_all(*paths: str) -> str:
@@ -63,3 +65,31 @@ def _closed_above(path: str) -> str:
         if not os.stat(directory).st_mode & 0o001:
             return directory
     return ""
+
+
+@contextlib.contextmanager
+def cgroup_box() -> Iterator[str]:
+    """Give the directory of a new cgroup of version 2, "" where none can be made; its processes end with the block."""
+    directory = ""
+    for base, _ in cgroup.places():
+        with contextlib.suppress(OSError):
+            directory = os.path.join(base, f"cohabit-tests-{os.getpid()}")
+            os.mkdir(directory)
+            break
+        directory = ""
+    yield directory
+    if not directory:
+        return
+    with contextlib.suppress(OSError), open(f"{directory}/cgroup.kill", "w", encoding="ascii") as file:
+        file.write("1")
+    deadline = time.monotonic() + AT_MOST_SECONDS
+    while not taken_away(directory):
+        assert time.monotonic() < deadline, f"a process is left in {directory}"
+
+
+def taken_away(directory: str) -> bool:
+    """Take away a cgroup and those below it, as far as they are empty; whether nothing is left."""
+    for one, _, _ in os.walk(directory, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(one)
+    return not os.path.exists(directory)

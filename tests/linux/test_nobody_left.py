@@ -5,19 +5,16 @@ of its own too, which is taken away afterwards with everybody in it.
 """
 
 import ast
-import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cohabit.reactor.processes import cgroup
 from linux import places
 from linux.conftest import Start
-from linux.run import AT_MOST_SECONDS, REPOSITORY, Run, program, shell
+from linux.run import REPOSITORY, Run, program, shell
 
 UID = 64_123  # nobody else's, since its processes are counted
 LIMIT = 120
@@ -26,27 +23,10 @@ LIMIT = 120
 @pytest.fixture(scope="session")
 def box() -> Iterator[str]:
     """Give the directory of a cgroup for the tests alone; skip where none can be made."""
-    for base, _ in cgroup.places():
-        with contextlib.suppress(OSError):
-            directory = os.path.join(base, f"cohabit-tests-{os.getpid()}")
-            os.mkdir(directory)
-            break
-    else:
-        pytest.skip("no cgroup of version 2 can be made here")
-    yield directory
-    with contextlib.suppress(OSError), open(f"{directory}/cgroup.kill", "w", encoding="ascii") as file:
-        file.write("1")
-    deadline = time.monotonic() + AT_MOST_SECONDS
-    while not _taken_away(directory):
-        assert time.monotonic() < deadline, f"somebody is left in {directory}"
-
-
-def _taken_away(directory: str) -> bool:
-    """Take away a cgroup and those below it, as far as they are empty; whether nothing is left."""
-    for one, _, _ in os.walk(directory, topdown=False):
-        with contextlib.suppress(OSError):
-            os.rmdir(one)
-    return not os.path.exists(directory)
+    with places.cgroup_box() as directory:
+        if not directory:
+            pytest.skip("no cgroup of version 2 can be made here")
+        yield directory
 
 
 class Console:
@@ -371,7 +351,7 @@ def test_without_cgroups_there_is_no_word(start: Start, box: str, setup: str) ->
     assert console("gone('web')")
     assert not console.life.err
     console.end()
-    console.life.until(lambda: _taken_away(f"{box}/limited"), "everybody to leave")
+    console.life.until(lambda: places.taken_away(f"{box}/limited"), "everybody to leave")
 
 
 def test_who_may_not_enter_makes_none(start: Start, box: str) -> None:
@@ -385,4 +365,4 @@ def test_who_may_not_enter_makes_none(start: Start, box: str) -> None:
     console.until("commands(trees.members('web'))", ["8827"])
     assert console("trees.cgroups.directory") == ""
     console.end()
-    console.life.until(lambda: _taken_away(f"{box}/{UID}"), "everybody to leave")
+    console.life.until(lambda: places.taken_away(f"{box}/{UID}"), "everybody to leave")

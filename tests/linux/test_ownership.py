@@ -126,9 +126,7 @@ def test_stop_ends_no_process_of_another_service(own: Start, tmp_path: Path) -> 
             "x": {"command": ["sleep", "999"]},
         }
     )
-    run.until(
-        lambda: [one.parent for one in run.below("sleep 7004")] == [run.pid] * PROCESSES, f"{PROCESSES} orphans"
-    )
+    run.until(lambda: [one.parent for one in run.below("sleep 7004")] == [run.pid] * PROCESSES, f"{PROCESSES} orphans")
     run.one("sleep 999")
     ask(run, str(tmp_path), "stop", "x")
     ask(run, str(tmp_path), "restart", "x")
