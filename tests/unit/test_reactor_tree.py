@@ -1,5 +1,6 @@
 """Which tree a process belongs to: by descent, cgroup, session or tracking limit, or to none."""
 
+import copy
 import marshal
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 from cohabit.reactor import linux
 from cohabit.reactor.processes import killing, proc
 from cohabit.reactor.processes.cgroup import Cgroups
+from cohabit.reactor.processes.sessions import Sessions
 from cohabit.reactor.processes.tracking import TrackingLimits
 from cohabit.reactor.processes.tree import Trees
 
@@ -228,6 +230,18 @@ def test_number_of_a_session_is_given_again(world: World, trees: Trees) -> None:
     assert [trees.owner(pid) for pid in (400, 401, 402)] == ["web", "", "web"]
 
 
+def test_number_of_a_session_is_given_again_and_again(world: World, trees: Trees) -> None:
+    """The end of another process with the leader's number does not make its session the tree's."""
+    world.add(400, 200, 200)
+    world.end(200)
+    trees.reaped(200, world.later())
+    world.add(200, US, 200)
+    world.add(401, 200, 200)
+    world.end(200)
+    trees.reaped(200, world.later())
+    assert [trees.owner(pid) for pid in (400, 401)] == ["web", ""]
+
+
 def test_owner_is_decided_once(world: World, trees: Trees) -> None:
     """The tree of an orphan is decided when it is seen first, not when it changes its session or limit later."""
     world.add(400, US, 200)
@@ -368,6 +382,35 @@ def test_groups_are_stopped_at_once(world: World, trees: Trees) -> None:
     assert world.signalled(signal.SIGSTOP) == [200, 201, 202, 203, 204]
 
 
+def test_group_of_a_process_that_forged_a_limit_is_not_stopped(world: World, trees: Trees) -> None:
+    """Nothing but a limit says that it is of the tree, so others may be in its group: of its own service."""
+    world.add(301, 300, 300)
+    world.add(400, US, 300, WEB)
+    world.add(401, US, 999, WEB)
+    world.add(402, US, 999)
+    for pid in (300, 301, 400):
+        world.processes[pid].group = 300
+    trees.sessions = Sessions()  # db's leader is in a session of whose number we know nothing
+    trees.sessions.add(200, "web", started_by_us=True)
+    trees.signal("web", signal.SIGKILL)
+    assert world.groups == [200]
+    assert world.signalled(signal.SIGKILL) == [200, 400, 401]
+
+
+def test_group_is_that_of_a_stopped_process(world: World, trees: Trees) -> None:
+    """A process that leaves its group before it is stopped is no reason to stop that group."""
+    world.add(201, 200, 201)
+
+    def leave(pid: int) -> None:
+        if pid == 201:
+            world.processes[pid] = copy.copy(world.processes[pid])
+            world.processes[pid].group = 777
+
+    world.on_stop = leave
+    trees.signal("web", signal.SIGKILL)
+    assert world.groups == [200, 777]
+
+
 def test_number_that_comes_again_is_another_process(world: World, trees: Trees) -> None:
     """A process that has the number of one that was stopped, and has ended since, is stopped too."""
     world.add(201, 200, 200)
@@ -404,6 +447,26 @@ def test_who_turns_up_after_the_kill_is_killed(world: World, trees: Trees) -> No
     world.add(400, US, 200)
     assert trees.with_orphans() == {"web"}
     assert 400 not in world.signalled(signal.SIGKILL)
+
+
+def test_last_process_of_a_killed_task_leaves_another(world: World, trees: Trees) -> None:
+    """One that was not seen when its tree was killed turns up when the last one that was seen is reaped."""
+    limit = trees.limits.limit(PROBE)
+    world.add(400, US, 400, limit)
+    world.add(401, 400, 401, limit)
+    assert trees.with_orphans() == {PROBE}
+    world.processes[401].parent = 50  # the reading missed it
+    trees.signal(PROBE, signal.SIGKILL)
+    trees.ended(PROBE)
+    world.processes[401].parent = 400
+    world.end(400)
+    trees.reaped(400, world.later())
+    trees.with_orphans()
+    assert world.signalled(signal.SIGKILL) == [400, 401]
+    world.end(401)
+    trees.reaped(401, world.later())
+    trees.with_orphans()
+    assert trees.limits.owner(limit or 0) is None
 
 
 def test_doom_ends_with_the_next_life(world: World, trees: Trees) -> None:
@@ -536,6 +599,26 @@ def test_kill_by_cgroup_and_beyond(world: World, *, has_kill: bool) -> None:
     assert cgroups.kills == ["freeze web", "web", "thaw web"]
     assert [world.processes[pid].state for pid in (200, 201, 202, 203, 300)] == ["Z", "Z", "Z", "Z", "S"]
     assert set(world.signalled(signal.SIGKILL)) == ({202, 203} if has_kill else {200, 201, 202, 203})
+
+
+def test_number_of_a_process_outside_comes_again(world: World) -> None:
+    """One that had left the cgroup ends while its tree is killed; whoever has its number then is left alone."""
+    cgroups = Kernel(world, has_kill=True)
+    trees = Trees("us", cgroups)
+    for pid, parent in ((200, US), (201, 200), (202, 201)):
+        world.add(pid, parent, pid)
+    trees.started("web", 200)
+    world.cgroups[200] = world.cgroups[201] = f"{OUR_CGROUP}/web"
+    kill = cgroups.kill
+
+    def slow_kill(key: str) -> bool:
+        world.end(202)
+        world.add(202, 50, 202)
+        return kill(key)
+
+    cgroups.kill = slow_kill  # type: ignore[method-assign]
+    trees.signal("web", signal.SIGKILL)
+    assert world.processes[202].state == "S"
 
 
 def test_signal_reaches_the_cgroup_too(world: World) -> None:

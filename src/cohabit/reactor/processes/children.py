@@ -361,7 +361,7 @@ class Children:
     def adopt(self, name: str, pid: int) -> bool:
         """Another process of its tree is a service's main one from now on; False if its end would not be told us."""
         before = self.processes.get(name)
-        if (before is not None and before.pid == pid) or not self.trees.adopt(name, pid):
+        if pid in self._by_pid or not self.trees.adopt(name, pid):  # its hook stays a hook
             return False
         if before is not None:
             self._by_pid.pop(before.pid, None)

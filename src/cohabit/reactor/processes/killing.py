@@ -6,8 +6,9 @@ still fork: a stopped process keeps its place under the limit and does not fork.
 is bounded, since process 1 does nothing else meanwhile; a process that was missed becomes an orphan, and
 tree.py kills it then.
 
-A pass is a reading of /proc: a child that is being born meanwhile is not in it yet, which is why a pass that
-finds a running process is never the last. Where there is a cgroup, the kernel does all this at once (cgroup.py).
+A pass is a reading of /proc: a child that is being born meanwhile is not in it yet, and the children of a process that
+ends meanwhile become ours after ours were read. So a pass that finds a running process, or one that has ended since
+the last pass, is never the last. Where there is a cgroup, the kernel does all this at once (cgroup.py).
 
 A process that is not a child of ours may end, and its number be given again, between the reading and the signal: each
 signal goes to the process that was read, or to none (proc.send_to).
@@ -38,12 +39,20 @@ def tell(processes: Iterable[Process], number: int) -> None:
         proc.send_to(process, number, signals.CONT)
 
 
-def kill(find: Callable[[], Iterable[Process]]) -> None:
-    """Kill all that `find` finds, and their children that are born meanwhile."""
+def kill(find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], bool] = lambda _: True) -> None:
+    """Kill all that `find` finds, and their children that are born meanwhile.
+
+    owns_group: whether the whole process group of one that was found belongs to the tree.
+    """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     stopped: dict[tuple[int, int], Process] = {}  # by number and start: a number may be given again
+    ended: set[tuple[int, int]] = set()
     while True:
-        fresh, running = _stop(find(), stopped)
+        processes = list(find())
+        fresh, running = _stop(processes, stopped, owns_group)
+        dead = {(process.pid, process.start) for process in processes if not process.lives}
+        fresh = fresh or not dead <= ended
+        ended |= dead
         if not (fresh or running) or time.monotonic() > deadline:
             break
         if not fresh:
@@ -52,11 +61,12 @@ def kill(find: Callable[[], Iterable[Process]]) -> None:
         proc.send_to(process, signals.KILL)
 
 
-def _stop(processes: Iterable[Process], stopped: dict[tuple[int, int], Process]) -> tuple[bool, bool]:
+def _stop(
+    processes: Iterable[Process], stopped: dict[tuple[int, int], Process], owns_group: Callable[[Process], bool]
+) -> tuple[bool, bool]:
     """One pass: stop what is not in `stopped` yet. Returns whether there was any, and whether anything still runs.
 
-    A process group hears a signal at once, so one that hands itself on from child to child is caught in it. A group
-    of a session other than ours has only processes of the tree.
+    A process group gets a signal at once, so one that hands itself on from child to child is caught in it.
     """
     fresh = running = False
     groups: set[int] = set()
@@ -68,7 +78,12 @@ def _stop(processes: Iterable[Process], stopped: dict[tuple[int, int], Process])
             continue
         fresh = True
         stopped[process.pid, process.start] = process
-        if proc.send_to(process, signals.STOP) and process.group not in groups and process.session != os.getsid(0):
-            groups.add(process.group)
-            send(-process.group, signals.STOP)
+        if not proc.send_to(process, signals.STOP) or process.group in groups:
+            continue
+        now = proc.look(process.pid)  # it cannot leave its group any more
+        if now is None or now.start != process.start or not now.lives or now.session == os.getsid(0):
+            continue
+        if owns_group(now):
+            groups.add(now.group)
+            send(-now.group, signals.STOP)
     return fresh, running

@@ -228,9 +228,9 @@ def send_to(process: Process, *numbers: int) -> bool:
     except OSError as error:
         if error.errno not in (_ENOSYS, _EPERM, _EMFILE, _ENFILE, _ENOMEM):
             return False
-        return _is_same(process) and all(send(process.pid, number) for number in numbers)
+        return is_same(process) and all(send(process.pid, number) for number in numbers)
     try:
-        if not _is_same(process):
+        if not is_same(process):
             return False
         for number in numbers:
             signals.send_by_pidfd(fd, number)
@@ -241,7 +241,8 @@ def send_to(process: Process, *numbers: int) -> bool:
     return True
 
 
-def _is_same(process: Process) -> bool:
+def is_same(process: Process) -> bool:
+    """Whether its number is still that of the process that was looked at."""
     now = look(process.pid)
     return now is not None and now.start == process.start
 

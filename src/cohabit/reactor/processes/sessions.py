@@ -39,8 +39,9 @@ class Sessions:
 
     def reaped(self, number: int, ticks: int) -> None:
         """The leader of a session is being reaped; ticks: clock ticks since the boot, before that."""
-        if number in self._sessions:
-            self._sessions[number].reaped = ticks
+        session = self._sessions.get(number)
+        if session is not None and session.reaped is None:  # else another process had the number meanwhile
+            session.reaped = ticks
 
     def end(self, key: str) -> None:
         """No process of this tree lives but in sessions whose leader does."""

@@ -149,13 +149,11 @@ class Trees:
 
         ticks: proc.boot_ticks() before that.
         """
-        key = self.orphans.pop(pid, None)
+        self.orphans.pop(pid, None)
         self._by_limit.discard(pid)
         self._recorded.pop(pid, None)
         self._seen = []  # the number may be given again
         self.sessions.reaped(pid, ticks)
-        if key in self._ending:
-            self.ended(key)
         return self.leaders.pop(pid, None)
 
     def ended(self, key: str) -> None:
@@ -190,6 +188,8 @@ class Trees:
             return {key for key in self.sessions.trees() if self._leaderless_group_lives(key)}
         self._attribute_orphans()
         found = set(self.orphans.values()) - {UNATTRIBUTED}
+        for key in self._ending - found:  # not before: the last process may have left one that turns up only now
+            self.ended(key)
         while self._late:
             self.signal(self._late.pop(), signals.KILL)
         return found
@@ -264,16 +264,19 @@ class Trees:
     def _kill(self, key: str) -> None:
         """The cgroup at once; and those whom it does not hold, who are found before their parents die with it."""
         if self.cgroups is None:
-            killing.kill(lambda: self._find(key).values())
+            killing.kill(lambda: self._find(key).values(), lambda one: self._owns_group(key, one))
             return
         self.cgroups.freeze(key, frozen=True)
         inside = set(self.cgroups.members(key))
-        outside = [pid for pid in self._find(key) if pid not in inside]
+        outside = [one for pid, one in self._find(key).items() if pid not in inside]
         gone = inside if self.cgroups.kill(key) else ()
         self.cgroups.freeze(key, frozen=False)
-        killing.kill(lambda: [one for pid, one in self._find(key, outside).items() if pid not in gone])
+        killing.kill(
+            lambda: [one for pid, one in self._find(key, outside).items() if pid not in gone],
+            lambda one: self._owns_group(key, one),
+        )
 
-    def _find(self, key: str, others: Iterable[int] = ()) -> dict[int, Process]:
+    def _find(self, key: str, others: Iterable[Process] = ()) -> dict[int, Process]:
         """The tree's processes in the order in which they were found: leaders, orphans, `others`, those below."""
         self._attribute_orphans()
         leaders = [pid for pid, name in self.leaders.items() if name == key]
@@ -281,9 +284,23 @@ class Trees:
         found = self._with_descendants([*leaders, *(pid for pid in orphans if pid not in self._by_limit)])
         for pid, process in found.items():
             self._recorded[pid] = process.start, key
-        more = [*orphans, *others, *(self.cgroups.members(key) if self.cgroups else ())]
+        more = [*orphans, *(one.pid for one in others if proc.is_same(one))]
         found.update(self._with_descendants([pid for pid in more if pid not in found]))
+        if self.cgroups:
+            inside = self._with_descendants([pid for pid in self.cgroups.members(key) if pid not in found])
+            found.update((pid, one) for pid, one in inside.items() if one.parent in inside or self._is_inside(pid, key))
         return found
+
+    def _owns_group(self, key: str, process: Process) -> bool:
+        """Whether the whole process group of a member belongs to the tree; its limit alone does not say so.
+
+        A group is part of one session, and a session that a certain member is in was made in the tree.
+        """
+        recorded = self._recorded.get(process.pid) == (process.start, key)
+        return recorded or self.sessions.key(process.session) == key
+
+    def _is_inside(self, pid: int, key: str) -> bool:
+        return self.cgroups is not None and self.cgroups.owner(pid) == key
 
     def _attribute_orphans(self) -> None:
         """Find the tree of each child of ours that was not there before."""
