@@ -6,6 +6,7 @@ import os
 
 from cohabit.plan.model import POST_START, PRE_START, PRE_STOP
 from sim.checker import Violation
+from sim.ownership_world import World as OwnershipWorld
 from sim.world import World
 
 TYPE_CHECKING = False
@@ -37,6 +38,29 @@ def story(seed: int) -> str:
         end = f"FAILED  {type(error).__name__}: {error}"
     plan = [f"           {_told(service)}" for service in world.plan.services.values()]
     return "\n".join([f"Plan, total grace {world.plan.stop_grace_seconds:g} s:", *plan, *lines, end])
+
+
+def ownership_verdict(seed: int) -> str:
+    """What is wrong with the attribution of processes in this world, "" for nothing."""
+    try:
+        OwnershipWorld(seed).run()
+    except Violation as violation:
+        return str(violation)
+    except Exception as error:  # noqa: BLE001 - code that raises is a failure like any other
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def ownership_story(seed: int) -> str:
+    """Everything that process 1 does in this world, a line each, and how it ends."""
+    lines: list[str] = []
+    world = OwnershipWorld(seed, tell=lambda text: lines.append(f"{world.kernel.now:9.3f}  {text}"))
+    try:
+        world.run()
+        end = "no checker has anything to say"
+    except Exception as error:  # noqa: BLE001 - the story is told to its end, whatever it is
+        end = f"FAILED  {type(error).__name__}: {error}"
+    return "\n".join([*lines, end])
 
 
 def _told(service: Service) -> str:

@@ -1,0 +1,377 @@
+"""A simulated Linux with processes as process 1 sees them, and so few numbers for them that they soon come again.
+
+It has fork, setsid, setuid, hard limits, cgroups, signals, zombies and reparenting to the subreaper. Whose each process
+is, is known by construction: a child belongs to the owner of its parent. `installed` puts it in the place of the system
+calls and of /proc under the real reactor/processes; between two of those calls other processes may run.
+Nothing here knows what process 1 concludes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from cohabit.reactor import signals
+from cohabit.reactor.linux import os
+from cohabit.reactor.processes import children, killing, pid_file, proc, spawn, tracking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+    from typing import Any
+
+KILL, STOP, CONT, TERM = 9, 19, 18, 15
+UNLIMITED = proc.UNLIMITED
+OUTSIDE = "docker exec"  # the owner of what was started from outside
+_TICKS_PER_SECOND = 100
+_DESCRIPTOR = 1_000_000  # above all real ones
+_ECHILD, _ESRCH = 10, 3
+
+
+class Task:
+    """One process.
+
+    owner: the key of the tree that it is of, by construction. run: which instance of that. untracked: it gave away the
+    evidence of its owner, so nothing is promised about it. claims: trees that it, or an ancestor, pretended to be of.
+    environment: the tree that its environment names. was_root: before it became another user.
+    """
+
+    __slots__ = (
+        "cgroup", "claims", "deaf", "environment", "frozen", "group", "limit", "owner", "parent", "pending", "pid",
+        "run", "session", "start", "state", "status", "uid", "untracked", "was_root",
+    )  # fmt: skip
+
+    def __init__(self, pid: int, parent: int, owner: str, run: int, start: int) -> None:
+        self.pid = pid
+        self.parent = parent
+        self.group = self.session = pid
+        self.owner = owner
+        self.run = run
+        self.start = start
+        self.uid = 0
+        self.limit = UNLIMITED
+        self.cgroup = "/"
+        self.environment = ""
+        self.state = "S"
+        self.status = 0
+        self.pending = 0
+        self.deaf = False
+        self.frozen = False
+        self.untracked = False
+        self.was_root = False
+        self.claims: set[str] = set()
+
+    def has_been(self, uid: int) -> bool:
+        """Whether it is that user, or was root a moment ago and that is meant."""
+        return uid in ({self.uid, 0} if self.was_root else {self.uid})
+
+    @property
+    def lives(self) -> bool:
+        """False for a zombie."""
+        return self.state != "Z"
+
+    def __str__(self) -> str:
+        owner = self.owner.replace("\0", "/")
+        return f"{self.pid} ({owner} {self.run}, parent {self.parent}, session {self.session}, uid {self.uid})"
+
+
+class Kernel:
+    """All processes. us: our number. signalled(task, number) is called before a signal of ours has its effect."""
+
+    def __init__(self, rng: Random, us: int, numbers: int, tell: Callable[[str], None]) -> None:
+        self.rng = rng
+        self.us = us
+        self.numbers = numbers
+        self.now = 100.0
+        self.tasks: dict[int, Task] = {}
+        self.tell = tell
+        self.signalled: Callable[[Task, int], None] = lambda _task, _number: None
+        self.others: Callable[[], None] = lambda: None  # other processes run for a moment
+        self.pid_files: dict[str, tuple[int, set[int]]] = {}  # path -> (number in it, who can have written it)
+        self.calls = 0
+        self._descriptors: dict[int, Task] = {}
+        self._next_descriptor = _DESCRIPTOR
+        self._last_pid = us
+        self._before: dict[int, int] = {}  # number -> start of the last process that had it
+        self._add(Task(us, 0, "us", 0, self.ticks))
+
+    @property
+    def ticks(self) -> int:
+        """Clock ticks since the boot."""
+        return int(self.now * _TICKS_PER_SECOND)
+
+    def _add(self, task: Task) -> Task:
+        self.tasks[task.pid] = task
+        self._before[task.pid] = task.start
+        return task
+
+    def _free_pid(self) -> int:
+        """The next number that no process, group or session has; it comes again at another tick, as in reality."""
+        used = {number for task in self.tasks.values() for number in (task.pid, task.group, task.session)}
+        pid = self._last_pid
+        for _ in range(self.numbers):
+            pid = pid + 1 if pid < self.numbers else 2
+            if pid not in used and pid != self.us:
+                self._last_pid = pid
+                if self._before.get(pid) == self.ticks:
+                    self.now += 1 / _TICKS_PER_SECOND
+                return pid
+        return 0
+
+    # --- what processes do ---------------------------------------------------------------------------
+
+    def fork(self, parent: Task, owner: str = "", run: int = 0) -> Task | None:
+        """A child, of its parent's owner unless another one is named; None if no number is left."""
+        pid = self._free_pid()
+        if not pid:
+            return None
+        child = Task(pid, parent.pid, owner or parent.owner, run if owner else parent.run, self.ticks)
+        for name in ("group", "session", "uid", "limit", "cgroup", "environment", "untracked"):
+            setattr(child, name, getattr(parent, name))
+        child.claims = set(parent.claims)
+        return self._add(child)
+
+    def enter(self) -> Task | None:
+        """A process from outside, whose parent is not to be seen, in a session of its own."""
+        pid = self._free_pid()
+        return self._add(Task(pid, 0, OUTSIDE, 0, self.ticks)) if pid else None
+
+    def make_session(self, task: Task) -> None:
+        """setsid(2); fails for the leader of a group."""
+        if task.group != task.pid:
+            task.session = task.group = task.pid
+
+    def end(self, task: Task, status: int) -> None:
+        """It is a zombie, and its children are the subreaper's."""
+        task.state, task.status = "Z", status
+        ours = self._is_below_us(task)
+        for child in self.children_of(task.pid):
+            child.parent = self.us if ours or self.us == 1 else 1
+            if child.parent != self.us and not child.lives:
+                self._collect(child)
+        parent = self.tasks.get(task.parent)
+        if parent is None or not parent.lives or (parent.pid != self.us and self.rng.random() < 0.7):
+            self._collect(task)
+
+    def _is_below_us(self, task: Task) -> bool:
+        while task.pid != self.us:
+            above = self.tasks.get(task.parent)
+            if above is None:
+                return False
+            task = above
+        return True
+
+    def _collect(self, task: Task) -> None:
+        del self.tasks[task.pid]
+
+    def children_of(self, pid: int) -> list[Task]:
+        """Living ones and zombies."""
+        return [task for task in self.tasks.values() if task.parent == pid]
+
+    def descendants(self, task: Task) -> list[Task]:
+        """It and everything below it."""
+        found = [task]
+        for one in found:
+            found += self.children_of(one.pid)
+        return found
+
+    def living(self) -> list[Task]:
+        """All but ourselves."""
+        return [task for task in self.tasks.values() if task.lives and task.pid != self.us]
+
+    def deliver(self, task: Task, number: int) -> None:
+        """A signal has its effect."""
+        if not task.lives or task.pid == self.us:
+            return
+        if number == KILL:
+            self.end(task, number)
+        elif number == STOP:
+            task.state = "T"
+        elif number == CONT:
+            task.state = "S"
+            if task.pending:
+                self.end(task, task.pending)
+        elif number == TERM and not task.deaf:
+            if task.state == "T":
+                task.pending = number
+            else:
+                self.end(task, number)
+
+    # --- what process 1 does -------------------------------------------------------------------------
+
+    def _call(self) -> None:
+        self.calls += 1
+        self.others()
+
+    def _kill(self, pid: int, number: int) -> None:
+        self._call()
+        if pid == self.us or pid in (0, -1):
+            return  # itself: more to reap
+        if pid > 0:
+            found = [self.tasks[pid]] if pid in self.tasks else []
+        else:
+            found = [task for task in self.tasks.values() if task.group == -pid]
+        if not found:
+            raise ProcessLookupError(_ESRCH, "No such process")
+        for task in found:
+            self._send(task, number)
+
+    def _send(self, task: Task, number: int) -> None:
+        if number and task.lives:
+            self.signalled(task, number)
+            self.deliver(task, number)
+
+    def _pidfd_open(self, pid: int, _flags: int = 0) -> int:
+        self._call()
+        if pid not in self.tasks:
+            raise ProcessLookupError(_ESRCH, "No such process")
+        self._next_descriptor += 1
+        self._descriptors[self._next_descriptor] = self.tasks[pid]
+        return self._next_descriptor
+
+    def _pidfd_send_signal(self, fd: int, number: int) -> None:
+        self._call()
+        task = self._descriptors[fd]
+        if self.tasks.get(task.pid) is not task:
+            raise ProcessLookupError(_ESRCH, "No such process")
+        self._send(task, number)
+
+    def _wait(self, _pid: int, _options: int) -> tuple[int, int]:
+        self._call()
+        ours = self.children_of(self.us)
+        if not ours:
+            raise ChildProcessError(_ECHILD, "No child processes")
+        for task in ours:
+            if not task.lives:
+                self._collect(task)
+                self.tell(f"reaped {task}")
+                return task.pid, task.status
+        return 0, 0
+
+    def _spawn(self, start: Any) -> tuple[int, int]:
+        parent = self.tasks[self.us]
+        task = self.fork(parent, start.owner, start.run)
+        if task is None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        self._next_descriptor += 1
+        self.make_session(task)
+        task.uid, task.environment = start.uid, start.owner
+        if start.track is not None:
+            task.limit = start.track
+        if start.cgroup:
+            task.cgroup = start.cgroup.rpartition("/")[0]
+        self.tell(f"started {task}")
+        return task.pid, self._next_descriptor
+
+    def _look(self, pid: int) -> proc.Process | None:
+        self._call()
+        task = self.tasks.get(pid)
+        if task is None:
+            return None
+        process = proc.Process(pid, task.parent, task.session, start=task.start, state=task.state)
+        process.group = task.group
+        return process
+
+    def _children(self, pid: int) -> list[int]:
+        self._call()
+        return [task.pid for task in self.children_of(pid)]
+
+    def _limit(self, pid: int) -> int | None:
+        self._call()
+        return self.tasks[pid].limit if pid in self.tasks else None
+
+    def environment(self, pid: int) -> str:
+        """The tree that the environment of a process names; process 1 must not care."""
+        return self.tasks[pid].environment if pid in self.tasks else ""
+
+    def _users(self, pid: int) -> set[int]:
+        return {self.tasks[pid].uid} if pid in self.tasks else set()
+
+    def _read_pid_file(self, path: str) -> pid_file.PidFile:
+        self._call()
+        if path not in self.pid_files:
+            raise FileNotFoundError(2, "No such file or directory")
+        pid, authors = self.pid_files[path]
+        found = pid_file.PidFile(pid)
+        found.users = authors
+        return found
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        for _ in range(3):
+            self.others()
+
+    def monotonic(self) -> float:
+        """Virtual time."""
+        return self.now
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Take the place of the real kernel until the block is over."""
+        replaced: list[tuple[Any, str, Any]] = [
+            (os, "getpid", lambda: self.us),
+            (os, "geteuid", lambda: 0),
+            (os, "getsid", lambda _: self.us),
+            (os, "kill", self._kill),
+            (os, "waitpid", self._wait),
+            (os, "pidfd_open", self._pidfd_open),
+            (os, "close", lambda fd: self._descriptors.pop(fd, None)),
+            (os, "set_inheritable", lambda _fd, _inheritable: None),
+            (signals, "send_by_pidfd", self._pidfd_send_signal),
+            (proc, "is_ours", lambda: True),
+            (proc, "shows_children", lambda: True),
+            (proc, "look", self._look),
+            (proc, "children", self._children),
+            (proc, "own_children", lambda: self._children(self.us)),
+            (proc, "hard_rss_limit", self._limit),
+            (proc, "users", self._users),
+            (proc, "groups", lambda _: ()),
+            (proc, "name", lambda pid: f"name{pid}"),
+            (proc, "boot_ticks", lambda: self.ticks),
+            (proc, "cgroup", lambda pid: self.tasks[pid].cgroup if pid in self.tasks else ""),
+            (pid_file, "read", self._read_pid_file),
+            (tracking, "step", lambda limit: limit),
+            (spawn, "spawn", self._spawn),
+            (spawn, "exec_errors", lambda _: b""),
+            (children, "delegated", lambda: False),
+            (children, "OutOfMemory", _OutOfMemory),
+            (children, "time", _Clock(self)),
+            (killing, "time", _Clock(self)),
+        ]
+        before = [(place, name, getattr(place, name)) for place, name, _ in replaced]
+        try:
+            for place, name, value in replaced:
+                setattr(place, name, value)
+            yield
+        finally:
+            for place, name, value in before:
+                setattr(place, name, value)
+
+
+class _Clock:
+    """The module `time`."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.monotonic = kernel.monotonic
+        self.sleep = kernel._sleep
+        self.time_ns = lambda: 0
+
+
+class Poller:
+    """An epoll that nothing is registered with for real."""
+
+    def register(self, _fd: int, _events: int) -> None:
+        """Nothing to do."""
+
+    def unregister(self, _fd: int) -> None:
+        """Nothing to do."""
+
+
+class _OutOfMemory:
+    """A machine with enough memory."""
+
+    count = 0
+
+    def killed_one(self) -> bool:
+        """Never."""
+        return False
