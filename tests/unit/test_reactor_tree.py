@@ -382,6 +382,25 @@ def test_groups_are_stopped_at_once(world: World, trees: Trees) -> None:
     assert world.signalled(signal.SIGSTOP) == [200, 201, 202, 203, 204]
 
 
+def test_children_of_one_that_ended_meanwhile_are_killed(world: World, trees: Trees) -> None:
+    """A process ends after our children were read, and its own are ours then: they are found before the kill is over."""
+    world.add(201, 200, 200)
+    world.add(202, 201, 202)
+    world.processes[200].state = world.processes[201].state = "Z"
+    world.processes[202].parent = 50  # ours, but not in what was read
+    world.limits[202] = WEB
+
+    def late(pid: int) -> proc.Process | None:
+        if pid == 201:
+            world.processes[202].parent = US
+        return world.look(pid)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proc, "look", late)
+        trees.signal("web", signal.SIGKILL)
+    assert world.signalled(signal.SIGKILL) == [202]
+
+
 def test_group_of_a_process_that_forged_a_limit_is_not_stopped(world: World, trees: Trees) -> None:
     """Nothing but a limit says that it is of the tree, so others may be in its group: of its own service."""
     world.add(301, 300, 300)

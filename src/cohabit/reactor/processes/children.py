@@ -309,7 +309,7 @@ class Children:
         strays = unattributed(self.trees, self._began.get(name, 0)) if by_itself and service and not orphans else []
         if strays and service and not service.pid_file and not service.job:
             self._say("warning", name, appeared(strays))
-        if by_itself and service and ((orphans and not service.job) or ((orphans or strays) and service.pid_file)):
+        if by_itself and service and (service.pid_file or (orphans and not service.job)):
             now = time.monotonic()
             self._daemons[name] = (now, now + _patience(service))
             self.due(now)
