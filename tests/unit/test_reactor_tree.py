@@ -383,7 +383,7 @@ def test_groups_are_stopped_at_once(world: World, trees: Trees) -> None:
 
 
 def test_children_of_one_that_ended_meanwhile_are_killed(world: World, trees: Trees) -> None:
-    """A process ends after our children were read, and its own are ours then: they are found before the kill is over."""
+    """A process ends after our children were read, and its own are ours then: they are found and killed, too."""
     world.add(201, 200, 200)
     world.add(202, 201, 202)
     world.processes[200].state = world.processes[201].state = "Z"
