@@ -1,0 +1,50 @@
+"""An unprivileged process takes over the marks of a service of root: it gains nothing by them but to end with it.
+
+The attacker is programs/forge.py: nobody's, orphaned, in a session of its own, with the victim's hard limit of RSS and the
+victim's environment, as any process can have them. With the mark of the environment, as it was before, it was heard.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from linux import places
+from linux.conftest import Start
+from linux.run import program, shell
+
+NOBODY = 65534
+
+
+def _attacker(*messages: str) -> dict[str, object]:
+    return {"command": program("forge.py", "4711", *messages), "depends_on": {"web": {"condition": "service_started"}}}
+
+
+@pytest.mark.parametrize("user", [None, "1000"], ids=["root", "another user"])
+def test_message_of_a_forger_is_not_heard(up: Start, user: str | None) -> None:
+    """READY=1 and MAINPID of a process that shows the limit of a service, and is not of its user, change nothing."""
+    web = {"command": ["sleep", "4711"], "healthcheck": {"test": ["NOTIFY"]}, **({"user": user} if user else {})}
+    life = up({"web": web, "evil": _attacker("READY=1\nMAINPID=PID", "READY=1")}, setup=places.NO_CGROUPS)
+    life.until_printed("| forged")
+    life.until_printed("web: what was sent to its NOTIFY_SOCKET was ignored")
+    assert f"of user {NOBODY}, which is not of this service" in life.text
+    assert "web: ready" not in life.text
+    assert life.stop() == 0
+
+
+def test_forger_is_not_adopted_as_a_daemon(up: Start, tmp_path: Path) -> None:
+    """A service that ends with 0 beside a forger has not put itself in the background: the forger ends with it."""
+    gate = os.path.join(tmp_path, "gate")
+    web = {
+        "command": shell(f"sleep 4711 & while [ ! -e {gate} ]; do :; done; kill $!; wait; exit 0"),
+        "restart": "no",
+        "essential": False,
+    }
+    life = up({"web": web, "evil": _attacker()}, setup=places.NO_CGROUPS)
+    life.until_printed("| forged")
+    with open(gate, "w", encoding="ascii"):
+        pass
+    life.until_printed("web: cannot tell which process is the main one now: it runs as another user")
+    life.until_printed("web: ended")
+    assert "is in the background now" not in life.text
+    assert life.stop() == 0
