@@ -17,6 +17,7 @@ from cohabit.plan.model import Identity, Limits, Service
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.processes import limits, privileges, spawn
+from cohabit.reactor.processes.secrets import SecretFiles
 from linux.conftest import Start
 from linux.run import MAIN, program
 from linux.spawned import PYTHON, Ended, described, run, status_of
@@ -240,7 +241,7 @@ class TestSecrets:
     def test_the_user_gets_the_text_of_a_file_that_it_cannot_read(self, secret: Path) -> None:
         """Without the newline at its end."""
         script = f'echo "[$PASSWORD]"; cat {secret} 2>/dev/null || echo no'
-        ended = run("sh", "-c", script, secret_files={"PASSWORD": str(secret)}, identity=USER)
+        ended = run("sh", "-c", script, secrets=SecretFiles({"PASSWORD": str(secret)}), identity=USER)
         assert ended.out.split() == ["[hunter2]", "no"]
 
     @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ class TestSecrets:
         """All newlines at the end go, as with $(cat FILE), and nothing else; bytes stay bytes."""
         secret.write_bytes(text)
         script = "import os; print(ascii(os.environ['X']))"
-        assert run(*PYTHON, script, secret_files={"X": str(secret)}).out == ascii(value) + "\n"
+        assert run(*PYTHON, script, secrets=SecretFiles({"X": str(secret)})).out == ascii(value) + "\n"
 
     @pytest.mark.parametrize(
         ("text", "says"), [(b"pass\0word", "zero byte"), (b"password" * 20_000, "longer than a variable can be")]
@@ -258,7 +259,7 @@ class TestSecrets:
     def test_what_cannot_be_a_variable_is_told_without_its_text(self, secret: Path, text: bytes, says: str) -> None:
         """The message names the file."""
         secret.write_bytes(text)
-        ended = run("true", secret_files={"X": str(secret)})
+        ended = run("true", secrets=SecretFiles({"X": str(secret)}))
         assert ended.code == 126
         assert ended.why.startswith(f"cannot read its secret: {secret}: ")
         assert says in ended.why
@@ -270,17 +271,17 @@ class TestSecrets:
         def fail() -> None:
             raise ValueError(secret.read_text())
 
-        ended = run("true", secret_files={"X": str(secret)}, before_user=[("do", fail)])
+        ended = run("true", secrets=SecretFiles({"X": str(secret)}), before_user=[("do", fail)])
         assert ended.why == "cannot do: ValueError"
 
     def test_one_that_is_not_there(self, tmp_path: Path) -> None:
         """The command never runs without its secret; a directory or a pipe without a writer is none."""
         os.mkfifo(tmp_path / "pipe")
-        gone = run("true", secret_files={"X": str(tmp_path / "gone")})
+        gone = run("true", secrets=SecretFiles({"X": str(tmp_path / "gone")}))
         assert gone == Ended("", 126, f"cannot read its secret: {tmp_path}/gone: No such file or directory")
-        folder = run("true", secret_files={"X": str(tmp_path)})
+        folder = run("true", secrets=SecretFiles({"X": str(tmp_path)}))
         assert folder.why == f"cannot read its secret: {tmp_path}: it is no regular file"
-        pipe = run("true", secret_files={"X": str(tmp_path / "pipe")})
+        pipe = run("true", secrets=SecretFiles({"X": str(tmp_path / "pipe")}))
         assert pipe.why == f"cannot read its secret: {tmp_path}/pipe: it is no regular file"
 
 

@@ -1,7 +1,7 @@
 """An unprivileged process takes over the marks of a service of root: it gains nothing by them but to end with it.
 
-The attacker is programs/forge.py: nobody's, orphaned, in a session of its own, with the victim's hard limit of RSS and the
-victim's environment, as any process can have them. With the mark of the environment, as it was before, it was heard.
+The attacker is programs/forge.py: nobody's, orphaned, in a session of its own, with the victim's hard limit of RSS and
+the victim's environment, as any process can have them.
 """
 
 import os

@@ -16,6 +16,7 @@ from cohabit.errors import CommandError, UsageError
 from cohabit.plan.model import Identity
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.processes import child, spawn
+from cohabit.reactor.processes.secrets import SecretFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _start(values: dict[str, Any], told: dict[str, Any], command: list[str], giv
     start = child.Start(tuple(command), variables, given)
     start.identity = user if user and not _is_us(user) else None
     start.directory = values["workdir"] or told["working_dir"]
-    start.secret_files = told["secret_files"]
+    start.secrets = SecretFiles(told["secret_files"])
     return start
 
 
@@ -151,12 +152,13 @@ def _become(start: Start, umask: int | None) -> NoReturn:
     """child.become without a session, a cgroup and descriptors of its own, and with words for people."""
     step = child.STEP_SECRETS
     try:
-        as_user = child.read_secrets(start.secret_files, start.environment, start.identity)
+        secrets = start.secrets or SecretFiles({})
+        secrets.read(start.environment, start.identity)
         step = child.STEP_USER
         if start.identity is not None:
             child.switch(start.identity, terminal=False)
         step = child.STEP_SECRETS
-        child.read_as_user(as_user, start.environment)
+        secrets.read_as_user(start.environment)
         if umask is not None:
             os.umask(umask)
         step = child.STEP_DIRECTORY

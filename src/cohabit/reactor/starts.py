@@ -18,6 +18,7 @@ from cohabit.plan.model import PRE_STOP
 from cohabit.reactor.linux import DEV_NULL, os
 from cohabit.reactor.processes import limits, spawn
 from cohabit.reactor.processes.child import FIRST_SOCKET, Start
+from cohabit.reactor.processes.secrets import SecretFiles
 from cohabit.reactor.shortage import is_shortage
 from cohabit.reactor.signals import KILL
 from cohabit.units import format_duration
@@ -229,7 +230,7 @@ class Starts:
         start = Start(command, environment, self._given, stdio=stdio)
         start.directory = hook.working_dir if hook and hook.working_dir else service.working_dir
         start.identity = user
-        start.secret_files = service.secret_files
+        start.secrets = SecretFiles(service.secret_files) if service.secret_files else None
         start.before_user, start.after_user = limits.steps(service.limits, self.limits)
         return start
 

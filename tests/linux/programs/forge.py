@@ -1,8 +1,8 @@
-"""forge.py VICTIM MESSAGE...: an unprivileged orphan that shows the tracking limit and the environment of another service.
+"""forge.py VICTIM MESSAGE...: an unprivileged orphan that shows the tracking limit and environment of another service.
 
-Waits for a process whose last argument is VICTIM, takes over its hard limit of RSS and its variables, loses its parent and
-its session, becomes nobody, and sends each MESSAGE to the NOTIFY_SOCKET of the victim (/proc/net/unix shows the paths to
-everybody). In a message PID is its own pid.
+Waits for a process whose last argument is VICTIM, takes over its hard limit of RSS and its variables, loses its parent
+and its session, becomes nobody, and sends each MESSAGE to the NOTIFY_SOCKET of the victim (/proc/net/unix shows the
+paths to everybody). In a message PID is its own pid.
 """
 
 import os

@@ -88,7 +88,7 @@ class Requests:
             "environment": start.environment,
             "working_dir": start.directory or os.getcwd(),
             "user": {name: _plain(getattr(user, name)) for name in user._fields},
-            "secret_files": start.secret_files,
+            "secret_files": unit.service.secret_files,
             "umask": unit.service.limits.umask,
         }
 

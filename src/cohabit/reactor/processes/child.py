@@ -4,15 +4,11 @@ Everything is decided beforehand by the parent; nothing here logs, waits or impo
 pipe that closes by itself when exec succeeds: no bytes mean that the command runs, else `step NUL errno NUL
 detail`. The child begins with every signal blocked and ends by restoring what we were given, so a signal
 sent to it in between waits for the command instead of being lost. What limits and capabilities are is known
-to limits.py: here they are steps with a name. Texts of secrets are read here: as root where only root can change what a
-path leads to, else as the service's user.
+to limits.py, and how secrets are read to secrets.py: here they are steps with a name.
 """
 
 from __future__ import annotations
 
-import sys
-
-from cohabit import paths
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
@@ -21,6 +17,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, TypeAlias
 
     from cohabit.plan.model import Identity
+    from cohabit.reactor.processes.secrets import SecretFiles
     from cohabit.reactor.signals import Given
 
     Step: TypeAlias = tuple[str, Callable[[], object]]
@@ -36,9 +33,8 @@ STEP_EXEC = "execute"
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_SOCKET = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
-_ENOENT, _ENOTDIR, _EACCES, _EFBIG, _EILSEQ = 2, 20, 13, 27, 84
-_EINVAL, _KIND, _REGULAR, _PIPE = 22, 0o170000, 0o100000, 0o010000  # inode(7)
-_LONGEST_VALUE = 131_072  # MAX_ARG_STRLEN: the kernel takes no longer variable, its name included (execve(2))
+_ENOENT, _ENOTDIR, _EACCES, _EINVAL = 2, 20, 13, 22
+_KIND, _PIPE = 0o170000, 0o010000  # inode(7)
 
 
 class Start:
@@ -49,8 +45,8 @@ class Start:
     which are sockets then. session: a session of its own, otherwise a process group of its own. terminal: a
     controlling terminal whose foreground that group shall take, or -1. foreground: no session, and our own
     terminal's foreground if we have it. cgroup: the cgroup.procs file of its cgroup. track: gives the process the mark
-    of its tree (tracking.py), or None. secret_files: variable ->
-    file whose text it gets. before_user, after_user: what limits.steps gives.
+    of its tree (tracking.py), or None. secrets: the variables that
+    get the text of a file, or None. before_user, after_user: what limits.steps gives.
     """
 
     __slots__ = (
@@ -65,7 +61,7 @@ class Start:
         "given",
         "identity",
         "listen_names",
-        "secret_files",
+        "secrets",
         "session",
         "stdio",
         "terminal",
@@ -92,7 +88,7 @@ class Start:
         self.listen_names: tuple[str, ...] = ()
         self.cgroup = ""
         self.track: Callable[[], object] | None = None
-        self.secret_files: dict[str, str] = {}
+        self.secrets: SecretFiles | None = None
         self.directory: str | None = None
         self.identity: Identity | None = None
         self.before_user: Sequence[Step] = ()
@@ -123,7 +119,8 @@ def become(start: Start, errors: int) -> NoReturn:
             for target, source in enumerate(start.stdio):
                 os.dup2(source, target)
         step = STEP_SECRETS
-        as_user = read_secrets(start.secret_files, start.environment, start.identity) if start.secret_files else {}
+        if start.secrets is not None:
+            start.secrets.read(start.environment, start.identity)
         if start.listen_names:
             _name_sockets(start.listen_names, start.environment)
         for name, act in start.before_user:
@@ -132,9 +129,9 @@ def become(start: Start, errors: int) -> NoReturn:
         step = STEP_USER
         if start.identity is not None:
             switch(start.identity, terminal=start.foreground)
-        if as_user:
+        if start.secrets is not None:
             step = STEP_SECRETS
-            read_as_user(as_user, start.environment)
+            start.secrets.read_as_user(start.environment)
         for name, act in start.after_user:
             step = name
             act()
@@ -147,7 +144,7 @@ def become(start: Start, errors: int) -> NoReturn:
     except OSError as error:
         os.write(errors, describe(step, error).encode("utf-8", "surrogateescape"))
     except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as ours
-        detail = type(error).__name__ if start.secret_files else repr(error)  # which may quote what it met
+        detail = type(error).__name__ if start.secrets else repr(error)  # which may quote what it met
         os.write(errors, f"{step}\0{0}\0{detail}".encode("utf-8", "replace"))
     finally:
         os._exit(127)
@@ -257,57 +254,6 @@ def _lift(fd: int, last: int) -> int:
     while fd <= last:
         fd = os.dup(fd)
     return fd
-
-
-def read_secrets(files: dict[str, str], environment: dict[str, str], identity: Identity | None) -> dict[str, str]:
-    """Each variable gets its file's text without the newlines at its end, as $(cat FILE) in a shell would give it.
-
-    Files in places that others can change are left out and returned: they have to be read as the service's user, who
-    might have put a link to a file of root there.
-    """
-    left = {}
-    for name, path in files.items():
-        if identity is not None and identity.uid != os.geteuid() and not _is_private(path):
-            left[name] = path
-        else:
-            environment[name] = _read_secret(path)
-    return left
-
-
-def read_as_user(files: dict[str, str], environment: dict[str, str]) -> None:
-    """The files that read_secrets left out, once we are the user."""
-    for name, path in files.items():
-        try:
-            environment[name] = _read_secret(path)
-        except PermissionError:
-            why = f"user {os.geteuid()} may not read it, and others than root can change where it is"
-            raise OSError(_EACCES, why, path) from None
-
-
-def _is_private(path: str) -> bool:
-    try:
-        return paths.is_private(path)
-    except OSError:
-        return False  # reading it as the user says why
-
-
-def _read_secret(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    text = b""
-    if os.fstat(fd).st_mode & _KIND != _REGULAR:
-        raise OSError(_EINVAL, "it is no regular file", path)
-    try:
-        while len(text) < _LONGEST_VALUE and (piece := os.read(fd, _LONGEST_VALUE)):
-            text += piece
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
-    os.close(fd)
-    text = text.rstrip(b"\n")
-    if len(text) >= _LONGEST_VALUE:
-        raise OSError(_EFBIG, "it is longer than a variable can be, 128 KiB", path)
-    if b"\0" in text:
-        raise OSError(_EILSEQ, "it holds a zero byte, which no variable can", path)
-    return text.decode(sys.getfilesystemencoding(), "surrogateescape")
 
 
 def _name_sockets(names: tuple[str, ...], environment: dict[str, str]) -> None:
