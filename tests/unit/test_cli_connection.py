@@ -4,12 +4,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from cohabit.cli import connection
-from cohabit.cli.connection import ConnectionFailedError, SilentError
+from cohabit.cli import connection, discovery
+from cohabit.cli.discovery import ConnectionFailedError, SilentError
 from cohabit.errors import UsageError
 from cohabit.reactor import rundir
 from unit.control_story import answer, client, service, serving, status
@@ -19,9 +20,9 @@ from unit.control_story import answer, client, service, serving, status
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a directory that stands for the places where sockets are looked for."""
     (tmp_path / "run").mkdir()
-    monkeypatch.setattr(rundir, "OURS", (str(tmp_path / "run"), str(tmp_path / "var")))
-    monkeypatch.setattr(rundir, "EVERYBODYS", (str(tmp_path), str(tmp_path / "nowhere")))
-    monkeypatch.setattr(connection, "environment", dict)
+    monkeypatch.setattr(discovery, "RUNTIME_BASES", (str(tmp_path / "run"), str(tmp_path / "var")))
+    monkeypatch.setattr(discovery, "SHARED_BASES", (str(tmp_path), str(tmp_path / "nowhere")))
+    monkeypatch.setattr(discovery, "environment", dict)
     return tmp_path
 
 
@@ -74,7 +75,7 @@ def test_the_only_one_is_found(places: Path, name: str) -> None:
 def test_of_several_the_one_has_to_be_named(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that are neither process 1 nor whoever started us: the answer names their sockets."""
     peers = iter([70, 71])
-    monkeypatch.setattr(connection, "_peer", lambda _: (next(peers), os.geteuid()))
+    monkeypatch.setattr(discovery, "peer", lambda _: (next(peers), os.geteuid()))
     here, there = _place(places, "run/a"), _place(places, "cohabit-b")
     with (
         serving(here, {}),
@@ -89,9 +90,11 @@ def test_of_several_the_one_has_to_be_named(places: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("variable", "pids", "expected"),
     [
-        ("", [(70, 0), (1, 5)], "second"),  # process 1 is meant wherever it is, whoever it is
+        ("", [(70, 0), (1, 0)], "second"),  # process 1 is meant wherever it is
+        ("", [(70, 0), (1, 12345)], "first"),  # but not one that another user runs
         ("70-abc", [(70, 0), (1, 0)], "first"),  # who started us comes before it
-        ("71-abc:x", [(1, 0), (71, 5)], "second"),
+        ("71-abc:x", [(1, 0), (71, 0)], "second"),
+        ("71-abc:x", [(1, 0), (71, 12345)], None),
         ("", [(70, 12345), (71, 0)], "second"),  # of a stranger's nothing is believed
         ("99-abc", [(70, 0), (1, 0)], None),  # who started us is not there: nobody else is meant
         ("", [(70, 12345), (71, 12345)], None),
@@ -107,11 +110,11 @@ def test_which_one_is_meant(
     """Whoever started us, else process 1, else the only one of root's or our own."""
     first, second = _place(places, "run/a"), _place(places, "cohabit-b")
     peers = iter(pids)
-    monkeypatch.setattr(connection, "_peer", lambda _: next(peers))
-    monkeypatch.setattr(connection, "environment", lambda: {"COHABIT_SUPERVISOR": variable} if variable else {})
+    monkeypatch.setattr(discovery, "peer", lambda _: next(peers))
+    monkeypatch.setattr(discovery, "environment", lambda: {"COHABIT_SUPERVISOR": variable} if variable else {})
     with serving(first, {"ps": answer(0, "first")}), serving(second, {"ps": answer(0, "second")}):
         if expected is None:
-            with pytest.raises(ConnectionFailedError, match="no cohabit is running here"):
+            with pytest.raises(ConnectionFailedError, match=r"no cohabit (of root .*)?is running here"):
                 connection.ask("ps")
         else:
             assert connection.ask("ps").text == expected
@@ -120,7 +123,7 @@ def test_which_one_is_meant(
 def test_a_directory_that_was_set(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """COHABIT_RUNTIME_DIR is the only place then."""
     other = _place(places, "other")
-    monkeypatch.setattr(connection, "environment", lambda: {"COHABIT_RUNTIME_DIR": str(other)})
+    monkeypatch.setattr(discovery, "environment", lambda: {"COHABIT_RUNTIME_DIR": str(other)})
     with serving(_place(places, "run/a"), {"ps": answer(0, "wrong")}):
         with pytest.raises(ConnectionFailedError, match=f"no cohabit listens at {other}/control"):
             connection.ask("ps")
@@ -131,10 +134,10 @@ def test_a_directory_that_was_set(places: Path, monkeypatch: pytest.MonkeyPatch)
 def test_not_allowed(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """77 where there is one that does not let us in."""
 
-    def forbidden(path: str) -> list[str]:
+    def forbidden(path: str, *_: object, **__: object) -> int:
         raise PermissionError(13, "no", path)
 
-    monkeypatch.setattr("cohabit.cli.connection.os.listdir", forbidden)
+    monkeypatch.setattr("cohabit.cli.discovery.os.open", forbidden)
     with pytest.raises(ConnectionFailedError, match="does not talk to uid") as caught:
         connection.ask("ps")
     assert caught.value.exit_code == 77
@@ -149,6 +152,88 @@ def test_silence(tmp_path: Path) -> None:
         silent.listen()
         with pytest.raises(SilentError, match=r"cannot ps: cohabit has not answered within 0.01 s"):
             connection.ask("ps", path=path, seconds=0.01)
+
+
+def test_one_deadline_for_the_body_too(tmp_path: Path) -> None:
+    """A server that stops in the middle does not hold its clients; one that streams may."""
+    end = threading.Event()
+
+    def tell(to: socket.socket) -> None:
+        to.sendall(b"0 \n{}\n{")
+        end.wait(20)
+        to.sendall(b"}\n")
+
+    with serving(tmp_path, {"ps": tell}) as server:
+        told = connection.ask("ps", path=server.path, seconds=0.2)
+        assert told.line() == b"{}"
+        with pytest.raises(SilentError, match=r"cannot ps: cohabit has not answered within 0.2 s"):
+            told.line()
+        end.set()
+        streamed = connection.ask("ps", path=server.path, seconds=5.0, streams=True)
+        assert streamed.until is None
+        assert list(streamed.lines()) == [b"{}", b"{}"]
+
+
+def full(path: Path) -> list[socket.socket]:
+    """A listener whose queue is full, and who is in it."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(0)
+    kept = [listener]
+    while True:
+        kept.append(socket.socket(socket.AF_UNIX))
+        kept[-1].setblocking(False)
+        try:
+            kept[-1].connect(str(path))
+        except BlockingIOError:
+            return kept
+
+
+def test_a_full_queue_is_waited_for_once_nothing_else_is_left(places: Path) -> None:
+    """A trusted socket whose queue is full holds nobody up where process 1 answers, and else only till the deadline."""
+    kept = full(_place(places, "run/a") / "control")
+    with pytest.raises(SilentError, match="cannot ps: cohabit has not answered"):
+        connection.ask("ps", seconds=0.1)
+    with serving(_place(places, "cohabit-b"), {"ps": answer(0, "me")}):
+        assert connection.ask("ps", seconds=0.4).text == "me"
+    for one in kept:
+        one.close()
+
+
+def test_process_1_is_taken_before_a_full_queue_is_waited_for(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search ends at whoever is meant: what is behind it is not looked at."""
+    kept = full(_place(places, "run/a") / "control")
+    waited: list[float] = []
+    monkeypatch.setattr(discovery, "waiting_socket", waited.append)
+    monkeypatch.setattr(discovery, "peer", lambda _: (1, 0))
+    with serving(_place(places, "run/b"), {"ps": answer(0, "me")}):
+        assert connection.ask("ps").text == "me"
+    assert not waited
+    for one in kept:
+        one.close()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o757])
+def test_a_directory_that_others_may_write_is_not_entered(places: Path, mode: int) -> None:
+    """Whoever owns it."""
+    place = _place(places, "cohabit-a")
+    place.chmod(mode)
+    with (
+        serving(place, {"ps": answer(0, "wrong")}),
+        pytest.raises(ConnectionFailedError, match="no cohabit is running"),
+    ):
+        connection.ask("ps")
+
+
+def test_links_are_not_followed(places: Path) -> None:
+    """Neither the directory nor the socket may be one."""
+    (places / "elsewhere").mkdir()
+    with serving(places / "elsewhere", {"ps": answer(0, "wrong")}) as server:
+        (places / "cohabit-a").symlink_to(places / "elsewhere")
+        (_place(places, "cohabit-b") / "control").symlink_to(server.path)
+        with pytest.raises(ConnectionFailedError, match="no cohabit is running"):
+            connection.ask("ps")
+    assert not server.requests
 
 
 @pytest.mark.parametrize("told", [b"", b"hello\n", b"\n"])

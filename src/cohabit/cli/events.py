@@ -50,7 +50,7 @@ def main(given: Given, words: list[str]) -> int:
     if values["follow"]:
         request.append("follow=yes")
     given.restore()
-    for line in talk.body(VERB, values, "events", request).lines():
+    for line in talk.body(VERB, values, "events", request, streams=True).lines():
         talk.write(line + b"\n" if values["json"] else _for_people(json.loads(line)))
     return 0
 

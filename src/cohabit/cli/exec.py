@@ -12,7 +12,7 @@ import json
 from cohabit.cli import talk
 from cohabit.cli.options import CommandVerb, Option
 from cohabit.config.values.user import identity
-from cohabit.errors import CommandError, UsageError
+from cohabit.errors import EXIT_NO_PERMISSION, CommandError, UsageError
 from cohabit.plan.model import Identity
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.processes import child, spawn
@@ -69,6 +69,12 @@ def main(given: Given, words: list[str]) -> int:
     if not values["json"] and not (command and command[0]):
         raise UsageError(f"cannot exec: no command is given (write: cohabit exec {service} -- COMMAND)")
     answer = talk.body(VERB, values, "service", [service])
+    if not answer.is_trusted:
+        raise talk.RefusedError(
+            "cannot exec: neither root nor this user listens at this socket, so its answer is not acted on "
+            "(become the user that cohabit runs as)",
+            EXIT_NO_PERMISSION,
+        )
     listener = answer.listener
     told: dict[str, Any] = json.loads(answer.line())
     start = _start(values, told, command, given)

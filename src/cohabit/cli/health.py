@@ -5,9 +5,7 @@ Loads nothing but the connection: at most half as long again as the bare interpr
 
 from __future__ import annotations
 
-import _json  # the C half of json: the other one is as dear as all the rest here
-
-from cohabit.cli import connection
+from cohabit.cli import connection, discovery, load
 from cohabit.cli.options import JSON, SOCKET, Option, Verb
 from cohabit.reactor.linux import os
 
@@ -51,7 +49,7 @@ def main(given: Given, words: list[str]) -> int:
             "health", [*services, f"for={what}"], path=values["socket"], seconds=_SECONDS, by="health"
         )
         code, text = answer.code, answer.text
-    except connection.ConnectionFailedError as error:
+    except discovery.ConnectionFailedError as error:
         code, text = _NO, str(error)
     if code not in (_YES, _NO, _USAGE):
         code = _NO
@@ -59,7 +57,8 @@ def main(given: Given, words: list[str]) -> int:
     if wrong:
         text = f"cohabit: {text}" if text.startswith("cannot ") else f"cohabit: cannot health: {text}"
     if values["json"]:
-        text = f'{{"code": {code}, "text": {_json.encode_basestring_ascii(text)}}}'
+        # The C half of json, and only here: the other half costs as much as everything else, and even this a dlopen.
+        text = f'{{"code": {code}, "text": {load("_json").encode_basestring_ascii(text)}}}'
     try:
         os.write(2 if wrong else 1, f"{text}\n".encode("utf-8", "surrogateescape"))
     except OSError:

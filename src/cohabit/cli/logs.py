@@ -71,7 +71,7 @@ def main(given: Given, words: list[str]) -> int:
     request = [*services, *_limits(values)]
     given.restore()
     write = _as_json if values["json"] else _for_people(values, services)
-    answer = talk.body(VERB, values, "logs", request)
+    answer = talk.body(VERB, values, "logs", request, streams=True)
     while not (values["follow"] or answer.ended):
         answer.receive()  # all of it first: who pages through it may take longer than the server waits
     for record in _records(answer):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from cohabit.cli import connection, talk
+from cohabit.cli import discovery, talk
 from cohabit.cli.options import Option
 from cohabit.errors import CohabitError, UsageError
 from cohabit.reactor.linux import os
@@ -60,7 +60,7 @@ def ask(
             seconds=_LOOK_SECONDS if seconds == 0 else seconds,
             notice=tell if looks_on else None,
         )
-    except connection.SilentError:
+    except discovery.SilentError:
         if seconds is None:
             raise  # it did not even take the request
         return None

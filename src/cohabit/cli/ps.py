@@ -7,7 +7,7 @@ import select
 import time
 
 from cohabit.cli import talk
-from cohabit.cli.connection import ConnectionFailedError
+from cohabit.cli.discovery import ConnectionFailedError
 from cohabit.cli.options import Option, Verb
 from cohabit.cli.screen import Screen
 from cohabit.views import table
@@ -112,7 +112,7 @@ def _worst_first(services: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _events(values: dict[str, Any]) -> Answer:
     """A stream of what happens from now on."""
-    return talk.body(VERB, values, "events", [f"since={time.time():.6f}", "follow=yes"])
+    return talk.body(VERB, values, "events", [f"since={time.time():.6f}", "follow=yes"], streams=True)
 
 
 def _until_something_happens(events: Answer, seconds: float | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from cohabit.cli import talk
-from cohabit.cli.connection import ConnectionFailedError
+from cohabit.cli.discovery import ConnectionFailedError
 from cohabit.cli.options import Verb
 from cohabit.errors import EXIT_UNAVAILABLE
 from cohabit.reactor import signals

@@ -52,9 +52,11 @@ def ask(
     *,
     seconds: float | None = connection.ANSWER_SECONDS,
     notice: Callable[[], None] | None = None,
+    streams: bool = False,
 ) -> Answer:
     """An answer whatever its code is, its errors in terms of the verb that was typed. Raises ConnectionFailedError."""
-    answer = connection.ask(request, words, path=values["socket"], seconds=seconds, by=verb.name, notice=notice)
+    path, by = values["socket"], verb.name
+    answer = connection.ask(request, words, path=path, seconds=seconds, by=by, notice=notice, streams=streams)
     beginning = f"cannot {request}: "
     if answer.text.startswith(beginning):
         answer.text = f"cannot {verb.name}: {answer.text.removeprefix(beginning)}"
@@ -62,10 +64,10 @@ def ask(
 
 
 def body(
-    verb: Verb, values: dict[str, Any], request: str, words: Sequence[str] = (), *, seconds: float | None = 10.0
+    verb: Verb, values: dict[str, Any], request: str, words: Sequence[str] = (), *, streams: bool = False
 ) -> Answer:
-    """An answer that has a body to read. Raises RefusedError, too."""
-    answer = ask(verb, values, request, words, seconds=seconds)
+    """An answer that has a body to read. streams: it may take as long as it likes. Raises RefusedError, too."""
+    answer = ask(verb, values, request, words, streams=streams)
     if answer.code:
         raise RefusedError(sentence(verb, answer.text), answer.code)
     return answer

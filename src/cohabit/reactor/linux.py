@@ -17,6 +17,11 @@ else:
 
 DEV_NULL = "/dev/null"
 
+# Where the directory with our sockets may be (rundir.py makes it); here, so that clients need not load that module.
+RUNTIME_DIR = "COHABIT_RUNTIME_DIR"  # of the environment: the only place, if it is set
+RUNTIME_BASES = ("/run/cohabit", "/var/run/cohabit")  # one directory for all of us, each with a random one inside
+SHARED_BASES = ("/tmp", "/dev/shm")  # noqa: S108 - a random name in it, made by mkdir, is nobody else's
+
 # The folder of this package; relative when it was started so, which is fine, since process 1 never moves.
 PACKAGE = __file__.rpartition("/reactor/")[0]
 

@@ -30,7 +30,7 @@ from cohabit.reactor.health.log_match import LogMatches
 from cohabit.reactor.health.notification_fd import NotificationFds
 from cohabit.reactor.health.notify import Notify
 from cohabit.reactor.health.probes import Probes
-from cohabit.reactor.linux import PACKAGE, environment, os
+from cohabit.reactor.linux import PACKAGE, RUNTIME_DIR, environment, os
 from cohabit.reactor.loader import Loader
 from cohabit.reactor.logs.joining import Joiners
 from cohabit.reactor.logs.lastword import LINES_MAX, last_word, write_termination_log
@@ -41,7 +41,7 @@ from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import spawn, tree
 from cohabit.reactor.processes.child import Start
 from cohabit.reactor.processes.children import Children
-from cohabit.reactor.rundir import RUNTIME_DIR, RuntimeDirectory
+from cohabit.reactor.rundir import RuntimeDirectory
 from cohabit.reactor.sockets import Sockets
 from cohabit.reactor.starts import Starts
 from cohabit.units import describe_exit

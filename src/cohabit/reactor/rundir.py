@@ -14,7 +14,7 @@ from __future__ import annotations
 import _stat as stat
 
 from cohabit import paths
-from cohabit.reactor.linux import os
+from cohabit.reactor.linux import RUNTIME_BASES, RUNTIME_DIR, SHARED_BASES, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 else:
     import _socket as socket
 
-RUNTIME_DIR = "COHABIT_RUNTIME_DIR"  # of the environment: the only place where it shall be, whoever made it
-OURS = ("/run/cohabit", "/var/run/cohabit")  # one directory for all of us, each with a random one inside
-EVERYBODYS = ("/tmp", "/dev/shm")  # noqa: S108 - a random name in it, made by mkdir, is nobody else's
+OURS, EVERYBODYS = RUNTIME_BASES, SHARED_BASES
 _MODE = 0o711
 _BASE_MODE = 0o755  # a client of another user has to find the one inside
 _WALK, _WRITE = 0o111, 0o022  # everybody may walk through it, nobody else may write it
@@ -43,11 +41,14 @@ class RuntimeDirectory:
         """Its path; made now if it is not there. Raises OSError when no place takes one."""
         if self.path and _is_there(self.path, given=bool(self._given)):
             return self.path
+        name = os.urandom(8).hex()
         if self._given:
             self.path = self._given
-            _make_given(self.path)
+            if not _make_given(self.path):
+                self.path = f"{self._given}/cohabit-{name}"
+                with paths.locate(self.path, follow=False) as place:
+                    _make_directory(place, _MODE)
             return self.path
-        name = os.urandom(8).hex()
         for base in OURS:
             if _open_base(base) and _make(f"{base}/{name}"):
                 _remove_dead(base)
@@ -67,7 +68,7 @@ class RuntimeDirectory:
         if self.path:
             if not _is_there(self.path, given=bool(self._given)):
                 pass  # what is there now is not ours
-            elif self._given:
+            elif self.path == self._given:
                 _clear(self.path)
             else:
                 _remove(self.path)
@@ -154,21 +155,25 @@ def _is_left(path: str) -> bool:
         return False
 
 
-def _make_given(path: str) -> None:
-    """Somebody else's directory is taken, if we may rely on it. Raises OSError when it cannot be, or cannot be made."""
+def _make_given(path: str) -> bool:
+    """Whether our sockets can be in this directory itself: only root and we can change what is in it.
+
+    Raises OSError when there is none and none can be made.
+    """
     try:
         with paths.locate(path) as place:
             if place.look() is None:
                 _make_directory(place, _MODE)
         with paths.locate(f"{path}/x") as place:
             unsafe = "" if place.keeps else place.weak
-    except FileExistsError:
-        return
     except OSError as error:
         raise OSError(error.errno, f"{path} cannot be made: {error.strerror} ({RUNTIME_DIR} says so)") from error
     if unsafe:
         why = f"{path} cannot be used: {unsafe} ({RUNTIME_DIR} says so: make it root's alone, or chmod +t)"
         raise OSError(_EPERM, why)
+    status = os.lstat(path)
+    trusted = stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid())
+    return trusted and not status.st_mode & _WRITE
 
 
 def _clear(path: str) -> None:

@@ -1,0 +1,197 @@
+"""Finding the running cohabit while another user's process is in the way: it is found, and nobody else is believed.
+
+The places where sockets may be are empty ones of the test's own; clients run in the namespaces of the Run.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from linux.conftest import Start
+from linux.run import AT_MOST_SECONDS, COHABIT, Run, program, shell, write_file
+
+EMPTY = "for place in /run /tmp /dev/shm; do mount -t tmpfs -o mode=1777 none $place; done; cd /\n"
+READ_ONLY_RUN = EMPTY + "mount -o remount,ro /run\n"
+SLEEP = "sleep 1000"
+NOBODY = 65534
+
+Attack = Callable[..., None]
+
+
+def enter(life: Run, *words: str) -> list[str]:
+    """The command line that runs a command in the namespaces of a Run."""
+    return ["nsenter", "--target", str(life.process_1().pid), "--pid", "--mount", "--wd=/", "--", *words]
+
+
+def client(life: Run, *words: str, code: int = 0, user: int = 0, **variables: str) -> str:
+    """Run a cohabit client there, as this user; returns what it printed. It has to end with this code."""
+    above = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+    done = subprocess.run(
+        enter(life, *above, *COHABIT, *words),
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=10 * AT_MOST_SECONDS,
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+@pytest.fixture
+def attack() -> Iterator[Attack]:
+    """Give the function that starts an attack of nobody's in a Run, and waits until it stands."""
+    with ExitStack() as stack:
+
+        def start(life: Run, *words: str) -> None:
+            attacker = subprocess.Popen(
+                enter(life, *program("attack.py", *words)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            stack.callback(attacker.wait)
+            stack.callback(attacker.kill)
+            assert attacker.stdout
+            stack.callback(attacker.stdout.close)
+            assert attacker.stdout.readline() == b"ready\n"
+
+        yield start
+
+
+@pytest.fixture
+def life(start: Start) -> Run:
+    """Give a cohabit that is process 1 and has its socket in /run/cohabit."""
+    return started(start, EMPTY)
+
+
+def started(start: Start, setup: str, **options: Any) -> Run:
+    """A cohabit with the service `1`, ready."""
+    life = start(*COHABIT, "run", SLEEP, setup=setup, **options)
+    life.until_printed("started")
+    return life
+
+
+def decoys(*places: str) -> list[str]:
+    """Six names of directories in each place, some before and some behind any that cohabit takes."""
+    return [f"{place}/cohabit-{digit}" for place in places for digit in "048cfz"]
+
+
+@pytest.mark.parametrize("setup", [EMPTY, READ_ONLY_RUN], ids=["in /run", "in /tmp"])
+def test_full_queues_of_another_user(start: Start, attack: Attack, setup: str) -> None:
+    """Twelve sockets that accept nobody cost nothing: they are not even connected to."""
+    life = started(start, setup)
+    attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
+    assert client(life, "health") == "ready: 1 service\n"
+    assert "RUNNING" in client(life, "ps")
+    client(life, "down")
+    assert life.wait() == 0
+
+
+def test_a_link_to_a_socket_of_roots(start: Start, attack: Attack) -> None:
+    """Where cohabit is not process 1: whatever listens behind a link is not one of several."""
+    life = started(start, EMPTY, process_1=False)
+    listen = "import socket,signal; s=socket.socket(1); s.bind('/run/daemon.sock'); s.listen(); print(flush=True); "
+    command = enter(life, COHABIT[0], "-c", listen + "signal.pause()")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout
+        assert daemon.stdout.readline()
+        attack(life, "links", "/run/daemon.sock", *(f"{decoy}/control" for decoy in decoys("/tmp")))
+        assert "RUNNING" in client(life, "ps")
+        daemon.kill()
+
+
+@pytest.mark.parametrize("by", ["socket", "directory"])
+def test_a_socket_that_process_1_opened_for_a_service(start: Start, attack: Attack, tmp_path: Path, by: str) -> None:
+    """Its credentials may be process 1's; a link to it, or to its directory, is not followed."""
+    told = '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":"evil"}'
+    evil = {"command": program("attack.py", "answer_passed", "0 ", told), "sockets": ["/tmp/app/control"]}
+    write_file(str(tmp_path), {"evil": evil, "web": {"command": ["sleep", "1000"]}})
+    keep = f"mount -t tmpfs none /mnt; cp {tmp_path}/cohabit.yaml /mnt\n"
+    life = start(
+        *COHABIT, "up", "-f", "/mnt/cohabit.yaml", setup=f"{keep}{READ_ONLY_RUN}mkdir /tmp/app; chown 65534 /tmp/app\n"
+    )
+    life.until_printed("| ready")
+    life.until_printed("web: started")
+    if by == "socket":
+        attack(life, "links", "/tmp/app/control", *(f"{decoy}/control" for decoy in decoys("/tmp", "/dev/shm")))
+    else:
+        attack(life, "links", "/tmp/app", *decoys("/tmp", "/dev/shm"))
+    for _ in range(3):
+        assert client(life, "exec", "web", "--", "echo", "genuine") == "genuine\n"
+    assert "RUNNING" in client(life, "ps")
+
+
+def test_one_that_answers_from_a_directory_of_its_own(start: Start, attack: Attack) -> None:
+    """Where there is no cohabit either: nothing is running here, and why what is there does not count."""
+    life = start(*shell("echo started; exec sleep 1000"), setup=EMPTY)
+    life.until_printed("started")
+    attack(life, "answer", "/tmp/cohabit-0/control", "0 trust me")
+    told = client(life, "ps", code=69)
+    assert "no cohabit of root or of user 0 is running here (what is there belongs to user 65534" in told
+    assert client(life, "health", user=NOBODY) == "trust me\n"  # to its own user it is as good as any
+
+
+def test_a_directory_of_roots_that_everybody_may_write(life: Run, attack: Attack) -> None:
+    """It holds whatever socket somebody put there."""
+    subprocess.run(enter(life, "sh", "-c", "for d in 0 f; do mkdir -m 1777 /tmp/cohabit-$d; done"), check=True)
+    attack(life, "answer", "/tmp/cohabit-0/control", "1 no")
+    attack(life, "answer", "/tmp/cohabit-f/control", "1 no")
+    assert client(life, "health") == "ready: 1 service\n"
+
+
+def test_run_cohabit_was_made_by_another_user_first(start: Start, attack: Attack) -> None:
+    """Neither cohabit nor its clients go there."""
+    script = "setpriv --reuid 65534 --regid 65534 --clear-groups mkdir -m 777 /run/cohabit\n"
+    life = started(start, EMPTY + script)
+    attack(life, "answer", "/run/cohabit/0/control", "1 no")
+    assert client(life, "health") == "ready: 1 service\n"
+
+
+def test_thousands_of_directories(start: Start, attack: Attack) -> None:
+    """They are looked at, one system call or two each, and passed over."""
+    life = started(start, READ_ONLY_RUN)
+    attack(life, "directories", "/tmp/cohabit-", "5000")
+    assert client(life, "health") == "ready: 1 service\n"
+
+
+def test_a_given_directory_that_everybody_may_write(start: Start, attack: Attack) -> None:
+    """The sockets are in a directory of cohabit's own in it, so what others put there is not met."""
+    variables = {"COHABIT_RUNTIME_DIR": "/tmp/shared"}
+    script = "mkdir -m 777 /tmp/shared; setpriv --reuid 65534 --clear-groups mkdir /tmp/shared/cohabit-0\n"
+    life = started(start, EMPTY + script, environment=variables)
+    attack(life, "answer", "/tmp/shared/control", "1 no")
+    attack(life, "answer", "/tmp/shared/cohabit-0/control", "1 no")
+    assert client(life, "health", COHABIT_RUNTIME_DIR="/tmp/shared") == "ready: 1 service\n"
+    life.signal(15)
+    assert life.wait() == 0
+
+
+def test_exec_obeys_nobody_else_at_a_socket_that_was_named(life: Run, attack: Attack) -> None:
+    """What is told there is shown, and never executed."""
+    told = '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":null}'
+    attack(life, "answer", "/tmp/app/control", "0 ", told)
+    text = client(life, "exec", "--socket", "/tmp/app/control", "web", "--", "echo", "executed", code=77)
+    assert "executed\n" not in text
+    assert "neither root nor this user listens at this socket" in text
+
+
+def test_without_proc(start: Start, attack: Attack) -> None:
+    """The same rules, and a client that stays where it was."""
+    life = started(start, READ_ONLY_RUN + "mount -t tmpfs none /proc\n")
+    attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
+    assert client(life, "health") == "ready: 1 service\n"
+    assert client(life, "exec", "-w", ".", "sleep", "--", "pwd").strip()
+
+
+def test_a_user_without_rights_finds_the_cohabit_of_its_own(start: Start, attack: Attack) -> None:
+    """Everything runs as one user in a read-only container; root does not act on what that user says."""
+    life = started(
+        start, READ_ONLY_RUN, above=("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"), process_1=True
+    )
+    attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
+    assert client(life, "health", user=1234) == "ready: 1 service\n"
+    assert "belongs to user 1234" in client(life, "ps", code=69)
