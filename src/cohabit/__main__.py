@@ -1,8 +1,9 @@
-"""Where every start begins: `cohabit …` (bin/cohabit), `python -m cohabit …`, and each re-execution.
+"""Where every start begins: `cohabit …` (bin/cohabit), `python -I -m cohabit …`, and each re-execution.
 
 Process 1 runs isolated: -I and -S keep out user paths, PYTHON… variables, site-packages and their .pth
 hooks. Started without them, this file starts itself again with them, in place. Until then it touches only
-modules that are part of the interpreter, which no file that lies around can replace.
+modules that are part of the interpreter, which no file that lies around can replace. (A `cohabit.py` in the working
+directory of `python -m cohabit` can: CPython finds it before this file. So -I is part of every recommended line.)
 
 Before anything else all signals are blocked: none is lost from here on, and INT, for which CPython has a handler of its
 own, is no KeyboardInterrupt in the middle of an import. What that handler has noted before is sent once more.
@@ -33,17 +34,56 @@ _MASK = "cohabit-mask"  # -X option: the mask before this program was started ag
 if _MASK in sys._xoptions:
     given_mask = {int(number) for number in str(sys._xoptions[_MASK]).split(",") if number.isdecimal()}
 
-if not (sys.flags.isolated and sys.flags.no_site):
-    _options = [f"-X{name}={value}" for name, value in sys._xoptions.items()]
-    _options.append(f"-X{_MASK}={','.join(str(int(number)) for number in given_mask)}")
-    _command = [sys.executable, "-I", "-S", *_options, __file__, *sys.argv[1:]]
+# As reactor/linux.py has them, which cannot be imported yet.
+_HIDDEN = {name: b"COHABIT_HIDDEN_" + name for name in (b"PYTHONEXECUTABLE", b"__PYVENV_LAUNCHER__")}
+
+
+def _given() -> dict[bytes, bytes]:
+    """The environment as the kernel remembers it.
+
+    Where the locale is C, CPython has put an LC_CTYPE into ours (PEP 538); __PYVENV_LAUNCHER__ it has taken away.
+    """
     try:
-        # As the kernel remembers it: where the locale is C, CPython has put an LC_CTYPE into ours (PEP 538).
-        with open("/proc/self/environ", "rb") as _file:
-            _given = dict(item.partition(b"=")[::2] for item in _file.read().split(b"\0") if item)
+        with open("/proc/self/environ", "rb") as file:
+            return dict(item.partition(b"=")[::2] for item in file.read().split(b"\0") if item)
     except OSError:
-        _given = posix.environ
-    posix.execve(sys.executable, _command, _given)
+        return dict(posix.environ)  # posix has it as bytes
+
+
+def _interpreter(path: bytes) -> str:
+    """The interpreter as it was started. Its own path for itself is another one, by a variable of _HIDDEN."""
+    name = sys.orig_argv[0]
+    if "/" in name:
+        return name
+    us = posix.stat("/proc/self/exe")
+    for directory in path.decode("utf-8", "surrogateescape").split(":"):
+        found = f"{directory or '.'}/{name}"
+        try:
+            status = posix.stat(found)
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) == (us.st_dev, us.st_ino):
+            return found
+    return "/proc/self/exe"
+
+
+def _start_again() -> None:
+    """Start this file again, isolated and without variables that mislead CPython, unless it is already so."""
+    isolated = sys.flags.isolated and sys.flags.no_site
+    misled = b"PYTHONEXECUTABLE" in posix.environ or not sys.executable.endswith(sys.orig_argv[0].lstrip("./"))
+    if isolated and not misled:
+        return
+    variables = _given()
+    hidden = {_HIDDEN[name]: variables.pop(name) for name in _HIDDEN if name in variables}
+    if isolated and not hidden:
+        return
+    program = _interpreter(variables.get(b"PATH", b"")) if hidden else sys.executable
+    options = [f"-X{name}={value}" for name, value in sys._xoptions.items() if name != _MASK]
+    options.append(f"-X{_MASK}={','.join(str(int(number)) for number in given_mask)}")
+    posix.execve(program, [program, "-I", "-S", *options, __file__, *sys.argv[1:]], {**variables, **hidden})
+
+
+_start_again()
 
 gc.disable()  # nothing of a start is garbage; the loop, which lives long, enables it
 

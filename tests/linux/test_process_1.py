@@ -95,6 +95,62 @@ def test_as_a_module(start: Start) -> None:
     assert life.wait() == 3
 
 
+def test_as_a_module_it_imports_nothing_from_the_working_directory(start: Start, tmp_path: Path) -> None:
+    """With -I, as it is recommended: a cohabit.py there is not executed as process 1."""
+    for name in ("cohabit", "runpy", "select", "marshal"):
+        (tmp_path / f"{name}.py").write_text("print('not ours', flush=True); raise SystemExit(0)\n")
+    life = start(sys.executable, "-I", "-m", "cohabit", "init", "--", *shell("exit 3"))
+    assert life.wait() == 3
+    assert "not ours" not in life.text
+
+
+def test_every_recommended_line_is_isolated() -> None:
+    """No document, example or message of ours recommends `python3 -m cohabit` without -I."""
+    command = [
+        "grep",
+        "-rhE",
+        "(ENTRYPOINT|CMD|exec).*-m[\"', ]+cohabit",
+        "README.md",
+        "docs",
+        "examples",
+        "bin",
+        "src",
+    ]
+    found = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert found
+    assert [line for line in found if "-I" not in line] == []
+
+
+MISLEADING = ["PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"]
+SHOW = shell("env | grep -E 'VENV_LAUNCHER|PYTHONEXEC|HIDDEN'; echo shown; exec sleep 1000")
+
+
+@pytest.mark.parametrize("variable", MISLEADING)
+@pytest.mark.parametrize("above", [COHABIT, (sys.executable, MAIN)], ids=["isolated", "not isolated"])
+def test_what_cpython_reads_in_spite_of_isolation(
+    start: Start, tmp_path: Path, variable: str, above: tuple[str, ...]
+) -> None:
+    """Its own path comes from these variables; cohabit, its loader and a re-execution do without, services get them."""
+    file = write_file(str(tmp_path), {"web": {"command": SHOW}})
+    life = start(*above, "up", "-f", file, environment={variable: "/nowhere/python3"})
+    life.until_printed("| shown")
+    assert life.lines("web", "out") == [f"{variable}=/nowhere/python3", "shown"]
+    life.signal(signal.SIGRTMIN + 25)
+    life.until_printed("re-executed")
+    life.signal(signal.SIGHUP)
+    life.until_printed("reload: nothing has changed")
+    assert life.stop() == 0
+
+
+@pytest.mark.parametrize("variable", MISLEADING)
+def test_what_cpython_reads_does_not_mislead_the_script(start: Start, installed: str, variable: str) -> None:
+    """It takes the variables out of Python's sight before it starts it."""
+    life = start(installed, "init", "--", *SHOW, environment={variable: "/nowhere/python3"})
+    life.until_printed("shown")
+    assert life.text == f"{variable}=/nowhere/python3\nshown\n"
+    assert life.stop() == 143
+
+
 def _system_call(pid: int) -> list[str]:
     """Return number and arguments of the system call that a process waits in, [] while it runs."""
     with open(f"/proc/{pid}/syscall", encoding="ascii") as file:

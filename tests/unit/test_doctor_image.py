@@ -24,7 +24,7 @@ def found(text: str) -> list[Finding]:
         GOOD + "STOPSIGNAL SIGTERM\nUSER root\n",
         "FROM nginx\nSTOPSIGNAL TERM\n" + UP,
         'FROM debian\nENTRYPOINT ["/opt/venv/bin/cohabit"]\nCMD ["up"]\nHEALTHCHECK CMD cohabit health || exit 1\n',
-        'FROM debian\nENTRYPOINT ["python3", "-m", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
+        'FROM debian\nENTRYPOINT ["python3", "-I", "-m", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
         'FROM debian\nENTRYPOINT ["gosu", "app", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
         'FROM debian\nENTRYPOINT ["env", "A=1", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
         'FROM debian\nCMD ["sh", "-c", "exec cohabit up -f $FILE"]\nHEALTHCHECK NONE\n',
@@ -45,6 +45,15 @@ def test_silence_about_a_good_one(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "level", "line", "what", "do"),
     [
+        # Python that imports from the working directory
+        (
+            'ENTRYPOINT ["python3", "-m", "cohabit"]\nCMD ["up"]\nHEALTHCHECK NONE', "warning", 2, "without -I",
+            'ENTRYPOINT ["python3", "-I", "-m", "cohabit", "…"]',
+        ),
+        (
+            "CMD exec python3.12 -B -m cohabit up\nHEALTHCHECK NONE", "warning", 2, "without -I",
+            'CMD ["python3.12", "-I", "-B", "-m", "cohabit", "…"]',
+        ),
         # a shell as process 1
         ("CMD cohabit up\nHEALTHCHECK NONE", "warning", 2, "a shell is process 1", 'CMD ["cohabit", "up"]'),
         ('CMD ["sh", "-c", "cohabit up"]\nHEALTHCHECK NONE', "warning", 2, "a shell is", 'CMD ["cohabit", "up"]'),

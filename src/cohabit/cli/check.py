@@ -7,7 +7,7 @@ import sys
 from cohabit.cli.options import JSON, Verb
 from cohabit.cli.up import FILE, PROFILE
 from cohabit.errors import EXIT_SYSTEM, CohabitError
-from cohabit.reactor.linux import PACKAGE, environment, os
+from cohabit.reactor.linux import PACKAGE, os, python_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def ask_loader(given: Given, verb: Verb, words: list[str]) -> int:
     loader = f"{PACKAGE}/config/__main__.py"
     given.restore()
     try:
-        os.execve(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)], environment())
+        os.execve(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)], python_environment())
     except OSError as error:
         why = f"{sys.executable!r}, the interpreter, cannot be executed: {error.strerror}"
         raise NoLoaderError(f"cannot {verb.name}: {why} (is it there, and executable for this user?)") from error

@@ -6,7 +6,7 @@ import sys
 
 from cohabit.cli.options import JSON, Option, Verb
 from cohabit.errors import EXIT_SYSTEM, CohabitError, UsageError
-from cohabit.reactor.linux import PACKAGE, environment, os
+from cohabit.reactor.linux import PACKAGE, os, python_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def main(given: Given, words: list[str]) -> int:
         os.execve(
             sys.executable,
             [sys.executable, "-I", f"{PACKAGE}/doctor/__main__.py", repr(request)],
-            environment(),
+            python_environment(),
         )
     except OSError as error:
         why = f"{sys.executable!r}, the interpreter, cannot be executed: {error.strerror}"

@@ -21,6 +21,8 @@ if _PACKAGE_PARENT not in sys.path:
 from cohabit.config import load  # noqa: E402 - the package can be found only now
 
 if __name__ == "__main__":
+    for hidden in [name for name in os.environ if name.startswith("COHABIT_HIDDEN_")]:  # reactor/linux.py
+        os.environ[hidden.removeprefix("COHABIT_HIDDEN_")] = os.environ.pop(hidden)
     exit_code = load.main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

@@ -92,4 +92,6 @@ def _write(fd: int, text: str) -> None:
 
 
 if __name__ == "__main__":
+    for hidden in [name for name in os.environ if name.startswith("COHABIT_HIDDEN_")]:  # reactor/linux.py
+        os.environ[hidden.removeprefix("COHABIT_HIDDEN_")] = os.environ.pop(hidden)
     os._exit(main(ast.literal_eval(sys.argv[1])))

@@ -202,6 +202,18 @@ def _run(services: list[Command]) -> str:
     return _listed("CMD", ("cohabit", "run", *words))
 
 
+def _not_isolated(image: Image, start: Start) -> Iterator[Verdict]:
+    """`python3 -m cohabit` without -I: a cohabit.py in the working directory would be process 1."""
+    del image
+    for words in [command.argv for command in commands(start.shell)] if start.shell else [start.words]:
+        at = _place_of_cohabit(words)
+        if start.instruction and at and at[1] - at[0] > 1 and "-I" not in words[at[0] : at[1]]:
+            why = "Python imports from the working directory first: a cohabit.py there would run as process 1"
+            do = _listed(start.instruction.name, (*words[: at[0] + 1], "-I", *words[at[0] + 1 : at[1]], "…"))
+            yield WARNING, start.instruction.line, "python -m cohabit without -I", why, do
+            return
+
+
 def _shell_behind_entrypoint(image: Image, _start: Start) -> Iterator[Verdict]:
     """CMD in shell form behind an ENTRYPOINT in exec form: its words are /bin/sh, -c and the text."""
     if image.entrypoint and image.entrypoint.words and image.cmd and image.cmd.words is None and image.cmd.text:
@@ -439,6 +451,7 @@ def _directories(image: Image, start: Start) -> Iterator[Verdict]:
 _CHECKS = (
     _almost_json,
     _shell_form,
+    _not_isolated,
     _shell_behind_entrypoint,
     _words,
     _in_front,

@@ -27,7 +27,7 @@ from cohabit import __version__
 from cohabit.errors import EXIT_SYSTEM
 from cohabit.reactor import crossing, pid1, shortage, signals
 from cohabit.reactor.last_resort import end_everything
-from cohabit.reactor.linux import environment, os
+from cohabit.reactor.linux import os, python_environment
 from cohabit.reactor.loop import STATE_VERSION, Loop, successor_command
 from cohabit.reactor.processes import proc
 from cohabit.reactor.processes.child import Start
@@ -211,7 +211,7 @@ def _go_on(loop: Loop, plain: dict[str, Any], *, scarce: bool) -> Loop:
     if scarce:
         pause = _FIRST_WAIT_SECONDS * 2.0 ** len(loop.shortages_at)
         _wait(min(pause, shortage.RETRY_SECONDS))
-    elif ends_well(Start(successor_command(), environment(), loop.given), _TRIAL_SECONDS):
+    elif ends_well(Start(successor_command(), python_environment(), loop.given), _TRIAL_SECONDS):
         try:
             _execute(plain)
         except OSError as error:

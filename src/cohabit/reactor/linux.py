@@ -25,6 +25,12 @@ SHARED_BASES = ("/tmp", "/dev/shm")  # noqa: S108 - a random name in it, made by
 # The folder of this package; relative when it was started so, which is fine, since process 1 never moves.
 PACKAGE = __file__.rpartition("/reactor/")[0]
 
+# CPython reads these in spite of -I, takes their values for its own path, and removes the second one from its
+# environment (Modules/getpath.py). So a Python of ours gets them with this in front of their names (bin/cohabit and
+# __main__.py do that first of all); services get them as they are.
+_MISLEADING = ("PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
+_HIDDEN = "COHABIT_HIDDEN_"
+
 # What CPython puts into LC_CTYPE where the locale is C (PEP 538); it sets it in the environment itself.
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 
@@ -38,9 +44,19 @@ def environment() -> dict[str, str]:
     }
 
 
+def python_environment(variables: dict[str, str] | None = None) -> dict[str, str]:
+    """These variables, else ours, for a Python of ours: it finds itself, and its children get them as they were."""
+    given = environment() if variables is None else variables
+    return {_HIDDEN + name if name in _MISLEADING else name: value for name, value in given.items()}
+
+
 def environment_bytes() -> dict[bytes, bytes]:
     """The environment as it was given to us, undecoded."""
     variables = dict(_posix_environment())
+    for name in _MISLEADING:
+        hidden = (_HIDDEN + name).encode()
+        if hidden in variables:
+            variables[name.encode()] = variables.pop(hidden)
     if variables.get(b"LC_CTYPE") in _COERCED:
         _undo_coercion(variables)
     return variables

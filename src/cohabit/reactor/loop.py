@@ -30,7 +30,7 @@ from cohabit.reactor.health.log_match import LogMatches
 from cohabit.reactor.health.notification_fd import NotificationFds
 from cohabit.reactor.health.notify import Notify
 from cohabit.reactor.health.probes import Probes
-from cohabit.reactor.linux import PACKAGE, RUNTIME_DIR, environment, os
+from cohabit.reactor.linux import PACKAGE, RUNTIME_DIR, environment, os, python_environment
 from cohabit.reactor.loader import Loader
 from cohabit.reactor.logs.joining import Joiners
 from cohabit.reactor.logs.lastword import LINES_MAX, last_word, write_termination_log
@@ -102,6 +102,7 @@ class Loop:
         self._outside = variables.pop("NOTIFY_SOCKET", "")  # of whoever supervises us: never the services'
         for name in _NOT_FOR_SERVICES:
             variables.pop(name, None)
+        ours = python_environment(variables)
         tell, say, epoll = self.tell, self.say, self.epoll
         stdout, stderr = Sink(1), Sink(2)
         self.output = Output(epoll, stdout, stdout if stderr.identity == stdout.identity else stderr)
@@ -109,11 +110,11 @@ class Loop:
         stdout.on_full, stderr.on_full = self._full_disk("stdout"), self._full_disk("stderr")
         self.children = Children(epoll, tell, say, self.output.drain_service)
         self.output.destinations.launch = launch = self.children.launch
-        self.joiners = self.output.joiners = Joiners(self.given, variables, epoll, self.output, launch=launch, say=say)
+        self.joiners = self.output.joiners = Joiners(self.given, ours, epoll, self.output, launch=launch, say=say)
         self.sockets = Sockets()
         self.starts = Starts(self.given, variables, self.children, self.output, say)
         self.loader = Loader(
-            self.given, variables, epoll, self.children,
+            self.given, ours, epoll, self.children,
             prepare=self.sockets.prepare, warn=lambda line: self.output.say("warning", "", line), tell=tell,
         )  # fmt: skip
         kill = self.children.kill
@@ -121,8 +122,8 @@ class Loop:
         self.directory = RuntimeDirectory(given=variables.get(RUNTIME_DIR, ""))
         self.notify = Notify(epoll, self.directory, tell=self._notified, say=say, speaks_for=self._speaks_for)
         self.notification_fds = NotificationFds(epoll, tell)
-        self.log_matches = LogMatches(self.given, variables, epoll, self.output, launch=launch, kill=kill, tell=tell)
-        self.clock = Clock(self.given, variables, epoll, launch=launch, kill=kill, tell=tell, say=say)
+        self.log_matches = LogMatches(self.given, ours, epoll, self.output, launch=launch, kill=kill, tell=tell)
+        self.clock = Clock(self.given, ours, epoll, launch=launch, kill=kill, tell=tell, say=say)
         self.starts.sockets, self.starts.notify = self.sockets, self.notify
         self.starts.notification_fds, self.starts.log_matches = self.notification_fds, self.log_matches
         self.requests = Requests(
@@ -229,7 +230,7 @@ class Loop:
         """Somebody wants our program replaced: first see that what is installed now can go on with what we hold."""
         self.successor = None
         try:
-            start = Start(successor_command(), environment(), self.given)
+            start = Start(successor_command(), python_environment(), self.given)
             self.children.launch(_SUCCESSOR, start, self._successor_checked)
         except OSError as error:
             self.no_successor(spawn.no_room(error))

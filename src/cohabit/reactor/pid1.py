@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 
-from cohabit.reactor.linux import DEV_NULL, PACKAGE, environment, environment_bytes, os
+from cohabit.reactor.linux import DEV_NULL, PACKAGE, environment_bytes, os, python_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _BY_SHELLS = (b"PWD", b"OLDPWD", b"SHLVL", b"PATH", b"_")
 LOST = (
     "some environment variables did not reach us: /bin/sh, which starts this program, hands on only names that it can "
-    'read, so not discovery.type (write ENTRYPOINT ["python3", "-m", "cohabit", …]: there no shell is in between)'
+    'read, so not discovery.type (write ENTRYPOINT ["python3", "-I", "-m", "cohabit", …]: there no shell is in between)'
 )
 
 CANNOT_REAP = (
@@ -119,4 +119,4 @@ def start_again(extra: list[str]) -> NoReturn:
     for word in extra:
         options += ["-X", word]
     command = [sys.executable, *options, f"{PACKAGE}/__main__.py", *sys.argv[1:]]
-    os.execve(sys.executable, command, environment())
+    os.execve(sys.executable, command, python_environment())

@@ -18,7 +18,7 @@ import sys
 import time
 
 from cohabit import paths
-from cohabit.reactor.linux import PACKAGE, environment, os
+from cohabit.reactor.linux import PACKAGE, os, python_environment
 from cohabit.reactor.processes.child import Start
 from cohabit.reactor.signals import Given
 from cohabit.units import describe_exit
@@ -156,7 +156,7 @@ class OldFiles:
             self._unfinished = unfinished
             _take_after(opened[1], status)
             argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/compress.py", f"{_directory_of(self._path)}/{name}")
-            start = Start(argv, environment(), Given((), ()), stdio=(opened[0], opened[1], 2))
+            start = Start(argv, python_environment(), Given((), ()), stdio=(opened[0], opened[1], 2))
             self._launch(KEY + unfinished, start, self._ended)
         finally:
             for fd in opened:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import sys
 
-from cohabit.reactor.linux import PACKAGE, environment, os
+from cohabit.reactor.linux import PACKAGE, os, python_environment
 from cohabit.reactor.processes.child import Start
 from cohabit.reactor.signals import Given
 
@@ -71,7 +71,7 @@ class Server:
         argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/resolve.py", self._host, str(self._port), self._way)
         try:
             os.set_blocking(self._answer, False)
-            start = Start(argv, environment(), Given((), ()), stdio=(0, writer, 2))
+            start = Start(argv, python_environment(), Given((), ()), stdio=(0, writer, 2))
             self._launch(f"{KEY} {self._address} {self.count}", start, self._ended)
         except OSError:
             self._let_go()
