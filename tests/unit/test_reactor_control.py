@@ -18,6 +18,7 @@ from hypothesis import strategies as some
 from cohabit.doors.protocol import Answer, RequestError, parse
 from cohabit.doors.verbs import Following, Waiting
 from cohabit.engine.events import Due
+from cohabit.reactor import budget
 from cohabit.reactor.control import server
 from cohabit.reactor.control.server import Control
 from cohabit.reactor.rundir import RuntimeDirectory
@@ -144,6 +145,8 @@ class Desk:
                     data.extend(piece)
             except BlockingIOError:
                 return False
+            except ConnectionResetError:  # its request was not even read
+                pass
             return True
 
         self.until(ended)
@@ -251,8 +254,9 @@ def test_who_does_not_take_his_answer_is_hung_up_on(desk: Desk, monkeypatch: pyt
     desk.until(lambda: not desk.control._clients)
 
 
-def test_there_is_room_for_so_many(desk: Desk) -> None:
+def test_there_is_room_for_so_many(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits takes no place from those who ask and go; those beyond all places wait in the kernel's queue."""
+    monkeypatch.setattr(server, "CROWDED_SECONDS", AT_MOST_SECONDS)
     waiting = [desk.connect(b"cohabit/1 wait\n") for _ in range(server.LASTING_MAX)]
     desk.until(lambda: len(desk.fed) == server.LASTING_MAX)
     assert desk.answer(desk.connect(b"cohabit/1 wait\n")).startswith(b"71 80 clients")
@@ -299,6 +303,80 @@ def test_of_those_who_ask_at_once_one_is_answered_before_the_rest(desk: Desk) ->
     assert [desk.answer(client) for client in clients] == [b"0 ps True\n"] * 9
 
 
+def strangers(desk: Desk, monkeypatch: pytest.MonkeyPatch, count: int) -> list[socket.socket]:
+    """Clients of another user, who may not ask."""
+    monkeypatch.setattr(server, "peer_uid", lambda _: 12345)
+    return [desk.connect(b"cohabit/1 ps\n") for _ in range(count)]
+
+
+def test_those_who_may_not_ask_are_refused_at_once_and_paid_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one turn, without a place of their own; then nobody new is taken for a while, and nothing wakes the loop."""
+    friend = desk.connect()
+    desk.until(lambda: desk.control._clients)
+    refused = strangers(desk, monkeypatch, 80)
+    desk.turn()
+    assert len(desk.control._clients) == 1
+    assert all(client.recv(1000).startswith(b"77 user 12345 may not talk to this cohabit") for client in refused)
+    late = strangers(desk, monkeypatch, 1)[0]
+    assert not desk.epoll.poll(0)
+    deadline = desk.control.deadline()
+    assert deadline is not None
+    friend.send(b"cohabit/1 ps\n")  # whoever is connected goes on meanwhile
+    assert desk.answer(friend) == b"0 ps True\n"
+    assert desk.answer(late).startswith(b"77 ")
+
+
+def test_a_group_that_may_ask_is_asked_for_only_then(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its members are no strangers."""
+    monkeypatch.setattr(server, "peer_groups", lambda _: {5, 7})
+    desk.control.group = 7
+    assert desk.answer(strangers(desk, monkeypatch, 1)[0]) == b"0 ps False\n"
+    desk.control.group = 6
+    assert desk.answer(strangers(desk, monkeypatch, 1)[0]).endswith(b", and group 6\n")
+
+
+def test_a_stranger_that_has_gone_already(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one that never reads, nor one that closed its half: no descriptor is left."""
+    before = len(os.listdir("/proc/self/fd"))
+    for client in strangers(desk, monkeypatch, 50):
+        client.close()
+    desk.turn()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not desk.control._clients
+
+
+def test_those_who_go_without_asking_are_paid_for(desk: Desk) -> None:
+    """Root's own storm of connections costs a quarter of the time at the most, too."""
+    for _ in range(90):
+        desk.connect().close()
+    desk.until(lambda: desk.control._paused_until)
+    assert desk.control.deadline() is not None
+    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+
+
+def test_silent_ones_make_room_once_all_places_are_taken(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who says nothing, or half a request, has 5 s for it, and half a second where others wait for a place."""
+    monkeypatch.setattr(server, "CROWDED_SECONDS", 0.02)
+    for number in range(server.CLIENTS_MAX):
+        desk.connect(b"cohabit/1 " if number % 2 else b"")
+    desk.until(lambda: len(desk.control._clients) == server.CLIENTS_MAX)
+    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+
+
+def test_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three times as long as it took; short pieces add up, and time that passes pays them off."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    one = budget.Budget()
+    now[0] += 0.1
+    assert one.spend(100.0) == pytest.approx(100.4, abs=0.001)
+    now[0] = 200.0
+    assert one.spend(200.0) == 0.0
+    assert [one.spend(200.0) > 0 for _ in range(5)] == [False, False, True, True, True]
+    now[0] = 300.0
+    assert one.spend(300.0) == 0.0
+
+
 def test_who_waits_is_looked_at_for_a_quarter_of_the_time(desk: Desk) -> None:
     """However often the engine steps; and nobody is forgotten."""
     client = desk.connect(b"cohabit/1 wait\n")
@@ -313,10 +391,12 @@ def test_who_waits_is_looked_at_for_a_quarter_of_the_time(desk: Desk) -> None:
     assert desk.control.deadline() is None
 
 
-def test_long_answers_that_nobody_reads_are_limited(desk: Desk) -> None:
+def test_long_answers_that_nobody_reads_are_limited(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then a long one is refused, short ones are given, and a stream tells what it leaves out at its beginning."""
+    monkeypatch.setattr(server, "_REST", 0.0)
     for _ in range(server.UNREAD_BYTES_MAX >> 19):
         desk.connect(b"cohabit/1 big\n")
+    desk.until(lambda: desk.control._unread() > server.UNREAD_BYTES_MAX)
     refused = desk.answer(desk.connect(b"cohabit/1 big\n"))
     assert refused == b"71 other clients have not read their answers yet (try again)\n"
     assert sum(client.size for client in desk.control._clients.values()) < server.UNREAD_BYTES_MAX + (1 << 21)

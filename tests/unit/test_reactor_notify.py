@@ -6,6 +6,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ class Room(World):
         self.notify = self.fresh()
         self.environment = self.notify.open(WEB)
         self.path = self.environment["NOTIFY_SOCKET"]
+
+    def turn(self) -> None:
+        """As the loop: pauses end, too."""
+        super().turn()
+        self.notify.due(time.monotonic())
+
+    def idle(self) -> bool:
+        """Whether nothing is there to do, and nothing will be."""
+        return super().idle() and not self.notify._paused
 
     def fresh(self) -> Notify:
         """Another life's room."""
@@ -295,6 +305,44 @@ def test_crossing_a_reexecution(room: Room) -> None:
     assert room.facts == [Notified("web", ready=True)]
     assert len(room.said) == 1
     assert room.notify.open(WEB)["NOTIFY_SOCKET"] != room.path
+
+
+def flood(path: str) -> None:
+    """As many messages of a stranger's as the kernel keeps."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        try:
+            while True:
+                sender.sendto(b"READY=1", path)
+        except BlockingIOError:
+            return
+
+
+def test_a_flood_is_paid_for_with_a_pause(room: Room) -> None:
+    """Nothing wakes the loop in it; then the rest is read, and the service's own message among it."""
+    other = room.notify.open(WEB.replace(name="other"))["NOTIFY_SOCKET"]
+    slow = room.notify._is_member
+    room.notify._is_member = lambda name, pid: bool(sum(range(100_000))) and slow(name, pid)
+    room.members[os.getpid()] = False
+    flood(room.path)
+    room.notify.handle(room.notify._fds["web"])
+    deadline = room.notify.deadline()
+    assert deadline is not None
+    assert not room.epoll.poll(0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"READY=1", other)  # another service's is heard meanwhile
+        assert [fd for fd, _ in room.epoll.poll(0)] == [room.notify._fds["other"]]
+        room.members[os.getpid()] = True
+        room.notify.handle(room.notify._fds["other"])
+        assert room.facts == [Notified("other", ready=True)]
+        room.notify.due(deadline)
+        room.send(b"STATUS=mine")
+    assert room.facts[-1] == Notified("web", status="mine")
+    flood(room.path)
+    room.notify.handle(room.notify._fds["web"])
+    room.notify.close("web")  # in its pause
+    assert room.notify.deadline() is None or "other" in room.notify._fds
+    room.notify.close("other")
 
 
 @pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="no systemd-notify")

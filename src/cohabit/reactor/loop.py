@@ -140,7 +140,8 @@ class Loop:
         )  # fmt: skip
         self.opening = Opening(self.control, say)
         self._timed = (
-            self.output, self.joiners, self.probes, self.children, self.clock, self.control, self.starts, self.opening,
+            self.output, self.joiners, self.probes, self.children, self.clock, self.control, self.notify, self.starts,
+            self.opening,
         )  # fmt: skip
 
     # --- the loop ------------------------------------------------------------------------------------

@@ -91,17 +91,38 @@ def _as_socket(fd: int) -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
 
 
-def credentials(fd: int) -> tuple[int, set[int]]:
-    """(uid, all gids) of whoever connected, as the kernel saw it then."""
+def peer_uid(fd: int) -> int:
+    """The user of whoever connected, as the kernel saw it then."""
+    return int.from_bytes(_option(fd, socket.SO_PEERCRED, _CREDENTIALS_SIZE)[4:8], sys.byteorder)
+
+
+def peer_groups(fd: int) -> set[int]:
+    """All groups of whoever connected, as the kernel saw them then."""
+    main = _option(fd, socket.SO_PEERCRED, _CREDENTIALS_SIZE)[8:12]
+    try:
+        more = _option(fd, _SO_PEERGROUPS, _GROUPS_SIZE)
+    except OSError:  # an old kernel, or a great many groups
+        more = b""
+    data = main + more
+    return {int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 4)}
+
+
+def hang_up(fd: int, last: bytes) -> None:
+    """Close a connection that was just accepted; what it gets before has room in its empty buffer."""
     peer = _as_socket(fd)
     try:
-        data = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS_SIZE)
-        numbers = [int.from_bytes(data[at : at + 4], sys.byteorder) for at in (4, 8)]
-        try:
-            more = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_SIZE)
-        except OSError:  # an old kernel, or a great many groups
-            more = b""
+        peer.send(last, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except OSError:
+        pass  # it has gone already
     finally:
         peer.detach()
-    groups = {int.from_bytes(more[at : at + 4], sys.byteorder) for at in range(0, len(more), 4)}
-    return numbers[0], {numbers[1], *groups}
+    os.close(fd)
+
+
+def _option(fd: int, option: int, size: int) -> bytes:
+    """A socket option. Raises OSError."""
+    peer = _as_socket(fd)
+    try:
+        return peer.getsockopt(socket.SOL_SOCKET, option, size)
+    finally:
+        peer.detach()

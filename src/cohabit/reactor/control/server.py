@@ -10,7 +10,9 @@ process 1 safe from its clients:
     has to be taken.
   - How many: so many clients at once, fewer of them that stay; the others wait in the kernel's queue.
   - How often: after each request no other is looked at for three times as long as it took. So clients get at
-    most a quarter of process 1, whatever they ask and however many they are; one alone never notices.
+    most a quarter of process 1, whatever they ask and however many they are; one alone never notices. Those who
+    may not ask, and those who go without having asked, are paid for in the same way with a pause in which nobody
+    new is taken; whoever is connected goes on meanwhile.
   - How much: who listens to a stream and does not read gets so much kept for him; what comes then is
     counted and left out. Services never wait for a client. All together get so much kept for them: then a long
     answer is refused, and a stream begins with less.
@@ -30,7 +32,8 @@ from cohabit.doors.protocol import Answer
 from cohabit.doors.verbs import Following, Waiting
 from cohabit.errors import EXIT_BUG, EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.record import from_plain, to_plain
-from cohabit.reactor.control.client import Client, credentials
+from cohabit.reactor.budget import Budget
+from cohabit.reactor.control.client import Client, hang_up, peer_groups, peer_uid
 from cohabit.reactor.linux import os
 from cohabit.reactor.rundir import bind_for_all, is_dead
 from cohabit.reactor.shortage import is_shortage
@@ -54,10 +57,12 @@ SOCKET_NAME = "control"
 CLIENTS_MAX = 100
 LASTING_MAX = 80  # of them, those who wait or listen
 REQUEST_SECONDS = 5.0
+CROWDED_SECONDS = 0.5  # instead, once all places are taken
 ANSWER_SECONDS = 10.0
 LEAVE_SECONDS = 1.0  # for one whose request would end him, too
 KEPT_BYTES_MAX = 262_144  # of a stream, for a client who does not read
 UNREAD_BYTES_MAX = 8_388_608  # for all clients, before one more answer that is longer than that
+_ACCEPTED_AT_ONCE = 2 * CLIENTS_MAX  # the kernel's queue holds about CLIENTS_MAX
 _SPARE = 32  # descriptors that are never a client's
 _FULL_SECONDS = 1.0  # without a descriptor for one more client, who stays in the kernel's queue
 _REST = 3.0  # for so many times the time of a request, no other is looked at
@@ -94,6 +99,8 @@ class Control:
         self._listening = False
         self._resting_until = 0.0  # 0: not resting
         self._full_until = 0.0  # 0: there are descriptors
+        self._paused_until = 0.0  # 0: new clients are taken
+        self._visits = Budget()
         self._look_from = 0.0  # monotonic seconds: so long those who wait are not looked at
         self._overlooked = False
         self._clients: dict[int, Client] = {}
@@ -132,7 +139,7 @@ class Control:
 
     def _listen(self) -> None:
         """Take clients, if we may and have room for one."""
-        busy = self._resting_until or self._full_until or len(self._clients) >= CLIENTS_MAX
+        busy = self._resting_until or self._full_until or self._paused_until or len(self._clients) >= CLIENTS_MAX
         if self._fd >= 0 and not self._listening and not busy:
             self._listening = True
             self._epoll.register(self._fd, select.EPOLLIN)
@@ -167,7 +174,8 @@ class Control:
     def deadline(self) -> float | None:
         """Monotonic seconds at which our patience with somebody ends, or our rest."""
         moments = [client.until for client in self._clients.values() if client.until is not None]
-        moments += [moment for moment in (self._resting_until, self._full_until) if moment]
+        pauses = (self._resting_until, self._full_until, self._paused_until)
+        moments += [moment for moment in pauses if moment]
         if self._overlooked:
             moments.append(self._look_from)
         return min(moments, default=None)
@@ -186,8 +194,29 @@ class Control:
         if self._full_until and self._full_until <= now:
             self._full_until = 0.0
             self._listen()
+        if self._paused_until and self._paused_until <= now:
+            self._paused_until = 0.0
+            self._listen()
 
     def _accept(self) -> None:
+        """Take those who wait in the kernel's queue, all at once, since those who may not ask are in it, too.
+
+        Refusing them costs as little as can be, and is paid for with a pause: see the module's docstring.
+        """
+        began = time.monotonic()
+        refused = False
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if len(self._clients) >= CLIENTS_MAX or (fd := self._accept_one()) < 0:
+                break
+            refused |= not self._welcome(fd)
+        if refused:
+            self._pause(began)
+        if len(self._clients) >= CLIENTS_MAX:
+            self._deafen()
+            self._hurry()
+
+    def _accept_one(self) -> int:
+        """A client's descriptor; -1 when there is none, or no room for one."""
         try:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, self._fd)
             try:
@@ -198,29 +227,48 @@ class Control:
             if not isinstance(error, BlockingIOError) and is_shortage(error):
                 self._full_until = time.monotonic() + _FULL_SECONDS
                 self._deafen()
-            return  # else it has gone again
+            return -1  # else it has gone again
+        return int(fd)
+
+    def _welcome(self, fd: int) -> bool:
+        """Take a client that may ask; False for one that was refused, which is gone then."""
         try:
-            os.set_inheritable(fd, False)
             os.set_blocking(fd, False)
-            uid, groups = credentials(fd)
+            uid = peer_uid(fd)
+            trusted = uid in (0, os.geteuid())
+            allowed = trusted or (self.group is not None and self.group in peer_groups(fd))
         except OSError:
             os.close(fd)
-            return
-        trusted = uid in (0, os.geteuid())
+            return False
+        if not allowed:
+            text = f"user {uid} may not talk to this cohabit: only root and user {os.geteuid()} may"
+            also = f", and group {self.group}" if self.group is not None else " (or x-cohabit control_group)"
+            hang_up(fd, protocol.head(EXIT_NO_PERMISSION, text + also))
+            return False
         client = Client(fd, trusted=trusted, until=time.monotonic() + REQUEST_SECONDS)
         self._clients[fd] = client
         self._epoll.register(fd, select.EPOLLIN)
-        if len(self._clients) >= CLIENTS_MAX:
-            self._deafen()
-        if not trusted and (self.group is None or self.group not in groups):
-            text = f"user {uid} may not talk to this cohabit: only root and user {os.geteuid()} may"
-            also = f", and group {self.group}" if self.group is not None else " (or x-cohabit control_group)"
-            self._answer(client, protocol.head(EXIT_NO_PERMISSION, text + also))
-        elif 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE <= fd:
+        if 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE <= fd:
             text = "the last file descriptors are kept for the services (raise ulimit -n)"
             self._answer(client, protocol.head(EXIT_SYSTEM, text))
+        return True
+
+    def _pause(self, began: float) -> None:
+        """Take no new client for a while, for what somebody without a request has cost."""
+        until = self._visits.spend(began)
+        if until:
+            self._paused_until = until
+            self._deafen()
+
+    def _hurry(self) -> None:
+        """All places are taken: those who say nothing have less time for it."""
+        soon = time.monotonic() + CROWDED_SECONDS
+        for client in self._clients.values():
+            if client.outcome is None and not client.last and client.until is not None:
+                client.until = min(client.until, soon)
 
     def _read(self, client: Client) -> None:
+        began = time.monotonic()
         try:
             data = os.read(client.fd, _READ)
         except BlockingIOError:
@@ -233,6 +281,7 @@ class Control:
             self._request(client, line)
         elif not data:
             self._close(client)
+            self._pause(began)
         elif len(client.line) > protocol.REQUEST_BYTES_MAX:
             text = f"cannot read the request: it is longer than {protocol.REQUEST_BYTES_MAX} bytes"
             self._answer(client, protocol.head(EXIT_USAGE, text))

@@ -9,7 +9,8 @@ is not from there, not readable or too long changes nothing, and one warning per
 
 Descriptors that come along (BARRIER, FDSTORE) are not taken: there is room for the sender's identity only, so
 the kernel closes them as the message is received, when all messages before it have been told; that is what
-sd_notify_barrier(3) waits for. Datagrams are taken a few at a time: who floods waits, others get their turn.
+sd_notify_barrier(3) waits for. Datagrams are taken a few at a time, and all of them together cost a quarter of the
+time at the most: the socket that was read last pauses, others get their turn.
 WATCHDOG_PID is not set: it would have to be the pid after the fork, and without it WATCHDOG_USEC means whoever
 reads it (sd_watchdog_enabled(3)). struct is not imported for one struct of three ints.
 """
@@ -18,8 +19,10 @@ from __future__ import annotations
 
 import select
 import sys
+import time
 
 from cohabit.engine import events
+from cohabit.reactor.budget import Budget
 from cohabit.reactor.linux import os
 from cohabit.reactor.rundir import bind_for_all
 
@@ -82,6 +85,8 @@ class Notify:
         self._endpoints: dict[int, _Endpoint] = {}
         self._fds: dict[str, int] = {}
         self._count = 0
+        self._paused: dict[int, float] = {}  # by descriptor: monotonic seconds at which it is heard again
+        self._budget = Budget()  # one for all, so that many floods cost no more than one
 
     def open(self, service: Service) -> dict[str, str]:
         """A fresh socket for one start; returns what goes into the environment. Raises OSError if none can be had."""
@@ -106,6 +111,7 @@ class Notify:
         if fd < 0:
             return
         endpoint = self._endpoints.pop(fd)
+        self._paused.pop(fd, None)
         try:
             os.unlink(endpoint.path)
         except OSError:
@@ -118,8 +124,25 @@ class Notify:
         return fd in self._endpoints
 
     def handle(self, fd: int) -> None:
-        """Messages have come; some of them are taken in this turn."""
-        endpoint = self._endpoints[fd]
+        """Messages have come; some of them are taken in this turn, and paid for with a pause (budget.py)."""
+        began = time.monotonic()
+        self._take(self._endpoints[fd])
+        until = self._budget.spend(began)
+        if until:
+            self._paused[fd] = until
+            self._epoll.modify(fd, 0)
+
+    def deadline(self) -> float | None:
+        """Monotonic seconds at which the first pause ends."""
+        return min(self._paused.values(), default=None)
+
+    def due(self, now: float) -> None:
+        """Hear again those whose pause is over."""
+        for fd in [fd for fd, until in self._paused.items() if until <= now]:
+            del self._paused[fd]
+            self._epoll.modify(fd, select.EPOLLIN)
+
+    def _take(self, endpoint: _Endpoint) -> None:
         for _ in range(_AT_ONCE):
             try:
                 data, ancillary, flags, _ = endpoint.socket.recvmsg(
