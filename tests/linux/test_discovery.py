@@ -161,7 +161,7 @@ def test_thousands_of_directories(start: Start, attack: Attack) -> None:
 def test_a_given_directory_that_everybody_may_write(start: Start, attack: Attack) -> None:
     """The sockets are in a directory of cohabit's own in it, so what others put there is not met."""
     variables = {"COHABIT_RUNTIME_DIR": "/tmp/shared"}
-    script = "mkdir -m 777 /tmp/shared; setpriv --reuid 65534 --clear-groups mkdir /tmp/shared/cohabit-0\n"
+    script = "mkdir -m 1777 /tmp/shared; setpriv --reuid 65534 --clear-groups mkdir /tmp/shared/cohabit-0\n"
     life = started(start, EMPTY + script, environment=variables)
     attack(life, "answer", "/tmp/shared/control", "1 no")
     attack(life, "answer", "/tmp/shared/cohabit-0/control", "1 no")

@@ -321,8 +321,8 @@ def flood(path: str) -> None:
 def test_a_flood_is_paid_for_with_a_pause(room: Room) -> None:
     """Nothing wakes the loop in it; then the rest is read, and the service's own message among it."""
     other = room.notify.open(WEB.replace(name="other"))["NOTIFY_SOCKET"]
-    slow = room.notify._is_member
-    room.notify._is_member = lambda name, pid: bool(sum(range(100_000))) and slow(name, pid)
+    asked = room.notify._speaks_for
+    room.notify._speaks_for = lambda *who: bool(sum(range(100_000))) and asked(*who)
     room.members[os.getpid()] = False
     flood(room.path)
     room.notify.handle(room.notify._fds["web"])

@@ -1,0 +1,68 @@
+"""Floods by another user's process: process 1 spends a quarter of its time on them, and root is answered.
+
+The share of a core is compared with a limit that lies far above what is promised, and below what a flood cost without
+a budget; a loaded machine only lowers it.
+"""
+
+import glob
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from linux.conftest import Start
+from linux.run import COHABIT, Run, write_file
+from linux.test_discovery import EMPTY, Attack, attack, client, life
+
+__all__ = ("attack", "life")  # fixtures
+
+SHARE_MAX = 0.40
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(life: Run) -> float:
+    """What process 1 has used."""
+    with open(f"/proc/{life.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def share_while(life: Run, asked: Callable[[], bool]) -> float:
+    """The share of a core that process 1 uses while root's clients come one after the other."""
+    used, seconds = -cpu_seconds(life), -os.times().elapsed
+    for _ in range(8):
+        assert asked()
+    return (used + cpu_seconds(life)) / (seconds + os.times().elapsed)
+
+
+@pytest.mark.parametrize("how", ["connects", "waits_for_answers"])
+def test_clients_that_may_not_ask(life: Run, attack: Attack, how: str) -> None:
+    """As fast as they can, by two processes of two threads."""
+    (path,) = glob.glob(f"/proc/{life.pid}/root/run/cohabit/*/control")
+    for _ in range(2):
+        attack(life, how, path.partition("/root")[2])
+    assert share_while(life, lambda: client(life, "health") == "ready: 1 service\n") < SHARE_MAX
+
+
+@pytest.mark.parametrize("text", ["READY=1", "", "STATUS=" + "x" * 4000])
+def test_messages_of_strangers(start: Start, attack: Attack, tmp_path: Path, text: str) -> None:
+    """At a NOTIFY_SOCKET; the service's own READY arrives among them."""
+    tell = (
+        "import os, socket; path = os.environ['NOTIFY_SOCKET']; print(path, flush=True); input(); "
+        "socket.socket(1, 2).sendto(b'READY=1', path); input()"
+    )
+    web = {"command": [COHABIT[0], "-c", tell], "healthcheck": {"test": ["NOTIFY"]}}
+    write_file(str(tmp_path), {"web": {**web, "stdin_open": True}})
+    keep = f"mount -t tmpfs none /mnt; cp {tmp_path}/cohabit.yaml /mnt\n"
+    reader, writer = os.pipe()
+    life = start(*COHABIT, "up", "-f", "/mnt/cohabit.yaml", setup=keep + EMPTY, stdin=reader)
+    os.close(reader)
+    life.until(lambda: life.lines("web", "out"), "its socket")
+    for _ in range(2):
+        attack(life, "datagrams", life.lines("web", "out")[0], text)
+    assert share_while(life, lambda: "web" in client(life, "health", code=1)) < SHARE_MAX
+    os.write(writer, b"\n")
+    life.until_printed("web: ready")
+    assert client(life, "health") == "ready: 1 service\n"
+    os.close(writer)
