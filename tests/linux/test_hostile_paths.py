@@ -198,7 +198,8 @@ def test_check_warns_of_a_file_that_a_service_can_change(start: Start, ground: G
     for directory, warned in ((ground.own, True), (ground.roots, False)):
         life = start(*COHABIT, "check", "-f", write_file(str(directory), services))
         assert life.wait() == 0
-        assert (f"web runs as user {NOBODY}, who can change this file" in life.text) is warned
+        path = directory / "cohabit.yaml"
+        assert (f"web runs as user {NOBODY}, who can change {path}, and so become root" in life.text) is warned
 
 
 # --- sockets ---------------------------------------------------------------------------------------------
@@ -453,6 +454,15 @@ def test_a_secret_is_not_written_through_a_link(house: Callable[..., Run], groun
     assert "is a link" in said or "another file" in said
     ground.untouched()
     assert life.stop() == 0
+
+
+def test_secrets_are_not_put_where_a_service_could_forge_them(up: Start) -> None:
+    """A service made /run/secrets before us, in a /run that everybody may write to, as docker run --tmpfs makes it."""
+    setup = f"mount -t tmpfs -o mode=1777 none /run; mkdir /run/secrets; chown {NOBODY} /run/secrets"
+    services = {"web": {"command": SLEEP, "secrets": ["x"], "user": f"{NOBODY - 1}"}}
+    life = up(services, top={"secrets": {"x": {"environment": "X"}}}, environment={"X": TEXT}, setup=setup)
+    assert life.wait() == 78
+    assert f"cannot hand over the secret x: /run/secrets/x: user {NOBODY} can change /run/secrets" in life.text
 
 
 def test_the_record_of_what_was_handed_over_is_ours(house: Callable[..., Run], ground: Ground) -> None:

@@ -205,6 +205,10 @@ def _text(source: Secret, environ: Mapping[str, str]) -> bytes:
 
 def _write(one: Delivery, text: bytes) -> None:
     with paths.locate(one.target, directory_mode=_FOLDER_MODE, follow=False) as place:
+        if (
+            place.weak and os.path.dirname(one.target) in _OUR_FOLDERS
+        ):  # made by a service before us: it could forge any
+            raise OSError(errno.EPERM, place.weak, one.target)
         beside = f".{place.name}.cohabit" if place.private else f".{place.name}.{os.urandom(8).hex()}"
         if place.look(beside) is not None:
             place.unlink(beside)

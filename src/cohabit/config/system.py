@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 from cohabit import paths
@@ -48,7 +49,7 @@ def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple
     for service in {service.service: service for service in plan.services.values()}.values():
         found += check_rights(service, draft.services[service.service])
     found += _check_log_files(plan, draft)
-    found += _check_own_file(plan, draft.where)
+    found += _check_own_files(plan, draft.where)
     return (*found, *check_sockets(plan, draft), *check_deliveries(plan, draft, environ))
 
 
@@ -77,21 +78,22 @@ def _check_log_files(plan: Plan, draft: Draft) -> Iterator[Problem]:
                 yield Problem(where, f"{key}.logging: {who}: {what} ({advice})", warning=True)
 
 
-def _check_own_file(plan: Plan, where: Where) -> Iterator[Problem]:
-    """Whether a service can change the file that we read as root: by a reload it would be root, too."""
-    try:
-        found = [os.stat(path) for path in (where.file, os.path.dirname(where.file) or ".")]
-    except OSError:
-        return  # a command line, or standard input
-    owners = {status.st_uid for status in found}
-    everybody = any(status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH for status in found)
-    for service in plan.services.values() if os.geteuid() == 0 else ():
-        uid = service.user.uid if service.user else 0
-        if uid and (everybody or uid in owners):
-            text = f"{service.service} runs as user {uid}, who can change this file, and so become root by a reload"
-            advice = f"chown root {where.file} and its directory, and chmod go-w both"
-            yield Problem(Where(where.file), f"{text} ({advice})", warning=True)
-            return
+def _check_own_files(plan: Plan, where: Where) -> Iterator[Problem]:
+    """Whether a service can change the file, or the program, that root reads or runs again: it would be root, too."""
+    if os.geteuid() != 0:
+        return
+    services = {service.user.uid: service for service in plan.services.values() if service.user and service.user.uid}
+    for path in (where.file, __file__, os.path.realpath(sys.executable)):
+        try:
+            found = [os.stat(each) for each in (path, os.path.dirname(path) or ".")]
+        except OSError:
+            continue  # a command line, or standard input
+        everybody = any(status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH for status in found)
+        able = set(services) if everybody else {status.st_uid for status in found}.intersection(services)
+        if able:
+            uid = min(able)
+            text = f"{services[uid].service} runs as user {uid}, who can change {path}, and so become root by a reload"
+            yield Problem(where, f"{text} (chown root it and its directory, and chmod go-w both)", warning=True)
 
 
 def _why_no_log_file(path: str) -> str:
