@@ -271,7 +271,7 @@ def _remove_stale(place: Place, one: Socket) -> None:
     asking = _socket.socket(_socket.AF_UNIX, _KINDS[one.kind])
     try:
         asking.setblocking(False)
-        asking.connect(_through(place, entry))
+        asking.connect(one.address if place.private else f"/proc/self/fd/{entry}")
     except ConnectionRefusedError:
         place.unlink()
     except OSError:
@@ -291,7 +291,7 @@ def _owners(one: Socket) -> tuple[int, int]:
 
 def _change(one: _Open, wanted: Socket, user: Identity | None) -> None:
     """What a reload may change of a socket that stays. Raises OSError, and then it is as it was described."""
-    if wanted.backlog != one.described.backlog or (wanted.family == "unix" and one.listener != _uid(user)):
+    if wanted.backlog != one.described.backlog or one.listener != _uid(user):
         _take_connections(one, wanted, user)
     if one.file and _owner(wanted) != _owner(one.described):
         _set_owner_and_mode(wanted, one.file)
