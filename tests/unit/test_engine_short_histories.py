@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import marshal
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -43,6 +43,7 @@ from cohabit.plan.model import (
     Schedule,
     Service,
 )
+from cohabit.plan.record import from_plain, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,35 @@ _PROBE = Probe("tcp", "127.0.0.1", 5432, retries=1, interval_seconds=5.0, start_
 _HOOKS = (Hook(("one",)),)
 _NOTHING, _FORKED, _RUNS, _ORPHANS = "nothing", "forked", "runs", "orphans"
 _STEPS_AT_MOST = 100
+_BY_VALUE = 2  # marshal's version: later ones also write which values are the same object
 _RESTARTS = (Restart(), Restart("on-failure", 1, 1.0), Restart("always", delay_seconds=0.0))
+
+
+class FrozenOnce:
+    """to_plain and from_plain of a service's record, which is frozen: the same values each time, made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[object, Any]] = {}  # by the identity of what it was made of, which is kept
+
+    def to_plain(self, record: Service | None) -> Any:
+        """Give the one plain form of a record."""
+        if id(record) not in self._made:
+            plain = to_plain(record)
+            self._made[id(record)] = (record, plain)
+            self._made[id(plain)] = (plain, record)
+        return self._made[id(record)][1]
+
+    def from_plain(self, plain: Any) -> Any:
+        """Give the record of a plain form."""
+        return self._made[id(plain)][1] if id(plain) in self._made else from_plain(plain)
+
+
+@pytest.fixture(autouse=True)
+def frozen_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines are copied a hundred thousand times here; most of each copy would be the same records anew."""
+    once = FrozenOnce()
+    monkeypatch.setattr("cohabit.engine.unit.to_plain", once.to_plain)
+    monkeypatch.setattr("cohabit.engine.unit.from_plain", once.from_plain)
 
 
 class SmallWorld:
@@ -69,6 +98,7 @@ class SmallWorld:
         self.sweeping = self.reading = False
         self.requests = self.reloads = self.announced = 0
         self.done = False
+        self._plain: dict[str, Any] | None = None  # the engine as plain values, until something happens
         self._carry_out(self.engine.step(Loaded(plan), 0.0))
 
     def copy(self) -> SmallWorld:
@@ -76,8 +106,15 @@ class SmallWorld:
         other = SmallWorld.__new__(SmallWorld)
         other.__dict__.update(self.__dict__)
         other.processes, other.hooks = dict(self.processes), dict(self.hooks)
-        other.engine = self._engine_from(self.engine.to_plain())
+        other.engine = self._engine_from(self.plain)
         return other
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The engine as plain values."""
+        if self._plain is None:
+            self._plain = self.engine.to_plain()
+        return self._plain
 
     def _engine_from(self, plain: dict[str, object]) -> Supervisor:
         """What to_plain gave; the questions that are open stay open, as no re-execution would let them."""
@@ -92,13 +129,11 @@ class SmallWorld:
     @property
     def key(self) -> bytes:
         """What its future depends on: words for people do not belong to it."""
-        plain = self.engine.to_plain()
-        plain["word"] = ""
-        for unit in plain["units"]:
-            unit["why"] = unit["status"] = ""
-            unit["health"]["results"] = ()
+        for_people: dict[str, Any] = {"why": "", "status": ""}
+        units = [{**unit, **for_people, "health": {**unit["health"], "results": ()}} for unit in self.plain["units"]]
+        plain = {**self.plain, "word": "", "units": units}
         state = (self.processes, self.hooks, self.asked, self.sweeping, self.reading, self.requests, self.reloads)
-        return marshal.dumps((plain, *state))
+        return marshal.dumps((plain, *state), _BY_VALUE)
 
     # --- what can happen -------------------------------------------------------------------------------
 
@@ -149,6 +184,7 @@ class SmallWorld:
     def happens(self, fact: Event) -> None:
         """One fact. All happens in no time but for Due, which lets the clock jump to the deadline and back."""
         now = 0.0
+        self._plain = None
         match fact:
             case Spawned(name):
                 self.processes[name] = _RUNS
