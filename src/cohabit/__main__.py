@@ -79,7 +79,7 @@ def _start_again() -> None:
         return
     program = _interpreter(variables.get(b"PATH", b"")) if hidden else sys.executable
     options = [f"-X{name}={value}" for name, value in sys._xoptions.items() if name != _MASK]
-    options.append(f"-X{_MASK}={','.join(str(int(number)) for number in given_mask)}")
+    options.append(f"-X{_MASK}={','.join(str(int(number)) for number in given_mask or ())}")
     posix.execve(program, [program, "-I", "-S", *options, __file__, *sys.argv[1:]], {**variables, **hidden})
 
 
