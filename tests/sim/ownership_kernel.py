@@ -248,12 +248,14 @@ class Kernel:
                 return task.pid, task.status
         return 0, 0
 
-    def _spawn(self, start: Any) -> tuple[int, int]:
-        parent = self.tasks[self.us]
-        task = self.fork(parent, start.owner, start.run)
+    def _error_pipe(self) -> tuple[int, int]:
+        self._next_descriptor += 1
+        return self._next_descriptor, self._next_descriptor
+
+    def _fork(self, start: Any, _told: int) -> int:
+        task = self.fork(self.tasks[self.us], start.owner, start.run)
         if task is None:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        self._next_descriptor += 1
         self.make_session(task)
         task.uid, task.environment = start.uid, start.owner
         if start.track is not None:
@@ -261,7 +263,7 @@ class Kernel:
         if start.cgroup:
             task.cgroup = start.cgroup.rpartition("/")[0]
         self.tell(f"started {task}")
-        return task.pid, self._next_descriptor
+        return task.pid
 
     def _look(self, pid: int) -> proc.Process | None:
         self._call()
@@ -331,7 +333,8 @@ class Kernel:
             (proc, "cgroup", lambda pid: self.tasks[pid].cgroup if pid in self.tasks else ""),
             (pid_file, "read", self._read_pid_file),
             (tracking, "step", lambda limit: limit),
-            (spawn, "spawn", self._spawn),
+            (spawn, "error_pipe", self._error_pipe),
+            (spawn, "fork", self._fork),
             (spawn, "exec_errors", lambda _: b""),
             (children, "delegated", lambda: False),
             (children, "OutOfMemory", _OutOfMemory),
