@@ -258,3 +258,14 @@ def test_daemon_of_another_user_is_adopted_by_its_pid_file(own: Start, tmp_path:
     ask(run, str(tmp_path), "stop", "web")
     assert not _lives(process)
     assert run.stop() == 0
+
+
+def test_end_of_a_daemon_with_a_pid_file_is_its_services_end(own: Start, tmp_path: Path, gate: Gate) -> None:
+    """A daemon that ends well and takes its pid file away is not looked for again."""
+    path = tmp_path / "web.pid"
+    daemon = f"setsid sh -c 'echo $$ > {path}; read x < gate; rm {path}'"
+    run = own({"web": {"command": shell(f"{_background(daemon)}; exit 0"), "pid_file": str(path)}})
+    run.until_printed("web: is in the background now")
+    gate.open()
+    assert run.wait() == 0
+    assert "cannot use the pid_file" not in run.text

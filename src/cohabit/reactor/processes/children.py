@@ -309,7 +309,9 @@ class Children:
         strays = unattributed(self.trees, self._began.get(name, 0)) if by_itself and service and not orphans else []
         if strays and service and not service.pid_file and not service.job:
             self._say("warning", name, appeared(strays))
-        if by_itself and service and (service.pid_file or (orphans and not service.job)):
+        started = self.trees.sessions.started_by_us(process.pid)  # else it was the daemon itself
+        named = service is not None and service.pid_file and (orphans or strays or started)
+        if by_itself and service and (named or (orphans and not service.job)):
             now = time.monotonic()
             self._daemons[name] = (now, now + _patience(service))
             self.due(now)
