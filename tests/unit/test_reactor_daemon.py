@@ -213,6 +213,7 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files
         (310, {"file": OTHER}, False),
         (310, {"directory": OTHER}, False),
         (310, {"mode": 0o777}, False),
+        (310, {"mode": 0o775}, False),
         (310, {"mode": 0o1777}, True),
         (350, {"directory": OTHER, "file": OTHER}, False),
     ],

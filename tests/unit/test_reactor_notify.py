@@ -462,14 +462,16 @@ def test_runtime_directory_that_was_replaced_is_not_used(places: Path, tmp_path:
 
 @as_root
 def test_a_given_directory_that_others_can_change_is_refused(tmp_path: Path) -> None:
-    """A sticky one is taken, since nobody else can remove our sockets there."""
+    """A sticky one is taken, since nobody else can remove a directory of ours there; our sockets are in that."""
     given = tmp_path / "given"
     given.mkdir()
     given.chmod(0o777)
     with pytest.raises(OSError, match=f"{given} cannot be used: everybody can change {given} \\(COHABIT_RUNTIME_DIR"):
         RuntimeDirectory(given=str(given)).make()
     given.chmod(0o1777)
-    assert RuntimeDirectory(given=str(given)).make() == str(given)
+    made = RuntimeDirectory(given=str(given)).make()
+    assert os.path.dirname(made) == str(given)
+    assert stat.S_IMODE(os.stat(made).st_mode) == 0o711
 
 
 def test_a_socket_has_its_mode_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from cohabit.engine import effects
 from cohabit.plan.model import Hook, Service
 from cohabit.reactor import linux, loop, signals, starts
-from cohabit.reactor.control import client, server
+from cohabit.reactor.control import client, listener, server
 from cohabit.reactor.control.opening import Opening
 from cohabit.reactor.logs import mask, sink, stream, tap
 from cohabit.reactor.processes import children, spawn, trial
@@ -286,16 +286,16 @@ def test_a_client_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch, tmp
         epoll, directory, ask=no_room(), feed=print, backlog=no_room(), is_followed=lambda: None
     )  # fmt: skip
     control.open()
-    (listener,) = control.descriptors()
+    (opened,) = control.descriptors()
     with socket.socket(socket.AF_UNIX) as visitor:
         visitor.connect(str(tmp_path / "control"))
         before = descriptors()
         if failing == "credentials":
-            monkeypatch.setattr(server, "credentials", no_room(errno.ENOBUFS))
+            monkeypatch.setattr(server, "peer_uid", no_room(errno.ENOBUFS))
         else:
-            monkeypatch.setattr(server.socket, "socket", no_room())  # type: ignore[attr-defined]
-        control.handle(listener)
-        assert (descriptors(), control.descriptors()) == (before, [listener])
+            monkeypatch.setattr(listener.socket, "socket", no_room())  # type: ignore[attr-defined]
+        control.handle(opened)
+        assert (descriptors(), control.descriptors()) == (before, [opened])
         if failing == "accept":
             assert epoll.poll(0) == []
             assert control.deadline() is not None

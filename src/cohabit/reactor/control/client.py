@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 
+from cohabit.doors import protocol
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
@@ -61,6 +63,15 @@ class Client:
                 self._written(os.writev(self.fd, self.pending[:_PIECES_AT_ONCE]))
         except BlockingIOError:
             return
+
+    def report_dropped(self, kind: str) -> None:
+        """Tell it how many bytes of a stream of "logs" or "events" it missed."""
+        if self.dropped:
+            count, self.dropped = self.dropped, 0
+            if kind == "logs":
+                self.put(protocol.record("cohabit", "dropped", time.time(), b"%d" % count))
+            else:
+                self.put(protocol.line({"dropped": count}))
 
     def end(self) -> None:
         """Tell it that nothing more comes, and stay to see it go."""

@@ -33,14 +33,13 @@ from cohabit.doors.verbs import Following, Waiting
 from cohabit.errors import EXIT_BUG, EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.budget import Budget
+from cohabit.reactor.control import listener
 from cohabit.reactor.control.client import Client, hang_up, peer_groups, peer_uid
 from cohabit.reactor.linux import os
-from cohabit.reactor.rundir import bind_for_all, is_dead
 from cohabit.reactor.shortage import is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable
     from typing import Any, TypeVar
 
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
 
     Ask = Callable[[bytes, bool, bool], Outcome]
     T = TypeVar("T")
-else:
-    import _socket as socket
 
 SOCKET_NAME = "control"
 CLIENTS_MAX = 100
@@ -68,7 +65,6 @@ _FULL_SECONDS = 1.0  # without a descriptor for one more client, who stays in th
 _REST = 3.0  # for so many times the time of a request, no other is looked at
 _SHORTEST_REST_SECONDS = 0.001
 _READ = 65_536
-_EADDRINUSE = 98
 
 
 class Control:
@@ -109,15 +105,7 @@ class Control:
 
     def open(self) -> None:
         """Be there for others. Raises OSError where no directory takes a socket."""
-        path = f"{self._directory.make()}/{SOCKET_NAME}"
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        try:
-            _bind(listener, path)
-            listener.listen(CLIENTS_MAX)
-        except OSError:
-            listener.close()
-            raise
-        self._fd = listener.detach()
+        self._fd = listener.listen(f"{self._directory.make()}/{SOCKET_NAME}", CLIENTS_MAX)
         self._listen()
 
     @property
@@ -135,7 +123,7 @@ class Control:
             self._deafen()
             os.close(self._fd)
             self._fd = -1
-            _remove(f"{self._directory.path}/{SOCKET_NAME}")
+            listener.remove(f"{self._directory.path}/{SOCKET_NAME}")
 
     def _listen(self) -> None:
         """Take clients, if we may and have room for one."""
@@ -218,17 +206,12 @@ class Control:
     def _accept_one(self) -> int:
         """A client's descriptor; -1 when there is none, or no room for one."""
         try:
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, self._fd)
-            try:
-                fd, _ = listener._accept()  # type: ignore[attr-defined]  # what socket.socket.accept wraps
-            finally:
-                listener.detach()
+            return listener.accept(self._fd)
         except OSError as error:
             if not isinstance(error, BlockingIOError) and is_shortage(error):
                 self._full_until = time.monotonic() + _FULL_SECONDS
                 self._deafen()
             return -1  # else it has gone again
-        return int(fd)
 
     def _welcome(self, fd: int) -> bool:
         """Take a client that may ask; False for one that was refused, which is gone then."""
@@ -332,7 +315,7 @@ class Control:
         while client.dropped < excess:
             client.dropped += len(pieces[first])
             first += 1
-        self._tell_dropped(client, kind)
+        client.report_dropped(kind)
         for piece in pieces[first:]:
             client.put(piece)
 
@@ -392,17 +375,8 @@ class Control:
             if client.size + len(record) > KEPT_BYTES_MAX and client.pending:
                 client.dropped += len(record)
             else:
-                self._tell_dropped(client, kind)
+                client.report_dropped(kind)
                 client.put(record)
-
-    @staticmethod
-    def _tell_dropped(client: Client, kind: str) -> None:
-        if client.dropped:
-            count, client.dropped = client.dropped, 0
-            if kind == "logs":
-                client.put(protocol.record("cohabit", "dropped", time.time(), b"%d" % count))
-            else:
-                client.put(protocol.line({"dropped": count}))
 
     # --- writing -------------------------------------------------------------------------------------
 
@@ -520,21 +494,3 @@ def _guarded(what: Callable[[], T]) -> T | Answer:
         return Answer(error.code, str(error))
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         return Answer(EXIT_BUG, f"an internal error, please report it: {type(error).__name__}: {error}")
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        return  # somebody has taken it away
-
-
-def _bind(listener: socket.socket, path: str) -> None:
-    """Bind, also where somebody who was killed has left a socket."""
-    try:
-        bind_for_all(listener, path)
-    except OSError as error:
-        if error.errno != _EADDRINUSE or not is_dead(path):
-            raise
-        os.unlink(path)
-        bind_for_all(listener, path)

@@ -75,7 +75,7 @@ def _find_authors(found: PidFile, path: str, opened: os.stat_result) -> None:
             continue
         if not (stat.S_ISDIR(kind) and kind & stat.S_ISVTX):  # in a sticky directory only its owner replaces a file
             found.anybody |= bool(kind & _WRITABLE_BY_OTHERS)
-            if kind & _WRITABLE_BY_GROUP and status.st_gid != 0:
+            if kind & _WRITABLE_BY_GROUP:
                 found.groups.add(status.st_gid)
         if not (stat.S_ISDIR(kind) and names):
             same = (status.st_dev, status.st_ino) == (opened.st_dev, opened.st_ino)
