@@ -6,6 +6,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -384,13 +385,14 @@ def test_tell_outside_never_waits_nor_fails(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the root under which all places are looked for."""
-    for name in ("run", "tmp"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(rundir, "OURS", (str(tmp_path / "run" / "cohabit"),))
-    monkeypatch.setattr(rundir, "EVERYBODYS", (str(tmp_path / "tmp"),))
-    return tmp_path
+def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the root under which all places are looked for: a short path, since a socket's has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="c") as root:
+        for name in ("run", "tmp"):
+            Path(root, name).mkdir()
+        monkeypatch.setattr(rundir, "OURS", (f"{root}/run/cohabit",))
+        monkeypatch.setattr(rundir, "EVERYBODYS", (f"{root}/tmp",))
+        yield Path(root)
 
 
 def test_runtime_directory_is_random_and_closed(places: Path) -> None:
