@@ -60,7 +60,7 @@ test: $(VENV)/.installed test-packages ## All tests that can run here; TESTS=tes
 
 .PHONY: test-quick
 test-quick: $(VENV)/.installed ## A first look: unit tests with few examples, tidiness, a short simulation
-	$(PYTEST) --hypothesis-profile=quick tests/unit tests/tidy $(ARGS)
+	$(PYTEST) --hypothesis-profile=quick -m 'not exhaustive' tests/unit tests/tidy $(ARGS)
 	$(PY) tests/sim/run.py 50
 
 .PHONY: test-versions

@@ -55,6 +55,8 @@ _PROBE = Probe("tcp", "127.0.0.1", 5432, retries=1, interval_seconds=5.0, start_
 _HOOKS = (Hook(("one",)),)
 _NOTHING, _FORKED, _RUNS, _ORPHANS = "nothing", "forked", "runs", "orphans"
 _STEPS_AT_MOST = 100
+# `make test-quick` takes the first one only.
+_PARTS = (0, *(pytest.param(part, marks=pytest.mark.exhaustive) for part in range(1, 8)))
 _BY_VALUE = 2  # marshal's version: later ones also write which values are the same object
 _RESTARTS = (Restart(), Restart("on-failure", 1, 1.0), Restart("always", delay_seconds=0.0))
 
@@ -374,21 +376,21 @@ def _all_that_follow(world: SmallWorld, seen: set[bytes]) -> Iterator[SmallWorld
         yield after
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", _PARTS)
 def test_every_short_history_is_possible_and_has_an_end(part: int) -> None:
     """Whatever happens in whatever order: no fact is called impossible, nobody runs twice, and the end is reached."""
     for plan in list(_plans_of_order())[part::8]:
         _try_every_history(SmallWorld(plan), 5)
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", _PARTS)
 def test_so_has_every_one_of_a_service_with_hooks_health_or_a_schedule(part: int) -> None:
     """The same for the whole life of one service, with another one that needs it."""
     for plan in list(_plans_of_life())[part::8]:
         _try_every_history(SmallWorld(plan), 4)
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", _PARTS)
 def test_so_has_every_one_with_a_reload(part: int) -> None:
     """The same with another Plan, or a broken file, at every moment."""
     for before, after in list(_reloads())[part::8]:
