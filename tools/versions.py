@@ -47,6 +47,7 @@ ROOT_OPTIONS: Final = (
 # Mounts live in a namespace of their own and end with it. $1: the root, $2: this repository, $3: its packages.
 ENTER_ROOT: Final = """
 root=$1 repository=$2 packages=$3; shift 3
+mount --bind "$root" "$root"  # for tests that unshare mounts, "/" has to be one
 mount --bind "$repository" "$root/cohabit"
 mount --bind "$packages" "$(echo "$root"/usr/local/lib/python3.*/dist-packages)"
 mount -t proc proc "$root/proc"
