@@ -28,6 +28,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 REFUSED = 71
 _LINE = re.compile(r"([a-z]+) (\d+) (end )?(\d+)$")
 _WHILE_SECONDS = 2.0
+_SIGNALS = {"reload": signal.SIGHUP, "reexec": signal.SIGRTMIN + 25}
 _TRYING = b"(trying again for"
 _MORE = 40  # lines that show that it goes on
 # What the C library and the interpreter say when they have no room, between an exec and our first line.
@@ -231,17 +232,21 @@ class Story:
         }
         what["gamma"]["environment"] = {"CHANGED": "yes"}
         self._write(what)
-        life.signal(signal.SIGHUP)
+        life.signal(_SIGNALS["reload"])
 
-    def _reexec(self, life: Run) -> None:
-        life.signal(signal.SIGRTMIN + 25)
+    @staticmethod
+    def _reexec(life: Run) -> None:
+        life.signal(_SIGNALS["reexec"])
 
     def _error(self, life: Run) -> None:
         del life
         os.write(self.gates[0], b"\n")
 
     def _outcome(self, life: Run) -> None:
-        """What the stage was for has been done, or refused in words."""
+        """What the stage was for has been done, or refused in words.
+
+        A signal that strace had in hand when it let go of the process is lost; then it is sent once more.
+        """
         words = {
             "middle": ("alpha: started, pid",),
             "reload": ("delta: started", "cannot reload"),
@@ -250,7 +255,15 @@ class Story:
         }[self.stage]
         times = 2 if self.stage == "middle" else 1
         if not self._is("ever"):
-            life.until(lambda: any(life.text.count(word) >= times for word in words), f"one of {words}")
+
+            def done() -> bool:
+                return any(life.text.count(word) >= times for word in words)
+
+            soon = time.monotonic() + _WHILE_SECONDS
+            life.until(lambda: done() or time.monotonic() > soon, "the outcome, or so long")
+            if not done() and self._is("while") and self.stage in _SIGNALS:
+                life.signal(_SIGNALS[self.stage])
+            life.until(done, f"one of {words}")
             life.until(lambda: self._ask("health").startswith((b"0 ", b"1 ")), "an answer")
 
     def _ask(self, request: str) -> bytes:
