@@ -33,7 +33,7 @@ INNER_FLOORS = {
 # What every inner room of the reactor stands on.
 GROUND = {
     "cohabit.reactor.linux", "cohabit.reactor.signals", "cohabit.reactor.pid1", "cohabit.reactor.rundir",
-    "cohabit.reactor.poller", "cohabit.reactor.shortage", "cohabit.reactor.budget",
+    "cohabit.reactor.budget", "cohabit.reactor.poller", "cohabit.reactor.shortage",
 }  # fmt: skip
 
 # Rooms that must not know Linux, the clock or chance.

@@ -90,7 +90,7 @@ def test_secrets_come_from_their_files(tmp_path: Path) -> None:
         ),
         ({"secret_files": {"X": "/nowhere"}}, ["web", "true"], 126, "cannot read its secret: /nowhere"),
         ({}, ["-u", "nobdy", "web", "true"], 64, "no such user in /etc/passwd (did you mean 'nobody'?)"),
-        ({}, ["-e", "=x", "web", "true"], 64, "'=x' is no NAME=VALUE"),
+        ({}, ["-e", "=x", "web", "true"], 64, "--env without a name (write NAME=VALUE)"),
     ],
 )
 def test_what_cannot_be(told: dict[str, Any], words: list[str], code: int, why: str, tmp_path: Path) -> None:

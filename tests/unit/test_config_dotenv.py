@@ -69,8 +69,8 @@ def test_text_behind_a_closing_quote_and_bad_variables_are_told() -> None:
     assert found.values == {}
     assert found.problems == [
         (1, 'A: text behind the closing quote "'),
-        (2, "B: a $ that names no variable in $5 (write $$ for $)"),
-        (3, "C: the variable V is not set: no"),
+        (2, "B: a $ that names no variable, at character 1 (write $$ for $)"),
+        (3, "C: a variable in it is not set, and must be"),
     ]
 
 
@@ -78,8 +78,9 @@ def test_lines_are_counted_across_values_of_several_lines() -> None:
     assert parse('A="1\n2\n3"\n=', ENVIRON.get).problems == [(4, "expected NAME=value")]
 
 
-def test_unset_variables_are_named() -> None:
-    assert parse("A=$NONE\nB=${NADA}", ENVIRON.get).unset == ["NONE", "NADA"]
+def test_variables_whose_values_name_an_unset_one_are_named() -> None:
+    """Not the unset one itself: behind a stray $ it is a piece of the value."""
+    assert parse("A=$NONE\nB=${NADA}\nC=x", ENVIRON.get).unset == ["A", "B"]
 
 
 def test_variables_that_double_themselves_come_to_an_end() -> None:

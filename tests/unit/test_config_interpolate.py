@@ -64,13 +64,16 @@ def test_an_unset_variable_is_empty_and_told() -> None:
     [
         ("${NONE:?we need it}", "the variable NONE is not set: we need it"),
         ("${EMPTY:?}", "the variable EMPTY is empty"),
-        ("${NONE?see $W}", "the variable NONE is not set: see w"),
-        ("cost: $5", "a $ that names no variable in $5 (write $$ for $)"),
-        ("end$", "a $ that names no variable in $ (write $$ for $)"),
-        ("${V", "a ${ without its } in ${V"),
-        ("${}", "${} names no variable (write $$ for a plain $)"),
-        ("${1}", "${1} names no variable (write $$ for a plain $)"),
-        ("${V/a/b}", "${V/a/b} is no known form (there are ${NAME}, and :- - :? ? :+ + behind the name)"),
+        ("${NONE?see $W}", "the variable NONE is not set: see $W"),
+        ("cost: $5", "a $ that names no variable, at character 7 (write $$ for $)"),
+        ("end$", "a $ that names no variable, at character 4 (write $$ for $)"),
+        ("${V", "a ${ without its }, at character 1"),
+        ("${}", "a ${…} that names no variable, at character 1 (write $$ for a plain $)"),
+        ("${1}", "a ${…} that names no variable, at character 1 (write $$ for a plain $)"),
+        (
+            "${V/a/b}",
+            "a ${…} that is no known form, at character 1 (there are ${NAME}, and :- - :? ? :+ + behind the name)",
+        ),
         ("${NONE:-" * 30 + "}" * 30, "variables nested more than 20 deep"),
     ],
 )

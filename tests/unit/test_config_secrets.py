@@ -180,7 +180,7 @@ class TestFileVariables:
             ("environment: {A_FILE: /run/secrets/a}", {"A": "a"}, "both A and A_FILE are set (remove one)"),
             ("environment: {A: a}", {"A_FILE": "/run/secrets/a"}, "both A and A_FILE are set (remove one)"),
             ("environment: {FILE__A: /x, A_FILE: /run/secrets/a}", {}, "both FILE__A and A_FILE are set (remove one)"),
-            ("environment: {FILE__A: x}", {}, "FILE__A must be a whole path, got 'x'"),
+            ("environment: {FILE__A: x}", {}, "FILE__A must be a whole path, beginning with /"),
         ],
     )
     def test_both_is_a_problem(self, keys: str, environ: dict[str, str], says: str) -> None:

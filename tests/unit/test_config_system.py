@@ -56,7 +56,7 @@ def test_a_program_is_looked_for_along_the_path_of_its_service(programs: Path) -
 def test_a_missing_program_is_127_and_names_the_path_that_was_searched(programs: Path) -> None:
     assert found(Service("web", ("gone",)), f"/a:{programs}") == [
         (
-            f"f:3: cannot start web: 'gone' is not in /a:{programs} (install it, or give its whole path)",
+            "f:3: cannot start web: 'gone' is not in its PATH (install it, or give its whole path)",
             EXIT_NOT_FOUND,
         )
     ]
@@ -135,11 +135,11 @@ def test_hooks_are_checked_as_what_they_are_run_as(programs: Path) -> None:
     assert hooked(web.replace(post_start=(Hook(("good",)),), pre_stop=(Hook(("./good",)),))) == []
     assert hooked(web.replace(post_start=(Hook(("gone",)), Hook(("good",), {"PATH": "/a"})))) == [
         (
-            f"f:7: cannot start the post_start hook of web: 'gone' is not in {programs} {INSTALL}",
+            f"f:7: cannot start the post_start hook of web: 'gone' is not in its PATH {INSTALL}",
             False,
         ),
         (
-            f"f:7: cannot start the post_start hook of web: 'good' is not in /a {INSTALL}",
+            f"f:7: cannot start the post_start hook of web: 'good' is not in its PATH {INSTALL}",
             False,
         ),
     ]
@@ -161,7 +161,7 @@ def test_a_probe_whose_program_is_missing_is_a_warning() -> None:
     probe = Probe("exec", command=("curl", "-f"))
     assert hooked(Service("web", ("/bin/sh",), probe=probe)) == [
         (
-            f"f:8: warning: cannot start the probe of web: 'curl' is not in /nowhere {INSTALL}",
+            f"f:8: warning: cannot start the probe of web: 'curl' is not in its PATH {INSTALL}",
             True,
         )
     ]

@@ -133,7 +133,7 @@ def _added(words: list[str], ours: dict[str, str]) -> Iterator[tuple[str, str]]:
     for word in words:
         name, equals, value = word.partition("=")
         if not name:
-            raise UsageError(f"cannot exec: --env {word!r} is no NAME=VALUE")
+            raise UsageError("cannot exec: --env without a name (write NAME=VALUE)")
         if equals or name in ours:
             yield name, value if equals else ours[name]
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SETGID, _SETPCAP = 6, 8
 _LONGEST_VALUE = 131_072  # MAX_ARG_STRLEN (execve(2)): a variable with its name
+_SECRET_DIRECTORIES = ("/run/secrets/", "/run/configs/")
 _OOM_SCORE_ADJ = "/proc/self/oom_score_adj"
 
 
@@ -42,7 +43,10 @@ def check_secret_files(service: Service, item: DraftService, plan: Plan) -> Iter
         warning = "" if why or path in targets(plan) else _why_not_as_user(path, service.user)
         if why or warning:
             place = item.place("environment" if "environment" in item.places else "env_file")
-            text = f"cannot set {variable} for {service.service}: {path} {why or warning}"
+            shown = (
+                path if path.startswith(_SECRET_DIRECTORIES) else "the file that is named for it"
+            )  # no value is quoted
+            text = f"cannot set {variable} for {service.service}: {shown} {why or warning}"
             yield Problem(place, text, warning=not why)
 
 

@@ -209,7 +209,7 @@ def _check_command(service: Service, directory: str, environ: Mapping[str, str])
     if blocked:
         yield f"{start}: {blocked}", EXIT_CANNOT_RUN
     else:
-        yield f"{start}: {program!r} is not in {search} (install it, or give its whole path)", EXIT_NOT_FOUND
+        yield f"{start}: {program!r} is not in its PATH (install it, or give its whole path)", EXIT_NOT_FOUND
 
 
 def _why_not(path: str) -> str:

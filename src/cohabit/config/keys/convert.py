@@ -12,7 +12,8 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from cohabit.config.text.node import Node, shorten
-from cohabit.config.values.interpolate import InterpolationError, expand
+from cohabit.config.values.interpolate import InterpolationError, MissingVariableError, expand
+from cohabit.config.values.unquotable import Unquotable
 from cohabit.plan.draft import Problem, Where
 from cohabit.plan.nearest import did_you_mean
 
@@ -43,10 +44,16 @@ class Converter:
         self.problems = problems
         self._types: dict[type, inspect.Type] = {}
         self._told_unset: set[str] = set()
+        self._put_in = Unquotable()
 
     def problem(self, line: int, text: str, *, warning: bool = False) -> None:
-        """Note what is wrong in a line."""
-        self.problems.append(Problem(Where(self.file, line), text, warning))
+        """Note what is wrong in a line; what came out of a variable is not quoted."""
+        self.problems.append(Problem(Where(self.file, line), self._put_in.hide(text), warning))
+
+    def _look_up(self, name: str) -> str | None:
+        value = self.lookup(name)
+        self._put_in.add(value or "")
+        return value
 
     def convert(self, node: Node, kind: type, path: str) -> Any:
         """The Node as a value of a Struct type; UNSET, and problems, if it cannot be one."""
@@ -60,10 +67,17 @@ class Converter:
             return node.text
         unset: list[str] = []
         try:
-            text = expand(node.value, self.lookup, unset)
+            text = expand(node.value, self._look_up, unset)
+        except MissingVariableError as error:
+            self.problem(node.line, f"{path}: {error.anonymous if _holds_values(path) else error}")
+            return None
         except InterpolationError as error:
             self.problem(node.line, f"{path}: {error}")
             return None
+        if unset and _holds_values(path):
+            text_of_it = f"{path}: a variable in it is not set: an empty string stands in (write $$ for a plain $)"
+            self.problem(node.line, text_of_it, warning=True)
+            return text
         for name in unset:
             if name not in self._told_unset:
                 self._told_unset.add(name)
@@ -82,7 +96,8 @@ class Converter:
         shape = _shape(node)
         fitting = [choice for choice in choices if shape in _SHAPES.get(type(choice), ("scalar",))]
         if not fitting:
-            self.problem(node.line, f"{path}: expected {_expected(choices)}, got {node.describe()}")
+            got = "a text" if isinstance(node.value, str) and _holds_values(path) else node.describe()
+            self.problem(node.line, f"{path}: expected {_expected(choices)}, got {got}")
             return UNSET
         if shape == "nothing":
             return None
@@ -147,6 +162,7 @@ class Converter:
             return msgspec.convert(text, cls, dec_hook=_parse)
         except msgspec.ValidationError as error:
             got = repr(shorten(text)) if isinstance(node.value, str) else shorten(text)
+            got = "something else" if _holds_values(path) else got
             if isinstance(error.__cause__, ValueError):
                 self.problem(node.line, f"{path}: {error.__cause__}")
             else:
@@ -162,6 +178,12 @@ _SHAPES: dict[type, tuple[str, ...]] = {
     inspect.ListType: ("list",),
     inspect.NoneType: ("nothing",),
 }
+
+
+def _holds_values(path: str) -> bool:
+    """Whether what is written there is the value of a variable, or the text of a secret or of a config."""
+    parts = path.split(".")
+    return any(part.partition("[")[0] in ("environment", "content") for part in parts)
 
 
 def _shape(node: Node) -> str:

@@ -63,7 +63,7 @@ class Environment:
         values: dict[str, str | None] = {}
         for name, value in _pairs(written):
             if not name or "=" in name or "\0" in name:
-                text = f"{path}.environment: {name[:40]!r} can be no variable's name (write NAME: value)"
+                text = f"{path}.environment: a name of {len(name)} characters can be no variable's (write NAME: value)"
                 converter.problem(line, text)
             else:
                 values[name] = self.lookup(name) if value is None else value
@@ -83,7 +83,11 @@ class Environment:
         found = (dotenv.parse_raw if raw else dotenv.parse)(text, self.lookup)
         self._problems += [Problem(Where(path, line), text) for line, text in found.problems]
         self._problems += [
-            Problem(Where(path), f"the variable {name} is not set: an empty string stands in", warning=True)
+            Problem(
+                Where(path),
+                f"{name}: a variable in it is not set: an empty string stands in (write $$ for a plain $)",
+                warning=True,
+            )
             for name in dict.fromkeys(found.unset)
         ]
         self._files[path, raw] = found.values

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's when PyYAML was built with it
+# Neither is quoted: a password that was written without quotes may look like one.
+UNKNOWN_TAG = "a tag that means nothing here (remove it; a text that begins with ! is put in quotes)"
+NO_ANCHOR = "an alias without its anchor above it (a text that begins with * is put in quotes)"
 _CORE_TAG = "tag:yaml.org,2002:"
 _MERGE = "<<"
 _WORDS: dict[str, Scalar] = {
@@ -96,7 +99,7 @@ class _Composer:
             kind = tag.removeprefix(_CORE_TAG)
             plain = kind in ("int", "float", "bool", "null")
             if not plain and kind != "str":
-                self.problem(line, f"unknown tag {_short_tag(tag)} (remove it)")
+                self.problem(line, UNKNOWN_TAG)
         node = Node(plain_scalar(event.value) if plain else event.value, line, event.value)
         if isinstance(node.value, bool):
             node.text = "true" if node.value else "false"
@@ -108,7 +111,7 @@ class _Composer:
             raise SyntaxProblemError(TOO_DEEP, line)
         is_map = isinstance(event, yaml.MappingStartEvent)
         if event.tag and event.tag not in ("!", _CORE_TAG + ("map" if is_map else "seq")):
-            self.problem(line, f"unknown tag {_short_tag(event.tag)} (remove it)")
+            self.problem(line, UNKNOWN_TAG)
         if event.anchor:
             self.anchors[event.anchor] = None
         self.stack.append(_Open(Node({} if is_map else [], line), event.anchor))
@@ -122,10 +125,10 @@ class _Composer:
 
     def alias(self, anchor: str, line: int) -> None:
         if anchor not in self.anchors:
-            raise SyntaxProblemError(f"alias *{anchor}: there is no anchor &{anchor} above it", line)
+            raise SyntaxProblemError(NO_ANCHOR, line)
         target = self.anchors[anchor]
         if target is None:
-            raise SyntaxProblemError(f"alias *{anchor} stands inside its own anchor, which never ends", line)
+            raise SyntaxProblemError("an alias stands inside its own anchor, which never ends", line)
         self.finish(target.at(line), None)
 
     def finish(self, node: Node, anchor: str | None, *, merge_key: bool = False) -> None:
@@ -222,7 +225,3 @@ def _check_depth(text: str) -> None:
                 depth -= 1
     except yaml.YAMLError:
         pass  # the text ends in the middle
-
-
-def _short_tag(tag: str) -> str:
-    return tag.replace(_CORE_TAG, "!!")

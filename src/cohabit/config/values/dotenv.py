@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from cohabit.config.values.interpolate import expand
+from cohabit.config.values.interpolate import MissingVariableError, expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,10 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$$"}
 
 
 class Variables(NamedTuple):
-    """What a file of variables holds. problems: (line, text) pairs."""
+    """What a file of variables holds. unset: the variables whose values name one that is not set.
+
+    problems: (line, text) pairs; nothing in them is from a value, nor the name behind a stray $ in one.
+    """
 
     values: dict[str, str]
     unset: list[str]
@@ -98,9 +101,15 @@ def _statement(
         else:
             end = _end_of(_UNQUOTED, text, at)
             value = _COMMENT.sub("", text[at:end], count=1).strip()
-        return name, value if text.startswith("'", at) else expand(value, lookup, unset), end
+        if not text.startswith("'", at):
+            missing: list[str] = []
+            value = expand(value, lookup, missing)
+            unset += [name] if missing else []
+    except MissingVariableError as error:
+        raise ValueError(f"{name}: {error.anonymous}") from None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+    return name, value, end
 
 
 def _quoted(text: str, at: int) -> tuple[str, int]:

@@ -75,7 +75,7 @@ def _wrong(asked: dict[str, tuple[str, str]], service: Service, environ: Mapping
         if other == variable or asked[other][1] != path:
             yield f"both {other} and {name} are set (remove one)"
         elif not path.startswith("/"):
-            yield f"{name} must be a whole path, got {path[:60]!r}"
+            yield f"{name} must be a whole path, beginning with /"
 
 
 def _variable(name: str, path: str, targets: set[str]) -> str:

@@ -3,6 +3,8 @@
 $NAME, ${NAME}; ${NAME:-word} and ${NAME-word} for a default, :? and ? for "must be there", :+ and + for a
 replacement; the colon means "or empty". A word may hold variables itself and is looked at only when it is
 needed. $$ is a plain $.
+
+No message quotes the text, not even what stands behind a $: it may be the rest of a password. It says where that is.
 """
 
 from __future__ import annotations
@@ -24,6 +26,22 @@ class InterpolationError(ValueError):
     """The text holds a `$` that means nothing, or a variable that must be set is not."""
 
 
+class MissingVariableError(InterpolationError):
+    """A variable that must be set is not. word: what its writer wants said then, variables in it as they are."""
+
+    def __init__(self, name: str, why: str, word: str) -> None:
+        super().__init__(f"the variable {name} {why}: {word}" if word else f"the variable {name} {why}")
+        self.anonymous = f"a variable in it {why}, and must be"
+
+
+class _BracesError(Exception):
+    """What stands between ${ and } is wrong."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
 def expand(text: str, lookup: Callable[[str], str | None], unset: list[str], depth: int = 0) -> str:
     """The text with its variables put in; names that were neither set nor had a default go to `unset`."""
     if "$" not in text:
@@ -40,13 +58,16 @@ def expand(text: str, lookup: Callable[[str], str | None], unset: list[str], dep
             at = dollar + 2
         elif following == "{":
             end = _closing_brace(text, dollar)
-            done.append(_braced(text[dollar + 2 : end], lookup, unset, depth))
+            try:
+                done.append(_braced(text[dollar + 2 : end], lookup, unset, depth))
+            except _BracesError as error:
+                raise InterpolationError(f"a ${{…}} that {error}, at character {dollar + 1}{error.hint}") from None
             at = end + 1
         elif name := _NAME.match(text, dollar + 1):
             done.append(_plain(name[0], lookup, unset))
             at = name.end()
         else:
-            raise InterpolationError(f"a $ that names no variable in {_excerpt(text, dollar)} (write $$ for $)")
+            raise InterpolationError(f"a $ that names no variable, at character {dollar + 1} (write $$ for $)")
     done.append(text[at:])
     if sum(map(len, done)) > LIMIT_LENGTH:
         raise InterpolationError(f"longer than {LIMIT_LENGTH:,} characters once its variables are put in")
@@ -65,14 +86,12 @@ def _braced(inner: str, lookup: Callable[[str], str | None], unset: list[str], d
     """Value of what stands between ${ and }."""
     name = _NAME.match(inner)
     if not name:
-        raise InterpolationError(f"${{{_excerpt(inner)}}} names no variable (write $$ for a plain $)")
+        raise _BracesError("names no variable", " (write $$ for a plain $)")
     if name.end() == len(inner):
         return _plain(inner, lookup, unset)
     operator = _OPERATOR.match(inner, name.end())
     if not operator:
-        raise InterpolationError(
-            f"${{{_excerpt(inner)}}} is no known form (there are ${{NAME}}, and :- - :? ? :+ + behind the name)"
-        )
+        raise _BracesError("is no known form", " (there are ${NAME}, and :- - :? ? :+ + behind the name)")
     word = inner[operator.end() :]
     value = lookup(name[0])
     filled = value is not None and (value != "" or ":" not in operator[0])
@@ -84,8 +103,7 @@ def _braced(inner: str, lookup: Callable[[str], str | None], unset: list[str], d
     if kind == "-":
         return expand(word, lookup, unset, depth + 1)
     why = "is empty" if value == "" else "is not set"
-    told = expand(word, lookup, unset, depth + 1)
-    raise InterpolationError(f"the variable {name[0]} {why}: {told}" if told else f"the variable {name[0]} {why}")
+    raise MissingVariableError(name[0], why, word)
 
 
 def _closing_brace(text: str, opening: int) -> int:
@@ -95,9 +113,4 @@ def _closing_brace(text: str, opening: int) -> int:
         depth += (token[0] == "${") - (token[0] == "}")
         if depth == 0 and token[0] == "}":
             return token.start()
-    raise InterpolationError(f"a ${{ without its }} in {_excerpt(text, opening)}")
-
-
-def _excerpt(text: str, at: int = 0) -> str:
-    """A piece of text that fits into a message."""
-    return text[at : at + 40]
+    raise InterpolationError(f"a ${{ without its }}, at character {opening + 1}")

@@ -118,16 +118,18 @@ def peer_groups(fd: int) -> set[int]:
     return {int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 4)}
 
 
-def hang_up(fd: int, last: bytes) -> None:
-    """Close a connection that was just accepted; what it gets before has room in its empty buffer."""
-    peer = _as_socket(fd)
+def hang_up(fd: int, last: bytes) -> bool:
+    """Close a connection that was just accepted; what it gets before has room in its empty buffer. Always False."""
     try:
-        peer.send(last, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        peer = _as_socket(fd)
+        try:
+            peer.send(last, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        finally:
+            peer.detach()
     except OSError:
         pass  # it has gone already
-    finally:
-        peer.detach()
     os.close(fd)
+    return False
 
 
 def _option(fd: int, option: int, size: int) -> bytes:

@@ -30,25 +30,25 @@ import time
 from cohabit.doors import protocol
 from cohabit.doors.protocol import Answer
 from cohabit.doors.verbs import Following, Waiting
-from cohabit.errors import EXIT_BUG, EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
+from cohabit.errors import EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.budget import Budget
 from cohabit.reactor.control import listener
 from cohabit.reactor.control.client import Client, hang_up, peer_groups, peer_uid
+from cohabit.reactor.control.guarded import guarded
 from cohabit.reactor.linux import os
 from cohabit.reactor.shortage import is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, TypeVar
+    from typing import Any
 
     from cohabit.doors.verbs import Outcome
     from cohabit.reactor.poller import Registry
     from cohabit.reactor.rundir import RuntimeDirectory
 
     Ask = Callable[[bytes, bool, bool], Outcome]
-    T = TypeVar("T")
 
 SOCKET_NAME = "control"
 CLIENTS_MAX = 100
@@ -187,10 +187,7 @@ class Control:
             self._listen()
 
     def _accept(self) -> None:
-        """Take those who wait in the kernel's queue, all at once, since those who may not ask are in it, too.
-
-        Refusing them costs as little as can be, and is paid for with a pause: see the module's docstring.
-        """
+        """Take those who wait in the kernel's queue, all at once, since those who may not ask are in it, too."""
         began = time.monotonic()
         refused = False
         for _ in range(_ACCEPTED_AT_ONCE):
@@ -221,13 +218,11 @@ class Control:
             trusted = uid in (0, os.geteuid())
             allowed = trusted or (self.group is not None and self.group in peer_groups(fd))
         except OSError:
-            os.close(fd)
-            return False
+            return hang_up(fd, b"")
         if not allowed:
             text = f"user {uid} may not talk to this cohabit: only root and user {os.geteuid()} may"
             also = f", and group {self.group}" if self.group is not None else " (or x-cohabit control_group)"
-            hang_up(fd, protocol.head(EXIT_NO_PERMISSION, text + also))
-            return False
+            return hang_up(fd, protocol.head(EXIT_NO_PERMISSION, text + also))
         client = Client(fd, trusted=trusted, until=time.monotonic() + REQUEST_SECONDS)
         self._clients[fd] = client
         self._epoll.register(fd, select.EPOLLIN)
@@ -274,7 +269,7 @@ class Control:
     def _request(self, client: Client, line: bytes) -> None:
         began = time.monotonic()
         client.line = line
-        outcome = _guarded(lambda: self._ask(line, client.trusted, False))
+        outcome = guarded(lambda: self._ask(line, client.trusted, False))
         if isinstance(outcome, (Waiting, Following)) and self._crowded():
             outcome = Answer(EXIT_SYSTEM, f"{LASTING_MAX} clients are waiting or listening already")
         self._take(client, outcome)
@@ -286,7 +281,7 @@ class Control:
             self._epoll.modify(client.fd, 0)
             self._feed(outcome.facts)
         elif isinstance(outcome, Following):
-            pieces = _guarded(lambda: self._backlog(outcome))
+            pieces = guarded(lambda: self._backlog(outcome))
             if isinstance(pieces, Answer):
                 self._reply(client, pieces)
                 return
@@ -301,7 +296,7 @@ class Control:
     def _reply(self, client: Client, answer: Answer) -> None:
         """A whole answer, unless there is too much already that nobody reads."""
         client.then = answer.then
-        data = _guarded(lambda: protocol.encode(answer))
+        data = guarded(lambda: protocol.encode(answer))
         if isinstance(data, Answer):
             data = protocol.encode(data)
         if len(data) > KEPT_BYTES_MAX and self._unread() > UNREAD_BYTES_MAX:
@@ -350,7 +345,7 @@ class Control:
         self._overlooked = bool(waiting) and began < self._look_from
         if waiting and not self._overlooked:
             for client, what in waiting:
-                answer = _guarded(what.done)
+                answer = guarded(what.done)
                 if answer is not None:
                     self._reply(client, answer)
             now = time.monotonic()
@@ -475,22 +470,9 @@ class Control:
     def _go_on(self, client: Client) -> None:
         """Its request was accepted before the exec: only what it waits for, or listens to, is found again."""
         client.until = None
-        outcome = _guarded(lambda: self._ask(client.line, client.trusted, True))
+        outcome = guarded(lambda: self._ask(client.line, client.trusted, True))
         if isinstance(outcome, Answer):
             self._reply(client, outcome)
             return
         client.outcome = outcome
         self._epoll.modify(client.fd, select.EPOLLOUT if client.pending else 0)
-
-
-def _guarded(what: Callable[[], T]) -> T | Answer:
-    """What comes of it; a refusal as an answer, and so a bug of ours.
-
-    No bug in an answer must have everybody re-executed again and again: only this client pays.
-    """
-    try:
-        return what()
-    except protocol.RequestError as error:
-        return Answer(error.code, str(error))
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
-        return Answer(EXIT_BUG, f"an internal error, please report it: {type(error).__name__}: {error}")

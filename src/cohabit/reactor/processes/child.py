@@ -144,7 +144,7 @@ def become(start: Start, errors: int) -> NoReturn:
     except OSError as error:
         os.write(errors, describe(step, error).encode("utf-8", "surrogateescape"))
     except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as ours
-        detail = type(error).__name__ if start.secrets else repr(error)  # which may quote what it met
+        detail = type(error).__name__  # the error may quote the environment that it met
         os.write(errors, f"{step}\0{0}\0{detail}".encode("utf-8", "replace"))
     finally:
         os._exit(127)

@@ -124,8 +124,8 @@ def exit_code(status: int) -> int:
 def _why_no_exec(name: str, errno: int, detail: str, environment: dict[str, str]) -> tuple[str, int]:
     if errno in (_ENOENT, _ENOTDIR):
         if "/" not in name:
-            path = environment.get("PATH", child.DEFAULT_PATH)
-            return f"{name!r} is not found in PATH ({path})", EXIT_NOT_FOUND
+            where = "" if "PATH" in environment else f" ({child.DEFAULT_PATH})"  # else a value, which is not quoted
+            return f"{name!r} is not found in PATH{where}", EXIT_NOT_FOUND
         if _mode(name):
             return f"{name!r} is there, but the interpreter that its first line names is not", EXIT_NOT_FOUND
         return f"{name!r} does not exist", EXIT_NOT_FOUND
