@@ -34,11 +34,11 @@ _MORE = 40  # lines that show that it goes on
 # What the C library and the interpreter say when they have no room, between an exec and our first line.
 _BEYOND_US = (
     "error while loading shared libraries",
+    "can't open file",
     "Fatal Python error",
     "cannot allocate memory in static TLS",
-    "python",
 )
-_NO_PROGRAM = (1, 127, 139, 134)
+_NO_PROGRAM = (1, 2, 127, 139, 134)
 
 
 class FailureError(Exception):
