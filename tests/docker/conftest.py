@@ -28,6 +28,7 @@ DEBIAN_PYTHON: Final = ("--python-version=3.11", "--implementation=cp", "--abi=c
 _SKIPPED: Final = "container tests skipped: "
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the group in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test in this directory with `docker`; one test process runs all of them, with one engine."""
     here = os.path.dirname(os.path.abspath(__file__))

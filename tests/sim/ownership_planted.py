@@ -1,7 +1,7 @@
 """Planted bugs in the attribution of processes, one for each sentence that a checker of ownership_world.py can say.
 
 Each replaces a function of reactor/processes by one with a defect of the kind that was there, or that is easily made.
-tests/sim/test_ownership.py runs each until its checker finds it.
+tests/sim/test_ownership_worlds.py runs each until its checker finds it.
 """
 
 from __future__ import annotations

@@ -120,6 +120,23 @@ def test_which_one_is_meant(
             assert connection.ask("ps").text == expected
 
 
+@pytest.mark.parametrize(("pid", "found"), [(1, True), (70, False)])
+def test_process_1_of_another_user(places: Path, monkeypatch: pytest.MonkeyPatch, pid: int, *, found: bool) -> None:
+    """Its directory is entered, and only process 1 itself is believed there: a service may run as the same user."""
+    monkeypatch.setattr(discovery, "is_trusted_user", lambda uid: uid == 0)
+    monkeypatch.setattr(discovery.Search, "_runs_process_1", lambda _: 12345)
+    monkeypatch.setattr(discovery, "peer", lambda _: (pid, 12345))
+    place = _place(places, "cohabit-a")
+    if os.geteuid() == 0:
+        os.chown(place, 12345, 12345)
+    with serving(place, {"ps": answer(0, "me")}):
+        if found:
+            assert connection.ask("ps").text == "me"
+        else:
+            with pytest.raises(ConnectionFailedError, match="no cohabit of root"):
+                connection.ask("ps")
+
+
 def test_a_directory_that_was_set(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """COHABIT_RUNTIME_DIR is the only place then."""
     other = _place(places, "other")

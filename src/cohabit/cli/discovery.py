@@ -1,9 +1,9 @@
 """Finding the control socket of the running cohabit: a trusted directory first, then a trusted peer (docs/adr/0012).
 
-Only a directory that root or the caller owns and that nobody else can write is looked into, and no link is followed
-there, so no unprivileged process can put a socket in the caller's way. Who listens is told by the kernel (SO_PEERCRED,
-unix(7)): root or the caller, else it is passed over. Of several, the cohabit that started the caller is meant, else
-process 1, else the only one.
+Only a directory that root, the caller or the user of process 1 owns and that nobody else can write is looked into, and
+no link is followed there, so no other user's process can put a socket in the caller's way. The kernel tells who listens
+(SO_PEERCRED, unix(7)): a process of root or of the caller, or process 1 itself, else it is passed over. Of several, the
+cohabit that started the caller is meant, else process 1, else the only one.
 
 `health` is asked every few seconds, so this imports as little as connection.py does.
 """
@@ -104,6 +104,7 @@ class Search:
         self.deadline = deadline
         self.forbidden = False
         self.strangers: set[int] = set()
+        self._user_of_process_1: int | None = None  # not looked up yet
 
     # --- which one -----------------------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ class Search:
             place.close()
             return None
         pid, uid = peer(connection)
-        if not is_trusted_user(uid):
+        if not self._may_listen(pid, uid):
             self.strangers.add(uid)
             connection.close()
             place.close()
@@ -173,7 +174,7 @@ class Search:
                 connection.close()
                 continue
             pid, uid = peer(connection)
-            if not is_trusted_user(uid):
+            if not self._may_listen(pid, uid):
                 connection.close()
                 continue
             candidate.connection, candidate.pid = connection, pid
@@ -266,11 +267,24 @@ class Search:
         return None
 
     def _is_trusted(self, status: os.stat_result) -> bool:
-        """Whether only root and the caller can change what is in this directory."""
-        if not is_trusted_user(status.st_uid):
+        """Whether only root, the caller and the user of process 1 can change what is in this directory."""
+        if not (is_trusted_user(status.st_uid) or status.st_uid == self._runs_process_1()):
             self.strangers.add(status.st_uid)
             return False
         return not status.st_mode & _OTHERS_WRITE
+
+    def _may_listen(self, pid: int, uid: int) -> bool:
+        """Of the user of process 1 only process 1 itself: its services may run as the same user."""
+        return is_trusted_user(uid) or (pid == 1 and uid == self._runs_process_1())
+
+    def _runs_process_1(self) -> int:
+        """The user of process 1, -1 where that cannot be seen."""
+        if self._user_of_process_1 is None:
+            try:
+                self._user_of_process_1 = os.stat("/proc/1").st_uid
+            except OSError:
+                self._user_of_process_1 = -1
+        return self._user_of_process_1
 
 
 def is_trusted_user(uid: int) -> bool:

@@ -63,7 +63,7 @@ def test_exit_ends_no_process_of_another_service(life: str, file: Mounted, start
     container.exec("sh", "-c", "setsid env -i sleep 778 &")
     container.exec("touch", "/tmp/go")
     container.until_logged("cohabit", "a: ended with exit code 3")
-    container.exec("cohabit", "restart", "a")
+    container.exec("cohabit", "restart", "a", check=False)  # it ends with 3 at once
     assert len(container.pids("^sleep 77[78]$")) == 2
     container.exec("cohabit", "stop", "b")
     assert len(container.pids("^sleep 777$")) == 0
