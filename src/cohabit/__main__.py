@@ -30,60 +30,21 @@ import time  # noqa: E402
 if interrupted:
     posix.kill(posix.getpid(), _signal.SIGINT)
 
-_MASK = "cohabit-mask"  # -X option: the mask before this program was started again
+_MASK = "cohabit-mask"  # -X option (isolation.py): the mask before this program was started again
 if _MASK in sys._xoptions:
     given_mask = {int(number) for number in str(sys._xoptions[_MASK]).split(",") if number.isdecimal()}
 
-# As reactor/linux.py has them, which cannot be imported yet.
-_HIDDEN = {name: b"COHABIT_HIDDEN_" + name for name in (b"PYTHONEXECUTABLE", b"__PYVENV_LAUNCHER__")}
+# Not isolated yet, or misled by a variable that CPython reads in spite of -I: a file of ours knows what to do, loaded
+# by its path, since any search could find another one. It is not part of this one, which is compiled at each start.
+_ISOLATED = sys.flags.isolated and sys.flags.no_site and b"PYTHONEXECUTABLE" not in posix.environ
+if not (_ISOLATED and sys.executable.endswith(sys.orig_argv[0].lstrip("./"))):
+    import _frozen_importlib_external
 
-
-def _given() -> dict[bytes, bytes]:
-    """The environment as the kernel remembers it.
-
-    Where the locale is C, CPython has put an LC_CTYPE into ours (PEP 538); __PYVENV_LAUNCHER__ it has taken away.
-    """
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            return dict(item.partition(b"=")[::2] for item in file.read().split(b"\0") if item)
-    except OSError:
-        return dict(posix.environ)  # posix has it as bytes
-
-
-def _interpreter(path: bytes) -> str:
-    """The interpreter as it was started. Its own path for itself is another one, by a variable of _HIDDEN."""
-    name = sys.orig_argv[0]
-    if "/" in name:
-        return name
-    us = posix.stat("/proc/self/exe")
-    for directory in path.decode("utf-8", "surrogateescape").split(":"):
-        found = f"{directory or '.'}/{name}"
-        try:
-            status = posix.stat(found)
-        except OSError:
-            continue
-        if (status.st_dev, status.st_ino) == (us.st_dev, us.st_ino):
-            return found
-    return "/proc/self/exe"
-
-
-def _start_again() -> None:
-    """Start this file again, isolated and without variables that mislead CPython, unless it is already so."""
-    isolated = sys.flags.isolated and sys.flags.no_site
-    misled = b"PYTHONEXECUTABLE" in posix.environ or not sys.executable.endswith(sys.orig_argv[0].lstrip("./"))
-    if isolated and not misled:
-        return
-    variables = _given()
-    hidden = {_HIDDEN[name]: variables.pop(name) for name in _HIDDEN if name in variables}
-    if isolated and not hidden:
-        return
-    program = _interpreter(variables.get(b"PATH", b"")) if hidden else sys.executable
-    options = [f"-X{name}={value}" for name, value in sys._xoptions.items() if name != _MASK]
-    options.append(f"-X{_MASK}={','.join(str(int(number)) for number in given_mask or ())}")
-    posix.execve(program, [program, "-I", "-S", *options, __file__, *sys.argv[1:]], {**variables, **hidden})
-
-
-_start_again()
+    _path = f"{__file__.rpartition('/')[0] or '.'}/isolation.py"
+    _loader = _frozen_importlib_external.SourceFileLoader("isolation", _path)
+    _isolation: dict[str, object] = {}
+    exec(_loader.get_code("isolation") or "", _isolation)  # noqa: S102
+    _isolation["start_again"](__file__, given_mask)  # type: ignore[operator]
 
 gc.disable()  # nothing of a start is garbage; the loop, which lives long, enables it
 

@@ -16,7 +16,7 @@ import pytest
 from cohabit.plan.model import Identity, Limits, Service
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
-from cohabit.reactor.processes import limits, privileges, spawn
+from cohabit.reactor.processes import limits, one_call, privileges, spawn
 from cohabit.reactor.processes.secrets import SecretFiles
 from linux.conftest import Start
 from linux.run import MAIN, program
@@ -367,7 +367,7 @@ def test_one_thing_done_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     def tell() -> None:
         os.write(writer, f"{os.getresuid()} {os.getegid()} {os.getgroups()} {os.getpid()}".encode())
 
-    spawn.in_child(tell, USER)
+    one_call.in_child(tell, USER)
     os.close(writer)
     with open(reader, encoding="ascii") as file:
         told, _, pid = file.read().rpartition(" ")
@@ -382,9 +382,9 @@ def test_one_thing_done_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for act, number in ((in_use, 98), (bug, 22)):
         with pytest.raises(OSError, match=os.strerror(number)) as caught:
-            spawn.in_child(act, None)
+            one_call.in_child(act, None)
         assert caught.value.errno == number
-    monkeypatch.setattr(spawn, "_CHILD_SECONDS", 0.01)
+    monkeypatch.setattr(one_call, "_CHILD_SECONDS", 0.01)
     with pytest.raises(TimeoutError, match="does not end"):
-        spawn.in_child(lambda: select.poll().poll(), None)
+        one_call.in_child(lambda: select.poll().poll(), None)
     assert spawn.exit_code(os.waitpid(-1, 0)[1]) == 128 + 9

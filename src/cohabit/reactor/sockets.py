@@ -21,7 +21,7 @@ import _stat as stat
 from cohabit import paths
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.linux import os
-from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes import one_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _take_connections(opened: _Open, one: Socket, user: Identity | None) -> None
     if one.kind != "stream":
         return
     if one.family == "unix":
-        spawn.in_child(lambda: opened.socket.listen(one.backlog), user)
+        one_call.in_child(lambda: opened.socket.listen(one.backlog), user)
     else:
         opened.socket.listen(one.backlog)
     opened.listener = _uid(user)

@@ -33,7 +33,7 @@ STEP_EXEC = "execute"
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_SOCKET = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
-_ENOENT, _ENOTDIR, _EACCES, _EINVAL = 2, 20, 13, 22
+_ENOENT, _ENOTDIR, _EACCES = 2, 20, 13
 _KIND, _PIPE = 0o170000, 0o010000  # inode(7)
 
 
@@ -148,25 +148,6 @@ def become(start: Start, errors: int) -> NoReturn:
         os.write(errors, f"{step}\0{0}\0{detail}".encode("utf-8", "replace"))
     finally:
         os._exit(127)
-
-
-def act_as(act: Callable[[], object], identity: Identity | None) -> NoReturn:
-    """Do one thing, under a user's effective identity where we may have it; the exit code is the errno."""
-    code = _EINVAL
-    try:
-        if identity is not None:
-            try:
-                os.setgroups(identity.groups)
-                os.setegid(identity.gid)
-                os.seteuid(identity.uid)
-            except PermissionError:
-                pass  # still another process than the one that forked it
-        act()
-        code = 0
-    except OSError as error:
-        code = error.errno or _EINVAL
-    finally:
-        os._exit(code)
 
 
 def describe(step: str, error: OSError) -> str:

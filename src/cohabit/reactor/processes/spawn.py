@@ -8,7 +8,6 @@ glibc keeps for itself).
 from __future__ import annotations
 
 import _stat as stat
-import select
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, EXIT_SYSTEM
 from cohabit.reactor import signals
@@ -18,12 +17,9 @@ from cohabit.reactor.processes import child
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from cohabit.plan.model import Identity
+    from typing import NoReturn
 
 _ENOENT, _EACCES, _ENOEXEC, _EPERM, _E2BIG, _ENOTDIR, _EAGAIN = 2, 13, 8, 1, 7, 20, 11
-_ETIMEDOUT, _SIGKILL = 110, 9
-_CHILD_SECONDS = 2.0  # at most, for a child that makes a few system calls
 _ERRORS_SIZE = 4096  # PIPE_BUF: the child's message arrives whole
 
 
@@ -48,46 +44,20 @@ def error_pipe() -> tuple[int, int]:
 
 def fork(start: child.Start, told: int) -> int:
     """Fork a child that becomes the command; returns its pid. `told` is closed here in any case. Raises OSError."""
+    return fork_to(lambda: child.become(start, told), told)
+
+
+def fork_to(act: Callable[[], NoReturn], held: int) -> int:
+    """Fork a child that does something with every signal blocked and ends; as `fork`, of which this is the whole."""
     mask = signals.block_all()
     try:
         pid = os.fork()
         if pid == 0:
-            child.become(start, told)
+            act()
     finally:
         signals.set_mask(mask)  # first: a close that fails must not leave every signal blocked
-        os.close(told)
-    return pid
-
-
-def in_child(act: Callable[[], object], identity: Identity | None) -> None:
-    """Do something in a child that ends at once, with a user's identity as far as the kernel lets us take it.
-
-    For system calls after which the kernel remembers who made them. Only the effective identity is the user's: to a
-    process with that as its real or saved uid the user could send SIGSTOP. Raises OSError, also where the child is
-    not over in time.
-    """
-    ended, held = os.pipe2(os.O_CLOEXEC)
-    mask = signals.block_all()
-    try:
-        pid = os.fork()
-        if pid == 0:
-            child.act_as(act, identity)
-    except OSError:
-        os.close(ended)
-        raise
-    finally:
         os.close(held)
-        signals.set_mask(mask)
-    poll = select.poll()
-    poll.register(ended, select.POLLIN)
-    in_time = poll.poll(_CHILD_SECONDS * 1000)
-    os.close(ended)
-    if not in_time:
-        os.kill(pid, _SIGKILL)  # and the loop reaps it
-        raise OSError(_ETIMEDOUT, "a process of ours for it does not end")
-    code = exit_code(os.waitpid(pid, 0)[1])
-    if code:
-        raise OSError(code, os.strerror(code))
+    return pid
 
 
 def exec_errors(errors: int) -> bytes | None:

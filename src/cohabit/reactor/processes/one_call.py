@@ -1,0 +1,63 @@
+"""One system call made by a child: for those after which the kernel remembers who made them, as listen(2)."""
+
+from __future__ import annotations
+
+import select
+
+from cohabit.reactor import signals
+from cohabit.reactor.linux import os
+from cohabit.reactor.processes.spawn import exit_code, fork_to
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from cohabit.plan.model import Identity
+
+_CHILD_SECONDS = 2.0
+_EINVAL, _ETIMEDOUT = 22, 110
+
+
+def in_child(act: Callable[[], object], identity: Identity | None) -> None:
+    """Do something in a child that ends at once, with a user's identity as far as the kernel lets us take it.
+
+    For system calls after which the kernel remembers who made them. Only the effective identity is the user's: to a
+    process with that as its real or saved uid the user could send SIGSTOP. Raises OSError, also where the child is
+    not over in time.
+    """
+    ended, held = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = fork_to(lambda: _act_as(act, identity), held)
+    except OSError:
+        os.close(ended)
+        raise
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    in_time = poll.poll(_CHILD_SECONDS * 1000)
+    os.close(ended)
+    if not in_time:
+        os.kill(pid, signals.KILL)  # and the loop reaps it
+        raise OSError(_ETIMEDOUT, "a process of ours for it does not end")
+    code = exit_code(os.waitpid(pid, 0)[1])
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _act_as(act: Callable[[], object], identity: Identity | None) -> NoReturn:
+    """Do one thing, under a user's effective identity where we may have it; the exit code is the errno."""
+    code = _EINVAL
+    try:
+        if identity is not None:
+            try:
+                os.setgroups(identity.groups)
+                os.setegid(identity.gid)
+                os.seteuid(identity.uid)
+            except PermissionError:
+                pass  # still another process than the one that forked it
+        act()
+        code = 0
+    except OSError as error:
+        code = error.errno or _EINVAL
+    finally:
+        os._exit(code)
