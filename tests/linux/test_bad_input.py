@@ -31,7 +31,7 @@ def test_missing_command(up: Start) -> None:
         127,
         "bad",
         "no-such-program",
-        "/odd:/usr/bin",
+        "is not in its PATH",
         environment={"PATH": "/odd:/usr/bin:/bin"},
     )
 

@@ -194,4 +194,5 @@ def test_a_user_without_rights_finds_the_cohabit_of_its_own(start: Start, attack
     )
     attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
     assert client(life, "health", user=1234) == "ready: 1 service\n"
-    assert "belongs to user 1234" in client(life, "ps", code=69)
+    assert client(life, "health") == "ready: 1 service\n", "process 1 of another user is believed"
+    assert "is not acted on" in client(life, "exec", "sleep", "--", "true", code=77)

@@ -119,7 +119,7 @@ def test_error_at_a_reload_reads_the_file_once(broken: Start, plant: str) -> Non
     life.until_printed("reload: nothing has changed")
     assert life.stop() == 0
     assert life.text.count("reload: nothing has changed") == 1
-    assert life.text.count("Traceback") == 1
+    assert life.text.count("Traceback") == 1, life.text
 
 
 def test_no_line_is_lost(broken: Start, gate: Gate) -> None:

@@ -116,6 +116,18 @@ def test_run_waits_for_no_yaml() -> None:
     subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.DEVNULL, check=True)
 
 
+def test_nobody_reads_the_answer(tmp_path: Path) -> None:
+    """Process 1 was re-executed meanwhile: the loader ends without a word."""
+    (tmp_path / "cohabit.yaml").write_text("services: {web: {command: 'true'}}")
+    reader, writer = os.pipe()
+    os.close(reader)
+    request = {"verb": "up", "files": [str(tmp_path / "cohabit.yaml")]}
+    command = [sys.executable, "-I", LOADER, "plan", repr(request)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (71, b"")
+
+
 def test_check_tells_everything_in_the_order_of_the_file_and_a_sum() -> None:
     text = "services:\n  a: {command: sh, restart: x, extends: {service: b}}\n  b: {comand: sh}\n"
     code, output = up("check", text)

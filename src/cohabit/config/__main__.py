@@ -19,11 +19,15 @@ if _PACKAGE_PARENT not in sys.path:
     sys.path.append(_PACKAGE_PARENT)
 
 from cohabit.config import load  # noqa: E402 - the package can be found only now
+from cohabit.errors import EXIT_SYSTEM  # noqa: E402
 
 if __name__ == "__main__":
     for hidden in [name for name in os.environ if name.startswith("COHABIT_HIDDEN_")]:  # reactor/linux.py
         os.environ[hidden.removeprefix("COHABIT_HIDDEN_")] = os.environ.pop(hidden)
-    exit_code = load.main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        exit_code = load.main(sys.argv[1:])
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:  # process 1 was re-executed meanwhile, and has its own loader now
+        exit_code = EXIT_SYSTEM
     os._exit(exit_code)
