@@ -12,6 +12,15 @@ from linux.run import AT_MOST_SECONDS, REPOSITORY
 NO_PROC = "mount -t tmpfs none /proc"
 READ_ONLY = "mount --bind / /mnt; mount -o remount,bind,ro /mnt; mount --rbind /proc /mnt/proc; cd /mnt\n"
 
+
+def new_tmp(mode: str) -> str:
+    """A script that mounts a tmpfs of this mode over /tmp; a repository that is itself below /tmp stays where it is."""
+    mount = f"mount -t tmpfs -o mode={mode} none /tmp\n"
+    if not REPOSITORY.startswith("/tmp/"):
+        return mount
+    return f"mount --bind {REPOSITORY} /mnt\n{mount}mkdir -p {REPOSITORY}\nmount --move /mnt {REPOSITORY}\n"
+
+
 # A tmpfs over /dev with the usual devices and an empty /dev/termination-log.
 TERMINATION_LOG = """
 mount -t tmpfs none /mnt

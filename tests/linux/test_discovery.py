@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from linux import places
 from linux.conftest import Start
 from linux.run import AT_MOST_SECONDS, COHABIT, Run, program, shell, write_file
 
-EMPTY = "for place in /run /tmp /dev/shm; do mount -t tmpfs -o mode=1777 none $place; done; cd /\n"
+EMPTY = places.new_tmp("1777") + "for place in /run /dev/shm; do mount -t tmpfs -o mode=1777 none $place; done; cd /\n"
 READ_ONLY_RUN = EMPTY + "mount -o remount,ro /run\n"
 SLEEP = "sleep 1000"
 NOBODY = 65534

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from linux import places
 from linux.clients import ask, environment
 from linux.conftest import Gate, Start
 from linux.run import COHABIT, Run, shell, write_file
@@ -329,7 +330,7 @@ def test_a_runtime_directory_that_a_service_can_change_is_refused(up: Start, gro
 @pytest.mark.parametrize("shm", ["sticky", "not there"])
 def test_a_tmp_without_the_sticky_bit_is_not_relied_on(start: Start, shm: str) -> None:
     """There everybody could move our directory away; /dev/shm is taken, or none, and why is said."""
-    setup = "mount -t tmpfs -o ro none /run; mount -t tmpfs -o mode=0777 none /tmp; cd /; "
+    setup = "mount -t tmpfs -o ro none /run\n" + places.new_tmp("0777") + "cd /; "
     setup += "mount -t tmpfs -o " + ("mode=1777" if shm == "sticky" else "ro") + " none /dev/shm"
     script = "for each in /tmp/* /dev/shm/*; do echo $each; done; echo done; exec sleep 1000"
     life = start(*COHABIT, "run", f"sh -c '{script}'", setup=setup)
