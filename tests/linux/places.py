@@ -14,11 +14,14 @@ READ_ONLY = "mount --bind / /mnt; mount -o remount,bind,ro /mnt; mount --rbind /
 
 
 def new_tmp(mode: str) -> str:
-    """A script that mounts a tmpfs of this mode over /tmp; a repository that is itself below /tmp stays where it is."""
+    """A script that mounts a tmpfs of this mode over /tmp; a repository that is itself below /tmp stays where it is.
+
+    -n: where /run is read-only, mount(8) cannot note there what it has done.
+    """
     mount = f"mount -t tmpfs -o mode={mode} none /tmp\n"
     if not REPOSITORY.startswith("/tmp/"):
         return mount
-    return f"mount --bind {REPOSITORY} /mnt\n{mount}mkdir -p {REPOSITORY}\nmount --move /mnt {REPOSITORY}\n"
+    return f"mount -n --bind {REPOSITORY} /mnt\n{mount}mkdir -p {REPOSITORY}\nmount -n --move /mnt {REPOSITORY}\n"
 
 
 # A tmpfs over /dev with the usual devices and an empty /dev/termination-log.
