@@ -52,7 +52,7 @@ def through(start: Start, writers: Writers, gate: Gate, tmp_path: Path) -> Calla
         trigger = {"command": shell("read x < gate; exit 0"), "essential": False}
         services = {**services, "trigger": trigger, "other": {"command": ["sleep", "1000"]}}
         file = write_file(str(tmp_path), services)
-        life = start(*program("driver.py", SOURCE, "step-before:Exited", "up", "-f", file), **options)
+        life = start(*program("driver.py", SOURCE, "executes+step-before:Exited", "up", "-f", file), **options)
         life.until(lambda: all(map(writers.lives, writers.commands)), "everybody to live")
         journey = Journey(life, writers, str(tmp_path))
         journey.internal_error(gate)

@@ -197,7 +197,7 @@ def test_what_a_service_tells_survives_a_reexecution(
     trigger = {"command": shell("read x < gate; exit 0"), "essential": False}
     file = write_file(str(tmp_path), {"web": web, "trigger": trigger, "after": _after("web")})
     source = os.path.join(REPOSITORY, "src")
-    life: Run = start(*program("driver.py", source, "step-before:Exited", "up", "-f", file))
+    life: Run = start(*program("driver.py", source, "executes+step-before:Exited", "up", "-f", file))
     life.until_printed("| all")
     life.until_printed("trigger: started")
     gate.open(2)

@@ -124,6 +124,7 @@ def test_a_loop_is_built_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(proc, "reserved", set)
     monkeypatch.setattr(handover, "_wait", wait)
     plain = {"descriptors": [kept], "request": "", "quiet": False, "wake_up": (1, 2), "facts": [1, 2]}
+    plain["stopping"] = False
     loop = handover._build(signals.Given((), ()), marshal.dumps(plain))
     assert isinstance(loop, Scarce)
     assert restored == [[1, 2], [1, 2]]
@@ -131,6 +132,36 @@ def test_a_loop_is_built_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(Scarce.opened) == 1
     for fd in (kept, other, *Scarce.opened):
         os.close(fd)
+    Scarce.opened.clear()
+
+
+@pytest.mark.parametrize("stopping", [True, False])
+def test_a_requested_stop_does_not_wait_for_room_for_ever(monkeypatch: pytest.MonkeyPatch, stopping: bool) -> None:
+    """It may have been requested before, or while the loop waits; then the shortage is raised after some seconds."""
+    now = [100.0]
+    waits: list[float] = []
+
+    def wait(seconds: float) -> float:
+        waits.append(seconds)
+        now[0] += seconds
+        return min(2 * seconds, 1.0)
+
+    monkeypatch.setattr(handover, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(handover, "_close_all_but", lambda _: None)
+    monkeypatch.setattr(handover, "_wait", wait)
+    monkeypatch.setattr(handover, "Loop", Scarce)
+    monkeypatch.setattr(proc, "reserved", set)
+    monkeypatch.setattr(handover, "_former", [])
+    monkeypatch.setattr(signals, "pending", lambda numbers: numbers == signals.STOP_SIGNALS and len(waits) >= 10)
+    monkeypatch.setattr(Scarce, "left", 1000)
+    plain = {"descriptors": [], "request": "", "quiet": False, "wake_up": (1, 2), "stopping": stopping}
+    with pytest.raises(OSError, match="Too many open"):
+        handover._build(signals.Given((), ()), marshal.dumps(plain))
+    assert now[0] < 110.0 if stopping else len(waits) >= 10
+    assert 3.0 <= now[0] - 100.0 < 15.0
+    for fd in Scarce.opened:
+        os.close(fd)
+    Scarce.opened.clear()
 
 
 def test_only_what_an_exec_would_close_is_closed() -> None:
@@ -179,11 +210,9 @@ def test_a_shortage_is_no_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None
     assert said[0].startswith("Cannot allocate memory: waiting")
 
 
-@pytest.mark.parametrize("works", [True, False])
-def test_an_error_leads_to_a_new_loop_when_no_program_can_be_executed(
-    monkeypatch: pytest.MonkeyPatch, works: bool
-) -> None:
-    """Neither a program that does not start nor an exec that fails ends the container."""
+@pytest.mark.parametrize(("former", "works"), [(0, True), (100, True), (100, False)])
+def test_an_error_leads_to_a_new_loop(monkeypatch: pytest.MonkeyPatch, former: int, works: bool) -> None:
+    """In this process; after many errors by an exec, unless the program does not start or the exec fails."""
     tried: list[str] = []
     said: list[str] = []
     loop: Any = SimpleNamespace(
@@ -196,11 +225,13 @@ def test_an_error_leads_to_a_new_loop_when_no_program_can_be_executed(
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
     monkeypatch.setattr(crossing, "write_down", lambda _: plain)
+    monkeypatch.setattr(handover, "_former", [None] * former)
     monkeypatch.setattr(handover, "ends_well", lambda _start, _seconds: works)
     monkeypatch.setattr(handover, "_build", lambda _given, _data: loop)
     monkeypatch.setattr(pid1, "start_again", start_again)
     goes_on = handover._recover(loop, RuntimeError("planted")) is loop
     assert goes_on
-    assert tried == (["exec"] if works else [])
+    assert tried == (["exec"] if works and former else [])
     assert len(loop.errors_at) == 1
     assert "planted" in said[0]
+    assert said[-1].startswith("recovered")

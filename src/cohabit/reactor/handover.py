@@ -5,11 +5,12 @@ as plain values (crossing.py; marshal: the interpreter is the same one) in a mem
 children, the descriptors that are told to stay open and the signals that are pending, and throws away everything else,
 first of all whatever state the error left behind.
 
-An exec cannot be undone: a program that finds no memory for its own libraries ends, and the container with it. So the
-program is tried first, in a child. Where that fails, or the exec does, the loop is built anew in this process, from the
-same plain values: the services do not notice either. The same is done after a shortage (shortage.py), without an
-exec, since nothing of ours is wrong then. The next program, or the next loop, waits for room if there is none: its
-state is in memory, its children and their pipes go on.
+An exec cannot be undone: a program that finds no memory for its own libraries ends, and the container with it. So an
+internal error is answered without one: the loop is rebuilt in this process, from the same plain values, and the
+services do not notice. The same is done after a shortage (shortage.py). Each loop that is given up stays in memory;
+after _FORMER_MAX of them the program is executed again instead, if a trial in a child shows that it starts.
+`cohabit reexec` always executes, after the same trial: only an exec can bring another interpreter. The next program,
+or the next loop, waits for room if there is none: its state is in memory, its children and their pipes go on.
 
 A second internal error within a minute: what met it is dropped, and everything stops in order with code 70. A third:
 last_resort.py. Shortages are not counted as errors.
@@ -17,7 +18,6 @@ last_resort.py. Shortages are not counted as errors.
 
 from __future__ import annotations
 
-import io
 import marshal
 import resource
 import sys
@@ -26,7 +26,7 @@ import time
 from cohabit import __version__
 from cohabit.errors import EXIT_SYSTEM
 from cohabit.reactor import crossing, pid1, shortage, signals
-from cohabit.reactor.last_resort import end_everything
+from cohabit.reactor.last_resort import end_everything, traceback_of
 from cohabit.reactor.linux import os, python_environment
 from cohabit.reactor.loop import STATE_VERSION, Loop, successor_command
 from cohabit.reactor.processes import proc
@@ -48,6 +48,8 @@ _KIND, _DIRECTORY = 0o170000, 0o040000  # inode(7)
 _SPARE = 24  # descriptors that an interpreter and its libraries need to start, and we to go on
 _FIRST_WAIT_SECONDS = 0.05  # for room; doubling, up to shortage.RETRY_SECONDS
 _FD_MAX = 65_536
+_FORMER_MAX = 8  # some hundred KiB each
+_STOP_SECONDS = 3.0  # how long a requested stop waits for room to build the loop that carries it out
 
 # Loops that were given up in this process. Their objects must not close descriptors by being collected.
 _former: list[object] = []
@@ -82,7 +84,7 @@ def resume(given: Given, fd: int) -> int:
         plain = marshal.loads(data)  # noqa: S302 - from our own former program
         loop = _build(Given(plain["mask"], plain["ignored"]), data)
     except Exception as error:  # noqa: BLE001 - then nothing is known any more but that everybody has to go
-        return end_everything(f"an internal error, please report it:\n{_traceback(error)}", Trees(""), plain)
+        return end_everything(error, Trees(""), plain)
     del given
     if plain["asked"]:
         loop.say("info", "", f"re-executed, version {__version__}")
@@ -184,18 +186,18 @@ def _recover(loop: Loop, error: Exception) -> Loop | int:
     )
     (loop.shortages_at if scarce else loop.errors_at).append(now)
     plain = None
-    text = ""
+    unlogged: Exception | None = None
     try:
         if not scarce:
-            loop.say("error", "", f"an internal error, please report it:\n{_traceback(error)}")
+            loop.say("error", "", f"an internal error, please report it:\n{traceback_of(error)}")
         elif len(loop.shortages_at) == 1:
             loop.say("warning", "", f"{shortage.words(error)}: waiting for it to be over ({shortage.WHAT_TO_DO})")
         plain = crossing.write_down(loop)
         if len(loop.errors_at) < _THIRD:
             return _go_on(loop, plain, scarce=scarce)
     except Exception as another:  # noqa: BLE001 - then the last resort
-        text = f"an internal error, please report it:\n{_traceback(another)}"
-    return end_everything(text, loop.children.trees, plain or _output_of(loop))
+        unlogged = another
+    return end_everything(unlogged, loop.children.trees, plain or _output_of(loop))
 
 
 def _output_of(loop: Loop) -> dict[str, Any] | None:
@@ -207,11 +209,11 @@ def _output_of(loop: Loop) -> dict[str, Any] | None:
 
 
 def _go_on(loop: Loop, plain: dict[str, Any], *, scarce: bool) -> Loop:
-    """With another program, or in this process with another loop."""
+    """In this process with another loop, or with another program."""
     if scarce:
         pause = _FIRST_WAIT_SECONDS * 2.0 ** len(loop.shortages_at)
         _wait(min(pause, shortage.RETRY_SECONDS))
-    elif ends_well(Start(successor_command(), python_environment(), loop.given), _TRIAL_SECONDS):
+    elif len(_former) >= _FORMER_MAX and _program_starts(loop):
         try:
             _execute(plain)
         except OSError as error:
@@ -221,19 +223,28 @@ def _go_on(loop: Loop, plain: dict[str, Any], *, scarce: bool) -> Loop:
     again = _build(loop.given, data)
     if plain["asked"] or plain["checking"]:
         again.no_successor("an error came in between")
+    if not scarce:
+        again.say("info", "", "recovered from the internal error: services were not interrupted")
     return again
+
+
+def _program_starts(loop: Loop) -> bool:
+    return ends_well(Start(successor_command(), python_environment(), loop.given), _TRIAL_SECONDS)
 
 
 def _build(given: Given, data: bytes) -> Loop:
     """A loop from what was written down, as soon as there is room for it.
 
     A first attempt may have opened something, and changed what it read: each begins with the same bytes, and with no
-    descriptor of ours but those that cross.
+    descriptor of ours but those that cross. Raises the shortage when a stop is requested and there is no room for
+    _STOP_SECONDS more: then the last resort carries the stop out.
     """
-    pause = _FIRST_WAIT_SECONDS
+    pause, stop_at = _FIRST_WAIT_SECONDS, 0.0
     while True:
         try:
             plain = marshal.loads(data)  # noqa: S302 - our own
+            if plain["stopping"]:
+                stop_at = stop_at or time.monotonic() + _STOP_SECONDS
             _close_all_but({*plain["descriptors"]} | proc.reserved())
             loop = Loop.__new__(Loop)
             _former.append(loop)  # before it has opened anything
@@ -242,9 +253,12 @@ def _build(given: Given, data: bytes) -> Loop:
             )
             crossing.restore(loop, plain)
         except (OSError, MemoryError) as error:
-            if not shortage.is_shortage(error):
+            now = time.monotonic()
+            if not shortage.is_shortage(error) or 0.0 < stop_at <= now:
                 raise
             pause = _wait(pause)
+            if not stop_at and signals.pending(signals.STOP_SIGNALS):
+                stop_at = now + _STOP_SECONDS
         else:
             _former.pop()
             return loop
@@ -272,14 +286,3 @@ def _close_all_but(kept: set[int]) -> None:
                 os.close(fd)
         except OSError:
             continue
-
-
-def _traceback(error: Exception) -> str:
-    """As the interpreter prints it, without importing traceback (and re, ast, tokenize with it)."""
-    text = io.StringIO()
-    stderr, sys.stderr = sys.stderr, text
-    try:
-        sys.__excepthook__(type(error), error, error.__traceback__)
-    finally:
-        sys.stderr = stderr
-    return text.getvalue().rstrip()

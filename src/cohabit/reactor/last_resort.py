@@ -7,10 +7,12 @@ read from them before; everything else of the loop may be what is broken.
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 
-from cohabit.errors import EXIT_BUG
-from cohabit.reactor import signals
+from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
+from cohabit.reactor import shortage, signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.processes.sweep import sweep
@@ -95,12 +97,32 @@ class Pipes:
         return bool(data)
 
 
-def end_everything(text: str, trees: Trees, plain: Any) -> int:
-    """Say why, end everybody under us, and give the exit code. plain: the state, as far as it was written down."""
+def end_everything(error: BaseException | None, trees: Trees, plain: Any) -> int:
+    """Say why, end everybody under us, and give the exit code. plain: the state, as far as it was written down.
+
+    error: what could not be dealt with; None if it has been logged.
+    """
     signals.block_all()
-    if text:
+    scarce = error is not None and shortage.is_shortage(error)
+    if error is not None:
+        text = (
+            f"cannot go on: {shortage.words(error)}: stopping everything ({shortage.WHAT_TO_DO})"
+            if scarce
+            else f"an internal error, please report it:\n{traceback_of(error)}"
+        )
         Sink(2).write(f"cohabit | {text}\n".encode("utf-8", "surrogateescape"))
     pipes = Pipes.of_plain(plain)
     sweep(trees, _GRACE_SECONDS, meanwhile=pipes.pump)
     pipes.finish()
-    return EXIT_BUG
+    return EXIT_SYSTEM if scarce else EXIT_BUG
+
+
+def traceback_of(error: BaseException) -> str:
+    """As the interpreter prints it, without importing traceback (and re, ast, tokenize with it)."""
+    text = io.StringIO()
+    stderr, sys.stderr = sys.stderr, text
+    try:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    finally:
+        sys.stderr = stderr
+    return text.getvalue().rstrip()

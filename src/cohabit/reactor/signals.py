@@ -102,6 +102,11 @@ def block_all() -> frozenset[int]:
     return frozenset(int(number) for number in signal.pthread_sigmask(signal.SIG_SETMASK, ALL))
 
 
+def pending(numbers: Iterable[int]) -> bool:
+    """Whether one of these blocked signals has arrived and waits."""
+    return not signal.sigpending().isdisjoint(numbers)
+
+
 def set_mask(mask: Iterable[int]) -> None:
     """Set the mask of this thread, which is the process's only one."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

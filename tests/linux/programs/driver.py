@@ -1,11 +1,11 @@
-"""driver.py SOURCE PLANT VERB [WORD...]: cohabit with one error planted, of which its next life knows nothing.
+"""driver.py SOURCE PLANT VERB [WORD...]: cohabit with one error planted; there is no second one.
 
 PLANT is one of: step-before:EVENT, step-after:EVENT (the engine's step fails at this event, before or after its
 work), effect:NAME, effect-after:NAME (carrying out this effect fails, before or after its work), reap (looking
-after children fails once "trigger" has died; reap:loader: the loader), TIMES+PLANT (that many errors came before),
-once+PLANT (there is no second one, even if the next loop is in this process),
-signal:NUMBER+PLANT (the signal comes right before the error), lost (what is handed over is rubbish), exec (there is
-no interpreter any more).
+after children fails once "trigger" has died; reap:loader: the loader), lost (what is handed over is rubbish), exec
+(there is no interpreter any more). In front of it may stand, each with a +: TIMES (that many errors came before),
+signal:NUMBER (the signal comes right before the error), executes (the program is executed again, as after many errors,
+instead of a loop rebuilt in this process).
 """
 
 import os
@@ -23,16 +23,16 @@ from cohabit.reactor import handover  # noqa: E402
 from cohabit.reactor.loop import Loop  # noqa: E402
 from cohabit.reactor.processes.tree import Trees  # noqa: E402
 
-before, _, plant = plant.rpartition("+")
+*before, plant = plant.split("+")
 kind, _, name = plant.partition(":")
 
 
 def fail() -> None:
     """The planted error."""
-    if before == "once":
-        planted.clear()
-    if before.startswith("signal:"):
-        os.kill(os.getpid(), int(before.partition(":")[2]))
+    planted.clear()
+    for word in before:
+        if word.startswith("signal:"):
+            os.kill(os.getpid(), int(word.partition(":")[2]))
     if is_exec:
         sys.executable = "/no/such/interpreter"
     raise RuntimeError("planted")
@@ -52,7 +52,8 @@ def step(self: Supervisor, event: Any, now: float) -> Any:
 def perform(self: Loop, effect: Any) -> None:
     """The loop's carrying out of an effect, or the error."""
     service = getattr(effect, "service", "trigger")
-    here = type(effect).__name__ == name and getattr(service, "name", service) in ("trigger", "")
+    named = getattr(service, "name", service) in ("trigger", "")
+    here = planted and named and type(effect).__name__ == name
     if here and kind == "effect":
         fail()
     real_perform(self, effect)
@@ -63,14 +64,14 @@ def perform(self: Loop, effect: Any) -> None:
 def with_orphans(self: Trees) -> set[str]:
     """A look at the orphans, or the error: something has just been reaped and nobody told."""
     who = "\0loader" if name == "loader" else "trigger"
-    if who in self.sessions.trees() and who not in self.leaders.values():
+    if planted and who in self.sessions.trees() and who not in self.leaders.values():
         fail()
     return real_look(self)
 
 
 def run(loop: Loop) -> int:
     """The loop's run in the light of earlier errors."""
-    loop.errors_at = [time.monotonic()] * int(before)
+    loop.errors_at = [time.monotonic()] * errors
     return real_run(loop)
 
 
@@ -89,6 +90,9 @@ elif kind in ("lost", "exec"):
     Supervisor.step = step  # type: ignore[method-assign]
     if not is_exec:
         Supervisor.to_plain = lambda self: {"units": None}  # type: ignore[method-assign]  # noqa: ARG005
-if before.isdecimal():
+errors = sum(int(word) for word in before if word.isdecimal())
+if errors:
     handover.run = run
+if "executes" in before or is_exec:
+    handover._FORMER_MAX = 0
 front.main()
