@@ -380,7 +380,7 @@ def plans(draw: st.DrawFn) -> Plan:
                 for need in needs
             ),
             restart=draw(RESTARTS) if position == 0 and not alone else Restart(),
-            stop_signal=draw(st.integers(1, 64)),
+            stop_signal=draw(st.integers(1, 64).filter(lambda number: number not in {32, 33})),
             stop_grace_seconds=draw(SECONDS),
             essential=draw(st.booleans()),
             probe=probe,
