@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cohabit.engine.watch import Watch
 
 _SEEDS = 6000
+# The first world that shows a planted defect, where that is a late one: it is tried first.
+_SHOWN_BY = {"RunsTheOld": 2661}
 _JUDGES = {checker.__name__: checker for checker in CHECKERS}
 _LIVENESS = "Liveness"  # judged by the world itself
 
@@ -32,7 +34,7 @@ def test_a_judge_finds_the_engine_that_was_broken_for_it(
 ) -> None:
     """Under one judge alone, a planted defect is found and named within a few worlds."""
     checkers = () if judge == _LIVENESS else (_JUDGES[judge],)
-    for seed in range(_SEEDS):
+    for seed in (_SHOWN_BY.get(broken.__name__, 0), *range(_SEEDS)):
         try:
             World(seed, lambda: supervisor_with(broken), checkers).run()
         except Violation as violation:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _WORLDS = 200
 _PARTS = 4
 _SEEDS = 3000
+# The first world that shows a planted bug, where that is a late one: it is tried first.
+_SHOWN_BY = {"renews_old_sessions": 354, "forgets_too_early": 1277}
 
 
 @pytest.mark.parametrize("part", range(_PARTS))
@@ -29,7 +31,7 @@ def test_no_process_of_another_tree_is_touched(part: int) -> None:
 @pytest.mark.parametrize(("defect", "checker"), PLANTED, ids=lambda item: getattr(item, "__name__", ""))
 def test_a_checker_finds_the_planted_bug(defect: Planted, checker: str) -> None:
     """Under one checker alone, a planted bug is found within some worlds."""
-    for seed in range(_SEEDS):
+    for seed in (_SHOWN_BY.get(defect.__name__, 0), *range(_SEEDS)):
         world = World(seed, (checker,))
         try:
             with planted(defect(world)):
