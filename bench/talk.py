@@ -39,7 +39,7 @@ NOBODY = "nobody listens"
 DEAF = "50 that never read"
 
 _TRIP_CODE = (
-    "import _socket; s = _socket.socket(1, 1); s.connect({!r}); s.sendall(b'cohabit/1 health for=ready\\n')\n"
+    "import _socket; s = _socket.socket(1, 1); s.connect({!r}); s.sendall(b'cohabit/2 health for=ready\\n')\n"
     "while s.recv(65536): pass"
 )
 
@@ -163,7 +163,7 @@ def _ask(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(AT_MOST_SECONDS)
         client.connect(path)
-        client.sendall(b"cohabit/1 status\n")
+        client.sendall(b"cohabit/2 status\n")
         answer = client.recv(65536)
         if not answer.startswith(b"0 "):
             raise MeasurementError(f"answered {answer[:80]!r}")

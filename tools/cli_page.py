@@ -20,8 +20,8 @@ def page() -> str:
     for group, verbs in main.GROUPS.items():
         lines += ["", f"| {help_.TITLES[group]} | |", "|---|---|"]
         lines += [f"| [`{verb}`](#cohabit-{verb}) | {summary} |" for verb, summary in verbs.items()]
-    for verb in main.VERBS:
-        table = importlib.import_module(f"cohabit.cli.{verb}").VERB
+    for verb in main.COMMANDS:
+        table = importlib.import_module(f"cohabit.cli.{verb}").COMMAND
         lines += ["", f"## cohabit {verb}", "", "```text", help_.page(table), "```"]
     return "\n".join(lines) + "\n"
 

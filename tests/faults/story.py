@@ -274,7 +274,7 @@ class Story:
             client.settimeout(2.0)
             try:
                 client.connect(f"{self.directory}/run/control")
-                client.sendall(f"cohabit/1 {request}\n".encode())
+                client.sendall(f"cohabit/2 {request}\n".encode())
                 return client.recv(100)
             except OSError:
                 return b""

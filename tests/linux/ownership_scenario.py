@@ -271,7 +271,7 @@ class Scenario:
                 self.fail(f"{self._named(one)} (pid {pid}) was stopped")
         return found
 
-    def unsettled(self, found: dict[Token, Found]) -> list[str]:
+    def not_ready(self, found: dict[Token, Found]) -> list[str]:
         """What is not yet as it should be."""
         wrong = []
         expected: set[Token] = {one for one, lives in self.outside.items() if lives}
@@ -316,7 +316,7 @@ class Scenario:
     def settle(self) -> None:
         """Wait until exactly the processes of the current instances live."""
         deadline = time.monotonic() + AT_MOST_SECONDS
-        while wrong := self.unsettled(found := self.check()):
+        while wrong := self.not_ready(found := self.check()):
             if time.monotonic() > deadline:
                 self.fail("; ".join(wrong))
             self.run.until(lambda: True, "output")

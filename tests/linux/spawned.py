@@ -5,8 +5,8 @@ import sys
 from typing import Any, NamedTuple
 
 from cohabit.reactor.processes import spawn
-from cohabit.reactor.processes.child import Start
-from cohabit.reactor.signals import Given
+from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.signals import InheritedSignals
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
 
@@ -19,10 +19,10 @@ class Ended(NamedTuple):
     why: str = ""
 
 
-def described(*argv: str, **asked: Any) -> Start:
+def described(*argv: str, **asked: Any) -> SpawnSpec:
     """Return a Start with those attributes; `environment` is given as a whole."""
     environment = asked.pop("environment", {"PATH": os.environ["PATH"]})
-    start = Start(argv, dict(environment), Given((), ()), session=asked.pop("session", True))
+    start = SpawnSpec(argv, dict(environment), InheritedSignals((), ()), session=asked.pop("session", True))
     for name, value in asked.items():
         setattr(start, name, value)
     return start

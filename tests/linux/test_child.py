@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cohabit.plan.model import Identity, Limits, Service
+from cohabit.plan.model import Credentials, Limits, Service
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.processes import limits, one_call, privileges, spawn
@@ -22,7 +22,7 @@ from linux.conftest import Start
 from linux.run import MAIN, program
 from linux.spawned import PYTHON, Ended, described, run, status_of
 
-USER = Identity(12345, 12346, (12346, 12347))
+USER = Credentials(12345, 12346, (12346, 12347))
 EVERY = tuple(range(41))
 
 # What is open beyond stdio, and where it leads.
@@ -319,8 +319,8 @@ def test_who_is_the_user_already_needs_no_rights() -> None:
     assert "cannot become user" in second
 
 
-@pytest.mark.parametrize("user", [USER, Identity(0, 0, (0, 12347))], ids=["another user", "another group"])
-def test_stdout_and_stderr_open_anew(user: Identity) -> None:
+@pytest.mark.parametrize("user", [USER, Credentials(0, 0, (0, 12347))], ids=["another user", "another group"])
+def test_stdout_and_stderr_open_anew(user: Credentials) -> None:
     """/dev/stdout and /dev/stderr, as log files that are links to them demand, for whoever the service runs as."""
     reader, writer = os.pipe()
     errors, error_writer = os.pipe()

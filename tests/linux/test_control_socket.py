@@ -44,7 +44,7 @@ class House:
 
     def ask(self, words: str) -> tuple[int, str, list[bytes]]:
         """Return code, text and body of an answer."""
-        with self.connect(f"cohabit/1 {words}\n".encode()) as client:
+        with self.connect(f"cohabit/2 {words}\n".encode()) as client:
             head, *body = everything(client).split(b"\n")
         code, _, text = head.decode().partition(" ")
         return int(code), text, body[:-1]
@@ -120,7 +120,7 @@ OPTIONS = some.tuples(
 REQUESTS = some.one_of(
     some.tuples(LOOKING, some.lists(NAMES | OPTIONS, max_size=5)),
     some.tuples(ACTING, some.lists(NAMES.map(lambda name: f"no-{name}") | OPTIONS, min_size=1, max_size=5)),
-).map(lambda request: " ".join(("cohabit/1", request[0], *request[1])).encode() + b"\n")
+).map(lambda request: " ".join(("cohabit/2", request[0], *request[1])).encode() + b"\n")
 BYTES = some.one_of(some.binary(max_size=300), REQUESTS, REQUESTS.map(lambda line: line[:-5]))
 AFTER = some.sampled_from(["go", "read", "shut", "stay"])
 
@@ -150,7 +150,7 @@ def test_a_request_that_never_ends(house: House) -> None:
     """Who goes on and on is told so, and hung up on, long before he is through."""
     client = house.connect()
     with pytest.raises(OSError, match=r"Broken pipe|reset"):
-        client.sendall(b"cohabit/1 " + b"x" * (1 << 26))
+        client.sendall(b"cohabit/2 " + b"x" * (1 << 26))
     assert everything(client).startswith(b"64 cannot read the request: it is longer than 65536 bytes")
 
 
@@ -163,7 +163,7 @@ def test_one_name_very_often(house: House) -> None:
 def test_thousands_come_and_go(house: House) -> None:
     """With and without a word, and the services go on."""
     for number in range(3000):
-        with house.connect(b"" if number % 3 else b"cohabit/1 health\n"):
+        with house.connect(b"" if number % 3 else b"cohabit/2 health\n"):
             pass
         if number % 500 == 0:
             house.beat()
@@ -173,7 +173,7 @@ def test_all_places_are_taken(house: House) -> None:
     """Those who say nothing hold nothing up but others of their kind; when they have gone, who waited is served."""
     silent = [house.connect() for _ in range(CLIENTS)]
     house.life.until(lambda: house.descriptors() > CLIENTS, "all places to be taken")
-    late = house.connect(b"cohabit/1 version\n")
+    late = house.connect(b"cohabit/2 version\n")
     house.beat()
     for client in silent:
         client.close()
@@ -182,7 +182,7 @@ def test_all_places_are_taken(house: House) -> None:
 
 def test_many_wait_and_the_services_go_on(house: House) -> None:
     """80 who wait; one more is refused, and health is answered beside them."""
-    waiting = [house.connect(b"cohabit/1 wait for=exit\n") for _ in range(80)]
+    waiting = [house.connect(b"cohabit/2 wait for=exit\n") for _ in range(80)]
     house.life.until(lambda: house.ask("wait for=exit")[0] == 71, "a refusal")
     assert house.ask("health")[0] == 0
     for _ in range(100):
@@ -197,7 +197,7 @@ def test_nobody_reads_his_answer(up: Start, tmp_path: Path, gate: Gate) -> None:
     house = House(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("| 30000\n", times=64)
     rss_kib = house.rss_kib()
-    deaf = [house.connect(b"cohabit/1 logs\n") for _ in range(CLIENTS - 10)]
+    deaf = [house.connect(b"cohabit/2 logs\n") for _ in range(CLIENTS - 10)]
     for client in deaf:
         client.recv(1)  # it is answered
     house.beat()
@@ -250,7 +250,7 @@ def test_fifty_follow_and_half_of_them_never_read(up: Start, tmp_path: Path, gat
     life = up({"web": flood, "beat": BEAT}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
     house = House(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("web: started")
-    clients = [house.connect(b"cohabit/1 logs web follow=yes\n") for _ in range(50)]
+    clients = [house.connect(b"cohabit/2 logs web follow=yes\n") for _ in range(50)]
     for client in clients:
         assert client.recv(3) == b"0 \n"
     rss_kib, readers = house.rss_kib(), clients[::2]
@@ -289,8 +289,8 @@ def test_who_waits_and_who_follows_goes_on_through_a_reexecution(up: Start, tmp_
     life = up({"count": count, "job": job}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
     house = House(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("job: started")
-    follower = house.connect(b"cohabit/1 logs count follow=yes\n")
-    waiter = house.connect(b"cohabit/1 wait job for=exit\n")
+    follower = house.connect(b"cohabit/2 logs count follow=yes\n")
+    waiter = house.connect(b"cohabit/2 wait job for=exit\n")
     assert follower.recv(3) == b"0 \n"
     heard = bytearray(b"0 \n")
     for times in (1, 2, 3):
@@ -315,8 +315,8 @@ def test_at_the_end_of_all_who_waited_for_it_is_answered(up: Start, tmp_path: Pa
     )
     house = House(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("job: started")
-    waiter = house.connect(b"cohabit/1 wait job for=exit\n")
-    follower = house.connect(b"cohabit/1 events follow=yes\n")
+    waiter = house.connect(b"cohabit/2 wait job for=exit\n")
+    follower = house.connect(b"cohabit/2 events follow=yes\n")
     assert follower.recv(3) == b"0 \n"
     gate.open()
     assert everything(waiter).startswith(b"3 ")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cohabit.reactor.logs.file import FileSink
-from cohabit.reactor.processes.child import Start as Child
+from cohabit.reactor.processes.child import SpawnSpec as Child
 from linux.conftest import Gate, Start
 from linux.run import REPOSITORY
 from unit.reactor_world import World

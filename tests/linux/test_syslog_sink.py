@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cohabit.reactor.processes.child import Start
+    from cohabit.reactor.processes.child import SpawnSpec
 
 AT_MOST_SECONDS = 20.0
 SO_RCVBUFFORCE = 33  # socket(7)
@@ -154,7 +154,7 @@ class House:
         """A sink of its own."""
         return SyslogSink(self.address, launch=self.launch, on_trouble=self.words.append)
 
-    def launch(self, key: str, start: Start, ended: Callable[[int, str], None]) -> None:
+    def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
         """As Children do."""
         assert key.startswith("\0resolve")
         child = subprocess.Popen(start.argv, env=start.environment, stdout=start.stdio[1])
@@ -582,7 +582,7 @@ def answered(house: House, *answers: str) -> list[str]:
     """The house's resolvers say this from now on; the keys of those that were asked."""
     keys: list[str] = []
 
-    def launch(key: str, start: Start, ended: Callable[[int, str], None]) -> None:
+    def launch(key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
         text = answers[min(len(keys), len(answers) - 1)]
         keys.append(key)
         child = subprocess.Popen(["/bin/sh", "-c", "printf '%s' \"$1\"", "sh", text], stdout=start.stdio[1])

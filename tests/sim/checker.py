@@ -1,7 +1,7 @@
 """What a judge is. Each watches one rule of life from outside the engine, and can fail on its own.
 
 A judge sees the facts, the effects, the deadline, what is true in the world (world.kernel) and what must
-follow (world.ledger); never the engine's state. It raises Violation with a sentence. tests/sim/planted.py
+follow (world.ledger); never the engine's state. It raises Violation with a sentence. tests/sim/mutants.py
 has a broken engine for each one: a judge that cannot fail is a defect.
 """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
 from sim.checker import EPSILON, KILL_PATIENCE_SECONDS, SIGKILL, Checker
-from sim.checkers_life import CHECKERS_OF_LIFE
+from sim.checkers_lifecycle import CHECKERS_OF_LIFE
 from sim.checkers_requests import CHECKERS_OF_REQUESTS
 
 if TYPE_CHECKING:
@@ -220,11 +220,11 @@ class ExitCode(Checker):
         right = self.ledger.exit_codes
         if effect.code not in right:
             self.fail(f"exit code {effect.code}, and the right one is {' or '.join(map(str, sorted(right)))}")
-        if self.ledger.cause and self.ledger.cause not in effect.word and effect.code:
-            self.fail(f"the last word does not name {self.ledger.cause}: {effect.word!r}")
-        culprit = self.ledger.accounts.get(effect.culprit)
+        if self.ledger.cause and self.ledger.cause not in effect.reason and effect.code:
+            self.fail(f"the last word does not name {self.ledger.cause}: {effect.reason!r}")
+        culprit = self.ledger.accounts.get(effect.cause)
         if culprit is not None and not culprit.ever and self.ledger.lost(culprit):
-            self.fail(f"the culprit {effect.culprit} never ran, its output explains nothing")
+            self.fail(f"the culprit {effect.cause} never ran, its output explains nothing")
 
 
 class Reasons(Checker):

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cohabit.doors.states import started, whether_ended, whether_ready
+from cohabit.api.conditions import started, whether_ended, whether_ready
 from cohabit.engine import effects, events, machine
 from sim.checker import EPSILON, SIGKILL, Checker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cohabit.doors.protocol import Answer
+    from cohabit.api.protocol import Answer
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.engine.unit import Unit
@@ -193,7 +193,7 @@ class Histories(Checker):
         self._concerned: set[str] = set()  # who may be another one than when process 1 last slept
 
     def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
-        self._concerned.update(entry[0] for entry in self.world.engine.services.news)
+        self._concerned.update(entry[0] for entry in self.world.engine.services.transitions)
         if isinstance(fact, events.Requested):
             self._concerned.update(fact.services)
         else:

@@ -12,7 +12,7 @@ import random
 from typing import TYPE_CHECKING
 
 from cohabit.engine import events
-from cohabit.plan.model import Identity, Service
+from cohabit.plan.model import Credentials, Service
 from cohabit.reactor.processes import children as children_module
 from cohabit.reactor.processes.cgroup import Cgroups, encode
 from cohabit.reactor.processes.children import Children
@@ -114,7 +114,7 @@ class World:
         for name in _SERVICES:
             uid = self.rng.choice(_USERS)
             pid_file = f"/run/{name}.pid" if self.rng.random() < 0.4 else ""
-            user = Identity(uid, uid) if uid else None
+            user = Credentials(uid, uid) if uid else None
             unit = self.units[name] = Unit(Service(name, (name,), user=user, pid_file=pid_file))
             unit.hostile = uid != 0 and self.rng.random() < 0.5
         self.facts: list[events.Event] = []

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
-from cohabit.plan.model import TELLING
+from cohabit.plan.model import PASSIVE_PROBES
 
 if TYPE_CHECKING:
     from random import Random
@@ -87,7 +87,7 @@ class Reactor:
         self._services[name] = service
         self.mains[name] = self._kernel.fork(name)
         self._starting.add(name)
-        if service.probe is not None and service.probe.kind in TELLING:
+        if service.probe is not None and service.probe.kind in PASSIVE_PROBES:
             self._telling[name] = self._number()
 
     def _run_hook(self, name: str, stage: str) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sim.checker import Violation
-from sim.ownership_planted import PLANTED, planted
+from sim.ownership_mutants import PLANTED, planted
 from sim.ownership_world import CHECKERS, World
 from sim.story import ownership_story, ownership_verdict
 
 if TYPE_CHECKING:
-    from sim.ownership_planted import Planted
+    from sim.ownership_mutants import Planted
 
 _WORLDS = 200
 _PARTS = 4

@@ -19,7 +19,7 @@ from cohabit.plan.record import from_plain, to_plain
 from sim.checker import Checker, Violation
 from sim.checkers import CHECKERS
 from sim.kernel import Kernel
-from sim.ledger import Ledger
+from sim.model import Ledger
 from sim.plans import NAMES, Climate, Temper, changed_plan, random_plan, scaled_plan
 from sim.reactor import Reactor
 

@@ -21,8 +21,8 @@ _AT_MOST_SECONDS = 20.0
 Answers = Mapping[str, bytes | Callable[[socket.socket], None]]
 
 CONTAINER: dict[str, Any] = {
-    "version": "0.4.0", "protocol": 1, "pid": 1, "time": 1_700_000_100.0, "started": 1_700_000_000.0, "phase": "up",
-    "ready": True, "word": "", "code": None, "stop_grace_seconds": 9.0, "reading": False, "memory_limit": None,
+    "version": "0.4.0", "protocol": 2, "pid": 1, "time": 1_700_000_100.0, "started": 1_700_000_000.0, "phase": "up",
+    "ready": True, "exit_reason": "", "code": None, "stop_grace_seconds": 9.0, "reading": False, "memory_limit": None,
 }  # fmt: skip
 
 
@@ -30,9 +30,9 @@ def service(name: str, **other: Any) -> dict[str, Any]:
     """One service as `status` tells it: it runs and is ready, unless said otherwise."""
     return {
         "name": name, "service": name, "replica": 0, "state": "RUNNING", "since": 1_700_000_001.0, "want": "up",
-        "renew": False, "gone": False, "ready": True, "health": "", "status": "", "pid": 10, "pids": [10],
+        "restart_pending": False, "gone": False, "ready": True, "health": "", "status": "", "pid": 10, "pids": [10],
         "code": None, "why": "", "out_of_memory": False, "starts": 1, "restarts": 0, "attempts": None,
-        "restart": "no", "started": 1_700_000_000.5, "next": None, "stage": "", "step": 0, "depends_on": [],
+        "restart": "no", "started": 1_700_000_000.5, "next": None, "hook_stage": "", "hook_index": 0, "depends_on": [],
         "essential": True, "job": False, "schedule": "", "command": ["serve"], "driver": "prefix",
         "stop_signal": "SIGTERM", "stop_grace_seconds": 10.0, "on_failure": "none", "probe": None, "results": [],
         "history": [], "timeline": [], "output": [],
@@ -100,7 +100,7 @@ def serving(directory: str | os.PathLike[str], answers: Answers) -> Iterator[Ser
         server.close()
 
 
-def client(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_client(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `cohabit WORD...` to its end, with these variables and nothing else of ours but PATH."""
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables}
     command = [sys.executable, "-I", "-S", MAIN, *words]

@@ -102,7 +102,7 @@ def check_row(engine: Supervisor, row: Row) -> list[Effect]:
     if "all ready" not in expected:  # which nearly every story passes by
         done = tuple(word for word in done if word != "all ready")
     said = [f"{effect.service}: {effect.text}" for effect in wanted if isinstance(effect, effects.Report)]
-    said += [f"last word: {effect.word} [{effect.culprit}]" for effect in wanted if isinstance(effect, effects.Exit)]
+    said += [f"last word: {effect.reason} [{effect.cause}]" for effect in wanted if isinstance(effect, effects.Exit)]
     assert done == tuple(word for word in expected if not word.startswith("says ")), f"at {now}: {event}"
     for words in expected:
         if words.startswith("says "):

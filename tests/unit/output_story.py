@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from cohabit.plan.model import Logging, Service
-from cohabit.reactor.logs.joining import Joiners
+from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
 from cohabit.reactor.logs.output import Output
-from cohabit.reactor.signals import Given
+from cohabit.reactor.signals import InheritedSignals
 
 if TYPE_CHECKING:
     import select
@@ -29,7 +29,9 @@ def new_output(epoll: select.epoll, stdout: Sink, stderr: Sink, launch: Any = _n
         output.say(level, "cohabit", f"{service}: {text}")
 
     output.destinations.launch = launch
-    output.joiners = Joiners(Given(frozenset(), frozenset()), dict(os.environ), epoll, output, launch=launch, say=say)
+    output.joiners = MultilineAssembler(
+        InheritedSignals(frozenset(), frozenset()), dict(os.environ), epoll, output, launch=launch, say=say
+    )
     return output
 
 

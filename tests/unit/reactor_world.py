@@ -9,8 +9,8 @@ from typing import Any
 
 from cohabit.plan.model import Probe, Service
 from cohabit.reactor.processes import spawn
-from cohabit.reactor.processes.child import Start
-from cohabit.reactor.signals import Given
+from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.signals import InheritedSignals
 
 AT_MOST_SECONDS = 20.0  # far more than anything takes on a loaded machine; never waited when all is well
 
@@ -32,10 +32,10 @@ class World:
         self.killed: list[str] = []
         self.pids: dict[str, int] = {}
         self.groups: dict[str, int] = {}
-        self.given = Given((), ())
-        self._started: dict[str, tuple[Start, int, Callable[[int, str], None]]] = {}
+        self.given = InheritedSignals((), ())
+        self._started: dict[str, tuple[SpawnSpec, int, Callable[[int, str], None]]] = {}
 
-    def launch(self, key: str, start: Start, ended: Callable[[int, str], None]) -> None:
+    def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
         """As Children: fork it."""
         assert key not in self.pids, "two of one"
         self.launched.append(key)
@@ -52,10 +52,10 @@ class World:
             if key in self.pids:
                 os.kill(self.pids[key], signal.SIGKILL)  # not yet the leader of its group
 
-    def describe(self, service: Service, command: tuple[str, ...], stdio: tuple[int, ...]) -> Start:
+    def describe(self, service: Service, command: tuple[str, ...], stdio: tuple[int, ...]) -> SpawnSpec:
         """As Children: a command of a service."""
         del service
-        return Start(command, dict(os.environ), self.given, stdio=stdio)
+        return SpawnSpec(command, dict(os.environ), self.given, stdio=stdio)
 
     def say(self, level: str, service: str, text: str) -> None:
         """As the loop."""

@@ -22,13 +22,13 @@ def container(**fields: Any) -> Status:
     """The container's object: up for an hour, all ready."""
     return {
         "version": "0.4.0",
-        "protocol": 1,
+        "protocol": 2,
         "pid": 1,
         "time": NOW,
         "started": BEGAN,
         "phase": "up",
         "ready": True,
-        "word": "",
+        "exit_reason": "",
         "code": None,
         "stop_grace_seconds": 9.0,
         "reading": False,
@@ -45,7 +45,7 @@ def service(name: str = "web", **fields: Any) -> Status:
         "state": "RUNNING",
         "since": BEGAN,
         "want": "up",
-        "renew": False,
+        "restart_pending": False,
         "gone": False,
         "ready": True,
         "health": "",
@@ -61,8 +61,8 @@ def service(name: str = "web", **fields: Any) -> Status:
         "restart": "no",
         "started": BEGAN,
         "next": None,
-        "stage": "",
-        "step": 0,
+        "hook_stage": "",
+        "hook_index": 0,
         "depends_on": [],
         "essential": True,
         "job": False,
@@ -164,12 +164,12 @@ def checked(fields: Status, known: Sequence[str]) -> Status:
 
 
 _CONTAINER: tuple[str, ...] = (
-    "version", "protocol", "pid", "time", "started", "phase", "ready", "word", "code", "stop_grace_seconds",
+    "version", "protocol", "pid", "time", "started", "phase", "ready", "exit_reason", "code", "stop_grace_seconds",
     "reading", "memory_limit",
 )  # fmt: skip
 _SERVICE: tuple[str, ...] = (
-    "name", "service", "replica", "state", "since", "want", "renew", "gone", "ready", "health", "status", "pid",
-    "pids", "code", "why", "out_of_memory", "starts", "restarts", "attempts", "restart", "started", "next", "stage",
-    "step", "depends_on", "essential", "job", "schedule", "command", "driver", "stop_signal", "stop_grace_seconds",
-    "on_failure", "probe", "results", "history", "timeline", "output",
+    "name", "service", "replica", "state", "since", "want", "restart_pending", "gone", "ready", "health", "status",
+    "pid", "pids", "code", "why", "out_of_memory", "starts", "restarts", "attempts", "restart", "started", "next",
+    "hook_stage", "hook_index", "depends_on", "essential", "job", "schedule", "command", "driver", "stop_signal",
+    "stop_grace_seconds", "on_failure", "probe", "results", "history", "timeline", "output",
 )  # fmt: skip

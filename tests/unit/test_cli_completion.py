@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cohabit.cli import completion
-from cohabit.cli.main import VERBS
-from cohabit.cli.options import CommandVerb, Option, Verb
+from cohabit.cli.main import COMMANDS
+from cohabit.cli.options import Command, CommandVerb, Option
 
 _AT_MOST_SECONDS = 30.0
 _CLIENT = "#!/bin/sh\n[ \"$*\" != 'ps -q' ] || printf '%s\\n' api web-1 web-2\n"
@@ -24,7 +24,7 @@ Complete = Callable[[str], set[str]]
 # A command line up to the cursor -> some of what must be offered, and some of what must not.
 LINES = [
     ("cohabit lo", {"logs"}, {"start", "ps"}),
-    ("cohabit ", set(VERBS), {"--json"}),
+    ("cohabit ", set(COMMANDS), {"--json"}),
     ("cohabit ps --", {"--json", "--watch", "--quiet", "--socket", "--help"}, {"--follow"}),
     ("cohabit logs --f", {"--follow"}, {"--tail"}),
     ("cohabit stop w", {"web-1", "web-2"}, {"api"}),
@@ -203,7 +203,7 @@ def test_quotes_and_colons_in_help_do_no_harm(shell: str, tmp_path: Path) -> Non
         pytest.skip(f"no {shell} (apt-get install {shell})")
     option = Option(("--odd",), 'it\'s [a] "test": $HOME `id`', "X:Y")
     rows = [completion.Row(verb.name, verb.summary, verb) for verb in (
-        Verb("odd", "[SERVICE...]", "it's: [odd] $(id)", (option,)), CommandVerb("more", "COMMAND", "fine", ()),
+        Command("odd", "[SERVICE...]", "it's: [odd] $(id)", (option,)), CommandVerb("more", "COMMAND", "fine", ()),
     )]  # fmt: skip
     path = tmp_path / "script"
     path.write_text(completion.script_of(shell, rows))

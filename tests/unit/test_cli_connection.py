@@ -13,7 +13,7 @@ from cohabit.cli import connection, discovery
 from cohabit.cli.discovery import ConnectionFailedError, SilentError
 from cohabit.errors import UsageError
 from cohabit.reactor import rundir
-from unit.control_story import answer, client, service, serving, status
+from unit.control_story import answer, run_client, service, serving, status
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_an_answer(tmp_path: Path) -> None:
     with serving(tmp_path, {"ps": b"3 not now\n{}\n{1}\n"}) as server:
         told = connection.ask("ps", ["a", "b=c"], path=server.path)
         assert (told.code, told.text, list(told.lines())) == (3, "not now", [b"{}", b"{1}"])
-    assert server.requests == ["cohabit/1 ps a b=c"]
+    assert server.requests == ["cohabit/2 ps a b=c"]
 
 
 def test_an_answer_in_pieces(tmp_path: Path) -> None:
@@ -280,15 +280,15 @@ def test_too_many_words(tmp_path: Path) -> None:
 def test_health_is_one_line_and_0_or_1(tmp_path: Path) -> None:
     """What Docker and Kubernetes want of it; nobody there is no health, and no other code."""
     with serving(tmp_path, {"health": answer(0, "all is well")}):
-        done = client("health", COHABIT_RUNTIME_DIR=str(tmp_path))
+        done = run_client("health", COHABIT_RUNTIME_DIR=str(tmp_path))
         assert (done.returncode, done.stdout, done.stderr) == (0, "all is well\n", "")
-    done = client("health", "--json", COHABIT_RUNTIME_DIR=str(tmp_path))
+    done = run_client("health", "--json", COHABIT_RUNTIME_DIR=str(tmp_path))
     assert done.returncode == 1
     assert done.stdout.startswith('{"code": 1, "text": "cannot health: no cohabit listens')
     (tmp_path / "control").unlink()
     for code, expected in ((1, 1), (71, 1), (77, 1), (64, 64)):
         with serving(tmp_path, {"health": answer(code, "no")}):
-            assert client("health", "--live", "db", COHABIT_RUNTIME_DIR=str(tmp_path)).returncode == expected
+            assert run_client("health", "--live", "db", COHABIT_RUNTIME_DIR=str(tmp_path)).returncode == expected
         (tmp_path / "control").unlink()
 
 
@@ -311,5 +311,5 @@ def client_python(program: str) -> str:
 def test_ps_asks_status_with_the_names(tmp_path: Path) -> None:
     """--socket names the server; the codes and reasons are its own."""
     with serving(tmp_path, {"status": status(service("web"))}) as server:
-        assert client("ps", "-q", "web", "--socket", server.path).stdout == "web\n"
-    assert server.requests == ["cohabit/1 status web"]
+        assert run_client("ps", "-q", "web", "--socket", server.path).stdout == "web\n"
+    assert server.requests == ["cohabit/2 status web"]

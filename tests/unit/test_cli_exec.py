@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from unit.control_story import MAIN, answer, client, serving
+from unit.control_story import MAIN, answer, run_client, serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="to become another user needs root")
 
@@ -22,7 +22,7 @@ def _exec(directory: Path, told: dict[str, Any], *words: str, **variables: str) 
         "command": ["serve"], "secret_files": {}, "umask": None,
     } | told  # fmt: skip
     with serving(directory, {"service": answer(0, "", told)}):
-        done = client("exec", *words, COHABIT_RUNTIME_DIR=str(directory), **variables)
+        done = run_client("exec", *words, COHABIT_RUNTIME_DIR=str(directory), **variables)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -116,5 +116,5 @@ def test_as_json_nothing_runs(tmp_path: Path) -> None:
 def test_no_permission_is_the_servers_answer(tmp_path: Path) -> None:
     """77."""
     with serving(tmp_path, {"service": answer(77, "cannot exec: for root only")}):
-        done = client("exec", "web", "true", COHABIT_RUNTIME_DIR=str(tmp_path))
+        done = run_client("exec", "web", "true", COHABIT_RUNTIME_DIR=str(tmp_path))
     assert (done.returncode, done.stderr) == (77, "cohabit: cannot exec: for root only\n")

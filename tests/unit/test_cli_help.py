@@ -6,23 +6,23 @@ import json
 import pytest
 
 from cohabit.cli import help as help_
-from cohabit.cli.main import GROUPS, VERBS
-from cohabit.cli.options import HELP, Option, Verb
-from unit.control_story import client
+from cohabit.cli.main import COMMANDS, GROUPS
+from cohabit.cli.options import HELP, Command, Option
+from unit.control_story import run_client
 
 
-def _table(verb: str) -> Verb:
-    found: Verb = importlib.import_module(f"cohabit.cli.{verb}").VERB
+def _table(verb: str) -> Command:
+    found: Command = importlib.import_module(f"cohabit.cli.{verb}").COMMAND
     return found
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_a_page_fits_80_columns(verb: str) -> None:
     """Neither a long sentence nor a long option is wider than a terminal."""
     assert max(map(len, help_.page(_table(verb)).splitlines())) <= 80
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_a_page_has_everything(verb: str) -> None:
     """Usage, summary, each option with its sentence, and for what talks exit codes."""
     table = _table(verb)
@@ -53,31 +53,31 @@ def test_the_overview_fits_80_columns_and_has_every_verb() -> None:
     """One line for each."""
     lines = help_.overview().splitlines()
     assert max(map(len, lines)) <= 80
-    for verb, summary in VERBS.items():
+    for verb, summary in COMMANDS.items():
         assert f"  {verb:12}{summary}" in lines
 
 
 @pytest.mark.parametrize("words", [["help", "logs"], ["logs", "--help"], ["logs", "-f", "-h"]])
 def test_the_same_page_however_it_is_asked_for(words: list[str]) -> None:
     """On stdout, with 0, though no cohabit is there."""
-    done = client(*words)
+    done = run_client(*words)
     assert (done.returncode, done.stdout, done.stderr) == (0, help_.page(_table("logs")) + "\n", "")
 
 
 @pytest.mark.parametrize("words", [["help"], ["--help"], ["-h"]])
 def test_the_overview_is_asked_for(words: list[str]) -> None:
     """On stdout, with 0."""
-    assert client(*words).stdout == help_.overview() + "\n"
+    assert run_client(*words).stdout == help_.overview() + "\n"
 
 
 def test_the_page_as_json() -> None:
     """The same table for programs: one verb, or all of them."""
-    told = json.loads(client("help", "logs", "--json").stdout)
+    told = json.loads(run_client("help", "logs", "--json").stdout)
     assert (told["verb"], told["summary"]) == ("logs", _table("logs").summary)
     assert told["options"][0]["names"] == ["-f", "--follow"]
     assert {"code", "when"} == set(told["exits"][0])
     assert {"command", "for"} == set(told["examples"][0])
-    assert [verb["verb"] for verb in json.loads(client("help", "--json").stdout)["verbs"]] == [*VERBS]
+    assert [verb["verb"] for verb in json.loads(run_client("help", "--json").stdout)["verbs"]] == [*COMMANDS]
 
 
 def test_every_event_stands_in_the_help() -> None:
@@ -89,7 +89,7 @@ def test_every_event_stands_in_the_help() -> None:
 
 def test_layout() -> None:
     """Paragraphs are filled, indented lines stay, long left columns get lines of their own."""
-    verb = Verb(
+    verb = Command(
         "odd",
         "[--long]",
         "What it does.",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.cli.options import CommandVerb, Option, Verb
+from cohabit.cli.options import Command, CommandVerb, Option
 from cohabit.errors import UsageError
 
 OPTIONS = (
@@ -13,7 +13,7 @@ OPTIONS = (
     Option(("-t", "--time"), "a value", "SECONDS"),
     Option(("-e", "--each"), "a value that may come again", "CODE", repeat=True),
 )
-MIXED = Verb("mixed", "", "", OPTIONS)
+MIXED = Command("mixed", "", "", OPTIONS)
 STRICT = CommandVerb("strict", "", "", OPTIONS)
 
 
@@ -55,7 +55,7 @@ def test_each_form_of_an_option(words: list[str], expected: dict[str, object]) -
         (STRICT, ["a", "--", "b"], ["a", "--", "b"], False),
     ],
 )
-def test_where_options_end(verb: Verb, words: list[str], arguments: list[str], group: bool) -> None:
+def test_where_options_end(verb: Command, words: list[str], arguments: list[str], group: bool) -> None:
     """Somebody else's command line is left alone: from its first word on, and behind --."""
     values, found = verb.parse(words)
     assert (found, values["group"]) == (arguments, group)
@@ -99,7 +99,7 @@ def test_a_command_comes_through_untouched(command: list[str]) -> None:
 
 def test_a_value_is_one_of_its_choices() -> None:
     """Words between bars are all that the value can be."""
-    verb = Verb("wait", "", "", (Option(("--for",), "what", "ready|exit"),))
+    verb = Command("wait", "", "", (Option(("--for",), "what", "ready|exit"),))
     assert verb.parse(["--for", "exit"])[0]["for"] == "exit"
     with pytest.raises(UsageError, match="cannot wait: --for is ready or exit, not 'gone'"):
         verb.parse(["--for=gone"])

@@ -22,14 +22,14 @@ from cohabit.config import load, show
 from cohabit.config.compose import read
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
 from cohabit.plan.build import build
-from cohabit.plan.draft import Problem, Where
+from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.model import (
     COMPLETED,
     CONDITIONS,
     HEALTHY,
+    Credentials,
     Dependency,
     Hook,
-    Identity,
     Logging,
     Plan,
     Probe,
@@ -182,7 +182,7 @@ def test_check_of_a_missing_command_exits_as_a_shell_would() -> None:
 )
 def test_the_exit_code_is_that_of_the_gravest_problem(codes: list[int], expected: int) -> None:
     """A command that is missing counts only if nothing else is wrong."""
-    assert load.exit_code_of([Problem(Where("f"), "x", exit_code=code) for code in codes]) == expected
+    assert load.exit_code_of([Diagnostic(SourceLocation("f"), "x", exit_code=code) for code in codes]) == expected
 
 
 def test_of_very_many_problems_the_first_are_told() -> None:
@@ -246,7 +246,7 @@ COMMANDS = st.tuples(TEXT.filter(bool), st.lists(TEXT, max_size=3)).map(lambda w
 VARIABLES: st.SearchStrategy[dict[str, str | None]] = st.dictionaries(
     st.text("aA$_.1\"'\\ #", min_size=1), TEXT, max_size=3
 )
-USERS = st.none() | st.just(Identity(4711, 4712, (4712,), "", "/"))
+USERS = st.none() | st.just(Credentials(4711, 4712, (4712,), "", "/"))
 PROBE_SECONDS = SECONDS.filter(lambda seconds: seconds >= 0.001)
 STATUSES = st.tuples(st.integers(100, 599), st.integers(100, 599)).map(lambda pair: (min(pair), max(pair)))
 HEADERS = st.tuples(st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True), st.sampled_from(["", "a", 'a: "b" $c\\']))

@@ -31,7 +31,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "schedule, long form": fields.ScheduleKeys,
     "deploy.restart_policy": fields.RestartPolicyKeys,
     "logging": logging_fields.LoggingKeys,
-    "x-cohabit": fields.WholeKeys,
+    "x-cohabit": fields.GlobalKeys,
 }
 
 

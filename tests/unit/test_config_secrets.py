@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import cohabit
-from cohabit.config import delivery, show
-from cohabit.config.delivery import check_deliveries, deliver
+from cohabit.config import secret_files, show
+from cohabit.config.secret_files import check_deliveries, deliver
 from cohabit.config.values.file_variables import resolve
 from cohabit.plan.build import build
-from cohabit.plan.model import Grant, Plan, Secret, Service
+from cohabit.plan.model import FileMount, Plan, Secret, Service
 from cohabit.plan.record import from_plain
 from unit.file_story import complaint, draft, told
 
@@ -76,13 +76,13 @@ class TestDeclared:
     @pytest.mark.parametrize(
         ("entry", "grant"),
         [
-            ("db", Grant("db", "/run/secrets/db")),
-            ("{source: db, target: password}", Grant("db", "/run/secrets/password")),
-            ("{source: db, target: /etc/app/password, mode: 0440}", Grant("db", "/etc/app/password", mode=0o440)),
-            ("{source: db, uid: '4321', gid: '99', mode: '400'}", Grant("db", "/run/secrets/db", 4321, 99, 0o400)),
+            ("db", FileMount("db", "/run/secrets/db")),
+            ("{source: db, target: password}", FileMount("db", "/run/secrets/password")),
+            ("{source: db, target: /etc/app/password, mode: 0440}", FileMount("db", "/etc/app/password", mode=0o440)),
+            ("{source: db, uid: '4321', gid: '99', mode: '400'}", FileMount("db", "/run/secrets/db", 4321, 99, 0o400)),
         ],
     )
-    def test_a_grant(self, entry: str, grant: Grant) -> None:
+    def test_a_grant(self, entry: str, grant: FileMount) -> None:
         """Short and long form; a name is one in /run/secrets."""
         made = draft(f"services: {{web: {{command: x, secrets: [{entry}]}}}}\nsecrets: {{db: {{file: x}}}}\n")
         assert made.problems == ()
@@ -91,7 +91,7 @@ class TestDeclared:
     def test_a_config_stands_in_the_root(self) -> None:
         """As in Compose."""
         made = draft("services: {web: {command: x, configs: [app.conf]}}\nconfigs: {app.conf: {file: x}}\n")
-        assert made.services["web"].service.configs == (Grant("app.conf", "/app.conf"),)
+        assert made.services["web"].service.configs == (FileMount("app.conf", "/app.conf"),)
 
     @pytest.mark.parametrize(
         ("keys", "says"),
@@ -275,7 +275,7 @@ class TestDelivery:
         out.mkdir()
         (out / "a").write_text("mounted")
         for mount in (out, out / "a"):
-            monkeypatch.setattr(delivery, "_mounts", lambda mount=mount: frozenset({str(mount)}))
+            monkeypatch.setattr(secret_files, "_mounts", lambda mount=mount: frozenset({str(mount)}))
             keys = f"secrets: [{{source: a, target: {out}/a}}]"
             for source in ("file: gone.txt", "environment: A", "external: true"):
                 assert delivered(f"secrets: {{a: {{{source}}}}}\n", keys, environ={"A": TEXT}) == []
@@ -419,7 +419,7 @@ def test_what_a_variable_hides_is_shown_nowhere(tmp_path: Path, monkeypatch: pyt
 
 def test_another_file_at_the_target_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what we put there ourselves, in whatever life of the container, gives way to another text."""
-    monkeypatch.setattr(delivery, "_RECORD", str(tmp_path / "record"))
+    monkeypatch.setattr(secret_files, "_RECORD", str(tmp_path / "record"))
     target = tmp_path / "target"
     grant = f"{{source: c, target: {target}}}"
     text = f"configs: {{c: {{content: new}}}}\nservices:\n  a: {{command: x, configs: [{grant}]}}\n"

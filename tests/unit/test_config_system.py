@@ -9,14 +9,14 @@ import pytest
 
 from cohabit.config.system import check_machine
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND
-from cohabit.plan.draft import Draft, DraftService, Where
-from cohabit.plan.model import COMPLETED, Dependency, Hook, Identity, Plan, Probe, Service
+from cohabit.plan.draft import Draft, DraftService, SourceLocation
+from cohabit.plan.model import COMPLETED, Credentials, Dependency, Hook, Plan, Probe, Service
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WHERE = Where("f")
-PLACES = {"command": Where("f", 3), "working_dir": Where("f", 4), "user": Where("f", 5)}
+WHERE = SourceLocation("f")
+PLACES = {"command": SourceLocation("f", 3), "working_dir": SourceLocation("f", 4), "user": SourceLocation("f", 5)}
 
 
 @pytest.fixture
@@ -102,10 +102,10 @@ def test_only_root_can_be_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     monkeypatch.setattr(os, "getegid", lambda: 0)
     who = "cannot run web as www-data (uid 33, gid 33): we are uid 4711, not root"
-    assert found(Service("web", ("/bin/sh",), user=Identity(33, 33, (33,), "www-data"))) == [
+    assert found(Service("web", ("/bin/sh",), user=Credentials(33, 33, (33,), "www-data"))) == [
         (f"f:5: {who} (start as root, or remove user)", EXIT_FILE)
     ]
-    assert found(Service("web", ("/bin/sh",), user=Identity(4711, 0))) == []
+    assert found(Service("web", ("/bin/sh",), user=Credentials(4711, 0))) == []
 
 
 def test_who_waits_for_a_job_is_not_checked_for_it_may_be_what_the_job_installs() -> None:
@@ -119,7 +119,12 @@ def test_who_waits_for_a_job_is_not_checked_for_it_may_be_what_the_job_installs(
 
 
 INSTALL = "(install it, or give its whole path)"
-HOOKED = {**PLACES, "pre_start": Where("f", 6), "post_start": Where("f", 7), "healthcheck": Where("f", 8)}
+HOOKED = {
+    **PLACES,
+    "pre_start": SourceLocation("f", 6),
+    "post_start": SourceLocation("f", 7),
+    "healthcheck": SourceLocation("f", 8),
+}
 
 
 def hooked(service: Service) -> list[tuple[str, bool]]:

@@ -9,7 +9,7 @@ import pwd
 import pytest
 
 from cohabit.config.values.user import identity
-from cohabit.plan.model import Identity
+from cohabit.plan.model import Credentials
 
 DATABASE = {
     "app": pwd.struct_passwd(("app", "x", 1000, 1001, "", "/home/app", "/bin/sh")),
@@ -33,17 +33,17 @@ def _users(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ("app", Identity(1000, 1001, (1001, 110), "app", "/home/app")),
-        ("1000", Identity(1000, 1001, (1001, 110), "app", "/home/app")),
-        ("app:certs", Identity(1000, 110, (110,), "app", "/home/app")),
-        ("app:0", Identity(1000, 0, (0,), "app", "/home/app")),
-        ("4711", Identity(4711, 0, (0,), "", "/")),
-        ("4711:4712", Identity(4711, 4712, (4712,), "", "/")),
-        ("1234", Identity(77, 78, (78,), "1234", "/odd")),
-        ("4294967294", Identity(4294967294, 0, (0,), "", "/")),
+        ("app", Credentials(1000, 1001, (1001, 110), "app", "/home/app")),
+        ("1000", Credentials(1000, 1001, (1001, 110), "app", "/home/app")),
+        ("app:certs", Credentials(1000, 110, (110,), "app", "/home/app")),
+        ("app:0", Credentials(1000, 0, (0,), "app", "/home/app")),
+        ("4711", Credentials(4711, 0, (0,), "", "/")),
+        ("4711:4712", Credentials(4711, 4712, (4712,), "", "/")),
+        ("1234", Credentials(77, 78, (78,), "1234", "/odd")),
+        ("4294967294", Credentials(4294967294, 0, (0,), "", "/")),
     ],
 )
-def test_a_user_is_a_name_or_a_number_with_or_without_a_group(written: str, expected: Identity) -> None:
+def test_a_user_is_a_name_or_a_number_with_or_without_a_group(written: str, expected: Credentials) -> None:
     """Numbers need no entry; a name goes before a number; a group that is named is the only one."""
     assert identity(written) == expected
 

@@ -9,7 +9,7 @@ from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_ord
 from cohabit.doctor.reading import Reading
 from cohabit.doctor.services import Written
 from cohabit.doctor.verdicts import Facts, examine, is_cohabit, platform_of
-from cohabit.plan.model import Identity, Service
+from cohabit.plan.model import Credentials, Service
 
 COHABIT = ("python3", "-I", "-S", "/lib/cohabit/__main__.py", "up")
 MIB = 1 << 20
@@ -27,7 +27,7 @@ GOOD = Facts(
 
 def file(*command: str, uid: int = 0, instances: int = 1, total_seconds: float = 9.0) -> Reading:
     """A file with one service."""
-    service = Service("web", command or ("web",), user=Identity(uid, uid) if uid else None)
+    service = Service("web", command or ("web",), user=Credentials(uid, uid) if uid else None)
     return Reading("cohabit.yaml", {"web": Written(service, str)}, total_seconds, instances)
 
 

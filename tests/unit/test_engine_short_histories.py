@@ -133,7 +133,7 @@ class SmallWorld:
         """What its future depends on: words for people do not belong to it."""
         for_people: dict[str, Any] = {"why": "", "status": ""}
         units = [{**unit, **for_people, "health": {**unit["health"], "results": ()}} for unit in self.plain["units"]]
-        plain = {**self.plain, "word": "", "units": units}
+        plain = {**self.plain, "exit_reason": "", "units": units}
         state = (self.processes, self.hooks, self.asked, self.sweeping, self.reading, self.requests, self.reloads)
         return marshal.dumps((plain, *state), _BY_VALUE)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cohabit import paths
 from cohabit.reactor.logs import file, rotated
 from cohabit.reactor.logs.file import FileSink
-from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.child import SpawnSpec
 
 ENOSPC, ESTALE = 28, 116
 Ended = Callable[[int, str], None]
@@ -99,7 +99,7 @@ def content(path: str | Path) -> bytes:
 class Job:
     """A compression that was launched: it has what its sink gave it."""
 
-    def __init__(self, start: Start, ended: Ended) -> None:
+    def __init__(self, start: SpawnSpec, ended: Ended) -> None:
         self.name = start.argv[-1]
         self.stdio = tuple(os.dup(fd) for fd in start.stdio[:2])
         self.ended = ended
@@ -132,7 +132,7 @@ class Place:
         self.sink.set_rotation(bytes_max, files_max, compress=compress)
         return self.sink
 
-    def launch(self, key: str, start: Start, ended: Ended) -> None:
+    def launch(self, key: str, start: SpawnSpec, ended: Ended) -> None:
         """As Children."""
         assert not self.jobs, "two at a time"
         self.jobs[key] = Job(start, ended)
@@ -651,7 +651,7 @@ class TestCompression:
     def test_no_room_for_a_child(self, place: Place) -> None:
         """A fork that fails leaves the file and nothing else."""
 
-        def launch(_key: str, _start: Start, _ended: Ended) -> None:
+        def launch(_key: str, _start: SpawnSpec, _ended: Ended) -> None:
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
         place.sink = FileSink(place.path, launch=launch, on_trouble=place.said.append)

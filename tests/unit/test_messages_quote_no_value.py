@@ -18,8 +18,8 @@ from cohabit.config.values.file_variables import resolve
 from cohabit.config.values.unquotable import Unquotable
 from cohabit.plan.build import build
 from cohabit.reactor.processes import child, spawn
-from cohabit.reactor.processes.child import Start
-from cohabit.reactor.signals import Given
+from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.signals import InheritedSignals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +127,7 @@ def test_an_error_between_fork_and_exec_is_told_by_its_kind(error: Exception, mo
         raise error
 
     monkeypatch.setattr(child, "execute", fail)
-    start = Start(("true",), {"PASSWORD": "SECRET", "PATH": "/SECRET"}, Given((), ()))
+    start = SpawnSpec(("true",), {"PASSWORD": "SECRET", "PATH": "/SECRET"}, InheritedSignals((), ()))
     message = b""
     _, errors = spawn.spawn(start)
     while not message:

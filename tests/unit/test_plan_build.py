@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cohabit.errors import EXIT_FILE, EXIT_USAGE
 from cohabit.plan.build import build
-from cohabit.plan.draft import Draft, DraftService, Problem, Where
+from cohabit.plan.draft import Diagnostic, Draft, DraftService, SourceLocation
 from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Probe, Restart, Schedule, Service
 
-FILE = Where("f")
+FILE = SourceLocation("f")
 PROBE = Probe("tcp", "127.0.0.1", 80)
 
 
@@ -21,12 +21,12 @@ def service(
 ) -> DraftService:
     """A service, each dependency standing in a line of its own."""
     needs = tuple(Dependency(item) if isinstance(item, str) else item for item in depends_on)
-    places = {f"depends_on.{need.service}": Where("f", 10 + i) for i, need in enumerate(needs)}
+    places = {f"depends_on.{need.service}": SourceLocation("f", 10 + i) for i, need in enumerate(needs)}
     made = Service(name, ("x",), depends_on=needs, restart=Restart(restart), probe=probe)
     return DraftService(made, FILE, places, profiles, essential)
 
 
-def draft(*services: DraftService, problems: tuple[Problem, ...] = ()) -> Draft:
+def draft(*services: DraftService, problems: tuple[Diagnostic, ...] = ()) -> Draft:
     return Draft(FILE, {item.service.name: item for item in services}, problems=problems)
 
 
@@ -181,7 +181,7 @@ def test_nothing_to_start_names_the_profiles() -> None:
 
 def test_all_problems_come_at_once_behind_those_of_the_reader() -> None:
     """What the reader found does not hide what only the whole can tell."""
-    first = Problem(Where("f", 1), "from the reader")
+    first = Diagnostic(SourceLocation("f", 1), "from the reader")
     made = draft(service("a", "a", "nowhere"), service("b", "c"), service("c", "b"), problems=(first,))
     plan, problems = build(made)
     assert plan is None
@@ -191,7 +191,7 @@ def test_all_problems_come_at_once_behind_those_of_the_reader() -> None:
 
 
 def test_a_warning_does_not_stop_the_start() -> None:
-    warning = Problem(FILE, "careful", warning=True)
+    warning = Diagnostic(FILE, "careful", warning=True)
     plan, problems = build(draft(service("a"), problems=(warning,)))
     assert plan is not None
     assert problems == (warning,)
@@ -227,7 +227,7 @@ def test_one_service_can_have_the_terminal_and_the_input() -> None:
     first = a.replace(service=a.service.replace(tty=True, stdin=True))
     assert names(draft(first, b)) == ["a", "b"]
     second = b.replace(service=b.service.replace(stdin=True))
-    third = c.replace(service=c.service.replace(tty=True), places={"tty": Where("f", 7)})
+    third = c.replace(service=c.service.replace(tty=True), places={"tty": SourceLocation("f", 7)})
     told = "a has the container's terminal or input already (only one service can: remove it from one)"
     assert texts(draft(first, second, third)) == [
         f"f: services.b.stdin_open: {told}",

@@ -8,10 +8,10 @@ import pytest
 
 from cohabit.plan.diff import Difference, diff
 from cohabit.plan.model import (
+    Credentials,
     Dependency,
-    Grant,
+    FileMount,
     Hook,
-    Identity,
     Limits,
     Logging,
     Plan,
@@ -51,7 +51,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("command", ("y",), True),
     ("environment", {"A": "b"}, True),
     ("working_dir", "/srv", True),
-    ("user", Identity(1, 1), True),
+    ("user", Credentials(1, 1), True),
     ("depends_on", (Dependency("db"),), False),
     ("restart", Restart("always"), False),
     ("stop_signal", 3, False),
@@ -69,8 +69,8 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("post_start", (Hook(("y",)),), True),
     ("pre_stop", (Hook(("y",)),), False),
     ("schedule", Schedule("* * * * *"), True),
-    ("secrets", (Grant("key", "/run/secrets/key"),), True),
-    ("configs", (Grant("conf", "/conf"),), True),
+    ("secrets", (FileMount("key", "/run/secrets/key"),), True),
+    ("configs", (FileMount("conf", "/conf"),), True),
     ("sockets", (Socket("a", "unix", "stream", "/x"),), True),
     ("pid_file", "/x.pid", True),
     ("tty", True, True),
@@ -141,7 +141,7 @@ def test_another_time_of_a_schedule_needs_no_restart() -> None:
 @pytest.mark.parametrize("kind", ["secrets", "configs"])
 def test_a_text_that_comes_from_elsewhere_restarts_those_who_have_it(kind: str) -> None:
     """The service says the same as before, the top of the file does not."""
-    web = Service("web", ("x",)).replace(**{kind: (Grant("a", "/a"),)})
+    web = Service("web", ("x",)).replace(**{kind: (FileMount("a", "/a"),)})
     old, new = (plan(web, *named("x")).replace(**{kind: {"a": Secret(file=path)}}) for path in ("/1", "/2"))
     assert diff(old, new) == Difference(changed={"web": (kind,)}, restarting=("web",))
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from cohabit.plan.build import build
-from cohabit.plan.draft import Draft, DraftService, Where
+from cohabit.plan.draft import Draft, DraftService, SourceLocation
 from cohabit.plan.model import COMPLETED, HEALTHY, Dependency, Plan, Schedule, Service
 from cohabit.plan.replicas import scaled
 
-FILE = Where("f")
+FILE = SourceLocation("f")
 
 
 def service(name: str, *needs: Dependency, replicas: int | None = None, **words: object) -> DraftService:
     """A service with so many replicas, each key standing in a line of its own."""
-    places = {key: Where("f", 20 + i) for i, key in enumerate(("tty", "stdin_open", "schedule"))}
+    places = {key: SourceLocation("f", 20 + i) for i, key in enumerate(("tty", "stdin_open", "schedule"))}
     return DraftService(Service(name, ("x",), depends_on=needs, **words), FILE, places, replicas=replicas)  # type: ignore[arg-type]
 
 

@@ -10,8 +10,8 @@ import pytest
 from cohabit.engine.events import ScheduleDue
 from cohabit.plan.model import Schedule
 from cohabit.reactor.clock import KEY, Clock
-from cohabit.reactor.processes.child import Start
-from cohabit.reactor.signals import Given
+from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.signals import InheritedSignals
 
 HOURLY, DAILY = Schedule("0 * * * *"), Schedule("0 3 * * *", "Europe/Berlin")
 NOON = 1_795_000_000
@@ -24,7 +24,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.epoll = select.epoll()
         self.monotonic, self.wall = 1000.0, float(NOON)
-        self.starts: list[Start] = []
+        self.starts: list[SpawnSpec] = []
         self.killed: list[str] = []
         self.told: list[object] = []
         self.said: list[str] = []
@@ -38,7 +38,7 @@ class World:
     def new(self) -> Clock:
         """A Clock as a new life of process 1 has it."""
         return Clock(
-            Given([], []),
+            InheritedSignals([], []),
             ENVIRONMENT,
             self.epoll,
             launch=self._launch,
@@ -47,7 +47,7 @@ class World:
             say=lambda _level, _service, text: self.said.append(text),
         )
 
-    def _launch(self, key: str, start: Start, ended: Callable[[int, str], None]) -> None:
+    def _launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
         assert key == KEY
         if self.refuses:
             raise BlockingIOError(11, "Resource temporarily unavailable")

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from cohabit.doors.protocol import Answer, RequestError, parse
-from cohabit.doors.verbs import Following, Waiting
+from cohabit.api.commands import PendingReply, Subscription
+from cohabit.api.protocol import Answer, RequestError, parse
 from cohabit.engine.events import Due
 from cohabit.reactor import budget
 from cohabit.reactor.control import server
@@ -75,7 +75,7 @@ class Desk:
         self.may_break()
         return Answer(0, "done") if self.done else None
 
-    def backlog(self, _: Following) -> list[bytes]:
+    def backlog(self, _: Subscription) -> list[bytes]:
         """What a stream begins with."""
         self.may_break()
         return self.pieces
@@ -98,11 +98,11 @@ class Desk:
         if verb == "no":
             raise RequestError("cannot no", 78)
         if verb == "wait":
-            return Waiting(() if again else (FACT,), self.is_done)
+            return PendingReply(() if again else (FACT,), self.is_done)
         if verb == "down":
             return Answer(0, "down", then=(FACT,))
         if verb == "follow":
-            return Following("logs", ("web",), every=False, tail=None, since=0.0, on=True)
+            return Subscription("logs", ("web",), every=False, tail=None, since=0.0, on=True)
         return Answer(0, "x" * (1 << 20) if verb == "big" else f"{verb} {trusted}")
 
     def connect(self, line: bytes = b"") -> socket.socket:
@@ -171,8 +171,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def test_a_request_is_answered_and_hung_up_on(desk: Desk) -> None:
     """Also one that comes in pieces, and one whose sender has closed his half already."""
-    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
-    client = desk.connect(b"cohabit/1")
+    assert desk.answer(desk.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
+    client = desk.connect(b"cohabit/2")
     while desk.turn():
         pass
     client.send(b" ps\n")
@@ -182,13 +182,13 @@ def test_a_request_is_answered_and_hung_up_on(desk: Desk) -> None:
 
 def test_a_big_answer_comes_whole(desk: Desk) -> None:
     """However small the socket's buffer is."""
-    assert len(desk.answer(desk.connect(b"cohabit/1 big\n"))) == (1 << 20) + 3
+    assert len(desk.answer(desk.connect(b"cohabit/2 big\n"))) == (1 << 20) + 3
 
 
 def test_errors_are_answers(desk: Desk) -> None:
     """A refusal, a bug of ours, a line that is no request, one that never ends."""
-    assert desk.answer(desk.connect(b"cohabit/1 no\n")) == b"78 cannot no\n"
-    assert desk.answer(desk.connect(b"cohabit/1 bug\n")).startswith(b"70 an internal error")
+    assert desk.answer(desk.connect(b"cohabit/2 no\n")) == b"78 cannot no\n"
+    assert desk.answer(desk.connect(b"cohabit/2 bug\n")).startswith(b"70 an internal error")
     assert desk.answer(desk.connect(b"GET / HTTP/1.1\r\n")).startswith(b"64 cannot read the request")
     client = desk.connect()
     sent = 0
@@ -205,7 +205,7 @@ def test_errors_are_answers(desk: Desk) -> None:
 
 def test_who_waits_is_answered_when_it_is_so(desk: Desk) -> None:
     """And costs nothing until then; the facts are fed once."""
-    client = desk.connect(b"cohabit/1 wait\n")
+    client = desk.connect(b"cohabit/2 wait\n")
     desk.until(lambda: desk.fed)
     while desk.turn():
         pass
@@ -218,10 +218,10 @@ def test_who_waits_is_answered_when_it_is_so(desk: Desk) -> None:
 
 def test_who_goes_is_forgotten(desk: Desk) -> None:
     """In whatever state he was."""
-    waiting = desk.connect(b"cohabit/1 wait\n")
-    following = desk.connect(b"cohabit/1 follow\n")
+    waiting = desk.connect(b"cohabit/2 wait\n")
+    following = desk.connect(b"cohabit/2 follow\n")
     idle = desk.connect()
-    big = desk.connect(b"cohabit/1 big\n")
+    big = desk.connect(b"cohabit/2 big\n")
     desk.until(lambda: len(desk.control._clients) == 4 and desk.fed and desk.followed == 1)
     for client in (waiting, following, idle, big):
         client.close()
@@ -231,12 +231,12 @@ def test_who_goes_is_forgotten(desk: Desk) -> None:
 
 def test_what_would_end_the_client_happens_when_he_has_gone(desk: Desk) -> None:
     """He gets his answer to its end, and nothing happens before he has left; or not in time."""
-    client = desk.connect(b"cohabit/1 down\n")
+    client = desk.connect(b"cohabit/2 down\n")
     assert desk.answer(client) == b"0 down\n"
     assert desk.fed == []
     client.close()
     desk.until(lambda: desk.fed == [FACT])
-    desk.connect(b"cohabit/1 down\n")
+    desk.connect(b"cohabit/2 down\n")
     desk.until(lambda: desk.fed == [FACT, FACT])
 
 
@@ -249,7 +249,7 @@ def test_who_says_nothing_is_hung_up_on(desk: Desk, monkeypatch: pytest.MonkeyPa
 def test_who_does_not_take_his_answer_is_hung_up_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer has a time in which it has to be taken."""
     monkeypatch.setattr(server, "ANSWER_SECONDS", 0.02)
-    desk.connect(b"cohabit/1 big\n")
+    desk.connect(b"cohabit/2 big\n")
     desk.until(lambda: desk.control._clients)
     desk.until(lambda: not desk.control._clients)
 
@@ -257,13 +257,13 @@ def test_who_does_not_take_his_answer_is_hung_up_on(desk: Desk, monkeypatch: pyt
 def test_there_is_room_for_so_many(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits takes no place from those who ask and go; those beyond all places wait in the kernel's queue."""
     monkeypatch.setattr(server, "CROWDED_SECONDS", AT_MOST_SECONDS)
-    waiting = [desk.connect(b"cohabit/1 wait\n") for _ in range(server.LASTING_MAX)]
+    waiting = [desk.connect(b"cohabit/2 wait\n") for _ in range(server.LASTING_MAX)]
     desk.until(lambda: len(desk.fed) == server.LASTING_MAX)
-    assert desk.answer(desk.connect(b"cohabit/1 wait\n")).startswith(b"71 80 clients")
-    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    assert desk.answer(desk.connect(b"cohabit/2 wait\n")).startswith(b"71 80 clients")
+    assert desk.answer(desk.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
     idle = [desk.connect() for _ in range(server.CLIENTS_MAX - server.LASTING_MAX)]
     desk.until(lambda: len(desk.control._clients) == server.CLIENTS_MAX)
-    late = desk.connect(b"cohabit/1 ps\n")
+    late = desk.connect(b"cohabit/2 ps\n")
     while desk.turn():
         pass
     assert len(desk.control._clients) == server.CLIENTS_MAX
@@ -277,10 +277,10 @@ def test_after_a_dear_request_others_wait_for_three_times_as_long(desk: Desk) ->
     desk.slow = 0.01
     early = desk.connect()
     desk.until(lambda: desk.control._clients)
-    desk.connect(b"cohabit/1 ps\n")
+    desk.connect(b"cohabit/2 ps\n")
     desk.until(lambda: desk.control._resting_until)
     began = time.monotonic()
-    early.send(b"cohabit/1 ps\n")
+    early.send(b"cohabit/2 ps\n")
     deadline = desk.control.deadline()
     assert deadline is not None
     assert deadline - began > 0.015
@@ -294,7 +294,7 @@ def test_of_those_who_ask_at_once_one_is_answered_before_the_rest(desk: Desk) ->
     desk.until(lambda: len(desk.control._clients) == 10)
     desk.slow = 0.02
     for client in clients:
-        client.send(b"cohabit/1 ps\n")
+        client.send(b"cohabit/2 ps\n")
     clients.pop().close()
     desk.turn()
     assert len(desk.control._clients) == 9
@@ -306,7 +306,7 @@ def test_of_those_who_ask_at_once_one_is_answered_before_the_rest(desk: Desk) ->
 def strangers(desk: Desk, monkeypatch: pytest.MonkeyPatch, count: int) -> list[socket.socket]:
     """Clients of another user, who may not ask."""
     monkeypatch.setattr(server, "peer_uid", lambda _: 12345)
-    return [desk.connect(b"cohabit/1 ps\n") for _ in range(count)]
+    return [desk.connect(b"cohabit/2 ps\n") for _ in range(count)]
 
 
 def test_those_who_may_not_ask_are_refused_at_once_and_paid_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +321,7 @@ def test_those_who_may_not_ask_are_refused_at_once_and_paid_for(desk: Desk, monk
     assert not desk.epoll.poll(0)
     deadline = desk.control.deadline()
     assert deadline is not None
-    friend.send(b"cohabit/1 ps\n")  # whoever is connected goes on meanwhile
+    friend.send(b"cohabit/2 ps\n")  # whoever is connected goes on meanwhile
     assert desk.answer(friend) == b"0 ps True\n"
     assert desk.answer(late).startswith(b"77 ")
 
@@ -351,16 +351,16 @@ def test_those_who_go_without_asking_are_paid_for(desk: Desk) -> None:
         desk.connect().close()
     desk.until(lambda: desk.control._paused_until)
     assert desk.control.deadline() is not None
-    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    assert desk.answer(desk.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
 
 
 def test_silent_ones_make_room_once_all_places_are_taken(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who says nothing, or half a request, has 5 s for it, and half a second where others wait for a place."""
     monkeypatch.setattr(server, "CROWDED_SECONDS", 0.02)
     for number in range(server.CLIENTS_MAX):
-        desk.connect(b"cohabit/1 " if number % 2 else b"")
+        desk.connect(b"cohabit/2 " if number % 2 else b"")
     desk.until(lambda: len(desk.control._clients) == server.CLIENTS_MAX)
-    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    assert desk.answer(desk.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
 
 
 def test_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +379,7 @@ def test_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_who_waits_is_looked_at_for_a_quarter_of_the_time(desk: Desk) -> None:
     """However often the engine steps; and nobody is forgotten."""
-    client = desk.connect(b"cohabit/1 wait\n")
+    client = desk.connect(b"cohabit/2 wait\n")
     desk.until(lambda: desk.fed)
     desk.control._look_from = time.monotonic() + 0.05
     desk.done = True
@@ -395,14 +395,14 @@ def test_long_answers_that_nobody_reads_are_limited(desk: Desk, monkeypatch: pyt
     """Then a long one is refused, short ones are given, and a stream tells what it leaves out at its beginning."""
     monkeypatch.setattr(server, "_REST", 0.0)
     for _ in range(server.UNREAD_BYTES_MAX >> 19):
-        desk.connect(b"cohabit/1 big\n")
+        desk.connect(b"cohabit/2 big\n")
     desk.until(lambda: desk.control._unread() > server.UNREAD_BYTES_MAX)
-    refused = desk.answer(desk.connect(b"cohabit/1 big\n"))
+    refused = desk.answer(desk.connect(b"cohabit/2 big\n"))
     assert refused == b"71 other clients have not read their answers yet (try again)\n"
     assert sum(client.size for client in desk.control._clients.values()) < server.UNREAD_BYTES_MAX + (1 << 21)
-    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    assert desk.answer(desk.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
     desk.pieces = [record(number) for number in range(1000)]
-    client = desk.connect(b"cohabit/1 follow\n")
+    client = desk.connect(b"cohabit/2 follow\n")
     desk.until(lambda: desk.followed)
     head, *lines = client.recv(1 << 20).split(b"\n")
     assert head == b"0 "
@@ -417,7 +417,7 @@ def record(number: int) -> bytes:
 
 def test_a_stream_goes_on(desk: Desk) -> None:
     """What comes after the request comes to whoever listens to that service."""
-    client = desk.connect(b"cohabit/1 follow\n")
+    client = desk.connect(b"cohabit/2 follow\n")
     desk.until(lambda: desk.followed)
     for name in ("web", "db", "web"):
         desk.control.publish("logs", name, name.encode() + b"\n")
@@ -428,8 +428,8 @@ def test_a_stream_goes_on(desk: Desk) -> None:
 
 def test_who_does_not_read_a_stream_misses_some_and_is_told(desk: Desk) -> None:
     """So much is kept; what comes then is counted. Whoever reads beside him gets everything."""
-    deaf = desk.connect(b"cohabit/1 follow\n")
-    reader = desk.connect(b"cohabit/1 follow\n")
+    deaf = desk.connect(b"cohabit/2 follow\n")
+    reader = desk.connect(b"cohabit/2 follow\n")
     desk.until(lambda: desk.followed == 2)
     read = bytearray()
     for number in range(3000):
@@ -461,10 +461,10 @@ def test_who_does_not_read_a_stream_misses_some_and_is_told(desk: Desk) -> None:
 
 def test_clients_cross_a_reexecution(desk: Desk) -> None:
     """Who waited, listened, was in the middle of his request, or of his answer, goes on as if nothing had been."""
-    waiting = desk.connect(b"cohabit/1 wait\n")
-    following = desk.connect(b"cohabit/1 follow\n")
-    begun = desk.connect(b"cohabit/1 p")
-    big = desk.connect(b"cohabit/1 big\n")
+    waiting = desk.connect(b"cohabit/2 wait\n")
+    following = desk.connect(b"cohabit/2 follow\n")
+    begun = desk.connect(b"cohabit/2 p")
+    big = desk.connect(b"cohabit/2 big\n")
     desk.until(lambda: len(desk.control._clients) == 4 and desk.fed and desk.followed)
     while desk.turn():
         pass
@@ -478,12 +478,12 @@ def test_clients_cross_a_reexecution(desk: Desk) -> None:
     desk.done = True
     assert desk.answer(waiting) == b"0 done\n"
     assert desk.fed == [FACT]
-    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    assert desk.answer(desk.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
 
 
 def test_what_happens_when_he_has_gone_happens_after_a_reexecution_too(desk: Desk) -> None:
     """His answer has been given, and he leaves during a re-execution: nothing is forgotten, or done twice."""
-    client = desk.connect(b"cohabit/1 down\n")
+    client = desk.connect(b"cohabit/2 down\n")
     assert desk.answer(client) == b"0 down\n"
     desk.reexecute()
     assert desk.fed == []
@@ -499,14 +499,14 @@ def test_only_he_who_meets_a_bug_of_ours_pays(desk: Desk, when: str) -> None:
     idle = desk.connect()
     first = b"follow" if when == "at the beginning of a stream" else b"wait"
     desk.broken = first == b"follow"
-    client = desk.connect(b"cohabit/1 " + first + b"\n")
+    client = desk.connect(b"cohabit/2 " + first + b"\n")
     if first == b"wait":
         desk.until(lambda: desk.fed)
         desk.broken = True
         if when == "in a re-execution":
             desk.reexecute()
     assert desk.answer(client) == b"70 an internal error, please report it: AttributeError: oh\n"
-    idle.send(b"cohabit/1 ps\n")
+    idle.send(b"cohabit/2 ps\n")
     assert desk.answer(idle) == b"0 ps True\n"
 
 
@@ -521,7 +521,7 @@ def test_a_dead_socket_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> No
     second = RuntimeDirectory(given=str(tmp_path))
     second.make()
     second.remove()  # as the one that could not have it does in the end
-    assert first.answer(first.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    assert first.answer(first.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
     first.close()
     assert not (tmp_path / "control").exists()
 
@@ -534,7 +534,7 @@ def test_a_given_directory_keeps_what_is_not_ours(tmp_path: Path) -> None:
 
 
 _PIECES = some.lists(
-    some.sampled_from([b"cohabit/1 ", b"ps", b"wait", b"follow", b"big", b"bug", b"\n", b" ", b"=", b"\0", b"\xff"])
+    some.sampled_from([b"cohabit/2 ", b"ps", b"wait", b"follow", b"big", b"bug", b"\n", b" ", b"=", b"\0", b"\xff"])
     | some.binary(max_size=50),
     max_size=8,
 )
@@ -568,7 +568,7 @@ def test_whatever_clients_do_the_next_one_is_answered(desk: Desk, crowd: list[tu
             except OSError:
                 pass
         desk.turn()
-    assert desk.answer(desk.connect(b"cohabit/1 ps\n")) == b"0 ps True\n"
+    assert desk.answer(desk.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
     for client in desk.clients:
         client.close()
     desk.clients.clear()

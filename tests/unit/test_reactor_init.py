@@ -7,7 +7,7 @@ import pytest
 
 from cohabit.reactor import linux
 from cohabit.reactor.init import Init, Rules
-from cohabit.reactor.signals import Given
+from cohabit.reactor.signals import InheritedSignals
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_signal_before_main_has_its_group(sent: list[tuple[int, int]]) -> None:
     """With -g a signal that comes between main's fork and its group reaches main: it waits behind its mask."""
     rules = Rules(lambda _: None)
     rules.group = True
-    main = Init(("true",), Given((), ()), rules)
+    main = Init(("true",), InheritedSignals((), ()), rules)
     main.main = 4711
     main._forward(signal.SIGTERM)
     assert sent == [(4711, signal.SIGTERM)]
@@ -37,7 +37,7 @@ def test_signal_before_main_has_its_group(sent: list[tuple[int, int]]) -> None:
 def test_grace_is_one_for_main_and_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """What main used of the grace after a stop is gone, but a second is left for the others, unless less was given."""
     rules = Rules(lambda _: None)
-    main = Init(("true",), Given((), ()), rules)
+    main = Init(("true",), InheritedSignals((), ()), rules)
     assert main.grace_left == 9.0
     main._stop_asked_at = 100.0
     for now, grace_seconds, left in ((104.0, 9.0, 5.0), (120.0, 9.0, 1.0), (120.0, 0.5, 0.5), (100.0, 0.0, 0.0)):

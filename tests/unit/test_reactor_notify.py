@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cohabit.engine.events import Notified
-from cohabit.plan.model import Identity, Probe, Service
-from cohabit.reactor import rundir
+from cohabit.plan.model import Credentials, Probe, Service
+from cohabit.reactor import linux, rundir
 from cohabit.reactor.health import notify
 from cohabit.reactor.health.notify import Notify, tell_outside
 from cohabit.reactor.rundir import RuntimeDirectory
@@ -177,7 +177,7 @@ def test_strangers_are_not_heard(room: Room) -> None:
 def test_a_sender_that_is_gone_counts_by_its_user(room: Room, tmp_path: Path, uid: int, heard: bool) -> None:
     """Nobody knows whose a process was that has ended: root's, ours and the service's own user's are heard."""
     _open_up(tmp_path)
-    user = WEB.replace(user=Identity(12345, 12345))
+    user = WEB.replace(user=Credentials(12345, 12345))
     room.path = room.notify.open(user)["NOTIFY_SOCKET"]
     pid = _send_as(uid, room.path)
     room.members[pid] = None
@@ -390,8 +390,8 @@ def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="c") as root:
         for name in ("run", "tmp"):
             Path(root, name).mkdir()
-        monkeypatch.setattr(rundir, "OURS", (f"{root}/run/cohabit",))
-        monkeypatch.setattr(rundir, "EVERYBODYS", (f"{root}/tmp",))
+        monkeypatch.setattr(rundir, "RUNTIME_BASES", (f"{root}/run/cohabit",))
+        monkeypatch.setattr(rundir, "SHARED_BASES", (f"{root}/tmp",))
         yield Path(root)
 
 
@@ -508,8 +508,8 @@ def test_runtime_directory_cleans_up_after_the_killed(places: Path) -> None:
 
 def test_no_place_at_all_says_where_it_looked(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing can be written, the error names the places and what to do."""
-    monkeypatch.setattr(rundir, "OURS", (f"{places}/no/cohabit",))
-    monkeypatch.setattr(rundir, "EVERYBODYS", (f"{places}/none",))
+    monkeypatch.setattr(rundir, "RUNTIME_BASES", (f"{places}/no/cohabit",))
+    monkeypatch.setattr(rundir, "SHARED_BASES", (f"{places}/none",))
     with pytest.raises(OSError, match="/dev/shm; mount a tmpfs"):
         RuntimeDirectory().make()
 
@@ -517,6 +517,6 @@ def test_no_place_at_all_says_where_it_looked(places: Path, monkeypatch: pytest.
 def test_paths_fit(room: Room) -> None:
     """The longest path that can come about is within the 107 bytes of unix(7)."""
     del room
-    longest = f"{max((*rundir.OURS, *rundir.EVERYBODYS), key=len)}/cohabit-{'f' * 16}/notify-{2**22}-{10**9}"
+    longest = f"{max((*linux.RUNTIME_BASES, *linux.SHARED_BASES), key=len)}/cohabit-{'f' * 16}/notify-{2**22}-{10**9}"
     assert len(longest) < 107
     assert notify._MESSAGE_MAX == 4096

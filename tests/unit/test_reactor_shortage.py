@@ -15,15 +15,15 @@ import pytest
 
 from cohabit.engine import effects
 from cohabit.plan.model import Hook, Service
-from cohabit.reactor import linux, loop, signals, starts
+from cohabit.reactor import launcher, linux, loop, signals
 from cohabit.reactor.control import client, listener, server
 from cohabit.reactor.control.opening import Opening
+from cohabit.reactor.launcher import REFUSED_SECONDS, Launcher
 from cohabit.reactor.logs import mask, sink, stream, tap
 from cohabit.reactor.processes import children, spawn, trial
-from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.shortage import ERRNOS, is_shortage
-from cohabit.reactor.signals import Given
-from cohabit.reactor.starts import REFUSED_SECONDS, Starts
+from cohabit.reactor.signals import InheritedSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_signals_are_never_left_blocked(monkeypatch: pytest.MonkeyPatch, failing
         monkeypatch.setattr(linux.os, "fork", lambda: 4711)
     monkeypatch.setattr(linux.os, failing, no_room(errno.EAGAIN))
     with pytest.raises(OSError, match="unavailable"):
-        spawn.fork(Start(("true",), {}, Given((), ())), told)
+        spawn.fork(SpawnSpec(("true",), {}, InheritedSignals((), ())), told)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
     real(opened)
     if failing == "close":
@@ -82,7 +82,7 @@ def test_a_child_s_pipe_is_watched_before_there_is_a_child(monkeypatch: pytest.M
     )
     ours = children.Children(epoll, print, print, print)
 
-    def fork(_: Start, told: int) -> int:
+    def fork(_: SpawnSpec, told: int) -> int:
         seen.append("fork")
         os.close(told)
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -90,7 +90,7 @@ def test_a_child_s_pipe_is_watched_before_there_is_a_child(monkeypatch: pytest.M
     monkeypatch.setattr(spawn, "fork", fork)
     before = descriptors()
     with pytest.raises(OSError, match="unavailable"):
-        ours.start_main(Service("web", ("true",)), Start(("true",), {}, Given((), ())))
+        ours.start_main(Service("web", ("true",)), SpawnSpec(("true",), {}, InheritedSignals((), ())))
     assert [word.partition(" ")[0] for word in seen] == ["register", "fork", "unregister"]
     assert seen[0].split()[1] == seen[2].split()[1]
     assert (descriptors(), ours.processes) == (before, {})
@@ -102,7 +102,7 @@ def test_a_program_is_tried(monkeypatch: pytest.MonkeyPatch, command: str, well:
     started: list[int] = []
     spawned = spawn.spawn
 
-    def record(start: Start) -> tuple[int, int]:
+    def record(start: SpawnSpec) -> tuple[int, int]:
         pid, errors = spawned(start)
         started.append(pid)
         return pid, errors
@@ -110,7 +110,7 @@ def test_a_program_is_tried(monkeypatch: pytest.MonkeyPatch, command: str, well:
     monkeypatch.setattr(spawn, "spawn", record)
     before = signals.block_all()
     try:
-        start = Start(("sh", "-c", command), dict(os.environ), Given((), ()))
+        start = SpawnSpec(("sh", "-c", command), dict(os.environ), InheritedSignals((), ()))
         assert trial.ends_well(start, 20.0 if "sleep" not in command else 0.05) is well
     finally:
         signals.set_mask(before)
@@ -122,7 +122,7 @@ def test_a_program_is_tried(monkeypatch: pytest.MonkeyPatch, command: str, well:
 def test_a_program_that_cannot_be_forked_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """That is an answer, and no error."""
     monkeypatch.setattr(spawn, "spawn", no_room(errno.EAGAIN))
-    assert not trial.ends_well(Start(("true",), {}, Given((), ())), 1.0)
+    assert not trial.ends_well(SpawnSpec(("true",), {}, InheritedSignals((), ())), 1.0)
 
 
 # --- starting services --------------------------------------------------------------------------------
@@ -146,8 +146,8 @@ class Machine:
             trees=SimpleNamespace(variables=lambda _: {}),
         )
         output: Any = SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], []))
-        self.starts = Starts(
-            Given((), ()), {}, parts, output, lambda _level, name, text: self.said.append(f"{name}: {text}")
+        self.starts = Launcher(
+            InheritedSignals((), ()), {}, parts, output, lambda _level, name, text: self.said.append(f"{name}: {text}")
         )
         nothing: Any = SimpleNamespace(names=lambda _: (), descriptors=lambda _: (), close=lambda _: None)
         self.starts.sockets = self.starts.notification_fds = self.starts.log_matches = nothing
@@ -240,7 +240,7 @@ def test_what_is_wrong_for_good_is_not_tried_again(monkeypatch: pytest.MonkeyPat
 
 def test_dev_null_is_opened_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop begins without a descriptor of its own."""
-    monkeypatch.setattr(starts.os, "open", no_room())  # type: ignore[attr-defined]
+    monkeypatch.setattr(launcher.os, "open", no_room())  # type: ignore[attr-defined]
     machine = Machine(monkeypatch, 0)
     machine.starts.start(WEB)
     assert machine.starts.refused() == [effects.Spawn(WEB)]

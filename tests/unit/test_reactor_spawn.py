@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from cohabit.plan.model import Identity
+from cohabit.plan.model import Credentials
 from cohabit.reactor.processes import child, spawn
-from cohabit.reactor.processes.child import Start
-from cohabit.reactor.signals import Given
+from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.signals import InheritedSignals
 
 
-def _start(name: str, **more: str) -> Start:
-    return Start((name,), {"PATH": "/odd:/usr/bin", **more}, Given((), ()))
+def _start(name: str, **more: str) -> SpawnSpec:
+    return SpawnSpec((name,), {"PATH": "/odd:/usr/bin", **more}, InheritedSignals((), ()))
 
 
-def _failure(start: Start, step: str, number: int, detail: str = "") -> tuple[str, int]:
+def _failure(start: SpawnSpec, step: str, number: int, detail: str = "") -> tuple[str, int]:
     return spawn.failure(start, f"{step}\0{number}\0{detail}".encode())
 
 
@@ -42,7 +42,7 @@ def test_why_it_was_not_executed(name: str, number: int, code: int, says: str) -
 def test_other_steps_are_told_too() -> None:
     """What fails before the exec is told by what was tried."""
     start = _start("tool")
-    start.identity = Identity(1000, 1000, name="app")
+    start.identity = Credentials(1000, 1000, name="app")
     assert "become user app" in _failure(start, child.STEP_USER, errno.EPERM)[0]
     assert "it does not exist" in _failure(start, child.STEP_DIRECTORY, errno.ENOENT, "/srv")[0]
     assert _failure(start, child.STEP_SESSION, errno.EPERM, "why") == ("cannot make a session of its own: why", 71)
@@ -67,7 +67,7 @@ def test_wait_status_as_a_shell_shows_it(status: int, code: int) -> None:
 def test_spawned_child_tells_of_its_exec(tmp_path: Path) -> None:
     """The error pipe ends when the exec succeeds, and holds the reason when not."""
     for command, expected in ((("true",), b""), ((str(tmp_path / "none"),), child.STEP_EXEC.encode())):
-        pid, errors = spawn.spawn(Start(command, dict(os.environ), Given((), ())))
+        pid, errors = spawn.spawn(SpawnSpec(command, dict(os.environ), InheritedSignals((), ())))
         os.set_blocking(errors, True)
         message = spawn.exec_errors(errors)
         os.close(errors)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.plan.model import Dependency, Identity, Plan, Probe, Restart, Service
+from cohabit.plan.model import Credentials, Dependency, Plan, Probe, Restart, Service
 from cohabit.plan.record import Record, from_plain, to_plain
 
 
@@ -81,7 +81,7 @@ _services = st.builds(
     environment=st.dictionaries(_names, st.none() | st.text()),
     working_dir=st.none() | st.text(),
     user=st.none()
-    | st.builds(Identity, uid=st.integers(0, 2**32), gid=st.integers(0), groups=st.lists(st.integers(0)).map(tuple)),
+    | st.builds(Credentials, uid=st.integers(0, 2**32), gid=st.integers(0), groups=st.lists(st.integers(0)).map(tuple)),
     depends_on=st.lists(st.builds(Dependency, service=_names, required=st.booleans())).map(tuple),
     restart=st.builds(Restart, attempts=st.none() | st.integers(0), delay_seconds=st.none() | st.floats(0, 100)),
     essential=st.booleans(),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from cohabit.cli.options import JSON, Verb
+from cohabit.cli.options import JSON, Command
 from cohabit.cli.up import FILE, PROFILE
 from cohabit.errors import EXIT_SYSTEM, CohabitError
 from cohabit.reactor.linux import PACKAGE, os, python_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = Verb(
+COMMAND = Command(
     "check",
     "[-f FILE] [SERVICE...]",
     "Report everything that is wrong with the file, each with its line, and start nothing.",
@@ -34,12 +34,12 @@ class NoLoaderError(CohabitError):
     exit_code = EXIT_SYSTEM
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, then become the loader."""
-    return ask_loader(given, VERB, words)
+    return ask_loader(given, COMMAND, words)
 
 
-def ask_loader(given: Given, verb: Verb, words: list[str]) -> int:
+def ask_loader(given: InheritedSignals, verb: Command, words: list[str]) -> int:
     """Replace this process by the loader, which prints and ends with the right code; returns only for --help.
 
     Raises NoLoaderError.

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import re
 
-from cohabit.cli import load, talk
-from cohabit.cli.main import VERBS
-from cohabit.cli.options import HELP, Option, Verb
+from cohabit.cli import client, load
+from cohabit.cli.main import COMMANDS
+from cohabit.cli.options import HELP, Command, Option
 from cohabit.errors import UsageError
 from cohabit.plan.nearest import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
 SHELLS = ("bash", "zsh", "fish")
 
-VERB = Verb(
+COMMAND = Command(
     "completion",
     "bash|zsh|fish",
     "Print a script that makes a shell complete verbs, options, services and signals.",
@@ -42,7 +42,7 @@ KINDS = ("SERVICE", "SERVICE=N", "SIGNAL", "COMMAND", "FILE", "DOCKERFILE", "PAT
 class Row:
     """What completion has to know of a verb. takes: the kinds of its arguments, the last one again and again."""
 
-    def __init__(self, name: str, summary: str, verb: Verb) -> None:
+    def __init__(self, name: str, summary: str, verb: Command) -> None:
         self.name = name
         self.summary = summary
         self.options: tuple[Option, ...] = (*verb.options, HELP)
@@ -50,11 +50,11 @@ class Row:
         self.intermixed = verb.intermixed
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, print, return the exit code."""
-    values, shells = VERB.parse(words)
+    values, shells = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     if len(shells) > 1:
         raise UsageError(f"cannot completion: {' and '.join(shells)} at once are too much (name one shell)")
     if shells[:1] == [] or shells[0] not in SHELLS:
@@ -63,13 +63,13 @@ def main(given: Given, words: list[str]) -> int:
         among = f": {', '.join(SHELLS)}"
         raise UsageError(f"cannot completion: say for which shell{hint or among}")
     given.restore()
-    talk.write(script(shells[0]))
+    client.write(script(shells[0]))
     return 0
 
 
 def script(shell: str) -> str:
     """The whole script for a shell."""
-    rows = [Row(name, summary, load(f"cohabit.cli.{name}").VERB) for name, summary in VERBS.items()]
+    rows = [Row(name, summary, load(f"cohabit.cli.{name}").COMMAND) for name, summary in COMMANDS.items()]
     return script_of(shell, rows)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from cohabit.cli.check import ask_loader
-from cohabit.cli.options import JSON, Verb
+from cohabit.cli.options import JSON, Command
 from cohabit.cli.up import FILE, PROFILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = Verb(
+COMMAND = Command(
     "config",
     "[-f FILE] [SERVICE...]",
     "Print what was understood of the file: everything resolved, with the defaults that matter.",
@@ -20,6 +20,6 @@ VERB = Verb(
 )
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, then become the loader."""
-    return ask_loader(given, VERB, words)
+    return ask_loader(given, COMMAND, words)

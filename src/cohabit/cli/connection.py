@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     import _socket as socket
 
-PROTOCOL = "cohabit/1"
+PROTOCOL = "cohabit/2"
 ANSWER_SECONDS = 10.0  # for what is answered at once
 NOTICE_SECONDS = 2.0  # of waiting, until whoever looks on is told what for
 _REQUEST_MAX = 65_536

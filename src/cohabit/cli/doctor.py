@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from cohabit.cli.options import JSON, Option, Verb
+from cohabit.cli.options import JSON, Command, Option
 from cohabit.errors import EXIT_SYSTEM, CohabitError, UsageError
 from cohabit.reactor.linux import PACKAGE, os, python_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = Verb(
+COMMAND = Command(
     "doctor",
     "[-f FILE] [DOCKERFILE]",
     "Tell what is wrong with this container, or with a Dockerfile, for several services, and what to write instead.",
@@ -40,11 +40,11 @@ class NoDoctorError(CohabitError):
     exit_code = EXIT_SYSTEM
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, then become the doctor; returns only for --help."""
-    values, places = VERB.parse(words)
+    values, places = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     if len(places) > 1:
         raise UsageError(f"cannot examine {places[1]!r}, too: one Dockerfile at a time")
     request = {

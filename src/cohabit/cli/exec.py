@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 
-from cohabit.cli import talk
+from cohabit.cli import client
 from cohabit.cli.options import CommandVerb, Option
 from cohabit.config.values.user import identity
 from cohabit.errors import EXIT_NO_PERMISSION, CommandError, UsageError
-from cohabit.plan.model import Identity
+from cohabit.plan.model import Credentials
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.processes import child, spawn
 from cohabit.reactor.processes.secrets import SecretFiles
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NoReturn
 
-    from cohabit.reactor.processes.child import Start
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.processes.child import SpawnSpec
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = CommandVerb(
+COMMAND = CommandVerb(
     "exec",
     "[-u USER] [-w DIR] [-e NAME=VALUE] SERVICE [--] COMMAND [ARG...]",
     "Run a command as a service would: its environment, its user, its directory.",
@@ -34,7 +34,7 @@ VERB = CommandVerb(
         Option(("-u", "--user"), "another user, name or number, :group behind it", "USER"),
         Option(("-w", "--workdir"), "another directory", "DIR"),
         Option(("-e", "--env"), "one more variable; without = the value that we have", "NAME=VALUE", repeat=True),
-        *talk.ALWAYS,
+        *client.ALWAYS,
     ),
     details=(
         "The command replaces this program, so that it has our terminal and its signals, and its exit code is ours. It "
@@ -45,7 +45,7 @@ VERB = CommandVerb(
         ("n", "the command's own exit code"),
         ("126", "the command cannot be executed"),
         ("127", "the command is not found"),
-        *talk.EXITS,
+        *client.EXITS,
     ),
     examples=(
         ("cohabit exec web -- sh", "a shell in which everything is as it is for web"),
@@ -56,11 +56,11 @@ VERB = CommandVerb(
 _KEPT = ("TERM", "COLORTERM", "NO_COLOR")  # of ours, where the service has none: they are the terminal's
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, ask, become the command; returns only for --help and --json."""
-    values, arguments = VERB.parse(words)
+    values, arguments = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     service, command = arguments[0] if arguments else "", arguments[1:]
     if command[:1] == ["--"]:
         command = command[1:]
@@ -68,9 +68,9 @@ def main(given: Given, words: list[str]) -> int:
         raise UsageError("cannot exec: no service is named (write: cohabit exec SERVICE -- COMMAND)")
     if not values["json"] and not (command and command[0]):
         raise UsageError(f"cannot exec: no command is given (write: cohabit exec {service} -- COMMAND)")
-    answer = talk.body(VERB, values, "service", [service])
+    answer = client.body(COMMAND, values, "service", [service])
     if not answer.is_trusted:
-        raise talk.RefusedError(
+        raise client.RefusedError(
             "cannot exec: neither root nor this user listens at this socket, so its answer is not acted on "
             "(become the user that cohabit runs as)",
             EXIT_NO_PERMISSION,
@@ -86,14 +86,14 @@ def main(given: Given, words: list[str]) -> int:
         }
         if start.identity:
             shown["user"] = {name: getattr(start.identity, name) for name in ("uid", "gid", "groups", "name", "home")}
-        talk.write(json.dumps(shown) + "\n")
+        client.write(json.dumps(shown) + "\n")
         return 0
     if not values["workdir"]:
         _go_where_it_is(listener)
     return _become(start, told.get("umask"))
 
 
-def _start(values: dict[str, Any], told: dict[str, Any], command: list[str], given: Given) -> Start:
+def _start(values: dict[str, Any], told: dict[str, Any], command: list[str], given: InheritedSignals) -> SpawnSpec:
     """What child.py wants to know of a start, of what the server has told and what was typed."""
     ours = environment()
     variables: dict[str, str] = {name: ours[name] for name in _KEPT if name in ours} | told["environment"]
@@ -102,25 +102,25 @@ def _start(values: dict[str, Any], told: dict[str, Any], command: list[str], giv
         try:
             user = identity(values["user"])
         except LookupError as error:
-            raise UsageError(talk.sentence(VERB, str(error.args[0]))) from error
+            raise UsageError(client.sentence(COMMAND, str(error.args[0]))) from error
         variables |= {"HOME": user.home} if user.home else {}
         variables |= {"USER": user.name, "LOGNAME": user.name} if user.name else {}
     variables |= dict(_added(values["env"], ours))
-    start = child.Start(tuple(command), variables, given)
+    start = child.SpawnSpec(tuple(command), variables, given)
     start.identity = user if user and not _is_us(user) else None
     start.directory = values["workdir"] or told["working_dir"]
     start.secrets = SecretFiles(told["secret_files"])
     return start
 
 
-def _user(told: dict[str, Any] | None) -> Identity | None:
+def _user(told: dict[str, Any] | None) -> Credentials | None:
     if told is None:
         return None
     groups = tuple(map(int, told["groups"]))
-    return Identity(int(told["uid"]), int(told["gid"]), groups, str(told["name"]), str(told["home"]))
+    return Credentials(int(told["uid"]), int(told["gid"]), groups, str(told["name"]), str(told["home"]))
 
 
-def _is_us(user: Identity) -> bool:
+def _is_us(user: Credentials) -> bool:
     """Whether there is nothing to change, for which one would need to be root."""
     if user.uid == os.geteuid() != 0:
         return True  # and whatever else is different cannot be changed
@@ -154,7 +154,7 @@ def _go_where_it_is(supervisor: int) -> None:
         return
 
 
-def _become(start: Start, umask: int | None) -> NoReturn:
+def _become(start: SpawnSpec, umask: int | None) -> NoReturn:
     """child.become without a session, a cgroup and descriptors of its own, and with words for people."""
     step = child.STEP_SECRETS
     try:

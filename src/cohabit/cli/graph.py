@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 
-from cohabit.cli import talk
-from cohabit.cli.options import JSON, SOCKET, Option, Verb
+from cohabit.cli import client
+from cohabit.cli.options import JSON, SOCKET, Command, Option
 from cohabit.errors import UsageError
-from cohabit.views import graph
+from cohabit.rendering import graph
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
 SVG = Option(("--svg",), "print an SVG picture")
 
-VERB = Verb(
+COMMAND = Command(
     "graph",
     "[--mermaid | --svg | --json] [SERVICE...]",
     "Draw which service needs which, and how each is.",
     (Option(("--mermaid",), "print a Mermaid flowchart, which GitHub and GitLab draw"), SVG, JSON, SOCKET),
     details="As text it is a tree: below each service stands what it needs, and beside that whether it is so.",
-    exits=(("0", "done"), *talk.EXITS),
+    exits=(("0", "done"), *client.EXITS),
     examples=(
         ("cohabit graph", "on the terminal"),
         ("docker exec CONTAINER cohabit graph --svg > graph.svg", "a picture, from outside"),
@@ -31,26 +31,26 @@ VERB = Verb(
 )
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, ask, draw, return the exit code."""
-    values, names = VERB.parse(words)
+    values, names = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
-    only_one(VERB, values, ("mermaid", "svg", "json"))
+        return COMMAND.show_help()
+    only_one(COMMAND, values, ("mermaid", "svg", "json"))
     given.restore()
-    _, services = talk.status(VERB, values, names)
+    _, services = client.status(COMMAND, values, names)
     if values["json"]:
-        talk.write(json.dumps(graph.json(services)) + "\n")
+        client.write(json.dumps(graph.json(services)) + "\n")
     elif values["svg"]:
-        talk.write(graph.svg(services))
+        client.write(graph.svg(services))
     elif values["mermaid"]:
-        talk.write(graph.mermaid(services))
+        client.write(graph.mermaid(services))
     else:
-        talk.write_lines(graph.text(services, width=talk.size()[0], colour=talk.shows_colour()))
+        client.write_lines(graph.text(services, width=client.size()[0], colour=client.shows_colour()))
     return 0
 
 
-def only_one(verb: Verb, values: dict[str, Any], forms: tuple[str, ...]) -> None:
+def only_one(verb: Command, values: dict[str, Any], forms: tuple[str, ...]) -> None:
     """Raises UsageError when several forms of the same are asked for."""
     asked = [form for form in forms if values[form]]
     if len(asked) > 1:

@@ -6,14 +6,14 @@ Loads nothing but the connection: at most half as long again as the bare interpr
 from __future__ import annotations
 
 from cohabit.cli import connection, discovery, load
-from cohabit.cli.options import JSON, SOCKET, Option, Verb
+from cohabit.cli.options import JSON, SOCKET, Command, Option
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = Verb(
+COMMAND = Command(
     "health",
     "[--ready | --live] [SERVICE...]",
     "Exit with 0 if all is well and with 1 if not, and say why in one line.",
@@ -37,11 +37,11 @@ _SECONDS = 5.0
 _YES, _NO, _USAGE = 0, 1, 64
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, ask, print one line, return 0 or 1."""
-    values, services = VERB.parse(words)
+    values, services = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     given.restore()
     what = "live" if values["live"] and not values["ready"] else "ready"
     try:

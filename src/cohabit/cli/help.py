@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 
 from cohabit.cli import load
-from cohabit.cli.main import GROUPS, VERBS
-from cohabit.cli.options import HELP, JSON, Verb
+from cohabit.cli.main import COMMANDS, GROUPS
+from cohabit.cli.options import HELP, JSON, Command
 from cohabit.errors import UsageError
 from cohabit.plan.nearest import did_you_mean
 from cohabit.reactor.linux import os
@@ -18,13 +18,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
 WIDTH = 79
 _COLUMN = 30  # where the words about an option begin
 _LONGEST_LEFT = 22  # of two columns that are no options
 
-VERB = Verb(
+COMMAND = Command(
     "help",
     "[VERB]",
     "Tell what the verbs are, or everything about one of them.",
@@ -41,28 +41,28 @@ TITLES = {
 }
 
 
-def main(_given: Given, words: list[str]) -> int:
+def main(_given: InheritedSignals, words: list[str]) -> int:
     """The page of a verb, or the list of all."""
-    values, verbs = VERB.parse(words)
+    values, verbs = COMMAND.parse(words)
     if values["help"]:
-        return show(VERB)
+        return show(COMMAND)
     for verb in verbs:
-        if verb not in VERBS:
-            hint = did_you_mean(verb, VERBS) or " (cohabit help lists them)"
+        if verb not in COMMANDS:
+            hint = did_you_mean(verb, COMMANDS) or " (cohabit help lists them)"
             raise UsageError(f"cannot help: there is no verb {verb!r}{hint}")
     if len(verbs) > 1:
         raise UsageError(f"cannot help: {verbs[0]} and {verbs[1]} at once are too much (name one)")
     if values["json"]:
-        tables = {verb: as_json(load(f"cohabit.cli.{verb}").VERB) for verb in verbs or VERBS}
+        tables = {verb: as_json(load(f"cohabit.cli.{verb}").COMMAND) for verb in verbs or COMMANDS}
         write(json.dumps(tables[verbs[0]] if verbs else {"verbs": [*tables.values()]}))
         return 0
     if verbs:
-        return show(load(f"cohabit.cli.{verbs[0]}").VERB)
+        return show(load(f"cohabit.cli.{verbs[0]}").COMMAND)
     write(overview())
     return 0
 
 
-def as_json(verb: Verb) -> dict[str, object]:
+def as_json(verb: Command) -> dict[str, object]:
     """What the page has, for programs."""
     options = [
         {"names": option.names, "value": option.metavar, "repeat": option.repeat, "help": option.help}
@@ -89,7 +89,7 @@ def overview() -> str:
     return "\n".join(lines)
 
 
-def page(verb: Verb) -> str:
+def page(verb: Command) -> str:
     """Everything about a verb."""
     lines = [*_usage(verb), "", *fill(verb.summary)]
     if verb.details:
@@ -105,7 +105,7 @@ def page(verb: Verb) -> str:
     return "\n".join(lines)
 
 
-def show(verb: Verb) -> int:
+def show(verb: Command) -> int:
     """Write the page of a verb to stdout; returns the exit code."""
     write(page(verb))
     return 0
@@ -131,7 +131,7 @@ def fill(text: str, indent: str = "", width: int = WIDTH) -> list[str]:
     return [*lines, line]
 
 
-def _usage(verb: Verb) -> list[str]:
+def _usage(verb: Command) -> list[str]:
     first = f"usage: cohabit {verb.name}"
     lines = fill(verb.usage, " " * (len(first) + 1))
     return [(first + lines[0][len(first) :]).rstrip(), *lines[1:]]

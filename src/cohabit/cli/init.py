@@ -13,9 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = CommandVerb(
+COMMAND = CommandVerb(
     "init",
     "[options] [--] COMMAND [ARG...]",
     "Run COMMAND as the container's main process: reap every orphan, forward every signal, end with its status.",
@@ -50,11 +50,11 @@ VERB = CommandVerb(
 )
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, run, return the exit code."""
-    values, command = VERB.parse(words)
+    values, command = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     if not command:
         raise UsageError("cannot init: no command given (write: cohabit init -- COMMAND)")
     if not command[0]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cohabit.cli import talk
-from cohabit.cli.options import Option, Verb
+from cohabit.cli import client
+from cohabit.cli.options import Command, Option
 from cohabit.cli.start import ALL, names
 from cohabit.errors import UsageError
 from cohabit.units import parse_signal, signal_name
@@ -12,18 +12,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = Verb(
+COMMAND = Command(
     "kill",
     "[-s SIGNAL] SERVICE...",
     "Kill services: SIGKILL to every process that they have started; or send another signal.",
-    (Option(("-s", "--signal"), "another signal, sent to the main process only", "SIGNAL"), ALL, *talk.ALWAYS),
+    (Option(("-s", "--signal"), "another signal, sent to the main process only", "SIGNAL"), ALL, *client.ALWAYS),
     details=(
         "After SIGKILL the services stay down until somebody starts them. Another signal changes nothing else: what "
         "its process makes of it is treated as always, restarts included."
     ),
-    exits=talk.DONE,
+    exits=client.DONE,
     examples=(
         ("cohabit kill web", "at once, without any grace"),
         ("cohabit kill -s HUP nginx", "as `cohabit signal`; so is `kill -HUP nginx`"),
@@ -31,13 +31,13 @@ VERB = Verb(
 )
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, ask, return the exit code."""
-    values, services = VERB.parse(_as_kill_1(words))
+    values, services = COMMAND.parse(_as_kill_1(words))
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     given.restore()
-    return send(VERB, values, values["signal"] or "KILL", services)
+    return send(COMMAND, values, values["signal"] or "KILL", services)
 
 
 def _as_kill_1(words: list[str]) -> list[str]:
@@ -56,11 +56,11 @@ def _is_signal(word: str) -> bool:
     return True
 
 
-def send(verb: Verb, values: dict[str, Any], signal: str, services: list[str]) -> int:
+def send(verb: Command, values: dict[str, Any], signal: str, services: list[str]) -> int:
     """A signal, as somebody wrote it, to services; the exit code."""
     try:
         name = signal_name(parse_signal(signal))
     except ValueError as error:
         raise UsageError(f"cannot {verb.name}: {error}") from error
     words = [*names(verb, values, services), f"signal={name.removeprefix('SIG')}"]
-    return talk.tell(verb, values, talk.ask(verb, values, "kill", words))
+    return client.tell(verb, values, client.ask(verb, values, "kill", words))

@@ -11,8 +11,8 @@ import re
 import time
 from datetime import UTC, datetime
 
-from cohabit.cli import talk
-from cohabit.cli.options import Option, Verb
+from cohabit.cli import client
+from cohabit.cli.options import Command, Option
 from cohabit.errors import UsageError
 from cohabit.reactor.linux import os
 from cohabit.units import parse_duration
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.cli.connection import Answer
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
     Record = tuple[str, str, float, bytes]
 
 FOLLOW = Option(("-f", "--follow"), "go on with what comes, until the container ends")
 
-VERB = Verb(
+COMMAND = Command(
     "logs",
     "[-f] [-n N] [--since TIME] [-t] [SERVICE...]",
     "Show what services have written: all that is remembered, or its end.",
@@ -39,7 +39,7 @@ VERB = Verb(
         Option(("--since",), "only what is younger: 10m, 2024-05-01T12:00:00Z, or Unix seconds", "TIME"),
         Option(("-t", "--timestamps"), "put the time in front of each line (UTC)"),
         Option(("--no-prefix",), "leave out the name in front of each line"),
-        *talk.ALWAYS,
+        *client.ALWAYS,
     ),
     details=(
         "cohabit remembers the last lines of each service; the container's log (docker logs) has them all. A reader "
@@ -49,7 +49,7 @@ VERB = Verb(
         "With --json each line is an object: time (Unix seconds), service, stream (stdout, stderr), message; where "
         'something was missed, the stream is "dropped" and the message its number of bytes.'
     ),
-    exits=(("0", "done, or the container has ended"), *talk.EXITS),
+    exits=(("0", "done, or the container has ended"), *client.EXITS),
     examples=(
         ("cohabit logs -f web", "what web writes from now on, after all that is remembered"),
         ("cohabit logs -n 20 -t", "the last 20 lines of each service, with times"),
@@ -63,15 +63,15 @@ _OURS = "cohabit"  # whose own lines come along where no service is named
 _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")  # as in the container's log
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, ask, print, return the exit code."""
-    values, services = VERB.parse(words)
+    values, services = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     request = [*services, *_limits(values)]
     given.restore()
     write = _as_json if values["json"] else _for_people(values, services)
-    answer = talk.body(VERB, values, "logs", request, streams=True)
+    answer = client.body(COMMAND, values, "logs", request, streams=True)
     while not (values["follow"] or answer.ended):
         answer.receive()  # all of it first: who pages through it may take longer than the server waits
     for record in _records(answer):
@@ -123,17 +123,17 @@ def _as_json(record: Record) -> None:
     for line in data.removesuffix(b"\n").split(b"\n"):
         message = line.decode("utf-8", "replace")
         entry = {"time": moment, "service": service, "stream": stream, "message": message}
-        talk.write(json.dumps(entry) + "\n")
+        client.write(json.dumps(entry) + "\n")
 
 
 def _for_people(values: dict[str, Any], services: list[str]) -> Callable[[Record], None]:
     """What writes a record with the prefix that its service has in the container's log, colours on a terminal."""
     names: list[str] = []
     if not values["no_prefix"]:
-        names = [service["name"] for service in talk.status(VERB, values)[1]]
+        names = [service["name"] for service in client.status(COMMAND, values)[1]]
     shown = [name for name in names if name in services or name.rpartition("-")[0] in services]
     width = max(map(len, shown if services else [*names, _OURS]), default=0)
-    colour, harmless = talk.shows_colour(), os.isatty(1)
+    colour, harmless = client.shows_colour(), os.isatty(1)
 
     def prefix(service: str) -> bytes:
         if values["no_prefix"]:
@@ -145,11 +145,11 @@ def _for_people(values: dict[str, Any], services: list[str]) -> Callable[[Record
     def write(record: Record) -> None:
         service, stream, moment, data = record
         if stream == "dropped":
-            talk.write(f"cohabit: {data.decode()} bytes were missed: what reads this is too slow\n", 2)
+            client.write(f"cohabit: {data.decode()} bytes were missed: what reads this is too slow\n", 2)
             return
         start = prefix(service) + (f"{timestamp(moment)} ".encode() if values["timestamps"] else b"")
         lines = data.removesuffix(b"\n").split(b"\n")
-        talk.write(b"".join(b"%b%b\n" % (start, _harmless(line) if harmless else line) for line in lines))
+        client.write(b"".join(b"%b%b\n" % (start, _harmless(line) if harmless else line) for line in lines))
 
     return write
 

@@ -13,7 +13,7 @@ from cohabit.errors import EXIT_BUG, EXIT_SYSTEM, EXIT_USAGE, CohabitError, Usag
 from cohabit.reactor import pid1
 from cohabit.reactor.linux import os
 from cohabit.reactor.shortage import WHAT_TO_DO, is_shortage, words
-from cohabit.reactor.signals import Given
+from cohabit.reactor.signals import InheritedSignals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ GROUPS = {
         "help": "tell everything about a verb",
     },
 }
-VERBS = {verb: summary for group in GROUPS.values() for verb, summary in group.items()}
+COMMANDS = {verb: summary for group in GROUPS.values() for verb, summary in group.items()}
 RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
 TAKES_OVER = "cohabit-takes-over"  # asked before one
 
@@ -74,7 +74,7 @@ def main(mask: Iterable[int] | None = None) -> NoReturn:
 
     mask: the signals that were blocked when we were started, if all are blocked since.
     """
-    given = Given.at_start(mask)
+    given = InheritedSignals.at_start(mask)
     try:
         code = _dispatch(given, sys.argv[1:])
     except CohabitError as error:
@@ -95,13 +95,13 @@ def main(mask: Iterable[int] | None = None) -> NoReturn:
     os._exit(code)
 
 
-def _dispatch(given: Given, argv: list[str]) -> int:
+def _dispatch(given: InheritedSignals, argv: list[str]) -> int:
     if state := pid1.option(RESUME):
         return int(load("cohabit.cli.up").resume(given, int(state)))
     if version := pid1.option(TAKES_OVER):
         return int(load("cohabit.cli.up").takes_over(int(version)))
     verb = argv[0] if argv else ""
-    if verb in VERBS:
+    if verb in COMMANDS:
         return int(load(f"cohabit.cli.{verb}").main(given, argv[1:]))
     if verb in ("", "-h", "--help"):
         _write(1 if verb else 2, load("cohabit.cli.help").overview() + "\n")
@@ -109,7 +109,7 @@ def _dispatch(given: Given, argv: list[str]) -> int:
     if verb in ("--version", "-V"):
         _write(1, f"cohabit {__version__}\n")
         return 0
-    near = load("cohabit.plan.nearest").nearest(verb, VERBS)
+    near = load("cohabit.plan.nearest").nearest(verb, COMMANDS)
     hint = f"did you mean {near!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
     raise UsageError(f"there is no verb {verb!r} ({hint})")
 

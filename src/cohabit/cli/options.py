@@ -43,7 +43,7 @@ JSON = Option(("--json",), "print JSON, for programs")
 SOCKET = Option(("--socket",), "the socket of the cohabit to talk to (default: the one of this container)", "PATH")
 
 
-class Verb:
+class Command:
     """One verb: how it is used, what it does, its options.
 
     details: paragraphs with an empty line in between, filled to the width of the page; a line that begins with a
@@ -141,7 +141,7 @@ class Verb:
         return UsageError(f"cannot {self.name}: {why}")
 
 
-class CommandVerb(Verb):
+class CommandVerb(Command):
     """A verb that runs somebody else's command line: behind the first argument nothing is an option of ours."""
 
     intermixed = False

@@ -6,36 +6,36 @@ import json
 import select
 import time
 
-from cohabit.cli import talk
+from cohabit.cli import client
 from cohabit.cli.discovery import ConnectionFailedError
-from cohabit.cli.options import Option, Verb
+from cohabit.cli.options import Command, Option
 from cohabit.cli.screen import Screen
-from cohabit.views import table
-from cohabit.views.colours import DONE, FAILED, READY, RUNNING, STARTING, STOPPED, STOPPING, WAITING, state_of
+from cohabit.rendering import table
+from cohabit.rendering.colours import DONE, FAILED, READY, RUNNING, STARTING, STOPPED, STOPPING, WAITING, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.cli.connection import Answer
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
     Status = tuple[dict[str, Any], list[dict[str, Any]]]
 
 WATCH = Option(("--watch",), "show it again whenever something changes, until ^C")
 
-VERB = Verb(
+COMMAND = Command(
     "ps",
     "[-q] [--watch] [SERVICE...]",
     "List the services: state, process, since when, restarts, how the last run ended, command.",
-    (Option(("-q", "--quiet"), "only the names"), WATCH, *talk.ALWAYS),
+    (Option(("-q", "--quiet"), "only the names"), WATCH, *client.ALWAYS),
     details=(
         "On a terminal --watch draws over the last table whenever something happens, and once a second for the times; "
         "where the terminal is too low for all of them, whoever fails or waits comes first. "
         "Elsewhere it prints a new table whenever a state has changed.\n\n"
         'With --json: {"container": {...}, "services": [{...}, ...]}, as docs/reference/control.md has them.'
     ),
-    exits=(("0", "done"), *talk.EXITS),
+    exits=(("0", "done"), *client.EXITS),
     examples=(
         ("cohabit ps --watch", "look on"),
         ("cohabit ps --json | jq -r '.services[] | select(.ready | not) | .name'", "who is not ready"),
@@ -46,18 +46,18 @@ _TICK_SECONDS = 1.0
 _CALM_SECONDS = 0.1  # between two pictures: nobody sees more, and process 1 has better things to do
 _AROUND = 3  # lines above and below the services
 _WORST = (FAILED, WAITING, STARTING, RUNNING, STOPPING, READY, STOPPED, DONE)
-_CHANGING = ("name", "state", "want", "ready", "health", "pid", "starts", "stage", "code", "gone")
+_CHANGING = ("name", "state", "want", "ready", "health", "pid", "starts", "hook_stage", "code", "gone")
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, ask, print, return the exit code."""
-    values, services = VERB.parse(words)
+    values, services = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     given.restore()
     if values["watch"]:
         return _watch(values, services)
-    talk.write(_shown(values, talk.status(VERB, values, services)))
+    client.write(_shown(values, client.status(COMMAND, values, services)))
     return 0
 
 
@@ -67,22 +67,22 @@ def _shown(values: dict[str, Any], status: Status) -> str:
         return json.dumps({"container": container, "services": services}) + "\n"
     if values["quiet"]:
         return "".join(f"{service['name']}\n" for service in services)
-    width, _ = talk.size(ANY_WIDTH)
-    lines = table.ps(container, services, width=width, colour=talk.shows_colour())
+    width, _ = client.size(ANY_WIDTH)
+    lines = table.ps(container, services, width=width, colour=client.shows_colour())
     return "".join(f"{line}\n" for line in lines)
 
 
 def _watch(values: dict[str, Any], services: list[str]) -> int:
     """Until somebody interrupts it, or the container has ended."""
-    screen = Screen() if talk.on_terminal() and not values["json"] else None
+    screen = Screen() if client.on_terminal() and not values["json"] else None
     events, before = _events(values), None
     while True:
         try:
-            status = talk.status(VERB, values, services)
+            status = client.status(COMMAND, values, services)
         except ConnectionFailedError:
             if before is None:
                 raise
-            talk.write("cohabit: it has ended\n", 2)
+            client.write("cohabit: it has ended\n", 2)
             return 0
         told = [status[0]["phase"], *([service[key] for key in _CHANGING] for service in status[1])]
         if screen:
@@ -91,7 +91,7 @@ def _watch(values: dict[str, Any], services: list[str]) -> int:
             header = 0 if values["quiet"] else 1
             screen.show(shown, shown.count("\n") - header - len(status[1]))
         elif told != before:
-            talk.write(_shown(values, status))
+            client.write(_shown(values, status))
         before = told
         if events.ended:  # its program may have been replaced
             select.select([], [], [], _TICK_SECONDS)
@@ -104,7 +104,7 @@ def _watch(values: dict[str, Any], services: list[str]) -> int:
 
 def _worst_first(services: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Where the terminal is too low for all of them, those that one would look for."""
-    _, height = talk.size()
+    _, height = client.size()
     if len(services) + _AROUND < height:
         return services
     return sorted(services, key=lambda service: _WORST.index(state_of(service)))
@@ -112,7 +112,7 @@ def _worst_first(services: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _events(values: dict[str, Any]) -> Answer:
     """A stream of what happens from now on."""
-    return talk.body(VERB, values, "events", [f"since={time.time():.6f}", "follow=yes"], streams=True)
+    return client.body(COMMAND, values, "events", [f"since={time.time():.6f}", "follow=yes"], streams=True)
 
 
 def _until_something_happens(events: Answer, seconds: float | None) -> None:

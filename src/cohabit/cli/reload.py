@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 
-from cohabit.cli import talk
+from cohabit.cli import client
 from cohabit.cli.discovery import ConnectionFailedError
-from cohabit.cli.options import Verb
+from cohabit.cli.options import Command
 from cohabit.errors import EXIT_UNAVAILABLE
 from cohabit.reactor import signals
 from cohabit.reactor.linux import environment, os
@@ -23,62 +23,62 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.cli.connection import Answer
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = Verb(
+COMMAND = Command(
     "reload",
     "",
     "Have the file read again: what changed is restarted, what is new started, what is gone stopped.",
-    talk.ALWAYS,
+    client.ALWAYS,
     details=(
         "Returns when the file has been read, and prints what changes; a file with mistakes changes nothing. The same "
         "as SIGHUP to the running cohabit (docker kill -s HUP CONTAINER), which is what is done where there is no "
         "socket: then the outcome is in the container's log."
     ),
-    exits=(("0", "the file is fine; what changes is printed"), ("78", "something is wrong with it"), *talk.EXITS),
+    exits=(("0", "the file is fine; what changes is printed"), ("78", "something is wrong with it"), *client.EXITS),
     examples=(("cohabit check && cohabit reload", "only a file without mistakes"),),
 )
 _OURS = b"cohabit/__main__.py"
 _RUNNING = (b"up", b"run")
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, ask, return the exit code."""
     instead = "it reads the whole file, not only {!r} (to start a service anew: cohabit restart SERVICE)"
-    values = VERB.parse_options(words, instead)
+    values = COMMAND.parse_options(words, instead)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     given.restore()
-    return ask_or_signal(VERB, values, signals.HUP)
+    return ask_or_signal(COMMAND, values, signals.HUP)
 
 
-def ask_or_signal(verb: Verb, values: dict[str, Any], number: int) -> int:
+def ask_or_signal(verb: Command, values: dict[str, Any], number: int) -> int:
     """By the socket, else by a signal; the exit code."""
     try:
-        answer = talk.ask(verb, values, verb.name, seconds=None)
+        answer = client.ask(verb, values, verb.name, seconds=None)
     except ConnectionFailedError as error:
         if values["socket"] or error.exit_code != EXIT_UNAVAILABLE:
             raise
         pid = _signal_supervisor(verb, number, error)
         text = f"process {pid} has been told by {signal_name(number)}: its log has the outcome"
-        talk.write(json.dumps({"code": 0, "text": text}) + "\n" if values["json"] else f"{text}\n")
+        client.write(json.dumps({"code": 0, "text": text}) + "\n" if values["json"] else f"{text}\n")
         return 0
     return outcome(verb, values, answer)
 
 
-def outcome(verb: Verb, values: dict[str, Any], answer: Answer) -> int:
+def outcome(verb: Command, values: dict[str, Any], answer: Answer) -> int:
     """What a reading of the file has brought, line by line; the exit code."""
     texts = [str(json.loads(line)["text"]) for line in answer.lines()]
     if values["json"]:
-        talk.write(json.dumps({"code": answer.code, "text": answer.text, "lines": texts}) + "\n")
+        client.write(json.dumps({"code": answer.code, "text": answer.text, "lines": texts}) + "\n")
         return answer.code
-    talk.write("".join(f"{text}\n" for text in texts), 2 if answer.code else 1)
+    client.write("".join(f"{text}\n" for text in texts), 2 if answer.code else 1)
     if answer.code or not texts:
-        talk.tell(verb, values, answer)
+        client.tell(verb, values, answer)
     return answer.code
 
 
-def _signal_supervisor(verb: Verb, number: int, nobody: ConnectionFailedError) -> int:
+def _signal_supervisor(verb: Command, number: int, nobody: ConnectionFailedError) -> int:
     """Send the running cohabit a signal: whoever started us, if it was one, else process 1. Returns its pid."""
     supervisor = environment().get(SUPERVISOR_VARIABLE, "").partition("-")[0]
     for pid in (int(supervisor) if supervisor.isdecimal() else 1, 1):

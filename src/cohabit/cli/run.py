@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from cohabit.cli.options import Option, Verb
+from cohabit.cli.options import Command, Option
 from cohabit.cli.up import QUIET, begin
 from cohabit.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
 LOG_DRIVERS = "prefix|json|logfmt|raw|inherit|file|syslog|none"
 
-VERB = Verb(
+COMMAND = Command(
     "run",
     "[--main COMMAND] [--helper COMMAND] ['COMMAND'...]",
     "Run several commands as one: when any of them ends, the others are stopped and its status is the container's.",
@@ -45,11 +45,11 @@ VERB = Verb(
 )
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, run, return the exit code."""
-    values, commands = VERB.parse(words)
+    values, commands = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     if not (commands or values["main"] or values["helper"] or values["ready"]):
         raise UsageError("cannot run: no command given (write: cohabit run 'COMMAND' 'COMMAND')")
     request = {

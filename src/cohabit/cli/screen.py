@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cohabit.cli import talk
+from cohabit.cli import client
 
 _UP, _TO_END_OF_LINE, _TO_END = "\x1b[{}A", "\x1b[K", "\x1b[J"  # ECMA-48: CUU, EL, ED
 
@@ -19,12 +19,12 @@ class Screen:
         closing: how many of the last lines are always shown.
         """
         lines = text.splitlines()
-        _, height = talk.size()
+        _, height = client.size()
         if height and len(lines) >= height:
             end = lines[len(lines) - closing :]
             room = max(height - 2 - closing, 0)
             hidden = len(lines) - closing - room
             lines = [*lines[:room], f"({hidden} lines more: the terminal is too low)", *end][: height - 1]
         up = _UP.format(self._height) if self._height else ""
-        talk.write(up + "".join(f"{line}{_TO_END_OF_LINE}\n" for line in lines) + _TO_END)
+        client.write(up + "".join(f"{line}{_TO_END_OF_LINE}\n" for line in lines) + _TO_END)
         self._height = len(lines)

@@ -10,29 +10,29 @@ import json
 import select
 import time
 
-from cohabit.cli import talk
-from cohabit.cli.options import Verb
+from cohabit.cli import client
+from cohabit.cli.options import Command
 from cohabit.cli.ps import ANY_WIDTH, WATCH
 from cohabit.cli.screen import Screen
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import proc
-from cohabit.views import table
-from cohabit.views.colours import state_of
-from cohabit.views.text import safe
+from cohabit.rendering import table
+from cohabit.rendering.colours import state_of
+from cohabit.rendering.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from cohabit.reactor.signals import Given
-    from cohabit.views.table import Sample
+    from cohabit.reactor.signals import InheritedSignals
+    from cohabit.rendering.table import Sample
 
-VERB = Verb(
+COMMAND = Command(
     "top",
     "[--watch] [SERVICE...]",
     "Show what each service uses, all its processes together: CPU, memory, open descriptors.",
-    (WATCH, *talk.ALWAYS),
+    (WATCH, *client.ALWAYS),
     details=(
         "CPU is in percent of one processor, over the time since the last table (half a second for the first one). "
         "Memory is what is resident; pages that processes share count for each of them. MEM % is of the container's "
@@ -41,7 +41,7 @@ VERB = Verb(
         'With --json: {"time", "memory_bytes" (of the limit), "services": [{"name", "processes", "threads", '
         '"cpu_percent", "cpu_seconds", "rss_bytes", "fds"}]}.'
     ),
-    exits=(("0", "done"), *talk.EXITS),
+    exits=(("0", "done"), *client.EXITS),
     examples=(("cohabit top --watch", "look on, until ^C"),),
 )
 _FOREIGN = "its processes cannot be seen from here: they have pids of their own (ask in its container: cohabit top)"
@@ -61,17 +61,17 @@ class Process:
         self.cpu_seconds = (numbers[4] + numbers[5]) / os.sysconf("SC_CLK_TCK")
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, look, print, return the exit code."""
-    values, services = VERB.parse(words)
+    values, services = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     given.restore()
-    screen = Screen() if values["watch"] and talk.on_terminal() and not values["json"] else None
+    screen = Screen() if values["watch"] and client.on_terminal() and not values["json"] else None
     before, moment, seconds, noted = look(), time.monotonic(), _FIRST_SECONDS, False
     while True:
         select.select([], [], [], seconds)
-        container, found = talk.status(VERB, values, services)
+        container, found = client.status(COMMAND, values, services)
         now, processes = time.monotonic(), look()
         foreign = are_foreign(container, found, processes)
         rows = [
@@ -82,12 +82,12 @@ def main(given: Given, words: list[str]) -> int:
         else:
             shown = _as_json(container, rows) if values["json"] else _for_people(container, found, rows)
         if foreign and not noted:
-            talk.write(f"cohabit: {_FOREIGN}\n", 2)
+            client.write(f"cohabit: {_FOREIGN}\n", 2)
             noted = True
         if screen:
             screen.show(shown)
         else:
-            talk.write(shown)
+            client.write(shown)
         if not values["watch"]:
             return 0
         before, moment, seconds = processes, now, _TICK_SECONDS
@@ -159,7 +159,7 @@ def _names_only(services: list[dict[str, Any]]) -> str:
         [table.Cell(safe(service["name"]), state_of(service)), *(table.Cell("-") for _ in header[1:])]
         for service in services
     ]
-    lines = table.table(header, rows, width=talk.size(ANY_WIDTH)[0], colour=talk.shows_colour())
+    lines = table.table(header, rows, width=client.size(ANY_WIDTH)[0], colour=client.shows_colour())
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -181,8 +181,8 @@ def _for_people(container: dict[str, Any], services: list[dict[str, Any]], rows:
         )
         for service, row in zip(services, rows, strict=True)
     ]  # fmt: skip
-    limit, (width, _) = _memory(container), talk.size(ANY_WIDTH)
-    lines = table.top(samples, memory_bytes=limit, width=width, colour=talk.shows_colour())
+    limit, (width, _) = _memory(container), client.size(ANY_WIDTH)
+    lines = table.top(samples, memory_bytes=limit, width=width, colour=client.shows_colour())
     return "".join(f"{line}\n" for line in lines)
 
 

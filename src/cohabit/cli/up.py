@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cohabit.cli.options import Option, Verb
+from cohabit.cli.options import Command, Option
 from cohabit.errors import UsageError
-from cohabit.reactor import handover, pid1
+from cohabit.reactor import pid1, reexecution
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.loop import Loop
 from cohabit.reactor.processes.tree import SUPERVISOR_VARIABLE
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
 FILE = Option(
     ("-f", "--file"), "the file (default: cohabit.yaml, .yml or .toml here, then in /etc/cohabit)", "FILE", repeat=True
@@ -21,7 +21,7 @@ FILE = Option(
 PROFILE = Option(("--profile",), "also run the services of this profile", "NAME", repeat=True)
 QUIET = Option(("-q", "--quiet"), "of our own messages, only warnings and errors")
 
-VERB = Verb(
+COMMAND = Command(
     "up",
     "[-f FILE] [SERVICE...] [-- COMMAND [ARG...]]",
     "Run the services of cohabit.yaml: all of them, or those named and what they depend on.",
@@ -48,12 +48,12 @@ VERB = Verb(
 )
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, run, return the exit code."""
     end = words.index("--") if "--" in words else len(words)
-    values, services = VERB.parse(words[:end])
+    values, services = COMMAND.parse(words[:end])
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     if pid1.is_taken() and SUPERVISOR_VARIABLE not in environment():
         raise UsageError(
             "cannot up: cohabit is process 1 here already, and would run everything a second time (to start a service: "
@@ -70,19 +70,19 @@ def main(given: Given, words: list[str]) -> int:
     return begin(given, request, quiet=values["quiet"])
 
 
-def begin(given: Given, request: dict[str, Any], *, quiet: bool) -> int:
+def begin(given: InheritedSignals, request: dict[str, Any], *, quiet: bool) -> int:
     """A new life of the loop: have the request read, then run whatever came of it."""
     pid1.open_missing_stdio()
     loop = Loop(given, repr(request), quiet=quiet)
     loop.start()
-    return handover.run(loop)
+    return reexecution.run(loop)
 
 
 def takes_over(version: int) -> int:
     """Whether this program can go on where one with that version of the state stops, as an exit code."""
-    return handover.takes_over(version)
+    return reexecution.takes_over(version)
 
 
-def resume(given: Given, fd: int) -> int:
+def resume(given: InheritedSignals, fd: int) -> int:
     """A re-execution: go on where the former life stopped."""
-    return handover.resume(given, fd)
+    return reexecution.resume(given, fd)

@@ -5,56 +5,56 @@ from __future__ import annotations
 import json
 
 from cohabit import __version__
-from cohabit.cli import talk
-from cohabit.cli.options import Verb
+from cohabit.cli import client
+from cohabit.cli.options import Command
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_UNAVAILABLE, CohabitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = Verb(
+COMMAND = Command(
     "version",
     "",
     "Tell the version of this program, and that of the cohabit that is running here, if there is one.",
-    talk.ALWAYS,
+    client.ALWAYS,
     details=(
         "Both differ after an upgrade of the package, until `cohabit reexec`. A user to whom the running one does not "
         "talk is told so instead of its version."
     ),
-    exits=(("0", "always, unless --socket names one that does not answer"), *talk.EXITS[:3]),
+    exits=(("0", "always, unless --socket names one that does not answer"), *client.EXITS[:3]),
 )
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, ask, print, return the exit code."""
-    values = VERB.parse_options(words)
+    values = COMMAND.parse_options(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     given.restore()
     running, why = _running(values)
     if values["json"]:
         told = {"version": __version__, "running": running} | ({"text": why} if why else {})
-        talk.write(json.dumps(told) + "\n")
+        client.write(json.dumps(told) + "\n")
         return 0
-    talk.write(f"cohabit {__version__}\n")
+    client.write(f"cohabit {__version__}\n")
     if why:
-        talk.write(f"running: unknown: {why}\n")
+        client.write(f"running: unknown: {why}\n")
     if running:
         old = "" if running["version"] == __version__ else " (cohabit reexec replaces it by this one)"
-        talk.write(f"running: {running['version']}, process {running['pid']}{old}\n")
+        client.write(f"running: {running['version']}, process {running['pid']}{old}\n")
     return 0
 
 
 def _running(values: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """What the running one says of itself, None if there is none; and why it says nothing to us."""
     try:
-        lines = list(talk.body(VERB, values, "version").lines())
+        lines = list(client.body(COMMAND, values, "version").lines())
     except CohabitError as error:
         if error.exit_code == EXIT_NO_PERMISSION:
-            return None, str(error).removeprefix(f"cannot {VERB.name}: ")
+            return None, str(error).removeprefix(f"cannot {COMMAND.name}: ")
         if values["socket"] or error.exit_code != EXIT_UNAVAILABLE:
             raise
         return None, ""

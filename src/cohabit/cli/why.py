@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 
-from cohabit.cli import talk
-from cohabit.cli.options import Option, Verb
+from cohabit.cli import client
+from cohabit.cli.options import Command, Option
 from cohabit.errors import UsageError
 from cohabit.plan.nearest import did_you_mean
-from cohabit.views.why import why, why_json
+from cohabit.rendering.why import why, why_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-VERB = Verb(
+COMMAND = Command(
     "why",
     "[-n N] [SERVICE...]",
     "Explain why a service does not run, keeps restarting or is not ready, or what everybody waits for.",
     (
         Option(("-n", "--tail"), "show at most N last lines of output of whoever failed (default: 10)", "N"),
-        *talk.ALWAYS,
+        *client.ALWAYS,
     ),
     details=(
         "Follows who waits for whom down to whoever is to blame: what happened and when, exit code or signal in words, "
@@ -30,30 +30,30 @@ VERB = Verb(
         'With --json: [{"service", "kind", "time", "text", "facts", "output", "advice", "because", "waiting", '
         '"depth"}], in the order in which people would read it.'
     ),
-    exits=(("0", "explained"), *talk.EXITS),
+    exits=(("0", "explained"), *client.EXITS),
     examples=(("cohabit why", "what is up with this container"), ("cohabit why web", "what is up with web")),
 )
 _LINES = 10
 
 
-def main(given: Given, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int:
     """Parse, ask, explain, return the exit code."""
-    values, names = VERB.parse(words)
+    values, names = COMMAND.parse(words)
     if values["help"]:
-        return VERB.show_help()
+        return COMMAND.show_help()
     tail = values["tail"] or str(_LINES)
     if not tail.isdecimal():
         raise UsageError(f"cannot why: --tail {tail!r} is no number of lines (write --tail 20)")
     given.restore()
-    container, services = talk.status(VERB, values, output=int(tail))
+    container, services = client.status(COMMAND, values, output=int(tail))
     _must_be_there(names, container, services)
     asked: list[str | None] = [*names] or [None]
     if values["json"]:
-        talk.write(json.dumps([cause for name in asked for cause in why_json(container, services, name)]) + "\n")
+        client.write(json.dumps([cause for name in asked for cause in why_json(container, services, name)]) + "\n")
         return 0
     for index, name in enumerate(asked):
-        lines = why(container, services, name, width=talk.size()[0], colour=talk.shows_colour())
-        talk.write_lines(["", *lines] if index else lines)
+        lines = why(container, services, name, width=client.size()[0], colour=client.shows_colour())
+        client.write_lines(["", *lines] if index else lines)
     return 0
 
 

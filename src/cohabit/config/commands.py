@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from cohabit.config.values.address import http_probe, tcp_probe
 from cohabit.config.values.shell import Command, parse
 from cohabit.errors import EXIT_USAGE
-from cohabit.plan.draft import Draft, DraftService, Problem, Where
+from cohabit.plan.draft import Diagnostic, Draft, DraftService, SourceLocation
 from cohabit.plan.model import HEALTHY, STARTED, Dependency, Logging, Probe, Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_WHERE = Where("cohabit run")
+_WHERE = SourceLocation("cohabit run")
 _LOGGING = "cohabit.config.typed_logging"
 _RESERVED = "cohabit"  # our own lines in the output carry this name
 # name=command. A name has a small letter: PORT=80 ./server is a command with an assignment, as in a shell.
@@ -70,7 +70,7 @@ def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
         _WHERE,
         {service.name: DraftService(service, _WHERE, essential=service.essential) for service in services},
         logging=logging,
-        problems=tuple(Problem(_WHERE, text, exit_code=EXIT_USAGE) for text in problems),
+        problems=tuple(Diagnostic(_WHERE, text, exit_code=EXIT_USAGE) for text in problems),
     )
 
 

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from cohabit.config.keys.convert import Converter
 from cohabit.config.keys.environment import Environment
-from cohabit.config.keys.fields import FileKeys, ServiceKeys, WholeKeys
+from cohabit.config.keys.fields import FileKeys, GlobalKeys, ServiceKeys
 from cohabit.config.keys.hooks import HookReader
 from cohabit.config.keys.logging import LoggingReader
 from cohabit.config.keys.secrets import SecretReader
@@ -25,7 +25,7 @@ from cohabit.config.text.node import Node, SyntaxProblemError
 from cohabit.config.text.source import STDIN, UnreadableError, read_text
 from cohabit.config.values.user import Users, group_id
 from cohabit.errors import EXIT_FILE, EXIT_USAGE
-from cohabit.plan.draft import Draft, DraftService, Problem, Where
+from cohabit.plan.draft import Diagnostic, Draft, DraftService, SourceLocation
 from cohabit.plan.model import TOTAL_GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -75,21 +75,23 @@ def _find() -> str:
 
 
 def _broken(file: str, text: str, line: int = 0, exit_code: int = EXIT_FILE) -> Draft:
-    return Draft(Where(file), {}, problems=(Problem(Where(file, line), text, exit_code=exit_code),))
+    return Draft(
+        SourceLocation(file), {}, problems=(Diagnostic(SourceLocation(file, line), text, exit_code=exit_code),)
+    )
 
 
 def _read_file(node: Node, converter: Converter, environment: Environment) -> Draft:
     """The whole tree as a Draft."""
-    where = Where(converter.file)
+    where = SourceLocation(converter.file)
     if node.value is None:
         text = "cannot find any service: the file is empty (write services: and a service below it)"
-        return Draft(where, {}, problems=(*converter.problems, Problem(where, text)))
+        return Draft(where, {}, problems=(*converter.problems, Diagnostic(where, text)))
     if not isinstance(node.value, dict):
         converter.problem(node.line, f"expected a map of keys such as services:, got {node.describe()}")
         return Draft(where, {}, problems=tuple(converter.problems))
     keys = converter.convert(node, FileKeys, "")
     secrets = SecretReader(keys, node, converter)
-    whole = keys.whole or WholeKeys()
+    whole = keys.whole or GlobalKeys()
     outputs = LoggingReader(converter)
     outputs.read_default(whole.logging, "x-cohabit.logging")
     services = _read_services(node.value.get("services"), environment, secrets, outputs, converter)
@@ -107,7 +109,7 @@ def _read_file(node: Node, converter: Converter, environment: Environment) -> Dr
     )
 
 
-def _control_group(node: Node | None, whole: WholeKeys, converter: Converter) -> int | None:
+def _control_group(node: Node | None, whole: GlobalKeys, converter: Converter) -> int | None:
     if whole.control_group is None:
         return None
     try:

@@ -10,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from cohabit.plan.draft import Draft, DraftService, Where
+from cohabit.plan.draft import Draft, DraftService, SourceLocation
 from cohabit.plan.model import Service
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add(draft: Draft, command: Sequence[str], *, terminal: bool) -> tuple[Draft,
     terminal: it gets the terminal. Whichever service of the file wanted that gives way, and none of them is
     essential: the command is what the container is for.
     """
-    where = Where("cohabit up")
+    where = SourceLocation("cohabit up")
     name = _free_name(command[0], draft)
     service = Service(name, tuple(command), service=name, tty=terminal, stdin=not terminal, logging=draft.logging)
     services = {

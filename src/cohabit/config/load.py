@@ -19,12 +19,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config import foreground
-from cohabit.config.delivery import deliver
+from cohabit.config.secret_files import deliver
 from cohabit.config.system import check_machine
 from cohabit.config.values.file_variables import resolve
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
 from cohabit.plan.build import build
-from cohabit.plan.draft import UNREADABLE, Draft, Problem, Where
+from cohabit.plan.draft import UNREADABLE, Diagnostic, Draft, SourceLocation
 from cohabit.plan.model import Plan
 from cohabit.plan.order import cycles
 from cohabit.plan.record import to_plain
@@ -81,8 +81,8 @@ def _read(request: dict[str, Any]) -> Draft:
         draft: Draft = import_module(_READERS[request["verb"]]).read(request, os.environ)
     except ModuleNotFoundError as error:
         text = f"cannot read it: the Python package {error.name} is missing (pip install cohabit brings it)"
-        where = Where("cohabit")
-        return Draft(where, {}, problems=(Problem(where, text),))
+        where = SourceLocation("cohabit")
+        return Draft(where, {}, problems=(Diagnostic(where, text),))
     return draft
 
 
@@ -99,13 +99,13 @@ def _mask(text: str, hidden: list[str]) -> str:
     return text
 
 
-def exit_code_of(problems: Sequence[Problem]) -> int:
+def exit_code_of(problems: Sequence[Diagnostic]) -> int:
     """The code that tells best what is wrong; 0 for nothing."""
     codes = {problem.exit_code for problem in problems}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
 
-def _plan(plan: Plan | None, _draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
+def _plan(plan: Plan | None, _draft: Draft, wrong: list[Diagnostic], warnings: list[Diagnostic]) -> int:
     answer = {
         "plan": to_plain(plan),
         "problems": _texts(wrong),
@@ -116,7 +116,7 @@ def _plan(plan: Plan | None, _draft: Draft, wrong: list[Problem], warnings: list
     return 0
 
 
-def _check(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
+def _check(plan: Plan | None, draft: Draft, wrong: list[Diagnostic], warnings: list[Diagnostic]) -> int:
     _print(_texts(_in_order([*wrong, *warnings])))
     if plan is None:
         _print([f"{draft.where}: {len(wrong)} problem{'s' if len(wrong) != 1 else ''}"])
@@ -129,7 +129,7 @@ def _check(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list
     return exit_code_of(wrong)
 
 
-def _config(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
+def _config(plan: Plan | None, draft: Draft, wrong: list[Diagnostic], warnings: list[Diagnostic]) -> int:
     if plan is None:
         _print(_texts([*wrong, *warnings]))
     else:
@@ -139,7 +139,7 @@ def _config(plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: lis
     return exit_code_of(wrong)
 
 
-def _json(verb: str, plan: Plan | None, draft: Draft, wrong: list[Problem], warnings: list[Problem]) -> int:
+def _json(verb: str, plan: Plan | None, draft: Draft, wrong: list[Diagnostic], warnings: list[Diagnostic]) -> int:
     """The same for programs: what was understood, or everything that was found."""
     code = exit_code_of(wrong)
     found: dict[str, Any] = {"problems": _texts(wrong), "warnings": _texts(warnings), "exit_code": code}
@@ -150,7 +150,7 @@ def _json(verb: str, plan: Plan | None, draft: Draft, wrong: list[Problem], warn
     return code
 
 
-def _texts(problems: list[Problem]) -> list[str]:
+def _texts(problems: list[Diagnostic]) -> list[str]:
     """One line for each problem; of very many, the first ones."""
     rest = len(problems) - _MOST_TOLD
     return [*map(str, problems[:_MOST_TOLD]), *([f"and {rest} more"] if rest > 0 else [])]
@@ -162,9 +162,9 @@ def _print(lines: list[str]) -> None:
     sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
 
 
-def _in_order(problems: Any) -> list[Problem]:
+def _in_order(problems: Any) -> list[Diagnostic]:
     """By line, file after file as they were first met."""
-    found: dict[str, list[Problem]] = {}
+    found: dict[str, list[Diagnostic]] = {}
     for problem in problems:
         found.setdefault(problem.where.file, []).append(problem)
     return [problem for group in found.values() for problem in sorted(group, key=lambda one: one.where.line)]

@@ -16,7 +16,7 @@ from cohabit.config.values.user import identity
 from cohabit.plan.model import GRANTED
 
 if TYPE_CHECKING:
-    from cohabit.plan.model import Grant, Identity, Limits, Plan, Secret, Service, Socket
+    from cohabit.plan.model import Credentials, FileMount, Limits, Plan, Secret, Service, Socket
 
 
 def variables(service: Service, plan: Plan) -> dict[str, str | None]:
@@ -30,7 +30,7 @@ def variables(service: Service, plan: Plan) -> dict[str, str | None]:
     return shown | {f"{EXPLICIT}{name}": path for name, path in service.secret_files.items()}
 
 
-def identity_lines(user: Identity | None) -> list[str]:
+def identity_lines(user: Credentials | None) -> list[str]:
     """`user` in the first form that leads back to it, and `group_add` with what it has beyond."""
     if user is None:
         return []
@@ -46,7 +46,7 @@ def resource_lines(service: Service) -> list[str]:
     if service.sockets:
         shown += ["    sockets:", *(f"      - {{{_socket(one)}}}" for one in service.sockets)]
     for kind in GRANTED:
-        grants: tuple[Grant, ...] = getattr(service, kind)
+        grants: tuple[FileMount, ...] = getattr(service, kind)
         if grants:
             shown += [f"    {kind}:", *(f"      - {{{_grant(one)}}}" for one in grants)]
     return shown
@@ -63,7 +63,7 @@ def top_lines(plan: Plan) -> list[str]:
     return shown
 
 
-def user_and_groups(user: Identity) -> tuple[str, tuple[int, ...]]:
+def user_and_groups(user: Credentials) -> tuple[str, tuple[int, ...]]:
     """How to write a user, "" for ourselves, and the groups that it has then."""
     if not (user.name or user.home):
         return "", tuple(os.getgroups())
@@ -109,7 +109,7 @@ def _socket(one: Socket) -> str:
     return ", ".join(keys + ([f'group: "{one.gid}"'] if one.gid is not None else []))
 
 
-def _grant(one: Grant) -> str:
+def _grant(one: FileMount) -> str:
     keys = [f"source: {quote(one.source)}", f"target: {quote(one.target)}"]
     keys += [f'uid: "{one.uid}"'] if one.uid is not None else []
     keys += [f'gid: "{one.gid}"'] if one.gid is not None else []

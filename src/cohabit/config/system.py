@@ -13,11 +13,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from cohabit import paths
-from cohabit.config.delivery import check_deliveries
 from cohabit.config.keys.sockets import check_sockets
-from cohabit.config.rights import check_rights, check_secret_files
+from cohabit.config.permission_checks import check_rights, check_secret_files
+from cohabit.config.secret_files import check_deliveries
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
-from cohabit.plan.draft import Problem, Where
+from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.model import COMPLETED, POST_START, PRE_START, PRE_STOP
 from cohabit.plan.order import start_order
 
@@ -34,7 +34,7 @@ _LONGEST_FIRST_LINE = 256  # the kernel reads no more of a script's first line
 _TO_SWITCH = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
 
 
-def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple[Problem, ...]:
+def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple[Diagnostic, ...]:
     """What stands in the way of starting the services, one problem for each obstacle."""
     waits = _waiting_for_jobs(plan)
     one_of_each = {service.service: service for name, service in plan.services.items() if name not in waits}
@@ -53,7 +53,7 @@ def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple
     return (*found, *check_sockets(plan, draft), *check_deliveries(plan, draft, environ))
 
 
-def _check_log_files(plan: Plan, draft: Draft) -> Iterator[Problem]:
+def _check_log_files(plan: Plan, draft: Draft) -> Iterator[Diagnostic]:
     """Files of `logging` that are there and are none, and directories in which others can put links."""
     wanted = [("x-cohabit", draft.where, plan.logging)]
     for service in {service.service: service for service in plan.services.values()}.values():
@@ -65,7 +65,7 @@ def _check_log_files(plan: Plan, draft: Draft) -> Iterator[Problem]:
             why = _why_no_log_file(path)
             if why:
                 told.add(path)
-                yield Problem(where, f"{key}.logging: cannot write {path}: {why}")
+                yield Diagnostic(where, f"{key}.logging: cannot write {path}: {why}")
                 continue
             directory = path.rpartition("/")[0] or "/"
             who = paths.who_can_change(directory) if os.geteuid() == 0 else ""
@@ -75,10 +75,10 @@ def _check_log_files(plan: Plan, draft: Draft) -> Iterator[Problem]:
                 advice = (
                     f"write to a directory that only root can change: chown root {directory}; chmod go-w {directory}"
                 )
-                yield Problem(where, f"{key}.logging: {who}: {what} ({advice})", warning=True)
+                yield Diagnostic(where, f"{key}.logging: {who}: {what} ({advice})", warning=True)
 
 
-def _check_own_files(plan: Plan, where: Where) -> Iterator[Problem]:
+def _check_own_files(plan: Plan, where: SourceLocation) -> Iterator[Diagnostic]:
     """Whether a service can change the file, or the program, that root reads or runs again: it would be root, too."""
     if os.geteuid() != 0:
         return
@@ -93,7 +93,7 @@ def _check_own_files(plan: Plan, where: Where) -> Iterator[Problem]:
         if able:
             uid = min(able)
             text = f"{services[uid].service} runs as user {uid}, who can change {path}, and so become root by a reload"
-            yield Problem(where, f"{text} (chown root it and its directory, and chmod go-w both)", warning=True)
+            yield Diagnostic(where, f"{text} (chown root it and its directory, and chmod go-w both)", warning=True)
 
 
 def _why_no_log_file(path: str) -> str:
@@ -154,24 +154,24 @@ def _processes(service: Service) -> Iterator[tuple[str, Service]]:
                 return
 
 
-def _check_process(service: Service, key: str, item: DraftService, environ: Mapping[str, str]) -> Iterator[Problem]:
+def _check_process(service: Service, key: str, item: DraftService, environ: Mapping[str, str]) -> Iterator[Diagnostic]:
     """Every obstacle; a probe that cannot run is a warning, for it makes the service unhealthy and no more."""
     warning = key == "healthcheck"
     if service.user and (service.user.uid, service.user.gid) != (os.geteuid(), os.getegid()):
         why = _why_no_switch()
         if why:
             who = f"{service.user.name or 'the user'} (uid {service.user.uid}, gid {service.user.gid})"
-            yield Problem(item.place(key or "user"), f"cannot run {service.name} as {who}: {why}", warning)
+            yield Diagnostic(item.place(key or "user"), f"cannot run {service.name} as {who}: {why}", warning)
     directory = service.working_dir or ""
     if directory:
         why = _why_no_directory(directory)
         if why:
             text = f"cannot start {service.name} in {directory}: {why} (make it, or change working_dir)"
-            yield Problem(item.place(key or "working_dir"), text, warning)
+            yield Diagnostic(item.place(key or "working_dir"), text, warning)
             return
     place = item.place(key or ("command" if "command" in item.places else "entrypoint"))
     for text, exit_code in _check_command(service, directory, environ):
-        yield Problem(place, text, warning, exit_code)
+        yield Diagnostic(place, text, warning, exit_code)
 
 
 def _why_no_directory(path: str) -> str:

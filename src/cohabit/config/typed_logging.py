@@ -11,7 +11,7 @@ from cohabit.config.text.node import Node
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cohabit.plan.draft import Problem
+    from cohabit.plan.draft import Diagnostic
     from cohabit.plan.model import Logging
 
 
@@ -24,7 +24,7 @@ def read_logging(
     written = {} if driver is None else {"driver": Node(driver.replace("$", "$$"), 0, driver)}
     if values:
         written["options"] = Node({name: Node(text.replace("$", "$$"), 0, text) for name, text in values.items()}, 0)
-    problems: list[Problem] = []
+    problems: list[Diagnostic] = []
     reader = LoggingReader(Converter("", environ.get, problems))
     entries, pattern = reader.read(Node(dict(written), 0), "--log-driver")
     for problem in problems:

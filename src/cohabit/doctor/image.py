@@ -37,7 +37,7 @@ _LIST = re.compile(r"\[(?!\[).*\]$|\[[\"'“]", re.DOTALL)
 _OPERATORS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<"})
 
 
-class Start(Record):
+class StartCommand(Record):
     """How a container of the image starts.
 
     instruction: the one that decides, None when the base image's own is left. words: of the exec form, CMD's behind
@@ -66,14 +66,14 @@ def examine(image: Image, file: str) -> list[Finding]:
     return found
 
 
-def _start(image: Image) -> Start:
+def _start(image: Image) -> StartCommand:
     """ENTRYPOINT and CMD, put together as Docker does."""
     first = image.entrypoint if image.entrypoint and (image.entrypoint.words or image.entrypoint.text) else None
     if first and first.words == ():
         first = None
     instruction = first or image.cmd
     if instruction is None or (instruction.words is None and not instruction.text):
-        return Start()
+        return StartCommand()
     if instruction.words is None:
         return _through_shell(instruction, (), instruction.text)
     words = instruction.words
@@ -89,16 +89,16 @@ def _start(image: Image) -> Start:
             return start.replace(before=(*first.words, *start.before)) if start.cohabit is not None else start
     at = _place_of_cohabit(words)
     if at is None:
-        return Start(instruction, words)
-    return Start(instruction, words, "", words[at[1] :], words[: at[0]])
+        return StartCommand(instruction, words)
+    return StartCommand(instruction, words, "", words[at[1] :], words[: at[0]])
 
 
-def _through_shell(instruction: Instruction, words: tuple[str, ...], text: str) -> Start:
+def _through_shell(instruction: Instruction, words: tuple[str, ...], text: str) -> StartCommand:
     for command in commands(text):
         at = _place_of_cohabit(command.argv)
         if at is not None:
-            return Start(instruction, words, text, command.argv[at[1] :], command.argv[: at[0]])
-    return Start(instruction, words, text)
+            return StartCommand(instruction, words, text, command.argv[at[1] :], command.argv[: at[0]])
+    return StartCommand(instruction, words, text)
 
 
 def _shell_text(words: Sequence[str]) -> str:
@@ -136,7 +136,7 @@ def _listed(name: str, words: Sequence[str]) -> str:
 # --- the command -----------------------------------------------------------------------------------------
 
 
-def _almost_json(image: Image, _start: Start) -> Iterator[Verdict]:
+def _almost_json(image: Image, _start: StartCommand) -> Iterator[Verdict]:
     """[...] that is no JSON: Docker takes it for a shell command, without a word."""
     for item in (image.entrypoint, image.cmd):
         if item and item.words is None and _LIST.match(item.text):
@@ -145,7 +145,7 @@ def _almost_json(image: Image, _start: Start) -> Iterator[Verdict]:
             yield ERROR, item.line, f"{item.name} looks like a list but is none", why, _listed(item.name, words)
 
 
-def _shell_form(image: Image, start: Start) -> Iterator[Verdict]:
+def _shell_form(image: Image, start: StartCommand) -> Iterator[Verdict]:
     """A shell as process 1."""
     item = start.instruction
     if not item or not start.shell or (item.words is None and _LIST.match(item.text)):
@@ -165,7 +165,7 @@ def _shell_form(image: Image, start: Start) -> Iterator[Verdict]:
         yield HINT, item.line, "ENTRYPOINT is in shell form", why, _exec_form("ENTRYPOINT", start.shell)
 
 
-def _shell_before_cohabit(item: Instruction, start: Start, found: list[Command]) -> Iterator[Verdict]:
+def _shell_before_cohabit(item: Instruction, start: StartCommand, found: list[Command]) -> Iterator[Verdict]:
     ours = next(command for command in found if _place_of_cohabit(command.argv) is not None)
     if ours.execs and not ours.operator:
         return
@@ -202,7 +202,7 @@ def _run(services: list[Command]) -> str:
     return _listed("CMD", ("cohabit", "run", *words))
 
 
-def _not_isolated(image: Image, start: Start) -> Iterator[Verdict]:
+def _not_isolated(image: Image, start: StartCommand) -> Iterator[Verdict]:
     """`python3 -m cohabit` without -I: a cohabit.py in the working directory would be process 1."""
     del image
     for words in [command.argv for command in commands(start.shell)] if start.shell else [start.words]:
@@ -214,7 +214,7 @@ def _not_isolated(image: Image, start: Start) -> Iterator[Verdict]:
             return
 
 
-def _shell_behind_entrypoint(image: Image, _start: Start) -> Iterator[Verdict]:
+def _shell_behind_entrypoint(image: Image, _start: StartCommand) -> Iterator[Verdict]:
     """CMD in shell form behind an ENTRYPOINT in exec form: its words are /bin/sh, -c and the text."""
     if image.entrypoint and image.entrypoint.words and image.cmd and image.cmd.words is None and image.cmd.text:
         if _place_of_cohabit(image.entrypoint.words) is None or _LIST.match(image.cmd.text):
@@ -232,7 +232,7 @@ def _shell_behind_entrypoint(image: Image, _start: Start) -> Iterator[Verdict]:
         )
 
 
-def _words(_image: Image, start: Start) -> Iterator[Verdict]:
+def _words(_image: Image, start: StartCommand) -> Iterator[Verdict]:
     """Words of the exec form that only a shell would understand, and a command in one word."""
     item = start.instruction
     if not item or start.shell or not item.words:
@@ -249,7 +249,7 @@ def _words(_image: Image, start: Start) -> Iterator[Verdict]:
                 yield ERROR, item.line, f"{word!r} is an argument of cohabit", why, do
 
 
-def _in_front(image: Image, start: Start) -> Iterator[Verdict]:
+def _in_front(image: Image, start: StartCommand) -> Iterator[Verdict]:
     """Another init, or a script, that is process 1 in place of cohabit."""
     item = start.instruction
     if not item or start.cohabit is None:
@@ -296,7 +296,7 @@ def _behind(words: list[str]) -> list[str]:
     return []
 
 
-def _other_supervisor(image: Image, start: Start) -> Iterator[Verdict]:
+def _other_supervisor(image: Image, start: StartCommand) -> Iterator[Verdict]:
     """It is not cohabit that is started."""
     if start.cohabit is not None or (start.instruction and _is_told_elsewhere(start)):
         return
@@ -322,7 +322,7 @@ def _is_relay(word: str) -> bool:
     return _name(word) in known.INITS and known.INITS[_name(word)].kind == known.RELAY
 
 
-def _is_told_elsewhere(start: Start) -> bool:
+def _is_told_elsewhere(start: StartCommand) -> bool:
     """_shell_form or _almost_json or _words has told what is wrong with it."""
     item = start.instruction
     if item and item.words is None and _LIST.match(item.text):
@@ -333,14 +333,14 @@ def _is_told_elsewhere(start: Start) -> bool:
     return bool(item and item.words and len(item.words) == 1 and " " in item.words[0])
 
 
-def _nothing_to_do(_image: Image, start: Start) -> Iterator[Verdict]:
+def _nothing_to_do(_image: Image, start: StartCommand) -> Iterator[Verdict]:
     """`cohabit` alone."""
     if start.instruction and start.cohabit == () and not start.shell:
         why = "`docker run IMAGE` prints the help and ends with 64"
         yield WARNING, start.instruction.line, "cohabit is started without a verb", why, 'CMD ["up"]'
 
 
-def _overridden(image: Image, _start: Start) -> Iterator[Verdict]:
+def _overridden(image: Image, _start: StartCommand) -> Iterator[Verdict]:
     for earlier, later in image.overridden:
         what = f"this {earlier.name} is not used: line {later.line} has another one"
         what_it_does = f"only the last {earlier.name} counts"
@@ -353,7 +353,7 @@ def _overridden(image: Image, _start: Start) -> Iterator[Verdict]:
         yield (ERROR if services else WARNING), earlier.line, what, what_it_does, do
 
 
-def _replaced(image: Image, start: Start) -> Iterator[Verdict]:
+def _replaced(image: Image, start: StartCommand) -> Iterator[Verdict]:
     """CMD alone: what people type behind the image's name comes in its place."""
     alone = image.entrypoint is None and not start.shell and start.cohabit and "--" not in start.cohabit
     if image.cmd and alone and start.cohabit and start.cohabit[0] == "up":
@@ -391,7 +391,7 @@ def _split(image: str) -> tuple[str, str]:
     return name.removeprefix("library/"), tag
 
 
-def _stop_signal(image: Image, start: Start) -> Iterator[Verdict]:
+def _stop_signal(image: Image, start: StartCommand) -> Iterator[Verdict]:
     if not start.supervises:
         return
     inherited = next((row.stop_signal for row in _bases(image.base) if row.stop_signal), "")
@@ -412,7 +412,7 @@ def _stop_signal(image: Image, start: Start) -> Iterator[Verdict]:
         yield HINT, line, f"{whose} {name}", why, "STOPSIGNAL SIGTERM"
 
 
-def _healthcheck(image: Image, start: Start) -> Iterator[Verdict]:
+def _healthcheck(image: Image, start: StartCommand) -> Iterator[Verdict]:
     if image.healthcheck is None:
         official = image.base and "/" not in image.base.removeprefix("docker.io/").removeprefix("library/")
         if start.supervises and start.instruction:
@@ -432,7 +432,7 @@ def _healthcheck(image: Image, start: Start) -> Iterator[Verdict]:
             yield HINT, image.healthcheck.line, what, why, _HEALTHCHECK if start.supervises else f"install {found[1]}"
 
 
-def _directories(image: Image, start: Start) -> Iterator[Verdict]:
+def _directories(image: Image, start: StartCommand) -> Iterator[Verdict]:
     if not start.supervises:
         return
     for volume in image.volumes:

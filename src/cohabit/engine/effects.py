@@ -90,11 +90,11 @@ class Prepare(Record):
 
 
 class Exit(Record):
-    """The container ends. word: the last word, one line; culprit: whose last output goes with it, or ""."""
+    """The container ends. reason: one line; cause: the service whose last output goes with it, or ""."""
 
     code: int
-    word: str
-    culprit: str = ""
+    reason: str
+    cause: str = ""
 
 
 Effect = (

@@ -12,7 +12,7 @@ that has a watchdog must go on telling: its silence counts at once (systemd.serv
 
 from __future__ import annotations
 
-from cohabit.plan.model import TELLING
+from cohabit.plan.model import PASSIVE_PROBES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Health:
         """A run has begun."""
         self.status, self.was_healthy, self.failures, self.asking = STARTING, False, 0, False
         self.count_from = now + probe.start_period_seconds + probe.interval_seconds
-        self.next_at = self.count_from if probe.kind in TELLING else now
+        self.next_at = self.count_from if probe.kind in PASSIVE_PROBES else now
 
     def end(self) -> None:
         """The run is over; its results stay, for whoever asks why."""
@@ -57,7 +57,7 @@ class Health:
     def due(self, probe: Probe, now: float) -> bool:
         """next_at has come. True: ask now. False: silence has just been noted as `result` notes a failure."""
         self.next_at = None
-        if probe.kind not in TELLING:
+        if probe.kind not in PASSIVE_PROBES:
             self.asking, self.asked_at = True, now
             return True
         if self.status == HEALTHY:  # its watchdog
@@ -77,11 +77,11 @@ class Health:
         self._keep(now, passed=passed, output=output)
         if passed:
             self.status, self.was_healthy, self.failures = HEALTHY, True, 0
-        elif probe.kind in TELLING:
+        elif probe.kind in PASSIVE_PROBES:
             self.failures, self.status = probe.retries, UNHEALTHY
         else:
             self._failed(probe, now)
-        if probe.kind in TELLING:
+        if probe.kind in PASSIVE_PROBES:
             self.next_at = now + probe.watchdog_seconds if passed and probe.watchdog_seconds else None
         elif first and self.status == STARTING:
             self.next_at = max(now, self.asked_at + probe.start_interval_seconds)
@@ -91,7 +91,7 @@ class Health:
     def extend(self, probe: Probe, now: float, seconds: float) -> None:
         """It asks for so much more time, for its start or for its next sign of life (EXTEND_TIMEOUT_USEC)."""
         self.count_from = max(self.count_from, now + seconds)
-        if self.next_at is not None and probe.kind in TELLING:
+        if self.next_at is not None and probe.kind in PASSIVE_PROBES:
             self.next_at = max(self.next_at, now + seconds)
 
     def _failed(self, probe: Probe, now: float) -> None:

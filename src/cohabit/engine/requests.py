@@ -30,7 +30,7 @@ def request(services: Services, action: str, names: Sequence[str], number: int, 
         if unit is None:
             continue
         if action == SIGNAL:
-            if unit.leader_lives:
+            if unit.main_alive:
                 services.out.append(Signal(name, number))
         elif action == STOP:
             _stop(services, unit)
@@ -51,20 +51,20 @@ def _start(services: Services, unit: Unit) -> None:
     while todo:
         unit = todo.pop()
         if unit.at_rest or unit.state == machine.STOPPING or not unit.want_up:
-            services.renew(unit, up=True)
+            services.replace_run(unit, up=True)
         for need in unit.wanted.depends_on:
             other = services.units[need.service]
             if other.name in seen or other.wanted.schedule is not None:
                 continue
             done = need.condition == COMPLETED and other.satisfies(need)
-            if not done and (other.over or other.going_down or other.state == machine.STOPPED):
+            if not done and (other.ended or other.going_down or other.state == machine.STOPPED):
                 seen.add(other.name)
                 todo.append(other)
 
 
 def _stop(services: Services, unit: Unit) -> None:
-    unit.want_up = unit.renew = False
-    services.concerns(unit)
+    unit.want_up = unit.restart_pending = False
+    services.mark_dirty(unit)
 
 
 def _kill(services: Services, unit: Unit, now: float) -> None:

@@ -8,7 +8,7 @@ Nothing here waits, loops over time or touches Linux. `now` is monotonic seconds
 
 from __future__ import annotations
 
-from cohabit.engine import machine, watch
+from cohabit.engine import health_monitor, machine
 from cohabit.engine.effects import Report, RunHook, Signal, SignalTree, Spawn
 from cohabit.engine.policy import verdict
 from cohabit.engine.timers import Timers
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
 
 SIGKILL, SIGTERM = 9, 15
-_STATE = "state"  # what a timer is for; the other is watch.TIMER
+_STATE = "state"  # what a timer is for; the other is health_monitor.TIMER
 
 
 class Services:
@@ -35,14 +35,16 @@ class Services:
     def __init__(self) -> None:
         self.units: dict[str, Unit] = {}
         self.out: list[Effect] = []
-        self.over: list[Unit] = []  # ended for good, or took the container along; for the supervisor to see
-        self.busy: dict[str, None] = {}  # who has processes
-        self.unsettled: dict[str, None] = {}  # who is on its way up
+        self.ended: list[Unit] = []  # ended for good, or took the container along; for the supervisor to see
+        self.active: dict[str, None] = {}  # who has processes
+        self.not_ready: dict[str, None] = {}  # who is on its way up
         self.gone: list[Unit] = []  # in no Plan any more
         self.killed = False  # SIGKILL was needed since everybody was told to stop
         self.timers = Timers()
-        self.watch = watch.Watch(self)
-        self.news: list[tuple[str, float, str, str, int | None]] = []  # of this step: name, and as in Unit.history
+        self.health_monitor = health_monitor.HealthMonitor(self)
+        self.transitions: list[
+            tuple[str, float, str, str, int | None]
+        ] = []  # of this step: name, and as in Unit.history
         self._dirty: dict[str, None] = {}
 
     # --- what happened to one -----------------------------------------------------------------------
@@ -64,23 +66,23 @@ class Services:
             unit.since = now
             self.note(unit, state, now, unit.why if ended else "", unit.code if ended else None)
         if before == machine.RUNNING:
-            self.watch.end(unit)
-        self.concerns(unit)
+            self.health_monitor.end(unit)
+        self.mark_dirty(unit)
         if state != machine.STOPPING:
             self._set_deadline(unit, None)
         if state == machine.STARTING:
             self._enter_starting(unit, now)
         elif state == machine.STOPPING:
             self._enter_stopping(unit, before, now)
-        elif not unit.renew and (unit.over or (unit.code and state in (machine.EXITED, machine.FATAL))):
-            self.over.append(unit)
+        elif not unit.restart_pending and (unit.ended or (unit.code and state in (machine.EXITED, machine.FATAL))):
+            self.ended.append(unit)
 
     def _enter_starting(self, unit: Unit, now: float) -> None:
         unit.started_at = now
-        unit.killed = unit.again = unit.in_background = False
-        unit.blame = unit.failed = 0
+        unit.killed = unit.restart_requested = unit.in_background = False
+        unit.forced_exit_code = unit.failed = 0
         unit.out_of_memory = False
-        unit.why = unit.status = unit.hung = ""
+        unit.why = unit.status = unit.blocked_hook = ""
         unit.pending = True
         if unit.service.pre_start:
             self._run_hook(unit, PRE_START, 0)
@@ -92,60 +94,60 @@ class Services:
             self._set_deadline(unit, now + unit.service.stop_grace_seconds)
         if unit.killed:
             self.out.append(SignalTree(unit.name, SIGKILL))
-        elif before == machine.RUNNING and unit.leader_lives and unit.service.pre_stop and not unit.stage:
+        elif before == machine.RUNNING and unit.main_alive and unit.service.pre_stop and not unit.hook_stage:
             self._run_hook(unit, PRE_STOP, 0)
-        elif unit.leader_lives or unit.pending:
+        elif unit.main_alive or unit.pending:
             self.out.append(Signal(unit.name, unit.service.stop_signal))
         else:
             self.out.append(SignalTree(unit.name, SIGTERM))
 
     def spawned(self, unit: Unit, pid: int, now: float) -> None:
         """Its command runs."""
-        unit.pid, unit.leader_lives, unit.pending = pid, True, False
+        unit.pid, unit.main_alive, unit.pending = pid, True, False
         unit.starts += 1
         unit.started_at = now
         self.fact(unit, machine.SPAWNED, now)
         self.say("info", unit, f"started, pid {pid}")
         if unit.state != machine.RUNNING:
-            self.concerns(unit)  # told to stop before its exec; yet it was executed, for which somebody may wait
+            self.mark_dirty(unit)  # told to stop before its exec; yet it was executed, for which somebody may wait
             return
         if unit.service.post_start:
             self._run_hook(unit, POST_START, 0)
         else:
-            self.watch.begin(unit, now)
+            self.health_monitor.begin(unit, now)
 
     def spawn_failed(self, unit: Unit, why: str, code: int, now: float, *, orphans: bool) -> None:
         """Its command could not be started; whom the hooks before it left behind must not outlive that."""
-        unit.pid, unit.leader_lives, unit.pending = 0, False, False
+        unit.pid, unit.main_alive, unit.pending = 0, False, False
         unit.code, unit.ran_seconds = code, 0.0
         unit.why = f"cannot start: {why}"
         self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
 
     def exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
         """Its main process has ended."""
-        unit.leader_lives, unit.code, unit.orphans = False, unit.blame or code, orphans
+        unit.main_alive, unit.code, unit.orphans = False, unit.forced_exit_code or code, orphans
         unit.ran_seconds = max(0.0, now - unit.started_at)
         if not unit.why:
             how = describe_exit(code) + (", out of memory," if unit.out_of_memory else "")
             unit.why = f"ended with {how} after {format_duration(unit.ran_seconds)}"
             if unit.state == machine.STOPPING and code == EXIT_KILLED and unit.killed:
                 ignored = f"having ignored {signal_name(unit.service.stop_signal)}"
-                unit.why += f", since its {unit.hung} had not ended" if unit.hung else f", {ignored}"
+                unit.why += f", since its {unit.blocked_hook} had not ended" if unit.blocked_hook else f", {ignored}"
         if orphans and unit.state == machine.RUNNING:
             hint = (
                 "" if code else " (if it put itself in the background: run it in the foreground, or give its pid_file)"
             )
             self.say("warning", unit, f"{unit.why}; ending the processes that it left behind{hint}")
-        orphans = orphans or unit.stage != ""  # a hook of it that still runs is one, too
+        orphans = orphans or unit.hook_stage != ""  # a hook of it that still runs is one, too
         self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
         final = not unit.going_down and self._policy(unit).state != machine.BACKOFF
         if orphans and final and (unit.code or unit.service.schedule is None):
-            self.over.append(unit)  # at once: the others need not wait for those whom it left
+            self.ended.append(unit)  # at once: the others need not wait for those whom it left
 
     def daemonised(self, unit: Unit, pid: int) -> None:
         """Its main process is another one from now on."""
         unit.pid = pid
-        if unit.state == machine.STOPPING and not unit.stage:
+        if unit.state == machine.STOPPING and not unit.hook_stage:
             self.out.append(Signal(unit.name, unit.service.stop_signal))
         if not unit.in_background:  # said once per run, however often it forks on
             unit.in_background = True
@@ -153,10 +155,10 @@ class Services:
 
     def hook_ended(self, unit: Unit, code: int, why: str, now: float, *, orphans: bool) -> None:
         """A hook has ended: on with the next one, or with what it was for."""
-        stage, step, unit.stage = unit.stage, unit.step, ""
+        stage, step, unit.hook_stage = unit.hook_stage, unit.hook_index, ""
         told = f"{stage} hook {step + 1} {why or 'ended with ' + describe_exit(code)}"
         more = step + 1 < len(unit.service.hooks(stage)) if stage else False
-        if stage != PRE_START and not unit.leader_lives and unit.state == machine.STOPPING:
+        if stage != PRE_START and not unit.main_alive and unit.state == machine.STOPPING:
             unit.orphans = unit.orphans or orphans
             if not unit.orphans:
                 self.fact(unit, machine.TREE_GONE, now)
@@ -173,12 +175,12 @@ class Services:
             if code:
                 self.say("error", unit, told if unit.going_down else f"{told}: stopping it")
                 if not unit.going_down:
-                    unit.why, unit.blame = told, code
+                    unit.why, unit.forced_exit_code = told, code
                     self.fact(unit, machine.FAILED, now)
             elif more:
                 self._run_hook(unit, POST_START, step + 1)
             else:
-                self.watch.begin(unit, now)
+                self.health_monitor.begin(unit, now)
 
     def _pre_start_ended(self, unit: Unit, code: int | None, told: str, now: float, *, orphans: bool) -> None:
         """code: None when it was the last hook and went well."""
@@ -186,7 +188,7 @@ class Services:
             if code is None:
                 self.out.append(Spawn(unit.service))
             else:
-                self._run_hook(unit, PRE_START, unit.step + 1)
+                self._run_hook(unit, PRE_START, unit.hook_index + 1)
             return
         unit.pid, unit.pending = 0, False
         unit.code, unit.ran_seconds, unit.why = code or 0, 0.0, told
@@ -203,18 +205,18 @@ class Services:
             unit.pid = message.main_pid
         if message.extend_seconds and unit.state == machine.STOPPING and unit.deadline is not None:
             self._set_deadline(unit, max(unit.deadline, now + message.extend_seconds))
-        self.watch.notified(unit, message, now)
+        self.health_monitor.notified(unit, message, now)
 
     def schedule_due(self, unit: Unit, now: float) -> None:
         """The time has come for a job; it never overlaps itself."""
-        if unit.gone or unit.renew or unit.service.schedule is None:
+        if unit.gone or unit.restart_pending or unit.service.schedule is None:
             return
         if not unit.at_rest or unit.state == machine.BACKOFF or (unit.want_up and unit.state == machine.STOPPED):
             self.say("warning", unit, "its schedule says now, but it has not ended yet: skipped")
             return
         unit.want_up, unit.restarts = True, 0
         self.fact(unit, machine.REARM, now)
-        self.concerns(unit)
+        self.mark_dirty(unit)
 
     # --- what becomes of it --------------------------------------------------------------------------
 
@@ -245,14 +247,14 @@ class Services:
     def _policy(self, unit: Unit) -> Verdict:
         code, started = unit.code or 0, unit.pid != 0
         restart = unit.service.restart
-        return verdict(restart, code, unit.ran_seconds, unit.restarts, started=started, again=unit.again)
+        return verdict(restart, code, unit.ran_seconds, unit.restarts, started=started, again=unit.restart_requested)
 
     def due(self, now: float) -> None:
         """The deadlines of single services that have come."""
         for name, purpose in list(self.timers.due(now)):
             unit = self.units[name]
-            if purpose == watch.TIMER:
-                self.watch.due(unit, now)
+            if purpose == health_monitor.TIMER:
+                self.health_monitor.due(unit, now)
                 continue
             unit.deadline = None
             if unit.state == machine.STOPPING:
@@ -263,7 +265,7 @@ class Services:
         self.killed = True
         grace = format_duration(unit.service.stop_grace_seconds)
         self._mark_killed(unit)
-        hung = f", since its {unit.hung} has not ended" if unit.hung else ""
+        hung = f", since its {unit.blocked_hook} has not ended" if unit.blocked_hook else ""
         self.say("warning", unit, f"not gone after its grace (stop_grace_period {grace}){hung}: killing it")
         self.out.append(SignalTree(unit.name, SIGKILL))
 
@@ -271,8 +273,8 @@ class Services:
     def _mark_killed(unit: Unit) -> None:
         """SIGKILL is needed; where a hook was still at work, its stop signal was never sent."""
         unit.killed = True
-        if unit.stage == PRE_STOP:
-            unit.hung = f"{PRE_STOP} hook {unit.step + 1}"
+        if unit.hook_stage == PRE_STOP:
+            unit.blocked_hook = f"{PRE_STOP} hook {unit.hook_index + 1}"
 
     def kill_at_once(self, unit: Unit, now: float) -> None:
         """The time of everybody is up."""
@@ -287,7 +289,7 @@ class Services:
         while self._dirty:
             unit = self.units[next(iter(self._dirty))]
             del self._dirty[unit.name]
-            if unit.renew and unit.at_rest and unit.state != machine.BACKOFF:
+            if unit.restart_pending and unit.at_rest and unit.state != machine.BACKOFF:
                 self._renewed(unit, now)
             if unit.going_down:
                 if unit.state not in machine.ENDED and self._may_stop(unit):
@@ -297,11 +299,11 @@ class Services:
 
     def _renewed(self, unit: Unit, now: float) -> None:
         """Nothing of the old run lives: the next one may begin."""
-        unit.renew = False
+        unit.restart_pending = False
         unit.restarts = unit.starts = unit.failed = 0
         unit.take_next()
         self.fact(unit, machine.REARM, now)
-        self.concerns(unit)
+        self.mark_dirty(unit)
 
     def waits_for(self, name: str, other: Unit) -> bool:
         """Whether a service would start if only the other one were as it wants it."""
@@ -326,7 +328,7 @@ class Services:
             return True
         return all(self.units[name].at_rest or not self.units[name].going_down for name in unit.dependents)
 
-    def concerns(self, unit: Unit) -> None:
+    def mark_dirty(self, unit: Unit) -> None:
         """Note whom a change of this unit may concern. Each change costs its neighbours, not everybody."""
         self._note(unit)
         self._dirty[unit.name] = None
@@ -339,13 +341,13 @@ class Services:
 
     def _note(self, unit: Unit) -> None:
         if unit.at_rest:
-            self.busy.pop(unit.name, None)
+            self.active.pop(unit.name, None)
         else:
-            self.busy[unit.name] = None
+            self.active[unit.name] = None
         if unit.settled:
-            self.unsettled.pop(unit.name, None)
+            self.not_ready.pop(unit.name, None)
         else:
-            self.unsettled[unit.name] = None
+            self.not_ready[unit.name] = None
 
     # --- who there is --------------------------------------------------------------------------------
 
@@ -367,7 +369,7 @@ class Services:
         """Become another Plan: what is gone stops, what changed is replaced, what is new starts."""
         for name in difference.removed:
             unit = self.units[name]
-            unit.gone, unit.want_up, unit.renew = True, False, False
+            unit.gone, unit.want_up, unit.restart_pending = True, False, False
             self.gone.append(unit)
         for name in difference.added:
             back = self.units.get(name)
@@ -376,56 +378,56 @@ class Services:
             elif back.gone:  # before it was forgotten
                 self.gone.remove(back)
                 back.gone, back.next = False, plan.services[name]
-                self.renew(back, up=back.wanted.schedule is None)
+                self.replace_run(back, up=back.wanted.schedule is None)
         for name in difference.changed:
             self.units[name].next = plan.services[name]
         self._connect()
         for name in difference.restarting:
             self.restart(self.units[name], up=plan.services[name].schedule is None)
         for name in difference.changed:
-            if not self.units[name].renew:
+            if not self.units[name].restart_pending:
                 self._change_in_place(self.units[name], now)
 
-    def renew(self, unit: Unit, *, up: bool) -> None:
+    def replace_run(self, unit: Unit, *, up: bool) -> None:
         """What runs of it ends, then it is as new. up: and runs at once; a job may wait for its time instead."""
-        unit.renew, unit.want_up = True, up
-        self.concerns(unit)
+        unit.restart_pending, unit.want_up = True, up
+        self.mark_dirty(unit)
 
     def restart(self, unit: Unit, *, up: bool) -> None:
         """A fresh run of it, and of those that are to be restarted with it (depends_on: restart) and are not down."""
-        self.renew(unit, up=up)
+        self.replace_run(unit, up=up)
         todo = [unit]
         while todo:
             unit = todo.pop()
             for other in (self.units[name] for name in unit.dependents):
                 along = any(need.service == unit.name and need.restart for need in other.wanted.depends_on)
                 job = other.wanted.schedule is not None
-                if along and (other.want_up or job) and not (other.renew or other.gone):
-                    self.renew(other, up=not job)
+                if along and (other.want_up or job) and not (other.restart_pending or other.gone):
+                    self.replace_run(other, up=not job)
                     todo.append(other)
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
         probe = unit.service.probe
         unit.take_next()
-        if unit.state == machine.RUNNING and unit.stage != POST_START and unit.service.probe != probe:
-            self.watch.end(unit)
-            self.watch.begin(unit, now)
-        self.concerns(unit)
+        if unit.state == machine.RUNNING and unit.hook_stage != POST_START and unit.service.probe != probe:
+            self.health_monitor.end(unit)
+            self.health_monitor.begin(unit, now)
+        self.mark_dirty(unit)
 
     def stop_all(self) -> None:
         """Nothing is wanted any more."""
         self.killed = False
         for unit in self.units.values():
-            unit.want_up = unit.renew = False
+            unit.want_up = unit.restart_pending = False
             self._dirty[unit.name] = None
 
     def forget(self, unit: Unit) -> None:
         """It is in no Plan any more and nothing of it lives."""
         self.gone.remove(unit)
         del self.units[unit.name]
-        for noted in (self.busy, self.unsettled, self._dirty):
+        for noted in (self.active, self.not_ready, self._dirty):
             noted.pop(unit.name, None)
-        for purpose in (_STATE, watch.TIMER):
+        for purpose in (_STATE, health_monitor.TIMER):
             self.timers.set((unit.name, purpose), None)
         self._connect()
 
@@ -436,7 +438,7 @@ class Services:
         for unit in units:
             self._set_deadline(unit, unit.deadline)
             if unit.state == machine.RUNNING:
-                self.timers.set((unit.name, watch.TIMER), unit.health.next_at)
+                self.timers.set((unit.name, health_monitor.TIMER), unit.health.next_at)
 
     def _connect(self) -> None:
         """Tell each unit who depends on it, and have everybody looked at."""
@@ -455,14 +457,14 @@ class Services:
     def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
         """What happened, for whoever asks later and for whoever listens now."""
         unit.record(event, now, why, code)
-        self.news.append((unit.name, now, event, why, code))
+        self.transitions.append((unit.name, now, event, why, code))
 
     def say(self, level: str, unit: Unit, text: str) -> None:
         """A line for people."""
         self.out.append(Report(level, unit.name, text))
 
     def _run_hook(self, unit: Unit, stage: str, step: int) -> None:
-        unit.stage, unit.step = stage, step
+        unit.hook_stage, unit.hook_index = stage, step
         self.out.append(RunHook(unit.service, stage, step))
 
     def _set_deadline(self, unit: Unit, moment: float | None) -> None:

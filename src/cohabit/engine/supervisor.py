@@ -59,7 +59,7 @@ KILL_PATIENCE_SECONDS = 2.0  # after SIGKILL to everything: Docker waits as long
 LOADING, UP, STOPPING, SWEEPING, DONE = "loading", "up", "stopping", "sweeping", "done"
 
 _KEPT = (
-    "phase", "code", "word", "culprit", "failures", "requested", "asked", "asked_at", "forced", "killing",
+    "phase", "code", "exit_reason", "cause", "failures", "requested", "asked", "asked_at", "forced", "killing",
     "total_deadline", "reading", "read_again", "announced", "scale", "scale_read", "scale_asked", "reads",
     "read_told", "read_code", "history",
 )  # fmt: skip
@@ -73,8 +73,8 @@ class Supervisor:
         self.phase = LOADING
         self.plan: Plan | None = None
         self.code: int | None = None  # the first cause's; None while there is none, and when the end was asked for
-        self.word = ""
-        self.culprit = ""
+        self.exit_reason = ""
+        self.cause = ""
         self.failures = 0  # how many services have failed for good
         self.requested = False  # somebody outside asked for the end
         self.asked, self.asked_at = 0, 0.0  # by which signal, and when first
@@ -96,7 +96,7 @@ class Supervisor:
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """What has to be done because of this fact, in order."""
-        self.services.out, self.services.news = [], []
+        self.services.out, self.services.transitions = [], []
         if self.phase == DONE:
             return self.services.out  # the reactor empties its queue before it leaves
         if not self._of_a_service(event, now):
@@ -141,7 +141,7 @@ class Supervisor:
             case HookEnded(_, code, why, orphans):
                 services.hook_ended(unit, code, why, now, orphans=orphans)
             case Probed(_, passed, output):
-                services.watch.probed(unit, now, passed=passed, output=output)
+                services.health_monitor.probed(unit, now, passed=passed, output=output)
             case Notified():
                 services.notified(unit, event, now)
             case ScheduleDue() if self.phase == UP:
@@ -174,16 +174,16 @@ class Supervisor:
         services = self.services
         done = False
         while not done:
-            for unit in services.over[:]:
-                services.over.remove(unit)
+            for unit in services.ended[:]:
+                services.ended.remove(unit)
                 self._over(unit, now)
             services.settle(now)
-            done = not services.over
+            done = not services.ended
         if self.phase == UP:
             self._look_around(now)
         if self.phase == STOPPING:
             self.forced = self.forced or services.killed
-            if not services.busy:
+            if not services.active:
                 self._sweep()
 
     def _look_around(self, now: float) -> None:
@@ -191,10 +191,10 @@ class Supervisor:
         for unit in [unit for unit in services.gone if unit.at_rest]:
             services.forget(unit)
             self._do(Forget(unit.name))
-        if not services.busy and all(unit.over for unit in services.units.values()):
+        if not services.active and all(unit.ended for unit in services.units.values()):
             self._all_done(now)
             services.settle(now)
-        elif not self.announced and not services.unsettled:
+        elif not self.announced and not services.not_ready:
             self.announced = True
             self._note("ready", now)
             self._do(AllReady())
@@ -287,7 +287,7 @@ class Supervisor:
             return
         unhealthy = unit.state == machine.RUNNING  # and on_failure says exit: nobody else is here who runs
         if unit.service.essential or unhealthy:
-            self.culprit = self._first_cause(unit)
+            self.cause = self._first_cause(unit)
             self._begin_stop(unit.code or 0, f"{unit.name} {unit.why}{self._hint_essential()}", now)
 
     def _hint_essential(self) -> str:
@@ -309,7 +309,7 @@ class Supervisor:
             self._begin_stop(0, "all services have ended", now)
         else:
             failed = min(failures, key=lambda unit: unit.failed)
-            self.culprit = self._first_cause(failed)
+            self.cause = self._first_cause(failed)
             self._begin_stop(failed.code, f"all services have ended; {failed.name} {failed.why}", now)
 
     def _stop_requested(self, number: int, by: str, now: float) -> None:
@@ -329,8 +329,8 @@ class Supervisor:
             # its death looked like the cause, and was in truth the first half of this request.
             self.requested = True
             if self.code == 128 + number:
-                self.code, self.culprit = None, ""
-                self.word = f"stopped by {by}"
+                self.code, self.cause = None, ""
+                self.exit_reason = f"stopped by {by}"
         elif self.phase in (STOPPING, SWEEPING) and not self.killing:
             self._say("warning", f"{by} again: killing what is left")
             self._total_due(now)
@@ -343,10 +343,10 @@ class Supervisor:
             self._do(Exit(EXIT_BUG, text))
         elif self.phase == UP:
             self._begin_stop(EXIT_BUG, text, now)
-        self.code, self.word, self.culprit = EXIT_BUG, text, ""
+        self.code, self.exit_reason, self.cause = EXIT_BUG, text, ""
 
     def _begin_stop(self, code: int | None, word: str, now: float) -> None:
-        self.phase, self.code, self.word = STOPPING, code, word
+        self.phase, self.code, self.exit_reason = STOPPING, code, word
         self._note("stopping", now, word, code)
         grace = self.plan.stop_grace_seconds if self.plan else 0.0
         self.total_deadline = now + grace
@@ -387,7 +387,7 @@ class Supervisor:
         code = self.code
         if code is None:
             code = EXIT_KILLED if self.forced else 0
-        self._do(Exit(code, self.word, self.culprit))
+        self._do(Exit(code, self.exit_reason, self.cause))
 
     # --- small change --------------------------------------------------------------------------------
 
@@ -397,7 +397,7 @@ class Supervisor:
     def _note(self, event: str, now: float, why: str = "", code: int | None = None) -> None:
         """What happened to the whole, for whoever asks later and for whoever listens now."""
         self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, why, code)]
-        self.services.news.append(("", now, event, why, code))
+        self.services.transitions.append(("", now, event, why, code))
 
     def _say(self, level: str, text: str) -> None:
         self._do(Report(level, "", text))

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 # What crosses a re-execution of process 1; the rest follows from the Plan.
 _KEPT = (
-    "state", "want_up", "renew", "gone", "pid", "leader_lives", "pending", "ready", "code", "started_at",
-    "ran_seconds", "starts", "restarts", "killed", "again", "blame", "failed", "in_background", "stage", "step",
+    "state", "want_up", "restart_pending", "gone", "pid", "main_alive", "pending", "ready", "code", "started_at",
+    "ran_seconds", "starts", "restarts", "killed", "restart_requested", "forced_exit_code", "failed", "in_background",
+    "hook_stage", "hook_index",
     "orphans", "status", "why", "deadline", "since", "history", "timeline", "out_of_memory",
-    "hung",
+    "blocked_hook",
 )  # fmt: skip
 
 # What is kept of what happened: enough for six crashes in a row.
@@ -58,10 +59,10 @@ class Unit:
         self.health = Health()
         self.state = STOPPED
         self.want_up = service.schedule is None
-        self.renew = False
+        self.restart_pending = False
         self.gone = False
         self.pid = 0
-        self.leader_lives = False
+        self.main_alive = False
         self.pending = False
         self.ready = False
         self.code: int | None = None
@@ -70,13 +71,13 @@ class Unit:
         self.starts = 0
         self.restarts = 0
         self.killed = False
-        self.hung = ""
-        self.again = False
+        self.blocked_hook = ""
+        self.restart_requested = False
         self.in_background = False
-        self.blame = 0
+        self.forced_exit_code = 0
         self.failed = 0
-        self.stage = ""
-        self.step = 0
+        self.hook_stage = ""
+        self.hook_index = 0
         self.orphans = False
         self.status = ""
         self.why = ""
@@ -104,10 +105,10 @@ class Unit:
     @property
     def going_down(self) -> bool:
         """What runs of it shall run no more."""
-        return self.renew or not self.want_up
+        return self.restart_pending or not self.want_up
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """It ended by itself, for good: it was not just told to stop, and no schedule will start it again."""
         return self.state in ENDED and self.state != STOPPED and self.service.schedule is None
 
@@ -119,13 +120,15 @@ class Unit:
     @property
     def settled(self) -> bool:
         """Nothing more is expected of its start: it is ready, has done its work, or is not wanted now."""
-        return not self.renew and (self.ready or not self.want_up or (self.state == EXITED and self.code == 0))
+        return not self.restart_pending and (
+            self.ready or not self.want_up or (self.state == EXITED and self.code == 0)
+        )
 
     def satisfies(self, dependency: Dependency) -> bool:
         """Whether whoever depends on this service in that way may start."""
-        if self.renew:
+        if self.restart_pending:
             return False
-        if (self.over or self.down) and not dependency.required:
+        if (self.ended or self.down) and not dependency.required:
             return True  # as in Compose: it was worth waiting for, its failure hurts nobody
         if dependency.condition == COMPLETED:
             return self.state == EXITED and self.code == 0
@@ -135,7 +138,7 @@ class Unit:
 
     def disappoints(self, dependency: Dependency) -> bool:
         """Whether it is certain that the condition will never hold."""
-        return self.over and not self.renew and not self.satisfies(dependency)
+        return self.ended and not self.restart_pending and not self.satisfies(dependency)
 
     def record(self, event: str, now: float, why: str = "", code: int | None = None) -> None:
         """Something happened to it that people may want to know."""

@@ -7,7 +7,7 @@ files) or in what was prepared for it at its start.
 
 from __future__ import annotations
 
-from cohabit.plan.model import GRANTED, TELLING, Service
+from cohabit.plan.model import GRANTED, PASSIVE_PROBES, Service
 from cohabit.plan.record import Record
 
 TYPE_CHECKING = False
@@ -90,4 +90,4 @@ def _needs_restart(before: Service, after: Service, field: str) -> bool:
 
 def _untimed(probe: Probe | None) -> Probe | None:
     """A probe that is asked, without the rules of when; another one as it is."""
-    return probe if probe is None or probe.kind in TELLING else probe.replace(**_WHEN_ASKED)
+    return probe if probe is None or probe.kind in PASSIVE_PROBES else probe.replace(**_WHEN_ASKED)

@@ -14,7 +14,7 @@ from cohabit.plan.record import Record
 UNREADABLE = "?"  # stands for the program of a command that is wrong, and was told so
 
 
-class Where(Record):
+class SourceLocation(Record):
     """A place in what the user wrote; line 0 when the whole file (or the command line) is meant."""
 
     file: str
@@ -24,10 +24,10 @@ class Where(Record):
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
-class Problem(Record):
+class Diagnostic(Record):
     """One thing that is wrong, in one sentence. A warning does not stop the start."""
 
-    where: Where
+    where: SourceLocation
     text: str
     warning: bool = False
     exit_code: int = EXIT_FILE
@@ -44,13 +44,13 @@ class DraftService(Record):
     """
 
     service: Service
-    where: Where
-    places: dict[str, Where] = {}  # noqa: RUF012 - a record's default is never changed
+    where: SourceLocation
+    places: dict[str, SourceLocation] = {}  # noqa: RUF012 - a record's default is never changed
     profiles: tuple[str, ...] = ()
     essential: bool | None = None
     replicas: int | None = None
 
-    def place(self, key: str) -> Where:
+    def place(self, key: str) -> SourceLocation:
         """Where a key was written, or the service itself if the key was not."""
         return self.places.get(key, self.where)
 
@@ -58,10 +58,10 @@ class DraftService(Record):
 class Draft(Record):
     """All services of the text, in its order, and what was wrong with it."""
 
-    where: Where
+    where: SourceLocation
     services: dict[str, DraftService]
     stop_grace_seconds: float = TOTAL_GRACE_SECONDS
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Diagnostic, ...] = ()
     secrets: dict[str, Secret] = {}  # noqa: RUF012 - a record's default is never changed
     configs: dict[str, Secret] = {}  # noqa: RUF012 - same
     control_gid: int | None = None

@@ -50,7 +50,7 @@ class Restart(Record):
     window_seconds: float = 10.0
 
 
-class Identity(Record):
+class Credentials(Record):
     """Who a service runs as: numbers for the kernel, a name and a home for the environment."""
 
     uid: int
@@ -105,7 +105,7 @@ class Probe(Record):
 
 
 # Kinds of probe that are not asked: the service tells by itself.
-TELLING = frozenset({"log", "notify", "fd"})
+PASSIVE_PROBES = frozenset({"log", "notify", "fd"})
 
 PRE_START, POST_START, PRE_STOP = "pre_start", "post_start", "pre_stop"
 
@@ -116,7 +116,7 @@ class Hook(Record):
     command: tuple[str, ...]
     environment: dict[str, str | None] = {}  # noqa: RUF012 - a record's default is never changed
     working_dir: str | None = None
-    user: Identity | None = None
+    user: Credentials | None = None
 
 
 class Socket(Record):
@@ -153,7 +153,7 @@ class Secret(Record):
     external: bool = False
 
 
-class Grant(Record):
+class FileMount(Record):
     """A secret or config that a service is handed: the file `target` with the text of `source`.
 
     uid, gid, mode: of that file; None for what belongs to its kind (docs/howto/secrets.md).
@@ -221,7 +221,7 @@ class Service(Record):
     command: tuple[str, ...]
     environment: dict[str, str | None] = {}  # noqa: RUF012 - a record's default is never changed
     working_dir: str | None = None
-    user: Identity | None = None
+    user: Credentials | None = None
     depends_on: tuple[Dependency, ...] = ()
     restart: Restart = Restart()
     stop_signal: int = SIGTERM
@@ -240,8 +240,8 @@ class Service(Record):
     pre_stop: tuple[Hook, ...] = ()
     schedule: Schedule | None = None
     sockets: tuple[Socket, ...] = ()
-    secrets: tuple[Grant, ...] = ()
-    configs: tuple[Grant, ...] = ()
+    secrets: tuple[FileMount, ...] = ()
+    configs: tuple[FileMount, ...] = ()
     pid_file: str = ""
     tty: bool = False
     stdin: bool = False

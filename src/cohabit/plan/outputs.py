@@ -5,20 +5,20 @@ Pure. Of a service with a terminal only that is of interest here: it writes to t
 
 from __future__ import annotations
 
-from cohabit.plan.draft import Problem
+from cohabit.plan.draft import Diagnostic
 from cohabit.plan.model import UNSEEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cohabit.plan.draft import Draft, DraftService, Where
+    from cohabit.plan.draft import Draft, DraftService, SourceLocation
     from cohabit.plan.model import Logging
 
 _WHOLE = "x-cohabit"
 
 
-def unseen(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Problem]:
+def unseen(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
     """Services whose output never comes by us, though something is to be done with it."""
     for name, item in chosen.items():
         service = item.service
@@ -27,38 +27,38 @@ def unseen(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Problem
             if hides:
                 passed = f"services.{name}.tty: what it writes on the terminal does not come by us"
                 text = f"{passed}, so its secrets are not hidden in it (remove tty, or mind who sees it)"
-                yield Problem(item.place("tty"), text, warning=True)
+                yield Diagnostic(item.place("tty"), text, warning=True)
             continue
         drivers = [entry.driver for entry in service.logging if entry.driver in UNSEEN]
         if not drivers:
             continue
         passed = f"services.{name}.logging: with {drivers[0]} its output does not come by us"
         if service.probe and service.probe.kind == "log":
-            yield Problem(
+            yield Diagnostic(
                 item.place("logging"), f"{passed}, so its probe LOG cannot look at it (choose another driver)"
             )
         if hides:
             text = f"{passed}, so its secrets cannot be hidden in it (choose another driver, or remove x-cohabit: mask)"
-            yield Problem(item.place("logging"), text)
+            yield Diagnostic(item.place("logging"), text)
 
 
-def torn_files(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Problem]:
+def torn_files(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
     """Files that several write to, and that each would have rotated in another way, or over another's."""
-    owners: dict[str, tuple[str, Where, Logging]] = {}
+    owners: dict[str, tuple[str, SourceLocation, Logging]] = {}
     for owner, where, entry in _files(draft, chosen):
         first_owner, _, first = owners.setdefault(entry.path, (owner, where, entry))
         if owner != first_owner and _rotation(first) != _rotation(entry):
             text = f"{entry.path} is {first_owner}'s, too, with another max-size, max-file or compress (write the same)"
-            yield Problem(where, f"{_path(owner)}: {text}")
+            yield Diagnostic(where, f"{_path(owner)}: {text}")
     for owner, _, entry in owners.values():
         for old in _old_names(entry):
             if old in owners:
                 other, where, _ = owners[old]
                 text = f"{old} is what {owner}'s {entry.path} is called when it is rotated (write another path)"
-                yield Problem(where, f"{_path(other)}: {text}")
+                yield Diagnostic(where, f"{_path(other)}: {text}")
 
 
-def _files(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[tuple[str, Where, Logging]]:
+def _files(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[tuple[str, SourceLocation, Logging]]:
     """Whose each file is, and where that was written; those of the whole come first."""
     for entry in draft.logging:
         if entry.driver == "file":

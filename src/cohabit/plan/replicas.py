@@ -7,7 +7,7 @@ waits for it.
 from __future__ import annotations
 
 from cohabit.errors import EXIT_USAGE
-from cohabit.plan.draft import Problem
+from cohabit.plan.draft import Diagnostic
 from cohabit.plan.nearest import did_you_mean
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def scaled(draft: Draft, scale: Mapping[str, int], asked: Collection[str]) -> Dr
             services[name] = services[name].replace(replicas=number)
         elif name in asked:
             text = f"cannot scale {name!r}: no such service{did_you_mean(name, services)}"
-            problems.append(Problem(draft.where, text, exit_code=EXIT_USAGE))
+            problems.append(Diagnostic(draft.where, text, exit_code=EXIT_USAGE))
     return draft.replace(services=services, problems=(*draft.problems, *problems))
 
 
@@ -69,13 +69,13 @@ def _each(dependency: Dependency, names: Mapping[str, tuple[str, ...]]) -> Itera
         yield dependency if instance == dependency.service else dependency.replace(service=instance)
 
 
-def clashes(draft: Draft) -> Iterator[Problem]:
+def clashes(draft: Draft) -> Iterator[Diagnostic]:
     """Services that have the name of another one's instance."""
     for name, other in draft.services.items():
         key, _, number = name.rpartition("-")
         item = draft.services.get(key)
         if item and item.replicas and _is_between(number, item.replicas):
-            yield Problem(
+            yield Diagnostic(
                 other.where,
                 f"services.{name}: one of the {item.replicas} replicas of {key} has this name, too (choose another)",
             )
@@ -86,7 +86,7 @@ def _is_between(number: str, replicas: int) -> bool:
     return number in map(str, range(1, replicas + 1))
 
 
-def misfits(chosen: Mapping[str, DraftService]) -> Iterator[Problem]:
+def misfits(chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
     """Services that there cannot be several of."""
     for name, item in chosen.items():
         if (item.replicas or 0) > 1:
@@ -97,10 +97,10 @@ def misfits(chosen: Mapping[str, DraftService]) -> Iterator[Problem]:
             ):
                 if there_is:
                     text = f"services.{name}.{key}: {why}, but {name} has {item.replicas} replicas (remove one of both)"
-                    yield Problem(item.place(key), text)
+                    yield Diagnostic(item.place(key), text)
 
 
-def too_many(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Problem]:
+def too_many(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
     """More than process 1 should be asked to know."""
     counts = {name: 1 if item.replicas is None else item.replicas for name, item in chosen.items()}
     total = sum(
@@ -109,4 +109,4 @@ def too_many(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Probl
     )
     if total > _MOST:
         text = f"the replicas and what they depend on come to {total:,} (at most {_MOST:,}; use fewer replicas)"
-        yield Problem(draft.where, text)
+        yield Diagnostic(draft.where, text)

@@ -17,7 +17,7 @@ from cohabit.engine import events, policy
 from cohabit.plan.model import Schedule
 from cohabit.reactor.linux import PACKAGE, os
 from cohabit.reactor.processes import spawn
-from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.events import Event
     from cohabit.reactor.poller import Registry
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
 KEY = "\0clock"  # among the children; no service can have this name
 _OWN_ZONE = "-"  # what tasks/clock.py calls it
@@ -43,11 +43,11 @@ class Clock:
 
     def __init__(
         self,
-        given: Given,
+        given: InheritedSignals,
         environment: dict[str, str],
         epoll: Registry,
         *,
-        launch: Callable[[str, Start, Callable[[int, str], None]], None],
+        launch: Callable[[str, SpawnSpec, Callable[[int, str], None]], None],
         kill: Callable[[str], None],
         tell: Callable[[Event], None],
         say: Callable[[str, str, str], None],
@@ -100,7 +100,7 @@ class Clock:
             ends += os.pipe2(os.O_CLOEXEC)
             ends += os.pipe2(os.O_CLOEXEC)
             leashed, leash, lines, writer = ends
-            start = Start(argv, dict(self._environment), self._given, stdio=(leashed, writer, 2))
+            start = SpawnSpec(argv, dict(self._environment), self._given, stdio=(leashed, writer, 2))
             self._launch(KEY, start, self._ended)
         except OSError as error:
             for fd in ends:

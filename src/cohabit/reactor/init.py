@@ -18,7 +18,7 @@ from cohabit.errors import CommandError
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.processes import spawn
-from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.processes.terminal import Terminal
 from cohabit.units import describe_exit, signal_name
 
@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
 _LEAST_GRACE_SECONDS = 1.0  # for the others, even when main used up all of the time
 
@@ -54,7 +54,7 @@ class Rules:
 class Init:
     """One main child and everybody who is orphaned meanwhile."""
 
-    def __init__(self, argv: tuple[str, ...], given: Given, rules: Rules) -> None:
+    def __init__(self, argv: tuple[str, ...], given: InheritedSignals, rules: Rules) -> None:
         self._rules = rules
         self._argv = argv
         self._given = given
@@ -70,7 +70,7 @@ class Init:
         Whoever outlives it is left to `reactor/processes/sweep`, which nearly nobody needs: `alone` says.
         """
         self._prepare()
-        start = Start(self._argv, environment(), self._given, session=False)
+        start = SpawnSpec(self._argv, environment(), self._given, session=False)
         errors = self._spawn(start)
         while self._code is None:
             got = signals.wait_for_ever(signals.ALL)
@@ -102,7 +102,7 @@ class Init:
         if not (rules.subreaper and pid1.become_subreaper()):
             rules.say(pid1.CANNOT_REAP)
 
-    def _spawn(self, start: Start) -> int:
+    def _spawn(self, start: SpawnSpec) -> int:
         """Fork main; returns the pipe that says why its exec failed, if it did."""
         if self._terminal.foreground:
             start.terminal = self._terminal.fd

@@ -29,6 +29,11 @@ _READ_SIZE = 65_536
 _READS_MAX = 64  # of one pipe at the very end, in case that somebody still fills it
 
 
+def _sink(fd: int) -> Sink:
+    """Of our own output. Does not raise OSError: nothing here compares identities."""
+    return Sink(fd, identity=(0, fd))
+
+
 class _Pipe:
     """One stream of one service. partial: the beginning of a line."""
 
@@ -43,7 +48,7 @@ class Pipes:
     """What still comes out of the services, written to our own output with their names in front."""
 
     def __init__(self) -> None:
-        self._sinks = {"stdout": Sink(1), "stderr": Sink(2)}
+        self._sinks = {"stdout": _sink(1), "stderr": _sink(2)}
         self._pipes: list[_Pipe] = []
 
     @classmethod
@@ -110,7 +115,7 @@ def end_everything(error: BaseException | None, trees: Trees, plain: Any) -> int
             if scarce
             else f"an internal error, please report it:\n{traceback_of(error)}"
         )
-        Sink(2).write(f"cohabit | {text}\n".encode("utf-8", "surrogateescape"))
+        _sink(2).write(f"cohabit | {text}\n".encode("utf-8", "surrogateescape"))
     pipes = Pipes.of_plain(plain)
     sweep(trees, _GRACE_SECONDS, meanwhile=pipes.pump)
     pipes.finish()

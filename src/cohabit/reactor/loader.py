@@ -15,7 +15,7 @@ from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.record import from_plain
 from cohabit.reactor.linux import PACKAGE, os
 from cohabit.reactor.processes import spawn
-from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
     from cohabit.reactor.poller import Registry
     from cohabit.reactor.processes.children import Children
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
 KEY = "\0loader"
 _ANSWER_READ = 65_536
@@ -37,7 +37,7 @@ class Loader:
 
     def __init__(
         self,
-        given: Given,
+        given: InheritedSignals,
         environment: dict[str, str],
         epoll: Registry,
         children: Children,
@@ -70,7 +70,7 @@ class Loader:
             return
         os.set_blocking(self._fd, False)
         self._epoll.register(self._fd, select.EPOLLIN)
-        start = Start(argv, dict(self._environment), self._given, stdio=(0, writer, 2))
+        start = SpawnSpec(argv, dict(self._environment), self._given, stdio=(0, writer, 2))
         try:
             self._children.launch(KEY, start, self._ended)
         except OSError as error:

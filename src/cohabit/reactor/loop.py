@@ -17,7 +17,7 @@ import select
 import sys
 import time
 
-from cohabit.doors import protocol
+from cohabit.api import protocol
 from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
 from cohabit.reactor import pid1, signals
@@ -30,20 +30,20 @@ from cohabit.reactor.health.log_match import LogMatches
 from cohabit.reactor.health.notification_fd import NotificationFds
 from cohabit.reactor.health.notify import Notify
 from cohabit.reactor.health.probes import Probes
+from cohabit.reactor.launcher import Launcher
 from cohabit.reactor.linux import PACKAGE, RUNTIME_DIR, environment, os, python_environment
 from cohabit.reactor.loader import Loader
-from cohabit.reactor.logs.joining import Joiners
-from cohabit.reactor.logs.lastword import LINES_MAX, last_word, write_termination_log
-from cohabit.reactor.logs.memory import OURSELVES
+from cohabit.reactor.logs.exit_reason import LINES_MAX, last_word, write_termination_log
+from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
 from cohabit.reactor.logs.output import Output
+from cohabit.reactor.logs.recent_lines import OURSELVES
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import spawn, tree
-from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.processes.children import Children
 from cohabit.reactor.rundir import RuntimeDirectory
 from cohabit.reactor.sockets import Sockets
-from cohabit.reactor.starts import Starts
 from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.plan.model import Plan
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
-STATE_VERSION = 5  # of what crosses a re-execution: raise it with each change that an older program does not know
+STATE_VERSION = 6  # of what crosses a re-execution: raise it with each change that an older program does not know
 _LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) counts milliseconds in an int: 24 days
 _NOT_FOR_SERVICES = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _SUCCESSOR = "\0successor"
@@ -72,7 +72,7 @@ class Loop:
     """Everything that process 1 holds. run() returns the container's exit code."""
 
     def __init__(
-        self, given: Given, request: str, *, quiet: bool = False, wake_up: tuple[int, int] | None = None
+        self, given: InheritedSignals, request: str, *, quiet: bool = False, wake_up: tuple[int, int] | None = None
     ) -> None:
         """wake_up: the pipe of the program before this one, so that a re-execution needs no new descriptor."""
         self.given = given
@@ -110,9 +110,11 @@ class Loop:
         stdout.on_full, stderr.on_full = self._full_disk("stdout"), self._full_disk("stderr")
         self.children = Children(epoll, tell, say, self.output.drain_service)
         self.output.destinations.launch = launch = self.children.launch
-        self.joiners = self.output.joiners = Joiners(self.given, ours, epoll, self.output, launch=launch, say=say)
+        self.joiners = self.output.joiners = MultilineAssembler(
+            self.given, ours, epoll, self.output, launch=launch, say=say
+        )
         self.sockets = Sockets()
-        self.starts = Starts(self.given, variables, self.children, self.output, say)
+        self.starts = Launcher(self.given, variables, self.children, self.output, say)
         self.loader = Loader(
             self.given, ours, epoll, self.children,
             prepare=self.sockets.prepare, warn=lambda line: self.output.say("warning", "", line), tell=tell,
@@ -231,7 +233,7 @@ class Loop:
         """Somebody wants our program replaced: first see that what is installed now can go on with what we hold."""
         self.successor = None
         try:
-            start = Start(successor_command(), python_environment(), self.given)
+            start = SpawnSpec(successor_command(), python_environment(), self.given)
             self.children.launch(_SUCCESSOR, start, self._successor_checked)
         except OSError as error:
             self.no_successor(spawn.no_room(error))

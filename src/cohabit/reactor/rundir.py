@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 else:
     import _socket as socket
 
-OURS, EVERYBODYS = RUNTIME_BASES, SHARED_BASES
 _MODE = 0o711
 _BASE_MODE = 0o755  # a client of another user has to find the one inside
 _WALK, _WRITE = 0o111, 0o022  # everybody may walk through it, nobody else may write it
 _EPERM, _EROFS, _ECONNREFUSED = 1, 30, 111
-_TRIED = ", ".join(("/run", "/var/run", *EVERYBODYS))
+_TRIED = ", ".join(("/run", "/var/run", *SHARED_BASES))
 
 
 class RuntimeDirectory:
@@ -49,16 +48,16 @@ class RuntimeDirectory:
                 with paths.locate(self.path, follow=False) as place:
                     _make_directory(place, _MODE)
             return self.path
-        for base in OURS:
+        for base in RUNTIME_BASES:
             if _open_base(base) and _make(f"{base}/{name}"):
                 _remove_dead(base)
                 self.path = f"{base}/{name}"
                 return self.path
-        for base in EVERYBODYS:
+        for base in SHARED_BASES:
             if _make(f"{base}/cohabit-{name}"):
                 self.path = f"{base}/cohabit-{name}"
                 return self.path
-        unsafe = "; ".join(filter(None, map(_why_not_kept, EVERYBODYS)))
+        unsafe = "; ".join(filter(None, map(_why_not_kept, SHARED_BASES)))
         advice = f"{unsafe}: chmod +t, or " if unsafe else ""
         why = f"no directory for a socket can be written (tried {_TRIED}; {advice}mount a tmpfs at one of them)"
         raise OSError(_EROFS, why)

@@ -60,7 +60,7 @@ wait_for = signal.sigtimedwait
 wait_for_ever = signal.sigwaitinfo
 
 
-class Given:
+class InheritedSignals:
     """The mask and the ignored signals with which we were started."""
 
     __slots__ = ("ignored", "mask")
@@ -70,7 +70,7 @@ class Given:
         self.ignored = frozenset(ignored)
 
     @classmethod
-    def at_start(cls, before: Iterable[int] | None = None) -> Given:
+    def at_start(cls, before: Iterable[int] | None = None) -> InheritedSignals:
         """Read both before anything changes them, and block every signal so that none is lost from here on.
 
         before: the mask, where that has been done already (__main__.py).

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from cohabit.paths import Place
-    from cohabit.plan.model import Identity, Plan, Service, Socket
+    from cohabit.plan.model import Credentials, Plan, Service, Socket
 
     Address: TypeAlias = tuple[str, str, str, int]
 
@@ -176,7 +176,7 @@ def _first_free_port() -> int:
         return 1024
 
 
-def _listen(one: Socket, user: Identity | None) -> _Open:
+def _listen(one: Socket, user: Credentials | None) -> _Open:
     """Open a socket; raises OSError."""
     opened = _Open(one, _socket.socket(_FAMILIES[one.family], _KINDS[one.kind]), ())
     socket = opened.socket
@@ -194,7 +194,7 @@ def _listen(one: Socket, user: Identity | None) -> _Open:
     return opened
 
 
-def _take_connections(opened: _Open, one: Socket, user: Identity | None) -> None:
+def _take_connections(opened: _Open, one: Socket, user: Credentials | None) -> None:
     """listen(2); of a unix socket under the service's user, and not as process 1. Raises OSError."""
     if one.kind != "stream":
         return
@@ -205,7 +205,7 @@ def _take_connections(opened: _Open, one: Socket, user: Identity | None) -> None
     opened.listener = _uid(user)
 
 
-def _uid(user: Identity | None) -> int:
+def _uid(user: Credentials | None) -> int:
     return user.uid if user is not None else os.geteuid()
 
 
@@ -289,7 +289,7 @@ def _owners(one: Socket) -> tuple[int, int]:
     return -1 if one.uid is None else one.uid, -1 if one.gid is None else one.gid
 
 
-def _change(one: _Open, wanted: Socket, user: Identity | None) -> None:
+def _change(one: _Open, wanted: Socket, user: Credentials | None) -> None:
     """What a reload may change of a socket that stays. Raises OSError, and then it is as it was described."""
     if wanted.backlog != one.described.backlog or one.listener != _uid(user):
         _take_connections(one, wanted, user)

@@ -107,7 +107,7 @@ def stays_connected(path: str, count: str) -> None:
         client = socket.socket(socket.AF_UNIX)
         with suppress(OSError):
             client.connect(path)
-            client.send(b"cohabit/1 ")
+            client.send(b"cohabit/2 ")
         kept.append(client)
     stay()
 

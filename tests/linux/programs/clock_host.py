@@ -12,12 +12,12 @@ from cohabit.plan.model import Schedule
 from cohabit.reactor import signals
 from cohabit.reactor.clock import Clock
 from cohabit.reactor.processes import spawn
-from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.child import SpawnSpec
 
 children: dict[int, Callable[[int, str], None]] = {}
 
 
-def launch(_key: str, start: Start, ended: Callable[[int, str], None]) -> None:
+def launch(_key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
     """Start a child; its exec is taken for granted."""
     pid, errors = spawn.spawn(start)
     os.close(errors)
@@ -32,7 +32,7 @@ def kill(_key: str) -> None:
 
 epoll = select.epoll()
 clock = Clock(
-    signals.Given(frozenset(), frozenset()),
+    signals.InheritedSignals(frozenset(), frozenset()),
     dict(os.environ),
     epoll,
     launch=launch,

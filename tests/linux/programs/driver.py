@@ -19,7 +19,7 @@ sys.argv = [os.path.join(source, "cohabit", "__main__.py"), *sys.argv[3:]]
 
 from cohabit.cli import main as front  # noqa: E402 - the path to it had to be made first
 from cohabit.engine.supervisor import Supervisor  # noqa: E402
-from cohabit.reactor import handover  # noqa: E402
+from cohabit.reactor import reexecution  # noqa: E402
 from cohabit.reactor.loop import Loop  # noqa: E402
 from cohabit.reactor.processes.tree import Trees  # noqa: E402
 
@@ -77,7 +77,7 @@ def run(loop: Loop) -> int:
 
 is_exec = False
 planted = [plant]
-real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.with_orphans, handover.run
+real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.with_orphans, reexecution.run
 if kind.startswith("step"):
     Supervisor.step = step  # type: ignore[method-assign]
 elif kind in ("effect", "effect-after"):
@@ -92,7 +92,7 @@ elif kind in ("lost", "exec"):
         Supervisor.to_plain = lambda self: {"units": None}  # type: ignore[method-assign]  # noqa: ARG005
 errors = sum(int(word) for word in before if word.isdecimal())
 if errors:
-    handover.run = run
+    reexecution.run = run
 if "executes" in before or is_exec:
-    handover._FORMER_MAX = 0
+    reexecution._FORMER_MAX = 0
 front.main()

@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [TESTS, os.path.join(os.path.dirname(TESTS), "src")]
 
-from cohabit.plan.model import Identity  # noqa: E402 - found only now
+from cohabit.plan.model import Credentials  # noqa: E402 - found only now
 from cohabit.reactor import signals  # noqa: E402
 from cohabit.reactor.processes import spawn  # noqa: E402
 from cohabit.reactor.processes.terminal import Terminal  # noqa: E402
@@ -25,7 +25,7 @@ if sys.argv[1] == "background":
 signals.block_all()  # as process 1: who is not in front may change that only so
 for _ in range(2):
     terminal = Terminal()
-    start = described("sh", "-c", LOOK, foreground=True, identity=Identity(12345, 12346))
+    start = described("sh", "-c", LOOK, foreground=True, identity=Credentials(12345, 12346))
     pid, errors = spawn.spawn(start)
     os.waitpid(pid, 0)
     if message := spawn.exec_errors(errors):

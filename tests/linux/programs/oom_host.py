@@ -8,17 +8,19 @@ sys.path.append(sys.argv[1])
 
 from cohabit.engine import events
 from cohabit.plan.model import Service
-from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.processes.children import Children
 from cohabit.reactor.processes.oom import memory_limit
-from cohabit.reactor.signals import Given
+from cohabit.reactor.signals import InheritedSignals
 
 facts: list[object] = []
 epoll = select.epoll()
 children = Children(epoll, facts.append, lambda *_words: None, lambda _name: None)
 print("limit", memory_limit(), flush=True)
 for command in (sys.argv[2:], ["sh", "-c", "kill -9 $$"]):
-    children.start_main(Service("web", tuple(command)), Start(tuple(command), dict(os.environ), Given((), ())))
+    children.start_main(
+        Service("web", tuple(command)), SpawnSpec(tuple(command), dict(os.environ), InheritedSignals((), ()))
+    )
     while not facts or not isinstance(facts[-1], (events.Exited, events.SpawnFailed)):
         for fd, _ in epoll.poll(0.01):
             children.handle(fd)

@@ -14,7 +14,7 @@ from msgspec import UNSET, inspect
 from cohabit.config.text.node import Node, shorten
 from cohabit.config.values.interpolate import InterpolationError, MissingVariableError, expand
 from cohabit.config.values.unquotable import Unquotable
-from cohabit.plan.draft import Problem, Where
+from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _LEAVES: dict[type, tuple[type, str]] = {
 class Converter:
     """Converts the Nodes of one file; what is wrong gathers in `problems`."""
 
-    def __init__(self, file: str, lookup: Callable[[str], str | None], problems: list[Problem]) -> None:
+    def __init__(self, file: str, lookup: Callable[[str], str | None], problems: list[Diagnostic]) -> None:
         self.file = file
         self.lookup = lookup
         self.problems = problems
@@ -48,7 +48,7 @@ class Converter:
 
     def problem(self, line: int, text: str, *, warning: bool = False) -> None:
         """Note what is wrong in a line; what came out of a variable is not quoted."""
-        self.problems.append(Problem(Where(self.file, line), self._put_in.hide(text), warning))
+        self.problems.append(Diagnostic(SourceLocation(self.file, line), self._put_in.hide(text), warning))
 
     def _look_up(self, name: str) -> str | None:
         value = self.lookup(name)

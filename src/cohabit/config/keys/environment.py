@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cohabit.config.keys.fields import EnvFileKeys
 from cohabit.config.text.source import STDIN, UnreadableError, read_text
 from cohabit.config.values import dotenv
-from cohabit.plan.draft import Problem, Where
+from cohabit.plan.draft import Diagnostic, SourceLocation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Environment:
     """Variables around one file; `lookup` serves interpolation."""
 
-    def __init__(self, file: str, environ: Mapping[str, str], problems: list[Problem]) -> None:
+    def __init__(self, file: str, environ: Mapping[str, str], problems: list[Diagnostic]) -> None:
         self._directory = "" if file == STDIN else os.path.dirname(file)
         self._environ = environ
         self._problems = problems
@@ -35,7 +35,7 @@ class Environment:
             try:
                 self._beside = self._read(beside, EnvFileKeys(path=beside, required=False))
             except UnreadableError as error:
-                problems.append(Problem(Where(beside), str(error)))
+                problems.append(Diagnostic(SourceLocation(beside), str(error)))
 
     def lookup(self, name: str) -> str | None:
         """A variable: of the environment, else of the .env file beside the file."""
@@ -81,10 +81,10 @@ class Environment:
                 raise UnreadableError(path, "no such file", "create it, or write required: false") from error
             return {}
         found = (dotenv.parse_raw if raw else dotenv.parse)(text, self.lookup)
-        self._problems += [Problem(Where(path, line), text) for line, text in found.problems]
+        self._problems += [Diagnostic(SourceLocation(path, line), text) for line, text in found.problems]
         self._problems += [
-            Problem(
-                Where(path),
+            Diagnostic(
+                SourceLocation(path),
                 f"{name}: a variable in it is not set: an empty string stands in (write $$ for a plain $)",
                 warning=True,
             )

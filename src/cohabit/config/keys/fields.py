@@ -380,7 +380,7 @@ class ServiceKeys(Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class WholeKeys(Struct, frozen=True, kw_only=True):
+class GlobalKeys(Struct, frozen=True, kw_only=True):
     """x-cohabit: settings of the whole container."""
 
     stop_grace_period: Annotated[
@@ -412,7 +412,7 @@ class FileKeys(Struct, frozen=True, kw_only=True):
     elsewhere: ClassVar[frozenset[str]] = frozenset({"models", "name", "networks", "services", "version", "volumes"})
     later: ClassVar[frozenset[str]] = frozenset({"include"})
 
-    whole: Annotated[WholeKeys | None, Meta(description="Settings of the whole container.")] = field(
+    whole: Annotated[GlobalKeys | None, Meta(description="Settings of the whole container.")] = field(
         default=None, name="x-cohabit"
     )
     secrets: Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.config.keys.resources import GrantKeys
 from cohabit.config.values.user import group_id, identity
-from cohabit.plan.model import Grant, Secret
+from cohabit.plan.model import FileMount, Secret
 from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class SecretReader:
 
     def grants(
         self, kind: str, written: list[str | GrantKeys] | None, tell: Callable[[str], None]
-    ) -> tuple[Grant, ...]:
+    ) -> tuple[FileMount, ...]:
         """What a service is handed of one kind, "secrets" or "configs"; what is wrong is told."""
         found = []
         for entry in written or ():
@@ -72,7 +72,7 @@ class SecretReader:
             found[name] = Secret(file, values["environment"] or "", values["content"], external)
         return found
 
-    def _grant(self, kind: str, keys: GrantKeys) -> Grant:
+    def _grant(self, kind: str, keys: GrantKeys) -> FileMount:
         """One of them; LookupError, with a sentence, if that cannot be."""
         known = self.declared[kind]
         if keys.source not in known:
@@ -83,7 +83,7 @@ class SecretReader:
         target = os.path.normpath(os.path.join(DIRECTORY[kind], keys.target or keys.source))
         if target == DIRECTORY[kind] or (keys.target or "").endswith("/"):
             raise LookupError(f"the target {(keys.target or '')[:60]!r} is a directory (name a file in it)")
-        return Grant(
+        return FileMount(
             keys.source,
             target,
             identity(keys.uid).uid if keys.uid else None,

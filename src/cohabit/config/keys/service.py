@@ -16,7 +16,7 @@ from cohabit.config.keys.limits import read_limits
 from cohabit.config.keys.sockets import read_sockets
 from cohabit.config.values.user import with_groups
 from cohabit.config.values.words import command_words
-from cohabit.plan.draft import UNREADABLE, DraftService, Where
+from cohabit.plan.draft import UNREADABLE, DraftService, SourceLocation
 from cohabit.plan.model import (
     POST_START,
     PRE_START,
@@ -92,7 +92,7 @@ class ServiceReader:
             secrets=secrets.grants("secrets", keys.secrets, lambda text: self.problem("secrets", text)),
             configs=secrets.grants("configs", keys.configs, lambda text: self.problem("configs", text)),
         )
-        where = Where(self.converter.file, self.line)
+        where = SourceLocation(self.converter.file, self.line)
         return DraftService(service, where, self._places(), self._profiles(), keys.essential, self._replicas())
 
     def problem(self, key: str, text: str, *, warning: bool = False) -> None:
@@ -104,7 +104,7 @@ class ServiceReader:
                 level = inner if isinstance(inner, dict) else {}
         self.converter.problem(line, f"{self.path}.{key}: {text}", warning=warning)
 
-    def _places(self) -> dict[str, Where]:
+    def _places(self) -> dict[str, SourceLocation]:
         """Where each key stands, and each entry of depends_on."""
         lines = {key: node.line for key, node in self.written.items()}
         entries = self.written["depends_on"].value if "depends_on" in self.written else None
@@ -112,7 +112,7 @@ class ServiceReader:
             lines.update({f"depends_on.{name}": node.line for name, node in entries.items()})
         elif isinstance(entries, list):
             lines.update({f"depends_on.{node.text}": node.line for node in entries})
-        return {key: Where(self.converter.file, line) for key, line in lines.items()}
+        return {key: SourceLocation(self.converter.file, line) for key, line in lines.items()}
 
     def _command(self) -> tuple[str, ...]:
         words = self._words("entrypoint", self.keys.entrypoint) + self._words("command", self.keys.command)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.config.values.address import tcp_probe
 from cohabit.config.values.user import group_id, identity
-from cohabit.plan.draft import Problem
+from cohabit.plan.draft import Diagnostic
 from cohabit.plan.model import Socket
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def listen_address(one: Socket) -> str:
     return f"{host}:{one.port}" if one.kind == "stream" else f"udp:{host}:{one.port}"
 
 
-def check_sockets(plan: Plan, draft: Draft) -> Iterator[Problem]:
+def check_sockets(plan: Plan, draft: Draft) -> Iterator[Diagnostic]:
     """Addresses that are wanted twice, and descriptors that a service has twice."""
     owners: dict[tuple[str, str], str] = {}
     for service in {one.service: one for one in plan.services.values()}.values():
@@ -66,19 +66,19 @@ def check_sockets(plan: Plan, draft: Draft) -> Iterator[Problem]:
             owners.setdefault((one.kind, address), service.service)
             if owner == service.service:
                 text = f"services.{service.service}.sockets: {address} is there twice (remove one of them)"
-                yield Problem(item.place("sockets"), text)
+                yield Diagnostic(item.place("sockets"), text)
             elif owner is not None:
                 text = f"services.{service.service}.sockets: {owner} listens on {address} already (choose another)"
-                yield Problem(item.place("sockets"), text)
+                yield Diagnostic(item.place("sockets"), text)
         yield from _taken_descriptor(service, draft)
 
 
-def _taken_descriptor(service: Service, draft: Draft) -> Iterator[Problem]:
+def _taken_descriptor(service: Service, draft: Draft) -> Iterator[Diagnostic]:
     last = FIRST + len(service.sockets) - 1
     if service.sockets and service.probe and service.probe.kind == "fd" and service.probe.fd <= last:
         text = f"descriptor {service.probe.fd} is one of its sockets, {FIRST} to {last} (write [FD, {last + 1}])"
         place = draft.services[service.service].place("healthcheck")
-        yield Problem(place, f"services.{service.service}.healthcheck.test: {text}")
+        yield Diagnostic(place, f"services.{service.service}.healthcheck.test: {text}")
 
 
 def _short(written: str, name: str) -> Socket:

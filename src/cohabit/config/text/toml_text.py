@@ -15,7 +15,7 @@ from cohabit.config.text.node import LIMIT_DEPTH, TOO_DEEP, Node, SyntaxProblemE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cohabit.plan.draft import Problem
+    from cohabit.plan.draft import Diagnostic
 
 _Path: TypeAlias = tuple[str | int, ...]
 
@@ -61,7 +61,7 @@ class _Float(float):
         return made
 
 
-def parse(text: str, _file: str) -> tuple[Node, list[Problem]]:
+def parse(text: str, _file: str) -> tuple[Node, list[Diagnostic]]:
     """The text as a map of Nodes (never a problem besides); SyntaxProblemError if it is no TOML."""
     for token in _DEEP_KEY.finditer(text):
         if token["deep"]:

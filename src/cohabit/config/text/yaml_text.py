@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from cohabit.config.text.node import LIMIT_DEPTH, LIMIT_NODES, TOO_DEEP, TOO_MANY, Node, Scalar, SyntaxProblemError
-from cohabit.plan.draft import Problem, Where
+from cohabit.plan.draft import Diagnostic, SourceLocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-def parse(text: str, file: str) -> tuple[Node, list[Problem]]:
+def parse(text: str, file: str) -> tuple[Node, list[Diagnostic]]:
     """The text's one document, and what is wrong with single keys; SyntaxProblemError if it is no YAML."""
     return _Composer(file).compose(_events(text))
 
@@ -68,13 +68,13 @@ class _Composer:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.problems: list[Problem] = []
+        self.problems: list[Diagnostic] = []
         self.anchors: dict[str, Node | None] = {}  # None: still open, an alias to it would be endless
         self.stack: list[_Open] = []
         self.root: Node | None = None
         self.count = 0
 
-    def compose(self, events: Iterator[yaml.Event]) -> tuple[Node, list[Problem]]:
+    def compose(self, events: Iterator[yaml.Event]) -> tuple[Node, list[Diagnostic]]:
         documents = 0
         for event in events:
             line = _line(event)
@@ -184,7 +184,7 @@ class _Composer:
                     into.value[name] = node
 
     def problem(self, line: int, text: str) -> None:
-        self.problems.append(Problem(Where(self.file, line), text))
+        self.problems.append(Diagnostic(SourceLocation(self.file, line), text))
 
 
 def _events(text: str) -> Iterator[yaml.Event]:

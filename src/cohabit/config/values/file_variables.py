@@ -15,13 +15,13 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from cohabit.plan.draft import Problem
+from cohabit.plan.draft import Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cohabit.plan.draft import Draft, DraftService
-    from cohabit.plan.model import Identity, Service
+    from cohabit.plan.model import Credentials, Service
 
 EXPLICIT = "FILE__"
 _SUFFIX = "_FILE"
@@ -38,13 +38,15 @@ def resolve(draft: Draft, environ: Mapping[str, str]) -> Draft:
     A variable that is a secret's source is taken from every service that was not given it by name.
     """
     sources = {secret.environment: None for secret in draft.secrets.values() if secret.environment}
-    problems: list[Problem] = []
+    problems: list[Diagnostic] = []
     services: dict[str, DraftService] = {}
     for name, item in draft.services.items():
         service = item.service.replace(environment={**sources, **item.service.environment})
         asked = _asked(service, environ)
         place = item.place("environment")
-        problems += [Problem(place, f"services.{name}.environment: {text}") for text in _wrong(asked, service, environ)]
+        problems += [
+            Diagnostic(place, f"services.{name}.environment: {text}") for text in _wrong(asked, service, environ)
+        ]
         services[name] = item.replace(service=_without(service, asked, environ))
     return draft.replace(services=services, problems=(*draft.problems, *problems))
 
@@ -93,7 +95,7 @@ def _without(service: Service, asked: dict[str, tuple[str, str]], environ: Mappi
     return service.replace(environment=environment, secret_files=dict(asked.values()))
 
 
-def may_read(path: str, user: Identity | None) -> bool:
+def may_read(path: str, user: Credentials | None) -> bool:
     """Whether a service could read the file itself.
 
     What the whole container is given by X_FILE goes to those services only: root's secret is not for everybody. What is

@@ -11,7 +11,7 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from cohabit.plan.model import Identity
+from cohabit.plan.model import Credentials
 from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class Users:
     """Users by how they are written, each looked up once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Identity] = {}
+        self._known: dict[str, Credentials] = {}
 
-    def find(self, written: str | None, tell: Callable[[str], None]) -> Identity | None:
+    def find(self, written: str | None, tell: Callable[[str], None]) -> Credentials | None:
         """Who is meant; None if nobody is written, or nobody is of that name, which is told."""
         if not written:
             return None
@@ -39,12 +39,12 @@ class Users:
         return self._known[written]
 
 
-def with_groups(user: Identity | None, groups: list[str], tell: Callable[[str], None]) -> Identity | None:
+def with_groups(user: Credentials | None, groups: list[str], tell: Callable[[str], None]) -> Credentials | None:
     """The same user in more groups (group_add); without one, we ourselves: no name and no home, for none changes."""
     if not groups:
         return user
     if user is None:
-        user = Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+        user = Credentials(os.geteuid(), os.getegid(), tuple(os.getgroups()))
     added: list[int] = []
     for group in groups:
         try:
@@ -54,7 +54,7 @@ def with_groups(user: Identity | None, groups: list[str], tell: Callable[[str], 
     return user.replace(groups=tuple(dict.fromkeys((*user.groups, *added))))
 
 
-def identity(written: str) -> Identity:
+def identity(written: str) -> Credentials:
     """Numbers, groups, name and home of "user[:group]"; LookupError, with a sentence, if there is none."""
     user, colon, group = written.partition(":")
     entry = _passwd(user)
@@ -69,7 +69,7 @@ def identity(written: str) -> Identity:
         groups: tuple[int, ...] = (gid,)
     else:
         groups = tuple(os.getgrouplist(entry.pw_name, gid)) if entry else (gid,)
-    return Identity(uid, gid, groups, entry.pw_name if entry else "", entry.pw_dir if entry else "/")
+    return Credentials(uid, gid, groups, entry.pw_name if entry else "", entry.pw_dir if entry else "/")
 
 
 def _passwd(user: str) -> pwd.struct_passwd | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 
-from cohabit.doors import protocol
+from cohabit.api import protocol
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-    from cohabit.doors.verbs import Outcome
+    from cohabit.api.commands import Outcome
     from cohabit.engine.events import Event
 else:
     import _socket as socket

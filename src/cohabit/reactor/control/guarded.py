@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cohabit.doors import protocol
-from cohabit.doors.protocol import Answer
+from cohabit.api import protocol
+from cohabit.api.protocol import Answer
 from cohabit.errors import EXIT_BUG
 
 TYPE_CHECKING = False

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 
-from cohabit.doors import protocol, verbs, views
-from cohabit.plan.model import Identity
+from cohabit.api import commands, protocol, serialisers
+from cohabit.plan.model import Credentials
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes.oom import memory_limit
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cohabit.doors.verbs import Following, Outcome
+    from cohabit.api.commands import Outcome, Subscription
     from cohabit.engine.supervisor import Supervisor
     from cohabit.plan.model import Service
     from cohabit.reactor.control.server import Control
     from cohabit.reactor.logs.output import Output
-    from cohabit.reactor.processes.child import Start
+    from cohabit.reactor.processes.child import SpawnSpec
     from cohabit.reactor.processes.children import Children
 
 
@@ -38,7 +38,7 @@ class Requests:
         children: Children,
         output: Output,
         *,
-        describe: Callable[[Service, tuple[str, ...]], Start],
+        describe: Callable[[Service, tuple[str, ...]], SpawnSpec],
         replace: Callable[[], None],
         replacing: Callable[[], str | None],
     ) -> None:
@@ -52,8 +52,8 @@ class Requests:
 
     def ask(self, line: bytes, trusted: bool, again: bool) -> Outcome:
         """What is to come of a request. again: it was accepted before a re-execution. Raises RequestError."""
-        clock = views.Clock(time.time(), time.monotonic())
-        return verbs.begin(verbs.Asked(protocol.parse(line), self, clock, trusted=trusted, again=again))
+        clock = serialisers.Clock(time.time(), time.monotonic())
+        return commands.begin(commands.RequestContext(protocol.parse(line), self, clock, trusted=trusted, again=again))
 
     # --- what verbs look at --------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ class Requests:
         start = self._describe(unit.service, unit.service.command)
         for name in self._children.trees.variables(service):
             start.environment.pop(name, None)
-        user = unit.service.user or Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+        user = unit.service.user or Credentials(os.geteuid(), os.getegid(), tuple(os.getgroups()))
         return {
             "name": service,
             "command": list(unit.service.command),
@@ -94,13 +94,13 @@ class Requests:
 
     # --- streams -------------------------------------------------------------------------------------
 
-    def backlog(self, following: Following) -> list[bytes]:
+    def backlog(self, following: Subscription) -> list[bytes]:
         """What a stream begins with."""
         if following.kind == "events":
-            clock = views.Clock(time.time(), time.monotonic())
+            clock = serialisers.Clock(time.time(), time.monotonic())
             names = set(following.services)
             units = [unit for unit in self.engine.units.values() if unit.name in names]
-            every = views.events(self.engine, units, clock, whole=following.every)
+            every = serialisers.events(self.engine, units, clock, whole=following.every)
             found = [event for event in every if event["time"] >= following.since]
             if following.tail is not None:
                 found = found[max(0, len(found) - following.tail) :]
@@ -116,10 +116,12 @@ class Requests:
 
     def publish_news(self, control: Control) -> None:
         """What the last step of the engine brought, to whoever listens to events."""
-        if self.engine.services.news and control.listeners("events"):
-            clock = views.Clock(time.time(), time.monotonic())
-            for name, moment, what, text, code in self.engine.services.news:
-                control.publish("events", name, protocol.line(views.event(name, (moment, what, text, code), clock)))
+        if self.engine.services.transitions and control.listeners("events"):
+            clock = serialisers.Clock(time.time(), time.monotonic())
+            for name, moment, what, text, code in self.engine.services.transitions:
+                control.publish(
+                    "events", name, protocol.line(serialisers.event(name, (moment, what, text, code), clock))
+                )
 
 
 def _plain(value: Any) -> Any:

@@ -27,9 +27,9 @@ import resource
 import select
 import time
 
-from cohabit.doors import protocol
-from cohabit.doors.protocol import Answer
-from cohabit.doors.verbs import Following, Waiting
+from cohabit.api import protocol
+from cohabit.api.commands import PendingReply, Subscription
+from cohabit.api.protocol import Answer
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.budget import Budget
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from cohabit.doors.verbs import Outcome
+    from cohabit.api.commands import Outcome
     from cohabit.reactor.poller import Registry
     from cohabit.reactor.rundir import RuntimeDirectory
 
@@ -81,7 +81,7 @@ class Control:
         *,
         ask: Ask,
         feed: Callable[[Iterable[Any]], None],
-        backlog: Callable[[Following], list[bytes]],
+        backlog: Callable[[Subscription], list[bytes]],
         is_followed: Callable[[], None],
     ) -> None:
         self._epoll = epoll
@@ -120,7 +120,7 @@ class Control:
         for client in list(self._clients.values()):
             self._hang_up(client)
         if self._fd >= 0:
-            self._deafen()
+            self.stop_accepting()
             os.close(self._fd)
             self._fd = -1
             listener.remove(f"{self._directory.path}/{SOCKET_NAME}")
@@ -132,7 +132,8 @@ class Control:
             self._listening = True
             self._epoll.register(self._fd, select.EPOLLIN)
 
-    def _deafen(self) -> None:
+    def stop_accepting(self) -> None:
+        """Leave new clients in the kernel's queue."""
         if self._listening:
             self._listening = False
             self._epoll.unregister(self._fd)
@@ -197,7 +198,7 @@ class Control:
         if refused:
             self._pause(began)
         if len(self._clients) >= CLIENTS_MAX:
-            self._deafen()
+            self.stop_accepting()
             self._hurry()
 
     def _accept_one(self) -> int:
@@ -207,7 +208,7 @@ class Control:
         except OSError as error:
             if not isinstance(error, BlockingIOError) and is_shortage(error):
                 self._full_until = time.monotonic() + _FULL_SECONDS
-                self._deafen()
+                self.stop_accepting()
             return -1  # else it has gone again
 
     def _welcome(self, fd: int) -> bool:
@@ -236,7 +237,7 @@ class Control:
         until = self._visits.spend(began)
         if until:
             self._paused_until = until
-            self._deafen()
+            self.stop_accepting()
 
     def _hurry(self) -> None:
         """All places are taken: those who say nothing have less time for it."""
@@ -270,17 +271,17 @@ class Control:
         began = time.monotonic()
         client.line = line
         outcome = guarded(lambda: self._ask(line, client.trusted, False))
-        if isinstance(outcome, (Waiting, Following)) and self._crowded():
+        if isinstance(outcome, (PendingReply, Subscription)) and self._crowded():
             outcome = Answer(EXIT_SYSTEM, f"{LASTING_MAX} clients are waiting or listening already")
         self._take(client, outcome)
         self._rest(began)
 
     def _take(self, client: Client, outcome: Outcome) -> None:
-        if isinstance(outcome, Waiting):
+        if isinstance(outcome, PendingReply):
             client.outcome, client.until = outcome, None
             self._epoll.modify(client.fd, 0)
             self._feed(outcome.facts)
-        elif isinstance(outcome, Following):
+        elif isinstance(outcome, Subscription):
             pieces = guarded(lambda: self._backlog(outcome))
             if isinstance(pieces, Answer):
                 self._reply(client, pieces)
@@ -326,7 +327,7 @@ class Control:
         pause = (now - began) * _REST
         if pause >= _SHORTEST_REST_SECONDS:
             self._resting_until = now + pause
-            self._deafen()
+            self.stop_accepting()
             for client in self._clients.values():
                 if client.outcome is None and not client.last and not client.held:
                     # Not only deaf for it: that it has gone could not be masked, and would wake us all the time.
@@ -341,7 +342,7 @@ class Control:
         """
         began = time.monotonic()
         lasting = [(client, client.outcome) for client in self._clients.values() if client.lasting]
-        waiting = [(client, what) for client, what in lasting if isinstance(what, Waiting)]
+        waiting = [(client, what) for client, what in lasting if isinstance(what, PendingReply)]
         self._overlooked = bool(waiting) and began < self._look_from
         if waiting and not self._overlooked:
             for client, what in waiting:
@@ -356,11 +357,11 @@ class Control:
 
     # --- streams -------------------------------------------------------------------------------------
 
-    def listeners(self, kind: str) -> list[tuple[Client, Following]]:
+    def listeners(self, kind: str) -> list[tuple[Client, Subscription]]:
         """Those who listen to "events" or "logs", and to whose."""
         clients = self._clients.values()
         found = [(client, client.outcome) for client in clients if client.lasting]
-        return [(client, what) for client, what in found if isinstance(what, Following) and what.kind == kind]
+        return [(client, what) for client, what in found if isinstance(what, Subscription) and what.kind == kind]
 
     def publish(self, kind: str, service: str, record: bytes) -> None:
         """A record for all who listen to this service; it is written at the end of the turn."""
@@ -418,7 +419,7 @@ class Control:
             self._epoll.unregister(client.fd)
         os.close(client.fd)
         self._feed(client.then)
-        if isinstance(client.outcome, Following):
+        if isinstance(client.outcome, Subscription):
             self._is_followed()
         self._full_until = 0.0
         self._listen()

@@ -16,7 +16,7 @@ import sys
 from cohabit.engine import events
 from cohabit.reactor.linux import PACKAGE, os
 from cohabit.reactor.logs.tap import Tap
-from cohabit.reactor.processes.child import Start
+from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Service
     from cohabit.reactor.logs.output import Output
     from cohabit.reactor.poller import Registry
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
 KEY = "\0log"  # after the service's name, before a number: a killed one may not be reaped when the next begins
 _ANSWER_SIZE = 4096
@@ -58,12 +58,12 @@ class LogMatches:
 
     def __init__(
         self,
-        given: Given,
+        given: InheritedSignals,
         environment: dict[str, str],
         epoll: Registry,
         output: Output,
         *,
-        launch: Callable[[str, Start, Callable[[int, str], None]], None],
+        launch: Callable[[str, SpawnSpec, Callable[[int, str], None]], None],
         kill: Callable[[str], None],
         tell: Callable[[events.Probed], None],
     ) -> None:
@@ -94,7 +94,7 @@ class LogMatches:
             ends += os.pipe2(os.O_CLOEXEC)
             ends += os.pipe2(os.O_CLOEXEC)
             source, feed, answer, writer = ends
-            start = Start(argv, dict(self._environment), self._given, stdio=(source, writer, 2))
+            start = SpawnSpec(argv, dict(self._environment), self._given, stdio=(source, writer, 2))
             self._launch(key, start, lambda code, why: self.ended(key, code, why))
         except OSError:
             for fd in ends:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cohabit.plan.model import Probe, Service
     from cohabit.reactor.poller import Registry
-    from cohabit.reactor.processes.child import Start
+    from cohabit.reactor.processes.child import SpawnSpec
 
 OUTPUT_MAX = 4096  # bytes of an answer's text: the last ones
 _FLOOD_BYTES = 1_048_576  # a command that writes more is no probe
@@ -72,8 +72,8 @@ class Probes:
         self,
         epoll: Registry,
         *,
-        describe: Callable[[Service, tuple[str, ...], tuple[int, ...]], Start],
-        launch: Callable[[str, Start, Callable[[int, str], None]], None],
+        describe: Callable[[Service, tuple[str, ...], tuple[int, ...]], SpawnSpec],
+        launch: Callable[[str, SpawnSpec, Callable[[int, str], None]], None],
         kill: Callable[[str], None],
         tell: Callable[[events.Probed], None],
     ) -> None:

@@ -12,7 +12,7 @@ from cohabit.reactor.logs.file import FileSink
 from cohabit.reactor.logs.formats import Origin, Prefix, Raw
 from cohabit.reactor.logs.json_format import Json
 from cohabit.reactor.logs.logfmt import Logfmt
-from cohabit.reactor.logs.memory import OURSELVES
+from cohabit.reactor.logs.recent_lines import OURSELVES
 from cohabit.reactor.logs.syslog import SyslogSink
 from cohabit.reactor.logs.syslog_format import Syslog
 from cohabit.reactor.logs.target import Destination, Target
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.logs.formats import Format
     from cohabit.reactor.logs.sink import Sink
-    from cohabit.reactor.processes.child import Start
+    from cohabit.reactor.processes.child import SpawnSpec
 
-    Launch = Callable[[str, Start, Callable[[int, str], None]], None]
+    Launch = Callable[[str, SpawnSpec, Callable[[int, str], None]], None]
 
 _COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
 _OWN_BYTES_MAX = 262_144  # our own messages never wait: more than that is dropped while nobody reads

@@ -18,8 +18,8 @@ from cohabit.reactor.linux import os
 from cohabit.reactor.logs.destinations import Destinations
 from cohabit.reactor.logs.formats import Origin
 from cohabit.reactor.logs.mask import Mask
-from cohabit.reactor.logs.memory import OURSELVES, Memory
-from cohabit.reactor.logs.pace import SMALL_BYTES, Pace
+from cohabit.reactor.logs.rate_limiter import SMALL_BYTES, RateLimiter
+from cohabit.reactor.logs.recent_lines import OURSELVES, RecentLines
 from cohabit.reactor.logs.sink import enlarge_pipe, pipe_bytes
 from cohabit.reactor.logs.stream import READ_SIZE, Stream
 from cohabit.reactor.poller import Group
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.plan.model import Logging, Service
-    from cohabit.reactor.logs.joining import Joiners
+    from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
     from cohabit.reactor.logs.sink import Sink
     from cohabit.reactor.logs.tap import Tap
     from cohabit.reactor.logs.target import Destination
@@ -50,12 +50,12 @@ class Output:
         self._epoll = epoll
         self._sources = Group(epoll)  # of the streams, so that all can be paused at once
         self.destinations = Destinations(stdout, stderr, trouble=lambda text: self.say("warning", OURSELVES, text))
-        self.memory = Memory()
+        self.memory = RecentLines()
         self.mask = Mask()
         self._streams: dict[int, Stream] = {}
         self._parked: list[Stream] = []
         self._joined: dict[int, Stream] = {}  # by source: streams, closed ones too, whose records may still come
-        self.joiners: Joiners
+        self.joiners: MultilineAssembler
         self._own = self.destinations.own(())
         self._own_entries: tuple[Logging, ...] = ()
         self._busy: dict[Destination, None] = {}  # those that have not taken all: a set, in order
@@ -63,7 +63,7 @@ class Output:
         self._copy: Copy | None = None
         self._followed: frozenset[str] | None = None
         self._taps: dict[str, Tap] = {}
-        self._pace = Pace()
+        self._pace = RateLimiter()
         self._small = 0
         self._held: list[tuple[str, str, str]] | None = []  # our own messages until we know their form
         _keep_heap()

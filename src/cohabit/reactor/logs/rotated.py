@@ -19,8 +19,8 @@ import time
 
 from cohabit import paths
 from cohabit.reactor.linux import PACKAGE, os, python_environment
-from cohabit.reactor.processes.child import Start
-from cohabit.reactor.signals import Given
+from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.signals import InheritedSignals
 from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cohabit.paths import Place
 
     Ended: TypeAlias = Callable[[int, str], None]
-    Launch: TypeAlias = Callable[[str, Start, Ended], None]
+    Launch: TypeAlias = Callable[[str, SpawnSpec, Ended], None]
     Fingerprint: TypeAlias = tuple[int, int, int, int]
 
 KEY = "\0compress:"  # before the temporary name: among the children, where no service can have it
@@ -156,7 +156,7 @@ class OldFiles:
             self._unfinished = unfinished
             _take_after(opened[1], status)
             argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/compress.py", f"{_directory_of(self._path)}/{name}")
-            start = Start(argv, python_environment(), Given((), ()), stdio=(opened[0], opened[1], 2))
+            start = SpawnSpec(argv, python_environment(), InheritedSignals((), ()), stdio=(opened[0], opened[1], 2))
             self._launch(KEY + unfinished, start, self._ended)
         finally:
             for fd in opened:

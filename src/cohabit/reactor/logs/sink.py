@@ -39,8 +39,9 @@ class Sink:
     becomes full, and with "" when it takes again: nothing is lost to that, `retry_at` says when to try.
     """
 
-    def __init__(self, fd: int) -> None:
-        self.identity = _identity(fd)
+    def __init__(self, fd: int, identity: tuple[int, int] | None = None) -> None:
+        """identity: given where nobody compares it, so that a fstat(2) that fails does no harm. Raises OSError."""
+        self.identity = identity or _identity(fd)
         self.lost = ""
         self.is_terminal = os.isatty(fd)
         self.on_lost: Callable[[str], None] | None = None
@@ -173,9 +174,9 @@ def _identity(fd: int) -> tuple[int, int]:
 
 def _open_own(fd: int) -> tuple[int, int]:
     """(descriptor to write to, most bytes at once or 0 for no limit)."""
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd, 0
     try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd, 0
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         return os.open(f"/proc/self/fd/{fd}", flags), 0
     except OSError:

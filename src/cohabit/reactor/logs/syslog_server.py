@@ -10,8 +10,8 @@ import select
 import sys
 
 from cohabit.reactor.linux import PACKAGE, os, python_environment
-from cohabit.reactor.processes.child import Start
-from cohabit.reactor.signals import Given
+from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.signals import InheritedSignals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Ended = Callable[[int, str], None]
-    Launch = Callable[[str, Start, Ended], None]
+    Launch = Callable[[str, SpawnSpec, Ended], None]
     Place = tuple[str, int, Any]  # way (below), family of socket(2), address of connect(2)
 else:
     import _socket as socket
@@ -71,7 +71,7 @@ class Server:
         argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/resolve.py", self._host, str(self._port), self._way)
         try:
             os.set_blocking(self._answer, False)
-            start = Start(argv, python_environment(), Given((), ()), stdio=(0, writer, 2))
+            start = SpawnSpec(argv, python_environment(), InheritedSignals((), ()), stdio=(0, writer, 2))
             self._launch(f"{KEY} {self._address} {self.count}", start, self._ended)
         except OSError:
             self._let_go()

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn, TypeAlias
 
-    from cohabit.plan.model import Identity
+    from cohabit.plan.model import Credentials
     from cohabit.reactor.processes.secrets import SecretFiles
-    from cohabit.reactor.signals import Given
+    from cohabit.reactor.signals import InheritedSignals
 
     Step: TypeAlias = tuple[str, Callable[[], object]]
 
@@ -37,7 +37,7 @@ _ENOENT, _ENOTDIR, _EACCES = 2, 20, 13
 _KIND, _PIPE = 0o170000, 0o010000  # inode(7)
 
 
-class Start:
+class SpawnSpec:
     """All that a child needs to know.
 
     stdio: descriptors from 3 up (or the same) to become 0, 1 and 2; () leaves all three as they are.
@@ -72,7 +72,7 @@ class Start:
         self,
         argv: tuple[str, ...],
         environment: dict[str, str],
-        given: Given,
+        given: InheritedSignals,
         *,
         stdio: tuple[int, ...] = (),
         session: bool = True,
@@ -90,12 +90,12 @@ class Start:
         self.track: Callable[[], object] | None = None
         self.secrets: SecretFiles | None = None
         self.directory: str | None = None
-        self.identity: Identity | None = None
+        self.identity: Credentials | None = None
         self.before_user: Sequence[Step] = ()
         self.after_user: Sequence[Step] = ()
 
 
-def become(start: Start, errors: int) -> NoReturn:
+def become(start: SpawnSpec, errors: int) -> NoReturn:
     """Turn this process into the command, or tell `errors` why not and exit 127."""
     step = STEP_SESSION
     try:
@@ -208,7 +208,7 @@ def _is_group(group: int) -> bool:
     return True
 
 
-def _connect(start: Start, errors: int) -> int:
+def _connect(start: SpawnSpec, errors: int) -> int:
     """Bring every descriptor to its number; returns where the error pipe is then.
 
     A source that stands where another one has to go is moved out of the way first, the error pipe, too.
@@ -244,7 +244,7 @@ def _name_sockets(names: tuple[str, ...], environment: dict[str, str]) -> None:
     environment["LISTEN_FDNAMES"] = ":".join(names)
 
 
-def switch(identity: Identity, *, terminal: bool) -> None:
+def switch(identity: Credentials, *, terminal: bool) -> None:
     """Become the user for good. Who has our terminal gets to own it, to be able to open /dev/stdout, as Docker does.
 
     A pipe, too; not /dev/null, nor a file to which our output was redirected: those are not this service's.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cohabit.engine.events import Event
     from cohabit.plan.model import Service
     from cohabit.reactor.poller import Registry
-    from cohabit.reactor.processes.child import Start
+    from cohabit.reactor.processes.child import SpawnSpec
 
     Ended = Callable[[int, str], None]
 
@@ -60,7 +60,7 @@ class Process:
 
     __slots__ = ("asked", "ended", "errors", "key", "message", "pid", "start")
 
-    def __init__(self, key: str, pid: int, errors: int, start: Start | None, ended: Ended | None) -> None:
+    def __init__(self, key: str, pid: int, errors: int, start: SpawnSpec | None, ended: Ended | None) -> None:
         self.key = key
         self.pid = pid
         self.errors = errors
@@ -107,14 +107,14 @@ class Children:
 
     # --- starting ------------------------------------------------------------------------------------
 
-    def start_main(self, service: Service, start: Start) -> int:
+    def start_main(self, service: Service, start: SpawnSpec) -> int:
         """Fork the main process of a service; returns its pid. Raises OSError when the machine has no room for it."""
         self._services[service.name] = service
         self.lingering.discard(service.name)
         self._began[service.name] = proc.boot_ticks()
         return self._fork(service.name, start, None)
 
-    def start_hook(self, service: Service, start: Start) -> int:
+    def start_hook(self, service: Service, start: SpawnSpec) -> int:
         """Fork a hook of a service, at most one at a time; returns its pid. Raises OSError."""
         self._services[service.name] = service
         pid = self._fork(service.name + HOOK, start, None)
@@ -122,7 +122,7 @@ class Children:
             self.lingering.discard(service.name)  # one before the start: whom the last one left is ended with the rest
         return pid
 
-    def launch(self, key: str, start: Start, ended: Ended) -> None:
+    def launch(self, key: str, start: SpawnSpec, ended: Ended) -> None:
         """Fork a task; `ended(exit code, why its exec failed or "")` comes once, when it was reaped. Raises OSError.
 
         Once everybody has to go there are no new ones: nobody would tell them.
@@ -139,7 +139,7 @@ class Children:
             self.trees.signal(key, signals.KILL)
             send(process.pid, signals.KILL)
 
-    def _fork(self, key: str, start: Start, ended: Ended | None) -> int:
+    def _fork(self, key: str, start: SpawnSpec, ended: Ended | None) -> int:
         tree = key.removesuffix(HOOK)
         start.cgroup, start.track = self.trees.entrance(tree), tracking.step(self.trees.limits.limit(tree))
         errors, told = spawn.error_pipe()
@@ -442,7 +442,7 @@ class Children:
             if task and key not in tasks:
                 self.kill(key)
 
-    def meet(self, services: dict[str, Service], describe: Callable[[Service, tuple[str, ...]], Start]) -> None:
+    def meet(self, services: dict[str, Service], describe: Callable[[Service, tuple[str, ...]], SpawnSpec]) -> None:
         """After restore: whose processes these are, for the words about a start that fails."""
         self._services = services
         for process in (*self.processes.values(), *(process for process, _ in self.ended)):

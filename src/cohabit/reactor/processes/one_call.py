@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from cohabit.plan.model import Identity
+    from cohabit.plan.model import Credentials
 
 _CHILD_SECONDS = 2.0
 _EINVAL, _ETIMEDOUT = 22, 110
 
 
-def in_child(act: Callable[[], object], identity: Identity | None) -> None:
+def in_child(act: Callable[[], object], identity: Credentials | None) -> None:
     """Do something in a child that ends at once, with a user's identity as far as the kernel lets us take it.
 
     For system calls after which the kernel remembers who made them. Only the effective identity is the user's: to a
@@ -44,7 +44,7 @@ def in_child(act: Callable[[], object], identity: Identity | None) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def _act_as(act: Callable[[], object], identity: Identity | None) -> NoReturn:
+def _act_as(act: Callable[[], object], identity: Credentials | None) -> NoReturn:
     """Do one thing, under a user's effective identity where we may have it; the exit code is the errno."""
     code = _EINVAL
     try:

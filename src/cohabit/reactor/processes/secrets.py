@@ -13,7 +13,7 @@ from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.plan.model import Identity
+    from cohabit.plan.model import Credentials
 
 _EACCES, _EFBIG, _EILSEQ, _EINVAL = 13, 27, 84, 22
 _KIND, _REGULAR = 0o170000, 0o100000  # inode(7)
@@ -27,7 +27,7 @@ class SecretFiles:
         self.files = files
         self._as_user: dict[str, str] = {}
 
-    def read(self, environment: dict[str, str], identity: Identity | None) -> None:
+    def read(self, environment: dict[str, str], identity: Credentials | None) -> None:
         """Give each variable its file's text without the newlines at its end, as $(cat FILE) in a shell does.
 
         Those that have to be read as this user are left to read_as_user. Raises OSError.

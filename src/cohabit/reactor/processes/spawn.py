@@ -23,7 +23,7 @@ _ENOENT, _EACCES, _ENOEXEC, _EPERM, _E2BIG, _ENOTDIR, _EAGAIN = 2, 13, 8, 1, 7, 
 _ERRORS_SIZE = 4096  # PIPE_BUF: the child's message arrives whole
 
 
-def spawn(start: child.Start) -> tuple[int, int]:
+def spawn(start: child.SpawnSpec) -> tuple[int, int]:
     """Fork a child that becomes the command; returns (pid, read end of its error pipe, non-blocking).
 
     The pipe reaches its end when the exec has succeeded; hand what it holds to `failure`. Raises OSError
@@ -42,7 +42,7 @@ def error_pipe() -> tuple[int, int]:
     return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
 
-def fork(start: child.Start, told: int) -> int:
+def fork(start: child.SpawnSpec, told: int) -> int:
     """Fork a child that becomes the command; returns its pid. `told` is closed here in any case. Raises OSError."""
     return fork_to(lambda: child.become(start, told), told)
 
@@ -68,7 +68,7 @@ def exec_errors(errors: int) -> bytes | None:
         return None
 
 
-def failure(start: child.Start, message: bytes) -> tuple[str, int]:
+def failure(start: child.SpawnSpec, message: bytes) -> tuple[str, int]:
     """A child's message as (words that complete "cannot start: ", exit code)."""
     step, number, detail = [*message.decode("utf-8", "replace").split("\0", 2), "", ""][:3]
     errno = int(number or 0)

@@ -14,10 +14,10 @@ from cohabit.reactor.processes import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.reactor.processes.child import Start
+    from cohabit.reactor.processes.child import SpawnSpec
 
 
-def ends_well(start: Start, seconds: float) -> bool:
+def ends_well(start: SpawnSpec, seconds: float) -> bool:
     """Whether the command ends with 0 within that time. False also when the machine has no room for it."""
     try:
         pid, errors = spawn.spawn(start)

@@ -1,0 +1,147 @@
+"""Whether the services are well: when each is asked, and what the answers lead to.
+
+The rules of time are health.py's. Here an answer becomes readiness, for which others wait, or the end of a
+service that is no good (`on_failure`). What that end leads to is services.py's again.
+"""
+
+from __future__ import annotations
+
+from cohabit.engine import health, machine
+from cohabit.engine.effects import Ask, StopAsking
+from cohabit.engine.unit import HEALTHY_AGAIN, READY, UNHEALTHY
+from cohabit.plan.model import EXIT, POST_START, RESTART
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from cohabit.engine.effects import Effect
+    from cohabit.engine.events import Notified
+    from cohabit.engine.timers import Timers
+    from cohabit.engine.unit import Unit
+
+    class Services(Protocol):
+        """What is needed of services.py."""
+
+        out: list[Effect]
+        ended: list[Unit]
+        timers: Timers
+
+        def fact(self, unit: Unit, fact: str, now: float) -> None:
+            """One fact through the table."""
+
+        def mark_dirty(self, unit: Unit) -> None:
+            """Note whom a change of this unit may concern."""
+
+        def waits_for(self, name: str, other: Unit) -> bool:
+            """Whether only the other one keeps it from starting."""
+
+        def note(self, unit: Unit, event: str, now: float, why: str = "") -> None:
+            """What happened, for whoever asks."""
+
+        def say(self, level: str, unit: Unit, text: str) -> None:
+            """A line for people."""
+
+
+TIMER = "health"
+
+
+class HealthMonitor:
+    """Keeps an eye on the services that run."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def begin(self, unit: Unit, now: float) -> None:
+        """Its start is complete."""
+        probe = unit.service.probe
+        if probe is None:
+            unit.ready = True
+            if not unit.service.job:  # for which others wait: its work is not done yet
+                self._services.note(unit, READY, now)
+            self._services.mark_dirty(unit)
+            return
+        if unit.health.status == "":  # else it has told already (sd_notify is quicker than a hook)
+            unit.health.begin(probe, now)
+        self._changed(unit, "", now)
+
+    def end(self, unit: Unit) -> None:
+        """It is no longer running, or is watched in another way from now on."""
+        unit.ready = False
+        if unit.service.probe is not None:
+            unit.health.end()
+            self._services.timers.set((unit.name, TIMER), None)
+            self._services.out.append(StopAsking(unit.name))
+
+    def probed(self, unit: Unit, now: float, *, passed: bool, output: str) -> None:
+        """An answer to Ask, or what the service told by itself."""
+        probe = unit.service.probe
+        if probe is None or unit.state != machine.RUNNING:
+            return
+        if unit.health.status == "":
+            unit.health.begin(probe, now)
+        before = unit.health.status
+        unit.health.result(probe, now, passed=passed, output=output)
+        self._changed(unit, before, now)
+
+    def notified(self, unit: Unit, message: Notified, now: float) -> None:
+        """A message of sd_notify(3) from a service that runs."""
+        probe = unit.service.probe
+        if unit.state != machine.RUNNING or probe is None or probe.kind != "notify":
+            return
+        if unit.health.status == "":
+            unit.health.begin(probe, now)
+        if message.extend_seconds:
+            unit.health.extend(probe, now, message.extend_seconds)
+        if message.watchdog == "trigger":
+            self.probed(unit, now, passed=False, output="it triggered its watchdog")
+        elif message.ready or (message.watchdog and unit.health.was_healthy):
+            self.probed(unit, now, passed=True, output=unit.status)
+        else:
+            self._services.timers.set((unit.name, TIMER), unit.health.next_at)
+
+    def due(self, unit: Unit, now: float) -> None:
+        """The moment has come to ask, or to wonder why it is silent."""
+        probe = unit.service.probe
+        if probe is None or unit.state != machine.RUNNING:
+            return
+        before = unit.health.status
+        if unit.health.due(probe, now):
+            self._services.out.append(Ask(unit.service))
+        else:
+            self._changed(unit, before, now)
+
+    def _changed(self, unit: Unit, before: str, now: float) -> None:
+        """Say what is new, and see when to look again."""
+        self._announce(unit, before, now)
+        if unit.state != machine.RUNNING:
+            return
+        next_at = unit.health.next_at
+        if next_at is not None and next_at <= now:
+            self.due(unit, now)
+        else:
+            self._services.timers.set((unit.name, TIMER), next_at)
+
+    def _announce(self, unit: Unit, before: str, now: float) -> None:
+        services, probe, status = self._services, unit.service.probe, unit.health.status
+        if status == health.HEALTHY and not unit.ready and unit.hook_stage != POST_START:
+            unit.ready = True
+            first = before in ("", health.STARTING)
+            services.note(unit, READY if first else HEALTHY_AGAIN, now)
+            services.say("info", unit, "ready" if first else "healthy again")
+            services.mark_dirty(unit)
+        elif status == health.UNHEALTHY and before != health.UNHEALTHY and probe is not None:
+            unit.ready = False
+            services.mark_dirty(unit)
+            services.note(unit, UNHEALTHY, now, unit.health.last_output)
+            told = f"unhealthy: {unit.health.last_output or 'its probe failed'}"
+            waiting = ", ".join(name for name in unit.dependents if services.waits_for(name, unit))
+            services.say("warning", unit, told + (f" ({waiting} cannot start before it is well)" if waiting else ""))
+            if unit.going_down:
+                return
+            if probe.on_failure == RESTART:
+                unit.why, unit.forced_exit_code, unit.restart_requested = told, 1, True
+                services.fact(unit, machine.FAILED, now)
+            elif probe.on_failure == EXIT:
+                unit.why, unit.code = told, 1
+                services.ended.append(unit)

@@ -1,0 +1,320 @@
+"""The dependencies of all services as a picture: text, Mermaid, SVG, and the plain form for programs.
+
+An arrow runs from a service to one that it needs; beside it stands what it needs of it ("healthy", "completed"),
+or that this is not so ("not healthy"). Every service appears once, with its state. Takes the service objects of
+`status` (docs/reference/control.md), and draws a name that is needed but not among them as unknown.
+Pure: where boxes stand is layout.py's business, how they look colours.py's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cohabit.rendering import colours
+from cohabit.rendering.layout import Bundle, arranged
+from cohabit.rendering.lines import line, padded
+from cohabit.rendering.status import Need, Service, read_service
+from cohabit.rendering.svg import FAINT, HAIR, INK, Picture, fitted, text_width
+from cohabit.rendering.text import columns
+from cohabit.rendering.words import ordinary
+from cohabit.units import describe_exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from cohabit.rendering.layout import Layout, Wire
+
+    Status = Mapping[str, Any]
+
+_UNKNOWN = colours.Look("2", "#ffffff", "#616e7c", "?", "not among these")
+_CONDITIONS = {
+    "service_started": ("", "not started"),
+    "service_healthy": ("healthy", "not healthy"),
+    "service_completed_successfully": ("completed", "not completed"),
+}
+_MARGIN = 24.0
+_SMALL = 10.5
+_PORT_GAP = 18.0
+_BADGE = 28.0  # the coloured end of a box, with the sign
+_NAME_WIDTHS = (96.0, 200.0)  # of a box without its badge
+_OPEN = colours.LOOKS[colours.FAILED].fill  # of a line whose condition does not hold
+
+
+def json(services: Iterable[Status]) -> dict[str, list[dict[str, Any]]]:
+    """The graph for programs: {"nodes": [{"name", "state", "look"}], "edges": [{"from", "to", ...}]}.
+
+    state: supervisord's, "" for what is not among the services; look: a key of colours.LOOKS, "unknown" for those.
+    An edge has "from", "to" (what it needs), "condition", "required" and "satisfied".
+    """
+    known = _read(services)
+    nodes = [
+        {"name": name, "state": s.state if s else "", "look": s.look if s else "unknown"} for name, s in known.items()
+    ]
+    edges = [
+        {
+            "from": name,
+            "to": need.service,
+            "condition": need.condition,
+            "required": need.required,
+            "satisfied": need.satisfied,
+        }
+        for name, need in _edges(known)
+    ]
+    return {"nodes": nodes, "edges": edges}
+
+
+def text(services: Iterable[Status], *, width: int, colour: bool) -> list[str]:
+    """A tree for the terminal, each line at most `width` columns: below each service stands what it needs.
+
+    A service that several need is written out where it is met first, and referred to ("see above") elsewhere.
+    """
+    known = _read(services)
+    rows = list(_tree(known, width // 3))
+    names = min(max((columns(prefix + name) for prefix, name, _, _ in rows), default=0), max(width // 2, 1))
+    states = max((columns(_words(known[name])) for _, name, _, first in rows if first), default=0)
+    lines = []
+    for prefix, name, need, first in rows:
+        service = known[name]
+        look = service.look if service else ""
+        words = padded(_words(service) if first else "see above", states)
+        wants = f"  {_label(need)}" if need else ""
+        pieces = [
+            (padded(prefix + name, names), ""),
+            (f"  {_look(service).sign if first else ' '} ", look),
+            (words, look if first else ""),
+            (wants, colours.FAILED if need and not need.satisfied else ""),
+        ]
+        lines.append(line(pieces, width=width, colour=colour))
+    return lines
+
+
+def mermaid(services: Iterable[Status]) -> str:
+    """The source of a Mermaid flowchart, which GitHub and GitLab draw in a ticket (```mermaid)."""
+    known = _read(services)
+    number = {name: f"n{index}" for index, name in enumerate(known)}
+    looks = {(service.look if service else "unknown"): _look(service) for service in known.values()}
+    lines = ["flowchart LR"]
+    for name, service in known.items():
+        look = service.look if service else "unknown"
+        lines.append(f'  {number[name]}["{_quoted(name)}<br/>{_quoted(_words(service))}"]:::{look}')
+    unsatisfied = []
+    for index, (name, need) in enumerate(_edges(known)):
+        label = _label(need)
+        arrow = ("-->" if need.satisfied else "-.->") + (f'|"{_quoted(label)}"|' if label else "")
+        lines.append(f"  {number[name]} {arrow} {number[need.service]}")
+        if not need.satisfied:
+            unsatisfied.append(str(index))
+    if unsatisfied:
+        lines.append(f"  linkStyle {','.join(unsatisfied)} stroke:{_OPEN},color:{_OPEN}")
+    lines += [
+        f"  classDef {name} fill:{look.fill},stroke:{INK},color:{look.ink}" for name, look in sorted(looks.items())
+    ]
+    return "\n".join([*lines, ""])
+
+
+def svg(services: Iterable[Status]) -> str:
+    """The source of an SVG picture: what starts first stands rightmost, arrows lead to what is needed."""
+    known = _read(services)
+    bundles: dict[Bundle, list[str]] = {}
+    for name, need in _edges(known):
+        sources = bundles.setdefault(Bundle(need.service, _label(need), need.satisfied), [])
+        if name not in sources:
+            sources.append(name)
+    ports = dict.fromkeys(known, 0)
+    for bundle in bundles:
+        ports[bundle.target] += 1
+    heights = {name: max(44.0, _PORT_GAP * (count + 1)) for name, count in ports.items()}
+    least, most = _NAME_WIDTHS
+    texts = [max(text_width(name, bold=True), text_width(_words(s), _SMALL)) + 16 for name, s in known.items()]
+    width = _BADGE + min(max([least, *texts]), most)
+    labels = {bundle: text_width(bundle.label, _SMALL) + 16 for bundle in bundles}
+    layout = arranged(heights, bundles, width, labels)
+    heading, counts = "Dependencies", _counts(known)
+    looks = list(dict.fromkeys(_look(service) for service in known.values()))
+    across = max(layout.width, text_width(counts), 260.0)
+    rows = _legend_rows(looks, across, dashed=any(not bundle.satisfied for bundle in bundles), lines=bool(bundles))
+    picture = Picture()
+    picture.text(_MARGIN, 32, heading, 15, font_weight="bold")
+    picture.text(_MARGIN, 50, counts, fill=FAINT)
+    top = 70.0
+    picture.open(transform=f"translate({_MARGIN:g} {top:g})")
+    for wire in layout.wires:
+        _draw_wire(picture, wire)
+    for name, service in known.items():
+        _draw_box(picture, name, service, layout)
+    for wire in layout.wires:
+        _draw_label(picture, wire)
+    picture.close()
+    bottom = top + layout.height + 22
+    for index, row in enumerate(rows):
+        _draw_legend(picture, row, bottom + index * 20)
+    return picture.render(f"{heading}: {counts}", across + 2 * _MARGIN, bottom + len(rows) * 20 + 12)
+
+
+# --- what there is to draw ------------------------------------------------------------------------------
+
+
+def _read(services: Iterable[Status]) -> dict[str, Service | None]:
+    """By name; None for a name that somebody needs and that is not there."""
+    known: dict[str, Service | None] = {service.name: service for service in map(read_service, services)}
+    for service in list(known.values()):
+        for need in service.depends_on if service else ():
+            known.setdefault(need.service, None)
+    return known
+
+
+def _edges(known: Mapping[str, Service | None]) -> Iterator[tuple[str, Need]]:
+    for name, service in known.items():
+        for need in service.depends_on if service else ():
+            yield name, need
+
+
+def _look(service: Service | None) -> colours.Look:
+    return colours.LOOKS[service.look] if service else _UNKNOWN
+
+
+def _words(service: Service | None) -> str:
+    """The state as supervisord says it, and what it leaves out."""
+    if service is None:
+        return "unknown"
+    state = service.state or "unknown"
+    if state == "RUNNING" and service.job and service.probe is None:
+        return state
+    if state == "RUNNING":
+        return (
+            f"{state}, {'unhealthy' if service.look == colours.FAILED else 'ready' if service.ready else 'not ready'}"
+        )
+    if state == "STOPPED" and service.look == colours.WAITING:
+        return f"{state}, waits"
+    if state == "BACKOFF":
+        return f"{state}, restart {service.restarts}"
+    if state == "EXITED":
+        return f"{state}, {describe_exit(service.code) if service.code else 'done'}"
+    return state
+
+
+def _label(need: Need) -> str:
+    satisfied, open_ = _CONDITIONS.get(need.condition, (need.condition, f"not {need.condition}"))
+    words = satisfied if need.satisfied else open_
+    return words if need.required else f"{words}, optional" if words else "optional"
+
+
+def _counts(known: Mapping[str, Service | None]) -> str:
+    looks = [service.look if service else "unknown" for service in known.values()]
+    order = [*colours.LOOKS, "unknown"]
+    parts = [f"{looks.count(look)} {look}" for look in order if look in looks]
+    return f"{ordinary(len(known), 'service')}{': ' if parts else ''}{', '.join(parts)}"
+
+
+def _quoted(words: str) -> str:
+    """For a label of Mermaid, in double quotes: whatever might mean something there as an entity code."""
+    return "".join(one if one.isalnum() or one in " ._,:/+=-" else f"#{ord(one)};" for one in words)
+
+
+# --- text -----------------------------------------------------------------------------------------------
+
+
+def _tree(known: Mapping[str, Service | None], room: int) -> Iterator[tuple[str, str, Need | None, bool]]:
+    """Lines of the tree: what stands before the name, the name, as what it is needed, whether for the first time."""
+    needed = {need.service for _, need in _edges(known)}
+    tops = [name for name in known if name not in needed]
+    seen: set[str] = set()
+    for top in [*tops, *known]:  # who is only in a circle is under no top
+        if top in seen:
+            continue
+        waiting: list[tuple[str, str, str, Need | None]] = [("", "", top, None)]
+        while waiting:
+            prefix, below, name, need = waiting.pop()
+            yield prefix, name, need, name not in seen
+            service = known[name]
+            if name in seen or service is None:
+                seen.add(name)
+                continue
+            seen.add(name)
+            if len(below) > room:
+                below = "... "
+            needs = service.depends_on
+            for index, other in reversed(list(enumerate(needs))):
+                last = index + 1 == len(needs)
+                branch, on = ("`-- ", "    ") if last else ("|-- ", "|   ")
+                waiting.append((below + branch, below + on, other.service, other))
+
+
+# --- SVG ------------------------------------------------------------------------------------------------
+
+
+def _draw_wire(picture: Picture, wire: Wire) -> None:
+    colour = FAINT if wire.bundle.satisfied else _OPEN
+    x, y = wire.tip
+    condition = wire.bundle.label or "started"
+    picture.open(f"{', '.join(wire.sources)} -> {wire.bundle.target}: {condition}")
+    dashes = {} if wire.bundle.satisfied else {"stroke_dasharray": "5 4"}
+    picture.path(wire.steps, fill="none", stroke=colour, stroke_width=1.4, **dashes)
+    picture.path(["M", x, y, "L", x - 9, y - 4, "L", x - 9, y + 4, "Z"], fill=colour)
+    picture.close()
+
+
+def _draw_label(picture: Picture, wire: Wire) -> None:
+    if wire.bundle.label:
+        colour = FAINT if wire.bundle.satisfied else _OPEN
+        x, y = wire.tip
+        place: dict[str, object] = {"text_anchor": "end"}
+        halo = {"fill": "#ffffff", "stroke": "#ffffff", "stroke_width": 3}
+        for look in (halo, {"fill": colour}):
+            picture.text(x - 14, y - 4, wire.bundle.label, _SMALL, **place, **look)
+
+
+def _draw_box(picture: Picture, name: str, service: Service | None, layout: Layout) -> None:
+    look, box = _look(service), layout.boxes[name]
+    words = _words(service)
+    room = box.width - _BADGE - 14
+    middle = box.y + box.height / 2
+    picture.open(f"{name}: {words}" + (f"; {service.why}" if service and service.why else ""))
+    edge = {"stroke": look.fill} if service else {"stroke": FAINT, "stroke_dasharray": "3 3"}
+    picture.rectangle(box.x, box.y, box.width, box.height, rx=6, fill="#ffffff", stroke_width=1.6, **edge)
+    x, y, end = box.x, box.y, box.y + box.height
+    badge: list[str | float] = ["M", x + _BADGE, y, "H", x + 6, "Q", x, y, x, y + 6]
+    badge += ["V", end - 6, "Q", x, end, x + 6, end, "H", x + _BADGE, "Z"]
+    if service:
+        picture.path(badge, fill=look.fill)
+    picture.text(x + _BADGE / 2, middle + 5, look.sign, 15, text_anchor="middle", font_weight="bold", fill=look.ink)
+    picture.text(x + _BADGE + 8, middle - 3, fitted(name, room, bold=True), font_weight="bold")
+    picture.text(x + _BADGE + 8, middle + 12, fitted(words, room, _SMALL), _SMALL, fill=FAINT)
+    picture.close()
+
+
+def _legend_rows(
+    looks: list[colours.Look], width: float, *, dashed: bool, lines: bool
+) -> list[list[colours.Look | str]]:
+    """What the signs and lines of this picture mean, in rows that fit."""
+    items: list[colours.Look | str] = [*looks]
+    items += ["A -> B: A needs B"] if lines else []
+    items += ["dashed: does not hold now"] if dashed else []
+    rows: list[list[colours.Look | str]] = []
+    room = 0.0
+    for item in items:
+        need = _legend_width(item)
+        if need > room:
+            rows.append([])
+            room = width
+        rows[-1].append(item)
+        room -= need
+    return rows
+
+
+def _legend_width(item: colours.Look | str) -> float:
+    return text_width(item, _SMALL) + 18 if isinstance(item, str) else text_width(item.meaning, _SMALL) + 38
+
+
+def _draw_legend(picture: Picture, items: list[colours.Look | str], y: float) -> None:
+    x = _MARGIN
+    for item in items:
+        if isinstance(item, str):
+            colour = _OPEN if item.startswith("dashed") else FAINT
+            picture.text(x, y + 4, item, _SMALL, fill=colour)
+        else:
+            picture.rectangle(x, y - 6, 14, 13, rx=3, fill=item.fill, stroke=HAIR)
+            look = {"text_anchor": "middle", "font_weight": "bold", "fill": item.ink}
+            picture.text(x + 7, y + 4, item.sign, _SMALL, **look)
+            picture.text(x + 20, y + 4, item.meaning, _SMALL, fill=FAINT)
+        x += _legend_width(item)

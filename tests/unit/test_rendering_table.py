@@ -1,0 +1,234 @@
+"""views/table.py, with text.py, words.py and colours.py under it: `cohabit ps` and `cohabit top`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohabit.rendering.colours import FAILED, LOOKS, READY, RUNNING, STOPPING, state_of
+from cohabit.rendering.table import Sample, ps, top
+from cohabit.rendering.text import columns, safe, shorten, wrap
+from cohabit.rendering.words import clock, listed, span
+from unit.status_story import (
+    NOW,
+    container,
+    crashing,
+    ended,
+    happened,
+    healthy,
+    needs,
+    probe,
+    service,
+    stopped,
+    waiting,
+)
+
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+STATES = ("STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "", "NEW")
+
+
+def strange(filled: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects like this one, of which any field may be missing or anything."""
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(filled, ANYTHING)).map(lambda odd: filled | odd)
+
+
+SERVICES = st.lists(
+    st.builds(
+        lambda told, state: told | {"state": state}, strange(service("a", probe=probe())), st.sampled_from(STATES)
+    ),
+    max_size=4,
+)
+
+
+def row(told: dict[str, Any], width: int = 0) -> list[str]:
+    """The cells of this service's row."""
+    return re.split(r" {2,}", ps(container(), [told], width=width, colour=False)[1])
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (service(), "RUNNING"),
+        (healthy(), "RUNNING (healthy)"),
+        (service(ready=False, health="starting"), "RUNNING (starting)"),
+        (service(ready=False, hook_stage="post_start", hook_index=1), "RUNNING (post_start hook 2)"),
+        (service(ready=False), "RUNNING (not ready)"),
+        (service(want="down"), "RUNNING (to be stopped)"),
+        (service(restart_pending=True), "RUNNING (to be restarted)"),
+        (crashing(), "BACKOFF (restart 3, next in 600ms)"),
+        (crashing(ago=3), "BACKOFF (restart 3, next now)"),
+        (waiting("web", needs("db"), needs("log", satisfied=True)), "STOPPED (waits for db)"),
+        (waiting("web", needs("a"), needs("b"), needs("c"), needs("d")), "STOPPED (waits for a, b and 2 more)"),
+        (stopped(), "STOPPED"),
+        (service(state="STOPPING", next=NOW + 7), "STOPPING (SIGKILL in 7s)"),
+        (ended(state="FATAL", restarts=5, attempts=5), "FATAL (gave up after 5 restarts)"),
+        (ended(state="FATAL"), "FATAL (cannot start)"),
+        (ended(code=0, job=True), "EXITED (job)"),
+        (ended(code=0, job=True, schedule="*/5 * * * *"), "EXITED (schedule */5 * * * *)"),
+        (service(gone=True), "RUNNING (gone from the file)"),
+    ],
+)
+def test_a_state_says_what_it_is_about(told: dict[str, Any], words: str) -> None:
+    """Beside supervisord's state stands what people ask next: how well, what for, until when."""
+    assert row(told)[1] == words
+
+
+def test_a_row_tells_the_rest() -> None:
+    """Process, time, restarts, the last end in words, and what runs."""
+    told = service(restarts=2, attempts=5, code=139, command=["gunicorn", "app:app"])
+    expected = ["web", "RUNNING", "7", "up 1h", "2/5", "SIGSEGV (segmentation fault)", "gunicorn app:app"]
+    assert row(told) == expected
+    assert row(crashing(code=137, out_of_memory=True))[2:6] == ["-", "1s ago", "2", "SIGKILL (out of memory)"]
+
+
+def test_a_narrow_terminal_loses_what_matters_least() -> None:
+    """The name and the state stay; the command goes first."""
+    told = service(command=["x" * 200])
+    assert row(told, 80)[-1].endswith("...")
+    assert row(told, 40)[0:2] == ["web", "RUNNING"]
+    assert "COMMAND" not in ps(container(), [told], width=40, colour=False)[0]
+
+
+def test_a_long_state_is_shortened_before_a_column_goes() -> None:
+    """At 80 columns the numbers are there, and the end of the parenthesis is."""
+    long = waiting("web", *(needs(f"a-long-name-{number}") for number in range(3)))
+    lines = ps(container(), [long, crashing(code=139), healthy("db")], width=80, colour=False)
+    assert lines[0].split() == ["NAME", "STATE", "PID", "SINCE", "RESTARTS", "LAST", "EXIT", "COMMAND"]
+    assert "STOPPED (waits for a-l" in lines[1]
+    assert "...)  " in lines[1]
+    assert "BACKOFF (restart 3, n" in lines[2]
+    assert all(columns(line) <= 80 for line in lines)
+
+
+def test_who_was_ended_for_its_probe_did_not_exit() -> None:
+    """The last exit is called what it was, also when it runs again."""
+    why = "unhealthy: no answer within 5s"
+    assert row(crashing(why=why, on_failure="restart"))[5] == "unhealthy"
+    again = service(code=1, restarts=1, history=[happened("BACKOFF", 5, why, 1), happened("RUNNING", 4)])
+    assert row(again)[5] == "unhealthy"
+
+
+@pytest.mark.parametrize(
+    ("fields", "closing"),
+    [
+        ({}, None),
+        ({"phase": "loading", "started": NOW - 2}, "starting: the file is being read, for 2s"),
+        ({"reading": True}, "reload: the file is being read"),
+        ({"phase": "stopping", "exit_reason": "db failed"}, "stopping: db failed (still there: web)"),
+        ({"phase": "sweeping"}, "stopping (ending processes that no service owns)"),
+        ({"ready": False}, "not everything is ready (`cohabit why` tells the reason)"),
+    ],
+)
+def test_the_last_line_is_the_containers(fields: dict[str, Any], closing: str | None) -> None:
+    """It says what is up with the whole, and is not there when nothing is."""
+    lines = ps(container(**fields), [service(), ended()], width=0, colour=False)
+    assert lines[3:] == ([] if closing is None else ["", closing])
+
+
+def test_colour_is_never_the_only_sign() -> None:
+    """With colours off the same words are there, and no two states look alike without them."""
+    told = [service(), crashing("db"), ended("mail")]
+    coloured = ps(container(), told, width=100, colour=True)
+    assert "\x1b[32mRUNNING\x1b[0m" in coloured[1]
+    assert [_SGR.sub("", line) for line in coloured] == ps(container(), told, width=100, colour=False)
+    assert len({look.sign for look in LOOKS.values()}) == len({look.fill for look in LOOKS.values()}) == len(LOOKS)
+
+
+def test_the_eight_states() -> None:
+    """Unhealthy is failed, and what is to go counts as stopping while it still runs."""
+    assert state_of(service()) == READY
+    assert state_of(service(health="unhealthy")) == FAILED
+    assert state_of(service(want="down")) == STOPPING
+    assert {state_of(waiting("a", needs("b"))), state_of(crashing(code=0))} == {"waiting"}
+    assert state_of(crashing()) == FAILED
+    assert state_of(service(job=True)) == RUNNING
+    assert [state_of(ended(code=code)) for code in (0, 1)] == ["done", "failed"]
+    assert state_of(stopped()) == "stopped"
+
+
+def test_top_adds_up() -> None:
+    """Each service and the sum of all; what is not known of one is not known of the sum."""
+    samples = [Sample("db", 5, 12.34, 64 * 2**20, 44, 9), Sample("web", 1, 1.0, 64 * 2**20, None, 1)]
+    lines = top(samples, memory_bytes=256 * 2**20, width=0, colour=False)
+    assert lines[0].split() == ["NAME", "CPU", "%", "MEMORY", "MEM", "%", "FDS", "PROCESSES", "THREADS"]
+    assert lines[1].split() == ["db", "12.3", "64", "MiB", "25.0", "44", "5", "9"]
+    assert lines[3].split() == ["all", "together", "13.3", "128", "MiB", "50.0", "-", "6", "10"]
+
+
+@given(container=strange(container()), services=SERVICES, width=st.integers(1, 200), colour=st.booleans())
+def test_no_answer_however_strange_breaks_the_table(
+    container: dict[str, Any], services: list[dict[str, Any]], width: int, colour: bool
+) -> None:
+    """No exception, no line wider than the terminal, nothing that a terminal would obey."""
+    for line in ps(container, services, width=width, colour=colour):
+        shown = _SGR.sub("", line)
+        assert columns(shown) <= width
+        assert shown.isprintable()
+
+
+@given(
+    st.lists(
+        st.builds(
+            Sample, st.text(), st.integers(0), st.none() | st.floats(0, 1e6), st.integers(0, 2**60),
+            st.none() | st.integers(0), st.integers(0),
+        )
+    ),
+    st.none() | st.integers(0, 2**60),
+    st.integers(1, 120),
+)  # fmt: skip
+def test_no_sample_breaks_top(samples: list[Sample], memory_bytes: int | None, width: int) -> None:
+    """Whatever a service is called and uses, its row fits."""
+    for line in top(samples, memory_bytes=memory_bytes, width=width, colour=False):
+        assert columns(line) <= width
+        assert line.isprintable()
+
+
+def test_text_of_a_service_cannot_forge_a_line() -> None:
+    """Newlines, cursor movements and marks of direction are shown, not obeyed; colours are dropped."""
+    assert safe("a\nb\x1b[2J\u202ec\ud800") == r"a\nb\x1b[2J\u202ec\ud800"
+    assert safe("\x1b[1;31mred\x1b[0m\tx") == "red    x"
+
+
+def test_wide_letters_take_two_columns() -> None:
+    """A text is measured as the terminal shows it."""
+    assert columns("日本e\u0301") == 5
+    assert shorten("日本語テキスト", 8) == "日本..."
+    assert shorten("abcdef", 2) == ".."
+
+
+@given(st.text(), st.integers(4, 60))
+def test_wrapping_loses_nothing(text: str, width: int) -> None:
+    """All that is not a space is there again, in lines that fit."""
+    text = safe(text)
+    lines = wrap(text, width, indent="  ")
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert all(columns(line) <= width for line in lines) or not text.strip()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.25, "250ms"), (12.34, "12.3s"), (59.96, "1m"), (75, "1m15s"), (3600, "1h"), (93600, "1d2h"), (-1, "0ms")],
+)
+def test_spans_have_two_units_at_most(seconds: float, words: str) -> None:
+    """Nobody reads the seconds of something that is days old."""
+    assert span(seconds) == words
+
+
+def test_moments_and_lists() -> None:
+    """The date is told when it is another one; long lists end with a number."""
+    assert clock(NOW, NOW) == "02:40:00Z"
+    assert clock(NOW - 86400, NOW) == "2026-02-01 02:40:00Z"
+    assert listed(["a", "b", "c"], 3) == "a, b, c"
+    assert listed(["a", "b", "c", "d"], 3) == "a, b and 2 more"
+    assert math.isclose(NOW, 1.77e9)
