@@ -1,11 +1,14 @@
 """Reload and re-execution as a user does them, on the real kernel."""
 
 import os
+import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+from linux import processes
 from linux.conftest import Start
 from linux.run import COHABIT, Run, shell, write_file
 
@@ -94,18 +97,87 @@ def test_reexecution_loses_nothing(up: Start, gate: object, times: int, process_
     assert life.lines("web", "out") == [f"line {number}" for number in range(1, 2001)]
 
 
-def test_reexecution_into_a_broken_program_is_refused(start: Start, tmp_path: Path) -> None:
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A copy of the package, which can be changed."""
+    package = tmp_path / "package" / "cohabit"
+    shutil.copytree(os.path.dirname(COHABIT[-1]), package)
+    return package
+
+
+def _descriptors(life: Run) -> int:
+    return len(os.listdir(f"/proc/{life.pid}/fd"))
+
+
+def _was_executed(life: Run) -> bool:
+    return "cohabit-resume" in getattr(processes.look(life.pid), "command", "")
+
+
+def test_reexecution_into_a_broken_program_is_refused(start: Start, tmp_path: Path, installed: Path) -> None:
     """What is installed is tried first; the running program goes on."""
-    package = tmp_path / "package"
-    source = os.path.dirname(COHABIT[-1])
-    package.mkdir()
-    os.system(f"cp -r {source} {package}/")  # noqa: S605 - two paths of ours
     file = write_file(str(tmp_path), {"web": _service("a")})
-    life = start(*COHABIT[:-1], str(package / "cohabit" / "__main__.py"), "up", "-f", file)
+    life = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
     life.until_printed("| a")
-    (package / "cohabit" / "units.py").write_text("broken!")
+    (installed / "units.py").write_text("broken!")
     life.signal(REEXECUTE)
     life.until_printed("cannot re-execute")
+    assert life.stop() == 0
+
+
+def test_reexecution_takes_up_what_is_installed(start: Start, tmp_path: Path, installed: Path) -> None:
+    """In the same interpreter without an exec, at first; an exec frees what the former programs hold."""
+    file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"], "restart": "always"}})
+    life = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
+    web = life.one("sleep 1000")
+    text = (installed / "__init__.py").read_text()
+    descriptors = 0
+    for number in range(1, 6):
+        (installed / "__init__.py").write_text(f'{text}\n__version__ = "9.{number}"\n')
+        os.utime(installed / "__init__.py", (number, number))  # bytecode is as old as its source, to the second
+        life.signal(REEXECUTE)
+        life.until_printed(f"re-executed, version 9.{number}\n")
+        assert _was_executed(life) == (number > 3)
+        descriptors = descriptors or _descriptors(life)
+    assert life.one("sleep 1000").pid == web.pid
+    life.until(lambda: _descriptors(life) == descriptors, "as many descriptors as after the first")
+    os.kill(web.pid, signal.SIGKILL)
+    life.until_printed("web: started", 2)
+    assert life.stop() == 0
+    assert not life.zombies()
+
+
+def test_an_import_that_fails_is_undone(start: Start, tmp_path: Path, installed: Path) -> None:
+    """The trial was well, and yet the installed program cannot be imported: the former one goes on, and says why."""
+    file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"], "restart": "always"}})
+    life = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
+    web = life.one("sleep 1000")
+    with (installed / "units.py").open("a") as units:
+        units.write('import sys\nif "cohabit-takes-over" not in sys._xoptions:\n    raise ImportError("half of it")\n')
+    life.signal(REEXECUTE)
+    life.until_printed("cannot re-execute: cannot import the installed program: half of it")
+    os.kill(web.pid, signal.SIGKILL)
+    life.until_printed("web: started", 2)
+    assert not _was_executed(life)
+    assert life.stop() == 0
+
+
+def test_another_interpreter_is_executed(start: Start, tmp_path: Path) -> None:
+    """A replaced interpreter is the one thing that needs an exec."""
+    interpreter = tmp_path / "venv" / "bin" / "python3"
+    interpreter.parent.mkdir(parents=True)
+    real = os.path.realpath(sys.executable)
+    (tmp_path / "venv" / "pyvenv.cfg").write_text(f"home = {os.path.dirname(real)}\n")
+    (tmp_path / "venv" / "lib").symlink_to(os.path.join(sys.prefix, "lib"))
+    shutil.copy2(real, interpreter)
+    file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"]}})
+    life = start(str(interpreter), *COHABIT[1:], "up", "-f", file)
+    web = life.one("sleep 1000")
+    shutil.copy2(real, tmp_path / "upgrade")
+    os.replace(tmp_path / "upgrade", interpreter)
+    life.signal(REEXECUTE)
+    life.until_printed("re-executed")
+    assert _was_executed(life)
+    assert life.one("sleep 1000").pid == web.pid
     assert life.stop() == 0
 
 

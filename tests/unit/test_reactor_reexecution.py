@@ -25,6 +25,8 @@ class World(SimpleNamespace):
         monkeypatch.setattr(signals, "block_all", frozenset)
         monkeypatch.setattr(reexecution_state, "write_down", lambda _: {"descriptors": [self.fd], "stopping": False})
         monkeypatch.setattr(pid1, "start_again", self._start_again)
+        monkeypatch.setattr(reexecution, "_interpreter_was_replaced", lambda: True)
+        monkeypatch.setattr(reexecution, "_former", [])
 
     def _start_again(self, words: list[str]) -> None:
         assert os.get_inheritable(self.fd)
@@ -70,6 +72,61 @@ def test_a_replacement_that_fails_goes_on(monkeypatch: pytest.MonkeyPatch) -> No
     assert reexecution.run(world) == 3
     assert world.said == ["No such file or directory"]
     world.close()
+
+
+@pytest.mark.parametrize(("programs", "replaced"), [(0, False), (2, False), (3, False), (0, True)])
+def test_the_program_is_executed_only_where_it_must_be(
+    monkeypatch: pytest.MonkeyPatch, programs: int, replaced: bool
+) -> None:
+    """With the same interpreter, its state goes to the installed modules in this process."""
+    world: Any = World(monkeypatch)
+    monkeypatch.setattr(reexecution, "_interpreter_was_replaced", lambda: replaced)
+    codes = iter([None, 3])
+    world.run = lambda: next(codes)
+    result = reexecution.run(world, programs)
+    if replaced or programs == 3:
+        assert result == 3  # the exec failed, as it is planted here, so the same program goes on
+    else:
+        assert isinstance(result, bytes)
+        assert marshal.loads(result) == {"descriptors": [world.fd], "stopping": False}  # noqa: S302 - made above
+        assert world in reexecution._former  # its descriptors are not closed by collecting it
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("running", "installed", "replaced"),
+    [
+        ((1, 2), (1, 2), False),
+        ((1, 2), (1, 3), True),
+        ((1, 2), (4, 2), True),
+        ((1, 2), None, True),
+        (None, (1, 2), True),
+    ],
+)
+def test_a_replaced_interpreter_is_seen(
+    monkeypatch: pytest.MonkeyPatch, running: object, installed: object, replaced: bool
+) -> None:
+    """By device and inode. Where it cannot be told, an exec is right in both cases."""
+
+    def status(path: str) -> SimpleNamespace:
+        found = running if path == "/proc/self/exe" else installed
+        if not isinstance(found, tuple):
+            raise FileNotFoundError(path)
+        return SimpleNamespace(st_dev=found[0], st_ino=found[1])
+
+    monkeypatch.setattr(linux.os, "stat", status)
+    assert reexecution._interpreter_was_replaced() is replaced
+
+
+def test_no_room_to_see_the_interpreter_is_no_reason_for_an_exec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The re-execution is refused instead."""
+
+    def status(_: str) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(linux.os, "stat", status)
+    with pytest.raises(OSError, match="Cannot allocate"):
+        reexecution._interpreter_was_replaced()
 
 
 def test_a_program_that_could_not_open_a_file_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:

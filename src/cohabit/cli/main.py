@@ -17,7 +17,8 @@ from cohabit.reactor.signals import InheritedSignals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
     from typing import NoReturn
 
 # By what people want: verb -> what `cohabit help` says of it. The verb's own page is in the module of its name.
@@ -76,7 +77,11 @@ def main(mask: Iterable[int] | None = None) -> NoReturn:
     """
     given = InheritedSignals.at_start(mask)
     try:
-        code = _dispatch(given, sys.argv[1:])
+        result = _dispatch(given, sys.argv[1:])
+        former: list[dict[str, ModuleType]] = []  # to the end of this process: upgrade.py
+        while isinstance(result, bytes):
+            result = load("cohabit.cli.upgrade").go_on(result, former)
+        code = result
     except CohabitError as error:
         _write(2, f"cohabit: {error}\n")
         code = error.exit_code
@@ -95,14 +100,17 @@ def main(mask: Iterable[int] | None = None) -> NoReturn:
     os._exit(code)
 
 
-def _dispatch(given: InheritedSignals, argv: list[str]) -> int:
+def _dispatch(given: InheritedSignals, argv: list[str]) -> int | bytes:
+    """The exit code; or what process 1 hands to the program that is installed now."""
     if state := pid1.option(RESUME):
-        return int(load("cohabit.cli.up").resume(given, int(state)))
+        resume: Callable[[InheritedSignals, int], int | bytes] = load("cohabit.cli.up").resume
+        return resume(given, int(state))
     if version := pid1.option(TAKES_OVER):
         return int(load("cohabit.cli.up").takes_over(int(version)))
     verb = argv[0] if argv else ""
     if verb in COMMANDS:
-        return int(load(f"cohabit.cli.{verb}").main(given, argv[1:]))
+        command: Callable[[InheritedSignals, list[str]], int | bytes] = load(f"cohabit.cli.{verb}").main
+        return command(given, argv[1:])
     if verb in ("", "-h", "--help"):
         _write(1 if verb else 2, load("cohabit.cli.help").overview() + "\n")
         return 0 if verb else EXIT_USAGE

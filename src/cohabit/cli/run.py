@@ -45,7 +45,7 @@ COMMAND = Command(
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
+def main(given: InheritedSignals, words: list[str]) -> int | bytes:
     """Parse, run, return the exit code."""
     values, commands = COMMAND.parse(words)
     if values["help"]:

@@ -48,8 +48,8 @@ COMMAND = Command(
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, run, return the exit code."""
+def main(given: InheritedSignals, words: list[str]) -> int | bytes:
+    """Parse and run. Returns the exit code, or the state for another program (go_on)."""
     end = words.index("--") if "--" in words else len(words)
     values, services = COMMAND.parse(words[:end])
     if values["help"]:
@@ -70,8 +70,8 @@ def main(given: InheritedSignals, words: list[str]) -> int:
     return begin(given, request, quiet=values["quiet"])
 
 
-def begin(given: InheritedSignals, request: dict[str, Any], *, quiet: bool) -> int:
-    """A new life of the loop: have the request read, then run whatever came of it."""
+def begin(given: InheritedSignals, request: dict[str, Any], *, quiet: bool) -> int | bytes:
+    """Start the loop: have the request read, then run what came of it."""
     pid1.open_missing_stdio()
     loop = Loop(given, repr(request), quiet=quiet)
     loop.start()
@@ -83,6 +83,11 @@ def takes_over(version: int) -> int:
     return reexecution.takes_over(version)
 
 
-def resume(given: InheritedSignals, fd: int) -> int:
-    """A re-execution: go on where the former life stopped."""
+def resume(given: InheritedSignals, fd: int) -> int | bytes:
+    """Go on after an exec. fd: has the state of the former program."""
     return reexecution.resume(given, fd)
+
+
+def go_on(state: bytes, programs: int, why_not: str) -> int | bytes:
+    """Go on without an exec. programs: how many there were before in this process; why_not: why this is no new one."""
+    return reexecution.go_on(state, programs, why_not)

@@ -9,8 +9,9 @@ An exec cannot be undone: a program that finds no memory for its own libraries e
 internal error is answered without one: the loop is rebuilt in this process, from the same plain values, and the
 services do not notice. The same is done after a shortage (shortage.py). Each loop that is given up stays in memory;
 after _FORMER_MAX of them the program is executed again instead, if a trial in a child shows that it starts.
-`cohabit reexec` always executes, after the same trial: only an exec can bring another interpreter. The next program,
-or the next loop, waits for room if there is none: its state is in memory, its children and their pipes go on.
+`cohabit reexec` imports the installed modules anew in this process (cli/upgrade.py), after the same trial; it executes
+only when the interpreter itself was replaced, or after _PROGRAMS_MAX programs in this process. The next program, or the
+next loop, waits for room if there is none: its state is in memory, its children and their pipes go on.
 
 A second internal error within a minute: what met it is dropped, and everything stops in order with code 70. A third:
 last_resort.py. Shortages are not counted as errors.
@@ -49,20 +50,28 @@ _SPARE = 24  # descriptors that an interpreter and its libraries need to start, 
 _FIRST_WAIT_SECONDS = 0.05  # for room; doubling, up to shortage.RETRY_SECONDS
 _FD_MAX = 65_536
 _FORMER_MAX = 8  # some hundred KiB each
+_PROGRAMS_MAX = 3  # 2.6 MiB each
 _STOP_SECONDS = 3.0  # how long a requested stop waits for room to build the loop that carries it out
 
 # Loops that were given up in this process. Their objects must not close descriptors by being collected.
 _former: list[object] = []
 
 
-def run(loop: Loop) -> int:
-    """Run the loop; an internal error leads to a new one, in this process or after an exec. Returns the exit code."""
+def run(loop: Loop, programs: int = 0) -> int | bytes:
+    """Run the loop; an internal error leads to a new one, in this process or after an exec.
+
+    programs: how many others have run in this process. Returns the exit code; or the state with which the program that
+    is installed now goes on in this process (cli/upgrade.py).
+    """
     while True:
         try:
             code = loop.run()
             if code is not None:
                 return code
-            _replace(loop)
+            state = _replace(loop, programs)
+            if state is not None:
+                _former.append(loop)
+                return state
         except Exception as error:  # noqa: BLE001 - whatever it is, the services must not pay for it
             signals.block_all()
             again = _recover(loop, error)
@@ -76,8 +85,8 @@ def takes_over(version: int) -> int:
     return 0 if version == STATE_VERSION else EXIT_SYSTEM
 
 
-def resume(given: InheritedSignals, fd: int) -> int:
-    """In the new program: take over what the old one wrote down, and go on. Returns the exit code."""
+def resume(given: InheritedSignals, fd: int) -> int | bytes:
+    """After an exec: take over what the former program wrote down, and go on. Returns as `run`."""
     plain = None
     try:
         data = _read_all(fd)
@@ -91,15 +100,47 @@ def resume(given: InheritedSignals, fd: int) -> int:
     return run(loop)
 
 
+def go_on(data: bytes, programs: int, why_not: str) -> int | bytes:
+    """In the modules that were imported anew, or in the former ones where that failed: take over, and go on.
+
+    why_not: why it failed, "" if it did not. Returns as `run`.
+    """
+    plain = marshal.loads(data)  # noqa: S302 - from our own former program
+    try:
+        loop = _build(InheritedSignals(plain["mask"], plain["ignored"]), data)
+    except Exception as error:  # noqa: BLE001 - as in resume
+        return end_everything(error, Trees(""), plain)
+    if why_not:
+        loop.no_successor(why_not)
+    else:
+        loop.say("info", "", f"re-executed, version {__version__}")
+    return run(loop, programs)
+
+
 # --- the exec ----------------------------------------------------------------------------------------
 
 
-def _replace(loop: Loop) -> None:
-    """Somebody asked for it; where that fails, everything goes on."""
+def _replace(loop: Loop, programs: int) -> bytes | None:
+    """Replace the program, as requested. Returns the state for a program in this process; None where that fails."""
     try:
-        reexecute(loop)
+        if programs >= _PROGRAMS_MAX or _interpreter_was_replaced():
+            reexecute(loop)
+        signals.block_all()
+        return marshal.dumps(reexecution_state.write_down(loop))
     except OSError as error:
         loop.no_successor(error.strerror or str(error))
+        return None
+
+
+def _interpreter_was_replaced() -> bool:
+    """Whether another interpreter is installed where ours was started from. Raises OSError for want of room."""
+    try:
+        running, installed = os.stat("/proc/self/exe"), os.stat(sys.executable)
+    except OSError as error:
+        if shortage.is_shortage(error):
+            raise
+        return True  # it cannot be told, and an exec is right in both cases
+    return (running.st_dev, running.st_ino) != (installed.st_dev, installed.st_ino)
 
 
 def reexecute(loop: Loop) -> NoReturn:

@@ -69,10 +69,10 @@ def with_orphans(self: Trees) -> set[str]:
     return real_look(self)
 
 
-def run(loop: Loop) -> int:
+def run(loop: Loop, programs: int = 0) -> int | bytes:
     """The loop's run in the light of earlier errors."""
     loop.errors_at = [time.monotonic()] * errors
-    return real_run(loop)
+    return real_run(loop, programs)
 
 
 is_exec = False
