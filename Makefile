@@ -96,8 +96,9 @@ demo: $(VENV)/.installed ## Twenty seconds of cohabit: a start in order, a crash
 		code=$$?; echo "(the exit code was $$code: the visitor's own)"; [ $$code = 42 ]
 
 .PHONY: docs
-docs: $(VENV)/.installed ## Make the page of commands anew, and look for links that lead nowhere
+docs: $(VENV)/.installed ## Generate the commands page and the module map, and check links
 	$(PY) tools/cli_page.py
+	$(PY) tools/package_map.py
 	@find . -name '.?*' -prune -o -name '*.md' -print | while read -r page; do \
 		grep -oE '\]\([^) #]+' "$$page" | cut -c3- | grep -v '^[a-z]*:' | while read -r link; do \
 			[ -e "$$(dirname "$$page")/$$link" ] || echo "$$page: cannot follow $$link: no such file"; \
