@@ -63,6 +63,12 @@ test-quick: $(VENV)/.installed ## A first look: unit tests with few examples, ti
 	$(PYTEST) --hypothesis-profile=quick -m 'not exhaustive' tests/unit tests/tidy $(ARGS)
 	$(PY) tests/sim/run.py 50
 
+.PHONY: coverage
+coverage: $(VENV)/.installed ## The branches of plan/ and engine/ that unit tests take; the floor is in pyproject.toml
+	$(PY) -m coverage run -m pytest $(filter-out %short_histories.py,$(wildcard tests/unit/test_engine_*.py)) \
+		$(wildcard tests/unit/test_plan_*.py) tests/unit/test_record.py
+	$(PY) -m coverage report
+
 .PHONY: test-versions
 test-versions: $(VENV)/.installed test-packages ## The unit tests with other versions of Python and the libraries
 	$(PY) tools/versions.py $(VERSIONS)
@@ -71,7 +77,7 @@ test-versions: $(VENV)/.installed test-packages ## The unit tests with other ver
 LONG_RUNS := sim faults
 
 .PHONY: ci
-ci: check test-versions $(LONG_RUNS) test ## All that CI runs (.ci/run); what `make test` reports comes last
+ci: check coverage test-versions $(LONG_RUNS) test ## All that CI runs (.ci/run); what `make test` reports comes last
 	@:
 
 .PHONY: sim
