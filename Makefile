@@ -97,9 +97,9 @@ bench: $(VENV)/.installed ## Measure cohabit and its peers side by side
 	$(PY) bench/run.py
 
 .PHONY: demo
-demo: $(VENV)/.installed ## Twenty seconds of cohabit: a start in order, a crash, a clean stop
+demo: $(VENV)/.installed ## Twenty seconds: an ordered start, a crash, a clean stop
 	@cd examples/demo && ../../$(VENV)/bin/cohabit up; \
-		code=$$?; echo "(the exit code was $$code: the visitor's own)"; [ $$code = 42 ]
+		code=$$?; echo "(exit code $$code, that of the service client)"; [ $$code = 42 ]
 
 .PHONY: docs
 docs: $(VENV)/.installed ## Generate the commands page and the module map, and check links

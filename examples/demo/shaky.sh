@@ -1,11 +1,11 @@
 #!/bin/sh
-# Crashes on its first two starts. The count is kept in a file, as the process itself has no memory of it.
+# Crashes on its first two starts. The count is kept in a file.
 count="${TMPDIR:-/tmp}/cohabit-demo/crashes"
 crashes=$(cat "$count" 2>/dev/null || echo 0)
-trap 'echo "asked to stop after $crashes crashes"; kill "$child" 2>/dev/null; rm -f "$count"; exit 0' TERM
+trap 'echo "TERM after $crashes crashes"; kill "$child" 2>/dev/null; rm -f "$count"; exit 0' TERM
 if [ "$crashes" -lt 2 ]; then
     echo $((crashes + 1)) >"$count"
-    echo "about to crash, for the sake of the show"
+    echo "about to crash"
     sleep 1000 &
     sleep 2
     kill -s SEGV $$
