@@ -86,7 +86,7 @@ def test_verbs_work_in_the_poorest_container(checked: str, file: Mounted, start:
     assert "error" not in examined.stdout.split()
     refused = ask(container, STRANGER, "ps")
     assert (refused.returncode, refused.stdout) == (77, "")
-    assert "user 4242 may not talk to this cohabit: only root and user 12345 may" in refused.stderr
+    assert "user 4242 may not use the control socket: only root and user 12345 may" in refused.stderr
     ask(container, OWNER, "down")  # he may be ended together with the container before he can end
     assert container.wait().code == 0
 
@@ -115,7 +115,7 @@ def test_a_group_may_ask_and_not_look_into_environments(checked: str, file: Moun
     assert (secret.returncode, secret.stdout) == (77, "")
     refused = ask(container, STRANGER, "health")
     assert refused.returncode == 1
-    assert "may not talk" in refused.stdout
+    assert "may not use the control socket" in refused.stdout
     assert "group 4343" in refused.stdout
     ask(container, MEMBER, "down")
     assert container.wait().code == 0

@@ -214,7 +214,7 @@ def test_few_descriptors(up: Start, tmp_path: Path, gate: Gate) -> None:
     house = House(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("| up")
     silent = [house.connect() for _ in range(64)]
-    assert b"71 the last file descriptors are kept for the services" in everything(silent[-1])
+    assert b"71 too few file descriptors: the last 32 are reserved for the services" in everything(silent[-1])
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
     life.until_printed("| up", 2)
     house.beat()
@@ -361,5 +361,5 @@ def test_no_directory_at_all(up: Start) -> None:
     life.until_printed("web: started")
     warnings = [line for line in life.lines("cohabit") if "socket" in line]
     assert len(warnings) == 1
-    assert warnings[0].startswith("no control socket, so `cohabit ps` and the like will not work: no directory")
+    assert warnings[0].startswith("cannot open the control socket: no directory")
     assert life.stop() == 0

@@ -26,8 +26,8 @@ def test_message_of_a_forger_is_not_heard(up: Start, user: str | None) -> None:
     web = {"command": ["sleep", "4711"], "healthcheck": {"test": ["NOTIFY"]}, **({"user": user} if user else {})}
     life = up({"web": web, "evil": _attacker("READY=1\nMAINPID=PID", "READY=1")}, setup=places.NO_CGROUPS)
     life.until_printed("| forged")
-    life.until_printed("web: what was sent to its NOTIFY_SOCKET was ignored")
-    assert f"of user {NOBODY}, which is not of this service" in life.text
+    life.until_printed("web: sd_notify message ignored")
+    assert f"of user {NOBODY}, may not speak for this service" in life.text
     assert "web: ready" not in life.text
     assert life.stop() == 0
 

@@ -320,7 +320,7 @@ def test_a_runtime_directory_that_a_service_can_change_is_refused(up: Start, gro
     ground.attack("mkdir run")
     services = {"web": nobodys(SLEEP, healthcheck=probe, essential=False), "beat": {"command": SLEEP}}
     life = up(services, environment={"COHABIT_RUNTIME_DIR": str(run)})
-    life.until_printed("no control socket")
+    life.until_printed("cannot open the control socket")
     life.until_printed("cannot start")
     assert f"{run} cannot be used: user {NOBODY} can change {ground.own}" in life.text
     assert list(run.iterdir()) == []
@@ -338,7 +338,7 @@ def test_a_tmp_without_the_sticky_bit_is_not_relied_on(start: Start, shm: str) -
     if shm == "sticky":
         assert [line for line in life.lines("sh") if line.startswith("/dev/shm/cohabit-")]
     else:
-        assert "no control socket" in life.text
+        assert "cannot open the control socket" in life.text
         assert "everybody can change /tmp: chmod +t" in life.text
     assert not [line for line in life.lines("sh") if line.startswith("/tmp/cohabit-")]
     assert life.stop() == 0

@@ -114,10 +114,10 @@ def test_notify_from_a_stranger(up: Start, tmp_path: Path) -> None:
     web = {"command": program("tell.py", "socket"), "healthcheck": {"test": ["NOTIFY"]}}
     spy = {"command": shell("while [ ! -e socket ]; do :; done; exec " + " ".join(_spying()))}
     life = up({"web": web, "spy": spy})
-    life.until_printed("which is not of this service")
+    life.until_printed("may not speak for this service")
     life.until_printed("told", 2)
     assert "web: ready" not in life.text
-    assert life.text.count("NOTIFY_SOCKET was ignored") == 1
+    assert life.text.count("sd_notify message ignored") == 1
     assert life.stop() == 0
     assert not os.path.exists((tmp_path / "socket").read_text())
 
@@ -169,7 +169,7 @@ def test_log_with_a_pattern_that_takes_for_ever(up: Start) -> None:
         "healthcheck": {"test": ["LOG", "(a+)+$"], "timeout": "200ms"},
     }
     life = up({"web": web, "db": {"command": shell("echo here; exec sleep 1000")}})
-    life.until_printed("web: unhealthy: cannot search its log any more: the regular expression takes more than 200ms")
+    life.until_printed("web: unhealthy: cannot search the log: the regular expression takes more than 200ms")
     life.until_printed("db      | here")
     assert life.stop() == 0
 

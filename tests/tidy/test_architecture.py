@@ -30,7 +30,7 @@ def test_paths_are_described() -> None:
     assert len(MENTIONED) > 20
 
 
-@pytest.mark.parametrize(("file", "name"), MENTIONED, ids=lambda value: str(value))
+@pytest.mark.parametrize(("file", "name"), MENTIONED, ids=str)
 def test_what_is_mentioned_exists(file: str, name: str) -> None:
     """Each function on the way of a line, a signal, a request and a probe is where the page says."""
     path = ROOT / "src" / "cohabit" / file

@@ -1,4 +1,4 @@
-"""A server that speaks the control protocol (docs/reference/control.md) as a test tells it to, in a thread."""
+"""A server of the control protocol (docs/reference/control.md) with answers given by the test. It runs in a thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONTAINER: dict[str, Any] = {
 
 
 def service(name: str, **other: Any) -> dict[str, Any]:
-    """One service as `status` tells it: it runs and is ready, unless said otherwise."""
+    """Return one service as in `status`. It runs and is ready unless `other` overrides the fields."""
     return {
         "name": name, "service": name, "replica": 0, "state": "RUNNING", "since": 1_700_000_001.0, "want": "up",
         "restart_pending": False, "gone": False, "ready": True, "health": "", "status": "", "pid": 10, "pids": [10],
@@ -40,7 +40,7 @@ def service(name: str, **other: Any) -> dict[str, Any]:
 
 
 def answer(code: int, text: str = "", *objects: object) -> bytes:
-    """One whole answer."""
+    """Return one whole answer."""
     return f"{code} {text}\n".encode() + b"".join(json.dumps(one).encode() + b"\n" for one in objects)
 
 
@@ -50,7 +50,7 @@ def status(*services: dict[str, Any], **container: Any) -> bytes:
 
 
 class Server:
-    """requests: the lines that have come, without their newline."""
+    """A server on a socket. requests: the lines that it received, without their newline."""
 
     def __init__(self, path: str, answers: Answers) -> None:
         self.path = path
@@ -63,7 +63,7 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening, and wait until whoever is being answered has been."""
+        """Stop listening, and wait for the end of the answer in progress."""
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
@@ -78,21 +78,21 @@ class Server:
             with client, client.makefile("rb") as lines:
                 request = lines.readline().decode()[:-1]
                 if not request:
-                    continue  # looked for somebody else
+                    continue  # the client closed the connection without a request
                 self.requests.append(request)
-                told = self._answers.get(request.split(" ", 2)[1], answer(64, "unknown"))
+                given = self._answers.get(request.split(" ", 2)[1], answer(64, "unknown"))
                 try:
-                    if callable(told):
-                        told(client)
+                    if callable(given):
+                        given(client)
                     else:
-                        client.sendall(told)
+                        client.sendall(given)
                 except OSError:
                     continue  # the client has gone
 
 
 @contextmanager
 def serving(directory: str | os.PathLike[str], answers: Answers) -> Iterator[Server]:
-    """A server that gives these answers by their verbs, while the context lasts."""
+    """Run a server that gives these answers, by command, while the context lasts."""
     server = Server(os.path.join(directory, "control"), answers)
     try:
         yield server
@@ -100,9 +100,9 @@ def serving(directory: str | os.PathLike[str], answers: Answers) -> Iterator[Ser
         server.close()
 
 
-def run_client(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `cohabit WORD...` to its end, with these variables and nothing else of ours but PATH."""
+def run_client(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `cohabit ARGUMENT...` to its end. Its environment has these variables, PATH and LC_ALL only."""
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables}
-    command = [sys.executable, "-I", "-S", MAIN, *words]
+    command = [sys.executable, "-I", "-S", MAIN, *arguments]
     options: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "errors": "backslashreplace"}
     return subprocess.run(command, check=False, env=environment, timeout=60, **options)

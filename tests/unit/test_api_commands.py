@@ -1,4 +1,4 @@
-"""doors/commands.py and states.py: what each request asks of the engine, and when it is answered with what."""
+"""api/commands.py and conditions.py: what each command asks of the engine, and when it is answered."""
 
 from __future__ import annotations
 
@@ -25,312 +25,313 @@ ALWAYS = Restart("always")
 
 
 class Backend:
-    """An engine with a clock, and what a reactor would know."""
+    """A real engine with virtual time, and fixed values for what the reactor knows."""
 
     def __init__(self, first: Plan | None = None) -> None:
         self.engine = Supervisor()
         self.now = 0.0
         self.successor: str | None = None
         if first is not None:
-            self.happens(Loaded(first))
+            self.feed(Loaded(first))
 
-    def happens(self, *facts: Event) -> None:
-        """Facts, each a second later."""
-        for fact in facts:
+    def feed(self, *events: Event) -> None:
+        """Feed events to the engine, one second apart."""
+        for event in events:
             self.now += 1.0
-            self.engine.step(fact, self.now)
+            self.engine.step(event, self.now)
 
-    def ask(self, verb: str, *names: str, trusted: bool = True, purpose: str = "", **options: str) -> Any:
-        """The outcome of a request; facts of a Waiting are fed. purpose: of the option `for`."""
+    def run(self, command: str, *names: str, trusted: bool = True, purpose: str = "", **options: str) -> Any:
+        """Return the outcome of a request, with the events of a PendingReply fed. purpose: the option `for`."""
         options |= {"for": purpose} if purpose else {}
         clock = Clock(1_000_000.0 + self.now, self.now)
-        outcome = commands.begin(RequestContext(Request(verb, options, names), self, clock, trusted=trusted))
+        outcome = commands.begin(RequestContext(Request(command, options, names), self, clock, trusted=trusted))
         if isinstance(outcome, PendingReply):
-            self.happens(*outcome.facts)
+            self.feed(*outcome.events)
         return outcome
 
-    def facts_of_us(self) -> dict[str, Any]:
-        """What the engine does not know."""
+    def container_details(self) -> dict[str, Any]:
+        """Return fixed values."""
         return {"pid": 1, "started": 1_000_000.0, "memory_limit": None}
 
-    def facts_of(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
-        """A process and some lines for each."""
+    def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
+        """Return one process and the given number of lines for each service."""
         return {name: {"pids": [7], **({"output": ["x"] * lines} if lines else {})} for name in services}
 
     def environment_of(self, service: str) -> dict[str, Any]:
-        """Its name only."""
+        """Return the name only."""
         return {"name": service}
 
     def replace(self) -> None:
-        """A successor is being asked."""
+        """Begin the check of the installed program."""
         self.successor = None
 
     def replacing(self) -> str | None:
-        """What it has said."""
+        """Return the result of the check."""
         return self.successor
 
 
 def up_with(*services: Any) -> Backend:
-    """A house in which these run; those with a probe have passed it."""
-    house = Backend(plan(*services))
+    """Return a backend in which these services run. Those with a probe have passed it."""
+    backend = Backend(plan(*services))
     for one in services:
         if one.schedule is None:
-            house.happens(up(one.name))
+            backend.feed(up(one.name))
         if one.probe:
-            house.happens(Probed(one.name, passed=True))
-    return house
+            backend.feed(Probed(one.name, passed=True))
+    return backend
 
 
-def refusal(house: Backend, verb: str, *names: str, trusted: bool = True, **options: str) -> tuple[int, str]:
-    """Code and text of a request that is refused."""
+def refusal(backend: Backend, command: str, *names: str, trusted: bool = True, **options: str) -> tuple[int, str]:
+    """Return code and text of a request that is refused."""
     with pytest.raises(RequestError) as caught:
-        house.ask(verb, *names, trusted=trusted, purpose="", **options)
+        backend.run(command, *names, trusted=trusted, purpose="", **options)
     return caught.value.code, str(caught.value)
 
 
-# --- acting --------------------------------------------------------------------------------------------
+# --- changes -------------------------------------------------------------------------------------------
 
 
-def test_stop_is_answered_when_nothing_lives() -> None:
-    """A stop waits for the end of all it stops, and says whom it had to kill."""
-    house = up_with(service("db"), service("web"))
-    waiting = house.ask("stop", "db", "web")
-    assert waiting.facts == (Requested("stop", ("db", "web")),)
-    house.happens(Exited("db", 0))
-    assert waiting.done() is None
-    house.engine.units["web"].killed = True
-    house.happens(Exited("web", 137))
-    assert waiting.done() == Answer(0, "stopped: db, web (killed: web)")
+def test_stop_is_answered_when_no_process_is_left() -> None:
+    """A stop waits for the end of all its services, and names those that were killed."""
+    backend = up_with(service("db"), service("web"))
+    waiting = backend.run("stop", "db", "web")
+    assert waiting.events == (Requested("stop", ("db", "web")),)
+    backend.feed(Exited("db", 0))
+    assert waiting.poll() is None
+    backend.engine.units["web"].killed = True
+    backend.feed(Exited("web", 137))
+    assert waiting.poll() == Answer(0, "stopped: db, web (killed: web)")
 
 
-def test_start_is_answered_when_it_is_ready() -> None:
+def test_start_is_answered_when_the_service_is_ready() -> None:
     """A start waits for the probe, not only for the process."""
-    house = up_with(service("web", probe=PROBE))
-    house.ask("stop", "web")
-    house.happens(Exited("web", 143))
-    waiting = house.ask("start", "web")
-    assert waiting.done() is None
-    house.happens(up("web"))
-    assert waiting.done() is None
-    house.happens(Probed("web", passed=True))
-    assert waiting.done() == Answer(0, "ready: web")
+    backend = up_with(service("web", probe=PROBE))
+    backend.run("stop", "web")
+    backend.feed(Exited("web", 143))
+    waiting = backend.run("start", "web")
+    assert waiting.poll() is None
+    backend.feed(up("web"))
+    assert waiting.poll() is None
+    backend.feed(Probed("web", passed=True))
+    assert waiting.poll() == Answer(0, "ready: web")
 
 
 def test_restart_is_answered_by_the_new_run_only() -> None:
-    """The old run is ready, too: that is no answer."""
-    house = up_with(service("web"))
-    waiting = house.ask("restart", "web")
-    assert waiting.done() is None
-    house.happens(Exited("web", 143))
-    assert waiting.done() is None
-    house.happens(up("web"))
-    assert waiting.done() == Answer(0, "ready: web")
+    """A restart is not answered while the old run is still ready."""
+    backend = up_with(service("web"))
+    waiting = backend.run("restart", "web")
+    assert waiting.poll() is None
+    backend.feed(Exited("web", 143))
+    assert waiting.poll() is None
+    backend.feed(up("web"))
+    assert waiting.poll() == Answer(0, "ready: web")
 
 
-def test_a_start_that_fails_says_so_at_the_first_crash() -> None:
-    """Somebody who types `start` wants to know; `wait` is patient."""
-    house = up_with(service("web", restart=ALWAYS, probe=PROBE))
-    house.ask("stop", "web")
-    house.happens(Exited("web", 143))
-    starting, waiting = house.ask("start", "web"), house.ask("wait", "web")
-    house.happens(up("web"), Exited("web", 3))
-    assert starting.done() == Answer(1, "web ended with exit code 3 after 1s; it will be started again")
-    assert waiting.done() is None
+def test_start_fails_at_the_first_crash_and_wait_does_not() -> None:
+    """`start` is answered at the first crash; `wait` waits through the restart."""
+    backend = up_with(service("web", restart=ALWAYS, probe=PROBE))
+    backend.run("stop", "web")
+    backend.feed(Exited("web", 143))
+    starting, waiting = backend.run("start", "web"), backend.run("wait", "web")
+    backend.feed(up("web"), Exited("web", 3))
+    assert starting.poll() == Answer(1, "web ended with exit code 3 after 1s; it will be restarted")
+    assert waiting.poll() is None
 
 
-def test_a_start_of_what_somebody_stops_again_ends() -> None:
-    """Nobody waits for ever."""
-    house = up_with(service("db", probe=PROBE), service("web", healthy("db")))
-    house.ask("stop", "web")
-    house.happens(Exited("web", 143))
-    waiting = house.ask("start", "web")
-    house.happens(up("web"))
-    house.ask("stop", "web")
-    house.happens(Exited("web", 143))
-    assert waiting.done() == Answer(1, "web was stopped")
-    house.happens(StopRequested(15))
-    assert house.ask("wait", "web").done().code == 1
+def test_start_is_answered_when_the_service_is_stopped_meanwhile() -> None:
+    """A start and a wait end when another request stops the service."""
+    backend = up_with(service("db", probe=PROBE), service("web", healthy("db")))
+    backend.run("stop", "web")
+    backend.feed(Exited("web", 143))
+    waiting = backend.run("start", "web")
+    backend.feed(up("web"))
+    backend.run("stop", "web")
+    backend.feed(Exited("web", 143))
+    assert waiting.poll() == Answer(1, "web was stopped")
+    backend.feed(StopRequested(15))
+    assert backend.run("wait", "web").poll().code == 1
 
 
 def test_wait_for_exit_gives_the_code() -> None:
-    """As `docker wait`, with the reason behind it."""
-    house = up_with(service("db"), service("job", essential=False))
-    waiting = house.ask("wait", "job", purpose="exit")
-    assert waiting.done() is None
-    house.happens(Exited("job", 9))
-    assert waiting.done() == Answer(9, "job ended with exit code 9 after 1s")
+    """The code is the service's exit code, as for `docker wait`, and the text is the reason."""
+    backend = up_with(service("db"), service("job", essential=False))
+    waiting = backend.run("wait", "job", purpose="exit")
+    assert waiting.poll() is None
+    backend.feed(Exited("job", 9))
+    assert waiting.poll() == Answer(9, "job ended with exit code 9 after 1s")
 
 
-def test_a_start_that_is_held_up_by_a_stop_is_answered() -> None:
-    """Who waits for somebody who is down by request, and be it through others, waits in vain: that is said."""
-    house = Backend(plan(service("db", probe=PROBE), service("api", "db", healthy("db")), service("web", "api")))
-    waiting = house.ask("start", "web")
-    house.happens(up("db"))
-    assert waiting.done() is None
-    house.ask("stop", "db")
-    house.happens(Exited("db", 0))
-    assert waiting.done() == Answer(1, "web waits for db, which was stopped")
+def test_start_is_answered_when_an_indirect_dependency_was_stopped() -> None:
+    """A service that depends, also indirectly, on one that was stopped by request cannot start: the answer says so."""
+    backend = Backend(plan(service("db", probe=PROBE), service("api", "db", healthy("db")), service("web", "api")))
+    waiting = backend.run("start", "web")
+    backend.feed(up("db"))
+    assert waiting.poll() is None
+    backend.run("stop", "db")
+    backend.feed(Exited("db", 0))
+    assert waiting.poll() == Answer(1, "web waits for db, which was stopped")
 
 
-def test_a_stop_of_what_somebody_starts_again_is_answered() -> None:
-    """It was down, and nobody saw it: a stop does not wait for the end of the next run."""
-    house = up_with(service("web"))
-    waiting = house.ask("stop", "web")
-    house.ask("start", "web", wait="no")
-    house.happens(Exited("web", 0))
-    assert waiting.done() == Answer(1, "web was asked for again")
+def test_stop_is_answered_when_the_service_is_started_meanwhile() -> None:
+    """A stop does not wait for the end of the next run."""
+    backend = up_with(service("web"))
+    waiting = backend.run("stop", "web")
+    backend.run("start", "web", wait="no")
+    backend.feed(Exited("web", 0))
+    assert waiting.poll() == Answer(1, "web is to start again")
 
 
-def test_wait_for_exit_waits_for_who_is_still_to_run() -> None:
-    """The end of an earlier run is no answer when another one is on its way."""
-    house = up_with(service("db", probe=PROBE, essential=False), service("web", healthy("db"), essential=False))
-    house.happens(Exited("web", 3))
-    house.happens(Probed("db", passed=False), Probed("db", passed=False), Probed("db", passed=False))
-    house.ask("start", "web", wait="no")
-    assert house.ask("wait", "web", purpose="exit").done() is None
+def test_wait_for_exit_waits_for_a_service_that_is_about_to_start() -> None:
+    """The end of an earlier run is no answer while the next one waits for its conditions."""
+    backend = up_with(service("db", probe=PROBE, essential=False), service("web", healthy("db"), essential=False))
+    backend.feed(Exited("web", 3))
+    backend.feed(Probed("db", passed=False), Probed("db", passed=False), Probed("db", passed=False))
+    backend.run("start", "web", wait="no")
+    assert backend.run("wait", "web", purpose="exit").poll() is None
 
 
-def test_whoever_waits_is_answered_when_the_container_ends() -> None:
-    """Also for a process that even SIGKILL does not end."""
-    house = up_with(service("web"))
-    waiting = [house.ask("wait", "web", purpose="exit"), house.ask("kill", "web"), house.ask("wait")]
-    house.happens(StopRequested(15))
-    house.now += 100.0  # all are killed
-    house.happens(Due())
-    house.now += 100.0  # and who does not die of it is left alone
-    house.happens(Due())
-    assert [one.done().code for one in waiting] == [0, 0, 1]
+def test_all_waiters_are_answered_when_the_container_ends() -> None:
+    """Waiters are answered even when SIGKILL does not end a process."""
+    backend = up_with(service("web"))
+    waiting = [backend.run("wait", "web", purpose="exit"), backend.run("kill", "web"), backend.run("wait")]
+    backend.feed(StopRequested(15))
+    backend.now += 100.0  # all processes are killed
+    backend.feed(Due())
+    backend.now += 100.0  # a process that survives SIGKILL is given up
+    backend.feed(Due())
+    assert [one.poll().code for one in waiting] == [0, 0, 1]
 
 
-def test_wait_for_all_begins_before_the_file_is_read() -> None:
-    """It waits for the services that the file will name, and not for a job whose time has not come."""
-    house = Backend()
-    ready, ended = house.ask("wait"), house.ask("wait", purpose="exit")
-    assert (ready.done(), ended.done()) == (None, None)
-    house.happens(Loaded(plan(service("web"), service("job", schedule=Schedule("* * * * *"), essential=False))))
-    assert (ready.done(), ended.done()) == (None, None)
-    house.happens(up("web"))
-    assert ready.done() == Answer(0, "ready: web")
-    assert house.ask("wait", "job").done() == Answer(1, "job has not run yet: its schedule says when")
+def test_wait_for_all_can_begin_before_the_file_is_read() -> None:
+    """It waits for the services that the file names, but not for a scheduled job that has not run yet."""
+    backend = Backend()
+    ready, ended = backend.run("wait"), backend.run("wait", purpose="exit")
+    assert (ready.poll(), ended.poll()) == (None, None)
+    backend.feed(Loaded(plan(service("web"), service("job", schedule=Schedule("* * * * *"), essential=False))))
+    assert (ready.poll(), ended.poll()) == (None, None)
+    backend.feed(up("web"))
+    assert ready.poll() == Answer(0, "ready: web")
+    assert backend.run("wait", "job").poll() == Answer(1, "job has not run yet: it runs on a schedule")
 
 
 def test_kill_and_signal() -> None:
-    """KILL is for the tree, any other signal for the main process, and there has to be one."""
-    house = up_with(service("web", restart=ALWAYS))
-    assert house.ask("kill", "web", signal="HUP").facts == (Requested("signal", ("web",), 1),)
-    waiting = house.ask("kill", "web")
-    assert waiting.facts == (Requested("kill", ("web",)),)
-    house.happens(Exited("web", 137))
-    assert waiting.done() == Answer(0, "stopped: web (killed: web)")
-    assert refusal(house, "kill", "web", signal="HUP") == (1, "cannot kill: web has no process now")
-    assert refusal(house, "kill", "web", signal="FOO")[0] == 64
+    """KILL ends the process tree; any other signal goes to the main process, which must exist."""
+    backend = up_with(service("web", restart=ALWAYS))
+    assert backend.run("kill", "web", signal="HUP").events == (Requested("signal", ("web",), 1),)
+    waiting = backend.run("kill", "web")
+    assert waiting.events == (Requested("kill", ("web",)),)
+    backend.feed(Exited("web", 137))
+    assert waiting.poll() == Answer(0, "stopped: web (killed: web)")
+    assert refusal(backend, "kill", "web", signal="HUP") == (1, "cannot kill: web has no main process")
+    assert refusal(backend, "kill", "web", signal="FOO")[0] == 64
 
 
 def test_a_signal_of_the_c_library_is_refused() -> None:
-    """Whoever asks, and whatever for."""
-    house = up_with(service("web"))
+    """Signals 32 and 33 are refused."""
+    backend = up_with(service("web"))
     for number in ("32", "33"):
-        code, why = refusal(house, "kill", "web", signal=number)
+        code, why = refusal(backend, "kill", "web", signal=number)
         assert code == 64
         assert "the C library keeps for itself" in why
 
 
-def test_reload_and_scale_are_answered_by_their_own_reading() -> None:
-    """A reading that is under way may have begun too early, so the next one counts."""
-    house = up_with(service("web"))
-    first = house.ask("reload")
-    second = house.ask("scale", web="2")
-    house.happens(Loaded(plan(service("web"))))
-    assert first.done().body == ({"text": "reload: nothing has changed"},)
-    assert second.done() is None
-    house.happens(LoadFailed(("cohabit.yaml:3: no",), 78))
-    assert second.done() == Answer(
+def test_reload_and_scale_are_answered_by_a_reading_that_began_after_them() -> None:
+    """A reading in progress may have begun too early, so the next one counts."""
+    backend = up_with(service("web"))
+    first = backend.run("reload")
+    second = backend.run("scale", web="2")
+    backend.feed(Loaded(plan(service("web"))))
+    assert first.poll().body == ({"text": "reload: nothing has changed"},)
+    assert second.poll() is None
+    backend.feed(LoadFailed(("cohabit.yaml:3: no",), 78))
+    assert second.poll() == Answer(
         78, "cannot scale: cohabit.yaml:3: no (nothing was changed)", ({"text": "cohabit.yaml:3: no"},)
     )
-    assert refusal(house, "scale")[0] == 64
+    assert refusal(backend, "scale")[0] == 64
     for wrong in ("many", "9999999", "-1"):
-        assert refusal(house, "scale", web=wrong)[0] == 64
+        assert refusal(backend, "scale", web=wrong)[0] == 64
 
 
-def test_reexec_is_answered_when_the_successor_was_asked() -> None:
-    """Nothing is promised before."""
-    house = up_with(service("web"))
-    waiting = house.ask("reexec")
-    assert waiting.done() is None
-    house.successor = "cannot re-execute: no"
-    assert waiting.done() == Answer(71, "cannot re-execute: no")
-    house.successor = ""
-    assert waiting.done().code == 0
+def test_reexec_is_answered_when_the_installed_program_was_checked() -> None:
+    """There is no answer before the result of the check."""
+    backend = up_with(service("web"))
+    waiting = backend.run("reexec")
+    assert waiting.poll() is None
+    backend.successor = "cannot re-execute: no"
+    assert waiting.poll() == Answer(71, "cannot re-execute: no")
+    backend.successor = ""
+    assert waiting.poll().code == 0
 
 
-def test_nothing_is_asked_of_a_house_that_goes_down() -> None:
-    """Nor of one that still reads its file."""
-    house = Backend()
-    assert refusal(house, "stop", "web") == (1, "cannot stop: the file is still being read")
-    house.happens(Loaded(plan(service("web"))), up("web"))
-    assert house.ask("down").then == (StopRequested(15, "cohabit down"),)
-    house.happens(StopRequested(15))
-    assert refusal(house, "restart", "web") == (1, "cannot restart: everything is being stopped")
-    assert house.ask("down") == Answer(0, "everything is being stopped already")
+def test_changes_are_refused_while_loading_and_stopping() -> None:
+    """Requests are refused while the file is being read, and once the stop has begun."""
+    backend = Backend()
+    assert refusal(backend, "stop", "web") == (1, "cannot stop: the file is still being read")
+    backend.feed(Loaded(plan(service("web"))), up("web"))
+    assert backend.run("down").after_close == (StopRequested(15, "cohabit down"),)
+    backend.feed(StopRequested(15))
+    assert refusal(backend, "restart", "web") == (1, "cannot restart: everything is being stopped")
+    assert backend.run("down") == Answer(0, "everything is being stopped already")
 
 
 def test_names() -> None:
-    """A name stands for a service with all its replicas, or for one of them; another one is an error with a hint."""
+    """A name selects a service with all its replicas, or one replica. An unknown name is an error with a hint."""
     replicas = [service(f"web-{number}").replace(service="web", replica=number) for number in (1, 2)]
-    house = up_with(service("db"), *replicas)
-    assert house.ask("stop", "web", wait="no").facts[0].services == ("web-1", "web-2")
-    assert house.ask("restart", "web-2", wait="no").facts[0].services == ("web-2",)
-    assert refusal(house, "stop", "wbe") == (64, "cannot stop: there is no service 'wbe' (did you mean 'web'?)")
-    assert refusal(house, "stop") == (64, "cannot stop: no service is named")
-    assert refusal(house, "stop", "db", wait="perhaps") == (64, "cannot stop: wait=perhaps is unknown")
-    assert refusal(house, "sotp") == (64, "cannot sotp: there is no such request (did you mean 'stop'?)")
-    assert refusal(house, "logs", tail="-1")[0] == refusal(house, "logs", tail="nan")[0] == 64
+    backend = up_with(service("db"), *replicas)
+    assert backend.run("stop", "web", wait="no").events[0].services == ("web-1", "web-2")
+    assert backend.run("restart", "web-2", wait="no").events[0].services == ("web-2",)
+    assert refusal(backend, "stop", "wbe") == (64, "cannot stop: there is no service 'wbe' (did you mean 'web'?)")
+    assert refusal(backend, "stop") == (64, "cannot stop: no service is named")
+    unknown = "cannot stop: unknown value wait=perhaps (allowed: yes, no)"
+    assert refusal(backend, "stop", "db", wait="perhaps") == (64, unknown)
+    assert refusal(backend, "sotp") == (64, "cannot sotp: there is no such command (did you mean 'stop'?)")
+    assert refusal(backend, "logs", tail="-1")[0] == refusal(backend, "logs", tail="nan")[0] == 64
 
 
-# --- looking -------------------------------------------------------------------------------------------
+# --- queries -------------------------------------------------------------------------------------------
 
 
 def test_health() -> None:
-    """Ready when all that matter are; the first reason is told, and how many more there are."""
-    house = Backend()
-    assert house.ask("health") == Answer(1, "the file is still being read")
-    house = Backend(plan(service("db", probe=PROBE, restart=ALWAYS), service("web", healthy("db"), restart=ALWAYS)))
-    assert house.ask("health") == Answer(1, "db is starting (and 1 more)")
-    house.happens(up("db"), Probed("db", passed=False, output="refused"))
-    assert house.ask("health") == Answer(1, "db is running and not ready yet: refused (and 1 more)")
-    assert house.ask("health", "web") == Answer(1, "web waits for db")
-    house.happens(Probed("db", passed=True), up("web"))
-    assert house.ask("health") == Answer(0, "ready: 2 services")
-    house.happens(Exited("web", 5))
-    assert house.ask("health") == Answer(1, "web ended with exit code 5 after 1s")
-    assert house.ask("health", purpose="live") == Answer(0, "alive: up")
+    """0 when all services that count are ready; otherwise the first reason and the number of further ones."""
+    backend = Backend()
+    assert backend.run("health") == Answer(1, "the file is still being read")
+    backend = Backend(plan(service("db", probe=PROBE, restart=ALWAYS), service("web", healthy("db"), restart=ALWAYS)))
+    assert backend.run("health") == Answer(1, "db is starting (and 1 more)")
+    backend.feed(up("db"), Probed("db", passed=False, output="refused"))
+    assert backend.run("health") == Answer(1, "db is running and not ready yet: refused (and 1 more)")
+    assert backend.run("health", "web") == Answer(1, "web waits for db")
+    backend.feed(Probed("db", passed=True), up("web"))
+    assert backend.run("health") == Answer(0, "ready: 2 services")
+    backend.feed(Exited("web", 5))
+    assert backend.run("health") == Answer(1, "web ended with exit code 5 after 1s")
+    assert backend.run("health", purpose="live") == Answer(0, "alive: up")
 
 
-def test_health_counts_what_matters() -> None:
-    """Not what was stopped by request, has a schedule, or is not essential; unless it is named."""
-    house = up_with(
+def test_health_ignores_services_that_do_not_count() -> None:
+    """Stopped, scheduled and non-essential services count only if they are named."""
+    backend = up_with(
         service("db"), service("web"), service("extra", essential=False),
         service("job", schedule=Schedule("* * * * *"), essential=False, job=True),
     )  # fmt: skip
-    house.ask("stop", "web")
-    house.happens(Exited("web", 143), Exited("extra", 1))
-    assert house.ask("health") == Answer(0, "ready: 1 service")
-    assert house.ask("health", "web") == Answer(1, "web is stopped")
+    backend.run("stop", "web")
+    backend.feed(Exited("web", 143), Exited("extra", 1))
+    assert backend.run("health") == Answer(0, "ready: 1 service")
+    assert backend.run("health", "web") == Answer(1, "web is stopped")
 
 
-def test_live_fails_for_what_a_restart_would_mend() -> None:
-    """An unhealthy service does; one that starts does not."""
-    house = up_with(service("db", probe=PROBE.replace(retries=1)))
-    house.happens(Probed("db", passed=False, output="refused"))
-    assert house.ask("health", purpose="live") == Answer(1, "db is unhealthy: refused")
+def test_live_fails_for_an_unhealthy_service() -> None:
+    """`for=live` fails when a restart of the container may help."""
+    backend = up_with(service("db", probe=PROBE.replace(retries=1)))
+    backend.feed(Probed("db", passed=False, output="refused"))
+    assert backend.run("health", purpose="live") == Answer(1, "db is unhealthy: refused")
 
 
-def test_status_is_json_and_has_what_the_page_says() -> None:
-    """Every field of docs/reference/control.md, for services in any state."""
+def test_status_is_json_with_the_documented_fields() -> None:
+    """`status` can be encoded and has fields of docs/reference/control.md."""
     logging = (Logging("json"), Logging("file", path="/log/db"))
-    house = up_with(service("db", probe=PROBE, restart=ALWAYS, logging=logging), service("web", healthy("db")))
-    house.happens(Exited("db", 3))
-    answer = house.ask("status", output="2")
+    backend = up_with(service("db", probe=PROBE, restart=ALWAYS, logging=logging), service("web", healthy("db")))
+    backend.feed(Exited("db", 3))
+    answer = backend.run("status", output="2")
     assert encode(answer)
     us, db, web = answer.body
     assert (us["phase"], us["pid"], us["ready"]) == ("up", 1, False)
@@ -344,44 +345,44 @@ def test_status_is_json_and_has_what_the_page_says() -> None:
     assert [each["event"] for each in web["timeline"]] == ["wanted", "STARTING", "RUNNING", "ready"]
 
 
-def test_service_is_for_the_trusted_only() -> None:
-    """What is in an environment may be secret."""
-    house = up_with(service("web"), service("db"))
-    assert house.ask("service", "web") == Answer(0, "", ({"name": "web"},))
-    assert refusal(house, "service", "web", trusted=False)[0] == 77
-    assert refusal(house, "service", "web", "db")[0] == 64
+def test_service_is_for_trusted_clients_only() -> None:
+    """An environment may hold secrets, so other clients are refused."""
+    backend = up_with(service("web"), service("db"))
+    assert backend.run("service", "web") == Answer(0, "", ({"name": "web"},))
+    assert refusal(backend, "service", "web", trusted=False)[0] == 77
+    assert refusal(backend, "service", "web", "db")[0] == 64
 
 
 def test_streams() -> None:
-    """Options of logs and events."""
-    house = up_with(service("web"), service("db"))
-    assert house.ask("logs", "web", tail="5", follow="yes") == Subscription(
-        "logs", ("web",), every=False, tail=5, since=0.0, on=True
+    """The options of logs and events become fields of a Subscription."""
+    backend = up_with(service("web"), service("db"))
+    assert backend.run("logs", "web", tail="5", follow="yes") == Subscription(
+        "logs", ("web",), every=False, tail=5, since=0.0, follow=True
     )
-    assert house.ask("events", since="12.5") == Subscription(
-        "events", ("web", "db"), every=True, tail=None, since=12.5, on=False
+    assert backend.run("events", since="12.5") == Subscription(
+        "events", ("web", "db"), every=True, tail=None, since=12.5, follow=False
     )
-    assert house.ask("logs", "cohabit").services == ("cohabit",)
+    assert backend.run("logs", "cohabit").services == ("cohabit",)
 
 
-_WORDS = some.sampled_from(["web", "db", "cohabit", "nobody", "", "\0", "a" * 300])
+_NAMES = some.sampled_from(["web", "db", "cohabit", "nobody", "", "\0", "a" * 300])
 _OPTIONS = some.dictionaries(
     some.sampled_from(["for", "wait", "signal", "tail", "since", "follow", "output", "web"]),
     some.sampled_from(["", "yes", "no", "ready", "live", "exit", "9", "-1", "1e999", "nan", "KILL", "x" * 50]),
 )
 
 
-@given(some.sampled_from([*commands.COMMANDS, "", "no"]), some.lists(_WORDS), _OPTIONS, some.booleans())
-def test_any_request_has_an_outcome(verb: str, names: list[str], options: dict[str, str], trusted: bool) -> None:
-    """Whatever words come, there is an outcome or a refusal in words, and the engine lives."""
-    house = up_with(service("web", restart=ALWAYS), service("db", probe=PROBE))
+@given(some.sampled_from([*commands.COMMANDS, "", "no"]), some.lists(_NAMES), _OPTIONS, some.booleans())
+def test_any_request_has_an_outcome(command: str, names: list[str], options: dict[str, str], trusted: bool) -> None:
+    """Any arguments give an outcome or a refusal, and the engine goes on."""
+    backend = up_with(service("web", restart=ALWAYS), service("db", probe=PROBE))
     try:
-        outcome = house.ask(verb, *names, trusted=trusted, purpose=options.pop("for", ""), **options)
+        outcome = backend.run(command, *names, trusted=trusted, purpose=options.pop("for", ""), **options)
     except RequestError:
         return
     if isinstance(outcome, PendingReply):
-        answer = outcome.done()
+        answer = outcome.poll()
         assert answer is None or encode(answer)
     elif isinstance(outcome, Answer):
         assert encode(outcome)
-    house.happens(StopRequested(15))
+    backend.feed(StopRequested(15))

@@ -1,4 +1,4 @@
-"""doors/protocol.py: the line that comes in and the lines that go out."""
+"""api/protocol.py: parsing a request and encoding an answer."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ _VALUES = some.recursive(
         (b"cohabit/2  stop   web ", Request("stop", {}, ("web",))),
     ],
 )
-def test_a_request_is_words(line: bytes, expected: Request) -> None:
-    """Words with "=" are options, the others names."""
+def test_a_request_is_a_list_of_arguments(line: bytes, expected: Request) -> None:
+    """Arguments with "=" are options, the others are names."""
     assert protocol.parse(line) == expected
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "text"),
     [
         (b"", "does not begin with cohabit/2"),
         (b"GET / HTTP/1.1\r", "does not begin with cohabit/2"),
         (b"cohabit/1 ps", "another version"),
-        (b"cohabit/2", "no verb"),
-        (b"cohabit/2  ", "no verb"),
+        (b"cohabit/2", "no command follows"),
+        (b"cohabit/2  ", "no command follows"),
         (b"cohabit/2 stop \xff", "not UTF-8"),
     ],
 )
-def test_what_is_no_request_is_said(line: bytes, words: str) -> None:
-    """A line that is no request gives a sentence, and the code of a wrong usage."""
-    with pytest.raises(RequestError, match=words) as caught:
+def test_an_invalid_request_is_refused(line: bytes, text: str) -> None:
+    """A line that is not a request raises an error with a reason and the usage exit code."""
+    with pytest.raises(RequestError, match=text) as caught:
         protocol.parse(line)
     assert caught.value.code == 64
 
 
 @given(some.binary(max_size=200))
 def test_any_bytes_are_a_request_or_an_error(line: bytes) -> None:
-    """Nothing that can be sent leads to anything else."""
+    """Any line is parsed or refused; nothing else is raised."""
     for data in (line, b"cohabit/2 " + line):
         with contextlib.suppress(RequestError):
             protocol.parse(data)
@@ -62,7 +62,7 @@ def test_any_bytes_are_a_request_or_an_error(line: bytes) -> None:
 
 @given(some.integers(0, 255), some.text(), some.lists(some.dictionaries(some.text(), _VALUES), max_size=3))
 def test_an_answer_is_one_line_and_objects(code: int, text: str, body: list[dict[str, Any]]) -> None:
-    """Whatever is in it, the first line is code and text, and each further one an object."""
+    """The first line is code and text, and each further line is an object, whatever they contain."""
     head, *lines, rest = protocol.encode(Answer(code, text, tuple(body))).split(b"\n")
     assert rest == b""
     assert head.split(b" ")[0] == b"%d" % code
@@ -70,7 +70,7 @@ def test_an_answer_is_one_line_and_objects(code: int, text: str, body: list[dict
     assert [json.loads(line) for line in lines] == body
 
 
-def test_bytes_that_are_no_text_survive() -> None:
-    """An environment may hold anything: it comes back as PEP 383 has it."""
+def test_bytes_that_are_not_utf8_survive() -> None:
+    """An environment may hold any bytes; they are escaped as in PEP 383."""
     value = b"\xff\xfe".decode("utf-8", "surrogateescape")
     assert json.loads(protocol.line({"a": value})) == {"a": value}

@@ -459,13 +459,13 @@ def test_why_of_an_unknown_service(tmp_path: Path) -> None:
 
 def test_the_version_where_we_may_not_talk(tmp_path: Path) -> None:
     """Ours is told all the same, with 0, and why the other one is not."""
-    no = answer(77, "user 5 may not talk to this cohabit")
+    no = answer(77, "user 5 may not use the control socket")
     done, _ = _talk(tmp_path, {"version": no}, "version")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1] == "running: unknown: user 5 may not talk to this cohabit"
+    assert done.stdout.splitlines()[1] == "running: unknown: user 5 may not use the control socket"
     (tmp_path / "control").unlink()
     told = json.loads(_talk(tmp_path, {"version": no}, "version", "--json")[0].stdout)
-    assert (told["running"], told["text"]) == (None, "user 5 may not talk to this cohabit")
+    assert (told["running"], told["text"]) == (None, "user 5 may not use the control socket")
 
 
 def test_a_wrong_question_about_health_is_an_error_on_one_line(tmp_path: Path) -> None:

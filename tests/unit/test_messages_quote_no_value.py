@@ -1,6 +1,6 @@
-"""No message quotes a value of `environment`, of an env file or of a secret, nor four characters of it in a row.
+"""No message quotes a value of `environment`, of an env file or of a secret, nor four consecutive characters of it.
 
-Random texts stand wherever a value may come from, right and wrong, and everything that is said is searched.
+Random texts are placed wherever a value may come from, valid and invalid, and all messages are searched for them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIECE = 4
-# Letters that no message of ours has in a row, and everything that is special in YAML, in an env file and in a shell.
+# Letters that no message of cohabit has in sequence, and the special characters of YAML, env files and shells.
 LETTERS = "QZJXVK7598"
 SPECIAL = "$${}!%&*'\\\"`:#?@|<>= -_+/[](),.~^\t"
 SECRETS = some.tuples(
@@ -33,7 +33,7 @@ SECRETS = some.tuples(
     some.text(LETTERS, min_size=6, max_size=9), some.text(SPECIAL, max_size=2),
 ).map("".join)  # fmt: skip
 
-# Each has one gap for the secret, as it is written: in quotes of YAML, in none, in an env file.
+# {0} is the secret quoted for YAML, {1} the secret without quotes.
 FILES = {
     "environment, a map": "services: {{web: {{command: [true], environment: {{PASSWORD: {0}}}}}}}",
     "environment, a list": "services: {{web: {{command: [true], environment: [PASSWORD={0}]}}}}",
@@ -61,18 +61,18 @@ ENV_FILES = ["PASSWORD={}", "PASSWORD='{}", 'PASSWORD="{}', "PASSWORD='x'{}", "{
 
 
 def quoted(text: str) -> str:
-    """A scalar of YAML that holds just this."""
+    """Return the text as a quoted YAML scalar."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def pieces(text: str) -> set[str]:
-    """Everything of a text that says something of it."""
+    """Return all substrings of PIECE characters with a letter of LETTERS."""
     found = {text[at : at + PIECE] for at in range(len(text) - PIECE + 1)}
     return {piece for piece in found if any(letter in LETTERS for letter in piece)}
 
 
-def said_of(directory: Path, file: str, environ: dict[str, str]) -> list[str]:
-    """All that is said of a file: while it is read, put together, and held against this machine."""
+def messages_about(directory: Path, file: str, environ: dict[str, str]) -> list[str]:
+    """Return all messages about a file: from reading it, building the plan, and checking it against this machine."""
     path = directory / "cohabit.yaml"
     path.write_text(file, encoding="utf-8", errors="surrogatepass")
     draft = compose.read({"verb": "up", "files": [str(path)], "profiles": [], "services": []}, environ)
@@ -88,52 +88,54 @@ def said_of(directory: Path, file: str, environ: dict[str, str]) -> list[str]:
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(secret=SECRETS, where=some.sampled_from(sorted(FILES)), line=some.sampled_from(ENV_FILES))
 def test_no_diagnostic_quotes_a_value(tmp_path: Path, secret: str, where: str, line: str) -> None:
-    """Wherever it stands, and whatever is wrong with it."""
+    """A value is not quoted wherever it stands and whatever is wrong with it."""
     for name in ("secret.env", ".env"):
         (tmp_path / name).write_text(line.format(secret) if where in ("an env file", "the .env file") else "")
     file = FILES[where].format(quoted(secret), secret)
-    said = "\n".join(said_of(tmp_path, file, {"GIVEN": secret, "PATH": "/usr/bin"}))
-    assert not [piece for piece in pieces(secret) if piece in said], said
+    messages = "\n".join(messages_about(tmp_path, file, {"GIVEN": secret, "PATH": "/usr/bin"}))
+    assert not [piece for piece in pieces(secret) if piece in messages], messages
 
 
 @pytest.mark.parametrize(
     "value", ["hunter$(2-very-secret-tail", "${hunter!2-very-secret}", "hunter$2very", "a${very-secret", "x$verysecret"]
 )
 @pytest.mark.parametrize("where", ["environment, a map", "an env file"])
-def test_what_follows_a_stray_dollar(tmp_path: Path, value: str, where: str) -> None:
-    """It is the rest of a password; where it is, is said instead."""
+def test_text_after_a_stray_dollar_is_not_quoted(tmp_path: Path, value: str, where: str) -> None:
+    """It may be the rest of a password. The message names its place instead."""
     (tmp_path / "secret.env").write_text(f"A=1\nPASSWORD={value}\n", encoding="utf-8")
-    said = said_of(tmp_path, FILES[where].format(quoted(value), value), {})
-    assert said
-    assert "PASSWORD" in said[0]
-    assert not any(word in said[0] for word in ("very", "secret", "hunter", "2-"))
+    messages = messages_about(tmp_path, FILES[where].format(quoted(value), value), {})
+    assert messages
+    assert "PASSWORD" in messages[0]
+    assert not any(part in messages[0] for part in ("very", "secret", "hunter", "2-"))
 
 
-def test_what_a_variable_brought_is_hidden_where_it_is_quoted() -> None:
-    """And nowhere else: a message has to stay readable."""
+def test_the_value_of_a_variable_is_hidden_only_in_quotes() -> None:
+    """Other occurrences stay, so that messages are readable."""
     hidden = Unquotable()
     hidden.add("hunter2-tail")
     hidden.add("it's\n")
-    assert hidden.hide("user: 'unter2-t' is no user of hunter2-tail") == "user: '…' is no user of hunter2-tail"
+    assert hidden.hide("user: 'unter2-t' is not a user of hunter2-tail") == "user: '…' is not a user of hunter2-tail"
     assert hidden.hide('got "it\'s\\n"') == 'got "…"'
     assert hidden.hide("nothing 'else' is") == "nothing 'else' is"
 
 
 @pytest.mark.parametrize("error", [ValueError("SECRET"), UnicodeEncodeError("utf-8", "SECRET", 0, 1, "SECRET")])
-def test_an_error_between_fork_and_exec_is_told_by_its_kind(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its text may quote the environment; E2BIG and a program that is not found quote nothing of it either."""
+def test_an_error_between_fork_and_exec_is_reported_by_its_type(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text of such an error may quote the environment. E2BIG and a missing program quote nothing of it either."""
 
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(child, "execute", fail)
-    start = SpawnSpec(("true",), {"PASSWORD": "SECRET", "PATH": "/SECRET"}, InheritedSignals((), ()))
+    spec = SpawnSpec(("true",), {"PASSWORD": "SECRET", "PATH": "/SECRET"}, InheritedSignals((), ()))
     message = b""
-    _, errors = spawn.spawn(start)
+    _, errors = spawn.spawn(spec)
     while not message:
         message = spawn.exec_errors(errors) or b""
-    assert type(error).__name__ in spawn.failure(start, message)[0]
+    assert type(error).__name__ in spawn.failure(spec, message)[0]
     for number in (errno.E2BIG, errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.EINVAL):
         message += f"{child.STEP_EXEC}\0{number}\0".encode()
-        assert "SECRET" not in spawn.failure(start, message)[0]
+        assert "SECRET" not in spawn.failure(spec, message)[0]
         message = b""

@@ -1,4 +1,4 @@
-"""Readiness by the log, with the real pump and the real matcher: nothing is missed, nobody has to wait."""
+"""Readiness by the log, with real pipes and the real matcher: no line is skipped, and no other service waits."""
 
 import io
 import os
@@ -18,8 +18,8 @@ from unit.output_story import new_output, writing
 from unit.reactor_world import World, asked
 
 
-class Logs(World):
-    """A pump between pipes with matchers at its side; `out` is what came out on stdout."""
+class LogWorld(World):
+    """Services whose output goes through Output and the matchers. out: what came out on stdout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Logs(World):
         self.fresh()
 
     def fresh(self) -> None:
-        """Another life's rooms."""
+        """Create Output and LogMatches, as after a re-execution."""
         sink = Sink(self.writer)
         self.sink = sink
         self.output = new_output(self.epoll, sink, sink)
@@ -42,7 +42,7 @@ class Logs(World):
         self.rooms = [self.output, self.matches]
 
     def turn(self) -> None:
-        """Read what comes out, too."""
+        """Run one turn, and read stdout."""
         super().turn()
         try:
             while self.reading and (data := os.read(self.reader, 1 << 20)):
@@ -51,7 +51,7 @@ class Logs(World):
             pass
 
     def start(self, name: str, pattern: str = "", driver: str = "prefix", seconds: float = 30.0) -> tuple[int, int]:
-        """Start a service with this pattern, if any; returns what it writes to."""
+        """Start a service, with a pattern if given. Returns its stdout and stderr."""
         if pattern:
             self.matches.open(asked("log", name, pattern=pattern, timeout_seconds=seconds))
         stdout, stderr = self.output.open(writing(name, driver), None)[0]
@@ -60,7 +60,7 @@ class Logs(World):
         return stdout, stderr
 
     def write(self, fd: int, data: bytes) -> None:
-        """Write all of it, turning while there is no room."""
+        """Write all data, running the loop while the pipe is full."""
 
         def written() -> bool:
             nonlocal data
@@ -73,7 +73,7 @@ class Logs(World):
         self.until(written)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         for name in ("web", "db"):
             self.matches.close(name)
         self.until(lambda: not self.pids)
@@ -83,220 +83,220 @@ class Logs(World):
 
 
 @pytest.fixture
-def logs() -> Iterator[Logs]:
+def world() -> Iterator[LogWorld]:
     """Give a world for one test."""
-    logs = Logs()
-    yield logs
-    logs.close()
+    world = LogWorld()
+    yield world
+    world.close()
 
 
 @pytest.mark.parametrize("stream", [0, 1])
 @pytest.mark.parametrize("driver", ["prefix", "raw"])
-def test_the_first_line_that_matches(logs: Logs, driver: str, stream: int) -> None:
-    """A line of either stream, with either driver, in any pieces; the answer is the line, and comes once."""
-    fds = logs.start("web", r"^listening on \d+$", driver)
-    logs.write(fds[1 - stream], b"not listening on 80\n")
+def test_the_first_matching_line_is_the_answer(world: LogWorld, driver: str, stream: int) -> None:
+    """It may be on either stream, with either driver, in any pieces. There is one answer."""
+    fds = world.start("web", r"^listening on \d+$", driver)
+    world.write(fds[1 - stream], b"not listening on 80\n")
     for piece in (b"hello\nlisten", b"ing on ", b"80", b"80\r\nlistening on 2\n"):
-        logs.write(fds[stream], piece)
-        logs.turn()
-    logs.until(lambda: logs.facts)
-    assert logs.facts == [Probed("web", passed=True, output="listening on 8080")]
-    logs.until(lambda: b"listening on 2\n" in logs.out)
-    assert logs.matches._feeds == {}
-    assert not logs.output._taps
+        world.write(fds[stream], piece)
+        world.turn()
+    world.until(lambda: world.facts)
+    assert world.facts == [Probed("web", passed=True, output="listening on 8080")]
+    world.until(lambda: b"listening on 2\n" in world.out)
+    assert world.matches._feeds == {}
+    assert not world.output._taps
 
 
-def test_streams_do_not_tear_each_other(logs: Logs) -> None:
-    """Halves of lines of stdout and stderr that come in turn are put together by stream."""
-    fds = logs.start("web", "^out ready$|^readyerr$")
+def test_streams_are_matched_separately(world: LogWorld) -> None:
+    """Alternating pieces of stdout and stderr are joined to lines by stream."""
+    fds = world.start("web", "^out ready$|^readyerr$")
     for stream, piece in ((0, b"out "), (1, b"ready"), (0, b"x\nout "), (1, b"er"), (0, b"ready\n"), (1, b"r\n")):
-        logs.write(fds[stream], piece)
-        logs.until(lambda: not logs.epoll.poll(0))
-    logs.until(lambda: logs.facts)
-    assert logs.facts == [Probed("web", passed=True, output="out ready")]
+        world.write(fds[stream], piece)
+        world.until(lambda: not world.epoll.poll(0))
+    world.until(lambda: world.facts)
+    assert world.facts == [Probed("web", passed=True, output="out ready")]
 
 
-def test_an_unfinished_last_line_counts(logs: Logs) -> None:
-    """What a service wrote last before it closed its output is a line."""
-    stdout, stderr = logs.start("web", "ready$")
-    logs.write(stdout, b"now ready")
+def test_an_unterminated_last_line_counts(world: LogWorld) -> None:
+    """The text before the end of the output is a line, also without a newline."""
+    stdout, stderr = world.start("web", "ready$")
+    world.write(stdout, b"now ready")
     os.close(stdout)
     os.close(stderr)
-    logs.until(lambda: logs.facts)
-    assert logs.facts == [Probed("web", passed=True, output="now ready")]
+    world.until(lambda: world.facts)
+    assert world.facts == [Probed("web", passed=True, output="now ready")]
 
 
-def test_no_match_and_no_answer(logs: Logs) -> None:
-    """A service that says other things is not answered for; stop ends the matcher, and then nothing is told."""
-    stdout, _ = logs.start("web", "never")
-    logs.write(stdout, b"never mind\n"[5:])
-    logs.until(lambda: b" mind" in logs.out)
-    logs.matches.close("web")
-    logs.write(stdout, b"never\n")
-    logs.until(lambda: not logs.pids)
-    assert logs.facts == []
+def test_no_match_no_answer(world: LogWorld) -> None:
+    """Other lines cause no answer. After close the matcher has ended and a matching line causes none either."""
+    stdout, _ = world.start("web", "never")
+    world.write(stdout, b"never mind\n"[5:])
+    world.until(lambda: b" mind" in world.out)
+    world.matches.close("web")
+    world.write(stdout, b"never\n")
+    world.until(lambda: not world.pids)
+    assert world.facts == []
 
 
-def test_nothing_is_lost_to_a_matcher_that_comes_late(logs: Logs) -> None:
-    """A flood before the line, more than any buffer takes at once, and the line is found; all of it comes out."""
-    stdout, _ = logs.start("web", "^the one$")
+def test_a_line_after_a_flood_is_found(world: LogWorld) -> None:
+    """Output that is larger than all buffers is matched and forwarded completely."""
+    stdout, _ = world.start("web", "^the one$")
     flood = b"another line of the flood\n" * 200_000
-    logs.write(stdout, flood + b"the one\n")
-    logs.until(lambda: logs.facts)
-    assert logs.facts == [Probed("web", passed=True, output="the one")]
-    logs.until(lambda: b"the one\n" in logs.out)
-    assert logs.out.count(b"another line of the flood\n") == 200_000
+    world.write(stdout, flood + b"the one\n")
+    world.until(lambda: world.facts)
+    assert world.facts == [Probed("web", passed=True, output="the one")]
+    world.until(lambda: b"the one\n" in world.out)
+    assert world.out.count(b"another line of the flood\n") == 200_000
 
 
-def test_a_matcher_that_hangs_holds_up_its_own_service_only(logs: Logs) -> None:
-    """While the matcher does not read, its service rests after so many bytes; others and the loop go on."""
-    stdout, _ = logs.start("web", "x")
-    os.kill(logs.pids["web\0log1"], signal.SIGSTOP)
+def test_a_matcher_that_hangs_blocks_only_its_service(world: LogWorld) -> None:
+    """While the matcher does not read, its service pauses once the buffer is full. Others and the loop go on."""
+    stdout, _ = world.start("web", "x")
+    os.kill(world.pids["web\0log1"], signal.SIGSTOP)
     piece = b"line\n" * 1000
 
-    def rests() -> bool:
+    def is_paused() -> bool:
         try:
             while True:
                 os.write(stdout, piece)
         except BlockingIOError:
-            return logs.idle() and logs.output._taps["web"].full
+            return world.idle() and world.output._taps["web"].full
 
-    logs.until(rests)
-    held = len(logs.output._taps["web"].pending)
-    assert held < 2 * 1_048_576
-    db, _ = logs.start("db")
-    logs.write(db, b"line of db\n")
-    logs.until(lambda: b"db      | line of db\n" in logs.out)
-    assert len(logs.output._taps["web"].pending) == held
-    os.kill(logs.pids["web\0log1"], signal.SIGCONT)
-    logs.until(lambda: not logs.output._taps["web"].full)
-    logs.write(stdout, b"\nx\n")
-    logs.until(lambda: logs.facts)
-    assert logs.facts == [Probed("web", passed=True, output="x")]
+    world.until(is_paused)
+    buffered = len(world.output._taps["web"].pending)
+    assert buffered < 2 * 1_048_576
+    db, _ = world.start("db")
+    world.write(db, b"line of db\n")
+    world.until(lambda: b"db      | line of db\n" in world.out)
+    assert len(world.output._taps["web"].pending) == buffered
+    os.kill(world.pids["web\0log1"], signal.SIGCONT)
+    world.until(lambda: not world.output._taps["web"].full)
+    world.write(stdout, b"\nx\n")
+    world.until(lambda: world.facts)
+    assert world.facts == [Probed("web", passed=True, output="x")]
 
 
-def test_a_match_that_is_not_wanted_any_more_holds_nobody_up(logs: Logs) -> None:
-    """When the question is dropped while the service rests because of it, the service's output flows again."""
-    stdout, _ = logs.start("web", "x")
-    os.kill(logs.pids["web\0log1"], signal.SIGSTOP)
-    logs.output._taps["web"].pending += b" " * 2_000_000
+def test_closing_a_hanging_matcher_resumes_its_service(world: LogWorld) -> None:
+    """When matching is stopped while the service is paused because of it, the service's output continues."""
+    stdout, _ = world.start("web", "x")
+    os.kill(world.pids["web\0log1"], signal.SIGSTOP)
+    world.output._taps["web"].pending += b" " * 2_000_000
     os.write(stdout, b"line\n")
-    logs.until(logs.idle)
-    assert b"line" not in logs.out
-    logs.matches.close("web")
-    logs.until(lambda: b"line" in logs.out)
+    world.until(world.idle)
+    assert b"line" not in world.out
+    world.matches.close("web")
+    world.until(lambda: b"line" in world.out)
 
 
-def test_a_blocked_sink_does_not_wake_a_service_whose_matcher_hangs(logs: Logs) -> None:
-    """Room in the sink is no room in the matcher: nothing more is read, and nothing spins."""
-    stdout, _ = logs.start("web", "x")
-    os.kill(logs.pids["web\0log1"], signal.SIGSTOP)
-    logs.output._taps["web"].pending += b" " * 2_000_000
-    db, _ = logs.start("db")
-    logs.reading = False
+def test_an_unblocked_sink_does_not_resume_a_service_whose_matcher_hangs(world: LogWorld) -> None:
+    """When the sink accepts output again but the matcher does not, nothing is read, and the loop stays idle."""
+    stdout, _ = world.start("web", "x")
+    os.kill(world.pids["web\0log1"], signal.SIGSTOP)
+    world.output._taps["web"].pending += b" " * 2_000_000
+    db, _ = world.start("db")
+    world.reading = False
     os.write(stdout, b"web\n")
 
     def blocked() -> bool:
         try:
             os.write(db, b"line of db\n" * 5000)
         except BlockingIOError:
-            return logs.sink.blocked and logs.idle()
+            return world.sink.blocked and world.idle()
         return False
 
-    logs.until(blocked)
-    logs.reading = True
-    logs.until(lambda: not logs.sink.blocked and logs.idle())
-    assert b"web     |" not in logs.out
-    os.kill(logs.pids["web\0log1"], signal.SIGCONT)
+    world.until(blocked)
+    world.reading = True
+    world.until(lambda: not world.sink.blocked and world.idle())
+    assert b"web     |" not in world.out
+    os.kill(world.pids["web\0log1"], signal.SIGCONT)
 
 
-def test_a_pattern_that_takes_for_ever(logs: Logs) -> None:
-    """Catastrophic backtracking costs a child its life, not process 1 its responsiveness; the service goes on."""
-    stdout, _ = logs.start("web", r"(a+)+$", seconds=0.1)
-    logs.write(stdout, b"a" * 60 + b"b\n")
-    logs.until(lambda: b"ab\n" in logs.out)
-    logs.until(lambda: logs.facts)
+def test_a_pattern_that_takes_too_long(world: LogWorld) -> None:
+    """Catastrophic backtracking ends the matcher. Process 1 and the service's output go on."""
+    stdout, _ = world.start("web", r"(a+)+$", seconds=0.1)
+    world.write(stdout, b"a" * 60 + b"b\n")
+    world.until(lambda: b"ab\n" in world.out)
+    world.until(lambda: world.facts)
     why = "the regular expression takes more than 100ms for one line (make it simpler)"
-    assert logs.facts == [Probed("web", passed=False, output=f"cannot search its log any more: {why}")]
-    logs.write(stdout, b"on it goes\n" * 300_000)
-    logs.until(lambda: logs.out.count(b"on it goes") == 300_000)
+    assert world.facts == [Probed("web", passed=False, output=f"cannot search the log: {why}")]
+    world.write(stdout, b"on it goes\n" * 300_000)
+    world.until(lambda: world.out.count(b"on it goes") == 300_000)
 
 
-def test_a_matcher_that_dies(logs: Logs) -> None:
-    """Killed by somebody: one failed answer, and the streams flow."""
-    stdout, _ = logs.start("web", "x")
-    os.kill(logs.pids["web\0log1"], signal.SIGKILL)
-    logs.until(lambda: logs.facts)
-    assert "ended with SIGKILL (killed)" in logs.facts[0].output
-    assert not logs.facts[0].passed
-    logs.write(stdout, b"x\n" * 500_000)
-    assert len(logs.facts) == 1
+def test_a_matcher_that_is_killed(world: LogWorld) -> None:
+    """A killed matcher causes one failed answer, and the service's output goes on."""
+    stdout, _ = world.start("web", "x")
+    os.kill(world.pids["web\0log1"], signal.SIGKILL)
+    world.until(lambda: world.facts)
+    assert "ended with SIGKILL (killed)" in world.facts[0].output
+    assert not world.facts[0].passed
+    world.write(stdout, b"x\n" * 500_000)
+    assert len(world.facts) == 1
 
 
-def test_a_new_start_has_a_new_matcher(logs: Logs) -> None:
-    """What an earlier start wrote does not make the next one ready, even while the old matcher still dies."""
-    stdout, _ = logs.start("web", "^ready$")
-    logs.write(stdout, b"ready\n")
-    logs.turn()
-    again, _ = logs.start("web", "^ready$")
-    logs.facts.clear()
-    logs.write(again, b"not yet\n")
-    logs.until(lambda: len(logs.pids) == 1)
-    assert logs.facts == []
-    logs.write(again, b"ready\n")
-    logs.until(lambda: logs.facts)
-    assert len(logs.facts) == 1
+def test_a_new_start_has_a_new_matcher(world: LogWorld) -> None:
+    """Output of an earlier start does not make the next one ready, even before the old matcher has ended."""
+    stdout, _ = world.start("web", "^ready$")
+    world.write(stdout, b"ready\n")
+    world.turn()
+    second, _ = world.start("web", "^ready$")
+    world.facts.clear()
+    world.write(second, b"not yet\n")
+    world.until(lambda: len(world.pids) == 1)
+    assert world.facts == []
+    world.write(second, b"ready\n")
+    world.until(lambda: world.facts)
+    assert len(world.facts) == 1
 
 
-def test_a_matcher_for_a_service_that_runs(logs: Logs) -> None:
-    """Opened in the middle of a line (a reload), it gets that line from its beginning."""
-    stdout, _ = logs.start("web")
-    logs.write(stdout, b"ready a")
-    logs.until(lambda: logs.output.unfinished("web"))
-    logs.matches.open(asked("log", pattern="^ready at last$"))
-    logs.write(stdout, b"t last\n")
-    logs.until(lambda: logs.facts)
-    assert logs.facts == [Probed("web", passed=True, output="ready at last")]
+def test_a_matcher_for_a_running_service(world: LogWorld) -> None:
+    """A matcher that is opened in the middle of a line (by a reload) gets the line from its beginning."""
+    stdout, _ = world.start("web")
+    world.write(stdout, b"ready a")
+    world.until(lambda: world.output.unfinished("web"))
+    world.matches.open(asked("log", pattern="^ready at last$"))
+    world.write(stdout, b"t last\n")
+    world.until(lambda: world.facts)
+    assert world.facts == [Probed("web", passed=True, output="ready at last")]
 
 
-def test_without_room_nothing_stays_open(logs: Logs) -> None:
-    """When no child can be had, the error goes up and all pipes are closed."""
+def test_a_failed_fork_leaves_no_descriptor(world: LogWorld) -> None:
+    """When no child can be created, the error is raised and all pipes are closed."""
 
     def launch(*_: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
     before = set(os.listdir("/proc/self/fd"))
-    logs.matches._launch = launch
+    world.matches._launch = launch
     with pytest.raises(OSError, match="temporarily"):
-        logs.matches.open(asked("log", pattern="x"))
+        world.matches.open(asked("log", pattern="x"))
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-def test_crossing_a_reexecution(logs: Logs) -> None:
-    """The matcher lives on with what it has read; what it had not taken yet is handed over."""
-    stdout, _ = logs.start("web", "^ready at last$")
-    logs.write(stdout, b"ready ")
-    logs.until(lambda: logs.output.unfinished("web"))
-    os.kill(logs.pids["web\0log1"], signal.SIGSTOP)
-    logs.write(stdout, b"a")
-    logs.output._taps["web"].pending += b"77 3\nab\n" * 100_000
-    logs.until(lambda: logs.output.unfinished("web")[0][1] == b"ready a")
-    plain, plain_matches, kept = logs.output.to_plain(), logs.matches.to_plain(), logs.matches.descriptors()
+def test_reexecution(world: LogWorld) -> None:
+    """The matcher keeps running, and the output that it has not read yet is kept for it."""
+    stdout, _ = world.start("web", "^ready at last$")
+    world.write(stdout, b"ready ")
+    world.until(lambda: world.output.unfinished("web"))
+    os.kill(world.pids["web\0log1"], signal.SIGSTOP)
+    world.write(stdout, b"a")
+    world.output._taps["web"].pending += b"77 3\nab\n" * 100_000
+    world.until(lambda: world.output.unfinished("web")[0][1] == b"ready a")
+    plain, plain_matches, kept = world.output.to_plain(), world.matches.to_plain(), world.matches.descriptors()
     assert len(kept) == 2
-    logs.output._sources.close()
+    world.output._sources.close()
     for fd in [kept[0]]:
-        logs.epoll.unregister(fd)
-    os.close(logs.sink.fd)
-    logs.fresh()
-    logs.output.restore(plain)
-    logs.matches.restore(plain_matches)
-    assert logs.matches.tasks() == ["web\0log1"]
-    start, errors, _ = logs._started["web\0log1"]
-    logs._started["web\0log1"] = start, errors, lambda code, why: logs.matches.ended("web\0log1", code, why)
-    os.kill(logs.pids["web\0log1"], signal.SIGCONT)
-    logs.write(stdout, b"t last\n")
-    logs.until(lambda: logs.facts)
-    assert logs.facts == [Probed("web", passed=True, output="ready at last")]
+        world.epoll.unregister(fd)
+    os.close(world.sink.fd)
+    world.fresh()
+    world.output.restore(plain)
+    world.matches.restore(plain_matches)
+    assert world.matches.tasks() == ["web\0log1"]
+    start, errors, _ = world._started["web\0log1"]
+    world._started["web\0log1"] = start, errors, lambda code, why: world.matches.ended("web\0log1", code, why)
+    os.kill(world.pids["web\0log1"], signal.SIGCONT)
+    world.write(stdout, b"t last\n")
+    world.until(lambda: world.facts)
+    assert world.facts == [Probed("web", passed=True, output="ready at last")]
 
 
 # --- the matcher itself ----------------------------------------------------------------------------------------
@@ -305,28 +305,28 @@ _pieces = st.lists(st.tuples(st.sampled_from([b"3", b"4"]), st.sampled_from([b"a
 
 
 @given(_pieces)
-def test_the_matcher_puts_lines_together(pieces: list[tuple[bytes, bytes]]) -> None:
-    """Whatever the pieces, the matcher sees exactly the lines of each source, the unfinished last one included."""
+def test_the_matcher_joins_pieces_to_lines(pieces: list[tuple[bytes, bytes]]) -> None:
+    """The matcher sees exactly the lines of each source, the unterminated last one included."""
     seen: list[bytes] = []
     frames = b"".join(b"%s %d\n%s" % (source, len(data), data) for source, data in [*pieces, (b"3", b""), (b"4", b"")])
     assert match.search(io.BytesIO(frames), lambda line: bool(seen.append(line))) is None  # type: ignore[func-returns-value]
-    wanted: list[bytes] = []
+    expected: list[bytes] = []
     for wrote in (b"3", b"4"):
         text = b"".join(data for source, data in pieces if source == wrote)
-        wanted += [line.removesuffix(b"\r") for line in text.split(b"\n")]
-    assert sorted(line for line in seen if line) == sorted(line for line in wanted if line)
+        expected += [line.removesuffix(b"\r") for line in text.split(b"\n")]
+    assert sorted(line for line in seen if line) == sorted(line for line in expected if line)
 
 
-def test_the_matcher_bounds_a_line() -> None:
-    """A line without end is searched in pieces of a megabyte."""
+def test_the_matcher_limits_the_length_of_a_line() -> None:
+    """An endless line is searched in pieces of a MiB."""
     sizes: list[int] = []
     frame = b"3 65536\n" + b"x" * 65_536
     match.search(io.BytesIO(frame * 40), lambda line: bool(sizes.append(len(line))))  # type: ignore[func-returns-value]
     assert sizes == [1_048_576, 1_048_576]
 
 
-def test_the_matcher_reads_bytes_that_are_no_text() -> None:
-    """Bytes that are not UTF-8 do not end it."""
+def test_the_matcher_accepts_bytes_that_are_not_utf8() -> None:
+    """Bytes that are not UTF-8 do not end the matcher."""
     pattern = re.compile("ready")
     frames = io.BytesIO(b"3 12\n\xff\xfe\nready\xff\n\n")
     assert match.search(frames, lambda line: bool(pattern.search(line.decode("utf-8", "replace")))) == b"ready\xff"

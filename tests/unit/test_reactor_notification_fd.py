@@ -1,4 +1,4 @@
-"""Readiness by a descriptor with real pipes."""
+"""Readiness by a descriptor, with real pipes."""
 
 import os
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from unit.reactor_world import World, asked
 WEB = asked("fd", fd=7)
 
 
-class Pipes(World):
-    """A world in which a service holds a pipe."""
+class PipeWorld(World):
+    """A loop with the pipe of one service."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,65 +22,65 @@ class Pipes(World):
         self.writer, self.number = self.pipes.open(WEB)
 
     def write(self, data: bytes) -> None:
-        """Write, and have all of it read."""
+        """Write, and run the loop until all of it is read."""
         os.write(self.writer, data)
         while not self.idle():
             self.turn()
 
 
 @pytest.fixture
-def pipes() -> Iterator[Pipes]:
-    """Give a world for one test; nothing may be left open in it."""
+def world() -> Iterator[PipeWorld]:
+    """Give a world for one test. No descriptor may be left open."""
     before = set(os.listdir("/proc/self/fd"))
-    pipes = Pipes()
-    yield pipes
-    pipes.pipes.close("web")
-    os.close(pipes.writer)
-    pipes.close()
+    world = PipeWorld()
+    yield world
+    world.pipes.close("web")
+    os.close(world.writer)
+    world.close()
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_newline_is_ready(pipes: Pipes) -> None:
-    """The number is the file's; the first newline, in whatever piece it comes, is the answer, and there is one."""
-    assert pipes.number == 7
-    pipes.write(b"any")
-    pipes.write(b"thing" * 2000)
-    assert pipes.facts == []
-    pipes.write(b"!\n\n")
-    assert pipes.facts == [Probed("web", passed=True)]
-    assert pipes.pipes.descriptors() == []
+def test_the_first_newline_means_ready(world: PipeWorld) -> None:
+    """The descriptor number is that of the file. The first newline, in any piece, is the only answer."""
+    assert world.number == 7
+    world.write(b"any")
+    world.write(b"thing" * 2000)
+    assert world.facts == []
+    world.write(b"!\n\n")
+    assert world.facts == [Probed("web", passed=True)]
+    assert world.pipes.descriptors() == []
 
 
-def test_an_end_without_a_newline_is_no_answer(pipes: Pipes) -> None:
-    """A service that closes the pipe, or ends, without the newline has said nothing."""
-    pipes.write(b"almost")
-    os.close(pipes.writer)
-    pipes.until(lambda: not pipes.pipes.descriptors())
-    assert pipes.facts == []
-    pipes.writer = os.open(os.devnull, os.O_WRONLY)
+def test_end_of_file_without_a_newline_is_no_answer(world: PipeWorld) -> None:
+    """A service that closes the pipe, or ends, without a newline gives no answer."""
+    world.write(b"almost")
+    os.close(world.writer)
+    world.until(lambda: not world.pipes.descriptors())
+    assert world.facts == []
+    world.writer = os.open(os.devnull, os.O_WRONLY)
 
 
-def test_nothing_after_close_nor_from_an_earlier_start(pipes: Pipes) -> None:
-    """What an earlier start still holds means nothing; after close nothing does."""
-    old = pipes.writer
-    pipes.writer, _ = pipes.pipes.open(WEB)
+def test_the_pipe_of_an_earlier_start_is_closed(world: PipeWorld) -> None:
+    """Writing to the pipe of an earlier start fails. After close a newline is no answer."""
+    old = world.writer
+    world.writer, _ = world.pipes.open(WEB)
     with pytest.raises(BrokenPipeError):
         os.write(old, b"\n")
     os.close(old)
-    os.write(pipes.writer, b"\n")
-    pipes.pipes.close("web")
-    pipes.turn()
-    assert pipes.facts == []
+    os.write(world.writer, b"\n")
+    world.pipes.close("web")
+    world.turn()
+    assert world.facts == []
 
 
-def test_crossing_a_reexecution(pipes: Pipes) -> None:
-    """A line written while process 1 replaces itself is read by its next life."""
-    plain = pipes.pipes.to_plain()
-    for fd in pipes.pipes.descriptors():
-        pipes.epoll.unregister(fd)
-    os.write(pipes.writer, b"\n")
-    pipes.pipes = NotificationFds(pipes.epoll, pipes.facts.append)
-    pipes.rooms = [pipes.pipes]
-    pipes.pipes.restore(plain)
-    pipes.until(lambda: pipes.facts)
-    assert pipes.facts == [Probed("web", passed=True)]
+def test_reexecution(world: PipeWorld) -> None:
+    """A line written during the re-execution is read after it."""
+    plain = world.pipes.to_plain()
+    for fd in world.pipes.descriptors():
+        world.epoll.unregister(fd)
+    os.write(world.writer, b"\n")
+    world.pipes = NotificationFds(world.epoll, world.facts.append)
+    world.rooms = [world.pipes]
+    world.pipes.restore(plain)
+    world.until(lambda: world.facts)
+    assert world.facts == [Probed("web", passed=True)]

@@ -276,7 +276,7 @@ def test_the_control_socket_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert control.is_open
     assert len(said) == 2
     assert "Too many open files" in said[0]
-    assert said[1] == "the control socket is there now"
+    assert said[1] == "the control socket is open now"
 
 
 @pytest.mark.parametrize("is_open", [True, False])

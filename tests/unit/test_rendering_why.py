@@ -357,7 +357,7 @@ def test_known_mistakes_have_their_advice(told: Status, words: str) -> None:
         ("TCP 127.0.0.1:80", "no answer within 5s", "hangs or is overloaded"),
         ("HTTP http://127.0.0.1/", "HTTP/1.1 404 Not Found", "is the path of the `healthcheck:` right"),
         ("HTTP http://127.0.0.1/", "HTTP/1.1 503 Service Unavailable", "its own log says why"),
-        ("HTTP http://127.0.0.1/", "no HTTP, but 'x' (127.0.0.1:80)", "does not speak HTTP"),
+        ("HTTP http://127.0.0.1/", "not an HTTP answer: 'x' (127.0.0.1:80)", "does not speak HTTP"),
         ("EXEC curl", "cannot run the probe: cannot execute curl: No such file", "is not in the image"),
         ("EXEC check -x", "the probe ended with exit code 1", "`cohabit exec web -- check -x`"),
         ("EXEC /bin/sh -c a || b", "the probe ended with exit code 1", "`cohabit exec web -- /bin/sh -c 'a || b'`"),

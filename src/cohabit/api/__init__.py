@@ -1,5 +1,5 @@
-"""Where others come in: a line of words becomes facts for the engine, and what it knows becomes an answer.
+"""The control protocol: requests become events for the engine, and its state becomes answers of plain values.
 
-Pure: who may ask, and the socket on which they do, are reactor/control.py's. The words, and what each answer
-has in it, are on one page: docs/reference/control.md.
+This package does no I/O. reactor/control/ owns the socket and decides who may connect. docs/reference/control.md
+describes the commands and the fields of each answer.
 """

@@ -1,4 +1,7 @@
-"""When something that was asked for has come about, and how that reads: ready, ended, well. Pure looks at units."""
+"""Decides when a requested condition holds (ready, ended, healthy), and words the answer.
+
+These functions only read the engine's state. Each returns an Answer, or None while the condition may still come true.
+"""
 
 from __future__ import annotations
 
@@ -17,45 +20,45 @@ if TYPE_CHECKING:
 _FAILED = (machine.FATAL, machine.EXITED)
 
 
-def well(engine: Supervisor, units: Sequence[Unit], *, named: bool) -> Answer:
-    """Whether the container is ready for work, or those who are named.
+def readiness(engine: Supervisor, units: Sequence[Unit], *, named: bool) -> Answer:
+    """Return whether the container, or these services if the request named them, are ready.
 
-    What nobody named counts if it matters: not what was stopped by request, what has a schedule, or what is neither
-    essential nor a job that somebody waits for.
+    For the whole container, these services do not count: those that were stopped by request, those with a schedule, and
+    those that are neither essential nor a job on which others depend.
     """
     if engine.phase != UP:
         return Answer(
             1, "the file is still being read" if engine.phase == LOADING else f"stopping: {engine.exit_reason}"
         )
-    counting = [unit for unit in units if named or _matters(unit)]
-    reasons = [f"{unit.name} {_not_ready(engine, unit)}" for unit in counting if not _is_ready(unit)]
+    counted = [unit for unit in units if named or _counts(unit)]
+    reasons = [f"{unit.name} {_describe_not_ready(engine, unit)}" for unit in counted if not _is_ready(unit)]
     if reasons:
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         return Answer(1, reasons[0] + more)
-    return Answer(0, f"ready: {_count(len(counting))}")
+    return Answer(0, f"ready: {'1 service' if len(counted) == 1 else f'{len(counted)} services'}")
 
 
-def alive(engine: Supervisor, units: Sequence[Unit]) -> Answer:
-    """Whether there is nothing that a restart of the container would mend."""
+def liveness(engine: Supervisor, units: Sequence[Unit]) -> Answer:
+    """Return 1 if a restart of the container may help: a service is unhealthy, or an essential one is FATAL."""
     for unit in units:
         if unit.health.status == health.UNHEALTHY:
-            return Answer(1, f"{unit.name} {_unhealthy(unit)}")
+            return Answer(1, f"{unit.name} {_describe_unhealthy(unit)}")
         if unit.state == machine.FATAL and unit.service.essential:
             return Answer(1, f"{unit.name} {unit.why}")
     return Answer(0, f"alive: {'starting' if engine.phase == LOADING else engine.phase}")
 
 
 def whether_ready(engine: Supervisor, names: Sequence[str]) -> Answer | None:
-    """For `wait`: all ready, or one of them that will not be; a crash between two attempts is no end."""
-    return _all_started(engine, names, patient=True)
+    """For `wait`: answer when all are ready or one cannot become ready. A crash that is retried is no answer."""
+    return _all_ready(engine, names, retries=True)
 
 
 def started(engine: Supervisor, names: Sequence[str]) -> Answer | None:
-    """For `start` and `restart`: the same, but the first crash is an answer."""
-    return _all_started(engine, names, patient=False)
+    """For `start` and `restart`: as whether_ready, but the first crash is the answer."""
+    return _all_ready(engine, names, retries=False)
 
 
-def _all_started(engine: Supervisor, names: Sequence[str], *, patient: bool) -> Answer | None:
+def _all_ready(engine: Supervisor, names: Sequence[str], *, retries: bool) -> Answer | None:
     if engine.phase not in (UP, LOADING):
         return Answer(1, f"everything is being stopped: {engine.exit_reason}")
     if engine.phase == LOADING:
@@ -67,31 +70,31 @@ def _all_started(engine: Supervisor, names: Sequence[str], *, patient: bool) -> 
             return Answer(1, f"{name} is no longer in the file")
         if _is_ready(unit):
             continue
-        why_not = _why_never(engine, unit, patient=patient)
-        if why_not is not None:
-            return why_not
+        failure = _failure(engine, unit, retries=retries)
+        if failure is not None:
+            return failure
         pending = True
     return None if pending else Answer(0, f"ready: {', '.join(names) or 'nothing to wait for'}")
 
 
-def _why_never(engine: Supervisor, unit: Unit, *, patient: bool) -> Answer | None:
-    """Why it will not be ready, unless somebody does something about it; None while it is on its way."""
+def _failure(engine: Supervisor, unit: Unit, *, retries: bool) -> Answer | None:
+    """Return why the unit does not become ready without a further request; None while it still may."""
     if unit.restart_pending or unit.state == machine.STOPPING:
         return None
-    if unit.state in _FAILED or (unit.state == machine.BACKOFF and not patient):
-        again = "" if unit.state in _FAILED else "; it will be started again"
-        return Answer(1, f"{unit.name} {unit.why}{again}")
+    if unit.state in _FAILED or (unit.state == machine.BACKOFF and not retries):
+        retried = "" if unit.state in _FAILED else "; it will be restarted"
+        return Answer(1, f"{unit.name} {unit.why}{retried}")
     if not unit.want_up:
-        idle = unit.service.schedule is not None and unit.code is None
-        return Answer(1, f"{unit.name} {'has not run yet: its schedule says when' if idle else 'was stopped'}")
-    if unit.health.status == health.UNHEALTHY and not patient:
-        return Answer(1, f"{unit.name} {_unhealthy(unit)}")
-    down = _held_up_by(engine, unit)
-    return Answer(1, f"{unit.name} waits for {down}, which was stopped") if down else None
+        scheduled = unit.service.schedule is not None and unit.code is None
+        return Answer(1, f"{unit.name} {'has not run yet: it runs on a schedule' if scheduled else 'was stopped'}")
+    if unit.health.status == health.UNHEALTHY and not retries:
+        return Answer(1, f"{unit.name} {_describe_unhealthy(unit)}")
+    stopped = _stopped_dependency(engine, unit)
+    return Answer(1, f"{unit.name} waits for {stopped}, which was stopped") if stopped else None
 
 
-def _held_up_by(engine: Supervisor, unit: Unit) -> str:
-    """Who is down by request, of those for whom it waits and for whom these wait; "" if nobody is."""
+def _stopped_dependency(engine: Supervisor, unit: Unit) -> str:
+    """Return the name of a direct or indirect dependency that was stopped by request, or ""."""
     todo, seen = [unit], {unit.name}
     while todo:
         unit = todo.pop()
@@ -99,28 +102,29 @@ def _held_up_by(engine: Supervisor, unit: Unit) -> str:
             continue
         if unit.down:
             return unit.name
-        for need in unit.service.depends_on:
-            other = engine.units[need.service]
-            if unit.want_up and other.name not in seen and not other.satisfies(need):
+        for dependency in unit.service.depends_on:
+            other = engine.units[dependency.service]
+            if unit.want_up and other.name not in seen and not other.satisfies(dependency):
                 seen.add(other.name)
                 todo.append(other)
     return ""
 
 
 def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool = False) -> Answer | None:
-    """Nothing of any of them lives. by_itself: the answer's code is that of the first that failed, for `wait`.
+    """Answer when no process of these services is left.
 
-    Else, for `stop` and `kill`, it is an answer as well that somebody has asked for one of them again.
+    With by_itself (for `wait`), the code is the exit code of the first service that failed. Without it (for `stop` and
+    `kill`), it is an answer too that one of them is wanted again.
     """
     if engine.phase == LOADING:
         return None
     units = [engine.units[name] for name in names if name in engine.units]
     if engine.phase == DONE:
-        return Answer(_first_failure(units) if by_itself else 0, f"the container has ended: {engine.exit_reason}")
-    again = next((unit.name for unit in units if unit.want_up and not unit.ended), "")
-    if again and not by_itself:
-        return Answer(1, f"{again} was asked for again")
-    if any(unit.restart_pending or unit.state not in machine.ENDED or _waits(unit) for unit in units):
+        return Answer(_first_failure(units) if by_itself else 0, f"cohabit exits: {engine.exit_reason}")
+    wanted = next((unit.name for unit in units if unit.want_up and not unit.ended), "")
+    if wanted and not by_itself:
+        return Answer(1, f"{wanted} is to start again")
+    if any(unit.restart_pending or unit.state not in machine.ENDED or _waits_to_start(unit) for unit in units):
         return None
     if by_itself:
         texts = [f"{unit.name} {unit.why}" for unit in units if unit.why]
@@ -131,42 +135,37 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
 
 
 def _first_failure(units: Sequence[Unit]) -> int:
-    """The exit code of the first that failed, 0 if none did."""
+    """Return the exit code of the first unit that failed, 0 if none did."""
     return next((unit.code for unit in units if unit.code), 0)
 
 
-def _unhealthy(unit: Unit) -> str:
-    return f"is unhealthy: {unit.health.last_output or 'its probe failed'}"
-
-
-def _matters(unit: Unit) -> bool:
+def _counts(unit: Unit) -> bool:
     return unit.want_up and unit.service.schedule is None and (unit.service.essential or unit.service.job)
 
 
-def _waits(unit: Unit) -> bool:
-    """It is still to run, when its conditions hold."""
+def _waits_to_start(unit: Unit) -> bool:
     return unit.state == machine.STOPPED and unit.want_up
 
 
 def _is_ready(unit: Unit) -> bool:
-    """It does its work, or has done it."""
+    """A job that ended with 0 counts as ready."""
     return not unit.restart_pending and (unit.ready or (unit.state == machine.EXITED and unit.code == 0))
 
 
-def _not_ready(engine: Supervisor, unit: Unit) -> str:
-    """Why, as the end of a sentence that begins with its name."""
+def _describe_unhealthy(unit: Unit) -> str:
+    return f"is unhealthy: {unit.health.last_output or 'its probe failed'}"
+
+
+def _describe_not_ready(engine: Supervisor, unit: Unit) -> str:
+    """Return the reason, worded to follow the service's name."""
     if unit.health.status == health.UNHEALTHY:
-        return _unhealthy(unit)
+        return _describe_unhealthy(unit)
     if unit.state in (machine.BACKOFF, *_FAILED):
         return unit.why
     if unit.state == machine.RUNNING:
-        asked = f": {unit.health.last_output}" if unit.health.last_output else ""
-        return f"is running and not ready yet{asked}"
+        output = f": {unit.health.last_output}" if unit.health.last_output else ""
+        return f"is running and not ready yet{output}"
     if unit.state == machine.STOPPED and unit.want_up:
-        waiting = [need.service for need in unit.service.depends_on if not engine.units[need.service].satisfies(need)]
+        waiting = [each.service for each in unit.service.depends_on if not engine.units[each.service].satisfies(each)]
         return f"waits for {', '.join(waiting)}" if waiting else "is about to start"
     return {machine.STOPPED: "is stopped", machine.STARTING: "is starting", machine.STOPPING: "is stopping"}[unit.state]
-
-
-def _count(services: int) -> str:
-    return "1 service" if services == 1 else f"{services} services"

@@ -1,4 +1,4 @@
-"""What the engine knows of itself, as plain values for an answer. Times leave the house as Unix seconds."""
+"""Writes the engine's state as plain values for an answer. All times in an answer are Unix seconds."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Unix seconds of monotonic ones, as the two stand now."""
+    """Converts monotonic seconds to Unix seconds, with the difference between the two clocks at its creation."""
 
     def __init__(self, unix: float, monotonic: float) -> None:
         self.now = unix
-        self._between = unix - monotonic
+        self._offset = unix - monotonic
 
     def unix(self, moment: float | None) -> float | None:
-        """To the microsecond, None for never."""
-        return None if moment is None else round(moment + self._between, 6)
+        """Return Unix seconds, rounded to a microsecond; None for None."""
+        return None if moment is None else round(moment + self._offset, 6)
 
 
 def container(engine: Supervisor, clock: Clock) -> dict[str, Any]:
-    """The whole."""
+    """Return the object that describes the container in `status`."""
     return {
         "time": clock.now,
         "phase": engine.phase,
@@ -44,12 +44,12 @@ def container(engine: Supervisor, clock: Clock) -> dict[str, Any]:
 
 
 def service(engine: Supervisor, unit: Unit, clock: Clock) -> dict[str, Any]:
-    """One service: what it is, what it shall be, and how it came to that."""
-    shown = unit.service
+    """Return the object that describes one service instance in `status`."""
+    definition = unit.service
     return {
         "name": unit.name,
-        "service": shown.service or unit.name,
-        "replica": shown.replica,
+        "service": definition.service or unit.name,
+        "replica": definition.replica,
         "state": unit.state,
         "since": clock.unix(unit.since),
         "want": "up" if unit.want_up else "down",
@@ -64,52 +64,52 @@ def service(engine: Supervisor, unit: Unit, clock: Clock) -> dict[str, Any]:
         "out_of_memory": unit.out_of_memory,
         "starts": unit.starts,
         "restarts": unit.restarts,
-        "attempts": shown.restart.attempts,
-        "restart": shown.restart.condition,
+        "attempts": definition.restart.attempts,
+        "restart": definition.restart.condition,
         "started": clock.unix(unit.started_at) if unit.starts else None,
         "next": clock.unix(unit.deadline),
         "hook_stage": unit.hook_stage,
         "hook_index": unit.hook_index,
-        "depends_on": [_dependency(engine, need) for need in unit.wanted.depends_on],
-        "essential": shown.essential,
-        "job": shown.job,
-        "schedule": shown.schedule.cron if shown.schedule else "",
-        "command": list(shown.command),
-        "driver": ", ".join(entry.driver for entry in shown.logging),
-        "stop_signal": signal_name(shown.stop_signal),
-        "stop_grace_seconds": shown.stop_grace_seconds,
-        "on_failure": shown.probe.on_failure if shown.probe else "none",
-        "probe": _probe(shown.probe, unit) if shown.probe else None,
+        "depends_on": [_dependency(engine, dependency) for dependency in unit.wanted.depends_on],
+        "essential": definition.essential,
+        "job": definition.job,
+        "schedule": definition.schedule.cron if definition.schedule else "",
+        "command": list(definition.command),
+        "driver": ", ".join(entry.driver for entry in definition.logging),
+        "stop_signal": signal_name(definition.stop_signal),
+        "stop_grace_seconds": definition.stop_grace_seconds,
+        "on_failure": definition.probe.on_failure if definition.probe else "none",
+        "probe": _probe(definition.probe, unit) if definition.probe else None,
         "results": [
             {"time": clock.unix(moment), "passed": passed, "output": output}
             for moment, passed, output in unit.health.results
         ],
         "history": [event(unit.name, entry, clock) for entry in unit.history],
-        "timeline": [{"time": clock.unix(moment), "event": what} for moment, what in unit.timeline],
+        "timeline": [{"time": clock.unix(moment), "event": kind} for moment, kind in unit.timeline],
     }
 
 
 def event(name: str, entry: Entry, clock: Clock) -> dict[str, Any]:
-    """Something that happened."""
-    moment, what, text, code = entry
-    return {"time": clock.unix(moment), "service": name, "event": what, "text": text, "code": code}
+    """Return one entry of a history as an event. name: the service, "" for the container."""
+    moment, kind, text, code = entry
+    return {"time": clock.unix(moment), "service": name, "event": kind, "text": text, "code": code}
 
 
-def events(engine: Supervisor, units: list[Unit], clock: Clock, *, whole: bool) -> Iterator[dict[str, Any]]:
-    """All that is remembered of these services, and of the whole if it is wanted, in its order."""
+def events(engine: Supervisor, units: list[Unit], clock: Clock, *, with_container: bool) -> Iterator[dict[str, Any]]:
+    """Yield the recorded events of these services, and of the container with with_container, oldest first."""
     found = [(entry, unit.name) for unit in units for entry in unit.history]
-    found += [(entry, "") for entry in engine.history] if whole else []
+    found += [(entry, "") for entry in engine.history] if with_container else []
     for entry, name in sorted(found, key=lambda one: one[0][0]):
         yield event(name, entry, clock)
 
 
-def _dependency(engine: Supervisor, need: Dependency) -> dict[str, Any]:
-    other = engine.units.get(need.service)
+def _dependency(engine: Supervisor, dependency: Dependency) -> dict[str, Any]:
+    other = engine.units.get(dependency.service)
     return {
-        "service": need.service,
-        "condition": need.condition,
-        "required": need.required,
-        "satisfied": other is not None and other.satisfies(need),
+        "service": dependency.service,
+        "condition": dependency.condition,
+        "required": dependency.required,
+        "satisfied": other is not None and other.satisfies(dependency),
     }
 
 
@@ -126,9 +126,9 @@ def _probe(probe: Probe, unit: Unit) -> dict[str, Any]:
 
 
 def probe_text(probe: Probe) -> str:
-    """A probe as people write it in a healthcheck."""
+    """Return a probe as it is written in a healthcheck, for example `TCP 127.0.0.1:80`."""
     host = f"[{probe.host}]" if ":" in probe.host else probe.host
-    what = {
+    target = {
         "tcp": f"{host}:{probe.port}",
         "http": f"{probe.socket or 'http://' + host}{'' if probe.socket else f':{probe.port}'}{probe.path}",
         "unix": probe.socket,
@@ -137,4 +137,4 @@ def probe_text(probe: Probe) -> str:
         "fd": str(probe.fd),
     }
     kind = "CMD" if probe.kind == "exec" else probe.kind.upper()
-    return f"{kind} {what.get(probe.kind, '')}".rstrip()
+    return f"{kind} {target.get(probe.kind, '')}".rstrip()

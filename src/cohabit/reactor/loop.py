@@ -173,7 +173,7 @@ class Loop:
         self.children.reap()  # what ended before SIGCHLD had a handler
         while True:
             self._feed()
-            self.control.look()
+            self.control.poll_waiters()
             if self._exit_code is not None or (self.replace and not self.engine.reading):
                 return self._exit_code
             self._gather(self._wait())

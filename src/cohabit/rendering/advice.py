@@ -217,7 +217,7 @@ def _about_kind(kind: str, answer: str, service: Service) -> list[str]:
         return ["something listens but does not answer in time: it hangs or is overloaded, or `timeout` is too short"]
     if "refused" in low or "no such file" in low:
         return [_about_nobody(kind, service)]
-    if "no http" in low:
+    if "not an http answer" in low:
         return ["what listens there does not speak HTTP: another service's port, or TLS (then use CMD with curl -k)"]
     if low.startswith("http/"):
         return [_about_http(answer)]

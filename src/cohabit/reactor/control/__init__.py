@@ -1,1 +1,1 @@
-"""The control socket: who comes, what is asked of the reactor for them, and that nobody of them can hurt."""
+"""The control socket: accepts clients, carries out their requests, and limits what they can cost."""

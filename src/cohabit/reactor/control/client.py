@@ -1,4 +1,4 @@
-"""Somebody who is connected to the control socket: who it is, and what it has still to read."""
+"""A client of the control socket: its user, its request, and the output that it has not read yet."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ _CREDENTIALS_SIZE = 12  # of struct ucred: pid, uid, gid
 
 
 class Client:
-    """Somebody who is connected. line: what was read of the request; outcome: what is to come of it, once it is known.
+    """One connection. line: what was read of the request; outcome: the outcome of the request, None before it is run.
 
-    trusted: root or our own user. pending: what it did not take yet; dropped: how many bytes of a stream it missed.
-    until: monotonic seconds at which our patience ends, None for never. held: nobody listens to it for a while.
-    then: facts for the engine when it has gone.
+    trusted: the client is root or the user of process 1. pending: output that is not written yet, size: its bytes.
+    dropped: bytes of a stream that were left out for this client. last: nothing follows what is pending.
+    until: monotonic seconds at which the connection is closed, None for never. throttled: it is not in the epoll set
+    for a while. after_close: events for the engine once the client has closed the connection.
     """
 
-    __slots__ = ("dropped", "fd", "held", "last", "line", "outcome", "pending", "size", "then", "trusted", "until")
+    __slots__ = (
+        "after_close", "dropped", "fd", "last", "line", "outcome", "pending", "size", "throttled", "trusted", "until",
+    )  # fmt: skip
 
     def __init__(self, fd: int, *, trusted: bool, until: float | None) -> None:
         self.fd = fd
@@ -41,31 +44,31 @@ class Client:
         self.pending: list[bytes] = []
         self.size = 0
         self.dropped = 0
-        self.last = False  # what is pending is the last of it
-        self.held = False
-        self.then: tuple[Event, ...] = ()
+        self.last = False
+        self.throttled = False
+        self.after_close: tuple[Event, ...] = ()
         self.until = until
 
     @property
-    def lasting(self) -> bool:
-        """It waits, or listens to a stream."""
+    def streaming(self) -> bool:
+        """Whether the connection stays open: the client waits for a reply, or follows a stream."""
         return self.outcome is not None and not self.last
 
     def put(self, data: bytes) -> None:
-        """Something for it to read."""
+        """Append output."""
         self.pending.append(data)
         self.size += len(data)
 
     def write(self) -> None:
-        """Write as much of what is pending as goes without waiting. Raises OSError when nobody is there any more."""
+        """Write as much pending output as the socket accepts. Raises OSError when the client has gone."""
         try:
             while self.pending:
-                self._written(os.writev(self.fd, self.pending[:_PIECES_AT_ONCE]))
+                self._remove_written(os.writev(self.fd, self.pending[:_PIECES_AT_ONCE]))
         except BlockingIOError:
             return
 
     def report_dropped(self, kind: str) -> None:
-        """Tell it how many bytes of a stream of "logs" or "events" it missed."""
+        """Append a record with the number of dropped bytes, if any. kind: of the stream, "logs" or "events"."""
         if self.dropped:
             count, self.dropped = self.dropped, 0
             if kind == "logs":
@@ -74,19 +77,19 @@ class Client:
                 self.put(protocol.line({"dropped": count}))
 
     def end(self) -> None:
-        """Tell it that nothing more comes, and stay to see it go."""
+        """Shut down the writing side. The connection stays open, so that the client's close can be seen."""
         try:
             peer = _as_socket(self.fd)
         except OSError:
-            return  # no room to tell it: it is hung up on soon
+            return  # a shortage: its deadline closes the connection
         try:
             peer.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it has gone already
+            pass  # the client has gone already
         finally:
             peer.detach()
 
-    def _written(self, count: int) -> None:
+    def _remove_written(self, count: int) -> None:
         self.size -= count
         while count and count >= len(self.pending[0]):
             count -= len(self.pending.pop(0))
@@ -95,45 +98,44 @@ class Client:
 
 
 def _as_socket(fd: int) -> socket.socket:
-    """The descriptor as a socket object, to be detached again. Raises OSError.
+    """Return the descriptor as a socket object, which the caller must detach. Raises OSError.
 
-    Its kind is given: else three system calls more would ask for that, which may fail.
+    Family and type are given, because Python would otherwise read them with three more system calls, which may fail.
     """
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
 
 
 def peer_uid(fd: int) -> int:
-    """The user of whoever connected, as the kernel saw it then."""
+    """Return the uid of the client when it connected (SO_PEERCRED, unix(7))."""
     return int.from_bytes(_option(fd, socket.SO_PEERCRED, _CREDENTIALS_SIZE)[4:8], sys.byteorder)
 
 
 def peer_groups(fd: int) -> set[int]:
-    """All groups of whoever connected, as the kernel saw them then."""
+    """Return all gids of the client when it connected (SO_PEERCRED, SO_PEERGROUPS)."""
     main = _option(fd, socket.SO_PEERCRED, _CREDENTIALS_SIZE)[8:12]
     try:
         more = _option(fd, _SO_PEERGROUPS, _GROUPS_SIZE)
-    except OSError:  # an old kernel, or a great many groups
+    except OSError:  # a kernel before 4.13, or more than 256 groups
         more = b""
     data = main + more
     return {int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 4)}
 
 
-def hang_up(fd: int, last: bytes) -> bool:
-    """Close a connection that was just accepted; what it gets before has room in its empty buffer. Always False."""
+def hang_up(fd: int, data: bytes) -> bool:
+    """Write data to a connection that was just accepted, whose buffer is empty, and close it. Always returns False."""
     try:
         peer = _as_socket(fd)
         try:
-            peer.send(last, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            peer.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         finally:
             peer.detach()
     except OSError:
-        pass  # it has gone already
+        pass  # the client has gone already
     os.close(fd)
     return False
 
 
 def _option(fd: int, option: int, size: int) -> bytes:
-    """A socket option. Raises OSError."""
     peer = _as_socket(fd)
     try:
         return peer.getsockopt(socket.SOL_SOCKET, option, size)

@@ -1,4 +1,4 @@
-"""A bug of ours in an answer is paid for by the client that met it, and by nobody else."""
+"""Turns an error in a request into an answer, so that a bug of ours affects only the client that triggers it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-def guarded(what: Callable[[], T]) -> T | Answer:
-    """What comes of it; a refusal as an answer, and so a bug of ours.
+def guarded(action: Callable[[], T]) -> T | Answer:
+    """Return the action's result. A refusal or a bug of ours becomes an Answer.
 
-    No bug in an answer must have everybody re-executed again and again: only this client pays.
+    Without this, a client could make process 1 re-execute again and again.
     """
     try:
-        return what()
+        return action()
     except protocol.RequestError as error:
         return Answer(error.code, str(error))
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:

@@ -1,6 +1,7 @@
-"""The listening end of the control socket: it is made, clients are accepted from it, and it is taken away.
+"""The listening end of the control socket: creates it, accepts clients and removes it.
 
-Every user may connect: only a connection has an identity (SO_PEERCRED), and who may ask is server.py's.
+Every user can connect, because only a connection has an identity (SO_PEERCRED). server.py decides who may send
+requests.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _EADDRINUSE = 98
 
 
 def listen(path: str, backlog: int) -> int:
-    """A descriptor that listens at this path, also where a process that was killed left a socket. Raises OSError."""
+    """Return a descriptor that listens at this path. A socket left by a dead process is replaced. Raises OSError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         try:
@@ -36,19 +37,19 @@ def listen(path: str, backlog: int) -> int:
 
 
 def accept(fd: int) -> int:
-    """The descriptor of one client, not inherited by children. Raises BlockingIOError when there is none, and OSError.
+    """Return the descriptor of one client, close-on-exec. Raises BlockingIOError if none waits, and OSError.
 
-    The kind of socket is given: else Python would ask for it with three more system calls, which may fail.
+    Family and type are given, because Python would otherwise read them with three more system calls, which may fail.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
     try:
-        return int(listener._accept()[0])  # type: ignore[attr-defined]  # what socket.socket.accept wraps
+        return int(listener._accept()[0])  # type: ignore[attr-defined]  # socket.socket.accept wraps this
     finally:
         listener.detach()
 
 
 def remove(path: str) -> None:
-    """Take its file away, if nobody else has."""
+    """Remove the socket's file, if it still exists."""
     try:
         os.unlink(path)
     except OSError:

@@ -1,7 +1,7 @@
-"""Having the control socket from the start on, or as soon as there is room for it.
+"""Opens the control socket at the start, or later when it cannot be opened at once.
 
-Whatever keeps it from being bound (no descriptor, a directory that is mounted later) may be over later, so it is tried
-again, less and less often. It is said once that it is missing, and once that it is there.
+What prevents it (no free descriptor, a directory that is mounted later) may be temporary, so cohabit retries with
+growing pauses. One message says that the socket is missing, and one that it is open.
 """
 
 from __future__ import annotations
@@ -14,60 +14,60 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Openable(Protocol):
-        """What is needed of server.Control."""
+        """The part of server.Control that is used here."""
 
         @property
         def is_open(self) -> bool:
-            """Whether the socket is there."""
+            """Whether the socket is open."""
 
         def open(self) -> None:
-            """Bind it. Raises OSError."""
+            """Bind the socket. Raises OSError."""
 
 
-_MISSING = "no control socket, so `cohabit ps` and the like will not work"
-_FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 60.0
+_RETRYING = "retrying; until then `cohabit ps` and other client commands do not work"
+_PAUSE_SECONDS, _PAUSE_SECONDS_MAX = 1.0, 60.0  # before the first retry; doubled for each further one
 
 
 class Opening:
-    """Opens the control socket. say(level, "", text): a line for people."""
+    """Opens the control socket. log(level, service, text) writes a message; the service is always ""."""
 
-    def __init__(self, control: Openable, say: Callable[[str, str, str], None]) -> None:
+    def __init__(self, control: Openable, log: Callable[[str, str, str], None]) -> None:
         self._control = control
-        self._say = say
-        self._pause_seconds = _FIRST_SECONDS
-        self._at: float | None = None  # monotonic seconds of the next attempt
-        self._said = False
+        self._log = log
+        self._pause_seconds = _PAUSE_SECONDS
+        self._retry_at: float | None = None  # monotonic seconds
+        self._warned = False
 
     def begin(self) -> None:
-        """Open it now, or go on trying."""
+        """Open the socket, or schedule a retry."""
         try:
             self._control.open()
         except OSError as error:
-            self._at = time.monotonic() + self._pause_seconds
-            self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_SECONDS)
-            if not self._said:
+            self._retry_at = time.monotonic() + self._pause_seconds
+            self._pause_seconds = min(2 * self._pause_seconds, _PAUSE_SECONDS_MAX)
+            if not self._warned:
                 why = error.strerror or str(error)
-                self._say("warning", "", f"{_MISSING}: {why} (trying again)")
-            self._said = True
+                self._log("warning", "", f"cannot open the control socket: {why} ({_RETRYING})")
+            self._warned = True
             return
-        self._at = None
-        if self._said:
-            self._say("info", "", "the control socket is there now")
+        self._retry_at = None
+        if self._warned:
+            self._log("info", "", "the control socket is open now")
 
     def resume(self) -> None:
-        """After a re-execution: the socket crossed it, or is still missing, which was said."""
-        self._said = not self._control.is_open
-        self._at = time.monotonic() + self._pause_seconds if self._said else None
+        """After a re-execution: retry if the socket is still missing, without a second warning."""
+        self._warned = not self._control.is_open
+        self._retry_at = time.monotonic() + self._pause_seconds if self._warned else None
 
     def deadline(self) -> float | None:
-        """Monotonic seconds of the next attempt."""
-        return self._at
+        """Return the time of the next attempt, in monotonic seconds, or None."""
+        return self._retry_at
 
     def due(self, now: float) -> None:
-        """Try again if it is time."""
-        if self._at is not None and self._at <= now:
+        """Retry if the time has come."""
+        if self._retry_at is not None and self._retry_at <= now:
             self.begin()
 
     def close(self) -> None:
-        """The end: it is not needed any more."""
-        self._at = None
+        """Stop retrying."""
+        self._retry_at = None

@@ -1,6 +1,6 @@
-"""What requests need of the reactor: facts that the engine does not know, and the records of streams.
+"""The backend of the control commands: what the engine does not know, and the records of streams.
 
-Between the socket (server.py), which knows no words, and the words (doors/), which know no Linux.
+It connects the socket (server.py), which knows no commands, with the commands (api/), which know no Linux.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 class Requests:
-    """Answers for the control socket. started: Unix seconds at which our container began.
+    """The Backend of api/commands.py. started: Unix seconds at which cohabit started.
 
-    describe(service, command): what a process of it would start with.
+    describe(service, command) returns what a process of the service would start with. replace() starts the replacement
+    of the running program; replacing() returns its state, as in Backend.
     """
 
     def __init__(
@@ -50,43 +51,44 @@ class Requests:
         self._output = output
         self._describe = describe
 
-    def ask(self, line: bytes, trusted: bool, again: bool) -> Outcome:
-        """What is to come of a request. again: it was accepted before a re-execution. Raises RequestError."""
+    def ask(self, line: bytes, trusted: bool, resumed: bool) -> Outcome:
+        """Run the request in this line. resumed: it was accepted before a re-execution. Raises RequestError."""
         clock = serialisers.Clock(time.time(), time.monotonic())
-        return commands.begin(commands.RequestContext(protocol.parse(line), self, clock, trusted=trusted, again=again))
+        request = protocol.parse(line)
+        return commands.begin(commands.RequestContext(request, self, clock, trusted=trusted, resumed=resumed))
 
-    # --- what verbs look at --------------------------------------------------------------------------
+    # --- details for commands ------------------------------------------------------------------------
 
-    def facts_of_us(self) -> dict[str, Any]:
-        """What is the container's and the engine does not know."""
+    def container_details(self) -> dict[str, Any]:
+        """Return `pid`, `started` (Unix seconds) and `memory_limit` (bytes, None if there is none)."""
         return {"pid": os.getpid(), "started": self.started, "memory_limit": memory_limit()}
 
-    def facts_of(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
-        """By service: its processes that are directly below us, as far as they are known, and its last lines."""
-        facts: dict[str, dict[str, Any]] = {name: {"pids": []} for name in services}
+    def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
+        """Return, by service: `pids`, its known processes that are our children, and `output`, its last lines."""
+        details: dict[str, dict[str, Any]] = {name: {"pids": []} for name in services}
         trees = self._children.trees
         for pid, key in (*trees.leaders.items(), *trees.orphans.items()):
             name = key.partition("\0")[0]
-            if name in facts:
-                facts[name]["pids"].append(pid)
+            if name in details:
+                details[name]["pids"].append(pid)
         if lines:
-            for name, found in facts.items():
+            for name, detail in details.items():
                 last = self._output.memory.last_lines(name, lines)
-                found["output"] = [line.decode("utf-8", "backslashreplace") for line in last]
-        return facts
+                detail["output"] = [line.decode("utf-8", "backslashreplace") for line in last]
+        return details
 
     def environment_of(self, service: str) -> dict[str, Any]:
-        """What a process of the service would find; without the variables that name its supervisor."""
+        """Return what a process of the service would start with, without the tracking variables. Raises KeyError."""
         unit = self.engine.units[service]
-        start = self._describe(unit.service, unit.service.command)
+        spec = self._describe(unit.service, unit.service.command)
         for name in self._children.trees.variables(service):
-            start.environment.pop(name, None)
+            spec.environment.pop(name, None)
         user = unit.service.user or Credentials(os.geteuid(), os.getegid(), tuple(os.getgroups()))
         return {
             "name": service,
             "command": list(unit.service.command),
-            "environment": start.environment,
-            "working_dir": start.directory or os.getcwd(),
+            "environment": spec.environment,
+            "working_dir": spec.directory or os.getcwd(),
             "user": {name: _plain(getattr(user, name)) for name in user._fields},
             "secret_files": unit.service.secret_files,
             "umask": unit.service.limits.umask,
@@ -94,33 +96,33 @@ class Requests:
 
     # --- streams -------------------------------------------------------------------------------------
 
-    def backlog(self, following: Subscription) -> list[bytes]:
-        """What a stream begins with."""
-        if following.kind == "events":
+    def backlog(self, subscription: Subscription) -> list[bytes]:
+        """Return the records with which a stream begins, oldest first."""
+        if subscription.kind == "events":
             clock = serialisers.Clock(time.time(), time.monotonic())
-            names = set(following.services)
+            names = set(subscription.services)
             units = [unit for unit in self.engine.units.values() if unit.name in names]
-            every = serialisers.events(self.engine, units, clock, whole=following.every)
-            found = [event for event in every if event["time"] >= following.since]
-            if following.tail is not None:
-                found = found[max(0, len(found) - following.tail) :]
+            recorded = serialisers.events(self.engine, units, clock, with_container=subscription.every)
+            found = [event for event in recorded if event["time"] >= subscription.since]
+            if subscription.tail is not None:
+                found = found[max(0, len(found) - subscription.tail) :]
             return [protocol.line(event) for event in found]
-        names_of_logs = [*following.services, *(("cohabit",) if following.every else ())]
+        sources = [*subscription.services, *(("cohabit",) if subscription.every else ())]
         pieces = [
             (moment, protocol.record(name, stream, moment, lines))
-            for name in names_of_logs
-            for moment, stream, lines in self._output.memory.records(name, following.tail, following.since)
+            for name in sources
+            for moment, stream, lines in self._output.memory.records(name, subscription.tail, subscription.since)
         ]
         pieces.sort(key=lambda piece: piece[0])
         return [piece for _, piece in pieces]
 
     def publish_news(self, control: Control) -> None:
-        """What the last step of the engine brought, to whoever listens to events."""
+        """Send the events of the engine's last step to the clients that follow events."""
         if self.engine.services.transitions and control.listeners("events"):
             clock = serialisers.Clock(time.time(), time.monotonic())
-            for name, moment, what, text, code in self.engine.services.transitions:
+            for name, moment, kind, text, code in self.engine.services.transitions:
                 control.publish(
-                    "events", name, protocol.line(serialisers.event(name, (moment, what, text, code), clock))
+                    "events", name, protocol.line(serialisers.event(name, (moment, kind, text, code), clock))
                 )
 
 

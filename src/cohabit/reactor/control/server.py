@@ -1,24 +1,23 @@
-"""The control socket: who may ask, and that nobody who asks can hurt.
+"""The control socket: decides who may send requests, and limits what clients can cost.
 
-A client sends one line, gets an answer, and is hung up on; what the words mean is doors/'. Here is what keeps
-process 1 safe from its clients:
+A client sends one line and gets one answer; then the connection is closed. api/ defines the commands. This module
+protects process 1 from its clients:
 
-  - Who: the kernel says who connected (SO_PEERCRED, SO_PEERGROUPS; unix(7), socket(7)): root, our own user, and
-    the group that the file names. The socket itself can be written by everybody, since only a connection has an
-    identity, and a refusal in words is better than EACCES.
-  - How long: a request has a greatest length and a time in which it has to come, an answer one in which it
-    has to be taken.
-  - How many: so many clients at once, fewer of them that stay; the others wait in the kernel's queue.
-  - How often: after each request no other is looked at for three times as long as it took. So clients get at
-    most a quarter of process 1, whatever they ask and however many they are; one alone never notices. Those who
-    may not ask, and those who go without having asked, are paid for in the same way with a pause in which nobody
-    new is taken; whoever is connected goes on meanwhile.
-  - How much: who listens to a stream and does not read gets so much kept for him; what comes then is
-    counted and left out. Services never wait for a client. All together get so much kept for them: then a long
-    answer is refused, and a stream begins with less.
-  - Descriptors: some stay free for the services, however few there are.
+  - Users: the kernel tells who connected (SO_PEERCRED, SO_PEERGROUPS; unix(7), socket(7)). Root, the user of process 1
+    and the group named in the file may send requests. Every user can connect, because a refusal with a text is better
+    than EACCES.
+  - Duration: a request must arrive in REQUEST_SECONDS and is limited in length; a pending answer must make progress
+    within ANSWER_SECONDS.
+  - Number: CLIENTS_MAX connections at once, STREAMING_MAX of them that stay open. Others wait in the kernel's queue.
+  - CPU time: after a request, no other one is read for three times as long as it took, so all clients together use at
+    most a quarter of process 1. Connections that are refused, or closed without a request, are followed by a pause
+    without new connections in the same proportion; clients that are connected are served meanwhile.
+  - Memory: for a client that follows a stream and does not read, KEPT_BYTES_MAX are kept; further records are counted
+    and dropped. Services never wait for a client. Beyond UNREAD_BYTES_MAX for all clients together, a long answer is
+    refused, and a new stream begins without its oldest records.
+  - Descriptors: the last 32 below the limit are reserved for the services.
 
-Pieces of a stream are written once per turn of the loop, however many there are.
+The records of a stream are written once per turn of the loop.
 """
 
 from __future__ import annotations
@@ -52,26 +51,27 @@ if TYPE_CHECKING:
 
 SOCKET_NAME = "control"
 CLIENTS_MAX = 100
-LASTING_MAX = 80  # of them, those who wait or listen
+STREAMING_MAX = 80  # clients that wait for a reply or follow a stream
 REQUEST_SECONDS = 5.0
-CROWDED_SECONDS = 0.5  # instead, once all places are taken
+CROWDED_SECONDS = 0.5  # instead of REQUEST_SECONDS, while CLIENTS_MAX are connected
 ANSWER_SECONDS = 10.0
-LEAVE_SECONDS = 1.0  # for one whose request would end him, too
-KEPT_BYTES_MAX = 262_144  # of a stream, for a client who does not read
-UNREAD_BYTES_MAX = 8_388_608  # for all clients, before one more answer that is longer than that
+LEAVE_SECONDS = 1.0  # for a client to close its connection before its request takes effect
+KEPT_BYTES_MAX = 262_144
+UNREAD_BYTES_MAX = 8_388_608
 _ACCEPTED_AT_ONCE = 2 * CLIENTS_MAX  # the kernel's queue holds about CLIENTS_MAX
-_SPARE = 32  # descriptors that are never a client's
-_FULL_SECONDS = 1.0  # without a descriptor for one more client, who stays in the kernel's queue
-_REST = 3.0  # for so many times the time of a request, no other is looked at
-_SHORTEST_REST_SECONDS = 0.001
-_READ = 65_536
+_RESERVED_DESCRIPTORS = 32
+_NO_DESCRIPTOR_SECONDS = 1.0  # until the next attempt to accept
+_PAUSE_FACTOR = 3.0
+_SHORTEST_PAUSE_SECONDS = 0.001
+_READ_SIZE = 65_536
 
 
 class Control:
-    """All clients. ask(line, trusted, again) gives an Outcome or raises RequestError.
+    """All clients. ask(line, trusted, resumed) returns an Outcome or raises RequestError.
 
-    backlog(following): what a stream begins with. group: a further gid that may ask, or None. is_followed: told
-    whenever somebody begins or ends to listen to logs.
+    feed(events) gives events to the engine. backlog(subscription) returns the records with which a stream begins.
+    is_followed() is called when a client begins or ends to follow a stream. group: a gid whose members may send
+    requests too, or None.
     """
 
     def __init__(
@@ -92,31 +92,32 @@ class Control:
         self._is_followed = is_followed
         self.group: int | None = None
         self._fd = -1
-        self._listening = False
-        self._resting_until = 0.0  # 0: not resting
-        self._full_until = 0.0  # 0: there are descriptors
-        self._paused_until = 0.0  # 0: new clients are taken
-        self._visits = Budget()
-        self._look_from = 0.0  # monotonic seconds: so long those who wait are not looked at
-        self._overlooked = False
+        self._accepting = False
+        # Ends of pauses in monotonic seconds; 0 if there is no pause.
+        self._requests_paused_until = 0.0  # after a request
+        self._accept_paused_until = 0.0  # after connections that were refused, or closed without a request
+        self._no_descriptor_until = 0.0
+        self._accept_budget = Budget()
+        self._poll_from = 0.0  # monotonic seconds before which waiters are not polled
+        self._poll_delayed = False
         self._clients: dict[int, Client] = {}
 
     # --- the socket ----------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Be there for others. Raises OSError where no directory takes a socket."""
+        """Open the socket and accept clients. Raises OSError if no directory can be used."""
         self._fd = listener.listen(f"{self._directory.make()}/{SOCKET_NAME}", CLIENTS_MAX)
-        self._listen()
+        self._start_accepting()
 
     @property
     def is_open(self) -> bool:
-        """Whether the socket is there."""
+        """Whether the socket is open."""
         return self._fd >= 0
 
     def close(self) -> None:
-        """The end: whoever waits in vain is hung up on; what can be written at once is."""
-        self._look_from = 0.0
-        self.look()
+        """Answer the waiters that can be answered, close all connections and remove the socket."""
+        self._poll_from = 0.0
+        self.poll_waiters()
         for client in list(self._clients.values()):
             self._hang_up(client)
         if self._fd >= 0:
@@ -125,94 +126,94 @@ class Control:
             self._fd = -1
             listener.remove(f"{self._directory.path}/{SOCKET_NAME}")
 
-    def _listen(self) -> None:
-        """Take clients, if we may and have room for one."""
-        busy = self._resting_until or self._full_until or self._paused_until or len(self._clients) >= CLIENTS_MAX
-        if self._fd >= 0 and not self._listening and not busy:
-            self._listening = True
+    def _start_accepting(self) -> None:
+        """Accept clients, unless there is a pause or CLIENTS_MAX are connected."""
+        paused = self._requests_paused_until or self._no_descriptor_until or self._accept_paused_until
+        if self._fd >= 0 and not self._accepting and not paused and len(self._clients) < CLIENTS_MAX:
+            self._accepting = True
             self._epoll.register(self._fd, select.EPOLLIN)
 
     def stop_accepting(self) -> None:
         """Leave new clients in the kernel's queue."""
-        if self._listening:
-            self._listening = False
+        if self._accepting:
+            self._accepting = False
             self._epoll.unregister(self._fd)
 
     # --- events --------------------------------------------------------------------------------------
 
     def owns(self, fd: int) -> bool:
-        """Whether an event on this descriptor is for us."""
+        """Whether this descriptor is the socket or a client."""
         return fd == self._fd or fd in self._clients
 
     def handle(self, fd: int) -> None:
-        """Somebody comes, says something, can take more, or has gone."""
+        """Handle a ready descriptor: accept clients, or read from, write to or close one."""
         if fd == self._fd:
-            if self._listening:
+            if self._accepting:
                 self._accept()
             return
         client = self._clients[fd]
-        if client.held:
-            return  # it was ready when another one was, whose request has tired us
+        if client.throttled:
+            return  # it became ready together with a client whose request began a pause
         if client.outcome is None and not client.last:
             self._read(client)
         elif client.pending:
             self._write(client)
         else:
-            self._close(client)  # only its end is listened for
+            self._close(client)  # its hang-up is the only event that is awaited
 
     def deadline(self) -> float | None:
-        """Monotonic seconds at which our patience with somebody ends, or our rest."""
+        """Return the time at which `due` must be called, in monotonic seconds, or None."""
         moments = [client.until for client in self._clients.values() if client.until is not None]
-        pauses = (self._resting_until, self._full_until, self._paused_until)
+        pauses = (self._requests_paused_until, self._no_descriptor_until, self._accept_paused_until)
         moments += [moment for moment in pauses if moment]
-        if self._overlooked:
-            moments.append(self._look_from)
+        if self._poll_delayed:
+            moments.append(self._poll_from)
         return min(moments, default=None)
 
     def due(self, now: float) -> None:
-        """What deadline() named."""
+        """Close the connections whose deadline has passed, and end the pauses that are over."""
         for client in [one for one in self._clients.values() if one.until is not None and one.until <= now]:
             self._close(client)
-        if self._resting_until and self._resting_until <= now:
-            self._resting_until = 0.0
+        if self._requests_paused_until and self._requests_paused_until <= now:
+            self._requests_paused_until = 0.0
             for client in self._clients.values():
-                if client.held:
-                    client.held = False
+                if client.throttled:
+                    client.throttled = False
                     self._epoll.register(client.fd, select.EPOLLIN)
-            self._listen()
-        if self._full_until and self._full_until <= now:
-            self._full_until = 0.0
-            self._listen()
-        if self._paused_until and self._paused_until <= now:
-            self._paused_until = 0.0
-            self._listen()
+            self._start_accepting()
+        if self._no_descriptor_until and self._no_descriptor_until <= now:
+            self._no_descriptor_until = 0.0
+            self._start_accepting()
+        if self._accept_paused_until and self._accept_paused_until <= now:
+            self._accept_paused_until = 0.0
+            self._start_accepting()
 
     def _accept(self) -> None:
-        """Take those who wait in the kernel's queue, all at once, since those who may not ask are in it, too."""
+        """Accept all clients in the kernel's queue at once, so that refused ones do not keep others waiting."""
         began = time.monotonic()
         refused = False
         for _ in range(_ACCEPTED_AT_ONCE):
             if len(self._clients) >= CLIENTS_MAX or (fd := self._accept_one()) < 0:
                 break
-            refused |= not self._welcome(fd)
+            refused |= not self._admit(fd)
         if refused:
-            self._pause(began)
+            self._pause_accepting(began)
         if len(self._clients) >= CLIENTS_MAX:
             self.stop_accepting()
-            self._hurry()
+            self._shorten_deadlines()
 
     def _accept_one(self) -> int:
-        """A client's descriptor; -1 when there is none, or no room for one."""
+        """Return a client's descriptor; -1 if none waits, or no descriptor is free."""
         try:
             return listener.accept(self._fd)
         except OSError as error:
             if not isinstance(error, BlockingIOError) and is_shortage(error):
-                self._full_until = time.monotonic() + _FULL_SECONDS
+                self._no_descriptor_until = time.monotonic() + _NO_DESCRIPTOR_SECONDS
                 self.stop_accepting()
-            return -1  # else it has gone again
+            return -1  # otherwise the client has gone already
 
-    def _welcome(self, fd: int) -> bool:
-        """Take a client that may ask; False for one that was refused, which is gone then."""
+    def _admit(self, fd: int) -> bool:
+        """Add a client that may send a request. Returns False if it was refused, and closed."""
         try:
             os.set_blocking(fd, False)
             uid = peer_uid(fd)
@@ -221,26 +222,28 @@ class Control:
         except OSError:
             return hang_up(fd, b"")
         if not allowed:
-            text = f"user {uid} may not talk to this cohabit: only root and user {os.geteuid()} may"
-            also = f", and group {self.group}" if self.group is not None else " (or x-cohabit control_group)"
-            return hang_up(fd, protocol.head(EXIT_NO_PERMISSION, text + also))
+            own = os.geteuid()
+            who = f"root, user {own} and group {self.group}" if self.group is not None else f"root and user {own}"
+            hint = "" if self.group is not None else " (x-cohabit control_group allows a group)"
+            text = f"user {uid} may not use the control socket: only {who} may{hint}"
+            return hang_up(fd, protocol.head(EXIT_NO_PERMISSION, text))
         client = Client(fd, trusted=trusted, until=time.monotonic() + REQUEST_SECONDS)
         self._clients[fd] = client
         self._epoll.register(fd, select.EPOLLIN)
-        if 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE <= fd:
-            text = "the last file descriptors are kept for the services (raise ulimit -n)"
-            self._answer(client, protocol.head(EXIT_SYSTEM, text))
+        if 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVED_DESCRIPTORS <= fd:
+            text = f"too few file descriptors: the last {_RESERVED_DESCRIPTORS} are reserved for the services"
+            self._answer(client, protocol.head(EXIT_SYSTEM, f"{text} (raise ulimit -n)"))
         return True
 
-    def _pause(self, began: float) -> None:
-        """Take no new client for a while, for what somebody without a request has cost."""
-        until = self._visits.spend(began)
+    def _pause_accepting(self, began: float) -> None:
+        """Accept no client for a while, in proportion to the time spent since `began`."""
+        until = self._accept_budget.spend(began)
         if until:
-            self._paused_until = until
+            self._accept_paused_until = until
             self.stop_accepting()
 
-    def _hurry(self) -> None:
-        """All places are taken: those who say nothing have less time for it."""
+    def _shorten_deadlines(self) -> None:
+        """Give the clients without a complete request CROWDED_SECONDS to send it."""
         soon = time.monotonic() + CROWDED_SECONDS
         for client in self._clients.values():
             if client.outcome is None and not client.last and client.until is not None:
@@ -249,7 +252,7 @@ class Control:
     def _read(self, client: Client) -> None:
         began = time.monotonic()
         try:
-            data = os.read(client.fd, _READ)
+            data = os.read(client.fd, _READ_SIZE)
         except BlockingIOError:
             return
         except OSError:
@@ -260,7 +263,7 @@ class Control:
             self._request(client, line)
         elif not data:
             self._close(client)
-            self._pause(began)
+            self._pause_accepting(began)
         elif len(client.line) > protocol.REQUEST_BYTES_MAX:
             text = f"cannot read the request: it is longer than {protocol.REQUEST_BYTES_MAX} bytes"
             self._answer(client, protocol.head(EXIT_USAGE, text))
@@ -271,102 +274,105 @@ class Control:
         began = time.monotonic()
         client.line = line
         outcome = guarded(lambda: self._ask(line, client.trusted, False))
-        if isinstance(outcome, (PendingReply, Subscription)) and self._crowded():
-            outcome = Answer(EXIT_SYSTEM, f"{LASTING_MAX} clients are waiting or listening already")
-        self._take(client, outcome)
-        self._rest(began)
+        if isinstance(outcome, (PendingReply, Subscription)) and self._streaming_is_full():
+            text = f"{STREAMING_MAX} clients are already waiting or following a stream (try again later)"
+            outcome = Answer(EXIT_SYSTEM, text)
+        self._apply(client, outcome)
+        self._pause_requests(began)
 
-    def _take(self, client: Client, outcome: Outcome) -> None:
+    def _apply(self, client: Client, outcome: Outcome) -> None:
         if isinstance(outcome, PendingReply):
             client.outcome, client.until = outcome, None
             self._epoll.modify(client.fd, 0)
-            self._feed(outcome.facts)
+            self._feed(outcome.events)
         elif isinstance(outcome, Subscription):
-            pieces = guarded(lambda: self._backlog(outcome))
-            if isinstance(pieces, Answer):
-                self._reply(client, pieces)
+            records = guarded(lambda: self._backlog(outcome))
+            if isinstance(records, Answer):
+                self._reply(client, records)
                 return
             client.put(protocol.head(0, ""))
-            self._begin(client, outcome.kind, pieces)
+            self._put_backlog(client, outcome.kind, records)
             client.outcome = outcome
-            self._write(client, last=not outcome.on)
+            self._write(client, last=not outcome.follow)
             self._is_followed()
         else:
             self._reply(client, outcome)
 
     def _reply(self, client: Client, answer: Answer) -> None:
-        """A whole answer, unless there is too much already that nobody reads."""
-        client.then = answer.then
+        """Send an answer; refuse a long one if too much is unread already."""
+        client.after_close = answer.after_close
         data = guarded(lambda: protocol.encode(answer))
         if isinstance(data, Answer):
             data = protocol.encode(data)
         if len(data) > KEPT_BYTES_MAX and self._unread() > UNREAD_BYTES_MAX:
-            data = protocol.head(EXIT_SYSTEM, "other clients have not read their answers yet (try again)")
+            text = "cannot send the answer: other clients have not read theirs (try again later)"
+            data = protocol.head(EXIT_SYSTEM, text)
         self._answer(client, data)
 
-    def _begin(self, client: Client, kind: str, pieces: list[bytes]) -> None:
-        """What a stream begins with, without the oldest of it where others have too much to read still."""
-        excess = sum(map(len, pieces)) - max(KEPT_BYTES_MAX, UNREAD_BYTES_MAX - self._unread())
+    def _put_backlog(self, client: Client, kind: str, records: list[bytes]) -> None:
+        """Append the first records of a stream, without the oldest if too much is unread already."""
+        excess = sum(map(len, records)) - max(KEPT_BYTES_MAX, UNREAD_BYTES_MAX - self._unread())
         first = 0
         while client.dropped < excess:
-            client.dropped += len(pieces[first])
+            client.dropped += len(records[first])
             first += 1
         client.report_dropped(kind)
-        for piece in pieces[first:]:
-            client.put(piece)
+        for record in records[first:]:
+            client.put(record)
 
     def _unread(self) -> int:
         return sum(client.size for client in self._clients.values())
 
-    def _crowded(self) -> bool:
-        return sum(client.lasting for client in self._clients.values()) >= LASTING_MAX
+    def _streaming_is_full(self) -> bool:
+        return sum(client.streaming for client in self._clients.values()) >= STREAMING_MAX
 
-    def _rest(self, began: float) -> None:
-        """See the charter: a quarter of the time at the most."""
+    def _pause_requests(self, began: float) -> None:
+        """Read no request for _PAUSE_FACTOR times the time spent since `began`."""
         now = time.monotonic()
-        pause = (now - began) * _REST
-        if pause >= _SHORTEST_REST_SECONDS:
-            self._resting_until = now + pause
+        pause = (now - began) * _PAUSE_FACTOR
+        if pause >= _SHORTEST_PAUSE_SECONDS:
+            self._requests_paused_until = now + pause
             self.stop_accepting()
             for client in self._clients.values():
-                if client.outcome is None and not client.last and not client.held:
-                    # Not only deaf for it: that it has gone could not be masked, and would wake us all the time.
-                    client.held = True
+                if client.outcome is None and not client.last and not client.throttled:
+                    # An event mask of 0 would not do: a hang-up is reported regardless and would wake the loop again
+                    # and again.
+                    client.throttled = True
                     self._epoll.unregister(client.fd)
                     client.until = (client.until or now) + pause
 
-    def look(self) -> None:
-        """The engine has stepped: answer whoever waited for it, and write what streams have for their listeners.
+    def poll_waiters(self) -> None:
+        """After a step of the engine: send the replies that are due, and write the records of streams.
 
-        Who waits is looked at for a quarter of the time at the most, as in _rest.
+        Waiters are polled for at most a quarter of the time, as in _pause_requests.
         """
         began = time.monotonic()
-        lasting = [(client, client.outcome) for client in self._clients.values() if client.lasting]
-        waiting = [(client, what) for client, what in lasting if isinstance(what, PendingReply)]
-        self._overlooked = bool(waiting) and began < self._look_from
-        if waiting and not self._overlooked:
-            for client, what in waiting:
-                answer = guarded(what.done)
+        streaming = [(client, client.outcome) for client in self._clients.values() if client.streaming]
+        waiting = [(client, outcome) for client, outcome in streaming if isinstance(outcome, PendingReply)]
+        self._poll_delayed = bool(waiting) and began < self._poll_from
+        if waiting and not self._poll_delayed:
+            for client, outcome in waiting:
+                answer = guarded(outcome.poll)
                 if answer is not None:
                     self._reply(client, answer)
             now = time.monotonic()
-            self._look_from = now + (now - began) * _REST
+            self._poll_from = now + (now - began) * _PAUSE_FACTOR
         for client in list(self._clients.values()):
-            if client.pending and client.lasting and client.until is None:
+            if client.pending and client.streaming and client.until is None:
                 self._write(client)
 
     # --- streams -------------------------------------------------------------------------------------
 
     def listeners(self, kind: str) -> list[tuple[Client, Subscription]]:
-        """Those who listen to "events" or "logs", and to whose."""
+        """Return the clients that follow "events" or "logs", with their subscriptions."""
         clients = self._clients.values()
-        found = [(client, client.outcome) for client in clients if client.lasting]
-        return [(client, what) for client, what in found if isinstance(what, Subscription) and what.kind == kind]
+        found = [(client, client.outcome) for client in clients if client.streaming]
+        return [(client, each) for client, each in found if isinstance(each, Subscription) and each.kind == kind]
 
     def publish(self, kind: str, service: str, record: bytes) -> None:
-        """A record for all who listen to this service; it is written at the end of the turn."""
-        for client, what in self.listeners(kind):
-            if not what.every and service not in what.services:
+        """Append a record for all clients that follow this service. It is written by poll_waiters."""
+        for client, subscription in self.listeners(kind):
+            if not subscription.every and service not in subscription.services:
                 continue
             if client.size + len(record) > KEPT_BYTES_MAX and client.pending:
                 client.dropped += len(record)
@@ -381,7 +387,7 @@ class Control:
         self._write(client, last=True)
 
     def _write(self, client: Client, *, last: bool = False) -> None:
-        """Write as much as goes without waiting; then listen for room, for the rest of a stream, or hang up."""
+        """Write what the socket accepts. Then wait until it accepts more, for further records, or for the close."""
         client.last = client.last or last
         before = client.size
         try:
@@ -395,7 +401,7 @@ class Control:
                 client.until = time.monotonic() + ANSWER_SECONDS
             elif not client.last:
                 client.until = None
-        elif client.last and client.then:
+        elif client.last and client.after_close:
             client.end()
             client.until = time.monotonic() + LEAVE_SECONDS
             self._epoll.modify(client.fd, 0)
@@ -415,40 +421,40 @@ class Control:
 
     def _close(self, client: Client) -> None:
         del self._clients[client.fd]
-        if not client.held:
+        if not client.throttled:
             self._epoll.unregister(client.fd)
         os.close(client.fd)
-        self._feed(client.then)
+        self._feed(client.after_close)
         if isinstance(client.outcome, Subscription):
             self._is_followed()
-        self._full_until = 0.0
-        self._listen()
+        self._no_descriptor_until = 0.0
+        self._start_accepting()
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution state --------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
-        """What must stay open across the exec."""
+        """Return the descriptors that must stay open across the exec."""
         return [*self._clients, *([self._fd] if self._fd >= 0 else [])]
 
     def to_plain(self) -> dict[str, Any]:
-        """The socket and its clients; whoever waited or listened goes on doing so."""
+        """Return the socket and its clients as plain values."""
         clients = [
             {
                 "fd": one.fd,
                 "trusted": one.trusted,
                 "line": one.line,
-                "asked": one.outcome is not None,
+                "streaming": one.outcome is not None,
                 "last": one.last,
                 "pending": b"".join(one.pending),
                 "dropped": one.dropped,
-                "then": to_plain(one.then),
+                "after_close": to_plain(one.after_close),
             }
             for one in self._clients.values()
         ]
         return {"fd": self._fd, "group": self.group, "clients": clients}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over where to_plain was called. The engine must be restored before."""
+        """Continue with the values of to_plain. The engine must be restored before."""
         self._fd, self.group = plain["fd"], plain["group"]
         if self._fd >= 0:
             os.set_inheritable(self._fd, False)
@@ -456,20 +462,21 @@ class Control:
         for one in plain["clients"]:
             fd, last = one["fd"], one["last"]
             os.set_inheritable(fd, False)
-            client = Client(fd, trusted=one["trusted"], until=now + (ANSWER_SECONDS if last else REQUEST_SECONDS))
+            until = now + (ANSWER_SECONDS if last else REQUEST_SECONDS)
+            client = Client(fd, trusted=one["trusted"], until=until)
             client.line, client.last, client.dropped = one["line"], last, one["dropped"]
-            client.then = from_plain(one["then"])
+            client.after_close = from_plain(one["after_close"])
             self._clients[fd] = client
             self._epoll.register(fd, select.EPOLLOUT if last else select.EPOLLIN)
             if one["pending"]:
                 client.put(one["pending"])
-            if one["asked"] and not last:
-                self._go_on(client)
-        self._listen()
+            if one["streaming"] and not last:
+                self._resume(client)
+        self._start_accepting()
         self._is_followed()
 
-    def _go_on(self, client: Client) -> None:
-        """Its request was accepted before the exec: only what it waits for, or listens to, is found again."""
+    def _resume(self, client: Client) -> None:
+        """Restore the outcome of a request that was accepted before the exec, without feeding its events again."""
         client.until = None
         outcome = guarded(lambda: self._ask(client.line, client.trusted, True))
         if isinstance(outcome, Answer):

@@ -1,1 +1,1 @@
-"""Asking services how they are, and hearing it from them."""
+"""Readiness and health: active probes, and messages from the services themselves."""

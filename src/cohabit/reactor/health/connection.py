@@ -1,10 +1,9 @@
-"""One question over a socket: does somebody answer on this port, path or URL? Never waits, never parses much.
+"""One probe over a socket: TCP, unix or HTTP. It never blocks.
 
-TCP and unix sockets pass when the connection is made. HTTP is one GET in HTTP/1.1 (some proxies refuse 1.0) with
-`Connection: close`, and its status decides; the rest of the answer is taken and thrown away, since a server
-whose answer nobody takes writes an error into its log. Hosts are IP addresses: the loader turned `localhost`
-into one, because process 1 cannot wait for a name server. `_socket` is the C module behind `socket`, which
-costs 6 ms of imports (enum, selectors).
+TCP and unix probes pass when the connection is established. HTTP sends one GET in HTTP/1.1 (some proxies refuse 1.0)
+with `Connection: close`, and the status decides. The rest of the answer is read and discarded, because a server that
+cannot send its answer logs an error. Hosts are IP addresses: the loader resolves `localhost`, because process 1 cannot
+wait for a name server. `_socket` is the C module behind `socket`, whose import costs 6 ms (enum, selectors).
 """
 
 from __future__ import annotations
@@ -20,23 +19,24 @@ if TYPE_CHECKING:
 
     from cohabit.plan.model import Probe
 
-    Answer = tuple[bool, str]  # (passed, words)
+    Answer = tuple[bool, str]  # (passed, output)
 else:
     import _socket as socket
 
 _EAGAIN, _EALREADY, _ECONNREFUSED, _EINPROGRESS = 11, 114, 111, 115
-_NO_ROOM = (12, 105)  # ENOMEM, ENOBUFS
+_SHORTAGES = (12, 105)  # ENOMEM, ENOBUFS
 _READ_SIZE = 65_536
 _STATUS_LINE_MAX = 4096
-_SHOWN_MAX = 80  # characters of what was no HTTP
-_BODY_MAX = 1_048_576  # who sends more is not waited for
-_SWITCHING = 101
+_SHOWN_MAX = 80  # characters of a line that is not HTTP
+_BODY_MAX = 1_048_576  # the connection is closed after that many bytes
+_SWITCHING_PROTOCOLS = 101
 
 
 class Connection:
-    """A connection under way. fd: its descriptor; events: what to wait for on it. Raises OSError when there is no room.
+    """A connection in progress. fd: its descriptor; events: the epoll events to wait for. Raises OSError on a shortage.
 
-    `advance` until it answers; if a server has `replied`, `drain` until that is over; in the end `close`.
+    Call `advance` until it returns an answer. If `replied` is set then, call `drain` until it returns True. Call
+    `close` at the end.
     """
 
     __slots__ = (
@@ -57,9 +57,9 @@ class Connection:
         self.replied = False
 
     def advance(self) -> Answer | None:
-        """Get as far as goes without waiting: the answer, or None while there is more to come.
+        """Proceed as far as possible without blocking. Returns the answer, or None if there is none yet.
 
-        Raises OSError when it is the machine that has no room: that says nothing of the service.
+        Raises OSError on a shortage of memory, which says nothing about the service.
         """
         try:
             if not self._connected and not self._connect():
@@ -70,12 +70,12 @@ class Connection:
         except BlockingIOError:
             return None
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in _SHORTAGES:
                 raise
-            return False, self._words(error)
+            return False, self._describe(error)
 
     def drain(self) -> bool:
-        """Take what comes after the answer; True when that is over."""
+        """Discard what follows the status line. Returns True at its end, or after _BODY_MAX bytes."""
         try:
             data = self._socket.recv(_READ_SIZE)
         except BlockingIOError:
@@ -86,7 +86,7 @@ class Connection:
         return not data or self._drained > _BODY_MAX
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
         self._socket.close()
 
     def _connect(self) -> bool:
@@ -95,13 +95,13 @@ class Connection:
         else:
             error = self._socket.connect_ex(self._address)
         if error == _EINPROGRESS:
-            error = self._socket.connect_ex(self._address)  # within one machine the handshake is over by now
+            error = self._socket.connect_ex(self._address)  # on the same machine the handshake is complete now
         if error in (_EINPROGRESS, _EALREADY):
             return False
         if error == 0 and not self._probe.socket and self._socket.getsockname() == self._socket.getpeername():
-            # Nobody listens, and the port that the kernel chose for us was just this one: TCP connects to itself.
+            # No server listens, and the kernel chose the same port for our end: TCP connected to itself.
             error = _ECONNREFUSED
-        if error == _EAGAIN:  # of a unix socket; unlike TCP it cannot be waited for
+        if error == _EAGAIN:  # from a unix socket; unlike TCP, it cannot be waited for
             raise ConnectionRefusedError(error, "its queue of connections is full")
         if error:
             raise OSError(error, os.strerror(error))
@@ -114,19 +114,19 @@ class Connection:
         self.events = select.EPOLLIN
         data = self._socket.recv(_READ_SIZE)
         self._received += data
-        return self._judge(ended=not data)
+        return self._check_status(ended=not data)
 
-    def _judge(self, *, ended: bool) -> Answer | None:
-        """The status line's verdict. Interim answers (100 to 199) may come before it and end at an empty line."""
+    def _check_status(self, *, ended: bool) -> Answer | None:
+        """Evaluate the status line. Interim answers (100 to 199), each ending with an empty line, may precede it."""
         while True:
             line, newline, _ = self._received.partition(b"\n")
             code = _status(line) if newline or ended or len(line) > _STATUS_LINE_MAX else 0
             if code < 0:
                 if not self._received:
-                    return False, f"it closed the connection without an answer ({self._where()})"
+                    return False, f"the server closed the connection without an answer ({self._where()})"
                 shown = line[:_SHOWN_MAX].decode("utf-8", "replace").strip()
-                return False, f"no HTTP, but {shown!r} ({self._where()})"
-            if code and (code == _SWITCHING or not 100 <= code <= 199):  # noqa: PLR2004 - HTTP's own numbers
+                return False, f"not an HTTP answer: {shown!r} ({self._where()})"
+            if code and (code == _SWITCHING_PROTOCOLS or not 100 <= code <= 199):  # noqa: PLR2004 - 1xx
                 self.replied = True
                 passed = any(first <= code <= last for first, last in self._probe.statuses)
                 return passed, line.strip()[:_STATUS_LINE_MAX].decode("utf-8", "replace")
@@ -135,20 +135,20 @@ class Connection:
                 self._received = rest
                 continue
             if ended or len(self._received) > _READ_SIZE:
-                return False, f"an interim answer that is never followed by the real one ({self._where()})"
+                return False, f"an interim answer (1xx) without a final one ({self._where()})"
             return None
 
     def _where(self) -> str:
         host = f"[{self._probe.host}]" if ":" in self._probe.host else self._probe.host
         return self._probe.socket or f"{host}:{self._probe.port}"
 
-    def _words(self, error: OSError) -> str:
+    def _describe(self, error: OSError) -> str:
         why = error.strerror or str(error)
         return f"{why[:1].lower()}{why[1:]} ({self._where()})"
 
 
 def _status(line: bytes) -> int:
-    """The code of a status line such as b"HTTP/1.1 200 OK", -1 if it is none."""
+    """Return the code of a status line such as b"HTTP/1.1 200 OK", or -1 for another line."""
     protocol, _, rest = line.partition(b" ")
     code = rest.strip().partition(b" ")[0]
     return int(code) if protocol.startswith(b"HTTP/") and len(code) == 3 and code.isdigit() else -1  # noqa: PLR2004

@@ -1,12 +1,12 @@
-"""Readiness by the log: a line of the service's own output that matches a regular expression.
+"""Readiness by the log: a line of the service's output matches a regular expression.
 
-Process 1 runs no user's pattern (it could take for ever), so a child does: tasks/match.py, one per start, from the
-start to the first match. It gets a copy of what the pump reads, in frames, over a pipe that is never waited for:
-what it cannot take at once is kept here, and when that has become too much the service's streams rest, as they do
-for a blocked sink, until it has caught up. So no line is lost to it, and only that service has to wait. A pattern
-that takes too long for one line ends the child, and then the streams flow again.
+Process 1 never runs a user's pattern, because a match can take arbitrarily long. A matcher does: tasks/match.py, one
+child per start, from the start to the first match. It gets a copy of the service's output, in frames, over a
+non-blocking pipe. What the pipe does not accept is buffered; when the buffer is full, the service's streams pause, as
+they do for a blocked sink, until the matcher has caught up. So no line is skipped, and only that service waits. A
+matcher that takes too long for one line is ended, and the streams continue.
 
-The child lives on when process 1 replaces itself: what it has already read, nobody could give to another one.
+The matcher keeps running when process 1 re-executes, because the output that it has read cannot be replayed.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from cohabit.reactor.poller import Registry
     from cohabit.reactor.signals import InheritedSignals
 
-KEY = "\0log"  # after the service's name, before a number: a killed one may not be reaped when the next begins
+KEY = "\0log"  # follows the service's name and precedes a number: a killed matcher may not be reaped before the next
 _ANSWER_SIZE = 4096
-_SECONDS_MAX = 30.0  # of CPU time for one line, whatever the probe's timeout is
+_SECONDS_MAX = 30.0  # of CPU time for one line, even if the probe's timeout is longer
 _NO_MATCH = 1  # exit codes of tasks/match.py
 _TOO_LONG = 128 + 26  # SIGVTALRM
 
 
 class _Matcher:
-    """One child. answer: the pipe on which it writes the line; seconds: how long it may take for one."""
+    """One child. answer: the pipe on which it writes the matching line; seconds: of CPU time for one line."""
 
     __slots__ = ("answer", "key", "name", "seconds", "tap")
 
@@ -50,15 +50,15 @@ class _Matcher:
 
 
 class LogMatches:
-    """All matchers. tell(fact) gets each answer.
+    """All matchers. tell(event) is called for each answer.
 
-    launch, kill: Children's, for a child under a key; launch's third argument is called once, also after a kill,
-    with the exit code and with words if the exec failed.
+    launch(key, spec, ended) and kill(key) are those of Children. ended(code, why) is called once, also after a kill;
+    why is not empty if the exec failed.
     """
 
     def __init__(
         self,
-        given: InheritedSignals,
+        inherited: InheritedSignals,
         environment: dict[str, str],
         epoll: Registry,
         output: Output,
@@ -67,20 +67,20 @@ class LogMatches:
         kill: Callable[[str], None],
         tell: Callable[[events.Probed], None],
     ) -> None:
-        self._given = given
+        self._inherited = inherited
         self._environment = environment
         self._epoll = epoll
         self._output = output
         self._launch = launch
         self._kill = kill
-        self._tell = tell
+        self._emit = tell
         self._wanted: dict[str, _Matcher] = {}
-        self._living: dict[str, _Matcher] = {}  # key -> matcher, wanted or killed, from its fork to its end
+        self._running: dict[str, _Matcher] = {}  # key -> matcher, wanted or killed, from its fork to its end
         self._feeds: dict[int, _Matcher] = {}
         self._count = 0
 
     def open(self, service: Service) -> None:
-        """Match what the service writes from now on; to be called before its start. Raises OSError: no room."""
+        """Match the service's output from now on. To be called before its start. Raises OSError."""
         self.close(service.name)
         probe = service.probe
         if probe is None:
@@ -94,8 +94,8 @@ class LogMatches:
             ends += os.pipe2(os.O_CLOEXEC)
             ends += os.pipe2(os.O_CLOEXEC)
             source, feed, answer, writer = ends
-            start = SpawnSpec(argv, dict(self._environment), self._given, stdio=(source, writer, 2))
-            self._launch(key, start, lambda code, why: self.ended(key, code, why))
+            spec = SpawnSpec(argv, dict(self._environment), self._inherited, stdio=(source, writer, 2))
+            self._launch(key, spec, lambda code, why: self.ended(key, code, why))
         except OSError:
             for fd in ends:
                 os.close(fd)
@@ -108,15 +108,15 @@ class LogMatches:
             tap.feed(stream, beginning)
 
     def close(self, service: str) -> None:
-        """No match is wanted any more."""
+        """Stop matching the service's output."""
         matcher = self._wanted.get(service)
         if matcher is not None:
-            self._let_go(matcher)
+            self._detach(matcher)
             self._kill(matcher.key)
 
     def ended(self, key: str, code: int, why: str) -> None:
-        """A matcher was reaped. Called by Children, by the launch or (after a re-execution) by the key."""
-        matcher = self._living.pop(key)
+        """Handle the end of a matcher. Called by Children: through launch, or after a re-execution for its key."""
+        matcher = self._running.pop(key)
         try:
             answer = os.read(matcher.answer, _ANSWER_SIZE).decode("utf-8", "replace")
         except BlockingIOError:
@@ -124,21 +124,21 @@ class LogMatches:
         os.close(matcher.answer)
         if self._wanted.get(matcher.name) is not matcher:
             return
-        self._let_go(matcher)
+        self._detach(matcher)
         if code == 0:
-            self._tell(events.Probed(matcher.name, passed=True, output=answer))
+            self._emit(events.Probed(matcher.name, passed=True, output=answer))
         elif code != _NO_MATCH:
-            why = _words(code, why, matcher.seconds)
-            self._tell(events.Probed(matcher.name, passed=False, output=f"cannot search its log any more: {why}"))
+            why = _describe_end(code, why, matcher.seconds)
+            self._emit(events.Probed(matcher.name, passed=False, output=f"cannot search the log: {why}"))
 
     # --- events --------------------------------------------------------------------------------------
 
     def owns(self, fd: int) -> bool:
-        """Whether an event on this descriptor is for us."""
+        """Whether this descriptor is the pipe to a matcher."""
         return fd in self._feeds
 
     def handle(self, fd: int) -> None:
-        """A matcher can take more, or never will."""
+        """Write more to a matcher, or notice that it has ended."""
         matcher = self._feeds[fd]
         was_full = matcher.tap.full
         matcher.tap.flush()
@@ -149,24 +149,24 @@ class LogMatches:
         os.set_blocking(matcher.tap.fd, False)
         os.set_blocking(matcher.answer, False)
         self._wanted[matcher.name] = matcher
-        self._living[matcher.key] = matcher
+        self._running[matcher.key] = matcher
         self._feeds[matcher.tap.fd] = matcher
         self._output.tap(matcher.name, matcher.tap)
 
-    def _let_go(self, matcher: _Matcher) -> None:
+    def _detach(self, matcher: _Matcher) -> None:
         del self._wanted[matcher.name]
         del self._feeds[matcher.tap.fd]
         matcher.tap.close()
         self._output.tap(matcher.name, None)
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution state --------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
-        """What must stay open across the exec."""
+        """Return the descriptors that must stay open across the exec."""
         return [fd for each in self._wanted.values() for fd in (each.tap.fd, each.answer)]
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for restore; the matchers themselves live on."""
+        """Return plain values for restore. The matchers keep running."""
         matchers = [
             (each.name, each.key, each.tap.fd, bytes(each.tap.pending), each.answer, each.seconds)
             for each in self._wanted.values()
@@ -174,9 +174,9 @@ class LogMatches:
         return {"count": self._count, "matchers": matchers}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over where to_plain was called, after Output: the descriptors are still open under their numbers.
+        """Continue with the values of to_plain. Output must be restored before.
 
-        Children must then call `ended` with each key that `tasks` gives.
+        The descriptors are still open under their numbers. Children must then call `ended` for each key in `tasks`.
         """
         self._count = plain["count"]
         for name, key, feed, pending, answer, seconds in plain["matchers"]:
@@ -188,11 +188,11 @@ class LogMatches:
             tap.flush()
 
     def tasks(self) -> list[str]:
-        """The children that are ours."""
-        return list(self._living)
+        """Return the keys of the running matchers."""
+        return list(self._running)
 
 
-def _words(code: int, why: str, seconds: float) -> str:
+def _describe_end(code: int, why: str, seconds: float) -> str:
     if why:
         return f"the matcher cannot be started: {why}"
     if code == _TOO_LONG:

@@ -1,7 +1,7 @@
-"""Readiness by a descriptor, as s6 has it (notification-fd): the service writes a line and closes it.
+"""Readiness by a descriptor, as in s6 (notification-fd): the service writes a line and closes the descriptor.
 
-One pipe per start. The first newline says that the service is ready; what comes before it means nothing, and as in
-s6 nothing that comes after it is read. An end without a newline (the service closed it, or is gone) is no answer.
+Each start has its own pipe. The first newline means that the service is ready. As in s6, the text before it is ignored
+and nothing after it is read. End of file without a newline is no answer.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _READ_SIZE = 4096
 
 
 class NotificationFds:
-    """All pipes that a line is waited for on. tell(fact) gets each answer."""
+    """The pipes of all services that are not ready yet. emit(event) is called for each answer."""
 
-    def __init__(self, epoll: Registry, tell: Callable[[events.Probed], None]) -> None:
+    def __init__(self, epoll: Registry, emit: Callable[[events.Probed], None]) -> None:
         self._epoll = epoll
-        self._tell = tell
+        self._emit = emit
         self._names: dict[int, str] = {}
         self._fds: dict[str, int] = {}
 
     def open(self, service: Service) -> tuple[int, int]:
-        """A fresh pipe for one start: (write end, its number in the child). Raises OSError.
+        """Create the pipe of one start. Returns (write end, its number in the child). Raises OSError.
 
-        Whoever starts the service closes the write end afterwards.
+        The caller closes the write end after the start.
         """
         self.close(service.name)
         reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -48,7 +48,7 @@ class NotificationFds:
         return writer, service.probe.fd if service.probe else 0
 
     def close(self, service: str) -> None:
-        """Wait no more for this start of the service."""
+        """Close the pipe of the current start."""
         fd = self._fds.pop(service, -1)
         if fd >= 0:
             del self._names[fd]
@@ -56,11 +56,11 @@ class NotificationFds:
             os.close(fd)
 
     def owns(self, fd: int) -> bool:
-        """Whether an event on this descriptor is for us."""
+        """Whether this descriptor is one of the pipes."""
         return fd in self._names
 
     def handle(self, fd: int) -> None:
-        """One turn: whatever the service has written."""
+        """Read once what the service has written."""
         name = self._names[fd]
         try:
             data = os.read(fd, _READ_SIZE)
@@ -68,7 +68,7 @@ class NotificationFds:
             return
         if b"\n" in data:
             self.close(name)
-            self._tell(events.Probed(name, passed=True))
+            self._emit(events.Probed(name, passed=True))
         elif not data:
             self.close(name)
 
@@ -77,18 +77,18 @@ class NotificationFds:
         self._names[fd] = service
         self._fds[service] = fd
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution state --------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
-        """What must stay open across the exec."""
+        """Return the descriptors that must stay open across the exec."""
         return list(self._names)
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for restore; a line that waits in a pipe stays there."""
+        """Return plain values for restore. Unread data stays in the pipes."""
         return {"fds": self._fds}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over where to_plain was called; the descriptors are still open under their numbers."""
+        """Continue with the values of to_plain. The descriptors are still open under their numbers."""
         for name, fd in plain["fds"].items():
             os.set_inheritable(fd, False)
             self._add(name, fd)

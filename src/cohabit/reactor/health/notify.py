@@ -1,18 +1,18 @@
-"""sd_notify(3): what services tell about themselves, each over a socket of its own.
+"""sd_notify(3): messages from services about their state.
 
-One datagram socket per start of a service, so that a message's socket already says whose it is, and what an
-earlier run's processes still send reaches nobody. Everybody may write to it (a service may become another user)
-and the kernel tells who did (SCM_CREDENTIALS, unix(7)); only processes that may speak for the service are heard, which
-takes more than a tracking limit (tree.py). A sender that has ended already can only be judged by its user: it is
-heard if that is the service's, root or ours. A message that
-is not from there, not readable or too long changes nothing, and one warning per run says so.
+Each start of a service has its own datagram socket, so the socket identifies the service, and messages of processes of
+an earlier run are not received. Every user can write to it, because a service may change its user. The kernel names the
+sender (SCM_CREDENTIALS, unix(7)), and only processes that may speak for the service are accepted; a tracking limit
+alone is not enough for that (tree.py). A sender that has ended is accepted if its user is the service's, root or the
+user of process 1. Any other message, and one that is invalid or too long, is ignored, with one warning per start.
 
-Descriptors that come along (BARRIER, FDSTORE) are not taken: there is room for the sender's identity only, so
-the kernel closes them as the message is received, when all messages before it have been told; that is what
-sd_notify_barrier(3) waits for. Datagrams are taken a few at a time, and all of them together cost a quarter of the
-time at the most: the socket that was read last pauses, others get their turn.
-WATCHDOG_PID is not set: it would have to be the pid after the fork, and without it WATCHDOG_USEC means whoever
-reads it (sd_watchdog_enabled(3)). struct is not imported for one struct of three ints.
+Descriptors in a message (BARRIER, FDSTORE) are not accepted: the buffer has room for the credentials only, so the
+kernel closes them when the message is received, after all earlier messages. sd_notify_barrier(3) waits for that. A few
+datagrams are read at a time, and all of them together cost at most a quarter of the time: after reading, a socket
+pauses and others are read.
+
+WATCHDOG_PID is not set. It would have to be the pid after the fork, and without it WATCHDOG_USEC applies to any process
+(sd_watchdog_enabled(3)). struct is not imported for one struct of three ints.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
     from cohabit.reactor.rundir import RuntimeDirectory
 
     SpeaksFor = Callable[[str, int, int], bool | None]
-    Say = Callable[[str, str, str], None]
+    Log = Callable[[str, str, str], None]
 else:
     import _socket as socket
 
-_MESSAGE_MAX = 4096  # as systemd takes them
+_MESSAGE_MAX = 4096  # as in systemd
 _AT_ONCE = 8  # datagrams of one service in one turn; the kernel keeps about ten (net.unix.max_dgram_qlen)
 _UCRED_SIZE = 12  # pid, uid, gid: three ints
 _DIGITS_MAX = 20  # of a 64-bit number
-_EXTEND_MAX_SECONDS = 86_400.0  # at once; it may be asked for again
+_EXTEND_MAX_SECONDS = 86_400.0  # per message; a service may send it repeatedly
 _SEND_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 
 
 class _Endpoint:
-    """The socket of one start of a service. uid: whom the service runs as. warned: its warning was given."""
+    """The socket of one start of a service. uid: the user of the service. warned: the warning was logged."""
 
     __slots__ = ("name", "path", "socket", "uid", "warned")
 
@@ -63,9 +63,10 @@ class _Endpoint:
 
 
 class Notify:
-    """All sockets for messages. tell(fact) gets each message; say(level, service, text) a warning about it.
+    """The sockets of all services. tell(event) is called for each message; say(level, service, text) logs a warning.
 
-    speaks_for(service, pid, uid): whether a process may act for the service, whose user is uid; None when it is gone.
+    speaks_for(service, pid, uid) returns whether a process may act for the service, whose user is uid; None if the
+    process has ended.
     """
 
     def __init__(
@@ -74,29 +75,29 @@ class Notify:
         directory: RuntimeDirectory,
         *,
         tell: Callable[[events.Notified], None],
-        say: Say,
+        say: Log,
         speaks_for: SpeaksFor,
     ) -> None:
         self._epoll = epoll
         self._directory = directory
-        self._tell = tell
-        self._say = say
+        self._emit = tell
+        self._log = say
         self._speaks_for = speaks_for
         self._endpoints: dict[int, _Endpoint] = {}
         self._fds: dict[str, int] = {}
         self._count = 0
-        self._paused: dict[int, float] = {}  # by descriptor: monotonic seconds at which it is heard again
-        self._budget = Budget()  # one for all, so that many floods cost no more than one
+        self._paused: dict[int, float] = {}  # descriptor -> monotonic seconds at which its pause ends
+        self._budget = Budget()  # shared, so that floods on several sockets cost no more than one
 
     def open(self, service: Service) -> dict[str, str]:
-        """A fresh socket for one start; returns what goes into the environment. Raises OSError if none can be had."""
+        """Create the socket of one start. Returns the environment variables for it. Raises OSError."""
         self.close(service.name)
         self._count += 1
         path = f"{self._directory.make()}/notify-{os.getpid()}-{self._count}"
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            bind_for_all(opened, path)  # senders are known by their credentials
+            bind_for_all(opened, path)  # for every user: senders are identified by their credentials
             self._add(_Endpoint(service.name, path, opened, service.user.uid if service.user else os.geteuid()))
         except OSError:
             opened.close()
@@ -106,7 +107,7 @@ class Notify:
         return {"NOTIFY_SOCKET": path, **watchdog}
 
     def close(self, service: str) -> None:
-        """Hear no more from this start of the service."""
+        """Close and remove the socket of the current start."""
         fd = self._fds.pop(service, -1)
         if fd < 0:
             return
@@ -115,34 +116,34 @@ class Notify:
         try:
             os.unlink(endpoint.path)
         except OSError:
-            pass  # somebody was quicker
+            pass  # it has been removed already
         self._epoll.unregister(fd)
         endpoint.socket.close()
 
     def owns(self, fd: int) -> bool:
-        """Whether an event on this descriptor is for us."""
+        """Whether this descriptor is one of the sockets."""
         return fd in self._endpoints
 
     def handle(self, fd: int) -> None:
-        """Messages have come; some of them are taken in this turn, and paid for with a pause (budget.py)."""
+        """Read some of the messages. A pause in proportion to the time spent may follow (budget.py)."""
         began = time.monotonic()
-        self._take(self._endpoints[fd])
+        self._read(self._endpoints[fd])
         until = self._budget.spend(began)
         if until:
             self._paused[fd] = until
             self._epoll.modify(fd, 0)
 
     def deadline(self) -> float | None:
-        """Monotonic seconds at which the first pause ends."""
+        """Return the end of the first pause, in monotonic seconds, or None."""
         return min(self._paused.values(), default=None)
 
     def due(self, now: float) -> None:
-        """Hear again those whose pause is over."""
+        """Read again from the sockets whose pause is over."""
         for fd in [fd for fd, until in self._paused.items() if until <= now]:
             del self._paused[fd]
             self._epoll.modify(fd, select.EPOLLIN)
 
-    def _take(self, endpoint: _Endpoint) -> None:
+    def _read(self, endpoint: _Endpoint) -> None:
         for _ in range(_AT_ONCE):
             try:
                 data, ancillary, flags, _ = endpoint.socket.recvmsg(
@@ -151,33 +152,33 @@ class Notify:
             except BlockingIOError:
                 return
             except OSError as error:
-                self._warn(endpoint, f"cannot receive: {error.strerror}")
+                self._warn(endpoint, f"cannot receive sd_notify messages: {error.strerror}")
                 return
-            self._receive(endpoint, data, _credentials(ancillary), cut=bool(flags & socket.MSG_TRUNC))
+            self._receive(endpoint, data, _credentials(ancillary), truncated=bool(flags & socket.MSG_TRUNC))
 
-    def _receive(self, endpoint: _Endpoint, data: bytes, sender: tuple[int, int], *, cut: bool) -> None:
+    def _receive(self, endpoint: _Endpoint, data: bytes, sender: tuple[int, int], *, truncated: bool) -> None:
         pid, uid = sender
-        member = self._speaks_for(endpoint.name, pid, endpoint.uid) if pid > 0 else False
-        if member is None:
-            member = uid in (0, os.geteuid(), endpoint.uid)
-        if not member:
-            self._warn(endpoint, f"it comes from process {pid} of user {uid}, which is not of this service")
-        elif cut:
-            self._warn(endpoint, f"it is longer than {_MESSAGE_MAX} bytes")
+        accepted = self._speaks_for(endpoint.name, pid, endpoint.uid) if pid > 0 else False
+        if accepted is None:
+            accepted = uid in (0, os.geteuid(), endpoint.uid)
+        if not accepted:
+            self._warn_ignored(endpoint, f"its sender, process {pid} of user {uid}, may not speak for this service")
+        elif truncated:
+            self._warn_ignored(endpoint, f"it is longer than {_MESSAGE_MAX} bytes")
         else:
             try:
-                self._told(endpoint, _parse(data))
+                self._apply(endpoint, _parse(data))
             except ValueError as error:
-                self._warn(endpoint, str(error))
+                self._warn_ignored(endpoint, str(error))
 
-    def _told(self, endpoint: _Endpoint, message: dict[str, str]) -> None:
+    def _apply(self, endpoint: _Endpoint, message: dict[str, str]) -> None:
         extend = min(_number(message, "EXTEND_TIMEOUT_USEC") / 1e6, _EXTEND_MAX_SECONDS)
         main_pid = _number(message, "MAINPID")
         if main_pid and self._speaks_for(endpoint.name, main_pid, endpoint.uid) is not True:
-            self._warn(endpoint, f"MAINPID={main_pid} is no process of this service")
+            self._warn(endpoint, f"sd_notify MAINPID={main_pid} ignored: not confirmed as a process of this service")
             main_pid = 0
         watchdog = message.get("WATCHDOG", "")
-        fact = events.Notified(
+        event = events.Notified(
             endpoint.name,
             ready=message.get("READY") == "1",
             reloading=message.get("RELOADING") == "1",
@@ -187,15 +188,16 @@ class Notify:
             watchdog=watchdog if watchdog in ("1", "trigger") else "",
             extend_seconds=extend,
         )
-        if fact != events.Notified(endpoint.name):
-            self._tell(fact)
+        if event != events.Notified(endpoint.name):
+            self._emit(event)
 
-    def _warn(self, endpoint: _Endpoint, why: str) -> None:
+    def _warn_ignored(self, endpoint: _Endpoint, why: str) -> None:
+        self._warn(endpoint, f"sd_notify message ignored: {why}")
+
+    def _warn(self, endpoint: _Endpoint, text: str) -> None:
         if not endpoint.warned:
             endpoint.warned = True
-            self._say(
-                "warning", endpoint.name, f"what was sent to its NOTIFY_SOCKET was ignored: {why} (said once per run)"
-            )
+            self._log("warning", endpoint.name, f"{text} (logged once per start)")
 
     def _add(self, endpoint: _Endpoint) -> None:
         fd = endpoint.socket.fileno()
@@ -203,19 +205,19 @@ class Notify:
         self._endpoints[fd] = endpoint
         self._fds[endpoint.name] = fd
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution state --------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
-        """What must stay open across the exec."""
+        """Return the descriptors that must stay open across the exec."""
         return list(self._endpoints)
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for restore; messages that wait in the sockets stay there."""
+        """Return plain values for restore. Unread messages stay in the sockets."""
         sockets = [(each.name, each.path, fd, each.uid, each.warned) for fd, each in self._endpoints.items()]
         return {"directory": self._directory.path, "count": self._count, "sockets": sockets}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over where to_plain was called; the descriptors are still open under their numbers."""
+        """Continue with the values of to_plain. The descriptors are still open under their numbers."""
         self._directory.path, self._count = plain["directory"], plain["count"]
         for name, path, fd, uid, warned in plain["sockets"]:
             os.set_inheritable(fd, False)
@@ -225,9 +227,9 @@ class Notify:
 
 
 def tell_outside(address: str, text: str) -> None:
-    """Send a message to whoever supervises us (podman --sdnotify, systemd): once, and if it fails, so be it.
+    """Send a message to the supervisor of process 1 (podman --sdnotify, systemd). A failure is ignored.
 
-    address: their NOTIFY_SOCKET, a path or @ and an abstract name.
+    address: its NOTIFY_SOCKET, a path or "@" and an abstract name.
     """
     if not address.startswith(("/", "@")):
         return
@@ -245,7 +247,7 @@ def tell_outside(address: str, text: str) -> None:
 
 
 def _credentials(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:
-    """(pid, uid) of the sender; pid 0: the kernel does not say, or a process outside our PID namespace."""
+    """Return (pid, uid) of the sender. The pid is 0 if unknown, or outside our PID namespace."""
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and len(data) >= _UCRED_SIZE:
             return int.from_bytes(data[:4], sys.byteorder), int.from_bytes(data[4:8], sys.byteorder)
@@ -253,13 +255,13 @@ def _credentials(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:
 
 
 def _parse(data: bytes) -> dict[str, str]:
-    """Lines of NAME=value; the last of one name counts. ValueError says what is wrong."""
+    """Parse lines of NAME=value; the last line of a name counts. Raises ValueError."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
     if "\0" in text:
-        raise ValueError("it holds a zero byte")
+        raise ValueError("it contains a zero byte")
     pairs = [line.partition("=") for line in text.split("\n")]
     message = {name: value for name, equals, value in pairs if name and equals}
     if not message:
@@ -270,5 +272,5 @@ def _parse(data: bytes) -> dict[str, str]:
 def _number(message: dict[str, str], name: str) -> int:
     text = message.get(name, "0")
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
-        raise ValueError(f"{name}={text[:_DIGITS_MAX]} is no number")
+        raise ValueError(f"{name}={text[:_DIGITS_MAX]} is not a number")
     return int(text)

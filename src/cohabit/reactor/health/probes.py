@@ -1,12 +1,12 @@
-"""Asking services how they are, without ever blocking the loop: one question, one answer.
+"""Runs probes without blocking the loop. Each check has one answer.
 
-When to ask again is the engine's to say (engine/health.py); here is only how. A socket is asked by a connection
-of ours (connection.py), a command is a task of the service: a process tree of its own, whose exit code is the
-answer. Every question ends within its timeout; a command is then killed with all that it started, and so is
-what a command leaves behind when it ends by itself. After `stop` nothing is answered any more.
+The engine decides when a check is due (engine/health.py). A socket probe is a connection of process 1 (connection.py).
+A command is a task of the service: a process tree of its own, whose exit code is the answer. Every check ends within
+its timeout. A command is killed at its timeout with its whole tree, and so are the processes that it leaves behind when
+it ends. After `stop` there is no answer.
 
-Five hundred services may be asked each second, so nothing here looks at all of them: deadlines are in a heap,
-from which questions that are over are dropped when their turn comes or when they have become the bigger half.
+Hundreds of checks may run each second, so no method iterates over all of them. Deadlines are in a heap; the entries of
+checks that have ended are removed when they come to the top, or when they are more than half of the heap.
 """
 
 from __future__ import annotations
@@ -29,21 +29,23 @@ if TYPE_CHECKING:
     from cohabit.reactor.poller import Registry
     from cohabit.reactor.processes.child import SpawnSpec
 
-OUTPUT_MAX = 4096  # bytes of an answer's text: the last ones
-_FLOOD_BYTES = 1_048_576  # a command that writes more is no probe
+OUTPUT_MAX = 4096  # bytes of a command's output that are kept, from its end
+_FLOOD_BYTES = 1_048_576  # a command that writes more is killed
 _READ_SIZE = 65_536
-_TURNS_TO_EMPTY = 6  # of the pipe of a command that ended; more would be a trap while somebody fills it
-_FEW = 64  # deadlines that are never worth sorting out
+_READS_AFTER_END = 6  # of the pipe of a command that ended; without a limit, another writer could keep us reading
+_SPARE_DEADLINES = 64  # entries of ended checks that are not worth removing
 
 
-class _Asked:
-    """One question. over: it is answered or not wanted any more. answered: over, but for what HTTP still sends.
+class _Check:
+    """One run of a probe. answered: its answer has been given; ended: nothing more is to be done for it.
 
-    at: monotonic seconds at which it has waited long enough; or, when it is `postponed`, at which it can be asked.
+    An HTTP check is answered before it has ended while the server is still sending. postponed: a shortage prevented it.
+    due_at: monotonic seconds of its timeout or, if it is postponed, of the next attempt.
     """
 
     __slots__ = (
-        "answered", "at", "connection", "fd", "name", "output", "over", "postponed", "probe", "read_bytes", "service",
+        "answered", "connection", "due_at", "ended", "fd", "name", "output", "postponed", "probe", "read_bytes",
+        "service",
     )  # fmt: skip
 
     def __init__(self, service: Service, probe: Probe) -> None:
@@ -55,17 +57,17 @@ class _Asked:
         self.output = b""
         self.read_bytes = 0
         self.answered = False
-        self.over = False
+        self.ended = False
         self.postponed = False
-        self.at = 0.0
+        self.due_at = 0.0
 
 
 class Probes:
-    """All questions that are open. tell(fact) gets each answer.
+    """All checks in progress. tell(event) is called for each answer.
 
-    describe(service, command, stdio): a command as the service would run it. launch, kill: Children's, for a child
-    under a key; launch's third argument is called once, also after a kill, with the exit code and with words if the
-    exec failed.
+    describe(service, command, stdio) returns how the service would run a command. launch(key, spec, ended) and
+    kill(key) are those of Children. ended(code, why) is called once, also after a kill; why is not empty if the exec
+    failed.
     """
 
     def __init__(
@@ -81,207 +83,207 @@ class Probes:
         self._describe = describe
         self._launch = launch
         self._kill = kill
-        self._tell = tell
-        self._asked: dict[str, _Asked] = {}
-        self._running: dict[str, _Asked] = {}  # whose command is not reaped yet, wanted or not
-        self._listening: dict[int, _Asked] = {}
-        self._deadlines: list[tuple[float, int, _Asked]] = []
-        self._number = 0
+        self._emit = tell
+        self._checks: dict[str, _Check] = {}
+        self._running: dict[str, _Check] = {}  # those whose command is not reaped yet, wanted or not
+        self._registered: dict[int, _Check] = {}
+        self._deadlines: list[tuple[float, int, _Check]] = []
+        self._sequence = 0
         self._null = -1
 
     def ask(self, service: Service, now: float) -> None:
-        """Ask once. What was asked before and not answered is not wanted any more."""
+        """Run the probe of a service once. A check in progress is stopped without an answer."""
         probe = service.probe
         if probe is None:
             return
         self.stop(service.name)
-        asked = _Asked(service, probe)
-        self._asked[service.name] = asked
-        self._try(asked, now)
+        check = _Check(service, probe)
+        self._checks[service.name] = check
+        self._start(check, now)
 
-    def _try(self, asked: _Asked, now: float) -> None:
-        """Ask, or postpone it: that the machine has no room says nothing of the service."""
-        self._remember(now + asked.probe.timeout_seconds, asked)
+    def _start(self, check: _Check, now: float) -> None:
+        """Start a check, or postpone it: a shortage says nothing about the service."""
+        self._schedule(now + check.probe.timeout_seconds, check)
         try:
-            if asked.probe.kind == "exec":
-                self._run(asked)
+            if check.probe.kind == "exec":
+                self._run(check)
             else:
-                asked.connection = connection = Connection(asked.probe)
-                asked.fd = connection.fd
-                self._advance(asked, connection)
+                check.connection = connection = Connection(check.probe)
+                check.fd = connection.fd
+                self._advance(check, connection)
         except OSError as error:
-            self._refused(asked, error, now)
+            self._fail_or_postpone(check, error, now)
 
-    def _refused(self, asked: _Asked, error: OSError, now: float) -> None:
+    def _fail_or_postpone(self, check: _Check, error: OSError, now: float) -> None:
         if not is_shortage(error):
-            self._answer(asked, False, f"cannot ask: {error.strerror}")
+            self._answer(check, False, f"cannot start the probe: {error.strerror}")
             return
-        self._hang_up(asked)
-        asked.connection = None
-        asked.postponed = True
-        self._remember(now + RETRY_SECONDS, asked)
+        self._hang_up(check)
+        check.connection = None
+        check.postponed = True
+        self._schedule(now + RETRY_SECONDS, check)
 
     def stop(self, service: str) -> None:
-        """No answer is wanted any more."""
-        asked = self._asked.get(service)
-        if asked is not None:
-            self._end(asked)
+        """Stop the check of a service without an answer."""
+        check = self._checks.get(service)
+        if check is not None:
+            self._end(check)
 
     def deadline(self) -> float | None:
-        """Monotonic seconds at which the next question has waited long enough."""
+        """Return the time at which `due` must be called, in monotonic seconds, or None."""
         heap = self._deadlines
-        while heap and (heap[0][2].over or heap[0][0] != heap[0][2].at):
+        while heap and (heap[0][2].ended or heap[0][0] != heap[0][2].due_at):
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
     def due(self, now: float) -> None:
-        """Give up the questions that have waited long enough."""
+        """End the checks whose timeout has passed, and retry the postponed ones."""
         while (deadline := self.deadline()) is not None and deadline <= now:
-            asked = heapq.heappop(self._deadlines)[2]
-            if asked.postponed:
-                asked.postponed = False
-                self._try(asked, now)
+            check = heapq.heappop(self._deadlines)[2]
+            if check.postponed:
+                check.postponed = False
+                self._start(check, now)
                 continue
-            if asked.answered:
-                self._end(asked)
+            if check.answered:
+                self._end(check)
                 continue
-            why = f"no answer within {format_duration(asked.probe.timeout_seconds)}"
-            output = _text(asked.output)
-            self._answer(asked, False, f"{why}: {output}" if output else why)
+            why = f"no answer within {format_duration(check.probe.timeout_seconds)}"
+            output = _text(check.output)
+            self._answer(check, False, f"{why}: {output}" if output else why)
 
     def owns(self, fd: int) -> bool:
-        """Whether an event on this descriptor is for us."""
-        return fd in self._listening
+        """Whether this descriptor is that of a check."""
+        return fd in self._registered
 
     def handle(self, fd: int) -> None:
-        """A connection got somewhere, or a command says something."""
-        asked = self._listening[fd]
-        if asked.connection is None:
-            self._read(asked)
-        elif not asked.answered:
+        """Continue a connection, or read the output of a command."""
+        check = self._registered[fd]
+        if check.connection is None:
+            self._read(check)
+        elif not check.answered:
             try:
-                self._advance(asked, asked.connection)
+                self._advance(check, check.connection)
             except OSError as error:
-                self._refused(asked, error, time.monotonic())
-        elif asked.connection.drain():
-            self._end(asked)
+                self._fail_or_postpone(check, error, time.monotonic())
+        elif check.connection.drain():
+            self._end(check)
 
     # --- sockets -------------------------------------------------------------------------------------
 
-    def _advance(self, asked: _Asked, connection: Connection) -> None:
-        """Get on with it. On the loopback TCP answers at once, and epoll never hears of that question."""
+    def _advance(self, check: _Check, connection: Connection) -> None:
+        """Continue a connection. On the loopback TCP connects at once, and the check is never in the epoll set."""
         answer = connection.advance()
         if answer is None or connection.replied:
-            self._listen(asked, connection.events)
+            self._register(check, connection.events)
         if answer is not None:
-            self._answer(asked, *answer)
+            self._answer(check, *answer)
 
     # --- commands ------------------------------------------------------------------------------------
 
-    def _run(self, asked: _Asked) -> None:
-        """Start the command, as soon as the one before it, killed, is gone. Raises OSError."""
-        if asked.name in self._running:
+    def _run(self, check: _Check) -> None:
+        """Start the command, unless an earlier one of the service is not reaped yet. Raises OSError."""
+        if check.name in self._running:
             return
         if self._null < 0:
             self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
-        asked.fd, writer = os.pipe2(os.O_CLOEXEC)
-        self._running[asked.name] = asked
+        check.fd, writer = os.pipe2(os.O_CLOEXEC)
+        self._running[check.name] = check
         try:
-            os.set_blocking(asked.fd, False)
-            self._listen(asked, select.EPOLLIN)
-            start = self._describe(asked.service, asked.probe.command, (self._null, writer, writer))
-            self._launch(_key(asked), start, lambda code, why: self._ended(asked, code, why))
+            os.set_blocking(check.fd, False)
+            self._register(check, select.EPOLLIN)
+            spec = self._describe(check.service, check.probe.command, (self._null, writer, writer))
+            self._launch(_key(check), spec, lambda code, why: self._command_ended(check, code, why))
         except OSError:
-            del self._running[asked.name]
+            del self._running[check.name]
             raise
         finally:
             os.close(writer)
 
-    def _ended(self, asked: _Asked, code: int, why: str) -> None:
-        """The command was reaped; whom it left behind goes too, before they can say more."""
-        del self._running[asked.name]
-        self._kill(_key(asked))
-        if asked.over:
-            self._run_next(asked.name)
+    def _command_ended(self, check: _Check, code: int, why: str) -> None:
+        """Handle the end of a command. Processes that it left behind are killed before they can write more."""
+        del self._running[check.name]
+        self._kill(_key(check))
+        if check.ended:
+            self._run_next(check.name)
             return
-        for _ in range(_TURNS_TO_EMPTY):
-            if asked.over or asked.fd < 0 or not self._read(asked):
+        for _ in range(_READS_AFTER_END):
+            if check.ended or check.fd < 0 or not self._read(check):
                 break
-        if not asked.over:
-            output = f"cannot run the probe: {why}" if why else _text(asked.output)
+        if not check.ended:
+            output = f"cannot run the probe: {why}" if why else _text(check.output)
             if code != 0 and not output:
                 output = f"the probe ended with {describe_exit(code)}"
-            self._answer(asked, code == 0, output)
+            self._answer(check, code == 0, output)
 
     def _run_next(self, name: str) -> None:
-        waiting = self._asked.get(name)
+        waiting = self._checks.get(name)
         if waiting is None:
             return
         try:
             self._run(waiting)
         except OSError as error:
-            self._refused(waiting, error, time.monotonic())
+            self._fail_or_postpone(waiting, error, time.monotonic())
 
-    def _read(self, asked: _Asked) -> bool:
-        """One turn of a command's output; False when there is nothing (more)."""
+    def _read(self, check: _Check) -> bool:
+        """Read once from a command's output. Returns False if there is nothing to read, or no more."""
         try:
-            data = os.read(asked.fd, _READ_SIZE)
+            data = os.read(check.fd, _READ_SIZE)
         except BlockingIOError:
             return False
         if not data:
-            self._hang_up(asked)
+            self._hang_up(check)
             return False
-        asked.read_bytes += len(data)
-        asked.output = (asked.output + data)[-OUTPUT_MAX:]
-        if asked.read_bytes > _FLOOD_BYTES:
-            self._answer(asked, False, "the probe was killed: it wrote more than 1 MiB")
+        check.read_bytes += len(data)
+        check.output = (check.output + data)[-OUTPUT_MAX:]
+        if check.read_bytes > _FLOOD_BYTES:
+            self._answer(check, False, "the probe was killed: it wrote more than 1 MiB")
         return True
 
-    # --- the end of a question -----------------------------------------------------------------------
+    # --- the end of a check --------------------------------------------------------------------------
 
-    def _answer(self, asked: _Asked, passed: bool, output: str) -> None:
-        asked.answered = True
-        if asked.connection is None or not asked.connection.replied:
-            self._end(asked)
-        self._tell(events.Probed(asked.name, passed, output))
+    def _answer(self, check: _Check, passed: bool, output: str) -> None:
+        check.answered = True
+        if check.connection is None or not check.connection.replied:
+            self._end(check)
+        self._emit(events.Probed(check.name, passed, output))
 
-    def _end(self, asked: _Asked) -> None:
-        asked.over = True
-        if self._asked.get(asked.name) is asked:
-            del self._asked[asked.name]
-        self._hang_up(asked)
-        if self._running.get(asked.name) is asked:
-            self._kill(_key(asked))
+    def _end(self, check: _Check) -> None:
+        check.ended = True
+        if self._checks.get(check.name) is check:
+            del self._checks[check.name]
+        self._hang_up(check)
+        if self._running.get(check.name) is check:
+            self._kill(_key(check))
 
-    def _hang_up(self, asked: _Asked) -> None:
-        # Explicitly: while a child is between fork and exec it shares the descriptor, and a closed one whose
-        # description lives on would stay in the epoll set for ever (epoll(7), Q6).
-        if self._listening.pop(asked.fd, None) is not None:
-            self._epoll.unregister(asked.fd)
-        if asked.connection is not None:
-            asked.connection.close()
-        elif asked.fd >= 0:
-            os.close(asked.fd)
-        asked.fd = -1
+    def _hang_up(self, check: _Check) -> None:
+        # Unregister explicitly: a child between fork and exec shares the descriptor, so closing it would leave its open
+        # file description in the epoll set (epoll(7), Q6).
+        if self._registered.pop(check.fd, None) is not None:
+            self._epoll.unregister(check.fd)
+        if check.connection is not None:
+            check.connection.close()
+        elif check.fd >= 0:
+            os.close(check.fd)
+        check.fd = -1
 
-    def _listen(self, asked: _Asked, mask: int) -> None:
-        if asked.fd in self._listening:
-            self._epoll.modify(asked.fd, mask)
+    def _register(self, check: _Check, mask: int) -> None:
+        if check.fd in self._registered:
+            self._epoll.modify(check.fd, mask)
         else:
-            self._epoll.register(asked.fd, mask)
-            self._listening[asked.fd] = asked
+            self._epoll.register(check.fd, mask)
+            self._registered[check.fd] = check
 
-    def _remember(self, deadline: float, asked: _Asked) -> None:
-        asked.at = deadline
-        if len(self._deadlines) > 2 * len(self._asked) + _FEW:
-            self._deadlines = [entry for entry in self._deadlines if not entry[2].over]
+    def _schedule(self, deadline: float, check: _Check) -> None:
+        check.due_at = deadline
+        if len(self._deadlines) > 2 * len(self._checks) + _SPARE_DEADLINES:
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].ended]
             heapq.heapify(self._deadlines)
-        self._number += 1  # no two entries are compared beyond it
-        heapq.heappush(self._deadlines, (deadline, self._number, asked))
+        self._sequence += 1  # makes entries with equal deadlines comparable
+        heapq.heappush(self._deadlines, (deadline, self._sequence, check))
 
 
-def _key(asked: _Asked) -> str:
-    return f"{asked.name}\0probe"
+def _key(check: _Check) -> str:
+    return f"{check.name}\0probe"
 
 
 def _text(output: bytes) -> str:
