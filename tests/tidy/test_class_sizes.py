@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "cohabit"
 METHODS_MAX, ATTRIBUTES_MAX = 20, 15
 VALUES = {"Record", "NamedTuple", "Protocol", "Struct", "TypedDict"}
 
-# Class -> (methods, attributes, reason). A number that can be lowered must be: the test fails for a class that is smaller.
+# Class -> (methods, attributes, reason). The numbers are exact: a class that became smaller must be updated here.
 LARGER: dict[str, tuple[int, int, str]] = {
     "engine/services.Services": (
         41,

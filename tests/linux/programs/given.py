@@ -1,4 +1,4 @@
-"""given.py [ignore=SIGNAL,...] [block=SIGNAL,...] COMMAND...: exec a command with exactly these given to it."""
+"""given.py [ignore=SIGNAL,...] [block=SIGNAL,...] COMMAND...: exec a command with this signal state."""
 
 import os
 import signal
