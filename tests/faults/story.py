@@ -39,7 +39,7 @@ _BEYOND_US = (
     "cannot allocate memory in static TLS",
 )
 # What a stop says that was requested while there was no room to carry it out in order.
-_NO_ROOM = ("no room to read our own modules", "cannot go on: ")
+_NO_ROOM = ("no room to read our own modules", "cannot continue: ")
 _NO_PROGRAM = (1, 2, 127, 139, 134)
 
 

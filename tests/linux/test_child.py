@@ -160,7 +160,7 @@ class TestLimits:
         user = ("user", lambda: os.setresuid(12345, 12345, 12345))
         raised, _ = limits.steps(Limits(ulimits=((resource.RLIMIT_NPROC, 20, 20),)))
         ended = run("true", before_user=[before, user, *raised])
-        assert ended == Ended("", 71, "cannot set its ulimits: nproc 20:20 is more than we may give")
+        assert ended == Ended("", 71, "cannot set its ulimits: nproc 20:20 is more than the container permits")
 
 
 class TestPrivileges:
@@ -254,7 +254,7 @@ class TestSecrets:
         assert run(*PYTHON, script, secrets=SecretFiles({"X": str(secret)})).out == ascii(value) + "\n"
 
     @pytest.mark.parametrize(
-        ("text", "says"), [(b"pass\0word", "zero byte"), (b"password" * 20_000, "longer than a variable can be")]
+        ("text", "says"), [(b"pass\0word", "zero byte"), (b"password" * 20_000, "too long for a variable")]
     )
     def test_what_cannot_be_a_variable_is_told_without_its_text(self, secret: Path, text: bytes, says: str) -> None:
         """The message names the file."""
@@ -280,9 +280,9 @@ class TestSecrets:
         gone = run("true", secrets=SecretFiles({"X": str(tmp_path / "gone")}))
         assert gone == Ended("", 126, f"cannot read its secret: {tmp_path}/gone: No such file or directory")
         folder = run("true", secrets=SecretFiles({"X": str(tmp_path)}))
-        assert folder.why == f"cannot read its secret: {tmp_path}: it is no regular file"
+        assert folder.why == f"cannot read its secret: {tmp_path}: it is not a regular file"
         pipe = run("true", secrets=SecretFiles({"X": str(tmp_path / "pipe")}))
-        assert pipe.why == f"cannot read its secret: {tmp_path}/pipe: it is no regular file"
+        assert pipe.why == f"cannot read its secret: {tmp_path}/pipe: it is not a regular file"
 
 
 def test_a_cgroup_is_made_and_entered(tmp_path: Path) -> None:
@@ -385,6 +385,6 @@ def test_one_thing_done_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
             one_call.in_child(act, None)
         assert caught.value.errno == number
     monkeypatch.setattr(one_call, "_CHILD_SECONDS", 0.01)
-    with pytest.raises(TimeoutError, match="does not end"):
+    with pytest.raises(TimeoutError, match="did not end"):
         one_call.in_child(lambda: select.poll().poll(), None)
     assert spawn.exit_code(os.waitpid(-1, 0)[1]) == 128 + 9

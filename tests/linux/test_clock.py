@@ -41,7 +41,7 @@ def test_a_clock_that_is_killed_comes_back(start: Start) -> None:
     life.until_printed("due web")
     (killed,) = _clocks(life)
     os.kill(killed.pid, signal.SIGKILL)
-    life.until_printed("said the clock of the schedules ended with SIGKILL (killed)")
+    life.until_printed("said the schedule clock ended with SIGKILL (killed)")
     known = life.text.count("due web")
     life.until_printed("due web", known + 1)
     assert [clock.pid for clock in _clocks(life)] != [killed.pid]

@@ -44,7 +44,7 @@ def test_forger_is_not_adopted_as_a_daemon(up: Start, tmp_path: Path) -> None:
     life.until_printed("| forged")
     with open(gate, "w", encoding="ascii"):
         pass
-    life.until_printed("web: cannot tell which process is the main one now: it runs as another user")
+    life.until_printed("web: cannot determine the main process: it runs as another user")
     life.until_printed("web: ended")
     assert "is in the background now" not in life.text
     assert life.stop() == 0

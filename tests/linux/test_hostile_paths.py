@@ -382,7 +382,7 @@ def test_the_text_of_a_variable_is_not_a_file_of_roots(house: Callable[..., Run]
         path.chmod(0o600)
     life = house({"web": nobodys(PRINT, environment={"FILE__X": str(path)}, essential=False), "b": {"command": SLEEP}})
     life.until_printed("cannot read its secret")
-    assert f"{path}: user {NOBODY} may not read it, and others than root can change where it is" in life.text
+    assert f"{path}: user {NOBODY} may not read it, and users other than root can change its path" in life.text
     assert life.stop() == 0
     assert TEXT not in life.text
 

@@ -134,7 +134,7 @@ def test_script_tells_what_the_shell_dropped(
         pytest.skip("bash hands on everything")
     found = start("env", "-i", *given, installed, *verb, cwd="/")
     assert found.wait() == 0
-    assert (b"did not reach us" in found.out + found.err) is dropped
+    assert (b"variables are missing" in found.out + found.err) is dropped
 
 
 def _environment(data: bytearray) -> dict[str, str]:

@@ -171,13 +171,13 @@ def test_full_disk_under_our_stdout(house: Up, writers: Writers, tmp_path: Path)
     for rounds in range(1, 31):
         writers.give(1)
         _until_sent(life, writers, rounds)
-    life.until_printed("cannot write our stdout: No space left on device (trying again every second;")
+    life.until_printed("cannot write to our stdout: No space left on device (trying again every second;")
     _answers(life, tmp_path)
     with open(_inside(life, tmp_path / "disk" / "out"), "rb") as file:
         os.unlink(_inside(life, tmp_path / "disk" / "filler"))
         writers.give(1)
         life.until(lambda: f"web:o {31 * ROUND - 1} ".encode() in os.pread(file.fileno(), 1 << 20, 0), "the last line")
-        life.until_printed("our stdout is written again")
+        life.until_printed("our stdout can be written again")
         assert life.stop() == 0
         found = file.read()
     label = b"web     | "

@@ -95,10 +95,10 @@ def test_if_one_cannot_be_had_all_is_as_before(sockets: Sockets, port: int, tmp_
     with socket.create_server(("127.0.0.1", 0)) as taken:
         other = taken.getsockname()[1]
         problems = sockets.prepare(plan(api=(unix(path), tcp(other), tcp(1, "192.0.2.1"))))
-        busy = "somebody listens there already (stop that, or choose another address)"
+        busy = "the address is in use (stop the process that uses it, or choose another address)"
         assert problems == [
             f"api: cannot listen on 127.0.0.1:{other}: {busy}",
-            "api: cannot listen on 192.0.2.1:1: no interface here has this address (0.0.0.0 stands for all)",
+            "api: cannot listen on 192.0.2.1:1: no interface has this address (use 0.0.0.0 for all interfaces)",
         ]
     assert sockets.descriptors("web") == before
     assert sockets.descriptors("api") == ()
@@ -154,10 +154,11 @@ class TestFiles:
             other.bind(str(busy))
             other.listen()
             datagrams.bind(str(log))
+            in_use = "the address is in use (stop the process that uses it, or choose another address)"
             assert sockets.prepare(plan(w=(unix(busy), unix(log), unix(file)))) == [
-                f"w: cannot listen on {busy}: somebody listens there already (stop that, or choose another address)",
-                f"w: cannot listen on {log}: somebody listens there already (stop that, or choose another address)",
-                f"w: cannot listen on {file}: there is a file, and it is no socket (remove it, or choose another path)",
+                f"w: cannot listen on {busy}: {in_use}",
+                f"w: cannot listen on {log}: {in_use}",
+                f"w: cannot listen on {file}: the file exists and is not a socket (remove it, or choose another path)",
             ]
         assert busy.is_socket()
         assert log.is_socket()
@@ -219,9 +220,9 @@ def test_without_rights_the_reason_is_told(namespaces: None, open_folder: str) -
     assert done.stderr == ""
     port, below, folder_of_root, owner = done.stdout.splitlines()
     assert port.startswith("w: cannot listen on 127.0.0.1:80: permission denied (ports below 1024 need root or CAP_N")
-    assert below.startswith("w: cannot listen on /run/cohabit-test/s: permission denied: /run/cohabit-test is not o")
-    assert folder_of_root.startswith("w: cannot listen on /etc/s: permission denied: its folder is not ours")
-    assert owner.startswith(f"w: cannot listen on {open_folder}/s: its file cannot be given to that user or group (t")
+    assert below.startswith("w: cannot listen on /run/cohabit-test/s: permission denied: /run/cohabit-test is not w")
+    assert folder_of_root.startswith("w: cannot listen on /etc/s: permission denied: its directory is not w")
+    assert owner.startswith(f"w: cannot listen on {open_folder}/s: cannot change the owner of its file (t")
     assert os.listdir(open_folder) == []
 
 

@@ -117,7 +117,7 @@ def test_no_proc_restart_and_stop(up: Start, process_1: bool) -> None:
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
     life.until_printed("web: started", 2)
     assert life.stop() == 0
-    assert life.text.count("cannot look for processes that services leave behind") == 1
+    assert life.text.count("cannot search for processes that services leave behind") == 1
 
 
 def test_no_proc_group_is_gone_before_the_restart(up: Start, process_1: bool) -> None:

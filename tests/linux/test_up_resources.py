@@ -58,7 +58,7 @@ def test_what_is_impossible_is_told_before_anything_starts(up: Start, port: int)
     with socket.create_server(("127.0.0.1", port)):
         life = up({"web": {"command": shell("echo ran"), "sockets": [f"127.0.0.1:{port}"]}})
         assert life.wait() == 71
-    assert f"web: cannot listen on 127.0.0.1:{port}: somebody listens there already" in life.text
+    assert f"web: cannot listen on 127.0.0.1:{port}: the address is in use" in life.text
     assert life.lines("web") == []
 
 

@@ -1,4 +1,4 @@
-"""A small loop for rooms of the reactor: one epoll, real children under keys, and all that was told."""
+"""A small loop for parts of the reactor: one epoll, real children under keys, and a record of events and log lines."""
 
 import os
 import select
@@ -12,7 +12,7 @@ from cohabit.reactor.processes import spawn
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.signals import InheritedSignals
 
-AT_MOST_SECONDS = 20.0  # far more than anything takes on a loaded machine; never waited when all is well
+AT_MOST_SECONDS = 20.0  # a timeout for a loaded machine; a passing test never waits for it
 
 
 def asked(kind: str, name: str = "web", **probe: Any) -> Service:
@@ -21,7 +21,7 @@ def asked(kind: str, name: str = "web", **probe: Any) -> Service:
 
 
 class World:
-    """What the loop is to its rooms. facts: what they told; said: what people would read."""
+    """The loop as its parts see it. facts: events that they sent; said: log lines; rooms: the parts."""
 
     def __init__(self) -> None:
         self.epoll = select.epoll()
@@ -36,15 +36,15 @@ class World:
         self._started: dict[str, tuple[SpawnSpec, int, Callable[[int, str], None]]] = {}
 
     def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
-        """As Children: fork it."""
-        assert key not in self.pids, "two of one"
+        """Fork a child, as Children.launch does."""
+        assert key not in self.pids, "two children with one key"
         self.launched.append(key)
         pid, errors = spawn.spawn(start)
         self.pids[key] = self.groups[key] = pid
         self._started[key] = start, errors, ended
 
     def kill(self, key: str) -> None:
-        """As Children, but a tree is a process group here."""
+        """Kill a child, as Children.kill does; a tree is a process group here."""
         self.killed.append(key)
         try:
             os.killpg(self.groups[key], signal.SIGKILL)
@@ -53,25 +53,25 @@ class World:
                 os.kill(self.pids[key], signal.SIGKILL)  # not yet the leader of its group
 
     def describe(self, service: Service, command: tuple[str, ...], stdio: tuple[int, ...]) -> SpawnSpec:
-        """As Children: a command of a service."""
+        """Describe a command of a service, as Launcher.describe does."""
         del service
         return SpawnSpec(command, dict(os.environ), self.given, stdio=stdio)
 
     def say(self, level: str, service: str, text: str) -> None:
-        """As the loop."""
+        """Record a log line."""
         self.said.append((level, service, text))
 
     def turn(self) -> None:
-        """Wait a little for something, and deal with it."""
+        """Wait up to 5 ms for events, and handle them."""
         for fd, _ in self.epoll.poll(0.005):
-            for room in self.rooms:
-                if room.owns(fd):
-                    room.handle(fd)
+            for part in self.rooms:
+                if part.owns(fd):
+                    part.handle(fd)
                     break
         self.reap()
 
     def reap(self) -> None:
-        """As Children."""
+        """Reap the children that have ended, as Children.reap does."""
         for key, pid in list(self.pids.items()):
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
@@ -83,18 +83,18 @@ class World:
                 ended(code, why)
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Turn until it is so."""
+        """Turn until the condition holds."""
         end = time.monotonic() + AT_MOST_SECONDS
         while not condition():
             assert time.monotonic() < end, (self.facts, self.said, self.pids)
             self.turn()
 
     def idle(self) -> bool:
-        """Nothing is left that epoll would wake for."""
+        """Whether no descriptor is ready."""
         return not self.epoll.poll(0)
 
     def close(self) -> None:
-        """End everybody."""
+        """Kill and reap the remaining children."""
         for key, pid in self.pids.items():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -1,4 +1,4 @@
-"""Where a cgroup can be made, and what it is called; what the kernel does with one is in tests/linux."""
+"""Places and names of cgroups; tests/linux tests cgroups on a real kernel."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ OTHERS = (
 )
 
 
-def _look(monkeypatch: pytest.MonkeyPatch, ours: str, *mounts: tuple[str, str]) -> list[tuple[str, str]]:
+def _places(monkeypatch: pytest.MonkeyPatch, ours: str, *mounts: tuple[str, str]) -> list[tuple[str, str]]:
     lines = OTHERS + "\n".join(LINE.format(root=root, point=point) for root, point in mounts) + "\n"
     monkeypatch.setattr(proc, "cgroup", lambda pid, controller="": {("self", ""): ours}[pid, controller])
     monkeypatch.setattr(proc, "read", {"/proc/self/mountinfo": lines.encode()}.__getitem__)
@@ -23,7 +23,7 @@ def _look(monkeypatch: pytest.MonkeyPatch, ours: str, *mounts: tuple[str, str]) 
 
 
 @pytest.mark.parametrize(
-    ("ours", "root", "point", "place"),
+    ("ours", "root", "point", "directory"),
     [
         ("/", "/", "/sys/fs/cgroup", "/sys/fs/cgroup"),
         ("/", "/", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified"),
@@ -33,9 +33,11 @@ def _look(monkeypatch: pytest.MonkeyPatch, ours: str, *mounts: tuple[str, str]) 
         ("/a", "/", "/with\\040space\\134", "/with space\\/a"),
     ],
 )
-def test_place_of_our_own_cgroup(monkeypatch: pytest.MonkeyPatch, ours: str, root: str, point: str, place: str) -> None:
-    """Our cgroup is found below the mount, also where only a part of the hierarchy is mounted."""
-    assert _look(monkeypatch, ours, (root, point)) == [(place, ours.rstrip("/"))]
+def test_own_cgroup_is_found_below_its_mount(
+    monkeypatch: pytest.MonkeyPatch, ours: str, root: str, point: str, directory: str
+) -> None:
+    """Our cgroup is found below the mount, also if only a part of the hierarchy is mounted."""
+    assert _places(monkeypatch, ours, (root, point)) == [(directory, ours.rstrip("/"))]
 
 
 @pytest.mark.parametrize(
@@ -49,13 +51,13 @@ def test_place_of_our_own_cgroup(monkeypatch: pytest.MonkeyPatch, ours: str, roo
         ("", "/"),
     ],
 )
-def test_cgroup_that_is_not_mounted(monkeypatch: pytest.MonkeyPatch, ours: str, root: str) -> None:
-    """A mount that does not show our own cgroup, or shows it above our namespace, is not used."""
-    assert _look(monkeypatch, ours, (root, "/sys/fs/cgroup")) == []
+def test_mount_without_our_cgroup_is_not_used(monkeypatch: pytest.MonkeyPatch, ours: str, root: str) -> None:
+    """A mount that does not contain our own cgroup, or only above our namespace, is not used."""
+    assert _places(monkeypatch, ours, (root, "/sys/fs/cgroup")) == []
 
 
-def test_place_in_version_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a controller, the mount is the one of that controller, also where it shares it with others."""
+def test_controller_selects_its_mount_of_version_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a controller, the mount of that controller is used, also if it is shared with others."""
     mounts = OTHERS + "34 31 0:30 /us /sys/fs/cgroup/mem rw - cgroup cgroup rw,cpuacct,memory\n" + LINE
     text = "4:cpu:/us\n3:name=memory:/no\n2:cpuacct,memory:/us/inner\n0::/new\n"
     files = {"/proc/self/mountinfo": mounts.format(root="/", point="/sys/fs/cgroup"), "/proc/self/cgroup": text}
@@ -66,9 +68,9 @@ def test_place_in_version_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert places("pids") == []
 
 
-def test_newest_mount_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several mounts the newest is tried first: it may lie on top of the others."""
-    found = _look(monkeypatch, "/a", ("/", "/old"), ("/", "/new"))
+def test_newest_mount_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several mounts the newest is tried first: it may cover the others."""
+    found = _places(monkeypatch, "/a", ("/", "/old"), ("/", "/new"))
     assert found == [("/new/a", "/a"), ("/old/a", "/a")]
 
 
@@ -83,15 +85,15 @@ def test_newest_mount_first(monkeypatch: pytest.MonkeyPatch) -> None:
         ("%", "%25"),
     ],
 )
-def test_names_of_directories(key: str, name: str) -> None:
-    """Most names are as they are; a dot is not, since cgroup.kill may be a service."""
+def test_key_is_encoded_as_a_directory_name(key: str, name: str) -> None:
+    """Most names do not change. A dot is encoded, because a service may be named cgroup.kill."""
     assert encode(key) == name
     assert decode(name) == key
 
 
 @given(st.text())
-def test_every_key_has_a_name(key: str) -> None:
-    """Any key becomes a name of plain characters and comes back."""
+def test_every_key_survives_encoding(key: str) -> None:
+    """Any key becomes a name of plain characters, and decoding returns the key."""
     name = encode(key)
     assert decode(name) == key
     assert name.isascii()
@@ -99,7 +101,7 @@ def test_every_key_has_a_name(key: str) -> None:
 
 
 @given(st.text(alphabet="%0aAfGé.-_w"))
-def test_what_is_no_name_gives_no_key(name: str) -> None:
-    """A mark that somebody forged is nobody's, or exactly the one that we would have written."""
+def test_invalid_name_has_no_key(name: str) -> None:
+    """A forged name has no key, unless it is exactly the name that `encode` would return."""
     key = decode(name)
     assert key is None or encode(key) == name

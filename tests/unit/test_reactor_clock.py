@@ -1,4 +1,4 @@
-"""reactor/clock.py: one child for all schedules, whatever becomes of it; here the child is the test itself."""
+"""reactor/clock.py: one child for all schedules, through failures and re-executions; the test plays the child."""
 
 import os
 import select
@@ -19,16 +19,16 @@ ENVIRONMENT = {"PATH": "/bin", "TZ": "Europe/Berlin"}
 
 
 class World:
-    """Launches nothing: keeps what was to be launched, and plays the child. Time stands still until it is set."""
+    """A world without children: it records what was launched, and plays the child. Its time is set by hand."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.epoll = select.epoll()
         self.monotonic, self.wall = 1000.0, float(NOON)
         self.starts: list[SpawnSpec] = []
         self.killed: list[str] = []
-        self.told: list[object] = []
-        self.said: list[str] = []
-        self.refuses = False
+        self.events: list[object] = []
+        self.log: list[str] = []
+        self.fork_fails = False
         self.stdin = self.stdout = -1
         self._ended: list[Callable[[int, str], None]] = []
         monkeypatch.setattr(time, "monotonic", lambda: self.monotonic)
@@ -36,20 +36,20 @@ class World:
         self.clock = self.new()
 
     def new(self) -> Clock:
-        """A Clock as a new life of process 1 has it."""
+        """Return a Clock, as a new program of process 1 creates it."""
         return Clock(
             InheritedSignals([], []),
             ENVIRONMENT,
             self.epoll,
             launch=self._launch,
             kill=self.killed.append,
-            tell=self.told.append,
-            say=lambda _level, _service, text: self.said.append(text),
+            tell=self.events.append,
+            say=lambda _level, _service, text: self.log.append(text),
         )
 
     def _launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
         assert key == KEY
-        if self.refuses:
+        if self.fork_fails:
             raise BlockingIOError(11, "Resource temporarily unavailable")
         assert len(self._ended) == 0, "two children at once"
         self.starts.append(start)
@@ -58,15 +58,15 @@ class World:
 
     @property
     def jobs(self) -> list[str]:
-        """What the last child was told to look after."""
+        """The schedules in the arguments of the last child."""
         return list(self.starts[-1].argv[3:])
 
     def write(self, data: bytes) -> None:
-        """The child writes."""
+        """Write as the child."""
         os.write(self.stdout, data)
 
     def turn(self) -> None:
-        """One turn of the loop, as far as it is the clock's."""
+        """One turn of the loop, for the clock only."""
         for fd, _ in self.epoll.poll(0):
             assert self.clock.owns(fd)
             self.clock.handle(fd)
@@ -75,14 +75,14 @@ class World:
             self.clock.due(self.monotonic)
 
     def end(self, code: int = 1, why: str = "") -> None:
-        """The child ends and is reaped."""
+        """End and reap the child."""
         os.close(self.stdin)
         os.close(self.stdout)
         self.stdin = self.stdout = -1
         self._ended.pop()(code, why)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         self.clock.set([])
         if self._ended:
             self.end()
@@ -91,7 +91,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Give a World; afterwards every descriptor that it or the Clock opened has to be closed."""
+    """Give a World. Afterwards every descriptor that it or the Clock opened must be closed."""
     before = len(os.listdir("/proc/self/fd"))
     world = World(monkeypatch)
     yield world
@@ -99,14 +99,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_no_schedule_no_child(world: World) -> None:
-    """A container without schedules pays nothing."""
+def test_without_schedules_there_is_no_child(world: World) -> None:
+    """A container without schedules starts no child and has no deadline."""
     world.clock.set([])
     assert (world.starts, world.clock.deadline()) == ([], None)
 
 
-def test_the_child_gets_every_schedule(world: World) -> None:
-    """Name, zone and line, and that everything up to now is settled."""
+def test_child_gets_every_schedule(world: World) -> None:
+    """Each argument has the settled second (now), the name, the zone and the cron expression."""
     world.clock.set([("backup", DAILY), ("rotate", HOURLY)])
     assert world.jobs == [f"{NOON} backup Europe/Berlin 0 3 * * *", f"{NOON} rotate - 0 * * * *"]
     environment = world.starts[-1].environment
@@ -116,34 +116,34 @@ def test_the_child_gets_every_schedule(world: World) -> None:
     assert os.path.exists(world.starts[0].argv[2])
 
 
-def test_a_line_is_a_fact(world: World) -> None:
-    """Whole lines only, in their order; a name that nobody has is nobody's."""
+def test_line_becomes_an_event(world: World) -> None:
+    """Only complete lines count, in their order; a line with an unknown name is ignored."""
     world.clock.set([("backup", DAILY), ("rotate", HOURLY)])
     world.write(b"%d rotate\n%d gone\n%d bac" % (NOON + 1, NOON + 1, NOON + 2))
     world.turn()
-    assert world.told == [ScheduleDue("rotate")]
+    assert world.events == [ScheduleDue("rotate")]
     world.write(b"kup\n")
     world.turn()
-    assert world.told == [ScheduleDue("rotate"), ScheduleDue("backup")]
+    assert world.events == [ScheduleDue("rotate"), ScheduleDue("backup")]
 
 
-def test_what_is_no_time_is_for_people(world: World) -> None:
-    """The child has a way to complain."""
+def test_line_without_a_time_is_logged(world: World) -> None:
+    """The child can report problems."""
     world.clock.set([("rotate", HOURLY)])
     world.write(b"schedules: cannot learn when somebody sets the clock\n")
     world.turn()
-    assert (world.told, world.said) == ([], ["schedules: cannot learn when somebody sets the clock"])
+    assert (world.events, world.log) == ([], ["schedules: cannot learn when somebody sets the clock"])
 
 
-def test_the_same_list_changes_nothing(world: World) -> None:
-    """A reload that changes no schedule does not touch the child."""
+def test_unchanged_schedules_keep_the_child(world: World) -> None:
+    """A reload that changes no schedule does not replace the child."""
     world.clock.set([("backup", DAILY), ("rotate", HOURLY)])
     world.clock.set([("rotate", HOURLY), ("backup", Schedule(DAILY.cron, DAILY.zone))])
     assert (len(world.starts), world.killed) == (1, [])
 
 
-def test_a_new_list_replaces_the_child(world: World) -> None:
-    """One after the other, never two at once; what did not change stays settled up to where it was."""
+def test_changed_schedules_replace_the_child(world: World) -> None:
+    """The new child starts after the old one has ended. An unchanged schedule stays settled up to the same second."""
     world.clock.set([("backup", DAILY), ("rotate", HOURLY), ("weed", HOURLY)])
     world.write(b"%d rotate\n" % (NOON + 60))
     world.turn()
@@ -156,34 +156,34 @@ def test_a_new_list_replaces_the_child(world: World) -> None:
         f"{NOON + 90} weed Europe/Berlin 0 3 * * *",
         f"{NOON + 90} new - 0 * * * *",
     ]
-    assert (world.said, world.clock.deadline()) == ([], None)
-    world.end(1)  # the new one by itself, which is another matter
-    assert (len(world.starts), len(world.said)) == (2, 1)
+    assert (world.log, world.clock.deadline()) == ([], None)
+    world.end(1)  # the new child fails by itself
+    assert (len(world.starts), len(world.log)) == (2, 1)
 
 
-def test_what_the_old_child_still_said_counts(world: World) -> None:
-    """A line that was in the pipe when the child was replaced is told, and settled for the next one."""
+def test_last_output_of_a_replaced_child_counts(world: World) -> None:
+    """A line that was in the pipe when the child was replaced causes an event, and is settled for the next child."""
     world.clock.set([("rotate", HOURLY), ("backup", DAILY)])
     world.clock.set([("rotate", HOURLY)])
     world.write(b"%d rotate\n%d backup\n" % (NOON + 7, NOON + 7))
     world.end(137)
-    assert world.told == [ScheduleDue("rotate")]
+    assert world.events == [ScheduleDue("rotate")]
     assert world.jobs == [f"{NOON + 7} rotate - 0 * * * *"]
 
 
-def test_the_last_schedule_ends_the_child(world: World) -> None:
-    """And nobody misses it; a schedule that comes back gets a new one."""
+def test_child_ends_with_the_last_schedule(world: World) -> None:
+    """No warning is logged; a schedule that is added later starts a new child."""
     world.clock.set([("rotate", HOURLY)])
     world.clock.set([])
     assert world.killed == [KEY]
     world.end(137)
-    assert (len(world.starts), world.said, world.clock.deadline()) == (1, [], None)
+    assert (len(world.starts), world.log, world.clock.deadline()) == (1, [], None)
     world.clock.set([("rotate", HOURLY)])
     assert len(world.starts) == 2
 
 
-def test_lists_may_change_faster_than_children_end(world: World) -> None:
-    """The last list counts."""
+def test_last_schedules_win_while_the_child_ends(world: World) -> None:
+    """If the schedules change several times before the child has ended, the last ones are used."""
     world.clock.set([("rotate", HOURLY)])
     world.clock.set([])
     world.clock.set([("backup", DAILY)])
@@ -192,8 +192,8 @@ def test_lists_may_change_faster_than_children_end(world: World) -> None:
     assert world.jobs == [f"{NOON} backup Europe/Berlin 0 3 * * *"]
 
 
-def test_a_child_that_dies_comes_back(world: World) -> None:
-    """With a warning and Docker's back-off, and it is told up to where everything is settled."""
+def test_failed_child_is_restarted(world: World) -> None:
+    """With a warning, Docker's back-off, and the seconds up to which the schedules are settled."""
     world.clock.set([("rotate", HOURLY)])
     world.write(b"%d rotate\n" % (NOON + 3600))
     world.turn()
@@ -201,17 +201,17 @@ def test_a_child_that_dies_comes_back(world: World) -> None:
         world.end(139)
         assert world.clock.deadline() == pytest.approx(world.monotonic + delay)
         world.turn()
-        assert world.stdout < 0, "it was started again before its time"
+        assert world.stdout < 0, "it was restarted too early"
         world.monotonic += delay
         world.turn()
         assert world.jobs == [f"{NOON + 3600} rotate - 0 * * * *"]
-    assert len(world.said) == 3
-    assert "SIGSEGV" in world.said[0]
-    assert "again in 100ms: what falls due meanwhile is started then, once" in world.said[0]
+    assert len(world.log) == 3
+    assert "SIGSEGV" in world.log[0]
+    assert "restarting it in 100ms; jobs that fall due meanwhile are started once, then" in world.log[0]
 
 
-def test_a_long_run_makes_up_for_failures(world: World) -> None:
-    """After ten seconds the back-off begins anew."""
+def test_long_run_resets_the_back_off(world: World) -> None:
+    """After ten seconds the back-off starts from its first delay."""
     world.clock.set([("rotate", HOURLY)])
     world.end()
     world.monotonic += 0.1
@@ -221,8 +221,8 @@ def test_a_long_run_makes_up_for_failures(world: World) -> None:
     assert world.clock.deadline() == pytest.approx(world.monotonic + 0.1)
 
 
-def test_a_child_that_closes_its_output_first_is_waited_for(world: World) -> None:
-    """Its end is what counts; the closed pipe does not keep the loop awake."""
+def test_closed_output_does_not_wake_the_loop(world: World) -> None:
+    """The child counts as running until it has ended."""
     world.clock.set([("rotate", HOURLY)])
     os.close(world.stdout)
     world.turn()
@@ -233,27 +233,27 @@ def test_a_child_that_closes_its_output_first_is_waited_for(world: World) -> Non
     assert world.clock.deadline() is not None
 
 
-def test_a_machine_without_room_is_asked_again(world: World) -> None:
-    """A refused fork leaves no descriptor behind, and is tried again."""
-    world.refuses = True
+def test_refused_fork_is_retried(world: World) -> None:
+    """A refused fork leaves no open descriptor."""
+    world.fork_fails = True
     world.clock.set([("rotate", HOURLY)])
-    assert "no room for another process" in world.said[0]
-    world.refuses = False
+    assert "no room for another process" in world.log[0]
+    world.fork_fails = False
     world.monotonic += 0.1
     world.turn()
     assert len(world.starts) == 1
 
 
-def test_a_program_that_cannot_be_executed_is_tried_again(world: World) -> None:
-    """With the reason in its warning."""
+def test_failed_exec_is_retried(world: World) -> None:
+    """The warning contains the reason."""
     world.clock.set([("rotate", HOURLY)])
     world.end(127, "'python3' does not exist")
-    assert "cannot be started: 'python3' does not exist" in world.said[0]
+    assert "cannot be started: 'python3' does not exist" in world.log[0]
     assert world.clock.deadline() is not None
 
 
-def test_a_new_list_does_not_wait_for_the_back_off(world: World) -> None:
-    """And an empty one ends it."""
+def test_changed_schedules_end_the_back_off(world: World) -> None:
+    """The child starts at once; without schedules, the deadline is removed."""
     world.clock.set([("rotate", HOURLY)])
     world.end()
     world.clock.set([("rotate", DAILY)])
@@ -263,8 +263,8 @@ def test_a_new_list_does_not_wait_for_the_back_off(world: World) -> None:
     assert world.clock.deadline() is None
 
 
-def test_the_next_life_goes_on_where_this_one_was(world: World) -> None:
-    """What fell due while process 1 was replaced is due for the new child; a changed schedule begins anew."""
+def test_settled_times_survive_a_re_execution(world: World) -> None:
+    """Times that fell due during a re-execution are due for the new child. A changed schedule starts from now."""
     world.clock.set([("backup", DAILY), ("rotate", HOURLY)])
     world.write(b"%d rotate\n" % (NOON + 60))
     world.turn()
@@ -278,12 +278,12 @@ def test_the_next_life_goes_on_where_this_one_was(world: World) -> None:
     assert world.jobs == [f"{NOON + 900} backup - 0 * * * *", f"{NOON + 60} rotate - 0 * * * *"]
 
 
-def test_the_child_is_held_by_its_standard_input(world: World) -> None:
-    """Nobody but process 1 holds the other end: when it is gone, the child reads the end of the file."""
+def test_child_sees_the_end_of_process_1_on_its_stdin(world: World) -> None:
+    """Only process 1 has the other end of its stdin: when process 1 has ended, the child reads the end of the file."""
     world.clock.set([("rotate", HOURLY)])
     os.set_blocking(world.stdin, False)
     with pytest.raises(BlockingIOError):
         os.read(world.stdin, 1)
-    os.close(world.clock._leash)
+    os.close(world.clock._lifeline)
     assert os.read(world.stdin, 1) == b""
-    world.clock._leash = os.open("/dev/null", os.O_RDONLY)
+    world.clock._lifeline = os.open("/dev/null", os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Which process is the daemon: what its pid file says if it is true, else the only one in a session of its own."""
+"""Which process is the daemon: the one in a valid pid file, otherwise the only one in a session of its own."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from cohabit.plan.model import Service
 from cohabit.reactor import linux
 from cohabit.reactor.processes import proc
 from cohabit.reactor.processes.cgroup import Cgroups
-from cohabit.reactor.processes.daemon import appeared, find_daemon, unattributed
+from cohabit.reactor.processes.daemon import find_daemon, unattributed, unattributed_warning
 from cohabit.reactor.processes.tracking import TrackingLimits
 from cohabit.reactor.processes.tree import Trees
 
@@ -24,7 +24,7 @@ USER_OTHER = (250, 251, 350)  # processes of that user
 
 @pytest.fixture
 def processes(monkeypatch: pytest.MonkeyPatch) -> dict[int, proc.Process]:
-    """Give the processes of a world in which we are process 100; 300 is another service's main one."""
+    """Give the processes of a world in which we are process 100; 300 is another service's main process."""
     processes = {300: proc.Process(300, US, 300)}
     monkeypatch.setattr(linux.os, "getpid", lambda: US)
     monkeypatch.setattr(linux.os, "geteuid", lambda: 0)
@@ -64,21 +64,21 @@ def _web(pid_file: object = "") -> Service:
 
 
 def test_daemon_is_found_by_its_session(processes: dict[int, proc.Process], trees: Trees) -> None:
-    """The one orphan in a session of its own is it; what stayed in the service's session is not."""
+    """The daemon is the one orphan in a session of its own, not an orphan in the service's session."""
     _add(processes, 201, 200)
     _add(processes, 210, 210)
     _add(processes, 211, 210, parent=210)
     assert find_daemon(_web(), trees, 0) == (210, "")
 
 
-def test_daemon_that_forked_twice(processes: dict[int, proc.Process], trees: Trees) -> None:
-    """After a second fork it is in the session of a process that is gone; that session is no leader's of ours."""
+def test_daemon_that_forked_twice_is_found(processes: dict[int, proc.Process], trees: Trees) -> None:
+    """After a second fork the daemon is in the session of a process that has ended, which is no session of ours."""
     _add(processes, 211, 210)
     assert find_daemon(_web(), trees, 0) == (211, "")
 
 
-def test_daemon_of_a_daemon(processes: dict[int, proc.Process], trees: Trees) -> None:
-    """One that was taken for it too early, and forked once more, is followed."""
+def test_daemon_that_forks_after_its_adoption_is_found(processes: dict[int, proc.Process], trees: Trees) -> None:
+    """If the process was adopted too early and has forked again, the new process is found."""
     _add(processes, 210, 210)
     assert trees.adopt("web", 210)
     del processes[210]
@@ -87,8 +87,8 @@ def test_daemon_of_a_daemon(processes: dict[int, proc.Process], trees: Trees) ->
     assert find_daemon(_web(), trees, 0) == (211, "")
 
 
-def test_two_are_not_guessed(processes: dict[int, proc.Process], trees: Trees) -> None:
-    """Of two that could be it none is, and both are named."""
+def test_none_of_two_candidates_is_chosen(processes: dict[int, proc.Process], trees: Trees) -> None:
+    """With two candidates no process is returned, and the message names both."""
     _add(processes, 210, 210)
     _add(processes, 220, 220)
     pid, why = find_daemon(_web(), trees, 0)
@@ -99,25 +99,29 @@ def test_two_are_not_guessed(processes: dict[int, proc.Process], trees: Trees) -
 @pytest.mark.parametrize(
     ("pid", "session", "state"), [(201, 200, "S"), (210, 210, "Z"), (310, 310, "S")], ids=["same", "zombie", "stranger"]
 )
-def test_who_is_no_daemon(processes: dict[int, proc.Process], trees: Trees, pid: int, session: int, state: str) -> None:
-    """Who stayed in the service's session, is dead or is nobody's is not taken for it."""
+def test_other_processes_are_not_daemons(
+    processes: dict[int, proc.Process], trees: Trees, pid: int, session: int, state: str
+) -> None:
+    """A process in the service's session, a zombie and an unattributed process are not daemons."""
     _add(processes, pid, session, state=state)
     assert find_daemon(_web(), trees, 0) == (0, "")
 
 
-# --- with one --------------------------------------------------------------------------------------------
+# --- with a pid file -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["210", "210\n", "  210 \n", "210\n/var/lib/data\n5432\n"])
-def test_pid_file_tells(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees, text: str) -> None:
-    """The number in the first line is the main process, also where one could not have guessed it."""
+def test_pid_file_names_the_daemon(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees, text: str) -> None:
+    """The number in the first line is the main process, also if it could not be found without the file."""
     _add(processes, 210, 200)
     _add(processes, 220, 220)
     (tmp_path / "pid").write_text(text)
     assert find_daemon(_web(tmp_path / "pid"), trees, 0) == (210, "")
 
 
-def test_pid_file_beside_the_service(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees) -> None:
+def test_relative_pid_file_is_in_the_working_directory(
+    tmp_path: Path, processes: dict[int, proc.Process], trees: Trees
+) -> None:
     """A relative path is relative to the service's working directory."""
     _add(processes, 210, 210)
     (tmp_path / "pid").write_text("210")
@@ -143,26 +147,26 @@ def test_pid_file_beside_the_service(tmp_path: Path, processes: dict[int, proc.P
         (b"230", "there is no process 230"),
         (b"300", "300 is not one of this service's"),
         (b"99", "99 is not one of this service's"),
-        (b"211", "211 has another parent"),
+        (b"211", "211 is not a child of cohabit"),
     ],
 )
-def test_pid_file_that_lies(
+def test_invalid_pid_file_is_reported(
     tmp_path: Path, processes: dict[int, proc.Process], trees: Trees, data: bytes, why: str
 ) -> None:
-    """What is no pid, or not that of a process of ours, is said, and the guess is given instead."""
+    """The reason is returned together with the process that is found without the file."""
     _add(processes, 210, 210)
     _add(processes, 211, 210, parent=210)
     _add(processes, 230, 230, state="Z")
     _add(processes, 99, 99, parent=98)
     (tmp_path / "pid").write_bytes(data)
-    pid, said = find_daemon(_web(tmp_path / "pid"), trees, 0)
+    pid, message = find_daemon(_web(tmp_path / "pid"), trees, 0)
     assert pid == 210
-    assert said.startswith(f"cannot use the pid_file {tmp_path}/pid: ")
-    assert why in said
+    assert message.startswith(f"cannot use the pid_file {tmp_path}/pid: ")
+    assert why in message
 
 
-def test_pid_file_that_is_no_file(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees) -> None:
-    """A pipe, a device, a directory, a file of the kernel's or none at all is never waited for."""
+def test_pid_file_must_be_a_regular_file(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees) -> None:
+    """Reading a pipe, a device, a directory, a file of the kernel or a missing file never blocks."""
     _add(processes, 210, 210)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
@@ -175,15 +179,15 @@ def test_pid_file_that_is_no_file(tmp_path: Path, processes: dict[int, proc.Proc
         (tmp_path / "loop", "too many levels"),
         ("a\0b", "null"),
     ):
-        pid, said = find_daemon(_web(path), trees, 0)
-        assert (pid, why in said) == (210, True), said
+        pid, message = find_daemon(_web(path), trees, 0)
+        assert (pid, why in message) == (210, True), message
 
 
-# --- who wrote it ----------------------------------------------------------------------------------------
+# --- authors ---------------------------------------------------------------------------------------------
 
 
-def _written(tmp_path: Path, *, directory: int = 0, file: int = 0, mode: int = 0o755, pid: int = 210) -> Path:
-    """Write a pid file of these users."""
+def _write_pid_file(tmp_path: Path, *, directory: int = 0, file: int = 0, mode: int = 0o755, pid: int = 210) -> Path:
+    """Write a pid file with these owners."""
     place = tmp_path / "run"
     place.mkdir()
     (place / "pid").write_text(str(pid))
@@ -218,26 +222,28 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files
         (350, {"directory": OTHER, "file": OTHER}, False),
     ],
 )
-def test_author_vouches_for_its_own_processes(
+def test_pid_file_is_limited_to_the_processes_of_its_author(
     tmp_path: Path, processes: dict[int, proc.Process], trees: Trees, pid: int, owners: dict[str, int], *, adopted: bool
 ) -> None:
-    """Root may name any child of ours that no service owns; another user only what is the service's and its own.
+    """Root may name any child of ours that no service owns; another user only its own processes of the service.
 
-    210 carries the limit of web and runs as root, which is its user; 250 carries it and runs as another user;
-    310 and 350 carry none.
+    210 has the limit of web and runs as root, which is its user; 250 has the limit and runs as another user; 310 and
+    350 do not have it.
     """
     _add(processes, pid, pid)
-    found, why = find_daemon(_web(_written(tmp_path, pid=pid, **owners)), trees, 0)
+    found, why = find_daemon(_web(_write_pid_file(tmp_path, pid=pid, **owners)), trees, 0)
     assert (found == pid and not why) == adopted, why
     assert adopted or "users other than root could have written the file" in why
 
 
 @NEEDS_ROOT
 @pytest.mark.parametrize("uid", [0, OTHER])
-def test_link_belongs_to_its_owner(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees, uid: int) -> None:
-    """A link in a directory of another user leads where that user wants, whoever owns the file there."""
+def test_owner_of_a_link_is_an_author(
+    tmp_path: Path, processes: dict[int, proc.Process], trees: Trees, uid: int
+) -> None:
+    """A link in another user's directory leads where that user wants, whatever the owner of the file there is."""
     _add(processes, 310, 310)
-    _written(tmp_path, pid=310)
+    _write_pid_file(tmp_path, pid=310)
     (tmp_path / "link").symlink_to("../x/run")
     place = tmp_path / "x"
     place.mkdir()
@@ -248,32 +254,34 @@ def test_link_belongs_to_its_owner(tmp_path: Path, processes: dict[int, proc.Pro
 
 
 @NEEDS_ROOT
-def test_second_name_of_a_file(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees) -> None:
-    """A file with another name may be anybody's link to another one's file."""
+def test_hard_link_is_refused(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees) -> None:
+    """A file with a second name may be a hard link that any user made to another user's file."""
     _add(processes, 310, 310)
-    path = _written(tmp_path, pid=310)
+    path = _write_pid_file(tmp_path, pid=310)
     os.link(path, tmp_path / "second")
     assert find_daemon(_web(path), trees, 0)[0] == 0
 
 
-def test_process_of_before_this_run(tmp_path: Path, processes: dict[int, proc.Process], trees: Trees) -> None:
-    """A file of before, or one that lies, names a process that was there already."""
+def test_process_from_before_this_run_is_refused(
+    tmp_path: Path, processes: dict[int, proc.Process], trees: Trees
+) -> None:
+    """An old or forged file names a process that was started before this run."""
     _add(processes, 210, 210)
     processes[210].start = 5
-    path = _written(tmp_path)
+    path = _write_pid_file(tmp_path)
     assert find_daemon(_web(path), trees, 5) == (210, "")
-    assert "was there before this run" in find_daemon(_web(path), trees, 6)[1]
+    assert "was started before this run" in find_daemon(_web(path), trees, 6)[1]
 
 
 # --- as another user, unattributed -----------------------------------------------------------------------
 
 
-def test_daemon_of_another_user(processes: dict[int, proc.Process], trees: Trees) -> None:
-    """Its limit alone does not make it the service's main process: it is named, and what to write."""
+def test_daemon_of_another_user_needs_a_pid_file(processes: dict[int, proc.Process], trees: Trees) -> None:
+    """A tracking limit alone does not make it the main process. The message names it, and says what to do."""
     _add(processes, 250, 250)
     assert find_daemon(_web(), trees, 0) == (
         0,
-        "cannot tell which process is the main one now: it runs as another user: 250 (name250) (name its pid_file)",
+        "cannot determine the main process: it runs as another user: 250 (name250) (set pid_file)",
     )
     trees.cgroups = Cgroups()
     trees.orphans.clear()
@@ -282,15 +290,15 @@ def test_daemon_of_another_user(processes: dict[int, proc.Process], trees: Trees
     assert find_daemon(_web(), trees, 0) == (250, "")
 
 
-def test_unattributed_processes_are_named(processes: dict[int, proc.Process], trees: Trees) -> None:
-    """Those that turned up since the run began, alive, with their names; at most a few of them."""
+def test_unattributed_processes_are_listed(processes: dict[int, proc.Process], trees: Trees) -> None:
+    """Running ones that started after the run began, with their names; at most five of them."""
     for pid in range(310, 320):
         _add(processes, pid, pid)
         processes[pid].start = pid
     processes[315].state = "Z"
     pids = unattributed(trees, 313)
     assert pids == [313, 314, 316, 317, 318, 319]
-    assert "313 (name313), 314 (name314), 316 (name316), 317 (name317), 318 (name318), …" in appeared(pids)
+    assert "313 (name313), 314 (name314), 316 (name316), 317 (name317), 318 (name318), …" in unattributed_warning(pids)
 
 
 # --- on the real /proc ----------------------------------------------------------------------------------
@@ -298,14 +306,14 @@ def test_unattributed_processes_are_named(processes: dict[int, proc.Process], tr
 
 @pytest.fixture
 def sleeper() -> Iterator[int]:
-    """Give a child of this process, in a session of its own."""
+    """Give a child of this process in a session of its own."""
     with subprocess.Popen(["sleep", "1000"], start_new_session=True) as process:
         yield process.pid
         process.send_signal(signal.SIGKILL)
 
 
 def test_pid_file_of_a_real_process(tmp_path: Path, sleeper: int) -> None:
-    """On the real /proc too; and one that is not ours to reap is refused."""
+    """On the real /proc: a child of ours is accepted, another process is not."""
     trees = Trees("us")
     trees.started("web", sleeper)
     (tmp_path / "pid").write_text(str(sleeper))

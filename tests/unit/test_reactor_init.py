@@ -1,4 +1,4 @@
-"""What of `init` cannot be brought about on purpose on the real kernel (tests/linux/test_init_*)."""
+"""Situations of `init` that cannot be created on a real kernel (tests/linux/test_init_*)."""
 
 import signal
 import time
@@ -12,7 +12,7 @@ from cohabit.reactor.signals import InheritedSignals
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Give the signals sent, in a moment in which main has no process group yet."""
+    """Give the signals that are sent while main has no process group yet."""
     sent: list[tuple[int, int]] = []
 
     def kill(pid: int, number: int) -> None:
@@ -24,8 +24,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return sent
 
 
-def test_signal_before_main_has_its_group(sent: list[tuple[int, int]]) -> None:
-    """With -g a signal that comes between main's fork and its group reaches main: it waits behind its mask."""
+def test_signal_reaches_main_before_it_has_its_group(sent: list[tuple[int, int]]) -> None:
+    """With -g, a signal between main's fork and the creation of its group is sent to main, where it is pending."""
     rules = Rules(lambda _: None)
     rules.group = True
     main = Init(("true",), InheritedSignals((), ()), rules)
@@ -34,8 +34,8 @@ def test_signal_before_main_has_its_group(sent: list[tuple[int, int]]) -> None:
     assert sent == [(4711, signal.SIGTERM)]
 
 
-def test_grace_is_one_for_main_and_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What main used of the grace after a stop is gone, but a second is left for the others, unless less was given."""
+def test_main_and_the_rest_share_one_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that main used after a stop is subtracted; one second is left, unless the grace period is shorter."""
     rules = Rules(lambda _: None)
     main = Init(("true",), InheritedSignals((), ()), rules)
     assert main.grace_left == 9.0

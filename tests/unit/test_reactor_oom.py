@@ -1,4 +1,4 @@
-"""How many the kernel killed for want of memory, and how much there is; a real one is in tests/linux."""
+"""The kernel's count of out-of-memory kills, and the memory limit; tests/linux has a real one."""
 
 import pytest
 
@@ -11,20 +11,20 @@ OTHER_V1 = "33 31 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
 
 
 class Files(dict[str, str]):
-    """Stand for /proc and /sys: path -> text."""
+    """Stands for /proc and /sys: path -> text."""
 
     def read(self, path: str) -> bytes:
-        """As proc.read."""
+        """Replaces proc.read."""
         return self.get(path, "").encode()
 
     def access(self, path: str, _mode: int) -> bool:
-        """As os.access."""
+        """Replaces os.access."""
         return path in self
 
 
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch) -> Files:
-    """Give a machine with version 2 only."""
+    """Give a machine with cgroups of version 2 only."""
     files = Files({"/proc/self/cgroup": "0::/\n", "/proc/self/mountinfo": V2})
     monkeypatch.setattr("cohabit.reactor.processes.proc.read", files.read)
     monkeypatch.setattr(linux.os, "access", files.access)
@@ -33,14 +33,14 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
 
 @pytest.fixture
 def version_1(files: Files) -> Files:
-    """Give a machine with both, where memory is in version 1, as a container sees it."""
+    """Give a machine with both versions, with the memory controller in version 1, as a container sees it."""
     files["/proc/self/cgroup"] = "5:cpu,cpuacct:/docker/12ab\n4:memory:/docker/12ab\n1:name=x:/\n0::/docker/12ab\n"
     files["/proc/self/mountinfo"] = OTHER_V1 + V1 + V2
     return files
 
 
-def test_growth_is_told_once(files: Files) -> None:
-    """Whoever asks after the kernel killed one hears of it; the next one does not."""
+def test_kill_is_reported_once(files: Files) -> None:
+    """The first call after the kernel killed a process returns True, the next one False."""
     path = "/sys/fs/cgroup/memory.events"
     files[path] = "low 0\nhigh 0\nmax 812\noom 7\noom_kill 3\noom_group_kill 0\n"
     memory = OutOfMemory()
@@ -50,16 +50,16 @@ def test_growth_is_told_once(files: Files) -> None:
     assert not memory.killed_one()
 
 
-def test_version_1_counts_too(version_1: Files) -> None:
-    """In the hierarchy of the controller, below what of it is mounted."""
+def test_version_1_is_counted(version_1: Files) -> None:
+    """The count is in the hierarchy of the controller, below its mounted part."""
     version_1["/sys/fs/cgroup/memory/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
     memory = OutOfMemory()
     version_1["/sys/fs/cgroup/memory/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"
     assert memory.killed_one()
 
 
-def test_nothing_to_see_is_no_kill(files: Files) -> None:
-    """In the root cgroup, or without a /proc, nobody counts."""
+def test_missing_count_means_no_kill(files: Files) -> None:
+    """The root cgroup has no count, and neither has a system without /proc."""
     assert not OutOfMemory().killed_one()
     files.clear()
     assert not OutOfMemory().killed_one()
@@ -67,7 +67,7 @@ def test_nothing_to_see_is_no_kill(files: Files) -> None:
 
 
 @pytest.mark.parametrize(("text", "limit"), [("67108864\n", 67_108_864), ("max\n", None), ("", None)])
-def test_limit(files: Files, text: str, limit: int | None) -> None:
+def test_limit_of_version_2(files: Files, text: str, limit: int | None) -> None:
     """A number of bytes, or no limit."""
     files["/sys/fs/cgroup/memory.max"] = text
     assert memory_limit() == limit
@@ -75,6 +75,6 @@ def test_limit(files: Files, text: str, limit: int | None) -> None:
 
 @pytest.mark.parametrize(("text", "limit"), [("268435456\n", 268_435_456), ("9223372036854771712\n", None)])
 def test_limit_of_version_1(version_1: Files, text: str, limit: int | None) -> None:
-    """There, no limit is a number that no machine has."""
+    """In version 1, a very large number means no limit."""
     version_1["/sys/fs/cgroup/memory/memory.limit_in_bytes"] = text
     assert memory_limit() == limit

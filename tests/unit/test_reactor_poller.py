@@ -1,4 +1,4 @@
-"""Waiting for descriptors also when epoll has no room for them."""
+"""Waiting for descriptors, also if epoll has no room for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Epoll:
-    """An epoll that refuses registrations while `room` is 0, as a kernel does whose watches are used up."""
+    """An epoll that refuses registrations while `room` is 0, as the kernel does when all watches are in use."""
 
     room = 1000
     creates = True
@@ -31,19 +31,19 @@ class Epoll:
         self._real = REAL()
 
     def register(self, fd: int, mask: int) -> None:
-        """As epoll, if there is room."""
+        """Register a descriptor if there is room."""
         if Epoll.room <= 0:
             raise OSError(Epoll.error, os.strerror(Epoll.error))
         self._real.register(fd, mask)
         Epoll.room -= 1
 
     def modify(self, fd: int, mask: int) -> None:
-        """As epoll, unless an injector has its way."""
+        """Modify it, unless an injected fault is active."""
         self._fail()
         self._real.modify(fd, mask)
 
     def unregister(self, fd: int) -> None:
-        """As epoll, unless an injector has its way."""
+        """Unregister it, unless an injected fault is active."""
         self._fail()
         self._real.unregister(fd)
 
@@ -60,7 +60,7 @@ REAL = select.epoll
 
 @pytest.fixture(autouse=True)
 def kernel(monkeypatch: pytest.MonkeyPatch) -> type[Epoll]:
-    """Give the kernel's epoll, whose room can be set."""
+    """Give the kernel's epoll, with a room that can be set."""
     monkeypatch.setattr(select, "epoll", Epoll)
     Epoll.room, Epoll.creates, Epoll.fails, Epoll.error = 1000, True, False, errno.ENOSPC
     return Epoll
@@ -76,169 +76,171 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.ENOMEM])
-def test_what_epoll_refuses_is_reported_all_the_same(
+def test_refused_descriptor_is_reported(
     kernel: type[Epoll], pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
-    """It is reported while there is no room, and by epoll again when there is some; never twice, never no more."""
+    """By poll(2) while there is no room, and by epoll again afterwards; always once."""
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     kernel.room, kernel.error = 0, error
-    watch = Poller()
-    watch.register(pipe[0], select.EPOLLIN)
-    assert watch.refused == 1
-    assert watch.poll(0) == []
+    poller = Poller()
+    poller.register(pipe[0], select.EPOLLIN)
+    assert poller.refused == 1
+    assert poller.poll(0) == []
     os.write(pipe[1], b"x")
-    assert watch.poll(0) == [(pipe[0], select.EPOLLIN)]
+    assert poller.poll(0) == [(pipe[0], select.EPOLLIN)]
     kernel.room = 1
-    assert watch.poll() == [(pipe[0], select.EPOLLIN)]
-    assert watch.refused == 1, "it is not tried at each wait"
+    assert poller.poll() == [(pipe[0], select.EPOLLIN)]
+    assert poller.refused == 1, "epoll is not retried at each wait"
     now += RETRY_SECONDS
-    assert watch.poll() == [(pipe[0], select.EPOLLIN)]
-    assert watch.refused == 0
-    watch.unregister(pipe[0])
-    assert watch.poll(0) == []
-    watch.close()
+    assert poller.poll() == [(pipe[0], select.EPOLLIN)]
+    assert poller.refused == 0
+    poller.unregister(pipe[0])
+    assert poller.poll(0) == []
+    poller.close()
 
 
-def test_both_kinds_are_waited_for_together(kernel: type[Epoll], pipe: tuple[int, int]) -> None:
-    """One that epoll took and one that it refused."""
+def test_accepted_and_refused_descriptors_are_waited_for_together(kernel: type[Epoll], pipe: tuple[int, int]) -> None:
+    """One descriptor is in epoll, and one was refused."""
     other = os.pipe()
-    watch = Poller()
-    watch.register(pipe[0], select.EPOLLIN)
+    poller = Poller()
+    poller.register(pipe[0], select.EPOLLIN)
     kernel.room = 0
-    watch.register(other[0], select.EPOLLIN)
+    poller.register(other[0], select.EPOLLIN)
     for ends in (pipe, other):
         os.write(ends[1], b"x")
-        assert watch.poll() == [(ends[0], select.EPOLLIN)]
+        assert poller.poll() == [(ends[0], select.EPOLLIN)]
         os.read(ends[0], 1)
-    watch.modify(other[0], 0)
+    poller.modify(other[0], 0)
     os.write(other[1], b"x")
-    assert watch.poll(0) == []
-    watch.modify(other[0], select.EPOLLIN)
-    assert watch.poll(0) == [(other[0], select.EPOLLIN)]
-    watch.unregister(other[0])
-    assert watch.poll(0) == []
-    watch.close()
+    assert poller.poll(0) == []
+    poller.modify(other[0], select.EPOLLIN)
+    assert poller.poll(0) == [(other[0], select.EPOLLIN)]
+    poller.unregister(other[0])
+    assert poller.poll(0) == []
+    poller.close()
     os.close(other[0])
     os.close(other[1])
 
 
-def test_without_an_epoll(kernel: type[Epoll], pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no descriptor for one: poll(2) does alone, until there is."""
+def test_poll_replaces_an_epoll_that_cannot_be_created(
+    kernel: type[Epoll], pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a free descriptor for epoll, poll(2) is used until there is one."""
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     kernel.creates = False
-    watch = Poller()
-    watch.register(pipe[0], select.EPOLLIN)
-    watch.modify(pipe[0], select.EPOLLIN)
+    poller = Poller()
+    poller.register(pipe[0], select.EPOLLIN)
+    poller.modify(pipe[0], select.EPOLLIN)
     os.write(pipe[1], b"x")
-    assert watch.poll() == [(pipe[0], select.EPOLLIN)]
+    assert poller.poll() == [(pipe[0], select.EPOLLIN)]
     kernel.creates = True
     now += RETRY_SECONDS
-    assert watch.poll() == [(pipe[0], select.EPOLLIN)]
-    assert watch.refused == 0
-    watch.close()
+    assert poller.poll() == [(pipe[0], select.EPOLLIN)]
+    assert poller.refused == 0
+    poller.close()
 
 
-def test_one_that_was_closed_is_forgotten(kernel: type[Epoll]) -> None:
-    """As by epoll; else every wait would end at once."""
+def test_closed_descriptor_is_forgotten(kernel: type[Epoll]) -> None:
+    """As by epoll; otherwise every wait would return at once."""
     kernel.room = 0
     reader, writer = os.pipe()
-    watch = Poller()
-    watch.register(reader, select.EPOLLIN)
+    poller = Poller()
+    poller.register(reader, select.EPOLLIN)
     os.close(reader)
     os.close(writer)
-    assert watch.poll(0) == []
-    assert watch.refused == 0
-    watch.close()
+    assert poller.poll(0) == []
+    assert poller.refused == 0
+    poller.close()
 
 
-def test_another_error_is_none_of_room(kernel: type[Epoll], pipe: tuple[int, int]) -> None:
+def test_other_errors_are_raised(kernel: type[Epoll], pipe: tuple[int, int]) -> None:
     """A bug of ours is not hidden."""
     kernel.room, kernel.error = 0, errno.EPERM
-    watch = Poller()
+    poller = Poller()
     with pytest.raises(PermissionError):
-        watch.register(pipe[0], select.EPOLLIN)
-    watch.close()
+        poller.register(pipe[0], select.EPOLLIN)
+    poller.close()
 
 
 @pytest.mark.parametrize("creates", [True, False])
-def test_a_group_reports_what_its_epoll_refuses(kernel: type[Epoll], pipe: tuple[int, int], creates: bool) -> None:
-    """By way of the outer one, which has no room either."""
-    watch = Poller()
+def test_group_reports_refused_descriptors(kernel: type[Epoll], pipe: tuple[int, int], creates: bool) -> None:
+    """Through the outer poller, which has no room either."""
+    poller = Poller()
     kernel.creates = creates
-    group = Group(watch)
+    group = Group(poller)
     kernel.room = 0
     group.register(pipe[0])
     os.write(pipe[1], b"x")
-    ((fd, _),) = watch.poll()
+    ((fd, _),) = poller.poll()
     assert group.owns(fd)
     assert group.ready(fd) == [pipe[0]]
     group.unregister(pipe[0])
-    assert watch.poll(0) == []
+    assert poller.poll(0) == []
     assert not group.owns(pipe[0])
     group.close()
-    watch.close()
+    poller.close()
 
 
-def test_a_group_is_paused(pipe: tuple[int, int]) -> None:
-    """Nothing is reported until it is resumed."""
-    watch = Poller()
-    group = Group(watch)
+def test_paused_group_reports_nothing(pipe: tuple[int, int]) -> None:
+    """Until it is resumed."""
+    poller = Poller()
+    group = Group(poller)
     group.register(pipe[0])
     os.write(pipe[1], b"x")
     group.pause()
-    assert watch.poll(0) == []
+    assert poller.poll(0) == []
     group.resume()
-    ((fd, _),) = watch.poll()
+    ((fd, _),) = poller.poll()
     assert group.ready(fd) == [pipe[0]]
     group.unregister(pipe[0])
     group.close()
-    watch.close()
+    poller.close()
 
 
 @pytest.mark.parametrize("act", ["modify", "unregister"])
-def test_even_a_change_that_fails_is_done(
+def test_failed_change_takes_effect(
     kernel: type[Epoll], pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
-    """What epoll still has of it is not reported, and leaves when it can."""
+    """A registration that epoll could not change is not reported, and is removed later."""
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    watch = Poller()
-    watch.register(pipe[0], select.EPOLLIN)
+    poller = Poller()
+    poller.register(pipe[0], select.EPOLLIN)
     kernel.fails = True
     if act == "modify":
-        watch.modify(pipe[0], 0)
+        poller.modify(pipe[0], 0)
     else:
-        watch.unregister(pipe[0])
+        poller.unregister(pipe[0])
     os.write(pipe[1], b"x")
-    assert watch.poll(0) == []
+    assert poller.poll(0) == []
     assert pauses, "it would be reported again and again"
     kernel.fails = False
     pauses.clear()
-    assert watch.poll(0) == []
+    assert poller.poll(0) == []
     if act == "modify":
-        watch.modify(pipe[0], select.EPOLLIN)
+        poller.modify(pipe[0], select.EPOLLIN)
     else:
-        watch.register(pipe[0], select.EPOLLIN)
-    assert watch.poll(0) == [(pipe[0], select.EPOLLIN)]
+        poller.register(pipe[0], select.EPOLLIN)
+    assert poller.poll(0) == [(pipe[0], select.EPOLLIN)]
     assert not pauses
-    watch.close()
+    poller.close()
 
 
-def test_a_number_that_comes_again_is_another_one(kernel: type[Epoll], pipe: tuple[int, int]) -> None:
-    """It was closed while epoll could not remove it; what has the number now is reported."""
-    watch = Poller()
+def test_reused_number_is_another_descriptor(kernel: type[Epoll], pipe: tuple[int, int]) -> None:
+    """A descriptor was closed while epoll could not remove it. The next one with this number is reported."""
+    poller = Poller()
     reader, writer = os.pipe()
-    watch.register(reader, select.EPOLLIN)
+    poller.register(reader, select.EPOLLIN)
     kernel.fails = True
-    watch.unregister(reader)
+    poller.unregister(reader)
     kernel.fails = False
     os.close(reader)
     os.dup2(pipe[0], reader)
-    watch.register(reader, select.EPOLLIN)
+    poller.register(reader, select.EPOLLIN)
     os.write(pipe[1], b"x")
-    assert watch.poll(0) == [(reader, select.EPOLLIN)]
-    watch.close()
+    assert poller.poll(0) == [(reader, select.EPOLLIN)]
+    poller.close()
     os.close(reader)
     os.close(writer)

@@ -1,4 +1,4 @@
-"""What the machine refuses, part by part: nothing leaks, nothing is blocked for good, and it is tried again."""
+"""Shortages, part by part: no descriptor is leaked, nothing stays blocked, and the work is retried."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def no_room(number: int = errno.EMFILE) -> Callable[..., Any]:
-    """A system call that fails."""
+    """Return a system call that fails with this errno."""
 
     def refuse(*_: object, **__: object) -> Any:
         raise OSError(number, os.strerror(number))
@@ -40,13 +40,13 @@ def no_room(number: int = errno.EMFILE) -> Callable[..., Any]:
 
 
 def descriptors() -> int:
-    """How many are open."""
+    """Return the number of open descriptors."""
     return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("number", sorted(ERRNOS))
-def test_what_a_shortage_is(number: int) -> None:
-    """The kernel's words for it, and the interpreter's; a missing file or a right is none."""
+def test_shortages_are_recognised(number: int) -> None:
+    """Errors of the kernel and of the interpreter; not a missing file or a missing permission."""
     assert is_shortage(OSError(number, ""))
     assert is_shortage(MemoryError())
     assert not is_shortage(OSError(errno.ENOENT, ""))
@@ -58,47 +58,47 @@ def test_what_a_shortage_is(number: int) -> None:
 
 
 @pytest.mark.parametrize("failing", ["fork", "close"])
-def test_signals_are_never_left_blocked(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
-    """Whatever fails after they were blocked for a fork."""
+def test_failed_fork_restores_the_signal_mask(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """Whichever call fails after the signals were blocked for a fork."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    opened, told = os.pipe()
+    opened, writer = os.pipe()
     real = os.close
     if failing == "close":
         monkeypatch.setattr(linux.os, "fork", lambda: 4711)
     monkeypatch.setattr(linux.os, failing, no_room(errno.EAGAIN))
     with pytest.raises(OSError, match="unavailable"):
-        spawn.fork(SpawnSpec(("true",), {}, InheritedSignals((), ())), told)
+        spawn.fork(SpawnSpec(("true",), {}, InheritedSignals((), ())), writer)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
     real(opened)
     if failing == "close":
-        real(told)
+        real(writer)
 
 
-def test_a_child_s_pipe_is_watched_before_there_is_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not any more, nor open, when the fork fails."""
+def test_error_pipe_is_registered_before_the_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the fork fails, it is unregistered and closed."""
     seen: list[str] = []
     epoll = SimpleNamespace(
         register=lambda fd, _: seen.append(f"register {fd}"), unregister=lambda fd: seen.append(f"unregister {fd}")
     )
     ours = children.Children(epoll, print, print, print)
 
-    def fork(_: SpawnSpec, told: int) -> int:
+    def fork(_: SpawnSpec, writer: int) -> int:
         seen.append("fork")
-        os.close(told)
+        os.close(writer)
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(spawn, "fork", fork)
     before = descriptors()
     with pytest.raises(OSError, match="unavailable"):
         ours.start_main(Service("web", ("true",)), SpawnSpec(("true",), {}, InheritedSignals((), ())))
-    assert [word.partition(" ")[0] for word in seen] == ["register", "fork", "unregister"]
+    assert [call.partition(" ")[0] for call in seen] == ["register", "fork", "unregister"]
     assert seen[0].split()[1] == seen[2].split()[1]
     assert (descriptors(), ours.processes) == (before, {})
 
 
-@pytest.mark.parametrize(("command", "well"), [("exit 0", True), ("exit 3", False), ("exec sleep 1000", False)])
-def test_a_program_is_tried(monkeypatch: pytest.MonkeyPatch, command: str, well: bool) -> None:
-    """It exits with 0, or with another code, or not in time. It is always reaped."""
+@pytest.mark.parametrize(("command", "expected"), [("exit 0", True), ("exit 3", False), ("exec sleep 1000", False)])
+def test_trial_accepts_exit_code_0_in_time_only(monkeypatch: pytest.MonkeyPatch, command: str, expected: bool) -> None:
+    """The program exits with 0, or with another code, or not in time. It is always reaped."""
     started: list[int] = []
     spawned = spawn.spawn
 
@@ -111,7 +111,7 @@ def test_a_program_is_tried(monkeypatch: pytest.MonkeyPatch, command: str, well:
     before = signals.block_all()
     try:
         start = SpawnSpec(("sh", "-c", command), dict(os.environ), InheritedSignals((), ()))
-        assert trial.ends_well(start, 20.0 if "sleep" not in command else 0.05) is well
+        assert trial.ends_well(start, 20.0 if "sleep" not in command else 0.05) is expected
     finally:
         signals.set_mask(before)
     (pid,) = started
@@ -119,8 +119,8 @@ def test_a_program_is_tried(monkeypatch: pytest.MonkeyPatch, command: str, well:
         os.waitpid(pid, os.WNOHANG)
 
 
-def test_a_program_that_cannot_be_forked_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That is an answer, and no error."""
+def test_trial_without_room_for_a_process_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result is False, not an exception."""
     monkeypatch.setattr(spawn, "spawn", no_room(errno.EAGAIN))
     assert not trial.ends_well(SpawnSpec(("true",), {}, InheritedSignals((), ())), 1.0)
 
@@ -129,7 +129,7 @@ def test_a_program_that_cannot_be_forked_does_not_start(monkeypatch: pytest.Monk
 
 
 class Machine:
-    """Starts on a machine that refuses so many forks; now: the time."""
+    """Starts on a machine that refuses this many forks. now: its time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, refusals: int, number: int = errno.EAGAIN) -> None:
         self.now = 100.0
@@ -141,8 +141,8 @@ class Machine:
         parts: Any = SimpleNamespace(
             start_main=lambda service, _: self._fork(service.name),
             start_hook=lambda service, _: self._fork(f"hook of {service.name}"),
-            never_ran=lambda *words: self.failed.append(words),
-            hook_never_ran=lambda *words: self.failed.append(words),
+            never_ran=lambda *arguments: self.failed.append(arguments),
+            hook_never_ran=lambda *arguments: self.failed.append(arguments),
             trees=SimpleNamespace(variables=lambda _: {}),
         )
         output: Any = SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], []))
@@ -163,7 +163,7 @@ class Machine:
         return 4711
 
     def wait(self) -> None:
-        """Until the next attempt."""
+        """Let the time pass until the next attempt."""
         at = self.starts.deadline()
         assert at is not None
         assert at > self.now
@@ -175,8 +175,8 @@ class Machine:
 WEB = Service("web", ("true",), pre_start=(Hook(("true",)),), pre_stop=(Hook(("true",)),))
 
 
-def test_a_start_that_is_refused_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With pauses that double; said once; nothing stays open in between."""
+def test_refused_start_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses double. One line is logged. No descriptor stays open meanwhile."""
     machine = Machine(monkeypatch, 3)
     machine.starts.start(WEB)
     before = descriptors()
@@ -190,8 +190,8 @@ def test_a_start_that_is_refused_is_tried_again(monkeypatch: pytest.MonkeyPatch)
     assert descriptors() == before
 
 
-def test_a_hook_that_is_refused_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same."""
+def test_refused_hook_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a refused start."""
     machine = Machine(monkeypatch, 1)
     machine.starts.run_hook(WEB, "pre_start", 0)
     assert machine.starts.refused() == [effects.RunHook(WEB, "pre_start", 0)]
@@ -203,8 +203,8 @@ def test_a_hook_that_is_refused_is_tried_again(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("stage", "seconds"), [("", REFUSED_SECONDS), ("pre_start", REFUSED_SECONDS), ("pre_stop", 1.0)]
 )
-def test_in_the_end_it_has_failed(monkeypatch: pytest.MonkeyPatch, stage: str, seconds: float) -> None:
-    """For a bounded time; a hook before a stop leaves the rest of its grace to the service."""
+def test_refused_start_fails_after_a_timeout(monkeypatch: pytest.MonkeyPatch, stage: str, seconds: float) -> None:
+    """A pre_stop hook has a shorter timeout: the rest of the grace period is for the service."""
     machine = Machine(monkeypatch, 10_000)
     if stage:
         machine.starts.run_hook(WEB, stage, 0)
@@ -221,8 +221,8 @@ def test_in_the_end_it_has_failed(monkeypatch: pytest.MonkeyPatch, stage: str, s
 @pytest.mark.parametrize(
     ("number", "ends"), [(0, True), (signals.TERM, True), (signals.KILL, True), (signals.HUP, False)]
 )
-def test_a_stop_ends_the_wait(monkeypatch: pytest.MonkeyPatch, number: int, ends: bool) -> None:
-    """At once, since the engine waits for an answer; another signal does not."""
+def test_stop_ends_the_retries(monkeypatch: pytest.MonkeyPatch, number: int, ends: bool) -> None:
+    """At once, because the engine waits for the result; another signal does not."""
     machine = Machine(monkeypatch, 10_000)
     machine.starts.start(WEB)
     machine.starts.give_up("other")
@@ -231,14 +231,14 @@ def test_a_stop_ends_the_wait(monkeypatch: pytest.MonkeyPatch, number: int, ends
     assert (machine.starts.deadline() is None) == ends
 
 
-def test_what_is_wrong_for_good_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No directory for a socket, say."""
+def test_permanent_error_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example, if there is no directory for a socket."""
     machine = Machine(monkeypatch, 1, errno.EROFS)
     machine.starts.start(WEB)
     assert (machine.failed, machine.starts.deadline()) == ([("web", "Read-only file system", 71)], None)
 
 
-def test_dev_null_is_opened_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dev_null_is_opened_when_it_is_first_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop begins without a descriptor of its own."""
     monkeypatch.setattr(launcher.os, "open", no_room())  # type: ignore[attr-defined]
     machine = Machine(monkeypatch, 0)
@@ -252,8 +252,8 @@ def test_dev_null_is_opened_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -
 # --- the control socket -------------------------------------------------------------------------------
 
 
-def test_the_control_socket_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less and less often; said once that it is missing, and once that it is there."""
+def test_control_socket_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With longer and longer pauses. One line is logged when it fails, and one when it succeeds."""
     now, said, results = 100.0, [], [errno.EMFILE] * 8
     monkeypatch.setattr(time, "monotonic", lambda: now)
     control = SimpleNamespace(is_open=False)
@@ -280,16 +280,18 @@ def test_the_control_socket_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-def test_the_control_socket_after_a_reexecution(is_open: bool) -> None:
-    """It crossed it, or is still tried for."""
+def test_control_socket_is_retried_after_a_re_execution(is_open: bool) -> None:
+    """Only if it was not open before."""
     opening = Opening(SimpleNamespace(is_open=is_open, open=no_room()), print)
     opening.resume()
     assert (opening.deadline() is None) is is_open
 
 
 @pytest.mark.parametrize("failing", ["credentials", "accept"])
-def test_a_client_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failing: str) -> None:
-    """One that was accepted is closed; else it stays in the kernel's queue, and nobody spins."""
+def test_client_without_room_is_closed_or_left_in_the_queue(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failing: str
+) -> None:
+    """An accepted client is closed. Otherwise it stays in the kernel's queue, and the loop does not spin."""
     directory: Any = SimpleNamespace(make=lambda: str(tmp_path), path=str(tmp_path))
     epoll = select.epoll()
     control = server.Control(
@@ -297,8 +299,8 @@ def test_a_client_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch, tmp
     )  # fmt: skip
     control.open()
     (opened,) = control.descriptors()
-    with socket.socket(socket.AF_UNIX) as visitor:
-        visitor.connect(str(tmp_path / "control"))
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.connect(str(tmp_path / "control"))
         before = descriptors()
         if failing == "credentials":
             monkeypatch.setattr(server, "peer_uid", no_room(errno.ENOBUFS))
@@ -314,8 +316,8 @@ def test_a_client_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch, tmp
     epoll.close()
 
 
-def test_a_client_that_cannot_be_told_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is hung up on all the same."""
+def test_client_without_memory_for_the_last_answer_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is shut down without it."""
     monkeypatch.setattr(client.socket, "socket", no_room(errno.ENOBUFS))  # type: ignore[attr-defined]
     client.Client(0, trusted=True, until=None).end()
 
@@ -324,12 +326,12 @@ def test_a_client_that_cannot_be_told_of_the_end(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.ENOSPC, errno.ENOBUFS])
-def test_output_waits_for_memory(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """A pipe has no memory for one more page: nothing is lost, and it is not gone."""
+def test_output_is_kept_until_there_is_memory(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A pipe has no memory for another page: no output is lost, and the sink stays usable."""
     reader, writer = os.pipe()
-    told: list[str] = []
+    messages: list[str] = []
     ours = sink.Sink(writer)
-    ours.on_full = told.append
+    ours.on_full = messages.append
     real = os.write
     monkeypatch.setattr(linux.os, "write", no_room(number))
     ours.write(b"line\n")
@@ -337,21 +339,21 @@ def test_output_waits_for_memory(monkeypatch: pytest.MonkeyPatch, number: int) -
     monkeypatch.setattr(linux.os, "write", real)
     ours.flush()
     assert os.read(reader, 100) == b"line\n"
-    assert [bool(text) for text in told] == [True, False]
+    assert [bool(text) for text in messages] == [True, False]
     for fd in (reader, writer):
         os.close(fd)
 
 
-def test_a_hung_up_terminal_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """EIO is no shortage there."""
+def test_hung_up_terminal_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EIO is not a shortage there."""
     ours = sink.Sink(1)
     monkeypatch.setattr(linux.os, "write", no_room(errno.EIO))
     ours.write(b"line\n")
     assert ours.lost
 
 
-def test_less_is_read_where_there_is_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The buffer of a big read cannot be had; what is in the pipe stays there until then."""
+def test_small_read_replaces_a_large_one_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no memory for a large buffer. What is left in the pipe stays there."""
     reader, writer = os.pipe()
     os.write(writer, b"line\n")
     real = os.read
@@ -367,8 +369,8 @@ def test_less_is_read_where_there_is_less_memory(monkeypatch: pytest.MonkeyPatch
         os.close(fd)
 
 
-def test_a_matcher_s_pipe_waits_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it could not be given is kept; what a dead one could not is not."""
+def test_data_for_a_matcher_is_kept_until_there_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data for a matcher that has ended is dropped."""
     reader, writer = os.pipe()
     epoll = select.epoll()
     ours = tap.Tap(epoll, writer)
@@ -388,8 +390,8 @@ def test_a_matcher_s_pipe_waits_for_memory(monkeypatch: pytest.MonkeyPatch) -> N
     epoll.close()
 
 
-def test_a_secret_that_cannot_be_read_now_is_not_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whoever starts a service that has it must wait: else its text would be in the log."""
+def test_secret_that_cannot_be_read_now_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The start of its service must wait: otherwise the text could appear in the log."""
     secret = tmp_path / "secret"
     secret.write_text("hidden")
     ours = mask.Mask()
@@ -400,11 +402,11 @@ def test_a_secret_that_cannot_be_read_now_is_not_given_up(monkeypatch: pytest.Mo
     assert len(ours.learn([str(secret)])) == 1
 
 
-def test_a_signal_whose_byte_was_lost_is_seen_at_the_next_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one whose byte was not lost is seen once."""
+def test_signal_without_its_byte_is_seen_at_the_next_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal whose byte was not lost is seen once."""
     reader, writer = os.pipe2(os.O_NONBLOCK)
     monkeypatch.setattr(signals, "noted", set())
-    ours: Any = SimpleNamespace(_woken=reader)
+    ours: Any = SimpleNamespace(_wake_up_reader=reader)
     os.write(writer, bytes([15]))
     signals._note(15, None)
     signals._note(17, None)

@@ -1,4 +1,4 @@
-"""Why a command could not be started, in words and as an exit code."""
+"""Why a command could not be started: the message and the exit code."""
 
 import errno
 import os
@@ -33,23 +33,23 @@ def _failure(start: SpawnSpec, step: str, number: int, detail: str = "") -> tupl
         ("/etc/passwd", errno.ENOENT, 127, "interpreter"),
     ],
 )
-def test_why_it_was_not_executed(name: str, number: int, code: int, says: str) -> None:
-    """127 when it is not there, 126 when it will not run, each with its own sentence."""
+def test_failed_exec_has_a_reason_and_a_code(name: str, number: int, code: int, says: str) -> None:
+    """127 if the command does not exist, 126 if it cannot be executed; each error has its own message."""
     why, found = _failure(_start(name), child.STEP_EXEC, number, os.strerror(number).lower())
     assert (found, says in why) == (code, True), why
 
 
-def test_other_steps_are_told_too() -> None:
-    """What fails before the exec is told by what was tried."""
+def test_failed_steps_before_the_exec_are_reported() -> None:
+    """The message names the step that failed."""
     start = _start("tool")
     start.identity = Credentials(1000, 1000, name="app")
     assert "become user app" in _failure(start, child.STEP_USER, errno.EPERM)[0]
     assert "it does not exist" in _failure(start, child.STEP_DIRECTORY, errno.ENOENT, "/srv")[0]
-    assert _failure(start, child.STEP_SESSION, errno.EPERM, "why") == ("cannot make a session of its own: why", 71)
+    assert _failure(start, child.STEP_SESSION, errno.EPERM, "why") == ("cannot create a session: why", 71)
 
 
-def test_a_message_cut_short_is_still_told() -> None:
-    """Whatever comes out of the pipe, there is a sentence and a code."""
+def test_truncated_message_is_reported() -> None:
+    """Any bytes from the pipe result in a message and a code."""
     for message in (b"x", b"x\0", b"x\x001", b"\xff\0" + b"2\0"):
         why, code = spawn.failure(_start("tool"), message)
         assert why
@@ -59,13 +59,13 @@ def test_a_message_cut_short_is_still_told() -> None:
 @pytest.mark.parametrize(
     ("status", "code"), [(0, 0), (3 << 8, 3), (255 << 8, 255), (9, 137), (15, 143), (11 | 128, 139)]
 )
-def test_wait_status_as_a_shell_shows_it(status: int, code: int) -> None:
-    """The code, or 128 plus the signal, with or without a core."""
+def test_wait_status_becomes_the_code_of_a_shell(status: int, code: int) -> None:
+    """The exit code, or 128 plus the signal, with or without a core dump."""
     assert spawn.exit_code(status) == code
 
 
-def test_spawned_child_tells_of_its_exec(tmp_path: Path) -> None:
-    """The error pipe ends when the exec succeeds, and holds the reason when not."""
+def test_error_pipe_reports_the_exec(tmp_path: Path) -> None:
+    """The pipe is closed when the exec succeeds, and contains the reason otherwise."""
     for command, expected in ((("true",), b""), ((str(tmp_path / "none"),), child.STEP_EXEC.encode())):
         pid, errors = spawn.spawn(SpawnSpec(command, dict(os.environ), InheritedSignals((), ())))
         os.set_blocking(errors, True)

@@ -25,10 +25,10 @@ OUR_CGROUP = "/box/cohabit-100-1"
 
 
 class World:
-    """A /proc and a kernel of our own: processes, their hard RSS limits and cgroups.
+    """A simulated /proc and kernel: processes, their hard RSS limits and cgroups.
 
-    STOP and KILL do what they do. `sent` is what was signalled, `groups` which process groups were stopped.
-    `has_children`: whether the kernel has files of children.
+    STOP and KILL take effect. sent: signals sent; groups: process groups stopped; looks: calls of proc.look.
+    has_children: whether the kernel has files of children.
     """
 
     def __init__(self) -> None:
@@ -44,30 +44,30 @@ class World:
         self.on_stop: Callable[[int], object] = lambda _: None
 
     def add(self, pid: int, parent: int, session: int, limit: int | None = proc.UNLIMITED) -> None:
-        """Add a process. limit: its hard limit of RSS, None: it cannot be read."""
+        """Add a process. limit: its hard limit of RSS, None if it cannot be read."""
         self.ticks += 1
         self.processes[pid] = proc.Process(pid, parent, session, start=self.ticks)
         self.limits[pid] = limit
 
     def later(self) -> int:
-        """Return ticks after everything that was added, and before what will be."""
+        """Return ticks after all processes that were added so far, and before later ones."""
         self.ticks += 1
         return self.ticks
 
     def end(self, pid: int) -> None:
-        """A process is gone; its children are ours now."""
+        """Remove a process; its children become ours."""
         for child in self.children_of(pid):
             child.parent = US
         del self.processes[pid]
 
     def children_of(self, pid: int) -> list[proc.Process]:
-        """Whose parent it is."""
+        """Return the children of a process."""
         return [process for process in self.processes.values() if process.parent == pid]
 
     def kill(self, pid: int, number: int) -> None:
-        """Do as the kernel does."""
+        """Act as the kernel does."""
         if number == signal.SIGSTOP and pid < 0:
-            self.groups.append(-pid)  # the members are also stopped one by one
+            self.groups.append(-pid)  # its members are also stopped one by one
             return
         self.sent.append((pid, number))
         if number == signal.SIGSTOP:
@@ -77,34 +77,34 @@ class World:
             self.processes[pid].state = "Z"
 
     def send_to(self, process: proc.Process, *numbers: int) -> bool:
-        """Do as proc.send_to does."""
+        """Replaces proc.send_to."""
         now = self.processes.get(process.pid)
         for number in numbers if now and now.start == process.start else ():
             self.kill(process.pid, number)
         return now is not None
 
     def look(self, pid: int) -> proc.Process | None:
-        """What proc.look gives."""
+        """Replaces proc.look."""
         self.looks += 1
         return self.processes.get(pid)
 
     def everybody(self) -> list[proc.Process]:
-        """What proc.everybody gives."""
+        """Replaces proc.everybody."""
         return list(self.processes.values())
 
     def children(self, pid: int) -> list[int]:
-        """What proc.children gives."""
+        """Replaces proc.children."""
         assert self.has_children
         return [process.pid for process in self.children_of(pid)]
 
     def signalled(self, number: int) -> list[int]:
-        """Who was sent this."""
+        """Return the pids to which this signal was sent."""
         return [pid for pid, sent in self.sent if sent == number]
 
 
 @pytest.fixture(params=[True, False], ids=["files of children", "no files of children"])
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Give a world in which we are process 100; once where the kernel has files of children and once where not."""
+    """Give a world in which we are process 100, with and without files of children."""
     world = World()
     world.has_children = request.param
     monkeypatch.setattr(linux.os, "getpid", lambda: US)
@@ -138,11 +138,11 @@ WEB, DB = (1 << 62) + (1 << 24) - 1, (1 << 62) + (2 << 24) - 1
 UNLIMITED = proc.UNLIMITED
 
 
-# --- whose it is -----------------------------------------------------------------------------------------
+# --- attribution -----------------------------------------------------------------------------------------
 
 
-def test_descendants_of_a_leader_are_its_tree(world: World, trees: Trees) -> None:
-    """Children and their children belong to it, in whatever session, parents first."""
+def test_descendants_belong_to_the_leader_s_tree(world: World, trees: Trees) -> None:
+    """In any session, parents before children."""
     world.add(201, 200, 200)
     world.add(202, 201, 202)
     world.add(301, 300, 300)
@@ -163,8 +163,10 @@ def test_descendants_of_a_leader_are_its_tree(world: World, trees: Trees) -> Non
         (300, WEB, "db"),
     ],
 )
-def test_owner_of_an_orphan(world: World, trees: Trees, session: int, limit: int, owner: str) -> None:
-    """An orphan belongs to the tree whose session it is in, else whose tracking limit it has, or to none."""
+def test_orphan_belongs_by_session_then_by_limit(
+    world: World, trees: Trees, session: int, limit: int, owner: str
+) -> None:
+    """To the tree of its session, otherwise of its tracking limit, otherwise to none."""
     world.add(400, US, session, limit)
     assert trees.owner(400) == owner
     assert trees.with_orphans() == ({owner} if owner else set())
@@ -173,8 +175,8 @@ def test_owner_of_an_orphan(world: World, trees: Trees, session: int, limit: int
     assert trees.unreported == ([] if owner else [400])
 
 
-def test_each_tree_has_a_range_of_limits(world: World, trees: Trees) -> None:
-    """A task's tree is not its service's; its range is not given to another tree when it has ended."""
+def test_each_tree_has_its_own_range_of_limits(world: World, trees: Trees) -> None:
+    """A task's tree differs from its service's. The range of a tree that has ended is not reused."""
     for pid, key in ((400, "wéb.1"), (401, PROBE), (402, "\0loader")):
         world.add(pid, US, pid, trees.limits.limit(key))
         assert trees.owner(pid) == key
@@ -185,15 +187,15 @@ def test_each_tree_has_a_range_of_limits(world: World, trees: Trees) -> None:
     assert trees.owner(403) == ""
 
 
-def test_variables_name_the_tree(trees: Trees) -> None:
-    """They are there for people and for our own commands; a task of ours has no service."""
+def test_variables_name_supervisor_tree_and_service(trees: Trees) -> None:
+    """For people and for our own commands. A task that belongs to no service has no COHABIT_SERVICE."""
     assert trees.variables("web") == {"COHABIT_SERVICE": "web", "COHABIT_SUPERVISOR": "us:web"}
     assert trees.variables(PROBE) == {"COHABIT_SERVICE": "web", "COHABIT_SUPERVISOR": "us:web%00probe"}
     assert "COHABIT_SERVICE" not in trees.variables("\0loader")
 
 
-def test_owner_of_a_descendant(world: World, trees: Trees) -> None:
-    """A process that is no orphan belongs to its nearest ancestor's tree, whatever its session and limit."""
+def test_descendant_belongs_to_its_nearest_ancestor_s_tree(world: World, trees: Trees) -> None:
+    """Whatever its session and limit are."""
     world.add(201, 200, 200)
     world.add(202, 201, 202, DB)
     world.add(400, US, 999, WEB)
@@ -205,23 +207,23 @@ def test_owner_of_a_descendant(world: World, trees: Trees) -> None:
     assert trees.owner(777) is None
 
 
-def test_orphan_outlives_its_leader(world: World, trees: Trees) -> None:
-    """Its session still says whose it is when the leader is gone, until the whole tree is."""
+def test_orphan_keeps_its_tree_after_the_leader_s_end(world: World, trees: Trees) -> None:
+    """The session attributes it until the whole tree has ended."""
     world.add(400, 200, 200)
     world.end(200)
     assert trees.reaped(200, world.later()) == "web"
     assert trees.with_orphans() == {"web"}
     trees.ended("web")
-    assert trees.owner(400) == "web", "the tree has ended only when its last orphan has"
+    assert trees.owner(400) == "web", "the tree ends with its last orphan"
     world.end(400)
     assert trees.reaped(400, world.later()) is None
     assert trees.with_orphans() == set()
     world.add(500, US, 200)
-    assert trees.with_orphans() == set(), "a session number may be given again, to another one"
+    assert trees.with_orphans() == set(), "the session number may have been reused"
 
 
-def test_number_of_a_session_is_given_again(world: World, trees: Trees) -> None:
-    """Once its leader was reaped, a process that started later is in the tree only if its limit says so, too."""
+def test_later_process_in_a_leaderless_session_needs_the_limit(world: World, trees: Trees) -> None:
+    """After the leader was reaped, the session's number may be reused."""
     world.add(400, 200, 200)
     world.end(200)
     trees.reaped(200, world.later())
@@ -230,8 +232,8 @@ def test_number_of_a_session_is_given_again(world: World, trees: Trees) -> None:
     assert [trees.owner(pid) for pid in (400, 401, 402)] == ["web", "", "web"]
 
 
-def test_number_of_a_session_is_given_again_and_again(world: World, trees: Trees) -> None:
-    """The end of another process with the leader's number does not make its session the tree's."""
+def test_second_end_of_a_leader_s_pid_changes_nothing(world: World, trees: Trees) -> None:
+    """The end of another process with the leader's pid does not make its session the tree's."""
     world.add(400, 200, 200)
     world.end(200)
     trees.reaped(200, world.later())
@@ -242,8 +244,8 @@ def test_number_of_a_session_is_given_again_and_again(world: World, trees: Trees
     assert [trees.owner(pid) for pid in (400, 401)] == ["web", ""]
 
 
-def test_owner_is_decided_once(world: World, trees: Trees) -> None:
-    """The tree of an orphan is decided when it is seen first, not when it changes its session or limit later."""
+def test_orphan_is_attributed_once(world: World, trees: Trees) -> None:
+    """When it is first seen; a later change of its session or limit has no effect."""
     world.add(400, US, 200)
     world.add(401, US, 401, WEB)
     assert trees.with_orphans() == {"web"}
@@ -253,8 +255,8 @@ def test_owner_is_decided_once(world: World, trees: Trees) -> None:
     assert trees.with_orphans() == {"web"}
 
 
-def test_nothing_is_concluded_from_who_ended(world: World, trees: Trees) -> None:
-    """An orphan without evidence is no tree's, whichever process ended just then, and is not signalled with any."""
+def test_order_of_ends_is_no_evidence(world: World, trees: Trees) -> None:
+    """An orphan without evidence belongs to no tree, whichever process has just ended, and is never signalled."""
     world.add(400, US, 999)
     world.end(200)
     trees.reaped(200, world.later())
@@ -264,8 +266,8 @@ def test_nothing_is_concluded_from_who_ended(world: World, trees: Trees) -> None
     assert 400 not in world.signalled(signal.SIGKILL)
 
 
-def test_orphan_that_cannot_be_read(world: World, trees: Trees) -> None:
-    """One of which nothing can be read at the moment is looked at again."""
+def test_unreadable_orphan_is_attributed_later(world: World, trees: Trees) -> None:
+    """If nothing can be read of it now, it is read again the next time."""
     world.add(400, US, 999, None)
     assert trees.with_orphans() == set()
     assert trees.unreported == []
@@ -273,16 +275,16 @@ def test_orphan_that_cannot_be_read(world: World, trees: Trees) -> None:
     assert trees.with_orphans() == {"web"}
 
 
-def test_dead_orphan_is_not_reported(world: World, trees: Trees) -> None:
-    """A zombie without evidence does no harm, and will be reaped in a moment."""
+def test_zombie_is_not_reported(world: World, trees: Trees) -> None:
+    """A zombie without evidence does no harm: it is reaped next."""
     world.add(400, US, 999)
     world.processes[400].state = "Z"
     assert trees.with_orphans() == set()
     assert trees.unreported == []
 
 
-def test_member_is_recorded_while_its_parents_live(world: World, trees: Trees) -> None:
-    """A process that was signalled as a descendant is of the tree when its parents have ended, by number and start."""
+def test_recorded_member_stays_in_the_tree(world: World, trees: Trees) -> None:
+    """A process that was signalled as a descendant is attributed after its parents' end by pid and start time."""
     for pid in (201, 202):
         world.add(pid, 200, pid)
     trees.signal("web", signal.SIGTERM)
@@ -293,8 +295,8 @@ def test_member_is_recorded_while_its_parents_live(world: World, trees: Trees) -
     assert [trees.owner(pid) for pid in (201, 202)] == ["web", ""]
 
 
-def test_limit_alone_gives_no_rights(world: World, trees: Trees) -> None:
-    """A process that can only show a limit, which anybody can set, speaks for a service if it is its user."""
+def test_limit_alone_gives_no_rights_to_other_users(world: World, trees: Trees) -> None:
+    """Every process can set a limit: with nothing else, it speaks for a service only as the service's user."""
     world.add(201, 200, 201, DB)
     world.add(400, US, 400, WEB)
     world.add(401, 400, 401, WEB)
@@ -306,11 +308,11 @@ def test_limit_alone_gives_no_rights(world: World, trees: Trees) -> None:
     assert not trees.speaks_for("web", 400, 65534)
 
 
-# --- several leaders, adopted ones -----------------------------------------------------------------------
+# --- several leaders, adopted daemons --------------------------------------------------------------------
 
 
-def test_hook_beside_its_service(world: World, trees: Trees) -> None:
-    """A hook is a leader of its service's tree; whom it leaves is the service's, and its end ends nobody else."""
+def test_hook_is_a_leader_of_its_service_s_tree(world: World, trees: Trees) -> None:
+    """Its orphans are the service's, and its end does not end other processes' sessions."""
     world.add(210, US, 210)
     trees.started("web", 210)
     world.add(211, 210, 210)
@@ -328,11 +330,11 @@ def test_hook_beside_its_service(world: World, trees: Trees) -> None:
     world.add(400, US, 200)
     world.add(401, US, 210)
     assert trees.with_orphans() == {"web"}
-    assert trees.orphans_of("web") == [400], "the main process lives, so its session still counts"
+    assert trees.orphans_of("web") == [400], "the main process is running, so its session counts"
 
 
-def test_daemon_is_adopted(world: World, trees: Trees) -> None:
-    """An adopted process leads: it is no orphan, its end is told, and its session is the tree's."""
+def test_adopted_daemon_is_a_leader(world: World, trees: Trees) -> None:
+    """It is not an orphan, its end is reported, and its session belongs to the tree."""
     world.add(400, US, 400, WEB)
     assert trees.orphans_of("web") == [400]
     assert trees.adopt("web", 400)
@@ -343,8 +345,8 @@ def test_daemon_is_adopted(world: World, trees: Trees) -> None:
     assert trees.orphans_of("web") == [401]
 
 
-def test_only_a_child_of_ours_is_adopted(world: World, trees: Trees) -> None:
-    """The end of another's child is not told to us, so it cannot lead; nor can one that is gone."""
+def test_only_our_own_child_can_be_adopted(world: World, trees: Trees) -> None:
+    """We would not see the end of another process's child. A process that has ended cannot be adopted either."""
     world.add(201, 200, 201)
     assert not trees.adopt("web", 201)
     assert not trees.adopt("web", 777)
@@ -354,8 +356,8 @@ def test_only_a_child_of_ours_is_adopted(world: World, trees: Trees) -> None:
 # --- signals ---------------------------------------------------------------------------------------------
 
 
-def test_signal_reaches_the_tree_and_nobody_else(world: World, trees: Trees) -> None:
-    """TERM goes to each member, followed by CONT; nobody of another tree hears it."""
+def test_signal_reaches_the_tree_only(world: World, trees: Trees) -> None:
+    """Each member gets TERM and then CONT; a process of another tree gets neither."""
     world.add(201, 200, 200)
     world.add(400, US, 999, WEB)
     world.add(301, 300, 300)
@@ -364,16 +366,16 @@ def test_signal_reaches_the_tree_and_nobody_else(world: World, trees: Trees) -> 
     assert [number for pid, number in world.sent if pid == 201] == [signal.SIGTERM, signal.SIGCONT]
 
 
-def test_nobody_is_killed_before_all_are_stopped(world: World, trees: Trees) -> None:
-    """A tree that forks while it is stopped is gone through again; only when nobody is left to fork it is killed."""
+def test_all_processes_are_stopped_before_any_is_killed(world: World, trees: Trees) -> None:
+    """While the tree forks, it is read again. When no process is left that could fork, all are killed."""
     world.on_stop = lambda pid: world.add(pid + 1, 200, 200) if pid < 210 else None
     trees.signal("web", signal.SIGKILL)
     assert world.signalled(signal.SIGSTOP) == list(range(200, 211))
     assert world.sent[-11:] == [(pid, signal.SIGKILL) for pid in range(200, 211)]
 
 
-def test_groups_are_stopped_at_once(world: World, trees: Trees) -> None:
-    """Each process group of the tree is stopped as a whole; never one of our own session, in which others may be."""
+def test_process_groups_are_stopped_as_a_whole(world: World, trees: Trees) -> None:
+    """Each group of the tree, but no group of our own session, which may have other members."""
     for pid, session, group in ((201, 200, 200), (202, 202, 202), (203, 200, 203), (204, US, 204)):
         world.add(pid, 200, session)
         world.processes[pid].group = group
@@ -382,8 +384,8 @@ def test_groups_are_stopped_at_once(world: World, trees: Trees) -> None:
     assert world.signalled(signal.SIGSTOP) == [200, 201, 202, 203, 204]
 
 
-def test_children_of_one_that_ended_meanwhile_are_killed(world: World, trees: Trees) -> None:
-    """A process ends after our children were read, and its own are ours then: they are found and killed, too."""
+def test_children_of_a_parent_that_ended_meanwhile_are_killed(world: World, trees: Trees) -> None:
+    """Its children became ours after our children were read: they are found and killed, too."""
     world.add(201, 200, 200)
     world.add(202, 201, 202)
     world.processes[200].state = world.processes[201].state = "Z"
@@ -401,23 +403,23 @@ def test_children_of_one_that_ended_meanwhile_are_killed(world: World, trees: Tr
     assert world.signalled(signal.SIGKILL) == [202]
 
 
-def test_group_of_a_process_that_forged_a_limit_is_not_stopped(world: World, trees: Trees) -> None:
-    """Nothing but a limit says that it is of the tree, so others may be in its group: of its own service."""
+def test_group_of_a_process_with_a_limit_only_is_not_stopped(world: World, trees: Trees) -> None:
+    """Its limit may be forged, and the other members of its group may belong to its real service."""
     world.add(301, 300, 300)
     world.add(400, US, 300, WEB)
     world.add(401, US, 999, WEB)
     world.add(402, US, 999)
     for pid in (300, 301, 400):
         world.processes[pid].group = 300
-    trees.sessions = Sessions()  # db's leader is in a session of whose number we know nothing
+    trees.sessions = Sessions()  # the session of db's leader is unknown
     trees.sessions.add(200, "web", started_by_us=True)
     trees.signal("web", signal.SIGKILL)
     assert world.groups == [200]
     assert world.signalled(signal.SIGKILL) == [200, 400, 401]
 
 
-def test_group_is_that_of_a_stopped_process(world: World, trees: Trees) -> None:
-    """A process that leaves its group before it is stopped is no reason to stop that group."""
+def test_group_is_read_after_the_process_was_stopped(world: World, trees: Trees) -> None:
+    """If a process leaves its group before it is stopped, the old group is not stopped."""
     world.add(201, 200, 201)
 
     def leave(pid: int) -> None:
@@ -430,8 +432,8 @@ def test_group_is_that_of_a_stopped_process(world: World, trees: Trees) -> None:
     assert world.groups == [200, 777]
 
 
-def test_number_that_comes_again_is_another_process(world: World, trees: Trees) -> None:
-    """A process that has the number of one that was stopped, and has ended since, is stopped too."""
+def test_reused_pid_is_another_process(world: World, trees: Trees) -> None:
+    """A process with the pid of one that was stopped and has ended since is stopped, too."""
     world.add(201, 200, 200)
     world.on_stop = lambda _: world.add(201, 200, 200) if len(world.sent) < 3 else None
     trees.signal("web", signal.SIGKILL)
@@ -439,16 +441,16 @@ def test_number_that_comes_again_is_another_process(world: World, trees: Trees) 
     assert {world.processes[pid].state for pid in (200, 201)} == {"Z"}
 
 
-def test_our_time_for_a_kill_is_bounded(world: World, trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever forks without end costs us a bounded time; those who were seen are killed then."""
-    monkeypatch.setattr(killing, "_PATIENCE_SECONDS", -1.0)
+def test_time_for_a_kill_is_bounded(world: World, trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a tree forks endlessly, the processes that were seen are killed after the timeout."""
+    monkeypatch.setattr(killing, "_TIMEOUT_SECONDS", -1.0)
     world.on_stop = lambda pid: world.add(pid + 1, 200, 200)
     trees.signal("web", signal.SIGKILL)
     assert world.sent == [(200, signal.SIGSTOP), (200, signal.SIGKILL)]
 
 
-def test_who_turns_up_after_the_kill_is_killed(world: World, trees: Trees) -> None:
-    """One that was born unseen comes to us when its parent dies, and is killed then; a later life is spared."""
+def test_orphan_found_after_the_kill_is_killed(world: World, trees: Trees) -> None:
+    """A missed process becomes our child when its parent dies, and is killed then; a later run is spared."""
     trees.signal("web", signal.SIGKILL)
     world.add(201, 200, 999, WEB)
     world.end(200)
@@ -457,7 +459,7 @@ def test_who_turns_up_after_the_kill_is_killed(world: World, trees: Trees) -> No
     assert world.signalled(signal.SIGKILL) == [200, 201]
     before = len(world.sent)
     assert trees.with_orphans() == {"web"}
-    assert len(world.sent) == before, "once is enough"
+    assert len(world.sent) == before, "it is killed once"
     world.end(201)
     trees.reaped(201, world.later())
     trees.ended("web")
@@ -468,13 +470,13 @@ def test_who_turns_up_after_the_kill_is_killed(world: World, trees: Trees) -> No
     assert 400 not in world.signalled(signal.SIGKILL)
 
 
-def test_last_process_of_a_killed_task_leaves_another(world: World, trees: Trees) -> None:
-    """One that was not seen when its tree was killed turns up when the last one that was seen is reaped."""
+def test_orphan_of_a_killed_task_s_last_process_is_killed(world: World, trees: Trees) -> None:
+    """A process that was missed when the tree was killed is found when the last known one is reaped."""
     limit = trees.limits.limit(PROBE)
     world.add(400, US, 400, limit)
     world.add(401, 400, 401, limit)
     assert trees.with_orphans() == {PROBE}
-    world.processes[401].parent = 50  # the reading missed it
+    world.processes[401].parent = 50  # the read missed it
     trees.signal(PROBE, signal.SIGKILL)
     trees.ended(PROBE)
     world.processes[401].parent = 400
@@ -488,8 +490,8 @@ def test_last_process_of_a_killed_task_leaves_another(world: World, trees: Trees
     assert trees.limits.owner(limit or 0) is None
 
 
-def test_doom_ends_with_the_next_life(world: World, trees: Trees) -> None:
-    """Who is started under the same key is not killed for what its predecessor was, whatever is left of that one."""
+def test_next_run_of_a_killed_tree_is_not_killed(world: World, trees: Trees) -> None:
+    """A new run under the same key is spared, even if processes of the previous run are left."""
     world.add(400, US, 200)
     trees.signal("web", signal.SIGKILL)
     trees.started("web", 210)
@@ -498,8 +500,8 @@ def test_doom_ends_with_the_next_life(world: World, trees: Trees) -> None:
     assert 401 not in world.signalled(signal.SIGKILL)
 
 
-def test_number_of_an_orphan_comes_again(world: World, trees: Trees) -> None:
-    """An orphan that has the number of one that was reaped is looked at for itself."""
+def test_reused_pid_of_an_orphan_is_attributed_again(world: World, trees: Trees) -> None:
+    """An orphan with the pid of one that was reaped is attributed by its own evidence."""
     world.add(400, US, 200)
     assert trees.with_orphans() == {"web"}
     trees.reaped(400, world.later())
@@ -507,8 +509,8 @@ def test_number_of_an_orphan_comes_again(world: World, trees: Trees) -> None:
     assert trees.with_orphans() == {"db"}
 
 
-def test_kill_looks_at_its_own_tree_only(world: World, trees: Trees) -> None:
-    """What a kill costs goes by the size of the tree, not of the container."""
+def test_kill_reads_its_own_tree_only(world: World, trees: Trees) -> None:
+    """The cost of a kill depends on the size of the tree, not of the container."""
     if not world.has_children:
         pytest.skip("then all of /proc is walked")
     for pid in range(1000, 1500):
@@ -517,8 +519,8 @@ def test_kill_looks_at_its_own_tree_only(world: World, trees: Trees) -> None:
     assert world.looks < 10
 
 
-def test_everybody_is_those_below_us(world: World, trees: Trees) -> None:
-    """Not as process 1, everybody means our descendants: never kill(-1)."""
+def test_signal_to_all_reaches_our_descendants_only(world: World, trees: Trees) -> None:
+    """If we are not process 1: kill(-1) is not used."""
     world.add(50, 1, 50)
     world.add(101, 50, 50)
     world.add(400, US, 999)
@@ -528,8 +530,8 @@ def test_everybody_is_those_below_us(world: World, trees: Trees) -> None:
     assert set(world.signalled(signal.SIGKILL)) == {200, 300, 400}
 
 
-def test_everybody_as_process_1(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As process 1 it is kill(-1), which misses nobody."""
+def test_signal_to_all_is_kill_minus_1_as_process_1(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill(-1) misses no process."""
     monkeypatch.setattr(linux.os, "getpid", lambda: 1)
     Trees("us").signal_everybody(signal.SIGTERM)
     assert world.sent == [(-1, signal.SIGTERM), (-1, signal.SIGCONT)]
@@ -539,7 +541,7 @@ def test_everybody_as_process_1(world: World, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_proc_a_tree_is_its_groups(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without /proc signals go to the process groups, and a group that lives without its leader is an orphan."""
+    """Signals go to the process groups; a group that outlives its leader is an orphan."""
     monkeypatch.setattr(proc, "is_ours", lambda: False)
     monkeypatch.setattr(linux.os, "getsid", lambda pid: {200: 200, 201: 200, 50: 50}[pid])
     trees = Trees("us")
@@ -559,7 +561,7 @@ def test_without_proc_a_tree_is_its_groups(world: World, monkeypatch: pytest.Mon
 
 
 class Kernel(Cgroups):
-    """Cgroups of the world: who is in them stands in world.cgroups; `kills` is what was ordered."""
+    """Cgroups of the world, whose members are in world.cgroups. kills: the operations in their order."""
 
     def __init__(self, world: World, *, has_kill: bool) -> None:
         super().__init__()
@@ -570,16 +572,16 @@ class Kernel(Cgroups):
         self.kills: list[str] = []
 
     def members(self, key: str) -> list[int]:
-        """Those whose path says so and who live."""
+        """Return the running processes with this path."""
         return [pid for pid, process in self.world.processes.items() if self.owner(pid) == key and process.lives]
 
     def freeze(self, key: str, *, frozen: bool) -> bool:
-        """Note the order in which things are done."""
+        """Record the operation."""
         self.kills.append(f"{'freeze' if frozen else 'thaw'} {key}")
         return True
 
     def kill(self, key: str) -> bool:
-        """End them."""
+        """Kill the members, if the kernel has cgroup.kill."""
         self.kills.append(key)
         for pid in self.members(key) if self.has_kill else []:
             self.world.processes[pid].state = "Z"
@@ -588,8 +590,8 @@ class Kernel(Cgroups):
         return self.has_kill
 
 
-def test_cgroup_says_first(world: World) -> None:
-    """Who is in a tree's cgroup is of that tree, whatever its session and its environment say."""
+def test_cgroup_takes_precedence(world: World) -> None:
+    """A process in a tree's cgroup belongs to that tree, whatever its session and limit are."""
     trees = Trees("us", Kernel(world, has_kill=True))
     world.add(300, US, 300)
     trees.started("db", 300)
@@ -604,8 +606,8 @@ def test_cgroup_says_first(world: World) -> None:
 
 
 @pytest.mark.parametrize("has_kill", [True, False], ids=["cgroup.kill", "before Linux 5.14"])
-def test_kill_by_cgroup_and_beyond(world: World, *, has_kill: bool) -> None:
-    """The cgroup is killed at once; who moved out of it, and who is below such a one, is killed as well."""
+def test_kill_reaches_the_cgroup_and_members_outside(world: World, *, has_kill: bool) -> None:
+    """The cgroup is killed atomically; processes that moved out of it, and their descendants, are killed as well."""
     cgroups = Kernel(world, has_kill=has_kill)
     trees = Trees("us", cgroups)
     world.add(200, US, 200)
@@ -620,8 +622,8 @@ def test_kill_by_cgroup_and_beyond(world: World, *, has_kill: bool) -> None:
     assert set(world.signalled(signal.SIGKILL)) == ({202, 203} if has_kill else {200, 201, 202, 203})
 
 
-def test_number_of_a_process_outside_comes_again(world: World) -> None:
-    """One that had left the cgroup ends while its tree is killed; whoever has its number then is left alone."""
+def test_reused_pid_of_a_member_outside_is_spared(world: World) -> None:
+    """A process that had left the cgroup ends during the kill; another process with its pid is not killed."""
     cgroups = Kernel(world, has_kill=True)
     trees = Trees("us", cgroups)
     for pid, parent in ((200, US), (201, 200), (202, 201)):
@@ -640,8 +642,8 @@ def test_number_of_a_process_outside_comes_again(world: World) -> None:
     assert world.processes[202].state == "S"
 
 
-def test_signal_reaches_the_cgroup_too(world: World) -> None:
-    """Who is in the cgroup but below nobody of the tree hears the signal."""
+def test_signal_reaches_all_members_of_the_cgroup(world: World) -> None:
+    """Also a process in the cgroup that descends from no process of the tree."""
     trees = Trees("us", Kernel(world, has_kill=True))
     world.add(200, US, 200)
     trees.started("web", 200)
@@ -651,8 +653,8 @@ def test_signal_reaches_the_cgroup_too(world: World) -> None:
     assert world.signalled(signal.SIGTERM) == [200, 400]
 
 
-def test_trees_cross_a_re_execution(world: World, trees: Trees) -> None:
-    """What is known, cgroups included, is plain values and comes back; the doomed stay doomed."""
+def test_trees_survive_a_re_execution(world: World, trees: Trees) -> None:
+    """All state, cgroups included, becomes plain values and is restored; a tree that is being killed stays so."""
     world.add(400, US, 400, WEB)
     assert trees.adopt("web", 400)
     world.add(401, US, 999, WEB)
@@ -664,14 +666,14 @@ def test_trees_cross_a_re_execution(world: World, trees: Trees) -> None:
     assert again.cgroups is not None
     again.cgroups = None
     assert again.with_orphans() == {"web"}
-    assert set(world.signalled(signal.SIGKILL)) == {200, 400, 401}, "somebody may have turned up in between"
+    assert set(world.signalled(signal.SIGKILL)) == {200, 400, 401}, "an orphan may have appeared meanwhile"
 
 
 # --- reading /proc ---------------------------------------------------------------------------------------
 
 
-def test_stat_of_an_odd_name(tmp_path: Path) -> None:
-    """The name of a process may hold brackets and spaces: parent and session are found all the same."""
+def test_stat_with_brackets_in_the_name_is_read(tmp_path: Path) -> None:
+    """The name of a process may contain brackets and spaces."""
     odd = tmp_path / "a) S 1 (b"
     odd.symlink_to("/bin/sleep")
     with subprocess.Popen([odd, "1000"]) as process:  # returns after the exec
@@ -685,8 +687,8 @@ def test_stat_of_an_odd_name(tmp_path: Path) -> None:
             process.kill()
 
 
-def test_nobody_has_nothing() -> None:
-    """A process that is gone has no parent, no children, no limits, no users, no name and no cgroup."""
+def test_ended_process_has_no_properties() -> None:
+    """A process that has ended has no parent, children, limits, users, name or cgroup."""
     gone = 2**22 + 1
     assert proc.look(gone) is None
     assert proc.children(gone) == []

@@ -319,7 +319,7 @@ def test_out_of_memory_is_told_with_the_limit() -> None:
             "make the directory /srv in the image",
         ),
         (
-            ended(code=127, why="cannot start: './x' is there, but the interpreter that its first line names is not"),
+            ended(code=127, why="cannot start: './x' exists, but the interpreter that its first line names does not"),
             "CRLF",
         ),
         (

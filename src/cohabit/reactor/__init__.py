@@ -1,1 +1,1 @@
-"""Linux: the only room with fork, exec, kill, wait and epoll. One thread, one door per danger."""
+"""Linux: the only package with fork, exec, kill, wait and epoll. One thread, and one module per dangerous operation."""

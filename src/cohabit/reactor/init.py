@@ -1,13 +1,13 @@
-"""`cohabit init`: one command under an init, as tini, dumb-init and `docker run --init` do it, and to the end.
+"""`cohabit init`: one command under an init, as with tini, dumb-init and `docker run --init`, with an orderly end.
 
-All signals are blocked and taken one by one with sigwaitinfo(2): no handler, no polling, and nothing that
-the command could notice, since it gets back the mask and the dispositions that were given to us. The main
-child is in a process group of its own, in our session. What tini and its like leave undone is the end: when
-main has ended, whatever still lives gets TERM and a bounded wait that ends with the last of them.
+All signals are blocked and taken one by one with sigwaitinfo(2): no signal handler and no polling. The command does
+not notice any of this, because it gets the inherited mask and dispositions. The main child is in a process group of
+its own, in our session. Unlike tini and similar programs, `init` ends what is left: when main has ended, every
+remaining process gets TERM, and `init` waits until the last one has ended or the grace period is over.
 
-Job control: when main is stopped by the terminal (^Z) and a shell waits above us, we stop too, so that the
-shell notices; when the shell continues us, we continue main. Where nobody is above who could ever continue
-it (as process 1, or under another init), it is continued at once, as if ^Z had no effect.
+Job control: when the terminal stops main (^Z) and a shell is our parent, we stop too, so that the shell notices. When
+the shell continues us, we continue main. Without a shell that could continue it (as process 1, or under another init),
+main is continued at once, as if ^Z had no effect.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.signals import InheritedSignals
 
-_LEAST_GRACE_SECONDS = 1.0  # for the others, even when main used up all of the time
+_LEAST_GRACE_SECONDS = 1.0  # for the remaining processes, even if main used up the grace period
 
 
 class Rules:
-    """What the options of `init` say.
+    """The options of `init`.
 
-    group: signals go to main's whole process group. rewrite: signal -> other signal, 0 drops it. success:
-    exit codes that become 0. grace_seconds: for whatever still lives when main has ended. say: where
-    warnings go; verbose: each signal and each reaped child is told.
+    group: signals go to main's whole process group. rewrite: signal -> other signal, 0 drops it. success: exit codes
+    that become 0. grace_seconds: for the processes that are left when main has ended. say(text): prints a warning.
+    warn_on_reap: report each reaped orphan. verbose: report each signal and the end of main.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -52,14 +52,14 @@ class Rules:
 
 
 class Init:
-    """One main child and everybody who is orphaned meanwhile."""
+    """One main child, and the orphans that appear meanwhile."""
 
     def __init__(self, argv: tuple[str, ...], given: InheritedSignals, rules: Rules) -> None:
         self._rules = rules
         self._argv = argv
         self._given = given
         self._terminal = Terminal()
-        self.alone = False  # no child is left, and so no descendant
+        self.alone = False  # no child is left, so no descendant either
         self.main = 0
         self._code: int | None = None
         self._stop_asked_at: float | None = None
@@ -67,7 +67,7 @@ class Init:
     def run(self) -> int:
         """Run the command to its end; returns the exit code. Raises CommandError.
 
-        Whoever outlives it is left to `reactor/processes/sweep`, which nearly nobody needs: `alone` says.
+        Processes that outlive it are left to reactor/processes/sweep, which is rarely needed: see `alone`.
         """
         self._prepare()
         start = SpawnSpec(self._argv, environment(), self._given, session=False)
@@ -79,14 +79,14 @@ class Init:
             else:
                 self._forward(got.si_signo)
         self._terminal.take_back(self.main)
-        if message := spawn.exec_errors(errors):  # looked at only now: nobody waits for the exec
+        if message := spawn.exec_errors(errors):  # read only now: nothing waits for the exec
             why, code = spawn.failure(start, message)
             raise CommandError(f"cannot run the command: {why}", code)
         return 0 if self._code in self._rules.success else self._code
 
     @property
     def grace_left(self) -> float:
-        """Seconds for what outlives main: a stop that was asked for has one grace for main and the rest together."""
+        """Seconds for the remaining processes: after a stop request, main and they share one grace period."""
         spent = 0.0 if self._stop_asked_at is None else time.monotonic() - self._stop_asked_at
         grace = self._rules.grace_seconds
         return max(min(grace, _LEAST_GRACE_SECONDS), grace - spent)
@@ -94,7 +94,7 @@ class Init:
     def _prepare(self) -> None:
         rules = self._rules
         if rules.parent_death_signal and not pid1.set_parent_death_signal(rules.parent_death_signal):
-            rules.say("cannot ask for a parent-death signal: this Python or kernel has no prctl (going on without)")
+            rules.say("cannot set the parent-death signal: this Python or kernel has no prctl (continuing without it)")
         if warning := pid1.environment_lost():
             rules.say(warning)
         if pid1.is_process_1():
@@ -103,7 +103,7 @@ class Init:
             rules.say(pid1.CANNOT_REAP)
 
     def _spawn(self, start: SpawnSpec) -> int:
-        """Fork main; returns the pipe that says why its exec failed, if it did."""
+        """Fork main; returns the pipe that reports a failed exec."""
         if self._terminal.foreground:
             start.terminal = self._terminal.fd
         try:
@@ -113,7 +113,7 @@ class Init:
         return errors
 
     def _reap(self) -> None:
-        """Everybody who has ended or stopped; CHLD signals merge, so always until nobody is left."""
+        """Handle every child that has ended or stopped. CHLD signals merge, so one may stand for several children."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -127,7 +127,7 @@ class Init:
                     self._main_stopped(os.WSTOPSIG(status))
             elif pid == self.main:
                 self._code = spawn.exit_code(status)
-                self._tell(f"main ended with {describe_exit(self._code)}")
+                self._verbose(f"main ended with {describe_exit(self._code)}")
             elif self._rules.warn_on_reap:
                 self._rules.say(f"reaped orphan {pid} ({describe_exit(spawn.exit_code(status))})")
 
@@ -135,8 +135,8 @@ class Init:
         if number in signals.STOP_SIGNALS and self._stop_asked_at is None:
             self._stop_asked_at = time.monotonic()
         wanted = self._rules.rewrite.get(number, number)
-        self._tell(f"{signal_name(number)}: {'dropped' if not wanted else 'forwarded as ' + signal_name(wanted)}")
-        if number == signals.CONT:  # the terminal first: else main could stop again for want of it
+        self._verbose(f"{signal_name(number)}: {'dropped' if not wanted else 'forwarded as ' + signal_name(wanted)}")
+        if number == signals.CONT:  # the terminal first: without it main could stop again
             self._terminal.lend(self.main)
         if wanted:
             self._send(wanted)
@@ -146,23 +146,23 @@ class Init:
             if self._rules.group:
                 try:
                     os.kill(-self.main, number)
-                except ProcessLookupError:  # so early that main has not made its group yet
+                except ProcessLookupError:  # main has not created its group yet
                     os.kill(self.main, number)
             else:
                 os.kill(self.main, number)
         except OSError as error:
-            self._tell(f"cannot send {signal_name(number)}: {error.strerror}")
+            self._verbose(f"cannot send {signal_name(number)}: {error.strerror}")
 
     def _main_stopped(self, number: int) -> None:
-        """By the terminal: stop with it if a shell waits above, else undo it. By hand (STOP): let it be."""
+        """The terminal has stopped main: stop with it if a shell is our parent, else continue it. Ignore a STOP."""
         if number == signals.STOP or (self._terminal.fd < 0 and not pid1.is_process_1()):
             return
         self._terminal.take_back(self.main)
-        signals.stop_if_continuable()  # until the shell's `fg` or `bg`: a CONT, which is forwarded
+        signals.stop_if_continuable()  # until the shell's `fg` or `bg`, whose CONT is forwarded
         if number == signals.TSTP:
             self._terminal.lend(self.main)
             os.kill(-self.main, signals.CONT)
 
-    def _tell(self, text: str) -> None:
+    def _verbose(self, text: str) -> None:
         if self._rules.verbose:
             self._rules.say(text)

@@ -1,8 +1,8 @@
-"""The last resort: nothing of the engine is trusted any more. All processes are ended; no line of theirs is lost.
+"""The last resort after repeated internal errors: end all processes without the engine, and lose no line of theirs.
 
-What the services write meanwhile is read from their pipes all the time, so that nobody who wants to end waits in a
-write(2); what they leave in the pipes is read when they are gone. Only the descriptors are used, with the text that was
-read from them before; everything else of the loop may be what is broken.
+What the services write meanwhile is read all the time, so that no process that wants to end blocks in a write(2). What
+is left in the pipes is read when the processes have ended. Only the descriptors are used, and the text that was read
+from them before; all other state of the loop may be corrupt.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from cohabit.reactor.processes.tree import Trees
 
 _GRACE_SECONDS = 5.0
-_DRAIN_SECONDS = 1.0  # for a reader of our output, at the very end
+_DRAIN_SECONDS = 1.0  # for the reader of our output, at the very end
 _READ_SIZE = 65_536
-_READS_MAX = 64  # of one pipe at the very end, in case that somebody still fills it
+_READS_MAX = 64  # per pipe at the very end, in case a process still writes to it
 
 
 def _sink(fd: int) -> Sink:
-    """Of our own output. Does not raise OSError: nothing here compares identities."""
+    """Return a sink for our own output. Does not raise OSError: identities are not compared here."""
     return Sink(fd, identity=(0, fd))
 
 
 class _Pipe:
-    """One stream of one service. partial: the beginning of a line."""
+    """One stream of one service. partial: the beginning of an unfinished line."""
 
     def __init__(self, fd: int, sink: Sink, label: bytes, partial: bytes) -> None:
         self.fd = fd
@@ -45,7 +45,7 @@ class _Pipe:
 
 
 class Pipes:
-    """What still comes out of the services, written to our own output with their names in front."""
+    """The remaining output of the services, written to our own output with their names as prefixes."""
 
     def __init__(self) -> None:
         self._sinks = {"stdout": _sink(1), "stderr": _sink(2)}
@@ -53,7 +53,7 @@ class Pipes:
 
     @classmethod
     def of_plain(cls, plain: Any) -> Pipes:
-        """Of a state that was written down (crossing.py), as far as it can be read."""
+        """Return the pipes of a stored state (reexecution_state.py), as far as it can be read."""
         pipes = cls()
         try:
             for stream, unwritten in plain["output"]["destinations"]["containers"].items():
@@ -62,16 +62,16 @@ class Pipes:
                 service, stream = one["origin"][:2]
                 pipes.add(one["fd"], service, stream, one["partial"])
         except (AttributeError, LookupError, TypeError, ValueError):
-            pass  # what there is has to do
+            pass  # use what could be read
         return pipes
 
     def add(self, fd: int, service: str, stream: str, partial: bytes) -> None:
-        """One more pipe. partial: what was read of a line that has not ended."""
+        """Add a pipe. partial: the part of an unfinished line that was read before."""
         if fd >= 0:
             self._pipes.append(_Pipe(fd, self._sinks[stream], service.encode("utf-8", "replace") + b" | ", partial))
 
     def pump(self) -> None:
-        """Write what there is now."""
+        """Write what the pipes contain now."""
         for sink in self._sinks.values():
             sink.flush()
         for pipe in self._pipes:
@@ -79,7 +79,7 @@ class Pipes:
                 self._read(pipe)
 
     def finish(self) -> None:
-        """The services are gone: everything that is left, as long as somebody takes it."""
+        """Write what is left after the services have ended, as long as the reader accepts it."""
         deadline = time.monotonic() + _DRAIN_SECONDS
         for pipe in self._pipes:
             for _ in range(_READS_MAX):
@@ -95,7 +95,7 @@ class Pipes:
     def _read(pipe: _Pipe) -> bool:
         try:
             data = os.read(pipe.fd, _READ_SIZE)
-        except OSError:  # nothing more at present, or no pipe at all
+        except OSError:  # nothing to read now, or not a pipe
             return False
         *lines, pipe.partial = (pipe.partial + data).split(b"\n")
         pipe.sink.write(b"".join(pipe.label + line + b"\n" for line in lines))
@@ -103,15 +103,15 @@ class Pipes:
 
 
 def end_everything(error: BaseException | None, trees: Trees, plain: Any) -> int:
-    """Say why, end everybody under us, and give the exit code. plain: the state, as far as it was written down.
+    """Log the error, end every process under us, and return the exit code. plain: the stored state, if there is one.
 
-    error: what could not be dealt with; None if it has been logged.
+    error: the error that could not be handled; None if it has been logged.
     """
     signals.block_all()
     scarce = error is not None and shortage.is_shortage(error)
     if error is not None:
         text = (
-            f"cannot go on: {shortage.words(error)}: stopping everything ({shortage.WHAT_TO_DO})"
+            f"cannot continue: {shortage.words(error)}: stopping everything ({shortage.WHAT_TO_DO})"
             if scarce
             else f"an internal error, please report it:\n{traceback_of(error)}"
         )
@@ -123,7 +123,7 @@ def end_everything(error: BaseException | None, trees: Trees, plain: Any) -> int
 
 
 def traceback_of(error: BaseException) -> str:
-    """As the interpreter prints it, without importing traceback (and re, ast, tokenize with it)."""
+    """Return the traceback as the interpreter prints it, without importing traceback (and with it re, ast)."""
     text = io.StringIO()
     stderr, sys.stderr = sys.stderr, text
     try:

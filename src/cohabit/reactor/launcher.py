@@ -1,11 +1,11 @@
-"""What a service's process finds when it starts: its output, environment, sockets, user, limits, terminal.
+"""Starts services and hooks: prepares output, environment, sockets, user, limits and terminal of their processes.
 
-Everything that is prepared for one start is prepared here, in the parent, and let go of again when the start
-is over: the pipes of its output (output.py), its NOTIFY_SOCKET, its descriptor for readiness, whoever reads
-along in its log. The child's side is child.py.
+Everything that one start needs is opened here, in the parent, and closed when the start is done: the pipes of its
+output (output.py), its NOTIFY_SOCKET, its descriptor for readiness, and the matcher of its log. child.py is the
+child's side.
 
-When the machine has no room for a process or a descriptor, the start (or the hook) is tried again, with Docker's
-back-off, for a bounded time; only then the engine is told that it failed. A request to stop ends that wait at once.
+If the system has no room for a process or a descriptor, the start (or the hook) is retried with Docker's back-off, for
+a bounded time. Only then a failure is reported to the engine. A stop request ends the retries at once.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ if TYPE_CHECKING:
 
 
 _EROFS = 30
-REFUSED_SECONDS = 20.0  # for so long a start that the machine refuses is tried again; then it has failed
-_PRE_STOP_SECONDS = 1.0  # the same of a hook before a stop: the service itself needs the rest of its grace
+REFUSED_SECONDS = 20.0  # a start that the system refuses is retried for this time, then it has failed
+_PRE_STOP_SECONDS = 1.0  # for a pre_stop hook: the service needs the rest of its grace period
 
 
 class _Attempt:
-    """A start or a hook that the machine has refused so far. count: how often; until, at: monotonic seconds."""
+    """A start or a hook that the system has refused so far. count: of refusals; until, at: monotonic seconds."""
 
-    __slots__ = ("at", "count", "seconds", "until", "wanted", "why")
+    __slots__ = ("at", "count", "effect", "seconds", "until", "why")
 
-    def __init__(self, wanted: effects.Spawn | effects.RunHook, now: float) -> None:
-        self.wanted = wanted
-        before_stop = isinstance(wanted, effects.RunHook) and wanted.stage == PRE_STOP
+    def __init__(self, effect: effects.Spawn | effects.RunHook, now: float) -> None:
+        self.effect = effect
+        before_stop = isinstance(effect, effects.RunHook) and effect.stage == PRE_STOP
         self.seconds = _PRE_STOP_SECONDS if before_stop else REFUSED_SECONDS
         self.until = now + self.seconds
         self.at = now
@@ -76,69 +76,69 @@ class Launcher:
         self._say = say
         self._refused: dict[str, _Attempt] = {}
         self._null = -1
-        self.limits: tuple[int, int] | None = None  # what limits.make_room gave
-        self.hides = False  # texts of secrets in output
+        self.limits: tuple[int, int] | None = None  # the value that limits.make_room returned
+        self.hides = False  # whether secrets are hidden in the output
         self.sockets: Sockets
         self.notify: Notify
         self.notification_fds: NotificationFds
         self.log_matches: LogMatches
 
     def make_room(self, services: int) -> None:
-        """Let the kernel give us descriptors for this many services."""
+        """Raise the limit of descriptors if this many services need it."""
         self.limits = limits.make_room(services) or self.limits
 
     def start(self, service: Service) -> None:
-        """Fork a child that becomes the service's command, or tell why that cannot be."""
+        """Fork a child that becomes the service's command, or report why that fails."""
         self._try(_Attempt(effects.Spawn(service), time.monotonic()))
 
     def run_hook(self, service: Service, stage: str, number: int) -> None:
-        """Fork a child that becomes one of the service's hooks, or tell why that cannot be."""
+        """Fork a child that becomes one of the service's hooks, or report why that fails."""
         self._try(_Attempt(effects.RunHook(service, stage, number), time.monotonic()))
 
     def deadline(self) -> float | None:
-        """Monotonic seconds at which a start that the machine refused is tried again."""
+        """Monotonic seconds of the next retry of a start that the system refused."""
         return min((attempt.at for attempt in self._refused.values()), default=None)
 
     def due(self, now: float) -> None:
-        """Try again what was refused, if it is time."""
+        """Retry the starts whose time has come."""
         for attempt in [each for each in self._refused.values() if each.at <= now]:
             self._try(attempt)
 
     def give_up(self, name: str, number: int = 0) -> None:
-        """The service is told to end: what the machine refused so far has failed. number: a signal, 0 for any end."""
+        """The service is being stopped: a start that was refused so far has failed. number: a signal, or 0."""
         attempt = self._refused.get(name)
-        if attempt is not None and number in (0, KILL, attempt.wanted.service.stop_signal):
+        if attempt is not None and number in (0, KILL, attempt.effect.service.stop_signal):
             self._failed(attempt)
 
     def refused(self) -> list[effects.Effect]:
-        """What is still to be tried: for the next program of a re-execution."""
-        return [attempt.wanted for attempt in self._refused.values()]
+        """Return the starts that are still to be retried, for a re-execution."""
+        return [attempt.effect for attempt in self._refused.values()]
 
     def _try(self, attempt: _Attempt) -> None:
         opened: list[int] = []
-        wanted, name = attempt.wanted, attempt.wanted.service.name
+        effect, name = attempt.effect, attempt.effect.service.name
         try:
-            if isinstance(wanted, effects.Spawn):
-                self._start_main(wanted.service, opened)
+            if isinstance(effect, effects.Spawn):
+                self._start_main(effect.service, opened)
             else:
-                self._start_hook(wanted, opened)
+                self._start_hook(effect, opened)
             self._refused.pop(name, None)
         except OSError as error:
-            if isinstance(wanted, effects.Spawn):
+            if isinstance(effect, effects.Spawn):
                 self.stop_listening(name)
             attempt.why = _why(error)
-            self._later(attempt) if is_shortage(error) else self._failed(attempt)
+            self._postpone(attempt) if is_shortage(error) else self._failed(attempt)
         finally:
             for fd in opened:
                 os.close(fd)
 
-    def _later(self, attempt: _Attempt) -> None:
-        now, name = time.monotonic(), attempt.wanted.service.name
+    def _postpone(self, attempt: _Attempt) -> None:
+        now, name = time.monotonic(), attempt.effect.service.name
         if now >= attempt.until:
             self._failed(attempt)
             return
         if not attempt.count:
-            what = "be started" if isinstance(attempt.wanted, effects.Spawn) else f"run its {attempt.wanted.stage} hook"
+            what = "be started" if isinstance(attempt.effect, effects.Spawn) else f"run its {attempt.effect.stage} hook"
             pause = format_duration(attempt.seconds)
             self._say("warning", name, f"cannot {what} yet: {attempt.why} (trying again for {pause})")
         attempt.count += 1
@@ -146,31 +146,32 @@ class Launcher:
         self._refused[name] = attempt
 
     def _failed(self, attempt: _Attempt) -> None:
-        name = attempt.wanted.service.name
+        name = attempt.effect.service.name
         self._refused.pop(name, None)
-        tell = self._children.never_ran if isinstance(attempt.wanted, effects.Spawn) else self._children.hook_never_ran
-        tell(name, attempt.why, EXIT_SYSTEM)
+        is_main = isinstance(attempt.effect, effects.Spawn)
+        report = self._children.never_ran if is_main else self._children.hook_never_ran
+        report(name, attempt.why, EXIT_SYSTEM)
 
     def _start_main(self, service: Service, opened: list[int]) -> None:
-        """What is opened for it is added to `opened`. Raises OSError."""
+        """Fork the main process. What is opened for it is added to `opened`. Raises OSError."""
         streams: list[Stream] = []
-        start = self._described_whole(service, opened, streams)
-        _belong_to(streams, self._children.start_main(service, start))
+        start = self._describe_main(service, opened, streams)
+        _set_pids(streams, self._children.start_main(service, start))
 
-    def _start_hook(self, wanted: effects.RunHook, opened: list[int]) -> None:
-        """What is opened for it is added to `opened`. Raises OSError."""
-        service, hook = wanted.service, wanted.service.hooks(wanted.stage)[wanted.number]
+    def _start_hook(self, effect: effects.RunHook, opened: list[int]) -> None:
+        """Fork a hook. What is opened for it is added to `opened`. Raises OSError."""
+        service, hook = effect.service, effect.service.hooks(effect.stage)[effect.number]
         outputs, streams = self._outputs(service, hook.user or service.user, opened)
-        start = self.describe(service, hook.command, (self._nothing(), *outputs), hook=hook)
-        _belong_to(streams, self._children.start_hook(service, start))
+        start = self.describe(service, hook.command, (self._dev_null(), *outputs), hook=hook)
+        _set_pids(streams, self._children.start_hook(service, start))
 
     def stop_listening(self, service: str) -> None:
-        """What it has to say of its readiness is not wanted any more; what it has to say of its end may be."""
+        """Stop reading the service's readiness messages. Its output is still read."""
         self.notification_fds.close(service)
         self.log_matches.close(service)
 
-    def _nothing(self) -> int:
-        """/dev/null, opened when it is first needed: a loop must not need a descriptor to begin. Raises OSError."""
+    def _dev_null(self) -> int:
+        """Return /dev/null, opened when it is first needed: a loop must be able to begin without a free descriptor."""
         if self._null < 0:
             self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
         return self._null
@@ -178,22 +179,22 @@ class Launcher:
     def _outputs(
         self, service: Service, user: Credentials | None, opened: list[int]
     ) -> tuple[tuple[int, ...], list[Stream]]:
-        """What becomes its stdout and stderr, and our ends of them: none where it inherits ours. Raises OSError."""
+        """Return the child's stdout and stderr, and our streams; no streams if it inherits ours. Raises OSError."""
         if any(entry.driver == "inherit" for entry in service.logging):
             return (1, 2), []
         ends, streams = self._output.open(service, user.uid if user else None)
         opened += ends
         return tuple(ends), streams
 
-    def _described_whole(self, service: Service, opened: list[int], streams: list[Stream]) -> SpawnSpec:
-        """The Start of a main process; what is opened for it is added to `opened` and `streams`. Raises OSError."""
+    def _describe_main(self, service: Service, opened: list[int], streams: list[Stream]) -> SpawnSpec:
+        """Describe a main process. What is opened for it is added to `opened` and `streams`. Raises OSError."""
         stdio: tuple[int, ...] = ()
         if self.hides:
-            self._output.hide(service.secret_paths())  # one may be new since; what is wrong was said
+            self._output.hide(service.secret_paths())  # a file may be new; problems were logged before
         if not service.tty:
-            outputs, found = self._outputs(service, service.user, opened)
-            streams += found
-            stdio = (0 if service.stdin else self._nothing(), *outputs)
+            outputs, opened_streams = self._outputs(service, service.user, opened)
+            streams += opened_streams
+            stdio = (0 if service.stdin else self._dev_null(), *outputs)
         start = self.describe(service, service.command, stdio)
         start.foreground = service.tty
         start.session = not service.tty
@@ -214,7 +215,7 @@ class Launcher:
     def describe(
         self, service: Service, command: tuple[str, ...], stdio: tuple[int, ...] = (), hook: Hook | None = None
     ) -> SpawnSpec:
-        """Any process of a service: its whole environment, its user and its limits, numbers instead of names."""
+        """Describe any process of a service: its environment, working directory, user, secrets and limits."""
         user = hook.user if hook and hook.user else service.user
         environment = dict(self._environment)
         if user is not None:
@@ -236,10 +237,10 @@ class Launcher:
 
 
 def _why(error: OSError) -> str:
-    """The machine has no room; or, for a NOTIFY_SOCKET, no directory."""
+    """Return the reason: no room, or for a NOTIFY_SOCKET, no directory."""
     return (error.strerror or str(error)) if error.errno == _EROFS else spawn.no_room(error)
 
 
-def _belong_to(streams: list[Stream], pid: int) -> None:
+def _set_pids(streams: list[Stream], pid: int) -> None:
     for stream in streams:
         stream.origin.pid = pid

@@ -1,7 +1,7 @@
-"""Having the file read: by a child of its own, with site-packages, which process 1 does without.
+"""The loader: a child that reads the file, with the third-party parsers that process 1 must not import.
 
-Its answer is a Plan or the problems of the file, as marshal on a pipe. A Plan whose sockets are not to be had
-is no Plan: that, too, is found out before anything starts, or before a reload changes anything.
+Its answer is a Plan or the problems of the file, as marshal on a pipe. If the sockets of a Plan cannot be opened, the
+Plan is rejected: before anything starts, or before a reload changes anything.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ANSWER_READ = 65_536
 
 
 class Loader:
-    """At most one at a time. prepare(plan) gives what the machine refuses; tell(fact) gets the outcome."""
+    """One loader at a time. prepare(plan) returns what the system refuses; tell(event) gets the outcome."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Loader:
         self._fd = -1
 
     def start(self, request: str, scale: dict[str, int], asked: tuple[str, ...] = ()) -> None:
-        """Have it read; the outcome is Loaded or LoadFailed.
+        """Start the loader; the outcome is the event Loaded or LoadFailed.
 
-        scale: replicas by service, instead of the file's; asked: those of them that have to be in the file.
+        scale: replicas by service, instead of the file's; asked: the services of `scale` that must be in the file.
         """
         argv = (sys.executable, "-I", f"{PACKAGE}/config/__main__.py", "plan", request, repr(scale), repr(asked))
         self._answer = b""
@@ -80,15 +80,15 @@ class Loader:
             os.close(writer)
 
     def abandon(self) -> None:
-        """Its answer is not wanted any more."""
+        """Kill the loader: its answer is not needed any more."""
         self._children.kill(KEY)
 
     def owns(self, fd: int) -> bool:
-        """Whether an event on this descriptor is for us."""
+        """Whether events of this descriptor belong to the loader."""
         return fd == self._fd
 
     def handle(self, _fd: int) -> None:
-        """It says something."""
+        """Read a part of the answer."""
         try:
             while data := os.read(self._fd, _ANSWER_READ):
                 self._answer += data
@@ -102,7 +102,7 @@ class Loader:
         self._fd = -1
 
     def _ended(self, code: int, why: str) -> None:
-        """The answer is complete when the loader has ended."""
+        """The loader has been reaped, so its answer is complete."""
         if self._fd >= 0:
             self.handle(self._fd)
         if self._fd >= 0:
@@ -111,13 +111,13 @@ class Loader:
             self._tell(events.LoadFailed((f"cannot read the file: the loader cannot start: {why}",), EXIT_SYSTEM))
         elif code != 0:
             how = describe_exit(code)
-            why = f"cannot read the file: the loader ended with {how} (its words are above; please report it)"
+            why = f"cannot read the file: the loader ended with {how} (its output is above; please report it)"
             self._tell(events.LoadFailed((why,), EXIT_BUG))
         else:
-            self._take(marshal.loads(self._answer))  # noqa: S302 - from our own loader, never from a user
+            self._handle_answer(marshal.loads(self._answer))  # noqa: S302 - from our own loader, never from a user
         self._answer = b""
 
-    def _take(self, answer: dict[str, object]) -> None:
+    def _handle_answer(self, answer: dict[str, object]) -> None:
         for line in _lines(answer["warnings"]):
             self._warn(line)
         if answer["plan"] is None:

@@ -1,13 +1,12 @@
-"""The loop of process 1: wait, gather facts, let the engine step, carry out its effects. One thread.
+"""The loop of process 1: wait, gather events, let the engine step, carry out its effects. One thread.
 
-There is one epoll wait and it has no timeout unless the engine or a probe named a deadline: with nothing to
-do, process 1 does not wake. Signals arrive through a pipe (the "self-pipe trick"; signal.set_wakeup_fd), so
-they are events like all others. signalfd(2) would do without handlers but needs ctypes; a pidfd per child
-would say whose end it was, but orphans are not ours to have opened one for, so SIGCHLD and waitpid(-1) do for
-all. Requests to stop are fed first, so that a service that died of a platform-wide TERM is seen as stopping,
-not as crashed.
+There is one epoll wait. It has a timeout only if the engine or a part has a deadline: with nothing to do, process 1
+does not wake up. Signals arrive through a pipe (the "self-pipe trick"; signal.set_wakeup_fd), so they are events like
+all others. signalfd(2) needs no signal handlers but needs ctypes. A pidfd per child would identify the child that
+ended, but there is none for an orphan; so SIGCHLD and waitpid(-1) are used for all. Stop requests are handled first,
+so that a service that ended by a TERM to the whole container counts as stopping, not as crashed.
 
-What is special about children is in children.py, what crosses a re-execution in handover.py.
+children.py handles child processes, reexecution_state.py what is kept across a re-execution.
 """
 
 from __future__ import annotations
@@ -55,68 +54,68 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
     from cohabit.reactor.signals import InheritedSignals
 
-STATE_VERSION = 6  # of what crosses a re-execution: raise it with each change that an older program does not know
-_LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) counts milliseconds in an int: 24 days
+STATE_VERSION = 6  # of the re-execution state: increase it with each incompatible change
+_LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) takes milliseconds as an int: at most 24 days
 _NOT_FOR_SERVICES = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _SUCCESSOR = "\0successor"
-_LAST_SECONDS = 0.1  # for the word on what nobody took
-_DRAIN_SECONDS = 1.0  # at the very end, for whoever still reads our stdout; more if the total is not used up
+_LAST_SECONDS = 0.1  # for the line that reports discarded output
+_DRAIN_SECONDS = 1.0  # at the end, for the reader of our stdout; longer if the total is not used up
 
 
 def successor_command() -> tuple[str, ...]:
-    """What tries whether the program that is installed now starts, and can take over."""
+    """Return the command that checks whether the installed program starts and can take over."""
     return (sys.executable, "-I", "-S", "-X", f"cohabit-takes-over={STATE_VERSION}", f"{PACKAGE}/__main__.py")
 
 
 class Loop:
-    """Everything that process 1 holds. run() returns the container's exit code."""
+    """All state of process 1. run() returns the container's exit code."""
 
     def __init__(
         self, given: InheritedSignals, request: str, *, quiet: bool = False, wake_up: tuple[int, int] | None = None
     ) -> None:
-        """wake_up: the pipe of the program before this one, so that a re-execution needs no new descriptor."""
+        """wake_up: the pipe of the previous program or loop, so that a re-execution needs no new descriptor."""
         self.given = given
         self.request = request
         self.quiet = quiet
         self.engine = Supervisor()
         self.facts: list[Event] = []
-        self.effects: list[Effect] = []  # what the engine wants and has not got yet; the first one is under way
-        self.successor: str | None = ""  # None: being checked; else why the last one cannot take over
-        self.replace = False  # our program is to be replaced by the one that is installed now
-        self.stepping = False  # the engine is dealing with the first fact
+        self.effects: list[Effect] = []  # not carried out yet; the first one is being carried out
+        self.successor: str | None = ""  # None: being checked; else why it cannot take over, or ""
+        self.replace = False  # replace our program by the installed one
+        self.stepping = False  # the engine is handling the first event
         self.errors_at: list[float] = []  # monotonic seconds of internal errors
-        self.shortages_at: list[float] = []  # the same of shortages that were not dealt with where they came up
+        self.shortages_at: list[float] = []  # monotonic seconds of shortages that no part handled
         self.epoll = Poller()
         self._exit_code: int | None = None
         self.wake_up = wake_up or os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for fd in self.wake_up:
             os.set_inheritable(fd, False)
-        self._woken, waker = self.wake_up
-        self.epoll.register(self._woken, select.EPOLLIN)
-        self._mask = signals.listen(signals.STOP_SIGNALS | {signals.CHLD, signals.HUP, signals.REEXECUTE}, waker)
+        self._wake_up_reader, writer = self.wake_up
+        self.epoll.register(self._wake_up_reader, select.EPOLLIN)
+        self._mask = signals.listen(signals.STOP_SIGNALS | {signals.CHLD, signals.HUP, signals.REEXECUTE}, writer)
         self._build()
 
     def _build(self) -> None:
-        """The parts, each of which owns its descriptors; some have deadlines, too."""
+        """Create the parts. Each owns its descriptors; some have deadlines."""
         variables = environment()
-        self._outside = variables.pop("NOTIFY_SOCKET", "")  # of whoever supervises us: never the services'
+        self._notify_socket = variables.pop("NOTIFY_SOCKET", "")  # of our own supervisor, never for services
         for name in _NOT_FOR_SERVICES:
             variables.pop(name, None)
-        ours = python_environment(variables)
+        python_env = python_environment(variables)
         tell, say, epoll = self.tell, self.say, self.epoll
         stdout, stderr = Sink(1), Sink(2)
         self.output = Output(epoll, stdout, stdout if stderr.identity == stdout.identity else stderr)
-        stdout.on_lost = self._stdout_lost
-        stdout.on_full, stderr.on_full = self._full_disk("stdout"), self._full_disk("stderr")
+        stdout.on_lost = self._on_stdout_lost
+        stdout.on_full, stderr.on_full = self._on_full("stdout"), self._on_full("stderr")
         self.children = Children(epoll, tell, say, self.output.drain_service)
         self.output.destinations.launch = launch = self.children.launch
         self.joiners = self.output.joiners = MultilineAssembler(
-            self.given, ours, epoll, self.output, launch=launch, say=say
+            self.given, python_env, epoll, self.output, launch=launch, say=say
         )
         self.sockets = Sockets()
         self.starts = Launcher(self.given, variables, self.children, self.output, say)
         self.loader = Loader(
-            self.given, ours, epoll, self.children,
+            self.given, python_env, epoll, self.children,
             prepare=self.sockets.prepare, warn=lambda line: self.output.say("warning", "", line), tell=tell,
         )  # fmt: skip
         kill = self.children.kill
@@ -124,8 +123,8 @@ class Loop:
         self.directory = RuntimeDirectory(given=variables.get(RUNTIME_DIR, ""))
         self.notify = Notify(epoll, self.directory, tell=self._notified, say=say, speaks_for=self._speaks_for)
         self.notification_fds = NotificationFds(epoll, tell)
-        self.log_matches = LogMatches(self.given, ours, epoll, self.output, launch=launch, kill=kill, tell=tell)
-        self.clock = Clock(self.given, ours, epoll, launch=launch, kill=kill, tell=tell, say=say)
+        self.log_matches = LogMatches(self.given, python_env, epoll, self.output, launch=launch, kill=kill, tell=tell)
+        self.clock = Clock(self.given, python_env, epoll, launch=launch, kill=kill, tell=tell, say=say)
         self.starts.sockets, self.starts.notify = self.sockets, self.notify
         self.starts.notification_fds, self.starts.log_matches = self.notification_fds, self.log_matches
         self.requests = Requests(
@@ -134,7 +133,8 @@ class Loop:
         )  # fmt: skip
         self.control = Control(
             epoll, self.directory,
-            ask=self.requests.ask, feed=self.facts.extend, backlog=self.requests.backlog, is_followed=self._is_followed,
+            ask=self.requests.ask, feed=self.facts.extend, backlog=self.requests.backlog,
+            is_followed=self._on_subscription,
         )  # fmt: skip
         self._parts = (
             self.output, self.joiners, self.probes, self.notify, self.notification_fds, self.log_matches, self.children,
@@ -149,7 +149,7 @@ class Loop:
     # --- the loop ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """The first turn of a new life: have the file read."""
+        """The first turn of a new process: start the loader."""
         if not pid1.is_process_1() and not pid1.become_subreaper():
             self.say("warning", "", pid1.CANNOT_REAP)
         if lost := pid1.environment_lost():
@@ -162,12 +162,12 @@ class Loop:
         self.loader.start(self.request, {})
 
     def run(self) -> int | None:
-        """Until the engine says Exit; None when we are to be replaced by a new program, which goes on.
+        """Run until the engine exits; returns the exit code, or None if a new program is to replace this one.
 
-        Any exception that leaves here is an internal error.
+        Any exception raised here is an internal error.
         """
         self.replace = False
-        gc.freeze()  # what the start left is there to stay
+        gc.freeze()  # objects of the start are permanent
         gc.enable()
         signals.set_mask(self._mask)
         self.children.reap()  # what ended before SIGCHLD had a handler
@@ -185,10 +185,10 @@ class Loop:
         return self.epoll.poll(None if seconds is None else min(seconds, _LONGEST_WAIT_SECONDS))
 
     def _gather(self, ready: list[tuple[int, int]]) -> None:
-        """From descriptors to facts."""
+        """Turn ready descriptors into events for the engine."""
         woken = False
         for fd, _ in ready:
-            if fd == self._woken:
+            if fd == self._wake_up_reader:
                 woken = True
                 continue
             for part in self._parts:
@@ -198,18 +198,18 @@ class Loop:
         if woken or signals.noted:
             self.signalled(self.arrived())
         now = time.monotonic()
-        for timed in self._timed:
-            timed.due(now)
+        for each in self._timed:
+            each.due(now)
         deadline = self.engine.deadline()
         if deadline is not None and deadline <= now:
             self.facts.append(events.Due())
 
     def arrived(self) -> set[int]:
-        """Numbers of the signals that came since the last look."""
+        """Return the numbers of the signals that have arrived since the last call."""
         numbers: set[int] = set()
-        noted = signals.noted.copy()  # the bytes of these are in the pipe, or there was no memory for them
+        noted = signals.noted.copy()  # their bytes are in the pipe, unless it had no memory for them
         try:
-            while data := os.read(self._woken, 512):
+            while data := os.read(self._wake_up_reader, 512):
                 numbers.update(data)
         except BlockingIOError:
             pass
@@ -218,9 +218,9 @@ class Loop:
         return numbers
 
     def signalled(self, numbers: set[int]) -> None:
-        """From signals to facts."""
+        """Turn signals into events for the engine."""
         requests = numbers & signals.STOP_SIGNALS
-        if requests:  # several at once are one request; a second one comes later
+        if requests:  # signals that arrive together are one request
             self.facts.insert(0, events.StopRequested(min(requests)))
         if signals.HUP in numbers:
             self.facts.append(events.ReloadRequested())
@@ -230,7 +230,7 @@ class Loop:
             self.children.reap()
 
     def _check_successor(self) -> None:
-        """Somebody wants our program replaced: first see that what is installed now can go on with what we hold."""
+        """Before our program is replaced: check that the installed one can take over our state."""
         self.successor = None
         try:
             start = SpawnSpec(successor_command(), python_environment(), self.given)
@@ -242,17 +242,17 @@ class Loop:
         if code == 0 and self._exit_code is None:
             self.successor, self.replace = "", True
         else:
-            self.no_successor(why or f"the program that is installed now cannot take over ({describe_exit(code)})")
+            self.no_successor(why or f"the installed program cannot take over: it ended with {describe_exit(code)}")
 
     def no_successor(self, why: str) -> None:
-        """Our program is not replaced."""
+        """Report that our program is not replaced."""
         self.successor = f"cannot re-execute: {why} (nothing was changed)"
         self.say("error", "", self.successor)
 
     def _feed(self) -> None:
-        """Facts to the engine, effects to the world, until neither brings more.
+        """Pass events to the engine and carry out its effects, until there are no more of both.
 
-        Each leaves its queue when it has been dealt with: an internal error loses none (handover.py).
+        An item leaves its queue after it has been handled: an internal error loses none (reexecution_state.py).
         """
         while (self.facts or self.effects) and self._exit_code is None:
             while self.effects and self._exit_code is None:
@@ -293,17 +293,17 @@ class Loop:
                 self.say(level, name, text)
             case effects.Prepare(plan):
                 self._prepare(plan)
-            case effects.Load(scale, asked):
-                self.loader.start(self.request, scale, asked)
+            case effects.Load(scale, required):
+                self.loader.start(self.request, scale, required)
             case effects.Forget(name):
                 self.children.forget(name)
                 self.notify.close(name)
                 self.output.forget(name)
                 self.output.mask.keep(self._secret_paths(self.engine.plan))
             case effects.AllReady():
-                notify.tell_outside(self._outside, "READY=1\nSTATUS=all services are ready")
-            case effects.Exit(code, word, culprit):
-                self._leave(code, word, culprit)
+                notify.tell_outside(self._notify_socket, "READY=1\nSTATUS=all services are ready")
+            case effects.Exit(code, reason, cause):
+                self._exit(code, reason, cause)
 
     def _prepare(self, plan: Plan) -> None:
         self.output.name_services(list(plan.services), plan.logging)
@@ -311,7 +311,7 @@ class Loop:
         if plan.mask:
             try:
                 problems = self.output.hide(self._secret_paths(plan))
-            except OSError as error:  # no room at present: each service's start reads its own again
+            except OSError as error:  # no room now: the start of each service reads its own secrets again
                 problems = [f"cannot hide the secrets yet: {error.strerror} (no service starts before they are read)"]
             for problem in problems:
                 self.say("warning", "", problem)
@@ -323,12 +323,12 @@ class Loop:
 
     @staticmethod
     def _secret_paths(plan: Plan | None) -> dict[str, None]:
-        """Each once."""
+        """Return the paths of the secrets to hide, each once."""
         services = plan.services.values() if plan and plan.mask else ()
         return dict.fromkeys(path for service in services for path in service.secret_paths())
 
     def set_schedules(self, plan: Plan) -> None:
-        """From now on those of this Plan are the ones that count."""
+        """Use the schedules of this Plan from now on."""
         self.clock.set([(name, service.schedule) for name, service in plan.services.items() if service.schedule])
 
     def _notified(self, message: events.Notified) -> None:
@@ -336,34 +336,34 @@ class Loop:
             message = message.replace(main_pid=0)
         self.tell(message)
 
-    def tell(self, fact: Event) -> None:
-        """A fact for the engine. What others wrote in it (a probe's output, a status) may have a secret in it."""
+    def tell(self, event: Event) -> None:
+        """Queue an event for the engine. Its texts may contain a secret: a probe's output or a status, for example."""
         if self.output.mask.texts:
-            words = {name: text for name, text in vars(fact).items() if isinstance(text, str) and name != "service"}
-            hidden = {name: self.output.mask.hide_text(text) for name, text in words.items()}
-            if hidden != words:
-                fact = fact.replace(**hidden)
-        self.facts.append(fact)
+            texts = {name: text for name, text in vars(event).items() if isinstance(text, str) and name != "service"}
+            hidden = {name: self.output.mask.hide_text(text) for name, text in texts.items()}
+            if hidden != texts:
+                event = event.replace(**hidden)
+        self.facts.append(event)
 
     def _speaks_for(self, service: str, pid: int, uid: int) -> bool | None:
-        return self.children.trees.speaks_for(service, pid, uid)  # other trees after a re-execution
+        return self.children.trees.speaks_for(service, pid, uid)  # the trees are replaced after a re-execution
 
-    def _is_followed(self) -> None:
-        """Somebody begins or ends to listen to logs."""
-        following = [what for _, what in self.control.listeners("logs")]
-        if not following:
+    def _on_subscription(self) -> None:
+        """A client has started or stopped following logs."""
+        subscriptions = [each for _, each in self.control.listeners("logs")]
+        if not subscriptions:
             self.output.follow(None)
-        elif any(what.every for what in following):
+        elif any(each.every for each in subscriptions):
             self.output.follow(self._publish_lines)
         else:
-            names = frozenset(name for what in following for name in what.services)
+            names = frozenset(name for each in subscriptions for name in each.services)
             self.output.follow(self._publish_lines, names)
 
     def _publish_lines(self, service: str, stream: str, moment: float, lines: bytes) -> None:
         self.control.publish("logs", service, protocol.record(service, stream, moment, lines))
 
     def say(self, level: str, service: str, text: str) -> None:
-        """A line of our own for people. Problems of the file are shown as they are: editors jump to them."""
+        """Write a log line of our own. Problems of the file are shown without a prefix: editors jump to them."""
         if level == "info" and self.quiet:
             return
         if level == "problem":
@@ -371,28 +371,28 @@ class Loop:
         else:
             self.output.say(level, OURSELVES, f"{service}: {text}" if service else text)
 
-    def _stdout_lost(self, why: str) -> None:
-        self.say("warning", "", f"our stdout is closed ({why}): from here on, output is discarded")
+    def _on_stdout_lost(self, why: str) -> None:
+        self.say("warning", "", f"our stdout is closed: {why} (output is discarded from now on)")
 
-    def _full_disk(self, stream: str) -> Callable[[str], None]:
-        def tell(why: str) -> None:
-            what = f"cannot write our {stream}: {why} (trying again every second; blocking services wait)"
-            self.say("warning", "", what if why else f"our {stream} is written again")
+    def _on_full(self, stream: str) -> Callable[[str], None]:
+        def on_full(why: str) -> None:
+            text = f"cannot write to our {stream}: {why} (trying again every second; blocking services wait)"
+            self.say("warning", "", text if why else f"our {stream} can be written again")
 
-        return tell
+        return on_full
 
-    def _leave(self, code: int, word: str, culprit: str) -> None:
+    def _exit(self, code: int, reason: str, cause: str) -> None:
         self.loader.abandon()
         text = ""
-        if word:
-            text = last_word(word, code, culprit, self.output.memory.last_lines(culprit, LINES_MAX))
+        if reason:
+            text = last_word(reason, code, cause, self.output.memory.last_lines(cause, LINES_MAX))
             text = self.output.mask.hide_text(text)
             self.say("info" if code == 0 else "error", "", text)
             write_termination_log(text)
         deadline = max(time.monotonic() + _DRAIN_SECONDS, self.engine.drain_until)
         unread = self.output.finish(lambda: max(0.0, deadline - time.monotonic()))
         if unread:
-            lost = f"{unread} bytes of output were discarded: nobody took them"
+            lost = f"{unread} bytes of output were discarded: they were not read in time"
             write_termination_log(f"{text}\n{lost}")
             self.say("warning", "", lost)
             self.output.finish(lambda: max(_LAST_SECONDS, deadline - time.monotonic()))

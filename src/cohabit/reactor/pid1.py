@@ -1,12 +1,12 @@
-"""Being process 1, or standing in for it.
+"""The role of process 1, or of a subreaper in its place.
 
-The kernel treats process 1 of a PID namespace apart (pid_namespaces(7)): orphans become its children, a
-signal whose action would be the default is dropped unless it has a handler, and its end is the end of every
-process in the namespace. Many platforms keep process 1 for themselves (docker --init, Fly, ECS, a shared
-process namespace); there PR_SET_CHILD_SUBREAPER (prctl(2)) makes us the parent of our descendants' orphans.
+The kernel treats process 1 of a PID namespace differently (pid_namespaces(7)): orphans become its children, a signal
+whose action would be the default is dropped unless it has a handler, and when it ends, every process in the namespace
+ends. Many platforms use process 1 themselves (docker --init, Fly, ECS, a shared process namespace). There,
+PR_SET_CHILD_SUBREAPER (prctl(2)) makes us the parent of our descendants' orphans.
 
-Python has no prctl. ctypes has, for 3 ms and half a megabyte; its C half `_ctypes` alone does this one call
-in 0.3 ms. It may be missing from a stripped-down Python: then we say what will not work.
+Python has no prctl. ctypes has, for 3 ms and half a megabyte; its C half `_ctypes` makes this one call in 0.3 ms. It
+may be missing from a stripped-down Python: then a warning says what does not work.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 _BY_SHELLS = (b"PWD", b"OLDPWD", b"SHLVL", b"PATH", b"_")
 LOST = (
-    "some environment variables did not reach us: /bin/sh, which starts this program, hands on only names that it can "
-    'read, so not discovery.type (write ENTRYPOINT ["python3", "-I", "-m", "cohabit", …]: there no shell is in between)'
+    "some environment variables are missing: /bin/sh, which starts this program, drops names that are not valid in a "
+    'shell, for example discovery.type (write ENTRYPOINT ["python3", "-I", "-m", "cohabit", …], which uses no shell)'
 )
 
 CANNOT_REAP = (
-    "cannot adopt orphans: this is not process 1 and the kernel or this Python offers no subreaper, "
-    "so zombies may stay (make it process 1: exec it from the wrapper script, drop `docker run --init`, "
+    "cannot adopt orphans: this is not process 1, and the kernel or this Python has no subreaper, "
+    "so zombies may remain (make it process 1: exec it from the wrapper script, drop `docker run --init`, "
     "or do not share the process namespace)"
 )
 
@@ -45,19 +45,19 @@ def is_process_1() -> bool:
 
 
 def is_taken() -> bool:
-    """Whether process 1 is another cohabit that runs services. Without /proc nobody can tell: then it is not."""
+    """Whether process 1 is another cohabit that runs services. False without /proc, where that is not known."""
     if is_process_1():
         return False
     try:
         with open("/proc/1/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
+            argv = file.read().split(b"\0")
     except OSError:
         return False
-    at = 1  # behind the interpreter come its options, then the program and the verb
-    while words[at : at + 1] and words[at].startswith(b"-"):
-        at += 2 if words[at] == b"-X" else 1
-    program, verb = (*words[at : at + 2], b"", b"")[:2]
-    return program.endswith(b"cohabit/__main__.py") and verb in (b"up", b"run")
+    at = 1  # the interpreter's options, then the program and its command
+    while argv[at : at + 1] and argv[at].startswith(b"-"):
+        at += 2 if argv[at] == b"-X" else 1
+    program, command = (*argv[at : at + 2], b"", b"")[:2]
+    return program.endswith(b"cohabit/__main__.py") and command in (b"up", b"run")
 
 
 def _prctl(option: int, value: int) -> bool:
@@ -68,17 +68,17 @@ def _prctl(option: int, value: int) -> bool:
 
 
 def become_subreaper() -> bool:
-    """Adopt the orphans of all our descendants; False if that is not to be had."""
+    """Adopt the orphans of all our descendants; False if the kernel or this Python does not support it."""
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_parent_death_signal(number: int) -> bool:
-    """Ask to be sent this signal when our parent ends; False if that is not to be had."""
+    """Set the signal that we get when our parent ends; False if the kernel or this Python does not support it."""
     return _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def open_missing_stdio() -> None:
-    """Give 0, 1 and 2 to /dev/null where they are closed, so that no descriptor of ours lands there."""
+    """Open /dev/null as 0, 1 or 2 if they are closed, so that no descriptor of ours gets these numbers."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
@@ -88,16 +88,16 @@ def open_missing_stdio() -> None:
 
 
 def option(name: str) -> str:
-    """The value of `-X name=value` on the interpreter's command line, or ""."""
+    """Return the value of `-X name=value` on the interpreter's command line, or ""."""
     return str(sys._xoptions.get(name, ""))
 
 
 def environment_lost() -> str:
-    """What the shell in front of us (bin/cohabit) did not hand on, as a warning; "" if nothing, or if nobody can tell.
+    """Return a warning if the shell in bin/cohabit has dropped variables; "" if it has not, or if that is not known.
 
-    dash and busybox drop variables whose names a shell cannot read, and set some of their own, which may or may not
-    have been given. Where those were given with other values (PWD, after a change of directory that no shell
-    made) the sizes tell nothing; no container runtime does that, so only process 1 looks.
+    dash and busybox drop variables whose names are not valid in a shell. They also set some of their own, which may or
+    may not have been in the original environment. If the originals had other values (PWD, after a change of directory
+    that no shell made), the sizes prove nothing. No container runtime does that, so only process 1 compares them.
     """
     given = int(option("cohabit-environ") or 0)
     if not given or not is_process_1():
@@ -111,12 +111,12 @@ def environment_lost() -> str:
 
 
 def start_again(extra: list[str]) -> NoReturn:
-    """Replace this program by itself, isolated, with more -X options. Raises OSError when that fails."""
+    """Replace this program by itself, isolated, with more -X options. Raises OSError if that fails."""
     options = ["-I", "-S"]
     for name, value in sys._xoptions.items():
         if name.startswith("cohabit-") and name not in ("cohabit-resume", "cohabit-stopping", "cohabit-mask"):
             options += ["-X", f"{name}={value}"]
-    for word in extra:
-        options += ["-X", word]
+    for each in extra:
+        options += ["-X", each]
     command = [sys.executable, *options, f"{PACKAGE}/__main__.py", *sys.argv[1:]]
     os.execve(sys.executable, command, python_environment())

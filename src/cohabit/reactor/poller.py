@@ -1,10 +1,10 @@
-"""Waiting for descriptors: epoll, and poll(2) for those that epoll has no room for.
+"""Wait for descriptors with epoll, and with poll(2) for those that epoll has no room for.
 
-epoll_ctl(2) fails with ENOSPC when the user has no watches left (fs.epoll.max_user_watches counts those of one uid on
-the whole machine) and with ENOMEM; epoll_create1(2) fails without a free descriptor. A pipe that is not watched is a
-service that blocks, or an error that nobody reads. poll(2) needs neither a watch nor a descriptor: whatever epoll
-refuses is waited for by poll(2), together with epoll's own descriptor. So a registration does not fail, however little
-room there is. epoll is tried again at later waits, at most once a second; no wake-up is made for that.
+epoll_ctl(2) fails with ENOSPC if the user has no watches left (fs.epoll.max_user_watches counts those of one uid on
+the whole machine), and with ENOMEM; epoll_create1(2) fails without a free descriptor. A pipe that is not watched is a
+service that blocks, or an error that is not read. poll(2) needs neither a watch nor a descriptor. So it waits for every
+descriptor that epoll refuses, together with epoll's own descriptor, and a registration never fails. epoll is retried
+at later waits, at most once a second; the loop does not wake up for that.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Registry(Protocol):
-        """What the parts of the reactor need of a Poller; select.epoll has it, too."""
+        """The part of a Poller's interface that the reactor's parts use; select.epoll has it, too."""
 
         def register(self, fd: int, eventmask: int, /) -> None:
-            """Report this descriptor from now on."""
+            """Report events of this descriptor."""
 
         def modify(self, fd: int, eventmask: int, /) -> None:
-            """Report it for other events."""
+            """Change the events that are reported."""
 
         def unregister(self, fd: int, /) -> None:
-            """Report it no more; to be called before it is closed."""
+            """Stop reporting this descriptor; call it before the descriptor is closed."""
 
 
-_PAUSE_SECONDS = 0.1  # the longest one, where no call has room and a wait would end at once
+_PAUSE_SECONDS = 0.1  # the longest pause if no call has room and a wait would return at once
 
 
 class _Epoll:
-    """An epoll that says whether it had room, instead of raising OSError.
+    """An epoll whose methods return False if there is no room, instead of raising OSError.
 
-    No kernel needs memory to change or remove what is registered. Where that fails all the same (a seccomp filter, a
-    fault injector), the descriptor is stale: not reported, and removed when it next turns up.
+    No kernel needs memory to change or remove a registration. If that fails nevertheless (a seccomp filter, a fault
+    injector), the descriptor is stale: it is not reported, and it is removed when it next has an event.
     """
 
     def __init__(self) -> None:
@@ -49,25 +49,25 @@ class _Epoll:
         self.close = self._epoll.close
 
     def add(self, fd: int, eventmask: int) -> bool:
-        """Report it; False where there is no room."""
+        """Register a descriptor; False if there is no room."""
         if fd in self._stale and not self._drop(fd):
             return False
         return self._has_room(lambda: self._epoll.register(fd, eventmask))
 
     def change(self, fd: int, eventmask: int) -> bool:
-        """Report it for other events; False where there is no room: then it is not reported at all."""
+        """Change its events; False if there is no room: then it is not reported at all."""
         done = self._has_room(lambda: self._epoll.modify(fd, eventmask))
         if not done:
             self._stale.add(fd)
         return done
 
     def remove(self, fd: int) -> None:
-        """Report it no more."""
+        """Unregister it."""
         if not self._has_room(lambda: self._epoll.unregister(fd)):
             self._stale.add(fd)
 
     def wait(self, seconds: float | None) -> list[tuple[int, int]]:
-        """What is ready."""
+        """Return (descriptor, events) of the ready ones."""
         ready = self._epoll.poll(seconds)
         stale = [fd for fd, _ in ready if fd in self._stale] if self._stale else ()
         if not stale:
@@ -79,7 +79,7 @@ class _Epoll:
     def _drop(self, fd: int) -> bool:
         try:
             done = self._has_room(lambda: self._epoll.unregister(fd))
-        except OSError:  # it was closed, and so removed, meanwhile
+        except OSError:  # it was closed meanwhile, and so removed
             done = True
         if done:
             self._stale.discard(fd)
@@ -106,7 +106,7 @@ def _new_epoll() -> _Epoll | None:
 
 
 class Poller:
-    """Level-triggered, as epoll is by default."""
+    """A poller: level-triggered, as epoll is by default."""
 
     def __init__(self) -> None:
         self._epoll = _new_epoll()
@@ -115,34 +115,34 @@ class Poller:
 
     @property
     def refused(self) -> int:
-        """How many descriptors poll(2) waits for at present, since epoll has no room for them."""
+        """The number of descriptors for which epoll has no room at present, and which poll(2) waits for."""
         return len(self._refused)
 
     def register(self, fd: int, eventmask: int, /) -> None:
-        """Report this descriptor from now on."""
+        """Report events of this descriptor."""
         if self._epoll is None or not self._epoll.add(fd, eventmask):
             self._refuse(fd, eventmask)
 
     def modify(self, fd: int, eventmask: int, /) -> None:
-        """Report it for other events. 0: for its end only."""
+        """Change the events that are reported. 0: only hang-ups and errors."""
         if fd in self._refused or self._epoll is None or not self._epoll.change(fd, eventmask):
             self._refuse(fd, eventmask)
 
     def unregister(self, fd: int, /) -> None:
-        """Report it no more; to be called before it is closed."""
+        """Stop reporting this descriptor; call it before the descriptor is closed."""
         if self._refused.pop(fd, None) is None and self._epoll is not None:
             self._epoll.remove(fd)
 
     def poll(self, seconds: float | None = None, /) -> list[tuple[int, int]]:
-        """Wait for events; seconds: how long at most, None for ever."""
+        """Wait for events; returns (descriptor, events) of each ready one. seconds: None for no timeout."""
         if self._epoll is None or self._refused:
-            self._try_again()
+            self._retry_refused()
         if self._epoll is None or self._refused:
             return self._poll_both(seconds)
         return self._epoll.wait(seconds)
 
     def close(self) -> None:
-        """Let go of epoll."""
+        """Close epoll."""
         self._refused.clear()
         if self._epoll is not None:
             self._epoll.close()
@@ -152,8 +152,8 @@ class Poller:
             self._retry_at = time.monotonic() + RETRY_SECONDS
         self._refused[fd] = eventmask
 
-    def _try_again(self) -> None:
-        """Give epoll what it had no room for, as far as it takes it now."""
+    def _retry_refused(self) -> None:
+        """Register the refused descriptors with epoll, until it refuses one again."""
         now = time.monotonic()
         if now < self._retry_at:
             return
@@ -183,7 +183,7 @@ class Poller:
         for fd, events in found:
             if epoll is not None and fd == epoll.fd:
                 ready += epoll.wait(0)
-            elif events & select.POLLNVAL:  # closed and not unregistered: epoll forgets such a one, too
+            elif events & select.POLLNVAL:  # closed without unregister: epoll forgets it, too
                 del self._refused[fd]
             else:
                 ready.append((fd, events))
@@ -193,8 +193,8 @@ class Poller:
 class Group:
     """Descriptors in an outer poller that can be paused and resumed together.
 
-    They are in an epoll of their own, which the outer one watches; those that it has no room for are watched by the
-    outer one itself, and are not paused.
+    They are in an epoll of their own, which the outer one watches. Descriptors that it has no room for are watched by
+    the outer one itself, and are not paused.
     """
 
     def __init__(self, outer: Registry) -> None:
@@ -205,13 +205,13 @@ class Group:
             outer.register(self._epoll.fd, select.EPOLLIN)
 
     def register(self, fd: int) -> None:
-        """Report this descriptor when it can be read."""
+        """Report this descriptor when it is readable."""
         if self._epoll is None or not self._epoll.add(fd, select.EPOLLIN):
             self._outer.register(fd, select.EPOLLIN)
             self._outside.add(fd)
 
     def unregister(self, fd: int) -> None:
-        """Report it no more."""
+        """Stop reporting this descriptor."""
         if fd in self._outside:
             self._outside.remove(fd)
             self._outer.unregister(fd)
@@ -223,13 +223,13 @@ class Group:
         return fd in self._outside or (self._epoll is not None and fd == self._epoll.fd)
 
     def ready(self, fd: int) -> list[int]:
-        """The descriptors that an event of the outer poller on `fd` stands for."""
+        """Return the readable descriptors for an event of the outer poller on `fd`."""
         if fd in self._outside or self._epoll is None:
             return [fd]
         return [source for source, _ in self._epoll.wait(0)]
 
     def pause(self) -> None:
-        """Report none of them for a while."""
+        """Stop reporting all of them until resume()."""
         if self._epoll is not None:
             self._outer.modify(self._epoll.fd, 0)
 
@@ -239,6 +239,6 @@ class Group:
             self._outer.modify(self._epoll.fd, select.EPOLLIN)
 
     def close(self) -> None:
-        """Let go of the epoll of its own."""
+        """Close the group's own epoll."""
         if self._epoll is not None:
             self._epoll.close()

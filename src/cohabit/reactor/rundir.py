@@ -1,12 +1,12 @@
-"""A directory for our sockets, wherever this container lets us have one.
+"""The runtime directory for our sockets, in the first suitable place of this container.
 
-Many containers are read-only or run as somebody without rights: then only /tmp, or not even that but /dev/shm,
-takes files (an empty `--read-only --user 12345` container: /dev/shm alone). TMPDIR is not asked: it is meant for
-the services. Everybody may walk through the directory and nobody may list or write it; its name is random, so
-nobody can be there first. Nothing is made before it is needed.
+Many containers are read-only or run as an unprivileged user: then only /tmp is writable, or only /dev/shm (in an empty
+`--read-only --user 12345` container). TMPDIR is not used: it is meant for the services. Every user may enter the
+directory, but not list or write it. Its name is random, so that no other user can create it first. It is created when
+it is first needed.
 
-As root we take no place that an unprivileged user can change (paths.py): a directory of ours in a /tmp without the
-sticky bit could be moved away, and another put there with a socket that seems to be ours.
+As root, we use no place that an unprivileged user can change (paths.py): our directory in a /tmp without the sticky
+bit could be moved away and replaced by another with a socket that seems to be ours.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ else:
     import _socket as socket
 
 _MODE = 0o711
-_BASE_MODE = 0o755  # a client of another user has to find the one inside
-_WALK, _WRITE = 0o111, 0o022  # everybody may walk through it, nobody else may write it
+_BASE_MODE = 0o755  # clients of other users must find the directory inside
+_ENTER, _WRITE = 0o111, 0o022  # enter: every user; write: other users
 _EPERM, _EROFS, _ECONNREFUSED = 1, 30, 111
 _TRIED = ", ".join(("/run", "/var/run", *SHARED_BASES))
 
 
 class RuntimeDirectory:
-    """path: where it is, "" as long as nobody needed it. given: where it has to be, if somebody says so."""
+    """path: where it is, "" until it is needed. given: the place that COHABIT_RUNTIME_DIR sets, or ""."""
 
     def __init__(self, path: str = "", *, given: str = "") -> None:
         self.path = path
         self._given = given
 
     def make(self) -> str:
-        """Its path; made now if it is not there. Raises OSError when no place takes one."""
+        """Return its path; create it if it does not exist. Raises OSError if no place is suitable."""
         if self.path and _is_there(self.path, given=bool(self._given)):
             return self.path
         name = os.urandom(8).hex()
@@ -63,10 +63,10 @@ class RuntimeDirectory:
         raise OSError(_EROFS, why)
 
     def remove(self) -> None:
-        """Take it away with all that is in it; of one that we were given, only our sockets."""
+        """Remove it with its contents; of a given directory, remove only our sockets."""
         if self.path:
             if not _is_there(self.path, given=bool(self._given)):
-                pass  # what is there now is not ours
+                pass  # another directory is there now
             elif self.path == self._given:
                 _clear(self.path)
             else:
@@ -75,7 +75,7 @@ class RuntimeDirectory:
 
 
 def _open_base(base: str) -> bool:
-    """Whether it is there, or now is, and is ours alone to write and everybody's to walk through."""
+    """Whether it exists, or can be created, so that only we may write it and every user may enter it."""
     try:
         with paths.locate(base, follow=False) as place:
             if not place.keeps:
@@ -88,11 +88,11 @@ def _open_base(base: str) -> bool:
     if status is None:
         return False
     mode = status.st_mode
-    return stat.S_ISDIR(mode) and status.st_uid == os.geteuid() and mode & (_WALK | _WRITE) == _WALK
+    return stat.S_ISDIR(mode) and status.st_uid == os.geteuid() and mode & (_ENTER | _WRITE) == _ENTER
 
 
 def _make_directory(place: paths.Place, mode: int) -> None:
-    """With that mode from its creation, whatever the umask. Raises OSError."""
+    """Create it with that mode, independent of the umask. Raises OSError."""
     before = os.umask(0)
     try:
         os.mkdir(place.name, mode, dir_fd=place.fd)
@@ -101,7 +101,7 @@ def _make_directory(place: paths.Place, mode: int) -> None:
 
 
 def _why_not_kept(base: str) -> str:
-    """Why what we make in a directory might not stay ours."""
+    """Return why another user could replace a directory of ours there; "" if none can."""
     try:
         with paths.locate(f"{base}/x", follow=False) as place:
             return "" if place.keeps else place.weak
@@ -110,7 +110,7 @@ def _why_not_kept(base: str) -> str:
 
 
 def _make(path: str) -> bool:
-    """Make a directory in which sockets work: not every file system has them."""
+    """Create a directory and check that sockets work in it: some file systems do not support them."""
     try:
         with paths.locate(path, follow=False) as place:
             if not place.keeps:
@@ -132,21 +132,21 @@ def _make(path: str) -> bool:
 
 
 def _remove_dead(base: str) -> None:
-    """What lives of ours that were killed have left: directories with nothing but sockets that nobody listens on.
+    """Remove directories that killed cohabits have left: those that contain only sockets that no process listens on.
 
-    An empty one may be somebody's who is just beginning.
+    An empty directory may belong to a cohabit that is just starting.
     """
     try:
         names = os.listdir(base)
     except OSError:
-        return  # no room to look: the next start cleans up
+        return  # cannot be read now: the next start cleans up
     for name in names:
         if _is_there(f"{base}/{name}", given=False) and _is_left(f"{base}/{name}"):
             _remove(f"{base}/{name}")
 
 
 def _is_left(path: str) -> bool:
-    """Whether there is nothing but dead sockets in a directory of ours, and at least one."""
+    """Whether a directory of ours contains at least one socket, and only dead ones."""
     try:
         found = [f"{path}/{name}" for name in os.listdir(path)]
         return bool(found) and all(stat.S_ISSOCK(os.lstat(each).st_mode) and is_dead(each) for each in found)
@@ -155,9 +155,9 @@ def _is_left(path: str) -> bool:
 
 
 def _make_given(path: str) -> bool:
-    """Whether our sockets can be in this directory itself: only root and we can change what is in it.
+    """Whether our sockets can be in this directory itself: only root and we can change its contents.
 
-    Raises OSError when there is none and none can be made.
+    Raises OSError if it does not exist and cannot be created.
     """
     try:
         with paths.locate(path) as place:
@@ -166,9 +166,11 @@ def _make_given(path: str) -> bool:
         with paths.locate(f"{path}/x") as place:
             unsafe = "" if place.keeps else place.weak
     except OSError as error:
-        raise OSError(error.errno, f"{path} cannot be made: {error.strerror} ({RUNTIME_DIR} says so)") from error
+        raise OSError(
+            error.errno, f"{path} cannot be created: {error.strerror} ({RUNTIME_DIR} sets this path)"
+        ) from error
     if unsafe:
-        why = f"{path} cannot be used: {unsafe} ({RUNTIME_DIR} says so: make it root's alone, or chmod +t)"
+        why = f"{path} cannot be used: {unsafe} ({RUNTIME_DIR} sets this path: let only root write it, or chmod +t)"
         raise OSError(_EPERM, why)
     status = os.lstat(path)
     trusted = stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid())
@@ -176,7 +178,7 @@ def _make_given(path: str) -> bool:
 
 
 def _clear(path: str) -> None:
-    """Take our sockets away from a directory that others may use, too."""
+    """Remove our sockets from a directory that others may use, too."""
     try:
         for name in os.listdir(path):
             if name.startswith(f"notify-{os.getpid()}-"):
@@ -191,11 +193,11 @@ def _remove(path: str) -> None:
             os.unlink(f"{path}/{name}")
         os.rmdir(path)
     except OSError:
-        return  # what stays there harms nobody
+        return  # a leftover directory does no harm
 
 
 def bind_for_all(opened: socket.socket, path: str) -> None:
-    """Bind to a file that everybody may connect to, from its creation on. Raises OSError."""
+    """Bind to a file that every user may connect to, from its creation on. Raises OSError."""
     before = os.umask(0o111)
     try:
         opened.bind(path)
@@ -204,7 +206,7 @@ def bind_for_all(opened: socket.socket, path: str) -> None:
 
 
 def is_dead(path: str) -> bool:
-    """Whether nobody listens on this socket any more, of whatever kind it was."""
+    """Whether no process listens on this socket any more, of either kind."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         return probe.connect_ex(path) == _ECONNREFUSED
@@ -213,7 +215,7 @@ def is_dead(path: str) -> bool:
 
 
 def _is_there(path: str, *, given: bool) -> bool:
-    """Whether the directory that we made, or were given, is still there, and no other in its place."""
+    """Whether the directory that we created, or were given, is still there and has not been replaced."""
     try:
         with paths.locate(f"{path}/x") as place:
             ours = given or os.fstat(place.fd).st_uid == os.geteuid()

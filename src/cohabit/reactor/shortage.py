@@ -1,9 +1,9 @@
 """Shortage: the kernel refuses memory, descriptors, processes or epoll watches. It means "later", never "a bug".
 
-The list is what system calls of process 1 return when a limit or the machine itself is used up: ENOMEM, EMFILE
+The list contains what system calls of process 1 return when a limit or the machine is exhausted: ENOMEM, EMFILE
 (RLIMIT_NOFILE), ENFILE (fs.file-max), ENOSPC (fs.epoll.max_user_watches, or a full disk), EAGAIN (fork: RLIMIT_NPROC,
-pids.max), ENOBUFS; and EIO, which a disk or a file of /proc gives that could not be read now. A MemoryError is the
-interpreter's own ENOMEM. docs/adr/0013 has the rule.
+pids.max), ENOBUFS; and EIO, from a disk or a file of /proc that cannot be read now. A MemoryError is the interpreter's
+own ENOMEM. The rule is in docs/adr/0013.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 EIO = 5
 _EAGAIN, _ENOMEM, _ENFILE, _EMFILE, _ENOSPC, _ENOBUFS = 11, 12, 23, 24, 28, 105
 ERRNOS = frozenset({EIO, _EAGAIN, _ENOMEM, _ENFILE, _EMFILE, _ENOSPC, _ENOBUFS})
-RETRY_SECONDS = 1.0  # between two attempts, where no event tells that there is room again
-WHAT_TO_DO = "look at the machine's memory, and the limits nofile, nproc, pids and fs.file-max"
+RETRY_SECONDS = 1.0  # between two attempts, if no event reports that there is room again
+WHAT_TO_DO = "check the machine's memory, and the limits nofile, nproc, pids and fs.file-max"
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether the same call may succeed later, with nothing changed but what others use."""
+    """Whether the same call may succeed later without any change on our side."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in ERRNOS)
 
 
 def words(error: BaseException) -> str:
-    """The error as the end of a sentence."""
+    """Return the error as the end of a sentence."""
     return (error.strerror if isinstance(error, OSError) else "") or str(error) or "out of memory"

@@ -1,13 +1,13 @@
-"""Signals: what we were given, what we handle, and how a child gets back what we were given.
+"""Signals: what we inherited, what we handle, and how a child gets back what we inherited.
 
-`signal` is imported as the C module `_signal` that it wraps: the wrapper brings enum along, 4 to 7 ms and
-half a megabyte in process 1. Nobody else in the house imports either.
+The C module `_signal` is imported instead of its wrapper `signal`, which imports enum: 4 to 7 ms and half a megabyte
+in process 1. No other module of the reactor imports either.
 
-What a program finds when it starts is a mask and, for each signal, default or ignored (signal(7), "Signal
-mask and pending signals"); both survive exec. A good init hands both on untouched: nohup ignores HUP, a
-shell's background job ignores INT. CPython ignores PIPE and XFSZ before our first line runs and nothing in
-Python can tell what they were before, so the `cohabit` script reads the field `sigignore` of /proc/self/stat
-first and passes it as `-X cohabit-sigignore=N`. Started in any other way, we assume that the two were default.
+A program inherits a mask and, for each signal, "default" or "ignored" (signal(7), "Signal mask and pending signals");
+both survive exec. An init must pass both on unchanged: nohup ignores HUP, a shell's background job ignores INT.
+CPython ignores PIPE and XFSZ before our first line runs, and Python cannot tell what they were before. So the
+`cohabit` script reads the field `sigignore` of /proc/self/stat first and passes it as `-X cohabit-sigignore=N`.
+Without that option, both are taken as default.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TERM, INT, QUIT, HUP, CHLD, CONT, KILL, STOP = (
 )
 TSTP, TTIN, TTOU = int(signal.SIGTSTP), int(signal.SIGTTIN), int(signal.SIGTTOU)
 
-# All that mean "stop everything": Docker's, a terminal's, the power's, and podman's and nspawn's.
+# Stop requests: from Docker, a terminal, a power failure, and from podman and systemd-nspawn.
 STOP_SIGNALS = frozenset({TERM, INT, QUIT, int(signal.SIGPWR), int(signal.SIGRTMIN) + 3})
 
 REEXECUTE = int(signal.SIGRTMIN) + 25  # as with systemd(1)
@@ -71,22 +71,22 @@ class InheritedSignals:
 
     @classmethod
     def at_start(cls, before: Iterable[int] | None = None) -> InheritedSignals:
-        """Read both before anything changes them, and block every signal so that none is lost from here on.
+        """Read both before they change, and block every signal so that none is lost from then on.
 
-        before: the mask, where that has been done already (__main__.py).
+        before: the mask, if the signals have been blocked already (__main__.py).
         """
         mask = signal.pthread_sigmask(signal.SIG_SETMASK, ALL) if before is None else before
         ignored = {number for number in ALL - _BY_CPYTHON if signal.getsignal(number) is signal.SIG_IGN}
-        if CHLD in ignored:  # then the kernel would reap our children itself and nobody learn their status
+        if CHLD in ignored:  # the kernel would reap our children, and their status would be lost
             signal.signal(CHLD, signal.SIG_DFL)
             _changed.add(CHLD)
         bits = int(pid1.option("cohabit-sigignore") or 0)
         return cls(mask, ignored | {number for number in _BY_CPYTHON if bits >> (number - 1) & 1})
 
     def restore(self) -> None:
-        """In a child before its exec: dispositions first, the mask last.
+        """In a child before its exec: restore the dispositions, then the mask.
 
-        So a signal that waited behind the mask meets the disposition that it would have met without us.
+        So a pending signal meets the disposition that it would have met without us.
         """
         for number in _changed | _BY_CPYTHON | {INT}:
             wanted = signal.SIG_IGN if number in self.ignored else signal.SIG_DFL
@@ -98,25 +98,25 @@ _changed: set[int] = set()
 
 
 def block_all() -> frozenset[int]:
-    """Block everything that can be blocked; returns the mask before."""
+    """Block every signal that can be blocked; returns the mask before."""
     return frozenset(int(number) for number in signal.pthread_sigmask(signal.SIG_SETMASK, ALL))
 
 
 def pending(numbers: Iterable[int]) -> bool:
-    """Whether one of these blocked signals has arrived and waits."""
+    """Whether one of these blocked signals is pending."""
     return not signal.sigpending().isdisjoint(numbers)
 
 
 def set_mask(mask: Iterable[int]) -> None:
-    """Set the mask of this thread, which is the process's only one."""
+    """Set the mask of this thread, the only one of the process."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def stop_if_continuable() -> None:
-    """Stop this process by the TSTP of a terminal, until somebody continues it.
+    """Stop this process as TSTP of a terminal does, until a shell continues it.
 
-    The kernel knows whether a shell is there to do that: in a process group without one (an orphaned group,
-    setpgid(2)), and in process 1, TSTP changes nothing.
+    The kernel knows whether a shell can do that: in a process group without one (an orphaned group, setpgid(2)), and in
+    process 1, TSTP has no effect.
     """
     before = signal.signal(TSTP, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {TSTP})
@@ -126,10 +126,10 @@ def stop_if_continuable() -> None:
 
 
 def listen(numbers: Iterable[int], fd: int) -> frozenset[int]:
-    """Have each arrival of these signals written to `fd` as one byte, the signal's number.
+    """Write one byte, the signal's number, to `fd` for each arrival of these signals.
 
-    Returns the mask with which to wait: all others stay blocked, so that a stray USR1 or ALRM cannot end us
-    (as it ends supervisord), except faults of our own and job control, whose defaults are right.
+    Returns the mask to wait with. All other signals stay blocked, so that a stray USR1 or ALRM cannot end us (it ends
+    supervisord); except faults of our own and job control, whose defaults are right.
     """
     for number in numbers:
         signal.signal(number, _note)
@@ -139,14 +139,14 @@ def listen(numbers: Iterable[int], fd: int) -> frozenset[int]:
     return frozenset(ALL - set(numbers) - _FAULTS - {TSTP, TTIN, TTOU, CONT})
 
 
-noted: set[int] = set()  # signals that came since the loop last asked, whatever became of their bytes
+noted: set[int] = set()  # signals that have arrived since the loop last read them, even if their bytes are lost
 
 
 def _note(number: int, _frame: object) -> None:
-    """The byte in the wake-up pipe wakes the loop. A pipe may have no memory for it: then the next event does."""
+    """The byte in the wake-up pipe wakes the loop. If the pipe had no memory for it, the next event does."""
     noted.add(int(number))
 
 
 def send_by_pidfd(fd: int, number: int) -> None:
-    """pidfd_send_signal(2): to the process that this descriptor refers to. Raises OSError when it has ended."""
+    """Call pidfd_send_signal(2). Raises OSError if the process has ended."""
     signal.pidfd_send_signal(fd, number)

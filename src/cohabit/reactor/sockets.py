@@ -1,16 +1,17 @@
-"""Sockets that we open and hand to services (systemd.socket(5)), and keep while services come and go.
+"""Sockets that we open and pass to services (systemd.socket(5)), and keep open while services restart.
 
-They are open before anything starts, so a client may connect before the service is there, and waits in the
-queue of the kernel while it is started anew: nobody is refused. Rules are systemd's: address reuse for
-streams, a stale socket file gives way, missing folders of one are made, its mode is 0666 unless written. A
-file that another process listens on, or that is no socket, stays. Replicas share a service's sockets.
+They are open before anything starts. So a client can connect before the service is running, and waits in the kernel's
+queue during a restart: no connection is refused. The rules are systemd's: address reuse for streams, a stale socket
+file is replaced, missing directories are created, the default mode is 0666. A file that another process listens on,
+or that is not a socket, stays. Replicas share a service's sockets.
 
-The directory of a socket's file often belongs to the service, which can put a link or another file in its place at any
-moment. So the file gets its mode at its creation, and its owner through a descriptor of it, once that was seen to be
-ours (paths.py); no link is followed. Clients see as the other end (SO_PEERCRED) who called listen(2): a child does
-that, under the service's user, or a service could offer its clients a socket that seems to be process 1's.
+The directory of a socket's file often belongs to the service, which can replace the file by a link or another file at
+any moment. So the file gets its mode at its creation, and its owner through a descriptor of it, after a check that it
+is our file (paths.py); no link is followed. Clients see the caller of listen(2) as their peer (SO_PEERCRED). A child
+with the service's user makes that call. Otherwise a service could offer its clients a socket that seems to be
+process 1's.
 
-A Plan is prepared as a whole: if one address is not to be had, nothing has changed.
+A Plan is prepared as a whole: if one address is not available, nothing changes.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ _MODE = 0o666  # systemd's SocketMode=
 _FOLDER_MODE = 0o755
 _EPERM, _EACCES, _EEXIST, _EADDRINUSE, _EADDRNOTAVAIL, _EAFNOSUPPORT = 1, 13, 17, 98, 99, 97
 _WHY = {
-    _EADDRINUSE: "somebody listens there already (stop that, or choose another address)",
-    _EADDRNOTAVAIL: "no interface here has this address (0.0.0.0 stands for all)",
-    _EAFNOSUPPORT: "there is no such network here (is IPv6 switched off?)",
+    _EADDRINUSE: "the address is in use (stop the process that uses it, or choose another address)",
+    _EADDRNOTAVAIL: "no interface has this address (use 0.0.0.0 for all interfaces)",
+    _EAFNOSUPPORT: "this address family is not available (check whether IPv6 is disabled)",
 }
-_REPLACED = "its file is not the one that was made (remove that, and restart the container)"
+_REPLACED = "its file was replaced (remove the file, and restart the container)"
 _FIRST_FREE_PORT = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
-class _Open:
-    """An open socket. file: device and inode of its file, to know it again; () without one.
+class _OpenSocket:
+    """An open socket. file: device and inode of its file, to recognise it; () without a file.
 
-    listener: uid of the user under whom listen(2) was called; -1 if that is not known.
+    listener: uid of the user with which listen(2) was called; -1 if that is not known.
     """
 
     __slots__ = ("described", "file", "listener", "socket")
@@ -65,15 +66,15 @@ class Sockets:
     """All sockets of the Plan, by their addresses."""
 
     def __init__(self) -> None:
-        self._open: dict[Address, _Open] = {}
+        self._open: dict[Address, _OpenSocket] = {}
         self._of: dict[str, list[tuple[Address, str]]] = {}
 
     def prepare(self, plan: Plan) -> list[str]:
-        """Open what is new, keep what is there, close what is gone; problems, and then all is as before."""
+        """Open new sockets, keep existing ones, close the others. Returns problems: then nothing has changed."""
         wanted = {_address(one): one for service in plan.services.values() for one in service.sockets}
         owners = {_address(one): each for each in plan.services.values() for one in each.sockets}
-        opened: dict[Address, _Open] = {}
-        changed: list[tuple[_Open, Socket]] = []
+        opened: dict[Address, _OpenSocket] = {}
+        changed: list[tuple[_OpenSocket, Socket]] = []
         problems: list[str] = []
         for address, described in wanted.items():
             owner = owners[address]
@@ -101,48 +102,48 @@ class Sockets:
         return []
 
     def descriptors(self, service: str) -> tuple[int, ...]:
-        """The sockets of a service (or one of its replicas), as they are numbered here."""
+        """Return the sockets of a service (or of one of its replicas), as our descriptors."""
         return tuple(self._open[address].socket.fileno() for address, _ in self._of.get(service, ()))
 
     def names(self, service: str) -> tuple[str, ...]:
-        """What LISTEN_FDNAMES says of them."""
+        """Return the names of a service's sockets, for LISTEN_FDNAMES."""
         return tuple(name for _, name in self._of.get(service, ()))
 
     def close(self) -> None:
-        """At the very end: the files go, too."""
+        """At the very end: close all sockets and remove their files."""
         for one in self._open.values():
             _close(one)
         self._open.clear()
         self._of.clear()
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution --------------------------------------------------------------------------------
 
     def inheritable(self) -> list[int]:
-        """What must stay open across the exec."""
+        """Return the descriptors that must stay open across the exec."""
         return [one.socket.fileno() for one in self._open.values()]
 
     def to_plain(self) -> dict[str, Any]:
-        """Everything, with the descriptors' numbers."""
+        """Return plain values for restore, with the descriptors' numbers."""
         sockets = [(to_plain(one.described), one.socket.fileno(), one.file) for one in self._open.values()]
         return {"sockets": sockets, "of": self._of}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over where to_plain was called; the descriptors are still open under their numbers."""
+        """Restore what to_plain returned. The descriptors are still open under their numbers."""
         for described, fd, file in plain["sockets"]:
             one = from_plain(described)
             os.set_inheritable(fd, False)
             socket = _socket.socket(_FAMILIES[one.family], _KINDS[one.kind], 0, fd)
-            self._open[_address(one)] = _Open(one, socket, file)
+            self._open[_address(one)] = _OpenSocket(one, socket, file)
         self._of = plain["of"]
 
 
 def _address(one: Socket) -> Address:
-    """What makes a socket the same; how long its queue is and whose its file may change."""
+    """The identity of a socket. The length of its queue and the owner of its file may change."""
     return one.family, one.kind, one.address, one.port
 
 
-def _in_words(one: Socket) -> str:
-    """An address as people write it."""
+def _describe(one: Socket) -> str:
+    """Return an address as it is written in the file."""
     kind = "" if one.kind == "stream" else "unixgram:" if one.family == "unix" else "udp:"
     if one.family == "unix":
         return f"{kind}{one.address}"
@@ -150,7 +151,7 @@ def _in_words(one: Socket) -> str:
 
 
 def _problem(owner: Service, one: Socket, error: OSError, *, kept: bool) -> str:
-    what = f"cannot change {_in_words(one)}" if kept else f"cannot listen on {_in_words(one)}"
+    what = f"cannot change {_describe(one)}" if kept else f"cannot listen on {_describe(one)}"
     return f"{owner.service or owner.name}: {what}: {_why(one, error)}"
 
 
@@ -161,14 +162,14 @@ def _why(one: Socket, error: OSError) -> str:
         hint = f"ports below {_first_free_port()} need root or CAP_NET_BIND_SERVICE"
         return f"permission denied ({hint}: choose a higher one, or set the sysctl net.ipv4.ip_unprivileged_port_start)"
     if error.errno == _EPERM:
-        return "its file cannot be given to that user or group (this needs root: CAP_CHOWN)"
+        return "cannot change the owner of its file (this needs root: CAP_CHOWN)"
     if error.errno == _EACCES:
-        return f"permission denied: {error.filename or 'its folder'} is not ours to write to (choose another path)"
+        return f"permission denied: {error.filename or 'its directory'} is not writable for us (choose another path)"
     return _WHY.get(error.errno or 0) or str(error.strerror or error)
 
 
 def _first_free_port() -> int:
-    """The first port that everybody may listen on."""
+    """Return the first port that needs no privileges."""
     try:
         with open(_FIRST_FREE_PORT, "rb") as file:
             return int(file.read())
@@ -176,9 +177,9 @@ def _first_free_port() -> int:
         return 1024
 
 
-def _listen(one: Socket, user: Credentials | None) -> _Open:
-    """Open a socket; raises OSError."""
-    opened = _Open(one, _socket.socket(_FAMILIES[one.family], _KINDS[one.kind]), ())
+def _listen(one: Socket, user: Credentials | None) -> _OpenSocket:
+    """Open a socket. Raises OSError."""
+    opened = _OpenSocket(one, _socket.socket(_FAMILIES[one.family], _KINDS[one.kind]), ())
     socket = opened.socket
     try:
         if one.family == "unix":
@@ -194,8 +195,8 @@ def _listen(one: Socket, user: Credentials | None) -> _Open:
     return opened
 
 
-def _take_connections(opened: _Open, one: Socket, user: Credentials | None) -> None:
-    """listen(2); of a unix socket under the service's user, and not as process 1. Raises OSError."""
+def _take_connections(opened: _OpenSocket, one: Socket, user: Credentials | None) -> None:
+    """Call listen(2); for a unix socket, with the service's user and not as process 1. Raises OSError."""
     if one.kind != "stream":
         return
     if one.family == "unix":
@@ -233,7 +234,7 @@ def _bind_file(socket: _socket.socket, one: Socket) -> tuple[int, ...]:
 
 
 def _give(path: str, one: Socket, file: tuple[int, ...]) -> None:
-    """Change the owner of the file that was made, or remove it. Raises OSError."""
+    """Change the owner of the new file, or remove the file. Raises OSError."""
     try:
         os.chown(path, *_owners(one))
     except OSError:
@@ -242,42 +243,42 @@ def _give(path: str, one: Socket, file: tuple[int, ...]) -> None:
 
 
 def _check_file(place: Place, status: os.stat_result, one: Socket) -> None:
-    """Raises OSError if another file was put in the place of what we made."""
+    """Raise OSError if our file was replaced by another one."""
     ours = (os.geteuid(), 1, stat.S_IFSOCK | _mode(one))
     if not place.private and (status.st_uid, status.st_nlink, status.st_mode) != ours:
-        raise OSError(_EPERM, f"another file was put in its place: {place.weak} (make that directory root's)")
+        raise OSError(_EPERM, f"its file was replaced or changed: {place.weak} (let only root write that directory)")
 
 
 def _find(place: Place) -> tuple[int, tuple[int, ...]]:
-    """A descriptor of the file itself, with its device and inode. Raises OSError."""
+    """Return a descriptor of the file itself, with its device and inode. Raises OSError."""
     entry = place.open(os.O_PATH)
     status = os.fstat(entry)
     return entry, (status.st_dev, status.st_ino)
 
 
 def _through(place: Place, entry: int) -> str:
-    """A path to what is open: in a directory of others' the name may mean something else by now."""
+    """Return a path to the open file: in a directory that others can write, its name may now be another file's."""
     return place.path if place.private else f"/proc/self/fd/{entry}"
 
 
 def _remove_stale(place: Place, one: Socket) -> None:
-    """A socket that nobody listens on is left over from a former life. Raises OSError for anything else."""
+    """Remove a socket that no process listens on: a previous cohabit left it. Raises OSError if it is anything else."""
     found = place.look()
     if found is None:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise FileExistsError(_EEXIST, "there is a file, and it is no socket (remove it, or choose another path)")
+        raise FileExistsError(_EEXIST, "the file exists and is not a socket (remove it, or choose another path)")
     entry = place.open(os.O_PATH)
-    asking = _socket.socket(_socket.AF_UNIX, _KINDS[one.kind])
+    probe = _socket.socket(_socket.AF_UNIX, _KINDS[one.kind])
     try:
-        asking.setblocking(False)
-        asking.connect(one.address if place.private else f"/proc/self/fd/{entry}")
+        probe.setblocking(False)
+        probe.connect(one.address if place.private else f"/proc/self/fd/{entry}")
     except ConnectionRefusedError:
         place.unlink()
     except OSError:
-        return  # somebody is there, or it is of another kind: bind will say that it is in use
+        return  # a process listens, or its kind differs: bind reports that it is in use
     finally:
-        asking.close()
+        probe.close()
         os.close(entry)
 
 
@@ -289,8 +290,8 @@ def _owners(one: Socket) -> tuple[int, int]:
     return -1 if one.uid is None else one.uid, -1 if one.gid is None else one.gid
 
 
-def _change(one: _Open, wanted: Socket, user: Credentials | None) -> None:
-    """What a reload may change of a socket that stays. Raises OSError, and then it is as it was described."""
+def _change(one: _OpenSocket, wanted: Socket, user: Credentials | None) -> None:
+    """Apply what a reload may change of an open socket. Raises OSError: then the socket is unchanged."""
     if wanted.backlog != one.described.backlog or one.listener != _uid(user):
         _take_connections(one, wanted, user)
     if one.file and _owner(wanted) != _owner(one.described):
@@ -298,19 +299,19 @@ def _change(one: _Open, wanted: Socket, user: Credentials | None) -> None:
     one.described = wanted
 
 
-def _change_back(one: _Open, before: Socket) -> None:
-    """After a reload that failed; its listener is set again by the next one."""
+def _change_back(one: _OpenSocket, before: Socket) -> None:
+    """Undo a change after a reload that failed. The next reload sets its listener again."""
     if one.file and _owner(one.described) != _owner(before):
         try:
             _set_owner_and_mode(before, one.file)
         except OSError:
-            pass  # its file is gone, or no longer the one that we made
+            pass  # its file was removed or replaced
     one.described = before
     one.listener = -1
 
 
 def _set_owner_and_mode(one: Socket, file: tuple[int, ...]) -> None:
-    """Raises OSError if the file is no longer the one that was made."""
+    """Raises OSError if the file is not the one that we created."""
     with paths.locate(one.address, follow=False) as place:
         entry, found = _find(place)
         try:
@@ -328,14 +329,14 @@ def _owner(one: Socket) -> tuple[int | None, ...]:
     return one.mode, one.uid, one.gid
 
 
-def _close(one: _Open) -> None:
+def _close(one: _OpenSocket) -> None:
     one.socket.close()
     if one.file:
         _remove(one.described.address, one.file)
 
 
 def _remove(path: str, file: tuple[int, ...]) -> None:
-    """Remove a socket's file, if it still is the one that we made."""
+    """Remove a socket's file, if it is still the one that we created."""
     try:
         with paths.locate(path, follow=False) as place:
             found = place.look()

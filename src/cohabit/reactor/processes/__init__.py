@@ -1,1 +1,1 @@
-"""Processes: fork, exec, wait, whose process is whose, and how a tree of them ends."""
+"""Processes: starting and reaping them, attributing them to services, and ending process trees."""

@@ -1,15 +1,15 @@
-"""A cgroup for each process tree, where the kernel lets us make some: then nobody can leave his family.
+"""A cgroup for each process tree, if the kernel lets us create cgroups. A process cannot leave its tree then.
 
-Ours are one directory, made inside the cgroup in which we are ourselves (so every limit of the container still
-holds), with one directory per tree. A child enters its own between fork and exec by writing "0" into
-`cgroup.procs`; its descendants are born there, and one write to `cgroup.kill` (Linux 5.14) ends them all at once.
-No controller is enabled, so the rule against processes in inner cgroups does not concern us.
+We create one directory in our own cgroup (so every limit of the container still holds), with one directory per tree.
+A child enters its cgroup between fork and exec: it writes "0" into `cgroup.procs`. Its descendants start there, and one
+write to `cgroup.kill` (Linux 5.14) kills all of them at once. No controller is enabled, so the rule against processes
+in inner cgroups does not apply.
 
-Containers usually see their cgroup read-only, or see none; then there are no cgroups, without a word, and
-tree.py's rules of /proc do alone. Where they can be made those rules go on to hold as well, since a service with
-enough rights can move its processes elsewhere (a Docker engine does). A cgroup says who is where, but not
-reliably who has just died: some kernels list a process for a moment after it was waited for. So whether a tree
-still lives is not asked here. Sources: cgroups(7), the kernel's cgroup-v2.rst, proc_pid_mountinfo(5).
+Most containers see their cgroup read-only, or not at all. Then there are no cgroups, no warning is logged, and the
+other evidence of tree.py is used alone. It is used in addition if there are cgroups, because a service with enough
+rights can move its processes elsewhere (a Docker engine does). Membership does not show whether a process has ended:
+some kernels list a process for a moment after it was reaped. So this module does not answer whether a tree is still
+running. Sources: cgroups(7), the kernel's cgroup-v2.rst, proc_pid_mountinfo(5).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
-_TRIES = 10  # for a name that nobody has: others in this cgroup may be in PID namespaces of their own
+_TRIES = 10  # for an unused name: others in this cgroup may be in other PID namespaces and have our pid
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
 class Cgroups:
-    """Our directory, made when the first tree needs one, and what is in it.
+    """Our directory, created when the first tree needs it, and the cgroups in it.
 
-    directory: where it is mounted, "/sys/fs/cgroup/cohabit-1-123"; path: what /proc/PID/cgroup calls it. None: not
-    tried yet; "": none can be made.
+    directory: its mounted path, "/sys/fs/cgroup/cohabit-1-123"; None before the first attempt, "" if it cannot be
+    created. path: its name in /proc/PID/cgroup.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Cgroups:
         self._made: dict[str, str] = {}  # name of a directory -> the key of its tree
 
     def _make(self) -> str:
-        """Our directory, where one can be made and a child of ours could enter it; else ""."""
+        """Create our directory if a child of ours can enter it; returns its path or ""."""
         ours = proc.look(os.getpid()) if proc.is_ours() else None
         if ours is None:
             return ""
@@ -62,22 +62,22 @@ class Cgroups:
     # --- for re-execution ----------------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        """What the next life has to know."""
+        """Return plain values for from_plain."""
         return {"directory": self.directory, "path": self.path, "made": self._made}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Self:
-        """The same cgroups again."""
-        again = cls()
-        again.directory, again.path, again._made = plain["directory"], plain["path"], plain["made"]
-        return again
+        """Restore the cgroups that to_plain returned."""
+        cgroups = cls()
+        cgroups.directory, cgroups.path, cgroups._made = plain["directory"], plain["path"], plain["made"]
+        return cgroups
 
-    # --- who is where --------------------------------------------------------------------------------
+    # --- members -------------------------------------------------------------------------------------
 
     def entrance(self, key: str) -> str:
-        """The file into which a child of this tree writes "0"; "" if there are no cgroups.
+        """Return the file into which a child of this tree writes "0"; "" if there are no cgroups.
 
-        The child makes the directory, too: that takes 0.4 ms, and children have them side by side.
+        The child also creates the directory: that takes 0.4 ms, and children do it in parallel.
         """
         if self.directory is None:
             self.directory = self._make()
@@ -88,62 +88,62 @@ class Cgroups:
         return f"{self.directory}/{name}/cgroup.procs"
 
     def owner(self, pid: int) -> str | None:
-        """The tree in whose cgroup, or in one below it, a process is; None if in none of ours."""
+        """Return the tree whose cgroup, or a cgroup below it, contains a process; None if no cgroup of ours does."""
         if not self._made:
             return None
         return self._made.get(proc.cgroup(pid).removeprefix(self.path + "/").partition("/")[0])
 
     def members(self, key: str) -> list[int]:
-        """Everybody in the tree's cgroup and in those that it made below. Never ourselves, nor what we cannot see."""
+        """Return the processes in the tree's cgroup and below, except ourselves and those that we cannot see."""
         if encode(key) not in self._made:
             return []
-        found: dict[int, None] = {}  # a process may move while we look
+        found: dict[int, None] = {}  # a process may move between two reads
         for directory in _with_all_below(f"{self.directory}/{encode(key)}"):
-            found.update((int(word), None) for word in proc.read(f"{directory}/cgroup.procs").split())
-        found.pop(0, None)  # of a PID namespace that is not below ours
+            found.update((int(pid), None) for pid in proc.read(f"{directory}/cgroup.procs").split())
+        found.pop(0, None)  # a process of a PID namespace that is not below ours
         found.pop(os.getpid(), None)
         return list(found)
 
     def freeze(self, key: str, *, frozen: bool) -> bool:
-        """Stop everybody in the tree's cgroup and below, or let them go on (Linux 5.2)."""
-        return self._order(key, "cgroup.freeze", b"1" if frozen else b"0")
+        """Stop the processes in the tree's cgroup and below, or let them continue (Linux 5.2)."""
+        return self._write_control(key, "cgroup.freeze", b"1" if frozen else b"0")
 
     def kill(self, key: str) -> bool:
-        """SIGKILL to everybody in the tree's cgroup and below, at once; False if it has none, or the kernel cannot."""
-        return self._order(key, "cgroup.kill", b"1")
+        """Send SIGKILL to the tree's cgroup and below, atomically; False without a cgroup or before Linux 5.14."""
+        return self._write_control(key, "cgroup.kill", b"1")
 
-    def _order(self, key: str, file: str, word: bytes) -> bool:
+    def _write_control(self, key: str, file: str, value: bytes) -> bool:
         directory = f"/{encode(key)}"
-        # Who may write there can have put us into its own cgroup; the order would hold for us too.
+        # A process that may write there can have moved us into its own cgroup; then this would apply to us too.
         if directory[1:] not in self._made or f"{proc.cgroup('self')}/".startswith(f"{self.path}{directory}/"):
             return False
-        return _write(f"{self.directory}{directory}/{file}", word)
+        return _write(f"{self.directory}{directory}/{file}", value)
 
-    # --- taking away ---------------------------------------------------------------------------------
+    # --- removing ------------------------------------------------------------------------------------
 
     def remove(self, key: str) -> None:
-        """The tree is gone: so is its cgroup, with what it changed there and made below; its next life begins anew."""
+        """Remove the cgroup of a tree that has ended, with everything below it. The next run gets a new one."""
         if encode(key) in self._made and _remove(f"{self.directory}/{encode(key)}"):
             del self._made[encode(key)]
 
     def close(self) -> None:
-        """Take everything away; what is still in use stays, and goes with the container's own cgroup."""
+        """Remove everything. A cgroup that is still in use stays, and ends with the container's own cgroup."""
         if self.directory and _remove(self.directory):
             self.directory = None
         self._made.clear()
 
 
 def encode(key: str) -> str:
-    """A key as the name of a directory, or as a word of an environment: what is not a letter, a digit, _ or - is %XX.
+    """Encode a key as a directory name, or for an environment variable: letters, digits, _ and - stay, the rest is %XX.
 
-    The dot too: so it never meets a name of the kernel's own, all of which have one.
+    The dot is encoded too: all names of the kernel's own files contain a dot, so a directory never collides with one.
     """
     raw = key.encode("utf-8", "surrogateescape")
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
 
 
 def decode(name: str) -> str | None:
-    """What `encode` was given, None if it was nothing of `encode`'s."""
+    """Return the key that `encode` was given; None if `encode` did not produce this name."""
     first, *others = name.split("%")
     try:
         raw = first.encode("ascii") + b"".join(bytes.fromhex(part[:2]) + part[2:].encode("ascii") for part in others)
@@ -154,10 +154,11 @@ def decode(name: str) -> str | None:
 
 
 def delegated() -> bool:
-    """Whether whoever manages the cgroup that we are in lets us divide it (systemd's Delegate=).
+    """Whether the manager of our cgroup lets us divide it (systemd's Delegate=).
 
-    In a container process 1 may. On a host the tree has another master, who must not find things in it that he did not
-    make (systemd, "The New Control Group Interfaces"); his word is an extended attribute of the directory.
+    In a container, process 1 may. On a host another manager owns the tree, and must not find cgroups in it that it did
+    not create (systemd, "The New Control Group Interfaces"). It permits them with an extended attribute of the
+    directory.
     """
     for base, _ in places():
         for name in ("user.delegate", "trusted.delegate"):
@@ -170,9 +171,9 @@ def delegated() -> bool:
 
 
 def places(controller: str = "") -> list[tuple[str, str]]:
-    """Where our own cgroup is mounted: (directory, path without a slash at its end), the newest first.
+    """Return where our own cgroup is mounted: (directory, path without a trailing slash), the newest mount first.
 
-    The one of version 2; or, with a controller, the one of version 1 that this controller is in.
+    Without a controller, the cgroup of version 2; with a controller, its cgroup of version 1.
     """
     ours = proc.cgroup("self", controller)
     found = []
@@ -180,7 +181,7 @@ def places(controller: str = "") -> list[tuple[str, str]]:
         fields, _, kind = line.partition(" - ")
         if not _shows(kind, controller) or not ours:
             continue
-        root, point = (_unescape(word) for word in fields.split(" ")[3:5])
+        root, point = (_unescape(field) for field in fields.split(" ")[3:5])
         root = root.rstrip("/")
         if f"{ours}/".startswith(root + "/") and "/.." not in ours:
             found.append((point + ours[len(root) :].rstrip("/"), ours.rstrip("/")))
@@ -188,27 +189,27 @@ def places(controller: str = "") -> list[tuple[str, str]]:
 
 
 def _shows(kind: str, controller: str) -> bool:
-    """Whether a mount is the hierarchy. kind: type, source and options, the end of its line in mountinfo."""
-    words = kind.split(" ")
-    return words[0] == "cgroup" and controller in words[-1].split(",") if controller else words[0] == "cgroup2"
+    """Whether a mount is the hierarchy. kind: type, source and options, the last fields of its line in mountinfo."""
+    fields = kind.split(" ")
+    return fields[0] == "cgroup" and controller in fields[-1].split(",") if controller else fields[0] == "cgroup2"
 
 
-def _unescape(word: str) -> str:
-    r"""A word of mountinfo, where space, tab, newline and backslash are \ooo."""
+def _unescape(field: str) -> str:
+    r"""Decode a field of mountinfo, in which space, tab, newline and backslash are \ooo."""
     for character in " \t\n\\":
-        word = word.replace(f"\\{ord(character):03o}", character)
-    return word
+        field = field.replace(f"\\{ord(character):03o}", character)
+    return field
 
 
 def _can_be_entered(base: str, directory: str) -> bool:
-    """Whether a process can move there from `base`: that takes the right to write in both, and no cgroup of threads."""
+    """Whether a process can move there from `base`: both must be writable, and the cgroup must not be threaded."""
     return proc.read(f"{directory}/cgroup.type").strip() == b"domain" and all(
         os.access(f"{place}/cgroup.procs", os.W_OK) for place in (base, directory)
     )
 
 
 def _with_all_below(directory: str) -> list[str]:
-    """A directory and those in it, each before what is below it."""
+    """Return a directory and all directories below it, parents first."""
     found = [directory]
     for one in found:
         try:
@@ -220,7 +221,7 @@ def _with_all_below(directory: str) -> list[str]:
 
 
 def _remove(directory: str) -> bool:
-    """Take away a directory with all below, as far as nobody is there; False if somebody is."""
+    """Remove a directory and those below it that contain no process; False if it still exists."""
     for one in reversed(_with_all_below(directory)):
         try:
             os.rmdir(one)

@@ -1,10 +1,10 @@
-"""Between fork and exec: the child's side of a start, alone in this file.
+"""The child's side of a start, between fork and exec.
 
-Everything is decided beforehand by the parent; nothing here logs, waits or imports. Errors go back through a
-pipe that closes by itself when exec succeeds: no bytes mean that the command runs, else `step NUL errno NUL
-detail`. The child begins with every signal blocked and ends by restoring what we were given, so a signal
-sent to it in between waits for the command instead of being lost. What limits and capabilities are is known
-to limits.py, and how secrets are read to secrets.py: here they are steps with a name.
+The parent decides everything beforehand; nothing here logs, waits or imports. Errors are reported through a pipe that
+is closed when exec succeeds: no bytes mean that the command runs, otherwise it contains `step NUL errno NUL detail`.
+The child begins with every signal blocked and ends by restoring the inherited mask and dispositions. So a signal that
+is sent to it meanwhile waits for the command and is not lost. limits.py knows what limits and capabilities are, and
+secrets.py how secrets are read: here they are named steps.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     Step: TypeAlias = tuple[str, Callable[[], object]]
 
-# Steps as they complete the sentence "cannot start: cannot …".
-STEP_SESSION = "make a session of its own"
+# Steps that complete the message "cannot start: cannot …".
+STEP_SESSION = "create a session"
 STEP_TERMINAL = "take the terminal"
 STEP_OUTPUT = "connect its output"
 STEP_SECRETS = "read its secret"
@@ -38,15 +38,14 @@ _KIND, _PIPE = 0o170000, 0o010000  # inode(7)
 
 
 class SpawnSpec:
-    """All that a child needs to know.
+    """What a child needs to know.
 
-    stdio: descriptors from 3 up (or the same) to become 0, 1 and 2; () leaves all three as they are.
-    descriptors: (ours, its number in the child); listen_names: what LISTEN_FDNAMES says of those from 3 up,
-    which are sockets then. session: a session of its own, otherwise a process group of its own. terminal: a
-    controlling terminal whose foreground that group shall take, or -1. foreground: no session, and our own
-    terminal's foreground if we have it. cgroup: the cgroup.procs file of its cgroup. track: gives the process the mark
-    of its tree (tracking.py), or None. secrets: the variables that
-    get the text of a file, or None. before_user, after_user: what limits.steps gives.
+    stdio: descriptors from 3 up (or the same) that become 0, 1 and 2; () leaves all three as they are.
+    descriptors: (ours, its number in the child); listen_names: LISTEN_FDNAMES for the descriptors from 3 up, which are
+    sockets then. session: a session of its own, otherwise a process group of its own. terminal: a controlling terminal
+    whose foreground that group takes, or -1. foreground: no session, and our own terminal's foreground if we have it.
+    cgroup: the cgroup.procs file of its cgroup. track: sets the tracking limit (tracking.py), or None. secrets: the
+    variables that get the text of a file, or None. before_user, after_user: the steps of limits.steps.
     """
 
     __slots__ = (
@@ -96,7 +95,7 @@ class SpawnSpec:
 
 
 def become(start: SpawnSpec, errors: int) -> NoReturn:
-    """Turn this process into the command, or tell `errors` why not and exit 127."""
+    """Turn this process into the command, or write to `errors` why it failed and exit with 127."""
     step = STEP_SESSION
     try:
         if start.cgroup:
@@ -104,7 +103,7 @@ def become(start: SpawnSpec, errors: int) -> NoReturn:
         if start.track is not None:
             start.track()
         if start.foreground:
-            _come_forward()
+            _take_foreground()
         elif start.session:
             os.setsid()
         else:
@@ -143,15 +142,15 @@ def become(start: SpawnSpec, errors: int) -> NoReturn:
         execute(start.argv, start.environment)
     except OSError as error:
         os.write(errors, describe(step, error).encode("utf-8", "surrogateescape"))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as ours
-        detail = type(error).__name__  # the error may quote the environment that it met
+    except BaseException as error:  # noqa: BLE001 - this process must never continue as process 1
+        detail = type(error).__name__  # the message may quote the environment
         os.write(errors, f"{step}\0{0}\0{detail}".encode("utf-8", "replace"))
     finally:
         os._exit(127)
 
 
 def describe(step: str, error: OSError) -> str:
-    """A failed step as the parent's `spawn.failure` takes it."""
+    """Return a failed step in the form that the parent's `spawn.failure` expects."""
     detail = error.strerror
     if step == STEP_DIRECTORY:
         detail = error.filename
@@ -161,15 +160,15 @@ def describe(step: str, error: OSError) -> str:
 
 
 def _enter(cgroup: str) -> None:
-    """Before anything else, so that nothing that the child does happens outside.
+    """Enter the cgroup before anything else, so that everything the child does happens inside.
 
-    A service that enables controllers in its own cgroup, as a Docker inside does, leaves no room there for its hooks
-    (EBUSY): then the other rules of tree.py know whose process this is.
+    If a service enables controllers in its own cgroup, as a Docker inside does, its hooks cannot enter it (EBUSY). Then
+    the other evidence of tree.py attributes the process.
     """
     try:
         os.mkdir(cgroup.rpartition("/")[0], 0o755)
     except OSError:
-        pass  # it is there
+        pass  # it exists
     try:
         fd = os.open(cgroup, os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, b"0")
@@ -178,25 +177,24 @@ def _enter(cgroup: str) -> None:
         return
 
 
-def _come_forward() -> None:
-    """Our process group leaves the foreground of the terminal, if it has it, to the child's own.
+def _take_foreground() -> None:
+    """Put the child's own process group into the foreground of the terminal, if our group is there.
 
-    It is also taken where nobody has it: the group of the run before this one is gone, and still has the place.
+    Also if the foreground group no longer exists: it is that of the previous run.
     """
     ours = os.getpgrp()
     os.setpgid(0, 0)
     try:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
-        return  # there is none
-    front = os.tcgetpgrp(terminal)
-    if front in (ours, os.getpgrp()) or not _is_group(front):
+        return  # no controlling terminal
+    foreground = os.tcgetpgrp(terminal)
+    if foreground in (ours, os.getpgrp()) or not _group_exists(foreground):
         os.tcsetpgrp(terminal, os.getpgrp())
     os.close(terminal)
 
 
-def _is_group(group: int) -> bool:
-    """Whether anybody is in that process group."""
+def _group_exists(group: int) -> bool:
     if group <= 0:
         return False
     try:
@@ -209,9 +207,9 @@ def _is_group(group: int) -> bool:
 
 
 def _connect(start: SpawnSpec, errors: int) -> int:
-    """Bring every descriptor to its number; returns where the error pipe is then.
+    """Move every descriptor to its number; returns the number of the error pipe then.
 
-    A source that stands where another one has to go is moved out of the way first, the error pipe, too.
+    A source whose number is also a target is copied to a free number first, and so is the error pipe.
     """
     wanted = [(source, target) for target, source in enumerate(start.stdio)]
     wanted += start.descriptors
@@ -231,23 +229,23 @@ def _connect(start: SpawnSpec, errors: int) -> int:
 
 
 def _lift(fd: int, last: int) -> int:
-    """A copy beyond that number; what it takes to get there is closed by the exec."""
+    """Return a copy with a number above `last`. The copies in between are closed by the exec."""
     while fd <= last:
         fd = os.dup(fd)
     return fd
 
 
 def _name_sockets(names: tuple[str, ...], environment: dict[str, str]) -> None:
-    """What sd_listen_fds(3) looks for; the pid is that of the command, which only this process knows in time."""
+    """Set the variables of sd_listen_fds(3). LISTEN_PID is the command's pid, which only this process knows."""
     environment["LISTEN_FDS"] = str(len(names))
     environment["LISTEN_PID"] = str(os.getpid())
     environment["LISTEN_FDNAMES"] = ":".join(names)
 
 
 def switch(identity: Credentials, *, terminal: bool) -> None:
-    """Become the user for good. Who has our terminal gets to own it, to be able to open /dev/stdout, as Docker does.
+    """Switch to the user for good. With our terminal, the user becomes its owner, so that /dev/stdout can be opened.
 
-    A pipe, too; not /dev/null, nor a file to which our output was redirected: those are not this service's.
+    Docker does the same. A pipe changes its owner too; /dev/null and files do not: they are not this service's.
     """
     if terminal:
         for fd in (0, 1, 2):
@@ -258,7 +256,7 @@ def switch(identity: Credentials, *, terminal: bool) -> None:
                 continue
     try:
         os.setgroups(identity.groups)
-    except PermissionError:  # fine for who is that user and has those groups already
+    except PermissionError:  # no error if we are that user and have those groups already
         if not {os.getgid(), *os.getgroups()}.issuperset(identity.groups):
             raise
     os.setresgid(*(identity.gid,) * 3)
@@ -266,14 +264,14 @@ def switch(identity: Credentials, *, terminal: bool) -> None:
 
 
 def execute(argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
-    """Search PATH as execvp(3) does: the first hit runs; EACCES is remembered over ENOENT."""
+    """Search PATH as execvp(3) does: the first executable runs; EACCES takes precedence over ENOENT."""
     name = argv[0]
     if "/" in name:
         os.execve(name, argv, environment)
     worst: OSError | None = None
     for directory in environment.get("PATH", DEFAULT_PATH).split(":"):
         path = f"{directory or '.'}/{name}"
-        if not os.access(path, os.F_OK):  # a tenth of what a failing exec and its exception cost
+        if not os.access(path, os.F_OK):  # a tenth of the cost of a failed exec and its exception
             continue
         try:
             os.execve(path, argv, environment)

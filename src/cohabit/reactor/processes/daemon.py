@@ -1,13 +1,14 @@
-"""When a daemon puts itself in the background, find which process is the service's main one from then on.
+"""Find the process that continues a service as a daemon, after the service's command has moved to the background.
 
-Asked when a service's process has ended with 0 and left processes behind. If there is a pid file, it says; but a file
-is only a claim. It counts when it names a child of ours that started in this run, that no other service owns, and
-that whoever can have written the file may speak for: the service's own user for its own processes, root for any.
-Without a pid file, the answer is the one process of the service's tree that leads no session of ours
-(daemon(3), daemon(7)) and that certainly is the service's, or runs as its user. If there are several, none is guessed.
+Used after a service's main process has ended with 0 and left processes behind. If the service has a pid file, the
+file names the daemon. But a pid file is only a claim. It counts if it names a child of ours that started in this run
+and that no other service owns, and if every possible author of the file may speak for that process: the service's
+user for the service's own processes, root for any. Without a pid file, the daemon is the one process of the service's
+tree that is in no session of ours (daemon(3), daemon(7)) and that certainly belongs to the service or runs as its
+user. If there are several, none is chosen.
 
-Nothing is remembered here. The parent may end before its child has made that session, has forked once more, or has
-written the pid file (nginx does so), and nothing tells when it has; so the caller must ask again, for a bounded time.
+Nothing is stored here. The parent may end before its child has created its session, has forked again, or has written
+the pid file (nginx does so). No event reports any of these, so the caller must call again, for a bounded time.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from cohabit.reactor.processes.pid_file import PidFile
     from cohabit.reactor.processes.tree import Trees
 
-_SHOWN_MAX = 5  # processes in one message
+_LISTED_MAX = 5  # processes in one message
 
 
 def find_daemon(service: Service, trees: Trees, began: int) -> tuple[int, str]:
-    """(pid of the service's new main process or 0, why that is not what its pid file says or "").
+    """Return (pid of the service's new main process or 0, why its pid file cannot be used or "").
 
-    began: when this run of the service was started, in clock ticks since the boot. With words and a pid at once the pid
-    is what is found without the file, to be taken only when the file stays wrong.
+    began: clock ticks since the boot at which this run of the service was started. If both values are set, the pid was
+    found without the pid file: use it only if the pid file stays invalid.
     """
     why = ""
     uid = service.user.uid if service.user else os.geteuid()
@@ -46,42 +47,42 @@ def find_daemon(service: Service, trees: Trees, began: int) -> tuple[int, str]:
             why = f"cannot use the pid_file {service.pid_file}: {(error.strerror or 'unreadable').lower()}"
         else:
             return found.pid, ""
-    pids = _in_the_background(service.name, trees)
-    own = [pid for pid in pids if trees.speaks_for(service.name, pid, uid)]
-    if len(own) == 1 and len(pids) == 1:
-        return own[0], why
+    pids = _background_processes(service.name, trees)
+    accepted = [pid for pid in pids if trees.speaks_for(service.name, pid, uid)]
+    if len(accepted) == 1 and len(pids) == 1:
+        return accepted[0], why
     if pids and not why:
         which = "more than one process is in the background" if len(pids) > 1 else "it runs as another user"
-        why = f"cannot tell which process is the main one now: {which}: {_shown(pids)} (name its pid_file)"
+        why = f"cannot determine the main process: {which}: {_list(pids)} (set pid_file)"
     return 0, why
 
 
 def unattributed(trees: Trees, began: int) -> list[int]:
-    """Processes that no service owns, and that turned up since then."""
+    """Return the processes that belong to no service and have started since then."""
     found = (proc.look(pid) for pid in trees.orphans_of(UNATTRIBUTED))
     return [one.pid for one in found if one and one.lives and one.start >= began]
 
 
-def appeared(pids: list[int]) -> str:
-    """A warning about them, after a service ended well."""
+def unattributed_warning(pids: list[int]) -> str:
+    """Return a warning that names them, after a service has ended normally."""
     return (
-        f"its command ended with 0, and what cannot be attributed to any service is in the background since: "
-        f"{_shown(pids)} (if that is this service's daemon: name its pid_file, or start it in the foreground)"
+        f"its command ended with 0, and processes that started during its run cannot be attributed to a service: "
+        f"{_list(pids)} (if this is its daemon: set pid_file, or run it in the foreground)"
     )
 
 
-def _shown(pids: list[int]) -> str:
-    words = [f"{pid} ({proc.name(pid) or 'gone'})" for pid in pids[:_SHOWN_MAX]]
-    return ", ".join(words) + (", …" if len(pids) > _SHOWN_MAX else "")
+def _list(pids: list[int]) -> str:
+    names = [f"{pid} ({proc.name(pid) or 'gone'})" for pid in pids[:_LISTED_MAX]]
+    return ", ".join(names) + (", …" if len(pids) > _LISTED_MAX else "")
 
 
-def _in_the_background(key: str, trees: Trees) -> list[int]:
+def _background_processes(key: str, trees: Trees) -> list[int]:
     found = (proc.look(pid) for pid in trees.orphans_of(key))
     return [one.pid for one in found if one and one.lives and not trees.sessions.started_by_us(one.session)]
 
 
 def _check(claim: PidFile, key: str, trees: Trees, began: int, uid: int) -> None:
-    """Raises ValueError for a process that cannot be the service's main one, or for which the file proves nothing."""
+    """Raise ValueError if the process cannot be the service's main one, or if the file proves nothing about it."""
     pid = claim.pid
     process = proc.look(pid) if pid > 0 else None
     if process is None or not process.lives:
@@ -90,9 +91,9 @@ def _check(claim: PidFile, key: str, trees: Trees, began: int, uid: int) -> None
     if owner != key and (owner != UNATTRIBUTED or process.parent != os.getpid()):
         raise ValueError(f"process {pid} is not one of this service's")
     if process.parent != os.getpid():
-        raise ValueError(f"process {pid} has another parent, which alone is told its end")
+        raise ValueError(f"process {pid} is not a child of cohabit, which would not see its end")
     if process.start < began:
-        raise ValueError(f"process {pid} was there before this run of the service began")
+        raise ValueError(f"process {pid} was started before this run of the service")
     users, groups = proc.users(pid), proc.groups(pid)
     if claim.by(set()):
         return
@@ -101,6 +102,6 @@ def _check(claim: PidFile, key: str, trees: Trees, began: int, uid: int) -> None
     if users == {uid} and claim.by(users):
         return
     raise ValueError(
-        f"process {pid} is not certain to be this service's, and users other than root could have written the file "
-        "(keep it in a directory that only root may write)"
+        f"process {pid} may not belong to this service, and users other than root could have written the file "
+        "(put it into a directory that only root can write)"
     )

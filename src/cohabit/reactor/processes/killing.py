@@ -1,16 +1,15 @@
-"""Kill a tree that may fork while it is killed, without a cgroup.
+"""Kill a tree that may fork meanwhile, without a cgroup.
 
-A process that is killed makes room under the limit of processes for one more child of another one, so killing alone
-may never come to an end. Therefore all processes are stopped first, pass after pass, until a pass finds none that could
-still fork: a stopped process keeps its place under the limit and does not fork. Then all are killed. The time for this
-is bounded, since process 1 does nothing else meanwhile; a process that was missed becomes an orphan, and
-tree.py kills it then.
+A process that is killed makes room under the process limit for a child of another one, so killing alone may never
+end. Therefore all processes are stopped first, pass after pass, until a pass finds none that can still fork: a stopped
+process keeps its place under the limit and does not fork. Then all are killed. The time is bounded, because process 1
+does nothing else meanwhile; tree.py kills a process that was missed, once it is an orphan.
 
-A pass is a reading of /proc: a child that is being born meanwhile is not in it yet, and the children of a process that
-ends meanwhile become ours after ours were read. So a pass that finds a running process, or one that has ended since
-the last pass, is never the last. Where there is a cgroup, the kernel does all this at once (cgroup.py).
+A pass reads /proc. It misses a child that is created meanwhile, and the children of a process that ends after our
+own children were read. So a pass that finds a running process, or one that has ended since the last pass, is never
+the last. With a cgroup, the kernel does all this atomically (cgroup.py).
 
-A process that is not a child of ours may end, and its number be given again, between the reading and the signal: each
+A process that is not a child of ours may end, and its pid be reused, between the reading and the signal. So each
 signal goes to the process that was read, or to none (proc.send_to).
 """
 
@@ -29,23 +28,23 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.processes.proc import Process
 
-_PATIENCE_SECONDS = 1.0  # a fork bomb leaves us little of a processor; all others need some milliseconds
-_PAUSE_SECONDS = 0.0005  # for those who are told to stop and have had no turn to do so
+_TIMEOUT_SECONDS = 1.0  # for a fork bomb, which leaves us little processor time; other trees take milliseconds
+_PAUSE_SECONDS = 0.0005  # for processes that were sent STOP and have not run since
 
 
-def tell(processes: Iterable[Process], number: int) -> None:
-    """Send a signal to each; one that is stopped must get it too, as with systemd."""
+def send_to_all(processes: Iterable[Process], number: int) -> None:
+    """Send a signal to each process, then CONT: a stopped process must receive the signal too, as with systemd."""
     for process in processes:
         proc.send_to(process, number, signals.CONT)
 
 
 def kill(find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], bool] = lambda _: True) -> None:
-    """Kill all that `find` finds, and their children that are born meanwhile.
+    """Kill all processes that `find` returns, and the children that they create meanwhile.
 
-    owns_group: whether the whole process group of one that was found belongs to the tree.
+    owns_group: whether the whole process group of a process belongs to the tree.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    stopped: dict[tuple[int, int], Process] = {}  # by number and start: a number may be given again
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    stopped: dict[tuple[int, int], Process] = {}  # by pid and start: a pid may be reused
     ended: set[tuple[int, int]] = set()
     while True:
         processes = list(find())
@@ -64,9 +63,9 @@ def kill(find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], 
 def _stop(
     processes: Iterable[Process], stopped: dict[tuple[int, int], Process], owns_group: Callable[[Process], bool]
 ) -> tuple[bool, bool]:
-    """One pass: stop what is not in `stopped` yet. Returns whether there was any, and whether anything still runs.
+    """One pass: stop what is not in `stopped` yet. Returns (whether a new process was found, whether one still runs).
 
-    A process group gets a signal at once, so one that hands itself on from child to child is caught in it.
+    A process group is signalled at once: that also stops a process that replaces itself by its child again and again.
     """
     fresh = running = False
     groups: set[int] = set()
@@ -80,7 +79,7 @@ def _stop(
         stopped[process.pid, process.start] = process
         if not proc.send_to(process, signals.STOP) or process.group in groups:
             continue
-        now = proc.look(process.pid)  # it cannot leave its group any more
+        now = proc.look(process.pid)  # stopped: it cannot leave its group any more
         if now is None or now.start != process.start or not now.lives or now.session == os.getsid(0):
             continue
         if owns_group(now):

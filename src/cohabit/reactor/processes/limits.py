@@ -1,12 +1,12 @@
-"""What the kernel holds against a process: resource limits, nice, oom_score_adj, umask, capabilities.
+"""Resource limits, nice, oom_score_adj, umask and capabilities of a process.
 
-Process 1 itself may need more open files than it was given: 500 services need some 3,000 descriptors (output,
-readiness, a probe or a start), and the usual soft limit is 1,024 (getrlimit(2)). The soft limit
-is raised only if the plan needs it, never the hard one, and each child gets the first one back, since some
-programs walk over all possible descriptors.
+Process 1 itself may need more open files than its soft limit allows: 500 services need about 3,000 descriptors
+(output, readiness, a probe or a start), and the usual soft limit is 1,024 (getrlimit(2)). The soft limit is raised
+only if the plan needs it, the hard limit never. Each child gets the original soft limit back, because some programs
+walk over all possible descriptors.
 
-What a service asks for becomes steps that its child takes between fork and exec (child.py), each with the
-words that say what failed.
+The settings of a service become steps that its child executes between fork and exec (child.py). Each step has a text
+for the message if it fails.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from cohabit.reactor.processes.child import Step
 
 _PER_SERVICE = 6  # two of output, two of readiness, one or two of a probe or a start
-_OWN = 192  # the clients of the control socket among them
+_OWN = 192  # including the clients of the control socket
 _EPERM = 1
 _NOTHING = Limits()
 
 
 def make_room(services: int) -> tuple[int, int] | None:
-    """Raise the soft limit if this many services need it; returns what a child must get back, or None."""
+    """Raise the soft limit if this many services need it; returns the limits to restore in a child, or None."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = services * _PER_SERVICE + _OWN
     if soft == resource.RLIM_INFINITY or soft >= needed:
@@ -39,20 +39,20 @@ def make_room(services: int) -> tuple[int, int] | None:
 
 
 def give_back(limits: tuple[int, int]) -> None:
-    """In a child: the limits as they were given to us."""
+    """In a child: restore the original limits."""
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def steps(limits: Limits, given: tuple[int, int] | None = None) -> tuple[list[Step], list[Step]]:
-    """What a child does before it becomes its user, and after. given: what make_room returned.
+    """Return the steps of a child before it switches to its user, and after. given: the value that make_room returned.
 
-    Raising a limit and emptying the bounding set take rights that a user has not; the capabilities themselves
-    go last, since becoming the user takes some of them.
+    Raising a limit and emptying the bounding set need privileges that the user does not have. The capabilities are
+    dropped last, because switching to the user needs some of them.
     """
     before: list[Step] = []
     after: list[Step] = []
     if given is not None:
-        before.append(("get its limits back", lambda: give_back(given)))
+        before.append(("restore its limits", lambda: give_back(given)))
     if limits == _NOTHING:
         return before, after
     adjustment, nice, umask, dropped = limits.oom_score_adj, limits.nice, limits.umask, limits.cap_drop
@@ -73,12 +73,12 @@ def steps(limits: Limits, given: tuple[int, int] | None = None) -> tuple[list[St
 
 
 def _set_ulimits(ulimits: tuple[tuple[int, int, int], ...]) -> None:
-    """Each soft and hard limit; of `rss`, which Linux ignores, the soft one: the hard one is the tracking limit."""
+    """Set each soft and hard limit. Of `rss`, only the soft limit is set: the hard one is the tracking limit."""
     for number, soft, hard in ulimits:
         try:
             resource.setrlimit(number, _below_tracking_limit(soft) if number == resource.RLIMIT_RSS else (soft, hard))
-        except ValueError:  # how Python tells EPERM and EINVAL
-            raise PermissionError(_EPERM, f"{_name(number)} {soft}:{hard} is more than we may give") from None
+        except ValueError:  # Python's exception for EPERM and EINVAL
+            raise PermissionError(_EPERM, f"{_name(number)} {soft}:{hard} is more than the container permits") from None
 
 
 def _below_tracking_limit(soft: int) -> tuple[int, int]:
@@ -87,18 +87,18 @@ def _below_tracking_limit(soft: int) -> tuple[int, int]:
 
 
 def _name(number: int) -> str:
-    """RLIMIT_NOFILE as people write it: nofile."""
+    """Return the key of a limit in the file: nofile for RLIMIT_NOFILE."""
     names = [name for name in dir(resource) if name.startswith("RLIMIT_") and getattr(resource, name) == number]
     return names[0].removeprefix("RLIMIT_").lower() if names else str(number)
 
 
 def _set_nice(nice: int) -> None:
-    """For the process, and for its session: where the kernel groups by session, only that one counts (sched(7))."""
+    """Set nice for the process and its session: if the kernel groups by session, only that one counts (sched(7))."""
     os.setpriority(os.PRIO_PROCESS, 0, nice)
     try:
         _write("autogroup", nice)
     except OSError:
-        return  # not in this kernel, or not to be changed that often
+        return  # no autogroups in this kernel, or a change too soon after the last one
 
 
 def _write(file: str, number: int) -> None:

@@ -1,4 +1,4 @@
-"""One system call made by a child: for those after which the kernel remembers who made them, as listen(2)."""
+"""A system call made by a child, for calls such as listen(2) after which the kernel stores the caller's identity."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _EINVAL, _ETIMEDOUT = 22, 110
 
 
 def in_child(act: Callable[[], object], identity: Credentials | None) -> None:
-    """Do something in a child that ends at once, with a user's identity as far as the kernel lets us take it.
+    """Call `act` in a child that ends at once, with a user's identity as far as the kernel permits.
 
-    For system calls after which the kernel remembers who made them. Only the effective identity is the user's: to a
-    process with that as its real or saved uid the user could send SIGSTOP. Raises OSError, also where the child is
-    not over in time.
+    Only the effective identity is the user's: a process with that real or saved uid could be stopped by the user
+    (SIGSTOP). Raises OSError, also if the child does not end in time.
     """
     ended, held = os.pipe2(os.O_CLOEXEC)
     try:
@@ -37,15 +36,15 @@ def in_child(act: Callable[[], object], identity: Credentials | None) -> None:
     in_time = poll.poll(_CHILD_SECONDS * 1000)
     os.close(ended)
     if not in_time:
-        os.kill(pid, signals.KILL)  # and the loop reaps it
-        raise OSError(_ETIMEDOUT, "a process of ours for it does not end")
+        os.kill(pid, signals.KILL)  # the loop reaps it
+        raise OSError(_ETIMEDOUT, f"the child that makes this system call did not end within {_CHILD_SECONDS:g} s")
     code = exit_code(os.waitpid(pid, 0)[1])
     if code:
         raise OSError(code, os.strerror(code))
 
 
 def _act_as(act: Callable[[], object], identity: Credentials | None) -> NoReturn:
-    """Do one thing, under a user's effective identity where we may have it; the exit code is the errno."""
+    """Call `act` with a user's effective identity if permitted; the exit code is the errno."""
     code = _EINVAL
     try:
         if identity is not None:
@@ -54,7 +53,7 @@ def _act_as(act: Callable[[], object], identity: Credentials | None) -> NoReturn
                 os.setegid(identity.gid)
                 os.seteuid(identity.uid)
             except PermissionError:
-                pass  # still another process than the one that forked it
+                pass  # the caller is still another process than process 1
         act()
         code = 0
     except OSError as error:

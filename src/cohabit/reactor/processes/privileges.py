@@ -1,7 +1,7 @@
-"""Privileges given up for good: capabilities(7) in every set, and no_new_privs (prctl(2)).
+"""Drop privileges for good: capabilities(7) in every set, and no_new_privs (prctl(2)).
 
-Python has neither prctl nor capset; `_ctypes`, the C half of ctypes, calls them, as pid1.py does. Where a
-Python lacks it the loader has said so before anything started (config/rights.py); a start fails, too.
+Python has neither prctl nor capset; `_ctypes`, the C half of ctypes, calls them, as in pid1.py. If a Python lacks it,
+the loader reports that before anything starts (config/permission_checks.py); a start fails, too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ except ImportError:  # a Python without ctypes
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 23, 24, 38
 _EPERM, _ENOSYS = 1, 38
 _VERSION_3 = 0x20080522  # of struct __user_cap_header_struct (capget(2))
-_WORDS = 6  # two times effective, permitted, inheritable: 32 capabilities each
+_WORDS = 6  # two of each set (effective, permitted, inheritable), 32 capabilities per word
 
 
 def drop_from_bounding_set(capabilities: Sequence[int]) -> None:
-    """Nobody from here on, set-user-ID programs included, gets them. Raises OSError; needs CAP_SETPCAP."""
+    """No process from here on, set-user-ID programs included, can get these. Needs CAP_SETPCAP. Raises OSError."""
     for number in capabilities:
         there = _call("prctl", _PR_CAPBSET_READ, number, 0, 0, 0) == 1
         if there and _call("prctl", _PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
@@ -33,9 +33,9 @@ def drop_from_bounding_set(capabilities: Sequence[int]) -> None:
 
 
 def drop(capabilities: Sequence[int]) -> None:
-    """Take them from this process: effective, permitted and inheritable; the kernel takes the ambient ones."""
+    """Remove them from the effective, permitted and inheritable sets; the kernel then removes the ambient ones."""
     words = _words()
-    header = _VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)  # the version, and 0 for ourselves
+    header = _VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)  # the version, and pid 0: this process
     if _call("capget", header, words) != 0:
         raise OSError(_ENOSYS, "the kernel has no capget")
     for number in capabilities:
@@ -46,13 +46,13 @@ def drop(capabilities: Sequence[int]) -> None:
 
 
 def forbid_new() -> None:
-    """No exec gives more than there is now: set-user-ID bits and file capabilities mean nothing."""
+    """No exec gives new privileges from here on: set-user-ID bits and file capabilities have no effect."""
     if _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(_ENOSYS, "the kernel has no no_new_privs")
 
 
 def _call(function: str, *arguments: Any) -> int:
-    """A function of the C library that is loaded already."""
+    """Call a function of the C library, which is already loaded."""
     if _ctypes is None:
         raise OSError(_ENOSYS, "this Python has no _ctypes (install ctypes)")
     address = _ctypes.dlsym(_ctypes.dlopen(None, 0), function)  # type: ignore[arg-type]  # None: what is loaded
@@ -60,7 +60,7 @@ def _call(function: str, *arguments: Any) -> int:
 
 
 def _words() -> Any:
-    """Room for what capget writes, as an array of unsigned int."""
+    """Return the array of unsigned int that capget fills."""
     if _ctypes is None:
         raise OSError(_ENOSYS, "this Python has no _ctypes (install ctypes)")
     unsigned = type("unsigned", (_ctypes._SimpleCData,), {"_type_": "I"})

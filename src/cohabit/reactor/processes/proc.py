@@ -1,13 +1,12 @@
-"""What /proc shows of processes (one of them, its children, its limits, its cgroup), and how to signal just that one.
+"""Processes as /proc shows them (state, children, limits, cgroup), and signals to exactly one process.
 
-A process may be gone at any moment, which is an answer and no error. Numbers are those of our own
-PID namespace, so nothing here means anything unless `is_ours()`. A process costs some 10 µs to look at, and its
-children as much again; all of /proc is walked only where the kernel has no file of children
-(CONFIG_PROC_CHILDREN). Sources: proc_pid_stat(5), proc_pid_task(5), proc_pid_limits(5), cgroups(7),
-pidfd_send_signal(2).
+A process may end at any moment: that is a result, not an error. Pids are those of our own PID namespace, so nothing
+here is valid unless `is_ours()`. Reading a process takes about 10 µs, and its children as much again. All of /proc is
+read only if the kernel has no file of children (CONFIG_PROC_CHILDREN). Sources: proc_pid_stat(5), proc_pid_task(5),
+proc_pid_limits(5), cgroups(7), pidfd_send_signal(2).
 
-A reading fails for want of a descriptor (EMFILE) just when much goes on, and "no such process" would be a wrong answer
-then: one descriptor is kept in reserve for it.
+Without a free descriptor (EMFILE) a process cannot be read, and "no such process" would be a wrong answer. So one
+descriptor is kept in reserve.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 UNLIMITED = -1
 _RSS_LIMIT = b"Max resident set"
 
-# Places of proc_pid_stat(5) after the name: state, parent, group, session, number of threads, start time.
+# Indexes of the fields of proc_pid_stat(5) after the name.
 _STATE, _PARENT, _GROUP, _SESSION, _THREADS, _START = 0, 1, 2, 3, 17, 19
 
 
 class Process:
-    """One process as it was when looked at. start: clock ticks since the boot; with the pid it is unique."""
+    """One process as it was read. start: clock ticks since the boot; unique together with the pid."""
 
     __slots__ = ("group", "parent", "pid", "session", "start", "state", "threads")
 
@@ -44,7 +43,7 @@ class Process:
 
     @property
     def lives(self) -> bool:
-        """False for a zombie, a number that somebody has still to collect; the first thread may end alone."""
+        """False for a zombie. A process whose first thread has ended while others run is not a zombie."""
         return self.state not in "ZX" or self.threads > 1
 
     @property
@@ -54,7 +53,7 @@ class Process:
 
 
 def is_ours() -> bool:
-    """Whether /proc is there and shows our own PID namespace."""
+    """Whether /proc is mounted and shows our own PID namespace."""
     _reserve.take()
     try:
         return os.readlink("/proc/self") == str(os.getpid())
@@ -63,18 +62,18 @@ def is_ours() -> bool:
 
 
 def look(pid: int) -> Process | None:
-    """A process, None when there is none. The name in brackets may hold anything, brackets too."""
-    words = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    if len(words) <= _START:
+    """Read one process; None if it does not exist. Its name, in brackets, may contain any character."""
+    fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    if len(fields) <= _START:
         return None
-    parent, session, start = (int(words[place]) for place in (_PARENT, _SESSION, _START))
-    process = Process(pid, parent, session, start=start, state=words[_STATE].decode())
-    process.group, process.threads = int(words[_GROUP]), int(words[_THREADS])
+    parent, session, start = (int(fields[index]) for index in (_PARENT, _SESSION, _START))
+    process = Process(pid, parent, session, start=start, state=fields[_STATE].decode())
+    process.group, process.threads = int(fields[_GROUP]), int(fields[_THREADS])
     return process
 
 
 def everybody() -> list[Process]:
-    """Every process that /proc shows."""
+    """Read every process that /proc shows."""
     try:
         names = os.listdir("/proc")
     except OSError:
@@ -84,12 +83,12 @@ def everybody() -> list[Process]:
 
 
 def shows_children() -> bool:
-    """Whether the kernel was built with the files that `children` reads."""
+    """Whether the kernel has the files that `children` reads."""
     return os.access(f"/proc/self/task/{os.getpid()}/children", os.F_OK)
 
 
 def children(pid: int) -> list[int]:
-    """The children of a process, those of all its threads together."""
+    """Return the pids of a process's children, of all its threads."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
@@ -101,26 +100,26 @@ def children(pid: int) -> list[int]:
 
 
 def own_children() -> list[int]:
-    """Our own: we have one thread only."""
-    return [int(word) for word in read(f"/proc/self/task/{os.getpid()}/children").split()]
+    """Return the pids of our own children: we have one thread only."""
+    return [int(pid) for pid in read(f"/proc/self/task/{os.getpid()}/children").split()]
 
 
 def hard_rss_limit(pid: int) -> int | None:
-    """The hard limit of RLIMIT_RSS, in bytes; UNLIMITED; None if it cannot be read, or there is no such process."""
+    """Return the hard limit of RLIMIT_RSS in bytes; UNLIMITED; None if it cannot be read."""
     line = read(f"/proc/{pid}/limits").partition(_RSS_LIMIT)[2].partition(b"\n")[0]
-    words = line.split()
-    if len(words) <= 1:
+    values = line.split()  # soft, hard, unit
+    if len(values) <= 1:
         return None
-    return int(words[1]) if words[1].isdigit() else UNLIMITED
+    return int(values[1]) if values[1].isdigit() else UNLIMITED
 
 
 def users(pid: int) -> set[int]:
-    """The real, effective and saved user of a process; none when there is no such process."""
+    """Return the real, effective and saved uid of a process; an empty set if there is no such process."""
     return set(_credentials(pid, b"\nUid:"))
 
 
 def groups(pid: int) -> tuple[int, ...]:
-    """The real, effective and saved group of a process; none when there is no such process."""
+    """Return the real, effective and saved gid of a process; () if there is no such process."""
     return _credentials(pid, b"\nGid:")
 
 
@@ -130,20 +129,20 @@ def _credentials(pid: int, field: bytes) -> tuple[int, ...]:
 
 
 def name(pid: int) -> str:
-    """The name of a process, at most 15 characters, to be printed; "" when there is none."""
+    """Return the printable name of a process, at most 15 characters; "" if there is no such process."""
     text = read(f"/proc/{pid}/comm").rstrip(b"\n").decode("utf-8", "replace")
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def boot_ticks() -> int:
-    """Now, in the unit of Process.start."""
+    """Return the current time in the unit of Process.start."""
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_SECOND)
 
 
 def cgroup(pid: int | str, controller: str = "") -> str:
-    """The path of a process's cgroup as our cgroup namespace sees it, "" if none.
+    """Return the path of a process's cgroup as our cgroup namespace sees it; "" if it has none.
 
-    In the hierarchy of version 2; or, with a controller, in the one of version 1 that this controller is in.
+    Without a controller, in the hierarchy of version 2; with a controller, in its hierarchy of version 1.
     """
     for line in read(f"/proc/{pid}/cgroup").split(b"\n"):
         _, _, rest = line.partition(b":")
@@ -154,12 +153,12 @@ def cgroup(pid: int | str, controller: str = "") -> str:
 
 
 class _Reserve:
-    """A descriptor that is closed where another one is needed and none is to be had."""
+    """A descriptor that is closed when another one is needed and none is free."""
 
     fd = -1
 
     def take(self) -> None:
-        """Have it, if it is to be had."""
+        """Open the descriptor if one is free."""
         if self.fd < 0:
             try:
                 self.fd = os.open(DEV_NULL, os.O_RDONLY | os.O_CLOEXEC)
@@ -167,7 +166,7 @@ class _Reserve:
                 return
 
     def free(self) -> bool:
-        """Give it up; False if we do not have it."""
+        """Close it; False if it is not open."""
         if self.fd < 0:
             return False
         os.close(self.fd)
@@ -179,12 +178,12 @@ _reserve = _Reserve()
 
 
 def reserved() -> set[int]:
-    """The descriptor in reserve: nobody else may close it."""
+    """Return the descriptor in reserve, which no other code may close."""
     return {_reserve.fd} - {-1}
 
 
 def read(path: str) -> bytes:
-    """All of a file of the kernel's, b"" when it cannot be read. Half as dear as open()."""
+    """Return the contents of a file of the kernel; b"" if it cannot be read. Takes half the time of open()."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -206,7 +205,7 @@ def read(path: str) -> bytes:
 
 
 def send(pid: int, number: int) -> bool:
-    """kill(2), where "there is none" and "not yours" are answers, not errors."""
+    """Call kill(2); False if there is no such process or we may not signal it."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
@@ -215,11 +214,11 @@ def send(pid: int, number: int) -> bool:
 
 
 def send_to(process: Process, *numbers: int) -> bool:
-    """Signal just this process, whoever may have its number by now; False if it is gone or not ours to signal.
+    """Signal exactly this process, also if its pid may have been reused; False if it has ended or we may not.
 
-    The number of our own child is not given again before we reap it. That of any other can be, at any moment:
-    a pidfd holds on to the process, and if its start is the same then, it is the one that was looked at. (Linux 5.3;
-    elsewhere the look comes right before the signal.)
+    The pid of a child of ours is not reused before we reap it. Any other pid may be reused at any moment: a pidfd
+    refers to one process, and if that has the same start time, it is the process that was read. (Linux 5.3; before
+    that, the start time is compared right before the signal.)
     """
     if process.parent == os.getpid():
         return all(send(process.pid, number) for number in numbers)
@@ -242,13 +241,13 @@ def send_to(process: Process, *numbers: int) -> bool:
 
 
 def is_same(process: Process) -> bool:
-    """Whether its number is still that of the process that was looked at."""
+    """Whether the pid still belongs to the process that was read."""
     now = look(process.pid)
     return now is not None and now.start == process.start
 
 
 def command_line(pid: int) -> list[bytes]:
-    """The words of its command line; [] when there is no such process or it may not be read."""
+    """Return the arguments of a process; [] if there is no such process or they cannot be read."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return file.read().split(b"\0")[:-1]

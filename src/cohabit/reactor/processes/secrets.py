@@ -1,7 +1,8 @@
-"""Variables whose values are the texts of files: read in the child that becomes the service, and nowhere else.
+"""Variables whose values are the contents of files. Only the child that becomes the service reads the files.
 
-As root where only root can change what a path leads to, so that a service gets Docker's secrets whoever it runs as;
-other files as the service's user, who might have put a link to a file of root there (docs/adr/0011).
+A file is read as root if only root can change what its path leads to: so a service gets Docker's secrets whatever its
+user is. Any other file is read as the service's user, who could have put a link to a file of root there
+(docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ if TYPE_CHECKING:
 
 _EACCES, _EFBIG, _EILSEQ, _EINVAL = 13, 27, 84, 22
 _KIND, _REGULAR = 0o170000, 0o100000  # inode(7)
-_LONGEST_VALUE = 131_072  # MAX_ARG_STRLEN: the kernel takes no longer variable, its name included (execve(2))
+_VALUE_MAX = 131_072  # MAX_ARG_STRLEN: the kernel's limit for name and value (execve(2))
 
 
 class SecretFiles:
-    """Which variable gets which file's text. files: variable -> path."""
+    """The variables of one service that get the contents of files. files: variable -> path."""
 
     def __init__(self, files: dict[str, str]) -> None:
         self.files = files
         self._as_user: dict[str, str] = {}
 
     def read(self, environment: dict[str, str], identity: Credentials | None) -> None:
-        """Give each variable its file's text without the newlines at its end, as $(cat FILE) in a shell does.
+        """Set each variable to the text of its file without trailing newlines, as $(cat FILE) in a shell does.
 
-        Those that have to be read as this user are left to read_as_user. Raises OSError.
+        Files that must be read as this user are left to read_as_user. Raises OSError.
         """
         self._as_user = {}
         for name, path in self.files.items():
@@ -40,12 +41,12 @@ class SecretFiles:
                 environment[name] = _read(path)
 
     def read_as_user(self, environment: dict[str, str]) -> None:
-        """The others, once we are that user. Raises OSError."""
+        """Set the other variables, after switching to the user. Raises OSError."""
         for name, path in self._as_user.items():
             try:
                 environment[name] = _read(path)
             except PermissionError:
-                why = f"user {os.geteuid()} may not read it, and others than root can change where it is"
+                why = f"user {os.geteuid()} may not read it, and users other than root can change its path"
                 raise OSError(_EACCES, why, path) from None
 
 
@@ -53,23 +54,23 @@ def _is_private(path: str) -> bool:
     try:
         return paths.is_private(path)
     except OSError:
-        return False  # reading it as the user says why
+        return False  # the user's own attempt to read it reports why
 
 
 def _read(path: str) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     text = b""
     if os.fstat(fd).st_mode & _KIND != _REGULAR:
-        raise OSError(_EINVAL, "it is no regular file", path)
+        raise OSError(_EINVAL, "it is not a regular file", path)
     try:
-        while len(text) < _LONGEST_VALUE and (piece := os.read(fd, _LONGEST_VALUE)):
+        while len(text) < _VALUE_MAX and (piece := os.read(fd, _VALUE_MAX)):
             text += piece
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
     os.close(fd)
     text = text.rstrip(b"\n")
-    if len(text) >= _LONGEST_VALUE:
-        raise OSError(_EFBIG, "it is longer than a variable can be, 128 KiB", path)
+    if len(text) >= _VALUE_MAX:
+        raise OSError(_EFBIG, "it is too long for a variable (at most 128 KiB)", path)
     if b"\0" in text:
-        raise OSError(_EILSEQ, "it holds a zero byte, which no variable can", path)
+        raise OSError(_EILSEQ, "it contains a zero byte, which a variable cannot", path)
     return text.decode(sys.getfilesystemencoding(), "surrogateescape")

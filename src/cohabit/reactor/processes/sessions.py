@@ -1,10 +1,10 @@
 """Which process tree a session belongs to.
 
-A session is inherited and can only be left for a new one, never entered (setsid(2)): so a process in a session of ours
-is a process of ours, whatever its user, environment and limits are. But its number may be given again: not as long as
-the process that leads it has not been reaped, and not as long as a member lives, of which the kernel does not tell us.
-A member that started before the leader was reaped is one for sure. One that started later may be in a session of
-somebody else with the same number; then its tracking limit (tracking.py) has to say so, too.
+A session is inherited. A process can leave it for a new one, but cannot enter another (setsid(2)). So a process in a
+session of ours is a process of ours, whatever its user, environment and limits are. But the session's number may be
+reused once its leader has been reaped and no member is left, and the kernel does not report when the last member ends.
+A member that started before the leader was reaped is certain. A later one may be in another session with the same
+number; it needs the tracking limit (tracking.py) as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class _Session:
-    """key: the tree. started_by_us: its leader is. reaped: clock ticks since the boot when that was reaped, or None."""
+    """key: the tree. started_by_us: whether we started its leader.
+
+    reaped: clock ticks since the boot when the leader was reaped, or None.
+    """
 
     __slots__ = ("key", "reaped", "started_by_us")
 
@@ -28,61 +31,61 @@ class _Session:
 
 
 class Sessions:
-    """The sessions of the processes that we started, and of the daemons that we adopted."""
+    """The sessions of the processes that we started and of the daemons that we adopted."""
 
     def __init__(self) -> None:
         self._sessions: dict[int, _Session] = {}
 
     def add(self, number: int, key: str, *, started_by_us: bool) -> None:
-        """A leader of this tree leads a session of its own."""
+        """Add the session that a leader of this tree leads."""
         self._sessions[number] = _Session(key, started_by_us=started_by_us)
 
     def reaped(self, number: int, ticks: int) -> None:
-        """The leader of a session is being reaped; ticks: clock ticks since the boot, before that."""
+        """Note that the leader of a session is being reaped. ticks: clock ticks since the boot, before that."""
         session = self._sessions.get(number)
-        if session is not None and session.reaped is None:  # else another process had the number meanwhile
+        if session is not None and session.reaped is None:  # else another process has had the pid since
             session.reaped = ticks
 
     def end(self, key: str) -> None:
-        """No process of this tree lives but in sessions whose leader does."""
+        """Forget the tree's sessions whose leader was reaped: no process is left in them."""
         for number in self.of(key):
             if self._sessions[number].reaped is not None:
                 del self._sessions[number]
 
     def owner(self, process: Process) -> str | None:
-        """The tree whose session a process is in, None if it is in none or that is not certain."""
+        """Return the tree whose session a process is in; None if it is in none, or if that is not certain."""
         session = self._sessions.get(process.session)
         if session is None or (session.reaped is not None and process.start >= session.reaped):
             return None
         return session.key
 
     def key(self, number: int) -> str | None:
-        """The tree that a session of this number was of, as far as that is known without /proc."""
+        """Return the tree that a session of this number belonged to. Without /proc, nothing more is known."""
         session = self._sessions.get(number)
         return session.key if session else None
 
     def started_by_us(self, number: int) -> bool:
-        """Whether a process that we started leads, or led, this session."""
+        """Whether the leader of this session is, or was, a process that we started."""
         return number in self._sessions and self._sessions[number].started_by_us
 
     def of(self, key: str, *, leaderless: bool = False) -> list[int]:
-        """The numbers of a tree's sessions; leaderless: only of those whose leader was reaped."""
+        """Return the numbers of a tree's sessions. leaderless: only those whose leader was reaped."""
         found = [(number, session) for number, session in self._sessions.items() if session.key == key]
         return [number for number, session in found if session.reaped is not None or not leaderless]
 
     def trees(self) -> set[str]:
-        """Every tree that has a session."""
+        """Return the keys of all trees that have a session."""
         return {session.key for session in self._sessions.values()}
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for from_plain."""
+        """Return plain values for from_plain."""
         return {
             "sessions": [(n, one.key, one.started_by_us, one.reaped) for n, one in self._sessions.items()],
         }
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Self:
-        """The same sessions again."""
+        """Restore the sessions that to_plain returned."""
         sessions = cls()
         for number, key, started_by_us, reaped in plain["sessions"]:
             sessions._sessions[number] = _Session(key, started_by_us=started_by_us, reaped=reaped)

@@ -1,8 +1,7 @@
-"""The one place that forks. What the child does then is in child.py; here is the parent's side.
+"""The only module that forks. child.py is the child's side; this is the parent's.
 
-fork and exec rather than posix_spawn: that is twice as quick (0.5 ms against 1.1: it copies no page tables) but
-knows no user and no working directory, cannot ignore a signal, and leaves one ignored that was not (33, which
-glibc keeps for itself).
+posix_spawn is not used. It is twice as fast (0.5 ms against 1.1: it copies no page tables), but it cannot set the user
+or the working directory, cannot ignore a signal, and leaves signal 33, which glibc reserves for itself, ignored.
 """
 
 from __future__ import annotations
@@ -20,48 +19,48 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _ENOENT, _EACCES, _ENOEXEC, _EPERM, _E2BIG, _ENOTDIR, _EAGAIN = 2, 13, 8, 1, 7, 20, 11
-_ERRORS_SIZE = 4096  # PIPE_BUF: the child's message arrives whole
+_ERRORS_SIZE = 4096  # PIPE_BUF: the child's message is written atomically
 
 
 def spawn(start: child.SpawnSpec) -> tuple[int, int]:
     """Fork a child that becomes the command; returns (pid, read end of its error pipe, non-blocking).
 
-    The pipe reaches its end when the exec has succeeded; hand what it holds to `failure`. Raises OSError
-    when the machine has no room for one more process or descriptor.
+    The pipe is closed when the exec has succeeded; `failure` explains what it contains otherwise. Raises OSError if the
+    system has no room for another process or descriptor.
     """
-    errors, told = error_pipe()
+    errors, writer = error_pipe()
     try:
-        return fork(start, told), errors
+        return fork(start, writer), errors
     except OSError:
         os.close(errors)
         raise
 
 
 def error_pipe() -> tuple[int, int]:
-    """The pipe through which a child tells why its exec failed: (read end, write end). Raises OSError."""
+    """Return (read end, write end) of the pipe through which a child reports why its exec failed. Raises OSError."""
     return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
 
-def fork(start: child.SpawnSpec, told: int) -> int:
-    """Fork a child that becomes the command; returns its pid. `told` is closed here in any case. Raises OSError."""
-    return fork_to(lambda: child.become(start, told), told)
+def fork(start: child.SpawnSpec, writer: int) -> int:
+    """Fork a child that becomes the command; returns its pid. `writer` is closed in any case. Raises OSError."""
+    return fork_to(lambda: child.become(start, writer), writer)
 
 
 def fork_to(act: Callable[[], NoReturn], held: int) -> int:
-    """Fork a child that does something with every signal blocked and ends; as `fork`, of which this is the whole."""
+    """Fork a child that calls `act` with every signal blocked; returns its pid. `held` is closed in any case."""
     mask = signals.block_all()
     try:
         pid = os.fork()
         if pid == 0:
             act()
     finally:
-        signals.set_mask(mask)  # first: a close that fails must not leave every signal blocked
+        signals.set_mask(mask)  # before the close: if that fails, signals must not stay blocked
         os.close(held)
     return pid
 
 
 def exec_errors(errors: int) -> bytes | None:
-    """What the error pipe holds: b"" if the exec succeeded, None if that is not known yet."""
+    """Read the error pipe: b"" if the exec succeeded, None if that is not known yet."""
     try:
         return os.read(errors, _ERRORS_SIZE)
     except BlockingIOError:
@@ -69,7 +68,7 @@ def exec_errors(errors: int) -> bytes | None:
 
 
 def failure(start: child.SpawnSpec, message: bytes) -> tuple[str, int]:
-    """A child's message as (words that complete "cannot start: ", exit code)."""
+    """Return (reason that completes "cannot start: ", exit code) for a child's message."""
     step, number, detail = [*message.decode("utf-8", "replace").split("\0", 2), "", ""][:3]
     errno = int(number or 0)
     name = start.argv[0]
@@ -79,13 +78,13 @@ def failure(start: child.SpawnSpec, message: bytes) -> tuple[str, int]:
         user = start.identity.name or start.identity.uid if start.identity else "?"
         return f"cannot become user {user}: this needs root (CAP_SETUID, CAP_SETGID)", EXIT_CANNOT_RUN
     if step == child.STEP_DIRECTORY:
-        why = {_ENOENT: "it does not exist", _EACCES: "permission denied", _ENOTDIR: "it is no directory"}
+        why = {_ENOENT: "it does not exist", _EACCES: "permission denied", _ENOTDIR: "it is not a directory"}
         return f"cannot {step} {detail}: {why.get(errno, os.strerror(errno))}", EXIT_CANNOT_RUN
     return f"cannot {step}: {detail}", EXIT_CANNOT_RUN if step == child.STEP_SECRETS else EXIT_SYSTEM
 
 
 def exit_code(status: int) -> int:
-    """A wait status as a shell shows it: the code, or 128 plus the signal (never negative, never 256)."""
+    """Return a wait status as a shell shows it: the exit code, or 128 plus the signal (never negative, never 256)."""
     if os.WIFSIGNALED(status):
         return 128 + os.WTERMSIG(status)
     return os.WEXITSTATUS(status)
@@ -94,10 +93,10 @@ def exit_code(status: int) -> int:
 def _why_no_exec(name: str, errno: int, detail: str, environment: dict[str, str]) -> tuple[str, int]:
     if errno in (_ENOENT, _ENOTDIR):
         if "/" not in name:
-            where = "" if "PATH" in environment else f" ({child.DEFAULT_PATH})"  # else a value, which is not quoted
+            where = "" if "PATH" in environment else f" ({child.DEFAULT_PATH})"  # values of variables are never quoted
             return f"{name!r} is not found in PATH{where}", EXIT_NOT_FOUND
         if _mode(name):
-            return f"{name!r} is there, but the interpreter that its first line names is not", EXIT_NOT_FOUND
+            return f"{name!r} exists, but the interpreter that its first line names does not", EXIT_NOT_FOUND
         return f"{name!r} does not exist", EXIT_NOT_FOUND
     if errno == _EACCES:
         if stat.S_ISDIR(_mode(name)):
@@ -109,17 +108,17 @@ def _why_no_exec(name: str, errno: int, detail: str, environment: dict[str, str]
     if errno == _E2BIG:
         return f"{name!r}: the environment and the arguments together are too long", EXIT_CANNOT_RUN
     if errno == _EAGAIN:
-        return f"{name!r}: its user has as many processes as it may (look at its ulimits: nproc)", EXIT_CANNOT_RUN
+        return f"{name!r}: its user has reached the limit of processes (check its ulimits: nproc)", EXIT_CANNOT_RUN
     return f"{name!r} cannot be executed: {detail}", EXIT_CANNOT_RUN
 
 
 def no_room(error: OSError) -> str:
-    """A failed fork or pipe in words that complete "cannot start: "."""
-    return f"the system has no room for another process: {error.strerror} (look at the limits of pids, nproc, nofile)"
+    """Return a failed fork or pipe as a reason that completes "cannot start: "."""
+    return f"the system has no room for another process: {error.strerror} (check the limits pids, nproc and nofile)"
 
 
 def _mode(path: str) -> int:
-    """The mode of a file, 0 if there is none."""
+    """Return the mode of a file; 0 if it does not exist."""
     try:
         return os.stat(path).st_mode
     except OSError:

@@ -1,8 +1,8 @@
-"""The end of everybody: ask, wait until the last has gone, at most so long, then kill.
+"""The final sweep: send TERM to every process, wait for the last one during the grace period, then send KILL.
 
-`kill` of process 1 ends a namespace at once and without a word; that is how tini, dumb-init and catatonit
-leave. Here each process that still lives is sent TERM, wherever it hides, and has the rest of the grace
-period; the wait ends with the last of them. Used by `init`, and by the loop when all else fails.
+When process 1 exits, the kernel kills the whole namespace without warning; tini, dumb-init and catatonit rely on that.
+Here each running process is sent TERM, in whatever session or group it is, and gets the rest of the grace period. The
+wait ends with the last process. Used by `init`, and by the loop as a last resort.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# For those in an uninterruptible sleep; Docker waits as long. Again and again, for those who were born meanwhile.
-_KILL_PATIENCE_SECONDS, _KILLS = 0.5, 4
+# A wait after each SIGKILL, for processes in an uninterruptible sleep. Repeated for processes that were created
+# meanwhile. Docker waits as long in total.
+_KILL_WAIT_SECONDS, _KILLS = 0.5, 4
 _MEANWHILE_SECONDS = 0.05
 
 
 def sweep(trees: Trees, grace_seconds: float, meanwhile: Callable[[], None] | None = None) -> bool:
-    """End every process under us; True if SIGKILL was needed. A stop signal in the meantime cuts the grace.
+    """End every process under us; True if SIGKILL was needed. A stop signal meanwhile ends the grace period.
 
-    All signals must be blocked: they are taken from the queue here. meanwhile: called again and again while somebody
-    lives, to read what they write.
+    All signals must be blocked: they are taken from the queue here. meanwhile: called every 50 ms while a process is
+    running, to read what the processes write.
     """
     if _all_gone():
         return False
@@ -35,20 +36,20 @@ def sweep(trees: Trees, grace_seconds: float, meanwhile: Callable[[], None] | No
         return False
     for _ in range(_KILLS):
         trees.signal_everybody(signals.KILL)
-        if _wait_until_gone(_KILL_PATIENCE_SECONDS, meanwhile, interruptible=False):
+        if _wait_until_gone(_KILL_WAIT_SECONDS, meanwhile, interruptible=False):
             break
     return True
 
 
 def sweep_after(main: int, grace_seconds: float) -> bool:
-    """`sweep` for `init`, of which only the main child's pid is known."""
+    """Sweep for `init`, which knows the pid of its main child only."""
     trees = Trees("")
-    trees.started("main", main)  # without /proc its process group is all that is known
+    trees.started("main", main)  # without /proc, only its process group is known
     return sweep(trees, grace_seconds)
 
 
 def _all_gone() -> bool:
-    """Reap what can be reaped; True when we have no children, and so no descendants, any more."""
+    """Reap what can be reaped; True if we have no children left, and so no descendants."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)

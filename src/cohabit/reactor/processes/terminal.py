@@ -1,10 +1,10 @@
 """A controlling terminal and its foreground, for `init`: what a job-control shell does, for one job.
 
-The command gets a process group of its own, so that a ^C of the terminal reaches it once and not twice. While
-we are in the foreground, its group is put there in our place, and we take the place back whenever the command
-stops or ends. In the background nothing is touched: `cohabit init … &` in a shell must not steal its terminal
-(tini and catatonit do, and never give it back). SIGTTOU must be blocked. Sources: tcsetpgrp(3),
-credentials(7), and "Implementing a Job Control Shell" in the glibc manual.
+The command gets a process group of its own, so that a ^C of the terminal reaches it once, not twice. While we are in
+the foreground, the command's group takes our place there. We take the place back whenever the command stops or ends.
+In the background nothing is changed: `cohabit init … &` in a shell must not take its terminal (tini and catatonit
+take it and do not give it back). SIGTTOU must be blocked. Sources: tcsetpgrp(3), credentials(7), and "Implementing a
+Job Control Shell" in the glibc manual.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cohabit.reactor.linux import os
 
 
 class Terminal:
-    """Our controlling terminal; fd is -1 without one."""
+    """Our controlling terminal. fd: -1 if there is none."""
 
     def __init__(self) -> None:
         self._ours = os.getpgrp()
@@ -24,16 +24,16 @@ class Terminal:
 
     @property
     def foreground(self) -> bool:
-        """Whether our own process group is the foreground."""
+        """Whether our own process group is in the foreground."""
         return self._foreground_group() == self._ours
 
     def lend(self, group: int) -> None:
-        """Let another process group be the foreground, if that is ours to give."""
+        """Put another process group into the foreground, if ours is there."""
         if self.foreground:
             self._set(group)
 
     def take_back(self, group: int) -> None:
-        """Be the foreground again, if that group (or nobody any more) is."""
+        """Return to the foreground, if that group is there or the foreground group no longer exists."""
         if self.fd >= 0 and self._foreground_group() in (group, 0):
             self._set(self._ours)
 

@@ -1,14 +1,14 @@
-"""Tracking limits: a mark that a process inherits, cannot lose by accident, and that anybody may read.
+"""Tracking limits: a value that processes inherit and cannot lose by accident, and that every process may read.
 
-Each process tree gets a range of values of its own, and its processes the highest of them as their hard limit of
-RLIMIT_RSS. Linux has ignored that limit since 2.4.30 (getrlimit(2)). It survives fork, exec, setsid, a change of user,
-`env -i` and pam_limits, and /proc/PID/limits shows it to everybody, without CAP_SYS_PTRACE. A range rather than one
-value, so that a cohabit that runs inside a service can divide the range of that service among its own.
+Each process tree gets a range of values. The hard limit of RLIMIT_RSS of its processes is the highest value of the
+range. Linux has ignored that limit since 2.4.30 (getrlimit(2)). It survives fork, exec, setsid, a change of user,
+`env -i` and pam_limits, and /proc/PID/limits shows it to every user, without CAP_SYS_PTRACE. A tree has a range
+instead of a single value so that a cohabit inside a service can divide the range of that service among its own trees.
 
-A process can lower its limit, also to a value in the range of another tree; one with CAP_SYS_RESOURCE can raise it.
-So the limit tells which tree an orphan belongs to, and never what a process is allowed to do (docs/adr/0010).
+A process can lower its limit, also to a value in the range of another tree; with CAP_SYS_RESOURCE it can raise it.
+So the limit shows which tree an orphan belongs to, and never what a process is allowed to do (docs/adr/0010).
 
-A range is never used twice: a process that outlives its tree unseen must not be taken for a member of a later one.
+A range is never reused: a process that outlives its tree unnoticed must not be taken for a member of a later one.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-_LOWEST = 1 << 62  # bytes: far above what anybody sets as a limit, and within what setrlimit takes
+_LOWEST = 1 << 62  # bytes: far above any real limit, and valid for setrlimit
 _BEYOND = 1 << 63
-_SPAN = 1 << 24  # values for each tree; in a tree that a cohabit divides again, one value for each
+_SPAN = 1 << 24  # values per tree; one value per tree when a cohabit divides the range of its own tree
 
 
 class TrackingLimits:
-    """Which tree has which range. `span` is 0 where no ranges can be had: our own hard limit is lower than all."""
+    """The ranges of all trees. `span` is 0 if there are none: our own hard limit is below all of them."""
 
     def __init__(self, hard_limit: int | None = None) -> None:
-        """hard_limit: our own, in bytes; None to ask the kernel."""
+        """hard_limit: our own, in bytes; None to read it from the kernel."""
         own = resource.getrlimit(resource.RLIMIT_RSS)[1] if hard_limit is None else hard_limit
         self.lowest, self.beyond, self.span = _ranges_below(own)
-        self._used = 0  # how many ranges have been given away
-        self._ranges: dict[str, int] = {}  # key of a tree -> its range's number
+        self._used = 0  # number of ranges assigned so far
+        self._ranges: dict[str, int] = {}  # key of a tree -> number of its range
         self._keys: dict[int, str] = {}
 
     def limit(self, key: str) -> int | None:
-        """The hard limit of this tree's processes, in bytes; None if no ranges can be had or none is left."""
+        """Return the hard limit of this tree's processes, in bytes; None if no range is available."""
         number = self._ranges.get(key)
         if number is None:
             number = self._used
@@ -49,24 +49,24 @@ class TrackingLimits:
         return self.lowest + (number + 1) * self.span - 1
 
     def owner(self, hard_limit: int) -> str | None:
-        """The key of the tree whose range holds this limit, None if there is no such tree."""
+        """Return the key of the tree whose range contains this limit, or None."""
         if not self.lowest <= hard_limit < self.beyond:
             return None
         return self._keys.get((hard_limit - self.lowest) // self.span)
 
     def forget(self, key: str) -> None:
-        """Nothing of this tree lives, and it does not come back under this key."""
+        """Forget a tree of which nothing is running and whose key is not used again."""
         number = self._ranges.pop(key, None)
         if number is not None:
             del self._keys[number]
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for from_plain."""
+        """Return plain values for from_plain."""
         return {"bounds": (self.lowest, self.beyond, self.span), "used": self._used, "ranges": self._ranges}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Self:
-        """The same ranges again."""
+        """Restore the ranges that to_plain returned."""
         limits = cls(0)
         limits.lowest, limits.beyond, limits.span = plain["bounds"]
         limits._used, limits._ranges = plain["used"], plain["ranges"]
@@ -75,7 +75,7 @@ class TrackingLimits:
 
 
 def step(hard_limit: int | None) -> Callable[[], None]:
-    """What a child does to be tracked. Where that fails, it is attributed by what else it carries."""
+    """Return what a child calls to set its limit. If that fails, the child is attributed by its other evidence."""
 
     def track() -> None:
         try:
@@ -88,9 +88,9 @@ def step(hard_limit: int | None) -> Callable[[], None]:
 
 
 def _ranges_below(own: int) -> tuple[int, int, int]:
-    """(lowest value, the value beyond the highest, span) of the ranges that we may give; (0, 0, 0) for none."""
+    """Return (lowest value, the value above the highest, span) of the ranges that we may assign; (0, 0, 0) for none."""
     if own == resource.RLIM_INFINITY:
         return _LOWEST, _BEYOND, _SPAN
-    if own >= _LOWEST and own % _SPAN == _SPAN - 1:  # the highest of a range: we run in a tree of another cohabit
+    if own >= _LOWEST and own % _SPAN == _SPAN - 1:  # the highest value of a range: we run in a tree of another cohabit
         return own + 1 - _SPAN, own, 1
     return 0, 0, 0

@@ -1,24 +1,25 @@
-"""Which service does a process belong to? A service is its whole process tree.
+"""Process trees: which service a process belongs to. A service owns its entire process tree.
 
-A tree has a key: a service's name ("web"), or that and a task of its own ("web", NUL, "probe"). It has
-leaders, which we started: the main process, a hook beside it; a daemon that was adopted is one, too. The tree of a
-living leader is its descendants. When a parent ends, the kernel hands its children to the nearest subreaper, which is
-us: so whatever survives of a tree has, at its top, a child of ours that we did not start, an *orphan*.
+A tree has a key: the name of a service ("web"), or the name followed by a task of its own ("web", NUL, "probe").
+Its leaders are the processes that we started (the main process, and a hook beside it) and adopted daemons. The tree of
+a running leader is the leader and its descendants. When a parent ends, the kernel gives its children to the nearest
+subreaper, which is this process. So a process that survives its parents, or its nearest surviving ancestor, is a child
+of ours that we did not start: an *orphan*.
 
-Nothing is concluded from who ended when. Each orphan is attributed by what it carries itself, once, when it is seen for
-the first time, and this is asked after every reaping, whoever was reaped:
+The order in which processes end proves nothing. An orphan is attributed once, when it is first seen, after every
+reaping and before every signal to a tree. The evidence, in this order:
 
-  1. it was recorded as a member of the tree before its parents ended (number and start);
-  2. its cgroup, where there are cgroups (cgroup.py);
-  3. its session (sessions.py): each leader has one of its own;
-  4. its tracking limit (tracking.py). A process can forge it, so it extends a tree and gives no rights in it:
-     whoever speaks for a service (sd_notify, a pid file) needs one of the others, or the service's own user.
+  1. the process was recorded as a member of the tree while its parents were running (pid and start time);
+  2. its cgroup, if there are cgroups (cgroup.py);
+  3. its session (sessions.py): each leader has a session of its own;
+  4. its tracking limit (tracking.py). A process can forge the limit, so it extends a tree and gives no rights:
+     to speak for a service (sd_notify, a pid file) a process needs other evidence, or the service's own user.
 
-An orphan that has none of these is not attributed to any tree: it may come from `docker exec`. It is reported, reaped
-when it ends, and left alone until everything stops. The environment proves nothing: it can be anybody's.
+An orphan without such evidence is not attributed to any tree: it may come from `docker exec`. It is reported, reaped
+when it ends, and left alone until everything stops. The environment proves nothing, because any process can set it.
 
-Without a /proc of our own PID namespace, a tree is its process groups. How a tree is killed that may fork meanwhile
-is in killing.py. Sources: credentials(7), prctl(2), cgroups(7), setsid(2); docs/adr/0010.
+Without a /proc of our own PID namespace, a tree is its process groups. killing.py describes how a tree is killed that
+forks meanwhile. Sources: credentials(7), prctl(2), cgroups(7), setsid(2); docs/adr/0010.
 """
 
 from __future__ import annotations
@@ -36,31 +37,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-# Variables for people and for our own commands; they prove nothing.
+# For people and for our own commands. They are not evidence.
 SERVICE_VARIABLE = "COHABIT_SERVICE"
 SUPERVISOR_VARIABLE = "COHABIT_SUPERVISOR"
 
 NO_PROC = (
-    "cannot look for processes that services leave behind: /proc is not that of our PID namespace, so one that makes "
-    "itself a session of its own is not found (mount it: mount -t proc proc /proc)"
+    "cannot search for processes that services leave behind: /proc does not show our PID namespace, so a process that "
+    "starts a new session is not found (mount it: mount -t proc proc /proc)"
 )
 NO_LIMITS = (
-    "cannot set tracking limits: our own hard limit of RLIMIT_RSS is in the way, so a process that puts itself in the "
+    "cannot set tracking limits: our own hard limit of RLIMIT_RSS is too low, so a process that moves to the "
     "background may not be attributed to its service (remove `--ulimit rss` from the container)"
 )
 
-proc_is_ours = proc.is_ours  # else NO_PROC is to be said
+proc_is_ours = proc.is_ours  # if false, the caller logs NO_PROC
 
 UNATTRIBUTED = ""
 
-_LOOKS = 3  # at a chain of parents, which changes while it is read
-_LONGEST_CHAIN = 10_000
+_ATTEMPTS = 3  # to read a chain of parents, which may change meanwhile
+_ANCESTORS_MAX = 10_000
 
 
 class Trees:
     """Leaders, orphans, and the trees that they belong to.
 
-    supervisor: our name in the environment of services. cgroups: None where there are none.
+    supervisor: our name in the environment of services. cgroups: None if there are none.
     """
 
     def __init__(self, supervisor: str, cgroups: Cgroups | None = None) -> None:
@@ -68,15 +69,15 @@ class Trees:
         self.cgroups = cgroups
         self.limits = TrackingLimits()
         self.sessions = Sessions()
-        self.leaders: dict[int, str] = {}  # living: pid -> key
+        self.leaders: dict[int, str] = {}  # running: pid -> key
         self.orphans: dict[int, str] = {}  # pid -> key or UNATTRIBUTED
-        self.being_killed: set[str] = set()  # a process of such a tree that turns up later is killed, too
-        self.unreported: list[int] = []  # orphans that are not attributed, and of which no line says so yet
-        self._by_limit: set[int] = set()  # orphans for which nothing but their tracking limit speaks
-        self._recorded: dict[int, tuple[int, str]] = {}  # pid -> (start, key) of members, while their parents lived
-        self._late: set[str] = set()  # trees being killed of which one turned up
-        self._ending: set[str] = set()  # trees that are forgotten with their last orphan
-        self._seen: list[int] = []  # our children at the last look
+        self.being_killed: set[str] = set()  # an orphan of such a tree that is found later is killed too
+        self.unreported: list[int] = []  # unattributed orphans that no log line names yet
+        self._by_limit: set[int] = set()  # orphans attributed by their tracking limit only
+        self._recorded: dict[int, tuple[int, str]] = {}  # members: pid -> (start, key)
+        self._found_late: set[str] = set()  # trees being killed of which an orphan was found afterwards
+        self._ending: set[str] = set()  # trees that are forgotten when their last orphan ends
+        self._seen: list[int] = []  # our children when they were last read
         self._pid = os.getpid()
         self._has_proc = proc.is_ours()
         self._has_children = self._has_proc and proc.shows_children()
@@ -84,7 +85,7 @@ class Trees:
     # --- for re-execution ----------------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for from_plain."""
+        """Return plain values for from_plain."""
         return {
             "supervisor": self.supervisor,
             "cgroups": self.cgroups.to_plain() if self.cgroups else None,
@@ -101,39 +102,39 @@ class Trees:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Trees:
-        """The same trees again."""
+        """Restore the trees that to_plain returned."""
         trees = cls(plain["supervisor"], Cgroups.from_plain(plain["cgroups"]) if plain["cgroups"] else None)
         trees.limits = TrackingLimits.from_plain(plain["limits"])
         trees.sessions = Sessions.from_plain(plain["sessions"])
         trees.leaders, trees.orphans = plain["leaders"], plain["orphans"]
         trees._by_limit, trees._recorded = set(plain["by_limit"]), plain["recorded"]
-        trees.being_killed, trees._late = set(plain["being_killed"]), set(plain["being_killed"])
+        trees.being_killed, trees._found_late = set(plain["being_killed"]), set(plain["being_killed"])
         trees._ending, trees.unreported = set(plain["ending"]), plain["unreported"]
         return trees
 
-    # --- what a new child needs ----------------------------------------------------------------------
+    # --- values for a new child ----------------------------------------------------------------------
 
     def variables(self, key: str) -> dict[str, str]:
-        """The environment variables that name its supervisor, tree and service."""
+        """Return the environment variables that name the supervisor, the tree and the service."""
         service = key.partition("\0")[0]
         variables = {SUPERVISOR_VARIABLE: f"{self.supervisor}:{cgroup.encode(key)}"}
         return {SERVICE_VARIABLE: service, **variables} if service else variables
 
     def entrance(self, key: str) -> str:
-        """The file into which a child of this tree writes "0" before its exec; "" where there are no cgroups."""
+        """Return the cgroup.procs file to which a child of this tree writes "0" before its exec; "" without cgroups."""
         return self.cgroups.entrance(key) if self.cgroups else ""
 
-    # --- what the reactor tells ----------------------------------------------------------------------
+    # --- changes -------------------------------------------------------------------------------------
 
     def started(self, key: str, pid: int) -> None:
-        """A process was forked for this tree, beside others or as its first; it leads a session of its own."""
+        """Add a leader: a process that was forked for this tree. It leads a session of its own."""
         self.leaders[pid] = key
         self.sessions.add(pid, key, started_by_us=True)
-        for keys in (self.being_killed, self._late, self._ending):
+        for keys in (self.being_killed, self._found_late, self._ending):
             keys.discard(key)
 
     def adopt(self, key: str, pid: int) -> bool:
-        """From now on this process leads the tree; False if it is no child of ours: then its end would not be seen."""
+        """Make a process a leader of the tree; False if it is not a child of ours, whose end we would not see."""
         process = proc.look(pid)
         if process is None or process.parent != self._pid or self.leaders.get(pid, key) != key:
             return False
@@ -145,19 +146,19 @@ class Trees:
         return True
 
     def reaped(self, pid: int, ticks: int) -> str | None:
-        """A child was reaped; its tree's key if it was a leader, None if it was an orphan.
+        """Remove a child that was reaped. Returns the key of its tree if it was a leader, None if it was an orphan.
 
-        ticks: proc.boot_ticks() before that.
+        ticks: proc.boot_ticks() before the reaping.
         """
         self.orphans.pop(pid, None)
         self._by_limit.discard(pid)
         self._recorded.pop(pid, None)
-        self._seen = []  # the number may be given again
+        self._seen = []  # the pid may be reused
         self.sessions.reaped(pid, ticks)
         return self.leaders.pop(pid, None)
 
     def ended(self, key: str) -> None:
-        """Nothing of the tree lives besides its living leaders; if an orphan does, this holds when it has ended."""
+        """Forget a tree of which nothing is running except its leaders, or as soon as its last orphan has ended."""
         if key in self.orphans.values():
             self._ending.add(key)
             return
@@ -168,57 +169,56 @@ class Trees:
             self._recorded = {pid: found for pid, found in self._recorded.items() if found[1] != key}
             if self.cgroups:
                 self.cgroups.remove(key)
-            if "\0" in key:  # a task, which comes again under another key
+            if "\0" in key:  # a task: its next run has another key
                 self.limits.forget(key)
 
     def close(self) -> None:
-        """No process is left but ours, which ends in a moment."""
+        """Remove the cgroups at the very end, when no process but this one is left."""
         if self.cgroups:
             self.cgroups.close()
 
-    # --- what the reactor asks -----------------------------------------------------------------------
+    # --- queries and signals -------------------------------------------------------------------------
 
     def with_orphans(self) -> set[str]:
-        """Keys of trees of which something lives apart from a leader.
+        """Return the keys of the trees that have running processes besides their leaders.
 
-        Ask after each reaping: here orphans are attributed, and those that turn up after their tree was killed are
-        killed.
+        Call this after each reaping: it attributes orphans, and kills those that are found after their tree was killed.
         """
         if not self._has_proc:
             return {key for key in self.sessions.trees() if self._leaderless_group_lives(key)}
         self._attribute_orphans()
         found = set(self.orphans.values()) - {UNATTRIBUTED}
-        for key in self._ending - found:  # not before: the last process may have left one that turns up only now
+        for key in self._ending - found:  # only now: the last process may have left an orphan
             self.ended(key)
-        while self._late:
-            self.signal(self._late.pop(), signals.KILL)
+        while self._found_late:
+            self.signal(self._found_late.pop(), signals.KILL)
         return found
 
     def orphans_of(self, key: str) -> list[int]:
-        """Those of the tree that are children of ours and no leaders, as far as /proc shows them."""
+        """Return the orphans of the tree, as far as /proc shows them."""
         if self._has_proc:
             self._attribute_orphans()
         return [pid for pid, name in self.orphans.items() if name == key]
 
     def lives(self, key: str) -> bool:
-        """Whether anything of the tree lives."""
+        """Whether any process of the tree is running."""
         if key in self.leaders.values():
             return True
         return bool(self.orphans_of(key)) if self._has_proc else self._leaderless_group_lives(key)
 
     def members(self, key: str) -> list[int]:
-        """Every process of the tree: leaders and orphans and their descendants, parents before children."""
+        """Return all processes of the tree: leaders, orphans and their descendants, parents before children."""
         return list(self._find(key))
 
     def owner(self, pid: int) -> str | None:
-        """The key of the tree that a process belongs to, or UNATTRIBUTED; None when there is no such process."""
+        """Return the key of the tree that a process belongs to, or UNATTRIBUTED; None if there is no such process."""
         found = self._attribute(pid)
         return found[0] if found else None
 
     def speaks_for(self, key: str, pid: int, uid: int) -> bool | None:
-        """Whether a process may act in the name of the tree, whose user is uid; None when there is no such process.
+        """Whether a process may act for the tree, whose user is uid; None if there is no such process.
 
-        A tracking limit is enough only for a process of that very user.
+        A tracking limit is enough only for a process of that user.
         """
         found = self._attribute(pid)
         if found is None:
@@ -227,7 +227,7 @@ class Trees:
         return owner == key and (certain or proc.users(pid) == {uid})
 
     def signal(self, key: str, number: int) -> None:
-        """Send a signal to the whole tree; after SIGKILL nothing of it is left but zombies."""
+        """Send a signal to the whole tree. After SIGKILL only zombies are left of it."""
         if number == signals.KILL:
             self.being_killed.add(key)
         if not self._has_proc:
@@ -235,15 +235,15 @@ class Trees:
                 send(-session, number)
         elif number == signals.KILL:
             self._kill(key)
-            self._late.discard(key)  # who turned up while it was done
+            self._found_late.discard(key)  # orphans found during the kill were killed with the rest
         else:
-            killing.tell(self._find(key).values(), number)
+            killing.send_to_all(self._find(key).values(), number)
 
     def signal_everybody(self, number: int) -> None:
-        """Send a signal to every process under us, whoever started it.
+        """Send a signal to every process under us, including those that we did not start.
 
-        As process 1 that is kill(-1): it is atomic and cannot leave our namespace. Any other process walks
-        down from its own children, since kill(-1) would reach the whole machine.
+        Process 1 uses kill(-1), which is atomic and cannot leave our namespace. Any other process walks down from its
+        own children, because kill(-1) would reach the whole machine.
         """
         if self._pid == 1:
             send(-1, number)
@@ -254,47 +254,49 @@ class Trees:
                 self.signal(key, number)
         elif number == signals.KILL:
             for key in set(self.leaders.values()) if self.cgroups else ():
-                self.signal(key, number)  # at once, which a walk is not
+                self.signal(key, number)  # by cgroup first: that is atomic, and a walk is not
             killing.kill(lambda: self._with_descendants(self._children()).values())
         else:
-            killing.tell(self._with_descendants(self._children()).values(), number)
+            killing.send_to_all(self._with_descendants(self._children()).values(), number)
 
-    # --- how -----------------------------------------------------------------------------------------
+    # --- internals -----------------------------------------------------------------------------------
 
     def _kill(self, key: str) -> None:
-        """The cgroup at once; and those whom it does not hold, who are found before their parents die with it."""
+        """Kill the cgroup, and the members outside it, which are found before their parents die with the cgroup."""
         if self.cgroups is None:
-            killing.kill(lambda: self._find(key).values(), lambda one: self._owns_group(key, one))
+            killing.kill(lambda: self._find(key).values(), lambda process: self._owns_group(key, process))
             return
         self.cgroups.freeze(key, frozen=True)
         inside = set(self.cgroups.members(key))
-        outside = [one for pid, one in self._find(key).items() if pid not in inside]
+        outside = [process for pid, process in self._find(key).items() if pid not in inside]
         gone = inside if self.cgroups.kill(key) else ()
         self.cgroups.freeze(key, frozen=False)
         killing.kill(
-            lambda: [one for pid, one in self._find(key, outside).items() if pid not in gone],
-            lambda one: self._owns_group(key, one),
+            lambda: [process for pid, process in self._find(key, outside).items() if pid not in gone],
+            lambda process: self._owns_group(key, process),
         )
 
     def _find(self, key: str, others: Iterable[Process] = ()) -> dict[int, Process]:
-        """The tree's processes in the order in which they were found: leaders, orphans, `others`, those below."""
+        """Return the processes of the tree: leaders, orphans and `others` in this order, with their descendants."""
         self._attribute_orphans()
         leaders = [pid for pid, name in self.leaders.items() if name == key]
         orphans = [pid for pid, name in self.orphans.items() if name == key]
         found = self._with_descendants([*leaders, *(pid for pid in orphans if pid not in self._by_limit)])
         for pid, process in found.items():
             self._recorded[pid] = process.start, key
-        more = [*orphans, *(one.pid for one in others if proc.is_same(one))]
+        more = [*orphans, *(process.pid for process in others if proc.is_same(process))]
         found.update(self._with_descendants([pid for pid in more if pid not in found]))
         if self.cgroups:
             inside = self._with_descendants([pid for pid in self.cgroups.members(key) if pid not in found])
-            found.update((pid, one) for pid, one in inside.items() if one.parent in inside or self._is_inside(pid, key))
+            for pid, process in inside.items():
+                if process.parent in inside or self._is_inside(pid, key):
+                    found[pid] = process
         return found
 
     def _owns_group(self, key: str, process: Process) -> bool:
-        """Whether the whole process group of a member belongs to the tree; its limit alone does not say so.
+        """Whether the whole process group of a member belongs to the tree. A tracking limit alone is not enough.
 
-        A group is part of one session, and a session that a certain member is in was made in the tree.
+        A group is part of one session. If a certain member is in a session, the session was created in the tree.
         """
         recorded = self._recorded.get(process.pid) == (process.start, key)
         return recorded or self.sessions.key(process.session) == key
@@ -303,7 +305,7 @@ class Trees:
         return self.cgroups is not None and self.cgroups.owner(pid) == key
 
     def _attribute_orphans(self) -> None:
-        """Find the tree of each child of ours that was not there before."""
+        """Attribute each child of ours that is neither a leader nor a known orphan."""
         children = self._children()
         if children == self._seen:
             return
@@ -316,7 +318,7 @@ class Trees:
         process = proc.look(pid)
         found = self._evidence(process) if process else None
         if process is None or found is None:
-            self._seen = []  # nothing can be read of it at the moment
+            self._seen = []  # its files cannot be read now: try again the next time
             return
         key, certain = found
         self.orphans[pid] = key
@@ -325,16 +327,16 @@ class Trees:
         if key == UNATTRIBUTED and process.lives:
             self.unreported.append(pid)
         if key in self.being_killed and process.lives:
-            self._late.add(key)
+            self._found_late.add(key)
 
     def _attribute(self, pid: int) -> tuple[str, bool] | None:
-        """(key, whether more than a tracking limit says so); None when there is no such process."""
+        """Return (key, whether the evidence is more than a tracking limit); None if there is no such process."""
         if not self._has_proc:
             try:
                 return (self.sessions.key(os.getsid(pid)) or UNATTRIBUTED, True) if pid > 0 else None
             except OSError:
                 return None
-        for _ in range(_LOOKS):
+        for _ in range(_ATTEMPTS):
             process = proc.look(pid)
             if process is None:
                 return None
@@ -344,8 +346,8 @@ class Trees:
         return UNATTRIBUTED, True
 
     def _by_ancestors(self, process: Process) -> tuple[str, bool] | None:
-        """As _attribute, for one that lives; None if the chain of its parents broke, since one of them ended."""
-        for _ in range(_LONGEST_CHAIN):
+        """As _attribute, for a running process; None if the chain of its parents broke because one of them ended."""
+        for _ in range(_ANCESTORS_MAX):
             if process.parent == self._pid:
                 return self._evidence(process)
             owner = self._certain_owner(process)
@@ -360,7 +362,7 @@ class Trees:
         return UNATTRIBUTED, True
 
     def _evidence(self, process: Process) -> tuple[str, bool] | None:
-        """As _attribute, for a child of ours; None when nothing can be read of it."""
+        """As _attribute, for a child of ours; None if its files cannot be read."""
         owner = self.leaders.get(process.pid)
         if owner is not None:
             return owner, True
@@ -377,7 +379,7 @@ class Trees:
         return (UNATTRIBUTED, True) if owner is None else (owner, False)
 
     def _certain_owner(self, process: Process) -> str | None:
-        """The tree of a process by what it can neither choose nor change."""
+        """Return the tree of a process by evidence that the process can neither choose nor change."""
         start, owner = self._recorded.get(process.pid, (-1, ""))
         if start == process.start:
             return owner
@@ -389,18 +391,18 @@ class Trees:
         return [process.pid for process in proc.everybody() if process.parent == self._pid]
 
     def _with_descendants(self, roots: Iterable[int]) -> dict[int, Process]:
-        """These processes and all below them. One by one from parent to child, which costs by the size of the tree."""
+        """Return these processes and their descendants, parents first, at a cost that depends on their number only."""
         found: dict[int, Process] = {}
         ahead = [(pid, 0) for pid in roots]
         below: dict[int, list[int]] | None = None
         if not self._has_children and ahead:
             below = {}
-            for process in proc.everybody():
-                below.setdefault(process.parent, []).append(process.pid)
+            for each in proc.everybody():
+                below.setdefault(each.parent, []).append(each.pid)
         for pid, parent in ahead:
-            one = proc.look(pid) if pid not in found else None
-            if one is not None and parent in (0, one.parent):  # else it is another process by now, or became an orphan
-                found[pid] = one
+            process = proc.look(pid) if pid not in found else None
+            if process is not None and parent in (0, process.parent):  # else: another process, or an orphan by now
+                found[pid] = process
                 children = proc.children(pid) if below is None else below.get(pid, ())
                 ahead += [(child, pid) for child in children]
         return found

@@ -1,7 +1,7 @@
-"""One program run to its end while the loop is down: whether it starts at all, and ends well in time.
+"""Run one program to its end while the loop does not run: whether it starts, and exits with 0 in time.
 
-Used before an exec that cannot be undone. All signals must be blocked. Other children that end meanwhile are left to
-the loop, which reaps everybody when it begins.
+Used before an exec that cannot be undone. All signals must be blocked. Other children that end meanwhile are reaped
+by the loop when it continues.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def ends_well(start: SpawnSpec, seconds: float) -> bool:
-    """Whether the command ends with 0 within that time. False also when the machine has no room for it."""
+    """Whether the command exits with 0 within that time. False also if the system has no room for another process."""
     try:
         pid, errors = spawn.spawn(start)
     except OSError:
