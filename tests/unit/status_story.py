@@ -1,8 +1,7 @@
-"""How tests of the views tell what a running cohabit would say of itself: the objects of `status`, every field filled.
+"""Objects of the answer to `status` for tests of the renderers.
 
-`service` and `container` give an object with the contract's fields (docs/reference/control.md), those that matter
-to the test named in the call. The shorter words below are the situations that many tests are about. All times are
-near NOW, which is what the container's `time` says.
+`service` and `container` return an object with every field of docs/reference/control.md; a call names the fields that
+matter to the test. The other functions return common situations. All times are near NOW, the container's `time`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Status = dict[str, Any]
 
 
 def container(**fields: Any) -> Status:
-    """The container's object: up for an hour, all ready."""
+    """Return the container's object: up for an hour and ready."""
     return {
         "version": "0.4.0",
         "protocol": 2,
@@ -37,7 +36,7 @@ def container(**fields: Any) -> Status:
 
 
 def service(name: str = "web", **fields: Any) -> Status:
-    """A service's object: it runs since the container began, ready, without a probe."""
+    """Return a service's object: running since the container's start, ready, without a probe."""
     return {
         "name": name,
         "service": name,
@@ -81,12 +80,12 @@ def service(name: str = "web", **fields: Any) -> Status:
 
 
 def needs(other: str, condition: str = "service_started", *, required: bool = True, satisfied: bool = False) -> Status:
-    """One entry of depends_on, not satisfied unless told otherwise."""
+    """Return one entry of depends_on, not satisfied by default."""
     return {"service": other, "condition": condition, "required": required, "satisfied": satisfied}
 
 
 def probe(text: str = "TCP 127.0.0.1:5432", **fields: Any) -> Status:
-    """A probe as Docker's defaults have it; its kind is the text's first word."""
+    """Return a probe with Docker's defaults; its kind is the first word of the text."""
     return {
         "kind": text.partition(" ")[0].lower(),
         "text": text,
@@ -99,34 +98,34 @@ def probe(text: str = "TCP 127.0.0.1:5432", **fields: Any) -> Status:
 
 
 def answer(output: str = "", *, passed: bool = False, ago: float = 1.0) -> Status:
-    """One of a probe's last results."""
+    """Return one result of a probe."""
     return {"time": NOW - ago, "passed": passed, "output": output}
 
 
 def happened(event: str, ago: float, text: str = "", code: int | None = None) -> Status:
-    """One entry of the history."""
+    """Return one entry of the history."""
     return {"time": NOW - ago, "event": event, "text": text, "code": code}
 
 
 def healthy(name: str = "web", **fields: Any) -> Status:
-    """A service that runs and whose probe passes."""
-    told = {"health": "healthy", "probe": probe(), "results": [answer(passed=True)]}
-    return service(name, **(told | fields))
+    """Return a running service whose probe passes."""
+    defaults = {"health": "healthy", "probe": probe(), "results": [answer(passed=True)]}
+    return service(name, **(defaults | fields))
 
 
 def waiting(name: str, *others: Status, **fields: Any) -> Status:
-    """A service that was never started, because it needs others (made by `needs`)."""
-    told = {
+    """Return a service that was never started, because it waits for others (made by `needs`)."""
+    defaults = {
         "state": "STOPPED", "since": None, "ready": False, "pid": 0, "pids": [], "starts": 0, "started": None,
         "depends_on": list(others),
     }  # fmt: skip
-    return service(name, **(told | fields))
+    return service(name, **(defaults | fields))
 
 
 def crashing(name: str = "web", code: int = 1, *, ago: float = 1.0, **fields: Any) -> Status:
-    """A service in BACKOFF: its third run ended, the next one comes 1.6 s after that end."""
+    """Return a service in BACKOFF: its third run ended, the next one begins 1.6 s after that end."""
     why = f"ended with exit code {code} after 2s"
-    told = {
+    defaults = {
         "state": "BACKOFF", "since": NOW - ago, "ready": False, "pid": 0, "pids": [], "code": code, "why": why,
         "starts": 3, "restarts": 3, "restart": "always", "started": NOW - ago - 2, "next": NOW - ago + 1.6,
         "history": [
@@ -134,31 +133,31 @@ def crashing(name: str = "web", code: int = 1, *, ago: float = 1.0, **fields: An
             happened("BACKOFF", ago, why, code),
         ],
     }  # fmt: skip
-    return service(name, **(told | fields))
+    return service(name, **(defaults | fields))
 
 
 def ended(name: str = "web", code: int = 1, *, ago: float = 12.0, why: str = "", **fields: Any) -> Status:
-    """A service that ended for good: EXITED unless a field says FATAL."""
+    """Return a service that ended and is not restarted: EXITED unless a field says FATAL."""
     why = why or f"ended with exit code {code} after 2s"
-    told = {
+    defaults = {
         "state": "EXITED", "since": NOW - ago, "ready": False, "pid": 0, "pids": [], "code": code, "why": why,
         "started": NOW - ago - 2, "history": [happened("RUNNING", ago + 2), happened("EXITED", ago, why, code)],
     }  # fmt: skip
-    return service(name, **(told | fields))
+    return service(name, **(defaults | fields))
 
 
 def stopped(name: str = "web", *, ago: float = 60.0, **fields: Any) -> Status:
-    """A service that somebody stopped by hand."""
-    told = {
+    """Return a service that was stopped manually."""
+    defaults = {
         "state": "STOPPED", "since": NOW - ago, "want": "down", "ready": False, "pid": 0, "pids": [], "code": 143,
         "why": "ended with SIGTERM (terminated) after 59m",
         "history": [happened("STOPPING", ago + 0.1), happened("STOPPED", ago, "", 143)],
     }  # fmt: skip
-    return service(name, **(told | fields))
+    return service(name, **(defaults | fields))
 
 
 def checked(fields: Status, known: Sequence[str]) -> Status:
-    """The fields as they came; a name that the contract does not have is the test's mistake."""
+    """Return the fields; a name that control.md does not have is an error in the test."""
     assert set(fields) <= set(known), set(fields) - set(known)
     return fields
 

@@ -1,4 +1,4 @@
-"""What a Dockerfile says: lines, here-documents, forms, variables, stages."""
+"""Parsing of Dockerfiles: lines, here-documents, forms, variables, stages."""
 
 import pytest
 from hypothesis import given
@@ -10,14 +10,14 @@ from cohabit.doctor.variables import expand
 
 
 def made(text: str) -> Image:
-    """The image of a Dockerfile with this text."""
+    """Return the image of a Dockerfile with this text."""
     found = image_of(parse(text))
     assert found
     return found
 
 
 def instructions(text: str) -> list[tuple[str, str, int]]:
-    """Name, text and line of what stands behind FROM."""
+    """Return name, text and line of the instructions after FROM."""
     (stage,) = parse(f"FROM x\n{text}").stages
     return [(one.name, one.text, one.line) for one in stage.instructions]
 
@@ -49,14 +49,14 @@ def test_lines(text: str, expected: list[tuple[str, str, int]]) -> None:
 
 
 def test_the_escape_directive() -> None:
-    """A first line may choose the backtick, and then a backslash means nothing."""
+    """The first line may set the backtick; then a backslash has no special meaning."""
     found = parse("# escape=`\nFROM x\nCMD a `\n b\nUSER c\\\nUSER d").stages[0].instructions
     assert [(one.text, one.line) for one in found] == [("a  b", 3), ("c\\", 5), ("d", 6)]
     assert parse("# hello\n# escape=`\nFROM x").escape == "\\"
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "argv"),
     [
         ('CMD ["a", "b c"]', ("a", "b c")),
         ("CMD []", ()),
@@ -70,13 +70,13 @@ def test_the_escape_directive() -> None:
         ("CMD " + "[" * 100_000, None),
     ],
 )
-def test_forms(text: str, words: tuple[str, ...] | None) -> None:
-    """A list in JSON of strings is the exec form, anything else is for a shell."""
-    assert parse(f"FROM x\n{text}").stages[0].instructions[0].words == words
+def test_forms(text: str, argv: tuple[str, ...] | None) -> None:
+    """A JSON list of strings is the exec form, everything else the shell form."""
+    assert parse(f"FROM x\n{text}").stages[0].instructions[0].argv == argv
 
 
-def test_flags_are_no_text() -> None:
-    """--flags stand before the arguments."""
+def test_flags_are_not_part_of_the_text() -> None:
+    """--flags precede the arguments."""
     (one,) = parse("FROM x\nHEALTHCHECK --interval=3s --retries=2 CMD a").stages[0].instructions
     assert one == Instruction("HEALTHCHECK", "CMD a", 2, None, (("interval", "3s"), ("retries", "2")))
     assert parse("FROM --platform=$X debian AS b").stages[0].base == "debian"
@@ -106,7 +106,7 @@ def test_flags_are_no_text() -> None:
     ],
 )
 def test_variables(text: str, expected: str) -> None:
-    """They are put in as docker build does; what nobody set stays as it is."""
+    """They are expanded as by docker build; unset ones remain as written."""
     assert expand(text, {"A": "1", "E": ""}) == expected
 
 
@@ -125,12 +125,12 @@ def test_variables(text: str, expected: str) -> None:
     ],
 )
 def test_the_base_image(text: str, base: str) -> None:
-    """Through stages and arguments, down to the image that is not made here."""
+    """Stages and arguments are resolved to the external image."""
     assert made(text).base == base
 
 
 def test_only_the_stages_that_the_last_one_is_from() -> None:
-    """A stage that is only copied from says nothing of how the image starts."""
+    """A stage that is only used in COPY --from does not affect the start."""
     result = made(
         "FROM a AS one\nUSER u\nSTOPSIGNAL 3\nCMD x\n"
         "FROM b AS two\nUSER v\nENTRYPOINT y\n"
@@ -145,8 +145,8 @@ def test_only_the_stages_that_the_last_one_is_from() -> None:
     assert result.entrypoint is None
 
 
-def test_an_entrypoint_makes_the_cmd_before_it_void() -> None:
-    """As in docker build: CMD of a stage below was for the ENTRYPOINT below."""
+def test_an_entrypoint_resets_the_cmd_of_the_base() -> None:
+    """As in docker build: the CMD of the base belongs to the ENTRYPOINT of the base."""
     assert made("FROM a AS one\nCMD x\nFROM one\nENTRYPOINT y").cmd is None
     both = made("FROM a\nCMD x\nENTRYPOINT y").cmd
     assert both
@@ -154,7 +154,7 @@ def test_an_entrypoint_makes_the_cmd_before_it_void() -> None:
 
 
 def test_env_and_arg_in_a_stage() -> None:
-    """ENV wins over ARG, ARG without a value takes the one in front of FROM, both forms of ENV."""
+    """ENV overrides ARG, ARG without a value takes that before FROM, ENV has two forms."""
     result = made('ARG A=1\nFROM x\nARG A\nENV B="2 $A" C=3\nENV D four $A\nARG C=9\nUSER $C\nVOLUME ["/a/$B", "/b"]')
     assert result.environment == {"B": "2 1", "C": "3", "D": "four 1"}
     assert result.user
@@ -174,37 +174,37 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(st.one_of(_PIECES, st.text(max_size=20)), max_size=20).map("\n".join))
-def test_whatever_the_text_is(text: str) -> None:
-    """Any text is parsed and examined, and each finding has a line of it."""
+def test_any_text_is_parsed(text: str) -> None:
+    """Any text is parsed and checked, and each finding has a line of it."""
     found = image_of(parse(text))
     for finding in image.examine(found, "D") if found else []:
         assert 1 <= int(finding.place.removeprefix("D:")) <= text.count("\n") + 1
 
 
 @given(st.text(alphabet="${}:-+A'\"\\", max_size=60))
-def test_whatever_the_variables_are(text: str) -> None:
-    """Putting in variables ends, and never raises."""
+def test_any_variables_are_expanded(text: str) -> None:
+    """Expansion ends and never raises."""
     expand(text, {"A": "$A"})
 
 
 @pytest.mark.parametrize(
     ("text", "line", "what", "do"),
     [
-        ("FROM x\nRUM true\nCMD a", 2, "RUM is no instruction", "RUN true"),
-        ("FROM x\nRUN a &&\n  nonsense-of-all-kinds b", 3, "NONSENSE-OF-ALL-KINDS is no instruction", "remove it"),
-        ("hello\nFROM x", 1, "HELLO is no instruction", "remove it"),
+        ("FROM x\nRUM true\nCMD a", 2, "RUM is not an instruction", "RUN true"),
+        ("FROM x\nRUN a &&\n  nonsense-of-all-kinds b", 3, "NONSENSE-OF-ALL-KINDS is not an instruction", "remove it"),
+        ("hello\nFROM x", 1, "HELLO is not an instruction", "remove it"),
         ("FROM\nCMD a", 1, "FROM names no image", "FROM debian:stable-slim"),
         ("FROM x AS y\nFROM --platform=linux/amd64\n", 2, "FROM names no image", "FROM debian:stable-slim"),
     ],
 )
-def test_what_docker_build_refuses(text: str, line: int, what: str, do: str) -> None:
-    """Certain errors, each in its line."""
+def test_what_docker_build_rejects(text: str, line: int, what: str, do: str) -> None:
+    """Each is an error with its line."""
     (found,) = syntax.examine(parse(text), "D")
     assert (found.level, found.place, found.what) == ("error", f"D:{line}", what)
     assert found.do.startswith(do)
 
 
-def test_every_instruction_is_one() -> None:
-    """In capitals or not."""
+def test_every_instruction_is_accepted() -> None:
+    """In upper or lower case."""
     text = "".join(f"{name.lower()} x\n" for name in INSTRUCTIONS)
     assert syntax.examine(parse(f"# escape=`\nARG A=1\nFROM x\n{text}"), "D") == []

@@ -1,4 +1,4 @@
-"""Each check of a Dockerfile speaks about the bad one and is silent about the mended one."""
+"""Checks of a Dockerfile: each reports a bad one and accepts the corrected one."""
 
 import pytest
 
@@ -11,7 +11,7 @@ UP = 'ENTRYPOINT ["cohabit", "up", "--"]\nHEALTHCHECK NONE'
 
 
 def found(text: str) -> list[Finding]:
-    """All that is wrong with a Dockerfile of this text."""
+    """Return the findings on a Dockerfile with this text."""
     image = image_of(parse(text))
     assert image
     return examine(image, "Dockerfile")
@@ -37,8 +37,8 @@ def found(text: str) -> list[Finding]:
         GOOD + "# CMD a & b\n",
     ],
 )
-def test_silence_about_a_good_one(text: str) -> None:
-    """Nothing is said about what is right."""
+def test_a_good_dockerfile_has_no_findings(text: str) -> None:
+    """No check reports it."""
     assert found(text) == []
 
 
@@ -59,7 +59,7 @@ def test_silence_about_a_good_one(text: str) -> None:
         ('CMD ["sh", "-c", "cohabit up"]\nHEALTHCHECK NONE', "warning", 2, "a shell is", 'CMD ["cohabit", "up"]'),
         (
             "CMD ./a && cohabit up\nHEALTHCHECK NONE", "error", 2, "a shell is process 1",
-            'CMD ["sh", "-c", "./a && exec cohabit up"], or what comes before it as a pre_start hook',
+            'CMD ["sh", "-c", "./a && exec cohabit up"], or use a pre_start hook for the commands before it',
         ),
         (
             "CMD cohabit up -f $FILE\nHEALTHCHECK NONE", "warning", 2, "a shell is process 1",
@@ -71,13 +71,13 @@ def test_silence_about_a_good_one(text: str) -> None:
         ('CMD ["bash", "-c", "a & b"]', "error", 2, "in the background", 'CMD ["cohabit", "run", "a", "b"]'),
         ("CMD service nginx start && tail -f /dev/null", "error", 2, "keeps the container alive with tail", "CMD"),
         ("CMD service nginx start; sleep infinity", "error", 2, "keeps the container alive with sleep", "CMD"),
-        # words
+        # shell syntax
         ("CMD ['cohabit', 'up']\nHEALTHCHECK NONE", "error", 2, "looks like a list", 'CMD ["cohabit", "up"]'),
         ('CMD ["cohabit", "up",]\nHEALTHCHECK NONE', "error", 2, "looks like a list", 'CMD ["cohabit", "up"]'),
         ("CMD [cohabit, up]\nHEALTHCHECK NONE", "error", 2, "looks like a list", 'CMD ["cohabit", "up"]'),
-        ('CMD ["cohabit up"]\nHEALTHCHECK NONE', "error", 2, "one single word", 'CMD ["cohabit", "up"]'),
+        ('CMD ["cohabit up"]\nHEALTHCHECK NONE', "error", 2, "a single string", 'CMD ["cohabit", "up"]'),
         (
-            'ENTRYPOINT ["cohabit"]\nCMD up -q\nHEALTHCHECK NONE', "error", 3, "shell form, behind an ENTRYPOINT",
+            'ENTRYPOINT ["cohabit"]\nCMD up -q\nHEALTHCHECK NONE', "error", 3, "shell form, with an ENTRYPOINT",
             'CMD ["up", "-q"]',
         ),
         (
@@ -85,8 +85,8 @@ def test_silence_about_a_good_one(text: str) -> None:
             'ENTRYPOINT ["sh", "-c", "exec cohabit up -f $FILE"]',
         ),
         ('ENTRYPOINT ["cohabit", "up", "&&", "x"]\nHEALTHCHECK NONE', "error", 2, "'&&' is an argument", "sh"),
-        ('ENTRYPOINT ["cohabit"]\nHEALTHCHECK NONE', "warning", 2, "without a verb", 'CMD ["up"]'),
-        # in front
+        ('ENTRYPOINT ["cohabit"]\nHEALTHCHECK NONE', "warning", 2, "without a command", 'CMD ["up"]'),
+        # before cohabit
         (
             'ENTRYPOINT ["tini", "--", "cohabit", "up", "--"]\nHEALTHCHECK NONE', "warning", 2, "tini is process 1",
             'ENTRYPOINT ["cohabit", "up", "--"]',
@@ -108,11 +108,11 @@ def test_silence_about_a_good_one(text: str) -> None:
         ('ENTRYPOINT ["/init"]', "warning", 2, "/init runs the services", "cohabit"),
         ('CMD ["./app"]', "hint", 2, "./app is what the container runs, not cohabit", "cohabit"),
         ("RUN x", "hint", 1, "the base image's own, not cohabit", "cohabit"),
-        # several, replaced
+        # overridden or replaced
         ('CMD ["a"]\n' + UP + '\nCMD ["b"]', "error", 2, "this CMD is not used: line 5", "one service for each"),
         ('ENTRYPOINT ["a"]\n' + UP, "warning", 2, "this ENTRYPOINT is not used: line 3", "remove this line"),
         (
-            'CMD ["cohabit", "up"]\nHEALTHCHECK NONE', "hint", 2, "there is no ENTRYPOINT",
+            'CMD ["cohabit", "up"]\nHEALTHCHECK NONE', "hint", 2, "without ENTRYPOINT",
             'ENTRYPOINT ["cohabit", "up", "--"]',
         ),
         # stop signal
@@ -122,16 +122,16 @@ def test_silence_about_a_good_one(text: str) -> None:
         (UP + "\nSTOPSIGNAL SIGFOO", "error", 4, "STOPSIGNAL is SIGFOO", "STOPSIGNAL SIGTERM"),
         # health
         ('ENTRYPOINT ["cohabit", "up", "--"]', "warning", 2, "no HEALTHCHECK", 'HEALTHCHECK CMD ["cohabit", "health"]'),
-        (UP.replace("NONE", "CMD curl -f http://x"), "hint", 3, "needs curl, which debian has not", "cohabit"),
+        (UP.replace("NONE", "CMD curl -f http://x"), "hint", 3, "needs curl, which debian does not contain", "cohabit"),
         (UP.replace("NONE", 'CMD ["wget", "-q", "http://x"]'), "hint", 3, "needs wget", "cohabit"),
-        # places
+        # directories
         ("VOLUME /run/\n" + UP, "warning", 2, "VOLUME /run/", "--tmpfs /run"),
         ('VOLUME ["/data", "/var/run"]\n' + UP, "warning", 2, "VOLUME /var/run", "--tmpfs /run"),
         ("USER app:app\n" + UP, "hint", 2, "runs as app", "RUN install -d -o app /run/cohabit"),
     ],
 )  # fmt: skip
-def test_what_is_wrong(text: str, level: str, line: int, what: str, do: str) -> None:
-    """One finding, with its level, its line, and what to write."""
+def test_a_bad_dockerfile_has_one_finding(text: str, level: str, line: int, what: str, do: str) -> None:
+    """With its level, its line, and what to write."""
     (finding,) = found(f"FROM debian\n{text}")
     assert (finding.level, finding.place) == (level, f"Dockerfile:{line}")
     assert what in finding.what
@@ -153,7 +153,7 @@ def test_what_is_wrong(text: str, level: str, line: int, what: str, do: str) -> 
     ],
 )
 def test_an_inherited_stop_signal(base: str, level: str, signal: str) -> None:
-    """An error where it does not stop us, a hint where it does; STOPSIGNAL SIGTERM ends both."""
+    """An error if it does not stop cohabit, otherwise a hint; STOPSIGNAL SIGTERM corrects both."""
     (finding,) = found(f"FROM {base}\n{UP}")
     assert (finding.level, finding.place, finding.do) == (level, "Dockerfile:1", "STOPSIGNAL SIGTERM")
     assert f"has STOPSIGNAL {signal}" in finding.what
@@ -164,20 +164,20 @@ def test_an_inherited_stop_signal(base: str, level: str, signal: str) -> None:
     "base", ["php:8.3-cli", "debian", "wordpress:cli", "redis", "example.com/nginx-like", "${BASE}"]
 )
 def test_no_stop_signal_to_inherit(base: str) -> None:
-    """Silence about images that have none, and about those that nobody knows."""
+    """Images without one, and unknown images, have no finding."""
     assert found(f"FROM {base}\n{UP}") == []
 
 
 @pytest.mark.parametrize("base", ["lscr.io/linuxserver/nginx", "linuxserver/x:latest", "quay.io/jupyter/base-notebook"])
 def test_an_inherited_init(base: str) -> None:
-    """An ENTRYPOINT of the base stays in front of CMD, and is gone with one of our own."""
+    """An ENTRYPOINT of the base runs before CMD; a new ENTRYPOINT replaces it."""
     texts = [one.what for one in found(f'FROM {base}\nCMD ["cohabit", "up", "--"]\nHEALTHCHECK NONE')]
-    assert any("ENTRYPOINT, in front of cohabit" in text for text in texts)
+    assert any(f"the ENTRYPOINT of {base}, not cohabit" in text for text in texts)
     assert found(f"FROM {base}\n{UP}") == []
 
 
-def test_a_healthcheck_may_come_with_a_base_that_nobody_knows() -> None:
-    """Official images have none; of others it is a hint only."""
+def test_an_unknown_base_may_have_a_healthcheck() -> None:
+    """Official images have none; for others the finding is a hint."""
     (finding,) = found('FROM example.com/base\nENTRYPOINT ["cohabit", "up", "--"]')
     assert finding.level == "hint"
 
@@ -187,12 +187,12 @@ def test_a_healthcheck_may_come_with_a_base_that_nobody_knows() -> None:
     [
         (
             'FROM x AS b\nENTRYPOINT ["tini"]\nFROM b\nCMD cohabit up\nHEALTHCHECK NONE\n',
-            {("warning", 4, "a shell stands between tini and cohabit (CMD)"),
-             ("warning", 2, "tini is process 1, in front of cohabit")},
+            {("warning", 4, "a shell runs between tini and cohabit (CMD)"),
+             ("warning", 2, "tini is process 1, not cohabit")},
         ),
         (
             'FROM x AS b\nENTRYPOINT ["tini", "--"]\nFROM b\nCMD ["sh", "-c", "exec cohabit up"]\nHEALTHCHECK NONE\n',
-            {("warning", 2, "tini is process 1, in front of cohabit")},
+            {("warning", 2, "tini is process 1, not cohabit")},
         ),
         (
             'FROM x AS b\nENTRYPOINT ["tini", "--"]\nFROM b\nCMD a & b\n',
@@ -200,11 +200,11 @@ def test_a_healthcheck_may_come_with_a_base_that_nobody_knows() -> None:
         ),
         (
             'FROM x AS b\nENTRYPOINT ["/entry.sh"]\nFROM b\nCMD exec cohabit up\nHEALTHCHECK NONE\n',
-            {("hint", 2, "the script /entry.sh is process 1, in front of cohabit")},
+            {("hint", 2, "the script /entry.sh starts cohabit")},
         ),
     ],
 )  # fmt: skip
 def test_an_entrypoint_of_an_earlier_stage(text: str, expected: set[tuple[str, int, str]]) -> None:
-    """It is in front of the CMD of the last one, whatever form that has."""
-    told = {(one.level, int(one.place.partition(":")[2]), one.what) for one in found(text)}
-    assert told == expected
+    """It runs before the CMD of the last stage, in either form."""
+    reported = {(one.level, int(one.place.partition(":")[2]), one.what) for one in found(text)}
+    assert reported == expected

@@ -1,17 +1,18 @@
-"""Each check of services speaks about the bad one and is silent about the mended one."""
+"""Checks of services: each reports a bad one and accepts the corrected one."""
 
 import pytest
 
 from cohabit.config import compose
 from cohabit.doctor import known, reading
 from cohabit.doctor.findings import Finding
-from cohabit.doctor.services import examine, kind, program
+from cohabit.doctor.services import examine, known_name, program
+from cohabit.rendering.advice import FOREGROUND_COMMANDS
 
 pytestmark = pytest.mark.usefixtures("here")
 
 
 def found(text: str) -> list[Finding]:
-    """All that is wrong with the services of a file."""
+    """Return the findings on the services of a file."""
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write(text)
     what = reading.read("cohabit.yaml", {})
@@ -20,7 +21,7 @@ def found(text: str) -> list[Finding]:
 
 
 def of_service(keys: str) -> list[Finding]:
-    """All that is wrong with one service with these keys."""
+    """Return the findings on one service with these keys."""
     return found(f"services:\n  web:\n    {keys}\n")
 
 
@@ -52,8 +53,8 @@ x-cohabit: {stop_grace_period: 9s}
 """
 
 
-def test_silence_about_a_good_file() -> None:
-    """Nothing is said about what is right."""
+def test_a_good_file_has_no_findings() -> None:
+    """No check reports it."""
     assert found(GOOD) == []
 
 
@@ -74,8 +75,8 @@ def test_silence_about_a_good_file() -> None:
         ("uwsgi /etc/x.ini", "hint", "SIGQUIT"),
     ],
 )
-def test_a_stop_signal_of_its_own(command: str, level: str, signal: str) -> None:
-    """Who wants another signal than TERM is named with it; one that was written is left alone."""
+def test_a_program_with_a_stop_signal_of_its_own(command: str, level: str, signal: str) -> None:
+    """A program that needs another signal than TERM is reported; a stop_signal in the file is accepted."""
     (finding,) = of_service(f"command: {command}")
     assert (finding.level, finding.do, finding.place) == (level, f"stop_signal: {signal}", "cohabit.yaml:3")
     assert of_service(f"command: {command}\n    stop_signal: {signal}") == []
@@ -103,8 +104,8 @@ DAEMONS = [
 
 
 @pytest.mark.parametrize(("bad", "good"), DAEMONS)
-def test_who_goes_into_the_background(bad: str, good: str) -> None:
-    """A warning without pid_file, and silence when it stays."""
+def test_a_daemon_is_reported(bad: str, good: str) -> None:
+    """With a warning; in the foreground it has no finding."""
     (finding,) = of_service(f"command: {bad}")
     assert finding.level == "warning"
     assert of_service(f"command: {good}") == []
@@ -121,11 +122,11 @@ def test_who_goes_into_the_background(bad: str, good: str) -> None:
         ("supervisord", "hint"),
     ],
 )
-def test_what_a_configuration_may_say(command: str, level: str) -> None:
-    """Where a file may say the same it is a hint."""
+def test_a_daemon_whose_configuration_may_decide(command: str, level: str) -> None:
+    """If a configuration file may keep it in the foreground, the finding is a hint."""
     (finding,) = of_service(f"command: {command}\n    stop_signal: SIGQUIT")
     assert finding.level == level
-    assert "background" in finding.what
+    assert "daemonizes" in finding.what
 
 
 @pytest.mark.parametrize(
@@ -147,8 +148,8 @@ def test_what_a_configuration_may_say(command: str, level: str) -> None:
         ("a ~/x", "~/x", "hint"),
     ],
 )
-def test_a_string_that_needs_a_shell(command: str, what: str, level: str) -> None:
-    """No shell reads a string; the list with one in it is what to write."""
+def test_a_string_that_requires_a_shell(command: str, what: str, level: str) -> None:
+    """A string is run without a shell; the finding has a list with `sh -c`."""
     (finding,) = of_service(f"command: {json_of(command)}")
     assert (finding.level, finding.place) == (level, "cohabit.yaml:3")
     assert repr(what) in finding.what or what in finding.what
@@ -156,7 +157,7 @@ def test_a_string_that_needs_a_shell(command: str, what: str, level: str) -> Non
 
 
 def json_of(text: str) -> str:
-    """A string of YAML in double quotes."""
+    """Return a YAML string in double quotes."""
     return '"' + text.replace('"', '\\"') + '"'
 
 
@@ -168,13 +169,13 @@ def json_of(text: str) -> str:
         "a '$$HOME'", "a [::]:80", "a x>y", "echo hi",
     ],
 )  # fmt: skip
-def test_a_string_that_needs_no_shell(command: str) -> None:
-    """Quotes, URLs, stars that are no path, and variables of ours are words like others."""
+def test_a_string_that_does_not_require_a_shell(command: str) -> None:
+    """Quotes, URLs, stars outside a path, and interpolated variables."""
     assert of_service(f"command: {json_of(command)}".replace("\\;", "\\\\;")) == []
 
 
 def test_hooks_and_lists() -> None:
-    """A hook's string is examined in its own line; a list is as somebody wanted it."""
+    """The string of a hook is reported with its line; a list is accepted."""
     (finding,) = of_service("command: [x, '&&']\n    pre_start:\n      - command: a && b")
     assert finding.place == "cohabit.yaml:5"
 
@@ -188,8 +189,8 @@ def test_hooks_and_lists() -> None:
         ("rabbitmq-server", "rabbitmq-diagnostics"),
     ],
 )
-def test_a_slow_server_is_waited_for_too_early(server: str, test: str) -> None:
-    """A hint for whoever depends on it with service_started; silent with a health check."""
+def test_a_dependency_on_a_slow_server_without_health_check(server: str, test: str) -> None:
+    """A hint for services that depend on it with service_started; none with a health check."""
     db = f"services:\n  db: {{command: {server}, stop_signal: SIGINT"
     (finding,) = found(db + "}\n  web: {command: x, depends_on: [db]}\n")
     assert (finding.level, finding.service, finding.place) == ("hint", "web", "cohabit.yaml:3")
@@ -198,8 +199,8 @@ def test_a_slow_server_is_waited_for_too_early(server: str, test: str) -> None:
     assert found(db + "}\n  web: {command: x}\n") == []
 
 
-def test_a_death_that_nobody_notices() -> None:
-    """Not essential and never restarted, unless it is a job."""
+def test_an_end_without_effect() -> None:
+    """Not essential and never restarted; jobs have no finding."""
     (finding,) = of_service("command: x\n    essential: false")
     assert (finding.level, finding.place) == ("hint", "cohabit.yaml:4")
     assert of_service("command: x\n    essential: false\n    restart: always") == []
@@ -207,7 +208,7 @@ def test_a_death_that_nobody_notices() -> None:
 
 
 def test_graces_that_add_up() -> None:
-    """A chain of written graces that does not fit into the total; defaults, and independent ones, do not count."""
+    """A chain of explicit grace periods that exceeds the total; defaults and independent services do not count."""
     chain = "services:\n  a: {command: x, stop_grace_period: 5s}\n  "
     chain += "b: {command: x, stop_grace_period: 6s, depends_on: [%s]}\n"
     (finding,) = found(chain % "a")
@@ -218,14 +219,14 @@ def test_graces_that_add_up() -> None:
 
 
 def test_replicas_are_one_service() -> None:
-    """What is wrong with a service is told once, however many there are of it."""
+    """A problem is reported once for all replicas."""
     (finding,) = of_service("command: cron\n    scale: 3")
     assert finding.service == "web"
     assert reading.read("cohabit.yaml", {}).instances == 3
 
 
 def test_a_wrong_file_is_one_finding() -> None:
-    """`cohabit check` tells the rest; what could be read is examined all the same."""
+    """`cohabit check` reports all errors; services that could be read are checked."""
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write("services:\n  a: {command: cron, restart: x}\n  b: {command: [x], depends_on: [c]}\n")
     what = reading.read("cohabit.yaml", {})
@@ -235,8 +236,8 @@ def test_a_wrong_file_is_one_finding() -> None:
     assert [one.service for one in examine(what.written, what.total_seconds, what.file)] == ["a"]
 
 
-def test_no_secret_is_told() -> None:
-    """The text of a secret may have come into a problem by interpolation; then the problem is not repeated."""
+def test_no_secret_is_printed() -> None:
+    """A problem may contain a secret by interpolation; then its text is not repeated."""
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write("services:\n  a: {command: x, restart: $TOKEN}\nsecrets:\n  t: {environment: TOKEN}\n")
     what = reading.read("cohabit.yaml", {"TOKEN": "s3cr3t"})
@@ -244,15 +245,15 @@ def test_no_secret_is_told() -> None:
     assert "s3cr3t" not in str(what.problems)
 
 
-def test_a_circle_is_not_followed() -> None:
-    """Who waits for himself has no longest chain."""
+def test_a_cycle_is_not_followed() -> None:
+    """Services that wait for each other have no longest chain."""
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write("services:\n  a: {command: x, depends_on: [b]}\n  b: {command: x, depends_on: [a]}\n")
     assert reading.read("cohabit.yaml", {}).written == {}
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("argv", "expected"),
     [
         ([], ("", ())),
         (["env", "A=1"], ("A=1", ())),
@@ -262,19 +263,29 @@ def test_a_circle_is_not_followed() -> None:
         (["/bin/sh", "-c", "exec nginx -g x"], ("nginx", ("-g", "x"))),
     ],
 )
-def test_the_program_of_a_command(words: list[str], expected: tuple[str, tuple[str, ...]]) -> None:
-    """Looked for behind what only becomes it."""
-    assert program(words) == expected
+def test_the_program_of_a_command(argv: list[str], expected: tuple[str, tuple[str, ...]]) -> None:
+    """It is found behind wrappers that exec it."""
+    assert program(argv) == expected
 
 
 def test_versions_in_names() -> None:
-    """php-fpm8.2 is php-fpm, but a name with a number of its own stays."""
-    assert [kind(name) for name in ("php-fpm8.2", "php-fpm83", "postmaster", "exim4", "s3")] == [
+    """A version is removed, php-fpm8.2 is php-fpm; a known name with a number is kept."""
+    assert [known_name(name) for name in ("php-fpm8.2", "php-fpm83", "postmaster", "exim4", "s3")] == [
         "php-fpm", "php-fpm", "postgres", "exim4", "s3",
     ]  # fmt: skip
 
 
-def test_the_tables_fit_the_house() -> None:
-    """Names of files are the reader's own; every program in a table is known by its own kind."""
+def test_the_tables_are_consistent() -> None:
+    """File names are those of the reader; every program in a table is found by its own name."""
     assert (reading.NAMES, reading.DIRECTORIES) == (compose.NAMES, compose.DIRECTORIES)
-    assert all(kind(name) == name for name in (*known.DAEMONS, *known.STOPS, *known.SLOW))
+    assert all(known_name(name) == name for name in (*known.DAEMONS, *known.STOPS, *known.SLOW))
+
+
+def test_doctor_and_why_advise_the_same_foreground_commands() -> None:
+    """A program in both tables has the same command; apache2 needs the variables that apache2ctl sets."""
+    common = FOREGROUND_COMMANDS.keys() & known.DAEMONS.keys()
+    assert len(common) >= 20
+    assert {name: known.DAEMONS[name].foreground_command for name in common} == {
+        name: FOREGROUND_COMMANDS[name] for name in common
+    }
+    assert FOREGROUND_COMMANDS["apache2"] == "apache2ctl -D FOREGROUND"

@@ -1,4 +1,4 @@
-"""views/graph.py and views/layout.py: the dependencies as text, Mermaid and SVG, whatever a status holds."""
+"""`cohabit graph`: rendering/graph.py and layout.py, with arbitrary answers to `status`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohabit.rendering import graph
-from cohabit.rendering.layout import Bundle, arranged, depths
+from cohabit.rendering.layout import Bundle, arrange, depths
 from cohabit.rendering.text import columns
 from unit.status_story import crashing, ended, healthy, needs, service, waiting
 
@@ -22,7 +22,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def parsed(picture: str) -> ET.Element:
-    """The picture as a reader of XML understands it; fails where it is not well-formed."""
+    """Parse the picture as XML; fails if it is not well-formed."""
     return ET.fromstring(picture)  # noqa: S314 - made by ourselves
 
 
@@ -51,7 +51,7 @@ services_of_any = st.lists(
 
 @st.composite
 def drawings(draw: st.DrawFn) -> tuple[dict[str, float], dict[Bundle, list[str]]]:
-    """Boxes with their heights, and lines between any of them."""
+    """Boxes with heights, and lines between any of them."""
     heights = draw(
         st.dictionaries(st.sampled_from("abcdefghijklmnop"), st.sampled_from([44.0, 54.0, 90.0]), max_size=16)
     )
@@ -62,7 +62,7 @@ def drawings(draw: st.DrawFn) -> tuple[dict[str, float], dict[Bundle, list[str]]
 
 
 def application() -> list[dict[str, Any]]:
-    """A database, its migration, a web server, and a worker that crashes."""
+    """Return a database, its migration, a web server, and a worker that crashes."""
     return [
         healthy("db"),
         ended("migrate", 0, job=True, depends_on=[needs("db", HEALTHY, satisfied=True)]),
@@ -72,37 +72,37 @@ def application() -> list[dict[str, Any]]:
     ]
 
 
-def test_the_tree_shows_each_service_once() -> None:
-    """Below a service stands what it needs; what stands above already is referred to."""
+def test_the_tree_expands_each_service_once() -> None:
+    """Dependencies stand below their dependent; a repeated service says "see above"."""
     assert graph.text(application(), width=80, colour=False) == [
         "web          + RUNNING, ready",
         "|-- migrate  = EXITED, done        completed",
         "|   `-- db   + RUNNING, ready      healthy",
         "`-- db         see above           healthy",
-        "report       . STOPPED, waits",
+        "report       . STOPPED, waiting",
         "|-- worker   ! BACKOFF, restart 3  not healthy",
         "|   `-- db     see above",
         "`-- mail     ? unknown             not started, optional",
     ]
 
 
-def test_a_job_that_runs_is_not_ready() -> None:
-    """It is there for its end; who keeps crashing does not merely wait, who ends well and starts again does."""
+def test_a_running_job_is_not_ready() -> None:
+    """It has to complete; a crash loop is "failed", a loop of runs with exit code 0 is "waiting"."""
     assert graph.text([service("migrate", job=True)], width=80, colour=False) == ["migrate  ~ RUNNING"]
     assert [node["look"] for node in graph.json([crashing("a"), crashing("b", 0)])["nodes"]] == ["failed", "waiting"]
 
 
-def test_colours_are_put_around_states_only() -> None:
-    """The state and a condition that does not hold are coloured; nothing else is."""
+def test_only_states_are_coloured() -> None:
+    """And conditions that are not met."""
     lines = graph.text([waiting("web", needs("db", HEALTHY)), healthy("db")], width=80, colour=True)
     assert lines == [
-        "web   \x1b[33m  . \x1b[0m\x1b[33mSTOPPED, waits\x1b[0m",
-        "`-- db\x1b[32m  + \x1b[0m\x1b[32mRUNNING, ready\x1b[0m\x1b[1;31m  not healthy\x1b[0m",
+        "web   \x1b[33m  . \x1b[0m\x1b[33mSTOPPED, waiting\x1b[0m",
+        "`-- db\x1b[32m  + \x1b[0m\x1b[32mRUNNING, ready  \x1b[0m\x1b[1;31m  not healthy\x1b[0m",
     ]
 
 
-def test_a_circle_is_written_out_once() -> None:
-    """Services that need each other have no top: the first of them is taken for one."""
+def test_a_cycle_is_expanded_once() -> None:
+    """A cycle has no top; its first service is used as the top."""
     lines = graph.text(
         [service("a", depends_on=[needs("b")]), service("b", depends_on=[needs("a")])], width=80, colour=False
     )
@@ -110,8 +110,8 @@ def test_a_circle_is_written_out_once() -> None:
     assert "see above" in lines[2]
 
 
-def test_a_chain_of_a_thousand_is_drawn() -> None:
-    """Depth meets neither Python's recursion limit nor the right edge."""
+def test_a_chain_of_a_thousand_services() -> None:
+    """It exceeds neither Python's recursion limit nor the width."""
     chain = [service(f"s{i}", depends_on=[needs(f"s{i + 1}", satisfied=True)] if i < 999 else []) for i in range(1000)]
     lines = graph.text(chain, width=80, colour=False)
     assert len(lines) == 1000
@@ -119,8 +119,8 @@ def test_a_chain_of_a_thousand_is_drawn() -> None:
     parsed(graph.svg(chain))
 
 
-def test_programs_get_nodes_and_edges() -> None:
-    """Edges lead from a service to what it needs; an unknown name is a node, too."""
+def test_json_has_nodes_and_edges() -> None:
+    """Edges lead from a service to its dependency; an unknown dependency is a node, too."""
     assert graph.json([waiting("web", needs("db", HEALTHY))]) == {
         "nodes": [
             {"name": "web", "state": "STOPPED", "look": "waiting"},
@@ -131,12 +131,12 @@ def test_programs_get_nodes_and_edges() -> None:
 
 
 def test_mermaid_has_classes_by_state_and_labels() -> None:
-    """A satisfied edge is solid, another one dotted and red; classes name the states that occur."""
-    told = [healthy("db"), waiting("web", needs("db", COMPLETED), needs("db", HEALTHY, satisfied=True))]
-    assert graph.mermaid(told).splitlines() == [
+    """A satisfied edge is solid, others are dotted and red; classes name the states that occur."""
+    status = [healthy("db"), waiting("web", needs("db", COMPLETED), needs("db", HEALTHY, satisfied=True))]
+    assert graph.mermaid(status).splitlines() == [
         "flowchart LR",
         '  n0["db<br/>RUNNING, ready"]:::ready',
-        '  n1["web<br/>STOPPED, waits"]:::waiting',
+        '  n1["web<br/>STOPPED, waiting"]:::waiting',
         '  n1 -.->|"not completed"| n0',
         '  n1 -->|"healthy"| n0',
         "  linkStyle 0 stroke:#d55e00,color:#d55e00",
@@ -145,12 +145,12 @@ def test_mermaid_has_classes_by_state_and_labels() -> None:
     ]
 
 
-def test_a_hostile_name_stays_a_name() -> None:
-    """Nothing that somebody is called ends a label, opens a tag or moves a cursor."""
-    told = [service(HOSTILE, why="<b>&\x00")]
-    label = graph.mermaid(told).splitlines()[1]
+def test_a_hostile_name_is_escaped() -> None:
+    """A name cannot end a label, open a tag or move the cursor."""
+    status = [service(HOSTILE, why="<b>&\x00")]
+    label = graph.mermaid(status).splitlines()[1]
     assert re.fullmatch(r'  n0\["[\w ._,:/+=#;-]+<br/>RUNNING, ready"\]:::ready', label)
-    picture = graph.svg(told)
+    picture = graph.svg(status)
     assert "<script" not in picture
     assert "&lt;script&gt;" in picture
     titles = [title.text for title in parsed(picture).iter(f"{SVG}title")]
@@ -158,29 +158,29 @@ def test_a_hostile_name_stays_a_name() -> None:
 
 
 @given(services_of_any, st.integers(1, 120), st.booleans())
-def test_any_status_gives_a_readable_picture(told: list[dict[str, Any]], width: int, colour: bool) -> None:
-    """Whatever a status holds: text within the width and without control characters, and well-formed XML."""
-    for line in graph.text(told, width=width, colour=colour):
+def test_any_status_gives_a_readable_picture(status: list[dict[str, Any]], width: int, colour: bool) -> None:
+    """Text within the width and without control characters, and well-formed XML."""
+    for line in graph.text(status, width=width, colour=colour):
         plain = re.sub(r"\x1b\[[0-9;]+m", "", line)
         assert columns(plain) <= width
         assert plain.isprintable()
         assert colour or plain == line
-    picture = graph.svg(told)
-    assert picture == graph.svg(told)
+    picture = graph.svg(status)
+    assert picture == graph.svg(status)
     assert all(one.isprintable() for one in picture.split("\n"))
     root = parsed(picture)
     assert {element.tag for element in root.iter()} <= {
         SVG + tag for tag in ("svg", "title", "rect", "g", "path", "text")
     }
-    assert all(line.isprintable() for line in graph.mermaid(told).splitlines())
-    assert len(graph.json(told)["edges"]) == len(re.findall(r"^  n\d+ -", graph.mermaid(told), re.MULTILINE))
+    assert all(line.isprintable() for line in graph.mermaid(status).splitlines())
+    assert len(graph.json(status)["edges"]) == len(re.findall(r"^  n\d+ -", graph.mermaid(status), re.MULTILINE))
 
 
 @given(drawings())
-def test_no_box_lies_on_another(drawing: tuple[dict[str, float], dict[Bundle, list[str]]]) -> None:
-    """Boxes keep apart and inside the picture; a straight way through a column meets none of its boxes."""
+def test_no_boxes_overlap(drawing: tuple[dict[str, float], dict[Bundle, list[str]]]) -> None:
+    """Boxes are apart and inside the picture; a line straight through a column crosses none of its boxes."""
     heights, bundles = drawing
-    layout = arranged(heights, bundles, 100.0, dict.fromkeys(bundles, 50.0))
+    layout = arrange(heights, bundles, 100.0, dict.fromkeys(bundles, 50.0))
     assert list(layout.boxes) == list(heights)
     boxes = list(layout.boxes.values())
     for index, one in enumerate(boxes):
@@ -197,7 +197,7 @@ def test_no_box_lies_on_another(drawing: tuple[dict[str, float], dict[Bundle, li
 
 
 def _straight_ways(steps: tuple[str | float, ...], width: float) -> list[tuple[float, float]]:
-    """Where a line runs straight through a whole column: from there, at that height."""
+    """The start points of straight lines through a whole column."""
     ends: list[tuple[str, float, float]] = []
     at = 0
     while at < len(steps):
@@ -212,8 +212,8 @@ def _straight_ways(steps: tuple[str | float, ...], width: float) -> list[tuple[f
 
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.lists(st.sampled_from("abcdefgh"), max_size=4)))
-def test_what_is_needed_stands_deeper(needed: dict[str, list[str]]) -> None:
-    """Every edge but those that close a circle leads to a smaller depth; no depth is overcrowded."""
+def test_dependencies_have_a_smaller_depth(needed: dict[str, list[str]]) -> None:
+    """Every edge but back edges leads to a smaller depth; no depth has too many names."""
     whole = {name: [other for other in needed.get(name, []) if other in needed] for name in needed}
     depth, against = depths(whole, 3)
     assert set(depth) == set(whole)
@@ -223,16 +223,16 @@ def test_what_is_needed_stands_deeper(needed: dict[str, list[str]]) -> None:
 
 
 def test_depth_is_the_longest_path() -> None:
-    """Whoever needs a long chain and its end stands beyond the chain, not beside its end."""
+    """A service that depends on a chain and on its end is beyond the chain, not beside its end."""
     assert depths({"web": ["db", "migrate"], "migrate": ["db"], "db": []}, 8) == (
         {"db": 0, "migrate": 1, "web": 2},
         set(),
     )
 
 
-def test_lines_cross_no_more_than_they_must() -> None:
-    """Two pairs that need each their own are drawn as two parallel lines, however they were written."""
+def test_lines_do_not_cross_unnecessarily() -> None:
+    """Two independent pairs are drawn as two parallel lines, whatever their order."""
     bundles = {Bundle("a", "", True): ["y"], Bundle("b", "", True): ["x"]}
-    boxes = arranged(dict.fromkeys("abxy", 44.0), bundles, 100.0, dict.fromkeys(bundles, 10.0)).boxes
+    boxes = arrange(dict.fromkeys("abxy", 44.0), bundles, 100.0, dict.fromkeys(bundles, 10.0)).boxes
     assert (boxes["a"].y < boxes["b"].y) == (boxes["y"].y < boxes["x"].y)
     assert boxes["a"].y == boxes["y"].y

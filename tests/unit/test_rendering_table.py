@@ -1,4 +1,4 @@
-"""views/table.py, with text.py, words.py and colours.py under it: `cohabit ps` and `cohabit top`."""
+"""`cohabit ps` and `cohabit top`: rendering/table.py, text.py, formatting.py and colours.py."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.rendering.colours import FAILED, LOOKS, READY, RUNNING, STOPPING, state_of
+from cohabit.rendering.colours import FAILED, READY, RUNNING, STOPPING, STYLES, state_of
+from cohabit.rendering.formatting import clock, duration, name_list
 from cohabit.rendering.table import Sample, ps, top
 from cohabit.rendering.text import columns, safe, shorten, wrap
-from cohabit.rendering.words import clock, listed, span
 from unit.status_story import (
     NOW,
     container,
@@ -39,25 +39,25 @@ STATES = ("STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FA
 
 
 def strange(filled: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Objects like this one, of which any field may be missing or anything."""
+    """Objects like this one, of which any field may be missing or have any value."""
     return st.fixed_dictionaries({}, optional=dict.fromkeys(filled, ANYTHING)).map(lambda odd: filled | odd)
 
 
 SERVICES = st.lists(
     st.builds(
-        lambda told, state: told | {"state": state}, strange(service("a", probe=probe())), st.sampled_from(STATES)
+        lambda status, state: status | {"state": state}, strange(service("a", probe=probe())), st.sampled_from(STATES)
     ),
     max_size=4,
 )
 
 
-def row(told: dict[str, Any], width: int = 0) -> list[str]:
-    """The cells of this service's row."""
-    return re.split(r" {2,}", ps(container(), [told], width=width, colour=False)[1])
+def row(status: dict[str, Any], width: int = 0) -> list[str]:
+    """Return the cells of this service's row."""
+    return re.split(r" {2,}", ps(container(), [status], width=width, colour=False)[1])
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("status", "expected"),
     [
         (service(), "RUNNING"),
         (healthy(), "RUNNING (healthy)"),
@@ -76,32 +76,32 @@ def row(told: dict[str, Any], width: int = 0) -> list[str]:
         (ended(state="FATAL"), "FATAL (cannot start)"),
         (ended(code=0, job=True), "EXITED (job)"),
         (ended(code=0, job=True, schedule="*/5 * * * *"), "EXITED (schedule */5 * * * *)"),
-        (service(gone=True), "RUNNING (gone from the file)"),
+        (service(gone=True), "RUNNING (removed from the file)"),
     ],
 )
-def test_a_state_says_what_it_is_about(told: dict[str, Any], words: str) -> None:
-    """Beside supervisord's state stands what people ask next: how well, what for, until when."""
-    assert row(told)[1] == words
+def test_a_state_has_details(status: dict[str, Any], expected: str) -> None:
+    """Supervisord's state is followed by health, cause or time."""
+    assert row(status)[1] == expected
 
 
-def test_a_row_tells_the_rest() -> None:
-    """Process, time, restarts, the last end in words, and what runs."""
-    told = service(restarts=2, attempts=5, code=139, command=["gunicorn", "app:app"])
+def test_the_other_columns_of_a_row() -> None:
+    """Process id, time, restarts, last exit and command."""
+    status = service(restarts=2, attempts=5, code=139, command=["gunicorn", "app:app"])
     expected = ["web", "RUNNING", "7", "up 1h", "2/5", "SIGSEGV (segmentation fault)", "gunicorn app:app"]
-    assert row(told) == expected
+    assert row(status) == expected
     assert row(crashing(code=137, out_of_memory=True))[2:6] == ["-", "1s ago", "2", "SIGKILL (out of memory)"]
 
 
-def test_a_narrow_terminal_loses_what_matters_least() -> None:
-    """The name and the state stay; the command goes first."""
-    told = service(command=["x" * 200])
-    assert row(told, 80)[-1].endswith("...")
-    assert row(told, 40)[0:2] == ["web", "RUNNING"]
-    assert "COMMAND" not in ps(container(), [told], width=40, colour=False)[0]
+def test_a_narrow_terminal_loses_the_least_important_columns() -> None:
+    """Name and state remain; the command is dropped first."""
+    status = service(command=["x" * 200])
+    assert row(status, 80)[-1].endswith("...")
+    assert row(status, 40)[0:2] == ["web", "RUNNING"]
+    assert "COMMAND" not in ps(container(), [status], width=40, colour=False)[0]
 
 
-def test_a_long_state_is_shortened_before_a_column_goes() -> None:
-    """At 80 columns the numbers are there, and the end of the parenthesis is."""
+def test_a_long_state_is_shortened_before_a_column_is_dropped() -> None:
+    """At 80 columns the numbers remain, and so does the closing parenthesis."""
     long = waiting("web", *(needs(f"a-long-name-{number}") for number in range(3)))
     lines = ps(container(), [long, crashing(code=139), healthy("db")], width=80, colour=False)
     assert lines[0].split() == ["NAME", "STATE", "PID", "SINCE", "RESTARTS", "LAST", "EXIT", "COMMAND"]
@@ -111,8 +111,8 @@ def test_a_long_state_is_shortened_before_a_column_goes() -> None:
     assert all(columns(line) <= 80 for line in lines)
 
 
-def test_who_was_ended_for_its_probe_did_not_exit() -> None:
-    """The last exit is called what it was, also when it runs again."""
+def test_the_last_exit_of_an_unhealthy_service() -> None:
+    """It is "unhealthy", also after the restart."""
     why = "unhealthy: no answer within 5s"
     assert row(crashing(why=why, on_failure="restart"))[5] == "unhealthy"
     again = service(code=1, restarts=1, history=[happened("BACKOFF", 5, why, 1), happened("RUNNING", 4)])
@@ -123,30 +123,30 @@ def test_who_was_ended_for_its_probe_did_not_exit() -> None:
     ("fields", "closing"),
     [
         ({}, None),
-        ({"phase": "loading", "started": NOW - 2}, "starting: the file is being read, for 2s"),
+        ({"phase": "loading", "started": NOW - 2}, "starting: the file is being read for 2s"),
         ({"reading": True}, "reload: the file is being read"),
-        ({"phase": "stopping", "exit_reason": "db failed"}, "stopping: db failed (still there: web)"),
-        ({"phase": "sweeping"}, "stopping (ending processes that no service owns)"),
-        ({"ready": False}, "not everything is ready (`cohabit why` tells the reason)"),
+        ({"phase": "stopping", "exit_reason": "db failed"}, "stopping: db failed (still running: web)"),
+        ({"phase": "sweeping"}, "stopping (terminating unassigned processes)"),
+        ({"ready": False}, "the container is not ready (`cohabit why` shows the reason)"),
     ],
 )
-def test_the_last_line_is_the_containers(fields: dict[str, Any], closing: str | None) -> None:
-    """It says what is up with the whole, and is not there when nothing is."""
+def test_the_last_line_shows_the_state_of_the_container(fields: dict[str, Any], closing: str | None) -> None:
+    """It is absent if the container is up and ready."""
     lines = ps(container(**fields), [service(), ended()], width=0, colour=False)
     assert lines[3:] == ([] if closing is None else ["", closing])
 
 
-def test_colour_is_never_the_only_sign() -> None:
-    """With colours off the same words are there, and no two states look alike without them."""
-    told = [service(), crashing("db"), ended("mail")]
-    coloured = ps(container(), told, width=100, colour=True)
+def test_colour_is_never_the_only_indication() -> None:
+    """The text is the same without colours, and every display state has a sign of its own."""
+    status = [service(), crashing("db"), ended("mail")]
+    coloured = ps(container(), status, width=100, colour=True)
     assert "\x1b[32mRUNNING\x1b[0m" in coloured[1]
-    assert [_SGR.sub("", line) for line in coloured] == ps(container(), told, width=100, colour=False)
-    assert len({look.sign for look in LOOKS.values()}) == len({look.fill for look in LOOKS.values()}) == len(LOOKS)
+    assert [_SGR.sub("", line) for line in coloured] == ps(container(), status, width=100, colour=False)
+    assert len({look.sign for look in STYLES.values()}) == len({look.fill for look in STYLES.values()}) == len(STYLES)
 
 
-def test_the_eight_states() -> None:
-    """Unhealthy is failed, and what is to go counts as stopping while it still runs."""
+def test_the_eight_display_states() -> None:
+    """Unhealthy is failed, and a running service that will be stopped is stopping."""
     assert state_of(service()) == READY
     assert state_of(service(health="unhealthy")) == FAILED
     assert state_of(service(want="down")) == STOPPING
@@ -158,19 +158,19 @@ def test_the_eight_states() -> None:
 
 
 def test_top_adds_up() -> None:
-    """Each service and the sum of all; what is not known of one is not known of the sum."""
+    """Each service and the total; a value that is unknown for one service is unknown in the total."""
     samples = [Sample("db", 5, 12.34, 64 * 2**20, 44, 9), Sample("web", 1, 1.0, 64 * 2**20, None, 1)]
     lines = top(samples, memory_bytes=256 * 2**20, width=0, colour=False)
     assert lines[0].split() == ["NAME", "CPU", "%", "MEMORY", "MEM", "%", "FDS", "PROCESSES", "THREADS"]
     assert lines[1].split() == ["db", "12.3", "64", "MiB", "25.0", "44", "5", "9"]
-    assert lines[3].split() == ["all", "together", "13.3", "128", "MiB", "50.0", "-", "6", "10"]
+    assert lines[3].split() == ["total", "13.3", "128", "MiB", "50.0", "-", "6", "10"]
 
 
 @given(container=strange(container()), services=SERVICES, width=st.integers(1, 200), colour=st.booleans())
-def test_no_answer_however_strange_breaks_the_table(
+def test_any_answer_gives_a_table(
     container: dict[str, Any], services: list[dict[str, Any]], width: int, colour: bool
 ) -> None:
-    """No exception, no line wider than the terminal, nothing that a terminal would obey."""
+    """No line is wider than the terminal, no control characters, no exception."""
     for line in ps(container, services, width=width, colour=colour):
         shown = _SGR.sub("", line)
         assert columns(shown) <= width
@@ -187,21 +187,21 @@ def test_no_answer_however_strange_breaks_the_table(
     st.none() | st.integers(0, 2**60),
     st.integers(1, 120),
 )  # fmt: skip
-def test_no_sample_breaks_top(samples: list[Sample], memory_bytes: int | None, width: int) -> None:
-    """Whatever a service is called and uses, its row fits."""
+def test_any_sample_gives_a_row(samples: list[Sample], memory_bytes: int | None, width: int) -> None:
+    """It fits the width, whatever the name and the values are."""
     for line in top(samples, memory_bytes=memory_bytes, width=width, colour=False):
         assert columns(line) <= width
         assert line.isprintable()
 
 
 def test_text_of_a_service_cannot_forge_a_line() -> None:
-    """Newlines, cursor movements and marks of direction are shown, not obeyed; colours are dropped."""
+    """Newlines, cursor movements and marks of direction are escaped; colours are removed."""
     assert safe("a\nb\x1b[2J\u202ec\ud800") == r"a\nb\x1b[2J\u202ec\ud800"
     assert safe("\x1b[1;31mred\x1b[0m\tx") == "red    x"
 
 
-def test_wide_letters_take_two_columns() -> None:
-    """A text is measured as the terminal shows it."""
+def test_wide_characters_take_two_columns() -> None:
+    """The width is that on a terminal."""
     assert columns("日本e\u0301") == 5
     assert shorten("日本語テキスト", 8) == "日本..."
     assert shorten("abcdef", 2) == ".."
@@ -209,7 +209,7 @@ def test_wide_letters_take_two_columns() -> None:
 
 @given(st.text(), st.integers(4, 60))
 def test_wrapping_loses_nothing(text: str, width: int) -> None:
-    """All that is not a space is there again, in lines that fit."""
+    """Every character but spaces is preserved, in lines that fit."""
     text = safe(text)
     lines = wrap(text, width, indent="  ")
     assert "".join("".join(lines).split()) == "".join(text.split())
@@ -217,18 +217,18 @@ def test_wrapping_loses_nothing(text: str, width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "expected"),
     [(0.25, "250ms"), (12.34, "12.3s"), (59.96, "1m"), (75, "1m15s"), (3600, "1h"), (93600, "1d2h"), (-1, "0ms")],
 )
-def test_spans_have_two_units_at_most(seconds: float, words: str) -> None:
-    """Nobody reads the seconds of something that is days old."""
-    assert span(seconds) == words
+def test_durations_have_two_units_at_most(seconds: float, expected: str) -> None:
+    """Smaller units are omitted."""
+    assert duration(seconds) == expected
 
 
-def test_moments_and_lists() -> None:
-    """The date is told when it is another one; long lists end with a number."""
+def test_times_and_lists() -> None:
+    """A time on another day has its date; long lists end with a count."""
     assert clock(NOW, NOW) == "02:40:00Z"
     assert clock(NOW - 86400, NOW) == "2026-02-01 02:40:00Z"
-    assert listed(["a", "b", "c"], 3) == "a, b, c"
-    assert listed(["a", "b", "c", "d"], 3) == "a, b and 2 more"
+    assert name_list(["a", "b", "c"], 3) == "a, b, c"
+    assert name_list(["a", "b", "c", "d"], 3) == "a, b and 2 more"
     assert math.isclose(NOW, 1.77e9)

@@ -1,4 +1,4 @@
-"""views/timeline.py and views/start.py: the start as a Gantt chart, and which path through it was the critical one."""
+"""`cohabit timeline`: rendering/timeline.py (the chart) and start.py (the critical path)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ HOSTILE = '"></text><script>&\x1b[2J\u202e\n'
 SVG = "{http://www.w3.org/2000/svg}"
 BEGAN = NOW - 20.0
 
-Told = dict[str, Any]
-EVENTS = ["wanted", "STARTING", "RUNNING", "ready", "BACKOFF", "STOPPING", "STOPPED", "EXITED", "FATAL", "later word"]
+Status = dict[str, Any]
+EVENTS = ["wanted", "STARTING", "RUNNING", "ready", "BACKOFF", "STOPPING", "STOPPED", "EXITED", "FATAL", "later event"]
 
 
 def parsed(picture: str) -> ET.Element:
-    """The picture as a reader of XML understands it; fails where it is not well-formed."""
+    """Parse the picture as XML; fails if it is not well-formed."""
     return ET.fromstring(picture)  # noqa: S314 - made by ourselves
 
 
@@ -57,27 +57,27 @@ services_of_any = st.lists(
 )
 
 
-def story(name: str, *events: tuple[float, str], needed: tuple[Told, ...] = (), **fields: Any) -> Told:
-    """A service whose timeline has these events, in seconds from the beginning."""
-    told = [{"time": BEGAN + seconds, "event": event} for seconds, event in events]
-    return service(name, depends_on=list(needed), timeline=told, **fields)
+def story(name: str, *events: tuple[float, str], needed: tuple[Status, ...] = (), **fields: Any) -> Status:
+    """Return a service whose timeline has these events, in seconds from BEGAN."""
+    status = [{"time": BEGAN + seconds, "event": event} for seconds, event in events]
+    return service(name, depends_on=list(needed), timeline=status, **fields)
 
 
-def started(name: str, begin: float, ready: float, *needed: Told, **fields: Any) -> Told:
-    """A service that waited from 0 to `begin` and was ready at `ready`."""
+def started(name: str, begin: float, ready: float, *needed: Status, **fields: Any) -> Status:
+    """Return a service that waited from 0 to `begin` and was ready at `ready`."""
     return story(
         name, (0, "wanted"), (begin, "STARTING"), (begin, "RUNNING"), (ready, "ready"), needed=needed, **fields
     )
 
 
-def job(name: str, begin: float, end: float, *needed: Told, code: int = 0, **fields: Any) -> Told:
-    """The same for one that has ended."""
-    told = ((0, "wanted"), (begin, "STARTING"), (begin, "RUNNING"), (end, "EXITED"))
-    return story(name, *told, needed=needed, state="EXITED", code=code, job=True, **fields)
+def job(name: str, begin: float, end: float, *needed: Status, code: int = 0, **fields: Any) -> Status:
+    """Return a job that ran from `begin` to `end`."""
+    status = ((0, "wanted"), (begin, "STARTING"), (begin, "RUNNING"), (end, "EXITED"))
+    return story(name, *status, needed=needed, state="EXITED", code=code, job=True, **fields)
 
 
-def application() -> list[Told]:
-    """What issue and manual show: web waits for a migration, which waits for the database."""
+def application() -> list[Status]:
+    """Return the example of the manual: web waits for a migration, which waits for the database."""
     return [
         started("db", 0.0, 8.1, probe=probe()),
         started("cache", 0.0, 0.5, probe=probe()),
@@ -86,84 +86,82 @@ def application() -> list[Told]:
     ]
 
 
-def path_of(told: list[Told], **around: Any) -> list[tuple[str, float]]:
-    """The critical path: names and seconds."""
-    found = timeline.json(container(**around), told)["critical_path"]
+def path_of(status: list[Status], **around: Any) -> list[tuple[str, float]]:
+    """Return the critical path as names and seconds."""
+    found = timeline.json(container(**around), status)["critical_path"]
     return [(link["service"], round(link["duration_seconds"], 3)) for link in found]
 
 
-def words_of(told: list[Told]) -> str:
-    """The critical path in words."""
-    text: str = timeline.json(container(), told)["text"]
+def sentence_of(status: list[Status]) -> str:
+    """Return the sentence about the critical path."""
+    text: str = timeline.json(container(), status)["text"]
     return text
 
 
-def test_the_critical_path_goes_back_from_who_was_settled_last() -> None:
-    """Each step leads to the dependency that came to hold last; the shares add up to the whole."""
+def test_the_critical_path_ends_with_the_last_settled_service() -> None:
+    """Each step leads to the dependency that was met last; the shares add up to the whole."""
     assert path_of(application()) == [("db", 8.1), ("migrate", 3.2), ("web", 1.1)]
-    assert words_of(application()) == (
-        "12.4s to ready: db 8.1s (its probe), migrate 3.2s, web 1.1s; to be faster begin with db"
-    )
+    assert sentence_of(application()) == ("12.4s to ready: db 8.1s (probe), migrate 3.2s, web 1.1s (longest: db)")
 
 
-def test_the_condition_decides_when_a_dependency_held() -> None:
-    """Who needs a service only started waited for its start, not for its being ready."""
-    told = [
+def test_the_condition_decides_when_a_dependency_is_met() -> None:
+    """A service with service_started waited for the start of its dependency, not until that was ready."""
+    status = [
         story("slow", (0, "wanted"), (0, "STARTING"), (3, "RUNNING"), (9, "ready")),
         started("first", 0.0, 2.0, probe=probe()),
         started("web", 3.0, 10.0, needs("first", HEALTHY), needs("slow"), probe=probe()),
     ]
-    assert path_of(told) == [("slow", 3.0), ("web", 7.0)]
+    assert path_of(status) == [("slow", 3.0), ("web", 7.0)]
 
 
-def test_a_dependency_that_held_already_is_no_part_of_the_path() -> None:
-    """Who did not wait is where the path begins."""
-    told = [
+def test_a_dependency_that_was_met_before_is_not_on_the_path() -> None:
+    """The path begins with a service that did not wait."""
+    status = [
         story("db", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (0, "ready")),
         started("web", 0.0, 3.0, needs("db")),
     ]
-    assert path_of(told) == [("web", 3.0)]
+    assert path_of(status) == [("web", 3.0)]
 
 
-def test_an_optional_dependency_holds_when_it_has_failed() -> None:
-    """A service that only wished for another one waited until that had failed."""
-    told = [
+def test_an_optional_dependency_is_met_when_it_has_failed() -> None:
+    """The dependent waited until then."""
+    status = [
         story("mail", (0, "wanted"), (0, "STARTING"), (4, "FATAL"), state="FATAL", code=127),
         started("web", 4.0, 5.0, needs("mail", HEALTHY, required=False)),
     ]
-    assert path_of(told) == [("mail", 4.0), ("web", 1.0)]
-    assert words_of(told) == "5s to ready (mail failed): mail 4s (it failed), web 1s; to be faster begin with mail"
+    assert path_of(status) == [("mail", 4.0), ("web", 1.0)]
+    assert sentence_of(status) == "5s to ready (mail failed): mail 4s (failed), web 1s (longest: mail)"
 
 
-def test_who_is_not_settled_runs_to_now() -> None:
-    """The start is not over: the path ends with who waits, and leads to whom it waits for."""
-    told = [
+def test_a_service_that_has_not_settled_lasts_until_now() -> None:
+    """The path ends with the waiting service and leads to its dependency."""
+    status = [
         story("db", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), probe=probe(), ready=False),
         started("cache", 0.0, 1.0),
         story("web", (0, "wanted"), needed=(needs("cache", HEALTHY, satisfied=True), needs("db", HEALTHY))),
     ]
-    found = timeline.json(container(), told)
-    assert path_of(told) == [("db", 20.0), ("web", 0.0)]
-    assert found["text"] == "20s and not ready yet: db 20s (its probe); 1 service still waiting; ask `cohabit why db`"
+    found = timeline.json(container(), status)
+    assert path_of(status) == [("db", 20.0), ("web", 0.0)]
+    assert found["text"] == "not ready after 20s: db 20s (probe); 1 service still waiting (see `cohabit why db`)"
     assert not found["settled"]
     assert found["ended"] == NOW
     assert [row["ready"] for row in found["services"]] == [None, BEGAN + 1.0, None]
 
 
-def test_who_was_refused_leads_to_who_failed() -> None:
-    """A service that could not start because of another one's failure has that one before it."""
-    told = [
+def test_a_refused_service_leads_to_the_failed_dependency() -> None:
+    """The failed dependency precedes it on the path."""
+    status = [
         job("migrate", 0.0, 3.0, code=2),
         started("db", 0.0, 3.0),
         story("web", (0, "wanted"), (3, "FATAL"), needed=(needs("db"), needs("migrate", COMPLETED)), state="FATAL"),
     ]
-    assert path_of(told) == [("migrate", 3.0), ("web", 0.0)]
-    assert words_of(told) == "3s until web had failed: migrate 3s (it failed); ask `cohabit why web`"
+    assert path_of(status) == [("migrate", 3.0), ("web", 0.0)]
+    assert sentence_of(status) == "web failed after 3s: migrate 3s (failed) (see `cohabit why web`)"
 
 
-def test_a_failure_is_not_put_on_who_was_merely_slow() -> None:
-    """Of those that a refused service waited for, the one that failed refused it."""
-    told = [
+def test_a_failure_is_not_attributed_to_a_slow_dependency() -> None:
+    """A refused service leads to the dependency that failed, not to one that was slow."""
+    status = [
         story("db", (0, "wanted"), (0, "STARTING"), (0, "RUNNING")),
         job("migrate", 0.0, 3.0, code=2),
         story(
@@ -175,148 +173,150 @@ def test_a_failure_is_not_put_on_who_was_merely_slow() -> None:
         ),
         story("page", (0, "wanted"), (3, "STARTING"), (3, "RUNNING"), needed=(needs("web", required=False),)),
     ]
-    assert path_of(told) == [("migrate", 3.0), ("web", 0.0), ("page", 17.0)]
+    assert path_of(status) == [("migrate", 3.0), ("web", 0.0), ("page", 17.0)]
 
 
-def test_a_clock_that_was_set_back_goes_forward_here() -> None:
-    """Moments never come before those that happened earlier."""
-    told = story("web", (0, "wanted"), (5, "STARTING"), (2, "RUNNING"), (6, "ready"))
-    phases = timeline.json(container(), [told])["services"][0]["phases"]
+def test_a_clock_that_was_set_back() -> None:
+    """The time of an event is never before that of an earlier event."""
+    status = story("web", (0, "wanted"), (5, "STARTING"), (2, "RUNNING"), (6, "ready"))
+    phases = timeline.json(container(), [status])["services"][0]["phases"]
     assert [(phase["phase"], phase["begin"] - BEGAN, phase["end"] - BEGAN) for phase in phases] == [
         ("waits", 0.0, 5.0),
         ("unready", 5.0, 6.0),
     ]
 
 
-def test_a_circle_has_an_end() -> None:
-    """Services that wait for each other are told once each."""
-    told = [
+def test_a_cycle_ends() -> None:
+    """Services that wait for each other are on the path once."""
+    status = [
         story("a", (0, "wanted"), needed=(needs("b"),)),
         story("b", (0, "wanted"), needed=(needs("a"),)),
     ]
-    assert path_of(told) == [("b", 20.0), ("a", 0.0)]
+    assert path_of(status) == [("b", 20.0), ("a", 0.0)]
 
 
-def test_crashes_during_the_start_are_told() -> None:
-    """Every end that was not wanted is a crash, with the reason that the history has; and it explains the time."""
-    told = story(
+def test_crashes_during_the_start() -> None:
+    """Every unexpected end is a crash, with the reason from the history; it explains the time."""
+    status = story(
         "api", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (5, "BACKOFF"),
         (9, "STARTING"), (9, "RUNNING"), (9, "ready"),
         history=[{"time": BEGAN + 5, "event": "BACKOFF", "text": "ended with exit code 3 after 5s", "code": 3}],
     )  # fmt: skip
-    found = timeline.json(container(), [told])
+    found = timeline.json(container(), [status])
     assert found["services"][0]["crashes"] == [{"time": BEGAN + 5, "text": "ended with exit code 3 after 5s"}]
-    assert found["text"] == "9s to ready: api 9s (it crashed); to be faster begin with api"
+    assert found["text"] == "9s to ready: api 9s (crashed) (longest: api)"
     assert [(phase["phase"], phase["end"] - phase["begin"]) for phase in found["services"][0]["phases"]] == [
         ("unready", 5.0),
         ("pauses", 4.0),
     ]
 
 
-def crashed(*ends: float, last: str = "BACKOFF", **fields: Any) -> Told:
-    """A service without a probe: at once "ready", and ended soon after, so many times."""
+def crashed(*ends: float, last: str = "BACKOFF", **fields: Any) -> Status:
+    """Return a service without a probe: each run is "ready" at once and ends soon after."""
     runs = [[(end - 0.2, "STARTING"), (end - 0.2, "RUNNING"), (end - 0.2, "ready"), (end, "BACKOFF")] for end in ends]
-    told = [(0.0, "wanted"), *(event for run in runs for event in run)]
-    told[-1] = (told[-1][0], last)
+    status = [(0.0, "wanted"), *(event for run in runs for event in run)]
+    status[-1] = (status[-1][0], last)
     history = [
         {"time": BEGAN + at, "event": event, "text": "ended with exit code 3" if at in ends else "", "code": 3}
-        for at, event in told
+        for at, event in status
     ]
-    return story("api", *told[:4], history=history, ready=False, starts=len(ends), **fields)
+    return story("api", *status[:4], history=history, ready=False, starts=len(ends), **fields)
 
 
-def test_who_crashes_right_after_its_start_is_not_ready() -> None:
-    """Without a probe "ready" says that it runs; the picture goes on to the crash, and to those after it."""
+def test_a_service_that_crashes_at_once_is_not_ready() -> None:
+    """Without a probe "ready" means that it runs; the chart continues to the crashes."""
     gone = timeline.json(container(), [crashed(0.2, last="EXITED", state="EXITED", code=3)])["services"][0]
     assert (gone["outcome"], gone["ready"], len(gone["crashes"])) == ("failed", None, 1)
-    told = crashed(0.2, 0.6, 1.2, state="BACKOFF", restarts=3, code=3)
-    lines = timeline.text(container(), [told, started("db", 0.0, 1.0)], width=80, colour=False)
+    status = crashed(0.2, 0.6, 1.2, state="BACKOFF", restarts=3, code=3)
+    lines = timeline.text(container(), [status, started("db", 0.0, 1.0)], width=80, colour=False)
     assert lines[1].startswith("* api !")
     assert lines[1].endswith("not ready, 3 crashes")
     assert "+" not in lines[1]
-    assert words_of([told]).startswith("20s and not ready yet: api 20s")
+    assert sentence_of([status]).startswith("not ready after 20s: api 20s")
 
 
-def test_what_the_history_has_forgotten_is_still_no_success() -> None:
-    """Who crashed after each start of which is known has not made the first one."""
-    told = crashed(0.2, 12.0, 16.0, state="BACKOFF", restarts=3, code=3)
-    told["history"] = told["history"][6:]
-    row = timeline.json(container(), [told])["services"][0]
+def test_crashes_that_the_history_no_longer_has() -> None:
+    """A service that crashed after each known start is not ready."""
+    status = crashed(0.2, 12.0, 16.0, state="BACKOFF", restarts=3, code=3)
+    status["history"] = status["history"][6:]
+    row = timeline.json(container(), [status])["services"][0]
     assert (row["outcome"], len(row["crashes"])) == ("", 3)
-    told["starts"] = 9
-    assert timeline.json(container(), [told])["services"][0]["outcome"] == "ready"
+    status["starts"] = 9
+    assert timeline.json(container(), [status])["services"][0]["outcome"] == "ready"
 
 
-def test_a_crash_long_after_the_start_is_no_part_of_it() -> None:
-    """A run that has lasted ten seconds was a start; what it let others begin with was there at its beginning."""
-    told = crashed(0.2, last="BACKOFF", state="BACKOFF", restarts=1, code=3)
-    told["history"][-1]["time"] = BEGAN + 15
-    assert timeline.json(container(), [told])["services"][0]["outcome"] == "ready"
+def test_a_crash_long_after_the_start_is_not_part_of_it() -> None:
+    """After a run of ten seconds the start counts; dependents could begin when it was ready."""
+    status = crashed(0.2, last="BACKOFF", state="BACKOFF", restarts=1, code=3)
+    status["history"][-1]["time"] = BEGAN + 15
+    assert timeline.json(container(), [status])["services"][0]["outcome"] == "ready"
     web = started("web", 0.0, 2.0, needs("api", HEALTHY), probe=probe())
     waits = timeline.json(container(), [crashed(0.2, 0.6), web])["services"][1]["waited_for"]
     assert waits[0]["satisfied"] == BEGAN
 
 
-def test_a_job_is_there_for_its_end() -> None:
-    """Its work counts, whether it was "ready" on the way or not."""
-    told = [
+def test_a_job_settles_when_it_completes() -> None:
+    """Its whole run counts, whether it was "ready" before or not."""
+    status = [
         story("slowdb", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (1.2, "ready"), probe=probe()),
         job("migrate", 0.0, 4.0),
         started("web", 4.0, 4.1, needs("slowdb", HEALTHY), needs("migrate", COMPLETED)),
     ]
-    assert path_of(told) == [("migrate", 4.0), ("web", 0.1)]
-    assert any(line.endswith("done 4s") for line in timeline.text(container(), told, width=80, colour=False))
+    assert path_of(status) == [("migrate", 4.0), ("web", 0.1)]
+    assert any(line.endswith("done 4s") for line in timeline.text(container(), status, width=80, colour=False))
     on_the_way = [{"time": BEGAN + at, "event": event} for at, event in ((0.0, "ready"), (4.0, "EXITED"))]
-    told[1]["timeline"] = [*told[1]["timeline"][:-1], on_the_way[0]]
-    told[1] |= {"history": on_the_way, "probe": probe()}
-    assert path_of(told) == [("migrate", 4.0), ("web", 0.1)]
+    status[1]["timeline"] = [*status[1]["timeline"][:-1], on_the_way[0]]
+    status[1] |= {"history": on_the_way, "probe": probe()}
+    assert path_of(status) == [("migrate", 4.0), ("web", 0.1)]
 
 
-def test_who_is_restarted_for_its_probe_has_not_crashed() -> None:
-    """The history says that it was unhealthy."""
-    told = story(
+def test_a_restart_of_an_unhealthy_service_is_not_a_crash() -> None:
+    """The reason is in the history."""
+    status = story(
         "api", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (5, "BACKOFF"), (6, "STARTING"), (6, "RUNNING"),
         (7, "ready"), probe=probe(),
         history=[{"time": BEGAN + 5, "event": "BACKOFF", "text": "unhealthy: refused", "code": 1}],
     )  # fmt: skip
-    assert "api 7s (it was unhealthy, and restarted)" in words_of([told])
-    assert any("ready 7s, 1 restart" in line for line in timeline.text(container(), [told], width=80, colour=False))
+    assert "api 7s (unhealthy, restarted)" in sentence_of([status])
+    assert any("ready 7s, 1 restart" in line for line in timeline.text(container(), [status], width=80, colour=False))
 
 
-def test_who_becomes_unhealthy_still_runs() -> None:
-    """The bar goes on behind the word of its probe."""
-    told = story("api", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (5, "unhealthy"), probe=probe(), ready=False)
-    phases = timeline.json(container(), [told])["services"][0]["phases"]
+def test_an_unhealthy_service_still_runs() -> None:
+    """The bar continues after the event."""
+    status = story("api", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (5, "unhealthy"), probe=probe(), ready=False)
+    phases = timeline.json(container(), [status])["services"][0]["phases"]
     assert [(phase["phase"], phase["end"] - BEGAN) for phase in phases] == [("unready", 5.0), ("unready", 20.0)]
 
 
 def test_hooks_before_the_command_are_named() -> None:
-    """A long STARTING is not the command's own time."""
-    told = story("api", (0, "wanted"), (0, "STARTING"), (6, "RUNNING"), (7, "ready"), probe=probe())
-    assert words_of([told]) == "7s to ready: api 7s (pre_start); to be faster begin with api"
+    """A long STARTING is attributed to pre_start."""
+    status = story("api", (0, "wanted"), (0, "STARTING"), (6, "RUNNING"), (7, "ready"), probe=probe())
+    assert sentence_of([status]) == "7s to ready: api 7s (pre_start) (longest: api)"
 
 
 def test_services_of_a_later_reload_are_not_drawn() -> None:
-    """The picture is that of one start; who came later or was never wanted is only named."""
-    told = [
+    """Services that were added later or never wanted are only named."""
+    status = [
         started("web", 0.0, 2.0),
         story("added", (15, "wanted"), (15, "STARTING"), (16, "RUNNING"), (16, "ready")),
         service("cleanup", schedule="@daily"),
     ]
-    found = timeline.json(container(), told)
+    found = timeline.json(container(), status)
     assert [row["service"] for row in found["services"]] == ["web"]
     assert (found["later"], found["other"]) == (["added"], ["cleanup"])
     assert found["duration_seconds"] == 2.0
 
 
 def test_what_happened_after_the_start_does_not_count() -> None:
-    """A service that was stopped and started by hand later on has settled long ago."""
-    told = story("web", (0, "wanted"), (0, "RUNNING"), (2, "ready"), (9, "STOPPING"), (9, "STOPPED"), (12, "STARTING"))
-    assert timeline.json(container(), [told])["duration_seconds"] == 2.0
+    """A later manual stop and start are not part of the start."""
+    status = story(
+        "web", (0, "wanted"), (0, "RUNNING"), (2, "ready"), (9, "STOPPING"), (9, "STOPPED"), (12, "STARTING")
+    )
+    assert timeline.json(container(), [status])["duration_seconds"] == 2.0
 
 
-def test_the_plain_form_has_all_of_it() -> None:
-    """One object for each service: moments, lengths, what it waited for and until when."""
+def test_json_has_all_values() -> None:
+    """One object for each service: times, durations, dependencies and when they were met."""
     web = timeline.json(container(), application())["services"][3]
     assert {key: web[key] for key in ("service", "outcome", "critical", "wanted", "begin", "ready", "crashes")} == {
         "service": "web", "outcome": "ready", "critical": True, "wanted": BEGAN, "begin": BEGAN + 11.3,
@@ -330,7 +330,7 @@ def test_the_plain_form_has_all_of_it() -> None:
 
 
 def test_the_chart_in_text() -> None:
-    """Bars of signs under a time axis, the critical path marked, the legend and the sentence below."""
+    """A time axis, bars of signs, marks of the critical path, a legend and the sentence."""
     assert timeline.text(container(), application(), width=64, colour=False) == [
         "          |0              |5s              |10s",
         "* db      ~~~~~~~~~~~~~~~~~~~~~~~~~~+                ready 8.1s",
@@ -338,16 +338,16 @@ def test_the_chart_in_text() -> None:
         "* migrate ..........................~~~~~~~~~~~=     done 11.3s",
         "* web     .....................................~~~+  ready 12.4s",
         "",
-        ". waits for others   ~ runs, not ready   + ready   = done",
+        ". waits for dependencies   ~ runs, not ready   + ready   = done",
         "* critical path",
-        "12.4s to ready: db 8.1s (its probe), migrate 3.2s, web 1.1s; to",
-        "be faster begin with db",
+        "12.4s to ready: db 8.1s (probe), migrate 3.2s, web 1.1s",
+        "(longest: db)",
     ]
 
 
-def test_nothing_started_yet_is_said() -> None:
-    """Without a single timeline there is no chart, but a sentence and well-formed XML."""
-    assert timeline.text(container(), [], width=80, colour=True) == ["nothing has been started yet"]
+def test_no_service_has_been_started() -> None:
+    """Without timelines there is a sentence instead of a chart, and well-formed XML."""
+    assert timeline.text(container(), [], width=80, colour=True) == ["no service has been started yet"]
     parsed(timeline.svg(container(), []))
 
 
@@ -364,45 +364,45 @@ def test_nothing_started_yet_is_said() -> None:
     ],
 )
 def test_ticks_are_round(seconds: float, most: int, expected: list[float]) -> None:
-    """From milliseconds to hours: the finest round step for which there is room."""
+    """From milliseconds to hours: the finest round step that fits."""
     assert timeline.ticks(seconds, most) == pytest.approx(expected)
 
 
 @given(st.floats(0, 1e9), st.integers(2, 40))
 def test_ticks_fit(seconds: float, most: int) -> None:
-    """Never more ticks than there is room for, and none beyond the end."""
+    """At most `most` ticks, none after the end."""
     found = timeline.ticks(seconds, most)
     assert found[0] == 0
     assert len(found) <= most
     assert found[-1] <= seconds * (1 + 1e-9)
 
 
-def test_a_hostile_name_stays_a_name() -> None:
-    """What a service is called, and what it died of, cannot leave its text."""
-    told = story(HOSTILE, (0, "wanted"), (1, "FATAL"), state="FATAL", why="<b>&\x00")
-    picture = timeline.svg(container(), [told])
+def test_a_hostile_name_is_escaped() -> None:
+    """A name or a reason cannot open a tag."""
+    status = story(HOSTILE, (0, "wanted"), (1, "FATAL"), state="FATAL", why="<b>&\x00")
+    picture = timeline.svg(container(), [status])
     assert "<script" not in picture
     assert "<b>" not in picture
     assert any("<b>&\\x00" in (title.text or "") for title in parsed(picture).iter(f"{SVG}title"))
 
 
 @given(services_of_any, st.integers(1, 120), st.booleans(), moments)
-def test_any_status_gives_a_readable_chart(told: list[Told], width: int, colour: bool, now: float) -> None:
-    """Whatever a status holds: text within the width and without control characters, well-formed XML, a sound path."""
+def test_any_status_gives_a_readable_chart(status: list[Status], width: int, colour: bool, now: float) -> None:
+    """Text within the width and without control characters, well-formed XML, a consistent path."""
     around = container(time=now)
-    for line in timeline.text(around, told, width=width, colour=colour):
+    for line in timeline.text(around, status, width=width, colour=colour):
         plain = re.sub(r"\x1b\[[0-9;]+m", "", line)
         assert columns(plain) <= width
         assert plain.isprintable()
         assert colour or plain == line
-    picture = timeline.svg(around, told)
-    assert picture == timeline.svg(around, told)
+    picture = timeline.svg(around, status)
+    assert picture == timeline.svg(around, status)
     assert all(one.isprintable() for one in picture.split("\n"))
     root = parsed(picture)
     for rectangle in root.iter(f"{SVG}rect"):
         assert float(rectangle.get("x", "0")) + float(rectangle.get("width", "0")) <= 960
         assert float(rectangle.get("width", "0")) >= 0
-    found = timeline.json(around, told)
+    found = timeline.json(around, status)
     links = found["critical_path"]
     assert bool(links) == bool(found["services"])
     assert len({link["service"] for link in links}) == len(links)

@@ -1,1 +1,1 @@
-"""What is wrong with this container, or with a Dockerfile, for several services. A program of its own."""
+"""`cohabit doctor`: checks of a Dockerfile or the current container. It runs as a separate program."""

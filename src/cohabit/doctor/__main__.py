@@ -1,8 +1,8 @@
-"""Start of the doctor: `python -I PACKAGE/doctor/__main__.py REQUEST`, a program of its own like the loader.
+"""Entry of the doctor: `python -I PACKAGE/doctor/__main__.py REQUEST`, a separate program like the loader.
 
 REQUEST is the repr of {"dockerfile": PATH or "", "file": PATH or "", "json": bool, "strict": bool}. With a Dockerfile
-it examines that, and the cohabit file beside it; without one the container in which it runs, and the file of its
-cohabit.
+it examines that and the cohabit file beside it. Without one it examines the current container and the file of the
+running cohabit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if _PACKAGE_PARENT not in sys.path:
     sys.path.append(_PACKAGE_PARENT)
 
 from cohabit.config.text.source import STDIN, UnreadableError, read_text  # noqa: E402 - the package is found only now
-from cohabit.doctor import container, image, services, syntax, verdicts  # noqa: E402 - same
+from cohabit.doctor import container, container_checks, image, services, syntax  # noqa: E402 - same
 from cohabit.doctor.dockerfile import image_of, parse  # noqa: E402 - same
 from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_order, summary  # noqa: E402 - same
 from cohabit.doctor.reading import DIRECTORIES, NAMES, Reading, read  # noqa: E402 - same
@@ -29,20 +29,20 @@ def main(request: dict[str, object]) -> int:
     """Examine, print, return the exit code."""
     dockerfile, file = str(request["dockerfile"]), str(request["file"])
     try:
-        looked_at, found = _of_dockerfile(dockerfile, file) if dockerfile else _of_container(file)
+        examined, findings = _of_dockerfile(dockerfile, file) if dockerfile else _of_container(file)
     except UnreadableError as error:
         _write(2, f"cohabit: {error}\n")
         return EXIT_USAGE
-    found = in_order(found)
+    findings = in_order(findings)
     if request["json"]:
-        _write(1, "".join(map(as_json, found)))
+        _write(1, "".join(map(as_json, findings)))
     else:
-        _write(1, "".join(map(as_text, found)) + summary(looked_at, found))
-    return exit_code(found, strict=bool(request["strict"]))
+        _write(1, "".join(map(as_text, findings)) + summary(examined, findings))
+    return exit_code(findings, strict=bool(request["strict"]))
 
 
 def _of_dockerfile(path: str, file: str) -> tuple[list[str], list[Finding]]:
-    """What is wrong with a Dockerfile, and with the services of the cohabit file that lies beside it."""
+    """Names of the examined files, and the findings on a Dockerfile and the cohabit file beside it."""
     if os.path.isdir(path):
         places = [os.path.normpath(os.path.join(path, name)) for name in _DOCKERFILES]
         path = next((place for place in places if os.path.lexists(place)), places[0])
@@ -51,33 +51,40 @@ def _of_dockerfile(path: str, file: str) -> tuple[list[str], list[Finding]]:
     except FileNotFoundError as error:
         raise UnreadableError(path, "no such file", "name another Dockerfile") from error
     parsed = parse(text)
-    made = image_of(parsed)
-    if made is None:
-        raise UnreadableError(path, "there is no FROM in it", "is it the right file?")
+    image_record = image_of(parsed)
+    if image_record is None:
+        raise UnreadableError(path, "it has no FROM", "check that it is a Dockerfile")
     shown = "standard input" if path == STDIN else path
-    found = [*syntax.examine(parsed, shown), *image.examine(made, shown)]
-    beside = file or ("" if path == STDIN else _first_file(os.path.dirname(path)))
-    if not beside:
-        return [shown], found
-    what = read(beside, os.environ)
-    # Users, programs and variables are those of the image, which is elsewhere: then only what is certain here.
-    problems = () if what.written and not file else what.problems
-    return [shown, what.file], [*found, *problems, *services.examine(what.written, what.total_seconds, what.file)]
+    findings = [*syntax.examine(parsed, shown), *image.examine(image_record, shown)]
+    cohabit_file = file or ("" if path == STDIN else _first_file(os.path.dirname(path)))
+    if not cohabit_file:
+        return [shown], findings
+    reading = read(cohabit_file, os.environ)
+    # Users, programs and variables of the image are not known here; report only what does not depend on them.
+    problems = () if reading.written and not file else reading.problems
+    return [shown, reading.file], [
+        *findings,
+        *problems,
+        *services.examine(reading.written, reading.total_seconds, reading.file),
+    ]
 
 
 def _of_container(file: str) -> tuple[list[str], list[Finding]]:
-    """What is wrong with the container in which this runs, and with the services of its file."""
-    facts = container.look(os.environ)
+    """Names of the examined objects, and the findings on the current container and its cohabit file."""
+    facts = container.collect(os.environ)
     file = file or facts.file or next(filter(None, map(_first_file, DIRECTORIES)), "")
-    what = read(file, os.environ) if file else Reading("")
-    found = [*verdicts.examine(facts, what), *what.problems]
+    reading = read(file, os.environ) if file else Reading("")
+    findings = [*container_checks.examine(facts, reading), *reading.problems]
     if not file:
-        return [verdicts.PLACE], found
-    return [verdicts.PLACE, what.file], [*found, *services.examine(what.written, what.total_seconds, what.file)]
+        return [container_checks.PLACE], findings
+    return [container_checks.PLACE, reading.file], [
+        *findings,
+        *services.examine(reading.written, reading.total_seconds, reading.file),
+    ]
 
 
 def _first_file(directory: str) -> str:
-    """The cohabit file in a directory, "" if there is none."""
+    """The path of the cohabit file in a directory; "" if there is none."""
     paths = (os.path.join(directory, name) for name in NAMES)
     return next((path for path in paths if os.path.lexists(path)), "")
 
@@ -88,7 +95,7 @@ def _write(fd: int, text: str) -> None:
         while data:
             data = data[os.write(fd, data) :]
     except OSError:
-        return  # nobody listens any more
+        return  # the reader has closed its end
 
 
 if __name__ == "__main__":

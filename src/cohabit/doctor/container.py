@@ -1,7 +1,7 @@
-"""The one module of the doctor that looks at Linux: what can be seen of this container, as Facts.
+"""Collect facts about the current container from Linux; no other module of the doctor does.
 
-Everything here is quick, changes nothing that stays, and works for anybody: what may not be read is not known. Sources:
-proc(5), cgroups(7), the kernel's cgroup-v1 memory.rst and cgroup-v2.rst.
+It is fast, leaves no changes and works for every user: what cannot be read is unknown. Sources: proc(5), cgroups(7),
+memory.rst of cgroup v1 and cgroup-v2.rst of the kernel.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from typing import TYPE_CHECKING
 
 from cohabit import paths
 from cohabit.doctor import known
-from cohabit.doctor.verdicts import Facts, is_cohabit, named
+from cohabit.doctor.container_checks import Facts, is_cohabit, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_HOSTS_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO: the first one's number, on every machine
+_HOSTS_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO: the initial pid namespace
 _CGROUPS = "/sys/fs/cgroup"
 _READ = 65_536
-_A_MOMENT_SECONDS = 0.05
+_REAP_SECONDS = 0.05
 _RUNTIME_DIRECTORY = "COHABIT_RUNTIME_DIR"
 
 
-def look(environ: Mapping[str, str]) -> Facts:
-    """What is so here and now."""
-    ours = _proc_is_ours()
-    process_1 = _command_line(1) if ours else ()
-    memory = _files_of("memory")
-    pids = _files_of("pids")
-    supervisor = _supervisor() if ours else 0
+def collect(environ: Mapping[str, str]) -> Facts:
+    """Return the facts about the current container."""
+    own_proc = _proc_is_ours()
+    process_1 = _command_line(1) if own_proc else ()
+    memory = _controller_directory("memory")
+    pids = _controller_directory("pids")
+    supervisor = _supervisor() if own_proc else 0
     writable, tried = _places(environ)
     if supervisor and _owner(supervisor) != os.geteuid():
-        writable = tried  # what counts is where it may write, not we
+        writable = tried  # the supervisor's permissions matter, not ours
     return Facts(
         contained=_is_contained(environ, process_1),
         is_process_1=os.getpid() == 1,
         process_1=process_1,
         supervisor=supervisor,
         file=_file(supervisor or (1 if is_cohabit(process_1) else 0)),
-        zombies=_zombies() if ours else 0,
-        proc_is_ours=ours,
+        zombies=_zombies() if own_proc else 0,
+        proc_is_ours=own_proc,
         can_adopt=importlib.util.find_spec("_ctypes") is not None,
         uid=os.geteuid(),
         variables=dict(environ),
@@ -69,7 +69,7 @@ def look(environ: Mapping[str, str]) -> Facts:
 
 
 def _is_contained(environ: Mapping[str, str], process_1: tuple[str, ...]) -> bool:
-    """Whether this looks like a container; a namespace of process ids that is not the machine's is one."""
+    """Whether this is a container: known files or variables, or a pid namespace that is not the initial one."""
     if any(os.path.exists(file) for platform in known.PLATFORMS for file in platform.files):
         return True
     if any(name in environ for platform in known.PLATFORMS for name in platform.variables) or "container" in environ:
@@ -88,12 +88,12 @@ def _proc_is_ours() -> bool:
 
 
 def _command_line(pid: int) -> tuple[str, ...]:
-    """Words of a process; its short name when the words are empty or hidden; () if it is not there."""
-    words = _read(f"/proc/{pid}/cmdline").split("\0")
-    if words[-1] == "":
-        del words[-1]
+    """The arguments of a process; its comm if they are empty or hidden; () if the process does not exist."""
+    arguments = _read(f"/proc/{pid}/cmdline").split("\0")
+    if arguments[-1] == "":
+        del arguments[-1]
     name = _read(f"/proc/{pid}/comm").strip()
-    return tuple(words) if words and words[0] else (name,) if name else ()
+    return tuple(arguments) if arguments and arguments[0] else (name,) if name else ()
 
 
 def _pids() -> Iterator[int]:
@@ -105,7 +105,7 @@ def _pids() -> Iterator[int]:
 
 
 def _supervisor() -> int:
-    """The first cohabit that runs, by its number; we are none."""
+    """The lowest process id of a running cohabit other than this process; 0 if there is none."""
     return next((pid for pid in sorted(_pids()) if pid != os.getpid() and is_cohabit(_command_line(pid))), 0)
 
 
@@ -117,11 +117,11 @@ def _owner(pid: int) -> int:
 
 
 def _file(pid: int) -> str:
-    """The file that a running cohabit was given with -f, "" if none; seen from its working directory."""
-    words = _command_line(pid) if pid else ()
-    words = words[: words.index("--")] if "--" in words else words
-    given = [following for word, following in pairwise(words) if word in ("-f", "--file")]
-    given += [word.partition("=")[2] for word in words if word.startswith("--file=")]
+    """The argument of -f of a running cohabit, resolved in its working directory; "" if there is none."""
+    arguments = _command_line(pid) if pid else ()
+    arguments = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    given = [following for word, following in pairwise(arguments) if word in ("-f", "--file")]
+    given += [word.partition("=")[2] for word in arguments if word.startswith("--file=")]
     if not given or given[0] == "-":
         return ""
     try:
@@ -131,10 +131,10 @@ def _file(pid: int) -> str:
 
 
 def _zombies() -> int:
-    """Dead children of process 1 that were dead a moment ago, too: who reaps does it at once."""
+    """The number of zombie children of process 1 that are not reaped within 50 ms."""
     before = set(_dead())
     if before:
-        time.sleep(_A_MOMENT_SECONDS)
+        time.sleep(_REAP_SECONDS)
     return len(before.intersection(_dead())) if before else 0
 
 
@@ -152,21 +152,21 @@ def _capabilities() -> int | None:
     return None
 
 
-# --- places ----------------------------------------------------------------------------------------------
+# --- directories -----------------------------------------------------------------------------------------
 
 
 def _places(environ: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(places where cohabit's runtime directory can be, all that it tries): reactor/rundir.py's, in its order."""
+    """(usable locations of cohabit's runtime directory, all that it tries), in the order of reactor/rundir.py."""
     chosen = environ.get(_RUNTIME_DIRECTORY, "")
     if chosen:
         tried: tuple[str, ...] = (chosen,)
     else:
-        tried = ("/run/cohabit", "/var/run/cohabit", "/tmp", "/dev/shm")  # noqa: S108 - only asked whether it works
+        tried = ("/run/cohabit", "/var/run/cohabit", "/tmp", "/dev/shm")  # noqa: S108 - only tested
     return tuple(place for place in tried if _takes_socket(place)), tried
 
 
 def _takes_socket(place: str) -> bool:
-    """Whether a directory with a socket can be made there; it is taken away again."""
+    """Whether a directory with a socket can be created there; both are removed again."""
     base = place
     while not os.path.isdir(base) and base not in ("/", ""):
         base = os.path.dirname(base)
@@ -191,10 +191,10 @@ def _takes_socket(place: str) -> bool:
 
 def _shm_bytes() -> int | None:
     try:
-        if not stat.S_ISDIR(os.stat("/dev/shm").st_mode):  # noqa: S108 - the place itself is what is asked for
+        if not stat.S_ISDIR(os.stat("/dev/shm").st_mode):  # noqa: S108 - not used as a temporary directory
             return 0
         if not os.path.ismount("/dev/shm"):  # noqa: S108 - same
-            return None  # a directory of the container's disk: as large as that
+            return None  # a directory on the container's disk, without a limit of its own
         size = os.statvfs("/dev/shm")  # noqa: S108 - same
     except FileNotFoundError:
         return 0
@@ -206,26 +206,26 @@ def _shm_bytes() -> int | None:
 # --- cgroups ---------------------------------------------------------------------------------------------
 
 
-def _files_of(controller: str) -> str:
-    """The directory with a controller's files for this container, "" if there is none."""
+def _controller_directory(controller: str) -> str:
+    """The directory of a controller's files for this container; "" if there is none."""
     for line in _read("/proc/self/cgroup").splitlines():
         _, names, path = (*line.split(":", 2), "", "")[:3]
         if controller in names.split(","):
             return _first(f"{_CGROUPS}/{controller}", path)
     if os.path.exists(f"{_CGROUPS}/cgroup.controllers"):
-        ours = _read("/proc/self/cgroup").partition("0::")[2].splitlines()[:1]
-        return _first(_CGROUPS, ours[0] if ours else "")
+        own_proc = _read("/proc/self/cgroup").partition("0::")[2].splitlines()[:1]
+        return _first(_CGROUPS, own_proc[0] if own_proc else "")
     return ""
 
 
 def _first(mount: str, path: str) -> str:
-    """Our own cgroup's directory; without its namespace the path is the machine's, and the mount itself is ours."""
+    """The directory of our cgroup; without a cgroup namespace the path is the host's, and our cgroup is the mount."""
     below = f"{mount}{path}".rstrip("/")
     return below if ".." not in path and os.path.isdir(below) else mount
 
 
 def _number(directory: str, *names: str) -> int | None:
-    """The number in the first of the files that is there; "max" is very large."""
+    """The number in the first file that exists; "max" is 1 << 62."""
     for name in names:
         text = _read(f"{directory}/{name}").strip() if directory else ""
         if text:
@@ -248,7 +248,7 @@ def _finite(limit: int) -> int | None:
 
 
 def _read(path: str) -> str:
-    """The beginning of a file; "" if it cannot be read."""
+    """The first 64 KiB of a file; "" if it cannot be read."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(_READ).decode("utf-8", "replace")

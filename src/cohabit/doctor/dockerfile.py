@@ -1,9 +1,8 @@
-"""The text of a Dockerfile -> its instructions, its stages, and what the last image is made of. Pure.
+"""Parse a Dockerfile into instructions, stages, and the final image. Pure.
 
-Follows BuildKit's parser: directives, comments, line continuations, here-documents, flags, JSON form or shell form,
-variables. Only the last stage and the stages that it is FROM make the image. Whatever the text is, it is parsed: what
-is no instruction is kept apart (syntax.py), and arguments that make no sense are passed over, since `docker build`
-tells that better. What it means is image.py's.
+It follows BuildKit's parser: directives, comments, line continuations, here-documents, flags, JSON form or shell form,
+variables. Only the last stage and the stages in its FROM chain make the image. Any text can be parsed: unknown
+instructions are kept separately (syntax.py), and invalid arguments are ignored, since `docker build` reports them.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _WITH_FLAGS = frozenset({"FROM", "RUN", "COPY", "ADD", "HEALTHCHECK"})
 _WITH_HEREDOCS = frozenset({"RUN", "COPY", "ADD"})
 _HEREDOC = re.compile(r"""(?:^|\s)\d*<<(-?)(['"]?)([A-Za-z_][A-Za-z0-9_.-]*)\2(?=\s|$|[;&|>)])""")
 _PAIR = re.compile(r"""([A-Za-z_][A-Za-z0-9_.-]*)=((?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])*)""", re.DOTALL)
-# docs.docker.com/reference/dockerfile; MAINTAINER is deprecated, and still one.
+# docs.docker.com/reference/dockerfile; MAINTAINER is deprecated but valid.
 INSTRUCTIONS = (
     "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD",
     "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
@@ -37,20 +36,20 @@ _CONTAINER_DEFAULTS = frozenset({"CMD", "ENTRYPOINT", "HEALTHCHECK"})
 class Instruction(Record):
     """One instruction: its name in capitals, and the line in which it begins.
 
-    text: its arguments, without flags, continuation lines joined. words: those of the JSON form; None for the
+    text: its arguments without flags, continuation lines joined. argv: the strings of the JSON form; None for the
     shell form. body: the text of its here-documents.
     """
 
     name: str
     text: str
     line: int
-    words: tuple[str, ...] | None = None
+    argv: tuple[str, ...] | None = None
     flags: tuple[tuple[str, str], ...] = ()
     body: str = ""
 
 
 class Stage(Record):
-    """FROM and all up to the next one. base: as written; name: behind AS, in small letters."""
+    """A FROM and the instructions up to the next one. base: as written; name: after AS, in lower case."""
 
     base: str
     name: str
@@ -59,29 +58,29 @@ class Stage(Record):
 
 
 class Dockerfile(Record):
-    """All stages; arguments: the ARG lines in front of the first; escape: the escape character.
+    """All stages; arguments: the ARG lines before the first one; escape: the escape character.
 
-    odd: what is no instruction.
+    unknown: lines whose first word is not an instruction.
     """
 
     stages: tuple[Stage, ...]
     arguments: tuple[Instruction, ...] = ()
     escape: str = "\\"
-    odd: tuple[Instruction, ...] = ()
+    unknown: tuple[Instruction, ...] = ()
 
 
 class Setting(Record):
-    """A value, variables put in, and its line."""
+    """A value with its variables expanded, and its line."""
 
     value: str
     line: int
 
 
 class Image(Record):
-    """What the last stage and those that it is FROM add up to; None for what nobody wrote.
+    """The image of the last stage and its FROM chain; None for instructions that are absent.
 
-    base: the image that is not made here, "" if it cannot be told; line: of the last FROM. overridden: instructions
-    that a later one of the same stage makes void, with that one. installed: all text that may have brought programs.
+    base: the external base image, "" if not known; line: of the last FROM. overridden: instructions that a later one of
+    the same stage replaces, each with that one. installed: the text of all instructions that may install programs.
     """
 
     base: str
@@ -101,28 +100,28 @@ class Image(Record):
 
 
 def parse(text: str) -> Dockerfile:
-    """All that is in the text."""
+    """Parse the text of a Dockerfile."""
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     escape = _escape(lines)
     arguments: list[Instruction] = []
     stages: list[Stage] = []
-    odd: list[Instruction] = []
+    unknown: list[Instruction] = []
     for instruction in _instructions(lines, escape):
         if instruction.name not in INSTRUCTIONS:
-            odd.append(instruction)
+            unknown.append(instruction)
         elif instruction.name == "FROM":
-            words = instruction.text.split()
-            named = len(words) > 2 and words[1].upper() == "AS"  # noqa: PLR2004 - FROM image AS name
-            stages.append(Stage(words[0] if words else "", words[2].lower() if named else "", instruction.line))
+            argv = instruction.text.split()
+            named = len(argv) > 2 and argv[1].upper() == "AS"  # noqa: PLR2004 - FROM image AS name
+            stages.append(Stage(argv[0] if argv else "", argv[2].lower() if named else "", instruction.line))
         elif stages:
             stages[-1] = stages[-1].replace(instructions=(*stages[-1].instructions, instruction))
         elif instruction.name == "ARG":
             arguments.append(instruction)
-    return Dockerfile(tuple(stages), tuple(arguments), escape, tuple(odd))
+    return Dockerfile(tuple(stages), tuple(arguments), escape, tuple(unknown))
 
 
 def _escape(lines: list[str]) -> str:
-    """The escape character: a directive of the first lines may choose another."""
+    """The escape character; a parser directive in the first lines may change it."""
     for line in lines:
         found = _DIRECTIVE.match(line.strip())
         if not found or found[1].lower() not in _DIRECTIVES:
@@ -137,14 +136,14 @@ def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
     at = 0
     while at < len(lines):
         start = at
-        if _is_nothing(lines[at]):
+        if _is_blank(lines[at]):
             at += 1
             continue
         pieces: list[str] = []
         while at < len(lines):
             line = lines[at]
             at += 1
-            if pieces and _is_nothing(line):
+            if pieces and _is_blank(line):
                 continue
             end = continued.search(line)
             pieces.append(line[: end.start()] if end else line)
@@ -156,7 +155,7 @@ def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
             yield instruction.replace(body=body)
 
 
-def _is_nothing(line: str) -> bool:
+def _is_blank(line: str) -> bool:
     line = line.strip()
     return not line or line.startswith("#")
 
@@ -172,24 +171,24 @@ def _instruction(text: str, line: int) -> Instruction:
     if name == "HEALTHCHECK":
         kind, form = (*rest.split(None, 1), "", "")[:2]
         form = form if kind.upper() == "CMD" else ""
-    return Instruction(name, rest, line, _json_words(form), tuple(flags))
+    return Instruction(name, rest, line, _json_argv(form), tuple(flags))
 
 
-def _json_words(text: str) -> tuple[str, ...] | None:
-    """Words of the JSON form; None if the text is none, which makes it the shell form."""
+def _json_argv(text: str) -> tuple[str, ...] | None:
+    """The strings of the JSON form; None if the text is in shell form."""
     if not text.startswith("["):
         return None
     try:
-        words = json.loads(text)
+        argv = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+    if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
         return None
-    return tuple(words)
+    return tuple(argv)
 
 
 def _heredocs(instruction: Instruction, lines: list[str], at: int) -> tuple[str, int]:
-    """The here-documents that begin in an instruction, and the line behind them; one that never ends is none."""
+    """The here-documents of an instruction, and the line after them; an unterminated one is ignored."""
     name, text = instruction.name, instruction.text
     if name == "ONBUILD":
         name, _, text = text.partition(" ")
@@ -214,31 +213,31 @@ def _heredocs(instruction: Instruction, lines: list[str], at: int) -> tuple[str,
 
 
 def image_of(dockerfile: Dockerfile) -> Image | None:
-    """What the last stage makes; None if there is no stage."""
+    """Return the image of the last stage; None if there is no stage."""
     if not dockerfile.stages:
         return None
-    outer: dict[str, str] = {}
+    global_arguments: dict[str, str] = {}
     for item in dockerfile.arguments:
-        outer.update(_pairs(item, outer, dockerfile.escape))
+        global_arguments.update(_pairs(item, global_arguments, dockerfile.escape))
     chain = [dockerfile.stages[-1]]
-    base = expand(chain[0].base, outer, dockerfile.escape)
+    base = expand(chain[0].base, global_arguments, dockerfile.escape)
     while earlier := _stage_before(dockerfile.stages, base, chain[-1]):
         chain.append(earlier)
-        base = expand(earlier.base, outer, dockerfile.escape)
+        base = expand(earlier.base, global_arguments, dockerfile.escape)
     image = Image("" if "$" in base else base, chain[0].line)
     for stage in reversed(chain):
-        image = _add(image, stage, outer, dockerfile.escape)
+        image = _add(image, stage, global_arguments, dockerfile.escape)
     return image
 
 
 def _stage_before(stages: tuple[Stage, ...], base: str, stage: Stage) -> Stage | None:
-    """The stage of that name above this one, the nearest if there are several."""
+    """The nearest earlier stage of that name."""
     above = [other for other in stages if other.line < stage.line and other.name == base.lower() and other.name]
     return above[-1] if above else None
 
 
-def _add(image: Image, stage: Stage, outer: dict[str, str], escape: str) -> Image:
-    """The image with the instructions of one stage."""
+def _add(image: Image, stage: Stage, global_arguments: dict[str, str], escape: str) -> Image:
+    """Add the instructions of one stage to the image."""
     latest: dict[str, Instruction] = {}
     found: dict[str, object] = {}
     arguments: dict[str, str] = {}
@@ -254,19 +253,19 @@ def _add(image: Image, stage: Stage, outer: dict[str, str], escape: str) -> Imag
         elif item.name == "ENV":
             environment.update(_pairs(item, variables, escape))
         elif item.name == "ARG":
-            arguments.update(_pairs(item, variables, escape, outer))
+            arguments.update(_pairs(item, variables, escape, global_arguments))
         elif item.name == "STOPSIGNAL":
             found["stop_signal"] = Setting(expand(item.text, variables, escape), item.line)
         elif item.name == "USER":
             found["user"] = Setting(expand(item.text, variables, escape), item.line)
         elif item.name == "VOLUME":
-            paths = item.text.split() if item.words is None else item.words
+            paths = item.text.split() if item.argv is None else item.argv
             volumes += [Setting(expand(path, variables, escape), item.line) for path in paths]
         elif item.name in _WITH_HEREDOCS:
             installed.append(f"{item.text}\n{item.body}")
     found.update({name.lower(): item for name, item in latest.items()})
     if "ENTRYPOINT" in latest:
-        found.setdefault("cmd", None)  # that of the base was for the base's ENTRYPOINT
+        found.setdefault("cmd", None)  # an ENTRYPOINT resets the CMD of the base
     return image.replace(
         **found,
         volumes=tuple(volumes),
@@ -277,9 +276,9 @@ def _add(image: Image, stage: Stage, outer: dict[str, str], escape: str) -> Imag
 
 
 def _pairs(
-    item: Instruction, variables: dict[str, str], escape: str, outer: dict[str, str] | None = None
+    item: Instruction, variables: dict[str, str], escape: str, global_arguments: dict[str, str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """NAME=value, several of them; ENV NAME value; ARG NAME, which takes the value from in front of FROM."""
+    """The pairs of `NAME=value ...`, `ENV NAME value`, or `ARG NAME` with the value of the ARG before FROM."""
     found = _PAIR.findall(item.text)
     first = item.text.split(None, 1)
     if first and "=" in first[0]:
@@ -289,5 +288,5 @@ def _pairs(
         yield first[0], expand(first[1], variables, escape)
     elif item.name == "ARG":
         for name in item.text.split():
-            if outer and name in outer:
-                yield name, outer[name]
+            if global_arguments and name in global_arguments:
+                yield name, global_arguments[name]

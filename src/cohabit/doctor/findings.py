@@ -1,7 +1,6 @@
-"""What the doctor says: one finding, how it is shown, and what the exit code is. Pure.
+"""Findings of the doctor, their text and JSON form, and the exit code. Pure.
 
-error: it will go wrong. warning: it goes wrong where something happens that will happen. hint: it is likely, or there
-is a better way. A finding that needs a "perhaps" in its first line is a hint.
+error: a certain failure. warning: a failure in a situation that will occur. hint: a likely failure, or a better way.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ _FIRST_COLUMN = 8
 
 
 class Finding(Record):
-    """One thing that is wrong.
+    """One problem.
 
-    place: "Dockerfile:12", "cohabit.yaml:7" or "container". service: whose it is, "" for the whole. what: the thing;
-    why: what comes of it; do: the line to write, or the step to take.
+    place: "Dockerfile:12", "cohabit.yaml:7" or "container". service: its name, "" if none. what: the problem; why: its
+    consequence or reason; do: the line to write or the step to take.
     """
 
     level: str
@@ -35,7 +34,7 @@ class Finding(Record):
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
-    """The gravest first, then by place; each only once."""
+    """Sort by level, the most severe first, then by place; remove duplicates."""
     return sorted(dict.fromkeys(findings), key=lambda one: (LEVELS.index(one.level), *_by_line(one.place), one.service))
 
 
@@ -45,7 +44,7 @@ def _by_line(place: str) -> tuple[str, int]:
 
 
 def as_text(finding: Finding) -> str:
-    """Three short lines."""
+    """Format a finding as three lines."""
     whose = f"{finding.service}: " if finding.service else ""
     return (
         f"{finding.level:{_FIRST_COLUMN}}{finding.place}: {whose}{finding.what}\n"
@@ -55,18 +54,18 @@ def as_text(finding: Finding) -> str:
 
 
 def as_json(finding: Finding) -> str:
-    """One object on one line."""
+    """Format a finding as a JSON object on one line."""
     return json.dumps(dict(finding.__dict__.items())) + "\n"
 
 
 def summary(looked_at: Sequence[str], findings: Sequence[Finding]) -> str:
-    """The last line: "Dockerfile, cohabit.yaml: 2 errors, 1 hint"."""
+    """Return the last line: "Dockerfile, cohabit.yaml: 2 errors, 1 hint"."""
     counts = {level: sum(one.level == level for one in findings) for level in LEVELS}
     words = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count]
-    return f"{', '.join(looked_at)}: {', '.join(words) or 'fine'}\n"
+    return f"{', '.join(looked_at)}: {', '.join(words) or 'no problems'}\n"
 
 
 def exit_code(findings: Sequence[Finding], *, strict: bool) -> int:
-    """1 when there is an error (strict: or a warning), else 0."""
+    """Return 1 if there is an error (strict: or a warning), else 0."""
     bad = (ERROR, WARNING) if strict else (ERROR,)
     return int(any(one.level in bad for one in findings))

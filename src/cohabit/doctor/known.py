@@ -1,59 +1,64 @@
-"""What is known of other people's programs and images: literal tables, no code that decides.
+"""Literal tables about third-party programs, images and platforms.
 
-Sources are behind the rows: [image] the official image's Dockerfile or entrypoint, [manual] the program's manual page,
-[unit] its systemd unit in Debian 12 (ExecStart, KillSignal, Type), [tried] seen in an experiment of ours.
+Each row names its source: [image] the official image's Dockerfile or entrypoint, [manual] the program's manual page,
+[unit] its systemd unit in Debian 12 (ExecStart, KillSignal, Type), [tried] an experiment.
 """
 
 from __future__ import annotations
 
 from cohabit.plan.record import Record
 
-# --- who stands at process 1 -----------------------------------------------------------------------------
+# --- programs that run as process 1 ----------------------------------------------------------------------
 
 RELAY, SUPERVISOR, SHELL, PLATFORM = "relay", "supervisor", "shell", "platform"
 
 
 class Init(Record):
-    """What a program does when it is process 1 in our place. kind: RELAY (one child, signals passed on), ..."""
+    """A program that may be process 1 instead of cohabit. kind: RELAY (one child, signals forwarded), ..."""
 
     kind: str
-    does: str
+    behaviour: str
 
 
-_RELAYS = "starts one command, passes signals on to it and reaps: what cohabit does itself"
-_S6 = "is s6-overlay: on a stop it sends TERM to everybody at once and, 3 s later, KILL (S6_KILL_GRACETIME)"
+_RELAY_BEHAVIOUR = "runs one command, forwards signals to it and reaps orphans, as cohabit does itself"
+_S6_BEHAVIOUR = (
+    "is s6-overlay: on a stop it sends TERM to all processes at once, and KILL 3 s later (S6_KILL_GRACETIME)"
+)
+_SHELL_BEHAVIOUR = "does not forward TERM, so `docker stop` ends with SIGKILL for all processes"
 INITS = {
-    "tini": Init(RELAY, _RELAYS),  # [manual] github.com/krallin/tini
-    "tini-static": Init(RELAY, _RELAYS),
-    "docker-init": Init(RELAY, _RELAYS),  # [tried] docker run --init: a static tini
-    "podman-init": Init(RELAY, _RELAYS),  # [manual] podman-run(1): catatonit, mounted at /run/podman-init
-    "catatonit": Init(RELAY, _RELAYS),
-    "dumb-init": Init(RELAY, f"{_RELAYS} (it signals its whole process group)"),  # [manual]
-    "pid1": Init(RELAY, _RELAYS),
-    "s6-svscan": Init(SUPERVISOR, _S6),  # [manual] s6-overlay's README
-    "s6-overlay-suexec": Init(SUPERVISOR, _S6),
+    "tini": Init(RELAY, _RELAY_BEHAVIOUR),  # [manual] github.com/krallin/tini
+    "tini-static": Init(RELAY, _RELAY_BEHAVIOUR),
+    "docker-init": Init(RELAY, _RELAY_BEHAVIOUR),  # [tried] docker run --init: a static tini
+    "podman-init": Init(RELAY, _RELAY_BEHAVIOUR),  # [manual] podman-run(1): catatonit, mounted at /run/podman-init
+    "catatonit": Init(RELAY, _RELAY_BEHAVIOUR),
+    "dumb-init": Init(RELAY, f"{_RELAY_BEHAVIOUR} (it signals its whole process group)"),  # [manual]
+    "pid1": Init(RELAY, _RELAY_BEHAVIOUR),
+    "s6-svscan": Init(SUPERVISOR, _S6_BEHAVIOUR),  # [manual] s6-overlay's README
+    "s6-overlay-suexec": Init(SUPERVISOR, _S6_BEHAVIOUR),
     "supervisord": Init(  # [tried] supervisor 4.2: exit 0 after FATAL; issues 712, 733, 1182
-        SUPERVISOR, "ends with 0 whatever died, and keeps the container up when a program is FATAL"
+        SUPERVISOR, "exits with 0 whatever failed, and keeps the container running when a program is FATAL"
     ),
-    "runsvdir": Init(SUPERVISOR, "is runit: it ends its services only on HUP, not on TERM"),  # [manual] runsvdir(8)
-    "my_init": Init(SUPERVISOR, "is phusion's init: it starts runit and, after 5 s, kills"),  # [image]
-    "systemd": Init(SUPERVISOR, "is a whole system's manager: what is a service is in its unit files"),
-    "circusd": Init(SUPERVISOR, "is another supervisor, with services of its own"),
-    "pm2-runtime": Init(SUPERVISOR, "is another supervisor, with services of its own"),
-    "sh": Init(SHELL, "does not pass TERM on, so `docker stop` ends in SIGKILL for everybody"),  # [tried] dash, bash
-    "bash": Init(SHELL, "does not pass TERM on, so `docker stop` ends in SIGKILL for everybody"),
-    "dash": Init(SHELL, "does not pass TERM on, so `docker stop` ends in SIGKILL for everybody"),
-    "ash": Init(SHELL, "does not pass TERM on, so `docker stop` ends in SIGKILL for everybody"),
-    "busybox": Init(SHELL, "does not pass TERM on, so `docker stop` ends in SIGKILL for everybody"),
-    "zsh": Init(SHELL, "does not pass TERM on, so `docker stop` ends in SIGKILL for everybody"),
-    "pause": Init(PLATFORM, "belongs to the pod (shareProcessNamespace) and reaps for all its containers"),
+    "runsvdir": Init(SUPERVISOR, "is runit: it stops its services on HUP, not on TERM"),  # [manual] runsvdir(8)
+    "my_init": Init(
+        SUPERVISOR, "is the init of phusion/baseimage: it starts runit, and on a stop it kills after 5 s"
+    ),  # [image]
+    "systemd": Init(SUPERVISOR, "is a system manager: its services are defined by unit files"),
+    "circusd": Init(SUPERVISOR, "is another supervisor with its own services"),
+    "pm2-runtime": Init(SUPERVISOR, "is another supervisor with its own services"),
+    "sh": Init(SHELL, _SHELL_BEHAVIOUR),  # [tried] dash, bash
+    "bash": Init(SHELL, _SHELL_BEHAVIOUR),
+    "dash": Init(SHELL, _SHELL_BEHAVIOUR),
+    "ash": Init(SHELL, _SHELL_BEHAVIOUR),
+    "busybox": Init(SHELL, _SHELL_BEHAVIOUR),
+    "zsh": Init(SHELL, _SHELL_BEHAVIOUR),
+    "pause": Init(PLATFORM, "belongs to the pod (shareProcessNamespace) and reaps orphans of all its containers"),
     "fly-init": Init(PLATFORM, "belongs to the platform"),
 }
 S6_PATH = "/init"  # [image] ENTRYPOINT of every image with s6-overlay
 SHELLS = frozenset(name for name, init in INITS.items() if init.kind == SHELL) - {"busybox"} | {"ksh"}
 
-# Become the program that they are given: nobody stays in front of it. [manual] of each
-BECOMES_ITS_COMMAND = frozenset(
+# These exec their command, so that no parent remains. [manual] of each
+EXEC_WRAPPERS = frozenset(
     {
         "env",
         "gosu",
@@ -72,8 +77,8 @@ BECOMES_ITS_COMMAND = frozenset(
         "exec",
     }
 )
-# Stay in front of it as its parent. [manual] su(1), sudo(8), timeout(1), script(1), unshare(1) with --fork
-STAYS_IN_FRONT = frozenset(
+# These remain as the parent of their command. [manual] su(1), sudo(8), timeout(1), script(1), unshare(1) with --fork
+FORKING_WRAPPERS = frozenset(
     {
         "su",
         "sudo",
@@ -92,10 +97,10 @@ STAYS_IN_FRONT = frozenset(
 
 
 class Base(Record):
-    """An image that others are FROM.
+    """A base image.
 
-    stop_signal: its STOPSIGNAL. tags: words of which its tag must have one ("" is every tag). init: what its ENTRYPOINT
-    puts in front of any command.
+    stop_signal: its STOPSIGNAL. tags: its tag must contain one of these; not_tags: its tag must contain none of these.
+    init: the program that its ENTRYPOINT runs before any command.
     """
 
     stop_signal: str = ""
@@ -104,7 +109,7 @@ class Base(Record):
     init: str = ""
 
 
-# Name without registry, "library/" and tag -> what is known. A name that ends in / stands for all below it.
+# By name without registry, "library/" and tag. A name that ends with / or - is a prefix.
 BASES: dict[str, tuple[Base, ...]] = {
     "nginx": (Base("SIGQUIT"),),  # [image]
     "nginxinc/nginx-unprivileged": (Base("SIGQUIT"),),  # [image]
@@ -126,7 +131,7 @@ BASES: dict[str, tuple[Base, ...]] = {
     "home-assistant/": (Base(init=S6_PATH),),  # [image] same
     "jupyter/": (Base(init="tini"),),  # [image] ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 }
-# Images that have no curl of their own: all tags, or those with one of these words. [image]
+# Images without curl: all tags, or tags that contain one of these. [image]
 WITHOUT_CURL: dict[str, tuple[str, ...]] = {
     "debian": (),
     "ubuntu": (),
@@ -139,7 +144,7 @@ WITHOUT_CURL: dict[str, tuple[str, ...]] = {
     "rust": ("slim", "alpine"),
     "golang": ("alpine",),
 }
-# And no wget: those of the above that are no Alpine and no busybox.
+# Images without wget: as above, except Alpine and busybox.
 WITHOUT_WGET: dict[str, tuple[str, ...]] = {
     "debian": (),
     "ubuntu": (),
@@ -151,14 +156,14 @@ WITHOUT_WGET: dict[str, tuple[str, ...]] = {
 }
 
 
-# --- services: how they want to be stopped ---------------------------------------------------------------
+# --- services: stop signals ------------------------------------------------------------------------------
 
 
 class Stop(Record):
-    """The signal that a program wants, and what TERM does to it instead. unless: an argument that makes TERM right."""
+    """The stop signal of a program, and the effect of TERM instead. unless: an argument that makes TERM correct."""
 
     signal: str
-    term: str
+    term_effect: str
     level: str = "hint"
     unless: str = ""
 
@@ -166,139 +171,186 @@ class Stop(Record):
 STOPS = {
     "postgres": Stop(  # [image] STOPSIGNAL SIGINT; [manual] postgres(1)
         "SIGINT",
-        "a smart shutdown: it waits until all clients have gone, then is killed, and must recover",
+        "a smart shutdown: it waits until all clients disconnect, is then killed, and must recover",
         "warning",
     ),
-    "nginx": Stop("SIGQUIT", "a fast shutdown: requests that are being answered are cut off"),  # [image] [manual]
-    "openresty": Stop("SIGQUIT", "a fast shutdown: requests that are being answered are cut off"),
-    "php-fpm": Stop("SIGQUIT", "a fast shutdown: scripts that run are cut off"),  # [image] [manual]
-    "apache2": Stop("SIGWINCH", "a fast shutdown: requests that are being answered are cut off"),  # [image] [manual]
-    "httpd": Stop("SIGWINCH", "a fast shutdown: requests that are being answered are cut off"),
-    "apache2-foreground": Stop("SIGWINCH", "a fast shutdown: requests that are being answered are cut off"),
-    "httpd-foreground": Stop("SIGWINCH", "a fast shutdown: requests that are being answered are cut off"),
-    "haproxy": Stop("SIGUSR1", "a hard stop: connections that are open are cut off"),  # [image] [manual]
+    "nginx": Stop("SIGQUIT", "a fast shutdown: it aborts requests in progress"),  # [image] [manual]
+    "openresty": Stop("SIGQUIT", "a fast shutdown: it aborts requests in progress"),
+    "php-fpm": Stop("SIGQUIT", "a fast shutdown: it aborts running scripts"),  # [image] [manual]
+    "apache2": Stop("SIGWINCH", "a fast shutdown: it aborts requests in progress"),  # [image] [manual]
+    "httpd": Stop("SIGWINCH", "a fast shutdown: it aborts requests in progress"),
+    "apache2-foreground": Stop("SIGWINCH", "a fast shutdown: it aborts requests in progress"),
+    "httpd-foreground": Stop("SIGWINCH", "a fast shutdown: it aborts requests in progress"),
+    "haproxy": Stop("SIGUSR1", "a hard stop: it closes open connections"),  # [image] [manual]
     "uwsgi": Stop(  # [manual] uWSGI 2.0, "TERM: reload"; [unit] KillSignal=SIGQUIT
         "SIGQUIT",
-        "a reload: it does not stop, and is killed when its time is over",
+        "a reload: it does not stop, and is killed after its grace period",
         "error",
         "die-on-term",
     ),
 }
 
-# --- services: which put themselves in the background ----------------------------------------------------
+# --- services: daemons -----------------------------------------------------------------------------------
 
 ALWAYS = ("",)
 
 
 class Daemon(Record):
-    """How a program's command line tells whether it goes into the background.
+    """How the command line of a program decides whether it daemonizes.
 
-    stays: arguments of which one keeps it in the foreground: "-f" (also among joined letters, if `joined`), "--long",
-    "text…" for text within an argument. goes: arguments of which one sends it there; () when it goes by itself.
-    say: what to write. reads: arguments that name a file in which the same may stand, so that nothing is certain.
+    foreground_flags: any of these keeps it in the foreground: "-f" (also combined, as in -xf, if `joined`), "--long",
+    or "text…" for text within an argument. background_flags: any of these makes it daemonize; () if it does by default.
+    foreground_command: the command to use instead. config_flags: arguments that name a configuration file, which may
+    decide otherwise. certain: False if a default configuration file may decide otherwise.
     """
 
-    stays: tuple[str, ...] = ()
-    goes: tuple[str, ...] = ()
-    say: str = ""
-    reads: tuple[str, ...] = ()
+    foreground_flags: tuple[str, ...] = ()
+    background_flags: tuple[str, ...] = ()
+    foreground_command: str = ""
+    config_flags: tuple[str, ...] = ()
     joined: bool = False
     certain: bool = True
 
 
 DAEMONS = {
     "nginx": Daemon(
-        ("daemon off…", "-t", "-T", "-v", "-V", "-s", "-h"), say="nginx -g 'daemon off;'", reads=("-c",)
+        ("daemon off…", "-t", "-T", "-v", "-V", "-s", "-h"),
+        foreground_command="nginx -g 'daemon off;'",
+        config_flags=("-c",),
     ),  # [image]
-    "openresty": Daemon(("daemon off…", "-t", "-T", "-v", "-V", "-s"), say="openresty -g 'daemon off;'", reads=("-c",)),
+    "openresty": Daemon(
+        ("daemon off…", "-t", "-T", "-v", "-V", "-s"),
+        foreground_command="openresty -g 'daemon off;'",
+        config_flags=("-c",),
+    ),
     "php-fpm": Daemon(  # [manual] -F; the official image's own configuration says daemonize = no
         ("-F", "--nodaemonize", "-t", "-v", "-i", "-m"),
-        say="php-fpm -F",
-        reads=("-y", "--fpm-config"),
+        foreground_command="php-fpm -F",
+        config_flags=("-y", "--fpm-config"),
         joined=True,
         certain=False,
     ),
-    "redis-server": Daemon(goes=("--daemonize yes",), say="redis-server --daemonize no"),  # [manual]
-    "valkey-server": Daemon(goes=("--daemonize yes",), say="valkey-server --daemonize no"),
-    "sshd": Daemon(("-D", "-d", "-i", "-t", "-T"), say="/usr/sbin/sshd -D -e", joined=True),  # [manual] [unit]
-    "cron": Daemon(("-f",), say="cron -f", joined=True),  # [manual] [unit]
-    "crond": Daemon(("-f", "-n", "-s", "-x"), say="crond -f", joined=True),  # [manual] busybox -f, cronie -n
-    "atd": Daemon(("-f",), say="atd -f", joined=True),  # [manual] [unit]
-    "apache2ctl": Daemon(
-        ("-DFOREGROUND", "-D FOREGROUND", "-X", "-t", "-S"), say="apache2ctl -D FOREGROUND"
+    "redis-server": Daemon(
+        background_flags=("--daemonize yes",), foreground_command="redis-server --daemonize no"
     ),  # [manual]
-    "apachectl": Daemon(("-DFOREGROUND", "-D FOREGROUND", "-X", "-t", "-S"), say="apachectl -D FOREGROUND"),
-    "apache2": Daemon(("-DFOREGROUND", "-D FOREGROUND", "-X", "-t", "-S", "-v"), say="apache2ctl -D FOREGROUND"),
-    "httpd": Daemon(  # [image] httpd-foreground; busybox has another of that name, with -f
-        ("-DFOREGROUND", "-D FOREGROUND", "-X", "-t", "-S", "-v", "-f"), say="httpd-foreground"
+    "valkey-server": Daemon(background_flags=("--daemonize yes",), foreground_command="valkey-server --daemonize no"),
+    "sshd": Daemon(
+        ("-D", "-d", "-i", "-t", "-T"), foreground_command="/usr/sbin/sshd -D -e", joined=True
+    ),  # [manual] [unit]
+    "cron": Daemon(("-f",), foreground_command="cron -f", joined=True),  # [manual] [unit]
+    "crond": Daemon(
+        ("-f", "-n", "-s", "-x"), foreground_command="crond -f (busybox) or crond -n (cronie)", joined=True
+    ),  # [manual] busybox -f, cronie -n
+    "atd": Daemon(("-f",), foreground_command="atd -f", joined=True),  # [manual] [unit]
+    "apache2ctl": Daemon(
+        ("-DFOREGROUND", "-D FOREGROUND", "-X", "-t", "-S"), foreground_command="apache2ctl -D FOREGROUND"
+    ),  # [manual]
+    "apachectl": Daemon(
+        ("-DFOREGROUND", "-D FOREGROUND", "-X", "-t", "-S"), foreground_command="apachectl -D FOREGROUND"
     ),
-    "rsyslogd": Daemon(("-n", "-N", "-v"), say="rsyslogd -n", joined=True),  # [manual] [unit]
-    "syslog-ng": Daemon(("-F", "--foreground", "-s", "-V"), say="syslog-ng -F", joined=True),  # [manual] [unit]
+    "apache2": Daemon(
+        ("-DFOREGROUND", "-D FOREGROUND", "-X", "-t", "-S", "-v"), foreground_command="apache2ctl -D FOREGROUND"
+    ),
+    "httpd": Daemon(  # [image] httpd-foreground; busybox has another of that name, with -f
+        ("-DFOREGROUND", "-D FOREGROUND", "-X", "-t", "-S", "-v", "-f"), foreground_command="httpd -D FOREGROUND"
+    ),
+    "rsyslogd": Daemon(("-n", "-N", "-v"), foreground_command="rsyslogd -n", joined=True),  # [manual] [unit]
+    "syslog-ng": Daemon(
+        ("-F", "--foreground", "-s", "-V"), foreground_command="syslog-ng -F", joined=True
+    ),  # [manual] [unit]
     "supervisord": Daemon(  # [manual] -n
         ("-n", "--nodaemon", "-v", "--version"),
-        say="each of its programs as a service of its own",
-        reads=("-c",),
+        foreground_command="supervisord -n, or one service for each of its programs",
+        config_flags=("-c",),
         joined=True,
         certain=False,
     ),
-    "gunicorn": Daemon(goes=("--daemon", "-D"), say="gunicorn without --daemon"),  # [manual]
-    "uwsgi": Daemon(goes=("--daemonize…", "-d"), say="uwsgi without --daemonize"),  # [manual]
-    "celery": Daemon(goes=("--detach", "-D", "multi"), say="celery worker"),  # [manual]
+    "gunicorn": Daemon(background_flags=("--daemon", "-D"), foreground_command="gunicorn without --daemon"),  # [manual]
+    "uwsgi": Daemon(
+        background_flags=("--daemonize…", "-d"), foreground_command="uwsgi without --daemonize"
+    ),  # [manual]
+    "celery": Daemon(
+        background_flags=("--detach", "-D", "multi"), foreground_command="celery worker without --detach"
+    ),  # [manual]
     "pg_ctl": Daemon(
-        goes=("start", "restart"), say='command: ["postgres", "-D", "/var/lib/postgresql/data"]'
+        background_flags=("start", "restart"), foreground_command="postgres itself, not pg_ctl"
     ),  # [manual]
-    "pg_ctlcluster": Daemon(("--foreground",), goes=("start", "restart"), say="pg_ctlcluster --foreground … start"),
-    "memcached": Daemon(goes=("-d", "--daemon"), say="memcached without -d"),  # [manual]
-    "haproxy": Daemon(goes=("-D",), say="haproxy -W -db"),  # [manual]
-    "mongod": Daemon(goes=("--fork",), say="mongod without --fork"),  # [manual]
-    "mosquitto": Daemon(goes=("-d", "--daemon"), say="mosquitto without -d"),  # [manual]
+    "pg_ctlcluster": Daemon(
+        ("--foreground",),
+        background_flags=("start", "restart"),
+        foreground_command="pg_ctlcluster --foreground VERSION CLUSTER start",
+    ),
+    "memcached": Daemon(background_flags=("-d", "--daemon"), foreground_command="memcached without -d"),  # [manual]
+    "haproxy": Daemon(background_flags=("-D",), foreground_command="haproxy -W -db"),  # [manual]
+    "mongod": Daemon(background_flags=("--fork",), foreground_command="mongod without --fork"),  # [manual]
+    "mosquitto": Daemon(background_flags=("-d", "--daemon"), foreground_command="mosquitto without -d"),  # [manual]
     "dnsmasq": Daemon(
-        ("-k", "--keep-in-foreground", "-d", "--no-daemon", "--test"), say="dnsmasq -k", joined=True
+        ("-k", "--keep-in-foreground", "-d", "--no-daemon", "--test"), foreground_command="dnsmasq -k", joined=True
     ),  # [manual]
-    "varnishd": Daemon(("-F", "-d", "-V", "-C"), say="varnishd -F", joined=True),  # [manual]
-    "lighttpd": Daemon(("-D", "-t", "-tt", "-v"), say="lighttpd -D", joined=True),  # [manual] [unit]
-    "squid": Daemon(("-N", "--foreground", "-z", "-k", "-v"), say="squid --foreground", joined=True),  # [manual] [unit]
-    "proftpd": Daemon(("-n", "--nodaemon", "-t", "-v"), say="proftpd --nodaemon", joined=True),  # [manual]
-    "postfix": Daemon(goes=("start",), say="postfix start-fg"),  # [manual] postfix(1)
-    "dovecot": Daemon(("-F", "-n", "-a", "--version"), say="dovecot -F"),  # [manual] [unit]
-    "named": Daemon(("-f", "-g", "-v", "-V"), say="named -f", joined=True),  # [manual] [unit]
-    "slapd": Daemon(("-d", "-d0…"), say="slapd -d 0", joined=True),  # [manual]
+    "varnishd": Daemon(("-F", "-d", "-V", "-C"), foreground_command="varnishd -F", joined=True),  # [manual]
+    "lighttpd": Daemon(("-D", "-t", "-tt", "-v"), foreground_command="lighttpd -D", joined=True),  # [manual] [unit]
+    "squid": Daemon(
+        ("-N", "--foreground", "-z", "-k", "-v"), foreground_command="squid --foreground", joined=True
+    ),  # [manual] [unit]
+    "proftpd": Daemon(
+        ("-n", "--nodaemon", "-t", "-v"), foreground_command="proftpd --nodaemon", joined=True
+    ),  # [manual]
+    "postfix": Daemon(background_flags=("start",), foreground_command="postfix start-fg"),  # [manual] postfix(1)
+    "dovecot": Daemon(("-F", "-n", "-a", "--version"), foreground_command="dovecot -F"),  # [manual] [unit]
+    "named": Daemon(("-f", "-g", "-v", "-V"), foreground_command="named -f", joined=True),  # [manual] [unit]
+    "slapd": Daemon(("-d", "-d0…"), foreground_command="slapd -d 0", joined=True),  # [manual]
     "smbd": Daemon(
-        ("-F", "--foreground", "-i", "--interactive"), say="smbd --foreground", joined=True
+        ("-F", "--foreground", "-i", "--interactive"), foreground_command="smbd --foreground", joined=True
     ),  # [manual] [unit]
-    "nmbd": Daemon(("-F", "--foreground", "-i", "--interactive"), say="nmbd --foreground", joined=True),
-    "winbindd": Daemon(("-F", "--foreground", "-i", "--interactive"), say="winbindd --foreground", joined=True),
-    "snmpd": Daemon(("-f", "-v", "-h"), say="snmpd -f", joined=True),  # [manual] [unit]
-    "ntpd": Daemon(("-n", "-d", "-q", "--nofork"), say="ntpd -n", joined=True),  # [manual]
-    "chronyd": Daemon(("-d", "-n", "-x -d", "-q", "-Q"), say="chronyd -d", joined=True),  # [manual]
+    "nmbd": Daemon(("-F", "--foreground", "-i", "--interactive"), foreground_command="nmbd --foreground", joined=True),
+    "winbindd": Daemon(
+        ("-F", "--foreground", "-i", "--interactive"), foreground_command="winbindd --foreground", joined=True
+    ),
+    "snmpd": Daemon(("-f", "-v", "-h"), foreground_command="snmpd -f", joined=True),  # [manual] [unit]
+    "ntpd": Daemon(("-n", "-d", "-q", "--nofork"), foreground_command="ntpd -n", joined=True),  # [manual]
+    "chronyd": Daemon(("-d", "-n", "-x -d", "-q", "-Q"), foreground_command="chronyd -d", joined=True),  # [manual]
     "dbus-daemon": Daemon(
-        ("--nofork",), goes=("--system", "--fork"), say="dbus-daemon --system --nofork"
+        ("--nofork",), background_flags=("--system", "--fork"), foreground_command="dbus-daemon --system --nofork"
     ),  # [manual] [unit]
-    "avahi-daemon": Daemon(goes=("-D", "--daemonize"), say="avahi-daemon without --daemonize"),  # [manual]
-    "transmission-daemon": Daemon(("-f", "--foreground"), say="transmission-daemon -f", joined=True),  # [manual] [unit]
-    "openvpn": Daemon(goes=("--daemon",), say="openvpn without --daemon"),  # [manual]
-    "x11vnc": Daemon(goes=("-bg",), say="x11vnc without -bg"),  # [manual]
-    "start-stop-daemon": Daemon(goes=("-b", "--background"), say="the program itself"),  # [manual]
-    "pm2": Daemon(("--no-daemon",), goes=("start",), say="node and the script: cohabit restarts it"),  # [manual]
-    "service": Daemon(
-        goes=("start…", "restart…"), say="the program that its script starts, in the foreground"
+    "avahi-daemon": Daemon(
+        background_flags=("-D", "--daemonize"), foreground_command="avahi-daemon without --daemonize"
     ),  # [manual]
-    "systemctl": Daemon(goes=("start", "restart"), say="the program of its ExecStart line; there is no systemd here"),
-    "mysqld": Daemon(goes=("--daemonize", "-D"), say="mysqld"),  # [manual]
-    "exim": Daemon(goes=("-bd",), say="exim -bdf"),  # [manual]
-    "exim4": Daemon(goes=("-bd",), say="exim4 -bdf"),
+    "transmission-daemon": Daemon(
+        ("-f", "--foreground"), foreground_command="transmission-daemon -f", joined=True
+    ),  # [manual] [unit]
+    "openvpn": Daemon(background_flags=("--daemon",), foreground_command="openvpn without --daemon"),  # [manual]
+    "x11vnc": Daemon(background_flags=("-bg",), foreground_command="x11vnc without -bg"),  # [manual]
+    "start-stop-daemon": Daemon(
+        background_flags=("-b", "--background"), foreground_command="the program itself"
+    ),  # [manual]
+    "pm2": Daemon(
+        ("--no-daemon",),
+        background_flags=("start",),
+        foreground_command="pm2-runtime, or node with the script (cohabit restarts it)",
+    ),  # [manual]
+    "service": Daemon(
+        background_flags=("start…", "restart…"),
+        foreground_command="the program itself in the foreground, not `service`",
+    ),  # [manual]
+    "systemctl": Daemon(
+        background_flags=("start", "restart"),
+        foreground_command="the program of the unit's ExecStart= line, not `systemctl`",
+    ),
+    "mysqld": Daemon(background_flags=("--daemonize", "-D"), foreground_command="mysqld"),  # [manual]
+    "exim": Daemon(background_flags=("-bd",), foreground_command="exim -bdf"),  # [manual]
+    "exim4": Daemon(background_flags=("-bd",), foreground_command="exim4 -bdf"),
 }
-# Stay in the foreground as the parent of the real one, restart it, and hide its end. [manual]
-WRAPPERS = {
+# These remain as the parent of the server, restart it, and hide its exit code. [manual]
+RESTARTING_WRAPPERS = {
     "mysqld_safe": "mysqld --user=mysql",
     "mariadbd-safe": "mariadbd --user=mysql",
 }
 
-# --- services: slow to be ready, and how to ask them ------------------------------------------------------
+# --- services: slow starts, and their health checks -------------------------------------------------------
 
 
 class Slow(Record):
-    """test: a healthcheck's test, with {port}. port: the default; flags: arguments behind which another one stands."""
+    """A slow server. test: its health check, with {port}. port: the default; flags: arguments that set the port."""
 
     test: str
     port: int = 0
@@ -316,7 +368,7 @@ SLOW = {
     "clickhouse-server": Slow("[HTTP, http://127.0.0.1:{port}/ping]", 8123, ()),
 }
 
-# Use shared memory beyond 64 MiB in ordinary work. [manual] of PostgreSQL and of Chromium in containers
+# These use more than 64 MiB of shared memory in normal operation. [manual] of PostgreSQL and of Chromium in containers
 LARGE_SHM = frozenset(
     {"postgres", "chrome", "google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "firefox"}
 )
@@ -325,21 +377,21 @@ LARGE_SHM = frozenset(
 
 
 class Platform(Record):
-    """Who runs the container, and how long it waits after TERM.
+    """A container platform and its grace period between TERM and KILL.
 
-    variables: of which one is set there; files: of which one is there. grace_seconds: its default. told: a variable
-    with the time itself. raise_it: how to give it more.
+    variables, files: one of these exists on the platform. grace_seconds: the default. grace_variable: a variable with
+    the actual grace period. extension: how to extend it.
     """
 
     name: str
     grace_seconds: float
-    raise_it: str
+    extension: str
     variables: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    told: str = ""
+    grace_variable: str = ""
 
 
-# In this order: the first one that shows is it, and Docker's file is there on others, too.
+# The first match is used, since the file of Docker also exists on other platforms.
 PLATFORMS = (
     Platform("Fly.io", 5, "kill_timeout in fly.toml, at most 300", ("FLY_MACHINE_ID", "FLY_APP_NAME")),
     Platform(
@@ -347,10 +399,10 @@ PLATFORMS = (
         0,
         "the variable RAILWAY_DEPLOYMENT_DRAINING_SECONDS",
         ("RAILWAY_ENVIRONMENT", "RAILWAY_SERVICE_ID", "RAILWAY_PROJECT_ID"),
-        told="RAILWAY_DEPLOYMENT_DRAINING_SECONDS",
+        grace_variable="RAILWAY_DEPLOYMENT_DRAINING_SECONDS",
     ),
-    Platform("Heroku", 30, "nothing raises it", ("DYNO",)),
-    Platform("Cloud Run", 10, "nothing raises it", ("K_SERVICE", "CLOUD_RUN_JOB")),
+    Platform("Heroku", 30, "it is fixed", ("DYNO",)),
+    Platform("Cloud Run", 10, "it is fixed", ("K_SERVICE", "CLOUD_RUN_JOB")),
     Platform(
         "ECS", 30, "stopTimeout in the task definition, at most 120 on Fargate", ("ECS_CONTAINER_METADATA_URI_V4",)
     ),

@@ -1,7 +1,7 @@
-"""The cohabit file as the doctor wants it: every service with its lines, and commands as they were written.
+"""Read the cohabit file for the doctor: services with their lines, and commands as written.
 
-Reads leniently: what is wrong with the file is `cohabit check`'s to tell, one finding says that there is something.
-Nothing is asked of this machine, which may not be the one on which the services run.
+Errors in the file become one finding; `cohabit check` reports all. This machine's users and programs are not checked,
+since the services may run on another one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cohabit.config.text.node import SyntaxProblemError
 from cohabit.config.text.source import UnreadableError, read_text
 from cohabit.doctor.findings import ERROR, Finding
-from cohabit.doctor.services import Written
+from cohabit.doctor.services import WrittenService
 from cohabit.plan.build import build
 from cohabit.plan.draft import UNREADABLE
 from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, TOTAL_GRACE_SECONDS
@@ -35,39 +35,39 @@ _UNREADABLE = ((), ("",), (UNREADABLE,))
 
 
 class Reading(Record):
-    """What a file holds. instances: how many services run, replicas counted; problems: what keeps it from running."""
+    """The content of a file. instances: number of services including replicas; problems: errors of the file."""
 
     file: str
-    written: dict[str, Written] = {}  # noqa: RUF012 - a record's default is never changed
+    written: dict[str, WrittenService] = {}  # noqa: RUF012 - a record's default is never changed
     total_seconds: float = TOTAL_GRACE_SECONDS
     instances: int = 0
     problems: tuple[Finding, ...] = ()
 
 
 def read(file: str, environ: Mapping[str, str]) -> Reading:
-    """The file, with every profile. Never raises for what is in it."""
-    try:  # by name: a Dockerfile can be examined without what reads YAML
+    """Read the file with all profiles. Its content never raises an exception."""
+    try:  # by name: examining a Dockerfile does not require the YAML parser
         draft = import_module("cohabit.config.compose").read({"files": [file] if file else []}, environ)
     except ModuleNotFoundError as error:
         why = f"the Python package {error.name} is missing"
-        return Reading(file, problems=(Finding(ERROR, file, "this file cannot be read", why, "pip install cohabit"),))
+        return Reading(file, problems=(Finding(ERROR, file, "cannot read this file", why, "pip install cohabit"),))
     shown = str(draft.where)
     plan, problems = build(draft, (), ["*"])
     wrong = [problem for problem in problems if not problem.warning]
     found: list[Finding] = []
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        do = f"cohabit check -f {shown} tells all of it"
-        secret = any(one.environment for one in draft.secrets.values())  # its text may be anywhere in a problem's
-        why = "nothing of it is started as long as something is wrong" if secret else wrong[0].text
+        do = f"cohabit check -f {shown} reports all errors"
+        secret = any(one.environment for one in draft.secrets.values())  # its text may be part of any problem
+        why = "no service is started while the file has errors" if secret else wrong[0].text
         found.append(Finding(ERROR, str(wrong[0].where), f"cohabit cannot run this file{more}", why, do))
     strings = _strings(shown, file) if draft.services else {}
     plain = draft.replace(services={name: item.replace(replicas=None) for name, item in draft.services.items()})
     whole, _ = build(plain, (), ["*"])
     services = whole.services if whole else {name: item.service for name, item in draft.services.items()}
     written = {
-        name: Written(
-            service, _placer(draft.services[name]), frozenset(draft.services[name].places), strings.get(name, ())
+        name: WrittenService(
+            service, _place_of(draft.services[name]), frozenset(draft.services[name].places), strings.get(name, ())
         )
         for name, service in services.items()
         if service.command[:1] not in _UNREADABLE
@@ -77,8 +77,8 @@ def read(file: str, environ: Mapping[str, str]) -> Reading:
     return Reading(shown, written, draft.stop_grace_seconds, len(plan.services) if plan else len(written), tuple(found))
 
 
-def _placer(item: DraftService) -> Callable[[str], str]:
-    """Where a key of this service stands; a command may be an entrypoint."""
+def _place_of(item: DraftService) -> Callable[[str], str]:
+    """A function from a key of this service to its place; the command may come from `entrypoint`."""
 
     def place(key: str) -> str:
         return str(item.place("entrypoint" if key == "command" and key not in item.places else key))
@@ -87,9 +87,9 @@ def _placer(item: DraftService) -> Callable[[str], str]:
 
 
 def _strings(shown: str, file: str) -> dict[str, tuple[tuple[str, str, str], ...]]:
-    """By service: the commands that were written as one string, as Written has them."""
+    """By service: the commands that were written as one string, as WrittenService has them."""
     path = file or shown
-    try:  # it was just read; standard input cannot be read again
+    try:  # standard input cannot be read twice
         parser = "toml_text" if path.endswith(".toml") else "yaml_text"
         node, _ = import_module(f"cohabit.config.text.{parser}").parse(read_text(path), shown)
     except (OSError, UnreadableError, SyntaxProblemError):
@@ -116,5 +116,5 @@ def _map(node: Node | None) -> dict[str, Node]:
 
 
 def _plain(text: Any) -> str:
-    """The text as it is run: `$$` is a `$`, and what stands for a variable of ours is a word like others."""
+    """The text as it is run: `$$` becomes `$`, and an interpolated variable becomes an ordinary word."""
     return _VARIABLE.sub(lambda found: "$" if found[0] == "$$" else "_", str(text))

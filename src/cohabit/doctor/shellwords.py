@@ -1,6 +1,6 @@
-"""What a person's command line holds for a shell: words, operators between them, and what only a shell would do. Pure.
+"""Split a command line into shell words and operators, and find what requires a shell. Pure.
 
-config/values/shell.py decides what is run; this only looks, and may be unsure where quotes and $( ) are nested.
+config/values/shell.py decides what is run. This module only examines; nested quotes and $( ) are approximated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from cohabit.plan.record import Record
 
 _QUOTES = "'\""
 _OPERATOR = re.compile(r"&&|\|\||\|&|;;|[;|&\n]")
-# Keeps a shell going, waits, or prints: no service.
+# Commands that are not services: they wait, print or configure the shell.
 IDLE = frozenset(
     {"sleep", "wait", "tail", "echo", "printf", "fg", "trap", "set", "cd", "export", "true", ":", "ulimit", "umask"}
 )
@@ -19,10 +19,10 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=", re.ASCII)
 
 
 class Word(Record):
-    """One word, and where it stands.
+    """One word and its position.
 
-    text: without its quotes. bare: the same as far as a shell would act on it: quoted letters are NUL, but for those
-    which it expands in double quotes.
+    text: without its quotes. bare: the characters that a shell interprets: quoted characters are NUL, except those
+    that are expanded in double quotes.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Word(Record):
 
 
 class Command(Record):
-    """The words up to an operator, and that operator: "&&", "||", ";", "|", "&", a newline, "" at the end."""
+    """The words before an operator, and the operator: "&&", "||", ";", "|", "&", a newline, "" at the end."""
 
     words: tuple[Word, ...]
     operator: str
@@ -48,17 +48,17 @@ class Command(Record):
 
     @property
     def program(self) -> str:
-        """The last part of its program's path."""
+        """The name of its program, without the directory."""
         return self.argv[0].rpartition("/")[2] if self.argv else ""
 
     @property
     def execs(self) -> bool:
-        """Whether the shell becomes it."""
+        """Whether it replaces the shell (exec)."""
         return any(word.text == "exec" for word in self.words[:1])
 
 
 def commands(text: str) -> list[Command]:
-    """The commands of a text, in their order; never raises."""
+    """Return the commands of a text, in order; never raises."""
     scan = _Scan(text)
     found: list[Command] = []
     words: list[Word] = []
@@ -75,7 +75,7 @@ def commands(text: str) -> list[Command]:
 
 
 class _Scan:
-    """items: Words, and operators as (text, place)."""
+    """A scanner; items: Words, and operators as (text, index)."""
 
     def __init__(self, text: str) -> None:
         self.items: list[Word | tuple[str, int]] = []
@@ -134,7 +134,7 @@ class _Scan:
         self._text, self._bare, self._start = "", "", -1
 
 
-# --- what is written for a shell, in a string that no shell reads ---------------------------------------
+# --- what requires a shell ------------------------------------------------------------------------------
 
 _ONLY_SHELL = frozenset(
     {
@@ -165,9 +165,9 @@ _GLOB = re.compile(r"(?:^|/)[^\0/=]*\*[^\0/=]*\.\w|[\w.-]/[^\0=]*\*|^\*\.\w")
 
 
 def needs_shell(text: str) -> tuple[str, bool]:
-    """(what in a command string only a shell would do, whether that is certain); ("", False) for nothing.
+    """Return (the part of a command string that requires a shell, whether that is certain); ("", False) if none.
 
-    A `&` or `;` inside a word is left alone: it may be part of a URL.
+    A `&` or `;` inside a word is ignored: it may be part of a URL.
     """
     found = commands(text)
     for command in found:
@@ -191,7 +191,7 @@ def needs_shell(text: str) -> tuple[str, bool]:
 
 
 def _stands_alone(text: str, command: Command) -> bool:
-    """Whether blanks are around the operator, or an end."""
+    """Whether the operator is surrounded by spaces or the end of the text."""
     before, after = text[: command.at], text[command.at + len(command.operator) :]
     long = len(command.operator) > 1 or command.operator == "\n"
     return (long or not before or before[-1].isspace() or command.operator == ";") and (not after or after[0].isspace())

@@ -1,7 +1,4 @@
-"""What is no Dockerfile: lines of which `docker build` makes nothing, so that nothing else here can be believed. Pure.
-
-Only what is certain: a word that is no instruction, and a FROM without an image.
-"""
+"""Check for lines that `docker build` rejects: unknown instructions, and FROM without an image. Pure."""
 
 from __future__ import annotations
 
@@ -16,23 +13,23 @@ if TYPE_CHECKING:
 
     from cohabit.doctor.dockerfile import Dockerfile
 
-_FAILS = "`docker build` ends with an error here"
+_FAILS = "`docker build` fails with an error at this line"
 
 
 def examine(dockerfile: Dockerfile, file: str) -> list[Finding]:
-    """Everything that is none; `file` is how its places are named."""
-    return [*_odd(dockerfile, file), *_without_image(dockerfile, file)]
+    """Return the findings; `file` is its name in places."""
+    return [*_unknown(dockerfile, file), *_without_image(dockerfile, file)]
 
 
-def _odd(dockerfile: Dockerfile, file: str) -> Iterator[Finding]:
-    for item in dockerfile.odd:
+def _unknown(dockerfile: Dockerfile, file: str) -> Iterator[Finding]:
+    for item in dockerfile.unknown:
         near = nearest(item.name, INSTRUCTIONS)
         do = (
             f"{near} {item.text}".rstrip()
             if near
-            else "remove it, or end the line above it with \\ if it belongs there"
+            else "remove it, or end the previous line with \\ if this line continues it"
         )
-        yield Finding(ERROR, f"{file}:{item.line}", f"{item.name} is no instruction", _FAILS, do)
+        yield Finding(ERROR, f"{file}:{item.line}", f"{item.name} is not an instruction", _FAILS, do)
 
 
 def _without_image(dockerfile: Dockerfile, file: str) -> Iterator[Finding]:

@@ -1,8 +1,7 @@
-"""Variables in a Dockerfile, put in as `docker build` does: $NAME, ${NAME}, ${NAME:-word}, ${NAME:+word}. Pure.
+"""Expand variables as `docker build` does: $NAME, ${NAME}, ${NAME:-word}, ${NAME:+word}. Pure.
 
-A variable that nobody set stays as it is written, for only whoever builds knows it; so the result has a `$` exactly
-where something is not known. Quotes are taken off; in single quotes, and behind the escape character, nothing is put
-in.
+A variable that is not set remains as written, since its value may come from the build. So the result contains a `$`
+where a value is not known. Quotes are removed. Nothing is expanded in single quotes or after the escape character.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ import re
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _BRACED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-+?])(.*))?", re.ASCII | re.DOTALL)
 _DEEPEST = 20
-_LONGEST = 10_000  # a variable that doubles itself again and again must not cost memory
+_LONGEST = 10_000  # limits the memory for variables that refer to themselves
 
 
 def expand(text: str, variables: dict[str, str], escape: str = "\\", depth: int = 0) -> str:
-    """The text with its variables put in."""
+    """Return the text with its variables expanded."""
     if depth > _DEEPEST or len(text) > _LONGEST:
         return text
     done: list[str] = []
@@ -43,7 +42,7 @@ def expand(text: str, variables: dict[str, str], escape: str = "\\", depth: int 
 
 
 def _variable(text: str, dollar: int, variables: dict[str, str], escape: str, depth: int) -> tuple[str, int]:
-    """What stands for the variable at this `$`, and where the text goes on."""
+    """The value of the variable at this `$`, and the index after it."""
     if name := _NAME.match(text, dollar + 1):
         return variables.get(name[0], f"${name[0]}"), name.end()
     end = _closing_brace(text, dollar)
@@ -63,7 +62,7 @@ def _variable(text: str, dollar: int, variables: dict[str, str], escape: str, de
 
 
 def _closing_brace(text: str, dollar: int) -> int:
-    """Where the brace of the `${` at this place is closed, -1 if it is not."""
+    """The index of the brace that closes the `${` at this index; -1 if there is none."""
     depth = 0
     for at in range(dollar + 1, len(text)):
         depth += (text[at] == "{") - (text[at] == "}")

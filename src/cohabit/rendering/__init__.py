@@ -1,4 +1,4 @@
-"""From what a running cohabit tells of itself to what people look at: tables, explanations, pictures.
+"""Render answers of the control socket as tables, explanations and pictures.
 
-Pure, and never in process 1: the clients come here with the answers that they got.
+Pure. Only clients import it, never process 1.
 """

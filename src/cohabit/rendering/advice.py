@@ -1,7 +1,7 @@
-"""What to do about it: for the mistakes that everybody makes once, the sentence that somebody who has made them says.
+"""Advice on common mistakes, for `cohabit why`.
 
-Three sources, the most telling first: what a service wrote, the code with which it ended, what its probe was answered.
-Each sentence is concrete and stands for itself. Nothing is advised where nothing is known. Pure.
+Sources, the most specific first: the service's output, its exit code, the results of its probe. Each piece of advice
+is one sentence that can be read alone. There is no advice without evidence. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from shlex import join, quote
 from typing import TYPE_CHECKING
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_KILLED, EXIT_NOT_FOUND
-from cohabit.rendering.telltales import about_output, missing_program, ports_in_use, refused_file
+from cohabit.rendering.log_hints import hints_from_output, missing_program, ports_in_use, unexecutable_file
 from cohabit.units import describe_exit, format_duration
 
 if TYPE_CHECKING:
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from cohabit.rendering.status import Container, Service
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
-_NO_DIRECTORY = "cannot start: cannot change to its working directory"  # reactor/processes/spawn.py's words
+_NO_DIRECTORY = "cannot start: cannot change to its working directory"  # text of reactor/processes/child.py
 _NO_USER = "cannot start: cannot become user"
 _NO_INTERPRETER = ("the interpreter that its first line names", "its first line names no interpreter")
+_NOT_A_STOP = "not a stop by cohabit"
 _SIGNALS = 128
 _AFTER_COLON = re.compile(r":(\d{1,5})\b")
 _NUMBER = re.compile(r"(?<![\d.])\d{2,5}(?![\d.])")
 
-# Programs that put themselves in the background unless told otherwise, and how each is told.
-_FOREGROUND = {
+# Programs that daemonize by default, or are often started so: the command that stays in the foreground.
+# doctor/known.py says the same of each; a test compares the two.
+FOREGROUND_COMMANDS = {
     "nginx": "nginx -g 'daemon off;'",
-    "apache2": "apache2 -D FOREGROUND",
+    "apache2": "apache2ctl -D FOREGROUND",  # Debian's apache2 alone lacks the variables of /etc/apache2/envvars
     "apache2ctl": "apache2ctl -D FOREGROUND",
     "apachectl": "apachectl -D FOREGROUND",
     "httpd": "httpd -D FOREGROUND",
@@ -43,256 +45,261 @@ _FOREGROUND = {
     "named": "named -f",
     "unbound": "unbound -d",
     "dnsmasq": "dnsmasq -k",
-    "squid": "squid -N",
+    "squid": "squid --foreground",
     "postfix": "postfix start-fg",
-    "proftpd": "proftpd -n",
-    "supervisord": "supervisord -n",
-    "pm2": "pm2-runtime",
+    "proftpd": "proftpd --nodaemon",
+    "supervisord": "supervisord -n, or one service for each of its programs",
+    "pm2": "pm2-runtime, or node with the script (cohabit restarts it)",
     "pg_ctl": "postgres itself, not pg_ctl",
-    "pg_ctlcluster": "pg_ctlcluster --foreground",
-    "service": "the program itself, not `service`",
-    "systemctl": "the program itself, not `systemctl`",
+    "pg_ctlcluster": "pg_ctlcluster --foreground VERSION CLUSTER start",
+    "service": "the program itself in the foreground, not `service`",
+    "systemctl": "the program of the unit's ExecStart= line, not `systemctl`",
     "memcached": "memcached without -d",
-    "haproxy": "haproxy without -D",
+    "haproxy": "haproxy -W -db",
     "gunicorn": "gunicorn without --daemon",
     "uwsgi": "uwsgi without --daemonize",
-    "celery": "celery without --detach",
+    "celery": "celery worker without --detach",
 }
 
 _BY_CODE: dict[int, str] = {
-    128 + 1: "SIGHUP came from outside: from a terminal that was closed, or a `kill` in a script",
-    128 + 2: "SIGINT came from outside, as ^C in a terminal sends it",
-    128 + 4: "the program needs a processor with more instructions than this one has: take an older or generic build",
-    128 + 6: "it gave up by itself (abort): an assertion, or memory it found corrupted; its last lines say which",
-    128 + 7: "often shared memory that is full: /dev/shm has 64 MiB unless `docker run --shm-size` says more",
-    128 + 8: "a division by zero or the like in the program itself: a bug of it",
-    128 + 11: "a crash in native code: libraries of another version or another libc (Alpine has musl), or a bug; "
-    "`ulimits: {core: -1}` gets a core file",
-    128 + 13: "whoever read its output or its socket went away",
-    128 + 15: "SIGTERM came from outside: nobody here had asked it to stop",
-    128 + 24: "it used up its CPU time: `ulimits: cpu`",
-    128 + 25: "a file grew too large: `ulimits: fsize`",
-    128 + 31: "it made a system call that seccomp forbids: `docker run --security-opt seccomp=...`",
+    128 + 1: f"{_NOT_A_STOP}: SIGHUP comes from a closing terminal, a `kill` in a script, or `cohabit kill`",
+    128 + 2: f"{_NOT_A_STOP}: SIGINT comes from ^C in a terminal, a `kill` in a script, or `cohabit kill`",
+    128 + 4: "it used an instruction that this CPU lacks (use a build for an older or generic CPU)",
+    128 + 6: "it aborted: a failed assertion or corrupted memory (its last lines may say which)",
+    128 + 7: "often full shared memory: /dev/shm has 64 MiB by default (raise it: `docker run --shm-size`)",
+    128 + 8: "an arithmetic error such as a division by zero: a bug in the program",
+    128 + 11: "a crash in native code: a bug, or libraries of another version or libc (Alpine uses musl) "
+    "(`ulimits: {core: -1}` enables core files)",
+    128 + 13: "the reader of a pipe or socket that it writes to has closed it",
+    128
+    + 15: f"{_NOT_A_STOP}: SIGTERM comes from another process, such as a `kill` in a script, or from `cohabit kill`",
+    128 + 24: "it used up its CPU time (raise `ulimits: cpu`)",
+    128 + 25: "it wrote a file larger than its limit (raise `ulimits: fsize`)",
+    128 + 31: "it made a system call that seccomp forbids (`docker run --security-opt seccomp=...`)",
 }
 
 
-def about_end(service: Service, container: Container) -> list[str]:
-    """What to do about the end of the last run."""
+def exit_advice(service: Service, container: Container) -> list[str]:
+    """Advise on the end of the last run."""
     if service.out_of_memory:
-        return [_about_memory(container)]
+        return [_memory_advice(container)]
     if service.why.startswith("unhealthy"):
-        return about_probe(service)
+        return probe_advice(service)
     if service.why.startswith(_NO_DIRECTORY):
-        return [_about_directory(service)]
+        return [_directory_advice(service)]
     if service.code in (EXIT_CANNOT_RUN, EXIT_NOT_FOUND):
-        return _about_code(service, service.code)
-    found = about_output(service.output or ())
+        return _exit_code_advice(service, service.code)
+    found = hints_from_output(service.output or ())
     if service.code == 0:
-        return [*found, _about_background(service)]
-    return found if service.code is None else found + _about_code(service, service.code)
+        return [*found, _background_advice(service)]
+    return found if service.code is None else found + _exit_code_advice(service, service.code)
 
 
-def about_probe(service: Service) -> list[str]:
-    """What to do about a probe that does not pass."""
+def probe_advice(service: Service) -> list[str]:
+    """Advise on a probe that fails."""
     probe = service.probe
     if probe is None:
         return []
     answer = next((result.output for result in reversed(service.results) if not result.passed), "")
-    found = about_output(service.output or ()) + _about_kind(probe.kind, answer, service)
+    found = hints_from_output(service.output or ()) + _probe_kind_advice(probe.kind, answer, service)
     if service.health == "starting" and probe.failures:
         now = format_duration(probe.start_period_seconds)
-        found.append(f"if it only needs longer to start: a longer `healthcheck: start_period` (now {now})")
+        found.append(f"if it only needs more time to start: raise `healthcheck: start_period` (now {now})")
     return found
 
 
-def about_stop(service: Service) -> list[str]:
-    """What to do about a service that does not go when it is told to."""
+def stop_advice(service: Service) -> list[str]:
+    """Advise on a service that does not end after its stop signal."""
     signal = service.stop_signal or "the stop signal"
-    longer = "if it needs longer to finish its work: a longer `stop_grace_period`"
-    found = [f"{longer}; if it does not hear {signal}: the `stop_signal` that it does hear"]
+    longer = "if it needs more time to finish its work: raise `stop_grace_period`"
+    found = [f"{longer}; if it ignores {signal}: set the `stop_signal` that it handles"]
     if program(service) in _SHELLS:
-        found.insert(0, f"its command is a shell, which keeps {signal} for itself: end the script with `exec PROGRAM`")
+        found.insert(0, f"its command is a shell, which does not forward {signal}: end the script with `exec PROGRAM`")
     return found
 
 
 def program(service: Service) -> str:
-    """The name of what it runs, without its directory."""
+    """Return the name of its program, without the directory."""
     return service.command[0].rpartition("/")[2] if service.command else ""
 
 
-def _about_memory(container: Container) -> str:
+def _memory_advice(container: Container) -> str:
     where = "the container" if container.memory_limit else "the machine, or a limit above the container,"
     return (
-        f"{where} ran out of memory: let it use less (workers, heap, caches), or give more (`docker run --memory`); "
-        "`cohabit top` shows who uses how much"
+        f"{where} ran out of memory: reduce workers, heap or caches, or raise the limit (`docker run --memory`); "
+        "`cohabit top` shows the use of each service"
     )
 
 
-def _about_directory(service: Service) -> str:
+def _directory_advice(service: Service) -> str:
     what = service.why.removeprefix(_NO_DIRECTORY).strip()
     path, _, why = what.rpartition(": ")
     if "permission" in why:
-        return f"its user may not enter {path}: look at that directory's owner and mode, and at its `user:`"
-    return f"make the directory {path or what} in the image or mount it there, or mend its `working_dir:`"
+        return f"its user has no permission to enter {path}: check the directory's owner and mode, and its `user:`"
+    return f"create the directory {path or what} in the image, mount it, or correct its `working_dir:`"
 
 
-def _about_code(service: Service, code: int) -> list[str]:
-    if code in (EXIT_NOT_FOUND, EXIT_CANNOT_RUN) and any(words in service.why for words in _NO_INTERPRETER):
-        return [_about_interpreter(service)]
+def _exit_code_advice(service: Service, code: int) -> list[str]:
+    if code in (EXIT_NOT_FOUND, EXIT_CANNOT_RUN) and any(text in service.why for text in _NO_INTERPRETER):
+        return [_interpreter_advice(service)]
     if code == EXIT_NOT_FOUND:
-        return [_about_missing(service)]
+        return [_not_found_advice(service)]
     if code == EXIT_CANNOT_RUN:
-        return [_about_refused(service)]
+        return [_not_executable_advice(service)]
     if code == EXIT_KILLED and "ignored" in service.why:
-        return about_stop(service)
-    words = describe_exit(code)
-    if code > _SIGNALS and program(service) in _SHELLS and words.startswith("SIG"):
-        signal = words.partition(" ")[0]
-        told = f"exit code {code}: a child of its shell, or the shell, was killed by {signal}, or it said so itself"
+        return stop_advice(service)
+    text = describe_exit(code)
+    if code > _SIGNALS and program(service) in _SHELLS and text.startswith("SIG"):
+        signal = text.partition(" ")[0]
+        cause = f"exit code {code}: {signal} killed the shell or its child, or the script itself ended with that code"
         more = _BY_CODE.get(code, "")
-        return [told, *([more] if more and "from outside" not in more else [])]
+        return [cause, *([more] if more and not more.startswith(_NOT_A_STOP) else [])]
     if code == EXIT_KILLED:
         return [
-            "SIGKILL came from outside: a `kill -9`, or the kernel of the machine for want of memory (its log says)"
+            f"{_NOT_A_STOP}: SIGKILL comes from `kill -9`, or from the kernel of a host without memory (see its log)"
         ]
     return [_BY_CODE[code]] if code in _BY_CODE else []
 
 
-def _about_interpreter(service: Service) -> str:
+def _interpreter_advice(service: Service) -> str:
     name = service.command[0] if service.command else "its command"
     return (
-        f"look at the first line of {name}: it has to begin with #! and name an interpreter that the image has; lines "
-        "that end as in Windows (CRLF) spoil that name, too: save the file with LF"
+        f"check the first line of {name}: it must be #! and an interpreter that is in the image; Windows line ends "
+        "(CRLF) make the interpreter's name wrong: save the file with LF"
     )
 
 
-def _about_refused(service: Service) -> str:
+def _not_executable_advice(service: Service) -> str:
     if service.why.startswith(_NO_USER):
-        return "start the container as root (cohabit changes to its `user:` then), or leave that `user:` out"
+        return "start the container as root (cohabit then changes to its `user:`), or remove `user:`"
     name = service.command[0] if service.command else "its command"
     if program(service) in _SHELLS and not service.why.startswith("cannot start"):
-        name = refused_file(service.output or ()) or "a program that its shell calls"
-    return f"{name} is there but cannot be run: `chmod +x`, its #! line, a directory, or another processor's"
+        name = unexecutable_file(service.output or ()) or "a program that its shell runs"
+    return f"{name} exists but cannot be executed: check its mode (`chmod +x`), its #! line, and its CPU architecture"
 
 
-def _about_missing(service: Service) -> str:
+def _not_found_advice(service: Service) -> str:
     if program(service) in _SHELLS and not service.why.startswith("cannot start"):
         name = missing_program(service.output or ())
-        return f"the shell did not find {name or 'a program'}: install it in the image, or write its whole path"
+        return f"the shell did not find {name or 'a program'}: install it in the image, or write its full path"
     if not service.command:
-        return "its command was not found: install it in the image, or write its whole path"
+        return "its command was not found: install it in the image, or write its full path"
     name = service.command[0]
     if " " in name:
-        return f"the command is taken as one word, {name!r}: write it as a list with one item per word"
+        return f"the command is a single argument, {name!r}: write it as a list with one item per argument"
     if "/" in name:
-        return f"{name} is not in the image, or the interpreter in its #! line, or its loader (glibc in Alpine), is not"
-    return f"{name} is not installed in the image, or not in PATH: install it, or write its whole path"
+        return f"{name}, the interpreter in its #! line or its dynamic loader (glibc on Alpine) is not in the image"
+    return f"{name} is not installed in the image, or not in PATH: install it, or write its full path"
 
 
-def _about_background(service: Service) -> str:
+def _background_advice(service: Service) -> str:
     name = program(service)
     stem = name.rstrip("0123456789.")
-    known = _FOREGROUND.get(name) or _FOREGROUND.get(stem)
-    start = "it probably put itself in the background"
+    known = FOREGROUND_COMMANDS.get(name) or FOREGROUND_COMMANDS.get(stem)
+    start = "it probably daemonized"
     if known:
         return f"{start}: run {known}"
     if name in _SHELLS:
         return (
-            "its script came to its end: let it end with `exec PROGRAM`, in the foreground, or say `essential: false` "
-            "and wait for it as for a job (service_completed_successfully)"
+            "its script ended: end it with `exec PROGRAM` in the foreground; or, if it is a job, set "
+            "`essential: false` and depend on it with `condition: service_completed_successfully`"
         )
     return (
-        f"{start} (run it in the foreground, or give its `pid_file:`), or it had nothing to do (then it is a job: "
+        f"{start} (run it in the foreground, or set `pid_file:`), or its work is done (then it is a job: "
         "`restart: on-failure`, `essential: false`)"
     )
 
 
-def _about_kind(kind: str, answer: str, service: Service) -> list[str]:
+def _probe_kind_advice(kind: str, answer: str, service: Service) -> list[str]:
     if kind in {"notify", "fd", "log"}:
-        return [_about_telling(kind, service)]
-    low = answer.lower()
+        return [_readiness_advice(kind, service)]
+    lowered = answer.lower()
     if kind == "exec":
-        return _about_exec(low, service)
-    if "no answer within" in low:
-        return ["something listens but does not answer in time: it hangs or is overloaded, or `timeout` is too short"]
-    if "refused" in low or "no such file" in low:
-        return [_about_nobody(kind, service)]
-    if "not an http answer" in low:
-        return ["what listens there does not speak HTTP: another service's port, or TLS (then use CMD with curl -k)"]
-    if low.startswith("http/"):
-        return [_about_http(answer)]
-    if "permission" in low:
-        return ["process 1 may not use that socket: look at its mode and its directory's"]
+        return _exec_probe_advice(lowered, service)
+    if "no answer within" in lowered:
+        return ["no answer in time: the server hangs or is overloaded, packets are dropped, or `timeout` is too short"]
+    if "refused" in lowered or "no such file" in lowered:
+        return [_refused_advice(kind, service)]
+    if "not an http answer" in lowered:
+        return ["the server does not speak HTTP: another server's port, or TLS (for TLS use CMD with curl -k)"]
+    if lowered.startswith("http/"):
+        return [_http_advice(answer)]
+    if "permission" in lowered:
+        return ["process 1 has no permission for that socket: check its mode and that of its directory"]
     return []
 
 
-def _about_nobody(kind: str, service: Service) -> str:
+def _refused_advice(kind: str, service: Service) -> str:
     text = service.probe.text if service.probe else ""
     if kind == "unix" or "unix:" in text:
-        return f"nobody listens on that socket: does {service.name} make it at this path, or not yet?"
+        return f"no process listens on that socket: check that {service.name} creates it at this path"
     other = "127.0.0.1" if "[::1]" in text or "localhost" in text else "[::1]"
     return (
-        f"nobody listens there: does {service.name} listen on another port, or only on another address ({other}, "
-        "the container's own)? `ss -ltn` in the container shows it"
+        f"no process listens there: {service.name} may listen on another port, or only on another address ({other}, "
+        "or the container's own): `ss -ltn` in the container shows it"
     )
 
 
-def _about_http(answer: str) -> str:
+def _http_advice(answer: str) -> str:
     code = answer.split(" ")[1] if " " in answer else ""
     if code == "404":
-        return "it answers, but has nothing at this path: is the path of the `healthcheck:` right?"
+        return "the server has nothing at this path: check the path in `healthcheck:`"
     if code in {"401", "403"}:
-        return "it answers, but asks who we are: probe a path that needs no login, or list the code as one that passes"
+        return "the server requires a login: probe a path without one, or list the code as one that passes"
     if code == "400":
-        return "it does not like the request: frameworks check the Host header (ALLOWED_HOSTS)"
+        return "the server rejects the request: some frameworks check the Host header (ALLOWED_HOSTS)"
     if code.startswith("5"):
-        return "it listens but is not well itself: its own log says why"
-    return "it answers with another code than the probe wants"
+        return "the server reports an error of its own: see its log"
+    return "the server answers with a code that the probe does not accept"
 
 
-def _about_exec(low: str, service: Service) -> list[str]:
-    if "not found" in low or "no such file" in low or "cannot run the probe" in low:
-        return ["the probe's program is not in the image: install it, or use TCP or HTTP, which need none"]
-    by_hand = f"run the probe by hand: `cohabit exec {service.name} -- {_probe_command(service)}`"
-    if "no answer within" in low and service.probe:
+def _exec_probe_advice(lowered: str, service: Service) -> list[str]:
+    if "not found" in lowered or "no such file" in lowered or "cannot run the probe" in lowered:
+        return ["the probe's program is not in the image: install it, or use a TCP or HTTP probe, which needs none"]
+    manual_run = f"run the probe manually: `cohabit exec {service.name} -- {_probe_command(service)}`"
+    if "no answer within" in lowered and service.probe:
         within = format_duration(service.probe.timeout_seconds)
-        return [f"its probe command did not end within {within}: it hangs, or `timeout` is too short; {by_hand}"]
-    return [by_hand]
+        return [f"its probe command did not end within {within}: it hangs, or `timeout` is too short; {manual_run}"]
+    return [manual_run]
 
 
 def _probe_command(service: Service) -> str:
-    """As it is to be typed. Where one word ends and another begins is not told; but a shell's script is one."""
-    words = (service.probe.text if service.probe else "").partition(" ")[2]
-    shell, flag, script = words.partition(" -c ")
+    """Quote the probe's command for a shell. Its argument boundaries are not known, but a shell's script is one."""
+    text = (service.probe.text if service.probe else "").partition(" ")[2]
+    shell, flag, script = text.partition(" -c ")
     if flag and shell.rpartition("/")[2] in _SHELLS:
         return f"{shell} -c {quote(script)}"
-    return join(words.split()) or "..."
+    return join(text.split()) or "..."
 
 
-def about_port(service: Service, others: Iterable[Service]) -> list[str]:
-    """Who of the same file has the port that it wanted, if that can be seen."""
+def port_advice(service: Service, others: Iterable[Service]) -> list[str]:
+    """Name another service whose command or probe contains the port that this service could not bind."""
     ports = ports_in_use(service.output or ())
     if ports is None:
         return []
     for port in dict.fromkeys([*ports, *_ports_of(service)]):
         for other in others:
             if other.name != service.name and not other.at_rest and port in _ports_of(other):
-                return [f"port {port} is that of {other.name}, a service here: give one of the two another port"]
+                return [
+                    f"port {port} is also in the command or probe of {other.name}: give one of the two another port"
+                ]
     return []
 
 
 def _ports_of(service: Service) -> list[str]:
-    """The numbers in its probe and its command that look like ports."""
-    asked = service.probe.text if service.probe else ""
-    return [*_AFTER_COLON.findall(asked), *_NUMBER.findall(" ".join(service.command))]
+    """List the numbers in its probe and command that look like ports."""
+    probe_text = service.probe.text if service.probe else ""
+    return [*_AFTER_COLON.findall(probe_text), *_NUMBER.findall(" ".join(service.command))]
 
 
-def _about_telling(kind: str, service: Service) -> str:
+def _readiness_advice(kind: str, service: Service) -> str:
     if kind == "notify":
         return (
-            "it must send READY=1 to the socket in NOTIFY_SOCKET (sd_notify): if the program cannot, or a wrapper "
-            "drops that variable, use TCP or HTTP"
+            "it must send READY=1 to the socket in NOTIFY_SOCKET (sd_notify): if the program does not support this, "
+            "or a wrapper removes the variable, use a TCP or HTTP probe"
         )
     if kind == "fd":
-        return "it must write a newline to that descriptor: if the program cannot, use TCP or HTTP"
+        return (
+            "it must write a newline to that descriptor: if the program does not support this, use a TCP or HTTP probe"
+        )
     return f"no line of its output has matched: compare the pattern with `cohabit logs {service.name}`"

@@ -1,8 +1,7 @@
-"""Why is a service as it is? One cause for each, and the chain from it to those who are to blame.
+"""Find the cause of each service's state, and the chain of causes from a service to its root causes.
 
-`explain` looks at one service and at nobody else, apart from naming those it waits for; `chain` follows these
-names down to whoever waits for nobody: the root causes. A cause is a fact with its time; how it is worded for
-people who read it alone, in a chain or in JSON is why.py's. Pure.
+`explain` examines one service and names the services it waits for. `chain` follows these names to services that wait
+for nothing: the root causes. why.py turns causes into sentences or JSON. Pure.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
-from cohabit.rendering.advice import about_end, about_port, about_probe, about_stop
+from cohabit.rendering.advice import exit_advice, port_advice, probe_advice, stop_advice
 from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED
-from cohabit.rendering.ending import attempt, ended, last_reason, patience, policy
-from cohabit.rendering.words import clock, listed, ordinary, stamp
+from cohabit.rendering.ending import end_clause, last_reason, next_attempt, restart_policy, stop_progress
+from cohabit.rendering.formatting import clock, counted, name_list, time_and_age
 from cohabit.units import format_duration
 
 if TYPE_CHECKING:
@@ -22,42 +21,48 @@ if TYPE_CHECKING:
     from cohabit.rendering.status import Container, Probe, Service
 
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
-GONE_DOWN = "down"  # not Compose's: who is to stop waits for those who depend on it
-_IN_WORDS = {STARTED: "to be started", HEALTHY: "to be ready", COMPLETED: "to end well", GONE_DOWN: "to end first"}
+STOPPED_FIRST = "down"  # not a condition of Compose: a service that will be stopped waits for its dependents
+_CONDITION_TEXT = {
+    STARTED: "to start",
+    HEALTHY: "to be ready",
+    COMPLETED: "to complete successfully",
+    STOPPED_FIRST: "to end first",
+}
 
-_NEVER_COMPLETED = "its `restart: always` starts it again after every end, so it is never done: `restart: on-failure`"
-_FEW = 2
-_NOT_KEPT = frozenset({"inherit", "raw"})  # drivers whose lines we do not see, or only while somebody follows
-_FRESH_SECONDS = 10.0  # a run that has lasted so long has Docker's forgiveness for those before it
+_NEVER_COMPLETED = "its `restart: always` restarts it after every end, so it never completes: set `restart: on-failure`"
+_JOINED_MAX = 2
+_NOT_KEPT = frozenset({"inherit", "raw"})  # drivers whose output cohabit does not see, or sees only for `logs -f`
+_RECENT_SECONDS = 10.0  # Docker resets the back-off after a run of this length
 _SOON_SECONDS = 5.0
-_SILENT_SECONDS = 3.0  # after so long it is worth wondering whether somebody heard the stop signal
+_SILENT_SECONDS = 3.0  # after this time the stop signal may have been ignored
 
-# Kinds of causes, for programs that read them.
+# Kinds of causes, as in the JSON output.
 WELL, WAITS, RESTARTING, GAVE_UP, CANNOT_START = "well", "waits", "restarting", "gave-up", "cannot-start"
 REFUSED, FAILED_RUN, ENDED, DONE_JOB, SCHEDULED = "refused", "failed", "ended", "done", "scheduled"
 SCHEDULED_FAILED = "scheduled-failed"
 NOT_READY, UNHEALTHY, UNFINISHED, HOOK = "not-ready", "unhealthy", "unfinished", "hook"
-IS_STARTING, IS_STOPPING, BY_HAND, UNKNOWN = "starting", "stopping", "stopped", "unknown"
+IS_STARTING, IS_STOPPING, STOPPED_MANUALLY, UNKNOWN = "starting", "stopping", "stopped", "unknown"
 
-# Those that need no explanation when the container is looked at as a whole, unless somebody waits for them.
-FINE = frozenset({WELL, DONE_JOB, SCHEDULED, BY_HAND})
-# Those that somebody has to start again.
+# Kinds that are not reported for the whole container, unless another service waits for the service.
+UNREMARKABLE = frozenset({WELL, DONE_JOB, SCHEDULED, STOPPED_MANUALLY})
+# Kinds in which cohabit does not start the service again by itself.
 FINAL = frozenset({GAVE_UP, CANNOT_START, FAILED_RUN, ENDED, REFUSED})
 
 
 class Cause(NamedTuple):
-    """Why one service is as it is.
+    """The cause of one service's state.
 
-    says: completes "web ..."; kind: for programs; time: Unix seconds, since: whether it lasts since then or happened
-    at it. facts: further lines; output: last lines of it; advice: what to do. because: who it waits for, and with
-    which condition: [] makes it a root cause. depth: how far down a chain. look: a state of colours.py.
+    clause: completes "web ...". kind: one of the constants above. time: Unix seconds; since: the state has lasted
+    since then (True), or an event happened then (False). display_state: a key of colours.STYLES. facts: further lines.
+    output: its last lines of output. advice: what to do. because: the services it waits for, each with the condition;
+    a root cause has none. depth: its level in the chain, from 0.
     """
 
     service: str
     kind: str
-    says: str
+    clause: str
     time: float | None
-    look: str
+    display_state: str
     since: bool = True
     facts: tuple[str, ...] = ()
     output: tuple[str, ...] = ()
@@ -66,120 +71,126 @@ class Cause(NamedTuple):
     depth: int = 0
 
 
-class World(NamedTuple):
-    """Everybody there is, and who depends on whom. told: what was explained already, (service, condition)."""
+class Snapshot(NamedTuple):
+    """All services, and the dependents of each. explained: causes found so far, by (service, condition)."""
 
     container: Container
     services: Mapping[str, Service]
     dependents: Mapping[str, list[str]]
-    told: dict[tuple[str, str], Cause]
+    explained: dict[tuple[str, str], Cause]
 
 
-def world(container: Container, services: list[Service]) -> World:
-    """What the causes are looked for in."""
+def snapshot_of(container: Container, services: list[Service]) -> Snapshot:
+    """Build the snapshot in which causes are searched."""
     dependents: dict[str, list[str]] = {}
     for service in services:
         for need in service.depends_on:
             dependents.setdefault(need.service, []).append(service.name)
-    return World(container, {service.name: service for service in services}, dependents, {})
+    return Snapshot(container, {service.name: service for service in services}, dependents, {})
 
 
-def chain(here: World, name: str) -> list[Cause]:
-    """Its cause, and below it those of everybody it waits for, each once; depth first, as it is read."""
+def chain(snapshot: Snapshot, name: str) -> list[Cause]:
+    """Return its cause and those of all services it waits for, each once, in depth-first order."""
     found: dict[str, Cause] = {}
     todo = [(name, "", 0)]
     while todo:
         name, condition, depth = todo.pop()
         if name not in found:
-            found[name] = cause = explain(here, name, condition)._replace(depth=depth)
+            found[name] = cause = explain(snapshot, name, condition)._replace(depth=depth)
             todo += [(other, needed, depth + 1) for other, needed in reversed(cause.because)]
     return list(found.values())
 
 
-def explain(here: World, name: str, condition: str = "") -> Cause:
-    """Why a service is as it is; condition: what somebody who waits for it needs it to be, if anybody does."""
-    if (name, condition) not in here.told:
-        here.told[name, condition] = _with_stopped(here, _explain(here, name, condition))
-    return here.told[name, condition]
+def explain(snapshot: Snapshot, name: str, condition: str = "") -> Cause:
+    """Return the cause of a service's state; condition: the one that a dependent waits for, "" if none."""
+    if (name, condition) not in snapshot.explained:
+        snapshot.explained[name, condition] = _with_stopped(snapshot, _explain(snapshot, name, condition))
+    return snapshot.explained[name, condition]
 
 
-def _explain(here: World, name: str, condition: str) -> Cause:
-    service = here.services.get(name)
+def _explain(snapshot: Snapshot, name: str, condition: str) -> Cause:
+    service = snapshot.services.get(name)
     if service is None:
-        return Cause(name, UNKNOWN, "is not known here (any more)", None, FAILED)
+        return Cause(name, UNKNOWN, "does not exist", None, FAILED)
     if service.state == "RUNNING":
-        return _running(here, service, condition)
+        return _running(snapshot, service, condition)
     how = _BY_STATE.get(service.state)
     if how is None:
-        return _unknown(service, f"is in a state that is not known here: {service.state or 'none'}")
-    return _as_needed(how(here, service), service, condition)
+        return _unknown(service, f"is in an unknown state: {service.state or 'none'}")
+    return _as_needed(how(snapshot, service), service, condition)
 
 
-def _with_stopped(here: World, cause: Cause) -> Cause:
-    """Somebody it depends on was stopped by hand: that may be why it does badly, and nobody else would tell."""
-    service = here.services.get(cause.service)
-    if service is None or (service.at_rest and service.state != "BACKOFF") or here.container.phase != "up":
+def _with_stopped(snapshot: Snapshot, cause: Cause) -> Cause:
+    """Add the dependencies that were stopped manually: their absence may be the reason of its state."""
+    service = snapshot.services.get(cause.service)
+    if service is None or (service.at_rest and service.state != "BACKOFF") or snapshot.container.phase != "up":
         return cause
-    told = {name for name, _ in cause.because}
-    others = [here.services.get(need.service) for need in service.depends_on]
-    names = dict.fromkeys(one.name for one in others if one is not None and one.by_hand and one.name not in told)
-    facts = tuple(f"{name}, which it depends on, was stopped by hand" for name in names)
+    known = {name for name, _ in cause.because}
+    others = [snapshot.services.get(need.service) for need in service.depends_on]
+    names = dict.fromkeys(
+        one.name for one in others if one is not None and one.stopped_manually and one.name not in known
+    )
+    facts = tuple(f"its dependency {name} was stopped manually" for name in names)
     return cause._replace(
         facts=(*cause.facts, *facts), advice=(*cause.advice, *(f"`cohabit start {name}`" for name in names))
     )
 
 
 def _as_needed(cause: Cause, service: Service, condition: str) -> Cause:
-    """It ended well, which is not what somebody waits for: then what is wrong is the waiting."""
+    """Add advice if it ended with 0 but a dependent waits for a condition that this does not fulfil."""
     well = service.code == 0 and not cause.because
     if well and condition == COMPLETED and service.state == "BACKOFF":
         return cause._replace(advice=(_NEVER_COMPLETED,))
     if well and condition == HEALTHY and service.state == "EXITED":
-        job = "who waits for its end, not for its health, says `condition: service_completed_successfully`"
+        job = "if dependents wait for it to complete: set `condition: service_completed_successfully`"
         return cause._replace(advice=(*cause.advice, job))
     return cause
 
 
-# --- it runs ------------------------------------------------------------------------------------------
+# --- running ------------------------------------------------------------------------------------------
 
 
-def _running(here: World, service: Service, condition: str) -> Cause:
-    now = here.container.now
+def _running(snapshot: Snapshot, service: Service, condition: str) -> Cause:
+    now = snapshot.container.now
     if service.going_down:
-        return _to_stop(here, service)
+        return _going_down(snapshot, service)
     if condition == COMPLETED:
         return _unfinished(service)
     if service.hook_stage:
-        says = f"is not ready: its {service.hook_stage} hook {service.hook_index + 1} still runs"
-        return _cause(service, HOOK, says, output=_output(service))
+        clause = f"is not ready: its {service.hook_stage} hook {service.hook_index + 1} is running"
+        return _cause(service, HOOK, clause, output=_output(service))
     if service.health == "unhealthy":
-        return _asked(here, service, UNHEALTHY, "is unhealthy")
+        return _probe_failing(snapshot, service, UNHEALTHY, "is unhealthy")
     if not service.ready and service.probe is not None:
-        never = "has not said that it is ready" if service.probe.kind in {"notify", "fd", "log"} else "is not ready"
-        return _asked(here, service, NOT_READY, f"runs, but {never}")
+        problem = (
+            "has not reported that it is ready" if service.probe.kind in {"notify", "fd", "log"} else "is not ready"
+        )
+        return _probe_failing(snapshot, service, NOT_READY, f"runs but {problem}")
     if not service.ready:
-        return _unknown(service, "runs and is not ready, though it has no healthcheck")
+        return _unknown(service, "runs but is not ready, and has no healthcheck")
     before = last_reason(service)
-    fresh = service.started is not None and now - service.started < _FRESH_SECONDS
-    if service.restarts and fresh:
-        says = f"runs again, after {ordinary(service.restarts, 'restart')} in a row"
-        last = (f"the last time it {ended(service, here.container)}",) if before else ()
-        return _cause(service, RESTARTING, says, facts=last, output=_output(service), advice=_advice(here, service))
-    return _well(service, now)
+    recent = service.started is not None and now - service.started < _RECENT_SECONDS
+    if service.restarts and recent:
+        clause = f"runs after {counted(service.restarts, 'restart')} in a row"
+        last = (f"the last time it {end_clause(service, snapshot.container)}",) if before else ()
+        return _cause(
+            service, RESTARTING, clause, facts=last, output=_output(service), advice=_advice(snapshot, service)
+        )
+    return _running_well(service, now)
 
 
-def _well(service: Service, now: float) -> Cause:
+def _running_well(service: Service, now: float) -> Cause:
     parts = [f"is {service.health}" if service.health else "runs", f"pid {service.pid}"]
     if service.started is not None:
-        parts.append(f"{'runs ' if service.health else ''}since {stamp(service.started, now)}")
-    ready = service.when("ready")
+        parts.append(f"{'runs ' if service.health else ''}since {time_and_age(service.started, now)}")
+    ready = service.last_time("ready")
     if ready is not None:
-        parts.append(f"ready since {stamp(ready, now)}")
+        parts.append(f"ready since {time_and_age(ready, now)}")
     if service.restarts:
         last = last_reason(service)
-        parts.append(f"{ordinary(service.restarts, 'restart')} before" + (f" (the last: {last})" if last else ""))
+        parts.append(f"{counted(service.restarts, 'restart')} before" + (f" (the last: {last})" if last else ""))
     if service.status:
-        parts.append(f"says: {service.status}")
+        parts.append(f"status: {service.status}")
     return Cause(service.name, WELL, ", ".join(parts), None, READY)
 
 
@@ -188,167 +199,167 @@ def _unfinished(service: Service) -> Cause:
     if service.restart == "always":
         advice.append(_NEVER_COMPLETED)
     elif not service.job or service.probe is not None:
-        advice.append("if it is to run on, wait for `service_started` or `service_healthy` instead")
+        advice.append("if it is not a job: depend on it with `service_started` or `service_healthy` instead")
     return _cause(
-        service, UNFINISHED, f"has not ended yet, pid {service.pid}", facts=_own_words(service),
+        service, UNFINISHED, f"has not completed yet, pid {service.pid}", facts=_status_lines(service),
         output=_output(service), advice=advice, time=service.started,
     )  # fmt: skip
 
 
-def _asked(here: World, service: Service, kind: str, says: str) -> Cause:
-    """It runs and its probe does not pass."""
-    facts = [*_own_words(service)]
+def _probe_failing(snapshot: Snapshot, service: Service, kind: str, clause: str) -> Cause:
+    facts = [*_status_lines(service)]
     if service.probe is not None:
-        facts += _probe_facts(service, service.probe, here.container.now)
-    since = service.when("unhealthy") if kind == UNHEALTHY else None
+        facts += _probe_facts(service, service.probe, snapshot.container.now)
+    since = service.last_time("unhealthy") if kind == UNHEALTHY else None
     return _cause(
-        service, kind, says, facts=facts, output=_output(service), advice=about_probe(service),
+        service, kind, clause, facts=facts, output=_output(service), advice=probe_advice(service),
         time=service.started if since is None else since,
     )  # fmt: skip
 
 
 def _probe_facts(service: Service, probe: Probe, now: float) -> list[str]:
-    tells = probe.kind in {"notify", "fd", "log"}
-    asked = f"what it is to tell: {probe.text}" if tells else f"what is asked: {probe.text}"
-    every = "" if tells else f", every {format_duration(probe.interval_seconds)}"
-    counted = f"{ordinary(probe.failures, 'failure')} in a row"
-    of = f", {probe.retries} make it unhealthy" if service.health != "unhealthy" else f" (retries: {probe.retries})"
-    facts = [f"{asked}{every}: {counted}{of}"]
+    every = "" if probe.kind in {"notify", "fd", "log"} else f", every {format_duration(probe.interval_seconds)}"
+    failures = f"{counted(probe.failures, 'failure')} in a row"
+    limit = f", unhealthy after {probe.retries}" if service.health != "unhealthy" else f" (retries: {probe.retries})"
+    facts = [f"probe: {probe.text}{every}: {failures}{limit}"]
     last = service.results[-1] if service.results else None
     if last is None:
-        facts.append("no answer yet")
+        facts.append("no result yet")
     else:
-        when = "" if last.time is None else f", at {stamp(last.time, now)}"
-        facts.append(f"last answer: {last.output or ('passed' if last.passed else 'failed, without a word')}{when}")
+        when = "" if last.time is None else f", at {time_and_age(last.time, now)}"
+        facts.append(f"last result: {last.output or ('passed' if last.passed else 'failed, no output')}{when}")
     if service.health == "starting" and probe.start_period_seconds and service.started is not None:
-        over = service.started + probe.start_period_seconds
-        if over > now:
-            facts.append(f"failures do not count before {clock(over, now)} (start_period)")
+        end = service.started + probe.start_period_seconds
+        if end > now:
+            facts.append(f"failures do not count until {clock(end, now)} (start_period)")
     if service.on_failure in {"restart", "exit"}:
-        what = "is started again" if service.on_failure == "restart" else "takes the container along"
-        facts.append(f"when it is unhealthy, it {what} (on_failure: {service.on_failure})")
+        action = "it is restarted" if service.on_failure == "restart" else "the container stops"
+        facts.append(f"when it is unhealthy, {action} (on_failure: {service.on_failure})")
     return facts
 
 
-def _to_stop(here: World, service: Service) -> Cause:
-    """It goes down as soon as those who depend on it have."""
-    others = [here.services[name] for name in here.dependents.get(service.name, []) if name in here.services]
-    still = tuple((other.name, GONE_DOWN) for other in others if not other.at_rest and other.going_down)
-    what = "is to be started again" if service.restart_pending else "is to be stopped"
-    waits = f", and waits for {listed([name for name, _ in still])} to end first" if still else ""
-    return Cause(service.name, IS_STOPPING, what + waits, None, service.look, because=still)
+def _going_down(snapshot: Snapshot, service: Service) -> Cause:
+    others = [
+        snapshot.services[name] for name in snapshot.dependents.get(service.name, []) if name in snapshot.services
+    ]
+    still = tuple((other.name, STOPPED_FIRST) for other in others if not other.at_rest and other.going_down)
+    action = "will be restarted" if service.restart_pending else "will be stopped"
+    waits = f", and waits for {name_list([name for name, _ in still])} to end first" if still else ""
+    return Cause(service.name, IS_STOPPING, action + waits, None, service.display_state, because=still)
 
 
-# --- it starts, ends, or waits ------------------------------------------------------------------------
+# --- starting, stopping, at rest ----------------------------------------------------------------------
 
 
-def _starting(_here: World, service: Service) -> Cause:
+def _starting(_snapshot: Snapshot, service: Service) -> Cause:
     if service.hook_stage:
-        says = f"is being started: its {service.hook_stage} hook {service.hook_index + 1} still runs"
-        return _cause(service, HOOK, says, output=_output(service))
-    return _cause(service, IS_STARTING, "is being started: its command is not confirmed to run yet")
+        clause = f"is starting: its {service.hook_stage} hook {service.hook_index + 1} is running"
+        return _cause(service, HOOK, clause, output=_output(service))
+    return _cause(service, IS_STARTING, "is starting: the exec of its command is not confirmed yet")
 
 
-def _backoff(here: World, service: Service) -> Cause:
-    now, end = here.container.now, ended(service, here.container)
-    verb = "ending" if service.code == 0 else "failing"
-    says = f"keeps {verb}: the last time it {end}" if service.restarts > 1 else f"{end}, and is started again"
-    advice = _advice(here, service)
+def _backoff(snapshot: Snapshot, service: Service) -> Cause:
+    now, end = snapshot.container.now, end_clause(service, snapshot.container)
+    outcome = "exiting" if service.code == 0 else "failing"
+    clause = f"keeps {outcome}: the last time it {end}" if service.restarts > 1 else f"{end}, and will be restarted"
+    advice = _advice(snapshot, service)
     if service.next is not None and service.next - now > _SOON_SECONDS:
-        advice.append(f"`cohabit restart {service.name}` does not wait for the next attempt")
+        advice.append(f"to restart it without waiting: `cohabit restart {service.name}`")
     return _cause(
-        service, RESTARTING, says, since=False, facts=(f"{attempt(service, now)} ({policy(service)})",),
+        service, RESTARTING, clause, since=False, facts=(f"{next_attempt(service, now)} ({restart_policy(service)})",),
         output=_output(service), advice=advice,
     )  # fmt: skip
 
 
-def _stopping(here: World, service: Service) -> Cause:
-    now = here.container.now
+def _stopping(snapshot: Snapshot, service: Service) -> Cause:
+    now = snapshot.container.now
     if service.restart_pending:
-        says = "is being stopped, to be started again"
+        clause = "is being stopped for a restart"
     elif not service.up:
-        says = "is being stopped"
+        clause = "is being stopped"
     else:
-        says = f"{ended(service, here.container)}; its processes that are left are being ended"
+        clause = f"{end_clause(service, snapshot.container)}; its remaining processes are being terminated"
     late = service.since is not None and now - service.since > _SILENT_SECONDS
-    advice = about_stop(service) if late and not service.hook_stage else []
-    return _cause(service, IS_STOPPING, says, facts=(patience(service, now),), advice=advice)
+    advice = stop_advice(service) if late and not service.hook_stage else []
+    return _cause(service, IS_STOPPING, clause, facts=(stop_progress(service, now),), advice=advice)
 
 
-def _stopped(here: World, service: Service) -> Cause:
+def _stopped(snapshot: Snapshot, service: Service) -> Cause:
     if service.gone:
-        return _cause(service, BY_HAND, "was stopped: it is no longer in the file")
+        return _cause(service, STOPPED_MANUALLY, "was stopped: it was removed from the file")
     if service.restart_pending:
-        return _cause(service, IS_STARTING, "was stopped and is about to be started again")
-    if here.container.phase in {"stopping", "sweeping"}:
-        return _cause(service, BY_HAND, "is stopped, as everything is")
+        return _cause(service, IS_STARTING, "is about to be restarted")
+    if snapshot.container.phase in {"stopping", "sweeping"}:
+        return _cause(service, STOPPED_MANUALLY, "is stopped: the container is stopping")
     if service.schedule and not service.up:
-        return _scheduled(here, service)
+        return _scheduled(snapshot, service)
     if not service.up:
-        says = (
-            "was stopped by hand before it ever ran" if service.started is None else "was stopped by hand (stop, kill)"
+        clause = (
+            "was stopped manually before its first start"
+            if service.started is None
+            else "was stopped manually (cohabit stop, cohabit kill)"
         )
         advice = [f"`cohabit start {service.name}`"]
-        killed = (f"it had to be killed: it {service.why}",) if "ignored" in service.why else ()
-        return _cause(service, BY_HAND, says, facts=killed, advice=advice)
+        killed = (f"it was killed: it {service.why}",) if "ignored" in service.why else ()
+        return _cause(service, STOPPED_MANUALLY, clause, facts=killed, advice=advice)
     waits = service.conditions
     if not waits:
-        return _unknown(service, "does not run yet, and everything it depends on is there: it is about to be started")
+        return _unknown(service, "does not run yet, but all its dependencies are met: it is about to start")
     because = tuple((need.service, need.condition) for need in waits)
-    since = here.container.started if service.since is None else service.since
+    since = snapshot.container.started if service.since is None else service.since
     return _cause(service, WAITS, f"waits for {_needs(because)}", time=since, because=because)
 
 
-def _exited(here: World, service: Service) -> Cause:
+def _exited(snapshot: Snapshot, service: Service) -> Cause:
     if service.schedule:
-        return _scheduled(here, service)
+        return _scheduled(snapshot, service)
     if not service.code and service.job:
-        return _cause(service, DONE_JOB, f"has done its work: it {ended(service, here.container)}", since=False)
-    end = ended(service, here.container)
-    advice = _advice(here, service)
+        return _cause(service, DONE_JOB, f"has completed: it {end_clause(service, snapshot.container)}", since=False)
+    end = end_clause(service, snapshot.container)
+    advice = _advice(snapshot, service)
     if service.code and service.restart == "no" and not service.job:
-        advice.append("if it is to be started again after a crash: `restart: on-failure`")
-    kind, says = (FAILED_RUN, end) if service.code else (ENDED, f"{end}, by itself")
+        advice.append("to restart it after a failure: set `restart: on-failure`")
+    kind, clause = (FAILED_RUN, end) if service.code else (ENDED, end)
     return _cause(
-        service, kind, says, since=False, facts=(f"it stays so ({policy(service)})",), output=_output(service),
-        advice=advice, look=FAILED if service.code else DONE,
+        service, kind, clause, since=False, facts=(f"it is not restarted ({restart_policy(service)})",),
+        output=_output(service), advice=advice, display_state=FAILED if service.code else DONE,
     )  # fmt: skip
 
 
-def _fatal(here: World, service: Service) -> Cause:
+def _fatal(snapshot: Snapshot, service: Service) -> Cause:
     if "it waits for " in service.why:
         waits = service.conditions
         if not waits:
-            says = f"was not started: {service.why.removeprefix('cannot start: ')}; by now that one is well"
-            return _cause(service, REFUSED, says, since=False)
-        blamed = [need for need in waits if f"it waits for {need.service}," in service.why] or waits
-        because = tuple((need.service, need.condition) for need in blamed)
-        return _cause(service, REFUSED, f"was given up: it needed {_needs(because)}", since=False, because=because)
-    end, advice = ended(service, here.container), _advice(here, service)
+            clause = f"was not started: {service.why.removeprefix('cannot start: ')}; that condition is met now"
+            return _cause(service, REFUSED, clause, since=False)
+        failed = [need for need in waits if f"it waits for {need.service}," in service.why] or waits
+        because = tuple((need.service, need.condition) for need in failed)
+        return _cause(service, REFUSED, f"was not started: it needs {_needs(because)}", since=False, because=because)
+    end, advice = end_clause(service, snapshot.container), _advice(snapshot, service)
     if service.attempts is not None and service.restarts >= service.attempts:
         kind = GAVE_UP
-        says = f"was given up after {ordinary(service.restarts, 'restart')} in a row: the last time it {end}"
+        clause = f"was given up after {counted(service.restarts, 'restart')} in a row: the last time it {end}"
     else:
-        kind, says = CANNOT_START, end
+        kind, clause = CANNOT_START, end
     missing = service.code in {EXIT_CANNOT_RUN, EXIT_NOT_FOUND} and service.why.startswith("cannot start")
-    reason = "a command that is not there stays so" if missing else policy(service)
-    facts = (f"it is not tried again ({reason})",)
-    return _cause(service, kind, says, since=False, facts=facts, output=_output(service), advice=advice)
+    reason = "the command cannot be executed" if missing else restart_policy(service)
+    facts = (f"it is not restarted ({reason})",)
+    return _cause(service, kind, clause, since=False, facts=facts, output=_output(service), advice=advice)
 
 
-def _scheduled(here: World, service: Service) -> Cause:
-    """A job between two runs. When the next one is due is known to the clock only, not to us."""
+def _scheduled(snapshot: Snapshot, service: Service) -> Cause:
+    """The time of the next run is not part of the answer; only the clock process knows it."""
     if service.code:
         return _cause(
-            service, SCHEDULED_FAILED, f"{ended(service, here.container)}, in its last run", since=False,
-            facts=(f"its next run comes by its schedule, {service.schedule}",), output=_output(service),
-            advice=[*_advice(here, service), f"`cohabit start {service.name}` runs it now"],
+            service, SCHEDULED_FAILED, f"{end_clause(service, snapshot.container)}, in its last run", since=False,
+            facts=(f"its next run follows its schedule, {service.schedule}",), output=_output(service),
+            advice=[*_advice(snapshot, service), f"to run it now: `cohabit start {service.name}`"],
         )  # fmt: skip
-    last = "it has not run yet" if service.code is None else f"its last run {ended(service, here.container)}"
-    says = f"is between two runs, schedule {service.schedule}: {last}"
-    look = STOPPED if service.code is None else DONE
-    advice = [f"`cohabit start {service.name}` runs it now"]
-    return _cause(service, SCHEDULED, says, look=look, advice=advice)
+    last = "it has not run yet" if service.code is None else f"its last run {end_clause(service, snapshot.container)}"
+    clause = f"waits for its next scheduled run ({service.schedule}): {last}"
+    display_state = STOPPED if service.code is None else DONE
+    advice = [f"to run it now: `cohabit start {service.name}`"]
+    return _cause(service, SCHEDULED, clause, display_state=display_state, advice=advice)
 
 
 _BY_STATE = {
@@ -357,41 +368,50 @@ _BY_STATE = {
 }  # fmt: skip
 
 
-# --- small change -------------------------------------------------------------------------------------
+# --- parts --------------------------------------------------------------------------------------------
 
 
-def _unknown(service: Service, says: str) -> Cause:
-    facts = [f"the reason given: {service.why}"] if service.why else []
-    return _cause(service, UNKNOWN, says, facts=[*facts, *_own_words(service)], output=_output(service))
+def _unknown(service: Service, clause: str) -> Cause:
+    facts = [f"reason: {service.why}"] if service.why else []
+    return _cause(service, UNKNOWN, clause, facts=[*facts, *_status_lines(service)], output=_output(service))
 
 
-def _cause(service: Service, kind: str, says: str, **more: Any) -> Cause:
-    """A cause with what most of them have in common: the time is that of the state, the look the service's own."""
+def _cause(service: Service, kind: str, clause: str, **more: Any) -> Cause:
+    """Build a cause; defaults: the time of the current state, the service's display state, a note on empty output."""
     if more.get("output") == () and service.output is not None and not service.why.startswith("cannot start"):
         kept = service.driver not in _NOT_KEPT
         silent = (
-            "it has written nothing" if kept else f"its output is not kept (logging: {service.driver}): `docker logs`"
+            "it has written no output"
+            if kept
+            else f"its output is not kept (logging: {service.driver}): see `docker logs`"
         )
         more["facts"] = (*more.get("facts", ()), silent)
     for field in ("facts", "output", "advice"):
         more[field] = tuple(more.get(field, ()))
-    return Cause(service.name, kind, says, more.pop("time", service.since), more.pop("look", service.look), **more)
+    return Cause(
+        service.name,
+        kind,
+        clause,
+        more.pop("time", service.since),
+        more.pop("display_state", service.display_state),
+        **more,
+    )
 
 
 def _needs(because: tuple[tuple[str, str], ...]) -> str:
-    words = [f"{name} {_IN_WORDS.get(condition, condition)}".rstrip() for name, condition in because]
-    return " and ".join(words) if len(words) <= _FEW else listed(words)
+    words = [f"{name} {_CONDITION_TEXT.get(condition, condition)}".rstrip() for name, condition in because]
+    return " and ".join(words) if len(words) <= _JOINED_MAX else name_list(words)
 
 
-def _own_words(service: Service) -> list[str]:
-    return [f"it says of itself: {service.status}"] if service.status else []
+def _status_lines(service: Service) -> list[str]:
+    return [f"status: {service.status}"] if service.status else []
 
 
-def _advice(here: World, service: Service) -> list[str]:
-    """What to do about its end; where nothing is known of it, where to look."""
-    found = about_port(service, here.services.values()) or about_end(service, here.container)
+def _advice(snapshot: Snapshot, service: Service) -> list[str]:
+    """Advise on its end; if no cause is recognised, point to its log."""
+    found = port_advice(service, snapshot.services.values()) or exit_advice(service, snapshot.container)
     if not found and service.output:
-        found.append(f"look at all that it wrote: `cohabit logs {service.name}`")
+        found.append(f"see its full output: `cohabit logs {service.name}`")
     return found
 
 

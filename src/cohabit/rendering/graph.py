@@ -1,9 +1,9 @@
-"""The dependencies of all services as a picture: text, Mermaid, SVG, and the plain form for programs.
+"""Render the dependency graph as text, Mermaid, SVG or JSON.
 
-An arrow runs from a service to one that it needs; beside it stands what it needs of it ("healthy", "completed"),
-or that this is not so ("not healthy"). Every service appears once, with its state. Takes the service objects of
-`status` (docs/reference/control.md), and draws a name that is needed but not among them as unknown.
-Pure: where boxes stand is layout.py's business, how they look colours.py's.
+An arrow leads from a service to its dependency. Its label is the condition ("healthy", "completed"), or says that it
+is not met ("not healthy"). Every service appears once, with its state. The input are the service objects of `status`
+(docs/reference/control.md); a dependency that is not among them is shown as unknown. Pure. layout.py places the boxes,
+colours.py gives their style.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cohabit.rendering import colours
-from cohabit.rendering.layout import Bundle, arranged
+from cohabit.rendering.formatting import counted
+from cohabit.rendering.layout import Bundle, arrange
 from cohabit.rendering.lines import line, padded
 from cohabit.rendering.status import Need, Service, read_service
 from cohabit.rendering.svg import FAINT, HAIR, INK, Picture, fitted, text_width
 from cohabit.rendering.text import columns
-from cohabit.rendering.words import ordinary
 from cohabit.units import describe_exit
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Status = Mapping[str, Any]
 
-_UNKNOWN = colours.Look("2", "#ffffff", "#616e7c", "?", "not among these")
+_UNKNOWN = colours.Style("2", "#ffffff", "#616e7c", "?", "unknown service")
 _CONDITIONS = {
     "service_started": ("", "not started"),
     "service_healthy": ("healthy", "not healthy"),
@@ -35,20 +35,21 @@ _CONDITIONS = {
 _MARGIN = 24.0
 _SMALL = 10.5
 _PORT_GAP = 18.0
-_BADGE = 28.0  # the coloured end of a box, with the sign
+_BADGE = 28.0  # the coloured part of a box, with the sign
 _NAME_WIDTHS = (96.0, 200.0)  # of a box without its badge
-_OPEN = colours.LOOKS[colours.FAILED].fill  # of a line whose condition does not hold
+_OPEN = colours.STYLES[colours.FAILED].fill  # of an arrow whose condition is not met
 
 
 def json(services: Iterable[Status]) -> dict[str, list[dict[str, Any]]]:
-    """The graph for programs: {"nodes": [{"name", "state", "look"}], "edges": [{"from", "to", ...}]}.
+    """Return the graph as plain values: {"nodes": [{"name", "state", "look"}], "edges": [{"from", "to", ...}]}.
 
-    state: supervisord's, "" for what is not among the services; look: a key of colours.LOOKS, "unknown" for those.
-    An edge has "from", "to" (what it needs), "condition", "required" and "satisfied".
+    state: supervisord's, "" for an unknown service; look: a key of colours.STYLES, or "unknown".
+    An edge has "from", "to" (the dependency), "condition", "required" and "satisfied".
     """
     known = _read(services)
     nodes = [
-        {"name": name, "state": s.state if s else "", "look": s.look if s else "unknown"} for name, s in known.items()
+        {"name": name, "state": s.state if s else "", "look": s.display_state if s else "unknown"}
+        for name, s in known.items()
     ]
     edges = [
         {
@@ -64,24 +65,24 @@ def json(services: Iterable[Status]) -> dict[str, list[dict[str, Any]]]:
 
 
 def text(services: Iterable[Status], *, width: int, colour: bool) -> list[str]:
-    """A tree for the terminal, each line at most `width` columns: below each service stands what it needs.
+    """Return a tree for the terminal, each line at most `width` columns: dependencies stand below their dependents.
 
-    A service that several need is written out where it is met first, and referred to ("see above") elsewhere.
+    A service with several dependents is expanded at its first occurrence; the others say "see above".
     """
     known = _read(services)
     rows = list(_tree(known, width // 3))
     names = min(max((columns(prefix + name) for prefix, name, _, _ in rows), default=0), max(width // 2, 1))
-    states = max((columns(_words(known[name])) for _, name, _, first in rows if first), default=0)
+    states = max((columns(_state_text(known[name])) for _, name, _, first in rows if first), default=0)
     lines = []
     for prefix, name, need, first in rows:
         service = known[name]
-        look = service.look if service else ""
-        words = padded(_words(service) if first else "see above", states)
+        look = service.display_state if service else ""
+        text = padded(_state_text(service) if first else "see above", states)
         wants = f"  {_label(need)}" if need else ""
         pieces = [
             (padded(prefix + name, names), ""),
-            (f"  {_look(service).sign if first else ' '} ", look),
-            (words, look if first else ""),
+            (f"  {_style(service).sign if first else ' '} ", look),
+            (text, look if first else ""),
             (wants, colours.FAILED if need and not need.satisfied else ""),
         ]
         lines.append(line(pieces, width=width, colour=colour))
@@ -89,14 +90,14 @@ def text(services: Iterable[Status], *, width: int, colour: bool) -> list[str]:
 
 
 def mermaid(services: Iterable[Status]) -> str:
-    """The source of a Mermaid flowchart, which GitHub and GitLab draw in a ticket (```mermaid)."""
+    """Return the source of a Mermaid flowchart; GitHub and GitLab render it in a ticket (```mermaid)."""
     known = _read(services)
     number = {name: f"n{index}" for index, name in enumerate(known)}
-    looks = {(service.look if service else "unknown"): _look(service) for service in known.values()}
+    looks = {(service.display_state if service else "unknown"): _style(service) for service in known.values()}
     lines = ["flowchart LR"]
     for name, service in known.items():
-        look = service.look if service else "unknown"
-        lines.append(f'  {number[name]}["{_quoted(name)}<br/>{_quoted(_words(service))}"]:::{look}')
+        look = service.display_state if service else "unknown"
+        lines.append(f'  {number[name]}["{_quoted(name)}<br/>{_quoted(_state_text(service))}"]:::{look}')
     unsatisfied = []
     for index, (name, need) in enumerate(_edges(known)):
         label = _label(need)
@@ -113,7 +114,7 @@ def mermaid(services: Iterable[Status]) -> str:
 
 
 def svg(services: Iterable[Status]) -> str:
-    """The source of an SVG picture: what starts first stands rightmost, arrows lead to what is needed."""
+    """Return an SVG picture: services that start first are rightmost, arrows lead to dependencies."""
     known = _read(services)
     bundles: dict[Bundle, list[str]] = {}
     for name, need in _edges(known):
@@ -125,12 +126,12 @@ def svg(services: Iterable[Status]) -> str:
         ports[bundle.target] += 1
     heights = {name: max(44.0, _PORT_GAP * (count + 1)) for name, count in ports.items()}
     least, most = _NAME_WIDTHS
-    texts = [max(text_width(name, bold=True), text_width(_words(s), _SMALL)) + 16 for name, s in known.items()]
+    texts = [max(text_width(name, bold=True), text_width(_state_text(s), _SMALL)) + 16 for name, s in known.items()]
     width = _BADGE + min(max([least, *texts]), most)
     labels = {bundle: text_width(bundle.label, _SMALL) + 16 for bundle in bundles}
-    layout = arranged(heights, bundles, width, labels)
+    layout = arrange(heights, bundles, width, labels)
     heading, counts = "Dependencies", _counts(known)
-    looks = list(dict.fromkeys(_look(service) for service in known.values()))
+    looks = list(dict.fromkeys(_style(service) for service in known.values()))
     across = max(layout.width, text_width(counts), 260.0)
     rows = _legend_rows(looks, across, dashed=any(not bundle.satisfied for bundle in bundles), lines=bool(bundles))
     picture = Picture()
@@ -151,11 +152,11 @@ def svg(services: Iterable[Status]) -> str:
     return picture.render(f"{heading}: {counts}", across + 2 * _MARGIN, bottom + len(rows) * 20 + 12)
 
 
-# --- what there is to draw ------------------------------------------------------------------------------
+# --- data -----------------------------------------------------------------------------------------------
 
 
 def _read(services: Iterable[Status]) -> dict[str, Service | None]:
-    """By name; None for a name that somebody needs and that is not there."""
+    """Services by name; None for a dependency that is not among them."""
     known: dict[str, Service | None] = {service.name: service for service in map(read_service, services)}
     for service in list(known.values()):
         for need in service.depends_on if service else ():
@@ -169,23 +170,22 @@ def _edges(known: Mapping[str, Service | None]) -> Iterator[tuple[str, Need]]:
             yield name, need
 
 
-def _look(service: Service | None) -> colours.Look:
-    return colours.LOOKS[service.look] if service else _UNKNOWN
+def _style(service: Service | None) -> colours.Style:
+    return colours.STYLES[service.display_state] if service else _UNKNOWN
 
 
-def _words(service: Service | None) -> str:
-    """The state as supervisord says it, and what it leaves out."""
+def _state_text(service: Service | None) -> str:
+    """The supervisord state with a detail."""
     if service is None:
         return "unknown"
     state = service.state or "unknown"
     if state == "RUNNING" and service.job and service.probe is None:
         return state
     if state == "RUNNING":
-        return (
-            f"{state}, {'unhealthy' if service.look == colours.FAILED else 'ready' if service.ready else 'not ready'}"
-        )
-    if state == "STOPPED" and service.look == colours.WAITING:
-        return f"{state}, waits"
+        readiness = "ready" if service.ready else "not ready"
+        return f"{state}, {'unhealthy' if service.display_state == colours.FAILED else readiness}"
+    if state == "STOPPED" and service.display_state == colours.WAITING:
+        return f"{state}, waiting"
     if state == "BACKOFF":
         return f"{state}, restart {service.restarts}"
     if state == "EXITED":
@@ -195,31 +195,31 @@ def _words(service: Service | None) -> str:
 
 def _label(need: Need) -> str:
     satisfied, open_ = _CONDITIONS.get(need.condition, (need.condition, f"not {need.condition}"))
-    words = satisfied if need.satisfied else open_
-    return words if need.required else f"{words}, optional" if words else "optional"
+    text = satisfied if need.satisfied else open_
+    return text if need.required else f"{text}, optional" if text else "optional"
 
 
 def _counts(known: Mapping[str, Service | None]) -> str:
-    looks = [service.look if service else "unknown" for service in known.values()]
-    order = [*colours.LOOKS, "unknown"]
+    looks = [service.display_state if service else "unknown" for service in known.values()]
+    order = [*colours.STYLES, "unknown"]
     parts = [f"{looks.count(look)} {look}" for look in order if look in looks]
-    return f"{ordinary(len(known), 'service')}{': ' if parts else ''}{', '.join(parts)}"
+    return f"{counted(len(known), 'service')}{': ' if parts else ''}{', '.join(parts)}"
 
 
-def _quoted(words: str) -> str:
-    """For a label of Mermaid, in double quotes: whatever might mean something there as an entity code."""
-    return "".join(one if one.isalnum() or one in " ._,:/+=-" else f"#{ord(one)};" for one in words)
+def _quoted(text: str) -> str:
+    """Escape a label of Mermaid in double quotes: characters with a meaning there become entity codes."""
+    return "".join(one if one.isalnum() or one in " ._,:/+=-" else f"#{ord(one)};" for one in text)
 
 
 # --- text -----------------------------------------------------------------------------------------------
 
 
-def _tree(known: Mapping[str, Service | None], room: int) -> Iterator[tuple[str, str, Need | None, bool]]:
-    """Lines of the tree: what stands before the name, the name, as what it is needed, whether for the first time."""
+def _tree(known: Mapping[str, Service | None], available: int) -> Iterator[tuple[str, str, Need | None, bool]]:
+    """Lines of the tree: prefix, name, the dependency that led to it, whether this is its first occurrence."""
     needed = {need.service for _, need in _edges(known)}
     tops = [name for name in known if name not in needed]
     seen: set[str] = set()
-    for top in [*tops, *known]:  # who is only in a circle is under no top
+    for top in [*tops, *known]:  # services that are only in a cycle are below no top
         if top in seen:
             continue
         waiting: list[tuple[str, str, str, Need | None]] = [("", "", top, None)]
@@ -231,7 +231,7 @@ def _tree(known: Mapping[str, Service | None], room: int) -> Iterator[tuple[str,
                 seen.add(name)
                 continue
             seen.add(name)
-            if len(below) > room:
+            if len(below) > available:
                 below = "... "
             needs = service.depends_on
             for index, other in reversed(list(enumerate(needs))):
@@ -265,11 +265,11 @@ def _draw_label(picture: Picture, wire: Wire) -> None:
 
 
 def _draw_box(picture: Picture, name: str, service: Service | None, layout: Layout) -> None:
-    look, box = _look(service), layout.boxes[name]
-    words = _words(service)
-    room = box.width - _BADGE - 14
+    look, box = _style(service), layout.boxes[name]
+    text = _state_text(service)
+    available = box.width - _BADGE - 14
     middle = box.y + box.height / 2
-    picture.open(f"{name}: {words}" + (f"; {service.why}" if service and service.why else ""))
+    picture.open(f"{name}: {text}" + (f"; {service.why}" if service and service.why else ""))
     edge = {"stroke": look.fill} if service else {"stroke": FAINT, "stroke_dasharray": "3 3"}
     picture.rectangle(box.x, box.y, box.width, box.height, rx=6, fill="#ffffff", stroke_width=1.6, **edge)
     x, y, end = box.x, box.y, box.y + box.height
@@ -278,35 +278,35 @@ def _draw_box(picture: Picture, name: str, service: Service | None, layout: Layo
     if service:
         picture.path(badge, fill=look.fill)
     picture.text(x + _BADGE / 2, middle + 5, look.sign, 15, text_anchor="middle", font_weight="bold", fill=look.ink)
-    picture.text(x + _BADGE + 8, middle - 3, fitted(name, room, bold=True), font_weight="bold")
-    picture.text(x + _BADGE + 8, middle + 12, fitted(words, room, _SMALL), _SMALL, fill=FAINT)
+    picture.text(x + _BADGE + 8, middle - 3, fitted(name, available, bold=True), font_weight="bold")
+    picture.text(x + _BADGE + 8, middle + 12, fitted(text, available, _SMALL), _SMALL, fill=FAINT)
     picture.close()
 
 
 def _legend_rows(
-    looks: list[colours.Look], width: float, *, dashed: bool, lines: bool
-) -> list[list[colours.Look | str]]:
-    """What the signs and lines of this picture mean, in rows that fit."""
-    items: list[colours.Look | str] = [*looks]
-    items += ["A -> B: A needs B"] if lines else []
-    items += ["dashed: does not hold now"] if dashed else []
-    rows: list[list[colours.Look | str]] = []
-    room = 0.0
+    looks: list[colours.Style], width: float, *, dashed: bool, lines: bool
+) -> list[list[colours.Style | str]]:
+    """The entries of the legend, in rows that fit the width."""
+    items: list[colours.Style | str] = [*looks]
+    items += ["A -> B: A depends on B"] if lines else []
+    items += ["dashed: condition not met"] if dashed else []
+    rows: list[list[colours.Style | str]] = []
+    available = 0.0
     for item in items:
         need = _legend_width(item)
-        if need > room:
+        if need > available:
             rows.append([])
-            room = width
+            available = width
         rows[-1].append(item)
-        room -= need
+        available -= need
     return rows
 
 
-def _legend_width(item: colours.Look | str) -> float:
+def _legend_width(item: colours.Style | str) -> float:
     return text_width(item, _SMALL) + 18 if isinstance(item, str) else text_width(item.meaning, _SMALL) + 38
 
 
-def _draw_legend(picture: Picture, items: list[colours.Look | str], y: float) -> None:
+def _draw_legend(picture: Picture, items: list[colours.Style | str], y: float) -> None:
     x = _MARGIN
     for item in items:
         if isinstance(item, str):

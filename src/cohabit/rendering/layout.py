@@ -1,11 +1,10 @@
-"""Where the boxes of a layered drawing stand and how the lines between them run (Sugiyama's way, in its simple form).
+"""Layered graph layout: places boxes and routes the lines between them (the Sugiyama method in a simple form).
 
-What depends on nothing stands rightmost, everything else one column left of the last of those that it needs
-(depth by longest path; a column that is full overflows to the left). A line that passes a column takes a place
-of its own there, so that it never runs through a box; lines that mean the same to one target share their way.
-Few crossings by barycentres, straight lines by least squares. Boxes without lines stand in a grid below.
-Names in, coordinates (pixels, from 0) out: knows neither services nor SVG. Circles are drawn, not refused, and
-nothing recurses: the answer of a running program is drawn whatever it holds.
+Nodes without dependencies are in the rightmost column. Every other node is one column left of its leftmost dependency
+(longest path); a full column overflows to the left. A line that passes a column occupies a place in it, so that it
+never crosses a box. Lines to the same target with the same label share their route. Barycentres reduce crossings,
+least squares straighten lines. Boxes without lines are in a grid below. Input: names; output: coordinates in pixels,
+from 0. Cycles are drawn. Nothing recurses, since the depth of the input is not limited.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 GAP = 16.0  # between two boxes
-_LINE_GAP = 9.0  # between two lines, or a line and a box
-_BEND = 64.0  # room between two columns for lines to bend in
-_STUB = 16.0  # a line's straight end, at least
+_LINE_GAP = 9.0  # between two lines, or between a line and a box
+_BEND = 64.0  # space between two columns for bends
+_STUB = 16.0  # minimum length of the straight end of a line
 _SWEEPS = 12
 
 
 class Bundle(NamedTuple):
-    """The lines that end at one box with one label."""
+    """The lines that end at the same box with the same label."""
 
     target: str
     label: str
@@ -34,7 +33,7 @@ class Bundle(NamedTuple):
 
 
 class Box(NamedTuple):
-    """x, y: of its upper left corner."""
+    """A rectangle; x, y: its upper left corner."""
 
     x: float
     y: float
@@ -43,7 +42,7 @@ class Box(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """The lines of a bundle: steps of a path (as SVG's `d`); where their common tip is; how long its straight end."""
+    """The route of a bundle: path steps as in SVG's `d`, the common tip, and the length of its straight end."""
 
     bundle: Bundle
     sources: tuple[str, ...]
@@ -53,7 +52,7 @@ class Wire(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Boxes by name, in the order given; the size of everything."""
+    """Boxes by name, in the order given; the routes; the total size."""
 
     boxes: dict[str, Box]
     wires: tuple[Wire, ...]
@@ -61,18 +60,18 @@ class Layout(NamedTuple):
     height: float
 
 
-# What takes a place in a column: a box by its name, or a bundle that passes.
+# An occupant of a column: the name of a box, or a bundle that passes.
 _Node = str | tuple[Bundle, int]
 _Columns = list[list[_Node]]
 _Links = dict[_Node, list[_Node]]
 
 
-def arranged(
+def arrange(
     heights: Mapping[str, float], bundles: Mapping[Bundle, Sequence[str]], width: float, labels: Mapping[Bundle, float]
 ) -> Layout:
-    """The drawing of boxes (their heights by name, one width for all) and bundles (with the boxes they come from).
+    """Arrange boxes (heights by name, one width for all) and bundles (with the names of their sources).
 
-    labels: room in pixels that a bundle's straight end needs for its label. Every name of `bundles` is in `heights`.
+    labels: width in pixels of the label on a bundle's straight end. Every name in `bundles` must be in `heights`.
     """
     needs: dict[str, list[str]] = {name: [] for name in heights}
     for bundle, sources in bundles.items():
@@ -80,14 +79,14 @@ def arranged(
             needs[source].append(bundle.target)
     targets = {bundle.target for bundle in bundles}
     connected = {name: others for name, others in needs.items() if others or name in targets}
-    depth, against = depths(connected, max(8, ceil(1.6 * sqrt(len(connected)))))
-    columns, right = _columns(depth, bundles, against)
+    depth, back_edges = depths(connected, max(8, ceil(1.6 * sqrt(len(connected)))))
+    columns, right = _columns(depth, bundles, back_edges)
     left: _Links = {}
     for node, others in right.items():
         for other in others:
             left.setdefault(other, []).append(node)
-    columns = _untangled(columns, left, right)
-    middles = _straightened(columns, left, right, heights)
+    columns = _reduce_crossings(columns, left, right)
+    middles = _align(columns, left, right, heights)
     stubs = [max([_STUB, *(labels[b] for b in bundles if depth[b.target] == index)]) for index in range(len(columns))]
     first = max((stubs[-1] + _BEND for b in bundles if depth[b.target] == len(columns) - 1), default=0.0)
     starts = _column_starts(stubs, width, first)
@@ -95,9 +94,9 @@ def arranged(
     placed = {
         name: Box(starts[depth[name]], middles[name] - heights[name] / 2, width, heights[name]) for name in connected
     }
-    wires = _wires(bundles, _Ways(placed, middles, starts, stubs, depth, right, against))
-    lonely = {name: height for name, height in heights.items() if name not in connected}
-    placed |= _grid(lonely, placed.values(), width)
+    wires = _wires(bundles, _Routing(placed, middles, starts, stubs, depth, right, back_edges))
+    unconnected = {name: height for name, height in heights.items() if name not in connected}
+    placed |= _grid(unconnected, placed.values(), width)
     boxes = {name: placed[name] for name in heights}
     across = max((box.x + box.width for box in boxes.values()), default=0.0)
     down = max((box.y + box.height for box in boxes.values()), default=0.0)
@@ -105,13 +104,13 @@ def arranged(
 
 
 def depths(graph: Mapping[str, Iterable[str]], most: int) -> tuple[dict[str, int], set[tuple[str, str]]]:
-    """How far each name stands from those that need nothing, and the edges that close a circle.
+    """Return the depth of each name (0: no dependencies), and the back edges, which close a cycle.
 
-    Those count for nothing. Not more than `most` names stand at one depth.
+    Back edges do not count for the depth. At most `most` names share a depth.
     """
     depth: dict[str, int] = {}
-    against: set[tuple[str, str]] = set()
-    crowd: dict[int, int] = {}
+    back_edges: set[tuple[str, str]] = set()
+    count_at: dict[int, int] = {}
     for root in graph:
         path = {root: iter(graph[root])} if root not in depth else {}
         while path:
@@ -119,37 +118,37 @@ def depths(graph: Mapping[str, Iterable[str]], most: int) -> tuple[dict[str, int
             following = next(path[name], None)
             if following is None:
                 path.popitem()
-                before = [depth[other] for other in graph[name] if (name, other) not in against]
+                before = [depth[other] for other in graph[name] if (name, other) not in back_edges]
                 at = max(before, default=-1) + 1
-                while crowd.get(at, 0) >= most:
+                while count_at.get(at, 0) >= most:
                     at += 1
                 depth[name] = at
-                crowd[at] = crowd.get(at, 0) + 1
+                count_at[at] = count_at.get(at, 0) + 1
             elif following in path:
-                against.add((name, following))
+                back_edges.add((name, following))
             elif following not in depth:
                 path[following] = iter(graph[following])
-    return depth, against
+    return depth, back_edges
 
 
 def _columns(
-    depth: Mapping[str, int], bundles: Mapping[Bundle, Sequence[str]], against: set[tuple[str, str]]
+    depth: Mapping[str, int], bundles: Mapping[Bundle, Sequence[str]], back_edges: set[tuple[str, str]]
 ) -> tuple[_Columns, _Links]:
-    """Who stands in which column, rightmost first, and the links of each node to its right."""
+    """The nodes of each column, rightmost first, and the links of each node to the right."""
     columns: _Columns = [[] for _ in range(max(depth.values(), default=-1) + 1)]
     right: dict[_Node, dict[_Node, None]] = {}
     for name, at in depth.items():
         columns[at].append(name)
     for bundle, sources in bundles.items():
         for source in sources:
-            if (source, bundle.target) in against:
+            if (source, bundle.target) in back_edges:
                 continue
             node: _Node = source
             for at in range(depth[source] - 1, depth[bundle.target], -1):
                 passing = (bundle, at)
                 right.setdefault(node, {})[passing] = None
                 if passing in right:
-                    break  # its way on is there already
+                    break  # the rest of the route exists
                 columns[at].append(passing)
                 node = passing
             else:
@@ -157,8 +156,8 @@ def _columns(
     return columns, {node: list(others) for node, others in right.items()}
 
 
-def _untangled(columns: _Columns, left: _Links, right: _Links) -> _Columns:
-    """The same columns in an order with few crossings: the best of some sweeps to and fro."""
+def _reduce_crossings(columns: _Columns, left: _Links, right: _Links) -> _Columns:
+    """Reorder the columns for few crossings: the best result of several sweeps in both directions."""
     best, fewest = columns, _crossings(columns, left)
     current = [list(column) for column in columns]
     for sweep in range(_SWEEPS):
@@ -168,7 +167,7 @@ def _untangled(columns: _Columns, left: _Links, right: _Links) -> _Columns:
             current[index] = _by_barycentre(current[index], before, links)
             before = current[index]
         crossings = _crossings(current, left)
-        if crossings <= fewest:  # of equals the later one: it has seen more of its neighbours
+        if crossings <= fewest:  # prefer the later one of equals
             best, fewest = [list(column) for column in current], crossings
     return best
 
@@ -184,7 +183,7 @@ def _by_barycentre(column: list[_Node], before: list[_Node], links: _Links) -> l
 
 
 def _crossings(columns: _Columns, left: _Links) -> int:
-    """Pairs of links between neighbouring columns that cross."""
+    """The number of crossings between adjacent columns."""
     count = 0
     for index, column in enumerate(columns[:-1]):
         place = {node: at for at, node in enumerate(columns[index + 1])}
@@ -201,8 +200,8 @@ def _half(node: _Node, heights: Mapping[str, float]) -> float:
     return heights[node] / 2 if isinstance(node, str) else 0.0
 
 
-def _straightened(columns: _Columns, left: _Links, right: _Links, heights: Mapping[str, float]) -> dict[_Node, float]:
-    """The middle of each node, as near to the middles of its neighbours as the others in its column let it."""
+def _align(columns: _Columns, left: _Links, right: _Links, heights: Mapping[str, float]) -> dict[_Node, float]:
+    """The middle of each node, as near to its linked nodes as the other nodes of its column allow."""
     middles: dict[_Node, float] = {}
     distances: list[list[float]] = []
     for column in columns:
@@ -220,7 +219,7 @@ def _straightened(columns: _Columns, left: _Links, right: _Links, heights: Mappi
         for index in range(len(columns)) if links is right else reversed(range(len(columns))):
             column = columns[index]
             wanted = [_mean([middles[other] for other in links.get(node, ())], middles[node]) for node in column]
-            middles.update(zip(column, _spread(wanted, distances[index]), strict=True))
+            middles.update(zip(column, _spread_out(wanted, distances[index]), strict=True))
     return middles
 
 
@@ -228,8 +227,8 @@ def _mean(values: list[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
 
-def _spread(wanted: list[float], apart: list[float]) -> list[float]:
-    """Places in order, each at least `apart` from the one before, with the least squares of distances to `wanted`.
+def _spread_out(wanted: list[float], apart: list[float]) -> list[float]:
+    """Ordered positions, each at least `apart` from the previous one, with least squared distances to `wanted`.
 
     Isotonic regression by pooling adjacent violators.
     """
@@ -248,7 +247,7 @@ def _spread(wanted: list[float], apart: list[float]) -> list[float]:
 
 
 def _compact(middles: Mapping[_Node, float], heights: Mapping[str, float]) -> dict[_Node, float]:
-    """The same from 0 on, without bands in which nothing stands."""
+    """Shift the positions to start at 0, and remove empty bands."""
     moved: dict[_Node, float] = {}
     bottom = up = None
     for node, middle in sorted(middles.items(), key=lambda one: one[1] - _half(one[0], heights)):
@@ -262,9 +261,9 @@ def _compact(middles: Mapping[_Node, float], heights: Mapping[str, float]) -> di
 
 
 def _column_starts(stubs: list[float], width: float, first: float) -> list[float]:
-    """Left edge of each column, rightmost first: left of a column stand the labels of what ends there.
+    """The left edge of each column, rightmost first; the labels of incoming lines are left of it.
 
-    first: room left of the leftmost one, where only a circle leads.
+    first: space left of the leftmost column, for back edges.
     """
     starts: list[float] = []
     x = 0.0
@@ -275,7 +274,7 @@ def _column_starts(stubs: list[float], width: float, first: float) -> list[float
 
 
 def _grid(heights: Mapping[str, float], others: Iterable[Box], width: float) -> dict[str, Box]:
-    """Boxes without lines, in rows below the others."""
+    """Place boxes without lines in rows below the others."""
     right = max((box.x + box.width for box in others), default=0.0)
     bottom = max((box.y + box.height + 2 * GAP for box in others), default=0.0)
     across = max(1, int((right + GAP) / (width + GAP)), ceil(sqrt(len(heights) / 2)))
@@ -286,49 +285,47 @@ def _grid(heights: Mapping[str, float], others: Iterable[Box], width: float) -> 
     }
 
 
-class _Ways(NamedTuple):
-    """All that is needed to draw the lines."""
-
+class _Routing(NamedTuple):
     boxes: dict[str, Box]
     middles: dict[_Node, float]
     starts: list[float]
     stubs: list[float]
     depth: dict[str, int]
     right: _Links
-    against: set[tuple[str, str]]
+    back_edges: set[tuple[str, str]]
 
 
-def _wires(bundles: Mapping[Bundle, Sequence[str]], ways: _Ways) -> tuple[Wire, ...]:
-    """The lines of each bundle, with tips spread over the left side of the box that they end at."""
+def _wires(bundles: Mapping[Bundle, Sequence[str]], routing: _Routing) -> tuple[Wire, ...]:
+    """The route of each bundle; tips are spread over the left side of the target box."""
     ends: dict[str, list[Bundle]] = {}
     for bundle in bundles:
         ends.setdefault(bundle.target, []).append(bundle)
     wires = []
     for bundle, sources in bundles.items():
-        box = ways.boxes[bundle.target]
-        level = {b: _mean([_last_level(b, source, ways) for source in bundles[b]], 0.0) for b in ends[bundle.target]}
+        box = routing.boxes[bundle.target]
+        level = {b: _mean([_last_level(b, source, routing) for source in bundles[b]], 0.0) for b in ends[bundle.target]}
         order = sorted(level, key=level.__getitem__)
         tip = (box.x, box.y + box.height * (order.index(bundle) + 1) / (len(order) + 1))
-        stub = ways.stubs[ways.depth[bundle.target]]
-        wires.append(Wire(bundle, tuple(sources), _steps(bundle, sources, ways, tip, stub), tip, stub))
+        stub = routing.stubs[routing.depth[bundle.target]]
+        wires.append(Wire(bundle, tuple(sources), _steps(bundle, sources, routing, tip, stub), tip, stub))
     return tuple(wires)
 
 
-def _last_level(bundle: Bundle, source: str, ways: _Ways) -> float:
-    passing = (bundle, ways.depth[bundle.target] + 1)
-    return ways.middles.get(passing, ways.middles[source])
+def _last_level(bundle: Bundle, source: str, routing: _Routing) -> float:
+    passing = (bundle, routing.depth[bundle.target] + 1)
+    return routing.middles.get(passing, routing.middles[source])
 
 
 def _steps(
-    bundle: Bundle, sources: Sequence[str], ways: _Ways, tip: tuple[float, float], stub: float
+    bundle: Bundle, sources: Sequence[str], routing: _Routing, tip: tuple[float, float], stub: float
 ) -> tuple[str | float, ...]:
-    """Curves between columns, straight lines through them, one straight end for all."""
+    """Curves between columns, straight lines through columns, one common straight end."""
     steps: list[str | float] = ["M", tip[0] - stub, tip[1], "L", *tip]
     drawn: set[_Node] = set()
     for source in sources:
-        box = ways.boxes[source]
+        box = routing.boxes[source]
         x, y = box.x + box.width, box.y + box.height / 2
-        if (source, bundle.target) in ways.against:
+        if (source, bundle.target) in routing.back_edges:
             steps += [
                 "M",
                 x,
@@ -342,10 +339,10 @@ def _steps(
                 tip[1],
             ]
             continue
-        for at in range(ways.depth[source] - 1, ways.depth[bundle.target], -1):
+        for at in range(routing.depth[source] - 1, routing.depth[bundle.target], -1):
             passing = (bundle, at)
-            below = ways.middles[passing]
-            start = ways.starts[at]
+            below = routing.middles[passing]
+            start = routing.starts[at]
             steps += _curve(x, y, start, below)
             x, y = start + box.width, below
             if passing in drawn:

@@ -1,7 +1,6 @@
-"""One line of a text picture: pieces, each in the colour of a state, in at most so many columns.
+"""One line of a text picture: coloured pieces, cut to a given width.
 
-Colours are put on after the cutting, so that no escape sequence is ever counted or cut in two. The tree of
-graph.py and the bars of timeline.py are made of these. Pure; knows no services.
+Colours are added after cutting, so that no escape sequence is counted or cut. graph.py and timeline.py use this. Pure.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from cohabit.rendering.text import columns, safe, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A text from anywhere, and a state of colours.LOOKS; "" for no colour.
+# An unsafe text, and a key of colours.STYLES; "" for no colour.
 Piece = tuple[str, str]
 
 
 def line(pieces: Iterable[Piece], *, width: int, colour: bool) -> str:
-    """The pieces behind one another, cut where `width` columns are full, without spaces at the end."""
+    """Join the pieces, cut the line at `width` columns, and strip spaces at its end."""
     fitting: list[Piece] = []
-    room = max(width, 0)
+    available = max(width, 0)
     for text, state in pieces:
-        cut = shorten(safe(text), room)
+        cut = shorten(safe(text), available)
         fitting.append((cut, state))
-        room -= columns(cut)
+        available -= columns(cut)
         if columns(cut) < columns(safe(text)):
             break
     while fitting and not fitting[-1][0].rstrip():
@@ -37,6 +36,6 @@ def line(pieces: Iterable[Piece], *, width: int, colour: bool) -> str:
 
 
 def padded(text: str, width: int) -> str:
-    """The text, made safe, in exactly `width` columns."""
+    """Make a text safe, and cut or pad it to exactly `width` columns."""
     text = shorten(safe(text), width)
     return text + " " * (width - columns(text))

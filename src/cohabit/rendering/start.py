@@ -1,18 +1,17 @@
-"""The start of a container, made out of its services' timelines: who waited for whom, and what took longest.
+"""Analyse the start of a container from the timelines of its services, and find its critical path.
 
-Each service is a Row of phases between the moments that `status` tells (docs/reference/control.md). The critical
-path goes back from the service that was settled last: to the dependency whose condition came to hold last before
-it could start, and so on. Its links are the stretches of time that follow one another from there to the end,
-so they add up to the whole; only what shortens one of them makes the start shorter.
-Pure; `now` is the container's time. Draws nothing: that is timeline.py's.
+Each service is a Row of phases between the times in `status` (docs/reference/control.md). The critical path is found
+backwards: from the service that settled last to the dependency whose condition was met last before it could start,
+and so on. Its links are consecutive and add up to the whole start, so the start becomes shorter only if one of them
+does. Pure; `now` is the container's time. timeline.py draws the result.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cohabit.rendering.formatting import counted, duration, name_list, times
 from cohabit.rendering.status import Entry, read_container, read_service
-from cohabit.rendering.words import listed, ordinary, span, times
 from cohabit.units import describe_exit
 
 if TYPE_CHECKING:
@@ -20,33 +19,33 @@ if TYPE_CHECKING:
 
     from cohabit.rendering.status import Container, Need, Service
 
-# Phases: what a service does between two moments.
+# Phases of a service between two events.
 WAITS, BEGINS, UNREADY, PAUSES, ENDS = "waits", "begins", "unready", "pauses", "ends"
 _PHASES = {
     "wanted": WAITS,
     "STARTING": BEGINS,
     "RUNNING": UNREADY,
-    "ready": UNREADY,  # of a job: its work goes on
+    "ready": UNREADY,  # a job continues to run
     "unhealthy": UNREADY,
     "healthy": UNREADY,
     "BACKOFF": PAUSES,
     "STOPPING": ENDS,
 }
-# Outcomes. A service that is not settled has none, "".
+# Outcomes; "" for a service that has not settled.
 READY, DONE, FAILED, STOPPED = "ready", "done", "failed", "stopped"
 
 _READY = "ready"
 _ENDED = frozenset({"EXITED", "FATAL", "STOPPED"})
-_SOON_SECONDS = 10.0  # who ends so soon has not made its start: Docker forgives the crashes before a longer run
+_SOON_SECONDS = 10.0  # a shorter run does not count as a start; Docker resets its back-off after such a run
 
-_SAME_START_SECONDS = 1.0  # a service that was first wanted later than that after all was settled belongs to a reload
+_SAME_START_SECONDS = 1.0  # a service that was first wanted later than this after all had settled was added by a reload
 _SAME_MOMENT_SECONDS = 0.002
 _EXEC_SECONDS = 0.1
-_WORTH_TELLING = 0.01  # of the whole: a shorter link is counted, not named
+_WORTH_NAMING = 0.01  # share of the whole: shorter links are summed up, not named
 
 
 class Phase(NamedTuple):
-    """Unix seconds."""
+    """One phase of a row; begin and end in Unix seconds."""
 
     kind: str
     begin: float
@@ -54,9 +53,9 @@ class Phase(NamedTuple):
 
 
 class Crash(NamedTuple):
-    """An end that was not wanted: BACKOFF, FATAL, or EXITED with a code.
+    """An unexpected end: BACKOFF, FATAL, or EXITED with a code other than 0.
 
-    unhealthy: it did not crash, but was ended for its probe's sake (on_failure: restart).
+    unhealthy: cohabit restarted it because its probe failed (on_failure: restart).
     """
 
     time: float
@@ -65,16 +64,17 @@ class Crash(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """A dependency; since when its condition holds, None if it does not or nobody knows."""
+    """A dependency, and the time when its condition was met; None if it was not, or if the time is not known."""
 
     need: Need
     satisfied: float | None
 
 
 class Row(NamedTuple):
-    """The start of one service. begin: its first STARTING; end: when it was settled, or now.
+    """The start of one service. begin: its first STARTING; end: when it settled, or now.
 
-    ready: when those who depend on its health could start; a job, and who crashes right then, goes on from there.
+    ready: when services that depend on its health could start. A job, and a service that crashes soon after, settles
+    later than that.
     """
 
     service: Service
@@ -94,12 +94,12 @@ class Row(NamedTuple):
 
     @property
     def free(self) -> float:
-        """When it waited no longer: it began, was refused, or now."""
+        """The end of its waiting: when it began or was refused, or now."""
         return self.begin if self.begin is not None else self.end
 
 
 class Link(NamedTuple):
-    """A part of the critical path: what of the whole was this service's, and why."""
+    """A link of the critical path: the share of one service, and the reason."""
 
     name: str
     begin: float
@@ -108,15 +108,15 @@ class Link(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Its duration."""
         return self.end - self.begin
 
 
 class StartTimes(NamedTuple):
-    """All of it. rows: in the order given. waits: by name. path: first to last.
+    """The whole start. rows: in the order given. waits: by name. path: first to last.
 
-    Not in it: later, the names that were added when this start was over; other, those that nobody wanted from
-    the start (scheduled, on demand).
+    later: names of services that were added after this start; other: names of services that were not part of it
+    (scheduled, on demand). Neither has a row.
     """
 
     rows: tuple[Row, ...]
@@ -129,79 +129,79 @@ class StartTimes(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The whole."""
+        """The duration of the whole start."""
         return self.ended - self.began
 
     @property
     def not_ready(self) -> tuple[str, ...]:
-        """Names that are still on their way."""
+        """Names of services that have not settled."""
         return tuple(row.name for row in self.rows if not row.outcome)
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names that failed for good."""
+        """Names of services that failed and are not restarted."""
         return tuple(row.name for row in self.rows if row.outcome == FAILED)
 
 
-def analysed(container: Mapping[str, Any], services: Iterable[Mapping[str, Any]]) -> StartTimes:
-    """The start that the answer to `status` tells of."""
+def analyse(container: Mapping[str, Any], services: Iterable[Mapping[str, Any]]) -> StartTimes:
+    """Analyse the answer to `status`."""
     around = read_container(container)
-    told = {service.name: (service, timeline) for service, timeline in map(_read, services)}
-    rows = [_row(service, timeline, around) for service, timeline in told.values() if timeline]
+    answer = {service.name: (service, timeline) for service, timeline in map(_read, services)}
+    rows = [_row(service, timeline, around) for service, timeline in answer.values() if timeline]
     rows, later = _same_start(rows)
     by_name = {row.name: row for row in rows}
     waits = {row.name: tuple(_wait(need, by_name) for need in row.service.depends_on) for row in rows}
     began = min((row.wanted for row in rows), default=around.now)
     ended = max((row.end for row in rows), default=began)
-    other = tuple(name for name, (_, timeline) in told.items() if not timeline)
+    other = tuple(name for name, (_, timeline) in answer.items() if not timeline)
     return StartTimes(tuple(rows), began, ended, waits, _critical_path(by_name, waits), later, other)
 
 
-def in_words(start: StartTimes) -> str:
-    """The critical path in one sentence: how long, who had which part of it, and where to begin."""
+def summary(start: StartTimes) -> str:
+    """Describe the critical path in one sentence: total, the share of each service, and which share is the longest."""
     if not start.rows:
-        return "nothing has been started yet"
-    whole = span(start.seconds)
+        return "no service has been started yet"
+    whole = duration(start.seconds)
     longest = max(start.path, key=lambda link: link.seconds)
-    worth = [link for link in start.path if link.seconds > _WORTH_TELLING * start.seconds or link == longest]
+    named = [link for link in start.path if link.seconds > _WORTH_NAMING * start.seconds or link == longest]
     parts = [
-        f"{link.name} {span(link.seconds)}" + (f" ({link.why})" if link is longest and link.why else "")
-        for link in worth
+        f"{link.name} {duration(link.seconds)}" + (f" ({link.why})" if link is longest and link.why else "")
+        for link in named
     ]
-    little = [link for link in start.path if link not in worth and link.seconds > 0]
-    if little:
-        parts.append(f"{span(sum(link.seconds for link in little))} for {len(little)} more")
+    unnamed = [link for link in start.path if link not in named and link.seconds > 0]
+    if unnamed:
+        parts.append(f"{duration(sum(link.seconds for link in unnamed))} for {len(unnamed)} more")
     text = ", ".join(parts)
     if start.not_ready:
         waiting = [row.name for row in start.rows if not row.outcome and row.begin is None]
-        text += f"; {ordinary(len(waiting), 'service')} still waiting" if waiting else ""
-        return f"{whole} and not ready yet: {text}; ask `cohabit why {longest.name}`"
+        text += f"; {counted(len(waiting), 'service')} still waiting" if waiting else ""
+        return f"not ready after {whole}: {text} (see `cohabit why {longest.name}`)"
     last = start.path[-1].name
     if last in start.failed:
-        return f"{whole} until {last} had failed: {text}; ask `cohabit why {last}`"
-    but = f" ({listed(start.failed, 3)} failed)" if start.failed else ""
-    return f"{whole} to ready{but}: {text}; to be faster begin with {longest.name}"
+        return f"{last} failed after {whole}: {text} (see `cohabit why {last}`)"
+    but = f" ({name_list(start.failed, 3)} failed)" if start.failed else ""
+    return f"{whole} to ready{but}: {text} (longest: {longest.name})"
 
 
-def _read(told: Mapping[str, Any]) -> tuple[Service, list[Entry]]:
-    """A service and its timeline, which has the form of a history without texts; in order, up to its settling."""
-    service = read_service(told)
-    events = [entry for entry in read_service({**told, "history": told.get("timeline")}).history if entry.time]
-    events += _gone_on(service, events)
+def _read(answer: Mapping[str, Any]) -> tuple[Service, list[Entry]]:
+    """A service and its timeline (a history without texts), sorted by time, up to the event that settled it."""
+    service = read_service(answer)
+    events = [entry for entry in read_service({**answer, "history": answer.get("timeline")}).history if entry.time]
+    events += _after_ready(service, events)
     timeline: list[Entry] = []
     for index, entry in enumerate(events):
         time, before = entry.time or 0.0, timeline[-1].time if timeline else None
-        timeline.append(entry._replace(time=max(time, before or time)))  # a clock may be set back
-        if _settles(service, entry, events[index + 1 :]):  # as engine/unit.py: what came later was no part of it
+        timeline.append(entry._replace(time=max(time, before or time)))  # the clock may have been set back
+        if _settles(service, entry, events[index + 1 :]):  # as in engine/unit.py; later events are not part of it
             break
     return service, timeline
 
 
-def _gone_on(service: Service, timeline: Sequence[Entry]) -> list[Entry]:
-    """What came after "ready" for those who had not made it with that: jobs, and whoever has no probe.
+def _after_ready(service: Service, timeline: Sequence[Entry]) -> list[Entry]:
+    """The events after "ready" of services that this does not settle: jobs, and services without a probe.
 
-    Without a probe a service is ready when it runs, and may crash right then. The history forgets; who has crashed
-    after each of its starts has done so after the first one, too.
+    Without a probe a service is ready as soon as it runs, and may crash at once. The history keeps only the newest
+    events: if the service has crashed after each of its starts, it also crashed after the first one.
     """
     if not timeline or timeline[-1].event != _READY or (service.probe is not None and not service.job):
         return []
@@ -235,7 +235,7 @@ def _row(service: Service, timeline: Sequence[Entry], container: Container) -> R
         if entry.event in _PHASES and until > time
     )
     crashes = tuple(
-        Crash(time, (how := _ended_how(service, entry)), how.startswith("unhealthy"))
+        Crash(time, (how := _end_text(service, entry)), how.startswith("unhealthy"))
         for entry, time in zip(timeline, moments, strict=True)
         if entry.event in {"BACKOFF", "FATAL"} or (entry.event == "EXITED" and outcome == FAILED)
     )
@@ -254,7 +254,7 @@ def _outcome(service: Service, last: Entry) -> str:
 
 
 def _recorded(service: Service, entry: Entry) -> Entry | None:
-    """The same event in the history, which has its code and reason; it keeps the newest ones only."""
+    """The same event in the history, which adds code and reason; None if the history no longer has it."""
     for known in service.history:
         if known.event == entry.event and abs((known.time or 0.0) - (entry.time or 0.0)) < _SAME_MOMENT_SECONDS:
             return known
@@ -268,7 +268,7 @@ def _code(service: Service, entry: Entry) -> int:
     return service.code or 0 if service.state == entry.event else 0
 
 
-def _ended_how(service: Service, entry: Entry) -> str:
+def _end_text(service: Service, entry: Entry) -> str:
     known = _recorded(service, entry)
     if known and known.text:
         return known.text
@@ -277,19 +277,19 @@ def _ended_how(service: Service, entry: Entry) -> str:
 
 
 def _same_start(rows: list[Row]) -> tuple[list[Row], tuple[str, ...]]:
-    """The rows of the first start, and the names of those that were wanted when it was long over."""
-    over = float("-inf")
+    """The rows of the first start, and the names of services that were added after it."""
+    ended = float("-inf")
     names: set[str] = set()
     for row in sorted(rows, key=lambda row: row.wanted):
-        if names and row.wanted > over + _SAME_START_SECONDS:
+        if names and row.wanted > ended + _SAME_START_SECONDS:
             break
         names.add(row.name)
-        over = max(over, row.end)
+        ended = max(ended, row.end)
     return [row for row in rows if row.name in names], tuple(row.name for row in rows if row.name not in names)
 
 
 def _wait(need: Need, rows: Mapping[str, Row]) -> Wait:
-    """When the condition came to hold, as engine/unit.py decides it."""
+    """The time when the condition was met, by the rules of engine/unit.py."""
     row = rows.get(need.service)
     if row is None:
         return Wait(need, None)
@@ -305,15 +305,15 @@ def _wait(need: Need, rows: Mapping[str, Row]) -> Wait:
 
 
 def _released_by(row: Row, waits: Sequence[Wait], rows: Mapping[str, Row]) -> tuple[str, float] | None:
-    """Who held it up longest, and until when; None if nobody did."""
+    """The dependency that delayed it longest, and until when; None if none did."""
     held: list[tuple[bool, float, float, str]] = []
     for need, satisfied in waits:
         other = rows.get(need.service)
         if other is None or other is row:
             continue
-        if satisfied is None and row.begin is None:  # it waits still, or was refused
-            to_blame = row.outcome == other.outcome == FAILED
-            held.append((to_blame, min(other.end, row.end), other.free, other.name))
+        if satisfied is None and row.begin is None:  # it still waits, or was refused
+            failed = row.outcome == other.outcome == FAILED
+            held.append((failed, min(other.end, row.end), other.free, other.name))
         elif satisfied is not None and row.wanted < satisfied <= row.free + _SAME_MOMENT_SECONDS:
             held.append((False, min(satisfied, row.free), other.free, other.name))
     if not held:
@@ -323,7 +323,7 @@ def _released_by(row: Row, waits: Sequence[Wait], rows: Mapping[str, Row]) -> tu
 
 
 def _critical_path(rows: Mapping[str, Row], waits: Mapping[str, Sequence[Wait]]) -> tuple[Link, ...]:
-    """The links from the first to the last; where several end last, the longest chain of them."""
+    """The links from first to last; if several services settle last, the longest chain."""
     if not rows:
         return ()
     before = {name: _released_by(row, waits[name], rows) for name, row in rows.items()}
@@ -341,7 +341,7 @@ def _critical_path(rows: Mapping[str, Row], waits: Mapping[str, Sequence[Wait]])
 
 
 def _chain(name: str, before: Mapping[str, tuple[str, float] | None]) -> list[str]:
-    """From the last to the first, without going round."""
+    """The names from last to first; a cycle is followed once."""
     chain = {name: None}
     while (released := before[name]) and released[0] not in chain:
         name = released[0]
@@ -350,7 +350,7 @@ def _chain(name: str, before: Mapping[str, tuple[str, float] | None]) -> list[st
 
 
 def _why(row: Row, begin: float, end: float) -> str:
-    """What most of that time went into, in words; "" where there is nothing to say but that it ran."""
+    """What took most of the time; "" if it only ran."""
     crashes = [crash for crash in row.crashes if begin <= crash.time <= end]
     share: dict[str, float] = {}
     for phase in row.phases:
@@ -360,13 +360,13 @@ def _why(row: Row, begin: float, end: float) -> str:
     if crashes and max(crash.time for crash in crashes) - begin >= (end - begin) / 2:
         often = f" {times(len(crashes))}" if len(crashes) > 1 else ""
         if all(crash.unhealthy for crash in crashes) and row.outcome != FAILED:
-            return f"it was unhealthy, and restarted{often}"
-        return f"it crashed{often}" if often or row.outcome != FAILED else "it failed"
+            return f"unhealthy, restarted{often}"
+        return f"crashed{often}" if often or row.outcome != FAILED else "failed"
     kind = max(share, key=share.__getitem__, default="")
-    if kind == BEGINS:  # a fork and an exec take no such time
+    if kind == BEGINS:  # fork and exec are faster than that
         return "pre_start" if share[kind] > _EXEC_SECONDS else ""
     if kind == UNREADY:
         if row.service.job or row.outcome == DONE:
-            return "its work"
-        return "its probe" if row.service.probe else "post_start" if row.outcome == READY else ""
+            return "its run"
+        return "probe" if row.service.probe else "post_start" if row.outcome == READY else ""
     return ""

@@ -1,8 +1,7 @@
-"""What `status` answers (docs/reference/control.md), read into nouns that the views can rely on.
+"""Convert the answer to `status` (docs/reference/control.md) to records with checked fields.
 
-The one gate between what comes over the socket and what is shown: every field has its type afterwards, whatever
-an older or newer cohabit left out or added, and every text is `safe`. A field that is missing or makes no
-sense is as if nothing were known. Pure.
+Everything that is shown passes through here. Afterwards every field has its type, whatever an older or newer cohabit
+omitted or added, and every text is `safe`. A missing or invalid field counts as unknown. Pure.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from cohabit.rendering.text import safe, shorten
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LAST_MOMENT = 2.5e11  # Unix seconds that datetime still knows: a day in the year 9892
+_LAST_MOMENT = 2.5e11  # Unix seconds within the range of datetime: a day in the year 9892
 _ANSWER_MAX = 200  # columns
 _NUMBER_MAX = 10**15
 
 
 class Need(NamedTuple):
-    """One entry of depends_on. service: an instance's name."""
+    """One entry of depends_on. service: the name of an instance."""
 
     service: str
     condition: str
@@ -30,7 +29,7 @@ class Need(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """What is asked, and how it went. kind and text: as in the contract. failures: in a row."""
+    """A probe and its state. kind, text: as in control.md. failures: consecutive ones."""
 
     kind: str
     text: str
@@ -42,7 +41,7 @@ class Probe(NamedTuple):
 
 
 class Result(NamedTuple):
-    """One answer to a probe. output: its last line that is not empty."""
+    """One result of a probe. output: its last line that is not empty."""
 
     time: float | None
     passed: bool
@@ -59,14 +58,14 @@ class Entry(NamedTuple):
 
 
 class Service(NamedTuple):
-    """One instance. The fields are the contract's.
+    """One instance, with the fields of control.md.
 
-    look: its state as colours.py tells them apart. output: None when it was not asked for.
+    display_state: see colours.py. output: None if the request did not include it.
     """
 
     name: str
     service: str
-    look: str
+    display_state: str
     state: str
     since: float | None
     up: bool
@@ -103,31 +102,31 @@ class Service(NamedTuple):
 
     @property
     def going_down(self) -> bool:
-        """What runs of it shall run no more."""
+        """Whether its running processes are to be stopped, for a stop or a restart."""
         return self.restart_pending or not self.up
 
     @property
     def at_rest(self) -> bool:
-        """No process of it exists."""
+        """Whether it has no process."""
         return self.state in {"STOPPED", "BACKOFF", "EXITED", "FATAL"}
 
     @property
-    def by_hand(self) -> bool:
-        """Somebody stopped it, and it stays so until somebody starts it."""
+    def stopped_manually(self) -> bool:
+        """Whether it was stopped on request and stays stopped until it is started on request."""
         return self.state == "STOPPED" and not (self.up or self.restart_pending or self.gone or self.schedule)
 
     @property
     def conditions(self) -> tuple[Need, ...]:
-        """What it still waits for."""
+        """Its dependencies whose condition is not met."""
         return tuple(need for need in self.depends_on if not need.satisfied)
 
-    def when(self, event: str) -> float | None:
-        """When that happened last."""
+    def last_time(self, event: str) -> float | None:
+        """Return the time of the last such event in the history, in Unix seconds."""
         return next((entry.time for entry in reversed(self.history) if entry.event == event), None)
 
 
 class Container(NamedTuple):
-    """The container as a whole, and the moment of the answer (`now`)."""
+    """The container, and the time of the answer (`now`)."""
 
     now: float
     started: float | None
@@ -140,119 +139,119 @@ class Container(NamedTuple):
     memory_limit: int | None
 
 
-def read_container(told: Mapping[str, Any]) -> Container:
-    """The container's object."""
+def read_container(answer: Mapping[str, Any]) -> Container:
+    """Convert the container's object."""
     return Container(
-        now=_moment(told, "time") or 0.0,
-        started=_moment(told, "started"),
-        phase=_text(told, "phase"),
-        ready=bool(told.get("ready")),
-        exit_reason=_text(told, "exit_reason"),
-        code=_integer(told, "code"),
-        stop_grace_seconds=_seconds(told, "stop_grace_seconds"),
-        reading=bool(told.get("reading")),
-        memory_limit=_integer(told, "memory_limit"),
+        now=_timestamp(answer, "time") or 0.0,
+        started=_timestamp(answer, "started"),
+        phase=_text(answer, "phase"),
+        ready=bool(answer.get("ready")),
+        exit_reason=_text(answer, "exit_reason"),
+        code=_integer(answer, "code"),
+        stop_grace_seconds=_seconds(answer, "stop_grace_seconds"),
+        reading=bool(answer.get("reading")),
+        memory_limit=_integer(answer, "memory_limit"),
     )
 
 
-def read_service(told: Mapping[str, Any]) -> Service:
-    """One service's object."""
-    name = _text(told, "name") or "?"
-    probe = told.get("probe")
+def read_service(answer: Mapping[str, Any]) -> Service:
+    """Convert one service's object."""
+    name = _text(answer, "name") or "?"
+    probe = answer.get("probe")
     return Service(
         name=name,
-        service=_text(told, "service") or name,
-        look=state_of(told),
-        state=_text(told, "state"),
-        since=_moment(told, "since"),
-        up=told.get("want") == "up",
-        restart_pending=bool(told.get("restart_pending")),
-        gone=bool(told.get("gone")),
-        ready=bool(told.get("ready")),
-        health=_text(told, "health"),
-        status=_text(told, "status"),
-        pid=_integer(told, "pid") or 0,
-        code=_integer(told, "code"),
-        why=_text(told, "why"),
-        out_of_memory=bool(told.get("out_of_memory")),
-        starts=_integer(told, "starts") or 0,
-        restarts=_integer(told, "restarts") or 0,
-        attempts=_integer(told, "attempts"),
-        restart=_text(told, "restart"),
-        started=_moment(told, "started"),
-        next=_moment(told, "next"),
-        hook_stage=_text(told, "hook_stage"),
-        hook_index=_integer(told, "hook_index") or 0,
-        depends_on=tuple(_need(need) for need in _objects(told, "depends_on")),
-        essential=bool(told.get("essential")),
-        job=bool(told.get("job")),
-        schedule=_text(told, "schedule"),
-        command=_texts(told, "command"),
-        driver=_text(told, "driver"),
-        stop_signal=_text(told, "stop_signal"),
-        stop_grace_seconds=_seconds(told, "stop_grace_seconds"),
-        on_failure=_text(told, "on_failure"),
+        service=_text(answer, "service") or name,
+        display_state=state_of(answer),
+        state=_text(answer, "state"),
+        since=_timestamp(answer, "since"),
+        up=answer.get("want") == "up",
+        restart_pending=bool(answer.get("restart_pending")),
+        gone=bool(answer.get("gone")),
+        ready=bool(answer.get("ready")),
+        health=_text(answer, "health"),
+        status=_text(answer, "status"),
+        pid=_integer(answer, "pid") or 0,
+        code=_integer(answer, "code"),
+        why=_text(answer, "why"),
+        out_of_memory=bool(answer.get("out_of_memory")),
+        starts=_integer(answer, "starts") or 0,
+        restarts=_integer(answer, "restarts") or 0,
+        attempts=_integer(answer, "attempts"),
+        restart=_text(answer, "restart"),
+        started=_timestamp(answer, "started"),
+        next=_timestamp(answer, "next"),
+        hook_stage=_text(answer, "hook_stage"),
+        hook_index=_integer(answer, "hook_index") or 0,
+        depends_on=tuple(_need(need) for need in _objects(answer, "depends_on")),
+        essential=bool(answer.get("essential")),
+        job=bool(answer.get("job")),
+        schedule=_text(answer, "schedule"),
+        command=_texts(answer, "command"),
+        driver=_text(answer, "driver"),
+        stop_signal=_text(answer, "stop_signal"),
+        stop_grace_seconds=_seconds(answer, "stop_grace_seconds"),
+        on_failure=_text(answer, "on_failure"),
         probe=_probe(probe) if isinstance(probe, dict) else None,
-        results=tuple(_result(result) for result in _objects(told, "results")),
-        history=tuple(_entry(entry) for entry in _objects(told, "history")),
-        output=_texts(told, "output") if isinstance(told.get("output"), list) else None,
+        results=tuple(_result(result) for result in _objects(answer, "results")),
+        history=tuple(_entry(entry) for entry in _objects(answer, "history")),
+        output=_texts(answer, "output") if isinstance(answer.get("output"), list) else None,
     )
 
 
-def _need(told: Mapping[str, Any]) -> Need:
-    required = bool(told.get("required", True))
-    return Need(_text(told, "service") or "?", _text(told, "condition"), required, bool(told.get("satisfied")))
+def _need(answer: Mapping[str, Any]) -> Need:
+    required = bool(answer.get("required", True))
+    return Need(_text(answer, "service") or "?", _text(answer, "condition"), required, bool(answer.get("satisfied")))
 
 
-def _probe(told: Mapping[str, Any]) -> Probe:
-    kind = _text(told, "kind")
+def _probe(answer: Mapping[str, Any]) -> Probe:
+    kind = _text(answer, "kind")
     return Probe(
         kind,
-        _text(told, "text") or kind or "a probe",
-        _seconds(told, "interval_seconds"),
-        _seconds(told, "timeout_seconds"),
-        _integer(told, "retries") or 0,
-        _seconds(told, "start_period_seconds"),
-        _integer(told, "failures") or 0,
+        _text(answer, "text") or kind or "a probe",
+        _seconds(answer, "interval_seconds"),
+        _seconds(answer, "timeout_seconds"),
+        _integer(answer, "retries") or 0,
+        _seconds(answer, "start_period_seconds"),
+        _integer(answer, "failures") or 0,
     )
 
 
-def _result(told: Mapping[str, Any]) -> Result:
-    output = told.get("output")
+def _result(answer: Mapping[str, Any]) -> Result:
+    output = answer.get("output")
     lines = output.splitlines() if isinstance(output, str) else []
     last = next((line for line in reversed(lines) if line.strip()), "")
-    return Result(_moment(told, "time"), bool(told.get("passed")), shorten(safe(last.strip()), _ANSWER_MAX))
+    return Result(_timestamp(answer, "time"), bool(answer.get("passed")), shorten(safe(last.strip()), _ANSWER_MAX))
 
 
-def _entry(told: Mapping[str, Any]) -> Entry:
-    return Entry(_moment(told, "time"), _text(told, "event"), _text(told, "text"), _integer(told, "code"))
+def _entry(answer: Mapping[str, Any]) -> Entry:
+    return Entry(_timestamp(answer, "time"), _text(answer, "event"), _text(answer, "text"), _integer(answer, "code"))
 
 
-def _text(told: Mapping[str, Any], field: str) -> str:
-    value = told.get(field)
+def _text(answer: Mapping[str, Any], field: str) -> str:
+    value = answer.get(field)
     return safe(value) if isinstance(value, str) else ""
 
 
-def _texts(told: Mapping[str, Any], field: str) -> tuple[str, ...]:
-    value = told.get(field)
-    return tuple(safe(one) for one in value if isinstance(one, str)) if isinstance(value, (list, tuple)) else ()
+def _texts(answer: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    value = answer.get(field)
+    return tuple(safe(text) for text in value if isinstance(text, str)) if isinstance(value, (list, tuple)) else ()
 
 
-def _objects(told: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
-    value = told.get(field)
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, (list, tuple)) else []
+def _objects(answer: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
+    value = answer.get(field)
+    return [text for text in value if isinstance(text, dict)] if isinstance(value, (list, tuple)) else []
 
 
-def _integer(told: Mapping[str, Any], field: str) -> int | None:
-    value = told.get(field)
+def _integer(answer: Mapping[str, Any], field: str) -> int | None:
+    value = answer.get(field)
     return value if isinstance(value, int) and abs(value) < _NUMBER_MAX else None
 
 
-def _moment(told: Mapping[str, Any], field: str) -> float | None:
-    value = told.get(field)
-    is_number = isinstance(value, (int, float)) and 0 <= value < _LAST_MOMENT  # neither NaN nor infinite
+def _timestamp(answer: Mapping[str, Any], field: str) -> float | None:
+    value = answer.get(field)
+    is_number = isinstance(value, (int, float)) and 0 <= value < _LAST_MOMENT  # false for NaN and infinity
     return float(value) if is_number and value is not None else None
 
 
-def _seconds(told: Mapping[str, Any], field: str) -> float:
-    return _moment(told, field) or 0.0
+def _seconds(answer: Mapping[str, Any], field: str) -> float:
+    return _timestamp(answer, field) or 0.0

@@ -1,10 +1,8 @@
-"""The few shapes that our pictures are made of, and the card that they are drawn on: plain SVG 1.1.
+"""Write SVG 1.1 pictures from a few shapes, on a white background.
 
-A picture goes into a ticket as it is: one file, without scripts, style sheets or fonts from elsewhere, on a
-white card, so that it can be read on a dark page. Texts from outside are made safe and escaped here and
-nowhere else. The same shapes give the same bytes. How wide a text will be is reckoned with the widths of
-DejaVu Sans, the widest of the usual sans-serif fonts: what fits there fits everywhere.
-Pure; knows neither services nor states.
+A picture is one file for a ticket: without scripts, style sheets or external fonts, and readable on a dark page. Only
+this module makes texts safe and escapes them for SVG. The output is deterministic. Text widths are estimated from
+DejaVu Sans, the widest of the usual sans-serif fonts, so a text that fits there fits with any of them. Pure.
 """
 
 from __future__ import annotations
@@ -18,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 INK, FAINT, HAIR = "#1f2933", "#616e7c", "#d5dae0"
-SIZE = 12.0  # of a usual text, in pixels
+SIZE = 12.0  # default text size in pixels
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
-# Widths in em; what is not named is a small letter or a digit.
+# Widths in em; other characters count as small letters or digits.
 _NARROW, _SMALL, _CAPITAL, _BROAD = 0.39, 0.64, 0.78, 0.99
 _WIDTHS = dict.fromkeys(" .,:;'|!()[]iljIJ-/\\ft", _NARROW) | dict.fromkeys("mwMW%@", _BROAD)
 _BOLD = 1.12
@@ -29,76 +27,76 @@ _CUT = "..."
 
 
 def text_width(text: str, size: float = SIZE, *, bold: bool = False) -> float:
-    """At most how many pixels a text takes."""
-    ems = sum(_ems(one) for one in safe(text))
+    """Return an upper estimate of the width of a text in pixels."""
+    ems = sum(_ems(character) for character in safe(text))
     return ems * size * (_BOLD if bold else 1.0)
 
 
 def fitted(text: str, width: float, size: float = SIZE, *, bold: bool = False) -> str:
-    """A text made safe, cut to so many pixels, with "..." at its end if something had to go."""
+    """Make a text safe and cut it to `width` pixels; a cut text ends with "..."."""
     text = safe(text)
     if text_width(text, size, bold=bold) <= width:
         return text
-    room = width - text_width(_CUT, size, bold=bold)
-    for index, one in enumerate(text):
-        room -= text_width(one, size, bold=bold)
-        if room < 0:
+    available = width - text_width(_CUT, size, bold=bold)
+    for index, character in enumerate(text):
+        available -= text_width(character, size, bold=bold)
+        if available < 0:
             return text[:index] + _CUT
     return text
 
 
-def _ems(one: str) -> float:
-    if one in _WIDTHS:
-        return _WIDTHS[one]
-    if one.isupper() or one in "+=<>~_#&":
+def _ems(character: str) -> float:
+    if character in _WIDTHS:
+        return _WIDTHS[character]
+    if character.isupper() or character in "+=<>~_#&":
         return _CAPITAL + 0.06
-    return _SMALL if one.isascii() else 0.8 + 0.3 * (columns(one) > 1)
+    return _SMALL if character.isascii() else 0.8 + 0.3 * (columns(character) > 1)
 
 
 def number(value: float) -> str:
-    """A coordinate as SVG writes it, to a tenth of a pixel."""
+    """Format a coordinate for SVG, to a tenth of a pixel."""
     short = f"{value:.1f}".removesuffix(".0")
     return "0" if short == "-0" else short
 
 
 class Picture:
-    """Shapes in the order in which they are drawn. Coordinates are pixels from the upper left corner."""
+    """A list of shapes in drawing order. Coordinates are pixels from the upper left corner."""
 
     def __init__(self) -> None:
         self._shapes: list[str] = []
 
-    def rectangle(self, x: float, y: float, width: float, height: float, **look: object) -> None:
-        """look, here and below: attributes of SVG, with _ for -."""
-        self._add("rect", {"x": x, "y": y, "width": width, "height": height} | look)
+    def rectangle(self, x: float, y: float, width: float, height: float, **attributes: object) -> None:
+        """Draw a rectangle. attributes, here and below: attributes of SVG, with _ for -."""
+        self._add("rect", {"x": x, "y": y, "width": width, "height": height} | attributes)
 
-    def circle(self, x: float, y: float, radius: float, **look: object) -> None:
-        """A disc."""
-        self._add("circle", {"cx": x, "cy": y, "r": radius} | look)
+    def circle(self, x: float, y: float, radius: float, **attributes: object) -> None:
+        """Draw a filled circle."""
+        self._add("circle", {"cx": x, "cy": y, "r": radius} | attributes)
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, **look: object) -> None:
-        """A straight line."""
-        self._add("line", {"x1": x1, "y1": y1, "x2": x2, "y2": y2} | look)
+    def line(self, x1: float, y1: float, x2: float, y2: float, **attributes: object) -> None:
+        """Draw a straight line."""
+        self._add("line", {"x1": x1, "y1": y1, "x2": x2, "y2": y2} | attributes)
 
-    def path(self, steps: Iterable[str | float], **look: object) -> None:
-        """A path: letters and coordinates of its `d`."""
+    def path(self, steps: Iterable[str | float], **attributes: object) -> None:
+        """Draw a path; steps: letters and coordinates of its `d`."""
         drawn = " ".join(step if isinstance(step, str) else number(step) for step in steps)
-        self._add("path", {"d": drawn} | look)
+        self._add("path", {"d": drawn} | attributes)
 
-    def text(self, x: float, y: float, text: str, size: float = SIZE, **look: object) -> None:
-        """One line of text; y is its base line."""
-        self._add("text", {"x": x, "y": y, "font-size": size, "fill": INK} | look, safe(text))
+    def text(self, x: float, y: float, text: str, size: float = SIZE, **attributes: object) -> None:
+        """Draw one line of text; y is its base line."""
+        self._add("text", {"x": x, "y": y, "font-size": size, "fill": INK} | attributes, safe(text))
 
-    def open(self, title: str = "", **look: object) -> None:
-        """Begin a group; its title is read out, and shown under a pointer that rests on it."""
-        told = f"<title>{escape(safe(title))}</title>" if title else ""
-        self._shapes.append(f"<g{_attributes(look)}>{told}")
+    def open(self, title: str = "", **attributes: object) -> None:
+        """Begin a group; its title is its tooltip and its text for screen readers."""
+        title_element = f"<title>{escape(safe(title))}</title>" if title else ""
+        self._shapes.append(f"<g{_attributes(attributes)}>{title_element}")
 
     def close(self) -> None:
-        """End the group."""
+        """End the current group."""
         self._shapes.append("</g>")
 
     def render(self, title: str, width: float, height: float) -> str:
-        """The whole file, on a white card of that size."""
+        """Return the whole file, with a white background of that size."""
         size = f'width="{number(width)}" height="{number(height)}" viewBox="0 0 {number(width)} {number(height)}"'
         card = {
             "x": 0.5, "y": 0.5, "width": width - 1, "height": height - 1, "rx": 8, "fill": "#ffffff", "stroke": HAIR,
@@ -120,7 +118,6 @@ class Picture:
 
 
 def _attributes(values: dict[str, object]) -> str:
-    """In the order given; a number as a coordinate."""
     written = (
         (name.replace("_", "-"), number(value) if isinstance(value, (int, float)) else str(value))
         for name, value in values.items()

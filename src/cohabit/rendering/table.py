@@ -1,8 +1,8 @@
-"""Tables: `cohabit ps` (docker compose ps and supervisorctl status in one) and `cohabit top`.
+"""The tables of `cohabit ps` and `cohabit top`.
 
-`table` lays out any rows in a given width: it drops the columns that matter least, then shortens what is
-left, so that no line is ever wider. Colour comes last and never counts. Pure: the rows come from `status`,
-the samples from whoever read /proc (cli/top.py).
+`table` fits any rows into a given width: it drops the least important columns, then shortens the others, so that no
+line is wider. Colours are added last and have no width. Pure: rows come from `status`, samples from cli/top.py, which
+reads /proc.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cohabit.errors import EXIT_KILLED
 from cohabit.rendering.colours import FAILED, WAITING, paint
 from cohabit.rendering.ending import last_reason
+from cohabit.rendering.formatting import counted, duration, name_list, short_duration, size, until
 from cohabit.rendering.status import read_container, read_service
 from cohabit.rendering.text import columns, safe, shorten
-from cohabit.rendering.words import listed, ordinary, short_span, size, span, until
 from cohabit.units import describe_exit, signal_name
 
 if TYPE_CHECKING:
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from cohabit.rendering.status import Container, Service
 
 _GAP = "  "
-_LAST_MIN = 12  # columns below which the last column is not worth having
-_WORTH_MIN = 5  # columns below which nothing can be read
+_LAST_MIN = 12  # the last column is dropped if it would be narrower
+_WORTH_MIN = 5  # a narrower column is not readable
 _NOTHING = "-"
 SIGKILL = 9
 _SHARE_HIGH, _SHARE_RISING = 90.0, 75.0  # per cent of the memory limit
 
 
 class Cell(NamedTuple):
-    """A safe text, and the state (colours.py) in whose colour it is shown; "" for none."""
+    """A safe text, and the display state (colours.py) that gives its colour; "" for none."""
 
     text: str
     state: str = ""
 
 
 class Column(NamedTuple):
-    """A column's title; whether its cells are numbers; and how soon it is dropped (0: never, 1: first).
+    """A column: its title, whether it is aligned right, and its order of dropping (0: never, 1: first).
 
-    least: columns down to which its cells are shortened before anything is dropped; 0: they are not.
+    least: width to which its cells are shortened before any column is dropped; 0: they are not shortened.
     """
 
     title: str
@@ -50,10 +50,11 @@ class Column(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What a service's whole tree of processes uses.
+    """The resource use of a service's process tree.
 
-    cpu_percent: of one CPU, since the sample before; None in the first one. rss_bytes: resident memory, shared pages
-    counted in each process. fds: open descriptors; None where we may not look. state: as colours.py has it, or "".
+    cpu_percent: of one CPU, since the previous sample; None in the first one. rss_bytes: resident memory, with shared
+    pages counted in each process. fds: open descriptors; None without permission to read them. state: a display state
+    of colours.py, or "".
     """
 
     name: str
@@ -66,9 +67,9 @@ class Sample(NamedTuple):
 
 
 def table(header: Sequence[Column], rows: Sequence[Sequence[Cell]], *, width: int, colour: bool) -> list[str]:
-    """The header's line and one for each row, none wider than `width` columns (0: as wide as they are).
+    """Return the header line and one line for each row, at most `width` columns wide (0: no limit).
 
-    The last column takes what room is left and is dropped when that is next to nothing.
+    The last column takes the remaining width, and is dropped if that is too narrow.
     """
     titles = [Cell(column.title) for column in header]
     widths = [max(columns(row[index].text) for row in (titles, *rows)) for index in range(len(header))]
@@ -77,12 +78,12 @@ def table(header: Sequence[Column], rows: Sequence[Sequence[Cell]], *, width: in
 
 
 def ps(container: Mapping[str, Any], services: Sequence[Mapping[str, Any]], *, width: int, colour: bool) -> list[str]:
-    """The table of services, and a closing line when something is up with the container.
+    """Return the table of services, and a last line if the container is not in its normal state.
 
-    container, services: as `status` tells them. width: columns of the terminal, 0 for no limit.
+    container, services: from the answer to `status`. width: columns of the terminal; 0: no limit.
     """
-    whole = read_container(container)
-    read = [read_service(service) for service in services]
+    parsed = read_container(container)
+    rows = [read_service(service) for service in services]
     header = (
         Column("NAME"),
         Column("STATE", least=20),
@@ -92,17 +93,17 @@ def ps(container: Mapping[str, Any], services: Sequence[Mapping[str, Any]], *, w
         Column("LAST EXIT", drop=4, least=13),
         Column("COMMAND", drop=1),
     )
-    lines = table(header, [_row(service, whole.now) for service in read], width=width, colour=colour)
-    word, look = _closing(whole, read)
-    if word:
-        lines += ["", paint(shorten(word, width) if width else word, look, colour=colour)]
+    lines = table(header, [_row(service, parsed.now) for service in rows], width=width, colour=colour)
+    text, state = _container_line(parsed, rows)
+    if text:
+        lines += ["", paint(shorten(text, width) if width else text, state, colour=colour)]
     return lines
 
 
 def top(samples: Sequence[Sample], *, memory_bytes: int | None, width: int, colour: bool) -> list[str]:
-    """The table of what each service uses, in the order given, and the sum of all when there are several.
+    """Return the table of resource use in the order given, with a total if there are several services.
 
-    memory_bytes: what MEM % is of: the container's limit, or the machine's memory where it has none.
+    memory_bytes: 100 % of the column MEM %: the container's limit, or the machine's memory if there is none.
     """
     header = (
         Column("NAME"),
@@ -119,39 +120,39 @@ def top(samples: Sequence[Sample], *, memory_bytes: int | None, width: int, colo
     return table(header, rows, width=width, colour=colour)
 
 
-def state_words(service: Service, now: float) -> str:
-    """A state and what it is about: "RUNNING (healthy)", "BACKOFF (restart 3, next in 1.6s)"."""
-    about = _about(service, now)
+def state_text(service: Service, now: float) -> str:
+    """Format a state with its details: "RUNNING (healthy)", "BACKOFF (restart 3, next in 1.6s)"."""
+    details = _details(service, now)
     if service.gone:
-        about.append("gone from the file")
+        details.append("removed from the file")
     elif service.schedule:
-        about.append(f"schedule {service.schedule}")
+        details.append(f"schedule {service.schedule}")
     elif service.job:
-        about.append("job")
-    return (service.state or "?") + (f" ({', '.join(about)})" if about else "")
+        details.append("job")
+    return (service.state or "?") + (f" ({', '.join(details)})" if details else "")
 
 
 def last_exit(service: Service) -> str:
-    """How its last run ended, in words."""
+    """Describe how its last run ended."""
     if service.code is None:
         return _NOTHING
-    words = describe_exit(service.code)
+    text = describe_exit(service.code)
     if (service.why or last_reason(service)).startswith("unhealthy"):
         return "unhealthy"
     if not service.out_of_memory:
-        return words
-    return f"{signal_name(SIGKILL)} (out of memory)" if service.code == EXIT_KILLED else f"{words} (out of memory)"
+        return text
+    return f"{signal_name(SIGKILL)} (out of memory)" if service.code == EXIT_KILLED else f"{text} (out of memory)"
 
 
 # --- one row ------------------------------------------------------------------------------------------
 
 
 def _row(service: Service, now: float) -> list[Cell]:
-    done = max(service.restarts - (service.state == "BACKOFF"), 0)  # one is still to come then
+    done = max(service.restarts - (service.state == "BACKOFF"), 0)  # the last one has not happened yet
     restarts = str(done) + (f"/{service.attempts}" if service.attempts is not None else "")
     return [
         Cell(service.name),
-        Cell(state_words(service, now), service.look),
+        Cell(state_text(service, now), service.display_state),
         Cell(str(service.pid) if service.pid and not service.at_rest else _NOTHING),
         Cell(_since(service, now)),
         Cell(restarts),
@@ -162,34 +163,34 @@ def _row(service: Service, now: float) -> list[Cell]:
 
 def _since(service: Service, now: float) -> str:
     if service.state == "RUNNING" and service.started is not None:
-        return f"up {short_span(now - service.started)}"
+        return f"up {short_duration(now - service.started)}"
     if service.since is None:
         return _NOTHING
     passed = now - service.since
-    return f"{short_span(passed)} ago" if passed >= 1 else "now"
+    return f"{short_duration(passed)} ago" if passed >= 1 else "now"
 
 
-def _about(service: Service, now: float) -> list[str]:
+def _details(service: Service, now: float) -> list[str]:
     if service.hook_stage:
         return [f"{service.hook_stage} hook {service.hook_index + 1}"]
     if service.state == "RUNNING":
-        return _about_running(service)
+        return _running_details(service)
     if service.state == "BACKOFF":
         due = "" if service.next is None else f"next {until(service.next, now)}"
         return [f"restart {service.restarts}", *([due] if due else [])]
     if service.state == "STOPPING":
         return [] if service.next is None else [f"SIGKILL {until(service.next, now)}"]
     if service.state == "STOPPED" and service.restart_pending:
-        return ["restarts"]
+        return ["to be restarted"]
     if service.state == "STOPPED" and service.up and service.conditions:
-        return [f"waits for {listed([need.service for need in service.conditions], 3)}"]
+        return [f"waits for {name_list([need.service for need in service.conditions], 3)}"]
     if service.state == "FATAL":
         given_up = service.attempts is not None and service.restarts >= service.attempts > 0
-        return [f"gave up after {ordinary(service.restarts, 'restart')}" if given_up else "cannot start"]
+        return [f"gave up after {counted(service.restarts, 'restart')}" if given_up else "cannot start"]
     return []
 
 
-def _about_running(service: Service) -> list[str]:
+def _running_details(service: Service) -> list[str]:
     if service.restart_pending:
         return ["to be restarted"]
     if not service.up:
@@ -199,21 +200,21 @@ def _about_running(service: Service) -> list[str]:
     return [] if service.ready else ["not ready"]
 
 
-def _closing(whole: Container, services: Sequence[Service]) -> tuple[str, str]:
-    """What is up with the container, and the state whose colour fits; ("", "") when nothing is."""
-    if whole.phase == "loading":
-        began = "" if whole.started is None else f", for {span(whole.now - whole.started)}"
-        return f"starting: the file is being read{began}", WAITING
-    if whole.phase == "stopping":
+def _container_line(container: Container, services: Sequence[Service]) -> tuple[str, str]:
+    """The line below the table and its display state; ("", "") if the container is up and ready."""
+    if container.phase == "loading":
+        elapsed = "" if container.started is None else f" for {duration(container.now - container.started)}"
+        return f"starting: the file is being read{elapsed}", WAITING
+    if container.phase == "stopping":
         left = [service.name for service in services if not service.at_rest]
-        word = f": {whole.exit_reason}" if whole.exit_reason else ""
-        return f"stopping{word} (still there: {listed(left) or 'nobody'})", FAILED if whole.code else WAITING
-    if whole.phase == "sweeping":
-        word = f": {whole.exit_reason}" if whole.exit_reason else ""
-        return f"stopping{word} (ending processes that no service owns)", FAILED if whole.code else WAITING
-    if not whole.ready and whole.phase == "up":
-        return "not everything is ready (`cohabit why` tells the reason)", WAITING
-    return ("reload: the file is being read", WAITING) if whole.reading else ("", "")
+        text = f": {container.exit_reason}" if container.exit_reason else ""
+        return f"stopping{text} (still running: {name_list(left) or 'none'})", FAILED if container.code else WAITING
+    if container.phase == "sweeping":
+        text = f": {container.exit_reason}" if container.exit_reason else ""
+        return f"stopping{text} (terminating unassigned processes)", FAILED if container.code else WAITING
+    if not container.ready and container.phase == "up":
+        return "the container is not ready (`cohabit why` shows the reason)", WAITING
+    return ("reload: the file is being read", WAITING) if container.reading else ("", "")
 
 
 # --- top ----------------------------------------------------------------------------------------------
@@ -221,12 +222,12 @@ def _closing(whole: Container, services: Sequence[Service]) -> tuple[str, str]:
 
 def _usage(sample: Sample, memory_bytes: int | None) -> list[Cell]:
     share = 100.0 * sample.rss_bytes / memory_bytes if memory_bytes else None
-    look = "" if share is None or share < _SHARE_RISING else FAILED if share >= _SHARE_HIGH else WAITING
+    state = "" if share is None or share < _SHARE_RISING else FAILED if share >= _SHARE_HIGH else WAITING
     return [
         Cell(safe(sample.name), sample.state),
         Cell(_NOTHING if sample.cpu_percent is None else f"{sample.cpu_percent:.1f}"),
         Cell(size(sample.rss_bytes)),
-        Cell(_NOTHING if share is None else f"{share:.1f}", look),
+        Cell(_NOTHING if share is None else f"{share:.1f}", state),
         Cell(_NOTHING if sample.fds is None else str(sample.fds)),
         Cell(str(sample.processes)),
         Cell(str(sample.threads)),
@@ -234,11 +235,11 @@ def _usage(sample: Sample, memory_bytes: int | None) -> list[Cell]:
 
 
 def _sum(samples: Sequence[Sample]) -> Sample:
-    """All together; a sum of which a part is not known is not known."""
+    """The total; a sum with an unknown part is unknown."""
     cpu = [sample.cpu_percent for sample in samples if sample.cpu_percent is not None]
     fds = [sample.fds for sample in samples if sample.fds is not None]
     return Sample(
-        "all together",
+        "total",
         sum(sample.processes for sample in samples),
         sum(cpu) if len(cpu) == len(samples) else None,
         sum(sample.rss_bytes for sample in samples),
@@ -251,7 +252,7 @@ def _sum(samples: Sequence[Sample]) -> Sample:
 
 
 def _fit(header: Sequence[Column], widths: Sequence[int], width: int) -> list[tuple[int, int]]:
-    """Which columns are shown, and how wide each is then: in order of their places, (index, columns)."""
+    """The columns to show, from left to right, as (index, width)."""
     kept = list(range(len(header)))
     if not width:
         return [(index, widths[index]) for index in kept]
@@ -264,7 +265,7 @@ def _fit(header: Sequence[Column], widths: Sequence[int], width: int) -> list[tu
             break
         kept.remove(min(droppable, key=lambda index: header[index].drop))
     spare = width - sum(needed[index] for index in kept) - len(_GAP) * (len(kept) - 1)
-    for index in kept:  # what is left lets those breathe that were shortened; the first of them first
+    for index in kept:  # the remaining width goes to shortened columns, from left to right
         more = max(min(widths[index] - needed[index], spare), 0)
         needed[index] += more
         spare -= more
@@ -277,19 +278,19 @@ def _fit(header: Sequence[Column], widths: Sequence[int], width: int) -> list[tu
     return fitting
 
 
-def _cut(text: str, room: int) -> str:
-    """Shortened inside its parenthesis, where it ends with one."""
+def _cut(text: str, available: int) -> str:
+    """Shorten a text; one that ends with a parenthesis is shortened inside it."""
     head = columns(text.partition("(")[0])
-    if text.endswith(")") and columns(text) > room >= head + _WORTH_MIN:
-        return shorten(text[:-1], room - 1) + ")"
-    return shorten(text, room)
+    if text.endswith(")") and columns(text) > available >= head + _WORTH_MIN:
+        return shorten(text[:-1], available - 1) + ")"
+    return shorten(text, available)
 
 
 def _line(header: Sequence[Column], row: Sequence[Cell], fitting: Sequence[tuple[int, int]], *, colour: bool) -> str:
     parts = []
-    for index, room in fitting:
-        text = _cut(row[index].text, room)
-        padding = " " * (room - columns(text))
+    for index, available in fitting:
+        text = _cut(row[index].text, available)
+        padding = " " * (available - columns(text))
         shown = paint(text, row[index].state, colour=colour) if row[index].state else text
         parts.append(padding + shown if header[index].right else shown + padding)
     return _GAP.join(parts).rstrip()

@@ -1,8 +1,8 @@
-"""The start of a container as a Gantt chart: text, SVG, and the plain form for programs.
+"""Render the start of a container as a Gantt chart: text, SVG or JSON.
 
-One row for each service from the moment when it was wanted: waiting, starting, running and not ready yet, and how
-that ended; crashes on the way are marked. The critical path is marked, too, and summed up in words. Takes the
-objects of `status` (docs/reference/control.md); what they mean is found out in start.py, and only drawn here. Pure.
+One row for each service shows its phases (waiting, starting, running but not ready), its crashes and its outcome. The
+critical path is marked, and described in a sentence. The input are the objects of `status`
+(docs/reference/control.md), which start.py analyses. Pure.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from cohabit.rendering import colours, start
+from cohabit.rendering.formatting import duration, name_list
 from cohabit.rendering.lines import line, padded
 from cohabit.rendering.svg import FAINT, HAIR, INK, SIZE, Picture, fitted, text_width
 from cohabit.rendering.text import columns, shorten
-from cohabit.rendering.words import listed, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Status = Mapping[str, Any]
 
-# How a phase, and an outcome, looks: a key of colours.LOOKS.
+# The display state (a key of colours.STYLES) of each phase and outcome.
 _PHASES = {
     start.WAITS: "",
     start.BEGINS: colours.STARTING,
@@ -38,22 +38,22 @@ _OUTCOMES = {
     start.FAILED: colours.FAILED,
     start.STOPPED: colours.STOPPED,
 }
-_MEANING = {
-    start.WAITS: "waits for others",
+_MEANINGS = {
+    start.WAITS: "waits for dependencies",
     start.BEGINS: "starts",
     start.UNREADY: "runs, not ready",
-    start.PAUSES: "waits to be restarted",
-    start.ENDS: "is being ended",
+    start.PAUSES: "waits for its restart",
+    start.ENDS: "is being stopped",
 }
 _SIGNS = {start.WAITS: ".", start.BEGINS: ">", start.UNREADY: "~", start.PAUSES: ",", start.ENDS: "<"}
 _CRASH = "!"
-_MARK = "* "  # in front of a name on the critical path
+_MARK = "* "  # before a name on the critical path
 
 _LIGHT = "#e4e7eb"  # of waiting
 _BACKGROUND = "#f5f7fa"  # behind a row on the critical path
 _MARGIN, _ROW, _BAR, _SMALL = 24.0, 28.0, 13.0, 10.5
 _NAMES_MAX = 190.0  # pixels
-_TICK_ROOM = 76.0  # pixels from tick to tick, at least
+_TICK_ROOM = 76.0  # pixels between ticks, at least
 
 _MS, _MINUTE, _HOUR, _DAY = 0.001, 60.0, 3600.0, 86_400.0
 _STEPS = [
@@ -66,7 +66,7 @@ _STEPS = [
 
 
 def ticks(seconds: float, most: int) -> list[float]:
-    """Round moments from 0 to at most `seconds`, not more than `most` (at least 2) of them: 0, 5, 10 for 12 seconds."""
+    """Return at most `most` (at least 2) round times from 0 to `seconds`: 0, 5, 10 for 12 seconds."""
     most = max(most, 2)
     step = next((step for step in _STEPS if _whole(seconds, step) < most), 10 * _DAY)
     while _whole(seconds, step) >= most:
@@ -79,25 +79,25 @@ def _whole(seconds: float, step: float) -> int:
 
 
 def json(container: Status, services: Iterable[Status]) -> dict[str, Any]:
-    """The chart for programs; moments are Unix seconds or null.
+    """Return the chart as plain values; times are Unix seconds or null.
 
-    {"began", "ended", "duration_seconds", "settled": bool, "text": the critical path in words,
+    {"began", "ended", "duration_seconds", "settled": bool, "text": the critical path as a sentence,
      "critical_path": [{"service", "begin", "end", "duration_seconds", "why"}], first to last,
-     "services": [{"service", "wanted", "begin": of its first start, "ready": or done, "outcome": "ready"|"done"|
+     "services": [{"service", "wanted", "begin": of its first start, "ready": or completed, "outcome": "ready"|"done"|
         "failed"|"stopped"|"", "duration_seconds": from begin to there or to now, "waited_seconds", "critical": bool,
         "waited_for": [{"service", "condition", "required", "satisfied": moment}],
         "phases": [{"phase": "waits"|"begins"|"unready"|"pauses"|"ends", "begin", "end"}],
-        "crashes": [{"time", "text"}], those that became unhealthy and were restarted among them}],
-     "later": [names added after this start], "other": [names that were no part of it]}
+        "crashes": [{"time", "text"}], including restarts of an unhealthy service}],
+     "later": [names added after this start], "other": [names that were not part of it]}
     """
-    whole = start.analysed(container, services)
-    critical = {link.name for link in whole.path}
+    times = start.analyse(container, services)
+    critical = {link.name for link in times.path}
     return {
-        "began": whole.began,
-        "ended": whole.ended,
-        "duration_seconds": whole.seconds,
-        "settled": not whole.not_ready,
-        "text": start.in_words(whole),
+        "began": times.began,
+        "ended": times.ended,
+        "duration_seconds": times.seconds,
+        "settled": not times.not_ready,
+        "text": start.summary(times),
         "critical_path": [
             {
                 "service": link.name,
@@ -106,15 +106,15 @@ def json(container: Status, services: Iterable[Status]) -> dict[str, Any]:
                 "duration_seconds": link.seconds,
                 "why": link.why,
             }
-            for link in whole.path
+            for link in times.path
         ],
-        "services": [_plain(row, whole, critical=row.name in critical) for row in whole.rows],
-        "later": list(whole.later),
-        "other": list(whole.other),
+        "services": [_plain(row, times, critical=row.name in critical) for row in times.rows],
+        "later": list(times.later),
+        "other": list(times.other),
     }
 
 
-def _plain(row: Row, whole: StartTimes, *, critical: bool) -> dict[str, Any]:
+def _plain(row: Row, times: StartTimes, *, critical: bool) -> dict[str, Any]:
     waits = [
         {
             "service": need.service,
@@ -122,7 +122,7 @@ def _plain(row: Row, whole: StartTimes, *, critical: bool) -> dict[str, Any]:
             "required": need.required,
             "satisfied": satisfied,
         }
-        for need, satisfied in whole.waits[row.name]
+        for need, satisfied in times.waits[row.name]
     ]
     return {
         "service": row.name,
@@ -140,25 +140,27 @@ def _plain(row: Row, whole: StartTimes, *, critical: bool) -> dict[str, Any]:
 
 
 def _result(row: Row, began: float) -> str:
-    """How it went, beside the bar: "ready 8.1s", "failed 5s, 2 crashes"."""
+    """The text beside the bar: "ready 8.1s", "failed 5s, 2 crashes"."""
     crashes = len(row.crashes) - (row.outcome == start.FAILED)
-    words = f"{row.outcome} {span(row.end - began)}" if row.outcome else "waits" if row.begin is None else "not ready"
+    text = (
+        f"{row.outcome} {duration(row.end - began)}" if row.outcome else "waits" if row.begin is None else "not ready"
+    )
     if not row.outcome and row.service.job and row.begin is not None:
-        words = "not done"
+        text = "not done"
     counted = "restart" if all(crash.unhealthy for crash in row.crashes) else "crash"
-    return words + (f", {crashes} {counted}{_plural(counted) if crashes > 1 else ''}" if crashes else "")
+    return text + (f", {crashes} {counted}{_plural(counted) if crashes > 1 else ''}" if crashes else "")
 
 
 def _plural(noun: str) -> str:
     return "es" if noun.endswith("h") else "s"
 
 
-def _notes(whole: StartTimes) -> list[str]:
-    notes = [start.in_words(whole)]
-    if whole.later:
-        notes.append(f"added later, not drawn: {listed(whole.later)}")
-    if whole.other:
-        notes.append(f"no part of the start: {listed(whole.other)}")
+def _notes(times: StartTimes) -> list[str]:
+    notes = [start.summary(times)]
+    if times.later:
+        notes.append(f"added later, not drawn: {name_list(times.later)}")
+    if times.other:
+        notes.append(f"not part of the start: {name_list(times.other)}")
     return notes
 
 
@@ -166,30 +168,30 @@ def _notes(whole: StartTimes) -> list[str]:
 
 
 def text(container: Status, services: Iterable[Status], *, width: int, colour: bool) -> list[str]:
-    """The chart for the terminal, each line at most `width` columns: bars of signs, with their legend below."""
-    whole = start.analysed(container, services)
-    critical = {link.name for link in whole.path}
-    results = {row.name: _result(row, whole.began) for row in whole.rows}
-    names = min(max((columns(row.name) for row in whole.rows), default=0), max(width // 4, 4))
+    """Return the chart for the terminal, each line at most `width` columns: bars of signs, with a legend below."""
+    times = start.analyse(container, services)
+    critical = {link.name for link in times.path}
+    results = {row.name: _result(row, times.began) for row in times.rows}
+    names = min(max((columns(row.name) for row in times.rows), default=0), max(width // 4, 4))
     beside = max((columns(result) for result in results.values()), default=0)
     bar = width - len(_MARK) - names - 1 - 2 - beside
     if bar < width // 4:
         bar = max(width - len(_MARK) - names - 1, 1)
     lines = []
     seen: set[str] = set()
-    if whole.rows:
-        axis = " " * (len(_MARK) + names + 1) + _axis(whole.seconds, bar)
+    if times.rows:
+        axis = " " * (len(_MARK) + names + 1) + _axis(times.seconds, bar)
         lines.append(line([(axis, "")], width=width, colour=colour))
-    for row in whole.rows:
+    for row in times.rows:
         mark = _MARK if row.name in critical else " " * len(_MARK)
-        bars = _bar(row, whole, bar)
+        bars = _bar(row, times, bar)
         seen.update(*(signs for signs, _ in bars))
         pieces = [(mark + padded(row.name, names) + " ", ""), *bars]
         pieces.append(("  " + results[row.name], _OUTCOMES.get(row.outcome, "")))
         lines.append(line(pieces, width=width, colour=colour))
-    if whole.rows:
+    if times.rows:
         lines += ["", *_legend(seen, width)]
-    for note in _notes(whole):
+    for note in _notes(times):
         lines += _wrapped(note, width)
     return lines
 
@@ -200,7 +202,7 @@ def _axis(seconds: float, width: int) -> str:
     for tick in ticks(seconds, width // 9):
         at = _cell(tick, seconds, width)
         if at >= len(axis):
-            axis = axis.ljust(at) + "|" + (span(tick) if tick else "0")
+            axis = axis.ljust(at) + "|" + (duration(tick) if tick else "0")
     return axis
 
 
@@ -208,18 +210,18 @@ def _cell(moment: float, seconds: float, width: int) -> int:
     return min(int(moment / seconds * width), width - 1) if seconds > 0 else 0
 
 
-def _bar(row: Row, whole: StartTimes, width: int) -> list[Piece]:
-    """Signs in exactly `width` columns, as pieces of one colour each."""
+def _bar(row: Row, times: StartTimes, width: int) -> list[Piece]:
+    """Signs in exactly `width` columns, as pieces of one colour."""
     cells: list[Piece] = [(" ", "")] * width
     for phase in row.phases:
-        first = _cell(phase.begin - whole.began, whole.seconds, width)
-        last = _cell(phase.end - whole.began, whole.seconds, width)
+        first = _cell(phase.begin - times.began, times.seconds, width)
+        last = _cell(phase.end - times.began, times.seconds, width)
         cells[first : last + 1] = [(_SIGNS[phase.kind], _PHASES[phase.kind])] * (last + 1 - first)
     for crash in row.crashes:
-        cells[_cell(crash.time - whole.began, whole.seconds, width)] = (_CRASH, colours.FAILED)
+        cells[_cell(crash.time - times.began, times.seconds, width)] = (_CRASH, colours.FAILED)
     if row.outcome:
         look = _OUTCOMES[row.outcome]
-        cells[_cell(row.end - whole.began, whole.seconds, width)] = (colours.LOOKS[look].sign, look)
+        cells[_cell(row.end - times.began, times.seconds, width)] = (colours.STYLES[look].sign, look)
     pieces: list[Piece] = []
     for sign, look in cells:
         if pieces and pieces[-1][1] == look:
@@ -230,9 +232,9 @@ def _bar(row: Row, whole: StartTimes, width: int) -> list[Piece]:
 
 
 def _legend(seen: set[str], width: int) -> list[str]:
-    """What the signs that occur mean, in lines of whole entries."""
-    meanings = {sign: _MEANING[kind] for kind, sign in _SIGNS.items()}
-    meanings |= {colours.LOOKS[look].sign: outcome for outcome, look in _OUTCOMES.items()}
+    """The legend of the signs that occur; no entry is split across lines."""
+    meanings = {sign: _MEANINGS[kind] for kind, sign in _SIGNS.items()}
+    meanings |= {colours.STYLES[look].sign: outcome for outcome, look in _OUTCOMES.items()}
     meanings |= {_CRASH: "failed or crashed", _MARK.strip(): "critical path"}
     lines = [""]
     for entry in (f"{sign} {meaning}" for sign, meaning in meanings.items() if sign in seen | {_MARK.strip()}):
@@ -242,71 +244,71 @@ def _legend(seen: set[str], width: int) -> list[str]:
     return lines
 
 
-def _wrapped(words: str, width: int) -> list[str]:
-    return [shorten(part, width) for part in wrap(words, max(width, 1), break_long_words=False)]
+def _wrapped(text: str, width: int) -> list[str]:
+    return [shorten(part, width) for part in wrap(text, max(width, 1), break_long_words=False)]
 
 
 # --- SVG ------------------------------------------------------------------------------------------------
 
 
 def svg(container: Status, services: Iterable[Status], *, width: float = 960.0) -> str:
-    """The source of an SVG picture, `width` pixels wide."""
-    whole = start.analysed(container, services)
-    results = {row.name: _result(row, whole.began) for row in whole.rows}
-    names = min(max((text_width(row.name, bold=True) for row in whole.rows), default=0.0), _NAMES_MAX)
+    """Return an SVG picture, `width` pixels wide."""
+    times = start.analyse(container, services)
+    results = {row.name: _result(row, times.began) for row in times.rows}
+    names = min(max((text_width(row.name, bold=True) for row in times.rows), default=0.0), _NAMES_MAX)
     beside = max((text_width(result, _SMALL) for result in results.values()), default=0.0)
     picture = Picture()
     picture.text(_MARGIN, 32, "Start", 15, font_weight="bold")
     y = 50.0
-    for note in _notes(whole):
+    for note in _notes(times):
         for part in _filled(note, width - 2 * _MARGIN):
             picture.text(_MARGIN, y, part, fill=FAINT)
             y += 17
-    chart = _Chart(picture, whole, _MARGIN + names + 14, width - _MARGIN - beside - 14, y + 26)
-    if whole.rows:
+    chart = _Chart(picture, times, _MARGIN + names + 14, width - _MARGIN - beside - 14, y + 26)
+    if times.rows:
         chart.draw_axis()
-    for index, row in enumerate(whole.rows):
+    for index, row in enumerate(times.rows):
         chart.draw_row(row, results[row.name], index, width)
     chart.draw_path()
-    for index, row in enumerate(whole.rows):
+    for index, row in enumerate(times.rows):
         chart.draw_ends(row, index)
-    bottom = chart.top + len(whole.rows) * _ROW + 20
-    if whole.rows:
-        bottom = _draw_legend(picture, whole, bottom, width)
-    return picture.render(f"Start: {start.in_words(whole)}", width, bottom + 4)
+    bottom = chart.top + len(times.rows) * _ROW + 20
+    if times.rows:
+        bottom = _draw_legend(picture, times, bottom, width)
+    return picture.render(f"Start: {start.summary(times)}", width, bottom + 4)
 
 
 class _Chart:
-    """The part of the picture that has a time axis: x runs from left to right, rows from top on."""
+    """The part of the picture with the time axis: time runs from left to right, rows from top to bottom."""
 
-    def __init__(self, picture: Picture, whole: StartTimes, left: float, right: float, top: float) -> None:
+    def __init__(self, picture: Picture, times: StartTimes, left: float, right: float, top: float) -> None:
         self.picture = picture
-        self.whole = whole
+        self.times = times
         self.left = left
         self.right = max(right, left + 1)
         self.top = top
-        self.critical = {link.name for link in whole.path}
-        self.row_of = {row.name: index for index, row in enumerate(whole.rows)}
+        self.critical = {link.name for link in times.path}
+        self.row_of = {row.name: index for index, row in enumerate(times.rows)}
 
     def x(self, moment: float) -> float:
-        """Where a moment (Unix seconds) is."""
-        seconds = self.whole.seconds
-        return self.left + ((moment - self.whole.began) / seconds if seconds > 0 else 0.0) * (self.right - self.left)
+        """Return the x coordinate of a time in Unix seconds."""
+        seconds = self.times.seconds
+        return self.left + ((moment - self.times.began) / seconds if seconds > 0 else 0.0) * (self.right - self.left)
 
     def draw_axis(self) -> None:
-        """Ticks with their labels, and lines down through the rows."""
-        bottom = self.top + len(self.whole.rows) * _ROW
-        for tick in ticks(self.whole.seconds, int((self.right - self.left) / _TICK_ROOM)):
-            x = self.x(self.whole.began + tick)
+        """Draw ticks with labels, and vertical lines through the rows."""
+        bottom = self.top + len(self.times.rows) * _ROW
+        for tick in ticks(self.times.seconds, int((self.right - self.left) / _TICK_ROOM)):
+            x = self.x(self.times.began + tick)
             self.picture.line(x, self.top - 4, x, bottom, stroke=HAIR, stroke_width=1)
-            label = span(tick) if tick else "0"
+            label = duration(tick) if tick else "0"
             self.picture.text(x, self.top - 10, label, _SMALL, text_anchor="middle", fill=FAINT)
 
     def draw_row(self, row: Row, result: str, index: int, width: float) -> None:
-        """Name, bar, crashes, outcome, and the outcome in words."""
+        """Draw name, bar and outcome text."""
         picture, critical = self.picture, row.name in self.critical
         middle = self.top + (index + 0.5) * _ROW
-        picture.open(_told(row, self.whole))
+        picture.open(_tooltip(row, self.times))
         if critical:
             place = (_MARGIN - 8, middle - _ROW / 2 + 1, width - 2 * _MARGIN + 16, _ROW - 2)
             picture.rectangle(*place, rx=4, fill=_BACKGROUND, fill_opacity="0.7")
@@ -316,59 +318,58 @@ class _Chart:
         for phase in row.phases:
             x = self.x(phase.begin)
             look = _PHASES[phase.kind]
-            fill = colours.LOOKS[look].fill if look else _LIGHT
+            fill = colours.STYLES[look].fill if look else _LIGHT
             high = _BAR if look else _BAR / 2
             picture.rectangle(x, middle - high / 2, max(self.x(phase.end) - x, 1.5), high, fill=fill)
-        ink = colours.LOOKS[colours.FAILED].fill if row.outcome == start.FAILED else INK if critical else FAINT
+        ink = colours.STYLES[colours.FAILED].fill if row.outcome == start.FAILED else INK if critical else FAINT
         picture.text(width - _MARGIN, middle + 4, result, _SMALL, text_anchor="end", fill=ink, **weight)
         picture.close()
 
     def draw_ends(self, row: Row, index: int) -> None:
-        """Crashes, and how it ended, on top of all lines."""
+        """Draw the signs of crashes and outcome above all lines."""
         middle = self.top + (index + 0.5) * _ROW
         for crash in row.crashes:
-            self.picture.open(f"{row.name}, {span(crash.time - self.whole.began)}: {crash.text}")
-            _draw_sign(self.picture, self.x(crash.time), middle, colours.LOOKS[colours.FAILED])
+            self.picture.open(f"{row.name}, {duration(crash.time - self.times.began)}: {crash.text}")
+            _draw_sign(self.picture, self.x(crash.time), middle, colours.STYLES[colours.FAILED])
             self.picture.close()
         if row.outcome and row.outcome != start.FAILED:
-            _draw_sign(self.picture, self.x(row.end), middle, colours.LOOKS[_OUTCOMES[row.outcome]])
+            _draw_sign(self.picture, self.x(row.end), middle, colours.STYLES[_OUTCOMES[row.outcome]])
 
     def draw_path(self) -> None:
-        """A line below the bars of the critical path, from the first moment to the last."""
+        """Draw a line below the bars of the critical path."""
         steps: list[str | float] = []
-        for link in self.whole.path:
+        for link in self.times.path:
             y = self.top + (self.row_of[link.name] + 0.5) * _ROW + _BAR / 2 + 3
             steps += ["L" if steps else "M", self.x(link.begin), y, "L", self.x(link.end), y]
         if steps:
-            self.picture.open(f"critical path: {start.in_words(self.whole)}")
+            self.picture.open(f"critical path: {start.summary(self.times)}")
             self.picture.path(steps, fill="none", stroke=INK, stroke_width=1.8, stroke_linejoin="round")
             self.picture.close()
 
 
-def _told(row: Row, whole: StartTimes) -> str:
-    """What is shown under a pointer that rests on a row."""
+def _tooltip(row: Row, times: StartTimes) -> str:
+    """The tooltip of a row."""
     waits = ", ".join(
-        f"{need.service} {span(satisfied - whole.began) if satisfied is not None else '?'}"
-        for need, satisfied in whole.waits[row.name]
+        f"{need.service} {duration(satisfied - times.began) if satisfied is not None else '?'}"
+        for need, satisfied in times.waits[row.name]
     )
-    crashes = "; ".join(f"{span(crash.time - whole.began)}: {crash.text}" for crash in row.crashes)
+    crashes = "; ".join(f"{duration(crash.time - times.began)}: {crash.text}" for crash in row.crashes)
     parts = [
-        f"{row.name}: {_result(row, whole.began)}",
-        f"waited {span(row.free - row.wanted)}" + (f" (for {waits})" if waits else ""),
-        f"then took {span(row.end - row.free)}",
+        f"{row.name}: {_result(row, times.began)}",
+        f"waited {duration(row.free - row.wanted)}" + (f" (for {waits})" if waits else ""),
+        f"then took {duration(row.end - row.free)}",
     ]
     return "; ".join([*parts, crashes] if crashes else parts)
 
 
-def _draw_sign(picture: Picture, x: float, y: float, look: colours.Look) -> None:
+def _draw_sign(picture: Picture, x: float, y: float, look: colours.Style) -> None:
     picture.circle(x, y, 6.5, fill=look.fill, stroke="#ffffff", stroke_width=1)
     picture.text(x, y + 3.6, look.sign, _SMALL, text_anchor="middle", font_weight="bold", fill=look.ink)
 
 
-def _filled(words: str, width: float) -> list[str]:
-    """Lines of at most so many pixels."""
+def _filled(text: str, width: float) -> list[str]:
     lines = [""]
-    for word in words.split():
+    for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
         if text_width(longer) > width and lines[-1]:
             lines.append(fitted(word, width))
@@ -377,13 +378,13 @@ def _filled(words: str, width: float) -> list[str]:
     return lines
 
 
-def _draw_legend(picture: Picture, whole: StartTimes, y: float, width: float) -> float:
-    """What the bars and signs in it mean; gives where it ends."""
-    kinds = {phase.kind for row in whole.rows for phase in row.phases}
-    outcomes = {row.outcome for row in whole.rows}
-    items = [(kind, _MEANING[kind]) for kind in _PHASES if kind in kinds]
+def _draw_legend(picture: Picture, times: StartTimes, y: float, width: float) -> float:
+    """Draw the legend; return its lower edge."""
+    kinds = {phase.kind for row in times.rows for phase in row.phases}
+    outcomes = {row.outcome for row in times.rows}
+    items = [(kind, _MEANINGS[kind]) for kind in _PHASES if kind in kinds]
     items += [(outcome, outcome) for outcome in _OUTCOMES if outcome in outcomes and outcome != start.FAILED]
-    if any(row.crashes for row in whole.rows):
+    if any(row.crashes for row in times.rows):
         items.append((start.FAILED, "failed or crashed"))
     x = _MARGIN
     for kind, meaning in [*items, ("", "critical path")]:
@@ -393,10 +394,10 @@ def _draw_legend(picture: Picture, whole: StartTimes, y: float, width: float) ->
         if not kind:
             picture.line(x, y, x + 16, y, stroke=INK, stroke_width=1.8)
         elif kind in _OUTCOMES:
-            _draw_sign(picture, x + 8, y, colours.LOOKS[_OUTCOMES[kind]])
+            _draw_sign(picture, x + 8, y, colours.STYLES[_OUTCOMES[kind]])
         else:
             look = _PHASES[kind]
-            picture.rectangle(x, y - 5, 16, 10, fill=colours.LOOKS[look].fill if look else _LIGHT)
+            picture.rectangle(x, y - 5, 16, 10, fill=colours.STYLES[look].fill if look else _LIGHT)
         picture.text(x + 22, y + 4, meaning, _SMALL, fill=FAINT)
         x += need
     return y + 20

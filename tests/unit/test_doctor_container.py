@@ -1,14 +1,14 @@
-"""What follows from the facts of a container: each verdict fires on its fact, and a good container has none."""
+"""Checks of a container: each fact leads to its finding, and a good container has none."""
 
 import json
 
 import pytest
 
 from cohabit.doctor import container
+from cohabit.doctor.container_checks import Facts, examine, is_cohabit, platform_of
 from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_order, summary
 from cohabit.doctor.reading import Reading
-from cohabit.doctor.services import Written
-from cohabit.doctor.verdicts import Facts, examine, is_cohabit, platform_of
+from cohabit.doctor.services import WrittenService
 from cohabit.plan.model import Credentials, Service
 
 COHABIT = ("python3", "-I", "-S", "/lib/cohabit/__main__.py", "up")
@@ -26,12 +26,12 @@ GOOD = Facts(
 
 
 def file(*command: str, uid: int = 0, instances: int = 1, total_seconds: float = 9.0) -> Reading:
-    """A file with one service."""
+    """Return a file with one service."""
     service = Service("web", command or ("web",), user=Credentials(uid, uid) if uid else None)
-    return Reading("cohabit.yaml", {"web": Written(service, str)}, total_seconds, instances)
+    return Reading("cohabit.yaml", {"web": WrittenService(service, str)}, total_seconds, instances)
 
 
-def test_silence_about_a_good_container() -> None:
+def test_a_good_container_has_no_findings() -> None:
     """Docker with a memory limit and cohabit as process 1."""
     assert examine(GOOD, file()) == []
     assert examine(GOOD, Reading("")) == []
@@ -40,27 +40,27 @@ def test_silence_about_a_good_container() -> None:
 @pytest.mark.parametrize(
     ("changes", "what", "level"),
     [
-        ({"contained": False}, "no container", "hint"),
-        ({"process_1": ("tini", "--", "cohabit", "up"), "supervisor": 7}, "tini, in front", "warning"),
-        ({"process_1": ("/sbin/docker-init", "--", "/e.sh"), "supervisor": 7}, "docker-init, in front", "warning"),
-        ({"process_1": ("sh", "/start.sh"), "supervisor": 7}, "process 1 is sh, and cohabit its child", "error"),
-        ({"process_1": ("-bash",), "supervisor": 7}, "bash, and cohabit its child", "error"),
-        ({"process_1": ("s6-svscan", "-d4"), "supervisor": 7}, "s6-svscan, in front", "warning"),
-        ({"process_1": ("/usr/bin/python3", "/usr/bin/supervisord"), "supervisor": 7}, "supervisord, in", "warning"),
+        ({"contained": False}, "not a container", "hint"),
+        ({"process_1": ("tini", "--", "cohabit", "up"), "supervisor": 7}, "tini, not cohabit", "warning"),
+        ({"process_1": ("/sbin/docker-init", "--", "/e.sh"), "supervisor": 7}, "docker-init, not cohabit", "warning"),
+        ({"process_1": ("sh", "/start.sh"), "supervisor": 7}, "process 1 is sh, and cohabit is its child", "error"),
+        ({"process_1": ("-bash",), "supervisor": 7}, "bash, and cohabit is its child", "error"),
+        ({"process_1": ("s6-svscan", "-d4"), "supervisor": 7}, "s6-svscan, not cohabit", "warning"),
+        ({"process_1": ("/usr/bin/python3", "/usr/bin/supervisord"), "supervisor": 7}, "supervisord, not", "warning"),
         ({"process_1": ("/pause",), "supervisor": 7}, None, ""),
-        ({"process_1": ("/app",), "supervisor": 7}, "app, in front", "hint"),
+        ({"process_1": ("/app",), "supervisor": 7}, "app, not cohabit", "hint"),
         ({"process_1": ("nginx: master",), "supervisor": 0}, "no cohabit is running", "hint"),
         ({"process_1": ("doctor",), "is_process_1": True, "supervisor": 0}, None, ""),
         ({"process_1": ()}, None, ""),
         ({"proc_is_ours": False}, "/proc", "warning"),
-        ({"writable": ()}, "make a socket nowhere", "error"),
+        ({"writable": ()}, "cannot create a socket in any directory", "error"),
         ({"shm_bytes": 0}, "no /dev/shm", "warning"),
         ({"shm_bytes": None}, None, ""),
         ({"memory_limit": 1 << 62}, "no memory limit", "hint"),
         ({"memory_limit": None}, None, ""),
-        ({"oom_kill_disabled": True}, "stands still", "error"),
+        ({"oom_kill_disabled": True}, "all processes block", "error"),
         ({"process_limit": 7}, "7 processes", "warning"),
-        ({"descriptors": 64}, "64 files open", "error"),
+        ({"descriptors": 64}, "64 open files", "error"),
         ({"descriptors": None, "process_limit": None}, None, ""),
         ({"files": (), "variables": {"FLY_APP_NAME": "x"}}, "Fly.io gives 5s", "warning"),
         ({"variables": {"RAILWAY_SERVICE_ID": "x"}}, "Railway gives no time", "warning"),
@@ -68,15 +68,15 @@ def test_silence_about_a_good_container() -> None:
         ({"variables": {"KUBERNETES_SERVICE_HOST": "x"}}, None, ""),
     ],
 )  # fmt: skip
-def test_one_fact(changes: dict[str, object], what: str | None, level: str) -> None:
-    """Each by itself changes the silence into one finding, or leaves it."""
+def test_one_changed_fact(changes: dict[str, object], what: str | None, level: str) -> None:
+    """Each leads to one finding or none."""
     found = examine(GOOD.replace(**changes), file())
     assert [one.level for one in found] == ([level] if what else [])
     assert not what or what in found[0].what
 
 
-def test_a_stop_that_the_platform_cuts_short() -> None:
-    """The total of the file against the platform's grace: as long is too long."""
+def test_a_stop_that_is_longer_than_the_grace_period_of_the_platform() -> None:
+    """The total of the file must be shorter than the platform's grace period."""
     for seconds, wrong in ((9.0, 0), (9.9, 0), (10.0, 1), (25.0, 1)):
         assert len(examine(GOOD, file(total_seconds=seconds))) == wrong
     kubernetes = GOOD.replace(variables={"KUBERNETES_SERVICE_HOST": "x"})
@@ -86,8 +86,8 @@ def test_a_stop_that_the_platform_cuts_short() -> None:
     assert "stop_grace_period: 29s" in finding.do
 
 
-def test_platforms_show_in_order() -> None:
-    """A Docker file is there on many platforms: who knows better comes first."""
+def test_the_first_matching_platform_is_used() -> None:
+    """Docker's file also exists on other platforms."""
     found = platform_of(GOOD.replace(variables={"K_SERVICE": "x"}))
     assert found
     assert found[0].name == "Cloud Run"
@@ -95,7 +95,7 @@ def test_platforms_show_in_order() -> None:
 
 
 def test_zombies_and_orphans() -> None:
-    """Only where process 1 is somebody else."""
+    """Only if process 1 is not cohabit."""
     other = GOOD.replace(process_1=("/pause",), zombies=2, can_adopt=False)
     assert [one.what for one in examine(other, file())] == [
         "process 1 leaves 2 zombies",
@@ -104,11 +104,11 @@ def test_zombies_and_orphans() -> None:
     assert examine(other.replace(process_1=COHABIT), file()) == []
 
 
-def test_everybody_is_killed_at_once() -> None:
-    """memory.oom.group matters when there are several services, and a limit."""
+def test_all_processes_are_killed_at_once() -> None:
+    """With memory.oom.group, several services and a limit."""
     grouped = GOOD.replace(memory_group=True)
     (finding,) = examine(grouped, file(instances=2))
-    assert "all services are killed at once" in finding.what
+    assert "all processes are killed at once" in finding.what
     assert examine(grouped, file(instances=1)) == []
 
 
@@ -118,12 +118,12 @@ def test_everybody_is_killed_at_once() -> None:
         ((6, 7), ("web",), "cannot be started as another user"),
         ((5,), ("web",), "cannot be stopped"),
         ((19,), ("web",), ""),
-        ((19,), ("cron",), "whose the background processes"),
+        ((19,), ("cron",), "background processes of web cannot always be attributed"),
         ((), ("cron",), ""),
     ],
 )
 def test_capabilities(dropped: tuple[int, ...], command: tuple[str, ...], what: str) -> None:
-    """What is missing where a service is another user, and for no other."""
+    """A missing capability is reported only for services of another user."""
     mask = (1 << 40) - 1
     for number in dropped:
         mask &= ~(1 << number)
@@ -135,15 +135,15 @@ def test_capabilities(dropped: tuple[int, ...], command: tuple[str, ...], what: 
     assert examine(facts.replace(uid=1000), file(*command, uid=1000)) == []
 
 
-def test_shared_memory_for_those_who_need_it() -> None:
-    """Docker's 64 MiB are a hint for PostgreSQL, and for nobody else."""
+def test_shared_memory_of_programs_that_need_it() -> None:
+    """Docker's 64 MiB are a hint for PostgreSQL, not for other programs."""
     (finding,) = examine(GOOD, file("postgres"))
     assert "/dev/shm" in finding.what
     assert examine(GOOD.replace(shm_bytes=1024 * MIB), file("postgres")) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("argv", "expected"),
     [
         (COHABIT, True),
         (("python3", "-m", "cohabit", "run", "a"), True),
@@ -156,20 +156,20 @@ def test_shared_memory_for_those_who_need_it() -> None:
         ((), False),
     ],
 )
-def test_which_command_line_is_cohabit(words: tuple[str, ...], expected: bool) -> None:
-    """As the script starts it; a client of it, and the doctor, are none."""
-    assert is_cohabit(words) is expected
+def test_which_command_line_is_cohabit(argv: tuple[str, ...], expected: bool) -> None:
+    """As the start script runs it; clients and the doctor are not."""
+    assert is_cohabit(argv) is expected
 
 
-def test_looking_works_anywhere() -> None:
-    """Here, too: the facts are of the right kind, and everything follows from them."""
-    facts = container.look({"KUBERNETES_SERVICE_HOST": "x"})
+def test_collecting_facts_works_anywhere() -> None:
+    """The facts of this machine have the right types and can be checked."""
+    facts = container.collect({"KUBERNETES_SERVICE_HOST": "x"})
     assert facts.contained
     assert facts.descriptors is None or facts.descriptors > 0
     assert isinstance(examine(facts, file()), list)
 
 
-# --- how it is said -----------------------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------------------
 
 
 ONE = Finding("error", "Dockerfile:12", "it is wrong", "it breaks", "write it right")
@@ -177,7 +177,7 @@ TWO = Finding("hint", "cohabit.yaml:7", "it is odd", "it may break", "write it s
 
 
 def test_text_and_json() -> None:
-    """Three lines each; one object each."""
+    """Three lines, or one object, for each finding."""
     assert (
         as_text(TWO) == "hint    cohabit.yaml:7: web: it is odd\n        why: it may break\n        do:  write it so\n"
     )
@@ -188,10 +188,10 @@ def test_text_and_json() -> None:
 
 
 def test_order_and_sum() -> None:
-    """The gravest first, lines as numbers, each once; the last line counts."""
+    """Errors first, lines sorted as numbers, no duplicates; the last line has the counts."""
     late, early = ONE.replace(place="Dockerfile:100"), ONE.replace(place="Dockerfile:9")
     assert in_order([TWO, late, ONE, early, ONE]) == [early, ONE, late, TWO]
-    assert summary(["Dockerfile"], []) == "Dockerfile: fine\n"
+    assert summary(["Dockerfile"], []) == "Dockerfile: no problems\n"
     assert summary(["a", "b"], [ONE, early, TWO]) == "a, b: 2 errors, 1 hint\n"
 
 
@@ -206,5 +206,5 @@ def test_order_and_sum() -> None:
     ],
 )
 def test_exit_codes(levels: list[str], strict: bool, code: int) -> None:
-    """An error is 1, and with --strict a warning."""
+    """1 for an error, and with --strict for a warning."""
     assert exit_code([ONE.replace(level=level) for level in levels], strict=strict) == code
