@@ -114,7 +114,7 @@ def test_full_disk_under_a_file(house: Up, writers: Writers, tmp_path: Path) -> 
     _reexecute(life)
     _answers(life, tmp_path)
     os.unlink(_inside(life, tmp_path / "disk" / "filler"))
-    life.until_printed(f"writes {path} again")
+    life.until_printed(f"can write {path} again")
     _until_sent(life, writers, 100)
     with open(_inside(life, path), "rb") as file:
         assert life.stop() == 0
@@ -151,7 +151,7 @@ def test_full_disk_under_a_file_that_nobody_waits_for(house: Up, writers: Writer
         _answers(life, tmp_path)
         with open(_inside(life, path), "rb") as file:
             os.truncate(_inside(life, filler), 0)
-            life.until_printed(f"writes {path} again", times)
+            life.until_printed(f"can write {path} again", times)
             rounds += 1
             writers.give(1)
             _until_accounted_for(life, file, rounds)
@@ -206,7 +206,7 @@ def test_directory_is_removed_and_made_again(house: Up, writers: Writers, tmp_pa
     _answers(life, tmp_path)
     _reexecute(life)
     path.parent.unlink()
-    life.until_printed(f"writes {path} again")
+    life.until_printed(f"can write {path} again")
     assert life.stop() == 0
     writers.check({("web", 1): bytearray(data + path.read_bytes())}, "web")
 
@@ -221,7 +221,7 @@ def test_read_only_disk(house: Up, writers: Writers, tmp_path: Path) -> None:
     _answers(life, tmp_path)
     enter = ("nsenter", "--target", str(life.pid), "--mount", "mount", "-o", "remount,rw", str(tmp_path / "disk"))
     subprocess.run(enter, check=True)
-    life.until_printed(f"writes {path} again")
+    life.until_printed(f"can write {path} again")
     _until_sent(life, writers, 20)
     with open(_inside(life, path), "rb") as file:
         assert life.stop() == 0
@@ -417,7 +417,7 @@ def test_syslog_server_goes_and_comes(house: Up, writers: Writers, tmp_path: Pat
         _answers(life, tmp_path)
         _reexecute(life)
         server.come()
-        life.until_printed("reaches syslog")
+        life.until_printed("can reach syslog")
         life.until(lambda: len(server.messages) == 101 * ROUND, "all rounds")
         assert life.stop() == 0
         server.go()
@@ -467,7 +467,7 @@ def test_child_that_joins_records_is_killed(house: Up, writers: Writers, tmp_pat
     life.until(lambda: writers.sent("web") >= 2 * writers.size("web", 12 * ROUND), "lines that it has not answered")
     _answers(life, tmp_path)
     os.kill(child, signal.SIGKILL)
-    life.until_printed("cannot join the lines")
+    life.until_printed("cannot assemble multiline records")
     _answers(life, tmp_path)
     writers.give(3)
     life.until(lambda: writers.sent("web") >= 2 * writers.size("web", 16 * ROUND), "all rounds")

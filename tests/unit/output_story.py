@@ -1,4 +1,4 @@
-"""An Output as the loop makes it, for tests that have no loop; and services that write to it."""
+"""An Output without an event loop, and services that write to it, for tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _no_child(*_: object) -> None:
 
 
 def new_output(epoll: select.epoll, stdout: Sink, stderr: Sink, launch: Any = _no_child) -> Output:
-    """With joiners, whose children are made by `launch`; by default there is no room for any."""
+    """An Output with a MultilineAssembler. `launch` starts its children; by default it fails for lack of resources."""
     output = Output(epoll, stdout, stderr)
 
     def say(level: str, service: str, text: str) -> None:
@@ -36,6 +36,6 @@ def new_output(epoll: select.epoll, stdout: Sink, stderr: Sink, launch: Any = _n
 
 
 def writing(name: str, *logging: Logging | str, **more: Any) -> Service:
-    """A service with these drivers, by name or as entries; prefix if none is given."""
+    """A service with these logging drivers, by name or as entries; `prefix` if none is given."""
     entries: Sequence[Logging] = [Logging(one) if isinstance(one, str) else one for one in logging]
     return Service(name, ("true",), logging=tuple(entries) or (Logging(),), **more)

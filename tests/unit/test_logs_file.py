@@ -1,4 +1,4 @@
-"""A file as a destination: every line is in one file and there once, whatever happens to disk, names and us."""
+"""A file as a destination: every line is in one file, once, whatever happens to the disk, the names and process 1."""
 
 import gzip
 import marshal
@@ -25,35 +25,35 @@ Ended = Callable[[int, str], None]
 
 
 class CrashError(BaseException):
-    """We end here."""
+    """Process 1 ends here."""
 
 
 class Kernel:
-    """The system calls of the sink: a disk that may be full, and a moment at which we end.
+    """The system calls of the sink, with a disk that may be full and a crash at a chosen step.
 
-    room: bytes that the disk still takes; steps: changes of names until the crash; refused: what a name ends with that
-    cannot be changed, unseen: that cannot be looked at. gone: what rotated out.
+    room: bytes that the disk still accepts; steps: changes of names until the crash; refused: suffixes of names that
+    cannot be changed; stat_fails: a suffix of names for which stat(2) fails. removed: contents of removed files.
     """
 
     def __init__(self) -> None:
         self.room: int | None = None
         self.steps = -1
         self.refused: str | tuple[str, ...] = ""
-        self.unseen = ""
+        self.stat_fails = ""
         self.refusals = 0
-        self.gone: list[bytes] = []
+        self.removed: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
     def stat(self, path: str, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
-        """As a network's file that is gone."""
-        if self.unseen and path.endswith(self.unseen):
+        """Fail with ESTALE, as a network file system may."""
+        if self.stat_fails and path.endswith(self.stat_fails):
             raise OSError(ESTALE, os.strerror(ESTALE))
         return os.stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
 
     def write(self, fd: int, data: memoryview) -> int:
-        """As much as there is room for."""
+        """Write as much as there is room for."""
         if self.room is None:
             return os.write(fd, data)
         if not self.room:
@@ -69,16 +69,16 @@ class Kernel:
         os.rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     def unlink(self, path: str, *, dir_fd: int) -> None:
-        """What is no copy is gone."""
+        """Note the content, unless a copy of it exists."""
         self._step(path)
         whole = f"/proc/self/fd/{dir_fd}/{path}"
         if not path.endswith(".compressing") and not os.path.exists(whole + ".gz"):
-            self.gone.append(content(whole))
+            self.removed.append(content(whole))
         os.unlink(path, dir_fd=dir_fd)
 
     def ftruncate(self, fd: int, size: int) -> None:
-        """The only file there is."""
-        self.gone.append(content(f"/proc/self/fd/{fd}"))
+        """Note the content."""
+        self.removed.append(content(f"/proc/self/fd/{fd}"))
         os.ftruncate(fd, size)
 
     def _step(self, path: str) -> None:
@@ -91,13 +91,13 @@ class Kernel:
 
 
 def content(path: str | Path) -> bytes:
-    """What a log file holds, compressed or not."""
+    """The content of a log file, compressed or not."""
     data = Path(path).read_bytes()
     return gzip.decompress(data) if str(path).endswith(".gz") else data
 
 
 class Job:
-    """A compression that was launched: it has what its sink gave it."""
+    """A running compression, with copies of the descriptors it was given."""
 
     def __init__(self, start: SpawnSpec, ended: Ended) -> None:
         self.name = start.argv[-1]
@@ -109,7 +109,7 @@ class Job:
         os.write(self.stdio[1], gzip.compress(os.pread(self.stdio[0], 1 << 20, 0)))
 
     def close(self) -> None:
-        """Its end."""
+        """End."""
         for fd in self.stdio:
             os.close(fd)
 
@@ -127,18 +127,18 @@ class Place:
         self.sink = FileSink(self.path, launch=self.launch, on_trouble=self.said.append)
 
     def rotate(self, bytes_max: int, files_max: int, *, compress: bool = False) -> FileSink:
-        """Set the rotation, of later sinks as well; returns the sink."""
+        """Set the rotation, of later sinks too. Returns the sink."""
         self.rotation = (bytes_max, files_max, compress)
         self.sink.set_rotation(bytes_max, files_max, compress=compress)
         return self.sink
 
     def launch(self, key: str, start: SpawnSpec, ended: Ended) -> None:
         """As Children."""
-        assert not self.jobs, "two at a time"
+        assert not self.jobs, "two at once"
         self.jobs[key] = Job(start, ended)
 
     def end(self, code: int = 0) -> str:
-        """The child has ended; returns which file it had. It has done half of its work if it failed."""
+        """End the child, with half of its work done if it failed. Returns the name of its file."""
         ((key, job),) = self.jobs.items()
         if code:
             os.write(job.stdio[1], b"half")
@@ -150,7 +150,7 @@ class Place:
         return os.path.basename(job.name)
 
     def fresh(self) -> FileSink:
-        """A later life, which knows nothing of this one."""
+        """Make a new sink, as in a new container."""
         for job in self.jobs.values():
             job.close()
         self.jobs.clear()
@@ -158,8 +158,8 @@ class Place:
         return self.rotate(self.rotation[0], self.rotation[1], compress=self.rotation[2])
 
     def reexecute(self) -> FileSink:
-        """A later life, which knows all, and whose children live on."""
-        plain = marshal.loads(marshal.dumps(self.sink.to_plain()))  # noqa: S302 - our own
+        """Make a new sink with the saved state; children keep running."""
+        plain = marshal.loads(marshal.dumps(self.sink.to_plain()))  # noqa: S302 - own data
         for fd in self.sink.descriptors():
             os.set_inheritable(fd, True)
         jobs, self.jobs = self.jobs, {}
@@ -173,23 +173,23 @@ class Place:
         return self.sink
 
     def names(self) -> dict[str, bytes]:
-        """Each file with what it holds, by what follows "web.log" in its name; none that a child still writes."""
+        """Each file's content by what follows "web.log" in its name, without unfinished compressions."""
         names = [name for name in sorted(os.listdir(self.directory)) if name not in self.unfinished()]
         return {name.removeprefix("web.log"): content(self.directory / name) for name in names}
 
     def unfinished(self) -> list[str]:
-        """What children write."""
+        """The names of unfinished compressions."""
         return [name for name in os.listdir(self.directory) if re.fullmatch(r"web\.log\.\d+\.compressing", name)]
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         self.sink.close()
         for job in self.jobs.values():
             job.close()
 
 
 def patched(patch: pytest.MonkeyPatch) -> Kernel:
-    """Put another kernel under the sink."""
+    """Replace the sink's system calls."""
     kernel = Kernel()
     patch.setattr(file, "os", kernel)
     patch.setattr(rotated, "os", kernel)
@@ -199,13 +199,13 @@ def patched(patch: pytest.MonkeyPatch) -> Kernel:
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    """Give the system calls that the sink makes."""
+    """The replaced system calls."""
     return patched(monkeypatch)
 
 
 @pytest.fixture
 def place(tmp_path: Path, kernel: Kernel) -> Iterator[Place]:
-    """Give a sink in a directory of its own."""
+    """A sink in its own directory."""
     place = Place(tmp_path / "log", kernel)
     yield place
     place.close()
@@ -219,8 +219,8 @@ def numbered(count: int, start: int = 0, width: int = 9) -> bytes:
 class TestOpening:
     """When and what is opened."""
 
-    def test_nothing_is_there_before_the_first_line(self, place: Place) -> None:
-        """The file and the directories above it are made by the first write, with the modes that the umask leaves."""
+    def test_the_first_write_creates_file_and_directories(self, place: Place) -> None:
+        """With the modes that the umask leaves."""
         before = os.umask(0o027)
         try:
             assert not place.directory.exists()
@@ -232,29 +232,29 @@ class TestOpening:
         assert stat.S_IMODE(os.stat(place.path).st_mode) == 0o640
         assert stat.S_IMODE(place.directory.stat().st_mode) == 0o750
 
-    def test_what_is_there_stays(self, place: Place) -> None:
-        """A file of an earlier life is continued."""
+    def test_an_existing_file_is_continued(self, place: Place) -> None:
+        """Writing appends to it."""
         place.directory.mkdir()
         (place.directory / "web.log").write_bytes(b"old\n")
         place.sink.write(memoryview(b"new\n"))
         assert content(place.path) == b"old\nnew\n"
 
-    def test_a_line_that_an_earlier_life_began(self, place: Place) -> None:
-        """Nobody will end it any more: it is ended, so that it spoils none of ours."""
+    def test_an_unfinished_line_of_an_earlier_run_is_ended(self, place: Place) -> None:
+        """Otherwise the first new line would be joined to it."""
         place.directory.mkdir()
         (place.directory / "web.log").write_bytes(b"old\nhal")
         place.sink.write(b"new\n")
         assert (content(place.path), place.sink.pending_bytes) == (b"old\nhal\nnew\n", 0)
 
-    def test_a_line_that_an_earlier_life_began_in_a_full_file(self, place: Place) -> None:
-        """It is ended in that file, and the one that comes after begins with our line."""
+    def test_an_unfinished_line_in_a_full_file_is_ended_there(self, place: Place) -> None:
+        """The next file begins with the new line."""
         place.directory.mkdir()
         (place.directory / "web.log").write_bytes(b"old\nhalf a line")
         place.rotate(10, 2).write(b"new\n")
         assert place.names() == {"": b"new\n", ".1": b"old\nhalf a line\n"}
 
-    def test_a_line_that_an_earlier_life_began_on_a_full_disk(self, place: Place) -> None:
-        """It is ended when there is room."""
+    def test_an_unfinished_line_on_a_full_disk_is_ended_later(self, place: Place) -> None:
+        """When there is room."""
         place.directory.mkdir()
         (place.directory / "web.log").write_bytes(b"hal")
         place.kernel.room = 0
@@ -266,8 +266,8 @@ class TestOpening:
         assert (content(place.path), place.sink.blocked) == (b"hal\nnew\n", False)
 
     @pytest.mark.parametrize("kind", ["fifo", "read fifo", "directory", "device"])
-    def test_what_is_no_file_is_refused(self, place: Place, kind: str) -> None:
-        """No FIFO, directory or device is written to or waited for; the bytes go where a file comes to be."""
+    def test_what_is_not_a_regular_file_is_refused(self, place: Place, kind: str) -> None:
+        """A FIFO, directory or device is neither written nor waited for; the bytes are written when a file is there."""
         place.directory.mkdir()
         reader = -1
         if kind == "device":
@@ -283,13 +283,15 @@ class TestOpening:
         assert place.sink.blocked
         os.rename(place.path, place.path + ".away")
         place.sink.flush()
-        assert (place.said[1:], content(place.path)) == ([f"writes {place.path} again"], b"one\n")
+        assert (place.said[1:], content(place.path)) == ([f"can write {place.path} again"], b"one\n")
         if reader >= 0:
             assert os.read(reader, 10) == b""
             os.close(reader)
 
-    def test_a_fifo_that_comes_at_the_last_moment(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nobody waits for its reader."""
+    def test_a_fifo_that_appears_during_the_open_does_not_block(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The open does not wait for a reader."""
 
         def opening(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
             if flags & os.O_CREAT:
@@ -302,8 +304,8 @@ class TestOpening:
         assert place.sink.blocked
         assert stat.S_ISFIFO(os.stat(place.path).st_mode)
 
-    def test_a_parent_that_is_a_file(self, place: Place) -> None:
-        """Is told in the kernel's words, once, and the bytes wait."""
+    def test_a_parent_that_is_a_file_is_reported_once(self, place: Place) -> None:
+        """With the kernel's text; the bytes stay pending."""
         place.directory.write_bytes(b"")
         for _ in range(3):
             place.sink.write(b"one\n")
@@ -314,10 +316,10 @@ class TestOpening:
 
 
 class TestOutside:
-    """What others do to the file."""
+    """Changes of the file by other programs."""
 
-    def test_renamed_and_created(self, place: Place) -> None:
-        """As logrotate does: the next line is in the new file."""
+    def test_after_a_rename_the_next_line_is_in_the_new_file(self, place: Place) -> None:
+        """As with logrotate."""
         place.sink.write(b"one\n")
         os.rename(place.path, place.path + "-moved")
         place.sink.write(b"two\n")
@@ -326,23 +328,23 @@ class TestOutside:
         place.sink.write(b"three\n")
         assert place.names() == {"": b"three\n", "-moved": b"one\n", "-moved2": b"two\n"}
 
-    def test_truncated(self, place: Place) -> None:
-        """As logrotate's copytruncate does: writing goes on at the beginning, and the size counts from there."""
+    def test_copytruncate_restarts_the_size(self, place: Place) -> None:
+        """Writing continues at the beginning, and the size counts from there."""
         place.rotate(20, 3).write(numbered(2))
         os.truncate(place.path, 0)
         place.sink.write(numbered(2, 2))
         assert place.names() == {"": numbered(2, 2)}
 
-    def test_removed(self, place: Place) -> None:
-        """With its directory: both come to be again."""
+    def test_a_removed_file_and_directory_are_created_again(self, place: Place) -> None:
+        """By the next line."""
         place.sink.write(b"one\n")
         os.unlink(place.path)
         place.directory.rmdir()
         place.sink.write(b"two\n")
         assert place.names() == {"": b"two\n"}
 
-    def test_renamed_inside_a_line(self, place: Place) -> None:
-        """The rest of a line follows its beginning, what comes then goes to the new file."""
+    def test_a_line_is_finished_in_the_renamed_file(self, place: Place) -> None:
+        """Later lines go to the new file."""
         place.kernel.room = 15
         place.sink.write(numbered(4))
         os.rename(place.path, place.path + "-moved")
@@ -350,8 +352,8 @@ class TestOutside:
         place.sink.flush()
         assert place.names() == {"": numbered(2, 2), "-moved": numbered(2)}
 
-    def test_removed_inside_a_line(self, place: Place) -> None:
-        """Somebody makes room: the line whose beginning went with the file is written as a whole."""
+    def test_a_line_is_rewritten_when_its_file_was_removed(self, place: Place) -> None:
+        """Its beginning is gone with the file."""
         place.kernel.room = 15
         place.sink.write(numbered(3))
         os.unlink(place.path)
@@ -359,21 +361,21 @@ class TestOutside:
         place.sink.flush()
         assert place.names() == {"": numbered(2, 1)}
 
-    def test_the_disk_is_given_back_what_was_removed(self, place: Place) -> None:
-        """A removed file is let go of by the next attempt, even if that fails, or the disk could never have room."""
+    def test_a_removed_file_is_closed_by_the_next_attempt(self, place: Place) -> None:
+        """Even if the attempt fails; otherwise the disk could never get free space."""
         place.sink.write(b"one\n")
         os.unlink(place.path)
         place.kernel.room = 0
         place.sink.write(b"two\n")
-        open_ones = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
-        assert [name for name in open_ones if name.startswith(place.path)] == [place.path]
+        open_files = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+        assert [name for name in open_files if name.startswith(place.path)] == [place.path]
 
 
 class TestFull:
     """What cannot be written now."""
 
-    def test_waits_and_goes_on_where_it_stopped(self, place: Place) -> None:
-        """Nothing is torn or doubled, and it is told once that it began and once that it is over."""
+    def test_a_full_disk_is_retried_without_loss(self, place: Place) -> None:
+        """No line is split or doubled, and the problem and its end are reported once each."""
         place.kernel.room = 25
         before = time.monotonic()
         place.sink.write(numbered(5))
@@ -392,10 +394,10 @@ class TestFull:
         after: tuple[bool, int, float | None] = (place.sink.blocked, place.sink.pending_bytes, place.sink.retry_at)
         assert after == (False, 0, None)
         why = "No space left on device (trying again every second; blocking services wait)"
-        assert place.said == [f"cannot write {place.path}: {why}", f"writes {place.path} again"]
+        assert place.said == [f"cannot write {place.path}: {why}", f"can write {place.path} again"]
 
-    def test_the_end_does_not_wait_for_ever(self, place: Place) -> None:
-        """drain() tries as long as there is time, and what is lost then can be told."""
+    def test_drain_ends_when_the_time_is_over(self, place: Place) -> None:
+        """What is lost is known then."""
         place.kernel.room = 4
         place.sink.write(b"one\ntwo\n")
         times = iter([3.0, 0.001, 0.0])
@@ -403,22 +405,22 @@ class TestFull:
         assert place.sink.pending_bytes == 4
         assert list(times) == []
 
-    def test_the_end_writes_when_there_is_room(self, place: Place) -> None:
-        """drain() does not wait for the second to be over."""
+    def test_drain_does_not_wait_for_the_retry_time(self, place: Place) -> None:
+        """It writes as soon as there is room."""
         place.kernel.room = 0
         place.sink.write(b"one\n")
-        asked: list[float] = []
+        calls: list[float] = []
 
         def seconds_left() -> float:
-            asked.append(1000.0)
-            place.kernel.room = None if len(asked) > 1 else 0
+            calls.append(1000.0)
+            place.kernel.room = None if len(calls) > 1 else 0
             return 1000.0
 
         place.sink.drain(seconds_left)
         assert content(place.path) == b"one\n"
 
-    def test_crosses_a_reexecution(self, place: Place) -> None:
-        """What is pending goes on where it was, in the middle of a line; nothing is written before the next flush()."""
+    def test_pending_bytes_survive_a_reexecution(self, place: Place) -> None:
+        """Even in the middle of a line. Nothing is written before the next flush()."""
         place.kernel.room = 15
         place.sink.write(numbered(3))
         place.sink.write(numbered(1, 3))
@@ -427,10 +429,10 @@ class TestFull:
         assert (place.sink.retry_at, place.sink.pending_bytes) == (0.0, 35)
         place.sink.flush()
         assert (content(place.path), place.sink.retry_at) == (numbered(5), None)
-        assert place.said[1:] == [f"writes {place.path} again"]
+        assert place.said[1:] == [f"can write {place.path} again"]
 
-    def test_a_file_renamed_during_a_reexecution(self, place: Place) -> None:
-        """A line that was begun is ended where it began."""
+    def test_a_line_is_finished_in_a_file_renamed_during_a_reexecution(self, place: Place) -> None:
+        """The next line goes to a new file."""
         place.kernel.room = 15
         place.sink.write(numbered(3))
         place.kernel.room = None
@@ -438,8 +440,8 @@ class TestFull:
         place.reexecute().flush()
         assert place.names() == {"": numbered(1, 2), "-moved": numbered(2)}
 
-    def test_nothing_is_written_before_a_new_life_has_begun(self, place: Place) -> None:
-        """A write may rotate and launch, which must not be before the loop asks."""
+    def test_nothing_is_written_before_the_first_flush_after_a_reexecution(self, place: Place) -> None:
+        """A write may rotate and start a child, which must wait for the loop."""
         place.sink.write(b"one\n")
         place.reexecute().write(b"two\n")
         assert (content(place.path), place.sink.retry_at, place.sink.blocked) == (b"one\n", 0.0, True)
@@ -448,44 +450,44 @@ class TestFull:
 
 
 class TestRotation:
-    """What is too large gets another name."""
+    """What is too large is renamed."""
 
-    def test_files_divide_between_lines(self, place: Place) -> None:
-        """However much is written at once, each file is as full as whole lines make it, up to so many files."""
+    def test_files_are_split_between_lines(self, place: Place) -> None:
+        """Each file is as full as whole lines allow, up to the number of files."""
         place.rotate(35, 3).write(numbered(2))
         place.sink.write(numbered(8, 2))
         assert place.names() == {"": numbered(1, 9), ".1": numbered(3, 6), ".2": numbered(3, 3)}
-        assert place.kernel.gone == [numbered(3)]
+        assert place.kernel.removed == [numbered(3)]
 
-    def test_a_file_that_is_just_full_stays(self, place: Place) -> None:
-        """The limit itself is allowed."""
+    def test_a_file_of_exactly_the_limit_is_not_rotated(self, place: Place) -> None:
+        """The limit is inclusive."""
         place.rotate(30, 3).write(numbered(3))
         assert place.names() == {"": numbered(3)}
 
-    def test_a_long_line_has_a_file_of_its_own(self, place: Place) -> None:
-        """No limit divides a line."""
+    def test_a_line_longer_than_the_limit_has_its_own_file(self, place: Place) -> None:
+        """The limit never splits a line."""
         place.rotate(30, 5).write(numbered(1) + b"x" * 99 + b"\n" + numbered(1, 1))
         assert place.names() == {"": numbered(1, 1), ".1": b"x" * 99 + b"\n", ".2": numbered(1)}
 
-    def test_bytes_without_a_newline_divide_between_writes(self, place: Place) -> None:
-        """A progress bar that never ends its line does not make the file grow for ever."""
+    def test_bytes_without_a_newline_are_split_between_writes(self, place: Place) -> None:
+        """A progress bar that never ends its line does not make the file grow without limit."""
         place.rotate(10, 3)
         for number in range(6):
             place.sink.write(b"%d%%\r " % number)
         assert place.names() == {"": b"4%\r 5%\r ", ".1": b"2%\r 3%\r ", ".2": b"0%\r 1%\r "}
 
-    def test_one_file_is_emptied(self, place: Place) -> None:
+    def test_a_single_file_is_truncated(self, place: Place) -> None:
         """As Docker does with max-file 1."""
         place.rotate(20, 1).write(numbered(5))
         assert place.names() == {"": numbered(1, 4)}
 
-    def test_without_a_limit(self, place: Place) -> None:
-        """max-size 0: it grows."""
+    def test_without_a_limit_the_file_grows(self, place: Place) -> None:
+        """max-size 0."""
         place.rotate(0, 3).write(numbered(1000))
         assert place.names() == {"": numbered(1000)}
 
-    def test_a_line_is_finished_before_the_file_is_renamed(self, place: Place) -> None:
-        """Even when others have made it too large meanwhile."""
+    def test_a_line_is_finished_before_the_rotation(self, place: Place) -> None:
+        """Even if another program has made the file too large."""
         place.kernel.room = 15
         place.rotate(40, 3).write(numbered(3))
         place.kernel.room = None
@@ -494,8 +496,8 @@ class TestRotation:
         place.sink.flush()
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1) + b"00000" + b"." * 30 + b"0001\n"}
 
-    def test_names_of_others_stay(self, place: Place) -> None:
-        """Dates, larger numbers and other endings are nobody's business."""
+    def test_other_names_are_not_touched(self, place: Place) -> None:
+        """Dates, larger numbers and other suffixes."""
         place.directory.mkdir()
         others = {".20240101": b"a\n", ".9": b"b\n", ".01": b"c\n", ".bak": b"d\n", ".x.compressing": b"e\n"}
         for name, data in others.items():
@@ -503,29 +505,29 @@ class TestRotation:
         place.rotate(10, 3, compress=True).write(numbered(9))
         assert others.items() <= place.names().items()
 
-    def test_a_free_number_is_filled(self, place: Place) -> None:
-        """Only what is younger moves, plain or compressed."""
+    def test_rotation_fills_a_free_number(self, place: Place) -> None:
+        """Only newer files move, plain or compressed."""
         place.directory.mkdir()
         for name in (".1", ".2.gz", ".4"):
             Path(place.path + name).write_bytes(gzip.compress(b"gz") if name.endswith("gz") else name.encode())
         place.rotate(10, 6).write(numbered(2))
         assert place.names() == {"": numbered(1, 1), ".1": numbered(1), ".2": b".1", ".3.gz": b"gz", ".4": b".4"}
 
-    def test_a_link_keeps_leading_to_the_file(self, place: Place) -> None:
-        """The old ones are beside what the link leads to."""
+    def test_a_link_to_the_file_is_kept(self, place: Place) -> None:
+        """The rotated files are next to the file that the link leads to."""
         place.directory.mkdir()
-        elsewhere = place.directory / "volume"
-        elsewhere.mkdir()
-        os.symlink(elsewhere / "real", place.path)
+        volume = place.directory / "volume"
+        volume.mkdir()
+        os.symlink(volume / "real", place.path)
         place.rotate(10, 3).write(numbered(2))
-        assert {name: content(elsewhere / name) for name in os.listdir(elsewhere)} == {
+        assert {name: content(volume / name) for name in os.listdir(volume)} == {
             "real": numbered(1, 1),
             "real.1": numbered(1),
         }
         assert os.path.islink(place.path)
 
-    def test_what_cannot_be_renamed_grows(self, place: Place) -> None:
-        """A file in a directory that is not ours to write: told once, and once that it works again."""
+    def test_a_file_that_cannot_be_rotated_grows(self, place: Place) -> None:
+        """In a directory without write permission. The problem and its end are reported once each."""
         place.kernel.refused = "web.log"
         place.rotate(10, 3).write(numbered(2))
         place.sink.write(numbered(1, 2))
@@ -535,13 +537,13 @@ class TestRotation:
         place.sink._rotate_at = 0.0
         place.sink.write(numbered(1, 3))
         assert place.names() == {"": numbered(1, 3), ".1": numbered(3)}
-        why = "Permission denied (it grows; trying again every second)"
-        assert place.said == [f"cannot rotate {place.path}: {why}", f"rotates {place.path} again"]
+        why = "Permission denied (the file grows; trying again every second)"
+        assert place.said == [f"cannot rotate {place.path}: {why}", f"can rotate {place.path} again"]
 
     @pytest.mark.parametrize("later", ["restored", "fresh"])
     @pytest.mark.parametrize("steps", range(4))
-    def test_a_crash_at_each_step(self, place: Place, steps: int, later: str) -> None:
-        """Only the oldest goes; the next rotation closes the gap."""
+    def test_a_crash_at_any_step_of_a_rotation_loses_nothing_else(self, place: Place, steps: int, later: str) -> None:
+        """Only the oldest file is removed; the next rotation fills the gap."""
         place.rotate(10, 4).write(numbered(4))
         place.kernel.steps = steps
         with pytest.raises(CrashError):
@@ -553,27 +555,27 @@ class TestRotation:
             place.sink.close()
             place.fresh().write(numbered(1, 4))
         assert place.names() == {"": numbered(1, 4), **{f".{n}": numbered(1, 4 - n) for n in (1, 2, 3)}}
-        assert place.kernel.gone == [numbered(1)]
+        assert place.kernel.removed == [numbered(1)]
 
 
 class TestCompression:
-    """What is renamed, a child compresses."""
+    """A child compresses rotated files."""
 
-    def test_one_after_the_other(self, place: Place) -> None:
-        """The oldest first, while numbers move on; each gets the number that its source has by then."""
+    def test_one_file_at_a_time_the_oldest_first(self, place: Place) -> None:
+        """While numbers change; the copy gets the number that the original has at its end."""
         place.rotate(10, 5, compress=True).write(numbered(2))
         place.sink.write(numbered(2, 2))
-        assert place.end() == "web.log.1"  # its name when it began
+        assert place.end() == "web.log.1"  # its name when the compression began
         assert place.end() == "web.log.2"
         place.sink.write(numbered(1, 4))
         assert place.end() == "web.log.1"  # moved to .2 since
         assert place.end() == "web.log.1"
         assert place.jobs == {}
         assert place.names() == {"": numbered(1, 4), **{f".{n}.gz": numbered(1, 4 - n) for n in (1, 2, 3, 4)}}
-        assert place.kernel.gone == []
+        assert place.kernel.removed == []
 
-    def test_takes_after_its_source(self, place: Place) -> None:
-        """Mode and time of change are those of the file that it replaces."""
+    def test_the_copy_has_mode_and_mtime_of_the_original(self, place: Place) -> None:
+        """It replaces the original."""
         place.rotate(10, 3, compress=True).write(numbered(1))
         os.chmod(place.path, 0o640)
         place.sink.write(numbered(1, 1))
@@ -583,7 +585,7 @@ class TestCompression:
         assert (packed.st_mode, packed.st_mtime_ns) == (source.st_mode, source.st_mtime_ns)
 
     def test_a_copy_is_not_setuid(self, place: Place) -> None:
-        """The file may be another's, who gave it that mode."""
+        """Another user may own the file and have set that mode."""
         place.rotate(10, 3, compress=True).write(numbered(1))
         os.chmod(place.path, 0o6640)
         place.sink.write(numbered(1, 1))
@@ -591,8 +593,8 @@ class TestCompression:
         assert stat.S_IMODE(os.stat(place.path + ".1.gz").st_mode) == 0o640
 
     @pytest.mark.parametrize("kind", ["link", "hard link"])
-    def test_what_is_put_in_the_place_of_a_copy(self, place: Place, tmp_path: Path, kind: str) -> None:
-        """A link to another file, while the child is at work: that file keeps its times, mode and text."""
+    def test_a_link_in_place_of_the_copy_is_refused(self, place: Place, tmp_path: Path, kind: str) -> None:
+        """The file that it leads to keeps its times, mode and content."""
         other = tmp_path / "other"
         other.write_bytes(b"precious")
         os.utime(other, (1, 1))
@@ -610,8 +612,8 @@ class TestCompression:
         assert place.said[0].startswith(f"cannot compress {place.path}.N: it ")
 
     @pytest.mark.parametrize("kind", ["link", "hard link", "fifo"])
-    def test_what_others_put_there_is_not_compressed(self, place: Place, tmp_path: Path, kind: str) -> None:
-        """In a directory that they can change."""
+    def test_links_and_fifos_of_others_are_not_compressed(self, place: Place, tmp_path: Path, kind: str) -> None:
+        """In a directory that others can change."""
         other = tmp_path / "other"
         other.write_bytes(b"precious")
         place.directory.mkdir()
@@ -628,28 +630,28 @@ class TestCompression:
     @pytest.mark.parametrize(
         ("code", "why"), [(ENOSPC, "No space left on device"), (137, "SIGKILL (killed)")], ids=["full disk", "killed"]
     )
-    def test_a_failure_leaves_the_file(self, place: Place, code: int, why: str) -> None:
-        """Told once; the next rotation tries again."""
+    def test_a_failed_compression_leaves_the_file(self, place: Place, code: int, why: str) -> None:
+        """Reported once; the next rotation tries again."""
         place.rotate(10, 4, compress=True).write(numbered(2))
         place.end(code)
         assert place.names() == {"": numbered(1, 1), ".1": numbered(1)}
         place.sink.write(numbered(1, 2))
         place.end(code)
-        what = "it stays as it is; trying again after the next rotation"
-        assert place.said == [f"cannot compress {place.path}.N: {why} ({what})"]
+        action = "the file stays uncompressed; trying again after the next rotation"
+        assert place.said == [f"cannot compress {place.path}.N: {why} ({action})"]
         place.sink.write(numbered(1, 3))
         assert [place.end() for _ in range(3)] == ["web.log.3", "web.log.2", "web.log.1"]
         place.sink.write(numbered(1, 4))
         place.end(code)
-        assert place.said == [f"cannot compress {place.path}.N: {why} ({what})"] * 2
+        assert place.said == [f"cannot compress {place.path}.N: {why} ({action})"] * 2
         assert place.names() == {
             "": numbered(1, 4),
             ".1": numbered(1, 3),
             **{f".{n}.gz": numbered(1, 4 - n) for n in (2, 3)},
         }
 
-    def test_no_room_for_a_child(self, place: Place) -> None:
-        """A fork that fails leaves the file and nothing else."""
+    def test_a_failed_fork_leaves_the_file(self, place: Place) -> None:
+        """And no unfinished file."""
 
         def launch(_key: str, _start: SpawnSpec, _ended: Ended) -> None:
             raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -659,24 +661,24 @@ class TestCompression:
         assert (place.names(), place.unfinished()) == ({"": numbered(1, 1), ".1": numbered(1)}, [])
         assert "Resource temporarily unavailable" in place.said[0]
 
-    def test_a_source_that_rotated_out(self, place: Place) -> None:
-        """What was made of it is dropped."""
+    def test_the_copy_of_a_removed_original_is_dropped(self, place: Place) -> None:
+        """It was rotated out."""
         place.rotate(10, 2, compress=True).write(numbered(2))
         place.sink.write(numbered(1, 2))
         place.end()
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1)}
         assert place.said == []
 
-    def test_a_source_that_has_changed(self, place: Place) -> None:
-        """Somebody wrote to it meanwhile: what was made of it is not the whole."""
+    def test_the_copy_of_a_changed_original_is_dropped(self, place: Place) -> None:
+        """It is incomplete."""
         place.rotate(10, 3, compress=True).write(numbered(2))
         with open(place.path + ".1", "ab") as other:
             other.write(b"more\n")
         place.end()
         assert place.names() == {"": numbered(1, 1), ".1": numbered(1) + b"more\n"}
 
-    def test_a_later_life_clears_up(self, place: Place) -> None:
-        """What was not finished goes, and all that an earlier life left is compressed."""
+    def test_a_later_run_removes_unfinished_files_and_compresses_the_rest(self, place: Place) -> None:
+        """All that an earlier run left."""
         place.rotate(10, 5, compress=True).write(numbered(4))
         assert len(place.unfinished()) == 1
         place.sink.close()
@@ -688,15 +690,15 @@ class TestCompression:
         assert (place.jobs, place.unfinished()) == ({}, [])
 
     @pytest.mark.parametrize("refused", [".log.1", ("web.log.1", "web.log.1.gz")], ids=["removal", "undoing too"])
-    def test_a_file_that_cannot_be_removed_is_not_there_twice(
+    def test_an_original_that_cannot_be_removed_does_not_stay_twice(
         self, place: Place, refused: str | tuple[str, str]
     ) -> None:
-        """Its copy goes again; where not even that is possible, one of them does when it can."""
+        """The copy is removed; if that fails too, one of them is removed when possible."""
         place.rotate(10, 4, compress=True).write(numbered(2))
         place.kernel.refused = refused
         place.end()
-        what = "it stays as it is; trying again after the next rotation"
-        assert place.said == [f"cannot compress {place.path}.N: Permission denied ({what})"]
+        action = "the file stays uncompressed; trying again after the next rotation"
+        assert place.said == [f"cannot compress {place.path}.N: Permission denied ({action})"]
         copies = {} if isinstance(refused, str) else {".1.gz": numbered(1)}
         assert place.names() == {"": numbered(1, 1), ".1": numbered(1), **copies}
         place.kernel.refused = ""
@@ -706,8 +708,8 @@ class TestCompression:
         assert place.names() == {"": numbered(1, 2), ".1.gz": numbered(1, 1), ".2.gz": numbered(1)}
         assert place.unfinished() == []
 
-    def test_a_crash_between_the_name_and_the_removal(self, place: Place) -> None:
-        """The same content under both names is one file again in the next life."""
+    def test_a_crash_before_the_original_is_removed_is_repaired(self, place: Place) -> None:
+        """The next run removes the duplicate."""
         place.rotate(10, 3, compress=True).write(numbered(2))
         place.kernel.steps = 1
         with pytest.raises(CrashError):
@@ -718,8 +720,8 @@ class TestCompression:
         place.fresh().write(numbered(1, 2))
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
 
-    def test_goes_on_through_a_reexecution(self, place: Place) -> None:
-        """The child lives on and its end is told to the next life."""
+    def test_a_compression_survives_a_reexecution(self, place: Place) -> None:
+        """The child keeps running, and the new sink gets its result."""
         place.rotate(10, 4, compress=True).write(numbered(2))
         place.reexecute().flush()
         place.sink.write(numbered(1, 2))
@@ -727,35 +729,35 @@ class TestCompression:
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
 
     @pytest.mark.parametrize("moment", ["opened", "rotated", "a child's end"])
-    def test_a_file_that_cannot_be_looked_at(self, place: Place, moment: str) -> None:
-        """It is a trouble of the compression, whoever asks for that; what is written is no matter of it."""
+    def test_a_failed_stat_affects_compression_only(self, place: Place, moment: str) -> None:
+        """Writing continues."""
         place.rotate(10, 5, compress=True)
         if moment == "opened":
             place.directory.mkdir()
             Path(place.path).write_bytes(numbered(1))
-            place.kernel.unseen = ".log.4"
+            place.kernel.stat_fails = ".log.4"
             place.rotate(20, 5, compress=True).write(numbered(1, 1))
             assert place.names() == {"": numbered(2)}
         elif moment == "rotated":
             place.sink.write(numbered(1))
-            place.kernel.unseen = ".log.4"
+            place.kernel.stat_fails = ".log.4"
             place.sink.write(numbered(1, 1))
             assert place.names() == {"": numbered(1, 1), ".1": numbered(1)}
         else:
             place.sink.write(numbered(3))
-            place.kernel.unseen = ".log.4"
+            place.kernel.stat_fails = ".log.4"
             place.end()
             assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
-        what = "it stays as it is; trying again after the next rotation"
-        assert place.said == [f"cannot compress {place.path}.N: Stale file handle ({what})"]
+        action = "the file stays uncompressed; trying again after the next rotation"
+        assert place.said == [f"cannot compress {place.path}.N: Stale file handle ({action})"]
         assert (place.sink.blocked, place.jobs) == (False, {})
 
-    @pytest.mark.parametrize("life", ["the same", "restored"])
-    def test_everybody_has_to_go(self, place: Place, life: str) -> None:
-        """The end of the child is silent, its file stays and no other is begun; the next life compresses it."""
+    @pytest.mark.parametrize("state", ["the same", "restored"])
+    def test_after_stop_compressing_nothing_is_compressed_or_reported(self, place: Place, state: str) -> None:
+        """The child's file stays, and the next run compresses it."""
         place.rotate(10, 4, compress=True).write(numbered(2))
         place.sink.stop_compressing()
-        if life == "restored":
+        if state == "restored":
             place.reexecute().flush()
         place.end(143)
         place.sink.write(numbered(1, 2))
@@ -766,16 +768,16 @@ class TestCompression:
         assert [place.end() for _ in range(3)] == ["web.log.2", "web.log.2", "web.log.1"]
         assert [name for name in place.names() if name.endswith(".gz")] == [".1.gz", ".2.gz", ".3.gz"]
 
-    def test_ends_after_the_sink(self, place: Place) -> None:
-        """A reload that takes the file out lets the child end and begins no other."""
+    def test_a_compression_finishes_after_close(self, place: Place) -> None:
+        """A reload that removes the file lets the child finish and starts no other."""
         place.rotate(10, 4, compress=True).write(numbered(3))
         place.sink.close()
         place.end()
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
         assert (place.jobs, place.said) == ({}, [])
 
-    def test_a_sink_that_comes_after(self, place: Place) -> None:
-        """The child of one that was closed cannot put half of another's work into its place."""
+    def test_a_later_sink_ignores_an_earlier_compression(self, place: Place) -> None:
+        """Its unfinished copy cannot replace a file."""
         place.rotate(10, 4, compress=True).write(numbered(2))
         first, place.jobs = dict(place.jobs), {}
         place.sink.close()
@@ -796,8 +798,8 @@ FULL = st.integers(0, 90).map(lambda room: ("full", [room]))
 STEPS = st.lists(LINES | OTHERS.map(lambda name: (name, list[int]())) | FULL, max_size=40)
 
 
-class Story:
-    """What was written, and what became of it."""
+class History:
+    """What was written, and what was removed."""
 
     def __init__(self, directory: str, kernel: Kernel, rotation: tuple[int, int, bool]) -> None:
         self.kernel = kernel
@@ -808,7 +810,7 @@ class Story:
         self.moved = 0
 
     def write(self, widths: list[int]) -> None:
-        """Some lines at once."""
+        """Write some lines at once."""
         if self.place.sink.blocked:
             return
         data = b"".join(b"%0*d\n" % (width, self.count + number) for number, width in enumerate(widths))
@@ -816,64 +818,64 @@ class Story:
         self.written += data
         self.place.sink.write(data)
 
-    def _away(self) -> str:
+    def _moved_path(self) -> str:
         self.moved += 1
         return f"{self.place.path}-{self.moved}"
 
     def rename(self, _: list[int]) -> None:
-        """Outside."""
+        """Another program renames the file."""
         if os.path.exists(self.place.path):
-            os.rename(self.place.path, self._away())
+            os.rename(self.place.path, self._moved_path())
 
     def copytruncate(self, _: list[int]) -> None:
-        """Outside, not inside a line: that would be divided between the copy and the file."""
+        """Another program copies and truncates the file, not inside a line: that would split the line."""
         if os.path.exists(self.place.path) and content(self.place.path).endswith(b"\n"):
-            Path(self._away()).write_bytes(content(self.place.path))
+            Path(self._moved_path()).write_bytes(content(self.place.path))
             os.truncate(self.place.path, 0)
 
     def remove(self, _: list[int]) -> None:
-        """Outside; the beginning of a line does not count, that is written again."""
+        """Another program removes the file. An unfinished line does not count: it is written again."""
         if os.path.exists(self.place.path):
-            self.kernel.gone.append(content(self.place.path)[: content(self.place.path).rfind(b"\n") + 1])
+            self.kernel.removed.append(content(self.place.path)[: content(self.place.path).rfind(b"\n") + 1])
             os.unlink(self.place.path)
 
     def reexecute(self, _: list[int]) -> None:
-        """All is known."""
+        """Re-execute."""
         self.place.reexecute().flush()
 
     def restart(self, _: list[int]) -> None:
-        """Nothing is known."""
+        """Start again without state."""
         if not self.place.sink.blocked:
             self.place.sink.close()
             self.place.fresh()
 
     def full(self, room: list[int]) -> None:
-        """Of the disk."""
+        """The disk becomes full."""
         self.kernel.room = room[0]
 
     def room(self, _: list[int]) -> None:
-        """Of the disk."""
+        """The disk has room."""
         self.kernel.room = None
         self.place.sink.flush()
 
     def done(self, _: list[int], code: int = 0) -> None:
-        """The child."""
+        """The child ends."""
         if self.place.jobs:
             self.place.end(code)
 
     def failed(self, _: list[int]) -> None:
-        """The child."""
+        """The child fails."""
         self.done([], ENOSPC)
 
     def check(self) -> None:
-        """Everything there and gone makes what was written; no number twice, no file too large, not too many."""
+        """Files and removed files together are what was written; numbers, sizes and count are within the limits."""
         bytes_max, files_max, _ = self.place.rotation
         names = self.place.names()
         own = [name.removesuffix(".gz") for name in names if not name.startswith("-")]
         assert len(own) == len(set(own)) <= files_max, names
         for data in names.values():
             assert len(data) <= bytes_max or data.count(b"\n") == 1
-        pieces = [piece for piece in (*names.values(), *self.kernel.gone) if piece]
+        pieces = [piece for piece in (*names.values(), *self.kernel.removed) if piece]
         assert b"".join(sorted(pieces, key=_first)) == self.written
 
 
@@ -882,12 +884,14 @@ def _first(piece: Any) -> int:
 
 
 @given(STEPS, st.tuples(st.integers(1, 150), st.integers(1, 4), st.booleans()))
-def test_any_story(steps: list[tuple[str, list[int]]], rotation: tuple[int, int, bool]) -> None:
-    """Whatever happens in whatever order, all files from the oldest to the newest hold what was written, once."""
+def test_any_sequence_of_events_loses_nothing(
+    steps: list[tuple[str, list[int]]], rotation: tuple[int, int, bool]
+) -> None:
+    """All files from the oldest to the newest contain what was written, once."""
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        story = Story(directory, patched(patch), rotation)
+        history = History(directory, patched(patch), rotation)
         for name, values in steps:
-            getattr(story, name)(values)
-        story.room([])
-        story.check()
-        story.place.close()
+            getattr(history, name)(values)
+        history.room([])
+        history.check()
+        history.place.close()

@@ -1,4 +1,4 @@
-"""The driver json: whatever a service writes becomes one object per line, whole and under 16 KiB."""
+"""The json format: each line that a service writes becomes one object of less than 16 KiB."""
 
 import json
 import subprocess
@@ -29,12 +29,12 @@ PIECES = st.sampled_from(["\\", '"', "\x01", "\x1b", "\t", "é", "€", "😀", 
 
 
 def web() -> Json:
-    """The second replica of web, its stdout."""
+    """The stdout of the second replica of web."""
     return Json(Origin("web-2", "stdout", "web", 2, 7))
 
 
 def objects(output: bytes) -> list[dict[str, Any]]:
-    """Every line of the output, which ends with one; each small enough."""
+    """Every line of the output; each is within the limit."""
     *lines, nothing = output.split(b"\n")
     assert nothing == b""
     assert all(len(line) + 1 < LIMIT for line in lines)
@@ -42,12 +42,12 @@ def objects(output: bytes) -> list[dict[str, Any]]:
 
 
 def as_read(data: bytes) -> str:
-    """What becomes of bytes that need not be UTF-8."""
+    """The message for bytes that may not be UTF-8."""
     return data.decode("utf-8", "backslashreplace")
 
 
-def test_the_keys_and_their_order() -> None:
-    """Time, service, replica, stream, pid, level, message; one line, as a reader of the documentation expects it."""
+def test_keys_have_a_fixed_order() -> None:
+    """Time, service, replica, stream, pid, level, message, as documented."""
     line = web().lines(b'2024 ERROR "it"\n', NOW_NS)
     assert line == (
         b'{"time":"2024-11-24T12:00:00.123456789Z","service":"web","replica":2,"stream":"stdout","pid":7,'
@@ -55,15 +55,15 @@ def test_the_keys_and_their_order() -> None:
     )
 
 
-def test_what_is_not_known_is_left_out() -> None:
-    """No replica, no pid, no level: no keys."""
+def test_unknown_values_are_left_out() -> None:
+    """Without replica, pid or level there is no key."""
     assert objects(Json(Origin("db", "stderr")).lines(b"x\n", 5)) == [
         {"time": "1970-01-01T00:00:00.000000005Z", "service": "db", "stream": "stderr", "message": "x"}
     ]
 
 
-def test_the_pid_may_come_later() -> None:
-    """Whoever makes the format before the process says its pid afterwards."""
+def test_the_pid_may_be_set_later() -> None:
+    """The format may be created before the process."""
     origin = Origin("db", "stderr")
     form = Json(origin)
     assert "pid" not in objects(form.lines(b"x\n", NOW_NS))[0]
@@ -71,8 +71,8 @@ def test_the_pid_may_come_later() -> None:
     assert objects(form.lines(b'x\n{"y":1}\n', NOW_NS))[0]["pid"] == 12
 
 
-def test_our_own_messages() -> None:
-    """They say their level themselves, whatever is in them; they are never merged."""
+def test_own_messages_have_their_level_and_are_not_merged() -> None:
+    """Whatever is in them."""
     form = Json(Origin("cohabit", "stderr"))
     assert objects(form.message("warning", b'INFO\n{"a"}', NOW_NS)) == [
         {"time": TIME, "service": "cohabit", "stream": "stderr", "level": "warning", "message": 'INFO\n{"a"}'}
@@ -81,8 +81,8 @@ def test_our_own_messages() -> None:
 
 
 @given(st.lists(st.binary(max_size=40) | st.text(max_size=40).map(lambda text: text.encode("utf-8")), min_size=1))
-def test_every_line_is_one_object_with_the_line_in_it(lines: list[bytes]) -> None:
-    """Control characters, bad UTF-8, quotes: the message says it all, and what bytes are no text."""
+def test_every_line_is_one_object_with_the_line_as_message(lines: list[bytes]) -> None:
+    """With control characters, invalid UTF-8 and quotes in it."""
     lines = [b"." + line.replace(b"\n", b"") for line in lines]
     found = objects(web().lines(b"".join(line + b"\n" for line in lines), NOW_NS))
     assert [one["message"] for one in found] == [as_read(line.removesuffix(b"\r")) for line in lines]
@@ -90,8 +90,8 @@ def test_every_line_is_one_object_with_the_line_in_it(lines: list[bytes]) -> Non
 
 
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([b"\x1b[32mINFO\x1b[0m x", b"1 ERROR x"]), min_size=1))
-def test_the_bulk_way_and_the_single_one_agree(lines: list[bytes]) -> None:
-    """Whether lines come in one call, in many, beside an object or as records makes no difference."""
+def test_bulk_and_single_formatting_agree(lines: list[bytes]) -> None:
+    """In one call, in several, next to an object, or as records."""
     lines = [line.replace(b"\n", b"").replace(b"\r", b"") for line in lines]
     data = b"".join(line + b"\n" for line in lines)
     whole = web().lines(data, NOW_NS)
@@ -102,16 +102,16 @@ def test_the_bulk_way_and_the_single_one_agree(lines: list[bytes]) -> None:
     assert with_object.count(b"\n") == len(lines) + 1
 
 
-def test_harmless_things() -> None:
-    """NUL, ANSI, CR and tabs go through; the CR of a CR LF does not; an empty line is a record."""
+def test_control_characters_are_kept() -> None:
+    """NUL, ANSI, CR and tabs are kept; the CR of a CR LF is not. An empty line is a record."""
     data = b"\0\n\x1b[31mred\x1b[0m\n 10%\r 20%\r\n\ttab\x7f\n\n\xff\xed\xa0\x80 \\xff\n"
     assert [one["message"] for one in objects(web().lines(data, NOW_NS))] == [
         "\0", "\x1b[31mred\x1b[0m", " 10%\r 20%", "\ttab\x7f", "", "\\xff\\xed\\xa0\\x80 \\xff",
     ]  # fmt: skip
 
 
-def test_a_record_of_several_lines() -> None:
-    """Its newlines are in the message, its level is that of its first line."""
+def test_a_multiline_record_is_one_object() -> None:
+    """Its newlines are in the message; its level is that of the first line."""
     records = [b"12:00 WARN x\nERROR y\r\nz\r", b"one\nERROR two", b'{"a":1}\n{"b":2}', b'{"a":\n 1}']
     found = objects(web().records(records, NOW_NS))
     assert found == [
@@ -123,7 +123,7 @@ def test_a_record_of_several_lines() -> None:
 
 
 def test_an_object_is_merged() -> None:
-    """Our fields, then its own text as it is; without a message and without a level of ours."""
+    """The added fields precede its own text, without message and level."""
     assert web().lines(b'{"a":1.0,"b":[1,  "ERROR"],"a":2}\r\n{}\n{ }\n', NOW_NS).splitlines() == [
         b'{"time":"2024-11-24T12:00:00.123456789Z","service":"web","replica":2,"stream":"stdout","pid":7%b}' % rest
         for rest in (b',"a":1.0,"b":[1,  "ERROR"],"a":2', b"", b" ")
@@ -131,8 +131,8 @@ def test_an_object_is_merged() -> None:
 
 
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=5), st.booleans())
-def test_a_merged_object_keeps_all_it_has(given_objects: list[dict[str, Any]], ascii_only: bool) -> None:
-    """Its own values win, and each of our fields that it does not have is there."""
+def test_a_merged_object_keeps_all_its_fields(given_objects: list[dict[str, Any]], ascii_only: bool) -> None:
+    """Its own values take precedence; the other fields are added."""
     data = b"".join(json.dumps(one, ensure_ascii=ascii_only).encode() + b"\n" for one in given_objects)
     assert objects(web().lines(data, NOW_NS)) == [WEB | one for one in given_objects]
     for line, one in zip(web().lines(data, NOW_NS).splitlines(), given_objects, strict=True):
@@ -149,15 +149,15 @@ def test_a_merged_object_keeps_all_it_has(given_objects: list[dict[str, Any]], a
     ],
     ids=lambda line: ascii(line[:20]),
 )  # fmt: skip
-def test_what_is_not_exactly_one_object_is_text(line: str) -> None:
-    """Garbage behind it, NaN, depth without end, Python's own notation: quoted, nothing lost."""
+def test_a_line_that_is_not_exactly_one_object_is_text(line: str) -> None:
+    """Trailing text, NaN, unlimited depth, Python's notation: quoted, nothing is lost."""
     found = objects(web().lines(b"{}\n" + line.encode() + b"\n", NOW_NS))
     assert "".join(one["message"] for one in found[1:]) == line
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"]":', "}"), ('["\\\\","\\"]",', "]")])
 def test_an_object_has_at_most_128_levels(opening: str, closing: str) -> None:
-    """The same limit on each Python, whose scanners have different ones; brackets inside strings do not count."""
+    """On every Python version, though their scanners differ. Brackets inside strings do not count."""
 
     def nested(levels: int) -> str:
         return '{"a":' + opening * (levels - 1) + "0" + closing * (levels - 1) + "}"
@@ -178,13 +178,13 @@ def test_an_object_with_bad_utf_8_is_text() -> None:
 
 
 def test_numbers_of_any_length_are_merged() -> None:
-    """What other parsers limit is no reason to quote a valid object."""
+    """Limits of other parsers do not matter."""
     line = b'{"a":%b,"b":1e999}' % (b"9" * 6000)
     assert web().lines(line + b"\n", NOW_NS).endswith(b"," + line[1:] + b"\n")
 
 
-def test_process_1_loads_no_json() -> None:
-    """Broken objects are found without the packages json and re; neither is touched where they are loaded."""
+def test_the_json_package_is_not_imported() -> None:
+    """Invalid objects are found without the packages json and re. If they are loaded, they stay as they are."""
     program = (
         f"import sys; sys.path.append({str(Path(__file__).parents[2] / 'src')!r})\n"
         "from cohabit.reactor.logs.json_format import Json\n"
@@ -200,8 +200,8 @@ def test_process_1_loads_no_json() -> None:
     assert sys.modules["json.decoder"] is decoder
 
 
-def test_a_long_line_is_cut_into_parts() -> None:
-    """Docker's names, ordinals from 1, one id per record, the same head on each; the others stay as they are."""
+def test_a_long_line_is_split_into_parts() -> None:
+    """With Docker's names, ordinals from 1, one id per record and the same head; other lines are not split."""
     form = web()
     data = b"short\nERROR " + b"x" * 40_000 + b"\n" + b"y" * 20_000 + b"\n"
     short, *parts = objects(form.lines(data, NOW_NS))
@@ -227,37 +227,37 @@ def test_a_long_line_is_cut_into_parts() -> None:
 
 
 def test_the_limit_is_exact() -> None:
-    """The longest line that is not cut makes a record of 16,383 bytes; an object that would not fit is text."""
-    room = LIMIT - 1 - len(web().lines(b"\n", NOW_NS))
-    whole = web().lines(b"x" * room + b"\n", NOW_NS)
+    """The longest line that is not split makes a record of 16,383 bytes. A larger object is text."""
+    size_max = LIMIT - 1 - len(web().lines(b"\n", NOW_NS))
+    whole = web().lines(b"x" * size_max + b"\n", NOW_NS)
     assert len(whole) == LIMIT - 1
-    assert len(objects(web().lines(b"x" * (room + 1) + b"\n", NOW_NS))) == 2
-    merged = web().lines(b'{"a":"%b"}\n' % (b"x" * (room + 6)), NOW_NS)
+    assert len(objects(web().lines(b"x" * (size_max + 1) + b"\n", NOW_NS))) == 2
+    merged = web().lines(b'{"a":"%b"}\n' % (b"x" * (size_max + 6)), NOW_NS)
     assert len(merged) == LIMIT - 1
-    line = '{"a":"%s"}' % ("x" * (room + 7))
+    line = '{"a":"%s"}' % ("x" * (size_max + 7))
     parts = objects(web().lines(line.encode() + b"\n", NOW_NS))
     assert [len(parts), "".join(part["message"] for part in parts)] == [2, line]
 
 
 @given(st.lists(st.tuples(PIECES, st.integers(1, 5000)), min_size=4, max_size=9))
-def test_parts_join_to_the_whole(runs: list[tuple[str, int]]) -> None:
-    """Wherever the cuts fall: never in an escape sequence or a character."""
+def test_parts_join_to_the_line(runs: list[tuple[str, int]]) -> None:
+    """It is never split inside an escape sequence or a character."""
     text = "." + "".join(piece * times for piece, times in runs)
     assert "".join(part["message"] for part in objects(web().lines(text.encode() + b"\n", NOW_NS))) == text
     assert "".join(part["message"] for part in objects(web().records([text.encode() + b"\n."], NOW_NS))) == text + "\n."
 
 
 @given(st.lists(PIECES).map("".join), st.integers(8, 30))
-def test_pieces_are_valid_by_themselves(text: str, room: int) -> None:
-    """Every piece can be read alone, fits and is not empty."""
-    found = list(pieces(escape(text.encode()), room))
+def test_each_piece_is_valid_alone(text: str, size_max: int) -> None:
+    """It fits, and it is not empty."""
+    found = list(pieces(escape(text.encode()), size_max))
     assert "".join(json.loads(b'"%b"' % piece) for piece in found) == text
-    assert all(len(piece) <= room for piece in found)
+    assert all(len(piece) <= size_max for piece in found)
     assert all(found) or not text
 
 
-def test_a_line_of_a_megabyte() -> None:
-    """It comes out whole, whatever it is made of."""
+def test_a_line_of_a_megabyte_is_complete() -> None:
+    """Whatever characters it has."""
     for unit in (b"x", b"\\", b"\x01", "€".encode(), b"\xff"):
         line = b"." + unit * (1_000_000 // len(unit))
         assert "".join(part["message"] for part in objects(web().lines(line + b"\n", NOW_NS))) == as_read(line)

@@ -1,10 +1,10 @@
-"""Levels: lines as the usual programs write them, and prose that shows none."""
+"""Levels: lines of common programs, and prose without a level."""
 
 import pytest
 
 from cohabit.reactor.logs.level import level_of, level_of_coloured
 
-SHOWN = [
+LINES = [
     ("nginx", '2024/11/24 12:00:00 [error] 7#7: *1 open() "/srv/x" failed (2: No such file or directory)', "error"),
     ("nginx", "2024/11/24 12:00:00 [notice] 1#1: nginx/1.27.2", "notice"),
     ("nginx", '2024/11/24 12:00:00 [emerg] 1#1: unknown directive "x" in /etc/nginx/nginx.conf:1', "emergency"),
@@ -80,7 +80,7 @@ SHOWN = [
     ("pino", '{"level":30,"time":1732449600000,"pid":7,"hostname":"x","msg":"ERROR"}', ""),
 ]  # fmt: skip
 
-NOT_SHOWN = [
+LINES_WITHOUT_LEVEL = [
     "",
     "   \t ",
     "for more info see https://example.org/error",
@@ -115,16 +115,15 @@ NOT_SHOWN = [
 ]
 
 
-@pytest.mark.parametrize(("line", "level"), [case[1:] for case in SHOWN], ids=lambda value: value[:30])
-def test_the_level_that_a_line_shows(line: str, level: str) -> None:
-    """Lines of real programs have the level that people see in them."""
+@pytest.mark.parametrize(("line", "level"), [case[1:] for case in LINES], ids=lambda value: value[:30])
+def test_lines_of_common_programs_show_their_level(line: str, level: str) -> None:
     assert level_of(line.encode()).decode() == level
     assert level_of_coloured(line.encode()).decode() == level
 
 
-@pytest.mark.parametrize("line", NOT_SHOWN)
-def test_prose_and_addresses_show_none(line: str) -> None:
-    """A word that only looks like a level is none."""
+@pytest.mark.parametrize("line", LINES_WITHOUT_LEVEL)
+def test_prose_and_urls_show_no_level(line: str) -> None:
+    """A word that only resembles a level does not count."""
     assert level_of(line.encode()) == b""
     assert level_of_coloured(line.encode()) == b""
 
@@ -139,6 +138,5 @@ def test_prose_and_addresses_show_none(line: str) -> None:
         ("\x1b\x1b[m[31mERROR", b""),
     ],
 )
-def test_colours_do_not_hide_a_level(line: str, level: bytes) -> None:
-    """What is written for a terminal has its level too."""
+def test_levels_are_found_in_coloured_lines(line: str, level: bytes) -> None:
     assert level_of_coloured(line.encode()) == level

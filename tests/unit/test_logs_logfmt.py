@@ -1,4 +1,4 @@
-"""The driver logfmt: the same fields as pairs, read back with a small parser of its own."""
+"""The logfmt format, read back with a small parser."""
 
 import json
 
@@ -16,12 +16,12 @@ LIMIT = 16_384
 
 
 def web() -> Logfmt:
-    """The second replica of web, its stdout."""
+    """The stdout of the second replica of web."""
     return Logfmt(Origin("web-2", "stdout", "web", 2, 7))
 
 
 def pairs(line: str) -> dict[str, str]:
-    """key=value and key="value", one space between; in quotes the escapes are JSON's."""
+    """Parse key=value and key="value", separated by one space; escapes in quotes are JSON's."""
     found: dict[str, str] = {}
     at = 0
     while at < len(line):
@@ -39,23 +39,23 @@ def pairs(line: str) -> dict[str, str]:
 
 
 def records(output: bytes) -> list[dict[str, str]]:
-    """Every line of the output, each small enough."""
+    """Every line of the output; each is within the limit."""
     *lines, nothing = output.split(b"\n")
     assert nothing == b""
     assert all(len(line) + 1 < LIMIT for line in lines)
     return [pairs(line.decode()) for line in lines]
 
 
-def test_the_pairs_and_their_order() -> None:
-    """Time, service, replica, stream, pid, level, msg, which always has quotes."""
+def test_pairs_have_a_fixed_order() -> None:
+    """Time, service, replica, stream, pid, level, msg. msg is always quoted."""
     assert web().lines(b"2024 ERROR it\n{}\n", NOW_NS).decode().splitlines() == [
         'time=2024-11-24T12:00:00.123456789Z service=web replica=2 stream=stdout pid=7 level=error msg="2024 ERROR it"',
         'time=2024-11-24T12:00:00.123456789Z service=web replica=2 stream=stdout pid=7 msg="{}"',
     ]
 
 
-def test_what_is_not_known_is_left_out() -> None:
-    """No replica, no pid, no level: no pairs. Our own messages say their level."""
+def test_unknown_values_are_left_out() -> None:
+    """Without replica, pid or level there is no pair. Own messages have their level."""
     form = Logfmt(Origin("cohabit", "stderr"))
     assert form.lines(b"x\n", 0) == b'time=1970-01-01T00:00:00.000000000Z service=cohabit stream=stderr msg="x"\n'
     assert form.message("warning", b'a\n"b"', 0) == (
@@ -64,18 +64,18 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 @given(st.lists(st.binary(max_size=40) | st.text(max_size=40).map(lambda text: text.encode("utf-8")), min_size=1))
-def test_every_line_is_read_back(lines: list[bytes]) -> None:
-    """Whatever is in a line, also JSON and pairs, it is in msg."""
+def test_every_line_can_be_parsed(lines: list[bytes]) -> None:
+    """The line is in msg, even if it is JSON or logfmt."""
     lines = [line.replace(b"\n", b"") for line in [*lines, b'{"a":1}', b'a=1 b="2"']]
     found = records(web().lines(b"".join(line + b"\n" for line in lines), NOW_NS))
-    said = [line.removesuffix(b"\r").decode("utf-8", "backslashreplace") for line in lines]
-    assert [one["msg"] for one in found] == said
+    expected = [line.removesuffix(b"\r").decode("utf-8", "backslashreplace") for line in lines]
+    assert [one["msg"] for one in found] == expected
     assert all(one.items() >= WEB.items() for one in found)
     assert web().records(lines, NOW_NS) == web().lines(b"".join(line + b"\n" for line in lines), NOW_NS)
 
 
-def test_a_record_of_several_lines() -> None:
-    """Its newlines are in msg."""
+def test_a_multiline_record_is_one_line() -> None:
+    """Its newlines are escaped in msg."""
     assert records(web().records([b"WARN a\nb", b"c"], NOW_NS)) == [
         WEB | {"level": "warning", "msg": "WARN a\nb"},
         WEB | {"msg": "c"},
@@ -83,8 +83,8 @@ def test_a_record_of_several_lines() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["\\", '"', "\x01", "€", "😀", "a"]), st.integers(1, 5000)), min_size=5))
-def test_parts_join_to_the_whole(runs: list[tuple[str, int]]) -> None:
-    """What is too long comes in parts with Docker's names."""
+def test_parts_join_to_the_line(runs: list[tuple[str, int]]) -> None:
+    """A line that is too long is split, with the names of Docker's parts."""
     text = "x" * 16_384 + "".join(piece * times for piece, times in runs)
     parts = records(web().lines(text.encode() + b"\n", NOW_NS))
     assert "".join(part["msg"] for part in parts) == text

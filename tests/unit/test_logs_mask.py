@@ -1,4 +1,4 @@
-"""reactor/logs/mask.py: the texts of secrets do not come out."""
+"""reactor/logs/mask.py: texts of secrets are masked in output."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_secret_is_hidden_wherever_it_stands(tmp_path: Path) -> None:
-    """Without its newline at the end of the file; a key in several lines, line by line."""
+def test_a_secret_is_masked_anywhere_in_a_line(tmp_path: Path) -> None:
+    """Without the newline at the end of the file; a secret of several lines, line by line."""
     (tmp_path / "one").write_bytes(b"swordfish\n")
     (tmp_path / "key").write_bytes(b"-----BEGIN-----\nabcdefgh\nijklmnop\n-----END-----\n")
     mask = Mask()
@@ -25,8 +25,8 @@ def test_a_secret_is_hidden_wherever_it_stands(tmp_path: Path) -> None:
     assert mask.hide(b"swordfis\n") == b"swordfis\n"
 
 
-def test_one_that_begins_with_another(tmp_path: Path) -> None:
-    """The longer one goes first, so that nothing of it stays."""
+def test_of_overlapping_secrets_the_longer_is_masked_first(tmp_path: Path) -> None:
+    """So no part of it remains."""
     for name, text in (("a", "secret"), ("b", "secret-and-more")):
         (tmp_path / name).write_text(text)
     mask = Mask()
@@ -34,14 +34,14 @@ def test_one_that_begins_with_another(tmp_path: Path) -> None:
     assert mask.hide(b"secret-and-more secret\n") == MASKED + b" " + MASKED + b"\n"
 
 
-def test_what_cannot_be_hidden_is_told(tmp_path: Path) -> None:
-    """A file that is not there, a text that is too short; one that is empty is no text."""
+def test_what_cannot_be_masked_is_reported(tmp_path: Path) -> None:
+    """A missing file, and a text that is too short. An empty file is not reported."""
     (tmp_path / "short").write_text("top\n")
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "long").write_text("0123456789\n" * 10_000)
     mask = Mask()
-    told = mask.learn([f"{tmp_path}/{name}" for name in ("short", "gone", "empty", "long")])
-    assert [text.partition(": ")[2] for text in told] == [
+    warnings = mask.learn([f"{tmp_path}/{name}" for name in ("short", "gone", "empty", "long")])
+    assert [text.partition(": ")[2] for text in warnings] == [
         "it is shorter than 4 bytes",
         "No such file or directory",
         "it is longer than 65536 bytes",
@@ -49,8 +49,8 @@ def test_what_cannot_be_hidden_is_told(tmp_path: Path) -> None:
     assert mask.hide(b"top\n") == b"top\n"
 
 
-def test_what_was_known_stays_known(tmp_path: Path) -> None:
-    """An old password may still be in somebody's output after it was changed."""
+def test_earlier_texts_of_a_secret_stay_masked(tmp_path: Path) -> None:
+    """Services may still print an old password after it was changed."""
     secret = tmp_path / "secret"
     mask = Mask()
     for text in ("old-password", "new-password"):
@@ -61,16 +61,16 @@ def test_what_was_known_stays_known(tmp_path: Path) -> None:
 
 
 @given(some.lists(some.binary(min_size=6, max_size=20), min_size=1, max_size=5), some.binary(max_size=200))
-def test_no_text_comes_out(texts: list[bytes], data: bytes) -> None:
-    """However they overlap; only asterisks of a secret that has some could make one again."""
+def test_no_secret_is_in_the_output(texts: list[bytes], data: bytes) -> None:
+    """However they overlap. Secrets with asterisks are excluded: masking could produce one."""
     mask = Mask()
     mask.texts = sorted({text for text in texts if b"*" not in text and b"\n" not in text}, key=len, reverse=True)
     hidden = mask.hide(data + b"".join(texts))
     assert not any(text in hidden for text in mask.texts)
 
 
-def test_what_nobody_has_any_more_is_forgotten(tmp_path: Path) -> None:
-    """By file, with all that was ever in it; also by the program after a re-execution."""
+def test_texts_of_unused_files_are_forgotten(tmp_path: Path) -> None:
+    """All texts that were ever in the file, also after a re-execution."""
     for name in ("a", "b"):
         (tmp_path / name).write_text(f"password-{name}")
     mask = Mask()
@@ -86,13 +86,13 @@ def test_what_nobody_has_any_more_is_forgotten(tmp_path: Path) -> None:
     assert (after.texts, after.to_plain()) == ([], {})
 
 
-def test_a_file_that_a_service_put_there_teaches_nothing(tmp_path: Path) -> None:
-    """A link in a directory that others can change might lead to a file of root, whose text would show by its gaps."""
+def test_a_link_in_an_untrusted_directory_is_not_read(tmp_path: Path) -> None:
+    """It could lead to a file of root, whose text would show by its gaps."""
     (tmp_path / "secret").write_text("root-only")
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "open" / "token").symlink_to(tmp_path / "secret")
     mask = Mask()
-    (problem,) = mask.learn([f"{tmp_path}/open/token"])
-    assert "it is a link, and everybody can change" in problem
+    (warning,) = mask.learn([f"{tmp_path}/open/token"])
+    assert "it is a link, and everybody can change" in warning
     assert mask.texts == []

@@ -1,4 +1,4 @@
-"""The pump where others are slow, small or odd: nobody is forgotten, nothing waits for ever, nothing spins."""
+"""Output with slow, blocked and failing destinations: no stream is forgotten, nothing waits forever, nothing spins."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ AT_MOST_SECONDS = 20.0
 _F_SETPIPE_SZ = 1031
 
 
-class House:
-    """An Output with its loop. stdout: a descriptor to write to, by default a pipe that `read` empties."""
+class OutputLoop:
+    """An Output with its event loop. stdout: the descriptor to write to, by default a pipe that read() empties."""
 
     def __init__(self, stdout: int = -1) -> None:
         self.reader, self.writer = os.pipe()
@@ -41,14 +41,14 @@ class House:
         self.output = self.fresh()
 
     def fresh(self) -> Output:
-        """Another one between the same ends."""
+        """Make another Output with the same descriptors."""
         self.epoll = select.epoll()
         output = new_output(self.epoll, Sink(self.stdout), Sink(self.null))
         output.name_services(["one", "two"])
         return output
 
     def reexecute(self) -> None:
-        """Everything is written down and found again."""
+        """Save the state and restore it in a new Output."""
         plain = marshal.loads(marshal.dumps(self.output.to_plain()))  # noqa: S302
         self.output._sources.close()
         self.epoll.close()
@@ -56,14 +56,14 @@ class House:
         self.output.restore(plain)
 
     def open(self, name: str, *logging: Logging | str) -> int:
-        """A service; what it writes its stdout to."""
+        """Add a service. Returns the descriptor of its stdout."""
         stdout, stderr = self.output.open(writing(name, *logging), None)[0]
         self.ends += [stdout, stderr]
         os.set_blocking(stdout, False)
         return stdout
 
     def turn(self, wait: float = 0.0) -> list[int]:
-        """As the loop does; returns whose events there were."""
+        """One turn of the loop. Returns the descriptors with events."""
         deadline = self.output.deadline()
         if deadline is not None:
             wait = max(0.0, min(wait, deadline - time.monotonic()))
@@ -74,22 +74,22 @@ class House:
         self.output.due(time.monotonic())
         return ready
 
-    def until(self, true: Callable[[], object]) -> None:
-        """Turns until that is so."""
+    def until(self, condition: Callable[[], object]) -> None:
+        """Turn until the condition holds."""
         deadline = time.monotonic() + AT_MOST_SECONDS
-        while not true():
-            assert time.monotonic() < deadline, "waited in vain"
+        while not condition():
+            assert time.monotonic() < deadline, "timed out"
             self.turn(0.01)
 
     def read(self, size: int = 1 << 20) -> bytes:
-        """What has come out, at most so much."""
+        """Return what has come out, at most so much."""
         try:
             return os.read(self.reader, size)
         except BlockingIOError:
             return b""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         self.output.finish(lambda: 0.0)
         for fd in (*self.ends, self.reader, self.writer, self.null):
             os.close(fd)
@@ -98,15 +98,15 @@ class House:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    """Give one."""
-    one = House()
+def loop() -> Iterator[OutputLoop]:
+    """An OutputLoop for one test."""
+    one = OutputLoop()
     yield one
     one.close()
 
 
 def fill(fd: int, byte: bytes, size: int) -> int:
-    """Write so much, or as much as there is room for; how much it was."""
+    """Write so many bytes, or as many as the pipe accepts. Returns how many."""
     written = 0
     try:
         while written < size:
@@ -116,69 +116,69 @@ def fill(fd: int, byte: bytes, size: int) -> int:
     return written
 
 
-def test_two_that_wait_for_room_are_both_remembered(house: House) -> None:
-    """Two `raw` services and a slow reader: who finds the room taken by the other one has his turn later."""
-    one, two = house.open("one", "raw"), house.open("two", "raw")
+def test_two_raw_services_that_wait_for_the_sink_both_continue(loop: OutputLoop) -> None:
+    """With a slow reader, a stream that finds the room taken by the other one continues later."""
+    one, two = loop.open("one", "raw"), loop.open("two", "raw")
     written = fill(one, b"a", 262_144)
     for _ in range(5):
-        house.turn()
+        loop.turn()
     written += fill(one, b"a", 8192) + fill(two, b"b", 8192)
     for _ in range(5):
-        house.turn()
-    read = len(house.read(8192))
+        loop.turn()
+    read = len(loop.read(8192))
     for _ in range(5):
-        house.turn()
+        loop.turn()
 
     def all_read() -> bool:
         nonlocal read
-        read += len(house.read())
+        read += len(loop.read())
         return read == written
 
-    house.until(all_read)
+    loop.until(all_read)
 
 
-def test_a_socket_as_our_stdout_holds_nobody_up() -> None:
-    """A splice into it could wait, whatever its flags say; so the bytes are read and written."""
-    ours, theirs = socket.socketpair()
-    house = House(ours.fileno())
-    one = house.open("one", "raw")
-    assert not next(iter(house.output._streams.values())).splices
+def test_a_socket_as_stdout_blocks_nothing() -> None:
+    """A splice into a socket can block whatever its flags are, so the bytes are read and written."""
+    local, remote = socket.socketpair()
+    loop = OutputLoop(local.fileno())
+    one = loop.open("one", "raw")
+    assert not next(iter(loop.output._streams.values())).splices
     written = fill(one, b"x", 1 << 20)
     for _ in range(50):
-        house.turn()
+        loop.turn()
         written += fill(one, b"x", 1 << 20)
-    theirs.setblocking(False)
+    remote.setblocking(False)
     read = 0
 
     def all_read() -> bool:
         nonlocal read
         try:
-            read += len(theirs.recv(1 << 20))
+            read += len(remote.recv(1 << 20))
         except BlockingIOError:
             pass
         return read == written
 
-    house.until(all_read)
-    house.close()
-    ours.close()
-    theirs.close()
+    loop.until(all_read)
+    loop.close()
+    local.close()
+    remote.close()
 
 
-def test_a_server_that_was_slow_once_wakes_nobody_afterwards(house: House) -> None:
-    """When all is sent there is nothing left to be told by: the connection is open and nobody looks at it."""
+def test_a_server_that_was_slow_once_causes_no_wake_ups_later(loop: OutputLoop) -> None:
+    """When everything is sent, the connection stays open and is not in epoll."""
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         server.bind(("127.0.0.1", 0))
         server.listen(1)
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        one = house.open("one", Logging("syslog", address=address, format="rfc5424"))
-        destination = house.output.destinations.all()[-1]
+        one = loop.open("one", Logging("syslog", address=address, format="rfc5424"))
+        destination = loop.output.destinations.all()[-1]
 
         def blocked() -> bool:
             fill(one, b"x" * 99 + b"\n", 100_000)
             return destination.sink.blocked and destination.watched >= 0
 
-        house.until(blocked)
+        loop.until(blocked)
         client, _ = server.accept()
         client.setblocking(False)
 
@@ -188,73 +188,73 @@ def test_a_server_that_was_slow_once_wakes_nobody_afterwards(house: House) -> No
                     pass
             except BlockingIOError:
                 pass
-            return not destination.busy
+            return not destination.has_pending
 
-        house.until(taken)
-        house.until(lambda: taken() and not house.turn())
+        loop.until(taken)
+        loop.until(lambda: taken() and not loop.turn())
         assert destination.watched < 0
         client.close()
 
 
-def test_the_beginning_of_a_line_crosses_with_its_way_of_being_written(house: House, tmp_path: Path) -> None:
-    """Secrets are not hidden any more, and a `raw` service has begun a line that was held back for that."""
+def test_an_unfinished_raw_line_survives_a_reexecution(loop: OutputLoop, tmp_path: Path) -> None:
+    """Its beginning was held back for masking, which has ended since."""
     (tmp_path / "secret").write_text("hunter22")
-    house.output.hide([f"{tmp_path}/secret"])
-    one = house.open("one", "raw")
+    loop.output.hide([f"{tmp_path}/secret"])
+    one = loop.open("one", "raw")
     os.write(one, b"first half, ")
-    house.turn()
-    house.output.mask.forget()
-    house.reexecute()
+    loop.turn()
+    loop.output.mask.forget()
+    loop.reexecute()
     os.write(one, b"second half\n")
-    house.turn()
-    assert house.read() == b"first half, second half\n"
+    loop.turn()
+    assert loop.read() == b"first half, second half\n"
 
 
-def test_a_raw_line_that_has_begun_is_not_written_twice(house: House, tmp_path: Path) -> None:
-    """Secrets are hidden from now on; its beginning has gone out already, and what follows goes out as lines."""
-    one = house.open("one", "raw")
-    house.output.follow(lambda *_: None)
+def test_a_raw_line_is_not_written_twice_when_masking_begins(loop: OutputLoop, tmp_path: Path) -> None:
+    """Its beginning is written already; the rest is written in lines."""
+    one = loop.open("one", "raw")
+    loop.output.follow(lambda *_: None)
     os.write(one, b"abc")
-    house.turn()
+    loop.turn()
     (tmp_path / "secret").write_text("hunter22")
-    house.output.hide([f"{tmp_path}/secret"])
+    loop.output.hide([f"{tmp_path}/secret"])
     os.write(one, b"def hunter22\n")
-    house.turn()
-    assert house.read() == b"abcdef ***\n"
+    loop.turn()
+    assert loop.read() == b"abcdef ***\n"
 
 
-def test_a_big_pipe_is_emptied_at_the_end(tmp_path: Path) -> None:
-    """A service may have made its pipe as large as it may be."""
+def test_a_large_pipe_is_emptied_at_the_end(tmp_path: Path) -> None:
+    """A service may enlarge its pipe."""
     out = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
-    house = House(out)
-    one = house.open("one")
+    loop = OutputLoop(out)
+    one = loop.open("one")
     fcntl.fcntl(one, _F_SETPIPE_SZ, 1 << 20)
     written = fill(one, b"x" * 63 + b"\n", 16_000)
-    assert house.output.finish(lambda: 10.0) == 0
+    assert loop.output.finish(lambda: 10.0) == 0
     assert (tmp_path / "out").stat().st_size == written + written // 64 * len("one     | ")
-    house.close()
+    loop.close()
     os.close(out)
 
 
-def test_what_stays_in_a_pipe_at_the_end_is_counted(house: House) -> None:
-    """Nobody reads, and there is no time: all that the service had written is told as lost."""
-    one = house.open("one", "raw")
+def test_unread_bytes_are_counted_at_the_end(loop: OutputLoop) -> None:
+    """Without a reader and without time, everything that the service has written is counted as lost."""
+    one = loop.open("one", "raw")
     for _ in range(5):
         fill(one, b"x", 1 << 20)
-        house.turn()
+        loop.turn()
     written = fill(one, b"x", 1 << 20)
-    unread = house.output.finish(lambda: 0.0)
+    unread = loop.output.finish(lambda: 0.0)
     assert unread >= 65_536 > written
 
 
-def test_a_full_disk_under_our_stdout_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is lost: the service waits, somebody is told once, and once more when it goes on."""
+def test_a_full_disk_behind_stdout_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost: the service blocks, and the problem and its end are reported once each."""
     out = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
-    house = House(out)
-    sink = house.output.destinations.containers["stdout"].sink
+    loop = OutputLoop(out)
+    sink = loop.output.destinations.containers["stdout"].sink
     assert isinstance(sink, Sink)
-    told: list[str] = []
-    sink.on_full = told.append
+    reported: list[str] = []
+    sink.on_full = reported.append
     real = linux.os.write
     room = [3]
 
@@ -263,22 +263,22 @@ def test_a_full_disk_under_our_stdout_is_tried_again(tmp_path: Path, monkeypatch
             return real(fd, data)
         if not room[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
-        fits = data[: room[0]]
-        room[0] -= len(fits)
-        return real(fd, fits)
+        piece = data[: room[0]]
+        room[0] -= len(piece)
+        return real(fd, piece)
 
     monkeypatch.setattr(linux.os, "write", write)
-    one = house.open("one")
+    one = loop.open("one")
     for _ in range(3):
         real(one, b"line\n")
         for _ in range(3):
-            house.turn()
-    assert told == ["No space left on device"]
+            loop.turn()
+    assert reported == ["No space left on device"]
     assert sink.fd == -1
-    assert house.output.deadline() == sink.retry_at
-    house.reexecute()
-    house.turn()
+    assert loop.output.deadline() == sink.retry_at
+    loop.reexecute()
+    loop.turn()
     room[0] = 1000
-    house.until(lambda: (tmp_path / "out").read_bytes() == b"one     | line\n" * 3)
-    house.close()
+    loop.until(lambda: (tmp_path / "out").read_bytes() == b"one     | line\n" * 3)
+    loop.close()
     os.close(out)

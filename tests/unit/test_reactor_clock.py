@@ -130,9 +130,9 @@ def test_line_becomes_an_event(world: World) -> None:
 def test_line_without_a_time_is_logged(world: World) -> None:
     """The child can report problems."""
     world.clock.set([("rotate", HOURLY)])
-    world.write(b"schedules: cannot learn when somebody sets the clock\n")
+    world.write(b"schedules: cannot detect that the clock is set\n")
     world.turn()
-    assert (world.events, world.log) == ([], ["schedules: cannot learn when somebody sets the clock"])
+    assert (world.events, world.log) == ([], ["schedules: cannot detect that the clock is set"])
 
 
 def test_unchanged_schedules_keep_the_child(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The pump with real pipes: whatever is written in whatever pieces comes out whole."""
+"""Output with real pipes: what is written in pieces of any size comes out complete."""
 
 import os
 import select
@@ -31,23 +31,23 @@ class Pump:
         self.services: dict[str, list[int]] = {}
 
     def fresh(self) -> Output:
-        """Another Output for the same two sinks."""
+        """Make another Output for the same two sinks."""
         output = new_output(self.epoll, Sink(self.writer), Sink(self.error_writer))
         output.name_services(["one", "two"])
         return output
 
     def start(self, name: str, driver: str = "prefix") -> None:
-        """Give a service its pipes."""
+        """Open the pipes of a service."""
         self.services[name] = self.output.open(writing(name, driver), None)[0]
 
     def turn(self) -> None:
-        """Everything that is ready, once."""
+        """Handle all ready descriptors once."""
         for fd, _ in self.epoll.poll(0):
             if self.output.owns(fd):
                 self.output.handle(fd)
 
     def end(self) -> bytes:
-        """Close the services' ends and the pump; returns what came out on stdout."""
+        """Close the services' write ends and finish. Returns what came out on stdout."""
         for ends in self.services.values():
             for fd in ends:
                 os.close(fd)
@@ -65,7 +65,7 @@ class Pump:
         return data
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         for destination in self.output.destinations.containers.values():
             os.close(destination.sink.fd)
         for fd in (self.reader, self.writer, self.errors, self.error_writer):
@@ -76,26 +76,26 @@ class Pump:
 
 @pytest.fixture
 def pump() -> Iterator[Pump]:
-    """Give a pump for one test."""
+    """A Pump for one test."""
     pump = Pump()
     yield pump
     pump.close()
 
 
-class Followed:
-    """Somebody who follows from now on. pieces: (service, stream, time, lines)."""
+class Follower:
+    """A follower from now on. pieces: (service, stream, time, lines)."""
 
     def __init__(self, pump: Pump, services: frozenset[str] | None = None) -> None:
         self.pieces: list[tuple[str, str, float, bytes]] = []
         pump.output.follow(self, services)
 
     def __call__(self, service: str, stream: str, now: float, lines: bytes) -> None:
-        """As Output calls it."""
+        """Called by Output."""
         assert lines.endswith(b"\n")
         self.pieces.append((service, stream, now, lines))
 
     def of(self, service: str, stream: str = "stdout") -> bytes:
-        """Everything of one stream."""
+        """All lines of one stream."""
         return b"".join(lines for name, kind, _, lines in self.pieces if (name, kind) == (service, stream))
 
 
@@ -104,13 +104,13 @@ def _lines(out: bytes, name: str) -> list[bytes]:
     return [line.removeprefix(prefix) for line in out.split(b"\n") if line.startswith(prefix)]
 
 
-def _as_lines(data: bytes) -> list[bytes]:
+def _split_lines(data: bytes) -> list[bytes]:
     return data.removesuffix(b"\n").split(b"\n") if data else []
 
 
 @given(_written, st.booleans())
-def test_no_byte_is_lost_and_no_line_torn(written: list[tuple[str, bytes]], crosses: bool) -> None:
-    """Two services, any pieces, read at any moment, even across a re-execution: all lines, whole and in order."""
+def test_lines_come_out_complete_and_in_order(written: list[tuple[str, bytes]], reexecutes: bool) -> None:
+    """Two services, pieces of any size, read at any time, with or without a re-execution in between."""
     pump = Pump()
     try:
         for name in ("one", "two"):
@@ -118,17 +118,17 @@ def test_no_byte_is_lost_and_no_line_torn(written: list[tuple[str, bytes]], cros
         for number, (name, data) in enumerate(written):
             os.write(pump.services[name][0], data)
             pump.turn()
-            if crosses and number == len(written) // 2:
-                _cross(pump)
+            if reexecutes and number == len(written) // 2:
+                _reexecute(pump)
         out = pump.end()
         for name in ("one", "two"):
-            assert _lines(out, name) == _as_lines(b"".join(data for who, data in written if who == name))
+            assert _lines(out, name) == _split_lines(b"".join(data for service, data in written if service == name))
     finally:
         pump.close()
 
 
-def _cross(pump: Pump) -> None:
-    """What a re-execution does: write down, forget, take over."""
+def _reexecute(pump: Pump) -> None:
+    """Save the state, drop the Output, and restore it in a new one."""
     plain = pump.output.to_plain()
     for destination in pump.output.destinations.containers.values():
         os.close(destination.sink.fd)
@@ -139,7 +139,7 @@ def _cross(pump: Pump) -> None:
 
 @given(st.lists(_texts, max_size=30))
 def test_raw_is_byte_exact(written: list[bytes]) -> None:
-    """The raw driver adds and takes nothing."""
+    """The raw driver adds and removes nothing."""
     pump = Pump()
     try:
         pump.start("one", "raw")
@@ -151,21 +151,21 @@ def test_raw_is_byte_exact(written: list[bytes]) -> None:
         pump.close()
 
 
-def _fits(fd: int, piece: bytes) -> int:
-    """How much of it a pipe took, 0 when it is full."""
+def _write_some(fd: int, piece: bytes) -> int:
+    """How many bytes the pipe accepted, 0 when it is full."""
     try:
         return os.write(fd, piece)
     except BlockingIOError:
         return 0
 
 
-def test_full_sink_stops_the_reading_and_not_the_turning(pump: Pump) -> None:
-    """While nobody reads, the service's pipe fills and epoll sleeps; then everything comes out."""
+def test_a_full_sink_pauses_reading_but_not_the_loop(pump: Pump) -> None:
+    """While nothing is read, the service's pipe fills and epoll sleeps. Then everything comes out."""
     pump.start("one")
     os.set_blocking(pump.services["one"][0], False)
     written, piece = 0, b"0123456789abcde\n" * 256
-    while fits := _fits(pump.services["one"][0], piece):  # until the service would have to wait
-        written += fits
+    while count := _write_some(pump.services["one"][0], piece):  # until the pipe is full
+        written += count
         pump.turn()
     assert not pump.epoll.poll(0)
     out = b""
@@ -175,8 +175,8 @@ def test_full_sink_stops_the_reading_and_not_the_turning(pump: Pump) -> None:
     assert set(_lines(out, "one")) == {b"0123456789abcde"}
 
 
-def test_the_last_lines_are_remembered(pump: Pump) -> None:
-    """Of both streams, with the time of their reading; a last line without its end is one, too."""
+def test_the_last_lines_are_recorded(pump: Pump) -> None:
+    """Of both streams, with the time of the read. An unfinished last line counts too."""
     pump.start("one")
     os.write(pump.services["one"][0], b"first\nsec")
     pump.turn()
@@ -194,30 +194,28 @@ def test_the_last_lines_are_remembered(pump: Pump) -> None:
     assert pump.output.memory.last_lines("one", 9) == []
 
 
-def test_our_own_lines_are_remembered_without_a_prefix(pump: Pump) -> None:
-    """Also those without a label."""
-    followed = Followed(pump)
+def test_own_messages_are_recorded_without_a_prefix(pump: Pump) -> None:
+    """Messages without a label too."""
+    follower = Follower(pump)
     pump.output.say("info", "cohabit", "web: started\nand more")
     pump.output.say("error", "", "file:3: wrong")
     assert pump.output.memory.last_lines("cohabit", 9) == [b"web: started", b"and more", b"file:3: wrong"]
-    assert followed.of("cohabit", "stderr") == b"web: started\nand more\nfile:3: wrong\n"
+    assert follower.of("cohabit", "stderr") == b"web: started\nand more\nfile:3: wrong\n"
 
 
 @given(_written, st.sampled_from(["prefix", "raw"]), st.integers(0, 30), st.integers(0, 30))
-def test_followers_get_what_is_remembered(
-    written: list[tuple[str, bytes]], driver: str, begin: int, length: int
-) -> None:
-    """From the moment on at which somebody follows to that at which he does no more: whole lines, all of them."""
+def test_followers_get_what_is_recorded(written: list[tuple[str, bytes]], driver: str, begin: int, length: int) -> None:
+    """A follower gets all whole lines from when it begins to follow until it stops."""
     pump = Pump()
     try:
         for name in ("one", "two"):
             pump.start(name, driver)
-        followed = None
+        follower = None
         expected = {"one": b"", "two": b""}
         unfinished = {"one": b"", "two": b""}
         for number, (name, data) in enumerate(written):
             if number == begin:
-                followed = Followed(pump)
+                follower = Follower(pump)
                 unfinished = unfinished if driver == "prefix" else {"one": b"", "two": b""}
             if number == begin + length:
                 pump.output.follow(None)
@@ -226,8 +224,8 @@ def test_followers_get_what_is_remembered(
             whole, newline, unfinished[name] = (unfinished[name] + data).rpartition(b"\n")
             if begin <= number < begin + length:
                 expected[name] += whole + newline
-        if followed:
-            assert {name: followed.of(name) for name in expected} == expected
+        if follower:
+            assert {name: follower.of(name) for name in expected} == expected
         out = pump.end()
         if driver == "raw":
             assert out == b"".join(data for _, data in written)
@@ -235,55 +233,54 @@ def test_followers_get_what_is_remembered(
         pump.close()
 
 
-def test_one_service_is_followed(pump: Pump) -> None:
-    """Who follows one service gets nothing of another one."""
-    followed = Followed(pump, frozenset({"two"}))
+def test_a_follower_of_one_service_gets_no_other(pump: Pump) -> None:
+    follower = Follower(pump, frozenset({"two"}))
     for name in ("one", "two"):
         pump.start(name)
         os.write(pump.services[name][0], name.encode() + b"\n")
     pump.turn()
-    assert followed.pieces[0][:2] == ("two", "stdout")
-    assert [lines for *_, lines in followed.pieces] == [b"two\n"]
+    assert follower.pieces[0][:2] == ("two", "stdout")
+    assert [lines for *_, lines in follower.pieces] == [b"two\n"]
 
 
-def test_raw_is_spliced_again_when_nobody_follows(pump: Pump) -> None:
-    """The end of a line that went past us is not taken for the end of one that we had begun to read."""
+def test_raw_is_spliced_again_without_followers(pump: Pump) -> None:
+    """The end of a line that was spliced is not joined to a beginning that was read earlier."""
     pump.start("one", "raw")
     writer = pump.services["one"][0]
-    followed = Followed(pump)
+    follower = Follower(pump)
     for data, following in ((b"a\nbegin ", True), (b"passes by\nagain ", False), (b"seen\nc\n", True)):
-        pump.output.follow(followed if following else None)
+        pump.output.follow(follower if following else None)
         os.write(writer, data)
         pump.turn()
-    assert followed.of("one") == b"a\nseen\nc\n"
+    assert follower.of("one") == b"a\nseen\nc\n"
     assert pump.output.memory.last_lines("one", 9) == [b"a", b"seen", b"c"]
     os.write(writer, b"no end")
     assert pump.end() == b"a\nbegin passes by\nagain seen\nc\nno end"
-    assert followed.of("one").endswith(b"no end\n")
+    assert follower.of("one").endswith(b"no end\n")
 
 
-def test_raw_without_a_pipe_is_remembered(pump: Pump) -> None:
-    """Where bytes cannot be spliced they are read, and so remembered."""
+def test_raw_that_cannot_be_spliced_is_recorded(pump: Pump) -> None:
+    """If the sink is lost, bytes are read, and so recorded."""
     pump.start("one", "raw")
-    pump.output.destinations.containers["stdout"].sink.lost = "nobody reads"
+    pump.output.destinations.containers["stdout"].sink.lost = "no reader"
     os.write(pump.services["one"][0], b"a\nb")
     pump.turn()
     assert pump.output.memory.last_lines("one", 9) == [b"a"]
 
 
-def test_memory_crosses_a_reexecution(pump: Pump) -> None:
-    """What was remembered is there again, and goes on."""
+def test_recorded_lines_survive_a_reexecution(pump: Pump) -> None:
+    """They are restored, and later lines are added to them."""
     pump.start("one")
     for data in (b"before\nin ", b"between\n"):
         os.write(pump.services["one"][0], data)
         pump.turn()
-        _cross(pump)
+        _reexecute(pump)
     assert pump.output.memory.last_lines("one", 9) == [b"before", b"in between"]
     assert b"".join(pump.read().split(b"one     | ")) == b"before\nin between\n"
 
 
-def test_own_line_does_not_tear_a_line(pump: Pump) -> None:
-    """A message of ours in the middle of a service's unfinished line comes before that line."""
+def test_an_own_message_does_not_split_a_line(pump: Pump) -> None:
+    """A message that comes inside a service's unfinished line is written before that line."""
     pump.start("one")
     os.write(pump.services["one"][1], b"half ")
     pump.turn()
@@ -293,23 +290,23 @@ def test_own_line_does_not_tear_a_line(pump: Pump) -> None:
     assert pump.read(pump.errors).splitlines() == [b"cohabit | first", b"cohabit | second", b"one     | half a line"]
 
 
-def test_drain_of_a_flood_has_an_end(pump: Pump) -> None:
-    """Emptying a pipe that somebody keeps filling takes so many turns and no more."""
+def test_draining_a_pipe_that_is_being_filled_is_bounded(pump: Pump) -> None:
+    """The number of reads is bounded while the pipe is refilled."""
     pump.start("one", "raw")
-    pump.output.destinations.containers["stdout"].sink.lost = "nobody"
+    pump.output.destinations.containers["stdout"].sink.lost = "no reader"
     turns = []
 
     def refill(stream: object) -> bool:
         turns.append(stream)
         return True
 
-    pump.output._pump = refill  # type: ignore[method-assign]
+    pump.output._transfer = refill  # type: ignore[method-assign]
     pump.output.drain_service("one")
     assert 1 < len(turns) < 30
 
 
-def test_no_room_leaves_nothing_open(pump: Pump, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the second pipe cannot be had, the first one is closed again on both sides."""
+def test_a_failed_open_leaves_no_descriptor_open(pump: Pump, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the second pipe fails, both ends of the first are closed again."""
     real = linux.os.pipe2
     made: list[tuple[int, int]] = []
 

@@ -1,4 +1,4 @@
-"""The memory of the last lines: bounded whatever comes, and what is there is the very end of what was written."""
+"""The last lines of services: bounded in size, and always the end of what was written."""
 
 import marshal
 import sys
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from cohabit.reactor.logs import recent_lines
 from cohabit.reactor.logs.recent_lines import OURSELVES, RecentLines
 
-SHARE = 4096
-_SLACK = SHARE // 8  # so much is given up at once
+SIZE_MAX = 4096
+_SLACK = SIZE_MAX // 8  # cut at once
 
 _line = st.builds(lambda size, byte: bytes([byte]) * size, st.integers(0, 300), st.sampled_from(b"abc\0\r\xff"))
 _long = st.builds(lambda size: b"x" * size, st.integers(3000, 10_000))
@@ -20,7 +20,7 @@ _pieces = st.lists(_piece, max_size=40)
 
 
 def _small() -> RecentLines:
-    """A memory in which each service has the smallest share."""
+    """RecentLines in which each service has the smallest size."""
     small = RecentLines()
     small.name_services([f"s{number}" for number in range(2000)])
     return small
@@ -31,9 +31,9 @@ def _join(lines: list[bytes]) -> bytes:
 
 
 def _fill(small: RecentLines, pieces: list[tuple[str, list[bytes]]]) -> list[tuple[str, bytes]]:
-    """Keep them all, at second 0, 1, 2…; returns (stream, line) in the order in which they came."""
+    """Record all, at seconds 0, 1, 2...; returns (stream, line) in order."""
     for number, (stream, lines) in enumerate(pieces):
-        small.keep("s1", stream, _join(lines), float(number))
+        small.append("s1", stream, _join(lines), float(number))
     return [(stream, line) for stream, lines in pieces for line in lines]
 
 
@@ -44,13 +44,13 @@ def _lines(records: list[tuple[float, str, bytes]]) -> list[tuple[str, bytes]]:
 
 @given(_pieces)
 @settings(max_examples=300)
-def test_bounded_and_the_very_end(pieces: list[tuple[str, list[bytes]]]) -> None:
-    """Of any lines in any pieces the last ones are there, as many as fit, whole but for one that is too long."""
+def test_it_holds_as_many_of_the_last_lines_as_fit(pieces: list[tuple[str, list[bytes]]]) -> None:
+    """Whole, except one that is too long."""
     small = _small()
     written = _fill(small, pieces)
     found = _lines(small.records("s1"))
     sizes = [len(data) + 128 for _, _, data in small.records("s1")]
-    assert sum(sizes) <= SHARE
+    assert sum(sizes) <= SIZE_MAX
     if not found:
         assert not written
         return
@@ -58,15 +58,15 @@ def test_bounded_and_the_very_end(pieces: list[tuple[str, list[bytes]]]) -> None
     stream, line = written[-len(found)]
     assert found[0][0] == stream
     assert line.endswith(found[0][1])
-    assert found[0][1] == line or len(line) + 128 >= SHARE - _SLACK
+    assert found[0][1] == line or len(line) + 128 >= SIZE_MAX - _SLACK
     if len(found) < len(written):
         before = written[-len(found) - 1][1]
-        assert sum(sizes) + len(before) + 1 + 128 >= SHARE - _SLACK - 128
+        assert sum(sizes) + len(before) + 1 + 128 >= SIZE_MAX - _SLACK - 128
 
 
 @given(_pieces, st.integers(0, 9))
-def test_tail(pieces: list[tuple[str, list[bytes]]], count: int) -> None:
-    """The last lines of all that is remembered, whichever pieces they came in."""
+def test_a_tail_is_the_last_lines(pieces: list[tuple[str, list[bytes]]], count: int) -> None:
+    """Whatever pieces they are in."""
     small = _small()
     _fill(small, pieces)
     every = _lines(small.records("s1"))
@@ -75,8 +75,8 @@ def test_tail(pieces: list[tuple[str, list[bytes]]], count: int) -> None:
 
 
 @given(_pieces, st.floats(-1, 50), st.integers(0, 9))
-def test_since(pieces: list[tuple[str, list[bytes]]], since: float, count: int) -> None:
-    """What was read at that moment or later; with a tail, the last lines of that."""
+def test_since_selects_by_time(pieces: list[tuple[str, list[bytes]]], since: float, count: int) -> None:
+    """What was read at that time or later; with a tail, the last lines of it."""
     small = _small()
     _fill(small, pieces)
     every = [record for record in small.records("s1") if record[0] >= since]
@@ -87,7 +87,7 @@ def test_since(pieces: list[tuple[str, list[bytes]]], since: float, count: int) 
 
 @given(_pieces)
 def test_the_order_of_each_stream_is_kept(pieces: list[tuple[str, list[bytes]]]) -> None:
-    """Records come in the order of their reading, each stream's lines in the order of their writing."""
+    """Records are in the order of the reads, lines in the order in which they were written."""
     small = _small()
     written = _fill(small, pieces)
     records = small.records("s1")
@@ -97,105 +97,105 @@ def test_the_order_of_each_stream_is_kept(pieces: list[tuple[str, list[bytes]]])
         assert found == [line for kind, line in written if kind == stream][-len(found) or len(written) :]
 
 
-def test_a_tail_cuts_the_piece_in_which_it_begins() -> None:
+def test_a_tail_may_begin_inside_a_piece() -> None:
     """Two lines of a piece of three, and all of the next one."""
     small = _small()
-    small.keep("s1", "stdout", b"a\n\nc\n", 1.0)
-    small.keep("s1", "stderr", b"d\n", 2.0)
+    small.append("s1", "stdout", b"a\n\nc\n", 1.0)
+    small.append("s1", "stderr", b"d\n", 2.0)
     assert small.records("s1", 3) == [(1.0, "stdout", b"\nc\n"), (2.0, "stderr", b"d\n")]
     assert small.records("s1", 0) == []
 
 
-def test_a_clock_that_was_set_back_hides_nothing() -> None:
-    """An earlier piece with a later time is found as well."""
+def test_since_works_when_the_clock_was_set_back() -> None:
+    """An earlier piece with a later time is found too."""
     small = _small()
     for moment, line in ((50.0, b"a\n"), (10.0, b"b\n"), (60.0, b"c\n")):
-        small.keep("s1", "stdout", line, moment)
+        small.append("s1", "stdout", line, moment)
     assert small.last_lines("s1", 9) == [b"a", b"b", b"c"]
     assert [data for _, _, data in small.records("s1", None, 40.0)] == [b"a\n", b"c\n"]
 
 
 @pytest.mark.parametrize(
-    ("services", "share"), [(1, 65_536), (60, 65_536), (63, 65_536), (99, 41_943), (1023, 4096), (5000, 4096)]
+    ("services", "size_max"), [(1, 65_536), (60, 65_536), (63, 65_536), (99, 41_943), (1023, 4096), (5000, 4096)]
 )
-def test_shares(services: int, share: int) -> None:
-    """64 KiB each, together with our own messages no more than 4 MiB, but never less than 4 KiB."""
-    shared = RecentLines()
-    shared.name_services([f"s{number}" for number in range(services)])
+def test_services_share_the_total_size_equally(services: int, size_max: int) -> None:
+    """64 KiB each, 4 MiB together with own messages, and at least 4 KiB each."""
+    recent = RecentLines()
+    recent.name_services([f"s{number}" for number in range(services)])
     for _ in range(1000):
-        shared.keep("s0", "stdout", b"x" * 99 + b"\n", 0.0)
-    size = sum(len(data) + 128 for _, _, data in shared.records("s0"))
-    assert share * 7 // 8 - 228 <= size <= share
+        recent.append("s0", "stdout", b"x" * 99 + b"\n", 0.0)
+    size = sum(len(data) + 128 for _, _, data in recent.records("s0"))
+    assert size_max * 7 // 8 - 228 <= size <= size_max
 
 
-def test_python_needs_no_more_than_is_counted() -> None:
-    """Many tiny pieces take what is counted for them, not what their bytes are."""
+def test_the_memory_of_small_pieces_is_counted() -> None:
+    """Python's overhead is counted, not only the bytes."""
     small = _small()
     for number in range(2000):
-        small.keep("s1", "stdout", b"%d\n" % number, number + 0.5)
+        small.append("s1", "stdout", b"%d\n" % number, number + 0.5)
     records = small.records("s1")
     real = sum(sys.getsizeof(part) for record in records for part in (record, record[0], record[2])) + 8 * len(records)
-    assert real <= SHARE * 5 // 4
+    assert real <= SIZE_MAX * 5 // 4
 
 
-def test_a_share_that_becomes_smaller_is_cut() -> None:
-    """With a reload that brings many services, those that are there give room at once."""
-    shared = RecentLines()
-    shared.name_services(["web"])
-    shared.keep("web", "stdout", b"x" * 9 + b"\n", 1.0)
+def test_lines_are_cut_when_services_are_added() -> None:
+    """After a reload with many new services, the others are cut at once."""
+    recent = RecentLines()
+    recent.name_services(["web"])
+    recent.append("web", "stdout", b"x" * 9 + b"\n", 1.0)
     for number in range(600):
-        shared.keep("web", "stdout", b"%099d\n" % number, 2.0)
-    shared.name_services(["web", *(f"s{number}" for number in range(2000))])
-    lines = shared.last_lines("web", 1000)
-    assert len(lines) * 228 <= SHARE
+        recent.append("web", "stdout", b"%099d\n" % number, 2.0)
+    recent.name_services(["web", *(f"s{number}" for number in range(2000))])
+    lines = recent.last_lines("web", 1000)
+    assert len(lines) * 228 <= SIZE_MAX
     assert lines[-1] == b"%099d" % 599
 
 
-def test_what_is_forgotten_stays_so() -> None:
-    """Of a service that is gone nothing is kept, also if something of it still writes; ours is never gone."""
-    shared = RecentLines()
-    shared.keep(OURSELVES, "stderr", b"before there is a Plan\n", 1.0)
-    shared.name_services(["web"])
-    shared.keep("web", "stdout", b"a\n", 1.0)
-    for name in ("web", "nobody", OURSELVES):
-        shared.forget(name)
-        shared.keep("web", "stdout", b"b\n", 1.0)
-    assert shared.records("web") == []
-    assert shared.last_lines("web", 5) == []
-    assert shared.last_lines(OURSELVES, 5) == [b"before there is a Plan"]
+def test_a_forgotten_service_is_not_recorded_again() -> None:
+    """Even if it still writes. Own messages are never forgotten."""
+    recent = RecentLines()
+    recent.append(OURSELVES, "stderr", b"before the first plan\n", 1.0)
+    recent.name_services(["web"])
+    recent.append("web", "stdout", b"a\n", 1.0)
+    for name in ("web", "unknown", OURSELVES):
+        recent.forget(name)
+        recent.append("web", "stdout", b"b\n", 1.0)
+    assert recent.records("web") == []
+    assert recent.last_lines("web", 5) == []
+    assert recent.last_lines(OURSELVES, 5) == [b"before the first plan"]
 
 
-def test_a_service_that_is_not_in_the_plan_any_more_is_there_until_it_is_forgotten() -> None:
-    """While it stops, a service that was taken from the file is still remembered."""
-    shared = RecentLines()
-    shared.name_services(["web"])
-    shared.name_services(["db"])
-    shared.keep("web", "stdout", b"the end\n", 1.0)
-    assert shared.last_lines("web", 1) == [b"the end"]
+def test_a_removed_service_is_recorded_until_it_is_forgotten() -> None:
+    """A service that was removed from the file is recorded while it stops."""
+    recent = RecentLines()
+    recent.name_services(["web"])
+    recent.name_services(["db"])
+    recent.append("web", "stdout", b"the end\n", 1.0)
+    assert recent.last_lines("web", 1) == [b"the end"]
 
 
 @given(_pieces)
 def test_a_reexecution_changes_nothing(pieces: list[tuple[str, list[bytes]]]) -> None:
-    """What is written down as plain values and read again is the same, and has the same bound."""
+    """The restored lines are the same, and so is their limit."""
     small = _small()
     _fill(small, pieces)
-    again = RecentLines()
-    again.restore(marshal.loads(marshal.dumps(small.to_plain())))  # noqa: S302 - our own
-    assert again.records("s1") == small.records("s1")
-    for each in (small, again):
-        each.keep("s1", "stdout", b"y" * 1000 + b"\n", 99.0)
-    assert again.to_plain() == small.to_plain()
+    restored = RecentLines()
+    restored.restore(marshal.loads(marshal.dumps(small.to_plain())))  # noqa: S302 - own data
+    assert restored.records("s1") == small.records("s1")
+    for each in (small, restored):
+        each.append("s1", "stdout", b"y" * 1000 + b"\n", 99.0)
+    assert restored.to_plain() == small.to_plain()
 
 
-def test_a_flood_leaves_one_piece() -> None:
-    """A read as large as a share makes room for itself; at its start is a whole line."""
-    shared = RecentLines()
-    shared.name_services(["web"])
+def test_a_large_read_leaves_one_piece() -> None:
+    """A read of the maximal size replaces what was held; it is cut at the start of a line."""
+    recent = RecentLines()
+    recent.name_services(["web"])
     piece = b"".join(b"%015d\n" % number for number in range(4096))
-    assert len(piece) == recent_lines._SHARE_MAX
+    assert len(piece) == recent_lines._BUFFER_SIZE_MAX
     for moment in (0.0, 1.0, 2.0):
-        shared.keep("web", "stdout", piece, moment)
-    ((last, _, data),) = shared.records("web")
+        recent.append("web", "stdout", piece, moment)
+    ((last, _, data),) = recent.records("web")
     assert last == 2.0
     assert piece.endswith(data)
     assert len(data) % 16 == 0

@@ -1,4 +1,4 @@
-"""Sinks: written without ever blocking, whatever they are, and without changing what others share."""
+"""Sinks never block, whatever is behind them, and do not change what other processes share."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from cohabit.reactor.logs.sink import Sink
 
 @pytest.fixture
 def ends() -> Iterator[tuple[int, int]]:
-    """Give a pipe as (read end, write end)."""
+    """A pipe as (read end, write end)."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     yield reader, writer
@@ -25,7 +25,7 @@ def ends() -> Iterator[tuple[int, int]]:
 
 
 def _fill(sink: Sink) -> bytes:
-    """Write until it is blocked; returns all that was written."""
+    """Write until the sink is blocked. Returns what was written."""
     written = b""
     while not sink.blocked:
         data = b"%08d\n" % len(written) * 10_000
@@ -44,15 +44,15 @@ def _read(fd: int) -> bytes:
     return data
 
 
-def test_what_fits_goes_through_at_once(ends: tuple[int, int]) -> None:
-    """A write that fits is out when write() returns."""
+def test_a_write_that_fits_is_written_at_once(ends: tuple[int, int]) -> None:
+    """It is written when write() returns."""
     sink = Sink(ends[1])
     sink.write(b"hello\n")
     assert (_read(ends[0]), sink.blocked) == (b"hello\n", False)
 
 
-def test_what_does_not_fit_waits_and_keeps_its_order(ends: tuple[int, int]) -> None:
-    """A full pipe blocks nobody: the rest is pending, and comes out complete and in order."""
+def test_what_does_not_fit_is_pending_in_order(ends: tuple[int, int]) -> None:
+    """A full pipe does not block: the rest is pending, and comes out complete and in order."""
     sink = Sink(ends[1])
     written = _fill(sink) + b"more\n"
     sink.write(b"more\n")
@@ -63,34 +63,34 @@ def test_what_does_not_fit_waits_and_keeps_its_order(ends: tuple[int, int]) -> N
     assert read + _read(ends[0]) == written
 
 
-def test_shared_description_stays_blocking(ends: tuple[int, int]) -> None:
-    """O_NONBLOCK is set on a description of our own only."""
+def test_a_shared_description_stays_blocking(ends: tuple[int, int]) -> None:
+    """O_NONBLOCK is set on an own description only."""
     sink = Sink(ends[1])
     _fill(sink)
     assert sink.fd != ends[1]
     assert not fcntl.fcntl(ends[1], fcntl.F_GETFL) & os.O_NONBLOCK
 
 
-def test_socket_cannot_be_opened_again_and_is_not_blocked_on() -> None:
-    """A socket is written in small pieces after asking for room; its flags stay."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.setblocking(True)
-        sink = Sink(theirs.fileno())
-        assert sink.fd == theirs.fileno()
+def test_a_socket_does_not_block_and_keeps_its_flags() -> None:
+    """It cannot be opened again, so it is polled and written in small pieces."""
+    local, remote = socket.socketpair()
+    with local, remote:
+        remote.setblocking(True)
+        sink = Sink(remote.fileno())
+        assert sink.fd == remote.fileno()
         written = _fill(sink)
-        assert theirs.getblocking()
+        assert remote.getblocking()
         read = b""
         while sink.blocked:
-            read += ours.recv(1 << 20)
+            read += local.recv(1 << 20)
             sink.flush()
-        ours.setblocking(False)
-        read += _read(ours.fileno())
+        local.setblocking(False)
+        read += _read(local.fileno())
     assert read == written
 
 
-def test_file_never_blocks(tmp_path: Path) -> None:
-    """A regular file takes everything, behind what is there."""
+def test_a_regular_file_never_blocks(tmp_path: Path) -> None:
+    """It accepts everything, after what is there."""
     with open(tmp_path / "out", "wb", buffering=0) as file:
         file.write(b"before\n")
         sink = Sink(file.fileno())
@@ -99,29 +99,28 @@ def test_file_never_blocks(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"before\n" + b"x" * 3_000_000
 
 
-def test_reader_that_left_is_told_once(ends: tuple[int, int]) -> None:
-    """Without a reader the sink is lost: told once with the reason, then silent and never blocked."""
-    told: list[str] = []
+def test_a_reader_that_is_gone_is_reported_once(ends: tuple[int, int]) -> None:
+    """The sink is then lost: reported once with the reason, and never blocked."""
+    reported: list[str] = []
     sink = Sink(ends[1])
-    sink.on_lost = told.append
+    sink.on_lost = reported.append
     os.close(ends[0])
     for _ in range(3):
         sink.write(b"hello\n")
-    assert told == ["Broken pipe"]
+    assert reported == ["Broken pipe"]
     assert (sink.lost, sink.blocked) == ("Broken pipe", False)
 
 
-def test_drain_ends_with_its_time(ends: tuple[int, int]) -> None:
-    """At the very end the wait for a reader has an end."""
+def test_drain_ends_when_the_time_is_over(ends: tuple[int, int]) -> None:
     sink = Sink(ends[1])
     _fill(sink)
-    left = iter([0.01, 0.01, 0.0])
-    sink.drain(lambda: next(left))
+    times = iter([0.01, 0.01, 0.0])
+    sink.drain(lambda: next(times))
     assert sink.blocked
 
 
-def test_same_file_has_one_identity(ends: tuple[int, int]) -> None:
-    """Two descriptors of one file are known as one, others are not."""
+def test_descriptors_of_one_file_have_one_identity(ends: tuple[int, int]) -> None:
+    """Other files have another one."""
     copy = os.dup(ends[1])
     other_reader, other = os.pipe()
     try:

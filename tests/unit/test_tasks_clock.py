@@ -1,4 +1,4 @@
-"""tasks/clock.py: when a cron line is due, in every time zone and whatever happens to the clock; and the waiting."""
+"""tasks/clock.py: when a cron line is due, in all time zones and with all changes of the clock; and the waiting."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def _at(text: str, zone: str = "UTC", *, fold: int = 0) -> int:
 
 
 def _dues(cron: str, zone: str, start: int, end: int) -> list[str]:
-    """Every time at which a clock that is always on would say that the job is due, local, with its offset."""
+    """All times at which the job is due on a clock that always runs, in local time with offset."""
     found = []
     due = next_due(cron, ZoneInfo(zone), start)
     while due is not None and due <= end:
@@ -46,22 +46,22 @@ def _dues(cron: str, zone: str, start: int, end: int) -> list[str]:
         ("0 3 * * *", "2026-03-05T03:00", "2026-03-06T03:00"),
         ("30 4 1,15 * *", "2026-03-05T00:00", "2026-03-15T04:30"),
         ("0 0 * * MON", "2026-03-05T00:00", "2026-03-09T00:00"),
-        ("0 0 13 * FRI", "2026-03-05T00:00", "2026-03-06T00:00"),  # either of the two days will do
+        ("0 0 13 * FRI", "2026-03-05T00:00", "2026-03-06T00:00"),  # one of the two days is enough
         ("0 0 29 2 *", "2026-03-05T00:00", "2028-02-29T00:00"),
-        ("0 0 29 2 *", "2096-03-01T00:00", "2104-02-29T00:00"),  # 2100 is no leap year
+        ("0 0 29 2 *", "2096-03-01T00:00", "2104-02-29T00:00"),  # 2100 is not a leap year
         ("59 23 31 12 *", "2026-12-31T23:58:59", "2026-12-31T23:59"),
         ("59 23 31 12 *", "2026-12-31T23:59", "2027-12-31T23:59"),
     ],
 )
-def test_a_cron_line_means_what_crontab_says(cron: str, start: str, due: str) -> None:
+def test_cron_lines_follow_crontab(cron: str, start: str, due: str) -> None:
     """The first time strictly after the start."""
     assert next_due(cron, UTC, _at(start)) == _at(due)
 
 
 def test_a_line_that_never_comes_is_never_due() -> None:
-    """The thirtieth of February is no reason to search for ever."""
+    """The search for 30 February ends."""
     job = Job("never", "0 0 */20 2 1L", UTC, _at("2026-01-01T00:00"))
-    assert (job.due, job.take(_at("2070-01-01T00:00"))) == (None, False)
+    assert (job.due, job.take_due(_at("2070-01-01T00:00"))) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_line_that_never_comes_is_never_due() -> None:
     ],
 )
 def test_a_job_in_the_skipped_hour_runs_once_right_after_it(zone: str, day: str, last: str, first: str) -> None:
-    """At 2:00 it becomes 3:00: what was set for 2:00 and for 2:30 runs at 3:00, once, and the next day as usual."""
+    """When 2:00 becomes 3:00, jobs for 2:00 and 2:30 run at 3:00, once, and the next day as usual."""
     start, end = _at(f"{day}T00:00", zone), _at(f"{day}T23:00", zone)
     assert _dues("30 2 * * *", zone, start, end) == [f"{day}T{first}"]
     assert _dues("0,30 2 * * *", zone, start, end) == [f"{day}T{first}"]
@@ -86,7 +86,7 @@ def test_a_job_in_the_skipped_hour_runs_once_right_after_it(zone: str, day: str,
     [("Europe/Berlin", "2026-10-25", "+02:00", "+01:00"), ("America/New_York", "2026-11-01", "-04:00", "-05:00")],
 )
 def test_a_job_in_the_repeated_hour_runs_once(zone: str, day: str, first: str, second: str) -> None:
-    """What is set for an hour that comes twice runs the first time; what runs each hour or more often, both times."""
+    """A job at set times runs the first time; a job of every hour, or more frequent, runs both times."""
     hour = "02" if zone == "Europe/Berlin" else "01"
     start, end = _at(f"{day}T00:10", zone), _at(f"{day}T03:50", zone)
     assert _dues(f"30 {hour} * * *", zone, start, end) == [f"{day}T{hour}:30{first}"]
@@ -94,13 +94,13 @@ def test_a_job_in_the_repeated_hour_runs_once(zone: str, day: str, first: str, s
         f"{day}T{hour}:30{first}",
         f"{day}T{hour}:30{second}",
     ]
-    assert len(_dues("*/20 * * * *", zone, start, end)) == 14  # 3 h 40 min by local time, one hour more to live through
+    assert len(_dues("*/20 * * * *", zone, start, end)) == 14  # 3 h 40 min of local time are 4 h 40 min
     inside = _at(f"{day}T{hour}:10", zone, fold=1)
     assert next_due(f"30 {hour} * * *", ZoneInfo(zone), inside) == _at(f"{day}T{hour}:30", zone) + 25 * HOUR
 
 
-def test_frequent_jobs_go_by_the_time_that_passes() -> None:
-    """A job of every ten minutes sees nothing of the change to summer time."""
+def test_frequent_jobs_follow_elapsed_time() -> None:
+    """The change to summer time does not affect a job of every ten minutes."""
     start = _at("2026-03-29T00:00", "Europe/Berlin")
     moments = [start]
     while moments[-1] < start + 6 * HOUR:
@@ -115,8 +115,8 @@ _zones = st.sampled_from(["Europe/Berlin", "America/New_York", "America/Havana",
 
 
 @given(_fields, _zones, st.integers(_at("2011-01-01T00:00"), _at("2030-01-01T00:00")))
-def test_time_only_goes_forward(fields: tuple[str, str], zone: str, start: int) -> None:
-    """Whatever the zone does, the next time is later, and no time in between has the next one before it."""
+def test_the_next_time_is_always_later(fields: tuple[str, str], zone: str, start: int) -> None:
+    """In any zone, and there is no other time in between."""
     cron = f"{fields[0]} {fields[1]} * * *"
     due = next_due(cron, ZoneInfo(zone), start)
     assert due is not None
@@ -135,79 +135,79 @@ def test_a_job_is_due_once_when_its_time_comes() -> None:
     """Not before, and not again."""
     job = _job("0 3 * * *", "2026-03-05T02:00")
     due = _at("2026-03-05T03:00")
-    assert [job.take(due - 0.001), job.take(due), job.take(due), job.take(due + HOUR)] == [False, True, False, False]
+    assert [job.take_due(now) for now in (due - 0.001, due, due, due + HOUR)] == [False, True, False, False]
     assert (job.due, job.settled) == (due + DAY, due)
 
 
 @pytest.mark.parametrize("cron", ["*/5 * * * *", "0 3 * * *", "15 * * * *"])
-def test_a_jump_over_many_times_is_one(cron: str) -> None:
-    """The clock jumps ahead by three weeks (or the machine slept): due once, at once, then as usual."""
+def test_a_jump_over_many_times_is_one_run(cron: str) -> None:
+    """If the clock jumps ahead by three weeks, or the machine slept, the job is due once, then as usual."""
     job = _job(cron, "2026-03-05T02:00")
     later = _at("2026-03-26T12:34") + 0.5
-    assert [job.take(later), job.take(later)] == [True, False]
+    assert [job.take_due(later), job.take_due(later)] == [True, False]
     assert job.due is not None
     assert later < job.due <= later + DAY
 
 
-def test_a_clock_that_was_wrong_and_is_put_right_stops_nobody() -> None:
-    """From 1970 to today and, after a mistake, from 2070 back to today: once each, then as usual."""
+def test_a_corrected_clock_stops_no_job() -> None:
+    """From 1970 to today, and from 2070 back to today: once each, then as usual."""
     job = Job("job", "0 3 * * *", UTC, 100)
-    assert job.take(_at("2026-03-05T12:00"))
-    assert job.take(_at("2070-03-05T12:00"))
-    assert not job.take(_at("2026-03-05T12:01"))
+    assert job.take_due(_at("2026-03-05T12:00"))
+    assert job.take_due(_at("2070-03-05T12:00"))
+    assert not job.take_due(_at("2026-03-05T12:01"))
     assert job.due == _at("2026-03-06T03:00")
 
 
 def test_set_back_by_less_than_three_hours_a_fixed_job_does_not_run_again() -> None:
-    """What ran at 3:00 does not run again when it becomes 3:00 a second time; the next day it does."""
+    """What ran at 3:00 does not run when it is 3:00 a second time; the next day it does."""
     job = _job("0 3 * * *", "2026-03-05T00:00")
     due = _at("2026-03-05T03:00")
-    assert job.take(due + 60)
-    assert [job.take(due - 2 * HOUR), job.take(due), job.take(due + HOUR)] == [False, False, False]
-    assert job.take(due + DAY)
+    assert job.take_due(due + 60)
+    assert [job.take_due(due - 2 * HOUR), job.take_due(due), job.take_due(due + HOUR)] == [False, False, False]
+    assert job.take_due(due + DAY)
 
 
-def test_set_back_by_more_than_three_hours_the_new_time_counts() -> None:
-    """Then the clock was wrong before, and 3:00 is 3:00."""
+def test_set_back_by_more_than_three_hours_a_fixed_job_follows_the_new_time() -> None:
+    """The clock was wrong before."""
     job = _job("0 3 * * *", "2026-03-05T00:00")
     due = _at("2026-03-05T03:00")
-    assert job.take(due)
-    assert not job.take(due - 3 * HOUR - 1)
-    assert (job.due, job.take(due)) == (due, True)
+    assert job.take_due(due)
+    assert not job.take_due(due - 3 * HOUR - 1)
+    assert (job.due, job.take_due(due)) == (due, True)
 
 
 @pytest.mark.parametrize("cron", ["*/5 * * * *", "0 * * * *", "*/5 11,12 * * *"])
-def test_set_back_a_frequent_job_goes_by_the_new_time(cron: str) -> None:
-    """With * for minute or hour a job does not stand still for an hour because the clock was set back by one."""
+def test_set_back_a_frequent_job_follows_the_new_time(cron: str) -> None:
+    """With * for minute or hour, a job does not pause for an hour because the clock was set back by one."""
     job = _job(cron, "2026-03-05T11:58")
     noon = _at("2026-03-05T12:00")
-    assert job.take(noon)
-    assert not job.take(noon - HOUR - 1)
-    assert (job.due, job.take(noon - HOUR)) == (noon - HOUR, True)
+    assert job.take_due(noon)
+    assert not job.take_due(noon - HOUR - 1)
+    assert (job.due, job.take_due(noon - HOUR)) == (noon - HOUR, True)
 
 
-def test_set_back_by_seconds_nobody_has_the_same_minute_twice() -> None:
-    """A time server that corrects the clock by two seconds just after a job was due causes no second run."""
+def test_set_back_by_seconds_no_job_runs_twice_in_a_minute() -> None:
+    """A time server that corrects the clock by two seconds causes no second run."""
     job = _job("* * * * *", "2026-03-05T11:59:30")
     noon = _at("2026-03-05T12:00")
-    assert [job.take(noon + 0.1), job.take(noon - 1.9), job.take(noon)] == [True, False, False]
-    assert job.take(noon + 60)
+    assert [job.take_due(noon + 0.1), job.take_due(noon - 1.9), job.take_due(noon)] == [True, False, False]
+    assert job.take_due(noon + 60)
 
 
 @given(
     st.sampled_from(["* * * * *", "*/7 * * * *", "30 2 * * *", "0 */3 * * *", "0 3 1 * *"]),
     st.lists(st.floats(-5 * HOUR, 5 * HOUR, allow_nan=False), max_size=40),
 )
-def test_no_minute_comes_twice_in_a_row(cron: str, jumps: list[float]) -> None:
-    """However the clock is set, what is due never lies within its patience before what was due last."""
+def test_no_job_runs_twice_for_the_same_time(cron: str, jumps: list[float]) -> None:
+    """However the clock is set, a job is never due at a time that is only slightly before the last one."""
     now = float(_at("2026-03-05T11:59:30"))
     job = Job("job", cron, UTC, int(now))
-    patience = 60 if "*" in "".join(cron.split()[:2]) else 3 * HOUR
+    setback_max = 60 if "*" in "".join(cron.split()[:2]) else 3 * HOUR
     for jump in jumps:
         now += jump
         before = job.settled
-        if job.take(now):
-            assert not before - patience <= now <= before
+        if job.take_due(now):
+            assert not before - setback_max <= now <= before
         assert job.due is not None
         assert job.due > job.settled
 
@@ -228,14 +228,14 @@ def test_no_minute_comes_twice_in_a_row(cron: str, jumps: list[float]) -> None:
         ("", 0),
     ],
 )
-def test_the_containers_own_zone_is_what_the_c_library_makes_of_tz(value: str, summer_hours: int) -> None:
-    """TZ as tzset(3) has it: a name, a file, a rule, or nothing for UTC."""
+def test_the_containers_zone_is_tz_as_the_c_library_reads_it(value: str, summer_hours: int) -> None:
+    """TZ as tzset(3) reads it: a name, a file, a rule, or empty for UTC."""
     offset = datetime(2026, 7, 1, tzinfo=own_zone({"TZ": value})).utcoffset()
     assert offset == timedelta(hours=summer_hours)
 
 
 def test_without_tz_the_zone_is_that_of_etc_localtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on every Linux; and where there is none, UTC."""
+    """Without that file it is UTC."""
     file = tmp_path / "localtime"
     monkeypatch.setattr(clock, "_LOCALTIME", str(file))
     assert own_zone({}) is UTC
@@ -244,8 +244,8 @@ def test_without_tz_the_zone_is_that_of_etc_localtime(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("value", ["No/Where", "Europe", "nonsense", "CET-1CEST,M3", "/etc/hostname", "/none"])
-def test_a_tz_that_means_nothing_is_an_error(value: str) -> None:
-    """It is said, not guessed at."""
+def test_an_invalid_tz_is_an_error(value: str) -> None:
+    """There is no guess."""
     with pytest.raises((OSError, ValueError, KeyError)):
         own_zone({"TZ": value})
 
@@ -254,47 +254,47 @@ def test_a_tz_that_means_nothing_is_an_error(value: str) -> None:
 
 
 @pytest.fixture
-def leash() -> Iterator[int]:
-    """Give the end of a pipe that process 1 would hold; the other one is standard input."""
-    kept = os.dup(0)
+def lifeline() -> Iterator[int]:
+    """The write end of a pipe, as process 1 holds it; standard input is the read end."""
+    saved_stdin = os.dup(0)
     reader, writer = os.pipe()
     os.dup2(reader, 0)
     os.close(reader)
     yield writer
-    os.dup2(kept, 0)
-    os.close(kept)
+    os.dup2(saved_stdin, 0)
+    os.close(saved_stdin)
     with suppress(OSError):  # a test may have closed it
         os.close(writer)
 
 
-def test_the_alarm_rings_at_its_time(leash: int) -> None:
-    """Not before it, as the wall clock has it; a time that is over rings at once."""
-    del leash
+def test_the_alarm_wakes_at_its_time(lifeline: int) -> None:
+    """Not before it by the wall clock; a time in the past wakes at once."""
+    del lifeline
     alarm = Alarm()
     until = int(time.time()) + 1
     assert alarm.wait(time.time(), until)
     assert time.time() >= until
     assert alarm.wait(time.time(), 1.0)
-    assert not alarm.complaint
+    assert not alarm.warning
 
 
 @pytest.mark.parametrize("timerfd", [True, False])
-def test_the_alarm_notices_that_process_1_is_gone(
-    leash: int, monkeypatch: pytest.MonkeyPatch, *, timerfd: bool
+def test_the_alarm_detects_the_end_of_process_1(
+    lifeline: int, monkeypatch: pytest.MonkeyPatch, *, timerfd: bool
 ) -> None:
-    """However far away the next time is, or if there is none."""
+    """However far the next time is, and without a next time."""
     if not timerfd:
-        monkeypatch.setattr(clock, "_timerfd_create", _refuse)
+        monkeypatch.setattr(clock, "_timerfd_create", _not_implemented)
     alarm = Alarm()
-    os.close(leash)
+    os.close(lifeline)
     assert not alarm.wait(time.time(), time.time() + DAY)
     assert not alarm.wait(time.time(), None)
 
 
 @pytest.mark.parametrize("call", ["_timerfd_settime", "read"])
-def test_the_alarm_rings_when_the_clock_is_set(leash: int, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    """The kernel says ECANCELED, at the next look or at the next setting of the alarm; then all is computed anew."""
-    del leash
+def test_the_alarm_wakes_when_the_clock_is_set(lifeline: int, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """ECANCELED, when reading or setting the timer, makes it compute everything again."""
+    del lifeline
     alarm = Alarm()
 
     def cancelled(*_: object) -> bytes:
@@ -304,30 +304,29 @@ def test_the_alarm_rings_when_the_clock_is_set(leash: int, monkeypatch: pytest.M
     assert alarm.wait(time.time(), 1.0)
 
 
-def test_the_alarm_rings_when_the_clock_was_set_back_before_it_was_armed(leash: int) -> None:
-    """What it is to wait for was computed from a later time than it is now."""
-    del leash
+def test_the_alarm_wakes_when_the_clock_was_set_back_before_it_was_armed(lifeline: int) -> None:
+    """The time to wait for was computed from a later time than now."""
+    del lifeline
     assert Alarm().wait(time.time() + HOUR, time.time() + DAY)
 
 
-def test_without_a_timerfd_the_alarm_says_so_and_looks_again(leash: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In steps, at most a minute each."""
-    del leash
-    monkeypatch.setattr(clock, "_timerfd_create", _refuse)
+def test_without_a_timerfd_the_alarm_warns_and_polls(lifeline: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least once a minute."""
+    del lifeline
+    monkeypatch.setattr(clock, "_timerfd_create", _not_implemented)
     monkeypatch.setattr(clock, "_STEP_SECONDS", 0.01)
     alarm = Alarm()
-    assert "every minute" in alarm.complaint
-    assert "Function not implemented" in alarm.complaint
+    assert "every minute" in alarm.warning
+    assert "Function not implemented" in alarm.warning
     assert alarm.wait(time.time(), time.time() + DAY)
     assert alarm.wait(time.time(), None)
 
 
-def test_a_python_without_ctypes_is_no_bug(leash: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits in steps too."""
-    del leash
+def test_without_ctypes_the_alarm_polls(lifeline: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    del lifeline
     monkeypatch.setattr(clock, "ctypes", None)
-    assert bool(Alarm().complaint) == (not hasattr(os, "timerfd_create"))
+    assert bool(Alarm().warning) == (not hasattr(os, "timerfd_create"))
 
 
-def _refuse() -> int:
+def _not_implemented() -> int:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

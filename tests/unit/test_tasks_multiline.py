@@ -1,4 +1,4 @@
-"""tasks/multiline.py: one answer for each line, whatever the lines are and however they come."""
+"""tasks/multiline.py: one answer for each line, whatever is in it and however it is split."""
 
 import os
 import re
@@ -22,31 +22,30 @@ _lines = st.lists(
 )
 
 
-def _by_itself(pattern: str, line: bytes) -> bytes:
-    """What the answer for a line is, if nothing but that line is looked at."""
+def _expected(pattern: str, line: bytes) -> bytes:
+    """The answer for a line if it is searched alone."""
     text = line.removesuffix(b"\r").decode("utf-8", "replace")
     return b"1" if re.search(pattern, text) else b"0"
 
 
 @given(_patterns, _lines, st.data())
-def test_each_line_is_searched_by_itself(pattern: str, lines: list[bytes], data: st.DataObject) -> None:
-    """Neighbours change nothing, not even by half a character at their end; nor do pieces."""
+def test_each_line_is_searched_separately(pattern: str, lines: list[bytes], data: st.DataObject) -> None:
+    """Neither neighbouring lines nor incomplete characters nor the pieces change an answer."""
     lines = [line.replace(b"\n", b"") for line in lines]
     text = b"".join(line + b"\n" for line in lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
     pieces = [piece for at, end in zip([0, *cuts], [*cuts, len(text)], strict=True) if (piece := text[at:end])]
     answers: list[bytes] = []
-    left = [*pieces, b""]
-    multiline.answer(lambda: left.pop(0), answers.append, re.compile(pattern).search)
-    assert b"".join(answers) == b"".join(_by_itself(pattern, line) for line in lines)
+    rest = [*pieces, b""]
+    multiline.run(lambda: rest.pop(0), answers.append, re.compile(pattern).search)
+    assert b"".join(answers) == b"".join(_expected(pattern, line) for line in lines)
 
 
-def test_line_ends_of_either_kind_and_lines_in_many_pieces() -> None:
-    """CRLF is a line's end in the middle as at the end; a line is whole however many reads it took."""
-    assert multiline.judge(b"a\r\nb\r\na\r\n", re.compile("a$").search) == b"101"
+def test_lf_and_crlf_end_lines_and_pieces_are_joined() -> None:
+    assert multiline.classify(b"a\r\nb\r\na\r\n", re.compile("a$").search) == b"101"
     answers: list[bytes] = []
-    left = [b"ab", b"c", b"d", b"\nabcd", b"", b""]
-    multiline.answer(lambda: left.pop(0), answers.append, re.compile("^abcd$").search)
+    rest = [b"ab", b"c", b"d", b"\nabcd", b"", b""]
+    multiline.run(lambda: rest.pop(0), answers.append, re.compile("^abcd$").search)
     assert answers == [b"1"]
 
 
@@ -55,22 +54,22 @@ def _run(pattern: str, data: bytes, seconds: str = "5") -> subprocess.CompletedP
     return subprocess.run(argv, input=data, capture_output=True, timeout=AT_MOST_SECONDS, check=False)
 
 
-def test_the_program() -> None:
-    """Lines in, as many answers out, more than any pipe holds; the end of the input is its end."""
+def test_the_program_answers_each_line_and_exits_with_0() -> None:
+    """With more lines than a pipe holds."""
     run = _run(r"^\S", b"Traceback\n  line\n\tline\nValueError\n\n" * 100_000)
     assert (run.stdout, run.stderr, run.returncode) == (b"10010" * 100_000, b"", 0)
 
 
 @pytest.mark.parametrize("before", [b"", b"aa\naa\n"])
-def test_a_line_that_takes_for_ever_ends_it(before: bytes) -> None:
-    """Catastrophic backtracking ends it by SIGVTALRM."""
+def test_catastrophic_backtracking_ends_the_program(before: bytes) -> None:
+    """By SIGVTALRM."""
     run = _run(r"(a+)+$", before + b"a" * 60 + b"b\n", "0.1")
     assert (run.returncode, run.stderr) == (-26, b"")
 
 
 @pytest.mark.parametrize("how", ["ignored", "blocked"])
-def test_the_limit_holds_whatever_was_inherited(how: str) -> None:
-    """A signal that is ignored or blocked where we come from is not so here."""
+def test_the_time_limit_holds_with_inherited_signal_settings(how: str) -> None:
+    """SIGVTALRM may be ignored or blocked by the parent."""
     disposition = signal.signal(signal.SIGVTALRM, signal.SIG_IGN if how == "ignored" else signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGVTALRM} if how == "blocked" else ())
     try:
@@ -86,8 +85,8 @@ def test_the_limit_holds_whatever_was_inherited(how: str) -> None:
     assert child.wait() == -26
 
 
-def test_without_a_listener_it_ends_in_silence() -> None:
-    """Process 1 is gone: no traceback on the container's stderr."""
+def test_without_a_reader_it_ends_silently() -> None:
+    """When process 1 is gone, there is no traceback on the container's stderr."""
     argv = [sys.executable, "-I", "-S", multiline.__file__, "5", "x"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout
@@ -97,8 +96,8 @@ def test_without_a_listener_it_ends_in_silence() -> None:
         assert (errors, child.returncode) == (b"", -signal.SIGPIPE)
 
 
-def test_each_read_has_its_own_time() -> None:
-    """A pattern that is slow, but not too slow for any line, goes on for ever."""
+def test_each_read_has_its_own_time_limit() -> None:
+    """A pattern that is slow, but not too slow for one read, runs without limit."""
     argv = [sys.executable, "-I", "-S", multiline.__file__, "0.3", r"(a+)+$"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin

@@ -32,7 +32,7 @@ from cohabit.reactor.health.probes import Probes
 from cohabit.reactor.launcher import Launcher
 from cohabit.reactor.linux import PACKAGE, RUNTIME_DIR, environment, os, python_environment
 from cohabit.reactor.loader import Loader
-from cohabit.reactor.logs.exit_reason import LINES_MAX, last_word, write_termination_log
+from cohabit.reactor.logs.exit_reason import LINES_MAX, exit_reason_text, write_termination_log
 from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.recent_lines import OURSELVES
@@ -385,7 +385,8 @@ class Loop:
         self.loader.abandon()
         text = ""
         if reason:
-            text = last_word(reason, code, cause, self.output.memory.last_lines(cause, LINES_MAX))
+            last_lines = self.output.memory.last_lines(cause, LINES_MAX)
+            text = exit_reason_text(reason, code, cause, last_lines)
             text = self.output.mask.hide_text(text)
             self.say("info" if code == 0 else "error", "", text)
             write_termination_log(text)

@@ -1,6 +1,6 @@
-"""Programs that process 1 starts beside itself, each by its path: what may take long, or needs more than it may import.
+"""Side programs: separate processes for work that may take long, or needs more than process 1 may import.
 
-None of them imports anything of this house, and nothing imports them: pipes are all that they have in common with
-process 1, and the charter of each says what goes through them. (The loader is one too, but half the house; it is
-config/__main__.py.)
+Process 1 starts each by its path. They import nothing of cohabit and nothing imports them: pipes are the only
+connection, and each module's docstring describes its protocol. (The loader is a side program too, but it needs many
+packages of cohabit; it is config/__main__.py.)
 """

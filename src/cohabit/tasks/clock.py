@@ -1,12 +1,11 @@
-"""The clock: one child of process 1 that says when a schedule is due; `python -I PATH/clock.py JOB…` starts it.
+"""The clock: reports when a schedule is due; a child of process 1, started as `python -I PATH/clock.py JOB...`.
 
-A program of its own since like the loader it needs what process 1 must not import (cronsim, zoneinfo and datetime:
-3 MB), and lives as long as there are schedules. It knows cron lines, zones and the time; it knows no services, only
-names to say.
+It is a separate program because it needs what process 1 must not import (cronsim, zoneinfo and datetime: 3 MB). It
+runs as long as there are schedules.
 
-Each JOB is the words `SECONDS NAME ZONE CRON`: settled up to that time (Unix), ZONE "-" for the container's own.
-On standard output it writes whole lines: `SECONDS NAME` when a job is due and settled up to SECONDS, anything else is
-words for people. Standard input is a pipe whose other end process 1 holds: when that closes, the clock ends.
+Each JOB is one argument `SECONDS NAME ZONE CRON`: the job is settled up to SECONDS (Unix time); ZONE "-" is the
+container's own. Standard output is whole lines: `SECONDS NAME` when a job is due and settled up to SECONDS; any other
+line is a warning for people. Standard input is a pipe from process 1: when it closes, the clock ends.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from cronsim import CronSim, CronSimError
 
 try:
     import ctypes
-except ImportError:  # a stripped-down Python: then the waiting is in steps
+except ImportError:  # a Python without ctypes: the alarm polls every minute
     ctypes = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
@@ -36,12 +35,12 @@ if TYPE_CHECKING:
 OWN_ZONE: Final = "-"
 _LOCALTIME: Final = "/etc/localtime"
 
-# After the clock was set back, what was due until then does not come again for as long as cron(8) has it: jobs at
-# set hours for three hours. Others go by the new time at once, but for the minute that they just had.
-_FIXED_PATIENCE_SECONDS: Final = 3 * 3600
-_WILD_PATIENCE_SECONDS: Final = 60
+# If the clock is set back by less than this, jobs are not run again for times that have passed. As in cron(8), it is
+# three hours for jobs at set hours; other jobs follow the new time at once, except for the current minute.
+_FIXED_SETBACK_SECONDS_MAX: Final = 3 * 3600
+_WILDCARD_SETBACK_SECONDS_MAX: Final = 60
 
-_STEP_SECONDS: Final = 60.0  # where nothing wakes us when the clock is set
+_STEP_SECONDS: Final = 60.0  # the polling interval without a timerfd
 _CLOCK_REALTIME: Final = 0
 _TFD_NONBLOCK_CLOEXEC: Final = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_ABSTIME_CANCEL_ON_SET: Final = 1 | 2  # timerfd_settime(2)
@@ -53,21 +52,21 @@ _TFD_ABSTIME_CANCEL_ON_SET: Final = 1 | 2  # timerfd_settime(2)
 def next_due(cron: str, zone: tzinfo, after: int) -> int | None:
     """The first time of a cron line after `after` (both Unix seconds); None if there is none in 50 years.
 
-    Daylight saving is cronsim's, which is Debian's cron(8): a job at set hours (no field for minute or hour begins
-    with *) that falls into the skipped hour comes right after it, in the repeated hour it comes the first time
-    only; all others go by time that passes. Raises CronSimError for a line that means nothing.
+    Raises CronSimError: not a valid cron line. Daylight saving follows Debian's cron(8), as cronsim implements it: a
+    job at set hours (neither minute nor hour begins with *) that falls into the skipped hour runs right after it, and
+    in the repeated hour runs the first time only; other jobs follow elapsed time.
     """
     for moment in CronSim(cron, datetime.fromtimestamp(after, zone)):
         seconds = int(moment.timestamp())
-        if seconds > after:  # from inside a repeated hour, cronsim names its first pass too, which is over
+        if seconds > after:  # inside a repeated hour, cronsim also returns times of its first pass
             return seconds
     return None
 
 
 def own_zone(environment: Mapping[str, str]) -> tzinfo:
-    """The container's own time zone: TZ as tzset(3) reads it, else /etc/localtime, else UTC.
+    """The container's time zone: TZ as tzset(3) reads it, otherwise /etc/localtime, otherwise UTC.
 
-    Raises OSError, ValueError or KeyError (zoneinfo's) when TZ names none.
+    Raises OSError, ValueError or KeyError (from zoneinfo) when TZ does not name a zone.
     """
     name = environment.get("TZ", _LOCALTIME).removeprefix(":")
     if not name or (name == _LOCALTIME and not os.path.exists(name)):
@@ -84,37 +83,37 @@ def own_zone(environment: Mapping[str, str]) -> tzinfo:
 
 
 def _zone_of_rule(rule: str) -> tzinfo:
-    """A zone written out as in POSIX, "CET-1CEST,M3.5.0,M10.5.0/3"; images without tzdata have their TZ like this.
+    """A zone from a POSIX rule such as "CET-1CEST,M3.5.0,M10.5.0/3", which works without tzdata.
 
-    A zone's file (RFC 8536) may hold just such a rule in its last line, after tables that are empty here.
+    A zone file (RFC 8536) may have such a rule in its last line, after tables that are empty here.
     """
     table = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 0, 0, 0) + b"UTC\0"
     return ZoneInfo.from_file(io.BytesIO(table + table + b"\n" + rule.encode() + b"\n"))
 
 
 class Job:
-    """One schedule. settled: nothing up to this time is due any more. due: when it is next, None for never."""
+    """One schedule. settled: times up to this one are dealt with (Unix seconds). due: the next time, None: never."""
 
-    __slots__ = ("_cron", "_patience_seconds", "_zone", "due", "name", "settled")
+    __slots__ = ("_cron", "_setback_seconds_max", "_zone", "due", "name", "settled")
 
     def __init__(self, name: str, cron: str, zone: tzinfo, settled: int) -> None:
         minute, hour = cron.split()[:2]
-        wild = minute.startswith("*") or hour.startswith("*")
+        has_wildcard = minute.startswith("*") or hour.startswith("*")
         self.name = name
         self._cron = cron
         self._zone = zone
-        self._patience_seconds = _WILD_PATIENCE_SECONDS if wild else _FIXED_PATIENCE_SECONDS
+        self._setback_seconds_max = _WILDCARD_SETBACK_SECONDS_MAX if has_wildcard else _FIXED_SETBACK_SECONDS_MAX
         self.settle(settled)
 
     def settle(self, until: int) -> None:
-        """What was due until then has been said or is forgiven."""
+        """Deal with all times up to `until`: nothing before it is due any more."""
         self.settled = until
         self.due = next_due(self._cron, self._zone, until)
 
-    def take(self, now: float) -> bool:
-        """Whether it is due: once for everything since it last was."""
-        if now < self.settled - self._patience_seconds:
-            self.settle(int(now))  # the clock was set back by so much that the new time counts
+    def take_due(self, now: float) -> bool:
+        """Whether the job is due. Returns True once for all times that have passed since the last call."""
+        if now < self.settled - self._setback_seconds_max:
+            self.settle(int(now))  # the clock was set back too far: follow the new time
         if self.due is None or now < self.due:
             return False
         self.settle(int(now))
@@ -125,28 +124,27 @@ class Job:
 
 
 class Alarm:
-    """Waits for a time of day, for somebody who sets the clock, and for the end of process 1, whichever is first.
+    """Waits for a time of day, a change of the clock, or the end of process 1, whichever is first.
 
-    A timerfd (timerfd_create(2)) tells all of it without polling; where there is none, complaint says so and
-    the waiting is in steps.
+    It uses a timerfd (timerfd_create(2)) and does not poll. Without one it polls every minute, and `warning` says why.
     """
 
     def __init__(self) -> None:
-        self.complaint = ""
+        self.warning = ""
         self._timer = -1
         self._poll = select.poll()
-        self._poll.register(0, 0)  # POLLHUP comes unasked
+        self._poll.register(0, 0)  # POLLHUP is always reported
         try:
             self._timer = _timerfd_create()
-            _timerfd_settime(self._timer, 0.0)  # some kernels that are none (gVisor) do not know of set clocks
+            _timerfd_settime(self._timer, 0.0)  # fails where TFD_TIMER_CANCEL_ON_SET is not supported (gVisor)
             self._poll.register(self._timer, select.POLLIN)
         except (OSError, AttributeError) as error:
             self._timer = -1
             why = error.strerror if isinstance(error, OSError) else "this Python has no timerfd"
-            self.complaint = f"schedules: cannot learn when somebody sets the clock: {why} (looking every minute)"
+            self.warning = f"schedules: cannot detect that the clock is set: {why} (checking every minute)"
 
     def wait(self, now: float, until: float | None) -> bool:
-        """Until that time or anything earlier, as of `now` (None: for ever); False when process 1 is gone."""
+        """Wait until `until` (None: forever) or an earlier event. now: the current time. False: process 1 has ended."""
         if self._timer < 0:
             seconds = _STEP_SECONDS if until is None else min(until - now, _STEP_SECONDS)
             return not self._poll.poll(max(0.0, seconds) * 1000)
@@ -155,15 +153,15 @@ class Alarm:
         except OSError as error:
             if error.errno != errno.ECANCELED:
                 raise
-            return True  # set just now
+            return True  # the clock was set
         if time.time() < now:
-            return True  # set back just before
+            return True  # the clock was set back
         ready = {fd for fd, _ in self._poll.poll()}
         if self._timer in ready:
             try:
                 os.read(self._timer, 8)
             except OSError as error:
-                if error.errno not in (errno.ECANCELED, errno.EAGAIN):  # the clock was set
+                if error.errno not in (errno.ECANCELED, errno.EAGAIN):  # ECANCELED: the clock was set
                     raise
         return 0 not in ready
 
@@ -175,7 +173,7 @@ def _timerfd_create() -> int:
 
 
 def _timerfd_settime(timer: int, moment: float) -> None:
-    """Arm it for a time of day; 0 disarms it."""
+    """Set it to a time of day; 0 disarms it."""
     if sys.version_info >= (3, 13):
         os.timerfd_settime(timer, flags=_TFD_ABSTIME_CANCEL_ON_SET, initial=moment)
         return
@@ -194,22 +192,22 @@ def _checked(result: int) -> int:
 
 
 def main(arguments: Iterable[str]) -> int:
-    """Say what is due, when it is, until process 1 is gone."""
+    """Report what is due, until process 1 ends."""
     alarm = Alarm()
-    if alarm.complaint:
-        _write(alarm.complaint)
-    jobs = _read([argument.split(" ", 3) for argument in arguments])
+    if alarm.warning:
+        _write(alarm.warning)
+    jobs = _parse_jobs([argument.split(" ", 3) for argument in arguments])
     while True:
         now = time.time()
         for job in jobs:
-            if job.take(now):
+            if job.take_due(now):
                 _write(f"{job.settled} {job.name}")
         if not alarm.wait(now, min((job.due for job in jobs if job.due is not None), default=None)):
             return 0
 
 
-def _read(rows: Iterable[list[str]]) -> list[Job]:
-    """The jobs of the command line. The loader looked at them; should one be bad all the same, the others go on."""
+def _parse_jobs(rows: Iterable[list[str]]) -> list[Job]:
+    """The jobs of the command line. A bad one is reported, and the others run; the loader has checked them before."""
     zones: dict[str, tzinfo] = {}
     jobs = []
     for settled, name, zone, cron in rows:
@@ -218,7 +216,7 @@ def _read(rows: Iterable[list[str]]) -> list[Job]:
                 zones[zone] = _own_zone_or_utc() if zone == OWN_ZONE else ZoneInfo(zone)
             jobs.append(Job(name, cron, zones[zone], int(settled)))
         except (OSError, ValueError, KeyError, CronSimError) as error:
-            _write(f"{name}: cannot tell when {cron!r} is due: {error} (it will not be started)")
+            _write(f"{name}: cannot compute when {cron!r} is due: {error} (the service will not be started)")
     return jobs
 
 
@@ -226,13 +224,13 @@ def _own_zone_or_utc() -> tzinfo:
     try:
         return own_zone(os.environ)
     except (OSError, ValueError, KeyError) as error:
-        why = f"cannot tell the container's time zone from the variable TZ: {type(error).__name__}"
-        _write(f"schedules: {why} (they go by UTC, as the C library does; install tzdata)")
+        why = f"cannot read the time zone that the variable TZ names: {type(error).__name__}"
+        _write(f"schedules: {why} (using UTC, as the C library does; install tzdata)")
         return UTC
 
 
 def _write(line: str) -> None:
-    """One line in one write: shorter than PIPE_BUF, it arrives whole."""
+    """Write a line in one write(2): being shorter than PIPE_BUF, it arrives whole."""
     os.write(1, line.encode("utf-8", "surrogateescape").replace(b"\n", b" ") + b"\n")
 
 

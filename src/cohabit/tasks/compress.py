@@ -1,11 +1,11 @@
-"""The compressor: standard input to standard output as gzip; a child of process 1, which has no time for it.
+"""The compressor: compresses standard input to standard output with gzip; a child of process 1.
 
-`python -I -S PATH/compress.py NAME < SOURCE > TARGET`. Process 1 opens both, since log files change their names while
-this one works, and gives TARGET its name when it has ended well; NAME is for whoever reads `ps`. The exit code is 0
-when TARGET is whole and on the disk, else the number of the error that came in between (errno(3)).
+`python -I -S PATH/compress.py NAME < SOURCE > TARGET`. Process 1 opens both files, since log files are renamed while
+this program works, and renames TARGET after success; NAME only shows in `ps`. The exit code is 0 when TARGET is
+complete and on the disk, otherwise the number of the error (errno(3)).
 
-Nobody waits for it, so it takes what others leave: SCHED_IDLE, by which the kernel's idle class of I/O comes as well
-(ioprio_set(2): who has no class of his own has that of his scheduling), and nice for the case that this is denied.
+Compression is never urgent, so the program uses idle resources only: SCHED_IDLE, which implies the idle class of I/O
+(ioprio_set(2)), and nice 19 in case SCHED_IDLE is denied.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ import os
 import zlib
 from typing import Final
 
-_READ: Final = 1_048_576
-_GZIP: Final = 31  # of zlib's wbits: the largest window, with the header and the checksum of gzip
+_READ_SIZE: Final = 1_048_576
+_GZIP_WBITS: Final = 31  # zlib: the largest window, with gzip's header and checksum
 _ENOMEM: Final = 12
 
 
 def compress(source: int, target: int) -> None:
-    """Write all of it. Raises OSError, MemoryError."""
-    gzip = zlib.compressobj(wbits=_GZIP)
-    while data := os.read(source, _READ):
+    """Compress everything. Raises OSError, MemoryError."""
+    gzip = zlib.compressobj(wbits=_GZIP_WBITS)
+    while data := os.read(source, _READ_SIZE):
         _write(target, gzip.compress(data))
     _write(target, gzip.flush())
     os.fsync(target)
 
 
 def _write(target: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(target, left) :]
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(target, rest) :]
 
 
-def _step_back() -> None:
-    """Run only while nobody else wants to; where one of both is denied, the other has to do."""
+def _lower_priority() -> None:
+    """Lower the priority of CPU and I/O. Errors are ignored."""
     try:
         os.nice(19)
     except OSError:
@@ -48,7 +48,7 @@ def _step_back() -> None:
 
 def main() -> int:
     """Compress. Returns the exit code."""
-    _step_back()
+    _lower_priority()
     try:
         compress(0, 1)
     except OSError as error:

@@ -1,12 +1,13 @@
-"""The matcher: waits for the line of a service's output that says it is ready; a child of process 1.
+"""The matcher: waits for the line of a service's output that shows that it is ready; a child of process 1.
 
-`python -I -S PATH/match.py SECONDS PATTERN`. A program of its own because a regular expression of a user's can take
-for ever (catastrophic backtracking), and process 1 has no time; it imports nothing of this house.
+`python -I -S PATH/match.py SECONDS PATTERN`. It is a separate program because a user's regular expression can run
+forever (catastrophic backtracking).
 
-Standard input is frames: a line `SOURCE LENGTH`, then so many bytes as that source (stdout, stderr) wrote them, in any
-pieces; length 0 is its end. Lines are put together here, so that two sources cannot tear each other's, and matched
-without their newline (or CRLF). The first line that matches goes to standard output, cut, and the exit code is 0; 1 if
-the input ended before. A line that takes more than SECONDS of CPU time ends this program by SIGVTALRM.
+Standard input is frames: a line `SOURCE LENGTH`, then LENGTH bytes that this source (stdout, stderr) wrote, in pieces
+of any size; length 0 is the end of the source. Lines of different sources are assembled separately and matched without
+their newline (LF or CR LF). The first line that matches is written to standard output, at most 4096 bytes of it, and
+the exit code is 0; the exit code is 1 if the input ends first. A line that takes more than SECONDS of CPU time ends
+the program by SIGVTALRM.
 """
 
 from __future__ import annotations
@@ -23,24 +24,24 @@ if TYPE_CHECKING:
 
 MATCHED, NO_MATCH = 0, 1
 _LINE_MAX: Final = 1_048_576  # longer ones are searched in pieces
-_SHOWN_MAX: Final = 4096
+_OUTPUT_MAX: Final = 4096
 
 
 class Lines:
-    """What one source has written: whole lines go to `match`, the rest waits for its end."""
+    """The lines of one source. Whole lines are passed to `match`; the rest waits for its end."""
 
     def __init__(self, match: Callable[[bytes], bool]) -> None:
         self._match = match
-        self._rest = bytearray()
+        self._partial = bytearray()
 
     def feed(self, data: bytes) -> bytes | None:
-        """More of it, b"" for its end; returns the first line that matches."""
+        """Add what the source wrote, b"" for its end. Returns the first line that matches."""
         whole, newline, rest = data.rpartition(b"\n")
-        self._rest += whole if newline else rest
-        if not newline and data and len(self._rest) < _LINE_MAX:
+        self._partial += whole if newline else rest
+        if not newline and data and len(self._partial) < _LINE_MAX:
             return None
-        lines = bytes(self._rest).split(b"\n")
-        self._rest = bytearray(rest if newline else b"")
+        lines = bytes(self._partial).split(b"\n")
+        self._partial = bytearray(rest if newline else b"")
         for line in lines:
             text = line.removesuffix(b"\r")
             if self._match(text):
@@ -49,7 +50,7 @@ class Lines:
 
 
 def search(frames: BinaryIO, match: Callable[[bytes], bool]) -> bytes | None:
-    """The first line of any source that matches, None when the input has ended without one."""
+    """The first line of any source that matches, None if the input ended without one."""
     sources: dict[bytes, Lines] = {}
     while header := frames.readline():
         source, _, length = header.partition(b" ")
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> int:
     found = search(sys.stdin.buffer, match)
     if found is None:
         return NO_MATCH
-    os.write(1, found[:_SHOWN_MAX])
+    os.write(1, found[:_OUTPUT_MAX])
     return MATCHED
 
 

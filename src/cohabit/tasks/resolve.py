@@ -1,11 +1,12 @@
-"""The resolver: finds the addresses of a syslog server's name; a child of process 1.
+"""The resolver: looks up the addresses of a syslog server's host name; a child of process 1.
 
-`python -I -S PATH/resolve.py HOST PORT udp|tcp`. A program of its own because getaddrinfo(3) waits for name servers,
-and process 1 has no time; it imports nothing of this house.
+`python -I -S PATH/resolve.py HOST PORT udp|tcp`. It is a separate program because getaddrinfo(3) waits for name
+servers.
 
-Standard output is lines `ADDRESS PORT SCOPE` (numbers all; SCOPE is an IPv6 interface, 0 for none) in the order in
-which they are to be tried, or one line `!WORDS` that says why there is none. It is written at once, so that whoever
-reads a part has the whole. After SECONDS_MAX it ends by SIGALRM, whatever the name servers do.
+Standard output is lines `ADDRESS PORT SCOPE`, all numeric (SCOPE is an IPv6 interface, 0 for none), in the order in
+which they should be tried, or one line `!TEXT` with the reason why there are none. It is written in one write(2), so a
+reader gets all or nothing. The exit code is 0 if addresses were found, otherwise 1. After 30 seconds SIGALRM ends the
+program.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ import sys
 
 FOUND, NOT_FOUND = 0, 1
 _SECONDS_MAX = 30
-_ANSWER_MAX = 4096  # PIPE_BUF of pipe(7): so much is written whole
+_ANSWER_MAX = 4096  # PIPE_BUF: the largest atomic write to a pipe (pipe(7))
 
 
 def answer(host: str, port: str, kind: str) -> tuple[str, int]:
-    """(what is printed, exit code)."""
-    wanted = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
+    """(output, exit code)."""
+    socket_type = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
     try:
-        found = socket.getaddrinfo(host, port, type=wanted)
+        found = socket.getaddrinfo(host, port, type=socket_type)
     except OSError as error:
         return f"!{error.strerror or error}\n", NOT_FOUND
     except UnicodeError:
-        return "!it is no name of a host\n", NOT_FOUND
+        return "!not a valid host name\n", NOT_FOUND
     lines = (_line(*where) for *_, where in found)
     text = ""
     for line in dict.fromkeys(lines):
@@ -42,7 +43,7 @@ def _line(host: object, port: object, _flow: object = 0, scope: object = 0) -> s
 
 
 def main(argv: list[str]) -> int:
-    """Resolve what the arguments say. Returns the exit code."""
+    """Look up what the arguments name. Returns the exit code."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.alarm(_SECONDS_MAX)

@@ -1,1 +1,1 @@
-"""What the services write, on its way to our standard output and error."""
+"""Output: what services write, from their pipes to its destinations."""

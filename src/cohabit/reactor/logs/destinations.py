@@ -1,6 +1,6 @@
-"""Every place that output goes to, each opened once however many services write there, and the ways to it.
+"""All destinations. Each is opened once, however many services write to it.
 
-Here an entry of `logging` becomes a target: which sink, in which format, and whether the service waits.
+An entry of `logging` becomes a target here: a destination, a format, and a buffer size or blocking mode (target.py).
 """
 
 from __future__ import annotations
@@ -29,82 +29,82 @@ if TYPE_CHECKING:
     Launch = Callable[[str, SpawnSpec, Callable[[int, str], None]], None]
 
 _COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
-_OWN_BYTES_MAX = 262_144  # our own messages never wait: more than that is dropped while nobody reads
+_OWN_BUFFER_BYTES_MIN = 262_144  # own messages never wait; beyond their buffer they are dropped
 _FORMATS = {"json": Json, "logfmt": Logfmt}
-_CONTAINERS = frozenset({"prefix", "json", "logfmt", "raw"})  # drivers that write to the container's own output
-_NOWHERE = frozenset({"none", "inherit"})
+_CONTAINER_DRIVERS = frozenset({"prefix", "json", "logfmt", "raw"})  # they write to the container's own output
+_NO_TARGET = frozenset({"none", "inherit"})
 
 
 class Destinations:
-    """All of them. stdout, stderr: the container's own; the same object twice where they are one.
+    """All destinations: the container's stdout and stderr, files and syslog servers.
 
-    launch: Children's; trouble(text): a warning for people.
+    stdout, stderr: sinks; the same object twice if both lead to the same file. warn(text): logs a warning. launch:
+    Children's, which starts a side program; set before the first file or server is used.
     """
 
-    def __init__(self, stdout: Sink, stderr: Sink, *, trouble: Callable[[str], None]) -> None:
+    def __init__(self, stdout: Sink, stderr: Sink, *, warn: Callable[[str], None]) -> None:
         out = Destination(stdout)
         self.containers = {"stdout": out, "stderr": out if stderr is stdout else Destination(stderr)}
         self.launch: Launch
-        self._trouble = trouble
+        self._warn = warn
         self._files: dict[str, tuple[Destination, FileSink]] = {}
         self._servers: dict[str, tuple[Destination, SyslogSink]] = {}
-        self._numbers: dict[str, int] = {}
+        self._indexes: dict[str, int] = {}
         self._width = len(OURSELVES)
         both = {"stdout": stdout, "stderr": stderr}
         self._terminals = {self.containers[stream] for stream, sink in both.items() if sink.is_terminal}
-        self._splicing = {stream for stream, sink in both.items() if sink.takes_splices}
+        self._spliceable = {stream for stream, sink in both.items() if sink.can_splice}
 
     def name_services(self, names: list[str]) -> None:
-        """All names at once, so that prefixes line up and colours stay."""
+        """Set all service names, so that prefixes have one width and colours stay the same."""
         self._width = max(len(name) for name in (*names, OURSELVES))
-        self._numbers = {name: number for number, name in enumerate(names)}
+        self._indexes = {name: number for number, name in enumerate(names)}
 
     @property
     def names(self) -> list[str]:
-        """Those of the services, in their order."""
-        return list(self._numbers)
+        """The names of the services, in their order."""
+        return list(self._indexes)
 
-    def takes_splices(self, stream: str) -> bool:
-        """Whether splice(2) into the container's stdout or stderr never waits."""
-        return stream in self._splicing
+    def can_splice(self, stream: str) -> bool:
+        """Whether splice(2) into the container's stdout or stderr never waits. stream: "stdout" or "stderr"."""
+        return stream in self._spliceable
 
     def all(self) -> list[Destination]:
-        """Each once."""
-        return [*dict.fromkeys(self.containers.values()), *(destination for destination, _ in self._others())]
+        """All destinations, each once."""
+        return [*dict.fromkeys(self.containers.values()), *(destination for destination, _ in self._opened())]
 
-    def _others(self) -> list[tuple[Destination, FileSink | SyslogSink]]:
+    def _opened(self) -> list[tuple[Destination, FileSink | SyslogSink]]:
         return [*self._files.values(), *self._servers.values()]
 
     def tasks(self) -> dict[str, Callable[[int, str], None]]:
-        """The side programs that are ours, with whom their ends are told."""
-        return {key: ended for _, sink in self._others() for key, ended in sink.tasks()}
+        """The running side programs: key -> what must be called when it ends."""
+        return {key: ended for _, sink in self._opened() for key, ended in sink.tasks()}
 
     # --- targets -------------------------------------------------------------------------------------
 
     def targets(self, entries: Iterable[Logging], origin: Origin) -> tuple[Target, ...]:
-        """The ways of one stream."""
-        return tuple(self._target(entry, origin) for entry in entries if entry.driver not in _NOWHERE)
+        """The targets of one stream, one for each entry that is written to."""
+        return tuple(self._target(entry, origin) for entry in entries if entry.driver not in _NO_TARGET)
 
     def own(self, entries: Iterable[Logging]) -> tuple[Target, ...]:
-        """The ways of our own messages: as those of a service `cohabit`, and to the container's stderr in any case."""
+        """The targets of own messages: those of a service named `cohabit`, and always the container's stderr."""
         origin = Origin(OURSELVES, "stderr")
         wanted = [
-            entry.replace(blocking=False, buffer_bytes=max(_OWN_BYTES_MAX, entry.buffer_bytes))
+            entry.replace(blocking=False, buffer_bytes=max(_OWN_BUFFER_BYTES_MIN, entry.buffer_bytes))
             for entry in entries
-            if entry.driver not in _NOWHERE and entry.driver != "raw"
+            if entry.driver not in _NO_TARGET and entry.driver != "raw"
         ]
-        if not any(entry.driver in _CONTAINERS for entry in wanted):
-            wanted.append(Logging("prefix", blocking=False, buffer_bytes=_OWN_BYTES_MAX))
+        if not any(entry.driver in _CONTAINER_DRIVERS for entry in wanted):
+            wanted.append(Logging("prefix", blocking=False, buffer_bytes=_OWN_BUFFER_BYTES_MIN))
         return self.targets(wanted, origin)
 
     def _target(self, entry: Logging, origin: Origin) -> Target:
         destination = self._destination(entry, origin.stream)
         terminal = destination in self._terminals
         form = self._format(entry, origin, terminal=terminal)
-        ours = self._format(entry, Origin(OURSELVES, origin.stream), terminal=terminal)
-
+        own = self._format(entry, Origin(OURSELVES, origin.stream), terminal=terminal)
         bytes_max = None if entry.blocking else entry.buffer_bytes
-        return Target(form, destination, bytes_max, _notice(ours, f"{origin.name}: "))
+        return Target(form, destination, bytes_max, _notice(own, f"{origin.name}: "))
 
     def _format(self, entry: Logging, origin: Origin, *, terminal: bool) -> Format:
         kind = entry.format if entry.driver == "file" else entry.driver
@@ -118,7 +118,7 @@ class Destinations:
         label = name.ljust(self._width).encode() + b" | "
         if not terminal:
             return label
-        colour = _COLOURS[self._numbers.get(name, -1) % len(_COLOURS)]
+        colour = _COLOURS[self._indexes.get(name, -1) % len(_COLOURS)]
         return b"\x1b[" + colour + b"m" + label + b"\x1b[0m"
 
     def _destination(self, entry: Logging, stream: str) -> Destination:
@@ -133,50 +133,50 @@ class Destinations:
     def _file(self, path: str) -> tuple[Destination, FileSink]:
         found = self._files.get(path)
         if found is None:
-            sink = FileSink(path, launch=self.launch, on_trouble=self._trouble)
+            sink = FileSink(path, launch=self.launch, on_trouble=self._warn)
             found = self._files[path] = (Destination(sink), sink)
         return found
 
     def _server(self, address: str) -> Destination:
         found = self._servers.get(address)
         if found is None:
-            sink = SyslogSink(address, launch=self.launch, on_trouble=self._trouble)
+            sink = SyslogSink(address, launch=self.launch, on_trouble=self._warn)
             found = self._servers[address] = (Destination(sink), sink)
         return found[0]
 
     def close_unused(self, used: set[Destination]) -> None:
-        """Let go of files and servers that nobody writes to any more and that have taken all. used: the others."""
-        unused = [sink for one, sink in self._others() if one not in used and not one.busy]
+        """Close files and servers that nothing writes to any more and that have no pending output. used: the others."""
+        unused = [sink for one, sink in self._opened() if one not in used and not one.has_pending]
         for sink in unused:
             sink.close()
         self._files = {path: pair for path, pair in self._files.items() if pair[1] not in unused}
         self._servers = {address: pair for address, pair in self._servers.items() if pair[1] not in unused}
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution --------------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
-        """What must stay open across the exec."""
-        return [fd for _, sink in self._others() for fd in sink.descriptors()]
+        """Descriptors that must stay open across the exec."""
+        return [fd for _, sink in self._opened() for fd in sink.descriptors()]
 
     def stop_tasks(self) -> None:
-        """Nothing is compressed any more: everybody has to go."""
+        """Start no more compressions: the container is stopping."""
         for _, sink in self._files.values():
             sink.stop_compressing()
 
-    def to_plain(self, elsewhere: set[Target]) -> dict[str, Any]:
-        """What was not written yet, by destination; without what these targets keep.
+    def to_plain(self, saved_elsewhere: set[Target]) -> dict[str, Any]:
+        """Pending output by destination, without what the given targets save themselves.
 
-        containers, files, servers: by name what the sink wrote down, and what else is kept for it, as bytes.
+        containers, files, servers: by name the sink's state, and what targets buffer for it, as bytes.
         """
-        containers = {one: stream for stream, one in reversed(self.containers.items())}  # each once
+        containers = {one: stream for stream, one in reversed(self.containers.items())}  # unique
         return {
-            "containers": {stream: _to_plain(one, elsewhere) for one, stream in containers.items()},
-            "files": {path: _to_plain(one, elsewhere) for path, (one, _) in self._files.items()},
-            "servers": {address: _to_plain(one, elsewhere) for address, (one, _) in self._servers.items()},
+            "containers": {stream: _to_plain(one, saved_elsewhere) for one, stream in containers.items()},
+            "files": {path: _to_plain(one, saved_elsewhere) for path, (one, _) in self._files.items()},
+            "servers": {address: _to_plain(one, saved_elsewhere) for address, (one, _) in self._servers.items()},
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over where to_plain was called, after the streams: they know how their files are rotated."""
+        """Take over the state from to_plain(), after the streams, which set the rotation of files."""
         for name, one in plain["containers"].items():
             _restore(self.containers[name], one)
         for path, one in plain["files"].items():
@@ -185,17 +185,16 @@ class Destinations:
             _restore(self._server(address), one)
 
 
-def _notice(form: Format, begin: str) -> Callable[[str], bytes | memoryview]:
-    """Words of ours about lost lines, in a form. begin: what they begin with."""
-    return lambda text: form.message("warning", f"{begin}{text}".encode(), time.time_ns())
+def _notice(form: Format, beginning: str) -> Callable[[str], bytes | memoryview]:
+    return lambda text: form.message("warning", f"{beginning}{text}".encode(), time.time_ns())
 
 
-def _to_plain(destination: Destination, elsewhere: set[Target]) -> tuple[Any, bytes]:
-    return destination.sink.to_plain(), destination.kept(elsewhere)
+def _to_plain(destination: Destination, saved_elsewhere: set[Target]) -> tuple[Any, bytes]:
+    return destination.sink.to_plain(), destination.buffered(saved_elsewhere)
 
 
 def _restore(destination: Destination, plain: tuple[Any, bytes]) -> None:
-    sink, kept = plain
+    sink, buffered = plain
     destination.sink.restore(sink)
-    if kept:
-        destination.sink.write(kept)
+    if buffered:
+        destination.sink.write(buffered)

@@ -1,7 +1,7 @@
-"""The last word: why the container ended, for people and for Kubernetes.
+"""The exit reason: why the container ended, for people and for Kubernetes.
 
-Kubernetes shows what it finds in /dev/termination-log (terminationMessagePath) as the reason of a container's
-end, at most 4096 bytes of it. Nobody else makes that file, so where it is not there, nothing is written.
+Kubernetes shows the contents of /dev/termination-log (terminationMessagePath) as the reason of a container's end, at
+most 4096 bytes. Only Kubernetes creates that file; where it does not exist, nothing is written.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ _SIZE_MAX = 4096
 _BEFORE_LINE = "\n  "
 
 
-def last_word(word: str, code: int, culprit: str, tail: list[bytes]) -> str:
-    """The text: one line with the reason, then the culprit's last lines, as many as there is room for at its end."""
-    head = f"{word}: exit code {code}"
-    if not culprit or not tail:
+def exit_reason_text(reason: str, code: int, cause: str, last_lines: list[bytes]) -> str:
+    """One line with the reason and the exit code, then the last lines of the service that caused it.
+
+    cause: the service's name, "" for none. Of last_lines, the last ten at most, as far as 4096 bytes allow.
+    """
+    head = f"{reason}: exit code {code}"
+    if not cause or not last_lines:
         return head
-    head += f"\nlast output of {culprit}:"
+    head += f"\nlast output of {cause}:"
     room = _SIZE_MAX - len(head.encode("utf-8", "replace"))
     lines: list[bytes] = []
-    for line in reversed(tail[-LINES_MAX:]):
-        shown = _as_seen(line)
+    for line in reversed(last_lines[-LINES_MAX:]):
+        shown = _visible_part(line)
         room -= len(_BEFORE_LINE) + len(shown)
         if room < 0:
             if not lines:
@@ -34,13 +37,13 @@ def last_word(word: str, code: int, culprit: str, tail: list[bytes]) -> str:
     return head + "".join(_BEFORE_LINE + line.decode("utf-8", "replace") for line in reversed(lines))
 
 
-def _as_seen(line: bytes) -> bytes:
-    """What a terminal shows in the end of a line that overwrote itself (a progress bar)."""
+def _visible_part(line: bytes) -> bytes:
+    """What a terminal shows of a line that overwrites itself (a progress bar)."""
     return line.rstrip(b"\r").rpartition(b"\r")[2]
 
 
 def write_termination_log(text: str) -> None:
-    """Leave the text in /dev/termination-log if there is one and it takes it."""
+    """Write the text to /dev/termination-log, if it exists and can be written safely. Errors are ignored."""
     data = text.encode("utf-8", "replace")[:_SIZE_MAX]
     try:
         with paths.locate(TERMINATION_LOG) as place:

@@ -1,7 +1,7 @@
-"""How lines are written: as they are, or each behind its service's name. json_format.py and logfmt.py are others.
+"""Formats: how lines are written. Raw and Prefix are here; json_format.py, logfmt.py and syslog_format.py have others.
 
-A format belongs to one stream of one service. It gets whole lines, many at a time, and gives bytes; it knows neither
-pipes nor the clock. The common case is made in few calls of the interpreter's own C, whatever the number of lines.
+A format belongs to one stream of one service. It turns whole lines, many at a time, into bytes; it does no I/O and
+reads no clock. The common case takes few calls into the interpreter's C code, whatever the number of lines.
 """
 
 from __future__ import annotations
@@ -11,26 +11,27 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Format(Protocol):
-        """lines: each with its newline, at least one. records: without theirs; they may have newlines inside.
+        """Formats lines, records and messages of cohabit itself. now_ns: Unix nanoseconds.
 
-        message: words of our own, without a newline at their end; level: "info", "warning", "error". now_ns: Unix
-        nanoseconds. Each returns what is to be written, which ends with a newline (syslog: a whole frame).
+        lines: at least one, each with its newline. records: without their last newlines, and newlines may be inside.
+        message: without a newline at its end; level: "info", "warning" or "error". Each method returns what is to be
+        written, which ends with a newline (syslog: a whole frame).
         """
 
         def lines(self, data: bytes, now_ns: int) -> bytes | memoryview:
-            """Whole lines."""
+            """Format whole lines."""
 
         def records(self, records: list[bytes], now_ns: int) -> bytes | memoryview:
-            """Records of one or more lines each."""
+            """Format records of one or more lines each."""
 
         def message(self, level: str, text: bytes, now_ns: int) -> bytes | memoryview:
-            """One message of our own."""
+            """Format one message of cohabit itself."""
 
 
 class Origin:
-    """Whose output it is. name: the instance's ("web-2"); service: the key in the file; replica: 0 for none.
+    """The source of output. name: the instance ("web-2"); service: the key in the file; replica: 0 for none.
 
-    stream: "stdout" or "stderr"; pid: of the process that was started with it, 0 where that is not known.
+    stream: "stdout" or "stderr"; pid: the process that was started with it, 0 if unknown.
     """
 
     __slots__ = ("name", "pid", "replica", "service", "stream")
@@ -47,34 +48,34 @@ class Raw:
     """Bytes as they are."""
 
     def lines(self, data: bytes, _now_ns: int) -> bytes:
-        """Whole lines."""
+        """Format whole lines."""
         return data
 
     def records(self, records: list[bytes], _now_ns: int) -> bytes:
-        """Records of one or more lines each."""
+        """Format records of one or more lines each."""
         return b"".join(record + b"\n" for record in records)
 
     def message(self, _level: str, text: bytes, _now_ns: int) -> bytes:
-        """One message of our own."""
+        """Format one message of cohabit itself."""
         return text + b"\n"
 
 
 class Prefix:
-    """For people: `web    | line`. label: what stands in front of each line."""
+    """The format for people, `web    | line`. label: what precedes each line."""
 
     def __init__(self, label: bytes) -> None:
         self._label = label
         self._between = b"\n" + label
 
     def lines(self, data: bytes, _now_ns: int) -> memoryview:
-        """Whole lines."""
+        """Format whole lines."""
         label = self._label
         return memoryview(label + data.replace(b"\n", self._between))[: -len(label)] if label else memoryview(data)
 
     def records(self, records: list[bytes], now_ns: int) -> memoryview:
-        """Records of one or more lines each."""
+        """Format records of one or more lines each."""
         return self.lines(b"\n".join(records) + b"\n", now_ns)
 
     def message(self, _level: str, text: bytes, now_ns: int) -> memoryview:
-        """One message of our own."""
+        """Format one message of cohabit itself."""
         return self.lines(text + b"\n", now_ns)

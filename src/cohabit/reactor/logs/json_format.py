@@ -1,8 +1,8 @@
-"""One JSON object per line: time, service, replica, stream, pid, level, message. Shippers read it as it is.
+"""The json format: one object per line with time, service, replica, stream, pid, level and message.
 
-A line that is a JSON object already is not quoted: our fields go in front of its own text, without `message`, and
-where both have a name the line's own counts. Whatever is not valid JSON (RFC 8259, so no NaN), or would not fit into
-a record, is text. Objects are recognised by their first byte, `{`.
+A line that is a JSON object is not quoted but merged: the fields above are put in front of its own text, without
+`message`. If a name is in both, only the line's own field is written. Anything else is text: what is not valid JSON
+(RFC 8259, so no NaN) and what does not fit into a record. Objects are recognised by their first byte, `{`.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     from cohabit.reactor.logs.structured import Heads
 
 
-# serde_json's limit (Vector reads logs with it). CPython's own differs from version to version: about 1,000 levels on
-# 3.11, 1,500 on 3.12 and 10,000 on 3.13.
+# The limit of serde_json, with which Vector reads logs. CPython's differs by version: about 1,000 levels on 3.11, 1,500
+# on 3.12 and 10,000 on 3.13.
 DEPTH_MAX = 128
-_OPENINGS = frozenset((b'{"', b"{}", b"{ ", b"{\t", b"{\n", b"{\r"))  # what the scanner need not be asked about is text
+_OPENINGS = frozenset((b'{"', b"{}", b"{ ", b"{\t", b"{\n", b"{\r"))  # a line with another beginning is text
 
 
 class Json(Structured):
-    """A Format for machines."""
+    """The format of one stream of one service."""
 
     tail = b'"}\n'
     part_tail = b'","partial_message":true,"partial_id":"%b","partial_ordinal":%d,"partial_last":%b}\n'
 
     def head(self, moment: bytes, level: bytes) -> bytes:
-        """Our fields up to the text."""
+        """The added fields up to the text."""
         return b'{%b,"message":"' % b",".join(self._fields(moment, level).values())
 
-    def needs_a_look(self, data: bytes) -> bool:
+    def may_have_objects(self, data: bytes) -> bool:
         """Whether a line begins like an object."""
         return data.startswith(b"{") or b"\n{" in data
 
-    def one_by_one(self, records: list[bytes], heads: Heads) -> bytes:
-        """Objects merged, all else as text."""
-        known: dict[tuple[str, ...], bytes] = {}
-        absent = [name for name in _WANTED if name not in sys.modules]
-        sys.modules.update(dict.fromkeys(absent, _stand_in))
+    def format_each(self, records: list[bytes], heads: Heads) -> bytes:
+        """Merge objects; format everything else as text."""
+        openings: dict[tuple[str, ...], bytes] = {}
+        absent = [name for name in _PLACEHOLDERS if name not in sys.modules]
+        sys.modules.update(dict.fromkeys(absent, _placeholder))
         try:
-            return b"".join([self._merged(record, heads, known) or self.quoted(record, heads) for record in records])
+            return b"".join([self._merged(record, heads, openings) or self.quoted(record, heads) for record in records])
         finally:
             for name in absent:
                 del sys.modules[name]
 
-    def _merged(self, record: bytes, heads: Heads, known: dict[tuple[str, ...], bytes]) -> bytes:
-        """The object with our fields, b"" when the record is not exactly one object.
+    def _merged(self, record: bytes, heads: Heads, openings: dict[tuple[str, ...], bytes]) -> bytes:
+        """The object with the added fields; b"" if the record is not exactly one object.
 
-        known: beginnings, by the names in the object (those of one service are much alike).
+        openings: made openings, by the names in the object; the objects of one service often have the same names.
         """
         if record[:2] not in _OPENINGS or len(record) > RECORD_MAX:
             return b""
@@ -65,19 +65,19 @@ class Json(Structured):
         if record.count(b"[") + record.count(b"{") > DEPTH_MAX and _depth(record) > DEPTH_MAX:
             return b""
         names = tuple(found)
-        if names not in known:
-            known[names] = self._beginning(heads.time, names)
-        # what newlines there are stand between its values: inside of strings they are not valid
-        merged = known[names] + record[1:].replace(b"\n", b" ") + b"\n"
+        if names not in openings:
+            openings[names] = self._opening(heads.time, names)
+        # newlines are between values only: inside strings they are not valid JSON
+        merged = openings[names] + record[1:].replace(b"\n", b" ") + b"\n"
         return merged if len(merged) <= RECORD_MAX else b""
 
-    def _beginning(self, moment: bytes, names: tuple[str, ...]) -> bytes:
-        """Our fields before those of an object with these names."""
-        ours = [field for name, field in self._fields(moment, b"").items() if name not in names]
-        return b"{" + b",".join([*ours, b""] if names else ours)
+    def _opening(self, moment: bytes, names: tuple[str, ...]) -> bytes:
+        """The added fields, to be written before those of an object with these names."""
+        own = [field for name, field in self._fields(moment, b"").items() if name not in names]
+        return b"{" + b",".join([*own, b""] if names else own)
 
     def _fields(self, moment: bytes, level: bytes) -> dict[str, bytes]:
-        """Our fields by name, but for the message."""
+        """The added fields by name, without the message."""
         origin = self.origin
         fields = {"time": b'"time":"%b"' % moment, "service": b'"service":"%b"' % origin.service.encode()}
         if origin.replica:
@@ -107,24 +107,24 @@ def _depth(record: bytes) -> int:
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
-def _refuse(constant: str) -> None:
-    """NaN and Infinity are Python's, not JSON's."""
+def _reject_constant(constant: str) -> None:
+    """NaN and Infinity are valid in Python, not in JSON."""
     raise ValueError(constant)
 
 
 class _Syntax:
-    """What json.JSONDecoder would tell its scanner. Values do not matter here: numbers are measured, not converted."""
+    """Options for the scanner, as in json.JSONDecoder. Values are not used: numbers are measured, not converted."""
 
     strict = True
     object_hook = object_pairs_hook = array_hook = None
     parse_float = parse_int = len
-    parse_constant = _refuse
+    parse_constant = _reject_constant
 
 
 _scan = _json.make_scanner(_Syntax)  # type: ignore[arg-type]
 
-# The scanner looks for its exception in json.decoder: where that was never imported it fails with SystemError (3.11),
-# or imports it, and so its package with `re` (3.12). This stands in for both while we scan.
-_WANTED = ("json", "json.decoder")
-_stand_in = type(sys)("json.decoder")
-_stand_in.JSONDecodeError = ValueError  # type: ignore[attr-defined]
+# The scanner takes its exception from json.decoder. If that was never imported, it fails with SystemError (3.11), or
+# imports it, and with it the package and `re` (3.12). This placeholder replaces both modules during a scan.
+_PLACEHOLDERS = ("json", "json.decoder")
+_placeholder = type(sys)("json.decoder")
+_placeholder.JSONDecodeError = ValueError  # type: ignore[attr-defined]

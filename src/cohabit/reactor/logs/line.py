@@ -1,4 +1,4 @@
-"""One line for people, from `init`, which has no pump: it must never wait for whoever reads it."""
+"""Write one line for people, for `cohabit init`, which must never block on the reader of its output."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _PIPE_BUF = 4096
 
 
 def write_line(fd: int, text: str) -> None:
-    """A line, unless it would have to wait for its reader or nobody is there.
+    """Write a line, unless that would block or the reader is gone.
 
-    A pipe that polls writable takes PIPE_BUF bytes at once (pipe(7)).
+    A pipe that polls writable accepts PIPE_BUF bytes at once (pipe(7)).
     """
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
@@ -20,4 +20,4 @@ def write_line(fd: int, text: str) -> None:
         if poll.poll(0):
             os.write(fd, f"{text}\n".encode("utf-8", "surrogateescape")[:_PIPE_BUF])
     except OSError:
-        return  # closed
+        return  # the reader is gone

@@ -1,6 +1,7 @@
-"""key=value pairs, one record per line: time service replica stream pid level msg. For grep, and for Loki.
+"""The logfmt format: key=value pairs, one record per line, for grep and Loki.
 
-The text stands in quotes always, escaped as in JSON; a line that is JSON or logfmt itself is text like any other.
+The keys are time, service, replica, stream, pid, level, msg. The text is always quoted and escaped as in JSON; a line
+that is JSON or logfmt itself is text too.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from cohabit.reactor.logs.structured import Structured
 
 
 class Logfmt(Structured):
-    """A Format for people and machines."""
+    """The format of one stream of one service."""
 
     tail = b'"\n'
     part_tail = b'" partial_message=true partial_id=%b partial_ordinal=%d partial_last=%b\n'
 
     def head(self, moment: bytes, level: bytes) -> bytes:
-        """The pairs before the text, and its first quote."""
+        """The pairs before the text, and its opening quote."""
         origin = self.origin
         pairs = b"time=%b service=%b" % (moment, origin.service.encode())
         if origin.replica:

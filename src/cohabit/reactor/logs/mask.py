@@ -1,12 +1,12 @@
-"""Secrets hidden in output: each text of one is replaced by asterisks, wherever it stands in a line.
+"""Masking of secrets in output: each text of a secret is replaced by ***, anywhere in a line.
 
-A secret of several lines (a key in PEM form) is hidden line by line. What is shorter than four bytes is not hidden: it
-would take half the log with it, and tell by its gaps what it is. As JSON escapes it a secret is known again, in another
-form (base64, percent signs) it is not.
+A secret of several lines (a PEM key) is masked line by line. A text of less than four bytes is not masked: it would
+match in most lines, and the gaps would reveal it. A secret as JSON escapes it is masked too; in other forms (base64,
+percent-encoding) it is not.
 
-So process 1 holds the texts of secrets, each as long as a service of the file has it. A file is read only if whoever
-can change its path might read it anyway (paths.py): else a service could learn from what is hidden what is in a file
-of root.
+Process 1 holds the texts of a secret as long as a service of the plan has it. A file is read only if every user who
+can change its path could read it anyway (paths.py): otherwise a service could learn from masked output what a file of
+root contains.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MASKED = b"***"
-SHORTEST = 4  # as in config/load.py
+LENGTH_MIN = 4  # as in config/load.py
 _SIZE_MAX = 65_536
 
 
 class Mask:
-    """The texts to be hidden, the longest first: one may begin with another."""
+    """The texts to mask, the longest first, since one may begin with another."""
 
     def __init__(self) -> None:
         self.texts: list[bytes] = []
@@ -34,13 +34,13 @@ class Mask:
 
     @property
     def longest(self) -> int:
-        """Bytes of the longest text, 0 if there is none."""
+        """Length of the longest text in bytes, 0 if there is none."""
         return len(self.texts[0]) if self.texts else 0
 
     def learn(self, files: Iterable[str]) -> list[str]:
-        """Read the texts of secrets; what was known stays known. Returns what went wrong, for people.
+        """Read the texts of these secret files; texts read before stay. Returns warnings.
 
-        Raises OSError when the machine has no room for that now: whoever starts a service does so later.
+        Raises OSError when the system is short of resources; the caller tries again later.
         """
         problems = []
         for path in files:
@@ -49,27 +49,27 @@ class Mask:
             except OSError as error:
                 if is_shortage(error):
                     raise
-                problems.append(f"cannot hide the secret in {path}: {error.strerror}")
+                problems.append(f"cannot mask the secret in {path}: {error.strerror}")
                 continue
             texts = {line.strip() for line in data.splitlines()} - {b""}
-            texts |= {escape(text) for text in texts}  # as JSON has it between quotes
-            long = {text for text in texts if len(text) >= SHORTEST}
-            self._by_path.setdefault(path, set()).update(long)
+            texts |= {escape(text) for text in texts}  # as JSON escapes it
+            long_enough = {text for text in texts if len(text) >= LENGTH_MIN}
+            self._by_path.setdefault(path, set()).update(long_enough)
             if len(data) > _SIZE_MAX:
-                problems.append(f"the secret in {path} is hidden in part: it is longer than {_SIZE_MAX} bytes")
-            elif texts and not long:
-                problems.append(f"the secret in {path} is not hidden: it is shorter than {SHORTEST} bytes")
+                problems.append(f"the secret in {path} is masked in part: it is longer than {_SIZE_MAX} bytes")
+            elif texts and not long_enough:
+                problems.append(f"the secret in {path} is not masked: it is shorter than {LENGTH_MIN} bytes")
         self._sort()
         return problems
 
     def keep(self, files: Iterable[str]) -> None:
-        """Forget the texts of all other files, which no service has any more."""
+        """Forget the texts of all other files."""
         kept = set(files)
         self._by_path = {path: texts for path, texts in self._by_path.items() if path in kept}
         self._sort()
 
     def forget(self) -> None:
-        """Nothing is hidden any more."""
+        """Mask nothing any more."""
         self.keep(())
 
     def _sort(self) -> None:
@@ -77,22 +77,22 @@ class Mask:
         self.texts = sorted(found, key=lambda text: (-len(text), text))
 
     def to_plain(self) -> dict[str, list[bytes]]:
-        """By file, for restore."""
+        """The texts by file, for restore()."""
         return {path: sorted(texts) for path, texts in self._by_path.items()}
 
     def restore(self, plain: dict[str, list[bytes]]) -> None:
-        """Take over where to_plain was called."""
+        """Take over the state from to_plain()."""
         self._by_path = {path: set(texts) for path, texts in plain.items()}
         self._sort()
 
     def hide_text(self, text: str) -> str:
-        """The same for words that somebody else wrote: a probe's output, a reason."""
+        """hide() for text that another program wrote: a probe's output, a reason."""
         data = text.encode("utf-8", "surrogateescape")
         hidden = self.hide(data)
         return text if hidden is data else hidden.decode("utf-8", "surrogateescape")
 
     def hide(self, data: bytes) -> bytes:
-        """The same without the texts."""
+        """The data with all texts masked; the same object if there are none in it."""
         for text in self.texts:
             if text in data:
                 data = data.replace(text, MASKED)
@@ -100,7 +100,7 @@ class Mask:
 
 
 def _read(path: str) -> bytes:
-    """At most so much of it. Raises OSError."""
+    """The file's first bytes, one more than the limit. Raises OSError."""
     fd, _ = paths.open_to_read(path)
     try:
         data = os.read(fd, _SIZE_MAX + 1)

@@ -1,11 +1,19 @@
-"""The pump: from the pipes of the services to where their output goes, whole lines at a time.
+"""Read what services write to their pipes and pass it to its destinations, in whole lines.
 
-Each start of a service gets two fresh pipes. What arrives is cut at its last newline (stream.py), hidden where it is
-secret (mask.py), remembered (memory.py), joined to records where somebody asked for it (joining.py) and handed to the
-stream's targets (target.py), which write it. At the end of a pipe an unfinished last line is finished and written.
-While a destination is blocked, the streams whose service is to wait are not read: the service waits, supervision does
-not. A service with the one driver `raw` has its bytes moved with splice(2) where the kernel can: what goes that way we
-do not see, so it is not remembered either; while somebody follows the service, nothing of it is spliced.
+Each start of a service gets two new pipes. What is read is cut at its last newline (stream.py), secrets are masked
+(mask.py), the lines are recorded (recent_lines.py), joined to records if the service has a pattern
+(multiline_assembler.py), and given to the stream's targets (target.py). At the end of a pipe, an unfinished line gets
+a newline.
+
+A service with `raw` as its only driver has its bytes moved with splice(2) where possible. Spliced bytes are not seen,
+so they are not recorded. While a client follows the service, or it has a log probe, its bytes are read.
+
+Back pressure. A target in blocking mode must wait while its sink is blocked (target.py). A stream is paused while one
+of its targets must wait, its log probe's tap is full, or too much of its service waits for the multiline child: its
+descriptor is removed from epoll and its pipe is not read, so the service blocks in write(2). Only that service waits.
+`Stream.paused` is the state; `waits_to_splice` means that splice(2) found the sink full, with nothing pending in it.
+`Destination.watched` is the descriptor in epoll (EPOLLOUT) while output is pending or a stream waits to splice. When a
+destination accepts output again, its streams are read in the order of their pauses.
 """
 
 from __future__ import annotations
@@ -38,71 +46,71 @@ if TYPE_CHECKING:
 
     Copy = Callable[[str, str, float, bytes], None]
 
-_BIG_PIPES = 64  # all pipes of a user share 64 MiB; who used them up gets tiny ones (pipe(7), pipe-user-pages-soft)
+_BIG_PIPES = 64  # all pipes of a user share 64 MiB; beyond that new ones have one or two pages (pipe(7))
 _HEAP_SLACK_SIZE = 524_288
-_NS = 1e-9
+_SECONDS_PER_NS = 1e-9
 
 
 class Output:
-    """All streams. memory: the last lines that came through; destinations: where they go."""
+    """All streams. memory: the last lines of each service; joiners: assembles their multiline records."""
 
     def __init__(self, epoll: Registry, stdout: Sink, stderr: Sink) -> None:
         self._epoll = epoll
-        self._sources = Group(epoll)  # of the streams, so that all can be paused at once
-        self.destinations = Destinations(stdout, stderr, trouble=lambda text: self.say("warning", OURSELVES, text))
+        self._sources = Group(epoll)  # the descriptors of all streams, which can be paused together
+        self.destinations = Destinations(stdout, stderr, warn=lambda text: self.say("warning", OURSELVES, text))
         self.memory = RecentLines()
         self.mask = Mask()
         self._streams: dict[int, Stream] = {}
-        self._parked: list[Stream] = []
-        self._joined: dict[int, Stream] = {}  # by source: streams, closed ones too, whose records may still come
+        self._paused: list[Stream] = []
+        self._multiline: dict[int, Stream] = {}  # source number -> stream, open or closed, with records to come
         self.joiners: MultilineAssembler
         self._own = self.destinations.own(())
         self._own_entries: tuple[Logging, ...] = ()
-        self._busy: dict[Destination, None] = {}  # those that have not taken all: a set, in order
-        self._watched: dict[int, Destination] = {}
+        self._pending: dict[Destination, None] = {}  # those with pending output: an ordered set
+        self._watched_fds: dict[int, Destination] = {}
         self._copy: Copy | None = None
         self._followed: frozenset[str] | None = None
         self._taps: dict[str, Tap] = {}
-        self._pace = RateLimiter()
-        self._small = 0
-        self._held: list[tuple[str, str, str]] | None = []  # our own messages until we know their form
+        self._rate_limiter = RateLimiter()
+        self._small_reads = 0
+        self._early_messages: list[tuple[str, str, str]] | None = []  # own messages, until their format is known
         _keep_heap()
 
-    # --- services come and go ------------------------------------------------------------------------
+    # --- services ------------------------------------------------------------------------------------
 
     def name_services(self, names: list[str], own: tuple[Logging, ...] = ()) -> None:
-        """All names at once, so that prefixes line up and colours stay. own: how our own messages are written."""
+        """Set all names; prefix width and colours follow. own: the logging entries for cohabit's own messages."""
         self.destinations.name_services(names)
         self.memory.name_services(names)
         self._own_entries = own
         self._own = self.destinations.own(own)
         self._close_unused()
-        self._say_held()
+        self._write_early_messages()
 
     def hide(self, paths: Iterable[str]) -> list[str]:
-        """From now on the texts in these files are hidden in all output. Returns what cannot be, for people."""
+        """Mask what these secret files contain from now on. Returns warnings. Raises OSError: out of resources."""
         problems = self.mask.learn(paths)
         for stream in self._streams.values() if self.mask.texts else ():
             if stream.raw:
-                stream.partial.clear()  # that has been written
+                stream.partial.clear()  # already written
             stream.raw = stream.splices = False
         return problems
 
     def forget(self, service: str) -> None:
-        """It is in no Plan any more, and nothing of it lives."""
+        """Drop what is held for a service that is in no plan any more and has no processes."""
         self.memory.forget(service)
         self.joiners.forget(service)
         self._close_unused()
 
     def _close_unused(self) -> None:
-        streams = (*self._streams.values(), *self._joined.values())
+        streams = (*self._streams.values(), *self._multiline.values())
         used = {target.destination for each in streams for target in each.targets}
         self.destinations.close_unused(used | {target.destination for target in self._own})
 
     def open(self, service: Service, uid: int | None) -> tuple[list[int], list[Stream]]:
-        """Two fresh pipes for one start: their write ends, and our streams. Raises OSError when there is no room.
+        """Make two pipes for one start. Returns their write ends, and the streams. Raises OSError: out of resources.
 
-        A service that runs as another user gets to own them: else it could not open its own /dev/stdout.
+        uid: the service's user. It becomes the owner of the pipes, so that the service can open its /dev/stdout.
         """
         ends: list[int] = []
         streams: list[Stream] = []
@@ -119,9 +127,9 @@ class Output:
                 streams.append(self._add(stream))
                 if stream.pattern:
                     stream.source = self.joiners.open(service.name, stream.pattern)
-                    self._joined[stream.source] = stream
+                    self._multiline[stream.source] = stream
                 if uid is not None:
-                    _give_to(writer, uid)
+                    _change_owner(writer, uid)
         except OSError:
             for end in ends:
                 os.close(end)
@@ -130,7 +138,7 @@ class Output:
 
     def _add(self, stream: Stream) -> Stream:
         stream.targets = self.destinations.targets(stream.entries, stream.origin)
-        stream.splices = stream.raw and self.destinations.takes_splices(stream.origin.stream)
+        stream.splices = stream.raw and self.destinations.can_splice(stream.origin.stream)
         if stream.fd >= 0:
             os.set_inheritable(stream.fd, False)
             self._sources.register(stream.fd)
@@ -140,45 +148,45 @@ class Output:
     # --- events --------------------------------------------------------------------------------------
 
     def owns(self, fd: int) -> bool:
-        """Whether an event on this descriptor is for us."""
-        return fd in self._watched or self._sources.owns(fd)
+        """Whether handle() must be called for events on this descriptor."""
+        return fd in self._watched_fds or self._sources.owns(fd)
 
     def handle(self, fd: int) -> None:
-        """One turn of each stream that has something, or of one destination that can take more."""
-        if fd in self._watched:
-            self._resume(self._watched[fd])
+        """Read once from each stream that is ready, or resume one destination that is writable."""
+        if fd in self._watched_fds:
+            self._resume_destination(self._watched_fds[fd])
             return
         for source in self._sources.ready(fd):
             stream = self._streams.get(source)
             if stream is None:
-                continue  # closed by the turn of another one
-            if self._must_rest(stream):
-                self._park(stream)
+                continue  # closed while another stream was handled
+            if self._must_pause(stream):
+                self._pause(stream)
             else:
-                self._pump(stream)
-        small, self._small = self._small, 0
-        if self._pace.read(small):
+                self._transfer(stream)
+        count, self._small_reads = self._small_reads, 0
+        if self._rate_limiter.read(count):
             self._sources.pause()
 
     def deadline(self) -> float | None:
-        """Monotonic seconds at which to look again."""
-        if not self._busy:
-            return self._pace.rest_until
-        moments = (self._pace.rest_until, *(one.retry_at for one in self._busy))
+        """Monotonic seconds at which due() must be called; None: no deadline."""
+        if not self._pending:
+            return self._rate_limiter.paused_until
+        moments = (self._rate_limiter.paused_until, *(one.retry_at for one in self._pending))
         return min((moment for moment in moments if moment is not None), default=None)
 
     def due(self, now: float) -> None:
-        """Go on with what has waited long enough."""
-        if self._pace.rest_until is not None and self._pace.rest_until <= now:
-            self._pace.rest_until = None
+        """Resume what has waited until `now`."""
+        if self._rate_limiter.paused_until is not None and self._rate_limiter.paused_until <= now:
+            self._rate_limiter.paused_until = None
             self._sources.resume()
-        for destination in list(self._busy):
+        for destination in list(self._pending):
             moment = destination.retry_at
             if moment is not None and moment <= now:
-                self._resume(destination)
+                self._resume_destination(destination)
 
     def tap(self, service: str, tap: Tap | None) -> None:
-        """From now on `tap` gets a copy of what the service writes; while it is full the service's streams rest."""
+        """Give a copy of what the service writes to `tap` from now on; None ends it. A full tap pauses its streams."""
         self._taps.pop(service, None)
         if tap is None:
             self.resume(service)
@@ -186,37 +194,33 @@ class Output:
             self._taps[service] = tap
 
     def follow(self, copy: Copy | None, services: frozenset[str] | None = None) -> None:
-        """From now on `copy` gets each piece that is remembered; None: nobody follows any more.
+        """Pass each recorded piece, of own messages too (service "cohabit"), to `copy` from now on; None ends it.
 
-        copy(service, "stdout" or "stderr", Unix time of its reading, whole lines). services: of whom, None for all;
-        our own messages are those of the service "cohabit".
+        copy(service, "stdout" or "stderr", Unix time of the read, whole lines). services: None for all services.
         """
         self._copy, self._followed = copy, services
 
     def unfinished(self, service: str) -> list[tuple[int, bytes]]:
-        """(stream, beginning of a line) where the service has not finished one."""
+        """(descriptor, beginning of the line) of each stream of the service with an unfinished line."""
         streams = self._streams.values()
         return [(each.fd, bytes(each.partial)) for each in streams if each.service == service and each.partial]
 
     def drain_service(self, service: str) -> None:
-        """Read what a service that ended has left in its pipes, so that it comes before what we say of it."""
+        """Read what an ended service left in its pipes, so that it is written before the message about its end."""
         for stream in [stream for stream in self._streams.values() if stream.service == service]:
-            for _ in range(_turns_to_empty(stream)):
-                if stream.fd not in self._streams or stream.must_wait() or not self._pump(stream):
+            for _ in range(_reads_to_empty(stream)):
+                if stream.fd not in self._streams or stream.must_wait() or not self._transfer(stream):
                     break
 
     def finish(self, seconds_left: Callable[[], float]) -> int:
-        """The very end: everything that is in a pipe goes out, as far as somebody takes it in that time.
-
-        Returns how many bytes nobody took.
-        """
-        self._say_held()
+        """Write all that is in pipes or pending, within seconds_left(). Returns how many bytes were not accepted."""
+        self._write_early_messages()
         destinations = self.destinations.all()
         unread = 0
         for stream in list(self._streams.values()):
-            stream.splices = False  # what the sink has no room for must be held here, not left in the pipe
-            for _ in range(_turns_to_empty(stream)):
-                if stream.fd not in self._streams or not self._pump(stream):
+            stream.splices = False  # so that the sink holds what is not accepted, not the pipe
+            for _ in range(_reads_to_empty(stream)):
+                if stream.fd not in self._streams or not self._transfer(stream):
                     break
                 for target in stream.targets:
                     target.destination.sink.drain(seconds_left)
@@ -225,50 +229,51 @@ class Output:
             if stream.fd in self._streams:
                 unread += pipe_bytes(stream.fd)
                 self._close(stream)
-        if self._joined:
+        if self._multiline:
             self.joiners.finish(seconds_left)
         for destination in destinations:
             destination.drain(seconds_left)
         return unread + sum(destination.pending_bytes for destination in destinations)
 
     def say(self, level: str, label: str, text: str) -> None:
-        """A message of our own, in the same form as everybody's. level: "info", "warning", "error"; label "": as it is.
+        """Write a message of cohabit itself.
 
-        What is said before the file was read waits for that, since the file says in which form; unless it is an error.
+        level: "info", "warning" or "error"; label: "" writes the text without a prefix where the format is for people.
+        Messages wait until the first plan sets their format. An error is written at once, after those that wait.
         """
-        if self._held is not None:
+        if self._early_messages is not None:
             if level != "error":
-                self._held.append((level, label, text))
+                self._early_messages.append((level, label, text))
                 return
-            self._say_held()
+            self._write_early_messages()
         now_ns = time.time_ns()
         message = self.mask.hide(text.encode("utf-8", "surrogateescape"))
         for target in self._own:
             target.message(level, message, now_ns, bare=not label)
             self._watch(target.destination)
-        self._remember(OURSELVES, "stderr", message + b"\n", now_ns)
+        self._record(OURSELVES, "stderr", message + b"\n", now_ns)
 
-    def _say_held(self) -> None:
-        held, self._held = self._held or (), None
-        for level, label, text in held:
+    def _write_early_messages(self) -> None:
+        messages, self._early_messages = self._early_messages or (), None
+        for level, label, text in messages:
             self.say(level, label, text)
 
-    # --- one turn ------------------------------------------------------------------------------------
+    # --- from a pipe to its targets -------------------------------------------------------------------
 
-    def _pump(self, stream: Stream) -> bool:
-        """Move once what is there; False when there was nothing (more)."""
+    def _transfer(self, stream: Stream) -> bool:
+        """Read or splice once. Returns False when nothing (more) was there."""
         tap = self._taps.get(stream.service)
         if stream.splices and tap is None and not self._is_followed(stream.service):
             if self._splice(stream):
                 return True
-            if stream.parked:
+            if stream.paused:
                 return False
         try:
             data = stream.read()
         except BlockingIOError:
             return False
         if len(data) < SMALL_BYTES:
-            self._small += 1
+            self._small_reads += 1
         if tap is not None:
             tap.feed(stream.fd, data)
         if not data:
@@ -276,26 +281,26 @@ class Output:
             return False
         if stream.raw:
             stream.targets[0].destination.sink.write(data)
-        lines = stream.lines_of(data)
+        lines = stream.take_lines(data)
         if lines:
-            self._pass_on(stream, lines)
-        elif stream.too_long:
-            self._cut(stream)
+            self._deliver(stream, lines)
+        elif stream.is_too_long:
+            self._flush_long_line(stream)
         for target in stream.targets:
-            if target.destination.busy:
+            if target.destination.has_pending:
                 self._watch(target.destination)
         return True
 
-    def _cut(self, stream: Stream) -> None:
-        """A line that is too long goes out in pieces; a secret that has only begun is not cut in two."""
+    def _flush_long_line(self, stream: Stream) -> None:
+        """Write a line that is too long in pieces. An end that may begin a secret is kept."""
         kept = max(0, self.mask.longest - 1)
         if self.mask.texts:
             stream.partial = bytearray(self.mask.hide(bytes(stream.partial)))
         if len(stream.partial) > kept:
-            self._pass_on(stream, stream.rest(kept))
+            self._deliver(stream, stream.take_partial(kept))
 
-    def _pass_on(self, stream: Stream, lines: bytes) -> None:
-        """Whole lines, to where they go; `raw` has written them as they came."""
+    def _deliver(self, stream: Stream, lines: bytes) -> None:
+        """Mask, record and write whole lines. A raw stream's bytes are written already."""
         now_ns = time.time_ns()
         if self.mask.texts:
             lines = self.mask.hide(lines)
@@ -304,11 +309,11 @@ class Output:
         elif not stream.raw:
             for target in stream.targets:
                 target.lines(lines, now_ns)
-        self._remember(stream.service, stream.origin.stream, lines, now_ns)
+        self._record(stream.service, stream.origin.stream, lines, now_ns)
 
-    def _remember(self, service: str, kind: str, lines: bytes, now_ns: int) -> None:
-        now = now_ns * _NS
-        self.memory.keep(service, kind, lines, now)
+    def _record(self, service: str, kind: str, lines: bytes, now_ns: int) -> None:
+        now = now_ns * _SECONDS_PER_NS
+        self.memory.append(service, kind, lines, now)
         if self._copy is not None and self._is_followed(service):
             self._copy(service, kind, now, lines)
 
@@ -316,7 +321,7 @@ class Output:
         return self._copy is not None and (self._followed is None or service in self._followed)
 
     def _splice(self, stream: Stream) -> bool:
-        """Move pages from pipe to pipe without touching them; where that cannot be, never try again."""
+        """Move bytes from pipe to sink in the kernel. If the kernel cannot, the stream is read from now on."""
         destination = stream.targets[0].destination
         sink: Any = destination.sink
         if sink.blocked or sink.lost:
@@ -324,25 +329,25 @@ class Output:
         try:
             moved = os.splice(stream.fd, sink.fd, 1 << 20, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
         except BlockingIOError:
-            if not sink.has_room():  # else it is the source that has nothing
-                stream.wants_room = True
-                self._park(stream)
+            if not sink.has_room():  # otherwise the source pipe is empty
+                stream.waits_to_splice = True
+                self._pause(stream)
                 self._watch(destination)
             return False
         except OSError:
             stream.splices = False
             return False
         if moved:
-            stream.partial.clear()  # the end of that line has gone past us
+            stream.partial.clear()  # the end of that line was spliced, unread
         return moved > 0
 
     def _close(self, stream: Stream) -> None:
         if stream.partial:
-            self._pass_on(stream, stream.rest())
+            self._deliver(stream, stream.take_partial())
             for target in stream.targets:
                 self._watch(target.destination)
-        if stream.parked:
-            self._parked.remove(stream)
+        if stream.paused:
+            self._paused.remove(stream)
         else:
             self._sources.unregister(stream.fd)
         del self._streams[stream.fd]
@@ -353,143 +358,141 @@ class Output:
 
     # --- records of several lines ---------------------------------------------------------------------
 
-    def joined(self, source: int, records: list[bytes], now_ns: int) -> None:
-        """Whole records of a source, each without its last newline."""
-        for target in self._joined[source].targets:
+    def write_records(self, source: int, records: list[bytes], now_ns: int) -> None:
+        """Write whole records of a source, each without its last newline."""
+        for target in self._multiline[source].targets:
             target.records(records, now_ns)
             self._watch(target.destination)
 
-    def all_joined(self, source: int) -> None:
-        """That was its last record."""
-        del self._joined[source]
+    def source_finished(self, source: int) -> None:
+        """The assembler has no more records of this source."""
+        del self._multiline[source]
 
-    def rests(self, source: int) -> bool:
-        """Its stream is not being read at present: that nothing comes means nothing."""
-        return self._joined[source].parked
+    def is_paused(self, source: int) -> bool:
+        """Whether the source's stream is not being read."""
+        return self._multiline[source].paused
 
     # --- back pressure -------------------------------------------------------------------------------
 
-    def _must_rest(self, stream: Stream) -> bool:
+    def _must_pause(self, stream: Stream) -> bool:
         tap = self._taps.get(stream.service)
-        joining = stream.source and self.joiners.full(stream.source)
-        return bool(joining) or stream.must_wait() or (tap is not None and tap.full)
+        assembler_full = stream.source and self.joiners.full(stream.source)
+        return bool(assembler_full) or stream.must_wait() or (tap is not None and tap.full)
 
-    def _park(self, stream: Stream) -> None:
-        """Its sink is full: do not listen to it until there is room, or epoll would never sleep."""
-        if not stream.parked:
-            stream.parked = True
-            self._parked.append(stream)
+    def _pause(self, stream: Stream) -> None:
+        """Stop listening to the stream: epoll is level-triggered and would never sleep."""
+        if not stream.paused:
+            stream.paused = True
+            self._paused.append(stream)
             self._sources.unregister(stream.fd)
 
     def _watch(self, destination: Destination) -> None:
-        """Have it resumed when it can take more, if somebody waits for that."""
-        if not destination.busy and not self._is_wanted(destination):
+        """Wait until the destination accepts output, if it has any pending or a stream waits to splice there."""
+        if not destination.has_pending and not self._is_awaited(destination):
             self._unwatch(destination)
             return
-        self._busy[destination] = None
+        self._pending[destination] = None
         fd = destination.sink.fd
         if fd >= 0 and destination.watched < 0:
             destination.watched = fd
-            self._watched[fd] = destination
+            self._watched_fds[fd] = destination
             self._epoll.register(fd, select.EPOLLOUT)
 
-    def _is_wanted(self, destination: Destination) -> bool:
-        """Whether a stream waits until it can be spliced there."""
-        return any(stream.wants_room and stream.targets[0].destination is destination for stream in self._parked)
+    def _is_awaited(self, destination: Destination) -> bool:
+        return any(stream.waits_to_splice and stream.targets[0].destination is destination for stream in self._paused)
 
     def _unwatch(self, destination: Destination) -> None:
-        self._busy.pop(destination, None)
+        self._pending.pop(destination, None)
         if destination.watched >= 0:
-            del self._watched[destination.watched]
+            del self._watched_fds[destination.watched]
             self._epoll.unregister(destination.watched)
             destination.watched = -1
 
-    def _resume(self, destination: Destination) -> None:
-        self._unwatch(destination)  # while the descriptor is certainly the one that we know
+    def _resume_destination(self, destination: Destination) -> None:
+        self._unwatch(destination)  # before flush(), which may close the descriptor
         if destination.resume():
-            self._unpark(lambda stream: any(target.destination is destination for target in stream.targets))
-            destination.serve()
+            self._resume_streams(lambda stream: any(target.destination is destination for target in stream.targets))
+            destination.write_buffered()
         self._watch(destination)
 
     def resume(self, service: str) -> None:
-        """Its tap has room again, or is gone."""
-        self._unpark(lambda stream: stream.service == service)
+        """Read the service's paused streams again: its tap or the assembler has room."""
+        self._resume_streams(lambda stream: stream.service == service)
 
-    def _unpark(self, which: Callable[[Stream], bool]) -> None:
-        """Those streams have their turn at once, the one that has waited longest first, as far as there is room."""
-        for stream in [stream for stream in self._parked if which(stream)]:
-            if self._must_rest(stream) or stream not in self._parked:
+    def _resume_streams(self, which: Callable[[Stream], bool]) -> None:
+        """Read each of these streams once, in the order in which they were paused, unless it must stay paused."""
+        for stream in [stream for stream in self._paused if which(stream)]:
+            if self._must_pause(stream) or stream not in self._paused:
                 continue
-            stream.parked = stream.wants_room = False
-            self._parked.remove(stream)
+            stream.paused = stream.waits_to_splice = False
+            self._paused.remove(stream)
             self._sources.register(stream.fd)
-            self._pump(stream)
+            self._transfer(stream)
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution --------------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
-        """What must stay open across the exec."""
+        """Descriptors that must stay open across the exec."""
         return [*self._streams, *self.destinations.descriptors()]
 
     def to_plain(self) -> dict[str, Any]:
-        """Descriptors with what was read and not yet written; nothing of it may be lost."""
-        streams = dict.fromkeys((*self._streams.values(), *self._joined.values()))
-        elsewhere = {target for each in streams for target in each.targets} | set(self._own)
+        """Descriptors, and what was read and not yet written."""
+        streams = dict.fromkeys((*self._streams.values(), *self._multiline.values()))
+        saved_elsewhere = {target for each in streams for target in each.targets} | set(self._own)
         return {
             "streams": [stream.to_plain() for stream in streams],
             "targets": [target.to_plain() for target in self._own],
-            "destinations": self.destinations.to_plain(elsewhere),
+            "destinations": self.destinations.to_plain(saved_elsewhere),
             "memory": self.memory.to_plain(),
             "names": self.destinations.names,
             "own": to_plain(self._own_entries),
             "mask": self.mask.to_plain(),
-            "held": self._held,
+            "held": self._early_messages,
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over where to_plain was called; the descriptors are still open under their numbers."""
+        """Take over the state from to_plain(). The descriptors are open under the same numbers."""
         self.mask.restore(plain["mask"])
-        self._held = plain["held"]
-        if self._held is None:
+        self._early_messages = plain["held"]
+        if self._early_messages is None:
             self.name_services(plain["names"], from_plain(plain["own"]))
         self.memory.restore(plain["memory"])
         streams = [(Stream.from_plain(one), one) for one in plain["streams"]]
         for stream, _ in streams:
             if stream.source:
-                self._joined[stream.source] = stream
+                self._multiline[stream.source] = stream
             self._add(stream)
         self.destinations.restore(plain["destinations"])
         targets = [target for stream, _ in streams for target in stream.targets]
-        saved = [kept for _, one in streams for kept in one["targets"]]
-        for target, kept in zip((*targets, *self._own), (*saved, *plain["targets"]), strict=True):
-            target.restore(kept)
+        states = [state for _, one in streams for state in one["targets"]]
+        for target, state in zip((*targets, *self._own), (*states, *plain["targets"]), strict=True):
+            target.restore(state)
         for destination in self.destinations.all():
             self._watch(destination)
 
 
 def _keep_heap() -> None:
-    """Have the C library keep what a turn gives back, since the next turn wants it again.
+    """Make the C library keep the memory that one event loop turn frees, for the next turn.
 
-    glibc returns the end of its heap to the kernel when more than 128 KiB of it are free, which a turn exceeds: twenty
-    page faults each time, half of all that a turn costs. Freeing one big block raises that limit to twice its size
-    (mallopt(3), M_MMAP_THRESHOLD); nobody has touched it, so it was no memory.
+    glibc returns the top of its heap to the kernel when more than 128 KiB are free. A turn exceeds that: 20 page
+    faults, half of its cost. Freeing one large block raises the limit to twice its size (mallopt(3),
+    M_MMAP_THRESHOLD). It is never touched.
     """
     bytearray(_HEAP_SLACK_SIZE)
 
 
 def _is_raw(service: Service) -> bool:
-    """Whether its bytes go out as they come."""
     alone = service.logging[0] if len(service.logging) == 1 else None
     return alone is not None and alone.driver == "raw" and alone.blocking and not service.multiline_pattern
 
 
-def _turns_to_empty(stream: Stream) -> int:
-    """How often to read for what is in its pipe now; more would be a trap while somebody fills it."""
+def _reads_to_empty(stream: Stream) -> int:
+    """How many reads empty the pipe of what is in it now. A bound, since the service may go on writing."""
     return pipe_bytes(stream.fd) // READ_SIZE + 2
 
 
-def _give_to(fd: int, uid: int) -> None:
-    """Make a user the owner, where we may (CAP_CHOWN): writing works in any case, only opening anew would not."""
+def _change_owner(fd: int, uid: int) -> None:
+    """Make a user the owner of a pipe, if permitted (CAP_CHOWN). Without it, only opening it anew fails."""
     try:
         os.fchown(fd, uid, -1)
     except PermissionError:

@@ -1,38 +1,38 @@
-"""How often process 1 reads small pieces: at once while there are few, gathered for a few milliseconds while many.
+"""Limits how often process 1 wakes for small pieces of output.
 
-Fifty services that write a thousand lines a second each wake their supervisor fifty thousand times, and a wake-up costs
-as much as copying a hundred lines. So, as network drivers do with interrupts (NAPI), whoever is woken too often looks
-away for a moment and then finds several lines in each pipe. Meanwhile the writers write on: a pipe holds 64 KiB, and as
-soon as reads are large they are counted no more. Nothing else of process 1 waits for it.
+A wake-up costs as much as copying a hundred lines, and fifty services that write a thousand lines a second each cause
+50,000 wake-ups a second. So, as network drivers do with interrupts (NAPI), process 1 stops reading for 4 ms when small
+reads are too frequent, and then finds several lines in each pipe. Services are not blocked meanwhile, since a pipe
+holds 64 KiB. Large reads do not count. Nothing but the reading of output pauses.
 """
 
 from __future__ import annotations
 
 import time
 
-SMALL_BYTES = 4096  # a read of less is hardly worth its price
-_PER_SECOND = 2000.0  # so many of them a second are welcome at any time
-_AT_ONCE = 200.0
-_REST_SECONDS = 0.004
+SMALL_BYTES = 4096  # a read of less than this costs more than the copying
+_PER_SECOND = 2000.0  # small reads that do not cause a pause
+_BURST = 200.0
+_PAUSE_SECONDS = 0.004
 
 
 class RateLimiter:
-    """rest_until: monotonic seconds, None while everything is read as it comes."""
+    """A token bucket. paused_until: monotonic seconds, None while output is read as it comes."""
 
-    __slots__ = ("_credit", "_seen_at", "rest_until")
+    __slots__ = ("_tokens", "_updated_at", "paused_until")
 
     def __init__(self) -> None:
-        self.rest_until: float | None = None
-        self._credit = _AT_ONCE
-        self._seen_at = time.monotonic()
+        self.paused_until: float | None = None
+        self._tokens = _BURST
+        self._updated_at = time.monotonic()
 
-    def read(self, small: int) -> bool:
-        """So many small reads there were just now; True if it is time for a rest, which has begun."""
+    def read(self, count: int) -> bool:
+        """Count so many small reads. Returns True if a pause has begun."""
         now = time.monotonic()
-        self._credit = min(_AT_ONCE, self._credit + (now - self._seen_at) * _PER_SECOND) - small
-        self._seen_at = now
-        if self._credit >= 0:
+        self._tokens = min(_BURST, self._tokens + (now - self._updated_at) * _PER_SECOND) - count
+        self._updated_at = now
+        if self._tokens >= 0:
             return False
-        self._credit = 0.0
-        self.rest_until = now + _REST_SECONDS
+        self._tokens = 0.0
+        self.paused_until = now + _PAUSE_SECONDS
         return True

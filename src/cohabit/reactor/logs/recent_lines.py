@@ -1,12 +1,11 @@
-"""The last lines of every service, bounded in bytes: for `logs`, for `why` and for the last word.
+"""The last lines of each service, bounded in bytes: for `cohabit logs`, `cohabit why` and the exit reason.
 
-What is kept are pieces: the whole lines that one read brought, with its time. A line that one read began and
-another one ended comes with the second. So it costs next to nothing to remember a flood, and what is there is
-always the very end of what was written. Where a piece does not fit any more it is cut at the start of a line; of
-a line that is longer than its service's whole share the end stays.
+A piece is the whole lines of one read, with the time of the read. A line that is read in two parts belongs to the
+later piece. Appending is cheap, so a flood of output costs little, and what is held is always the end of what was
+written. A piece that does not fit is cut at the start of a line; of a line that is longer than the service's limit,
+the end is held.
 
-It knows no pipes and no clock. A restart of the service changes nothing here, and everything crosses a
-re-execution.
+Restarts of a service and re-executions keep the lines.
 """
 
 from __future__ import annotations
@@ -17,103 +16,103 @@ if TYPE_CHECKING:
 
     Piece = tuple[float, str, bytes]  # Unix time of its reading; "stdout" or "stderr"; lines, each with its newline
 
-OURSELVES = "cohabit"  # under this name are our own messages; no service can have it
+OURSELVES = "cohabit"  # the name for own messages; no service can have it
 _TOTAL_SIZE = 4_194_304
-_SHARE_MAX = 65_536
-_SHARE_MIN = 4096
-_PIECE_SIZE = 128  # what Python needs for a piece beside its bytes
+_BUFFER_SIZE_MAX = 65_536
+_BUFFER_SIZE_MIN = 4096
+_PIECE_OVERHEAD = 128  # memory for a piece, without its bytes
 
 
 class RecentLines:
-    """Pieces by service. Only named services are remembered, so that what is forgotten stays so."""
+    """Pieces by service. Only named services are recorded, so a forgotten service stays forgotten."""
 
     def __init__(self) -> None:
-        self._shares: dict[str, _Share] = {OURSELVES: _Share()}
-        self._size_max = _SHARE_MAX
+        self._buffers: dict[str, _Buffer] = {OURSELVES: _Buffer()}
+        self._size_max = _BUFFER_SIZE_MAX
 
     def name_services(self, names: list[str]) -> None:
-        """All that are to be remembered, beside those that are not forgotten yet. Each gets an equal share."""
+        """Add services. The total size is divided equally among these and those that are not forgotten."""
         for name in names:
-            self._shares.setdefault(name, _Share())
-        self._size_max = max(_SHARE_MIN, min(_SHARE_MAX, _TOTAL_SIZE // len(self._shares)))
-        for share in self._shares.values():
-            share.shrink(self._size_max)
+            self._buffers.setdefault(name, _Buffer())
+        self._size_max = max(_BUFFER_SIZE_MIN, min(_BUFFER_SIZE_MAX, _TOTAL_SIZE // len(self._buffers)))
+        for buffer in self._buffers.values():
+            buffer.shrink(self._size_max)
 
-    def keep(self, service: str, stream: str, lines: bytes, now: float) -> None:
-        """Remember whole lines, of which the last one ends with a newline too. now: Unix time."""
-        share = self._shares.get(service)
-        if share is not None:
-            share.pieces.append((now, stream, lines))
-            share.size += _PIECE_SIZE + len(lines)
-            if share.size > self._size_max:
-                share.shrink(self._size_max)
+    def append(self, service: str, stream: str, lines: bytes, now: float) -> None:
+        """Record whole lines; the last one ends with a newline too. now: Unix time."""
+        buffer = self._buffers.get(service)
+        if buffer is not None:
+            buffer.pieces.append((now, stream, lines))
+            buffer.size += _PIECE_OVERHEAD + len(lines)
+            if buffer.size > self._size_max:
+                buffer.shrink(self._size_max)
 
     def records(self, service: str, tail_lines: int | None = None, since: float = 0.0) -> list[Piece]:
-        """What was read at `since` (Unix time) or later, of that the last `tail_lines` (None: all), oldest first."""
-        share = self._shares.get(service)
+        """Pieces read at or after `since` (Unix time), of these the last tail_lines lines (None: all); oldest first."""
+        buffer = self._buffers.get(service)
         found: list[Piece] = []
-        for now, stream, lines in reversed(share.pieces if share else ()):
+        for now, stream, lines in reversed(buffer.pieces if buffer else ()):
             if now < since:
-                continue  # an earlier one may be later: somebody may have set the clock
-            kept = lines
+                continue  # not break: times are not in order if the clock was set
+            tail = lines
             if tail_lines is not None:
                 if tail_lines <= 0:
                     break
                 count = lines.count(b"\n")
                 if count > tail_lines:
-                    kept = _last(lines, tail_lines)
+                    tail = _tail(lines, tail_lines)
                 tail_lines -= count
-            found.append((now, stream, kept))
+            found.append((now, stream, tail))
         return found[::-1]
 
     def last_lines(self, service: str, count: int) -> list[bytes]:
-        """The last lines of both its streams, without newlines, oldest first."""
+        """The last lines of both streams, without newlines, oldest first."""
         return b"".join(lines for _, _, lines in self.records(service, count)).split(b"\n")[:-1]
 
     def forget(self, service: str) -> None:
-        """It is gone for good."""
+        """Drop a service's lines, and record no more of it."""
         if service != OURSELVES:
-            self._shares.pop(service, None)
+            self._buffers.pop(service, None)
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution --------------------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for restore."""
-        return {name: share.pieces for name, share in self._shares.items()}
+        """Plain values for restore()."""
+        return {name: buffer.pieces for name, buffer in self._buffers.items()}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over where to_plain was called."""
-        self._shares = {name: _Share(pieces) for name, pieces in plain.items()}
+        """Take over the state from to_plain()."""
+        self._buffers = {name: _Buffer(pieces) for name, pieces in plain.items()}
         self.name_services([])
 
 
-class _Share:
-    """One service's pieces, oldest first. size: bytes that they take, with what Python needs for each."""
+class _Buffer:
+    """One service's pieces, oldest first. size: the bytes that they take, with Python's overhead."""
 
     __slots__ = ("pieces", "size")
 
     def __init__(self, pieces: list[Piece] | None = None) -> None:
         self.pieces: list[Piece] = pieces or []
-        self.size = sum(_PIECE_SIZE + len(lines) for _, _, lines in self.pieces)
+        self.size = sum(_PIECE_OVERHEAD + len(lines) for _, _, lines in self.pieces)
 
     def shrink(self, size_max: int) -> None:
-        """Bring the size below that, if it is not: to an eighth less, so that not every small piece cuts a big one."""
+        """If the size exceeds size_max, reduce it to 7/8 of that, so that not every append causes a cut."""
         if self.size <= size_max:
             return
         excess = self.size - size_max * 7 // 8
-        gone = 0
+        count = 0
         for _, _, lines in self.pieces[:-1]:
-            if _PIECE_SIZE + len(lines) > excess:
+            if _PIECE_OVERHEAD + len(lines) > excess:
                 break
-            excess -= _PIECE_SIZE + len(lines)
-            gone += 1
-        del self.pieces[:gone]
+            excess -= _PIECE_OVERHEAD + len(lines)
+            count += 1
+        del self.pieces[:count]
         if excess > 0:
             self._cut_first(excess)
-        self.size = sum(_PIECE_SIZE + len(lines) for _, _, lines in self.pieces)
+        self.size = sum(_PIECE_OVERHEAD + len(lines) for _, _, lines in self.pieces)
 
     def _cut_first(self, excess: int) -> None:
-        """Take that many bytes or a few more from the oldest piece."""
+        """Remove that many bytes, or slightly more, from the oldest piece."""
         now, stream, lines = self.pieces[0]
         start = lines.find(b"\n", excess - 1) + 1
         if 0 < start < len(lines):
@@ -124,7 +123,7 @@ class _Share:
             self.pieces[0] = (now, stream, lines[excess:])
 
 
-def _last(lines: bytes, count: int) -> bytes:
+def _tail(lines: bytes, count: int) -> bytes:
     """The last lines of a piece that has more than that."""
     start = len(lines) - 1
     for _ in range(count):

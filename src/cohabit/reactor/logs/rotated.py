@@ -1,15 +1,15 @@
-"""What a log file was before: PATH.1, PATH.2 and so on, how they move up, and how they are compressed.
+"""The rotated files of a log file, PATH.1, PATH.2 and so on: renaming and compression.
 
-Each goes up by a rename, the oldest first and only as far as to the first number that is free. A rename has been or has
-not, so at whatever moment we end, nothing is lost but the oldest that was to go, and a number that is free then is
-filled by the next rotation.
+Rotation renames each file to the next number, the oldest first, up to the first number that is free. A rename is
+atomic, so if process 1 ends in between, nothing is lost but the oldest file that was to be removed, and the next
+rotation fills the number that is free then.
 
-Compressing is done by a child (tasks/compress.py), one file at a time: it gets descriptors, no names, since those
-change while it works. What it has made gets its name here, if what it was made of is still there as it was; else, or
-when the child was killed, that stays as it is. It knows nothing of what is being written.
+A child compresses one file at a time (tasks/compress.py). It gets descriptors, not names, since names change while it
+works. When it succeeds and the original is still there unchanged, the compressed file takes the original's name with
+.gz; otherwise the original stays.
 
-Every name is one in an open directory, and no link is followed: a service may be able to change that directory. What is
-compressed there has to be a file that could be written there (paths.py), since a copy of it is made.
+All names are relative to an open directory and no link is followed, since a service may be able to change the
+directory. A file is compressed only if it could be written there too (paths.py), since a copy of it is made.
 """
 
 from __future__ import annotations
@@ -34,92 +34,92 @@ if TYPE_CHECKING:
     Launch: TypeAlias = Callable[[str, SpawnSpec, Ended], None]
     Fingerprint: TypeAlias = tuple[int, int, int, int]
 
-KEY = "\0compress:"  # before the temporary name: among the children, where no service can have it
+KEY = "\0compress:"  # the key of a child is this and the temporary name; no service can have such a name
 _UNFINISHED = ".compressing"
 _GZIP = ".gz"
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-_PERMISSIONS = 0o777  # of a mode: a copy is not setuid
-_NAMES_MAX = 10_000  # of a directory, that are looked at for what an earlier life left
+_PERMISSIONS = 0o777  # without setuid, setgid and sticky bits
+_NAMES_MAX = 10_000  # names of a directory that are searched for unfinished files of an earlier run
 _EPERM = 1
-_ERRNO_MAX = 125  # exit codes from 126 on are no errno
+_ERRNO_MAX = 125  # exit codes from 126 on do not mean an errno
 
 
 class OldFiles:
-    """What the file was before: PATH.1 to PATH.(files_max - 1), the oldest with the largest number, some with .gz.
+    """The rotated files: PATH.1 to PATH.(files_max - 1), the oldest with the largest number, some with .gz.
 
-    Nobody else's names are touched, neither larger numbers nor dates. path: the file's own, no link to it. launch:
-    Children's, for a child under a key; what it is given as the third is called once with the exit code, and with words
-    if the exec failed. say(trouble, text): once for each trouble, no text when it is over.
+    Other names are never touched, neither larger numbers nor dates. path: the file's path, resolved. launch:
+    Children's, which starts a child under a key and calls its third argument once, with the exit code and, if the exec
+    failed, the reason. report(problem, text): reports a problem once; text "": the problem is over.
     """
 
-    def __init__(self, path: str, launch: Launch, say: Callable[[str, str], None]) -> None:
+    def __init__(self, path: str, launch: Launch, report: Callable[[str, str], None]) -> None:
         self._path = path
         self._name = path
         self._launch = launch
-        self._say = say
+        self._report = report
         self._last = 0
         self._compress = False
-        self._begun = False
+        self._opened = False
         self._stopped = False
-        self._unfinished = ""  # what the child writes
+        self._unfinished = ""  # the file that the child writes
         self._source: Fingerprint = (0, 0, 0, 0)
 
     def set(self, files_max: int, *, compress: bool) -> None:
-        """files_max: with the one that is written."""
+        """files_max: how many files to keep, with the current one."""
         self._last = files_max - 1
         self._compress = compress
 
     def begin(self, path: str) -> None:
-        """The file of this path was opened. The first time, what an earlier life left is put in order."""
+        """The file of this path was opened. At the first call, cleans up what an earlier run left."""
         self._path = path
-        if self._begun:
+        if self._opened:
             return
-        self._begun = True
+        self._opened = True
         try:
-            with self._here() as place:
+            with self._open_directory() as place:
                 self._remove_unfinished(place)
                 for number in range(1, self._last + 1):
-                    self._keep_one(place, number)
+                    self._remove_duplicate(place, number)
         except OSError as error:
-            self._fail(str(error.strerror))
+            self._report_failure(str(error.strerror))
         self.compress_next()
 
     def stop(self) -> None:
-        """Nothing is compressed any more, for good; of the child that is at it, nobody hears."""
+        """Compress nothing more. The result of a running compression is not reported."""
         self._stopped = True
 
     # --- numbers -------------------------------------------------------------------------------------
 
     def rotate(self, file: int) -> None:
-        """Free the path; of one file only, empty it. Raises OSError, and then nothing is lost."""
+        """Free the path, or truncate the file if it is the only one. Raises OSError; nothing is lost then."""
         if self._last < 1:
             os.ftruncate(file, 0)
             return
-        with self._here() as place:
-            free = next((number for number in range(1, self._last + 1) if not self._forms(place, number)), 0)
+        with self._open_directory() as place:
+            free = next((number for number in range(1, self._last + 1) if not self._variants(place, number)), 0)
             if not free:
                 free = self._last
-                for name in self._forms(place, free):
+                for name in self._variants(place, free):
                     place.unlink(name)
             for number in range(free - 1, 0, -1):
-                for name in self._forms(place, number):
+                for name in self._variants(place, number):
                     place.rename(name, self._numbered(number + 1, _GZIP if name.endswith(_GZIP) else ""))
             place.rename(place.name, self._numbered(1))
 
-    def _here(self) -> Place:
-        """The directory, open. Raises OSError."""
+    def _open_directory(self) -> Place:
+        """Raises OSError."""
         return paths.locate(self._path, follow=False)
 
     def _numbered(self, number: int, suffix: str = "") -> str:
-        return f"{_name_of(self._path)}.{number}{suffix}"
+        return f"{_base_name(self._path)}.{number}{suffix}"
 
-    def _forms(self, place: Place, number: int) -> list[str]:
-        """Which files of that number there are."""
-        both = (self._numbered(number), self._numbered(number, _GZIP))
-        return [name for name in both if place.look(name) is not None]
+    def _variants(self, place: Place, number: int) -> list[str]:
+        """The existing names of this number: plain, compressed or both."""
+        names = (self._numbered(number), self._numbered(number, _GZIP))
+        return [name for name in names if place.look(name) is not None]
 
-    def _keep_one(self, place: Place, number: int) -> None:
-        """Between the two steps of _finish we ended, or both failed: the file is there twice. Times tell that."""
+    def _remove_duplicate(self, place: Place, number: int) -> None:
+        """Remove the original if its compressed copy exists too: _finish() was interrupted. Equal mtimes show it."""
         plain, packed = place.look(self._numbered(number)), place.look(self._numbered(number, _GZIP))
         if plain is not None and packed is not None and plain.st_mtime_ns == packed.st_mtime_ns:
             place.unlink(self._numbered(number))
@@ -127,20 +127,20 @@ class OldFiles:
     # --- compression ---------------------------------------------------------------------------------
 
     def compress_next(self) -> None:
-        """Have the oldest file compressed that is not, if none is at it."""
+        """Compress the oldest uncompressed file, unless a compression is running."""
         if not self._compress or self._stopped or self._unfinished:
             return
         try:
-            with self._here() as place:
+            with self._open_directory() as place:
                 for number in range(self._last, 0, -1):
                     name = self._numbered(number)
-                    self._keep_one(place, number)
-                    if self._forms(place, number) == [name]:
+                    self._remove_duplicate(place, number)
+                    if self._variants(place, number) == [name]:
                         self._start(place, name)
                         return
-        except OSError as error:  # a network's file cannot even be looked at
-            self._give_up()
-            self._fail(str(error.strerror))
+        except OSError as error:  # stat(2) may fail on a network file system
+            self._discard_unfinished()
+            self._report_failure(str(error.strerror))
 
     def _start(self, place: Place, name: str) -> None:
         """Raises OSError."""
@@ -152,10 +152,10 @@ class OldFiles:
                 raise OSError(_EPERM, f"{name}: {why}")
             self._source = _fingerprint(status)
             unfinished = f"{self._path}.{time.time_ns()}{_UNFINISHED}"
-            opened.append(place.open(_OPEN_NEW, 0o600, _name_of(unfinished)))
+            opened.append(place.open(_OPEN_NEW, 0o600, _base_name(unfinished)))
             self._unfinished = unfinished
-            _take_after(opened[1], status)
-            argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/compress.py", f"{_directory_of(self._path)}/{name}")
+            _copy_owner_and_mode(opened[1], status)
+            argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/compress.py", f"{_directory_name(self._path)}/{name}")
             start = SpawnSpec(argv, python_environment(), InheritedSignals((), ()), stdio=(opened[0], opened[1], 2))
             self._launch(KEY + unfinished, start, self._ended)
         finally:
@@ -163,7 +163,7 @@ class OldFiles:
                 os.close(fd)
 
     def _ended(self, code: int, why: str) -> None:
-        """The child was reaped. If it went well, the next one's turn has come."""
+        """The child was reaped. After success, start the next compression."""
         finished = False
         if code:
             why = why or (os.strerror(code) if code <= _ERRNO_MAX else describe_exit(code))
@@ -172,47 +172,47 @@ class OldFiles:
                 finished = self._finish()
             except OSError as error:
                 why = str(error.strerror)
-        self._give_up()
+        self._discard_unfinished()
         if why:
-            self._fail(why)
+            self._report_failure(why)
         elif finished:
-            self._say("compress", "")
+            self._report("compress", "")
             self.compress_next()
 
     def _finish(self) -> bool:
-        """Put what was made in the place of what it was made of, if that is still there as it was."""
+        """Replace the original by its compressed copy. Returns False if the original is gone or was changed."""
         try:
-            place = self._here()
+            place = self._open_directory()
         except FileNotFoundError:
-            return False  # with its directory
+            return False  # the directory is gone
         with place:
             for number in range(1, self._last + 1):
                 name = self._numbered(number)
                 status = place.look(name)
                 if status is not None and _fingerprint(status) == self._source:
-                    unfinished, times = _name_of(self._unfinished), (status.st_atime_ns, status.st_mtime_ns)
+                    unfinished, times = _base_name(self._unfinished), (status.st_atime_ns, status.st_mtime_ns)
                     made = place.look(unfinished)
-                    why = place.why_not_written(made) if made is not None else "what the child wrote is gone"
+                    why = place.why_not_written(made) if made is not None else "the compressed file is gone"
                     if why:
                         raise OSError(_EPERM, why)
                     os.utime(unfinished, ns=times, dir_fd=place.fd, follow_symlinks=False)
                     place.rename(unfinished, name + _GZIP)
                     try:
                         place.unlink(name)
-                    except OSError:  # the file must not be there twice: the copy goes
+                    except OSError:  # the content must not exist twice: undo
                         place.rename(name + _GZIP, unfinished)
                         raise
                     self._unfinished = ""
                     return True
         return False
 
-    def _give_up(self) -> None:
+    def _discard_unfinished(self) -> None:
         try:
             if self._unfinished:
-                with self._here() as place:
-                    place.unlink(_name_of(self._unfinished))
+                with self._open_directory() as place:
+                    place.unlink(_base_name(self._unfinished))
         except OSError:
-            pass  # the next life tries again
+            pass  # begin() removes it at the next start
         self._unfinished = ""
 
     def _remove_unfinished(self, place: Place) -> None:
@@ -221,44 +221,44 @@ class OldFiles:
             if name == f"{place.name}.{middle}{_UNFINISHED}" and middle.isdecimal():
                 place.unlink(name)
 
-    def _fail(self, why: str) -> None:
-        """After stop() and where nothing is to be compressed any more, nobody needs to know."""
+    def _report_failure(self, why: str) -> None:
+        """Not after stop(), and not when compression was disabled."""
         if self._compress and not self._stopped:
-            what = "it stays as it is; trying again after the next rotation"
-            self._say("compress", f"cannot compress {self._name}.N: {why} ({what})")
+            action = "the file stays uncompressed; trying again after the next rotation"
+            self._report("compress", f"cannot compress {self._name}.N: {why} ({action})")
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution --------------------------------------------------------------------------------
 
     def to_plain(self) -> tuple[str, bool, bool, str, Fingerprint]:
-        """What is at work."""
-        return self._path, self._begun, self._stopped, self._unfinished, self._source
+        """The state, with the running compression."""
+        return self._path, self._opened, self._stopped, self._unfinished, self._source
 
     def restore(self, plain: tuple[str, bool, bool, str, Fingerprint]) -> None:
-        """Take over where to_plain was called."""
-        self._path, self._begun, self._stopped, self._unfinished, self._source = plain
+        """Take over the state from to_plain()."""
+        self._path, self._opened, self._stopped, self._unfinished, self._source = plain
 
     def tasks(self) -> list[tuple[str, Ended]]:
-        """The child, if there is one, and whom its end is told."""
+        """The running compression, if any: (key, what must be called when it ends)."""
         return [(KEY + self._unfinished, self._ended)] if self._unfinished else []
 
 
-def _name_of(path: str) -> str:
+def _base_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _directory_of(path: str) -> str:
+def _directory_name(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _take_after(fd: int, status: os.stat_result) -> None:
-    """Give a new file the owner and the mode of the one that it shall replace."""
+def _copy_owner_and_mode(fd: int, status: os.stat_result) -> None:
+    """Give a new file the owner and the mode of the file that it replaces."""
     try:
         os.fchown(fd, status.st_uid, status.st_gid)
     except PermissionError:
-        pass  # it is ours then
+        pass  # it keeps the user of process 1
     os.fchmod(fd, status.st_mode & _PERMISSIONS)
 
 
 def _fingerprint(status: os.stat_result) -> Fingerprint:
-    """What stays while a file is only renamed."""
+    """Values that do not change when a file is renamed."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,7 +1,7 @@
-"""One end of one pipe: from the bytes that a service wrote to whole lines.
+"""The read end of one pipe: turns the bytes that a service writes into whole lines.
 
-What arrives is cut at its last newline and the rest waits for its end, so lines of different services never tear each
-other. When to read is output.py's.
+What is read is cut at its last newline, and the rest is held until its line is complete, so that lines of different
+services are never interleaved. Output decides when to read (output.py).
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Logging
     from cohabit.reactor.logs.target import Target
 
-READ_SIZE = 131_072  # one turn of one stream: then the others get theirs
+READ_SIZE = 131_072  # of one stream in one turn of the event loop
 _SMALL_READ_SIZE = 4096
-_LINE_MAX = 1_048_576  # a longer line is cut, so that one service cannot eat process 1's memory
+_LINE_MAX = 1_048_576  # a longer line is cut, which bounds the memory for each stream
 
 
 class Stream:
-    """partial: the beginning of a line whose end has not come yet; what is spliced is not in it.
+    """One stream of one start of a service.
 
-    entries, pattern: as the file has them; targets: one for each entry that we write to. parked: epoll does not look at
-    it; wants_room: until it can be spliced. raw: its bytes go out as they come, not line by line; splices: without our
-    seeing them. source: its number where its lines are joined to records, 0 where they are not.
+    fd: -1 once it is closed; entries, pattern: from the file; targets: one for each entry that is written to. partial:
+    the beginning of an unfinished line; spliced bytes are not in it. raw: bytes are written as they come, not line by
+    line; splices: they are moved with splice(2). source: its number in the MultilineAssembler, 0 for none. paused,
+    waits_to_splice: see output.py.
     """
 
     __slots__ = (
-        "entries", "fd", "origin", "parked", "partial", "pattern", "raw", "source", "splices", "targets", "wants_room",
+        "entries", "fd", "origin", "partial", "pattern", "paused", "raw", "source", "splices", "targets",
+        "waits_to_splice",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, fd: int, entries: tuple[Logging, ...], pattern: str = "") -> None:
@@ -42,7 +44,7 @@ class Stream:
         self.targets: tuple[Target, ...] = ()
         self.partial = bytearray()
         self.raw = self.splices = False
-        self.parked = self.wants_room = False
+        self.paused = self.waits_to_splice = False
         self.source = 0
 
     @property
@@ -51,20 +53,20 @@ class Stream:
         return self.origin.name
 
     def read(self) -> bytes:
-        """What is there, less of it where there is no memory for so much. Raises BlockingIOError: nothing is there."""
+        """Read what is there, less when memory is short; b"" is the end. Raises BlockingIOError: nothing is there."""
         try:
             return os.read(self.fd, READ_SIZE)
-        except MemoryError:  # it comes before anything is taken from the pipe
+        except MemoryError:  # raised before anything is taken from the pipe
             return os.read(self.fd, _SMALL_READ_SIZE)
 
     def must_wait(self) -> bool:
-        """A destination takes nothing, and the service is to wait for it."""
+        """Whether one of its targets must wait (target.py)."""
         return any(target.must_wait for target in self.targets)
 
-    def lines_of(self, data: bytes) -> bytes:
-        """The whole lines that there are now, b"" for none; what comes after the last newline waits.
+    def take_lines(self, data: bytes) -> bytes:
+        """Add what was read. Returns the whole lines, b"" for none; what follows the last newline stays in `partial`.
 
-        Most reads end inside a line, so beginnings and ends meet in the one join.
+        Most reads end inside a line, so the stored beginning and the new lines are joined in one copy.
         """
         end = data.rfind(b"\n") + 1
         if not end:
@@ -77,21 +79,21 @@ class Stream:
         return data
 
     @property
-    def too_long(self) -> bool:
-        """The line that has begun has no end in sight: its beginning should go out."""
+    def is_too_long(self) -> bool:
+        """Whether the unfinished line has reached 1 MiB and must be written in part."""
         return len(self.partial) >= _LINE_MAX
 
-    def rest(self, kept: int = 0) -> bytes:
-        """What there is of an unfinished line, as a line; its last bytes may be kept for the next one."""
+    def take_partial(self, kept: int = 0) -> bytes:
+        """Take the unfinished line, and end it with a newline. kept: how many of its last bytes stay."""
         cut = len(self.partial) - kept
         line = bytes(self.partial[:cut]) + b"\n"
         self.partial = self.partial[cut:]
         return line
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution --------------------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        """Whose it is, and what was read and not passed on."""
+        """Plain values for from_plain(): the descriptor, the origin, and what was read and not passed on."""
         origin = self.origin
         return {
             "fd": self.fd,
@@ -106,7 +108,7 @@ class Stream:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Stream:
-        """The inverse, without targets: they restore themselves."""
+        """The stream that was saved, without targets, which are restored separately."""
         stream = cls(Origin(*plain["origin"]), plain["fd"], from_plain(plain["entries"]), plain["pattern"])
         stream.partial += plain["partial"]
         stream.source, stream.raw = plain["source"], plain["raw"]

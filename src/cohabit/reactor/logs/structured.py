@@ -1,8 +1,8 @@
-r"""What json and logfmt have in common: each record is a head, its escaped text and a tail, and under 16 KiB.
+r"""What the json and logfmt formats share: a record is a head, its escaped text and a tail, and less than 16 KiB.
 
-A head depends on the time of the call and on the level only, so most lines cost one look for their level and two
-additions. Records that do not fit are cut into parts with the names of Docker's partial messages. A line ends with
-\n or \r\n; neither is part of the message.
+The head depends only on the time of the call and the level, so most lines cost one search for the level and two
+concatenations. A record that does not fit is split into parts with the names of Docker's partial messages. LF or CR LF
+ends a line and is not part of the message.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.reactor.logs.formats import Origin
 
-# Docker and most of its drivers cut at 16 KiB: a record with its newline stays below.
+# Docker and most of its drivers split lines at 16 KiB. A record with its newline is shorter.
 RECORD_MAX = 16_383
 _ORDINAL_DIGITS = 10
-_PIECE_MIN = 1_024  # whatever a name's length
+_PIECE_SIZE_MIN = 1_024  # however long the names are
 
 
 class Heads(dict[bytes, bytes]):
-    """What stands before the text in one call, by level; made when first asked for. now_ns: Unix nanoseconds."""
+    """The heads of one call by level, made on first use. now_ns: Unix nanoseconds."""
 
     def __init__(self, structured: Structured, now_ns: int) -> None:
         self._structured = structured
@@ -36,13 +36,13 @@ class Heads(dict[bytes, bytes]):
 
 
 class Structured:
-    """A Format of one head and one tail per record; Json and Logfmt say which.
+    """A Format with one head and one tail per record; Json and Logfmt define them.
 
-    The origin's pid is looked at in every call. Its names need no escaping: a-z A-Z 0-9 . _ -
+    The origin's pid is read in each call. Its names need no escaping: a-z A-Z 0-9 . _ -
     """
 
     tail = b'"\n'
-    # What follows the text of a part instead: id, number from 1, "true" or "false".
+    # The tail of a part: id, number from 1, whether it is the last ("true" or "false").
     part_tail = b"%b %d %b\n"
 
     def __init__(self, origin: Origin) -> None:
@@ -50,43 +50,43 @@ class Structured:
         self._cut_records = 0
 
     def lines(self, data: bytes, now_ns: int) -> bytes:
-        """Whole lines."""
+        """Format whole lines."""
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
         heads = Heads(self, now_ns)
         lines = _split(data)
-        if self.needs_a_look(data):
-            return self.one_by_one(lines, heads)
+        if self.may_have_objects(data):
+            return self.format_each(lines, heads)
         escaped = escape(data)
         texts = lines if escaped is data else _split(escaped)
-        look = level_of_coloured if b"\x1b" in data else level_of
-        records = [heads[look(line)] + text for line, text in zip(lines, texts, strict=True)]
+        find_level = level_of_coloured if b"\x1b" in data else level_of
+        records = [heads[find_level(line)] + text for line, text in zip(lines, texts, strict=True)]
         if max(map(len, records)) + len(self.tail) > RECORD_MAX:
-            return self.one_by_one(lines, heads)
+            return self.format_each(lines, heads)
         records.append(b"")
         return self.tail.join(records)
 
     def records(self, records: list[bytes], now_ns: int) -> bytes:
-        """Records of one or more lines each; the newlines inside are part of the message."""
-        whole = [record.replace(b"\r\n", b"\n").removesuffix(b"\r") for record in records]
-        return self.one_by_one(whole, Heads(self, now_ns))
+        """Format records of one or more lines each. Newlines inside are part of the message."""
+        messages = [record.replace(b"\r\n", b"\n").removesuffix(b"\r") for record in records]
+        return self.format_each(messages, Heads(self, now_ns))
 
     def message(self, level: str, text: bytes, now_ns: int) -> bytes:
-        """One message of our own."""
+        """Format one message of cohabit itself."""
         heads = Heads(self, now_ns)
-        return self._fitting(heads[level.encode()], escape(text).replace(b"\n", b"\\n"), now_ns)
+        return self._record_or_parts(heads[level.encode()], escape(text).replace(b"\n", b"\\n"), now_ns)
 
-    def one_by_one(self, records: list[bytes], heads: Heads) -> bytes:
-        """Whatever cannot be done in bulk."""
+    def format_each(self, records: list[bytes], heads: Heads) -> bytes:
+        """Format records one by one: those that cannot be formatted in bulk."""
         return b"".join([self.quoted(record, heads) for record in records])
 
     def quoted(self, record: bytes, heads: Heads) -> bytes:
-        """One record as text."""
+        """Format one record as text."""
         head = heads[level_of_coloured(record.partition(b"\n")[0])]
-        return self._fitting(head, escape(record).replace(b"\n", b"\\n"), heads.now_ns)
+        return self._record_or_parts(head, escape(record).replace(b"\n", b"\\n"), heads.now_ns)
 
-    def _fitting(self, head: bytes, text: bytes, now_ns: int) -> bytes:
-        """One record, or its parts."""
+    def _record_or_parts(self, head: bytes, text: bytes, now_ns: int) -> bytes:
+        """One record, or its parts if it is too long."""
         record = head + text + self.tail
         if len(record) <= RECORD_MAX:
             return record
@@ -94,7 +94,7 @@ class Structured:
         origin = self.origin
         partial_id = f"{origin.name}-{origin.stream}-{now_ns:x}-{self._cut_records}".encode()
         longest_tail = self.part_tail % (partial_id, 10**_ORDINAL_DIGITS - 1, b"false")
-        texts = list(pieces(text, max(_PIECE_MIN, RECORD_MAX - len(head) - len(longest_tail))))
+        texts = list(pieces(text, max(_PIECE_SIZE_MIN, RECORD_MAX - len(head) - len(longest_tail))))
         last = len(texts)
         return b"".join(
             head + piece + self.part_tail % (partial_id, ordinal, b"true" if ordinal == last else b"false")
@@ -102,11 +102,11 @@ class Structured:
         )
 
     def head(self, moment: bytes, level: bytes) -> bytes:
-        """What stands before the text. moment: RFC 3339; level: b"" for none."""
+        """What precedes the text. moment: RFC 3339; level: b"" for none."""
         raise NotImplementedError
 
-    def needs_a_look(self, _data: bytes) -> bool:
-        """Whether some of these lines may be no text."""
+    def may_have_objects(self, _data: bytes) -> bool:
+        """Whether some of these lines may be objects, which are not formatted as text."""
         return False
 
 
@@ -118,7 +118,7 @@ def _split(data: bytes) -> list[bytes]:
 
 
 def rfc3339(now_ns: int) -> bytes:
-    """2024-11-24T12:00:00.123456789Z."""
+    """The time as 2024-11-24T12:00:00.123456789Z."""
     seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
     moment = time.gmtime(seconds)
     return b"%04d-%02d-%02dT%02d:%02d:%02d.%09dZ" % (*moment[:6], nanoseconds)

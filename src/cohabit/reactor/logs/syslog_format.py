@@ -1,7 +1,7 @@
-"""Lines as messages of RFC 5424, each with its length in front (octet counting, RFC 6587 3.4.1), for syslog.py.
+"""The syslog format: messages of RFC 5424, each with its length in front (octet counting, RFC 6587 3.4.1).
 
-A format as those of formats.py: pure, and knowing no transport. Since each message is counted, whatever is in it stays
-as it is: newlines of a record, NUL, invalid UTF-8. A message is at most BYTES_MAX long; longer records become several.
+A Format (formats.py), used by syslog.py. Since each message is counted, its text is unchanged: newlines of a record,
+NUL, invalid UTF-8. A message has at most BYTES_MAX bytes; longer records become several messages.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.logs.formats import Origin
 
-# Of the message with its header. rsyslog as it comes takes 8,096 and makes a mess of more (measured with 8.2302: over
-# TCP the rest is thrown away, over a unix stream each byte of it becomes a message); others take more, and over UDP it
-# fits into one datagram. (RFC 5424 6.1 asks receivers for 2,048: that would tear long tracebacks for nobody's sake.)
+# A message with its header. rsyslog accepts 8,096 by default and mishandles more (measured with 8.2302: over TCP the
+# rest is discarded, over a unix stream each byte of it becomes a message). Other servers accept more, and the size fits
+# a UDP datagram. RFC 5424 6.1 requires receivers to accept 2,048 only, which would split long tracebacks.
 BYTES_MAX = 8000
 
 _SEVERITIES = {
@@ -29,56 +29,60 @@ _SEVERITIES = {
 }  # fmt: skip
 _HEADER_FIELDS = 7
 _HOSTNAME_MAX, _APP_NAME_MAX = 255, 48  # RFC 5424, 6
-_TO_MICROSECONDS = len("2024-11-24T12:00:00.123456")  # RFC 5424 allows no more
+_TO_MICROSECONDS = len("2024-11-24T12:00:00.123456")  # the most that RFC 5424 allows
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
-_CONTINUES_MASK, _CONTINUES = 0xC0, 0x80  # UTF-8: a byte that begins no character
+_CONTINUES_MASK, _CONTINUES = 0xC0, 0x80  # UTF-8: a byte that continues a character
 _CHARACTER_MAX = 4
 
 
 class Syslog:
-    """One stream of one service. facility: a number of syslog(3); tag: APP-NAME, "" for the instance's name.
+    """The format of one stream of one service.
 
-    Severity: what the line shows, else informational for stdout and error for stderr, as in Docker's driver. A line's
-    end is LF or CRLF; neither is part of the message. The origin's pid is looked at with each call. local: the form of
-    syslog(3) for /dev/log, `<30>Nov 24 12:00:00 web[42]: …` in local time, all that most programs behind it understand.
+    facility: a number of syslog(3); tag: the APP-NAME, "" for the instance's name. local: the format of syslog(3) for
+    /dev/log, `<30>Nov 24 12:00:00 web[42]: ...` in local time, which is all that most programs behind /dev/log read.
+
+    The severity is the level that the line shows, otherwise informational for stdout and error for stderr, as in
+    Docker's driver. LF or CR LF ends a line and is not part of the message. The origin's pid is read in each call.
     """
 
     def __init__(self, origin: Origin, facility: int, tag: str = "", *, local: bool = False) -> None:
         self._origin = origin
         self._local = local
-        self._host = _name(os.uname().nodename, _HOSTNAME_MAX).encode()
-        self._app = _name(tag or origin.name, _APP_NAME_MAX).encode()
+        self._host = _header_name(os.uname().nodename, _HOSTNAME_MAX).encode()
+        self._app = _header_name(tag or origin.name, _APP_NAME_MAX).encode()
         self._stream = origin.stream.encode()
         form = b"<%d>" if local else b"<%d>1 "
-        self._begin = {level: form % (facility * 8 + severity) for level, severity in _SEVERITIES.items()}
-        self._begin[b""] = self._begin[b"error" if origin.stream == "stderr" else b"info"]
+        self._priorities = {level: form % (facility * 8 + severity) for level, severity in _SEVERITIES.items()}
+        self._priorities[b""] = self._priorities[b"error" if origin.stream == "stderr" else b"info"]
 
     def lines(self, data: bytes, now_ns: int) -> bytes:
-        """Whole lines."""
+        """Format whole lines."""
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
-        after, begin = self._after(now_ns), self._begin
-        look = level_of_coloured if b"\x1b" in data else level_of
+        header_tail, priorities = self._header_tail(now_ns), self._priorities
+        find_level = level_of_coloured if b"\x1b" in data else level_of
         lines = data.split(b"\n")
         lines.pop()
-        messages = [begin[look(line)] + after + line for line in lines]
+        messages = [priorities[find_level(line)] + header_tail + line for line in lines]
         if max(map(len, messages)) <= BYTES_MAX:
             return b"".join([b"%d %b" % (len(message), message) for message in messages])
-        return b"".join([_framed(begin[look(line)] + after, line) for line in lines])
+        return b"".join([_framed(priorities[find_level(line)] + header_tail, line) for line in lines])
 
     def records(self, records: list[bytes], now_ns: int) -> bytes:
-        """Records of one or more lines each; the newlines inside are part of the message."""
-        after, begin = self._after(now_ns), self._begin
+        """Format records of one or more lines each. Newlines inside are part of the message."""
+        header_tail, priorities = self._header_tail(now_ns), self._priorities
         whole = [record.replace(b"\r\n", b"\n").removesuffix(b"\r") for record in records]
         levels = [level_of_coloured(record.partition(b"\n")[0]) for record in whole]
-        return b"".join([_framed(begin[level] + after, record) for level, record in zip(levels, whole, strict=True)])
+        return b"".join(
+            [_framed(priorities[level] + header_tail, record) for level, record in zip(levels, whole, strict=True)]
+        )
 
     def message(self, level: str, text: bytes, now_ns: int) -> bytes:
-        """One message of our own."""
-        return _framed(self._begin[level.encode()] + self._after(now_ns), text)
+        """Format one message of cohabit itself."""
+        return _framed(self._priorities[level.encode()] + self._header_tail(now_ns), text)
 
-    def _after(self, now_ns: int) -> bytes:
-        """What stands in each header after the priority."""
+    def _header_tail(self, now_ns: int) -> bytes:
+        """The header after the priority."""
         process = self._origin.pid
         if self._local:
             moment = time.localtime(now_ns // 1_000_000_000)
@@ -89,18 +93,18 @@ class Syslog:
 
 
 def frame(message: bytes) -> bytes:
-    """A message with its length."""
+    """A message with its length in front."""
     return b"%d %b" % (len(message), message)
 
 
 def frame_end(frames: bytes, start: int) -> tuple[int, int]:
-    """(where its message begins, where it ends) of the frame that starts there."""
+    """(start, end) of the message in the frame that starts there."""
     begin = frames.index(b" ", start) + 1
     return begin, begin + int(frames[start : begin - 1])
 
 
 def halves(message: bytes) -> tuple[bytes, ...]:
-    """Two messages instead of one that is too long for a transport; () if it cannot be cut."""
+    """Two messages for one that is too long for a transport; () if it cannot be split."""
     begin = message.index(b">") + 1
     if message.startswith(b"1 ", begin):
         begin = len(message) - len(message.split(b" ", _HEADER_FIELDS)[_HEADER_FIELDS])
@@ -117,7 +121,7 @@ def _framed(head: bytes, text: bytes) -> bytes:
 
 
 def _parts(text: bytes, bytes_max: int) -> Iterator[bytes]:
-    """The text in pieces; a character of UTF-8 is not cut where it can be helped."""
+    """The text in parts. UTF-8 characters are not split where possible."""
     start = 0
     while len(text) - start > bytes_max:
         end = start + bytes_max
@@ -130,6 +134,6 @@ def _parts(text: bytes, bytes_max: int) -> Iterator[bytes]:
     yield text[start:]
 
 
-def _name(text: str, length_max: int) -> str:
-    """Printable ASCII without spaces (RFC 5424, 6), "-" for nothing."""
+def _header_name(text: str, length_max: int) -> str:
+    """Printable ASCII without spaces (RFC 5424, 6), "-" if empty."""
     return "".join(letter if "!" <= letter <= "~" else "_" for letter in text[:length_max]) or "-"

@@ -1,7 +1,7 @@
-"""Where a syslog server is: a unix socket, an address, or a name that a side program has to look up first.
+"""The addresses of a syslog server: a unix socket, an IP address, or a host name that must be looked up.
 
-Process 1 cannot wait for name servers, so tasks/resolve.py does, once for each connect; its answer comes on a pipe and
-counts when Children tell of its end. It knows sockets as far as to open one, and nothing of what is sent through them.
+Process 1 must not wait for name servers, so a side program looks the name up before each connect (tasks/resolve.py).
+It writes its answer to a pipe, which is read when it has ended.
 """
 
 from __future__ import annotations
@@ -21,108 +21,108 @@ if TYPE_CHECKING:
 
     Ended = Callable[[int, str], None]
     Launch = Callable[[str, SpawnSpec, Ended], None]
-    Place = tuple[str, int, Any]  # way (below), family of socket(2), address of connect(2)
+    Place = tuple[str, int, Any]  # transport (below), family for socket(2), address for connect(2)
 else:
     import _socket as socket
 
-KEY = "\0resolve"  # before the address and a number: a killed one may not be reaped when the next begins
-TCP, UDP, STREAM, DATAGRAM = "tcp", "udp", "unix", "unixgram"  # ways
+KEY = "\0resolve"  # a child's key: this, the address and a number, since a killed child may not be reaped yet
+TCP, UDP, STREAM, DATAGRAM = "tcp", "udp", "unix", "unixgram"  # transports
 PORT = 514
 _ANSWER_SIZE = 4096
-_KEEPALIVE_SECONDS = 60  # so that a firewall on the way does not forget an idle connection
+_KEEPALIVE_SECONDS = 60  # so that a firewall in between does not drop an idle connection
 
 
 class Server:
-    """Where a syslog server is. Raises ValueError: that is no address.
+    """The addresses of one syslog server. Raises ValueError: not a valid address.
 
-    places: what to try, in this order. is_name: a resolver has to find them: ask, and when it has ended (wake is
-    called) they are `fresh`, or the old ones and `why` it found none.
+    places: addresses to try, in this order. is_name: places come from look_up(). When a lookup has ended, on_answer()
+    is called; then is_new is set, and either places are new, or they are the old ones and error says why.
     """
 
-    def __init__(self, address: str, launch: Launch, wake: Callable[[], None]) -> None:
+    def __init__(self, address: str, launch: Launch, on_answer: Callable[[], None]) -> None:
         self.places: list[Place] = []
-        self.asking = self.fresh = False
-        self.why = ""
+        self.looking_up = self.is_new = False
+        self.error = ""
         self.count = 0
         self._address = address
         self._launch = launch
-        self._wake = wake
-        self._answer = -1
-        self._way, _, rest = address.partition("://")
+        self._on_answer = on_answer
+        self._pipe = -1
+        self._transport, _, location = address.partition("://")
         self._host, self._port = "", PORT
-        if self._way == STREAM:
-            self.places = [(DATAGRAM, socket.AF_UNIX, rest), (STREAM, socket.AF_UNIX, rest)]
-        elif self._way == DATAGRAM:
-            self.places = [(DATAGRAM, socket.AF_UNIX, rest)]
-        elif self._way in {UDP, TCP}:
-            self._host, self._port = _host_and_port(rest)
+        if self._transport == STREAM:
+            self.places = [(DATAGRAM, socket.AF_UNIX, location), (STREAM, socket.AF_UNIX, location)]
+        elif self._transport == DATAGRAM:
+            self.places = [(DATAGRAM, socket.AF_UNIX, location)]
+        elif self._transport in {UDP, TCP}:
+            self._host, self._port = _host_and_port(location)
             self.places = self._numeric(self._host, self._port, 0)
         else:
-            raise ValueError(f"no address of a syslog server: {address}")
+            raise ValueError(f"not a syslog server address: {address}")
         self.is_name = not self.places
 
-    def ask(self) -> None:
-        """Have the name looked up, unless somebody does already. Raises OSError: no room."""
-        if self.asking:
+    def look_up(self) -> None:
+        """Start a lookup of the host name, unless one is running. Raises OSError: out of resources."""
+        if self.looking_up:
             return
-        self._answer, writer = os.pipe2(os.O_CLOEXEC)
-        self.asking = True
+        self._pipe, writer = os.pipe2(os.O_CLOEXEC)
+        self.looking_up = True
         self.count += 1
-        argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/resolve.py", self._host, str(self._port), self._way)
+        argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/resolve.py", self._host, str(self._port), self._transport)
         try:
-            os.set_blocking(self._answer, False)
+            os.set_blocking(self._pipe, False)
             start = SpawnSpec(argv, python_environment(), InheritedSignals((), ()), stdio=(0, writer, 2))
             self._launch(f"{KEY} {self._address} {self.count}", start, self._ended)
         except OSError:
-            self._let_go()
+            self._close_pipe()
             raise
         finally:
             os.close(writer)
 
     def wait(self, seconds: float) -> None:
-        """At the very end, when nobody tells us of ends any more: wait so long for the answer."""
+        """Wait for the answer, at most so long. At the end of the container, when ends of children are not reported."""
         poll = select.poll()
-        poll.register(self._answer, select.POLLIN)
+        poll.register(self._pipe, select.POLLIN)
         if poll.poll(seconds * 1000):
-            self._take("")
+            self._read_answer("")
 
-    def _ended(self, _code: int, why: str) -> None:
-        if self.asking:
-            self._take(f"cannot look up its name: {why}" if why else "")
-            self._wake()
+    def _ended(self, _code: int, error: str) -> None:
+        if self.looking_up:
+            self._read_answer(f"cannot look up the host name: {error}" if error else "")
+            self._on_answer()
 
-    def _take(self, why: str) -> None:
-        """Read the answer. It was written at once, so whoever reads a part of it has the whole."""
+    def _read_answer(self, error: str) -> None:
+        """Read the answer. It was written in one write(2), so it is there as a whole or not at all."""
         try:
-            text = os.read(self._answer, _ANSWER_SIZE).decode("utf-8", "replace")
+            text = os.read(self._pipe, _ANSWER_SIZE).decode("utf-8", "replace")
         except BlockingIOError:
             text = ""
-        self._let_go()
-        self.fresh = True
+        self._close_pipe()
+        self.is_new = True
         if not text or text.startswith("!"):
-            self.why = why or text[1:].strip() or "no answer from its name servers"
+            self.error = error or text[1:].strip() or "no answer from the name servers"
             return
-        self.why, self.places = "", []
+        self.error, self.places = "", []
         for host, port, scope in (line.split(" ") for line in text.splitlines()):
             self.places += self._numeric(host, int(port), int(scope))
 
-    def _let_go(self) -> None:
-        os.close(self._answer)
-        self._answer = -1
-        self.asking = False
+    def _close_pipe(self) -> None:
+        os.close(self._pipe)
+        self._pipe = -1
+        self.looking_up = False
 
     def _numeric(self, host: str, port: int, scope: int) -> list[Place]:
-        """The place if that is an address, for which nobody needs a name server; else none."""
+        """The address in a list if `host` is an IP address, otherwise an empty list."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             socket.inet_pton(family, host)
         except OSError:
             return []
-        return [(self._way, family, (host, port, 0, scope) if ":" in host else (host, port))]
+        return [(self._transport, family, (host, port, 0, scope) if ":" in host else (host, port))]
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
-    """Of "host", "host:514", "[::1]" or "[::1]:514"."""
+    """Accepts "host", "host:514", "[::1]" and "[::1]:514"."""
     if text.startswith("["):
         host, _, port = text[1:].partition("]")
     else:
@@ -131,16 +131,16 @@ def _host_and_port(text: str) -> tuple[str, int]:
     return host, int(port) if port else PORT
 
 
-def type_of(way: str) -> int:
-    """Of socket(2)."""
-    return socket.SOCK_STREAM if way in {TCP, STREAM} else socket.SOCK_DGRAM
+def type_of(transport: str) -> int:
+    """The type for socket(2)."""
+    return socket.SOCK_STREAM if transport in {TCP, STREAM} else socket.SOCK_DGRAM
 
 
 def open_socket(place: Place) -> socket.socket:
-    """A socket to connect there. Raises OSError."""
-    way, family, _ = place
-    sock = socket.socket(family, type_of(way) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    if way == TCP:
+    """A socket that can connect to this address. Raises OSError."""
+    transport, family, _ = place
+    sock = socket.socket(family, type_of(transport) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    if transport == TCP:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)

@@ -1,7 +1,7 @@
-"""A copy of a service's output on its way to the matcher: everything, in order, and never waiting.
+"""A copy of a service's output for its log matcher: complete, in order, and never blocking.
 
-Output feeds it, in frames (tasks/match.py says which); what the pipe does not take at once is kept. While too much
-is, it is `full`, and Output reads no more of that service.
+Output feeds it with frames (described in tasks/match.py). What the pipe does not accept is pending. While too much is
+pending, the tap is `full` and Output pauses the service's streams (output.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WRITE_SIZE = 65_536
 
 
 class Tap:
-    """One pipe to one matcher. fd: its end, -1 when it is closed; pending: what it did not take yet."""
+    """The pipe to one matcher. fd: its write end, -1 when it is closed; pending: bytes that are not written yet."""
 
     __slots__ = ("_epoll", "_watched", "fd", "pending")
 
@@ -32,38 +32,38 @@ class Tap:
 
     @property
     def full(self) -> bool:
-        """Whoever feeds it should wait for Output.resume."""
+        """Whether nothing more should be fed until Output.resume() is called."""
         return len(self.pending) >= _PENDING_MAX
 
     def feed(self, source: int, data: bytes) -> None:
-        """A piece of what a source wrote, b"" for its end."""
+        """Add what a source wrote; b"" for its end."""
         if self.fd >= 0:
             self.pending += b"%d %d\n" % (source, len(data)) + data
             if not self._watched:
                 self.flush()
 
     def flush(self) -> None:
-        """Write as much as goes without waiting."""
+        """Write as much as possible without waiting."""
         try:
             while self.pending:
                 del self.pending[: os.write(self.fd, self.pending[:_WRITE_SIZE])]
         except OSError as error:
-            if not is_shortage(error):  # the matcher has ended: its exit code will tell
+            if not is_shortage(error):  # the matcher has ended, which its exit code reports
                 self.pending.clear()
         self._watch(bool(self.pending))
 
     def close(self) -> None:
-        """No more of it; what is pending goes."""
+        """Close the pipe and drop what is pending."""
         if self.fd >= 0:
             self._watch(False)
             os.close(self.fd)
             self.fd = -1
             self.pending.clear()
 
-    def _watch(self, wanted: bool) -> None:
-        if wanted != self._watched:
-            self._watched = wanted
-            if wanted:
+    def _watch(self, watched: bool) -> None:
+        if watched != self._watched:
+            self._watched = watched
+            if watched:
                 self._epoll.register(self.fd, select.EPOLLOUT)
             else:
                 self._epoll.unregister(self.fd)

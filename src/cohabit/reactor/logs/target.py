@@ -1,8 +1,8 @@
-"""Where lines go: destinations, each a sink with those who wait for it, and targets, each one stream's way to one.
+"""A destination is a sink with the targets that write to it; a target is the way of one stream to one destination.
 
-A target whose service is to wait (mode: blocking) writes whatever it gets; the pump asks `must_wait` before it reads
-more. One whose service is not (mode: non-blocking) keeps what the destination does not take, up to a limit; what comes
-then is dropped as a whole piece, counted, and told at the place where it is missing. It knows no streams and no epoll.
+A target in blocking mode (mode: blocking) writes everything it is given; while its sink is blocked, Output must not
+read more for it (`must_wait`). A target in non-blocking mode buffers what the sink does not accept, up to a limit.
+Beyond the limit whole pieces are dropped and counted, and a notice is written in their place.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from cohabit.reactor.logs.formats import Format
 
     class AnySink(Protocol):
-        """What takes bytes: the container's own output (sink.py), a file (file.py), a syslog server (syslog.py).
+        """Accepts bytes: the container's stdout or stderr (sink.py), a file (file.py) or a syslog server (syslog.py).
 
-        While `blocked` it keeps what it was given and callers stop; flush() tries again, when `fd` is writable (-1:
-        nothing to be told by) or at `retry_at` (monotonic seconds, None: no such time). lost: why it is gone for good.
+        blocked: the sink holds bytes that it could not write, and callers stop. flush() tries again; it is due when
+        `fd` is writable (-1: no descriptor to wait for) or at `retry_at` (monotonic seconds, None: no such time).
+        lost: why the sink is closed for good, "" while it is not.
         """
 
         retry_at: float | None
@@ -40,81 +41,84 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 0.0
-_PIECES_AT_ONCE = 16
-_PIECE_BYTES = 65_536
+_PIECES_PER_TURN = 16
+_PIECE_SIZE = 65_536
 
 
 class Destination:
-    """A sink, and the targets that keep something for it. watched: the descriptor that epoll knows us by, or -1."""
+    """A sink, and the targets with buffered output for it. watched: the descriptor in epoll, -1 for none."""
 
-    __slots__ = ("_waiting_first", "sink", "waiting", "watched")
+    __slots__ = ("_buffered_first", "buffering", "sink", "watched")
 
     def __init__(self, sink: AnySink) -> None:
         self.sink = sink
-        self.waiting: dict[Target, None] = {}  # a set, in order
+        self.buffering: dict[Target, None] = {}  # an ordered set
         self.watched = -1
-        self._waiting_first = False
+        self._buffered_first = False
 
     @property
-    def busy(self) -> bool:
-        """Somebody has something for it that it has not taken."""
-        return self.sink.blocked or bool(self.waiting)
+    def has_pending(self) -> bool:
+        """Output for it is pending, in the sink or in a target's buffer."""
+        return self.sink.blocked or bool(self.buffering)
 
     @property
     def retry_at(self) -> float | None:
-        """Monotonic seconds at which to resume it; None if that is not a matter of time."""
-        if self.waiting and not self.sink.blocked and self.sink.fd < 0:
-            return _AT_ONCE  # the rest of what is kept, and no descriptor to tell of room
+        """Monotonic seconds at which resume() is due; None: at no particular time."""
+        if self.buffering and not self.sink.blocked and self.sink.fd < 0:
+            return _AT_ONCE  # more is buffered, and no descriptor shows that there is room
         return self.sink.retry_at
 
     def resume(self) -> bool:
-        """It may take more: True if those who are blocked come first now, else who keeps something had his turn.
+        """Flush the sink. Returns True if it accepts more, so that paused streams may be read.
 
-        In turns, so that with a slow reader neither kind starves the other.
+        Buffered output goes first in every second call, so that a slow reader starves neither mode.
         """
         self.sink.flush()
         if self.sink.blocked:
             return False
-        self._waiting_first = not self._waiting_first
-        if self._waiting_first:
-            self.serve()
+        self._buffered_first = not self._buffered_first
+        if self._buffered_first:
+            self.write_buffered()
         return not self.sink.blocked
 
-    def serve(self) -> None:
-        """What is kept, a piece of each in turn, as long as it is taken; so much and then others have their turn."""
-        for _ in range(_PIECES_AT_ONCE):
-            if not self.waiting or self.sink.blocked:
+    def write_buffered(self) -> None:
+        """Write buffered pieces, one of each target in turn, until the sink blocks; at most 16 pieces in one call."""
+        for _ in range(_PIECES_PER_TURN):
+            if not self.buffering or self.sink.blocked:
                 return
-            target = next(iter(self.waiting))
-            del self.waiting[target]
-            if target.pass_on():
-                self.waiting[target] = None
+            target = next(iter(self.buffering))
+            del self.buffering[target]
+            if target.write_next():
+                self.buffering[target] = None
 
     def drain(self, seconds_left: Callable[[], float]) -> None:
-        """Whatever is left, as long as there is time and it is taken. For the very end."""
+        """Write everything that is left, while there is time and the sink accepts it. At the end of the container."""
         self.sink.drain(seconds_left)
-        while self.waiting and not self.sink.blocked:
-            self.serve()
+        while self.buffering and not self.sink.blocked:
+            self.write_buffered()
             self.sink.drain(seconds_left)
 
-    def kept(self, elsewhere: set[Target]) -> bytes:
-        """What is kept for it, with words on what was dropped, by targets that do not write that down themselves."""
-        left = (target for target in self.waiting if target not in elsewhere)
-        return b"".join(piece for target in left for piece in (*target.kept, target.loss()))
+    def buffered(self, saved_elsewhere: set[Target]) -> bytes:
+        """What is buffered, with notices of loss, by targets that are not saved elsewhere."""
+        targets = (target for target in self.buffering if target not in saved_elsewhere)
+        return b"".join(piece for target in targets for piece in (*target.buffered, target.loss_notice()))
 
     @property
     def pending_bytes(self) -> int:
-        """How much it did not take, and will not at the end."""
-        return self.sink.pending_bytes + sum(target.kept_bytes + target.dropped_bytes for target in self.waiting)
+        """Bytes that the sink has not accepted, with those that were dropped and not reported."""
+        return self.sink.pending_bytes + sum(target.buffered_bytes + target.dropped_bytes for target in self.buffering)
 
 
 class Target:
-    """One way of one stream's lines. bytes_max: how much is kept while it is blocked; None: who writes waits.
+    """The way of one stream's lines to one destination.
 
-    notice(text): a message of our own, as bytes, about what was dropped.
+    bytes_max: how much is buffered while the sink is blocked; None: blocking mode. notice(text): a message of cohabit
+    itself about dropped lines, formatted.
     """
 
-    __slots__ = ("bytes_max", "destination", "dropped_bytes", "dropped_lines", "format", "kept", "kept_bytes", "notice")
+    __slots__ = (
+        "buffered", "buffered_bytes", "bytes_max", "destination", "dropped_bytes", "dropped_lines", "format", "notice",
+    )  # fmt: skip
 
     def __init__(
         self, form: Format, destination: Destination, bytes_max: int | None, notice: Callable[[str], bytes | memoryview]
@@ -123,95 +127,95 @@ class Target:
         self.destination = destination
         self.bytes_max = bytes_max
         self.notice = notice
-        self.kept: list[bytearray] = []
-        self.kept_bytes = 0
+        self.buffered: list[bytearray] = []
+        self.buffered_bytes = 0
         self.dropped_bytes = self.dropped_lines = 0
 
     @property
     def must_wait(self) -> bool:
-        """Whoever has more lines for it should read no more of them."""
+        """Whether no more lines may be read for this target."""
         return self.bytes_max is None and self.destination.sink.blocked
 
     def lines(self, data: bytes, now_ns: int) -> None:
-        """Whole lines."""
+        """Write whole lines."""
         if self._has_room(data):
-            self._put(self.format.lines(data, now_ns), data)
+            self._write(self.format.lines(data, now_ns), data)
 
     def records(self, records: list[bytes], now_ns: int) -> None:
-        """Records of one or more lines each, without their last newlines."""
+        """Write records of one or more lines each, given without their last newlines."""
         data = b"\n".join(records) + b"\n"
         if self._has_room(data):
-            self._put(self.format.records(records, now_ns), data)
+            self._write(self.format.records(records, now_ns), data)
 
     def message(self, level: str, text: bytes, now_ns: int, *, bare: bool) -> None:
-        """A message of our own. bare: as it is, where it is for people."""
+        """Write a message of cohabit itself. bare: without prefix if the format is for people."""
         bare = bare and isinstance(self.format, Prefix)
-        self._put(text + b"\n" if bare else self.format.message(level, text, now_ns), text + b"\n")
+        self._write(text + b"\n" if bare else self.format.message(level, text, now_ns), text + b"\n")
 
     def _has_room(self, data: bytes) -> bool:
-        """Whether it is worth writing in our form; else it is dropped."""
-        if not self.kept or self.bytes_max is None or self.kept_bytes + len(data) <= self.bytes_max:
+        """Whether the data is worth formatting; otherwise it is dropped."""
+        if not self.buffered or self.bytes_max is None or self.buffered_bytes + len(data) <= self.bytes_max:
             return True
         self._drop(data)
         return False
 
-    def _put(self, written: bytes | memoryview, data: bytes) -> None:
+    def _write(self, written: bytes | memoryview, data: bytes) -> None:
         sink = self.destination.sink
         if self.bytes_max is None:
             sink.write(written)
-        elif not self.kept and not sink.blocked:
-            sink.write(b"".join((self._told(), written)) if self.dropped_lines else written)
-        elif self.kept_bytes + len(written) > self.bytes_max:
+        elif not self.buffered and not sink.blocked:
+            sink.write(b"".join((self._take_loss_notice(), written)) if self.dropped_lines else written)
+        elif self.buffered_bytes + len(written) > self.bytes_max:
             self._drop(data)
         else:
             if self.dropped_lines:
-                self._keep(self._told())
-            self._keep(written)
+                self._buffer(self._take_loss_notice())
+            self._buffer(written)
 
-    def _keep(self, written: bytes | memoryview) -> None:
-        """In pieces of some size, however small the writes are."""
-        if not self.kept or len(self.kept[-1]) >= _PIECE_BYTES:
-            self.kept.append(bytearray())
-        self.kept[-1] += written
-        self.kept_bytes += len(written)
-        self.destination.waiting[self] = None
+    def _buffer(self, written: bytes | memoryview) -> None:
+        """Append to a piece of at least 64 KiB, however small the writes are."""
+        if not self.buffered or len(self.buffered[-1]) >= _PIECE_SIZE:
+            self.buffered.append(bytearray())
+        self.buffered[-1] += written
+        self.buffered_bytes += len(written)
+        self.destination.buffering[self] = None
 
     def _drop(self, data: bytes) -> None:
         self.dropped_bytes += len(data)
         self.dropped_lines += data.count(b"\n")
-        self.destination.waiting[self] = None
+        self.destination.buffering[self] = None
 
-    def loss(self) -> bytes | memoryview:
-        """Words on what was dropped and not told yet, b"" for nothing."""
+    def loss_notice(self) -> bytes | memoryview:
+        """A notice of what was dropped since the last one, b"" for nothing."""
         if not self.dropped_lines:
             return b""
-        return self.notice(f"{self.dropped_lines} lines ({self.dropped_bytes} bytes) dropped: nobody took them in time")
+        return self.notice(f"{self.dropped_lines} lines ({self.dropped_bytes} bytes) dropped: the buffer was full")
 
-    def _told(self) -> bytes | memoryview:
-        words = self.loss()
+    def _take_loss_notice(self) -> bytes | memoryview:
+        notice = self.loss_notice()
         self.dropped_bytes = self.dropped_lines = 0
-        return words
+        return notice
 
-    def pass_on(self) -> bool:
-        """Give the destination the oldest piece; True while there is more."""
-        if self.kept:
-            piece = self.kept.pop(0)
-            self.kept_bytes -= len(piece)
+    def write_next(self) -> bool:
+        """Write the oldest piece to the sink. Returns True while there is more."""
+        if self.buffered:
+            piece = self.buffered.pop(0)
+            self.buffered_bytes -= len(piece)
             self.destination.sink.write(memoryview(piece))
         elif self.dropped_lines:
-            self.destination.sink.write(self._told())
-        return bool(self.kept or self.dropped_lines)
+            self.destination.sink.write(self._take_loss_notice())
+        return bool(self.buffered or self.dropped_lines)
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution --------------------------------------------------------------------------------
 
     def to_plain(self) -> tuple[bytes, int, int]:
-        """What it keeps; lines and bytes that it has dropped and not told."""
-        return b"".join(self.kept), self.dropped_lines, self.dropped_bytes
+        """What is buffered; lines and bytes that were dropped and not reported."""
+        return b"".join(self.buffered), self.dropped_lines, self.dropped_bytes
 
     def restore(self, plain: tuple[bytes, int, int]) -> None:
-        """Take over where to_plain was called."""
-        kept, self.dropped_lines, self.dropped_bytes = plain
-        for start in range(0, len(kept), _PIECE_BYTES):
-            self._keep(kept[start : start + _PIECE_BYTES])
+        """Take over the state from to_plain()."""
+        data, self.dropped_lines, self.dropped_bytes = plain
+        for start in range(0, len(data), _PIECE_SIZE):
+            self._buffer(data[start : start + _PIECE_SIZE])
         if self.dropped_lines:
-            self.destination.waiting[self] = None
+            self.destination.buffering[self] = None
