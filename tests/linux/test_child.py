@@ -300,10 +300,10 @@ def test_who_is_the_user_already_needs_no_rights() -> None:
     program = (
         "import os, sys\n"
         "from linux.spawned import run\n"
-        "from cohabit.plan.model import Identity\n"
+        "from cohabit.plan.model import Credentials\n"
         "os.setgroups([12347]); os.setresgid(*[12346] * 3); os.setresuid(*[12345] * 3)\n"
-        "print(run('id', '-u', identity=Identity(12345, 12346, (12346, 12347))))\n"
-        "print(run('id', '-u', identity=Identity(12345, 12346, (12346, 7))))\n"
+        "print(run('id', '-u', identity=Credentials(12345, 12346, (12346, 12347))))\n"
+        "print(run('id', '-u', identity=Credentials(12345, 12346, (12346, 7))))\n"
     )
     tests = os.path.dirname(os.path.dirname(__file__))
     path = f"{os.path.dirname(os.path.dirname(MAIN))}:{tests}"

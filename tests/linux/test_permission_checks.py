@@ -13,7 +13,7 @@ PROGRAM = """
 import _ctypes, os, resource, sys  # what is imported later could not be read any more
 from cohabit.config.permission_checks import check_rights
 from cohabit.plan.draft import DraftService, Where
-from cohabit.plan.model import Identity, Limits, Service
+from cohabit.plan.model import Credentials, Limits, Service
 from cohabit.reactor.processes import privileges
 if {broken!r}:
     sys.modules[{broken!r}] = None
@@ -68,8 +68,8 @@ def _root(namespaces: None) -> None:
             "cap_drop: dropping CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH and others",
         ),
         ("limits=Limits(no_new_privileges=True, umask=0)", ""),
-        ("user=Identity(12345, 12346, (12346, 12347, 7))", "group_add: we may not change groups (start as root"),
-        ("user=Identity(12345, 12346, (12346, 12347))", ""),
+        ("user=Credentials(12345, 12346, (12346, 12347, 7))", "group_add: we may not change groups (start as root"),
+        ("user=Credentials(12345, 12346, (12346, 12347))", ""),
     ],
 )
 def test_without_root(asked: str, says: str) -> None:
@@ -80,7 +80,7 @@ def test_without_root(asked: str, says: str) -> None:
 
 def test_root_may_do_it() -> None:
     """With the capabilities that containers usually leave it."""
-    asked = "limits=Limits(nice=-5, cap_drop=(0, 1, 13), no_new_privileges=True), user=Identity(0, 12346, (7,))"
+    asked = "limits=Limits(nice=-5, cap_drop=(0, 1, 13), no_new_privileges=True), user=Credentials(0, 12346, (7,))"
     assert problems(asked, 0) == []
 
 
