@@ -1,22 +1,23 @@
-"""What can go wrong, as one small family; each member knows the exit code it deserves.
+"""Exit codes, and the exceptions that carry one.
 
     CohabitError
     ├── UsageError      64  the command line is wrong (sysexits: EX_USAGE)
     └── CommandError    126 or 127  a command cannot be started (the shell's and Docker's codes)
 
-What is wrong with a file is no exception but a list of problems (plan/draft.py); its code is 78 (sysexits:
-EX_CONFIG). When the machine says no (no room for a process), the code is 71 (sysexits: EX_OSERR). Anything else that
-is raised is a bug of ours: 70 (sysexits: EX_SOFTWARE).
-This module knows nothing of the rest of the house. Messages read "cannot X: why (what now)".
+Problems in a file are not exceptions but a list (plan/draft.py); their code is 78 (sysexits: EX_CONFIG). When the
+system refuses an operation (no memory for a process), the code is 71 (sysexits: EX_OSERR). Any other exception is a bug
+in cohabit: 70 (sysexits: EX_SOFTWARE).
+
+Messages have the form "cannot X: why (what to do)".
 """
 
 from __future__ import annotations
 
 EXIT_USAGE = 64
-EXIT_UNAVAILABLE = 69  # nobody is there to talk to (sysexits: EX_UNAVAILABLE)
+EXIT_UNAVAILABLE = 69  # no cohabit is running (sysexits: EX_UNAVAILABLE)
 EXIT_BUG = 70
 EXIT_SYSTEM = 71
-EXIT_NO_PERMISSION = 77  # whoever is there does not talk to us (sysexits: EX_NOPERM)
+EXIT_NO_PERMISSION = 77  # the running cohabit refuses this user (sysexits: EX_NOPERM)
 EXIT_FILE = 78
 EXIT_CANNOT_RUN = 126
 EXIT_NOT_FOUND = 127
@@ -24,7 +25,7 @@ EXIT_KILLED = 137
 
 
 class CohabitError(Exception):
-    """Root of the family: an error with a sentence for the user and an exit code."""
+    """Base class: an error with a message for the user and an exit code."""
 
     exit_code = EXIT_BUG
 
@@ -36,7 +37,7 @@ class UsageError(CohabitError):
 
 
 class CommandError(CohabitError):
-    """A command cannot be started: 127 when it is not there, 126 when it is but will not run."""
+    """A command cannot be started. exit_code: 127 if it is not found, 126 if it cannot be executed."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

@@ -1,21 +1,22 @@
-"""Files and directories reached without following what an unprivileged user can change.
+"""Opening files and directories without following anything that an unprivileged user can change.
 
-cohabit often runs as root beside services that do not. A service that owns a directory can replace each name in it at
-any moment, by a link to a file of root as well, so no path through such a directory may be used twice, or followed.
-Here a path is resolved one component at a time, each directory opened relative to the one above (openat(2), O_PATH,
-O_NOFOLLOW), and each is judged by its owner and mode:
+cohabit often runs as root, and its services as other users. A service that owns a directory can replace any name in it
+at any time, also by a link to a file of root. So a path through such a directory must not be resolved twice, and links
+in it must not be followed. Here a path is resolved one component at a time. Each directory is opened relative to its
+parent (openat(2), O_PATH, O_NOFOLLOW) and classified by its owner and mode:
 
-    private    Only root or we ourselves can change what is in it, and its path leads there always. Links are followed.
-    fixed      Its path leads there always, but others can change what is in it: no link in it is followed.
-    neither    Others can also make its path lead elsewhere: it is used through its descriptor only.
+    private    Only root or our user can change its contents, and its path is stable. Links in it are followed.
+    fixed      Its path is stable, but other users can change its contents. Links in it are not followed.
+    neither    Other users can also redirect its path. It is used through its descriptor only.
 
-A directory that everybody may write and that is sticky, as /tmp is, is not private, but directories of root or of ours
-in it are: nobody else can move them (a file could be a hard link, a directory cannot). One on a read-only file system
-is private if its owner is trusted, whatever its mode: a secret volume of Kubernetes has links, and mode 1777.
+A world-writable directory with the sticky bit, such as /tmp, is not private. A directory of root or of our user in it
+is private, because other users cannot move it (a file could be a hard link; a directory cannot). A directory on a
+read-only file system is private if its owner is trusted, whatever its mode: secret volumes of Kubernetes have links and
+mode 1777.
 
-An error is an OSError whose strerror says why, as the others do. Nothing is remembered. A file is always opened so that
-nothing waits: neither a FIFO without a writer, nor a lease (fcntl(2), F_SETLEASE) that its owner holds.
-Process 1 and the loader use this module, so it imports what both can afford.
+Errors are OSErrors whose strerror gives the reason. There is no state. Opening never blocks: neither on a FIFO without
+a writer, nor on a lease (fcntl(2), F_SETLEASE) that the owner of the file holds. Process 1 and the loader use this
+module, so it imports only what is cheap in both.
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ else:
 _OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _OPEN_ALWAYS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OTHERS_WRITE, _OTHERS_READ, _STICKY = 0o022, 0o004, 0o1000
-_LINKS_MAX = 40  # as the kernel (path_resolution(7))
+_LINKS_MAX = 40  # as in the kernel (path_resolution(7))
 _READ_ONLY = 1  # ST_RDONLY of statvfs(3)
 _EPERM, _EISDIR, _EINVAL, _ELOOP = 1, 21, 22, 40
 NOT_REGULAR = "it is not a regular file"
 
 
 class _Directory:
-    """One on the way, open. weak: who can change what is in it, "" for nobody."""
+    """An open directory on the path. weak: which other users can change its contents, "" for none."""
 
     __slots__ = ("device", "fd", "fixed", "owner", "path", "private", "sticky", "weak")
 
     def __init__(self, fd: int, path: str, above: _Directory | None) -> None:
-        """above: the one that it was opened in. Raises OSError, and the descriptor stays open then."""
+        """above: its parent. Raises OSError; the descriptor stays open then."""
         status = os.fstat(fd)
         self.fd = fd
         self.path = path
@@ -64,11 +65,11 @@ class _Directory:
 
 
 class Place:
-    """A name in an open directory. Close it, or use it as a context.
+    """A name in an open directory. Close it, or use it as a context manager.
 
-    fd: the directory. path: without links on the way to it. owner: the directory's. weak: who can change what is in it,
-    as in "user 33 can change /var/log/nginx"; "" where it is private. jump: the name is one of /proc's links to what is
-    open already (/proc/self/fd/1), which only the kernel can follow.
+    fd: of the directory. path: the resolved path, without links on the way. owner: of the directory.
+    weak: which other users can change the directory, as in "user 33 can change /var/log/nginx"; "" if it is private.
+    jump: the name is a magic link of /proc (symlink(7)), such as /proc/self/fd/1, which only the kernel can follow.
     """
 
     __slots__ = ("fd", "fixed", "jump", "name", "owner", "path", "private", "sticky", "weak")
@@ -91,25 +92,25 @@ class Place:
         self.close()
 
     def close(self) -> None:
-        """Let go of the directory."""
+        """Close the directory."""
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
             os.close(fd)
 
     @property
     def keeps(self) -> bool:
-        """Whether what we make here stays ours. Who is not root has nothing that others could gain by it."""
+        """Whether other users cannot replace a file that we create here. True if we are not root: they gain nothing."""
         return self.private or self.sticky or os.geteuid() != 0
 
     def look(self, name: str = "") -> os.stat_result | None:
-        """What is there under the name, or another name in the directory; None for nothing. A link is a link."""
+        """The status of the name, or of another name in the directory; None if it does not exist. Follows no link."""
         try:
             return os.stat(name or self.name, dir_fd=self.fd, follow_symlinks=self.jump and not name)
         except FileNotFoundError:
             return None
 
     def open(self, flags: int, mode: int = 0o600, name: str = "") -> int:
-        """Open it, without waiting and never through a link. Raises OSError."""
+        """Open it, without blocking and without following a link. Raises OSError."""
         follow = 0 if self.jump and not name else os.O_NOFOLLOW
         return os.open(name or self.name, flags | follow | _OPEN_ALWAYS, mode, dir_fd=self.fd)
 
@@ -118,11 +119,11 @@ class Place:
         os.unlink(name or self.name, dir_fd=self.fd)
 
     def rename(self, name: str, new: str) -> None:
-        """Change a name in the directory, in place of whatever has the new one. Raises OSError."""
+        """Rename a file in the directory, and replace an existing one. Raises OSError."""
         os.rename(name, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def listing(self, names_max: int) -> list[str]:
-        """Names in the directory, so many at the most: others may have made millions. Raises OSError."""
+        """Names in the directory, at most names_max: other users may have created millions. Raises OSError."""
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
         try:
             with os.scandir(fd) as entries:
@@ -131,11 +132,11 @@ class Place:
             os.close(fd)
 
     def kernel_path(self) -> str:
-        """The path for calls that take no directory (bind(2)): through the descriptor where it could lead elsewhere."""
+        """The path for calls without a directory argument (bind(2)): through the descriptor unless it is fixed."""
         return self.path if self.fixed else f"/proc/self/fd/{self.fd}/{self.name}"
 
     def why_not_written(self, status: os.stat_result) -> str:
-        """Why root must not write to a file that is there, "" if it may. status: of the file, or of a link."""
+        """Why root must not write to an existing file, "" if it may. status: of the file, or of a link."""
         if stat.S_ISLNK(status.st_mode):
             return f"it is a link, and {self.weak}: no link is followed there"
         if not stat.S_ISREG(status.st_mode):
@@ -149,42 +150,42 @@ class Place:
         return ""
 
     def why_not_read(self, status: os.stat_result) -> str:
-        """Why its text must not be passed on, "" if it may: whoever chose the file has to be able to read it anyway."""
+        """Why a file must not be read, "" if it may: a user who can choose the file must be able to read it."""
         if not stat.S_ISREG(status.st_mode):
             return NOT_REGULAR
         if self.private or status.st_mode & _OTHERS_READ:
             return ""
         if status.st_uid == self.owner and not is_trusted(self.owner):
             return ""
-        return f"not everybody can read it, and {self.weak}: it may have been moved there"
+        return f"it is not readable by all users, and {self.weak}: it may have been moved there"
 
 
 def is_trusted(uid: int) -> bool:
-    """Whether a user has our rights anyway: root, or the one that we are."""
+    """Whether a user has our rights anyway: root, or our own user."""
     return uid in (0, os.geteuid())
 
 
 def locate(path: str, *, directory_mode: int | None = None, follow: bool = True) -> Place:
-    """The open directory and the name that a path leads to. Raises OSError.
+    """Resolve a path to an open directory and a name. Raises OSError.
 
-    The file need not be there; with directory_mode, directories that are not there are made. A link in a directory that
-    others can change is not followed on the way, and stays what is found if it is the last component; so does every
-    link there without `follow`.
+    The file need not exist. With directory_mode, missing directories are created. In a directory that other users can
+    change, a link on the way is an error, and a link as the last component is returned itself. With follow=False, the
+    last component is never followed.
     """
     return _Walk(directory_mode, follow=follow).to(path)
 
 
 def open_to_append(path: str, *, mode: int, directory_mode: int) -> tuple[Place, int]:
-    """The place and a descriptor of the regular file, made with that mode less our umask. Raises OSError.
+    """Open or create a regular file, with that mode less our umask; its place and descriptor. Raises OSError.
 
-    In a directory that others can change it has to be a file of root, of us or of the directory's owner, with no other
-    name (a hard link), and not a link.
+    In a directory that other users can change, it must be a file of root, of our user or of the directory's owner,
+    without a second name (hard link), and not a symbolic link.
     """
     place = locate(path, directory_mode=directory_mode)
     try:
         found = place.look()
         if found is not None:
-            _refuse(path, place.why_not_written(found))  # a device may do something by being opened
+            _refuse(path, place.why_not_written(found))  # opening a device can have effects
         fd = place.open(os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
         try:
             _refuse(path, place.why_not_written(os.fstat(fd)))
@@ -198,12 +199,12 @@ def open_to_append(path: str, *, mode: int, directory_mode: int) -> tuple[Place,
 
 
 def open_to_read(path: str) -> tuple[int, bool]:
-    """A descriptor of a regular file, and whether only root or we can change it, or put another in its place.
+    """Open a regular file; its descriptor, and whether only root or our user can change or replace it.
 
-    Raises OSError, also when the file is one that whoever can change the path might not read himself. A link in a
-    directory that others can change is followed only if the link and the file belong to that directory's owner.
+    Raises OSError, also if a user who can change the path might not be able to read the file. A link in a directory
+    that other users can change is followed only if the link and the file belong to the owner of that directory.
     """
-    walk = _Walk(None, borrow=True)
+    walk = _Walk(None, follow_own=True)
     with walk.to(path) as place:
         found = place.look()
         if found is not None and stat.S_ISLNK(found.st_mode):
@@ -213,9 +214,9 @@ def open_to_read(path: str) -> tuple[int, bool]:
         fd = place.open(os.O_RDONLY)
         try:
             status = os.fstat(fd)
-            if walk.lender is not None and status.st_uid != walk.lender:
-                _refuse(path, f"user {walk.lender} made a link to it, and it belongs to user {status.st_uid}")
-            if walk.lender is None:
+            if walk.link_owner is not None and status.st_uid != walk.link_owner:
+                _refuse(path, f"user {walk.link_owner} made a link to it, and it belongs to user {status.st_uid}")
+            if walk.link_owner is None:
                 _refuse(path, place.why_not_read(status))
             elif not stat.S_ISREG(status.st_mode):
                 _refuse(path, NOT_REGULAR)
@@ -227,9 +228,9 @@ def open_to_read(path: str) -> tuple[int, bool]:
 
 
 def connect(client: socket, path: str) -> int:
-    """connect_ex to the file of a unix socket, with our credentials: not through a link that others can change.
+    """connect_ex to a unix socket with our credentials, never through a link that other users can change.
 
-    Returns an errno, 0 when it is done. Raises OSError with the reason why it was not tried.
+    Returns an errno, 0 for success. Raises OSError with the reason if no connection was attempted.
     """
     with locate(path) as place:
         if place.private:
@@ -247,20 +248,20 @@ def connect(client: socket, path: str) -> int:
 
 
 def is_private(path: str) -> bool:
-    """Whether only root or we can change where a path leads to. Raises OSError when a directory of it is not there."""
+    """Whether only root or our user can redirect a path. Raises OSError if one of its directories does not exist."""
     with locate(path) as place:
         return place.private
 
 
 def who_can_change(directory: str) -> str:
-    """Who else can change what is in a directory, as in "user 33 can change /var/log/nginx"; "" for nobody.
+    """Which other users can change a directory, as in "user 33 can change /var/log/nginx"; "" for none.
 
-    One that is not there is like the nearest above it. "" also where that cannot be found out.
+    For a directory that does not exist, its nearest existing parent counts. "" also if that cannot be determined.
     """
     while True:
         try:
             with locate(f"{directory}/x") as place:
-                return place.weak or (f"others can change {directory}" if not place.private else "")
+                return place.weak or (f"other users can change {directory}" if not place.private else "")
         except FileNotFoundError:
             directory = directory.rstrip("/").rpartition("/")[0]
             if not directory:
@@ -270,20 +271,20 @@ def who_can_change(directory: str) -> str:
 
 
 class _Walk:
-    """The way to one place. lender: the one user whose links in directories of its own were followed, if any."""
+    """The resolution of one path. link_owner: the user whose links in its own directories were followed, or None."""
 
-    def __init__(self, directory_mode: int | None, *, follow: bool = True, borrow: bool = False) -> None:
+    def __init__(self, directory_mode: int | None, *, follow: bool = True, follow_own: bool = False) -> None:
         self._directory_mode = directory_mode
         self._follow_last = follow
-        self._borrow = borrow
+        self._follow_own = follow_own
         self._directories: list[_Directory] = []
         self._links = 0
-        self.lender: int | None = None
+        self.link_owner: int | None = None
 
     def to(self, path: str) -> Place:
-        """Go there. Raises OSError."""
+        """Resolve the path. Raises OSError."""
         if "\0" in path:
-            raise OSError(_EINVAL, "no file can have this name", path)
+            raise OSError(_EINVAL, "the path contains a NUL character", path)
         names = _components(path if path.startswith("/") else f"{os.getcwd()}/{path}")
         try:
             self._enter("/", None)
@@ -295,7 +296,7 @@ class _Walk:
         return place
 
     def _follow(self, names: list[str], path: str) -> Place:
-        """names: what is left of the way, the next one last."""
+        """names: the remaining components, the next one last."""
         while names:
             name = names.pop()
             here = self._directories[-1]
@@ -303,7 +304,7 @@ class _Walk:
                 if len(self._directories) > 1:
                     os.close(self._directories.pop().fd)
                 continue
-            status = self._look(here, name, last=not names)
+            status = self._status(here, name, last=not names)
             if status is None:
                 return self._place(here, name)
             if not names and not self._follow_last:
@@ -325,10 +326,10 @@ class _Walk:
         raise OSError(_EISDIR, os.strerror(_EISDIR), path)
 
     def _place(self, here: _Directory, name: str, *, jump: bool = False) -> Place:
-        return Place(here, name, fixed=self.lender is None, jump=jump)
+        return Place(here, name, fixed=self.link_owner is None, jump=jump)
 
-    def _look(self, here: _Directory, name: str, *, last: bool) -> os.stat_result | None:
-        """What is there; None if the last component is not. Raises FileNotFoundError for another."""
+    def _status(self, here: _Directory, name: str, *, last: bool) -> os.stat_result | None:
+        """The status of a component. None if the last one does not exist; FileNotFoundError for others."""
         try:
             return os.stat(name, dir_fd=here.fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -339,24 +340,24 @@ class _Walk:
         try:
             os.mkdir(name, self._directory_mode, dir_fd=here.fd)
         except FileExistsError:
-            pass  # made by another at the same moment
+            pass  # created by another process at the same time
         except OSError as error:
             raise OSError(error.errno, error.strerror, f"{here.path.rstrip('/')}/{name}") from None
         return os.stat(name, dir_fd=here.fd, follow_symlinks=False)
 
     def _may_follow(self, here: _Directory, link: os.stat_result) -> bool:
-        """Whether a link may be followed; that of an unprivileged user only to what is that user's own."""
-        if here.private and self.lender is None:
+        """Whether a link may be followed; one of an unprivileged user only to files of that user."""
+        if here.private and self.link_owner is None:
             return True
-        own = link.st_uid == here.owner and not is_trusted(link.st_uid) and self.lender in (None, link.st_uid)
-        if not self._borrow or not (own or here.private):
+        own = link.st_uid == here.owner and not is_trusted(link.st_uid) and self.link_owner in (None, link.st_uid)
+        if not self._follow_own or not (own or here.private):
             return False
         if own:
-            self.lender = link.st_uid
+            self.link_owner = link.st_uid
         return True
 
     def _link(self, here: _Directory, name: str, path: str) -> list[str]:
-        """The components of a link; of an absolute one from / on."""
+        """The components of the link's target; for an absolute one the resolution restarts at /."""
         self._links += 1
         if self._links > _LINKS_MAX:
             raise OSError(_ELOOP, os.strerror(_ELOOP), path)
@@ -368,7 +369,7 @@ class _Walk:
 
     @staticmethod
     def _is_jump(here: _Directory) -> bool:
-        """Whether the links of a directory are /proc's, whose text is not the way to what they lead to."""
+        """Whether the links of a directory are magic links of /proc, whose target is not a path."""
         try:
             return here.device == os.stat("/proc/self/fd").st_dev
         except OSError:
@@ -387,24 +388,23 @@ class _Walk:
             raise
 
     def _close(self, kept: int) -> None:
-        """Close all but the last `kept`."""
         for directory in self._directories[: len(self._directories) - kept]:
             os.close(directory.fd)
 
 
 def _components(path: str) -> list[str]:
-    """In the order in which they are taken from the end of the list."""
+    """The components of a path in reverse order, to be popped from the end."""
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
 def _who(status: os.stat_result) -> str:
-    """Who can change a directory of that owner and mode, beside us."""
+    """Which other users can change a directory with that owner and mode."""
     if not is_trusted(status.st_uid):
         return f"user {status.st_uid}"
-    return "everybody" if status.st_mode & 0o002 else f"group {status.st_gid}"
+    return "any user" if status.st_mode & 0o002 else f"group {status.st_gid}"
 
 
 def _refuse(path: str, why: str) -> None:
-    """Raises OSError if there is a reason."""
+    """Raise OSError if there is a reason."""
     if why:
         raise OSError(_EPERM, why, path)

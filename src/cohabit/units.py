@@ -1,14 +1,13 @@
-"""Durations and signals as people write them, and back.
+"""Durations and signals: from text and to text. Pure: no I/O, no clock.
 
-Durations follow Compose ("1m30s", "100ms"; compose-spec 11-extension.md, Go's ParseDuration); inside the
-house they are float seconds. Signals are numbers inside the house; names come from the C library through
-`_signal`, because the public `signal` module brings enum and re along: 4 to 7 ms of process 1's start.
-Pure: no I/O, no clock.
+Durations have Compose's form ("1m30s", "100ms"; compose-spec 11-extension.md, Go's ParseDuration) and are float seconds
+inside cohabit. Signals are numbers inside cohabit. Their names come from `_signal`: the public `signal` module imports
+enum and re, which takes 4 to 7 ms of the start of process 1.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # a part of CPython that typeshed leaves out
+import _signal  # type: ignore[import-not-found]  # part of CPython, but not in typeshed
 
 _UNIT_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -22,9 +21,9 @@ _NAME_OF = {number: name for name, number in sorted(_NUMBER_OF.items(), reverse=
 _NAME_OF.update({_NUMBER_OF[name]: name for name in ("CHLD", "IO", "ABRT") if name in _NUMBER_OF})
 _RTMIN, _RTMAX = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
 
-_LONGEST_SIGNAL = 40  # int() has a limit, and reports it in words of Python's
+_SIGNAL_LENGTH_MAX = 40  # int() has a limit of its own, with an error message of Python
 
-_IN_WORDS = {
+_DESCRIPTION_OF = {
     "HUP": "hangup",
     "INT": "interrupt",
     "QUIT": "quit",
@@ -45,25 +44,25 @@ _IN_WORDS = {
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a Compose duration such as "10s", "1m30s", "1.5h"; ValueError if it is none."""
+    """Seconds of a Compose duration such as "10s", "1m30s" or "1.5h". Raises ValueError."""
     rest, seconds = text.strip(), 0.0
     if rest == "0":
         return 0.0
     if not rest:
-        raise ValueError("a duration is empty")
+        raise ValueError("the duration is empty (write 500ms, 10s, 1m30s)")
     while rest:
         digits = len(rest) - len(rest.lstrip("0123456789."))
         letters = len(rest[digits:]) - len(rest[digits:].lstrip("abcdefghijklmnopqrstuvwxyz"))
         number, unit = rest[:digits], rest[digits : digits + letters]
         if unit not in _UNIT_SECONDS or not number.strip(".") or number.count(".") > 1:
-            raise ValueError(f"{text[:40]!r} is no duration (write 500ms, 10s, 1m30s)")
+            raise ValueError(f"{text[:40]!r} is not a duration (write 500ms, 10s, 1m30s)")
         seconds += float(number) * _UNIT_SECONDS[unit]
         rest = rest[digits + letters :]
     return seconds
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds in the shortest words: 0.2 -> "200ms", 4.1 -> "4.1s", 90 -> "1m30s"."""
+    """Seconds as a short text: 0.2 -> "200ms", 4.1 -> "4.1s", 90 -> "1m30s"."""
     if round(seconds, 3) < 1:
         return f"{round(seconds * 1000)}ms"
     if round(seconds, 1) < _UNIT_SECONDS["m"]:
@@ -75,15 +74,15 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_signal(text: str) -> int:
-    """Number of a signal written as TERM, SIGTERM, sigterm, 15 or SIGRTMIN+3; ValueError if there is none.
+    """The number of a signal written as TERM, SIGTERM, sigterm, 15 or SIGRTMIN+3. Raises ValueError.
 
-    Whatever a user names a signal in comes here. Those that the C library keeps for itself (glibc: 32 and 33, for the
-    cancelling of threads and for setuid) are refused: a program that is sent one crashes or ignores it.
+    The signals that the C library reserves are refused (glibc: 32 and 33, for thread cancellation and setuid): a
+    program that receives one crashes or ignores it.
     """
-    name = "" if len(text) > _LONGEST_SIGNAL else text.strip().upper().removeprefix("SIG")
+    name = "" if len(text) > _SIGNAL_LENGTH_MAX else text.strip().upper().removeprefix("SIG")
     if name.isdecimal() and 0 < int(name) <= _RTMAX:
         if int(name) not in _NAME_OF and int(name) < _RTMIN:
-            raise ValueError(f"{text!r} is a signal that the C library keeps for itself (write SIGTERM, TERM or 15)")
+            raise ValueError(f"{text!r} is a signal that the C library reserves (write SIGTERM, TERM or 15)")
         return int(name)
     if name in _NUMBER_OF:
         return _NUMBER_OF[name]
@@ -93,11 +92,11 @@ def parse_signal(text: str) -> int:
             number = first + int(offset or 0)
             if _RTMIN <= number <= _RTMAX:
                 return number
-    raise ValueError(f"{text[:40]!r} is no signal (write SIGTERM, TERM or a number up to {_RTMAX})")
+    raise ValueError(f"{text[:40]!r} is not a signal (write SIGTERM, TERM or a number up to {_RTMAX})")
 
 
 def signal_name(number: int) -> str:
-    """Name of a signal as kill(1) writes it: 15 -> "SIGTERM", 37 -> "SIGRTMIN+3"."""
+    """The name of a signal as in kill(1): 15 -> "SIGTERM", 37 -> "SIGRTMIN+3"."""
     if number in _NAME_OF:
         return f"SIG{_NAME_OF[number]}"
     if _RTMIN <= number <= _RTMAX:
@@ -106,12 +105,12 @@ def signal_name(number: int) -> str:
 
 
 def describe_exit(code: int) -> str:
-    """An exit code in words, where 128+n means killed by signal n: "exit code 3", "SIGKILL (killed)".
+    """An exit code as text; 128+n stands for signal n: "exit code 3", "SIGKILL (killed)".
 
-    A shell reports its child's death the same way, so a code above 128 is a signal's in either case.
+    A shell reports the signal that killed its child in the same way.
     """
     number = code - 128
     if number in _NAME_OF or _RTMIN <= number <= _RTMAX:
-        words = _IN_WORDS.get(_NAME_OF.get(number, ""), "")
-        return signal_name(number) + (f" ({words})" if words else "")
+        description = _DESCRIPTION_OF.get(_NAME_OF.get(number, ""), "")
+        return signal_name(number) + (f" ({description})" if description else "")
     return f"exit code {code}"

@@ -290,7 +290,7 @@ class Story:
         allowed = {0}
         if self._is("ever") and (self.stage == "start" or any(text in life.text for text in _NO_ROOM)):
             allowed.add(REFUSED)
-        if "time is up" in life.text or "killing" in life.text:
+        if "killing" in life.text:
             allowed.add(137)
         if code not in allowed:
             self._explain(life, f"ended with {code}")

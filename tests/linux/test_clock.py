@@ -122,7 +122,7 @@ def test_up_starts_a_job_at_its_time(tmp_path: Path) -> None:
     file = write_file(str(tmp_path), {"keeper": {"command": ["sleep", "1000"]}, "job": job})
     seen = _own_kernel(tmp_path, "up_jumps.py", MAIN, file)
     assert seen["at one"] == "job     | ran"
-    assert "job: its schedule says now, but it has not ended yet" in seen["a day later, while it runs"]
+    assert "job: its schedule is due, but the previous run is not finished" in seen["a day later, while it runs"]
     assert "job: ended with exit code 0" in seen["its end"]
     assert seen["twenty days later"] == "job     | ran"
     assert seen["stop"] == "cohabit | stopped by SIGTERM: exit code 0"

@@ -339,7 +339,7 @@ def test_a_tmp_without_the_sticky_bit_is_not_relied_on(start: Start, shm: str) -
         assert [line for line in life.lines("sh") if line.startswith("/dev/shm/cohabit-")]
     else:
         assert "cannot open the control socket" in life.text
-        assert "everybody can change /tmp: chmod +t" in life.text
+        assert "any user can change /tmp: chmod +t" in life.text
     assert not [line for line in life.lines("sh") if line.startswith("/tmp/cohabit-")]
     assert life.stop() == 0
 

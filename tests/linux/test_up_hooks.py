@@ -101,4 +101,4 @@ def test_hook_before_the_stop_that_hangs(up: Start, hook: str) -> None:
     life = up({"web": {"command": SLEEP, "pre_stop": [_hook(hook)], "stop_grace_period": "100ms"}})
     life.one("sleep 1000")
     assert life.stop() == 137
-    assert "not gone after its grace" in life.text
+    assert "not stopped within its stop_grace_period" in life.text

@@ -38,7 +38,7 @@ def test_only_what_changed_is_touched(up: Start, tmp_path: Path, process_1: bool
     after = {process.pid for process in life.below("sleep 1000")}
     assert len(before & after) == 1
     assert "reload: other changed (command): restarting" in life.text
-    assert "reload: gone is gone: stopping it" in life.text
+    assert "reload: gone was removed: stopping it" in life.text
     assert "reload: new is new: starting it" in life.text
     assert life.stop() == 0
 

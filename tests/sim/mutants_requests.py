@@ -95,7 +95,7 @@ class StartsAlone(Supervisor):
             for name in event.services:
                 if name in self.units and self.units[name].at_rest and not self.units[name].gone:
                     self.services.replace_run(self.units[name], up=True)
-            self.services.settle(now)
+            self.services.reconcile(now)
             return self.services.out
         return super().step(event, now)
 

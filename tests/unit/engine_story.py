@@ -1,8 +1,8 @@
-"""How stories about the engine are written: Plans in a few words, effects as short sentences, rows of a story.
+"""Stories for tests of the engine: a Plan and rows of (now, event, effects).
 
-A row is (now, event, effects). Effects are written short: "spawn db", "signal db TERM" (the leader only),
-"kill db" (SIGKILL to the tree), "exit 3". "says …" asks for words in a report or in the last word; other
-reports are not compared.
+Effects are written in short form: "spawn db", "signal db TERM" (the main process only), "signal tree db TERM",
+"kill db" (SIGKILL to the tree), "probe db", "exit 3". "logs TEXT" expects TEXT in a report or in the exit reason;
+other reports are not compared.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ def plan(*services: Service, total: float = 9.0) -> Plan:
     return Plan({service.name: service for service in services}, total)
 
 
-def service(name: str, *needs: Dependency | str, **words: Any) -> Service:
-    """A service; what it needs is started, unless the Dependency says otherwise."""
-    depends_on = tuple(Dependency(need) if isinstance(need, str) else need for need in needs)
-    return Service(name, (name,), depends_on=depends_on, **words)
+def service(name: str, *dependencies: Dependency | str, **fields: Any) -> Service:
+    """A service. A dependency given by its name has the condition service_started."""
+    depends_on = tuple(Dependency(one) if isinstance(one, str) else one for one in dependencies)
+    return Service(name, (name,), depends_on=depends_on, **fields)
 
 
 def healthy(name: str) -> Dependency:
-    """It has to be ready first."""
+    """A dependency with the condition service_healthy."""
     return Dependency(name, HEALTHY)
 
 
 def completed(name: str, *, required: bool = True) -> Dependency:
-    """It has to end well first."""
+    """A dependency with the condition service_completed_successfully."""
     return Dependency(name, COMPLETED, required)
 
 
 def up(name: str) -> Spawned:
-    """Its exec succeeded."""
+    """The event for a successful exec."""
     return Spawned(name, 100)
 
 
 def in_short(effect: Effect) -> str:
-    """An effect in the words of the stories."""
+    """An effect in short form."""
     match effect:
         case effects.Spawn(service):
             return f"spawn {service.name}"
@@ -71,13 +71,13 @@ def in_short(effect: Effect) -> str:
         case effects.SignalTree(name, 9):
             return f"kill {name}"
         case effects.SignalTree(name, number):
-            return f"ask the rest of {name} {signal_name(number).removeprefix('SIG')}"
+            return f"signal tree {name} {signal_name(number).removeprefix('SIG')}"
         case effects.RunHook(service, stage, number):
             return f"{stage} {number} {service.name}"
         case effects.Ask(service):
-            return f"ask {service.name}"
+            return f"probe {service.name}"
         case effects.StopAsking(name):
-            return f"stop asking {name}"
+            return f"stop probe {name}"
         case effects.Load():
             return "load"
         case effects.Forget(name):
@@ -95,23 +95,25 @@ def in_short(effect: Effect) -> str:
 
 
 def check_row(engine: Supervisor, row: Row) -> list[Effect]:
-    """Tell the engine one fact and compare what it wants."""
+    """Pass one event to the engine and compare the effects. Returns them."""
     now, event, expected = row
     wanted = engine.step(event, now)
     done = tuple(in_short(effect) for effect in wanted if not isinstance(effect, effects.Report))
-    if "all ready" not in expected:  # which nearly every story passes by
-        done = tuple(word for word in done if word != "all ready")
-    said = [f"{effect.service}: {effect.text}" for effect in wanted if isinstance(effect, effects.Report)]
-    said += [f"last word: {effect.reason} [{effect.cause}]" for effect in wanted if isinstance(effect, effects.Exit)]
-    assert done == tuple(word for word in expected if not word.startswith("says ")), f"at {now}: {event}"
-    for words in expected:
-        if words.startswith("says "):
-            assert any(words.removeprefix("says ") in line for line in said), f"{words} is not in {said}"
+    if "all ready" not in expected:  # part of nearly every story
+        done = tuple(item for item in done if item != "all ready")
+    logged = [f"{effect.service}: {effect.text}" for effect in wanted if isinstance(effect, effects.Report)]
+    logged += [
+        f"exit reason: {effect.reason} [{effect.cause}]" for effect in wanted if isinstance(effect, effects.Exit)
+    ]
+    assert done == tuple(item for item in expected if not item.startswith("logs ")), f"at {now}: {event}"
+    for item in expected:
+        if item.startswith("logs "):
+            assert any(item.removeprefix("logs ") in line for line in logged), f"{item} is not in {logged}"
     return wanted
 
 
 def reexecuted(engine: Supervisor) -> Supervisor:
-    """Another engine that took over by way of bytes, as in reactor/handover.py."""
+    """A new engine with the state of the given one, passed as bytes, as in reactor/reexecution.py."""
     plain = marshal.loads(marshal.dumps({"plan": to_plain(engine.plan), "engine": engine.to_plain()}))  # noqa: S302 - our own
     successor = Supervisor()
     successor.restore(from_plain(plain["plan"]), plain["engine"])
@@ -119,7 +121,7 @@ def reexecuted(engine: Supervisor) -> Supervisor:
 
 
 def rows_of(story: Story) -> list[Row]:
-    """The rows with the Plan's arrival before them; what starts then follows from the Plan."""
+    """The rows, after a first one in which the Plan is loaded; its effects follow from the Plan."""
     first, rows = story
     spawned = [
         f"pre_start 0 {name}" if service.pre_start else f"spawn {name}"
@@ -129,19 +131,19 @@ def rows_of(story: Story) -> list[Row]:
     return [(0.0, Loaded(first), ("prepare", *spawned)), *rows]
 
 
-def tell(story: Story, between: Callable[[Supervisor], Supervisor] = lambda engine: engine) -> None:
-    """Tell a story from its start to its end; `between` gives the engine that goes on before each row."""
+def play(story: Story, between: Callable[[Supervisor], Supervisor] = lambda engine: engine) -> None:
+    """Check all rows of a story. Before each row, `between` returns the engine to go on with."""
     engine = Supervisor()
     for row in rows_of(story):
         deadline, asking = engine.deadline(), any(unit.health.asking for unit in engine.units.values())
         engine = between(engine)
-        if not asking:  # else a successor asks again, at once: the answer was lost
+        if not asking:  # else a new engine probes again at once, because the result was lost
             assert engine.deadline() == deadline
         check_row(engine, row)
 
 
 def check_deadlines(story: Story) -> None:
-    """Each Due that leads to something comes at the moment that deadline() had named."""
+    """Check that each Due with effects comes at the time that deadline() returned before it."""
     engine = Supervisor()
     for now, event, expected in rows_of(story):
         deadline = engine.deadline()
@@ -152,22 +154,22 @@ def check_deadlines(story: Story) -> None:
 
 
 def checks_of(stories: Mapping[str, Story]) -> tuple[Test, Test, Test]:
-    """What is asked of every story: to be given the names of tests in the module that has them."""
+    """Three tests for a set of stories; the calling module assigns them to names that begin with test_."""
     each = pytest.mark.parametrize("title", stories)
 
     @each
     def test_story(title: str) -> None:
-        """Each story goes as it is told."""
-        tell(stories[title])
+        """Each row leads to the effects that the story expects."""
+        play(stories[title])
 
     @each
     def test_reexecution(title: str) -> None:
-        """Process 1 may replace itself in the middle of any story: it goes on the same."""
-        tell(stories[title], reexecuted)
+        """A re-execution before each row changes nothing."""
+        play(stories[title], reexecuted)
 
     @each
     def test_deadlines(title: str) -> None:
-        """Each Due of a story comes at the moment that deadline() had named: nobody has to guess."""
+        """Each Due with effects comes at the time that deadline() returned."""
         check_deadlines(stories[title])
 
     return test_story, test_reexecution, test_deadlines

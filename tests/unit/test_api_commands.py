@@ -232,7 +232,7 @@ def test_a_signal_of_the_c_library_is_refused() -> None:
     for number in ("32", "33"):
         code, why = refusal(backend, "kill", "web", signal=number)
         assert code == 64
-        assert "the C library keeps for itself" in why
+        assert "the C library reserves" in why
 
 
 def test_reload_and_scale_are_answered_by_a_reading_that_began_after_them() -> None:

@@ -28,11 +28,11 @@ def test_version(word: str) -> None:
     [
         (["init", "--", ""], "the command is an empty word"),
         (["init", "-r", "KILL:TERM", "true"], "KILL cannot be rewritten"),
-        (["init", "-r", "TERM:32", "true"], "'32' is a signal that the C library keeps for itself"),
-        (["init", "-r", "33:TERM", "true"], "'33' is a signal that the C library keeps for itself"),
-        (["init", "-p", "32", "true"], "'32' is a signal that the C library keeps for itself"),
-        (["kill", "-s", "32", "db"], "'32' is a signal that the C library keeps for itself"),
-        (["signal", "33", "db"], "'33' is a signal that the C library keeps for itself"),
+        (["init", "-r", "TERM:32", "true"], "'32' is a signal that the C library reserves"),
+        (["init", "-r", "33:TERM", "true"], "'33' is a signal that the C library reserves"),
+        (["init", "-p", "32", "true"], "'32' is a signal that the C library reserves"),
+        (["kill", "-s", "32", "db"], "'32' is a signal that the C library reserves"),
+        (["signal", "33", "db"], "'33' is a signal that the C library reserves"),
         (["run", "--helper", "true"], "--helper needs --main"),
     ],
 )

@@ -407,8 +407,8 @@ services:
     assert sorted(lines) == [2, 4, 9, 11, 12, 13, 15, 18]
 
 
-PASSED = "logging: with inherit its output does not come by us"
-HIDDEN = "so its secrets cannot be hidden in it (choose another driver, or remove x-cohabit: mask)"
+PASSED = "logging: with driver inherit cohabit does not see the output"
+HIDDEN = "so secrets cannot be hidden (choose another driver, or remove x-cohabit: mask)"
 SECRETS = """\
 x-cohabit: {mask: true}
 secrets: {s: {environment: TOKEN}}
@@ -429,11 +429,11 @@ LOG = "healthcheck: {test: [LOG, ready]}"
         (whole("{driver: none}", LOG), []),
         (
             whole("{driver: raw}", f"{LOG}, logging: {{driver: inherit}}"),
-            [f"3: services.web.{PASSED}, so its probe LOG cannot look at it (choose another driver)"],
+            [f"3: services.web.{PASSED}, so the LOG probe cannot work (choose another driver)"],
         ),
         (
             whole("{driver: inherit}", LOG),
-            [f"3: services.web.{PASSED}, so its probe LOG cannot look at it (choose another driver)"],
+            [f"3: services.web.{PASSED}, so the LOG probe cannot work (choose another driver)"],
         ),
         (SECRETS, [f"{line}: services.{name}.{PASSED}, {HIDDEN}" for line, name in ((4, "a"), (5, "b"))]),
         (SECRETS.replace("true", "false"), []),
@@ -458,14 +458,14 @@ def test_what_never_comes_by_us(text: str, problems: list[str]) -> None:
 def test_several_may_share_a_file_if_it_is_rotated_in_one_way(one: str, other: str, *, fine: bool) -> None:
     """Two services, or a service and the whole."""
     first, second = (f"{{driver: file, options: {{path: /log/a, {options}}}}}" for options in (one, other))
-    text = "/log/a is {}'s, too, with another max-size, max-file or compress (write the same)"
+    text = "/log/a is also a file of {}, with another max-size, max-file or compress (write the same)"
     services = f"services:\n  a: {{command: x, logging: {first}}}\n  b: {{command: x, logging: {second}}}\n"
     assert fits(services) == ([] if fine else [f"3: services.b.logging: {text.format('a')}"])
     found = fits(whole(first, f"logging: {second}"))
     assert found == ([] if fine else [f"3: services.web.logging: {text.format('x-cohabit')}"])
 
 
-OLD = "{} is what {}'s {} is called when it is rotated (write another path)"
+OLD = "{} is a name of {} of {} after rotation (write another path)"
 
 
 @pytest.mark.parametrize(
@@ -488,7 +488,7 @@ def test_no_file_has_the_name_of_anothers_old_one(options: str, old: str, *, fin
     one, other = f"{{path: /log/x, {options}}}", f"{{path: /log/x{old}}}"
     first, second = (f"{{driver: file, options: {each}}}" for each in (one, other))
     services = "services:\n  a: {{command: x, logging: {}}}\n  b: {{command: x, logging: {}}}\n"
-    words = OLD.format(f"/log/x{old}", "{}", "/log/x")
+    words = OLD.format(f"/log/x{old}", "/log/x", "{}")
     assert fits(services.format(first, second)) == ([] if fine else [f"3: services.b.logging: {words.format('a')}"])
     assert fits(services.format(second, first)) == ([] if fine else [f"2: services.a.logging: {words.format('b')}"])
     found = fits(whole(f"[{first}, {second}]"))
@@ -533,8 +533,8 @@ def test_a_service_with_a_terminal_writes_to_it() -> None:
 
 def test_what_a_terminal_shows_is_not_hidden() -> None:
     """A warning for a service with secrets; without them, or without mask, there is nothing to warn of."""
-    passed = "warning: services.{}.tty: what it writes on the terminal does not come by us"
-    end = ", so its secrets are not hidden in it (remove tty, or mind who sees it)"
+    passed = "warning: services.{}.tty: cohabit does not see what the service writes to the terminal"
+    end = ", so secrets are not hidden there (remove tty, or make sure that only the right people see it)"
     lines = SECRETS.replace("logging: {driver: inherit}", "tty: true").splitlines(keepends=True)
     for name in ("a", "b", "c"):  # one terminal is for one service
         text = "".join(line for line in lines if "command" not in line or f" {name}:" in line)

@@ -1,4 +1,4 @@
-"""The engine before there is a Plan, after the end, and told what it should not be told."""
+"""The engine before it has a Plan, after the end, and with events that cannot occur."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from cohabit.engine import effects
 from cohabit.engine.events import Broken, Due, Loaded, LoadFailed, SpawnFailed, StopRequested, Swept
-from cohabit.engine.machine import ImpossibleFactError
+from cohabit.engine.machine import ImpossibleEventError
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import HEALTHY, STARTED, Dependency
 from unit.engine_story import TERM, check_row, plan, service, up
@@ -22,15 +22,15 @@ _STARTED: tuple[Row, ...] = ((0.0, Loaded(_ALONE), ("prepare", "spawn web")), (0
 
 
 def test_a_stop_while_the_file_is_read_ends_with_0() -> None:
-    """Nothing was started, so nothing has to be stopped; the Plan that comes too late is not taken."""
+    """Nothing was started, so nothing has to be stopped. A Plan that arrives later is ignored."""
     engine = Supervisor()
-    check_row(engine, (0.0, StopRequested(TERM), ("exit 0", "says stopped by SIGTERM before anything was started")))
+    check_row(engine, (0.0, StopRequested(TERM), ("exit 0", "logs stopped by SIGTERM before anything was started")))
     check_row(engine, (0.1, Loaded(_ALONE), ()))
     assert engine.deadline() is None
 
 
-def test_a_wrong_file_ends_with_its_problems_and_code() -> None:
-    """Each problem is shown, and nothing is started."""
+def test_an_invalid_file_ends_with_its_problems_and_code() -> None:
+    """Each problem is logged, and nothing is started."""
     engine = Supervisor()
     problems = ("cohabit.yaml:3: unknown key", "cohabit.yaml:5: no command")
     wanted = check_row(engine, (0.0, LoadFailed(problems, 78), ("exit 78",)))
@@ -44,15 +44,15 @@ def test_an_internal_error_while_the_file_is_read_ends_with_70() -> None:
 
 
 def test_the_same_plan_again_changes_nothing() -> None:
-    """A reload of a file that is as it was."""
+    """A reload of an unchanged file has no effect."""
     engine = Supervisor()
     for row in _STARTED:
         check_row(engine, row)
-    check_row(engine, (1.0, Loaded(_ALONE), ("says reload: nothing has changed",)))
+    check_row(engine, (1.0, Loaded(_ALONE), ("logs reload: nothing has changed",)))
 
 
-def test_the_end_comes_once() -> None:
-    """After Exit nothing is wanted any more, whatever is told."""
+def test_exit_comes_once() -> None:
+    """After Exit the engine gives no effects, for any event."""
     engine = Supervisor()
     check_row(engine, (0.0, Loaded(_ALONE), ("prepare", "spawn web")))
     check_row(engine, (0.0, SpawnFailed("web", "no room", 71), ("sweep",)))
@@ -63,7 +63,7 @@ def test_the_end_comes_once() -> None:
 
 
 def test_a_due_that_comes_too_early_changes_nothing() -> None:
-    """The loop may wake for the probes' sake: only the engine's own deadline counts."""
+    """The loop may wake up for another reason: only the engine's own deadline counts."""
     engine = Supervisor()
     for row in _STARTED:
         check_row(engine, row)
@@ -71,17 +71,17 @@ def test_a_due_that_comes_too_early_changes_nothing() -> None:
     check_row(engine, (5.0, Due(), ()))
 
 
-def test_what_cannot_happen_is_called_a_bug() -> None:
-    """A fact that breaks the reactor's promises raises, so that it is seen."""
+def test_an_impossible_event_raises() -> None:
+    """An event that breaks the contract with the reactor raises an error."""
     engine = Supervisor()
     for row in _STARTED:
         check_row(engine, row)
-    with pytest.raises(ImpossibleFactError, match="spawned"):
+    with pytest.raises(ImpossibleEventError, match="spawned"):
         engine.step(up("web"), 1.0)
 
 
-def test_a_successor_knows_what_an_older_program_did_not_write() -> None:
-    """A field that is missing in the handed-over state keeps its first value."""
+def test_a_missing_field_in_the_reexecution_state_keeps_its_initial_value() -> None:
+    """An older program did not write the field."""
     engine = Supervisor()
     for row in _STARTED:
         check_row(engine, row)
@@ -95,7 +95,7 @@ def test_a_successor_knows_what_an_older_program_did_not_write() -> None:
 
 @pytest.mark.parametrize("condition", [STARTED, HEALTHY])
 def test_a_service_without_a_probe_is_ready_when_it_runs(condition: str) -> None:
-    """Nothing has to be asked of it."""
+    """Its dependents start when its exec has succeeded."""
     engine = Supervisor()
     engine.step(Loaded(plan(service("db"), service("web", Dependency("db", condition)))), 0.0)
     check_row(engine, (0.1, up("db"), ("spawn web",)))

@@ -1,6 +1,6 @@
-"""How it ends, as stories: the stop and its order, graces, second signals, exit codes, internal errors.
+"""Stories about the end of the container: stop order, grace periods, second signals, exit codes, internal errors.
 
-Written like those of test_engine_supervisor.py, in the words of engine_story.py.
+engine_story.py describes the format.
 """
 
 from __future__ import annotations
@@ -39,41 +39,41 @@ _ALWAYS = plan(service("web", restart=Restart("always")))
 _HELPER = plan(service("main"), service("helper", "main", essential=False))
 _CHAINS = plan(service("db"), service("web", "db"), service("queue"), service("worker", "queue"))
 
-HISTORIES: dict[str, Story] = {
-    "a requested stop in which all end in time gives 0, whatever their codes": (
+STORIES: dict[str, Story] = {
+    "a requested stop in which all services end in time gives 0, whatever their exit codes": (
         _WEB_AND_DB,
         (
             (0.0, up("db"), ("spawn web",)),
             (0.1, up("web"), ()),
             (5.0, StopRequested(TERM), ("signal web TERM",)),
-            (5.2, Exited("web", 1), ("signal db TERM", "says web: stopped: ended with exit code 1")),
+            (5.2, Exited("web", 1), ("signal db TERM", "logs web: stopped: ended with exit code 1")),
             (5.4, Exited("db", 143), ("sweep",)),
-            (5.4, Swept(), ("exit 0", "says stopped by SIGTERM")),
+            (5.4, Swept(), ("exit 0", "logs stopped by SIGTERM")),
         ),
     ),
-    "an essential end stops the others at once, while those whom it left behind are still being ended": (
+    "the end of an essential service stops the others at once, before the processes that it left behind are gone": (
         plan(service("web"), service("worker")),
         (
             (0.0, up("web"), ()),
             (0.0, up("worker"), ()),
-            (5.0, Exited("web", 3, orphans=True), ("ask the rest of web TERM", "signal worker TERM")),
+            (5.0, Exited("web", 3, orphans=True), ("signal tree web TERM", "signal worker TERM")),
             (5.1, Exited("worker", 143), ()),
             (5.2, TreeGone("web"), ("sweep",)),
-            (5.2, Swept(), ("exit 3", "says web ended with exit code 3")),
+            (5.2, Swept(), ("exit 3", "logs web ended with exit code 3")),
         ),
     ),
-    "the same signal again at once is the same request, another one or a later one is not": (
+    "the same signal within 200 ms is the same request, another signal is a second request": (
         _ALONE,
         (
             (0.0, up("web"), ()),
             (5.0, StopRequested(TERM), ("signal web TERM",)),
             (5.1, StopRequested(TERM), ()),
-            (5.1, StopRequested(INT), ("kill web", "says SIGINT again: killing what is left")),
+            (5.1, StopRequested(INT), ("kill web", "logs SIGINT again: killing the remaining processes")),
             (5.1, Exited("web", 137), ("kill all",)),
             (5.1, Swept(), ("exit 137",)),
         ),
     ),
-    "the stop is in reverse order, independent branches in parallel": (
+    "services stop in reverse order of dependencies, independent branches in parallel": (
         _CHAINS,
         (
             (0.0, up("db"), ("spawn web",)),
@@ -88,7 +88,7 @@ HISTORIES: dict[str, Story] = {
             (8.0, Swept(), ("exit 0",)),
         ),
     ),
-    "a stop comes through everything: waiting, starting and backing off": (
+    "a stop works for services that wait, start or back off": (
         plan(
             service("a", restart=Restart("always")),
             service("b"),
@@ -97,47 +97,51 @@ HISTORIES: dict[str, Story] = {
         ),
         (
             (0.0, up("a"), ()),
-            (0.0, up("d"), ("ask d",)),
+            (0.0, up("d"), ("probe d",)),
             (1.0, Exited("a", 1), ()),
-            (1.0, StopRequested(TERM), ("signal b TERM", "stop asking d", "signal d INT")),
+            (1.0, StopRequested(TERM), ("signal b TERM", "stop probe d", "signal d INT")),
             (1.1, up("b"), ()),
             (1.2, Exited("b", 143), ()),
             (1.3, Exited("d", 130), ("sweep",)),
             (1.3, Swept(), ("exit 0",)),
         ),
     ),
-    "a start that fails during the stop is no restart": (
+    "a start that fails during the stop is not retried": (
         _ALWAYS,
         (
             (0.0, StopRequested(TERM), ("signal web TERM",)),
-            (0.1, SpawnFailed("web", "no room", 71), ("sweep", "says web: cannot start: no room")),
+            (0.1, SpawnFailed("web", "no room", 71), ("sweep", "logs web: cannot start: no room")),
             (0.1, Swept(), ("exit 0",)),
         ),
     ),
-    "who ignores the stop signal is killed after its own grace, and the container says 137": (
-        plan(service("deaf", stop_grace_seconds=2.0), service("web")),
+    "a service that does not stop is killed after its grace period, and the container exits with 137": (
+        plan(service("stubborn", stop_grace_seconds=2.0), service("web")),
         (
-            (0.0, up("deaf"), ()),
+            (0.0, up("stubborn"), ()),
             (0.0, up("web"), ()),
-            (5.0, StopRequested(TERM), ("signal deaf TERM", "signal web TERM")),
+            (5.0, StopRequested(TERM), ("signal stubborn TERM", "signal web TERM")),
             (5.1, Exited("web", 0), ()),
-            (7.0, Due(), ("kill deaf", "says deaf: not gone after its grace (stop_grace_period 2s): killing it")),
-            (7.0, Exited("deaf", 137), ("sweep", "says having ignored SIGTERM")),
-            (7.0, Swept(), ("exit 137", "says stopped by SIGTERM")),
+            (
+                7.0,
+                Due(),
+                ("kill stubborn", "logs stubborn: not stopped within its stop_grace_period of 2s: killing it"),
+            ),
+            (7.0, Exited("stubborn", 137), ("sweep", "logs because it did not stop in time")),
+            (7.0, Swept(), ("exit 137", "logs stopped by SIGTERM")),
         ),
     ),
-    "deaf processes that a leader left behind in the stop are killed when its grace is over": (
+    "processes that the main process left behind in the stop are killed at the end of its grace period": (
         plan(service("web", stop_grace_seconds=2.0)),
         (
             (0.0, up("web"), ()),
             (5.0, StopRequested(TERM), ("signal web TERM",)),
-            (6.0, Exited("web", 0, orphans=True), ("ask the rest of web TERM",)),
+            (6.0, Exited("web", 0, orphans=True), ("signal tree web TERM",)),
             (7.0, Due(), ("kill web",)),
             (7.0, TreeGone("web"), ("sweep",)),
             (7.0, Swept(), ("exit 137",)),
         ),
     ),
-    "the total bounds all graces together": (
+    "the total limits all grace periods together": (
         plan(service("web", "db", stop_grace_seconds=8.0), service("db", stop_grace_seconds=8.0), total=9.0),
         (
             (0.0, up("db"), ("spawn web",)),
@@ -145,12 +149,16 @@ HISTORIES: dict[str, Story] = {
             (1.0, StopRequested(TERM), ("signal web TERM",)),
             (9.0, Due(), ("kill web",)),
             (9.1, Exited("web", 137), ("signal db TERM",)),
-            (10.0, Due(), ("kill db", "says time is up for db: killing")),
+            (
+                10.0,
+                Due(),
+                ("kill db", "logs not stopped within the total of 9s (x-cohabit: stop_grace_period): killing db"),
+            ),
             (10.1, Exited("db", 137), ("kill all",)),
             (10.1, Swept(), ("exit 137",)),
         ),
     ),
-    "whoever is killed has time to die, even if its grace and the total end at the same moment": (
+    "a killed service has time to end, even if its grace period and the total end at the same time": (
         plan(service("web", stop_grace_seconds=9.0), total=9.0),
         (
             (0.0, up("web"), ()),
@@ -166,13 +174,13 @@ HISTORIES: dict[str, Story] = {
             (0.0, up("db"), ("spawn web",)),
             (0.0, up("web"), ()),
             (1.0, StopRequested(INT), ("signal web TERM",)),
-            (1.5, StopRequested(INT), ("kill web", "kill db", "says SIGINT again: killing what is left")),
+            (1.5, StopRequested(INT), ("kill web", "kill db", "logs SIGINT again: killing the remaining processes")),
             (1.6, Exited("web", 137), ()),
             (1.6, Exited("db", 137), ("kill all",)),
             (1.6, Swept(), ("exit 137",)),
         ),
     ),
-    "a third signal cannot make it quicker": (
+    "a third signal changes nothing": (
         _ALONE,
         (
             (0.0, up("web"), ()),
@@ -183,7 +191,7 @@ HISTORIES: dict[str, Story] = {
             (1.6, Swept(), ("exit 137",)),
         ),
     ),
-    "the first signal after an end of its own is no second one": (
+    "the first signal after a service ended the container is not a second request": (
         plan(service("main"), service("web")),
         (
             (0.0, up("main"), ()),
@@ -194,19 +202,19 @@ HISTORIES: dict[str, Story] = {
             (1.2, Swept(), ("exit 3",)),
         ),
     ),
-    "what had to be killed does not change the code of an end of its own": (
-        plan(service("main"), service("deaf", stop_grace_seconds=1.0)),
+    "a kill does not change the exit code when a service ended the container": (
+        plan(service("main"), service("stubborn", stop_grace_seconds=1.0)),
         (
             (0.0, up("main"), ()),
-            (0.0, up("deaf"), ()),
-            (1.0, Exited("main", 0), ("signal deaf TERM",)),
+            (0.0, up("stubborn"), ()),
+            (1.0, Exited("main", 0), ("signal stubborn TERM",)),
             (1.5, StopRequested(TERM), ()),
-            (2.0, Due(), ("kill deaf",)),
-            (2.0, Exited("deaf", 137), ("sweep",)),
-            (2.0, Swept(), ("exit 0", "says main ended with exit code 0")),
+            (2.0, Due(), ("kill stubborn",)),
+            (2.0, Exited("stubborn", 137), ("sweep",)),
+            (2.0, Swept(), ("exit 0", "logs main ended with exit code 0")),
         ),
     ),
-    "a child that dies of the same signal just before the request has not crashed": (
+    "a service that dies of the same signal just before the request was stopped, and did not crash": (
         plan(service("web"), service("db")),
         (
             (0.0, up("web"), ()),
@@ -214,10 +222,10 @@ HISTORIES: dict[str, Story] = {
             (5.0, Exited("web", 143), ("signal db TERM",)),
             (5.001, StopRequested(TERM), ()),
             (5.1, Exited("db", 143), ("sweep",)),
-            (5.1, Swept(), ("exit 0", "says stopped by SIGTERM []")),
+            (5.1, Swept(), ("exit 0", "logs stopped by SIGTERM []")),
         ),
     ),
-    "a child that died of another signal before the request is the cause": (
+    "a service that died of another signal before the request is the cause": (
         plan(service("web"), service("db")),
         (
             (0.0, up("web"), ()),
@@ -225,51 +233,49 @@ HISTORIES: dict[str, Story] = {
             (5.0, Exited("web", 137), ("signal db TERM",)),
             (5.001, StopRequested(TERM), ()),
             (5.1, Exited("db", 143), ("sweep",)),
-            (5.1, Swept(), ("exit 137", "says web ended with SIGKILL (killed)")),
+            (5.1, Swept(), ("exit 137", "logs web ended with SIGKILL (killed)")),
         ),
     ),
-    "who belongs to no service is asked, then killed": (
+    "processes that belong to no service get SIGTERM, then SIGKILL": (
         _ALONE,
         (
             (0.0, up("web"), ()),
             (1.0, StopRequested(TERM), ("signal web TERM",)),
             (2.0, Exited("web", 0), ("sweep",)),
-            (10.0, Due(), ("kill all", "says time is up for processes that no service owns: killing")),
+            (10.0, Due(), ("kill all", "logs killing the remaining processes that belong to no service")),
             (10.1, Swept(), ("exit 137",)),
         ),
     ),
-    "who does not even die of SIGKILL is left to the kernel, with everybody else": (
+    "cohabit exits without the processes that survive SIGKILL": (
         _ALONE,
         (
             (0.0, up("web"), ()),
             (1.0, StopRequested(TERM), ("signal web TERM",)),
             (10.0, Due(), ("kill web",)),
-            (12.0, Due(), ("kill all", "exit 137", "says do not even die of SIGKILL: leaving them to the kernel")),
+            (12.0, Due(), ("kill all", "exit 137", "logs have not ended 2s after SIGKILL: exiting without them")),
         ),
     ),
-    "internal errors during the end make it ours": (
+    "internal errors during the end give exit code 70": (
         _ALONE,
         (
             (0.0, up("web"), ()),
             (1.0, StopRequested(TERM), ("signal web TERM",)),
             (1.1, Broken("internal errors keep coming"), ()),
             (1.2, Exited("web", 0), ("sweep",)),
-            (1.2, Swept(), ("exit 70", "says last word: internal errors keep coming []")),
+            (1.2, Swept(), ("exit 70", "logs exit reason: internal errors keep coming []")),
         ),
     ),
-    "internal errors that keep coming stop everything in order, and the fault is ours": (
+    "repeated internal errors stop everything in order, with exit code 70": (
         _WEB_AND_DB,
         (
             (0.0, up("db"), ("spawn web",)),
             (0.0, up("web"), ()),
-            (1.0, Broken("internal errors keep coming"), ("signal web TERM", "says internal errors keep coming")),
+            (1.0, Broken("internal errors keep coming"), ("signal web TERM", "logs internal errors keep coming")),
             (1.1, Exited("web", 0), ("signal db TERM",)),
             (1.2, Exited("db", 0), ("sweep",)),
-            (1.2, Swept(), ("exit 70", "says last word: internal errors keep coming []")),
+            (1.2, Swept(), ("exit 70", "logs exit reason: internal errors keep coming []")),
         ),
     ),
 }
 
-test_story, test_story_with_a_reexecution_before_each_row, test_the_engine_would_be_woken_for_each_due = checks_of(
-    HISTORIES
-)
+test_story, test_reexecution, test_deadlines = checks_of(STORIES)

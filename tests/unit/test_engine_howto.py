@@ -1,4 +1,4 @@
-"""The page that teaches how to drive the engine: its shell is run as it stands there."""
+"""docs/howto/drive-the-engine.md: its example program runs as it is printed there."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import cohabit
 
 _PAGE = Path(__file__).parents[2] / "docs" / "howto" / "drive-the-engine.md"
-_AT_MOST_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 
 
-def test_the_shell_of_the_page_works() -> None:
-    """The example starts in order, restarts, gives up, stops the rest and ends with the culprit's code."""
+def test_the_example_program_works() -> None:
+    """It starts in order, restarts, gives up, stops the others and ends with the code of the failed service."""
     programs = re.findall(r"```python\n(import os.*?)```", _PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(programs) == 1
     ended = subprocess.run(
@@ -23,7 +23,7 @@ def test_the_shell_of_the_page_works() -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=_AT_MOST_SECONDS,
+        timeout=_TIMEOUT_SECONDS,
         env={**os.environ, "PYTHONPATH": str(Path(cohabit.__file__).parents[1])},
     )
     assert ended.stderr == ""
@@ -36,5 +36,5 @@ def test_the_shell_of_the_page_works() -> None:
         "info: web: started, N",
         "error: web: ended with exit code 3 after N; given up after 1 restart",
         "info: db: stopped: ended with SIGTERM (terminated) after N",
-        "the end: web ended with exit code 3 after N; given up after 1 restart",
+        "exit: web ended with exit code 3 after N; given up after 1 restart",
     ]

@@ -1,6 +1,6 @@
-"""The whole life of a service as stories: health, hooks, schedules, daemons, reload. See engine_story.py.
+"""Stories about the lifecycle of a service: health, hooks, schedules, daemons, reload.
 
-Every story is also told with a re-execution of process 1 before each of its rows.
+engine_story.py describes the format. Every story also runs with a re-execution before each of its rows.
 """
 
 from __future__ import annotations
@@ -28,91 +28,112 @@ from unit.engine_story import TERM, checks_of, completed, healthy, plan, service
 if TYPE_CHECKING:
     from unit.engine_story import Story
 
-ASKED = Probe("tcp", "127.0.0.1", 5432, interval_seconds=10.0, retries=2, start_interval_seconds=1.0)
+ACTIVE = Probe("tcp", "127.0.0.1", 5432, interval_seconds=10.0, retries=2, start_interval_seconds=1.0)
 NOTIFY = Probe("notify", interval_seconds=30.0, retries=3)
 HOOKS = (Hook(("one",)), Hook(("two",)))
 ALWAYS = Restart("always")
 NIGHTLY = Schedule("0 3 * * *")
 
-_DB = service("db", probe=ASKED)
+_DB = service("db", probe=ACTIVE)
 _WEB = service("web", healthy("db"))
 
 HEALTH: dict[str, Story] = {
-    "until the first success it is asked every start interval": (
+    "until its first success the probe runs every start interval": (
         plan(_DB, _WEB),
         (
-            (0.0, up("db"), ("ask db",)),
+            (0.0, up("db"), ("probe db",)),
             (0.2, Probed("db", False, "refused"), ()),
-            (1.0, Due(), ("ask db",)),
-            (1.5, Probed("db", True), ("spawn web", "says db: ready")),
+            (1.0, Due(), ("probe db",)),
+            (1.5, Probed("db", True), ("spawn web", "logs db: ready")),
             (1.5, up("web"), ("all ready",)),
-            (11.5, Due(), ("ask db",)),
+            (11.5, Due(), ("probe db",)),
         ),
     ),
-    "a failure before the first success counts once per interval, and who waits is named": (
+    "failures before the first success count once per interval, and the waiting services are named": (
         plan(_DB, _WEB),
         (
-            (0.0, up("db"), ("ask db",)),
-            (9.9, Probed("db", False, "refused"), ("ask db",)),
+            (0.0, up("db"), ("probe db",)),
+            (9.9, Probed("db", False, "refused"), ("probe db",)),
             (10.0, Probed("db", False, "refused"), ()),
-            (10.9, Due(), ("ask db",)),
+            (10.9, Due(), ("probe db",)),
             (11.0, Probed("db", False, "refused"), ()),
-            (11.9, Due(), ("ask db",)),
+            (11.9, Due(), ("probe db",)),
             (
                 20.0,
                 Probed("db", False, "refused"),
-                ("says db: unhealthy: refused (web cannot start before it is well)",),
+                ("logs db: unhealthy: refused (web cannot start until it is healthy)",),
             ),
-            (30.0, Due(), ("ask db",)),
-            (30.1, Probed("db", True), ("spawn web", "says db: healthy again")),
+            (30.0, Due(), ("probe db",)),
+            (30.1, Probed("db", True), ("spawn web", "logs db: healthy again")),
         ),
     ),
-    "the start period forgives, and an answer that comes late is still asked for at once": (
-        plan(service("db", probe=ASKED.replace(start_period_seconds=60.0, retries=1))),
+    "failures in the start period do not count, and after a late result the probe runs again at once": (
+        plan(service("db", probe=ACTIVE.replace(start_period_seconds=60.0, retries=1))),
         (
-            (0.0, up("db"), ("ask db",)),
-            (59.0, Probed("db", False), ("ask db",)),
-            (69.0, Probed("db", False), ("ask db",)),
-            (70.0, Probed("db", False), ("says db: unhealthy",)),
+            (0.0, up("db"), ("probe db",)),
+            (59.0, Probed("db", False), ("probe db",)),
+            (69.0, Probed("db", False), ("probe db",)),
+            (70.0, Probed("db", False), ("logs db: unhealthy",)),
         ),
     ),
     "unhealthy with on_failure restart: stopped and started again, whatever its restart policy": (
-        plan(service("db", probe=ASKED.replace(on_failure="restart", retries=1))),
+        plan(service("db", probe=ACTIVE.replace(on_failure="restart", retries=1))),
         (
-            (0.0, up("db"), ("ask db",)),
+            (0.0, up("db"), ("probe db",)),
             (1.0, Probed("db", True), ()),
-            (11.0, Due(), ("ask db",)),
+            (11.0, Due(), ("probe db",)),
             (
                 11.0,
                 Probed("db", False, "no answer"),
-                ("stop asking db", "signal db TERM", "says db: unhealthy: no answer"),
+                ("stop probe db", "signal db TERM", "logs db: unhealthy: no answer"),
             ),
-            (12.0, Exited("db", 0), ("says db: unhealthy: no answer; starting again in 100ms (restart 1)",)),
+            (12.0, Exited("db", 0), ("logs db: unhealthy: no answer; starting again in 100ms (restart 1)",)),
             (12.1, Due(), ("spawn db",)),
         ),
     ),
-    "unhealthy with on_failure exit: the container ends with 1": (
-        plan(service("db", probe=ASKED.replace(on_failure="exit", retries=1), essential=False), service("web")),
+    "a dependent names the health of a dependency that was given up": (
+        plan(
+            service(
+                "db",
+                probe=ACTIVE.replace(on_failure="restart", retries=1),
+                restart=Restart("on-failure", 0),
+                essential=False,
+            ),
+            _WEB,
+        ),
         (
-            (0.0, up("db"), ("ask db",)),
-            (0.0, up("web"), ()),
-            (1.0, Probed("db", True), ()),
-            (11.0, Due(), ("ask db",)),
-            (11.0, Probed("db", False), ("stop asking db", "signal db TERM", "signal web TERM")),
-            (11.1, Exited("db", 0), ()),
-            (11.1, Exited("web", 0), ("sweep",)),
-            (11.1, Swept(), ("exit 1", "says db unhealthy")),
+            (0.0, up("db"), ("probe db",)),
+            (10.0, Probed("db", False, "refused"), ("stop probe db", "signal db TERM")),
+            (
+                11.0,
+                Exited("db", 0),
+                ("sweep", "logs web: cannot start: it waits for db, which was unhealthy: refused; given up after 0"),
+            ),
+            (11.0, Swept(), ("exit 1",)),
         ),
     ),
-    "sd_notify: READY=1 is readiness, STATUS its words": (
+    "unhealthy with on_failure exit: the container ends with 1": (
+        plan(service("db", probe=ACTIVE.replace(on_failure="exit", retries=1), essential=False), service("web")),
+        (
+            (0.0, up("db"), ("probe db",)),
+            (0.0, up("web"), ()),
+            (1.0, Probed("db", True), ()),
+            (11.0, Due(), ("probe db",)),
+            (11.0, Probed("db", False), ("stop probe db", "signal db TERM", "signal web TERM")),
+            (11.1, Exited("db", 0), ()),
+            (11.1, Exited("web", 0), ("sweep",)),
+            (11.1, Swept(), ("exit 1", "logs db unhealthy")),
+        ),
+    ),
+    "sd_notify: READY=1 makes the service ready, STATUS= does not": (
         plan(service("db", probe=NOTIFY), _WEB),
         (
             (0.0, up("db"), ()),
             (0.5, Notified("db", status="recovering"), ()),
-            (2.0, Notified("db", ready=True), ("spawn web", "says db: ready")),
+            (2.0, Notified("db", ready=True), ("spawn web", "logs db: ready")),
         ),
     ),
-    "sd_notify: silence makes it unhealthy in the end, and asking for time puts that off": (
+    "sd_notify: without READY=1 the service becomes unhealthy, and EXTEND_TIMEOUT_USEC= delays that": (
         plan(service("db", probe=NOTIFY.replace(retries=1)), _WEB),
         (
             (0.0, up("db"), ()),
@@ -120,32 +141,32 @@ HEALTH: dict[str, Story] = {
             (
                 80.0,
                 Due(),
-                ("says db: unhealthy: it has not said that it is ready (web cannot start before it is well)",),
+                ("logs db: unhealthy: it has not reported that it is ready (web cannot start until it is healthy)",),
             ),
             (81.0, Notified("db", ready=True), ("spawn web",)),
         ),
     ),
-    "a watchdog that is silent is restarted": (
+    "a service without watchdog messages is restarted": (
         plan(service("db", probe=NOTIFY.replace(watchdog_seconds=5.0, on_failure="restart"))),
         (
             (0.0, up("db"), ()),
             (1.0, Notified("db", ready=True), ()),
             (5.0, Notified("db", watchdog="1"), ()),
-            (10.0, Due(), ("stop asking db", "signal db TERM", "says db: unhealthy: silent for 5 s")),
+            (10.0, Due(), ("stop probe db", "signal db TERM", "logs db: unhealthy: no watchdog message for 5 s")),
         ),
     ),
-    "a watchdog that is triggered counts at once": (
+    "WATCHDOG=trigger makes the service unhealthy at once": (
         plan(service("db", probe=NOTIFY.replace(on_failure="restart"))),
         (
             (0.0, up("db"), ()),
             (1.0, Notified("db", ready=True), ()),
-            (2.0, Notified("db", watchdog="trigger"), ("stop asking db", "signal db TERM")),
+            (2.0, Notified("db", watchdog="trigger"), ("stop probe db", "signal db TERM")),
         ),
     ),
 }
 
 HOOK: dict[str, Story] = {
-    "hooks before the start run one after the other, then the command": (
+    "pre_start hooks run one after the other, then the command": (
         plan(service("web", pre_start=HOOKS)),
         (
             (0.0, HookEnded("web", 0), ("pre_start 1 web",)),
@@ -153,14 +174,14 @@ HOOK: dict[str, Story] = {
             (1.0, up("web"), ()),
         ),
     ),
-    "a hook that fails before the start is a start that failed": (
+    "a pre_start hook that fails is a failed start": (
         plan(service("web", pre_start=HOOKS, restart=ALWAYS)),
         (
-            (0.0, HookEnded("web", 3), ("says web: pre_start hook 1 ended with exit code 3; starting again in 100ms",)),
+            (0.0, HookEnded("web", 3), ("logs web: pre_start hook 1 ended with exit code 3; starting again in 100ms",)),
             (0.1, Due(), ("pre_start 0 web",)),
         ),
     ),
-    "a hook before the start is told to stop like the service": (
+    "a stop during a pre_start hook signals the hook": (
         plan(service("web", pre_start=HOOKS)),
         (
             (0.0, StopRequested(TERM), ("signal web TERM",)),
@@ -168,15 +189,15 @@ HOOK: dict[str, Story] = {
             (0.1, Swept(), ("exit 0",)),
         ),
     ),
-    "what a failed hook left behind is ended first": (
+    "processes that a failed hook left behind are terminated first": (
         plan(service("web", pre_start=HOOKS)),
         (
-            (0.0, HookEnded("web", 3, orphans=True), ("ask the rest of web TERM",)),
+            (0.0, HookEnded("web", 3, orphans=True), ("signal tree web TERM",)),
             (0.5, TreeGone("web"), ("sweep",)),
             (0.5, Swept(), ("exit 3",)),
         ),
     ),
-    "hooks after the start come before readiness": (
+    "post_start hooks run before the service is ready": (
         plan(service("db", post_start=HOOKS), _WEB),
         (
             (0.0, up("db"), ("post_start 0 db",)),
@@ -184,66 +205,70 @@ HOOK: dict[str, Story] = {
             (2.0, HookEnded("db", 0), ("spawn web",)),
         ),
     ),
-    "a hook that fails after the start ends the run, with its code": (
+    "a post_start hook that fails ends the run with its exit code": (
         plan(service("db", post_start=HOOKS)),
         (
             (0.0, up("db"), ("post_start 0 db",)),
-            (1.0, HookEnded("db", 7), ("signal db TERM", "says post_start hook 1 ended with exit code 7: stopping it")),
-            (1.5, Exited("db", 0), ("sweep", "says db: post_start hook 1 ended with exit code 7")),
-            (1.5, Swept(), ("exit 7", "says last word: db post_start hook 1 ended with exit code 7 [db]")),
+            (1.0, HookEnded("db", 7), ("signal db TERM", "logs post_start hook 1 ended with exit code 7: stopping it")),
+            (1.5, Exited("db", 0), ("sweep", "logs db: post_start hook 1 ended with exit code 7")),
+            (1.5, Swept(), ("exit 7", "logs exit reason: db post_start hook 1 ended with exit code 7 [db]")),
         ),
     ),
-    "hooks before the stop come before its signal, inside the same grace": (
+    "pre_stop hooks run before the stop signal, inside the same grace period": (
         plan(service("web", pre_stop=HOOKS)),
         (
             (0.0, up("web"), ()),
             (1.0, StopRequested(TERM), ("pre_stop 0 web",)),
-            (2.0, HookEnded("web", 1), ("pre_stop 1 web", "says web: pre_stop hook 1 ended with exit code 1")),
+            (2.0, HookEnded("web", 1), ("pre_stop 1 web", "logs web: pre_stop hook 1 ended with exit code 1")),
             (3.0, HookEnded("web", 0), ("signal web TERM",)),
             (4.0, Exited("web", 0), ("sweep",)),
             (4.0, Swept(), ("exit 0",)),
         ),
     ),
-    "a hook before the stop that hangs is cut by the grace": (
+    "a pre_stop hook that hangs is killed at the end of the grace period": (
         plan(service("web", pre_stop=HOOKS, stop_grace_seconds=2.0)),
         (
             (0.0, up("web"), ()),
             (1.0, StopRequested(TERM), ("pre_stop 0 web",)),
-            (3.0, Due(), ("kill web", "says (stop_grace_period 2s), since its pre_stop hook 1 has not ended")),
+            (3.0, Due(), ("kill web", "logs stop_grace_period of 2s (its pre_stop hook 1 is still running)")),
             (3.1, HookEnded("web", 137), ()),
-            (3.1, Exited("web", 137), ("sweep", "says after 3.1s, since its pre_stop hook 1 had not ended")),
+            (3.1, Exited("web", 137), ("sweep", "logs after 3.1s, because its pre_stop hook 1 did not end in time")),
             (3.1, Swept(), ("exit 137",)),
         ),
     ),
-    "a hook before the stop that hangs until the time of all is up is named, too": (
+    "a pre_stop hook that hangs until the total is over is named as well": (
         plan(service("web", pre_stop=HOOKS), total=5.0),
         (
             (0.0, up("web"), ()),
             (1.0, StopRequested(TERM), ("pre_stop 0 web",)),
-            (6.0, Due(), ("kill web", "says time is up for web")),
+            (6.0, Due(), ("kill web", "logs (x-cohabit: stop_grace_period): killing web")),
             (6.1, Exited("web", 137), ("kill web",)),
-            (6.1, HookEnded("web", 137), ("kill all", "says after 6.1s, since its pre_stop hook 1 had not ended")),
+            (
+                6.1,
+                HookEnded("web", 137),
+                ("kill all", "logs after 6.1s, because its pre_stop hook 1 did not end in time"),
+            ),
             (6.1, Swept(), ("exit 137",)),
         ),
     ),
-    "who dies by itself has no hooks before the stop": (
+    "a service that ends by itself runs no pre_stop hooks": (
         plan(service("web", pre_stop=HOOKS)),
         ((0.0, up("web"), ()), (1.0, Exited("web", 4), ("sweep",)), (1.0, Swept(), ("exit 4",))),
     ),
 }
 
-LIFE: dict[str, Story] = {
-    "a daemon stays its service's, and is the one that is told to stop": (
+OTHER: dict[str, Story] = {
+    "a daemon is the main process of its service and gets the stop signal": (
         plan(service("web", restart=ALWAYS)),
         (
             (0.0, up("web"), ()),
-            (0.1, Daemonised("web", 200), ("says web: is in the background now, pid 200",)),
+            (0.1, Daemonised("web", 200), ("logs web: is in the background now, pid 200",)),
             (1.0, StopRequested(TERM), ("signal web TERM",)),
             (1.1, Exited("web", 0), ("sweep",)),
             (1.1, Swept(), ("exit 0",)),
         ),
     ),
-    "who puts itself in the background while it is told to stop is told again": (
+    "a service that goes into the background during its stop gets the stop signal again": (
         plan(service("web")),
         (
             (0.0, up("web"), ()),
@@ -251,21 +276,25 @@ LIFE: dict[str, Story] = {
             (0.2, Daemonised("web", 200), ("signal web TERM",)),
         ),
     ),
-    "a scheduled job runs when its time has come, never beside itself, and keeps the container alive": (
+    "a scheduled job runs when it is due, never overlaps itself, and keeps the container running": (
         plan(service("backup", schedule=NIGHTLY, essential=False, job=True), service("once", essential=False)),
         (
             (0.0, ScheduleDue("backup"), ("spawn backup",)),
             (0.0, up("once"), ()),
             (0.1, up("backup"), ("all ready",)),
-            (60.0, ScheduleDue("backup"), ("says backup: its schedule says now, but it has not ended yet: skipped",)),
+            (
+                60.0,
+                ScheduleDue("backup"),
+                ("logs backup: its schedule is due, but the previous run is not finished: skipped",),
+            ),
             (61.0, Exited("once", 0), ()),
-            (70.0, Exited("backup", 1), ("says backup: ended with exit code 1",)),
+            (70.0, Exited("backup", 1), ("logs backup: ended with exit code 1",)),
             (120.0, ScheduleDue("backup"), ("spawn backup",)),
             (120.0, up("backup"), ()),
             (125.0, StopRequested(TERM), ("signal backup TERM",)),
         ),
     ),
-    "an essential scheduled job takes the container along when it fails, not when it is done": (
+    "an essential scheduled job ends the container when it fails, not when it succeeds": (
         plan(service("backup", schedule=NIGHTLY, job=True)),
         (
             (0.0, ScheduleDue("backup"), ("spawn backup",)),
@@ -283,7 +312,7 @@ _OLD = plan(service("db"), service("web", Dependency("db", restart=True)), servi
 _NEW_DB = service("db").replace(command=("db", "--new"))
 
 RELOAD: dict[str, Story] = {
-    "what changed is replaced, with those that asked for it, in the order of dependencies": (
+    "a changed service is restarted in dependency order, with its dependents that have restart: true": (
         _OLD,
         (
             (0.0, up("db"), ("spawn web", "spawn worker")),
@@ -293,14 +322,14 @@ RELOAD: dict[str, Story] = {
             (
                 5.1,
                 Loaded(plan(_NEW_DB, *list(_OLD.services.values())[1:])),
-                ("prepare", "signal web TERM", "says reload: db changed (command): restarting"),
+                ("prepare", "signal web TERM", "logs reload: db changed (command): restarting"),
             ),
             (5.2, Exited("web", 0), ("signal db TERM",)),
             (5.3, Exited("db", 0), ("spawn db",)),
             (5.4, up("db"), ("spawn web",)),
         ),
     ),
-    "what is new starts, what is gone stops and is forgotten": (
+    "an added service starts, a removed one stops and is forgotten": (
         plan(service("a"), service("b")),
         (
             (0.0, up("a"), ()),
@@ -312,7 +341,7 @@ RELOAD: dict[str, Story] = {
             (2.0, Exited("b", 3), ("signal c TERM",)),
         ),
     ),
-    "what is gone may come back before it has ended": (
+    "a removed service may be added again before it has ended": (
         plan(service("a"), service("b")),
         (
             (0.0, up("a"), ()),
@@ -324,7 +353,7 @@ RELOAD: dict[str, Story] = {
             (1.4, Exited("a", 0), ("spawn a",)),
         ),
     ),
-    "the grace of all together changes, is told and is obeyed": (
+    "a changed total grace period is logged and applied": (
         plan(service("a", stop_grace_seconds=99.0)),
         (
             (0.0, up("a"), ()),
@@ -332,13 +361,17 @@ RELOAD: dict[str, Story] = {
             (
                 1.1,
                 Loaded(plan(service("a", stop_grace_seconds=99.0), total=20.0)),
-                ("prepare", "says reload: stop_grace_period changed: 9s -> 20s"),
+                ("prepare", "logs reload: stop_grace_period changed: 9s -> 20s"),
             ),
             (2.0, StopRequested(TERM), ("signal a TERM",)),
-            (22.0, Due(), ("kill a", "says time is up for a: killing (x-cohabit stop_grace_period: 20s)")),
+            (
+                22.0,
+                Due(),
+                ("kill a", "logs not stopped within the total of 20s (x-cohabit: stop_grace_period): killing a"),
+            ),
         ),
     ),
-    "rules that only we obey change without a restart": (
+    "a change that does not affect the process needs no restart": (
         plan(service("a")),
         (
             (0.0, up("a"), ()),
@@ -346,12 +379,12 @@ RELOAD: dict[str, Story] = {
             (
                 1.1,
                 Loaded(plan(service("a", restart=ALWAYS))),
-                ("prepare", "says reload: a changed (restart): no restart needed"),
+                ("prepare", "logs reload: a changed (restart): no restart needed"),
             ),
-            (2.0, Exited("a", 3), ("says starting again in 100ms",)),
+            (2.0, Exited("a", 3), ("logs starting again in 100ms",)),
         ),
     ),
-    "a broken file changes nothing": (
+    "a reload of an invalid file changes nothing": (
         plan(service("a")),
         (
             (0.0, up("a"), ()),
@@ -359,12 +392,12 @@ RELOAD: dict[str, Story] = {
             (
                 1.1,
                 LoadFailed(("f:3: unknown key",), 78),
-                ("says f:3: unknown key", "says cannot reload, for the reasons above"),
+                ("logs f:3: unknown key", "logs cannot reload: see the messages above"),
             ),
             (2.0, ReloadRequested(), ("load",)),
         ),
     ),
-    "a reload while the file is being read has it read once more": (
+    "after a reload request during a read the file is read once more": (
         plan(service("a")),
         (
             (0.0, up("a"), ()),
@@ -375,18 +408,18 @@ RELOAD: dict[str, Story] = {
             (1.3, Loaded(plan(service("a"))), ()),
         ),
     ),
-    "a reload while everything stops is refused": (
+    "a reload during the stop is refused": (
         plan(service("a")),
         (
             (0.0, up("a"), ()),
             (1.0, ReloadRequested(), ("load",)),
             (1.1, StopRequested(TERM), ("signal a TERM",)),
             (1.2, Loaded(plan(service("b"))), ()),
-            (1.3, ReloadRequested(), ("says cannot reload: everything is being stopped",)),
+            (1.3, ReloadRequested(), ("logs cannot reload: everything is being stopped",)),
             (1.4, Exited("a", 0), ("sweep",)),
         ),
     ),
-    "a service that had ended for good starts again when it changed": (
+    "a service that ended for good starts again when it is changed": (
         plan(service("job", essential=False), service("web", completed("job", required=False))),
         (
             (0.0, up("job"), ()),
@@ -405,7 +438,7 @@ RELOAD: dict[str, Story] = {
             ),
         ),
     ),
-    "a second change while the first is on its way ends in the newest": (
+    "of two changes in succession the newest is applied": (
         plan(service("a")),
         (
             (0.0, up("a"), ()),
@@ -418,6 +451,4 @@ RELOAD: dict[str, Story] = {
     ),
 }
 
-test_story, test_story_with_a_reexecution_before_each_row, test_deadlines_of_story = checks_of(
-    {**HEALTH, **HOOK, **LIFE, **RELOAD}
-)
+test_story, test_reexecution, test_deadlines = checks_of({**HEALTH, **HOOK, **OTHER, **RELOAD})

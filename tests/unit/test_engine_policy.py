@@ -1,4 +1,4 @@
-"""Whether a service that ended starts again, and when: Docker's numbers."""
+"""engine/policy.py: whether and when a service that ended starts again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cohabit.plan.model import Restart
 
 _ALWAYS = Restart("always")
 _ON_FAILURE = Restart("on-failure")
-_NO_ROOM = 71
+_NO_RESOURCES = 71
 
 _RESTARTS = st.builds(
     Restart,
@@ -24,19 +24,19 @@ _RESTARTS = st.builds(
 
 
 def test_the_backoff_is_dockers() -> None:
-    """100 ms before the first restart, twice as long before each next one, never above a minute."""
+    """100 ms before the first restart, doubled before each next one, at most 60 s."""
     assert [backoff_seconds(_ALWAYS, number) for number in range(1, 13)] == [
         0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60.0, 60.0,
     ]  # fmt: skip
 
 
-def test_the_backoff_stays_at_a_minute_for_ever() -> None:
+def test_the_backoff_stays_at_a_minute() -> None:
     """No number of restarts overflows."""
     assert backoff_seconds(_ALWAYS, 10**9) == 60.0
 
 
 def test_a_fixed_delay_does_not_grow() -> None:
-    """A delay that the user gave is used as it is, zero included."""
+    """A configured delay is used unchanged, zero included."""
     assert [backoff_seconds(Restart("always", delay_seconds=0.0), number) for number in (1, 2, 50)] == [0.0] * 3
     assert [backoff_seconds(Restart("always", delay_seconds=5.0), number) for number in (1, 2, 50)] == [5.0] * 3
 
@@ -71,51 +71,51 @@ def test_on_failure_with_a_number_ends_in_fatal_after_so_many_restarts() -> None
 
 
 @pytest.mark.parametrize(("ran_seconds", "restarts"), [(9.9, 6), (10.0, 1), (3600.0, 1)])
-def test_a_run_of_ten_seconds_forgives_all_restarts_before_it(ran_seconds: float, restarts: int) -> None:
-    """The back-off begins anew once a run has lasted ten seconds, as in Docker."""
+def test_a_run_of_ten_seconds_resets_the_restarts(ran_seconds: float, restarts: int) -> None:
+    """The back-off starts again at 100 ms after a run of ten seconds, as in Docker."""
     what = verdict(_ALWAYS, 1, ran_seconds, 5, started=True)
     assert (what.restarts, what.delay_seconds) == (restarts, backoff_seconds(_ALWAYS, restarts))
 
 
-def test_the_window_can_be_another() -> None:
+def test_the_window_is_configurable() -> None:
     """deploy.restart_policy.window replaces the ten seconds."""
     restart = Restart("always", attempts=2, window_seconds=60.0)
     assert verdict(restart, 1, 59.0, 2, started=True).state == FATAL
     assert verdict(restart, 1, 60.0, 2, started=True).state == BACKOFF
 
 
-def test_a_start_that_failed_forgives_nothing() -> None:
-    """Nothing ran, so no window is long enough, not even one of zero."""
+def test_a_failed_start_does_not_reset_the_restarts() -> None:
+    """Nothing ran, so even a window of zero is not reached."""
     restart = Restart("always", attempts=2, window_seconds=0.0)
-    assert verdict(restart, _NO_ROOM, 0.0, 2, started=False).state == FATAL
+    assert verdict(restart, _NO_RESOURCES, 0.0, 2, started=False).state == FATAL
 
 
 @pytest.mark.parametrize("code", [126, 127])
 @pytest.mark.parametrize("restart", [Restart(), _ON_FAILURE, _ALWAYS])
 def test_a_command_that_cannot_be_started_is_final(restart: Restart, code: int) -> None:
-    """What is not there or will not run is not tried again, as in Docker; a run that ended so is another matter."""
+    """As in Docker. A run that ended with the same code is restarted."""
     assert verdict(restart, code, 0.0, 0, started=False).state == FATAL
     assert verdict(_ALWAYS, code, 0.0, 0, started=True).state == BACKOFF
 
 
-def test_a_machine_without_room_is_tried_again() -> None:
-    """A fork that failed is no fault of the command: the restart policy decides, with FATAL instead of EXITED."""
-    assert verdict(_ALWAYS, _NO_ROOM, 0.0, 0, started=False).state == BACKOFF
-    assert verdict(Restart(), _NO_ROOM, 0.0, 0, started=False).state == FATAL
+def test_a_start_without_resources_is_retried() -> None:
+    """A failed fork is not the fault of the command: the restart policy applies, with FATAL instead of EXITED."""
+    assert verdict(_ALWAYS, _NO_RESOURCES, 0.0, 0, started=False).state == BACKOFF
+    assert verdict(Restart(), _NO_RESOURCES, 0.0, 0, started=False).state == FATAL
 
 
-def test_a_fixed_delay_of_zero_does_not_spin_on_a_full_machine() -> None:
-    """A start that the machine refused waits for Docker's back-off, whatever delay the user gave."""
+def test_a_failed_start_has_dockers_delay_even_with_a_fixed_delay_of_zero() -> None:
+    """Otherwise a machine without resources would see a loop of starts without a pause."""
     restart = Restart("always", delay_seconds=0.0)
-    delays = [verdict(restart, _NO_ROOM, 0.0, restarts, started=False).delay_seconds for restarts in range(3)]
+    delays = [verdict(restart, _NO_RESOURCES, 0.0, restarts, started=False).delay_seconds for restarts in range(3)]
     assert delays == [0.1, 0.2, 0.4]
 
 
 @given(_RESTARTS, st.integers(0, 255), st.floats(0, 1e6), st.integers(0, 1000), st.booleans())
-def test_every_verdict_makes_sense(
+def test_every_verdict_is_consistent(
     restart: Restart, code: int, ran_seconds: float, restarts: int, started: bool
 ) -> None:
-    """Whatever ended and however: one of three states, a delay only before a restart, a count that grows by one."""
+    """One of three states, a delay only before a restart, and a count that grows by one."""
     what = verdict(restart, code, ran_seconds, restarts, started=started)
     assert what.state in {BACKOFF, EXITED, FATAL}
     assert what.delay_seconds >= 0

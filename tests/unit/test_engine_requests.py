@@ -1,4 +1,4 @@
-"""engine/requests.py: what somebody may ask of single services, and what is remembered of what happened."""
+"""engine/requests.py: requests for single services; history, timeline and scale."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
 ALWAYS = Restart("always")
 _DB = service("db", probe=PROBE)
 _JOB = service("job", schedule=Schedule("* * * * *"), job=True, essential=False)
-_GOES_ALONG = Dependency("db", restart=True)
+_RESTARTED_WITH_DB = Dependency("db", restart=True)
 
 
 def stop(*names: str) -> Requested:
-    """Somebody wants these down."""
+    """A stop request for these services."""
     return Requested("stop", names)
 
 
 def start(*names: str) -> Requested:
-    """Somebody wants these up."""
+    """A start request for these services."""
     return Requested("start", names)
 
 
 STORIES: dict[str, Story] = {
-    "what is stopped by request stays down, and its end is no reason for the container to end": (
+    "a service that is stopped on request stays down, and its end does not end the container": (
         plan(service("web", restart=ALWAYS)),
         (
             (0.1, up("web"), ("all ready",)),
             (1.0, stop("web"), ("signal web TERM",)),
-            (1.1, Exited("web", 143), ("says web: stopped: ended with SIGTERM",)),
+            (1.1, Exited("web", 143), ("logs web: stopped: ended with SIGTERM",)),
             (60.0, Due(), ()),
         ),
     ),
-    "what does not stop in its grace is killed": (
+    "a service that does not stop in its grace period is killed": (
         plan(service("web", stop_grace_seconds=2.0)),
         (
             (0.1, up("web"), ("all ready",)),
             (1.0, stop("web"), ("signal web TERM",)),
-            (3.0, Due(), ("kill web", "says not gone after its grace")),
-            (3.1, Exited("web", 137), ("says having ignored SIGTERM",)),
+            (3.0, Due(), ("kill web", "logs not stopped within its stop_grace_period of 2s")),
+            (3.1, Exited("web", 137), ("logs because it did not stop in time",)),
         ),
     ),
-    "what was stopped starts again when somebody asks for it": (
+    "a stopped service starts again on request": (
         plan(service("web")),
         (
             (0.1, up("web"), ("all ready",)),
@@ -67,10 +67,10 @@ STORIES: dict[str, Story] = {
             (1.1, Exited("web", 143), ()),
             (2.0, start("web"), ("spawn web",)),
             (2.1, up("web"), ()),
-            (2.2, Exited("web", 3), ("sweep", "says web: ended with exit code 3")),
+            (2.2, Exited("web", 3), ("sweep", "logs web: ended with exit code 3")),
         ),
     ),
-    "who is asked to start while he is being stopped starts when he is down": (
+    "a start request during a stop starts the service when it is down": (
         plan(service("web")),
         (
             (0.1, up("web"), ("all ready",)),
@@ -79,21 +79,21 @@ STORIES: dict[str, Story] = {
             (1.2, Exited("web", 0), ("spawn web",)),
         ),
     ),
-    "a start starts what it depends on, too": (
+    "a start starts the dependencies as well": (
         plan(_DB, service("web", healthy("db"))),
         (
-            (0.1, up("db"), ("ask db",)),
+            (0.1, up("db"), ("probe db",)),
             (0.2, Probed("db", passed=True), ("spawn web",)),
             (0.3, up("web"), ("all ready",)),
             (1.0, stop("web", "db"), ("signal web TERM",)),
-            (1.1, Exited("web", 143), ("stop asking db", "signal db TERM")),
+            (1.1, Exited("web", 143), ("stop probe db", "signal db TERM")),
             (1.2, Exited("db", 0), ()),
             (2.0, start("web"), ("spawn db",)),
-            (2.1, up("db"), ("ask db",)),
+            (2.1, up("db"), ("probe db",)),
             (2.2, Probed("db", passed=True), ("spawn web",)),
         ),
     ),
-    "a job that was done is not done again for those who waited for it": (
+    "a completed job does not run again when a dependent is started": (
         plan(service("job", job=True, essential=False), service("web", completed("job"))),
         (
             (0.1, up("job"), ()),
@@ -108,10 +108,10 @@ STORIES: dict[str, Story] = {
         plan(service("web", restart=ALWAYS)),
         (
             (0.1, up("web"), ("all ready",)),
-            (0.2, Exited("web", 1), ("says starting again in 100ms",)),
+            (0.2, Exited("web", 1), ("logs starting again in 100ms",)),
             (0.21, start("web"), ("spawn web",)),
             (0.3, up("web"), ()),
-            (0.31, Exited("web", 1), ("says starting again in 100ms (restart 1)",)),
+            (0.31, Exited("web", 1), ("logs starting again in 100ms (restart 1)",)),
         ),
     ),
     "a stop ends the back-off": (
@@ -123,12 +123,12 @@ STORIES: dict[str, Story] = {
             (60.0, Due(), ()),
         ),
     ),
-    "who was given up is started when somebody asks": (
+    "a service that was given up starts on request": (
         plan(service("web", restart=Restart("on-failure", attempts=0), essential=False), service("db")),
         (
             (0.1, up("web"), ()),
             (0.1, up("db"), ("all ready",)),
-            (0.2, Exited("web", 1), ("says given up after 0 restarts",)),
+            (0.2, Exited("web", 1), ("logs given up after 0 restarts",)),
             (5.0, start("web"), ("spawn web",)),
         ),
     ),
@@ -143,7 +143,7 @@ STORIES: dict[str, Story] = {
             (1.3, up("db"), ("spawn web",)),
         ),
     ),
-    "a restart of what is down starts it": (
+    "a restart of a service that is down starts it": (
         plan(service("web")),
         (
             (0.1, up("web"), ("all ready",)),
@@ -152,25 +152,25 @@ STORIES: dict[str, Story] = {
             (2.0, Requested("restart", ("web",)), ("spawn web",)),
         ),
     ),
-    "a kill ends the whole tree, and it stays down": (
+    "a kill ends the whole process tree, and the service stays down": (
         plan(service("web", restart=ALWAYS)),
         (
             (0.1, up("web"), ("all ready",)),
             (1.0, Requested("kill", ("web",)), ("kill web",)),
-            (1.1, Exited("web", 137), ("says web: stopped: killed on request",)),
+            (1.1, Exited("web", 137), ("logs web: stopped: killed on request",)),
             (60.0, Due(), ()),
         ),
     ),
-    "a signal goes to the main process, and means nothing else": (
+    "a signal goes to the main process and has no other effect": (
         plan(service("web", restart=ALWAYS)),
         (
             (0.1, up("web"), ("all ready",)),
             (1.0, Requested("signal", ("web",), 1), ("signal web HUP",)),
-            (1.1, Exited("web", 129), ("says starting again",)),
+            (1.1, Exited("web", 129), ("logs starting again",)),
             (1.1, Requested("signal", ("web",), 1), ()),
         ),
     ),
-    "a scheduled job runs at once when somebody asks, and at its next time as well": (
+    "a scheduled job runs at once on request, and at its next time as well": (
         plan(service("web"), _JOB),
         (
             (0.1, up("web"), ("all ready",)),
@@ -180,17 +180,17 @@ STORIES: dict[str, Story] = {
             (60.0, ScheduleDue("job"), ("spawn job",)),
         ),
     ),
-    "what is asked for of somebody unknown, or during the end, leads to nothing": (
+    "requests for an unknown service, or during the end, are ignored": (
         plan(service("web")),
         (
             (0.1, up("web"), ("all ready",)),
-            (1.0, stop("nobody"), ()),
+            (1.0, stop("unknown"), ()),
             (2.0, StopRequested(TERM), ("signal web TERM",)),
             (2.1, Requested("restart", ("web",)), ()),
             (2.2, Exited("web", 0), ("sweep",)),
         ),
     ),
-    "the end comes in order also when somebody is down already": (
+    "the container stops in order when a service is down already": (
         plan(service("db"), service("web", "db")),
         (
             (0.1, up("db"), ("spawn web",)),
@@ -201,17 +201,17 @@ STORIES: dict[str, Story] = {
             (2.1, Exited("db", 0), ("sweep",)),
         ),
     ),
-    "the essential service that ends by itself ends the container, though another one is down by request": (
+    "an essential service that ends by itself ends the container while another one is down on request": (
         plan(service("db"), service("web")),
         (
             (0.1, up("db"), ()),
             (0.1, up("web"), ("all ready",)),
             (1.0, stop("web"), ("signal web TERM",)),
             (1.1, Exited("web", 0), ()),
-            (2.0, Exited("db", 4), ("sweep", "says db: ended with exit code 4")),
+            (2.0, Exited("db", 4), ("sweep", "logs db: ended with exit code 4")),
         ),
     ),
-    "a start starts what it depends on first, though that has run before": (
+    "a start starts the dependency first, even if that has run before": (
         plan(service("db"), service("web", "db")),
         (
             (0.1, up("db"), ("spawn web",)),
@@ -223,28 +223,28 @@ STORIES: dict[str, Story] = {
             (2.1, up("db"), ("spawn web",)),
         ),
     ),
-    "a start starts also whom those wait for who wait already": (
+    "a start starts the dependencies of waiting dependencies": (
         plan(service("db", probe=PROBE), service("api", healthy("db"), probe=PROBE), service("web", healthy("api"))),
         (
-            (0.1, up("db"), ("ask db",)),
-            (0.2, stop("db"), ("stop asking db", "signal db TERM")),
+            (0.1, up("db"), ("probe db",)),
+            (0.2, stop("db"), ("stop probe db", "signal db TERM")),
             (0.3, Exited("db", 0), ()),
             (1.0, start("web"), ("spawn db",)),
         ),
     ),
-    "who is asked to start while what he left behind is ended starts when that is gone": (
+    "a start request while leftover processes are terminated starts the service when they are gone": (
         plan(service("web", essential=False), service("db")),
         (
             (0.1, up("web"), ()),
             (0.1, up("db"), ("all ready",)),
-            (1.0, Exited("web", 1, orphans=True), ("ask the rest of web TERM",)),
+            (1.0, Exited("web", 1, orphans=True), ("signal tree web TERM",)),
             (1.1, start("web"), ()),
             (1.2, TreeGone("web"), ("spawn web",)),
             (1.3, up("web"), ()),
             (2.0, Exited("db", 0), ("signal web TERM",)),
         ),
     ),
-    "what was stopped in the middle of a reload starts as the newest Plan has it": (
+    "a service that was stopped during a reload starts with the newest Plan": (
         plan(service("web")),
         (
             (0.1, up("web"), ("all ready",)),
@@ -257,7 +257,7 @@ STORIES: dict[str, Story] = {
             (3.0, stop("web"), ("signal web INT",)),
         ),
     ),
-    "so does a job, at its next time": (
+    "a job that was stopped during a reload runs with the newest Plan at its next time": (
         plan(service("web"), _JOB),
         (
             (0.1, up("web"), ("all ready",)),
@@ -277,7 +277,7 @@ STORIES: dict[str, Story] = {
             (120.0, ScheduleDue("job"), ("pre_start 0 job",)),
         ),
     ),
-    "who is asked to start before his turn to stop has come runs again when he is down": (
+    "a start request for a service that waits for its turn to stop starts it again when it is down": (
         plan(service("db"), service("web", "db")),
         (
             (0.1, up("db"), ("spawn web",)),
@@ -288,7 +288,7 @@ STORIES: dict[str, Story] = {
             (1.3, Exited("db", 0), ("spawn db",)),
         ),
     ),
-    "a start starts again whom it depends on and who is being stopped": (
+    "a start starts a dependency again that is being stopped": (
         plan(service("db"), service("web", "db")),
         (
             (0.1, up("db"), ("spawn web",)),
@@ -300,8 +300,8 @@ STORIES: dict[str, Story] = {
             (1.4, up("db"), ("spawn web",)),
         ),
     ),
-    "a restart brings along who wants that and is not down": (
-        plan(service("db"), service("web", _GOES_ALONG), service("api", _GOES_ALONG)),
+    "a restart includes the dependents with restart: true that are not down on request": (
+        plan(service("db"), service("web", _RESTARTED_WITH_DB), service("api", _RESTARTED_WITH_DB)),
         (
             (0.1, up("db"), ("spawn web", "spawn api")),
             (0.2, up("web"), ()),
@@ -314,8 +314,8 @@ STORIES: dict[str, Story] = {
             (2.3, up("db"), ("spawn web",)),
         ),
     ),
-    "so does one of what is down itself": (
-        plan(service("db", restart=ALWAYS), service("web", _GOES_ALONG)),
+    "a restart of a service in back-off includes its dependents with restart: true": (
+        plan(service("db", restart=ALWAYS), service("web", _RESTARTED_WITH_DB)),
         (
             (0.1, up("db"), ("spawn web",)),
             (0.2, up("web"), ("all ready",)),
@@ -325,21 +325,21 @@ STORIES: dict[str, Story] = {
             (1.03, up("db"), ("spawn web",)),
         ),
     ),
-    "a restart starts what it depends on, too": (
+    "a restart starts a dependency that is down": (
         plan(service("web", healthy("db")), _DB),
         (
-            (0.1, up("db"), ("ask db",)),
+            (0.1, up("db"), ("probe db",)),
             (0.2, Probed("db", passed=True), ("spawn web",)),
             (0.3, up("web"), ("all ready",)),
-            (1.0, stop("db"), ("stop asking db", "signal db TERM")),
+            (1.0, stop("db"), ("stop probe db", "signal db TERM")),
             (1.1, Exited("db", 0), ()),
             (2.0, Requested("restart", ("web",)), ("signal web TERM", "spawn db")),
             (2.1, Exited("web", 0), ()),
-            (2.2, up("db"), ("ask db",)),
+            (2.2, up("db"), ("probe db",)),
             (2.3, Probed("db", passed=True), ("spawn web",)),
         ),
     ),
-    "a scheduled job that runs is restarted at once": (
+    "a scheduled job that is running restarts at once": (
         plan(service("web"), _JOB),
         (
             (0.1, up("web"), ("all ready",)),
@@ -353,7 +353,7 @@ STORIES: dict[str, Story] = {
             (62.2, Exited("job", 143), ("spawn job",)),
         ),
     ),
-    "a stop ends the run of a scheduled job and not its schedule": (
+    "a stop ends the run of a scheduled job, not its schedule": (
         plan(service("web"), _JOB),
         (
             (0.1, up("web"), ("all ready",)),
@@ -364,7 +364,7 @@ STORIES: dict[str, Story] = {
             (120.0, ScheduleDue("job"), ("spawn job",)),
         ),
     ),
-    "who is gone from the file and still lives can be signalled and killed, and not started": (
+    "a removed service that is still running can be signalled and killed, but not started": (
         plan(service("db"), service("web")),
         (
             (0.1, up("db"), ()),
@@ -377,15 +377,15 @@ STORIES: dict[str, Story] = {
             (1.4, Exited("web", 137), ("forget web",)),
         ),
     ),
-    "an optional dependency that is down by request holds nobody up": (
+    "a dependency with required: false that is down on request does not prevent the start": (
         plan(_DB, service("web", Dependency("db", HEALTHY, required=False))),
         (
-            (0.1, up("db"), ("ask db",)),
-            (0.2, stop("db"), ("stop asking db", "signal db TERM")),
+            (0.1, up("db"), ("probe db",)),
+            (0.2, stop("db"), ("stop probe db", "signal db TERM")),
             (0.3, Exited("db", 0), ("spawn web",)),
         ),
     ),
-    "who was executed while he was being stopped was started, for those who wait for that": (
+    "a service whose exec succeeds during its stop satisfies service_started": (
         plan(service("db"), service("web", "db")),
         (
             (0.0, stop("db"), ("signal db TERM",)),
@@ -399,7 +399,7 @@ test_story, test_reexecution, test_deadlines = checks_of(STORIES)
 
 
 def test_history_and_timeline() -> None:
-    """What happened to a service is kept, the last of it; of its first start everything until it was ready."""
+    """The history has the last 32 events, the timeline the events of the first start."""
     engine = Supervisor()
     engine.step(Loaded(plan(service("web", probe=PROBE, restart=ALWAYS))), 0.0)
     engine.step(up("web"), 1.0)
@@ -422,8 +422,8 @@ def test_history_and_timeline() -> None:
     assert len(unit.history) == 32
 
 
-def test_the_start_of_a_job_is_over_when_its_work_is_done() -> None:
-    """That it runs is what others wait for it to end."""
+def test_the_timeline_of_a_job_ends_with_its_completion() -> None:
+    """Its dependents wait for its completion, so running is not the end of its start."""
     engine = Supervisor()
     engine.step(Loaded(plan(service("job", job=True), service("web", completed("job")))), 0.0)
     engine.step(up("job"), 1.0)
@@ -431,8 +431,8 @@ def test_the_start_of_a_job_is_over_when_its_work_is_done() -> None:
     assert engine.units["job"].timeline == [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (5.0, "EXITED")]
 
 
-def test_the_same_state_twice_is_no_news() -> None:
-    """A service that leaves others behind goes on stopping: that is told once."""
+def test_the_same_state_twice_is_recorded_once() -> None:
+    """A service that leaves processes behind stays in STOPPING."""
     engine = Supervisor()
     engine.step(Loaded(plan(service("web"))), 0.0)
     engine.step(up("web"), 1.0)
@@ -441,8 +441,8 @@ def test_the_same_state_twice_is_no_news() -> None:
     assert [event for _, event, _, _ in engine.units["web"].history].count("STOPPING") == 1
 
 
-def test_scale_is_kept_by_good_readings_only() -> None:
-    """Numbers of replicas that led to a Plan stay for later readings; those that did not are forgotten."""
+def test_scale_is_kept_only_after_a_successful_read() -> None:
+    """Numbers of replicas that led to a Plan apply to later reads; others are dropped."""
     engine = Supervisor()
     engine.step(Loaded(plan(service("web"))), 0.0)
     assert engine.step(ReloadRequested({"web": 2}), 1.0)[-1].scale == {"web": 2}  # type: ignore[union-attr]
@@ -455,8 +455,8 @@ def test_scale_is_kept_by_good_readings_only() -> None:
     assert engine.step(ReloadRequested(), 4.0)[-1].scale == {"web": 2}  # type: ignore[union-attr]
 
 
-def test_scale_that_is_asked_for_during_a_reading_stands_and_falls_with_the_next() -> None:
-    """Of two scales, one that fails takes nothing away from the other."""
+def test_a_scale_request_during_a_read_applies_to_the_next_read() -> None:
+    """When one of two scale requests fails, the other one still applies."""
     engine = Supervisor()
     engine.step(Loaded(plan(service("web"))), 0.0)
     engine.step(ReloadRequested({"web": 2}), 1.0)

@@ -1,7 +1,8 @@
-"""Every history of a few facts in every small Plan: small worlds, counted to the last.
+"""Every sequence of a few events in every small Plan.
 
-Whatever can happen next happens, in a copy of the world; then everybody does as he is told, and the end has to come.
-The promises of the reactor (docs/howto/drive-the-engine.md) are kept here as in the simulator.
+Each event that is possible next happens in a copy of the world. From there on all processes end when they are stopped,
+and the container has to reach its end. The world keeps the contract of docs/howto/drive-the-engine.md, as the
+simulator does.
 """
 
 from __future__ import annotations
@@ -55,20 +56,20 @@ _PROBE = Probe("tcp", "127.0.0.1", 5432, retries=1, interval_seconds=5.0, start_
 _HOOKS = (Hook(("one",)),)
 _NOTHING, _FORKED, _RUNS, _ORPHANS = "nothing", "forked", "runs", "orphans"
 _STEPS_AT_MOST = 100
-# `make test-quick` takes the first one only.
+# `make test-quick` runs the first part only.
 _PARTS = (0, *(pytest.param(part, marks=pytest.mark.exhaustive) for part in range(1, 8)))
-_BY_VALUE = 2  # marshal's version: later ones also write which values are the same object
+_BY_VALUE = 2  # a version of marshal: later ones also encode which values are the same object
 _RESTARTS = (Restart(), Restart("on-failure", 1, 1.0), Restart("always", delay_seconds=0.0))
 
 
 class FrozenOnce:
-    """to_plain and from_plain of a service's record, which is frozen: the same values each time, made once."""
+    """to_plain and from_plain for records of services, with a cache: a frozen record is converted once."""
 
     def __init__(self) -> None:
-        self._made: dict[int, tuple[object, Any]] = {}  # by the identity of what it was made of, which is kept
+        self._made: dict[int, tuple[object, Any]] = {}  # by the id of the source, which is kept alive
 
     def to_plain(self, record: Service | None) -> Any:
-        """Give the one plain form of a record."""
+        """The plain form of a record, the same object each time."""
         if id(record) not in self._made:
             plain = to_plain(record)
             self._made[id(record)] = (record, plain)
@@ -76,35 +77,35 @@ class FrozenOnce:
         return self._made[id(record)][1]
 
     def from_plain(self, plain: Any) -> Any:
-        """Give the record of a plain form."""
+        """The record of a plain form."""
         return self._made[id(plain)][1] if id(plain) in self._made else from_plain(plain)
 
 
 @pytest.fixture(autouse=True)
 def frozen_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engines are copied a hundred thousand times here; most of each copy would be the same records anew."""
+    """Cache the conversion of records: engines are copied a hundred thousand times here."""
     once = FrozenOnce()
     monkeypatch.setattr("cohabit.engine.unit.to_plain", once.to_plain)
     monkeypatch.setattr("cohabit.engine.unit.from_plain", once.from_plain)
 
 
 class SmallWorld:
-    """An engine and what is true of its services' processes; copied as often as histories part."""
+    """An engine and the processes of its services. It is copied at each branch of a history."""
 
     def __init__(self, plan: Plan, later: Plan | None = None) -> None:
-        self.later = later  # what the file says from now on
+        self.later = later  # the Plan in the file from now on
         self.engine = Supervisor()
         self.processes: dict[str, str] = {}
-        self.hooks: dict[str, str] = {}  # the stage of the one that runs
-        self.asked: tuple[str, ...] = ()  # how they are
+        self.hooks: dict[str, str] = {}  # by service, the stage of the hook that runs
+        self.probing: tuple[str, ...] = ()  # services whose probe runs
         self.sweeping = self.reading = False
         self.requests = self.reloads = self.announced = 0
         self.done = False
-        self._plain: dict[str, Any] | None = None  # the engine as plain values, until something happens
+        self._plain: dict[str, Any] | None = None  # the engine as plain values, until the next event
         self._carry_out(self.engine.step(Loaded(plan), 0.0))
 
     def copy(self) -> SmallWorld:
-        """Another world with the same past."""
+        """Another world in the same state."""
         other = SmallWorld.__new__(SmallWorld)
         other.__dict__.update(self.__dict__)
         other.processes, other.hooks = dict(self.processes), dict(self.hooks)
@@ -119,10 +120,10 @@ class SmallWorld:
         return self._plain
 
     def _engine_from(self, plain: dict[str, object]) -> Supervisor:
-        """What to_plain gave; the questions that are open stay open, as no re-execution would let them."""
+        """An engine with this state. Unlike after a re-execution, running probes keep running."""
         engine = Supervisor()
         engine.restore(self.engine.plan, plain)
-        for name in self.asked:
+        for name in self.probing:
             unit = engine.units[name]
             unit.health.asking, unit.health.next_at = True, None
             engine.services.timers.set((name, "health"), None)
@@ -130,20 +131,20 @@ class SmallWorld:
 
     @property
     def key(self) -> bytes:
-        """What its future depends on: words for people do not belong to it."""
-        for_people: dict[str, Any] = {"why": "", "status": ""}
-        units = [{**unit, **for_people, "health": {**unit["health"], "results": ()}} for unit in self.plain["units"]]
+        """The state that determines what can happen next: all but texts for logs."""
+        texts: dict[str, Any] = {"why": "", "status": ""}
+        units = [{**unit, **texts, "health": {**unit["health"], "results": ()}} for unit in self.plain["units"]]
         plain = {**self.plain, "exit_reason": "", "units": units}
-        state = (self.processes, self.hooks, self.asked, self.sweeping, self.reading, self.requests, self.reloads)
+        state = (self.processes, self.hooks, self.probing, self.sweeping, self.reading, self.requests, self.reloads)
         return marshal.dumps((plain, *state), _BY_VALUE)
 
     # --- what can happen -------------------------------------------------------------------------------
 
     def possible(self) -> Iterator[Event]:
-        """Everything that could happen next."""
+        """All events that are possible next."""
         for name in self.processes:
             yield from self._possible_of(name)
-        for name in self.asked:
+        for name in self.probing:
             yield Probed(name, True)
             yield Probed(name, False)
         if self.sweeping:
@@ -183,11 +184,11 @@ class SmallWorld:
 
     # --- what happens ----------------------------------------------------------------------------------
 
-    def happens(self, fact: Event) -> None:
-        """One fact. All happens in no time but for Due, which lets the clock jump to the deadline and back."""
+    def happens(self, event: Event) -> None:
+        """Handle one event. The time is always 0, except for Due: it sets the clock to the deadline and back."""
         now = 0.0
         self._plain = None
-        match fact:
+        match event:
             case Spawned(name):
                 self.processes[name] = _RUNS
             case SpawnFailed(name, _, _, orphans) | Exited(name, _, orphans):
@@ -199,7 +200,7 @@ class SmallWorld:
                 if orphans:
                     self.processes[name] = _ORPHANS
             case Probed(name):
-                self.asked = tuple(other for other in self.asked if other != name)
+                self.probing = tuple(other for other in self.probing if other != name)
             case StopRequested():
                 self.requests += 1
             case ReloadRequested():
@@ -210,7 +211,7 @@ class SmallWorld:
                 self.sweeping = False
             case Due():
                 now = self.engine.deadline() or 0.0
-        self._carry_out(self.engine.step(fact, now))
+        self._carry_out(self.engine.step(event, now))
         if now:
             self._turn_back(now)
 
@@ -227,18 +228,18 @@ class SmallWorld:
                     if stage == PRE_START:
                         self._is_free(service)
                         self.processes[service.name] = _NOTHING
-                    assert service.name not in self.hooks, f"{service.name} has a hook that runs"
+                    assert service.name not in self.hooks, f"{service.name} has a running hook"
                     self.hooks[service.name] = stage
                 case effects.Ask(service):
-                    assert service.name not in self.asked, f"{service.name} is asked already"
-                    self.asked = (*self.asked, service.name)
+                    assert service.name not in self.probing, f"the probe of {service.name} is already running"
+                    self.probing = (*self.probing, service.name)
                 case effects.StopAsking(name):
-                    self.asked = tuple(other for other in self.asked if other != name)
+                    self.probing = tuple(other for other in self.probing if other != name)
                 case effects.Load():
-                    assert not self.reading, "it is being read"
+                    assert not self.reading, "the file is already being read"
                     self.reading = True
                 case effects.Forget(name):
-                    assert self.processes.pop(name) == _NOTHING, f"{name} is there"
+                    assert self.processes.pop(name) == _NOTHING, f"{name} still has processes"
                 case effects.AllReady():
                     self.announced += 1
                     assert self.announced == 1
@@ -248,36 +249,36 @@ class SmallWorld:
                     self.done = True
 
     def _is_free(self, service: Service) -> None:
-        """Nothing of it runs, but for what hooks before its start have left behind."""
+        """Check that no process of a service runs, except those that its pre_start hooks left behind."""
         name, process = service.name, self.processes[service.name]
         left = process == _ORPHANS and service.pre_start and self.engine.units[name].state == "STARTING"
-        assert process == _NOTHING or left, f"{name} is there already"
-        assert name not in self.hooks, f"{name} has a hook that runs"
+        assert process == _NOTHING or left, f"{name} already has processes"
+        assert name not in self.hooks, f"{name} has a running hook"
 
     def _turn_back(self, seconds: float) -> None:
-        """Let now be zero again, so that states that differ in nothing but the hour are the same."""
+        """Shift all times so that now is 0 again. States that differ only in time become equal."""
         plain = self.engine.to_plain()
-        for moments, names in (
-            (plain, ("total_deadline", "asked_at")),
+        for times, names in (
+            (plain, ("total_deadline", "stop_requested_at")),
             *((unit, ("deadline",)) for unit in plain["units"]),
             *((unit["health"], ("next_at", "count_from", "asked_at")) for unit in plain["units"]),
         ):
             for name in names:
-                if moments[name] is not None:
-                    moments[name] -= seconds
+                if times[name] is not None:
+                    times[name] -= seconds
         for unit in plain["units"]:
             unit["started_at"] = unit["ran_seconds"] = 0.0
         self.engine = self._engine_from(plain)
 
-    def go_on_kindly(self) -> None:
-        """Whatever happened, from here on everybody does as he is told: it must come to an end."""
+    def run_to_the_end(self) -> None:
+        """From here on processes start and end as requested, and the container has to reach its end."""
         for _ in range(_STEPS_AT_MOST):
             if self.done:
                 return
-            self.happens(self._kind_fact())
-        raise AssertionError("no end in sight")
+            self.happens(self._cooperative_event())
+        raise AssertionError(f"no end after {_STEPS_AT_MOST} events")
 
-    def _kind_fact(self) -> Event:
+    def _cooperative_event(self) -> Event:
         if self.reading and self.later is not None:
             return Loaded(self.later)
         for name in self.hooks:
@@ -298,7 +299,7 @@ class SmallWorld:
 
 
 def _plans_of_order() -> Iterator[Plan]:
-    """Two services in every way of depending, being essential and restarting; three in every way of depending."""
+    """Two services with every condition, restart policy and value of essential; three with every condition."""
     for condition, first, then in product((None, STARTED, HEALTHY, COMPLETED), _RESTARTS, _RESTARTS[:2]):
         for essentials in product((False, True), repeat=2):
             yield _small_plan({"b": {"a": condition} if condition else {}}, (first, then), essentials)
@@ -324,8 +325,8 @@ def _small_plan(edges: dict[str, dict[str, str]], restarts: tuple[Restart, ...],
     )
 
 
-def _plans_of_life() -> Iterator[Plan]:
-    """A service with every set of hooks, daemon or not, every on_failure or a schedule; another one needs it."""
+def _plans_of_lifecycles() -> Iterator[Plan]:
+    """A service with every set of hooks, every on_failure or a schedule, daemon or not; another one depends on it."""
     hooks = [
         {stage: _HOOKS for stage, has in zip(("pre_start", "post_start", "pre_stop"), row, strict=True) if has}
         for row in product((False, True), repeat=3)
@@ -341,7 +342,7 @@ def _plans_of_life() -> Iterator[Plan]:
 
 
 def _reloads() -> Iterator[tuple[Plan, Plan]]:
-    """From one way in which two services depend on each other to another, with one of them gone, new or changed."""
+    """Pairs of Plans with two services: other dependencies, or one of the services removed, added or changed."""
     ways = [_pair(a, b) for a in (None, STARTED, COMPLETED) for b in (None, STARTED) if not (a and b)]
     ways += [Plan({"a": Service("a", ("a",))}), Plan({"b": Service("b", ("b",), pre_stop=_HOOKS)})]
     for before, after in product(ways, repeat=2):
@@ -364,34 +365,34 @@ def _try_every_history(world: SmallWorld, length: int) -> None:
 
 
 def _all_that_follow(world: SmallWorld, seen: set[bytes]) -> Iterator[SmallWorld]:
-    """The worlds after each possible fact, those aside that were met before."""
-    for fact in world.possible():
+    """The worlds after each possible event, without those already seen."""
+    for event in world.possible():
         after = world.copy()
-        after.happens(fact)
+        after.happens(event)
         key = after.key
         if after.done or key in seen:
             continue
         seen.add(key)
-        after.copy().go_on_kindly()
+        after.copy().run_to_the_end()
         yield after
 
 
 @pytest.mark.parametrize("part", _PARTS)
-def test_every_short_history_is_possible_and_has_an_end(part: int) -> None:
-    """Whatever happens in whatever order: no fact is called impossible, nobody runs twice, and the end is reached."""
+def test_every_short_history_reaches_the_end(part: int) -> None:
+    """In any order of events: no ImpossibleEventError, no service runs twice, and the end is reached."""
     for plan in list(_plans_of_order())[part::8]:
         _try_every_history(SmallWorld(plan), 5)
 
 
 @pytest.mark.parametrize("part", _PARTS)
-def test_so_has_every_one_of_a_service_with_hooks_health_or_a_schedule(part: int) -> None:
-    """The same for the whole life of one service, with another one that needs it."""
-    for plan in list(_plans_of_life())[part::8]:
+def test_every_short_history_with_hooks_health_or_a_schedule_reaches_the_end(part: int) -> None:
+    """The same for the lifecycle of one service and a dependent."""
+    for plan in list(_plans_of_lifecycles())[part::8]:
         _try_every_history(SmallWorld(plan), 4)
 
 
 @pytest.mark.parametrize("part", _PARTS)
-def test_so_has_every_one_with_a_reload(part: int) -> None:
-    """The same with another Plan, or a broken file, at every moment."""
+def test_every_short_history_with_a_reload_reaches_the_end(part: int) -> None:
+    """The same with a reload of another Plan, or of an invalid file, at every point."""
     for before, after in list(_reloads())[part::8]:
         _try_every_history(SmallWorld(before, after), 4)

@@ -1,4 +1,4 @@
-"""engine/timers.py: the nearest of many deadlines, and no memory of those that are no more."""
+"""engine/timers.py: the earliest of many timers, and no leak of stale entries."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ CHANGES = st.lists(st.tuples(NAMES, st.one_of(st.none(), st.integers(0, 50).map(
 
 
 @given(CHANGES)
-def test_nearest_of_all_that_were_named_and_not_cleared(changes: list[tuple[str, float | None]]) -> None:
-    """Whatever was set, changed and cleared before, each key has at most its last moment, and they come in order."""
+def test_the_earliest_timer_that_is_set_comes_first(changes: list[tuple[str, float | None]]) -> None:
+    """After any changes, each key has at most its last time, and keys come in the order of time."""
     timers = Timers()
     left: dict[str, float] = {}
-    for name, moment in changes:
-        timers.set((name, "state"), moment)
+    for name, time in changes:
+        timers.set((name, "state"), time)
         left.pop(name, None)
-        if moment is not None:
-            left[name] = moment
+        if time is not None:
+            left[name] = time
         assert timers.next() == min(left.values(), default=None)
-    come = [(left[name], purpose) for name, purpose in timers.due(100.0)]
-    assert come == [(moment, "state") for moment in sorted(left.values())]
+    due = [(left[name], purpose) for name, purpose in timers.due(100.0)]
+    assert due == [(time, "state") for time in sorted(left.values())]
     assert timers.next() is None
 
 
-def test_what_was_changed_is_forgotten() -> None:
-    """A probe that is put off again and again behind a nearer deadline costs no memory, and neither do those who go."""
+def test_stale_entries_are_removed() -> None:
+    """A timer that is changed often behind an earlier one does not use more memory, nor do cleared timers."""
     timers = Timers()
     timers.set(("db", "state"), 1.0)
     for count in range(10_000):

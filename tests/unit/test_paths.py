@@ -1,4 +1,4 @@
-"""paths.py: whose a directory is, and what is opened in one that others can change."""
+"""paths.py: the classification of directories, and what is opened in one that other users can change."""
 
 import os
 import stat
@@ -12,12 +12,12 @@ import pytest
 from cohabit import paths
 
 NOBODY = 65534
-root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user: this needs root")
+root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the owner of files: needs root")
 
 
 @pytest.fixture(autouse=True)
 def descriptors() -> Iterator[None]:
-    """See that nothing stays open, whatever happens."""
+    """Check that no descriptor leaks."""
     before = os.listdir("/proc/self/fd")
     yield
     assert os.listdir("/proc/self/fd") == before
@@ -25,7 +25,7 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
-    """Give a directory that everybody may write to, without the sticky bit."""
+    """A world-writable directory without the sticky bit."""
     return directory(tmp_path / "shared", 0o777)
 
 
@@ -46,37 +46,37 @@ def append(path: Path | str) -> None:
 
 
 def read(path: Path | str) -> bytes:
-    """Read a file as one whose text is passed on."""
+    """Read a file with open_to_read."""
     fd, _ = paths.open_to_read(str(path))
     with open(fd, "rb") as file:
         return file.read()
 
 
 def refused(path: Path | str, what: str, how: object = append) -> None:
-    """Try to append (or read), which is refused for that reason."""
+    """Check that appending (or reading) is refused with this message."""
     with pytest.raises(OSError, match=what) as caught:
         how(path)  # type: ignore[operator]
     assert caught.value.strerror
     assert caught.value.filename
 
 
-# --- whose a directory is --------------------------------------------------------------------------------
+# --- classification --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("mode", "private", "sticky"),
     [(0o755, True, False), (0o700, True, False), (0o775, False, False), (0o777, False, False), (0o1777, False, True)],
 )
-def test_a_directory_is_judged_by_its_mode(tmp_path: Path, mode: int, private: bool, sticky: bool) -> None:
-    """What others may write is not private; a sticky one is still found where it was."""
+def test_a_directory_is_classified_by_its_mode(tmp_path: Path, mode: int, private: bool, sticky: bool) -> None:
+    """A directory that others may write to is not private; with the sticky bit its path is stable."""
     with paths.locate(f"{directory(tmp_path / 'd', mode)}/x") as place:
         assert (place.private, place.sticky, place.fixed) == (private, sticky, True)
         assert bool(place.weak) is not private
 
 
 @root
-def test_a_directory_is_judged_by_its_owner(tmp_path: Path) -> None:
-    """What another user owns is that user's to change, with all that is below it."""
+def test_a_directory_is_classified_by_its_owner(tmp_path: Path) -> None:
+    """The owner of a directory can change it and everything below it."""
     own = directory(tmp_path / "own", 0o755, NOBODY)
     with paths.locate(f"{own}/x") as place:
         assert (place.private, place.fixed, place.owner) == (False, True, NOBODY)
@@ -87,36 +87,36 @@ def test_a_directory_is_judged_by_its_owner(tmp_path: Path) -> None:
         assert place.weak == f"user {NOBODY} can change {own}"
 
 
-def test_what_is_ours_in_a_sticky_directory_stays_ours(tmp_path: Path) -> None:
-    """Nobody can move a directory of ours away from /tmp; from a directory that is not sticky, everybody can."""
+def test_our_directory_in_a_sticky_directory_is_private(tmp_path: Path) -> None:
+    """No other user can move it; in a directory without the sticky bit any user can."""
     for mode, private in ((0o1777, True), (0o777, False)):
         above = directory(tmp_path / f"{mode:o}", mode)
         assert paths.is_private(f"{directory(above / 'ours', 0o755)}/x") is private
 
 
 @root
-def test_what_is_anothers_in_a_sticky_directory_is_anothers(tmp_path: Path) -> None:
-    """A user's own directory in /tmp can be moved by that user."""
+def test_a_directory_of_another_user_in_a_sticky_directory_is_not_private(tmp_path: Path) -> None:
+    """That user can move it."""
     above = directory(tmp_path / "sticky", 0o1777)
     own = directory(above / "own", 0o755, NOBODY)
     with paths.locate(f"{own}/x") as place:
         assert (place.private, place.fixed, place.weak) == (False, False, f"user {NOBODY} can change {own}")
 
 
-def test_a_group_that_may_write_is_named(tmp_path: Path) -> None:
-    """And everybody is called so; a directory that is not there is as the nearest above it."""
+def test_who_can_change_names_group_or_any_user(tmp_path: Path) -> None:
+    """For a missing directory the nearest existing parent counts."""
     group = directory(tmp_path / "group", 0o775)
     assert paths.who_can_change(str(group)) == f"group {os.getegid()} can change {group}"
-    everybody = directory(tmp_path / "all", 0o777)
-    assert paths.who_can_change(f"{everybody}/a/b") == f"everybody can change {everybody}"
+    world_writable = directory(tmp_path / "all", 0o777)
+    assert paths.who_can_change(f"{world_writable}/a/b") == f"any user can change {world_writable}"
     assert paths.who_can_change(str(tmp_path)) == ""
 
 
-# --- the way ---------------------------------------------------------------------------------------------
+# --- resolution ------------------------------------------------------------------------------------------
 
 
 def test_links_in_private_directories_are_followed(tmp_path: Path) -> None:
-    """Relative and absolute ones, `..` and the last component too."""
+    """Relative and absolute ones, with `..`, and as the last component."""
     real = directory(tmp_path / "real", 0o755)
     (real / "file").write_text("text")
     (tmp_path / "absolute").symlink_to(real)
@@ -128,15 +128,15 @@ def test_links_in_private_directories_are_followed(tmp_path: Path) -> None:
         assert read(tmp_path / path) == b"text"
 
 
-def test_a_relative_path_is_one_from_where_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for the kernel."""
+def test_a_relative_path_starts_at_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the kernel."""
     monkeypatch.chdir(tmp_path)
     with paths.locate("x") as place:
         assert place.path == str(tmp_path / "x")
 
 
-def test_links_that_others_can_change_are_not(tmp_path: Path, shared: Path) -> None:
-    """Neither on the way nor at its end, nor in a sticky directory."""
+def test_links_that_other_users_can_change_are_not_followed(tmp_path: Path, shared: Path) -> None:
+    """Neither on the way nor as the last component, with and without the sticky bit."""
     secret = tmp_path / "secret"
     secret.write_text("root's")
     secret.chmod(0o600)
@@ -144,32 +144,32 @@ def test_links_that_others_can_change_are_not(tmp_path: Path, shared: Path) -> N
     for open_to_others in (shared, sticky):
         (open_to_others / "file").symlink_to(secret)
         (open_to_others / "way").symlink_to(tmp_path)
-        refused(open_to_others / "file", "it is a link, and everybody can change")
-        refused(open_to_others / "file", "it is a link, and everybody can change", read)
-        refused(open_to_others / "way/secret", "way in it is a link, and everybody can change")
+        refused(open_to_others / "file", "it is a link, and any user can change")
+        refused(open_to_others / "file", "it is a link, and any user can change", read)
+        refused(open_to_others / "way/secret", "way in it is a link, and any user can change")
         refused(open_to_others / "way/secret", "way in it is a link", read)
         assert "is a link" in paths.who_can_change(f"{open_to_others}/way")
     assert secret.read_text() == "root's"
 
 
-def test_a_dangling_link_makes_nothing(tmp_path: Path, shared: Path) -> None:
-    """It is how a file would come to be in a directory of root's."""
+def test_a_dangling_link_creates_no_file(tmp_path: Path, shared: Path) -> None:
+    """Otherwise a user could create a file in a directory of root."""
     (shared / "file").symlink_to(tmp_path / "made")
     refused(shared / "file", "it is a link")
     assert not (tmp_path / "made").exists()
 
 
-def test_ways_that_lead_nowhere(tmp_path: Path) -> None:
-    """A circle, a file on the way, what is missing, no file at all."""
-    (tmp_path / "circle").symlink_to("circle")
+def test_unresolvable_paths_are_errors(tmp_path: Path) -> None:
+    """A link cycle, a file on the way, a missing directory, the root directory."""
+    (tmp_path / "cycle").symlink_to("cycle")
     (tmp_path / "file").write_text("")
-    for path in (tmp_path / "circle", tmp_path / "file" / "x", tmp_path / "missing" / "x", Path("/")):
+    for path in (tmp_path / "cycle", tmp_path / "file" / "x", tmp_path / "missing" / "x", Path("/")):
         with pytest.raises(OSError, match=r"Too many|Not a dir|No such|Is a dir"):
             paths.locate(str(path))
 
 
-def test_what_we_have_open_is_found_by_its_number(tmp_path: Path) -> None:
-    """/proc/self/fd/N is no link with a text that could be followed."""
+def test_an_open_file_is_found_by_its_descriptor(tmp_path: Path) -> None:
+    """/proc/self/fd/N is a magic link: its target is not a path."""
     path = tmp_path / "out"
     with open(path, "wb") as file:
         append(f"/proc/self/fd/{file.fileno()}")
@@ -187,8 +187,8 @@ def test_what_we_have_open_is_found_by_its_number(tmp_path: Path) -> None:
 # --- appending -------------------------------------------------------------------------------------------
 
 
-def test_directories_and_the_file_are_made(tmp_path: Path, shared: Path) -> None:
-    """With the modes that were asked for, less our umask, wherever."""
+def test_directories_and_the_file_are_created(tmp_path: Path, shared: Path) -> None:
+    """With the given modes less our umask, in any directory."""
     before = os.umask(0o027)
     try:
         for above in (tmp_path, shared):
@@ -199,8 +199,8 @@ def test_directories_and_the_file_are_made(tmp_path: Path, shared: Path) -> None
         os.umask(before)
 
 
-def test_a_hard_link_is_refused_where_others_can_make_one(tmp_path: Path, shared: Path) -> None:
-    """Elsewhere it was root's idea."""
+def test_a_hard_link_is_refused_where_other_users_can_create_one(tmp_path: Path, shared: Path) -> None:
+    """In a private directory only root can have created it."""
     secret = tmp_path / "secret"
     secret.write_text("")
     os.link(secret, shared / "file")
@@ -211,11 +211,11 @@ def test_a_hard_link_is_refused_where_others_can_make_one(tmp_path: Path, shared
 
 @root
 def test_a_file_of_a_third_user_is_refused(tmp_path: Path, shared: Path) -> None:
-    """The directory's owner may have made it, and root; nobody else."""
+    """The file must belong to root, to our user or to the owner of the directory."""
     (shared / "file").write_text("")
     append(shared / "file")
     os.chown(shared / "file", NOBODY, -1)
-    refused(shared / "file", f"it belongs to user {NOBODY}, and everybody can change")
+    refused(shared / "file", f"it belongs to user {NOBODY}, and any user can change")
     own = directory(tmp_path / "own", 0o755, NOBODY)
     (own / "file").write_text("")
     os.chown(own / "file", NOBODY, -1)
@@ -228,8 +228,8 @@ def test_a_file_of_a_third_user_is_refused(tmp_path: Path, shared: Path) -> None
     append(tmp_path / "mine")
 
 
-def test_nothing_but_a_regular_file_is_opened(tmp_path: Path, shared: Path) -> None:
-    """A FIFO without a reader, one with a reader, a directory, a device: at once, and untouched."""
+def test_only_a_regular_file_is_opened(tmp_path: Path, shared: Path) -> None:
+    """A FIFO, a directory and a device are refused at once, without being opened."""
     for above in (tmp_path, shared):
         os.mkfifo(above / "fifo")
         (above / "directory").mkdir()
@@ -239,10 +239,10 @@ def test_nothing_but_a_regular_file_is_opened(tmp_path: Path, shared: Path) -> N
     refused("/dev/zero", "it is not a regular file", read)
 
 
-def test_what_is_swapped_at_the_last_moment_is_seen(
+def test_a_replacement_before_the_open_is_detected(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look and the opening a link, a hard link or another kind of file comes in."""
+    """A link, a hard link or another kind of file appears between the check and the open."""
     secret = tmp_path / "secret"
     secret.write_text("root's")
     real = paths.Place.look
@@ -265,8 +265,8 @@ def test_what_is_swapped_at_the_last_moment_is_seen(
     assert secret.read_text() == "root's"
 
 
-def test_a_directory_with_too_many_names_holds_nobody_up(tmp_path: Path) -> None:
-    """As many are read as are asked for."""
+def test_listing_is_limited(tmp_path: Path) -> None:
+    """At most names_max names are read."""
     for number in range(20):
         (tmp_path / str(number)).touch()
     with paths.locate(f"{tmp_path}/x") as place:
@@ -278,13 +278,13 @@ def test_a_directory_with_too_many_names_holds_nobody_up(tmp_path: Path) -> None
 
 
 @root
-def test_what_is_read_the_one_who_chose_it_could_read(tmp_path: Path, shared: Path) -> None:
-    """A file of the directory's owner, or for everybody; not root's own, which may have been moved there."""
+def test_a_file_is_read_only_if_the_user_who_can_choose_it_could_read_it(tmp_path: Path, shared: Path) -> None:
+    """A file of the directory's owner or a world-readable one, but not one of root that may have been moved there."""
     own = directory(tmp_path / "own", 0o755, NOBODY)
     for above in (own, shared):
         (above / "file").write_text("text")
         (above / "file").chmod(0o600)
-        refused(above / "file", "not everybody can read it, and", read)
+        refused(above / "file", "it is not readable by all users, and", read)
         (above / "file").chmod(0o644)
         assert read(above / "file") == b"text"
     (own / "file").chmod(0o600)
@@ -293,8 +293,8 @@ def test_what_is_read_the_one_who_chose_it_could_read(tmp_path: Path, shared: Pa
 
 
 @root
-def test_a_users_link_leads_to_that_users_files_only(tmp_path: Path) -> None:
-    """As in a directory of a project, whose owner is somebody; a directory that all may write has no such links."""
+def test_a_link_of_a_user_is_followed_only_to_files_of_that_user(tmp_path: Path) -> None:
+    """In a directory that this user owns."""
     own = directory(tmp_path / "own", 0o755, NOBODY)
     secret = tmp_path / "secret"
     secret.write_text("root's")
@@ -314,8 +314,8 @@ def test_a_users_link_leads_to_that_users_files_only(tmp_path: Path) -> None:
     refused(own / "to-secret", "it is a link", read)
 
 
-def test_whether_a_file_is_roots_alone(tmp_path: Path, shared: Path) -> None:
-    """A pid file is believed if so."""
+def test_whether_a_file_is_trusted(tmp_path: Path, shared: Path) -> None:
+    """Only root or our user can change or replace it; a pid file depends on this."""
     for above, mode, trusted in ((tmp_path, 0o644, True), (tmp_path, 0o664, False), (shared, 0o644, False)):
         (above / "pid").write_text("7\n")
         (above / "pid").chmod(mode)
@@ -334,8 +334,8 @@ signal.pause()
 """
 
 
-def test_a_lease_makes_nobody_wait(tmp_path: Path) -> None:
-    """The owner of a file may hold a lease on it, and the kernel waits 45 seconds for it to be given up."""
+def test_a_lease_does_not_block(tmp_path: Path) -> None:
+    """The owner of a file may hold a lease on it; a blocking open would wait 45 seconds for its release."""
     path = tmp_path / "file"
     path.write_text("")
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", LEASE, path], stdout=subprocess.PIPE) as holder:
@@ -368,14 +368,14 @@ print(os.read(fd, 99).decode().strip(), paths.is_private(sys.argv[2]))
 
 
 @root
-def test_a_read_only_mount_is_nobodys_to_change(tmp_path: Path) -> None:
-    """Kubernetes mounts secrets so: links in a sticky directory of mode 1777."""
+def test_a_read_only_mount_is_private(tmp_path: Path) -> None:
+    """Kubernetes mounts secrets like this: links in a directory of mode 1777."""
     volume = str(directory(tmp_path / "volume", 0o1777))
     source = str(Path(paths.__file__).parents[1])
-    words = [sys.executable, "-I", "-S", "-c", READ_ALL, source, f"{volume}/token"]
+    argv = [sys.executable, "-I", "-S", "-c", READ_ALL, source, f"{volume}/token"]
     script = f'{VOLUME}\nshift; exec "$@"'
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", volume, *words], capture_output=True, text=True, check=False
+        ["unshare", "--mount", "sh", "-c", script, "sh", volume, *argv], capture_output=True, text=True, check=False
     )
     if "not permitted" in done.stderr:
         pytest.skip(f"cannot mount here: {done.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""plan/build.py: which services take part, what does not fit together, and the defaults that follow."""
+"""plan/build.py: the selection of services, the checks between them, and the defaults."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def service(
     restart: str = "no",
     probe: Probe | None = None,
 ) -> DraftService:
-    """A service, each dependency standing in a line of its own."""
-    needs = tuple(Dependency(item) if isinstance(item, str) else item for item in depends_on)
-    places = {f"depends_on.{need.service}": SourceLocation("f", 10 + i) for i, need in enumerate(needs)}
-    made = Service(name, ("x",), depends_on=needs, restart=Restart(restart), probe=probe)
+    """A service; each dependency is in a line of its own, from 10 on."""
+    dependencies = tuple(Dependency(item) if isinstance(item, str) else item for item in depends_on)
+    places = {f"depends_on.{each.service}": SourceLocation("f", 10 + i) for i, each in enumerate(dependencies)}
+    made = Service(name, ("x",), depends_on=dependencies, restart=Restart(restart), probe=probe)
     return DraftService(made, FILE, places, profiles, essential)
 
 
@@ -43,18 +43,18 @@ def texts(made: Draft, wanted: tuple[str, ...] = (), profiles: tuple[str, ...] =
     return [str(problem) for problem in problems]
 
 
-def test_all_services_take_part_in_the_order_of_the_file() -> None:
+def test_all_services_are_selected_in_the_order_of_the_file() -> None:
     assert names(draft(service("b"), service("a"))) == ["b", "a"]
 
 
-def test_named_services_bring_their_dependencies_and_nobody_else() -> None:
-    """`up web` starts web, and all that web needs, however far away."""
+def test_named_services_are_selected_with_their_dependencies_only() -> None:
+    """`up web` starts web and its direct and indirect dependencies."""
     made = draft(service("db"), service("web", "api"), service("other"), service("api", "db"))
     assert names(made, ("web",)) == ["db", "web", "api"]
 
 
-def test_a_service_with_a_profile_sleeps_until_the_profile_is_active() -> None:
-    """Profiles as in Compose: none given is always on, one active is enough, * is all."""
+def test_a_service_with_a_profile_is_selected_when_the_profile_is_active() -> None:
+    """As in Compose: a service without profiles is always selected, one active profile is enough, * is all."""
     made = draft(service("web"), service("debug", profiles=("dev", "test")))
     assert names(made) == ["web"]
     assert names(made, profiles=("test",)) == ["web", "debug"]
@@ -63,19 +63,19 @@ def test_a_service_with_a_profile_sleeps_until_the_profile_is_active() -> None:
 
 
 def test_naming_a_service_activates_it_and_its_profiles_for_its_dependencies() -> None:
-    """Compose: a service that is named starts with whatever of its own profiles it depends on."""
+    """As in Compose: a named service starts with its dependencies in the same profiles."""
     made = draft(service("mock", "db", profiles=("dev",)), service("db", profiles=("dev",)))
     assert names(made, ("mock",)) == ["mock", "db"]
 
 
-def test_a_dependency_behind_a_sleeping_profile_is_a_problem_that_names_the_profile() -> None:
+def test_a_dependency_with_an_inactive_profile_is_a_problem_that_names_the_profile() -> None:
     made = draft(service("admin", "db", profiles=("debug",)), service("db", profiles=("dev",)))
     assert texts(made, ("admin",)) == [
         "f:10: services.admin.depends_on: db is not active (write --profile dev, or required: false)"
     ]
 
 
-def test_a_dependency_that_is_not_required_is_left_out_when_asleep() -> None:
+def test_an_inactive_dependency_that_is_not_required_is_left_out() -> None:
     made = draft(
         service("web", Dependency("cache", required=False)),
         service("cache", profiles=("fast",)),
@@ -89,7 +89,7 @@ def test_a_dependency_that_is_not_required_is_left_out_when_asleep() -> None:
     assert plan.services["web"].depends_on == (Dependency("cache", required=False),)
 
 
-def test_a_missing_dependency_is_told_with_its_line_and_the_nearest_name() -> None:
+def test_a_missing_dependency_is_reported_with_its_line_and_the_nearest_name() -> None:
     assert texts(draft(service("web", "databse"), service("database"))) == [
         "f:10: services.web.depends_on: there is no service 'databse' (did you mean 'database'?)"
     ]
@@ -101,35 +101,35 @@ def test_a_missing_dependency_that_is_not_required_is_only_a_warning() -> None:
     assert [problem.warning for problem in problems] == [True]
 
 
-def test_a_circle_is_named_whole() -> None:
+def test_a_cycle_is_reported_in_full() -> None:
     made = draft(service("a", "b"), service("b", "c"), service("c", "a"))
     assert texts(made) == [
-        "f:10: depends_on goes in a circle: a -> b -> c -> a (none of them could ever start; cut one)"
+        "f:10: depends_on has a cycle: a -> b -> c -> a (none of these services could start; remove one dependency)"
     ]
 
 
-def test_a_service_that_waits_for_itself_is_told_once() -> None:
+def test_a_service_that_depends_on_itself_is_reported_once() -> None:
     assert texts(draft(service("a", "a"))) == [
         "f:10: services.a.depends_on: a cannot depend on itself (remove this line)"
     ]
 
 
 def test_waiting_for_health_needs_a_probe() -> None:
-    """service_healthy on a service that nobody can ask would wait for ever."""
-    need = Dependency("db", HEALTHY)
-    assert len(texts(draft(service("web", need), service("db")))) == 1
-    assert names(draft(service("web", need), service("db", probe=PROBE))) == ["web", "db"]
+    """service_healthy on a service without a probe would wait for ever."""
+    dependency = Dependency("db", HEALTHY)
+    assert len(texts(draft(service("web", dependency), service("db")))) == 1
+    assert names(draft(service("web", dependency), service("db", probe=PROBE))) == ["web", "db"]
 
 
-def test_waiting_for_the_completion_of_what_never_ends_is_a_problem() -> None:
-    """A job that is restarted whenever it ends never completes; one that is restarted on failure may."""
-    need = Dependency("job", COMPLETED)
-    assert len(texts(draft(service("web", need), service("job", restart="always")))) == 1
-    assert names(draft(service("web", need), service("job", restart="on-failure"))) == ["web", "job"]
+def test_waiting_for_the_completion_of_an_always_restarted_service_is_a_problem() -> None:
+    """A job with restart: always never completes; one with restart: on-failure may."""
+    dependency = Dependency("job", COMPLETED)
+    assert len(texts(draft(service("web", dependency), service("job", restart="always")))) == 1
+    assert names(draft(service("web", dependency), service("job", restart="on-failure"))) == ["web", "job"]
 
 
-def test_jobs_are_not_essential_unless_somebody_says_so() -> None:
-    """A service whose completion somebody waits for may end; all others end the container."""
+def test_jobs_are_not_essential_by_default() -> None:
+    """A service is not essential if another one waits for its completion; all others are."""
     made = draft(
         service("web", Dependency("job", COMPLETED), Dependency("db", STARTED), Dependency("strict", COMPLETED)),
         service("job"),
@@ -148,14 +148,14 @@ def test_jobs_are_not_essential_unless_somebody_says_so() -> None:
     }
 
 
-def test_a_job_counts_as_one_only_while_somebody_who_waits_takes_part() -> None:
-    """Started alone, a migration is what the container is there for."""
+def test_a_service_is_a_job_only_if_a_selected_service_waits_for_it() -> None:
+    """A migration that is started alone is essential."""
     plan, _ = build(draft(service("web", Dependency("job", COMPLETED)), service("job")), ("job",))
     assert plan is not None
     assert plan.services["job"].essential is True
 
 
-def test_an_unknown_name_on_the_command_line_is_wrong_usage() -> None:
+def test_an_unknown_name_on_the_command_line_is_a_usage_error() -> None:
     plan, problems = build(draft(service("web")), ("wbe", "zzz"))
     assert plan is None
     assert [(str(problem), problem.exit_code) for problem in problems] == [
@@ -164,11 +164,11 @@ def test_an_unknown_name_on_the_command_line_is_wrong_usage() -> None:
     ]
 
 
-def test_a_file_in_place_of_a_service_is_told_how_to_name_it() -> None:
-    """`cohabit up other.yaml` is not rare."""
+def test_a_file_name_in_place_of_a_service_gets_a_hint() -> None:
+    """`cohabit up other.yaml` is a common mistake."""
     made = draft(service("a"))
     assert texts(made, ("other.yaml",)) == [
-        "f: cannot start 'other.yaml': no such service (to name the file: -f other.yaml)"
+        "f: cannot start 'other.yaml': no such service (to use a file, write -f other.yaml)"
     ]
 
 
@@ -179,8 +179,8 @@ def test_nothing_to_start_names_the_profiles() -> None:
     ]
 
 
-def test_all_problems_come_at_once_behind_those_of_the_reader() -> None:
-    """What the reader found does not hide what only the whole can tell."""
+def test_all_problems_are_reported_at_once_after_those_of_the_reader() -> None:
+    """Problems of the reader do not hide problems between services."""
     first = Diagnostic(SourceLocation("f", 1), "from the reader")
     made = draft(service("a", "a", "nowhere"), service("b", "c"), service("c", "b"), problems=(first,))
     plan, problems = build(made)
@@ -190,15 +190,15 @@ def test_all_problems_come_at_once_behind_those_of_the_reader() -> None:
     assert {problem.exit_code for problem in problems} == {EXIT_FILE}
 
 
-def test_a_warning_does_not_stop_the_start() -> None:
+def test_a_warning_does_not_prevent_the_start() -> None:
     warning = Diagnostic(FILE, "careful", warning=True)
     plan, problems = build(draft(service("a"), problems=(warning,)))
     assert plan is not None
     assert problems == (warning,)
 
 
-def test_a_job_on_a_schedule_is_not_essential_unless_somebody_says_so() -> None:
-    """It ends many times a day."""
+def test_a_scheduled_job_is_not_essential_by_default() -> None:
+    """It ends after each run."""
     item = service("backup")
     scheduled = item.replace(service=item.service.replace(schedule=Schedule("* * * * *")))
     plan, problems = build(draft(scheduled, service("web")))
@@ -210,28 +210,28 @@ def test_a_job_on_a_schedule_is_not_essential_unless_somebody_says_so() -> None:
     assert plan.services["backup"].essential
 
 
-def test_nobody_can_wait_for_the_completion_of_a_job_on_a_schedule() -> None:
+def test_waiting_for_the_completion_of_a_scheduled_job_is_a_problem() -> None:
     item = service("backup")
     scheduled = item.replace(service=item.service.replace(schedule=Schedule("* * * * *")))
     assert texts(draft(scheduled, service("web", Dependency("backup", COMPLETED)))) == [
         (
             "f:10: services.web.depends_on.backup: waits for its completion, but backup runs on a schedule, "
-            "again and again (wait for a job without one)"
+            "repeatedly (wait for a job without a schedule)"
         )
     ]
 
 
-def test_one_service_can_have_the_terminal_and_the_input() -> None:
-    """Whoever comes second is told who was first; both keys in one service are one service."""
+def test_only_one_service_can_have_the_terminal_or_the_input() -> None:
+    """A problem for each further service names the first; both keys in one service are allowed."""
     a, b, c = service("a"), service("b"), service("c")
     first = a.replace(service=a.service.replace(tty=True, stdin=True))
     assert names(draft(first, b)) == ["a", "b"]
     second = b.replace(service=b.service.replace(stdin=True))
     third = c.replace(service=c.service.replace(tty=True), places={"tty": SourceLocation("f", 7)})
-    told = "a has the container's terminal or input already (only one service can: remove it from one)"
+    text = "a already has the container's terminal or input (only one service can: remove it from one)"
     assert texts(draft(first, second, third)) == [
-        f"f: services.b.stdin_open: {told}",
-        f"f:7: services.c.tty: {told}",
+        f"f: services.b.stdin_open: {text}",
+        f"f:7: services.c.tty: {text}",
     ]
-    sleeping = second.replace(profiles=("x",))
-    assert names(draft(first, sleeping)) == ["a"]
+    inactive = second.replace(profiles=("x",))
+    assert names(draft(first, inactive)) == ["a"]

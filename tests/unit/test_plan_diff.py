@@ -1,4 +1,4 @@
-"""plan/diff.py: what a reload finds changed, and whose processes must be started anew for it."""
+"""plan/diff.py: the changes of a reload, and which services restart for them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_added_and_removed_are_in_the_order_of_their_plans() -> None:
     assert found
 
 
-# A new value for every field of a service, and whether its process has to be started anew for it.
+# A new value for every field of Service, and whether the change needs a restart.
 CHANGES: list[tuple[str, Any, bool]] = [
     ("command", ("y",), True),
     ("environment", {"A": "b"}, True),
@@ -79,7 +79,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
 
 
 @pytest.mark.parametrize(("field", "value", "restarts"), CHANGES, ids=[field for field, _, _ in CHANGES])
-def test_a_changed_field_is_named_and_restarts_what_has_it_in_its_process(
+def test_a_changed_field_is_named_and_restarts_the_service_if_its_process_depends_on_it(
     field: str, value: object, *, restarts: bool
 ) -> None:
     (before,) = named("web")
@@ -91,22 +91,22 @@ def test_a_changed_field_is_named_and_restarts_what_has_it_in_its_process(
     ("field", "value", "key"),
     [("control_gid", 7, "control_group"), ("logging", (Logging("json"),), "logging"), ("mask", True, "mask")],
 )
-def test_a_changed_setting_of_the_whole_is_named(field: str, value: object, key: str) -> None:
-    """As x-cohabit has it; no service is touched for it."""
+def test_a_changed_container_setting_is_named(field: str, value: object, key: str) -> None:
+    """By its key in x-cohabit; no service restarts."""
     before = plan(*named("web"))
     found = diff(before, before.replace(**{field: value}))
     assert found == Difference(whole=(key,))
     assert found
 
 
-def test_every_field_of_the_whole_was_thought_of() -> None:
-    """Services, their total grace and the texts that they are granted are compared in their own ways."""
+def test_every_field_of_plan_is_covered() -> None:
+    """Services, the total grace period, secrets and configs have tests of their own."""
     known = {"services", "stop_grace_seconds", "secrets", "configs"}
     assert known | {"control_gid", "logging", "mask"} == set(Plan._fields)
 
 
-def test_every_field_was_thought_of() -> None:
-    """A new field of Service is told here, with its answer; the name alone cannot change."""
+def test_every_field_of_service_is_covered() -> None:
+    """A new field of Service needs an entry in CHANGES; only the name cannot change."""
     assert {"name", *(field for field, _, _ in CHANGES)} == set(Service._fields)
 
 
@@ -123,39 +123,41 @@ def test_every_field_was_thought_of() -> None:
         (Probe("log", pattern="a"), Probe("log", pattern="a", retries=5), True),
     ],
 )
-def test_times_of_what_is_asked_change_without_a_restart(before: Probe, after: Probe | None, *, restarts: bool) -> None:
-    """What tells by itself was prepared at its start."""
+def test_the_timing_of_an_active_probe_changes_without_a_restart(
+    before: Probe, after: Probe | None, *, restarts: bool
+) -> None:
+    """A passive probe was prepared at the start of the service."""
     (web,) = named("web")
     found = diff(plan(web.replace(probe=before)), plan(web.replace(probe=after)))
     assert found.changed == {"web": ("probe",)}
     assert found.restarting == (("web",) if restarts else ())
 
 
-def test_another_time_of_a_schedule_needs_no_restart() -> None:
-    """A job that runs is not interrupted; from now on the clock has the new time."""
+def test_a_changed_schedule_needs_no_restart() -> None:
+    """A running job is not interrupted; the new times apply from now on."""
     (job,) = named("job")
     old, new = (plan(job.replace(schedule=Schedule(cron))) for cron in ("0 * * * *", "5 * * * *"))
     assert diff(old, new) == Difference(changed={"job": ("schedule",)})
 
 
 @pytest.mark.parametrize("kind", ["secrets", "configs"])
-def test_a_text_that_comes_from_elsewhere_restarts_those_who_have_it(kind: str) -> None:
-    """The service says the same as before, the top of the file does not."""
+def test_a_secret_from_another_source_restarts_the_services_that_use_it(kind: str) -> None:
+    """The service is unchanged in the file, the top-level entry is not."""
     web = Service("web", ("x",)).replace(**{kind: (FileMount("a", "/a"),)})
     old, new = (plan(web, *named("x")).replace(**{kind: {"a": Secret(file=path)}}) for path in ("/1", "/2"))
     assert diff(old, new) == Difference(changed={"web": (kind,)}, restarting=("web",))
 
 
-def test_the_grace_of_everything_together_is_a_difference_of_its_own() -> None:
-    """It belongs to no service and restarts none."""
+def test_the_total_grace_period_restarts_no_service() -> None:
+    """It is a difference of its own."""
     old = plan(*named("a"))
     found = diff(old, old.replace(stop_grace_seconds=20.0))
     assert found == Difference(stop_grace_seconds=(9.0, 20.0))
     assert found
 
 
-def test_another_number_of_replicas_restarts_nobody() -> None:
-    """The others' dependencies change, no process does."""
+def test_a_changed_number_of_replicas_restarts_no_service() -> None:
+    """The dependencies of other services change, but no running process."""
     old = plan(*named("web-1"), Service("x", ("x",), depends_on=(Dependency("web-1"),)))
     new = plan(*named("web-1", "web-2"), Service("x", ("x",), depends_on=(Dependency("web-1"), Dependency("web-2"))))
     assert diff(old, new) == Difference(added=("web-2",), changed={"x": ("depends_on",)})

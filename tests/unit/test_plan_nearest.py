@@ -10,7 +10,7 @@ KEYS = ["command", "environment", "depends_on", "restart", "deploy", "user"]
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "expected"),
     [
         ("comand", "command"),
         ("enviroment", "environment"),
@@ -23,12 +23,12 @@ KEYS = ["command", "environment", "depends_on", "restart", "deploy", "user"]
         ("c" * 1000, None),
     ],
 )
-def test_a_misspelt_word_finds_the_one_that_was_meant(typed: str, meant: str | None) -> None:
-    """Letters dropped, added, changed, swapped or in the other case still point to the word; nonsense does not."""
-    assert nearest(typed, KEYS) == meant
+def test_the_nearest_name_to_a_misspelt_one_is_found(typed: str, expected: str | None) -> None:
+    """Letters may be dropped, added, changed, swapped or in the other case; an unrelated name finds nothing."""
+    assert nearest(typed, KEYS) == expected
 
 
-def test_the_hint_is_ready_to_be_put_behind_a_message() -> None:
-    """A hint brings its own space and brackets, and is nothing if there is none."""
+def test_the_hint_can_be_appended_to_a_message() -> None:
+    """A hint has its own space and parentheses; without a near name it is empty."""
     assert did_you_mean("allways", ["no", "always"]) == " (did you mean 'always'?)"
     assert did_you_mean("xyzzy", ["no", "always"]) == ""

@@ -1,4 +1,4 @@
-"""plan/replicas.py and build.py: what replicas a service has, who waits for them, and what cannot be."""
+"""plan/replicas.py and build.py: instances, their dependencies, and invalid combinations."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cohabit.plan.replicas import scaled
 FILE = SourceLocation("f")
 
 
-def service(name: str, *needs: Dependency, replicas: int | None = None, **words: object) -> DraftService:
-    """A service with so many replicas, each key standing in a line of its own."""
+def service(name: str, *depends_on: Dependency, replicas: int | None = None, **fields: object) -> DraftService:
+    """A service with a number of replicas; each key is in a line of its own, from 20 on."""
     places = {key: SourceLocation("f", 20 + i) for i, key in enumerate(("tty", "stdin_open", "schedule"))}
-    return DraftService(Service(name, ("x",), depends_on=needs, **words), FILE, places, replicas=replicas)  # type: ignore[arg-type]
+    return DraftService(Service(name, ("x",), depends_on=depends_on, **fields), FILE, places, replicas=replicas)  # type: ignore[arg-type]
 
 
 def draft(*services: DraftService) -> Draft:
@@ -41,7 +41,7 @@ def test_a_service_without_a_number_keeps_its_name() -> None:
 
 
 def test_a_number_makes_instances_with_their_number_in_the_environment() -> None:
-    """Also the number one: whoever writes scale may write another one tomorrow."""
+    """Also with one replica, so that the name stays the same when the number changes."""
     made = plan(service("web", replicas=3, environment={"A": "b"}), service("one", replicas=1)).services
     assert list(made) == ["web-1", "web-2", "web-3", "one-1"]
     assert [(one.name, one.service, one.replica) for one in made.values()] == [
@@ -53,27 +53,29 @@ def test_a_number_makes_instances_with_their_number_in_the_environment() -> None
     assert made["web-2"].environment == {"A": "b", "COHABIT_REPLICA": "2"}
 
 
-def test_who_waits_for_a_service_waits_for_all_its_instances() -> None:
-    """With the same condition, and whoever has replicas itself waits with each of them."""
-    need = Dependency("db", COMPLETED, restart=True)
-    made = plan(service("db", replicas=2), service("web", need, replicas=2), service("x", Dependency("web"))).services
+def test_a_dependent_waits_for_all_instances() -> None:
+    """With the same condition; if the dependent has replicas, each of them waits."""
+    dependency = Dependency("db", COMPLETED, restart=True)
+    made = plan(
+        service("db", replicas=2), service("web", dependency, replicas=2), service("x", Dependency("web"))
+    ).services
     assert made["web-1"].depends_on == made["web-2"].depends_on
-    assert made["web-1"].depends_on == (need.replace(service="db-1"), need.replace(service="db-2"))
+    assert made["web-1"].depends_on == (dependency.replace(service="db-1"), dependency.replace(service="db-2"))
     assert made["x"].depends_on == (Dependency("web-1"), Dependency("web-2"))
     assert not made["db-1"].essential
     assert made["db-2"].job
 
 
-def test_no_replica_is_not_started_and_nobody_waits_for_it() -> None:
-    """As in Compose, whatever the condition."""
+def test_a_service_with_0_replicas_is_not_started_and_not_waited_for() -> None:
+    """As in Compose, for any condition."""
     made = plan(service("db", replicas=0), service("web", Dependency("db", HEALTHY), Dependency("x")), service("x"))
     assert list(made.services) == ["web", "x"]
     assert made.services["web"].depends_on == (Dependency("x"),)
 
 
-def test_nothing_but_zeros_is_nothing_to_start() -> None:
+def test_0_replicas_of_all_services_is_a_problem() -> None:
     assert texts(service("a", replicas=0), service("b", replicas=0)) == [
-        "f: nothing to start: a, b is to have 0 replicas (write scale: 1)"
+        "f: nothing to start: 0 replicas of a, b (write scale: 1)"
     ]
 
 
@@ -82,52 +84,60 @@ def test_an_instance_cannot_have_the_name_of_another_service(name: str, *, clash
     services = (service("web", replicas=2), service(name))
     if clash:
         assert texts(*services) == [
-            f"f: services.{name}: one of the 2 replicas of web has this name, too (choose another)"
+            f"f: services.{name}: one of the 2 replicas of web has the same name (choose another name)"
         ]
     else:
         assert list(plan(*services).services) == ["web-1", "web-2", name]
 
 
 @pytest.mark.parametrize(
-    ("words", "problem"),
+    ("fields", "problem"),
     [
-        ({"tty": True}, "f:20: services.web.tty: there is one terminal, but web has 2 replicas (remove one of both)"),
+        (
+            {"tty": True},
+            "f:20: services.web.tty: there is one terminal, but web has 2 replicas (remove one of the two)",
+        ),
         (
             {"stdin": True},
-            "f:21: services.web.stdin_open: there is one standard input, but web has 2 replicas (remove one of both)",
+            (
+                "f:21: services.web.stdin_open: there is one standard input, but web has 2 replicas "
+                "(remove one of the two)"
+            ),
         ),
         (
             {"schedule": Schedule("* * * * *")},
             (
-                "f:22: services.web.schedule: a job on a schedule never runs twice at a time, but web has 2 replicas "
-                "(remove one of both)"
+                "f:22: services.web.schedule: a scheduled job never overlaps itself, but web has 2 replicas "
+                "(remove one of the two)"
             ),
         ),
     ],
 )
-def test_what_there_is_one_of_cannot_be_had_by_several(words: dict[str, object], problem: str) -> None:
-    assert texts(service("web", replicas=2, **words)) == [problem]
-    assert list(plan(service("web", replicas=1, **words)).services) == ["web-1"]
+def test_a_service_with_a_terminal_an_input_or_a_schedule_has_no_replicas(
+    fields: dict[str, object], problem: str
+) -> None:
+    assert texts(service("web", replicas=2, **fields)) == [problem]
+    assert list(plan(service("web", replicas=1, **fields)).services) == ["web-1"]
 
 
-def test_very_many_are_refused_before_they_are_made() -> None:
-    """A thousand that each wait for a thousand are a million."""
+def test_too_many_replicas_are_refused_before_they_are_created() -> None:
+    """1000 replicas that each depend on 1000 others have a million dependencies."""
     assert texts(service("db", replicas=1000), service("web", Dependency("db"), replicas=1000)) == [
-        "f: the replicas and what they depend on come to 1,002,000 (at most 100,000; use fewer replicas)"
+        "f: there are 1,002,000 replicas and dependencies between them (at most 100,000; use fewer replicas)"
     ]
     assert len(plan(service("a", replicas=1000), service("b", Dependency("a"))).services) == 1001
 
 
-def test_scale_takes_the_place_of_the_number_in_the_file() -> None:
-    """Also where the file has none."""
+def test_scale_replaces_the_number_in_the_file() -> None:
+    """Also if the file has no number."""
     made, problems = build(scaled(draft(service("web", replicas=5), service("db")), {"web": 1, "db": 2}, ("web",)))
     assert problems == ()
     assert made is not None
     assert list(made.services) == ["web-1", "db-1", "db-2"]
 
 
-def test_scale_of_what_is_gone_from_the_file_is_an_error_only_when_it_is_asked_for() -> None:
-    """A number that was given long ago must not make every later reading fail."""
+def test_scale_of_an_unknown_service_is_an_error_only_in_the_request_that_names_it() -> None:
+    """A number from an earlier request must not make every later read fail."""
     assert build(scaled(draft(service("web")), {"wbe": 3}, ()))[1] == ()
     (problem,) = build(scaled(draft(service("web")), {"wbe": 3}, ("wbe",)))[1]
     assert problem.text == "cannot scale 'wbe': no such service (did you mean 'web'?)"

@@ -431,7 +431,7 @@ def test_runtime_directory_is_not_made_where_other_users_could_move_it(places: P
     """A /tmp without the sticky bit is refused, and the message says what to do."""
     for name, mode in (("run", 0o777), ("tmp", 0o777)):
         (places / name).chmod(mode)
-    with pytest.raises(OSError, match=f"everybody can change {places}/tmp: chmod \\+t, or mount a tmpfs"):
+    with pytest.raises(OSError, match=f"any user can change {places}/tmp: chmod \\+t, or mount a tmpfs"):
         RuntimeDirectory().make()
     (places / "tmp").chmod(0o1777)
     assert RuntimeDirectory().make().startswith(f"{places}/tmp/cohabit-")
@@ -469,7 +469,7 @@ def test_a_given_directory_that_others_can_change_is_refused(tmp_path: Path) -> 
     given = tmp_path / "given"
     given.mkdir()
     given.chmod(0o777)
-    with pytest.raises(OSError, match=f"{given} cannot be used: everybody can change {given} \\(COHABIT_RUNTIME_DIR"):
+    with pytest.raises(OSError, match=f"{given} cannot be used: any user can change {given} \\(COHABIT_RUNTIME_DIR"):
         RuntimeDirectory(given=str(given)).make()
     given.chmod(0o1777)
     made = RuntimeDirectory(given=str(given)).make()

@@ -1,4 +1,4 @@
-"""Records: frozen, compared by value, and the same again after a journey as plain values."""
+"""plan/record.py: records are frozen, compare by value, and convert to plain values and back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_values_by_position_by_name_and_by_default() -> None:
 
 @pytest.mark.parametrize(("args", "named"), [((), {}), ((1, 2, 3), {}), ((1,), {"x": 2}), ((1,), {"z": 2})])
 def test_wrong_values_are_errors(args: tuple[int, ...], named: dict[str, int]) -> None:
-    """Too few, too many, twice, unknown: a TypeError, as for any class."""
+    """Too few values, too many, a field given twice, an unknown field: TypeError, as for any class."""
     anything: Any = Point
     with pytest.raises(TypeError):
         anything(*args, **named)
@@ -60,7 +60,7 @@ def test_replace_makes_a_copy() -> None:
 
 
 def test_match_by_position() -> None:
-    """A record can be taken apart by position."""
+    """A record can be matched by position."""
     match Point(1, 7):
         case Point(x, y):
             assert (x, y) == (1, 7)
@@ -69,7 +69,7 @@ def test_match_by_position() -> None:
 
 
 def test_repr_names_the_fields() -> None:
-    """What is printed is what would make it again."""
+    """repr() is an expression for the same record."""
     assert repr(Point(1)) == "Point(x=1, y=2)"
 
 
@@ -91,7 +91,7 @@ _plans = st.builds(Plan, services=st.dictionaries(_names, _services, max_size=3)
 
 
 @given(_plans)
-def test_a_plan_survives_the_journey(plan: Plan) -> None:
+def test_a_plan_survives_the_conversion(plan: Plan) -> None:
     """To plain values, through marshal, and back: the same Plan."""
     assert from_plain(marshal.loads(marshal.dumps(to_plain(plan)))) == plan  # noqa: S302 - our own bytes
 
@@ -102,8 +102,8 @@ def test_a_plan_survives_the_journey(plan: Plan) -> None:
         lambda inner: st.lists(inner) | st.dictionaries(_names, inner),
     )
 )
-def test_plain_values_stay(value: Any) -> None:
-    """What is plain already stays as it is, but that lists come back as tuples."""
+def test_plain_values_are_unchanged(value: Any) -> None:
+    """Only lists change: they become tuples."""
     assert from_plain(to_plain(value)) == _with_tuples(value)
 
 

@@ -330,7 +330,7 @@ def test_out_of_memory_is_reported_with_the_limit() -> None:
             "exit code 137: SIGKILL killed the shell or its child, or",
         ),
         (ended(code=137), "not a stop by cohabit: SIGKILL comes from"),
-        (ended(code=137, why="ended with SIGKILL (killed) after 9s, having ignored SIGTERM"), "stop_grace_period"),
+        (ended(code=137, why="ended with SIGKILL (killed) after 9s, because it did not stop in time"), "stop_grace_period"),
         (ended(code=139), "a crash in native code"),
         (ended(code=135), "--shm-size"),
         (ended(code=143), "not a stop by cohabit: SIGTERM comes from"),
@@ -365,9 +365,9 @@ def test_known_mistakes_get_advice(status: Status, expected: str) -> None:
         ("EXEC check -x", "the probe ended with exit code 1", "`cohabit exec web -- check -x`"),
         ("EXEC /bin/sh -c a || b", "the probe ended with exit code 1", "`cohabit exec web -- /bin/sh -c 'a || b'`"),
         ("EXEC check", "no answer within 5s", "its probe command did not end within 5s"),
-        ("NOTIFY", "it has not said that it is ready", "READY=1"),
-        ("LOG ready", "it has not said that it is ready", "`cohabit logs web`"),
-        ("FD 3", "it has not said that it is ready", "a newline to that descriptor"),
+        ("NOTIFY", "it has not reported that it is ready", "READY=1"),
+        ("LOG ready", "it has not reported that it is ready", "`cohabit logs web`"),
+        ("FD 3", "it has not reported that it is ready", "a newline to that descriptor"),
     ],
 )
 def test_a_probe_that_does_not_pass_is_explained(probe_text: str, result: str, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Durations and signals as people write them, and back."""
+"""units.py: durations, signals and exit codes."""
 
 import re
 import signal
@@ -26,16 +26,16 @@ from cohabit.units import describe_exit, format_duration, parse_duration, parse_
         ("0s", 0),
     ],
 )
-def test_duration_is_compose_s(text: str, seconds: float) -> None:
-    """A duration is what Compose takes: numbers with units, one after the other."""
+def test_duration_has_composes_form(text: str, seconds: float) -> None:
+    """A sequence of numbers with units."""
     assert parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "10", "s", "-1s", "1 s", "1x", "1.2.3s", ".s", "1s2", "1e3s", "tens", "1S", "1s,2s"]
 )
-def test_no_duration_is_an_error(text: str) -> None:
-    """Whatever else is no duration."""
+def test_invalid_duration_is_an_error(text: str) -> None:
+    """ValueError, with "duration" in the message."""
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
 
@@ -58,16 +58,16 @@ def test_no_duration_is_an_error(text: str) -> None:
         (7325.4, "2h2m5s"),
     ],
 )
-def test_duration_in_short_words(seconds: float, text: str) -> None:
-    """A duration is told in its shortest form."""
+def test_duration_as_short_text(seconds: float, text: str) -> None:
+    """The shortest form, with rounding."""
     assert format_duration(seconds) == text
 
 
 @given(st.floats(0, 1e6))
-def test_what_is_told_can_be_read(seconds: float) -> None:
-    """What format_duration writes parse_duration reads, to within what was rounded away."""
-    told = parse_duration(format_duration(seconds))
-    assert told == pytest.approx(seconds, rel=0.05, abs=0.5 if seconds >= 60 else 0.0006)
+def test_formatted_duration_can_be_parsed(seconds: float) -> None:
+    """parse_duration reads what format_duration writes, except for rounding."""
+    parsed = parse_duration(format_duration(seconds))
+    assert parsed == pytest.approx(seconds, rel=0.05, abs=0.5 if seconds >= 60 else 0.0006)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_is_told_can_be_read(seconds: float) -> None:
         ("POLL", 29),
     ],
 )
-def test_signal_by_any_name(text: str, number: int) -> None:
+def test_signal_in_every_form(text: str, number: int) -> None:
     """With and without SIG, in any case, as a number, relative to the real-time range."""
     assert parse_signal(text) == number
 
@@ -97,34 +97,34 @@ def test_signal_by_any_name(text: str, number: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "0", "65", "-1", "NONSENSE", "SIG", "SIGSIGTERM", "RTMIN-1", "RTMIN+31", "RTMAX+1", "RTMIN+", "1.5"]
 )
-def test_no_signal_is_an_error(text: str) -> None:
-    """Whatever else is no signal."""
+def test_invalid_signal_is_an_error(text: str) -> None:
+    """ValueError, with "signal" in the message."""
     with pytest.raises(ValueError, match="signal"):
         parse_signal(text)
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, "RTMIN+" + "9" * 5000, "0" * 5000 + "15", "x" * 5000])
 def test_a_long_text_is_not_a_signal(text: str) -> None:
-    """int() would report its own limit; and the message has only the beginning of the text."""
-    with pytest.raises(ValueError, match=f"^'{re.escape(text[:40])}' is no signal"):
+    """The message has only the first 40 characters, and does not come from int()."""
+    with pytest.raises(ValueError, match=f"^'{re.escape(text[:40])}' is not a signal"):
         parse_signal(text)
 
 
 @pytest.mark.parametrize("text", ["32", "33", "SIG32", " 33 "])
-def test_what_the_c_library_keeps_is_refused(text: str) -> None:
-    """Nobody may send 32 and 33: glibc uses them between its own threads."""
-    with pytest.raises(ValueError, match="the C library keeps for itself"):
+def test_reserved_signal_is_refused(text: str) -> None:
+    """The C library (glibc) uses 32 and 33 between its own threads."""
+    with pytest.raises(ValueError, match="the C library reserves"):
         parse_signal(text)
 
 
 @given(st.sampled_from(sorted(int(number) for number in signal.valid_signals())))
-def test_each_signal_s_name_can_be_read(number: int) -> None:
-    """The name that we tell is one that we take."""
+def test_signal_name_can_be_parsed(number: int) -> None:
+    """parse_signal accepts what signal_name returns."""
     assert parse_signal(signal_name(number)) == number
 
 
 def test_names_are_the_usual_ones() -> None:
-    """Where a number has two names, the usual one is told."""
+    """A number with two names has the usual one."""
     assert [signal_name(number) for number in (6, 17, 29, 34, 37, 33)] == [
         "SIGABRT",
         "SIGCHLD",
@@ -136,7 +136,7 @@ def test_names_are_the_usual_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "text"),
     [
         (0, "exit code 0"),
         (3, "exit code 3"),
@@ -150,6 +150,6 @@ def test_names_are_the_usual_ones() -> None:
         (255, "exit code 255"),
     ],
 )
-def test_end_in_words(code: int, words: str) -> None:
-    """128+n is told as signal n, where there is one."""
-    assert describe_exit(code) == words
+def test_exit_code_as_text(code: int, text: str) -> None:
+    """128+n is signal n, if there is such a signal."""
+    assert describe_exit(code) == text

@@ -1,1 +1,1 @@
-"""The supervision itself: facts and `now` come in, effects go out. No os, no clock, no randomness, no I/O."""
+"""Supervision: events and `now` come in, effects go out. No os, no clock, no randomness, no I/O."""

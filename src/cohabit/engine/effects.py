@@ -1,4 +1,4 @@
-"""Effects: what the engine wants done outside. They are carried out in the order in which they come."""
+"""Effects: the actions that the engine requests. The reactor carries them out in the given order."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ class Spawn(Record):
 
 
 class Signal(Record):
-    """Send a signal to the process that was started for the service, and to that one only."""
+    """Send a signal to the main process of the service only."""
 
     service: str
     number: int
 
 
 class SignalTree(Record):
-    """Send a signal to every process of the service's tree, wherever it hides."""
+    """Send a signal to every process of the service's tree, in any session or process group."""
 
     service: str
     number: int
 
 
 class RunHook(Record):
-    """Run one hook of the service, as a process of its tree. Answered by HookEnded. stage: see Service.hooks."""
+    """Run one hook of the service, as a process of its tree. Answered by HookEnded.
+
+    stage: as for Service.hooks. number: the index of the hook in its stage, from 0.
+    """
 
     service: Service
     stage: str
@@ -38,21 +41,22 @@ class RunHook(Record):
 
 
 class Ask(Record):
-    """Ask the service once how it is. Answered by Probed, at the latest after the probe's timeout."""
+    """Run the service's probe once. Answered by Probed, within the timeout of the probe."""
 
     service: Service
 
 
 class StopAsking(Record):
-    """No answer is wanted any more to what was asked, and the service's messages mean nothing until its next start."""
+    """Cancel the running probe, and ignore the service's own readiness messages until its next start."""
 
     service: str
 
 
 class Load(Record):
-    """Read the file (again). Answered by Loaded or LoadFailed. scale: as in ReloadRequested, all of it.
+    """Read the configuration file (again). Answered by Loaded or LoadFailed.
 
-    asked: the services in it that were asked for just now, and have to be there.
+    scale: the number of replicas by service, of all requests so far.
+    asked: the services in `scale` that this request names; it is an error if one is not in the file.
     """
 
     scale: dict[str, int] = {}  # noqa: RUF012 - a record's default is never changed
@@ -60,23 +64,23 @@ class Load(Record):
 
 
 class Forget(Record):
-    """The service is no longer in the Plan, and nothing of it lives: let go of all that was kept for it."""
+    """Release everything that is kept for the service: it is not in the Plan and has no processes."""
 
     service: str
 
 
 class AllReady(Record):
-    """Everything that was to be started is: whoever supervises us may know (sd_notify's READY=1)."""
+    """Every service has finished its start. The reactor sends READY=1 (sd_notify) to the supervisor of cohabit."""
 
 
 class Sweep(Record):
-    """Send a signal to every process that is left under us, whoever started it. Answered by Swept."""
+    """Send a signal to every remaining descendant of cohabit, of any service or none. Answered by Swept."""
 
     number: int
 
 
 class Report(Record):
-    """One line for people. level: "info", "warning" or "error"; service "" when it concerns the whole."""
+    """Log one line. level: "info", "warning", "error" or "problem"; service: "" for the whole container."""
 
     level: str
     service: str
@@ -84,13 +88,13 @@ class Report(Record):
 
 
 class Prepare(Record):
-    """A Plan was taken, the first or a later one: make room for its services, know their names, open their sockets."""
+    """The engine has taken over a Plan, the first or a later one: prepare its services, open their sockets."""
 
     plan: Plan
 
 
 class Exit(Record):
-    """The container ends. reason: one line; cause: the service whose last output goes with it, or ""."""
+    """End the container. reason: one line. cause: the service whose last output is shown with it, or ""."""
 
     code: int
     reason: str

@@ -1,4 +1,4 @@
-"""Facts: what happened outside, told to the engine. Every effect that can fail has its failing fact here.
+"""Events: what happened outside the engine. For every effect that can fail there is an event for the failure.
 
 Codes are exit codes as a shell or Docker shows them: 0 to 255, 128+n for a death by signal n.
 """
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 
 class Loaded(Record):
-    """The loader read the file and found a Plan in it."""
+    """The loader read the configuration file and returned a Plan."""
 
     plan: Plan
 
 
 class LoadFailed(Record):
-    """There is no Plan: the file is wrong or the loader died. `lines` say why, one problem each."""
+    """The file is not valid, or the loader failed. lines: one problem each."""
 
     lines: tuple[str, ...]
     code: int
 
 
 class Spawned(Record):
-    """The service's command is running (its exec succeeded)."""
+    """The service's command is running: its exec succeeded."""
 
     service: str
     pid: int
 
 
 class SpawnFailed(Record):
-    """The service's command could not be started. `why` completes "cannot start". orphans: as in HookEnded."""
+    """The service's command could not be started. why: completes "cannot start: ". orphans: as in HookEnded."""
 
     service: str
     why: str
@@ -42,9 +42,9 @@ class SpawnFailed(Record):
 
 
 class Exited(Record):
-    """The process that we started for the service has ended. orphans: others of its tree still live.
+    """The main process of the service has ended. orphans: other processes of its tree are still running.
 
-    out_of_memory: the kernel killed it, since the container's memory was used up.
+    out_of_memory: the kernel killed it because the memory of the container was exhausted.
     """
 
     service: str
@@ -54,22 +54,22 @@ class Exited(Record):
 
 
 class Daemonised(Record):
-    """Instead of Exited: its process ended well and left a daemon, `pid`, which is its main process from now on."""
+    """In place of Exited: the main process ended with 0 and left a daemon, `pid`, which is now the main process."""
 
     service: str
     pid: int
 
 
 class TreeGone(Record):
-    """After a fact with orphans=True: now nothing of the service's process tree is left."""
+    """No process of the service's tree is left. Follows an event with orphans=True."""
 
     service: str
 
 
 class HookEnded(Record):
-    """The answer to RunHook. why: words for a hook that could not be started.
+    """The answer to RunHook. why: completes "pre_start hook 1 " if the hook did not run to its end, otherwise "".
 
-    orphans: there is no main process of the service, and somebody whom its hooks left behind lives.
+    orphans: the service has no main process, and processes that its hooks left behind are running.
     """
 
     service: str
@@ -79,9 +79,9 @@ class HookEnded(Record):
 
 
 class Probed(Record):
-    """The answer to Ask, or what a service told by itself (its log, its descriptor): whether it is well.
+    """The result of a probe: the answer to Ask, or what the service reported itself (log, descriptor).
 
-    output: at most 4 KiB of what the probe had to say.
+    output: at most 4 KiB of what the probe printed.
     """
 
     service: str
@@ -90,10 +90,10 @@ class Probed(Record):
 
 
 class Notified(Record):
-    """One message of sd_notify(3) from a process of the service, already checked.
+    """One message of sd_notify(3) from a process of the service; the reactor has checked the sender.
 
-    watchdog: "" or "1" (alive) or "trigger" (call it failed). main_pid: a process of the service's tree, or 0.
-    extend_seconds: so much more time for what it is doing.
+    watchdog: "", "1" (a keep-alive message) or "trigger" (the service reports its own failure).
+    main_pid: a process of the service's tree, or 0. extend_seconds: additional time for the current operation.
     """
 
     service: str
@@ -107,22 +107,22 @@ class Notified(Record):
 
 
 class ScheduleDue(Record):
-    """The time has come that a service's schedule names."""
+    """The service's schedule is due."""
 
     service: str
 
 
 class ReloadRequested(Record):
-    """Somebody wants the file read again and what changed in it to happen (SIGHUP).
+    """A request to read the configuration file again and apply the changes (SIGHUP, `reload`, `scale`).
 
-    scale: numbers of replicas by service, instead of those in the file from now on.
+    scale: the number of replicas by service, which replaces the one in the file from now on.
     """
 
     scale: dict[str, int] = {}  # noqa: RUF012 - a record's default is never changed
 
 
 class Requested(Record):
-    """Somebody asks something of these services. action: "start", "stop", "restart", "kill", or "signal" with a number.
+    """A request for single services. action: "start", "stop", "restart", "kill", or "signal" with a number.
 
     See engine/requests.py.
     """
@@ -133,9 +133,9 @@ class Requested(Record):
 
 
 class StopRequested(Record):
-    """Somebody outside (docker stop, ctrl-C) wants everything to end; `number` is the signal, or stands for it.
+    """A request to stop the container (docker stop, Ctrl-C). number: the signal, or the one that stands for it.
 
-    by: the words of whoever used no signal, "cohabit down".
+    by: the source of a request that is not a signal, such as "cohabit down".
     """
 
     number: int
@@ -143,17 +143,17 @@ class StopRequested(Record):
 
 
 class Swept(Record):
-    """After a Sweep: no process of anybody is left under us."""
+    """The answer to Sweep: no descendant of cohabit is left."""
 
 
 class Broken(Record):
-    """Internal errors of ours keep coming; `text` says so."""
+    """An internal error of cohabit has occurred repeatedly. text: the message to log."""
 
     text: str
 
 
 class Due(Record):
-    """The time that deadline() named has come."""
+    """The time that deadline() returned has come."""
 
 
 Event = (

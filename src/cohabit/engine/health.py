@@ -1,13 +1,17 @@
-"""Is a service well? The rules of time around its probe; pure, and nothing of how one asks.
+"""The health of a service: when its probe runs, and what the results mean. Pure; the probing is the reactor's.
 
-Docker's rules (moby, daemon/health.go), with one difference: until the first success a service is asked every
-start_interval, from its start on, because others wait for it. What a failure means is Docker's: inside the
-start period nothing; after it, one failure per interval counts, `retries` of them in a row make it unhealthy, and
-any success forgives all and ends the start period. So it turns unhealthy when it would under Docker, and ready
-as soon as it is.
+Docker's rules (moby, daemon/health.go), with one difference. Until its first success the probe runs every
+start_interval, from the start of the service on, because other services may wait for it. Failures count as in Docker:
 
-Some services are not asked, they tell (sd_notify, a descriptor, their log): then silence is what fails. One
-that has a watchdog must go on telling: its silence counts at once (systemd.service(5), WatchdogSec).
+  - in the start period, none;
+  - after it, one per interval; `retries` of them in a row make the service unhealthy;
+  - a success resets the count and ends the start period.
+
+So a service becomes unhealthy when it would under Docker, and ready as soon as its probe succeeds.
+
+Passive probes (sd_notify, a descriptor, the log) do not run; the service reports its readiness itself. They fail when
+no report arrives. With a watchdog, a report must arrive at least every watchdog_seconds; the first one that is missing
+makes the service unhealthy (systemd.service(5), WatchdogSec).
 """
 
 from __future__ import annotations
@@ -27,15 +31,16 @@ _KEPT = ("status", "was_healthy", "failures", "count_from", "next_at", "asked_at
 
 
 class Health:
-    """What is known of one run. next_at: monotonic seconds at which `due` should be called, None for never.
+    """The health of one run of a service. Times are monotonic seconds.
 
-    count_from: from then on the next failure counts. results: the last five, (moment, passed, output).
+    next_at: when to call `due`, None for never. count_from: failures count from then on.
+    results: the last RESULTS_KEPT, (time, passed, output).
     """
 
     __slots__ = _KEPT
 
     def __init__(self) -> None:
-        self.status = ""  # not known: it does not run, or has no probe
+        self.status = ""  # unknown: the service is not running, or has no probe
         self.was_healthy = False
         self.failures = 0
         self.count_from = 0.0
@@ -45,33 +50,33 @@ class Health:
         self.results: list[tuple[float, bool, str]] = []
 
     def begin(self, probe: Probe, now: float) -> None:
-        """A run has begun."""
+        """Start a new run."""
         self.status, self.was_healthy, self.failures, self.asking = STARTING, False, 0, False
         self.count_from = now + probe.start_period_seconds + probe.interval_seconds
         self.next_at = self.count_from if probe.kind in PASSIVE_PROBES else now
 
     def end(self) -> None:
-        """The run is over; its results stay, for whoever asks why."""
+        """End the run. Its results are kept, for `why`."""
         self.status, self.next_at, self.asking = "", None, False
 
     def due(self, probe: Probe, now: float) -> bool:
-        """next_at has come. True: ask now. False: silence has just been noted as `result` notes a failure."""
+        """Call this at next_at. True: run the probe now. False: a passive probe; the missing report is recorded."""
         self.next_at = None
         if probe.kind not in PASSIVE_PROBES:
             self.asking, self.asked_at = True, now
             return True
-        if self.status == HEALTHY:  # its watchdog
+        if self.status == HEALTHY:  # the watchdog has expired
             self.failures = probe.retries
             self.status = UNHEALTHY
-            self._keep(now, passed=False, output=f"silent for {probe.watchdog_seconds:g} s")
+            self._keep(now, passed=False, output=f"no watchdog message for {probe.watchdog_seconds:g} s")
         else:
-            self._keep(now, passed=False, output="it has not said that it is ready")
+            self._keep(now, passed=False, output="it has not reported that it is ready")
             self._failed(probe, now)
             self.next_at = self.count_from if self.status == STARTING else None
         return False
 
     def result(self, probe: Probe, now: float, *, passed: bool, output: str) -> None:
-        """An answer, or what the service told by itself."""
+        """Record a result: of a probe that ran, or a report of the service itself."""
         first = self.status == STARTING
         self.asking = False
         self._keep(now, passed=passed, output=output)
@@ -89,7 +94,7 @@ class Health:
             self.next_at = now + probe.interval_seconds
 
     def extend(self, probe: Probe, now: float, seconds: float) -> None:
-        """It asks for so much more time, for its start or for its next sign of life (EXTEND_TIMEOUT_USEC)."""
+        """Extend the time for the start, or for the next watchdog message (EXTEND_TIMEOUT_USEC of sd_notify(3))."""
         self.count_from = max(self.count_from, now + seconds)
         if self.next_at is not None and probe.kind in PASSIVE_PROBES:
             self.next_at = max(self.next_at, now + seconds)
@@ -108,18 +113,18 @@ class Health:
 
     @property
     def last_output(self) -> str:
-        """What the last probe had to say, as one line that cannot pass for another's or move a cursor."""
+        """The last non-empty line of the last result, at most 200 characters; control characters are escaped."""
         lines = self.results[-1][2].split("\n") if self.results else []
         line = next((line for line in reversed(lines) if line.strip()), "").strip()
-        shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+        shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
         return shown if len(shown) <= _SHOWN_MAX else f"{shown[:_SHOWN_MAX]}..."
 
     def to_plain(self) -> dict[str, Any]:
-        """What crosses a re-execution."""
+        """The re-execution state, as plain values."""
         return {name: getattr(self, name) for name in _KEPT}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """The inverse of to_plain. A question whose answer was lost is asked again."""
+        """The inverse of to_plain. A probe whose result was lost runs again."""
         for name in _KEPT:
             if name in plain:
                 setattr(self, name, plain[name])

@@ -1,7 +1,7 @@
-"""Whether the services are well: when each is asked, and what the answers lead to.
+"""Health monitoring of the running services: it requests probes and acts on their results.
 
-The rules of time are health.py's. Here an answer becomes readiness, for which others wait, or the end of a
-service that is no good (`on_failure`). What that end leads to is services.py's again.
+health.py has the timing rules. Here a result makes a service ready or unhealthy, and `on_failure` ends an unhealthy
+one. services.py handles what follows from that end.
 """
 
 from __future__ import annotations
@@ -21,52 +21,52 @@ if TYPE_CHECKING:
     from cohabit.engine.unit import Unit
 
     class Services(Protocol):
-        """What is needed of services.py."""
+        """The part of services.Services that this module uses."""
 
         out: list[Effect]
         ended: list[Unit]
         timers: Timers
 
         def fact(self, unit: Unit, fact: str, now: float) -> None:
-            """One fact through the table."""
+            """Apply one event to the state machine of the unit."""
 
         def mark_dirty(self, unit: Unit) -> None:
-            """Note whom a change of this unit may concern."""
+            """Have this unit, its dependents and its dependencies reconciled."""
 
         def waits_for(self, name: str, other: Unit) -> bool:
-            """Whether only the other one keeps it from starting."""
+            """Whether the named service waits for the other one."""
 
         def note(self, unit: Unit, event: str, now: float, why: str = "") -> None:
-            """What happened, for whoever asks."""
+            """Record a transition."""
 
         def say(self, level: str, unit: Unit, text: str) -> None:
-            """A line for people."""
+            """Log a line."""
 
 
 TIMER = "health"
 
 
 class HealthMonitor:
-    """Keeps an eye on the services that run."""
+    """The health of all services that run."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def begin(self, unit: Unit, now: float) -> None:
-        """Its start is complete."""
+        """The command runs and the post_start hooks have ended."""
         probe = unit.service.probe
         if probe is None:
             unit.ready = True
-            if not unit.service.job:  # for which others wait: its work is not done yet
+            if not unit.service.job:  # others wait for the completion of a job, not for its start
                 self._services.note(unit, READY, now)
             self._services.mark_dirty(unit)
             return
-        if unit.health.status == "":  # else it has told already (sd_notify is quicker than a hook)
+        if unit.health.status == "":  # else a report came earlier: sd_notify during a hook
             unit.health.begin(probe, now)
         self._changed(unit, "", now)
 
     def end(self, unit: Unit) -> None:
-        """It is no longer running, or is watched in another way from now on."""
+        """The service is not running any more, or has another probe from now on."""
         unit.ready = False
         if unit.service.probe is not None:
             unit.health.end()
@@ -74,7 +74,7 @@ class HealthMonitor:
             self._services.out.append(StopAsking(unit.name))
 
     def probed(self, unit: Unit, now: float, *, passed: bool, output: str) -> None:
-        """An answer to Ask, or what the service told by itself."""
+        """A result has arrived: the answer to Ask, or a report of the service itself."""
         probe = unit.service.probe
         if probe is None or unit.state != machine.RUNNING:
             return
@@ -85,7 +85,7 @@ class HealthMonitor:
         self._changed(unit, before, now)
 
     def notified(self, unit: Unit, message: Notified, now: float) -> None:
-        """A message of sd_notify(3) from a service that runs."""
+        """Handle a message of sd_notify(3)."""
         probe = unit.service.probe
         if unit.state != machine.RUNNING or probe is None or probe.kind != "notify":
             return
@@ -94,14 +94,14 @@ class HealthMonitor:
         if message.extend_seconds:
             unit.health.extend(probe, now, message.extend_seconds)
         if message.watchdog == "trigger":
-            self.probed(unit, now, passed=False, output="it triggered its watchdog")
+            self.probed(unit, now, passed=False, output="it reported a failure (WATCHDOG=trigger)")
         elif message.ready or (message.watchdog and unit.health.was_healthy):
             self.probed(unit, now, passed=True, output=unit.status)
         else:
             self._services.timers.set((unit.name, TIMER), unit.health.next_at)
 
     def due(self, unit: Unit, now: float) -> None:
-        """The moment has come to ask, or to wonder why it is silent."""
+        """The timer of the unit has expired: request a probe, or record that a report is missing."""
         probe = unit.service.probe
         if probe is None or unit.state != machine.RUNNING:
             return
@@ -112,7 +112,6 @@ class HealthMonitor:
             self._changed(unit, before, now)
 
     def _changed(self, unit: Unit, before: str, now: float) -> None:
-        """Say what is new, and see when to look again."""
         self._announce(unit, before, now)
         if unit.state != machine.RUNNING:
             return
@@ -134,14 +133,14 @@ class HealthMonitor:
             unit.ready = False
             services.mark_dirty(unit)
             services.note(unit, UNHEALTHY, now, unit.health.last_output)
-            told = f"unhealthy: {unit.health.last_output or 'its probe failed'}"
+            text = f"unhealthy: {unit.health.last_output or 'its probe failed'}"
             waiting = ", ".join(name for name in unit.dependents if services.waits_for(name, unit))
-            services.say("warning", unit, told + (f" ({waiting} cannot start before it is well)" if waiting else ""))
+            services.say("warning", unit, text + (f" ({waiting} cannot start until it is healthy)" if waiting else ""))
             if unit.going_down:
                 return
             if probe.on_failure == RESTART:
-                unit.why, unit.forced_exit_code, unit.restart_requested = told, 1, True
+                unit.why, unit.forced_exit_code, unit.restart_requested = text, 1, True
                 services.fact(unit, machine.FAILED, now)
             elif probe.on_failure == EXIT:
-                unit.why, unit.code = told, 1
+                unit.why, unit.code = text, 1
                 services.ended.append(unit)

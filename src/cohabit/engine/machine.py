@@ -1,19 +1,24 @@
-"""The life of one service as one literal table: state x fact -> state.
+"""The state machine of one service as one literal table: state x event -> state.
 
-The states are supervisord's, known for twenty years:
+The states are supervisord's:
 
-    STOPPED   nothing runs; it was told to stop, or still waits for its dependencies
-    STARTING  forked, its exec not yet confirmed
+    STOPPED   nothing runs: it was stopped, or waits for its dependencies
+    STARTING  forked, its exec is not yet confirmed
     RUNNING   its command runs
-    BACKOFF   it ended and will be started again when its delay is over
-    STOPPING  its processes are being ended: the stop signal is out, or it died and left others behind
-    EXITED    it ended by itself, for good
-    FATAL     it could not be started, or was given up
+    BACKOFF   it ended, and starts again when its delay is over
+    STOPPING  its processes are being terminated: the stop signal was sent, or the main process left others behind
+    EXITED    it ended by itself and will not be restarted
+    FATAL     it could not be started, or its restart attempts are used up
 
-What is wanted (up or down) is no state but a second field: reconcile() compares the two. VERDICT stands for
-the one place where a rule chooses: STOPPED if it is wanted down, else what the restart policy says
-(engine/policy.py). STAY is an answer ("noted, nothing changes"), IMPOSSIBLE says that the fact cannot arise
-there: seeing it is a bug of ours. Every cell is filled; a test walks them all.
+The desired state (up or down) is a second field, Unit.want_up; Services.reconcile() compares the two.
+
+A cell is a state or one of these:
+
+    VERDICT     STOPPED if the service is to be down, otherwise what the restart policy says (engine/policy.py)
+    STAY        the event changes nothing
+    IMPOSSIBLE  the event cannot occur in this state; if it does, that is a bug in cohabit
+
+Every cell is filled, and a test walks all of them.
 """
 
 from __future__ import annotations
@@ -29,39 +34,39 @@ STATES = (STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL)
 
 # States in which no process of the service exists.
 AT_REST = frozenset({STOPPED, BACKOFF, EXITED, FATAL})
-# States that the service leaves only when somebody asks.
+# States that a service leaves only on request.
 ENDED = frozenset({STOPPED, EXITED, FATAL})
 
 VERDICT = "verdict"
 STAY = "stay"
 IMPOSSIBLE = "impossible"
 
-# Facts about one service, in the words of the table.
-START = "start"  # wanted up, and its conditions hold
-STOP = "stop"  # wanted down, and nobody who depends on it runs any more
-REFUSED = "refused"  # a dependency failed for good: it can never start
+# Events of one service.
+START = "start"  # it is to be up, and the conditions of its dependencies hold
+STOP = "stop"  # it is to be down, and no dependent that goes down still runs
+REFUSED = "refused"  # a dependency failed for good, so this service can never start
 SPAWNED = "spawned"
 SPAWN_FAILED = "spawn_failed"
-ENDED_ALONE = "ended_alone"  # its process ended and left nobody behind
-LEFT_ORPHANS = "left_orphans"  # its process ended, others of its tree live
+ENDED_ALONE = "ended_alone"  # its main process ended, and no other process of its tree is left
+LEFT_ORPHANS = "left_orphans"  # its main process ended, other processes of its tree are running
 TREE_GONE = "tree_gone"
-DUE = "due"  # the deadline of the state has come
-REARM = "rearm"  # whatever it came to, it may start again
-FAILED = "failed"  # it lives and is no good: unhealthy, or a hook of its start failed
-FACTS = (START, STOP, REFUSED, SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE, DUE, REARM, FAILED)
+DUE = "due"  # the deadline of the state has expired
+REARM = "rearm"  # a new start is allowed
+FAILED = "failed"  # it runs, but is unhealthy or one of its post_start hooks failed
+EVENTS = (START, STOP, REFUSED, SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE, DUE, REARM, FAILED)
 
-_NEVER = dict.fromkeys((SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE), IMPOSSIBLE)
+_NO_PROCESS = dict.fromkeys((SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE), IMPOSSIBLE)
 
 TABLE: dict[str, dict[str, str]] = {
-    STOPPED: _NEVER | {START: STARTING, STOP: STAY, REFUSED: FATAL, DUE: IMPOSSIBLE, REARM: STAY, FAILED: STAY},
+    STOPPED: _NO_PROCESS | {START: STARTING, STOP: STAY, REFUSED: FATAL, DUE: IMPOSSIBLE, REARM: STAY, FAILED: STAY},
     STARTING: {
         START: STAY,
         STOP: STOPPING,
         REFUSED: STAY,
         SPAWNED: RUNNING,
         SPAWN_FAILED: VERDICT,
-        ENDED_ALONE: IMPOSSIBLE,  # the reactor tells of the exec before it tells of the end
-        LEFT_ORPHANS: STOPPING,  # a hook that failed left others behind
+        ENDED_ALONE: IMPOSSIBLE,  # the reactor reports the exec before the end
+        LEFT_ORPHANS: STOPPING,  # a hook that failed left processes behind
         TREE_GONE: IMPOSSIBLE,
         DUE: IMPOSSIBLE,
         REARM: STAY,
@@ -80,32 +85,32 @@ TABLE: dict[str, dict[str, str]] = {
         REARM: STAY,
         FAILED: STOPPING,
     },
-    BACKOFF: _NEVER | {START: STARTING, STOP: STOPPED, REFUSED: STAY, DUE: STARTING, REARM: STOPPED, FAILED: STAY},
+    BACKOFF: _NO_PROCESS | {START: STARTING, STOP: STOPPED, REFUSED: STAY, DUE: STARTING, REARM: STOPPED, FAILED: STAY},
     STOPPING: {
-        START: STAY,  # remembered in `want`: the verdict will start it again
+        START: STAY,  # kept in want_up: it starts again after VERDICT
         STOP: STAY,
         REFUSED: STAY,
-        SPAWNED: STAY,  # told to stop between fork and exec: the signal waits for the exec
+        SPAWNED: STAY,  # stopped between fork and exec: the signal is sent after the exec
         SPAWN_FAILED: VERDICT,
         ENDED_ALONE: VERDICT,
-        LEFT_ORPHANS: STOPPING,  # the same deadline goes on for those whom it left
+        LEFT_ORPHANS: STOPPING,  # the deadline also applies to the processes left behind
         TREE_GONE: VERDICT,
-        DUE: STAY,  # patience is over: SIGKILL to the tree, and its end will be told
+        DUE: STAY,  # SIGKILL is sent to the tree, and its end follows as an event
         REARM: STAY,
         FAILED: STAY,
     },
-    EXITED: _NEVER | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE, REARM: STOPPED, FAILED: STAY},
-    FATAL: _NEVER | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE, REARM: STOPPED, FAILED: STAY},
+    EXITED: _NO_PROCESS | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE, REARM: STOPPED, FAILED: STAY},
+    FATAL: _NO_PROCESS | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE, REARM: STOPPED, FAILED: STAY},
 }
 
 
-class ImpossibleFactError(Exception):
-    """A fact arrived where the table says it cannot: a bug of ours, not the user's."""
+class ImpossibleEventError(Exception):
+    """An event occurred in a state in which it cannot: a bug in cohabit."""
 
 
-def next_state(state: str, fact: str) -> str:
-    """The cell of the table: a state, VERDICT or STAY. Raises ImpossibleFactError."""
-    cell = TABLE[state][fact]
+def next_state(state: str, event: str) -> str:
+    """The cell of the table: a state, VERDICT or STAY. Raises ImpossibleEventError."""
+    cell = TABLE[state][event]
     if cell is IMPOSSIBLE:
-        raise ImpossibleFactError(f"{fact!r} in state {state}")
+        raise ImpossibleEventError(f"{event!r} in state {state}")
     return cell

@@ -1,7 +1,7 @@
-"""Numbers in, verdict out: whether a service that ended starts again, and when. Pure functions.
+"""The restart policy: whether and when a service that ended starts again. Pure functions.
 
-The numbers are Docker's (moby, restartmanager): 100 ms, doubling up to 60 s, forgotten once a run has lasted
-ten seconds. `on-failure:N` gives up after N restarts in a row.
+The delays are Docker's (moby, restartmanager): 100 ms, doubled at each restart up to 60 s, and reset by a run of at
+least 10 s. `on-failure:N` allows N restarts in a row.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ LONGEST_DELAY_SECONDS = 60.0
 
 
 class Verdict(Record):
-    """What becomes of a service that ended: its next state.
+    """The next state of a service that ended: BACKOFF, EXITED or FATAL.
 
-    For BACKOFF also the number of this restart in a row (from 1) and the delay before it.
+    restarts: restarts in a row, with BACKOFF including the coming one. delay_seconds: the delay before it.
     """
 
     state: str
@@ -30,35 +30,41 @@ class Verdict(Record):
 
 
 def backoff_seconds(restart: Restart, restarts: int) -> float:
-    """Delay before the restart with this number in a row, counted from 1."""
+    """The delay before restart number `restarts` in a row, counted from 1."""
     return docker_backoff_seconds(restarts) if restart.delay_seconds is None else restart.delay_seconds
 
 
 def docker_backoff_seconds(restarts: int) -> float:
-    """Docker's delay before the restart with this number in a row: 100 ms, doubling, to 60 s."""
+    """Docker's delay before restart number `restarts` in a row: 100 ms, doubled each time, at most 60 s."""
     doublings = min(restarts - 1, 16)
     return min(FIRST_DELAY_SECONDS * 2.0**doublings, LONGEST_DELAY_SECONDS)
 
 
 def verdict(
-    restart: Restart, code: int, ran_seconds: float, restarts: int, *, started: bool, again: bool = False
+    restart: Restart,
+    code: int,
+    ran_seconds: float,
+    restarts: int,
+    *,
+    started: bool,
+    restart_requested: bool = False,
 ) -> Verdict:
-    """What follows an end by itself.
+    """What follows when a service has ended without a request.
 
-    code: exit code of the run. ran_seconds: how long it ran. restarts: how many restarts in a row came
-    before. started: False when the command could not be started. again: it was ended in order to be started
-    again (on_failure: restart), whatever its restart policy. A command that is not there or will not
-    run (127, 126) is final, as for `docker run --restart`; a machine that is out of processes is not.
+    code: exit code of the run. ran_seconds: its duration. restarts: restarts in a row before it. started: False when
+    the command could not be started. restart_requested: `on_failure: restart` ended it, so it restarts whatever its
+    policy says. A command that is not found or cannot be executed (127, 126) is FATAL, as with `docker run --restart`.
+    A start that failed for want of resources follows the policy.
     """
     if not started and code in (EXIT_CANNOT_RUN, EXIT_NOT_FOUND):
         return Verdict(FATAL, restarts)
-    wants_restart = again or restart.condition == "always" or (restart.condition == "on-failure" and code != 0)
-    if not wants_restart:
+    by_policy = restart.condition == "always" or (restart.condition == "on-failure" and code != 0)
+    if not (restart_requested or by_policy):
         return Verdict(EXITED if started else FATAL, restarts)
     if started and ran_seconds >= restart.window_seconds:
         restarts = 0
     if restart.attempts is not None and restarts >= restart.attempts:
         return Verdict(FATAL, restarts)
-    # A fixed delay is the user's word for a service that ends. Of 0 s it would spin on a full machine.
-    pause = backoff_seconds(restart, restarts + 1) if started else docker_backoff_seconds(restarts + 1)
-    return Verdict(BACKOFF, restarts + 1, pause)
+    # A fixed delay applies after a run. After a failed start, one of 0 s would loop without a pause.
+    delay = backoff_seconds(restart, restarts + 1) if started else docker_backoff_seconds(restarts + 1)
+    return Verdict(BACKOFF, restarts + 1, delay)

@@ -1,9 +1,9 @@
-"""What somebody may ask of single services: start, stop, restart, kill, signal. What it leads to is services.py's.
+"""Requests for single services: start, stop, restart, kill, signal. They mean what they mean in `docker compose`.
 
-The words mean what they mean to `docker compose` and supervisorctl. What was stopped or killed by request stays
-down until somebody asks for it again, or until a reload changes it; the container lives on meanwhile, however
-essential the service is: an end that was asked for is no failure. A schedule goes on: it asks again at its next time.
-Who is in no Plan any more and still lives can be stopped, killed and signalled, and not be started.
+A service that was stopped or killed on request stays down until it is started on request or changed by a reload. The
+container keeps running meanwhile, even without an essential service: a requested end is not a failure. A schedule
+stays active and starts its job at the next time. A service that is not in the Plan any more but still has processes
+can be stopped, killed and signalled, but not started.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ START, STOP, RESTART, KILL, SIGNAL = "start", "stop", "restart", "kill", "signal
 
 
 def request(services: Services, action: str, names: Sequence[str], number: int, now: float) -> None:
-    """Do what is asked of each of these services. number: of the signal, for SIGNAL."""
+    """Apply the action to each of these services. number: the signal, for SIGNAL."""
     for name in names:
         unit = services.units.get(name)
         if unit is None:
@@ -43,20 +43,20 @@ def request(services: Services, action: str, names: Sequence[str], number: int, 
 
 
 def _start(services: Services, unit: Unit) -> None:
-    """Have it run, and of those on whom it depends whoever does not and will not.
+    """Start a service and those of its dependencies that are down.
 
-    What runs and shall run on is left alone. What is being ended, for whatever reason, runs again when it is down.
+    A service that runs and is not being stopped is left alone. One that is being stopped starts again afterwards.
     """
     todo, seen = [unit], {unit.name}
     while todo:
         unit = todo.pop()
         if unit.at_rest or unit.state == machine.STOPPING or not unit.want_up:
             services.replace_run(unit, up=True)
-        for need in unit.wanted.depends_on:
-            other = services.units[need.service]
+        for dependency in unit.wanted.depends_on:
+            other = services.units[dependency.service]
             if other.name in seen or other.wanted.schedule is not None:
                 continue
-            done = need.condition == COMPLETED and other.satisfies(need)
+            done = dependency.condition == COMPLETED and other.satisfies(dependency)
             if not done and (other.ended or other.going_down or other.state == machine.STOPPED):
                 seen.add(other.name)
                 todo.append(other)

@@ -1,8 +1,9 @@
-"""The services, each for itself and with its neighbours: what a fact about one of them leads to.
+"""The services and their dependencies: what an event of one service leads to.
 
-Each fact goes through the one table of engine/machine.py; then those whom the change may concern (the service
-itself, who depends on it, on whom it depends) are reconciled: want against is. The container as a whole (its
-start, its end, a reload) is supervisor.py's, which reads here who has ended for good (`over`) and who is busy.
+Each event goes through the table in machine.py. Then the services that the change may affect are reconciled, desired
+state against current state: the service itself, its dependents and its dependencies. supervisor.py handles the
+container as a whole (start, end, reload); it reads here which services ended for good and which are active.
+
 Nothing here waits, loops over time or touches Linux. `now` is monotonic seconds.
 """
 
@@ -12,10 +13,10 @@ from cohabit.engine import health_monitor, machine
 from cohabit.engine.effects import Report, RunHook, Signal, SignalTree, Spawn
 from cohabit.engine.policy import verdict
 from cohabit.engine.timers import Timers
-from cohabit.engine.unit import WANTED, Unit
+from cohabit.engine.unit import UNHEALTHY, WANTED, Unit
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.model import POST_START, PRE_START, PRE_STOP
-from cohabit.units import describe_exit, format_duration, signal_name
+from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,34 +24,33 @@ if TYPE_CHECKING:
     from cohabit.engine.events import Notified
     from cohabit.engine.policy import Verdict
     from cohabit.plan.diff import Difference
-    from cohabit.plan.model import Plan
+    from cohabit.plan.model import Plan, Service
 
 SIGKILL, SIGTERM = 9, 15
-_STATE = "state"  # what a timer is for; the other is health_monitor.TIMER
+_STATE = "state"  # the purpose of a timer; the other one is health_monitor.TIMER
 
 
 class Services:
-    """All units of the newest Plan, and those of older ones that still live. Effects gather in `out`."""
+    """The units of the newest Plan, and those of older Plans that are not down yet. Effects are collected in `out`."""
 
     def __init__(self) -> None:
         self.units: dict[str, Unit] = {}
         self.out: list[Effect] = []
-        self.ended: list[Unit] = []  # ended for good, or took the container along; for the supervisor to see
-        self.active: dict[str, None] = {}  # who has processes
-        self.not_ready: dict[str, None] = {}  # who is on its way up
-        self.gone: list[Unit] = []  # in no Plan any more
-        self.killed = False  # SIGKILL was needed since everybody was told to stop
+        self.ended: list[Unit] = []  # ended for good, or unhealthy with on_failure: exit; the supervisor empties it
+        self.active: dict[str, None] = {}  # units that have processes
+        self.not_ready: dict[str, None] = {}  # units whose start is not complete
+        self.gone: list[Unit] = []  # units that are not in the Plan any more
+        self.killed = False  # SIGKILL was needed since stop_all()
         self.timers = Timers()
         self.health_monitor = health_monitor.HealthMonitor(self)
-        self.transitions: list[
-            tuple[str, float, str, str, int | None]
-        ] = []  # of this step: name, and as in Unit.history
+        # Of this step: the name of the service, then as in Unit.history.
+        self.transitions: list[tuple[str, float, str, str, int | None]] = []
         self._dirty: dict[str, None] = {}
 
-    # --- what happened to one -----------------------------------------------------------------------
+    # --- events of one service ----------------------------------------------------------------------
 
     def fact(self, unit: Unit, fact: str, now: float) -> None:
-        """One fact through the table, and what entering the new state means."""
+        """Apply one event of the table, and enter the new state."""
         cell = machine.next_state(unit.state, fact)
         if cell == machine.STAY:
             return
@@ -102,14 +102,14 @@ class Services:
             self.out.append(SignalTree(unit.name, SIGTERM))
 
     def spawned(self, unit: Unit, pid: int, now: float) -> None:
-        """Its command runs."""
+        """The exec of its command succeeded."""
         unit.pid, unit.main_alive, unit.pending = pid, True, False
         unit.starts += 1
         unit.started_at = now
         self.fact(unit, machine.SPAWNED, now)
         self.say("info", unit, f"started, pid {pid}")
         if unit.state != machine.RUNNING:
-            self.mark_dirty(unit)  # told to stop before its exec; yet it was executed, for which somebody may wait
+            self.mark_dirty(unit)  # stopped before its exec; yet service_started holds now for its dependents
             return
         if unit.service.post_start:
             self._run_hook(unit, POST_START, 0)
@@ -117,7 +117,7 @@ class Services:
             self.health_monitor.begin(unit, now)
 
     def spawn_failed(self, unit: Unit, why: str, code: int, now: float, *, orphans: bool) -> None:
-        """Its command could not be started; whom the hooks before it left behind must not outlive that."""
+        """Its command could not be started. Processes that its pre_start hooks left behind are terminated."""
         unit.pid, unit.main_alive, unit.pending = 0, False, False
         unit.code, unit.ran_seconds = code, 0.0
         unit.why = f"cannot start: {why}"
@@ -131,59 +131,57 @@ class Services:
             how = describe_exit(code) + (", out of memory," if unit.out_of_memory else "")
             unit.why = f"ended with {how} after {format_duration(unit.ran_seconds)}"
             if unit.state == machine.STOPPING and code == EXIT_KILLED and unit.killed:
-                ignored = f"having ignored {signal_name(unit.service.stop_signal)}"
-                unit.why += f", since its {unit.blocked_hook} had not ended" if unit.blocked_hook else f", {ignored}"
+                late = f"its {unit.blocked_hook} did not end" if unit.blocked_hook else "it did not stop"
+                unit.why += f", because {late} in time"
         if orphans and unit.state == machine.RUNNING:
-            hint = (
-                "" if code else " (if it put itself in the background: run it in the foreground, or give its pid_file)"
-            )
-            self.say("warning", unit, f"{unit.why}; ending the processes that it left behind{hint}")
-        orphans = orphans or unit.hook_stage != ""  # a hook of it that still runs is one, too
+            hint = "" if code else " (if it is a daemon: run it in the foreground, or set pid_file)"
+            self.say("warning", unit, f"{unit.why}; terminating the processes that it left behind{hint}")
+        orphans = orphans or unit.hook_stage != ""  # a hook that is still running counts, too
         self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
         final = not unit.going_down and self._policy(unit).state != machine.BACKOFF
         if orphans and final and (unit.code or unit.service.schedule is None):
-            self.ended.append(unit)  # at once: the others need not wait for those whom it left
+            self.ended.append(unit)  # at once: the others do not wait for the processes that it left behind
 
     def daemonised(self, unit: Unit, pid: int) -> None:
-        """Its main process is another one from now on."""
+        """Its main process is the daemon `pid` from now on."""
         unit.pid = pid
         if unit.state == machine.STOPPING and not unit.hook_stage:
             self.out.append(Signal(unit.name, unit.service.stop_signal))
-        if not unit.in_background:  # said once per run, however often it forks on
+        if not unit.in_background:  # logged once per run, however often it forks again
             unit.in_background = True
             self.say("info", unit, f"is in the background now, pid {pid}")
 
     def hook_ended(self, unit: Unit, code: int, why: str, now: float, *, orphans: bool) -> None:
-        """A hook has ended: on with the next one, or with what it was for."""
-        stage, step, unit.hook_stage = unit.hook_stage, unit.hook_index, ""
-        told = f"{stage} hook {step + 1} {why or 'ended with ' + describe_exit(code)}"
-        more = step + 1 < len(unit.service.hooks(stage)) if stage else False
+        """A hook has ended: run the next one, or continue the start or the stop."""
+        stage, index, unit.hook_stage = unit.hook_stage, unit.hook_index, ""
+        outcome = f"{stage} hook {index + 1} {why or 'ended with ' + describe_exit(code)}"
+        more = index + 1 < len(unit.service.hooks(stage)) if stage else False
         if stage != PRE_START and not unit.main_alive and unit.state == machine.STOPPING:
             unit.orphans = unit.orphans or orphans
             if not unit.orphans:
                 self.fact(unit, machine.TREE_GONE, now)
         elif stage == PRE_START:
-            self._pre_start_ended(unit, code if code or more else None, told, now, orphans=orphans)
+            self._pre_start_ended(unit, code if code or more else None, outcome, now, orphans=orphans)
         elif stage == PRE_STOP and unit.state == machine.STOPPING:
             if code:
-                self.say("warning", unit, told)
+                self.say("warning", unit, outcome)
             if more and not unit.killed:
-                self._run_hook(unit, PRE_STOP, step + 1)
+                self._run_hook(unit, PRE_STOP, index + 1)
             elif not unit.killed:
                 self.out.append(Signal(unit.name, unit.service.stop_signal))
         elif stage == POST_START and unit.state == machine.RUNNING:
             if code:
-                self.say("error", unit, told if unit.going_down else f"{told}: stopping it")
+                self.say("error", unit, outcome if unit.going_down else f"{outcome}: stopping it")
                 if not unit.going_down:
-                    unit.why, unit.forced_exit_code = told, code
+                    unit.why, unit.forced_exit_code = outcome, code
                     self.fact(unit, machine.FAILED, now)
             elif more:
-                self._run_hook(unit, POST_START, step + 1)
+                self._run_hook(unit, POST_START, index + 1)
             else:
                 self.health_monitor.begin(unit, now)
 
-    def _pre_start_ended(self, unit: Unit, code: int | None, told: str, now: float, *, orphans: bool) -> None:
-        """code: None when it was the last hook and went well."""
+    def _pre_start_ended(self, unit: Unit, code: int | None, outcome: str, now: float, *, orphans: bool) -> None:
+        """code: None when it was the last hook and it succeeded."""
         if unit.state == machine.STARTING and not code and not unit.going_down:
             if code is None:
                 self.out.append(Spawn(unit.service))
@@ -191,14 +189,14 @@ class Services:
                 self._run_hook(unit, PRE_START, unit.hook_index + 1)
             return
         unit.pid, unit.pending = 0, False
-        unit.code, unit.ran_seconds, unit.why = code or 0, 0.0, told
+        unit.code, unit.ran_seconds, unit.why = code or 0, 0.0, outcome
         if unit.state == machine.STARTING:
             self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
         elif unit.state == machine.STOPPING:
             self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
 
     def notified(self, unit: Unit, message: Notified, now: float) -> None:
-        """A message of sd_notify(3)."""
+        """Handle a message of sd_notify(3)."""
         if message.status is not None:
             unit.status = message.status
         if message.main_pid:
@@ -208,32 +206,31 @@ class Services:
         self.health_monitor.notified(unit, message, now)
 
     def schedule_due(self, unit: Unit, now: float) -> None:
-        """The time has come for a job; it never overlaps itself."""
+        """Start a job whose schedule is due, unless its previous run is not finished."""
         if unit.gone or unit.restart_pending or unit.service.schedule is None:
             return
         if not unit.at_rest or unit.state == machine.BACKOFF or (unit.want_up and unit.state == machine.STOPPED):
-            self.say("warning", unit, "its schedule says now, but it has not ended yet: skipped")
+            self.say("warning", unit, "its schedule is due, but the previous run is not finished: skipped")
             return
         unit.want_up, unit.restarts = True, 0
         self.fact(unit, machine.REARM, now)
         self.mark_dirty(unit)
 
-    # --- what becomes of it --------------------------------------------------------------------------
+    # --- the end of a run -----------------------------------------------------------------------------
 
     def _verdict(self, unit: Unit, now: float) -> None:
-        """Its last process is gone: see where it goes from here."""
         code = unit.code or 0
         started = unit.pid != 0
         if unit.going_down:
             self.say("info" if started else "error", unit, f"stopped: {unit.why}" if started else unit.why)
             self._enter(unit, machine.STOPPED, now)
-            unit.take_next()  # it may be asked for at any moment, and runs as the newest Plan has it
+            unit.take_next()  # a later start uses the newest Plan
             return
         what = self._policy(unit)
         unit.restarts = what.restarts
         if what.state == machine.BACKOFF:
-            pause = format_duration(what.delay_seconds)
-            self.say("warning", unit, f"{unit.why}; starting again in {pause} (restart {what.restarts})")
+            delay = format_duration(what.delay_seconds)
+            self.say("warning", unit, f"{unit.why}; starting again in {delay} (restart {what.restarts})")
         elif what.state == machine.FATAL and started:
             times = "1 restart" if what.restarts == 1 else f"{what.restarts} restarts"
             unit.why += f"; given up after {times}"
@@ -247,10 +244,11 @@ class Services:
     def _policy(self, unit: Unit) -> Verdict:
         code, started = unit.code or 0, unit.pid != 0
         restart = unit.service.restart
-        return verdict(restart, code, unit.ran_seconds, unit.restarts, started=started, again=unit.restart_requested)
+        requested = unit.restart_requested
+        return verdict(restart, code, unit.ran_seconds, unit.restarts, started=started, restart_requested=requested)
 
     def due(self, now: float) -> None:
-        """The deadlines of single services that have come."""
+        """Handle the timers of single services that have expired."""
         for name, purpose in list(self.timers.due(now)):
             unit = self.units[name]
             if purpose == health_monitor.TIMER:
@@ -265,27 +263,27 @@ class Services:
         self.killed = True
         grace = format_duration(unit.service.stop_grace_seconds)
         self._mark_killed(unit)
-        hung = f", since its {unit.blocked_hook} has not ended" if unit.blocked_hook else ""
-        self.say("warning", unit, f"not gone after its grace (stop_grace_period {grace}){hung}: killing it")
+        hook = f" (its {unit.blocked_hook} is still running)" if unit.blocked_hook else ""
+        self.say("warning", unit, f"not stopped within its stop_grace_period of {grace}{hook}: killing it")
         self.out.append(SignalTree(unit.name, SIGKILL))
 
     @staticmethod
     def _mark_killed(unit: Unit) -> None:
-        """SIGKILL is needed; where a hook was still at work, its stop signal was never sent."""
+        """Record that SIGKILL is needed. While a pre_stop hook runs, the stop signal has not been sent yet."""
         unit.killed = True
         if unit.hook_stage == PRE_STOP:
             unit.blocked_hook = f"{PRE_STOP} hook {unit.hook_index + 1}"
 
     def kill_at_once(self, unit: Unit, now: float) -> None:
-        """The time of everybody is up."""
+        """Send SIGKILL to its process tree now, without a grace period."""
         self._mark_killed(unit)
         self._enter(unit, machine.STOPPING, now)
         self._set_deadline(unit, None)
 
-    # --- want against is -----------------------------------------------------------------------------
+    # --- reconciliation: desired state against current state ---------------------------------------------
 
-    def settle(self, now: float) -> None:
-        """Reconcile all who may be concerned, until nobody is."""
+    def reconcile(self, now: float) -> None:
+        """Reconcile the units that a change may affect, until none is left."""
         while self._dirty:
             unit = self.units[next(iter(self._dirty))]
             del self._dirty[unit.name]
@@ -298,7 +296,7 @@ class Services:
                 self._try_start(unit, now)
 
     def _renewed(self, unit: Unit, now: float) -> None:
-        """Nothing of the old run lives: the next one may begin."""
+        """No process of the old run is left: allow the next start."""
         unit.restart_pending = False
         unit.restarts = unit.starts = unit.failed = 0
         unit.take_next()
@@ -306,30 +304,31 @@ class Services:
         self.mark_dirty(unit)
 
     def waits_for(self, name: str, other: Unit) -> bool:
-        """Whether a service would start if only the other one were as it wants it."""
+        """Whether a service is to start, and its dependency on the other one does not hold yet."""
         unit = self.units[name]
-        needs = [d for d in unit.service.depends_on if d.service == other.name]
-        return unit.want_up and unit.state == machine.STOPPED and not all(other.satisfies(need) for need in needs)
+        dependencies = [d for d in unit.service.depends_on if d.service == other.name]
+        held = all(other.satisfies(dependency) for dependency in dependencies)
+        return unit.want_up and unit.state == machine.STOPPED and not held
 
     def _try_start(self, unit: Unit, now: float) -> None:
         others = [(self.units[dependency.service], dependency) for dependency in unit.service.depends_on]
-        lost = next((other for other, dependency in others if other.disappoints(dependency)), None)
-        if lost is not None:
-            unit.why = f"cannot start: it waits for {lost.name}, {_in_past(lost.why)}"
-            unit.code = lost.code or 1  # not to be started is a failure, however well the other ended
+        failed = next((other for other, dependency in others if other.can_never_satisfy(dependency)), None)
+        if failed is not None:
+            unit.why = f"cannot start: it waits for {failed.name}, {_relative_clause(failed.why)}"
+            unit.code = failed.code or 1  # it counts as a failure even if the other one ended with 0
             self.say("error", unit, unit.why)
             self.fact(unit, machine.REFUSED, now)
         elif all(other.satisfies(dependency) for other, dependency in others):
             self.fact(unit, machine.START, now)
 
     def _may_stop(self, unit: Unit) -> bool:
-        """Whether nobody who depends on it and goes down, too, still runs."""
+        """Whether all dependents that go down as well are down."""
         if unit.at_rest:
             return True
         return all(self.units[name].at_rest or not self.units[name].going_down for name in unit.dependents)
 
     def mark_dirty(self, unit: Unit) -> None:
-        """Note whom a change of this unit may concern. Each change costs its neighbours, not everybody."""
+        """Reconcile this unit, its dependents and, when it goes down, its dependencies. The others cost nothing."""
         self._note(unit)
         self._dirty[unit.name] = None
         for name in unit.dependents:
@@ -344,18 +343,19 @@ class Services:
             self.active.pop(unit.name, None)
         else:
             self.active[unit.name] = None
-        if unit.settled:
+        if unit.start_complete:
             self.not_ready.pop(unit.name, None)
         else:
             self.not_ready[unit.name] = None
 
-    # --- who there is --------------------------------------------------------------------------------
+    # --- the set of units -------------------------------------------------------------------------------
 
     def begin(self, plan: Plan, now: float) -> None:
-        """The first Plan."""
-        self._add([self._wanted(Unit(service), now) for service in plan.services.values()])
+        """Take over the first Plan."""
+        self._add([self._new_unit(service, now) for service in plan.services.values()])
 
-    def _wanted(self, unit: Unit, now: float) -> Unit:
+    def _new_unit(self, service: Service, now: float) -> Unit:
+        unit = Unit(service)
         if unit.want_up:
             self.note(unit, WANTED, now)
         return unit
@@ -366,19 +366,19 @@ class Services:
         self._connect()
 
     def change(self, plan: Plan, difference: Difference, now: float) -> None:
-        """Become another Plan: what is gone stops, what changed is replaced, what is new starts."""
+        """Take over another Plan: removed services stop, changed ones restart where needed, new ones start."""
         for name in difference.removed:
             unit = self.units[name]
             unit.gone, unit.want_up, unit.restart_pending = True, False, False
             self.gone.append(unit)
         for name in difference.added:
-            back = self.units.get(name)
-            if back is None:
-                self.units[name] = self._wanted(Unit(plan.services[name]), now)
-            elif back.gone:  # before it was forgotten
-                self.gone.remove(back)
-                back.gone, back.next = False, plan.services[name]
-                self.replace_run(back, up=back.wanted.schedule is None)
+            existing = self.units.get(name)
+            if existing is None:
+                self.units[name] = self._new_unit(plan.services[name], now)
+            elif existing.gone:  # it was removed, and its processes have not ended yet
+                self.gone.remove(existing)
+                existing.gone, existing.next = False, plan.services[name]
+                self.replace_run(existing, up=existing.wanted.schedule is None)
         for name in difference.changed:
             self.units[name].next = plan.services[name]
         self._connect()
@@ -389,20 +389,20 @@ class Services:
                 self._change_in_place(self.units[name], now)
 
     def replace_run(self, unit: Unit, *, up: bool) -> None:
-        """What runs of it ends, then it is as new. up: and runs at once; a job may wait for its time instead."""
+        """End the current run, then reset the unit. up: start it again; False for a job that waits for its schedule."""
         unit.restart_pending, unit.want_up = True, up
         self.mark_dirty(unit)
 
     def restart(self, unit: Unit, *, up: bool) -> None:
-        """A fresh run of it, and of those that are to be restarted with it (depends_on: restart) and are not down."""
+        """Replace the run of a unit, and of the dependents with `restart: true` that are not down on request."""
         self.replace_run(unit, up=up)
         todo = [unit]
         while todo:
             unit = todo.pop()
             for other in (self.units[name] for name in unit.dependents):
-                along = any(need.service == unit.name and need.restart for need in other.wanted.depends_on)
+                linked = any(d.service == unit.name and d.restart for d in other.wanted.depends_on)
                 job = other.wanted.schedule is not None
-                if along and (other.want_up or job) and not (other.restart_pending or other.gone):
+                if linked and (other.want_up or job) and not (other.restart_pending or other.gone):
                     self.replace_run(other, up=not job)
                     todo.append(other)
 
@@ -415,24 +415,24 @@ class Services:
         self.mark_dirty(unit)
 
     def stop_all(self) -> None:
-        """Nothing is wanted any more."""
+        """Have all services go down."""
         self.killed = False
         for unit in self.units.values():
             unit.want_up = unit.restart_pending = False
             self._dirty[unit.name] = None
 
     def forget(self, unit: Unit) -> None:
-        """It is in no Plan any more and nothing of it lives."""
+        """Remove a unit that is not in the Plan any more and has no processes."""
         self.gone.remove(unit)
         del self.units[unit.name]
-        for noted in (self.active, self.not_ready, self._dirty):
-            noted.pop(unit.name, None)
+        for names in (self.active, self.not_ready, self._dirty):
+            names.pop(unit.name, None)
         for purpose in (_STATE, health_monitor.TIMER):
             self.timers.set((unit.name, purpose), None)
         self._connect()
 
     def restore(self, units: list[Unit]) -> None:
-        """Units that have crossed a re-execution: take their marks and their moments up again."""
+        """Take over units from the re-execution state: sets and timers are set up again."""
         self._add(units)
         self.gone = [unit for unit in units if unit.gone]
         for unit in units:
@@ -441,7 +441,7 @@ class Services:
                 self.timers.set((unit.name, health_monitor.TIMER), unit.health.next_at)
 
     def _connect(self) -> None:
-        """Tell each unit who depends on it, and have everybody looked at."""
+        """Rebuild the lists of dependents, and have all units reconciled."""
         for unit in self.units.values():
             unit.dependents = []
         for unit in self.units.values():
@@ -452,28 +452,30 @@ class Services:
             self._note(unit)
             self._dirty[unit.name] = None
 
-    # --- small change --------------------------------------------------------------------------------
+    # --- output -----------------------------------------------------------------------------------------
 
     def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
-        """What happened, for whoever asks later and for whoever listens now."""
+        """Record a transition: in the history of the unit, and for subscribers to events."""
         unit.record(event, now, why, code)
         self.transitions.append((unit.name, now, event, why, code))
 
     def say(self, level: str, unit: Unit, text: str) -> None:
-        """A line for people."""
+        """Log a line about a service."""
         self.out.append(Report(level, unit.name, text))
 
-    def _run_hook(self, unit: Unit, stage: str, step: int) -> None:
-        unit.hook_stage, unit.hook_index = stage, step
-        self.out.append(RunHook(unit.service, stage, step))
+    def _run_hook(self, unit: Unit, stage: str, index: int) -> None:
+        unit.hook_stage, unit.hook_index = stage, index
+        self.out.append(RunHook(unit.service, stage, index))
 
-    def _set_deadline(self, unit: Unit, moment: float | None) -> None:
-        unit.deadline = moment
-        self.timers.set((unit.name, _STATE), moment)
+    def _set_deadline(self, unit: Unit, time: float | None) -> None:
+        unit.deadline = time
+        self.timers.set((unit.name, _STATE), time)
 
 
-def _in_past(why: str) -> str:
-    """A reason as the end of "it waits for X, …"."""
+def _relative_clause(why: str) -> str:
+    """Turn a reason into the end of "it waits for X, ..."."""
     if why.startswith((PRE_START, POST_START)):
         return f"whose {why}"
+    if why.startswith(UNHEALTHY):
+        return f"which was {why}"
     return "which " + why.replace("cannot start", "could not start", 1)

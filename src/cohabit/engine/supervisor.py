@@ -1,15 +1,18 @@
 """The whole container: step(event, now) -> effects, and deadline().
 
-What concerns single services is services.py's; here is how the container starts, changes and ends. When it ends:
+services.py handles single services. This module handles the start, the reload and the end of the container. It ends
 
-  - an essential service ended for good: its code; the first cause wins, later ones do not change it;
-  - everything is done: 0, or the first failure's code;
-  - somebody asked (docker stop): 0, or 137 if SIGKILL was needed.
+  - when an essential service ends for good, with the exit code of that service; later failures do not change it;
+  - when all services have ended, with 0 or the code of the first failure;
+  - on request (docker stop), with 0, or 137 if SIGKILL was needed.
 
-The end itself is always the same road: all services stop in reverse order of their dependencies, inside one
-total; then whatever is left under us is swept, first asked, then killed; then Exit. A reload is the difference
-of two Plans: what is gone stops, what changed is replaced, what is new starts, the rest does not notice. Nothing
-here waits, loops over time or touches Linux. `now` is monotonic seconds.
+The steps of the end are always the same. All services stop in reverse order of their dependencies, within one total
+time. Then the remaining processes get SIGTERM, and SIGKILL when the time is over. Then comes Exit.
+
+A reload applies the difference between two Plans: removed services stop, changed ones restart where needed, new ones
+start, and the others are not affected.
+
+Nothing here waits, loops over time or touches Linux. `now` is monotonic seconds.
 """
 
 from __future__ import annotations
@@ -51,81 +54,80 @@ if TYPE_CHECKING:
     from cohabit.plan.diff import Difference
     from cohabit.plan.model import Plan
 
-ECHO_SECONDS = 0.2  # the same signal again so soon is the same request
+REPEATED_SIGNAL_SECONDS = 0.2  # the same signal again within this time is the same request
 _HISTORY_KEPT = 64
-KILL_PATIENCE_SECONDS = 2.0  # after SIGKILL to everything: Docker waits as long for a process that will not go
+KILL_WAIT_SECONDS = 2.0  # after SIGKILL to all processes; Docker waits as long
 
-# How far the container as a whole is.
+# Phases of the container.
 LOADING, UP, STOPPING, SWEEPING, DONE = "loading", "up", "stopping", "sweeping", "done"
 
 _KEPT = (
-    "phase", "code", "exit_reason", "cause", "failures", "requested", "asked", "asked_at", "forced", "killing",
-    "total_deadline", "reading", "read_again", "announced", "scale", "scale_read", "scale_asked", "reads",
-    "read_told", "read_code", "history",
+    "phase", "code", "exit_reason", "cause", "failures", "requested", "stop_signal", "stop_requested_at", "forced",
+    "killing", "total_deadline", "reading", "read_again", "announced", "scale", "scale_read", "scale_requested",
+    "reads", "read_told", "read_code", "history",
 )  # fmt: skip
 
 
 class Supervisor:
-    """All services of one Plan. Feed it every fact, carry out its effects, come back at its deadline."""
+    """The engine. Pass it every event, carry out its effects in order, and pass it Due at its deadline."""
 
     def __init__(self) -> None:
         self.services = Services()
         self.phase = LOADING
         self.plan: Plan | None = None
-        self.code: int | None = None  # the first cause's; None while there is none, and when the end was asked for
+        self.code: int | None = None  # exit code of the first cause; None while there is none, and after a request
         self.exit_reason = ""
         self.cause = ""
-        self.failures = 0  # how many services have failed for good
-        self.requested = False  # somebody outside asked for the end
-        self.asked, self.asked_at = 0, 0.0  # by which signal, and when first
+        self.failures = 0  # services that have failed for good
+        self.requested = False  # the end was requested
+        self.stop_signal, self.stop_requested_at = 0, 0.0  # the signal of the first stop request, and its time
         self.forced = False  # SIGKILL was needed during the end
-        self.killing = False  # SIGKILL to all is out: the last patience runs
+        self.killing = False  # SIGKILL was sent to all; KILL_WAIT_SECONDS runs
         self.total_deadline: float | None = None
-        self.drain_until = 0.0  # monotonic seconds to which output may still be written after Exit
-        self.reading, self.read_again = True, False  # the file is being read; and has to be once more
-        self.announced = False  # that everything is ready
-        self.scale: dict[str, int] = {}  # replicas by service, instead of those in the file, as it was last read
-        self.scale_read: dict[str, int] = {}  # the same, as the last Plan has it
-        self.scale_asked: dict[str, int] = {}  # since then, for the next reading
-        self.reads = 0  # how often the file has been read
-        self.read_told: tuple[str, ...] = ()  # what the last reading led to, or why to nothing
-        self.read_code = 0  # and its exit code
-        self.history: list[tuple[float, str, str, int | None]] = []  # of the whole, as Unit.history
-
-    # --- the two doors -------------------------------------------------------------------------------
+        self.drain_until = 0.0  # monotonic seconds until which output may be written after Exit
+        self.reading, self.read_again = True, False  # the file is being read; it must be read once more
+        self.announced = False  # AllReady was given
+        self.scale: dict[str, int] = {}  # replicas by service, as in the last Load
+        self.scale_read: dict[str, int] = {}  # the same, as in the current Plan
+        self.scale_requested: dict[str, int] = {}  # requested since then, for the next Load
+        self.reads = 0  # how many times the file was read
+        self.read_told: tuple[str, ...] = ()  # the messages of the last read: what changed, or why nothing
+        self.read_code = 0  # the exit code of the last read
+        self.history: list[tuple[float, str, str, int | None]] = []  # of the container, as Unit.history
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        """What has to be done because of this fact, in order."""
+        """Handle one event. Returns the effects to carry out, in order. Raises ImpossibleEventError."""
         self.services.out, self.services.transitions = [], []
         if self.phase == DONE:
-            return self.services.out  # the reactor empties its queue before it leaves
-        if not self._of_a_service(event, now):
-            self._of_the_whole(event, now)
-        self._settle(now)
+            return self.services.out  # the reactor empties its queue before it exits
+        if not self._service_event(event, now):
+            self._container_event(event, now)
+        self._reconcile(now)
         return self.services.out
 
     @property
     def wanted(self) -> list[Effect]:
-        """What the last step has asked for, or, if it failed, what it had asked for until then."""
+        """The effects of the last step; if it raised an exception, those that it gave before."""
         return self.services.out
 
     @property
     def units(self) -> dict[str, Unit]:
-        """Every service that is in the Plan or still lives."""
+        """Every service that is in the Plan or not down yet."""
         return self.services.units
 
     def deadline(self) -> float | None:
-        """Monotonic seconds at which Due should come, or None: then only a fact can change anything."""
-        nearest = self.services.timers.next()
+        """Monotonic seconds at which the engine needs a Due; None when only another event can change anything."""
+        earliest = self.services.timers.next()
         if self.total_deadline is None:
-            return nearest
-        return self.total_deadline if nearest is None else min(nearest, self.total_deadline)
+            return earliest
+        return self.total_deadline if earliest is None else min(earliest, self.total_deadline)
 
-    def _of_a_service(self, event: Event, now: float) -> bool:
+    def _service_event(self, event: Event, now: float) -> bool:
+        """Whether the event is about one service; it is handled then."""
         services = self.services
         unit = services.units.get(getattr(event, "service", ""))
         if unit is None:
-            return hasattr(event, "service")  # one that is forgotten
+            return hasattr(event, "service")  # of a service that was removed
         match event:
             case Spawned(_, pid):
                 services.spawned(unit, pid, now)
@@ -148,7 +150,7 @@ class Supervisor:
                 services.schedule_due(unit, now)
         return True
 
-    def _of_the_whole(self, event: Event, now: float) -> None:
+    def _container_event(self, event: Event, now: float) -> None:
         match event:
             case Due():
                 self.services.due(now)
@@ -169,37 +171,38 @@ class Supervisor:
             case LoadFailed(lines, code):
                 self._load_failed(lines, code, now)
 
-    def _settle(self, now: float) -> None:
-        """See what the end of one means for the container, then for its neighbours, until all have come to rest."""
+    def _reconcile(self, now: float) -> None:
+        """Handle services that ended for good and reconcile the others, until nothing changes."""
         services = self.services
         done = False
         while not done:
             for unit in services.ended[:]:
                 services.ended.remove(unit)
                 self._over(unit, now)
-            services.settle(now)
+            services.reconcile(now)
             done = not services.ended
         if self.phase == UP:
-            self._look_around(now)
+            self._check_progress(now)
         if self.phase == STOPPING:
             self.forced = self.forced or services.killed
             if not services.active:
                 self._sweep()
 
-    def _look_around(self, now: float) -> None:
+    def _check_progress(self, now: float) -> None:
+        """Forget removed services, and see whether all services have ended or are ready."""
         services = self.services
         for unit in [unit for unit in services.gone if unit.at_rest]:
             services.forget(unit)
             self._do(Forget(unit.name))
         if not services.active and all(unit.ended for unit in services.units.values()):
             self._all_done(now)
-            services.settle(now)
+            services.reconcile(now)
         elif not self.announced and not services.not_ready:
             self.announced = True
             self._note("ready", now)
             self._do(AllReady())
 
-    # --- the file, first and again -------------------------------------------------------------------
+    # --- the file, at the start and at a reload --------------------------------------------------------
 
     def _loaded(self, plan: Plan, now: float) -> None:
         self.reading, self.scale_read = False, self.scale
@@ -212,9 +215,9 @@ class Supervisor:
         elif self.phase == UP and self.plan is not None:
             difference = diff(self.plan, plan)
             self.plan = plan
-            said = len(self.services.out)
+            before = len(self.services.out)
             self._tell_difference(difference)
-            self._read(tuple(effect.text for effect in self.services.out[said:] if isinstance(effect, Report)), 0)
+            self._read(tuple(effect.text for effect in self.services.out[before:] if isinstance(effect, Report)), 0)
             self._note("reloaded", now)
             if difference:
                 self._do(Prepare(plan))
@@ -230,9 +233,10 @@ class Supervisor:
         for name, fields in difference.changed.items():
             how = "restarting" if name in difference.restarting else "no restart needed"
             self._say("info", f"reload: {name} changed ({', '.join(fields)}): {how}")
-        for words, names in (("is gone: stopping it", difference.removed), ("is new: starting it", difference.added)):
-            for name in names:
-                self._say("info", f"reload: {name} {words}")
+        for name in difference.removed:
+            self._say("info", f"reload: {name} was removed: stopping it")
+        for name in difference.added:
+            self._say("info", f"reload: {name} is new: starting it")
         if not difference:
             self._say("info", "reload: nothing has changed")
 
@@ -241,7 +245,7 @@ class Supervisor:
         self._read(lines, code)
         if self.phase not in (LOADING, UP):
             return
-        level = "problem" if self.phase == LOADING else "error"  # a reload's stand among other output, and say whose
+        level = "problem" if self.phase == LOADING else "error"  # "error" has our name in front, among other output
         for line in lines:
             self._do(Report(level, "", line))
         if self.phase == LOADING:
@@ -249,55 +253,56 @@ class Supervisor:
             self._do(Exit(code, ""))
         else:
             self._note("reload failed", now, lines[0] if lines else "", code)
-            self._say("error", "cannot reload, for the reasons above (nothing was changed)")
+            self._say("error", "cannot reload: see the messages above (nothing was changed)")
             self._read_once_more()
 
     def _reload_requested(self, scale: dict[str, int]) -> None:
         if self.phase in (STOPPING, SWEEPING, DONE):
             self._say("warning", "cannot reload: everything is being stopped")
             return
-        self.scale_asked = {**self.scale_asked, **scale}
+        self.scale_requested = {**self.scale_requested, **scale}
         if self.reading:
             self.read_again = self.phase == UP
         else:
-            asked, self.scale_asked = self.scale_asked, {}
-            self.reading, self.scale = True, {**self.scale, **asked}
+            requested, self.scale_requested = self.scale_requested, {}
+            self.reading, self.scale = True, {**self.scale, **requested}
             self._say("info", "reload: reading the file again")
-            self._do(Load(self.scale, tuple(asked)))
+            self._do(Load(self.scale, tuple(requested)))
 
     def _read_once_more(self) -> None:
-        """Somebody asked for a reload while the file was being read: it may have been read too early."""
+        """Repeat a reload that was requested while the file was being read."""
         if self.read_again:
             self.read_again = False
             self._reload_requested({})
 
-    def _read(self, told: tuple[str, ...], code: int) -> None:
-        """The file has been read, with this outcome."""
+    def _read(self, messages: tuple[str, ...], code: int) -> None:
+        """Record the outcome of a read of the file."""
         self.reads += 1
-        self.read_told, self.read_code = told, code
+        self.read_told, self.read_code = messages, code
 
-    # --- how it ends ---------------------------------------------------------------------------------
+    # --- the end -------------------------------------------------------------------------------------
 
     def _over(self, unit: Unit, now: float) -> None:
-        """A service ended for good, or has to take the container along."""
+        """A service ended for good, or is unhealthy with `on_failure: exit`: end the container if it has to."""
         if unit.code and not unit.failed and unit.service.schedule is None:
             self.failures += 1
             unit.failed = self.failures
         if self.phase != UP or unit.gone:
             return
-        unhealthy = unit.state == machine.RUNNING  # and on_failure says exit: nobody else is here who runs
+        unhealthy = unit.state == machine.RUNNING  # on_failure: exit; no other running unit gets here
         if unit.service.essential or unhealthy:
             self.cause = self._first_cause(unit)
             self._begin_stop(unit.code or 0, f"{unit.name} {unit.why}{self._hint_essential()}", now)
 
     def _hint_essential(self) -> str:
-        """What set it apart, where anything did."""
+        """Say that it was essential, unless all services are."""
         return "" if all(unit.service.essential for unit in self.units.values()) else " (essential)"
 
     def _first_cause(self, unit: Unit) -> str:
-        """Whose output explains the end: the service itself, or the one it waited for in vain."""
+        """The service whose output explains the end: the given one, or the dependency that failed."""
         while not unit.starts:
-            failed = [self.units[d.service] for d in unit.service.depends_on if self.units[d.service].disappoints(d)]
+            others = [(self.units[dependency.service], dependency) for dependency in unit.service.depends_on]
+            failed = [other for other, dependency in others if other.can_never_satisfy(dependency)]
             if not failed:
                 break
             unit = failed[0]
@@ -320,23 +325,23 @@ class Supervisor:
             self.requested = True
             self._say("info", f"{by}: stopping")
             self._begin_stop(None, f"stopped by {by}", now)
-            self.asked, self.asked_at = number, now
-        elif number == self.asked and now - self.asked_at < ECHO_SECONDS:
-            return  # timeout(1), npm and some platforms signal us and then our whole group
+            self.stop_signal, self.stop_requested_at = number, now
+        elif number == self.stop_signal and now - self.stop_requested_at < REPEATED_SIGNAL_SECONDS:
+            return  # timeout(1), npm and some platforms signal process 1 and then its whole group
         elif self.phase in (STOPPING, SWEEPING) and not self.requested:
-            self.asked, self.asked_at = number, now
-            # Whoever signals a whole process group or platform at once may hit a service before us: then
-            # its death looked like the cause, and was in truth the first half of this request.
+            self.stop_signal, self.stop_requested_at = number, now
+            # A signal to a whole process group may reach a service before cohabit. The death of the service then looks
+            # like the cause of the end, but is part of this request.
             self.requested = True
             if self.code == 128 + number:
                 self.code, self.cause = None, ""
                 self.exit_reason = f"stopped by {by}"
         elif self.phase in (STOPPING, SWEEPING) and not self.killing:
-            self._say("warning", f"{by} again: killing what is left")
+            self._say("warning", f"{by} again: killing the remaining processes")
             self._total_due(now)
 
     def _broken(self, text: str, now: float) -> None:
-        """We cannot trust ourselves any more: everything stops in order, and the code says whose fault it was."""
+        """Stop everything in order, with the exit code for a bug in cohabit."""
         self._say("error", text)
         if self.phase == LOADING:
             self.phase = DONE
@@ -345,33 +350,34 @@ class Supervisor:
             self._begin_stop(EXIT_BUG, text, now)
         self.code, self.exit_reason, self.cause = EXIT_BUG, text, ""
 
-    def _begin_stop(self, code: int | None, word: str, now: float) -> None:
-        self.phase, self.code, self.exit_reason = STOPPING, code, word
-        self._note("stopping", now, word, code)
+    def _begin_stop(self, code: int | None, reason: str, now: float) -> None:
+        self.phase, self.code, self.exit_reason = STOPPING, code, reason
+        self._note("stopping", now, reason, code)
         grace = self.plan.stop_grace_seconds if self.plan else 0.0
         self.total_deadline = now + grace
         self.services.stop_all()
 
     def _total_due(self, now: float) -> None:
-        """The total is used up: SIGKILL to all, then a last patience, then we go in any case."""
+        """The total time is over, or a second request came: send SIGKILL to all. KILL_WAIT_SECONDS later, exit."""
         if self.killing:
-            self._say("error", "some processes do not even die of SIGKILL: leaving them to the kernel")
-            self._do(Sweep(SIGKILL))  # and those whom no service owns were not asked yet
+            waited = format_duration(KILL_WAIT_SECONDS)
+            self._say("error", f"some processes have not ended {waited} after SIGKILL: exiting without them")
+            self._do(Sweep(SIGKILL))  # the processes that belong to no service have had no signal yet
             self._finish()
             return
         over = self.total_deadline is not None and self.total_deadline <= now
         self.killing = self.forced = True
-        self.total_deadline = now + KILL_PATIENCE_SECONDS
+        self.total_deadline = now + KILL_WAIT_SECONDS
         if self.phase == SWEEPING:
-            self._say("warning", "time is up for processes that no service owns: killing")
+            self._say("warning", "killing the remaining processes that belong to no service")
             self._do(Sweep(SIGKILL))
             return
-        alive = [unit for unit in self.units.values() if not unit.at_rest]
-        names = ", ".join(unit.name for unit in alive)
+        running = [unit for unit in self.units.values() if not unit.at_rest]
+        names = ", ".join(unit.name for unit in running)
         total = format_duration(self.plan.stop_grace_seconds if self.plan else 0.0)
-        why = f"time is up for {names}: killing (x-cohabit stop_grace_period: {total})" if over else f"killing {names}"
-        self._say("warning", why)
-        for unit in alive:
+        late = f"not stopped within the total of {total} (x-cohabit: stop_grace_period): " if over else ""
+        self._say("warning", f"{late}killing {names}")
+        for unit in running:
             self.services.kill_at_once(unit, now)
 
     def _sweep(self) -> None:
@@ -389,29 +395,29 @@ class Supervisor:
             code = EXIT_KILLED if self.forced else 0
         self._do(Exit(code, self.exit_reason, self.cause))
 
-    # --- small change --------------------------------------------------------------------------------
+    # --- output ----------------------------------------------------------------------------------------
 
     def _do(self, effect: Effect) -> None:
         self.services.out.append(effect)
 
     def _note(self, event: str, now: float, why: str = "", code: int | None = None) -> None:
-        """What happened to the whole, for whoever asks later and for whoever listens now."""
+        """Record a transition of the container: in its history, and for subscribers to events."""
         self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, why, code)]
         self.services.transitions.append(("", now, event, why, code))
 
     def _say(self, level: str, text: str) -> None:
         self._do(Report(level, "", text))
 
-    # --- crossing a re-execution ---------------------------------------------------------------------
+    # --- re-execution ----------------------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        """All that a successor of this very program needs, as plain values (the Plan travels beside it)."""
+        """The re-execution state, as plain values. The Plan is passed separately."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in _KEPT}
         plain["units"] = [unit.to_plain() for unit in self.units.values()]
         return plain
 
     def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:
-        """Take over where to_plain was called."""
+        """The inverse of to_plain."""
         self.plan = plan
         for name in _KEPT:
             if name in plain:

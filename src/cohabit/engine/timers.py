@@ -1,8 +1,10 @@
-"""Deadlines of many things, the nearest first: O(log n) to set one, nothing to look at the nearest.
+"""Timers in a heap, the earliest first: O(log n) to set one, O(1) to read the earliest.
 
-With a probe each second for 500 services, looking at all of them at each step would cost more than the probes.
-A heap cannot forget, so what was changed or cleared stays in it and is passed over when it comes up; when that is
-most of it, it is built anew, which costs no more than all the changes since the last time.
+With one probe per second for 500 services, a search through all of them at each step would cost more than the probes.
+
+An entry cannot be removed from the middle of a heap. The entry of a timer that was changed or cleared stays there, and
+is skipped when it comes to the top. When most entries are stale the heap is rebuilt; this costs no more than the
+changes since the last rebuild.
 """
 
 from __future__ import annotations
@@ -16,39 +18,39 @@ if TYPE_CHECKING:
     Key = tuple[str, str]
 
 
-_SLACK = 64  # entries that mean nothing any more and are not worth the work
+_STALE_ENTRIES_MIN = 64  # up to so many stale entries there is no rebuild
 
 
 class Timers:
-    """At most one moment (monotonic seconds) for each key."""
+    """At most one time (monotonic seconds) for each key."""
 
     def __init__(self) -> None:
-        self._moments: dict[Key, float] = {}
+        self._times: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
 
-    def set(self, key: Key, moment: float | None) -> None:
-        """Name the key's moment; None for none."""
-        if moment is None:
-            self._moments.pop(key, None)
-        elif self._moments.get(key) != moment:
-            self._moments[key] = moment
-            heap.heappush(self._heap, (moment, key))
-        if len(self._heap) > _SLACK + 2 * len(self._moments):
-            self._heap = [(moment, key) for key, moment in self._moments.items()]
+    def set(self, key: Key, time: float | None) -> None:
+        """Set the time of a key; None clears it."""
+        if time is None:
+            self._times.pop(key, None)
+        elif self._times.get(key) != time:
+            self._times[key] = time
+            heap.heappush(self._heap, (time, key))
+        if len(self._heap) > _STALE_ENTRIES_MIN + 2 * len(self._times):
+            self._heap = [(time, key) for key, time in self._times.items()]
             heap.heapify(self._heap)
 
     def next(self) -> float | None:
-        """The nearest moment of all."""
+        """The earliest time of all keys, None when there is no timer."""
         while self._heap:
-            moment, key = self._heap[0]
-            if self._moments.get(key) == moment:
-                return moment
+            time, key = self._heap[0]
+            if self._times.get(key) == time:
+                return time
             heap.heappop(self._heap)
         return None
 
     def due(self, now: float) -> Iterator[Key]:
-        """The keys whose moment has come, in its order; each is cleared as it is given."""
-        while (moment := self.next()) is not None and moment <= now:
+        """The keys whose time has come, in the order of time; each is cleared when it is yielded."""
+        while (time := self.next()) is not None and time <= now:
             _, key = heap.heappop(self._heap)
-            del self._moments[key]
+            del self._times[key]
             yield key

@@ -1,7 +1,4 @@
-"""What the engine knows of one service while it lives: the only mutable noun. No decisions here.
-
-(Unit is systemd's word for a thing under supervision.)
-"""
+"""The state of one service in the engine. No decisions here. "Unit" is systemd's term for a supervised object."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
 
     from cohabit.plan.model import Dependency, Service
 
-# What crosses a re-execution of process 1; the rest follows from the Plan.
+# The fields in the re-execution state; the others follow from the Plan.
 _KEPT = (
     "state", "want_up", "restart_pending", "gone", "pid", "main_alive", "pending", "ready", "code", "started_at",
     "ran_seconds", "starts", "restarts", "killed", "restart_requested", "forced_exit_code", "failed", "in_background",
@@ -25,29 +22,37 @@ _KEPT = (
     "blocked_hook",
 )  # fmt: skip
 
-# What is kept of what happened: enough for six crashes in a row.
-_HISTORY_KEPT = 32
-# Events besides the states, and those that complete a start.
+_HISTORY_KEPT = 32  # events: enough for six crashes in a row
+# Events besides the states.
 READY, UNHEALTHY, HEALTHY_AGAIN, WANTED = "ready", "unhealthy", "healthy", "wanted"
-_SETTLED = (READY, EXITED, FATAL, STOPPED)
+_START_COMPLETE = (READY, EXITED, FATAL, STOPPED)  # events that complete a start
 
 
 class Unit:
-    """One service's life.
+    """The state of one service or replica. Times are monotonic seconds.
 
-    service: as it runs, or shall run next; next: what replaces it at its next rest, after a reload.
-    want_up: what is wanted; `state`: what is. renew: a fresh run is wanted in place of this one. gone: no longer
-    in the Plan. pid: of its main process, 0 if none ever was; leader_lives: whether that process still does;
-    pending: a start is under way of which nothing has been heard. ready: it runs, its start is complete, and its
-    probe passed if it has one. code: exit code of the last run, None before the first end. started_at:
-    monotonic seconds of the last start. starts: successful starts since somebody last asked for one; restarts:
-    restarts in a row. in_background: so it was said of this run. killed: SIGKILL was needed in this stop; hung:
-    the hook that was at work then. again: it is ended in order to be started again; blame: the code that this end
-    shall count as, 0 for its own. failed: it failed for good, as the how-manieth of all, 0 if not.
-    stage, step: the hook that runs. orphans: TreeGone is to come. status: its own words (sd_notify). why: the
-    reason of its end, in words. deadline: monotonic seconds at which its state is due. since: those at which it
-    was entered. history: the last that happened, (moment, state or other event, reason, exit code or None);
-    timeline: (moment, event) of its first start. out_of_memory: that ended its last run.
+    service: as it runs, or will run next. next: its replacement after a reload, taken over when it is down.
+    want_up: the desired state. state: the current state (machine.py).
+    restart_pending: this run is to be replaced by a new one.
+    gone: not in the Plan any more.
+    pid: of the main process, 0 before the first. main_alive: whether that process is running.
+    pending: a start was requested, and its outcome is not known yet.
+    ready: it runs, its start is complete, and its probe succeeded if it has one.
+    code: exit code of the last run, None before the first end. why: the reason of that end, as text.
+    started_at: time of the last start. ran_seconds: duration of the last run.
+    starts: successful starts since the last start on request. restarts: restarts in a row.
+    in_background: the move of this run into the background is already logged.
+    killed: SIGKILL was needed in this stop. blocked_hook: the hook that was running then.
+    restart_requested: `on_failure: restart` is ending this run.
+    forced_exit_code: this end counts as this code; 0 for the code of the process.
+    failed: the service failed for good, as failure number n of the container; 0 if it did not.
+    hook_stage, hook_index: the hook that is running, "" for none.
+    orphans: a TreeGone is expected.
+    status: STATUS= of sd_notify(3).
+    deadline: when the current state times out. since: when it was entered.
+    history: the last events, (time, state or other event, reason, exit code or None).
+    timeline: the events of its first start, (time, event).
+    out_of_memory: the kernel killed the last run for lack of memory.
     """
 
     __slots__ = ("dependents", "health", "next", "service", *_KEPT)
@@ -104,55 +109,55 @@ class Unit:
 
     @property
     def going_down(self) -> bool:
-        """What runs of it shall run no more."""
+        """The current run is to end."""
         return self.restart_pending or not self.want_up
 
     @property
     def ended(self) -> bool:
-        """It ended by itself, for good: it was not just told to stop, and no schedule will start it again."""
+        """It ended by itself and for good: no request stopped it, and no schedule will start it again."""
         return self.state in ENDED and self.state != STOPPED and self.service.schedule is None
 
     @property
     def down(self) -> bool:
-        """Nothing of it runs, as somebody asked: neither its policy nor a schedule will change that."""
+        """It was stopped on request, and neither its restart policy nor a schedule will start it."""
         return self.state == STOPPED and not self.want_up and self.service.schedule is None
 
     @property
-    def settled(self) -> bool:
-        """Nothing more is expected of its start: it is ready, has done its work, or is not wanted now."""
+    def start_complete(self) -> bool:
+        """Its start has finished: it is ready, has completed successfully, or is to be down."""
         return not self.restart_pending and (
             self.ready or not self.want_up or (self.state == EXITED and self.code == 0)
         )
 
     def satisfies(self, dependency: Dependency) -> bool:
-        """Whether whoever depends on this service in that way may start."""
+        """Whether the condition of a dependency on this service holds."""
         if self.restart_pending:
             return False
         if (self.ended or self.down) and not dependency.required:
-            return True  # as in Compose: it was worth waiting for, its failure hurts nobody
+            return True  # as in Compose: the dependent waits for it, but starts even if it fails
         if dependency.condition == COMPLETED:
             return self.state == EXITED and self.code == 0
         if dependency.condition == HEALTHY:
             return self.ready
         return self.starts > 0 or self.state == RUNNING
 
-    def disappoints(self, dependency: Dependency) -> bool:
-        """Whether it is certain that the condition will never hold."""
+    def can_never_satisfy(self, dependency: Dependency) -> bool:
+        """Whether the condition can never hold any more, without a request."""
         return self.ended and not self.restart_pending and not self.satisfies(dependency)
 
     def record(self, event: str, now: float, why: str = "", code: int | None = None) -> None:
-        """Something happened to it that people may want to know."""
+        """Add an event to the history, and to the timeline while the first start is under way."""
         self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, why, code)]
-        if event == WANTED or (self.timeline and self.timeline[-1][1] not in _SETTLED):
+        if event == WANTED or (self.timeline and self.timeline[-1][1] not in _START_COMPLETE):
             self.timeline = [*self.timeline[: _HISTORY_KEPT - 1], (now, event)]
 
     def take_next(self) -> None:
-        """Become what the newest Plan has."""
+        """Take over the version in the newest Plan."""
         if self.next is not None:
             self.service, self.next = self.next, None
 
     def to_plain(self) -> dict[str, Any]:
-        """The state that crosses a re-execution, as plain values."""
+        """The re-execution state, as plain values."""
         plain = {name: getattr(self, name) for name in _KEPT}
         plain["service"], plain["next"] = to_plain(self.service), to_plain(self.next)
         plain["health"] = self.health.to_plain()
@@ -160,7 +165,7 @@ class Unit:
 
     @classmethod
     def restored(cls, plain: dict[str, Any]) -> Unit:
-        """The inverse of to_plain. A field that the older program did not know keeps its first value."""
+        """The inverse of to_plain. A field that the older program did not write keeps its initial value."""
         unit = cls(from_plain(plain["service"]))
         unit.next = from_plain(plain["next"])
         unit.health.restore(plain["health"])

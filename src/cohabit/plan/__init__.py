@@ -1,1 +1,1 @@
-"""The frozen nouns: what shall run, in which order, under which rules. Pure: no I/O, no clock, no Linux."""
+"""The plan: frozen records of what runs, in which order and under which rules. Pure: no I/O, no clock, no Linux."""

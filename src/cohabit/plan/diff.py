@@ -1,8 +1,8 @@
-"""What is different between two Plans, and whose processes must be started anew for it. Pure.
+"""The difference between two Plans, and which services must restart for it. Pure.
 
-For a reload: only what changed is touched. A change of something that only concerns supervision is taken over
-while the service runs on; every other one is in the process itself (its command, its environment, its open
-files) or in what was prepared for it at its start.
+A reload affects only what changed. A change of a field that only the engine uses applies while the service runs. Any
+other change needs a restart: the field is part of the process (command, environment, open files) or of what was
+prepared at its start.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.plan.model import Plan, Probe
 
-# Nothing of these is in the process: they are looked at when something happens to it.
+# Fields of Service that only the engine uses.
 _SUPERVISION = frozenset(
     {"restart", "stop_signal", "stop_grace_seconds", "essential", "job", "depends_on", "schedule", "pre_stop"}
 )
-# The same for a probe that is asked; what tells by itself was prepared at the start (its watchdog, its descriptor).
-_WHEN_ASKED = {
+# The same for fields of an active probe. Passive probes are prepared at the start (watchdog, descriptor).
+_PROBE_TIMING = {
     "interval_seconds": 0.0,
     "timeout_seconds": 0.0,
     "retries": 0,
@@ -28,16 +28,15 @@ _WHEN_ASKED = {
     "on_failure": "",
 }
 
-
-# Fields of Plan that are settings of the whole, by their keys in x-cohabit.
-_WHOLE = {"control_gid": "control_group", "logging": "logging", "mask": "mask"}
+# Fields of Plan that are container-wide settings -> their keys in x-cohabit.
+_CONTAINER_FIELDS = {"control_gid": "control_group", "logging": "logging", "mask": "mask"}
 
 
 class Difference(Record):
-    """Names of instances, in the order of the new Plan; what was removed in that of the old one.
+    """Names of instances, in the order of the new Plan; `removed` in the order of the old one.
 
-    changed: with the fields of Service that differ; restarting: those among them that must be started anew.
-    stop_grace_seconds: the total's, before and now; () where it is the same. whole: other keys of x-cohabit.
+    changed: with the fields of Service that differ. restarting: those of them that must restart.
+    stop_grace_seconds: the old and the new total, () if it is the same. whole: other keys of x-cohabit that changed.
     """
 
     added: tuple[str, ...] = ()
@@ -52,7 +51,7 @@ class Difference(Record):
 
 
 def diff(old: Plan, new: Plan) -> Difference:
-    """What has to happen to come from one Plan to the other."""
+    """The difference from one Plan to another."""
     changed = {}
     restarting = []
     for name, service in new.services.items():
@@ -69,25 +68,25 @@ def diff(old: Plan, new: Plan) -> Difference:
         changed,
         tuple(restarting),
         graces if graces[0] != graces[1] else (),
-        tuple(key for field, key in _WHOLE.items() if getattr(old, field) != getattr(new, field)),
+        tuple(key for field, key in _CONTAINER_FIELDS.items() if getattr(old, field) != getattr(new, field)),
     )
 
 
 def _value(plan: Plan, service: Service, field: str) -> object:
-    """What a field comes to: where the texts come from belongs to what a service is granted."""
+    """The value to compare. For secrets and configs it includes the source of each text."""
     value = getattr(service, field)
     return tuple((grant, getattr(plan, field).get(grant.source)) for grant in value) if field in GRANTED else value
 
 
 def _needs_restart(before: Service, after: Service, field: str) -> bool:
-    """Whether a field that differs is something that the running process has."""
+    """Whether a change of this field affects the running process."""
     if field == "probe":
-        return _untimed(before.probe) != _untimed(after.probe)
+        return _without_timing(before.probe) != _without_timing(after.probe)
     if field == "schedule" and None in (before.schedule, after.schedule):
-        return True  # from now on it runs at its times, or all the time
+        return True  # it becomes a scheduled job, or stops being one
     return field not in _SUPERVISION
 
 
-def _untimed(probe: Probe | None) -> Probe | None:
-    """A probe that is asked, without the rules of when; another one as it is."""
-    return probe if probe is None or probe.kind in PASSIVE_PROBES else probe.replace(**_WHEN_ASKED)
+def _without_timing(probe: Probe | None) -> Probe | None:
+    """An active probe with its timing fields cleared; a passive one unchanged."""
+    return probe if probe is None or probe.kind in PASSIVE_PROBES else probe.replace(**_PROBE_TIMING)

@@ -1,8 +1,7 @@
-"""What a reader understood of one text, before anybody asked whether it fits together.
+"""The result of reading one file or command line, before its services are checked together.
 
-Every reader (the Compose file, the command line of `run`; later supervisord.conf and Procfile) ends in a
-Draft; plan/build.py turns it into a Plan. A Draft remembers where each thing was written, so that every
-problem can name its file and line, and it holds the problems that the reader already met.
+Every reader (the Compose file, the command line of `run`) returns a Draft; plan/build.py turns it into a Plan. A Draft
+has the location of each key, so that problems can name file and line, and the problems that the reader found.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from cohabit.errors import EXIT_FILE
 from cohabit.plan.model import TOTAL_GRACE_SECONDS, Logging, Secret, Service
 from cohabit.plan.record import Record
 
-UNREADABLE = "?"  # stands for the program of a command that is wrong, and was told so
+UNREADABLE = "?"  # in place of a command that is not valid; the problem is already reported
 
 
 class SourceLocation(Record):
-    """A place in what the user wrote; line 0 when the whole file (or the command line) is meant."""
+    """A location in the user's input; line 0 stands for the whole file, or for the command line."""
 
     file: str
     line: int = 0
@@ -25,7 +24,7 @@ class SourceLocation(Record):
 
 
 class Diagnostic(Record):
-    """One thing that is wrong, in one sentence. A warning does not stop the start."""
+    """One problem, in one sentence. A warning does not prevent the start."""
 
     where: SourceLocation
     text: str
@@ -37,10 +36,11 @@ class Diagnostic(Record):
 
 
 class DraftService(Record):
-    """One service as it was written. `service.essential` is not decided when `essential` is None.
+    """One service as it was written.
 
-    replicas: how many instances there shall be, None when nothing was written of that.
-    places: line of each key by its path, "restart" or "depends_on.db"; `where` is the service's own line.
+    essential: None if the key is not set; `service.essential` is not valid then.
+    replicas: the number of instances, None if it is not set.
+    places: the location of each key by its path, "restart" or "depends_on.db". where: that of the service.
     """
 
     service: Service
@@ -51,12 +51,12 @@ class DraftService(Record):
     replicas: int | None = None
 
     def place(self, key: str) -> SourceLocation:
-        """Where a key was written, or the service itself if the key was not."""
+        """The location of a key; that of the service if the key is not set."""
         return self.places.get(key, self.where)
 
 
 class Draft(Record):
-    """All services of the text, in its order, and what was wrong with it."""
+    """All services of the input in its order, container-wide settings, and the problems found so far."""
 
     where: SourceLocation
     services: dict[str, DraftService]

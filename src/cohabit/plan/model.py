@@ -1,14 +1,14 @@
-"""The nouns: Plan, Service and their parts, frozen and checked, with every default filled in.
+"""Plan, Service and their parts: frozen records, validated, with all defaults filled in.
 
-Process 1 runs on these and nothing else, so this module imports nothing but records. Words are Compose's
-(compose-spec 05-services.md), ECS's for `essential`; durations are seconds, signals are numbers.
+Process 1 uses these records as its configuration, so this module imports only plan/record.py. Names are Compose's
+(compose-spec 05-services.md), and ECS's for `essential`. Durations are in seconds, signals are numbers.
 """
 
 from __future__ import annotations
 
 from cohabit.plan.record import Record
 
-# Compose's three conditions of depends_on, word for word.
+# Compose's three conditions of depends_on.
 STARTED = "service_started"
 HEALTHY = "service_healthy"
 COMPLETED = "service_completed_successfully"
@@ -16,18 +16,17 @@ CONDITIONS = (STARTED, HEALTHY, COMPLETED)
 
 SIGTERM = 15
 STOP_GRACE_SECONDS = 10.0  # Compose's default for one service
-TOTAL_GRACE_SECONDS = 9.0  # for everything together: inside the 10 s of `docker stop`
+TOTAL_GRACE_SECONDS = 9.0  # for all services together: within the 10 s of `docker stop`
 
-
-# Why a service is acted on when its probe says that it is not well (Kubernetes' liveness; Docker's is "none").
+# healthcheck.on_failure: what an unhealthy service causes (Kubernetes' liveness restarts; Docker does nothing).
 NONE, RESTART, EXIT = "none", "restart", "exit"
 
 
 class Dependency(Record):
     """One entry of depends_on: `service` must have reached `condition` before the owner starts.
 
-    A dependency that is not required is left out of the Plan when its service is not in it. restart: the owner
-    is restarted with it, when somebody restarts it (not when it crashed).
+    required: if False, the dependency is left out of the Plan when its service is not in it, and its failure does not
+    prevent the start. restart: a restart on request, or by a reload, restarts the owner too; a crash does not.
     """
 
     service: str
@@ -37,11 +36,11 @@ class Dependency(Record):
 
 
 class Restart(Record):
-    """When a service is started again after its end, and how soon.
+    """The restart policy of a service.
 
-    condition: "no", "on-failure" (a code other than 0) or "always". attempts: how many restarts in a row
-    at the most, None for no end; a run that lasted `window_seconds` forgives all before it.
-    delay_seconds: a fixed pause; None for Docker's back-off (100 ms, doubling, to 60 s).
+    condition: "no", "on-failure" (an exit code other than 0) or "always".
+    attempts: the maximum of restarts in a row, None for no limit. A run of at least window_seconds resets the count.
+    delay_seconds: a fixed delay; None for Docker's back-off (100 ms, doubled each time, at most 60 s).
     """
 
     condition: str = "no"
@@ -51,7 +50,7 @@ class Restart(Record):
 
 
 class Credentials(Record):
-    """Who a service runs as: numbers for the kernel, a name and a home for the environment."""
+    """The user and groups of a service: ids for the kernel, name and home directory for the environment."""
 
     uid: int
     gid: int
@@ -61,10 +60,10 @@ class Credentials(Record):
 
 
 class Limits(Record):
-    """What the kernel shall hold against a service's processes; None leaves as it is.
+    """Kernel limits and attributes of a service's processes; None leaves a value unchanged.
 
-    ulimits: (resource of setrlimit(2) as a number, soft, hard), -1 for unlimited. cap_drop: numbers of
-    capabilities(7) that are taken from the bounding set and every other.
+    ulimits: (resource number of setrlimit(2), soft, hard), -1 for unlimited. cap_drop: numbers of capabilities(7)
+    that are removed from all capability sets, the bounding set included.
     """
 
     ulimits: tuple[tuple[int, int, int], ...] = ()
@@ -76,13 +75,12 @@ class Limits(Record):
 
 
 class Probe(Record):
-    """How to learn whether a service is well: what to ask, and when (docs/reference/health.md).
+    """The health check of a service (docs/reference/health.md). engine/health.py has the timing rules.
 
-    kind: "tcp" (host, port), "http" (and path, headers, statuses; or `socket`, the path of a unix socket), "unix"
-    (socket), "exec" (command), "log" (pattern), "notify", "fd" (fd). The last three are never asked: they tell.
-    headers: (name, value). statuses: the inclusive ranges of codes that pass. pattern: a regular expression.
-    Times as Docker's: a failure counts once per interval and not in the start period; `retries` in a row make it
-    unhealthy; until the first success it is asked every start_interval. on_failure: "none", "restart", "exit".
+    kind: "tcp" (host, port), "http" (also path, headers, statuses; or `socket`, the path of a unix socket), "unix"
+    (socket), "exec" (command), "log" (pattern), "notify", "fd" (fd). The last three are passive: the service reports.
+    headers: (name, value). statuses: inclusive ranges of status codes that pass. pattern: a regular expression.
+    on_failure: "none", "restart" or "exit". watchdog_seconds: for "notify"; 0 for no watchdog.
     """
 
     kind: str
@@ -104,14 +102,14 @@ class Probe(Record):
     watchdog_seconds: float = 0.0
 
 
-# Kinds of probe that are not asked: the service tells by itself.
+# Kinds of probe that do not run: the service reports its readiness itself.
 PASSIVE_PROBES = frozenset({"log", "notify", "fd"})
 
 PRE_START, POST_START, PRE_STOP = "pre_start", "post_start", "pre_stop"
 
 
 class Hook(Record):
-    """A command at one moment of a service's life (Compose's lifecycle hooks); user None: the service's."""
+    """A command at one stage of a service (Compose's lifecycle hooks). user: None for the user of the service."""
 
     command: tuple[str, ...]
     environment: dict[str, str | None] = {}  # noqa: RUF012 - a record's default is never changed
@@ -120,10 +118,10 @@ class Hook(Record):
 
 
 class Socket(Record):
-    """A socket that we open and keep through restarts (systemd.socket(5)).
+    """A socket that cohabit opens, passes to the service and keeps open across restarts (systemd.socket(5)).
 
-    family: "inet", "inet6" or "unix"; kind: "stream" or "dgram". address: an IP address or a path. name: what
-    LISTEN_FDNAMES says.
+    name: its name in LISTEN_FDNAMES. family: "inet", "inet6" or "unix". kind: "stream" or "dgram".
+    address: an IP address or a path.
     """
 
     name: str
@@ -137,14 +135,14 @@ class Socket(Record):
     gid: int | None = None
 
 
-GRANTED = ("secrets", "configs")  # the two kinds of texts that a service is handed as files
+GRANTED = ("secrets", "configs")  # the fields of Service whose texts are mounted as files
 
 
 class Secret(Record):
-    """Where the text of a secret or a config comes from, one of them: Compose's top-level entry. Never the text itself.
+    """The source of a secret or config: Compose's top-level entry. Never the text of a secret itself.
 
-    file: a path; environment: a variable of the container's; content: a config's text as the file has it;
-    external: somebody else puts it there.
+    One of these is set. file: a path. environment: a variable of the container. content: the text of a config.
+    external: the platform puts the file in place.
     """
 
     file: str = ""
@@ -154,9 +152,9 @@ class Secret(Record):
 
 
 class FileMount(Record):
-    """A secret or config that a service is handed: the file `target` with the text of `source`.
+    """A secret or config of a service: the file `target` with the text of `source`.
 
-    uid, gid, mode: of that file; None for what belongs to its kind (docs/howto/secrets.md).
+    uid, gid, mode: of that file; None for the default (docs/howto/secrets.md).
     """
 
     source: str
@@ -167,7 +165,7 @@ class FileMount(Record):
 
 
 class Schedule(Record):
-    """When a job runs: five fields of crontab(5), and the name of a time zone ("" for the container's own)."""
+    """When a job runs. cron: the five fields of crontab(5). zone: a time zone, "" for that of the container."""
 
     cron: str
     zone: str = ""
@@ -179,14 +177,16 @@ FACILITY_DAEMON = 3  # syslog(3)
 
 
 class Logging(Record):
-    """One way that a service's output takes: an entry of Compose's logging (docs/reference/logs.md).
+    """One destination of a service's output: an entry of Compose's logging (docs/reference/logs.md).
 
-    driver: "prefix", "json", "logfmt", "raw" and "inherit" go to the container's own stdout and stderr; "file",
-    "syslog"; "none" is nowhere. blocking: while it takes nothing the service waits; else up to buffer_bytes are kept,
-    and what comes then is dropped and counted. format: how lines are written into a file ("raw", "prefix", "json",
-    "logfmt") or to syslog ("rfc5424", "rfc3164"). bytes_max: a file is renamed before it grows beyond (0: never), so
-    that there are files_max of them. address: "unix:///dev/log", "udp://host:514", "tcp://host:514"; facility: a
-    number of syslog(3); tag: what stands for the service's name ("": that).
+    driver: "prefix", "json", "logfmt", "raw" and "inherit" write to the container's stdout and stderr; "file",
+    "syslog"; "none" discards.
+    blocking: the service waits while the destination does not accept data. If False, up to buffer_bytes are kept, and
+    further output is dropped and counted.
+    format: of lines in a file ("raw", "prefix", "json", "logfmt") or to syslog ("rfc5424", "rfc3164").
+    bytes_max: a file is rotated before it exceeds this size, 0 for never. files_max: rotated files and the current one.
+    address: "unix:///dev/log", "udp://host:514" or "tcp://host:514". facility: a number of syslog(3).
+    tag: replaces the service's name, "" for that name.
     """
 
     driver: str = "prefix"
@@ -202,19 +202,21 @@ class Logging(Record):
     tag: str = ""
 
 
-# Drivers whose lines we see as they pass; of the others neither memory nor probe nor copy has any.
+# Drivers whose output cohabit does not see: it is not in `logs`, and probes and copies do not get it.
 UNSEEN = frozenset({"inherit"})
 
 
 class Service(Record):
-    """One service, or one of its replicas: a command and the rules of its life.
+    """One service, or one of its replicas: its command and how it is supervised.
 
-    name: of this instance ("web", or "web-2"); service: the key in the file, replica: its number, 0 where the
-    service has no replicas. environment: what is added to the container's own; a value of None removes the
-    variable. job: it is expected to end (somebody waits for that, or it has a schedule). secret_files: variable ->
-    file whose text it gets at the start (X_FILE). logging: where its output goes, at least one entry;
-    multiline_pattern: the regular expression that the first line of each record matches, "" where every line is one.
-    pid_file: where a daemon writes who it is. tty, stdin: it gets the container's own terminal, standard input.
+    name: of this instance ("web", or "web-2"). service: its key in the file. replica: its number, 0 without replicas.
+    environment: additions to the environment of the container; a value of None removes a variable.
+    job: it is expected to end, because another service waits for its completion or it has a schedule.
+    secret_files: variable -> file whose text becomes its value at the start (X_FILE).
+    logging: the destinations of its output, at least one.
+    multiline_pattern: a regular expression for the first line of a record, "" if each line is a record.
+    pid_file: the file in which a daemon writes its pid.
+    tty, stdin: it gets the terminal, or the standard input, of the container.
     """
 
     name: str
@@ -247,20 +249,21 @@ class Service(Record):
     stdin: bool = False
 
     def hooks(self, stage: str) -> tuple[Hook, ...]:
-        """The hooks of PRE_START, POST_START or PRE_STOP, in their order."""
+        """The hooks of a stage (PRE_START, POST_START or PRE_STOP), in order."""
         found: tuple[Hook, ...] = getattr(self, stage)
         return found
 
     def secret_paths(self) -> tuple[str, ...]:
-        """The files whose texts are secret: those of X_FILE, and those that it is handed as secrets."""
+        """The files whose texts are secret: those of X_FILE variables, and the targets of its secrets."""
         return (*self.secret_files.values(), *(grant.target for grant in self.secrets))
 
 
 class Plan(Record):
-    """Everything that shall run, in the order in which it was written, replicas as services of their own.
+    """All services in the order of the file, each replica as a service of its own, and container-wide settings.
 
-    control_gid: a group whose members may talk to us, beside root and our own user. logging: of services that have none
-    of their own, and of ourselves. mask: texts of secrets are hidden in all output.
+    stop_grace_seconds: the total time for the stop. control_gid: a group whose members may use the control socket, as
+    root and the user of cohabit may. logging: the default of the services, and that of cohabit itself.
+    mask: secrets are replaced in all output.
     """
 
     services: dict[str, Service]

@@ -1,6 +1,6 @@
-"""The nearest known word to a misspelt one, for "did you mean".
+"""The known name nearest to a misspelt one, for "did you mean". Pure.
 
-difflib would do, but costs several milliseconds of import for these lines. Pure.
+difflib can do this, but its import takes several milliseconds.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LONGEST = 64  # nobody misspells a longer word; a file full of them must not cost time
+_LENGTH_MAX = 64  # longer input is not a misspelt name, and a file full of it must not take long
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word with the fewest edits to `word`, if a third of its letters or fewer differ."""
-    if len(word) > _LONGEST:
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name with the fewest edits to `name`, or None if more than a third of its letters differ."""
+    if len(name) > _LENGTH_MAX:
         return None
-    best, best_edits = None, max(1, len(word) // 3) + 1
+    best, best_edits = None, max(1, len(name) // 3) + 1
     for candidate in known:
-        if abs(len(candidate) - len(word)) < best_edits:
-            edits = _edits(word.lower(), candidate.lower())
+        if abs(len(candidate) - len(name)) < best_edits:
+            edits = _edits(name.lower(), candidate.lower())
             if edits < best_edits:
                 best, best_edits = candidate, edits
     return best
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Text to put behind a message, ` (did you mean 'always'?)`; empty if no known word is near."""
-    found = nearest(word, known)
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message, ` (did you mean 'always'?)`; "" if no known name is near."""
+    found = nearest(name, known)
     return f" (did you mean {found!r}?)" if found else ""
 
 
 def _edits(left: str, right: str) -> int:
-    """How many letters must be added, dropped, changed or swapped with their neighbour."""
+    """The number of letters to add, drop, change, or swap with the next one."""
     older: list[int] = []
     above = list(range(len(right) + 1))
     for i in range(len(left)):

@@ -1,7 +1,7 @@
-"""Order: which services come before which, and whether that can be at all. Pure.
+"""The start order of services, and cycles in their dependencies. Pure.
 
-A graph maps each name to the names it waits for, in the order in which they were written. Everything here
-is iterative: a chain of a thousand services is legal and must not meet Python's recursion limit.
+A graph maps each name to the names it waits for, in the order in which they were written. The functions are
+iterative: a chain of a thousand services is valid and must not exceed Python's recursion limit.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def start_order(plan: Plan) -> tuple[str, ...]:
-    """Names of all services, each behind those it depends on, otherwise as written."""
+    """Names of all services, each after its dependencies, otherwise in the order of the Plan."""
     return topological({name: [d.service for d in s.depends_on] for name, s in plan.services.items()})
 
 
 def topological(graph: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """All names of a graph without circles, each behind those it waits for; names outside it are left out."""
+    """All names of an acyclic graph, each after those it waits for. Names that are not keys are left out."""
     done: dict[str, None] = {}
     for root in graph:
         path = [(root, iter(graph[root]))]
@@ -35,13 +35,13 @@ def topological(graph: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
 
 
 def cycles(graph: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:
-    """Circles of the graph, each as its names in order, the first one repeated at the end.
+    """Cycles of the graph, each as its names in order, with the first one repeated at the end.
 
-    Every knot of services that wait for each other gives at least one; those which share a member with a
-    circle already found are not told again.
+    Each set of services that wait for each other gives at least one cycle. A cycle that shares a service with one
+    already found is left out.
     """
     found: list[tuple[str, ...]] = []
-    told: set[str] = set()
+    reported: set[str] = set()
     finished: set[str] = set()
     for root in graph:
         path = {root: iter(graph[root])} if root not in finished else {}
@@ -53,10 +53,10 @@ def cycles(graph: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:
                 path.pop(name)
             elif following not in path:
                 path[following] = iter(graph[following])
-            elif following not in told:
+            elif following not in reported:
                 names = list(path)
-                circle = names[names.index(following) :]
-                if told.isdisjoint(circle):
-                    told.update(circle)
-                    found.append((*circle, following))
+                cycle = names[names.index(following) :]
+                if reported.isdisjoint(cycle):
+                    reported.update(cycle)
+                    found.append((*cycle, following))
     return found

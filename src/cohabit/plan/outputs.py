@@ -1,6 +1,6 @@
-"""Whether services and where their output goes fit together: what is not to be seen in one entry of `logging` alone.
+"""Checks of `logging` that need more than one entry: drivers against services, and files against files. Pure.
 
-Pure. Of a service with a terminal only that is of interest here: it writes to that.
+A service with a terminal writes to the terminal, so its `logging` is not checked.
 """
 
 from __future__ import annotations
@@ -19,47 +19,48 @@ _WHOLE = "x-cohabit"
 
 
 def unseen(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
-    """Services whose output never comes by us, though something is to be done with it."""
+    """Services whose output cohabit does not see, though a probe or `mask` needs it."""
     for name, item in chosen.items():
         service = item.service
         hides = draft.mask and (service.secrets or service.secret_files)
         if service.tty:
             if hides:
-                passed = f"services.{name}.tty: what it writes on the terminal does not come by us"
-                text = f"{passed}, so its secrets are not hidden in it (remove tty, or mind who sees it)"
+                text = (
+                    f"services.{name}.tty: cohabit does not see what the service writes to the terminal, so secrets "
+                    "are not hidden there (remove tty, or make sure that only the right people see it)"
+                )
                 yield Diagnostic(item.place("tty"), text, warning=True)
             continue
         drivers = [entry.driver for entry in service.logging if entry.driver in UNSEEN]
         if not drivers:
             continue
-        passed = f"services.{name}.logging: with {drivers[0]} its output does not come by us"
+        not_seen = f"services.{name}.logging: with driver {drivers[0]} cohabit does not see the output"
         if service.probe and service.probe.kind == "log":
-            yield Diagnostic(
-                item.place("logging"), f"{passed}, so its probe LOG cannot look at it (choose another driver)"
-            )
+            text = f"{not_seen}, so the LOG probe cannot work (choose another driver)"
+            yield Diagnostic(item.place("logging"), text)
         if hides:
-            text = f"{passed}, so its secrets cannot be hidden in it (choose another driver, or remove x-cohabit: mask)"
+            text = f"{not_seen}, so secrets cannot be hidden (choose another driver, or remove x-cohabit: mask)"
             yield Diagnostic(item.place("logging"), text)
 
 
 def torn_files(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
-    """Files that several write to, and that each would have rotated in another way, or over another's."""
+    """Files that several services rotate in different ways, or that have the name of another file after rotation."""
     owners: dict[str, tuple[str, SourceLocation, Logging]] = {}
     for owner, where, entry in _files(draft, chosen):
         first_owner, _, first = owners.setdefault(entry.path, (owner, where, entry))
         if owner != first_owner and _rotation(first) != _rotation(entry):
-            text = f"{entry.path} is {first_owner}'s, too, with another max-size, max-file or compress (write the same)"
-            yield Diagnostic(where, f"{_path(owner)}: {text}")
+            text = f"{entry.path} is also a file of {first_owner}, with another max-size, max-file or compress"
+            yield Diagnostic(where, f"{_path(owner)}: {text} (write the same)")
     for owner, _, entry in owners.values():
         for old in _old_names(entry):
             if old in owners:
                 other, where, _ = owners[old]
-                text = f"{old} is what {owner}'s {entry.path} is called when it is rotated (write another path)"
+                text = f"{old} is a name of {entry.path} of {owner} after rotation (write another path)"
                 yield Diagnostic(where, f"{_path(other)}: {text}")
 
 
 def _files(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[tuple[str, SourceLocation, Logging]]:
-    """Whose each file is, and where that was written; those of the whole come first."""
+    """The owner, location and entry of each file; those of the container-wide `logging` come first."""
     for entry in draft.logging:
         if entry.driver == "file":
             yield _WHOLE, draft.where, entry
@@ -78,7 +79,7 @@ def _rotation(entry: Logging) -> tuple[int, int, bool]:
 
 
 def _old_names(entry: Logging) -> Iterator[str]:
-    """Other files that are touched for this one. Also without a limit: what is left of an earlier one is compressed."""
+    """Names of rotated files. Also without a size limit: rotated files of an earlier run are compressed."""
     if entry.bytes_max or entry.compress:
         for number in range(1, entry.files_max):
             yield f"{entry.path}.{number}"

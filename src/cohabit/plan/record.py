@@ -1,9 +1,8 @@
 """A frozen record: the part of a dataclass that process 1 needs.
 
-The dataclasses module costs 13 to 18 ms and 2 MB to import (it brings inspect, re, ast and more along), as
-much as the interpreter itself; these lines cost nothing. Type checkers see every record as a frozen
-dataclass (PEP 681). Records are compared by value, and turn to plain values and back, which is how a Plan
-travels from the loader to process 1 and how state survives a re-execution.
+The import of dataclasses takes 13 to 18 ms and 2 MB (it imports inspect, re, ast and more), as much as the interpreter
+itself. Type checkers see every record as a frozen dataclass (PEP 681). Records compare by value and convert to plain
+values and back. The loader sends the Plan to process 1 in this form, and a re-execution passes its state in it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_options: object) -> object:
-        """Only type checkers need the real one; typing itself is as dear as dataclasses."""
+        """Only type checkers need the real one; the import of typing takes as long as that of dataclasses."""
         return lambda cls: cls
 
 
@@ -24,7 +23,7 @@ _TAG = ""  # the key that marks a record among plain values; no field can have t
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """Base of all frozen nouns: annotate the fields, give defaults, done."""
+    """Base of all records: a subclass annotates its fields and gives defaults."""
 
     _fields: ClassVar[tuple[str, ...]] = ()
 
@@ -69,7 +68,7 @@ class Record:
 
 
 def to_plain(value: Any) -> Any:
-    """A value as dicts, lists, strings, numbers, bytes and None only; records become tagged dicts."""
+    """The value as dicts, lists, strings, numbers, bytes and None only; a record becomes a tagged dict."""
     if isinstance(value, Record):
         plain = {name: to_plain(value.__dict__[name]) for name in value._fields}
         plain[_TAG] = type(value).__name__
@@ -82,7 +81,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(plain: Any) -> Any:
-    """The inverse of to_plain; lists come back as tuples, since frozen nouns hold no lists."""
+    """The inverse of to_plain. A list becomes a tuple, since records have no lists."""
     if isinstance(plain, dict):
         values = {key: from_plain(item) for key, item in plain.items() if key != _TAG}
         return _TYPES[plain[_TAG]](**values) if _TAG in plain else values

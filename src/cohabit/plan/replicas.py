@@ -1,7 +1,7 @@
-"""Replicas: one service of the file becomes instances, web-1 to web-n, and whoever waits for it waits for all.
+"""Replicas: a service with n replicas becomes the instances web-1 to web-n; its dependents wait for all of them. Pure.
 
-Pure. A service for which nobody wrote a number keeps its own name; 0 is Compose's: not started, and nobody
-waits for it.
+A service without a number of replicas keeps its name. With 0 replicas, as in Compose, it is not started and its
+dependents do not wait for it.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
     from cohabit.plan.draft import Draft, DraftService
     from cohabit.plan.model import Dependency, Service
 
-REPLICA_VARIABLE = "COHABIT_REPLICA"  # an instance finds its number in it
-_MOST = 100_000  # instances and dependencies between them: more would take minutes and gigabytes
+REPLICA_VARIABLE = "COHABIT_REPLICA"  # the number of the instance, in its environment
+_ENTRIES_MAX = 100_000  # instances and dependencies between them: more would take minutes and gigabytes
 
 
 def expand(services: Mapping[str, Service], replicas: Mapping[str, int | None]) -> dict[str, Service]:
-    """All instances by their names, in the order of the services.
+    """All instances by name, in the order of the services.
 
-    replicas: a number by the service's name; None or nothing for a service that has none.
+    replicas: the number by service; None, or no entry, for a service without replicas.
     """
     names = {name: instances(name, replicas.get(name)) for name in services}
     expanded: dict[str, Service] = {}
     for name, service in services.items():
-        needs = tuple(need for one in service.depends_on for need in _each(one, names))
+        depends_on = tuple(each for one in service.depends_on for each in _each(one, names))
         for instance in names[name]:
             if replicas.get(name) is None:
-                expanded[name] = service.replace(service=name, depends_on=needs)
+                expanded[name] = service.replace(service=name, depends_on=depends_on)
             else:
                 number = instance.rpartition("-")[2]
                 expanded[instance] = service.replace(
                     name=instance,
                     service=name,
                     replica=int(number),
-                    depends_on=needs,
+                    depends_on=depends_on,
                     environment={**service.environment, REPLICA_VARIABLE: number},
                 )
     return expanded
 
 
 def scaled(draft: Draft, scale: Mapping[str, int], asked: Collection[str]) -> Draft:
-    """The draft with other numbers of replicas. That one of `asked` is not in it is a problem; others may be gone."""
+    """The Draft with other numbers of replicas. A service in `asked` must exist; others may have been removed."""
     services = dict(draft.services)
     problems = []
     for name, number in scale.items():
@@ -70,43 +70,41 @@ def _each(dependency: Dependency, names: Mapping[str, tuple[str, ...]]) -> Itera
 
 
 def clashes(draft: Draft) -> Iterator[Diagnostic]:
-    """Services that have the name of another one's instance."""
+    """Services whose name is also that of an instance of another service."""
     for name, other in draft.services.items():
         key, _, number = name.rpartition("-")
         item = draft.services.get(key)
         if item and item.replicas and _is_between(number, item.replicas):
-            yield Diagnostic(
-                other.where,
-                f"services.{name}: one of the {item.replicas} replicas of {key} has this name, too (choose another)",
-            )
+            text = f"one of the {item.replicas} replicas of {key} has the same name (choose another name)"
+            yield Diagnostic(other.where, f"services.{name}: {text}")
 
 
 def _is_between(number: str, replicas: int) -> bool:
-    """Whether "3" is the number of one of so many replicas, as it would be written."""
+    """Whether a text is the number of one of the replicas, in its usual form."""
     return number in map(str, range(1, replicas + 1))
 
 
 def misfits(chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
-    """Services that there cannot be several of."""
+    """Services that cannot have several replicas."""
     for name, item in chosen.items():
         if (item.replicas or 0) > 1:
             for there_is, key, why in (
                 (item.service.tty, "tty", "there is one terminal"),
                 (item.service.stdin, "stdin_open", "there is one standard input"),
-                (item.service.schedule, "schedule", "a job on a schedule never runs twice at a time"),
+                (item.service.schedule, "schedule", "a scheduled job never overlaps itself"),
             ):
                 if there_is:
-                    text = f"services.{name}.{key}: {why}, but {name} has {item.replicas} replicas (remove one of both)"
-                    yield Diagnostic(item.place(key), text)
+                    text = f"{why}, but {name} has {item.replicas} replicas (remove one of the two)"
+                    yield Diagnostic(item.place(key), f"services.{name}.{key}: {text}")
 
 
 def too_many(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
-    """More than process 1 should be asked to know."""
+    """More instances and dependencies than process 1 can handle in reasonable time."""
     counts = {name: 1 if item.replicas is None else item.replicas for name, item in chosen.items()}
     total = sum(
-        counts[name] * (1 + sum(counts.get(need.service, 0) for need in item.service.depends_on))
+        counts[name] * (1 + sum(counts.get(each.service, 0) for each in item.service.depends_on))
         for name, item in chosen.items()
     )
-    if total > _MOST:
-        text = f"the replicas and what they depend on come to {total:,} (at most {_MOST:,}; use fewer replicas)"
-        yield Diagnostic(draft.where, text)
+    if total > _ENTRIES_MAX:
+        text = f"there are {total:,} replicas and dependencies between them"
+        yield Diagnostic(draft.where, f"{text} (at most {_ENTRIES_MAX:,}; use fewer replicas)")

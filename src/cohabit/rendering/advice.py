@@ -146,7 +146,7 @@ def _exit_code_advice(service: Service, code: int) -> list[str]:
         return [_not_found_advice(service)]
     if code == EXIT_CANNOT_RUN:
         return [_not_executable_advice(service)]
-    if code == EXIT_KILLED and "ignored" in service.why:
+    if code == EXIT_KILLED and "it did not stop in time" in service.why:
         return stop_advice(service)
     text = describe_exit(code)
     if code > _SIGNALS and program(service) in _SHELLS and text.startswith("SIG"):

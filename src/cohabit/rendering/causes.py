@@ -300,7 +300,7 @@ def _stopped(snapshot: Snapshot, service: Service) -> Cause:
             else "was stopped manually (cohabit stop, cohabit kill)"
         )
         advice = [f"`cohabit start {service.name}`"]
-        killed = (f"it was killed: it {service.why}",) if "ignored" in service.why else ()
+        killed = (f"it was killed: it {service.why}",) if "it did not stop in time" in service.why else ()
         return _cause(service, STOPPED_MANUALLY, clause, facts=killed, advice=advice)
     waits = service.conditions
     if not waits:
