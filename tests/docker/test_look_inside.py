@@ -80,7 +80,7 @@ def test_verbs_work_in_the_poorest_container(checked: str, file: Mounted, start:
     assert ask(container, OWNER, *greeting).stdout == "hello\n"
     refused = ask(container, ROOT, *greeting)  # what a cohabit of another user says is not executed
     assert refused.returncode == 77
-    assert "neither root nor this user listens" in refused.stderr
+    assert "neither root nor this user is listening" in refused.stderr
     examined = ask(container, OWNER, "doctor")
     assert (examined.returncode, examined.stderr) == (0, "")
     assert "error" not in examined.stdout.split()

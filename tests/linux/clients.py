@@ -1,4 +1,4 @@
-"""Clients of a Run's cohabit, run to their end while its output is read on."""
+"""Clients of the cohabit in a Run, whose output is read while they run."""
 
 import contextlib
 import os
@@ -13,23 +13,23 @@ RUNTIME_DIR = "run"  # in the test's directory
 
 
 def environment(directory: str) -> dict[str, str]:
-    """What cohabit and its clients have to know of each other."""
+    """The variables with which cohabit and its clients find each other."""
     return {"COHABIT_RUNTIME_DIR": os.path.join(directory, RUNTIME_DIR)}
 
 
 def ask(
-    life: Run,
+    run: Run,
     directory: str,
-    *words: str,
+    *arguments: str,
     code: int = 0,
     during: Callable[[Callable[[], object], str], None] | None = None,
 ) -> str:
-    """Run a client; returns what it printed. It has to end with this code. during: waits as Run.until does."""
+    """Run a client to its end; returns its output. code: the expected exit code. during: replaces Run.until."""
     variables = {"PATH": os.environ["PATH"], **environment(directory)}
     with tempfile.TemporaryFile() as out:
-        client = subprocess.Popen([*COHABIT, *words], env=variables, stdout=out, stderr=subprocess.STDOUT)
+        client = subprocess.Popen([*COHABIT, *arguments], env=variables, stdout=out, stderr=subprocess.STDOUT)
         try:
-            (during or life.until)(lambda: client.poll() is not None, " ".join(words))
+            (during or run.until)(lambda: client.poll() is not None, " ".join(arguments))
         finally:
             client.kill()
             client.wait()
@@ -40,11 +40,11 @@ def ask(
 
 
 @contextlib.contextmanager
-def following(directory: str, *words: str) -> Iterator[IO[bytes]]:
-    """A client that goes on until the block is over; gives the file that it writes to."""
+def following(directory: str, *arguments: str) -> Iterator[IO[bytes]]:
+    """Run a client until the end of the block; yields the file with its output."""
     variables = {"PATH": os.environ["PATH"], **environment(directory)}
     with tempfile.TemporaryFile() as out:
-        client = subprocess.Popen([*COHABIT, *words], env=variables, stdout=out, stderr=subprocess.STDOUT)
+        client = subprocess.Popen([*COHABIT, *arguments], env=variables, stdout=out, stderr=subprocess.STDOUT)
         try:
             yield out
         finally:

@@ -132,7 +132,7 @@ def test_one_that_answers_from_a_directory_of_its_own(start: Start, attack: Atta
     life.until_printed("started")
     attack(life, "answer", "/tmp/cohabit-0/control", "0 trust me")
     told = client(life, "ps", code=69)
-    assert "no cohabit of root or of user 0 is running here (what is there belongs to user 65534" in told
+    assert "no cohabit of root or of user 0 is running here (files of user 65534 are not trusted" in told
     assert client(life, "health", user=NOBODY) == "trust me\n"  # to its own user it is as good as any
 
 
@@ -177,7 +177,7 @@ def test_exec_obeys_nobody_else_at_a_socket_that_was_named(life: Run, attack: At
     attack(life, "answer", "/tmp/app/control", "0 ", told)
     text = client(life, "exec", "--socket", "/tmp/app/control", "web", "--", "echo", "executed", code=77)
     assert "executed\n" not in text
-    assert "neither root nor this user listens at this socket" in text
+    assert "neither root nor this user is listening at this socket" in text
 
 
 def test_without_proc(start: Start, attack: Attack) -> None:
@@ -196,4 +196,4 @@ def test_a_user_without_rights_finds_the_cohabit_of_its_own(start: Start, attack
     attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
     assert client(life, "health", user=1234) == "ready: 1 service\n"
     assert client(life, "health") == "ready: 1 service\n", "process 1 of another user is believed"
-    assert "is not acted on" in client(life, "exec", "sleep", "--", "true", code=77)
+    assert "the answer is not trusted" in client(life, "exec", "sleep", "--", "true", code=77)

@@ -1,4 +1,4 @@
-"""`cohabit completion`: the scripts, driven in the real shells as somebody who presses Tab."""
+"""`cohabit completion`: the scripts, run in the real shells."""
 
 import os
 import pty
@@ -14,14 +14,14 @@ import pytest
 
 from cohabit.cli import completion
 from cohabit.cli.main import COMMANDS
-from cohabit.cli.options import Command, CommandVerb, Option
+from cohabit.cli.options import Command, Option, WrapperCommand
 
 _AT_MOST_SECONDS = 30.0
 _CLIENT = "#!/bin/sh\n[ \"$*\" != 'ps -q' ] || printf '%s\\n' api web-1 web-2\n"
 
 Complete = Callable[[str], set[str]]
 
-# A command line up to the cursor -> some of what must be offered, and some of what must not.
+# (a command line up to the cursor, some candidates that must be offered, some that must not be)
 LINES = [
     ("cohabit lo", {"logs"}, {"start", "ps"}),
     ("cohabit ", set(COMMANDS), {"--json"}),
@@ -48,7 +48,7 @@ LINES = [
 ]
 
 
-# Whatever is offered is shown between < and >; ^X says that everything typed before it has been dealt with.
+# Each candidate is printed between < and >; ^X prints a mark when all input before it has been processed.
 _ZSH_SETUP = """
 PROMPT= RPS1=
 autoload -Uz compinit
@@ -67,7 +67,7 @@ print -r -- RE''ADY
 
 
 def _script(directory: Path, shell: str) -> Path:
-    """Write the script of a shell, beside a `cohabit` on PATH that knows three services; returns its path."""
+    """Write the script of a shell, and a `cohabit` in PATH that lists three services; returns the script's path."""
     client = directory / "bin" / "cohabit"
     client.parent.mkdir()
     client.write_text(_CLIENT)
@@ -118,7 +118,7 @@ def _fish(directory: Path) -> Complete:
 
 
 def _zsh(directory: Path) -> Complete:
-    """Zsh completes only for somebody who types: it gets a terminal, and lists what it has instead of inserting it."""
+    """Zsh completes only interactive input: it runs on a terminal, and prints the candidates."""
     script = _script(directory, "zsh")
     (directory / "setup").write_text(_ZSH_SETUP.replace("SCRIPT", str(script)))
 
@@ -142,11 +142,11 @@ def _zsh(directory: Path) -> Complete:
 
 
 def _until(fd: int, mark: bytes) -> bytes:
-    """Everything that a terminal shows up to a mark."""
+    """The output of a terminal up to a mark."""
     shown, deadline = b"", time.monotonic() + _AT_MOST_SECONDS
     while mark not in shown:
         left = deadline - time.monotonic()
-        assert left > 0, f"waited in vain for {mark!r}: {shown!r}"
+        assert left > 0, f"{mark!r} did not appear: {shown!r}"
         if select.select([fd], [], [], left)[0]:
             shown += os.read(fd, 65_536)
     return shown
@@ -157,8 +157,8 @@ SHELLS = {"bash": _bash, "zsh": _zsh, "fish": _fish}
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("line", "offered", "not_offered"), LINES, ids=[line for line, _, _ in LINES])
-def test_what_tab_offers(shell: str, line: str, offered: set[str], not_offered: set[str], tmp_path: Path) -> None:
-    """Verbs, options, and for each argument what it can be, in every shell alike."""
+def test_tab_offers_candidates(shell: str, line: str, offered: set[str], not_offered: set[str], tmp_path: Path) -> None:
+    """Commands, options and the kinds of each argument, the same in every shell."""
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} (apt-get install {shell})")
     found = SHELLS[shell](tmp_path)(line)
@@ -167,15 +167,15 @@ def test_what_tab_offers(shell: str, line: str, offered: set[str], not_offered: 
     assert not not_offered & found
 
 
-def test_bash_knows_the_value_behind_an_equals_sign(tmp_path: Path) -> None:
-    """Bash makes three words of --signal=HU."""
+def test_bash_completes_a_value_after_an_equals_sign(tmp_path: Path) -> None:
+    """Bash splits --signal=HU into three words."""
     assert "HUP" in _bash(tmp_path)("cohabit kill --signal = HU")
 
 
-def test_nobody_there_is_no_noise(tmp_path: Path) -> None:
-    """Where no cohabit runs, names of services are not completed, and nothing is said."""
+def test_without_a_running_cohabit_nothing_is_printed(tmp_path: Path) -> None:
+    """The names of services are then not completed."""
     complete = _bash(tmp_path)
-    (tmp_path / "bin" / "cohabit").write_text("#!/bin/sh\necho nobody >&2; exit 69\n")
+    (tmp_path / "bin" / "cohabit").write_text("#!/bin/sh\necho none >&2; exit 69\n")
     assert complete("cohabit stop ") <= {""}
 
 
@@ -191,19 +191,19 @@ def test_nobody_there_is_no_noise(tmp_path: Path) -> None:
         ("", []),
     ],
 )
-def test_what_arguments_are_stands_in_the_usage(usage: str, kinds: list[str]) -> None:
-    """One text for people and for completion."""
+def test_kinds_of_arguments_are_read_from_the_usage(usage: str, kinds: list[str]) -> None:
+    """The usage is for people and for completion."""
     assert completion.kinds(usage) == kinds
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
-def test_quotes_and_colons_in_help_do_no_harm(shell: str, tmp_path: Path) -> None:
-    """A help text may hold what a shell takes for its own."""
+def test_special_characters_in_help_are_quoted(shell: str, tmp_path: Path) -> None:
+    """A help text may contain characters that a shell interprets."""
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} (apt-get install {shell})")
     option = Option(("--odd",), 'it\'s [a] "test": $HOME `id`', "X:Y")
-    rows = [completion.Row(verb.name, verb.summary, verb) for verb in (
-        Command("odd", "[SERVICE...]", "it's: [odd] $(id)", (option,)), CommandVerb("more", "COMMAND", "fine", ()),
+    rows = [completion.Row(command.name, command.summary, command) for command in (
+        Command("odd", "[SERVICE...]", "it's: [odd] $(id)", (option,)), WrapperCommand("more", "COMMAND", "fine", ()),
     )]  # fmt: skip
     path = tmp_path / "script"
     path.write_text(completion.script_of(shell, rows))

@@ -1,4 +1,4 @@
-"""Finding a running cohabit and asking it: who is meant, what is refused, what happens when it does not answer."""
+"""Finding the running cohabit and sending it a request: selection, refusals, and missing answers."""
 
 import os
 import socket
@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from cohabit.cli import connection, discovery
-from cohabit.cli.discovery import ConnectionFailedError, SilentError
+from cohabit.cli.discovery import ConnectionFailedError, NoAnswerError
 from cohabit.errors import UsageError
 from cohabit.reactor import rundir
 from unit.control_story import answer, run_client, service, serving, status
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a directory that stands for the places where sockets are looked for."""
+def locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that replaces the default locations of sockets."""
     (tmp_path / "run").mkdir()
     monkeypatch.setattr(discovery, "RUNTIME_BASES", (str(tmp_path / "run"), str(tmp_path / "var")))
     monkeypatch.setattr(discovery, "SHARED_BASES", (str(tmp_path), str(tmp_path / "nowhere")))
@@ -26,63 +26,63 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _place(places: Path, name: str) -> Path:
-    path = places / name
+def _directory(locations: Path, name: str) -> Path:
+    path = locations / name
     path.mkdir()
     return path
 
 
-def test_an_answer(tmp_path: Path) -> None:
-    """One line with the code and the reason, then a body line by line."""
+def test_answer_has_a_code_a_reason_and_a_body(tmp_path: Path) -> None:
+    """The body is read line by line."""
     with serving(tmp_path, {"ps": b"3 not now\n{}\n{1}\n"}) as server:
-        told = connection.ask("ps", ["a", "b=c"], path=server.path)
-        assert (told.code, told.text, list(told.lines())) == (3, "not now", [b"{}", b"{1}"])
+        reply = connection.request("ps", ["a", "b=c"], path=server.path)
+        assert (reply.code, reply.text, list(reply.lines())) == (3, "not now", [b"{}", b"{1}"])
     assert server.requests == ["cohabit/2 ps a b=c"]
 
 
-def test_an_answer_in_pieces(tmp_path: Path) -> None:
-    """The line may come byte by byte, and bodies are read by length, too."""
+def test_answer_may_arrive_byte_by_byte(tmp_path: Path) -> None:
+    """Lines and pieces of a given length are read correctly."""
 
-    def tell(to: socket.socket) -> None:
+    def reply_slowly(to: socket.socket) -> None:
         for byte in b"0 fine\nhead 4\nab\nctail\n":
             to.sendall(bytes([byte]))
 
-    with serving(tmp_path, {"logs": tell}) as server:
-        told = connection.ask("logs", path=server.path)
-        assert (told.text, told.line(), told.read(4), told.line(), told.line()) == (
+    with serving(tmp_path, {"logs": reply_slowly}) as server:
+        reply = connection.request("logs", path=server.path)
+        assert (reply.text, reply.read_line(), reply.read(4), reply.read_line(), reply.read_line()) == (
             "fine", b"head 4", b"ab\nc", b"tail", b"",
         )  # fmt: skip
 
 
-def test_nobody_there(places: Path) -> None:
-    """69, and how to start one or to name another's socket."""
-    del places
+def test_without_a_running_cohabit_the_code_is_69(locations: Path) -> None:
+    """The message says how to start one, or to name another socket."""
+    del locations
     with pytest.raises(ConnectionFailedError, match=r"cannot ps: no cohabit is running here .*--socket PATH") as caught:
-        connection.ask("status", by="ps")
+        connection.request("status", typed="ps")
     assert caught.value.exit_code == 69
 
 
 @pytest.mark.parametrize("name", ["run/abc", "cohabit-abc"])
-def test_the_only_one_is_found(places: Path, name: str) -> None:
-    """Wherever its runtime directory is, and by whatever names (/var/run is /run); dead sockets are passed over."""
-    (places / "var").symlink_to(places / "run")
-    dead = _place(places, "cohabit-dead")
+def test_the_only_one_is_found(locations: Path, name: str) -> None:
+    """In any of the locations, also if they are the same directory (/var/run is /run); dead sockets are skipped."""
+    (locations / "var").symlink_to(locations / "run")
+    dead = _directory(locations, "cohabit-dead")
     socket.socket(socket.AF_UNIX).bind(str(dead / "control"))
-    with serving(_place(places, name), {"ps": answer(0, "me")}):
-        assert connection.ask("ps").text == "me"
+    with serving(_directory(locations, name), {"ps": answer(0, "me")}):
+        assert connection.request("ps").text == "me"
 
 
-def test_of_several_the_one_has_to_be_named(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two that are neither process 1 nor whoever started us: the answer names their sockets."""
+def test_several_candidates_are_an_error_that_lists_them(locations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If none is process 1 or the supervisor of this process."""
     peers = iter([70, 71])
     monkeypatch.setattr(discovery, "peer", lambda _: (next(peers), os.geteuid()))
-    here, there = _place(places, "run/a"), _place(places, "cohabit-b")
+    here, there = _directory(locations, "run/a"), _directory(locations, "cohabit-b")
     with (
         serving(here, {}),
         serving(there, {}),
         pytest.raises(ConnectionFailedError, match=r"several .*--socket") as caught,
     ):
-        connection.ask("ps")
+        connection.request("ps")
     assert f"{here}/control" in str(caught.value)
     assert f"{there}/control" in str(caught.value)
 
@@ -90,109 +90,109 @@ def test_of_several_the_one_has_to_be_named(places: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("variable", "pids", "expected"),
     [
-        ("", [(70, 0), (1, 0)], "second"),  # process 1 is meant wherever it is
-        ("", [(70, 0), (1, 12345)], "first"),  # but not one that another user runs
-        ("70-abc", [(70, 0), (1, 0)], "first"),  # who started us comes before it
+        ("", [(70, 0), (1, 0)], "second"),  # process 1 is selected, in any location
+        ("", [(70, 0), (1, 12345)], "first"),  # but not if another user runs it
+        ("70-abc", [(70, 0), (1, 0)], "first"),  # the supervisor of this process comes first
         ("71-abc:x", [(1, 0), (71, 0)], "second"),
         ("71-abc:x", [(1, 0), (71, 12345)], None),
-        ("", [(70, 12345), (71, 0)], "second"),  # of a stranger's nothing is believed
-        ("99-abc", [(70, 0), (1, 0)], None),  # who started us is not there: nobody else is meant
+        ("", [(70, 12345), (71, 0)], "second"),  # a listener of another user is not trusted
+        ("99-abc", [(70, 0), (1, 0)], None),  # the supervisor of this process is missing: no other is selected
         ("", [(70, 12345), (71, 12345)], None),
     ],
 )
-def test_which_one_is_meant(
+def test_selection(
     variable: str,
     pids: list[tuple[int, int]],
     expected: str | None,
-    places: Path,
+    locations: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever started us, else process 1, else the only one of root's or our own."""
-    first, second = _place(places, "run/a"), _place(places, "cohabit-b")
+    """The supervisor of this process, else process 1, else the only one of root or of this user."""
+    first, second = _directory(locations, "run/a"), _directory(locations, "cohabit-b")
     peers = iter(pids)
     monkeypatch.setattr(discovery, "peer", lambda _: next(peers))
     monkeypatch.setattr(discovery, "environment", lambda: {"COHABIT_SUPERVISOR": variable} if variable else {})
     with serving(first, {"ps": answer(0, "first")}), serving(second, {"ps": answer(0, "second")}):
         if expected is None:
             with pytest.raises(ConnectionFailedError, match=r"no cohabit (of root .*)?is running here"):
-                connection.ask("ps")
+                connection.request("ps")
         else:
-            assert connection.ask("ps").text == expected
+            assert connection.request("ps").text == expected
 
 
 @pytest.mark.parametrize(("pid", "found"), [(1, True), (70, False)])
-def test_process_1_of_another_user(places: Path, monkeypatch: pytest.MonkeyPatch, pid: int, *, found: bool) -> None:
-    """Its directory is entered, and only process 1 itself is believed there: a service may run as the same user."""
+def test_process_1_of_another_user(locations: Path, monkeypatch: pytest.MonkeyPatch, pid: int, *, found: bool) -> None:
+    """Its directory is entered; only process 1 itself is trusted there: a service may run as the same user."""
     monkeypatch.setattr(discovery, "is_trusted_user", lambda uid: uid == 0)
-    monkeypatch.setattr(discovery.Search, "_runs_process_1", lambda _: 12345)
+    monkeypatch.setattr(discovery.Search, "_uid_of_process_1", lambda _: 12345)
     monkeypatch.setattr(discovery, "peer", lambda _: (pid, 12345))
-    place = _place(places, "cohabit-a")
+    directory = _directory(locations, "cohabit-a")
     if os.geteuid() == 0:
-        os.chown(place, 12345, 12345)
-    with serving(place, {"ps": answer(0, "me")}):
+        os.chown(directory, 12345, 12345)
+    with serving(directory, {"ps": answer(0, "me")}):
         if found:
-            assert connection.ask("ps").text == "me"
+            assert connection.request("ps").text == "me"
         else:
             with pytest.raises(ConnectionFailedError, match="no cohabit of root"):
-                connection.ask("ps")
+                connection.request("ps")
 
 
-def test_a_directory_that_was_set(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """COHABIT_RUNTIME_DIR is the only place then."""
-    other = _place(places, "other")
+def test_configured_directory_is_the_only_location(locations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """COHABIT_RUNTIME_DIR replaces the default locations."""
+    other = _directory(locations, "other")
     monkeypatch.setattr(discovery, "environment", lambda: {"COHABIT_RUNTIME_DIR": str(other)})
-    with serving(_place(places, "run/a"), {"ps": answer(0, "wrong")}):
-        with pytest.raises(ConnectionFailedError, match=f"no cohabit listens at {other}/control"):
-            connection.ask("ps")
+    with serving(_directory(locations, "run/a"), {"ps": answer(0, "wrong")}):
+        with pytest.raises(ConnectionFailedError, match=f"no cohabit is listening at {other}/control"):
+            connection.request("ps")
         with serving(other, {"ps": answer(0, "right")}):
-            assert connection.ask("ps").text == "right"
+            assert connection.request("ps").text == "right"
 
 
-def test_not_allowed(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """77 where there is one that does not let us in."""
+def test_permission_denied_is_77(locations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a directory or a socket is not accessible."""
 
     def forbidden(path: str, *_: object, **__: object) -> int:
         raise PermissionError(13, "no", path)
 
     monkeypatch.setattr("cohabit.cli.discovery.os.open", forbidden)
-    with pytest.raises(ConnectionFailedError, match="does not talk to uid") as caught:
-        connection.ask("ps")
+    with pytest.raises(ConnectionFailedError, match="permission denied for user") as caught:
+        connection.request("ps")
     assert caught.value.exit_code == 77
-    del places
+    del locations
 
 
-def test_silence(tmp_path: Path) -> None:
-    """A server that is stopped does not hold its clients."""
+def test_missing_answer_ends_at_the_deadline(tmp_path: Path) -> None:
+    """A stopped server does not block its clients."""
     path = str(tmp_path / "control")
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(path)
         silent.listen()
-        with pytest.raises(SilentError, match=r"cannot ps: cohabit has not answered within 0.01 s"):
-            connection.ask("ps", path=path, seconds=0.01)
+        with pytest.raises(NoAnswerError, match=r"cannot ps: cohabit has not answered within 0.01 s"):
+            connection.request("ps", path=path, seconds=0.01)
 
 
-def test_one_deadline_for_the_body_too(tmp_path: Path) -> None:
-    """A server that stops in the middle does not hold its clients; one that streams may."""
+def test_deadline_includes_the_body(tmp_path: Path) -> None:
+    """A server that stops in the middle does not block its clients; the body of a stream has no deadline."""
     end = threading.Event()
 
-    def tell(to: socket.socket) -> None:
+    def reply_in_two_parts(to: socket.socket) -> None:
         to.sendall(b"0 \n{}\n{")
         end.wait(20)
         to.sendall(b"}\n")
 
-    with serving(tmp_path, {"ps": tell}) as server:
-        told = connection.ask("ps", path=server.path, seconds=0.2)
-        assert told.line() == b"{}"
-        with pytest.raises(SilentError, match=r"cannot ps: cohabit has not answered within 0.2 s"):
-            told.line()
+    with serving(tmp_path, {"ps": reply_in_two_parts}) as server:
+        reply = connection.request("ps", path=server.path, seconds=0.2)
+        assert reply.read_line() == b"{}"
+        with pytest.raises(NoAnswerError, match=r"cannot ps: cohabit has not answered within 0.2 s"):
+            reply.read_line()
         end.set()
-        streamed = connection.ask("ps", path=server.path, seconds=5.0, streams=True)
-        assert streamed.until is None
+        streamed = connection.request("ps", path=server.path, seconds=5.0, streaming=True)
+        assert streamed.deadline is None
         assert list(streamed.lines()) == [b"{}", b"{}"]
 
 
 def full(path: Path) -> list[socket.socket]:
-    """A listener whose queue is full, and who is in it."""
+    """A listener with a full queue, and the connections in it."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen(0)
@@ -206,85 +206,88 @@ def full(path: Path) -> list[socket.socket]:
             return kept
 
 
-def test_a_full_queue_is_waited_for_once_nothing_else_is_left(places: Path) -> None:
-    """A trusted socket whose queue is full holds nobody up where process 1 answers, and else only till the deadline."""
-    kept = full(_place(places, "run/a") / "control")
-    with pytest.raises(SilentError, match="cannot ps: cohabit has not answered"):
-        connection.ask("ps", seconds=0.1)
-    with serving(_place(places, "cohabit-b"), {"ps": answer(0, "me")}):
-        assert connection.ask("ps", seconds=0.4).text == "me"
+def test_full_queue_is_waited_for_last(locations: Path) -> None:
+    """A full queue delays a client only if no other cohabit answers, and at most until the deadline."""
+    kept = full(_directory(locations, "run/a") / "control")
+    with pytest.raises(NoAnswerError, match="cannot ps: cohabit has not answered"):
+        connection.request("ps", seconds=0.1)
+    with serving(_directory(locations, "cohabit-b"), {"ps": answer(0, "me")}):
+        assert connection.request("ps", seconds=0.4).text == "me"
     for one in kept:
         one.close()
 
 
-def test_process_1_is_taken_before_a_full_queue_is_waited_for(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search ends at whoever is meant: what is behind it is not looked at."""
-    kept = full(_place(places, "run/a") / "control")
+def test_search_ends_at_process_1(locations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full queue found before is not waited for."""
+    kept = full(_directory(locations, "run/a") / "control")
     waited: list[float] = []
-    monkeypatch.setattr(discovery, "waiting_socket", waited.append)
+    monkeypatch.setattr(discovery, "blocking_socket", waited.append)
     monkeypatch.setattr(discovery, "peer", lambda _: (1, 0))
-    with serving(_place(places, "run/b"), {"ps": answer(0, "me")}):
-        assert connection.ask("ps").text == "me"
+    with serving(_directory(locations, "run/b"), {"ps": answer(0, "me")}):
+        assert connection.request("ps").text == "me"
     assert not waited
     for one in kept:
         one.close()
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o757])
-def test_a_directory_that_others_may_write_is_not_entered(places: Path, mode: int) -> None:
-    """Whoever owns it."""
-    place = _place(places, "cohabit-a")
-    place.chmod(mode)
+def test_directory_writable_by_others_is_not_entered(locations: Path, mode: int) -> None:
+    """Even if its owner is trusted."""
+    directory = _directory(locations, "cohabit-a")
+    directory.chmod(mode)
     with (
-        serving(place, {"ps": answer(0, "wrong")}),
+        serving(directory, {"ps": answer(0, "wrong")}),
         pytest.raises(ConnectionFailedError, match="no cohabit is running"),
     ):
-        connection.ask("ps")
+        connection.request("ps")
 
 
-def test_links_are_not_followed(places: Path) -> None:
-    """Neither the directory nor the socket may be one."""
-    (places / "elsewhere").mkdir()
-    with serving(places / "elsewhere", {"ps": answer(0, "wrong")}) as server:
-        (places / "cohabit-a").symlink_to(places / "elsewhere")
-        (_place(places, "cohabit-b") / "control").symlink_to(server.path)
+def test_links_are_not_followed(locations: Path) -> None:
+    """Neither for the directory nor for the socket."""
+    (locations / "elsewhere").mkdir()
+    with serving(locations / "elsewhere", {"ps": answer(0, "wrong")}) as server:
+        (locations / "cohabit-a").symlink_to(locations / "elsewhere")
+        (_directory(locations, "cohabit-b") / "control").symlink_to(server.path)
         with pytest.raises(ConnectionFailedError, match="no cohabit is running"):
-            connection.ask("ps")
+            connection.request("ps")
     assert not server.requests
 
 
-@pytest.mark.parametrize("told", [b"", b"hello\n", b"\n"])
-def test_no_answer(told: bytes, tmp_path: Path) -> None:
-    """Who hangs up without a code has said nothing."""
+@pytest.mark.parametrize("reply", [b"", b"hello\n", b"\n"])
+def test_connection_closed_without_a_code(reply: bytes, tmp_path: Path) -> None:
+    """Text without a code is not an answer."""
     with (
-        serving(tmp_path, {"ps": told}) as server,
-        pytest.raises(ConnectionFailedError, match="hung up without an answer"),
+        serving(tmp_path, {"ps": reply}) as server,
+        pytest.raises(ConnectionFailedError, match="closed the connection without an answer"),
     ):
-        connection.ask("ps", path=server.path)
+        connection.request("ps", path=server.path)
 
 
-@pytest.mark.parametrize("word", ["", "a b", "a\nb", "a\tb", "\x7f"])
-def test_words_that_cannot_be_sent(word: str, tmp_path: Path) -> None:
-    """A request has no second line, and words have no spaces."""
-    with serving(tmp_path, {}) as server, pytest.raises(UsageError, match="name of no service"):
-        connection.ask("ps", [word], path=server.path)
+@pytest.mark.parametrize("argument", ["", "a b", "a\nb", "a\tb", "\x7f"])
+def test_argument_that_cannot_be_sent(argument: str, tmp_path: Path) -> None:
+    """A request is one line, and arguments contain no spaces."""
+    with serving(tmp_path, {}) as server, pytest.raises(UsageError, match="is not a service name"):
+        connection.request("ps", [argument], path=server.path)
     assert not server.requests
 
 
-def test_too_many_words(tmp_path: Path) -> None:
-    """The server reads 64 KiB; more is told before it is sent."""
-    with serving(tmp_path, {}) as server, pytest.raises(UsageError, match="too many words"):
-        connection.ask("ps", ["x" * 1000] * 70, path=server.path)
+def test_request_that_is_too_long(tmp_path: Path) -> None:
+    """The server reads 64 KiB; a longer request is not sent."""
+    with (
+        serving(tmp_path, {}) as server,
+        pytest.raises(UsageError, match="the request has 70083 bytes, more than 65536"),
+    ):
+        connection.request("ps", ["x" * 1000] * 70, path=server.path)
 
 
 def test_health_is_one_line_and_0_or_1(tmp_path: Path) -> None:
-    """What Docker and Kubernetes want of it; nobody there is no health, and no other code."""
+    """As Docker and Kubernetes require; a missing cohabit is 1, too."""
     with serving(tmp_path, {"health": answer(0, "all is well")}):
         done = run_client("health", COHABIT_RUNTIME_DIR=str(tmp_path))
         assert (done.returncode, done.stdout, done.stderr) == (0, "all is well\n", "")
     done = run_client("health", "--json", COHABIT_RUNTIME_DIR=str(tmp_path))
     assert done.returncode == 1
-    assert done.stdout.startswith('{"code": 1, "text": "cannot health: no cohabit listens')
+    assert done.stdout.startswith('{"code": 1, "text": "cannot health: no cohabit is listening')
     (tmp_path / "control").unlink()
     for code, expected in ((1, 1), (71, 1), (77, 1), (64, 64)):
         with serving(tmp_path, {"health": answer(code, "no")}):
@@ -292,12 +295,12 @@ def test_health_is_one_line_and_0_or_1(tmp_path: Path) -> None:
         (tmp_path / "control").unlink()
 
 
-def test_health_loads_next_to_nothing() -> None:
-    """It is started every few seconds in thousands of containers: no json, no re, no os."""
+def test_health_imports_little() -> None:
+    """It is started every few seconds: no json, no re, no os."""
     program = f"import sys; sys.path.append({os.path.dirname(os.path.dirname(rundir.__file__))!r} + '/..')"
     program += "; import cohabit.cli.main, cohabit.cli.health; print(*sys.modules)"
-    done = client_python(program)
-    loaded = {module for module in done.split() if not module.startswith("cohabit")}
+    output = client_python(program)
+    loaded = {module for module in output.split() if not module.startswith("cohabit")}
     assert not loaded & {"json", "re", "os", "socket", "enum", "typing", "signal", "contextlib"}
 
 
@@ -308,8 +311,8 @@ def client_python(program: str) -> str:
     ).stdout
 
 
-def test_ps_asks_status_with_the_names(tmp_path: Path) -> None:
-    """--socket names the server; the codes and reasons are its own."""
+def test_ps_requests_the_status_of_the_names(tmp_path: Path) -> None:
+    """--socket names the server."""
     with serving(tmp_path, {"status": status(service("web"))}) as server:
         assert run_client("ps", "-q", "web", "--socket", server.path).stdout == "web\n"
     assert server.requests == ["cohabit/2 status web"]

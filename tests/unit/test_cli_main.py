@@ -1,4 +1,4 @@
-"""The front door: verbs, their exit codes, and an end that is never a bare traceback with code 1."""
+"""The entry point: commands, exit codes, and errors that never end as a bare traceback with code 1."""
 
 import os
 import subprocess
@@ -12,21 +12,21 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(cohabit.__file__)))
 MAIN = os.path.join(SOURCE, "cohabit", "__main__.py")
 
 
-def _cohabit(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-I", "-S", MAIN, *words], capture_output=True, text=True, check=False)
+def _cohabit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-I", "-S", MAIN, *arguments], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("word", ["--version", "-V"])
-def test_version(word: str) -> None:
-    """The version is told on stdout."""
-    done = _cohabit(word)
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(option: str) -> None:
+    """The version goes to stdout."""
+    done = _cohabit(option)
     assert (done.returncode, done.stdout) == (0, f"cohabit {cohabit.__version__}\n")
 
 
 @pytest.mark.parametrize(
-    ("words", "why"),
+    ("arguments", "why"),
     [
-        (["init", "--", ""], "the command is an empty word"),
+        (["init", "--", ""], "the command is empty"),
         (["init", "-r", "KILL:TERM", "true"], "KILL cannot be rewritten"),
         (["init", "-r", "TERM:32", "true"], "'32' is a signal that the C library reserves"),
         (["init", "-r", "33:TERM", "true"], "'33' is a signal that the C library reserves"),
@@ -36,47 +36,49 @@ def test_version(word: str) -> None:
         (["run", "--helper", "true"], "--helper needs --main"),
     ],
 )
-def test_what_cannot_be_meant_is_a_wrong_usage(words: list[str], why: str) -> None:
-    """64, and why."""
-    done = _cohabit(*words)
+def test_wrong_usage_is_64(arguments: list[str], why: str) -> None:
+    """With the reason."""
+    done = _cohabit(*arguments)
     assert (done.returncode, why in done.stderr + done.stdout) == (64, True)
 
 
-def test_without_a_word_the_help_is_an_error() -> None:
-    """Nothing to do: the help on stderr, and 64."""
+def test_without_a_command_the_help_is_an_error() -> None:
+    """It goes to stderr, with 64."""
     done = _cohabit()
     assert (done.returncode, done.stdout) == (64, "")
-    assert "usage: cohabit VERB" in done.stderr
+    assert "usage: cohabit COMMAND" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("word", "near"),
+    ("command", "near"),
     [("ini", "'init'"), ("runn", "'run'"), ("confgi", "'config'"), ("sleep", "cohabit init -- COMMAND")],
 )
-def test_unknown_verb(word: str, near: str) -> None:
-    """An unknown verb is 64, with the nearest one or the way to run a command."""
-    done = _cohabit(word)
+def test_unknown_command_is_64(command: str, near: str) -> None:
+    """With the nearest command, or how to run a program."""
+    done = _cohabit(command)
     assert done.returncode == 64
-    assert done.stderr.startswith(f"cohabit: there is no verb {word!r} (")
+    assert done.stderr.startswith(f"cohabit: there is no command {command!r} (")
     assert near in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["check", "config"])
-def test_interpreter_that_cannot_be_executed(verb: str) -> None:
-    """The loader is a program of its own: where it cannot be started, that is told in a sentence, and 71."""
-    plant = (
-        f"import sys; sys.path.append({SOURCE!r}); sys.executable = '/dev/null'; sys.argv[1:] = [{verb!r}]; "
+@pytest.mark.parametrize("command", ["check", "config"])
+def test_loader_that_cannot_be_started_is_71(command: str) -> None:
+    """The loader is a separate program; the message says why it cannot be executed."""
+    program = (
+        f"import sys; sys.path.append({SOURCE!r}); sys.executable = '/dev/null'; sys.argv[1:] = [{command!r}]; "
         "from cohabit.cli import main; main.main()"
     )
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", plant], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
     why = "'/dev/null', the interpreter, cannot be executed: Permission denied"
-    assert done.stderr.startswith(f"cohabit: cannot {verb}: {why}")
+    assert done.stderr.startswith(f"cohabit: cannot {command}: {why}")
     assert (done.returncode, "Traceback" in done.stderr) == (71, False)
 
 
-def test_bug_of_ours_is_70() -> None:
-    """An error that nobody foresaw is told with its traceback, and has its own code."""
-    plant = f"import sys; sys.path.append({SOURCE!r}); from cohabit.cli import main; main._dispatch = None; main.main()"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", plant], capture_output=True, text=True, check=False)
+def test_internal_error_is_70() -> None:
+    """An unexpected exception is printed with its traceback."""
+    program = (
+        f"import sys; sys.path.append({SOURCE!r}); from cohabit.cli import main; main._dispatch = None; main.main()"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 70
     assert "Traceback" in done.stderr

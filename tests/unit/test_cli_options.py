@@ -1,24 +1,24 @@
-"""Command lines: what each form of an option means, and what is wrong in words."""
+"""Command lines: the forms of options, and the messages for wrong ones."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.cli.options import Command, CommandVerb, Option
+from cohabit.cli.options import Command, Option, WrapperCommand
 from cohabit.errors import UsageError
 
 OPTIONS = (
     Option(("-g", "--group"), "a flag"),
     Option(("-v", "--verbose"), "another flag"),
     Option(("-t", "--time"), "a value", "SECONDS"),
-    Option(("-e", "--each"), "a value that may come again", "CODE", repeat=True),
+    Option(("-e", "--each"), "a value that may be repeated", "CODE", repeat=True),
 )
 MIXED = Command("mixed", "", "", OPTIONS)
-STRICT = CommandVerb("strict", "", "", OPTIONS)
+STRICT = WrapperCommand("strict", "", "", OPTIONS)
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("typed", "expected"),
     [
         ([], {}),
         (["-g"], {"group": True}),
@@ -36,15 +36,15 @@ STRICT = CommandVerb("strict", "", "", OPTIONS)
         (["-h"], {"help": True}),
     ],
 )
-def test_each_form_of_an_option(words: list[str], expected: dict[str, object]) -> None:
-    """Short, long, joined, with a value in the same word or the next."""
-    values, arguments = MIXED.parse(words)
+def test_each_form_of_an_option(typed: list[str], expected: dict[str, object]) -> None:
+    """Short, long, joined, with a value in the same argument or the next."""
+    values, arguments = MIXED.parse(typed)
     assert values == {"group": False, "verbose": False, "time": None, "each": [], "help": False} | expected
     assert arguments == []
 
 
 @pytest.mark.parametrize(
-    ("verb", "words", "arguments", "group"),
+    ("command", "typed", "arguments", "group"),
     [
         (MIXED, ["a", "-g", "b"], ["a", "b"], True),
         (MIXED, ["a", "--", "-g"], ["a", "-g"], False),
@@ -55,61 +55,61 @@ def test_each_form_of_an_option(words: list[str], expected: dict[str, object]) -
         (STRICT, ["a", "--", "b"], ["a", "--", "b"], False),
     ],
 )
-def test_where_options_end(verb: Command, words: list[str], arguments: list[str], group: bool) -> None:
-    """Somebody else's command line is left alone: from its first word on, and behind --."""
-    values, found = verb.parse(words)
+def test_where_options_end(command: Command, typed: list[str], arguments: list[str], group: bool) -> None:
+    """A wrapped command line is not parsed: from its first argument on, or after --."""
+    values, found = command.parse(typed)
     assert (found, values["group"]) == (arguments, group)
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("typed", "message"),
     [
         (["--nonsense"], "unknown option --nonsense"),
         (["--grop"], "did you mean --group"),
         (["-x"], "unknown option -x"),
         (["-gx"], "unknown option -x"),
-        (["--group=yes"], "takes no value"),
+        (["--group=yes"], "does not accept a value"),
         (["-t"], "needs a value (SECONDS)"),
         (["-t1", "-t2"], "given twice"),
     ],
 )
-def test_what_is_wrong(words: list[str], says: str) -> None:
-    """A wrong option is told by its name, with the verb."""
+def test_wrong_option_is_named_in_the_message(typed: list[str], message: str) -> None:
+    """Together with the command."""
     with pytest.raises(UsageError) as error:
-        MIXED.parse(words)
-    assert says in str(error.value)
+        MIXED.parse(typed)
+    assert message in str(error.value)
     assert "mixed" in str(error.value)
 
 
 @given(st.lists(st.text()))
-def test_nothing_else_is_raised(words: list[str]) -> None:
-    """Whatever is typed, it is parsed or is a usage error."""
+def test_parse_raises_only_usage_errors(typed: list[str]) -> None:
+    """Any command line is parsed, or is a usage error."""
     try:
-        _, arguments = MIXED.parse(words)
+        _, arguments = MIXED.parse(typed)
     except UsageError:
         return
-    assert all(argument in words for argument in arguments)
+    assert all(argument in typed for argument in arguments)
 
 
 @given(st.lists(st.text()))
-def test_a_command_comes_through_untouched(command: list[str]) -> None:
-    """Behind -- nothing is an option."""
+def test_wrapped_command_is_unchanged(command: list[str]) -> None:
+    """After --, nothing is an option."""
     assert STRICT.parse(["-g", "--", *command])[1] == command
 
 
-def test_a_value_is_one_of_its_choices() -> None:
-    """Words between bars are all that the value can be."""
-    verb = Command("wait", "", "", (Option(("--for",), "what", "ready|exit"),))
-    assert verb.parse(["--for", "exit"])[0]["for"] == "exit"
-    with pytest.raises(UsageError, match="cannot wait: --for is ready or exit, not 'gone'"):
-        verb.parse(["--for=gone"])
+def test_value_must_be_one_of_the_choices() -> None:
+    """A metavar with bars lists all allowed values."""
+    command = Command("wait", "", "", (Option(("--for",), "what", "ready|exit"),))
+    assert command.parse(["--for", "exit"])[0]["for"] == "exit"
+    with pytest.raises(UsageError, match="cannot wait: --for must be ready or exit, not 'gone'"):
+        command.parse(["--for=gone"])
 
 
-def test_a_verb_without_arguments_refuses_any() -> None:
-    """What is typed all the same would be meant for something else; --help is answered all the same."""
+def test_command_without_arguments_refuses_any() -> None:
+    """An argument would be a misunderstanding; --help is still answered."""
     assert MIXED.parse_options(["-g"])["group"] is True
     assert MIXED.parse_options(["a", "--help"])["help"] is True
-    with pytest.raises(UsageError, match=r"cannot mixed: it takes no arguments \(what is 'a'\?\)"):
+    with pytest.raises(UsageError, match=r"cannot mixed: it does not accept arguments \(what is 'a'\?\)"):
         MIXED.parse_options(["a"])
     with pytest.raises(UsageError, match="cannot mixed: not a!"):
         MIXED.parse_options(["-g", "--", "a"], "not {}!")

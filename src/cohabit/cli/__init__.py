@@ -1,7 +1,7 @@
-"""The words that are typed: one file per verb.
+"""The command line: one file per command.
 
-A verb's module is loaded when it is asked for, and so is what `init`, which has 4 ms for all it does, nearly
-never needs. Everything else is imported at the top of its file.
+The module of a command is loaded when the command is used. `init` has 4 ms for everything it does, so modules that it
+rarely needs are loaded on demand, too. Everything else is imported at the top of its file.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 def load(module: str) -> Any:
-    """importlib.import_module without importlib, which brings warnings along."""
+    """importlib.import_module without importlib, which imports warnings."""
     return __import__(module, fromlist=("",))

@@ -1,10 +1,10 @@
-"""`cohabit check` and `cohabit config`: the loader, asked for text instead of a Plan."""
+"""`cohabit check`, and what `cohabit config` shares with it: the loader, which prints text instead of a Plan."""
 
 from __future__ import annotations
 
 import sys
 
-from cohabit.cli.options import JSON, Command
+from cohabit.cli.options import FILE_EXIT_CODES, JSON, Command
 from cohabit.cli.up import FILE, PROFILE
 from cohabit.errors import EXIT_SYSTEM, CohabitError
 from cohabit.reactor.linux import PACKAGE, os, python_environment
@@ -16,43 +16,43 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "check",
     "[-f FILE] [SERVICE...]",
-    "Report everything that is wrong with the file, each with its line, and start nothing.",
+    "Report all errors and warnings of the file with their lines, and start nothing.",
     (FILE, PROFILE, JSON),
-    exits=(
-        ("0", "it is fine"),
-        ("78", "something is wrong"),
-        ("127", "nothing but a command that is not found"),
-        ("126", "nothing but a command that cannot be executed"),
+    exit_codes=(
+        ("0", "no errors"),
+        ("64", "wrong usage, or no such service"),
+        ("71", "the system refused"),
+        *FILE_EXIT_CODES,
     ),
-    examples=(("RUN cohabit check", "in a Dockerfile: a wrong file breaks the build, not the deployment"),),
+    examples=(("RUN cohabit check", "in a Dockerfile: errors are found at build time"),),
 )
 
 
 class NoLoaderError(CohabitError):
-    """This machine cannot start the loader."""
+    """The loader cannot be started."""
 
     exit_code = EXIT_SYSTEM
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     """Parse, then become the loader."""
-    return ask_loader(given, COMMAND, words)
+    return run_loader(inherited, COMMAND, arguments)
 
 
-def ask_loader(given: InheritedSignals, verb: Command, words: list[str]) -> int:
-    """Replace this process by the loader, which prints and ends with the right code; returns only for --help.
+def run_loader(inherited: InheritedSignals, command: Command, arguments: list[str]) -> int:
+    """Replace this process by the loader, which prints and sets the exit code; returns only for --help.
 
     Raises NoLoaderError.
     """
-    values, services = verb.parse(words)
+    values, services = command.parse(arguments)
     if values["help"]:
-        return verb.show_help()
+        return command.show_help()
     request = {"verb": "up", "files": values["file"], "profiles": values["profile"], "services": services}
     request["json"] = values["json"]
     loader = f"{PACKAGE}/config/__main__.py"
-    given.restore()
+    inherited.restore()
     try:
-        os.execve(sys.executable, [sys.executable, "-I", loader, verb.name, repr(request)], python_environment())
+        os.execve(sys.executable, [sys.executable, "-I", loader, command.name, repr(request)], python_environment())
     except OSError as error:
         why = f"{sys.executable!r}, the interpreter, cannot be executed: {error.strerror}"
-        raise NoLoaderError(f"cannot {verb.name}: {why} (is it there, and executable for this user?)") from error
+        raise NoLoaderError(f"cannot {command.name}: {why} (is it there, and executable for this user?)") from error

@@ -1,8 +1,8 @@
-"""What all verbs that talk to a running cohabit share: ask, say what came of it, end with the right code.
+"""Shared by all commands that send requests to the running cohabit: the request, the output and the exit code.
 
-Words for people go to stdout when it was done and to stderr when not; with --json the same is one object on stdout.
-A client is an ordinary program: ^C ends it, and so does a reader of its output that has gone (`main` of each verb
-gives back the signals, which process 1 would keep from itself).
+Text for people goes to stdout on success and to stderr on failure; with --json one object goes to stdout in both cases.
+A client is an ordinary program: ^C ends it, and so does SIGPIPE when the reader of its output has gone. Each command's
+`main` therefore restores the signal dispositions that process 1 would have changed.
 """
 
 from __future__ import annotations
@@ -23,85 +23,96 @@ if TYPE_CHECKING:
     from cohabit.cli.connection import Answer
     from cohabit.cli.options import Command
 
-ALWAYS = (JSON, SOCKET)  # options of every talking verb
-# Exit codes of every talking verb, behind its own.
-EXITS = (
-    ("64", "wrong usage, or there is no such service"),
+ALWAYS = (JSON, SOCKET)  # options of every command that sends requests
+# Exit codes of every command that sends requests, listed after its own.
+EXIT_CODES = (
+    ("64", "wrong usage, or no such service"),
     ("69", "no cohabit is running here, or it does not answer"),
     ("71", "the system refused"),
-    ("77", "it does not talk to this user"),
+    ("77", "this user may not send requests to it"),
 )
-DONE = (("0", "done"), ("1", "it failed; the line says why"), *EXITS)
+DONE = (("0", "done"), ("1", "it failed; the message says why"), *EXIT_CODES)
 _SIGPIPE_CODE = 141  # how a shell shows a writer whose reader has gone
 _WIDTH = 80
 
 
 class RefusedError(CohabitError):
-    """The answer was no: its reason and its exit code."""
+    """The answer was an error: its reason and its exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 
 
-def ask(
-    verb: Command,
+def request(
+    command: Command,
     values: dict[str, Any],
-    request: str,
-    words: Sequence[str] = (),
+    name: str,
+    arguments: Sequence[str] = (),
     *,
     seconds: float | None = connection.ANSWER_SECONDS,
     notice: Callable[[], None] | None = None,
-    streams: bool = False,
+    streaming: bool = False,
 ) -> Answer:
-    """An answer whatever its code is, its errors in terms of the verb that was typed. Raises ConnectionFailedError."""
-    path, by = values["socket"], verb.name
-    answer = connection.ask(request, words, path=path, seconds=seconds, by=by, notice=notice, streams=streams)
-    beginning = f"cannot {request}: "
-    if answer.text.startswith(beginning):
-        answer.text = f"cannot {verb.name}: {answer.text.removeprefix(beginning)}"
+    """Send a request; returns the answer, whatever its code is. Raises ConnectionFailedError, UsageError.
+
+    name: of the request in the protocol. Errors name the command that was typed. The other arguments are those of
+    connection.request.
+    """
+    answer = connection.request(
+        name,
+        arguments,
+        path=values["socket"],
+        seconds=seconds,
+        typed=command.name,
+        notice=notice,
+        streaming=streaming,
+    )
+    prefix = f"cannot {name}: "
+    if answer.text.startswith(prefix):
+        answer.text = f"cannot {command.name}: {answer.text.removeprefix(prefix)}"
     return answer
 
 
-def body(
-    verb: Command, values: dict[str, Any], request: str, words: Sequence[str] = (), *, streams: bool = False
+def request_body(
+    command: Command, values: dict[str, Any], name: str, arguments: Sequence[str] = (), *, streaming: bool = False
 ) -> Answer:
-    """An answer that has a body to read. streams: it may take as long as it likes. Raises RefusedError, too."""
-    answer = ask(verb, values, request, words, streams=streams)
+    """Send a request; returns an answer with a body to read. Raises RefusedError, and what `request` raises."""
+    answer = request(command, values, name, arguments, streaming=streaming)
     if answer.code:
-        raise RefusedError(sentence(verb, answer.text), answer.code)
+        raise RefusedError(error_text(command, answer.text), answer.code)
     return answer
 
 
 def status(
-    verb: Command, values: dict[str, Any], services: Sequence[str] = (), *, output: int = 0
+    command: Command, values: dict[str, Any], services: Sequence[str] = (), *, output: int = 0
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(the container's object, those of the services) of `status`."""
-    words = [*services, *([f"output={output}"] if output else [])]
-    objects = [json.loads(line) for line in body(verb, values, "status", words).lines()]
+    """Returns (the container's object, the services' objects) of a `status` request. output: last lines of each."""
+    arguments = [*services, *([f"output={output}"] if output else [])]
+    objects = [json.loads(line) for line in request_body(command, values, "status", arguments).lines()]
     if not objects:
-        raise RefusedError(sentence(verb, "the answer broke off (try again)"), EXIT_UNAVAILABLE)
+        raise RefusedError(error_text(command, "the answer is incomplete (try again)"), EXIT_UNAVAILABLE)
     return objects[0], objects[1:]
 
 
-def tell(verb: Command, values: dict[str, Any], answer: Answer) -> int:
-    """Say how it went: the whole output of a verb without a body. Returns the exit code."""
+def print_result(command: Command, values: dict[str, Any], answer: Answer) -> int:
+    """Print the outcome of a request without a body; returns the exit code."""
     if values["json"]:
         write(json.dumps({"code": answer.code, "text": answer.text}) + "\n")
     elif answer.code:
-        write(f"cohabit: {sentence(verb, answer.text)}\n", 2)
+        write(f"cohabit: {error_text(command, answer.text)}\n", 2)
     elif answer.text:
         write(f"{answer.text}\n")
     return answer.code
 
 
-def sentence(verb: Command, text: str) -> str:
-    """A reason as the whole sentence that errors are."""
-    return text if text.startswith("cannot ") else f"cannot {verb.name}: {text}"
+def error_text(command: Command, text: str) -> str:
+    """A reason in the form of an error message: "cannot COMMAND: REASON"."""
+    return text if text.startswith("cannot ") else f"cannot {command.name}: {text}"
 
 
 def write(text: str | bytes, fd: int = 1) -> None:
-    """All of it. Ends the process when the reader has gone and the signal that says so is ignored."""
+    """Write everything. Ends the process when the reader has gone and SIGPIPE is ignored."""
     data = memoryview(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
     try:
         while data:
@@ -114,24 +125,24 @@ def write(text: str | bytes, fd: int = 1) -> None:
 
 
 def write_lines(lines: Sequence[str]) -> None:
-    """Each with a newline, to stdout."""
+    """Write lines to stdout, each with a newline."""
     write("".join(f"{line}\n" for line in lines))
 
 
-def on_terminal() -> bool:
-    """Whether stdout is a terminal on which the cursor can be moved."""
+def is_terminal() -> bool:
+    """Whether stdout is a terminal with a movable cursor."""
     return os.isatty(1) and environment().get("TERM") != "dumb"
 
 
-def shows_colour() -> bool:
-    """Whether stdout is a terminal that wants colours (no-color.org)."""
-    return on_terminal() and not environment().get("NO_COLOR")
+def uses_colour() -> bool:
+    """Whether stdout is a terminal and NO_COLOR is not set (no-color.org)."""
+    return is_terminal() and not environment().get("NO_COLOR")
 
 
-def size(otherwise: int = _WIDTH) -> tuple[int, int]:
-    """(columns, lines) of the terminal; where stdout is none, `otherwise` and 0, for no end."""
+def terminal_size(default: int = _WIDTH) -> tuple[int, int]:
+    """(columns, lines) of the terminal; (default, 0) if stdout is not a terminal. 0 lines: no limit."""
     try:
         found = os.get_terminal_size(1)
     except OSError:
-        return otherwise, 0
+        return default, 0
     return found.columns or _WIDTH, found.lines

@@ -1,7 +1,8 @@
-"""`cohabit completion bash|zsh|fish`: a script that makes the shell complete verbs, options and what they take.
+"""`cohabit completion bash|zsh|fish`: a script that lets the shell complete commands, options and their values.
 
-Made from the same tables as the help. What services there are is asked of the running cohabit at each Tab, in
-silence. The three shells' own halves are in completion_bash.py, completion_zsh.py and completion_fish.py.
+It is generated from the same tables as the help. At each Tab it queries the running cohabit for the names of services;
+without one, these are not completed, and nothing is printed. The parts for the three shells are in completion_bash.py,
+completion_zsh.py and completion_fish.py.
 """
 
 from __future__ import annotations
@@ -23,46 +24,45 @@ SHELLS = ("bash", "zsh", "fish")
 COMMAND = Command(
     "completion",
     "bash|zsh|fish",
-    "Print a script that makes a shell complete verbs, options, services and signals.",
+    "Print a shell script that completes commands, options, services and signals.",
     (),
-    exits=(("0", "done"), ("64", "there is no script for that shell")),
+    exit_codes=(("0", "done"), ("64", "wrong usage, or a shell for which there is no script")),
     examples=(
-        ("source <(cohabit completion bash)", "for this shell; in ~/.bashrc for every one"),
-        ("cohabit completion bash > /etc/bash_completion.d/cohabit", "for everybody"),
-        ("source <(cohabit completion zsh)", "zsh, behind compinit in ~/.zshrc"),
+        ("source <(cohabit completion bash)", "bash: for this shell; in ~/.bashrc: for every shell"),
+        ("cohabit completion bash > /etc/bash_completion.d/cohabit", "bash: for all users"),
+        ("source <(cohabit completion zsh)", "zsh: after compinit in ~/.zshrc"),
         ("cohabit completion fish > ~/.config/fish/completions/cohabit.fish", "fish"),
     ),
 )
 
 SIGNALS = ("TERM", "HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "CONT", "STOP", "WINCH", "ALRM", "ABRT", "PIPE")
-# What an argument can be, as it stands in a usage; anything else is not completed.
-KINDS = ("SERVICE", "SERVICE=N", "SIGNAL", "COMMAND", "FILE", "DOCKERFILE", "PATH", "DIR", "USER", "VERB")
+# The kinds of arguments in usages that are completed. SUBCOMMAND: one of ours, COMMAND: any program.
+KINDS = ("SERVICE", "SERVICE=N", "SIGNAL", "COMMAND", "FILE", "DOCKERFILE", "PATH", "DIR", "USER", "SUBCOMMAND")
 
 
 class Row:
-    """What completion has to know of a verb. takes: the kinds of its arguments, the last one again and again."""
+    """A command, as completion needs it. kinds: of its arguments; the last kind is for all further ones, too."""
 
-    def __init__(self, name: str, summary: str, verb: Command) -> None:
+    def __init__(self, name: str, summary: str, command: Command) -> None:
         self.name = name
         self.summary = summary
-        self.options: tuple[Option, ...] = (*verb.options, HELP)
-        self.takes = kinds(verb.usage)
-        self.intermixed = verb.intermixed
+        self.options: tuple[Option, ...] = (*command.options, HELP)
+        self.kinds = kinds(command.usage)
+        self.intermixed = command.intermixed
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     """Parse, print, return the exit code."""
-    values, shells = COMMAND.parse(words)
+    values, shells = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
     if len(shells) > 1:
-        raise UsageError(f"cannot completion: {' and '.join(shells)} at once are too much (name one shell)")
+        raise UsageError(f"cannot completion: more than one shell is named: {' and '.join(shells)} (name one)")
     if shells[:1] == [] or shells[0] not in SHELLS:
-        word = shells[0] if shells else ""
-        hint = did_you_mean(word, SHELLS) if word else ""
-        among = f": {', '.join(SHELLS)}"
-        raise UsageError(f"cannot completion: say for which shell{hint or among}")
-    given.restore()
+        shell = shells[0] if shells else ""
+        hint = did_you_mean(shell, SHELLS) if shell else ""
+        raise UsageError(f"cannot completion: the shell must be {', '.join(SHELLS[:-1])} or {SHELLS[-1]}{hint}")
+    inherited.restore()
     client.write(script(shells[0]))
     return 0
 
@@ -74,12 +74,12 @@ def script(shell: str) -> str:
 
 
 def script_of(shell: str, rows: list[Row]) -> str:
-    """The same for these verbs only."""
-    made: str = load(f"cohabit.cli.completion_{shell}").script(rows, SIGNALS)
-    return made
+    """The script for a shell, for these commands only."""
+    text: str = load(f"cohabit.cli.completion_{shell}").script(rows, SIGNALS)
+    return text
 
 
 def kinds(usage: str) -> list[str]:
-    """The kinds of arguments that a usage names: "[-f FILE] [SERVICE...]" -> ["SERVICE"]."""
+    """The kinds of arguments in a usage: "[-f FILE] [SERVICE...]" -> ["SERVICE"]."""
     words = re.findall(r"[A-Za-z|=]+", re.sub(r"\[-[^\[\]]*\]", "", usage))
     return [word for word in words if word in KINDS or "|" in word]

@@ -1,7 +1,7 @@
-"""The bash half of completion.py. It needs nothing but bash: no package bash-completion, which containers lack.
+"""The bash part of completion.py. It needs only bash, not the package bash-completion, which containers lack.
 
-bash takes "=" for a word of its own (COMP_WORDBREAKS), so --file=x arrives as three; and a command line to run is
-completed as far as bash can alone: the command, then files.
+In bash, "=" is a separate word (COMP_WORDBREAKS), so --file=x arrives as three words. Of a command line to run, the
+command is completed, then files.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ if TYPE_CHECKING:
     from cohabit.cli.completion import Row
 
 _SCRIPT = r"""# bash completion for cohabit: source <(cohabit completion bash)
-_cohabit_words() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$current"); }
+_cohabit_offer() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$current"); }
 
 _cohabit_kind() {
     case $1 in
-        SERVICE) _cohabit_words "$(cohabit ps -q 2>/dev/null)" ;;
-        SERVICE=N) _cohabit_words "$(cohabit ps -q 2>/dev/null | sed 's/-[0-9]*$//; s/$/=/' | sort -u)"
+        SERVICE) _cohabit_offer "$(cohabit ps -q 2>/dev/null)" ;;
+        SERVICE=N) _cohabit_offer "$(cohabit ps -q 2>/dev/null | sed 's/-[0-9]*$//; s/$/=/' | sort -u)"
             compopt -o nospace ;;
-        SIGNAL) _cohabit_words "@SIGNALS@" ;;
-        VERB) _cohabit_words "@VERBS@" ;;
+        SIGNAL) _cohabit_offer "@SIGNALS@" ;;
+        SUBCOMMAND) _cohabit_offer "@SUBCOMMANDS@" ;;
         COMMAND) mapfile -t COMPREPLY < <(compgen -c -- "$current" | sort -u) ;;
         FILE | DOCKERFILE | PATH) mapfile -t COMPREPLY < <(compgen -f -- "$current"); compopt -o filenames ;;
         DIR) mapfile -t COMPREPLY < <(compgen -d -- "$current"); compopt -o filenames ;;
         USER) mapfile -t COMPREPLY < <(compgen -u -- "$current") ;;
-        *'|'*) _cohabit_words "${1//|/ }" ;;
+        *'|'*) _cohabit_offer "${1//|/ }" ;;
     esac
 } 2>/dev/null
 
 _cohabit() {
-    local current=${COMP_WORDS[COMP_CWORD]} options='' values='' takes='' commands='' word pair kind i
+    local current=${COMP_WORDS[COMP_CWORD]} options='' values='' kinds='' wraps='' word pair kind i
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        _cohabit_words "@VERBS@ --help --version"
+        _cohabit_offer "@SUBCOMMANDS@ --help --version"
         return
     fi
     case ${COMP_WORDS[1]} in
 @CASES@
         *) return ;;
     esac
-    # Which argument is it, or the value of which option?
-    local -a kinds=($takes)
+    # Count the arguments before the cursor, and find the option whose value is completed.
+    local -a arguments=($kinds)
     local number=0 value='' ended=''
     for ((i = 2; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
@@ -58,21 +58,21 @@ _cohabit() {
             done
         else
             number=$((number + 1))
-            [[ -z $commands ]] || ended=1
+            [[ -z $wraps ]] || ended=1
         fi
     done
     [[ $current != = ]] || current=''
     if [[ -n $value ]]; then
         _cohabit_kind "$value"
     elif [[ -z $ended && $current == -* ]]; then
-        _cohabit_words "$options"
-    elif ((${#kinds[@]})); then
-        if ((number < ${#kinds[@]})); then
-            _cohabit_kind "${kinds[number]}"
-        elif [[ ${kinds[-1]} == COMMAND ]]; then
+        _cohabit_offer "$options"
+    elif ((${#arguments[@]})); then
+        if ((number < ${#arguments[@]})); then
+            _cohabit_kind "${arguments[number]}"
+        elif [[ ${arguments[-1]} == COMMAND ]]; then
             _cohabit_kind FILE
         else
-            _cohabit_kind "${kinds[-1]}"
+            _cohabit_kind "${arguments[-1]}"
         fi
     fi
 }
@@ -86,9 +86,9 @@ def script(rows: Sequence[Row], signals: Sequence[str]) -> str:
     for row in rows:
         names = " ".join(name for option in row.options for name in option.names)
         values = " ".join(f"{name}:{o.metavar}" for o in row.options if o.metavar for name in o.names)
-        words = [f"options='{names}'", f"values='{values}'", f"takes='{' '.join(row.takes)}'"]
-        words += ["commands=1"] if not row.intermixed else []
-        cases.append(f"        {row.name}) {' '.join(words)} ;;")
-    verbs = " ".join(row.name for row in rows)
-    text = _SCRIPT.replace("@CASES@", "\n".join(cases)).replace("@VERBS@", verbs)
+        settings = [f"options='{names}'", f"values='{values}'", f"kinds='{' '.join(row.kinds)}'"]
+        settings += ["wraps=1"] if not row.intermixed else []
+        cases.append(f"        {row.name}) {' '.join(settings)} ;;")
+    names = " ".join(row.name for row in rows)
+    text = _SCRIPT.replace("@CASES@", "\n".join(cases)).replace("@SUBCOMMANDS@", names)
     return text.replace("@SIGNALS@", " ".join(signals))

@@ -1,4 +1,4 @@
-"""The fish half of completion.py: one `complete` line for each verb, option and argument."""
+"""The fish part of completion.py: one `complete` line for each command, option and argument."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ function __cohabit_words
     commandline -opc
 end
 
-function __cohabit_verb
+function __cohabit_command
     set -l words (__cohabit_words)
     test (count $words) -gt 1; and test $words[2] = $argv[1]
 end
 
-function __cohabit_no_verb
+function __cohabit_no_command
     test (count (__cohabit_words)) -eq 1
 end
 
-# __cohabit_argument VERB N [OPTIONS THAT TAKE A VALUE]: whether it is the Nth argument, or, for -N, that or a later one
+# __cohabit_argument SUBCOMMAND N [OPTIONS WITH A VALUE]: whether it is the Nth argument; for -N, the Nth or a later one
 function __cohabit_argument
-    __cohabit_verb $argv[1]; or return 1
+    __cohabit_command $argv[1]; or return 1
     set -l number 1
     set -l value 0
     for word in (__cohabit_words)[3..-1]
@@ -49,10 +49,10 @@ function __cohabit_numbers
 end
 
 complete -c cohabit -f
-complete -c cohabit -n __cohabit_no_verb -l help -d 'list the verbs'
-complete -c cohabit -n __cohabit_no_verb -l version -d 'tell the version'
+complete -c cohabit -n __cohabit_no_command -l help -d 'list the commands'
+complete -c cohabit -n __cohabit_no_command -l version -d 'print the version'
 """
-_WORDS = {
+_CANDIDATES = {
     "SERVICE": "(__cohabit_services)",
     "SERVICE=N": "(__cohabit_numbers)",
     "COMMAND": "(__fish_complete_command)",
@@ -66,34 +66,34 @@ _WORDS = {
 
 def script(rows: Sequence[Row], signals: Sequence[str]) -> str:
     """The whole script."""
-    verbs = " ".join(row.name for row in rows)
-    lines = [f"complete -c cohabit -n __cohabit_no_verb -a {row.name} -d {_quoted(row.summary)}" for row in rows]
+    names = " ".join(row.name for row in rows)
+    lines = [f"complete -c cohabit -n __cohabit_no_command -a {row.name} -d {_quoted(row.summary)}" for row in rows]
     for row in rows:
         lines += [_option(row, option, signals) for option in row.options]
-        lines += _arguments(row, signals, verbs)
+        lines += _arguments(row, signals, names)
     return _HEAD + "\n".join(lines) + "\n"
 
 
 def _option(row: Row, option: Option, signals: Sequence[str]) -> str:
     names = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names)
-    value = f" -x -a {_quoted(_words(option.metavar, signals, ''))}" if option.metavar else ""
-    condition = _quoted(f"__cohabit_verb {row.name}")
+    value = f" -x -a {_quoted(_candidates(option.metavar, signals, ''))}" if option.metavar else ""
+    condition = _quoted(f"__cohabit_command {row.name}")
     return f"complete -c cohabit -n {condition} {names} -d {_quoted(option.help)}{value}"
 
 
-def _arguments(row: Row, signals: Sequence[str], verbs: str) -> Iterator[str]:
+def _arguments(row: Row, signals: Sequence[str], names: str) -> Iterator[str]:
     values = " ".join(name for option in row.options if option.metavar for name in option.names)
-    for place, kind in enumerate(row.takes, 1):
-        number = -place if place == len(row.takes) else place
-        words = _words(kind, signals, verbs)
+    for place, kind in enumerate(row.kinds, 1):
+        number = -place if place == len(row.kinds) else place
+        candidates = _candidates(kind, signals, names)
         if kind == "COMMAND" and not row.intermixed:
-            words = f"(__fish_complete_subcommand --fcs-skip={place + 1})"
+            candidates = f"(__fish_complete_subcommand --fcs-skip={place + 1})"
         condition = _quoted(f"__cohabit_argument {row.name} {number} {values}".rstrip())
-        yield f"complete -c cohabit -n {condition} -a {_quoted(words)}"
+        yield f"complete -c cohabit -n {condition} -a {_quoted(candidates)}"
 
 
-def _words(kind: str, signals: Sequence[str], verbs: str) -> str:
-    known = {"SIGNAL": " ".join(signals), "VERB": verbs, **_WORDS}
+def _candidates(kind: str, signals: Sequence[str], names: str) -> str:
+    known = {"SIGNAL": " ".join(signals), "SUBCOMMAND": names, **_CANDIDATES}
     return kind.replace("|", " ") if "|" in kind else known.get(kind, "")
 
 

@@ -1,4 +1,4 @@
-"""The zsh half of completion.py: _arguments of zsh's own completion system, which shows what each option does."""
+"""The zsh part of completion.py: _arguments of zsh's completion system, which shows the help of each option."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from cohabit.cli.completion import Row
 
 _SCRIPT = r"""#compdef cohabit
-# zsh completion for cohabit: source <(cohabit completion zsh), behind compinit
+# zsh completion for cohabit: source <(cohabit completion zsh), after compinit
 _cohabit_services() {
     local -a found
     found=(${(f)"$(cohabit ps -q 2>/dev/null)"})
@@ -22,7 +22,7 @@ _cohabit_numbers() {
     compadd -S '' -a found
 }
 
-_cohabit_command() {
+_cohabit_wrapped_command() {
     if [[ $words[1] == -- ]]; then
         shift words
         (( CURRENT-- ))
@@ -30,25 +30,25 @@ _cohabit_command() {
     _normal
 }
 
-_cohabit_verbs() {
-    local -a verbs
-    verbs=(
-@VERBS@
+_cohabit_commands() {
+    local -a commands
+    commands=(
+@COMMANDS@
     )
-    _describe -t verbs verb verbs
+    _describe -t commands command commands
 }
 
 _cohabit() {
     local curcontext=$curcontext
     if (( CURRENT == 2 )); then
-        _cohabit_verbs
+        _cohabit_commands
         compadd -- --help --version
         return
     fi
-    local verb=$words[2]
+    local subcommand=$words[2]
     shift words
     (( CURRENT-- ))
-    case $verb in
+    case $subcommand in
 @CASES@
     esac
 }
@@ -62,7 +62,7 @@ fi
 _ACTIONS = {
     "SERVICE": "_cohabit_services",
     "SERVICE=N": "_cohabit_numbers",
-    "VERB": "_cohabit_verbs",
+    "SUBCOMMAND": "_cohabit_commands",
     "COMMAND": "_command_names -e",
     "FILE": "_files",
     "DOCKERFILE": "_files",
@@ -74,12 +74,12 @@ _ACTIONS = {
 
 def script(rows: Sequence[Row], signals: Sequence[str]) -> str:
     """The whole script."""
-    verbs = "\n".join(f"        {_quoted(f'{row.name}:{_plain(row.summary)}')}" for row in rows)
+    commands = "\n".join(f"        {_quoted(f'{row.name}:{_plain(row.summary)}')}" for row in rows)
     cases: list[str] = []
     for row in rows:
-        words = [*_options(row, signals), *_arguments(row, signals)]
-        cases += [f"        {row.name})", f"            _arguments -s {' '.join(words)} ;;"]
-    return _SCRIPT.replace("@VERBS@", verbs).replace("@CASES@", "\n".join(cases))
+        specs = [*_options(row, signals), *_arguments(row, signals)]
+        cases += [f"        {row.name})", f"            _arguments -s {' '.join(specs)} ;;"]
+    return _SCRIPT.replace("@COMMANDS@", commands).replace("@CASES@", "\n".join(cases))
 
 
 def _options(row: Row, signals: Sequence[str]) -> Iterator[str]:
@@ -92,11 +92,11 @@ def _options(row: Row, signals: Sequence[str]) -> Iterator[str]:
 
 
 def _arguments(row: Row, signals: Sequence[str]) -> Iterator[str]:
-    for place, kind in enumerate(row.takes, 1):
+    for place, kind in enumerate(row.kinds, 1):
         if kind == "COMMAND" and not row.intermixed:
-            yield _quoted("*:::command:_cohabit_command")
+            yield _quoted("*:::command:_cohabit_wrapped_command")
             return
-        last = place == len(row.takes)
+        last = place == len(row.kinds)
         yield _quoted(f"{'*' if last else place}:{kind.lower()}:{_action(kind, signals)}")
 
 
@@ -109,7 +109,7 @@ def _action(kind: str, signals: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what _arguments and _describe take for themselves."""
+    """Without the characters that _arguments and _describe interpret."""
     return text.replace("[", "(").replace("]", ")").replace(":", "\\:")
 
 

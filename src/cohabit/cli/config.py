@@ -1,8 +1,8 @@
-"""`cohabit config`: what was understood of the file, printed as a file again."""
+"""`cohabit config`: the resolved configuration, printed as a file."""
 
 from __future__ import annotations
 
-from cohabit.cli.check import ask_loader
+from cohabit.cli.check import run_loader
 from cohabit.cli.options import JSON, Command
 from cohabit.cli.up import FILE, PROFILE
 
@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "config",
     "[-f FILE] [SERVICE...]",
-    "Print what was understood of the file: everything resolved, with the defaults that matter.",
+    "Print the configuration in canonical form: variables and references resolved, important defaults added.",
     (FILE, PROFILE, JSON),
-    exits=(("0", "it could be understood"), ("78", "it could not; what is wrong is printed")),
-    examples=(("cohabit config | diff cohabit.yaml -", "what the defaults add"),),
+    exit_codes=(
+        ("0", "done"),
+        ("64", "wrong usage, or no such service"),
+        ("71", "the system refused"),
+        ("78", "the file has errors; they are printed"),
+    ),
+    examples=(("cohabit config | diff cohabit.yaml -", "compare with the file"),),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     """Parse, then become the loader."""
-    return ask_loader(given, COMMAND, words)
+    return run_loader(inherited, COMMAND, arguments)

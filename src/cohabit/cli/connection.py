@@ -1,7 +1,7 @@
 """One request to the running cohabit and its answer (docs/reference/control.md); discovery.py finds the socket.
 
-As light as can be, since `health` is asked every few seconds: no json, no re, no os. One deadline covers the search,
-the connection, the request and the answer. Knows nothing of verbs or of what is in an answer.
+`health` runs every few seconds, so this module imports neither json, re nor os. One deadline covers the search, the
+connection, the request and the answer. The module knows neither commands nor the contents of answers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from cohabit.cli import discovery
-from cohabit.cli.discovery import ConnectionFailedError, SilentError
+from cohabit.cli.discovery import ConnectionFailedError, NoAnswerError
 from cohabit.errors import EXIT_UNAVAILABLE, UsageError
 
 TYPE_CHECKING = False
@@ -20,39 +20,39 @@ else:
     import _socket as socket
 
 PROTOCOL = "cohabit/2"
-ANSWER_SECONDS = 10.0  # for what is answered at once
-NOTICE_SECONDS = 2.0  # of waiting, until whoever looks on is told what for
-_REQUEST_MAX = 65_536
-_READ = 65_536
-_LEAST_SECONDS = 0.000_001  # a timeout of 0 would mean not to wait at all
+ANSWER_SECONDS = 10.0  # for requests that are answered at once
+NOTICE_SECONDS = 2.0  # of waiting before the caller's notice
+_REQUEST_BYTES_MAX = 65_536
+_READ_BYTES = 65_536
+_TIMEOUT_MIN_SECONDS = 0.000_001  # a timeout of 0 would make the socket non-blocking
 
 
 class Answer:
-    """What came back: the exit code that we should end with, one line of text, and a body to read.
+    """An answer: the exit code for the client, one line of text, and a body to read.
 
-    until: monotonic seconds at which reading gives up, None for never; then receive raises TimeoutError, or `late` if
-    there is one. A body that breaks off just ends.
+    deadline: monotonic seconds at which reading gives up, None for never; receive then raises timeout_error, or
+    TimeoutError if that is None. A connection that breaks is the end of the body.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._data = bytearray()
         self._ended = False
-        self.until: float | None = None
-        self.late: SilentError | None = None
+        self.deadline: float | None = None
+        self.timeout_error: NoAnswerError | None = None
         self.code = EXIT_UNAVAILABLE
         self.text = ""
 
     def read_head(self) -> bool:
-        """Take the first line; False if there is none. Raises TimeoutError when it does not come in time."""
-        code, _, text = self.line().decode("utf-8", "replace").partition(" ")
+        """Read the first line; False if there is none. Raises TimeoutError at the deadline."""
+        code, _, text = self.read_line().decode("utf-8", "replace").partition(" ")
         if not code.isdecimal():
             return False
         self.code, self.text = int(code), text
         return True
 
     def fileno(self) -> int:
-        """For select: readable when there is more to receive, or its end."""
+        """For select: readable when there is more to receive, or at the end."""
         return self._connection.fileno()
 
     @property
@@ -64,51 +64,51 @@ class Answer:
         """Read once from the connection."""
         self.set_timeout()
         try:
-            piece = self._connection.recv(_READ)
+            piece = self._connection.recv(_READ_BYTES)
         except ConnectionError:
             piece = b""
         except TimeoutError:
-            if self.late:
-                raise self.late from None
+            if self.timeout_error:
+                raise self.timeout_error from None
             raise
         self._data += piece
         self._ended = not piece
 
     def set_timeout(self) -> None:
-        """Let the next call on the connection take no longer than is left."""
-        left = None if self.until is None else max(_LEAST_SECONDS, self.until - time.monotonic())
+        """Limit the next call on the connection to the time left until the deadline."""
+        left = None if self.deadline is None else max(_TIMEOUT_MIN_SECONDS, self.deadline - time.monotonic())
         self._connection.settimeout(left)
 
-    def forget(self) -> None:
-        """Drop what has been received."""
+    def discard(self) -> None:
+        """Drop what has been received and not read."""
         self._data.clear()
 
     def lines(self) -> Iterator[bytes]:
-        """The lines of the body, without their newlines."""
-        while line := self.line():
+        """The lines of the body, without their newlines, up to the end or the first empty line."""
+        while line := self.read_line():
             yield line
 
     def read(self, size: int) -> bytes:
-        """So many bytes of the body; fewer only at its end."""
+        """The next `size` bytes of the body; fewer only at its end."""
         while len(self._data) < size and not self._ended:
             self.receive()
         return self._take(size)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
     @property
-    def listener(self) -> int:
-        """The pid of the process that listens there; 0 for one that cannot be seen from here."""
+    def peer_pid(self) -> int:
+        """The pid of the listening process; 0 if it is in a PID namespace that cannot be seen from here."""
         return discovery.peer(self._connection)[0]
 
     @property
     def is_trusted(self) -> bool:
-        """Whether root or the caller listens there, so that what is told may be acted on."""
+        """Whether root or the caller is listening, so that the answer may be acted on."""
         return discovery.is_trusted_user(discovery.peer(self._connection)[1])
 
-    def line(self) -> bytes:
+    def read_line(self) -> bytes:
         """The next line of the body without its newline, b"" at the end."""
         searched = 0
         while (end := self._data.find(b"\n", searched)) < 0 and not self._ended:
@@ -124,70 +124,73 @@ class Answer:
         return taken
 
 
-def ask(
-    verb: str,
-    words: Sequence[str] = (),
+def request(
+    name: str,
+    arguments: Sequence[str] = (),
     *,
     path: str | None = None,
     seconds: float | None = ANSWER_SECONDS,
-    by: str = "",
+    typed: str = "",
     notice: Callable[[], None] | None = None,
-    streams: bool = False,
+    streaming: bool = False,
 ) -> Answer:
-    """Ask the running cohabit; its answer, of which the first line is there.
+    """Send a request to the running cohabit; returns its answer, of which the first line has been read.
 
-    path: its socket, None to look for it. seconds: how long everything may take, the search and the body included;
-    None: the first line comes when something is done. streams: the body comes as long as it likes. by: the verb that
-    was typed, for errors. notice: called once when it takes longer than a moment. Raises ConnectionFailedError,
-    SilentError for one that takes too long, and UsageError for words that cannot be sent.
+    name: of the request. path: the control socket, None to search for it. seconds: the limit for everything, the search
+    and the body included; None: the search and the sending have ANSWER_SECONDS, the answer has no limit. streaming: the
+    body has no limit. typed: the command for error messages, if it is not `name`. notice: called once after
+    NOTICE_SECONDS without an answer. Raises ConnectionFailedError, NoAnswerError at the deadline, and UsageError for
+    arguments that cannot be sent.
     """
-    by = by or verb
-    request = _request(verb, words, by)
+    typed = typed or name
+    data = _encode(name, arguments, typed)
     deadline = time.monotonic() + (ANSWER_SECONDS if seconds is None else seconds)
-    connection = discovery.connect(path, by, deadline) if path else discovery.Search(by, deadline).find()
+    connection = discovery.connect(path, typed, deadline) if path else discovery.Search(typed, deadline).find()
     answer = Answer(connection)
-    answer.until = deadline
+    answer.deadline = deadline
     answer.set_timeout()
     try:
-        connection.sendall(request, socket.MSG_NOSIGNAL)
+        connection.sendall(data, socket.MSG_NOSIGNAL)
     except TimeoutError:
-        raise discovery.silent(by, ANSWER_SECONDS if seconds is None else seconds) from None
+        raise discovery.no_answer(typed, ANSWER_SECONDS if seconds is None else seconds) from None
     except OSError:
-        pass  # it may have said why before it hung up
-    answer.until = None if seconds is None else deadline
+        pass  # the peer may have sent the reason before it closed the connection
+    answer.deadline = None if seconds is None else deadline
     try:
-        heard = _hear(answer, notice)
+        answered = _read_head(answer, notice)
     except TimeoutError:
-        raise discovery.silent(by, seconds or 0.0) from None
-    if not heard:
+        raise discovery.no_answer(typed, seconds or 0.0) from None
+    if not answered:
         raise ConnectionFailedError(
-            f"cannot {by}: cohabit hung up without an answer (has it just ended? its log tells)"
+            f"cannot {typed}: cohabit closed the connection without an answer (has it just ended? see its log)"
         )
-    if streams or seconds is None:
-        answer.until = None
+    if streaming or seconds is None:
+        answer.deadline = None
     else:
-        answer.late = discovery.silent(by, seconds)
+        answer.timeout_error = discovery.no_answer(typed, seconds)
     return answer
 
 
-def _hear(answer: Answer, notice: Callable[[], None] | None) -> bool:
+def _read_head(answer: Answer, notice: Callable[[], None] | None) -> bool:
     """Answer.read_head, with a notice when it takes long. Raises TimeoutError."""
-    until, soon = answer.until, time.monotonic() + NOTICE_SECONDS
-    if notice and (until is None or until > soon):
-        answer.until = soon
+    deadline, notice_at = answer.deadline, time.monotonic() + NOTICE_SECONDS
+    if notice and (deadline is None or deadline > notice_at):
+        answer.deadline = notice_at
         try:
             return answer.read_head()
         except TimeoutError:
             notice()
-        answer.until = until
+        answer.deadline = deadline
     return answer.read_head()
 
 
-def _request(verb: str, words: Sequence[str], by: str) -> bytes:
-    for word in words:
-        if not word or not word.isprintable() or " " in word:
-            raise UsageError(f"cannot {by}: {word!r} is the name of no service (cohabit ps -q lists them)")
-    request = " ".join((PROTOCOL, verb, *words)).encode("utf-8", "surrogateescape") + b"\n"
-    if len(request) > _REQUEST_MAX:
-        raise UsageError(f"cannot {by}: these are too many words at once, {len(request)} bytes (name fewer services)")
-    return request
+def _encode(name: str, arguments: Sequence[str], typed: str) -> bytes:
+    for argument in arguments:
+        if not argument or not argument.isprintable() or " " in argument:
+            raise UsageError(f"cannot {typed}: {argument!r} is not a service name (cohabit ps -q lists them)")
+    data = " ".join((PROTOCOL, name, *arguments)).encode("utf-8", "surrogateescape") + b"\n"
+    if len(data) > _REQUEST_BYTES_MAX:
+        raise UsageError(
+            f"cannot {typed}: the request has {len(data)} bytes, more than {_REQUEST_BYTES_MAX} (name fewer services)"
+        )
+    return data

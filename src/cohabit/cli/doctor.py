@@ -1,4 +1,4 @@
-"""`cohabit doctor`: what is wrong with this container or with a Dockerfile. A program of its own, like the loader."""
+"""`cohabit doctor`: find faults in this container or in a Dockerfile. A separate program, like the loader."""
 
 from __future__ import annotations
 
@@ -15,45 +15,50 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "doctor",
     "[-f FILE] [DOCKERFILE]",
-    "Tell what is wrong with this container, or with a Dockerfile, for several services, and what to write instead.",
+    "Find faults in this container, or in a Dockerfile, that affect several services, and suggest corrections.",
     (
         Option(("-f", "--file"), "the cohabit file (default: that of the running cohabit, or as for up)", "FILE"),
-        Option(("--strict",), "end with 1 for warnings, too"),
+        Option(("--strict",), "exit with 1 for warnings, too"),
         JSON,
     ),
     details=(
-        "With a Dockerfile (or its directory, or - for standard input) it examines that, and the cohabit file beside "
-        "it. Without one it examines the container in which it runs: process 1, grace, limits, places; and the "
-        "services of the file: how they are stopped, whether they go into the background, what would need a shell."
+        "With a Dockerfile (or its directory, or - for standard input), it examines that and the cohabit file beside "
+        "it. Without one, it examines the container in which it runs (process 1, grace period, limits, directories) "
+        "and the services of the file (how they are stopped, whether they daemonize, which commands need a shell)."
     ),
-    exits=(("0", "nothing is wrong, or only warnings and hints"), ("1", "there is an error"), ("64", "bad usage")),
+    exit_codes=(
+        ("0", "no errors; with --strict, no warnings either"),
+        ("1", "there is an error; with --strict, or a warning"),
+        ("64", "wrong usage, or a file that cannot be read"),
+        ("71", "the system refused"),
+    ),
     examples=(
         ("cohabit doctor Dockerfile", "before docker build"),
-        ("docker exec CONTAINER cohabit doctor", "in a container that runs"),
+        ("docker exec CONTAINER cohabit doctor", "in a running container"),
     ),
 )
 
 
 class NoDoctorError(CohabitError):
-    """This machine cannot start the doctor."""
+    """The doctor cannot be started."""
 
     exit_code = EXIT_SYSTEM
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     """Parse, then become the doctor; returns only for --help."""
-    values, places = COMMAND.parse(words)
+    values, dockerfiles = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    if len(places) > 1:
-        raise UsageError(f"cannot examine {places[1]!r}, too: one Dockerfile at a time")
+    if len(dockerfiles) > 1:
+        raise UsageError(f"cannot examine {dockerfiles[1]!r}: a Dockerfile is already named (name one)")
     request = {
-        "dockerfile": places[0] if places else "",
+        "dockerfile": dockerfiles[0] if dockerfiles else "",
         "file": values["file"] or "",
         "json": values["json"],
         "strict": values["strict"],
     }
-    given.restore()
+    inherited.restore()
     try:
         os.execve(
             sys.executable,
@@ -62,4 +67,4 @@ def main(given: InheritedSignals, words: list[str]) -> int:
         )
     except OSError as error:
         why = f"{sys.executable!r}, the interpreter, cannot be executed: {error.strerror}"
-        raise NoDoctorError(f"cannot examine anything: {why} (is it there, and executable for this user?)") from error
+        raise NoDoctorError(f"cannot start the doctor: {why} (is it there, and executable for this user?)") from error

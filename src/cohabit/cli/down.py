@@ -1,4 +1,4 @@
-"""`cohabit down`: everything stops, and the container with it."""
+"""`cohabit down`: stop everything, and the container with it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "down",
     "",
-    "Stop everything in reverse order of dependencies; then the container ends.",
+    "Stop all services in reverse order of their dependencies, then end the container.",
     client.ALWAYS,
-    details="The same as `docker stop` (SIGTERM to the running cohabit). Returns at once; the container ends with 0.",
-    exits=(("0", "the stop has begun"), *client.EXITS),
+    details=(
+        "The same as `docker stop`, which sends SIGTERM to the running cohabit. Returns at once. The exit code of the "
+        "container is 0, or 137 if a process had to be killed."
+    ),
+    exit_codes=(("0", "the stop has begun"), *client.EXIT_CODES),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    values = COMMAND.parse_options(words, "it stops everything (to stop one service: cohabit stop {})")
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    values = COMMAND.parse_options(arguments, "it stops everything (to stop one service: cohabit stop {})")
     if values["help"]:
         return COMMAND.show_help()
-    given.restore()
-    return client.tell(COMMAND, values, client.ask(COMMAND, values, "down"))
+    inherited.restore()
+    return client.print_result(COMMAND, values, client.request(COMMAND, values, "down"))

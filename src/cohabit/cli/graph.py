@@ -1,4 +1,4 @@
-"""`cohabit graph`: who needs whom, and how everybody is; for the terminal, a ticket or a program."""
+"""`cohabit graph`: the services, their states and their dependencies, for a terminal, a ticket or a program."""
 
 from __future__ import annotations
 
@@ -20,24 +20,27 @@ SVG = Option(("--svg",), "print an SVG picture")
 COMMAND = Command(
     "graph",
     "[--mermaid | --svg | --json] [SERVICE...]",
-    "Draw which service needs which, and how each is.",
+    "Draw the services, their states and their dependencies.",
     (Option(("--mermaid",), "print a Mermaid flowchart, which GitHub and GitLab draw"), SVG, JSON, SOCKET),
-    details="As text it is a tree: below each service stands what it needs, and beside that whether it is so.",
-    exits=(("0", "done"), *client.EXITS),
+    details=(
+        "The text form is a tree: below each service are its dependencies, each with its condition and whether that "
+        "holds."
+    ),
+    exit_codes=(("0", "done"), *client.EXIT_CODES),
     examples=(
-        ("cohabit graph", "on the terminal"),
+        ("cohabit graph", "text, for a terminal"),
         ("docker exec CONTAINER cohabit graph --svg > graph.svg", "a picture, from outside"),
     ),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, draw, return the exit code."""
-    values, names = COMMAND.parse(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, draw, return the exit code."""
+    values, names = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    only_one(COMMAND, values, ("mermaid", "svg", "json"))
-    given.restore()
+    check_exclusive(COMMAND, values, ("mermaid", "svg", "json"))
+    inherited.restore()
     _, services = client.status(COMMAND, values, names)
     if values["json"]:
         client.write(json.dumps(graph.json(services)) + "\n")
@@ -46,12 +49,12 @@ def main(given: InheritedSignals, words: list[str]) -> int:
     elif values["mermaid"]:
         client.write(graph.mermaid(services))
     else:
-        client.write_lines(graph.text(services, width=client.size()[0], colour=client.shows_colour()))
+        client.write_lines(graph.text(services, width=client.terminal_size()[0], colour=client.uses_colour()))
     return 0
 
 
-def only_one(verb: Command, values: dict[str, Any], forms: tuple[str, ...]) -> None:
-    """Raises UsageError when several forms of the same are asked for."""
-    asked = [form for form in forms if values[form]]
-    if len(asked) > 1:
-        raise UsageError(f"cannot {verb.name}: {' and '.join(f'--{form}' for form in asked)} exclude each other")
+def check_exclusive(command: Command, values: dict[str, Any], forms: tuple[str, ...]) -> None:
+    """Raises UsageError if more than one of these output forms is chosen."""
+    chosen = [form for form in forms if values[form]]
+    if len(chosen) > 1:
+        raise UsageError(f"cannot {command.name}: {' and '.join(f'--{form}' for form in chosen)} exclude each other")

@@ -1,6 +1,7 @@
-"""`cohabit health`: yes or no, for HEALTHCHECK and exec probes; the lightest of all verbs.
+"""`cohabit health`: yes or no, for HEALTHCHECK and exec probes.
 
-Loads nothing but the connection: at most half as long again as the bare interpreter takes to start.
+It runs every few seconds, so it loads nothing but the connection: it takes at most half as long again as the start of
+the bare interpreter.
 """
 
 from __future__ import annotations
@@ -16,18 +17,24 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "health",
     "[--ready | --live] [SERVICE...]",
-    "Exit with 0 if all is well and with 1 if not, and say why in one line.",
+    "Exit with 0 if the services are ready, else with 1, and print the reason in one line.",
     (
-        Option(("--ready",), "ask whether all that was to be started is ready (the default)"),
-        Option(("--live",), "ask whether cohabit itself answers and nothing has failed for good"),
+        Option(("--ready",), "check that the services are ready (the default)"),
+        Option(("--live",), "check that none is unhealthy and no essential one has failed (FATAL)"),
         JSON,
         SOCKET,
     ),
     details=(
-        "For HEALTHCHECK of Docker, and for exec probes of Kubernetes: --ready as readinessProbe, --live as "
-        "livenessProbe. It answers within 5 seconds, whatever happens."
+        "For Docker's HEALTHCHECK and for Kubernetes' exec probes: --ready for a readinessProbe, --live for a "
+        "livenessProbe. It answers within 5 seconds.\n\n"
+        "Without a SERVICE, --ready does not count a service that was stopped on request, one with a schedule, and one "
+        "that is neither essential nor a job that another service waits for."
     ),
-    exits=(("0", "yes"), ("1", "no, or nobody is there to ask"), ("64", "there is no such service or option")),
+    exit_codes=(
+        ("0", "yes"),
+        ("1", "no, or no cohabit answers"),
+        ("64", "wrong usage, or no such service"),
+    ),
     examples=(
         ("HEALTHCHECK CMD cohabit health", "in a Dockerfile"),
         ("cohabit health db && ./migrate", "only if the database is ready"),
@@ -37,17 +44,15 @@ _SECONDS = 5.0
 _YES, _NO, _USAGE = 0, 1, 64
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, print one line, return 0 or 1."""
-    values, services = COMMAND.parse(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, print one line, return 0, 1 or 64."""
+    values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    given.restore()
-    what = "live" if values["live"] and not values["ready"] else "ready"
+    inherited.restore()
+    goal = "live" if values["live"] and not values["ready"] else "ready"
     try:
-        answer = connection.ask(
-            "health", [*services, f"for={what}"], path=values["socket"], seconds=_SECONDS, by="health"
-        )
+        answer = connection.request("health", [*services, f"for={goal}"], path=values["socket"], seconds=_SECONDS)
         code, text = answer.code, answer.text
     except discovery.ConnectionFailedError as error:
         code, text = _NO, str(error)
@@ -57,10 +62,10 @@ def main(given: InheritedSignals, words: list[str]) -> int:
     if wrong:
         text = f"cohabit: {text}" if text.startswith("cannot ") else f"cohabit: cannot health: {text}"
     if values["json"]:
-        # The C half of json, and only here: the other half costs as much as everything else, and even this a dlopen.
+        # Only here, and only the C part of json: the Python part takes as long as everything else, this one a dlopen.
         text = f'{{"code": {code}, "text": {load("_json").encode_basestring_ascii(text)}}}'
     try:
         os.write(2 if wrong else 1, f"{text}\n".encode("utf-8", "surrogateescape"))
     except OSError:
-        pass  # the code says it
+        pass  # the exit code is still reported
     return code

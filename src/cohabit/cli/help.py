@@ -1,6 +1,6 @@
-"""`cohabit help`: from a verb's table to the page that `--help`, `cohabit help VERB` and docs/reference/cli.md show.
+"""`cohabit help`: a command's table as the page that `--help`, `cohabit help COMMAND` and docs/reference/cli.md show.
 
-Laid out like a manual page, for 80 columns. Loaded only when somebody wants help.
+The layout is that of a manual page, for 80 columns. Loaded only when help is requested.
 """
 
 from __future__ import annotations
@@ -21,98 +21,99 @@ if TYPE_CHECKING:
     from cohabit.reactor.signals import InheritedSignals
 
 WIDTH = 79
-_COLUMN = 30  # where the words about an option begin
-_LONGEST_LEFT = 22  # of two columns that are no options
+_OPTION_COLUMN = 30  # where the help of an option begins
+_LEFT_WIDTH_MAX = 22  # of the left column of a table; wider ones get lines of their own
 
 COMMAND = Command(
     "help",
-    "[VERB]",
-    "Tell what the verbs are, or everything about one of them.",
+    "[SUBCOMMAND]",
+    "List the commands, or print the help of one.",
     (JSON,),
+    exit_codes=(("0", "done"), ("64", "wrong usage, or no such command")),
     examples=(("cohabit help logs", "the same as cohabit logs --help"),),
 )
 
-# What stands in `cohabit --help` beneath each group of verbs (main.GROUPS).
+# The titles of the groups of commands (main.GROUPS) in `cohabit --help`.
 TITLES = {
     "run": "run services",
-    "look": "look at a running cohabit",
-    "act": "tell a running cohabit what to do",
+    "inspect": "inspect a running cohabit",
+    "control": "control a running cohabit",
     "files": "files, and help",
 }
 
 
-def main(_given: InheritedSignals, words: list[str]) -> int:
-    """The page of a verb, or the list of all."""
-    values, verbs = COMMAND.parse(words)
+def main(_inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Print the page of a command, or the list of all."""
+    values, names = COMMAND.parse(arguments)
     if values["help"]:
         return show(COMMAND)
-    for verb in verbs:
-        if verb not in COMMANDS:
-            hint = did_you_mean(verb, COMMANDS) or " (cohabit help lists them)"
-            raise UsageError(f"cannot help: there is no verb {verb!r}{hint}")
-    if len(verbs) > 1:
-        raise UsageError(f"cannot help: {verbs[0]} and {verbs[1]} at once are too much (name one)")
+    for name in names:
+        if name not in COMMANDS:
+            hint = did_you_mean(name, COMMANDS) or " (cohabit help lists them)"
+            raise UsageError(f"cannot help: there is no command {name!r}{hint}")
+    if len(names) > 1:
+        raise UsageError(f"cannot help: more than one command is named: {names[0]} and {names[1]} (name one)")
     if values["json"]:
-        tables = {verb: as_json(load(f"cohabit.cli.{verb}").COMMAND) for verb in verbs or COMMANDS}
-        write(json.dumps(tables[verbs[0]] if verbs else {"verbs": [*tables.values()]}))
+        tables = {name: as_json(load(f"cohabit.cli.{name}").COMMAND) for name in names or COMMANDS}
+        write(json.dumps(tables[names[0]] if names else {"commands": [*tables.values()]}))
         return 0
-    if verbs:
-        return show(load(f"cohabit.cli.{verbs[0]}").COMMAND)
+    if names:
+        return show(load(f"cohabit.cli.{names[0]}").COMMAND)
     write(overview())
     return 0
 
 
-def as_json(verb: Command) -> dict[str, object]:
-    """What the page has, for programs."""
+def as_json(command: Command) -> dict[str, object]:
+    """The contents of a page, for programs."""
     options = [
         {"names": option.names, "value": option.metavar, "repeat": option.repeat, "help": option.help}
-        for option in (*verb.options, HELP)
+        for option in (*command.options, HELP)
     ]
     return {
-        "verb": verb.name,
-        "usage": f"cohabit {verb.name} {verb.usage}".rstrip(),
-        "summary": verb.summary,
-        "details": verb.details,
+        "name": command.name,
+        "usage": f"cohabit {command.name} {command.usage}".rstrip(),
+        "summary": command.summary,
+        "details": command.details,
         "options": options,
-        "exits": [{"code": code, "when": when} for code, when in verb.exits],
-        "examples": [{"command": command, "for": what} for command, what in verb.examples],
+        "exit_codes": [{"code": code, "meaning": meaning} for code, meaning in command.exit_codes],
+        "examples": [{"command": line, "purpose": purpose} for line, purpose in command.examples],
     }
 
 
 def overview() -> str:
-    """All verbs, each with its line, by what people want."""
-    lines = ["usage: cohabit VERB [options]", "", "Several services in one container. These are the verbs:"]
-    for group, verbs in GROUPS.items():
+    """The list of all commands, by group."""
+    lines = ["usage: cohabit COMMAND [options]", "", "Run several services in one container. The commands are:"]
+    for group, commands in GROUPS.items():
         lines += ["", f"{TITLES[group]}:"]
-        lines += [f"  {verb:12}{summary}" for verb, summary in verbs.items()]
-    lines += ["", *fill("`cohabit help VERB` tells everything about one of them.")]
+        lines += [f"  {name:12}{summary}" for name, summary in commands.items()]
+    lines += ["", *fill("`cohabit help COMMAND` prints the help of a command.")]
     return "\n".join(lines)
 
 
-def page(verb: Command) -> str:
-    """Everything about a verb."""
-    lines = [*_usage(verb), "", *fill(verb.summary)]
-    if verb.details:
+def page(command: Command) -> str:
+    """The help of a command."""
+    lines = [*_usage(command), "", *fill(command.summary)]
+    if command.details:
         lines.append("")
-        lines += _paragraphs(verb.details)
-    lines += ["options:"] if verb.details else ["", "options:"]
-    for option in (*verb.options, HELP):
+        lines += _paragraphs(command.details)
+    lines += ["options:"] if command.details else ["", "options:"]
+    for option in (*command.options, HELP):
         names = ", ".join(option.names) + (f" {option.metavar}" if option.metavar else "")
-        lines += _two_columns(names, option.help, _COLUMN)
-    for title, rows in (("exit codes", verb.exits), ("examples", verb.examples)):
+        lines += _two_columns(names, option.help, _OPTION_COLUMN)
+    for title, rows in (("exit codes", command.exit_codes), ("examples", command.examples)):
         if rows:
             lines += ["", f"{title}:", *_table(rows)]
     return "\n".join(lines)
 
 
-def show(verb: Command) -> int:
-    """Write the page of a verb to stdout; returns the exit code."""
-    write(page(verb))
+def show(command: Command) -> int:
+    """Write the help of a command to stdout; returns the exit code."""
+    write(page(command))
     return 0
 
 
 def write(text: str) -> None:
-    """Text and a newline to stdout, if anybody is there to read it."""
+    """Write text and a newline to stdout; errors are ignored."""
     try:
         os.write(1, f"{text}\n".encode())
     except OSError:
@@ -120,7 +121,7 @@ def write(text: str) -> None:
 
 
 def fill(text: str, indent: str = "", width: int = WIDTH) -> list[str]:
-    """Words in lines of at most that width; a longer word has one of its own."""
+    """Break text into lines of at most `width` columns; a longer word gets a line of its own."""
     lines: list[str] = []
     line = indent
     for word in text.split():
@@ -131,9 +132,9 @@ def fill(text: str, indent: str = "", width: int = WIDTH) -> list[str]:
     return [*lines, line]
 
 
-def _usage(verb: Command) -> list[str]:
-    first = f"usage: cohabit {verb.name}"
-    lines = fill(verb.usage, " " * (len(first) + 1))
+def _usage(command: Command) -> list[str]:
+    first = f"usage: cohabit {command.name}"
+    lines = fill(command.usage, " " * (len(first) + 1))
     return [(first + lines[0][len(first) :]).rstrip(), *lines[1:]]
 
 
@@ -149,15 +150,15 @@ def _paragraphs(text: str) -> Iterator[str]:
         else:
             words.append(line)
         if not line:
-            yield ""  # behind the last one, too
+            yield ""  # after the last one, too
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Two columns; where the left ones are long, the right ones are lines beneath them."""
+    """Two columns; if the left one is too wide, each right cell gets lines of its own below it."""
     longest = max(len(left) for left, _ in rows)
     column = longest + 4
     for left, right in rows:
-        if longest > _LONGEST_LEFT:
+        if longest > _LEFT_WIDTH_MAX:
             yield f"  {left}"
             yield from fill(right, " " * 6)
         else:

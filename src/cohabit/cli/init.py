@@ -1,9 +1,9 @@
-"""`cohabit init`: the options, made from what tini and dumb-init have between them; the work is reactor/init."""
+"""`cohabit init`: its options, which cover those of tini and dumb-init; reactor/init does the work."""
 
 from __future__ import annotations
 
 from cohabit.cli import load
-from cohabit.cli.options import CommandVerb, Option
+from cohabit.cli.options import Option, WrapperCommand
 from cohabit.errors import UsageError
 from cohabit.reactor.init import Init, Rules
 from cohabit.reactor.signals import KILL, STOP
@@ -15,59 +15,70 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.signals import InheritedSignals
 
-COMMAND = CommandVerb(
+COMMAND = WrapperCommand(
     "init",
     "[options] [--] COMMAND [ARG...]",
-    "Run COMMAND as the container's main process: reap every orphan, forward every signal, end with its status.",
+    "Run COMMAND as the container's main process: reap orphans, forward signals, end with its exit code.",
     (
-        Option(("-g", "--group"), "send signals to the command's whole process group (tini -g)"),
-        Option(("-c", "--single-child"), "send signals to the command only (the default; dumb-init -c)"),
-        Option(("-r", "--rewrite"), "forward a signal as another one, 0 for not at all", "SIGNAL:SIGNAL", repeat=True),
-        Option(("-e", "--remap-exit"), "end with 0 when the command ends with this code", "CODE", repeat=True),
-        Option(("-p", "--parent-death"), "be sent this signal when our own parent ends", "SIGNAL"),
-        Option(("-s", "--subreaper"), "adopt orphans also when not process 1 (the default)"),
-        Option(("-S", "--no-subreaper"), "do not adopt orphans when not process 1"),
-        Option(("-t", "--stop-grace-period"), "time for what outlives the command (default 9s)", "DURATION"),
-        Option(("-w", "--warn-on-reap"), "say so whenever an orphan is reaped"),
-        Option(("-v", "--verbose"), "say what is done with each signal"),
+        Option(("-g", "--group"), "send signals to the whole process group of COMMAND (tini -g)"),
+        Option(("-c", "--single-child"), "send signals to COMMAND only (the default; dumb-init -c)"),
+        Option(
+            ("-r", "--rewrite"),
+            "forward the first signal as the second one; 0: do not forward it",
+            "SIGNAL:SIGNAL",
+            repeat=True,
+        ),
+        Option(("-e", "--remap-exit"), "end with 0 if COMMAND ends with this exit code", "CODE", repeat=True),
+        Option(
+            ("-p", "--parent-death"),
+            "receive and forward this signal when the parent process of cohabit ends",
+            "SIGNAL",
+        ),
+        Option(("-s", "--subreaper"), "adopt orphans even if cohabit is not process 1 (the default)"),
+        Option(("-S", "--no-subreaper"), "do not adopt orphans if cohabit is not process 1"),
+        Option(("-t", "--stop-grace-period"), "time for the processes that outlive COMMAND (default: 9s)", "DURATION"),
+        Option(("-w", "--warn-on-reap"), "log each orphan that is reaped while COMMAND runs"),
+        Option(("-v", "--verbose"), "log each signal, and the exit code of COMMAND"),
     ),
     details=(
-        "When COMMAND has ended, every process that still lives is sent SIGTERM, whatever its group or session, and "
-        "the container ends as soon as the last of them has gone, at the latest after the grace period, which begins "
-        "with the first signal to stop."
+        "When COMMAND has ended, the remaining processes are sent SIGTERM, whatever their group or session. The "
+        "container ends when the last of them has ended. The grace period starts with the first signal to stop, or "
+        "else when COMMAND ends, and leaves the remaining processes at least one second (or all of a shorter period). "
+        "After it, they are killed."
     ),
-    exits=(
-        ("n", "the command's own exit code"),
-        ("128+n", "signal n killed the command"),
-        ("126", "the command cannot be executed"),
-        ("127", "the command is not found"),
+    exit_codes=(
+        ("n", "the exit code of COMMAND"),
+        ("128+n", "signal n killed COMMAND"),
+        ("64", "wrong usage"),
+        ("126", "COMMAND cannot be executed"),
+        ("127", "COMMAND is not found"),
     ),
     examples=(
-        ("cohabit init -- nginx -g 'daemon off;'", "nginx under an init that reaps and forwards"),
-        ("cohabit init -r TERM:QUIT -- nginx", "a TERM of the container engine becomes a QUIT"),
-        ("cohabit init -e 143 -- java -jar app.jar", "143 is a fine end for Java"),
+        ("cohabit init -- nginx -g 'daemon off;'", "run nginx under an init"),
+        ("cohabit init -r TERM:QUIT -- nginx", "forward the TERM of the container engine as QUIT"),
+        ("cohabit init -e 143 -- java -jar app.jar", "treat Java's exit code after TERM as success"),
     ),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     """Parse, run, return the exit code."""
-    values, command = COMMAND.parse(words)
+    values, command = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
     if not command:
-        raise UsageError("cannot init: no command given (write: cohabit init -- COMMAND)")
+        raise UsageError("cannot init: no command is given (write: cohabit init -- COMMAND)")
     if not command[0]:
-        raise UsageError("cannot init: the command is an empty word (is a variable unset?)")
-    rules = _rules(values, Rules(_say))
-    init = Init(tuple(command), given, rules)
+        raise UsageError("cannot init: the command is empty (is a variable unset?)")
+    rules = _rules(values, Rules(_log))
+    init = Init(tuple(command), inherited, rules)
     code = init.run()
     if not init.alone and load("cohabit.reactor.processes.sweep").sweep_after(init.main, init.grace_left):
-        rules.say("some processes did not end within the grace period and were killed")
+        rules.say("killed the remaining processes: the grace period expired, or another stop signal came")
     return code
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     load("cohabit.reactor.logs.line").write_line(2, f"cohabit: {text}")
 
 
@@ -76,10 +87,10 @@ def _rules(values: dict[str, Any], rules: Rules) -> Rules:
         raise UsageError("cannot init: --group and --single-child exclude each other")
     try:
         for text in values["rewrite"]:
-            old, new = _rewriting(text)
+            old, new = _parse_rewrite(text)
             rules.rewrite[old] = new
         for text in values["remap_exit"]:
-            rules.success.add(_exit_code(text))
+            rules.success.add(_parse_exit_code(text))
         if values["parent_death"]:
             rules.parent_death_signal = parse_signal(values["parent_death"])
         if values["stop_grace_period"]:
@@ -93,17 +104,17 @@ def _rules(values: dict[str, Any], rules: Rules) -> Rules:
     return rules
 
 
-def _rewriting(text: str) -> tuple[int, int]:
+def _parse_rewrite(text: str) -> tuple[int, int]:
     old, colon, new = text.partition(":")
     if not colon:
-        raise ValueError(f"{text!r} is no SIGNAL:SIGNAL (write SIGTERM:SIGQUIT, or SIGHUP:0)")
+        raise ValueError(f"{text!r} is not of the form SIGNAL:SIGNAL (write SIGTERM:SIGQUIT, or SIGHUP:0)")
     number = parse_signal(old)
     if number in (KILL, STOP):
-        raise ValueError(f"{old} cannot be rewritten: the kernel shows it to nobody (signal(7))")
+        raise ValueError(f"{old} cannot be rewritten: no process can catch it (signal(7))")
     return number, 0 if new == "0" else parse_signal(new)
 
 
-def _exit_code(text: str) -> int:
-    if not text.isdecimal() or int(text) > 255:  # noqa: PLR2004 - wait(2) has eight bits
-        raise ValueError(f"{text!r} is no exit code (0 to 255)")
+def _parse_exit_code(text: str) -> int:
+    if not text.isdecimal() or int(text) > 255:  # noqa: PLR2004 - eight bits: wait(2)
+        raise ValueError(f"{text!r} is not an exit code (0 to 255)")
     return int(text)

@@ -1,10 +1,10 @@
-"""`cohabit kill`: as `docker kill` does, for services."""
+"""`cohabit kill`: like `docker kill`, for services."""
 
 from __future__ import annotations
 
 from cohabit.cli import client
 from cohabit.cli.options import Command, Option
-from cohabit.cli.start import ALL, names
+from cohabit.cli.start import ALL, service_names
 from cohabit.errors import UsageError
 from cohabit.units import parse_signal, signal_name
 
@@ -17,50 +17,51 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "kill",
     "[-s SIGNAL] SERVICE...",
-    "Kill services: SIGKILL to every process that they have started; or send another signal.",
-    (Option(("-s", "--signal"), "another signal, sent to the main process only", "SIGNAL"), ALL, *client.ALWAYS),
+    "Kill services: send SIGKILL to all their processes; or send another signal.",
+    (Option(("-s", "--signal"), "send this signal instead, to the main process only", "SIGNAL"), ALL, *client.ALWAYS),
     details=(
-        "After SIGKILL the services stay down until somebody starts them. Another signal changes nothing else: what "
-        "its process makes of it is treated as always, restarts included."
+        "A killed service stays down, like a stopped one (`cohabit help stop`). If the process ends because of another "
+        "signal, the restart policy applies as usual."
     ),
-    exits=client.DONE,
+    exit_codes=client.DONE,
     examples=(
-        ("cohabit kill web", "at once, without any grace"),
-        ("cohabit kill -s HUP nginx", "as `cohabit signal`; so is `kill -HUP nginx`"),
+        ("cohabit kill web", "at once, without a grace period"),
+        ("cohabit kill -s HUP nginx", "like `cohabit signal HUP nginx`; also: cohabit kill -HUP nginx"),
     ),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    values, services = COMMAND.parse(_as_kill_1(words))
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    values, services = COMMAND.parse(_translate_signals(arguments))
     if values["help"]:
         return COMMAND.show_help()
-    given.restore()
+    inherited.restore()
     return send(COMMAND, values, values["signal"] or "KILL", services)
 
 
-def _as_kill_1(words: list[str]) -> list[str]:
-    """`-9` and `-HUP`, as people type it for kill(1), as `--signal`: nothing else here is called so."""
-    end = words.index("--") if "--" in words else len(words)
-    return [f"--signal={word[1:]}" if _is_signal(word) else word for word in words[:end]] + words[end:]
+def _translate_signals(arguments: list[str]) -> list[str]:
+    """Replace `-9` and `-HUP`, as kill(1) accepts them, by `--signal=...`; no option of `kill` has such a name."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    translated = [f"--signal={argument[1:]}" if _is_signal(argument) else argument for argument in arguments[:end]]
+    return translated + arguments[end:]
 
 
-def _is_signal(word: str) -> bool:
-    if word[:1] != "-":
+def _is_signal(argument: str) -> bool:
+    if argument[:1] != "-":
         return False
     try:
-        parse_signal(word[1:])
+        parse_signal(argument[1:])
     except ValueError:
         return False
     return True
 
 
-def send(verb: Command, values: dict[str, Any], signal: str, services: list[str]) -> int:
-    """A signal, as somebody wrote it, to services; the exit code."""
+def send(command: Command, values: dict[str, Any], signal: str, services: list[str]) -> int:
+    """Send a signal, given as text, to services; returns the exit code."""
     try:
         name = signal_name(parse_signal(signal))
     except ValueError as error:
-        raise UsageError(f"cannot {verb.name}: {error}") from error
-    words = [*names(verb, values, services), f"signal={name.removeprefix('SIG')}"]
-    return client.tell(verb, values, client.ask(verb, values, "kill", words))
+        raise UsageError(f"cannot {command.name}: {error}") from error
+    arguments = [*service_names(command, values, services), f"signal={name.removeprefix('SIG')}"]
+    return client.print_result(command, values, client.request(command, values, "kill", arguments))

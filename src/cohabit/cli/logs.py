@@ -1,7 +1,7 @@
-"""`cohabit logs`: what the services have written, from the memory of process 1, and on as they write.
+"""`cohabit logs`: the output of the services, from the memory of process 1 and, with -f, as it is written.
 
-Everything goes to stdout, in the form that the container's own log has (`name  | line`). The body of the answer is
-records, not JSON: a header line `SERVICE STREAM UNIXTIME LENGTH`, and so many bytes of whole lines.
+Both streams go to stdout, in the form of the container's log (`name  | line`). The body of the answer consists of
+records, not of JSON: a header line `SERVICE STREAM UNIXTIME LENGTH`, then LENGTH bytes of whole lines.
 """
 
 from __future__ import annotations
@@ -27,63 +27,65 @@ if TYPE_CHECKING:
 
     Record = tuple[str, str, float, bytes]
 
-FOLLOW = Option(("-f", "--follow"), "go on with what comes, until the container ends")
+FOLLOW = Option(("-f", "--follow"), "continue with new ones until the container ends")
+SINCE = Option(("--since",), "show only what is newer: 10m, 2024-05-01T12:00:00Z, or Unix seconds", "TIME")
 
 COMMAND = Command(
     "logs",
     "[-f] [-n N] [--since TIME] [-t] [SERVICE...]",
-    "Show what services have written: all that is remembered, or its end.",
+    "Show the output of services, as far as process 1 keeps it.",
     (
         FOLLOW,
-        Option(("-n", "--tail"), "only the last N lines of each service (default: all)", "N"),
-        Option(("--since",), "only what is younger: 10m, 2024-05-01T12:00:00Z, or Unix seconds", "TIME"),
-        Option(("-t", "--timestamps"), "put the time in front of each line (UTC)"),
-        Option(("--no-prefix",), "leave out the name in front of each line"),
+        Option(("-n", "--tail"), "show only the last N lines of each service (default: all)", "N"),
+        SINCE,
+        Option(("-t", "--timestamps"), "print the time (UTC) before each line"),
+        Option(("--no-prefix",), "do not print the service's name before each line"),
         *client.ALWAYS,
     ),
     details=(
-        "cohabit remembers the last lines of each service; the container's log (docker logs) has them all. A reader "
-        "that is too slow for what is written does not slow the services down: it is told how much it has missed. On a "
-        "terminal no service can move the cursor or pass for another: control characters other than colours are shown "
-        "as escapes. Into files and pipes every byte goes as it is.\n\n"
-        "With --json each line is an object: time (Unix seconds), service, stream (stdout, stderr), message; where "
-        'something was missed, the stream is "dropped" and the message its number of bytes.'
+        "cohabit keeps the last lines of each service: 64 KiB of each, 4 MiB in total. The complete output is where "
+        "the logging driver of the service writes it, by default in the container's log (docker logs). Without a "
+        "SERVICE, cohabit's own messages are included; the name `cohabit` selects only them.\n\n"
+        "A reader that is too slow does not delay the services: part of the output is left out, and its size is "
+        "reported. On a terminal, control characters other than colours are shown as escapes, so no service can move "
+        "the cursor or imitate another one. In files and pipes every byte is unchanged.\n\n"
+        "With --json, each line is an object: time (Unix seconds), service, stream (stdout, stderr), message. Where "
+        'output was left out, the stream is "dropped" and the message is the number of bytes.'
     ),
-    exits=(("0", "done, or the container has ended"), *client.EXITS),
+    exit_codes=(("0", "done, or the container has ended"), *client.EXIT_CODES),
     examples=(
-        ("cohabit logs -f web", "what web writes from now on, after all that is remembered"),
+        ("cohabit logs -f web", "the kept output of web, then new output"),
         ("cohabit logs -n 20 -t", "the last 20 lines of each service, with times"),
-        ("cohabit logs --since 10m --json | jq .message", "for programs"),
+        ("cohabit logs --since 10m --json | jq .message", "the messages of the last 10 minutes"),
     ),
 )
-# What a service may do to a terminal: colours (ECMA-48, SGR), and nothing else.
+# The only control sequences that a service may send to a terminal: colours (ECMA-48, SGR).
 _COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")
-_SPACES = "\t\u00a0\u202f\u2009\u3000\u200d"  # not printable to Python, harmless on a terminal
-_OURS = "cohabit"  # whose own lines come along where no service is named
+_SPACES = "\t\u00a0\u202f\u2009\u3000\u200d"  # not printable for str.isprintable, harmless on a terminal
+_OWN_NAME = "cohabit"  # of our own messages, which are included if no service is named
 _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")  # as in the container's log
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, print, return the exit code."""
-    values, services = COMMAND.parse(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, print, return the exit code."""
+    values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    request = [*services, *_limits(values)]
-    given.restore()
-    write = _as_json if values["json"] else _for_people(values, services)
-    answer = client.body(COMMAND, values, "logs", request, streams=True)
+    request = [*services, *_request_options(values)]
+    inherited.restore()
+    write = _write_json if values["json"] else _text_writer(values, services)
+    answer = client.request_body(COMMAND, values, "logs", request, streaming=True)
     while not (values["follow"] or answer.ended):
-        answer.receive()  # all of it first: who pages through it may take longer than the server waits
+        answer.receive()  # all of it first: a pager may read more slowly than the server waits
     for record in _records(answer):
         write(record)
     return 0
 
 
-def _limits(values: dict[str, Any]) -> Iterator[str]:
-    """The options of the request."""
+def _request_options(values: dict[str, Any]) -> Iterator[str]:
     if values["tail"] not in (None, "all"):
         if not values["tail"].isdecimal():
-            raise UsageError(f"cannot logs: --tail {values['tail']!r} is no number of lines (write --tail 20)")
+            raise UsageError(f"cannot logs: --tail {values['tail']!r} is not a number of lines (write --tail 20)")
         yield f"tail={values['tail']}"
     if values["since"] is not None:
         yield f"since={parse_since('logs', values['since']):.6f}"
@@ -91,7 +93,7 @@ def _limits(values: dict[str, Any]) -> Iterator[str]:
         yield "follow=yes"
 
 
-def parse_since(verb: str, text: str) -> float:
+def parse_since(command: str, text: str) -> float:
     """Unix seconds of "10m" (ago), an RFC 3339 time, or Unix seconds. Raises UsageError."""
     try:
         if text.replace(".", "", 1).isdecimal():
@@ -102,23 +104,23 @@ def parse_since(verb: str, text: str) -> float:
         return time.time() - parse_duration(text)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"cannot {verb}: --since {text!r} is no time (write 10m, 2024-05-01T12:00:00Z, or Unix seconds)"
+            f"cannot {command}: --since {text!r} is not a time (write 10m, 2024-05-01T12:00:00Z, or Unix seconds)"
         ) from None
 
 
 def timestamp(moment: float) -> str:
-    """Unix seconds as RFC 3339, as `docker logs -t` shows them."""
+    """Unix seconds as an RFC 3339 time, like `docker logs -t`."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _records(answer: Answer) -> Iterator[Record]:
-    """(service, stream, Unix seconds, bytes) as they come."""
+    """(service, stream, Unix seconds, bytes) in the order received."""
     for header in answer.lines():
         service, stream, moment, length = header.decode("utf-8", "replace").split(" ")
         yield service, stream, float(moment), answer.read(int(length))
 
 
-def _as_json(record: Record) -> None:
+def _write_json(record: Record) -> None:
     service, stream, moment, data = record
     for line in data.removesuffix(b"\n").split(b"\n"):
         message = line.decode("utf-8", "replace")
@@ -126,14 +128,14 @@ def _as_json(record: Record) -> None:
         client.write(json.dumps(entry) + "\n")
 
 
-def _for_people(values: dict[str, Any], services: list[str]) -> Callable[[Record], None]:
-    """What writes a record with the prefix that its service has in the container's log, colours on a terminal."""
+def _text_writer(values: dict[str, Any], services: list[str]) -> Callable[[Record], None]:
+    """A function that writes a record with the prefix of the container's log; with colours on a terminal."""
     names: list[str] = []
     if not values["no_prefix"]:
         names = [service["name"] for service in client.status(COMMAND, values)[1]]
     shown = [name for name in names if name in services or name.rpartition("-")[0] in services]
-    width = max(map(len, shown if services else [*names, _OURS]), default=0)
-    colour, harmless = client.shows_colour(), os.isatty(1)
+    width = max(map(len, shown if services else [*names, _OWN_NAME]), default=0)
+    colour, escape = client.uses_colour(), os.isatty(1)
 
     def prefix(service: str) -> bytes:
         if values["no_prefix"]:
@@ -145,24 +147,24 @@ def _for_people(values: dict[str, Any], services: list[str]) -> Callable[[Record
     def write(record: Record) -> None:
         service, stream, moment, data = record
         if stream == "dropped":
-            client.write(f"cohabit: {data.decode()} bytes were missed: what reads this is too slow\n", 2)
+            client.write(f"cohabit: {data.decode()} bytes were left out (is the reader too slow?)\n", 2)
             return
         start = prefix(service) + (f"{timestamp(moment)} ".encode() if values["timestamps"] else b"")
         lines = data.removesuffix(b"\n").split(b"\n")
-        client.write(b"".join(b"%b%b\n" % (start, _harmless(line) if harmless else line) for line in lines))
+        client.write(b"".join(b"%b%b\n" % (start, _escape_line(line) if escape else line) for line in lines))
 
     return write
 
 
-def _harmless(line: bytes) -> bytes:
-    """A line for a terminal; colours that are left on end with it."""
+def _escape_line(line: bytes) -> bytes:
+    """A line for a terminal; colours are reset at its end."""
     if line.isascii() and line.replace(b"\t", b"").decode().isprintable():
         return line
     pieces = _COLOUR.split(line.decode("utf-8", "backslashreplace").removesuffix("\r"))
-    shown = [piece if index % 2 else _escaped(piece) for index, piece in enumerate(pieces)]
+    shown = [piece if index % 2 else _escape(piece) for index, piece in enumerate(pieces)]
     return ("".join(shown) + ("\x1b[0m" if len(pieces) > 1 else "")).encode()
 
 
-def _escaped(text: str) -> str:
-    """Without anything that a terminal obeys: controls (C0, C1), and marks that turn the direction of reading."""
+def _escape(text: str) -> str:
+    """Escape what a terminal interprets: controls (C0, C1) and marks that change the direction of writing."""
     return "".join(one if one.isprintable() or one in _SPACES else ascii(one)[1:-1] for one in text)

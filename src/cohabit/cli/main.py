@@ -21,43 +21,43 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import NoReturn
 
-# By what people want: verb -> what `cohabit help` says of it. The verb's own page is in the module of its name.
+# Groups of commands, with their lines in `cohabit help`. The page of a command is in the module of its name.
 GROUPS = {
     "run": {
-        "init": "run one command under an init: reap, forward signals, sweep",
-        "run": "run several commands, or one main command and its helpers",
+        "init": "run one command under an init: reap orphans, forward signals",
+        "run": "run several commands, or a main command and its helpers",
         "up": "run the services of cohabit.yaml",
     },
-    "look": {
-        "ps": "list the services and how they are",
-        "logs": "show what the services have written",
-        "events": "show what has happened",
-        "top": "show what the services use: cpu, memory, descriptors",
-        "why": "explain why a service, or the container, is as it is",
-        "graph": "draw who waits for whom",
-        "timeline": "draw the start, and what made it take so long",
-        "health": "exit with 0 if all is well, for HEALTHCHECK and probes",
-        "version": "tell the version, and that of the running cohabit",
+    "inspect": {
+        "ps": "list the services and their states",
+        "logs": "show the output of services",
+        "events": "show the events of services and of the container",
+        "top": "show the resource usage of services",
+        "why": "explain the state of a service, or of the container",
+        "graph": "draw the services and their dependencies",
+        "timeline": "draw the start of the container",
+        "health": "exit with 0 if services are ready, for HEALTHCHECK and probes",
+        "version": "print the version, and that of the running cohabit",
     },
-    "act": {
+    "control": {
         "start": "start services",
         "stop": "stop services",
         "restart": "stop services and start them again",
-        "kill": "kill services with all their processes",
-        "signal": "send services a signal",
-        "scale": "change how many replicas of a service run",
-        "exec": "run a command as a service would: environment, user",
+        "kill": "kill services, or send them a signal",
+        "signal": "send a signal to services",
+        "scale": "set the number of replicas of a service",
+        "exec": "run a command with a service's environment and user",
         "wait": "wait until services are ready, or have ended",
-        "reload": "have the file read again",
-        "reexec": "replace the running cohabit's program in place",
-        "down": "stop everything, and the container with it",
+        "reload": "read the file again",
+        "reexec": "replace the running cohabit by the installed program",
+        "down": "stop all services and end the container",
     },
     "files": {
-        "check": "report everything that is wrong with the file",
-        "config": "print what was understood of the file",
-        "doctor": "tell what is wrong with this container, or a Dockerfile",
-        "completion": "print a script that makes bash, zsh or fish complete",
-        "help": "tell everything about a verb",
+        "check": "report the errors and warnings of the file",
+        "config": "print the resolved configuration",
+        "doctor": "find faults in this container, or in a Dockerfile",
+        "completion": "print a completion script for bash, zsh or fish",
+        "help": "print the help of a command",
     },
 }
 COMMANDS = {verb: summary for group in GROUPS.values() for verb, summary in group.items()}
@@ -119,7 +119,7 @@ def _dispatch(given: InheritedSignals, argv: list[str]) -> int | bytes:
         return 0
     near = load("cohabit.plan.nearest").nearest(verb, COMMANDS)
     hint = f"did you mean {near!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
-    raise UsageError(f"there is no verb {verb!r} ({hint})")
+    raise UsageError(f"there is no command {verb!r} ({hint})")
 
 
 def _write(fd: int, text: str) -> None:

@@ -1,7 +1,7 @@
-"""Command lines: one table per verb gives its parsing, its help (help.py), its page and its completion.
+"""Command lines: one table per command defines its parsing, its help (help.py), its page and its completion.
 
-argparse would do all this, and costs process 1 as much time as the whole rest of its start (re, gettext and
-more: 10 ms); `init` has 5 ms for everything. So this file parses, and what only help needs is loaded for help.
+argparse is not used: importing it (with re, gettext and others) takes 10 ms, as long as the rest of process 1's start,
+and `init` has 5 ms in total. Code that only the help needs is in help.py and is loaded on demand.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class Option:
-    """One option: its names, short one first; a metavar if it takes a value; `repeat` if it may come again.
+    """One option of a command.
 
-    The metavar says what the value is: words between bars are all that it can be ("ready|exit"), other ones are
-    what completion goes by (FILE, DIR, SIGNAL, USER, SERVICE).
+    names: the short name first. metavar: the kind of the value, "" for a flag. repeat: the option may be given more
+    than once. A metavar with bars lists all allowed values ("ready|exit"); completion uses the others (FILE, DIR,
+    SIGNAL, USER, SERVICE).
     """
 
     def __init__(self, names: tuple[str, ...], help: str, metavar: str = "", *, repeat: bool = False) -> None:  # noqa: A002
@@ -29,29 +30,35 @@ class Option:
 
     @property
     def key(self) -> str:
-        """The longest name without dashes: what the parsed values are called."""
+        """The key of the parsed value: the longest name, without leading dashes, with underscores."""
         return max(self.names, key=len).lstrip("-").replace("-", "_")
 
     @property
     def choices(self) -> list[str]:
-        """All that the value can be, [] for anything."""
+        """All allowed values, [] for any."""
         return self.metavar.split("|") if "|" in self.metavar else []
 
 
 HELP = Option(("-h", "--help"), "show this help")
 JSON = Option(("--json",), "print JSON, for programs")
-SOCKET = Option(("--socket",), "the socket of the cohabit to talk to (default: the one of this container)", "PATH")
+SOCKET = Option(("--socket",), "the control socket to connect to (default: the one of this container)", "PATH")
+# Exit codes of every command that reads the file, in the order of precedence.
+FILE_EXIT_CODES = (
+    ("78", "the file has errors"),
+    ("127", "its only errors: commands that are not found, or not executable"),
+    ("126", "its only errors: commands that are not executable"),
+)
 
 
 class Command:
-    """One verb: how it is used, what it does, its options.
+    """One command: its usage, its description, its options.
 
-    details: paragraphs with an empty line in between, filled to the width of the page; a line that begins with a
-    space stays as it is. exits: (exit code, when). examples: (command line, what it is for). Capitals in the usage
-    say what the arguments are, which completion goes by.
+    details: paragraphs separated by an empty line. They are filled to the width of the page; a line that begins with
+    a space is kept as it is. exit_codes: (code, meaning). examples: (command line, purpose). Completion derives the
+    kinds of the arguments from the words in capitals in `usage`.
     """
 
-    intermixed = True  # options may come after arguments
+    intermixed = True  # options may follow arguments
 
     def __init__(
         self,
@@ -61,7 +68,7 @@ class Command:
         options: tuple[Option, ...],
         *,
         details: str = "",
-        exits: tuple[tuple[str, str], ...] = (),
+        exit_codes: tuple[tuple[str, str], ...] = (),
         examples: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.name = name
@@ -69,57 +76,64 @@ class Command:
         self.summary = summary
         self.options = options
         self.details = details
-        self.exits = exits
+        self.exit_codes = exit_codes
         self.examples = examples
 
     def show_help(self) -> int:
         """Write the text of --help to stdout; returns the exit code."""
         return int(load("cohabit.cli.help").show(self))
 
-    def parse(self, words: list[str]) -> tuple[dict[str, Any], list[str]]:
-        """(values by key, arguments). Absent flags are False, options None, repeated ones []."""
+    def parse(self, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+        """Returns (option values by key, positional arguments). Raises UsageError.
+
+        Options that are not given: a flag is False, an option with a value None, a repeatable one [].
+        """
         by_name = {name: option for option in (*self.options, HELP) for name in option.names}
         values: dict[str, Any] = {
             option.key: [] if option.repeat and option.metavar else None if option.metavar else False
             for option in by_name.values()
         }
-        arguments: list[str] = []
-        queue = list(words)
+        positional: list[str] = []
+        queue = list(arguments)
         while queue:
-            word = queue.pop(0)
-            if word == "--":
-                arguments += queue
+            argument = queue.pop(0)
+            if argument == "--":
+                positional += queue
                 break
-            if not word.startswith("-") or word == "-":
-                arguments.append(word)
+            if not argument.startswith("-") or argument == "-":
+                positional.append(argument)
                 if not self.intermixed:
-                    arguments += queue
+                    positional += queue
                     break
                 continue
-            self._take(word, queue, by_name, values)
-        return values, arguments
+            self._parse_option(argument, queue, by_name, values)
+        return values, positional
 
-    def parse_options(self, words: list[str], instead: str = "it takes no arguments (what is {!r}?)") -> dict[str, Any]:
-        """The values, for a verb without arguments: one that is typed all the same is meant for something else.
+    def parse_options(
+        self, arguments: list[str], refusal: str = "it does not accept arguments (what is {!r}?)"
+    ) -> dict[str, Any]:
+        """The option values of a command that accepts no positional arguments.
 
-        instead: why that cannot be and what to write, with braces for what was typed. Raises UsageError.
+        refusal: the reason and what to write instead; its braces stand for the first argument. Raises UsageError.
         """
-        values, arguments = self.parse(words)
-        if arguments and not values["help"]:
-            raise self._wrong(instead.format(arguments[0]))
+        values, positional = self.parse(arguments)
+        if positional and not values["help"]:
+            raise self._wrong(refusal.format(positional[0]))
         return values
 
-    def _take(self, word: str, queue: list[str], by_name: dict[str, Option], values: dict[str, Any]) -> None:
-        """One word of options: --name, --name=value, -n, -nvalue, -abc."""
-        name, equals, value = word.partition("=")
-        if not word.startswith("--"):
-            name, equals, value = word[:2], word[2:], word[2:]
+    def _parse_option(
+        self, argument: str, queue: list[str], by_name: dict[str, Option], values: dict[str, Any]
+    ) -> None:
+        """Parse one argument that is an option: --name, --name=value, -n, -nvalue, -abc."""
+        name, equals, value = argument.partition("=")
+        if not argument.startswith("--"):
+            name, equals, value = argument[:2], argument[2:], argument[2:]
         option = by_name.get(name)
         if option is None:
             raise self._wrong(f"unknown option {name}{_hint(name, list(by_name))}")
         if not option.metavar:
-            if equals and word.startswith("--"):
-                raise self._wrong(f"{name} takes no value")
+            if equals and argument.startswith("--"):
+                raise self._wrong(f"{name} does not accept a value")
             values[option.key] = True
             if equals:
                 queue.insert(0, f"-{value}")
@@ -129,7 +143,7 @@ class Command:
                 raise self._wrong(f"{name} needs a value ({option.metavar})")
             value = queue.pop(0)
         if option.choices and value not in option.choices:
-            raise self._wrong(f"{name} is {' or '.join(option.choices)}, not {value!r}")
+            raise self._wrong(f"{name} must be {' or '.join(option.choices)}, not {value!r}")
         if option.repeat:
             values[option.key].append(value)
         elif values[option.key] is None:
@@ -141,13 +155,13 @@ class Command:
         return UsageError(f"cannot {self.name}: {why}")
 
 
-class CommandVerb(Command):
-    """A verb that runs somebody else's command line: behind the first argument nothing is an option of ours."""
+class WrapperCommand(Command):
+    """A command that runs another command line: options after the first argument belong to that one."""
 
     intermixed = False
 
 
 def _hint(name: str, known: list[str]) -> str:
-    """A known option that begins the same way, if there is just one."""
+    """A known option that begins the same way, if there is exactly one."""
     close = [other for other in known if other.startswith(name) or (len(name) > 3 and name[:4] == other[:4])]  # noqa: PLR2004
     return f" (did you mean {close[0]}?)" if len(close) == 1 else " (see --help)"

@@ -1,4 +1,4 @@
-"""`cohabit ps`: the services and how they are; --watch keeps the table true."""
+"""`cohabit ps`: the services and their states; --watch updates the table."""
 
 from __future__ import annotations
 
@@ -22,59 +22,59 @@ if TYPE_CHECKING:
 
     Status = tuple[dict[str, Any], list[dict[str, Any]]]
 
-WATCH = Option(("--watch",), "show it again whenever something changes, until ^C")
+WATCH = Option(("--watch",), "update the output until ^C")
 
 COMMAND = Command(
     "ps",
     "[-q] [--watch] [SERVICE...]",
-    "List the services: state, process, since when, restarts, how the last run ended, command.",
-    (Option(("-q", "--quiet"), "only the names"), WATCH, *client.ALWAYS),
+    "List the services: state, pid, time in that state, restarts, last exit, command.",
+    (Option(("-q", "--quiet"), "print only the names"), WATCH, *client.ALWAYS),
     details=(
-        "On a terminal --watch draws over the last table whenever something happens, and once a second for the times; "
-        "where the terminal is too low for all of them, whoever fails or waits comes first. "
-        "Elsewhere it prints a new table whenever a state has changed.\n\n"
-        'With --json: {"container": {...}, "services": [{...}, ...]}, as docs/reference/control.md has them.'
+        "On a terminal, --watch redraws the table in place at every event, and once a second for the times. If the "
+        "terminal has too few lines, failed and waiting services come first. Elsewhere, --watch prints a new table at "
+        "every change.\n\n"
+        'With --json: {"container": {...}, "services": [{...}, ...]}, as in docs/reference/control.md.'
     ),
-    exits=(("0", "done"), *client.EXITS),
+    exit_codes=(("0", "done; with --watch, also when the container has ended"), *client.EXIT_CODES),
     examples=(
-        ("cohabit ps --watch", "look on"),
-        ("cohabit ps --json | jq -r '.services[] | select(.ready | not) | .name'", "who is not ready"),
+        ("cohabit ps --watch", "watch the services"),
+        ("cohabit ps --json | jq -r '.services[] | select(.ready | not) | .name'", "services that are not ready"),
     ),
 )
-ANY_WIDTH = 0  # of a table that goes to a file or a program: nothing shall be missing there
+UNLIMITED_WIDTH = 0  # of a table that goes to a file or a program: nothing is cut there
 _TICK_SECONDS = 1.0
-_CALM_SECONDS = 0.1  # between two pictures: nobody sees more, and process 1 has better things to do
-_AROUND = 3  # lines above and below the services
-_WORST = (FAILED, WAITING, STARTING, RUNNING, STOPPING, READY, STOPPED, DONE)
-_CHANGING = ("name", "state", "want", "ready", "health", "pid", "starts", "hook_stage", "code", "gone")
+_REDRAW_INTERVAL_SECONDS = 0.1  # between two requests: more cannot be seen, and cost process 1 time
+_MARGIN_LINES = 3  # header and footer
+_WORST_FIRST = (FAILED, WAITING, STARTING, RUNNING, STOPPING, READY, STOPPED, DONE)
+_COMPARED = ("name", "state", "want", "ready", "health", "pid", "starts", "hook_stage", "code", "gone")
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, print, return the exit code."""
-    values, services = COMMAND.parse(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, print, return the exit code."""
+    values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    given.restore()
+    inherited.restore()
     if values["watch"]:
         return _watch(values, services)
-    client.write(_shown(values, client.status(COMMAND, values, services)))
+    client.write(_format(values, client.status(COMMAND, values, services)))
     return 0
 
 
-def _shown(values: dict[str, Any], status: Status) -> str:
+def _format(values: dict[str, Any], status: Status) -> str:
     container, services = status
     if values["json"]:
         return json.dumps({"container": container, "services": services}) + "\n"
     if values["quiet"]:
         return "".join(f"{service['name']}\n" for service in services)
-    width, _ = client.size(ANY_WIDTH)
-    lines = table.ps(container, services, width=width, colour=client.shows_colour())
+    width, _ = client.terminal_size(UNLIMITED_WIDTH)
+    lines = table.ps(container, services, width=width, colour=client.uses_colour())
     return "".join(f"{line}\n" for line in lines)
 
 
 def _watch(values: dict[str, Any], services: list[str]) -> int:
-    """Until somebody interrupts it, or the container has ended."""
-    screen = Screen() if client.on_terminal() and not values["json"] else None
+    """Print until the container has ended, or a signal ends this process."""
+    screen = Screen() if client.is_terminal() and not values["json"] else None
     events, before = _events(values), None
     while True:
         try:
@@ -82,41 +82,42 @@ def _watch(values: dict[str, Any], services: list[str]) -> int:
         except ConnectionFailedError:
             if before is None:
                 raise
-            client.write("cohabit: it has ended\n", 2)
+            client.write("cohabit: the running cohabit no longer answers (has the container ended?)\n", 2)
             return 0
-        told = [status[0]["phase"], *([service[key] for key in _CHANGING] for service in status[1])]
+        compared = [status[0]["phase"], *([service[key] for key in _COMPARED] for service in status[1])]
         if screen:
             status = status[0], _worst_first(status[1])
-            shown = _shown(values, status)
+            text = _format(values, status)
             header = 0 if values["quiet"] else 1
-            screen.show(shown, shown.count("\n") - header - len(status[1]))
-        elif told != before:
-            client.write(_shown(values, status))
-        before = told
-        if events.ended:  # its program may have been replaced
+            screen.show(text, text.count("\n") - header - len(status[1]))
+        elif compared != before:
+            client.write(_format(values, status))
+        before = compared
+        if events.ended:  # the container may have ended, or cohabit replaced its program
             select.select([], [], [], _TICK_SECONDS)
             try:
                 events = _events(values)
             except ConnectionFailedError:
                 continue
-        _until_something_happens(events, None if screen is None else _TICK_SECONDS)
+        _wait_for_event(events, None if screen is None else _TICK_SECONDS)
 
 
 def _worst_first(services: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Where the terminal is too low for all of them, those that one would look for."""
-    _, height = client.size()
-    if len(services) + _AROUND < height:
+    """The services in order; failed and waiting ones first if the terminal has too few lines."""
+    _, height = client.terminal_size()
+    if len(services) + _MARGIN_LINES < height:
         return services
-    return sorted(services, key=lambda service: _WORST.index(state_of(service)))
+    return sorted(services, key=lambda service: _WORST_FIRST.index(state_of(service)))
 
 
 def _events(values: dict[str, Any]) -> Answer:
-    """A stream of what happens from now on."""
-    return client.body(COMMAND, values, "events", [f"since={time.time():.6f}", "follow=yes"], streams=True)
+    """A stream of the events from now on."""
+    arguments = [f"since={time.time():.6f}", "follow=yes"]
+    return client.request_body(COMMAND, values, "events", arguments, streaming=True)
 
 
-def _until_something_happens(events: Answer, seconds: float | None) -> None:
+def _wait_for_event(events: Answer, seconds: float | None) -> None:
     if select.select([events], [], [], seconds)[0]:
-        select.select([], [], [], _CALM_SECONDS)
+        select.select([], [], [], _REDRAW_INTERVAL_SECONDS)
         events.receive()
-        events.forget()
+        events.discard()

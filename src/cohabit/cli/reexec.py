@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cohabit.cli import client
 from cohabit.cli.options import Command
-from cohabit.cli.reload import ask_or_signal
+from cohabit.cli.reload import request_or_signal
 from cohabit.reactor import signals
 
 TYPE_CHECKING = False
@@ -14,28 +14,29 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "reexec",
     "",
-    "Replace the running cohabit by the program that is installed now: same pid, same services, same output.",
+    "Replace the running cohabit by the installed program: same pid, same services, same output.",
     client.ALWAYS,
     details=(
-        "No service notices. A program that cannot take over what the running one holds is not started; returns when "
-        "that has been checked. The same as SIGRTMIN+25 to the running cohabit, as with systemd, which is what is "
-        "done where there is no socket: then the outcome is in the container's log."
+        "The services are not interrupted. If the installed program cannot take over the state of the running one, "
+        "nothing changes. Returns when this is known. If cohabit cannot be reached through its control socket, and "
+        "--socket is not given, SIGRTMIN+25 is sent to it instead, as with systemd; the outcome is then in the "
+        "container's log."
     ),
-    exits=(
-        ("0", "done"),
-        ("71", "the new program cannot take over; the old one goes on"),
-        *client.EXITS[:2],
-        client.EXITS[3],
+    exit_codes=(
+        ("0", "the installed program takes over"),
+        ("71", "it cannot take over; the running one continues"),
+        *client.EXIT_CODES[:2],
+        client.EXIT_CODES[3],
     ),
-    examples=(("pip install --upgrade cohabit && cohabit reexec", "a new version, and nobody notices"),),
+    examples=(("pip install --upgrade cohabit && cohabit reexec", "upgrade without interruption"),),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    instead = "it replaces cohabit itself, not {!r} (to start a service anew: cohabit restart SERVICE)"
-    values = COMMAND.parse_options(words, instead)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    refusal = "it replaces cohabit itself, not {!r} (to restart a service: cohabit restart SERVICE)"
+    values = COMMAND.parse_options(arguments, refusal)
     if values["help"]:
         return COMMAND.show_help()
-    given.restore()
-    return ask_or_signal(COMMAND, values, signals.REEXECUTE)
+    inherited.restore()
+    return request_or_signal(COMMAND, values, signals.REEXECUTE)

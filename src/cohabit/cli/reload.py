@@ -1,6 +1,6 @@
-"""`cohabit reload`: have the file read again, and say what came of it; and how, where there is no socket.
+"""`cohabit reload`: have the file read again, and print the outcome.
 
-Some containers let nobody make a socket, and a signal still gets through: then it is sent, and the outcome is in the
+In some containers no socket can be created, but a signal still works: then SIGHUP is sent, and the outcome is in the
 container's log.
 """
 
@@ -10,7 +10,7 @@ import json
 
 from cohabit.cli import client
 from cohabit.cli.discovery import ConnectionFailedError
-from cohabit.cli.options import Command
+from cohabit.cli.options import FILE_EXIT_CODES, Command
 from cohabit.errors import EXIT_UNAVAILABLE
 from cohabit.reactor import signals
 from cohabit.reactor.linux import environment, os
@@ -28,72 +28,81 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "reload",
     "",
-    "Have the file read again: what changed is restarted, what is new started, what is gone stopped.",
+    "Read the file again: restart services that changed, start new ones, stop removed ones.",
     client.ALWAYS,
     details=(
-        "Returns when the file has been read, and prints what changes; a file with mistakes changes nothing. The same "
-        "as SIGHUP to the running cohabit (docker kill -s HUP CONTAINER), which is what is done where there is no "
-        "socket: then the outcome is in the container's log."
+        "Returns when the file has been read, and prints what changes. A file with errors changes nothing. If cohabit "
+        "cannot be reached through its control socket, and --socket is not given, SIGHUP is sent to it instead (the "
+        "same as docker kill -s HUP CONTAINER); the outcome is then in the container's log."
     ),
-    exits=(("0", "the file is fine; what changes is printed"), ("78", "something is wrong with it"), *client.EXITS),
-    examples=(("cohabit check && cohabit reload", "only a file without mistakes"),),
+    exit_codes=(
+        ("0", "the file has no errors; the changes are printed"),
+        ("1", "the container is starting or stopping"),
+        *FILE_EXIT_CODES,
+        *client.EXIT_CODES,
+    ),
+    examples=(("cohabit check && cohabit reload", "only if the file has no errors"),),
 )
-_OURS = b"cohabit/__main__.py"
-_RUNNING = (b"up", b"run")
+_MAIN_PROGRAM = b"cohabit/__main__.py"
+_SUPERVISING = (b"up", b"run")
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    instead = "it reads the whole file, not only {!r} (to start a service anew: cohabit restart SERVICE)"
-    values = COMMAND.parse_options(words, instead)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    refusal = "it reads the whole file, not only {!r} (to restart a service: cohabit restart SERVICE)"
+    values = COMMAND.parse_options(arguments, refusal)
     if values["help"]:
         return COMMAND.show_help()
-    given.restore()
-    return ask_or_signal(COMMAND, values, signals.HUP)
+    inherited.restore()
+    return request_or_signal(COMMAND, values, signals.HUP)
 
 
-def ask_or_signal(verb: Command, values: dict[str, Any], number: int) -> int:
-    """By the socket, else by a signal; the exit code."""
+def request_or_signal(command: Command, values: dict[str, Any], number: int) -> int:
+    """Send the request of the command's name, or a signal if there is no control socket; returns the exit code."""
     try:
-        answer = client.ask(verb, values, verb.name, seconds=None)
+        answer = client.request(command, values, command.name, seconds=None)
     except ConnectionFailedError as error:
         if values["socket"] or error.exit_code != EXIT_UNAVAILABLE:
             raise
-        pid = _signal_supervisor(verb, number, error)
-        text = f"process {pid} has been told by {signal_name(number)}: its log has the outcome"
+        pid = _signal_supervisor(command, number, error)
+        text = f"{signal_name(number)} sent to process {pid}: see its log for the outcome"
         client.write(json.dumps({"code": 0, "text": text}) + "\n" if values["json"] else f"{text}\n")
         return 0
-    return outcome(verb, values, answer)
+    return print_outcome(command, values, answer)
 
 
-def outcome(verb: Command, values: dict[str, Any], answer: Answer) -> int:
-    """What a reading of the file has brought, line by line; the exit code."""
+def print_outcome(command: Command, values: dict[str, Any], answer: Answer) -> int:
+    """Print the outcome of a reload line by line; returns the exit code."""
     texts = [str(json.loads(line)["text"]) for line in answer.lines()]
     if values["json"]:
         client.write(json.dumps({"code": answer.code, "text": answer.text, "lines": texts}) + "\n")
         return answer.code
     client.write("".join(f"{text}\n" for text in texts), 2 if answer.code else 1)
     if answer.code or not texts:
-        client.tell(verb, values, answer)
+        client.print_result(command, values, answer)
     return answer.code
 
 
-def _signal_supervisor(verb: Command, number: int, nobody: ConnectionFailedError) -> int:
-    """Send the running cohabit a signal: whoever started us, if it was one, else process 1. Returns its pid."""
+def _signal_supervisor(command: Command, number: int, not_found: ConnectionFailedError) -> int:
+    """Signal the running cohabit: the one that started this process, else process 1. Returns its pid.
+
+    not_found: the error to raise if there is none.
+    """
     supervisor = environment().get(SUPERVISOR_VARIABLE, "").partition("-")[0]
     for pid in (int(supervisor) if supervisor.isdecimal() else 1, 1):
-        if _is_cohabit(pid):
+        if _is_supervisor(pid):
             try:
                 os.kill(pid, number)
             except OSError as error:
                 raise ConnectionFailedError(
-                    f"cannot {verb.name}: process {pid} may not be signalled: {error.strerror} (become its user)"
+                    f"cannot {command.name}: cannot signal process {pid}: {error.strerror} (become its user)"
                 ) from error
             return pid
-    raise nobody
+    raise not_found
 
 
-def _is_cohabit(pid: int) -> bool:
-    words = proc.command_line(pid)
-    program = next((i for i, word in enumerate(words) if word.endswith(_OURS)), None)
-    return program is not None and words[program + 1 : program + 2] != [] and words[program + 1] in _RUNNING
+def _is_supervisor(pid: int) -> bool:
+    """Whether this process is a cohabit that runs services."""
+    argv = proc.command_line(pid)
+    program = next((index for index, argument in enumerate(argv) if argument.endswith(_MAIN_PROGRAM)), None)
+    return program is not None and argv[program + 1 : program + 2] != [] and argv[program + 1] in _SUPERVISING

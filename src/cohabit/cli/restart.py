@@ -1,10 +1,10 @@
-"""`cohabit restart`: services go down in order and come up again."""
+"""`cohabit restart`: stop services in order and start them again."""
 
 from __future__ import annotations
 
 from cohabit.cli import client, waiting
 from cohabit.cli.options import Command
-from cohabit.cli.start import ALL, NO_WAIT, act
+from cohabit.cli.start import ALL_TO_START, NO_WAIT, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "restart",
     "[--no-wait | --timeout DURATION] SERVICE...",
-    "Stop services and start them again, and wait until they are ready.",
-    (ALL, NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
+    "Stop services, start them again, and wait until they are ready.",
+    (ALL_TO_START, NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
     details=(
-        "A service that does not run is just started. With a service go those that depend on it with `restart: true`, "
-        "as in Compose. The file is not read again: `cohabit reload` does that."
+        "A service that is not running is only started. Services that depend on a restarted one with `restart: true` "
+        "are restarted with it, as in Compose, unless they were stopped on request. The file is not read again: "
+        "`cohabit reload` does that."
     ),
-    exits=client.DONE,
-    examples=(("cohabit restart web", "returns when web is ready again"),),
+    exit_codes=client.DONE,
+    examples=(("cohabit restart web", "return when web is ready again"),),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    return act(given, COMMAND, words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    return run(inherited, COMMAND, arguments)

@@ -1,4 +1,4 @@
-"""`cohabit run`: the wrapper script and the job-control script of Docker's page, without a file."""
+"""`cohabit run`: several commands without a file; replaces a wrapper script or shell job control."""
 
 from __future__ import annotations
 
@@ -15,43 +15,52 @@ LOG_DRIVERS = "prefix|json|logfmt|raw|inherit|file|syslog|none"
 COMMAND = Command(
     "run",
     "[--main COMMAND] [--helper COMMAND] ['COMMAND'...]",
-    "Run several commands as one: when any of them ends, the others are stopped and its status is the container's.",
+    "Run several commands: when one of them ends, stop the others and end with its exit code.",
     (
-        Option(("--main",), "the container lives exactly as long as this command", "COMMAND"),
+        Option(("--main",), "the main command: the container ends when it ends", "COMMAND"),
         Option(
-            ("--helper",), "start this once main is started or ready; it may end as it likes", "COMMAND", repeat=True
+            ("--helper",),
+            "start this when the main command has started, or, with --ready, is ready; its end has no effect",
+            "COMMAND",
+            repeat=True,
         ),
-        Option(("--ready",), "main is ready when this answers: tcp:PORT, tcp:HOST:PORT or http://...", "PROBE"),
+        Option(("--ready",), "readiness probe of the main command: tcp:PORT, tcp:HOST:PORT or http://...", "PROBE"),
         Option(("--log-driver",), "how output is written (default: prefix)", LOG_DRIVERS),
-        Option(("--log-opt",), "an option of it, such as path=/var/log/all.log", "NAME=VALUE", repeat=True),
+        Option(("--log-opt",), "an option of the log driver, such as path=/var/log/all.log", "NAME=VALUE", repeat=True),
         QUIET,
     ),
     details=(
-        "Each COMMAND is one string, as for a shell; a simple command runs without a shell in between. 'name=command' "
-        "names it (otherwise its program does). With --main, other COMMANDs start beside main and may end as they like."
+        "Each COMMAND is one string, as for a shell; a simple command is executed without one. 'name=command' sets the "
+        "name of its service, which is otherwise the name of the program. With --main, the other COMMANDs start at the "
+        "same time as the main command, and their end has no effect."
     ),
-    exits=(
-        ("n", "of the command whose end ended the container (128+n: signal n)"),
-        ("0", "a requested stop in which all ended in time"),
-        ("137", "a requested stop in which something had to be killed"),
+    exit_codes=(
+        ("n", "the exit code of the command that ended the container (128+n: signal n)"),
+        ("0", "a requested stop; all processes ended in time"),
+        ("137", "a requested stop; a process had to be killed"),
+        ("64", "wrong usage"),
+        ("71", "the system refused"),
         ("126", "a command cannot be executed"),
         ("127", "a command is not found"),
     ),
     examples=(
-        ("cohabit run \"nginx -g 'daemon off;'\" 'gunicorn app:app'", "both; when one ends, so does the other"),
-        ("cohabit run --log-driver json './a' './b'", "one JSON object per line, ours too"),
-        ("cohabit run --main ./server --ready tcp:8080 --helper ./seed", "a server, and what follows it once"),
+        (
+            "cohabit run \"nginx -g 'daemon off;'\" 'gunicorn app:app'",
+            "two services; when one ends, the other is stopped",
+        ),
+        ("cohabit run --log-driver json './a' './b'", "output as one JSON object per line"),
+        ("cohabit run --main ./server --ready tcp:8080 --helper ./seed", "run seed once, when the server is ready"),
     ),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int | bytes:
+def main(inherited: InheritedSignals, arguments: list[str]) -> int | bytes:
     """Parse, run, return the exit code."""
-    values, commands = COMMAND.parse(words)
+    values, commands = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
     if not (commands or values["main"] or values["helper"] or values["ready"]):
-        raise UsageError("cannot run: no command given (write: cohabit run 'COMMAND' 'COMMAND')")
+        raise UsageError("cannot run: no command is given (write: cohabit run 'COMMAND' 'COMMAND')")
     request = {
         "verb": "run",
         "main": values["main"],
@@ -61,4 +70,4 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
         "log_driver": values["log_driver"],
         "log_opts": values["log_opt"],
     }
-    return begin(given, request, quiet=values["quiet"])
+    return begin(inherited, request, quiet=values["quiet"])

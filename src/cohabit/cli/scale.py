@@ -1,10 +1,10 @@
-"""`cohabit scale web=3`: as many replicas as that, by a reload with another number."""
+"""`cohabit scale web=3`: change the number of replicas, by a reload with another number."""
 
 from __future__ import annotations
 
 from cohabit.cli import client, waiting
-from cohabit.cli.options import Command
-from cohabit.cli.reload import outcome
+from cohabit.cli.options import FILE_EXIT_CODES, Command
+from cohabit.cli.reload import print_outcome
 from cohabit.errors import UsageError
 
 TYPE_CHECKING = False
@@ -14,31 +14,38 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "scale",
     "[--timeout DURATION] SERVICE=N...",
-    "Run so many replicas of a service from now on.",
+    "Set the number of replicas of a service.",
     (waiting.TIMEOUT, *client.ALWAYS),
     details=(
-        "New replicas are started, those with the highest numbers stopped; the others are left alone. The file is read "
-        "again for it, so what else has changed in it happens, too. The number holds until the container ends, or "
-        "somebody scales again."
+        "New replicas are started, or those with the highest numbers are stopped; the others keep running. The file is "
+        "read again, so other changes in it take effect, too. Returns when the file has been read. The number is kept "
+        "until the next `cohabit scale` or the end of the container."
     ),
-    exits=(("0", "done: what changes is printed"), ("78", "something is wrong with the file"), *client.EXITS),
+    exit_codes=(
+        ("0", "done; the changes are printed"),
+        ("1", "the container is starting or stopping, or the timeout expired"),
+        *FILE_EXIT_CODES,
+        *client.EXIT_CODES,
+    ),
     examples=(("cohabit scale worker=4", "worker-1 to worker-4"),),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    values, numbers = COMMAND.parse(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    values, numbers = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
     if not numbers:
         raise UsageError("cannot scale: no service is named (write: cohabit scale SERVICE=N)")
-    for word in numbers:
-        service, _, number = word.partition("=")
+    for argument in numbers:
+        service, _, number = argument.partition("=")
         if not service or not number.isdecimal():
-            raise UsageError(f"cannot scale: {word!r} is no SERVICE=N (write: cohabit scale {service or 'web'}=3)")
-    given.restore()
-    answer = waiting.ask(COMMAND, values, "scale", numbers, [])
+            raise UsageError(
+                f"cannot scale: {argument!r} is not of the form SERVICE=N (write: cohabit scale {service or 'web'}=3)"
+            )
+    inherited.restore()
+    answer = waiting.request(COMMAND, values, "scale", numbers, [])
     if answer is None:
-        return waiting.time_is_up(COMMAND, values, numbers, "the file is still being read", "it goes on; cohabit ps")
-    return outcome(COMMAND, values, answer)
+        return waiting.print_timeout(COMMAND, values, numbers, "the file to be read", "it continues; see cohabit ps")
+    return print_outcome(COMMAND, values, answer)

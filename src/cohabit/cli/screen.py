@@ -1,4 +1,4 @@
-"""A text on the terminal that is drawn again over itself. It takes no screen of its own: the last one stays there."""
+"""Text on the terminal that is redrawn in place. It does not use the alternate screen: the last text stays visible."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ _UP, _TO_END_OF_LINE, _TO_END = "\x1b[{}A", "\x1b[K", "\x1b[J"  # ECMA-48: CUU, 
 
 
 class Screen:
-    """Where the last text stands. Nothing about the terminal is changed, so nothing has to be put back."""
+    """The position of the last text. No mode of the terminal is changed, so nothing has to be restored."""
 
     def __init__(self) -> None:
         self._height = 0
 
-    def show(self, text: str, closing: int = 0) -> None:
-        """Draw a text in place of the last one; what does not fit on the terminal is left out, and said so.
+    def show(self, text: str, footer: int = 0) -> None:
+        """Draw a text in place of the last one. Lines that do not fit are left out, and their number is shown.
 
-        closing: how many of the last lines are always shown.
+        footer: how many of the last lines are always shown.
         """
         lines = text.splitlines()
-        _, height = client.size()
+        _, height = client.terminal_size()
         if height and len(lines) >= height:
-            end = lines[len(lines) - closing :]
-            room = max(height - 2 - closing, 0)
-            hidden = len(lines) - closing - room
-            lines = [*lines[:room], f"({hidden} lines more: the terminal is too low)", *end][: height - 1]
+            end = lines[len(lines) - footer :]
+            room = max(height - 2 - footer, 0)
+            hidden = len(lines) - footer - room
+            lines = [*lines[:room], f"({hidden} more lines do not fit)", *end][: height - 1]
         up = _UP.format(self._height) if self._height else ""
         client.write(up + "".join(f"{line}{_TO_END_OF_LINE}\n" for line in lines) + _TO_END)
         self._height = len(lines)

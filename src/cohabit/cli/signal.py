@@ -1,4 +1,4 @@
-"""`cohabit signal HUP web`: supervisorctl's word for it."""
+"""`cohabit signal HUP web`: supervisorctl's form of `kill -s HUP web`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ COMMAND = Command(
     "SIGNAL SERVICE...",
     "Send a signal to the main process of services.",
     (ALL, *client.ALWAYS),
-    details="KILL goes to all processes of the services, which stay down then, as with `cohabit kill`.",
-    exits=client.DONE,
-    examples=(("cohabit signal HUP nginx", "have nginx read its configuration again"),),
+    details="KILL goes to all processes of the services, which then stay down, as with `cohabit kill`.",
+    exit_codes=client.DONE,
+    examples=(("cohabit signal HUP nginx", "make nginx read its configuration again"),),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    values, arguments = COMMAND.parse(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    values, positional = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    if not arguments:
-        raise UsageError("cannot signal: no signal is named (write: cohabit signal HUP SERVICE)")
-    given.restore()
-    return send(COMMAND, values, arguments[0], arguments[1:])
+    if not positional:
+        raise UsageError("cannot signal: no signal is given (write: cohabit signal HUP SERVICE)")
+    inherited.restore()
+    return send(COMMAND, values, positional[0], positional[1:])

@@ -1,4 +1,4 @@
-"""`cohabit start`, and what `stop` and `restart` share with it: services by name, answered when it is done."""
+"""`cohabit start`, and what `stop` and `restart` share with it: services by name, and an answer when it is done."""
 
 from __future__ import annotations
 
@@ -12,52 +12,53 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.signals import InheritedSignals
 
-ALL = Option(("--all",), "all services of the file (a job on a schedule is not started for that)")
-_AT_ONCE = ("start", "restart")
-NO_WAIT = Option(("--no-wait",), "do not wait until it is done")
+ALL = Option(("--all",), "all services")
+ALL_TO_START = Option(("--all",), "all services except those with a schedule")
+_STARTING = ("start", "restart")  # commands that start services
+NO_WAIT = Option(("--no-wait",), "return without waiting until it is done")
 
 COMMAND = Command(
     "start",
     "[--no-wait | --timeout DURATION] SERVICE...",
-    "Start services that do not run, and wait until they are ready.",
-    (ALL, NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
+    "Start services that are not running, and wait until they are ready.",
+    (ALL_TO_START, NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
     details=(
-        "What a service depends on is started, too, and first, as with `docker compose up`. A service that failed for "
-        "good (FATAL) or that backs off is started at once. `web` means all replicas of web, `web-2` one of them. When "
-        "--timeout is over, the start goes on; only the waiting ends."
+        "The dependencies of a service are started first, as with `docker compose up`; a dependency with a schedule is "
+        "not started. A service that has failed (FATAL) or is in back-off (BACKOFF) is started at once. `web` means "
+        "all replicas of web, `web-2` one of them. When the timeout expires, the start continues."
     ),
-    exits=client.DONE,
-    examples=(("cohabit start web worker", "both; returns when both are ready, or one has failed"),),
+    exit_codes=client.DONE,
+    examples=(("cohabit start web worker", "return when both are ready, or one has failed"),),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    return act(given, COMMAND, words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    return run(inherited, COMMAND, arguments)
 
 
-def act(given: InheritedSignals, verb: Command, words: list[str]) -> int:
-    """A verb for services that have to be named."""
-    values, services = verb.parse(words)
+def run(inherited: InheritedSignals, command: Command, arguments: list[str]) -> int:
+    """Run a command that acts on named services: start, stop or restart. Returns the exit code."""
+    values, services = command.parse(arguments)
     if values["help"]:
-        return verb.show_help()
-    given.restore()
-    named = names(verb, values, services)
+        return command.show_help()
+    inherited.restore()
+    named = service_names(command, values, services)
     options = ["wait=no"] if values["no_wait"] else []
-    answer = waiting.ask(verb, values, verb.name, [*named, *options], named)
+    answer = waiting.request(command, values, command.name, [*named, *options], named)
     if answer is None:
-        what = "not stopped" if verb.name == "stop" else "not ready"
-        return waiting.time_is_up(verb, values, named, what, f"it goes on; cohabit why {named[0]}")
-    return client.tell(verb, values, answer)
+        goal = "the stop" if command.name == "stop" else "readiness"
+        return waiting.print_timeout(command, values, named, goal, f"it continues; see cohabit why {named[0]}")
+    return client.print_result(command, values, answer)
 
 
-def names(verb: Command, values: dict[str, Any], services: list[str]) -> list[str]:
-    """The services that are meant: those named, or all that there are."""
+def service_names(command: Command, values: dict[str, Any], services: list[str]) -> list[str]:
+    """The names given, or with --all those of the running cohabit. Raises UsageError."""
     if values["all"] and services:
-        raise UsageError(f"cannot {verb.name}: --all and names exclude each other")
+        raise UsageError(f"cannot {command.name}: --all and service names exclude each other")
     if values["all"]:
-        there = [service for service in client.status(verb, values)[1] if not service["gone"]]
-        return [service["name"] for service in there if not (service["schedule"] and verb.name in _AT_ONCE)]
+        found = [service for service in client.status(command, values)[1] if not service["gone"]]
+        return [service["name"] for service in found if not (service["schedule"] and command.name in _STARTING)]
     if not services:
-        raise UsageError(f"cannot {verb.name}: no service is named (name some, or all of them: --all)")
+        raise UsageError(f"cannot {command.name}: no service is named (name some, or all of them: --all)")
     return services

@@ -1,10 +1,10 @@
-"""`cohabit stop`: services go down and stay down; the container goes on without them."""
+"""`cohabit stop`: stop services; the container continues without them."""
 
 from __future__ import annotations
 
 from cohabit.cli import client, waiting
 from cohabit.cli.options import Command
-from cohabit.cli.start import ALL, NO_WAIT, act
+from cohabit.cli.start import ALL, NO_WAIT, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "stop",
     "[--no-wait | --timeout DURATION] SERVICE...",
-    "Stop services: their own stop signal, their grace period, then SIGKILL to all their processes.",
+    "Stop services: send their stop signal, wait for their grace period, then kill all their processes.",
     (ALL, NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
     details=(
-        "They stay down until somebody starts them, and the container goes on without them, essential or not. Whoever "
-        "depends on them keeps running. To end the container: `cohabit down`."
+        "A stopped service stays down until it is started again or a reload changes it; one with a schedule runs again "
+        "at its next time. The container continues, even if the service is essential. Services that depend on a "
+        "stopped one keep running. To end the container: `cohabit down`."
     ),
-    exits=client.DONE,
+    exit_codes=client.DONE,
     examples=(("cohabit stop web", "all replicas of web"), ("cohabit stop web-2", "one of them")),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    return act(given, COMMAND, words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    return run(inherited, COMMAND, arguments)

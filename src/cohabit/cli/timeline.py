@@ -1,11 +1,11 @@
-"""`cohabit timeline`: the start as a Gantt chart, and what made it take so long."""
+"""`cohabit timeline`: the start of the container as a Gantt chart, with its critical path."""
 
 from __future__ import annotations
 
 import json
 
 from cohabit.cli import client
-from cohabit.cli.graph import SVG, only_one
+from cohabit.cli.graph import SVG, check_exclusive
 from cohabit.cli.options import JSON, SOCKET, Command
 from cohabit.rendering import timeline
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "timeline",
     "[--svg | --json]",
-    "Draw the start of the container: who waited for whom, and what made it take so long.",
+    "Draw the start of the container: which service waited for which, and what determined the duration.",
     (SVG, JSON, SOCKET),
     details=(
-        "One bar for each service, from the moment when it was wanted until it was ready, had done its work, or had "
-        "failed. The critical path is marked: only what makes one of its services faster makes the start faster."
+        "One bar for each service, from the request to start it until it was ready, completed or failed. The critical "
+        "path is marked: the start becomes faster only if a service on it does."
     ),
-    exits=(("0", "done"), *client.EXITS),
+    exit_codes=(("0", "done"), *client.EXIT_CODES),
     examples=(("cohabit timeline --svg > start.svg", "a picture for a ticket"),),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, draw, return the exit code."""
-    values = COMMAND.parse_options(words, "it draws the start of all services, not only of {!r}")
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, draw, return the exit code."""
+    values = COMMAND.parse_options(arguments, "it draws the start of all services, not only of {!r}")
     if values["help"]:
         return COMMAND.show_help()
-    only_one(COMMAND, values, ("svg", "json"))
-    given.restore()
+    check_exclusive(COMMAND, values, ("svg", "json"))
+    inherited.restore()
     container, services = client.status(COMMAND, values)
     if values["json"]:
         client.write(json.dumps(timeline.json(container, services)) + "\n")
     elif values["svg"]:
         client.write(timeline.svg(container, services))
     else:
-        lines = timeline.text(container, services, width=client.size()[0], colour=client.shows_colour())
+        lines = timeline.text(container, services, width=client.terminal_size()[0], colour=client.uses_colour())
         client.write_lines(lines)
     return 0

@@ -1,7 +1,8 @@
-"""`cohabit top`: what whole trees of processes use, read from /proc by this client; process 1 has no part in it.
+"""`cohabit top`: the resource usage of whole process trees. This client reads /proc; process 1 does no work for it.
 
-A service's tree is what `status` calls its pids, and all their descendants. CPU time is that of living processes: what
-a process used that ended between two looks is lost, as with top(1). Sources: proc_pid_stat(5), proc_pid_fd(5).
+A service's tree consists of its `pids` in the answer to `status` and of all their descendants. CPU time is that of
+living processes: as in top(1), the time of a process that ended between two samples is missing. Sources:
+proc_pid_stat(5), proc_pid_fd(5).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 
 from cohabit.cli import client
 from cohabit.cli.options import Command
-from cohabit.cli.ps import ANY_WIDTH, WATCH
+from cohabit.cli.ps import UNLIMITED_WIDTH, WATCH
 from cohabit.cli.screen import Screen
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import proc
@@ -31,48 +32,50 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "top",
     "[--watch] [SERVICE...]",
-    "Show what each service uses, all its processes together: CPU, memory, open descriptors.",
+    "Show the CPU time, the memory and the open descriptors of each service, all its processes together.",
     (WATCH, *client.ALWAYS),
     details=(
-        "CPU is in percent of one processor, over the time since the last table (half a second for the first one). "
-        "Memory is what is resident; pages that processes share count for each of them. MEM % is of the container's "
-        "limit, or of the machine's memory where there is none. Descriptors of another user's processes can be seen "
-        "by root only: then there is a dash. Where another pid namespace hides the processes, everything is a dash.\n\n"
-        'With --json: {"time", "memory_bytes" (of the limit), "services": [{"name", "processes", "threads", '
+        "CPU % is the share of one processor since the last table (half a second for the first one). MEMORY is "
+        "resident memory; shared pages count for each process. MEM % is the share of the container's memory limit, or "
+        "of the machine's memory without a limit. A dash stands for what cannot be read: the descriptors of other "
+        "users' processes (only root can), or everything if the processes are in another PID namespace.\n\n"
+        'With --json: {"time", "memory_bytes" (the limit), "services": [{"name", "processes", "threads", '
         '"cpu_percent", "cpu_seconds", "rss_bytes", "fds"}]}.'
     ),
-    exits=(("0", "done"), *client.EXITS),
-    examples=(("cohabit top --watch", "look on, until ^C"),),
+    exit_codes=(("0", "done"), *client.EXIT_CODES),
+    examples=(("cohabit top --watch", "a new table every second, until ^C"),),
 )
-_FOREIGN = "its processes cannot be seen from here: they have pids of their own (ask in its container: cohabit top)"
+_FOREIGN = (
+    "cannot read the usage: the services' processes are in another PID namespace (run cohabit top in their container)"
+)
 _MEASURED = ("processes", "threads", "cpu_percent", "cpu_seconds", "rss_bytes", "fds")
 _FIRST_SECONDS, _TICK_SECONDS = 0.5, 1.0
-_PARENT, _USER, _SYSTEM, _THREADS, _START, _RSS = 1, 11, 12, 17, 19, 21  # places of proc_pid_stat(5) after the name
+_PARENT, _USER, _SYSTEM, _THREADS, _START, _RSS = 1, 11, 12, 17, 19, 21  # fields of proc_pid_stat(5) after the name
 
 
 class Process:
-    """One process as it was when looked at. start: of its life, in clock ticks; with the pid it is unique."""
+    """One process in a sample. start: when it started, in clock ticks since boot; unique together with the pid."""
 
-    def __init__(self, pid: int, words: list[bytes]) -> None:
-        numbers = [int(words[place]) for place in (_PARENT, _START, _THREADS, _RSS, _USER, _SYSTEM)]
+    def __init__(self, pid: int, fields: list[bytes]) -> None:
+        numbers = [int(fields[index]) for index in (_PARENT, _START, _THREADS, _RSS, _USER, _SYSTEM)]
         self.pid = pid
         self.parent, self.start, self.threads = numbers[:3]
         self.rss_bytes = numbers[3] * os.sysconf("SC_PAGE_SIZE")
         self.cpu_seconds = (numbers[4] + numbers[5]) / os.sysconf("SC_CLK_TCK")
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, look, print, return the exit code."""
-    values, services = COMMAND.parse(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, sample, print, return the exit code."""
+    values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    given.restore()
-    screen = Screen() if values["watch"] and client.on_terminal() and not values["json"] else None
-    before, moment, seconds, noted = look(), time.monotonic(), _FIRST_SECONDS, False
+    inherited.restore()
+    screen = Screen() if values["watch"] and client.is_terminal() and not values["json"] else None
+    before, moment, seconds, warned = read_processes(), time.monotonic(), _FIRST_SECONDS, False
     while True:
         select.select([], [], [], seconds)
         container, found = client.status(COMMAND, values, services)
-        now, processes = time.monotonic(), look()
+        now, processes = time.monotonic(), read_processes()
         foreign = are_foreign(container, found, processes)
         rows = [
             _unknown(service) if foreign else measure(service, processes, before, now - moment) for service in found
@@ -80,10 +83,10 @@ def main(given: InheritedSignals, words: list[str]) -> int:
         if foreign:
             shown = _as_json(container, rows) if values["json"] else _names_only(found)
         else:
-            shown = _as_json(container, rows) if values["json"] else _for_people(container, found, rows)
-        if foreign and not noted:
+            shown = _as_json(container, rows) if values["json"] else _as_text(container, found, rows)
+        if foreign and not warned:
             client.write(f"cohabit: {_FOREIGN}\n", 2)
-            noted = True
+            warned = True
         if screen:
             screen.show(shown)
         else:
@@ -93,28 +96,28 @@ def main(given: InheritedSignals, words: list[str]) -> int:
         before, moment, seconds = processes, now, _TICK_SECONDS
 
 
-def look() -> dict[int, Process]:
-    """Every process that /proc shows, by its pid."""
+def read_processes() -> dict[int, Process]:
+    """Every process in /proc, by its pid."""
     found: dict[int, Process] = {}
     for name in os.listdir("/proc"):
         if name.isdecimal():
-            words = proc.read(f"/proc/{name}/stat").rpartition(b")")[2].split()
-            if len(words) > _RSS:
-                found[int(name)] = Process(int(name), words)
+            fields = proc.read(f"/proc/{name}/stat").rpartition(b")")[2].split()
+            if len(fields) > _RSS:
+                found[int(name)] = Process(int(name), fields)
     return found
 
 
 def are_foreign(container: dict[str, Any], services: Iterable[dict[str, Any]], processes: dict[int, Process]) -> bool:
-    """Whether the pids that were told are of a namespace that is not ours: none is a child of that supervisor here.
+    """Whether the pids of the services belong to another PID namespace: here, none is a child of that supervisor.
 
-    One alone may just have ended.
+    A single mismatch proves nothing: that process may just have ended.
     """
     pids = [pid for service in services for pid in service["pids"]]
     return pids != [] and not any(pid in processes and processes[pid].parent == container["pid"] for pid in pids)
 
 
 def tree(roots: Iterable[int], processes: dict[int, Process]) -> list[Process]:
-    """The processes with these pids, and all their descendants."""
+    """The processes with these pids and all their descendants, sorted by pid."""
     below: dict[int, list[int]] = {}
     for process in processes.values():
         below.setdefault(process.parent, []).append(process.pid)
@@ -130,7 +133,7 @@ def tree(roots: Iterable[int], processes: dict[int, Process]) -> list[Process]:
 def measure(
     service: dict[str, Any], processes: dict[int, Process], before: dict[int, Process], seconds: float
 ) -> dict[str, Any]:
-    """What a service's tree uses; cpu_percent since the look before."""
+    """The usage of a service's tree. before: the previous sample, taken `seconds` ago, for cpu_percent."""
     members = tree(service["pids"], processes)
     used = 0.0
     for process in members:
@@ -159,12 +162,12 @@ def _names_only(services: list[dict[str, Any]]) -> str:
         [table.Cell(safe(service["name"]), state_of(service)), *(table.Cell("-") for _ in header[1:])]
         for service in services
     ]
-    lines = table.table(header, rows, width=client.size(ANY_WIDTH)[0], colour=client.shows_colour())
+    lines = table.table(header, rows, width=client.terminal_size(UNLIMITED_WIDTH)[0], colour=client.uses_colour())
     return "".join(f"{line}\n" for line in lines)
 
 
 def _descriptors(pid: int) -> int | None:
-    """How many are open; None where we may not look."""
+    """The number of open descriptors; None without permission to read it."""
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except PermissionError:
@@ -173,7 +176,7 @@ def _descriptors(pid: int) -> int | None:
         return 0  # it has just ended
 
 
-def _for_people(container: dict[str, Any], services: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+def _as_text(container: dict[str, Any], services: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
     samples: list[Sample] = [
         table.Sample(
             row["name"], row["processes"], row["cpu_percent"], row["rss_bytes"], row["fds"], row["threads"],
@@ -181,20 +184,20 @@ def _for_people(container: dict[str, Any], services: list[dict[str, Any]], rows:
         )
         for service, row in zip(services, rows, strict=True)
     ]  # fmt: skip
-    limit, (width, _) = _memory(container), client.size(ANY_WIDTH)
-    lines = table.top(samples, memory_bytes=limit, width=width, colour=client.shows_colour())
+    limit, (width, _) = _memory(container), client.terminal_size(UNLIMITED_WIDTH)
+    lines = table.top(samples, memory_bytes=limit, width=width, colour=client.uses_colour())
     return "".join(f"{line}\n" for line in lines)
 
 
 def _as_json(container: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    told = {"time": container["time"], "memory_bytes": _memory(container), "services": rows}
-    return json.dumps(told) + "\n"
+    usage = {"time": container["time"], "memory_bytes": _memory(container), "services": rows}
+    return json.dumps(usage) + "\n"
 
 
 def _memory(container: dict[str, Any]) -> int | None:
-    """The container's limit, else the machine's memory."""
+    """Bytes of the container's limit, else of the machine's memory; None if neither is known."""
     limit = container.get("memory_limit")
     if limit:
         return int(limit)
-    words = proc.read("/proc/meminfo").split(maxsplit=2)
-    return int(words[1]) * 1024 if words[:1] == [b"MemTotal:"] else None
+    fields = proc.read("/proc/meminfo").split(maxsplit=2)
+    return int(fields[1]) * 1024 if fields[:1] == [b"MemTotal:"] else None

@@ -1,4 +1,4 @@
-"""`cohabit up`: the services of a file. From the words typed to a loop that runs until the container ends."""
+"""`cohabit up`: run the services of a file, from the command line to the loop that runs until the container ends."""
 
 from __future__ import annotations
 
@@ -18,32 +18,35 @@ if TYPE_CHECKING:
 FILE = Option(
     ("-f", "--file"), "the file (default: cohabit.yaml, .yml or .toml here, then in /etc/cohabit)", "FILE", repeat=True
 )
-PROFILE = Option(("--profile",), "also run the services of this profile", "NAME", repeat=True)
-QUIET = Option(("-q", "--quiet"), "of our own messages, only warnings and errors")
+PROFILE = Option(("--profile",), "also use the services of this profile", "NAME", repeat=True)
+QUIET = Option(("-q", "--quiet"), "of cohabit's own messages, print only warnings and errors")
 
 COMMAND = Command(
     "up",
     "[-f FILE] [SERVICE...] [-- COMMAND [ARG...]]",
-    "Run the services of cohabit.yaml: all of them, or those named and what they depend on.",
+    "Run the services of cohabit.yaml: all of them, or those named and their dependencies.",
     (FILE, PROFILE, QUIET),
     details=(
-        "COMMAND is one service more, in the foreground: it has the terminal and the standard input, and the container "
-        'lives exactly as long as it does (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash).\n\n'
-        "HUP reads the file again: what changed is restarted, what is new started, what is gone stopped. TERM, INT, "
-        "QUIT, PWR and RTMIN+3 stop everything in reverse order of dependencies; a second one kills."
+        "COMMAND is an additional service in the foreground: it has the terminal, or else the standard input, and the "
+        'container ends when it ends (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash).\n\n'
+        "HUP reads the file again: services that changed are restarted, new ones started, removed ones stopped. TERM, "
+        "INT, QUIT, PWR and RTMIN+3 stop all services in reverse order of their dependencies; a second such signal "
+        "kills them."
     ),
-    exits=(
-        ("n", "of the essential service whose end ended the container (128+n: signal n)"),
-        ("0", "a requested stop in which all ended in time"),
-        ("137", "a requested stop in which something had to be killed"),
-        ("78", "something is wrong with the file"),
+    exit_codes=(
+        ("n", "the exit code of the service that ended the container (128+n: signal n)"),
+        ("0", "a requested stop, and all processes ended in time; or all services completed"),
+        ("137", "a requested stop; a process had to be killed"),
+        ("64", "wrong usage, or no such service"),
+        ("71", "the system refused"),
+        ("78", "the file has errors"),
         ("126", "a command cannot be executed"),
         ("127", "a command is not found"),
     ),
     examples=(
-        ("cohabit up", "everything in cohabit.yaml"),
-        ("cohabit up web", "web, and what it depends on"),
-        ("cohabit up -- bash", "everything, and a shell in the foreground"),
+        ("cohabit up", "all services of cohabit.yaml"),
+        ("cohabit up web", "web and its dependencies"),
+        ("cohabit up -- bash", "all services, and a shell in the foreground"),
     ),
 )
 
@@ -56,8 +59,8 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
         return COMMAND.show_help()
     if pid1.is_taken() and SUPERVISOR_VARIABLE not in environment():
         raise UsageError(
-            "cannot up: cohabit is process 1 here already, and would run everything a second time (to start a service: "
-            "cohabit start NAME; to have a changed file read: cohabit reload)"
+            "cannot up: process 1 is a cohabit already: all services would run a second time (to start a service: "
+            "cohabit start NAME; to read a changed file: cohabit reload)"
         )
     request = {
         "verb": "up",

@@ -1,4 +1,4 @@
-"""`cohabit version`: ours, and that of the one that is running here, which an upgrade leaves behind."""
+"""`cohabit version`: the version of this program, and that of the running cohabit, which may be older."""
 
 from __future__ import annotations
 
@@ -18,40 +18,45 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "version",
     "",
-    "Tell the version of this program, and that of the cohabit that is running here, if there is one.",
+    "Print the version of this program, and that of the running cohabit, if one is found.",
     client.ALWAYS,
     details=(
-        "Both differ after an upgrade of the package, until `cohabit reexec`. A user to whom the running one does not "
-        "talk is told so instead of its version."
+        "The two differ after an upgrade of the package, until `cohabit reexec`. If this user may not send requests to "
+        "the running cohabit, the reason is printed in place of its version."
     ),
-    exits=(("0", "always, unless --socket names one that does not answer"), *client.EXITS[:3]),
+    exit_codes=(
+        ("0", "done, also if no running cohabit is found"),
+        ("64", "wrong usage"),
+        ("69", "no cohabit answers at --socket PATH"),
+        client.EXIT_CODES[2],
+    ),
 )
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, print, return the exit code."""
-    values = COMMAND.parse_options(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, print, return the exit code."""
+    values = COMMAND.parse_options(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    given.restore()
-    running, why = _running(values)
+    inherited.restore()
+    running, why = _running_version(values)
     if values["json"]:
-        told = {"version": __version__, "running": running} | ({"text": why} if why else {})
-        client.write(json.dumps(told) + "\n")
+        versions = {"version": __version__, "running": running} | ({"text": why} if why else {})
+        client.write(json.dumps(versions) + "\n")
         return 0
     client.write(f"cohabit {__version__}\n")
     if why:
         client.write(f"running: unknown: {why}\n")
     if running:
-        old = "" if running["version"] == __version__ else " (cohabit reexec replaces it by this one)"
-        client.write(f"running: {running['version']}, process {running['pid']}{old}\n")
+        hint = "" if running["version"] == __version__ else " (to replace it by this version: cohabit reexec)"
+        client.write(f"running: {running['version']}, process {running['pid']}{hint}\n")
     return 0
 
 
-def _running(values: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """What the running one says of itself, None if there is none; and why it says nothing to us."""
+def _running_version(values: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """(the running cohabit's answer, None without one; the reason if it refuses this user)."""
     try:
-        lines = list(client.body(COMMAND, values, "version").lines())
+        lines = list(client.request_body(COMMAND, values, "version").lines())
     except CohabitError as error:
         if error.exit_code == EXIT_NO_PERMISSION:
             return None, str(error).removeprefix(f"cannot {COMMAND.name}: ")

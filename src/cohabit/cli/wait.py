@@ -1,4 +1,4 @@
-"""`cohabit wait`: until services are ready, or have ended; the time that this may take is counted here."""
+"""`cohabit wait`: wait until services are ready, or have ended; the timeout is the client's."""
 
 from __future__ import annotations
 
@@ -19,34 +19,37 @@ COMMAND = Command(
         waiting.TIMEOUT,
         *client.ALWAYS,
     ),
-    details="With --for exit the exit code is that of the service, as with `docker wait`; of several, the last one's.",
-    exits=(
+    details=(
+        "With --for exit, the exit code is that of the service, as with `docker wait`. Of several services, it is that "
+        "of the first one, in the order given, that failed; 0 if none failed."
+    ),
+    exit_codes=(
         ("0", "all are ready"),
-        ("1", "one has failed for good, or the time is up"),
+        ("1", "one failed for good or was stopped, or the timeout expired"),
         ("n", "with --for exit: the exit code of the service"),
-        *client.EXITS,
+        *client.EXIT_CODES,
     ),
     examples=(
-        ("cohabit wait db --timeout 1m && ./migrate", "run something once the database is ready"),
+        ("cohabit wait db --timeout 1m && ./migrate", "run a command once the database is ready"),
         ("cohabit wait --for exit migrate", "end with the exit code of a job"),
     ),
 )
+_GOALS = {"ready": "readiness", "exit": "the end"}
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, return the exit code."""
-    values, services = COMMAND.parse(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, return the exit code."""
+    values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
     if not services:
         raise UsageError("cannot wait: no service is named (write: cohabit wait SERVICE)")
-    given.restore()
+    inherited.restore()
     goal = values["for"] or "ready"
-    answer = waiting.ask(COMMAND, values, "wait", [*services, f"for={goal}"], services)
+    answer = waiting.request(COMMAND, values, "wait", [*services, f"for={goal}"], services)
     if answer is None:
-        what = {"ready": "not ready", "exit": "still running"}[goal]
-        return waiting.time_is_up(COMMAND, values, services, what, f"cohabit why {services[0]}")
+        return waiting.print_timeout(COMMAND, values, services, _GOALS[goal], f"see cohabit why {services[0]}")
     if goal == "exit" and not values["json"] and not answer.text.startswith("cannot "):
-        client.write(f"{answer.text}\n")  # an exit code is what was asked for, and no failure
+        client.write(f"{answer.text}\n")  # the exit code was requested: it is not a failure of `wait`
         return answer.code
-    return client.tell(COMMAND, values, answer)
+    return client.print_result(COMMAND, values, answer)

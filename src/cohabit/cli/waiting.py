@@ -1,6 +1,6 @@
-"""What the verbs share whose answer comes when something is done: how long to wait, and a word about what for.
+"""Shared by the commands whose answer comes when something is done: the timeout, and a notice about what is pending.
 
-The time is the client's own: when it is up, the running cohabit goes on with what it was asked to do.
+The timeout is the client's own: when it expires, the running cohabit carries on with the request.
 """
 
 from __future__ import annotations
@@ -21,80 +21,81 @@ if TYPE_CHECKING:
     from cohabit.cli.connection import Answer
     from cohabit.cli.options import Command
 
-TIMEOUT = Option(("--timeout",), "give up after this long (30s, 5m; 0: only look; default: never)", "DURATION")
-TIME_IS_UP = 1
-_LONGEST_SECONDS = 2_000_000.0  # poll(2) counts milliseconds in an int
-_LOOK_SECONDS = 1.0  # for what is answered at once: 0 is no time at all
+TIMEOUT = Option(("--timeout",), "wait at most this long (30s, 5m; 0: do not wait; default: no limit)", "DURATION")
+EXIT_TIMEOUT = 1
+_TIMEOUT_MAX_SECONDS = 2_000_000.0  # poll(2) counts milliseconds in an int
+_IMMEDIATE_SECONDS = 1.0  # --timeout 0: time for an answer that needs no waiting
 _SHOWN = 3  # services in a line
 
 
-def parse_timeout(verb: Command, values: dict[str, Any]) -> float | None:
-    """Seconds of --timeout, None for no end. Raises UsageError."""
+def parse_timeout(command: Command, values: dict[str, Any]) -> float | None:
+    """Seconds of --timeout, None for no limit. Raises UsageError."""
     if values["timeout"] is None:
         return None
     try:
-        return min(parse_duration(values["timeout"]), _LONGEST_SECONDS)
+        return min(parse_duration(values["timeout"]), _TIMEOUT_MAX_SECONDS)
     except ValueError as error:
-        raise UsageError(f"cannot {verb.name}: {error}") from error
+        raise UsageError(f"cannot {command.name}: {error}") from error
 
 
-def ask(
-    verb: Command, values: dict[str, Any], request: str, words: Sequence[str], services: Sequence[str]
+def request(
+    command: Command, values: dict[str, Any], name: str, arguments: Sequence[str], services: Sequence[str]
 ) -> Answer | None:
-    """The answer, None when the time was up before it came; who looks on learns what for it takes so long.
+    """Send a request and wait; returns the answer, None when the timeout expired first.
 
-    services: those that are waited for, [] for the reading of the file. Raises UsageError, ConnectionFailedError.
+    services: those that are waited for, [] for the reading of the file. If stderr is a terminal, one line says what is
+    pending when the answer takes long. Raises UsageError, ConnectionFailedError.
     """
-    seconds = parse_timeout(verb, values)
+    seconds = parse_timeout(command, values)
 
-    def tell() -> None:
-        client.write(f"cohabit: still waiting: {_what_for(verb, values, services)}\n", 2)
+    def notice() -> None:
+        client.write(f"cohabit: still waiting: {_pending_text(command, values, services)}\n", 2)
 
-    looks_on = os.isatty(2) and not values["json"]
+    interactive = os.isatty(2) and not values["json"]
     try:
-        return client.ask(
-            verb,
+        return client.request(
+            command,
             values,
-            request,
-            words,
-            seconds=_LOOK_SECONDS if seconds == 0 else seconds,
-            notice=tell if looks_on else None,
+            name,
+            arguments,
+            seconds=_IMMEDIATE_SECONDS if seconds == 0 else seconds,
+            notice=notice if interactive else None,
         )
-    except discovery.SilentError:
+    except discovery.NoAnswerError:
         if seconds is None:
-            raise  # it did not even take the request
+            raise  # the request itself was not accepted
         return None
 
 
-def time_is_up(verb: Command, values: dict[str, Any], services: Sequence[str], what: str, then: str) -> int:
-    """Say so: what is not yet, and what to do then. Returns the exit code."""
-    seconds = parse_timeout(verb, values)
+def print_timeout(command: Command, values: dict[str, Any], services: Sequence[str], goal: str, hint: str) -> int:
+    """Print that no answer came in time: what was waited for, and what to do. Returns the exit code."""
+    seconds = parse_timeout(command, values)
     after = f" after {format_duration(seconds)}" if seconds else ""
-    text = f"{_listed(services)}: {what}{after} ({then})"
+    text = f"{_joined(services)}: timed out{after} waiting for {goal} ({hint})"
     if values["json"]:
-        client.write(json.dumps({"code": TIME_IS_UP, "text": text}) + "\n")
+        client.write(json.dumps({"code": EXIT_TIMEOUT, "text": text}) + "\n")
     else:
-        client.write(f"cohabit: cannot {verb.name}: {text}\n", 2)
-    return TIME_IS_UP
+        client.write(f"cohabit: cannot {command.name}: {text}\n", 2)
+    return EXIT_TIMEOUT
 
 
-def _what_for(verb: Command, values: dict[str, Any], services: Sequence[str]) -> str:
+def _pending_text(command: Command, values: dict[str, Any], services: Sequence[str]) -> str:
     if not services:
         return "the file is being read"
-    down = verb.name == "stop" or values.get("for") == "exit"
+    until_ended = command.name == "stop" or values.get("for") == "exit"
     try:
-        if not down:
-            answer = client.ask(verb, values, "health", services)
+        if not until_ended:
+            answer = client.request(command, values, "health", services)
             if answer.code == 1 and answer.text:
                 return answer.text
-        found = client.status(verb, values, services)[1]
+        found = client.status(command, values, services)[1]
     except CohabitError:
-        return _listed(services)
-    left = [one for one in found if one["pids"] or one["state"] == "STOPPING"] if down else found
-    return _listed([f"{one['name']} is {one['state']}" for one in left] or services)
+        return _joined(services)
+    pending = [one for one in found if one["pids"] or one["state"] == "STOPPING"] if until_ended else found
+    return _joined([f"{one['name']} is {one['state']}" for one in pending] or services)
 
 
-def _listed(words: Sequence[str]) -> str:
-    if len(words) > _SHOWN:
-        return f"{', '.join(words[:_SHOWN])} and {len(words) - _SHOWN} more"
-    return " and ".join(words)
+def _joined(texts: Sequence[str]) -> str:
+    if len(texts) > _SHOWN:
+        return f"{', '.join(texts[:_SHOWN])} and {len(texts) - _SHOWN} more"
+    return " and ".join(texts)

@@ -1,4 +1,4 @@
-"""`cohabit why`: the chain of causes that explains how a service, or the whole container, is."""
+"""`cohabit why`: the chain of causes behind the state of a service or of the whole container."""
 
 from __future__ import annotations
 
@@ -19,46 +19,47 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "why",
     "[-n N] [SERVICE...]",
-    "Explain why a service does not run, keeps restarting or is not ready, or what everybody waits for.",
+    "Explain why a service is not running, keeps restarting, is not ready or is waiting.",
     (
-        Option(("-n", "--tail"), "show at most N last lines of output of whoever failed (default: 10)", "N"),
+        Option(("-n", "--tail"), "show at most the last N lines of output of a failed service (default: 10)", "N"),
         *client.ALWAYS,
     ),
     details=(
-        "Follows who waits for whom down to whoever is to blame: what happened and when, exit code or signal in words, "
-        "attempts and the next one, its last lines, and what to do. Without a SERVICE: the whole container.\n\n"
+        "Follows the dependencies down to the cause: what happened and when, the exit code or signal, the restarts and "
+        "the time of the next one, the last output, and what to do. Without a SERVICE: the whole container.\n\n"
         'With --json: [{"service", "kind", "time", "text", "facts", "output", "advice", "because", "waiting", '
-        '"depth"}], in the order in which people would read it.'
+        '"depth"}], in reading order.'
     ),
-    exits=(("0", "explained"), *client.EXITS),
-    examples=(("cohabit why", "what is up with this container"), ("cohabit why web", "what is up with web")),
+    exit_codes=(("0", "explained"), *client.EXIT_CODES),
+    examples=(("cohabit why", "the state of the container"), ("cohabit why web", "the state of web")),
 )
-_LINES = 10
+_TAIL_LINES = 10
 
 
-def main(given: InheritedSignals, words: list[str]) -> int:
-    """Parse, ask, explain, return the exit code."""
-    values, names = COMMAND.parse(words)
+def main(inherited: InheritedSignals, arguments: list[str]) -> int:
+    """Parse, send the request, explain, return the exit code."""
+    values, names = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    tail = values["tail"] or str(_LINES)
+    tail = values["tail"] or str(_TAIL_LINES)
     if not tail.isdecimal():
-        raise UsageError(f"cannot why: --tail {tail!r} is no number of lines (write --tail 20)")
-    given.restore()
+        raise UsageError(f"cannot why: --tail {tail!r} is not a number of lines (write --tail 20)")
+    inherited.restore()
     container, services = client.status(COMMAND, values, output=int(tail))
-    _must_be_there(names, container, services)
-    asked: list[str | None] = [*names] or [None]
+    _check_names(names, container, services)
+    subjects: list[str | None] = [*names] or [None]
     if values["json"]:
-        client.write(json.dumps([cause for name in asked for cause in why_json(container, services, name)]) + "\n")
+        causes = [cause for name in subjects for cause in why_json(container, services, name)]
+        client.write(json.dumps(causes) + "\n")
         return 0
-    for index, name in enumerate(asked):
-        lines = why(container, services, name, width=client.size()[0], colour=client.shows_colour())
+    for index, name in enumerate(subjects):
+        lines = why(container, services, name, width=client.terminal_size()[0], colour=client.uses_colour())
         client.write_lines(["", *lines] if index else lines)
     return 0
 
 
-def _must_be_there(names: list[str], container: dict[str, Any], services: list[dict[str, Any]]) -> None:
-    """As the server says it of other verbs; here it is asked for all, since causes may be anywhere."""
+def _check_names(names: list[str], container: dict[str, Any], services: list[dict[str, Any]]) -> None:
+    """Raises UsageError for an unknown name. The server cannot check: the request is for all services."""
     known = dict.fromkeys(name for service in services for name in (service["name"], service["service"]))
     for name in names if container["phase"] != "loading" else []:
         if name not in known:
