@@ -1,8 +1,8 @@
 """The ownership test: `python tests/linux/ownership.py --trees 1000`, or one scenario: `--seed 17`.
 
-Each seed is a scenario (ownership_scenario.py) in one of eight modes: with and without cgroups, with Docker's
-capabilities and with all, as process 1 and not. Scenarios run until the number of process trees is reached. The seed of
-a failed scenario is printed. Exit code 1 if any failed.
+Each seed is a scenario (ownership_scenario.py) in one of eight modes: with and without cgroups, with Docker's and with
+full capabilities, as process 1 and not. Scenarios are run until there were so many process trees. A scenario that fails
+is printed with its seed. Exit code 1 if any failed.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _REPLICAS = 3
 
 
 class Done(NamedTuple):
-    """The outcome of a scenario."""
+    """What a scenario was."""
 
     mode: str
     trees: int
@@ -36,7 +36,7 @@ class Done(NamedTuple):
 
 
 def run(seed: int, box: str, operations: int = OPERATIONS) -> Done:
-    """Run one scenario. Raises on failure."""
+    """One scenario. Raises on failure."""
     with (
         tempfile.TemporaryDirectory(prefix="cohabit-ownership-") as directory,
         Scenario(seed, mode(seed), directory, box, trace=ownership_signals.available()) as scenario,
@@ -61,6 +61,7 @@ def mode(seed: int) -> Mode:
 
 
 def _some(scenario: Scenario, *, most: int, kinds: tuple[str, ...] = ()) -> list[str]:
+    """Up to so many running services, at least one if there is one."""
     names = [
         name for name, kind in scenario.services.items() if scenario.running[name] and (not kinds or kind.main in kinds)
     ]
@@ -68,7 +69,7 @@ def _some(scenario: Scenario, *, most: int, kinds: tuple[str, ...] = ()) -> list
 
 
 def crash(scenario: Scenario) -> None:
-    """Several main processes are killed at the same moment, during other operations."""
+    """Several main processes are killed at the same moment, while other things happen."""
     names = _some(scenario, most=3)
     others = [name for name in _some(scenario, most=2) if name not in names]
     with scenario.about("crash and restart", names + others):
@@ -103,7 +104,7 @@ def exits(scenario: Scenario) -> None:
 
 
 def stop(scenario: Scenario) -> None:
-    """`stop` of some services: when it has ended, none of their processes is left. Then `start`."""
+    """`stop` of some: nothing of them is left when it has ended. Then `start`."""
     names = _some(scenario, most=3)
     with scenario.about("stop", names):
         scenario.ask("stop", *names)
@@ -119,7 +120,7 @@ def stop(scenario: Scenario) -> None:
 
 
 def restart(scenario: Scenario) -> None:
-    """`restart` of some services: when it has ended, no process of the previous instances is left."""
+    """`restart` of some: nothing of the former instances is left when it has ended."""
     names = _some(scenario, most=3)
     with scenario.about("restart", names):
         before = scenario.counts(names)
@@ -154,7 +155,7 @@ def reexec(scenario: Scenario) -> None:
 
 
 def scale(scenario: Scenario) -> None:
-    """A different number of replicas."""
+    """Another number of replicas."""
     number = scenario.rng.randint(1, _REPLICAS)
     names = [f"{REPLICATED}-{i}" for i in range(1, _REPLICAS + 1)]
     changed = [name for name in names if (int(name[-1]) <= number) != scenario.running[name]]
@@ -166,14 +167,14 @@ def scale(scenario: Scenario) -> None:
 
 
 def exec_(scenario: Scenario) -> None:
-    """Processes from outside, as `docker exec` starts them, some with the environment of a service."""
+    """Processes from outside, as `docker exec` makes them, some with the environment of a service."""
     with scenario.about("docker exec"):
         for _ in range(scenario.rng.randint(1, 3)):
             _from_outside(scenario)
 
 
 def end_one(scenario: Scenario) -> None:
-    """Processes other than main processes end."""
+    """Processes that are not main ones end."""
     with scenario.about("end processes"):
         ends = [one for one in scenario.present if one.leaf and one.owner < shapes.PROBE]
         ends += [one for one in scenario.present if one.owner == OUTSIDE]
@@ -224,11 +225,11 @@ def _environment(pid: int) -> dict[str, str]:
     return dict(item.split("=", 1) for item in items if "=" in item)
 
 
-# --- main ------------------------------------------------------------------------------------------------
+# --- many ------------------------------------------------------------------------------------------------
 
 
 def main() -> int:
-    """Run the scenarios; return the exit code."""
+    """Return the exit code."""
     parser = argparse.ArgumentParser(description="Random process trees, whose owners are known, under cohabit.")
     parser.add_argument("--trees", type=int, default=1000, help="how many process trees (default: 1000)")
     parser.add_argument("--first", type=int, help="the first seed (default: by the time)")
@@ -247,7 +248,7 @@ def main() -> int:
                 continue
             try:
                 done = run(seed, box)
-            except Exception as error:  # noqa: BLE001 - the other scenarios still run
+            except Exception as error:  # noqa: BLE001 - the other scenarios go on
                 failed += 1
                 trees += 1
                 print(f"seed {seed} failed (again: {AGAIN} --seed {seed})\n{error}\n", flush=True)

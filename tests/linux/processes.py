@@ -1,11 +1,11 @@
-"""Read-only access to processes through /proc. Every process may have ended meanwhile."""
+"""What /proc shows of processes, as the tests ask for it. Reads only; everybody may have gone meanwhile."""
 
 import os
 from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """One process, with its pids as seen from outside its namespace."""
+    """One process, its numbers as seen from outside its namespace."""
 
     pid: int
     parent: int
@@ -15,7 +15,7 @@ class Process(NamedTuple):
     command: str
 
 
-def process_of(pid: int) -> Process | None:
+def look(pid: int) -> Process | None:
     """Return a process, or None when it is gone."""
     try:
         stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
@@ -26,21 +26,21 @@ def process_of(pid: int) -> Process | None:
     return Process(pid, parent, group, session, stat[0].decode(), command)
 
 
-def all_processes() -> list[Process]:
+def everybody() -> list[Process]:
     """Return all processes that /proc shows."""
-    found = (process_of(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    found = (look(int(name)) for name in os.listdir("/proc") if name.isdigit())
     return [process for process in found if process]
 
 
 def children(pid: int) -> list[Process]:
-    """Return the children of a process, zombies included."""
-    return [process for process in all_processes() if process.parent == pid]
+    """Return the living and dead children of a process."""
+    return [process for process in everybody() if process.parent == pid]
 
 
 def descendants(pid: int) -> list[Process]:
-    """Return all descendants of a process. Below process 1 of a namespace that is the whole namespace."""
+    """Return everybody below a process. Below process 1 of a namespace that is the whole namespace."""
     by_parent: dict[int, list[Process]] = {}
-    for process in all_processes():
+    for process in everybody():
         by_parent.setdefault(process.parent, []).append(process)
     found = list(by_parent.get(pid, []))
     for process in found:

@@ -1,4 +1,4 @@
-"""Start one child as process 1 starts it, and report its result: fork and exec without an event loop."""
+"""One child started as process 1 starts it, and what became of it: fork and exec without a loop around them."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
 class Ended(NamedTuple):
-    """Its output, its exit, and the start error ("" if it ran)."""
+    """What it wrote, how it ended, and why it never ran ("" if it did)."""
 
     out: str
     code: int
@@ -20,7 +20,7 @@ class Ended(NamedTuple):
 
 
 def described(*argv: str, **asked: Any) -> SpawnSpec:
-    """Return a SpawnSpec with these attributes; `environment` is given as a whole."""
+    """Return a Start with those attributes; `environment` is given as a whole."""
     environment = asked.pop("environment", {"PATH": os.environ["PATH"]})
     start = SpawnSpec(argv, dict(environment), InheritedSignals((), ()), session=asked.pop("session", True))
     for name, value in asked.items():
@@ -29,7 +29,7 @@ def described(*argv: str, **asked: Any) -> SpawnSpec:
 
 
 def run(*argv: str, **asked: Any) -> Ended:
-    """Start the child and wait for its end."""
+    """Start it, wait for its end."""
     start = described(*argv, **asked)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

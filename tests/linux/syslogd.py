@@ -9,7 +9,7 @@ from typing import Any, Self
 from linux.run import AT_MOST_SECONDS
 
 _SO_RCVBUFFORCE = 33  # socket(7)
-_RCVBUF = 64 << 20  # a slow reader of UDP loses datagrams
+_RCVBUF = 64 << 20  # whoever reads from UDP too slowly loses
 _END = b"the test is over"
 
 
@@ -25,11 +25,11 @@ class Syslogd:
         self._kind = (family, socket.SOCK_STREAM if self._is_stream else socket.SOCK_DGRAM)
         self._where: Any = path if self._path else ("127.0.0.1", 0)
         self._connection: socket.socket | None = None
-        self.start()
+        self.come()
         self.address = f"{kind}://{path if self._path else ':'.join(map(str, self._where))}"
 
-    def start(self) -> None:
-        """Start the server, at the same address as before."""
+    def come(self) -> None:
+        """It starts, at the same place as before."""
         self._socket = socket.socket(*self._kind)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if not self._is_stream:
@@ -41,8 +41,8 @@ class Syslogd:
         self._thread = threading.Thread(target=self._accept if self._is_stream else self._receive, daemon=True)
         self._thread.start()
 
-    def finish(self) -> None:
-        """Read everything that has arrived, then stop. For a stream: once the other side has closed."""
+    def go(self) -> None:
+        """It has read everything that came, and ends. Of a stream: when the other side has closed."""
         with socket.socket(*self._kind) as last:
             last.connect(self._where)
             last.send(_END)
@@ -52,8 +52,8 @@ class Syslogd:
         if self._path:
             os.unlink(self._path)
 
-    def abort(self) -> None:
-        """Stop, even with open connections."""
+    def vanish(self) -> None:
+        """It ends, whoever is connected."""
         for each in (self._connection, self._socket):
             if each is not None:
                 with contextlib.suppress(OSError):
@@ -74,7 +74,7 @@ class Syslogd:
                 os.unlink(self._path)
 
     def _receive(self) -> None:
-        with contextlib.suppress(OSError):  # after our own shutdown
+        with contextlib.suppress(OSError):  # we have shut it down
             while (message := self._socket.recv(1 << 20)) not in (_END, b""):
                 self.messages.append(message)
 
@@ -83,14 +83,14 @@ class Syslogd:
         while not last:
             try:
                 self._connection = self._socket.accept()[0]
-            except OSError:  # after our own shutdown
+            except OSError:  # we have shut it down
                 return
             with self._connection as connection:
                 last = self._read(connection)
 
     def _read(self, connection: socket.socket) -> bool:
         rest = b""
-        with contextlib.suppress(OSError):  # after our own shutdown
+        with contextlib.suppress(OSError):  # we have shut it down
             while data := connection.recv(1 << 20):
                 if data == _END:
                     return True
@@ -98,7 +98,7 @@ class Syslogd:
         return False
 
     def _take(self, data: bytes) -> bytes:
-        """Store the whole messages; returns the rest."""
+        """Whole messages; returns what is left."""
         if self.kind == "unix":
             *messages, data = data.split(b"\n")
             self.messages += messages

@@ -330,7 +330,10 @@ def test_out_of_memory_is_reported_with_the_limit() -> None:
             "exit code 137: SIGKILL killed the shell or its child, or",
         ),
         (ended(code=137), "not a stop by cohabit: SIGKILL comes from"),
-        (ended(code=137, why="ended with SIGKILL (killed) after 9s, because it did not stop in time"), "stop_grace_period"),
+        (
+            ended(code=137, why="ended with SIGKILL (killed) after 9s, because it did not stop in time"),
+            "stop_grace_period",
+        ),
         (ended(code=139), "a crash in native code"),
         (ended(code=135), "--shm-size"),
         (ended(code=143), "not a stop by cohabit: SIGTERM comes from"),

@@ -1,7 +1,7 @@
-"""Attacks of another user's process on the sockets of cohabit: attack.py ACTION [ARGUMENT...], as nobody.
+"""What a process of another user does to the sockets of cohabit: attack.py ACTION [WORD...], as nobody.
 
-Root starts the program, because nobody may not be able to reach the interpreter; it drops all privileges first. Each
-action prints `ready` when the attack is running, and continues until it is killed.
+The interpreter may be where nobody cannot reach it, so root starts this and it gives up everything first. Each action
+prints `ready` when it stands, and goes on until it is killed.
 """
 
 import os
@@ -16,7 +16,7 @@ NOBODY = 65534
 
 
 def full_queue(*directories: str) -> None:
-    """Create a `control` socket with a full queue, which accepts no connection, in each directory."""
+    """A `control` socket in each directory that accepts nobody, with a full queue."""
     kept = []
     for directory in directories:
         os.mkdir(directory)
@@ -34,24 +34,24 @@ def full_queue(*directories: str) -> None:
 
 
 def answer(path: str, code: str, *body: str) -> None:
-    """Listen at a path and answer every request with these lines."""
+    """Listen at a path and answer everything with these lines."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     with suppress(FileNotFoundError):
         os.unlink(path)
     listener.bind(path)
-    os.chmod(path, 0o666)  # noqa: S103 - every user may connect
+    os.chmod(path, 0o666)  # noqa: S103 - everybody may ask
     listener.listen()
     serve(listener, "\n".join((code, *body, "")).encode())
 
 
 def answer_passed(code: str, *body: str) -> None:
-    """The same on an inherited listener (LISTEN_FDS)."""
+    """The same on a listener that was passed on (LISTEN_FDS)."""
     serve(socket.socket(fileno=3), "\n".join((code, *body, "")).encode())
 
 
 def serve(listener: socket.socket, text: bytes) -> None:
-    """Answer every request on this listener with the text."""
+    """Answer everything on this listener with the text."""
     print("ready", flush=True)
     while True:
         client, _ = listener.accept()
@@ -61,7 +61,7 @@ def serve(listener: socket.socket, text: bytes) -> None:
 
 
 def links(target: str, *paths: str) -> None:
-    """Create links to a target, and their directories."""
+    """Links to a target; their directories are made."""
     for path in paths:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.symlink(target, path)
@@ -69,7 +69,7 @@ def links(target: str, *paths: str) -> None:
 
 
 def directories(beginning: str, count: str) -> None:
-    """Create many directories with a `control` in each."""
+    """A great many directories with a `control` in each."""
     for number in range(int(count)):
         os.mkdir(f"{beginning}{number}")
         os.symlink("/dev/null", f"{beginning}{number}/control")
@@ -77,7 +77,7 @@ def directories(beginning: str, count: str) -> None:
 
 
 def connects(path: str) -> None:
-    """Connect repeatedly, as fast as possible, in several threads."""
+    """Connect again and again, as fast as it goes, by several threads."""
 
     def flood() -> None:
         while True:
@@ -88,7 +88,7 @@ def connects(path: str) -> None:
 
 
 def waits_for_answers(path: str) -> None:
-    """Connect, read the refusal to its end, and repeat."""
+    """Connect, read the refusal to its end, and again."""
 
     def flood() -> None:
         while True:
@@ -101,7 +101,7 @@ def waits_for_answers(path: str) -> None:
 
 
 def stays_connected(path: str, count: str) -> None:
-    """Open many connections that are never closed, each with half a request."""
+    """Many connections that are never closed, each with half a request."""
     kept = []
     for _ in range(int(count)):
         client = socket.socket(socket.AF_UNIX)
@@ -113,7 +113,7 @@ def stays_connected(path: str, count: str) -> None:
 
 
 def datagrams(path: str, text: str = "READY=1") -> None:
-    """Send the same message repeatedly."""
+    """Send the same message again and again."""
 
     def flood() -> None:
         sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -125,20 +125,20 @@ def datagrams(path: str, text: str = "READY=1") -> None:
 
 
 def in_threads(flood: Callable[[], None], count: int) -> None:
-    """Run the function in several threads."""
+    """Run it several times at once."""
     for _ in range(count):
         threading.Thread(target=flood, daemon=True).start()
     stay()
 
 
 def stay() -> None:
-    """Report that the attack is running, and wait to be killed."""
+    """Say that everything stands, and wait to be killed."""
     print("ready", flush=True)
     signal.pause()
 
 
 def main() -> None:
-    """Become nobody; run the action that the first argument names."""
+    """Become nobody; do what the first word says."""
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)

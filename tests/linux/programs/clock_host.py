@@ -1,4 +1,4 @@
-"""clock_host.py SOURCE NAME CRON [NAME CRON...]: a process 1 with nothing but the Clock; prints its messages."""
+"""clock_host.py SOURCE NAME CRON [NAME CRON...]: a process 1 that has nothing but the Clock; says what it is told."""
 
 import os
 import select
@@ -18,14 +18,14 @@ children: dict[int, Callable[[int, str], None]] = {}
 
 
 def launch(_key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
-    """Start a child; its exec is assumed to succeed."""
+    """Start a child; its exec is taken for granted."""
     pid, errors = spawn.spawn(start)
     os.close(errors)
     children[pid] = ended
 
 
 def kill(_key: str) -> None:
-    """Kill the child."""
+    """End it."""
     for pid in children:
         os.kill(pid, 9)
 

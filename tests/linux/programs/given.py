@@ -1,4 +1,4 @@
-"""given.py [ignore=SIGNAL,...] [block=SIGNAL,...] COMMAND...: exec a command with this signal state."""
+"""given.py [ignore=SIGNAL,...] [block=SIGNAL,...] COMMAND...: exec a command with exactly these given to it."""
 
 import os
 import signal

@@ -1,9 +1,9 @@
-"""numbered.py NAME BYTES_MAX OPTION...: write numbered lines on demand, and note how much was written.
+"""numbered.py NAME BYTES_MAX WORD...: numbered lines on demand, and a note of how much of them was written.
 
-Each byte in the named pipe NAME.go requests a round of lines on stdout; TERM ends the program. The options: err (also a
-round on stderr), bursts (pieces of arbitrary length; without it one write per line), tail (the last line has no
-newline), leaves (a child stays behind and begins to write when its parent is dead). The file NAME.RUN.note holds, for
-stdout and stderr, how many bytes were written and, if there was a tail, after which line. The output depends on the
+For each byte that comes through the named pipe NAME.go it writes a round of lines to stdout; TERM ends it. The words:
+err (a round to stderr as well), bursts (pieces that end anywhere; else a write for each line), tail (the last line has
+no newline), leaves (somebody stays behind and begins to write when it is dead). In the file NAME.LIFE.note stands, for
+stdout and stderr, how many bytes were written and, if there was a tail, after which line. What it writes depends on its
 arguments alone, so a test knows every byte: see numbered().
 """
 
@@ -14,12 +14,10 @@ import struct
 import sys
 from collections.abc import Iterator
 
-ROUND = 50  # lines per round
-LEFT_BEHIND = 200  # lines of the child that stays behind
+ROUND = 50  # lines of a round
+LEFT_BEHIND = 200  # lines of who stays behind
 PIECE_MAX = 65_521
-NOTE = struct.Struct(
-    "<QQQQ"
-)  # bytes written to stdout, number of lines before its tail + 1 (0: none); the same for stderr
+NOTE = struct.Struct("<QQQQ")  # bytes written to stdout, lines before its tail + 1 (0: none); the same of stderr
 _ODD = (
     'plain ä\t\0\r€ \x1b[31mred\x1b[0m "quoted" back\\slash {not: json} <3> level=error '.encode()
     + b"\xff\xc3\xe2\x82|"
@@ -27,7 +25,7 @@ _ODD = (
 
 
 def numbered(tag: bytes, bytes_max: int) -> Iterator[bytes]:
-    """The lines of one stream of one run, without end. Each is numbered; most have 20 to 200 bytes."""
+    """The lines of one stream of one life, without end. Each is numbered, and most have 20 to 200 bytes."""
     number = 0
     filling = _ODD * (bytes_max // len(_ODD) + 2)
     while True:
@@ -44,12 +42,12 @@ def tail(tag: bytes) -> bytes:
 
 
 def tag_of(name: str, life: str, stream: int) -> bytes:
-    """The beginning of each line of a stream. It is different for each run, from the first byte on."""
+    """What each line of a stream begins with: one life's lines and the next one's differ from the first byte on."""
     return f"{life}:{name}:{'-oe'[stream]}".encode()
 
 
-class Writer:
-    """One process that writes. run: its number."""
+class Life:
+    """One process that writes. life: its number."""
 
     def __init__(self, name: str, life: str, bytes_max: int, words: set[str]) -> None:
         self.words = words
@@ -60,22 +58,22 @@ class Writer:
         self.line_counts = dict.fromkeys(self.streams, 0)
         self.note = os.open(f"{name}.{life}.note", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         self.size = 1
-        self.write_note()
+        self.tell()
 
-    def write_note(self) -> None:
-        """Write the note."""
+    def tell(self) -> None:
+        """Note how far it is."""
         os.pwrite(self.note, NOTE.pack(*self.counts), 0)
 
     def write(self, stream: int, data: bytes) -> None:
-        """Write all of the data."""
+        """All of it."""
         while data:
             written = os.write(stream, data[:PIECE_MAX])
             self.counts[2 * stream - 2] += written
-            self.write_note()
+            self.tell()
             data = data[written:]
 
     def round(self, lines: int = ROUND) -> None:
-        """Write this many lines to each stream."""
+        """So many lines to each stream."""
         for stream in self.streams:
             self.line_counts[stream] += lines
         texts = {stream: [next(self.lines[stream]) for _ in range(lines)] for stream in self.streams}
@@ -92,16 +90,16 @@ class Writer:
             self.size = self.size * 3 % PIECE_MAX
 
     def end(self) -> None:
-        """Write the tails."""
+        """The last words."""
         for stream in self.streams:
             if "tail" in self.words:
                 self.counts[2 * stream - 1] = self.line_counts[stream] + 1
-                self.write_note()
+                self.tell()
                 self.write(stream, tail(self.tags[stream]))
 
 
 def main(name: str, bytes_max: int, words: set[str]) -> None:
-    """Run until TERM."""
+    """Until TERM."""
     woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -109,7 +107,7 @@ def main(name: str, bytes_max: int, words: set[str]) -> None:
     number = 0
     while os.path.exists(f"{name}.{number}.note"):
         number += 1
-    life = Writer(name, str(number), bytes_max, words)
+    life = Life(name, str(number), bytes_max, words)
     poll = select.poll()
     poll.register(woken, select.POLLIN)
     poll.register(go, select.POLLIN)
@@ -124,7 +122,7 @@ def main(name: str, bytes_max: int, words: set[str]) -> None:
         os.setsid()
         os.close(writer)
         os.read(reader, 1)  # until its parent is dead
-        Writer(name, f"left{number}", bytes_max, words).round(LEFT_BEHIND)
+        Life(name, f"left{number}", bytes_max, words).round(LEFT_BEHIND)
         os._exit(0)
     life.end()
     os._exit(0)

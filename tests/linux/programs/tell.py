@@ -1,7 +1,6 @@
 """tell.py FILE MESSAGE...: send messages to $NOTIFY_SOCKET, or to the socket whose path is in FILE, then wait for TERM.
 
-FILE "-" means the environment. {pid} in a message is the program's own pid. Without a message: write $NOTIFY_SOCKET
-into FILE.
+FILE is "-" for the environment. {pid} in a message is our own. Without a message: write $NOTIFY_SOCKET into FILE.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""trees.py SOURCE [cgroups]: runs process trees; each line of stdin is a Python expression, answered by its repr.
+"""trees.py SOURCE [cgroups]: trees of processes at work; each line of stdin is a Python expression, answered by repr.
 
-Available names: `trees`, `start(key, command...)`, `reap()`, `gone(key)`, `find(service)`, `commands(pids)`,
+There are `trees`, `start(key, command...)`, `reap()`, `gone(key)`, `find(service)`, `commands(pids)`,
 `living(word)`, `cross()` and `Service`.
 """
 
@@ -26,7 +26,7 @@ trees = Trees(f"{os.getpid()}-{time.time_ns()}", Cgroups() if "cgroups" in sys.a
 
 
 def start(key: str, *command: str) -> int:
-    """Start a main process."""
+    """Start a leader."""
     entrance, limit = trees.entrance(key), trees.limits.limit(key)
     assert limit is not None
     pid = os.fork()
@@ -49,7 +49,7 @@ def start(key: str, *command: str) -> int:
 
 
 def reap() -> set[str]:
-    """Reap ended processes; return the keys of trees with orphans."""
+    """Reap whoever has ended; return the keys of trees with orphans."""
     while True:
         ticks = proc.boot_ticks()
         try:
@@ -63,7 +63,7 @@ def reap() -> set[str]:
 
 
 def gone(key: str) -> bool:
-    """Wait until no process of a tree is alive, as a loop does that is woken by CHLD."""
+    """Wait until nothing of a tree lives, as a loop does that is woken by CHLD."""
     while key in reap() or key in trees.leaders.values():
         if signals.wait_for({signals.CHLD}, 10.0) is None:
             return False
@@ -86,12 +86,12 @@ def find(service: Service) -> tuple[int, str]:
 
 
 def commands(pids: list[int]) -> list[str]:
-    """The last arguments of their command lines, sorted."""
+    """The last words of their command lines, in order of the alphabet."""
     return sorted(proc.read(f"/proc/{pid}/cmdline").decode().rstrip("\0").rpartition("\0")[2] for pid in pids)
 
 
 def living(word: str) -> list[int]:
-    """The living processes with this text in their command line."""
+    """Who lives and has a word in its command line."""
     return [
         process.pid
         for process in proc.everybody()
@@ -100,14 +100,14 @@ def living(word: str) -> list[int]:
 
 
 def cross() -> bool:
-    """Drop everything but the re-execution state; True if the restored state is the same."""
-    global trees  # noqa: PLW0603 - expressions use one name
+    """Forget all but what crosses a re-execution; True if nothing is another afterwards."""
+    global trees  # noqa: PLW0603 - one name for whoever types
     plain = marshal.dumps(trees.to_plain())
-    trees = Trees.from_plain(marshal.loads(plain))  # noqa: S302 - our own data
+    trees = Trees.from_plain(marshal.loads(plain))  # noqa: S302 - our own
     return marshal.dumps(trees.to_plain()) == plain
 
 
 print("ready", flush=True)
 for line in sys.stdin:
-    print(repr(eval(line)), flush=True)  # noqa: S307 - the test writes it
+    print(repr(eval(line)), flush=True)  # noqa: S307 - the test types it
 trees.close()
