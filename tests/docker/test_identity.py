@@ -86,18 +86,18 @@ UNPRIVILEGED: Final = ("--user=1000:1000",)
 BARE: Final = ("--cap-drop=ALL",)
 IMPOSSIBLE: Final[dict[str, tuple[tuple[str, ...], dict[str, Any], str]]] = {
     "user": (UNPRIVILEGED, {"user": "www-data"}, "user"),
-    "group": (UNPRIVILEGED, {"group_add": ["mail"]}, "group_add: we may not change groups"),
-    "nice": (UNPRIVILEGED, {"nice": -5}, "nice: cannot go below 0"),
-    "oom": (UNPRIVILEGED, {"oom_score_adj": -500}, "oom_score_adj: cannot go below"),
+    "group": (UNPRIVILEGED, {"group_add": ["mail"]}, "group_add: cannot change groups"),
+    "nice": (UNPRIVILEGED, {"nice": -5}, "nice: cannot be lower than 0"),
+    "oom": (UNPRIVILEGED, {"oom_score_adj": -500}, "oom_score_adj: cannot be lower than"),
     "ulimits": (
         (*UNPRIVILEGED, "--ulimit=nofile=100:200"),
         {"ulimits": {"nofile": 300}},
         "ulimits: nofile: cannot raise the hard limit 200 to 300",
     ),
-    "capabilities": (UNPRIVILEGED, {"cap_drop": ["ALL"]}, "takes CAP_SETPCAP, which we have not"),
+    "capabilities": (UNPRIVILEGED, {"cap_drop": ["ALL"]}, "cohabit has no CAP_SETPCAP"),
     "user without capabilities": (BARE, {"user": "www-data"}, "user"),
-    "group without capabilities": (BARE, {"group_add": ["mail"]}, "group_add: we may not change groups"),
-    "nice without capabilities": (BARE, {"nice": -5}, "nice: cannot go below 0"),
+    "group without capabilities": (BARE, {"group_add": ["mail"]}, "group_add: cannot change groups"),
+    "nice without capabilities": (BARE, {"nice": -5}, "nice: cannot be lower than 0"),
     "unknown user": ((), {"user": "nobody-knows"}, "nobody-knows"),
 }
 

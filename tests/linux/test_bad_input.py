@@ -31,7 +31,7 @@ def test_missing_command(up: Start) -> None:
         127,
         "bad",
         "no-such-program",
-        "is not in its PATH",
+        "is not found in PATH",
         environment={"PATH": "/odd:/usr/bin:/bin"},
     )
 

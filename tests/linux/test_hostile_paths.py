@@ -187,7 +187,7 @@ def test_check_warns_of_a_log_directory_that_others_can_change(start: Start, gro
     file = write_file(str(tmp_path), services)
     life = start(*COHABIT, "check", "-f", file)
     assert life.wait() == 0
-    assert f"services.web.logging: user {NOBODY} can change {ground.own}: no link is followed there" in life.text
+    assert f"services.web.logging: user {NOBODY} can change {ground.own}: links in it are not followed" in life.text
     assert f"{file}:1: warning: " in life.text
     assert f"chown root {ground.own}" in life.text
     assert str(ground.roots) not in life.text
@@ -200,7 +200,7 @@ def test_check_warns_of_a_file_that_a_service_can_change(start: Start, ground: G
         life = start(*COHABIT, "check", "-f", write_file(str(directory), services))
         assert life.wait() == 0
         path = directory / "cohabit.yaml"
-        assert (f"web runs as user {NOBODY}, who can change {path}, and so become root" in life.text) is warned
+        assert (f"services.web: user {NOBODY} can change {path} and so become root" in life.text) is warned
 
 
 # --- sockets ---------------------------------------------------------------------------------------------
@@ -434,7 +434,7 @@ def test_what_is_handed_over_is_not_a_file_of_roots(
         assert life.stop() == 0
         return
     said = reload(life, tmp_path, {"web": service}, code=78, **top)
-    whys = ("is a link", "made a link", "regular file", "is not there")
+    whys = ("is a link", "made a link", "regular file", "there is no file")
     assert any(why in said for why in whys), said
     life.one("sleep 1000")
     assert life.stop() == 0
@@ -463,7 +463,7 @@ def test_secrets_are_not_put_where_a_service_could_forge_them(up: Start) -> None
     services = {"web": {"command": SLEEP, "secrets": ["x"], "user": f"{NOBODY - 1}"}}
     life = up(services, top={"secrets": {"x": {"environment": "X"}}}, environment={"X": TEXT}, setup=setup)
     assert life.wait() == 78
-    assert f"cannot hand over the secret x: /run/secrets/x: user {NOBODY} can change /run/secrets" in life.text
+    assert f"cannot provide the secret x: /run/secrets/x: user {NOBODY} can change /run/secrets" in life.text
 
 
 def test_the_record_of_what_was_handed_over_is_ours(house: Callable[..., Run], ground: Ground) -> None:

@@ -91,7 +91,7 @@ def test_a_missing_secret_starts_nothing(up: Start) -> None:
     """Its path is named, with the line that asks for it."""
     life = up({"web": {"command": shell("echo ran"), "environment": {"DB_FILE": "/run/secrets/none"}}})
     assert life.wait() == 78
-    assert "cannot set DB for web: /run/secrets/none is not there" in life.text
+    assert "cannot set DB for web: /run/secrets/none does not exist" in life.text
     assert life.lines("web") == []
 
 

@@ -1,6 +1,6 @@
-"""How tests write a cohabit file and ask what was understood of it.
+"""Helpers of tests that write a cohabit file and read it.
 
-A file stands in the working directory, so a test that uses these has the fixture `here` (conftest.py).
+The file is in the working directory, so a test that uses them needs the fixture `here` (conftest.py).
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ ENVIRON = {"HOME": "/root", "TOKEN": "t0", "EMPTY": "", "YES": "yes", "GRACE": "
 
 
 def draft(text: str, name: str = "cohabit.yaml") -> Draft:
-    """What was understood of a file with this text."""
+    """The Draft of a file with this text."""
     with open(name, "w", encoding="utf-8") as file:
         file.write(text)
     return read({"files": [name]}, ENVIRON)
 
 
-def told(text: str) -> list[str]:
-    """All problems and warnings, without the file's name."""
-    return [str(problem).removeprefix("cohabit.yaml:") for problem in draft(text).problems]
+def reported(text: str) -> list[str]:
+    """All diagnostics of a file with this text, without the file's name."""
+    return [str(diagnostic).removeprefix("cohabit.yaml:") for diagnostic in draft(text).problems]
 
 
 def service(keys: str, *, warnings: int = 0) -> Service:
-    """The service whose keys these are; `command` is added."""
+    """The service with these keys and a command. warnings: the expected number of warnings."""
     made = draft(f"services:\n  web: {{command: [x], {keys}}}\n")
-    assert [problem.warning for problem in made.problems] == [True] * warnings
+    assert [diagnostic.warning for diagnostic in made.problems] == [True] * warnings
     return made.services["web"].service
 
 
-def complaint(keys: str) -> str:
-    """The one problem of a service with these keys, all in line 2."""
-    problems = told(f"services:\n  web: {{command: [x], {keys}}}\n")
-    assert len(problems) == 1, problems
-    return problems[0].removeprefix("2: ").removeprefix("services.web.")
+def reported_once(keys: str) -> str:
+    """The only diagnostic of a service with these keys, without line and path."""
+    diagnostics = reported(f"services:\n  web: {{command: [x], {keys}}}\n")
+    assert len(diagnostics) == 1, diagnostics
+    return diagnostics[0].removeprefix("2: ").removeprefix("services.web.")

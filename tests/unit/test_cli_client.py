@@ -546,7 +546,7 @@ def test_low_terminal_shows_failed_services_first_and_the_footer(tmp_path: Path)
     assert len(shown) <= 10
     assert shown[1].startswith("broken")
     assert "more lines" in shown[-4]
-    assert "not everything is ready" in shown[-2]
+    assert "the container is not ready" in shown[-2]
 
 
 @pytest.mark.parametrize(("command", "expected"), [(start.COMMAND, ["web"]), (stop.COMMAND, ["web", "nightly"])])

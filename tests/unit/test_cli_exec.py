@@ -90,7 +90,7 @@ def test_secrets_are_read_from_their_files(tmp_path: Path) -> None:
             "cannot change to its working directory /nowhere: it does not exist",
         ),
         ({"secret_files": {"X": "/nowhere"}}, ["web", "true"], 126, "cannot read its secret: /nowhere"),
-        ({}, ["-u", "nobdy", "web", "true"], 64, "no such user in /etc/passwd (did you mean 'nobody'?)"),
+        ({}, ["-u", "nobdy", "web", "true"], 64, "unknown user 'nobdy': not in /etc/passwd (did you mean 'nobody'?)"),
         ({}, ["-e", "=x", "web", "true"], 64, "--env without a name (write NAME=VALUE)"),
     ],
 )

@@ -15,17 +15,17 @@ from cohabit.plan.model import HEALTHY, STARTED, Dependency, Logging, Plan, Prob
 
 
 def plan(**request: Any) -> Plan:
-    made, problems = build(read(request, {}))
-    assert problems == ()
+    made, diagnostics = build(read(request, {}))
+    assert diagnostics == ()
     assert made is not None
     return made
 
 
-def problems(**request: Any) -> list[str]:
+def diagnostics(**request: Any) -> list[str]:
     draft = read(request, {})
-    assert {problem.exit_code for problem in draft.problems} <= {EXIT_USAGE}
+    assert {diagnostic.exit_code for diagnostic in draft.problems} <= {EXIT_USAGE}
     assert build(draft)[0] is None
-    return [problem.text for problem in draft.problems]
+    return [diagnostic.text for diagnostic in draft.problems]
 
 
 def test_without_main_every_command_is_essential_and_never_restarted() -> None:
@@ -36,7 +36,7 @@ def test_without_main_every_command_is_essential_and_never_restarted() -> None:
 
 
 def test_with_main_only_main_is_essential_and_helpers_wait_for_it() -> None:
-    """Plain commands beside main start with it."""
+    """Commands without an option start together with main."""
     services = plan(main="./server", helpers=["./seed"], commands=["./side"]).services
     assert {name: service.essential for name, service in services.items()} == {
         "server": True,
@@ -55,7 +55,7 @@ def test_with_main_only_main_is_essential_and_helpers_wait_for_it() -> None:
         ("http://localhost:8080/ready", Probe("http", "127.0.0.1", 8080, "/ready", timeout_seconds=5.0)),
     ],
 )
-def test_ready_is_mains_probe_and_helpers_wait_for_it(ready: str, probe: Probe) -> None:
+def test_ready_is_the_probe_of_main_and_helpers_wait_for_it(ready: str, probe: Probe) -> None:
     services = plan(main="db", helpers=["./seed"], commands=["./side"], ready=ready).services
     assert services["db"].probe == probe
     assert services["seed"].depends_on == (Dependency("db", HEALTHY),)
@@ -79,16 +79,16 @@ def test_ready_is_mains_probe_and_helpers_wait_for_it(ready: str, probe: Probe) 
         ("'...' x", "command"),
     ],
 )
-def test_a_command_is_named_by_hand_or_after_its_program(command: str, name: str) -> None:
-    """name=command needs a small letter, so that an assignment stays one."""
+def test_a_command_has_its_written_name_or_that_of_its_program(command: str, name: str) -> None:
+    """name=command needs a lowercase letter; NAME=value is an assignment."""
     assert list(plan(commands=[command]).services) == [name]
 
 
-def test_an_assignment_stays_part_of_the_command() -> None:
+def test_an_assignment_is_part_of_the_command() -> None:
     assert plan(commands=["PORT=80 ./server"]).services["server"].command == ("/bin/sh", "-c", "PORT=80 exec ./server")
 
 
-def test_the_second_of_a_kind_is_numbered_around_names_given_by_hand() -> None:
+def test_equal_names_are_numbered_and_written_names_are_skipped() -> None:
     assert list(plan(commands=["sleep 1", "sleep 2", "sleep-2=true x", "sleep 3"]).services) == [
         "sleep",
         "sleep-3",
@@ -101,27 +101,27 @@ def test_the_second_of_a_kind_is_numbered_around_names_given_by_hand() -> None:
     ("request_", "expected"),
     [
         ({}, ["nothing to run (write each command as one string: cohabit run 'COMMAND' 'COMMAND')"]),
-        ({"commands": ["a"], "helpers": ["b"]}, ["--helper needs --main (write --main COMMAND, too)"]),
-        ({"commands": ["a"], "ready": "tcp:80"}, ["--ready needs --main (write --main COMMAND, too)"]),
+        ({"commands": ["a"], "helpers": ["b"]}, ["--helper needs --main (add --main COMMAND)"]),
+        ({"commands": ["a"], "ready": "tcp:80"}, ["--ready needs --main (add --main COMMAND)"]),
         ({"commands": ["x=a", "x=b"]}, ["two commands are named x (rename one)"]),
         (
             {"commands": ["cohabit=a"]},
-            ["no command can be named cohabit: our own messages are (choose another name)"],
+            ["no command can be named cohabit: the name is reserved for cohabit's own messages (choose another)"],
         ),
-        ({"commands": ["a 'b"]}, ["cannot read \"a 'b\": the quote ' is never closed"]),
+        ({"commands": ["a 'b"]}, ["cannot read \"a 'b\": the quote ' is not closed"]),
         (
             {"main": "", "commands": ["web="]},
             ["cannot read --main '': the command is empty", "cannot read 'web=': the command is empty"],
         ),
         (
             {"main": "a", "ready": "udp:80"},
-            ["--ready 'udp:80': no such kind of probe (write tcp:PORT, tcp:HOST:PORT or http://HOST:PORT/path)"],
+            ["--ready 'udp:80': unknown kind of probe (write tcp:PORT, tcp:HOST:PORT or http://HOST:PORT/path)"],
         ),
     ],
 )
-def test_wrong_usage_is_told_whole(request_: dict[str, Any], expected: list[str]) -> None:
-    """Every problem of a command line is of the kind that exits 64."""
-    assert problems(**request_) == expected
+def test_all_errors_of_the_command_line_are_reported(request_: dict[str, Any], expected: list[str]) -> None:
+    """Every error of the command line has exit code 64."""
+    assert diagnostics(**request_) == expected
 
 
 @given(
@@ -130,16 +130,16 @@ def test_wrong_usage_is_told_whole(request_: dict[str, Any], expected: list[str]
     st.lists(st.text() | st.from_regex(r"[a-zA-Z.]{0,3}=.*"), max_size=3),
     st.none() | st.text(),
 )
-def test_any_command_line_is_a_plan_or_problems(
+def test_every_command_line_is_a_plan_or_diagnostics(
     main: str | None, helpers: list[str], commands: list[str], ready: str | None
 ) -> None:
-    """No words raise; what has no problem is a Plan."""
+    """No command line raises; one without errors is a Plan."""
     draft = read({"main": main, "helpers": helpers, "commands": commands, "ready": ready}, {})
     assert (build(draft)[0] is None) == bool(draft.problems)
 
 
 def test_log_driver_and_its_options() -> None:
-    """All commands write as they say, and so do we; without them nothing is different."""
+    """The options apply to all commands and to cohabit's messages; without them the default is unchanged."""
     typed = {"main": None, "helpers": [], "commands": ["a", "b"], "ready": None}
     draft = read({**typed, "log_driver": "file", "log_opts": ["path=/log/a=b", "max-size=10k"]}, {})
     expected = (Logging("file", path="/log/a=b", bytes_max=10_240),)
@@ -152,17 +152,17 @@ def test_log_driver_and_its_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "options", "problem"),
+    ("driver", "options", "diagnostic"),
     [
         ("json", ["mode"], "--log-opt 'mode': expected NAME=VALUE"),
         ("json", ["=x"], "--log-opt '=x': expected NAME=VALUE"),
-        ("jsn", [], "--log-driver: there is no driver 'jsn' (did you mean 'json'?)"),
+        ("jsn", [], "--log-driver: unknown driver 'jsn' (did you mean 'json'?)"),
         ("file", ["pth=/x", "path=/y"], "--log-opt pth: unknown key (did you mean 'path'?)"),
         ("file", [], "--log-opt: path is missing (write path: /var/log/name.log)"),
     ],
 )
-def test_a_wrong_log_option(driver: str, options: list[str], problem: str) -> None:
-    """It is a problem of what was typed, in docker's words."""
+def test_an_invalid_log_option_is_reported(driver: str, options: list[str], diagnostic: str) -> None:
+    """The message names the options as `docker run` does."""
     draft = read({"main": None, "helpers": [], "commands": ["a"], "log_driver": driver, "log_opts": options}, {})
-    assert [one.text for one in draft.problems] == [problem]
+    assert [one.text for one in draft.problems] == [diagnostic]
     assert [one.exit_code for one in draft.problems] == [64]

@@ -1,4 +1,4 @@
-"""config/compose.py and service.py: what each key of a cohabit file means."""
+"""config/compose.py and service.py: the meaning of each key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from cohabit.config.compose import read
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Restart, Service
-from unit.file_story import ENVIRON, complaint, draft, service, told
+from unit.file_story import ENVIRON, draft, reported, reported_once, service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,10 +35,10 @@ pytestmark = pytest.mark.usefixtures("here")
     ],
 )
 def test_command_and_entrypoint(keys: str, command: tuple[str, ...]) -> None:
-    """A list is used as it is, a string is split into words without a shell; entrypoint goes before command."""
+    """A list is used as it is, a string is split without a shell; entrypoint precedes command."""
     made = draft(f"services:\n  web: {{{keys}}}\n")
     assert made.services["web"].service.command == command
-    assert [problem.warning for problem in made.problems] == [True] * ("&&" in command)
+    assert [diagnostic.warning for diagnostic in made.problems] == [True] * ("&&" in command)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_command_and_entrypoint(keys: str, command: tuple[str, ...]) -> None:
     ],
 )
 def test_environment(keys: str, environment: dict[str, str | None]) -> None:
-    """A map or a list; numbers as they were written, names without a value from our own environment."""
+    """A map or a list; numbers stay as written, names without a value take cohabit's own."""
     assert service(keys).environment == environment
 
 
-def test_env_files_come_before_environment_and_later_ones_win(tmp_path: Path) -> None:
+def test_environment_overrides_env_files_and_later_files_override_earlier_ones(tmp_path: Path) -> None:
     (tmp_path / "a.env").write_text("A=a\nB=a\nC=a\n")
     (tmp_path / "b.env").write_text("B='$HOME'\nC=b\n")
     keys = "env_file: [a.env, {path: b.env, format: raw}], environment: {C: own}"
@@ -68,7 +68,7 @@ def test_env_files_come_before_environment_and_later_ones_win(tmp_path: Path) ->
     assert service("env_file: [{path: none.env, required: false}]").environment == {}
 
 
-def test_env_files_are_found_beside_the_file(tmp_path: Path) -> None:
+def test_env_files_are_relative_to_the_directory_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.env").write_text("A=1\n")
     made = draft("services: {web: {command: x, env_file: a.env}}", "sub/cohabit.yaml")
@@ -76,12 +76,12 @@ def test_env_files_are_found_beside_the_file(tmp_path: Path) -> None:
     assert made.services["web"].service.environment == {"A": "1"}
 
 
-def test_a_dotenv_file_beside_the_file_serves_variables_behind_the_environment(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_dotenv_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("TOKEN=from-file\nOWN=o\n")
     assert service("environment: {A: '$TOKEN $OWN', OWN: }").environment == {"A": "t0 o", "OWN": "o"}
 
 
-def test_a_directory_called_dotenv_is_no_matter(tmp_path: Path) -> None:
+def test_a_directory_named_dotenv_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     assert service("environment: {A: b}").environment == {"A": "b"}
 
@@ -106,7 +106,7 @@ def test_a_directory_called_dotenv_is_no_matter(tmp_path: Path) -> None:
     ],
 )
 def test_restart(keys: str, restart: Restart) -> None:
-    """The short form, and deploy.restart_policy, which goes before it; no delay means Docker's back-off."""
+    """The short form, and deploy.restart_policy, which overrides it; no delay means Docker's back-off."""
     assert service(keys).restart == restart
 
 
@@ -128,12 +128,12 @@ def test_restart(keys: str, restart: Restart) -> None:
     ],
 )
 def test_depends_on(keys: str, depends_on: tuple[Dependency, ...]) -> None:
-    """The short form waits for the start, the long form for a condition."""
+    """The short form means service_started, the long form has a condition."""
     assert service(keys).depends_on == depends_on
 
 
 def test_single_values() -> None:
-    """Grace periods in seconds, signals by number, the rest as written; a variable may stand for any of them."""
+    """Grace periods become seconds, signals numbers; each value may come from a variable."""
     made = service("working_dir: /srv, stop_signal: SIGQUIT, stop_grace_period: 1m30s, essential: '$YES', user: '0'")
     assert (made.working_dir, made.stop_signal, made.stop_grace_seconds) == ("/srv", 3, 90.0)
     assert made.user is not None
@@ -141,23 +141,23 @@ def test_single_values() -> None:
     assert service("stop_grace_period: $GRACE, stop_signal: 3").stop_grace_seconds == 3.0
 
 
-def test_defaults_are_composes() -> None:
+def test_defaults_are_those_of_compose() -> None:
     assert service("essential: ") == Service("web", ("x",))
 
 
-def test_essential_and_profiles_are_kept_for_the_whole_to_decide() -> None:
+def test_essential_and_profiles_are_kept_in_the_draft() -> None:
     made = draft("services: {a: {command: x, essential: false, profiles: [dev]}, b: {command: x}}")
     assert (made.services["a"].essential, made.services["a"].profiles) == (False, ("dev",))
     assert (made.services["b"].essential, made.services["b"].profiles) == (None, ())
 
 
-def test_the_total_grace_period_is_the_containers() -> None:
+def test_the_total_grace_period_is_in_x_cohabit() -> None:
     made = draft("x-cohabit: {stop_grace_period: 25s}\nservices: {a: {command: x}}")
     assert made.stop_grace_seconds == 25.0
     assert draft("services: {a: {command: x}}").stop_grace_seconds == 9.0
 
 
-def test_anchors_extensions_and_merges_make_services() -> None:
+def test_anchors_extensions_and_merge_keys_work() -> None:
     text = """
 x-base: &base
   restart: always
@@ -175,15 +175,15 @@ services:
     assert [item.service.restart.condition for item in made.services.values()] == ["always", "no"]
 
 
-def test_keys_for_whoever_makes_the_container_are_accepted_in_silence() -> None:
-    """A Compose file runs as it is, its variables of the host unset and all."""
+def test_ignored_keys_have_no_diagnostics() -> None:
+    """A Compose file works unchanged, even if variables of the host are not set."""
     keys = (
         "image: '$TAG:?', build: ., ports: [80:80], volumes: [a:/b], networks: {n: }, container_name: c, hostname: h, "
         "labels: {a: b}, init: true, cap_add: [X], privileged: true, cpus: 0.5, mem_limit: 1g, tmpfs: /tmp, x-y: z"
     )
     assert service(keys) == Service("web", ("x",))
     top = "version: '3'\nname: n\nnetworks: {}\nvolumes: {v: }\nsecrets: {}\nconfigs: {}\nmodels: {}\nx-z: 1\n"
-    assert told(top + "services: {a: {command: x}}") == []
+    assert reported(top + "services: {a: {command: x}}") == []
 
 
 @pytest.mark.parametrize(
@@ -192,52 +192,54 @@ def test_keys_for_whoever_makes_the_container_are_accepted_in_silence() -> None:
         "extends: {service: x}",
     ],
 )
-def test_keys_that_ask_for_what_is_not_there_yet_warn(key: str) -> None:
-    """One line each, and the service is read all the same."""
-    assert complaint(key) == f"warning: services.web.{key.partition(':')[0]} is not acted on yet"
+def test_an_unsupported_key_is_a_warning(key: str) -> None:
+    """One warning each; the service is read."""
+    assert reported_once(key) == f"warning: services.web.{key.partition(':')[0]}: ignored: not supported yet"
 
 
 @pytest.mark.parametrize(
     "key",
     ["tty: false", "stdin_open: false", "ulimits: ", "cap_drop: []", "deploy: ", "pre_start: []", "pid_file: "],
 )
-def test_they_do_not_warn_where_they_ask_for_nothing(key: str) -> None:
+def test_an_unsupported_key_without_effect_has_no_warning(key: str) -> None:
     assert service(key) == Service("web", ("x",))
 
 
-def test_include_is_not_acted_on_yet() -> None:
-    assert told("include: [other.yaml]\nservices: {a: {command: x}}") == ["1: warning: include is not acted on yet"]
+def test_include_is_not_supported() -> None:
+    assert reported("include: [other.yaml]\nservices: {a: {command: x}}") == [
+        "1: warning: include: ignored: not supported yet"
+    ]
 
 
-def test_the_file_is_looked_for_here_in_order(tmp_path: Path) -> None:
-    """yaml, then yml, then toml."""
+def test_the_first_existing_file_is_read(tmp_path: Path) -> None:
+    """The order is yaml, yml, toml."""
     for name in ("cohabit.toml", "cohabit.yml", "cohabit.yaml"):
         (tmp_path / name).write_text("" if name.endswith("toml") else "# nothing\n")
         assert read({"files": []}, ENVIRON).where.file == name
 
 
-def test_no_file_at_all_says_where_it_was_looked_for(tmp_path: Path) -> None:
-    (problem,) = read({"files": []}, ENVIRON).problems
-    assert problem.text == (
+def test_a_missing_file_is_reported_with_the_searched_directories(tmp_path: Path) -> None:
+    (diagnostic,) = read({"files": []}, ENVIRON).problems
+    assert diagnostic.text == (
         f"cannot find cohabit.yaml, cohabit.yml or cohabit.toml in {tmp_path} or /etc/cohabit "
-        "(write one, or name it with -f FILE)"
+        "(create one, or use -f FILE)"
     )
 
 
-def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
-    (problem,) = read({"files": ["gone.yaml"]}, ENVIRON).problems
-    assert str(problem) == "gone.yaml: cannot read gone.yaml: no such file (name another with -f FILE)"
-    (problem,) = read({"files": [str(tmp_path)]}, ENVIRON).problems
-    assert problem.text == f"cannot read {tmp_path}: it is a directory (name a file in it)"
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    (diagnostic,) = read({"files": ["gone.yaml"]}, ENVIRON).problems
+    assert str(diagnostic) == "gone.yaml: cannot read gone.yaml: no such file (correct the path after -f)"
+    (diagnostic,) = read({"files": [str(tmp_path)]}, ENVIRON).problems
+    assert diagnostic.text == f"cannot read {tmp_path}: it is a directory (name a file in it)"
 
 
-def test_several_files_are_wrong_usage() -> None:
-    (problem,) = read({"files": ["a", "b"]}, ENVIRON).problems
-    assert problem.exit_code == EXIT_USAGE
+def test_several_files_are_a_usage_error() -> None:
+    (diagnostic,) = read({"files": ["a", "b"]}, ENVIRON).problems
+    assert diagnostic.exit_code == EXIT_USAGE
 
 
-def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dash_means_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.BytesIO(b"services: {web: {command: [x], restart: allways}}")
     monkeypatch.setattr(os, "read", lambda _fd, size: text.read(size))
     made = read({"files": ["-"]}, ENVIRON)
-    assert [str(problem.where) for problem in made.problems] == ["standard input:1"]
+    assert [str(diagnostic.where) for diagnostic in made.problems] == ["standard input:1"]

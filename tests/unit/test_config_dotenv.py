@@ -1,4 +1,4 @@
-"""config/values/dotenv.py: files of variables by Compose's rules."""
+"""config/values/dotenv.py: files of variables with Compose's rules."""
 
 from __future__ import annotations
 
@@ -45,71 +45,71 @@ ENVIRON = {"HOME": "/root", "SECRET": "s3"}
         ("A=1\nA=2", {"A": "2"}),
     ],
 )
-def test_a_line_means_what_compose_means(text: str, values: dict[str, str]) -> None:
-    """Each rule of Compose's env_file, by example."""
+def test_a_line_has_the_meaning_of_compose(text: str, values: dict[str, str]) -> None:
+    """One example for each rule of Compose's env_file."""
     found = parse(text, ENVIRON.get)
     assert found.values == values
-    assert found.problems == []
+    assert found.diagnostics == []
 
 
-def test_every_wrong_line_is_told_and_the_others_count() -> None:
-    """A line that is no statement does not hide the next."""
+def test_every_invalid_line_is_reported_and_the_others_are_read() -> None:
+    """An invalid line does not affect the next."""
     text = "A=1\n=x\ntwo words\nB='open\nC=3"
     found = parse(text, ENVIRON.get)
     assert found.values == {"A": "1", "C": "3"}
-    assert found.problems == [
+    assert found.diagnostics == [
         (2, "expected NAME=value"),
         (3, "expected NAME=value"),
-        (4, "B: the quote ' is never closed"),
+        (4, "B: the quote ' is not closed"),
     ]
 
 
-def test_text_behind_a_closing_quote_and_bad_variables_are_told() -> None:
+def test_text_after_a_closing_quote_and_invalid_variables_are_reported() -> None:
     found = parse('A="x"y\nB=$5\nC="${V:?no}"', ENVIRON.get)
     assert found.values == {}
-    assert found.problems == [
-        (1, 'A: text behind the closing quote "'),
-        (2, "B: a $ that names no variable, at character 1 (write $$ for $)"),
-        (3, "C: a variable in it is not set, and must be"),
+    assert found.diagnostics == [
+        (1, 'A: text after the closing quote "'),
+        (2, "B: $ without a variable name at character 1 (write $$ for a literal $)"),
+        (3, "C: a required variable in it is not set"),
     ]
 
 
 def test_lines_are_counted_across_values_of_several_lines() -> None:
-    assert parse('A="1\n2\n3"\n=', ENVIRON.get).problems == [(4, "expected NAME=value")]
+    assert parse('A="1\n2\n3"\n=', ENVIRON.get).diagnostics == [(4, "expected NAME=value")]
 
 
-def test_variables_whose_values_name_an_unset_one_are_named() -> None:
-    """Not the unset one itself: behind a stray $ it is a piece of the value."""
+def test_variables_that_refer_to_unset_ones_are_reported() -> None:
+    """The name of the unset variable is not shown: after a stray $ it is part of the value."""
     assert parse("A=$NONE\nB=${NADA}\nC=x", ENVIRON.get).unset == ["A", "B"]
 
 
-def test_variables_that_double_themselves_come_to_an_end() -> None:
-    """Forty doublings are a million millions: told, not computed."""
+def test_exponential_growth_of_variables_is_limited() -> None:
+    """Forty doublings are reported without being computed."""
     text = "A0=" + "x" * 1000 + "\n" + "".join(f"A{i + 1}=$A{i}$A{i}\n" for i in range(40))
     found = parse(text, ENVIRON.get)
-    assert found.problems
+    assert found.diagnostics
     assert sum(map(len, found.values.values())) < 10_000_000
 
 
-def test_raw_takes_values_as_they_are() -> None:
-    """`format: raw` is docker run's --env-file: no quotes, no variables, no comments behind values."""
+def test_raw_values_are_literal() -> None:
+    """`format: raw` means `docker run --env-file`: no quotes, no variables, no comments after values."""
     found = parse_raw("# c\nA='$HOME' # x\n\nSECRET\nGONE\nB=\n C=1\r\nD E=1", ENVIRON.get)
     assert found.values == {"A": "'$HOME' # x", "SECRET": "s3", "B": "", "C": "1"}
-    assert found.problems == [(8, "expected NAME=value")]
+    assert found.diagnostics == [(8, "expected NAME=value")]
 
 
 @given(st.text(alphabet="A='\"\\\n #$x{}:", max_size=40))
-def test_any_text_gives_variables_or_problems(text: str) -> None:
+def test_every_text_gives_variables_or_diagnostics(text: str) -> None:
     """No text raises."""
     parse(text, ENVIRON.get)
     parse_raw(text, ENVIRON.get)
 
 
 @given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]*", fullmatch=True), st.text(st.characters(codec="utf-8"))))
-def test_quoted_values_come_back_as_they_were(values: dict[str, str]) -> None:
-    """A value in double quotes, its special letters escaped, is any text at all."""
+def test_quoted_values_are_read_back_unchanged(values: dict[str, str]) -> None:
+    """Every text can be written in double quotes with its special characters escaped."""
     escape = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r"})
     text = "\n".join(f'{name}="{value.translate(escape)}"' for name, value in values.items())
     found = parse(text, dict[str, str]().get)
-    assert found.problems == []
+    assert found.diagnostics == []
     assert found.values == values

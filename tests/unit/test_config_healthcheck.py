@@ -1,4 +1,4 @@
-"""config/keys/healthcheck.py: what each healthcheck means. What is wrong with one is in test_config_wrong.py."""
+"""config/keys/healthcheck.py: the meaning of each healthcheck. For errors see test_config_wrong.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TCP = Probe("tcp", "127.0.0.1", 80, timeout_seconds=5.0)
 
 
 def read(*test: str) -> Probe | None:
-    """The probe of a test; nothing may be wrong with it."""
+    """The probe of a valid test."""
     wrong: list[tuple[str, str]] = []
     probe = read_probe(HealthcheckKeys(test=list(test)), lambda key, text: wrong.append((key, text)))
     assert wrong == []
@@ -48,13 +48,13 @@ def read(*test: str) -> Probe | None:
         ("[NONE]", None),
     ],
 )
-def test_every_kind_has_its_probe_and_its_default_times(test: str, probe: Probe | None) -> None:
-    """Docker's defaults, but 5 s for what we ask ourselves, and a process only twice a second."""
+def test_every_kind_has_a_probe_with_its_default_times(test: str, probe: Probe | None) -> None:
+    """Docker's defaults, except a timeout of 5 s for connections and two processes per second at most."""
     assert service(f"healthcheck: {{test: {test}}}").probe == probe
 
 
-def test_http_takes_statuses_and_headers_in_any_order() -> None:
-    """Codes, ranges, several words of them; a header's value loses the blanks around it and may be empty."""
+def test_http_accepts_statuses_and_headers_in_any_order() -> None:
+    """Codes and ranges, also several; a header's value is stripped and may be empty."""
     probe = read(
         "HTTP", "http://127.0.0.1", "Host: a.example", "status=200-204,401", "X-Empty:", "status=503", "A:b: c "
     )
@@ -83,25 +83,25 @@ def test_http_takes_statuses_and_headers_in_any_order() -> None:
         ("disable: true", None),
     ],
 )
-def test_times_are_dockers(keys: str, probe: Probe | None) -> None:
-    """Zero stands for the default, as in Docker."""
+def test_times_have_the_meaning_of_docker(keys: str, probe: Probe | None) -> None:
+    """Zero means the default, as in Docker."""
     assert service(f"healthcheck: {{test: [TCP, 80], {keys}}}").probe == probe
 
 
-def test_what_is_disabled_or_has_no_test_is_not_looked_at() -> None:
+def test_a_disabled_healthcheck_and_one_without_test_are_no_probe() -> None:
     assert service("healthcheck: {disable: true, test: [TCP, nonsense]}").probe is None
     assert service("healthcheck: {interval: 5s}").probe is None
 
 
-def test_an_interval_that_was_written_is_the_watchdog_of_notify_and_of_nothing_else() -> None:
+def test_a_written_interval_is_the_watchdog_of_notify_only() -> None:
     notify = service("healthcheck: {test: [NOTIFY], interval: 20s}").probe
     assert notify == Probe("notify", interval_seconds=20.0, watchdog_seconds=20.0)
     fd = service("healthcheck: {test: [FD, 5], interval: 20s}").probe
     assert fd == Probe("fd", fd=5, interval_seconds=20.0)
 
 
-def test_a_pattern_that_python_grumbles_about_makes_no_noise() -> None:
-    """A FutureWarning of `re` would end up in the container's output."""
+def test_warnings_of_re_are_not_printed() -> None:
+    """A FutureWarning of `re` would be printed to the container's output."""
     with warnings.catch_warnings(record=True) as noise:
         warnings.simplefilter("always")
         assert read("LOG", "[[a]") == Probe("log", pattern="[[a]")
@@ -109,8 +109,8 @@ def test_a_pattern_that_python_grumbles_about_makes_no_noise() -> None:
 
 
 @given(st.text())
-def test_any_pattern_is_a_probe_or_a_problem(pattern: str) -> None:
-    """What comes through can be compiled; what does not is told once."""
+def test_every_pattern_is_a_probe_or_a_diagnostic(pattern: str) -> None:
+    """An accepted pattern can be compiled; any other is reported once."""
     wrong: list[str] = []
     probe = read_probe(HealthcheckKeys(test=["LOG", pattern]), lambda _key, text: wrong.append(text))
     assert (probe is None) == (len(wrong) == 1)

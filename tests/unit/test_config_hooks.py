@@ -1,18 +1,18 @@
-"""config/keys/hooks.py: pre_start, post_start and pre_stop. What is wrong with one is in test_config_wrong.py."""
+"""config/keys/hooks.py: pre_start, post_start and pre_stop. For errors see test_config_wrong.py."""
 
 from __future__ import annotations
 
 import pytest
 
 from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, Hook
-from unit.file_story import service, told
+from unit.file_story import reported, service
 
 pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.mark.parametrize("stage", [PRE_START, POST_START, PRE_STOP])
-def test_hooks_are_lists_of_commands_in_their_order(stage: str) -> None:
-    """A string is split without a shell, a list is as it is; what Compose has besides is accepted."""
+def test_hooks_are_commands_in_the_written_order(stage: str) -> None:
+    """A string is split without a shell, a list is used as it is; Compose's other keys are ignored."""
     made = service(
         f"{stage}: [{{command: chown -R 'a b' $$HOME}}, "
         "{command: [sh, -c, 'x y'], working_dir: /srv, privileged: true, per_replica: true}]"
@@ -25,26 +25,26 @@ def test_hooks_are_lists_of_commands_in_their_order(stage: str) -> None:
 @pytest.mark.parametrize(
     "environment", ["{A: 1.10, TOKEN: , GONE: }", "[A=1.10, TOKEN, GONE]", "{A: '1.10', TOKEN: $TOKEN, GONE: null}"]
 )
-def test_a_hooks_variables_have_both_forms(environment: str) -> None:
-    """As in a service: a name without a value has ours."""
+def test_the_environment_of_a_hook_has_both_forms(environment: str) -> None:
+    """As in a service, a name without a value takes cohabit's own."""
     (hook,) = service(f"pre_stop: [{{command: x, environment: {environment}}}]").pre_stop
     assert hook.environment == {"A": "1.10", "TOKEN": "t0", "GONE": None}
 
 
-def test_a_hook_may_have_a_user_of_its_own() -> None:
-    """Root for what must be done before the service may do its work."""
+def test_a_hook_may_have_its_own_user() -> None:
+    """For example root, to prepare a directory for the service."""
     own, services = service("pre_start: [{command: x, user: '0'}, {command: x}]").pre_start
     assert own.user is not None
     assert own.user.uid == 0
     assert services.user is None
 
 
-def test_an_image_of_a_hook_is_a_warning() -> None:
+def test_the_image_of_a_hook_is_a_warning() -> None:
     (hook,) = service("pre_start: [{command: x, image: busybox}]", warnings=1).pre_start
     assert hook == Hook(("x",))
 
 
-def test_each_problem_of_a_hook_has_its_own_line() -> None:
+def test_each_error_of_a_hook_has_its_line() -> None:
     text = """\
 services:
   web:
@@ -59,7 +59,7 @@ services:
       - command: x && y
         user: nobody-at-all
 """
-    assert [line.split(": ")[:2] for line in told(text)] == [
+    assert [line.split(": ")[:2] for line in reported(text)] == [
         ["6", "services.web.pre_start[0].environment"],
         ["9", "services.web.pre_start[1].command"],
         ["11", "warning"],

@@ -1,4 +1,4 @@
-"""config/values/interpolate.py: Compose's variables."""
+"""config/values/interpolate.py: Compose's interpolation."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def expanded(text: str) -> tuple[str, list[str]]:
         ("${V:-${BROKEN:?never looked at}}", "value"),
     ],
 )
-def test_a_variable_means_what_compose_means(text: str, meaning: str) -> None:
+def test_a_variable_has_the_meaning_of_compose(text: str, meaning: str) -> None:
     """Each form of Compose's interpolation, nested and escaped."""
     assert expanded(text) == (meaning, [])
 
 
-def test_an_unset_variable_is_empty_and_told() -> None:
+def test_an_unset_variable_is_empty_and_reported() -> None:
     assert expanded("a${NONE}b$NADA") == ("ab", ["NONE", "NADA"])
 
 
@@ -65,41 +65,41 @@ def test_an_unset_variable_is_empty_and_told() -> None:
         ("${NONE:?we need it}", "the variable NONE is not set: we need it"),
         ("${EMPTY:?}", "the variable EMPTY is empty"),
         ("${NONE?see $W}", "the variable NONE is not set: see $W"),
-        ("cost: $5", "a $ that names no variable, at character 7 (write $$ for $)"),
-        ("end$", "a $ that names no variable, at character 4 (write $$ for $)"),
-        ("${V", "a ${ without its }, at character 1"),
-        ("${}", "a ${…} that names no variable, at character 1 (write $$ for a plain $)"),
-        ("${1}", "a ${…} that names no variable, at character 1 (write $$ for a plain $)"),
+        ("cost: $5", "$ without a variable name at character 7 (write $$ for a literal $)"),
+        ("end$", "$ without a variable name at character 4 (write $$ for a literal $)"),
+        ("${V", "${ without } at character 1"),
+        ("${}", "${…} without a variable name at character 1 (write $$ for a literal $)"),
+        ("${1}", "${…} without a variable name at character 1 (write $$ for a literal $)"),
         (
             "${V/a/b}",
-            "a ${…} that is no known form, at character 1 (there are ${NAME}, and :- - :? ? :+ + behind the name)",
+            "${…} of an unknown form at character 1 (write ${NAME}, with :- - :? ? :+ or + after the name)",
         ),
-        ("${NONE:-" * 30 + "}" * 30, "variables nested more than 20 deep"),
+        ("${NONE:-" * 30 + "}" * 30, "variables nested more than 20 levels deep"),
     ],
 )
-def test_what_means_nothing_is_told(text: str, why: str) -> None:
-    """A variable that must be set, a lone dollar and unknown forms are errors that say what to write."""
+def test_an_invalid_text_is_reported(text: str, why: str) -> None:
+    """A required variable, a lone dollar and unknown forms are errors with advice."""
     with pytest.raises(InterpolationError) as error:
         expanded(text)
     assert str(error.value) == why
 
 
-def test_a_text_cannot_grow_without_end() -> None:
-    """Variables put in a thousand times over stop at what the kernel would take."""
+def test_the_length_of_the_result_is_limited() -> None:
+    """The result is limited to the longest argument of the kernel."""
     with pytest.raises(InterpolationError, match="longer than"):
         expand("$A" * 1000, {"A": "x" * 1000}.get, [])
     assert len(expand("$A" * 100, {"A": "x" * 1000}.get, [])) < LIMIT_LENGTH
 
 
 @given(st.text())
-def test_doubled_dollars_give_back_any_text(text: str) -> None:
-    """Whatever the text, with each $ doubled it comes back as it was."""
+def test_every_text_with_doubled_dollars_is_unchanged(text: str) -> None:
+    """Every text with each $ doubled expands to itself."""
     assert expanded(text.replace("$", "$$")) == (text, [])
 
 
 @given(st.text(alphabet="$V{}:-?+ax_E", max_size=30))
-def test_any_text_is_either_expanded_or_refused(text: str) -> None:
-    """No text raises anything but the one error."""
+def test_every_text_is_expanded_or_refused(text: str) -> None:
+    """No text raises any other exception."""
     try:
         expanded(text)
     except InterpolationError:

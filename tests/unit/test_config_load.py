@@ -1,4 +1,4 @@
-"""config/load.py, show.py, __main__.py: the loader as process 1 and people meet it."""
+"""config/load.py, show.py, __main__.py: requests and answers of the loader."""
 
 from __future__ import annotations
 
@@ -54,26 +54,26 @@ services:
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file is written into a directory of its own."""
+    """Each test has its own working directory."""
     monkeypatch.chdir(tmp_path)
 
 
-def run(verb: str, request: dict[str, Any]) -> tuple[int, bytes]:
-    """Exit code and output of the loader, started as process 1 starts it."""
-    done = subprocess.run([sys.executable, "-I", LOADER, verb, repr(request)], stdout=subprocess.PIPE, check=False)
+def run(command: str, request: dict[str, Any]) -> tuple[int, bytes]:
+    """Exit code and output of the loader, started in the same way as by process 1."""
+    done = subprocess.run([sys.executable, "-I", LOADER, command, repr(request)], stdout=subprocess.PIPE, check=False)
     return done.returncode, done.stdout
 
 
-def up(verb: str, text: str, services: tuple[str, ...] = ()) -> tuple[int, Any]:
-    """Exit code and answer for a file with this text."""
+def up(command: str, text: str, services: tuple[str, ...] = ()) -> tuple[int, Any]:
+    """Exit code and answer for a file with a text."""
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write(text)
-    code, output = run(verb, {"verb": "up", "files": [], "profiles": [], "services": services})
-    return code, marshal.loads(output) if verb == "plan" else output.decode()  # noqa: S302 - our own child's
+    code, output = run(command, {"verb": "up", "files": [], "profiles": [], "services": services})
+    return code, marshal.loads(output) if command == "plan" else output.decode()  # noqa: S302 - from the test's own child process
 
 
-def test_a_plan_comes_back_as_plain_values() -> None:
-    """What process 1 gets is the Plan itself, warnings beside it."""
+def test_the_plan_is_answered_as_plain_values() -> None:
+    """Process 1 gets the Plan and the warnings."""
     code, answer = up("plan", FILE)
     assert code == 0
     plan = from_plain(answer["plan"])
@@ -83,11 +83,11 @@ def test_a_plan_comes_back_as_plain_values() -> None:
     assert plan.services["web"].user.uid == 0
     assert plan.services["job"].essential is False
     assert (answer["problems"], answer["exit_code"]) == ([], 0)
-    assert answer["warnings"] == ["cohabit.yaml:5: warning: services.web.extends is not acted on yet"]
+    assert answer["warnings"] == ["cohabit.yaml:5: warning: services.web.extends: ignored: not supported yet"]
 
 
-def test_problems_come_back_instead_of_a_plan() -> None:
-    """The loader itself has done its work: it exits 0; the code of the answer is for process 1."""
+def test_errors_are_answered_instead_of_a_plan() -> None:
+    """The loader exits with 0; the exit code in the answer is for process 1."""
     code, answer = up("plan", "services: {web: {command: sh, restart: allways}}")
     assert code == 0
     assert (answer["plan"], answer["exit_code"], len(answer["problems"])) == (None, EXIT_FILE, 1)
@@ -98,15 +98,15 @@ def test_only_named_services_are_planned() -> None:
     assert list(answer["plan"]["services"]) == ["job"]
 
 
-def test_run_is_answered_the_same_way() -> None:
+def test_run_has_the_same_kind_of_answer() -> None:
     code, output = run("plan", {"verb": "run", "main": None, "helpers": [], "commands": ["sh -x"], "ready": None})
     assert code == 0
-    plan = from_plain(marshal.loads(output)["plan"])  # noqa: S302 - our own child's
+    plan = from_plain(marshal.loads(output)["plan"])  # noqa: S302 - from the test's own child process
     assert plan == Plan({"sh": Service("sh", ("sh", "-x"), service="sh")})
 
 
-def test_run_waits_for_no_yaml() -> None:
-    """The start of `run` must not pay for parsers that it does not use."""
+def test_run_does_not_import_yaml() -> None:
+    """`run` must not import parsers that it does not use."""
     code = (
         f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(cohabit.__file__))!r})\n"
         "from cohabit.config import load\n"
@@ -116,8 +116,8 @@ def test_run_waits_for_no_yaml() -> None:
     subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.DEVNULL, check=True)
 
 
-def test_nobody_reads_the_answer(tmp_path: Path) -> None:
-    """Process 1 was re-executed meanwhile: the loader ends without a word."""
+def test_a_closed_pipe_ends_the_loader_without_output(tmp_path: Path) -> None:
+    """After a re-execution of process 1 its old loader exits silently."""
     (tmp_path / "cohabit.yaml").write_text("services: {web: {command: 'true'}}")
     reader, writer = os.pipe()
     os.close(reader)
@@ -128,7 +128,7 @@ def test_nobody_reads_the_answer(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (71, b"")
 
 
-def test_check_tells_everything_in_the_order_of_the_file_and_a_sum() -> None:
+def test_check_prints_diagnostics_by_line_and_a_summary() -> None:
     text = "services:\n  a: {command: sh, restart: x, extends: {service: b}}\n  b: {comand: sh}\n"
     code, output = up("check", text)
     assert code == EXIT_FILE
@@ -140,31 +140,34 @@ def test_check_tells_everything_in_the_order_of_the_file_and_a_sum() -> None:
         "cohabit.yaml:3",
         "cohabit.yaml",
     ]
-    assert lines[-1] == "cohabit.yaml: 3 problems"
+    assert lines[-1] == "cohabit.yaml: 3 errors"
 
 
-def test_check_of_a_good_file_names_its_services() -> None:
+def test_check_of_a_valid_file_lists_its_services() -> None:
     code, output = up("check", FILE)
     assert code == 0
-    assert output.splitlines()[-1] == "cohabit.yaml: fine: 2 services (web, job)"
+    assert output.splitlines()[-1] == "cohabit.yaml: valid: 2 services (web, job)"
 
 
 def test_check_counts_replicas_as_one_service() -> None:
     code, output = up("check", "services: {a: {command: sh, scale: 3}, b: {command: sh, scale: 1}}")
-    assert (code, output) == (0, "cohabit.yaml: fine: 2 services (a x3, b)\n")
+    assert (code, output) == (0, "cohabit.yaml: valid: 2 services (a x3, b)\n")
 
 
-def test_a_missing_library_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A schedule needs a library more than a file without one."""
+def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schedule needs a further library."""
     monkeypatch.setitem(sys.modules, "cronsim", None)
     monkeypatch.delitem(sys.modules, "cohabit.config.keys.schedule", raising=False)
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write("services: {a: {command: sh, schedule: '* * * * *'}}")
-    (problem,) = load._read({"verb": "up", "files": []}).problems
-    assert problem.text == "cannot read it: the Python package cronsim is missing (pip install cohabit brings it)"
+    (diagnostic,) = load._read({"verb": "up", "files": []}).problems
+    assert (
+        diagnostic.text
+        == "cannot read the configuration: the Python package cronsim is missing (run pip install cohabit)"
+    )
 
 
-def test_check_of_a_missing_command_exits_as_a_shell_would() -> None:
+def test_check_of_a_missing_command_has_the_exit_code_of_a_shell() -> None:
     assert up("check", "services: {a: {command: /gone}}")[0] == EXIT_NOT_FOUND
     assert up("check", "services: {a: {command: /etc}}")[0] == EXIT_CANNOT_RUN
     assert up("check", "services: {a: {command: /gone, user: nobody-at-all}}")[0] == EXIT_FILE
@@ -180,19 +183,19 @@ def test_check_of_a_missing_command_exits_as_a_shell_would() -> None:
         ([EXIT_FILE, EXIT_USAGE], EXIT_USAGE),
     ],
 )
-def test_the_exit_code_is_that_of_the_gravest_problem(codes: list[int], expected: int) -> None:
-    """A command that is missing counts only if nothing else is wrong."""
+def test_the_exit_code_is_that_of_the_most_important_error(codes: list[int], expected: int) -> None:
+    """A missing command determines the exit code only if there is no other error."""
     assert load.exit_code_of([Diagnostic(SourceLocation("f"), "x", exit_code=code) for code in codes]) == expected
 
 
-def test_of_very_many_problems_the_first_are_told() -> None:
+def test_at_most_100_errors_are_shown() -> None:
     _, answer = up("plan", "services:\n  a:\n    command: sh\n" + "".join(f"    k{i}: x\n" for i in range(500)))
     assert len(answer["problems"]) == 101
     assert answer["problems"][-1] == "and 400 more"
 
 
-def test_bytes_that_are_no_utf_8_come_out_as_they_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable may hold any bytes; they neither break the answer nor change."""
+def test_bytes_that_are_not_utf_8_pass_through_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable may contain any bytes; they are answered unchanged."""
     monkeypatch.setenv("ODD", os.fsdecode(b"caf\xe9"))
     _, answer = up("plan", "services: {a: {command: [sh, $ODD], environment: {B: $ODD}}}")
     service = from_plain(answer["plan"]).services["a"]
@@ -202,14 +205,14 @@ def test_bytes_that_are_no_utf_8_come_out_as_they_came_in(monkeypatch: pytest.Mo
     assert b'"caf\xe9"' in output
 
 
-def test_config_of_a_broken_file_tells_its_problems() -> None:
+def test_config_of_an_invalid_file_prints_its_errors() -> None:
     code, output = up("config", "services: {a: {restart: no}}")
     assert code == EXIT_FILE
-    assert "there is no command" in output
+    assert "no command" in output
 
 
-def test_config_shows_what_was_understood() -> None:
-    """The form that people see: every default that matters is there."""
+def test_config_prints_the_resolved_configuration() -> None:
+    """The defaults are written out."""
     web = Service("web", ("a", "b c"), {"X": "1"}, depends_on=(Dependency("db", HEALTHY),), service="web")
     db = Service("db", ("d",), service="db")
     assert show.lines(Plan({"web": web, "db": db})) == [
@@ -242,7 +245,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 SECONDS = st.floats(0, 10**9).map(lambda seconds: round(seconds, 9)) | st.sampled_from(
     [0.0, 0.1, 10.0, 61.5, 90.0, 1e-7]
 )
-COMMANDS = st.tuples(TEXT.filter(bool), st.lists(TEXT, max_size=3)).map(lambda words: (words[0], *words[1]))
+COMMANDS = st.tuples(TEXT.filter(bool), st.lists(TEXT, max_size=3)).map(lambda parts: (parts[0], *parts[1]))
 VARIABLES: st.SearchStrategy[dict[str, str | None]] = st.dictionaries(
     st.text("aA$_.1\"'\\ #", min_size=1), TEXT, max_size=3
 )
@@ -250,7 +253,7 @@ USERS = st.none() | st.just(Credentials(4711, 4712, (4712,), "", "/"))
 PROBE_SECONDS = SECONDS.filter(lambda seconds: seconds >= 0.001)
 STATUSES = st.tuples(st.integers(100, 599), st.integers(100, 599)).map(lambda pair: (min(pair), max(pair)))
 HEADERS = st.tuples(st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True), st.sampled_from(["", "a", 'a: "b" $c\\']))
-ASKED = {
+HTTP_OPTIONS = {
     "headers": st.lists(HEADERS, max_size=2).map(tuple),
     "statuses": st.lists(STATUSES, min_size=1, max_size=3).map(tuple),
 }
@@ -269,9 +272,9 @@ KINDS: st.SearchStrategy[dict[str, Any]] = st.one_of(
             "port": st.integers(1, 65535),
             "path": st.from_regex(r"/[a-z?=&$:]*", fullmatch=True),
         },
-        optional=ASKED,
+        optional=HTTP_OPTIONS,
     ),
-    st.fixed_dictionaries({"kind": st.just("http"), "socket": st.just("/run/$a.sock"), **ASKED}),
+    st.fixed_dictionaries({"kind": st.just("http"), "socket": st.just("/run/$a.sock"), **HTTP_OPTIONS}),
     st.fixed_dictionaries({"kind": st.just("unix"), "socket": TEXT.map(lambda text: f"/{text[:20]}")}),
     st.fixed_dictionaries({"kind": st.just("exec"), "command": COMMANDS}),
     st.fixed_dictionaries({"kind": st.just("log"), "pattern": TEXT.filter(bool).map(re.escape)}),
@@ -282,7 +285,7 @@ KINDS: st.SearchStrategy[dict[str, Any]] = st.one_of(
 
 @st.composite
 def probes(draw: st.DrawFn) -> Probe:
-    """A probe of any kind with any times."""
+    """A strategy: any probe."""
     interval = draw(PROBE_SECONDS)
     kind = draw(KINDS)
     watched = kind["kind"] == "notify" and draw(st.booleans())
@@ -310,7 +313,7 @@ ADDRESSES = st.tuples(st.sampled_from(["udp", "tcp"]), HOSTS, st.integers(1, 655
 
 @st.composite
 def loggings(draw: st.DrawFn, name: str, *, seen: bool) -> dict[str, Any]:
-    """Fields of Service: where the output of a service of this name goes. seen: its lines must come by us."""
+    """A strategy: fields of Service for logging. seen: cohabit must read the lines."""
     if not seen and draw(st.booleans()):
         return {"logging": (Logging("inherit"),)}
     modes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries({}) | st.fixed_dictionaries(
@@ -360,13 +363,13 @@ RESTARTS = st.builds(
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """A Plan that has no circles: each service depends on later ones only."""
+    """A strategy: a Plan without cycles, each service depends on later ones only."""
     names = draw(st.lists(st.from_regex(r"[a-z0-9]{1,5}", fullmatch=True), min_size=1, max_size=4, unique=True))
     services: dict[str, Service] = {}
     replicas: dict[str, int | None] = {}
     for position, name in enumerate(names):
         needs = draw(st.lists(st.sampled_from(names[position + 1 :]), unique=True)) if names[position + 1 :] else []
-        alone = position == 0 and draw(st.booleans())  # with all that only one service, or one instance, may have
+        alone = position == 0 and draw(st.booleans())  # has the keys that only one service or one instance may have
         replicas[name] = None if alone else draw(st.none() | st.integers(1, 3))
         probe = draw(probes())
         services[name] = Service(
@@ -404,14 +407,14 @@ def plans(draw: st.DrawFn) -> Plan:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(plans())
-def test_what_config_shows_means_the_same(plan: Plan) -> None:
-    """Any Plan, shown and read again, is the same Plan."""
+def test_the_output_of_config_has_the_same_meaning(plan: Plan) -> None:
+    """Every Plan is read back unchanged from the output of `config`."""
     with open("shown.yaml", "w", encoding="utf-8", newline="") as file:
         file.write("\n".join(show.lines(plan)))
-    again, problems = build(read({"files": ["shown.yaml"]}, {}))
+    again, diagnostics = build(read({"files": ["shown.yaml"]}, {}))
     assert again == plan
     expected = ("raise x-cohabit: stop_grace_period", "goes to the container's terminal")
-    assert all(any(text in problem.text for text in expected) for problem in problems)
+    assert all(any(text in diagnostic.text for text in expected) for diagnostic in diagnostics)
 
 
 def test_a_request_is_read_as_a_literal_and_never_executed() -> None:
@@ -420,8 +423,8 @@ def test_a_request_is_read_as_a_literal_and_never_executed() -> None:
     assert ast.literal_eval(repr({"verb": "up"})) == {"verb": "up"}
 
 
-def test_config_shows_what_cannot_run_here(tmp_path: Path) -> None:
-    """A program that is missing on this machine is a comment of `config`, not a reason to show nothing."""
+def test_config_prints_a_file_that_this_machine_cannot_run(tmp_path: Path) -> None:
+    """A missing program is a comment in the output of `config`."""
     (tmp_path / "cohabit.yaml").write_text("services: {web: {command: no-such-program}}")
     code, out = run("config", {"verb": "up"})
     assert code == 0
@@ -430,7 +433,7 @@ def test_config_shows_what_cannot_run_here(tmp_path: Path) -> None:
 
 
 def test_check_and_config_as_json() -> None:
-    """For programs: everything that was found; and of a good file what was understood, which is a file again."""
+    """JSON has all diagnostics, and for a valid file the configuration, which is again a valid file."""
     request = {"verb": "up", "files": [], "profiles": [], "services": [], "json": True}
     Path("cohabit.yaml").write_text("services: {web: {comand: x}}")
     code, output = run("check", request)

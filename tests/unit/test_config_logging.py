@@ -1,4 +1,4 @@
-"""config/keys/logging.py and plan/outputs.py: where output goes, as the file says it, and every way to get it wrong."""
+"""config/keys/logging.py and plan/outputs.py: `logging` of a file, valid and invalid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cohabit.config.values.size import format_size, parse_size
 from cohabit.plan.build import build
 from cohabit.plan.model import Logging
 from cohabit.plan.record import to_plain
-from unit.file_story import ENVIRON, complaint, draft, service, told
+from unit.file_story import ENVIRON, draft, reported, reported_once, service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,15 +29,15 @@ FILE = Logging("file", path="/log/a")
 SYSLOG = Logging("syslog", address="unix:///dev/log", format="rfc3164")
 
 
-def whole(default: str, keys: str = "") -> str:
-    """A file with this default, and one service with these further keys."""
+def with_default(default: str, keys: str = "") -> str:
+    """A file with a default and one service with further keys."""
     return f"x-cohabit: {{logging: {default}}}\nservices:\n  web: {{command: [x]{keys and ', '}{keys}}}\n"
 
 
-def fits(text: str) -> list[str]:
-    """All problems that are only seen when everything is."""
-    problems = build(resolve(draft(text), ENVIRON))[1]
-    return [str(problem).removeprefix("cohabit.yaml:") for problem in problems]
+def build_diagnostics(text: str) -> list[str]:
+    """The diagnostics of plan.build."""
+    diagnostics = build(resolve(draft(text), ENVIRON))[1]
+    return [str(diagnostic).removeprefix("cohabit.yaml:") for diagnostic in diagnostics]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def fits(text: str) -> list[str]:
         ),
     ],
 )
-def test_where_output_goes(written: str, entries: list[Logging]) -> None:
-    """Compose's form or a list; values as strings, numbers or booleans; defaults are Docker's."""
+def test_entries_of_logging(written: str, entries: list[Logging]) -> None:
+    """Compose's form or a list; values as strings, numbers or booleans; Docker's defaults."""
     made = service(f"logging: {written}")
     assert list(made.logging) == entries
     assert made.multiline_pattern == ""
@@ -118,29 +118,29 @@ def test_where_output_goes(written: str, entries: list[Logging]) -> None:
         ),
     ],
 )
-def test_the_pattern_that_begins_a_record_is_the_services(written: str, pattern: str) -> None:
-    """It may stand in any entry, and holds for all of them."""
+def test_the_multiline_pattern_is_the_same_for_all_entries(written: str, pattern: str) -> None:
+    """It may be in any entry and applies to all of them."""
     assert service(f"logging: {written}").multiline_pattern == pattern
 
 
 @pytest.mark.parametrize("driver", ["json-file", "local"])
-def test_the_files_of_the_engine_are_its_own(driver: str) -> None:
-    """What takes the container's output as it comes is no matter in here, nor are its options."""
+def test_drivers_for_files_of_the_engine_mean_the_default(driver: str) -> None:
+    """json-file and local read the container's output; they and their options are ignored."""
     assert service(f"logging: {{driver: {driver}, options: {{max-size: 10q, labels: a}}}}").logging == (Logging(),)
 
 
-def test_options_without_a_driver_may_be_the_engines() -> None:
-    """A Compose file that only sets the size of the engine's files runs as it is."""
+def test_options_without_a_driver_may_be_for_the_engine() -> None:
+    """A Compose file that only sets the size of the engine's files works unchanged."""
     assert service("logging: {options: {max-size: 10m, max-file: '3', tag: '{{.Name}}'}}").logging == (Logging(),)
 
 
 @pytest.mark.parametrize("driver", ["fluentd", "journald", "loki", "gelf", "awslogs"])
-def test_a_driver_of_the_engine_is_a_warning(driver: str) -> None:
-    """The default stands in, and the options are not looked at."""
+def test_another_driver_of_the_engine_is_a_warning(driver: str) -> None:
+    """The default is used, and the options are ignored."""
     keys = f"logging: {{driver: {driver}, options: {{a: [1], b: '${{NONE:?}}'}}}}"
     assert service(keys, warnings=1).logging == (Logging(),)
-    text = f"'{driver}' is for the engine that runs the container; in here it is prefix"
-    assert complaint(keys) == f"warning: services.web.logging.driver: {text}"
+    text = f"'{driver}' is not a driver of cohabit: prefix is used instead"
+    assert reported_once(keys) == f"warning: services.web.logging.driver: {text}"
 
 
 @pytest.mark.parametrize(
@@ -188,19 +188,19 @@ def test_a_driver_of_the_engine_is_a_warning(driver: str) -> None:
         ),
     ],
 )
-def test_the_default_of_the_whole(default: str, written: str, entries: list[Logging], pattern: str) -> None:
-    """It holds where a service has nothing of its own; options without a driver build on it if it is one entry."""
-    made = draft(whole(default, written))
+def test_the_default_in_x_cohabit(default: str, written: str, entries: list[Logging], pattern: str) -> None:
+    """It applies to services without logging; options without a driver change it if it is one entry."""
+    made = draft(with_default(default, written))
     assert made.problems == ()
     assert list(made.services["web"].service.logging) == entries
     assert made.services["web"].service.multiline_pattern == pattern
 
 
-def test_the_whole_itself() -> None:
-    """The default is what our own messages take, too; secrets are hidden when that is asked for."""
+def test_x_cohabit_itself() -> None:
+    """The default also applies to cohabit's messages; mask is off by default."""
     text = "x-cohabit: {logging: [{driver: json}, {driver: syslog}], mask: true}\nservices: {a: {command: x}}"
-    plan, problems = build(draft(text))
-    assert problems == ()
+    plan, diagnostics = build(draft(text))
+    assert diagnostics == ()
     assert plan is not None
     assert (plan.logging, plan.mask) == ((Logging("json"), SYSLOG), True)
     plan, _ = build(draft("services: {a: {command: x}}"))
@@ -208,22 +208,22 @@ def test_the_whole_itself() -> None:
     assert (plan.logging, plan.mask) == ((Logging(),), False)
 
 
-def test_a_command_in_the_foreground_has_the_default() -> None:
-    made, name = foreground.add(draft(whole("{driver: json}")), ["sh"], terminal=False)
+def test_a_command_in_the_foreground_has_the_default_logging() -> None:
+    made, name = foreground.add(draft(with_default("{driver: json}")), ["sh"], terminal=False)
     assert made.services[name].service.logging == (Logging("json"),)
 
 
-ONE = "a service has one: remove this"
-KNOWN = "(known here: mode, max-buffer-size, multiline-pattern)"
+ONE = "a service has one pattern (remove this one)"
+KNOWN = "(known keys: mode, max-buffer-size, multiline-pattern)"
 ADDRESS = (
-    "is no syslog server's address (write unix:///dev/log, unixgram:///run/log.sock, udp://host:514, tcp://host:514; "
-    "TLS is not spoken)"
+    "is not a syslog address (write unix:///dev/log, unixgram:///run/log.sock, udp://host:514, tcp://host:514; "
+    "TLS is not supported)"
 )
-NO_TAG = "can be no tag (at most 48 letters of ASCII, no spaces)"
+NO_TAG = "is not a valid tag (at most 48 ASCII characters, no spaces)"
 
 
 @pytest.mark.parametrize(
-    ("written", "problem"),
+    ("written", "diagnostic"),
     [
         ("raw", ": expected a map, got 'raw' (write logging: {driver: raw})"),
         ("journald", ": expected a map, got 'journald' (write logging: {driver: json})"),
@@ -235,54 +235,60 @@ NO_TAG = "can be no tag (at most 48 letters of ASCII, no spaces)"
         ("{drivr: raw}", ".drivr: unknown key (did you mean 'driver'?)"),
         ("{driver: [raw]}", ".driver: expected a string, got a list"),
         ("{driver: [file], options: {path: /a}}", ".driver: expected a string, got a list"),
-        ("{driver: jsno}", ".driver: there is no driver 'jsno' (did you mean 'json'?)"),
-        ("[{driver: sylog}]", "[0].driver: there is no driver 'sylog' (did you mean 'syslog'?)"),
+        ("{driver: jsno}", ".driver: unknown driver 'jsno' (did you mean 'json'?)"),
+        ("[{driver: sylog}]", "[0].driver: unknown driver 'sylog' (did you mean 'syslog'?)"),
         ("{driver: json, options: x}", ".options: expected a map, got 'x'"),
         ("{driver: json, options: [x]}", ".options: expected a map, got a list"),
         (
             "{driver: inherit, options: {mode: blocking}}",
-            ".options: inherit has no options: no line of it is passed on (remove them)",
+            ".options: the driver inherit has no options: cohabit does not read the output (remove them)",
         ),
-        ("{driver: none, options: x}", ".options: none has no options: no line of it is passed on (remove them)"),
-        ("[{driver: raw}, {driver: none}]", "[1].driver: none stands alone (remove it, or the other entries)"),
+        (
+            "{driver: none, options: x}",
+            ".options: the driver none has no options: cohabit does not read the output (remove them)",
+        ),
+        (
+            "[{driver: raw}, {driver: none}]",
+            "[1].driver: none cannot be combined with other entries (remove it, or the others)",
+        ),
         (
             "[{driver: inherit}, {driver: syslog}, {driver: json}, {driver: raw}]",
-            "[0].driver: inherit stands alone (remove it, or the other entries)",
+            "[0].driver: inherit cannot be combined with other entries (remove it, or the others)",
         ),
         (
             "[{driver: json}, {driver: syslog}, {driver: prefix}]",
-            "[2].driver: json goes to the container's output already (remove one of them)",
+            "[2].driver: json already writes to the container's output (remove one of them)",
         ),
         (
             "[{driver: json}, {driver: local}]",
-            "[1].driver: json goes to the container's output already (remove one of them)",
+            "[1].driver: json already writes to the container's output (remove one of them)",
         ),
-        ("[{driver: syslog}, {driver: syslog}]", "[1]: unix:///dev/log is there twice (remove one of them)"),
+        ("[{driver: syslog}, {driver: syslog}]", "[1]: unix:///dev/log is listed twice (remove one of them)"),
         (
             "[{driver: file, options: {path: /a}}, {driver: file, options: {path: //a, format: json}}]",
-            "[1]: /a is there twice (remove one of them)",
+            "[1]: /a is listed twice (remove one of them)",
         ),
         (
             "[{driver: json, options: {multiline-pattern: a}}, {driver: syslog, options: {multiline-pattern: b}}]",
-            f"[1].options: its multiline-pattern is not that of services.web.logging[0] ({ONE})",
+            f"[1].options: multiline-pattern differs from services.web.logging[0]: {ONE}",
         ),
         ("{driver: file}", ".options: path is missing (write path: /var/log/name.log)"),
         ("{driver: file, options: {path: }}", ".options: path is missing (write path: /var/log/name.log)"),
     ],
 )
-def test_a_wrong_entry_is_one_problem(written: str, problem: str) -> None:
-    """The path, what was expected, and what to write; in x-cohabit it is the same."""
-    assert complaint(f"logging: {written}") == f"logging{problem}"
-    inside = problem.replace("services.web", "x-cohabit")
-    assert told(whole(written)) == [f"1: x-cohabit.logging{inside}"]
+def test_an_invalid_entry_is_one_error(written: str, diagnostic: str) -> None:
+    """The message has the path and advice; the same in x-cohabit."""
+    assert reported_once(f"logging: {written}") == f"logging{diagnostic}"
+    inside = diagnostic.replace("services.web", "x-cohabit")
+    assert reported(with_default(written)) == [f"1: x-cohabit.logging{inside}"]
 
 
 @pytest.mark.parametrize(
-    ("driver", "options", "problem"),
+    ("driver", "options", "diagnostic"),
     [
         ("json", "path: /a", f"path: unknown key {KNOWN}"),
         ("json", "mod: blocking", "mod: unknown key (did you mean 'mode'?)"),
-        ("", "path: /a", "path: unknown key (x- in front makes it a note)"),
+        ("", "path: /a", "path: unknown key (a key of your own begins with x-)"),
         (
             "syslog",
             "max-size: 1m",
@@ -297,7 +303,7 @@ def test_a_wrong_entry_is_one_problem(written: str, problem: str) -> None:
         (
             "json",
             "mode: non-blocking, max-buffer-size: 4x",
-            "max-buffer-size: '4x' is no size (write 512k, 10m, 1g or a number of bytes)",
+            "max-buffer-size: '4x' is not a size (write 512k, 10m, 1g or a number of bytes)",
         ),
         (
             "json",
@@ -312,7 +318,7 @@ def test_a_wrong_entry_is_one_problem(written: str, problem: str) -> None:
         (
             "json",
             "max-buffer-size: 1m",
-            "max-buffer-size: is for mode: non-blocking only (write that, too, or remove this line)",
+            "max-buffer-size: only valid with mode: non-blocking (add that, or remove max-buffer-size)",
         ),
         (
             "json",
@@ -322,24 +328,24 @@ def test_a_wrong_entry_is_one_problem(written: str, problem: str) -> None:
         (
             "json",
             "multiline-pattern: 'a('",
-            "multiline-pattern: 'a(' is no regular expression: missing ), unterminated subpattern at character 2",
+            "multiline-pattern: 'a(' is not a regular expression: missing ), unterminated subpattern at character 2",
         ),
-        ("file", "path: a.log", "path: a whole path is needed, beginning with /, got 'a.log'"),
+        ("file", "path: a.log", "path: expected an absolute path, got 'a.log'"),
         ("file", "path: /log/", "path: '/log/' is a directory (name a file in it)"),
         ("file", "path: /log/.", "path: '/log/.' is a directory (name a file in it)"),
-        ("file", "path: /log/..", "path: '/log/..' has .. in it (write the path without ..)"),
-        ("file", "path: /log/../log/a", "path: '/log/../log/a' has .. in it (write the path without ..)"),
-        ("file", 'path: "/a\\0b"', "path: a zero character is in it (no program can be given one)"),
+        ("file", "path: /log/..", "path: '/log/..' contains .. (write the path without ..)"),
+        ("file", "path: /log/../log/a", "path: '/log/../log/a' contains .. (write the path without ..)"),
+        ("file", 'path: "/a\\0b"', "path: contains a NUL character (remove it)"),
         (
             "file",
             "path: /a, format: jsn",
             "format: expected json, logfmt, prefix or raw, got 'jsn' (did you mean 'json'?)",
         ),
-        ("file", "path: /a, max-size: -2", "max-size: '-2' is no size (write 512k, 10m, 1g or a number of bytes)"),
+        ("file", "path: /a, max-size: -2", "max-size: '-2' is not a size (write 512k, 10m, 1g or a number of bytes)"),
         (
             "file",
             "path: /a, max-size: 9999999999t",
-            "max-size: '9999999999t' is larger than any file (write -1 for no rotation)",
+            "max-size: '9999999999t' is larger than any file can be (write -1 for no rotation)",
         ),
         ("file", "path: /a, max-file: 0", "max-file: expected a whole number from 1 to 1000, got '0'"),
         ("file", "path: /a, compress: gzip", "compress: expected true or false, got 'gzip'"),
@@ -347,22 +353,26 @@ def test_a_wrong_entry_is_one_problem(written: str, problem: str) -> None:
         ("syslog", "syslog-address: logs", f"syslog-address: 'logs' {ADDRESS}"),
         ("syslog", "syslog-address: 'udp://::1'", f"syslog-address: 'udp://::1' {ADDRESS}"),
         ("syslog", "syslog-address: 'udp://'", f"syslog-address: 'udp://' {ADDRESS}"),
-        ("syslog", "syslog-address: 'udp://[::g]'", "syslog-address: '::g' in 'udp://[::g]' is no IPv6 address"),
+        ("syslog", "syslog-address: 'udp://[::g]'", "syslog-address: '::g' in 'udp://[::g]' is not an IPv6 address"),
         (
             "syslog",
             "syslog-address: 'tcp://a:70000'",
-            "syslog-address: there is no port 70000 (ports go from 1 to 65535)",
+            "syslog-address: port 70000 is out of range (write 1 to 65535)",
         ),
-        ("syslog", "syslog-address: 'unix://dev/log'", "syslog-address: a socket's path begins with /, got 'dev/log'"),
+        (
+            "syslog",
+            "syslog-address: 'unix://dev/log'",
+            "syslog-address: expected the absolute path of a socket, got 'dev/log'",
+        ),
         (
             "syslog",
             "syslog-facility: deamon",
-            "syslog-facility: there is no facility 'deamon' (did you mean 'daemon'?)",
+            "syslog-facility: unknown facility 'deamon' (did you mean 'daemon'?)",
         ),
         (
             "syslog",
             "syslog-address: 'udp://a', syslog-format: rfc3164",
-            "syslog-format: rfc3164 is for unix sockets, not for udp://a:514 (remove it)",
+            "syslog-format: rfc3164 is only valid for unix sockets, not for udp://a:514 (remove it)",
         ),
         ("syslog", "tag: 'a b'", f"tag: 'a b' {NO_TAG}"),
         ("syslog", f"tag: {'a' * 49}", f"tag: {'a' * 49!r} {NO_TAG}"),
@@ -370,19 +380,19 @@ def test_a_wrong_entry_is_one_problem(written: str, problem: str) -> None:
         (
             "syslog",
             "tag: '{{.Name}}'",
-            "tag: '{{.Name}}' is a template, which only the engine fills in (write the name itself)",
+            "tag: '{{.Name}}' is a template, which only the engine expands (write the name itself)",
         ),
     ],
 )
-def test_a_wrong_option_is_one_problem(driver: str, options: str, problem: str) -> None:
-    """The same, alone and in a list."""
+def test_an_invalid_option_is_one_error(driver: str, options: str, diagnostic: str) -> None:
+    """The same error alone and in a list."""
     written = f"{{driver: {driver}, options: {{{options}}}}}"
-    assert complaint(f"logging: {written}") == f"logging.options.{problem}"
-    assert complaint(f"logging: [{written}]") == f"logging[0].options.{problem}"
+    assert reported_once(f"logging: {written}") == f"logging.options.{diagnostic}"
+    assert reported_once(f"logging: [{written}]") == f"logging[0].options.{diagnostic}"
 
 
-def test_all_problems_are_told_at_once_with_their_lines() -> None:
-    """Entry by entry, key by key."""
+def test_all_errors_are_reported_together_with_their_lines() -> None:
+    """In the order of entries and keys."""
     text = """\
 x-cohabit:
   mask: maybe
@@ -403,7 +413,7 @@ services:
           mode: blocking
           max-buffer-size: 1m
 """
-    lines = [int(problem.split(":")[0]) for problem in told(text)]
+    lines = [int(diagnostic.split(":")[0]) for diagnostic in reported(text)]
     assert sorted(lines) == [2, 4, 9, 11, 12, 13, 15, 18]
 
 
@@ -422,30 +432,30 @@ LOG = "healthcheck: {test: [LOG, ready]}"
 
 
 @pytest.mark.parametrize(
-    ("text", "problems"),
+    ("text", "diagnostics"),
     [
-        (whole("{driver: inherit}"), []),
-        (whole("{driver: raw}", LOG), []),
-        (whole("{driver: none}", LOG), []),
+        (with_default("{driver: inherit}"), []),
+        (with_default("{driver: raw}", LOG), []),
+        (with_default("{driver: none}", LOG), []),
         (
-            whole("{driver: raw}", f"{LOG}, logging: {{driver: inherit}}"),
+            with_default("{driver: raw}", f"{LOG}, logging: {{driver: inherit}}"),
             [f"3: services.web.{PASSED}, so the LOG probe cannot work (choose another driver)"],
         ),
         (
-            whole("{driver: inherit}", LOG),
+            with_default("{driver: inherit}", LOG),
             [f"3: services.web.{PASSED}, so the LOG probe cannot work (choose another driver)"],
         ),
         (SECRETS, [f"{line}: services.{name}.{PASSED}, {HIDDEN}" for line, name in ((4, "a"), (5, "b"))]),
         (SECRETS.replace("true", "false"), []),
     ],
 )
-def test_what_never_comes_by_us(text: str, problems: list[str]) -> None:
-    """A driver that hands the container's output on leaves nothing to look at, and nothing to hide."""
-    assert fits(text) == problems
+def test_output_that_cohabit_does_not_read(text: str, diagnostics: list[str]) -> None:
+    """With `inherit` cohabit cannot match or mask the output."""
+    assert build_diagnostics(text) == diagnostics
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "fine"),
+    ("one", "other", "allowed"),
     [
         ("", "", True),
         ("", "format: json, mode: non-blocking", True),
@@ -455,21 +465,21 @@ def test_what_never_comes_by_us(text: str, problems: list[str]) -> None:
         ("compress: true", "", False),
     ],
 )
-def test_several_may_share_a_file_if_it_is_rotated_in_one_way(one: str, other: str, *, fine: bool) -> None:
-    """Two services, or a service and the whole."""
+def test_a_shared_file_must_be_rotated_in_one_way(one: str, other: str, *, allowed: bool) -> None:
+    """Two services, or a service and x-cohabit."""
     first, second = (f"{{driver: file, options: {{path: /log/a, {options}}}}}" for options in (one, other))
     text = "/log/a is also a file of {}, with another max-size, max-file or compress (write the same)"
     services = f"services:\n  a: {{command: x, logging: {first}}}\n  b: {{command: x, logging: {second}}}\n"
-    assert fits(services) == ([] if fine else [f"3: services.b.logging: {text.format('a')}"])
-    found = fits(whole(first, f"logging: {second}"))
-    assert found == ([] if fine else [f"3: services.web.logging: {text.format('x-cohabit')}"])
+    assert build_diagnostics(services) == ([] if allowed else [f"3: services.b.logging: {text.format('a')}"])
+    found = build_diagnostics(with_default(first, f"logging: {second}"))
+    assert found == ([] if allowed else [f"3: services.web.logging: {text.format('x-cohabit')}"])
 
 
 OLD = "{} is a name of {} of {} after rotation (write another path)"
 
 
 @pytest.mark.parametrize(
-    ("options", "old", "fine"),
+    ("options", "old", "allowed"),
     [
         ("", ".1", False),
         ("", ".4", False),
@@ -483,20 +493,24 @@ OLD = "{} is a name of {} of {} after rotation (write another path)"
         ("max-size: -1", ".1", True),
     ],
 )
-def test_no_file_has_the_name_of_anothers_old_one(options: str, old: str, *, fine: bool) -> None:
-    """Whichever stands first, and also within the default of the whole, which is told once."""
+def test_no_file_has_the_name_of_a_rotated_file_of_another(options: str, old: str, *, allowed: bool) -> None:
+    """In either order, and also within the default, where it is reported once."""
     one, other = f"{{path: /log/x, {options}}}", f"{{path: /log/x{old}}}"
     first, second = (f"{{driver: file, options: {each}}}" for each in (one, other))
     services = "services:\n  a: {{command: x, logging: {}}}\n  b: {{command: x, logging: {}}}\n"
-    words = OLD.format(f"/log/x{old}", "/log/x", "{}")
-    assert fits(services.format(first, second)) == ([] if fine else [f"3: services.b.logging: {words.format('a')}"])
-    assert fits(services.format(second, first)) == ([] if fine else [f"2: services.a.logging: {words.format('b')}"])
-    found = fits(whole(f"[{first}, {second}]"))
-    assert found == ([] if fine else [f" x-cohabit.logging: {words.format('x-cohabit')}"])
+    text = OLD.format(f"/log/x{old}", "/log/x", "{}")
+    assert build_diagnostics(services.format(first, second)) == (
+        [] if allowed else [f"3: services.b.logging: {text.format('a')}"]
+    )
+    assert build_diagnostics(services.format(second, first)) == (
+        [] if allowed else [f"2: services.a.logging: {text.format('b')}"]
+    )
+    found = build_diagnostics(with_default(f"[{first}, {second}]"))
+    assert found == ([] if allowed else [f" x-cohabit.logging: {text.format('x-cohabit')}"])
 
 
-def test_a_path_that_is_no_file_is_told(tmp_path: Path) -> None:
-    """Of a service once, and of the whole."""
+def test_a_path_that_is_not_a_file_is_reported(tmp_path: Path) -> None:
+    """Once for a service, and for x-cohabit."""
     (tmp_path / "log").write_text("")
     text = (
         f"x-cohabit: {{logging: {{driver: file, options: {{path: {tmp_path}}}}}}}\n"
@@ -510,46 +524,46 @@ def test_a_path_that_is_no_file_is_told(tmp_path: Path) -> None:
     made = draft(text)
     plan, _ = build(made)
     assert plan is not None
-    no_file = "it is no regular file (for the container's output, write driver: raw)"
-    assert [str(problem).removeprefix("cohabit.yaml") for problem in check_machine(plan, made, {})] == [
+    no_file = "it is not a regular file (for the container's output, write driver: raw)"
+    assert [str(diagnostic).removeprefix("cohabit.yaml") for diagnostic in check_machine(plan, made, {})] == [
         f": x-cohabit.logging: cannot write {tmp_path}: it is a directory (name a file in it)",
         f":3: services.a.logging: cannot write {tmp_path.parent}: it is a directory (name a file in it)",
         f":4: services.b.logging: cannot write /dev/null: {no_file}",
     ]
 
 
-def test_a_service_with_a_terminal_writes_to_it() -> None:
-    """Its own logging is in vain, unless its hooks write something; the default is no matter."""
-    text = "is not acted on: what it writes goes to the container's terminal (remove it, or tty)"
-    assert complaint("tty: true, logging: {driver: json}") == f"warning: services.web.logging: {text}"
+def test_logging_of_a_service_with_a_terminal_is_ignored() -> None:
+    """A warning, unless the service has hooks or only the default applies."""
+    text = "ignored: with tty: true the output goes to the container's terminal (remove logging, or tty)"
+    assert reported_once("tty: true, logging: {driver: json}") == f"warning: services.web.logging: {text}"
     for keys in (
         "tty: true",
         "logging: {driver: json}",
         "tty: true, logging: {driver: json}, pre_start: [{command: x}]",
     ):
-        assert told(f"services: {{web: {{command: x, {keys}}}}}") == []
-    assert fits(whole("{driver: inherit}", f"tty: true, {LOG}")) == []
+        assert reported(f"services: {{web: {{command: x, {keys}}}}}") == []
+    assert build_diagnostics(with_default("{driver: inherit}", f"tty: true, {LOG}")) == []
 
 
-def test_what_a_terminal_shows_is_not_hidden() -> None:
-    """A warning for a service with secrets; without them, or without mask, there is nothing to warn of."""
+def test_output_to_a_terminal_is_not_masked() -> None:
+    """A warning for a service with secrets and mask."""
     passed = "warning: services.{}.tty: cohabit does not see what the service writes to the terminal"
     end = ", so secrets are not hidden there (remove tty, or make sure that only the right people see it)"
     lines = SECRETS.replace("logging: {driver: inherit}", "tty: true").splitlines(keepends=True)
-    for name in ("a", "b", "c"):  # one terminal is for one service
+    for name in ("a", "b", "c"):  # at most one service has the terminal
         text = "".join(line for line in lines if "command" not in line or f" {name}:" in line)
-        assert fits(text) == ([] if name == "c" else [f"4: {passed.format(name)}{end}"])
-        assert fits(text.replace("mask: true", "mask: false")) == []
+        assert build_diagnostics(text) == ([] if name == "c" else [f"4: {passed.format(name)}{end}"])
+        assert build_diagnostics(text.replace("mask: true", "mask: false")) == []
 
 
-def test_toml_is_the_same() -> None:
+def test_toml_has_the_same_meaning() -> None:
     made = draft(
         '[services.web]\ncommand = ["x"]\n[[services.web.logging]]\ndriver = "file"\n'
         'options = { path = "/a", max-file = 3, compress = true }\n[[services.web.logging]]\ndriver = "jsonn"\n',
         "cohabit.toml",
     )
-    assert [str(problem) for problem in made.problems] == [
-        "cohabit.toml:7: services.web.logging[1].driver: there is no driver 'jsonn' (did you mean 'json'?)"
+    assert [str(diagnostic) for diagnostic in made.problems] == [
+        "cohabit.toml:7: services.web.logging[1].driver: unknown driver 'jsonn' (did you mean 'json'?)"
     ]
     assert made.services["web"].service.logging == (Logging("file", path="/a", files_max=3, compress=True),)
 
@@ -571,32 +585,32 @@ def test_toml_is_the_same() -> None:
     ],
 )
 def test_sizes(text: str, size: int) -> None:
-    """As Docker reads them."""
+    """Docker's sizes."""
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "k", "-1", "1x", "1kk", "1.m", "1e3", "٣", "1 2", "9" * 40])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size"):
+def test_an_invalid_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
 
 
 @given(st.integers(0, 1 << 60))
-def test_a_size_is_read_as_it_was_shown(size: int) -> None:
+def test_a_size_is_read_back_unchanged(size: int) -> None:
     assert parse_size(format_size(size)) == size
 
 
 @pytest.mark.parametrize(("size", "text"), [(0, "0"), (1 << 30, "1g"), (20 << 20, "20m"), (1536, "1536"), (2048, "2k")])
-def test_a_size_is_shown_as_short_as_it_goes(size: int, text: str) -> None:
+def test_a_size_has_its_shortest_text(size: int, text: str) -> None:
     assert format_size(size) == text
 
 
 @given(st.integers(0, 23))
-def test_a_facility_is_read_as_it_was_shown(number: int) -> None:
+def test_a_facility_is_read_back_unchanged(number: int) -> None:
     assert parse_facility(facility_name(number)) == number
 
 
-WORDS = [
+KEY_NAMES = [
     "driver",
     "options",
     "path",
@@ -611,17 +625,17 @@ WORDS = [
 LEAVES = st.sampled_from(["json", "file", "syslog", "none", "/a", "1m", "udp://a", "$X", "$"]) | st.text(max_size=4)
 ANY: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEY_NAMES), inner, max_size=4),
 )
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANY, ANY)
-def test_anything_is_read(default: object, written: object) -> None:
-    """Whatever stands there is understood or told; what is understood can be handed to process 1."""
+def test_every_value_is_read_or_reported(default: object, written: object) -> None:
+    """Every value is read or reported; a value that is read can be marshalled."""
     file = {"x-cohabit": {"logging": default}, "services": {"web": {"command": "x", "logging": written}}}
-    plan, problems = build(draft(yaml.dump(file, allow_unicode=True)))
-    assert plan or problems
+    plan, diagnostics = build(draft(yaml.dump(file, allow_unicode=True)))
+    assert plan or diagnostics
     if plan:
         assert plan.services["web"].logging
         marshal.dumps(to_plain(plan))

@@ -1,4 +1,4 @@
-"""docs/reference/file.md and the field table say the same."""
+"""docs/reference/file.md agrees with the tables of keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "healthcheck": fields.HealthcheckKeys,
     "ulimits, long form": resources.UlimitKeys,
     "sockets, long form": resources.SocketKeys,
-    "secrets and configs of a service, long form": resources.GrantKeys,
+    "secrets and configs of a service, long form": resources.FileMountKeys,
     "secrets": resources.SecretKeys,
     "configs": resources.ConfigKeys,
     "deploy": fields.DeployKeys,
@@ -36,7 +36,7 @@ SECTIONS: dict[str, type[Struct]] = {
 
 
 def rows(kind: type[Struct]) -> list[str]:
-    """The table that the page must have for a type."""
+    """The rows of the page for a type."""
     described = inspect.type_info(kind)
     assert isinstance(described, inspect.StructType)
     found = []
@@ -47,16 +47,14 @@ def rows(kind: type[Struct]) -> list[str]:
 
 
 @pytest.mark.parametrize("section", list(SECTIONS))
-def test_every_key_is_on_the_page_as_in_the_table(section: str) -> None:
-    """The same keys in the same order with the same words; none missing, none invented."""
+def test_the_page_has_the_keys_and_descriptions_of_the_table(section: str) -> None:
+    """The same keys in the same order with the same descriptions."""
     text = re.split(r"^#{2,3} ", TEXT.split(f"\n### {section}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
     assert [line for line in text.splitlines() if line.startswith("| `")] == rows(SECTIONS[section])
 
 
-@pytest.mark.parametrize(
-    ("heading", "which"), [("Accepted and left alone", "elsewhere"), ("Not acted on yet", "later")]
-)
-def test_keys_without_a_meaning_in_here_are_listed(heading: str, which: str) -> None:
+@pytest.mark.parametrize(("heading", "which"), [("Ignored keys", "ignored"), ("Unsupported keys", "unsupported")])
+def test_ignored_and_unsupported_keys_are_listed(heading: str, which: str) -> None:
     text = TEXT.split(f"\n### {heading}\n", 1)[1].split("\n### ", 1)[0]
     listed = set(re.findall(r"`([^`]+)`", text)) - {"x-"}
     kinds = (*SECTIONS.values(), fields.FileKeys, logging_fields.AssumedOptionKeys)
@@ -70,8 +68,8 @@ OPTIONS: dict[str, type[Struct]] = {
 }
 
 
-def test_every_option_of_logging_is_on_its_page_as_in_the_table() -> None:
-    """Driver by driver, with the same words; what all have is told once."""
+def test_the_page_on_logs_has_the_options_of_the_table() -> None:
+    """By driver, with the same descriptions; common options are listed once."""
     with open(os.path.join(os.path.dirname(PAGE), "logs.md"), encoding="utf-8") as file:
         written = file.read().split("\n## Options\n", 1)[1].split("\n## ", 1)[0].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in written if line.startswith("| ")][1:]
@@ -82,14 +80,14 @@ def test_every_option_of_logging_is_on_its_page_as_in_the_table() -> None:
     assert [(driver, f"| {option} | {meaning} |") for driver, option, _, _, meaning in cells] == wanted
 
 
-def test_the_conditions_are_those_of_the_plan() -> None:
-    """Two lists that must be one: a type cannot be made of a constant."""
+def test_the_conditions_are_the_same_as_in_the_plan() -> None:
+    """Two equal lists: a type cannot be built from a constant."""
     assert fields.Condition == Literal[CONDITIONS]
     assert set(get_args(fields.Condition)) == set(CONDITIONS)
 
 
-def test_the_example_of_the_page_is_a_good_file(tmp_path: os.PathLike[str]) -> None:
-    """What people copy first works."""
+def test_the_example_of_the_page_is_valid(tmp_path: os.PathLike[str]) -> None:
+    """The first example of the page is a valid file."""
     example = TEXT.split("```yaml\n", 1)[1].split("```", 1)[0]
     path = os.path.join(tmp_path, "cohabit.yaml")
     with open(path, "w", encoding="utf-8") as file:

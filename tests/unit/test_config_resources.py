@@ -1,4 +1,4 @@
-"""What a service is held to and handed, as its file says it: groups, limits, capabilities, sockets."""
+"""Groups, limits, capabilities and sockets of a service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cohabit.config.values.kernel_names import CAPABILITIES, every_capability
 from cohabit.plan.build import build
 from cohabit.plan.model import Limits, Socket
 from unit import file_story
-from unit.file_story import complaint, draft, service
+from unit.file_story import draft, reported_once, service
 
 pytestmark = pytest.mark.usefixtures("here")
 EVERY = tuple(every_capability())
@@ -45,46 +45,49 @@ EVERY = tuple(every_capability())
     ],
 )
 def test_limits(keys: str, limits: Limits) -> None:
-    """Names become the kernel's numbers; what cap_add names is spared from cap_drop, as in Docker."""
+    """Names become the kernel's numbers; cap_add exempts from cap_drop, as in Docker."""
     assert service(keys).limits == limits
 
 
 @pytest.mark.parametrize(
-    ("keys", "says"),
+    ("keys", "expected"),
     [
-        ("ulimits: {nofiles: 1}", "ulimits: there is no limit 'nofiles' (did you mean 'nofile'?)"),
+        ("ulimits: {nofiles: 1}", "ulimits: unknown limit 'nofiles' (did you mean 'nofile'?)"),
         ("ulimits: {nofile: many}", "ulimits: nofile: expected a whole number, -1 for unlimited, got 'many'"),
         ("ulimits: {nofile: -2}", "ulimits: nofile: expected a whole number, -1 for unlimited, got '-2'"),
         (
             "ulimits: {nofile: {soft: 1}}",
             "ulimits.nofile: hard is missing (write hard: a whole number, -1 for unlimited)",
         ),
-        ("ulimits: {cpu: {soft: 2, hard: 1}}", "ulimits: cpu: the soft limit 2 is above the hard one 1 (lower it)"),
-        ("ulimits: {cpu: {soft: -1, hard: 1}}", "ulimits: cpu: the soft limit -1 is above the hard one 1 (lower it)"),
+        ("ulimits: {cpu: {soft: 2, hard: 1}}", "ulimits: cpu: the soft limit 2 is above the hard limit 1 (lower it)"),
+        ("ulimits: {cpu: {soft: -1, hard: 1}}", "ulimits: cpu: the soft limit -1 is above the hard limit 1 (lower it)"),
         ("oom_score_adj: 1001", "oom_score_adj: expected a whole number from -1000 to 1000, got '1001'"),
         ("nice: 1.5", "nice: expected a whole number from -20 to 19, got '1.5'"),
         ("nice: ten", "nice: expected a whole number from -20 to 19, got 'ten'"),
         ("umask: 8", "umask: expected permissions in octal such as 022, got '8'"),
         ("umask: '01000'", "umask: expected permissions in octal such as 022, got '01000'"),
-        ("cap_drop: [NETRAW]", "cap_drop: there is no capability 'NETRAW' (did you mean 'NET_RAW'?)"),
-        ("cap_drop: [ALL], cap_add: [X]", "cap_add: there is no capability 'X' (see capabilities(7))"),
-        ("security_opt: ['no-new-privileges:maybe']", "security_opt: no-new-privileges is true or false, not 'maybe'"),
+        ("cap_drop: [NETRAW]", "cap_drop: unknown capability 'NETRAW' (did you mean 'NET_RAW'?)"),
+        ("cap_drop: [ALL], cap_add: [X]", "cap_add: unknown capability 'X' (see capabilities(7))"),
+        (
+            "security_opt: ['no-new-privileges:maybe']",
+            "security_opt: no-new-privileges must be true or false, got 'maybe'",
+        ),
         (
             "security_opt: ['no-new-priviliges:true']",
-            "security_opt: there is no option 'no-new-priviliges' (did you mean 'no-new-privileges'?)",
+            "security_opt: unknown option 'no-new-priviliges' (did you mean 'no-new-privileges'?)",
         ),
         (
             "group_add: [no-such-group]",
-            "group_add: cannot find the group 'no-such-group': no such group in /etc/group",
+            "group_add: unknown group 'no-such-group': not in /etc/group",
         ),
     ],
 )
-def test_limits_that_mean_nothing(keys: str, says: str) -> None:
-    assert complaint(keys).startswith(says)
+def test_an_invalid_limit_is_reported(keys: str, expected: str) -> None:
+    assert reported_once(keys).startswith(expected)
 
 
 def test_every_ulimit_of_the_kernel_has_a_name() -> None:
-    """Compose's names are the kernel's, in small letters."""
+    """Compose's names are those of the kernel in lowercase."""
     assert len(CAPABILITIES) == 41
     for name in ("as", "core", "data", "fsize", "memlock", "msgqueue", "nice", "rss", "rttime", "sigpending", "stack"):
         assert service(f"ulimits: {{{name}: -1}}").limits.ulimits[0][0] == getattr(resource, f"RLIMIT_{name.upper()}")
@@ -94,21 +97,21 @@ def test_every_ulimit_of_the_kernel_has_a_name() -> None:
 class TestGroups:
     """group_add: further groups, by name or number."""
 
-    def test_of_the_user(self) -> None:
-        """Behind its own, each once."""
+    def test_further_groups_of_a_user(self) -> None:
+        """After the user's own groups, without duplicates."""
         user = service("user: '4321:4322', group_add: [0, '4322', 7777]").user
         assert user is not None
         assert user.groups == (4322, 0, 7777)
 
-    def test_without_a_user_it_stays_who_we_are(self) -> None:
-        """No name and no home: the environment shall not change."""
+    def test_group_add_without_a_user_keeps_the_own_ids(self) -> None:
+        """Without name and home, so that the environment does not change."""
         user = service("group_add: [7777]").user
         assert user is not None
         assert (user.uid, user.gid, user.name, user.home) == (os.geteuid(), os.getegid(), "", "")
         assert user.groups[-1] == 7777
 
-    def test_puid_and_pgid(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As linuxserver.io's images are told who to be."""
+    def test_a_user_may_come_from_variables(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """PUID and PGID, as in linuxserver.io's images."""
         for expected, variables in (((1000, 1000), {}), ((4321, 99), {"PUID": "4321", "PGID": "99"})):
             for name, value in variables.items():
                 monkeypatch.setitem(file_story.ENVIRON, name, value)
@@ -118,7 +121,7 @@ class TestGroups:
 
 
 class TestSockets:
-    """Addresses as systemd and Go write them."""
+    """Addresses in the syntax of systemd and Go."""
 
     @pytest.mark.parametrize(
         ("written", "family", "kind", "address", "port"),
@@ -135,47 +138,56 @@ class TestSockets:
             ("'@name'", "unix", "stream", "@name", 0),
         ],
     )
-    def test_short_forms(self, written: str, family: str, kind: str, address: str, port: int) -> None:
-        """The name is the service's, as FileDescriptorName= is the unit's."""
+    def test_the_short_form(self, written: str, family: str, kind: str, address: str, port: int) -> None:
+        """The default name is that of the service, as FileDescriptorName= of systemd."""
         assert service(f"sockets: [{written}]").sockets == (Socket("web", family, kind, address, port),)
 
     @pytest.mark.parametrize("written", ["8080", "'udp:8080'"])
-    def test_a_port_alone_is_a_port_of_every_interface(self, written: str) -> None:
-        """IPv6's too, which takes IPv4's along, where there is one."""
+    def test_a_port_alone_means_all_interfaces(self, written: str) -> None:
+        """With IPv6, if available, whose socket also accepts IPv4."""
         (one,) = service(f"sockets: [{written}]").sockets
-        assert (one.family, one.address) in (("inet6", "::"), ("inet", "0.0.0.0"))  # noqa: S104 - meant
+        assert (one.family, one.address) in (("inet6", "::"), ("inet", "0.0.0.0"))  # noqa: S104 - intended
         assert one.port == 8080
 
-    def test_long_form(self) -> None:
-        """Everything that can be said of one."""
+    def test_the_long_form(self) -> None:
+        """All keys of an entry."""
         keys = "listen: /run/x.sock, name: http, backlog: 5, mode: 0660, user: '4321', group: '99'"
         assert service(f"sockets: [{{{keys}}}]").sockets == (
             Socket("http", "unix", "stream", "/run/x.sock", 0, backlog=5, mode=0o660, uid=4321, gid=99),
         )
 
     @pytest.mark.parametrize(
-        ("entry", "says"),
+        ("entry", "expected"),
         [
             ("x.sock", "expected host:port, got 'x.sock' (write 8080, 127.0.0.1:8080, [::1]:8080, udp:53 or /run"),
-            ("'0'", "there is no port 0"),
-            ("'127.0.0.1:70000'", "there is no port 70000"),
+            ("'0'", "port 0 is out of range"),
+            ("'127.0.0.1:70000'", "port 70000 is out of range"),
             ("'db:5432'", "the host 'db' of 'db:5432' is neither an IP address nor localhost"),
-            ("'udp:/run/x'", "'udp:/run/x' is a path, which has no port (write unix:, or unixgram: for datagrams)"),
-            ("'unix:x'", "expected a whole path (or @name), got 'unix:x'"),
+            ("'udp:/run/x'", "'udp:/run/x' is a path, not a port (write unix:, or unixgram: for datagrams)"),
+            ("'unix:x'", "expected an absolute path or @name, got 'unix:x'"),
             ("/" + "x" * 200, "'/xxx"),
-            ("{listen: '8080', mode: 0660}", "'8080' has no file, and so no mode (remove it)"),
-            ("{listen: '@x', user: root}", "'@x' has no file, and so no user (remove it)"),
-            ("{listen: '8080', name: 'a:b'}", "'a:b' can be no socket's name (no colon"),
-            ("{listen: '8080', name: ''}", "'' can be no socket's name"),
-            ("{listen: /x, user: no-such-user}", "cannot run as 'no-such-user': no such user"),
+            (
+                "{listen: '8080', mode: 0660}",
+                "mode is only valid for the file of a unix socket, not for '8080' (remove it)",
+            ),
+            (
+                "{listen: '@x', user: root}",
+                "user is only valid for the file of a unix socket, not for '@x' (remove it)",
+            ),
+            (
+                "{listen: '8080', name: 'a:b'}",
+                "'a:b' is not a valid socket name (at most 255 ASCII characters, no colon)",
+            ),
+            ("{listen: '8080', name: ''}", "'' is not a valid socket name"),
+            ("{listen: /x, user: no-such-user}", "unknown user 'no-such-user': not in /etc/passwd"),
         ],
     )
-    def test_what_is_no_address(self, entry: str, says: str) -> None:
-        """Each says what would be one."""
-        assert complaint(f"sockets: [{entry}]").startswith(f"sockets: {says}")
+    def test_an_invalid_address_is_reported(self, entry: str, expected: str) -> None:
+        """The message says what to write."""
+        assert reported_once(f"sockets: [{entry}]").startswith(f"sockets: {expected}")
 
-    def test_two_services_cannot_have_the_same(self) -> None:
-        """But the replicas of one do, and a stream is not a datagram."""
+    def test_two_services_cannot_have_the_same_address(self) -> None:
+        """Replicas of one service can; a stream and a datagram socket can."""
         text = (
             "services:\n"
             "  a: {command: x, scale: 3, sockets: [/run/x, '127.0.0.1:1']}\n"
@@ -185,25 +197,25 @@ class TestSockets:
         made = draft(text)
         plan, _ = build(made)
         assert plan is not None
-        assert [str(problem) for problem in check_sockets(plan, made)] == [
-            "cohabit.yaml:3: services.b.sockets: a listens on /run/x already (choose another)"
+        assert [str(diagnostic) for diagnostic in check_sockets(plan, made)] == [
+            "cohabit.yaml:3: services.b.sockets: a already listens on /run/x (choose another address)"
         ]
 
-    def test_one_service_cannot_have_one_twice(self) -> None:
-        """However it is written, and under whatever name."""
+    def test_a_service_cannot_list_an_address_twice(self) -> None:
+        """In every form, and with different names."""
         text = "services: {a: {command: x, scale: 2, sockets: [/run/x, {listen: 'unix:/run/x', name: y}, /run/z]}}"
         made = draft(text)
         plan, _ = build(made)
         assert plan is not None
-        problems = [problem.text for problem in check_sockets(plan, made)]
-        assert problems == ["services.a.sockets: /run/x is there twice (remove one of them)"]
+        diagnostics = [diagnostic.text for diagnostic in check_sockets(plan, made)]
+        assert diagnostics == ["services.a.sockets: /run/x is listed twice (remove one of them)"]
 
-    def test_a_notification_descriptor_is_none_of_them(self) -> None:
-        """Sockets begin at 3, as sd_listen_fds(3) wants them."""
+    def test_a_notification_descriptor_cannot_be_a_socket(self) -> None:
+        """Sockets begin at descriptor 3, as in sd_listen_fds(3)."""
         for fd, wrong in ((3, True), (4, True), (5, False)):
             made = draft(f"services:\n a: {{command: x, sockets: [/a, /b], healthcheck: {{test: [FD, {fd}]}}}}")
             plan, _ = build(made)
             assert plan is not None
-            problems = [problem.text for problem in check_sockets(plan, made)]
-            text = f"services.a.healthcheck.test: descriptor {fd} is one of its sockets, 3 to 4 (write [FD, 5])"
-            assert problems == [text] * wrong
+            diagnostics = [diagnostic.text for diagnostic in check_sockets(plan, made)]
+            text = f"services.a.healthcheck.test: descriptor {fd} is used by its sockets, 3 to 4 (write [FD, 5])"
+            assert diagnostics == [text] * wrong

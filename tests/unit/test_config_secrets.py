@@ -1,4 +1,4 @@
-"""Secrets and configs: declared, granted, told from other variables, put where they are looked for, and never shown."""
+"""Secrets and configs: declaration, X_FILE variables, files, and that no output contains a text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 
 import cohabit
 from cohabit.config import secret_files, show
-from cohabit.config.secret_files import check_deliveries, deliver
+from cohabit.config.secret_files import check_secret_files, write_secret_files
 from cohabit.config.values.file_variables import resolve
 from cohabit.plan.build import build
 from cohabit.plan.model import FileMount, Plan, Secret, Service
 from cohabit.plan.record import from_plain
-from unit.file_story import complaint, draft, told
+from unit.file_story import draft, reported, reported_once
 
 pytestmark = pytest.mark.usefixtures("here")
 LOADER = os.path.join(os.path.dirname(cohabit.__file__), "config", "__main__.py")
@@ -27,16 +27,16 @@ TEXT = "hunter2"
 
 
 def resolved(keys: str, environ: dict[str, str], top: str = "") -> tuple[Service, list[str]]:
-    """The service web after X_FILE, and what is wrong."""
+    """The service web after the resolution of X_FILE, and the diagnostics."""
     made = resolve(draft(f"services:\n  web: {{command: [x], {keys}}}\n{top}"), environ)
-    return made.services["web"].service, [str(problem).partition(": ")[2] for problem in made.problems]
+    return made.services["web"].service, [str(diagnostic).partition(": ")[2] for diagnostic in made.problems]
 
 
 class TestDeclared:
-    """What the top of the file and a service say."""
+    """The top-level sections and the entries of a service."""
 
     def test_every_source(self) -> None:
-        """A file is looked for beside ours."""
+        """A path is relative to the directory of the file."""
         made = draft(
             "services: {a: {command: x}}\n"
             "secrets: {a: {file: ./a.txt}, b: {environment: B}, c: {external: true, name: other}}\n"
@@ -52,7 +52,7 @@ class TestDeclared:
         assert made.configs == {"a": Secret("/a"), "b": Secret(content="x=${HOME}")}
 
     @pytest.mark.parametrize(
-        ("top", "says"),
+        ("top", "expected"),
         [
             ("secrets: {a: {}}", "secrets.a: expected one of file, environment, external, got none"),
             (
@@ -64,17 +64,17 @@ class TestDeclared:
                 "configs.a: expected one of file, environment, content, external, got none",
             ),
             ("secrets: {a: {content: x}}", "secrets.a.content: unknown key"),
-            ("secrets: {a/b: {file: x}}", "secrets.a/b: it can have no such name (letters, digits, . _ -)"),
-            ("secrets: {..: {file: x}}", "secrets...: it can have no such name"),
+            ("secrets: {a/b: {file: x}}", "secrets.a/b: not a valid name (use letters, digits, . _ -)"),
+            ("secrets: {..: {file: x}}", "secrets...: not a valid name"),
         ],
     )
-    def test_what_is_wrong_with_a_source(self, top: str, says: str) -> None:
-        """Exactly one source, and a name that can be a file's."""
-        first = told(f"services: {{a: {{command: x}}}}\n{top}\n")[0]
-        assert first.startswith(f"2: {says}")
+    def test_an_invalid_source_is_reported(self, top: str, expected: str) -> None:
+        """Exactly one source, and a name that is valid for a file."""
+        first = reported(f"services: {{a: {{command: x}}}}\n{top}\n")[0]
+        assert first.startswith(f"2: {expected}")
 
     @pytest.mark.parametrize(
-        ("entry", "grant"),
+        ("entry", "mount"),
         [
             ("db", FileMount("db", "/run/secrets/db")),
             ("{source: db, target: password}", FileMount("db", "/run/secrets/password")),
@@ -82,43 +82,45 @@ class TestDeclared:
             ("{source: db, uid: '4321', gid: '99', mode: '400'}", FileMount("db", "/run/secrets/db", 4321, 99, 0o400)),
         ],
     )
-    def test_a_grant(self, entry: str, grant: FileMount) -> None:
-        """Short and long form; a name is one in /run/secrets."""
+    def test_an_entry_of_a_service(self, entry: str, mount: FileMount) -> None:
+        """Short and long form; a relative target is in /run/secrets."""
         made = draft(f"services: {{web: {{command: x, secrets: [{entry}]}}}}\nsecrets: {{db: {{file: x}}}}\n")
         assert made.problems == ()
-        assert made.services["web"].service.secrets == (grant,)
+        assert made.services["web"].service.secrets == (mount,)
 
-    def test_a_config_stands_in_the_root(self) -> None:
+    def test_a_config_is_in_the_root_directory(self) -> None:
         """As in Compose."""
         made = draft("services: {web: {command: x, configs: [app.conf]}}\nconfigs: {app.conf: {file: x}}\n")
         assert made.services["web"].service.configs == (FileMount("app.conf", "/app.conf"),)
 
     @pytest.mark.parametrize(
-        ("keys", "says"),
+        ("keys", "expected"),
         [
-            ("secrets: [db]", "secrets: there is no secret 'db' (write it below secrets: at the top of the file)"),
-            ("configs: [{source: x}]", "configs: there is no config 'x' (write it below configs: at the top"),
+            ("secrets: [db]", "secrets: unknown secret 'db' (declare it below the top-level secrets:)"),
+            ("configs: [{source: x}]", "configs: unknown config 'x' (declare it below the top-level configs:)"),
         ],
     )
-    def test_a_name_that_nobody_declared(self, keys: str, says: str) -> None:
-        """It says where to write it."""
-        assert complaint(keys).startswith(says)
+    def test_an_undeclared_name_is_reported(self, keys: str, expected: str) -> None:
+        """The message says where to declare it."""
+        assert reported_once(keys).startswith(expected)
 
-    def test_the_nearest_name_is_told(self) -> None:
-        """A slip of the pen."""
-        problems = told("services: {web: {command: x, secrets: [db_pasword]}}\nsecrets: {db_password: {file: x}}\n")
-        assert problems == ["1: services.web.secrets: there is no secret 'db_pasword' (did you mean 'db_password'?)"]
+    def test_the_nearest_name_is_suggested(self) -> None:
+        """A misspelt name."""
+        diagnostics = reported(
+            "services: {web: {command: x, secrets: [db_pasword]}}\nsecrets: {db_password: {file: x}}\n"
+        )
+        assert diagnostics == ["1: services.web.secrets: unknown secret 'db_pasword' (did you mean 'db_password'?)"]
 
-    def test_a_target_that_is_a_directory(self) -> None:
-        """A file is meant."""
-        problems = told(
+    def test_a_target_cannot_be_a_directory(self) -> None:
+        """The target is a file."""
+        diagnostics = reported(
             "services: {web: {command: x, secrets: [{source: a, target: /etc/}]}}\nsecrets: {a: {file: x}}\n"
         )
-        assert problems == ["1: services.web.secrets: the target '/etc/' is a directory (name a file in it)"]
+        assert diagnostics == ["1: services.web.secrets: the target '/etc/' is a directory (name a file in it)"]
 
 
 class TestFileVariables:
-    """X_FILE."""
+    """values/file_variables.py: X_FILE."""
 
     @pytest.mark.parametrize(
         ("name", "path", "variable"),
@@ -137,15 +139,15 @@ class TestFileVariables:
             ("DB_PASSWORD", "/run/secrets/db", ""),
         ],
     )
-    def test_which_variables_are_meant(self, name: str, path: str, variable: str) -> None:
-        """Those whose file is where secrets are, and those that say so; others are left alone."""
-        made, problems = resolved(f"environment: {{{name}: '{path}'}}", {})
-        assert problems == []
+    def test_variables_that_name_a_file(self, name: str, path: str, variable: str) -> None:
+        """X_FILE with a path in the directories of secrets, and FILE__X; others are unchanged."""
+        made, diagnostics = resolved(f"environment: {{{name}: '{path}'}}", {})
+        assert diagnostics == []
         assert made.secret_files == ({variable: path} if variable else {})
         assert made.environment == ({} if variable else {name: path})
 
-    def test_a_secret_that_it_is_handed_may_be_anywhere(self) -> None:
-        """A config may not: a variable that names one wants its path."""
+    def test_the_target_of_an_own_secret_may_be_anywhere(self) -> None:
+        """Not for a config: a variable that names one keeps the path."""
         keys = (
             "environment: {A_FILE: /etc/a, B_FILE: /etc/b}, secrets: [{source: s, target: /etc/a}], "
             "configs: [{source: c, target: /etc/b}]"
@@ -153,17 +155,17 @@ class TestFileVariables:
         made, _ = resolved(keys, {}, "secrets: {s: {file: x}}\nconfigs: {c: {file: x}}\n")
         assert (made.secret_files, made.environment) == ({"A": "/etc/a"}, {"B_FILE": "/etc/b"})
 
-    def test_the_containers_own_count_for_every_service(self) -> None:
-        """Then the variable that said so is taken away, too."""
-        made, problems = resolved("environment: {B: b}", {"A_FILE": "/run/secrets/a", "X": "x"})
-        assert (made.secret_files, made.environment, problems) == (
+    def test_variables_of_the_container_apply_to_every_service(self) -> None:
+        """X_FILE itself is removed as well."""
+        made, diagnostics = resolved("environment: {B: b}", {"A_FILE": "/run/secrets/a", "X": "x"})
+        assert (made.secret_files, made.environment, diagnostics) == (
             {"A": "/run/secrets/a"},
             {"B": "b", "A_FILE": None},
             [],
         )
 
-    def test_but_roots_secret_is_not_for_everybody(self, tmp_path: Path) -> None:
-        """A service that could not read the file gets its text only if its own environment says so."""
+    def test_a_variable_of_the_container_needs_a_file_that_the_user_may_read(self, tmp_path: Path) -> None:
+        """A service whose user cannot read the file gets its text only through its own environment."""
         secret = tmp_path / "secret"
         secret.write_text("x")
         for mode, theirs in ((0o400, {}), (0o444, {"A": str(secret)})):
@@ -174,58 +176,58 @@ class TestFileVariables:
         assert resolved(keys, {})[0].secret_files == {"A": str(secret)}
 
     @pytest.mark.parametrize(
-        ("keys", "environ", "says"),
+        ("keys", "environ", "expected"),
         [
             ("environment: {A: a, A_FILE: /run/secrets/a}", {}, "both A and A_FILE are set (remove one)"),
             ("environment: {A_FILE: /run/secrets/a}", {"A": "a"}, "both A and A_FILE are set (remove one)"),
             ("environment: {A: a}", {"A_FILE": "/run/secrets/a"}, "both A and A_FILE are set (remove one)"),
             ("environment: {FILE__A: /x, A_FILE: /run/secrets/a}", {}, "both FILE__A and A_FILE are set (remove one)"),
-            ("environment: {FILE__A: x}", {}, "FILE__A must be a whole path, beginning with /"),
+            ("environment: {FILE__A: x}", {}, "FILE__A must be an absolute path"),
         ],
     )
-    def test_both_is_a_problem(self, keys: str, environ: dict[str, str], says: str) -> None:
-        """As in the entrypoints of official images; nobody could tell which one counts."""
-        assert resolved(keys, environ)[1] == [f"services.web.environment: {says}"]
+    def test_both_variables_are_an_error(self, keys: str, environ: dict[str, str], expected: str) -> None:
+        """As in the entrypoints of official images."""
+        assert resolved(keys, environ)[1] == [f"services.web.environment: {expected}"]
 
-    def test_an_empty_one_counts_as_none(self) -> None:
-        """As in those entrypoints, too; null takes it away."""
+    def test_an_empty_variable_counts_as_not_set(self) -> None:
+        """As in those entrypoints; null removes it."""
         for environ, keys in (({}, "A: '', "), ({"A": "a"}, "A: '', "), ({"A": ""}, "")):
-            made, problems = resolved(f"environment: {{{keys}A_FILE: /run/secrets/a}}", environ)
-            assert (made.secret_files, problems) == ({"A": "/run/secrets/a"}, [])
+            made, diagnostics = resolved(f"environment: {{{keys}A_FILE: /run/secrets/a}}", environ)
+            assert (made.secret_files, diagnostics) == ({"A": "/run/secrets/a"}, [])
 
-    def test_a_secrets_variable_is_nobodys(self) -> None:
-        """Unless a service is given it by name."""
+    def test_the_source_variable_of_a_secret_is_removed(self) -> None:
+        """Except from services that name it."""
         top = "secrets: {s: {environment: PASSWORD}}\n"
         assert resolved("environment: {A: a}", {"PASSWORD": TEXT}, top)[0].environment == {"PASSWORD": None, "A": "a"}
         assert resolved("environment: {PASSWORD: x}", {"PASSWORD": TEXT}, top)[0].environment == {"PASSWORD": "x"}
 
 
-def delivered(top: str, *services: str, environ: dict[str, str] | None = None) -> list[str]:
-    """Put there what these services are handed; what is wrong."""
+def written_files(top: str, *services: str, environ: dict[str, str] | None = None) -> list[str]:
+    """Write the files of these services; the diagnostics."""
     listed = "".join(f"  s{i}: {{command: x, {keys}}}\n" for i, keys in enumerate(services))
     made = draft(f"services:\n{listed}{top}")
-    plan, problems = build(made)
-    assert plan is not None, problems
-    found = list(check_deliveries(plan, made, environ or {})) or deliver(plan, made, environ or {})
-    return [str(problem) for problem in found]
+    plan, diagnostics = build(made)
+    assert plan is not None, diagnostics
+    found = list(check_secret_files(plan, made, environ or {})) or write_secret_files(plan, made, environ or {})
+    return [str(diagnostic) for diagnostic in found]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
-class TestDelivery:
-    """The files themselves. Targets are in the test's own directory."""
+class TestSecretFiles:
+    """The files. Targets are in the directory of the test."""
 
     @pytest.fixture
     def out(self, tmp_path: Path) -> Path:
-        """Give a directory that is not there yet."""
+        """A directory that does not exist yet."""
         return tmp_path / "out"
 
-    def test_each_source(self, out: Path) -> None:
-        """The whole text, newlines and all."""
+    def test_every_source_is_written(self, out: Path) -> None:
+        """The complete text, including newlines."""
         Path("a.txt").write_text(f"{TEXT}\n")
         grants = ", ".join(f"{{source: {name}, target: {out}/{name}}}" for name in ("a", "b"))
         top = "secrets: {a: {file: a.txt}, b: {environment: B}}\nconfigs: {c: {content: 'x=1'}}\n"
         keys = f"user: '4321:99', secrets: [{grants}], configs: [{{source: c, target: {out}/c}}]"
-        assert delivered(top, keys, environ={"B": TEXT}) == []
+        assert written_files(top, keys, environ={"B": TEXT}) == []
         found = {path.name: path.stat() for path in out.iterdir()}
         assert {name: (one.st_uid, one.st_gid, stat.S_IMODE(one.st_mode)) for name, one in found.items()} == {
             "a": (4321, 99, 0o400),
@@ -234,85 +236,85 @@ class TestDelivery:
         }
         assert [(out / name).read_text() for name in "abc"] == [f"{TEXT}\n", TEXT, "x=1"]
 
-    def test_owner_and_mode_as_written(self, out: Path) -> None:
-        """Numbers of the long form."""
+    def test_owner_and_mode_are_those_of_the_long_form(self, out: Path) -> None:
+        """The long form has numbers."""
         keys = f"secrets: [{{source: a, target: {out}/a, uid: '1', gid: '2', mode: 0640}}]"
-        assert delivered("secrets: {a: {environment: A}}\n", keys, environ={"A": TEXT}) == []
+        assert written_files("secrets: {a: {environment: A}}\n", keys, environ={"A": TEXT}) == []
         found = (out / "a").stat()
         assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1, 2, 0o640)
 
-    def test_what_several_users_share_all_can_read(self, out: Path) -> None:
-        """As Compose's secrets; the same user changes nothing."""
-        grant = f"secrets: [{{source: a, target: {out}/a}}]"
+    def test_a_secret_of_several_users_is_readable_by_all(self, out: Path) -> None:
+        """As in Compose; services of the same user keep 0400."""
+        mount = f"secrets: [{{source: a, target: {out}/a}}]"
         for users, mode in ((("'1'", "'2'", "'1'"), 0o444), (("'1'", "'1'"), 0o400)):
-            keys = [f"user: {user}, {grant}" for user in users]
-            assert delivered("secrets: {a: {environment: A}}\n", *keys, environ={"A": TEXT}) == []
+            keys = [f"user: {user}, {mount}" for user in users]
+            assert written_files("secrets: {a: {environment: A}}\n", *keys, environ={"A": TEXT}) == []
             assert stat.S_IMODE((out / "a").stat().st_mode) == mode
 
-    def test_what_does_not_go_together(self, out: Path) -> None:
-        """One container has one such file."""
+    def test_conflicting_targets_are_reported(self, out: Path) -> None:
+        """A container has one file per target."""
         top = "secrets: {a: {environment: A}, b: {environment: A}}\n"
         one = f"secrets: [{{source: a, target: {out}/x, mode: 0400}}]"
         other = f"secrets: [{{source: a, target: {out}/x, mode: 0444}}]"
         third = f"secrets: [{{source: b, target: {out}/x}}]"
-        owners = "cannot belong to several users (write the same uid, gid and mode for all)"
-        taken = "already (give one of them another target)"
-        assert delivered(top, one, other, third, environ={"A": TEXT}) == [
+        owners = "has another owner or mode in another service (write the same uid, gid, mode)"
+        taken = "is already the target of the secret a (choose another target for one of them)"
+        assert written_files(top, one, other, third, environ={"A": TEXT}) == [
             f"cohabit.yaml:3: services.s1.secrets: {out}/x {owners}",
-            f"cohabit.yaml:4: services.s2.secrets: the secret a is at {out}/x {taken}",
+            f"cohabit.yaml:4: services.s2.secrets: {out}/x {taken}",
         ]
 
-    def test_a_later_text_replaces_an_earlier_one(self, out: Path) -> None:
-        """After a reload; nothing is left beside it."""
+    def test_a_new_text_replaces_the_old_one(self, out: Path) -> None:
+        """After a reload; no temporary file remains."""
         keys = f"secrets: [{{source: a, target: {out}/a}}]"
         for text in ("first", "second"):
-            assert delivered("secrets: {a: {environment: A}}\n", keys, environ={"A": text}) == []
+            assert written_files("secrets: {a: {environment: A}}\n", keys, environ={"A": text}) == []
             assert (out / "a").read_text() == text
         assert os.listdir(out) == ["a"]
 
-    def test_what_the_engine_mounted_is_used_as_it_is(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Alone or with its folder; our own source is not even looked for."""
+    def test_a_mounted_file_is_used_unchanged(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The file or its directory may be mounted; the source need not exist."""
         out.mkdir()
         (out / "a").write_text("mounted")
         for mount in (out, out / "a"):
             monkeypatch.setattr(secret_files, "_mounts", lambda mount=mount: frozenset({str(mount)}))
             keys = f"secrets: [{{source: a, target: {out}/a}}]"
             for source in ("file: gone.txt", "environment: A", "external: true"):
-                assert delivered(f"secrets: {{a: {{{source}}}}}\n", keys, environ={"A": TEXT}) == []
+                assert written_files(f"secrets: {{a: {{{source}}}}}\n", keys, environ={"A": TEXT}) == []
                 assert (out / "a").read_text() == "mounted"
 
     @pytest.mark.parametrize(
-        ("source", "says"),
+        ("source", "expected"),
         [
-            ("file: gone.txt", "gone.txt is not there, and neither is OUT/a (mount one of them)"),
+            ("file: gone.txt", "gone.txt or OUT/a (mount one of them)"),
             ("environment: GONE", "the variable GONE is not set (set it for the container, or mount OUT/a)"),
             (
                 "external: true",
-                "OUT/a is not there, and it is external (mount it there, or write file: or environment:)",
+                "it is external, and there is no file OUT/a (mount it there, or write file: or environment:)",
             ),
         ],
     )
-    def test_a_source_that_is_not_there(self, out: Path, source: str, says: str) -> None:
-        """Told before anything starts; but what is there already will do."""
+    def test_a_missing_source_is_reported(self, out: Path, source: str, expected: str) -> None:
+        """Reported before any start, unless the target exists."""
         keys = f"secrets: [{{source: a, target: {out}/a}}]"
-        (problem,) = delivered(f"secrets: {{a: {{{source}}}}}\n", keys)
-        assert problem.startswith("cohabit.yaml:2: cannot hand over the secret a: ")
-        assert problem.endswith(says.replace("OUT", str(out)))
+        (diagnostic,) = written_files(f"secrets: {{a: {{{source}}}}}\n", keys)
+        assert diagnostic.startswith("cohabit.yaml:2: cannot provide the secret a: ")
+        assert diagnostic.endswith(expected.replace("OUT", str(out)))
         out.mkdir()
         (out / "a").write_text("baked in")
-        assert delivered(f"secrets: {{a: {{{source}}}}}\n", keys) == []
+        assert written_files(f"secrets: {{a: {{{source}}}}}\n", keys) == []
 
-    def test_where_nothing_can_be_written(self, out: Path) -> None:
-        """A directory, or something else, is in the way."""
+    def test_a_target_that_cannot_be_written_is_reported(self, out: Path) -> None:
+        """A directory or another file is in the way."""
         (out / "a").mkdir(parents=True)
         (out / "file").write_text("")
-        for target, says in (
+        for target, expected in (
             (out / "a", f"{out}/a is a directory"),
-            (out / "file" / "a", f"{out}/file is no directory"),
+            (out / "file" / "a", f"{out}/file is not a directory"),
         ):
             keys = f"configs: [{{source: a, target: {target}}}]"
-            (problem,) = delivered("configs: {a: {content: x}}\n", keys)
-            assert f"cannot hand over the config a: {says}" in problem
+            (diagnostic,) = written_files("configs: {a: {content: x}}\n", keys)
+            assert f"cannot provide the config a: {expected}" in diagnostic
 
 
 FILE = """\
@@ -329,32 +331,32 @@ secrets:
 """
 
 
-def loader(verb: str, text: str) -> subprocess.CompletedProcess[bytes]:
-    """Ask the loader, with the secret in its environment."""
+def loader(command: str, text: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the loader with the secret in its environment."""
     Path("cohabit.yaml").write_text(text)
     request: dict[str, Any] = {"verb": "up", "files": [], "profiles": [], "services": []}
-    command = [sys.executable, "-I", LOADER, verb, repr(request)]
-    return subprocess.run(command, env={**os.environ, "PASSWORD": TEXT}, capture_output=True, check=False)
+    argv = [sys.executable, "-I", LOADER, command, repr(request)]
+    return subprocess.run(argv, env={**os.environ, "PASSWORD": TEXT}, capture_output=True, check=False)
 
 
-def test_no_text_of_a_secret_comes_out_of_the_loader(tmp_path: Path) -> None:
-    """Not in a Plan, not in what `config` prints, not in any problem; and nothing is written but for a good Plan."""
+def test_the_loader_prints_no_text_of_a_secret(tmp_path: Path) -> None:
+    """Not in a Plan, in the output of `config` or in a diagnostic. Files are written only for a valid Plan."""
     Path("key.txt").write_text(TEXT)
     wrong = FILE.replace("OUT", str(tmp_path / "out"))
-    for verb in ("plan", "check", "config"):
-        done = loader(verb, wrong)
+    for command in ("plan", "check", "config"):
+        done = loader(command, wrong)
         assert TEXT.encode() not in done.stdout + done.stderr
         assert not (tmp_path / "out").exists()
     good = "\n".join(line for line in wrong.splitlines() if "gone" not in line and "api" not in line)
     good = good.replace("DB_PASSWORD_FILE: /run/secrets/x, ", "")
-    for verb in ("check", "config"):
-        done = loader(verb, good)
+    for command in ("check", "config"):
+        done = loader(command, good)
         assert (done.returncode, done.stderr) == (0, b"")
         assert TEXT.encode() not in done.stdout
         assert not (tmp_path / "out").exists()
     done = loader("plan", good)
     assert TEXT.encode() not in done.stdout + done.stderr
-    answer = marshal.loads(done.stdout)  # noqa: S302 - our own child's
+    answer = marshal.loads(done.stdout)  # noqa: S302 - from the test's own child process
     assert answer["problems"] == []
     plan = from_plain(answer["plan"])
     assert isinstance(plan, Plan)
@@ -363,8 +365,8 @@ def test_no_text_of_a_secret_comes_out_of_the_loader(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "out")) == ["env", "key"]
 
 
-def test_what_is_shown_means_the_same(tmp_path: Path) -> None:
-    """References only, and they lead back to the same Plan."""
+def test_the_output_of_config_has_the_same_meaning(tmp_path: Path) -> None:
+    """References only; they are read back as the same Plan."""
     del tmp_path
     environ = {"PASSWORD": TEXT, "A_FILE": "/run/secrets/a"}
     text = (
@@ -393,8 +395,8 @@ def test_what_is_shown_means_the_same(tmp_path: Path) -> None:
     )
     plans = []
     for _ in range(2):
-        plan, problems = build(resolve(draft(text), environ))
-        assert plan is not None, problems
+        plan, diagnostics = build(resolve(draft(text), environ))
+        assert plan is not None, diagnostics
         plans.append(plan)
         text = "\n".join(show.lines(plan)) + "\n"
         assert TEXT not in text
@@ -402,36 +404,36 @@ def test_what_is_shown_means_the_same(tmp_path: Path) -> None:
     assert plans[0] == plans[1]
 
 
-def test_what_a_variable_hides_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interpolation may put a secret anywhere; `config` and every message show stars in its place."""
+def test_a_secret_from_a_variable_is_masked_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpolation may put a secret anywhere; `config` and all messages show stars instead."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MYSEC", "s3cr3t-text")
     (tmp_path / "cohabit.yaml").write_text(
         "secrets: {x: {environment: MYSEC}}\nservices:\n  a: {command: 'run-${MYSEC}', environment: {URL: 'pg://${MYSEC}@h'}}\n"
     )
-    for verb in ("config", "check", "plan"):
+    for command in ("config", "check", "plan"):
         done = subprocess.run(
-            [sys.executable, "-I", LOADER, verb, repr({"verb": "up"})], capture_output=True, check=False
+            [sys.executable, "-I", LOADER, command, repr({"verb": "up"})], capture_output=True, check=False
         )
         assert b"***" in done.stdout
         assert b"s3cr3t-text" not in done.stdout + done.stderr
 
 
-def test_another_file_at_the_target_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what we put there ourselves, in whatever life of the container, gives way to another text."""
+def test_another_file_at_the_target_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a file that cohabit has written, also before a restart of the container, is replaced."""
     monkeypatch.setattr(secret_files, "_RECORD", str(tmp_path / "record"))
     target = tmp_path / "target"
-    grant = f"{{source: c, target: {target}}}"
-    text = f"configs: {{c: {{content: new}}}}\nservices:\n  a: {{command: x, configs: [{grant}]}}\n"
+    mount = f"{{source: c, target: {target}}}"
+    text = f"configs: {{c: {{content: new}}}}\nservices:\n  a: {{command: x, configs: [{mount}]}}\n"
     made = draft(text)
     plan, _ = build(made)
     assert plan
     target.write_text("PRECIOUS")
-    assert any("there is another file" in problem.text for problem in check_deliveries(plan, made, {}))
+    assert any("another file exists" in diagnostic.text for diagnostic in check_secret_files(plan, made, {}))
     target.unlink()
-    assert list(check_deliveries(plan, made, {})) == []
-    assert deliver(plan, made, {}) == []
+    assert list(check_secret_files(plan, made, {})) == []
+    assert write_secret_files(plan, made, {}) == []
     changed = draft(text.replace("new", "newer"))
-    assert list(check_deliveries(plan, changed, {})) == []
+    assert list(check_secret_files(plan, changed, {})) == []
     climbing = draft(text.replace(str(target), f"{tmp_path}/x/../target"))
-    assert any("has .. in it" in problem.text for problem in climbing.problems)
+    assert any("contains .." in diagnostic.text for diagnostic in climbing.problems)

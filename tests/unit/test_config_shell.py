@@ -1,4 +1,4 @@
-"""config/values/shell.py: shell strings, with as little shell as their meaning allows. Judged by /bin/sh itself."""
+"""config/values/shell.py: shell strings, compared with /bin/sh."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_words_and_quotes_need_no_shell(text: str, argv: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told", "program"),
+    ("text", "script", "program"),
     [
         ("server $PORT", "exec server $PORT", "server"),
         ('server --port="${PORT:-80}"', 'exec server --port="${PORT:-80}"', "server"),
@@ -48,9 +48,9 @@ def test_words_and_quotes_need_no_shell(text: str, argv: list[str]) -> None:
         ("server {a,b}", "exec server {a,b}", "server"),
     ],
 )
-def test_a_simple_command_that_needs_the_shell_replaces_it(text: str, told: str, program: str) -> None:
-    """Exec stands in front of the program, behind what is assigned for it."""
-    assert parse(text) == (("/bin/sh", "-c", told), program)
+def test_a_simple_command_that_needs_the_shell_replaces_it(text: str, script: str, program: str) -> None:
+    """Exec precedes the program and follows the assignments."""
+    assert parse(text) == (("/bin/sh", "-c", script), program)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_a_simple_command_that_needs_the_shell_replaces_it(text: str, told: str,
         "a &> b",
     ],
 )
-def test_all_else_is_the_shells_word_for_word(text: str) -> None:
-    """Lists, compounds, builtins and whatever is in doubt go to the shell exactly as written."""
+def test_everything_else_is_passed_to_the_shell_unchanged(text: str) -> None:
+    """Lists, compound commands, builtins and doubtful texts go to the shell exactly as written."""
     assert parse(text).argv == ("/bin/sh", "-c", text)
 
 
 @pytest.mark.parametrize("text", ["a 'b", 'a "b', "a \"b'", "it's"])
-def test_a_quote_that_is_never_closed_is_an_error(text: str) -> None:
-    with pytest.raises(ValueError, match=r"the quote . is never closed"):
+def test_a_quote_that_is_not_closed_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"the quote . is not closed"):
         parse(text)
 
 
@@ -120,8 +120,8 @@ SHOW = "#!/bin/sh\nprintf '%s' \"A=$A\"\nprintf '[%s]' \"$@\"\nprintf '[%s]' \"$
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=7))
-def test_what_runs_is_what_the_shell_would_run(tmp_path: Path, pieces: list[str]) -> None:
-    """With a shell or without: the same arguments, variables, redirections and exit code."""
+def test_the_result_is_that_of_the_shell(tmp_path: Path, pieces: list[str]) -> None:
+    """With or without a shell, arguments, variables, redirections and exit code are the same."""
     text = "show " + "".join(pieces)
     show = tmp_path / "show"
     if not show.exists():
@@ -138,7 +138,7 @@ def test_what_runs_is_what_the_shell_would_run(tmp_path: Path, pieces: list[str]
 
 
 def outcome(directory: Path, argv: list[str]) -> tuple[int, bytes, str, str]:
-    """Exit code, standard output, and what the redirections wrote."""
+    """Exit code, standard output, and the files of redirections."""
     for name in ("o", "e"):
         (directory / name).write_text("")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""config/text/source.py: whatever lies where a file should be, reading ends and says why."""
+"""config/text/source.py: reading of files, and refusal of everything else."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_file_is_its_text_without_a_byte_order_mark(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_removed(tmp_path: Path) -> None:
     file = tmp_path / "f"
     file.write_bytes("\ufeffgrüße\n".encode())
     assert read_text(str(file)) == "grüße\n"
 
 
-def test_a_file_of_just_the_limit_is_read(tmp_path: Path) -> None:
+def test_a_file_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
     file = tmp_path / "f"
     file.write_bytes(b"x" * LIMIT_BYTES)
     assert len(read_text(str(file))) == LIMIT_BYTES
@@ -31,13 +31,13 @@ def test_a_file_of_just_the_limit_is_read(tmp_path: Path) -> None:
     ("content", "why"),
     [
         (b"x" * (LIMIT_BYTES + 1), "it is larger than 1 MiB (is it the right file?)"),
-        (b"a\nb\0c", "it is binary, with a zero byte in line 2 (is it the right file?)"),
+        (b"a\nb\0c", "it is binary, with a NUL byte in line 2 (is it the right file?)"),
         (b"a\n\xe9", "byte 0xe9 in line 2 is not UTF-8 (save it as UTF-8)"),
         ("a".encode("utf-16"), "it is UTF-16 (save it as UTF-8)"),
     ],
 )
-def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
-    """Huge, binary and foreign files are told apart."""
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
+    """Huge files, binary files and other encodings have different messages."""
     file = tmp_path / "f"
     file.write_bytes(content)
     with pytest.raises(UnreadableError) as error:
@@ -45,16 +45,16 @@ def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, why: str) ->
     assert str(error.value) == f"cannot read {file}: {why}"
 
 
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
-    """A directory, a FIFO without a writer, a device and a socket neither hang nor confuse."""
+def test_a_path_that_is_not_a_file_is_refused_without_blocking(tmp_path: Path) -> None:
+    """A directory, a FIFO without a writer, a device and a socket do not block."""
     os.mkfifo(tmp_path / "fifo")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
     expected = {
         str(tmp_path): "it is a directory (name a file in it)",
-        str(tmp_path / "fifo"): "it is no regular file (use - to read from standard input)",
-        "/dev/zero": "it is no regular file (use - to read from standard input)",
-        str(tmp_path / "socket"): "it is no regular file (use - to read from standard input)",
+        str(tmp_path / "fifo"): "it is not a regular file (use - to read from standard input)",
+        "/dev/zero": "it is not a regular file (use - to read from standard input)",
+        str(tmp_path / "socket"): "it is not a regular file (use - to read from standard input)",
     }
     for path, why in expected.items():
         with pytest.raises(UnreadableError) as error:
@@ -62,25 +62,25 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         assert str(error.value) == f"cannot read {path}: {why}"
 
 
-def test_a_missing_file_is_left_to_the_caller(tmp_path: Path) -> None:
+def test_a_missing_file_raises_file_not_found(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path / "f" / "below"):
         (tmp_path / "f").touch()
         with pytest.raises(FileNotFoundError):
             read_text(str(path))
 
 
-def test_an_impossible_name_is_refused() -> None:
+def test_an_invalid_name_is_refused() -> None:
     with pytest.raises(UnreadableError, match="the path contains a NUL character"):
         read_text("a\0b")
 
 
-def test_a_file_that_we_may_not_read_says_who_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read everything, so the refusal itself is played."""
+def test_an_unreadable_file_is_reported_with_the_uid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read every file, so the refusal is simulated."""
 
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "f").touch()
     monkeypatch.setattr(paths.Place, "open", refuse)
-    with pytest.raises(UnreadableError, match=r"permission denied \(make it readable for uid \d+\)"):
+    with pytest.raises(UnreadableError, match=r"permission denied \(make it readable by uid \d+\)"):
         read_text(str(tmp_path / "f"))

@@ -68,7 +68,7 @@ def at(node: Node, *path: str | int) -> Node:
     ],
 )
 def test_every_key_has_its_line(path: tuple[str | int, ...], line: int) -> None:
-    """Tables, dotted keys, lists of tables; strings and comments that look like any of them do not count."""
+    """Tables, dotted keys and arrays of tables; not strings and comments that look like them."""
     assert at(parse(TEXT, "f")[0], *path).line == line
 
 
@@ -79,9 +79,9 @@ def refusal(text: str) -> tuple[str, int]:
     return str(error.value), error.value.line
 
 
-def test_values_are_tomllibs_and_keep_their_text() -> None:
-    node, problems = parse("a = 1.10\nb = true\nc = 0x10\nd = 2024-01-01\ne = 'x'", "f")
-    assert problems == []
+def test_values_are_those_of_tomllib_and_keep_their_text() -> None:
+    node, diagnostics = parse("a = 1.10\nb = true\nc = 0x10\nd = 2024-01-01\ne = 'x'", "f")
+    assert diagnostics == []
     assert isinstance(node.value, dict)
     assert [(child.value, child.text) for child in node.value.values()] == [
         (1.1, "1.10"),
@@ -96,8 +96,8 @@ def test_values_are_tomllibs_and_keep_their_text() -> None:
     ("text", "line"),
     [("a = 1\na = 2\n", 2), ("a = \n", 1), ("a = [1,\n", 2), ("a\tb", 1)],
 )
-def test_what_is_no_toml_is_refused_with_its_line(text: str, line: int) -> None:
-    with pytest.raises(SyntaxProblemError, match="this is no TOML: ") as error:
+def test_invalid_toml_is_refused_with_its_line(text: str, line: int) -> None:
+    with pytest.raises(SyntaxProblemError, match="not valid TOML: ") as error:
         parse(text, "f")
     assert error.value.line == line
 
@@ -112,12 +112,12 @@ def test_what_is_no_toml_is_refused_with_its_line(text: str, line: int) -> None:
     ],
     ids=lambda value: ascii(value)[:20],
 )
-def test_whole_numbers_have_64_bits(text: str, line: int) -> None:
-    """As TOML says, and before Python refuses to convert them."""
-    assert refusal(text) == ("this is no TOML: a whole number does not fit into 64 bits", line)
+def test_integers_have_64_bits(text: str, line: int) -> None:
+    """As in the TOML specification, and before Python refuses the conversion."""
+    assert refusal(text) == ("not valid TOML: an integer does not fit into 64 bits", line)
 
 
-def test_the_largest_whole_numbers() -> None:
+def test_the_largest_integers() -> None:
     node, _ = parse("a = [9223372036854775807, -9223372036854775808]", "f")
     assert isinstance(node.value, dict)
     assert str(node.value["a"].value) == "[Node(9223372036854775807, line 1), Node(-9223372036854775808, line 1)]"
@@ -137,15 +137,15 @@ def test_the_largest_whole_numbers() -> None:
     ],
     ids=lambda value: ascii(value)[:20],
 )
-def test_depth_is_refused_at_once(text: str, line: int) -> None:
-    """A megabyte of brackets or dots must neither overflow a stack nor take minutes."""
-    assert refusal(text) == ("nested more than 64 deep", line)
+def test_deep_nesting_is_refused_quickly(text: str, line: int) -> None:
+    """A megabyte of brackets or dots must not overflow the stack or take minutes."""
+    assert refusal(text) == ("nested more than 64 levels deep", line)
 
 
 @pytest.mark.parametrize(
     "text", ['"""\n{}\n"""', "'''\n{}\n'''", '"{}"', "'{}'", "1 # {}", '"\\"{}"', '""\n"b" = "{}"']
 )
-def test_dots_in_values_are_no_depth(text: str) -> None:
+def test_dots_in_values_are_not_nesting(text: str) -> None:
     node, _ = parse("a = " + text.format("a." * 70 + "a"), "f")
     assert isinstance(node.value, dict)
 
@@ -156,8 +156,8 @@ STATEMENT = st.builds("{} = {}".format, KEY, VALUE) | st.sampled_from(["[t]", "[
 
 
 @given(st.lists(STATEMENT).map("\n".join))
-def test_lines_are_found_in_whatever_tomllib_takes(text: str) -> None:
-    """Of any text that is TOML, every key of the top level stands in the line that is told."""
+def test_lines_are_found_in_every_valid_text(text: str) -> None:
+    """In every valid text, each top-level key is in its reported line."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -173,8 +173,8 @@ def test_lines_are_found_in_whatever_tomllib_takes(text: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_tree_or_refused(text: str) -> None:
-    """No text raises anything but the one error."""
+def test_every_text_is_a_tree_or_refused(text: str) -> None:
+    """No text raises any other exception."""
     try:
         parse(text, "f")
     except SyntaxProblemError:

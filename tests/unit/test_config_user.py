@@ -1,4 +1,4 @@
-"""config/values/user.py: users and groups by Docker's rules."""
+"""config/values/user.py: users and groups with Docker's rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUPS = {"app": 1001, "certs": 110}
 
 @pytest.fixture(autouse=True)
 def _users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two users and two groups, whatever this machine has."""
+    """Two users and two groups, independent of this machine."""
     monkeypatch.setattr(pwd, "getpwnam", DATABASE.__getitem__)
     monkeypatch.setattr(pwd, "getpwuid", {entry.pw_uid: entry for entry in DATABASE.values()}.__getitem__)
     monkeypatch.setattr(pwd, "getpwall", lambda: list(DATABASE.values()))
@@ -44,33 +44,33 @@ def _users(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_user_is_a_name_or_a_number_with_or_without_a_group(written: str, expected: Credentials) -> None:
-    """Numbers need no entry; a name goes before a number; a group that is named is the only one."""
+    """Numbers need no entry; a name takes precedence over a number; an explicit group is the only one."""
     assert identity(written) == expected
 
 
 @pytest.mark.parametrize(
     ("written", "why"),
     [
-        ("ap", "cannot run as 'ap': no such user in /etc/passwd (did you mean 'app'?)"),
+        ("ap", "unknown user 'ap': not in /etc/passwd (did you mean 'app'?)"),
         (
             "nobody-else",
-            "cannot run as 'nobody-else': no such user in /etc/passwd (add it to the image, or write its number)",
+            "unknown user 'nobody-else': not in /etc/passwd (add it to the image, or write its number)",
         ),
-        ("", "cannot run as '': no such user in /etc/passwd (add it to the image, or write its number)"),
-        ("app:cert", "cannot find the group 'cert': no such group in /etc/group (did you mean 'certs'?)"),
+        ("", "unknown user '': not in /etc/passwd (add it to the image, or write its number)"),
+        ("app:cert", "unknown group 'cert': not in /etc/group (did you mean 'certs'?)"),
         (
             "app:",
-            "cannot find the group '': no such group in /etc/group (add it to the image, or write its number)",
+            "unknown group '': not in /etc/group (add it to the image, or write its number)",
         ),
-        ("-1", "cannot run as '-1': no such user in /etc/passwd (add it to the image, or write its number)"),
-        ("4294967295", "cannot run as user 4294967295: there is no such number (it ends at 4294967294)"),
+        ("-1", "unknown user '-1': not in /etc/passwd (add it to the image, or write its number)"),
+        ("4294967295", "user 4294967295 is out of range (write 0 to 4294967294)"),
         (
             "1:" + "9" * 5000,
-            "cannot run as group 99999999999999999999: there is no such number (it ends at 4294967294)",
+            "group 99999999999999999999 is out of range (write 0 to 4294967294)",
         ),
     ],
 )
-def test_an_unknown_user_or_group_says_what_to_do(written: str, why: str) -> None:
+def test_an_unknown_user_or_group_is_reported(written: str, why: str) -> None:
     with pytest.raises(LookupError) as error:
         identity(written)
     assert error.value.args == (why,)

@@ -1,4 +1,4 @@
-"""config/text/yaml_text.py: YAML as Compose reads it, with lines, and with an end to everything."""
+"""config/text/yaml_text.py: YAML as in Compose, with lines and limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cohabit.config.text.yaml_text import NO_ANCHOR, UNKNOWN_TAG, parse, plain_s
 
 
 def plain(node: Node) -> Any:
-    """The values without their lines."""
+    """The values without lines."""
     if isinstance(node.value, dict):
         return {key: plain(child) for key, child in node.value.items()}
     if isinstance(node.value, list):
@@ -23,13 +23,13 @@ def plain(node: Node) -> Any:
 
 
 def read(text: str) -> Any:
-    node, problems = parse(text, "f")
-    assert problems == []
+    node, diagnostics = parse(text, "f")
+    assert diagnostics == []
     return plain(node)
 
 
 def problems_of(text: str) -> list[str]:
-    return [str(problem) for problem in parse(text, "f")[1]]
+    return [str(diagnostic) for diagnostic in parse(text, "f")[1]]
 
 
 def refusal(text: str) -> tuple[str, int]:
@@ -74,19 +74,19 @@ def refusal(text: str) -> tuple[str, int]:
     ],
 )
 def test_a_plain_scalar_follows_yaml_1_2(text: str, value: object) -> None:
-    """Words for yes and no, times of day and octal-looking numbers are not what YAML 1.1 made of them."""
+    """Yes and no, times of day and octal-looking numbers do not have their YAML 1.1 meaning."""
     assert plain_scalar(text) == value
     assert type(plain_scalar(text)) is type(value)
 
 
 def test_a_scalar_keeps_its_text() -> None:
-    """1.10 is not 1.1 where text is asked for; a boolean has one spelling."""
+    """1.10 is not 1.1 as text; a boolean has one text."""
     node, _ = parse("[1.10, 0777, 'x', TRUE, 1e3]", "f")
     assert isinstance(node.value, list)
     assert [child.text for child in node.value] == ["1.10", "0777", "x", "true", "1e3"]
 
 
-def test_quoted_and_tagged_scalars_are_what_they_say() -> None:
+def test_quoted_and_tagged_scalars_have_their_type() -> None:
     text = "- '1'\n- \"true\"\n- !!str 5\n- !!int '7'\n- ! 8\n- |\n 9\n"
     assert read(text) == ["1", "true", "5", 7, "8", "9\n"]
 
@@ -102,7 +102,7 @@ def test_values_have_the_line_of_their_key() -> None:
 
 
 def test_anchors_and_merge_keys() -> None:
-    """Own keys win over merged ones wherever << stands; of several sources the first wins."""
+    """Own keys override merged ones, independent of the position of <<; the first source overrides later ones."""
     text = """
 x: &x {a: 1, b: 1}
 y: &y {b: 2, c: 2}
@@ -120,36 +120,36 @@ five: {'<<': quoted}
     assert found["five"] == {"<<": "quoted"}
 
 
-def test_an_alias_has_its_own_line_and_an_anchor_can_be_set_anew() -> None:
+def test_an_alias_has_its_own_line_and_an_anchor_can_be_redefined() -> None:
     node, _ = parse("a: &n 1\nb: *n\nc: &n 2\nd: *n\n", "f")
     assert isinstance(node.value, dict)
     assert [(child.value, child.line) for child in node.value.values()] == [(1, 1), (1, 2), (2, 3), (2, 4)]
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("text", "diagnostic"),
     [
-        ("a: 1\nb: 2\na: 3\n", "f:3: 'a' is written twice, first in line 1 (remove one)"),
+        ("a: 1\nb: 2\na: 3\n", "f:3: duplicate key 'a', first in line 1 (remove one)"),
         ("1: x", "f:1: a key must be a string, got 1 (put it in quotes)"),
         ("true: x", "f:1: a key must be a string, got true (put it in quotes)"),
         ("~: x", "f:1: a key must be a string, got nothing (put it in quotes)"),
         ("? [a, b]\n: x", "f:1: a key must be a string, got a list (put it in quotes)"),
-        ("a: {<<: 5}", "f:1: << merges maps, got 5 (write <<: *anchor)"),
-        ("a: {<<: [x]}", "f:1: << merges maps, got 'x' (write <<: *anchor)"),
+        ("a: {<<: 5}", "f:1: <<: expected a map, got 5 (write <<: *anchor)"),
+        ("a: {<<: [x]}", "f:1: <<: expected a map, got 'x' (write <<: *anchor)"),
         ("a: !reset x", f"f:1: {UNKNOWN_TAG}"),
         ("a: !!binary x", f"f:1: {UNKNOWN_TAG}"),
         (
             "a: !!python/object:os.system {}",
-            "f:1: a tag that means nothing here (remove it; a text that begins with ! is put in quotes)",
+            "f:1: unknown tag (remove it, or quote a text that begins with !)",
         ),
     ],
 )
-def test_a_wrong_key_is_a_problem_and_reading_goes_on(text: str, problem: str) -> None:
-    """Duplicate and non-string keys, bad merges and foreign tags are told with their line."""
-    assert problems_of(text + "\n") == [problem]
+def test_an_invalid_key_is_reported_and_reading_continues(text: str, diagnostic: str) -> None:
+    """Duplicate and non-string keys, invalid merges and unknown tags are reported with their line."""
+    assert problems_of(text + "\n") == [diagnostic]
 
 
-def test_several_wrong_keys_are_all_told() -> None:
+def test_all_invalid_keys_are_reported() -> None:
     assert len(problems_of("a: 1\na: 2\n3: x\nb: {c: 1, c: 2}\n")) == 3
 
 
@@ -157,31 +157,31 @@ def test_several_wrong_keys_are_all_told() -> None:
     ("text", "why", "line"),
     [
         ("a: *nowhere", NO_ANCHOR, 1),
-        ("a: &a\n  b: *a", "an alias stands inside its own anchor, which never ends", 2),
-        ("a: &a [*a]", "an alias stands inside its own anchor, which never ends", 1),
-        ("a: &a\n  <<: *a", "an alias stands inside its own anchor, which never ends", 2),
-        ("a: 1\n---\nb: 2", "a second document begins here (one file holds one)", 2),
+        ("a: &a\n  b: *a", "an alias refers to a value that contains it (remove the alias)", 2),
+        ("a: &a [*a]", "an alias refers to a value that contains it (remove the alias)", 1),
+        ("a: &a\n  <<: *a", "an alias refers to a value that contains it (remove the alias)", 2),
+        ("a: 1\n---\nb: 2", "a second document begins here (write one document per file)", 2),
     ],
 )
-def test_what_cannot_be_a_tree_is_refused(text: str, why: str, line: int) -> None:
-    """Unknown and endless aliases and second documents end the reading."""
+def test_a_text_without_a_tree_is_refused(text: str, why: str, line: int) -> None:
+    """Unknown and recursive aliases and second documents are refused."""
     assert refusal(text) == (why, line)
 
 
 def test_a_syntax_error_has_its_line() -> None:
     message, line = refusal("a: 1\nb: [1, 2\nc: 3\n")
-    assert message.startswith("this is no YAML: ")
+    assert message.startswith("not valid YAML: ")
     assert line in (2, 3)
 
 
-def test_tabs_are_called_by_their_name() -> None:
+def test_tabs_are_reported() -> None:
     message, line = refusal("a:\n\tb: 1\n")
-    assert message.endswith("(indent with spaces: YAML allows no tabs)")
+    assert message.endswith("(indent with spaces: YAML does not allow tabs)")
     assert line == 2
 
 
-def test_control_characters_are_no_yaml() -> None:
-    assert refusal("a: \x01")[0].startswith("this is no YAML: ")
+def test_control_characters_are_not_valid() -> None:
+    assert refusal("a: \x01")[0].startswith("not valid YAML: ")
 
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -193,8 +193,8 @@ MERGE_BOMB = "a0: &a0 {x: [1, 2, 3, 4, 5, 6, 7, 8, 9]}\n" + "".join(
 
 
 @pytest.mark.parametrize("text", [BOMB, MERGE_BOMB])
-def test_a_bomb_is_refused_before_it_goes_off(text: str) -> None:
-    """A million million values in a kilobyte: refused by counting, without writing them out."""
+def test_a_yaml_bomb_is_refused_without_expansion(text: str) -> None:
+    """10^12 values in a kilobyte are counted, not expanded."""
     assert refusal(text)[0] == TOO_MANY
 
 
@@ -216,22 +216,22 @@ def test_too_many_values_are_refused() -> None:
     ],
     ids=lambda value: ascii(value)[:10],
 )
-def test_depth_is_refused_at_once(
+def test_deep_nesting_is_refused_quickly(
     text: str, line: int, loader: type[yaml.SafeLoader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A megabyte of brackets must neither overflow a stack nor take minutes, nor meet the limit of a parser first."""
+    """A megabyte of brackets must not overflow the stack, take minutes or reach the parser's own limit."""
     monkeypatch.setattr("cohabit.config.text.yaml_text._LOADER", loader)
-    assert refusal(text) == ("nested more than 64 deep", line)
+    assert refusal(text) == ("nested more than 64 levels deep", line)
 
 
 @pytest.mark.parametrize("text", ["[" * 64 + "}", "[" * 64 + "]" * 64 + "]", "a: b: c\n" + "[" * 70])
 def test_another_error_before_the_depth_is_the_one_reported(text: str) -> None:
-    assert refusal(text)[0].startswith("this is no YAML: ")
+    assert refusal(text)[0].startswith("not valid YAML: ")
 
 
 @given(st.text())
-def test_any_text_is_a_tree_or_refused(text: str) -> None:
-    """No text raises anything but the one error."""
+def test_every_text_is_a_tree_or_refused(text: str) -> None:
+    """No text raises any other exception."""
     try:
         parse(text, "f")
     except SyntaxProblemError:
@@ -246,7 +246,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_is_dumped_comes_back(value: object) -> None:
-    """Any tree that PyYAML writes, every scalar quoted or tagged (plain ones would be YAML 1.1), is the same tree."""
+def test_a_dumped_tree_is_read_back_unchanged(value: object) -> None:
+    """Every tree that PyYAML writes with quoted or tagged scalars (plain ones would be YAML 1.1) is read back."""
     text = yaml.safe_dump(value, default_style='"', allow_unicode=True)
     assert plain(parse(text, "f")[0]) == value

@@ -94,5 +94,5 @@ def test_a_link_in_an_untrusted_directory_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "open" / "token").symlink_to(tmp_path / "secret")
     mask = Mask()
     (warning,) = mask.learn([f"{tmp_path}/open/token"])
-    assert "it is a link, and everybody can change" in warning
+    assert "it is a link, and any user can change" in warning
     assert mask.texts == []

@@ -1,4 +1,5 @@
-"""The readers: what people write (a Compose-style file, the command line of `run`) becomes a Draft.
+"""The readers: a Compose-style file or the command line of `run` -> Draft. The writer: Plan -> file.
 
-Runs in a short-lived child of process 1, never inside it; the only room with third-party parsers.
+Runs in the loader, a short-lived child of process 1, never in process 1 itself. The only package that imports
+third-party parsers.
 """

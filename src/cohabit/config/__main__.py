@@ -1,7 +1,7 @@
-"""Start of the loader: `python -I PACKAGE/config/__main__.py VERB REQUEST`, a child of process 1.
+"""Entry point of the loader: `python -I PACKAGE/config/__main__.py COMMAND REQUEST`, a child of process 1.
 
-VERB is plan, check or config; REQUEST is the repr of a dict of plain values (see load.py). What it answers
-goes to standard output. Started by path in isolated Python, so it has to find the package that it is part of.
+COMMAND is plan, check or config. REQUEST is the repr of a dict of plain values (see load.py). The answer goes to
+standard output. The loader is started by path in isolated Python, so it adds its own package to sys.path.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import gc
 import os
 import sys
 
-# Short-lived and bounded in what it reads: collecting garbage would only cost time. So would taking the
-# interpreter down in order at the end.
+# The loader is short-lived and its input is bounded: garbage collection would only cost time. For the same reason
+# os._exit() skips the finalization of the interpreter.
 gc.disable()
 
 _PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 if _PACKAGE_PARENT not in sys.path:
     sys.path.append(_PACKAGE_PARENT)
 
-from cohabit.config import load  # noqa: E402 - the package can be found only now
+from cohabit.config import load  # noqa: E402 - importable only after the change of sys.path
 from cohabit.errors import EXIT_SYSTEM  # noqa: E402
 
 if __name__ == "__main__":
-    for hidden in [name for name in os.environ if name.startswith("COHABIT_HIDDEN_")]:  # reactor/linux.py
+    for hidden in [name for name in os.environ if name.startswith("COHABIT_HIDDEN_")]:  # see reactor/linux.py
         os.environ[hidden.removeprefix("COHABIT_HIDDEN_")] = os.environ.pop(hidden)
     try:
         exit_code = load.main(sys.argv[1:])
         sys.stdout.flush()
         sys.stderr.flush()
-    except BrokenPipeError:  # process 1 was re-executed meanwhile, and has its own loader now
+    except BrokenPipeError:  # process 1 was re-executed and has started another loader
         exit_code = EXIT_SYSTEM
     os._exit(exit_code)

@@ -1,8 +1,8 @@
-"""The command line of `cohabit run` -> Draft: each string one shell command, one of them perhaps main.
+"""The command line of `cohabit run` -> Draft: each string is one shell command; --main marks the main one.
 
-Without main every command is essential: any end is the end. With main the container lives as long as main
-does; helpers start once it is started (or ready), other commands start beside it, and both may end as they
-like. Knows no file; shell.py reads the strings.
+Without --main every command is essential: the container stops when any of them ends. With --main only that command
+is essential. Helpers start when it has started (with --ready: when it is ready). The other commands start at the same
+time as it. shell.py parses the strings.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _WHERE = SourceLocation("cohabit run")
 _LOGGING = "cohabit.config.typed_logging"
-_RESERVED = "cohabit"  # our own lines in the output carry this name
-# name=command. A name has a small letter: PORT=80 ./server is a command with an assignment, as in a shell.
+_RESERVED = "cohabit"  # the name that cohabit's own messages carry in the output
+# name=command. A name contains a lowercase letter: PORT=80 ./server is a command with an assignment, as in a shell.
 _NAMED = re.compile(r"\s*(?=[A-Z0-9._-]*[a-z])([a-zA-Z0-9._-]+)=", re.ASCII)
-_NO_NAME = re.compile(r"[^a-zA-Z0-9._-]+", re.ASCII)
+_INVALID_IN_NAME = re.compile(r"[^a-zA-Z0-9._-]+", re.ASCII)
 
 
-class _Typed:
-    """One command as it was typed. option: "--main", "--helper" or "" ."""
+class _TypedCommand:
+    """One command of the command line. option: "--main", "--helper" or ""; error: why it cannot be parsed."""
 
     def __init__(self, option: str, text: str) -> None:
         found = _NAMED.match(text)
@@ -38,65 +38,69 @@ class _Typed:
         self.text = text
         self.name = found[1] if found else ""
         self.command: Command | None = None
-        self.problem = ""
+        self.error = ""
         try:
             self.command = parse(text[found.end() :] if found else text)
         except ValueError as error:
-            self.problem = str(error)
+            self.error = str(error)
 
 
 def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
-    """The Draft of what was typed; what is wrong with it is a usage problem."""
+    """The Draft of the command line. Its diagnostics have the exit code for wrong usage."""
     main, ready = request.get("main"), request.get("ready")
-    typed = [_Typed("--main", main)] if main is not None else []
-    typed += [_Typed("--helper", text) for text in request.get("helpers") or ()]
-    typed += [_Typed("", text) for text in request.get("commands") or ()]
-    problems = [*_misused(request, typed), *_unreadable(typed)]
+    typed = [_TypedCommand("--main", main)] if main is not None else []
+    typed += [_TypedCommand("--helper", text) for text in request.get("helpers") or ()]
+    typed += [_TypedCommand("", text) for text in request.get("commands") or ()]
+    diagnostics = [*_misused(request, typed), *_unreadable(typed)]
     probe = None
     if ready is not None:
         try:
             probe = _probe(ready)
         except ValueError as error:
             hint = "" if str(error).endswith(")") else " (write tcp:PORT, tcp:HOST:PORT or http://HOST:PORT/path)"
-            problems.append(f"--ready {ready!r}: {error}{hint}")
+            diagnostics.append(f"--ready {ready!r}: {error}{hint}")
     _give_names(typed)
     logging, pattern = (Logging(),), ""
-    if request.get("log_driver") is not None or request.get("log_opts"):  # by name: most need none of its libraries
+    if request.get("log_driver") is not None or request.get("log_opts"):  # imported on use: it needs msgspec
         read_logging = import_module(_LOGGING).read_logging
-        logging, pattern, wrong = read_logging(request.get("log_driver"), request.get("log_opts") or (), environ)
-        problems += wrong
+        logging, pattern, errors = read_logging(request.get("log_driver"), request.get("log_opts") or (), environ)
+        diagnostics += errors
     services = [service.replace(logging=logging, multiline_pattern=pattern) for service in _services(typed, probe)]
     return Draft(
         _WHERE,
         {service.name: DraftService(service, _WHERE, essential=service.essential) for service in services},
         logging=logging,
-        problems=tuple(Diagnostic(_WHERE, text, exit_code=EXIT_USAGE) for text in problems),
+        problems=tuple(Diagnostic(_WHERE, text, exit_code=EXIT_USAGE) for text in diagnostics),
     )
 
 
-def _misused(request: Mapping[str, Any], typed: list[_Typed]) -> list[str]:
-    """Options that make no sense together."""
-    problems = []
+def _misused(request: Mapping[str, Any], typed: list[_TypedCommand]) -> list[str]:
+    """Diagnostics for invalid combinations of options and for invalid names."""
+    diagnostics = []
     if request.get("main") is None:
         without = [option for option, key in (("--helper", "helpers"), ("--ready", "ready")) if request.get(key)]
-        problems = [f"{option} needs --main (write --main COMMAND, too)" for option in without]
+        diagnostics = [f"{option} needs --main (add --main COMMAND)" for option in without]
     if not typed:
-        problems.append("nothing to run (write each command as one string: cohabit run 'COMMAND' 'COMMAND')")
+        diagnostics.append("nothing to run (write each command as one string: cohabit run 'COMMAND' 'COMMAND')")
     names = [one.name for one in typed if one.name]
-    problems += [
+    diagnostics += [
         f"two commands are named {name} (rename one)" for name in dict.fromkeys(names) if names.count(name) > 1
     ]
     if _RESERVED in names:
-        problems.append(f"no command can be named {_RESERVED}: our own messages are (choose another name)")
-    problems += [f"no command can be named {name!r} (it needs a letter)" for name in names if not _has_letter(name)]
-    return problems
+        diagnostics.append(
+            f"no command can be named {_RESERVED}: the name is reserved for cohabit's own messages (choose another)"
+        )
+    diagnostics += [
+        f"{name!r} is not a valid name for a command (it needs a letter or a digit)"
+        for name in names
+        if not _has_letter(name)
+    ]
+    return diagnostics
 
 
-def _unreadable(typed: list[_Typed]) -> list[str]:
+def _unreadable(typed: list[_TypedCommand]) -> list[str]:
     return [
-        f"cannot read {' '.join(filter(None, (one.option, repr(one.text))))}: {one.problem}"
-        for one in typed
-        if one.problem
+        f"cannot read {' '.join(filter(None, (one.option, repr(one.text))))}: {one.error}" for one in typed if one.error
     ]
 
 
@@ -104,20 +108,20 @@ def _has_letter(name: str) -> bool:
     return any(letter.isalnum() for letter in name)
 
 
-def _give_names(typed: list[_Typed]) -> None:
-    """Each command without a name gets its program's; the second of a kind is -2, the third -3."""
+def _give_names(typed: list[_TypedCommand]) -> None:
+    """Name each unnamed command after its program; a second one of the same name gets -2, a third -3."""
     taken = {_RESERVED, *(one.name for one in typed)}
     for one in typed:
         if not one.name:
             program = os.path.basename(one.command.program) if one.command else ""
-            stem = _NO_NAME.sub("-", program).strip("-.") or "command"
+            stem = _INVALID_IN_NAME.sub("-", program).strip("-.") or "command"
             numbered = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
             one.name = next(name for name in numbered if name not in taken)
             taken.add(one.name)
 
 
-def _services(typed: list[_Typed], probe: Probe | None) -> list[Service]:
-    """The services, main's dependants waiting for it."""
+def _services(typed: list[_TypedCommand], probe: Probe | None) -> list[Service]:
+    """The services. Helpers depend on main: on its start, or on its health if there is a probe."""
     main = typed[0].name if typed and typed[0].option == "--main" else None
     condition = HEALTHY if probe else STARTED
     return [
@@ -133,10 +137,10 @@ def _services(typed: list[_Typed], probe: Probe | None) -> list[Service]:
 
 
 def _probe(text: str) -> Probe:
-    """Probe of --ready; ValueError if it is none."""
+    """Probe of --ready. Raises ValueError for any other text."""
     kind, colon, address = text.partition(":")
     if kind == "tcp" and colon:
         return tcp_probe(address)
     if kind in ("http", "https"):
         return http_probe(text)
-    raise ValueError("no such kind of probe")
+    raise ValueError("unknown kind of probe")

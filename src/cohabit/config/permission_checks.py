@@ -1,7 +1,7 @@
-"""Whether we may do to a service what its file asks for: groups, limits, capabilities, sockets and secrets.
+"""Whether cohabit has the permissions that a service needs: groups, limits, capabilities and files of secrets.
 
-Found out before anything starts, on the machine itself. What the kernel alone can tell is tried here, in the
-loader, and taken back: lowering what was raised is always allowed. Part of system.py's question.
+Part of system.py's checks, before anything starts. Where only the kernel knows, the change is tried here in the loader
+and undone: lowering a raised value is always permitted.
 """
 
 from __future__ import annotations
@@ -30,47 +30,46 @@ _SECRET_DIRECTORIES = ("/run/secrets/", "/run/configs/")
 _OOM_SCORE_ADJ = "/proc/self/oom_score_adj"
 
 
-def check_rights(service: Service, item: DraftService) -> Iterator[Diagnostic]:
-    """What the kernel would refuse to do for a service."""
+def check_permissions(service: Service, item: DraftService) -> Iterator[Diagnostic]:
+    """A diagnostic for each setting of the service that the kernel would refuse."""
     for key, text in (*_groups(service), *_privileges(service), *_limits(service)):
         yield Diagnostic(item.place(key), f"services.{service.service}.{key}: {text}")
 
 
-def check_secret_files(service: Service, item: DraftService, plan: Plan) -> Iterator[Diagnostic]:
-    """Files whose texts its variables get: there, readable, and not too long. They are not read here."""
+def check_file_variables(service: Service, item: DraftService, plan: Plan) -> Iterator[Diagnostic]:
+    """Whether the file of each X_FILE variable exists, is readable and fits into a variable. It is not read here."""
     for variable, path in service.secret_files.items():
         why = "" if path in targets(plan) else _why_no_secret(variable, path)
         warning = "" if why or path in targets(plan) else _why_not_as_user(path, service.user)
         if why or warning:
-            place = item.place("environment" if "environment" in item.places else "env_file")
-            shown = (
-                path if path.startswith(_SECRET_DIRECTORIES) else "the file that is named for it"
-            )  # no value is quoted
+            location = item.place("environment" if "environment" in item.places else "env_file")
+            # Values of variables are not quoted.
+            shown = path if path.startswith(_SECRET_DIRECTORIES) else "the file named for it"
             text = f"cannot set {variable} for {service.service}: {shown} {why or warning}"
-            yield Diagnostic(place, text, warning=not why)
+            yield Diagnostic(location, text, warning=not why)
 
 
 def _why_no_secret(variable: str, path: str) -> str:
     try:
         found = os.stat(path)
     except FileNotFoundError:
-        return "is not there (mount it, or write it below secrets:)"
+        return "does not exist (mount it, or declare it below secrets:)"
     except OSError as error:
-        return f"cannot be looked at: {error.strerror}"
+        return f"cannot be accessed: {error.strerror}"
     if not stat.S_ISREG(found.st_mode):
-        return "is no regular file (name another)"
+        return "is not a regular file (name another)"
     if not os.access(path, os.R_OK):
-        return f"is not readable for uid {os.geteuid()} (change its permissions)"
+        return f"is not readable by uid {os.geteuid()} (change its permissions)"
     if found.st_size + len(variable) > _LONGEST_VALUE:
-        return "is longer than a variable can be, 128 KiB (give the service the path itself, under another name)"
+        return "is longer than 128 KiB, the limit for a variable (pass its path under another name)"
     return ""
 
 
 def _why_not_as_user(path: str, user: Credentials | None) -> str:
-    """A file that others may have put there is read as the service's user. It may change until the start."""
+    """Why the service's user cannot read a file that users other than root may replace; it is read as that user."""
     if user is None or user.uid == os.geteuid() or _is_private(path) or may_read(path, user):
         return ""
-    why = f"is not readable for user {user.uid}, and others than root can change where it is"
+    why = f"is not readable by user {user.uid}, and users other than root can change its directory"
     return f"{why} (move it to a directory that only root can change, or change its permissions)"
 
 
@@ -82,30 +81,33 @@ def _is_private(path: str) -> bool:
 
 
 def _groups(service: Service) -> Iterator[tuple[str, str]]:
-    """Changing only the groups takes a capability, too; changing the user is system.py's question."""
+    """Changing only the groups needs CAP_SETGID as well. system.py checks the change of the user."""
     user = service.user
     if user is None or (user.uid, user.gid) != (os.geteuid(), os.getegid()):
         return
     if not {user.gid, *os.getgroups()}.issuperset(user.groups) and not _has("CapEff", _SETGID):
-        yield "group_add", "we may not change groups (start as root with CAP_SETGID, or docker run --group-add)"
+        yield (
+            "group_add",
+            "cannot change groups: cohabit has no CAP_SETGID (start as root with it, or use docker run --group-add)",
+        )
 
 
 def _privileges(service: Service) -> Iterator[tuple[str, str]]:
     limits = service.limits
-    asked = {"cap_drop": limits.cap_drop, "security_opt": limits.no_new_privileges}
-    if any(asked.values()):
+    requested = {"cap_drop": limits.cap_drop, "security_opt": limits.no_new_privileges}
+    if any(requested.values()):
         try:
             import_module("_ctypes")
         except ImportError:
-            for key in filter(asked.get, asked):
-                yield key, "this Python has no _ctypes, and so no way to ask for it (install one with ctypes)"
+            for key in filter(requested.get, requested):
+                yield key, "not available: this Python has no _ctypes (install a Python with ctypes)"
             return
-    there = [number for number in limits.cap_drop if _has("CapBnd", number)]
-    if there and not _has("CapEff", _SETPCAP):
-        names = ", ".join(map(capability_name, there[:3])) + (" and others" if there[3:] else "")
+    present = [number for number in limits.cap_drop if _has("CapBnd", number)]
+    if present and not _has("CapEff", _SETPCAP):
+        names = ", ".join(map(capability_name, present[:3])) + (" and others" if present[3:] else "")
         yield (
             "cap_drop",
-            f"dropping {names} takes CAP_SETPCAP, which we have not (docker run --cap-drop does it for all)",
+            f"cannot drop {names}: cohabit has no CAP_SETPCAP (use docker run --cap-drop for the whole container)",
         )
 
 
@@ -114,16 +116,19 @@ def _limits(service: Service) -> Iterator[tuple[str, str]]:
     for number, _, hard in limits.ulimits:
         before = resource.getrlimit(number)
         if _above(hard, before[1]) and not _may_raise(number, before, hard):
-            ours = "unlimited" if before[1] == resource.RLIM_INFINITY else before[1]
-            text = f"{ulimit_name(number)}: cannot raise the hard limit {ours} to {'unlimited' if hard == -1 else hard}"
-            yield "ulimits", f"{text} (give the container more: docker run --ulimit {ulimit_name(number)}={hard})"
+            own = "unlimited" if before[1] == resource.RLIM_INFINITY else before[1]
+            text = f"{ulimit_name(number)}: cannot raise the hard limit {own} to {'unlimited' if hard == -1 else hard}"
+            yield "ulimits", f"{text} (raise it for the container: docker run --ulimit {ulimit_name(number)}={hard})"
     if limits.nice is not None and not _may_set_nice(limits.nice):
         yield (
             "nice",
-            f"cannot go below {os.getpriority(os.PRIO_PROCESS, 0)} (that takes CAP_SYS_NICE: docker run --cap-add)",
+            f"cannot be lower than {os.getpriority(os.PRIO_PROCESS, 0)} (use docker run --cap-add SYS_NICE)",
         )
     if limits.oom_score_adj is not None and not _may_set_oom_score_adj(limits.oom_score_adj):
-        yield "oom_score_adj", "cannot go below our own (docker run --oom-score-adj lowers that of all)"
+        yield (
+            "oom_score_adj",
+            "cannot be lower than cohabit's own (use docker run --oom-score-adj for the whole container)",
+        )
 
 
 def _above(limit: int, other: int) -> bool:
@@ -165,7 +170,7 @@ def _may_set_oom_score_adj(wanted: int) -> bool:
 
 
 def _has(which: str, capability: int) -> bool:
-    """Whether a capability is in one of our sets; where nobody can tell, the start will."""
+    """Whether a capability is in one of cohabit's sets. Without /proc only CapEff is assumed to contain it."""
     try:
         with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
             line = next((line for line in file if line.startswith(f"{which}:")), "")

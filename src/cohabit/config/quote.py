@@ -1,4 +1,4 @@
-"""Strings as YAML in double quotes, so that no value can turn into another on its way back. Pure."""
+"""Strings as YAML in double quotes, so that every value is read back unchanged. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "$": "$$"}
 
 
-def quoted_list(words: Iterable[str]) -> str:
-    """A list of them in one line."""
-    return f"[{', '.join(map(quote, words))}]"
+def quoted_list(texts: Iterable[str]) -> str:
+    """A YAML flow list of the texts."""
+    return f"[{', '.join(map(quote, texts))}]"
 
 
 def quote(text: str, *, interpolated: bool = True) -> str:
-    """A YAML string in double quotes; what cannot be seen is escaped, and $ is doubled where it would count."""
+    """A YAML string in double quotes. Unprintable characters are escaped; interpolated: $ is doubled."""
     shown = []
     for letter in text:
         if letter in _ESCAPES and (interpolated or letter != "$"):
             shown.append(_ESCAPES[letter])
-        elif letter.isprintable() or "\udc80" <= letter <= "\udcff":  # a byte that is no UTF-8 stays what it is
+        elif letter.isprintable() or "\udc80" <= letter <= "\udcff":  # a byte that is not UTF-8, unchanged
             shown.append(letter)
         else:
             number = ord(letter)

@@ -1,7 +1,7 @@
-"""A Plan -> the lines of a cohabit file that means the same, with everything resolved and nothing implied.
+"""A Plan -> the lines of a cohabit file with the same meaning, everything resolved and every default written out.
 
-For `cohabit config`. Every string is in double quotes, so that no value can turn into another on its way
-back; environment and users are shown as they were found here.
+For `cohabit config`. Every string is in double quotes, so that each value is read back unchanged. Environment and users
+are those of this machine.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Hook, Service
 
 _RESTART_CONDITIONS = {"no": "none", "on-failure": "on-failure", "always": "any"}
-_ANY_STATUS = Probe("http").statuses
-_PLAIN = Plan({}).logging
+_DEFAULT_STATUSES = Probe("http").statuses
+_DEFAULT_LOGGING = Plan({}).logging
 
 
 def lines(plan: Plan) -> list[str]:
-    """The whole file, line by line."""
+    """The lines of the file, without line ends."""
     shown = [] if plan.services else ["services: {}"]
     if plan.services:
         shown.append("services:")
@@ -36,12 +36,12 @@ def lines(plan: Plan) -> list[str]:
             shown += _service(plan.services[name if name in plan.services else f"{name}-1"], count, plan)
     shown += [*top_lines(plan), "x-cohabit:", f"  stop_grace_period: {_duration(plan.stop_grace_seconds)}"]
     shown += [] if plan.control_gid is None else [f'  control_group: "{plan.control_gid}"']
-    shown += [] if plan.logging == _PLAIN else logging_lines(plan.logging, "", "  ")
+    shown += [] if plan.logging == _DEFAULT_LOGGING else logging_lines(plan.logging, "", "  ")
     return shown + (["  mask: true"] if plan.mask else [])
 
 
 def _service(service: Service, count: int, plan: Plan) -> list[str]:
-    """A service of the file; its replicas are the same but for their names and numbers."""
+    """The lines of one service. Replicas are one entry: they differ only in name and number."""
     shown = [f"  {quote(service.service)}:", f"    command: {quoted_list(service.command)}"]
     environment = variables(service, plan)
     if service.replica:
@@ -74,7 +74,7 @@ def _service(service: Service, count: int, plan: Plan) -> list[str]:
 
 
 def _restart(restart: Restart) -> list[str]:
-    """The short form where it can say it all."""
+    """The short form if it can express the policy, otherwise deploy.restart_policy."""
     if restart == Restart(restart.condition, restart.attempts):
         attempts = f":{restart.attempts}" if restart.attempts is not None else ""
         if not attempts or restart.condition == "on-failure":
@@ -98,7 +98,6 @@ def _environment(variables: dict[str, str | None], indent: str) -> list[str]:
 
 
 def _job(service: Service) -> list[str]:
-    """When it starts, and what it is given of the container."""
     shown = []
     if service.schedule:
         cron, zone = quote(service.schedule.cron), service.schedule.zone
@@ -135,7 +134,7 @@ def _probe(probe: Probe) -> list[str]:
 
 
 def _test(probe: Probe) -> tuple[str, ...]:
-    """The words of healthcheck.test."""
+    """The elements of healthcheck.test."""
     match probe.kind:
         case "exec":
             return ("CMD", *probe.command)
@@ -150,14 +149,14 @@ def _test(probe: Probe) -> tuple[str, ...]:
     address = f"[{probe.host}]:{probe.port}" if ":" in probe.host else f"{probe.host}:{probe.port}"
     if probe.kind == "tcp":
         return ("TCP", address)
-    where = f"unix:{probe.socket}:{probe.path}" if probe.socket else f"http://{address}{probe.path}"
+    target = f"unix:{probe.socket}:{probe.path}" if probe.socket else f"http://{address}{probe.path}"
     statuses = ",".join(f"{first}-{last}" if first != last else str(first) for first, last in probe.statuses)
-    status = () if probe.statuses == _ANY_STATUS else (f"status={statuses}",)
-    return ("HTTP", where, *status, *(f"{name}: {value}" for name, value in probe.headers))
+    status = () if probe.statuses == _DEFAULT_STATUSES else (f"status={statuses}",)
+    return ("HTTP", target, *status, *(f"{name}: {value}" for name, value in probe.headers))
 
 
 def _duration(seconds: float) -> str:
-    """A duration that reads back as exactly the same number."""
+    """A duration that is read back as exactly the same number."""
     short = format_duration(seconds)
     if short and parse_duration(short) == seconds:
         return short

@@ -1,6 +1,6 @@
-"""The part of show.py about where output goes: entries of `logging`, with the options that are not the defaults.
+"""The part of show.py for `logging`: its entries with the options that differ from the defaults.
 
-All values are strings, as Compose wants them.
+All values are strings, as in Compose.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FORMAT = {"syslog": "syslog-format"}
 
 
 def logging_lines(entries: Sequence[Logging], pattern: str, indent: str) -> list[str]:
-    """`logging` as one line, or as a list of them. pattern: what begins a record; it stands in the first entry."""
+    """`logging` as a map, or as a list of maps. pattern: the multiline pattern, written in the first entry."""
     shown = [_entry(entry, pattern if i == 0 else "") for i, entry in enumerate(entries)]
     if len(shown) == 1:
         return [f"{indent}logging: {shown[0]}"]
@@ -38,7 +38,7 @@ def _form(entry: Logging) -> str:
 
 
 def _options(entry: Logging, pattern: str) -> dict[str, str]:
-    """Those that are not the defaults. Each is looked at as: what it is, what it would be, how it is written."""
+    """The options that differ from the defaults. `found`: option -> (value, default, text of the value)."""
     found = {
         "mode": (entry.blocking, _DEFAULT.blocking, "non-blocking"),
         "max-buffer-size": (entry.buffer_bytes, _DEFAULT.buffer_bytes, format_size(entry.buffer_bytes)),

@@ -1,6 +1,6 @@
-"""The part of show.py about who a service is, what it is held to and what it is handed.
+"""The part of show.py for users, limits, sockets, secrets and configs.
 
-Secrets are shown as what they are in the Plan: where a text comes from and where it goes.
+Secrets are shown as in the Plan: the source and the target, not the text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def variables(service: Service, plan: Plan) -> dict[str, str | None]:
-    """The environment with X_FILE in place of X, and without the variables that only secrets keep from it."""
+    """The environment with FILE__X for each secret file, and without the removal of variables that are secrets."""
     hidden = {secret.environment for secret in plan.secrets.values()}
     shown = {
         name: value
@@ -31,7 +31,7 @@ def variables(service: Service, plan: Plan) -> dict[str, str | None]:
 
 
 def identity_lines(user: Credentials | None) -> list[str]:
-    """`user` in the first form that leads back to it, and `group_add` with what it has beyond."""
+    """`user` in the shortest form that resolves to the same user, and `group_add` with its further groups."""
     if user is None:
         return []
     written, groups = user_and_groups(user)
@@ -41,19 +41,19 @@ def identity_lines(user: Credentials | None) -> list[str]:
 
 
 def resource_lines(service: Service) -> list[str]:
-    """Limits, sockets, secrets and configs of a service."""
+    """The lines for limits, sockets, secrets and configs of a service."""
     shown = _limits(service.limits)
     if service.sockets:
         shown += ["    sockets:", *(f"      - {{{_socket(one)}}}" for one in service.sockets)]
     for kind in GRANTED:
-        grants: tuple[FileMount, ...] = getattr(service, kind)
-        if grants:
-            shown += [f"    {kind}:", *(f"      - {{{_grant(one)}}}" for one in grants)]
+        mounts: tuple[FileMount, ...] = getattr(service, kind)
+        if mounts:
+            shown += [f"    {kind}:", *(f"      - {{{_file_mount(one)}}}" for one in mounts)]
     return shown
 
 
 def top_lines(plan: Plan) -> list[str]:
-    """The top-level secrets and configs."""
+    """The lines for the top-level secrets and configs."""
     shown: list[str] = []
     for kind in GRANTED:
         declared: dict[str, Secret] = getattr(plan, kind)
@@ -64,7 +64,7 @@ def top_lines(plan: Plan) -> list[str]:
 
 
 def user_and_groups(user: Credentials) -> tuple[str, tuple[int, ...]]:
-    """How to write a user, "" for ourselves, and the groups that it has then."""
+    """The text for `user`, "" for cohabit's own user, and the groups that this text implies."""
     if not (user.name or user.home):
         return "", tuple(os.getgroups())
     for written in (user.name, str(user.uid), f"{user.name}:{user.gid}", f"{user.uid}:{user.gid}"):
@@ -94,7 +94,7 @@ def _limits(limits: Limits) -> list[str]:
 
 
 def _capabilities(dropped: tuple[int, ...]) -> list[str]:
-    """As few names as can say it."""
+    """cap_drop, or cap_drop: [ALL] with cap_add: whichever needs fewer names."""
     spared = sorted(set(every_capability()).difference(dropped))
     if len(spared) >= len(dropped):
         return [f"    cap_drop: [{', '.join(map(capability_name, dropped))}]"]
@@ -109,7 +109,7 @@ def _socket(one: Socket) -> str:
     return ", ".join(keys + ([f'group: "{one.gid}"'] if one.gid is not None else []))
 
 
-def _grant(one: FileMount) -> str:
+def _file_mount(one: FileMount) -> str:
     keys = [f"source: {quote(one.source)}", f"target: {quote(one.target)}"]
     keys += [f'uid: "{one.uid}"'] if one.uid is not None else []
     keys += [f'gid: "{one.gid}"'] if one.gid is not None else []

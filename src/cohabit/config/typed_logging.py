@@ -1,4 +1,4 @@
-"""`--log-driver` and `--log-opt` of `cohabit run`, in docker's words: the keys of a file, from the same table."""
+"""`--log-driver` and `--log-opt` of `cohabit run`, named as in `docker run`; read like `logging` of a file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 def read_logging(
     driver: str | None, options: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[tuple[Logging, ...], str, list[str]]:
-    """The entries, the pattern that begins a record, and what is wrong. options: NAME=VALUE."""
-    wrong = [f"--log-opt {option!r}: expected NAME=VALUE" for option in options if "=" not in option[1:]]
+    """The entries, the multiline pattern, and the texts of the errors. options: NAME=VALUE each."""
+    errors = [f"--log-opt {option!r}: expected NAME=VALUE" for option in options if "=" not in option[1:]]
     values = dict(option.split("=", 1) for option in options if "=" in option[1:])
     written = {} if driver is None else {"driver": Node(driver.replace("$", "$$"), 0, driver)}
     if values:
         written["options"] = Node({name: Node(text.replace("$", "$$"), 0, text) for name, text in values.items()}, 0)
-    problems: list[Diagnostic] = []
-    reader = LoggingReader(Converter("", environ.get, problems))
+    diagnostics: list[Diagnostic] = []
+    reader = LoggingReader(Converter("", environ.get, diagnostics))
     entries, pattern = reader.read(Node(dict(written), 0), "--log-driver")
-    for problem in problems:
-        text = problem.text.replace("--log-driver.options.", "--log-opt ").replace("--log-driver.options", "--log-opt")
-        wrong.append(text.replace("--log-driver.driver", "--log-driver"))
-    return entries, pattern, wrong
+    for diagnostic in diagnostics:
+        text = diagnostic.text.replace("--log-driver.options.", "--log-opt ").replace(
+            "--log-driver.options", "--log-opt"
+        )
+        errors.append(text.replace("--log-driver.driver", "--log-driver"))
+    return entries, pattern, errors

@@ -1,1 +1,1 @@
-"""The keys of the file, a family of them in each module, and the walk along their tables."""
+"""The keys of the file: the tables of keys, the conversion along them, and one module for each group of keys."""

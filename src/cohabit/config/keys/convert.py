@@ -1,7 +1,7 @@
-"""Node -> values of the field table's types, with every problem and its line.
+"""Node -> values of the types in the tables of keys, with a diagnostic and its line for each error.
 
-Walks what was written along the msgspec types, puts variables in, and has msgspec convert each leaf by
-itself: msgspec alone would stop at the first problem. Knows no key by name; that is fields.py's.
+The converter walks the Nodes along the msgspec types, interpolates variables and lets msgspec convert each scalar
+separately: msgspec alone stops at the first error. The keys themselves are in fields.py.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NO_KEYS: frozenset[str] = frozenset()
-_SHORT_LIST = 8  # keys that a message can name one by one
-# What Compose takes for a boolean when it comes out of a variable.
+_SHORT_LIST = 8  # a message lists at most so many keys
+# What Compose accepts as a boolean in the value of a variable.
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "y", "1"), True),
     **dict.fromkeys(("false", "no", "off", "n", "0"), False),
 }
 _MOST_HINTS = 100
-_NOTHING = ("", "1", "false", "none")  # one replica, no terminal, no action
+_NO_EFFECT = ("", "1", "false", "none")
 _LEAVES: dict[type, tuple[type, str]] = {
     inspect.StrType: (str, "a string"),
     inspect.BoolType: (bool, "true or false"),
@@ -36,68 +36,68 @@ _LEAVES: dict[type, tuple[type, str]] = {
 
 
 class Converter:
-    """Converts the Nodes of one file; what is wrong gathers in `problems`."""
+    """Converts the Nodes of one file and appends each error to `diagnostics`."""
 
-    def __init__(self, file: str, lookup: Callable[[str], str | None], problems: list[Diagnostic]) -> None:
+    def __init__(self, file: str, lookup: Callable[[str], str | None], diagnostics: list[Diagnostic]) -> None:
         self.file = file
         self.lookup = lookup
-        self.problems = problems
+        self.diagnostics = diagnostics
         self._types: dict[type, inspect.Type] = {}
-        self._told_unset: set[str] = set()
-        self._put_in = Unquotable()
+        self._reported_unset: set[str] = set()
+        self._interpolated = Unquotable()
 
-    def problem(self, line: int, text: str, *, warning: bool = False) -> None:
-        """Note what is wrong in a line; what came out of a variable is not quoted."""
-        self.problems.append(Diagnostic(SourceLocation(self.file, line), self._put_in.hide(text), warning))
+    def report(self, line: int, text: str, *, warning: bool = False) -> None:
+        """Add a diagnostic. Values of variables that the text quotes are replaced by …."""
+        self.diagnostics.append(Diagnostic(SourceLocation(self.file, line), self._interpolated.hide(text), warning))
 
     def _look_up(self, name: str) -> str | None:
         value = self.lookup(name)
-        self._put_in.add(value or "")
+        self._interpolated.add(value or "")
         return value
 
     def convert(self, node: Node, kind: type, path: str) -> Any:
-        """The Node as a value of a Struct type; UNSET, and problems, if it cannot be one."""
+        """The Node as a value of a Struct type; UNSET if it cannot be converted, which is reported."""
         if kind not in self._types:
             self._types[kind] = inspect.type_info(kind)
         return self._any(node, self._types[kind], path)
 
     def _text(self, node: Node, path: str) -> str | None:
-        """Text of a scalar with its variables put in; None, and a problem, if that fails."""
+        """Text of a scalar after interpolation; None if that fails, which is reported."""
         if not isinstance(node.value, str):
             return node.text
         unset: list[str] = []
         try:
             text = expand(node.value, self._look_up, unset)
         except MissingVariableError as error:
-            self.problem(node.line, f"{path}: {error.anonymous if _holds_values(path) else error}")
+            self.report(node.line, f"{path}: {error.anonymous if _is_confidential(path) else error}")
             return None
         except InterpolationError as error:
-            self.problem(node.line, f"{path}: {error}")
+            self.report(node.line, f"{path}: {error}")
             return None
-        if unset and _holds_values(path):
-            text_of_it = f"{path}: a variable in it is not set: an empty string stands in (write $$ for a plain $)"
-            self.problem(node.line, text_of_it, warning=True)
+        if unset and _is_confidential(path):
+            message = f"{path}: a variable in it is not set: replaced by an empty string (write $$ for a literal $)"
+            self.report(node.line, message, warning=True)
             return text
         for name in unset:
-            if name not in self._told_unset:
-                self._told_unset.add(name)
-                self.problem(node.line, f"the variable {name} is not set: an empty string stands in", warning=True)
+            if name not in self._reported_unset:
+                self._reported_unset.add(name)
+                self.report(node.line, f"the variable {name} is not set: replaced by an empty string", warning=True)
         return text
 
     def _may_hint(self) -> bool:
-        """Whether a right word may still be looked for: not in a file that is all wrong, that would take minutes."""
-        return len(self.problems) < _MOST_HINTS
+        """Whether to search for "did you mean": after 100 errors the search would take minutes."""
+        return len(self.diagnostics) < _MOST_HINTS
 
     def _any(self, node: Node, kind: inspect.Type, path: str) -> Any:
-        """Choose by the shape of what was written."""
+        """Convert to the alternative of the type that has the shape of the Node."""
         choices = _choices(kind)
         if any(isinstance(choice, inspect.CustomType) and choice.cls is Node for choice in choices):
-            return None if node.value is None else node  # what it means hangs on another key, for its reader to say
+            return None if node.value is None else node  # its type depends on another key; its reader converts it
         shape = _shape(node)
         fitting = [choice for choice in choices if shape in _SHAPES.get(type(choice), ("scalar",))]
         if not fitting:
-            got = "a text" if isinstance(node.value, str) and _holds_values(path) else node.describe()
-            self.problem(node.line, f"{path}: expected {_expected(choices)}, got {got}")
+            got = "a string" if isinstance(node.value, str) and _is_confidential(path) else node.describe()
+            self.report(node.line, f"{path}: expected {_expected(choices)}, got {got}")
             return UNSET
         if shape == "nothing":
             return None
@@ -121,16 +121,16 @@ class Converter:
                 value = self._any(child, fields[key].type, below)
                 if value is not UNSET:
                     values[fields[key].name] = value
-            elif key in getattr(cls, "later", _NO_KEYS):
-                if _asks_for_something(child):
-                    self.problem(child.line, f"{below} is not acted on yet", warning=True)
-            elif key not in getattr(cls, "elsewhere", _NO_KEYS) and not key.startswith("x-"):
+            elif key in getattr(cls, "unsupported", _NO_KEYS):
+                if _has_effect(child):
+                    self.report(child.line, f"{below}: ignored: not supported yet", warning=True)
+            elif key not in getattr(cls, "ignored", _NO_KEYS) and not key.startswith("x-"):
                 hint = _hint(key, cls, list(fields)) if self._may_hint() else ""
-                self.problem(child.line, f"{below}: unknown key{hint}")
+                self.report(child.line, f"{below}: unknown key{hint}")
         missing = [item for name, item in fields.items() if item.required and name not in node.value]
         for item in missing:
             text = f"{path}: {item.encode_name} is missing (write {item.encode_name}: {_expected(_choices(item.type))})"
-            self.problem(node.line, text)
+            self.report(node.line, text)
         if any(item.required and item.name not in values for item in kind.fields):
             return UNSET
         return cls(**values)
@@ -153,7 +153,7 @@ class Converter:
         if text is None:
             return UNSET
         if "\0" in text:
-            self.problem(node.line, f"{path}: a zero character is in it (no program can be given one)")
+            self.report(node.line, f"{path}: contains a NUL character (remove it)")
             return UNSET
         cls = _leaf_type(kind)
         try:
@@ -162,13 +162,13 @@ class Converter:
             return msgspec.convert(text, cls, dec_hook=_parse)
         except msgspec.ValidationError as error:
             got = repr(shorten(text)) if isinstance(node.value, str) else shorten(text)
-            got = "something else" if _holds_values(path) else got
+            got = "another value" if _is_confidential(path) else got
             if isinstance(error.__cause__, ValueError):
-                self.problem(node.line, f"{path}: {error.__cause__}")
+                self.report(node.line, f"{path}: {error.__cause__}")
             else:
-                words = kind.values if isinstance(kind, inspect.LiteralType) else ()
-                hint = did_you_mean(text, [str(word) for word in words]) if self._may_hint() else ""
-                self.problem(node.line, f"{path}: expected {_expected(choices)}, got {got}{hint}")
+                known = kind.values if isinstance(kind, inspect.LiteralType) else ()
+                hint = did_you_mean(text, [str(value) for value in known]) if self._may_hint() else ""
+                self.report(node.line, f"{path}: expected {_expected(choices)}, got {got}{hint}")
             return UNSET
 
 
@@ -180,8 +180,8 @@ _SHAPES: dict[type, tuple[str, ...]] = {
 }
 
 
-def _holds_values(path: str) -> bool:
-    """Whether what is written there is the value of a variable, or the text of a secret or of a config."""
+def _is_confidential(path: str) -> bool:
+    """Whether the value at a path is that of a variable or the text of a config: messages do not quote it."""
     parts = path.split(".")
     return any(part.partition("[")[0] in ("environment", "content") for part in parts)
 
@@ -195,7 +195,7 @@ def _shape(node: Node) -> str:
 
 
 def _choices(kind: inspect.Type) -> list[inspect.Type]:
-    """The alternatives of a type, without what is only said about it."""
+    """The alternatives of a type, without its metadata."""
     if isinstance(kind, inspect.Metadata):
         return _choices(kind.type)
     if isinstance(kind, inspect.UnionType):
@@ -212,38 +212,40 @@ def _leaf_type(kind: inspect.Type) -> Any:
 
 
 def _parse(cls: type, text: Any) -> Any:
-    return cls.parse(text)  # type: ignore[attr-defined]  # every custom type of fields.py has it
+    return cls.parse(text)  # type: ignore[attr-defined]  # every custom type in the tables has it
 
 
 def _expected(choices: list[inspect.Type]) -> str:
-    """The alternatives in words: "a string or a list"."""
-    words: list[str] = []
+    """The alternatives as text: "a string or a list"."""
+    names: list[str] = []
     for kind in choices:
         if isinstance(kind, inspect.CustomType):
-            words.append(str(vars(kind.cls)["expected"]))
+            names.append(str(vars(kind.cls)["expected"]))
         elif isinstance(kind, inspect.LiteralType):
-            words += [str(value) for value in kind.values]
+            names += [str(value) for value in kind.values]
         elif isinstance(kind, inspect.StructType):
             required = [item.encode_name for item in kind.fields if item.required]
-            words.append(f"a map with {' and '.join(required)}" if required else "a map")
+            names.append(f"a map with {' and '.join(required)}" if required else "a map")
         elif isinstance(kind, inspect.DictType):
-            words.append("a map")
+            names.append("a map")
         elif isinstance(kind, inspect.ListType):
-            words.append("a list")
+            names.append("a list")
         elif not isinstance(kind, inspect.NoneType):
-            words.append(_LEAVES[type(kind)][1])
-    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+            names.append(_LEAVES[type(kind)][1])
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _hint(key: str, cls: type, fields: list[str]) -> str:
-    """What an unknown key may have been meant to be."""
-    known = [*fields, *sorted(getattr(cls, "later", _NO_KEYS) | getattr(cls, "elsewhere", _NO_KEYS))]
-    listed = f" (known here: {', '.join(known)})" if len(known) <= _SHORT_LIST else " (x- in front makes it a note)"
+    """The end of the message about an unknown key."""
+    known = [*fields, *sorted(getattr(cls, "unsupported", _NO_KEYS) | getattr(cls, "ignored", _NO_KEYS))]
+    listed = (
+        f" (known keys: {', '.join(known)})" if len(known) <= _SHORT_LIST else " (a key of your own begins with x-)"
+    )
     return did_you_mean(key, known) or listed
 
 
-def _asks_for_something(node: Node) -> bool:
-    """Whether a key that we do not act on wants more than what happens anyway."""
+def _has_effect(node: Node) -> bool:
+    """Whether an unsupported key asks for something other than the default."""
     if isinstance(node.value, (dict, list)):
         return bool(node.value)
-    return node.value is not None and node.text not in _NOTHING
+    return node.value is not None and node.text not in _NO_EFFECT

@@ -1,7 +1,7 @@
-"""A service's `healthcheck` -> plan.model.Probe: what is asked, and when.
+"""A service's `healthcheck` -> plan.model.Probe. Pure.
 
-Keys and rules of time are Docker's, kinds beside CMD and CMD-SHELL are Kubernetes', systemd's and s6's
-(docs/reference/health.md). Where a probe knocks is address.py's. Pure; what is wrong is told to `tell`.
+Keys and timing are Docker's. The kinds of probe other than CMD and CMD-SHELL are those of Kubernetes, systemd and s6
+(docs/reference/health.md). address.py parses the addresses.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ if TYPE_CHECKING:
     from cohabit.config.keys.fields import HealthcheckKeys
 
 SHELL = ("/bin/sh", "-c")
-_COMMAND_START_INTERVAL_SECONDS = 0.5  # a process each time is dearer than a connection
-_SHORTEST_SECONDS = 0.001  # Docker's, too
+_COMMAND_START_INTERVAL_SECONDS = 0.5  # starting a process costs more than a connection
+_SHORTEST_SECONDS = 0.001  # as in Docker
 _FIRST_FD, _LAST_FD = 3, 1023
 _STATUS = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?", re.ASCII)
 # RFC 9110: a name is a token, a value has no control characters; kept to ASCII, as the request is.
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~](?:[ \t!-~]*[!-~])?)?[ \t]*", re.ASCII)
 
 
-def read_probe(check: HealthcheckKeys | None, tell: Callable[[str, str], None]) -> Probe | None:
-    """The probe, None if there is none (or what stands there makes none). tell(key, problem)."""
+def read_probe(check: HealthcheckKeys | None, report: Callable[[str, str], None]) -> Probe | None:
+    """The probe; None if there is none or it is invalid. report(key, text) receives each error."""
     if check is None or check.disable or check.test is None:
         return None
-    words = ["CMD-SHELL", check.test] if isinstance(check.test, str) else check.test
-    kind = "NONE" if check.test == "NONE" else words[0] if words else ""
+    test = ["CMD-SHELL", check.test] if isinstance(check.test, str) else check.test
+    kind = "NONE" if check.test == "NONE" else test[0] if test else ""
     if kind == "NONE":
         return None
     if kind not in _KINDS:
         hint = did_you_mean(kind, (*_KINDS, "NONE"))
-        tell("test", f"begins with {kind[:40]!r}, not with {', '.join(_KINDS)} or NONE{hint}")
+        report("test", f"unknown kind {kind[:40]!r}: expected {', '.join(_KINDS)} or NONE{hint}")
         return None
     try:
-        probe = _KINDS[kind](words[1:])
+        probe = _KINDS[kind](test[1:])
     except ValueError as error:
-        tell("test", str(error))
+        report("test", str(error))
         return None
-    return probe.replace(**_rules(probe, check, tell))
+    return probe.replace(**_rules(probe, check, report))
 
 
-def _rules(probe: Probe, check: HealthcheckKeys, tell: Callable[[str, str], None]) -> dict[str, Any]:
-    """The fields that say when, as far as they were written: zero stands for the default, as in Docker."""
+def _rules(probe: Probe, check: HealthcheckKeys, report: Callable[[str, str], None]) -> dict[str, Any]:
+    """The timing fields that are written; zero means the default, as in Docker."""
     rules: dict[str, Any] = {}
     for key in ("interval", "timeout", "start_interval", "start_period"):
         seconds = getattr(check, key)
         if seconds and seconds < _SHORTEST_SECONDS:
-            tell(key, "must be at least 1ms")
+            report(key, "must be at least 1ms")
         elif seconds:
             rules[f"{key}_seconds"] = float(seconds)
     if probe.kind == "notify" and "interval_seconds" in rules:
@@ -66,39 +66,39 @@ def _rules(probe: Probe, check: HealthcheckKeys, tell: Callable[[str, str], None
     return rules
 
 
-def _exec(words: Sequence[str]) -> Probe:
-    if not words or not words[0]:
-        raise ValueError("CMD takes a program and its arguments")
-    return Probe("exec", command=tuple(words), start_interval_seconds=_COMMAND_START_INTERVAL_SECONDS)
+def _exec(arguments: Sequence[str]) -> Probe:
+    if not arguments or not arguments[0]:
+        raise ValueError("CMD needs a program and its arguments")
+    return Probe("exec", command=tuple(arguments), start_interval_seconds=_COMMAND_START_INTERVAL_SECONDS)
 
 
-def _shell(words: Sequence[str]) -> Probe:
-    text = _one("CMD-SHELL", "one string (a program and its arguments are CMD)", words)
+def _shell(arguments: Sequence[str]) -> Probe:
+    text = _one("CMD-SHELL", "one string", arguments, " (for a program and its arguments, write CMD)")
     if not text.strip():
         raise ValueError("the command is empty")
     return _exec((*SHELL, text))
 
 
-def _tcp(words: Sequence[str]) -> Probe:
-    return tcp_probe(_one("TCP", "one address", words))
+def _tcp(arguments: Sequence[str]) -> Probe:
+    return tcp_probe(_one("TCP", "one address", arguments))
 
 
-def _unix(words: Sequence[str]) -> Probe:
-    return unix_probe(_one("UNIX", "one path", words))
+def _unix(arguments: Sequence[str]) -> Probe:
+    return unix_probe(_one("UNIX", "one path", arguments))
 
 
-def _http(words: Sequence[str]) -> Probe:
-    """The address, and further words: "status=200-204,401", "Header: value"."""
-    probe = http_probe(_one("HTTP", "one address", words[:1]))
+def _http(arguments: Sequence[str]) -> Probe:
+    """arguments: the address, then any of "status=200-204,401" and "Header: value"."""
+    probe = http_probe(_one("HTTP", "one address", arguments[:1]))
     headers: list[tuple[str, str]] = []
     statuses: list[tuple[int, int]] = []
-    for word in words[1:]:
-        if word.startswith("status="):
-            statuses += [_status(part.strip()) for part in word.removeprefix("status=").split(",")]
-        elif found := _HEADER.fullmatch(word):
+    for argument in arguments[1:]:
+        if argument.startswith("status="):
+            statuses += [_status(part.strip()) for part in argument.removeprefix("status=").split(",")]
+        elif found := _HEADER.fullmatch(argument):
             headers.append((found[1], found[2] or ""))
         else:
-            raise ValueError(f"{word[:60]!r} is neither a header (Name: value) nor status=200-399")
+            raise ValueError(f"{argument[:60]!r} is neither a header (Name: value) nor status=200-399")
     return probe.replace(headers=tuple(headers), statuses=tuple(statuses) or probe.statuses)
 
 
@@ -106,34 +106,34 @@ def _status(text: str) -> tuple[int, int]:
     found = _STATUS.fullmatch(text)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     if first > last:
-        raise ValueError(f"{text[:40]!r} is no status code or range (write status=200-399,401)")
+        raise ValueError(f"{text[:40]!r} is not a status code or range (write status=200-399,401)")
     return first, last
 
 
-def _log(words: Sequence[str]) -> Probe:
-    pattern = check_pattern(_one("LOG", "one regular expression", words), "any output would do")
+def _log(arguments: Sequence[str]) -> Probe:
+    pattern = check_pattern(_one("LOG", "one regular expression", arguments), "any output would match")
     return Probe("log", pattern=pattern)
 
 
-def _notify(words: Sequence[str]) -> Probe:
-    if words:
-        raise ValueError(f"NOTIFY stands alone, got {len(words)} more")
+def _notify(arguments: Sequence[str]) -> Probe:
+    if arguments:
+        raise ValueError(f"NOTIFY takes no arguments, got {len(arguments)}")
     return Probe("notify")
 
 
-def _fd(words: Sequence[str]) -> Probe:
-    digits = _one("FD", "one number", words)
+def _fd(arguments: Sequence[str]) -> Probe:
+    digits = _one("FD", "one number", arguments)
     number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= len(str(_LAST_FD)) else 0
     if not _FIRST_FD <= number <= _LAST_FD:
-        raise ValueError(f"FD takes a descriptor's number from {_FIRST_FD} to {_LAST_FD}, got {digits[:20]!r}")
+        raise ValueError(f"FD takes a descriptor number from {_FIRST_FD} to {_LAST_FD}, got {digits[:20]!r}")
     return Probe("fd", fd=number)
 
 
-def _one(kind: str, what: str, words: Sequence[str]) -> str:
-    """The one word that a kind takes."""
-    if len(words) != 1:
-        raise ValueError(f"{kind} takes {what}, got {len(words)}")
-    return words[0]
+def _one(kind: str, what: str, arguments: Sequence[str], hint: str = "") -> str:
+    """The single argument of a kind."""
+    if len(arguments) != 1:
+        raise ValueError(f"{kind} takes {what}, got {len(arguments)}{hint}")
+    return arguments[0]
 
 
 _KINDS: dict[str, Callable[[Sequence[str]], Probe]] = {

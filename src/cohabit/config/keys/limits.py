@@ -1,7 +1,7 @@
-"""A service's ulimits, nice, umask, oom_score_adj and capabilities -> plan.model.Limits, by their numbers.
+"""A service's ulimits, nice, umask, oom_score_adj and capabilities -> plan.model.Limits, as numbers.
 
-Compose's meaning: what cap_add names is spared from cap_drop. Whether the machine allows it all is asked by
-rights.py.
+As in Compose, a capability in cap_add is exempt from cap_drop. permission_checks.py checks whether the machine permits
+the limits.
 """
 
 from __future__ import annotations
@@ -21,67 +21,67 @@ if TYPE_CHECKING:
 _NO_NEW_PRIVILEGES = "no-new-privileges"
 
 
-def read_limits(keys: ServiceKeys, tell: Callable[[str, str], None]) -> Limits:
-    """The Limits of a service. tell(key, problem)."""
+def read_limits(keys: ServiceKeys, report: Callable[[str, str], None]) -> Limits:
+    """The Limits of a service. report(key, text) receives each error."""
     return Limits(
-        ulimits=_ulimits(keys.ulimits or {}, lambda text: tell("ulimits", text)),
+        ulimits=_ulimits(keys.ulimits or {}, lambda text: report("ulimits", text)),
         oom_score_adj=None if keys.oom_score_adj is None else int(keys.oom_score_adj),
         nice=None if keys.nice is None else int(keys.nice),
         umask=None if keys.umask is None else int(keys.umask),
-        cap_drop=_dropped(keys, tell),
-        no_new_privileges=_no_new_privileges(keys.security_opt or (), lambda text: tell("security_opt", text)),
+        cap_drop=_dropped(keys, report),
+        no_new_privileges=_no_new_privileges(keys.security_opt or (), lambda text: report("security_opt", text)),
     )
 
 
-def _ulimits(written: dict[str, str | UlimitKeys], tell: Callable[[str], None]) -> tuple[tuple[int, int, int], ...]:
+def _ulimits(written: dict[str, str | UlimitKeys], report: Callable[[str], None]) -> tuple[tuple[int, int, int], ...]:
     found = []
     for name, value in written.items():
         number = ULIMITS.get(name)
         if number is None:
-            hint = did_you_mean(name, ULIMITS) or f" (there are: {', '.join(sorted(ULIMITS))})"
-            tell(f"there is no limit {name[:40]!r}{hint}")
+            hint = did_you_mean(name, ULIMITS) or f" (known: {', '.join(sorted(ULIMITS))})"
+            report(f"unknown limit {name[:40]!r}{hint}")
             continue
         try:
             soft, hard = (value.soft, value.hard) if isinstance(value, UlimitKeys) else (Limit.parse(value),) * 2
         except ValueError as error:
-            tell(f"{name}: {error}")
+            report(f"{name}: {error}")
             continue
         if (hard != -1 and soft > hard) or (soft == -1 and hard != -1):
-            tell(f"{name}: the soft limit {soft} is above the hard one {hard} (lower it)")
+            report(f"{name}: the soft limit {soft} is above the hard limit {hard} (lower it)")
         found.append((number, int(soft), int(hard)))
     return tuple(found)
 
 
-def _dropped(keys: ServiceKeys, tell: Callable[[str, str], None]) -> tuple[int, ...]:
-    """What Docker would drop: a name in cap_add is spared, ALL in it undoes the ALL of cap_drop."""
+def _dropped(keys: ServiceKeys, report: Callable[[str, str], None]) -> tuple[int, ...]:
+    """The capabilities that Docker would drop: cap_add exempts a name; ALL in cap_add cancels ALL in cap_drop."""
     if not keys.cap_drop:
         return ()
-    every_drop, named = _capabilities(keys.cap_drop, lambda text: tell("cap_drop", text))
-    every_add, added = _capabilities(keys.cap_add or (), lambda text: tell("cap_add", text))
+    every_drop, named = _capabilities(keys.cap_drop, lambda text: report("cap_drop", text))
+    every_add, added = _capabilities(keys.cap_add or (), lambda text: report("cap_add", text))
     if every_add:
         return tuple(sorted(named))
     return tuple(sorted((named | set(every_capability() if every_drop else ())) - added))
 
 
-def _capabilities(written: Iterable[str], tell: Callable[[str], None]) -> tuple[bool, set[int]]:
-    """Whether ALL is among the names, and the numbers of the others, with or without CAP_ in front, in any case."""
+def _capabilities(written: Iterable[str], report: Callable[[str], None]) -> tuple[bool, set[int]]:
+    """Whether ALL is among the names, and the numbers of the others. CAP_ is optional, case is ignored."""
     names = [text.upper().removeprefix("CAP_") for text in written]
     for name in names:
         if name != ALL and name not in CAPABILITIES:
             hint = did_you_mean(name, (*CAPABILITIES, ALL)) or " (see capabilities(7))"
-            tell(f"there is no capability {name[:40]!r}{hint}")
+            report(f"unknown capability {name[:40]!r}{hint}")
     return ALL in names, {CAPABILITIES.index(name) for name in names if name in CAPABILITIES}
 
 
-def _no_new_privileges(written: Iterable[str], tell: Callable[[str], None]) -> bool:
-    """The one option that is ours to act on; the others (seccomp, apparmor, label) are for the engine."""
+def _no_new_privileges(written: Iterable[str], report: Callable[[str], None]) -> bool:
+    """Whether no-new-privileges is set. The other options (seccomp, apparmor, label) are for the engine."""
     wanted = False
     for text in written:
         name, _, value = text.replace("=", ":", 1).partition(":")
         if name == _NO_NEW_PRIVILEGES:
             if value not in ("", "true", "false"):
-                tell(f"{_NO_NEW_PRIVILEGES} is true or false, not {value[:40]!r}")
+                report(f"{_NO_NEW_PRIVILEGES} must be true or false, got {value[:40]!r}")
             wanted = value != "false"
         elif "no" in name.lower() and did_you_mean(name, (_NO_NEW_PRIVILEGES,)):
-            tell(f"there is no option {name[:40]!r}{did_you_mean(name, (_NO_NEW_PRIVILEGES,))}")
+            report(f"unknown option {name[:40]!r}{did_you_mean(name, (_NO_NEW_PRIVILEGES,))}")
     return wanted

@@ -1,7 +1,7 @@
-"""The field table's part about where output goes: an entry of `logging`, and the options of each driver.
+"""The tables of keys for `logging`: an entry, and the options of each driver.
 
-Types as in fields.py, with docs/reference/logs.md as their page. Which options there are hangs on the driver, so
-`options` stays a Node until logging.py knows that. Nothing here reads anything.
+Types as in fields.py; the options are documented in docs/reference/logs.md. `options` stays a Node, because its type
+depends on the driver: logging.py converts it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from cohabit.config.values.facility import parse_facility
 from cohabit.config.values.pattern import check_pattern
 from cohabit.config.values.size import parse_size
 
-_BUFFER_BYTES_MOST = 1 << 30  # it is kept in memory
+_BUFFER_BYTES_MOST = 1 << 30  # the buffer is in memory
 _FILE_BYTES_MOST = 1 << 60
 _NO_ROTATION = ("-1", "0")
 _LONGEST_TAG = 48  # APP-NAME of RFC 5424
-# Options of Docker's json-file and local, which who names no driver may have meant for the engine.
+# Options of Docker's json-file and local. In an entry without a driver they may be for the engine.
 _FOR_THE_ENGINE = """
     compress env env-regex labels labels-regex max-file max-size tag
 """
 
 
 class BufferSize(int):
-    """How much may be kept in memory."""
+    """Size of a buffer in memory."""
 
     expected: ClassVar[str] = "a size such as 4m"
 
     @classmethod
     def parse(cls, text: str) -> BufferSize:
-        """Bytes of "4m"; ValueError if it is no size, or no use."""
+        """Bytes of "4m". ValueError: not a size from 1 byte to 1 GiB."""
         size = parse_size(text)
         if not 0 < size <= _BUFFER_BYTES_MOST:
             raise ValueError(f"expected a size from 1 byte to 1g, got {text[:40]!r}")
@@ -42,40 +42,40 @@ class BufferSize(int):
 
 
 class FileSize(int):
-    """How large a file may become; 0 for any size."""
+    """Maximum size of a file; 0 for no limit."""
 
     expected: ClassVar[str] = "a size such as 10m, or -1"
 
     @classmethod
     def parse(cls, text: str) -> FileSize:
-        """Bytes of "10m", 0 for "-1"; ValueError if it is no size."""
+        """Bytes of "10m", 0 for "-1". ValueError: not a size."""
         size = 0 if text in _NO_ROTATION else parse_size(text)
         if size > _FILE_BYTES_MOST:
-            raise ValueError(f"{text[:40]!r} is larger than any file (write -1 for no rotation)")
+            raise ValueError(f"{text[:40]!r} is larger than any file can be (write -1 for no rotation)")
         return cls(size)
 
 
 class FileCount(Ranged):
-    """How many files there are."""
+    """Number of files."""
 
     expected = "a whole number from 1 to 1000"
     least, most = 1, 1000
 
 
 class LogPath(str):
-    """A file's path, written in one way: a file must not be opened twice."""
+    """A file's path, normalized so that no file is opened twice."""
 
     __slots__ = ()
-    expected: ClassVar[str] = "a whole path"
+    expected: ClassVar[str] = "an absolute path"
 
     @classmethod
     def parse(cls, text: str) -> LogPath:
-        """The path without `//` and `/./`; ValueError if it is not whole, has `..` in it or is a directory's."""
+        """The path without `//` and `/./`. ValueError: not absolute, contains `..`, or is a directory's."""
         if not text.startswith("/"):
-            raise ValueError(f"a whole path is needed, beginning with /, got {text[:60]!r}")
+            raise ValueError(f"expected {cls.expected}, got {text[:60]!r}")
         parts = text.split("/")
         if ".." in parts:
-            raise ValueError(f"{text[:60]!r} has .. in it (write the path without ..)")
+            raise ValueError(f"{text[:60]!r} contains .. (write the path without ..)")
         if parts[-1] in ("", "."):
             raise ValueError(f"{text[:60]!r} is a directory (name a file in it)")
         return cls("/" + "/".join(part for part in parts if part not in ("", ".")))
@@ -89,46 +89,46 @@ class Pattern(str):
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """The pattern itself; ValueError if it is none."""
+        """The pattern itself. ValueError: not a regular expression."""
         return cls(check_pattern(text, "any line would begin a record"))
 
 
 class SyslogAddress(str):
-    """Where a syslog server listens."""
+    """Address of a syslog server."""
 
     __slots__ = ()
     expected: ClassVar[str] = "an address such as udp://10.0.0.1:514"
 
     @classmethod
     def parse(cls, text: str) -> SyslogAddress:
-        """The address with its port; ValueError if it is none."""
+        """The address with its port. ValueError: not a valid address."""
         return cls(syslog_address(text))
 
 
 class Facility(int):
-    """A facility's number."""
+    """Number of a facility."""
 
     expected: ClassVar[str] = "a facility such as daemon"
 
     @classmethod
     def parse(cls, text: str) -> Facility:
-        """Number of "daemon" or "3"; ValueError if there is none."""
+        """Number of "daemon" or "3". ValueError: not a facility."""
         return cls(parse_facility(text))
 
 
 class Tag(str):
-    """What stands for the service's name in a message: APP-NAME of RFC 5424."""
+    """APP-NAME of RFC 5424, instead of the service's name."""
 
     __slots__ = ()
     expected: ClassVar[str] = "a name"
 
     @classmethod
     def parse(cls, text: str) -> Tag:
-        """The name itself; ValueError if it can be none."""
+        """The name itself. ValueError: not a valid APP-NAME."""
         if "{{" in text:
-            raise ValueError(f"{text[:60]!r} is a template, which only the engine fills in (write the name itself)")
+            raise ValueError(f"{text[:60]!r} is a template, which only the engine expands (write the name itself)")
         if len(text) > _LONGEST_TAG or not all("!" <= letter <= "~" for letter in text):
-            raise ValueError(f"{text[:60]!r} can be no tag (at most {_LONGEST_TAG} letters of ASCII, no spaces)")
+            raise ValueError(f"{text[:60]!r} is not a valid tag (at most {_LONGEST_TAG} ASCII characters, no spaces)")
         return cls(text)
 
 
@@ -138,69 +138,74 @@ class LoggingKeys(Struct, frozen=True, kw_only=True):
     driver: Annotated[
         str | None,
         Meta(
-            description="To the container's output as `prefix` (lines with the service's name), `json`, `logfmt`, "
-            "`raw` (bytes as they are); `inherit` (it has the container's output itself); `file`; `syslog`; `none`."
+            description="To the container's output: `prefix` (lines with the service's name), `json`, `logfmt`, `raw` "
+            "(unchanged bytes), `inherit` (the service writes there itself). Others: `file`, `syslog`, `none`."
         ),
     ] = None
-    options: Annotated[Node | None, Meta(description="Its options: [logs.md](logs.md).")] = None
+    options: Annotated[Node | None, Meta(description="Options of the driver: [logs.md](logs.md).")] = None
 
 
 class LineOptionKeys(Struct, frozen=True, kw_only=True, rename="kebab"):
-    """Options of every driver that passes lines on; the only ones of prefix, json, logfmt and raw."""
+    """Options of every driver that processes lines; prefix, json, logfmt and raw have no others."""
 
     mode: Annotated[
         Literal["blocking", "non-blocking"] | None,
         Meta(
-            description="While nobody takes its lines the service waits (`blocking`), or they are kept, and beyond "
-            "`max-buffer-size` dropped and counted."
+            description="When the destination does not accept output: `blocking`: the service blocks on write; "
+            "`non-blocking`: lines are buffered, and beyond `max-buffer-size` dropped and counted."
         ),
     ] = None
     max_buffer_size: Annotated[
-        BufferSize | None, Meta(description="How much is kept then. Only with `mode: non-blocking`.")
+        BufferSize | None, Meta(description="Size of that buffer. Only with `mode: non-blocking`.")
     ] = None
     multiline_pattern: Annotated[
         Pattern | None,
         Meta(
-            description="A regular expression (Python's; `$` is written `$$`): where it is found in a line, a record "
-            "begins, which goes on to the next such line. One for the whole service."
+            description="A regular expression (Python's syntax; `$` is written `$$`). A line in which it is found "
+            "begins a record; the lines up to the next such line belong to it. One per service."
         ),
     ] = None
 
 
 class AssumedOptionKeys(LineOptionKeys, frozen=True, kw_only=True):
-    """The same where no driver is written."""
+    """Options of an entry without a driver."""
 
-    elsewhere: ClassVar[frozenset[str]] = frozenset(_FOR_THE_ENGINE.split())
+    ignored: ClassVar[frozenset[str]] = frozenset(_FOR_THE_ENGINE.split())
 
 
 class FileOptionKeys(LineOptionKeys, frozen=True, kw_only=True):
     """Options of file."""
 
-    path: Annotated[LogPath | None, Meta(description="The file. Several services may share one.")] = None
+    path: Annotated[LogPath | None, Meta(description="Absolute path of the file. Several services may share one.")] = (
+        None
+    )
     format: Annotated[
-        Literal["raw", "prefix", "json", "logfmt"] | None, Meta(description="How lines are written, as by that driver.")
+        Literal["raw", "prefix", "json", "logfmt"] | None,
+        Meta(description="Format of the lines, as of the driver of that name."),
     ] = None
     max_size: Annotated[
-        FileSize | None, Meta(description="Before it grows beyond this the file is renamed; `-1` or `0`: it never is.")
+        FileSize | None, Meta(description="The file is rotated before it exceeds this size; `-1` or `0`: no rotation.")
     ] = None
     max_file: Annotated[
-        FileCount | None, Meta(description="So many files there are, the newest included; the oldest is removed.")
+        FileCount | None, Meta(description="Number of files, including the current one; the oldest is removed.")
     ] = None
-    compress: Annotated[bool | None, Meta(description="`true`: renamed files are compressed with gzip.")] = None
+    compress: Annotated[bool | None, Meta(description="`true`: rotated files are compressed with gzip.")] = None
 
 
 class SyslogOptionKeys(LineOptionKeys, frozen=True, kw_only=True):
     """Options of syslog."""
 
-    syslog_address: Annotated[SyslogAddress | None, Meta(description="The server; without a port it is 514.")] = None
-    syslog_facility: Annotated[
-        Facility | None, Meta(description="What kind of program it is, as syslog(3) has it.")
-    ] = None
+    syslog_address: Annotated[SyslogAddress | None, Meta(description="Address of the server. Default port: 514.")] = (
+        None
+    )
+    syslog_facility: Annotated[Facility | None, Meta(description="The facility, as in syslog(3).")] = None
     syslog_format: Annotated[
         Literal["rfc5424", "rfc3164"] | None,
         Meta(
-            description="`rfc5424`, or the form of syslog(3), which is all that most programs behind /dev/log read and "
-            "therefore the default there. The latter for unix sockets only."
+            description="`rfc5424`, or `rfc3164`, the format of syslog(3), for unix sockets only. Default for /dev/log "
+            "is `rfc3164`, because most programs that read /dev/log accept nothing else."
         ),
     ] = None
-    tag: Annotated[Tag | None, Meta(description="What stands there as the program's name.")] = None
+    tag: Annotated[Tag | None, Meta(description="The program name in the messages. Default: the service's name.")] = (
+        None
+    )

@@ -1,7 +1,4 @@
-"""The field table's part about what a service is held to and handed: limits, sockets, secrets and configs.
-
-Types as in fields.py, which these belong to, and with the same page and test. Nothing here reads anything.
-"""
+"""The tables of keys for limits, sockets, secrets and configs. Part of fields.py, documented on the same page."""
 
 from __future__ import annotations
 
@@ -24,21 +21,21 @@ class Ranged(int):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Number of "-5"; ValueError if it is none, or out of range."""
+        """Number of "-5". ValueError: not a whole number, or out of range."""
         if not _WHOLE.fullmatch(text) or not cls.least <= int(text) <= cls.most:
             raise ValueError(f"expected {cls.expected}, got {text[:40]!r}")
         return cls(text)
 
 
 class Nice(Ranged):
-    """A nice value: the larger, the more it lets others go first."""
+    """A nice value."""
 
     expected = "a whole number from -20 to 19"
     least, most = -20, 19
 
 
 class OomScoreAdj(Ranged):
-    """How readily the kernel takes it when memory runs out."""
+    """A value for /proc/PID/oom_score_adj."""
 
     expected = "a whole number from -1000 to 1000"
     least, most = -1000, 1000
@@ -52,21 +49,21 @@ class Limit(Ranged):
 
 
 class Backlog(Ranged):
-    """How many clients may wait."""
+    """Length of a socket's queue (listen(2))."""
 
     expected = "a whole number from 1 to 65535"
     least, most = 1, 65_535
 
 
 class Mode(int):
-    """Permissions, octal however they are written: 440, 0440, 0o440."""
+    """Permissions in octal: 440, 0440 and 0o440 are the same."""
 
     expected: ClassVar[str] = "permissions in octal such as 0440"
     most: ClassVar[int] = 0o7777
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Number of "0440"; ValueError if it is none."""
+        """Number of "0440". ValueError: not octal, or too large."""
         found = _OCTAL.fullmatch(text)
         if not found or int(found[1], 8) > cls.most:
             raise ValueError(f"expected {cls.expected}, got {text[:40]!r}")
@@ -74,7 +71,7 @@ class Mode(int):
 
 
 class Umask(Mode):
-    """Permissions that new files shall not have."""
+    """Permissions that are removed from new files."""
 
     expected = "permissions in octal such as 022"
     most = 0o777
@@ -83,42 +80,49 @@ class Umask(Mode):
 class UlimitKeys(Struct, frozen=True, kw_only=True):
     """One entry of ulimits in its long form."""
 
-    soft: Annotated[Limit, Meta(description="What holds at first; a process may raise it up to `hard`.")]
-    hard: Annotated[Limit, Meta(description="What holds in any case.")]
+    soft: Annotated[Limit, Meta(description="The limit at the start. A process may raise it up to `hard`.")]
+    hard: Annotated[Limit, Meta(description="The maximum of the soft limit.")]
 
 
 class SocketKeys(Struct, frozen=True, kw_only=True):
     """One entry of sockets in its long form."""
 
     listen: Annotated[str, Meta(description="The address, as in the short form.")]
-    name: Annotated[
-        str | None, Meta(description="What `LISTEN_FDNAMES` says of it. Default: the name of the service.")
-    ] = None
-    backlog: Annotated[Backlog | None, Meta(description="How many clients may wait. Default `4096`.")] = None
+    name: Annotated[str | None, Meta(description="Its name in `LISTEN_FDNAMES`. Default: the name of the service.")] = (
+        None
+    )
+    backlog: Annotated[Backlog | None, Meta(description="Maximum number of waiting clients. Default `4096`.")] = None
     mode: Annotated[Mode | None, Meta(description="Permissions of a unix socket's file, octal. Default `0666`.")] = None
-    user: Annotated[str | None, Meta(description="Who owns a unix socket's file. Default: as cohabit itself.")] = None
-    group: Annotated[str | None, Meta(description="Its group. Default: the one of `user`, or our own.")] = None
+    user: Annotated[str | None, Meta(description="Owner of a unix socket's file. Default: the user of cohabit.")] = None
+    group: Annotated[
+        str | None,
+        Meta(description="Group of a unix socket's file. Default: that of `user`, otherwise that of cohabit."),
+    ] = None
 
 
-class GrantKeys(Struct, frozen=True, kw_only=True):
+class FileMountKeys(Struct, frozen=True, kw_only=True):
     """One entry of a service's secrets or configs in its long form."""
 
-    source: Annotated[str, Meta(description="Its name at the top of the file.")]
+    source: Annotated[str, Meta(description="Its name in the top-level section.")]
     target: Annotated[
         str | None,
         Meta(
-            description="The file that the service finds, a path or a name. Default: the name, in /run/secrets for a "
-            "secret, in / for a config."
+            description="Path of the file for the service. A relative path is in /run/secrets for a secret, in / for a "
+            "config. Default: the name."
         ),
     ] = None
     uid: Annotated[
-        str | None, Meta(description="Who owns it. Default: the service's user; of a config, cohabit's.")
+        str | None,
+        Meta(description="Owner of the file. Default: the service's user; for a config, the user of cohabit."),
     ] = None
-    gid: Annotated[str | None, Meta(description="Its group. Default: the service's; of a config, cohabit's.")] = None
+    gid: Annotated[
+        str | None, Meta(description="Group of the file. Default: the service's; for a config, that of cohabit.")
+    ] = None
     mode: Annotated[
         Mode | None,
         Meta(
-            description="Its permissions, octal. Default `0400`, `0444` for a config and for what several users share."
+            description="Permissions of the file, octal. Default `0400`; `0444` for a config and for a secret that "
+            "several users share."
         ),
     ] = None
 
@@ -129,30 +133,30 @@ _FOR_THE_ENGINE = frozenset({"driver", "driver_opts", "labels", "name", "templat
 class SecretKeys(Struct, frozen=True, kw_only=True):
     """One entry of the top-level secrets."""
 
-    elsewhere: ClassVar[frozenset[str]] = _FOR_THE_ENGINE
+    ignored: ClassVar[frozenset[str]] = _FOR_THE_ENGINE
 
     file: Annotated[
-        str | None, Meta(description="A file that has its text, relative to the directory of this one.")
+        str | None, Meta(description="A file with the text; the path is relative to the directory of the cohabit file.")
     ] = None
     environment: Annotated[
         str | None,
-        Meta(description="A variable of the container that has its text; no service is given that variable."),
+        Meta(description="A variable of the container with the text. It is removed from the environment of services."),
     ] = None
     external: Annotated[
-        bool | None, Meta(description="`true`: somebody else puts the file there, such as the engine.")
+        bool | None, Meta(description="`true`: the file is provided from outside, for example by the engine.")
     ] = None
 
 
 class ConfigKeys(Struct, frozen=True, kw_only=True):
     """One entry of the top-level configs."""
 
-    elsewhere: ClassVar[frozenset[str]] = _FOR_THE_ENGINE
+    ignored: ClassVar[frozenset[str]] = _FOR_THE_ENGINE
 
     file: Annotated[
-        str | None, Meta(description="A file that has its text, relative to the directory of this one.")
+        str | None, Meta(description="A file with the text; the path is relative to the directory of the cohabit file.")
     ] = None
-    environment: Annotated[str | None, Meta(description="A variable of the container that has its text.")] = None
+    environment: Annotated[str | None, Meta(description="A variable of the container with the text.")] = None
     content: Annotated[str | None, Meta(description="The text itself.")] = None
     external: Annotated[
-        bool | None, Meta(description="`true`: somebody else puts the file there, such as the engine.")
+        bool | None, Meta(description="`true`: the file is provided from outside, for example by the engine.")
     ] = None

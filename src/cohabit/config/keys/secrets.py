@@ -1,7 +1,7 @@
-"""Secrets and configs as the file declares and grants them -> plan.model.Secret and Grant: references, never texts.
+"""Secrets and configs of a file -> plan.model.Secret and FileMount: references, never texts.
 
-The top of the file says where each text comes from, a service says which of them it is handed, and as which
-file. Names and targets are Compose's. delivery.py puts the files there, file_variables.py gives X_FILE its sense.
+The top level declares the source of each text; a service lists those that it gets and the target of each. Names and
+targets are Compose's. secret_files.py writes the files, file_variables.py resolves X_FILE.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from cohabit.config.keys.resources import GrantKeys
+from cohabit.config.keys.resources import FileMountKeys
 from cohabit.config.values.user import group_id, identity
 from cohabit.plan.model import FileMount, Secret
 from cohabit.plan.nearest import did_you_mean
@@ -29,7 +29,7 @@ _SOURCES = ("file", "environment", "content", "external")
 
 
 class SecretReader:
-    """Reads the secrets and configs of one file; `declared` is what its top says, by kind and name."""
+    """Reads the secrets and configs of one file. declared: the top-level ones, by kind and name."""
 
     def __init__(self, keys: FileKeys, node: Node, converter: Converter) -> None:
         self._converter = converter
@@ -40,16 +40,16 @@ class SecretReader:
             "configs": self._declared("configs", keys.configs or {}),
         }
 
-    def grants(
-        self, kind: str, written: list[str | GrantKeys] | None, tell: Callable[[str], None]
+    def mounts(
+        self, kind: str, written: list[str | FileMountKeys] | None, report: Callable[[str], None]
     ) -> tuple[FileMount, ...]:
-        """What a service is handed of one kind, "secrets" or "configs"; what is wrong is told."""
+        """The secrets or configs of one service. kind: "secrets" or "configs"; report(text) receives each error."""
         found = []
         for entry in written or ():
             try:
-                found.append(self._grant(kind, GrantKeys(source=entry) if isinstance(entry, str) else entry))
+                found.append(self._file_mount(kind, FileMountKeys(source=entry) if isinstance(entry, str) else entry))
             except LookupError as error:
-                tell(str(error.args[0]))
+                report(str(error.args[0]))
         return tuple(found)
 
     def _declared(self, kind: str, written: dict[str, SecretKeys] | dict[str, ConfigKeys]) -> dict[str, Secret]:
@@ -59,27 +59,27 @@ class SecretReader:
         for name, keys in written.items():
             values = {key: getattr(keys, key, None) for key in _SOURCES}
             given = [key for key, value in values.items() if value]
-            problem = ""
+            error = ""
             if not _NAME.fullmatch(name):
-                problem = "it can have no such name (letters, digits, . _ -)"
+                error = "not a valid name (use letters, digits, . _ -)"
             elif len(given) != 1:
                 known = [key for key in _SOURCES if hasattr(keys, key)]
-                problem = f"expected one of {', '.join(known)}, got {' and '.join(given) or 'none'}"
-            if problem:
-                self._converter.problem(lines.get(name, 0), f"{kind}.{name}: {problem}")
+                error = f"expected one of {', '.join(known)}, got {' and '.join(given) or 'none'}"
+            if error:
+                self._converter.report(lines.get(name, 0), f"{kind}.{name}: {error}")
             file = os.path.normpath(os.path.join(self._directory, values["file"])) if values["file"] else ""
             external = bool(values["external"])
             found[name] = Secret(file, values["environment"] or "", values["content"], external)
         return found
 
-    def _grant(self, kind: str, keys: GrantKeys) -> FileMount:
-        """One of them; LookupError, with a sentence, if that cannot be."""
+    def _file_mount(self, kind: str, keys: FileMountKeys) -> FileMount:
+        """One entry of a service. LookupError: why it is not valid."""
         known = self.declared[kind]
         if keys.source not in known:
-            hint = did_you_mean(keys.source, known) or f" (write it below {kind}: at the top of the file)"
-            raise LookupError(f"there is no {kind[:-1]} {keys.source[:60]!r}{hint}")
+            hint = did_you_mean(keys.source, known) or f" (declare it below the top-level {kind}:)"
+            raise LookupError(f"unknown {kind[:-1]} {keys.source[:60]!r}{hint}")
         if ".." in (keys.target or "").split("/"):
-            raise LookupError(f"the target {(keys.target or '')[:60]!r} has .. in it (write where it shall be)")
+            raise LookupError(f"the target {(keys.target or '')[:60]!r} contains .. (write the path without ..)")
         target = os.path.normpath(os.path.join(DIRECTORY[kind], keys.target or keys.source))
         if target == DIRECTORY[kind] or (keys.target or "").endswith("/"):
             raise LookupError(f"the target {(keys.target or '')[:60]!r} is a directory (name a file in it)")

@@ -1,1 +1,1 @@
-"""From bytes to a tree with line numbers, whatever the format."""
+"""YAML and TOML text -> a tree of Nodes with line numbers."""

@@ -1,7 +1,6 @@
-"""Node: one value of a parsed text that remembers its line; the meeting point of YAML and TOML.
+"""Node: one value of a parsed text with its line; the common form of YAML and TOML.
 
-Knows no format and no meaning. A scalar keeps its text beside its value, because where text is asked for
-people mean what they wrote: 1.10 is not 1.1.
+A scalar keeps its text beside its value: where a string is expected, 1.10 is not 1.1.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 LIMIT_NODES = 100_000
 LIMIT_DEPTH = 64
-TOO_DEEP = f"nested more than {LIMIT_DEPTH} deep"
-TOO_MANY = f"more than {LIMIT_NODES:,} values, each alias counted as all it stands for (a YAML bomb?)"
+TOO_DEEP = f"nested more than {LIMIT_DEPTH} levels deep"
+TOO_MANY = f"more than {LIMIT_NODES:,} values after the expansion of aliases (is it a YAML bomb?)"
 
 
 class SyntaxProblemError(Exception):
-    """The text cannot be parsed any further; `line` is 0 when the whole text is meant."""
+    """The text cannot be parsed. line: 0 for the whole text."""
 
     def __init__(self, text: str, line: int = 0) -> None:
         super().__init__(text)
@@ -27,8 +26,8 @@ class SyntaxProblemError(Exception):
 class Node:
     """A scalar, a list of Nodes or a map of strings to Nodes.
 
-    line: counted from 1; for a value in a map, the line of its key. text: how a scalar was written. size:
-    Nodes from here on down, each alias counted as if it were written out.
+    line: counted from 1; for a value in a map, the line of its key. text: a scalar as written. size: the number of
+    Nodes in this subtree, with aliases expanded.
     """
 
     __slots__ = ("line", "size", "text", "value")
@@ -43,19 +42,19 @@ class Node:
         return f"Node({self.value!r}, line {self.line})"
 
     def add(self, child: Node) -> None:
-        """Count a child in; SyntaxProblemError as soon as the whole becomes too large."""
+        """Add the size of a child. Raises SyntaxProblemError when the total exceeds the limit."""
         self.size += child.size
         if self.size > LIMIT_NODES:
             raise SyntaxProblemError(TOO_MANY, child.line)
 
     def at(self, line: int) -> Node:
-        """The same value seen from another line, as an alias is."""
+        """The same value with another line, for an alias."""
         seen = Node(self.value, line, self.text)
         seen.size = self.size
         return seen
 
     def describe(self) -> str:
-        """What stands here, for "expected …, got …"."""
+        """The value as text for "expected …, got …"."""
         if isinstance(self.value, dict):
             return "a map"
         if isinstance(self.value, list):
@@ -68,5 +67,5 @@ class Node:
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """Text that fits into a message."""
+    """The text, cut to at most `width` characters."""
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,8 +1,7 @@
-"""Getting text that a person wrote off the disk, whatever may lie there instead.
+"""Reads text files that users wrote, of any format.
 
-Knows nothing of formats. A pipe, a device or a directory in place of a file must not hang or confuse us; a
-file may be huge, binary or in another encoding, or a link that a service has put there (paths.py). Every refusal reads
-"cannot read FILE: why (what now)".
+The path may name a pipe, a device or a directory, which must not block the loader. The file may be huge, binary, in
+another encoding, or a link that a service has created (paths.py). Every error is "cannot read FILE: why (what to do)".
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class UnreadableError(Exception):
-    """A file cannot be read as text; the message is the whole sentence."""
+    """A file cannot be read as text. The message is complete."""
 
-    def __init__(self, path: str, why: str, what_now: str) -> None:
-        super().__init__(f"cannot read {path}: {why} ({what_now})")
+    def __init__(self, path: str, why: str, advice: str) -> None:
+        super().__init__(f"cannot read {path}: {why} ({advice})")
 
 
 def read_text(path: str) -> str:
-    """Text of a regular UTF-8 file of at most 1 MiB, "-" for standard input; UnreadableError if it is none.
+    """Text of a regular UTF-8 file of at most 1 MiB; "-" is standard input.
 
-    FileNotFoundError passes through: what a missing file means is the caller's to know.
+    Raises UnreadableError, and FileNotFoundError for a missing file.
     """
     if path == STDIN:
         return _decode("standard input", _read_all(0, "standard input"))
@@ -47,9 +46,9 @@ def _unreadable(path: str, error: OSError) -> UnreadableError:
     if os.path.isdir(path):
         return UnreadableError(path, "it is a directory", "name a file in it")
     if error.strerror == paths.NOT_REGULAR:
-        return UnreadableError(path, "it is no regular file", "use - to read from standard input")
+        return UnreadableError(path, "it is not a regular file", "use - to read from standard input")
     if error.errno == errno.EACCES:
-        return UnreadableError(path, "permission denied", f"make it readable for uid {os.getuid()}")
+        return UnreadableError(path, "permission denied", f"make it readable by uid {os.getuid()}")
     if error.errno == errno.EPERM:
         return UnreadableError(path, str(error.strerror), "move it to a directory that only root can change")
     return UnreadableError(path, str(error.strerror), "name another file")
@@ -75,7 +74,7 @@ def _decode(path: str, data: bytes) -> str:
     zero = data.find(b"\0")
     if zero >= 0:
         line = data.count(b"\n", 0, zero) + 1
-        raise UnreadableError(path, f"it is binary, with a zero byte in line {line}", "is it the right file?")
+        raise UnreadableError(path, f"it is binary, with a NUL byte in line {line}", "is it the right file?")
     try:
         return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:

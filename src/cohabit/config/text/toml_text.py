@@ -1,7 +1,7 @@
-"""TOML text -> Node: tomllib for the values, a small scanner for the lines that tomllib does not tell.
+"""TOML text -> Node: tomllib parses the values, a scanner finds their lines, which tomllib does not report.
 
-The scanner runs only over text that tomllib accepted, so it may trust its shape. A value inside an inline
-table or a list has the line of the statement it is part of.
+The scanner runs only on text that tomllib has accepted. A value inside an inline table or a list has the line of its
+statement.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DOTTED = rf"{_PART}(?:[ \t]*\.[ \t]*{_PART})*"
 _HEADER = re.compile(rf"[ \t]*(\[\[?)[ \t]*({_DOTTED})[ \t]*\]\]?")
 _STATEMENT = re.compile(rf"[ \t]*({_DOTTED})[ \t]*=")
 _PARTS = re.compile(_PART)
-# What may stand in a value: strings of four kinds, comments, brackets, line ends.
+# The tokens of a value: strings of four kinds, comments, brackets, line ends.
 _VALUE_TOKEN = re.compile(
     r'"{3}(?:[^\\]|\\.)*?"{3,5}'
     r"|'{3}.*?'{3,5}"
@@ -33,8 +33,8 @@ _VALUE_TOKEN = re.compile(
     r"|\#[^\n]*|[\[\]{}\n]",
     re.DOTALL,
 )
-# A key of more parts than a tree has levels, where a key can stand: tomllib's time grows with their square. The other
-# alternatives are what it is not looked for in; none of them is ever given back, so the time grows with the text.
+# A key with more parts than a tree may have levels: tomllib needs quadratic time for it. The other alternatives skip
+# strings, comments and words. They are possessive, so the search needs linear time.
 _DEEP_KEY = re.compile(
     rf"(?P<deep>{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{LIMIT_DEPTH}}})"
     r'|"{3}(?:[^\\]|\\.)*?"{3,5}'
@@ -45,24 +45,24 @@ _DEEP_KEY = re.compile(
     re.DOTALL,
 )
 _INTEGERS = range(-(2**63), 2**63)
-_TOO_LARGE = "this is no TOML: a whole number does not fit into 64 bits"
+_TOO_LARGE = "not valid TOML: an integer does not fit into 64 bits"
 _LINE_IN_ERROR = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 
 
 class _Float(float):
-    """A float that remembers how it was written."""
+    """A float that keeps its text."""
 
     text: str
 
     def __new__(cls, text: str) -> Self:
-        """Value of the text, which is kept."""
+        """The value of a text."""
         made = super().__new__(cls, text)
         made.text = text
         return made
 
 
 def parse(text: str, _file: str) -> tuple[Node, list[Diagnostic]]:
-    """The text as a map of Nodes (never a problem besides); SyntaxProblemError if it is no TOML."""
+    """The text as a map of Nodes, and no diagnostics. Raises SyntaxProblemError."""
     for token in _DEEP_KEY.finditer(text):
         if token["deep"]:
             raise SyntaxProblemError(TOO_DEEP, text.count("\n", 0, token.start()) + 1)
@@ -71,7 +71,7 @@ def parse(text: str, _file: str) -> tuple[Node, list[Diagnostic]]:
     except tomllib.TOMLDecodeError as error:
         found = _LINE_IN_ERROR.search(str(error))
         line = int(found[1]) if found and found[1] else text.count("\n") + 1
-        raise SyntaxProblemError(f"this is no TOML: {_LINE_IN_ERROR.sub('', str(error))}", line) from error
+        raise SyntaxProblemError(f"not valid TOML: {_LINE_IN_ERROR.sub('', str(error))}", line) from error
     except RecursionError as error:
         raise SyntaxProblemError(TOO_DEEP) from error
     except ValueError as error:  # more digits than Python converts
@@ -95,7 +95,7 @@ def _node(value: Any, path: _Path, lines: dict[_Path, int], above: int) -> Node:
         raise SyntaxProblemError(_TOO_LARGE, line)
     if isinstance(value, (_Float, int, str)):
         return Node(value, line, value.text if isinstance(value, _Float) else str(value))
-    return Node(str(value), line, str(value))  # dates and times: nothing of ours takes one
+    return Node(str(value), line, str(value))  # dates and times: no key accepts one
 
 
 def _counted(node: Node, children: Iterable[Node]) -> Node:
@@ -105,9 +105,9 @@ def _counted(node: Node, children: Iterable[Node]) -> Node:
 
 
 def _lines(text: str) -> dict[_Path, int]:
-    """Line of every header and statement, by its path."""
+    """The line of every header and statement, by path."""
     lines: dict[_Path, int] = {}
-    tables: dict[_Path, int] = {}  # how many entries each [[array of tables]] has so far
+    tables: dict[_Path, int] = {}  # number of entries of each [[array of tables]] so far
     header: _Path = ()
     at, line = 0, 1
     while at < len(text):
@@ -129,13 +129,13 @@ def _lines(text: str) -> dict[_Path, int]:
 
 
 def _remember(lines: dict[_Path, int], path: _Path, known: int, line: int) -> None:
-    """Note the line for the path and for whatever the dots on its way created."""
+    """Set the line of the path and of the tables that a dotted key creates."""
     for length in range(known + 1, len(path) + 1):
         lines.setdefault(path[:length], line)
 
 
 def _inside(path: _Path, tables: dict[_Path, int]) -> _Path:
-    """A header's path with the current index behind each array of tables on its way."""
+    """A header's path with the current index after each array of tables."""
     full: _Path = ()
     for position, part in enumerate(path):
         full = (*full, part)
@@ -150,7 +150,7 @@ def _split(dotted: str) -> _Path:
 
 
 def _value_end(text: str, at: int) -> int:
-    """Offset of the line end behind the value that begins at `at`."""
+    """Offset of the line end after the value that begins at `at`."""
     depth = 0
     for token in _VALUE_TOKEN.finditer(text, at):
         if token[0] == "\n" and depth <= 0:

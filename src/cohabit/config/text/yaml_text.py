@@ -1,8 +1,8 @@
 """YAML text -> Node, built from the parser's events.
 
-Not through yaml.load or yaml.compose: those recurse (a deep text ends the process), lose lines and
-duplicate keys, and read YAML 1.1 (`on` is true, 22:22 is 1342). Plain scalars follow YAML 1.2's core schema,
-as Compose's do. Depth and expanded size are bounded while reading, so a bomb costs nothing.
+yaml.load and yaml.compose are not used: they recurse (deeply nested text ends the process), lose lines and duplicate
+keys, and implement YAML 1.1 (`on` is true, 22:22 is 1342). Plain scalars follow the core schema of YAML 1.2, as in
+Compose. Depth and expanded size are limited while reading, so a YAML bomb is rejected early.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from cohabit.plan.draft import Diagnostic, SourceLocation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's when PyYAML was built with it
-# Neither is quoted: a password that was written without quotes may look like one.
-UNKNOWN_TAG = "a tag that means nothing here (remove it; a text that begins with ! is put in quotes)"
-NO_ANCHOR = "an alias without its anchor above it (a text that begins with * is put in quotes)"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's if PyYAML was built with it
+# The messages quote neither tag nor alias: an unquoted password may look like one.
+UNKNOWN_TAG = "unknown tag (remove it, or quote a text that begins with !)"
+NO_ANCHOR = "alias without an anchor above it (define the anchor, or quote a text that begins with *)"
 _CORE_TAG = "tag:yaml.org,2002:"
 _MERGE = "<<"
-_WORDS: dict[str, Scalar] = {
+_CONSTANTS: dict[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_LONGEST_NUMBER = 400  # a float ends at 309 digits, Python's patience with integers at 4300
+_LONGEST_NUMBER = 400  # a float has at most 309 digits; Python refuses integers of more than 4300
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 def parse(text: str, file: str) -> tuple[Node, list[Diagnostic]]:
-    """The text's one document, and what is wrong with single keys; SyntaxProblemError if it is no YAML."""
+    """The document, and the diagnostics about single keys. Raises SyntaxProblemError."""
     return _Composer(file).compose(_events(text))
 
 
 def plain_scalar(text: str) -> Scalar:
-    """Value of an unquoted scalar by YAML 1.2's core schema (yaml.org/spec/1.2.2, section 10.3)."""
-    if text in _WORDS:
-        return _WORDS[text]
+    """Value of an unquoted scalar in the core schema of YAML 1.2 (yaml.org/spec/1.2.2, section 10.3)."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
     if text[0] not in "0123456789+-." or len(text) > _LONGEST_NUMBER:
         return text
     if _INTEGER.fullmatch(text):
@@ -53,23 +53,23 @@ def plain_scalar(text: str) -> Scalar:
 
 
 class _Open:
-    """A map or list whose end has not been read yet."""
+    """A map or list whose end is still to be read."""
 
     def __init__(self, node: Node, anchor: str | None) -> None:
         self.node = node
         self.anchor = anchor
         self.key: Node | None = None
-        self.merging = False  # the key just read was <<
+        self.merging = False  # the current key is <<
         self.merges: list[Node] = []
 
 
 class _Composer:
-    """Builds the tree from events with a stack of its own."""
+    """Builds the tree from events, with its own stack."""
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.problems: list[Diagnostic] = []
-        self.anchors: dict[str, Node | None] = {}  # None: still open, an alias to it would be endless
+        self.diagnostics: list[Diagnostic] = []
+        self.anchors: dict[str, Node | None] = {}  # None: still open, so an alias to it would be infinite
         self.stack: list[_Open] = []
         self.root: Node | None = None
         self.count = 0
@@ -89,8 +89,8 @@ class _Composer:
             elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise SyntaxProblemError("a second document begins here (one file holds one)", line)
-        return self.root or Node(None, 1), self.problems
+                    raise SyntaxProblemError("a second document begins here (write one document per file)", line)
+        return self.root or Node(None, 1), self.diagnostics
 
     def scalar(self, event: yaml.ScalarEvent, line: int) -> None:
         tag = event.tag
@@ -99,7 +99,7 @@ class _Composer:
             kind = tag.removeprefix(_CORE_TAG)
             plain = kind in ("int", "float", "bool", "null")
             if not plain and kind != "str":
-                self.problem(line, UNKNOWN_TAG)
+                self.report(line, UNKNOWN_TAG)
         node = Node(plain_scalar(event.value) if plain else event.value, line, event.value)
         if isinstance(node.value, bool):
             node.text = "true" if node.value else "false"
@@ -111,7 +111,7 @@ class _Composer:
             raise SyntaxProblemError(TOO_DEEP, line)
         is_map = isinstance(event, yaml.MappingStartEvent)
         if event.tag and event.tag not in ("!", _CORE_TAG + ("map" if is_map else "seq")):
-            self.problem(line, UNKNOWN_TAG)
+            self.report(line, UNKNOWN_TAG)
         if event.anchor:
             self.anchors[event.anchor] = None
         self.stack.append(_Open(Node({} if is_map else [], line), event.anchor))
@@ -128,11 +128,11 @@ class _Composer:
             raise SyntaxProblemError(NO_ANCHOR, line)
         target = self.anchors[anchor]
         if target is None:
-            raise SyntaxProblemError("an alias stands inside its own anchor, which never ends", line)
+            raise SyntaxProblemError("an alias refers to a value that contains it (remove the alias)", line)
         self.finish(target.at(line), None)
 
     def finish(self, node: Node, anchor: str | None, *, merge_key: bool = False) -> None:
-        """A whole value was read: give it to the map or list around it."""
+        """Add a complete value to the map or list that contains it."""
         self.count += 1
         if self.count > LIMIT_NODES:
             raise SyntaxProblemError(TOO_MANY, node.line)
@@ -156,35 +156,35 @@ class _Composer:
                 self.pair(top.node, around, key, node)
 
     def collect(self, top: _Open, node: Node) -> None:
-        """The value of a merge key: a map, or a list of maps; merged when the map around it is whole."""
+        """Keep the value of a merge key, a map or a list of maps, until the map that contains it is complete."""
         for source in node.value if isinstance(node.value, list) else [node]:
             top.merges.append(source)
             if not isinstance(source.value, dict):
-                self.problem(node.line, f"<< merges maps, got {source.describe()} (write <<: *anchor)")
+                self.report(node.line, f"<<: expected a map, got {source.describe()} (write <<: *anchor)")
 
     def pair(self, owner: Node, around: dict[str, Node], key: Node, node: Node) -> None:
         name = key.text if isinstance(key.value, (int, float, bool)) else key.value
         if not isinstance(name, str) or key.value is not name:
-            self.problem(key.line, f"a key must be a string, got {key.describe()} (put it in quotes)")
+            self.report(key.line, f"a key must be a string, got {key.describe()} (put it in quotes)")
             if not isinstance(name, str):
                 return
         if name in around:
-            self.problem(key.line, f"{name!r} is written twice, first in line {around[name].line} (remove one)")
+            self.report(key.line, f"duplicate key {name!r}, first in line {around[name].line} (remove one)")
             return
         owner.add(node)
         node.line = key.line
         around[name] = node
 
     def merge(self, into: Node, source: Node) -> None:
-        """YAML's merge key (yaml.org/type/merge.html): own keys win, then earlier sources."""
+        """YAML's merge key (yaml.org/type/merge.html): own keys take precedence, then earlier sources."""
         if isinstance(into.value, dict) and isinstance(source.value, dict):
             for name, node in source.value.items():
                 if name not in into.value:
                     into.add(node)
                     into.value[name] = node
 
-    def problem(self, line: int, text: str) -> None:
-        self.problems.append(Diagnostic(SourceLocation(self.file, line), text))
+    def report(self, line: int, text: str) -> None:
+        self.diagnostics.append(Diagnostic(SourceLocation(self.file, line), text))
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -198,10 +198,10 @@ def _events(text: str) -> Iterator[yaml.Event]:
         hint = ""
         written = text.split("\n")[line - 1 : line]
         if written and "\t" in written[0][: len(written[0]) - len(written[0].lstrip())]:
-            hint = " (indent with spaces: YAML allows no tabs)"
-        raise SyntaxProblemError(f"this is no YAML: {', '.join(parts)}{hint}", line) from error
+            hint = " (indent with spaces: YAML does not allow tabs)"
+        raise SyntaxProblemError(f"not valid YAML: {', '.join(parts)}{hint}", line) from error
     except yaml.YAMLError as error:
-        raise SyntaxProblemError(f"this is no YAML: {str(error).splitlines()[0]}") from error
+        raise SyntaxProblemError(f"not valid YAML: {str(error).splitlines()[0]}") from error
 
 
 def _line(event: yaml.Event) -> int:
@@ -209,10 +209,10 @@ def _line(event: yaml.Event) -> int:
 
 
 def _check_depth(text: str) -> None:
-    """Refuse a text that is nested too deep before its parser refuses it: libyaml 0.2.6 has a limit of its own.
+    """Raise SyntaxProblemError if the text before an error is nested too deeply: libyaml 0.2.6 has its own limit.
 
-    The scanner is up to 1,024 characters ahead of the events, so an error hides the collections that were opened
-    before it. text: what stands before the error.
+    The scanner is up to 1,024 characters ahead of the events, so the collections opened before the error were not
+    counted. text: the text before the error.
     """
     depth = 0
     try:
@@ -224,4 +224,4 @@ def _check_depth(text: str) -> None:
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
     except yaml.YAMLError:
-        pass  # the text ends in the middle
+        pass  # the text is cut off

@@ -1,1 +1,1 @@
-"""Values as people write them: words, variables, addresses, users, the names of the kernel."""
+"""Parsers of single values: commands, variables, addresses, users, names of the kernel."""

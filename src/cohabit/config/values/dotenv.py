@@ -1,9 +1,9 @@
-r"""Files of variables, by Compose's rules for env_file and .env (compose-spec 05-services.md, env_file). Pure.
+r"""Files of variables, with Compose's rules for env_file and .env (compose-spec 05-services.md, env_file). Pure.
 
-NAME=value             # a comment behind a space; variables are put in
-NAME="value\n$OTHER"    escapes and variables; may go on over several lines
-NAME='literal'         as it is; may go on over several lines
-NAME                   taken from the environment, left out if it is not there
+NAME=value             # a comment after a space; variables are expanded
+NAME="value\n$OTHER"    escapes and variables are expanded; may span several lines
+NAME='literal'         literal; may span several lines
+NAME                   the value from the environment; omitted if it is not set
 export NAME=value, NAME: value, blank lines and lines that begin with #
 """
 
@@ -17,7 +17,7 @@ from cohabit.config.values.interpolate import MissingVariableError, expand
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LIMIT_TOTAL = 4 << 20  # variables put into variables can grow without end
+LIMIT_TOTAL = 4 << 20  # characters: variables that contain variables can grow exponentially
 
 _BLANK = re.compile(r"(?:[ \t\r\n\f\v]|#[^\n]*)*")
 _NAME = re.compile(r"(?:export[ \t]+)?([^\s=:#'\"$]+)[ \t]*(=|:|(?=\r?\n|\r?$| #))")
@@ -25,25 +25,25 @@ _SPACES = re.compile(r"[ \t]*")
 _UNQUOTED = re.compile(r"[^\n]*")
 _SINGLE = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_BEHIND = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?=\n|\Z)")
+_REST_OF_LINE = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?=\n|\Z)")
 _COMMENT = re.compile(r"(?:^|[ \t])#.*")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$$"}
 
 
 class Variables(NamedTuple):
-    """What a file of variables holds. unset: the variables whose values name one that is not set.
+    """The content of a file of variables. unset: variables whose values refer to one that is not set.
 
-    problems: (line, text) pairs; nothing in them is from a value, nor the name behind a stray $ in one.
+    diagnostics: (line, text) pairs. They quote no part of a value, not even the name after a $ in one.
     """
 
     values: dict[str, str]
     unset: list[str]
-    problems: list[tuple[int, str]]
+    diagnostics: list[tuple[int, str]]
 
 
 def parse(text: str, lookup: Callable[[str], str | None]) -> Variables:
-    """Variables of the text; `lookup` is the environment, which goes before earlier lines of the file."""
+    """Variables of the text. lookup: the environment, which takes precedence over earlier lines of the file."""
     found = Variables({}, [], [])
 
     def known(name: str) -> str | None:
@@ -60,16 +60,16 @@ def parse(text: str, lookup: Callable[[str], str | None]) -> Variables:
                 found.values[name] = value
                 total += len(value)
         except ValueError as error:
-            found.problems.append((line, str(error)))
+            found.diagnostics.append((line, str(error)))
             at = _end_of(_UNQUOTED, text, at)
         at = _end_of(_BLANK, text, at)
     if total > LIMIT_TOTAL:
-        found.problems.append((0, "its variables grow beyond 4 MiB once they are put into each other"))
+        found.diagnostics.append((0, "its variables are larger than 4 MiB after interpolation"))
     return found
 
 
 def parse_raw(text: str, lookup: Callable[[str], str | None]) -> Variables:
-    """Variables of a file with `format: raw`, as in `docker run --env-file`: nothing is quoted or put in."""
+    """Variables of a file with `format: raw`, as in `docker run --env-file`: no quotes, no interpolation."""
     found = Variables({}, [], [])
     for number, written in enumerate(text.split("\n"), start=1):
         line = written.removesuffix("\r").lstrip()
@@ -78,7 +78,7 @@ def parse_raw(text: str, lookup: Callable[[str], str | None]) -> Variables:
         name, equals, value = line.partition("=")
         inherited = value if equals else lookup(name)
         if not name or " " in name:
-            found.problems.append((number, "expected NAME=value"))
+            found.diagnostics.append((number, "expected NAME=value"))
         elif inherited is not None:
             found.values[name] = inherited
     return found
@@ -87,10 +87,10 @@ def parse_raw(text: str, lookup: Callable[[str], str | None]) -> Variables:
 def _statement(
     text: str, at: int, lookup: Callable[[str], str | None], unset: list[str]
 ) -> tuple[str, str | None, int]:
-    """Name, value (None: not set) and end of the statement at `at`; ValueError if it is none."""
+    """Name, value (None: not set) and end of the statement at `at`. Raises ValueError."""
     found = _NAME.match(text, at)
     if not found:
-        raise ValueError("expected NAME=value")  # what stands there may be the rest of a secret
+        raise ValueError("expected NAME=value")  # the text is not quoted: it may be part of a secret
     name, at = found[1], found.end()
     if not found[2]:
         return name, lookup(name), _end_of(_UNQUOTED, text, at)
@@ -113,16 +113,16 @@ def _statement(
 
 
 def _quoted(text: str, at: int) -> tuple[str, int]:
-    """What the quotes at `at` hold, escapes resolved but variables not, and where the statement ends."""
+    """The text in the quotes at `at`, with escapes but not variables expanded, and the end of the statement."""
     quote = text[at]
     found = (_SINGLE if quote == "'" else _DOUBLE).match(text, at)
     if not found:
-        raise ValueError(f"the quote {quote} is never closed")
-    behind = _BEHIND.match(text, found.end())
-    if not behind:
-        raise ValueError(f"text behind the closing quote {quote}")
+        raise ValueError(f"the quote {quote} is not closed")
+    rest = _REST_OF_LINE.match(text, found.end())
+    if not rest:
+        raise ValueError(f"text after the closing quote {quote}")
     inner = found[1].replace("\r\n", "\n")
-    return inner.replace("\\'", "'") if quote == "'" else _ESCAPE.sub(_unescape, inner), behind.end()
+    return inner.replace("\\'", "'") if quote == "'" else _ESCAPE.sub(_unescape, inner), rest.end()
 
 
 def _unescape(escape: re.Match[str]) -> str:

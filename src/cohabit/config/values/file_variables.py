@@ -1,12 +1,12 @@
-"""X_FILE: a variable that gets the text of a file, for any service, as the entrypoints of official images do it.
+"""X_FILE: a variable X with the text of a file, for every service, as the entrypoints of official images support it.
 
-    DB_PASSWORD_FILE=/run/secrets/db    becomes DB_PASSWORD, if the path is in /run/secrets or /run/configs, or is
-                                        that of a secret that the service is handed
-    FILE__DB_PASSWORD=/any/path         always (linuxserver.io's images)
+    DB_PASSWORD_FILE=/run/secrets/db    sets DB_PASSWORD if the path is in /run/secrets or /run/configs, or is the
+                                        target of a secret of the service
+    FILE__DB_PASSWORD=/any/path         always sets DB_PASSWORD (as in linuxserver.io's images)
 
-Many variables end in _FILE and mean a file, so others are left alone. Both X and X_FILE is a problem, as it is in those
-images. Only names and paths are dealt with here: the text is read by the service's own process, just before it
-becomes its command (reactor/processes/child.py).
+Many variables end in _FILE and mean the path, so all others are unchanged. Setting both X and X_FILE is an error, as in
+those images. This module handles only names and paths: the service's own process reads the text just before it
+executes the command (reactor/processes/child.py).
 """
 
 from __future__ import annotations
@@ -26,80 +26,81 @@ if TYPE_CHECKING:
 EXPLICIT = "FILE__"
 _SUFFIX = "_FILE"
 _DIRECTORIES = ("/run/secrets/", "/run/configs/")
-# Which a library reads by itself, and wants to be a file wherever it lies.
-_ORDINARY = frozenset(
+# Libraries read these files themselves, so the variables keep the path.
+_KEPT_AS_PATH = frozenset(
     {"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "SSL_CERT_FILE"}
 )
 
 
 def resolve(draft: Draft, environ: Mapping[str, str]) -> Draft:
-    """The Draft with X_FILE taken out of all environments and put into secret_files, and what is wrong with it.
+    """The Draft with X_FILE moved from the environments to secret_files, and with diagnostics about it.
 
-    A variable that is a secret's source is taken from every service that was not given it by name.
+    A variable that is the source of a secret is removed from each service whose `environment` does not name it.
     """
     sources = {secret.environment: None for secret in draft.secrets.values() if secret.environment}
-    problems: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     services: dict[str, DraftService] = {}
     for name, item in draft.services.items():
         service = item.service.replace(environment={**sources, **item.service.environment})
-        asked = _asked(service, environ)
-        place = item.place("environment")
-        problems += [
-            Diagnostic(place, f"services.{name}.environment: {text}") for text in _wrong(asked, service, environ)
+        requested = _requested(service, environ)
+        location = item.place("environment")
+        diagnostics += [
+            Diagnostic(location, f"services.{name}.environment: {text}")
+            for text in _errors(requested, service, environ)
         ]
-        services[name] = item.replace(service=_without(service, asked, environ))
-    return draft.replace(services=services, problems=(*draft.problems, *problems))
+        services[name] = item.replace(service=_with_secret_files(service, requested, environ))
+    return draft.replace(services=services, problems=(*draft.problems, *diagnostics))
 
 
 def variable_of(name: str) -> str:
-    """X of X_FILE, X__FILE (as Grafana has it) and FILE__X; "" for any other name."""
+    """X of X_FILE, X__FILE (the form of Grafana) and FILE__X; "" for any other name."""
     if name.startswith(EXPLICIT):
         return name.removeprefix(EXPLICIT)
     return name.removesuffix(_SUFFIX).rstrip("_") if name.endswith(_SUFFIX) else ""
 
 
-def _asked(service: Service, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """What says so -> the variable that gets the text, and the path: {"DB_FILE": ("DB", "/run/secrets/db")}."""
-    targets = {grant.target for grant in service.secrets}
-    asked: dict[str, tuple[str, str]] = {}
+def _requested(service: Service, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Name of each X_FILE -> (X, path): {"DB_FILE": ("DB", "/run/secrets/db")}."""
+    targets = {mount.target for mount in service.secrets}
+    requested: dict[str, tuple[str, str]] = {}
     for name, path in {**environ, **service.environment}.items():
         variable = _variable(name, path, targets) if path else ""
         if path and variable and (name in service.environment or may_read(path, service.user)):
-            asked[name] = variable, path
-    return asked
+            requested[name] = variable, path
+    return requested
 
 
-def _wrong(asked: dict[str, tuple[str, str]], service: Service, environ: Mapping[str, str]) -> Iterator[str]:
+def _errors(requested: dict[str, tuple[str, str]], service: Service, environ: Mapping[str, str]) -> Iterator[str]:
     given = {**environ, **service.environment}
     first: dict[str, str] = {}
-    for name, (variable, path) in asked.items():
+    for name, (variable, path) in requested.items():
         other = variable if given.get(variable) else first.setdefault(variable, name)
-        if other == variable or asked[other][1] != path:
+        if other == variable or requested[other][1] != path:
             yield f"both {other} and {name} are set (remove one)"
         elif not path.startswith("/"):
-            yield f"{name} must be a whole path, beginning with /"
+            yield f"{name} must be an absolute path"
 
 
 def _variable(name: str, path: str, targets: set[str]) -> str:
-    """The variable that is meant to get the text; "" if this is a variable like others."""
-    secret = path in targets or any(path.startswith(folder) and path != folder for folder in _DIRECTORIES)
-    if name.startswith(EXPLICIT) or (secret and name not in _ORDINARY):
+    """X of an X_FILE that names a secret or config; "" for any other variable."""
+    secret = path in targets or any(path.startswith(directory) and path != directory for directory in _DIRECTORIES)
+    if name.startswith(EXPLICIT) or (secret and name not in _KEPT_AS_PATH):
         return variable_of(name)
     return ""
 
 
-def _without(service: Service, asked: dict[str, tuple[str, str]], environ: Mapping[str, str]) -> Service:
-    """The service with those variables as files, and none of the names that said so."""
-    environment = {name: value for name, value in service.environment.items() if name not in asked}
-    environment.update({name: None for name in asked if name in environ})
-    return service.replace(environment=environment, secret_files=dict(asked.values()))
+def _with_secret_files(service: Service, requested: dict[str, tuple[str, str]], environ: Mapping[str, str]) -> Service:
+    """The service with secret_files instead of the X_FILE variables."""
+    environment = {name: value for name, value in service.environment.items() if name not in requested}
+    environment.update({name: None for name in requested if name in environ})
+    return service.replace(environment=environment, secret_files=dict(requested.values()))
 
 
 def may_read(path: str, user: Credentials | None) -> bool:
-    """Whether a service could read the file itself.
+    """Whether a user may read a file.
 
-    What the whole container is given by X_FILE goes to those services only: root's secret is not for everybody. What is
-    not there is a problem, and so no reason to leave it out.
+    An X_FILE of the whole container applies only to services whose user may read the file. True for a missing file, so
+    that it is reported.
     """
     if user is None or user.uid == 0:
         return True

@@ -1,6 +1,6 @@
-"""Names of resource limits and of capabilities, and the numbers that the kernel knows them by.
+"""Names and kernel numbers of resource limits and capabilities.
 
-Apart from limits.py because the checks of the machine need them, too, without the types of the file.
+Separate from limits.py because permission_checks.py needs them without the tables of keys.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ ULIMITS = {
     for name, number in vars(resource).items()
     if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"  # the old name of nofile
 }
-ULIMITS["locks"] = 10  # Docker knows it; no kernel of this century looks at it
+ULIMITS["locks"] = 10  # Docker accepts it; Linux ignores it since 2.4.25
 
-# By number, from 0 up (linux/capability.h).
+# The index is the number of the capability (linux/capability.h).
 CAPABILITIES = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -63,17 +63,17 @@ _LAST_CAPABILITY = "/proc/sys/kernel/cap_last_cap"
 
 
 def ulimit_name(number: int) -> str:
-    """How a limit is written: 7 -> "nofile"."""
+    """The name of a limit: 7 -> "nofile"."""
     return next((name for name, known in ULIMITS.items() if known == number), str(number))
 
 
 def capability_name(number: int) -> str:
-    """How a capability is written: 13 -> "NET_RAW"."""
+    """The name of a capability: 13 -> "NET_RAW"."""
     return CAPABILITIES[number] if number < len(CAPABILITIES) else str(number)
 
 
 def every_capability() -> range:
-    """Those that this kernel knows, by their numbers."""
+    """The numbers of all capabilities of this kernel."""
     try:
         with open(_LAST_CAPABILITY, encoding="utf-8") as file:
             return range(int(file.read()) + 1)

@@ -1,14 +1,14 @@
-"""One string that a person typed as a shell command -> argv, with no shell left standing where that can be.
+"""A shell command as one string -> argv, without a shell process where possible. Pure.
 
-Three outcomes, from the least shell to the most; in doubt the later one, never another meaning:
+There are three results. In doubt the later one is chosen; the meaning of the command never changes:
 
     words and quotes only        the words themselves
-    a simple command that needs  /bin/sh -c "exec …", exec behind leading assignments: the shell expands,
+    a simple command that needs  /bin/sh -c "exec …", with exec after leading assignments: the shell expands,
     the shell ($VAR, *, >, A=1)  redirects, and becomes the program
-    all else (; & | newline, if  /bin/sh -c STRING, exactly as written
-    and friends, cd, comments)
+    everything else (; & |       /bin/sh -c STRING, exactly as written
+    newline, if, cd, comments)
 
-Rules are POSIX's shell command language (XCU 2.2, 2.3); pure.
+The rules are those of POSIX's shell command language (XCU 2.2, 2.3).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import re
 from typing import NamedTuple
 
 SHELL = "/bin/sh"
-# Reserved words of POSIX and of the shells that pose as sh; a command that begins with one is no simple command.
+# Reserved words of POSIX and of the shells installed as sh. A command that begins with one is not a simple command.
 _RESERVED = """
     ! [[ ]] { } case coproc do done elif else esac fi for function if in select then time until while
 """
-# What a shell does by itself. Those that are programs as well (echo, test) may differ from them: the shell's counts.
+# Builtins of shells. Some also exist as programs (echo, test) that may behave differently: the builtin is used.
 _BUILTINS = """
     . : [ alias bg bind break builtin caller cd command compgen complete compopt continue declare dirs disown
     echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local logout mapfile
     popd printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap true
     type typeset ulimit umask unalias unset wait
 """
-_ITSELF = frozenset(_BUILTINS.split())
-_NO_COMMAND = frozenset(_RESERVED.split())
+_BUILTIN_NAMES = frozenset(_BUILTINS.split())
+_RESERVED_WORDS = frozenset(_RESERVED.split())
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=", re.ASCII)
 _VARIABLE = re.compile(
     r"""\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*(?::?[-=?+][^'"\\`${}]*)?\})""", re.ASCII
@@ -45,7 +45,7 @@ _DOUBLE_ESCAPES = '$`"\\'
 
 
 class Command(NamedTuple):
-    """argv to execute, and the program that it names; "sh" if only the shell knows."""
+    """argv to execute, and the name of the program; "sh" if only the shell can determine it."""
 
     argv: tuple[str, ...]
     program: str
@@ -54,8 +54,8 @@ class Command(NamedTuple):
 class _Word:
     """One word of a text.
 
-    start: its offset. assigns: it is a leading NAME=value. text: without its quotes. plain: the shell would
-    change nothing in it. quoted: some of it is in quotes.
+    start: its offset. assigns: it is a leading NAME=value. text: the word without quotes. plain: the shell would not
+    expand it. quoted: a part of it is in quotes.
     """
 
     def __init__(self, start: int, *, assigns: bool) -> None:
@@ -67,7 +67,7 @@ class _Word:
 
 
 def parse(written: str) -> Command:
-    """The Command of a string; ValueError if it is empty or a quote is never closed."""
+    """The Command of a string. ValueError: it is empty, or a quote is not closed."""
     text = written.strip(_BLANKS)
     if not text:
         raise ValueError("the command is empty")
@@ -75,8 +75,8 @@ def parse(written: str) -> Command:
     command = next((word for word in scan.words if not word.assigns), None)
     if not scan.simple or command is None or not command.plain or not command.text:
         return Command((SHELL, "-c", written), "sh")
-    if command.text in _ITSELF or (command.text in _NO_COMMAND and not command.quoted):
-        return Command((SHELL, "-c", written), command.text if command.text in _ITSELF else "sh")
+    if command.text in _BUILTIN_NAMES or (command.text in _RESERVED_WORDS and not command.quoted):
+        return Command((SHELL, "-c", written), command.text if command.text in _BUILTIN_NAMES else "sh")
     if command.text.startswith(("-", "%")):  # an option of exec, a job of bash
         return Command((SHELL, "-c", written), "sh")
     if scan.redirects or any(word.assigns or not word.plain for word in scan.words):
@@ -85,11 +85,10 @@ def parse(written: str) -> Command:
 
 
 class _Scan:
-    """What a text consists of, read letter by letter.
+    """The words of a text, read character by character.
 
-    words: all words. simple: it is one simple command for certain. redirects: it has redirections.
-    Quotes are followed for as long as that is certain; behind a here-document or in a $( ) they may mean
-    something else, so reading ends there.
+    words: all words. simple: the text is certainly one simple command. redirects: it has redirections.
+    Scanning ends at a here-document or a $( ), because quotes have another meaning there.
     """
 
     def __init__(self, text: str) -> None:
@@ -107,7 +106,7 @@ class _Scan:
             elif letter in _REDIRECTION:
                 self._redirection()
             elif letter == "#" and self._word is None:
-                self._doubt()
+                self._end_scan()
             elif letter in _COMPOUND:
                 self._end_word()
                 self.simple = False
@@ -116,13 +115,13 @@ class _Scan:
                 self._letter(letter)
         self._end_word()
 
-    def _doubt(self) -> None:
-        """From here on, letters may mean anything."""
+    def _end_scan(self) -> None:
+        """End the scan: the rest of the text is not understood."""
         self.simple = False
         self._at = len(self._text)
 
     def _letter(self, letter: str) -> None:
-        """One letter of a word, or a quoted or expanded piece of it."""
+        """One character of a word, or a quoted or expanded part of it."""
         if self._word is None:
             assigns = all(word.assigns for word in self.words) and _ASSIGNMENT.match(self._text, self._at)
             self._word = _Word(self._at, assigns=bool(assigns))
@@ -134,7 +133,7 @@ class _Scan:
         if letter == "'":
             end = self._text.find("'", self._at + 1)
             if end < 0:
-                raise ValueError("the quote ' is never closed")
+                raise ValueError("the quote ' is not closed")
             word.text += self._text[self._at + 1 : end]
             self._at = end + 1
         elif letter == '"':
@@ -150,20 +149,20 @@ class _Scan:
             self._at += 1
 
     def _double_quotes(self, word: _Word) -> None:
-        """A piece in double quotes: a backslash counts before some letters only, $ and ` expand."""
+        """A part in double quotes: a backslash escapes only some characters; $ and ` expand."""
         self._at += 1
         while self._text[self._at : self._at + 1] != '"':
             letter = self._text[self._at : self._at + 1]
             if not letter:
                 if self.simple:
-                    raise ValueError('the quote " is never closed')
+                    raise ValueError('the quote " is not closed')
                 return
             if letter in _EXPANDS:
                 self._expansion(word)
                 continue
             following = self._text[self._at + 1 : self._at + 2]
             if letter == "\\" and following == "\n":
-                self._doubt()
+                self._end_scan()
                 return
             if letter == "\\" and following and following in _DOUBLE_ESCAPES:
                 letter = following
@@ -173,22 +172,22 @@ class _Scan:
         self._at += 1
 
     def _expansion(self, word: _Word) -> None:
-        """`$NAME` and `${NAME:-word}` are the shell's to expand; anything else, such as $( ), is doubtful."""
+        """The shell expands `$NAME` and `${NAME:-word}`; anything else, such as $( ), ends the scan."""
         word.plain = False
         found = _VARIABLE.match(self._text, self._at)
         if found:
             self._at = found.end()
         else:
-            self._doubt()
+            self._end_scan()
 
     def _redirection(self) -> None:
-        """`>`, `2>&1` and the like; one before the command's name, or a here-document, is doubtful."""
+        """`>`, `2>&1` and similar. One before the command's name, or a here-document, ends the scan."""
         if self._word is not None and self._word.text.isdecimal() and not self._word.quoted:
-            self._word = None  # the 2 of 2> is no word of the command
+            self._word = None  # the 2 of 2> is not a word of the command
         self._end_word()
         self.redirects = True
         if all(word.assigns for word in self.words) or self._text.startswith("<<", self._at):
-            self._doubt()
+            self._end_scan()
             return
         self._at += 1
         if self._text[self._at : self._at + 1] in (">", "&", "|"):

@@ -1,7 +1,7 @@
-"""Values that no message may quote: what variables brought into a file. Pure.
+"""Values of variables, which messages must not quote. Pure.
 
-A message quotes a text with repr(), often only its beginning, and numbers as they are. So whatever is quoted in a
-message, and each long number, is searched for pieces of such values, and those are replaced.
+Messages quote texts with repr(), often only the beginning, and numbers without quotes. Therefore every quoted text and
+every long number in a message is searched for parts of the values, and these are replaced.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 import re
 
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[0-9]{4,}""")
-_SHORTEST = 4  # characters in a row that say something of a value
+_SHORTEST = 4  # consecutive characters of a value that must not be shown
 _HIDDEN = "…"
 
 
 class Unquotable:
-    """The values that were met so far."""
+    """The set of values that must not be quoted."""
 
     def __init__(self) -> None:
         self._values: set[str] = set()
 
     def add(self, value: str) -> None:
-        """A value that must not be quoted."""
+        """Add a value."""
         if value:
             self._values.add(repr(value)[1:-1])
 
     def hide(self, message: str) -> str:
-        """The message with … instead of pieces of the values where it quotes them."""
+        """The message with … instead of the parts of values that it quotes."""
         return _QUOTED.sub(self._hide_quoted, message) if self._values else message
 
     def _hide_quoted(self, quoted: re.Match[str]) -> str:

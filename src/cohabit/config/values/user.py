@@ -1,7 +1,7 @@
-"""Users as people write them ("postgres", "33", "www-data:ssl-cert", "1000:1000") -> plan.model.Identity.
+"""Users ("postgres", "33", "www-data:ssl-cert", "1000:1000") -> plan.model.Credentials, with Docker's rules.
 
-Docker's rules: a number needs no passwd entry, and has group 0 without one; a group that is named is the
-only one, otherwise the user has all groups of its name.
+A number does not need a passwd entry; without one its group is 0. An explicit group is the only group; otherwise the
+user has all groups of its passwd and group entries.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from cohabit.plan.nearest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LAST_ID = 2**32 - 2  # the very last number means "leave it" to the kernel
+_LAST_ID = 2**32 - 2  # the next number, -1, means "unchanged" to the kernel
 
 
 class Users:
-    """Users by how they are written, each looked up once."""
+    """A cache of users by their text."""
 
     def __init__(self) -> None:
         self._known: dict[str, Credentials] = {}
 
-    def find(self, written: str | None, tell: Callable[[str], None]) -> Credentials | None:
-        """Who is meant; None if nobody is written, or nobody is of that name, which is told."""
+    def find(self, written: str | None, report: Callable[[str], None]) -> Credentials | None:
+        """The user; None for an empty text, and for an unknown user, which is reported."""
         if not written:
             return None
         if written not in self._known:
             try:
                 self._known[written] = identity(written)
             except LookupError as error:
-                tell(str(error.args[0]))
+                report(str(error.args[0]))
                 return None
         return self._known[written]
 
 
-def with_groups(user: Credentials | None, groups: list[str], tell: Callable[[str], None]) -> Credentials | None:
-    """The same user in more groups (group_add); without one, we ourselves: no name and no home, for none changes."""
+def with_groups(user: Credentials | None, groups: list[str], report: Callable[[str], None]) -> Credentials | None:
+    """The user with further groups (group_add). For None: cohabit's own ids, without name and home."""
     if not groups:
         return user
     if user is None:
@@ -50,18 +50,18 @@ def with_groups(user: Credentials | None, groups: list[str], tell: Callable[[str
         try:
             added.append(group_id(group))
         except LookupError as error:
-            tell(str(error.args[0]))
+            report(str(error.args[0]))
     return user.replace(groups=tuple(dict.fromkeys((*user.groups, *added))))
 
 
 def identity(written: str) -> Credentials:
-    """Numbers, groups, name and home of "user[:group]"; LookupError, with a sentence, if there is none."""
+    """Ids, groups, name and home of "user[:group]". LookupError: why there is no such user."""
     user, colon, group = written.partition(":")
     entry = _passwd(user)
     if entry is None and not user.isdecimal():
         known = [one.pw_name for one in pwd.getpwall()]
         hint = did_you_mean(user, known) or " (add it to the image, or write its number)"
-        raise LookupError(f"cannot run as {user!r}: no such user in /etc/passwd{hint}")
+        raise LookupError(f"unknown user {user!r}: not in /etc/passwd{hint}")
     uid = entry.pw_uid if entry else _number(user, "user")
     gid = entry.pw_gid if entry else 0
     if colon:
@@ -73,7 +73,7 @@ def identity(written: str) -> Credentials:
 
 
 def _passwd(user: str) -> pwd.struct_passwd | None:
-    """The passwd entry of a name, else of a number."""
+    """The passwd entry of a name, otherwise of a number."""
     try:
         return pwd.getpwnam(user)
     except (KeyError, ValueError):
@@ -85,7 +85,7 @@ def _passwd(user: str) -> pwd.struct_passwd | None:
 
 
 def group_id(group: str) -> int:
-    """Number of a group that is named, or of a number; LookupError, with a sentence, if there is none."""
+    """Number of a group, by name or number. LookupError: why there is no such group."""
     try:
         return grp.getgrnam(group).gr_gid
     except (KeyError, ValueError):
@@ -93,11 +93,11 @@ def group_id(group: str) -> int:
             return _number(group, "group")
     known = [one.gr_name for one in grp.getgrall()]
     hint = did_you_mean(group, known) or " (add it to the image, or write its number)"
-    raise LookupError(f"cannot find the group {group!r}: no such group in /etc/group{hint}")
+    raise LookupError(f"unknown group {group!r}: not in /etc/group{hint}")
 
 
 def _number(digits: str, what: str) -> int:
     number = int(digits) if len(digits) <= len(str(_LAST_ID)) else _LAST_ID + 1
     if number > _LAST_ID:
-        raise LookupError(f"cannot run as {what} {digits[:20]}: there is no such number (it ends at {_LAST_ID})")
+        raise LookupError(f"{what} {digits[:20]} is out of range (write 0 to {_LAST_ID})")
     return number
