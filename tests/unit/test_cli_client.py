@@ -380,6 +380,14 @@ def test_logs_reports_omitted_bytes_on_stderr(tmp_path: Path) -> None:
     assert (done.stdout, "12345 bytes were left out" in done.stderr) == ("", True)
 
 
+@pytest.mark.parametrize(("options", "printed"), [((), ""), (("--json",), '{"dropped": 12345}\n')])
+def test_events_reports_omitted_bytes_on_stderr(tmp_path: Path, options: tuple[str, ...], printed: str) -> None:
+    """As `logs` does; with --json the object is printed as it is."""
+    done, _ = _run(tmp_path, {"events": b'0 \n{"dropped": 12345}\n'}, "events", *options)
+    assert (done.stdout, done.returncode) == (printed, 0)
+    assert ("12345 bytes were left out" in done.stderr) == (not options)
+
+
 def test_closed_output_ends_the_client_silently(tmp_path: Path) -> None:
     """`cohabit logs -f | head` ends by SIGPIPE, like any other program, without a traceback."""
 

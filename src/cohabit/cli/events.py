@@ -52,7 +52,14 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         request.append("follow=yes")
     inherited.restore()
     for line in client.request_body(COMMAND, values, "events", request, streaming=True).lines():
-        client.write(line + b"\n" if values["json"] else _as_text(json.loads(line)))
+        if values["json"]:
+            client.write(line + b"\n")
+            continue
+        event = json.loads(line)
+        if "dropped" in event:
+            client.write(f"cohabit: {event['dropped']} bytes were left out (is the reader too slow?)\n", 2)
+        else:
+            client.write(_as_text(event))
     return 0
 
 

@@ -99,7 +99,7 @@ class Init:
             rules.say(warning)
         if pid1.is_process_1():
             return
-        if not (rules.subreaper and pid1.become_subreaper()):
+        if rules.subreaper and not pid1.become_subreaper():
             rules.say(pid1.CANNOT_REAP)
 
     def _spawn(self, start: SpawnSpec) -> int:
