@@ -1,8 +1,8 @@
-"""What services write into files that rotate: how fast, and whether every line is in one of them.
+"""Output of services into rotated files: throughput, and whether every line is in one of the files.
 
-The writer waits at a gate as in logs.py; the time ends when the last line that it writes is at the end of the file.
-The files are in memory (/dev/shm) where there is room, so that the disk is not what is measured. Wholeness is looked
-at in runs of their own with small files, so many of them that none is removed.
+The writer waits at a FIFO as in logs.py. The time ends when the last line is at the end of the file. The files are in
+memory (/dev/shm) if there is room, so that the disk is not measured. Lines are checked in separate runs with small
+files, and with so many of them that none is removed.
 """
 
 import os
@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from logs import LINE_BYTES, PUMP_SECONDS, QUICK, Reader, judge, make_gate, open_gate, writer
+from logs import LINE_BYTES, PUMP_SECONDS, QUICK, Reader, make_gate, open_gate, record_check, writer
 from processes import MeasurementError, until
 from services import RunningTool, Scope
 from supervisors import LOGGERS, Tool, into_files
@@ -23,20 +23,20 @@ FILE_MIB, FILES = 50, 10  # supervisord's default
 CHECKED_LINES = 500_000
 CHECKED_MIB, CHECKED_FILES = 5, 20
 SILENCE_SECONDS = 5.0
-LAST_WORD = b"xend\n"
+LAST_BYTES = b"xend\n"
 
 
 def _folder() -> str:
-    """Make an empty folder in memory, or where there is room."""
+    """Make an empty folder in memory if there is room, otherwise in the default place."""
     try:
-        roomy = shutil.disk_usage(MEMORY).free >= ROOM_BYTES
+        fits = shutil.disk_usage(MEMORY).free >= ROOM_BYTES
     except OSError:
-        roomy = False
-    return tempfile.mkdtemp(prefix="cohabit-bench-", dir=MEMORY if roomy else None)
+        fits = False
+    return tempfile.mkdtemp(prefix="cohabit-bench-", dir=MEMORY if fits else None)
 
 
 def _files(running: RunningTool) -> list[str]:
-    """Return the paths of all files written so far, the oldest first."""
+    """Return the paths of all log files, oldest first."""
     folder = os.path.join(running.folder, "logs")
     names = os.listdir(folder) if os.path.isdir(folder) else []
     numbered = [name for name in names if name.startswith("a.log.") and name[6:].isdigit()]
@@ -46,7 +46,7 @@ def _files(running: RunningTool) -> list[str]:
 
 
 def _tail(running: RunningTool) -> bytes:
-    """Return the last bytes that are in a file, empty when there is none yet."""
+    """Return the last bytes of the current log file, b"" without one."""
     for name in ("a.log", "current"):
         try:
             with open(os.path.join(running.folder, "logs", name), "rb", buffering=0) as file:
@@ -58,7 +58,7 @@ def _tail(running: RunningTool) -> bytes:
 
 
 def throughput(scope: Scope, tool: Tool) -> None:
-    """Measure one timed flow into files, in MB/s of what the service wrote."""
+    """Measure the throughput into files, in MB/s of what the service wrote."""
     count = LINES // (QUICK if scope.quick else 1)
     running = RunningTool(tool, scope.paths[tool.program], {}, folder=_folder())
     try:
@@ -69,7 +69,7 @@ def throughput(scope: Scope, tool: Tool) -> None:
 
         def written() -> bool:
             running.check_alive()
-            return _tail(running).endswith(LAST_WORD)
+            return _tail(running).endswith(LAST_BYTES)
 
         moment = until(written, PUMP_SECONDS, "all of the output")
         os.close(held)
@@ -81,7 +81,7 @@ def throughput(scope: Scope, tool: Tool) -> None:
 
 
 def _wait_written(running: RunningTool, last: bytes) -> None:
-    """Wait until the last line is there, or nothing has come for a while: then it is lost."""
+    """Wait until the last line is written, or nothing has been written for 5 s: then it is lost."""
     seen, changed = b"", time.monotonic()
 
     def written() -> bool:
@@ -96,7 +96,7 @@ def _wait_written(running: RunningTool, last: bytes) -> None:
 
 
 def _copy(paths: Sequence[str], sink: int) -> int:
-    """Copy files one after the other to a pipe; return how many of them end in the middle of a line."""
+    """Copy the files to a pipe, one after the other; return how many end in the middle of a line."""
     split = 0
     for path in paths:
         with open(path, "rb", buffering=0) as file:
@@ -107,8 +107,8 @@ def _copy(paths: Sequence[str], sink: int) -> int:
     return split
 
 
-def wholeness(scope: Scope, tool: Tool) -> None:
-    """Look at every line in all files; a line of which a part is in the next file counts as torn."""
+def check_lines(scope: Scope, tool: Tool) -> None:
+    """Check every line in all files. A line that is split between two files counts as torn."""
     count = CHECKED_LINES // (QUICK if scope.quick else 1)
     reader = Reader("numbered", count)
     running = RunningTool(tool, scope.paths[tool.program], {}, folder=_folder())
@@ -122,7 +122,7 @@ def wholeness(scope: Scope, tool: Tool) -> None:
         paths = _files(running)
         split = _copy(paths, reader.stdout)
         reader.close()
-        judge(scope, "file-bad", tool, [*reader.line(PUMP_SECONDS, "end of the files"), "split", str(split)])
+        record_check(scope, "file-bad", tool, [*reader.line(PUMP_SECONDS, "end of the files"), "split", str(split)])
         scope.figures.notes["file-bad"][tool.name] += f"; {len(paths)} files"
     except MeasurementError as error:
         scope.figures.note("file-bad", tool.name, str(error))
@@ -132,7 +132,7 @@ def wholeness(scope: Scope, tool: Tool) -> None:
 
 
 def measure(scope: Scope, tools: Sequence[Tool]) -> None:
-    """Measure throughput round by round, then wholeness once each."""
+    """Measure throughput round by round, then check the lines once per tool."""
     if not scope.wants("file"):
         return
     known = {"cat", *(tool.name for tool in tools), *(name for name in LOGGERS if name in scope.paths)}
@@ -142,4 +142,4 @@ def measure(scope: Scope, tools: Sequence[Tool]) -> None:
                 throughput(scope, tool)
     for tool in into_files(CHECKED_MIB, CHECKED_FILES):
         if tool.name in known:
-            wholeness(scope, tool)
+            check_lines(scope, tool)

@@ -1,7 +1,6 @@
-"""What an init costs: the burst of orphans, and one `true` around nothing.
+"""The cost of an init: a burst of orphans, and a run of `true`.
 
-Each burst runs in a PID namespace of its own with the init as its process 1, where 20,000 orphans hang
-directly below it. Both need nothing of the tools that keep services running.
+Each burst runs in its own PID namespace with the init as process 1 and 20,000 orphans as its children.
 """
 
 import os
@@ -23,7 +22,7 @@ NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
 
 def commands(scope: Scope) -> dict[str, list[str]]:
-    """Return the start of the command line of each init that is here."""
+    """Return the command line of each available init, without its command."""
     return {name: [scope.paths[name], *words] for name, words in INITS.items() if name in scope.paths}
 
 
@@ -34,7 +33,7 @@ def _burst(argv: Sequence[str]) -> float:
             argv, capture_output=True, text=True, timeout=BURST_SECONDS, check=False, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        raise MeasurementError(f"not all made and reaped within {BURST_SECONDS:g} s") from None
+        raise MeasurementError(f"orphans not created and reaped within {BURST_SECONDS:g} s") from None
     finally:
         sweep()
     if done.returncode != 0:
@@ -44,7 +43,7 @@ def _burst(argv: Sequence[str]) -> float:
 
 
 def orphans(scope: Scope) -> None:
-    """Measure bursts, round by round."""
+    """Measure bursts of orphans, round by round."""
     try:
         program = compile_c(os.path.join(PARTS, "orphans.c"))
     except InstallError as error:
@@ -60,9 +59,9 @@ def orphans(scope: Scope) -> None:
 
 
 def overhead(scope: Scope) -> None:
-    """Measure `true` below each init, plain, and the interpreter that does nothing, in turn."""
+    """Measure `true` under each init, `true` alone, and an interpreter that does nothing, in turn."""
     lines = {name: [*argv, "true"] for name, argv in commands(scope).items()}
-    lines["plain exec"] = ["true"]
+    lines["true alone"] = ["true"]
     lines["python3 -I -S -c pass"] = [PYTHON, "-I", "-S", "-c", "pass"]
     for number in range(WARM_UP_RUNS + OVERHEAD_RUNS):
         for name in list(lines):

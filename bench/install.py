@@ -1,8 +1,8 @@
-"""Put every tool in place: ours from a wheel, the peers from PyPI, npm and Debian.
+"""Install every tool: cohabit from a wheel, the peers from PyPI, npm and Debian.
 
-Everything but the Debian packages lives in a cache folder outside the repository. What cannot be installed is
-reported with its reason and left out of the run. All Python tools, ours included, run on the interpreter that
-runs the bench: the real one, never a version manager's shim, which alone costs 40 ms.
+Everything except Debian packages is in a cache folder outside the repository. A tool that cannot be installed is
+reported with the reason and not measured. All Python tools use the interpreter that runs the bench, resolved to the
+real file, because a version manager's shim costs 40 ms.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ NPM = {"pm2-runtime": "pm2"}
 
 
 class InstallError(Exception):
-    """A tool cannot be had here, and why."""
+    """A tool cannot be installed; the text is the reason."""
 
 
 def _run(argv: list[str]) -> str:
-    """Run an installer and return its output; the line that tells most is the reason when it fails."""
+    """Run an installer and return its output. Raises InstallError with its last error line."""
     try:
         done = subprocess.run(
             argv,
@@ -46,13 +46,13 @@ def _run(argv: list[str]) -> str:
         raise InstallError(f"cannot run {argv[0]}: {error}") from None
     if done.returncode != 0:
         lines = (done.stderr + done.stdout).strip().splitlines() or ["no output"]
-        telling = [line for line in lines if "Error" in line] or lines
-        raise InstallError(f"{os.path.basename(argv[0])} {argv[1]} failed: {telling[-1].strip()}")
+        errors = [line for line in lines if "Error" in line] or lines
+        raise InstallError(f"{os.path.basename(argv[0])} {argv[1]} failed: {errors[-1].strip()}")
     return done.stdout
 
 
 def _environment(name: str) -> str:
-    """Return the folder of a virtual environment in the cache, made when missing."""
+    """Return the folder of a virtual environment in the cache; make it if missing."""
     folder = os.path.join(CACHE, f"{name}-{sys.version_info.major}.{sys.version_info.minor}")
     if not os.path.exists(os.path.join(folder, "bin", "pip")):
         _run([PYTHON, "-m", "venv", "--clear", folder])
@@ -60,7 +60,7 @@ def _environment(name: str) -> str:
 
 
 def _sources_digest() -> str:
-    """Return a digest of everything that goes into our wheel."""
+    """Return a digest of all files of the wheel."""
     digest = hashlib.sha256()
     paths = [os.path.join(REPOSITORY, "pyproject.toml")]
     for top in ("src", "bin"):
@@ -74,7 +74,7 @@ def _sources_digest() -> str:
 
 
 def install_cohabit() -> str:
-    """Return the path of our own command, installed from a wheel; built anew when the sources changed."""
+    """Return the path of cohabit, installed from a wheel that is rebuilt when the sources have changed."""
     folder = _environment("cohabit")
     program = os.path.join(folder, "bin", "cohabit")
     stamp = os.path.join(folder, "sources.sha256")
@@ -87,7 +87,7 @@ def install_cohabit() -> str:
     _run([*pip, REPOSITORY])
     _run([*pip, "--force-reinstall", "--no-deps", "--no-cache-dir", REPOSITORY])
     if not os.path.exists(program):
-        raise InstallError("the wheel brought no command `cohabit`")
+        raise InstallError("the wheel has no command `cohabit`")
     with open(stamp, "w", encoding="ascii") as file:
         file.write(digest)
     return program
@@ -125,17 +125,17 @@ def _from_debian(program: str) -> str:
     if path := shutil.which(program):
         return path
     if shutil.which("apt-get") is None:
-        raise InstallError(f"not on the PATH, and no apt-get to install `{DEBIAN[program]}` with")
+        raise InstallError(f"not on the PATH, and there is no apt-get to install `{DEBIAN[program]}`")
     if os.geteuid() != 0:
         raise InstallError(f"not on the PATH; only root can `apt-get install {DEBIAN[program]}`")
     _run(["apt-get", "install", "--yes", "--no-install-recommends", DEBIAN[program]])
     if path := shutil.which(program):
         return path
-    raise InstallError(f"the package `{DEBIAN[program]}` brought no `{program}`")
+    raise InstallError(f"the package `{DEBIAN[program]}` has no `{program}`")
 
 
 def install_peer(program: str) -> str:
-    """Return the path of a peer's program, installed when missing; InstallError says why it cannot be had."""
+    """Return the path of a peer's program; install it if missing. Raises InstallError."""
     os.makedirs(CACHE, exist_ok=True)
     if program in PYPI:
         return _from_pypi(program)
@@ -145,7 +145,7 @@ def install_peer(program: str) -> str:
 
 
 def version(path: str, program: str) -> str:
-    """Return a peer's version for the head of the report, empty when nobody knows it."""
+    """Return a peer's version for the head of the report, "" if unknown."""
     try:
         if program in PYPI:
             python = os.path.join(os.path.dirname(path), "python")
@@ -161,7 +161,7 @@ def version(path: str, program: str) -> str:
 
 
 def compile_c(source: str) -> str:
-    """Return the path of a C program of ours, compiled into the cache when its source is newer."""
+    """Return the path of a C program of the bench; compile it into the cache if its source is newer."""
     os.makedirs(CACHE, exist_ok=True)
     program = os.path.join(CACHE, os.path.basename(source).removesuffix(".c"))
     if not os.path.exists(program) or os.path.getmtime(program) < os.path.getmtime(source):

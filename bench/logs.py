@@ -1,9 +1,8 @@
-"""What services write on its way through a tool: how fast, how whole, and what happens when nobody reads it.
+"""Output of services through a tool: throughput, complete lines, and behaviour without a reader.
 
-The writer waits at a FIFO until the tool is up, so only the copying is timed: from the opening of that gate
-until the reader, a process of its own on the tool's stdout, has everything. Throughput is counted in the
-bytes that the service wrote: a prefix is work, not payload. Wholeness is looked at in runs of their own,
-which are not timed.
+The writer waits at a FIFO until the tool runs, so that only the copying is timed: from the opening of the FIFO until
+the reader, a separate process on the tool's stdout, has everything. Throughput counts the bytes that the service wrote,
+without prefixes. Lines are checked in separate runs, which are not timed.
 """
 
 import errno
@@ -33,16 +32,16 @@ FULL_SECONDS = 0.5
 QUICK = 8
 
 
-NO_JSON = "writes no JSON: its usual output"
-JSON_REMARKS = {US: "", "circus": "a stream of one's own, in Python"}
+NO_JSON = "has no JSON format: its usual output"
+JSON_REMARKS = {US: "", "circus": "a custom stream in Python"}
 
 
 @dataclass(frozen=True)
 class Flow:
-    """One row: what the service writes, and how much of it; counted: what the reader counts.
+    """One row: what the service writes, how often, and how large each piece is. counted: what the reader counts.
 
-    logging: of our own file, "" for none. peers: others are measured too. checked: what the reader looks for in a run
-    that is not timed, "" for no such run; services: how many write at once in it.
+    logging: the key in cohabit's file, "" for none. peers: whether others are measured. checked: what the reader checks
+    in a run that is not timed, "" for no such run. services: the services of that run.
     """
 
     kind: str
@@ -65,11 +64,11 @@ FLOWS = {
     "json-objects": Flow("objects", _LINES, "driver: json", checked="numbered-json"),
     "logfmt": Flow("lines", _LINES, "driver: logfmt"),
 }
-ROWS_OF = {"json": ("json", "json-access", "json-levels", "json-objects")}  # what one name of --only stands for
+ROWS_OF = {"json": ("json", "json-access", "json-levels", "json-objects")}  # the rows of a name of --only
 
 
 class Reader:
-    """The process that reads a tool's output and says when it has all and what it saw."""
+    """The process that reads a tool's output and reports when it has everything, and what it found."""
 
     def __init__(self, kind: str, goal: int) -> None:
         source, self.stdout = os.pipe()
@@ -78,22 +77,22 @@ class Reader:
         os.close(source)
 
     def line(self, seconds: float, what: str) -> list[str]:
-        """Return the words of the next line that it says."""
+        """Return the fields of its next line."""
         pipe = self._process.stdout
         if pipe is None or not select.select([pipe], [], [], seconds)[0]:
             raise MeasurementError(f"{what}: not within {seconds:g} s")
-        if not (words := pipe.readline().decode().split()):
-            raise MeasurementError(f"{what}: the output ended before")
-        return words
+        if not (fields := pipe.readline().decode().split()):
+            raise MeasurementError(f"{what}: the output ended too early")
+        return fields
 
     def close(self) -> None:
-        """Give up our end of its input; it sees the end of it once the tool is gone too."""
+        """Close our end of its input. It reads end of file when the tool has ended, too."""
         if self.stdout >= 0:
             os.close(self.stdout)
             self.stdout = -1
 
     def forget(self) -> None:
-        """Release the pipes of a reader that is gone."""
+        """Release the pipes of a reader that has ended."""
         self.close()
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -106,13 +105,13 @@ def writer(gate: str, kind: str, count: int, name: str = "") -> str:
 
 
 def make_gate(folder: str) -> str:
-    """Make the FIFO at which writers wait and return its path."""
+    """Make the FIFO that writers wait for and return its path."""
     os.mkfifo(path := os.path.join(folder, "gate"))
     return path
 
 
 def open_gate(running: RunningTool, path: str) -> tuple[int, float]:
-    """Wait until a writer stands at the gate and open it: the open end, and when that was."""
+    """Wait until a writer waits at the FIFO, then open it; return the descriptor and the time."""
     opened: list[int] = []
 
     def there() -> bool:
@@ -129,7 +128,7 @@ def open_gate(running: RunningTool, path: str) -> tuple[int, float]:
 
 
 def _end_group(running: RunningTool) -> None:
-    """End what is left in the tool's own process group (the baseline's shell leaves its pipeline)."""
+    """Kill what is left in the tool's process group: the shell of the baseline leaves its pipeline."""
     try:
         os.killpg(running.process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -137,7 +136,7 @@ def _end_group(running: RunningTool) -> None:
 
 
 def _flow(running: RunningTool, reader: Reader, gate: str) -> tuple[float, int]:
-    """Run one flow and stop the tool; return the seconds from the gate until then, and how much was read."""
+    """Run one flow and stop the tool; return the seconds from the opening of the FIFO, and the amount that was read."""
     running.stdout = reader.stdout
     running.start()
     reader.close()
@@ -152,7 +151,7 @@ def _flow(running: RunningTool, reader: Reader, gate: str) -> tuple[float, int]:
 
 
 def throughput(scope: Scope, tool: Tool, measure: str) -> None:
-    """Measure one timed flow through one tool, in MB/s of what the service wrote."""
+    """Measure the throughput of one tool, in MB/s of what the service wrote."""
     flow = FLOWS[measure]
     count = flow.count // (QUICK if scope.quick else 1)
     piece = 1 if flow.counted == "bytes" else flow.piece_bytes
@@ -170,15 +169,15 @@ def throughput(scope: Scope, tool: Tool, measure: str) -> None:
         reader.forget()
 
 
-def judge(scope: Scope, key: str, tool: Tool, words: Sequence[str]) -> None:
-    """Keep what the reader has to say at the end of numbered lines: how many are not as they were written."""
-    seen = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-    scope.figures.add(key, tool.name, sum(abs(seen[word]) for word in seen if word != "whole"))
-    scope.figures.note(key, tool.name, ", ".join(f"{value:,} {word}" for word, value in seen.items()))
+def record_check(scope: Scope, key: str, tool: Tool, fields: Sequence[str]) -> None:
+    """Record the reader's result for numbered lines: the number of lines that are not as they were written."""
+    seen = dict(zip(fields[::2], map(int, fields[1::2]), strict=True))
+    scope.figures.add(key, tool.name, sum(abs(seen[kind]) for kind in seen if kind != "whole"))
+    scope.figures.note(key, tool.name, ", ".join(f"{value:,} {kind}" for kind, value in seen.items()))
 
 
-def wholeness(scope: Scope, tool: Tool, measure: str) -> None:
-    """Look at every line: one service for a raw copy, two at once where lines may be torn between them."""
+def check_lines(scope: Scope, tool: Tool, measure: str) -> None:
+    """Check every line: of one service for a raw copy, otherwise of two that write at once."""
     flow, key = FLOWS[measure], f"{measure}-bad"
     count = CHECKED_LINES // (QUICK if scope.quick else 1)
     kind = "numbered-objects" if flow.kind == "objects" else "numbered"
@@ -188,7 +187,7 @@ def wholeness(scope: Scope, tool: Tool, measure: str) -> None:
         gate = make_gate(running.folder)
         running.services = {name: writer(gate, kind, count, name) for name in flow.services}
         _flow(running, reader, gate)
-        judge(scope, key, tool, reader.line(PUMP_SECONDS, "end of the output"))
+        record_check(scope, key, tool, reader.line(PUMP_SECONDS, "end of the output"))
     except MeasurementError as error:
         scope.figures.note(key, tool.name, str(error))
     finally:
@@ -197,7 +196,7 @@ def wholeness(scope: Scope, tool: Tool, measure: str) -> None:
 
 
 def _fill(source: int) -> None:
-    """Wait until the pipe behind this read end is full and stays so."""
+    """Wait until the pipe with this read end is full and stays full."""
     levels = [-1, -2]
 
     def still() -> bool:
@@ -209,7 +208,7 @@ def _fill(source: int) -> None:
 
 
 def _stalled(scope: Scope, running: RunningTool, source: int, gate: str) -> None:
-    """Let one service flood a pipe that nobody reads; crash the other; stop the tool."""
+    """Let one service flood a pipe without a reader; kill the other service; stop the tool."""
     figures, name = scope.figures, running.tool.name
     running.start()
     watch = ServiceWatch(running.process.pid, "sleep")
@@ -229,7 +228,7 @@ def _stalled(scope: Scope, running: RunningTool, source: int, gate: str) -> None
 
 
 def stalled(scope: Scope, tool: Tool) -> None:
-    """Measure what a tool still does when the pipe on its stdout is full."""
+    """Measure a restart and a stop while the pipe on the tool's stdout is full."""
     source, sink = os.pipe()
     running = RunningTool(tool, scope.paths[tool.program], {}, sink)
     try:
@@ -245,7 +244,7 @@ def stalled(scope: Scope, tool: Tool) -> None:
 
 
 def _tools(scope: Scope, passing: Sequence[Tool], measure: str) -> list[Tool]:
-    """Return who is measured in a row: we with its logging, and whoever else belongs there."""
+    """Return the tools of a row: cohabit with the logging of the row, and the peers if they are measured."""
     flow, tools = FLOWS[measure], []
     for tool in passing:
         if tool.name == US:
@@ -258,7 +257,7 @@ def _tools(scope: Scope, passing: Sequence[Tool], measure: str) -> list[Tool]:
 
 
 def _flows(scope: Scope, passing: Sequence[Tool], measure: str) -> None:
-    """Measure one row round by round, then look at every line once."""
+    """Measure one row round by round, then check every line once."""
     tools = _tools(scope, passing, measure)
     for _ in range(scope.rounds):
         for tool in tools:
@@ -267,11 +266,11 @@ def _flows(scope: Scope, passing: Sequence[Tool], measure: str) -> None:
                 scope.figures.notes[measure].setdefault(tool.name, remark)
     for tool in tools:
         if FLOWS[measure].checked and (measure != "json" or tool.name in JSON_REMARKS):
-            wholeness(scope, tool, measure)
+            check_lines(scope, tool, measure)
 
 
 def measure(scope: Scope, tools: Sequence[Tool]) -> None:
-    """Measure throughput and wholeness, then the stalled reader."""
+    """Measure throughput, check the lines, then measure the stalled reader."""
     passing = [tool for tool in tools if tool.passes_output]
     for name in ("raw", "prefix", "json", "logfmt"):
         for row in ROWS_OF.get(name, (name,)) if scope.wants(name) else ():

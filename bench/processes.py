@@ -1,8 +1,8 @@
 """Watch and end process trees through /proc.
 
-Knows Linux and nothing about the tools under measurement. The bench is a child subreaper, so whatever a tool
-leaves behind becomes our child and `sweep` ends it: no measurement can leave a process to the next one.
-Polling is the same for every tool, so its cost cancels out in the ratios.
+This module knows Linux and nothing of the measured tools. The bench is a child subreaper: a process that a tool leaves
+becomes its child, and `sweep` kills it before the next measurement. Polling is the same for every tool, so that its
+cost has little effect on the ratios.
 """
 
 import ctypes
@@ -20,18 +20,18 @@ SWEEP_SECONDS = 30.0
 
 
 class MeasurementError(Exception):
-    """A tool did not do within its time what was to be measured."""
+    """A tool did not do in time what was to be measured."""
 
 
 def become_subreaper() -> None:
-    """Adopt every orphan below us from now on."""
+    """Become the child subreaper of all descendants."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot become child subreaper")
 
 
 def _read(path: str) -> str:
-    """Return a /proc file's text, empty when its process is gone."""
+    """Return a /proc file's text, "" if its process has ended."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -40,12 +40,12 @@ def _read(path: str) -> str:
 
 
 def comm(pid: int) -> str:
-    """Return the name of the program that a process has exec'd, empty when it is gone."""
+    """Return the name of the program that a process executes, "" if it has ended."""
     return _read(f"/proc/{pid}/comm").rstrip("\n")
 
 
 def is_gone(pid: int) -> bool:
-    """Tell whether a process is dead, reaped or not."""
+    """Return whether a process has ended, reaped or not."""
     return _read(f"/proc/{pid}/stat").rpartition(")")[2][:2] in ("", " Z")
 
 
@@ -59,7 +59,7 @@ def children(pid: int) -> list[int]:
 
 
 def tree(root: int, leaves: frozenset[int] = frozenset()) -> list[int]:
-    """Return a process and everything below it, parents first; do not look below `leaves`."""
+    """Return a process and its descendants, parents first, without the descendants of `leaves`."""
     found, waiting = [], [root]
     while waiting:
         pid = waiting.pop()
@@ -98,7 +98,7 @@ def context_switches(pids: Sequence[int]) -> int:
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """Return the processor time of some processes so far, as user and in the kernel."""
+    """Return the CPU time of some processes so far, user and system, in seconds."""
     ticks = 0
     for pid in pids:
         if words := _read(f"/proc/{pid}/stat").rpartition(")")[2].split():
@@ -115,19 +115,19 @@ class ServiceWatch:
     known: frozenset[int] = field(default_factory=frozenset)
 
     def alive(self) -> frozenset[int]:
-        """Return the pids of the services that are exec'd now."""
+        """Return the pids of the services that are executing."""
         below = tree(self.root, self.known)[1:]
         self.known = frozenset(pid for pid in below if pid in self.known or comm(pid) == self.program)
         return self.known
 
     def supervisors(self) -> list[int]:
-        """Return the pids of everything below and including the tool that is not a service."""
+        """Return the pids of the tool and its descendants, without the services."""
         services = self.alive()
         return [pid for pid in tree(self.root, services) if pid not in services]
 
 
 def until(done: Callable[[], bool], seconds: float, what: str, poll_seconds: float = POLL_SECONDS) -> float:
-    """Wait until something is so and return the monotonic time at which it was; raise after `seconds`."""
+    """Wait until done() is true; return the monotonic time of that. Raises MeasurementError after `seconds`."""
     give_up = time.monotonic() + seconds
     while not done():
         if time.monotonic() > give_up:
@@ -143,7 +143,7 @@ def launch(
     stdout: int | IO[bytes],
     stderr: int | IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a tool in a session of its own, its errors beside its configuration unless told otherwise."""
+    """Start a tool in its own session. stderr: default stderr.log in its folder."""
     with open(os.path.join(folder, "stderr.log"), "ab") as log:
         return subprocess.Popen(
             argv,
@@ -157,9 +157,9 @@ def launch(
 
 
 def run_once(argv: list[str], environment: Mapping[str, str] | None = None) -> float:
-    """Run a command to its end, its output thrown away, and return its milliseconds; raise unless it ends with 0.
+    """Run a command without its output; return its milliseconds. Raises MeasurementError unless it exits with 0.
 
-    No Python between fork and exec. environment: what is added to ours.
+    No Python runs between fork and exec. environment: variables to add.
     """
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
@@ -177,7 +177,7 @@ def run_once(argv: list[str], environment: Mapping[str, str] | None = None) -> f
 
 
 def wait_gone(process: subprocess.Popen[bytes], seconds: float, what: str) -> float:
-    """Wait until a process of ours has ended and return the monotonic time of it; raise after `seconds`."""
+    """Wait until a child has ended; return the monotonic time of that. Raises MeasurementError after `seconds`."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -186,7 +186,7 @@ def wait_gone(process: subprocess.Popen[bytes], seconds: float, what: str) -> fl
 
 
 def sweep() -> None:
-    """End every process below us, parents first, and reap it."""
+    """Kill all descendants, parents first, and reap them."""
     give_up = time.monotonic() + SWEEP_SECONDS
     while time.monotonic() < give_up:
         below = [pid for pid in tree(os.getpid())[1:] if not is_gone(pid)]
@@ -201,4 +201,4 @@ def sweep() -> None:
         except ChildProcessError:
             return
         time.sleep(0.01)
-    raise MeasurementError(f"cannot end what a tool left behind: {tree(os.getpid())[1:]}")
+    raise MeasurementError(f"cannot kill processes that a tool left: {tree(os.getpid())[1:]}")

@@ -1,7 +1,6 @@
-"""Figures in, Markdown out.
+"""The measures, their targets, and the Markdown tables.
 
-Holds what was measured, the targets of this project, and how both become tables. Knows nothing of processes.
-A figure is `measure -> tool -> samples`; its value is the median of them.
+A figure is measure -> tool -> samples; its value is their median. This module knows nothing of processes.
 """
 
 import statistics
@@ -13,7 +12,7 @@ US = "cohabit"
 
 @dataclass(frozen=True)
 class Measure:
-    """What one table shows: title, unit of its numbers, decimals."""
+    """One table: title, unit of its numbers, decimals."""
 
     title: str
     unit: str
@@ -22,10 +21,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Target:
-    """What our median is held against.
+    """The target for cohabit's median.
 
-    Without `versus` the limit is absolute, in the measure's unit; with it, a ratio of ours to the best of
-    those peers (in the same measure, unless `of` names another). `at_least`: more is better.
+    Without `versus` the limit is absolute, in the measure's unit. With it, the limit is the ratio of cohabit to the
+    best of these peers, in the same measure or in that named by `of`. `at_least`: more is better.
     """
 
     measure: str
@@ -39,42 +38,44 @@ MEASURES = {
     "start": Measure("Start of 50 services: exec of the tool to the 50th exec", "ms"),
     "start500": Measure("Start of 500 services", "ms"),
     "rss": Measure("Resident memory of the tool's own processes, 50 services, after 3 s (RSS)", "MiB"),
-    "pss": Measure("The same without counting shared pages twice (PSS)", "MiB"),
-    "idle": Measure("Context switches of the tool's own processes in 20 idle seconds", "switches", 0),
+    "pss": Measure("The same, with shared pages counted in part (PSS)", "MiB"),
+    "idle": Measure("Context switches of the tool's own processes in 20 s without activity", "switches", 0),
     "restart": Measure("SIGKILL of a service to the exec of its next run", "ms"),
     "stop": Measure("Stop signal to the end of the tool and all of its 50 services", "ms"),
-    "raw": Measure("Output copied as it is: one service, 1 GiB in writes of 64 KiB", "MB/s", 0),
-    "raw-bad": Measure("The same, every line looked at: lost, torn or disordered", "lines", 0),
+    "raw": Measure("Output copied unchanged: one service, 1 GiB in writes of 64 KiB", "MB/s", 0),
+    "raw-bad": Measure("The same with every line checked: lost, torn or reordered lines", "lines", 0),
     "prefix": Measure("Output with a prefix per line: 100-byte lines in large writes", "MB/s", 0),
-    "prefix-bad": Measure("The same, two services at once, every line looked at: lost, torn or disordered", "lines", 0),
+    "prefix-bad": Measure("The same with two services, every line checked: lost, torn or reordered lines", "lines", 0),
     "json": Measure("Output as JSON objects: 100-byte lines in large writes", "MB/s", 0),
-    "json-access": Measure("The same with lines of a web server, full of quotes", "MB/s", 0),
+    "json-access": Measure("The same with access log lines of a web server, with many quotes", "MB/s", 0),
     "json-levels": Measure("The same with lines that begin with a time and a level", "MB/s", 0),
-    "json-objects": Measure("The same with lines that are JSON objects, which are merged", "MB/s", 0),
-    "json-bad": Measure("JSON, two services at once, every line looked at: lost, torn or disordered", "lines", 0),
-    "json-objects-bad": Measure("JSON of JSON objects, every line looked at", "lines", 0),
+    "json-objects": Measure("The same with lines that are JSON objects, to which keys are added", "MB/s", 0),
+    "json-bad": Measure("JSON of two services, every line checked: lost, torn or reordered lines", "lines", 0),
+    "json-objects-bad": Measure("JSON of JSON objects, every line checked: lost, torn or reordered lines", "lines", 0),
     "logfmt": Measure("Output as logfmt: 100-byte lines in large writes", "MB/s", 0),
-    "file": Measure("Output into 10 files of 50 MiB that rotate: 1 GiB in writes of 64 KiB", "MB/s", 0),
-    "file-bad": Measure("The same with 20 of 5 MiB, every line looked at: lost, torn or disordered", "lines", 0),
-    "lines50": Measure("50 services, each writes 1,000 lines a second: processor time", "% of a core"),
-    "latency": Measure("One service that writes little: from its write to the tool's stdout", "ms", 3),
-    "stalled-restart": Measure("Nobody reads the tool's output: crash of another service to its next exec", "ms"),
-    "stalled-stop": Measure("Nobody reads the tool's output: SIGTERM to the end of the tool", "ms"),
-    "orphans": Measure("20,000 orphans that end together: until all are reaped", "ms", 0),
+    "file": Measure("Output into 10 rotated files of 50 MiB: 1 GiB in writes of 64 KiB", "MB/s", 0),
+    "file-bad": Measure(
+        "The same with 20 files of 5 MiB, every line checked: lost, torn or reordered lines", "lines", 0
+    ),
+    "lines50": Measure("50 services that each write 1,000 lines per second: CPU time", "% of a core"),
+    "latency": Measure("One service with little output: from its write to the tool's stdout", "ms", 3),
+    "stalled-restart": Measure("The tool's stdout is full: crash of another service to its next exec", "ms"),
+    "stalled-stop": Measure("The tool's stdout is full: SIGTERM to the end of the tool", "ms"),
+    "orphans": Measure("20,000 orphans killed at once: until all are reaped", "ms", 0),
     "init": Measure("Run `true`: exec to exit", "ms", 2),
-    "probes": Measure("500 services, each asked over TCP once a second: processor time of process 1", "% of a core"),
+    "probes": Measure("500 services, each probed over TCP once a second: CPU time of process 1", "% of a core"),
     "link": Measure("One service that waits for READY=1 of another: exec to exec", "ms", 2),
-    "chain": Measure("A hundred such links in a row", "ms"),
+    "chain": Measure("A chain of a hundred such links", "ms"),
     "start-few": Measure("Start of 100 services, per service", "ms", 2),
     "start-many": Measure("Start of 1,000 services, per service", "ms", 2),
-    "health": Measure("`cohabit health`, as it is typed: exec to exit", "ms", 2),
-    "ps-few": Measure("How 5 services are: `cohabit ps`, `supervisorctl status`: exec to exit", "ms"),
+    "health": Measure("`cohabit health`, the installed command: exec to exit", "ms", 2),
+    "ps-few": Measure("Status of 5 services, `cohabit ps` or `supervisorctl status`: exec to exit", "ms"),
     "ps": Measure("The same with 500 services", "ms"),
-    "ps-raw": Measure("One question for the status of 50 services, of 1,000 in a row: round trip", "ms", 2),
-    "ps1000": Measure("Growth of process 1 in them, after 200 others (RSS)", "KiB", 0),
-    "followers": Measure("A service that writes as fast as it can with pauses, 50 `logs -f`, half deaf", "lines/s", 0),
+    "ps-raw": Measure("Status request for 50 services, 1,000 in a row: round trip of each", "ms", 2),
+    "ps1000": Measure("Growth of process 1 during these, after 200 others (RSS)", "KiB", 0),
+    "followers": Measure("A service that writes in bursts, 50 `logs -f`, half without a reader", "lines/s", 0),
     "followers-flood": Measure("The same without pauses", "MB/s", 1),
-    "followers-memory": Measure("Growth of process 1 at the most in that flood", "MiB"),
+    "followers-memory": Measure("Largest growth of process 1 during that flood", "MiB"),
 }
 TARGETS = (
     Target("start", 1 / 8, ("supervisord",)),
@@ -105,17 +106,17 @@ TARGETS = (
     Target("probes", 10),
     Target("chain", 110, (US,), of="link"),
     Target("start-many", 1.3, (US,), of="start-few"),
-    Target("health", 1.5, ("the same and one round trip",)),
+    Target("health", 1.5, ("python3 -I -S, one round trip",)),
     Target("ps", 150),
     Target("ps1000", 0),
-    Target("followers", 0.95, ("nobody listens",), at_least=True),
+    Target("followers", 0.95, ("no followers",), at_least=True),
     Target("followers-memory", 16),
 )
 
 
 @dataclass
 class Figures:
-    """Everything that one run of the bench has measured and noticed."""
+    """All samples and remarks of one run."""
 
     samples: defaultdict[str, defaultdict[str, list[float]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
@@ -123,15 +124,15 @@ class Figures:
     notes: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
     def add(self, measure: str, tool: str, value: float) -> None:
-        """Keep one sample."""
+        """Add one sample."""
         self.samples[measure][tool].append(value)
 
     def note(self, measure: str, tool: str, text: str) -> None:
-        """Keep a remark that stands in the tool's row of a table."""
+        """Set the remark in the tool's row of a table."""
         self.notes[measure][tool] = text
 
     def median(self, measure: str, tool: str) -> float | None:
-        """Return the median of what was measured, None when nothing was."""
+        """Return the median of the samples, None without any."""
         values = self.samples[measure][tool]
         return statistics.median(values) if values else None
 
@@ -141,16 +142,15 @@ def _number(value: float, decimals: int) -> str:
 
 
 def _row(*cells: str) -> str:
-    """Return one row of a Markdown table."""
     return f"| {' | '.join(cell.replace('|', '¦') for cell in cells)} |"
 
 
 def table(figures: Figures, key: str) -> str:
-    """Return one measure as a Markdown table, ours first, then in the order measured."""
+    """Return one measure as a Markdown table: cohabit, then the peers in the order of measurement."""
     measure = MEASURES[key]
     rows = [
         f"### {measure.title}\n",
-        _row(f"`{key}`", f"median {measure.unit}", "least", "most", "samples", "us / it", "remarks"),
+        _row(f"`{key}`", f"median {measure.unit}", "least", "most", "samples", "cohabit / peer", "remarks"),
         "|---|---:|---:|---:|---:|---:|---|",
     ]
     tools = list(dict.fromkeys([*figures.samples[key], *figures.notes[key]]))
@@ -171,7 +171,7 @@ def table(figures: Figures, key: str) -> str:
 
 
 def _verdict(figures: Figures, target: Target) -> str | None:
-    """Return one row of the summary, None when nothing of it was measured."""
+    """Return one row of the summary, None without any sample or remark."""
     measure = MEASURES[target.measure]
     ours = figures.median(target.measure, US)
     title = f"{measure.title} (`{target.measure}`)"
@@ -195,11 +195,11 @@ def _verdict(figures: Figures, target: Target) -> str | None:
 
 
 def summary(figures: Figures) -> str:
-    """Return all targets of which something was measured, as one Markdown table."""
+    """Return all measured targets as one Markdown table."""
     rows = [row for row in (_verdict(figures, target) for target in TARGETS) if row]
     top = [
         "### Targets\n",
-        _row("what", "we", "peer", "ratio", "target", ""),
+        _row("measure", "cohabit", "peer", "ratio", "target", ""),
         "|---|---:|---:|---:|---:|---|",
     ]
     return "\n".join([*top, *rows]) + "\n"

@@ -1,7 +1,7 @@
-"""One life of each tool with its services: start, memory, idle, restart, stop.
+"""Each tool with its services: start, memory, idle, restart, stop.
 
-Every round launches every tool once, in turn, so that whatever else the machine does meets all of them alike.
-A tool that fails in one measurement gets a remark in its row; the others go on.
+Every round runs every tool once, in turn, so that other load on the machine affects all of them. A tool that fails in a
+measurement has a remark in its row; the measurement of the others goes on.
 """
 
 import os
@@ -33,15 +33,15 @@ SETTLE_SECONDS = 3.0
 IDLE_SECONDS = 20.0
 START_SECONDS = 60.0
 RESTART_SECONDS = 15.0
-CALM_SECONDS = 6.0  # circus, told to stop soon after a start or restart, never does
+QUIET_SECONDS = 6.0  # circus never stops if the signal comes soon after a start or restart
 STOP_SECONDS = 90.0
 LEFT_SECONDS = 5.0
-IN_ONE_LIFE = ("start", "memory", "idle", "restart", "stop")
+IN_ONE_RUN = ("start", "memory", "idle", "restart", "stop")
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What one run of the bench is about: where figures go, the programs found, what is wanted, how often."""
+    """The parameters of a run: figures, paths of programs, selected measurements, number of rounds, small volumes."""
 
     figures: Figures
     paths: dict[str, str]
@@ -50,13 +50,13 @@ class Scope:
     quick: bool
 
     def wants(self, *names: str) -> bool:
-        """Tell whether any of these measurements was asked for."""
+        """Return whether any of these measurements is selected."""
         return any(name in self.only for name in names)
 
 
 @dataclass
 class RunningTool:
-    """A tool, started in a folder of its own with services of its own; `end` leaves nothing of it behind."""
+    """A tool with its services, in its own folder. `end` kills its processes and removes the folder."""
 
     tool: Tool
     path: str
@@ -65,7 +65,7 @@ class RunningTool:
     folder: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="cohabit-bench-"))
 
     def start(self) -> None:
-        """Write its configuration and exec it; `began` is the moment before."""
+        """Write its configuration and start it. `began` is the time before that."""
         argv = [self.path, *self.tool.write(self.folder, self.services)]
         environment = {key: value.format(folder=self.folder) for key, value in self.tool.environment.items()}
         with open(os.path.join(self.folder, "stdout.log"), "ab") as log:
@@ -73,12 +73,12 @@ class RunningTool:
             self.process = launch(argv, self.folder, environment, log if self.stdout is None else self.stdout)
 
     def check_alive(self) -> None:
-        """Raise when the tool has ended, with the last line that it wrote."""
+        """Raise MeasurementError with its last line if the tool has ended."""
         if self.process.poll() is not None:
             raise MeasurementError(f"ended with {self.process.returncode}: {self.last_line()}")
 
     def last_line(self) -> str:
-        """Return the last line that the tool wrote, errors first."""
+        """Return the last line of the tool's stderr, or else of its stdout."""
         for name in ("stderr.log", "stdout.log"):
             path = os.path.join(self.folder, name)
             with open(path, encoding="utf-8", errors="replace") as file:
@@ -88,13 +88,13 @@ class RunningTool:
         return "no output"
 
     def stop(self, seconds: float = STOP_SECONDS) -> float:
-        """Send the stop signal and return the seconds until the tool is gone."""
+        """Send the stop signal; return the seconds until the tool has ended."""
         begin = time.monotonic()
         self.process.send_signal(self.tool.stop_signal)
         return wait_gone(self.process, seconds, "end after the stop signal") - begin
 
     def end(self) -> None:
-        """End whatever is left and remove the folder."""
+        """Kill all its processes and remove the folder."""
         sweep()
         if hasattr(self, "process"):
             self.process.wait()
@@ -102,7 +102,7 @@ class RunningTool:
 
 
 def _start(running: RunningTool, watch: ServiceWatch, count: int) -> float:
-    """Return the seconds from exec until all services are exec'd."""
+    """Return the seconds from the start of the tool until all services are executing."""
 
     def all_started() -> bool:
         running.check_alive()
@@ -112,7 +112,7 @@ def _start(running: RunningTool, watch: ServiceWatch, count: int) -> float:
 
 
 def _restart(running: RunningTool, watch: ServiceWatch, victim: int) -> float:
-    """Kill one service and return the seconds until a new one is exec'd."""
+    """Kill one service; return the seconds until its next process is executing."""
     before = watch.alive()
     begin = time.monotonic()
     os.kill(victim, signal.SIGKILL)
@@ -125,7 +125,7 @@ def _restart(running: RunningTool, watch: ServiceWatch, victim: int) -> float:
 
 
 def _stop(figures: Figures, running: RunningTool, watch: ServiceWatch) -> None:
-    """Stop the tool and keep the time until it and all its services are gone."""
+    """Stop the tool; record the time until it and all its services have ended."""
     services = watch.alive()
     begin = time.monotonic()
     running.stop()
@@ -134,15 +134,15 @@ def _stop(figures: Figures, running: RunningTool, watch: ServiceWatch) -> None:
         return all(is_gone(pid) for pid in services)
 
     try:
-        gone = until(none_left, LEFT_SECONDS, "services gone")
+        gone = until(none_left, LEFT_SECONDS, "end of the services")
         figures.add("stop", running.tool.name, (gone - begin) * 1000)
     except MeasurementError:
         left = sum(not is_gone(pid) for pid in services)
         figures.note("stop", running.tool.name, f"leaves {left} services running")
 
 
-def _live(scope: Scope, running: RunningTool, number: int) -> None:
-    """Take one tool through a whole life and keep its figures; `number` is the round."""
+def _run_tool(scope: Scope, running: RunningTool, number: int) -> None:
+    """Run one tool from start to stop and record its figures. number: the round."""
     figures, name = scope.figures, running.tool.name
     running.start()
     watch = ServiceWatch(running.process.pid, "sleep")
@@ -166,16 +166,16 @@ def _live(scope: Scope, running: RunningTool, number: int) -> None:
         for victim in sorted(watch.alive())[:share]:
             figures.add("restart", name, _restart(running, watch, victim) * 1000)
     if scope.wants("stop"):
-        time.sleep(CALM_SECONDS)
+        time.sleep(QUIET_SECONDS)
         _stop(figures, running, watch)
 
 
-def live(scope: Scope, tool: Tool, number: int) -> None:
-    """Measure one life of one tool; a failure becomes a remark."""
+def run_tool(scope: Scope, tool: Tool, number: int) -> None:
+    """Measure one tool. A failure becomes a remark."""
     services = {f"s{index:02}": "sleep 100000" for index in range(1, SERVICES + 1)}
     running = RunningTool(tool, scope.paths[tool.program], services)
     try:
-        _live(scope, running, number)
+        _run_tool(scope, running, number)
     except MeasurementError as error:
         for measure in ("start", "restart", "stop"):
             if scope.wants(measure):
@@ -199,10 +199,10 @@ def start_many(scope: Scope, tool: Tool) -> None:
 
 
 def measure(scope: Scope, tools: Sequence[Tool]) -> None:
-    """Measure all lives, round by round."""
+    """Measure all tools, round by round."""
     for number in range(scope.rounds):
         for tool in tools:
-            if scope.wants(*IN_ONE_LIFE):
-                live(scope, tool, number)
+            if scope.wants(*IN_ONE_RUN):
+                run_tool(scope, tool, number)
             if scope.wants("start500") and tool.name == US:
                 start_many(scope, tool)

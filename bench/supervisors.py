@@ -1,8 +1,8 @@
-"""The tools that keep services running, and how each is told to run the same ones.
+"""The supervisors and their configurations, with the same services for each.
 
-A writer gets an empty folder and `name -> command line` (words without spaces or quotes), writes the tool's
-own files there and returns the arguments that start it in the foreground. Every tool restarts what dies with
-the smallest delay that it knows, and its services' output goes to its own stdout, as in a container.
+A writer gets an empty folder and name -> command line (arguments without spaces and quotes), writes the tool's files
+there and returns the arguments that start it in the foreground. Every tool restarts ended services with the smallest
+delay that it supports, and copies their output to its own stdout, as in a container.
 """
 
 import json
@@ -20,9 +20,8 @@ Writer = Callable[[str, Services], list[str]]
 class Tool:
     """One tool in one configuration.
 
-    `program` is what the installer looks for, `write` the configuration, `stop_signal` what ends tool and
-    services in order. `restarts`: it starts a dead service again. `passes_output`: what services write goes
-    through it.
+    program: the name for the installer. write: makes the configuration. stop_signal: stops the tool and its services.
+    restarts: it restarts ended services. passes_output: the output of services goes through it.
     """
 
     name: str
@@ -51,18 +50,18 @@ def _cohabit(folder: str, services: Services, logging: str) -> list[str]:
 
 
 def cohabit(folder: str, services: Services) -> list[str]:
-    """Write our own file, as a user would: every line gets the prefix of its service."""
+    """Write cohabit.yaml with the default logging: a prefix for each line."""
     return _cohabit(folder, services, "")
 
 
-def cohabit_logging(words: str) -> Writer:
-    """Return what writes our own file with a `logging:` for every service; words: what stands between its braces.
+def cohabit_logging(options_text: str) -> Writer:
+    """Return a writer of cohabit.yaml with `logging: {OPTIONS_TEXT}` for every service.
 
-    `{folder}` in it is the folder of the files.
+    `{folder}` in the text stands for the folder of the files.
     """
 
     def write(folder: str, services: Services) -> list[str]:
-        return _cohabit(folder, services, f", logging: {{{words.replace('{folder}', folder)}}}")
+        return _cohabit(folder, services, f", logging: {{{options_text.replace('{folder}', folder)}}}")
 
     return write
 
@@ -97,17 +96,17 @@ def _circus(folder: str, services: Services, check_seconds: float, stream: str =
 
 
 def circus(folder: str, services: Services) -> list[str]:
-    """Write circus.ini as it comes: it looks for dead processes every 5 seconds."""
+    """Write circus.ini with the default check for ended processes, every 5 s."""
     return _circus(folder, services, 5)
 
 
 def circus_fast(folder: str, services: Services) -> list[str]:
-    """Write circus.ini with a quick look for dead processes, which costs it its idle."""
+    """Write circus.ini with a check for ended processes every 0.2 s, which costs wake-ups."""
     return _circus(folder, services, 0.2)
 
 
 def circus_json(folder: str, services: Services) -> list[str]:
-    """Write circus.ini with a stream of one's own that writes JSON (parts/circus_json.py)."""
+    """Write circus.ini with a custom stream that writes JSON (parts/circus_json.py)."""
     return _circus(folder, services, 5, "class = circus_json.JsonStream")
 
 
@@ -131,7 +130,7 @@ def _run_scripts(folder: str, services: Services) -> str:
     for name, command in services.items():
         _save(folder, f"scan/{name}/run", f"#!/bin/sh\nexec {command}\n", 0o755)
     scan = os.path.join(folder, "scan")
-    os.utime(scan, (1, 1))  # runsvdir waits a second when the folder has changed within this one
+    os.utime(scan, (1, 1))  # runsvdir waits a second if the folder has changed within this second
     return scan
 
 
@@ -146,14 +145,14 @@ def runit(folder: str, services: Services) -> list[str]:
 
 
 def piped(into: str) -> Writer:
-    """Return what writes no file but a line of sh: every service with its output in a pipe to this command."""
+    """Return a writer of a shell command line: the output of every service goes through a pipe to this command."""
     return lambda _folder, services: ["-c", "".join(f"{command} | {into} & " for command in services.values()) + "wait"]
 
 
 def into_files(mib: int, count: int) -> list[Tool]:
-    """Return all tools that write a service's output into files, of so many MiB and so many of them.
+    """Return all tools that write the output of a service into `count` files of `mib` MiB.
 
-    All write into the folder `logs` beside their own files; the one in writing is `a.log` or `current`.
+    All write into the folder `logs`. The current file is `a.log` or `current`.
     """
     size = mib << 20
 
@@ -204,5 +203,5 @@ PEERS = (
 )
 CIRCUS_JSON = Tool("circus", "circusd", circus_json, passes_output=True, environment={"PYTHONPATH": PARTS})
 CAT = Tool("cat", "sh", piped("cat"), passes_output=True)
-S6_LOG = Tool("s6-log", "sh", piped("s6-log t 1"), passes_output=True)  # a time stamp in front of each line
-LOGGERS = {"s6-log": "s6", "svlogd": "runit"}  # programs that come with a peer, and its name
+S6_LOG = Tool("s6-log", "sh", piped("s6-log t 1"), passes_output=True)  # with a timestamp in each line
+LOGGERS = {"s6-log": "s6", "svlogd": "runit"}  # log programs, and the peer that they belong to

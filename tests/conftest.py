@@ -1,7 +1,8 @@
-"""What holds for all tests, however they were started.
+"""Settings of all tests.
 
-Hypothesis has no deadlines, since no test asserts how long something takes. `make test-quick` has the profile `quick`:
-a tenth of the usual examples. A signal that a shell's `&` or nohup ignores would be ignored by all that tests start.
+Hypothesis has no deadlines, because no test asserts a duration. The profile `quick` of `make test-quick` has a tenth of
+the usual examples. Signals that are ignored after a shell's `&` or nohup are reset, because child processes would
+ignore them, too.
 """
 
 import os
@@ -11,7 +12,7 @@ from hypothesis import settings
 
 settings.register_profile("cohabit", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=10)
-settings.register_profile("ci", deadline=None, derandomize=True)  # CI tries the same examples each time
+settings.register_profile("ci", deadline=None, derandomize=True)  # the same examples in each run
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "cohabit")
 
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):

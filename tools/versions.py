@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Runs the unit tests with other versions of Python and of the libraries than `make test` has.
+"""Run the unit tests with other versions of Python and of the libraries than those of `make test`.
 
   lowest      the oldest libraries that pyproject.toml admits
-  newest      the newest libraries that pyproject.toml admits, as `pip install cohabit` would take them today; not run
-              while these are the locked ones
+  newest      the newest libraries that pyproject.toml admits, which `pip install cohabit` would install today; not run
+              if these are the locked ones
   trixie      Debian 13's Python with the locked libraries, in a root file system that mmdebstrap makes and that is
               kept in ${XDG_CACHE_HOME:-~/.cache}/cohabit-images
-  python3.N   that Python, which has to be in the PATH, with the locked libraries
+  python3.N   that Python, which must be in the PATH, with the locked libraries
 
-The tools are the locked ones each time. Everything but the root file system is made afresh in .venv/versions.
+The tools are always the locked ones. Everything except the root file system is made again each time in .venv/versions.
 
-Use: .venv/bin/python tools/versions.py NAME…     runs all of them; the exit code is 1 if one failed
+Use: .venv/bin/python tools/versions.py NAME…     runs all of them; the exit code is 1 if any failed
 """
 
 import ast
@@ -31,8 +31,8 @@ UV: Final = os.path.join(os.path.dirname(sys.executable), "uv")
 LIBRARIES: Final = f"--requirements={REPOSITORY}/requirements/run.txt"
 TOOLS: Final = f"--requirements={REPOSITORY}/requirements/dev.txt"
 RESOLUTIONS: Final = {"lowest": "lowest-direct", "newest": "highest"}
-# Two test processes, as many as there are cores where these tests have to run in time.
-# With few examples: what differs between versions is how things are read and written, not the logic of the engine.
+# Two test processes, because CI has two cores. Few examples, because versions differ in reading and writing, not in the
+# logic of the engine.
 PYTEST: Final = (
     *("-m", "pytest", "--numprocesses=2", "--dist=loadgroup", "-p", "no:cacheprovider"),
     *("--hypothesis-profile=quick", "tests/unit"),
@@ -50,10 +50,10 @@ ROOT_OPTIONS: Final = (
     *(f"--dpkgopt=path-exclude=/usr/share/{unread}/*" for unread in ("doc", "man", "locale", "info")),
     '--customize-hook=mkdir "$1"/cohabit',
 )
-# Mounts live in a namespace of their own and end with it. $1: the root, $2: this repository, $3: its packages.
+# The mounts are in their own namespace and end with it. $1: the root, $2: this repository, $3: its packages.
 ENTER_ROOT: Final = """
 root=$1 repository=$2 packages=$3; shift 3
-mount --bind "$root" "$root"  # for tests that unshare mounts, "/" has to be one
+mount --bind "$root" "$root"  # tests that unshare mounts need a mount at "/"
 mount --bind "$repository" "$root/cohabit"
 mount --bind "$packages" "$(echo "$root"/usr/local/lib/python3.*/dist-packages)"
 mount -t proc proc "$root/proc"
@@ -65,11 +65,11 @@ exec chroot "$root" sh -euc 'cd /cohabit && exec "$@"' sh "$@"
 
 
 def main(names: list[str]) -> int:
-    """Run the unit tests with each version in `names`; return 1 if one of them failed, 64 for an unknown name."""
+    """Run the unit tests with each version in `names`; return 1 if any failed, 64 for an unknown name."""
     for name in names:
         if name not in (*RESOLUTIONS, SUITE) and not re.fullmatch(r"python3\.\d+", name):
             known = ", ".join((*RESOLUTIONS, SUITE, "python3.N"))
-            print(f"cannot test with {name}: no such version (there are: {known})", file=sys.stderr)
+            print(f"cannot test with {name}: no such version (known: {known})", file=sys.stderr)
             return 64
     if SUITE in names and os.geteuid() != 0 and os.environ.get("CI") != "true":
         print(f"skipped {SUITE}: only root can make and enter its root file system", flush=True)
@@ -81,28 +81,32 @@ def main(names: list[str]) -> int:
 
 
 def passes(name: str) -> bool:
-    """Whether the unit tests pass with the version `name`."""
+    """Run the unit tests with one version; return whether they pass."""
     directory = os.path.join(ENVIRONMENTS, name)
     try:
         python = in_root(directory) if name == SUITE else in_environment(name, directory)
     except FileNotFoundError as error:
-        print(f"cannot test with {name}: no {error.filename} here (apt-get install {error.filename})", file=sys.stderr)
+        print(
+            f"cannot test with {name}: {error.filename} is not installed (apt-get install {error.filename})",
+            file=sys.stderr,
+        )
         return False
     except subprocess.CalledProcessError as error:
         print(f"cannot test with {name}: {error.cmd[0]} ended with {error.returncode}", file=sys.stderr)
         return False
     print(f"--- unit tests: {name}", flush=True)
     if name == "newest" and has_locked_libraries(python):
-        print("not run: the newest libraries are the locked ones, with which `make test` runs", flush=True)
+        print("not run: the newest libraries are the locked ones, as in `make test`", flush=True)
         return True
     ended = [
-        subprocess.run([*python, *words], cwd=REPOSITORY, check=False) for words in (("-c", SHOW_VERSIONS), PYTEST)
+        subprocess.run([*python, *arguments], cwd=REPOSITORY, check=False)
+        for arguments in (("-c", SHOW_VERSIONS), PYTEST)
     ]
     return all(one.returncode == 0 for one in ended)
 
 
 def has_locked_libraries(python: list[str]) -> bool:
-    """Whether an environment has just the versions of the libraries that requirements/run.txt names."""
+    """Whether an environment has exactly the versions of requirements/run.txt."""
     with open(os.path.join(REPOSITORY, "requirements", "run.txt"), encoding="utf-8") as file:
         locked = dict(re.findall(r"^([\w.-]+)==([\w.]+)", file.read(), re.MULTILINE))
     script = "import importlib.metadata, sys; print([importlib.metadata.version(name) for name in sys.argv[1:]])"
@@ -126,7 +130,7 @@ def in_environment(name: str, directory: str) -> list[str]:
 
 
 def in_root(directory: str) -> list[str]:
-    """Make the root file system and a directory of packages for it; return the command line of its Python."""
+    """Make the root file system and its directory of packages; return the command line of its Python."""
     digest = hashlib.sha256(json.dumps([SUITE, os.uname().machine, ROOT_OPTIONS]).encode()).hexdigest()[:12]
     root = os.path.join(CACHE, f"{SUITE}-{digest}")
     if not os.path.exists(root):
@@ -149,9 +153,9 @@ def in_root(directory: str) -> list[str]:
     return [*namespaces, "sh", "-euc", ENTER_ROOT, "sh", root, REPOSITORY, directory, *environment, "python3"]
 
 
-def uv(*words: str) -> None:
-    """Run uv; failure raises."""
-    subprocess.run([UV, "--quiet", *words], check=True)
+def uv(*arguments: str) -> None:
+    """Run uv. Raises CalledProcessError."""
+    subprocess.run([UV, "--quiet", *arguments], check=True)
 
 
 if __name__ == "__main__":

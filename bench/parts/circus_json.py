@@ -1,4 +1,4 @@
-"""JSON under circus, which has no such stream but takes one of the user's own: the least that does it, line by line."""
+"""A minimal JSON stream for circus, which has none: one object per line."""
 
 import datetime as dt
 import json
@@ -13,7 +13,7 @@ class JsonStream:
         self._rest: dict[int, bytes] = {}
 
     def __call__(self, piece: dict[str, Any]) -> None:
-        """Write every whole line of it as an object."""
+        """Write every complete line as an object."""
         *lines, self._rest[piece["pid"]] = (self._rest.get(piece["pid"], b"") + piece["data"]).split(b"\n")
         time = dt.datetime.now(dt.UTC).isoformat()
         common = {"time": time, "service": piece["name"], "stream": "stdout", "pid": piece["pid"]}

@@ -1,11 +1,10 @@
-/* 20,000 orphans that end together: run as the command of an init in a PID namespace of its own.
+/* Orphans that are killed at once. Runs as the command of an init in its own PID namespace.
  *
  *   orphans COUNT
  *
- * Each orphan is cloned with CLONE_PARENT, which makes it a child of our parent, the init: the same as a double fork, at
- * half the price. All wait in one process group and get one SIGKILL. Prints the microseconds from that signal until
- * the last of their pids is gone, that is, reaped.
- * Exit 1 when they cannot be made, 2 when they are not reaped within 60 seconds. */
+ * Each orphan is cloned with CLONE_PARENT, which makes it a child of the init. That is the same as a double fork at half
+ * the cost. All wait in one process group and get one SIGKILL. Prints the microseconds from that signal until the last of
+ * them is reaped. Exit code 1: they cannot be created. 2: they are not reaped within 60 seconds. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>

@@ -1,9 +1,9 @@
-/* A service that writes a line of 100 bytes every so many microseconds: the moment of its writing, then x.
+/* A service that writes a line of 100 bytes at a fixed interval: the time of the write, then x.
  *
  *     paced MICROSECONDS
  *
- * The moment is nanoseconds of CLOCK_MONOTONIC. Its appointments stay where they were when a write was held up, so
- * what it was to write in a second it writes, sooner or later. */
+ * The time is nanoseconds of CLOCK_MONOTONIC. A blocked write does not move the schedule: the lines that are due are
+ * written afterwards. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,20 +13,20 @@
 #define LINE_BYTES 100
 #define SECOND 1000000000LL
 
-int main(int count, char **words)
+int main(int count, char **arguments)
 {
     char line[LINE_BYTES];
-    struct timespec appointment, now;
-    long long pause = count > 1 ? atoll(words[1]) * 1000 : 0;
+    struct timespec due, now;
+    long long pause = count > 1 ? atoll(arguments[1]) * 1000 : 0;
 
     if (pause <= 0)
         return 64;
-    clock_gettime(CLOCK_MONOTONIC, &appointment);
+    clock_gettime(CLOCK_MONOTONIC, &due);
     for (;;) {
-        long long next = appointment.tv_sec * SECOND + appointment.tv_nsec + pause;
-        appointment.tv_sec = next / SECOND;
-        appointment.tv_nsec = next % SECOND;
-        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &appointment, NULL);
+        long long next = due.tv_sec * SECOND + due.tv_nsec + pause;
+        due.tv_sec = next / SECOND;
+        due.tv_nsec = next % SECOND;
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
         memset(line, 'x', sizeof line);
         line[LINE_BYTES - 1] = '\n';
         clock_gettime(CLOCK_MONOTONIC, &now);

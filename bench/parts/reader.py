@@ -1,13 +1,12 @@
-"""Whoever reads a tool's output: a process of its own, started by the bench, never imported.
+"""Reads the output of a tool. The bench starts it as a separate process; it is not imported.
 
     reader.py bytes|lines|numbered|numbered-json|rate GOAL
 
-Reads stdin to its end. As soon as GOAL bytes or lines are in, or after ten seconds of reading, it prints
-`SECONDS SEEN`: the moment (by the monotonic clock, which all processes share) and how many bytes or lines
-there were. For `numbered` it prints `SECONDS GOAL` when the first long silence comes, and at the end of the
-input `whole N torn N lost N disordered N`; `numbered-json` wants each line in a string of a JSON object. `rate` says
-`SECONDS LINES` again and again, after each half second in which it reads. Counting is kept cheap: it shares the
-processors with the tool.
+Reads stdin to its end. `bytes`, `lines`: after GOAL bytes or lines, or ten seconds of reading, it prints `SECONDS
+SEEN`: the time by CLOCK_MONOTONIC, which all processes share, and the number of bytes or lines. `numbered`: it prints
+`SECONDS GOAL` at the first long silence, and `whole N torn N lost N disordered N` at the end of the input.
+`numbered-json`: the same for lines that are in a string of a JSON object. `rate`: it prints `SECONDS LINES` after each
+half second with output. Counting is kept cheap because it shares the CPUs with the tool.
 """
 
 import json
@@ -21,17 +20,17 @@ CHUNK_BYTES = 1 << 18
 READING_SECONDS = 10.0
 SILENCE_SECONDS = 3.0
 RATE_SECONDS = 0.5
-BREATH_SECONDS = 0.002
+PAUSE_SECONDS = 0.002
 PIECE = re.compile(rb"(?:[^x\n]{0,60}(?:[|:]|@[0-9a-f]{24}) )?([ab]) (\d{10}) x{86}")
 
 
-def say(*words: object) -> None:
-    """Tell the bench one line, at once."""
-    print(*words, flush=True)
+def report(*fields: object) -> None:
+    """Print one line for the bench, without buffering."""
+    print(*fields, flush=True)
 
 
 def count(of_lines: bool, goal: int) -> None:
-    """Count bytes or newlines until the goal is reached or time is up, then read on without counting."""
+    """Count bytes or newlines until the goal or the time limit, then read without counting."""
     seen = 0
     buffer = bytearray(CHUNK_BYTES)
     give_up = None
@@ -42,25 +41,25 @@ def count(of_lines: bool, goal: int) -> None:
             give_up = now + READING_SECONDS
         elif now > give_up:
             break
-    say(time.monotonic(), min(seen, goal))
+    report(time.monotonic(), min(seen, goal))
     while os.readv(0, [buffer]):
         pass
 
 
 def rate() -> None:
-    """Count newlines and tell how many there were, every now and then; a breath after each read spares processor."""
+    """Count newlines and report the number regularly. A pause after each read saves CPU time."""
     seen, buffer = 0, bytearray(CHUNK_BYTES)
-    tell_at = time.monotonic() + RATE_SECONDS
+    report_at = time.monotonic() + RATE_SECONDS
     while got := os.readv(0, [buffer]):
         seen += buffer.count(b"\n", 0, got)
-        if (now := time.monotonic()) >= tell_at:
-            say(now, seen)
-            tell_at = now + RATE_SECONDS
-        time.sleep(BREATH_SECONDS)
+        if (now := time.monotonic()) >= report_at:
+            report(now, seen)
+            report_at = now + RATE_SECONDS
+        time.sleep(PAUSE_SECONDS)
 
 
 def piece_of(line: bytes, as_json: bool) -> re.Match[bytes] | None:
-    """Return the numbered line in what came: behind a prefix, or one of the strings of a JSON object."""
+    """Return the match of the numbered line: after a prefix, or in a string of a JSON object."""
     if not as_json:
         return PIECE.fullmatch(line)
     try:
@@ -71,7 +70,7 @@ def piece_of(line: bytes, as_json: bool) -> re.Match[bytes] | None:
 
 
 def check(goal: int, as_json: bool) -> None:
-    """Look at every line: is it whole, is one missing, do they come in order."""
+    """Check that every line is complete, that none is missing, and that they are in order."""
     expected = {b"a": 0, b"b": 0}
     whole = torn = disordered = 0
     rest = b""
@@ -90,10 +89,10 @@ def check(goal: int, as_json: bool) -> None:
             expected[piece[1]] = number + 1
         if not quiet and not select.select([0], [], [], SILENCE_SECONDS)[0]:
             quiet = True
-            say(time.monotonic(), goal)
+            report(time.monotonic(), goal)
         chunk = os.read(0, CHUNK_BYTES)
     torn += b"xxx" in rest
-    say("whole", whole, "torn", torn, "lost", goal - whole - torn, "disordered", disordered)
+    report("whole", whole, "torn", torn, "lost", goal - whole - torn, "disordered", disordered)
 
 
 if sys.argv[1].startswith("numbered"):

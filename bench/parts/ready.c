@@ -1,4 +1,4 @@
-/* A service that is ready at once: writes the moment of its exec, says READY=1 to its NOTIFY_SOCKET, sleeps.
+/* A service that is ready at once: prints the time of its exec, sends READY=1 to its NOTIFY_SOCKET, sleeps.
  *
  * Prints nanoseconds of CLOCK_MONOTONIC, one line. */
 #include <stddef.h>

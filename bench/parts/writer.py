@@ -1,14 +1,13 @@
-"""A service that writes much: started by the tools, never imported.
+"""A service that writes a lot. The tools start it; it is not imported.
 
     writer.py GATE KIND COUNT [NAME]
 
-Waits until somebody opens the FIFO `GATE` for writing, writes COUNT pieces to stdout and then sleeps until it
-is ended (a service that ends would be restarted). KIND says what a piece is: `blocks`: 64 KiB, one newline at
-the end. `lines`: 100 bytes, written 655 at a time, the very last ends in `end`. `access`, `levels`, `objects`: the
-same, as a web server, a Java program and a program that logs JSON write them. `numbered`: 100 bytes with NAME and a
-running number, for those who count what got lost; `numbered-objects`: each in a JSON object. `flood`: `lines` without
-end. `paced`: `numbered`, a hundred at a time with 10 ms of sleep in between, so that whatever holds a write up shows
-as fewer lines in a second.
+Waits until the FIFO `GATE` is opened for writing, writes COUNT pieces to stdout and then sleeps until it is killed,
+because a service that ends would be restarted. KIND is the kind of piece: `blocks`: 64 KiB with a newline at the end.
+`lines`: 100 bytes, 655 per write; the last one ends in `end`. `access`, `levels`, `objects`: the same, with lines of a
+web server, of a Java program, and JSON objects. `numbered`: 100 bytes with NAME and a number; `numbered-objects`: the
+same in a JSON object. `flood`: `lines` without end. `paced`: `numbered`, a hundred at a time with pauses of 10 ms, so
+that a blocked write shows as fewer lines per second.
 """
 
 import os
@@ -26,14 +25,14 @@ PACE_SECONDS = 0.01
 
 
 def write(data: bytes) -> None:
-    """Write all of it."""
+    """Write all bytes."""
     view = memoryview(data)
     while view:
         view = view[os.write(1, view) :]
 
 
 def line(kind: str, number: int) -> bytes:
-    """Return one line of a kind, 100 bytes."""
+    """Return one line of this kind, 100 bytes long."""
     if kind == "access":
         start = b'10.0.%d.%d - - [24/Nov/2026:10:00:00 +0000] "GET /' % (number % 7, number % 250)
         return start.ljust(81, b"x") + b' HTTP/1.1" 200 512\n'
@@ -49,7 +48,7 @@ def line(kind: str, number: int) -> bytes:
 
 
 def write_lines(kind: str, count: int) -> None:
-    """Write lines of a kind, the last of which says that it is."""
+    """Write lines of this kind; the last one ends in `end`."""
     lines = [line(kind, number) for number in range(LINES_PER_WRITE)]
     together = b"".join(lines)
     whole, rest = divmod(count - 1, LINES_PER_WRITE)
@@ -59,7 +58,7 @@ def write_lines(kind: str, count: int) -> None:
 
 
 def write_numbered(name: bytes, count: int, lines_at_once: int, pause_seconds: float, pattern: bytes) -> None:
-    """Write lines with a running number, some at once, and sleep between them if so told."""
+    """Write numbered lines, `lines_at_once` per write, with a pause between writes."""
     for first in range(0, count, lines_at_once):
         numbers = range(first, min(first + lines_at_once, count))
         write(b"".join(pattern % (b"%s %010d " % (name, number)).ljust(99, b"x") for number in numbers))
@@ -68,7 +67,7 @@ def write_numbered(name: bytes, count: int, lines_at_once: int, pause_seconds: f
 
 
 def main() -> None:
-    """Wait at the gate, write, sleep."""
+    """Wait for the FIFO, write, sleep."""
     gate, kind, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     os.close(os.open(gate, os.O_RDONLY))
     if kind == "blocks":

@@ -1,7 +1,7 @@
-"""Which system calls of process 1 fail in which run: chosen by a seed, carried out by strace(1).
+"""System calls of process 1 that fail: chosen by a seed, injected by strace(1).
 
-Only errors that a kernel gives for a call are injected, and only calls that process 1 makes at that stage (`profile`
-counts them). strace follows process 1 alone, through its re-executions, and never its children.
+Only errors that the kernel returns for a call are injected, and only into calls that process 1 makes at that stage;
+`profile` counts these. strace follows process 1 through its re-executions, and none of its children.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import random
 
-_ROOM = ("EMFILE", "ENFILE", "ENOMEM")
-# What the kernel's sources and manual pages name for each call. read(2) and write(2) of pipes, close(2), and what takes
-# memory from nobody (kill, fcntl, dup) have none. EIO: of a disk, or of a file of /proc that could not be read.
+_SHORTAGE = ("EMFILE", "ENFILE", "ENOMEM")
+# Errors that the kernel's sources and the manual pages name for each call. read(2) and write(2) of pipes, close(2), and
+# calls that need no memory (kill, fcntl, dup) have none. EIO: of a disk, or of a file in /proc that cannot be read.
 ERRORS: dict[str, tuple[str, ...]] = {
-    "accept4": (*_ROOM, "ENOBUFS"),
+    "accept4": (*_SHORTAGE, "ENOBUFS"),
     "bind": ("ENOMEM", "EADDRINUSE"),
     "chmod": ("EIO", "ENOMEM"),
     "clone": ("EAGAIN", "ENOMEM"),
     "clone3": ("EAGAIN", "ENOMEM"),
     "connect": ("ENOMEM", "ENOBUFS", "EAGAIN"),
-    "epoll_create1": _ROOM,
+    "epoll_create1": _SHORTAGE,
     "epoll_ctl": ("ENOMEM", "ENOSPC"),
     "execve": ("ENOMEM", "EMFILE", "ENFILE", "EIO", "EAGAIN"),
     "fchmod": ("EIO", "ENOMEM"),
@@ -36,14 +36,14 @@ ERRORS: dict[str, tuple[str, ...]] = {
     "getsockopt": ("ENOBUFS", "ENOMEM"),
     "listen": ("ENOMEM", "EADDRINUSE"),
     "lstat": ("EIO", "ENOMEM"),
-    "memfd_create": _ROOM,
+    "memfd_create": _SHORTAGE,
     "mkdir": ("ENOSPC", "EIO", "ENOMEM"),
     "mmap": ("ENOMEM",),
     "mremap": ("ENOMEM",),
     "newfstatat": ("EIO", "ENOMEM"),
-    "open": (*_ROOM, "EIO"),
-    "openat": (*_ROOM, "EIO"),
-    "openat2": (*_ROOM, "EIO", "EAGAIN"),
+    "open": (*_SHORTAGE, "EIO"),
+    "openat": (*_SHORTAGE, "EIO"),
+    "openat2": (*_SHORTAGE, "EIO", "EAGAIN"),
     "pipe2": ("EMFILE", "ENFILE"),
     "poll": ("ENOMEM",),
     "readlink": ("EIO", "ENOMEM"),
@@ -54,7 +54,7 @@ ERRORS: dict[str, tuple[str, ...]] = {
     "rmdir": ("EIO", "ENOMEM"),
     "sendto": ("ENOBUFS", "ENOMEM", "EAGAIN"),
     "setsockopt": ("ENOMEM", "ENOBUFS"),
-    "socket": (*_ROOM, "ENOBUFS"),
+    "socket": (*_SHORTAGE, "ENOBUFS"),
     "splice": ("ENOMEM",),
     "stat": ("EIO", "ENOMEM"),
     "unlink": ("EIO", "ENOMEM"),
@@ -63,23 +63,20 @@ ERRORS: dict[str, tuple[str, ...]] = {
     "writev": ("ENOMEM", "ENOBUFS"),
 }
 STAGES = ("start", "middle", "reload", "reexec", "error", "stop")
-LENGTHS = ("once", "burst", "while", "ever")  # one call; ten in a row; until it is detached; until the end
-# plain: four services; rich: and side programs of ours (a clock, matchers); child: plain, and not process 1.
+LENGTHS = ("once", "burst", "while", "ever")  # one call; ten in a row; until strace is detached; until the end
+# plain: four services; rich: also side programs (clock, matchers); child: as plain, but not as process 1.
 MODES = ("plain", "rich", "child")
 _BURST = 10
 _ATTACHED_SECONDS = 20.0
 _CALL = re.compile(r"^(?:\d+ +)?([a-z0-9_]+)\(")
 
 
-# (stage, mode) -> how often each call is made; and, at a start, how often before our first line.
+# (stage, mode) -> number of each call; and, for a start, the number before the first line of cohabit's own code.
 Profiles = dict[tuple[str, str], tuple[Counter[str], Counter[str]]]
 
 
 class Injection:
-    """One system call that fails at one stage. first: the number of the call since the stage began.
-
-    mode: what runs, and how: see MODES.
-    """
+    """One system call that fails at one stage. first: the number of the call since the stage began. mode: see MODES."""
 
     def __init__(self, stage: str, call: str, error: str, first: int, length: str, mode: str = "plain") -> None:  # noqa: PLR0917
         self.stage, self.call, self.error, self.first, self.length = stage, call, error, first, length
@@ -95,14 +92,14 @@ class Injection:
         return cls(stage, call, error, int(first), length, *mode)
 
     @property
-    def words(self) -> list[str]:
-        """For strace."""
+    def options(self) -> list[str]:
+        """Options for strace."""
         last = {"once": "", "burst": f"..{self.first + _BURST}", "while": "+", "ever": "+"}[self.length]
         return ["-e", f"trace={self.call}", "-e", f"inject={self.call}:error={self.error}:when={self.first}{last}"]
 
 
 def choose(rng: random.Random, profiles: Profiles) -> Injection:
-    """One of what process 1 does."""
+    """Choose an injection among the calls that process 1 makes."""
     stage, mode = rng.choice(STAGES), rng.choice(MODES)
     calls, before = profiles[stage, mode]
     call = rng.choice(sorted(call for call in calls if call in ERRORS))
@@ -112,11 +109,11 @@ def choose(rng: random.Random, profiles: Profiles) -> Injection:
 
 
 class Tracer:
-    """strace on one process, from now on until `detach`."""
+    """strace on one process, until `detach`."""
 
-    def __init__(self, pid: int, log: str, words: list[str]) -> None:
+    def __init__(self, pid: int, log: str, options: list[str]) -> None:
         self._strace = subprocess.Popen(
-            ["strace", "-qq", "-o", log, *words, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+            ["strace", "-qq", "-o", log, *options, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         deadline = time.monotonic() + _ATTACHED_SECONDS
         while not _is_traced(pid):
@@ -127,7 +124,7 @@ class Tracer:
             time.sleep(0.002)
 
     def detach(self) -> None:
-        """Let the process go on without."""
+        """End strace. The process continues."""
         self._strace.terminate()
         self._strace.communicate()
 

@@ -1,8 +1,8 @@
-"""One run: `cohabit up` with services whose every line is known, a stage, a system call that fails there, a verdict.
+"""One run: `cohabit up` with services whose every line is known, a stage, a system call that fails there, checks.
 
-The stages: start; middle (a service is killed, clients ask); reload (the file has changed); reexec (asked for); error
-(an internal error of ours, and so a re-execution); stop. After the stage the container has to go on, to answer, and to
-stop in order, with every line of every service written once, and nobody left.
+The stages: start; middle (a service is killed, clients send requests); reload (of a changed file); reexec (by request);
+error (an internal error, which re-executes process 1); stop. After the stage the container has to continue, to answer,
+and to stop in order, with every line of every service written once and without processes left behind.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ _LINE = re.compile(r"([a-z]+) (\d+) (end )?(\d+)$")
 _WHILE_SECONDS = 2.0
 _SIGNALS = {"reload": signal.SIGHUP, "reexec": signal.SIGRTMIN + 25}
 _TRYING = b"(trying again for"
-_MORE = 40  # lines that show that it goes on
-# What the C library and the interpreter say when they have no room, between an exec and our first line.
-_BEYOND_US = (
+_MORE_LINES = 40  # lines that show that the container continues
+# Errors of the C library and the interpreter for lack of memory, between an exec and the first line of cohabit's code.
+_INTERPRETER_ERRORS = (
     "error while loading shared libraries",
     "can't open file",
     "Fatal Python error",
     "cannot allocate memory in static TLS",
 )
-# What a stop says that was requested while there was no room to carry it out in order.
+# Texts of a stop that could not be carried out in order for lack of memory or descriptors.
 _NO_ROOM = ("no room to read our own modules", "cannot continue: ")
-_NO_PROGRAM = (1, 2, 127, 139, 134)
+_INTERPRETER_CODES = (1, 2, 127, 139, 134)
 
 
 class FailureError(Exception):
-    """What went wrong, in words."""
+    """What is wrong."""
 
 
-class BeyondUsError(Exception):
-    """The interpreter itself found no room after an exec."""
+class NoInterpreterError(Exception):
+    """The interpreter could not start after an exec."""
 
 
 def _writer(name: str, pause_ms: int) -> list[str]:
@@ -56,9 +56,9 @@ def _writer(name: str, pause_ms: int) -> list[str]:
 
 
 def services(directory: str, *, rich: bool) -> dict[str, dict[str, object]]:
-    """What runs: two who write (one into a file that is rotated, too), one who crashes, probes, hooks, a socket.
+    """The services: two writers (one also into a rotated file), one that crashes; with probes, hooks and a socket.
 
-    rich: and records of several lines, readiness by the log and by a descriptor, a schedule.
+    rich: also multiline records, readiness by log and by descriptor, and a schedule.
     """
     return {
         **(_rich() if rich else {}),
@@ -98,14 +98,14 @@ def _rich() -> dict[str, dict[str, object]]:
     quiet = {"essential": False, "restart": "always"}
     return {
         "joined": {"command": _writer("joined", 8), "logging": options, "restart": "always"},
-        "tells": {"command": shell("echo well; exec sleep 1000"), "healthcheck": {"test": ["LOG", "well"]}, **quiet},
+        "says": {"command": shell("echo up; exec sleep 1000"), "healthcheck": {"test": ["LOG", "up"]}, **quiet},
         "writes": {"command": shell("echo >&7; exec sleep 1000"), "healthcheck": {"test": ["FD", "7"]}, **quiet},
         "job": {"command": ["true"], "schedule": "0 0 1 1 *"},
     }
 
 
-class Story:
-    """One run in a directory of its own."""
+class Scenario:
+    """One run in its own directory."""
 
     def __init__(self, injection: Injection | None, stage: str, mode: str) -> None:
         self.injection = injection
@@ -123,7 +123,7 @@ class Story:
         self._write(services(self.directory, rich=self.rich))
 
     def close(self) -> None:
-        """Take everything away."""
+        """Remove the directory."""
         for gate in self.gates:
             os.close(gate)
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -134,13 +134,13 @@ class Story:
 
     def run(self) -> None:
         """Raises FailureError."""
-        words = list(COHABIT)
+        arguments = list(COHABIT)
         if self.stage == "error":
-            words = program("driver.py", os.path.join(REPOSITORY, "src"), "step-before:Exited")
+            arguments = program("driver.py", os.path.join(REPOSITORY, "src"), "step-before:Exited")
         setup = f"read x < {self.directory}/begin" if self.stage == "start" else ""
         environment = {"COHABIT_RUNTIME_DIR": f"{self.directory}/run"}
         with Run(
-            *words,
+            *arguments,
             "up",
             "-f",
             self.file,
@@ -148,84 +148,84 @@ class Story:
             environment=environment,
             cwd=self.directory,
             setup=setup,
-        ) as life:
+        ) as run:
             try:
-                self._live(life)
+                self._run_stages(run)
             except AssertionError as error:
-                self._explain(life, str(error))
+                self._explain(run, str(error))
             finally:
                 if self.tracer is not None:
                     self.tracer.detach()
                     self.tracer = None
 
-    # --- what happens ----------------------------------------------------------------------------------
+    # --- stages ----------------------------------------------------------------------------------------
 
-    def _live(self, life: Run) -> None:
+    def _run_stages(self, run: Run) -> None:
         if self.stage == "start":
-            self._attach(life.process_1().pid)
+            self._attach(run.process_1().pid)
             os.write(self.gates[1], b"\n")
-            if self._refuses(life):
+            if self._refuses(run):
                 return
             if self._is("while"):
                 self._detach()
         if not (self.stage == "start" and self._is("ever")):
-            self._until_it_runs(life)
+            self._wait_until_running(run)
         if self.stage not in ("start", "stop"):
-            self._attach(life.pid)
-            getattr(self, f"_{self.stage}")(life)
+            self._attach(run.pid)
+            getattr(self, f"_{self.stage}")(run)
         elif self.stage == "stop":
-            self._attach(life.pid)
+            self._attach(run.pid)
         if self._is("while") and self.tracer is not None:
-            self._more_lines(life, time.monotonic() + _WHILE_SECONDS)
+            self._more_lines(run, time.monotonic() + _WHILE_SECONDS)
             self._detach()
         if self.stage not in ("start", "stop"):
-            self._outcome(life)
+            self._outcome(run)
         if self.stage != "stop" and not self._is("ever"):
-            self._more_lines(life)
-        code = life.stop()
+            self._more_lines(run)
+        code = run.stop()
         self._detach()
-        self._judge(life, code)
+        self._check(run, code)
 
     def _is(self, length: str) -> bool:
         return self.injection is not None and self.injection.length == length
 
     def _attach(self, pid: int) -> None:
-        words = self.injection.words if self.injection else ["-e", "trace=all"]
-        self.tracer = Tracer(pid, self.log, words)
+        options = self.injection.options if self.injection else ["-e", "trace=all"]
+        self.tracer = Tracer(pid, self.log, options)
 
     def _detach(self) -> None:
         if self.tracer is not None:
             self.tracer.detach()
             self.tracer = None
 
-    def _refuses(self, life: Run) -> bool:
-        """Whether it refuses to start, as it may at the very start: with 71, and words."""
-        life.until(
-            lambda: b"| alpha " in life.out or _TRYING in life.err or life.process.poll() is not None,
-            "lines, or an end",
+    def _refuses(self, run: Run) -> bool:
+        """Whether it refuses to start with code 71 and a message, which is allowed at the start."""
+        run.until(
+            lambda: b"| alpha " in run.out or _TRYING in run.err or run.process.poll() is not None,
+            "lines, or the end",
         )
-        if life.process.poll() is None:
+        if run.process.poll() is None:
             return False
-        code = life.wait()
-        if code == REFUSED and life.text.strip() and "Traceback" not in life.text:
+        code = run.wait()
+        if code == REFUSED and run.text.strip() and "Traceback" not in run.text:
             return True
-        self._explain(life, f"ended at the start with {code}")
+        self._explain(run, f"ended during the start with {code}")
         return True
 
-    def _until_it_runs(self, life: Run) -> None:
+    def _wait_until_running(self, run: Run) -> None:
         for name in ("alpha", "beta"):
-            life.until_printed(f"| {name} ")
+            run.until_printed(f"| {name} ")
         if self.stage != "start":
-            life.until_printed("alpha: ready")
+            run.until_printed("alpha: ready")
 
-    def _middle(self, life: Run) -> None:
-        for one in life.below("writer.py"):
+    def _middle(self, run: Run) -> None:
+        for one in run.below("writer.py"):
             if " alpha " in one.command:
                 os.kill(one.pid, signal.SIGKILL)
         for _ in range(3):
-            self._ask("status")
+            self._request("status")
 
-    def _reload(self, life: Run) -> None:
+    def _reload(self, run: Run) -> None:
         what = services(self.directory, rich=self.rich)
         what["delta"] = {
             "command": _writer("delta", 5),
@@ -234,22 +234,22 @@ class Story:
         }
         what["gamma"]["environment"] = {"CHANGED": "yes"}
         self._write(what)
-        life.signal(_SIGNALS["reload"])
+        run.signal(_SIGNALS["reload"])
 
     @staticmethod
-    def _reexec(life: Run) -> None:
-        life.signal(_SIGNALS["reexec"])
+    def _reexec(run: Run) -> None:
+        run.signal(_SIGNALS["reexec"])
 
-    def _error(self, life: Run) -> None:
-        del life
+    def _error(self, run: Run) -> None:
+        del run
         os.write(self.gates[0], b"\n")
 
-    def _outcome(self, life: Run) -> None:
-        """What the stage was for has been done, or refused in words.
+    def _outcome(self, run: Run) -> None:
+        """Wait until the request of the stage has been carried out, or refused with a message.
 
-        A signal that strace had in hand when it let go of the process is lost; then it is sent once more.
+        A signal that strace holds when it detaches is lost and is sent again.
         """
-        words = {
+        texts = {
             "middle": ("alpha: started, pid",),
             "reload": ("delta: started", "cannot reload"),
             "reexec": ("re-executed, version", "cannot re-execute"),
@@ -259,17 +259,17 @@ class Story:
         if not self._is("ever"):
 
             def done() -> bool:
-                return any(life.text.count(word) >= times for word in words)
+                return any(run.text.count(text) >= times for text in texts)
 
             soon = time.monotonic() + _WHILE_SECONDS
-            life.until(lambda: done() or time.monotonic() > soon, "the outcome, or so long")
+            run.until(lambda: done() or time.monotonic() > soon, "the outcome, or the time limit")
             if not done() and self._is("while") and self.stage in _SIGNALS:
-                life.signal(_SIGNALS[self.stage])
-            life.until(done, f"one of {words}")
-            life.until(lambda: self._ask("health").startswith((b"0 ", b"1 ")), "an answer")
+                run.signal(_SIGNALS[self.stage])
+            run.until(done, f"one of {texts}")
+            run.until(lambda: self._request("health").startswith((b"0 ", b"1 ")), "an answer")
 
-    def _ask(self, request: str) -> bytes:
-        """The first bytes of an answer, b"" for none."""
+    def _request(self, request: str) -> bytes:
+        """Return the first bytes of the answer, b"" for none."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(2.0)
             try:
@@ -280,46 +280,47 @@ class Story:
                 return b""
 
     @staticmethod
-    def _more_lines(life: Run, at_most: float = 1e12) -> None:
-        before = life.out.count(b"\n")
-        life.until(lambda: life.out.count(b"\n") >= before + _MORE or time.monotonic() > at_most, f"{_MORE} more lines")
+    def _more_lines(run: Run, at_most: float = 1e12) -> None:
+        before = run.out.count(b"\n")
+        run.until(
+            lambda: run.out.count(b"\n") >= before + _MORE_LINES or time.monotonic() > at_most,
+            f"{_MORE_LINES} more lines",
+        )
 
-    # --- the verdict -----------------------------------------------------------------------------------
+    # --- checks ----------------------------------------------------------------------------------------
 
-    def _judge(self, life: Run, code: int) -> None:
+    def _check(self, run: Run, code: int) -> None:
         allowed = {0}
-        if self._is("ever") and (self.stage == "start" or any(text in life.text for text in _NO_ROOM)):
+        if self._is("ever") and (self.stage == "start" or any(text in run.text for text in _NO_ROOM)):
             allowed.add(REFUSED)
-        if "killing" in life.text:
+        if "killing" in run.text:
             allowed.add(137)
         if code not in allowed:
-            self._explain(life, f"ended with {code}")
-        if life.text.count("an internal error") != (self.stage == "error"):
-            self._explain(life, "an internal error of ours")
-        if not self.process_1 and (
-            left := [one for one in processes.descendants(life.process.pid) if one.state != "Z"]
-        ):
-            self._explain(life, f"left behind: {left}")
+            self._explain(run, f"ended with {code}")
+        if run.text.count("an internal error") != (self.stage == "error"):
+            self._explain(run, "internal errors: not the expected number")
+        if not self.process_1 and (left := [one for one in processes.descendants(run.process.pid) if one.state != "Z"]):
+            self._explain(run, f"left behind: {left}")
         if code != REFUSED:
             for problem in self._wrong_in_files():
-                self._explain(life, problem)
-            for problem in lost_lines(life, killed="alpha" if self.stage == "middle" else ""):
-                self._explain(life, problem)
+                self._explain(run, problem)
+            for problem in lost_lines(run, killed="alpha" if self.stage == "middle" else ""):
+                self._explain(run, problem)
 
     def _wrong_in_files(self) -> list[str]:
-        """The log files of beta hold each of its lines once; of a file and its compressed copy, only one is there."""
+        """Problems in the log files of beta: lost or repeated lines, a file beside its compressed copy, left files."""
         names = [name for name in os.listdir(self.directory) if name.startswith("beta.log")]
         twice = sorted(name for name in names if name + ".gz" in names)
         left = sorted(name for name in names if name.endswith(".compressing"))
         if (twice or left) and not self._is("ever"):
-            return [f"beside each other: {twice}, left over: {left}"]
+            return [f"with compressed copy: {twice}, left: {left}"]
         lines: Counter[str] = Counter()
         for name in names:
             if name not in left and not (name.endswith(".gz") and name.removesuffix(".gz") in names):
                 with open(os.path.join(self.directory, name), "rb") as file:
                     data = file.read()
                 lines.update((gzip.decompress(data) if name.endswith(".gz") else data).decode().splitlines())
-        problems = [f"{line!r} is {count} times in the log files" for line, count in lines.items() if count > 1]
+        problems = [f"{line!r} is in the log files {count} times" for line, count in lines.items() if count > 1]
         last: dict[str, int] = {}
         for line in lines:
             if found := _LINE.search(line):
@@ -330,29 +331,29 @@ class Story:
         return problems
 
     @staticmethod
-    def _explain(life: Run, what: str) -> None:
-        code = life.process.poll()
-        if code in _NO_PROGRAM and any(text in life.text for text in _BEYOND_US):
-            raise BeyondUsError(f"{what}\n{life}")
-        raise FailureError(f"{what}\n{life}")
+    def _explain(run: Run, what: str) -> None:
+        code = run.process.poll()
+        if code in _INTERPRETER_CODES and any(text in run.text for text in _INTERPRETER_ERRORS):
+            raise NoInterpreterError(f"{what}\n{run}")
+        raise FailureError(f"{what}\n{run}")
 
 
-def lost_lines(life: Run, killed: str = "") -> list[str]:
-    """Each line of each writer has to be there once and in order, to the one that says how many there were.
+def lost_lines(run: Run, killed: str = "") -> list[str]:
+    """Problems in the output: each line of each writer must be there once and in order, up to its last line.
 
-    killed: of whom the first process had no time for that one.
+    killed: the service whose first process was killed before its last line.
     """
     numbers: dict[tuple[str, str], int] = Counter()
     ended: set[tuple[str, str]] = set()
     problems = []
-    for raw in bytes(life.out).split(b"\n"):
+    for raw in bytes(run.out).split(b"\n"):
         _, bar, line = raw.decode("utf-8", "replace").partition("| ")
         found = _LINE.search(line) if bar else None
         if found is None:
             continue
         key = (found[1], found[2])
         if int(found[4]) != numbers[key] or key in ended:
-            problems.append(f"{line!r} came where number {numbers[key]} was due")
+            problems.append(f"{line!r} came in place of number {numbers[key]}")
         numbers[key] = int(found[4]) + 1
         if found[3]:
             ended.add(key)
@@ -367,38 +368,38 @@ def lost_lines(life: Run, killed: str = "") -> list[str]:
 
 
 def profile(stage: str, mode: str) -> tuple[Counter[str], Counter[str]]:
-    """How often process 1 makes each call at a stage; and, at a start, how often before our first line."""
-    story = Story(None, stage, mode)
+    """Count the calls of process 1 at a stage; and, for a start, those before the first line of cohabit's code."""
+    scenario = Scenario(None, stage, mode)
     try:
-        story.run()
-        calls = calls_in(story.log)
+        scenario.run()
+        calls = calls_in(scenario.log)
         before: Counter[str] = Counter()
         if stage == "start":
-            with open(story.log, encoding="utf-8", errors="replace") as file:
+            with open(scenario.log, encoding="utf-8", errors="replace") as file:
                 lines = file.readlines()
             ours = next((at for at, line in enumerate(lines) if "cohabit/cli" in line), 0)
             before.update(calls[:ours])
         return Counter(calls), before
     finally:
-        story.close()
+        scenario.close()
 
 
 def one(seed: int, profiles: Profiles) -> tuple[str, str]:
-    """Run one seed: (what was injected, what went wrong or "")."""
-    rng = random.Random(seed)  # noqa: S311 - it has to be the same again
+    """Run one seed; return the injection and what is wrong, "" for nothing."""
+    rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
     injection = choose(rng, profiles)
     return str(injection), replay(injection)
 
 
 def replay(injection: Injection) -> str:
-    """Run one injection; returns what went wrong, "" for nothing, and words that begin with "beyond us"."""
-    story = Story(injection, injection.stage, injection.mode)
+    """Run one injection; return what is wrong, "" for nothing. A failed interpreter: "no interpreter: …"."""
+    scenario = Scenario(injection, injection.stage, injection.mode)
     try:
-        story.run()
+        scenario.run()
     except FailureError as error:
         return str(error)
-    except BeyondUsError as error:
-        return f"beyond us: {error}"
+    except NoInterpreterError as error:
+        return f"no interpreter: {error}"
     finally:
-        story.close()
+        scenario.close()
     return ""

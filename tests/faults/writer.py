@@ -1,4 +1,4 @@
-"""writer.py NAME MILLISECONDS: writes numbered lines, `NAME PID NUMBER`, and at TERM `NAME PID end COUNT`."""
+"""writer.py NAME MILLISECONDS: writes numbered lines, `NAME PID NUMBER`, and at SIGTERM `NAME PID end COUNT`."""
 
 import os
 import select

@@ -1,8 +1,8 @@
-"""What a judge is. Each watches one rule of life from outside the engine, and can fail on its own.
+"""The interface of a checker. Each checker verifies one rule of supervision from outside the engine.
 
-A judge sees the facts, the effects, the deadline, what is true in the world (world.kernel) and what must
-follow (world.ledger); never the engine's state. It raises Violation with a sentence. tests/sim/mutants.py
-has a broken engine for each one: a judge that cannot fail is a defect.
+A checker sees the events, the effects, the deadline, the simulated processes (world.kernel) and the expected state
+(world.model), but not the engine's state. It raises Violation. mutants.py has at least one broken engine for each
+checker, which proves that the checker can fail.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from sim.world import World
 
 SIGKILL = 9
-KILL_PATIENCE_SECONDS = 2.0
+KILL_WAIT_SECONDS = 2.0
 EPSILON = 1e-6
 
 
 class Violation(Exception):  # noqa: N818 - the field's word
-    """A rule of life was broken: which judge says so, and how."""
+    """A rule is broken. checker: the class that found it."""
 
     def __init__(self, checker: str, text: str) -> None:
         super().__init__(f"{checker}: {text}")
@@ -29,27 +29,27 @@ class Violation(Exception):  # noqa: N818 - the field's word
 
 
 class Checker:
-    """A judge. What it does not care about it inherits."""
+    """A checker. A subclass overrides the moments that it verifies."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.ledger = world.ledger
+        self.model = world.model
 
     def fail(self, text: str) -> None:
-        """Say what is wrong."""
+        """Raise Violation with this text."""
         raise Violation(type(self).__name__, text)
 
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
-        """The engine took a fact and wants these effects; none was carried out yet, the ledger knows the fact."""
+    def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        """The engine has handled an event. The model has it too; none of the resulting effects is carried out yet."""
 
     def effect(self, effect: Effect, now: float) -> None:
         """An effect is about to be carried out."""
 
-    def quiet(self, deadline: float | None, now: float) -> None:
-        """No fact is left; process 1 goes to sleep until the deadline or a fact."""
+    def idle(self, deadline: float | None, now: float) -> None:
+        """The event queue is empty. Process 1 sleeps until the deadline or the next event."""
 
     def reexecuted(self, before: Supervisor, after: Supervisor) -> None:
-        """Another engine took over."""
+        """The engine was replaced, as in a re-execution."""
 
-    def after_the_end(self, fact: Event, wanted: list[Effect]) -> None:
-        """A fact that lay in the queue when the Exit was carried out."""
+    def after_exit(self, event: Event, result: list[Effect]) -> None:
+        """The engine has handled an event that was in the queue when Exit was carried out."""

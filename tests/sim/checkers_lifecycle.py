@@ -1,6 +1,6 @@
-"""The judges of what a service does besides starting and stopping: health, hooks, schedules; and of the reload."""
+"""The checkers of health, hooks, schedules, reloads and the announcement that all services are ready."""
 
-# ruff: noqa: ARG002, D102 - a judge's methods are described where they are declared; few use all they are told
+# ruff: noqa: ARG002, D102 - class Checker describes the methods; few of them use all their arguments
 
 from __future__ import annotations
 
@@ -12,60 +12,60 @@ from sim.checker import EPSILON, Checker
 if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
-    from sim.account import Account
+    from sim.service_state import ServiceState
 
 
 class Probes(Checker):
-    """Who has a probe is asked when it is his time, one question at a time, and heard when he tells by himself."""
+    """A probe runs when it is due, one at a time. A passive probe fails when its message is late."""
 
     def effect(self, effect: Effect, now: float) -> None:
         if not isinstance(effect, effects.Ask):
             return
-        account = self.ledger.accounts[effect.service.name]
-        wellness = account.wellness
-        if not account.complete or wellness is None or wellness.tells:
-            self.fail(f"{account.name} is asked how it is, and there is nothing to ask")
-        elif wellness.open:
-            self.fail(f"{account.name} is asked again before it has answered")
-        elif wellness.ask_at is None or now < wellness.ask_at - EPSILON:
-            self.fail(f"{account.name} is asked at {now:.3f}, which is too early")
-        elif effect.service != account.service:
-            self.fail(f"{account.name} is not asked in the way of its newest definition")
+        state = self.model.states[effect.service.name]
+        health = state.health
+        if not state.start_complete or health is None or health.passive:
+            self.fail(f"{state.name} is probed without an active probe")
+        elif health.in_flight:
+            self.fail(f"{state.name} is probed again before the probe has ended")
+        elif health.next_probe_at is None or now < health.next_probe_at - EPSILON:
+            self.fail(f"{state.name} is probed at {now:.3f}, which is too early")
+        elif effect.service != state.service:
+            self.fail(f"{state.name} is not probed with its newest definition")
 
-    def quiet(self, deadline: float | None, now: float) -> None:
-        for name, account in self.ledger.accounts.items():
-            wellness = account.wellness
-            if wellness is None or not account.runs:
-                if name in self.world.reactor.asking:
-                    self.fail(f"{name} is still asked how it is")
+    def idle(self, deadline: float | None, now: float) -> None:
+        for name, state in self.model.states.items():
+            health = state.health
+            if health is None or not state.running:
+                if name in self.world.reactor.probing:
+                    self.fail(f"{name} is still probed")
                 continue
-            due = wellness.silent_at if wellness.tells else wellness.ask_at
+            due = health.silence_deadline if health.passive else health.next_probe_at
             if due is not None and (deadline is None or deadline > due + EPSILON):
-                why = "has to speak by" if wellness.tells else "is to be asked at"
-                self.fail(f"{name} {why} {due:.3f}, nobody will wake")
+                why = "must send a message by" if health.passive else "must be probed at"
+                self.fail(f"{name} {why} {due:.3f}, without a deadline for that")
 
 
-class Unwell(Checker):
-    """Unhealthy leads to what on_failure says and to nothing else, and it is told."""
+class Unhealthy(Checker):
+    """An unhealthy service causes what on_failure says and nothing else, and is reported."""
 
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
-        for account in self.ledger.sickened:
-            name = account.name
-            if not any(isinstance(e, effects.Report) and e.service == name and "unhealthy" in e.text for e in wanted):
-                self.fail(f"nobody is told that {name} is unhealthy")
-            acted_on = any(_ends_a_run(effect) == name for effect in wanted)
-            if account.no_good and not acted_on:
+    def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        for state in self.model.became_unhealthy:
+            name = state.name
+            if not any(isinstance(e, effects.Report) and e.service == name and "unhealthy" in e.text for e in result):
+                self.fail(f"no report says that {name} is unhealthy")
+            acted_on = any(_ends_a_run(effect) == name for effect in result)
+            if state.must_end and not acted_on:
                 self.fail(f"{name} is unhealthy and is not restarted")
-            stops = self.ledger.goes_down(account) or account.no_good
+            stops = self.model.is_going_down(state) or state.must_end
             if acted_on and not stops:
-                self.fail(f"{name} is unhealthy, which concerns nobody, and is stopped")
-            stopping = any(other.asked_at is not None for other in self.ledger.accounts.values())
-            if self.ledger.cause == name and not stopping and not any(_ends_a_run(effect) for effect in wanted):
-                self.fail(f"{name} is unhealthy, and the end does not begin")
+                self.fail(f"{name} is unhealthy, and is stopped without on_failure")
+            stopping = any(other.stop_requested_at is not None for other in self.model.states.values())
+            if self.model.cause == name and not stopping and not any(_ends_a_run(effect) for effect in result):
+                self.fail(f"{name} is unhealthy, and the container does not stop")
 
 
 def _ends_a_run(effect: Effect) -> str:
-    """Whose, if this effect is how a run begins to end."""
+    """The service whose run begins to end with this effect, "" for none."""
     match effect:
         case effects.Signal(name) | effects.SignalTree(name):
             return name
@@ -75,161 +75,161 @@ def _ends_a_run(effect: Effect) -> str:
 
 
 class Hooks(Checker):
-    """A hook runs at its moment and in its turn, never beside another one, and no command before its hooks."""
+    """Hooks run one at a time, at their stage and in their order. The command and the stop signal wait for them."""
 
     def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.Spawn):
-            account = self.ledger.accounts[effect.service.name]
-            if account.hook:
-                self.fail(f"{account.name} is started beside its {account.hook} hook")
-            if account.service.pre_start and account.prepared != len(account.service.pre_start):
-                self.fail(f"{account.name} is started before its hooks have prepared it")
+            state = self.model.states[effect.service.name]
+            if state.hook:
+                self.fail(f"{state.name} is started beside its {state.hook} hook")
+            if state.service.pre_start and state.pre_start_done != len(state.service.pre_start):
+                self.fail(f"{state.name} is started before its pre_start hooks have ended")
         elif isinstance(effect, effects.RunHook):
-            self._hook(self.ledger.accounts[effect.service.name], effect)
-        elif isinstance(effect, effects.Signal) and effect.service not in self.ledger.to_signal:
-            self._signal(self.ledger.accounts[effect.service])
+            self._hook(self.model.states[effect.service.name], effect)
+        elif isinstance(effect, effects.Signal) and effect.service not in self.model.to_signal:
+            self._signal(self.model.states[effect.service])
 
-    def _hook(self, account: Account, effect: effects.RunHook) -> None:
-        what = f"{effect.stage} hook {effect.number} of {account.name}"
-        if account.hook:
-            self.fail(f"the {what} runs beside its {account.hook} hook")
+    def _hook(self, state: ServiceState, effect: effects.RunHook) -> None:
+        what = f"{effect.stage} hook {effect.number} of {state.name}"
+        if state.hook:
+            self.fail(f"the {what} runs beside its {state.hook} hook")
         if effect.stage == "pre_start":
-            turn, moment = account.prepared, not account.living and not account.pending
-            if self.ledger.begins_a_run(effect):
-                turn = 0
+            number, allowed = state.pre_start_done, not state.main_alive and not state.spawn_pending
+            if self.model.begins_a_run(effect):
+                number = 0
         elif effect.stage == "post_start":
-            turn, moment = account.completed, account.runs and not account.hook_failed
+            number, allowed = state.post_start_done, state.running and not state.hook_failed
         else:
-            turn, moment = account.farewells, account.living and not account.signalled and account.killed_at is None
-        if not moment or effect.number != turn:
+            number, allowed = state.pre_stop_done, state.main_alive and not state.signalled and state.killed_at is None
+        if not allowed or effect.number != number:
             self.fail(f"the {what} runs at the wrong moment")
 
-    def _signal(self, account: Account) -> None:
-        if account.living and not account.signalled and not account.bare and account.killed_at is None:
-            left = len(account.service.pre_stop) - account.farewells
-            if left > 0 and (account.asked_at is not None or not account.hook.startswith("post_start")):
-                self.fail(f"{account.name} gets its signal before its hooks have prepared the stop")
+    def _signal(self, state: ServiceState) -> None:
+        if state.main_alive and not state.signalled and not state.skips_pre_stop and state.killed_at is None:
+            left = len(state.service.pre_stop) - state.pre_stop_done
+            if left > 0 and (state.stop_requested_at is not None or not state.hook.startswith("post_start")):
+                self.fail(f"{state.name} gets its stop signal before its pre_stop hooks have ended")
 
-    def quiet(self, deadline: float | None, now: float) -> None:
-        for name, account in self.ledger.accounts.items():
-            if account.under_way and not account.busy:
-                self.fail(f"{name} was prepared for its start, and nobody starts it")
-            if account.hook or account.no_good:
+    def idle(self, deadline: float | None, now: float) -> None:
+        for name, state in self.model.states.items():
+            if state.run_begun and not state.active:
+                self.fail(f"{name} is not started after its pre_start hooks")
+            if state.hook or state.must_end:
                 continue
-            if account.runs and not account.complete and not account.hook_failed:
-                self.fail(f"{name} runs, and nobody goes on with its hooks")
-            saying_farewell = account.living and account.asked_at is not None and account.killed_at is None
-            if saying_farewell and not account.signalled:
-                self.fail(f"{name} was prepared for its stop, and nobody stops it")
+            if state.running and not state.start_complete and not state.hook_failed:
+                self.fail(f"{name} runs, and its next post_start hook does not")
+            stopping = state.main_alive and state.stop_requested_at is not None and state.killed_at is None
+            if stopping and not state.signalled:
+                self.fail(f"{name} is not stopped after its pre_stop hooks")
 
 
 class Schedules(Checker):
-    """A scheduled job runs when its schedule says so, never beside itself; what is skipped is told."""
+    """A scheduled job runs when it is due and never twice at once. A skipped run is reported."""
 
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
-        skipped = self.ledger.skipped
-        reports = (effect for effect in wanted if isinstance(effect, effects.Report))
+    def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        skipped = self.model.skipped
+        reports = (effect for effect in result if isinstance(effect, effects.Report))
         if skipped is not None and not any(r.service == skipped.name and "skipped" in r.text for r in reports):
-            self.fail(f"nobody is told that a run of {skipped.name} is left out")
+            self.fail(f"no report says that a run of {skipped.name} is skipped")
 
     def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, (effects.Spawn, effects.RunHook)) and effect.service.schedule is not None:
-            account = self.ledger.accounts[effect.service.name]
-            if not self.ledger.begins_a_run(effect):
+            state = self.model.states[effect.service.name]
+            if not self.model.begins_a_run(effect):
                 return
-            if account.busy:
-                self.fail(f"{account.name} overlaps itself")
-            elif not account.waiting and account.restart_at is None:
-                self.fail(f"{account.name} runs at {now:.3f}, and its schedule says nothing of that")
+            if state.active:
+                self.fail(f"{state.name} overlaps itself")
+            elif not state.waiting and state.restart_at is None:
+                self.fail(f"{state.name} runs at {now:.3f}, without its schedule being due")
 
 
 class Reloads(Checker):
-    """A reload ends in the newest Plan; it is begun when asked for, told, and a broken file changes nothing."""
+    """A reload is done when requested, leads to the newest Plan and is reported. A broken file changes nothing."""
 
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
-        ledger = self.ledger
-        told = " ".join(effect.text for effect in wanted if isinstance(effect, effects.Report))
-        refused = "cannot reload" in told
-        if isinstance(fact, events.ReloadRequested) and ledger.plan and ledger.ending_at is not None and not refused:
-            self.fail("nobody is told that there is no reload while everything stops")
-        if isinstance(fact, events.LoadFailed) and ledger.ending_at is None:
-            missing = [line for line in fact.lines if line not in told]
+    def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        model = self.model
+        reported = " ".join(effect.text for effect in result if isinstance(effect, effects.Report))
+        refused = "cannot reload" in reported
+        if isinstance(event, events.ReloadRequested) and model.plan and model.ending_at is not None and not refused:
+            self.fail("no report says that there is no reload while the container stops")
+        if isinstance(event, events.LoadFailed) and model.ending_at is None:
+            missing = [line for line in event.lines if line not in reported]
             if missing or not refused:
-                self.fail("nobody is told what is wrong with the file")
-        for account in ledger.touched:
-            if account.name not in told:
-                self.fail(f"nobody is told what the reload does to {account.name}")
+                self.fail("no report says what is wrong with the file")
+        for state in model.affected_by_reload:
+            if state.name not in reported:
+                self.fail(f"no report says what the reload does to {state.name}")
 
     def effect(self, effect: Effect, now: float) -> None:
-        ledger = self.ledger
-        if isinstance(effect, effects.Load) and (ledger.reading or not ledger.reload_wanted):
-            self.fail("the file is read again though nobody asked for that, or it is being read")
+        model = self.model
+        if isinstance(effect, effects.Load) and (model.reading or not model.reload_requested):
+            self.fail("the file is read again without a request, or during a reading")
         elif isinstance(effect, effects.Load):
-            wanted = effects.Load(ledger.scale_to_try, tuple(ledger.scale_asked))
-            if effect != wanted:
-                self.fail(f"the file is read with {effect.scale} replicas, and it should be as in {wanted}")
+            result = effects.Load(model.next_scale, tuple(model.scale_requested))
+            if effect != result:
+                self.fail(f"the file is read with {effect.scale} replicas, and it should be as in {result}")
         elif isinstance(effect, effects.Forget):
-            account = ledger.accounts.get(effect.service)
-            if account is None or not account.gone or account.busy:
-                self.fail(f"{effect.service} is forgotten before its time")
-        elif isinstance(effect, effects.Prepare) and effect.plan != ledger.plan:
-            self.fail("room is made for another Plan than the newest")
+            state = model.states.get(effect.service)
+            if state is None or not state.removed or state.active:
+                self.fail(f"{effect.service} is forgotten too early")
+        elif isinstance(effect, effects.Prepare) and effect.plan != model.plan:
+            self.fail("Prepare has a Plan that is not the newest")
         elif isinstance(effect, (effects.Spawn, effects.RunHook)):
             self._definition(effect)
 
     def _definition(self, effect: effects.Spawn | effects.RunHook) -> None:
-        account = self.ledger.accounts.get(effect.service.name)
-        if account is None or (account.gone and not account.busy):
-            self.fail(f"{effect.service.name} is started though it is in no Plan any more")
-        elif effect.service != account.service:
-            self.fail(f"{account.name} is started as it is no longer written")
+        state = self.model.states.get(effect.service.name)
+        if state is None or (state.removed and not state.active):
+            self.fail(f"{effect.service.name} is started though it is not in the Plan")
+        elif effect.service != state.service:
+            self.fail(f"{state.name} is started with an old definition")
 
-    def quiet(self, deadline: float | None, now: float) -> None:
-        ledger = self.ledger
-        if ledger.ending_at is not None or ledger.plan is None:
+    def idle(self, deadline: float | None, now: float) -> None:
+        model = self.model
+        if model.ending_at is not None or model.plan is None:
             return
-        if ledger.reload_wanted and not ledger.reading:
-            self.fail("somebody wants a reload and nobody reads the file")
-        for name, account in ledger.accounts.items():
-            if account.gone and not account.busy:
-                self.fail(f"nobody forgot {name}, which is gone")
+        if model.reload_requested and not model.reading:
+            self.fail("a reload was requested, and the file is not read")
+        for name, state in model.states.items():
+            if state.removed and not state.active:
+                self.fail(f"{name} is removed, and not forgotten")
 
 
-class Announcement(Checker):
-    """That everything is ready is told once, when it is true and not before."""
+class ReadyAnnouncement(Checker):
+    """AllReady is announced once, when all services are ready."""
 
     def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.AllReady):
-            if self.ledger.announced:
-                self.fail("that everything is ready is told twice")
-            if not self.ledger.everything_is_ready:
-                self.fail("it is told that everything is ready, which is not true")
+            if self.model.announced:
+                self.fail("AllReady is announced twice")
+            if not self.model.all_are_ready:
+                self.fail("AllReady is announced before all are ready")
 
-    def quiet(self, deadline: float | None, now: float) -> None:
-        ledger = self.ledger
+    def idle(self, deadline: float | None, now: float) -> None:
+        model = self.model
         untouched = all(
-            not account.ever and not account.waiting and not account.busy and not account.code
-            for account in ledger.accounts.values()
-            if account.newest.schedule is not None
+            not state.ever_ran and not state.waiting and not state.active and not state.code
+            for state in model.states.values()
+            if state.newest.schedule is not None
         )
-        if ledger.plan is not None and not ledger.announced and ledger.everything_is_ready and untouched:
-            self.fail("everything is ready, and nobody is told")
+        if model.plan is not None and not model.announced and model.all_are_ready and untouched:
+            self.fail("all are ready, and AllReady is not announced")
 
 
-class Silence(Checker):
-    """After the Exit nothing is wanted any more."""
+class NoEffectAfterExit(Checker):
+    """After Exit the engine has no effects."""
 
-    def after_the_end(self, fact: Event, wanted: list[Effect]) -> None:
-        if wanted:
-            self.fail(f"after the Exit {type(fact).__name__} still leads to {type(wanted[0]).__name__}")
+    def after_exit(self, event: Event, result: list[Effect]) -> None:
+        if result:
+            self.fail(f"after the Exit {type(event).__name__} still leads to {type(result[0]).__name__}")
 
 
-CHECKERS_OF_LIFE: tuple[type[Checker], ...] = (
+LIFECYCLE_CHECKERS: tuple[type[Checker], ...] = (
     Probes,
-    Unwell,
+    Unhealthy,
     Hooks,
     Schedules,
     Reloads,
-    Announcement,
-    Silence,
+    ReadyAnnouncement,
+    NoEffectAfterExit,
 )

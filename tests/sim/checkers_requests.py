@@ -1,6 +1,6 @@
-"""The judges of what somebody asks of single services, of the answers he gets, and of what is remembered for him."""
+"""The checkers of requests about single services, of the answers to them, and of the recorded history."""
 
-# ruff: noqa: ARG002, D102 - a judge's methods are described where they are declared; few use all they are told
+# ruff: noqa: ARG002, D102 - class Checker describes the methods; few of them use all their arguments
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.engine.unit import Unit
-    from sim.account import Account
+    from sim.service_state import ServiceState
     from sim.world import World
 
 
 class Requests(Checker):
-    """What was asked to be down stays down; a kill is for those who are named, a signal for their main processes."""
+    """A stopped service stays down. A kill goes to the named trees, a signal to the named main processes."""
 
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
-        if not isinstance(fact, events.Requested) or self.ledger.ending_at is not None:
+    def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        if not isinstance(event, events.Requested) or self.model.ending_at is not None:
             return
-        trees = [effect for effect in wanted if isinstance(effect, effects.SignalTree)]
+        trees = [effect for effect in result if isinstance(effect, effects.SignalTree)]
         killed = [tree.service for tree in trees if tree.number == SIGKILL]
-        if sorted(killed) != sorted(self.ledger.to_kill):
-            self.fail(f"{fact.services} are to be killed, and it is {killed}")
-        if fact.action != "signal":
+        if sorted(killed) != sorted(self.model.to_kill):
+            self.fail(f"{event.services} are to be killed, and {killed} are")
+        if event.action != "signal":
             return
-        told = [(effect.service, effect.number) for effect in wanted if isinstance(effect, effects.Signal)]
-        if sorted(told) != [(name, fact.number) for name in sorted(self.ledger.to_signal)]:
-            self.fail(f"a signal for {fact.services} is not sent to their main processes, each once: {told}")
-        if len(told) != len(wanted):
-            self.fail(f"a signal for {fact.services} leads to something else")
+        sent = [(effect.service, effect.number) for effect in result if isinstance(effect, effects.Signal)]
+        if sorted(sent) != [(name, event.number) for name in sorted(self.model.to_signal)]:
+            self.fail(f"a signal for {event.services} is not sent to their main processes, each once: {sent}")
+        if len(sent) != len(result):
+            self.fail(f"a signal for {event.services} leads to something else")
 
     def effect(self, effect: Effect, now: float) -> None:
-        if isinstance(effect, (effects.Spawn, effects.RunHook)) and self.ledger.begins_a_run(effect):
-            account = self.ledger.accounts[effect.service.name]
-            if account.down:
-                self.fail(f"{account.name} runs, which was asked to be down")
-        elif isinstance(effect, (effects.Sweep, effects.Exit)) and self.ledger.ending_at is None:
-            self.fail("the container ends, for no reason that counts")
+        if isinstance(effect, (effects.Spawn, effects.RunHook)) and self.model.begins_a_run(effect):
+            state = self.model.states[effect.service.name]
+            if state.down:
+                self.fail(f"{state.name} is started, though it was stopped by request")
+        elif isinstance(effect, (effects.Sweep, effects.Exit)) and self.model.ending_at is None:
+            self.fail("the container ends without a valid reason")
 
-    def quiet(self, deadline: float | None, now: float) -> None:
-        if self.ledger.ending_at is not None:
+    def idle(self, deadline: float | None, now: float) -> None:
+        if self.model.ending_at is not None:
             return
-        for account in self.ledger.accounts.values():
-            if account.down and account.runs and not self.ledger.in_its_way(account.name):
-                self.fail(f"{account.name} goes on, which was asked to be down")
+        for state in self.model.states.values():
+            if state.down and state.running and not self.model.blockers_of_stop(state.name):
+                self.fail(f"{state.name} still runs, though a stop was requested")
 
 
-# What can be asked of doors/states.py.
+# What a client can wait for: the functions of api/conditions.py.
 KINDS: dict[str, Callable[..., Answer | None]] = {
     "started": started,
     "ready": whether_ready,
     "down": whether_ended,
     "ended": lambda engine, names: whether_ended(engine, names, by_itself=True),
 }
-_SOME = 3  # who are waited for from the beginning
-# What is asked about after which request: what the request itself waits for, or somebody beside it.
+_SOME = 3  # services that are waited for from the beginning
+# What is waited for after a request: by its own client, or by another one.
 _AFTER: dict[str, tuple[str, ...]] = {
     "start": ("started",),
     "restart": ("started",),
@@ -74,18 +74,18 @@ _AFTER: dict[str, tuple[str, ...]] = {
 
 
 class Answers(Checker):
-    """Who waits for what he asked for is answered when it has come, or cannot come any more; and the answer is true."""
+    """A waiting client is answered when the state is reached or cannot be reached, and the answer is true."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._open: list[tuple[str, tuple[str, ...]]] = []  # what somebody waits for
+        self._open: list[tuple[str, tuple[str, ...]]] = []  # what clients wait for
 
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
-        if isinstance(fact, events.Requested) and self.ledger.plan is not None:
-            names = tuple(name for name in fact.services if name in self.ledger.accounts)
-            self._open += [(kind, names) for kind in _AFTER[fact.action] if names]
-        elif isinstance(fact, events.Loaded) and not self._open:
-            names = tuple(name for name, account in self.ledger.accounts.items() if account.waiting)
+    def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        if isinstance(event, events.Requested) and self.model.plan is not None:
+            names = tuple(name for name in event.services if name in self.model.states)
+            self._open += [(kind, names) for kind in _AFTER[event.action] if names]
+        elif isinstance(event, events.Loaded) and not self._open:
+            names = tuple(name for name, state in self.model.states.items() if state.waiting)
             self._open += [("ready", names[:_SOME]), ("ended", names[:1])]
 
     def effect(self, effect: Effect, now: float) -> None:
@@ -93,10 +93,10 @@ class Answers(Checker):
             return
         for kind, names in self._open:
             if KINDS[kind](self.world.engine, names) is None:
-                self.fail(f"the container ends, and nobody answers whether {names} are {kind}")
+                self.fail(f"the container ends, and the client that waits for {names} to be {kind} gets no answer")
 
-    def quiet(self, deadline: float | None, now: float) -> None:
-        """One of them each time: what has come to rest is still there when its turn comes."""
+    def idle(self, deadline: float | None, now: float) -> None:
+        """Check one of them at a time. A state at rest does not change before its turn."""
         if not self._open:
             return
         kind, names = self._open.pop(0)
@@ -104,100 +104,100 @@ class Answers(Checker):
         if answer is None:
             self._open.append((kind, names))
         if kind in ("started", "ready"):
-            self._start_is_judged(answer, names, patient=kind == "ready")
+            self._check_start(answer, names, until_ready=kind == "ready")
         else:
-            self._end_is_judged(answer, names, by_itself=kind == "ended")
+            self._check_end(answer, names, by_itself=kind == "ended")
 
-    # --- whether they are ready ----------------------------------------------------------------------
+    # --- ready ---------------------------------------------------------------------------------------
 
-    def _start_is_judged(self, answer: Answer | None, names: tuple[str, ...], *, patient: bool) -> None:
-        verdicts = {name: self._how_it_goes(name, patient=patient) for name in names}
+    def _check_start(self, answer: Answer | None, names: tuple[str, ...], *, until_ready: bool) -> None:
+        verdicts = {name: self._start_verdict(name, until_ready=until_ready) for name in names}
         never = [name for name in names if verdicts[name] == "no"]
-        if self.ledger.ending_at is not None:
+        if self.model.ending_at is not None:
             if answer is None or not answer.code:
-                self.fail(f"everything ends, and who waits for {names} is told {answer}")
+                self.fail(f"the container stops, and the client that waits for {names} gets {answer}")
         elif answer is None:
             if never:
-                self.fail(f"{never[0]} will not be ready, and nobody says so")
+                self.fail(f"{never[0]} will not be ready, and there is no answer")
             if all(verdict == "yes" for verdict in verdicts.values()):
-                self.fail(f"{names} are ready, and nobody says so")
+                self.fail(f"{names} are ready, and there is no answer")
         elif answer.code and not never and "either" not in verdicts.values():
-            self.fail(f"{verdicts} are said to have failed: {answer.text}")
+            self.fail(f"{verdicts} did not fail, and the answer is a failure: {answer.text}")
         elif not answer.code and not {"yes", "either"}.issuperset(verdicts.values()):
-            self.fail(f"{verdicts} are said to be ready: {answer.text}")
+            self.fail(f"{verdicts} are not ready, and the answer says that they are: {answer.text}")
 
-    def _how_it_goes(self, name: str, *, patient: bool) -> str:
-        """yes: it is ready, or has done its work; no: it will not be, by itself; soon: it is on its way."""
-        account = self.ledger.accounts.get(name)
-        if account is None:
+    def _start_verdict(self, name: str, *, until_ready: bool) -> str:
+        """yes: ready or completed; no: it will not be without a request; soon: it can still be; either: any answer."""
+        state = self.model.states.get(name)
+        if state is None:
             return "no"
-        if not account.fresh and (account.ready or (account.over and account.done_well)):
+        if not state.restart_pending and (state.ready or (state.ended and state.succeeded)):
             return "yes"
-        at_rest = not (account.busy or account.waiting or account.restart_at)
-        if account.service.schedule is not None and at_rest and not account.fresh:
-            if account.down:
-                return "either"  # whether it was stopped or has done its work before makes no difference here
-            return "yes" if account.done_well else "no"
-        being_ended = account.asked_at is not None or account.left_others
-        if account.fresh or (account.busy and being_ended):
+        at_rest = not (state.active or state.waiting or state.restart_at)
+        if state.service.schedule is not None and at_rest and not state.restart_pending:
+            if state.down:
+                return "either"  # stopped by request, with or without a completed run before
+            return "yes" if state.succeeded else "no"
+        being_ended = state.stop_requested_at is not None or state.has_leftovers
+        if state.restart_pending or (state.active and being_ended):
             return "soon"
-        unwell = account.wellness is not None and account.wellness.unwell
-        failed = account.over or account.down or (account.waiting and self._held_up(account))
-        crashed = account.restart_at is not None or (account.runs and unwell)
-        return "no" if failed or (crashed and not patient) else "soon"
+        unwell = state.health is not None and state.health.unhealthy
+        failed = state.ended or state.down or (state.waiting and self._waits_for_stopped(state))
+        crashed = state.restart_at is not None or (state.running and unwell)
+        return "no" if failed or (crashed and not until_ready) else "soon"
 
-    def _held_up(self, account: Account) -> bool:
-        """Whether it waits, in the end, for somebody who is down by request."""
-        for need in account.service.depends_on:
-            other = self.ledger.accounts[need.service]
-            if other.fresh or other.meets(need):
+    def _waits_for_stopped(self, state: ServiceState) -> bool:
+        """Whether it waits, directly or not, for a service that was stopped by request."""
+        for need in state.service.depends_on:
+            other = self.model.states[need.service]
+            if other.restart_pending or other.satisfies(need):
                 continue
-            if other.down and not other.busy and other.service.schedule is None:
+            if other.down and not other.active and other.service.schedule is None:
                 return True
-            if other.waiting and self._held_up(other):
+            if other.waiting and self._waits_for_stopped(other):
                 return True
         return False
 
-    # --- whether they have ended ---------------------------------------------------------------------
+    # --- ended ---------------------------------------------------------------------------------------
 
-    def _end_is_judged(self, answer: Answer | None, names: tuple[str, ...], *, by_itself: bool) -> None:
-        accounts = [self.ledger.accounts[name] for name in names if name in self.ledger.accounts]
-        busy = [account.name for account in accounts if account.busy or self.world.kernel.members(account.name)]
-        going_on = [a.name for a in accounts if a.waiting or a.fresh or a.restart_at is not None]
-        if self.ledger.ending_at is not None:
-            going_on = []
-        wanted_again = [a.name for a in accounts if not (a.down or a.gone or a.over)]
+    def _check_end(self, answer: Answer | None, names: tuple[str, ...], *, by_itself: bool) -> None:
+        states = [self.model.states[name] for name in names if name in self.model.states]
+        busy = [state.name for state in states if state.active or self.world.kernel.members(state.name)]
+        continuing = [a.name for a in states if a.waiting or a.restart_pending or a.restart_at is not None]
+        if self.model.ending_at is not None:
+            continuing = []
+        requested_again = [a.name for a in states if not (a.down or a.removed or a.ended)]
         if answer is None:
-            if not busy and not going_on:
-                self.fail(f"nothing of {names} lives, and nobody says so")
-            for_good = [name for name in wanted_again if self.ledger.accounts[name].newest.schedule is None]
-            if for_good and not by_itself and self.ledger.ending_at is None:
-                self.fail(f"{for_good[0]} was asked for again, and nobody says so")
+            if not busy and not continuing:
+                self.fail(f"{names} have ended, and there is no answer")
+            for_good = [name for name in requested_again if self.model.states[name].newest.schedule is None]
+            if for_good and not by_itself and self.model.ending_at is None:
+                self.fail(f"{for_good[0]} was requested again, and there is no answer")
             return
         if answer.code and not by_itself:
-            if not wanted_again:
-                self.fail(f"{names} are said to have been started again: {answer.text}")
-        elif busy or going_on:
-            self.fail(f"{busy or going_on} are said to have ended: {answer.text}")
-        elif by_itself and len(accounts) == 1 and accounts[0].over and answer.code != accounts[0].code:
-            self.fail(f"{names} ended with {accounts[0].code}, the answer says {answer.code}")
+            if not requested_again:
+                self.fail(f"{names} were not started again, and the answer says that they were: {answer.text}")
+        elif busy or continuing:
+            self.fail(f"{busy or continuing} have not ended, and the answer says that they have: {answer.text}")
+        elif by_itself and len(states) == 1 and states[0].ended and answer.code != states[0].code:
+            self.fail(f"{names} ended with {states[0].code}, the answer says {answer.code}")
 
 
 class Histories(Checker):
-    """What is remembered of a service is what happened: in its order, not too much, and to its latest state."""
+    """The history of a service is in order, has at most 32 entries, and ends with the current state."""
 
-    _KEPT = 32
+    _ENTRIES_MAX = 32
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._concerned: set[str] = set()  # who may be another one than when process 1 last slept
+        self._changed: set[str] = set()  # services that may have changed since the last idle moment
 
-    def stepped(self, fact: Event, wanted: list[Effect], now: float) -> None:
-        self._concerned.update(entry[0] for entry in self.world.engine.services.transitions)
-        if isinstance(fact, events.Requested):
-            self._concerned.update(fact.services)
+    def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        self._changed.update(entry[0] for entry in self.world.engine.services.transitions)
+        if isinstance(event, events.Requested):
+            self._changed.update(event.services)
         else:
-            self._concerned.add(getattr(fact, "service", ""))
+            self._changed.add(getattr(event, "service", ""))
 
     def _in_order(self, unit: Unit, now: float) -> None:
         for what, moments in (
@@ -206,40 +206,40 @@ class Histories(Checker):
         ):
             if moments != sorted(moments) or (moments and moments[-1] > now + EPSILON):
                 self.fail(f"the {what} of {unit.name} is out of order: {moments}")
-            if len(moments) > self._KEPT:
+            if len(moments) > self._ENTRIES_MAX:
                 self.fail(f"the {what} of {unit.name} grows: {len(moments)} entries")
         if unit.timeline and unit.timeline[0][1] != "wanted":
-            self.fail(f"the timeline of {unit.name} does not begin with the wish")
+            self.fail(f"the timeline of {unit.name} does not begin with the request")
 
-    def quiet(self, deadline: float | None, now: float) -> None:
-        for name in sorted(self._concerned & self.ledger.accounts.keys()):
+    def idle(self, deadline: float | None, now: float) -> None:
+        for name in sorted(self._changed & self.model.states.keys()):
             unit = self.world.engine.units[name]
             self._in_order(unit, now)
-            for moment, state, _, _ in reversed(unit.history):
-                if state in machine.TABLE:
-                    self._is_true(self.ledger.accounts[name], state)
-                    if state != unit.state or moment != unit.since:
-                        self.fail(f"the last entry of {name} is {state} at {moment}, it is {unit.state}")
+            for moment, recorded, _, _ in reversed(unit.history):
+                if recorded in machine.TABLE:
+                    self._check_state(self.model.states[name], recorded)
+                    if recorded != unit.state or moment != unit.since:
+                        self.fail(f"the last entry of {name} is {recorded} at {moment}, it is {unit.state}")
                     break
             else:
-                if unit.state != machine.STOPPED and len(unit.history) < self._KEPT:
+                if unit.state != machine.STOPPED and len(unit.history) < self._ENTRIES_MAX:
                     self.fail(f"no entry says how {name} came to be {unit.state}")
-        self._concerned.clear()
+        self._changed.clear()
 
-    def _is_true(self, account: Account, state: str) -> None:
+    def _check_state(self, state: ServiceState, recorded: str) -> None:
         right: tuple[str, ...] = ("STOPPED",)
-        if account.busy and (account.asked_at is not None or account.orphans):
+        if state.active and (state.stop_requested_at is not None or state.orphans):
             right = ("STOPPING",)
-        elif account.busy:
-            right = ("RUNNING",) if account.living else ("STARTING", "STOPPING")
-        elif account.restart_at is not None:
+        elif state.active:
+            right = ("RUNNING",) if state.main_alive else ("STARTING", "STOPPING")
+        elif state.restart_at is not None:
             right = ("BACKOFF",)
-        elif account.over:
-            right = ("FATAL",) if account.given_up else ("EXITED",)
-        elif account.service.schedule is not None:
+        elif state.ended:
+            right = ("FATAL",) if state.given_up else ("EXITED",)
+        elif state.service.schedule is not None:
             right = ("STOPPED", "EXITED", "FATAL")
-        if self.ledger.ending_at is None and state not in right:
-            self.fail(f"the last entry of {account.name} is {state}, and it should be {' or '.join(right)}")
+        if self.model.ending_at is None and recorded not in right:
+            self.fail(f"the last entry of {state.name} is {recorded}, and it should be {' or '.join(right)}")
 
 
-CHECKERS_OF_REQUESTS: tuple[type[Checker], ...] = (Requests, Answers, Histories)
+REQUEST_CHECKERS: tuple[type[Checker], ...] = (Requests, Answers, Histories)

@@ -1,9 +1,9 @@
-"""The judges' own account of a run, kept from facts and effects alone: what must follow by the rules of life.
+"""The expected state of a run, computed from events and effects alone.
 
-A second, independent computation of what the engine decides (who is over, who starts again and when, what a reload
-makes of whom, what the exit code is), written from the rules and not from the engine: it imports none of its
-decisions. Here is what follows for others and for the container; what follows for a service itself is account.py's,
-what somebody outside wants is effects.py's.
+It is a second implementation of what the engine decides: which services have ended, which restart and when, what a
+reload changes, what the exit code is. It follows docs/reference/rules.md and imports nothing that the engine decides
+with. Here is what follows for other services and for the container. service_state.py has what follows for a service
+itself, requested.py what requests and reloads ask for.
 """
 
 from __future__ import annotations
@@ -12,69 +12,69 @@ from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
 from cohabit.units import describe_exit
-from sim.effects import Wishes
+from sim.requested import RequestedState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
-    from sim.account import Account
+    from sim.service_state import ServiceState
 
 SIGKILL = 9
 BUG = 70
 UNHEALTHY = 1
-ECHO_SECONDS = 0.2  # the same signal again so soon is the same request
+SAME_REQUEST_SECONDS = 0.2  # within this time the same signal is the same request
 
 
-class Ledger(Wishes):
-    """The whole container's account."""
+class Model(RequestedState):
+    """The expected state of the whole container."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.facts = 0
+        self.event_count = 0
         self.done = False
         self.ending_at: float | None = None
-        self.total_at: float | None = None  # when the total is used up
-        self.codes: set[int | None] = {None}  # the first cause's; None: it was asked for. One, but for a tie
-        self.cause = ""  # the service whose run ended first of all, "" if several came at once
-        self.failures: list[Account] = []  # for good, in their order
-        self.requests = 0
-        self.asked, self.asked_at = 0, 0.0  # the first request
-        self.hurried_at: float | None = None  # the second signal
+        self.total_at: float | None = None  # when the total grace is used up
+        self.codes: set[int | None] = {None}  # of the first cause, None for a requested stop; several in a tie
+        self.cause = ""  # the service that ended the container, "" for none or for a tie
+        self.failures: list[ServiceState] = []  # for good, in order
+        self.stop_requests = 0
+        self.first_signal, self.first_signal_at = 0, 0.0
+        self.second_signal_at: float | None = None
         self.forced = False
         self.swept = False
-        self.announced = False  # that everything is ready
-        self.ended: Account | None = None  # whose run ended with the latest fact
-        self.reason = ""  # why
-        self.refused: list[Account] = []  # with the latest fact
-        self.sickened: list[Account] = []  # became unhealthy with the latest fact
-        self.skipped: Account | None = None  # whose schedule came too early, with the latest fact
-        self._was_ending = False  # before the latest fact
-        self._began_with = 0  # the fact with which the end began
+        self.announced = False  # AllReady
+        self.just_ended: ServiceState | None = None  # with the latest event
+        self.end_reason = ""
+        self.refused: list[ServiceState] = []  # with the latest event
+        self.became_unhealthy: list[ServiceState] = []  # with the latest event
+        self.skipped: ServiceState | None = None  # its schedule was due too early, with the latest event
+        self._was_ending = False  # before the latest event
+        self._began_with = 0  # the number of the event with which the stop began
 
-    # --- facts ---------------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------------
 
-    def take(self, fact: Event, now: float) -> None:
-        """A fact as it is fed to the engine."""
-        self.facts += 1
+    def take(self, event: Event, now: float) -> None:
+        """Take an event, before the engine gets it."""
+        self.event_count += 1
         self._was_ending = self.ending_at is not None
-        self.ended = self.skipped = None
-        self.refused, self.sickened, self.touched = [], [], []
+        self.just_ended = self.skipped = None
+        self.refused, self.became_unhealthy, self.affected_by_reload = [], [], []
         self.to_kill = self.to_signal = ()
-        account = self.accounts.get(getattr(fact, "service", ""))
-        if account is not None:
-            self._take_of_a_service(account, fact, now)
-        elif not hasattr(fact, "service"):
-            self._take_of_the_whole(fact, now)
+        state = self.states.get(getattr(event, "service", ""))
+        if state is not None:
+            self._take_service_event(state, event, now)
+        elif not hasattr(event, "service"):
+            self._take_container_event(event, now)
         if self.ending_at is None:
-            self._refuse_the_lost(now)
-            self._see_the_end(now)
+            self._refuse_starts(now)
+            self._check_for_end(now)
 
-    def _take_of_the_whole(self, fact: Event, now: float) -> None:
-        match fact:
+    def _take_container_event(self, event: Event, now: float) -> None:
+        match event:
             case events.Loaded(plan):
-                self.reading, self.scale = False, self.scale_tried
+                self.reading, self.scale = False, self.scale_being_read
                 if self.ending_at is None:
                     self._loaded(plan, now)
             case events.LoadFailed(_, code):
@@ -83,257 +83,261 @@ class Ledger(Wishes):
                     self._begin(now, code, "")
             case events.ReloadRequested(scale):
                 if self.ending_at is None:
-                    self.reload_wanted = self.reload_wanted or self.plan is not None
-                    self.scale_asked = {**self.scale_asked, **scale}
+                    self.reload_requested = self.reload_requested or self.plan is not None
+                    self.scale_requested = {**self.scale_requested, **scale}
             case events.Requested():
                 if self.ending_at is None:
-                    self._asked_of_services(fact)
+                    self._service_request(event)
             case events.StopRequested(number):
-                self._requested(number, now)
+                self._stop_requested(number, now)
             case events.Broken():
                 self._begin(now, BUG, "")
                 self.codes, self.cause = {BUG}, ""
             case events.Swept():
                 self.swept = True
             case events.Due():
-                for account in self.accounts.values():
-                    if account.runs and account.wellness is not None:
-                        self._health_changes(account, now, account.wellness.silence)
+                for state in self.states.values():
+                    if state.running and state.health is not None:
+                        self._change_health(state, now, state.health.check_silence)
 
-    def _take_of_a_service(self, account: Account, fact: Event, now: float) -> None:
-        match fact:
+    def _take_service_event(self, state: ServiceState, event: Event, now: float) -> None:
+        match event:
             case events.Spawned():
-                account.pending, account.living, account.since = False, True, now
-                account.starts += 1
-                account.started = True
-                account.watched_if_complete(now)
+                state.spawn_pending, state.main_alive, state.since = False, True, now
+                state.starts += 1
+                state.started = True
+                state.watch_if_started(now)
             case events.SpawnFailed(_, why, code, orphans):
-                self._never_ran(account, code, why, now, orphans=orphans)
+                self._never_ran(state, code, why, now, orphans=orphans)
             case events.Exited(_, code, orphans):
-                self._exited(account, code, now, orphans=orphans)
+                self._exited(state, code, now, orphans=orphans)
             case events.TreeGone():
-                account.orphans = False
-                self._run_ended(account, now)
+                state.orphans = False
+                self._run_ended(state, now)
             case events.HookEnded(_, code, why, orphans):
-                self._hook_ended(account, code, why, now, orphans=orphans)
+                self._hook_ended(state, code, why, now, orphans=orphans)
             case events.Probed(_, passed):
-                if account.runs and account.service.probe is not None:
-                    account.watched(now)
-                    self._health_changes(account, now, lambda at: self._answer(account, at, passed=passed))
+                if state.running and state.service.probe is not None:
+                    state.watch(now)
+                    self._change_health(state, now, lambda at: self._probe_ended(state, at, passed=passed))
             case events.Notified():
-                self._notified(account, fact, now)
+                self._notified(state, event, now)
             case events.ScheduleDue():
-                self._schedule_due(account)
+                self._schedule_due(state)
 
     # --- one run -------------------------------------------------------------------------------------
 
-    def _exited(self, account: Account, code: int, now: float, *, orphans: bool) -> None:
-        account.living, account.orphans = False, orphans
-        account.code, account.ran_seconds = account.blame or code, now - account.since
-        account.reason = account.reason or describe_exit(code)
-        if not orphans and not account.hook:
-            self._run_ended(account, now)
-        elif not self.goes_down(account) and account.is_final:
-            self._failed(account)
-            if account.service.essential and (account.code or account.service.schedule is None):
-                self._begin(now, account.code, account.name)  # not only when those whom it left are gone
+    def _exited(self, state: ServiceState, code: int, now: float, *, orphans: bool) -> None:
+        state.main_alive, state.orphans = False, orphans
+        state.code, state.ran_seconds = state.forced_exit_code or code, now - state.since
+        state.reason = state.reason or describe_exit(code)
+        if not orphans and not state.hook:
+            self._run_ended(state, now)
+        elif not self.is_going_down(state) and state.is_final:
+            self._failed(state)
+            if state.service.essential and (state.code or state.service.schedule is None):
+                self._begin(now, state.code, state.name)  # at once, not when its other processes have ended
 
-    def _never_ran(self, account: Account, code: int, why: str, now: float, *, orphans: bool) -> None:
-        account.pending, account.started, account.orphans = False, False, orphans
-        account.code, account.ran_seconds, account.reason = code, 0.0, why
+    def _never_ran(self, state: ServiceState, code: int, why: str, now: float, *, orphans: bool) -> None:
+        state.spawn_pending, state.started, state.orphans = False, False, orphans
+        state.code, state.ran_seconds, state.reason = code, 0.0, why
         if not orphans:
-            self._run_ended(account, now)
+            self._run_ended(state, now)
 
-    def _hook_ended(self, account: Account, code: int, why: str, now: float, *, orphans: bool) -> None:
-        stage, account.hook = account.hook.partition(" ")[0], ""
+    def _hook_ended(self, state: ServiceState, code: int, why: str, now: float, *, orphans: bool) -> None:
+        stage, state.hook = state.hook.partition(" ")[0], ""
         why = why or describe_exit(code)
         if stage == "pre_start":
-            if code or self.goes_down(account):
-                self._never_ran(account, code, why, now, orphans=orphans)
+            if code or self.is_going_down(state):
+                self._never_ran(state, code, why, now, orphans=orphans)
             else:
-                account.prepared += 1
-        elif not account.living:
-            account.orphans = account.orphans or orphans
-            if not account.orphans:
-                self._run_ended(account, now)
+                state.pre_start_done += 1
+        elif not state.main_alive:
+            state.orphans = state.orphans or orphans
+            if not state.orphans:
+                self._run_ended(state, now)
         elif stage == "pre_stop":
-            account.farewells += 1
-        elif account.runs and code and not self.goes_down(account):
-            account.no_good, account.hook_failed, account.blame, account.reason = True, True, code, why
-        elif account.runs:
-            account.hook_failed = account.hook_failed or code != 0
-            account.completed += 1
-            account.watched_if_complete(now)
-            if account.complete and account.wellness is not None:
-                self._health_changes(account, now, account.wellness.silence)
+            state.pre_stop_done += 1
+        elif state.running and code and not self.is_going_down(state):
+            state.must_end, state.hook_failed, state.forced_exit_code, state.reason = True, True, code, why
+        elif state.running:
+            state.hook_failed = state.hook_failed or code != 0
+            state.post_start_done += 1
+            state.watch_if_started(now)
+            if state.start_complete and state.health is not None:
+                self._change_health(state, now, state.health.check_silence)
 
-    def _run_ended(self, account: Account, now: float) -> None:
-        """Its last process is gone."""
-        self.ended, self.reason = account, account.reason
-        account.asked_at, account.under_way = None, False
-        if self.ending_at is not None or account.gone:
+    def _run_ended(self, state: ServiceState, now: float) -> None:
+        """Its last process has ended."""
+        self.just_ended, self.end_reason = state, state.reason
+        state.stop_requested_at, state.run_begun = None, False
+        if self.ending_at is not None or state.removed:
             return
-        if account.fresh:
-            account.born_again()
-        elif account.down:
-            account.service = account.newest
-        elif not account.is_final:
-            account.to_be_restarted(now)
+        if state.restart_pending:
+            state.reset()
+        elif state.down:
+            state.service = state.newest
+        elif not state.is_final:
+            state.schedule_restart(now)
         else:
-            account.given_up = account.is_hopeless or not account.started
-            self._over(account, now)
+            state.given_up = state.cannot_restart or not state.started
+            self._run_was_final(state, now)
 
-    def _over(self, account: Account, now: float) -> None:
-        """For good, or until its schedule says so."""
-        account.over = account.service.schedule is None
-        self._failed(account)
-        if account.service.essential and (account.code or account.over):
-            self._begin(now, account.code, self.ended.name if self.ended else "")
+    def _run_was_final(self, state: ServiceState, now: float) -> None:
+        """The run was the last one, or the last one until the schedule is due."""
+        state.ended = state.service.schedule is None
+        self._failed(state)
+        if state.service.essential and (state.code or state.ended):
+            self._begin(now, state.code, self.just_ended.name if self.just_ended else "")
 
-    def _failed(self, account: Account) -> None:
-        if account.code and not account.failed_at and account.service.schedule is None:
-            account.failed_at = self.facts
+    def _failed(self, state: ServiceState) -> None:
+        if state.code and not state.failed_at and state.service.schedule is None:
+            state.failed_at = self.event_count
 
-    def _refuse_the_lost(self, now: float) -> None:
-        """Whoever waits in vain is told so at once, and so is who waits for him."""
-        while lost := [account for account in self.accounts.values() if account.waiting and self.lost(account)]:
-            for account in lost:
-                account.waiting = False
-                account.given_up = True
-                account.code = self.accounts[self.lost(account)[0]].code or 1  # not to be started is a failure
-                self.refused.append(account)
-                self._over(account, now)
+    def _refuse_starts(self, now: float) -> None:
+        """Refuse services whose conditions can no longer hold, and then the services that depend on them."""
+        while lost := [state for state in self.states.values() if state.waiting and self.failed_dependencies(state)]:
+            for state in lost:
+                state.waiting = False
+                state.given_up = True
+                state.code = self.states[self.failed_dependencies(state)[0]].code or 1  # a refused start is a failure
+                self.refused.append(state)
+                self._run_was_final(state, now)
 
     # --- health, schedules ---------------------------------------------------------------------------
 
     @staticmethod
-    def _answer(account: Account, now: float, *, passed: bool) -> None:
-        if account.wellness is not None:
-            account.wellness.answered(now, passed=passed)
+    def _probe_ended(state: ServiceState, now: float, *, passed: bool) -> None:
+        if state.health is not None:
+            state.health.probe_ended(now, passed=passed)
 
-    def _notified(self, account: Account, message: events.Notified, now: float) -> None:
+    def _notified(self, state: ServiceState, message: events.Notified, now: float) -> None:
         seconds = message.extend_seconds
-        if seconds and account.kill_due is not None:
-            account.kill_at = max(account.kill_due, now + seconds)
-        probe = account.service.probe
-        if not account.runs or probe is None or probe.kind != "notify":
+        if seconds and state.kill_due is not None:
+            state.kill_at = max(state.kill_due, now + seconds)
+        probe = state.service.probe
+        if not state.running or probe is None or probe.kind != "notify":
             return
-        account.watched(now)
-        wellness = account.wellness
-        if wellness is None:
+        state.watch(now)
+        health = state.health
+        if health is None:
             return
         if seconds:
-            wellness.wants_time(now, seconds)
-        alive = message.ready or (bool(message.watchdog) and wellness.was_well)
+            health.extend(now, seconds)
+        alive = message.ready or (bool(message.watchdog) and health.was_healthy)
         if message.watchdog == "trigger" or alive:
             passed = message.watchdog != "trigger"
-            self._health_changes(account, now, lambda at: wellness.answered(at, passed=passed))
+            self._change_health(state, now, lambda at: health.probe_ended(at, passed=passed))
 
-    def _health_changes(self, account: Account, now: float, change: Callable[[float], None]) -> None:
-        wellness = account.wellness
-        if wellness is None:
+    def _change_health(self, state: ServiceState, now: float, change: Callable[[float], None]) -> None:
+        health = state.health
+        if health is None:
             return
-        was = wellness.unwell
+        was = health.unhealthy
         change(now)
-        if was or not wellness.unwell:
+        if was or not health.unhealthy:
             return
-        self.sickened.append(account)
-        if self._was_ending or account.gone or account.fresh or account.down:
+        self.became_unhealthy.append(state)
+        if self._was_ending or state.removed or state.restart_pending or state.down:
             return
-        what = wellness.probe.on_failure
+        what = health.probe.on_failure
         if what == "restart":
-            account.no_good = account.again = True
-            account.blame, account.reason = UNHEALTHY, "unhealthy"
+            state.must_end = state.restart_requested = True
+            state.forced_exit_code, state.reason = UNHEALTHY, "unhealthy"
         elif what == "exit":
-            account.reason = "unhealthy"
-            self._begin(now, UNHEALTHY, account.name)
+            state.reason = "unhealthy"
+            self._begin(now, UNHEALTHY, state.name)
 
-    def _schedule_due(self, account: Account) -> None:
-        if self.ending_at is not None or account.service.schedule is None or account.gone or account.fresh:
+    def _schedule_due(self, state: ServiceState) -> None:
+        if self.ending_at is not None or state.service.schedule is None or state.removed or state.restart_pending:
             return
-        if account.busy or account.waiting or account.restart_at is not None:
-            self.skipped = account
+        if state.active or state.waiting or state.restart_at is not None:
+            self.skipped = state
         else:
-            account.waiting, account.restarts, account.down = True, 0, False
+            state.waiting, state.restarts, state.down = True, 0, False
 
-    # --- the end -------------------------------------------------------------------------------------
+    # --- end of the container ------------------------------------------------------------------------
 
-    def _requested(self, number: int, now: float) -> None:
-        if number == self.asked and now - self.asked_at < ECHO_SECONDS:
+    def _stop_requested(self, number: int, now: float) -> None:
+        if number == self.first_signal and now - self.first_signal_at < SAME_REQUEST_SECONDS:
             return
-        self.requests += 1
-        if self.requests == 1:
-            self.asked, self.asked_at = number, now
+        self.stop_requests += 1
+        if self.stop_requests == 1:
+            self.first_signal, self.first_signal_at = number, now
         if self.ending_at is None:
             self._begin(now, None, "")
-        elif self.requests == 1 and 128 + number in self.codes:
+        elif self.stop_requests == 1 and 128 + number in self.codes:
             self.codes = (self.codes - {128 + number}) | {None}
             self.cause = ""
-        if self.requests > 1 and self.hurried_at is None:
-            self.hurried_at = now
+        if self.stop_requests > 1 and self.second_signal_at is None:
+            self.second_signal_at = now
 
-    def _see_the_end(self, now: float) -> None:
-        accounts = self.accounts.values()
-        if self.plan is None or self.ending_at is not None or not all(a.over for a in accounts if not self._is_left(a)):
+    def _check_for_end(self, now: float) -> None:
+        states = self.states.values()
+        if (
+            self.plan is None
+            or self.ending_at is not None
+            or not all(a.ended for a in states if not self._will_be_forgotten(a))
+        ):
             return
-        failed = [account for account in accounts if account.failed_at and not self._is_left(account)]
-        failed.sort(key=lambda account: account.failed_at)
-        first = [account for account in failed if account.failed_at == failed[0].failed_at]
-        if self.ended in first:
-            first = [self.ended]
-        for account in first:
-            self._begin(now, account.code, account.name)
+        failed = [state for state in states if state.failed_at and not self._will_be_forgotten(state)]
+        failed.sort(key=lambda state: state.failed_at)
+        first = [state for state in failed if state.failed_at == failed[0].failed_at]
+        if self.just_ended in first:
+            first = [self.just_ended]
+        for state in first:
+            self._begin(now, state.code, state.name)
         if not first:
             self._begin(now, 0, "")
 
     @staticmethod
-    def _is_left(account: Account) -> bool:
-        """In no Plan any more, nothing of it lives: it is about to be forgotten."""
-        return account.gone and not account.busy
+    def _will_be_forgotten(state: ServiceState) -> bool:
+        """It is not in the Plan, and no process of it exists."""
+        return state.removed and not state.active
 
     def _begin(self, now: float, code: int | None, cause: str) -> None:
-        """The end begins. What else happens with the same fact is a tie: its order is the engine's choice."""
+        """The container begins to stop. Several causes with one event are a tie: the engine may choose either."""
         if self.ending_at is None:
             self.ending_at, self.codes, self.cause = now, {code}, cause
             self.total_at = now + self.plan.stop_grace_seconds if self.plan else None
-            self._began_with = self.facts
-        elif self._began_with == self.facts and code not in (None, BUG) and None not in self.codes:
+            self._began_with = self.event_count
+        elif self._began_with == self.event_count and code not in (None, BUG) and None not in self.codes:
             self.codes.add(code)
             self.cause = self.cause if self.cause == cause else ""
 
     # --- effects -------------------------------------------------------------------------------------
 
-    def note(self, effect: Effect, now: float) -> None:
-        """An effect that the engine asked for, after the judges have seen it."""
+    def apply(self, effect: Effect, now: float) -> None:
+        """Take an effect of the engine, after the checkers have seen it."""
         match effect:
             case effects.Spawn() | effects.RunHook() if self.begins_a_run(effect):
-                account = self.accounts[effect.service.name]
-                account.begins()
-                account.under_way = True
-                account.waiting, account.restart_at, account.failed_at = False, None, 0
+                state = self.states[effect.service.name]
+                state.begin_run()
+                state.run_begun = True
+                state.waiting, state.restart_at, state.failed_at = False, None, 0
         match effect:
             case effects.Spawn(service):
-                self.accounts[service.name].pending = self.accounts[service.name].ever = True
+                self.states[service.name].spawn_pending = self.states[service.name].ever_ran = True
             case effects.RunHook(service, stage, number):
-                self.accounts[service.name].hook = f"{stage} {number}"
-                self.accounts[service.name].ever = True
+                self.states[service.name].hook = f"{stage} {number}"
+                self.states[service.name].ever_ran = True
                 if stage == "pre_stop":
-                    self._asked(self.accounts[service.name], now)
+                    self._stop_begins(self.states[service.name], now)
             case effects.Signal(name) if name not in self.to_signal:
-                self._asked(self.accounts[name], now)
-                self.accounts[name].signalled = True
+                self._stop_begins(self.states[name], now)
+                self.states[name].signalled = True
             case effects.SignalTree(name, number):
-                self._asked(self.accounts[name], now)
+                self._stop_begins(self.states[name], now)
                 if number == SIGKILL:
-                    self._killed(self.accounts[name], now)
+                    self._killed(self.states[name], now)
             case effects.Ask(service):
-                wellness = self.accounts[service.name].wellness
-                if wellness is not None:
-                    wellness.asked(now)
+                health = self.states[service.name].health
+                if health is not None:
+                    health.probe_sent(now)
             case effects.Load():
-                self._begins_to_read()
+                self._begin_to_read()
             case effects.Forget(name):
-                del self.accounts[name]
+                del self.states[name]
             case effects.AllReady():
                 self.announced = True
             case effects.Sweep(number):
@@ -343,75 +347,75 @@ class Ledger(Wishes):
 
     @staticmethod
     def begins_a_run(effect: effects.Spawn | effects.RunHook) -> bool:
-        """Whether an effect is the first of a run."""
+        """Whether an effect is the first one of a run."""
         if isinstance(effect, effects.Spawn):
             return not effect.service.pre_start
         return effect.stage == "pre_start" and effect.number == 0
 
     @staticmethod
-    def _asked(account: Account, now: float) -> None:
-        if account.asked_at is None:
-            account.asked_at = now
-            account.kill_at = now + account.service.stop_grace_seconds
-            account.bare = account.hook.startswith("post_start")
+    def _stop_begins(state: ServiceState, now: float) -> None:
+        if state.stop_requested_at is None:
+            state.stop_requested_at = now
+            state.kill_at = now + state.service.stop_grace_seconds
+            state.skips_pre_stop = state.hook.startswith("post_start")
 
-    def _killed(self, account: Account, now: float) -> None:
-        if account.killed_at is None:
-            account.killed_at = now
+    def _killed(self, state: ServiceState, now: float) -> None:
+        if state.killed_at is None:
+            state.killed_at = now
             self.forced = self.forced or self.ending_at is not None
 
     def reexecuted(self) -> None:
-        """Process 1 replaced itself: what it had asked is lost, and what it was reading."""
-        for account in self.accounts.values():
-            if account.wellness is not None:
-                account.wellness.question_lost()
+        """Process 1 re-executed itself: running probes are lost."""
+        for state in self.states.values():
+            if state.health is not None:
+                state.health.probe_lost()
 
     # --- conclusions ---------------------------------------------------------------------------------
 
-    def goes_down(self, account: Account) -> bool:
-        """Whether this run of it is not wanted any more."""
-        return self.ending_at is not None or account.gone or account.fresh or account.down
+    def is_going_down(self, state: ServiceState) -> bool:
+        """Whether its current run is to be stopped."""
+        return self.ending_at is not None or state.removed or state.restart_pending or state.down
 
     @property
     def kill_all_at(self) -> float | None:
-        """When SIGKILL for everybody is due: at the end of the total, or with the second signal."""
+        """When SIGKILL for all processes is due: at the end of the total grace, or at the second stop signal."""
         if self.total_at is None:
             return None
-        return self.total_at if self.hurried_at is None else min(self.total_at, self.hurried_at)
+        return self.total_at if self.second_signal_at is None else min(self.total_at, self.second_signal_at)
 
-    def lost(self, account: Account) -> list[str]:
-        """The services for which this one waits in vain."""
+    def failed_dependencies(self, state: ServiceState) -> list[str]:
+        """The dependencies that have ended without satisfying their condition."""
         return [
             dependency.service
-            for dependency in account.service.depends_on
-            if self.accounts[dependency.service].over and not self.accounts[dependency.service].meets(dependency)
+            for dependency in state.service.depends_on
+            if self.states[dependency.service].ended and not self.states[dependency.service].satisfies(dependency)
         ]
 
-    def may_start(self, account: Account) -> bool:
-        """Whether its conditions hold."""
-        return all(self.accounts[needed.service].meets(needed) for needed in account.service.depends_on)
+    def may_start(self, state: ServiceState) -> bool:
+        """Whether all its dependencies are satisfied."""
+        return all(self.states[needed.service].satisfies(needed) for needed in state.service.depends_on)
 
-    def in_its_way(self, name: str) -> list[Account]:
-        """Who has to be gone before a service is told to stop: who depends on it, and goes down, too."""
+    def blockers_of_stop(self, name: str) -> list[ServiceState]:
+        """The services that must end before this one is stopped: active dependents that are going down, too."""
         return [
-            account
-            for account in self.accounts.values()
-            if account.busy
-            and self.goes_down(account)
-            and any(dependency.service == name for dependency in account.newest.depends_on)
+            state
+            for state in self.states.values()
+            if state.active
+            and self.is_going_down(state)
+            and any(dependency.service == name for dependency in state.newest.depends_on)
         ]
 
     @property
-    def everything_is_ready(self) -> bool:
-        """Whatever was to be started is; who was asked to be down, and what a schedule starts, is not asked after."""
+    def all_are_ready(self) -> bool:
+        """Whether all services are ready or completed. Stopped and scheduled services do not count."""
         return self.ending_at is None and all(
-            (account.ready or account.done_well or account.down) and not account.fresh
-            for account in self.accounts.values()
-            if not account.gone and account.newest.schedule is None
+            (state.ready or state.succeeded or state.down) and not state.restart_pending
+            for state in self.states.values()
+            if not state.removed and state.newest.schedule is None
         )
 
     @property
     def exit_codes(self) -> set[int]:
-        """The right one; several, if several causes came at once."""
-        asked = 128 + SIGKILL if self.forced else 0
-        return {asked if code is None else code for code in self.codes}
+        """The expected exit code; several in a tie."""
+        requested = 128 + SIGKILL if self.forced else 0
+        return {requested if code is None else code for code in self.codes}

@@ -1,11 +1,12 @@
-"""Broken engines, one for each sentence that a judge can say: proof that the judges can fail.
+"""Mutants: engines with one defect each, which prove that the checkers can fail.
 
-Each is the real Supervisor, or the Services or the Watch in it, with one defect of the kind that a tired person
-writes. tests/sim/test_judges.py runs each under the one judge that has to find it, and waits for its sentence. Here
-are those about starting, stopping and ending; planted_life.py and planted_requests.py have the others.
+Each is the real Supervisor, or its Services or HealthMonitor, with a defect that is easily made. There is at least one
+for each violation that a checker can report. test_mutants.py runs each one under its checker alone and expects its
+violation. Here are the mutants of starting, stopping and the end; mutants_lifecycle.py and mutants_requests.py have the
+others.
 """
 
-# ruff: noqa: ARG002, D102 - what a method of the engine does, it says itself
+# ruff: noqa: ARG002, D102 - the overridden methods are documented in the engine
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from cohabit.engine.effects import Exit, Report, Signal, Spawn, Sweep
 from cohabit.engine.events import Exited, Probed, StopRequested, TreeGone
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
-from sim.mutants_lifecycle import PLANTED_IN_LIFE
-from sim.mutants_requests import PLANTED_IN_REQUESTS
+from sim.mutants_lifecycle import LIFECYCLE_MUTANTS
+from sim.mutants_requests import REQUEST_MUTANTS
 
 if TYPE_CHECKING:
     from typing import Any
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 
 
-class SpawnsTwice(Supervisor):
-    """Starts a service once more when it is ready."""
+class StartsTwice(Supervisor):
+    """Starts a ready service a second time."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        wanted = super().step(event, now)
+        result = super().step(event, now)
         if isinstance(event, Probed) and self.units[event.service].state == machine.RUNNING:
-            wanted.append(Spawn(self.units[event.service].service))
-        return wanted
+            result.append(Spawn(self.units[event.service].service))
+        return result
 
 
 class IgnoresOrphans(Supervisor):
-    """Takes a service for gone when its leader is."""
+    """Takes a service as ended when its main process has ended."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         if isinstance(event, TreeGone):
@@ -51,7 +52,7 @@ class IgnoresOrphans(Supervisor):
 
 
 class StartsTooEarly(Services):
-    """Takes every condition for service_started."""
+    """Treats every condition as service_started."""
 
     def _try_start(self, unit: Unit, now: float) -> None:
         if all(self.units[needed.service].starts for needed in unit.service.depends_on):
@@ -60,24 +61,24 @@ class StartsTooEarly(Services):
             super()._try_start(unit, now)
 
 
-class ForgetsTheChanged(Services):
-    """At a reload leaves those as they are who have ended."""
+class ReloadSkipsEndedServices(Services):
+    """Does not start changed services at a reload if they have ended."""
 
     def restart(self, unit: Unit, *, up: bool) -> None:
         if not unit.at_rest:
             super().restart(unit, up=up)
 
 
-class StartsInTurn(Services):
-    """Starts one service after the other, without need."""
+class StartsOneAtATime(Services):
+    """Starts one service after the other instead of in parallel."""
 
     def _try_start(self, unit: Unit, now: float) -> None:
         if not any(other.state == machine.STARTING for other in self.units.values()):
             super()._try_start(unit, now)
 
 
-class RestartsAtOnce(Services):
-    """Forgets the back-off."""
+class SkipsBackOff(Services):
+    """Restarts without a back-off."""
 
     def _verdict(self, unit: Unit, now: float) -> None:
         super()._verdict(unit, now)
@@ -85,7 +86,7 @@ class RestartsAtOnce(Services):
             self._set_deadline(unit, now)
 
 
-class ForgetsTheRestart(Services):
+class LosesRestartTimer(Services):
     """Loses the timer of a service in BACKOFF."""
 
     def _verdict(self, unit: Unit, now: float) -> None:
@@ -94,16 +95,16 @@ class ForgetsTheRestart(Services):
             self._set_deadline(unit, None)
 
 
-class RestartsForEver(Services):
-    """Does not count the restarts."""
+class IgnoresRestartLimit(Services):
+    """Does not count restarts."""
 
     def _verdict(self, unit: Unit, now: float) -> None:
         unit.restarts = 0
         super()._verdict(unit, now)
 
 
-class StartsDuringTheEnd(Services):
-    """Lets a restart happen though everything ends."""
+class RestartsDuringShutdown(Services):
+    """Restarts a service while the container stops."""
 
     def stop_all(self) -> None:
         waiting = [unit for unit in self.units.values() if unit.state == machine.BACKOFF]
@@ -112,22 +113,22 @@ class StartsDuringTheEnd(Services):
             self._enter(unit, machine.STARTING, 0.0)
 
 
-class ForgetsThatItIsFinal(Services):
-    """Tries again what cannot be started at all."""
+class RetriesFailedExec(Services):
+    """Restarts a command that cannot be executed."""
 
     def spawn_failed(self, unit: Unit, why: str, code: int, now: float, *, orphans: bool) -> None:
         super().spawn_failed(unit, why, min(code, 1), now, orphans=orphans)
 
 
-class StopsInWrongOrder(Services):
-    """Tells everybody to stop at the same time."""
+class StopsInAnyOrder(Services):
+    """Stops all services at the same time."""
 
     def _may_stop(self, unit: Unit) -> bool:
         return True
 
 
-class StopsOutOfTheBlue(Services):
-    """Stops a service when it is told that its time has come, whatever that time was for."""
+class StopsWithoutReason(Services):
+    """Stops a service when a timer of it is due, whatever the timer is for."""
 
     def due(self, now: float) -> None:
         super().due(now)
@@ -136,24 +137,24 @@ class StopsOutOfTheBlue(Services):
                 self._enter(unit, machine.STOPPING, now)
 
 
-class ToleratesTheUnwell(Services):
-    """Does not end what is no good."""
+class IgnoresFailedRun(Services):
+    """Does not end a run that has failed."""
 
     def fact(self, unit: Unit, fact: str, now: float) -> None:
         if fact != machine.FAILED:
             super().fact(unit, fact, now)
 
 
-class KeepsTheChanged(Services):
-    """At a reload leaves those as they are who run."""
+class ReloadSkipsRunningServices(Services):
+    """Does not restart changed services at a reload if they run."""
 
     def restart(self, unit: Unit, *, up: bool) -> None:
         if unit.at_rest:
             super().restart(unit, up=up)
 
 
-class KnowsOneSignal(Supervisor):
-    """Sends TERM to everybody."""
+class IgnoresStopSignal(Supervisor):
+    """Sends SIGTERM to every service."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [
@@ -161,8 +162,8 @@ class KnowsOneSignal(Supervisor):
         ]
 
 
-class ForgetsToStop(Services):
-    """Does not look at those on whom somebody depended, when that one is gone."""
+class DoesNotStopDependencies(Services):
+    """Does not reconsider the dependencies of a service that has ended."""
 
     def mark_dirty(self, unit: Unit) -> None:
         self._note(unit)
@@ -171,23 +172,23 @@ class ForgetsToStop(Services):
             self._dirty[name] = None
 
 
-class ForgetsTheDaemon(Services):
-    """Does not tell the daemon to stop whose parent was told."""
+class DoesNotStopDaemon(Services):
+    """Does not stop a daemon when its parent got the stop signal."""
 
     def daemonised(self, unit: Unit, pid: int) -> None:
         unit.pid = pid
 
 
-class ForgetsTheGrace(Services):
-    """Sets no timer for a service that is told to stop."""
+class LosesGraceTimer(Services):
+    """Sets no timer for the grace period."""
 
     def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
         super()._enter_stopping(unit, before, now)
         self._set_deadline(unit, None)
 
 
-class KillsTooEarly(Services):
-    """Gives half of the grace only."""
+class HalvesGracePeriod(Services):
+    """Waits for half of the grace period."""
 
     def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
         super()._enter_stopping(unit, before, now)
@@ -195,7 +196,7 @@ class KillsTooEarly(Services):
             self._set_deadline(unit, now + unit.service.stop_grace_seconds / 2)
 
 
-class KillsInsteadOfAsking(Supervisor):
+class SweepsWithSigkill(Supervisor):
     """Sweeps with SIGKILL at once."""
 
     def _sweep(self) -> None:
@@ -203,56 +204,56 @@ class KillsInsteadOfAsking(Supervisor):
         super()._sweep()
 
 
-class ForgetsTheTotal(Supervisor):
-    """Has no total: each service takes its own grace."""
+class HasNoTotalGrace(Supervisor):
+    """Has no total grace: each service uses its own."""
 
     def deadline(self) -> float | None:
         self.total_deadline = None
         return super().deadline()
 
 
-class ProlongsTheTotal(Supervisor):
-    """Begins the total anew whenever a service is gone."""
+class ExtendsTotalGrace(Supervisor):
+    """Restarts the total grace when a service has ended."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        wanted = super().step(event, now)
+        result = super().step(event, now)
         if isinstance(event, Exited) and self.total_deadline is not None and self.plan is not None:
             self.total_deadline = now + self.plan.stop_grace_seconds
-        return wanted
+        return result
 
 
 class SweepsTooEarly(Supervisor):
-    """Sweeps as soon as the end begins."""
+    """Sweeps as soon as the container stops."""
 
     def _begin_stop(self, code: int | None, word: str, now: float) -> None:
         super()._begin_stop(code, word, now)
         self._do(Sweep(15))
 
 
-class LeavesBeforeTheSweep(Supervisor):
-    """Ends as soon as the services are gone, without looking at anybody else."""
+class ExitsWithoutSweep(Supervisor):
+    """Exits when the services have ended, without a sweep."""
 
     def _sweep(self) -> None:
         self._finish()
 
 
-class GivesUpTooEarly(Supervisor):
-    """Does not wait for those whom it killed."""
+class ExitsBeforeKilledEnd(Supervisor):
+    """Does not wait for killed processes."""
 
     def _total_due(self, now: float) -> None:
         super()._total_due(now)
         self._finish()
 
 
-class LeavesSomebodyBehind(Supervisor):
-    """At the end of its patience forgets those who belong to no service."""
+class DoesNotKillUnassigned(Supervisor):
+    """Sends no SIGKILL to processes that belong to no service."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if effect != Sweep(_SIGKILL)]
 
 
-class WrongExitCode(Supervisor):
-    """The last cause wins."""
+class LastExitCodeWins(Supervisor):
+    """Exits with the code of the last cause."""
 
     def _over(self, unit: Unit, now: float) -> None:
         super()._over(unit, now)
@@ -265,53 +266,53 @@ class WrongExitCode(Supervisor):
         return super().step(event, now)
 
 
-class NeverSaysKilled(Supervisor):
-    """Ends with 0 though somebody had to be killed."""
+class HidesForcedKill(Supervisor):
+    """Exits with 0 though a process had to be killed."""
 
     def _finish(self) -> None:
         self.forced = False
         super()._finish()
 
 
-class NamesNobody(Supervisor):
-    """Has a last word that could be anybody's."""
+class OmitsCauseFromReason(Supervisor):
+    """Has an exit reason without a service."""
 
     def _begin_stop(self, code: int | None, word: str, now: float) -> None:
         super()._begin_stop(code, "the end", now)
 
 
-class BlamesTheWaiting(Supervisor):
-    """Takes the service that waited in vain for the culprit."""
+class NamesWaitingServiceAsCause(Supervisor):
+    """Names the service that waited as the cause."""
 
     def _first_cause(self, unit: Unit) -> str:
         return unit.name
 
 
-class SaysNothing(Supervisor):
-    """Tells no reason."""
+class ReportsNothing(Supervisor):
+    """Reports nothing."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if not isinstance(effect, Report)]
 
 
-class ForgetsTheDependents(Services):
-    """Does not tell the dependents of a failure: they wait for ever."""
+class LeavesDependentsWaiting(Services):
+    """Does not reconsider the dependents of a failed service."""
 
     def mark_dirty(self, unit: Unit) -> None:
         if not unit.ended:
             super().mark_dirty(unit)
 
 
-class KeepsItsTimer(Services):
-    """Leaves a timer set that was dealt with."""
+class KeepsExpiredTimer(Services):
+    """Leaves an expired timer set."""
 
     def _kill(self, unit: Unit) -> None:
         super()._kill(unit)
         self.timers.set((unit.name, "state"), 0.0)
 
 
-class ForgetsTheTimers(Services):
-    """Does not carry the timers over a re-execution."""
+class LosesTimersInReexecution(Services):
+    """Loses the timers in a re-execution."""
 
     def restore(self, units: list[Unit]) -> None:
         super().restore(units)
@@ -319,74 +320,74 @@ class ForgetsTheTimers(Services):
             self.timers.set((unit.name, "state"), None)
 
 
-class ForgetsWhoAsked(Supervisor):
-    """Does not carry it over a re-execution that a stop was requested."""
+class LosesStopRequestInReexecution(Supervisor):
+    """Loses a stop request in a re-execution."""
 
     def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:
         super().restore(plan, plain)
         self.requested = False
 
 
-class NeverEnds(Supervisor):
-    """Does everything but the last step."""
+class NeverExits(Supervisor):
+    """Never exits."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if not isinstance(effect, Exit)]
 
 
-class IgnoresRequests(Supervisor):
-    """Has an end of its own only."""
+class IgnoresStopRequests(Supervisor):
+    """Ignores stop signals."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [] if isinstance(event, StopRequested) else super().step(event, now)
 
 
-# What is broken, the judge, and words of what the judge says. Liveness is judged by the world itself.
-PLANTED: tuple[tuple[type[Supervisor | Services | HealthMonitor], str, str], ...] = (
-    (SpawnsTwice, "OneLeader", "while its leader lives"),
-    (IgnoresOrphans, "CleanStart", "of its last run lives"),
+# Mutant, checker, part of the text of its violation. The world itself checks Liveness.
+MUTANTS: tuple[tuple[type[Supervisor | Services | HealthMonitor], str, str], ...] = (
+    (StartsTwice, "OneMainProcess", "while its main process runs"),
+    (IgnoresOrphans, "CleanStart", "of its last run is alive"),
     (StartsTooEarly, "Conditions", "before its conditions hold"),
-    (ForgetsTheChanged, "Conditions", "waits though its conditions hold"),
-    (StartsInTurn, "Conditions", "waits though its conditions hold"),
-    (StartsDuringTheEnd, "Restarts", "though everything ends"),
-    (ForgetsThatItIsFinal, "Restarts", "though it is over for good"),
-    (RestartsForEver, "Restarts", "though it is over for good"),
-    (RestartsAtOnce, "Restarts", "is started again at"),
-    (ForgetsTheRestart, "Restarts", "nobody will wake"),
-    (StopsInWrongOrder, "StopOrder", "still runs"),
-    (StopsOutOfTheBlue, "StopOrder", "nobody wants that"),
-    (ToleratesTheUnwell, "StopOrder", "it is no good any more"),
-    (KeepsTheChanged, "StopOrder", "nobody depends on it any more"),
-    (KnowsOneSignal, "StopOrder", "by its own stop_signal"),
-    (ForgetsToStop, "StopOrder", "nobody depends on it any more"),
-    (ForgetsTheDaemon, "StopOrder", "is another process now"),
-    (ForgetsTheGrace, "Graces", "nobody will wake"),
-    (KillsTooEarly, "Graces", "is killed at"),
-    (KillsInsteadOfAsking, "Graces", "everybody is killed before the total is used up"),
-    (ForgetsTheTotal, "Total", "nobody watches the clock"),
-    (ProlongsTheTotal, "Total", "still not ended"),
-    (SweepsTooEarly, "Sweeping", "everybody is swept while"),
-    (GivesUpTooEarly, "Sweeping", "had the time to die"),
-    (LeavesBeforeTheSweep, "NobodyLeft", "is left behind"),
-    (LeavesSomebodyBehind, "NobodyLeft", "of nobody is left behind"),
-    (WrongExitCode, "ExitCode", "the right one is"),
-    (NeverSaysKilled, "ExitCode", "exit code 0, and the right one is 137"),
-    (NamesNobody, "ExitCode", "the last word does not name"),
-    (BlamesTheWaiting, "ExitCode", "never ran"),
-    (SaysNothing, "Reasons", "no report says"),
-    (ForgetsTheDependents, "Forgotten", "only a stop signal could change anything"),
-    (KeepsItsTimer, "BusyLoop", "the deadline came"),
-    (ForgetsTheTimers, "Continuity", "the deadline was"),
-    (ForgetsWhoAsked, "Continuity", "the state after the re-execution differs"),
-    (NeverEnds, "Liveness", "nothing will ever happen again"),
-    (IgnoresRequests, "Liveness", "it goes on and on"),
-    *PLANTED_IN_LIFE,
-    *PLANTED_IN_REQUESTS,
+    (ReloadSkipsEndedServices, "Conditions", "waits though its conditions hold"),
+    (StartsOneAtATime, "Conditions", "waits though its conditions hold"),
+    (RestartsDuringShutdown, "Restarts", "while the container stops"),
+    (RetriesFailedExec, "Restarts", "though it has ended for good"),
+    (IgnoresRestartLimit, "Restarts", "though it has ended for good"),
+    (SkipsBackOff, "Restarts", "is started again at"),
+    (LosesRestartTimer, "Restarts", "without a deadline for that"),
+    (StopsInAnyOrder, "StopOrder", "still runs"),
+    (StopsWithoutReason, "StopOrder", "is stopped without a reason"),
+    (IgnoresFailedRun, "StopOrder", "its run has failed"),
+    (ReloadSkipsRunningServices, "StopOrder", "no running service depends on it"),
+    (IgnoresStopSignal, "StopOrder", "with its own stop_signal"),
+    (DoesNotStopDependencies, "StopOrder", "no running service depends on it"),
+    (DoesNotStopDaemon, "StopOrder", "has another main process now"),
+    (LosesGraceTimer, "GracePeriods", "without a deadline for that"),
+    (HalvesGracePeriod, "GracePeriods", "is killed at"),
+    (SweepsWithSigkill, "GracePeriods", "all processes are killed before the total grace is used up"),
+    (HasNoTotalGrace, "TotalGrace", "the container stops without a deadline"),
+    (ExtendsTotalGrace, "TotalGrace", "still not ended"),
+    (SweepsTooEarly, "SweepOrder", "the sweep begins while"),
+    (ExitsBeforeKilledEnd, "SweepOrder", "the Exit comes before the sweep"),
+    (ExitsWithoutSweep, "NoProcessLeft", "is left behind"),
+    (DoesNotKillUnassigned, "NoProcessLeft", "of no service is left behind"),
+    (LastExitCodeWins, "ExitCode", "the right one is"),
+    (HidesForcedKill, "ExitCode", "exit code 0, and the right one is 137"),
+    (OmitsCauseFromReason, "ExitCode", "the exit reason does not name"),
+    (NamesWaitingServiceAsCause, "ExitCode", "and never ran"),
+    (ReportsNothing, "Reasons", "no report says"),
+    (LeavesDependentsWaiting, "NoDeadlock", "only a stop signal could change anything"),
+    (KeepsExpiredTimer, "BusyLoop", "the deadline came"),
+    (LosesTimersInReexecution, "Reexecution", "the deadline was"),
+    (LosesStopRequestInReexecution, "Reexecution", "the state after the re-execution differs"),
+    (NeverExits, "Liveness", "nothing is left to happen"),
+    (IgnoresStopRequests, "Liveness", "no Exit after"),
+    *LIFECYCLE_MUTANTS,
+    *REQUEST_MUTANTS,
 )
 
 
 def supervisor_with(broken: type[Supervisor | Services | HealthMonitor]) -> Supervisor:
-    """A Supervisor that is broken in this way."""
+    """A Supervisor with this defect."""
     if issubclass(broken, Supervisor):
         return broken()
     supervisor = Supervisor()

@@ -1,6 +1,6 @@
-"""Broken engines for the judges of checkers_life.py: health, hooks, schedules, reload, and what is announced."""
+"""Mutants for checkers_lifecycle.py: health, hooks, schedules, reload, and what is announced."""
 
-# ruff: noqa: ARG002, D102 - what a method of the engine does, it says itself
+# ruff: noqa: ARG002, D102 - the overridden methods are documented in the engine
 
 from __future__ import annotations
 
@@ -36,35 +36,35 @@ if TYPE_CHECKING:
 # --- health --------------------------------------------------------------------------------------------
 
 
-class AsksForEver(Supervisor):
-    """Goes on probing a service that is gone."""
+class ProbesEndedServices(Supervisor):
+    """Does not stop the probes of a service that has ended."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if not isinstance(effect, StopAsking)]
 
 
-class AsksTwice(Supervisor):
-    """Asks again before there is an answer."""
+class ProbesTwice(Supervisor):
+    """Starts a second probe before the first one has ended."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        wanted = super().step(event, now)
-        return [*wanted, *(effect for effect in wanted if isinstance(effect, Ask))]
+        result = super().step(event, now)
+        return [*result, *(effect for effect in result if isinstance(effect, Ask))]
 
 
-class AsksTooEarly(Supervisor):
-    """Asks whenever it has an answer."""
+class ProbesTooEarly(Supervisor):
+    """Probes again as soon as a probe has failed."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        wanted = super().step(event, now)
-        if isinstance(event, Probed) and not event.passed and not wanted and event.service in self.units:
+        result = super().step(event, now)
+        if isinstance(event, Probed) and not event.passed and not result and event.service in self.units:
             unit = self.units[event.service]
             if unit.state == machine.RUNNING and unit.health.next_at is not None:
-                wanted.append(Ask(unit.service))
-        return wanted
+                result.append(Ask(unit.service))
+        return result
 
 
-class AsksTheDead(HealthMonitor):
-    """Asks at a service's birth, whatever hooks there are."""
+class ProbesWithoutProbe(HealthMonitor):
+    """Probes a service that has no probe."""
 
     def begin(self, unit: Unit, now: float) -> None:
         super().begin(unit, now)
@@ -72,8 +72,8 @@ class AsksTheDead(HealthMonitor):
             self._services.out.append(Ask(unit.service))
 
 
-class AsksAsBefore(Services):
-    """Does not ask in a new way after a reload."""
+class KeepsOldProbe(Services):
+    """Probes with the old definition after a reload."""
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
         before = unit.service
@@ -84,24 +84,24 @@ class AsksAsBefore(Services):
         ]
 
 
-class NeverAsks(HealthMonitor):
-    """Does not ask a service how it is once it was restarted."""
+class DoesNotProbeAfterRestart(HealthMonitor):
+    """Does not probe a service after a restart."""
 
     def begin(self, unit: Unit, now: float) -> None:
         if unit.starts == 1 or unit.service.probe is None:
             super().begin(unit, now)
 
 
-class TrustsTheSilent(HealthMonitor):
-    """Expects no sign of life."""
+class HasNoWatchdog(HealthMonitor):
+    """Has no deadline for the messages of a passive probe."""
 
     def notified(self, unit: Unit, message: Notified, now: float) -> None:
         super().notified(unit, message, now)
         self._services.timers.set((unit.name, "health"), None)
 
 
-class HidesTheUnwell(HealthMonitor):
-    """Does what on_failure says without a word."""
+class HidesUnhealthy(HealthMonitor):
+    """Does not report an unhealthy service."""
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
         super()._announce(unit, before, now)
@@ -114,8 +114,8 @@ def _with_another_way(unit: Unit, on_failure: str) -> None:
         unit.service = unit.service.replace(probe=unit.service.probe.replace(on_failure=on_failure))
 
 
-class RestartsNobody(HealthMonitor):
-    """Takes every on_failure for none."""
+class IgnoresOnFailureRestart(HealthMonitor):
+    """Treats on_failure: restart as none."""
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
         if unit.service.probe is not None and unit.service.probe.on_failure == RESTART:
@@ -123,16 +123,16 @@ class RestartsNobody(HealthMonitor):
         super()._announce(unit, before, now)
 
 
-class RestartsEverybody(HealthMonitor):
-    """Takes every on_failure for restart."""
+class AlwaysRestartsUnhealthy(HealthMonitor):
+    """Treats every on_failure as restart."""
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
         _with_another_way(unit, RESTART)
         super()._announce(unit, before, now)
 
 
-class StaysWithTheUnwell(HealthMonitor):
-    """Takes exit for none."""
+class IgnoresOnFailureExit(HealthMonitor):
+    """Treats on_failure: exit as none."""
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
         if unit.service.probe is not None and unit.service.probe.on_failure == EXIT:
@@ -143,16 +143,16 @@ class StaysWithTheUnwell(HealthMonitor):
 # --- hooks ---------------------------------------------------------------------------------------------
 
 
-class HurriesToStop(Services):
-    """Runs the hooks before the stop beside one that runs already."""
+class RunsPreStopBesideHook(Services):
+    """Runs a pre_stop hook beside a running hook."""
 
     def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
         unit.hook_stage = ""
         super()._enter_stopping(unit, before, now)
 
 
-class HurriesToStart(Services):
-    """Starts the command together with its first hook."""
+class StartsBesidePreStart(Services):
+    """Starts the command together with the first pre_start hook."""
 
     def _enter_starting(self, unit: Unit, now: float) -> None:
         super()._enter_starting(unit, now)
@@ -160,22 +160,22 @@ class HurriesToStart(Services):
             self.out.append(Spawn(unit.service))
 
 
-class ForgetsToPrepare(Services):
-    """Takes the first hook for all."""
+class RunsOnePreStartHook(Services):
+    """Starts the command after the first pre_start hook."""
 
-    def _pre_start_ended(self, unit: Unit, code: int | None, told: str, now: float, *, orphans: bool) -> None:
-        super()._pre_start_ended(unit, code or None, told, now, orphans=orphans)
+    def _pre_start_ended(self, unit: Unit, code: int | None, why: str, now: float, *, orphans: bool) -> None:
+        super()._pre_start_ended(unit, code or None, why, now, orphans=orphans)
 
 
-class RepeatsAHook(Services):
-    """Runs each second hook from the first on again."""
+class RepeatsFirstHook(Services):
+    """Runs the first hook in place of each later one."""
 
     def _run_hook(self, unit: Unit, stage: str, step: int) -> None:
         super()._run_hook(unit, stage, 0)
 
 
-class ForgetsTheFarewell(Services):
-    """Sends the signal and thinks of no hooks."""
+class SkipsPreStop(Services):
+    """Runs no pre_stop hooks."""
 
     def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
         service = unit.service
@@ -184,8 +184,8 @@ class ForgetsTheFarewell(Services):
         unit.service = service
 
 
-class LosesAHook(Supervisor):
-    """Does not notice that a hook has ended."""
+class _LosesHookEnd(Supervisor):
+    """Ignores the end of a hook of one stage."""
 
     _stage = ""
 
@@ -197,20 +197,20 @@ class LosesAHook(Supervisor):
         return super().step(event, now)
 
 
-class NeverStarts(LosesAHook):
-    """Stays with the hooks before the start."""
+class LosesPreStartEnd(_LosesHookEnd):
+    """Ignores the end of pre_start hooks."""
 
     _stage = PRE_START
 
 
-class NeverCompletes(LosesAHook):
-    """Stays with the hooks after the start."""
+class LosesPostStartEnd(_LosesHookEnd):
+    """Ignores the end of post_start hooks."""
 
     _stage = POST_START
 
 
-class NeverStops(LosesAHook):
-    """Stays with the hooks before the stop."""
+class LosesPreStopEnd(_LosesHookEnd):
+    """Ignores the end of pre_stop hooks."""
 
     _stage = PRE_STOP
 
@@ -218,8 +218,8 @@ class NeverStops(LosesAHook):
 # --- schedules -----------------------------------------------------------------------------------------
 
 
-class Overlaps(Services):
-    """Runs a job whenever it is due."""
+class OverlapsJobs(Services):
+    """Starts a job that still runs when it is due."""
 
     def schedule_due(self, unit: Unit, now: float) -> None:
         super().schedule_due(unit, now)
@@ -227,16 +227,16 @@ class Overlaps(Services):
             self._enter_starting(unit, now)
 
 
-class SkipsInSilence(Supervisor):
-    """Tells nobody that a run is left out."""
+class HidesSkippedJobs(Supervisor):
+    """Does not report a skipped run."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        wanted = super().step(event, now)
-        return [e for e in wanted if not isinstance(e, Report)] if isinstance(event, ScheduleDue) else wanted
+        result = super().step(event, now)
+        return [e for e in result if not isinstance(e, Report)] if isinstance(event, ScheduleDue) else result
 
 
-class RunsAtOnce(Services):
-    """Takes a scheduled job for any other service."""
+class RunsJobsAtStart(Services):
+    """Starts scheduled jobs like other services."""
 
     def _add(self, units: list[Unit]) -> None:
         for unit in units:
@@ -247,8 +247,8 @@ class RunsAtOnce(Services):
 # --- reload --------------------------------------------------------------------------------------------
 
 
-class KeepsTheOld(Services):
-    """Restarts what has changed, as it was."""
+class RestartsOldDefinition(Services):
+    """Restarts changed services with the old definition."""
 
     def _renewed(self, unit: Unit, now: float) -> None:
         before = unit.service
@@ -256,15 +256,15 @@ class KeepsTheOld(Services):
         unit.service = before
 
 
-class ChangesNothing(Services):
-    """Sees no change that needs no restart."""
+class IgnoresChangeInPlace(Services):
+    """Ignores changes that need no restart."""
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
         unit.next = None
 
 
-class RevivesTheGone(Services):
-    """Starts again who is in no Plan any more."""
+class RestartsRemovedServices(Services):
+    """Starts services that were removed from the Plan."""
 
     def change(self, plan: Plan, difference: Difference, now: float) -> None:
         super().change(plan, difference, now)
@@ -273,72 +273,72 @@ class RevivesTheGone(Services):
                 self.out.append(Spawn(unit.service))
 
 
-class ForgetsNobody(Supervisor):
-    """Keeps what it knows of services that are gone."""
+class KeepsRemovedServices(Supervisor):
+    """Does not forget removed services."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if not isinstance(effect, Forget)]
 
 
 class ForgetsTooEarly(Services):
-    """Forgets who is gone though he still lives."""
+    """Forgets removed services that are still active."""
 
     def change(self, plan: Plan, difference: Difference, now: float) -> None:
         super().change(plan, difference, now)
         self.out += [Forget(unit.name) for unit in self.gone if not unit.at_rest]
 
 
-class PreparesTheOld(Supervisor):
-    """Makes room for the Plan that was."""
+class PreparesOldPlan(Supervisor):
+    """Prepares for the old Plan."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         old = self.plan
-        wanted = super().step(event, now)
-        return [Prepare(old) if old is not None and isinstance(e, Prepare) else e for e in wanted]
+        result = super().step(event, now)
+        return [Prepare(old) if old is not None and isinstance(e, Prepare) else e for e in result]
 
 
-class ReadsTwice(Supervisor):
-    """Begins to read whenever it is asked to."""
+class ReadsFileTwice(Supervisor):
+    """Begins to read at every request, also during a reading."""
 
     def _reload_requested(self, scale: dict[str, int]) -> None:
         self._do(Load(scale))
 
 
-class ReadsOnce(Supervisor):
-    """Forgets who asked while it was reading."""
+class LosesSecondReload(Supervisor):
+    """Ignores a request that comes during a reading."""
 
     def _read_once_more(self) -> None:
         self.read_again = False
 
 
-class HidesTheChanges(Supervisor):
-    """Does not tell what a reload does."""
+class HidesReloadChanges(Supervisor):
+    """Does not report what a reload changes."""
 
     def _tell_difference(self, difference: Difference) -> None:
         return
 
 
-class HidesTheProblem(Supervisor):
-    """Does not tell what is wrong with a file."""
+class HidesFileErrors(Supervisor):
+    """Does not report what is wrong with the file."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        wanted = super().step(event, now)
-        return [e for e in wanted if not isinstance(e, Report)] if isinstance(event, LoadFailed) else wanted
+        result = super().step(event, now)
+        return [e for e in result if not isinstance(e, Report)] if isinstance(event, LoadFailed) else result
 
 
-class RefusesInSilence(Supervisor):
-    """Does not answer to a reload that comes too late."""
+class HidesRefusedReload(Supervisor):
+    """Does not report that a reload comes too late."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        wanted = super().step(event, now)
-        return [e for e in wanted if isinstance(e, Load)] if isinstance(event, ReloadRequested) else wanted
+        result = super().step(event, now)
+        return [e for e in result if isinstance(e, Load)] if isinstance(event, ReloadRequested) else result
 
 
 # --- what is announced, and when nothing is ---------------------------------------------------------------
 
 
 class AnnouncesTwice(Supervisor):
-    """Says it at every reload."""
+    """Announces AllReady again after a reload."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         if isinstance(event, Loaded):
@@ -347,7 +347,7 @@ class AnnouncesTwice(Supervisor):
 
 
 class AnnouncesTooEarly(Services):
-    """Takes what runs for ready."""
+    """Treats running services as ready."""
 
     def _note(self, unit: Unit) -> None:
         super()._note(unit)
@@ -356,59 +356,59 @@ class AnnouncesTooEarly(Services):
 
 
 class AnnouncesNothing(Supervisor):
-    """Keeps it to itself."""
+    """Does not announce AllReady."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if not isinstance(effect, AllReady)]
 
 
-class GoesOn(Supervisor):
-    """Has wishes after the end."""
+class ActsAfterExit(Supervisor):
+    """Has effects after Exit."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        wanted = super().step(event, now)
-        if self.phase == "done" and not any(isinstance(effect, Exit) for effect in wanted):
-            wanted.append(Signal("web", 15))
-        return wanted
+        result = super().step(event, now)
+        if self.phase == "done" and not any(isinstance(effect, Exit) for effect in result):
+            result.append(Signal("web", 15))
+        return result
 
 
-# What is broken, the judge, and words of what the judge says.
-PLANTED_IN_LIFE: tuple[tuple[type[Supervisor | Services | HealthMonitor], str, str], ...] = (
-    (AsksForEver, "Probes", "is still asked how it is"),
-    (AsksTwice, "Probes", "is asked again before it has answered"),
-    (AsksTooEarly, "Probes", "which is too early"),
-    (AsksTheDead, "Probes", "there is nothing to ask"),
-    (AsksAsBefore, "Probes", "its newest definition"),
-    (NeverAsks, "Probes", "is to be asked at"),
-    (TrustsTheSilent, "Probes", "has to speak by"),
-    (HidesTheUnwell, "Unwell", "nobody is told that"),
-    (RestartsNobody, "Unwell", "is not restarted"),
-    (RestartsEverybody, "Unwell", "which concerns nobody"),
-    (StaysWithTheUnwell, "Unwell", "the end does not begin"),
-    (HurriesToStop, "Hooks", "runs beside its post_start"),
-    (HurriesToStart, "Hooks", "is started beside its pre_start"),
-    (ForgetsToPrepare, "Hooks", "before its hooks have prepared it"),
-    (RepeatsAHook, "Hooks", "runs at the wrong moment"),
-    (ForgetsTheFarewell, "Hooks", "before its hooks have prepared the stop"),
-    (NeverStarts, "Hooks", "nobody starts it"),
-    (NeverCompletes, "Hooks", "nobody goes on with its hooks"),
-    (NeverStops, "Hooks", "nobody stops it"),
-    (Overlaps, "Schedules", "overlaps itself"),
-    (SkipsInSilence, "Schedules", "is left out"),
-    (RunsAtOnce, "Schedules", "its schedule says nothing of that"),
-    (KeepsTheOld, "Reloads", "as it is no longer written"),
-    (ChangesNothing, "Reloads", "as it is no longer written"),
-    (RevivesTheGone, "Reloads", "is in no Plan any more"),
-    (ForgetsNobody, "Reloads", "nobody forgot"),
-    (ForgetsTooEarly, "Reloads", "is forgotten before its time"),
-    (PreparesTheOld, "Reloads", "another Plan than the newest"),
-    (ReadsTwice, "Reloads", "the file is read again"),
-    (ReadsOnce, "Reloads", "somebody wants a reload"),
-    (HidesTheChanges, "Reloads", "nobody is told what the reload does"),
-    (HidesTheProblem, "Reloads", "what is wrong with the file"),
-    (RefusesInSilence, "Reloads", "there is no reload while everything stops"),
-    (AnnouncesTwice, "Announcement", "is told twice"),
-    (AnnouncesTooEarly, "Announcement", "which is not true"),
-    (AnnouncesNothing, "Announcement", "and nobody is told"),
-    (GoesOn, "Silence", "after the Exit"),
+# Mutant, checker, part of the text of its violation.
+LIFECYCLE_MUTANTS: tuple[tuple[type[Supervisor | Services | HealthMonitor], str, str], ...] = (
+    (ProbesEndedServices, "Probes", "is still probed"),
+    (ProbesTwice, "Probes", "is probed again before the probe has ended"),
+    (ProbesTooEarly, "Probes", "which is too early"),
+    (ProbesWithoutProbe, "Probes", "is probed without an active probe"),
+    (KeepsOldProbe, "Probes", "its newest definition"),
+    (DoesNotProbeAfterRestart, "Probes", "must be probed at"),
+    (HasNoWatchdog, "Probes", "must send a message by"),
+    (HidesUnhealthy, "Unhealthy", "no report says that"),
+    (IgnoresOnFailureRestart, "Unhealthy", "is not restarted"),
+    (AlwaysRestartsUnhealthy, "Unhealthy", "is stopped without on_failure"),
+    (IgnoresOnFailureExit, "Unhealthy", "the container does not stop"),
+    (RunsPreStopBesideHook, "Hooks", "runs beside its post_start"),
+    (StartsBesidePreStart, "Hooks", "is started beside its pre_start"),
+    (RunsOnePreStartHook, "Hooks", "before its pre_start hooks have ended"),
+    (RepeatsFirstHook, "Hooks", "runs at the wrong moment"),
+    (SkipsPreStop, "Hooks", "before its pre_stop hooks have ended"),
+    (LosesPreStartEnd, "Hooks", "is not started after its pre_start hooks"),
+    (LosesPostStartEnd, "Hooks", "its next post_start hook does not"),
+    (LosesPreStopEnd, "Hooks", "is not stopped after its pre_stop hooks"),
+    (OverlapsJobs, "Schedules", "overlaps itself"),
+    (HidesSkippedJobs, "Schedules", "is skipped"),
+    (RunsJobsAtStart, "Schedules", "without its schedule being due"),
+    (RestartsOldDefinition, "Reloads", "with an old definition"),
+    (IgnoresChangeInPlace, "Reloads", "with an old definition"),
+    (RestartsRemovedServices, "Reloads", "is not in the Plan"),
+    (KeepsRemovedServices, "Reloads", "and not forgotten"),
+    (ForgetsTooEarly, "Reloads", "is forgotten too early"),
+    (PreparesOldPlan, "Reloads", "a Plan that is not the newest"),
+    (ReadsFileTwice, "Reloads", "the file is read again"),
+    (LosesSecondReload, "Reloads", "a reload was requested"),
+    (HidesReloadChanges, "Reloads", "no report says what the reload does"),
+    (HidesFileErrors, "Reloads", "what is wrong with the file"),
+    (HidesRefusedReload, "Reloads", "there is no reload while the container stops"),
+    (AnnouncesTwice, "ReadyAnnouncement", "is announced twice"),
+    (AnnouncesTooEarly, "ReadyAnnouncement", "before all are ready"),
+    (AnnouncesNothing, "ReadyAnnouncement", "and AllReady is not announced"),
+    (ActsAfterExit, "NoEffectAfterExit", "after the Exit"),
 )

@@ -1,6 +1,6 @@
-"""Broken engines and broken answers: what requests lead to, what is remembered of them, what is said about them."""
+"""Mutants for checkers_requests.py: requests, history, and wrong answers to waiting clients."""
 
-# ruff: noqa: ARG001, ARG002, D102 - what a method of the engine does, it says itself
+# ruff: noqa: ARG001, ARG002, D102 - the overridden methods are documented in the engine
 
 from __future__ import annotations
 
@@ -24,70 +24,70 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 
 
-class _Misunderstands(Supervisor):
-    """Takes one kind of request in its own way."""
+class _WrongRequest(Supervisor):
+    """Does something wrong with one kind of request."""
 
     _action = ""
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        wanted = super().step(event, now)
+        result = super().step(event, now)
         if isinstance(event, Requested) and event.action == self._action and self.phase == UP:
             for name in event.services:
                 if name in self.units:
-                    self._misunderstood(self.units[name], wanted, now)
-        return wanted
+                    self._act_wrongly(self.units[name], result, now)
+        return result
 
-    def _misunderstood(self, unit: Unit, wanted: list[Effect], now: float) -> None:
-        """What it does besides."""
-
-
-class KillsTheNeighbours(_Misunderstands):
-    """Kills those who depend on it, too."""
-
-    _action = "kill"
-
-    def _misunderstood(self, unit: Unit, wanted: list[Effect], now: float) -> None:
-        wanted += [SignalTree(name, _SIGKILL) for name in unit.dependents]
+    def _act_wrongly(self, unit: Unit, result: list[Effect], now: float) -> None:
+        """Change the effects of the request about one service."""
 
 
-class KillsTheLeader(_Misunderstands):
-    """Kills the main process and spares its tree."""
+class KillsDependents(_WrongRequest):
+    """Kills the dependents of a service, too."""
 
     _action = "kill"
 
-    def _misunderstood(self, unit: Unit, wanted: list[Effect], now: float) -> None:
-        wanted[:] = [Signal(e.service, e.number) if isinstance(e, SignalTree) else e for e in wanted]
+    def _act_wrongly(self, unit: Unit, result: list[Effect], now: float) -> None:
+        result += [SignalTree(name, _SIGKILL) for name in unit.dependents]
 
 
-class SignalsTheTree(_Misunderstands):
-    """Sends a signal to everybody of the service."""
+class KillsMainProcessOnly(_WrongRequest):
+    """Kills the main process only, not its tree."""
+
+    _action = "kill"
+
+    def _act_wrongly(self, unit: Unit, result: list[Effect], now: float) -> None:
+        result[:] = [Signal(e.service, e.number) if isinstance(e, SignalTree) else e for e in result]
+
+
+class SignalsWholeTree(_WrongRequest):
+    """Sends a signal to the whole tree."""
 
     _action = "signal"
 
-    def _misunderstood(self, unit: Unit, wanted: list[Effect], now: float) -> None:
-        wanted[:] = [SignalTree(e.service, e.number) if isinstance(e, Signal) else e for e in wanted]
+    def _act_wrongly(self, unit: Unit, result: list[Effect], now: float) -> None:
+        result[:] = [SignalTree(e.service, e.number) if isinstance(e, Signal) else e for e in result]
 
 
-class TakesASignalForAStop(_Misunderstands):
-    """Thinks that who was signalled is on his way out."""
+class StopsProbesAtSignal(_WrongRequest):
+    """Stops the probes of a service that gets a signal."""
 
     _action = "signal"
 
-    def _misunderstood(self, unit: Unit, wanted: list[Effect], now: float) -> None:
-        wanted.append(StopAsking(unit.name))
+    def _act_wrongly(self, unit: Unit, result: list[Effect], now: float) -> None:
+        result.append(StopAsking(unit.name))
 
 
-class StopsAsNamed(_Misunderstands):
-    """Stops whoever is named, in the order of the names."""
+class StopsInNamedOrder(_WrongRequest):
+    """Stops the named services in the order of the request."""
 
     _action = "stop"
 
-    def _misunderstood(self, unit: Unit, wanted: list[Effect], now: float) -> None:
+    def _act_wrongly(self, unit: Unit, result: list[Effect], now: float) -> None:
         self.services.fact(unit, machine.STOP, now)
 
 
-class StartsAlone(Supervisor):
-    """Starts whom it is asked for and nobody else."""
+class StartsWithoutDependencies(Supervisor):
+    """Starts the named services without their dependencies."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         if isinstance(event, Requested) and event.action == "start" and self.phase == UP:
@@ -100,8 +100,8 @@ class StartsAlone(Supervisor):
         return super().step(event, now)
 
 
-class StopsInsteadOfRestarting(Services):
-    """Forgets the second half of a restart."""
+class DoesNotStartAfterRestart(Services):
+    """Does not start a service after the stop of a restart."""
 
     def restart(self, unit: Unit, *, up: bool) -> None:
         super().restart(unit, up=up)
@@ -109,8 +109,8 @@ class StopsInsteadOfRestarting(Services):
             unit.want_up = unit.restart_pending = False
 
 
-class StopsNobody(Supervisor):
-    """Has no time for who wants something stopped."""
+class IgnoresServiceStop(Supervisor):
+    """Ignores requests to stop services."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         if isinstance(event, Requested) and event.action == "stop":
@@ -118,8 +118,8 @@ class StopsNobody(Supervisor):
         return super().step(event, now)
 
 
-class RunsWhatIsDown(Services):
-    """Starts again whatever ends."""
+class RestartsStoppedServices(Services):
+    """Restarts a service that was stopped by request."""
 
     def _verdict(self, unit: Unit, now: float) -> None:
         super()._verdict(unit, now)
@@ -128,8 +128,8 @@ class RunsWhatIsDown(Services):
             self.mark_dirty(unit)
 
 
-class EndsWithTheStopped(Services):
-    """Takes a stop by request for an end that counts."""
+class CountsStopAsEnd(Services):
+    """Counts a stop by request as an end of the service."""
 
     def _verdict(self, unit: Unit, now: float) -> None:
         super()._verdict(unit, now)
@@ -137,8 +137,8 @@ class EndsWithTheStopped(Services):
             self.ended.append(unit)
 
 
-class RunsTheOld(Services):
-    """Does not know of a reload what was stopped in the middle of it."""
+class KeepsDefinitionAfterStop(Services):
+    """Does not take the new definition of a service that is stopped during a reload."""
 
     def _verdict(self, unit: Unit, now: float) -> None:
         before = unit.service
@@ -147,26 +147,26 @@ class RunsTheOld(Services):
             unit.service = before
 
 
-class ForgetsTheScale(Supervisor):
-    """Reads the file as if nobody had asked for replicas."""
+class IgnoresScale(Supervisor):
+    """Reads the file without the requested replicas."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [effect.replace(scale={}) if isinstance(effect, Load) else effect for effect in super().step(event, now)]
 
 
-# --- what is remembered ----------------------------------------------------------------------------------
+# --- history ---------------------------------------------------------------------------------------------
 
 
-class RemembersBackwards(Services):
-    """Puts what happens before what has happened."""
+class ReversesHistory(Services):
+    """Records new entries before old ones."""
 
     def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
         super().note(unit, event, now, why, code)
         unit.history = [unit.history[-1], *unit.history[:-1]]
 
 
-class RemembersEverything(Services):
-    """Throws nothing away."""
+class NeverTrimsHistory(Services):
+    """Keeps all entries."""
 
     def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
         before = unit.history
@@ -174,8 +174,8 @@ class RemembersEverything(Services):
         unit.history = [*before, unit.history[-1]]
 
 
-class ForgetsTheWish(Services):
-    """Begins a start when it is begun."""
+class OmitsRequestFromTimeline(Services):
+    """Begins the timeline with the start, not with its request."""
 
     def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
         super().note(unit, event, now, why, code)
@@ -184,96 +184,96 @@ class ForgetsTheWish(Services):
             unit.timeline = [(now, event)]
 
 
-class ForgetsThatItStops(Services):
-    """Remembers the end and not how it came."""
+class OmitsStoppingFromHistory(Services):
+    """Does not record STOPPING."""
 
     def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
         if event != machine.STOPPING:
             super().note(unit, event, now, why, code)
 
 
-class RemembersNothing(Services):
-    """Keeps no history."""
+class KeepsNoHistory(Services):
+    """Records no history."""
 
     def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
         self.transitions.append((unit.name, now, event, why, code))
 
 
-class NeverGivesUp(Services):
-    """Calls every end an end by itself."""
+class ReportsExitedForFatal(Services):
+    """Enters EXITED in place of FATAL."""
 
     def _enter(self, unit: Unit, state: str, now: float) -> None:
         super()._enter(unit, machine.EXITED if state == machine.FATAL else state, now)
 
 
-# What is broken, the judge, and words of what the judge says.
-PLANTED_IN_REQUESTS: tuple[tuple[type[Supervisor | Services], str, str], ...] = (
-    (KillsTheNeighbours, "Requests", "are to be killed"),
-    (KillsTheLeader, "Requests", "are to be killed"),
-    (SignalsTheTree, "Requests", "is not sent to their main processes"),
-    (TakesASignalForAStop, "Requests", "leads to something else"),
-    (StopsNobody, "Requests", "goes on, which was asked to be down"),
-    (RunsWhatIsDown, "Requests", "runs, which was asked to be down"),
-    (EndsWithTheStopped, "Requests", "for no reason that counts"),
-    (StopsAsNamed, "StopOrder", "is told to stop while"),
-    (StartsAlone, "Conditions", "waits though its conditions hold"),
-    (StopsInsteadOfRestarting, "Conditions", "waits though its conditions hold"),
-    (RunsTheOld, "Reloads", "as it is no longer written"),
-    (ForgetsTheScale, "Reloads", "replicas, and it should be"),
-    (RemembersBackwards, "Histories", "is out of order"),
-    (RemembersEverything, "Histories", "grows"),
-    (ForgetsTheWish, "Histories", "does not begin with the wish"),
-    (ForgetsThatItStops, "Histories", "the last entry of"),
-    (RemembersNothing, "Histories", "no entry says how"),
-    (NeverGivesUp, "Histories", "and it should be FATAL"),
+# Mutant, checker, part of the text of its violation.
+REQUEST_MUTANTS: tuple[tuple[type[Supervisor | Services], str, str], ...] = (
+    (KillsDependents, "Requests", "are to be killed"),
+    (KillsMainProcessOnly, "Requests", "are to be killed"),
+    (SignalsWholeTree, "Requests", "is not sent to their main processes"),
+    (StopsProbesAtSignal, "Requests", "leads to something else"),
+    (IgnoresServiceStop, "Requests", "still runs, though a stop was requested"),
+    (RestartsStoppedServices, "Requests", "is started, though it was stopped by request"),
+    (CountsStopAsEnd, "Requests", "without a valid reason"),
+    (StopsInNamedOrder, "StopOrder", "is stopped while"),
+    (StartsWithoutDependencies, "Conditions", "waits though its conditions hold"),
+    (DoesNotStartAfterRestart, "Conditions", "waits though its conditions hold"),
+    (KeepsDefinitionAfterStop, "Reloads", "with an old definition"),
+    (IgnoresScale, "Reloads", "replicas, and it should be"),
+    (ReversesHistory, "Histories", "is out of order"),
+    (NeverTrimsHistory, "Histories", "grows"),
+    (OmitsRequestFromTimeline, "Histories", "does not begin with the request"),
+    (OmitsStoppingFromHistory, "Histories", "the last entry of"),
+    (KeepsNoHistory, "Histories", "no entry says how"),
+    (ReportsExitedForFatal, "Histories", "and it should be FATAL"),
 )
 
 
-# --- broken answers --------------------------------------------------------------------------------------
+# --- wrong answers ---------------------------------------------------------------------------------------
 
 
 def never(engine: Supervisor, names: Sequence[str]) -> Answer | None:
-    """Leave everybody waiting."""
+    """Give no answer."""
     return None
 
 
-def well(engine: Supervisor, names: Sequence[str]) -> Answer | None:
-    """Say that all is well."""
-    return Answer(0, "well")
+def succeeded(engine: Supervisor, names: Sequence[str]) -> Answer | None:
+    """Report success."""
+    return Answer(0, "succeeded")
 
 
 def failed(engine: Supervisor, names: Sequence[str]) -> Answer | None:
-    """Say that all is lost."""
-    return Answer(1, "lost")
+    """Report a failure."""
+    return Answer(1, "failed")
 
 
-def impatient(engine: Supervisor, names: Sequence[str]) -> Answer | None:
-    """Take no crash for an answer where one is."""
+def ignores_crash(engine: Supervisor, names: Sequence[str]) -> Answer | None:
+    """Wait on where a crash is the answer."""
     return whether_ready(engine, names)
 
 
-def late(engine: Supervisor, names: Sequence[str]) -> Answer | None:
-    """Have no answer once the container ends."""
+def not_at_end(engine: Supervisor, names: Sequence[str]) -> Answer | None:
+    """Give no answer once the container stops."""
     return whether_ended(engine, names) if engine.phase == UP else None
 
 
-def of_another_code(engine: Supervisor, names: Sequence[str]) -> Answer | None:
-    """Take every end for a good one."""
+def always_zero(engine: Supervisor, names: Sequence[str]) -> Answer | None:
+    """Answer with 0 for every exit code."""
     answer = whether_ended(engine, names, by_itself=True)
     return answer and Answer(0, answer.text)
 
 
-# The question, as in checkers_requests.KINDS, how it is answered, and words of what the judge Answers says.
-BROKEN_ANSWERS: tuple[tuple[str, Callable[..., Answer | None], str], ...] = (
-    ("ready", never, "are ready, and nobody says so"),
-    ("started", impatient, "will not be ready, and nobody says so"),
-    ("started", failed, "are said to have failed"),
-    ("ready", well, "are said to be ready"),
-    ("ready", well, "everything ends, and who waits"),
-    ("down", never, "lives, and nobody says so"),
-    ("down", never, "was asked for again, and nobody says so"),
-    ("down", failed, "are said to have been started again"),
-    ("down", well, "are said to have ended"),
-    ("ended", of_another_code, "the answer says 0"),
-    ("down", late, "nobody answers whether"),
+# Kind, as in checkers_requests.KINDS, the wrong answer, part of the text of the violation.
+WRONG_ANSWERS: tuple[tuple[str, Callable[..., Answer | None], str], ...] = (
+    ("ready", never, "are ready, and there is no answer"),
+    ("started", ignores_crash, "will not be ready, and there is no answer"),
+    ("started", failed, "did not fail, and the answer is a failure"),
+    ("ready", succeeded, "are not ready, and the answer says that they are"),
+    ("ready", succeeded, "the container stops, and the client that waits"),
+    ("down", never, "have ended, and there is no answer"),
+    ("down", never, "was requested again, and there is no answer"),
+    ("down", failed, "were not started again, and the answer says that they were"),
+    ("down", succeeded, "have not ended, and the answer says that they have"),
+    ("ended", always_zero, "the answer says 0"),
+    ("down", not_at_end, "gets no answer"),
 )

@@ -1,9 +1,8 @@
-"""A simulated Linux with processes as process 1 sees them, and so few numbers for them that they soon come again.
+"""A simulated Linux with processes as process 1 sees them. It has few pids, so that they are reused soon.
 
-It has fork, setsid, setuid, hard limits, cgroups, signals, zombies and reparenting to the subreaper. Whose each process
-is, is known by construction: a child belongs to the owner of its parent. `installed` puts it in the place of the system
-calls and of /proc under the real reactor/processes; between two of those calls other processes may run.
-Nothing here knows what process 1 concludes.
+It has fork, setsid, setuid, hard limits, cgroups, signals, zombies and reparenting to the subreaper. The owner of each
+process is known: a child has the owner of its parent. `installed` replaces the system calls and /proc under the real
+reactor/processes. Other processes may run between any two of these calls. Nothing here knows what process 1 concludes.
 """
 
 from __future__ import annotations
@@ -22,23 +21,23 @@ if TYPE_CHECKING:
 
 KILL, STOP, CONT, TERM = 9, 19, 18, 15
 UNLIMITED = proc.UNLIMITED
-OUTSIDE = "docker exec"  # the owner of what was started from outside
+OUTSIDE = "docker exec"  # the owner of processes that were started from outside
 _TICKS_PER_SECOND = 100
-_DESCRIPTOR = 1_000_000  # above all real ones
+_DESCRIPTOR = 1_000_000  # larger than any real descriptor
 _ECHILD, _ESRCH = 10, 3
 
 
 class Task:
     """One process.
 
-    owner: the key of the tree that it is of, by construction. run: which instance of that. untracked: it gave away the
-    evidence of its owner, so nothing is promised about it. claims: trees that it, or an ancestor, pretended to be of.
-    environment: the tree that its environment names. was_root: before it became another user.
+    owner: the key of the tree that it belongs to. run: the instance of that tree. untracked: it gave up the evidence of
+    its owner, so that no guarantee holds for it. claims: trees that it or an ancestor pretended to belong to.
+    environment: the tree that its environment names. was_root: it was root before it became another user.
     """
 
     __slots__ = (
-        "cgroup", "claims", "deaf", "environment", "frozen", "group", "limit", "owner", "parent", "pending", "pid",
-        "run", "session", "start", "state", "status", "uid", "untracked", "was_root",
+        "cgroup", "claims", "environment", "frozen", "group", "ignores_term", "limit", "owner", "parent", "pending",
+        "pid", "run", "session", "start", "state", "status", "uid", "untracked", "was_root",
     )  # fmt: skip
 
     def __init__(self, pid: int, parent: int, owner: str, run: int, start: int) -> None:
@@ -55,19 +54,19 @@ class Task:
         self.state = "S"
         self.status = 0
         self.pending = 0
-        self.deaf = False
+        self.ignores_term = False
         self.frozen = False
         self.untracked = False
         self.was_root = False
         self.claims: set[str] = set()
 
-    def has_been(self, uid: int) -> bool:
-        """Whether it is that user, or was root a moment ago and that is meant."""
+    def may_act_as(self, uid: int) -> bool:
+        """Whether it has this uid; uid 0 also if it was root before."""
         return uid in ({self.uid, 0} if self.was_root else {self.uid})
 
     @property
-    def lives(self) -> bool:
-        """False for a zombie."""
+    def is_alive(self) -> bool:
+        """Whether it is not a zombie."""
         return self.state != "Z"
 
     def __str__(self) -> str:
@@ -76,28 +75,28 @@ class Task:
 
 
 class Kernel:
-    """All processes. us: our number. signalled(task, number) is called before a signal of ours has its effect."""
+    """All processes. us: the pid of process 1. signalled(task, number) is called before each of its signals."""
 
-    def __init__(self, rng: Random, us: int, numbers: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, rng: Random, us: int, numbers: int, log: Callable[[str], None]) -> None:
         self.rng = rng
         self.us = us
         self.numbers = numbers
         self.now = 100.0
         self.tasks: dict[int, Task] = {}
-        self.tell = tell
+        self.log = log
         self.signalled: Callable[[Task, int], None] = lambda _task, _number: None
-        self.others: Callable[[], None] = lambda: None  # other processes run for a moment
-        self.pid_files: dict[str, tuple[int, set[int]]] = {}  # path -> (number in it, who can have written it)
+        self.others: Callable[[], None] = lambda: None  # lets other processes run
+        self.pid_files: dict[str, tuple[int, set[int]]] = {}  # path -> (pid in it, uids that can have written it)
         self.calls = 0
         self._descriptors: dict[int, Task] = {}
         self._next_descriptor = _DESCRIPTOR
         self._last_pid = us
-        self._before: dict[int, int] = {}  # number -> start of the last process that had it
+        self._before: dict[int, int] = {}  # pid -> start of the last process that had it
         self._add(Task(us, 0, "us", 0, self.ticks))
 
     @property
     def ticks(self) -> int:
-        """Clock ticks since the boot."""
+        """Clock ticks since boot."""
         return int(self.now * _TICKS_PER_SECOND)
 
     def _add(self, task: Task) -> Task:
@@ -106,7 +105,7 @@ class Kernel:
         return task
 
     def _free_pid(self) -> int:
-        """The next number that no process, group or session has; it comes again at another tick, as in reality."""
+        """The next pid that no process, group or session has, 0 for none. A pid is not reused within one tick."""
         used = {number for task in self.tasks.values() for number in (task.pid, task.group, task.session)}
         pid = self._last_pid
         for _ in range(self.numbers):
@@ -121,7 +120,7 @@ class Kernel:
     # --- what processes do ---------------------------------------------------------------------------
 
     def fork(self, parent: Task, owner: str = "", run: int = 0) -> Task | None:
-        """A child, of its parent's owner unless another one is named; None if no number is left."""
+        """Create a child with the given owner or that of its parent. None if no pid is left."""
         pid = self._free_pid()
         if not pid:
             return None
@@ -132,25 +131,25 @@ class Kernel:
         return self._add(child)
 
     def enter(self) -> Task | None:
-        """A process from outside, whose parent is not to be seen, in a session of its own."""
+        """Create a process from outside: without a visible parent, in a session of its own. None if no pid is left."""
         pid = self._free_pid()
         return self._add(Task(pid, 0, OUTSIDE, 0, self.ticks)) if pid else None
 
     def make_session(self, task: Task) -> None:
-        """setsid(2); fails for the leader of a group."""
+        """setsid(2). Nothing happens for the leader of a group."""
         if task.group != task.pid:
             task.session = task.group = task.pid
 
     def end(self, task: Task, status: int) -> None:
-        """It is a zombie, and its children are the subreaper's."""
+        """Make it a zombie and reparent its children to the subreaper."""
         task.state, task.status = "Z", status
         ours = self._is_below_us(task)
         for child in self.children_of(task.pid):
             child.parent = self.us if ours or self.us == 1 else 1
-            if child.parent != self.us and not child.lives:
+            if child.parent != self.us and not child.is_alive:
                 self._collect(child)
         parent = self.tasks.get(task.parent)
-        if parent is None or not parent.lives or (parent.pid != self.us and self.rng.random() < 0.7):
+        if parent is None or not parent.is_alive or (parent.pid != self.us and self.rng.random() < 0.7):
             self._collect(task)
 
     def _is_below_us(self, task: Task) -> bool:
@@ -165,23 +164,23 @@ class Kernel:
         del self.tasks[task.pid]
 
     def children_of(self, pid: int) -> list[Task]:
-        """Living ones and zombies."""
+        """Its children, zombies included."""
         return [task for task in self.tasks.values() if task.parent == pid]
 
     def descendants(self, task: Task) -> list[Task]:
-        """It and everything below it."""
+        """The process and all its descendants."""
         found = [task]
         for one in found:
             found += self.children_of(one.pid)
         return found
 
     def living(self) -> list[Task]:
-        """All but ourselves."""
-        return [task for task in self.tasks.values() if task.lives and task.pid != self.us]
+        """All living processes except process 1."""
+        return [task for task in self.tasks.values() if task.is_alive and task.pid != self.us]
 
     def deliver(self, task: Task, number: int) -> None:
-        """A signal has its effect."""
-        if not task.lives or task.pid == self.us:
+        """Apply the effect of a signal."""
+        if not task.is_alive or task.pid == self.us:
             return
         if number == KILL:
             self.end(task, number)
@@ -191,13 +190,13 @@ class Kernel:
             task.state = "S"
             if task.pending:
                 self.end(task, task.pending)
-        elif number == TERM and not task.deaf:
+        elif number == TERM and not task.ignores_term:
             if task.state == "T":
                 task.pending = number
             else:
                 self.end(task, number)
 
-    # --- what process 1 does -------------------------------------------------------------------------
+    # --- system calls of process 1 -------------------------------------------------------------------
 
     def _call(self) -> None:
         self.calls += 1
@@ -206,7 +205,7 @@ class Kernel:
     def _kill(self, pid: int, number: int) -> None:
         self._call()
         if pid == self.us or pid in (0, -1):
-            return  # itself: more to reap
+            return  # to itself: there is more to reap
         if pid > 0:
             found = [self.tasks[pid]] if pid in self.tasks else []
         else:
@@ -217,7 +216,7 @@ class Kernel:
             self._send(task, number)
 
     def _send(self, task: Task, number: int) -> None:
-        if number and task.lives:
+        if number and task.is_alive:
             self.signalled(task, number)
             self.deliver(task, number)
 
@@ -242,9 +241,9 @@ class Kernel:
         if not ours:
             raise ChildProcessError(_ECHILD, "No child processes")
         for task in ours:
-            if not task.lives:
+            if not task.is_alive:
                 self._collect(task)
-                self.tell(f"reaped {task}")
+                self.log(f"reaped {task}")
                 return task.pid, task.status
         return 0, 0
 
@@ -252,7 +251,7 @@ class Kernel:
         self._next_descriptor += 1
         return self._next_descriptor, self._next_descriptor
 
-    def _fork(self, start: Any, _told: int) -> int:
+    def _fork(self, start: Any, _inherited: int) -> int:
         task = self.fork(self.tasks[self.us], start.owner, start.run)
         if task is None:
             raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -262,7 +261,7 @@ class Kernel:
             task.limit = start.track
         if start.cgroup:
             task.cgroup = start.cgroup.rpartition("/")[0]
-        self.tell(f"started {task}")
+        self.log(f"started {task}")
         return task.pid
 
     def _look(self, pid: int) -> proc.Process | None:
@@ -283,7 +282,7 @@ class Kernel:
         return self.tasks[pid].limit if pid in self.tasks else None
 
     def environment(self, pid: int) -> str:
-        """The tree that the environment of a process names; process 1 must not care."""
+        """The tree that the environment of a process names. Process 1 must not use it."""
         return self.tasks[pid].environment if pid in self.tasks else ""
 
     def _users(self, pid: int) -> set[int]:
@@ -304,12 +303,12 @@ class Kernel:
             self.others()
 
     def monotonic(self) -> float:
-        """Virtual time."""
+        """Virtual time in seconds."""
         return self.now
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Take the place of the real kernel until the block is over."""
+        """Replace the real kernel until the end of the block."""
         replaced: list[tuple[Any, str, Any]] = [
             (os, "getpid", lambda: self.us),
             (os, "geteuid", lambda: 0),
@@ -352,7 +351,7 @@ class Kernel:
 
 
 class _Clock:
-    """The module `time`."""
+    """Replaces the module time."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.monotonic = kernel.monotonic
@@ -361,7 +360,7 @@ class _Clock:
 
 
 class Poller:
-    """An epoll that nothing is registered with for real."""
+    """An epoll instance that ignores registrations."""
 
     def register(self, _fd: int, _events: int) -> None:
         """Nothing to do."""
@@ -371,10 +370,10 @@ class Poller:
 
 
 class _OutOfMemory:
-    """A machine with enough memory."""
+    """A machine without out-of-memory kills."""
 
     count = 0
 
     def killed_one(self) -> bool:
-        """Never."""
+        """Always False."""
         return False

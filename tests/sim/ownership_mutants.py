@@ -1,7 +1,7 @@
-"""Planted bugs in the attribution of processes, one for each sentence that a checker of ownership_world.py can say.
+"""Mutants: defects in the attribution of processes, at least one for each checker of ownership_world.py.
 
-Each replaces a function of reactor/processes by one with a defect of the kind that was there, or that is easily made.
-tests/sim/test_ownership_worlds.py runs each until its checker finds it.
+Each replaces functions of reactor/processes with broken ones, with a defect that has existed or that is easily made.
+test_ownership_worlds.py runs each one until its checker finds it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from cohabit.reactor.processes.proc import Process
     from sim.ownership_world import World
 
-    Planted = Callable[[World], list[tuple[Any, str, Any]]]
+    Mutant = Callable[[World], list[tuple[Any, str, Any]]]
 
 _real_evidence = Trees._evidence
 _real_reaped = Trees.reaped
 _real_session_reaped = Sessions.reaped
 
 
-def attributes_to_what_just_ended(_world: World) -> list[tuple[Any, str, Any]]:
+def attributes_to_last_ended_tree(_world: World) -> list[tuple[Any, str, Any]]:
     """An orphan without evidence belongs to the tree whose leader was reaped last."""
     last = [UNATTRIBUTED]
 
@@ -45,7 +45,7 @@ def attributes_to_what_just_ended(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Trees, "reaped", reaped), (Trees, "_evidence", evidence)]
 
 
-def attributes_to_running_tasks(_world: World) -> list[tuple[Any, str, Any]]:
+def attributes_to_running_probe(_world: World) -> list[tuple[Any, str, Any]]:
     """An orphan without evidence belongs to a probe that runs at the moment."""
 
     def evidence(self: Trees, process: Process) -> tuple[str, bool] | None:
@@ -56,7 +56,7 @@ def attributes_to_running_tasks(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Trees, "_evidence", evidence)]
 
 
-def trusts_the_environment(world: World) -> list[tuple[Any, str, Any]]:
+def trusts_environment(world: World) -> list[tuple[Any, str, Any]]:
     """An orphan without other evidence belongs to the tree that its environment names."""
 
     def evidence(self: Trees, process: Process) -> tuple[str, bool] | None:
@@ -67,13 +67,13 @@ def trusts_the_environment(world: World) -> list[tuple[Any, str, Any]]:
     return [(Trees, "_evidence", evidence)]
 
 
-def does_not_compare_the_start(_world: World) -> list[tuple[Any, str, Any]]:
-    """A signal goes to whoever has the number now."""
+def ignores_start_time(_world: World) -> list[tuple[Any, str, Any]]:
+    """A signal goes to any process that has the pid now."""
     return [(proc, "is_same", lambda process: proc.look(process.pid) is not None)]
 
 
-def trusts_records_of_old_numbers(_world: World) -> list[tuple[Any, str, Any]]:
-    """Whoever has the number of a recorded member is one."""
+def trusts_reused_pids(_world: World) -> list[tuple[Any, str, Any]]:
+    """Any process with the pid of a recorded member is taken for it."""
     real = Trees._certain_owner
 
     def certain_owner(self: Trees, process: Process) -> str | None:
@@ -89,8 +89,8 @@ def trusts_records_of_old_numbers(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Trees, "_certain_owner", certain_owner), (Trees, "reaped", reaped)]
 
 
-def trusts_old_sessions(_world: World) -> list[tuple[Any, str, Any]]:
-    """The number of a dead leader's session always means that session."""
+def trusts_reused_session_ids(_world: World) -> list[tuple[Any, str, Any]]:
+    """The session id of an ended leader always means that leader's session."""
 
     def owner(self: Sessions, process: Process) -> str | None:
         return self.key(process.session)
@@ -98,8 +98,8 @@ def trusts_old_sessions(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Sessions, "owner", owner)]
 
 
-def renews_old_sessions(_world: World) -> list[tuple[Any, str, Any]]:
-    """A session is taken for alive until another process of its leader's number is reaped."""
+def keeps_ended_sessions(_world: World) -> list[tuple[Any, str, Any]]:
+    """A session is taken as alive until another process with the pid of its leader is reaped."""
 
     def reaped(self: Sessions, number: int, ticks: int) -> None:
         if number in self._sessions:
@@ -109,17 +109,17 @@ def renews_old_sessions(_world: World) -> list[tuple[Any, str, Any]]:
 
 
 def stops_any_group(_world: World) -> list[tuple[Any, str, Any]]:
-    """The whole process group of a process that has nothing but a limit is stopped."""
+    """The whole process group of a process that has only the limit is stopped."""
     return [(Trees, "_owns_group", lambda _self, _key, _process: True)]
 
 
 def ignores_limits(_world: World) -> list[tuple[Any, str, Any]]:
-    """Tracking limits are set and not read."""
+    """Tracking limits are set, but not read."""
     return [(TrackingLimits, "owner", lambda _self, _limit: None)]
 
 
 def forgets_too_early(_world: World) -> list[tuple[Any, str, Any]]:
-    """A tree that is being killed is forgotten when its last known process is reaped, before others are looked for."""
+    """A tree that is being killed is forgotten when its last known process is reaped, without a search for others."""
 
     def reaped(self: Trees, pid: int, ticks: int) -> str | None:
         key = self.orphans.get(pid)
@@ -131,8 +131,8 @@ def forgets_too_early(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Trees, "reaped", reaped)]
 
 
-def never_looks_again(_world: World) -> list[tuple[Any, str, Any]]:
-    """The children are read once for each tree, so what turns up later is not seen."""
+def reads_children_once(_world: World) -> list[tuple[Any, str, Any]]:
+    """The children of a tree are read once, so that later ones are missed."""
 
     def attribute_orphans(self: Trees) -> None:
         for pid in self._children():
@@ -142,13 +142,13 @@ def never_looks_again(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Trees, "_attribute_orphans", attribute_orphans)]
 
 
-def believes_every_pid_file(_world: World) -> list[tuple[Any, str, Any]]:
-    """What a pid file names is the daemon, if it is a child of ours."""
+def trusts_every_pid_file(_world: World) -> list[tuple[Any, str, Any]]:
+    """Any child of process 1 that a pid file names is taken as the daemon."""
     return [(daemon, "_check", lambda *_arguments: None)]
 
 
-def believes_every_limit(_world: World) -> list[tuple[Any, str, Any]]:
-    """A limit is as good as any other evidence."""
+def trusts_every_limit(_world: World) -> list[tuple[Any, str, Any]]:
+    """A limit is taken as full evidence."""
 
     def speaks_for(self: Trees, key: str, pid: int, _uid: int) -> bool | None:
         return self.owner(pid) == key
@@ -156,8 +156,8 @@ def believes_every_limit(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Trees, "speaks_for", speaks_for)]
 
 
-def adopts_its_hook(_world: World) -> list[tuple[Any, str, Any]]:
-    """A hook that a pid file names becomes the main process, and its end is no hook's any more."""
+def adopts_hook(_world: World) -> list[tuple[Any, str, Any]]:
+    """A hook that a pid file names becomes the main process, and its end is not reported as the end of a hook."""
     real = Children.adopt
 
     def adopt(self: Children, name: str, pid: int) -> bool:
@@ -167,27 +167,27 @@ def adopts_its_hook(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Children, "adopt", adopt)]
 
 
-PLANTED: list[tuple[Planted, str]] = [
-    (attributes_to_what_just_ended, "Signals"),
-    (attributes_to_running_tasks, "Signals"),
-    (trusts_the_environment, "Signals"),
-    (does_not_compare_the_start, "Signals"),
-    (trusts_records_of_old_numbers, "Signals"),
-    (trusts_old_sessions, "Signals"),
-    (renews_old_sessions, "Signals"),
+MUTANTS: list[tuple[Mutant, str]] = [
+    (attributes_to_last_ended_tree, "Signals"),
+    (attributes_to_running_probe, "Signals"),
+    (trusts_environment, "Signals"),
+    (ignores_start_time, "Signals"),
+    (trusts_reused_pids, "Signals"),
+    (trusts_reused_session_ids, "Signals"),
+    (keeps_ended_sessions, "Signals"),
     (stops_any_group, "Signals"),
     (ignores_limits, "LeftBehind"),
     (forgets_too_early, "LeftBehind"),
-    (never_looks_again, "LeftBehind"),
-    (believes_every_pid_file, "Adoption"),
-    (believes_every_limit, "Authority"),
-    (adopts_its_hook, "Liveness"),
+    (reads_children_once, "LeftBehind"),
+    (trusts_every_pid_file, "Adoption"),
+    (trusts_every_limit, "Authority"),
+    (adopts_hook, "Liveness"),
 ]
 
 
 @contextlib.contextmanager
-def planted(defects: list[tuple[Any, str, Any]]) -> Iterator[None]:
-    """Have these in place until the block is over."""
+def installed(defects: list[tuple[Any, str, Any]]) -> Iterator[None]:
+    """Install these replacements until the end of the block."""
     before = [(place, name, getattr(place, name)) for place, name, _ in defects]
     try:
         for place, name, value in defects:

@@ -1,8 +1,8 @@
-"""The real reactor/processes in a seeded world whose processes do as they like, under the eyes of checkers.
+"""The real reactor/processes in a seeded world of simulated processes, verified by checkers.
 
-Services, their hooks and probes, what `docker exec` starts, hostile processes that forge a tracking limit or write pid
-files; stops, restarts, crashes at the same moment and re-executions. A small engine does what the real one does about
-the end of a service: TERM to what is left, then KILL, then the next instance.
+The world has services, their hooks and probes, processes of `docker exec`, hostile processes that forge a tracking
+limit or write pid files; stops, restarts, simultaneous crashes and re-executions. A small engine ends a service as the
+real one does: SIGTERM for what is left, then SIGKILL, then the next instance.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _USERS = (0, 0, 1000, 1001)
 _PROCESSES_MAX = 24
 _NUMBERS = 60
 _CALLS_MAX = 400_000
-_PATIENCE_STEPS = 20
+_KILL_AFTER_STEPS = 20
 _END_ROUNDS = 400
 
 
-class Start:
-    """What spawn needs to know; owner and run are for the simulated kernel."""
+class StartRequest:
+    """What spawn needs. The simulated kernel uses owner and run."""
 
     def __init__(self, owner: str, run: int, uid: int) -> None:
         self.owner = owner
@@ -64,52 +64,52 @@ class SimulatedCgroups(Cgroups):
         return [task.pid for task in self.kernel.living() if task.cgroup == place]
 
     def freeze(self, key: str, *, frozen: bool) -> bool:
-        """Stop them, unseen, or let them go on."""
+        """Freeze or thaw its processes."""
         for pid in self.members(key):
             self.kernel.tasks[pid].frozen = frozen
         return True
 
     def kill(self, key: str) -> bool:
-        """End them at once."""
+        """Kill its processes."""
         for pid in self.members(key):
             self.kernel._send(self.kernel.tasks[pid], KILL)
         return True
 
     def remove(self, key: str) -> None:
-        """Empty cgroups cost nothing here."""
+        """Nothing to do."""
 
     def close(self) -> None:
         """Nothing to do."""
 
 
 class Unit:
-    """What the small engine knows of a service."""
+    """The state of a service in the small engine."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.uid = service.user.uid if service.user else 0
-        self.up = True  # it is to run
+        self.up = True  # desired state
         self.state = "gone"  # running, ending, gone
         self.run = 0
-        self.patience = 0  # steps until KILL
-        self.hostile = False  # whoever has its uid writes its pid file
+        self.steps_until_kill = 0
+        self.hostile = False  # processes with its uid write its pid file
 
 
 class World:
-    """One world. `run` raises Violation."""
+    """One world. run() raises Violation. checkers: verify these only; () for all."""
 
-    def __init__(self, seed: int, checkers: tuple[str, ...] = (), tell: Callable[[str], None] | None = None) -> None:
-        self.rng = random.Random(seed)  # noqa: S311 - it has to be the same again
+    def __init__(self, seed: int, checkers: tuple[str, ...] = (), log: Callable[[str], None] | None = None) -> None:
+        self.rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
         self.only = checkers
         self.lines: list[str] = []
-        self.tell = tell or (lambda _text: None)
+        self.log = log or (lambda _text: None)
         us = self.rng.choice((1, 7))
-        self.kernel = Kernel(self.rng, us, _NUMBERS, self.tell)
+        self.kernel = Kernel(self.rng, us, _NUMBERS, self.log)
         self.kernel.signalled = self._signalled
         self.has_cgroups = self.rng.random() < 0.3
         self.has_limits = self.rng.random() < 0.85
         self.forgers = self.rng.random() < 0.5
-        self.busy = self.rng.choice((0.0, 0.05, 0.3))  # how often others run between two system calls
+        self.busy = self.rng.choice((0.0, 0.05, 0.3))  # the chance that others run between two system calls
         self.units: dict[str, Unit] = {}
         for name in _SERVICES:
             uid = self.rng.choice(_USERS)
@@ -117,28 +117,28 @@ class World:
             user = Credentials(uid, uid) if uid else None
             unit = self.units[name] = Unit(Service(name, (name,), user=user, pid_file=pid_file))
             unit.hostile = uid != 0 and self.rng.random() < 0.5
-        self.facts: list[events.Event] = []
+        self.queue: list[events.Event] = []
         self.targets: list[str] = []  # trees that a signal is being sent to
         self.probe_runs = 0
         self.ended_probes: list[tuple[str, int, int]] = []  # key, run, step
         self.step_number = 0
-        self._in_others = False
+        self._running_others = False
 
     # --- checkers ------------------------------------------------------------------------------------
 
     def fail(self, checker: str, text: str) -> None:
-        """A rule was broken."""
+        """Raise Violation if the checker is active."""
         if not self.only or checker in self.only:
             raise Violation(checker, text)
 
     def _signalled(self, task: Task, number: int) -> None:
         target = self.targets[-1] if self.targets else UNATTRIBUTED
-        self.tell(f"signal {number} for {target!r} to {task}")
+        self.log(f"signal {number} for {target!r} to {task}")
         if task.owner != target and target not in task.claims:
             self.fail("Signals", f"signal {number} for {target!r} was sent to {task}")
 
     def _check_gone(self, owner: str, run: int | None = None) -> None:
-        """Nothing lives of a tree that is said to be gone; without limits and cgroups that is not promised."""
+        """No process of an ended tree is alive. This is not guaranteed without limits and cgroups."""
         if not (self.has_limits or self.has_cgroups):
             return
         for task in self.kernel.living():
@@ -152,8 +152,8 @@ class World:
         unit = self.units[name]
         authors = self.kernel.pid_files.get(unit.service.pid_file, (0, {0}))[1] if unit.service.pid_file else {-1}
         unknown = task.owner == OUTSIDE or task.untracked or not (self.has_limits or self.has_cgroups)
-        by_root = unknown and authors == {0}  # what root writes is believed, also if it is out of date
-        by_user = task.has_been(unit.uid) and (unknown or name in task.claims)
+        by_root = unknown and authors == {0}  # a pid file of root is trusted, also an old one
+        by_user = task.may_act_as(unit.uid) and (unknown or name in task.claims)
         if not (task.owner == name or by_root or by_user):
             self.fail("Adoption", f"{name} adopted {task}")
         mates = [one for one in self.kernel.living() if one.session == task.session]
@@ -162,38 +162,38 @@ class World:
                 each.claims.add(name)
 
     def _check_authority(self) -> None:
-        """A random process that speaks for a service is its own, or at least of its user."""
+        """A random process that may send messages for a service belongs to it, or at least to its user."""
         living = self.kernel.living()
         if not living:
             return
         task = self.rng.choice(living)
         unit = self.units[self.rng.choice(_SERVICES)]
         name = unit.service.name
-        allowed = task.owner == name or (name in task.claims and task.has_been(unit.uid))
-        if self.children.trees.speaks_for(name, task.pid, unit.uid) and not allowed and task.lives:
-            self.fail("Authority", f"{task} may speak for {name}")
+        allowed = task.owner == name or (name in task.claims and task.may_act_as(unit.uid))
+        if self.children.trees.speaks_for(name, task.pid, unit.uid) and not allowed and task.is_alive:
+            self.fail("Authority", f"{task} may send messages for {name}")
 
     # --- what processes do ---------------------------------------------------------------------------
 
-    def _others(self) -> None:
-        if self._in_others or self.rng.random() >= self.busy:
+    def _other_processes_run(self) -> None:
+        if self._running_others or self.rng.random() >= self.busy:
             return
-        self._in_others = True
+        self._running_others = True
         try:
-            self._somebody_acts()
+            self._run_other_process()
         finally:
-            self._in_others = False
+            self._running_others = False
         if self.kernel.calls > _CALLS_MAX:
-            self.fail("Liveness", "process 1 does not come to an end")
+            self.fail("Liveness", "process 1 makes too many system calls")
 
-    def _somebody_acts(self) -> None:
+    def _run_other_process(self) -> None:
         self.kernel.now += self.rng.choice((0.0, 0.0, 0.001, 0.02))
         living = [task for task in self.kernel.living() if task.state == "S" and not task.frozen]
         if not living:
             return
         task = self.rng.choice(living)
         kernel = self.kernel
-        acts = ["fork"] * 5 + ["setsid"] * 3 + ["setuid", "exit", "exit", "deaf"] + ["forge"] * self.forgers
+        acts = ["fork"] * 5 + ["setsid"] * 3 + ["setuid", "exit", "exit", "ignores_term"] + ["forge"] * self.forgers
         act = self.rng.choice(acts)
         if act == "fork" and len(living) < _PROCESSES_MAX:
             child = kernel.fork(task)
@@ -205,8 +205,8 @@ class World:
             task.uid, task.was_root = self.rng.choice(_USERS), True
         elif act == "exit":
             self._exit(task)
-        elif act == "deaf":
-            task.deaf = True
+        elif act == "ignores_term":
+            task.ignores_term = True
         elif act == "forge":
             self._forge(task)
 
@@ -218,7 +218,7 @@ class World:
         self.kernel.end(task, status)
 
     def _write_pid_file(self, unit: Unit, task: Task) -> None:
-        """Root names a process of the service; the service's user, where the directory is its own, names any."""
+        """Root writes the pid of a process of the service; a hostile user, that of any process."""
         own = [one for one in self.kernel.living() if one.owner == task.owner and one is not task]
         if unit.hostile:
             own = self.kernel.living()
@@ -227,11 +227,11 @@ class World:
             self.kernel.pid_files[unit.service.pid_file] = (self.rng.choice(own).pid, authors)
 
     def _forge(self, task: Task) -> None:
-        """Lower its limit, to a value of another tree or to one of none."""
+        """Lower its limit to that of another tree or to an unused value."""
         limits = self.children.trees.limits
         keys = [key for key in limits._ranges if 0 <= (limits.limit(key) or 0) < task.limit or task.limit == UNLIMITED]
         for one in self.kernel.descendants(task):
-            one.untracked = True  # also those below it, when it becomes the other tree's
+            one.untracked = True  # also its descendants, which change trees with it
         if keys and self.rng.random() < 0.7:
             key = self.rng.choice(keys)
             task.limit = limits.limit(key) or 0
@@ -241,7 +241,7 @@ class World:
             task.limit = min(4096, task.limit) if task.limit != UNLIMITED else 4096
 
     def _enter(self) -> None:
-        """`docker exec`: a process that ends and leaves another one, perhaps with a service's environment."""
+        """`docker exec`: a process that exits and leaves a child, perhaps with the environment of a service."""
         first = self.kernel.enter()
         if first is None:
             return
@@ -261,13 +261,13 @@ class World:
 
     def _new_children(self) -> Children:
         poller: Any = Poller()
-        return Children(poller, self.facts.append, self._say, lambda _service: None)
+        return Children(poller, self.queue.append, self._report, lambda _service: None)
 
-    def _say(self, _level: str, service: str, text: str) -> None:
-        self.tell(f"{service}: {text}")
+    def _report(self, _level: str, service: str, text: str) -> None:
+        self.log(f"{service}: {text}")
 
     def _watched(self, trees: Trees) -> Trees:
-        """Note which tree each signal is for."""
+        """Record the tree that each signal is for."""
         signal_tree = trees.signal
 
         def signal(key: str, number: int) -> None:
@@ -292,7 +292,7 @@ class World:
         self._check_gone(name)
         unit.run += 1
         try:
-            self.children.start_main(unit.service, Start(name, unit.run, unit.uid))  # type: ignore[arg-type]
+            self.children.start_main(unit.service, StartRequest(name, unit.run, unit.uid))  # type: ignore[arg-type]
             unit.state = "running"
         except OSError:
             self.children.never_ran(name, "no room", 71)
@@ -308,7 +308,7 @@ class World:
             self.ended_probes.append((key, run, self.step_number))
 
         try:
-            self.children.launch(key, Start(key, run, self.units[name].uid), ended)  # type: ignore[arg-type]
+            self.children.launch(key, StartRequest(key, run, self.units[name].uid), ended)  # type: ignore[arg-type]
         except OSError:
             return
 
@@ -317,7 +317,7 @@ class World:
         if f"{name}{children_module.HOOK}" in self.children.processes:
             return
         try:
-            self.children.start_hook(unit.service, Start(name, unit.run, unit.uid))  # type: ignore[arg-type]
+            self.children.start_hook(unit.service, StartRequest(name, unit.run, unit.uid))  # type: ignore[arg-type]
         except OSError:
             self.children.hook_never_ran(name, "no room", 71)
 
@@ -339,26 +339,26 @@ class World:
             self.children.restore(plain, tasks)
         finally:
             Trees.from_plain = from_plain  # type: ignore[method-assign]
-        self.children.meet(services, lambda service, _command: Start(service.name, 0, 0))  # type: ignore[arg-type,return-value]
+        self.children.meet(services, lambda service, _command: StartRequest(service.name, 0, 0))  # type: ignore[arg-type,return-value]
 
     # --- the small engine ----------------------------------------------------------------------------
 
-    def _take_facts(self) -> None:
-        while self.facts:
-            fact = self.facts.pop(0)
-            name = getattr(fact, "service", "")
+    def _take_events(self) -> None:
+        while self.queue:
+            event = self.queue.pop(0)
+            name = getattr(event, "service", "")
             unit = self.units.get(name)
             if unit is None:
                 continue
-            self.tell(f"fact {fact}")
-            if isinstance(fact, events.Exited | events.SpawnFailed):
-                self._ended(unit, orphans=fact.orphans)
-            elif isinstance(fact, events.HookEnded) and fact.orphans:
+            self.log(f"event {event}")
+            if isinstance(event, events.Exited | events.SpawnFailed):
+                self._ended(unit, orphans=event.orphans)
+            elif isinstance(event, events.HookEnded) and event.orphans:
                 self._ended(unit, orphans=True)
-            elif isinstance(fact, events.TreeGone):
+            elif isinstance(event, events.TreeGone):
                 self._ended(unit, orphans=False)
-            elif isinstance(fact, events.Daemonised):
-                self._check_adopted(name, fact.pid)
+            elif isinstance(event, events.Daemonised):
+                self._check_adopted(name, event.pid)
 
     def _ended(self, unit: Unit, *, orphans: bool) -> None:
         name = unit.service.name
@@ -367,28 +367,28 @@ class World:
             self._check_gone(name)
             return
         unit.state = "ending"
-        unit.patience = _PATIENCE_STEPS
+        unit.steps_until_kill = _KILL_AFTER_STEPS
         self.children.trees.signal(name, TERM)
 
     def _act(self) -> None:
-        """One thing that process 1 does."""
+        """Let process 1 reap, handle events and timers, and start or kill services."""
         self.children.reap()
-        self._take_facts()
+        self._take_events()
         deadline = self.children.deadline()
         if deadline is not None and deadline <= self.kernel.now:
             self.children.due(self.kernel.now)
-            self._take_facts()
+            self._take_events()
         for unit in self.units.values():
             if unit.state == "gone" and unit.up:
                 self._start(unit)
-            elif unit.state == "ending" and unit.patience >= 0:
-                unit.patience -= 1
-                if unit.patience < 0:
+            elif unit.state == "ending" and unit.steps_until_kill >= 0:
+                unit.steps_until_kill -= 1
+                if unit.steps_until_kill < 0:
                     self.children.trees.signal(unit.service.name, KILL)
-                    unit.patience = _PATIENCE_STEPS
-        self._take_facts()
+                    unit.steps_until_kill = _KILL_AFTER_STEPS
+        self._take_events()
         for key, run, step in list(self.ended_probes):
-            if self.step_number > step + _PATIENCE_STEPS:
+            if self.step_number > step + _KILL_AFTER_STEPS:
                 self.ended_probes.remove((key, run, step))
                 self._check_gone(key, run)
 
@@ -400,7 +400,7 @@ class World:
                 self._for(name, lambda: self.children.signal(name, TERM))
             else:
                 self.children.trees.signal(name, KILL)
-            unit.state, unit.patience = "ending", _PATIENCE_STEPS
+            unit.state, unit.steps_until_kill = "ending", _KILL_AFTER_STEPS
 
     def _step(self) -> None:
         rng, unit = self.rng, self.units[self.rng.choice(_SERVICES)]
@@ -412,7 +412,7 @@ class World:
             self._act()
         elif what == "others":
             for _ in range(rng.randint(1, 4)):
-                self._somebody_acts()
+                self._run_other_process()
         elif what == "enter":
             self._enter()
         elif what == "stop":
@@ -431,7 +431,7 @@ class World:
             self._reexecute()
         elif what == "authority":
             self._check_authority()
-        self._take_facts()
+        self._take_events()
 
     def _probe_or_kill(self, name: str) -> None:
         key = f"{name}\0probe"
@@ -441,10 +441,10 @@ class World:
             self._probe(name)
 
     def run(self) -> None:
-        """Live through it: a number of steps, then the end of all services."""
+        """Run 250 steps, then stop all services. Raises Violation."""
         with self.kernel.installed():
             self._boot()
-            self.kernel.others = self._others
+            self.kernel.others = self._other_processes_run
             for self.step_number in range(STEPS):
                 self._step()
             for unit in self.units.values():
@@ -460,8 +460,8 @@ class World:
                     break
             else:
                 states = {name: unit.state for name, unit in self.units.items()}
-                self.fail("Liveness", f"services do not come to their end: {states}, {[*self.children.processes]}")
-            for _ in range(3 * _PATIENCE_STEPS):
+                self.fail("Liveness", f"services do not end: {states}, {[*self.children.processes]}")
+            for _ in range(3 * _KILL_AFTER_STEPS):
                 self.step_number += 1
                 self._act()
             for name in _SERVICES:
@@ -470,4 +470,4 @@ class World:
 
 
 def _nothing(_code: int, _why: str) -> None:
-    """What a probe's end leads to after a re-execution."""
+    """Ignore the end of a probe after a re-execution."""

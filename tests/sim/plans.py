@@ -1,8 +1,8 @@
-"""Random Plans, what becomes of them at a reload, and random climates: what one world runs, and how hostile it is.
+"""Random Plans, their changes at a reload, and random fault profiles.
 
-Everything is drawn from the world's own random.Random, so a seed is the whole story. Knows the nouns of
-plan/model.py and nothing of the engine. Numbers are drawn from short lists with the awkward values in them
-(zero, equal to each other, far apart) because ties and zeros are where supervision goes wrong.
+Everything is drawn from the world's own random.Random, so that a seed is reproducible. The module knows the records of
+plan/model.py and nothing of the engine. Numbers come from short lists with difficult values (zero, equal, far apart),
+because ties and zeros are where supervision fails.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _RESTARTS = (
     Restart("on-failure", attempts=1),
     Restart("on-failure", attempts=3, delay_seconds=1.0),
 )
-_TELLING = ("notify", "notify", "log", "fd")
-_HOOKS = tuple(Hook((word,)) for word in ("one", "two", "three"))
+_PASSIVE_KINDS = ("notify", "notify", "log", "fd")
+_HOOKS = tuple(Hook((name,)) for name in ("one", "two", "three"))
 
 
-class Temper:
-    """What the Plans of one world are like: how often a service has which of the things it may have."""
+class PlanProfile:
+    """The chances (0 to 1) that a service of one world's Plans has dependencies, probes, hooks and so on."""
 
     def __init__(self, rng: Random) -> None:
         draw = rng.choice
@@ -55,20 +55,20 @@ class Temper:
         self.essential = draw((0.0, 0.0, 0.1, 0.5, 1.0))
         self.restarts = draw((_RESTARTS, _RESTARTS, (Restart(),)))
         self.probes = draw((0.0, 0.4, 0.8))
-        self.acts = draw((0.0, 0.5, 1.0))  # on_failure, of the probes
+        self.on_failure = draw((0.0, 0.5, 1.0))  # of the probes
         self.hooks = draw((0.0, 0.0, 0.2, 0.5))
         self.schedules = draw((0.0, 0.0, 0.3))
-        self.goes_along = draw((0.0, 0.3, 1.0))  # depends_on: restart, of the dependencies
+        self.restarts_along = draw((0.0, 0.3, 1.0))  # restart: true, of the dependencies
 
 
-def random_plan(rng: Random, temper: Temper) -> Plan:
-    """A Plan that plan/build.py would let pass: no circle, nobody waits for what can never come."""
+def random_plan(rng: Random, profile: PlanProfile) -> Plan:
+    """A Plan that plan/build.py accepts: without dependency cycles and unsatisfiable conditions."""
     names = rng.sample(NAMES, rng.choice((1, 2, 3, 3, 4, 4, 5, 6, 10)))
-    return _finished(rng, _grown(rng, temper, names, {}))
+    return _plan(rng, _services(rng, profile, names, {}))
 
 
-def changed_plan(rng: Random, temper: Temper, old: Plan) -> Plan:
-    """What a file may have become: services gone, new, and changed in every way; often, most are as they were."""
+def changed_plan(rng: Random, profile: PlanProfile, old: Plan) -> Plan:
+    """The Plan after a change of the file: services are removed, added, changed in any way, or left as they were."""
     gone = rng.choice((0.0, 0.0, 0.2, 0.6))
     changes = rng.choice((0.0, 0.2, 0.6, 1.0))
     names = [name for name in old.services if rng.random() >= gone]
@@ -77,18 +77,18 @@ def changed_plan(rng: Random, temper: Temper, old: Plan) -> Plan:
     if not names:
         return old
     kept = {name: service for name, service in old.services.items() if rng.random() >= changes}
-    order = names if rng.random() < 0.3 else _in_order(old, names)
-    services = _grown(rng, temper, order, kept)
+    order = names if rng.random() < 0.3 else _ordered(old, names)
+    services = _services(rng, profile, order, kept)
     for name, service in services.items():
         before = old.services.get(name)
         if before is not None and service != before and rng.random() < 0.7:
             services[name] = _changed_a_little(rng, before, service)
-    _make_possible(services)
-    return _finished(rng, services)
+    _make_satisfiable(services)
+    return _plan(rng, services)
 
 
 def scaled_plan(plan: Plan, scale: dict[str, int]) -> Plan:
-    """The Plan with so many replicas of these services; who depends on one of them depends on all its replicas."""
+    """The Plan with these numbers of replicas. A dependent of a service depends on all its replicas."""
     names = {
         name: [f"{name}-{number + 1}" for number in range(scale[name])] if name in scale else [name]
         for name in plan.services
@@ -100,8 +100,8 @@ def scaled_plan(plan: Plan, scale: dict[str, int]) -> Plan:
     return plan.replace(services=services)
 
 
-def _in_order(old: Plan, names: list[str]) -> list[str]:
-    """Names so that each comes behind those it depended on in the old Plan; new ones come last."""
+def _ordered(old: Plan, names: list[str]) -> list[str]:
+    """The names in dependency order of the old Plan. New ones are last."""
     done: list[str] = []
     waiting = list(names)
     while waiting:
@@ -114,8 +114,8 @@ def _in_order(old: Plan, names: list[str]) -> list[str]:
     return done
 
 
-def _grown(rng: Random, temper: Temper, names: list[str], kept: dict[str, Service]) -> dict[str, Service]:
-    """Services that depend on those before them; those in `kept` stay as they are as far as that is possible."""
+def _services(rng: Random, profile: PlanProfile, names: list[str], kept: dict[str, Service]) -> dict[str, Service]:
+    """Services that depend on services before them. Those in `kept` stay as they are if their dependencies exist."""
     services: dict[str, Service] = {}
     for name in names:
         if name in kept and all(d.service in services for d in kept[name].depends_on):
@@ -126,21 +126,21 @@ def _grown(rng: Random, temper: Temper, names: list[str], kept: dict[str, Servic
                 other,
                 rng.choice((STARTED, HEALTHY, COMPLETED)),
                 required=rng.random() < 0.9,
-                restart=rng.random() < temper.goes_along,
+                restart=rng.random() < profile.restarts_along,
             )
             for other in services
-            if rng.random() < temper.density
+            if rng.random() < profile.density
         )
-        services[name] = _service(rng, temper, name, dependencies)
-    _make_possible(services)
+        services[name] = _service(rng, profile, name, dependencies)
+    _make_satisfiable(services)
     return services
 
 
-def _service(rng: Random, temper: Temper, name: str, dependencies: tuple[Dependency, ...]) -> Service:
-    scheduled = rng.random() < temper.schedules
-    restart = rng.choice(temper.restarts)
+def _service(rng: Random, profile: PlanProfile, name: str, dependencies: tuple[Dependency, ...]) -> Service:
+    scheduled = rng.random() < profile.schedules
+    restart = rng.choice(profile.restarts)
     hooks: dict[str, Any] = {
-        stage: tuple(rng.sample(_HOOKS, rng.choice((1, 1, 2)))) if rng.random() < temper.hooks else ()
+        stage: tuple(rng.sample(_HOOKS, rng.choice((1, 1, 2)))) if rng.random() < profile.hooks else ()
         for stage in ("pre_start", "post_start", "pre_stop")
     }
     return Service(
@@ -150,29 +150,29 @@ def _service(rng: Random, temper: Temper, name: str, dependencies: tuple[Depende
         restart=Restart() if scheduled and restart.condition == "always" else restart,
         stop_signal=rng.choice(_STOP_SIGNALS),
         stop_grace_seconds=rng.choice(_GRACES),
-        essential=rng.random() < temper.essential,
-        probe=_probe(rng, temper) if rng.random() < temper.probes else None,
+        essential=rng.random() < profile.essential,
+        probe=_probe(rng, profile) if rng.random() < profile.probes else None,
         schedule=Schedule("* * * * *") if scheduled else None,
         **hooks,
     )
 
 
-def _probe(rng: Random, temper: Temper) -> Probe:
-    telling = rng.random() < 0.4
+def _probe(rng: Random, profile: PlanProfile) -> Probe:
+    passive = rng.random() < 0.4
     return Probe(
-        rng.choice(_TELLING) if telling else "tcp",
+        rng.choice(_PASSIVE_KINDS) if passive else "tcp",
         interval_seconds=rng.choice((1.0, 3.0, 10.0, 30.0)),
         timeout_seconds=rng.choice((1.0, 5.0)),
         retries=rng.choice((1, 1, 2, 3)),
         start_period_seconds=rng.choice((0.0, 0.0, 2.0, 20.0)),
         start_interval_seconds=rng.choice((0.5, 1.0, 5.0)),
-        on_failure=rng.choice((RESTART, EXIT)) if rng.random() < temper.acts else NONE,
-        watchdog_seconds=rng.choice((0.0, 2.0, 10.0)) if telling else 0.0,
+        on_failure=rng.choice((RESTART, EXIT)) if rng.random() < profile.on_failure else NONE,
+        watchdog_seconds=rng.choice((0.0, 2.0, 10.0)) if passive else 0.0,
     )
 
 
 def _changed_a_little(rng: Random, before: Service, after: Service) -> Service:
-    """The old service with one thing or two of the new one."""
+    """The old service with one or two fields of the new one."""
     fields = ("command", "restart", "stop_signal", "stop_grace_seconds", "essential", "pre_stop", "probe", "schedule")
     changes: dict[str, Any] = {name: getattr(after, name) for name in rng.sample(fields, rng.choice((0, 1, 1, 2)))}
     if before.probe is not None and rng.random() < 0.3:
@@ -183,8 +183,8 @@ def _changed_a_little(rng: Random, before: Service, after: Service) -> Service:
     return changed
 
 
-def _make_possible(services: dict[str, Service]) -> None:
-    """Whoever waits for what can never come waits for its start instead."""
+def _make_satisfiable(services: dict[str, Service]) -> None:
+    """Replace conditions that can never hold with service_started."""
     for name, service in services.items():
         services[name] = service.replace(
             depends_on=tuple(
@@ -197,7 +197,7 @@ def _make_possible(services: dict[str, Service]) -> None:
 
 
 def _conditions(service: Service) -> tuple[str, ...]:
-    """The conditions that somebody may wait for on this service."""
+    """The conditions that this service can satisfy."""
     conditions = [STARTED]
     if service.probe is not None:
         conditions.append(HEALTHY)
@@ -206,8 +206,8 @@ def _conditions(service: Service) -> tuple[str, ...]:
     return tuple(conditions)
 
 
-def _finished(rng: Random, services: dict[str, Service]) -> Plan:
-    """The jobs among them marked, in any order: a file may name a service before the one that it depends on."""
+def _plan(rng: Random, services: dict[str, Service]) -> Plan:
+    """A Plan of these services, in random order and with jobs marked: a file may name a dependent first."""
     awaited = {d.service for service in services.values() for d in service.depends_on if d.condition == COMPLETED}
     names = list(services)
     rng.shuffle(names)
@@ -217,10 +217,10 @@ def _finished(rng: Random, services: dict[str, Service]) -> Plan:
     )
 
 
-class Climate:
-    """How hostile one world is: the chance (0 to 1) of each fault, drawn once, so that worlds differ.
+class FaultProfile:
+    """The chance (0 to 1) of each fault in one world.
 
-    A world with every fault at once hides more than it shows; most faults are therefore off in most worlds.
+    Most faults are off in most worlds, because a world with all faults at once hides more than it shows.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -230,24 +230,24 @@ class Climate:
         self.exec_fails = draw((off, off, off, some))
         self.dies_at_once = draw((off, off, some, often))
         self.ends_by_itself = draw((off, some, often, 1.0))
-        self.fails = draw((off, some, often, 1.0))  # of those who end: with a code other than 0
-        self.deaf = draw((off, off, some, often))
+        self.fails = draw((off, some, often, 1.0))  # of the processes that end by themselves: exit code other than 0
+        self.ignores_signals = draw((off, off, some, often))
         self.slow_to_die = draw((off, off, some))
-        self.unkillable = draw((off, off, off, some, often))  # for a while: stuck in the kernel
+        self.unkillable = draw((off, off, off, some, often))  # for some time, as if blocked in the kernel
         self.has_children = draw((off, some, often))
-        self.escapes = draw((off, off, some))  # a process that belongs to no service any more
+        self.escapes = draw((off, off, some))  # a child that belongs to no service
         self.daemonises = draw((off, off, some, often))
         self.hook_fails = draw((off, off, some, often))
         self.hook_hangs = draw((off, off, some))
-        self.unwell = draw((off, some, often))  # of the answers of a probe
-        self.never_well = draw((off, off, some))  # of the services
-        self.silent = draw((off, some, often))  # a watchdog that is not fed any more
-        self.broken_file = draw((off, some, often))  # of the files at a reload
-        self.late = draw((off, off, some))  # process 1 gets the CPU late
-        self.shuffles = draw((off, off, 1.0))  # facts of one instant come in any order
+        self.probe_fails = draw((off, some, often))  # of the results of a probe
+        self.never_healthy = draw((off, off, some))  # of the services
+        self.watchdog_stops = draw((off, some, often))  # watchdog messages
+        self.broken_file = draw((off, some, often))  # at a reload
+        self.wakes_late = draw((off, off, some))  # process 1
+        self.shuffles = draw((off, off, 1.0))  # events of one instant arrive in any order
         self.reexecutes = draw((off, off, off, 0.02, some))
 
-    def heal(self) -> None:
-        """The faults end: from now on the world is kind, and everything has to come to its end."""
-        self.fork_fails = self.exec_fails = self.slow_to_die = self.unkillable = self.late = 0.0
+    def end_faults(self) -> None:
+        """The faults that delay or prevent an end stop: from now on the container has to come to its end."""
+        self.fork_fails = self.exec_fails = self.slow_to_die = self.unkillable = self.wakes_late = 0.0
         self.hook_hangs = 0.0

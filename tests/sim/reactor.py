@@ -1,14 +1,14 @@
-"""The simulated reactor: effects to the kernel, and what process 1 learns of it, as facts.
+"""The simulated reactor: carries out effects on the simulated kernel, and turns what happens there into events.
 
-It keeps the promises of reactor/loop.py and reactor/processes/children.py, which is all that the engine may rely on:
+It makes the same guarantees as reactor/loop.py and reactor/processes/children.py. The engine may rely on these only:
 
-  - Exited never comes before Spawned; SpawnFailed and HookEnded are the one answer of theirs;
-  - `orphans` says whether others of the service live; HookEnded says so only when no main process does;
-  - TreeGone comes when the last of those has gone, unless more of the service was started in the meantime;
-  - a hook's end is always told, before or after that of the main process;
-  - Daemonised comes instead of Exited(0, orphans), a moment later; a signal in that moment ends the search;
-  - nothing is answered or told after StopAsking, but for what lay in the queue already;
-  - Swept when no process is left.
+  - Exited never comes before Spawned. A Spawn has one Spawned or SpawnFailed, a RunHook one HookEnded.
+  - `orphans` says whether other processes of the service are alive. HookEnded sets it only without a main process.
+  - TreeGone comes when the last of these has ended, unless a new process of the service was started in the meantime.
+  - HookEnded always comes, before or after Exited.
+  - Daemonised comes in place of Exited(0, orphans), a moment later. A signal in that moment ends the search.
+  - After StopAsking there is no Probed and no Notified, except those that were in the queue.
+  - Swept comes when no process is left.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ if TYPE_CHECKING:
     from cohabit.engine.events import Event
     from cohabit.plan.model import Plan, Probe, Service
     from sim.kernel import Kernel, Process
-    from sim.plans import Climate
+    from sim.plans import FaultProfile
 
 _SYSTEM = 71
 _NO_ROOM = "no room for another process"
-_DAEMON_SECONDS = (0.0, 0.002, 0.25, 0.25)  # until it is known whether somebody put himself in the background
+_DAEMON_SECONDS = (0.0, 0.002, 0.25, 0.25)  # until it is known whether the service has become a daemon
 
 
 class Reactor:
-    """What process 1 holds besides the engine. `facts`: what it learns while it carries out effects."""
+    """The state of process 1 outside the engine. queue: the events that effects cause at once."""
 
-    def __init__(self, rng: Random, climate: Climate, kernel: Kernel) -> None:
-        self.facts: list[Event] = []
+    def __init__(self, rng: Random, faults: FaultProfile, kernel: Kernel) -> None:
+        self.queue: list[Event] = []
         self.mains: dict[str, Process] = {}  # from fork to reaping
         self.hooks: dict[str, Process] = {}
-        self.asking: dict[str, int] = {}  # whose answer is awaited
+        self.probing: dict[str, int] = {}  # running probes
         self.scheduled: tuple[str, ...] = ()
         self._rng = rng
-        self._climate = climate
+        self._faults = faults
         self._kernel = kernel
-        self._starting: set[str] = set()  # their exec is not confirmed
-        self._haunted: set[str] = set()  # no main process, others live
-        self._searching: dict[str, int] = {}  # ended well, others live: is one of them a daemon?
-        self._searched: list[tuple[str, int]] = []  # the time for that is over
+        self._starting: set[str] = set()  # between fork and exec
+        self._lingering: set[str] = set()  # without a main process, with other processes alive
+        self._searching: dict[str, int] = {}  # ended with 0, other processes alive: one may be the daemon
+        self._searched: list[tuple[str, int]] = []  # searches whose time is over
         self._services: dict[str, Service] = {}
-        self._telling: dict[str, int] = {}  # who may tell how he is
-        self._told: list[Event] = []
+        self._passive: dict[str, int] = {}  # services with a passive probe
+        self._messages: list[Event] = []
         self._count = 0
         self._sweeping = False
 
-    # --- from effects to the world -------------------------------------------------------------------
+    # --- effects -------------------------------------------------------------------------------------
 
     def perform(self, effect: Effect) -> None:
         """Carry out one effect."""
@@ -71,8 +71,8 @@ class Reactor:
             case effects.Ask(service):
                 self._ask(service)
             case effects.StopAsking(name):
-                self.asking.pop(name, None)
-                self._telling.pop(name, None)
+                self.probing.pop(name, None)
+                self._passive.pop(name, None)
             case effects.Prepare(plan):
                 self._prepare(plan)
             case effects.Sweep(number):
@@ -80,30 +80,30 @@ class Reactor:
 
     def _spawn(self, service: Service) -> None:
         name = service.name
-        if self._rng.random() < self._climate.fork_fails:
-            self.facts.append(events.SpawnFailed(name, _NO_ROOM, _SYSTEM, self._haunts(name)))
+        if self._rng.random() < self._faults.fork_fails:
+            self.queue.append(events.SpawnFailed(name, _NO_ROOM, _SYSTEM, self._check_lingering(name)))
             return
-        self._haunted.discard(name)
+        self._lingering.discard(name)
         self._services[name] = service
         self.mains[name] = self._kernel.fork(name)
         self._starting.add(name)
         if service.probe is not None and service.probe.kind in PASSIVE_PROBES:
-            self._telling[name] = self._number()
+            self._passive[name] = self._next_token()
 
     def _run_hook(self, name: str, stage: str) -> None:
-        if self._rng.random() < self._climate.fork_fails:
-            orphans = self._has_no_main(name) and self._haunts(name)
-            self.facts.append(events.HookEnded(name, _SYSTEM, f"could not be started: {_NO_ROOM}", orphans))
+        if self._rng.random() < self._faults.fork_fails:
+            orphans = self._has_no_main(name) and self._check_lingering(name)
+            self.queue.append(events.HookEnded(name, _SYSTEM, f"could not be started: {_NO_ROOM}", orphans))
         else:
             if stage == "pre_start":
-                self._haunted.discard(name)
+                self._lingering.discard(name)
             self.hooks[name] = self._kernel.fork(name, stage)
 
     def _signal(self, name: str, number: int) -> None:
-        if name in self._searching:  # no time for questions
+        if name in self._searching:  # it stops: the search ends without a result
             del self._searching[name]
-            self._haunted.add(name)
-            self.facts.append(events.Exited(name, 0, orphans=True))
+            self._lingering.add(name)
+            self.queue.append(events.Exited(name, 0, orphans=True))
             return
         process = self.mains.get(name) or self.hooks.get(name)
         if process is not None:
@@ -118,66 +118,68 @@ class Reactor:
         if self._kernel.living:
             self._sweeping = True
         else:
-            self.facts.append(events.Swept())
+            self.queue.append(events.Swept())
 
-    # --- how they are --------------------------------------------------------------------------------
+    # --- probes --------------------------------------------------------------------------------------
 
     def _ask(self, service: Service) -> None:
         probe = service.probe
         if probe is None:
             return
         delay = self._rng.choice((0.0, 0.01, 0.3, probe.timeout_seconds))
-        if self._rng.random() < 0.1:  # on the loopback it may answer at once
-            self.facts.append(self._answer(service.name))
+        if self._rng.random() < 0.1:  # a connection on the loopback device may succeed at once
+            self.queue.append(self._answer(service.name))
         else:
-            token = self.asking[service.name] = self._number()
-            self._kernel.at(self._kernel.now + delay, self._answers, service.name, token)
+            token = self.probing[service.name] = self._next_token()
+            self._kernel.at(self._kernel.now + delay, self._probe_answers, service.name, token)
 
-    def _answers(self, name: str, token: int) -> None:
-        if self.asking.get(name) == token:
-            del self.asking[name]
-            self._told.append(self._answer(name))
+    def _probe_answers(self, name: str, token: int) -> None:
+        if self.probing.get(name) == token:
+            del self.probing[name]
+            self._messages.append(self._answer(name))
 
     def _answer(self, name: str) -> Event:
         process = self.mains.get(name)
-        unwell = self._rng.random() < self._climate.unwell or self._rng.random() < self._climate.never_well
-        passed = process is not None and process.alive and not unwell
+        probe_fails = self._rng.random() < self._faults.probe_fails or self._rng.random() < self._faults.never_healthy
+        passed = process is not None and process.alive and not probe_fails
         return events.Probed(name, passed, "" if passed else "refused")
 
-    def _begins_to_tell(self, name: str) -> None:
-        """It runs: what it will say of itself, and when."""
-        probe, token = self._services[name].probe, self._telling.get(name)
+    def _plan_messages(self, name: str) -> None:
+        """Schedule the messages of a service with a passive probe."""
+        probe, token = self._services[name].probe, self._passive.get(name)
         if probe is None or token is None:
             return
         draw = self._rng.choice
         if probe.kind == "notify" and self._rng.random() < 0.3:
             status = events.Notified(name, status="loading", extend_seconds=draw((0.0, 5.0, 60.0)))
-            self._kernel.at(self._kernel.now + draw((0.0, 1.0, 15.0)), self._tells, name, token, status, probe)
-        if self._rng.random() >= self._climate.never_well:
+            self._kernel.at(self._kernel.now + draw((0.0, 1.0, 15.0)), self._send_message, name, token, status, probe)
+        if self._rng.random() >= self._faults.never_healthy:
             ready = events.Notified(name, ready=True) if probe.kind == "notify" else events.Probed(name, True, "ready")
-            self._kernel.at(self._kernel.now + draw((0.0, 0.5, 3.0, 20.0)), self._tells, name, token, ready, probe)
+            self._kernel.at(
+                self._kernel.now + draw((0.0, 0.5, 3.0, 20.0)), self._send_message, name, token, ready, probe
+            )
 
-    def _tells(self, name: str, token: int, fact: Event, probe: Probe) -> None:
+    def _send_message(self, name: str, token: int, event: Event, probe: Probe) -> None:
         process = self.mains.get(name)
-        if self._telling.get(name) != token or process is None or not process.alive:
+        if self._passive.get(name) != token or process is None or not process.alive:
             return
-        if not isinstance(fact, events.Notified):
-            self._told.append(fact)
+        if not isinstance(event, events.Notified):
+            self._messages.append(event)
             return
-        self._told.append(fact.replace(main_pid=self._another_main(process)))
-        rng, then = self._rng, None
-        if probe.watchdog_seconds and rng.random() >= self._climate.silent:
-            then = events.Notified(name, watchdog="1")
-        elif rng.random() < self._climate.unwell:
-            then = events.Notified(name, watchdog="trigger")
+        self._messages.append(event.replace(main_pid=self._another_main(process)))
+        rng, following = self._rng, None
+        if probe.watchdog_seconds and rng.random() >= self._faults.watchdog_stops:
+            following = events.Notified(name, watchdog="1")
+        elif rng.random() < self._faults.probe_fails:
+            following = events.Notified(name, watchdog="trigger")
         elif rng.random() < 0.1:
-            then = rng.choice((events.Notified(name, reloading=True), events.Notified(name, ready=True)))
-        if then is not None:
+            following = rng.choice((events.Notified(name, reloading=True), events.Notified(name, ready=True)))
+        if following is not None:
             after = rng.choice((0.2, 0.5, 0.5, 0.9, 1.5)) * (probe.watchdog_seconds or 5.0)
-            self._kernel.at(self._kernel.now + after, self._tells, name, token, then, probe)
+            self._kernel.at(self._kernel.now + after, self._send_message, name, token, following, probe)
 
     def _another_main(self, process: Process) -> int:
-        """MAINPID: now and then it says that another process of its is the main one from now on."""
+        """MAINPID: sometimes a service names another process of its own as its main process. 0 for none."""
         others = [other for other in self._kernel.members(process.service) if not other.leader]
         if not others or self._rng.random() < 0.9:
             return 0
@@ -185,20 +187,20 @@ class Reactor:
         self.mains[process.service] = others[0]
         return others[0].pid
 
-    # --- from the world to facts ---------------------------------------------------------------------
+    # --- events --------------------------------------------------------------------------------------
 
     def gather(self) -> list[Event]:
-        """What process 1 sees when it wakes."""
+        """Return the events that process 1 finds when it wakes."""
         seen: list[Event] = []
         for process in self._kernel.confirmed:
             self._confirmed(process, seen)
         self._kernel.confirmed.clear()
-        seen += self._told
-        self._told.clear()
+        seen += self._messages
+        self._messages.clear()
         self._reap(seen)
         for name, token in self._searched:
             if self._searching.get(name) == token:
-                self._search_is_over(name, seen)
+                self._search_ends(name, seen)
         self._searched.clear()
         if self._sweeping and not self._kernel.living:
             seen.append(events.Swept())
@@ -210,7 +212,7 @@ class Reactor:
         if name in self._starting and self.mains[name] is process:
             self._starting.discard(name)
             seen.append(events.Spawned(name, process.pid))
-            self._begins_to_tell(name)
+            self._plan_messages(name)
 
     def _reap(self, seen: list[Event]) -> None:
         zombies, self._kernel.zombies = self._kernel.zombies, []
@@ -218,9 +220,9 @@ class Reactor:
         for process in zombies:
             if process.leader:
                 self._ended(process, seen)
-        for name in sorted(self._haunted):
+        for name in sorted(self._lingering):
             if not self._kernel.members(name):
-                self._haunted.discard(name)
+                self._lingering.discard(name)
                 seen.append(events.TreeGone(name))
 
     def _ended(self, process: Process, seen: list[Event]) -> None:
@@ -232,15 +234,17 @@ class Reactor:
         if name in self._starting:
             self._starting.discard(name)
             if process.exec_failed:
-                seen.append(events.SpawnFailed(name, f"{name!r} is not found", process.code, self._haunts(name)))
+                seen.append(
+                    events.SpawnFailed(name, f"{name!r} is not found", process.code, self._check_lingering(name))
+                )
                 return
             seen.append(events.Spawned(name, process.pid))
         orphans = bool(self._kernel.members(name))
         if orphans and process.code == 0 and not self._services[name].job and not self._sweeping:
-            token = self._searching[name] = self._number()
+            token = self._searching[name] = self._next_token()
             self._kernel.at(self._kernel.now + self._rng.choice(_DAEMON_SECONDS), self._searched.append, (name, token))
         else:
-            seen.append(events.Exited(name, process.code, self._haunts(name)))
+            seen.append(events.Exited(name, process.code, self._check_lingering(name)))
 
     def _hook_ended(self, process: Process, seen: list[Event]) -> None:
         name = process.service
@@ -248,11 +252,11 @@ class Reactor:
         why = f"could not be started: {name!r} is not found" if process.exec_failed else ""
         orphans = self._has_no_main(name) and bool(self._kernel.members(name))
         if orphans:
-            self._haunted.add(name)
+            self._lingering.add(name)
         seen.append(events.HookEnded(name, process.code, why, orphans))
 
-    def _search_is_over(self, name: str, seen: list[Event]) -> None:
-        """Whoever alone made himself a session is the service from now on."""
+    def _search_ends(self, name: str, seen: list[Event]) -> None:
+        """The daemon is the only process with a session of its own, if there is just one."""
         del self._searching[name]
         daemons = [process for process in self._kernel.members(name) if process.session]
         if len(daemons) == 1:
@@ -260,28 +264,28 @@ class Reactor:
             self.mains[name] = daemons[0]
             seen.append(events.Daemonised(name, daemons[0].pid))
         else:
-            seen.append(events.Exited(name, 0, self._haunts(name)))
+            seen.append(events.Exited(name, 0, self._check_lingering(name)))
 
     def _has_no_main(self, name: str) -> bool:
         return name not in self.mains and name not in self._searching
 
-    def _haunts(self, name: str) -> bool:
-        """Whether somebody is left of it; then his end is told, else not."""
+    def _check_lingering(self, name: str) -> bool:
+        """Whether processes of it are left; if so, TreeGone will come."""
         if self._kernel.members(name):
-            self._haunted.add(name)
+            self._lingering.add(name)
         else:
-            self._haunted.discard(name)
-        return name in self._haunted
+            self._lingering.discard(name)
+        return name in self._lingering
 
     @property
-    def awaits_something(self) -> bool:
-        """Whether a fact comes by itself, and be it that somebody is not found."""
-        return bool(self.asking or self._searching)
+    def awaits_event(self) -> bool:
+        """Whether a probe or a search for a daemon will end with an event."""
+        return bool(self.probing or self._searching)
 
     def reexecuted(self) -> None:
-        """Questions do not cross."""
-        self.asking.clear()
+        """Running probes are lost in a re-execution."""
+        self.probing.clear()
 
-    def _number(self) -> int:
+    def _next_token(self) -> int:
         self._count += 1
         return self._count

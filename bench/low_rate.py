@@ -1,6 +1,6 @@
-"""What services cost that write a line now and then: processor time of the tool, and how late a line arrives.
+"""Services that write single lines: the CPU time of the tool, and the latency of a line.
 
-Each line carries the moment at which it was written, by the monotonic clock that all processes share.
+Each line has the time of its write by CLOCK_MONOTONIC, which all processes share.
 """
 
 import os
@@ -16,20 +16,20 @@ from report import US
 from services import START_SECONDS, RunningTool, Scope
 from supervisors import CAT, S6_LOG, Tool, cohabit_logging
 
-CHATTY = 50
+WRITERS = 50
 LINE_MICROSECONDS = 1000
-LINES_A_SECOND = CHATTY * 1_000_000 // LINE_MICROSECONDS
+LINES_PER_SECOND = WRITERS * 1_000_000 // LINE_MICROSECONDS
 TOLERANCE = 0.02
 SETTLE_SECONDS = 2.0
 SECONDS = 10.0
-TELLING_SECONDS = 5.0
+REPORT_SECONDS = 5.0
 IDLE_MICROSECONDS = 13_000
-WARM_UP_LINES, LATE_LINES = 30, 340
+WARM_UP_LINES, LATENCY_LINES = 30, 340
 _STAMP = re.compile(rb"(\d{9,}) x")
 
 
 def _start(running: RunningTool, count: int) -> ServiceWatch:
-    """Start a tool and wait until so many writers are exec'd."""
+    """Start a tool and wait until all writers are executing."""
     running.start()
     watch = ServiceWatch(running.process.pid, "paced")
 
@@ -41,33 +41,33 @@ def _start(running: RunningTool, count: int) -> ServiceWatch:
     return watch
 
 
-def _told(reader: Reader) -> tuple[float, int]:
-    """Return the next thing that a reader of rates says: a moment, and the lines until then."""
-    moment, lines = reader.line(TELLING_SECONDS, "output")
+def _next_rate(reader: Reader) -> tuple[float, int]:
+    """Return the next report of the reader: a time, and the number of lines until then."""
+    moment, lines = reader.line(REPORT_SECONDS, "output")
     return float(moment), int(lines)
 
 
-def chatty(scope: Scope, tool: Tool, program: str) -> None:
-    """Measure the processor time of everything that is the tool's own while 50 services write lines."""
+def many_writers(scope: Scope, tool: Tool, program: str) -> None:
+    """Measure the CPU time of the tool's own processes while 50 services write lines."""
     reader = Reader("rate", 0)
-    services = {f"s{number:02}": f"{program} {LINE_MICROSECONDS}" for number in range(CHATTY)}
+    services = {f"s{number:02}": f"{program} {LINE_MICROSECONDS}" for number in range(WRITERS)}
     running = RunningTool(tool, scope.paths[tool.program], services, reader.stdout)
     try:
-        watch = _start(running, CHATTY)
+        watch = _start(running, WRITERS)
         reader.close()
         time.sleep(SETTLE_SECONDS)
         own = watch.supervisors()
-        while (first := _told(reader))[0] < time.monotonic() - 0.1:  # what it said while we slept
+        while (first := _next_rate(reader))[0] < time.monotonic() - 0.1:  # reports from before
             pass
         before, began = cpu_seconds(own), time.monotonic()
-        while (last := _told(reader))[0] < began + SECONDS:
+        while (last := _next_rate(reader))[0] < began + SECONDS:
             pass
         used, seconds = cpu_seconds(own) - before, time.monotonic() - began
         rate = (last[1] - first[1]) / (last[0] - first[0])
         scope.figures.add("lines50", tool.name, 100 * used / seconds)
-        scope.figures.add("lines50-rate", tool.name, rate)  # no table of its own: the worst round is in the remark
-        rate = max(scope.figures.samples["lines50-rate"][tool.name], key=lambda each: abs(each - LINES_A_SECOND))
-        short = "" if abs(rate / LINES_A_SECOND - 1) <= TOLERANCE else f", **not {LINES_A_SECOND:,}**"
+        scope.figures.add("lines50-rate", tool.name, rate)  # without a table: the remark has the worst round
+        rate = max(scope.figures.samples["lines50-rate"][tool.name], key=lambda each: abs(each - LINES_PER_SECOND))
+        short = "" if abs(rate / LINES_PER_SECOND - 1) <= TOLERANCE else f", **not {LINES_PER_SECOND:,}**"
         scope.figures.note("lines50", tool.name, f"{rate:,.0f} lines/s{short}; {len(own)} processes")
     except MeasurementError as error:
         scope.figures.note("lines50", tool.name, str(error))
@@ -76,11 +76,11 @@ def chatty(scope: Scope, tool: Tool, program: str) -> None:
         reader.forget()
 
 
-def _latenesses(source: int) -> list[float]:
-    """Read lines as they come; return how many milliseconds after its writing each was here, the quickest first."""
+def _latencies(source: int) -> list[float]:
+    """Read lines as they arrive; return their latencies in ms, sorted."""
     got: list[tuple[bytes, int]] = []
     lines = 0
-    while lines < LATE_LINES and (data := os.read(source, 65536)):
+    while lines < LATENCY_LINES and (data := os.read(source, 65536)):
         got.append((data, time.monotonic_ns()))
         lines += data.count(b"\n")
     moments: list[float] = []
@@ -90,12 +90,12 @@ def _latenesses(source: int) -> list[float]:
         stamps = filter(None, map(_STAMP.search, complete))
         moments.extend((now - int(stamp[1])) / 1e6 for stamp in stamps)
     if len(moments) <= WARM_UP_LINES:
-        raise MeasurementError(f"only {len(moments)} lines came")
+        raise MeasurementError(f"only {len(moments)} lines arrived")
     return sorted(moments[WARM_UP_LINES:])
 
 
-def late(scope: Scope, tool: Tool, program: str) -> None:
-    """Measure how late the lines of one service arrive that writes little, in a tool that does nothing else."""
+def latency(scope: Scope, tool: Tool, program: str) -> None:
+    """Measure the latency of the lines of one service, without other activity."""
     source, sink = os.pipe()
     services = {"a": f"{program} {IDLE_MICROSECONDS}"}
     running = RunningTool(tool, scope.paths[tool.program], services, sink)
@@ -103,9 +103,9 @@ def late(scope: Scope, tool: Tool, program: str) -> None:
         _start(running, 1)
         os.close(sink)
         sink = -1
-        moments = _latenesses(source)
+        moments = _latencies(source)
         scope.figures.add("latency", tool.name, statistics.median(moments))
-        note = f"99 % within {moments[len(moments) * 99 // 100]:.2f} ms, {len(moments)} lines a round"
+        note = f"99 % within {moments[len(moments) * 99 // 100]:.2f} ms, {len(moments)} lines per round"
         scope.figures.note("latency", tool.name, note)
     except MeasurementError as error:
         scope.figures.note("latency", tool.name, str(error))
@@ -117,7 +117,7 @@ def late(scope: Scope, tool: Tool, program: str) -> None:
 
 
 def measure(scope: Scope, tools: Sequence[Tool]) -> None:
-    """Measure all that was asked for, round by round."""
+    """Take the selected measurements, round by round."""
     if not scope.wants("lines50", "latency"):
         return
     try:
@@ -132,7 +132,7 @@ def measure(scope: Scope, tools: Sequence[Tool]) -> None:
     for _ in range(scope.rounds):
         for tool in [*passing, *(as_json,) * any(tool.name == US for tool in tools)]:
             if scope.wants("lines50"):
-                chatty(scope, tool, program)
+                many_writers(scope, tool, program)
         for tool in [*passing, CAT]:
             if scope.wants("latency"):
-                late(scope, tool, program)
+                latency(scope, tool, program)

@@ -1,4 +1,4 @@
-"""A seed's verdict in one line, its story in many, and the seeds that are kept because they failed once."""
+"""The result of a seed as one line, its trace, and the list of seeds that failed once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kept_seeds.txt
 
 
 def verdict(seed: int) -> str:
-    """What is wrong with the engine in this world, "" for nothing. Any exception is a failure."""
+    """The violation in this world, "" for none. Any exception of the engine is one."""
     try:
         World(seed).run()
     except Violation as violation:
@@ -27,21 +27,21 @@ def verdict(seed: int) -> str:
     return ""
 
 
-def story(seed: int) -> str:
-    """Everything that happens in this world, a line each, and how it ends."""
+def trace(seed: int) -> str:
+    """The Plan, every event and effect of this world as one line each, and the result."""
     lines: list[str] = []
-    world = World(seed, tell=lambda now, text: lines.append(f"{now:9.3f}  {text}"))
+    world = World(seed, log=lambda now, text: lines.append(f"{now:9.3f}  {text}"))
     try:
         world.run()
-        end = "all judges are content"
-    except Exception as error:  # noqa: BLE001 - the story is told to its end, whatever it is
+        end = "no violation"
+    except Exception as error:  # noqa: BLE001 - the trace shows any exception as its result
         end = f"FAILED  {type(error).__name__}: {error}"
-    plan = [f"           {_told(service)}" for service in world.plan.services.values()]
+    plan = [f"           {_described(service)}" for service in world.plan.services.values()]
     return "\n".join([f"Plan, total grace {world.plan.stop_grace_seconds:g} s:", *plan, *lines, end])
 
 
 def ownership_verdict(seed: int) -> str:
-    """What is wrong with the attribution of processes in this world, "" for nothing."""
+    """The violation in this world of processes, "" for none. Any exception is one."""
     try:
         OwnershipWorld(seed).run()
     except Violation as violation:
@@ -51,40 +51,40 @@ def ownership_verdict(seed: int) -> str:
     return ""
 
 
-def ownership_story(seed: int) -> str:
-    """Everything that process 1 does in this world, a line each, and how it ends."""
+def ownership_trace(seed: int) -> str:
+    """Everything that process 1 does in this world as one line each, and the result."""
     lines: list[str] = []
-    world = OwnershipWorld(seed, tell=lambda text: lines.append(f"{world.kernel.now:9.3f}  {text}"))
+    world = OwnershipWorld(seed, log=lambda text: lines.append(f"{world.kernel.now:9.3f}  {text}"))
     try:
         world.run()
-        end = "no checker has anything to say"
-    except Exception as error:  # noqa: BLE001 - the story is told to its end, whatever it is
+        end = "no violation"
+    except Exception as error:  # noqa: BLE001 - the trace shows any exception as its result
         end = f"FAILED  {type(error).__name__}: {error}"
     return "\n".join([*lines, end])
 
 
-def _told(service: Service) -> str:
-    """A service of the Plan as one line: only what matters for supervision."""
+def _described(service: Service) -> str:
+    """The fields of a service that matter for supervision, as one line."""
     restart = service.restart
-    words = [service.name, f"grace {service.stop_grace_seconds:g} s", f"restart {restart.condition}"]
+    parts = [service.name, f"grace {service.stop_grace_seconds:g} s", f"restart {restart.condition}"]
     if restart.condition != "no":
-        words[-1] += f" (attempts {restart.attempts}, delay {restart.delay_seconds})"
-    words += ["essential"] * service.essential + ["scheduled"] * (service.schedule is not None)
-    words += [
+        parts[-1] += f" (attempts {restart.attempts}, delay {restart.delay_seconds})"
+    parts += ["essential"] * service.essential + ["scheduled"] * (service.schedule is not None)
+    parts += [
         f"{len(service.hooks(stage))} {stage}" for stage in (PRE_START, POST_START, PRE_STOP) if service.hooks(stage)
     ]
     if service.probe is not None:
         probe = service.probe
-        words.append(f"{probe.kind} (on_failure {probe.on_failure}, retries {probe.retries}")
-        words[-1] += f", every {probe.interval_seconds:g} s, watchdog {probe.watchdog_seconds:g} s)"
-    words += [
+        parts.append(f"{probe.kind} (on_failure {probe.on_failure}, retries {probe.retries}")
+        parts[-1] += f", every {probe.interval_seconds:g} s, watchdog {probe.watchdog_seconds:g} s)"
+    parts += [
         f"after {'' if needed.required else 'optional '}{needed.service} {needed.condition}"
         for needed in service.depends_on
     ]
-    return ", ".join(words)
+    return ", ".join(parts)
 
 
 def kept_seeds() -> list[int]:
-    """Seeds that failed once, each a line with a word about why."""
+    """The seeds in kept_seeds.txt: the first field of each line, without comments."""
     with open(_KEPT, encoding="utf-8") as file:
         return [int(line.split()[0]) for line in file if line.strip() and not line.startswith("#")]

@@ -1,7 +1,7 @@
-"""What the life of many services costs us: probes each second, a long chain, a thousand at once.
+"""The cost of many services: probes, a long chain of dependencies, a thousand services at once.
 
-No peer does these (none waits for readiness and probes in one tool), so each figure is held against one of our
-own: a chain against one link of it, a thousand services against a hundred.
+No peer has both readiness and probes. Each figure is therefore relative to cohabit itself: a chain to one link of it, a
+thousand services to a hundred.
 """
 
 import os
@@ -20,7 +20,7 @@ PARTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parts")
 PROBED = 500
 PROBE_SECONDS = 10.0
 CHAIN = 100
-LINKS = 20  # one link is measured so often in a round
+LINKS = 20  # per round
 FEW, MANY = 100, 1000
 AT_MOST_SECONDS = 60.0
 _MOMENT = re.compile(r"^(s\d+) +\| (\d+)$", re.MULTILINE)
@@ -54,7 +54,7 @@ def _plain(folder: str, services: Services) -> list[str]:
 
 
 class _Listener:
-    """A port that takes every connection and lets it go."""
+    """A TCP port that accepts every connection and closes it."""
 
     def __init__(self) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=4096)
@@ -74,15 +74,15 @@ def _running(scope: Scope, write: object, services: Services) -> RunningTool:
 
 
 def probes(scope: Scope) -> None:
-    """Measure the processor time of process 1 while each service is asked once a second."""
+    """Measure the CPU time of process 1 while each service is probed once a second."""
     listener = _Listener()
     names = {f"s{number:03}": str(listener.port) for number in range(PROBED)}
     running = _running(scope, _probed, names)
     try:
         running.start()
         watch = ServiceWatch(running.process.pid, "sleep")
-        until(lambda: len(watch.alive()) >= PROBED, AT_MOST_SECONDS, "start of all that are probed")
-        time.sleep(2.0)  # until all have been asked for the first time
+        until(lambda: len(watch.alive()) >= PROBED, AT_MOST_SECONDS, "start of all services")
+        time.sleep(2.0)  # until the first probes have ended
         before, began = cpu_seconds([running.process.pid]), time.monotonic()
         time.sleep(PROBE_SECONDS)
         used = cpu_seconds([running.process.pid]) - before
@@ -95,7 +95,7 @@ def probes(scope: Scope) -> None:
 
 
 def _moments(scope: Scope, program: str, count: int) -> list[float]:
-    """Milliseconds at which each service of a chain was executing, from the first on."""
+    """Return the milliseconds from the exec of the first service of a chain to the exec of each."""
     running = _running(scope, _chain, {f"s{number:03}": program for number in range(count)})
     try:
         running.start()
@@ -106,7 +106,7 @@ def _moments(scope: Scope, program: str, count: int) -> list[float]:
             with open(log, encoding="utf-8") as file:
                 return _MOMENT.findall(file.read())
 
-        until(lambda: len(found()) >= count, AT_MOST_SECONDS, "the end of the chain")
+        until(lambda: len(found()) >= count, AT_MOST_SECONDS, "start of the whole chain")
         moments = [int(nanoseconds) / 1e6 for _, nanoseconds in sorted(found())]
         return [moment - moments[0] for moment in moments]
     finally:
@@ -114,7 +114,7 @@ def _moments(scope: Scope, program: str, count: int) -> list[float]:
 
 
 def chain(scope: Scope) -> None:
-    """Measure a chain in which each waits for READY=1 of the one before, and single links of it."""
+    """Measure a chain of services that wait for READY=1 of the previous one, and single links."""
     try:
         program = compile_c(os.path.join(PARTS, "ready.c"))
         for _ in range(LINKS):
@@ -125,14 +125,14 @@ def chain(scope: Scope) -> None:
 
 
 def starts(scope: Scope) -> None:
-    """Measure the start of few and of many, per service."""
+    """Measure the start of few and many services, per service."""
     for measure, count in (("start-few", FEW), ("start-many", MANY)):
         running = _running(scope, _plain, {f"s{number:04}": "sleep 100000" for number in range(count)})
         try:
             running.start()
             watch = ServiceWatch(running.process.pid, "sleep")
             began = running.began
-            seconds = until(lambda: len(watch.alive()) >= count, AT_MOST_SECONDS, "start of all") - began  # noqa: B023
+            seconds = until(lambda: len(watch.alive()) >= count, AT_MOST_SECONDS, "start of all services") - began  # noqa: B023
             scope.figures.add(measure, US, seconds * 1000 / count)
         except MeasurementError as error:
             scope.figures.note(measure, US, str(error))
@@ -141,7 +141,7 @@ def starts(scope: Scope) -> None:
 
 
 def measure(scope: Scope) -> None:
-    """Measure all that was asked for."""
+    """Take the selected measurements."""
     for _ in range(scope.rounds):
         for name, act in (("probes", probes), ("chain", chain), ("starts", starts)):
             if scope.wants(name):
