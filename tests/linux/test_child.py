@@ -364,10 +364,10 @@ def test_one_thing_done_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """Under the user's effective identity only, with another pid; what goes wrong comes back, also if it never ends."""
     reader, writer = os.pipe()
 
-    def tell() -> None:
+    def emit() -> None:
         os.write(writer, f"{os.getresuid()} {os.getegid()} {os.getgroups()} {os.getpid()}".encode())
 
-    one_call.in_child(tell, USER)
+    one_call.in_child(emit, USER)
     os.close(writer)
     with open(reader, encoding="ascii") as file:
         told, _, pid = file.read().rpartition(" ")

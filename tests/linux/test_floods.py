@@ -48,11 +48,11 @@ def test_clients_that_may_not_ask(life: Run, attack: Attack, how: str) -> None:
 @pytest.mark.parametrize("text", ["READY=1", "", "STATUS=" + "x" * 4000])
 def test_messages_of_strangers(start: Start, attack: Attack, tmp_path: Path, text: str) -> None:
     """At a NOTIFY_SOCKET; the service's own READY arrives among them."""
-    tell = (
+    emit = (
         "import os, socket; path = os.environ['NOTIFY_SOCKET']; print(path, flush=True); input(); "
         "socket.socket(1, 2).sendto(b'READY=1', path); input()"
     )
-    web = {"command": [COHABIT[0], "-c", tell], "healthcheck": {"test": ["NOTIFY"]}}
+    web = {"command": [COHABIT[0], "-c", emit], "healthcheck": {"test": ["NOTIFY"]}}
     write_file(str(tmp_path), {"web": {**web, "stdin_open": True}})
     keep = f"mount -t tmpfs none /mnt; cp {tmp_path}/cohabit.yaml /mnt\n"
     reader, writer = os.pipe()

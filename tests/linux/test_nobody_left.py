@@ -118,7 +118,7 @@ def test_term_reaches_everybody(console: Console) -> None:
 def test_process_whose_first_thread_ended(console: Console) -> None:
     """Who looks like a zombie, and is none, still has children and is killed."""
     pid = _start(console, "web", *program("first_thread.py"))
-    console.until(f"(proc.look({pid}).state, proc.look({pid}).lives)", ("Z", True))
+    console.until(f"(proc.read_process({pid}).state, proc.read_process({pid}).lives)", ("Z", True))
     console(f"os.kill({pid}, 10)")
     console.until("commands(trees.members('web'))", ["", "8830"])
     console("trees.signal('web', 9)")
@@ -156,8 +156,8 @@ def test_whole_end(console: Console) -> None:
     _start(console, "web", *shell("setsid env -i sleep 8807 & exec sleep 8807"))
     _start(console, "db", *program("bomb.py", "grow", "30", str(UID)))
     console.until("len(living('8807'))", 2)
-    console("trees.signal_everybody(9)")
-    console.until("(reap(), len(proc.everybody()) <= 2 or len(living('8807')))[1]", True)
+    console("trees.signal_all(9)")
+    console.until("(reap(), len(proc.all_processes()) <= 2 or len(living('8807')))[1]", True)
     console.until(f"(reap(), len(living('{UID}')) + len(living('8807')))[1]", 0)
     directory = console("trees.cgroups and trees.cgroups.directory")
     console.until("(reap(), trees.close(), trees.cgroups and trees.cgroups.directory)[2]", None)
@@ -196,7 +196,7 @@ def test_daemon_is_found_and_is_its_service(console: Console, script: str) -> No
         pid, why = console("find(Service('web', ('web',)))")
         assert why == ""
         assert console(f"trees.adopt('web', {pid})")
-        console.until(f"(reap(), not proc.look({pid}) or commands([{pid}]) == ['8811'])[1]", True)
+        console.until(f"(reap(), not proc.read_process({pid}) or commands([{pid}]) == ['8811'])[1]", True)
         found = console(f"commands([{pid}])")
     assert console("trees.leaders") == {pid: "web"}
     console(f"os.kill({pid}, 9)")

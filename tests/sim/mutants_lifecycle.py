@@ -314,7 +314,7 @@ class LosesSecondReload(Supervisor):
 class HidesReloadChanges(Supervisor):
     """Does not report what a reload changes."""
 
-    def _tell_difference(self, difference: Difference) -> None:
+    def _report_difference(self, difference: Difference) -> None:
         return
 
 

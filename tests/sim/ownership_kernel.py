@@ -321,7 +321,7 @@ class Kernel:
             (signals, "send_by_pidfd", self._pidfd_send_signal),
             (proc, "is_ours", lambda: True),
             (proc, "shows_children", lambda: True),
-            (proc, "look", self._look),
+            (proc, "read_process", self._look),
             (proc, "children", self._children),
             (proc, "own_children", lambda: self._children(self.us)),
             (proc, "hard_rss_limit", self._limit),

@@ -69,7 +69,7 @@ def trusts_environment(world: World) -> list[tuple[Any, str, Any]]:
 
 def ignores_start_time(_world: World) -> list[tuple[Any, str, Any]]:
     """A signal goes to any process that has the pid now."""
-    return [(proc, "is_same", lambda process: proc.look(process.pid) is not None)]
+    return [(proc, "is_same", lambda process: proc.read_process(process.pid) is not None)]
 
 
 def trusts_reused_pids(_world: World) -> list[tuple[Any, str, Any]]:

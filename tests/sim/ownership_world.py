@@ -295,7 +295,7 @@ class World:
             self.children.start_main(unit.service, StartRequest(name, unit.run, unit.uid))  # type: ignore[arg-type]
             unit.state = "running"
         except OSError:
-            self.children.never_ran(name, "no room", 71)
+            self.children.report_start_failure(name, "no room", 71)
 
     def _probe(self, name: str) -> None:
         key = f"{name}\0probe"
@@ -319,7 +319,7 @@ class World:
         try:
             self.children.start_hook(unit.service, StartRequest(name, unit.run, unit.uid))  # type: ignore[arg-type]
         except OSError:
-            self.children.hook_never_ran(name, "no room", 71)
+            self.children.report_hook_failure(name, "no room", 71)
 
     def _reexecute(self) -> None:
         plain = marshal.loads(marshal.dumps(self.children.to_plain()))  # noqa: S302 - our own
@@ -339,7 +339,7 @@ class World:
             self.children.restore(plain, tasks)
         finally:
             Trees.from_plain = from_plain  # type: ignore[method-assign]
-        self.children.meet(services, lambda service, _command: StartRequest(service.name, 0, 0))  # type: ignore[arg-type,return-value]
+        self.children.attach_services(services, lambda service, _command: StartRequest(service.name, 0, 0))  # type: ignore[arg-type,return-value]
 
     # --- the small engine ----------------------------------------------------------------------------
 

@@ -45,6 +45,10 @@ WORDS = (
 EXCEPTIONS = (
     ("tests/tidy/*language.py", "", "the list of the words, and examples of them"),
     ("*", r"""["'`=: ]nobody["'`]|user nobody|as nobody|nobody's (directory|daemon)""", "the Unix user nobody"),
+    ("*", r"\bNOBODY\b", "a constant: the uid or the name of the Unix user nobody"),
+    ("tests/unit/test_config_*.py", "nobody-at-all", "a user name like nobody"),
+    ("tests/unit/test_logs_level.py", "ClickHouse", "the name of a program"),
+    ("src/cohabit/reactor/logs/level.py", "ClickHouse", "the name of a program"),
     ("tests/unit/test_doctor_services.py", r"memcached .*-u nobody", "the Unix user nobody"),
     ("tests/unit/test_config_user.py", "nobody-else", "a user name like nobody"),
     ("tests/linux/*.py", "nobody-(knows|has-this-name)", "a user name like nobody"),

@@ -21,13 +21,13 @@ def asked(kind: str, name: str = "web", **probe: Any) -> Service:
 
 
 class World:
-    """The loop as its parts see it. facts: events that they sent; said: log lines; rooms: the parts."""
+    """The loop as its parts see it. facts: events that they sent; said: log lines; parts: the parts."""
 
     def __init__(self) -> None:
         self.epoll = select.epoll()
         self.facts: list[Any] = []
         self.said: list[tuple[str, str, str]] = []
-        self.rooms: list[Any] = []
+        self.parts: list[Any] = []
         self.launched: list[str] = []
         self.killed: list[str] = []
         self.pids: dict[str, int] = {}
@@ -64,7 +64,7 @@ class World:
     def turn(self) -> None:
         """Wait up to 5 ms for events, and handle them."""
         for fd, _ in self.epoll.poll(0.005):
-            for part in self.rooms:
+            for part in self.parts:
                 if part.owns(fd):
                     part.handle(fd)
                     break

@@ -182,7 +182,7 @@ def test_stop_is_answered_when_the_service_is_started_meanwhile() -> None:
 
 
 def test_wait_for_exit_waits_for_a_service_that_is_about_to_start() -> None:
-    """The end of an earlier run is no answer while the next one waits for its conditions."""
+    """The end of an earlier run does not count while the next one waits for its conditions."""
     backend = up_with(service("db", probe=PROBE, essential=False), service("web", healthy("db"), essential=False))
     backend.feed(Exited("web", 3))
     backend.feed(Probed("db", passed=False), Probed("db", passed=False), Probed("db", passed=False))

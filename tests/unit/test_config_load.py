@@ -68,7 +68,7 @@ def up(command: str, text: str, services: tuple[str, ...] = ()) -> tuple[int, An
     """Exit code and answer for a file with a text."""
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write(text)
-    code, output = run(command, {"verb": "up", "files": [], "profiles": [], "services": services})
+    code, output = run(command, {"source": "up", "files": [], "profiles": [], "services": services})
     return code, marshal.loads(output) if command == "plan" else output.decode()  # noqa: S302 - from the test's own child process
 
 
@@ -99,7 +99,7 @@ def test_only_named_services_are_planned() -> None:
 
 
 def test_run_has_the_same_kind_of_answer() -> None:
-    code, output = run("plan", {"verb": "run", "main": None, "helpers": [], "commands": ["sh -x"], "ready": None})
+    code, output = run("plan", {"source": "run", "main": None, "helpers": [], "commands": ["sh -x"], "ready": None})
     assert code == 0
     plan = from_plain(marshal.loads(output)["plan"])  # noqa: S302 - from the test's own child process
     assert plan == Plan({"sh": Service("sh", ("sh", "-x"), service="sh")})
@@ -110,7 +110,7 @@ def test_run_does_not_import_yaml() -> None:
     code = (
         f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(cohabit.__file__))!r})\n"
         "from cohabit.config import load\n"
-        "load.main(['check', repr({'verb': 'run', 'commands': ['true x']})])\n"
+        "load.main(['check', repr({'source': 'run', 'commands': ['true x']})])\n"
         "assert not {'yaml', 'msgspec', 'tomllib'} & set(sys.modules), sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.DEVNULL, check=True)
@@ -121,7 +121,7 @@ def test_a_closed_pipe_ends_the_loader_without_output(tmp_path: Path) -> None:
     (tmp_path / "cohabit.yaml").write_text("services: {web: {command: 'true'}}")
     reader, writer = os.pipe()
     os.close(reader)
-    request = {"verb": "up", "files": [str(tmp_path / "cohabit.yaml")]}
+    request = {"source": "up", "files": [str(tmp_path / "cohabit.yaml")]}
     command = [sys.executable, "-I", LOADER, "plan", repr(request)]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
@@ -160,7 +160,7 @@ def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "cohabit.config.keys.schedule", raising=False)
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write("services: {a: {command: sh, schedule: '* * * * *'}}")
-    (diagnostic,) = load._read({"verb": "up", "files": []}).problems
+    (diagnostic,) = load._read({"source": "up", "files": []}).problems
     assert (
         diagnostic.text
         == "cannot read the configuration: the Python package cronsim is missing (run pip install cohabit)"
@@ -200,7 +200,7 @@ def test_bytes_that_are_not_utf_8_pass_through_unchanged(monkeypatch: pytest.Mon
     _, answer = up("plan", "services: {a: {command: [sh, $ODD], environment: {B: $ODD}}}")
     service = from_plain(answer["plan"]).services["a"]
     assert os.fsencode(service.command[1]) == b"caf\xe9"
-    code, output = run("config", {"verb": "up", "files": ["cohabit.yaml"]})
+    code, output = run("config", {"source": "up", "files": ["cohabit.yaml"]})
     assert code == 0
     assert b'"caf\xe9"' in output
 
@@ -420,13 +420,13 @@ def test_the_output_of_config_has_the_same_meaning(plan: Plan) -> None:
 def test_a_request_is_read_as_a_literal_and_never_executed() -> None:
     with pytest.raises(ValueError, match="malformed"):
         load.main(["plan", "__import__('os').getpid()"])
-    assert ast.literal_eval(repr({"verb": "up"})) == {"verb": "up"}
+    assert ast.literal_eval(repr({"source": "up"})) == {"source": "up"}
 
 
 def test_config_prints_a_file_that_this_machine_cannot_run(tmp_path: Path) -> None:
     """A missing program is a comment in the output of `config`."""
     (tmp_path / "cohabit.yaml").write_text("services: {web: {command: no-such-program}}")
-    code, out = run("config", {"verb": "up"})
+    code, out = run("config", {"source": "up"})
     assert code == 0
     assert b"# cohabit.yaml:1: warning: cannot start web" in out
     assert b'command: ["no-such-program"]' in out
@@ -434,7 +434,7 @@ def test_config_prints_a_file_that_this_machine_cannot_run(tmp_path: Path) -> No
 
 def test_check_and_config_as_json() -> None:
     """JSON has all diagnostics, and for a valid file the configuration, which is again a valid file."""
-    request = {"verb": "up", "files": [], "profiles": [], "services": [], "json": True}
+    request = {"source": "up", "files": [], "profiles": [], "services": [], "json": True}
     Path("cohabit.yaml").write_text("services: {web: {comand: x}}")
     code, output = run("check", request)
     assert json.loads(output)["exit_code"] == code == 78

@@ -334,7 +334,7 @@ secrets:
 def loader(command: str, text: str) -> subprocess.CompletedProcess[bytes]:
     """Run the loader with the secret in its environment."""
     Path("cohabit.yaml").write_text(text)
-    request: dict[str, Any] = {"verb": "up", "files": [], "profiles": [], "services": []}
+    request: dict[str, Any] = {"source": "up", "files": [], "profiles": [], "services": []}
     argv = [sys.executable, "-I", LOADER, command, repr(request)]
     return subprocess.run(argv, env={**os.environ, "PASSWORD": TEXT}, capture_output=True, check=False)
 
@@ -413,7 +413,7 @@ def test_a_secret_from_a_variable_is_masked_everywhere(tmp_path: Path, monkeypat
     )
     for command in ("config", "check", "plan"):
         done = subprocess.run(
-            [sys.executable, "-I", LOADER, command, repr({"verb": "up"})], capture_output=True, check=False
+            [sys.executable, "-I", LOADER, command, repr({"source": "up"})], capture_output=True, check=False
         )
         assert b"***" in done.stdout
         assert b"s3cr3t-text" not in done.stdout + done.stderr

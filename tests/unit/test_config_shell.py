@@ -138,7 +138,13 @@ def test_the_result_is_that_of_the_shell(tmp_path: Path, pieces: list[str]) -> N
 
 
 def outcome(directory: Path, argv: list[str]) -> tuple[int, bytes, str, str]:
-    """Exit code, standard output, and the files of redirections."""
+    """Exit code, standard output, and the files of redirections.
+
+    Every run has the same files: one that an earlier run made could match a pattern.
+    """
+    for path in directory.iterdir():
+        if path.name != "show":
+            path.unlink()
     for name in ("o", "e"):
         (directory / name).write_text("")
     done = subprocess.run(

@@ -95,7 +95,7 @@ LINES_WITHOUT_LEVEL = [
     "GET /ERROR/ 200",
     "PYTHON_LOG=INFO X-ERROR-ID=1",
     'he said "ERROR"',
-    "  warning here is no first word: error",
+    "  warning here is not the first word: error",
     "I1124x 12:00:00 main.go",
     "Eabcd 12:00",
     "12 a b c d * x",

@@ -38,7 +38,7 @@ class Records(World):
         self.assembler = MultilineAssembler(
             self.given, dict(os.environ), self.epoll, self, launch=self.launch, say=self.say
         )
-        self.rooms = [self.assembler]
+        self.parts = [self.assembler]
 
     def write_records(self, source: int, records: list[bytes], now_ns: int) -> None:
         """As Output."""

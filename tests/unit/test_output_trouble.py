@@ -117,7 +117,7 @@ def fill(fd: int, byte: bytes, size: int) -> int:
 
 
 def test_two_raw_services_that_wait_for_the_sink_both_continue(loop: OutputLoop) -> None:
-    """With a slow reader, a stream that finds the room taken by the other one continues later."""
+    """With a slow reader, a stream that finds the space taken by the other one continues later."""
     one, two = loop.open("one", "raw"), loop.open("two", "raw")
     written = fill(one, b"a", 262_144)
     for _ in range(5):

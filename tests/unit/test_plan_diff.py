@@ -35,7 +35,7 @@ def named(*names: str) -> list[Service]:
     return [Service(name, ("x",)) for name in names]
 
 
-def test_the_same_is_no_difference() -> None:
+def test_equal_plans_have_no_difference() -> None:
     assert diff(plan(*named("a", "b")), plan(*named("b", "a"))) == Difference()
     assert not diff(plan(), plan())
 

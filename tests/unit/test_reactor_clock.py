@@ -43,7 +43,7 @@ class World:
             self.epoll,
             launch=self._launch,
             kill=self.killed.append,
-            tell=self.events.append,
+            emit=self.events.append,
             say=lambda _level, _service, text: self.log.append(text),
         )
 

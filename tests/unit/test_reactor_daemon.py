@@ -30,8 +30,8 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> dict[int, proc.Process]:
     monkeypatch.setattr(linux.os, "geteuid", lambda: 0)
     monkeypatch.setattr(proc, "is_ours", lambda: True)
     monkeypatch.setattr(proc, "shows_children", lambda: False)
-    monkeypatch.setattr(proc, "look", processes.get)
-    monkeypatch.setattr(proc, "everybody", lambda: list(processes.values()))
+    monkeypatch.setattr(proc, "read_process", processes.get)
+    monkeypatch.setattr(proc, "all_processes", lambda: list(processes.values()))
     monkeypatch.setattr(proc, "hard_rss_limit", lambda pid: WEB if pid < 300 else proc.UNLIMITED)
     monkeypatch.setattr(proc, "users", lambda pid: {OTHER if pid in USER_OTHER else 0})
     monkeypatch.setattr(proc, "groups", lambda pid: (OTHER if pid in USER_OTHER else 0,) * 3)
@@ -72,7 +72,7 @@ def test_daemon_is_found_by_its_session(processes: dict[int, proc.Process], tree
 
 
 def test_daemon_that_forked_twice_is_found(processes: dict[int, proc.Process], trees: Trees) -> None:
-    """After a second fork the daemon is in the session of a process that has ended, which is no session of ours."""
+    """After a second fork the daemon is in the session of a process that has ended, which is not a session of ours."""
     _add(processes, 211, 210)
     assert find_daemon(_web(), trees, 0) == (211, "")
 

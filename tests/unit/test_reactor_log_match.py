@@ -37,9 +37,9 @@ class LogWorld(World):
         self.output.name_services(["web", "db"])
         self.matches = LogMatches(
             self.given, dict(os.environ), self.epoll, self.output,
-            launch=self.launch, kill=self.kill, tell=self.facts.append,
+            launch=self.launch, kill=self.kill, emit=self.facts.append,
         )  # fmt: skip
-        self.rooms = [self.output, self.matches]
+        self.parts = [self.output, self.matches]
 
     def turn(self) -> None:
         """Run one turn, and read stdout."""

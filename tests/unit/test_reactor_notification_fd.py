@@ -18,7 +18,7 @@ class PipeWorld(World):
     def __init__(self) -> None:
         super().__init__()
         self.pipes = NotificationFds(self.epoll, self.facts.append)
-        self.rooms = [self.pipes]
+        self.parts = [self.pipes]
         self.writer, self.number = self.pipes.open(WEB)
 
     def write(self, data: bytes) -> None:
@@ -51,7 +51,7 @@ def test_the_first_newline_means_ready(world: PipeWorld) -> None:
     assert world.pipes.descriptors() == []
 
 
-def test_end_of_file_without_a_newline_is_no_answer(world: PipeWorld) -> None:
+def test_end_of_file_without_a_newline_does_not_count(world: PipeWorld) -> None:
     """A service that closes the pipe, or ends, without a newline gives no answer."""
     world.write(b"almost")
     os.close(world.writer)
@@ -61,7 +61,7 @@ def test_end_of_file_without_a_newline_is_no_answer(world: PipeWorld) -> None:
 
 
 def test_the_pipe_of_an_earlier_start_is_closed(world: PipeWorld) -> None:
-    """Writing to the pipe of an earlier start fails. After close a newline is no answer."""
+    """Writing to the pipe of an earlier start fails. After close a newline does not count."""
     old = world.writer
     world.writer, _ = world.pipes.open(WEB)
     with pytest.raises(BrokenPipeError):
@@ -80,7 +80,7 @@ def test_reexecution(world: PipeWorld) -> None:
         world.epoll.unregister(fd)
     os.write(world.writer, b"\n")
     world.pipes = NotificationFds(world.epoll, world.facts.append)
-    world.rooms = [world.pipes]
+    world.parts = [world.pipes]
     world.pipes.restore(plain)
     world.until(lambda: world.facts)
     assert world.facts == [Probed("web", passed=True)]

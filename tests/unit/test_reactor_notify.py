@@ -20,7 +20,7 @@ from cohabit.engine.events import Notified
 from cohabit.plan.model import Credentials, Probe, Service
 from cohabit.reactor import linux, rundir
 from cohabit.reactor.health import notify
-from cohabit.reactor.health.notify import Notify, tell_outside
+from cohabit.reactor.health.notify import Notify, notify_supervisor
 from cohabit.reactor.rundir import RuntimeDirectory
 from unit.reactor_world import World
 
@@ -49,13 +49,13 @@ class NotifyWorld(World):
 
     def fresh(self) -> Notify:
         """Create a Notify, as after a re-execution."""
-        self.rooms = [
+        self.parts = [
             Notify(
-                self.epoll, self.directory, tell=self.facts.append, say=self.say,
+                self.epoll, self.directory, emit=self.facts.append, say=self.say,
                 speaks_for=lambda _service, pid, _uid: self.members.get(pid, False),
             )
         ]  # fmt: skip
-        created = self.rooms[0]
+        created = self.parts[0]
         assert isinstance(created, Notify)
         return created
 
@@ -363,23 +363,23 @@ def test_systemd_notify(world: NotifyWorld) -> None:
 
 
 @pytest.mark.parametrize("abstract", [True, False])
-def test_tell_outside(tmp_path: Path, abstract: bool) -> None:
+def test_notify_supervisor(tmp_path: Path, abstract: bool) -> None:
     """A message can be sent to a path and to an abstract address."""
     name = f"cohabit-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as outside:
         outside.bind(f"\0{name}" if abstract else str(tmp_path / name))
-        tell_outside(f"@{name}" if abstract else str(tmp_path / name), "READY=1")
+        notify_supervisor(f"@{name}" if abstract else str(tmp_path / name), "READY=1")
         assert outside.recv(100) == b"READY=1"
 
 
-def test_tell_outside_never_blocks_nor_fails(tmp_path: Path) -> None:
+def test_notify_supervisor_never_blocks_nor_fails(tmp_path: Path) -> None:
     """A missing receiver, a full queue and an unsupported address are ignored."""
     for address in ("", "@", "vsock:2:1234", "/no/such/socket", "@no-receiver", "/" + "x" * 200, "/a\0b"):
-        tell_outside(address, "READY=1")
+        notify_supervisor(address, "READY=1")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as outside:
         outside.bind(str(tmp_path / "full"))
         for _ in range(1000):
-            tell_outside(str(tmp_path / "full"), "READY=1")
+            notify_supervisor(str(tmp_path / "full"), "READY=1")
 
 
 # --- where the sockets are -------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ REAL = select.epoll
 
 @pytest.fixture(autouse=True)
 def kernel(monkeypatch: pytest.MonkeyPatch) -> type[Epoll]:
-    """Give the kernel's epoll, with a room that can be set."""
+    """Give the kernel's epoll, with a capacity that can be set."""
     monkeypatch.setattr(select, "epoll", Epoll)
     Epoll.room, Epoll.creates, Epoll.fails, Epoll.error = 1000, True, False, errno.ENOSPC
     return Epoll

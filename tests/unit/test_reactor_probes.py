@@ -26,9 +26,9 @@ class ProbeWorld(World):
     def __init__(self) -> None:
         super().__init__()
         self.probes = Probes(
-            self.epoll, describe=self.describe, launch=self.launch, kill=self.kill, tell=self.facts.append
+            self.epoll, describe=self.describe, launch=self.launch, kill=self.kill, emit=self.facts.append
         )
-        self.rooms.append(self.probes)
+        self.parts.append(self.probes)
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.server.getsockname()[1]
 
@@ -245,7 +245,7 @@ def test_http_garbage_is_shown(world: ProbeWorld, sent: bytes, text: str) -> Non
 
 
 def test_http_incomplete_status_line_times_out(world: ProbeWorld) -> None:
-    """Half a status line is no answer; the check ends at its timeout."""
+    """Half a status line is not an answer; the check ends at its timeout."""
     with world.http(timeout_seconds=3.0) as server:
         server.send(_OK[:12])
         world.turn()

@@ -106,7 +106,7 @@ def test_the_program_is_executed_only_where_it_must_be(
 def test_a_replaced_interpreter_is_seen(
     monkeypatch: pytest.MonkeyPatch, running: object, installed: object, replaced: bool
 ) -> None:
-    """By device and inode. Where it cannot be told, an exec is right in both cases."""
+    """By device and inode. Where it is not known, an exec is right in both cases."""
 
     def status(path: str) -> SimpleNamespace:
         found = running if path == "/proc/self/exe" else installed
@@ -118,7 +118,7 @@ def test_a_replaced_interpreter_is_seen(
     assert reexecution._interpreter_was_replaced() is replaced
 
 
-def test_no_room_to_see_the_interpreter_is_no_reason_for_an_exec(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shortage_does_not_lead_to_an_exec(monkeypatch: pytest.MonkeyPatch) -> None:
     """The re-execution is refused instead."""
 
     def status(_: str) -> None:
@@ -242,7 +242,7 @@ def test_only_what_an_exec_would_close_is_closed() -> None:
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_a_shortage_is_no_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shortage_is_not_an_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """It leads to a new loop in this process, without an exec, is said once, and is not counted as an error."""
     built: list[bytes] = []
     said: list[str] = []

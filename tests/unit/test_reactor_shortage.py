@@ -141,8 +141,8 @@ class Machine:
         parts: Any = SimpleNamespace(
             start_main=lambda service, _: self._fork(service.name),
             start_hook=lambda service, _: self._fork(f"hook of {service.name}"),
-            never_ran=lambda *arguments: self.failed.append(arguments),
-            hook_never_ran=lambda *arguments: self.failed.append(arguments),
+            report_start_failure=lambda *arguments: self.failed.append(arguments),
+            report_hook_failure=lambda *arguments: self.failed.append(arguments),
             trees=SimpleNamespace(variables=lambda _: {}),
         )
         output: Any = SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], []))

@@ -27,7 +27,7 @@ OUR_CGROUP = "/box/cohabit-100-1"
 class World:
     """A simulated /proc and kernel: processes, their hard RSS limits and cgroups.
 
-    STOP and KILL take effect. sent: signals sent; groups: process groups stopped; looks: calls of proc.look.
+    STOP and KILL take effect. sent: signals sent; groups: process groups stopped; reads: calls of proc.read_process.
     has_children: whether the kernel has files of children.
     """
 
@@ -39,7 +39,7 @@ class World:
         self.cgroups: dict[int, str] = {}
         self.sent: list[tuple[int, int]] = []
         self.groups: list[int] = []
-        self.looks = 0
+        self.reads = 0
         self.has_children = True
         self.on_stop: Callable[[int], object] = lambda _: None
 
@@ -83,13 +83,13 @@ class World:
             self.kill(process.pid, number)
         return now is not None
 
-    def look(self, pid: int) -> proc.Process | None:
-        """Replaces proc.look."""
-        self.looks += 1
+    def read_process(self, pid: int) -> proc.Process | None:
+        """Replaces proc.read_process."""
+        self.reads += 1
         return self.processes.get(pid)
 
-    def everybody(self) -> list[proc.Process]:
-        """Replaces proc.everybody."""
+    def all_processes(self) -> list[proc.Process]:
+        """Replaces proc.all_processes."""
         return list(self.processes.values())
 
     def children(self, pid: int) -> list[int]:
@@ -113,7 +113,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wo
     monkeypatch.setattr(proc, "is_ours", lambda: True)
     monkeypatch.setattr(proc, "shows_children", lambda: world.has_children)
     monkeypatch.setattr(proc, "own_children", lambda: world.children(US))
-    for name in ("look", "everybody", "children"):
+    for name in ("read_process", "all_processes", "children"):
         monkeypatch.setattr(proc, name, getattr(world, name))
     monkeypatch.setattr(proc, "hard_rss_limit", lambda pid: world.limits[pid])
     monkeypatch.setattr(proc, "users", lambda pid: world.users.get(pid, {0}))
@@ -169,7 +169,7 @@ def test_orphan_belongs_by_session_then_by_limit(
     """To the tree of its session, otherwise of its tracking limit, otherwise to none."""
     world.add(400, US, session, limit)
     assert trees.owner(400) == owner
-    assert trees.with_orphans() == ({owner} if owner else set())
+    assert trees.keys_with_orphans() == ({owner} if owner else set())
     assert (400 in trees.members("web"), 400 in trees.members("db")) == (owner == "web", owner == "db")
     assert trees.owner(400) == owner
     assert trees.unreported == ([] if owner else [400])
@@ -212,14 +212,14 @@ def test_orphan_keeps_its_tree_after_the_leader_s_end(world: World, trees: Trees
     world.add(400, 200, 200)
     world.end(200)
     assert trees.reaped(200, world.later()) == "web"
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     trees.ended("web")
     assert trees.owner(400) == "web", "the tree ends with its last orphan"
     world.end(400)
     assert trees.reaped(400, world.later()) is None
-    assert trees.with_orphans() == set()
+    assert trees.keys_with_orphans() == set()
     world.add(500, US, 200)
-    assert trees.with_orphans() == set(), "the session number may have been reused"
+    assert trees.keys_with_orphans() == set(), "the session number may have been reused"
 
 
 def test_later_process_in_a_leaderless_session_needs_the_limit(world: World, trees: Trees) -> None:
@@ -248,19 +248,19 @@ def test_orphan_is_attributed_once(world: World, trees: Trees) -> None:
     """When it is first seen; a later change of its session or limit has no effect."""
     world.add(400, US, 200)
     world.add(401, US, 401, WEB)
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     for pid in (400, 401):
         world.processes[pid].session = 999
         world.limits[pid] = DB
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
 
 
-def test_order_of_ends_is_no_evidence(world: World, trees: Trees) -> None:
+def test_order_of_ends_is_not_evidence(world: World, trees: Trees) -> None:
     """An orphan without evidence belongs to no tree, whichever process has just ended, and is never signalled."""
     world.add(400, US, 999)
     world.end(200)
     trees.reaped(200, world.later())
-    assert trees.with_orphans() == set()
+    assert trees.keys_with_orphans() == set()
     trees.signal("web", signal.SIGKILL)
     trees.signal("db", signal.SIGKILL)
     assert 400 not in world.signalled(signal.SIGKILL)
@@ -269,17 +269,17 @@ def test_order_of_ends_is_no_evidence(world: World, trees: Trees) -> None:
 def test_unreadable_orphan_is_attributed_later(world: World, trees: Trees) -> None:
     """If nothing can be read of it now, it is read again the next time."""
     world.add(400, US, 999, None)
-    assert trees.with_orphans() == set()
+    assert trees.keys_with_orphans() == set()
     assert trees.unreported == []
     world.limits[400] = WEB
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
 
 
 def test_zombie_is_not_reported(world: World, trees: Trees) -> None:
     """A zombie without evidence does no harm: it is reaped next."""
     world.add(400, US, 999)
     world.processes[400].state = "Z"
-    assert trees.with_orphans() == set()
+    assert trees.keys_with_orphans() == set()
     assert trees.unreported == []
 
 
@@ -291,7 +291,7 @@ def test_recorded_member_stays_in_the_tree(world: World, trees: Trees) -> None:
     world.end(200)
     trees.reaped(200, world.later())
     world.add(202, US, 202)
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     assert [trees.owner(pid) for pid in (201, 202)] == ["web", ""]
 
 
@@ -317,10 +317,10 @@ def test_hook_is_a_leader_of_its_service_s_tree(world: World, trees: Trees) -> N
     trees.started("web", 210)
     world.add(211, 210, 210)
     assert trees.members("web") == [200, 210, 211]
-    assert trees.with_orphans() == set()
+    assert trees.keys_with_orphans() == set()
     world.end(210)
     assert trees.reaped(210, world.later()) == "web"
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     assert trees.orphans_of("web") == [211]
     world.end(211)
     trees.reaped(211, world.later())
@@ -329,7 +329,7 @@ def test_hook_is_a_leader_of_its_service_s_tree(world: World, trees: Trees) -> N
     trees.ended("web")
     world.add(400, US, 200)
     world.add(401, US, 210)
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     assert trees.orphans_of("web") == [400], "the main process is running, so its session counts"
 
 
@@ -338,7 +338,7 @@ def test_adopted_daemon_is_a_leader(world: World, trees: Trees) -> None:
     world.add(400, US, 400, WEB)
     assert trees.orphans_of("web") == [400]
     assert trees.adopt("web", 400)
-    assert trees.with_orphans() == set()
+    assert trees.keys_with_orphans() == set()
     world.add(401, 400, 400)
     world.end(400)
     assert trees.reaped(400, world.later()) == "web"
@@ -395,10 +395,10 @@ def test_children_of_a_parent_that_ended_meanwhile_are_killed(world: World, tree
     def late(pid: int) -> proc.Process | None:
         if pid == 201:
             world.processes[202].parent = US
-        return world.look(pid)
+        return world.read_process(pid)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proc, "look", late)
+        patch.setattr(proc, "read_process", late)
         trees.signal("web", signal.SIGKILL)
     assert world.signalled(signal.SIGKILL) == [202]
 
@@ -455,10 +455,10 @@ def test_orphan_found_after_the_kill_is_killed(world: World, trees: Trees) -> No
     world.add(201, 200, 999, WEB)
     world.end(200)
     trees.reaped(200, world.later())
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     assert world.signalled(signal.SIGKILL) == [200, 201]
     before = len(world.sent)
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     assert len(world.sent) == before, "it is killed once"
     world.end(201)
     trees.reaped(201, world.later())
@@ -466,7 +466,7 @@ def test_orphan_found_after_the_kill_is_killed(world: World, trees: Trees) -> No
     world.add(200, US, 200)
     trees.started("web", 200)
     world.add(400, US, 200)
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     assert 400 not in world.signalled(signal.SIGKILL)
 
 
@@ -475,18 +475,18 @@ def test_orphan_of_a_killed_task_s_last_process_is_killed(world: World, trees: T
     limit = trees.limits.limit(PROBE)
     world.add(400, US, 400, limit)
     world.add(401, 400, 401, limit)
-    assert trees.with_orphans() == {PROBE}
+    assert trees.keys_with_orphans() == {PROBE}
     world.processes[401].parent = 50  # the read missed it
     trees.signal(PROBE, signal.SIGKILL)
     trees.ended(PROBE)
     world.processes[401].parent = 400
     world.end(400)
     trees.reaped(400, world.later())
-    trees.with_orphans()
+    trees.keys_with_orphans()
     assert world.signalled(signal.SIGKILL) == [400, 401]
     world.end(401)
     trees.reaped(401, world.later())
-    trees.with_orphans()
+    trees.keys_with_orphans()
     assert trees.limits.owner(limit or 0) is None
 
 
@@ -496,17 +496,17 @@ def test_next_run_of_a_killed_tree_is_not_killed(world: World, trees: Trees) -> 
     trees.signal("web", signal.SIGKILL)
     trees.started("web", 210)
     world.add(401, US, 210)
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     assert 401 not in world.signalled(signal.SIGKILL)
 
 
 def test_reused_pid_of_an_orphan_is_attributed_again(world: World, trees: Trees) -> None:
     """An orphan with the pid of one that was reaped is attributed by its own evidence."""
     world.add(400, US, 200)
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     trees.reaped(400, world.later())
     world.add(400, US, 300)
-    assert trees.with_orphans() == {"db"}
+    assert trees.keys_with_orphans() == {"db"}
 
 
 def test_kill_reads_its_own_tree_only(world: World, trees: Trees) -> None:
@@ -516,7 +516,7 @@ def test_kill_reads_its_own_tree_only(world: World, trees: Trees) -> None:
     for pid in range(1000, 1500):
         world.add(pid, 300, 300)
     trees.signal("web", signal.SIGKILL)
-    assert world.looks < 10
+    assert world.reads < 10
 
 
 def test_signal_to_all_reaches_our_descendants_only(world: World, trees: Trees) -> None:
@@ -524,16 +524,16 @@ def test_signal_to_all_reaches_our_descendants_only(world: World, trees: Trees) 
     world.add(50, 1, 50)
     world.add(101, 50, 50)
     world.add(400, US, 999)
-    trees.signal_everybody(signal.SIGTERM)
+    trees.signal_all(signal.SIGTERM)
     assert {pid for pid, _ in world.sent} == {200, 300, 400}
-    trees.signal_everybody(signal.SIGKILL)
+    trees.signal_all(signal.SIGKILL)
     assert set(world.signalled(signal.SIGKILL)) == {200, 300, 400}
 
 
 def test_signal_to_all_is_kill_minus_1_as_process_1(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill(-1) misses no process."""
     monkeypatch.setattr(linux.os, "getpid", lambda: 1)
-    Trees("us").signal_everybody(signal.SIGTERM)
+    Trees("us").signal_all(signal.SIGTERM)
     assert world.sent == [(-1, signal.SIGTERM), (-1, signal.SIGCONT)]
 
 
@@ -550,9 +550,9 @@ def test_without_proc_a_tree_is_its_groups(world: World, monkeypatch: pytest.Mon
     trees.signal("web", signal.SIGTERM)
     assert world.sent == [(-200, signal.SIGTERM), (-210, signal.SIGTERM)]
     assert [trees.owner(pid) for pid in (201, 50, 0)] == ["web", "", None]
-    assert trees.with_orphans() == set()
+    assert trees.keys_with_orphans() == set()
     trees.reaped(210, world.later())
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     trees.reaped(200, world.later())
     assert trees.lives("web")
 
@@ -599,7 +599,7 @@ def test_cgroup_takes_precedence(world: World) -> None:
     world.add(401, US, 999)
     world.cgroups.update({400: f"{OUR_CGROUP}/web", 401: f"{OUR_CGROUP}/web/inner/most"})
     assert (trees.owner(400), trees.owner(401)) == ("web", "web")
-    assert trees.with_orphans() == {"web"}
+    assert trees.keys_with_orphans() == {"web"}
     world.cgroups[402] = f"{OUR_CGROUP}-2/web"
     world.add(402, US, 999)
     assert trees.owner(402) == "", "the cgroups of another cohabit are not ours"
@@ -665,7 +665,7 @@ def test_trees_survive_a_re_execution(world: World, trees: Trees) -> None:
     assert again.to_plain() == trees.to_plain()
     assert again.cgroups is not None
     again.cgroups = None
-    assert again.with_orphans() == {"web"}
+    assert again.keys_with_orphans() == {"web"}
     assert set(world.signalled(signal.SIGKILL)) == {200, 400, 401}, "an orphan may have appeared meanwhile"
 
 
@@ -679,7 +679,7 @@ def test_stat_with_brackets_in_the_name_is_read(tmp_path: Path) -> None:
     with subprocess.Popen([odd, "1000"]) as process:  # returns after the exec
         try:
             assert "S 1 (b)" in Path(f"/proc/{process.pid}/stat").read_text()
-            found = proc.look(process.pid)
+            found = proc.read_process(process.pid)
             assert found
             assert (found.parent, found.session, found.lives) == (os.getpid(), os.getsid(0), True)
             assert process.pid in proc.children(os.getpid())
@@ -690,7 +690,7 @@ def test_stat_with_brackets_in_the_name_is_read(tmp_path: Path) -> None:
 def test_ended_process_has_no_properties() -> None:
     """A process that has ended has no parent, children, limits, users, name or cgroup."""
     gone = 2**22 + 1
-    assert proc.look(gone) is None
+    assert proc.read_process(gone) is None
     assert proc.children(gone) == []
     assert proc.hard_rss_limit(gone) is None
     assert (proc.users(gone), proc.name(gone)) == (set(), "")

@@ -7,7 +7,7 @@ hash of its recipe, and so is the image: what is there already is not built agai
 the tarball and the image. Servers that live on PyPI are part of it, so pip is needed where this runs.
 
 This program knows Debian and the `docker` client and nothing of cohabit: what belongs on top of a base image
-(cohabit.Dockerfile beside this file) is built by whoever needs it.
+(cohabit.Dockerfile beside this file) is built by the tests that need it.
 
 Use: tools/images/build.py [minimal] [services]     prints one image reference per line, in that order
 """

@@ -261,7 +261,7 @@ def _reload_with(context: RequestContext, scale: dict[str, int]) -> Outcome:
             return Answer(1, f"cannot {context.request.command}: everything is being stopped")
         if engine.reads < until:
             return None
-        lines = engine.read_told
+        lines = engine.reload_messages
         body = tuple({"text": text} for text in lines)
         if not engine.read_code:
             return Answer(0, "done", body)

@@ -49,7 +49,7 @@ def liveness(engine: Supervisor, units: Sequence[Unit]) -> Answer:
 
 
 def whether_ready(engine: Supervisor, names: Sequence[str]) -> Answer | None:
-    """For `wait`: answer when all are ready or one cannot become ready. A crash that is retried is no answer."""
+    """For `wait`: answer when all are ready or one cannot become ready. A crash that is retried does not count."""
     return _all_ready(engine, names, retries=True)
 
 

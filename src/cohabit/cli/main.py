@@ -1,6 +1,6 @@
-"""The front door: from the words typed to the verb that does them, and from any error to its exit code.
+"""The entry point: from the command line to the command, and from any error to its exit code.
 
-Each verb is loaded only when it is asked for: `cohabit init -- true` must not pay for the engine.
+A command's module is loaded only when it is used: `cohabit init -- true` must not pay for the engine.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ GROUPS = {
         "help": "print the help of a command",
     },
 }
-COMMANDS = {verb: summary for group in GROUPS.values() for verb, summary in group.items()}
+COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
 TAKES_OVER = "cohabit-takes-over"  # asked before one
 
@@ -107,23 +107,23 @@ def _dispatch(given: InheritedSignals, argv: list[str]) -> int | bytes:
         return resume(given, int(state))
     if version := pid1.option(TAKES_OVER):
         return int(load("cohabit.cli.up").takes_over(int(version)))
-    verb = argv[0] if argv else ""
-    if verb in COMMANDS:
-        command: Callable[[InheritedSignals, list[str]], int | bytes] = load(f"cohabit.cli.{verb}").main
+    name = argv[0] if argv else ""
+    if name in COMMANDS:
+        command: Callable[[InheritedSignals, list[str]], int | bytes] = load(f"cohabit.cli.{name}").main
         return command(given, argv[1:])
-    if verb in ("", "-h", "--help"):
-        _write(1 if verb else 2, load("cohabit.cli.help").overview() + "\n")
-        return 0 if verb else EXIT_USAGE
-    if verb in ("--version", "-V"):
+    if name in ("", "-h", "--help"):
+        _write(1 if name else 2, load("cohabit.cli.help").overview() + "\n")
+        return 0 if name else EXIT_USAGE
+    if name in ("--version", "-V"):
         _write(1, f"cohabit {__version__}\n")
         return 0
-    near = load("cohabit.plan.nearest").nearest(verb, COMMANDS)
+    near = load("cohabit.plan.nearest").nearest(name, COMMANDS)
     hint = f"did you mean {near!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
-    raise UsageError(f"there is no command {verb!r} ({hint})")
+    raise UsageError(f"there is no command {name!r} ({hint})")
 
 
 def _write(fd: int, text: str) -> None:
     try:
         os.write(fd, text.encode("utf-8", "surrogateescape"))
     except OSError:
-        return  # nobody listens any more
+        return  # the reader has gone

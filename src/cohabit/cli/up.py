@@ -63,7 +63,7 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
             "cohabit start NAME; to read a changed file: cohabit reload)"
         )
     request = {
-        "verb": "up",
+        "source": "up",
         "files": values["file"],
         "profiles": values["profile"],
         "services": services,
@@ -92,5 +92,5 @@ def resume(given: InheritedSignals, fd: int) -> int | bytes:
 
 
 def go_on(state: bytes, programs: int, why_not: str) -> int | bytes:
-    """Go on without an exec. programs: how many there were before in this process; why_not: why this is no new one."""
+    """Go on without an exec. programs: earlier ones in this process; why_not: why this is the former program."""
     return reexecution.go_on(state, programs, why_not)

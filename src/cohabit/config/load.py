@@ -4,7 +4,7 @@
     check   every error and warning, one per line; the last line is the summary
     config  the resolved configuration, as a file with the same meaning
 
-A request is {"verb": "up", "files", "profiles", "services", "command", "terminal"} or {"verb": "run", "main",
+A request is {"source": "up", "files", "profiles", "services", "command", "terminal"} or {"source": "run", "main",
 "helpers", "commands", "ready", "log_driver", "log_opts"}. Reader and printer are imported by name, so that `run` does
 not import YAML.
 """
@@ -78,7 +78,7 @@ def _readable(draft: Draft) -> Plan:
 
 def _read(request: dict[str, Any]) -> Draft:
     try:
-        draft: Draft = import_module(_READERS[request["verb"]]).read(request, os.environ)
+        draft: Draft = import_module(_READERS[request["source"]]).read(request, os.environ)
     except ModuleNotFoundError as error:
         text = f"cannot read the configuration: the Python package {error.name} is missing (run pip install cohabit)"
         location = SourceLocation("cohabit")

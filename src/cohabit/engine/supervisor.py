@@ -64,7 +64,7 @@ LOADING, UP, STOPPING, SWEEPING, DONE = "loading", "up", "stopping", "sweeping",
 _KEPT = (
     "phase", "code", "exit_reason", "cause", "failures", "requested", "stop_signal", "stop_requested_at", "forced",
     "killing", "total_deadline", "reading", "read_again", "announced", "scale", "scale_read", "scale_requested",
-    "reads", "read_told", "read_code", "history",
+    "reads", "reload_messages", "read_code", "history",
 )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ class Supervisor:
         self.scale_read: dict[str, int] = {}  # the same, as in the current Plan
         self.scale_requested: dict[str, int] = {}  # requested since then, for the next Load
         self.reads = 0  # how many times the file was read
-        self.read_told: tuple[str, ...] = ()  # the messages of the last read: what changed, or why nothing
+        self.reload_messages: tuple[str, ...] = ()  # the messages of the last read: what changed, or why nothing
         self.read_code = 0  # the exit code of the last read
         self.history: list[tuple[float, str, str, int | None]] = []  # of the container, as Unit.history
 
@@ -216,7 +216,7 @@ class Supervisor:
             difference = diff(self.plan, plan)
             self.plan = plan
             before = len(self.services.out)
-            self._tell_difference(difference)
+            self._report_difference(difference)
             self._read(tuple(effect.text for effect in self.services.out[before:] if isinstance(effect, Report)), 0)
             self._note("reloaded", now)
             if difference:
@@ -224,7 +224,7 @@ class Supervisor:
                 self.services.change(plan, difference, now)
             self._read_once_more()
 
-    def _tell_difference(self, difference: Difference) -> None:
+    def _report_difference(self, difference: Difference) -> None:
         if difference.stop_grace_seconds:
             total = " -> ".join(format_duration(seconds) for seconds in difference.stop_grace_seconds)
             self._say("info", f"reload: stop_grace_period changed: {total}")
@@ -278,7 +278,7 @@ class Supervisor:
     def _read(self, messages: tuple[str, ...], code: int) -> None:
         """Record the outcome of a read of the file."""
         self.reads += 1
-        self.read_told, self.read_code = messages, code
+        self.reload_messages, self.read_code = messages, code
 
     # --- the end -------------------------------------------------------------------------------------
 

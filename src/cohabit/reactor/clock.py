@@ -35,7 +35,7 @@ _RESET_SECONDS = 10.0  # as in Docker: a run of this length resets the back-off
 
 
 class Clock:
-    """All schedules. tell(ScheduleDue) is called for each time that falls due, say(level, "", text) for log lines.
+    """All schedules. emit(ScheduleDue) is called for each time that falls due, say(level, "", text) for log lines.
 
     launch, kill: start and end a child under a key, as in Children. The third argument of `launch` is called with the
     exit code and, if the exec failed, the reason.
@@ -49,7 +49,7 @@ class Clock:
         *,
         launch: Callable[[str, SpawnSpec, Callable[[int, str], None]], None],
         kill: Callable[[str], None],
-        tell: Callable[[Event], None],
+        emit: Callable[[Event], None],
         say: Callable[[str, str, str], None],
     ) -> None:
         self._given = given
@@ -57,7 +57,7 @@ class Clock:
         self._epoll = epoll
         self._launch = launch
         self._kill = kill
-        self._tell = tell
+        self._emit = emit
         self._say = say
         self._schedules: dict[str, Schedule] = {}
         self._settled: dict[tuple[str, Schedule], int] = {}  # Unix seconds: times up to then are settled
@@ -183,7 +183,7 @@ class Clock:
             self._say("warning", "", line)
         elif name in self._schedules:  # else a reload has just removed it
             self._settled[name, self._schedules[name]] = int(seconds)
-            self._tell(events.ScheduleDue(name))
+            self._emit(events.ScheduleDue(name))
 
     # --- re-execution --------------------------------------------------------------------------------
 

@@ -149,7 +149,7 @@ class Launcher:
         name = attempt.effect.service.name
         self._refused.pop(name, None)
         is_main = isinstance(attempt.effect, effects.Spawn)
-        report = self._children.never_ran if is_main else self._children.hook_never_ran
+        report = self._children.report_start_failure if is_main else self._children.report_hook_failure
         report(name, attempt.why, EXIT_SYSTEM)
 
     def _start_main(self, service: Service, opened: list[int]) -> None:

@@ -33,7 +33,7 @@ _ANSWER_READ = 65_536
 
 
 class Loader:
-    """One loader at a time. prepare(plan) returns what the system refuses; tell(event) gets the outcome."""
+    """One loader at a time. prepare(plan) returns what the system refuses; emit(event) gets the outcome."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Loader:
         *,
         prepare: Callable[[Plan], list[str]],
         warn: Callable[[str], None],
-        tell: Callable[[Event], None],
+        emit: Callable[[Event], None],
     ) -> None:
         self._given = given
         self._environment = environment
@@ -52,7 +52,7 @@ class Loader:
         self._children = children
         self._prepare = prepare
         self._warn = warn
-        self._tell = tell
+        self._emit = emit
         self._answer = b""
         self._fd = -1
 
@@ -66,7 +66,7 @@ class Loader:
         try:
             self._fd, writer = os.pipe2(os.O_CLOEXEC)
         except OSError as error:
-            self._tell(events.LoadFailed((f"cannot read the file: {spawn.no_room(error)}",), EXIT_SYSTEM))
+            self._emit(events.LoadFailed((f"cannot read the file: {spawn.no_room(error)}",), EXIT_SYSTEM))
             return
         os.set_blocking(self._fd, False)
         self._epoll.register(self._fd, select.EPOLLIN)
@@ -75,7 +75,7 @@ class Loader:
             self._children.launch(KEY, start, self._ended)
         except OSError as error:
             self._close()
-            self._tell(events.LoadFailed((f"cannot read the file: {spawn.no_room(error)}",), EXIT_SYSTEM))
+            self._emit(events.LoadFailed((f"cannot read the file: {spawn.no_room(error)}",), EXIT_SYSTEM))
         finally:
             os.close(writer)
 
@@ -108,11 +108,11 @@ class Loader:
         if self._fd >= 0:
             self._close()
         if why:
-            self._tell(events.LoadFailed((f"cannot read the file: the loader cannot start: {why}",), EXIT_SYSTEM))
+            self._emit(events.LoadFailed((f"cannot read the file: the loader cannot start: {why}",), EXIT_SYSTEM))
         elif code != 0:
             how = describe_exit(code)
             why = f"cannot read the file: the loader ended with {how} (its output is above; please report it)"
-            self._tell(events.LoadFailed((why,), EXIT_BUG))
+            self._emit(events.LoadFailed((why,), EXIT_BUG))
         else:
             self._handle_answer(marshal.loads(self._answer))  # noqa: S302 - from our own loader, never from a user
         self._answer = b""
@@ -121,14 +121,14 @@ class Loader:
         for line in _lines(answer["warnings"]):
             self._warn(line)
         if answer["plan"] is None:
-            self._tell(events.LoadFailed(_lines(answer["problems"]), int(str(answer["exit_code"]))))
+            self._emit(events.LoadFailed(_lines(answer["problems"]), int(str(answer["exit_code"]))))
             return
         plan = from_plain(answer["plan"])
         problems = self._prepare(plan)
         if problems:
-            self._tell(events.LoadFailed(tuple(problems), EXIT_SYSTEM))
+            self._emit(events.LoadFailed(tuple(problems), EXIT_SYSTEM))
         else:
-            self._tell(events.Loaded(plan))
+            self._emit(events.Loaded(plan))
 
 
 def _lines(value: object) -> tuple[str, ...]:

@@ -102,12 +102,12 @@ class Loop:
         for name in _NOT_FOR_SERVICES:
             variables.pop(name, None)
         python_env = python_environment(variables)
-        tell, say, epoll = self.tell, self.say, self.epoll
+        emit, say, epoll = self.emit, self.say, self.epoll
         stdout, stderr = Sink(1), Sink(2)
         self.output = Output(epoll, stdout, stdout if stderr.identity == stdout.identity else stderr)
         stdout.on_lost = self._on_stdout_lost
         stdout.on_full, stderr.on_full = self._on_full("stdout"), self._on_full("stderr")
-        self.children = Children(epoll, tell, say, self.output.drain_service)
+        self.children = Children(epoll, emit, say, self.output.drain_service)
         self.output.destinations.launch = launch = self.children.launch
         self.joiners = self.output.joiners = MultilineAssembler(
             self.given, python_env, epoll, self.output, launch=launch, say=say
@@ -116,15 +116,15 @@ class Loop:
         self.starts = Launcher(self.given, variables, self.children, self.output, say)
         self.loader = Loader(
             self.given, python_env, epoll, self.children,
-            prepare=self.sockets.prepare, warn=lambda line: self.output.say("warning", "", line), tell=tell,
+            prepare=self.sockets.prepare, warn=lambda line: self.output.say("warning", "", line), emit=emit,
         )  # fmt: skip
         kill = self.children.kill
-        self.probes = Probes(epoll, describe=self.starts.describe, launch=launch, kill=kill, tell=tell)
+        self.probes = Probes(epoll, describe=self.starts.describe, launch=launch, kill=kill, emit=emit)
         self.directory = RuntimeDirectory(given=variables.get(RUNTIME_DIR, ""))
-        self.notify = Notify(epoll, self.directory, tell=self._notified, say=say, speaks_for=self._speaks_for)
-        self.notification_fds = NotificationFds(epoll, tell)
-        self.log_matches = LogMatches(self.given, python_env, epoll, self.output, launch=launch, kill=kill, tell=tell)
-        self.clock = Clock(self.given, python_env, epoll, launch=launch, kill=kill, tell=tell, say=say)
+        self.notify = Notify(epoll, self.directory, emit=self._notified, say=say, speaks_for=self._speaks_for)
+        self.notification_fds = NotificationFds(epoll, emit)
+        self.log_matches = LogMatches(self.given, python_env, epoll, self.output, launch=launch, kill=kill, emit=emit)
+        self.clock = Clock(self.given, python_env, epoll, launch=launch, kill=kill, emit=emit, say=say)
         self.starts.sockets, self.starts.notify = self.sockets, self.notify
         self.starts.notification_fds, self.starts.log_matches = self.notification_fds, self.log_matches
         self.requests = Requests(
@@ -301,7 +301,7 @@ class Loop:
                 self.output.forget(name)
                 self.output.mask.keep(self._secret_paths(self.engine.plan))
             case effects.AllReady():
-                notify.tell_outside(self._notify_socket, "READY=1\nSTATUS=all services are ready")
+                notify.notify_supervisor(self._notify_socket, "READY=1\nSTATUS=all services are ready")
             case effects.Exit(code, reason, cause):
                 self._exit(code, reason, cause)
 
@@ -334,9 +334,9 @@ class Loop:
     def _notified(self, message: events.Notified) -> None:
         if message.main_pid and not self.children.adopt(message.service, message.main_pid):
             message = message.replace(main_pid=0)
-        self.tell(message)
+        self.emit(message)
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Queue an event for the engine. Its texts may contain a secret: a probe's output or a status, for example."""
         if self.output.mask.texts:
             texts = {name: text for name, text in vars(event).items() if isinstance(text, str) and name != "service"}

@@ -2,7 +2,7 @@
 
 When process 1 ends the container ends, so an internal error must not end it. What it holds is written down
 as plain values (reexecution_state.py; marshal: the interpreter is the same one) in a memfd; exec then keeps the pid,
-the children, the descriptors that are told to stay open and the signals that are pending, and discards everything
+the children, the descriptors that are to stay open and the signals that are pending, and discards everything
 else, first of all whatever state the error left behind.
 
 An exec cannot be undone: a program that finds no memory for its own libraries ends, and the container with it. So an
@@ -92,7 +92,7 @@ def resume(given: InheritedSignals, fd: int) -> int | bytes:
         data = _read_all(fd)
         plain = marshal.loads(data)  # noqa: S302 - from our own former program
         loop = _build(InheritedSignals(plain["mask"], plain["ignored"]), data)
-    except Exception as error:  # noqa: BLE001 - then nothing is known any more but that everybody has to go
+    except Exception as error:  # noqa: BLE001 - without a state, all that is left is to end every process
         return end_everything(error, Trees(""), plain)
     del given
     if plain["asked"]:
@@ -139,7 +139,7 @@ def _interpreter_was_replaced() -> bool:
     except OSError as error:
         if shortage.is_shortage(error):
             raise
-        return True  # it cannot be told, and an exec is right in both cases
+        return True  # it is not known, and an exec is right in both cases
     return (running.st_dev, running.st_ino) != (installed.st_dev, installed.st_ino)
 
 
@@ -174,7 +174,7 @@ def _execute(plain: dict[str, Any]) -> NoReturn:
 def _look_at_program() -> None:
     """Do once what an interpreter begins with: our limits are not those of the child that tried. Raises OSError."""
     for path in (sys.executable, *sys.path):
-        if os.access(path, os.F_OK):  # a zip file that nobody has made is in sys.path, too
+        if os.access(path, os.F_OK):  # sys.path also has a zip file that does not exist
             status = os.stat(path)
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:

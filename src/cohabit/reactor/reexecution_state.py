@@ -1,7 +1,7 @@
 """What process 1 hands to its next program, or to its next loop: written down as plain values, and taken over again.
 
 The fact or the effect that was being dealt with is still in its queue; it is tried again, unless it was dealt with
-after all. When it has failed again, it is dropped, and what is missing then is told to the engine. How a
+after all. When it has failed again, it is dropped, and the engine gets an event for what is missing then. How a
 re-execution is done, and what leads to one, is handover.py's.
 """
 
@@ -66,8 +66,8 @@ def write_down(loop: Loop) -> dict[str, Any]:
 
 def descriptors(loop: Loop) -> list[int]:
     """What must stay open across the exec."""
-    told = (loop.notify, loop.notification_fds, loop.log_matches)
-    parts = (loop.output, loop.joiners, loop.children, *told, loop.control)
+    watched = (loop.notify, loop.notification_fds, loop.log_matches)
+    parts = (loop.output, loop.joiners, loop.children, *watched, loop.control)
     kept = [fd for part in parts for fd in part.descriptors()] + loop.sockets.inheritable()
     return [*kept, *loop.wake_up]
 
@@ -85,7 +85,7 @@ def restore(loop: Loop, plain: dict[str, Any]) -> None:
     tasks = loop.output.destinations.tasks() | _ended(loop.joiners) | _ended(loop.log_matches)
     loop.children.restore(plain["children"], tasks)
     services = {name: unit.service for name, unit in loop.engine.units.items()}
-    loop.children.meet(services, loop.starts.describe)
+    loop.children.attach_services(services, loop.starts.describe)
     if loop.engine.plan is not None and loop.engine.phase == UP:
         loop.set_schedules(loop.engine.plan)
     _drop_what_failed(loop, stepping=plain["stepping"])
@@ -106,7 +106,7 @@ def _will_be_read(loop: Loop) -> bool:
 
 
 def _ended(part: MultilineAssembler | LogMatches) -> dict[str, Callable[[int, str], None]]:
-    """By its side programs, which live on: whom their ends are told."""
+    """For each side program that is still running: the callback for its end."""
 
     def of(key: str) -> Callable[[int, str], None]:
         return lambda code, why: part.ended(key, code, why)

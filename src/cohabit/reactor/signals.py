@@ -5,7 +5,7 @@ in process 1. No other module of the reactor imports either.
 
 A program inherits a mask and, for each signal, "default" or "ignored" (signal(7), "Signal mask and pending signals");
 both survive exec. An init must pass both on unchanged: nohup ignores HUP, a shell's background job ignores INT.
-CPython ignores PIPE and XFSZ before our first line runs, and Python cannot tell what they were before. So the
+CPython ignores PIPE and XFSZ before our first line runs, and Python cannot read what they were before. So the
 `cohabit` script reads the field `sigignore` of /proc/self/stat first and passes it as `-X cohabit-sigignore=N`.
 Without that option, both are taken as default.
 """

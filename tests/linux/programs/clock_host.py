@@ -37,7 +37,7 @@ clock = Clock(
     epoll,
     launch=launch,
     kill=kill,
-    tell=lambda fact: print("due", getattr(fact, "service", fact), flush=True),
+    emit=lambda fact: print("due", getattr(fact, "service", fact), flush=True),
     say=lambda _level, _service, text: print("said", text, flush=True),
 )
 words = sys.argv[2:]

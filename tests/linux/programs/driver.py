@@ -77,13 +77,13 @@ def run(loop: Loop, programs: int = 0) -> int | bytes:
 
 is_exec = False
 planted = [plant]
-real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.with_orphans, reexecution.run
+real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.keys_with_orphans, reexecution.run
 if kind.startswith("step"):
     Supervisor.step = step  # type: ignore[method-assign]
 elif kind in ("effect", "effect-after"):
     Loop._perform = perform  # type: ignore[method-assign]
 elif kind == "reap":
-    Trees.with_orphans = with_orphans  # type: ignore[method-assign]
+    Trees.keys_with_orphans = with_orphans  # type: ignore[method-assign]
 elif kind in ("lost", "exec"):
     is_exec = kind == "exec"
     kind, name = "step-before", "Exited"

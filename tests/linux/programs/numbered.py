@@ -58,9 +58,9 @@ class Life:
         self.line_counts = dict.fromkeys(self.streams, 0)
         self.note = os.open(f"{name}.{life}.note", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         self.size = 1
-        self.tell()
+        self.emit()
 
-    def tell(self) -> None:
+    def emit(self) -> None:
         """Note how far it is."""
         os.pwrite(self.note, NOTE.pack(*self.counts), 0)
 
@@ -69,7 +69,7 @@ class Life:
         while data:
             written = os.write(stream, data[:PIECE_MAX])
             self.counts[2 * stream - 2] += written
-            self.tell()
+            self.emit()
             data = data[written:]
 
     def round(self, lines: int = ROUND) -> None:
@@ -94,7 +94,7 @@ class Life:
         for stream in self.streams:
             if "tail" in self.words:
                 self.counts[2 * stream - 1] = self.line_counts[stream] + 1
-                self.tell()
+                self.emit()
                 self.write(stream, tail(self.tags[stream]))
 
 

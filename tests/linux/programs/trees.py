@@ -59,7 +59,7 @@ def reap() -> set[str]:
         if pid == 0:
             break
         trees.reaped(pid, ticks)
-    return trees.with_orphans()
+    return trees.keys_with_orphans()
 
 
 def gone(key: str) -> bool:
@@ -94,7 +94,7 @@ def living(word: str) -> list[int]:
     """Who lives and has a word in its command line."""
     return [
         process.pid
-        for process in proc.everybody()
+        for process in proc.all_processes()
         if process.lives and word.encode() in proc.read(f"/proc/{process.pid}/cmdline").split(b"\0")
     ]
 

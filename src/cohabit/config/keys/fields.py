@@ -109,7 +109,7 @@ class Policy(str):
             hint = "" if condition in _POLICIES else did_you_mean(condition, _POLICIES)
             raise ValueError(f"expected {cls.expected}, got {text[:40]!r}{hint}")
         policy = cls(condition)
-        policy.attempts = (int(Count.parse(limit)) if colon else 0) or None  # 0 is no limit, as in Docker
+        policy.attempts = (int(Count.parse(limit)) if colon else 0) or None  # 0 means unlimited, as in Docker
         return policy
 
 

@@ -3,7 +3,7 @@
 A client sends one line and gets one answer; then the connection is closed. api/ defines the commands. This module
 protects process 1 from its clients:
 
-  - Users: the kernel tells who connected (SO_PEERCRED, SO_PEERGROUPS; unix(7), socket(7)). Root, the user of process 1
+  - Users: the kernel reports the user that connected (SO_PEERCRED, SO_PEERGROUPS; unix(7)). Root, the user of process 1
     and the group named in the file may send requests. Every user can connect, because a refusal with a text is better
     than EACCES.
   - Duration: a request must arrive in REQUEST_SECONDS and is limited in length; a pending answer must make progress

@@ -50,7 +50,7 @@ class _Matcher:
 
 
 class LogMatches:
-    """All matchers. tell(event) is called for each answer.
+    """All matchers. emit(event) is called for each answer.
 
     launch(key, spec, ended) and kill(key) are those of Children. ended(code, why) is called once, also after a kill;
     why is not empty if the exec failed.
@@ -65,7 +65,7 @@ class LogMatches:
         *,
         launch: Callable[[str, SpawnSpec, Callable[[int, str], None]], None],
         kill: Callable[[str], None],
-        tell: Callable[[events.Probed], None],
+        emit: Callable[[events.Probed], None],
     ) -> None:
         self._inherited = inherited
         self._environment = environment
@@ -73,7 +73,7 @@ class LogMatches:
         self._output = output
         self._launch = launch
         self._kill = kill
-        self._emit = tell
+        self._emit = emit
         self._wanted: dict[str, _Matcher] = {}
         self._running: dict[str, _Matcher] = {}  # key -> matcher, wanted or killed, from its fork to its end
         self._feeds: dict[int, _Matcher] = {}

@@ -1,7 +1,7 @@
 """Readiness by a descriptor, as in s6 (notification-fd): the service writes a line and closes the descriptor.
 
 Each start has its own pipe. The first newline means that the service is ready. As in s6, the text before it is ignored
-and nothing after it is read. End of file without a newline is no answer.
+and nothing after it is read. End of file without a newline does not count.
 """
 
 from __future__ import annotations

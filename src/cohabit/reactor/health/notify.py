@@ -63,7 +63,7 @@ class _Endpoint:
 
 
 class Notify:
-    """The sockets of all services. tell(event) is called for each message; say(level, service, text) logs a warning.
+    """The sockets of all services. emit(event) is called for each message; say(level, service, text) logs a warning.
 
     speaks_for(service, pid, uid) returns whether a process may act for the service, whose user is uid; None if the
     process has ended.
@@ -74,13 +74,13 @@ class Notify:
         epoll: Registry,
         directory: RuntimeDirectory,
         *,
-        tell: Callable[[events.Notified], None],
+        emit: Callable[[events.Notified], None],
         say: Log,
         speaks_for: SpeaksFor,
     ) -> None:
         self._epoll = epoll
         self._directory = directory
-        self._emit = tell
+        self._emit = emit
         self._log = say
         self._speaks_for = speaks_for
         self._endpoints: dict[int, _Endpoint] = {}
@@ -226,7 +226,7 @@ class Notify:
             self._add(endpoint)
 
 
-def tell_outside(address: str, text: str) -> None:
+def notify_supervisor(address: str, text: str) -> None:
     """Send a message to the supervisor of process 1 (podman --sdnotify, systemd). A failure is ignored.
 
     address: its NOTIFY_SOCKET, a path or "@" and an abstract name.

@@ -63,7 +63,7 @@ class _Check:
 
 
 class Probes:
-    """All checks in progress. tell(event) is called for each answer.
+    """All checks in progress. emit(event) is called for each answer.
 
     describe(service, command, stdio) returns how the service would run a command. launch(key, spec, ended) and
     kill(key) are those of Children. ended(code, why) is called once, also after a kill; why is not empty if the exec
@@ -77,13 +77,13 @@ class Probes:
         describe: Callable[[Service, tuple[str, ...], tuple[int, ...]], SpawnSpec],
         launch: Callable[[str, SpawnSpec, Callable[[int, str], None]], None],
         kill: Callable[[str], None],
-        tell: Callable[[events.Probed], None],
+        emit: Callable[[events.Probed], None],
     ) -> None:
         self._epoll = epoll
         self._describe = describe
         self._launch = launch
         self._kill = kill
-        self._emit = tell
+        self._emit = emit
         self._checks: dict[str, _Check] = {}
         self._running: dict[str, _Check] = {}  # those whose command is not reaped yet, wanted or not
         self._registered: dict[int, _Check] = {}

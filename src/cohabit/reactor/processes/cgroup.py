@@ -39,7 +39,7 @@ class Cgroups:
 
     def _make(self) -> str:
         """Create our directory if a child of ours can enter it; returns its path or ""."""
-        ours = proc.look(os.getpid()) if proc.is_ours() else None
+        ours = proc.read_process(os.getpid()) if proc.is_ours() else None
         if ours is None:
             return ""
         for base, path in places():

@@ -78,14 +78,14 @@ class Process:
 class Children:
     """All children of this process.
 
-    tell(event): what became of a service's processes. drain(service): called before its end is reported, to read its
+    emit(event): what became of a service's processes. drain(service): called before its end is reported, to read its
     remaining output. say(level, service, text): a log line.
     """
 
     def __init__(
         self,
         epoll: Registry,
-        tell: Callable[[Event], None],
+        emit: Callable[[Event], None],
         say: Callable[[str, str, str], None],
         drain: Callable[[str], None],
     ) -> None:
@@ -102,7 +102,7 @@ class Children:
         self._by_pid: dict[int, Process] = {}
         self._by_fd: dict[int, Process] = {}
         self._epoll = epoll
-        self._tell = tell
+        self._emit = emit
         self._say = say
         self._drain = drain
 
@@ -188,7 +188,7 @@ class Children:
     def _executing(self, process: Process) -> None:
         process.start = None
         if process.ended is None and process.key == process.tree:
-            self._tell(events.Spawned(process.key, process.pid))
+            self._emit(events.Spawned(process.key, process.pid))
 
     def reap(self) -> None:
         """Reap all processes that have ended, and attribute the orphans that have appeared."""
@@ -200,7 +200,7 @@ class Children:
             except ChildProcessError:
                 pid = status = 0
                 if self.sweeping:
-                    self._tell(events.Swept())
+                    self._emit(events.Swept())
             if pid == 0:
                 break
             process = self._by_pid.get(pid)
@@ -216,7 +216,7 @@ class Children:
         else:
             os.kill(os.getpid(), signals.CHLD)  # there may be more: reap them in the next turn
         if not self.sweeping:
-            with_orphans = self.trees.with_orphans()
+            with_orphans = self.trees.keys_with_orphans()
             self._report_unattributed()
             if self.ended or (orphans and self.lingering):
                 self._report_ended(with_orphans)
@@ -258,23 +258,23 @@ class Children:
             elif process.key != process.tree:
                 self._hook_ended(process.tree, code, why, orphans=process.tree in alive)
             elif failure:
-                self.never_ran(process.key, why, code)
+                self.report_start_failure(process.key, why, code)
             else:
                 self._main_ended(process, code, orphans=process.key in alive)
         for name in self.lingering - alive:
             self.lingering.discard(name)
             self.trees.ended(name)
             self._drain(name)
-            self._tell(events.TreeGone(name))
+            self._emit(events.TreeGone(name))
 
-    def hook_never_ran(self, name: str, why: str, code: int) -> None:
+    def report_hook_failure(self, name: str, why: str, code: int) -> None:
         """Report that a hook of a service could not be forked."""
         self._hook_ended(name, code, why, orphans=self.trees.lives(name))
 
-    def never_ran(self, name: str, why: str, code: int) -> None:
+    def report_start_failure(self, name: str, why: str, code: int) -> None:
         """Report that the main process of a service could not be started. Its hooks may have left processes behind."""
         orphans = self.trees.lives(name)
-        self._tell(events.SpawnFailed(name, why, code, orphans))
+        self._emit(events.SpawnFailed(name, why, code, orphans))
         if orphans:
             self.lingering.add(name)
         else:
@@ -299,7 +299,7 @@ class Children:
         elif not orphans:
             self.trees.ended(name)
         self._drain(name)
-        self._tell(events.HookEnded(name, code, f"could not be started: {why}" if why else "", left))
+        self._emit(events.HookEnded(name, code, f"could not be started: {why}" if why else "", left))
 
     def _main_ended(self, process: Process, code: int, *, orphans: bool) -> None:
         name = process.key
@@ -322,7 +322,7 @@ class Children:
             self._report_exited(name, code, orphans=orphans, out_of_memory=killed and self._out_of_memory.killed_one())
 
     def _report_exited(self, name: str, code: int, *, orphans: bool, out_of_memory: bool = False) -> None:
-        self._tell(events.Exited(name, code, orphans, out_of_memory))
+        self._emit(events.Exited(name, code, orphans, out_of_memory))
         if orphans:
             self.lingering.add(name)
         else:
@@ -353,7 +353,7 @@ class Children:
             if why:
                 self._say("warning", name, why)
             if pid and self.adopt(name, pid):
-                self._tell(events.Daemonised(name, pid))
+                self._emit(events.Daemonised(name, pid))
             else:
                 self._report_exited(name, 0, orphans=self.trees.lives(name))
 
@@ -402,7 +402,7 @@ class Children:
     def sweep(self, number: int) -> None:
         """Send a signal to every remaining process. The event Swept follows when none is left."""
         self.sweeping = True
-        self.trees.signal_everybody(number)
+        self.trees.signal_all(number)
         self.reap()
 
     # --- re-execution --------------------------------------------------------------------------------
@@ -444,7 +444,9 @@ class Children:
             if task and key not in tasks:
                 self.kill(key)
 
-    def meet(self, services: dict[str, Service], describe: Callable[[Service, tuple[str, ...]], SpawnSpec]) -> None:
+    def attach_services(
+        self, services: dict[str, Service], describe: Callable[[Service, tuple[str, ...]], SpawnSpec]
+    ) -> None:
         """After restore: connect processes with their services, for the messages about an exec that fails."""
         self._services = services
         for process in (*self.processes.values(), *(process for process, _ in self.ended)):

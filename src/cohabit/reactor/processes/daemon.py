@@ -59,7 +59,7 @@ def find_daemon(service: Service, trees: Trees, began: int) -> tuple[int, str]:
 
 def unattributed(trees: Trees, began: int) -> list[int]:
     """Return the processes that belong to no service and have started since then."""
-    found = (proc.look(pid) for pid in trees.orphans_of(UNATTRIBUTED))
+    found = (proc.read_process(pid) for pid in trees.orphans_of(UNATTRIBUTED))
     return [one.pid for one in found if one and one.lives and one.start >= began]
 
 
@@ -77,14 +77,14 @@ def _list(pids: list[int]) -> str:
 
 
 def _background_processes(key: str, trees: Trees) -> list[int]:
-    found = (proc.look(pid) for pid in trees.orphans_of(key))
+    found = (proc.read_process(pid) for pid in trees.orphans_of(key))
     return [one.pid for one in found if one and one.lives and not trees.sessions.started_by_us(one.session)]
 
 
 def _check(claim: PidFile, key: str, trees: Trees, began: int, uid: int) -> None:
     """Raise ValueError if the process cannot be the service's main one, or if the file proves nothing about it."""
     pid = claim.pid
-    process = proc.look(pid) if pid > 0 else None
+    process = proc.read_process(pid) if pid > 0 else None
     if process is None or not process.lives:
         raise ValueError(f"there is no process {pid}")
     owner = trees.owner(pid)

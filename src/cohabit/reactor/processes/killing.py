@@ -79,7 +79,7 @@ def _stop(
         stopped[process.pid, process.start] = process
         if not proc.send_to(process, signals.STOP) or process.group in groups:
             continue
-        now = proc.look(process.pid)  # stopped: it cannot leave its group any more
+        now = proc.read_process(process.pid)  # stopped: it cannot leave its group any more
         if now is None or now.start != process.start or not now.lives or now.session == os.getsid(0):
             continue
         if owns_group(now):

@@ -61,7 +61,7 @@ def is_ours() -> bool:
         return False
 
 
-def look(pid: int) -> Process | None:
+def read_process(pid: int) -> Process | None:
     """Read one process; None if it does not exist. Its name, in brackets, may contain any character."""
     fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     if len(fields) <= _START:
@@ -72,13 +72,13 @@ def look(pid: int) -> Process | None:
     return process
 
 
-def everybody() -> list[Process]:
+def all_processes() -> list[Process]:
     """Read every process that /proc shows."""
     try:
         names = os.listdir("/proc")
     except OSError:
         return []
-    found = (look(int(name)) for name in names if name.isdigit())
+    found = (read_process(int(name)) for name in names if name.isdigit())
     return [process for process in found if process is not None]
 
 
@@ -242,7 +242,7 @@ def send_to(process: Process, *numbers: int) -> bool:
 
 def is_same(process: Process) -> bool:
     """Whether the pid still belongs to the process that was read."""
-    now = look(process.pid)
+    now = read_process(process.pid)
     return now is not None and now.start == process.start
 
 

@@ -31,11 +31,11 @@ def sweep(trees: Trees, grace_seconds: float, meanwhile: Callable[[], None] | No
     """
     if _all_gone():
         return False
-    trees.signal_everybody(signals.TERM)
+    trees.signal_all(signals.TERM)
     if _wait_until_gone(grace_seconds, meanwhile, interruptible=True):
         return False
     for _ in range(_KILLS):
-        trees.signal_everybody(signals.KILL)
+        trees.signal_all(signals.KILL)
         if _wait_until_gone(_KILL_WAIT_SECONDS, meanwhile, interruptible=False):
             break
     return True

@@ -135,7 +135,7 @@ class Trees:
 
     def adopt(self, key: str, pid: int) -> bool:
         """Make a process a leader of the tree; False if it is not a child of ours, whose end we would not see."""
-        process = proc.look(pid)
+        process = proc.read_process(pid)
         if process is None or process.parent != self._pid or self.leaders.get(pid, key) != key:
             return False
         self.orphans.pop(pid, None)
@@ -179,7 +179,7 @@ class Trees:
 
     # --- queries and signals -------------------------------------------------------------------------
 
-    def with_orphans(self) -> set[str]:
+    def keys_with_orphans(self) -> set[str]:
         """Return the keys of the trees that have running processes besides their leaders.
 
         Call this after each reaping: it attributes orphans, and kills those that are found after their tree was killed.
@@ -239,7 +239,7 @@ class Trees:
         else:
             killing.send_to_all(self._find(key).values(), number)
 
-    def signal_everybody(self, number: int) -> None:
+    def signal_all(self, number: int) -> None:
         """Send a signal to every process under us, including those that we did not start.
 
         Process 1 uses kill(-1), which is atomic and cannot leave our namespace. Any other process walks down from its
@@ -315,7 +315,7 @@ class Trees:
                 self._attribute_orphan(pid)
 
     def _attribute_orphan(self, pid: int) -> None:
-        process = proc.look(pid)
+        process = proc.read_process(pid)
         found = self._evidence(process) if process else None
         if process is None or found is None:
             self._seen = []  # its files cannot be read now: try again the next time
@@ -337,7 +337,7 @@ class Trees:
             except OSError:
                 return None
         for _ in range(_ATTEMPTS):
-            process = proc.look(pid)
+            process = proc.read_process(pid)
             if process is None:
                 return None
             found = self._by_ancestors(process)
@@ -355,7 +355,7 @@ class Trees:
                 return owner, True
             if process.parent <= 1:
                 break
-            parent = proc.look(process.parent)
+            parent = proc.read_process(process.parent)
             if parent is None:
                 return None
             process = parent
@@ -388,7 +388,7 @@ class Trees:
     def _children(self) -> list[int]:
         if self._has_children:
             return proc.own_children()
-        return [process.pid for process in proc.everybody() if process.parent == self._pid]
+        return [process.pid for process in proc.all_processes() if process.parent == self._pid]
 
     def _with_descendants(self, roots: Iterable[int]) -> dict[int, Process]:
         """Return these processes and their descendants, parents first, at a cost that depends on their number only."""
@@ -397,10 +397,10 @@ class Trees:
         below: dict[int, list[int]] | None = None
         if not self._has_children and ahead:
             below = {}
-            for each in proc.everybody():
+            for each in proc.all_processes():
                 below.setdefault(each.parent, []).append(each.pid)
         for pid, parent in ahead:
-            process = proc.look(pid) if pid not in found else None
+            process = proc.read_process(pid) if pid not in found else None
             if process is not None and parent in (0, process.parent):  # else: another process, or an orphan by now
                 found[pid] = process
                 children = proc.children(pid) if below is None else below.get(pid, ())
