@@ -83,7 +83,7 @@ def test_service_of_another_user_without_root(up: Start, tmp_path: Path) -> None
         setup=places.open_to_all(str(tmp_path)),
     )
     assert life.wait() == 78
-    assert "not root" in life.text
+    assert "not as root" in life.text
 
 
 def test_service_of_another_user(up: Start, process_1: bool) -> None:

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -378,6 +379,18 @@ def test_logs_reports_omitted_bytes_on_stderr(tmp_path: Path) -> None:
     """There, it cannot be mistaken for a line of a service."""
     done, _ = _run(tmp_path, {"status": status(), "logs": _records(("db", "dropped", 2.0, b"12345"))}, "logs")
     assert (done.stdout, "12345 bytes were left out" in done.stderr) == ("", True)
+
+
+def test_down_succeeds_when_the_sweep_reaches_it_first(tmp_path: Path) -> None:
+    """In the container, `down` is one of the processes that are terminated; its request has succeeded."""
+
+    def terminate(to: socket.socket) -> None:
+        (pid,) = struct.unpack_from("i", to.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        os.kill(pid, signal.SIGTERM)
+        to.sendall(b"0 stopping everything\n")
+
+    done, _ = _run(tmp_path, {"down": terminate}, "down")
+    assert (done.returncode, done.stdout) == (0, "stopping everything\n")
 
 
 @pytest.mark.parametrize(("options", "printed"), [((), ""), (("--json",), '{"dropped": 12345}\n')])

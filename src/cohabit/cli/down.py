@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cohabit.cli import client
 from cohabit.cli.options import Command
+from cohabit.reactor import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,4 +29,6 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     if values["help"]:
         return COMMAND.show_help()
     inherited.restore()
+    # The stop also terminates processes of no service, such as this one: that is not a failure of the request.
+    signals.set_mask(inherited.mask | {signals.TERM})
     return client.print_result(COMMAND, values, client.request(COMMAND, values, "down"))
