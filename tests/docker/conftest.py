@@ -1,9 +1,9 @@
-"""Fixtures of the container tests: the engine, the images, and containers that are gone after their test.
+"""Fixtures of the container tests: the engine, the images, and containers that are removed after their test.
 
-Without an engine these tests skip and say why; with CI=true they fail instead. The images of a session:
-Debian base images (tools/images, kept), on each of them one that can `pip install cohabit` from this very
-working copy without a network, and on those the examples and whatever a test builds. All but the first carry
-the session's label, and everything with the label is removed at the end.
+Without an engine these tests are skipped with the reason; with CI=true they fail instead. The images of a session:
+Debian base images (tools/images, kept); on each of them an image that can `pip install cohabit` from this working copy
+without a network; on those the examples and the tests' own images. All except the base images carry the session's
+label, and everything with the label is removed at the end.
 """
 
 import os
@@ -21,10 +21,10 @@ from docker.mounted import Mounted
 
 REPOSITORY: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IMAGES: Final = os.path.join(REPOSITORY, "tools", "images")
-# What the base images run, which may be older than what runs the tests.
+# The Python of the base images, which may be older than that of the tests.
 DEBIAN_PYTHON: Final = ("--python-version=3.11", "--implementation=cp", "--abi=cp311")
 
-# How the reason of a skipped container test begins: the test process that knows it is not the one that prints it.
+# The start of the reason for a skipped container test. The test process that sets it does not print it.
 _SKIPPED: Final = "container tests skipped: "
 
 
@@ -39,14 +39,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def cannot(why: str) -> NoReturn:
-    """Skip because of `why`; on CI fail."""
+    """Skip with the reason `why`; on CI fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI=true and the container tests cannot run: {why}", pytrace=False)
     pytest.skip(f"{_SKIPPED}{why}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say once, not per test, why the container tests were skipped."""
+    """Print once, not per test, why the container tests were skipped."""
     reports = terminalreporter.getreports("skipped")
     reasons = [str(report.longrepr[2]).partition(_SKIPPED) for report in reports if isinstance(report.longrepr, tuple)]
     for why in dict.fromkeys(why for _, found, why in reasons if found):
@@ -55,7 +55,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """Give the engine that answers, else one that lives as long as the session."""
+    """Give the running engine, or start one for the session."""
     try:
         with found_or_started() as engine:
             yield engine
@@ -65,7 +65,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def label(engine: Engine) -> Iterator[str]:
-    """Give the label of everything made in this session, and remove what carries it at the end."""
+    """Give the label of everything that this session creates, and remove what carries it at the end."""
     label = f"cohabit-test={uuid.uuid4().hex[:12]}"
     yield label
     removed = (
@@ -80,7 +80,7 @@ def label(engine: Engine) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give a directory with the wheel of this working copy and its dependencies', fit for the base images."""
+    """Give a directory with the wheels of this working copy and its dependencies, for the Python of the base images."""
     directory = str(tmp_path_factory.mktemp("wheels"))
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     built = ("--no-deps", "--no-build-isolation", "--wheel-dir", directory, REPOSITORY)
@@ -133,31 +133,31 @@ def image(engine: Engine, label: str, wheels: str) -> Build:
 
 
 @pytest.fixture(scope="session")
-def life(image: Build) -> str:
-    """Give the image with the servers and no file of cohabit: the tests mount theirs."""
-    return image("tests/docker/life", "services")
+def servers(image: Build) -> str:
+    """Give the image with the servers and without a configuration file: the tests mount one."""
+    return image("tests/docker/servers", "services")
 
 
 @pytest.fixture
 def file(tmp_path_factory: pytest.TempPathFactory) -> Mounted:
-    """Give a directory for a file of cohabit."""
+    """Give a directory for a configuration file."""
     directory = str(tmp_path_factory.mktemp("mounted"))
-    os.chmod(directory, 0o755)  # noqa: S103 - a container may run as anybody
+    os.chmod(directory, 0o755)  # noqa: S103 - a container may run as any user
     return Mounted(directory)
 
 
 @pytest.fixture
 def start(engine: Engine, label: str) -> Iterator[Start]:
-    """Give the function that runs an image in the background, without a network, until the test is over."""
+    """Give the function that runs an image in the background, without a network, until the test ends."""
     running: list[Container] = []
 
     def start(image: str, *command: str, options: tuple[str, ...] = ()) -> Container:
-        words = ("--detach", "--network=none", "--label", label, *options, image, *command)
-        container = Container(engine, engine.docker("run", *words).stdout.strip())
+        arguments = ("--detach", "--network=none", "--label", label, *options, image, *command)
+        container = Container(engine, engine.docker("run", *arguments).stdout.strip())
         running.append(container)
         return container
 
     yield start
     for container in running:
-        print(container.logs())  # pytest shows it beside a failure
+        print(container.logs())  # pytest shows it with a failure
         engine.docker("rm", "--force", "--volumes", container.id, check=False)

@@ -1,8 +1,8 @@
-"""A container under test: run, asked, stopped, waited for; all by way of the `docker` client.
+"""A container under test: run, inspect, stop and wait for it; all with the `docker` client.
 
-Knows nothing of cohabit but the form of its output: `name  | line`. Waiting is always "until, at most";
-how long a stop took is handed out for reports and never asserted on. Containers carry the session's label
-and are removed by whoever started them (the `start` fixture in conftest.py).
+The only property of cohabit that it uses is the form of its output: `name  | line`. Waits have a maximum; the duration
+of a stop is reported and never asserted on. Containers carry the session's label, and the `start` fixture in
+conftest.py removes them.
 """
 
 import re
@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from docker.engine import Engine, until
 
-# Long enough for the slowest start on a loaded machine; nothing waits this long when all is well.
+# Long enough for the slowest start on a loaded machine; a passing test never waits that long.
 AT_MOST_SECONDS = 60.0
 
-# What the fixtures in conftest.py give: image(directory, base) builds the Dockerfile in `directory` on the base
-# image called `base` and gives its id; start(image, *command, options=()) runs it with options of `docker run`.
+# The types of two fixtures in conftest.py. image(directory, base) builds the Dockerfile in `directory` on the base
+# image `base` and returns its id. start(image, *command, options=()) runs it with these options of `docker run`.
 Build = Callable[[str, str], str]
 Start = Callable[..., "Container"]
 
@@ -26,13 +26,13 @@ _LINE = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+) *\| ?(?P<text>.*)$")
 
 
 class Logs(NamedTuple):
-    """What `docker logs` gives: the container's two streams."""
+    """The output of `docker logs`: the container's two streams."""
 
     stdout: str
     stderr: str
 
     def of(self, name: str) -> list[str]:
-        """Return the lines of the service `name` without their prefix: stdout's before stderr's."""
+        """Return the lines of the service `name` without their prefix, stdout before stderr."""
         lines = (_LINE.match(line) for line in (self.stdout + self.stderr).splitlines())
         return [line["text"] for line in lines if line and line["name"] == name]
 
@@ -43,7 +43,7 @@ class Logs(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a container ended: its exit code, and the seconds from asking for it to the end."""
+    """How a container ended: its exit code, and the seconds from the request to the end."""
 
     code: int
     seconds: float
@@ -61,30 +61,30 @@ class Process(NamedTuple):
 
 @dataclass(frozen=True)
 class Container:
-    """A running or ended container, known by its id."""
+    """A running or stopped container, identified by its id."""
 
     engine: Engine
     id: str
 
     def logs(self) -> Logs:
-        """Return everything written so far."""
+        """Return all output so far."""
         done = self.engine.docker("logs", self.id)
         return Logs(done.stdout, done.stderr)
 
-    def exec(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command inside, as `docker exec`; `check`: failure raises with what it wrote."""
-        return self.engine.docker("exec", self.id, *words, check=check)
+    def exec(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command inside, as `docker exec`; `check`: a failure raises with its output."""
+        return self.engine.docker("exec", self.id, *arguments, check=check)
 
     def shell(self, script: str) -> str:
-        """Return what a shell script, run inside, wrote to stdout."""
+        """Return what a shell script, run inside, writes to stdout."""
         return self.exec("sh", "-c", script).stdout
 
-    def answers(self, *words: str) -> bool:
+    def answers(self, *arguments: str) -> bool:
         """Whether a command inside succeeds."""
-        return self.exec(*words, check=False).returncode == 0
+        return self.exec(*arguments, check=False).returncode == 0
 
     def processes(self) -> list[Process]:
-        """Return the processes inside, `ps` itself left out."""
+        """Return the processes inside, except `ps` itself."""
         table = self.exec("ps", "-e", "--no-headers", "-o", "pid,ppid,state,user:32,args").stdout
         rows = [line.split(None, 4) for line in table.splitlines()]
         return [
@@ -98,11 +98,11 @@ class Container:
         return [process.pid for process in self.processes() if re.search(command, process.command)]
 
     def zombies(self) -> list[Process]:
-        """Return the processes that have ended and that nobody has reaped."""
+        """Return the zombies."""
         return [process for process in self.processes() if process.state == "Z"]
 
     def inspect(self, template: str) -> str:
-        """Return what `docker inspect --format TEMPLATE` says."""
+        """Return the output of `docker inspect --format TEMPLATE`."""
         return self.engine.docker("inspect", "--format", template, self.id).stdout.strip()
 
     def is_running(self) -> bool:
@@ -110,7 +110,7 @@ class Container:
         return self.inspect("{{.State.Running}}") == "true"
 
     def until_logged(self, name: str, text: str, *, times: int = 1) -> None:
-        """Wait until lines of the service `name` that contain `text` are there, `times` of them."""
+        """Wait until `times` lines of the service `name` contain `text`."""
 
         def there() -> bool:
             if sum(text in line for line in self.logs().of(name)) >= times:
@@ -120,9 +120,9 @@ class Container:
 
         until(there, at_most_seconds=AT_MOST_SECONDS, what=f"{text!r} from {name} of {self.id[:12]}")
 
-    def until_answers(self, *words: str) -> None:
+    def until_answers(self, *arguments: str) -> None:
         """Wait until a command inside succeeds."""
-        until(lambda: self.answers(*words), at_most_seconds=AT_MOST_SECONDS, what=" ".join(words))
+        until(lambda: self.answers(*arguments), at_most_seconds=AT_MOST_SECONDS, what=" ".join(arguments))
 
     def kill(self, signal_name: str) -> None:
         """Send process 1 a signal, as `docker kill` does."""

@@ -1,11 +1,11 @@
-"""The Docker engine that the container tests talk to, by way of the `docker` client.
+"""The Docker engine of the container tests, used through the `docker` client.
 
-An engine that answers is used as it is. Otherwise one is started, with state, socket and pid file of its
-own, and ended with the tests: it touches neither the firewall nor the network of the machine, so containers
-have the loopback interface and nothing else. Its images are kept in the cache of the base images between
-sessions; a second session at the same time gets a directory that is thrown away.
+A running engine is used as it is. Otherwise one is started with its own state, socket and pid file, and stopped after
+the tests. It changes neither the firewall nor the network of the machine, so containers have only the loopback
+interface. Its images are kept in the cache of the base images between sessions; a second session at the same time gets
+a temporary directory.
 
-Knows the engine and its client; containers are container.py's, images conftest.py's.
+This module deals with the engine and its client. Containers are in container.py, images in conftest.py.
 """
 
 import contextlib
@@ -25,26 +25,26 @@ CACHE: Final = os.path.join(
     "cohabit-images",
 )
 START_SECONDS: Final = 30.0
-# overlay2 is the quick one, and refused where the state directory is itself on an overlay.
+# overlay2 is the fastest, but is refused if the state directory is itself on an overlay.
 STORAGE_DRIVERS: Final = ("overlay2", "vfs")
-# No client of ours needs more: a step of an image build that hangs is a failure, not a wait.
+# No client call takes longer: a step of an image build that hangs is a failure, not a wait.
 CLIENT_SECONDS: Final = 600.0
 
 
 class NoEngineError(Exception):
-    """There is no engine here and none can be started: the message says why and what to do."""
+    """There is no engine and none can be started: the message gives the reason and what to do."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """The `docker` client with the environment that leads it to one engine."""
+    """The `docker` client with the environment that selects one engine."""
 
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def docker(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `docker WORDS…` and return what it wrote on stdout and stderr; `check`: failure raises."""
+    def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `docker WORDS…` and return its stdout and stderr; `check`: a failure raises with its output."""
         done = subprocess.run(
-            ["docker", *words],
+            ["docker", *arguments],
             env=self.environment | {"DOCKER_BUILDKIT": "0"},  # Debian's client has no buildx
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -54,17 +54,17 @@ class Engine:
             check=False,
         )
         if check and done.returncode != 0:
-            message = f"docker {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            message = f"docker {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
             raise AssertionError(message)
         return done
 
     def answers(self) -> bool:
-        """Whether an engine is there."""
+        """Whether an engine is running."""
         return self.docker("version", "--format", "{{.Server.Version}}", check=False).returncode == 0
 
 
 def until(true: Callable[[], object], *, at_most_seconds: float, what: str) -> None:
-    """Wait until `true()` is, or fail after `at_most_seconds`, naming `what` was waited for."""
+    """Wait until `true()` holds; after `at_most_seconds` fail with the description `what`."""
     deadline = time.monotonic() + at_most_seconds
     while not true():
         assert time.monotonic() < deadline, f"waited {at_most_seconds:g} s for nothing: {what}"
@@ -73,7 +73,7 @@ def until(true: Callable[[], object], *, at_most_seconds: float, what: str) -> N
 
 @contextlib.contextmanager
 def found_or_started() -> Iterator[Engine]:
-    """Give the engine that answers, else our own that ends with the block, or raise NoEngineError."""
+    """Give the running engine, or one that is stopped with the block; raise NoEngineError if there is neither."""
     if shutil.which("docker") is None:
         raise NoEngineError("no Docker client (apt-get install docker.io)")
     engine = Engine()
@@ -97,7 +97,7 @@ def found_or_started() -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def state_directory() -> Iterator[str]:
-    """Give the engine's kept state directory, or a new one if a session has it already."""
+    """Give the engine's kept state directory, or a temporary one if another session uses it."""
     os.makedirs(CACHE, mode=0o755, exist_ok=True)
     with open(os.path.join(CACHE, "engine.lock"), "w", encoding="ascii") as lock:
         try:
@@ -118,7 +118,7 @@ def started(state: str, run: str) -> tuple[subprocess.Popen[bytes], Engine]:
     log_path = os.path.join(run, "dockerd.log")
     for driver in STORAGE_DRIVERS:
         command = [
-            # Should the tests be killed, the engine is not left behind.
+            # If the tests are killed, the engine is stopped, too.
             *("setpriv", "--pdeathsig", "TERM", "dockerd", "--storage-driver", driver),
             *("--data-root", os.path.join(state, driver), "--exec-root", os.path.join(run, "exec")),
             *("--pidfile", os.path.join(run, "pid"), "--host", f"unix://{run}/docker.sock"),

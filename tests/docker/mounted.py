@@ -1,7 +1,7 @@
-"""The file of cohabit that a container under test finds in /etc/cohabit, written by the test and mounted.
+"""A configuration file that the test writes and the container under test finds in /etc/cohabit.
 
-The directory is mounted, not the file, so what is written later is seen inside. It is written as JSON, which is
-YAML, and readable for whoever the container runs as.
+The directory is mounted, not the file, so that later changes are visible inside. The file is written as JSON, which is
+YAML, and is readable for every user.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mounted:
-    """A directory of the test and what it is inside."""
+    """A directory of the test and its path inside the container."""
 
     directory: str
 
@@ -22,7 +22,7 @@ class Mounted:
         return ("--volume", f"{self.directory}:/etc/cohabit")
 
     def write(self, services: dict[str, dict[str, Any]], **top: Any) -> None:
-        """Write cohabit.yaml: the services, and whatever else stands at its top."""
+        """Write cohabit.yaml: the services and other top-level keys."""
         self.write_text(json.dumps({"services": services, **top}, indent=1))
 
     def write_text(self, text: str, name: str = "cohabit.yaml", *, mode: int = 0o644) -> None:

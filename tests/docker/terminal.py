@@ -1,6 +1,6 @@
-"""`docker run -it` as a person does it: the client on a terminal of its own, typed to and read from.
+"""`docker run -it` as a user runs it: the client on its own terminal, with input and output.
 
-Knows the client and nothing of cohabit.
+Deals only with the client, not with cohabit.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from docker.engine import Engine
 
 
 class Terminal:
-    """A command on a terminal: what it wrote so far is `text`, carriage returns left out."""
+    """A command on a terminal; its output so far is `text`, without carriage returns."""
 
     def __init__(self, process: subprocess.Popen[bytes], fd: int) -> None:
         self.process = process
@@ -24,11 +24,11 @@ class Terminal:
         self.text = ""
 
     def type(self, text: str) -> None:
-        """Type."""
+        """Write to the terminal."""
         os.write(self.fd, text.encode())
 
     def until(self, text: str, *, times: int = 1) -> None:
-        """Read until `text` has appeared so many times."""
+        """Read until `text` has appeared this many times."""
         deadline = time.monotonic() + AT_MOST_SECONDS
         while self.text.count(text) < times:
             assert self._read(deadline), f"no {text!r} on the terminal:\n{self.text}"
@@ -41,27 +41,32 @@ class Terminal:
         return self.process.wait(AT_MOST_SECONDS)
 
     def _read(self, deadline: float) -> bool:
-        """Whether there was more before its end and before the deadline."""
+        """Read once; whether there was more before the end and the deadline."""
         ready, _, _ = select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))
         try:
             data = os.read(self.fd, 65536) if ready else b""
-        except OSError:  # what a terminal says when nobody has its other end any more
+        except OSError:  # a terminal reports this when its other end is closed
             data = b""
         self.text += data.decode(errors="replace").replace("\r", "")
         return bool(data)
 
 
 @contextlib.contextmanager
-def on_a_terminal(engine: Engine, *words: str) -> Iterator[Terminal]:
+def on_a_terminal(engine: Engine, *arguments: str) -> Iterator[Terminal]:
     """Give `docker WORDS…` on a new terminal; the client is ended with the block."""
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        ["docker", *words], env=engine.environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        ["docker", *arguments],
+        env=engine.environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
     )
-    os.close(theirs)
+    os.close(terminal)
     try:
-        yield Terminal(process, ours)
+        yield Terminal(process, controller)
     finally:
         process.kill()
         process.wait()
-        os.close(ours)
+        os.close(controller)

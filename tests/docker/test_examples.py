@@ -1,7 +1,7 @@
-"""The four Dockerfiles of Docker's page on several services, in our form (examples/), on a real engine.
+"""The four Dockerfiles of Docker's page on several services, with cohabit (examples/), on a real engine.
 
-Each example is built and run as its README says. What must hold for every one of them is written once and
-run for all; what is special to one follows.
+Each example is built and run as its README says. Tests that apply to all examples run for each; tests of one example
+follow.
 """
 
 from typing import NamedTuple
@@ -13,19 +13,19 @@ from docker.engine import until
 
 
 class Example(NamedTuple):
-    """What is to be seen of an example: lines by service, and how one of its services is made to die."""
+    """What an example shows: lines by service, and how one of its services is killed."""
 
     name: str
     base: str
     ready: dict[str, str]
     stopped: dict[str, str]
     death: tuple[str, ...]
-    culprit: str
+    killed: str
     code: int
 
 
 def get(url: str) -> tuple[str, ...]:
-    """Return a command that prints what is at `url` and fails if it cannot, with what every image has."""
+    """Return a command that prints the content of `url` or fails; every image can run it."""
     return (
         "python3",
         "-c",
@@ -42,7 +42,7 @@ WRAPPER = Example(
     ready={"my_first_process": "serving on port 8001", "my_second_process": "waiting for work"},
     stopped={"my_first_process": "SIGTERM: closing", "my_second_process": "SIGTERM: putting"},
     death=get("8001/crash"),
-    culprit="my_first_process",
+    killed="my_first_process",
     code=7,
 )
 POLLING_WRAPPER = Example(
@@ -51,7 +51,7 @@ POLLING_WRAPPER = Example(
     ready={"nginx": "start worker processes", "redis": REDIS_READY},
     stopped={"nginx": "signal 15 (SIGTERM) received", "redis": REDIS_STOPPED},
     death=("pkill", "-KILL", "redis-server"),
-    culprit="redis",
+    killed="redis",
     code=128 + 9,
 )
 JOB_CONTROL = Example(
@@ -60,7 +60,7 @@ JOB_CONTROL = Example(
     ready={"my_main_process": "serving on port 8000", "my_helper_process": "the store is filled"},
     stopped={"my_main_process": "SIGTERM: closing"},
     death=get("8000/crash"),
-    culprit="my_main_process",
+    killed="my_main_process",
     code=7,
 )
 PROCESS_MANAGER = Example(
@@ -79,7 +79,7 @@ PROCESS_MANAGER = Example(
         "web": "signal 3 (SIGQUIT) received",
     },
     death=get("8001/crash"),
-    culprit="app",
+    killed="app",
     code=7,
 )
 each_example = pytest.mark.parametrize(
@@ -88,7 +88,7 @@ each_example = pytest.mark.parametrize(
 
 
 def running(example: Example, image: Build, start: Start) -> Container:
-    """Return the container of an example once all its services have said that they are ready."""
+    """Return the container of an example once all its services have reported that they are ready."""
     container = start(image(f"examples/{example.name}", example.base))
     for name, line in example.ready.items():
         container.until_logged(name, line)
@@ -104,14 +104,14 @@ def missing(logs: Logs, lines: dict[str, str]) -> dict[str, str]:
 def test_output_of_all_services_is_on_docker_logs_under_their_names(
     example: Example, image: Build, start: Start
 ) -> None:
-    """Every line of every service is on `docker logs` with its service's name before it."""
+    """Every line of every service is on `docker logs` with the prefix of its service."""
     logs = running(example, image, start).logs()
     assert logs.names() - {"cohabit"} == set(example.ready)
 
 
 @each_example
-def test_docker_stop_lets_every_service_end(example: Example, image: Build, start: Start) -> None:
-    """`docker stop` gives every service its stop signal, and the container ends with 0 in time."""
+def test_docker_stop_ends_every_service(example: Example, image: Build, start: Start) -> None:
+    """`docker stop` sends every service its stop signal, and the container ends with 0 in time."""
     container = running(example, image, start)
     ended = container.stop()
     assert ended.code == 0
@@ -119,33 +119,33 @@ def test_docker_stop_lets_every_service_end(example: Example, image: Build, star
 
 
 @each_example
-def test_a_death_ends_the_container_with_the_same_status(example: Example, image: Build, start: Start) -> None:
-    """A service that dies ends the container with its own status, after the others had their stop signal."""
+def test_a_killed_service_ends_the_container_with_its_status(example: Example, image: Build, start: Start) -> None:
+    """A service that dies ends the container with its own status, after the others got their stop signal."""
     container = running(example, image, start)
     container.exec(*example.death, check=False)
     assert container.wait().code == example.code
-    others = {name: line for name, line in example.stopped.items() if name != example.culprit}
+    others = {name: line for name, line in example.stopped.items() if name != example.killed}
     assert missing(container.logs(), others) == {}
 
 
 @each_example
 def test_only_the_services_run_and_orphans_are_reaped(example: Example, image: Build, start: Start) -> None:
-    """No process is a shell that only waits for another, and what `docker exec` leaves behind is reaped."""
+    """No process is a shell that only waits for another, and orphans of `docker exec` are reaped."""
     container = running(example, image, start)
     assert container.pids(r"^(/bin/)?(ba|da)?sh -c ") == []
     container.exec("sh", "-c", "sleep 0.1 & sleep 0.2 &")
     until(lambda: not container.pids(r"^sleep 0\.|defunct"), at_most_seconds=30, what="no sleep and no zombie")
 
 
-def test_the_helper_starts_when_main_is_ready(image: Build, start: Start) -> None:
-    """job-control: the helper talks to main at its first try, because it is started once main listens."""
+def test_helper_starts_when_main_is_ready(image: Build, start: Start) -> None:
+    """job-control: the first request of the helper succeeds, because it starts once main listens."""
     container = running(JOB_CONTROL, image, start)
     assert container.logs().of("my_helper_process") == ["the store is filled"]
     assert "hello" in container.exec(*get("8000/greeting")).stdout
 
 
-def test_a_helper_may_fail_and_main_goes_on(image: Build, start: Start) -> None:
-    """job-control: a helper that fails is reported with its status; the container lives as long as main."""
+def test_failing_helper_does_not_end_main(image: Build, start: Start) -> None:
+    """job-control: a failing helper is reported with its status; the container runs as long as main."""
     main = ("--main", "./my_main_process", "--ready", "tcp:8000")
     container = start(image("examples/job-control", "minimal"), "cohabit", "run", *main, "--helper", "broken=exit 3")
     container.until_logged("cohabit", "broken: ended with exit code 3")
@@ -153,8 +153,8 @@ def test_a_helper_may_fail_and_main_goes_on(image: Build, start: Start) -> None:
     assert container.stop().code == 0
 
 
-def test_redis_comes_back_and_the_application_goes_on(image: Build, start: Start) -> None:
-    """process-manager: a killed service with `restart: always` is there again, and the others stay."""
+def test_redis_is_restarted_and_the_application_keeps_running(image: Build, start: Start) -> None:
+    """process-manager: a killed service with `restart: always` is restarted, and the others keep running."""
     container = running(PROCESS_MANAGER, image, start)
     container.until_answers("curl", "--fail", "--silent", "http://127.0.0.1:8080/")
     (application,) = container.pids("my_first_process")
@@ -166,7 +166,7 @@ def test_redis_comes_back_and_the_application_goes_on(image: Build, start: Start
 
 
 def test_the_life_of_a_service(image: Build, start: Start) -> None:
-    """life: as its README says; gunicorn is changed by a reload while people ask, and nobody sees the token."""
+    """life: as its README says; gunicorn is changed by a reload under load, and the token appears nowhere."""
     container = start(image("examples/life", "services"), options=("--env=TOKEN=letmein",))
     container.until_logged("cohabit", "web: ready")
     assert container.shell("curl --silent localhost:8000/") == "hello, visit 1\n"

@@ -1,4 +1,4 @@
-"""Who a service is and what it may do, as the kernel shows it inside a container, and what cannot be granted."""
+"""The identity and privileges of services, as the kernel shows them in a container, and settings that are refused."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ STATUS: Final = ["cat", "/proc/self/status"]
 IDS: Final = ["sh", "-c", "id -u; id -g; id -G"]
 WWW_DATA, MAIL, GAMES = "33", "8", "60"
 
-# service -> what it is asked to be, its command, and the lines that it says of itself
+# service -> its settings, its command, and the lines that it prints
 WHO: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
     "name": ({"user": "www-data"}, [WWW_DATA, WWW_DATA, WWW_DATA]),
     "number": ({"user": WWW_DATA}, [WWW_DATA, WWW_DATA, WWW_DATA]),
@@ -38,40 +38,40 @@ NET_BIND_SERVICE: Final = f"{1 << 10:016x}"
 
 
 def status(logs: Logs, name: str) -> dict[str, str]:
-    """Return what a service said of its /proc/self/status."""
+    """Return the /proc/self/status that a service printed."""
     lines = (line.partition(":") for line in logs.of(name))
     return {key: value.strip() for key, _, value in lines}
 
 
-def test_every_service_is_who_it_shall_be(life: str, file: Mounted, start: Start) -> None:
-    """`user` by name, number, uid:gid and PUID; group_add; each with no further group, and with no capability left."""
-    file.write({name: {"command": IDS, "essential": False, **asked} for name, (asked, _) in WHO.items()})
-    container = start(life, options=(*file.options, "--env=PUID=1234"))
+def test_every_service_has_its_user_and_groups(servers: str, file: Mounted, start: Start) -> None:
+    """`user` by name, number, uid:gid and PUID; group_add; without further groups and without capabilities."""
+    file.write({name: {"command": IDS, "essential": False, **settings} for name, (settings, _) in WHO.items()})
+    container = start(servers, options=(*file.options, "--env=PUID=1234"))
     assert container.wait().code == 0
     logs = container.logs()
     assert {name: logs.of(name) for name in WHO} == {name: lines for name, (_, lines) in WHO.items()}
 
 
-def test_every_service_has_its_limits(life: str, file: Mounted, start: Start) -> None:
-    """ulimits, nice, oom_score_adj, umask and working_dir are those of the service, and of nobody else."""
-    asked = {name: service for name, (service, _) in WHAT.items()} | {"other": {"command": STATUS}}
-    file.write({name: {"essential": False, **service} for name, service in asked.items()})
-    container = start(life, options=file.options)
+def test_every_service_has_its_limits(servers: str, file: Mounted, start: Start) -> None:
+    """ulimits, nice, oom_score_adj, umask and working_dir apply to the service only."""
+    settings = {name: service for name, (service, _) in WHAT.items()} | {"other": {"command": STATUS}}
+    file.write({name: {"essential": False, **service} for name, service in settings.items()})
+    container = start(servers, options=file.options)
     assert container.wait().code == 0
     logs = container.logs()
     assert {name: logs.of(name) for name in WHAT} == {name: lines for name, (_, lines) in WHAT.items()}
     assert status(logs, "other")["Umask"] == "0022"
 
 
-def test_privileges_are_taken(life: str, file: Mounted, start: Start) -> None:
-    """cap_drop: ALL leaves root nothing, cap_add spares one, no-new-privileges is seen; the others keep theirs."""
-    asked: dict[str, dict[str, Any]] = {
+def test_privileges_are_dropped(servers: str, file: Mounted, start: Start) -> None:
+    """cap_drop: ALL removes root's capabilities, cap_add keeps one, no-new-privileges is set; others are unchanged."""
+    settings: dict[str, dict[str, Any]] = {
         "bare": {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]},
         "spared": {"cap_drop": ["ALL"], "cap_add": ["NET_BIND_SERVICE"]},
         "other": {},
     }
-    file.write({name: {"command": STATUS, "essential": False, **service} for name, service in asked.items()})
-    container = start(life, options=file.options)
+    file.write({name: {"command": STATUS, "essential": False, **service} for name, service in settings.items()})
+    container = start(servers, options=file.options)
     assert container.wait().code == 0
     bare, spared, other = (status(container.logs(), name) for name in ("bare", "spared", "other"))
     sets = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -103,23 +103,23 @@ IMPOSSIBLE: Final[dict[str, tuple[tuple[str, ...], dict[str, Any], str]]] = {
 
 
 @pytest.mark.parametrize("what", IMPOSSIBLE)
-def test_what_cannot_be_granted_is_told_before_anything_starts(
-    what: str, life: str, file: Mounted, start: Start
+def test_refused_settings_are_reported_before_anything_starts(
+    what: str, servers: str, file: Mounted, start: Start
 ) -> None:
-    """Exit code 78, a message that names the key and the service, and no other service was started."""
-    options, asked, said = IMPOSSIBLE[what]
-    file.write({"asking": {"command": STATUS, **asked}, "other": {"command": "echo started"}})
-    container = start(life, options=(*file.options, *options))
+    """Exit code 78, a message that names the key and the service, and no other service is started."""
+    options, settings, message = IMPOSSIBLE[what]
+    file.write({"asking": {"command": STATUS, **settings}, "other": {"command": "echo started"}})
+    container = start(servers, options=(*file.options, *options))
     assert container.wait().code == 78
     logs = container.logs()
-    assert said in logs.stderr
+    assert message in logs.stderr
     assert "asking" in logs.stderr
     assert logs.of("other") == logs.of("asking") == []
 
 
-def test_what_can_be_granted_to_anybody_is(life: str, file: Mounted, start: Start) -> None:
-    """Without root and without any capability: its own user, less of everything, and no new privileges."""
-    asked = {
+def test_unprivileged_settings_are_accepted(servers: str, file: Mounted, start: Start) -> None:
+    """Without root and without any capability: the current user, lower limits, and no new privileges."""
+    settings = {
         "user": "1000:1000",
         "nice": 3,
         "oom_score_adj": 900,
@@ -128,8 +128,8 @@ def test_what_can_be_granted_to_anybody_is(life: str, file: Mounted, start: Star
         "security_opt": ["no-new-privileges"],
         "cap_drop": ["ALL"],
     }
-    file.write({"modest": {"command": STATUS, **asked}})
-    container = start(life, options=(*file.options, *UNPRIVILEGED, *BARE))
+    file.write({"modest": {"command": STATUS, **settings}})
+    container = start(servers, options=(*file.options, *UNPRIVILEGED, *BARE))
     assert container.wait().code == 0
     seen = status(container.logs(), "modest")
     assert (seen["Umask"], seen["NoNewPrivs"], seen["CapBnd"]) == ("0077", "1", NOTHING)

@@ -1,7 +1,7 @@
-"""Nobody is left behind: daemons, sessions, a fork bomb, and what the kernel kills for want of memory.
+"""No process is left behind: daemons, sessions, a fork bomb, and processes killed for lack of memory.
 
-One service is ended while the container lives, by a reload with a file in which it is not: what is there after that
-was left behind.
+One service is ended by a reload with a file without it, while the container keeps running. Processes of the service
+that exist afterwards were left behind.
 """
 
 from typing import Any, Final
@@ -36,8 +36,8 @@ def parent(container: Container, pid: int) -> int:
     return ppid
 
 
-def take_out(container: Container, file: Mounted, name: str) -> None:
-    """End this service, and no other one, by a reload."""
+def remove_service(container: Container, file: Mounted, name: str) -> None:
+    """End this service, and no other, by a reload."""
     (other,) = container.pids("^sleep 1000$")
     file.write(OTHER)
     container.kill("HUP")
@@ -46,11 +46,11 @@ def take_out(container: Container, file: Mounted, name: str) -> None:
 
 
 @pytest.fixture(params=[{}, {"pid_file": "/run/nginx.pid"}], ids=["found by itself", "pid_file"])
-def nginx(request: pytest.FixtureRequest, life: str, file: Mounted, start: Start) -> Container:
+def nginx(request: pytest.FixtureRequest, servers: str, file: Mounted, start: Start) -> Container:
     """Give a container with nginx in daemon mode, as Debian configures it."""
     service = {"command": "nginx", "restart": "always", "healthcheck": {"test": ["HTTP", "http://127.0.0.1:8080/"]}}
     file.write({"nginx": {**service, **request.param}, **OTHER})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_logged("cohabit", "nginx: ready")
     until(lambda: len(container.pids("nginx: worker")) == 2, at_most_seconds=60, what="its workers")
     return container
@@ -62,18 +62,18 @@ def master(container: Container) -> int:
     return pid
 
 
-def test_a_daemon_is_its_service(nginx: Container, file: Mounted) -> None:
-    """An nginx in the background is no end of its service; taken out of the file, its workers go with it."""
+def test_a_daemon_ends_with_its_service(nginx: Container, file: Mounted) -> None:
+    """An nginx that daemonizes has not ended; when its service is removed from the file, its workers end, too."""
     assert parent(nginx, master(nginx)) == 1
     assert nginx.shell("curl --silent http://127.0.0.1:8080/") == "nginx 42\n"
     assert not any("nginx: ended" in line for line in nginx.logs().of("cohabit"))
-    take_out(nginx, file, "nginx")
+    remove_service(nginx, file, "nginx")
     assert nginx.pids("nginx") == []
     assert nginx.stop().code == 0
 
 
 def test_a_daemon_that_crashes_is_restarted(nginx: Container) -> None:
-    """SIGKILL to its master, twice: the workers, who hold the port, are ended, and it is there again."""
+    """SIGKILL to its master, twice: the workers, which hold the port, are ended, and nginx is restarted."""
     for times in (1, 2):
         before = set(nginx.pids("nginx: "))
         nginx.exec("kill", "-KILL", str(master(nginx)))
@@ -85,15 +85,15 @@ def test_a_daemon_that_crashes_is_restarted(nginx: Container) -> None:
     assert nginx.stop().code == 0
 
 
-def test_open_sessions_of_a_database_end_with_it(life: str, file: Mounted, start: Start) -> None:
-    """PostgreSQL, which waits for its sessions when asked by TERM, is gone after its grace period, with all of them."""
+def test_open_sessions_of_a_database_end_with_it(servers: str, file: Mounted, start: Start) -> None:
+    """PostgreSQL waits for its sessions on TERM; after its grace period it is gone with all of them."""
     file.write({"postgres": POSTGRES, **OTHER})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_logged("cohabit", "postgres: ready")
     session = "psql --username=postgres --host=127.0.0.1 --command='select pg_sleep(1000)'"
     container.engine.docker("exec", "--detach", container.id, "sh", "-c", session)
     until(lambda: container.pids("postgres: .* SELECT"), at_most_seconds=60, what="the session")
-    take_out(container, file, "postgres")
+    remove_service(container, file, "postgres")
     assert container.pids("postgres") == []
     file.write({"postgres": POSTGRES, **OTHER})
     container.kill("HUP")
@@ -101,16 +101,16 @@ def test_open_sessions_of_a_database_end_with_it(life: str, file: Mounted, start
     assert container.stop().code in (0, 128 + 9)
 
 
-def test_open_sessions_of_sshd_end_with_it(life: str, file: Mounted, start: Start) -> None:
-    """Who is logged in when sshd is ended is logged out, and what he runs is gone."""
+def test_open_sessions_of_sshd_end_with_it(servers: str, file: Mounted, start: Start) -> None:
+    """When sshd is ended, its sessions and their processes are gone."""
     file.write({"sshd": SSHD, **OTHER})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_logged("cohabit", "sshd: ready")
     container.shell(KEY)
     session = ("ssh", "-o", "StrictHostKeyChecking=no", "127.0.0.1", "sleep 2000")
     container.engine.docker("exec", "--detach", container.id, *session)
     until(lambda: container.pids("^sleep 2000"), at_most_seconds=60, what="the session")
-    take_out(container, file, "sshd")
+    remove_service(container, file, "sshd")
     assert container.pids("sshd|sleep 2000") == []
     assert container.stop().code == 0
 
@@ -119,11 +119,11 @@ BOMB: Final = "[ -e /tmp/again ] && { echo again; exec sleep 1000; }; touch /tmp
 GREEDY: Final = "[ -e /tmp/again ] && { echo again; exec sleep 1000; }; touch /tmp/again; exec python3 /srv/greedy.py"
 
 
-def test_a_fork_bomb_is_ended(life: str, file: Mounted, start: Start) -> None:
-    """Who fills the container with processes is ended to the last, although none can be made, and is started again."""
+def test_a_fork_bomb_is_ended(servers: str, file: Mounted, start: Start) -> None:
+    """A fork bomb at the container's process limit is ended completely, and its service is restarted."""
     bomb = {"command": ["sh", "-c", BOMB], "restart": "on-failure", "stop_grace_period": "1s"}
     file.write({"bomb": bomb, **OTHER})
-    container = start(life, options=(*file.options, "--pids-limit=200"))
+    container = start(servers, options=(*file.options, "--pids-limit=200"))
     container.until_logged("bomb", "the limit is met")
     container.until_logged("bomb", "again")
     assert container.pids("bomb.py") == []
@@ -131,21 +131,21 @@ def test_a_fork_bomb_is_ended(life: str, file: Mounted, start: Start) -> None:
     assert container.stop().code == 0
 
 
-def test_a_fork_bomb_is_ended_by_docker_stop(life: str, file: Mounted, start: Start) -> None:
-    """So it is when the container is told to stop: 137, since somebody had to be killed, and in time."""
+def test_a_fork_bomb_is_ended_by_docker_stop(servers: str, file: Mounted, start: Start) -> None:
+    """The same on a container stop: 137, because processes were killed, and in time."""
     bomb = {"command": "python3 /srv/bomb.py keep", "stop_grace_period": "1s"}
     file.write({"bomb": bomb, **OTHER})
-    container = start(life, options=(*file.options, "--pids-limit=200"))
+    container = start(servers, options=(*file.options, "--pids-limit=200"))
     container.until_logged("bomb", "the limit is met")
     assert container.stop(grace_seconds=30).code == 128 + 9
     assert any("other: stopped" in line for line in container.logs().of("cohabit"))
 
 
-def test_who_is_killed_for_want_of_memory_is_restarted(life: str, file: Mounted, start: Start) -> None:
-    """The kernel kills who takes more than the container has: its policy brings it back, and the others live."""
+def test_a_service_killed_out_of_memory_is_restarted(servers: str, file: Mounted, start: Start) -> None:
+    """A service that the kernel kills at the container's memory limit is restarted; the others keep running."""
     greedy = {"command": ["sh", "-c", GREEDY], "restart": "on-failure"}
     file.write({"greedy": greedy, **OTHER})
-    container = start(life, options=(*file.options, "--memory=96m", "--memory-swap=96m"))
+    container = start(servers, options=(*file.options, "--memory=96m", "--memory-swap=96m"))
     container.until_logged("greedy", "again")
     assert any("greedy: ended with SIGKILL" in line for line in container.logs().of("cohabit"))
     assert len(container.pids("^sleep 1000$")) == 2

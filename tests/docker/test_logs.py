@@ -1,4 +1,4 @@
-"""Logs as people meet them: on `docker logs`, in the engine's own records, in files of the container."""
+"""Logs for users: on `docker logs`, in the engine's own records, in files of the container."""
 
 import json
 from typing import Any, Final
@@ -12,13 +12,13 @@ LONG: Final = 100_000
 
 
 def records(container: Container) -> list[dict[str, Any]]:
-    """Return what is on `docker logs`; every line of it must be a JSON object."""
+    """Return the records on `docker logs`; every line must be a JSON object."""
     logs = container.logs()
     return [json.loads(line) for line in (logs.stdout + logs.stderr).splitlines()]
 
 
 def until_written(container: Container, service: str, text: str) -> dict[str, Any]:
-    """Return the first record of a service with this text, once it is there."""
+    """Return the first record of a service with this text, once there is one."""
     found: list[dict[str, Any]] = []
 
     def there() -> bool:
@@ -31,13 +31,13 @@ def until_written(container: Container, service: str, text: str) -> dict[str, An
 
 
 def ask(container: Container, path: str) -> None:
-    """Make the example's server answer; it may be an error."""
+    """Send a request to the example's server; the answer may be an error."""
     program = f"from urllib.request import urlopen; urlopen('http://127.0.0.1:8000{path}')"
     container.exec("python3", "-c", program, check=False)
 
 
 def test_the_example(image: Build, start: Start) -> None:
-    """logs: as its README says; a traceback is one record, JSON is merged, nobody sees the token."""
+    """logs: as its README says; a traceback is one record, JSON is merged, the token appears nowhere."""
     container = start(image("examples/logs", "minimal"), options=("--env=TOKEN=letmein-please",))
     until_written(container, "app", "serving on port 8000")
     for path in ("/", "/oops", "/config"):
@@ -58,11 +58,11 @@ def test_the_example(image: Build, start: Start) -> None:
     assert "letmein" not in "".join(container.logs())
 
 
-def test_the_engine_cuts_no_record(life: str, file: Mounted, start: Start) -> None:
-    """What the engine keeps of a long line are whole records, each under 16 KiB, and together they are the line."""
+def test_the_engine_cuts_no_record(servers: str, file: Mounted, start: Start) -> None:
+    """The engine stores whole records of a long line, each under 16 KiB, which together form the line."""
     script = f"printf '%0{LONG}d\\n' 7; echo after; sleep 1000"
     file.write({"a": {"command": ["sh", "-c", script], "logging": {"driver": "json"}}})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     until(lambda: '"after"' in container.logs().stdout, at_most_seconds=AT_MOST_SECONDS, what="the line after")
     kept = container.inspect("{{.LogPath}}")
     with open(kept, encoding="utf-8") as log:
@@ -75,8 +75,8 @@ def test_the_engine_cuts_no_record(life: str, file: Mounted, start: Start) -> No
     assert after["message"] == "after"
 
 
-def test_a_container_that_may_write_nothing(life: str, file: Mounted, start: Start) -> None:
-    """Read-only and as nobody: a file that cannot be written is told once, the service may wait, the rest goes on."""
+def test_a_container_that_may_write_nothing(servers: str, file: Mounted, start: Start) -> None:
+    """Read-only and as nobody: a file that cannot be written is reported once and blocks only its service."""
     entries = [{"driver": "prefix"}, {"driver": "file", "options": {"path": "/srv/out.log", "mode": "non-blocking"}}]
     file.write(
         {
@@ -84,7 +84,7 @@ def test_a_container_that_may_write_nothing(life: str, file: Mounted, start: Sta
             "b": {"command": "sleep 1000"},
         }
     )
-    container = start(life, options=(*file.options, "--read-only", "--tmpfs=/tmp", "--user=65534:65534"))
+    container = start(servers, options=(*file.options, "--read-only", "--tmpfs=/tmp", "--user=65534:65534"))
     container.until_logged("cohabit", "cannot write /srv/out.log: Read-only file system")
     container.until_logged("a", "line", times=20)
     assert sum("cannot write" in line for line in container.logs().of("cohabit")) == 1

@@ -1,7 +1,7 @@
-"""Servers that put themselves in the background, in Docker's default container: no cgroups, Docker's capabilities.
+"""Servers that daemonize, in Docker's default container: without cgroups, with Docker's capabilities.
 
-What happens to one service ends no process of another one, or of `docker exec`; init scripts, which clear the
-environment and change session and user, are followed by their pid files.
+An event of one service ends no process of another one or of `docker exec`. Init scripts, which clear the environment
+and change session and user, are followed by their pid files.
 """
 
 from typing import Any, Final
@@ -32,11 +32,11 @@ def _nginx(container: Container) -> list[int]:
 
 
 @pytest.mark.parametrize("occasion", ["probe", "reload", "reexec", "restart api", "scale api=1"])
-def test_nginx_in_the_background_lives(occasion: str, life: str, file: Mounted, start: Start) -> None:
-    """A master and its worker, whose service lives on, are not ended by what happens to another service."""
+def test_daemonized_nginx_keeps_running(occasion: str, servers: str, file: Mounted, start: Start) -> None:
+    """A master and its worker, whose service keeps running, are not ended by an event of another service."""
     api = API if occasion == "probe" else {"command": "sleep 999"}
     file.write({"web": NGINX, "api": api})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_answers("pgrep", "-f", "nginx: worker")
     before = _nginx(container)
     container.exec("sh", "-c", "setsid env -i sleep 777 &")
@@ -53,17 +53,17 @@ def test_nginx_in_the_background_lives(occasion: str, life: str, file: Mounted, 
     assert container.stop().code == 0
 
 
-def test_exit_ends_no_process_of_another_service(life: str, file: Mounted, start: Start) -> None:
+def test_exit_ends_no_process_of_another_service(servers: str, file: Mounted, start: Start) -> None:
     """A failed service ends neither another one's process of another user nor one of `docker exec`."""
     b = "setpriv --reuid 65534 --clear-groups sh -c 'setsid sleep 777 &'; exec sleep 888"
     a = "until [ -e /tmp/go ]; do sleep 0.05; done; exit 3"
     file.write({"a": {"command": ["sh", "-c", a], "essential": False}, "b": {"command": ["sh", "-c", b]}})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_answers("pgrep", "-f", "^sleep 777")
     container.exec("sh", "-c", "setsid env -i sleep 778 &")
     container.exec("touch", "/tmp/go")
     container.until_logged("cohabit", "a: ended with exit code 3")
-    container.exec("cohabit", "restart", "a", check=False)  # it ends with 3 at once
+    container.exec("cohabit", "restart", "a", check=False)  # it exits with 3 at once
     assert len(container.pids("^sleep 77[78]$")) == 2
     container.exec("cohabit", "stop", "b")
     assert len(container.pids("^sleep 777$")) == 0
@@ -71,8 +71,8 @@ def test_exit_ends_no_process_of_another_service(life: str, file: Mounted, start
 
 
 @pytest.mark.parametrize("script", ["service {} start", "/etc/init.d/{} start"])
-def test_init_scripts_are_followed_by_their_pid_files(script: str, life: str, file: Mounted, start: Start) -> None:
-    """Debian's init scripts of six servers: each becomes the main process of its service, and ends with it alone."""
+def test_init_scripts_are_followed_by_their_pid_files(script: str, servers: str, file: Mounted, start: Start) -> None:
+    """Debian's init scripts of six servers: each daemon becomes the main process of its service and ends with it."""
     prepare = {"ssh": "ssh-keygen -A; "}
     services: dict[str, dict[str, Any]] = {
         name: {
@@ -83,7 +83,7 @@ def test_init_scripts_are_followed_by_their_pid_files(script: str, life: str, fi
         for name, (pid_file, _) in INIT_SCRIPTS.items()
     }
     file.write({**services, "api": API})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     for name, (pid_file, _) in INIT_SCRIPTS.items():
         container.until_logged("cohabit", f"{name}: is in the background now, pid")
         pid = int(container.shell(f"head -n 1 {pid_file}"))
@@ -99,10 +99,10 @@ def test_init_scripts_are_followed_by_their_pid_files(script: str, life: str, fi
     assert container.stop().code == 0
 
 
-def test_init_script_without_a_pid_file_is_explained(life: str, file: Mounted, start: Start) -> None:
-    """Without a pid file, either the daemon is followed, or it is named, and what to write."""
+def test_init_script_without_a_pid_file_is_explained(servers: str, file: Mounted, start: Start) -> None:
+    """Without a pid file, the daemon is either followed, or named with the setting to add."""
     file.write({"cron": {"command": "service cron start"}, "api": API})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_logged("cohabit", "cron: is in the background now")
     assert "EXITED" not in container.exec("cohabit", "ps").stdout
     assert container.stop().code == 0

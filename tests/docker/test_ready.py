@@ -1,6 +1,6 @@
-"""Readiness of real servers in one container, each told in its own way, and a restart that refuses nobody.
+"""Readiness of real servers in one container, each detected differently, and restarts that refuse no client.
 
-PostgreSQL (NOTIFY), Redis (TCP), gunicorn (NOTIFY, with its socket from us), uvicorn (LOG), nginx (HTTP) and
+PostgreSQL (NOTIFY), Redis (TCP), gunicorn (NOTIFY, with a socket from cohabit), uvicorn (LOG), nginx (HTTP) and
 s6-svscan (FD), as Debian and PyPI ship them.
 """
 
@@ -23,22 +23,22 @@ exec sleep 1000
 
 
 def healthy(*names: str) -> dict[str, dict[str, str]]:
-    """Return a depends_on that waits until these are healthy."""
+    """Return a depends_on that waits until these services are healthy."""
     return {name: {"condition": "service_healthy"} for name in names}
 
 
-def gunicorn(**words: Any) -> dict[str, Any]:
-    """Return gunicorn with a socket from us."""
+def gunicorn(**settings: Any) -> dict[str, Any]:
+    """Return gunicorn with a socket from cohabit."""
     return {
         "user": "www-data",
         "command": "gunicorn --workers 2 app:wsgi",
         "sockets": ["127.0.0.1:8001"],
         "healthcheck": {"test": ["NOTIFY"]},
-        **words,
+        **settings,
     }
 
 
-# In the order of the file or of the names nothing would work.
+# The services would fail if they started in the order of the file or of the names.
 SERVERS: Final[dict[str, dict[str, Any]]] = {
     "a-visitor": {"command": ["sh", "-euc", VISITS], "depends_on": healthy("b-s6")},
     "b-s6": {
@@ -76,32 +76,32 @@ CLIENTS: Final = ("client-1", "client-2", "client-3")
 CLIENT: Final = {"command": "python3 /srv/client.py 8001", "scale": len(CLIENTS), "depends_on": healthy("web")}
 
 
-def told(container: Container, *words: str) -> list[str]:
-    """Return in order what we said of services with one of these words, such as "web: started"."""
+def messages(container: Container, *words: str) -> list[str]:
+    """Return in order the messages of cohabit with one of these words, such as "web: started"."""
     heads = (line.split(None, 2)[:2] for line in container.logs().of("cohabit"))
     return [f"{name} {word[0].strip(',:')}" for name, *word in heads if word and word[0].strip(",:") in words]
 
 
-def test_six_servers_are_waited_for_and_stop_in_reverse(life: str, file: Mounted, start: Start) -> None:
-    """Each starts when the one before it is healthy, all serve the visitor at his first try, and stop in reverse."""
+def test_six_servers_are_waited_for_and_stop_in_reverse(servers: str, file: Mounted, start: Start) -> None:
+    """Each starts when the previous one is healthy, the client's first requests succeed, and they stop in reverse."""
     file.write(SERVERS)
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_logged("a-visitor", "s6")
     assert container.logs().of("a-visitor") == [
         "postgres 42", "redis PONG", "nginx 42", "gunicorn 42", "uvicorn 42", "s6",
     ]  # fmt: skip
     order = [f"{name}: {word}" for name in reversed(SERVERS) for word in ("started", "ready")]
-    assert told(container, "started", "ready") == order[:-1]  # the visitor has no health check
+    assert messages(container, "started", "ready") == order[:-1]  # the client has no health check
     assert container.zombies() == []
     assert container.stop().code == 0
-    assert told(container, "stopped") == [f"{name}: stopped" for name in SERVERS]
+    assert messages(container, "stopped") == [f"{name}: stopped" for name in SERVERS]
 
 
 @pytest.fixture
-def load(life: str, file: Mounted, start: Start) -> Container:
-    """Give a container in which clients ask gunicorn without a pause, and have been answered."""
+def load(servers: str, file: Mounted, start: Start) -> Container:
+    """Give a container in which clients send requests to gunicorn without a pause, and have been answered."""
     file.write({"web": gunicorn(restart="always"), "client": CLIENT})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     until_answered(container, "got 42 by")
     return container
 
@@ -118,7 +118,7 @@ def gunicorns(container: Container) -> int:
     return pid
 
 
-def assert_nobody_was_refused(container: Container) -> None:
+def assert_no_client_was_refused(container: Container) -> None:
     """Stop the container: no client has counted a failure."""
     assert container.stop().code == 0
     counts = [container.logs().of(client)[-1] for client in CLIENTS]
@@ -134,14 +134,14 @@ def test_gunicorn_is_ended_under_load(load: Container, signal_name: str) -> None
         load.until_logged("cohabit", "web: ready", times=1 + times)
         assert gunicorns(load) != before
         until_answered(load, f"got 42 by {gunicorns(load)}")
-    assert_nobody_was_refused(load)
+    assert_no_client_was_refused(load)
 
 
 def test_gunicorn_is_restarted_by_a_reload_under_load(load: Container, file: Mounted) -> None:
-    """A changed environment is in force after HUP, the clients run on, and none is refused or loses an answer."""
+    """A changed environment applies after HUP, the clients keep running, and none is refused or loses an answer."""
     file.write({"web": gunicorn(restart="always", environment={"PAGE": "43"}), "client": CLIENT})
     load.kill("HUP")
     until_answered(load, "got 43 by")
-    assert told(load, "started").count("web: started") == 2
-    assert len(told(load, "started")) == 2 + len(CLIENTS)
-    assert_nobody_was_refused(load)
+    assert messages(load, "started").count("web: started") == 2
+    assert len(messages(load, "started")) == 2 + len(CLIENTS)
+    assert_no_client_was_refused(load)

@@ -1,8 +1,8 @@
 """Six real servers under one `cohabit up`, as Debian ships them.
 
-nginx, php-fpm, PostgreSQL, Redis, sshd, cron. The file is tests/docker/services/cohabit.yaml: the database is
-made by a job before PostgreSQL starts, the host keys by a job before sshd starts, and nginx depends on
-php-fpm, which depends on both databases.
+nginx, php-fpm, PostgreSQL, Redis, sshd, cron. The file is tests/docker/services/cohabit.yaml. A job creates the
+database before PostgreSQL starts, another one the host keys before sshd starts. nginx depends on php-fpm, which depends
+on both databases.
 """
 
 import re
@@ -11,15 +11,15 @@ import pytest
 
 from docker.container import Build, Container, Start
 
-# What each server says at its end, in the reverse order of the start: nginx before what it needs, and so on.
-# All of it is on stderr, so that `docker logs` keeps the order; Redis writes to stdout.
+# What each server prints at its end, in the reverse order of the start. These are on stderr, so that `docker logs`
+# keeps their order; Redis writes to stdout.
 WEB_STOPS = ("signal 15 (SIGTERM) received", "exiting, bye-bye!", "received fast shutdown request")
 REDIS_STOPS = "Redis is now ready to exit"
 
 
 @pytest.fixture
 def container(image: Build, start: Start) -> Container:
-    """Give a container in which all six have said that they are there."""
+    """Give a container in which all six have reported that they are ready."""
     container = start(image("tests/docker/services", "services"))
     container.until_logged("postgres", "database system is ready to accept connections")
     container.until_logged("redis", "Ready to accept connections")
@@ -31,7 +31,7 @@ def container(image: Build, start: Start) -> Container:
 
 
 def test_every_server_answers(container: Container) -> None:
-    """Each of the six does its work: pages, queries, keys, a login and a job."""
+    """Each of the six works: pages, queries, keys, a login and a job."""
     assert container.shell("curl --silent http://127.0.0.1:8080/") == "PHP 42\n"
     assert container.shell("psql --username=postgres --host=127.0.0.1 -tAc 'select 6 * 7'") == "42\n"
     assert container.shell("redis-cli set answer 42 && redis-cli get answer") == "OK\n42\n"
@@ -45,7 +45,7 @@ def test_every_server_answers(container: Container) -> None:
 
 
 def test_every_server_runs_as_its_user(container: Container) -> None:
-    """`user:` is in force for a server and whatever it starts; without it nginx drops root itself."""
+    """`user:` applies to a server and its children; without it nginx drops root itself."""
     users = {process.user for process in container.processes() if "postgres" in process.command}
     assert users == {"postgres"}
     assert {process.user for process in container.processes() if "redis-server" in process.command} == {"redis"}
@@ -56,16 +56,16 @@ def test_docker_stop_stops_all_in_reverse_order(container: Container) -> None:
     """`docker stop` ends nginx, then php-fpm, then PostgreSQL and Redis, each by its own signal."""
     assert container.stop().code == 0
     logs = container.logs()
-    words = "|".join(re.escape(word) for word in WEB_STOPS)
-    said = list(dict.fromkeys(re.findall(words, logs.stderr)))
-    assert said == list(WEB_STOPS)
+    pattern = "|".join(re.escape(word) for word in WEB_STOPS)
+    found = list(dict.fromkeys(re.findall(pattern, logs.stderr)))
+    assert found == list(WEB_STOPS)
     assert any(REDIS_STOPS in line for line in logs.of("redis"))
     assert any("database system is shut down" in line for line in logs.of("postgres"))
     assert any("Received signal 15; terminating." in line for line in logs.of("sshd"))
 
 
-def test_the_workers_of_a_killed_master_are_gone_before_its_restart(container: Container) -> None:
-    """SIGKILL to nginx's master: its workers, which hold the port, end too, and only then it is restarted."""
+def test_workers_of_a_killed_master_are_gone_before_its_restart(container: Container) -> None:
+    """SIGKILL to nginx's master: its workers, which hold the port, end too, and only then nginx restarts."""
     before = container.pids("nginx: ")
     (master,) = container.pids("nginx: master")
     container.exec("kill", "-KILL", str(master))
@@ -75,7 +75,7 @@ def test_the_workers_of_a_killed_master_are_gone_before_its_restart(container: C
     container.until_answers("curl", "--fail", "--silent", "http://127.0.0.1:8080/")
 
 
-def test_a_server_that_is_killed_ends_the_container_with_its_status(container: Container) -> None:
+def test_a_killed_server_ends_the_container_with_its_status(container: Container) -> None:
     """PostgreSQL killed by signal 9 ends the container with 137, after the others were stopped."""
     (postmaster,) = container.pids("^postgres$")
     container.exec("kill", "-KILL", str(postmaster))

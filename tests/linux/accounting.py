@@ -1,7 +1,7 @@
-"""Every byte that programs/numbered.py wrote, found again: what each driver made of it, undone, and compared.
+"""Account for every byte that programs/numbered.py wrote: undo the format of each driver and compare.
 
-A channel is all that came of one stream of one service, as (name, 1 or 2). channels_of... functions undo a format;
-Writers knows who was to write and what was written.
+A channel is everything received from one stream of one service, keyed by (name, 1 or 2). The channels_of... functions
+undo a format. Writers knows what each service was expected to write and what it wrote.
 """
 
 import fcntl
@@ -18,8 +18,8 @@ from linux.run import program
 
 Channels = dict[tuple[str, int], bytearray]
 
-RECORD_MAX: Final = 16_384  # of json and logfmt, with the newline: there Docker cuts
-SYSLOG_FULL: Final = 7_990  # a message of this length goes on in the next one
+RECORD_MAX: Final = 16_384  # of json and logfmt, with the newline: Docker splits lines of 16 KiB
+SYSLOG_FULL: Final = 7_990  # a message of this length continues in the next one
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
 _PREFIX: Final = re.compile(rb"([a-z0-9-]+) *\| ?(.*)", re.DOTALL)
 _LOGFMT: Final = re.compile(
@@ -33,64 +33,64 @@ _LOCAL_SYSLOG: Final = re.compile(rb"<\d+>\w{3} [ \d]\d [\d:]{8} (\S+?)(?:\[\d+\
 
 
 class Writers:
-    """Services that write numbered lines into `directory`'s house, on demand. Use close() at the end."""
+    """Services that write numbered lines on demand. They run in `directory`. Call close() at the end."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.commands: dict[str, tuple[int, set[str]]] = {}
         self._gates: dict[str, int] = {}
 
-    def service(self, name: str, logging: Any, *words: str, bytes_max: int = 200_000, **more: Any) -> dict[str, Any]:
-        """A service of this name; its words are those of numbered.py."""
-        self.commands[name] = (bytes_max, set(words))
+    def service(self, name: str, logging: Any, *options: str, bytes_max: int = 200_000, **more: Any) -> dict[str, Any]:
+        """A service of this name. The options are those of numbered.py."""
+        self.commands[name] = (bytes_max, set(options))
         path = os.path.join(self.directory, f"{name}.go")
         os.mkfifo(path)
         self._gates[name] = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        command = program("numbered.py", name, str(bytes_max), *words)
+        command = program("numbered.py", name, str(bytes_max), *options)
         return {"command": command, "logging": logging, "restart": "always", **more}
 
     def close(self) -> None:
-        """Let go of the pipes."""
+        """Close the named pipes."""
         for fd in self._gates.values():
             os.close(fd)
 
     def give(self, rounds: int, *names: str) -> None:
-        """Let them write so many rounds."""
+        """Make the services write this many rounds."""
         for name in names or self._gates:
             os.write(self._gates[name], b"." * rounds)
 
     def idle(self) -> list[str]:
-        """Who has no round to begin."""
+        """The services that have no round left to begin."""
         return [
             name for name, fd in self._gates.items() if not fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4).strip(b"\0")
         ]
 
-    def lives(self, name: str) -> list[str]:
-        """The lives of a service so far, in their order, each followed by whoever it left behind."""
+    def runs(self, name: str) -> list[str]:
+        """The runs of a service so far, in order. Each is followed by the process that it left behind."""
         paths = glob.glob(os.path.join(self.directory, f"{name}.*.note"))
         found = [os.path.basename(path).split(".")[1] for path in paths]
-        return sorted(found, key=lambda life: (int(life.removeprefix("left")), life.startswith("left")))
+        return sorted(found, key=lambda run: (int(run.removeprefix("left")), run.startswith("left")))
 
-    def note(self, name: str, life: str) -> tuple[int, ...]:
-        """Bytes written to stdout, lines before its tail + 1 or 0, the same of stderr."""
-        with open(os.path.join(self.directory, f"{name}.{life}.note"), "rb") as file:
+    def note(self, name: str, run: str) -> tuple[int, ...]:
+        """Bytes written to stdout, number of lines before its tail + 1 or 0, and the same for stderr."""
+        with open(os.path.join(self.directory, f"{name}.{run}.note"), "rb") as file:
             data = file.read()
         return NOTE.unpack(data) if data else (0, 0, 0, 0)
 
     def sent(self, name: str) -> int:
-        """How many bytes a service has written so far, of which it knows."""
-        notes = [self.note(name, life) for life in self.lives(name)]
+        """How many bytes a service has written so far, according to its notes."""
+        notes = [self.note(name, run) for run in self.runs(name)]
         return sum(note[0] + note[2] for note in notes)
 
     def size(self, name: str, lines: int) -> int:
-        """How many bytes the first lines of a service's stdout have in its first life."""
+        """How many bytes the first lines of a service's stdout have in its first run."""
         texts = numbered(tag_of(name, "0", 1), self.commands[name][0])
         return sum(len(next(texts)) for _ in range(lines))
 
-    def expected(self, name: str, life: str, stream: int, size: int) -> bytes:
-        """The first `size` bytes of a stream of a life, or all if it ended before."""
-        tag = tag_of(name, life, stream)
-        lines_before_tail = self.note(name, life)[2 * stream - 1] - 1
+    def expected(self, name: str, run: str, stream: int, size: int) -> bytes:
+        """The first `size` bytes of a stream of a run, or all of it if the run ended before."""
+        tag = tag_of(name, run, stream)
+        lines_before_tail = self.note(name, run)[2 * stream - 1] - 1
         data = bytearray()
         for number, line in enumerate(numbered(tag, self.commands[name][0])):
             if number == lines_before_tail:
@@ -102,28 +102,28 @@ class Writers:
         return bytes(data[:size])
 
     def check(self, channels: Channels, name: str, *, finished: bool = True, loses_cr: bool = False) -> None:
-        """Every byte of a service is in its channels, in order, once, and nothing else.
+        """Check that every byte of a service is in its channels, in order, once, and nothing else.
 
-        finished: an unfinished last line got a newline when its pipe was closed. loses_cr: unless it ended with CR.
+        finished: an unfinished last line got a newline when its pipe was closed. loses_cr: except after a final CR.
         """
         for stream in (1, 2) if "err" in self.commands[name][1] else (1,):
             received = bytes(channels.get((name, stream), b""))
             at = 0
-            lives = self.lives(name)
-            assert lives
-            for life, following in zip(lives, [*lives[1:], ""], strict=True):
-                at = self._check_life(received, at, (name, life, stream), loses_cr=loses_cr)
+            runs = self.runs(name)
+            assert runs
+            for run, following in zip(runs, [*runs[1:], ""], strict=True):
+                at = self._check_run(received, at, (name, run, stream), loses_cr=loses_cr)
                 ends_open = at > 0 and received[at - 1 : at] != b"\n"
-                if finished and ends_open and following != f"left{life}":
-                    assert received[at : at + 1] == b"\n", _around((name, life, stream), received, at, b"\n")
+                if finished and ends_open and following != f"left{run}":
+                    assert received[at : at + 1] == b"\n", _around((name, run, stream), received, at, b"\n")
                     at += 1
             assert at == len(received), _around((name, "the end", stream), received, at, b"")
 
-    def _check_life(self, received: bytes, at: int, what: tuple[str, str, int], *, loses_cr: bool) -> int:
-        """Where a life's part of a channel ends. What it wrote and could not note any more is at most one write."""
-        name, life, stream = what
-        sent = self.note(name, life)[2 * stream - 2]
-        expected = self.expected(name, life, stream, sent + PIECE_MAX)
+    def _check_run(self, received: bytes, at: int, what: tuple[str, str, int], *, loses_cr: bool) -> int:
+        """Where a run's part of a channel ends. At most one write of a run is missing from its note."""
+        name, run, stream = what
+        sent = self.note(name, run)[2 * stream - 2]
+        expected = self.expected(name, run, stream, sent + PIECE_MAX)
         length = _common(received, at, expected)
         if loses_cr and length == sent - 1 and expected[length : length + 1] == b"\r":
             return at + length
@@ -149,11 +149,11 @@ def _around(what: tuple[str, str, int], received: bytes, at: int, expected: byte
     return f"{where}, byte {at} of {len(received)}: after {before!r} {found!r}, not {expected!r}"
 
 
-# --- what was dropped ------------------------------------------------------------------------------------
+# --- dropped lines ---------------------------------------------------------------------------------------
 
 
 class Drops(NamedTuple):
-    """What was told of lines that are missing: how often, how many lines, how many bytes."""
+    """The reports of dropped lines: how many reports, lines and bytes."""
 
     times: int
     lines: int
@@ -161,16 +161,16 @@ class Drops(NamedTuple):
 
 
 def check_drops(writers: Writers, name: str, channel: bytes, lines: int) -> Drops:
-    """Of so many lines of a service's first life each is there, or told as dropped in its place, with its bytes."""
+    """Check that each of the first lines of a service's first run is there, or is reported as dropped in its place."""
     texts = numbered(tag_of(name, "0", 1), writers.commands[name][0])
     expected = [next(texts)[:-1] for _ in range(lines)]
     at = times = dropped = size = 0
     for line in channel.split(b"\n")[:-1]:
-        told = _DROPPED.search(line)
-        if told:
-            count = int(told[1])
-            assert sum(len(each) + 1 for each in expected[at : at + count]) == int(told[2])
-            at, times, dropped, size = at + count, times + 1, dropped + count, size + int(told[2])
+        report = _DROPPED.search(line)
+        if report:
+            count = int(report[1])
+            assert sum(len(each) + 1 for each in expected[at : at + count]) == int(report[2])
+            at, times, dropped, size = at + count, times + 1, dropped + count, size + int(report[2])
         else:
             assert line == expected[at]
             at += 1
@@ -179,27 +179,27 @@ def check_drops(writers: Writers, name: str, channel: bytes, lines: int) -> Drop
 
 
 def lines_accounted_for(data: bytes | bytearray) -> int:
-    """How many lines are there or told as dropped, in any format with a line for each."""
-    told = _DROPPED.findall(data)
-    return data.count(b"\n") - len(told) + sum(int(count) for count, _ in told)
+    """How many lines are there or are reported as dropped, in any format with one record per line."""
+    report = _DROPPED.findall(data)
+    return data.count(b"\n") - len(report) + sum(int(count) for count, _ in report)
 
 
-# --- formats undone --------------------------------------------------------------------------------------
+# --- undoing formats -------------------------------------------------------------------------------------
 
 
 def structured_text(text: str) -> bytes:
-    r"""The bytes of a message in JSON or logfmt. Where nobody wrote a backslash and an x, \xNN is a byte."""
+    r"""The bytes of a message in JSON or logfmt. \xNN stands for a byte, unless the service wrote it itself."""
     return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode())
 
 
 class Parts:
-    """Records that were cut: by their id what there is of each, and the number of the next part."""
+    """Split records: the parts of each so far by id, and the number of the next part."""
 
     def __init__(self) -> None:
         self._begun: dict[str, tuple[str, int]] = {}
 
     def joined(self, partial_id: str, ordinal: int, text: str, *, last: bool) -> str | None:
-        """The whole text with its last part, None before. The parts come in their order."""
+        """The whole text once the last part is there, None before. The parts arrive in order."""
         before, expected = self._begun.pop(partial_id, ("", 1))
         assert expected == ordinal
         if last:
@@ -208,12 +208,12 @@ class Parts:
         return None
 
     def end(self) -> None:
-        """Each had its last part."""
+        """Check that each split record had its last part."""
         assert not self._begun
 
 
 def channels_of_lines(channels: Channels, data: bytes, stream: int) -> None:
-    """Whole lines in the formats prefix, json and logfmt, also mixed. stream: where the format does not say it."""
+    """Whole lines in the formats prefix, json and logfmt, also mixed. stream: for formats that do not name it."""
     parts = Parts()
     assert data[-1:] in (b"", b"\n"), data[-200:]
     for line in data.split(b"\n")[:-1]:
@@ -232,7 +232,7 @@ def channels_of_lines(channels: Channels, data: bytes, stream: int) -> None:
 
 
 def _json(line: bytes) -> list[Any] | None:
-    """Service, stream, message and, of a part, its id, number and whether it is the last."""
+    """Service, stream, message and, for a part, its id, its number and whether it is the last."""
     if not line.startswith(b"{"):
         return None
     fields = json.loads(line)
@@ -243,7 +243,7 @@ def _json(line: bytes) -> list[Any] | None:
 
 
 def _logfmt(line: bytes) -> list[Any] | None:
-    """The same of logfmt."""
+    """The same for logfmt."""
     match = _LOGFMT.fullmatch(line)
     if not match:
         return None
@@ -252,7 +252,7 @@ def _logfmt(line: bytes) -> list[Any] | None:
 
 
 def channels_by_tag(channels: Channels, data: bytes, stream: int) -> None:
-    """Whole lines as they are, which say themselves whose they are; others are not looked at."""
+    """Whole raw lines, which name their own service and stream. Other lines are ignored."""
     for line in data.split(b"\n")[:-1]:
         match = _TAGGED.match(line)
         if match:
@@ -281,7 +281,7 @@ def channels_of_syslog(channels: Channels, messages: list[bytes], *, lines: bool
 
 
 def file_with_rotated(path: str) -> bytes:
-    """What a log file and those that it was before hold together, oldest first."""
+    """The contents of a log file and its rotated predecessors, oldest first."""
     numbers = {
         int(name.removeprefix(f"{path}.").removesuffix(".gz")): name
         for name in glob.glob(f"{glob.escape(path)}.*")

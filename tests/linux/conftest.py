@@ -1,6 +1,6 @@
-"""Fixtures of the tests on the real kernel: namespaces (or the reason why there are none), and the modes.
+"""Fixtures of the tests on the real kernel: the namespaces and the two modes (process 1 and not process 1).
 
-They need root: otherwise they skip and say why; with CI=true they fail instead.
+The tests need root. Without it they are skipped with the reason; with CI=true they fail instead.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def namespaces() -> None:
-    """Skip without namespaces of our own; on CI fail."""
+    """Skip if namespaces cannot be created; on CI fail."""
     if shutil.which("unshare") is None:
         why = "no unshare (apt-get install util-linux)"
     else:
@@ -45,46 +45,46 @@ def namespaces() -> None:
 
 @pytest.fixture
 def start(namespaces: None, tmp_path: object) -> Iterator[Start]:
-    """Give the function that runs a command in namespaces of its own until the test is over."""
+    """Give the function that runs a command in new namespaces until the test ends."""
     del namespaces
     with ExitStack() as stack:
-        yield lambda *words, **options: stack.enter_context(Run(*words, **{"cwd": tmp_path, **options}))
+        yield lambda *arguments, **options: stack.enter_context(Run(*arguments, **{"cwd": tmp_path, **options}))
 
 
 @pytest.fixture
 def init(start: Start) -> Start:
-    """Give the function that runs `cohabit init` with those words."""
-    return lambda *words, **options: start(*COHABIT, "init", *words, **options)
+    """Give the function that runs `cohabit init` with these arguments."""
+    return lambda *arguments, **options: start(*COHABIT, "init", *arguments, **options)
 
 
 @pytest.fixture
 def run(start: Start) -> Start:
-    """Give the function that runs `cohabit run` with those words."""
-    return lambda *words, **options: start(*COHABIT, "run", *words, **options)
+    """Give the function that runs `cohabit run` with these arguments."""
+    return lambda *arguments, **options: start(*COHABIT, "run", *arguments, **options)
 
 
 @pytest.fixture
 def up(start: Start, tmp_path: object) -> Start:
-    """Give the function that runs `cohabit up` with these services; `top`: other top-level keys of the file."""
+    """Give the function that runs `cohabit up` with these services. `top`: other top-level keys of the file."""
 
-    def up(services: dict[str, dict[str, object]], *words: str, **options: object) -> Run:
+    def up(services: dict[str, dict[str, object]], *arguments: str, **options: object) -> Run:
         top = options.pop("top", {})
         assert isinstance(top, dict)
         file = write_file(str(tmp_path), services, **top)
-        return start(*COHABIT, "up", "-f", file, *words, **options)
+        return start(*COHABIT, "up", "-f", file, *arguments, **options)
 
     return up
 
 
 @pytest.fixture(params=[True, False], ids=["process 1", "not process 1"])
 def process_1(request: pytest.FixtureRequest) -> bool:
-    """Give both modes, one after the other."""
+    """Run the test in both modes: as process 1, then not as process 1."""
     return bool(request.param)
 
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give the sh script as an installation has it: beside an interpreter, above site-packages."""
+    """Give the sh script as it is installed: next to an interpreter, above site-packages."""
     prefix = tmp_path_factory.mktemp("prefix")
     packages = prefix / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
     packages.mkdir(parents=True)
@@ -96,7 +96,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Gate:
-    """A named pipe `gate` in the test's directory: who reads it waits until the test opens it."""
+    """A named pipe `gate` in the test's directory. A process that reads from it waits until the test opens it."""
 
     def __init__(self, directory: str) -> None:
         self.path = os.path.join(directory, "gate")
@@ -104,29 +104,29 @@ class Gate:
         self._fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
 
     def open(self, times: int = 1) -> None:
-        """Let one reader of a line through, or several."""
+        """Release one reader of a line, or several."""
         os.write(self._fd, b"\n" * times)
 
     def close(self) -> None:
-        """Let go of the pipe."""
+        """Close the pipe."""
         os.close(self._fd)
 
 
 @pytest.fixture
 def gate(tmp_path: os.PathLike[str]) -> Iterator[Gate]:
-    """Give a gate that stays shut until the test opens it."""
+    """Give a gate that is closed until the test opens it."""
     gate = Gate(os.fspath(tmp_path))
     yield gate
     gate.close()
 
 
-# Below the ports that the kernel gives to clients; each test process begins somewhere else.
+# Below the kernel's range of ephemeral ports. Each test process starts at a different number.
 _PORTS = itertools.count(10_000 + os.getpid() * 100 % 20_000)
 
 
 @pytest.fixture
 def port() -> int:
-    """Give a TCP port of the loopback that nobody listens on, a new one each time."""
+    """Give a TCP port of the loopback interface that is not in use, a new one each time."""
     while True:
         port = next(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):

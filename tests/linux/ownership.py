@@ -1,8 +1,8 @@
 """The ownership test: `python tests/linux/ownership.py --trees 1000`, or one scenario: `--seed 17`.
 
-Each seed is a scenario (ownership_scenario.py) in one of eight modes: with and without cgroups, with Docker's and with
-full capabilities, as process 1 and not. Scenarios are run until there were so many process trees. A scenario that fails
-is printed with its seed. Exit code 1 if any failed.
+Each seed is a scenario (ownership_scenario.py) in one of eight modes: with and without cgroups, with Docker's
+capabilities and with all, as process 1 and not. Scenarios run until the number of process trees is reached. The seed of
+a failed scenario is printed. Exit code 1 if any failed.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _REPLICAS = 3
 
 
 class Done(NamedTuple):
-    """What a scenario was."""
+    """The outcome of a scenario."""
 
     mode: str
     trees: int
@@ -36,12 +36,12 @@ class Done(NamedTuple):
 
 
 def run(seed: int, box: str, operations: int = OPERATIONS) -> Done:
-    """One scenario. Raises on failure."""
+    """Run one scenario. Raises on failure."""
     with (
         tempfile.TemporaryDirectory(prefix="cohabit-ownership-") as directory,
         Scenario(seed, mode(seed), directory, box, trace=ownership_signals.available()) as scenario,
     ):
-        with scenario.about("start", scenario.services):
+        with scenario.affecting("start", scenario.services):
             scenario.until(
                 lambda: all(scenario.count(name) for name, runs in scenario.running.items() if runs), "the start"
             )
@@ -61,7 +61,6 @@ def mode(seed: int) -> Mode:
 
 
 def _some(scenario: Scenario, *, most: int, kinds: tuple[str, ...] = ()) -> list[str]:
-    """Up to so many running services, at least one if there is one."""
     names = [
         name for name, kind in scenario.services.items() if scenario.running[name] and (not kinds or kind.main in kinds)
     ]
@@ -69,10 +68,10 @@ def _some(scenario: Scenario, *, most: int, kinds: tuple[str, ...] = ()) -> list
 
 
 def crash(scenario: Scenario) -> None:
-    """Several main processes are killed at the same moment, while other things happen."""
+    """Several main processes are killed at the same moment, during other operations."""
     names = _some(scenario, most=3)
     others = [name for name in _some(scenario, most=2) if name not in names]
-    with scenario.about("crash and restart", names + others):
+    with scenario.affecting("crash and restart", names + others):
         before = scenario.counts(names + others)
         mains = scenario.mains(names)
         scenario.run.signal(signal.SIGSTOP)
@@ -82,7 +81,7 @@ def crash(scenario: Scenario) -> None:
         if scenario.rng.random() < 0.5:
             _from_outside(scenario)
         if others and scenario.rng.random() < 0.7:
-            client = scenario.asking("restart", *others)
+            client = scenario.running_client("restart", *others)
             with client:
                 scenario.run.signal(signal.SIGCONT)
             scenario.gone(*others, since=before)
@@ -95,7 +94,7 @@ def crash(scenario: Scenario) -> None:
 def exits(scenario: Scenario) -> None:
     """Main processes end by themselves, with 0."""
     names = _some(scenario, most=2, kinds=("exits",))
-    with scenario.about("exit", names):
+    with scenario.affecting("exit", names):
         before = scenario.counts(names)
         for name in names:
             scenario.open_gate(name)
@@ -104,45 +103,45 @@ def exits(scenario: Scenario) -> None:
 
 
 def stop(scenario: Scenario) -> None:
-    """`stop` of some: nothing of them is left when it has ended. Then `start`."""
+    """`stop` of some services: when it has ended, none of their processes is left. Then `start`."""
     names = _some(scenario, most=3)
-    with scenario.about("stop", names):
-        scenario.ask("stop", *names)
+    with scenario.affecting("stop", names):
+        scenario.run_client("stop", *names)
         scenario.gone(*names)
         scenario.running.update(dict.fromkeys(names, False))
     if scenario.rng.random() < 0.3:
         scenario.rng.choice([probes, exec_, reload, reexec])(scenario)
-    with scenario.about("start", names):
+    with scenario.affecting("start", names):
         before = scenario.counts(names)
-        scenario.ask("start", *names)
+        scenario.run_client("start", *names)
         scenario.running.update(dict.fromkeys(names, True))
         scenario.until_counted(before, names)
 
 
 def restart(scenario: Scenario) -> None:
-    """`restart` of some: nothing of the former instances is left when it has ended."""
+    """`restart` of some services: when it has ended, no process of the previous instances is left."""
     names = _some(scenario, most=3)
-    with scenario.about("restart", names):
+    with scenario.affecting("restart", names):
         before = scenario.counts(names)
-        scenario.ask("restart", *names)
+        scenario.run_client("restart", *names)
         scenario.gone(*names, since=before)
         scenario.until_counted(before, names)
 
 
 def reload(scenario: Scenario) -> None:
     """A reload that changes nothing."""
-    with scenario.about("reload"):
-        scenario.ask("reload")
+    with scenario.affecting("reload"):
+        scenario.run_client("reload")
 
 
 def change(scenario: Scenario) -> None:
     """A reload that changes one service."""
     name = scenario.rng.choice([name for name in scenario.services if not name.startswith(REPLICATED)])
-    with scenario.about("change", [name]):
+    with scenario.affecting("change", [name]):
         before = scenario.counts([name])
         scenario.versions[name] += 1
         scenario.write()
-        scenario.ask("reload")
+        scenario.run_client("reload")
         scenario.running[name] = True
         scenario.until_counted(before, [name])
         scenario.gone(name, since=before)
@@ -150,32 +149,32 @@ def change(scenario: Scenario) -> None:
 
 def reexec(scenario: Scenario) -> None:
     """A re-execution."""
-    with scenario.about("reexec"):
-        scenario.ask("reexec")
+    with scenario.affecting("reexec"):
+        scenario.run_client("reexec")
 
 
 def scale(scenario: Scenario) -> None:
-    """Another number of replicas."""
+    """A different number of replicas."""
     number = scenario.rng.randint(1, _REPLICAS)
     names = [f"{REPLICATED}-{i}" for i in range(1, _REPLICAS + 1)]
     changed = [name for name in names if (int(name[-1]) <= number) != scenario.running[name]]
-    with scenario.about("scale", changed):
+    with scenario.affecting("scale", changed):
         before = scenario.counts(changed)
-        scenario.ask("scale", f"{REPLICATED}={number}")
+        scenario.run_client("scale", f"{REPLICATED}={number}")
         scenario.running.update({name: int(name[-1]) <= number for name in names})
         scenario.until_counted(before, [name for name in changed if scenario.running[name]])
 
 
 def exec_(scenario: Scenario) -> None:
-    """Processes from outside, as `docker exec` makes them, some with the environment of a service."""
-    with scenario.about("docker exec"):
+    """Processes from outside, as `docker exec` starts them, some with the environment of a service."""
+    with scenario.affecting("docker exec"):
         for _ in range(scenario.rng.randint(1, 3)):
             _from_outside(scenario)
 
 
 def end_one(scenario: Scenario) -> None:
-    """Processes that are not main ones end."""
-    with scenario.about("end processes"):
+    """Processes other than main processes end."""
+    with scenario.affecting("end processes"):
         ends = [one for one in scenario.present if one.leaf and one.owner < shapes.PROBE]
         ends += [one for one in scenario.present if one.owner == OUTSIDE]
         for one in scenario.rng.sample(sorted(ends), min(len(ends), 3)):
@@ -184,7 +183,7 @@ def end_one(scenario: Scenario) -> None:
 
 def probes(scenario: Scenario) -> None:
     """Probes run, twice each."""
-    with scenario.about("probes"):
+    with scenario.affecting("probes"):
         names = [f"{name}-probe" for name, kind in scenario.services.items() if kind.probe and scenario.running[name]]
         before = {name: scenario.count(name) for name in names}
         scenario.until(lambda: all(scenario.count(name) >= before[name] + 2 for name in names), "probes")
@@ -225,22 +224,22 @@ def _environment(pid: int) -> dict[str, str]:
     return dict(item.split("=", 1) for item in items if "=" in item)
 
 
-# --- many ------------------------------------------------------------------------------------------------
+# --- main ------------------------------------------------------------------------------------------------
 
 
 def main() -> int:
-    """Return the exit code."""
+    """Run the scenarios; return the exit code."""
     parser = argparse.ArgumentParser(description="Random process trees, whose owners are known, under cohabit.")
     parser.add_argument("--trees", type=int, default=1000, help="how many process trees (default: 1000)")
     parser.add_argument("--first", type=int, help="the first seed (default: by the time)")
     parser.add_argument("--seed", type=int, help="one scenario only")
-    words = parser.parse_args()
-    first = words.seed if words.seed is not None else words.first
+    arguments = parser.parse_args()
+    first = arguments.seed if arguments.seed is not None else arguments.first
     first = int(time.time()) if first is None else first
     began = time.monotonic()
     trees = signals = scenarios = failed = 0
     with places.cgroup_box() as box:
-        while trees < words.trees and not (scenarios and words.seed is not None):
+        while trees < arguments.trees and not (scenarios and arguments.seed is not None):
             seed = first + scenarios
             scenarios += 1
             if mode(seed).cgroups and not box:
@@ -248,7 +247,7 @@ def main() -> int:
                 continue
             try:
                 done = run(seed, box)
-            except Exception as error:  # noqa: BLE001 - the other scenarios go on
+            except Exception as error:  # noqa: BLE001 - the other scenarios still run
                 failed += 1
                 trees += 1
                 print(f"seed {seed} failed (again: {AGAIN} --seed {seed})\n{error}\n", flush=True)

@@ -1,8 +1,8 @@
-"""One cohabit with several services, disturbed at random: no event of one touches another's processes, nothing stays.
+"""One cohabit with several services and random operations: an event of one service never affects another's processes.
 
-The owner of each process is known by construction (ownership_shapes.py). Each operation names the services that it is
-about. While it runs, each look at /proc checks that every process of all other services, and of `docker exec`, still
-lives and is not stopped. When it is done, exactly the processes of the current instances live. A seed decides the
+The owner of each process is known by construction (ownership_shapes.py). Each operation names the services that it
+affects. During an operation, each scan of /proc checks that every process of all other services, and of `docker exec`,
+is alive and not stopped. Afterwards, exactly the processes of the current instances are alive. A seed determines the
 services, the shapes and the operations.
 """
 
@@ -22,8 +22,8 @@ from linux.ownership_shapes import HOOK, OUTSIDE, PROBE, Kind, Token
 from linux.ownership_signals import Trace
 from linux.run import AT_MOST_SECONDS, COHABIT, Run, write_file
 
-NUMBERS: Final = 400  # of processes in the namespace, where they are given again soon
-_INSTANCES = 60  # prepared scripts of each service
+NUMBERS: Final = 400  # size of the pid range of the namespace, where pids are soon reused
+_INSTANCES = 60  # prepared scripts per service
 _PROBES = 400
 
 SERVICES: Final = {
@@ -44,7 +44,7 @@ OWNERS: Final = {name: number for number, name in enumerate((*SERVICES, *(f"{REP
 
 
 class Mode(NamedTuple):
-    """Where a scenario runs."""
+    """The environment of a scenario."""
 
     cgroups: bool
     docker: bool
@@ -70,11 +70,11 @@ class OwnershipError(AssertionError):
 
 
 class Scenario:
-    """A cohabit and what is expected of it. Use it as a context, call `operate` some times, then `end`."""
+    """A cohabit and its expected processes. Use it as a context: call `operate` several times, then `end`."""
 
     def __init__(self, seed: int, mode: Mode, directory: str, box: str = "", *, trace: bool = False) -> None:
-        """box: the directory of a cgroup. trace: with strace; it needs numbers that are not given again."""
-        self.rng = random.Random(seed)  # noqa: S311 - it has to be replayed
+        """box: the directory of a cgroup. trace: use strace; this requires that pids are not reused."""
+        self.rng = random.Random(seed)  # noqa: S311 - a scenario must be reproducible
         self.mode = mode
         self.few_numbers = _numbers_are_namespaced() and self.rng.random() < 0.5
         self.directory = directory
@@ -87,7 +87,7 @@ class Scenario:
         }
         self.running = {name: not self._surplus(name) for name in self.services}
         self.tokens: dict[tuple[str, int], frozenset[Token]] = {}
-        self.outside: dict[Token, bool] = {}  # whether it lives
+        self.outside: dict[Token, bool] = {}  # whether it is alive
         self.present: dict[Token, int] = {}  # at the end of the last operation
         self.ended: set[Token] = set()  # by the test
         self.disturbed: set[int] = set()
@@ -144,7 +144,7 @@ class Scenario:
                     self._write(f"{name}-probe-{instance}.sh", text)
             for each in counted:
                 self._write(f"n-{each}", "0\n")
-                os.chmod(os.path.join(self.directory, f"n-{each}"), 0o666)  # noqa: S103 - of whatever user
+                os.chmod(os.path.join(self.directory, f"n-{each}"), 0o666)  # noqa: S103 - for services of any user
 
     def _write(self, name: str, text: str) -> None:
         with open(os.path.join(self.directory, name), "w", encoding="ascii") as file:
@@ -180,7 +180,7 @@ class Scenario:
         if self.few_numbers:
             setup.append(f"echo {NUMBERS} > /proc/sys/kernel/pid_max")
         if self.mode.cgroups:
-            os.setxattr(self.box, "trusted.delegate", b"1")  # else only process 1 makes cgroups
+            os.setxattr(self.box, "trusted.delegate", b"1")  # without it, only process 1 creates cgroups
             setup.append(f"echo 0 > {self.box}/cgroup.procs")
         else:
             setup.append(places.NO_CGROUPS)
@@ -195,21 +195,21 @@ class Scenario:
         )
 
     def write(self) -> None:
-        """Write the file anew."""
+        """Write the configuration file again."""
         self._file()
 
     def open_gate(self, name: str) -> None:
-        """Let a service that waits end with 0."""
+        """Let a waiting service end with 0."""
         os.write(self._gates[name], b"\n")
 
     def end(self, one: Token) -> None:
-        """End a process, as if by itself."""
+        """End a process, as if it ended by itself."""
         self.ended.add(one)
         if one in self.outside:
             self.outside[one] = False
         os.kill(self.present[one], signal.SIGKILL)
 
-    # --- looking -------------------------------------------------------------------------------------
+    # --- observing -----------------------------------------------------------------------------------
 
     def count(self, name: str) -> int:
         """The number of instances so far."""
@@ -221,12 +221,12 @@ class Scenario:
 
     @property
     def trees(self) -> int:
-        """How many process trees there were, from services, hooks, probes and outside."""
+        """How many process trees there were: from services, hooks, probes and outside."""
         return self.outside_instances + sum(
             self.count(name[2:]) for name in os.listdir(self.directory) if name.startswith("n-")
         )
 
-    def look(self) -> dict[Token, Found]:
+    def scan(self) -> dict[Token, Found]:
         """All living processes with a token."""
         found: dict[Token, Found] = {}
         for word in os.listdir("/proc"):
@@ -240,7 +240,7 @@ class Scenario:
                     continue
                 if words[0] != b"sleep" and words[1] != b"./wait.sh":
                     continue  # not there yet
-                now = processes.look(int(word))
+                now = processes.find(int(word))
                 if now is not None and now.state not in "ZX":
                     found[one] = Found(now.pid, now.state in "Tt")
                     if self.trace:
@@ -257,8 +257,8 @@ class Scenario:
         return os.readlink(f"/proc/{self.run.pid}/ns/pid")
 
     def check(self) -> dict[Token, Found]:
-        """Look, and fail if a process is gone or stopped whose service nothing happened to."""
-        found = self.look()
+        """Scan the processes; fail if a process of an unaffected service is gone or stopped."""
+        found = self.scan()
         for one, pid in self.present.items():
             if one.owner % 100 in self.disturbed and one.owner != OUTSIDE:
                 continue
@@ -272,9 +272,9 @@ class Scenario:
         return found
 
     def not_ready(self, found: dict[Token, Found]) -> list[str]:
-        """What is not yet as it should be."""
+        """The differences from the expected state."""
         wrong = []
-        expected: set[Token] = {one for one, lives in self.outside.items() if lives}
+        expected: set[Token] = {one for one, is_alive in self.outside.items() if is_alive}
         for name in self.services:
             if self.running[name]:
                 current = self.tokens.get((name, self.count(name)), frozenset())
@@ -299,13 +299,13 @@ class Scenario:
         return f"{_service(one)}: {kind} {one.leaf} of instance {one.instance}, sleep {one}"
 
     def fail(self, text: str) -> None:
-        """Say what is wrong, and what was done before."""
+        """Fail with the fault and the operations before it."""
         raise OwnershipError("\n".join([text, f"mode: {self}", *self.log[-8:], str(self.run)]))
 
     # --- waiting -------------------------------------------------------------------------------------
 
     def until(self, true: Callable[[], object], what: str) -> None:
-        """Wait until it is true, checking meanwhile."""
+        """Wait until the condition holds, and check meanwhile."""
 
         def checked() -> object:
             self.check()
@@ -314,7 +314,7 @@ class Scenario:
         self.run.until(checked, what)
 
     def settle(self) -> None:
-        """Wait until exactly the processes of the current instances live."""
+        """Wait until exactly the processes of the current instances are alive."""
         deadline = time.monotonic() + AT_MOST_SECONDS
         while wrong := self.not_ready(found := self.check()):
             if time.monotonic() > deadline:
@@ -326,8 +326,8 @@ class Scenario:
             self.trace.check(self.disturbed, self.fail)
 
     @contextlib.contextmanager
-    def about(self, operation: str, names: Iterable[str] = ()) -> Iterator[None]:
-        """An operation on these services: nothing may happen to others while it goes on."""
+    def affecting(self, operation: str, names: Iterable[str] = ()) -> Iterator[None]:
+        """An operation on these services. Nothing may happen to other services while it lasts."""
         names = sorted(names)
         self.log.append(f"{operation} {' '.join(names)}")
         self.disturbed = {OWNERS[name] for name in names}
@@ -335,14 +335,14 @@ class Scenario:
         self.settle()
         self.disturbed = set()
 
-    def ask(self, *words: str) -> None:
+    def run_client(self, *words: str) -> None:
         """Run a client to its end."""
-        with self.asking(*words):
+        with self.running_client(*words):
             pass
 
     @contextlib.contextmanager
-    def asking(self, *words: str) -> Iterator[None]:
-        """Run a client; it has ended with 0 when the block is over."""
+    def running_client(self, *words: str) -> Iterator[None]:
+        """Run a client; it has ended with 0 when the block ends."""
         with open(os.path.join(self.directory, "client"), "w+b") as out:
             variables = {"PATH": os.environ["PATH"], **environment(self.directory)}
             client = subprocess.Popen([*COHABIT, *words], env=variables, stdout=out, stderr=subprocess.STDOUT)
@@ -357,7 +357,7 @@ class Scenario:
                 self.fail(f"{words} ended with {client.returncode}: {out.read().decode()}")
 
     def gone(self, *names: str, since: dict[str, int] | None = None) -> None:
-        """Fail if a process of these services lives, of instances up to those in `since` if given."""
+        """Fail if a process of these services is alive, limited to instances up to `since` if given."""
         for one, found in self.check().items():
             name = _service(one)
             if name not in names or PROBE <= one.owner < HOOK:
@@ -367,15 +367,15 @@ class Scenario:
                 self.fail(f"{self._named(one)} (pid {found.pid}) was left behind")
 
     def counts(self, names: Iterable[str]) -> dict[str, int]:
-        """The current instance of each."""
+        """The current instance of each service."""
         return {each: self.count(each) for name in names for each in (name, f"{name}-hook")}
 
     def until_counted(self, before: dict[str, int], names: Iterable[str]) -> None:
-        """Wait until each has a newer instance."""
+        """Wait until each service has a newer instance."""
         self.until(lambda: all(self.count(name) > before[name] for name in names), f"new instances of {list(names)}")
 
     def stop(self) -> None:
-        """Stop everything, and look what is left."""
+        """Stop cohabit and check that no process is left."""
         self.disturbed = set(OWNERS.values())
         self.present = {}
         code = self.run.stop(signal.SIGTERM)
@@ -383,13 +383,13 @@ class Scenario:
             self.fail(f"it ended with {code}")
 
     def mains(self, names: Iterable[str]) -> list[int]:
-        """The pids of the main processes that live."""
+        """The pids of the living main processes."""
         wanted = {Token(OWNERS[name], self.count(name), 0) for name in names}
         return [pid for one, pid in self.present.items() if one in wanted]
 
 
 def _numbers_are_namespaced() -> bool:
-    """Whether kernel.pid_max is that of the PID namespace (Linux 6.14); elsewhere it is the whole machine's."""
+    """Whether kernel.pid_max belongs to the PID namespace (Linux 6.14); on older kernels it is global."""
     version = os.uname().release.split(".")
     return tuple(int(word) for word in version[:2] if word.isdigit()) >= (6, 14)
 

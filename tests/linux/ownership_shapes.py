@@ -1,28 +1,28 @@
-"""Process trees of random shapes for the ownership test, as shell scripts, with the owner of each process in its argv.
+"""Random process trees for the ownership test, as shell scripts, with the owner of each process in its argv.
 
-The last word of a process's command line is its token: a number that says which owner (a service, its probe, its hook,
-`docker exec`) started it, in which instance, and which process of that instance it is. Nothing that a process does to
-its user, session, environment or parent changes its command line, so the test always knows whose it is.
+The last argument of each process is its token. The token names the owner that started the process (a service, its
+probe, its hook, or `docker exec`), the instance, and the number of the process in that instance. A change of user,
+session, environment or parent does not change the command line, so the test always knows the owner.
 """
 
 import random
 import shlex
 from typing import Final, NamedTuple
 
-PROBE, HOOK, OUTSIDE = 100, 200, 900  # added to the number of a service; the owner of what `docker exec` starts
+PROBE, HOOK, OUTSIDE = 100, 200, 900  # added to a service's number; the owner of what `docker exec` starts
 _BASE: Final = 10**9
 _OWNER, _INSTANCE = 10**6, 10**2
 _USERS = (65534, 12345, 23456)
 _WRAPS_MAX = 4
-_LEAVES_MAX = 3  # beside the main process
+_LEAVES_MAX = 3  # in addition to the main process
 
-# Instance number from a file, then the script of that instance.
+# Reads the instance number from a file, then runs the script of that instance.
 COUNT: Final = 'read n < "n-$1"; n=$((n + 1)); echo $n > "n-$1"; [ ! -e "$1-$n.sh" ] || . "./$1-$n.sh"\n'
 WAIT: Final = 'read x < "$1"; exit 0\n'
 
 
 class Token(NamedTuple):
-    """Which process this is, by construction."""
+    """The identity of a process, by construction."""
 
     owner: int
     instance: int
@@ -33,7 +33,7 @@ class Token(NamedTuple):
 
 
 def token(word: str) -> Token | None:
-    """The token that a word is, or None."""
+    """The token that a command-line argument contains, or None."""
     if len(word) != len(str(_BASE)) or not word.isdecimal() or not _BASE < int(word) < 2 * _BASE:
         return None
     number = int(word) - _BASE
@@ -43,8 +43,8 @@ def token(word: str) -> Token | None:
 class Kind(NamedTuple):
     """A kind of service.
 
-    main: "sleep" (runs until it is ended), "exits" (ends with 0 on request), "daemon" (puts itself in the background),
-    "pid_file" (the same, perhaps as another user, with a file). user: its uid. probe, hook: it has one.
+    main: "sleep" (runs until it is ended), "exits" (ends with 0 on request), "daemon" (daemonizes), "pid_file"
+    (daemonizes with a pid file, perhaps as another user). user: its uid. probe, hook: whether it has one.
     """
 
     main: str
@@ -54,21 +54,21 @@ class Kind(NamedTuple):
 
 
 class Script(NamedTuple):
-    """A shell script, and the tokens of all processes that live once it is done."""
+    """A shell script, and the tokens of all processes that are alive when it has run."""
 
     text: str
     tokens: frozenset[Token]
 
 
 def wrapped(rng: random.Random, command: str, *, root: bool, sessions: bool = True) -> str:
-    """A command below random changes of session, user, environment and parent; without them where they are excluded."""
+    """A command below random changes of session, user, environment and parent, except the excluded ones."""
     choices = ["env -i", "fork", "nohup"] + ["setsid"] * (2 * sessions) + ["user"] * root
     for wrap in rng.choices(choices, k=rng.randrange(_WRAPS_MAX)):
         if wrap == "fork":
             command = f"sh -c {shlex.quote(f'({command} &)')}"
         elif wrap != "user":
             command = f"{wrap} {command}"
-        elif "setpriv" not in command:  # whoever is no longer root cannot change it again
+        elif "setpriv" not in command:  # a process that is no longer root cannot change its user again
             command = f"setpriv --reuid {rng.choice(_USERS)} --clear-groups {command}"
     return command
 
@@ -88,7 +88,7 @@ def leaves(
 
 
 def main(rng: random.Random, kind: Kind, name: str, owner: int, instance: int) -> Script:
-    """One instance of a service's main process, with what it starts."""
+    """One instance of a service's main process and the processes that it starts."""
     one = Token(owner, instance, 0)
     root = not kind.user
     around = leaves(rng, owner, instance, root=root, sessions=kind.main in ("sleep", "pid_file"))
@@ -106,12 +106,12 @@ def main(rng: random.Random, kind: Kind, name: str, owner: int, instance: int) -
 
 
 def probe(rng: random.Random, owner: int, instance: int, *, root: bool) -> str:
-    """One run of a probe, which may leave something behind."""
+    """One run of a probe, which may leave a process behind."""
     return leaves(rng, owner, instance, root=root).text if rng.random() < 0.5 else ""
 
 
 def outside(rng: random.Random, instance: int) -> Script:
-    """What an administrator starts with `docker exec`: at least one process that loses its parent."""
+    """A command of an administrator in `docker exec`: at least one process that loses its parent."""
     rest = leaves(rng, OUTSIDE, instance, root=True)
     one = Token(OUTSIDE, instance, 0)
     how = rng.choice(

@@ -1,7 +1,7 @@
-"""Which signals process 1 sends, and to whose processes: strace from outside, where it is installed.
+"""Check which signals process 1 sends and to which processes, with strace from outside, where it is installed.
 
-Process 1 names processes by their numbers in its own namespace. Whose they are is learned from each look at /proc;
-numbers are not given twice within a scenario, which has far fewer processes than there are numbers.
+Process 1 names processes by their pids in its own namespace. Each scan of /proc records the owner of each pid. Pids are
+not reused within a scenario, because the namespace has far more pids than the scenario has processes.
 """
 
 import re
@@ -24,7 +24,7 @@ _SERVICES = 100
 
 
 def available() -> bool:
-    """Whether there is a strace."""
+    """Whether strace is installed."""
     return shutil.which("strace") is not None
 
 
@@ -38,8 +38,8 @@ class Trace:
             stderr=subprocess.DEVNULL,
         )
         run.until(lambda: processes.status(run.pid, "TracerPid") != "0", "strace")
-        self._owners: dict[int, Token] = {}  # by number in the namespace
-        self._groups: dict[int, set[int]] = {}  # group -> owners
+        self._owners: dict[int, Token] = {}  # by pid in the namespace
+        self._groups: dict[int, set[int]] = {}  # process group -> owners
         self._known: set[int] = set()
         self._descriptors: dict[int, int] = {}
         self._before: set[int] = set()
@@ -47,13 +47,13 @@ class Trace:
         self.signals = 0
 
     def close(self) -> None:
-        """End it."""
+        """End the trace."""
         self._strace.terminate()
         self._strace.wait()
         self._file.close()
 
     def learn(self, pid: int, one: Token) -> None:
-        """Remember whose process has which number."""
+        """Remember the owner of a pid."""
         if pid in self._known:
             return
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
@@ -64,7 +64,7 @@ class Trace:
         self._groups.setdefault(int(numbers["NSpgid"].split()[-1]), set()).add(one.owner)
 
     def check(self, disturbed: set[int], fail: Callable[[str], None]) -> None:
-        """Fail if a signal went to a process of a service that was not disturbed, in this operation or the last one."""
+        """Fail if a signal was sent to a service that was affected neither by this operation nor by the last one."""
         lines = (self._rest + self._file.read()).split("\n")
         self._rest = lines.pop()
         allowed = disturbed | self._before

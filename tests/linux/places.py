@@ -1,4 +1,4 @@
-"""Places as containers have them: prepared by shell scripts that run as root inside the namespaces of a Run."""
+"""Restricted container environments, prepared by shell scripts that run as root inside the namespaces of a Run."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ READ_ONLY = "mount --bind / /mnt; mount -o remount,bind,ro /mnt; mount --rbind /
 
 
 def new_tmp(mode: str) -> str:
-    """A script that mounts a tmpfs of this mode over /tmp; a repository that is itself below /tmp stays where it is.
+    """A script that mounts a tmpfs with this mode over /tmp.
 
-    -n: where /run is read-only, mount(8) cannot note there what it has done.
+    A repository below /tmp stays at its path. -n: where /run is read-only, mount(8) cannot record the mount there.
     """
     mount = f"mount -t tmpfs -o mode={mode} none /tmp\n"
     if not REPOSITORY.startswith("/tmp/"):
@@ -36,7 +36,7 @@ mount --rbind /mnt /dev
 UNPRIVILEGED = ("setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "--no-new-privs")
 NO_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
 
-# Docker's default set: neither CAP_SYS_PTRACE nor CAP_SYS_RESOURCE nor CAP_SYS_ADMIN.
+# Docker's default set. It contains neither CAP_SYS_PTRACE nor CAP_SYS_RESOURCE nor CAP_SYS_ADMIN.
 _DOCKER = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod"
 DOCKER_CAPABILITIES = (
     "setpriv",
@@ -44,15 +44,15 @@ DOCKER_CAPABILITIES = (
     "--inh-caps=-all",
 )
 
-# No cgroup of version 2 is to be seen, as in most containers none can be made.
+# Hides cgroup version 2, because in most containers no cgroup can be created.
 NO_CGROUPS = "for mount in $(grep -- '- cgroup2' /proc/self/mountinfo | cut -d' ' -f5); do umount -l $mount; done"
 
 
 def open_to_all(*paths: str) -> str:
-    """Return the script that lets every user reach the interpreter, the repository and these paths.
+    """Return a script that lets every user reach the interpreter, the repository and these paths.
 
-    A directory above them that is closed to others (/root, pytest's) is covered by an empty one, through
-    which just they can be seen.
+    A parent directory that other users cannot enter (/root, pytest's) is covered by an empty one, which contains only
+    these paths.
     """
     wanted: dict[str, set[str]] = {}
     prefixes = {os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix), REPOSITORY}
@@ -70,7 +70,7 @@ def open_to_all(*paths: str) -> str:
 
 
 def _closed_above(path: str) -> str:
-    """The topmost directory above a path that others cannot enter, or ""."""
+    """The topmost directory above a path that other users cannot enter, or ""."""
     parts = path.split("/")
     for length in range(2, len(parts)):
         directory = "/".join(parts[:length])
@@ -81,7 +81,7 @@ def _closed_above(path: str) -> str:
 
 @contextlib.contextmanager
 def cgroup_box() -> Iterator[str]:
-    """Give the directory of a new cgroup of version 2, "" where none can be made; its processes end with the block."""
+    """Give the directory of a new cgroup (version 2), "" if none can be created. Its processes end with the block."""
     directory = ""
     for base, _ in cgroup.places():
         with contextlib.suppress(OSError):
@@ -95,12 +95,12 @@ def cgroup_box() -> Iterator[str]:
     with contextlib.suppress(OSError), open(f"{directory}/cgroup.kill", "w", encoding="ascii") as file:
         file.write("1")
     deadline = time.monotonic() + AT_MOST_SECONDS
-    while not taken_away(directory):
+    while not removed(directory):
         assert time.monotonic() < deadline, f"a process is left in {directory}"
 
 
-def taken_away(directory: str) -> bool:
-    """Take away a cgroup and those below it, as far as they are empty; whether nothing is left."""
+def removed(directory: str) -> bool:
+    """Remove a cgroup and its empty descendants. Returns whether nothing is left."""
     for one, _, _ in os.walk(directory, topdown=False):
         with contextlib.suppress(OSError):
             os.rmdir(one)

@@ -1,11 +1,11 @@
-"""What /proc shows of processes, as the tests ask for it. Reads only; everybody may have gone meanwhile."""
+"""Read-only access to processes through /proc. Every process may have ended meanwhile."""
 
 import os
 from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """One process, its numbers as seen from outside its namespace."""
+    """One process, with its pids as seen from outside its namespace."""
 
     pid: int
     parent: int
@@ -15,7 +15,7 @@ class Process(NamedTuple):
     command: str
 
 
-def look(pid: int) -> Process | None:
+def find(pid: int) -> Process | None:
     """Return a process, or None when it is gone."""
     try:
         stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
@@ -26,21 +26,21 @@ def look(pid: int) -> Process | None:
     return Process(pid, parent, group, session, stat[0].decode(), command)
 
 
-def everybody() -> list[Process]:
+def all_processes() -> list[Process]:
     """Return all processes that /proc shows."""
-    found = (look(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    found = (find(int(name)) for name in os.listdir("/proc") if name.isdigit())
     return [process for process in found if process]
 
 
 def children(pid: int) -> list[Process]:
-    """Return the living and dead children of a process."""
-    return [process for process in everybody() if process.parent == pid]
+    """Return the children of a process, zombies included."""
+    return [process for process in all_processes() if process.parent == pid]
 
 
 def descendants(pid: int) -> list[Process]:
-    """Return everybody below a process. Below process 1 of a namespace that is the whole namespace."""
+    """Return all descendants of a process. Below process 1 of a namespace that is the whole namespace."""
     by_parent: dict[int, list[Process]] = {}
-    for process in everybody():
+    for process in all_processes():
         by_parent.setdefault(process.parent, []).append(process)
     found = list(by_parent.get(pid, []))
     for process in found:

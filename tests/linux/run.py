@@ -1,7 +1,7 @@
-"""One run of cohabit in PID and mount namespaces of its own, driven and watched from outside.
+"""One run of cohabit in its own PID and mount namespaces, controlled and observed from outside.
 
-Nothing here sleeps for a fixed time: `until` waits for a condition, wakes at each byte of output, and fails
-after AT_MOST_SECONDS with all that was written. When a Run is closed its namespace ends, and everybody in it.
+No function sleeps for a fixed time. `until` waits for a condition, wakes at each byte of output, and fails after
+AT_MOST_SECONDS with all output so far. Closing a Run ends its namespace and all processes in it.
 """
 
 import contextlib
@@ -24,17 +24,17 @@ REPOSITORY: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.absp
 MAIN: Final = os.path.join(REPOSITORY, "src", "cohabit", "__main__.py")
 PROGRAMS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
 
-AT_MOST_SECONDS: Final = 20.0  # far more than anything takes on a loaded machine; never waited when all is well
-_LOOK_AGAIN_MS: Final = 5  # for what no descriptor tells: files and /proc
+AT_MOST_SECONDS: Final = 20.0  # far longer than any step takes; a passing test never waits that long
+_POLL_MS: Final = 5  # for conditions without a descriptor: files and /proc
 
 COHABIT: Final = (sys.executable, "-I", "-S", MAIN)
 NAMESPACES: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--")
 _LINE: Final = re.compile(rb"^([A-Za-z0-9_.-]+) *\| ?(.*)$", re.DOTALL)
 
 
-def program(name: str, *words: str) -> list[str]:
-    """Return the command line of a probe program."""
-    return [sys.executable, "-I", "-S", os.path.join(PROGRAMS, name), *words]
+def program(name: str, *arguments: str) -> list[str]:
+    """Return the command line of a program in programs/."""
+    return [sys.executable, "-I", "-S", os.path.join(PROGRAMS, name), *arguments]
 
 
 def shell(script: str) -> list[str]:
@@ -43,7 +43,7 @@ def shell(script: str) -> list[str]:
 
 
 def write_file(directory: str, services: Mapping[str, Mapping[str, Any]], **top: object) -> str:
-    """Write a cohabit.yaml (JSON is YAML) whose commands hold no variables; returns its path."""
+    """Write a cohabit.yaml (JSON is valid YAML) whose commands contain no variables; returns its path."""
     path = os.path.join(directory, "cohabit.yaml")
     with open(path, "w", encoding="utf-8") as file:
         file.write(json.dumps({"services": services, **top}).replace("$", "$$"))
@@ -51,12 +51,12 @@ def write_file(directory: str, services: Mapping[str, Mapping[str, Any]], **top:
 
 
 class Run:
-    """A command in namespaces of its own, usually cohabit. Use it as a context.
+    """A command in its own namespaces, usually cohabit. Use it as a context.
 
-    above: a command line to put in front of it, which execs it. process_1: it is process 1 of its namespace,
-    else a child of it. setup: a shell script that prepares the namespace. terminal: a new one as its stdin,
-    stdout and stderr, controlling if it makes it so (`setsid --ctty`). stdin, stdout, stderr: as in
-    subprocess; only pipes are read here.
+    above: a command line before it, which execs it. process_1: it is process 1 of its namespace, else a child of
+    process 1. setup: a shell script that prepares the namespace. terminal: a new terminal is its stdin, stdout and
+    stderr; it becomes the controlling terminal if the command makes it so (`setsid --ctty`). stdin, stdout, stderr: as
+    in subprocess; only pipes are read here.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class Run:
         terminal: bool = False,
         **options: Any,
     ) -> None:
-        words = [*above, *command]
+        arguments = [*above, *command]
         if not process_1:
-            words = program("above.py", *words)
+            arguments = program("above.py", *arguments)
         if setup:
-            words = ["sh", "-euc", f'{setup}\nexec "$@"', "sh", *words]
+            arguments = ["sh", "-euc", f'{setup}\nexec "$@"', "sh", *arguments]
         self._depth = 1 if process_1 else 2
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         master, slave = os.openpty() if terminal else (-1, -1)
         if terminal:
             options.update(stdin=slave, stdout=slave, stderr=slave)
         inherited = {"PATH": os.environ["PATH"], "HOME": "/", "LC_ALL": "C.UTF-8"}
-        self.process = subprocess.Popen([*NAMESPACES, *words], env={**inherited, **(environment or {})}, **options)
+        self.process = subprocess.Popen([*NAMESPACES, *arguments], env={**inherited, **(environment or {})}, **options)
         if terminal:
             os.close(slave)
         self.terminal = open(master, "r+b", buffering=0) if terminal else None  # noqa: SIM115 - closed in __exit__
@@ -101,9 +101,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Process 1, and with it everybody; --kill-child is not enough, since a change of the user undoes it.
+        # Kill process 1 and with it the namespace. --kill-child is not enough, because a change of the user resets it.
         for child in processes.children(self.process.pid) if self.process.poll() is None else []:
-            with contextlib.suppress(ProcessLookupError):  # it may just have ended by itself
+            with contextlib.suppress(ProcessLookupError):  # it may have ended meanwhile
                 os.kill(child.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
@@ -114,14 +114,14 @@ class Run:
     # --- waiting -----------------------------------------------------------------------------------
 
     def until(self, true: Callable[[], object], what: str) -> None:
-        """Wait until `true()` is; meanwhile read what is written."""
+        """Wait until `true()` holds; meanwhile read the output."""
         deadline = time.monotonic() + AT_MOST_SECONDS
         while not true():
             assert time.monotonic() < deadline, f"waited in vain: {what}\n{self}"
-            self._take(_LOOK_AGAIN_MS)
+            self._take(_POLL_MS)
 
     def until_printed(self, text: str, times: int = 1) -> None:
-        """Wait until stdout and stderr together hold `text` so many times."""
+        """Wait until stdout and stderr together contain `text` this many times."""
         wanted = text.encode()
 
         def there() -> bool:
@@ -133,12 +133,12 @@ class Run:
         self.until(there, f"{text!r}, {times} times")
 
     def until_written(self, path: str, times: int = 1) -> list[str]:
-        """Wait until a file has so many lines; returns them."""
+        """Wait until a file has this many lines; returns them."""
         self.until(lambda: len(lines_of(path)) >= times, f"{times} lines in {path}")
         return lines_of(path)
 
     def wait(self) -> int:
-        """Wait for the end, reading everything that is written; returns the exit code as a shell shows it."""
+        """Wait for the end and read all output; returns the exit code as a shell shows it."""
         self.until(lambda: self.process.poll() is not None, "its end")
         while self._read:
             self._take(-1)
@@ -146,7 +146,7 @@ class Run:
         return code if code >= 0 else 128 - code
 
     def stop(self, number: int = 15) -> int:
-        """Send a signal, wait for the end."""
+        """Send a signal and wait for the end."""
         self.signal(number)
         return self.wait()
 
@@ -157,7 +157,7 @@ class Run:
             file, buffer = self._read[fd]
             try:
                 data = os.read(fd, 1 << 20)
-            except OSError:  # what a terminal without anybody says
+            except OSError:  # a terminal reports this when no process has its other end open
                 data = b""
             if data:
                 buffer += data
@@ -180,7 +180,7 @@ class Run:
 
     @property
     def pid(self) -> int:
-        """Cohabit's pid, seen from outside."""
+        """The pid of cohabit, seen from outside."""
         if not self._pid:
             self.until(self._find, "cohabit to be started")
         return self._pid
@@ -198,7 +198,7 @@ class Run:
                 assert self.process.poll() is None, f"ended before it was found\n{self}"
                 return False
             pid = below[0].pid
-        found = processes.look(pid)
+        found = processes.find(pid)
         if found and ("__main__.py" in found.command or "driver.py" in found.command):
             self._pid = pid
         return bool(self._pid)
@@ -216,25 +216,25 @@ class Run:
         ]
 
     def one(self, text: str) -> Process:
-        """Wait until exactly one descendant has that command line (see below); returns it."""
+        """Wait until exactly one descendant has this command line (see below); returns it."""
         self.until(lambda: len(self.below(text)) == 1, f"one process {text!r}")
         return self.below(text)[0]
 
     def zombies(self) -> list[Process]:
-        """Return the dead that nobody has reaped."""
+        """Return the zombies."""
         return [process for process in processes.descendants(self.process.pid) if process.state == "Z"]
 
     # --- output ------------------------------------------------------------------------------------
 
     def lines(self, name: str, stream: str = "both") -> list[str]:
-        """Return the lines with a service's name, without their prefix; stdout's before stderr's."""
+        """Return the lines with a service's name, without their prefix, stdout before stderr."""
         data = {"out": bytes(self.out), "err": bytes(self.err), "both": bytes(self.out + self.err)}[stream]
         found = (_LINE.match(line) for line in data.split(b"\n"))
         return [line[2].decode("utf-8", "replace") for line in found if line and line[1] == name.encode()]
 
     @property
     def text(self) -> str:
-        """All that was written, stdout before stderr."""
+        """All output, stdout before stderr."""
         return (self.out + self.err).decode("utf-8", "replace")
 
     def __str__(self) -> str:
@@ -243,7 +243,7 @@ class Run:
 
 
 def lines_of(path: str) -> list[str]:
-    """Return the whole lines of a file, none if it is not there."""
+    """Return the whole lines of a file; empty if the file does not exist."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return [line[:-1] for line in file if line.endswith("\n")]

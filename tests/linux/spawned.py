@@ -1,4 +1,4 @@
-"""One child started as process 1 starts it, and what became of it: fork and exec without a loop around them."""
+"""Start one child as process 1 starts it, and report its result: fork and exec without an event loop."""
 
 import os
 import sys
@@ -12,25 +12,25 @@ PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
 class Ended(NamedTuple):
-    """What it wrote, how it ended, and why it never ran ("" if it did)."""
+    """Its output, its exit, and the start error ("" if it ran)."""
 
     out: str
     code: int
     why: str = ""
 
 
-def described(*argv: str, **asked: Any) -> SpawnSpec:
-    """Return a Start with those attributes; `environment` is given as a whole."""
-    environment = asked.pop("environment", {"PATH": os.environ["PATH"]})
-    start = SpawnSpec(argv, dict(environment), InheritedSignals((), ()), session=asked.pop("session", True))
-    for name, value in asked.items():
+def described(*argv: str, **attributes: Any) -> SpawnSpec:
+    """Return a SpawnSpec with these attributes; `environment` is given as a whole."""
+    environment = attributes.pop("environment", {"PATH": os.environ["PATH"]})
+    start = SpawnSpec(argv, dict(environment), InheritedSignals((), ()), session=attributes.pop("session", True))
+    for name, value in attributes.items():
         setattr(start, name, value)
     return start
 
 
-def run(*argv: str, **asked: Any) -> Ended:
-    """Start it, wait for its end."""
-    start = described(*argv, **asked)
+def run(*argv: str, **attributes: Any) -> Ended:
+    """Start the child and wait for its end."""
+    start = described(*argv, **attributes)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     start.stdio = (null, writer, writer)

@@ -9,7 +9,7 @@ from typing import Any, Self
 from linux.run import AT_MOST_SECONDS
 
 _SO_RCVBUFFORCE = 33  # socket(7)
-_RCVBUF = 64 << 20  # whoever reads from UDP too slowly loses
+_RCVBUF = 64 << 20  # a slow reader of UDP loses datagrams
 _END = b"the test is over"
 
 
@@ -29,7 +29,7 @@ class Syslogd:
         self.address = f"{kind}://{path if self._path else ':'.join(map(str, self._where))}"
 
     def come(self) -> None:
-        """It starts, at the same place as before."""
+        """Start the server, at the same address as before."""
         self._socket = socket.socket(*self._kind)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if not self._is_stream:
@@ -42,18 +42,18 @@ class Syslogd:
         self._thread.start()
 
     def go(self) -> None:
-        """It has read everything that came, and ends. Of a stream: when the other side has closed."""
+        """Read everything that has arrived, then stop. For a stream: once the other side has closed."""
         with socket.socket(*self._kind) as last:
             last.connect(self._where)
             last.send(_END)
         self._thread.join(AT_MOST_SECONDS)
-        assert not self._thread.is_alive(), f"{self.kind}: somebody did not close"
+        assert not self._thread.is_alive(), f"{self.kind}: a client did not close its connection"
         self._socket.close()
         if self._path:
             os.unlink(self._path)
 
     def vanish(self) -> None:
-        """It ends, whoever is connected."""
+        """Stop, even with open connections."""
         for each in (self._connection, self._socket):
             if each is not None:
                 with contextlib.suppress(OSError):
@@ -74,7 +74,7 @@ class Syslogd:
                 os.unlink(self._path)
 
     def _receive(self) -> None:
-        with contextlib.suppress(OSError):  # we have shut it down
+        with contextlib.suppress(OSError):  # after our own shutdown
             while (message := self._socket.recv(1 << 20)) not in (_END, b""):
                 self.messages.append(message)
 
@@ -83,14 +83,14 @@ class Syslogd:
         while not last:
             try:
                 self._connection = self._socket.accept()[0]
-            except OSError:  # we have shut it down
+            except OSError:  # after our own shutdown
                 return
             with self._connection as connection:
                 last = self._read(connection)
 
     def _read(self, connection: socket.socket) -> bool:
         rest = b""
-        with contextlib.suppress(OSError):  # we have shut it down
+        with contextlib.suppress(OSError):  # after our own shutdown
             while data := connection.recv(1 << 20):
                 if data == _END:
                     return True
@@ -98,7 +98,7 @@ class Syslogd:
         return False
 
     def _take(self, data: bytes) -> bytes:
-        """Whole messages; returns what is left."""
+        """Store the whole messages; returns the rest."""
         if self.kind == "unix":
             *messages, data = data.split(b"\n")
             self.messages += messages

@@ -1,4 +1,4 @@
-"""What is wrong is said in words, with the right code, and nothing is half-started."""
+"""Bad input gives a clear message and the right exit code, and no service starts."""
 
 import os
 import subprocess
@@ -13,18 +13,18 @@ from linux.run import COHABIT, shell, write_file
 GOOD = {"command": ["sleep", "1000"]}
 
 
-def _refused(up: Start, bad: dict[str, object], code: int, *words: str, **options: object) -> None:
-    """Beside a good service, a bad one: the code, the words, and not even the good one was started."""
+def _refused(up: Start, bad: dict[str, object], code: int, *texts: str, **options: object) -> None:
+    """A good service beside a bad one: check the code and the texts, and that neither was started."""
     life = up({"good": GOOD, "bad": bad}, **options)
     assert life.wait() == code
-    for word in words:
+    for word in texts:
         assert word in life.text
     assert "started" not in life.text
     assert "Traceback" not in life.text
 
 
 def test_missing_command(up: Start) -> None:
-    """A program that is in no directory of PATH is 127, with the service and the path that was searched."""
+    """A program that is in no directory of PATH gives 127, with the service and the PATH that was searched."""
     _refused(
         up,
         {"command": ["no-such-program"]},
@@ -37,35 +37,35 @@ def test_missing_command(up: Start) -> None:
 
 
 def test_not_executable(up: Start, tmp_path: Path) -> None:
-    """A file that is not executable is 126."""
+    """A file that is not executable gives 126."""
     (tmp_path / "program").write_text("#!/bin/sh\n")
     _refused(up, {"command": ["./program"]}, 126, "bad", "not executable")
 
 
 def test_directory_as_command(up: Start) -> None:
-    """A directory is 126."""
+    """A directory gives 126."""
     _refused(up, {"command": ["/etc"]}, 126, "bad", "directory")
 
 
 def test_missing_interpreter(up: Start, tmp_path: Path) -> None:
-    """A script whose interpreter is missing is 127, and the interpreter is named."""
+    """A script whose interpreter is missing gives 127, and the message names the interpreter."""
     (tmp_path / "program").write_text("#!/no/such/shell\n")
     (tmp_path / "program").chmod(0o755)
     _refused(up, {"command": ["./program"]}, 127, "bad", "/no/such/shell")
 
 
 def test_unknown_user(up: Start) -> None:
-    """A user that nobody knows is 78."""
+    """An unknown user gives 78."""
     _refused(up, {"command": ["true"], "user": "nobody-knows"}, 78, "nobody-knows")
 
 
 def test_missing_working_directory(up: Start) -> None:
-    """A working directory that is not there is 78."""
+    """A working directory that does not exist gives 78."""
     _refused(up, {"command": ["true"], "working_dir": "/no/such/place"}, 78, "bad", "/no/such/place")
 
 
 def test_command_without_first_line_is_126(up: Start, tmp_path: Path) -> None:
-    """An executable text without #! is found out by the kernel only: 126, in words."""
+    """An executable text without #! is detected by the kernel only; it gives 126 and a message."""
     (tmp_path / "program").write_text("echo hello\n")
     (tmp_path / "program").chmod(0o755)
     life = up({"bad": {"command": ["./program"]}})
@@ -73,8 +73,8 @@ def test_command_without_first_line_is_126(up: Start, tmp_path: Path) -> None:
     assert "interpreter" in life.text
 
 
-def test_command_that_vanished_before_its_turn(up: Start, tmp_path: Path) -> None:
-    """What a job should have brought and did not is 127 when its turn comes."""
+def test_command_that_is_missing_at_its_start(up: Start, tmp_path: Path) -> None:
+    """A program that a job should have created but did not gives 127 when the service starts."""
     bad = {"command": ["./brought"], "depends_on": {"job": {"condition": "service_completed_successfully"}}}
     life = up({"job": {"command": ["true"]}, "bad": bad})
     assert life.wait() == 127
@@ -82,7 +82,7 @@ def test_command_that_vanished_before_its_turn(up: Start, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["nonsense"],
         ["up", "--no-such-option"],
@@ -101,9 +101,9 @@ def test_command_that_vanished_before_its_turn(up: Start, tmp_path: Path) -> Non
         [],
     ],
 )
-def test_wrong_usage_is_64(start: Start, words: list[str]) -> None:
-    """A command line that makes no sense is 64 and one sentence on stderr, nothing on stdout."""
-    life = start(*COHABIT, *words)
+def test_wrong_usage_is_64(start: Start, arguments: list[str]) -> None:
+    """An invalid command line gives 64 and one sentence on stderr, and nothing on stdout."""
+    life = start(*COHABIT, *arguments)
     assert life.wait() == 64
     assert life.err
     assert not life.out
@@ -111,39 +111,39 @@ def test_wrong_usage_is_64(start: Start, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [["--help"], ["help"], ["--version"], ["init", "--help"], ["run", "-h"], ["up", "--help"], ["check", "--help"]],
 )
-def test_help_is_on_stdout(start: Start, words: list[str]) -> None:
-    """Help and version are what was asked for: on stdout, 0."""
-    life = start(*COHABIT, *words)
+def test_help_is_on_stdout(start: Start, arguments: list[str]) -> None:
+    """Requested help and version text goes to stdout, with code 0."""
+    life = start(*COHABIT, *arguments)
     assert life.wait() == 0
     assert life.out
     assert not life.err
 
 
-@pytest.mark.parametrize("words", [["--help"], ["init", "--help"], ["up", "--help"], ["check", "--help"]])
-def test_help_that_nobody_can_read(start: Start, words: list[str]) -> None:
-    """With stdout closed, help is no traceback."""
-    life = start(*shell('exec "$@" >&-'), "sh", *COHABIT, *words)
+@pytest.mark.parametrize("arguments", [["--help"], ["init", "--help"], ["up", "--help"], ["check", "--help"]])
+def test_help_with_closed_stdout(start: Start, arguments: list[str]) -> None:
+    """With stdout closed, help does not print a traceback."""
+    life = start(*shell('exec "$@" >&-'), "sh", *COHABIT, *arguments)
     assert life.wait() == 0
     assert "Traceback" not in life.text
 
 
 def test_wrong_file_starts_nothing(up: Start) -> None:
-    """A problem in one service keeps all from starting: 78."""
+    """A problem in one service prevents the start of all: 78."""
     _refused(up, {"command": ["true"], "restrat": "always"}, 78, "restrat", "restart")
 
 
 def test_no_file(start: Start) -> None:
-    """Without a file: 78, and where it was looked for."""
+    """Without a file: 78, and the paths that were searched."""
     life = start(*COHABIT, "up")
     assert life.wait() == 78
     assert "cohabit.yaml" in life.text
 
 
-def test_killed_loader_is_told(start: Start) -> None:
-    """A loader that is killed (out of memory) is an error in words, not a hang."""
+def test_killed_loader_is_reported(start: Start) -> None:
+    """A loader that is killed (out of memory) gives an error message and does not hang."""
     reader, writer = os.pipe()
     life = start(*COHABIT, "up", "-f", "-", stdin=reader)
     life.until(lambda: life.below("config/__main__.py"), "the loader")
@@ -154,22 +154,22 @@ def test_killed_loader_is_told(start: Start) -> None:
     os.close(writer)
 
 
-@pytest.mark.parametrize("verb", ["up", "init"])
-def test_no_room_for_a_process(start: Start, tmp_path: Path, verb: str) -> None:
-    """When fork is refused, that is said, with the limits to look at; as soon as there is room, a restart succeeds."""
+@pytest.mark.parametrize("command", ["up", "init"])
+def test_refused_fork_is_reported(start: Start, tmp_path: Path, command: str) -> None:
+    """A refused fork is reported with the relevant limits; a restart succeeds as soon as the limit allows it."""
     tmp_path.chmod(0o777)
     file = write_file(str(tmp_path), {"web": {"command": ["true"]}})
-    words = ("init", "--", "true") if verb == "init" else ("up", "-f", file)
+    arguments = ("init", "--", "true") if command == "init" else ("up", "-f", file)
     life = start(
-        *places.UNPRIVILEGED, "prlimit", "--nproc=1", *COHABIT, *words, setup=places.open_to_all(str(tmp_path))
+        *places.UNPRIVILEGED, "prlimit", "--nproc=1", *COHABIT, *arguments, setup=places.open_to_all(str(tmp_path))
     )
-    assert life.wait() == (126 if verb == "init" else 71)
+    assert life.wait() == (126 if command == "init" else 71)
     assert "no room for another process" in life.text
     assert "nproc" in life.text
 
 
-def test_no_room_later_is_retried(start: Start, tmp_path: Path, gate: Gate) -> None:
-    """A fork that is refused at a restart is a failed start, and is tried again until there is room."""
+def test_refused_fork_at_a_restart_is_retried(start: Start, tmp_path: Path, gate: Gate) -> None:
+    """A fork that is refused at a restart is a failed start, and is retried until it succeeds."""
     tmp_path.chmod(0o777)
     (tmp_path / "order").touch(mode=0o666)
     (tmp_path / "order").chmod(0o666)
@@ -186,11 +186,11 @@ def test_no_room_later_is_retried(start: Start, tmp_path: Path, gate: Gate) -> N
 
 
 def _limit(pid: int, limit: str) -> None:
-    # As the same user: our root may lack the right to touch others' limits.
+    # As the same user: root may lack the capability to change other users' limits here.
     subprocess.run([*places.UNPRIVILEGED, "prlimit", "--pid", str(pid), limit], check=True)
 
 
-def test_few_descriptors_are_made_more(start: Start, tmp_path: Path) -> None:
+def test_low_descriptor_limit_is_raised(start: Start, tmp_path: Path) -> None:
     """A low soft limit of open files is raised as far as the plan needs."""
     services = {f"s{n}": {"command": ["true"], "essential": False} for n in range(30)}
     life = start("prlimit", "--nofile=20:1000", *COHABIT, "up", "-f", write_file(str(tmp_path), services))
@@ -199,7 +199,7 @@ def test_few_descriptors_are_made_more(start: Start, tmp_path: Path) -> None:
 
 
 def test_too_few_descriptors(start: Start, tmp_path: Path) -> None:
-    """With a hard limit that is too low, the services that fit run, the others are told of, and nothing hangs."""
+    """With a hard limit that is too low, the services that fit run, the others are reported, and nothing hangs."""
     services = {f"s{n}": {"command": ["sleep", "1000"], "essential": False} for n in range(30)}
     life = start("prlimit", "--nofile=40:40", *COHABIT, "up", "-f", write_file(str(tmp_path), services))
     life.until_printed("no room")

@@ -1,4 +1,4 @@
-"""Between fork and exec: what a child is given and what is taken from it, on the real kernel."""
+"""Between fork and exec: what a child inherits and what is removed, on the real kernel."""
 
 import os
 import resource
@@ -25,7 +25,7 @@ from linux.spawned import PYTHON, Ended, described, run, status_of
 USER = Credentials(12345, 12346, (12346, 12347))
 EVERY = tuple(range(41))
 
-# What is open beyond stdio, and where it leads.
+# Prints the open descriptors except stdio, and their targets.
 LOOK = """
 import os
 for number in map(int, os.listdir("/proc/self/fd")):
@@ -41,17 +41,17 @@ def _root(namespaces: None) -> None:
     del namespaces
 
 
-def limited(*argv: str, given: tuple[int, int] | None = None, **asked: Any) -> Ended:
+def limited(*argv: str, given: tuple[int, int] | None = None, **attributes: Any) -> Ended:
     """Run it with these Limits."""
-    wanted = {name: asked.pop(name) for name in list(asked) if name in Limits._fields}
+    wanted = {name: attributes.pop(name) for name in list(attributes) if name in Limits._fields}
     before, after = limits.steps(Limits(**wanted), given)
-    return run(*argv, before_user=before, after_user=after, **asked)
+    return run(*argv, before_user=before, after_user=after, **attributes)
 
 
-def open_descriptors(**asked: Any) -> dict[int, str]:
-    """What a child finds open beyond stdio, and where it leads, but for what the tests themselves were given."""
+def open_descriptors(**attributes: Any) -> dict[int, str]:
+    """The child's open descriptors except stdio and those of the test run itself, with their targets."""
     found = []
-    for more in ({}, asked):
+    for more in ({}, attributes):
         ended = run(*PYTHON, LOOK, **more)
         assert ended.code == 0, ended
         found.append({int(line.split()[0]): line.split()[1] for line in ended.out.splitlines()})
@@ -59,34 +59,34 @@ def open_descriptors(**asked: Any) -> dict[int, str]:
 
 
 class TestDescriptors:
-    """Each descriptor arrives at its number, whoever stood there before."""
+    """Each descriptor gets its number, even if the number was in use."""
 
     @pytest.fixture
     def files(self, tmp_path: Path) -> Iterator[list[tuple[int, str]]]:
-        """Give open files: their numbers and their paths."""
+        """Give open files: their descriptors and their paths."""
         with ExitStack() as stack:
             names = [tmp_path / name for name in ("a", "b", "c", "d")]
             yield [(stack.enter_context(name.open("w")).fileno(), str(name)) for name in names]
 
-    def test_they_arrive_and_no_other_does(self, files: list[tuple[int, str]]) -> None:
-        """From 3 up, as LISTEN_FDS wants them; nothing else of ours is open in the child."""
+    def test_child_gets_exactly_the_given_descriptors(self, files: list[tuple[int, str]]) -> None:
+        """They are numbered from 3 up, as LISTEN_FDS requires; no other descriptor of cohabit is open in the child."""
         found = open_descriptors(descriptors=tuple((fd, 3 + i) for i, (fd, _) in enumerate(files)))
         assert found == {3 + i: path for i, (_, path) in enumerate(files)}
 
-    def test_numbers_that_change_places(self, files: list[tuple[int, str]]) -> None:
-        """Each goes where the next one stands, the last where the first stood."""
+    def test_numbers_that_are_exchanged(self, files: list[tuple[int, str]]) -> None:
+        """Each descriptor moves to the number of the next one, the last to the number of the first."""
         numbers = [fd for fd, _ in files]
         wanted = tuple(zip(numbers, [*numbers[1:], numbers[0]], strict=True))
         expected = {target: path for (_, target), (_, path) in zip(wanted, files, strict=True)}
         assert open_descriptors(descriptors=wanted) == expected
 
     def test_a_number_that_stays(self, files: list[tuple[int, str]]) -> None:
-        """A descriptor that is where it shall be is handed over, too."""
+        """A descriptor that already has its number is passed, too."""
         fd, path = files[0]
         assert open_descriptors(descriptors=((fd, fd),)) == {fd: path}
 
     def test_every_number_around_the_error_pipe(self, files: list[tuple[int, str]]) -> None:
-        """Wherever the pipe is that tells of a failed exec, it still does."""
+        """A failed exec is reported whatever number the error pipe has."""
         fd, _ = files[0]
         wanted = tuple((fd, number) for number in range(3, 40))
         assert set(open_descriptors(descriptors=wanted)) == set(range(3, 40))
@@ -94,7 +94,7 @@ class TestDescriptors:
         assert (ended.code, "does not exist" in ended.why) == (127, True)
 
     def test_stdio_may_overlap(self) -> None:
-        """Descriptors that become one another's number."""
+        """Descriptors that exchange their numbers."""
         script = "import os; os.write(4, b'four '); os.write(3, b'three')"
         with ExitStack() as stack:
             pipes = [os.pipe() for _ in range(2)]
@@ -106,7 +106,7 @@ class TestDescriptors:
 
 
 def test_a_listener_finds_its_own_pid_and_the_names() -> None:
-    """LISTEN_PID is the pid of the command itself, through the exec; the socket is usable as it is."""
+    """LISTEN_PID is the pid of the command itself after the exec, and the socket is usable."""
     script = (
         "import os, socket\n"
         "print(os.environ['LISTEN_FDS'], os.environ['LISTEN_PID'] == str(os.getpid()), os.environ['LISTEN_FDNAMES'])\n"
@@ -118,7 +118,7 @@ def test_a_listener_finds_its_own_pid_and_the_names() -> None:
 
 
 class TestLimits:
-    """What the kernel holds against it."""
+    """Resource limits as the kernel reports them."""
 
     def test_each_is_set(self) -> None:
         """ulimits, oom_score_adj, nice and umask, read back by the child."""
@@ -139,23 +139,23 @@ class TestLimits:
         assert not os.path.exists("/proc/self/autogroup") or found[6].endswith("nice 7")
 
     def test_an_unlimited_one(self) -> None:
-        """-1 is unlimited."""
+        """-1 means unlimited."""
         ended = limited("sh", "-c", "ulimit -c", ulimits=((resource.RLIMIT_CORE, -1, -1),))
         assert ended.out == "unlimited\n"
 
-    def test_they_come_before_the_user(self) -> None:
-        """What only root may do is done, and the user cannot undo it."""
+    def test_limits_are_set_before_the_user_changes(self) -> None:
+        """Settings that need root are applied, and the user cannot undo them."""
         ended = limited("sh", "-c", "nice; id -u; ulimit -Sn", nice=-3, ulimits=((7, 64, 64),), identity=USER)
         assert ended.out.split() == ["-3", "12345", "64"], ended
 
-    def test_what_we_raised_for_ourselves_is_given_back(self) -> None:
-        """Unless the service asks for a number of its own."""
+    def test_raised_descriptor_limit_is_restored(self) -> None:
+        """The limit of open files that cohabit raised for itself is restored unless the service sets its own."""
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         assert limited("sh", "-c", "ulimit -Sn", given=(77, hard)).out == "77\n"
         assert limited("sh", "-c", "ulimit -Sn", given=(77, hard), ulimits=((7, 55, hard),)).out == "55\n"
 
-    def test_one_that_may_not_be_raised_says_which(self) -> None:
-        """The kernel's refusal comes back with the limit's name, and the command never runs."""
+    def test_refused_limit_is_named(self) -> None:
+        """If the kernel refuses a limit, the error names the limit, and the command does not run."""
         before = ("ulimits", lambda: resource.setrlimit(resource.RLIMIT_NPROC, (10, 10)))
         user = ("user", lambda: os.setresuid(12345, 12345, 12345))
         raised, _ = limits.steps(Limits(ulimits=((resource.RLIMIT_NPROC, 20, 20),)))
@@ -166,28 +166,28 @@ class TestLimits:
 class TestPrivileges:
     """Capabilities and no_new_privs."""
 
-    def test_every_capability_goes(self) -> None:
-        """From all five sets, of root itself."""
+    def test_all_capabilities_are_dropped(self) -> None:
+        """From all five sets, also for root."""
         ended = limited("cat", "/proc/self/status", cap_drop=EVERY)
         assert {int(status_of(ended.out, f"Cap{name}"), 16) for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
 
-    def test_only_those_that_are_named_go(self) -> None:
-        """The rest is as it was."""
-        ours = Path("/proc/self/status").read_text()
+    def test_only_named_capabilities_are_dropped(self) -> None:
+        """The others are unchanged."""
+        own = Path("/proc/self/status").read_text()
         ended = limited("cat", "/proc/self/status", cap_drop=(13, 40))
         for name in ("CapPrm", "CapEff", "CapBnd"):
-            expected = int(status_of(ours, name), 16) & ~(1 << 13 | 1 << 40)
+            expected = int(status_of(own, name), 16) & ~(1 << 13 | 1 << 40)
             assert int(status_of(ended.out, name), 16) == expected, name
 
-    def test_inherited_ones_go_too(self) -> None:
-        """What a runtime has put into the inheritable and ambient sets would survive an exec otherwise."""
+    def test_inherited_capabilities_are_dropped_too(self) -> None:
+        """Inheritable and ambient capabilities, which a runtime may have set, would survive an exec."""
 
         def inherit() -> None:
-            words = privileges._words()
+            header_words = privileges._words()
             header = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)
-            privileges._call("capget", header, words)
-            words[2], words[5] = words[1], words[4]
-            assert privileges._call("capset", header, words) == 0
+            privileges._call("capget", header, header_words)
+            header_words[2], header_words[5] = header_words[1], header_words[4]
+            assert privileges._call("capset", header, header_words) == 0
             for number in (13, 40):
                 assert privileges._call("prctl", 47, 2, number, 0, 0) == 0  # PR_CAP_AMBIENT_RAISE
 
@@ -197,15 +197,15 @@ class TestPrivileges:
             found = int(status_of(ended.out, name), 16)
             assert (found >> 13 & 1, found >> 40 & 1) == (1, 0), name
 
-    def test_setuid_and_setgid_may_go_although_the_user_changes(self) -> None:
-        """Becoming the user comes first; the bounding set is emptied before, while we still may."""
+    def test_setuid_and_setgid_are_dropped_although_the_user_changes(self) -> None:
+        """The bounding set is reduced before the user changes, while this is still permitted."""
         ended = limited("cat", "/proc/self/status", cap_drop=EVERY, identity=USER)
         assert status_of(ended.out, "Uid").split() == ["12345"] * 4
         assert status_of(ended.out, "Groups").split() == ["12346", "12347"]
         assert int(status_of(ended.out, "CapBnd"), 16) == 0
 
-    def test_root_without_capabilities_is_nobody_special(self, tmp_path: Path) -> None:
-        """It cannot read what belongs to another."""
+    def test_root_without_capabilities_has_no_special_access(self, tmp_path: Path) -> None:
+        """It cannot read another user's files."""
         file = tmp_path / "file"
         file.write_text("x")
         os.chown(file, 1, 1)
@@ -215,12 +215,12 @@ class TestPrivileges:
         assert limited("cat", str(file), cap_drop=EVERY).code == 1
 
     def test_no_new_privileges(self) -> None:
-        """The flag is set, and only if it is asked for."""
+        """The flag is set only if requested."""
         assert status_of(limited("cat", "/proc/self/status").out, "NoNewPrivs") == "0"
         assert status_of(limited("cat", "/proc/self/status", no_new_privileges=True).out, "NoNewPrivs") == "1"
 
-    def test_without_the_capability_to_do_so_it_is_an_error(self) -> None:
-        """Dropping from the bounding set takes CAP_SETPCAP."""
+    def test_dropping_without_cap_setpcap_is_an_error(self) -> None:
+        """Dropping capabilities from the bounding set requires CAP_SETPCAP."""
         before, _ = limits.steps(Limits(cap_drop=(13,)))
         user = ("user", lambda: os.setresuid(12345, 12345, 12345))
         ended = run("true", before_user=[user, *before])
@@ -228,7 +228,7 @@ class TestPrivileges:
 
 
 class TestSecrets:
-    """X_FILE: the text of a file as a variable, read by the child while it is still root."""
+    """X_FILE: the text of a file as a variable. The child reads the file while it is still root."""
 
     @pytest.fixture
     def secret(self, tmp_path: Path) -> Path:
@@ -247,8 +247,8 @@ class TestSecrets:
     @pytest.mark.parametrize(
         ("text", "value"), [(b"", ""), (b"\n", ""), (b" a\nb \n\n", " a\nb "), (b"a\r\n", "a\r"), (b"\xff\n", "\udcff")]
     )
-    def test_what_a_shell_would_make_of_it(self, secret: Path, text: bytes, value: str) -> None:
-        """All newlines at the end go, as with $(cat FILE), and nothing else; bytes stay bytes."""
+    def test_trailing_newlines_are_removed_as_in_a_shell(self, secret: Path, text: bytes, value: str) -> None:
+        """All trailing newlines are removed, as with $(cat FILE), and nothing else; bytes are unchanged."""
         secret.write_bytes(text)
         script = "import os; print(ascii(os.environ['X']))"
         assert run(*PYTHON, script, secrets=SecretFiles({"X": str(secret)})).out == ascii(value) + "\n"
@@ -256,7 +256,7 @@ class TestSecrets:
     @pytest.mark.parametrize(
         ("text", "says"), [(b"pass\0word", "zero byte"), (b"password" * 20_000, "too long for a variable")]
     )
-    def test_what_cannot_be_a_variable_is_told_without_its_text(self, secret: Path, text: bytes, says: str) -> None:
+    def test_invalid_variable_is_reported_without_its_text(self, secret: Path, text: bytes, says: str) -> None:
         """The message names the file."""
         secret.write_bytes(text)
         ended = run("true", secrets=SecretFiles({"X": str(secret)}))
@@ -265,8 +265,8 @@ class TestSecrets:
         assert says in ended.why
         assert "pass" not in ended.why.replace(str(secret), "")
 
-    def test_an_error_of_ours_never_quotes_one(self, secret: Path) -> None:
-        """Once texts are there, an unexpected error is told by its kind alone."""
+    def test_internal_error_never_quotes_a_secret(self, secret: Path) -> None:
+        """Once secret texts are in memory, an unexpected error is reported only by its type."""
 
         def fail() -> None:
             raise ValueError(secret.read_text())
@@ -274,8 +274,8 @@ class TestSecrets:
         ended = run("true", secrets=SecretFiles({"X": str(secret)}), before_user=[("do", fail)])
         assert ended.why == "cannot do: ValueError"
 
-    def test_one_that_is_not_there(self, tmp_path: Path) -> None:
-        """The command never runs without its secret; a directory or a pipe without a writer is none."""
+    def test_missing_secret_is_an_error(self, tmp_path: Path) -> None:
+        """The command does not run without its secret. A directory or a pipe without a writer is not a secret."""
         os.mkfifo(tmp_path / "pipe")
         gone = run("true", secrets=SecretFiles({"X": str(tmp_path / "gone")}))
         assert gone == Ended("", 126, f"cannot read its secret: {tmp_path}/gone: No such file or directory")
@@ -285,8 +285,8 @@ class TestSecrets:
         assert pipe.why == f"cannot read its secret: {tmp_path}/pipe: it is not a regular file"
 
 
-def test_a_cgroup_is_made_and_entered(tmp_path: Path) -> None:
-    """What is written says "this process". Where there is no room in a cgroup, other rules find whose it is."""
+def test_a_cgroup_is_created_and_entered(tmp_path: Path) -> None:
+    """The child writes its own pid into the cgroup. If a cgroup has no room, other rules find the owner."""
     assert run("true", cgroup=str(tmp_path / "new" / "cgroup.procs")).code == 0
     assert (tmp_path / "new").is_dir()
     procs = tmp_path / "cgroup.procs"
@@ -295,8 +295,8 @@ def test_a_cgroup_is_made_and_entered(tmp_path: Path) -> None:
     assert procs.read_text() == "0"
 
 
-def test_who_is_the_user_already_needs_no_rights() -> None:
-    """Started as uid 12345, `user: 12345` is no reason to fail; another group is."""
+def test_own_user_needs_no_privileges() -> None:
+    """Started as uid 12345, `user: 12345` succeeds; another group fails."""
     program = (
         "import os, sys\n"
         "from linux.spawned import run\n"
@@ -320,8 +320,8 @@ def test_who_is_the_user_already_needs_no_rights() -> None:
 
 
 @pytest.mark.parametrize("user", [USER, Credentials(0, 0, (0, 12347))], ids=["another user", "another group"])
-def test_stdout_and_stderr_open_anew(user: Credentials) -> None:
-    """/dev/stdout and /dev/stderr, as log files that are links to them demand, for whoever the service runs as."""
+def test_stdout_and_stderr_can_be_reopened(user: Credentials) -> None:
+    """/dev/stdout and /dev/stderr can be opened by any user of a service, as log files that link to them require."""
     reader, writer = os.pipe()
     errors, error_writer = os.pipe()
     output = Output(select.epoll(), Sink(writer), Sink(error_writer))
@@ -329,9 +329,9 @@ def test_stdout_and_stderr_open_anew(user: Credentials) -> None:
     (stdout, stderr), _ = output.open(Service("web", ("true",)), user.uid)
     null = os.open(os.devnull, os.O_RDWR)
     start = described("sh", "-c", "id -u >/dev/stdout; id -G >/dev/stderr", identity=user, stdio=(null, stdout, stderr))
-    pid, told = spawn.spawn(start)
+    pid, exec_error = spawn.spawn(start)
     os.waitpid(pid, 0)
-    for fd in (stdout, stderr, null, told):
+    for fd in (stdout, stderr, null, exec_error):
         os.close(fd)
     output.finish(lambda: 1.0)
     groups = " ".join(map(str, dict.fromkeys((user.gid, *user.groups))))
@@ -342,26 +342,26 @@ def test_stdout_and_stderr_open_anew(user: Credentials) -> None:
 
 
 @pytest.mark.parametrize("where", ["foreground", "background"])
-def test_the_foreground_is_lent_and_never_taken(start: Start, where: str) -> None:
-    """It stays in our session, in a process group of its own, which is in the foreground exactly if we were."""
+def test_foreground_is_passed_only_if_owned(start: Start, where: str) -> None:
+    """The child stays in our session, in its own process group, which is the foreground only if ours was."""
     life = start(*program("foreground.py", where), above=("setsid", "--ctty"), terminal=True)
     assert life.wait() == 0
-    *children, (session, ours) = [line.split() for line in life.text.splitlines()]
+    *children, (session, own) = [line.split() for line in life.text.splitlines()]
     assert len(children) == 2
     for pid, group, its_session, in_front in children:
         assert (group, its_session, in_front == pid) == (pid, session, where == "foreground")
-    assert ours == str(where == "foreground")
+    assert own == str(where == "foreground")
 
 
-def test_no_terminal_is_no_reason_to_fail(start: Start) -> None:
-    """Who asks for the foreground where there is none runs all the same."""
+def test_foreground_without_a_terminal_is_ignored(start: Start) -> None:
+    """A request for the foreground without a terminal is ignored, and the command runs."""
     life = start(*program("foreground.py", "foreground"), above=("setsid",))
     assert life.wait() == 0
     assert [line.split()[-1] for line in life.text.splitlines()] == ["-1", "-1", "False"]
 
 
-def test_one_thing_done_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under the user's effective identity only, with another pid; what goes wrong comes back, also if it never ends."""
+def test_function_runs_in_a_child_as_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function runs under the user's effective identity only, in another process; it returns errors and timeouts."""
     reader, writer = os.pipe()
 
     def emit() -> None:
@@ -370,8 +370,8 @@ def test_one_thing_done_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     one_call.in_child(emit, USER)
     os.close(writer)
     with open(reader, encoding="ascii") as file:
-        told, _, pid = file.read().rpartition(" ")
-    assert told == "(0, 12345, 0) 12346 [12346, 12347]"
+        identity, _, pid = file.read().rpartition(" ")
+    assert identity == "(0, 12345, 0) 12346 [12346, 12347]"
     assert int(pid) != os.getpid()
 
     def in_use() -> None:

@@ -1,6 +1,6 @@
-"""The clock of the schedules on the real kernel: its child, its pipes, and a time of day that is set.
+"""The schedule clock on the real kernel: its process, its pipes, and changes of the time of day.
 
-Cron lines have minutes; these tests use cronsim's sixth field, the second, which a file may not.
+A cron line in a file has minutes as its smallest unit. These tests use cronsim's sixth field for seconds.
 """
 
 import os
@@ -23,20 +23,20 @@ EACH_SECOND = ("web", "* * * * * *")
 
 
 def _clocks(life: Run) -> list[Process]:
-    """The clock's child, wherever it hangs; dead ones do not count."""
+    """The clock's processes, wherever they are in the tree, zombies excluded."""
     below = processes.descendants(life.process.pid)
     return [process for process in below if "tasks/clock.py" in process.command and process.state != "Z"]
 
 
-def test_a_schedule_comes_again_and_again(start: Start) -> None:
-    """Each time that the line names."""
+def test_a_schedule_runs_repeatedly(start: Start) -> None:
+    """The job runs at each time of the schedule."""
     life = start(*program("clock_host.py", SOURCE, *EACH_SECOND))
     life.until_printed("due web", 3)
     assert "said" not in life.text
 
 
-def test_a_clock_that_is_killed_comes_back(start: Start) -> None:
-    """With a warning that says what happens, and the schedules go on."""
+def test_a_killed_clock_is_restarted(start: Start) -> None:
+    """A warning says what happens, and the schedules continue."""
     life = start(*program("clock_host.py", SOURCE, *EACH_SECOND))
     life.until_printed("due web")
     (killed,) = _clocks(life)
@@ -48,7 +48,7 @@ def test_a_clock_that_is_killed_comes_back(start: Start) -> None:
 
 
 def test_the_clock_ends_with_process_1(start: Start) -> None:
-    """Even when that was killed and could not see to it: nobody holds its standard input any more."""
+    """Even when process 1 was killed and could not stop it: its standard input is closed then."""
     host = program("clock_host.py", SOURCE, "web", "0 0 1 1 *")
     life = start("sh", "-c", '"$@"; echo over; sleep 1000', "sh", *host)
     life.until(lambda: _clocks(life), "the clock")
@@ -58,8 +58,8 @@ def test_the_clock_ends_with_process_1(start: Start) -> None:
     life.until(lambda: not _clocks(life), "the end of the clock")
 
 
-def test_a_clock_without_work_sleeps_without_end(start: Start) -> None:
-    """Waiting for next year's job it waits in poll(2) without a timeout."""
+def test_an_idle_clock_sleeps_without_a_timeout(start: Start) -> None:
+    """While it waits for next year's job it sleeps in poll(2) without a timeout."""
     if os.uname().machine != "x86_64":
         pytest.skip("reads the arguments of a system call, which differ by machine")
     life = start(*program("clock_host.py", SOURCE, "web", "0 0 1 1 *"))
@@ -73,11 +73,11 @@ def test_a_clock_without_work_sleeps_without_end(start: Start) -> None:
     life.until(waits, "poll(2) without a timeout")
 
 
-# --- a kernel of our own, whose time of day may be set ---------------------------------------------------
+# --- a User Mode Linux, whose time of day may be set -----------------------------------------------------
 
 
 def _own_kernel(directory: Path, *words: str) -> dict[str, str]:
-    """Boot User Mode Linux on our own root, read-only, with a program as its process 1; returns STEP -> what it saw."""
+    """Boot User Mode Linux on this root, read-only, with a program as process 1; returns STEP -> what it printed."""
     if shutil.which("linux.uml") is None:
         pytest.skip("no kernel of our own (apt-get install user-mode-linux)")
     init = directory / "init"
@@ -100,21 +100,21 @@ def _own_kernel(directory: Path, *words: str) -> dict[str, str]:
 
 @pytest.mark.usefixtures("namespaces")
 def test_the_time_of_day_is_set(tmp_path: Path) -> None:
-    """Jumps of the real clock wake the child, and each job is due as often as docs/reference/schedule.md says."""
+    """The clock's process wakes when the time is set; jobs become due as docs/reference/schedule.md says."""
     assert _own_kernel(tmp_path, "clock_jumps.py", CLOCK) == {
         "before": "",
-        "on to 12:59:59.5": "daily often often",  # often: what was missed, and then 13:00
+        "on to 12:59:59.5": "daily often often",  # often: the missed run, and then 13:00
         "back to 11:59:59": "often",
-        "on to 12:59:59": "often often",  # daily has had its 13:00
+        "on to 12:59:59": "often often",  # daily has already run at 13:00
         "twenty days on": "daily often",
-        "back to 12:59:59": "daily often",  # by so much that the new time counts
+        "back to 12:59:59": "daily often",  # a difference so large that the new time counts
         "its end": "0",
     }
 
 
 @pytest.mark.usefixtures("namespaces")
 def test_up_starts_a_job_at_its_time(tmp_path: Path) -> None:
-    """A job runs when it is due, never overlaps itself, and runs once for all that a jump has skipped."""
+    """A job runs when it is due, never overlaps itself, and runs once for all times that a jump has skipped."""
     job = {
         "command": shell("echo ran; read line < /mnt/gate"),
         "schedule": {"cron": "0 13 * * *", "timezone": "UTC"},

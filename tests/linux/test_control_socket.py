@@ -1,4 +1,4 @@
-"""The control socket of a real cohabit: nothing a client sends kills, blocks or grows process 1."""
+"""The control socket of a real cohabit: no client can kill or block process 1 or make its memory grow."""
 
 import json
 import os
@@ -20,12 +20,12 @@ from linux.run import AT_MOST_SECONDS, COHABIT, Run, shell
 
 BEAT = {"command": shell("while read x; do echo beat; done < gate")}
 SLEEP = {"command": ["sleep", "1000"]}
-CLIENTS = 100  # at once, as the reference says; so many more wait in the kernel's queue
-GROWTH_KIB = 16_384  # of process 1: 8 MiB of answers that nobody reads, and what they are made of
+CLIENTS = 100  # at once, as the reference says; as many more wait in the kernel's queue
+GROWTH_KIB = 16_384  # of process 1: 8 MiB of unread answers and their Python objects
 
 
-class House:
-    """A cohabit in which `beat` writes a line for each one in the gate, and a way to talk to it."""
+class Server:
+    """A cohabit whose service `beat` writes a line for each line in the gate, and clients of it."""
 
     def __init__(self, life: Run, path: str, gate: Gate | None = None) -> None:
         self.life = life
@@ -34,7 +34,7 @@ class House:
         self._stack = ExitStack()
 
     def connect(self, data: bytes = b"") -> socket.socket:
-        """Somebody who has said this, and is there until the test is over."""
+        """A client that has sent this data and stays connected until the test ends."""
         client = self._stack.enter_context(socket.socket(socket.AF_UNIX))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(AT_MOST_SECONDS), 0))
         client.connect(self.path)
@@ -42,30 +42,30 @@ class House:
         client.sendall(data)
         return client
 
-    def ask(self, words: str) -> tuple[int, str, list[bytes]]:
+    def ask(self, request: str) -> tuple[int, str, list[bytes]]:
         """Return code, text and body of an answer."""
-        with self.connect(f"cohabit/2 {words}\n".encode()) as client:
+        with self.connect(f"cohabit/2 {request}\n".encode()) as client:
             head, *body = everything(client).split(b"\n")
         code, _, text = head.decode().partition(" ")
         return int(code), text, body[:-1]
 
-    def hang_up(self) -> None:
-        """Everybody who is connected goes."""
+    def disconnect_all(self) -> None:
+        """Close all connections."""
         self._stack.close()
 
     def beat(self) -> None:
-        """Have a line written, and wait until it has come out through process 1."""
+        """Request a line and wait until process 1 has forwarded it."""
         assert self.gate
         before = len(self.life.lines("beat", "out"))
         self.gate.open()
         self.life.until(lambda: len(self.life.lines("beat", "out")) > before, "another beat")
 
     def rss_kib(self) -> int:
-        """Return what process 1 has of memory."""
+        """Return the resident memory of process 1."""
         return int(processes.status(self.life.pid, "VmRSS"))
 
     def descriptors(self) -> int:
-        """Return how many process 1 has open."""
+        """Return the number of open descriptors of process 1."""
         return len(os.listdir(f"/proc/{self.life.pid}/fd"))
 
     def pids(self) -> dict[str, int]:
@@ -75,51 +75,51 @@ class House:
 
 
 def everything(client: socket.socket) -> bytes:
-    """Return what somebody gets until he is hung up on."""
+    """Return everything that a client receives until the server closes the connection."""
     data = bytearray()
     try:
         while piece := client.recv(1 << 20):
             data += piece
-    except ConnectionResetError:  # he has said more than was read
+    except ConnectionResetError:  # the client has sent more than was read
         pass
     return bytes(data)
 
 
 @pytest.fixture
-def house(up: Start, tmp_path: Path, gate: Gate) -> Iterator[House]:
-    """Give one with a few services, which is as it was when the test is over, and can be stopped."""
+def server(up: Start, tmp_path: Path, gate: Gate) -> Iterator[Server]:
+    """Give a cohabit with a few services; the test fails if it has changed or cannot be stopped afterwards."""
     services = {"beat": BEAT, "web": SLEEP, "two": {**SLEEP, "scale": 2}}
     life = up(services, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
-    house = House(life, str(tmp_path / "run" / "control"), gate)
+    server = Server(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("two-2: started")
-    life.until(lambda: house.ask("health")[0] == 0, "all to be ready")
-    house.beat()
-    pids, descriptors, rss_kib = house.pids(), house.descriptors(), house.rss_kib()
-    yield house
-    house.hang_up()
-    life.until(lambda: house.ask("health")[0] == 0, "health to be well")
-    assert house.pids() == pids
-    life.until(lambda: house.descriptors() == descriptors, f"{descriptors} descriptors")
-    assert house.rss_kib() < rss_kib + GROWTH_KIB
-    house.beat()
+    life.until(lambda: server.ask("health")[0] == 0, "all to be ready")
+    server.beat()
+    pids, descriptors, rss_kib = server.pids(), server.descriptors(), server.rss_kib()
+    yield server
+    server.disconnect_all()
+    life.until(lambda: server.ask("health")[0] == 0, "health to succeed")
+    assert server.pids() == pids
+    life.until(lambda: server.descriptors() == descriptors, f"{descriptors} descriptors")
+    assert server.rss_kib() < rss_kib + GROWTH_KIB
+    server.beat()
     assert life.stop() == 0
     assert "Traceback" not in life.text
     assert "re-executed" not in life.text
 
 
-# --- what is sent ----------------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------------------
 
-# Verbs that change nothing of who lives; all others with names that nobody has.
-LOOKING = some.sampled_from(["version", "status", "health", "events", "logs", "wait", "service", "reload", "x" * 100])
-ACTING = some.sampled_from(["start", "stop", "restart", "kill", "scale"])
+# Commands that change no service; all others get unknown names.
+READ_ONLY = some.sampled_from(["version", "status", "health", "events", "logs", "wait", "service", "reload", "x" * 100])
+CHANGING = some.sampled_from(["start", "stop", "restart", "kill", "scale"])
 NAMES = some.sampled_from(["web", "two", "two-1", "beat", "", "cohabit", "\0", "ü"]) | some.text(max_size=20)
 VALUES = some.sampled_from(["yes", "no", "exit", "ready", "live", "1e308", "nan", "-1", "9" * 5000, "٣"]) | some.text()
 OPTIONS = some.tuples(
     some.sampled_from(["output", "for", "wait", "follow", "since", "tail", "signal", "x", ""]), VALUES
 ).map("=".join)
 REQUESTS = some.one_of(
-    some.tuples(LOOKING, some.lists(NAMES | OPTIONS, max_size=5)),
-    some.tuples(ACTING, some.lists(NAMES.map(lambda name: f"no-{name}") | OPTIONS, min_size=1, max_size=5)),
+    some.tuples(READ_ONLY, some.lists(NAMES | OPTIONS, max_size=5)),
+    some.tuples(CHANGING, some.lists(NAMES.map(lambda name: f"no-{name}") | OPTIONS, min_size=1, max_size=5)),
 ).map(lambda request: " ".join(("cohabit/2", request[0], *request[1])).encode() + b"\n")
 BYTES = some.one_of(some.binary(max_size=300), REQUESTS, REQUESTS.map(lambda line: line[:-5]))
 AFTER = some.sampled_from(["go", "read", "shut", "stay"])
@@ -127,10 +127,10 @@ AFTER = some.sampled_from(["go", "read", "shut", "stay"])
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(clients=some.lists(some.tuples(some.lists(BYTES, max_size=3), AFTER), min_size=1, max_size=4))
-def test_whatever_is_sent(house: House, clients: list[tuple[list[bytes], str]]) -> None:
-    """Bytes, half requests and whole ones, from those who go, read a bit, close their half, or just stay."""
+def test_arbitrary_requests_change_nothing(server: Server, clients: list[tuple[list[bytes], str]]) -> None:
+    """Bytes, partial and whole requests, from clients that disconnect, read a little, close one half, or stay."""
     for pieces, after in clients:
-        client = house.connect()
+        client = server.connect()
         try:
             for piece in pieces:
                 client.sendall(piece)
@@ -139,87 +139,87 @@ def test_whatever_is_sent(house: House, clients: list[tuple[list[bytes], str]]) 
             if after in ("read", "shut"):
                 client.shutdown(socket.SHUT_WR)
         except OSError:
-            continue  # he has been answered and hung up on
+            continue  # the client has been answered and disconnected
         if after == "go":
             client.close()
-    house.hang_up()
-    assert house.ask("version")[0] == 0
+    server.disconnect_all()
+    assert server.ask("version")[0] == 0
 
 
-def test_a_request_that_never_ends(house: House) -> None:
-    """Who goes on and on is told so, and hung up on, long before he is through."""
-    client = house.connect()
+def test_endless_request_is_refused(server: Server) -> None:
+    """A client that sends without end gets an error and is disconnected long before it has finished."""
+    client = server.connect()
     with pytest.raises(OSError, match=r"Broken pipe|reset"):
         client.sendall(b"cohabit/2 " + b"x" * (1 << 26))
     assert everything(client).startswith(b"64 cannot read the request: it is longer than 65536 bytes")
 
 
-def test_one_name_very_often(house: House) -> None:
-    """A request as long as can be is answered as any other one."""
-    assert house.ask("health " + " ".join(["two-2"] * 10_000)) == house.ask("health two-2")
-    assert house.ask("status " + "no " * 20_000)[0] == 64
+def test_request_of_maximum_length_is_answered(server: Server) -> None:
+    """A request of the maximum length is answered like any other."""
+    assert server.ask("health " + " ".join(["two-2"] * 10_000)) == server.ask("health two-2")
+    assert server.ask("status " + "no " * 20_000)[0] == 64
 
 
-def test_thousands_come_and_go(house: House) -> None:
-    """With and without a word, and the services go on."""
+def test_thousands_of_connections(server: Server) -> None:
+    """With and without data, and the services continue."""
     for number in range(3000):
-        with house.connect(b"" if number % 3 else b"cohabit/2 health\n"):
+        with server.connect(b"" if number % 3 else b"cohabit/2 health\n"):
             pass
         if number % 500 == 0:
-            house.beat()
+            server.beat()
 
 
-def test_all_places_are_taken(house: House) -> None:
-    """Those who say nothing hold nothing up but others of their kind; when they have gone, who waited is served."""
-    silent = [house.connect() for _ in range(CLIENTS)]
-    house.life.until(lambda: house.descriptors() > CLIENTS, "all places to be taken")
-    late = house.connect(b"cohabit/2 version\n")
-    house.beat()
+def test_all_connections_in_use(server: Server) -> None:
+    """Silent clients delay only other silent ones; when they have disconnected, waiting clients are served."""
+    silent = [server.connect() for _ in range(CLIENTS)]
+    server.life.until(lambda: server.descriptors() > CLIENTS, "all connections to be in use")
+    late = server.connect(b"cohabit/2 version\n")
+    server.beat()
     for client in silent:
         client.close()
     assert everything(late).startswith(b"0 cohabit ")
 
 
-def test_many_wait_and_the_services_go_on(house: House) -> None:
-    """80 who wait; one more is refused, and health is answered beside them."""
-    waiting = [house.connect(b"cohabit/2 wait for=exit\n") for _ in range(80)]
-    house.life.until(lambda: house.ask("wait for=exit")[0] == 71, "a refusal")
-    assert house.ask("health")[0] == 0
+def test_many_waiting_clients(server: Server) -> None:
+    """80 clients wait; one more is refused, and health is answered meanwhile."""
+    waiting = [server.connect(b"cohabit/2 wait for=exit\n") for _ in range(80)]
+    server.life.until(lambda: server.ask("wait for=exit")[0] == 71, "a refusal")
+    assert server.ask("health")[0] == 0
     for _ in range(100):
-        house.beat()
+        server.beat()
     assert len(waiting) == 80
 
 
-def test_nobody_reads_his_answer(up: Start, tmp_path: Path, gate: Gate) -> None:
-    """All that is remembered, asked for by 90 who never read: process 1 keeps little of it, and says how little."""
+def test_unread_answers_are_limited(up: Start, tmp_path: Path, gate: Gate) -> None:
+    """90 clients request the whole log and never read: process 1 buffers little of it, and reports how little."""
     services = {f"s{number}": {"command": shell("seq 30000; exec sleep 1000")} for number in range(64)}
     life = up({**services, "beat": BEAT}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
-    house = House(life, str(tmp_path / "run" / "control"), gate)
+    server = Server(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("| 30000\n", times=64)
-    rss_kib = house.rss_kib()
-    deaf = [house.connect(b"cohabit/2 logs\n") for _ in range(CLIENTS - 10)]
-    for client in deaf:
+    rss_kib = server.rss_kib()
+    unread = [server.connect(b"cohabit/2 logs\n") for _ in range(CLIENTS - 10)]
+    for client in unread:
         client.recv(1)  # it is answered
-    house.beat()
-    assert house.rss_kib() < rss_kib + GROWTH_KIB
-    assert b" dropped " in everything(deaf[-1]).split(b"\n")[1]
-    house.hang_up()
+    server.beat()
+    assert server.rss_kib() < rss_kib + GROWTH_KIB
+    assert b" dropped " in everything(unread[-1]).split(b"\n")[1]
+    server.disconnect_all()
     assert life.stop() == 0
 
 
-def test_few_descriptors(up: Start, tmp_path: Path, gate: Gate) -> None:
-    """With 64 of them, clients are refused before the services lack any; nobody spins."""
+def test_few_descriptors_refuse_clients_first(up: Start, tmp_path: Path, gate: Gate) -> None:
+    """With 64 descriptors, clients are refused before services lack any, and process 1 does not spin."""
     services = {"beat": BEAT, "web": {"command": shell("echo up; exec sleep 1000"), "restart": "always"}}
     life = up(services, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")}, above=("prlimit", "--nofile=64:64"))
-    house = House(life, str(tmp_path / "run" / "control"), gate)
+    server = Server(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("| up")
-    silent = [house.connect() for _ in range(64)]
+    silent = [server.connect() for _ in range(64)]
     assert b"71 too few file descriptors: the last 32 are reserved for the services" in everything(silent[-1])
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
     life.until_printed("| up", 2)
-    house.beat()
-    life.until(lambda: getattr(processes.look(life.pid), "state", "") == "S", "process 1 to sleep")
-    house.hang_up()
+    server.beat()
+    life.until(lambda: getattr(processes.find(life.pid), "state", "") == "S", "process 1 to sleep")
+    server.disconnect_all()
     assert life.stop() == 0
 
 
@@ -229,7 +229,7 @@ LINES = 100_000
 
 
 def numbers(records: bytes) -> tuple[list[int], int]:
-    """Return the numbers that a stream of `logs` holds, and how many bytes it says were left out."""
+    """Return the numbers in a stream of `logs`, and how many bytes it reports as omitted."""
     _, _, rest = records.partition(b"\n")
     found, dropped = [], 0
     while rest:
@@ -243,17 +243,17 @@ def numbers(records: bytes) -> tuple[list[int], int]:
     return found, dropped
 
 
-def test_fifty_follow_and_half_of_them_never_read(up: Start, tmp_path: Path, gate: Gate) -> None:
-    """The service's output is complete, readers have each line or know what they miss, and memory stays bounded."""
+def test_fifty_followers_half_of_which_never_read(up: Start, tmp_path: Path, gate: Gate) -> None:
+    """The service's output is complete, readers get each line or the number omitted, and memory stays bounded."""
     flood = {"command": shell(f"read x < go; seq {LINES}; exec sleep 1000")}
     os.mkfifo(tmp_path / "go")
     life = up({"web": flood, "beat": BEAT}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
-    house = House(life, str(tmp_path / "run" / "control"), gate)
+    server = Server(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("web: started")
-    clients = [house.connect(b"cohabit/2 logs web follow=yes\n") for _ in range(50)]
+    clients = [server.connect(b"cohabit/2 logs web follow=yes\n") for _ in range(50)]
     for client in clients:
         assert client.recv(3) == b"0 \n"
-    rss_kib, readers = house.rss_kib(), clients[::2]
+    rss_kib, readers = server.rss_kib(), clients[::2]
     heard = {client: bytearray(b"0 \n") for client in readers}
     for client in readers:
         client.setblocking(False)
@@ -275,29 +275,29 @@ def test_fifty_follow_and_half_of_them_never_read(up: Start, tmp_path: Path, gat
         assert found == sorted(set(found))
         assert dropped or found == list(range(1, LINES + 1))
         assert not dropped or len(found) < LINES
-    # 25 with 256 KiB each, and a record more, and what Python needs for the pieces.
-    assert house.rss_kib() < rss_kib + GROWTH_KIB
-    house.beat()
+    # 25 streams with 256 KiB each, one record more, and Python's overhead for the pieces.
+    assert server.rss_kib() < rss_kib + GROWTH_KIB
+    server.beat()
     assert life.stop() == 0
 
 
-def test_who_waits_and_who_follows_goes_on_through_a_reexecution(up: Start, tmp_path: Path, gate: Gate) -> None:
-    """No line is missed or told twice, and who waits for an end gets its code."""
+def test_waiting_and_following_clients_survive_a_reexecution(up: Start, tmp_path: Path, gate: Gate) -> None:
+    """No line is lost or repeated, and a client that waits for an exit gets its code."""
     count = {"command": shell("n=0; while read x; do n=$((n+1)); echo $n; done < gate"), "essential": False}
     os.mkfifo(tmp_path / "end")
     job = {"command": shell("read x < end; exit 3"), "essential": False}
     life = up({"count": count, "job": job}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
-    house = House(life, str(tmp_path / "run" / "control"), gate)
+    server = Server(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("job: started")
-    follower = house.connect(b"cohabit/2 logs count follow=yes\n")
-    waiter = house.connect(b"cohabit/2 wait job for=exit\n")
+    follower = server.connect(b"cohabit/2 logs count follow=yes\n")
+    waiter = server.connect(b"cohabit/2 wait job for=exit\n")
     assert follower.recv(3) == b"0 \n"
     heard = bytearray(b"0 \n")
     for times in (1, 2, 3):
         gate.open()
         while not heard.endswith(f"\n{times}\n".encode()):
             heard += follower.recv(1 << 16)
-        assert house.ask("reexec")[0] == 0
+        assert server.ask("reexec")[0] == 0
         life.until_printed("re-executed", times)
     assert numbers(bytes(heard)) == ([1, 2, 3], 0)
     (tmp_path / "end").write_text("\n", encoding="ascii")
@@ -305,18 +305,18 @@ def test_who_waits_and_who_follows_goes_on_through_a_reexecution(up: Start, tmp_
     assert life.stop() == 0
 
 
-# --- where it is -----------------------------------------------------------------------------------------
+# --- directories and the end -----------------------------------------------------------------------------
 
 
-def test_at_the_end_of_all_who_waited_for_it_is_answered(up: Start, tmp_path: Path, gate: Gate) -> None:
-    """The end of the only service is the container's end, too: its code is told before everybody is hung up on."""
+def test_waiting_client_is_answered_at_the_end_of_the_container(up: Start, tmp_path: Path, gate: Gate) -> None:
+    """The exit of the only service also ends the container: its code is sent before the connections are closed."""
     life = up(
         {"job": {"command": shell("read x < gate; exit 3")}}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")}
     )
-    house = House(life, str(tmp_path / "run" / "control"), gate)
+    server = Server(life, str(tmp_path / "run" / "control"), gate)
     life.until_printed("job: started")
-    waiter = house.connect(b"cohabit/2 wait job for=exit\n")
-    follower = house.connect(b"cohabit/2 events follow=yes\n")
+    waiter = server.connect(b"cohabit/2 wait job for=exit\n")
+    follower = server.connect(b"cohabit/2 events follow=yes\n")
     assert follower.recv(3) == b"0 \n"
     gate.open()
     assert everything(waiter).startswith(b"3 ")
@@ -324,8 +324,8 @@ def test_at_the_end_of_all_who_waited_for_it_is_answered(up: Start, tmp_path: Pa
     assert b'"EXITED"' in everything(follower)
 
 
-def test_a_directory_that_is_given_is_left_as_it_was(up: Start, tmp_path: Path) -> None:
-    """COHABIT_RUNTIME_DIR: the socket is there, for all to write, and gone at the end; what else is there stays."""
+def test_given_runtime_directory_is_left_unchanged(up: Start, tmp_path: Path) -> None:
+    """COHABIT_RUNTIME_DIR: the socket is created with mode 0666 and removed at the end; other files stay."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "other").touch()
     life = up({"web": SLEEP}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
@@ -337,8 +337,8 @@ def test_a_directory_that_is_given_is_left_as_it_was(up: Start, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, None], ids=["stop", "down"])
-def test_nothing_is_left_of_a_directory_of_our_own(up: Start, end: int | None) -> None:
-    """With /run to itself: while it runs it is found there, and at the end there is nothing."""
+def test_own_runtime_directory_is_removed(up: Start, end: int | None) -> None:
+    """With /run of its own: the socket is found there while cohabit runs, and nothing is left at the end."""
     script = 'mount -t tmpfs none /run; exec sh -c \'"$@"; code=$?; find /run -mindepth 2 >&2; exit $code\' sh "$@"'
     command = shell(f"ls /run/cohabit/*/control; {' '.join(COHABIT)} health; echo said; exec sleep 1000")
     if end is None:
@@ -347,15 +347,15 @@ def test_nothing_is_left_of_a_directory_of_our_own(up: Start, end: int | None) -
     if end:
         life.until_printed("said")
         life.one("sleep 1000")
-        everybody = processes.descendants(life.process.pid)
-        os.kill(next(one.pid for one in everybody if one.command.startswith(" ".join((*COHABIT, "up")))), end)
+        descendants = processes.descendants(life.process.pid)
+        os.kill(next(one.pid for one in descendants if one.command.startswith(" ".join((*COHABIT, "up")))), end)
     assert life.wait() == 0
     assert life.lines("web")[0].startswith("/run/cohabit/")
     assert "/run/" not in bytes(life.err).decode()
 
 
-def test_no_directory_at_all(up: Start) -> None:
-    """Nothing can be written: one line of warning, and the services run and stop as ever."""
+def test_without_a_writable_directory(up: Start) -> None:
+    """No directory is writable: one warning, and the services run and stop as usual."""
     bound = "mount --bind {0} {0}; mount -o remount,bind,ro {0}\n"
     life = up({"web": SLEEP}, setup="".join(map(bound.format, ("/run", "/tmp", "/dev/shm"))))
     life.until_printed("web: started")

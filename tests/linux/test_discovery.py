@@ -1,6 +1,6 @@
-"""Finding the running cohabit while another user's process is in the way: it is found, and nobody else is believed.
+"""Clients find the running cohabit although another user's process interferes, and trust no other process.
 
-The places where sockets may be are empty ones of the test's own; clients run in the namespaces of the Run.
+The directories for sockets are empty and belong to the test; clients run in the namespaces of the Run.
 """
 
 import os
@@ -24,16 +24,16 @@ NOBODY = 65534
 Attack = Callable[..., None]
 
 
-def enter(life: Run, *words: str) -> list[str]:
+def enter(life: Run, *arguments: str) -> list[str]:
     """The command line that runs a command in the namespaces of a Run."""
-    return ["nsenter", "--target", str(life.process_1().pid), "--pid", "--mount", "--wd=/", "--", *words]
+    return ["nsenter", "--target", str(life.process_1().pid), "--pid", "--mount", "--wd=/", "--", *arguments]
 
 
-def client(life: Run, *words: str, code: int = 0, user: int = 0, **variables: str) -> str:
-    """Run a cohabit client there, as this user; returns what it printed. It has to end with this code."""
+def client(life: Run, *arguments: str, code: int = 0, user: int = 0, **variables: str) -> str:
+    """Run a client there as this user; returns its output. It has to exit with this code."""
     above = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
     done = subprocess.run(
-        enter(life, *above, *COHABIT, *words),
+        enter(life, *above, *COHABIT, *arguments),
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -47,12 +47,12 @@ def client(life: Run, *words: str, code: int = 0, user: int = 0, **variables: st
 
 @pytest.fixture
 def attack() -> Iterator[Attack]:
-    """Give the function that starts an attack of nobody's in a Run, and waits until it stands."""
+    """Give the function that starts an attack as nobody in a Run, and waits until it is running."""
     with ExitStack() as stack:
 
-        def start(life: Run, *words: str) -> None:
+        def start(life: Run, *arguments: str) -> None:
             attacker = subprocess.Popen(
-                enter(life, *program("attack.py", *words)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                enter(life, *program("attack.py", *arguments)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
             stack.callback(attacker.wait)
             stack.callback(attacker.kill)
@@ -77,13 +77,13 @@ def started(start: Start, setup: str, **options: Any) -> Run:
 
 
 def decoys(*places: str) -> list[str]:
-    """Six names of directories in each place, some before and some behind any that cohabit takes."""
+    """Six directory names in each place; some sort before and some after the names that cohabit uses."""
     return [f"{place}/cohabit-{digit}" for place in places for digit in "048cfz"]
 
 
 @pytest.mark.parametrize("setup", [EMPTY, READ_ONLY_RUN], ids=["in /run", "in /tmp"])
-def test_full_queues_of_another_user(start: Start, attack: Attack, setup: str) -> None:
-    """Twelve sockets that accept nobody cost nothing: they are not even connected to."""
+def test_sockets_with_full_queues_of_another_user(start: Start, attack: Attack, setup: str) -> None:
+    """Twelve sockets that accept no connection cost nothing: clients do not even connect to them."""
     life = started(start, setup)
     attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
     assert client(life, "health") == "ready: 1 service\n"
@@ -92,8 +92,8 @@ def test_full_queues_of_another_user(start: Start, attack: Attack, setup: str) -
     assert life.wait() == 0
 
 
-def test_a_link_to_a_socket_of_roots(start: Start, attack: Attack) -> None:
-    """Where cohabit is not process 1: whatever listens behind a link is not one of several."""
+def test_a_link_to_a_socket_of_root(start: Start, attack: Attack) -> None:
+    """Where cohabit is not process 1: a listener behind a link does not count as another cohabit."""
     life = started(start, EMPTY, process_1=False)
     listen = "import socket,signal; s=socket.socket(1); s.bind('/run/daemon.sock'); s.listen(); print(flush=True); "
     command = enter(life, COHABIT[0], "-c", listen + "signal.pause()")
@@ -107,7 +107,7 @@ def test_a_link_to_a_socket_of_roots(start: Start, attack: Attack) -> None:
 
 @pytest.mark.parametrize("by", ["socket", "directory"])
 def test_a_socket_that_process_1_opened_for_a_service(start: Start, attack: Attack, tmp_path: Path, by: str) -> None:
-    """Its credentials may be process 1's; a link to it, or to its directory, is not followed."""
+    """Its credentials may be those of process 1; a link to it, or to its directory, is not followed."""
     told = '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":"evil"}'
     evil = {"command": program("attack.py", "answer_passed", "0 ", told), "sockets": ["/tmp/app/control"]}
     write_file(str(tmp_path), {"evil": evil, "web": {"command": ["sleep", "1000"]}})
@@ -126,8 +126,8 @@ def test_a_socket_that_process_1_opened_for_a_service(start: Start, attack: Atta
     assert "RUNNING" in client(life, "ps")
 
 
-def test_one_that_answers_from_a_directory_of_its_own(start: Start, attack: Attack) -> None:
-    """Where there is no cohabit either: nothing is running here, and why what is there does not count."""
+def test_a_listener_in_its_own_directory_is_not_trusted(start: Start, attack: Attack) -> None:
+    """Where no cohabit runs either: the message says that none is running, and why the socket does not count."""
     life = start(*shell("echo started; exec sleep 1000"), setup=EMPTY)
     life.until_printed("started")
     attack(life, "answer", "/tmp/cohabit-0/control", "0 trust me")
@@ -136,16 +136,16 @@ def test_one_that_answers_from_a_directory_of_its_own(start: Start, attack: Atta
     assert client(life, "health", user=NOBODY) == "trust me\n"  # to its own user it is as good as any
 
 
-def test_a_directory_of_roots_that_everybody_may_write(life: Run, attack: Attack) -> None:
-    """It holds whatever socket somebody put there."""
+def test_a_world_writable_directory_of_root(life: Run, attack: Attack) -> None:
+    """Any user may have created a socket there."""
     subprocess.run(enter(life, "sh", "-c", "for d in 0 f; do mkdir -m 1777 /tmp/cohabit-$d; done"), check=True)
     attack(life, "answer", "/tmp/cohabit-0/control", "1 no")
     attack(life, "answer", "/tmp/cohabit-f/control", "1 no")
     assert client(life, "health") == "ready: 1 service\n"
 
 
-def test_run_cohabit_was_made_by_another_user_first(start: Start, attack: Attack) -> None:
-    """Neither cohabit nor its clients go there."""
+def test_run_cohabit_created_by_another_user_first(start: Start, attack: Attack) -> None:
+    """Neither cohabit nor its clients use it."""
     script = "setpriv --reuid 65534 --regid 65534 --clear-groups mkdir -m 777 /run/cohabit\n"
     life = started(start, EMPTY + script)
     attack(life, "answer", "/run/cohabit/0/control", "1 no")
@@ -153,14 +153,14 @@ def test_run_cohabit_was_made_by_another_user_first(start: Start, attack: Attack
 
 
 def test_thousands_of_directories(start: Start, attack: Attack) -> None:
-    """They are looked at, one system call or two each, and passed over."""
+    """They are checked with one or two system calls each, and skipped."""
     life = started(start, READ_ONLY_RUN)
     attack(life, "directories", "/tmp/cohabit-", "5000")
     assert client(life, "health") == "ready: 1 service\n"
 
 
-def test_a_given_directory_that_everybody_may_write(start: Start, attack: Attack) -> None:
-    """The sockets are in a directory of cohabit's own in it, so what others put there is not met."""
+def test_a_given_world_writable_directory(start: Start, attack: Attack) -> None:
+    """The sockets are in a directory that cohabit creates in it, so sockets of other users there have no effect."""
     variables = {"COHABIT_RUNTIME_DIR": "/tmp/shared"}
     script = "mkdir -m 1777 /tmp/shared; setpriv --reuid 65534 --clear-groups mkdir /tmp/shared/cohabit-0\n"
     life = started(start, EMPTY + script, environment=variables)
@@ -171,8 +171,8 @@ def test_a_given_directory_that_everybody_may_write(start: Start, attack: Attack
     assert life.wait() == 0
 
 
-def test_exec_obeys_nobody_else_at_a_socket_that_was_named(life: Run, attack: Attack) -> None:
-    """What is told there is shown, and never executed."""
+def test_exec_does_not_execute_the_answer_of_another_user(life: Run, attack: Attack) -> None:
+    """Its answer is shown and never executed."""
     told = '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":null}'
     attack(life, "answer", "/tmp/app/control", "0 ", told)
     text = client(life, "exec", "--socket", "/tmp/app/control", "web", "--", "echo", "executed", code=77)
@@ -181,15 +181,15 @@ def test_exec_obeys_nobody_else_at_a_socket_that_was_named(life: Run, attack: At
 
 
 def test_without_proc(start: Start, attack: Attack) -> None:
-    """The same rules, and a client that stays where it was."""
+    """The same rules apply, and the client does not change its working directory."""
     life = started(start, READ_ONLY_RUN + "mount -t tmpfs none /proc\n")
     attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
     assert client(life, "health") == "ready: 1 service\n"
     assert client(life, "exec", "-w", ".", "sleep", "--", "pwd").strip()
 
 
-def test_a_user_without_rights_finds_the_cohabit_of_its_own(start: Start, attack: Attack) -> None:
-    """Everything runs as one user in a read-only container; root does not act on what that user says."""
+def test_an_unprivileged_user_finds_its_own_cohabit(start: Start, attack: Attack) -> None:
+    """Everything runs as one user in a read-only container; root does not execute what that user answers."""
     life = started(
         start, READ_ONLY_RUN, above=("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"), process_1=True
     )

@@ -1,7 +1,7 @@
-"""Signals that arrive while the program has hardly begun: none is lost, and none is a traceback.
+"""Signals that arrive during the start of the program: none is lost, and none causes a traceback.
 
-strace(1) sends them, at a system call that our own modules are being read with. What comes before our first line is the
-interpreter's: until it has a handler of its own the kernel decides (process 1 gets nothing that it has no handler for).
+strace(1) sends them at a system call that reads one of cohabit's modules. Before cohabit's first line the interpreter
+is in control: until it installs a handler the kernel decides (process 1 ignores signals without a handler).
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(
     shutil.which("strace") is None and os.environ.get("CI") != "true", reason="no strace (apt-get install strace)"
 )
-_PLACES = 6  # of the modules that are read, evenly spread
+_PLACES = 6  # of the modules that are read, evenly spaced
 
 
-def _traced(start: Start, directory: Path, words: list[str], *command: str, process_1: bool = True) -> tuple[Run, str]:
-    """A command that waits until strace is there, and strace's log."""
+def _traced(
+    start: Start, directory: Path, options: list[str], *command: str, process_1: bool = True
+) -> tuple[Run, str]:
+    """A command that waits until strace is attached, and strace's log."""
     gate, log = str(directory / "begin"), str(directory / "strace.log")
     if not os.path.exists(gate):
         os.mkfifo(gate)
     opened = os.open(gate, os.O_RDWR | os.O_NONBLOCK)
     run = start(*COHABIT, *command, setup=f"read x < {gate}", process_1=process_1)
-    tracer = Tracer(run.process_1().pid, log, words)
+    tracer = Tracer(run.process_1().pid, log, options)
     os.write(opened, b"\n")
     run.wait()
     tracer.detach()
@@ -42,32 +44,32 @@ def _traced(start: Start, directory: Path, words: list[str], *command: str, proc
 
 
 def _openings(start: Start, directory: Path, *command: str) -> list[int]:
-    """Which calls of openat(2) read modules of ours: a few of their numbers."""
+    """Which calls of openat(2) read modules of cohabit: some of their numbers."""
     _, log = _traced(start, directory, ["-e", "trace=openat"], *command)
     with open(log, encoding="utf-8", errors="replace") as file:
         lines = [line for line in file if "openat(" in line]
-    ours = [number for number, line in enumerate(lines, 1) if "/cohabit/" in line and ".pyc" in line]
-    assert len(ours) > _PLACES, lines
-    return ours[:: len(ours) // _PLACES]
+    own = [number for number, line in enumerate(lines, 1) if "/cohabit/" in line and ".pyc" in line]
+    assert len(own) > _PLACES, lines
+    return own[:: len(own) // _PLACES]
 
 
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
-def test_a_stop_that_comes_early_stops_the_container(start: Start, tmp_path: Path, signal: str) -> None:
-    """Whichever module is being read: with 0, and said as a stop; nothing was started."""
+def test_an_early_stop_signal_stops_the_container(start: Start, tmp_path: Path, signal: str) -> None:
+    """Whichever module is being read: code 0, a report of the stop, and no service was started."""
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"]}, "job": {"command": ["true"]}})
     for number in _openings(start, tmp_path, "up", "-f", file + ".none"):
-        words = ["-e", "trace=openat", "-e", f"inject=openat:signal={signal}:when={number}"]
-        run, _ = _traced(start, tmp_path, words, "up", "-f", file)
+        options = ["-e", "trace=openat", "-e", f"inject=openat:signal={signal}:when={number}"]
+        run, _ = _traced(start, tmp_path, options, "up", "-f", file)
         assert run.process.returncode == 0, f"at {number}: {run}"
         assert f"stopped by {signal}" in run.text
         assert "Traceback" not in run.text
 
 
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
-def test_a_command_that_is_interrupted_early_ends_by_the_signal(start: Start, tmp_path: Path, signal: str) -> None:
-    """Without a word, as any program does."""
+def test_an_early_interrupt_ends_a_command(start: Start, tmp_path: Path, signal: str) -> None:
+    """Without a message, like any program."""
     for number in _openings(start, tmp_path, "version"):
-        words = ["-e", "trace=openat", "-e", f"inject=openat:signal={signal}:when={number}"]
-        run, _ = _traced(start, tmp_path, words, "version", process_1=True)
+        options = ["-e", "trace=openat", "-e", f"inject=openat:signal={signal}:when={number}"]
+        run, _ = _traced(start, tmp_path, options, "version", process_1=True)
         assert "Traceback" not in run.text, f"at {number}"
         assert "KeyboardInterrupt" not in run.text

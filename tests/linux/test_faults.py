@@ -1,6 +1,6 @@
-"""System calls of process 1 that fail: what was found to end a container, or to lose a line, before it was mended.
+"""Failing system calls of process 1 that once ended a container or lost a line.
 
-Thousands more, chosen by a seed: `make faults`.
+`make faults` runs thousands more, selected by a seed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 KEPT = [
-    "start:clone:EAGAIN:2:while",  # fork: a start is tried again
+    "start:clone:EAGAIN:2:while",  # fork: the start is retried
     "start:pipe2:EMFILE:3:burst",
-    "start:epoll_ctl:ENOSPC:1:while",  # fs.epoll.max_user_watches is used up on the whole machine
+    "start:epoll_ctl:ENOSPC:1:while",  # fs.epoll.max_user_watches is exhausted on the whole machine
     "start:epoll_create1:EMFILE:1:ever",
     "start:bind:ENOMEM:1:while",  # of the control socket
     "middle:epoll_ctl:ENOMEM:1:ever",
@@ -33,7 +33,7 @@ KEPT = [
     "reexec:memfd_create:ENFILE:1:once",
     "reexec:execve:ENOMEM:1:once",
     "reexec:epoll_create1:ENFILE:1:burst",
-    "error:memfd_create:ENFILE:1:once",  # two in a row: an internal error, and no room to re-execute
+    "error:memfd_create:ENFILE:1:once",  # two in a row: an internal error, and no memory file for the re-execution
     "error:execve:EMFILE:1:while",
     "error:pipe2:EMFILE:1:burst",
     "error:epoll_ctl:ENOSPC:1:while",
@@ -44,6 +44,6 @@ KEPT = [
 
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("injection", KEPT)
-def test_it_goes_on(injection: str) -> None:
-    """It goes on, answers, stops in order with 0, and every line was written once; or it refuses to start, in words."""
+def test_supervision_continues(injection: str) -> None:
+    """It continues, answers, stops in order with 0 and writes each line once; or it refuses to start with a message."""
     assert replay(Injection.parse(injection)) == ""

@@ -1,7 +1,7 @@
-"""A log file on the real kernel: a disk that is full, others that rename, remove and truncate, and the real compressor.
+"""Log files on the real kernel: a full disk, external renames, removals and truncations, and the compressor.
 
-The writer is a process of its own which does what the loop does with a sink: it writes numbered lines while the sink is
-not blocked, flushes when that is due, starts what is launched, and tells what it is told.
+The writer is a separate process that drives a sink as the loop does: it writes numbered lines while the sink is not
+blocked, flushes when due, starts what is launched, and prints the messages.
 """
 
 import errno
@@ -24,7 +24,7 @@ from unit.reactor_world import World
 SOURCE = os.path.join(REPOSITORY, "src")
 COMPRESSOR = (sys.executable, "-I", "-S", os.path.join(SOURCE, "cohabit", "tasks", "compress.py"), "name")
 
-# SOURCE PATH BYTES_MAX FILES_MAX LINES GATE [PAUSE...]: before the line PAUSE it waits for the gate.
+# SOURCE PATH BYTES_MAX FILES_MAX LINES GATE [PAUSE...]: it waits for the gate before the line PAUSE.
 WRITER = """
 import os, sys, time
 sys.path.append(sys.argv[1])
@@ -47,15 +47,15 @@ open(gate).readline()
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Give the path of a log file in a directory of its own."""
+    """Give the path of a log file in its own directory."""
     (tmp_path / "log").mkdir()
     return str(tmp_path / "log" / "web.log")
 
 
 def writer(path: str, gate: Gate, *pauses: int, rotation: tuple[int, int] = (0, 1), lines: int = 400) -> list[str]:
     """Return the command line of the writer."""
-    words = [SOURCE, path, *map(str, rotation), str(lines), gate.path, *map(str, pauses)]
-    return [sys.executable, "-I", "-S", "-c", WRITER, *words]
+    arguments = [SOURCE, path, *map(str, rotation), str(lines), gate.path, *map(str, pauses)]
+    return [sys.executable, "-I", "-S", "-c", WRITER, *arguments]
 
 
 def numbers(*paths: str | Path) -> list[int]:
@@ -63,15 +63,15 @@ def numbers(*paths: str | Path) -> list[int]:
     return [int(line) for path in paths for line in Path(path).read_bytes().splitlines()]
 
 
-def old_ones(path: str) -> list[Path]:
-    """Return what was rotated, the oldest first, and the file."""
+def rotated(path: str) -> list[Path]:
+    """Return the rotated files, oldest first, and then the file."""
     found = [one for one in Path(path).parent.iterdir() if one.name.startswith("web.log.")]
     return [*sorted(found, key=lambda one: -int(one.name.split(".")[2])), Path(path)]
 
 
 @pytest.mark.parametrize("rotation", [(0, 1), (10_000, 10)], ids=["one file", "rotated"])
-def test_a_full_disk_that_gets_room_again(start: Start, gate: Gate, path: str, rotation: tuple[int, int]) -> None:
-    """Each line is there, once and whole, and it was told twice."""
+def test_a_full_disk_that_is_freed(start: Start, gate: Gate, path: str, rotation: tuple[int, int]) -> None:
+    """Each line is written once and whole, and two messages are printed."""
     directory = os.path.dirname(path)
     mount = f"mount -t tmpfs -o size=64k none {directory}; head -c 40000 /dev/zero > {directory}/filler"
     life = start(*writer(path, gate, rotation=rotation), setup=mount)
@@ -80,13 +80,13 @@ def test_a_full_disk_that_gets_room_again(start: Start, gate: Gate, path: str, r
     inside = f"/proc/{life.process_1().pid}/root"
     os.unlink(f"{inside}{directory}/filler")
     life.until_printed("done")
-    assert numbers(*old_ones(inside + path)) == list(range(400))
+    assert numbers(*rotated(inside + path)) == list(range(400))
     assert life.text.count("said") == 2
     assert f"said can write {path} again" in life.text
 
 
-def test_a_directory_that_is_gone(start: Start, gate: Gate, path: str) -> None:
-    """It comes to be again, and what is written then is there."""
+def test_a_removed_directory_is_created_again(start: Start, gate: Gate, path: str) -> None:
+    """The directory is created again, and later lines are written there."""
     life = start(*writer(path, gate, 200))
     life.until_printed("before 200")
     os.unlink(path)
@@ -97,7 +97,7 @@ def test_a_directory_that_is_gone(start: Start, gate: Gate, path: str) -> None:
 
 
 def test_copied_and_truncated(start: Start, gate: Gate, path: str) -> None:
-    """As logrotate's copytruncate does: the rest is at the beginning of the file, without a hole."""
+    """As logrotate's copytruncate: the later lines begin at the start of the file, without a hole."""
     life = start(*writer(path, gate, 200, rotation=(39_000, 2)))
     life.until_printed("before 200")
     assert numbers(path) == list(range(200))
@@ -109,7 +109,7 @@ def test_copied_and_truncated(start: Start, gate: Gate, path: str) -> None:
 
 @pytest.mark.parametrize("rotation", [(0, 1), (7000, 10_000)], ids=["one file", "rotated"])
 def test_renamed_again_and_again(start: Start, gate: Gate, path: str, rotation: tuple[int, int]) -> None:
-    """While lines are written and we rename it, too: each is in one file, once, and each file is in order."""
+    """Lines are written and the sink also rotates: each line is in one file, once, and each file is in order."""
     life = start(*writer(path, gate, rotation=rotation, lines=40_000))
     away = os.path.join(os.path.dirname(path), "away")
     moved: list[str] = []
@@ -123,7 +123,7 @@ def test_renamed_again_and_again(start: Start, gate: Gate, path: str, rotation: 
         return b"done" in life.out
 
     life.until(done, "the end of writing")
-    files = [*map(Path, moved), *(one for one in old_ones(path) if one.exists())]
+    files = [*map(Path, moved), *(one for one in rotated(path) if one.exists())]
     found = [numbers(one) for one in files]
     everything = sorted(number for lines in found for number in lines)
     assert len(moved) > 1
@@ -134,34 +134,34 @@ def test_renamed_again_and_again(start: Start, gate: Gate, path: str, rotation: 
 
 @pytest.mark.parametrize("after", [1, 2, 5, 9])
 def test_killed_while_it_rotates(start: Start, gate: Gate, path: str, after: int) -> None:
-    """At whatever moment: no line in between is missing, and a later life goes on."""
+    """At any moment: no line in between is missing, and the next run continues."""
     life = start(*writer(path, gate, rotation=(2000, 10), lines=4_000_000))
     life.until(lambda: os.path.exists(f"{path}.{after}"), "files")
     os.kill(life.process_1().pid, signal.SIGKILL)
     life.wait()
     sink = FileSink(path, launch=World().launch)
     sink.set_rotation(2000, 10, compress=False)
-    before = [line for one in old_ones(path) if one.exists() for line in one.read_bytes().splitlines()]
+    before = [line for one in rotated(path) if one.exists() for line in one.read_bytes().splitlines()]
     sink.write(b"".join(b"%099d\n" % number for number in range(60)))
     sink.close()
     whole = [int(line) for line in before if len(line) == 99]
     assert len(before) - len(whole) <= 1
     assert whole == list(range(whole[0], whole[0] + len(whole)))
-    assert numbers(*old_ones(path)[-4:])[-60:] == list(range(60))
+    assert numbers(*rotated(path)[-4:])[-60:] == list(range(60))
 
 
 class TestCompressor:
-    """tasks/compress.py, for real."""
+    """tasks/compress.py on real files."""
 
     @pytest.fixture
     def world(self) -> Iterator[World]:
-        """Give what launches."""
+        """Give the launcher."""
         world = World()
         yield world
         world.close()
 
     def test_files_become_gzip(self, world: World, path: str) -> None:
-        """What is rotated is compressed, the oldest first, and others can read it."""
+        """Rotated files are compressed, oldest first, and other users can read them."""
         sink = FileSink(path, launch=world.launch, on_trouble=lambda text: world.say("", "", text))
         sink.set_rotation(3_000_000, 3, compress=True)
         lines = b"".join(b"%099d\n" % number for number in range(90_000))
@@ -174,7 +174,7 @@ class TestCompressor:
         assert world.said == []
 
     def test_killed(self, world: World, path: str) -> None:
-        """As at the end of the container: the file is there as it was, and nothing else."""
+        """As at the end of the container: the file is unchanged, and no partial file is left."""
 
         def launch(key: str, start: Child, ended: Callable[[int, str], None]) -> None:
             start.stdio = (endless, *start.stdio[1:])
@@ -193,8 +193,8 @@ class TestCompressor:
         assert sorted(os.listdir(os.path.dirname(path))) == ["web.log", "web.log.1"]
         assert "SIGKILL (killed)" in world.said[0][2]
 
-    def test_stands_back(self, world: World, tmp_path: Path) -> None:
-        """It is idle for the scheduler, and nice."""
+    def test_has_low_priority(self, world: World, tmp_path: Path) -> None:
+        """It has the idle I/O scheduling class and a high nice value."""
         target = tmp_path / "target"
         with target.open("wb") as file:
             child = subprocess.Popen(COMPRESSOR, stdin=subprocess.PIPE, stdout=file)
@@ -204,8 +204,8 @@ class TestCompressor:
         assert (child.returncode, gzip.decompress(target.read_bytes())) == (0, b"line\n")
 
     @pytest.mark.parametrize("denied", ["nice", "sched_setscheduler"])
-    def test_may_not_stand_back(self, tmp_path: Path, denied: str) -> None:
-        """Where that is denied it works as ever, and does what of it is allowed."""
+    def test_works_without_low_priority(self, tmp_path: Path, denied: str) -> None:
+        """Without permission to lower its priority it works as usual, and lowers what it may."""
         target = tmp_path / "target"
         program = f"""
 import os, runpy, sys
@@ -220,7 +220,7 @@ runpy.run_path({COMPRESSOR[3]!r}, run_name="__main__")
         assert gzip.decompress(target.read_bytes()) == b"line\n"
         assert code == (119 if denied == "sched_setscheduler" else (100 + os.getpriority(0, 0) + 250) % 256)
 
-    def test_says_by_its_exit_code_what_is_wrong(self) -> None:
-        """It is the number of the error."""
+    def test_exit_code_is_the_errno(self) -> None:
+        """The exit code is the errno."""
         with open("/dev/full", "wb") as full:
             assert subprocess.run(COMPRESSOR, input=b"line\n", stdout=full, check=False).returncode == errno.ENOSPC

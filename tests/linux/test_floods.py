@@ -1,7 +1,7 @@
-"""Floods by another user's process: process 1 spends a quarter of its time on them, and root is answered.
+"""Floods by another user's process: process 1 spends a quarter of its time on them, and still answers root.
 
-The share of a core is compared with a limit that lies far above what is promised, and below what a flood cost without
-a budget; a loaded machine only lowers it.
+The share of a CPU is compared with a limit far above the documented one, and below what a flood cost without a budget.
+A loaded machine only lowers the share.
 """
 
 import glob
@@ -22,23 +22,23 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(life: Run) -> float:
-    """What process 1 has used."""
+    """The CPU time of process 1 so far."""
     with open(f"/proc/{life.pid}/stat", encoding="ascii") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def share_while(life: Run, asked: Callable[[], bool]) -> float:
-    """The share of a core that process 1 uses while root's clients come one after the other."""
+def share_while(life: Run, is_answered: Callable[[], bool]) -> float:
+    """The share of a CPU that process 1 uses while root's clients run one after the other."""
     used, seconds = -cpu_seconds(life), -os.times().elapsed
     for _ in range(8):
-        assert asked()
+        assert is_answered()
     return (used + cpu_seconds(life)) / (seconds + os.times().elapsed)
 
 
 @pytest.mark.parametrize("how", ["connects", "waits_for_answers"])
-def test_clients_that_may_not_ask(life: Run, attack: Attack, how: str) -> None:
-    """As fast as they can, by two processes of two threads."""
+def test_unauthorized_clients(life: Run, attack: Attack, how: str) -> None:
+    """As fast as possible, from two processes with two threads each."""
     (path,) = glob.glob(f"/proc/{life.pid}/root/run/cohabit/*/control")
     for _ in range(2):
         attack(life, how, path.partition("/root")[2])

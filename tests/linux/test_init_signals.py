@@ -1,4 +1,4 @@
-"""`cohabit init` forwards every signal that can be forwarded, as it is told to, in both modes."""
+"""`cohabit init` forwards every signal that can be forwarded, according to its options, in both modes."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ from linux import processes
 from linux.conftest import Start
 from linux.run import COHABIT, Run, program, shell
 
-# KILL and STOP nobody can catch, CHLD is about our own children, 32 and 33 belong to the C library.
+# KILL and STOP cannot be caught, CHLD concerns cohabit's own children, 32 and 33 belong to the C library.
 FORWARDED = sorted(set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, 32, 33})
 
 
@@ -19,7 +19,7 @@ def _got(life: Run) -> list[int]:
 
 
 def test_every_signal_is_forwarded_once(init: Start, process_1: bool) -> None:
-    """Each of the standard and real-time signals reaches main, once."""
+    """Each standard and real-time signal reaches main once."""
     life = init("--", *program("received.py", "0", str(signal.SIGUSR2)), process_1=process_1)
     life.until_printed("ready")
     wanted = [number for number in FORWARDED if number != signal.SIGUSR2] + [int(signal.SIGUSR2)]
@@ -31,14 +31,14 @@ def test_every_signal_is_forwarded_once(init: Start, process_1: bool) -> None:
 
 
 def test_signal_goes_to_main_only(init: Start, process_1: bool) -> None:
-    """Without -g a signal reaches main, not the others in its process group."""
+    """Without -g a signal reaches main only, not the rest of its process group."""
     both = f"{' '.join(program('received.py', '0', '12'))} & exec {' '.join(program('received.py', '0', '10'))}"
     life = init("--", *shell(both), process_1=process_1)
     life.until_printed("ready", 2)
     life.signal(signal.SIGHUP)
     life.until_printed("got 1\n")
     life.signal(signal.SIGUSR1)
-    life.until_printed("got 15\n")  # the other one's, from the sweep
+    life.until_printed("got 15\n")  # from the other process, at the end
     assert _got(life).count(1) == 1
     assert _got(life).count(10) == 1
 
@@ -57,7 +57,7 @@ def test_group_option_signals_the_whole_group(init: Start, process_1: bool) -> N
 
 @pytest.mark.parametrize("rule", ["SIGTERM:SIGQUIT", "TERM:QUIT", "term:quit", "15:3", "sigterm:3"])
 def test_signal_is_rewritten(init: Start, rule: str) -> None:
-    """-r OLD:NEW forwards another signal instead; names and numbers mean the same."""
+    """-r OLD:NEW forwards another signal instead; names and numbers are equivalent."""
     life = init("-r", rule, "--", *program("received.py", "0", "3"))
     life.until_printed("ready")
     assert life.stop() == 0
@@ -75,7 +75,7 @@ def test_signal_is_dropped(init: Start, process_1: bool, rule: str) -> None:
 
 
 def test_real_time_signal_is_rewritten(init: Start) -> None:
-    """A real-time signal can be written relative to the range's begin."""
+    """A real-time signal can be written relative to the start of the range."""
     life = init("-r", "RTMIN+3:TERM", "-r", "TERM:USR2", "--", *program("received.py", "0", "15"))
     life.until_printed("ready")
     assert life.stop(37) == 0
@@ -83,7 +83,7 @@ def test_real_time_signal_is_rewritten(init: Start) -> None:
 
 
 def test_parent_death_signal_reaches_main(start: Start) -> None:
-    """-p SIGNAL: when our own parent ends, we get the signal and forward it."""
+    """-p SIGNAL: when cohabit's parent ends, cohabit receives the signal and forwards it."""
     cohabit = [*COHABIT, "init", "-p", "USR2", "--", *program("received.py")]
     life = start(*shell(f"{shlex.join(program('above.py', *cohabit))} & wait; exec sleep 1000"))
     life.until_printed("ready")
@@ -92,8 +92,8 @@ def test_parent_death_signal_reaches_main(start: Start) -> None:
     life.until_printed("got 12\n")
 
 
-def test_verbose_tells_of_each_signal(init: Start) -> None:
-    """-v says what is done with each signal."""
+def test_verbose_reports_each_signal(init: Start) -> None:
+    """-v reports what is done with each signal."""
     life = init("-v", "-r", "HUP:0", "--", *program("received.py"))
     life.until_printed("ready")
     life.signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""`cohabit init` on a terminal: job control feels as without us, as process 1, under a shell, under another init."""
+"""`cohabit init` on a terminal does not change job control: as process 1, under a shell and under another init."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from linux import processes
 from linux.conftest import Start
 from linux.run import COHABIT, Run, program, shell
 
-LEADER = ("setsid", "--ctty")  # what a container runtime does for `docker run -it`
+LEADER = ("setsid", "--ctty")  # as a container runtime does for `docker run -it`
 INIT = " ".join([*COHABIT, "init", "--"])
 BASH = ("bash", "--norc", "--noprofile", "-i")
 
@@ -20,16 +20,16 @@ def _prompt(life: Run, times: int) -> None:
     life.until_printed("PROMPT>", times)
 
 
-def _bash(start: Start, *words: str, **options: object) -> Run:
-    """An interactive bash on a terminal of its own, at its first prompt."""
+def _bash(start: Start, *arguments: str, **options: object) -> Run:
+    """An interactive bash on its own terminal, at its first prompt."""
     quiet = {"PS1": "PROMPT>", "TERM": "dumb", "HISTFILE": "", "INPUTRC": "/dev/null"}
-    life = start(*words, *BASH, environment=quiet, terminal=True, above=LEADER, **options)
+    life = start(*arguments, *BASH, environment=quiet, terminal=True, above=LEADER, **options)
     _prompt(life, 1)
     return life
 
 
 def _until_foreground(life: Run, command: str) -> None:
-    """Until that command runs and has the terminal; what is typed before may be read by the shell."""
+    """Wait until the command runs in the foreground; earlier input may be read by the shell."""
 
     def has_it() -> bool:
         group = life.foreground()
@@ -50,7 +50,7 @@ def test_interrupt_reaches_main_once(init: Start, process_1: bool) -> None:
 
 
 def test_resize_reaches_main(init: Start, process_1: bool) -> None:
-    """A new window size is a WINCH for main."""
+    """A new window size gives main a WINCH."""
     life = init("--", *program("received.py"), terminal=True, above=LEADER, process_1=process_1)
     life.until_printed("ready")
     assert life.terminal
@@ -62,14 +62,14 @@ def test_main_is_the_foreground(init: Start, process_1: bool) -> None:
     """Main can read the terminal."""
     life = init("--", "cat", terminal=True, above=LEADER, process_1=process_1)
     life.type("hello\n")
-    life.until_printed("hello\r\n", 2)  # the echo and cat's
+    life.until_printed("hello\r\n", 2)  # the echo and the output of cat
     assert life.foreground() == life.one("cat").group
     life.type("\x04")
     assert life.wait() == 0
 
 
-def test_stop_key_without_a_shell_changes_nothing(init: Start, process_1: bool) -> None:
-    """^Z where no shell could ever continue main (docker run -it, with or without --init) leaves it running."""
+def test_stop_key_without_a_shell_has_no_effect(init: Start, process_1: bool) -> None:
+    """^Z has no effect where no shell could continue main (docker run -it, with or without --init)."""
     leader = "" if process_1 else 'exec setsid --ctty "$@"'
     life = init("--", "cat", terminal=True, above=LEADER if process_1 else (), setup=leader, process_1=process_1)
     life.type("one\n")
@@ -82,7 +82,7 @@ def test_stop_key_without_a_shell_changes_nothing(init: Start, process_1: bool) 
 
 
 def test_stop_key_and_foreground_under_a_shell(start: Start) -> None:
-    """Under an interactive shell ^Z stops the job, and `fg` brings it and its terminal back."""
+    """Under an interactive shell ^Z stops the job, and `fg` continues it in the foreground."""
     life = _bash(start)
     life.type(f"{INIT} cat\n")
     _until_foreground(life, "cat")
@@ -117,7 +117,7 @@ def test_stop_key_and_background_under_a_shell(start: Start) -> None:
 
 
 def test_interrupt_under_a_shell_ends_the_job_only(start: Start) -> None:
-    """Under an interactive shell ^C ends the job with 130, and the shell goes on."""
+    """Under an interactive shell ^C ends the job with 130, and the shell keeps running."""
     life = _bash(start)
     life.type(f"{INIT} cat\n")
     _until_foreground(life, "cat")
@@ -130,7 +130,7 @@ def test_interrupt_under_a_shell_ends_the_job_only(start: Start) -> None:
 
 
 def test_background_job_does_not_take_the_terminal(start: Start) -> None:
-    """`cohabit init … &` leaves the terminal to the shell, while it runs and at its end."""
+    """`cohabit init … &` leaves the terminal to the shell, while it runs and when it ends."""
     life = _bash(start)
     bash = life.process_1()
     life.type(f"{INIT} sh -c 'echo running; read x < pipe' &\n")
@@ -144,7 +144,7 @@ def test_background_job_does_not_take_the_terminal(start: Start) -> None:
 
 
 def test_background_job_that_reads_stops(start: Start) -> None:
-    """A job in the background that reads the terminal stops like any other, and `fg` gives it the terminal."""
+    """A background job that reads the terminal stops like any other, and `fg` makes it the foreground."""
     life = _bash(start)
     life.type(f"{INIT} cat &\n")
     job = ["T" for _ in range(2)]
@@ -158,8 +158,8 @@ def test_background_job_that_reads_stops(start: Start) -> None:
     life.until_printed("code 0\r\n")
 
 
-def test_terminal_is_given_back(start: Start, process_1: bool) -> None:
-    """A script without job control, whose group we are in, can read the terminal again after our end."""
+def test_terminal_is_returned(start: Start, process_1: bool) -> None:
+    """A script without job control, in whose group cohabit runs, can read the terminal again afterwards."""
     script = f'{INIT} sh -c "echo ready; read x"; read y; echo "then $y"'
     life = start(*shell(script), terminal=True, above=LEADER, process_1=process_1)
     life.until_printed("ready\r\n")
@@ -168,8 +168,8 @@ def test_terminal_is_given_back(start: Start, process_1: bool) -> None:
     life.until_printed("then two\r\n")
 
 
-def test_terminal_is_given_back_after_a_failed_start(start: Start) -> None:
-    """The same when the command is not there."""
+def test_terminal_is_returned_after_a_failed_start(start: Start) -> None:
+    """The same if the command is missing."""
     life = start(*shell(f'{INIT} no-such-program; read y; echo "then $y"'), terminal=True, above=LEADER)
     life.until_printed("is not found")
     life.type("two\n")
@@ -177,7 +177,7 @@ def test_terminal_is_given_back_after_a_failed_start(start: Start) -> None:
 
 
 def test_shell_in_a_container_has_job_control(start: Start) -> None:
-    """`docker run -it IMAGE bash`: job control, ^C, ^Z and fg work in a bash that is our main."""
+    """`docker run -it IMAGE bash`: job control, ^C, ^Z and fg work if main is bash."""
     life = _bash(start, *COHABIT, "init", "--")
     assert "job control" not in life.text
     life.type("sleep 1000\n")
@@ -202,11 +202,11 @@ def test_shell_in_a_container_has_job_control(start: Start) -> None:
 
 
 def test_hang_up_reaches_main(init: Start, process_1: bool) -> None:
-    """When the terminal goes away, main gets the HUP."""
+    """When the terminal is closed, main gets HUP."""
     life = init("--", *program("received.py", "0", "1"), terminal=True, above=LEADER, process_1=process_1)
     life.until_printed("ready")
     main = life.one("received.py")
     assert life.terminal
     life.terminal.close()
     life._read.clear()
-    life.until(lambda: processes.look(main.pid) is None or life.process.poll() is not None, "main's end")
+    life.until(lambda: processes.find(main.pid) is None or life.process.poll() is not None, "main's end")

@@ -1,7 +1,7 @@
-"""What takes the output fails: nothing is lost that was not told, and supervision goes on meanwhile.
+"""Faults of log destinations: no output is lost without a report, and supervision continues.
 
-In each test a client is answered, a crash is a restart and a stop is a stop while the trouble lasts. What services
-write is counted as in test_logging_whole.py.
+During each fault a client is answered, a crashed service is restarted and a stop succeeds. Output is counted as in
+test_logging_whole.py.
 """
 
 import json
@@ -37,27 +37,27 @@ Up = Callable[..., Run]
 
 @pytest.fixture
 def writers(tmp_path: Path) -> Iterator[Writers]:
-    """Give who makes the services that write."""
+    """Give the Writers."""
     writers = Writers(str(tmp_path))
     yield writers
     writers.close()
 
 
 @pytest.fixture
-def house(up: Start, tmp_path: Path) -> Up:
+def run_services(up: Start, tmp_path: Path) -> Up:
     """Give the function that runs these services, and one that can be crashed."""
 
-    def house(services: dict[str, dict[str, Any]], **options: Any) -> Run:
+    def run_services(services: dict[str, dict[str, Any]], **options: Any) -> Run:
         crashes = {"command": ["sleep", "1000"], "restart": "always"}
         life = up({"crashes": crashes, **services}, environment=environment(str(tmp_path)), **options)
         life.one("sleep 1000")
         return life
 
-    return house
+    return run_services
 
 
 def _answers(life: Run, directory: Path) -> None:
-    """A client is answered, and a crash is a restart."""
+    """Check that a client is answered and a crashed service is restarted."""
     assert "crashes" in ask(life, str(directory), "ps")
     first = life.one("sleep 1000")
     os.kill(first.pid, signal.SIGKILL)
@@ -72,13 +72,13 @@ def _file(path: Path, **options: str) -> dict[str, Any]:
 
 
 def _until_sent(life: Run, writers: Writers, rounds: int) -> None:
-    """The service `web` has written all of so many rounds."""
+    """Wait until the service `web` has written all of these rounds."""
     size = writers.size("web", rounds * ROUND)
     life.until(lambda: writers.sent("web") == size, f"{rounds} rounds")
 
 
 def _until_accounted_for(life: Run, file: IO[bytes], rounds: int) -> None:
-    """A file has each line of so many rounds, or tells that it was dropped."""
+    """Wait until a file has each line of these rounds, or reports that it was dropped."""
     fd = file.fileno()
     life.until(lambda: lines_accounted_for(os.pread(fd, 1 << 21, 0)) == rounds * ROUND, "each line")
 
@@ -90,26 +90,28 @@ def _reexecute(life: Run) -> None:
 
 
 def _is_held(pid: int) -> bool:
-    """Whether a process waits for room in a pipe."""
+    """Whether a process is blocked on a write to a full pipe."""
     with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
         return "pipe" in file.read()
 
 
 def _inside(life: Run, path: Path) -> str:
-    """A path as our namespace's file systems have it, from outside."""
+    """A path in the namespace's file systems, from outside."""
     return f"/proc/{life.pid}/root{path}"
 
 
 # --- disks -----------------------------------------------------------------------------------------------
 
 
-def test_full_disk_under_a_file(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """The service waits, through a re-execution too; when there is room again, nothing is lost and it is told once."""
+def test_full_disk_under_a_file(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """The service blocks, also during a re-execution; nothing is lost when space is free again, with one message."""
     path = tmp_path / "disk" / "web.log"
-    life = house({"web": writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=2000)}, setup=DISK)
+    life = run_services(
+        {"web": writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=2000)}, setup=DISK
+    )
     writers.give(100)
     life.until_printed("No space left on device")
-    life.until(lambda: _is_held(life.one("numbered.py").pid), "the writer to be held")
+    life.until(lambda: _is_held(life.one("numbered.py").pid), "the writer to block")
     _answers(life, tmp_path)
     _reexecute(life)
     _answers(life, tmp_path)
@@ -122,25 +124,25 @@ def test_full_disk_under_a_file(house: Up, writers: Writers, tmp_path: Path) -> 
     assert life.text.count("No space left on device") == 1
 
 
-def test_stop_with_a_full_disk(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """A disk that stays full holds no stop up; what was written to it is whole."""
+def test_stop_with_a_full_disk(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """A disk that stays full does not delay a stop; the lines written to it are whole."""
     path = tmp_path / "disk" / "web.log"
     web = writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=2000, stop_grace_period="200ms")
-    life = house({"web": web}, setup=DISK, top={"x-cohabit": {"stop_grace_period": "1s"}})
+    life = run_services({"web": web}, setup=DISK, top={"x-cohabit": {"stop_grace_period": "1s"}})
     writers.give(100)
     life.until_printed("No space left on device")
     with open(_inside(life, path), "rb") as file:
-        assert life.stop() in (0, 137)  # who waits in write(2) does not always hear of TERM
+        assert life.stop() in (0, 137)  # a service blocked in write(2) does not always receive TERM
         data = file.read()
     assert 0 < len(data) <= DISK_ROOM
     assert writers.expected("web", "0", 1, len(data)) == data
 
 
-def test_full_disk_under_a_file_that_nobody_waits_for(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """Non-blocking: the service goes on, and each line is there or told as dropped in its place, each time."""
+def test_full_disk_under_a_non_blocking_file(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """Non-blocking: the service continues, and each line is written or reported as dropped in its place."""
     path, filler = tmp_path / "disk" / "web.log", tmp_path / "disk" / "filler"
     logging = _file(path, max_size="0", mode="non-blocking", max_buffer_size="20k")
-    life = house({"web": writers.service("web", logging, bytes_max=2000)}, setup=DISK)
+    life = run_services({"web": writers.service("web", logging, bytes_max=2000)}, setup=DISK)
     rounds = 0
     for times in (1, 2):
         for _ in range(30):
@@ -164,10 +166,10 @@ def test_full_disk_under_a_file_that_nobody_waits_for(house: Up, writers: Writer
         assert check_drops(writers, "web", file.read(), rounds * ROUND).times >= 2
 
 
-def test_full_disk_under_our_stdout(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """What does not fit into a file that is our stdout waits, somebody is told, and in the end all of it is there."""
+def test_full_disk_under_stdout(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """Output that does not fit into the file on cohabit's stdout waits, with a message, and is complete in the end."""
     into = ("sh", "-euc", 'exec "$@" > disk/out', "sh")
-    life = house({"web": writers.service("web", {"driver": "prefix"}, bytes_max=2000)}, setup=DISK, above=into)
+    life = run_services({"web": writers.service("web", {"driver": "prefix"}, bytes_max=2000)}, setup=DISK, above=into)
     for rounds in range(1, 31):
         writers.give(1)
         _until_sent(life, writers, rounds)
@@ -185,10 +187,10 @@ def test_full_disk_under_our_stdout(house: Up, writers: Writers, tmp_path: Path)
     assert found == label + written[:-1].replace(b"\n", b"\n" + label) + b"\n"
 
 
-def test_directory_is_removed_and_made_again(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """What was written before is in the removed file, the rest in a new one, in a directory that was made for it."""
+def test_directory_is_removed_and_created_again(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """Earlier lines are in the removed file, later ones in a new file in a directory that is created for it."""
     path = tmp_path / "logs" / "web.log"
-    life = house({"web": writers.service("web", _file(path), bytes_max=2000)})
+    life = run_services({"web": writers.service("web", _file(path), bytes_max=2000)})
     data = b""
 
     def written(rounds: int) -> bool:
@@ -211,11 +213,11 @@ def test_directory_is_removed_and_made_again(house: Up, writers: Writers, tmp_pa
     writers.check({("web", 1): bytearray(data + path.read_bytes())}, "web")
 
 
-def test_read_only_disk(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """While a file system may not be written its services wait."""
+def test_read_only_disk(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """While a file system is read-only, its services block."""
     path = tmp_path / "disk" / "web.log"
     setup = "mkdir disk; mount -t tmpfs none disk; mount -o remount,ro disk"
-    life = house({"web": writers.service("web", _file(path), "bursts")}, setup=setup)
+    life = run_services({"web": writers.service("web", _file(path), "bursts")}, setup=setup)
     writers.give(20)
     life.until_printed("Read-only file system")
     _answers(life, tmp_path)
@@ -228,14 +230,14 @@ def test_read_only_disk(house: Up, writers: Writers, tmp_path: Path) -> None:
         writers.check({("web", 1): bytearray(file.read())}, "web")
 
 
-# --- files that others move, and that we do -----------------------------------------------------------------
+# --- external and own rotation ------------------------------------------------------------------------------
 
 
-def test_outside_logrotate(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """Rename (with and without create) while it flows, copytruncate while it does not: no line is lost or torn."""
+def test_outside_logrotate(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """Rename (with and without create) during output, copytruncate between outputs: no line is lost or torn."""
     path = tmp_path / "web.log"
-    life = house({"web": writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=20_000)})
-    life.until(lambda: writers.lives("web"), "the writer")
+    life = run_services({"web": writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=20_000)})
+    life.until(lambda: writers.runs("web"), "the writer")
     moved = []
     for times in range(10):
         writers.give(5)
@@ -255,18 +257,18 @@ def test_outside_logrotate(house: Up, writers: Writers, tmp_path: Path) -> None:
     writers.check({("web", 1): bytearray(data)}, "web")
 
 
-def test_rotation_at_the_moment_of_a_crash(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """Rotated every few milliseconds and compressed, while its service is killed and process 1 replaced in turn."""
+def test_rotation_at_the_moment_of_a_crash(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """Rotated every few milliseconds and compressed, while the service is killed and process 1 re-executed in turn."""
     path = tmp_path / "web.log"
     logging = _file(path, max_size="10k", max_file="1000", compress="true")
-    life = house({"web": writers.service("web", logging, "bursts", bytes_max=5000)})
+    life = run_services({"web": writers.service("web", logging, "bursts", bytes_max=5000)})
     for times in range(1, 5):
         before = len(list(tmp_path.glob("web.log.*")))
         writers.give(10)
         life.until(lambda before=before: len(list(tmp_path.glob("web.log.*"))) > before, "a rotation")  # type: ignore[misc]
         if times % 2:
             os.kill(life.one("numbered.py").pid, signal.SIGKILL)
-            life.until(lambda times=times: len(writers.lives("web")) > times // 2 + 1, "the next life")  # type: ignore[misc]
+            life.until(lambda times=times: len(writers.runs("web")) > times // 2 + 1, "the re-execution")  # type: ignore[misc]
         else:
             _reexecute(life)
     life.until(lambda: list(tmp_path.glob("web.log.*.gz")), "something compressed")
@@ -275,14 +277,14 @@ def test_rotation_at_the_moment_of_a_crash(house: Up, writers: Writers, tmp_path
 
 
 def test_process_1_is_killed_at_a_rotation(up: Start, writers: Writers, tmp_path: Path) -> None:
-    """SIGKILL of process 1 tears nothing that was in the files; the next container goes on with them."""
+    """SIGKILL of process 1 tears no line in the files; the next container continues them."""
     path = tmp_path / "web.log"
     logging = _file(path, max_size="10k", max_file="1000", compress="true")
     services = {"web": writers.service("web", logging, "bursts", bytes_max=5000)}
     for times in range(1, 4):
         before = len(list(tmp_path.glob("web.log.*")))
         life = up(services)
-        life.until(lambda times=times: len(writers.lives("web")) == times, "the writer")  # type: ignore[misc]
+        life.until(lambda times=times: len(writers.runs("web")) == times, "the writer")  # type: ignore[misc]
         writers.give(10)
         life.until(lambda before=before: len(list(tmp_path.glob("web.log.*"))) > before + 1, "a rotation")  # type: ignore[misc]
         life.signal(signal.SIGKILL)
@@ -300,21 +302,21 @@ def test_process_1_is_killed_at_a_rotation(up: Start, writers: Writers, tmp_path
 # --- readers -----------------------------------------------------------------------------------------------
 
 
-def test_slow_reader(house: Up, writers: Writers, tmp_path: Path, process_1: bool) -> None:
-    """One byte at a time, then everything: the services wait, and nothing is lost, through a re-execution too."""
+def test_slow_reader(run_services: Up, writers: Writers, tmp_path: Path, process_1: bool) -> None:
+    """One byte at a time, then everything: the services block, and nothing is lost, also during a re-execution."""
     reader, writer = os.pipe()
     services = {
         "web": writers.service("web", {"driver": "prefix"}, "bursts", bytes_max=20_000),
         "api": writers.service("api", {"driver": "json"}, "bursts", bytes_max=20_000),
     }
-    life = house(services, stdout=writer, process_1=process_1)
+    life = run_services(services, stdout=writer, process_1=process_1)
     os.close(writer)
     writers.give(100)
     data = bytearray()
     for look in (_answers, lambda life, _: _reexecute(life), _answers):
         for _ in range(100):
             data += os.read(reader, 1)
-        life.until(lambda: all(_is_held(one.pid) for one in life.below("numbered.py")), "the writers to be held")
+        life.until(lambda: all(_is_held(one.pid) for one in life.below("numbered.py")), "the writers to block")
         look(life, tmp_path)
     _read_until(
         life, reader, data, lambda: all(writers.sent(name) == writers.size(name, 100 * ROUND) for name in services)
@@ -332,7 +334,7 @@ def test_slow_reader(house: Up, writers: Writers, tmp_path: Path, process_1: boo
 
 
 def _read_until(life: Run, reader: int, data: bytearray, true: Callable[[], object]) -> None:
-    """Read a pipe until it is so."""
+    """Read a pipe until the condition holds."""
     os.set_blocking(reader, False)
 
     def look() -> bool:
@@ -346,11 +348,13 @@ def _read_until(life: Run, reader: int, data: bytearray, true: Callable[[], obje
 
 
 @pytest.mark.parametrize("driver", ["prefix", "json"])
-def test_stuck_reader_that_nobody_waits_for(house: Up, writers: Writers, tmp_path: Path, driver: str) -> None:
-    """Non-blocking: the service never waits, and each line is there or told as dropped in its place."""
+def test_stuck_reader_of_a_non_blocking_service(
+    run_services: Up, writers: Writers, tmp_path: Path, driver: str
+) -> None:
+    """Non-blocking: the service never blocks, and each line is written or reported as dropped in its place."""
     reader, writer = os.pipe()
     logging = {"driver": driver, "options": {"mode": "non-blocking", "max-buffer-size": "20k"}}
-    life = house({"web": writers.service("web", logging, bytes_max=2000)}, stdout=writer)
+    life = run_services({"web": writers.service("web", logging, bytes_max=2000)}, stdout=writer)
     os.close(writer)
     for rounds in range(1, 201):
         writers.give(1)
@@ -372,19 +376,19 @@ def test_stuck_reader_that_nobody_waits_for(house: Up, writers: Writers, tmp_pat
 
 
 def _message(line: bytes) -> bytes:
-    """What a record of JSON says."""
+    """The message of a JSON record."""
     channels: Channels = {}
     channels_of_lines(channels, line + b"\n", 1)
     (text,) = channels.values()
     return bytes(text)
 
 
-def test_closed_reader(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """With nobody at our stdout any more, what goes to a file as well goes there, all of it."""
+def test_closed_reader(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """When stdout has no reader any more, output that also goes to a file is complete there."""
     reader, writer = os.pipe()
     path = tmp_path / "web.log"
     logging = [{"driver": "json"}, _file(path)]
-    life = house({"web": writers.service("web", logging, "bursts")}, stdout=writer)
+    life = run_services({"web": writers.service("web", logging, "bursts")}, stdout=writer)
     os.close(writer)
     writers.give(20)
     assert os.read(reader, 10)
@@ -395,25 +399,25 @@ def test_closed_reader(house: Up, writers: Writers, tmp_path: Path) -> None:
     writers.give(5)
     _until_sent(life, writers, 25)
     assert life.stop() == 0
-    assert life.text.count("our stdout is closed") <= 2  # in each life once
+    assert life.text.count("our stdout is closed") <= 2  # once per process instance
     writers.check({("web", 1): bytearray(path.read_bytes())}, "web")
 
 
-# --- servers and children ----------------------------------------------------------------------------------
+# --- servers and side programs -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["unixgram", "unix", "tcp"])
-def test_syslog_server_goes_and_comes(house: Up, writers: Writers, tmp_path: Path, kind: str) -> None:
-    """While there is no server its services wait; when there is one again it gets everything."""
+def test_syslog_server_stops_and_starts(run_services: Up, writers: Writers, tmp_path: Path, kind: str) -> None:
+    """Without a server its services block; when it is back it receives everything."""
     with Syslogd(kind, str(tmp_path / "log")) as server:
         logging = {"driver": "syslog", "options": {"syslog-address": server.address}}
-        life = house({"web": writers.service("web", logging, "bursts", bytes_max=5000)})
+        life = run_services({"web": writers.service("web", logging, "bursts", bytes_max=5000)})
         writers.give(1)
         life.until(lambda: len(server.messages) == ROUND, "the first round")
         server.vanish()
         writers.give(100)
         life.until_printed("cannot reach syslog")
-        life.until(lambda: _is_held(life.one("numbered.py").pid), "the writer to be held")
+        life.until(lambda: _is_held(life.one("numbered.py").pid), "the writer to block")
         _answers(life, tmp_path)
         _reexecute(life)
         server.come()
@@ -426,12 +430,12 @@ def test_syslog_server_goes_and_comes(house: Up, writers: Writers, tmp_path: Pat
     writers.check(channels, "web")
 
 
-def test_syslog_server_is_gone_and_nobody_waits(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """Non-blocking: the service goes on, and the server hears of each line or how many were dropped in its place."""
+def test_syslog_server_is_gone_for_a_non_blocking_service(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """Non-blocking: the service continues, and the server gets each line or the number dropped in its place."""
     with Syslogd("unixgram", str(tmp_path / "log")) as server:
         options = {"syslog-address": server.address, "mode": "non-blocking", "max-buffer-size": "20k"}
         logging = {"driver": "syslog", "options": options}
-        life = house({"web": writers.service("web", logging, bytes_max=2000)})
+        life = run_services({"web": writers.service("web", logging, bytes_max=2000)})
         server.vanish()
         for rounds in range(1, 31):
             writers.give(1)
@@ -450,14 +454,14 @@ def test_syslog_server_is_gone_and_nobody_waits(house: Up, writers: Writers, tmp
     assert check_drops(writers, "web", texts, 31 * ROUND).lines > 0
 
 
-def test_child_that_joins_records_is_killed(house: Up, writers: Writers, tmp_path: Path) -> None:
-    """Each second line begins a record; when the child that says so is killed, no line is lost, nor is the order."""
+def test_child_that_joins_records_is_killed(run_services: Up, writers: Writers, tmp_path: Path) -> None:
+    """Each second line begins a record; when the pattern matcher is killed, no line is lost and the order is kept."""
     options = {"multiline-pattern": r":[oe] \d*[02468] "}
     logging = [
         {"driver": "json", "options": options},
         _file(tmp_path / "web.log", multiline_pattern=options["multiline-pattern"]),
     ]
-    life = house({"web": writers.service("web", logging, "err", "bursts", "leaves", bytes_max=20_000)})
+    life = run_services({"web": writers.service("web", logging, "err", "bursts", "leaves", bytes_max=20_000)})
     writers.give(3)
     _reexecute(life)
     life.until(lambda: b"\\n" in life.out, "a record of two lines")
@@ -472,7 +476,7 @@ def test_child_that_joins_records_is_killed(house: Up, writers: Writers, tmp_pat
     writers.give(3)
     life.until(lambda: writers.sent("web") >= 2 * writers.size("web", 16 * ROUND), "all rounds")
     ask(life, str(tmp_path), "restart", "web")
-    life.until(lambda: len(writers.lives("web")) == 3, "the next life")
+    life.until(lambda: len(writers.runs("web")) == 3, "the re-execution")
     life.one("multiline.py")
     writers.give(3)
     life.until(lambda: writers.sent("web") > 2 * writers.size("web", 17 * ROUND), "it to write")
@@ -487,12 +491,14 @@ def test_child_that_joins_records_is_killed(house: Up, writers: Writers, tmp_pat
 
 
 @pytest.mark.parametrize("driver", ["prefix", "json", "logfmt", "raw", "file", "syslog", "none"])
-def test_last_lines_whatever_the_driver(house: Up, gate: Gate, tmp_path: Path, driver: str) -> None:
-    """`cohabit logs` and the last word have them, after a re-execution too; of raw only what was not spliced."""
+def test_last_lines_whatever_the_driver(run_services: Up, gate: Gate, tmp_path: Path, driver: str) -> None:
+    """`cohabit logs` and the exit reason have them, also after a re-execution; raw output only if not spliced."""
     with Syslogd("unixgram", str(tmp_path / "log")) as server:
         options = {"file": {"path": str(tmp_path / "web.log")}, "syslog": {"syslog-address": server.address}}
         web = shell("echo one; echo two; read x < gate; printf three; read x < gate; exit 5")
-        life = house({"web": {"command": web, "logging": {"driver": driver, "options": options.get(driver, {})}}})
+        life = run_services(
+            {"web": {"command": web, "logging": {"driver": driver, "options": options.get(driver, {})}}}
+        )
         wanted = "" if driver == "raw" else "one\ntwo\n"
         if wanted:
             life.until(lambda: ask(life, str(tmp_path), "logs", "--no-prefix", "web") == wanted, "both lines")
@@ -515,15 +521,15 @@ SECRETS = {
 TEXTS = ("correct horse battery", "tr0ub4dor&3", "second line of it", "as-a-variable-77")
 
 
-def test_secrets_come_out_nowhere(up: Start, gate: Gate, tmp_path: Path) -> None:
-    """With mask: not on stdout, in files, at a server, in the memory, in `why`, in the last word; also cut in two."""
+def test_secrets_appear_nowhere(up: Start, gate: Gate, tmp_path: Path) -> None:
+    """With mask: not on stdout, in files, at a server, in kept lines, in `why`, in the exit reason; also if split."""
     for name, text in SECRETS.items():
         (tmp_path / name).write_text(text)
     os.mkfifo(tmp_path / "raw.gate")
-    tells = (
+    script = (
         f"cat {' '.join(SECRETS)}; echo; echo password=$PASSWORD, $PASSWORD; "
         "printf 'so correct horse'; read x < gate; printf ' battery'; read x < gate; echo; "
-        "echo told >&2; cat db_password >&2; read x < gate; cat given; exit 5"
+        "echo sent >&2; cat db_password >&2; read x < gate; cat given; exit 5"
     )
     with Syslogd("unixgram", str(tmp_path / "log")) as server:
         logging = [
@@ -533,7 +539,7 @@ def test_secrets_come_out_nowhere(up: Start, gate: Gate, tmp_path: Path) -> None
         ]
         services: dict[str, dict[str, Any]] = {
             "web": {
-                "command": shell(tells),
+                "command": shell(script),
                 "secrets": list(SECRETS),
                 "environment": {"PASSWORD_FILE": "/run/secrets/given"},
                 "logging": logging,
@@ -544,8 +550,8 @@ def test_secrets_come_out_nowhere(up: Start, gate: Gate, tmp_path: Path) -> None
             },
         }
         secrets = {name: {"file": f"./{name}"} for name in SECRETS}
-        said = "echo cannot log in with $(cat /run/secrets/given); exit 1"
-        services["web"] |= {"healthcheck": {"test": ["CMD-SHELL", said], "interval": "10ms", "retries": 1}}
+        probe = "echo cannot log in with $(cat /run/secrets/given); exit 1"
+        services["web"] |= {"healthcheck": {"test": ["CMD-SHELL", probe], "interval": "10ms", "retries": 1}}
         setup = "mount -t tmpfs none /run"
         top = {"secrets": secrets, "x-cohabit": {"mask": True}}
         life = up(services, top=top, environment=environment(str(tmp_path)), setup=setup)
@@ -555,7 +561,7 @@ def test_secrets_come_out_nowhere(up: Start, gate: Gate, tmp_path: Path) -> None
         _reexecute(life)
         (tmp_path / "raw.gate").write_text("\n")
         gate.open()
-        life.until_printed("told")
+        life.until_printed("sent")
         seen = ask(life, str(tmp_path), "logs") + ask(life, str(tmp_path), "why", "web")
         life.until_printed("cannot log in with ***")
         seen += ask(life, str(tmp_path), "events") + ask(life, str(tmp_path), "ps", "--json")
@@ -567,16 +573,16 @@ def test_secrets_come_out_nowhere(up: Start, gate: Gate, tmp_path: Path) -> None
     seen += life.text + (tmp_path / "web.log").read_text() + b"\n".join(server.messages).decode()
     assert [text for text in TEXTS if text in seen] == []
     assert json.loads(next(line for line in life.text.splitlines() if "so ***" in line))["message"] == "so ***"
-    assert seen.count("so ***") >= 5  # stdout, file, server, memory twice; perhaps in `why`
+    assert seen.count("so ***") >= 5  # stdout, file, server, kept lines twice; perhaps in `why`
     assert "***\n" in life.text
 
 
 @pytest.mark.parametrize("driver", ["prefix", "raw"])
-def test_mask_that_a_reload_turns_on(up: Start, gate: Gate, tmp_path: Path, driver: str) -> None:
-    """From then on secrets are hidden, though nothing else has changed; a line that has begun comes once."""
+def test_mask_turned_on_by_a_reload(up: Start, gate: Gate, tmp_path: Path, driver: str) -> None:
+    """Secrets are hidden from then on, although nothing else has changed; a line in progress appears once."""
     (tmp_path / "token").write_text("tr0ub4dor&3")
-    tells = "printf 'abc '; read x < gate; echo def; cat token; echo; exec sleep 1000"
-    services = {"web": {"command": shell(tells), "logging": {"driver": driver}, "secrets": ["token"]}}
+    script = "printf 'abc '; read x < gate; echo def; cat token; echo; exec sleep 1000"
+    services = {"web": {"command": shell(script), "logging": {"driver": driver}, "secrets": ["token"]}}
     top = {"secrets": {"token": {"file": "./token"}}}
     out = tmp_path / "out"
     with open(out, "ab") as file:

@@ -1,8 +1,8 @@
-"""Every byte that services write comes out of each driver, in order, whatever happens meanwhile.
+"""Every byte that services write comes out of each driver, in order, during all kinds of events.
 
-Several services write numbered lines (programs/numbered.py) of 20 bytes to 200 kB, with NUL, broken UTF-8, CR and
-colours, through an internal error, a crash, a restart, a reload, re-executions and the stop, and each leaves somebody
-behind who writes when it is dead. They know what they wrote, and accounting.py finds it again.
+Several services write numbered lines (programs/numbered.py) of 20 bytes to 200 kB, with NUL, invalid UTF-8, CR and
+colours, during an internal error, a crash, a restart, a reload, re-executions and the stop. Each leaves a process
+behind that writes after its death. The services note what they wrote, and accounting.py compares.
 """
 
 import os
@@ -30,14 +30,14 @@ from linux.syslogd import Syslogd
 
 SOURCE = os.path.join(REPOSITORY, "src")
 REEXECUTE = signal.SIGRTMIN + 25
-ROUNDS = 12  # of a writer during one event: while it lasts, there is always one to begin
+ROUNDS = 12  # of a writer during one event, enough for its whole duration
 EVERYTHING = ("err", "bursts", "tail", "leaves")
 SINGLE = ("err", "tail", "leaves")
 
 
 @pytest.fixture
 def writers(tmp_path: Path) -> Iterator[Writers]:
-    """Give who makes the services that write."""
+    """Give the Writers."""
     writers = Writers(str(tmp_path))
     yield writers
     writers.close()
@@ -45,7 +45,7 @@ def writers(tmp_path: Path) -> Iterator[Writers]:
 
 @pytest.fixture
 def through(start: Start, writers: Writers, gate: Gate, tmp_path: Path) -> Callable[..., Run]:
-    """Give the function that leads these services through everything, to the end."""
+    """Give the function that runs these services through all events to the end."""
 
     def through(services: dict[str, dict[str, Any]], **options: Any) -> Run:
         options.setdefault("environment", environment(str(tmp_path)))
@@ -53,28 +53,28 @@ def through(start: Start, writers: Writers, gate: Gate, tmp_path: Path) -> Calla
         services = {**services, "trigger": trigger, "other": {"command": ["sleep", "1000"]}}
         file = write_file(str(tmp_path), services)
         life = start(*program("driver.py", SOURCE, "executes+step-before:Exited", "up", "-f", file), **options)
-        life.until(lambda: all(map(writers.lives, writers.commands)), "everybody to live")
-        journey = Journey(life, writers, str(tmp_path))
-        journey.internal_error(gate)
+        life.until(lambda: all(map(writers.runs, writers.commands)), "all services to run")
+        events = Events(life, writers, str(tmp_path))
+        events.internal_error(gate)
         first, *_, second = [*writers.commands, *writers.commands]
-        journey.crash(first)
-        journey.restart(second)
-        journey.reload({**services, "other": {"command": ["sleep", "2000"]}})
+        events.crash(first)
+        events.restart(second)
+        events.reload({**services, "other": {"command": ["sleep", "2000"]}})
         if any("inherit" not in str(service["logging"]) for service in services.values() if "logging" in service):
-            journey.follow()
+            events.follow()
         for times in (1, 2, 3):
-            journey.reexecution(times)
-        journey.flow()
+            events.reexecution(times)
+        events.flow()
         assert life.stop() == 0
-        assert len(writers.lives(first)) >= 3
+        assert len(writers.runs(first)) >= 3
         assert "Traceback" not in life.text.replace("RuntimeError: planted", "").replace("Traceback", "", 1)
         return life
 
     return through
 
 
-class Journey:
-    """What happens to a cohabit while its services write."""
+class Events:
+    """The events of a cohabit whose services write."""
 
     def __init__(self, life: Run, writers: Writers, directory: str) -> None:
         self.life = life
@@ -82,7 +82,7 @@ class Journey:
         self.directory = directory
 
     def during(self, true: Callable[[], object], what: str) -> None:
-        """Wait until it is; meanwhile everybody writes."""
+        """Wait until the condition holds; meanwhile all services write."""
         left = dict.fromkeys(self.writers.commands, ROUNDS)
 
         def look() -> bool:
@@ -95,26 +95,28 @@ class Journey:
         self.life.until(look, what)
 
     def flow(self) -> None:
-        """Everybody writes, and has not ended."""
+        """All services write."""
         names = list(self.writers.commands)
         before = {name: self.writers.sent(name) for name in names}
-        self.during(lambda: all(self.writers.sent(name) > before[name] for name in names), "everybody to write")
+        self.during(lambda: all(self.writers.sent(name) > before[name] for name in names), "all services to write")
 
     def internal_error(self, gate: Gate) -> None:
-        """The planted one: process 1 goes on as the real one, which has no error."""
+        """The planted error: afterwards process 1 runs the real program, which has no error."""
         self.flow()
         gate.open()
-        self.during(lambda: "cohabit-resume" in getattr(processes.look(self.life.pid), "command", ""), "a new life")
+        self.during(
+            lambda: "cohabit-resume" in getattr(processes.find(self.life.pid), "command", ""), "the re-execution"
+        )
 
     def crash(self, name: str) -> None:
-        """In the middle of a write."""
+        """A crash in the middle of a write."""
         self.flow()
-        lives = len(self.writers.lives(name))
+        runs = len(self.writers.runs(name))
         os.kill(self.pid(name), signal.SIGKILL)
-        self.during(lambda: len(self.writers.lives(name)) > lives, f"the next life of {name}")
+        self.during(lambda: len(self.writers.runs(name)) > runs, f"the next run of {name}")
 
     def pid(self, name: str) -> int:
-        """The leader of a service."""
+        """The main process of a service."""
         found = [
             one.pid
             for one in self.life.below("numbered.py")
@@ -124,38 +126,38 @@ class Journey:
         return found[0]
 
     def restart(self, name: str) -> None:
-        """As asked for."""
+        """A requested restart."""
         self.flow()
-        lives = len(self.writers.lives(name))
+        runs = len(self.writers.runs(name))
         ask(self.life, self.directory, "restart", name, during=self.during)
-        self.life.until(lambda: len(self.writers.lives(name)) > lives, f"the next life of {name}")
+        self.life.until(lambda: len(self.writers.runs(name)) > runs, f"the next run of {name}")
 
     def follow(self) -> None:
-        """Somebody listens for a while."""
+        """A client follows the logs for a while."""
         self.flow()
         with following(self.directory, "logs", "-f") as out:
-            self.during(lambda: os.fstat(out.fileno()).st_size, "it to come")
+            self.during(lambda: os.fstat(out.fileno()).st_size, "it to appear")
             self.flow()
 
     def reload(self, services: dict[str, dict[str, Any]]) -> None:
-        """With one service changed, which is none of ours."""
+        """A reload that changes a service which does not write."""
         self.flow()
         write_file(self.directory, services)
         self.life.signal(signal.SIGHUP)
         self.during(lambda: self.life.below("sleep 2000"), "the changed service")
 
     def reexecution(self, times: int) -> None:
-        """The program replaced, as asked for."""
+        """Requested re-executions."""
         self.flow()
         if times == 1:
             ask(self.life, self.directory, "reexec", during=self.during)
         else:
             self.life.signal(REEXECUTE)
-        self.during(lambda: self.life.err.count(b"re-executed, version") == times, "the next life")
+        self.during(lambda: self.life.err.count(b"re-executed, version") == times, "the re-execution")
 
 
 def _container(life: Run) -> Channels:
-    """What came on our stdout and stderr in prefix, json and logfmt."""
+    """The output on cohabit's stdout and stderr in prefix, json and logfmt."""
     channels: Channels = {}
     channels_of_lines(channels, bytes(life.out), 1)
     channels_of_lines(channels, bytes(life.err), 2)
@@ -178,7 +180,7 @@ def _syslog(server: Syslogd) -> dict[str, Any]:
 
 
 def test_prefix_json_and_logfmt(through: Callable[..., Run], writers: Writers) -> None:
-    """Three forms of lines on one stdout and one stderr; json and logfmt in records under 16 KiB, cut and numbered."""
+    """Three formats on one stdout and one stderr; json and logfmt in records under 16 KiB, split and numbered."""
     services = {
         "web": writers.service("web", _on_stdout("prefix"), *EVERYTHING),
         "api": writers.service("api", _on_stdout("json"), *EVERYTHING),
@@ -192,7 +194,7 @@ def test_prefix_json_and_logfmt(through: Callable[..., Run], writers: Writers) -
 
 @pytest.mark.parametrize("kind", ["pipe", "file"])
 def test_raw(through: Callable[..., Run], writers: Writers, tmp_path: Path, kind: str) -> None:
-    """Bytes as they are, spliced from pipe to pipe, or copied to a file where they cannot be."""
+    """Unchanged bytes, spliced from pipe to pipe, or copied to a file that does not support splice."""
     services = {"web": writers.service("web", _on_stdout("raw"), "bursts", "tail", "leaves")}
     if kind == "pipe":
         out = bytes(through(services).out)
@@ -205,7 +207,7 @@ def test_raw(through: Callable[..., Run], writers: Writers, tmp_path: Path, kind
 
 
 def test_inherit(through: Callable[..., Run], writers: Writers) -> None:
-    """The container's own descriptors: lines of up to PIPE_BUF are whole, whoever else writes."""
+    """The container's own descriptors: lines of up to PIPE_BUF are whole, also with concurrent writers."""
     names = ("web", "api", "db")
     services = {name: writers.service(name, _on_stdout("inherit"), "err", "leaves", bytes_max=4000) for name in names}
     life = through(services)
@@ -217,7 +219,7 @@ def test_inherit(through: Callable[..., Run], writers: Writers) -> None:
 
 
 def test_file(through: Callable[..., Run], writers: Writers, tmp_path: Path) -> None:
-    """Files in each format, rotated and compressed or not, one of them shared by two services."""
+    """Files in each format, rotated, with and without compression, one of them shared by two services."""
     rotated = {"max_size": "300k", "max_file": "1000"}
     shared = _file(tmp_path / "shared.log", format="json", max_size="0")
     services = {
@@ -240,7 +242,7 @@ def test_file(through: Callable[..., Run], writers: Writers, tmp_path: Path) -> 
 
 
 def test_syslog(through: Callable[..., Run], writers: Writers, tmp_path: Path) -> None:
-    """A server for each transport; records longer than a message go on in the next."""
+    """One server per transport; a record longer than a message continues in the next one."""
     kinds = ("tcp", "udp", "unixgram", "unix")
     with ExitStack() as stack:
         servers = {kind: stack.enter_context(Syslogd(kind, str(tmp_path / kind))) for kind in kinds}

@@ -1,4 +1,4 @@
-"""Whom the kernel kills for want of memory is told from whom somebody else killed, in a cgroup of the test's own."""
+"""A kill by the kernel's OOM killer is distinguished from other kills, in a memory cgroup of the test."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ HOG = [sys.executable, "-I", "-S", "-c", "b'x' * (1 << 30)"]
 
 @pytest.fixture
 def small() -> Iterator[str]:
-    """Give a memory cgroup below our own, with a limit; it is taken away when nobody is in it any more."""
+    """Give a memory cgroup below the current one, with a limit; it is removed when it is empty."""
     made = ""
     for controller, limit in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):
         for base, _ in places(controller):
@@ -39,11 +39,11 @@ def small() -> Iterator[str]:
     while os.path.isdir(made):
         with contextlib.suppress(OSError):
             os.rmdir(made)
-        assert time.monotonic() < deadline, f"somebody is still in {made}"
+        assert time.monotonic() < deadline, f"{made} is not empty"
 
 
-def test_out_of_memory_is_told(start: Start, small: str) -> None:
-    """The kernel's kill is one; the next one, by somebody else, is none."""
+def test_out_of_memory_is_reported(start: Start, small: str) -> None:
+    """The kill by the kernel is reported as out of memory; the next one, by another process, is not."""
     life = start(*program("oom_host.py", SOURCE, *HOG), setup=f"echo 0 > {small}/cgroup.procs")
     assert life.wait() == 0
     limit, first, second = life.out.decode().splitlines()
@@ -52,8 +52,8 @@ def test_out_of_memory_is_told(start: Start, small: str) -> None:
     assert second == "Exited(service='web', code=137, orphans=False, out_of_memory=False)"
 
 
-def test_a_shell_s_word_for_it_counts_too(start: Start, small: str) -> None:
-    """A shell whose command was killed ends with 137, like the command."""
+def test_exit_code_137_of_a_shell_counts_too(start: Start, small: str) -> None:
+    """A shell whose command was OOM-killed exits with 137, which counts like the command's own death."""
     hog = " ".join(f'"{word}"' for word in HOG)
     life = start(*program("oom_host.py", SOURCE, *shell(f"{hog}; exit $?")), setup=f"echo 0 > {small}/cgroup.procs")
     assert life.wait() == 0

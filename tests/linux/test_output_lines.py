@@ -1,4 +1,4 @@
-"""What services write comes out: whole lines with a prefix, every byte of them, or with `raw` as it is."""
+"""The output of services is complete: whole lines with a prefix, or with `raw` unchanged bytes."""
 
 import os
 import signal
@@ -23,13 +23,13 @@ def _raw(command: list[str], **more: object) -> dict[str, object]:
 
 
 def _only(life: Run, name: str) -> bytes:
-    """Everything on stdout, where one service alone has written."""
+    """The text on stdout, where only one service has written."""
     prefix = f"{name} | ".encode()
     return bytes(life.out).replace(b"\n" + prefix, b"\n").removeprefix(prefix)
 
 
 def test_floods_of_two_services_do_not_mix(up: Start, process_1: bool) -> None:
-    """Two services that flood lose no line, tear none, and keep their order."""
+    """No line of two flooding services is lost or torn, and each keeps its order."""
     services = {name: {"command": program("flood.py", name, str(LINES)), "essential": False} for name in ("one", "two")}
     life = up(services, process_1=process_1)
     assert life.wait() == 0
@@ -39,15 +39,15 @@ def test_floods_of_two_services_do_not_mix(up: Start, process_1: bool) -> None:
 
 
 def test_streams_are_kept_apart(up: Start) -> None:
-    """A service's stdout comes out on our stdout and its stderr on our stderr."""
+    """A service's stdout goes to cohabit's stdout and its stderr to cohabit's stderr."""
     life = up({"web": {"command": program("flood.py", "web", str(LINES), "err")}})
     assert life.wait() == 0
     assert life.lines("web", "out") == _expected("web", range(0, LINES, 2))
     assert life.lines("web", "err") == _expected("web", range(1, LINES, 2))
 
 
-def test_our_own_lines_are_on_stderr(up: Start) -> None:
-    """What cohabit says itself is on stderr, with its name."""
+def test_messages_of_cohabit_are_on_stderr(up: Start) -> None:
+    """Messages of cohabit itself are on stderr, with its name."""
     life = up({"web": {"command": ["echo", "hello"]}})
     assert life.wait() == 0
     assert bytes(life.out) == b"web     | hello\n"
@@ -55,7 +55,7 @@ def test_our_own_lines_are_on_stderr(up: Start) -> None:
 
 
 def test_one_pipe_for_both_tears_nothing(up: Start) -> None:
-    """With 2>&1 the lines of stdout, of stderr and of ours share one pipe without tearing each other."""
+    """With 2>&1 the lines of stdout, stderr and cohabit share one pipe without tearing each other."""
     services = {
         name: {"command": program("flood.py", name, str(LINES), "err"), "essential": False} for name in ("one", "two")
     }
@@ -69,7 +69,7 @@ def test_one_pipe_for_both_tears_nothing(up: Start) -> None:
 
 
 def test_unfinished_last_line_is_kept(up: Start, process_1: bool) -> None:
-    """A last line without its newline comes out, and is finished."""
+    """An unfinished last line is printed, and gets a newline."""
     life = up({"web": {"command": ["printf", "one\\ntwo"]}}, process_1=process_1)
     assert life.wait() == 0
     assert life.lines("web", "out") == ["one", "two"]
@@ -77,7 +77,7 @@ def test_unfinished_last_line_is_kept(up: Start, process_1: bool) -> None:
 
 
 def test_unfinished_line_waits_for_its_end(up: Start) -> None:
-    """Two halves of a line that come one after the other are one line, whatever comes between."""
+    """Two halves of a line that are written one after the other form one line, whatever is written in between."""
     life = up(
         {
             "web": {
@@ -95,14 +95,14 @@ def test_unfinished_line_waits_for_its_end(up: Start) -> None:
 
 @pytest.mark.parametrize("size", [65_535, 65_536, 262_144, 1_000_000])
 def test_long_line_is_one_line(up: Start, size: int) -> None:
-    """A line of up to 1 MB comes out as one."""
+    """A line of up to 1 MB is printed as one."""
     life = up({"web": {"command": shell(f"head -c {size} /dev/zero | tr '\\0' x; echo; echo end")}})
     assert life.wait() == 0
     assert [len(line) for line in life.lines("web", "out")] == [size, 3]
 
 
 def test_endless_line_is_cut_and_complete(up: Start) -> None:
-    """A line of 5 MB is cut into lines, none of its bytes is lost, and others are heard meanwhile."""
+    """A line of 5 MB is split into lines without loss, and other services are read meanwhile."""
     life = up({"web": {"command": shell("head -c 5000000 /dev/zero | tr '\\0' x")}})
     assert life.wait() == 0
     lines = life.lines("web", "out")
@@ -110,22 +110,22 @@ def test_endless_line_is_cut_and_complete(up: Start) -> None:
     assert max(len(line) for line in lines) < 2_500_000
 
 
-def test_odd_bytes_come_out_as_they_are(up: Start) -> None:
-    """NUL, broken UTF-8, escapes and carriage returns are not ours to change."""
+def test_unusual_bytes_are_not_changed(up: Start) -> None:
+    """NUL, invalid UTF-8, escapes and carriage returns are not changed."""
     life = up({"web": {"command": ["printf", "a\\0b\\377\\xc3 \\033[31mred\\r\\nsecond\\n"]}})
     assert life.wait() == 0
     assert _only(life, "web    ") == b"a\0b\xff\xc3 \x1b[31mred\r\nsecond\n"
 
 
 def test_empty_lines_are_lines(up: Start) -> None:
-    """Empty lines come out, each with the prefix."""
+    """Empty lines are printed, each with the prefix."""
     life = up({"web": {"command": ["printf", "\\n\\na\\n\\n"]}})
     assert life.wait() == 0
     assert life.lines("web", "out") == ["", "", "a", ""]
 
 
-def test_child_may_close_its_output(up: Start, process_1: bool) -> None:
-    """A service that closes its output runs on, and its end is seen."""
+def test_service_may_close_its_output(up: Start, process_1: bool) -> None:
+    """A service that closes its output keeps running, and its exit is noticed."""
     life = up(
         {"web": {"command": shell("echo last; exec >&- 2>&-; until [ -e go ]; do :; done; exit 6")}},
         process_1=process_1,
@@ -135,8 +135,8 @@ def test_child_may_close_its_output(up: Start, process_1: bool) -> None:
     assert life.wait() == 6
 
 
-def test_last_words_of_a_grandchild_are_kept(up: Start, process_1: bool) -> None:
-    """What an orphan writes on its TERM, after the service's end, comes out, under the service's name."""
+def test_final_output_of_a_grandchild_is_kept(up: Start, process_1: bool) -> None:
+    """Output of an orphan on its TERM, after the exit of its service, is printed under the service's name."""
     farewell = "trap 'echo farewell; exit 0' TERM; touch up; while :; do read x < gate; done"
     leader = f'mkfifo gate; (setsid sh -c "{farewell}" &); until [ -e up ]; do :; done; exit 3'
     life = up({"web": {"command": shell(leader)}}, process_1=process_1)
@@ -145,12 +145,12 @@ def test_last_words_of_a_grandchild_are_kept(up: Start, process_1: bool) -> None
 
 
 def test_output_of_a_killed_service_is_kept(up: Start, gate: Gate, process_1: bool) -> None:
-    """What is in the pipe at a service's death comes out, the unfinished line too, before what we say of it."""
+    """Output in the pipe at a service's death is printed, the unfinished line too, before cohabit's message."""
     command = shell("read x < gate; seq 1000; printf unfinished; kill -9 $$")
     life = up({"web": {"command": command}}, process_1=process_1, stderr=subprocess.STDOUT)
     life.until_printed("web: started")
     (service,) = life.below()
-    life.signal(signal.SIGSTOP)  # so that its output and its end come to us at once
+    life.signal(signal.SIGSTOP)  # so that its output and its exit arrive together
     gate.open()
     life.until(lambda: [one.pid for one in life.zombies()] == [service.pid], "its end")
     life.signal(signal.SIGCONT)
@@ -162,7 +162,7 @@ def test_output_of_a_killed_service_is_kept(up: Start, gate: Gate, process_1: bo
 
 @pytest.mark.parametrize("where", ["pipe", "file", "terminal"])
 def test_raw_output_is_byte_exact(up: Start, tmp_path: Path, where: str) -> None:
-    """With the raw driver the bytes come out as they are, with no prefix and no newline added."""
+    """With the raw driver the bytes are unchanged, with no prefix and no newline added."""
     (tmp_path / "data").write_bytes(bytes(range(256)) * 8192 if where != "terminal" else b"line\n" * 5000)
     service = _raw(["cat", "data"])
     if where == "file":
@@ -182,7 +182,7 @@ def test_raw_output_is_byte_exact(up: Start, tmp_path: Path, where: str) -> None
 
 
 def test_raw_and_prefixed_services_share_stdout(up: Start) -> None:
-    """A raw service beside one with prefixes: nothing is lost of either, and no line of the other is torn by us."""
+    """A raw service beside one with prefixes: neither loses output, and cohabit tears no line of the other."""
     raw = shell("head -c 3000000 /dev/zero | tr '\\0' Q")
     life = up(
         {"raw": _raw(raw, essential=False), "web": {"command": program("flood.py", "web", "5000"), "essential": False}}
@@ -194,8 +194,8 @@ def test_raw_and_prefixed_services_share_stdout(up: Start) -> None:
     ]
 
 
-def test_prefixes_line_up(up: Start) -> None:
-    """All names are padded to the longest."""
+def test_prefixes_are_aligned(up: Start) -> None:
+    """All names are padded to the length of the longest."""
     life = up(
         {
             "a": {"command": ["echo", "x"], "essential": False},
@@ -207,7 +207,7 @@ def test_prefixes_line_up(up: Start) -> None:
 
 
 def test_prefix_is_coloured_on_a_terminal_only(up: Start) -> None:
-    """Colours are for terminals; the text after the prefix is untouched."""
+    """Colours are used on terminals only; the text after the prefix is unchanged."""
     life = up({"web": {"command": ["echo", "hello"]}}, terminal=True)
     assert life.wait() == 0
     assert b"\x1b[" in life.out.split(b"hello")[0]

@@ -1,4 +1,4 @@
-"""The last lines are remembered as long as their service is in the file, whatever happens to it and to us."""
+"""The last lines are kept as long as their service is in the file, also through restarts and re-executions."""
 
 import signal
 
@@ -9,7 +9,7 @@ REEXECUTE = signal.SIGRTMIN + 25
 
 
 def test_last_lines_survive_a_restart_and_a_reexecution(up: Start, gate: Gate, process_1: bool) -> None:
-    """The last word of a service that fails silently in its second run shows what it wrote in its first."""
+    """The exit reason of a service that fails silently in its second run shows the output of the first."""
     first = "touch before; echo first run; printf 'no end' >&2; exit 1"
     second = "echo second run; read x < gate; exit 5"
     life = up(
@@ -30,8 +30,8 @@ def test_last_lines_survive_a_restart_and_a_reexecution(up: Start, gate: Gate, p
     ]
 
 
-def test_flood_crosses_a_reexecution(up: Start, gate: Gate) -> None:
-    """Of much that was written, the very end is there after a re-execution, whole."""
+def test_end_of_a_flood_survives_a_reexecution(up: Start, gate: Gate) -> None:
+    """After a re-execution the end of a large output is there, whole."""
     life = up({"web": {"command": shell("seq 100000; read x < gate; exit 5")}})
     life.until_printed("100000")
     life.signal(REEXECUTE)

@@ -1,4 +1,4 @@
-"""Where our output may go, and who may not be listening: supervision goes on in any case."""
+"""Supervision continues whatever cohabit's output is connected to, and whether it is read or not."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ ENDLESS = {"command": ["yes", "0123456789"]}
 
 
 def _restarts_and_stops(life: Run, order: str) -> None:
-    """The two things that must always work: a crash is a restart, a stop is a stop."""
+    """Check the two things that must always work: a crashed service is restarted, and a stop succeeds."""
     first = life.one("sleep 1000")
     os.kill(first.pid, signal.SIGKILL)
     life.until(lambda: [one for one in life.below("sleep 1000") if one.pid != first.pid], "a restart")
@@ -25,8 +25,8 @@ def _restarts_and_stops(life: Run, order: str) -> None:
 
 
 @pytest.mark.parametrize("driver", ["prefix", "raw"])
-def test_nobody_reads_our_stdout(up: Start, tmp_path: Path, process_1: bool, driver: str) -> None:
-    """With a full pipe on our stdout and a flooding service, a crash is restarted and TERM stops."""
+def test_unread_stdout(up: Start, tmp_path: Path, process_1: bool, driver: str) -> None:
+    """With a full pipe on cohabit's stdout and a flooding service, a crash is restarted and TERM stops."""
     reader, writer = os.pipe()
     life = up(
         {
@@ -44,8 +44,8 @@ def test_nobody_reads_our_stdout(up: Start, tmp_path: Path, process_1: bool, dri
     os.close(reader)
 
 
-def test_nobody_reads_anything(up: Start, tmp_path: Path, process_1: bool) -> None:
-    """The same when stdout and stderr are one full pipe: our own messages must not block either."""
+def test_unread_stdout_and_stderr(up: Start, tmp_path: Path, process_1: bool) -> None:
+    """The same if stdout and stderr are one full pipe: cohabit's own messages must not block either."""
     reader, writer = os.pipe()
     life = up(
         {"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
@@ -59,7 +59,7 @@ def test_nobody_reads_anything(up: Start, tmp_path: Path, process_1: bool) -> No
     os.close(reader)
 
 
-def test_reader_that_comes_back_gets_everything(up: Start) -> None:
+def test_paused_reader_gets_everything(up: Start) -> None:
     """A pipe that was full for a while loses nothing."""
     reader, writer = os.pipe()
     life = up(
@@ -71,7 +71,7 @@ def test_reader_that_comes_back_gets_everything(up: Start) -> None:
     )
     os.close(writer)
     life.one("sleep 1000")
-    life.until(lambda: life.below("flood.py") and _asleep(life), "the flood to be held")
+    life.until(lambda: life.below("flood.py") and _asleep(life), "the flood to block")
     read = bytearray()
     while read.count(b"\n") < 100_000:
         read += os.read(reader, 1 << 20)
@@ -81,13 +81,13 @@ def test_reader_that_comes_back_gets_everything(up: Start) -> None:
 
 
 def _asleep(life: Run) -> bool:
-    """Whether the flooding service waits for room in its pipe."""
+    """Whether the flooding service is blocked on its pipe."""
     with open(f"/proc/{life.one('flood.py').pid}/wchan", encoding="ascii") as file:
         return "pipe" in file.read()
 
 
-def test_closed_reader_does_not_end_us(up: Start, tmp_path: Path, process_1: bool) -> None:
-    """`cohabit up | head -1`: when the reader goes away we say so once, and supervision goes on."""
+def test_closed_reader_does_not_end_cohabit(up: Start, tmp_path: Path, process_1: bool) -> None:
+    """`cohabit up | head -1`: when the reader exits, one message says so, and supervision continues."""
     reader, writer = os.pipe()
     life = up(
         {"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
@@ -103,8 +103,8 @@ def test_closed_reader_does_not_end_us(up: Start, tmp_path: Path, process_1: boo
     assert life.text.count("our stdout is closed") == 1
 
 
-def test_services_do_not_die_of_our_closed_stdout(up: Start) -> None:
-    """A service whose output goes nowhere is not killed by it: it may go on writing."""
+def test_services_survive_a_closed_stdout(up: Start) -> None:
+    """A service whose output goes nowhere is not killed by SIGPIPE: it may continue to write."""
     reader, writer = os.pipe()
     life = up({"web": {"command": shell("echo first; until [ -e go ]; do :; done; seq 200000; exit 7")}}, stdout=writer)
     os.close(writer)
@@ -114,8 +114,8 @@ def test_services_do_not_die_of_our_closed_stdout(up: Start) -> None:
     assert life.wait() == 7
 
 
-def test_full_disk_holds_nobody_up(up: Start) -> None:
-    """When the disk under our stdout is full, the code is right all the same, and what nobody took is told."""
+def test_full_disk_delays_no_service(up: Start) -> None:
+    """When the disk under cohabit's stdout is full, the exit code is still right, and the lost output is reported."""
     with open("/dev/full", "wb") as full:
         life = up({"web": {"command": shell("seq 1000; exit 7")}}, stdout=full)
         assert life.wait() == 7
@@ -125,9 +125,9 @@ def test_full_disk_holds_nobody_up(up: Start) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "file, appended", "null", "socket", "fifo"])
 def test_stdout_may_be_anything(up: Start, tmp_path: Path, kind: str) -> None:
-    """A file, /dev/null, a socket, a named pipe: every line arrives, where there is a place to arrive at."""
+    """A file, /dev/null, a socket, a named pipe: every line arrives, where data can be read back."""
     path = str(tmp_path / "out")
-    ours, theirs = socket.socketpair()
+    near, far = socket.socketpair()
     if kind == "fifo":
         os.mkfifo(path)
     if kind == "null":
@@ -135,7 +135,7 @@ def test_stdout_may_be_anything(up: Start, tmp_path: Path, kind: str) -> None:
     flags = {"file, appended": os.O_APPEND | os.O_CREAT | os.O_WRONLY, "fifo": os.O_RDWR}.get(
         kind, os.O_CREAT | os.O_WRONLY
     )
-    out = theirs.fileno() if kind == "socket" else os.open(path, flags)
+    out = far.fileno() if kind == "socket" else os.open(path, flags)
     life = up(
         {
             "web": {"command": program("flood.py", "web", "20000"), "essential": False},
@@ -147,7 +147,7 @@ def test_stdout_may_be_anything(up: Start, tmp_path: Path, kind: str) -> None:
     read = bytearray()
     while kind != "null" and read.count(b"\n") < 20_000:
         if kind == "socket":
-            read += ours.recv(1 << 20)
+            read += near.recv(1 << 20)
         elif kind == "fifo":
             read += os.read(out, 1 << 20)
         else:
@@ -160,18 +160,18 @@ def test_stdout_may_be_anything(up: Start, tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
 def test_shared_description_stays_blocking(start: Start, tmp_path: Path, kind: str) -> None:
-    """O_NONBLOCK on fd 1 and 2 is shared with whoever gave them to us: it is never set."""
+    """O_NONBLOCK on fd 1 and 2 is shared with the process that opened them: it is never set."""
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"]}})
-    ours, theirs = socket.socketpair() if kind == "socket" else (None, None)
-    options = {"stdout": theirs, "stderr": theirs} if theirs else {"terminal": True} if kind == "terminal" else {}
+    near, far = socket.socketpair() if kind == "socket" else (None, None)
+    options = {"stdout": far, "stderr": far} if far else {"terminal": True} if kind == "terminal" else {}
     life = start(*COHABIT, "up", "-f", file, **options)
     life.one("sleep 1000")
     flags = [_flags(life.pid, fd) & os.O_NONBLOCK for fd in (0, 1, 2)]
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
     assert life.wait() == 137
     assert flags == [0, 0, 0]
-    if ours and theirs:
-        assert not fcntl.fcntl(theirs, fcntl.F_GETFL) & os.O_NONBLOCK
+    if near and far:
+        assert not fcntl.fcntl(far, fcntl.F_GETFL) & os.O_NONBLOCK
 
 
 def _flags(pid: int, fd: int) -> int:
@@ -180,7 +180,7 @@ def _flags(pid: int, fd: int) -> int:
 
 
 def test_services_get_pipes_of_their_own(up: Start) -> None:
-    """A service's stdin is /dev/null and its outputs are two pipes, which it may open again."""
+    """A service's stdin is /dev/null and its outputs are two pipes, which it may reopen."""
     life = up(
         {
             "web": {

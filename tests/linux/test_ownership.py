@@ -1,8 +1,8 @@
-"""One service's event never kills or adopts another service's process: without cgroups, with Docker's capabilities.
+"""An event of one service never kills or adopts another's process: without cgroups, with Docker's capabilities.
 
-A process that a service started changes its user, its session and its environment, and its parent ends: so process 1
-becomes its parent. Then something happens to another service. Each test also checks that the process still belongs to
-the service that started it, where it can be known.
+A process of a service changes its user, session and environment, and its parent ends, so that process 1 becomes its
+parent. Then an event happens to another service. Each test also checks that the process still belongs to the service
+that started it, where this can be determined.
 """
 
 import os
@@ -17,8 +17,8 @@ from linux.clients import ask, environment
 from linux.conftest import Gate, Start
 from linux.run import Run, shell
 
-AS_NOBODY = "setpriv --reuid 65534 --clear-groups"
-PROCESSES = 60  # of one service, while another one is stopped
+SETPRIV = "setpriv --reuid 65534 --clear-groups"
+PROCESSES = 60  # of one service, during the stop of another one
 
 
 @pytest.fixture(params=["docker", "full"])
@@ -38,7 +38,7 @@ def _background(command: str) -> str:
 
 def _orphan(run: Run, command: str) -> processes.Process:
     """Wait until the process with this command line has cohabit as its parent; returns it."""
-    run.until_printed("started")  # before that, run.pid may be a process of the script that prepares the namespace
+    run.until_printed("started")  # earlier, run.pid may be a process of the script that prepares the namespace
     run.until(lambda: [one.parent for one in run.below(command)] == [run.pid], f"{command} to be an orphan")
     return run.one(command)
 
@@ -65,22 +65,22 @@ def _of_process_1(run: Run, command: str) -> processes.Process:
     return found()[0]
 
 
-def _lives(process: processes.Process) -> bool:
-    now = processes.look(process.pid)
+def _is_alive(process: processes.Process) -> bool:
+    now = processes.find(process.pid)
     return now is not None and now.command == process.command and now.state != "Z"
 
 
-# --- what happens to one service ends no process of another ----------------------------------------------
+# --- an event of one service ends no process of another --------------------------------------------------
 
 
 @pytest.mark.parametrize("occasion", ["probe", "reload", "reexec", "restart api", "scale api=1", "stop api"])
-def test_daemon_beside_a_started_process_lives(own: Start, tmp_path: Path, occasion: str) -> None:
-    """A daemon whose service lives on is not ended by what happens to another service, and is ended with its own."""
+def test_daemon_beside_a_started_process_is_kept(own: Start, tmp_path: Path, occasion: str) -> None:
+    """A daemon whose service keeps running is not ended by an event of another service, and is ended with its own."""
     api: dict[str, object] = {"command": ["sleep", "999"]}
     if occasion == "probe":
         test = ["CMD-SHELL", "echo probed >> probes"]
         api["healthcheck"] = {"test": test, "interval": "1s", "start_interval": "50ms", "start_period": "60s"}
-    web = shell(f"{_background(f'{AS_NOBODY} setsid env -i sleep 7001')}; exec sleep 888")
+    web = shell(f"{_background(f'{SETPRIV} setsid env -i sleep 7001')}; exec sleep 888")
     run = own({"web": {"command": web, "restart": "always"}, "api": api})
     daemon = _orphan(run, "sleep 7001")
     run.one("sleep 999")
@@ -88,33 +88,33 @@ def test_daemon_beside_a_started_process_lives(own: Start, tmp_path: Path, occas
         run.until_written(str(tmp_path / "probes"), len((tmp_path / "probes").read_text().split()) + 2)
     else:
         ask(run, str(tmp_path), *occasion.split())
-        ask(run, str(tmp_path), "restart", "api")  # something ends after it, so that all orphans were looked at
-    assert _lives(daemon), run.text
+        ask(run, str(tmp_path), "restart", "api")  # a process ends after it, so that all orphans were checked
+    assert _is_alive(daemon), run.text
     ask(run, str(tmp_path), "stop", "web")
-    assert not _lives(daemon)
+    assert not _is_alive(daemon)
     assert run.stop() == 0
 
 
 def test_exit_ends_no_process_of_another_service(own: Start, tmp_path: Path, gate: Gate) -> None:
-    """A failed service ends no orphan of another service, and none that came from outside."""
-    background = f"{AS_NOBODY} sh -c 'setsid sleep 7002 &'; exec sleep 888"
+    """A failed service ends no orphan of another service, and none from outside."""
+    background = f"{SETPRIV} sh -c 'setsid sleep 7002 &'; exec sleep 888"
     run = own(
         {
             "a": {"command": shell("read x < gate; exit 3"), "essential": False},
             "b": {"command": shell(background)},
         }
     )
-    theirs = _orphan(run, "sleep 7002")
+    orphan_of_other = _orphan(run, "sleep 7002")
     _from_outside(run, "setsid env -i sleep 7003 & exit 0")
     outside = _of_process_1(run, "sleep 7003")
     gate.open()
     run.until_printed("a: ended with exit code 3")
     ask(run, str(tmp_path), "restart", "a")
-    assert _lives(theirs)
-    assert _lives(outside)
+    assert _is_alive(orphan_of_other)
+    assert _is_alive(outside)
     ask(run, str(tmp_path), "stop", "b")
-    assert not _lives(theirs)
-    assert _lives(outside)
+    assert not _is_alive(orphan_of_other)
+    assert _is_alive(outside)
     assert run.stop() == 0
 
 
@@ -123,7 +123,7 @@ def test_stop_ends_no_process_of_another_service(own: Start, tmp_path: Path) -> 
     loop = f"i=0; while [ $i -lt {PROCESSES} ]; do i=$((i + 1)); setsid env -i sleep 7004 & done"
     run = own(
         {
-            "many": {"command": shell(f"{AS_NOBODY} sh -c '{loop}'; exec sleep 888")},
+            "many": {"command": shell(f"{SETPRIV} sh -c '{loop}'; exec sleep 888")},
             "x": {"command": ["sleep", "999"]},
         }
     )
@@ -138,15 +138,15 @@ def test_stop_ends_no_process_of_another_service(own: Start, tmp_path: Path) -> 
 
 
 def test_daemon_of_another_service_is_not_adopted(own: Start, tmp_path: Path, gate: Gate) -> None:
-    """A service that ends with 0 restarts; it does not take another service's orphan for its daemon."""
-    background = f"{AS_NOBODY} sh -c 'setsid sleep 7005 &'; exec sleep 888"
+    """A service that exits with 0 restarts; it does not adopt another service's orphan as its daemon."""
+    background = f"{SETPRIV} sh -c 'setsid sleep 7005 &'; exec sleep 888"
     run = own(
         {
             "a": {"command": shell("read x < gate; exit 0"), "restart": "always"},
             "b": {"command": shell(background)},
         }
     )
-    theirs = _orphan(run, "sleep 7005")
+    orphan_of_other = _orphan(run, "sleep 7005")
     _from_outside(run, "setsid env -i sleep 7006 & exit 0")
     outside = _of_process_1(run, "sleep 7006")
     run.until_printed("a: started")
@@ -154,13 +154,13 @@ def test_daemon_of_another_service_is_not_adopted(own: Start, tmp_path: Path, ga
     run.until_printed("a: started", 2)
     ask(run, str(tmp_path), "stop", "a")
     assert "in the background now" not in run.text
-    assert _lives(theirs)
-    assert _lives(outside)
+    assert _is_alive(orphan_of_other)
+    assert _is_alive(outside)
     assert run.stop() == 0
 
 
-def test_copied_environment_is_no_evidence(own: Start, tmp_path: Path) -> None:
-    """A process from outside is nobody's, also with the whole environment of a service: it outlives that service."""
+def test_copied_environment_is_not_evidence(own: Start, tmp_path: Path) -> None:
+    """A process from outside is unassigned, even with the whole environment of a service, and outlives that service."""
     run = own({"web": {"command": ["sleep", "888"]}, "api": {"command": ["sleep", "999"]}})
     raw = Path(f"/proc/{run.one('sleep 888').pid}/environ").read_bytes().decode()
     variables = dict(item.split("=", 1) for item in raw.split("\0") if item)
@@ -168,19 +168,19 @@ def test_copied_environment_is_no_evidence(own: Start, tmp_path: Path) -> None:
     outside = _of_process_1(run, "sleep 7007")
     ask(run, str(tmp_path), "restart", "web")
     ask(run, str(tmp_path), "stop", "web")
-    assert _lives(outside)
+    assert _is_alive(outside)
     assert run.stop() == 0
-    assert not _lives(outside)
+    assert not _is_alive(outside)
 
 
 def test_forged_limit_ends_its_forger_only(own: Start, tmp_path: Path, gate: Gate) -> None:
-    """A process that lowers its tracking limit to another service's goes with that one; others of its group do not."""
+    """A process that copies another service's tracking limit ends with that service; the rest of its group does not."""
     forge = (
         "limit=$(awk '/^Max resident set/ { print $5 }' /proc/$(pgrep -x -f 'sleep 888')/limits); "
         "prlimit --pid $$ --rss=$limit:$limit; exec sleep 7010"
     )
     (tmp_path / "forge.sh").write_text(f"{forge}\n")
-    background = _background(f"{AS_NOBODY} sh ./forge.sh")
+    background = _background(f"{SETPRIV} sh ./forge.sh")
     run = own(
         {
             "web": {"command": ["sleep", "888"]},
@@ -193,21 +193,23 @@ def test_forged_limit_ends_its_forger_only(own: Start, tmp_path: Path, gate: Gat
     others = [run.one("sleep 998"), run.one("sleep 999")]
     assert forger.group == others[0].group
     ask(run, str(tmp_path), "kill", "web")
-    run.until(lambda: not _lives(forger), "the forger to be ended")
+    run.until(lambda: not _is_alive(forger), "the forger to be ended")
     assert [processes.status(one.pid, "State") for one in others] == ["S", "S"]
     assert run.stop() == 0
 
 
-# --- nothing of a service is left behind -----------------------------------------------------------------
+# --- no process of a service is left behind --------------------------------------------------------------
 
 
-def test_two_that_end_at_the_same_moment_leave_nothing_behind(own: Start, tmp_path: Path) -> None:
-    """Two main processes are killed at once: what each of them left is gone before the new ones start."""
+def test_simultaneous_exits_leave_nothing_behind(own: Start, tmp_path: Path) -> None:
+    """Two main processes are killed at once: what each left behind is gone before the new ones start."""
 
     def service(number: int) -> dict[str, object]:
-        look = f"pgrep -c -x -f 'sleep 80{number}' > before-{number}.new; cat before-{number}.new >> before-{number}"
-        background = _background(f"{AS_NOBODY} setsid env -i sleep 80{number}")
-        return {"command": shell(f"{look}; {background}; exec sleep 90{number}"), "restart": "always"}
+        count_before = (
+            f"pgrep -c -x -f 'sleep 80{number}' > before-{number}.new; cat before-{number}.new >> before-{number}"
+        )
+        background = _background(f"{SETPRIV} setsid env -i sleep 80{number}")
+        return {"command": shell(f"{count_before}; {background}; exec sleep 90{number}"), "restart": "always"}
 
     run = own({"a": service(1), "b": service(2)})
     left = [_orphan(run, f"sleep 80{number}") for number in (1, 2)]
@@ -219,11 +221,11 @@ def test_two_that_end_at_the_same_moment_leave_nothing_behind(own: Start, tmp_pa
     run.signal(signal.SIGCONT)
     for number in (1, 2):
         assert run.until_written(str(tmp_path / f"before-{number}"), 2) == ["0", "0"]
-    assert not [one for one in left if _lives(one)]
+    assert not [one for one in left if _is_alive(one)]
     assert run.stop() == 0
 
 
-# --- a pid file is a hint, never proof -------------------------------------------------------------------
+# --- a pid file is a hint, not evidence ------------------------------------------------------------------
 
 
 def test_pid_file_of_another_service_is_refused(own: Start, tmp_path: Path, gate: Gate) -> None:
@@ -241,28 +243,28 @@ def test_pid_file_of_another_service_is_refused(own: Start, tmp_path: Path, gate
     ask(run, str(tmp_path), "stop", "x")
     assert "cannot use the pid_file" in run.text
     assert "in the background now" not in run.text
-    assert _lives(daemon)
+    assert _is_alive(daemon)
     ask(run, str(tmp_path), "stop", "db")
-    assert not _lives(daemon)
+    assert not _is_alive(daemon)
     assert run.stop() == 0
 
 
 def test_daemon_of_another_user_is_adopted_by_its_pid_file(own: Start, tmp_path: Path) -> None:
-    """A daemon that changed its user, session and environment, as init scripts make it, becomes the main process."""
+    """A daemon that changed its user, session and environment, as under init scripts, becomes the main process."""
     path = tmp_path / "web.pid"
     daemon = f'setpriv --reuid 65534 --clear-groups setsid env -i sh -c "echo \\$\\$ >&3; exec sleep 7009" 3> {path}'
     run = own({"web": {"command": shell(f"{_background(daemon)}; exit 0"), "pid_file": str(path)}})
     run.until_printed("web: is in the background now")
     process = _orphan(run, "sleep 7009")
     assert " 7009" in process.command
-    assert _lives(process)
+    assert _is_alive(process)
     ask(run, str(tmp_path), "stop", "web")
-    assert not _lives(process)
+    assert not _is_alive(process)
     assert run.stop() == 0
 
 
-def test_end_of_a_daemon_with_a_pid_file_is_its_services_end(own: Start, tmp_path: Path, gate: Gate) -> None:
-    """A daemon that ends well and takes its pid file away is not looked for again."""
+def test_exit_of_a_daemon_with_a_pid_file_ends_its_service(own: Start, tmp_path: Path, gate: Gate) -> None:
+    """A daemon that exits with 0 and removes its pid file is not searched for again."""
     path = tmp_path / "web.pid"
     daemon = f"setsid sh -c 'echo $$ > {path}; read x < gate; rm {path}'"
     run = own({"web": {"command": shell(f"{_background(daemon)}; exit 0"), "pid_file": str(path)}})

@@ -1,4 +1,4 @@
-"""What process 1 is made of: isolated Python, the standard library, and nothing to do while nothing happens."""
+"""What process 1 is: isolated Python, the standard library, and no activity while nothing happens."""
 
 import os
 import signal
@@ -44,8 +44,8 @@ def _imported(text: str) -> set[str]:
     return {line.rsplit("|", 1)[1].strip() for line in lines}
 
 
-def test_only_the_standard_library_and_ours(start: Start, tmp_path: Path) -> None:
-    """In a whole life, with a crash and a stop: no module from elsewhere, and none that is dear."""
+def test_only_the_standard_library_and_own_modules(start: Start, tmp_path: Path) -> None:
+    """In a complete run with a crash and a stop: no third-party module, and no expensive one."""
     services: dict[str, dict[str, object]] = {
         "web": {"command": ["sleep", "1000"], "restart": "always"},
         "probed": {"command": ["sleep", "2000"], "depends_on": {"web": {"condition": "service_started"}}},
@@ -73,7 +73,7 @@ def test_init_loads_no_engine(start: Start) -> None:
 
 @pytest.mark.parametrize("flags", [(), ("-I",), ("-S",)])
 def test_it_isolates_itself(start: Start, tmp_path: Path, flags: tuple[str, ...]) -> None:
-    """Started without -I -S it starts itself again with both, in place, and modules lying around are not imported."""
+    """Started without -I -S it re-executes itself with both, and modules in the current directory are not imported."""
     for name in ("select", "marshal", "time"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')\n")
     file = write_file(str(tmp_path), {"web": {"command": shell("exit 3")}})
@@ -96,7 +96,7 @@ def test_as_a_module(start: Start) -> None:
 
 
 def test_as_a_module_it_imports_nothing_from_the_working_directory(start: Start, tmp_path: Path) -> None:
-    """With -I, as it is recommended: a cohabit.py there is not executed as process 1."""
+    """With -I, as recommended: a cohabit.py there is not executed as process 1."""
     for name in ("cohabit", "runpy", "select", "marshal"):
         (tmp_path / f"{name}.py").write_text("print('not ours', flush=True); raise SystemExit(0)\n")
     life = start(sys.executable, "-I", "-m", "cohabit", "init", "--", *shell("exit 3"))
@@ -104,8 +104,8 @@ def test_as_a_module_it_imports_nothing_from_the_working_directory(start: Start,
     assert "not ours" not in life.text
 
 
-def test_every_recommended_line_is_isolated() -> None:
-    """No document, example or message of ours recommends `python3 -m cohabit` without -I."""
+def test_every_recommended_command_is_isolated() -> None:
+    """No document, example or message of the project recommends `python3 -m cohabit` without -I."""
     command = [
         "grep",
         "-rhE",
@@ -130,7 +130,7 @@ SHOW = shell("env | grep -E 'VENV_LAUNCHER|PYTHONEXEC|HIDDEN'; echo shown; exec 
 def test_what_cpython_reads_in_spite_of_isolation(
     start: Start, tmp_path: Path, variable: str, above: tuple[str, ...]
 ) -> None:
-    """Its own path comes from these variables; cohabit, its loader and a re-execution do without, services get them."""
+    """Python reads its own path from them; cohabit, its loader and a re-execution do not, and services inherit them."""
     file = write_file(str(tmp_path), {"web": {"command": SHOW}})
     life = start(*above, "up", "-f", file, environment={variable: "/nowhere/python3"})
     life.until_printed("| shown")
@@ -144,7 +144,7 @@ def test_what_cpython_reads_in_spite_of_isolation(
 
 @pytest.mark.parametrize("variable", MISLEADING)
 def test_what_cpython_reads_does_not_mislead_the_script(start: Start, installed: str, variable: str) -> None:
-    """It takes the variables out of Python's sight before it starts it."""
+    """It hides the variables from Python before it starts it."""
     life = start(installed, "init", "--", *SHOW, environment={variable: "/nowhere/python3"})
     life.until_printed("shown")
     assert life.text == f"{variable}=/nowhere/python3\nshown\n"
@@ -152,15 +152,15 @@ def test_what_cpython_reads_does_not_mislead_the_script(start: Start, installed:
 
 
 def _system_call(pid: int) -> list[str]:
-    """Return number and arguments of the system call that a process waits in, [] while it runs."""
+    """Return number and arguments of the system call in which a process waits, [] while it runs."""
     with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
-        words = file.read().split()
-    return words if words[0] != "running" else []
+        fields = file.read().split()
+    return fields if fields[0] != "running" else []
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
 def test_it_waits_without_a_timeout(up: Start, process_1: bool) -> None:
-    """With nothing due, process 1 waits in epoll without a timeout: it will not wake."""
+    """With nothing due, process 1 waits in epoll without a timeout."""
     life = up({"web": {"command": ["sleep", "1000"]}, "other": {"command": ["sleep", "2000"]}}, process_1=process_1)
     life.until_printed("started", 2)
     life.until(lambda: _system_call(life.pid)[:1] in (["232"], ["281"]), "it to wait in epoll")
@@ -177,8 +177,8 @@ def test_init_waits_without_a_timeout(init: Start, process_1: bool) -> None:
     assert int(_system_call(life.pid)[3], 16) == 0
 
 
-def test_idle_means_idle(up: Start) -> None:
-    """While others work, process 1 is not woken once."""
+def test_process_1_does_not_wake_while_idle(up: Start) -> None:
+    """While services work, process 1 does not wake once."""
     life = up({"web": {"command": ["sleep", "1000"]}})
     life.until_printed("started")
     life.until(lambda: processes.status(life.pid, "State") == "S", "it to wait")
@@ -188,8 +188,8 @@ def test_idle_means_idle(up: Start) -> None:
     assert processes.status(life.pid, "voluntary_ctxt_switches") == before
 
 
-def test_services_get_descriptors_as_given(start: Start, tmp_path: Path) -> None:
-    """With many services we raise our own limit of open files; each service finds the one that was given."""
+def test_services_get_the_original_descriptor_limit(start: Start, tmp_path: Path) -> None:
+    """With many services cohabit raises its own limit of open files; each service gets the original limit."""
     services = {f"s{n}": {"command": ["true"], "essential": False} for n in range(60)}
     services["asks"] = {"command": shell("ulimit -Sn"), "essential": False}
     file = write_file(str(tmp_path), services)

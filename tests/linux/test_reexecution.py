@@ -1,4 +1,4 @@
-"""After an internal error process 1 starts its loop anew, and the services do not notice."""
+"""After an internal error process 1 rebuilds its loop, and the services are not affected."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ TRIGGER = {"command": shell("read x < gate; exit 0"), "essential": False}
 
 @pytest.fixture
 def broken(start: Start, tmp_path: Path) -> Start:
-    """Give the function that runs `cohabit up` with an error planted: (plant, services, ...)."""
+    """Give the function that runs `cohabit up` with a planted error: (plant, services, ...)."""
 
     def broken(plant: str, services: dict[str, dict[str, object]], **options: object) -> Run:
         top = options.pop("top", {})
@@ -31,7 +31,7 @@ def broken(start: Start, tmp_path: Path) -> Start:
 def _until_recovered(life: Run, *, executed: bool = False) -> None:
     life.until_printed("RuntimeError: planted")
     if executed:
-        life.until(lambda: "cohabit-resume" in getattr(processes.look(life.pid), "command", ""), "the new program")
+        life.until(lambda: "cohabit-resume" in getattr(processes.find(life.pid), "command", ""), "the new program")
     else:
         life.until_printed("recovered from the internal error")
 
@@ -40,8 +40,8 @@ PLANTS = ["step-before:Exited", "step-after:Exited", "effect:Report", "reap", "e
 
 
 @pytest.mark.parametrize("plant", PLANTS)
-def test_services_live_on(broken: Start, gate: Gate, process_1: bool, plant: str) -> None:
-    """Wherever the error is: same pid, same children, and then a crash, a restart and a stop as ever."""
+def test_services_keep_running(broken: Start, gate: Gate, process_1: bool, plant: str) -> None:
+    """Wherever the error occurs: same pid and children, and afterwards a crash, a restart and a stop work as usual."""
     services = {
         "web": {"command": ["sleep", "1000"], "restart": "always"},
         "trigger": TRIGGER,
@@ -61,8 +61,8 @@ def test_services_live_on(broken: Start, gate: Gate, process_1: bool, plant: str
 
 
 @pytest.mark.parametrize("plant", ["step-before:Exited", "step-after:Exited", "reap", "executes+reap"])
-def test_the_fact_is_not_lost(broken: Start, gate: Gate, process_1: bool, plant: str) -> None:
-    """The end that was being dealt with has its consequence: an essential service's code is the container's."""
+def test_the_event_is_not_lost(broken: Start, gate: Gate, process_1: bool, plant: str) -> None:
+    """The event in progress still has its consequence: an essential service's code becomes the container's."""
     services = {"trigger": {"command": shell("read x < gate; exit 5")}, "web": {"command": ["sleep", "1000"]}}
     life = broken(plant, services, process_1=process_1)
     life.one("sleep 1000")
@@ -72,7 +72,7 @@ def test_the_fact_is_not_lost(broken: Start, gate: Gate, process_1: bool, plant:
 
 
 def test_restart_is_not_lost(broken: Start, gate: Gate) -> None:
-    """A service whose crash met the error is started again, once."""
+    """A service whose crash was interrupted by the error is restarted, once."""
     services = {"trigger": {"command": shell("echo up; read x < gate; exit 5"), "restart": "always"}}
     life = broken("step-after:Exited", services)
     life.until_printed("| up")
@@ -84,7 +84,7 @@ def test_restart_is_not_lost(broken: Start, gate: Gate) -> None:
 
 @pytest.mark.parametrize("effect", ["Spawn", "Signal", "SignalTree", "Sweep", "Exit", "Prepare", "Report"])
 def test_each_effect_may_fail(broken: Start, process_1: bool, effect: str) -> None:
-    """An error while an effect is carried out: whatever it was, the container can be stopped, and ends with a code."""
+    """An error while any effect is executed: the container can be stopped, and ends with an exit code."""
     leaves = "(setsid sleep 1000 &); exec sleep 2000"
     services = {
         "trigger": {"command": shell(leaves), "stop_grace_period": "50ms", "restart": "always"},
@@ -101,8 +101,8 @@ def test_each_effect_may_fail(broken: Start, process_1: bool, effect: str) -> No
     assert not life.zombies()
 
 
-def test_hook_that_met_an_error_runs_once(broken: Start, gate: Gate, tmp_path: Path) -> None:
-    """Its process is there when the error comes: there is never a second one of it."""
+def test_hook_runs_once_despite_an_error(broken: Start, gate: Gate, tmp_path: Path) -> None:
+    """Its process is running when the error occurs: it is never started a second time."""
     hook = {"command": shell("echo hook >> hooks; read x < gate")}
     services = {"trigger": {"command": shell("echo up; exec sleep 1000"), "pre_start": [hook]}}
     life = broken("effect-after:RunHook", services)
@@ -115,7 +115,7 @@ def test_hook_that_met_an_error_runs_once(broken: Start, gate: Gate, tmp_path: P
 
 @pytest.mark.parametrize("plant", ["effect:Load", "effect-after:Load", "step-after:ReloadRequested"])
 def test_error_at_a_reload_reads_the_file_once(broken: Start, plant: str) -> None:
-    """Whenever the error comes, the file is read once more, and once only."""
+    """Whenever the error occurs, the file is read once more, and only once."""
     life = broken(plant, {"trigger": {"command": ["sleep", "1000"]}})
     life.until_printed("trigger: started")
     life.signal(signal.SIGHUP)
@@ -127,7 +127,7 @@ def test_error_at_a_reload_reads_the_file_once(broken: Start, plant: str) -> Non
 
 @pytest.mark.parametrize("executes", ["", "executes+"])
 def test_no_line_is_lost(broken: Start, gate: Gate, executes: str) -> None:
-    """A flooding service loses no line and no half of one, and neither does what we had not written yet."""
+    """A flooding service loses no whole or partial line, and neither do cohabit's unwritten messages."""
     services = {"trigger": TRIGGER, "web": {"command": program("flood.py", "web", "200000")}}
     life = broken(f"{executes}step-before:Exited", services)
     life.until_printed("web 0000100 ")
@@ -138,7 +138,7 @@ def test_no_line_is_lost(broken: Start, gate: Gate, executes: str) -> None:
 
 
 def test_unread_output_is_not_lost(broken: Start, gate: Gate) -> None:
-    """The same while nobody reads: what waits for the reader crosses to the next life."""
+    """The same without a reader: the output that waits for it is part of the re-execution state."""
     reader, writer = os.pipe()
     services = {
         "trigger": TRIGGER,
@@ -160,7 +160,7 @@ def test_unread_output_is_not_lost(broken: Start, gate: Gate) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_in_between_is_not_lost(broken: Start, gate: Gate, process_1: bool, number: int) -> None:
-    """A stop that arrives just before the error is obeyed by the next life."""
+    """A stop signal that arrives just before the error is obeyed afterwards."""
     services = {"trigger": TRIGGER, "web": {"command": program("received.py", "0", "15")}}
     life = broken(f"signal:{int(number)}+step-before:Exited", services, process_1=process_1)
     life.until_printed("ready")
@@ -171,7 +171,7 @@ def test_signal_in_between_is_not_lost(broken: Start, gate: Gate, process_1: boo
 
 @pytest.mark.parametrize("executes", ["", "executes+"])
 def test_orphans_are_remembered(broken: Start, gate: Gate, executes: str) -> None:
-    """Whose orphan is whose crosses too: a later crash's tree is gone before the restart."""
+    """The owners of orphans are part of the state: after a later crash, the tree is gone before the restart."""
     services = {"trigger": TRIGGER, "web": {"command": program("tree.py"), "restart": "always"}}
     life = broken(f"{executes}step-before:Exited", services)
     life.until_printed("ready")
@@ -185,14 +185,14 @@ def test_orphans_are_remembered(broken: Start, gate: Gate, executes: str) -> Non
 
 @pytest.mark.parametrize("plant", ["step-before:Loaded", "reap:loader"])
 def test_error_while_loading_loads_again(broken: Start, plant: str) -> None:
-    """An error before the Plan is there: the file is read again by the next life."""
+    """An error before the plan is loaded: the file is read again afterwards."""
     life = broken(plant, {"web": {"command": shell("echo up; exit 6")}})
     assert life.wait() == 6
     assert life.lines("web") == ["up"]
 
 
 def test_second_error_in_a_minute_stops_in_order(broken: Start, gate: Gate, tmp_path: Path, process_1: bool) -> None:
-    """Two errors within a minute: everybody is stopped in order, and the code is 70."""
+    """Two errors within a minute: all services are stopped in order, and the code is 70."""
     services = {
         "trigger": TRIGGER,
         "db": {"command": program("ordered.py", "db")},
@@ -206,10 +206,10 @@ def test_second_error_in_a_minute_stops_in_order(broken: Start, gate: Gate, tmp_
 
 
 @pytest.mark.parametrize("plant", ["2+step-before:Exited", "lost"])
-def test_beyond_repair_everybody_is_ended(
+def test_unrecoverable_error_stops_all_services(
     broken: Start, gate: Gate, tmp_path: Path, process_1: bool, plant: str
 ) -> None:
-    """A third error, a hand-over that fails: everybody still gets TERM and time, and the code is 70."""
+    """A third error or a failed re-execution: all services still get TERM and time, and the code is 70."""
     services = {
         "trigger": TRIGGER,
         "web": {"command": program("ordered.py", "web")},
@@ -221,12 +221,12 @@ def test_beyond_repair_everybody_is_ended(
     gate.open()
     assert life.wait() == 70
     assert lines_of(str(tmp_path / "order"))[1:] == ["stop web"]
-    assert processes.look(orphan.pid) is None
+    assert processes.find(orphan.pid) is None
 
 
 @pytest.mark.parametrize("plant", ["2+step-before:Exited", "lost"])
-def test_the_last_resort_loses_no_line(broken: Start, gate: Gate, plant: str) -> None:
-    """Whoever still writes while everything is ended is read to its last line."""
+def test_the_final_stop_loses_no_line(broken: Start, gate: Gate, plant: str) -> None:
+    """A service that still writes while everything is stopped is read to its last line."""
     writer = [sys.executable, "-I", "-S", os.path.join(REPOSITORY, "tests", "faults", "writer.py"), "alpha", "1"]
     life = broken(plant, {"trigger": TRIGGER, "alpha": {"command": writer}})
     life.until_printed("| alpha ", 100)

@@ -1,4 +1,4 @@
-"""`cohabit run`: any end ends all, or the container lives as long as main; in both modes."""
+"""`cohabit run`: the first exit ends all, or the container runs as long as main; in both modes."""
 
 import os
 import shlex
@@ -19,7 +19,7 @@ def _until_gate(code: int) -> str:
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_any_end_ends_all_with_its_code(run: Start, gate: Gate, process_1: bool, code: int) -> None:
-    """When one command ends, with 0 or not, the others get TERM and its code is the container's."""
+    """When one command exits, with 0 or not, the others get TERM and its code is the container's."""
     life = run(f"one={_until_gate(code)}", f"two={RECEIVE}", process_1=process_1)
     life.until_printed("ready")
     gate.open()
@@ -29,7 +29,7 @@ def test_any_end_ends_all_with_its_code(run: Start, gate: Gate, process_1: bool,
 
 
 def test_death_by_signal_is_128_and_the_signal(run: Start, process_1: bool) -> None:
-    """A command that is killed gives 128+n."""
+    """A command that is killed by a signal gives 128+n."""
     life = run("victim=sleep 1000", f"other={RECEIVE}", process_1=process_1)
     life.until_printed("ready")
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
@@ -38,7 +38,7 @@ def test_death_by_signal_is_128_and_the_signal(run: Start, process_1: bool) -> N
 
 
 def test_first_end_gives_the_code(run: Start, gate: Gate) -> None:
-    """A second failure on the way out does not change the code."""
+    """A second failure during the stop does not change the code."""
     second = shlex.join(program("received.py", "9", "15"))
     life = run(f"first={_until_gate(3)}", f"second={second}")
     life.until_printed("ready")
@@ -47,14 +47,14 @@ def test_first_end_gives_the_code(run: Start, gate: Gate) -> None:
 
 
 def test_requested_stop_is_0(run: Start, process_1: bool) -> None:
-    """A stop from outside in which all end in time is 0, whatever they end with."""
+    """A stop from outside in which all end in time gives 0, whatever their exit codes."""
     life = run(f"one={RECEIVE}", f"two={shlex.join(program('received.py', '9', '15'))}", process_1=process_1)
     life.until_printed("ready", 2)
     assert life.stop() == 0
 
 
-def test_names_are_those_given_or_the_programs(run: Start) -> None:
-    """A command is called as it says, else like its program, the second of a kind with a number."""
+def test_names_are_given_or_derived_from_the_program(run: Start) -> None:
+    """A command has its given name, else that of its program, with a number for the second of a kind."""
     life = run(
         "web=sh -c 'echo a; exec sleep 1000'", "sh -c 'echo b; exec sleep 1000'", "sh -c 'echo c; exec sleep 1000'"
     )
@@ -63,21 +63,21 @@ def test_names_are_those_given_or_the_programs(run: Start) -> None:
     assert (life.lines("web"), life.lines("sh"), life.lines("sh-2")) == (["a"], ["b"], ["c"])
 
 
-def test_no_shell_is_left_standing(run: Start, process_1: bool) -> None:
-    """A simple command runs without a shell in between, quotes and all."""
+def test_simple_command_runs_without_a_shell(run: Start, process_1: bool) -> None:
+    """A simple command runs without a shell, quotes included."""
     life = run("sleep 1000", "exec sleep '2000'", process_1=process_1)
     life.until_printed("started", 2)
     life.until(lambda: sorted(one.command for one in life.below()) == ["sleep 1000", "sleep 2000"], "just the two")
 
 
 def test_shell_syntax_works(run: Start, tmp_path: Path) -> None:
-    """What is no simple command goes through a shell."""
+    """A command that is not simple is run by a shell."""
     assert run("echo one > made && echo two >> made").wait() == 0
     assert lines_of(str(tmp_path / "made")) == ["one", "two"]
 
 
 def test_container_lives_as_long_as_main(run: Start, gate: Gate, process_1: bool) -> None:
-    """With --main the helpers' ends do not matter, main's code counts, and a helper that is left gets TERM."""
+    """With --main the helpers' exits do not matter, main's code counts, and a remaining helper gets TERM."""
     life = run(
         "--main", f"main={_until_gate(5)}", "--helper", "done=true", "--helper", f"long={RECEIVE}", process_1=process_1
     )
@@ -89,7 +89,7 @@ def test_container_lives_as_long_as_main(run: Start, gate: Gate, process_1: bool
 
 
 def test_failing_helper_is_reported(run: Start, gate: Gate, process_1: bool) -> None:
-    """A helper that fails is told of, and the container goes on."""
+    """A failing helper is reported, and the container keeps running."""
     life = run("--main", f"main={_until_gate(0)}", "--helper", "seed=sh -c 'exit 3'", process_1=process_1)
     life.until_printed("seed: ended with exit code 3")
     gate.open()
@@ -97,7 +97,7 @@ def test_failing_helper_is_reported(run: Start, gate: Gate, process_1: bool) -> 
 
 
 def test_missing_helper_starts_nothing(run: Start) -> None:
-    """A helper whose program is not there is found out before anything starts: 127."""
+    """A helper whose program is missing is detected before any service starts: 127."""
     life = run("--main", "sleep 1000", "--helper", "no-such-program")
     assert life.wait() == 127
     assert "no-such-program" in life.text
@@ -106,7 +106,7 @@ def test_missing_helper_starts_nothing(run: Start) -> None:
 
 @pytest.mark.parametrize("kind", ["tcp", "http"])
 def test_helper_starts_once_main_is_ready(run: Start, gate: Gate, tmp_path: Path, port: int, kind: str) -> None:
-    """With --ready a helper starts after the first answer, not before; an HTTP 503 is no answer."""
+    """With --ready a helper starts after the first successful answer, not before; an HTTP 503 does not count."""
     main = shlex.join(program("listen.py", kind, str(port)))
     ready = f"tcp:{port}" if kind == "tcp" else f"http://127.0.0.1:{port}/health"
     life = run("--main", f"main={main}", "--ready", ready, "--helper", "sh -c 'echo helper >> order; exec sleep 1000'")
@@ -119,7 +119,7 @@ def test_helper_starts_once_main_is_ready(run: Start, gate: Gate, tmp_path: Path
 
 
 def test_helper_never_starts_when_main_ends_before(run: Start, gate: Gate, port: int) -> None:
-    """A main that ends before it was ready ends the container with its code; the helper was never there."""
+    """A main that exits before it is ready ends the container with its code; the helper never starts."""
     main = shlex.join(program("listen.py", "tcp", str(port), "6"))
     life = run("--main", f"main={main}", "--ready", f"tcp:{port}", "--helper", "late=echo late")
     life.until_printed("main: started")
@@ -129,7 +129,7 @@ def test_helper_never_starts_when_main_ends_before(run: Start, gate: Gate, port:
 
 
 def test_command_beside_main_starts_at_once(run: Start, gate: Gate) -> None:
-    """A command without --helper starts beside main and may end as it likes."""
+    """A command without --helper starts together with main, and its exit does not matter."""
     life = run("--main", f"main={_until_gate(2)}", "--ready", "tcp:1", "beside=echo here")
     life.until_printed("here")
     gate.open()
@@ -137,7 +137,7 @@ def test_command_beside_main_starts_at_once(run: Start, gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         [],
         ["--helper", "true"],
@@ -150,9 +150,9 @@ def test_command_beside_main_starts_at_once(run: Start, gate: Gate) -> None:
         ["--main"],
     ],
 )
-def test_wrong_usage_is_64(run: Start, words: list[str]) -> None:
-    """Words that make no sense are 64 and a sentence, and nothing starts."""
-    life = run(*words)
+def test_wrong_usage_is_64(run: Start, arguments: list[str]) -> None:
+    """Invalid arguments give 64 and one sentence, and nothing starts."""
+    life = run(*arguments)
     assert life.wait() == 64
     assert life.text
     assert "Traceback" not in life.text

@@ -1,4 +1,4 @@
-"""reactor/sockets.py: sockets that are there before a service and stay through its restarts, on the real kernel."""
+"""reactor/sockets.py: sockets that exist before a service starts and stay through its restarts, on the real kernel."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from linux.spawned import PYTHON, described, run
 
 @pytest.fixture
 def sockets() -> Iterator[Sockets]:
-    """Give Sockets that are closed in the end."""
+    """Give Sockets that are closed at the end."""
     opened = Sockets()
     yield opened
     opened.close()
@@ -31,29 +31,29 @@ def sockets() -> Iterator[Sockets]:
 
 @pytest.fixture
 def open_folder() -> Iterator[str]:
-    """Give a folder that everybody may write to and get to."""
+    """Give a world-writable directory that every user can reach."""
     with tempfile.TemporaryDirectory() as path:
-        os.chmod(path, 0o777)  # noqa: S103 - meant
+        os.chmod(path, 0o777)  # noqa: S103 - intended
         yield path
 
 
 def plan(**services: tuple[Socket, ...]) -> Plan:
-    """Services with these sockets."""
+    """A plan of services with these sockets."""
     return Plan({name: Service(name, ("x",), sockets=wanted) for name, wanted in services.items()})
 
 
 def tcp(port: int, host: str = "127.0.0.1", **more: object) -> Socket:
-    """Describe a socket of the loopback."""
+    """A socket on the loopback interface."""
     return Socket("web", "inet6" if ":" in host else "inet", "stream", host, port).replace(**more)
 
 
 def unix(path: Path | str, **more: object) -> Socket:
-    """Describe a socket with a file."""
+    """A socket with a file."""
     return Socket("app", "unix", "stream", str(path)).replace(**more)
 
 
-def test_a_client_waits_for_a_service_that_is_not_there(sockets: Sockets, port: int) -> None:
-    """Connections queue before the first start and between two; each is served by the next one."""
+def test_a_client_waits_for_a_service_that_is_not_running(sockets: Sockets, port: int) -> None:
+    """Connections queue before the first start and between two runs; the next run serves them."""
     assert sockets.prepare(plan(web=(tcp(port),))) == []
     serve = "import socket; s = socket.socket(fileno=3); c, _ = s.accept(); c.sendall(b'%d'); c.close()"
     for turn in (1, 2):
@@ -63,10 +63,8 @@ def test_a_client_waits_for_a_service_that_is_not_there(sockets: Sockets, port: 
             assert client.recv(9) == b"%d" % turn
 
 
-def test_what_is_unchanged_stays_what_is_new_opens_and_what_is_gone_closes(
-    sockets: Sockets, port: int, tmp_path: Path
-) -> None:
-    """A reload keeps a socket with those who wait on it, whoever it belongs to and whatever it is called."""
+def test_reload_keeps_opens_and_closes_sockets(sockets: Sockets, port: int, tmp_path: Path) -> None:
+    """A reload keeps a socket with its queued clients, whatever its service and its name."""
     first, second = tmp_path / "first", tmp_path / "second"
     assert sockets.prepare(plan(web=(tcp(port), unix(first)))) == []
     kept, _ = sockets.descriptors("web")
@@ -80,15 +78,15 @@ def test_what_is_unchanged_stays_what_is_new_opens_and_what_is_gone_closes(
 
 
 def test_replicas_share_their_sockets(sockets: Sockets, port: int) -> None:
-    """Each instance of a service is handed the same one."""
+    """Each instance of a service gets the same socket."""
     one = (tcp(port),)
     services = {name: Service(name, ("x",), service="web", sockets=one) for name in ("web-1", "web-2")}
     assert sockets.prepare(Plan(services)) == []
     assert sockets.descriptors("web-1") == sockets.descriptors("web-2") != ()
 
 
-def test_if_one_cannot_be_had_all_is_as_before(sockets: Sockets, port: int, tmp_path: Path) -> None:
-    """The problems name each service and address; nothing was opened, closed or renamed."""
+def test_failed_socket_changes_nothing(sockets: Sockets, port: int, tmp_path: Path) -> None:
+    """The diagnostics name each service and address; nothing was opened, closed or renamed."""
     path = tmp_path / "new"
     assert sockets.prepare(plan(web=(tcp(port),))) == []
     before = sockets.descriptors("web")
@@ -106,7 +104,7 @@ def test_if_one_cannot_be_had_all_is_as_before(sockets: Sockets, port: int, tmp_
 
 
 def test_addresses_of_every_kind(sockets: Sockets, port: int, tmp_path: Path) -> None:
-    """Streams listen, datagrams are bound; a name without a file has none."""
+    """Stream sockets listen, datagram sockets are bound; an abstract name has no file."""
     name = f"@cohabit-{os.getpid()}"
     wanted = (
         tcp(port),
@@ -124,10 +122,10 @@ def test_addresses_of_every_kind(sockets: Sockets, port: int, tmp_path: Path) ->
 
 
 class TestFiles:
-    """Files of unix sockets."""
+    """The files of unix sockets."""
 
     def test_mode_and_owner(self, sockets: Sockets, tmp_path: Path) -> None:
-        """0666 unless something else is written, whatever our umask; a reload may change them."""
+        """0666 unless configured otherwise, independent of the umask; a reload may change them."""
         before = os.umask(0o077)
         path = tmp_path / "s"
         assert sockets.prepare(plan(web=(unix(path),))) == []
@@ -137,8 +135,8 @@ class TestFiles:
         found = path.stat()
         assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o600, 12345, 12346)
 
-    def test_one_that_nobody_listens_on_gives_way(self, sockets: Sockets, tmp_path: Path) -> None:
-        """As a container that was killed leaves it behind in a volume."""
+    def test_stale_file_is_replaced(self, sockets: Sockets, tmp_path: Path) -> None:
+        """Such a file is left behind in a volume by a killed container."""
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             path = tmp_path / f"s{int(kind)}"
             with socket.socket(socket.AF_UNIX, kind) as stale:
@@ -146,8 +144,8 @@ class TestFiles:
             name = "stream" if kind == socket.SOCK_STREAM else "dgram"
             assert sockets.prepare(plan(web=(unix(path, kind=name),))) == []
 
-    def test_one_that_somebody_listens_on_stays(self, sockets: Sockets, tmp_path: Path) -> None:
-        """Of whatever kind it is; so does what is no socket."""
+    def test_file_of_a_listening_socket_stays(self, sockets: Sockets, tmp_path: Path) -> None:
+        """Whatever its type; so does a file that is not a socket."""
         busy, log, file = tmp_path / "busy", tmp_path / "log", tmp_path / "file"
         file.write_text("precious")
         with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
@@ -164,8 +162,8 @@ class TestFiles:
         assert log.is_socket()
         assert file.read_text() == "precious"
 
-    def test_one_that_another_has_put_in_its_place_stays(self, sockets: Sockets, tmp_path: Path) -> None:
-        """Closing removes our own file only."""
+    def test_replaced_file_is_not_removed(self, sockets: Sockets, tmp_path: Path) -> None:
+        """Closing removes cohabit's own file only."""
         path = tmp_path / "s"
         assert sockets.prepare(plan(web=(unix(path),))) == []
         path.unlink()
@@ -174,14 +172,14 @@ class TestFiles:
         assert path.read_text() == "not ours"
 
 
-def test_a_re_execution_keeps_them(sockets: Sockets, port: int, tmp_path: Path) -> None:
-    """What is written down leads to the same descriptors, closed on exec again; a later reload knows them."""
+def test_a_re_execution_keeps_sockets(sockets: Sockets, port: int, tmp_path: Path) -> None:
+    """The saved state leads to the same descriptors, close-on-exec again; a later reload knows them."""
     wanted = plan(web=(tcp(port), unix(tmp_path / "s")))
     assert sockets.prepare(wanted) == []
     for fd in sockets.inheritable():
         os.set_inheritable(fd, True)
     plain = sockets.to_plain()
-    for one in sockets._open.values():  # the exec takes the objects, not the descriptors
+    for one in sockets._open.values():  # an exec drops the objects, not the descriptors
         one.socket.detach()
     sockets._open.clear()
     after = Sockets()
@@ -196,8 +194,8 @@ def test_a_re_execution_keeps_them(sockets: Sockets, port: int, tmp_path: Path) 
     assert not (tmp_path / "s").exists()
 
 
-def test_without_rights_the_reason_is_told(namespaces: None, open_folder: str) -> None:
-    """A low port, a folder of somebody else's, a file that shall be another's: each its own sentence."""
+def test_missing_privileges_are_explained(namespaces: None, open_folder: str) -> None:
+    """A low port, a directory of another user, a file for another owner: each has its own message."""
     del namespaces
     program = (
         "import os\n"
@@ -234,7 +232,7 @@ def app(environ, start_response):
 
 
 class Load:
-    """Clients that ask again and again, each on a connection of its own, until they are told to stop."""
+    """Clients that send requests repeatedly, each on a new connection, until they are stopped."""
 
     def __init__(self, port: int) -> None:
         self.answers = 0
@@ -247,7 +245,7 @@ class Load:
             client.start()
 
     def until_answered(self, more: int) -> None:
-        """Wait for so many further answers."""
+        """Wait for this many further answers."""
         with self._answered:
             wanted = self.answers + more
             assert self._answered.wait_for(lambda: self.answers >= wanted or self.failures, AT_MOST_SECONDS)
@@ -286,8 +284,8 @@ def _gunicorn(sockets: Sockets, directory: Path) -> int:
 
 
 @pytest.mark.skipif(find_spec("gunicorn") is None, reason="gunicorn is not installed (pip install gunicorn)")
-def test_gunicorn_is_restarted_under_load_and_nobody_is_refused(sockets: Sockets, port: int, tmp_path: Path) -> None:
-    """It finds the socket by LISTEN_FDS; clients that come while it is away are served by the next one."""
+def test_gunicorn_restart_under_load_refuses_no_client(sockets: Sockets, port: int, tmp_path: Path) -> None:
+    """It finds the socket by LISTEN_FDS; clients that connect while it is down are served by the next run."""
     (tmp_path / "app.py").write_text(APP)
     assert sockets.prepare(plan(web=(tcp(port),))) == []
     load, pid = Load(port), _gunicorn(sockets, tmp_path)

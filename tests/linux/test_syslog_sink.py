@@ -1,6 +1,6 @@
-"""reactor/logs/syslog.py: numbered records over real sockets, each exactly once and in order, whatever the server does.
+"""reactor/logs/syslog.py: numbered records over real sockets arrive exactly once, in order, despite server faults.
 
-The loop is the test's own and does as the contract of sinks says; servers are read in it, so nothing here sleeps.
+The loop is part of the test and follows the contract of sinks. It also reads the servers, so no test sleeps.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WAYS = [*STREAM_WAYS, "unix", "unixgram", "udp", "udp6"]
 
 
 class Server:
-    """A syslog server that can come, go and be slow. messages: what it understood, without the headers."""
+    """A syslog server that can be started, stopped and slowed down. messages: what it received, without the headers."""
 
     def __init__(self, way: str, directory: Path) -> None:
         self.way = way
@@ -62,7 +62,7 @@ class Server:
         self.address = f"{way.removesuffix('6')}://{f'[{host}]' if ':' in host else host}:{self.where[1]}"
 
     def come(self) -> None:
-        """It starts."""
+        """Start."""
         self.socket = socket.socket(*self.kind)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -73,7 +73,7 @@ class Server:
             self.socket.listen()
 
     def go(self) -> None:
-        """The program ends; connections with unread bytes are reset then."""
+        """Stop; connections with unread bytes are reset then."""
         assert self.socket is not None
         self.socket.close()
         self.socket = None
@@ -84,7 +84,7 @@ class Server:
             os.unlink(self.path)
 
     def read(self) -> bool:
-        """One turn; True if something was there."""
+        """One turn; True if there was data."""
         if self.socket is None or not self.listening:
             return False
         try:
@@ -108,7 +108,7 @@ class Server:
             data = b""
         if not data:
             connection.close()
-            del self.connections[connection]  # with half a frame, if there was one
+            del self.connections[connection]  # with a partial frame, if there was one
             return False
         rest = self.connections[connection] + data
         if self.way == "unix-stream":
@@ -126,19 +126,19 @@ class Server:
 
     @property
     def numbers(self) -> list[int]:
-        """With which messages begin; what follows is filling, or two lines have become one."""
+        """The numbers at the start of the messages. Other text after them is padding, or two lines were joined."""
         assert not b"".join(self.messages).translate(None, b" x0123456789")
         return [int(message.split(b" ")[0]) for message in self.messages]
 
 
 def text_of(message: bytes) -> bytes:
-    """What comes after the header."""
+    """The text after the header."""
     assert message.startswith(b"<30>1 2023-11-14T22:13:20.000000Z "), message
     return message.split(b" ", 7)[7]
 
 
-class House:
-    """A sink and a loop around it, as sinks want it. fd must never become another one but by way of -1."""
+class SinkLoop:
+    """A sink and a loop around it, as sinks require. fd may change only by way of -1."""
 
     def __init__(self, address: str) -> None:
         self.epoll = select.epoll()
@@ -151,17 +151,17 @@ class House:
         self.sink = self.new()
 
     def new(self) -> SyslogSink:
-        """A sink of its own."""
+        """A new sink."""
         return SyslogSink(self.address, launch=self.launch, on_trouble=self.words.append)
 
     def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
-        """As Children do."""
+        """Launch a side program, as Children does."""
         assert key.startswith("\0resolve")
         child = subprocess.Popen(start.argv, env=start.environment, stdout=start.stdio[1])
         self.children.append((child, ended))
 
     def look(self) -> None:
-        """Watch what the sink has to have watched."""
+        """Register the descriptor that the sink waits for."""
         fd = self.sink.fd if self.sink.blocked else -1
         if fd == self.watched:
             return
@@ -174,7 +174,7 @@ class House:
         self.watched = fd
 
     def write(self, count: int, filling: bytes = b"", at_once: int = 1) -> None:
-        """So many numbered records, whatever the sink says; count is a multiple of at_once."""
+        """Write this many numbered records, regardless of backpressure; count is a multiple of at_once."""
         for first in range(self.next, self.next + count, at_once):
             lines = b"".join(b"%d %b\n" % (number, filling) for number in range(first, first + at_once))
             self.sink.write(self.form.lines(lines, NOW_NS))
@@ -197,21 +197,21 @@ class House:
         self.look()
 
     def until(self, true: Callable[[], object], *servers: Server) -> None:
-        """Turns until that is true, with servers that read."""
+        """Run turns until the condition holds, with servers that read."""
         deadline = time.monotonic() + AT_MOST_SECONDS
         while not true():
             assert time.monotonic() < deadline, (self.words, [len(server.messages) for server in servers])
             self.turn(0.0 if sum(server.read() for server in servers) else 0.005)
 
     def all_arrive(self, server: Server) -> None:
-        """Each record, once and in order, and the sink has nothing left."""
+        """Check that each record arrives, once and in order, and that the sink has nothing left."""
         self.until(lambda: len(server.messages) >= self.next, server)
         self.until(lambda: not self.sink.blocked and not server.read(), server)
         assert server.numbers == list(range(self.next))
 
     def reexecute(self) -> None:
-        """A new life: only descriptors and plain values cross."""
-        plain = marshal.loads(marshal.dumps(self.sink.to_plain()))  # noqa: S302 - our own
+        """A re-execution: only descriptors and plain values are kept."""
+        plain = marshal.loads(marshal.dumps(self.sink.to_plain()))  # noqa: S302 - our own data
         if self.sink._socket is not None:
             if self.sink.descriptors() == [self.sink._socket.fileno()]:
                 fd = self.sink._socket.detach()
@@ -235,8 +235,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def house(server: Server) -> Iterator[House]:
-    house = House(server.address)
+def house(server: Server) -> Iterator[SinkLoop]:
+    house = SinkLoop(server.address)
     yield house
     house.sink.close()
     house.epoll.close()
@@ -248,8 +248,8 @@ def house(server: Server) -> Iterator[House]:
 only = pytest.mark.parametrize
 
 
-def test_every_record_arrives_once_and_in_order(server: Server, house: House) -> None:
-    """Over each transport, with a server that keeps up."""
+def test_every_record_arrives_once_and_in_order(server: Server, house: SinkLoop) -> None:
+    """Over each transport, with a server that reads fast enough."""
     server.come()
     for _ in range(20):
         house.write(50)
@@ -257,8 +257,8 @@ def test_every_record_arrives_once_and_in_order(server: Server, house: House) ->
     assert house.words == []
 
 
-def test_a_server_that_comes_late_gets_everything(server: Server, house: House) -> None:
-    """Until then frames wait; people are told once that it cannot be reached, and once that it can again."""
+def test_a_server_that_starts_late_gets_everything(server: Server, house: SinkLoop) -> None:
+    """Until then frames wait; one message says that the server is unreachable, and one that it is reachable again."""
     house.write(20)
     house.until(lambda: house.words)
     assert house.sink.blocked
@@ -274,8 +274,8 @@ def test_a_server_that_comes_late_gets_everything(server: Server, house: House) 
     assert house.words == [words, f"can reach syslog {server.address} again"]
 
 
-def test_a_restart_of_an_idle_server_loses_nothing(server: Server, house: House) -> None:
-    """That it is gone is noticed with the next record, before that is given away; also three times in a row."""
+def test_a_restart_of_an_idle_server_loses_nothing(server: Server, house: SinkLoop) -> None:
+    """The closed connection is noticed at the next record, before that is sent; also three times in a row."""
     server.come()
     for _ in range(3):
         house.write(5)
@@ -289,10 +289,10 @@ def test_a_restart_of_an_idle_server_loses_nothing(server: Server, house: House)
     assert len(house.words) == 6
 
 
-def test_a_server_that_is_back_before_the_next_record_was_never_missed(
-    server: Server, house: House, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_is_back_before_the_next_record_causes_no_message(
+    server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that was good is made again at once, without words for people."""
+    """A good connection is made again at once, without a message."""
     monkeypatch.setattr(syslog, "_STABLE_SECONDS", 0.0)
     server.come()
     house.write(5)
@@ -305,8 +305,8 @@ def test_a_server_that_is_back_before_the_next_record_was_never_missed(
 
 
 @only("server", ["tcp", "unix-stream"], indirect=True)
-def test_a_reader_of_one_byte_at_a_time_gets_all(server: Server, house: House) -> None:
-    """Frames are sent in pieces then, and put together again."""
+def test_a_reader_of_one_byte_at_a_time_gets_everything(server: Server, house: SinkLoop) -> None:
+    """Frames are then sent in pieces and reassembled."""
     server.rcvbuf, server.read_size = 1, 1
     server.come()
     house.write(1)
@@ -320,8 +320,8 @@ def test_a_reader_of_one_byte_at_a_time_gets_all(server: Server, house: House) -
 
 
 @only("server", ["unix", "unixgram"], indirect=True)
-def test_a_full_queue_of_datagrams_is_waited_for(server: Server, house: House) -> None:
-    """The kernel takes ten or so that nobody read; epoll tells when it takes more."""
+def test_a_full_queue_of_datagrams_is_waited_for(server: Server, house: SinkLoop) -> None:
+    """The kernel queues about ten unread datagrams; epoll reports when there is room again."""
     server.come()
     house.write(300)
     assert house.sink.blocked
@@ -332,8 +332,8 @@ def test_a_full_queue_of_datagrams_is_waited_for(server: Server, house: House) -
 
 
 @only("server", ["udp"], indirect=True)
-def test_a_refused_datagram_is_sent_again(server: Server, house: House) -> None:
-    """Also the last one of all, which no later send was told of."""
+def test_a_refused_datagram_is_sent_again(server: Server, house: SinkLoop) -> None:
+    """Also the last of all, whose error no later send could report."""
     server.come()
     house.write(3)
     house.all_arrive(server)
@@ -347,8 +347,8 @@ def test_a_refused_datagram_is_sent_again(server: Server, house: House) -> None:
 
 
 @only("server", ["udp"], indirect=True)
-def test_one_datagram_goes_ahead_alone(server: Server, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody may be there, and then only one would be lost; the others wait for what ICMP says."""
+def test_first_datagram_is_sent_alone(server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no server, only one datagram would be lost; the others wait for an ICMP error."""
     monkeypatch.setattr(syslog, "_PROOF_SECONDS", 60.0)
     server.come()
     house.write(10)
@@ -362,8 +362,8 @@ def test_one_datagram_goes_ahead_alone(server: Server, house: House, monkeypatch
 
 
 @only("server", ["tcp"], indirect=True)
-def test_what_tcp_did_not_deliver_is_sent_again(server: Server, house: House) -> None:
-    """A server that dies with a full queue loses no more than that: the next one gets all from there, whole."""
+def test_data_that_tcp_did_not_deliver_is_sent_again(server: Server, house: SinkLoop) -> None:
+    """A server that dies with a full queue loses at most that queue: the next one gets the rest, in whole records."""
     server.rcvbuf = 4096
     server.come()
     house.write(1, b"x" * 1000)
@@ -386,8 +386,8 @@ def test_what_tcp_did_not_deliver_is_sent_again(server: Server, house: House) ->
 
 
 @only("server", ["unix-stream"], indirect=True)
-def test_a_line_that_was_cut_by_the_end_of_its_server_is_whole_on_the_next(server: Server, house: House) -> None:
-    """Whatever that one had of it: a receiver never sees a line without its beginning."""
+def test_a_line_that_was_cut_by_the_end_of_its_server_is_whole_on_the_next(server: Server, house: SinkLoop) -> None:
+    """Whatever part the old server received: a receiver never sees a line without its beginning."""
     server.come()
     house.write(1)
     house.until(lambda: server.connections, server)
@@ -407,9 +407,9 @@ def test_a_line_that_was_cut_by_the_end_of_its_server_is_whole_on_the_next(serve
 
 @only("server", ["tcp"], indirect=True)
 def test_what_was_sent_to_a_server_that_had_just_closed_is_sent_again(
-    server: Server, house: House, monkeypatch: pytest.MonkeyPatch
+    server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if that could not be seen before it was sent: nobody acknowledged it."""
+    """Even if the close was not visible before the send: the data was not acknowledged."""
     server.come()
     house.write(3)
     house.all_arrive(server)
@@ -425,8 +425,8 @@ def test_what_was_sent_to_a_server_that_had_just_closed_is_sent_again(
 
 
 @only("server", ["tcp", "unix-stream"], indirect=True)
-def test_what_a_server_says_is_thrown_away(server: Server, house: House) -> None:
-    """So that its end is seen, which stands behind it."""
+def test_data_from_the_server_is_discarded(server: Server, house: SinkLoop) -> None:
+    """So that the end of the connection, which follows it, is seen."""
     server.come()
     house.write(1)
     house.all_arrive(server)
@@ -440,8 +440,8 @@ def test_what_a_server_says_is_thrown_away(server: Server, house: House) -> None
 
 
 @only("server", ["unix", "udp"], indirect=True)
-def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, house: House) -> None:
-    """It arrives in several messages, each with its header; what comes after it arrives, too."""
+def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, house: SinkLoop) -> None:
+    """It arrives in several messages, each with its header; the next records arrive, too."""
     server.come()
     house.write(1)
     house.all_arrive(server)
@@ -457,8 +457,8 @@ def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, hou
 
 
 @only("server", ["unix-stream"], indirect=True)
-def test_what_would_end_a_line_is_written_in_numbers(server: Server, house: House) -> None:
-    """A record is one line there, cut where that makes it too long for receivers."""
+def test_control_characters_are_escaped(server: Server, house: SinkLoop) -> None:
+    """A record is one line there, split where the escapes make it too long for receivers."""
     server.come()
     house.sink.write(house.form.records([b"a\n b\0c", b"\n" * 7_000, b"end"], NOW_NS))
     house.look()
@@ -469,11 +469,11 @@ def test_what_would_end_a_line_is_written_in_numbers(server: Server, house: Hous
 
 
 @only("server", ["udp"], indirect=True)
-def test_no_buffers_is_a_short_wait_without_words(server: Server, house: House) -> None:
-    """ENOBUFS comes from a full device, and no event tells of its end."""
+def test_enobufs_is_retried_without_a_message(server: Server, house: SinkLoop) -> None:
+    """ENOBUFS means that a device queue is full, and no event reports its end."""
 
     class Full:
-        """A socket that has no buffers, twice."""
+        """A socket that returns ENOBUFS twice."""
 
         def __init__(self, real: Any) -> None:
             self.real, self.times = real, 2
@@ -500,8 +500,8 @@ def test_no_buffers_is_a_short_wait_without_words(server: Server, house: House) 
 
 
 @only("server", ["tcp"], indirect=True)
-def test_it_tries_again_later_and_later(server: Server, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """100 ms, doubling up to 10 seconds; a flush before that does nothing."""
+def test_retries_back_off(server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 ms, doubling up to 10 seconds; an earlier flush does nothing."""
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     house.sink.write(house.form.lines(b"x\n", NOW_NS))
@@ -521,10 +521,10 @@ def test_it_tries_again_later_and_later(server: Server, house: House, monkeypatc
 
 
 @only("server", ["tcp"], indirect=True)
-def test_a_server_that_does_not_answer_is_given_up(
-    server: Server, house: House, monkeypatch: pytest.MonkeyPatch
+def test_a_connect_without_an_answer_times_out(
+    server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Connecting waits for nothing but its time, and another one is made then."""
+    """A connect is abandoned after its timeout, and a new one is tried then."""
     monkeypatch.setattr(syslog, "_CONNECT_SECONDS", 0.05)
     server.come()
     assert server.socket is not None
@@ -546,8 +546,8 @@ def test_a_server_that_does_not_answer_is_given_up(
 
 
 @only("server", ["tcp"], indirect=True)
-def test_a_server_that_closes_each_connection_does_not_make_us_spin(server: Server, house: House) -> None:
-    """Connections that live for moments only are made later and later, too."""
+def test_a_server_that_closes_each_connection_causes_no_spin(server: Server, house: SinkLoop) -> None:
+    """Connections that are closed at once are retried with increasing delays, too."""
     server.come()
     assert server.socket is not None
     accepted = 0
@@ -563,12 +563,12 @@ def test_a_server_that_closes_each_connection_does_not_make_us_spin(server: Serv
     assert 1 <= accepted <= 5
 
 
-# --- names -----------------------------------------------------------------------------------------------
+# --- name resolution -------------------------------------------------------------------------------------
 
 
 @only("server", ["tcp", "udp"], indirect=True)
-def test_a_name_is_looked_up_by_a_side_program(server: Server, house: House) -> None:
-    """At each connect, and nothing waits for it here."""
+def test_a_name_is_looked_up_by_a_side_program(server: Server, house: SinkLoop) -> None:
+    """At each connect, without blocking the loop."""
     server.come()
     house.address = server.address.replace("127.0.0.1", "localhost")
     house.sink = house.new()
@@ -578,8 +578,8 @@ def test_a_name_is_looked_up_by_a_side_program(server: Server, house: House) -> 
     house.all_arrive(server)
 
 
-def answered(house: House, *answers: str) -> list[str]:
-    """The house's resolvers say this from now on; the keys of those that were asked."""
+def answered(house: SinkLoop, *answers: str) -> list[str]:
+    """Set the answers of the resolvers; returns the keys of the resolvers that were started."""
     keys: list[str] = []
 
     def launch(key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
@@ -593,8 +593,8 @@ def answered(house: House, *answers: str) -> list[str]:
 
 
 @only("server", ["tcp"], indirect=True)
-def test_a_name_that_is_not_known_is_told_and_asked_again(server: Server, house: House) -> None:
-    """A name server has its words, and another day."""
+def test_an_unknown_name_is_reported_and_retried(server: Server, house: SinkLoop) -> None:
+    """The message quotes the resolver; the next attempt may succeed."""
     port = server.where[1]
     keys = answered(house, "!Name or service not known\n", "", f"127.0.0.1 {port} 0\n")
     server.come()
@@ -609,8 +609,8 @@ def test_a_name_that_is_not_known_is_told_and_asked_again(server: Server, house:
 
 
 @only("server", ["tcp"], indirect=True)
-def test_addresses_are_tried_in_turn(server: Server, house: House) -> None:
-    """The first that takes us; nobody hears of the others. The next connect asks anew."""
+def test_addresses_are_tried_in_turn(server: Server, house: SinkLoop) -> None:
+    """The first address that accepts is used; the others are not mentioned. The next connect resolves again."""
     port = server.where[1]
     keys = answered(house, f"127.0.0.2 {port} 0\n::1 {port} 0\n127.0.0.1 {port} 0\n", "!no\n", f"127.0.0.1 {port} 0\n")
     server.come()
@@ -625,8 +625,8 @@ def test_addresses_are_tried_in_turn(server: Server, house: House) -> None:
 
 
 @only("server", ["tcp"], indirect=True)
-def test_the_end_goes_by_what_is_known(server: Server, house: House) -> None:
-    """When nobody can be started any more, the last addresses have to do, and an answer under way is waited for."""
+def test_drain_uses_the_last_known_addresses(server: Server, house: SinkLoop) -> None:
+    """When no process can be started any more, the last addresses are used, and a running resolver is waited for."""
     port = server.where[1]
     keys = answered(house, f"127.0.0.1 {port} 0\n")
     server.come()
@@ -642,8 +642,8 @@ def test_the_end_goes_by_what_is_known(server: Server, house: House) -> None:
 
 
 @only("server", ["tcp"], indirect=True)
-def test_no_room_for_a_resolver_is_a_trouble_like_others(server: Server, house: House) -> None:
-    """It is told, and tried again; no descriptor is left behind."""
+def test_a_resolver_that_cannot_be_started_is_retried(server: Server, house: SinkLoop) -> None:
+    """It is reported, and retried; no descriptor is leaked."""
 
     def launch(*_: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
@@ -657,11 +657,11 @@ def test_no_room_for_a_resolver_is_a_trouble_like_others(server: Server, house: 
     assert server.socket is None
 
 
-# --- the end, and a new life -----------------------------------------------------------------------------
+# --- the end, and re-execution ---------------------------------------------------------------------------
 
 
-def test_drain_sends_what_is_kept(server: Server, house: House) -> None:
-    """At the very end, with a server that reads at its own pace, everything arrives."""
+def test_drain_sends_buffered_records(server: Server, house: SinkLoop) -> None:
+    """At the end everything arrives, at the pace of the server."""
     server.come()
     if server.socket is not None and "udp" in server.way:
         server.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
@@ -684,30 +684,30 @@ def test_drain_sends_what_is_kept(server: Server, house: House) -> None:
 
 
 @only("server", ["tcp"], indirect=True)
-def test_drain_waits_until_tcp_has_delivered(server: Server, house: House) -> None:
-    """The network may end with us: what is only in our kernel then would be lost."""
+def test_drain_waits_until_tcp_has_delivered(server: Server, house: SinkLoop) -> None:
+    """The network may go down with the container: data that is only in the kernel would be lost."""
     server.rcvbuf = 4096
     server.come()
     house.write(100, b"x" * 1000)
     house.until(lambda: not house.sink.blocked)
     assert house.sink._socket is not None
     assert syslog._undelivered_bytes(house.sink._socket) > 0
-    reader = threading.Thread(target=lambda: house_reads(server, 100))
+    reader = threading.Thread(target=lambda: read_messages(server, 100))
     reader.start()
     house.sink.drain(lambda: 10.0)
     assert syslog._undelivered_bytes(house.sink._socket) == 0
     reader.join()
 
 
-def house_reads(server: Server, count: int) -> None:
+def read_messages(server: Server, count: int) -> None:
     deadline = time.monotonic() + AT_MOST_SECONDS
     while len(server.messages) < count and time.monotonic() < deadline:
         server.read()
 
 
 @only("server", ["tcp", "unix", "udp"], indirect=True)
-def test_drain_gives_up_where_nobody_is(server: Server, house: House) -> None:
-    """Well before its time is over, and what is kept stays countable."""
+def test_drain_gives_up_without_a_server(server: Server, house: SinkLoop) -> None:
+    """Well before its timeout, and the unsent records stay countable."""
     house.write(5)
     begun = time.monotonic()
     house.sink.drain(lambda: 100.0)
@@ -717,8 +717,8 @@ def test_drain_gives_up_where_nobody_is(server: Server, house: House) -> None:
 
 
 @only("server", ["tcp"], indirect=True)
-def test_drain_reaches_a_server_that_was_away(server: Server, house: House) -> None:
-    """It does not wait for a retry that is far away."""
+def test_drain_reaches_a_server_that_was_away(server: Server, house: SinkLoop) -> None:
+    """It does not wait for a distant retry."""
     house.write(5)
     house.sink.retry_at = time.monotonic() + 1000.0
     server.come()
@@ -726,8 +726,8 @@ def test_drain_reaches_a_server_that_was_away(server: Server, house: House) -> N
     house.all_arrive(server)
 
 
-def test_records_cross_a_reexecution(server: Server, house: House) -> None:
-    """In whatever state the connection is: before it, in the middle of a frame, and without any."""
+def test_records_survive_a_reexecution(server: Server, house: SinkLoop) -> None:
+    """In every state of the connection: before it, in the middle of a frame, and without one."""
     house.write(3)
     house.reexecute()
     house.write(3)
@@ -756,8 +756,8 @@ def test_records_cross_a_reexecution(server: Server, house: House) -> None:
 
 
 @only("server", ["tcp"], indirect=True)
-def test_a_resolver_under_way_is_asked_for_again_in_the_new_life(server: Server, house: House) -> None:
-    """Its answer went to the old one; its key is another, since the old child may not be reaped yet."""
+def test_a_running_resolver_is_started_again_after_a_reexecution(server: Server, house: SinkLoop) -> None:
+    """Its answer went to the old instance; the new key differs, because the old child may not be reaped yet."""
     server.come()
     house.address = server.address.replace("127.0.0.1", "localhost")
     house.sink = house.new()
@@ -772,8 +772,8 @@ def test_a_resolver_under_way_is_asked_for_again_in_the_new_life(server: Server,
 
 
 @only("server", ["tcp"], indirect=True)
-def test_undelivered_frames_cross_a_reexecution(server: Server, house: House) -> None:
-    """Sent by the old life to a server that had just closed, sent again by the new one."""
+def test_undelivered_frames_survive_a_reexecution(server: Server, house: SinkLoop) -> None:
+    """Frames sent by the old instance to a server that had just closed are sent again by the new one."""
     server.come()
     house.write(3)
     house.all_arrive(server)

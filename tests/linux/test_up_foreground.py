@@ -1,4 +1,4 @@
-"""One service in the foreground, with the terminal or the standard input, on the real kernel."""
+"""One foreground service, with the terminal or the standard input, on the real kernel."""
 
 import subprocess
 
@@ -10,8 +10,8 @@ CTTY = ("setsid", "--ctty")
 OTHER: dict[str, dict[str, object]] = {"other": {"command": ["sleep", "1000"]}}
 
 
-def test_command_has_our_standard_input(start: Start, tmp_path: object, process_1: bool) -> None:
-    """Without a terminal (docker run -i): what is piped in arrives, and its end is the container's."""
+def test_command_has_the_standard_input(start: Start, tmp_path: object, process_1: bool) -> None:
+    """Without a terminal (docker run -i): piped input arrives, and the exit of the command ends the container."""
     file = write_file(str(tmp_path), OTHER)
     life = start(
         *COHABIT, "up", "-f", file, "--", *shell("read x; echo got $x; exit 4"),
@@ -24,8 +24,8 @@ def test_command_has_our_standard_input(start: Start, tmp_path: object, process_
     assert life.lines("sh", "out") == ["got hello"]
 
 
-def test_command_has_our_terminal(start: Start, tmp_path: object, process_1: bool) -> None:
-    """With a terminal (docker run -it): it is the foreground, its output has no prefix, and ^C reaches it alone."""
+def test_command_has_the_terminal(start: Start, tmp_path: object, process_1: bool) -> None:
+    """With a terminal (docker run -it): it is the foreground, its output has no prefix, and only it receives ^C."""
     file = write_file(str(tmp_path), OTHER)
     script = "trap 'echo interrupted; exit 6' INT; tty; echo ready; while :; do read x; done"
     life = start(*COHABIT, "up", "-f", file, "--", *shell(script), above=CTTY, terminal=True, process_1=process_1)
@@ -37,7 +37,7 @@ def test_command_has_our_terminal(start: Start, tmp_path: object, process_1: boo
 
 
 def test_terminal_of_a_service_of_the_file(start: Start, tmp_path: object) -> None:
-    """tty: true gives it to a service of the file."""
+    """tty: true gives the terminal to a service of the file."""
     services = {**OTHER, "shell": {"command": shell("tty; read x; echo got $x"), "tty": True}}
     file = write_file(str(tmp_path), services)
     life = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True)
@@ -48,7 +48,7 @@ def test_terminal_of_a_service_of_the_file(start: Start, tmp_path: object) -> No
 
 
 def test_terminal_of_the_next_run(start: Start, tmp_path: object, process_1: bool) -> None:
-    """A service that is started again is the foreground again, and reads what is typed."""
+    """A restarted service is the foreground again, and reads the input."""
     services = {**OTHER, "shell": {"command": shell("read x; echo got $x"), "tty": True, "restart": "always"}}
     file = write_file(str(tmp_path), services)
     life = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True, process_1=process_1)
@@ -59,8 +59,8 @@ def test_terminal_of_the_next_run(start: Start, tmp_path: object, process_1: boo
     assert life.stop() == 0
 
 
-def test_who_is_in_the_background_stays_stopped(start: Start, tmp_path: object, gate: Gate) -> None:
-    """Reading a terminal that somebody else has stops a service, once, until there is a reason to go on."""
+def test_background_reader_stays_stopped(start: Start, tmp_path: object, gate: Gate) -> None:
+    """A service that reads the terminal in the background is stopped once, and stays stopped until it is continued."""
     script = "trap 'echo continued' CONT; read x"
     services: dict[str, dict[str, object]] = {
         "shell": {"command": shell(script), "tty": True},
@@ -70,16 +70,16 @@ def test_who_is_in_the_background_stays_stopped(start: Start, tmp_path: object, 
     above = (*CTTY, "sh", "-mc", '"$@" & wait', "sh")
     life = start(*COHABIT, "up", "-f", file, above=above, terminal=True)
     reader = life.one(f"sh -c {script}")
-    life.until(lambda: getattr(processes.look(reader.pid), "state", "") == "T", "it to be stopped")
+    life.until(lambda: getattr(processes.find(reader.pid), "state", "") == "T", "it to be stopped")
     for number in (1, 2, 3):
         gate.open()
         life.until_printed(f"turn {number}")
-    assert getattr(processes.look(reader.pid), "state", "") == "T"
+    assert getattr(processes.find(reader.pid), "state", "") == "T"
     assert "continued" not in life.text
 
 
-def test_stopping_key_changes_nothing(start: Start, tmp_path: object) -> None:
-    """^Z in a container, where nobody could ever continue it, does not freeze the command."""
+def test_stop_key_has_no_effect(start: Start, tmp_path: object) -> None:
+    """^Z in a container, where no shell could continue the command, does not stop it."""
     file = write_file(str(tmp_path), OTHER)
     script = "echo ready; read x; echo got $x"
     life = start(*COHABIT, "up", "-f", file, "--", *shell(script), above=CTTY, terminal=True)
@@ -90,8 +90,8 @@ def test_stopping_key_changes_nothing(start: Start, tmp_path: object) -> None:
     assert life.wait() == 0
 
 
-def test_container_lives_as_long_as_the_command(start: Start, tmp_path: object, gate: Gate, process_1: bool) -> None:
-    """A service of the file that ends, well or not, takes nobody along who has a shell in the foreground."""
+def test_container_runs_as_long_as_the_command(start: Start, tmp_path: object, gate: Gate, process_1: bool) -> None:
+    """With a foreground shell, the exit of a service of the file, successful or not, does not end the container."""
     file = write_file(str(tmp_path), {"once": {"command": shell("exit 3")}, **OTHER})
     life = start(*COHABIT, "up", "-f", file, "--", *shell("read x < gate; exit 4"), process_1=process_1)
     life.until_printed("once: ended with exit code 3")

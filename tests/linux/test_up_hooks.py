@@ -1,4 +1,4 @@
-"""Hooks on the real kernel: their order, their environment, their failures, and who is left behind."""
+"""Hooks on the real kernel: their order, their environment, their failures, and the processes they leave behind."""
 
 import pytest
 
@@ -8,16 +8,16 @@ from linux.run import shell
 SLEEP = ["sleep", "1000"]
 
 
-def _hook(script: str, **words: object) -> dict[str, object]:
-    return {"command": shell(script), **words}
+def _hook(script: str, **settings: object) -> dict[str, object]:
+    return {"command": shell(script), **settings}
 
 
-def test_hooks_come_in_their_order(up: Start, process_1: bool) -> None:
+def test_hooks_run_in_order(up: Start, process_1: bool) -> None:
     """pre_start before the command, post_start after it, pre_stop before its signal; each under the service's name."""
     life = up(
         {
             "web": {
-                "command": shell("trap 'echo told; exit 0' TERM; echo main; while :; do read x < gate; done"),
+                "command": shell("trap 'echo stopping; exit 0' TERM; echo main; while :; do read x < gate; done"),
                 "pre_start": [_hook("mkfifo gate; echo first"), _hook("echo second")],
                 "post_start": [_hook("echo after")],
                 "pre_stop": [_hook("echo before the end")],
@@ -29,14 +29,14 @@ def test_hooks_come_in_their_order(up: Start, process_1: bool) -> None:
     life.until_printed("web: ready")
     life.until_printed("| main")
     assert life.stop() == 0
-    said = life.lines("web", "out")
-    assert said[:2] == ["first", "second"]
-    assert set(said[2:4]) == {"main", "after"}
-    assert said[4:] == ["before the end", "told"]
+    lines = life.lines("web", "out")
+    assert lines[:2] == ["first", "second"]
+    assert set(lines[2:4]) == {"main", "after"}
+    assert lines[4:] == ["before the end", "stopping"]
 
 
 def test_hooks_have_their_own_environment_and_directory(up: Start) -> None:
-    """What a hook says of itself counts over what the service says."""
+    """The settings of a hook take precedence over those of the service."""
     hook = _hook("echo $A $B; pwd", environment={"B": "hook"}, working_dir="/")
     life = up({"web": {"command": ["true"], "environment": {"A": "web", "B": "web"}, "pre_start": [hook]}})
     assert life.wait() == 0
@@ -44,21 +44,21 @@ def test_hooks_have_their_own_environment_and_directory(up: Start) -> None:
 
 
 def test_hook_that_fails_keeps_the_command_from_starting(up: Start, process_1: bool) -> None:
-    """The container ends with the hook's code, and says which hook it was."""
+    """The container ends with the hook's code, and names the hook."""
     life = up({"web": {"command": SLEEP, "pre_start": [_hook("exit 0"), _hook("exit 5")]}}, process_1=process_1)
     assert life.wait() == 5
     assert "web: pre_start hook 2 ended with exit code 5" in life.text
 
 
-def test_hook_that_is_not_there(up: Start) -> None:
-    """A command that cannot be executed is found when its time has come, if not before."""
+def test_missing_hook_command(up: Start) -> None:
+    """A command that cannot be executed is reported when it is due, if not before."""
     life = up({"web": {"command": SLEEP, "pre_start": [_hook("rm -f gone"), {"command": ["./gone"]}]}})
     assert life.wait() == 127
     assert "pre_start hook 2" in life.text
 
 
-def test_what_a_failed_hook_left_is_ended(up: Start, process_1: bool) -> None:
-    """Before the next try nothing of the last one lives."""
+def test_processes_of_a_failed_hook_are_ended(up: Start, process_1: bool) -> None:
+    """Before the next attempt, no process of the last one is left."""
     life = up(
         {"web": {"command": SLEEP, "restart": "on-failure:1", "pre_start": [_hook("sleep 2000 & exit 5")]}},
         process_1=process_1,
@@ -68,8 +68,8 @@ def test_what_a_failed_hook_left_is_ended(up: Start, process_1: bool) -> None:
     assert life.zombies() == []
 
 
-def test_hook_after_the_start_holds_readiness_back(up: Start, gate: Gate) -> None:
-    """Dependants that want it healthy wait for its post_start hooks."""
+def test_post_start_hook_delays_readiness(up: Start, gate: Gate) -> None:
+    """Dependants that wait for health wait for the post_start hooks."""
     life = up(
         {
             "db": {"command": SLEEP, "post_start": [_hook("read x < gate")], "healthcheck": {"test": ["CMD", "true"]}},
@@ -87,8 +87,8 @@ def test_hook_after_the_start_holds_readiness_back(up: Start, gate: Gate) -> Non
     assert life.stop() == 0
 
 
-def test_stop_in_the_middle_of_a_hook(up: Start, gate: Gate, process_1: bool) -> None:
-    """A hook before the start is told to stop like the service, and that is a good end."""
+def test_stop_during_a_hook(up: Start, gate: Gate, process_1: bool) -> None:
+    """A pre_start hook gets the stop signal like the service, and the exit code is 0."""
     life = up({"web": {"command": SLEEP, "pre_start": [_hook("read x < gate")]}}, process_1=process_1)
     life.one("sh -c read x < gate")
     assert life.stop() == 0
@@ -96,8 +96,8 @@ def test_stop_in_the_middle_of_a_hook(up: Start, gate: Gate, process_1: bool) ->
 
 
 @pytest.mark.parametrize("hook", ["exec sleep 2000", "trap '' TERM; sleep 2000 & wait; sleep 2000"])
-def test_hook_before_the_stop_that_hangs(up: Start, hook: str) -> None:
-    """Service and hook share one grace; then both are killed."""
+def test_pre_stop_hook_that_hangs(up: Start, hook: str) -> None:
+    """Service and hook share one grace period; then both are killed."""
     life = up({"web": {"command": SLEEP, "pre_stop": [_hook(hook)], "stop_grace_period": "100ms"}})
     life.one("sleep 1000")
     assert life.stop() == 137

@@ -1,4 +1,4 @@
-"""`cohabit up`: what waits for what at the start, and the reverse at the stop."""
+"""`cohabit up`: the order of the start, and the reverse order of the stop."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def test_dependants_start_later(up: Start) -> None:
 
 
 def test_dependants_of_a_job_wait_for_its_success(up: Start, gate: Gate, tmp_path: Path, process_1: bool) -> None:
-    """service_completed_successfully: not before the job has ended, with 0."""
+    """service_completed_successfully: a dependant starts only when the job has exited with 0."""
     job = {"command": shell("read x < gate; echo job >> order")}
     web = {
         "command": program("ordered.py", "web"),
@@ -37,7 +37,7 @@ def test_dependants_of_a_job_wait_for_its_success(up: Start, gate: Gate, tmp_pat
 
 
 def test_dependants_of_a_failed_job_never_start(up: Start) -> None:
-    """When the job fails, who waits for it cannot start, and the job's code is the container's."""
+    """When the job fails, its dependants cannot start, and the job's code is the container's."""
     job = {"command": shell("echo no database; exit 3")}
     web = {"command": ["echo", "here"], "depends_on": {"job": {"condition": "service_completed_successfully"}}}
     life = up({"web": web, "job": job})
@@ -48,7 +48,7 @@ def test_dependants_of_a_failed_job_never_start(up: Start) -> None:
 
 
 def test_stop_is_the_reverse_of_the_start(up: Start, tmp_path: Path, process_1: bool) -> None:
-    """Dependants stop before those they depend on, one wave after the other."""
+    """Dependants stop before their dependencies, level by level."""
     life = up({"db": _ordered("db"), "app": _ordered("app", "db"), "web": _ordered("web", "app")}, process_1=process_1)
     life.until_written(str(tmp_path / "order"), 3)
     assert life.stop() == 0
@@ -56,7 +56,7 @@ def test_stop_is_the_reverse_of_the_start(up: Start, tmp_path: Path, process_1: 
 
 
 def test_stop_after_a_failure_keeps_the_order(up: Start, gate: Gate, tmp_path: Path) -> None:
-    """The order is the same when an essential service's end is the reason."""
+    """The order is the same if the reason is the exit of an essential service."""
     failing = {"command": shell("read x < gate; exit 4")}
     life = up({"db": _ordered("db"), "app": _ordered("app", "db"), "other": failing})
     life.until_written(str(tmp_path / "order"), 2)
@@ -66,7 +66,7 @@ def test_stop_after_a_failure_keeps_the_order(up: Start, gate: Gate, tmp_path: P
 
 
 def test_independent_services_stop_in_parallel(up: Start, tmp_path: Path) -> None:
-    """Branches that do not depend on each other are told at once: each may wait for the other's TERM."""
+    """Independent services get TERM at once: each may wait for the other's TERM."""
     at_term = "echo %s >> met; until grep -q %s met; do :; done; exit 0"
     meets = f'trap "{at_term}" TERM; echo up >> order; while :; do read x < gate; done'
     (tmp_path / "met").touch()
@@ -100,7 +100,7 @@ def test_each_stop_signal_stops(up: Start, process_1: bool, number: int) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP, signal.SIGALRM, signal.SIGPIPE, signal.SIGWINCH])
 def test_other_signals_change_nothing(up: Start, process_1: bool, number: int) -> None:
-    """A stray USR1, HUP, ALRM, PIPE or WINCH ends nothing."""
+    """USR1, HUP, ALRM, PIPE and WINCH end no service."""
     life = up({"web": {"command": program("received.py", "0", "15")}}, process_1=process_1)
     life.until_printed("ready")
     life.signal(number)
@@ -109,7 +109,7 @@ def test_other_signals_change_nothing(up: Start, process_1: bool, number: int) -
 
 
 def test_profile_and_named_services(up: Start, process_1: bool) -> None:
-    """Named services start with what they depend on, and nobody else does."""
+    """Named services start with their dependencies, and no others do."""
     services = {
         "db": _ordered("db"),
         "web": _ordered("web", "db"),
@@ -124,7 +124,7 @@ def test_profile_and_named_services(up: Start, process_1: bool) -> None:
 
 
 def test_stop_before_the_file_is_read(start: Start) -> None:
-    """A stop that comes while the file is still being read is 0, and starts nothing."""
+    """A stop signal while the file is still being read gives 0, and nothing starts."""
     reader, writer = os.pipe()
     life = start(*COHABIT, "up", "-f", "-", stdin=reader)
     life.until(lambda: life.below("config/__main__.py"), "the loader")

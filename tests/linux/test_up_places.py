@@ -1,4 +1,4 @@
-"""`cohabit up` and `init` where containers are poor: no root, no capabilities, nothing writable, no /proc."""
+"""`cohabit up` and `init` in restricted containers: no root, no capabilities, nothing writable, no /proc."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from linux.run import COHABIT, program, shell, write_file
 SERVICE = {"web": {"command": ["sleep", "1000"], "restart": "always"}}
 
 
-def test_termination_log_holds_the_last_word(up: Start) -> None:
-    """What ended the container is in /dev/termination-log, where there is one."""
+def test_termination_log_holds_the_exit_reason(up: Start) -> None:
+    """The cause of the end is in /dev/termination-log, if that exists."""
     life = up(
         {"web": {"command": shell("echo cannot bind; exit 9")}, "other": {"command": ["sleep", "1000"]}},
         setup=places.TERMINATION_LOG + 'exec sh -c \'"$@"; code=$?; cat /dev/termination-log >&2; exit $code\' sh "$@"',
@@ -24,8 +24,8 @@ def test_termination_log_holds_the_last_word(up: Start) -> None:
     assert "\nweb ended with exit code 9" in life.text
 
 
-def test_termination_log_is_not_made(up: Start) -> None:
-    """Where there is no /dev/termination-log, none is made."""
+def test_termination_log_is_not_created(up: Start) -> None:
+    """If there is no /dev/termination-log, it is not created."""
     setup = places.TERMINATION_LOG + "rm /dev/termination-log\n"
     life = up({"web": {"command": shell("exit 9")}}, setup=setup + 'exec sh -c \'"$@"; ls /dev >&2\' sh "$@"')
     life.wait()
@@ -33,15 +33,15 @@ def test_termination_log_is_not_made(up: Start) -> None:
     assert "urandom" in life.text
 
 
-@pytest.mark.parametrize("who", [places.UNPRIVILEGED, places.NO_CAPABILITIES], ids=["uid 12345", "no capabilities"])
-def test_without_privileges_the_main_job_is_done(
-    up: Start, tmp_path: Path, process_1: bool, who: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(
+    "privileges", [places.UNPRIVILEGED, places.NO_CAPABILITIES], ids=["uid 12345", "no capabilities"]
+)
+def test_up_without_privileges(up: Start, tmp_path: Path, process_1: bool, privileges: tuple[str, ...]) -> None:
     """A random uid without a passwd entry, or root without capabilities: restart, tree, stop, exit code."""
     tmp_path.chmod(0o777)
     life = up(
         {"web": {"command": program("tree.py"), "restart": "always"}},
-        above=who,
+        above=privileges,
         process_1=process_1,
         setup=places.open_to_all(str(tmp_path)),
     )
@@ -54,17 +54,17 @@ def test_without_privileges_the_main_job_is_done(
     assert not life.zombies()
 
 
-@pytest.mark.parametrize("who", [places.UNPRIVILEGED, places.NO_CAPABILITIES], ids=["uid 12345", "no capabilities"])
-def test_without_privileges_init_does_its_job(
-    start: Start, tmp_path: Path, process_1: bool, who: tuple[str, ...]
-) -> None:
-    """`init` reaps and forwards as anybody."""
+@pytest.mark.parametrize(
+    "privileges", [places.UNPRIVILEGED, places.NO_CAPABILITIES], ids=["uid 12345", "no capabilities"]
+)
+def test_init_without_privileges(start: Start, tmp_path: Path, process_1: bool, privileges: tuple[str, ...]) -> None:
+    """`init` reaps and forwards as usual."""
     life = start(
         *COHABIT,
         "init",
         "--",
         *program("received.py", "4"),
-        above=who,
+        above=privileges,
         process_1=process_1,
         setup=places.open_to_all(str(tmp_path)),
     )
@@ -75,7 +75,7 @@ def test_without_privileges_init_does_its_job(
 
 
 def test_service_of_another_user_without_root(up: Start, tmp_path: Path) -> None:
-    """user: needs root: without it the file is refused with a sentence, and nothing starts."""
+    """user: needs root; without it the file is refused with a message, and nothing starts."""
     tmp_path.chmod(0o777)
     life = up(
         {"web": {"command": ["true"], "user": "1000:1000"}},
@@ -112,7 +112,7 @@ def test_read_only_root(start: Start, tmp_path: Path, process_1: bool) -> None:
 
 
 def test_no_proc_restart_and_stop(up: Start, process_1: bool) -> None:
-    """Without /proc a crash is a restart, and a stop ends everybody."""
+    """Without /proc a crash is a restart, and a stop ends all processes."""
     life = up(SERVICE, setup=places.NO_PROC, process_1=process_1)
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
     life.until_printed("web: started", 2)
@@ -121,18 +121,18 @@ def test_no_proc_restart_and_stop(up: Start, process_1: bool) -> None:
 
 
 def test_no_proc_group_is_gone_before_the_restart(up: Start, process_1: bool) -> None:
-    """Without /proc at least the service's process group is gone before it starts again."""
+    """Without /proc at least the service's process group is gone before the restart."""
     service = shell("sleep 1000 & echo ready; exec sleep 2000")
     life = up({"web": {"command": service, "restart": "always"}}, setup=places.NO_PROC, process_1=process_1)
     life.until_printed("ready")
     orphan = life.one("sleep 1000")
     os.kill(life.one("sleep 2000").pid, signal.SIGKILL)
     life.until_printed("ready", 2)
-    assert processes.look(orphan.pid) is None
+    assert processes.find(orphan.pid) is None
 
 
-def test_no_proc_nobody_is_left(up: Start) -> None:
-    """Without /proc, as process 1, whoever hid in another session is swept at the end."""
+def test_no_proc_no_process_is_left(up: Start) -> None:
+    """Without /proc, as process 1, a process in another session is ended with the container."""
     life = up(
         {
             "web": {"command": program("received.py", "0", "15")},
@@ -143,7 +143,7 @@ def test_no_proc_nobody_is_left(up: Start) -> None:
     life.until_printed("ready")
     orphan = life.one("sleep 1000")
     assert life.stop() == 0
-    assert processes.look(orphan.pid) is None
+    assert processes.find(orphan.pid) is None
 
 
 def test_no_proc_init(init: Start, process_1: bool) -> None:
@@ -154,8 +154,8 @@ def test_no_proc_init(init: Start, process_1: bool) -> None:
     assert life.stop() == 143
 
 
-def test_foreign_proc_is_not_believed(start: Start, tmp_path: Path) -> None:
-    """A /proc of another namespace (unshare without --mount-proc) shows other processes: nobody there is signalled."""
+def test_foreign_proc_is_not_trusted(start: Start, tmp_path: Path) -> None:
+    """A /proc of another namespace (unshare without --mount-proc) shows other processes: none of them is signalled."""
     file = write_file(
         str(tmp_path), {"web": {"command": shell("sleep 1000 & echo ready; exec sleep 2000"), "restart": "always"}}
     )
@@ -168,15 +168,15 @@ def test_foreign_proc_is_not_believed(start: Start, tmp_path: Path) -> None:
     os.kill(leader.pid, signal.SIGKILL)
     life.until_printed("ready", 2)
     os.kill(cohabit.pid, signal.SIGTERM)
-    life.until(lambda: processes.look(cohabit.pid) is None, "its end")
-    assert processes.look(bystander.pid) is not None
+    life.until(lambda: processes.find(cohabit.pid) is None, "its end")
+    assert processes.find(bystander.pid) is not None
 
 
 def test_closed_standard_descriptors(start: Start, tmp_path: Path, process_1: bool) -> None:
-    """With stdin, stdout and stderr closed, services run, and their pipes land nowhere else."""
-    look = "for n in /proc/$$/fd/*; do echo ${n##*/} >> descriptors; done"
-    file = write_file(str(tmp_path), {"web": {"command": shell(f"echo out; echo err >&2; {look}; exit 4")}})
+    """With stdin, stdout and stderr closed, services run, and inherit no other descriptors."""
+    script = "for n in /proc/$$/fd/*; do echo ${n##*/} >> descriptors; done"
+    file = write_file(str(tmp_path), {"web": {"command": shell(f"echo out; echo err >&2; {script}; exit 4")}})
     life = start(*shell('exec "$@" <&- >&- 2>&-'), "sh", *COHABIT, "up", "-f", file, process_1=process_1)
     assert life.wait() == 4
-    # 3 and 10 are the shell's own, while it lists and while it writes.
+    # 3 and 10 belong to the shell, while it lists and while it writes.
     assert set((tmp_path / "descriptors").read_text().split()) - {"3", "10"} == {"0", "1", "2"}

@@ -1,4 +1,4 @@
-"""`cohabit up`: probes and readiness with real processes; whatever they do, nobody else is disturbed."""
+"""`cohabit up`: probes and readiness with real processes; a faulty probe does not affect other services."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from linux.run import REPOSITORY, Run, program, shell, write_file
 
 QUICK = {"interval": "100ms", "start_interval": "50ms", "retries": 1}
 WEB = {"command": ["sleep", "1000"]}
-TOLD = program("tell.py", "-", "READY=1\nSTATUS=here")
+NOTIFIES = program("notify.py", "-", "READY=1\nSTATUS=here")
 
 
 def _probed(*test: str, **rules: object) -> dict[str, object]:
@@ -20,15 +20,15 @@ def _probed(*test: str, **rules: object) -> dict[str, object]:
 
 
 def _after(name: str) -> dict[str, object]:
-    """A service that is started when another one is well."""
+    """A service that starts when another one is healthy."""
     return {"command": shell("echo after; exec sleep 1001"), "depends_on": {name: {"condition": "service_healthy"}}}
 
 
 # --- commands --------------------------------------------------------------------------------------------------
 
 
-def test_probe_that_hangs_is_killed_with_all_it_started(up: Start, tmp_path: Path, process_1: bool) -> None:
-    """At its timeout a probe goes with its children and its daemons; the next one is asked as ever."""
+def test_hanging_probe_is_killed_with_its_processes(up: Start, tmp_path: Path, process_1: bool) -> None:
+    """At its timeout a probe is killed with its children and its daemons; the next probe runs as usual."""
     script = "[ -e ran ] && exit 0; setsid sleep 2001 & sleep 2002 & touch ran; sleep 2003"
     life = up({"web": _probed("CMD-SHELL", script, timeout="300ms")}, process_1=process_1)
     life.until_printed("web: unhealthy: no answer within 300ms")
@@ -47,7 +47,7 @@ def test_probe_that_leaves_a_daemon_behind(up: Start, process_1: bool) -> None:
 
 
 def test_probe_that_floods_is_killed(up: Start) -> None:
-    """A probe that writes without end is cut off and fails; others come out meanwhile."""
+    """A probe that writes without end is killed and fails; the output of other services appears meanwhile."""
     services = {"web": _probed("CMD", "yes", timeout="1h"), "db": {"command": shell("echo here; exec sleep 1000")}}
     life = up(services)
     life.until_printed("web: unhealthy: the probe was killed: it wrote more than 1 MiB")
@@ -67,7 +67,7 @@ def test_probe_runs_as_the_service(up: Start, tmp_path: Path) -> None:
 
 
 def test_probe_over_tcp(up: Start, gate: Gate, port: int) -> None:
-    """A service is ready when somebody listens, and not before."""
+    """A service is ready once its port accepts connections, and not before."""
     web = {
         "command": program("listen.py", "tcp", str(port)),
         "healthcheck": {"test": ["TCP", f"localhost:{port}"], **QUICK},
@@ -79,23 +79,23 @@ def test_probe_over_tcp(up: Start, gate: Gate, port: int) -> None:
     assert life.stop() == 0
 
 
-# --- the service tells by itself -------------------------------------------------------------------------------
+# --- readiness reported by the service -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("user", [None, "12345"], ids=["root", "another user"])
 def test_notify(up: Start, process_1: bool, user: str | None) -> None:
-    """READY=1 makes a service ready, whoever it runs as; its socket goes with it."""
-    web = {"command": TOLD, "healthcheck": {"test": ["NOTIFY"]}, **({"user": user} if user else {})}
+    """READY=1 makes a service ready, whatever its user; its socket is removed with it."""
+    web = {"command": NOTIFIES, "healthcheck": {"test": ["NOTIFY"]}, **({"user": user} if user else {})}
     setup = places.open_to_all() if user else ""
     life = up({"web": web, "after": _after("web")}, process_1=process_1, setup=setup)
     life.until_printed("| after")
     assert life.stop() == 0
 
 
-def test_notify_where_only_dev_shm_can_be_written(up: Start, tmp_path: Path) -> None:
-    """`--read-only --user 12345`: the socket is where there is room for one, and gone in the end."""
+def test_notify_with_only_dev_shm_writable(up: Start, tmp_path: Path) -> None:
+    """`--read-only --user 12345`: the socket is in a writable place, and removed at the end."""
     tmp_path.chmod(0o755)
-    script = f"echo $NOTIFY_SOCKET; exec {' '.join(TOLD[:-1])} READY=1"
+    script = f"echo $NOTIFY_SOCKET; exec {' '.join(NOTIFIES[:-1])} READY=1"
     services = {"web": {"command": shell(script), "healthcheck": {"test": ["NOTIFY"]}}, "after": _after("web")}
     hidden = """
 mount -t tmpfs -o mode=755 none /run
@@ -109,13 +109,13 @@ cd "$PWD"
     assert life.stop() == 0
 
 
-def test_notify_from_a_stranger(up: Start, tmp_path: Path) -> None:
-    """Another service's message is not heard, and said once; the service's own is."""
-    web = {"command": program("tell.py", "socket"), "healthcheck": {"test": ["NOTIFY"]}}
+def test_notify_from_another_service(up: Start, tmp_path: Path) -> None:
+    """Another service's message is ignored and reported once; the service's own is accepted."""
+    web = {"command": program("notify.py", "socket"), "healthcheck": {"test": ["NOTIFY"]}}
     spy = {"command": shell("while [ ! -e socket ]; do :; done; exec " + " ".join(_spying()))}
     life = up({"web": web, "spy": spy})
     life.until_printed("may not speak for this service")
-    life.until_printed("told", 2)
+    life.until_printed("sent", 2)
     assert "web: ready" not in life.text
     assert life.text.count("sd_notify message ignored") == 1
     assert life.stop() == 0
@@ -123,12 +123,12 @@ def test_notify_from_a_stranger(up: Start, tmp_path: Path) -> None:
 
 
 def _spying() -> list[str]:
-    return [*program("tell.py", "socket"), "READY=1", "READY=1", "MAINPID=1"]
+    return [*program("notify.py", "socket"), "READY=1", "READY=1", "MAINPID=1"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="no systemd-notify")
-def test_notify_from_a_child_that_is_gone(up: Start) -> None:
-    """systemd-notify of a shell script: its barrier is let go, and it is heard although it has ended."""
+def test_notify_from_an_exited_child(up: Start) -> None:
+    """systemd-notify in a shell script: its barrier is released, and its message counts although it has exited."""
     web = {"command": shell("systemd-notify --ready && exec sleep 1000"), "healthcheck": {"test": ["NOTIFY"]}}
     life = up({"web": web, "after": _after("web")})
     life.until_printed("| after")
@@ -146,7 +146,7 @@ def test_fd(up: Start, process_1: bool) -> None:
 
 @pytest.mark.parametrize("driver", ["prefix", "raw"])
 def test_log(up: Start, gate: Gate, driver: str) -> None:
-    """A line of the output that matches makes a service ready, and not before; then the matcher is gone."""
+    """A matching output line makes a service ready, and not before; then the matcher exits."""
     script = "echo not listening on 80; read x < gate; echo listening on 8080 >&2; exec sleep 1000"
     web = {
         "command": shell(script),
@@ -162,8 +162,8 @@ def test_log(up: Start, gate: Gate, driver: str) -> None:
     assert life.stop() == 0
 
 
-def test_log_with_a_pattern_that_takes_for_ever(up: Start) -> None:
-    """Catastrophic backtracking makes one service unhealthy; the others start, write and stop as ever."""
+def test_log_with_catastrophic_backtracking(up: Start) -> None:
+    """Catastrophic backtracking makes one service unhealthy; the others start, write and stop as usual."""
     web = {
         "command": shell(f"echo {'a' * 60}b; exec sleep 1000"),
         "healthcheck": {"test": ["LOG", "(a+)+$"], "timeout": "200ms"},
@@ -180,16 +180,16 @@ def test_log_with_a_pattern_that_takes_for_ever(up: Start) -> None:
 @pytest.mark.parametrize(
     ("test", "word"),
     [
-        (["NOTIFY"], " ".join(["exec", *TOLD[:-1], "READY=1"])),
+        (["NOTIFY"], " ".join(["exec", *NOTIFIES[:-1], "READY=1"])),
         (["FD", "7"], "echo >&7; exec sleep 1000"),
         (["LOG", "^all is well$"], "echo is well; exec sleep 1000"),
     ],
     ids=["NOTIFY", "FD", "LOG"],
 )
-def test_what_a_service_tells_survives_a_reexecution(
+def test_readiness_messages_survive_a_reexecution(
     start: Start, gate: Gate, tmp_path: Path, test: list[str], word: str
 ) -> None:
-    """Told before, half or after: the next life of process 1 hears it."""
+    """Sent before, half before or after: process 1 receives it after the re-execution."""
     web = {
         "command": shell(f"printf 'all '; echo; printf 'all '; read x < gate; {word}"),
         "healthcheck": {"test": test},
@@ -202,6 +202,6 @@ def test_what_a_service_tells_survives_a_reexecution(
     life.until_printed("trigger: started")
     gate.open(2)
     life.until_printed("RuntimeError: planted")
-    life.until(lambda: "cohabit-resume" in getattr(processes.look(life.pid), "command", ""), "its next life")
+    life.until(lambda: "cohabit-resume" in getattr(processes.find(life.pid), "command", ""), "the re-execution")
     life.until_printed("| after")
     assert life.stop() == 0

@@ -1,4 +1,4 @@
-"""Reload and re-execution as a user does them, on the real kernel."""
+"""Reload and re-execution, as a user requests them, on the real kernel."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ REEXECUTE = signal.SIGRTMIN + 25
 COUNT = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i; done; read x < gate"
 
 
-def _service(text: str, **words: object) -> dict[str, object]:
-    return {"command": shell(f"echo {text}; exec sleep 1000"), **words}
+def _service(text: str, **settings: object) -> dict[str, object]:
+    return {"command": shell(f"echo {text}; exec sleep 1000"), **settings}
 
 
 def _again(life: Run, tmp_path: Path, services: dict[str, dict[str, object]]) -> None:
@@ -25,8 +25,8 @@ def _again(life: Run, tmp_path: Path, services: dict[str, dict[str, object]]) ->
     life.signal(signal.SIGHUP)
 
 
-def test_only_what_changed_is_touched(up: Start, tmp_path: Path, process_1: bool) -> None:
-    """The difference is shown; what is the same keeps its process, what is gone ends, what is new starts."""
+def test_only_changed_services_are_restarted(up: Start, tmp_path: Path, process_1: bool) -> None:
+    """The difference is shown; unchanged services keep their processes, removed ones end, new ones start."""
     life = up({"same": _service("a"), "other": _service("b"), "gone": _service("c")}, process_1=process_1)
     life.until_printed("started", 3)
     life.until(lambda: len(life.below("sleep 1000")) == 3, "all three")
@@ -44,7 +44,7 @@ def test_only_what_changed_is_touched(up: Start, tmp_path: Path, process_1: bool
 
 
 def test_a_broken_file_changes_nothing(up: Start, tmp_path: Path, process_1: bool) -> None:
-    """Every problem is shown with its line, and all services run on."""
+    """Every diagnostic is shown with its line, and all services keep running."""
     life = up({"web": _service("a")}, process_1=process_1)
     life.until_printed("| a")
     (tmp_path / "cohabit.yaml").write_text("services:\n  web: {comand: x}\n")
@@ -56,15 +56,15 @@ def test_a_broken_file_changes_nothing(up: Start, tmp_path: Path, process_1: boo
     assert life.stop() == 0
 
 
-def test_dependants_that_ask_for_it_are_restarted_too(up: Start, tmp_path: Path) -> None:
-    """depends_on: restart: true; and the order is that of every start and stop."""
+def test_dependants_with_restart_true_are_restarted_too(up: Start, tmp_path: Path) -> None:
+    """depends_on: restart: true; the order is that of every start and stop."""
     depends = {"depends_on": {"db": {"condition": "service_started", "restart": True}}}
     life = up({"db": _service("db 1"), "web": _service("here", **depends)})
     life.until_printed("| here")
     _again(life, tmp_path, {"db": _service("db 2"), "web": _service("here", **depends)})
     life.until_printed("| here", 2)
-    said = life.lines("cohabit")
-    stopped = [line for line in said if "stopped" in line]
+    lines = life.lines("cohabit")
+    stopped = [line for line in lines if "stopped" in line]
     assert [line.split(":")[0] for line in stopped] == ["web", "db"]
     assert life.stop() == 0
 
@@ -83,7 +83,7 @@ def test_scaling_by_reload(up: Start, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("times", [1, 5])
 def test_reexecution_loses_nothing(up: Start, gate: object, times: int, process_1: bool) -> None:
-    """The same pid, the same children, each line once, and the exit that comes later."""
+    """The pid and the children are the same, each line appears once, and a later exit is noticed."""
     life = up({"web": {"command": shell(f"{COUNT}; exit 7")}}, process_1=process_1)
     life.until_printed("web: started")
     pid = life.pid
@@ -99,7 +99,7 @@ def test_reexecution_loses_nothing(up: Start, gate: object, times: int, process_
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A copy of the package, which can be changed."""
+    """A copy of the package, which the test may change."""
     package = tmp_path / "package" / "cohabit"
     shutil.copytree(os.path.dirname(COHABIT[-1]), package)
     return package
@@ -110,11 +110,11 @@ def _descriptors(life: Run) -> int:
 
 
 def _was_executed(life: Run) -> bool:
-    return "cohabit-resume" in getattr(processes.look(life.pid), "command", "")
+    return "cohabit-resume" in getattr(processes.find(life.pid), "command", "")
 
 
 def test_reexecution_into_a_broken_program_is_refused(start: Start, tmp_path: Path, installed: Path) -> None:
-    """What is installed is tried first; the running program goes on."""
+    """The installed program is tried first; the running program continues."""
     file = write_file(str(tmp_path), {"web": _service("a")})
     life = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
     life.until_printed("| a")
@@ -124,8 +124,8 @@ def test_reexecution_into_a_broken_program_is_refused(start: Start, tmp_path: Pa
     assert life.stop() == 0
 
 
-def test_reexecution_takes_up_what_is_installed(start: Start, tmp_path: Path, installed: Path) -> None:
-    """In the same interpreter without an exec, at first; an exec frees what the former programs hold."""
+def test_reexecution_runs_the_installed_program(start: Start, tmp_path: Path, installed: Path) -> None:
+    """At first in the same interpreter without an exec; a later exec frees the memory of the former programs."""
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"], "restart": "always"}})
     life = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
     web = life.one("sleep 1000")
@@ -133,7 +133,7 @@ def test_reexecution_takes_up_what_is_installed(start: Start, tmp_path: Path, in
     descriptors = 0
     for number in range(1, 6):
         (installed / "__init__.py").write_text(f'{text}\n__version__ = "9.{number}"\n')
-        os.utime(installed / "__init__.py", (number, number))  # bytecode is as old as its source, to the second
+        os.utime(installed / "__init__.py", (number, number))  # bytecode is compared with its source to the second
         life.signal(REEXECUTE)
         life.until_printed(f"re-executed, version 9.{number}\n")
         assert _was_executed(life) == (number > 3)
@@ -147,7 +147,7 @@ def test_reexecution_takes_up_what_is_installed(start: Start, tmp_path: Path, in
 
 
 def test_an_import_that_fails_is_undone(start: Start, tmp_path: Path, installed: Path) -> None:
-    """The trial was well, and yet the installed program cannot be imported: the former one goes on, and says why."""
+    """The trial succeeds, but the installed program cannot be imported: the old one continues, and reports why."""
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"], "restart": "always"}})
     life = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
     web = life.one("sleep 1000")
@@ -162,7 +162,7 @@ def test_an_import_that_fails_is_undone(start: Start, tmp_path: Path, installed:
 
 
 def test_another_interpreter_is_executed(start: Start, tmp_path: Path) -> None:
-    """A replaced interpreter is the one thing that needs an exec."""
+    """Only a replaced interpreter requires an exec."""
     interpreter = tmp_path / "venv" / "bin" / "python3"
     interpreter.parent.mkdir(parents=True)
     real = os.path.realpath(sys.executable)
@@ -181,12 +181,12 @@ def test_another_interpreter_is_executed(start: Start, tmp_path: Path) -> None:
     assert life.stop() == 0
 
 
-def test_the_verbs_reach_the_running_one(up: Start, process_1: bool) -> None:
+def test_commands_reach_the_running_cohabit(up: Start, process_1: bool) -> None:
     """`cohabit reload` and `cohabit reexec` from inside."""
     cohabit = " ".join(COHABIT)
-    script = f"{cohabit} reload && {cohabit} reexec; echo told; exec sleep 1000"
+    script = f"{cohabit} reload && {cohabit} reexec; echo both done; exec sleep 1000"
     life = up({"web": {"command": shell(script)}}, process_1=process_1)
-    life.until_printed("told")
+    life.until_printed("both done")
     life.until_printed("reload: nothing has changed")
     life.until_printed("re-executed")
     assert life.stop() == 0

@@ -13,7 +13,7 @@ TEXT = "hunter2"
 
 
 def test_limits_and_groups(up: Start) -> None:
-    """What the file says is what the service finds; another service finds nothing of it."""
+    """A service gets the settings of the file; another service does not."""
     script = (
         "ulimit -n; umask; nice; cat /proc/self/oom_score_adj; grep -E 'CapBnd|NoNewPrivs' /proc/self/status; id -G"
     )
@@ -44,7 +44,7 @@ def test_limits_and_groups(up: Start) -> None:
 
 
 def test_group_add_alone_changes_no_more_than_the_groups(up: Start) -> None:
-    """HOME stays ours."""
+    """HOME stays that of cohabit."""
     life = up(
         {"web": {"command": shell("id -u; id -G; echo $HOME"), "group_add": [777]}}, environment={"HOME": "/here"}
     )
@@ -53,8 +53,8 @@ def test_group_add_alone_changes_no_more_than_the_groups(up: Start) -> None:
     assert (user, groups.split()[-1], home) == ("0", "777", "/here")
 
 
-def test_what_is_impossible_is_told_before_anything_starts(up: Start, port: int) -> None:
-    """A socket that is not to be had: its address and the reason, and nothing has run."""
+def test_unavailable_socket_is_reported_before_anything_starts(up: Start, port: int) -> None:
+    """A socket that cannot be opened: the message has its address and the reason, and nothing has run."""
     with socket.create_server(("127.0.0.1", port)):
         life = up({"web": {"command": shell("echo ran"), "sockets": [f"127.0.0.1:{port}"]}})
         assert life.wait() == 71
@@ -62,8 +62,8 @@ def test_what_is_impossible_is_told_before_anything_starts(up: Start, port: int)
     assert life.lines("web") == []
 
 
-def test_secrets_arrive_and_are_seen_nowhere_else(up: Start) -> None:
-    """As a file that its user alone can read, and as a variable; the variable that they came from is gone."""
+def test_secrets_are_passed_and_appear_nowhere_else(up: Start) -> None:
+    """As a file that only its user can read, and as a variable; the source variable is removed."""
     own = "stat -c '%U %a' /run/secrets/db; cat /run/secrets/db; echo; echo [$DB] [$DB_FILE] [$SOURCE]"
     other = "cat /run/secrets/db || echo [$DB] [$SOURCE]"
     life = up(
@@ -84,11 +84,11 @@ def test_secrets_arrive_and_are_seen_nowhere_else(up: Start) -> None:
     assert life.wait() == 0
     assert life.lines("web") == ["daemon 400", TEXT, f"[{TEXT}] [] []"]
     assert life.lines("other", "out") == ["[] []"]
-    assert life.text.count(TEXT) == 2  # what the service itself said
+    assert life.text.count(TEXT) == 2  # the service's own output
 
 
 def test_a_missing_secret_starts_nothing(up: Start) -> None:
-    """Its path is named, with the line that asks for it."""
+    """The message has its path and the line that refers to it."""
     life = up({"web": {"command": shell("echo ran"), "environment": {"DB_FILE": "/run/secrets/none"}}})
     assert life.wait() == 78
     assert "cannot set DB for web: /run/secrets/none does not exist" in life.text
@@ -96,8 +96,8 @@ def test_a_missing_secret_starts_nothing(up: Start) -> None:
 
 
 @pytest.mark.parametrize("form", ["tcp", "unix"])
-def test_nobody_is_refused_while_a_service_is_restarted(up: Start, port: int, tmp_path: Path, form: str) -> None:
-    """Each run serves one client and ends; the next client waits in the socket that stays."""
+def test_no_client_is_refused_during_a_restart(up: Start, port: int, tmp_path: Path, form: str) -> None:
+    """Each run serves one client and exits; the next client waits in the socket, which stays."""
     address = f"127.0.0.1:{port}" if form == "tcp" else str(tmp_path / "s")
     serve = (
         "import os, socket\n"

@@ -1,4 +1,4 @@
-"""`cohabit up`: what happens when a service ends: restart, back-off, giving up, the container's exit code."""
+"""`cohabit up`: the exit of a service: restart, back-off, giving up, the container's exit code."""
 
 import os
 import re
@@ -15,12 +15,12 @@ DELAYS = re.compile(r"starting again in (\S+) \(restart (\d+)\)")
 
 
 def _fails(times: int, code: int = 1) -> list[str]:
-    """A service that counts its starts in `starts` and fails so many times before it stays."""
+    """A service that counts its starts in `starts` and fails this many times before it keeps running."""
     return shell(f"echo start >> starts; [ $(wc -l < starts) -gt {times} ] || exit {code}; echo stays; exec sleep 1000")
 
 
 def test_crashed_service_is_restarted(up: Start, process_1: bool) -> None:
-    """A killed service is started again, with a new pid, and the container goes on."""
+    """A killed service is restarted with a new pid, and the container keeps running."""
     life = up({"web": {"command": ["sleep", "1000"], "restart": "always"}}, process_1=process_1)
     first = life.one("sleep 1000")
     os.kill(first.pid, signal.SIGKILL)
@@ -29,8 +29,8 @@ def test_crashed_service_is_restarted(up: Start, process_1: bool) -> None:
     assert "SIGKILL" in life.text
 
 
-def test_child_that_cannot_be_told_by_its_mark_is_gone_before_the_restart(up: Start, process_1: bool) -> None:
-    """A child in a session of its own and with an empty environment belongs to the leader that just died."""
+def test_child_without_tracking_mark_is_gone_before_the_restart(up: Start, process_1: bool) -> None:
+    """A child in its own session and with an empty environment belongs to the main process that just died."""
     command = shell("setsid env -i sleep 881 & exec sleep 1000")
     life = up({"web": {"command": command, "restart": "always"}}, process_1=process_1)
     old = life.one("sleep 881")
@@ -40,21 +40,21 @@ def test_child_that_cannot_be_told_by_its_mark_is_gone_before_the_restart(up: St
 
 
 def test_back_off_doubles(up: Start, process_1: bool) -> None:
-    """The pauses are Docker's: 100 ms, then twice as long each time."""
+    """The delays are Docker's: 100 ms, then doubling."""
     life = up({"web": {"command": _fails(3), "restart": "always"}}, process_1=process_1)
     life.until_printed("stays")
     assert DELAYS.findall(life.text) == [("100ms", "1"), ("200ms", "2"), ("400ms", "3")]
 
 
 def test_own_delay_replaces_the_back_off(up: Start) -> None:
-    """deploy.restart_policy.delay is the pause, each time."""
+    """deploy.restart_policy.delay is the delay before each restart."""
     life = up({"web": {"command": _fails(4), "deploy": {"restart_policy": {"condition": "any", "delay": "1ms"}}}})
     life.until_printed("stays")
     assert [pause for pause, _ in DELAYS.findall(life.text)] == ["1ms"] * 4
 
 
-def test_zero_delay_restarts_for_ever(up: Start) -> None:
-    """A service that is killed at once for ever starts again for ever, and a stop is obeyed all the same."""
+def test_zero_delay_restarts_without_end(up: Start) -> None:
+    """A service that always dies at once is always restarted, and a stop is obeyed."""
     life = up(
         {
             "web": {"command": shell("kill -9 $$"), "deploy": {"restart_policy": AT_ONCE}},
@@ -67,20 +67,20 @@ def test_zero_delay_restarts_for_ever(up: Start) -> None:
 
 
 def test_always_restarts_a_success(up: Start) -> None:
-    """restart: always starts again also after 0."""
+    """restart: always also restarts after 0."""
     life = up({"web": {"command": _fails(2, code=0), "restart": "always"}})
     life.until_printed("stays")
 
 
 def test_on_failure_leaves_a_success_alone(up: Start, process_1: bool) -> None:
-    """restart: on-failure does not start again after 0: the essential service is done, and so the container."""
+    """restart: on-failure does not restart after 0: the essential service has completed, and the container ends."""
     life = up({"web": {"command": shell("echo start >> starts"), "restart": "on-failure"}}, process_1=process_1)
     assert life.wait() == 0
     assert "starting again" not in life.text
 
 
 def test_on_failure_gives_up_after_n(up: Start, tmp_path: Path, process_1: bool) -> None:
-    """on-failure:2 is one start and two restarts; then its code is the container's."""
+    """on-failure:2 means one start and two restarts; then its code is the container's."""
     life = up({"web": {"command": _fails(99, code=7), "restart": "on-failure:2"}}, process_1=process_1)
     assert life.wait() == 7
     assert len(lines_of(str(tmp_path / "starts"))) == 3
@@ -98,8 +98,8 @@ def test_no_restart_by_default(up: Start, tmp_path: Path) -> None:
     ("command", "code"),
     [("exit 3", 3), ("exit 0", 0), ("kill -9 $$", 137), ("kill -15 $$", 143), ("exit 126", 126), ("exit 255", 255)],
 )
-def test_essential_end_is_the_containers(up: Start, tmp_path: Path, process_1: bool, command: str, code: int) -> None:
-    """An essential service's own code is the container's; the others get their TERM."""
+def test_essential_exit_ends_the_container(up: Start, tmp_path: Path, process_1: bool, command: str, code: int) -> None:
+    """An essential service's own code is the container's; the others get TERM."""
     life = up(
         {
             "web": {"command": shell(f"until [ -e order ]; do :; done; {command}")},
@@ -111,8 +111,8 @@ def test_essential_end_is_the_containers(up: Start, tmp_path: Path, process_1: b
     assert lines_of(str(tmp_path / "order")) == ["start other", "stop other"]
 
 
-def test_inessential_end_is_only_told(up: Start, gate: Gate) -> None:
-    """essential: false: its end changes nothing."""
+def test_inessential_exit_is_only_reported(up: Start, gate: Gate) -> None:
+    """essential: false: its exit changes nothing else."""
     life = up(
         {"extra": {"command": shell("exit 3"), "essential": False}, "web": {"command": shell("read x < gate; exit 5")}}
     )
@@ -122,14 +122,14 @@ def test_inessential_end_is_only_told(up: Start, gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((0, 4), 4), ((4, 0), 4)])
-def test_all_done_ends_the_container(up: Start, codes: tuple[int, int], code: int) -> None:
+def test_container_ends_when_all_services_have_ended(up: Start, codes: tuple[int, int], code: int) -> None:
     """When all have ended the container ends: with 0, or with the code of one that failed."""
     services = {f"job{n}": {"command": shell(f"exit {c}"), "essential": False} for n, c in enumerate(codes)}
     assert up(services).wait() == code
 
 
-def test_last_word_names_the_culprit(up: Start) -> None:
-    """One line says what ended the container and why, with the culprit's last output."""
+def test_exit_reason_names_the_cause(up: Start) -> None:
+    """One line says what ended the container and why, with the last output of that service."""
     life = up({"web": {"command": shell("echo cannot bind >&2; exit 98")}})
     assert life.wait() == 98
     last = life.lines("cohabit")
@@ -137,8 +137,8 @@ def test_last_word_names_the_culprit(up: Start) -> None:
     assert last[-1].strip() == "cannot bind"
 
 
-def test_command_that_vanishes_is_fatal(up: Start, tmp_path: Path) -> None:
-    """A program that is gone at a restart cannot start: 127, not one restart after the other."""
+def test_missing_command_at_a_restart_is_fatal(up: Start, tmp_path: Path) -> None:
+    """A program that is missing at a restart cannot start: 127, without further restarts."""
     (tmp_path / "program").write_text("#!/bin/sh\nrm program\n")
     (tmp_path / "program").chmod(0o755)
     life = up({"web": {"command": ["./program"], "restart": "always"}})
@@ -147,7 +147,7 @@ def test_command_that_vanishes_is_fatal(up: Start, tmp_path: Path) -> None:
 
 
 def test_stopped_service_is_not_dead(up: Start) -> None:
-    """A service stopped by SIGSTOP is not restarted, and hears the TERM at the stop."""
+    """A service stopped by SIGSTOP is not restarted, and receives TERM at the stop."""
     life = up({"web": {"command": program("received.py", "0", "15"), "restart": "always"}})
     life.until_printed("ready")
     os.kill(life.one("received.py").pid, signal.SIGSTOP)
@@ -158,8 +158,8 @@ def test_stopped_service_is_not_dead(up: Start) -> None:
     assert "got 15" in life.lines("web")
 
 
-def test_death_at_the_platforms_term_is_no_crash(up: Start, process_1: bool) -> None:
-    """A service killed by the same TERM that reaches us is not restarted, and the code is 0 (Heroku, kill -1)."""
+def test_death_by_the_platforms_term_is_not_a_crash(up: Start, process_1: bool) -> None:
+    """A service killed by the same TERM that cohabit receives is not restarted, and the code is 0 (Heroku, kill -1)."""
     life = up({"web": {"command": ["sleep", "1000"], "restart": "always"}}, process_1=process_1)
     service = life.one("sleep 1000")
     life.until_printed("web: started")
@@ -173,8 +173,8 @@ def test_death_at_the_platforms_term_is_no_crash(up: Start, process_1: bool) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_death_shortly_before_the_platforms_term_is_no_crash(up: Start, number: int) -> None:
-    """When an essential service dies of the signal a moment before it reaches us, the code is 0 all the same."""
+def test_death_shortly_before_the_platforms_term_is_not_a_crash(up: Start, number: int) -> None:
+    """If an essential service dies of the signal a moment before cohabit receives it, the code is 0, too."""
     life = up({"web": {"command": ["sleep", "2000"]}, "slow": {"command": program("received.py", "0", "12")}})
     life.until_printed("ready")
     os.kill(life.one("sleep 2000").pid, number)
@@ -197,7 +197,7 @@ def test_no_zombies(up: Start, process_1: bool) -> None:
 
 
 def test_storm_of_orphans_leaves_no_zombie(up: Start, process_1: bool) -> None:
-    """2,500 orphans that are killed at once are all reaped (there are more than one turn's worth)."""
+    """2,500 orphans that are killed at once are all reaped (more than are reaped in one turn)."""
     life = up({"web": {"command": program("storm.py", "2500")}}, process_1=process_1)
     life.until_printed("ready")
     os.kill(

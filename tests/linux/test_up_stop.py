@@ -1,4 +1,4 @@
-"""`cohabit up`: the stop, its grace periods, and a service as its whole process tree."""
+"""`cohabit up`: the stop, its grace periods, and process trees."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ DEAF = shell("trap '' TERM INT; echo deaf; while :; do sleep 1000; done")
 HOUR = "1h"
 
 
-def test_deaf_service_is_killed_after_its_grace(up: Start, process_1: bool) -> None:
-    """A service that ignores TERM is killed after stop_grace_period, and a requested stop is then 137."""
+def test_service_that_ignores_term_is_killed_after_its_grace(up: Start, process_1: bool) -> None:
+    """A service that ignores TERM is killed after stop_grace_period, and a requested stop then gives 137."""
     life = up(
         {"web": {"command": DEAF, "stop_grace_period": "20ms"}},
         top={"x-cohabit": {"stop_grace_period": HOUR}},
@@ -28,7 +28,7 @@ def test_deaf_service_is_killed_after_its_grace(up: Start, process_1: bool) -> N
 
 
 def test_total_is_shorter_than_the_sum(up: Start, process_1: bool) -> None:
-    """The total of x-cohabit ends the wait for a service that would have an hour."""
+    """The total of x-cohabit ends the wait for a service with a grace period of an hour."""
     life = up(
         {"web": {"command": DEAF, "stop_grace_period": HOUR}},
         top={"x-cohabit": {"stop_grace_period": "20ms"}},
@@ -38,8 +38,8 @@ def test_total_is_shorter_than_the_sum(up: Start, process_1: bool) -> None:
     assert life.stop() == 137
 
 
-def test_total_reaches_those_who_were_not_told_yet(up: Start) -> None:
-    """When the total is over, a service behind a deaf one is killed too, and nobody is left."""
+def test_total_includes_services_that_got_no_signal_yet(up: Start) -> None:
+    """When the total is over, a service behind one that ignores TERM is killed too, and no process is left."""
     life = up(
         {"db": {"command": ["sleep", "1000"]}, "web": {"command": DEAF, "depends_on": ["db"]}},
         top={"x-cohabit": {"stop_grace_period": "20ms"}},
@@ -49,7 +49,7 @@ def test_total_reaches_those_who_were_not_told_yet(up: Start) -> None:
 
 
 def test_second_signal_kills_at_once(up: Start, process_1: bool) -> None:
-    """A second stop signal does not wait for anybody."""
+    """A second stop signal ends all waiting."""
     life = up(
         {"web": {"command": DEAF, "stop_grace_period": HOUR}},
         top={"x-cohabit": {"stop_grace_period": HOUR}},
@@ -62,8 +62,8 @@ def test_second_signal_kills_at_once(up: Start, process_1: bool) -> None:
     assert "SIGINT again" in life.text
 
 
-def test_first_cause_outlives_a_kill(up: Start) -> None:
-    """When a failure is the reason, its code stays although others had to be killed."""
+def test_first_cause_is_kept_despite_a_kill(up: Start) -> None:
+    """If a failure is the reason, its code is kept although other services were killed."""
     life = up(
         {
             "web": {"command": shell("until [ -e deaf ]; do :; done; exit 3")},
@@ -77,7 +77,7 @@ def test_first_cause_outlives_a_kill(up: Start) -> None:
 
 
 def test_tree_is_gone_before_the_restart(up: Start, process_1: bool) -> None:
-    """Children of a killed leader, in whatever session, are gone when it starts again."""
+    """Children of a killed main process, in whatever session, are gone when it starts again."""
     life = up({"web": {"command": program("tree.py"), "restart": "always"}}, process_1=process_1)
     for times in (1, 2):
         life.until_printed("ready", times)
@@ -87,16 +87,16 @@ def test_tree_is_gone_before_the_restart(up: Start, process_1: bool) -> None:
 
 
 def test_tree_is_gone_at_the_end(up: Start, process_1: bool) -> None:
-    """A requested stop ends the children in other sessions as well, and is 0 when they obey."""
+    """A requested stop ends the children in other sessions as well, and gives 0 when they obey."""
     life = up({"web": {"command": program("tree.py")}}, process_1=process_1)
     life.until_printed("ready")
     survivors = life.below()
     assert life.stop() == 0
-    assert not [one for one in survivors if processes.look(one.pid)]
+    assert not [one for one in survivors if processes.find(one.pid)]
 
 
-def test_deaf_orphans_are_killed_before_the_restart(up: Start, process_1: bool) -> None:
-    """An orphan that ignores TERM is killed after the service's grace; then the service starts again."""
+def test_orphans_that_ignore_term_are_killed_before_the_restart(up: Start, process_1: bool) -> None:
+    """An orphan that ignores TERM is killed after the service's grace period; then the service restarts."""
     leader = "(trap '' TERM; setsid sleep 1000 &); echo ready; exec sleep 2000"
     life = up(
         {"web": {"command": shell(leader), "restart": "always", "stop_grace_period": "20ms"}}, process_1=process_1
@@ -105,11 +105,11 @@ def test_deaf_orphans_are_killed_before_the_restart(up: Start, process_1: bool) 
     orphan = life.one("sleep 1000")
     os.kill(life.one("sleep 2000").pid, signal.SIGKILL)
     life.until_printed("ready", 2)
-    assert processes.look(orphan.pid) is None
+    assert processes.find(orphan.pid) is None
 
 
-def test_nobodys_orphan_is_swept(up: Start, process_1: bool) -> None:
-    """A process that hid from its service, without session and without mark, is ended with the container."""
+def test_unassigned_orphan_is_ended_with_the_container(up: Start, process_1: bool) -> None:
+    """A process that left its service, without session and without mark, is ended with the container."""
     hidden = "setsid env -i /bin/sleep 1000 & exec sleep 2000"
     life = up(
         {"web": {"command": shell(f"(setsid sh -c '{hidden}' &) ; echo ready; exec sleep 3000")}}, process_1=process_1
@@ -119,11 +119,11 @@ def test_nobodys_orphan_is_swept(up: Start, process_1: bool) -> None:
     os.kill(life.one("sleep 2000").pid, signal.SIGKILL)
     orphan = life.one("/bin/sleep 1000")
     assert life.stop() == 0
-    assert processes.look(orphan.pid) is None
+    assert processes.find(orphan.pid) is None
 
 
 def test_other_services_trees_are_left_alone(up: Start) -> None:
-    """Ending one service's tree touches nobody of another's, orphans included."""
+    """The end of one service's tree affects no process of another's, orphans included."""
     life = up(
         {
             "web": {"command": program("tree.py"), "restart": "always"},
@@ -139,14 +139,14 @@ def test_other_services_trees_are_left_alone(up: Start) -> None:
 
 
 def test_daemon_gets_a_hint(up: Start) -> None:
-    """A command that leaves others in its own session is no daemon: they are ended, and the message says what to do."""
+    """Processes left in the main process's session are not a daemon: they end, and the message says what to do."""
     life = up({"web": {"command": shell("(sleep 1000 &); exit 0")}})
     assert life.wait() == 0
     assert "run it in the foreground" in life.text
 
 
-def test_daemon_stays_its_services(up: Start, process_1: bool) -> None:
-    """Who puts itself in the background goes on as the service: its end counts, and it is told to stop."""
+def test_daemon_becomes_the_main_process(up: Start, process_1: bool) -> None:
+    """A daemonized process becomes the service's main process: its exit counts, and it gets the stop signal."""
     life = up({"web": {"command": shell("(setsid sleep 1000 &); exit 0"), "restart": "always"}}, process_1=process_1)
     life.until_printed("web: is in the background now")
     os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
@@ -155,8 +155,8 @@ def test_daemon_stays_its_services(up: Start, process_1: bool) -> None:
     assert life.stop() == 0
 
 
-def test_what_a_stopped_service_leaves_is_no_daemon(up: Start, process_1: bool) -> None:
-    """Who ends well because he was told to has not put himself in the background: what he leaves is ended at once."""
+def test_processes_left_by_a_stopped_service_are_not_daemons(up: Start, process_1: bool) -> None:
+    """A service that exits with 0 on a stop has not daemonized: the processes that it leaves are ended at once."""
     script = "setsid sleep 1000 & trap 'exit 0' TERM; echo ready; wait"
     life = up({"web": {"command": shell(script)}}, process_1=process_1)
     life.until_printed("ready")
@@ -164,17 +164,17 @@ def test_what_a_stopped_service_leaves_is_no_daemon(up: Start, process_1: bool) 
     assert "in the background" not in life.text
 
 
-def test_nobody_outside_is_signalled(start: Start, tmp_path: Path) -> None:
-    """Not as process 1, a stop ends our descendants and nobody else."""
+def test_no_outside_process_is_signalled(start: Start, tmp_path: Path) -> None:
+    """Not as process 1, a stop ends cohabit's descendants and no other process."""
     file = write_file(str(tmp_path), {"job": {"command": ["true"]}})
     life = start(*shell(f"sleep 1000 & {' '.join(COHABIT)} up -f {file}; exec sleep 2000"))
-    life.until(lambda: life.process_1().command == "sleep 2000", "our end")
+    life.until(lambda: life.process_1().command == "sleep 2000", "the end of cohabit")
     assert [one.command for one in processes.children(life.process_1().pid)] == ["sleep 1000"]
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_flooding_orphan_does_not_hold_us_up(up: Start, times: int) -> None:
-    """A child that writes without end and outlives its leader is ended like any other: the pump is no trap."""
+def test_flooding_orphan_does_not_delay_the_stop(up: Start, times: int) -> None:
+    """A child that writes without end and outlives its main process is ended like any other, without blocking."""
     flood = shell("yes & echo ready >&2; exec sleep 1000")
     life = up({"web": {"command": flood, "restart": "always"}}, stdout=open(os.devnull, "wb"))  # noqa: SIM115
     for time in range(1, times + 1):

@@ -1,4 +1,4 @@
-"""Run a command as a child and end with its exit code, reaping nobody else: for cohabit not as process 1."""
+"""Run a command as a child and end with its exit code, without reaping other processes: cohabit is not process 1."""
 
 import os
 import signal

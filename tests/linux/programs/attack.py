@@ -1,7 +1,7 @@
-"""What a process of another user does to the sockets of cohabit: attack.py ACTION [WORD...], as nobody.
+"""Attacks of another user's process on the sockets of cohabit: attack.py ACTION [ARGUMENT...], as nobody.
 
-The interpreter may be where nobody cannot reach it, so root starts this and it gives up everything first. Each action
-prints `ready` when it stands, and goes on until it is killed.
+Root starts the program and it drops all privileges first, because the user nobody may not be able to reach the
+interpreter. Each action prints `ready` when the attack is running, and continues until it is killed.
 """
 
 import os
@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-NOBODY = 65534
+UID = 65534
 
 
 def full_queue(*directories: str) -> None:
-    """A `control` socket in each directory that accepts nobody, with a full queue."""
+    """Create a `control` socket with a full queue, which accepts no connection, in each directory."""
     kept = []
     for directory in directories:
         os.mkdir(directory)
@@ -34,24 +34,24 @@ def full_queue(*directories: str) -> None:
 
 
 def answer(path: str, code: str, *body: str) -> None:
-    """Listen at a path and answer everything with these lines."""
+    """Listen at a path and answer every request with these lines."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     with suppress(FileNotFoundError):
         os.unlink(path)
     listener.bind(path)
-    os.chmod(path, 0o666)  # noqa: S103 - everybody may ask
+    os.chmod(path, 0o666)  # noqa: S103 - every user may connect
     listener.listen()
     serve(listener, "\n".join((code, *body, "")).encode())
 
 
 def answer_passed(code: str, *body: str) -> None:
-    """The same on a listener that was passed on (LISTEN_FDS)."""
+    """The same on an inherited listener (LISTEN_FDS)."""
     serve(socket.socket(fileno=3), "\n".join((code, *body, "")).encode())
 
 
 def serve(listener: socket.socket, text: bytes) -> None:
-    """Answer everything on this listener with the text."""
+    """Answer every request on this listener with the text."""
     print("ready", flush=True)
     while True:
         client, _ = listener.accept()
@@ -61,7 +61,7 @@ def serve(listener: socket.socket, text: bytes) -> None:
 
 
 def links(target: str, *paths: str) -> None:
-    """Links to a target; their directories are made."""
+    """Create links to a target, and their directories."""
     for path in paths:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.symlink(target, path)
@@ -69,7 +69,7 @@ def links(target: str, *paths: str) -> None:
 
 
 def directories(beginning: str, count: str) -> None:
-    """A great many directories with a `control` in each."""
+    """Create many directories with a `control` in each."""
     for number in range(int(count)):
         os.mkdir(f"{beginning}{number}")
         os.symlink("/dev/null", f"{beginning}{number}/control")
@@ -77,7 +77,7 @@ def directories(beginning: str, count: str) -> None:
 
 
 def connects(path: str) -> None:
-    """Connect again and again, as fast as it goes, by several threads."""
+    """Connect repeatedly, as fast as possible, in several threads."""
 
     def flood() -> None:
         while True:
@@ -88,7 +88,7 @@ def connects(path: str) -> None:
 
 
 def waits_for_answers(path: str) -> None:
-    """Connect, read the refusal to its end, and again."""
+    """Connect, read the refusal to its end, and repeat."""
 
     def flood() -> None:
         while True:
@@ -101,7 +101,7 @@ def waits_for_answers(path: str) -> None:
 
 
 def stays_connected(path: str, count: str) -> None:
-    """Many connections that are never closed, each with half a request."""
+    """Open many connections that are never closed, each with half a request."""
     kept = []
     for _ in range(int(count)):
         client = socket.socket(socket.AF_UNIX)
@@ -113,7 +113,7 @@ def stays_connected(path: str, count: str) -> None:
 
 
 def datagrams(path: str, text: str = "READY=1") -> None:
-    """Send the same message again and again."""
+    """Send the same message repeatedly."""
 
     def flood() -> None:
         sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -125,23 +125,23 @@ def datagrams(path: str, text: str = "READY=1") -> None:
 
 
 def in_threads(flood: Callable[[], None], count: int) -> None:
-    """Run it several times at once."""
+    """Run the function in several threads."""
     for _ in range(count):
         threading.Thread(target=flood, daemon=True).start()
     stay()
 
 
 def stay() -> None:
-    """Say that everything stands, and wait to be killed."""
+    """Report that the attack is running, and wait to be killed."""
     print("ready", flush=True)
     signal.pause()
 
 
 def main() -> None:
-    """Become nobody; do what the first word says."""
+    """Become the user nobody; run the action that the first argument names."""
     os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
+    os.setgid(UID)
+    os.setuid(UID)
     globals()[sys.argv[1]](*sys.argv[2:])
 
 

@@ -1,7 +1,7 @@
-"""bomb.py KIND LIMIT UID: fork as fast as it can, as another user with so many processes at the most.
+"""bomb.py KIND LIMIT UID: fork as fast as possible, as another user with at most LIMIT processes.
 
-KIND "grow": all go on forking. "hop": each forks and ends, so that its number is out of date at once. With
-"-session" each makes itself a session of its own.
+KIND "grow": every process keeps forking. "hop": each process forks and ends, so that its pid is outdated at once. With
+"-session" each process creates its own session.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""clock_host.py SOURCE NAME CRON [NAME CRON...]: a process 1 that has nothing but the Clock; says what it is told."""
+"""clock_host.py SOURCE NAME CRON [NAME CRON...]: a process 1 with nothing but the Clock; prints its messages."""
 
 import os
 import select
@@ -18,14 +18,14 @@ children: dict[int, Callable[[int, str], None]] = {}
 
 
 def launch(_key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
-    """Start a child; its exec is taken for granted."""
+    """Start a child; its exec is assumed to succeed."""
     pid, errors = spawn.spawn(start)
     os.close(errors)
     children[pid] = ended
 
 
 def kill(_key: str) -> None:
-    """End it."""
+    """Kill the child."""
     for pid in children:
         os.kill(pid, 9)
 
@@ -40,8 +40,8 @@ clock = Clock(
     emit=lambda fact: print("due", getattr(fact, "service", fact), flush=True),
     say=lambda _level, _service, text: print("said", text, flush=True),
 )
-words = sys.argv[2:]
-clock.set([(name, Schedule(cron)) for name, cron in zip(words[::2], words[1::2], strict=True)])
+arguments = sys.argv[2:]
+clock.set([(name, Schedule(cron)) for name, cron in zip(arguments[::2], arguments[1::2], strict=True)])
 while True:
     for fd, _ in epoll.poll(0.01):
         clock.handle(fd)

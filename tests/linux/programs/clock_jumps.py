@@ -1,7 +1,7 @@
-"""clock_jumps.py CLOCK: as process 1 of a kernel of our own, set the time of day; say what the clock makes of it.
+"""clock_jumps.py CLOCK: set the time of day as process 1 of a User Mode Linux; print how the clock reacts.
 
-Each line of output is `STEP -> JOBS`, those that were due then. A job of every second, the last of each look, tells
-how often the clock has looked since, so nobody waits in vain for what does not come.
+Each line of output is `STEP -> JOBS`, the jobs that became due then. A job that is due every second is always the last
+of a check. It shows how often the clock has checked since, so that no step waits for an event that does not come.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ assert clock.stdout
 
 
 def step(name: str, moment: float | None = None) -> None:
-    """Set the time, and say what was due until the second has come four times."""
+    """Set the time, and print what was due until `second` has come four times."""
     if moment is not None:
         time.clock_settime(time.CLOCK_REALTIME, moment)
     due: list[str] = []

@@ -1,4 +1,4 @@
-"""Print "ready", and "continued" at each CONT; stopped by TSTP and ended by TERM as anybody."""
+"""Print "ready", and "continued" at each CONT. TSTP stops it and TERM ends it as usual."""
 
 import os
 import signal

@@ -1,11 +1,11 @@
-"""driver.py SOURCE PLANT VERB [WORD...]: cohabit with one error planted; there is no second one.
+"""driver.py SOURCE PLANT COMMAND [ARGUMENT...]: cohabit with one planted error, which occurs once.
 
-PLANT is one of: step-before:EVENT, step-after:EVENT (the engine's step fails at this event, before or after its
-work), effect:NAME, effect-after:NAME (carrying out this effect fails, before or after its work), reap (looking
-after children fails once "trigger" has died; reap:loader: the loader), lost (what is handed over is rubbish), exec
-(there is no interpreter any more). In front of it may stand, each with a +: TIMES (that many errors came before),
-signal:NUMBER (the signal comes right before the error), executes (the program is executed again, as after many errors,
-instead of a loop rebuilt in this process).
+PLANT is one of: step-before:EVENT, step-after:EVENT (the engine's step fails at this event, before or after its work);
+effect:NAME, effect-after:NAME (executing this effect fails, before or after its work); reap (reaping fails once
+"trigger" has died; reap:loader: the loader); lost (the re-execution state is invalid); exec (the interpreter is gone).
+It may be preceded by, each with a +: TIMES (this many errors occurred before); signal:NUMBER (the signal arrives
+immediately before the error); executes (the program is executed again, as after many errors, instead of a rebuilt loop
+in this process).
 """
 
 import os
@@ -17,7 +17,7 @@ source, plant = sys.argv[1:3]
 sys.path.append(source)
 sys.argv = [os.path.join(source, "cohabit", "__main__.py"), *sys.argv[3:]]
 
-from cohabit.cli import main as front  # noqa: E402 - the path to it had to be made first
+from cohabit.cli import main as front  # noqa: E402 - its path was not known before
 from cohabit.engine.supervisor import Supervisor  # noqa: E402
 from cohabit.reactor import reexecution  # noqa: E402
 from cohabit.reactor.loop import Loop  # noqa: E402
@@ -50,7 +50,7 @@ def step(self: Supervisor, event: Any, now: float) -> Any:
 
 
 def perform(self: Loop, effect: Any) -> None:
-    """The loop's carrying out of an effect, or the error."""
+    """Execute an effect, or fail with the error."""
     service = getattr(effect, "service", "trigger")
     named = getattr(service, "name", service) in ("trigger", "")
     here = planted and named and type(effect).__name__ == name
@@ -62,7 +62,7 @@ def perform(self: Loop, effect: Any) -> None:
 
 
 def with_orphans(self: Trees) -> set[str]:
-    """A look at the orphans, or the error: something has just been reaped and nobody told."""
+    """Check the orphans, or fail with the error: a process has just been reaped and this is not yet reported."""
     who = "\0loader" if name == "loader" else "trigger"
     if planted and who in self.sessions.trees() and who not in self.leaders.values():
         fail()
@@ -70,7 +70,7 @@ def with_orphans(self: Trees) -> set[str]:
 
 
 def run(loop: Loop, programs: int = 0) -> int | bytes:
-    """The loop's run in the light of earlier errors."""
+    """Run the loop with the record of earlier errors."""
     loop.errors_at = [time.monotonic()] * errors
     return real_run(loop, programs)
 

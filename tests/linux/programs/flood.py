@@ -1,6 +1,6 @@
-"""flood.py NAME LINES [err]: numbered lines, written in pieces that end anywhere.
+"""flood.py NAME LINES [err]: write numbered lines in pieces of arbitrary length.
 
-With err, every other one goes to stderr.
+With err, every second line goes to stderr.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Starts two children, one after the other, that ask for the terminal's foreground; each tells what it got.
+"""Start two children in turn that request the terminal's foreground; each prints its process group.
 
-Argument: "foreground", or "background" to start them from a process group that has not got it.
+Argument: "foreground", or "background" to start them from a background process group.
 """
 
 import os
@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [TESTS, os.path.join(os.path.dirname(TESTS), "src")]
 
-from cohabit.plan.model import Credentials  # noqa: E402 - found only now
+from cohabit.plan.model import Credentials  # noqa: E402 - its path was not known before
 from cohabit.reactor import signals  # noqa: E402
 from cohabit.reactor.processes import spawn  # noqa: E402
 from cohabit.reactor.processes.terminal import Terminal  # noqa: E402
@@ -22,7 +22,7 @@ if sys.argv[1] == "background" and (pid := os.fork()):
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 if sys.argv[1] == "background":
     os.setpgid(0, 0)
-signals.block_all()  # as process 1: who is not in front may change that only so
+signals.block_all()  # as process 1: a background process may change the foreground only with TTOU blocked
 for _ in range(2):
     terminal = Terminal()
     start = described("sh", "-c", LOOK, foreground=True, identity=Credentials(12345, 12346))

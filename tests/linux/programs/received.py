@@ -1,6 +1,6 @@
-"""received.py [EXIT_CODE [LAST]]: print each signal that arrives, one line each, until the LAST.
+"""received.py [EXIT_CODE [LAST]]: print each signal that arrives, one per line, until LAST.
 
-Prints "ready" first. LAST is the number of the signal that ends it (default 12, USR2); the code is 0 by default.
+Prints "ready" first. LAST is the number of the signal that ends it (default 12, USR2); the exit code is 0 by default.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""storm.py N: be the father of N orphans; USR1 kills them all at one instant, USR2 ends with code 9."""
+"""storm.py N: create N orphans below this process; USR1 kills them all at once, USR2 ends it with code 9."""
 
 import os
 import signal

@@ -1,7 +1,7 @@
-"""tree.py: a service whose children hide; on each start it first prints how many of a former life are there.
+"""tree.py: a service whose children hide; at each start it first prints how many of a previous run are alive.
 
-The children: one of its own and one orphan, both in the same session without an environment, one orphan in a
-session of its own, and one of those again below an orphan. All are `sleep 12345`. Prints "ready" and waits.
+The children: a direct child and an orphan in the same session and without an environment, an orphan in its own session,
+and one of those below an orphan. All are `sleep 12345`. Prints "ready" and waits.
 """
 
 import os
@@ -25,7 +25,7 @@ def hide(depth: int, environment: dict[str, str], *, session: bool) -> None:
 
 
 def count() -> int:
-    """How many `sleep 12345` there are."""
+    """The number of `sleep 12345` processes."""
     found = 0
     for name in os.listdir("/proc"):
         try:

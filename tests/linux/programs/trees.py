@@ -1,6 +1,6 @@
-"""trees.py SOURCE [cgroups]: trees of processes at work; each line of stdin is a Python expression, answered by repr.
+"""trees.py SOURCE [cgroups]: runs process trees; each line of stdin is a Python expression, answered by its repr.
 
-There are `trees`, `start(key, command...)`, `reap()`, `gone(key)`, `find(service)`, `commands(pids)`,
+Available names: `trees`, `start(key, command...)`, `reap()`, `gone(key)`, `find(service)`, `commands(pids)`,
 `living(word)`, `cross()` and `Service`.
 """
 
@@ -26,7 +26,7 @@ trees = Trees(f"{os.getpid()}-{time.time_ns()}", Cgroups() if "cgroups" in sys.a
 
 
 def start(key: str, *command: str) -> int:
-    """Start a leader."""
+    """Start a main process."""
     entrance, limit = trees.entrance(key), trees.limits.limit(key)
     assert limit is not None
     pid = os.fork()
@@ -49,7 +49,7 @@ def start(key: str, *command: str) -> int:
 
 
 def reap() -> set[str]:
-    """Reap whoever has ended; return the keys of trees with orphans."""
+    """Reap ended processes; return the keys of trees with orphans."""
     while True:
         ticks = proc.boot_ticks()
         try:
@@ -63,7 +63,7 @@ def reap() -> set[str]:
 
 
 def gone(key: str) -> bool:
-    """Wait until nothing of a tree lives, as a loop does that is woken by CHLD."""
+    """Wait until no process of a tree is alive, as a loop does that is woken by CHLD."""
     while key in reap() or key in trees.leaders.values():
         if signals.wait_for({signals.CHLD}, 10.0) is None:
             return False
@@ -76,22 +76,22 @@ def find(service: Service) -> tuple[int, str]:
     while service.name in trees.leaders.values():
         signals.wait_for({signals.CHLD}, 10.0)
         reap()
-    patience = time.monotonic() + 3
+    deadline = time.monotonic() + 3
     while True:
         pid, why = find_daemon(service, trees, 0)
-        if (pid and not why) or time.monotonic() > patience:
+        if (pid and not why) or time.monotonic() > deadline:
             return pid, why
         signals.wait_for({signals.CHLD}, 0.002)
         reap()
 
 
 def commands(pids: list[int]) -> list[str]:
-    """The last words of their command lines, in order of the alphabet."""
+    """The last arguments of their command lines, sorted."""
     return sorted(proc.read(f"/proc/{pid}/cmdline").decode().rstrip("\0").rpartition("\0")[2] for pid in pids)
 
 
 def living(word: str) -> list[int]:
-    """Who lives and has a word in its command line."""
+    """The living processes with this text in their command line."""
     return [
         process.pid
         for process in proc.all_processes()
@@ -100,14 +100,14 @@ def living(word: str) -> list[int]:
 
 
 def cross() -> bool:
-    """Forget all but what crosses a re-execution; True if nothing is another afterwards."""
-    global trees  # noqa: PLW0603 - one name for whoever types
+    """Drop everything but the re-execution state; True if the restored state is the same."""
+    global trees  # noqa: PLW0603 - expressions use one name
     plain = marshal.dumps(trees.to_plain())
-    trees = Trees.from_plain(marshal.loads(plain))  # noqa: S302 - our own
+    trees = Trees.from_plain(marshal.loads(plain))  # noqa: S302 - our own data
     return marshal.dumps(trees.to_plain()) == plain
 
 
 print("ready", flush=True)
 for line in sys.stdin:
-    print(repr(eval(line)), flush=True)  # noqa: S307 - the test types it
+    print(repr(eval(line)), flush=True)  # noqa: S307 - the test writes it
 trees.close()

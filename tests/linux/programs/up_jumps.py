@@ -1,7 +1,7 @@
-"""up_jumps.py MAIN FILE: as process 1 of a kernel of our own, run `cohabit up` and set the time of day under it.
+"""up_jumps.py MAIN FILE: run `cohabit up` as process 1 of a User Mode Linux and set the time of day.
 
-The file has `keeper`, which stays, and `job`, due at 13:00, which writes `ran` and waits until /mnt/gate is opened.
-Each line of output is `STEP -> LINE`, the line for which the step has waited.
+The file has `keeper`, which keeps running, and `job`, due at 13:00, which writes `ran` and waits until /mnt/gate is
+opened. Each line of output is `STEP -> LINE`, the line for which the step has waited.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
-"""Whole process trees on the real kernel, with cgroups and without: found, told apart, adopted, and ended.
+"""Process trees on the real kernel, with cgroups and without: found, distinguished, adopted and ended.
 
-Each test types Python to programs/trees.py, which owns the trees in namespaces of its own; with cgroups, in a cgroup
-of its own too, which is taken away afterwards with everybody in it.
+Each test sends Python expressions to programs/trees.py, which owns the trees in its own namespaces. With cgroups it
+also has its own cgroup, which is removed afterwards together with its processes.
 """
 
 import ast
@@ -16,13 +16,13 @@ from linux import places
 from linux.conftest import Start
 from linux.run import REPOSITORY, Run, program, shell
 
-UID = 64_123  # nobody else's, since its processes are counted
+UID = 64_123  # used by no other process, because its processes are counted
 LIMIT = 120
 
 
 @pytest.fixture(scope="session")
 def box() -> Iterator[str]:
-    """Give the directory of a cgroup for the tests alone; skip where none can be made."""
+    """Give the directory of a cgroup for the tests alone; skip if none can be created."""
     with places.cgroup_box() as directory:
         if not directory:
             pytest.skip("no cgroup of version 2 can be made here")
@@ -30,14 +30,14 @@ def box() -> Iterator[str]:
 
 
 class Console:
-    """Type an expression, get its value."""
+    """Evaluate expressions in programs/trees.py."""
 
     def __init__(self, life: Run) -> None:
         self.life = life
         self.life.until_printed("ready")
 
     def __call__(self, expression: str) -> Any:
-        """Return what an expression comes to there."""
+        """Return the value of an expression."""
         stdin = self.life.process.stdin
         assert stdin
         before = self.life.out.count(b"\n")
@@ -47,13 +47,13 @@ class Console:
         return ast.literal_eval(self.life.out.split(b"\n")[before].decode())
 
     def end(self) -> None:
-        """End it, and everybody in its namespace."""
+        """End the program and all processes in its namespace."""
         assert self.life.process.stdin
         self.life.process.stdin.close()
         self.life.wait()
 
     def until(self, expression: str, value: object) -> None:
-        """Wait until an expression comes to that."""
+        """Wait until an expression has this value."""
         self.life.until(lambda: self(expression) == value, f"{expression} to be {value!r}")
 
 
@@ -61,11 +61,11 @@ class Console:
 def console(request: pytest.FixtureRequest, start: Start, process_1: bool) -> Console:
     """Give trees with cgroups (with cgroup.kill and without it) and without, as process 1 and not."""
     options: dict[str, Any] = {"process_1": process_1, "stdin": subprocess.PIPE}
-    words: list[str] = []
+    arguments: list[str] = []
     if request.param != "proc":
         options["setup"] = f"echo 0 > {request.getfixturevalue('box')}/cgroup.procs"
-        words = ["cgroups"]
-    console = Console(start(*program("trees.py", os.path.join(REPOSITORY, "src"), *words), **options))
+        arguments = ["cgroups"]
+    console = Console(start(*program("trees.py", os.path.join(REPOSITORY, "src"), *arguments), **options))
     if "before" in request.param:
         console("setattr(trees.cgroups, 'kill', lambda key: False)")
     return console
@@ -75,8 +75,8 @@ def _start(console: Console, key: str, *command: str) -> int:
     return int(console(f"start({key!r}, *{command!r})"))
 
 
-def test_orphans_are_told_apart(console: Console) -> None:
-    """Whoever is left of a service, of its probe and of another one is known as such, whatever session it made."""
+def test_orphans_are_distinguished(console: Console) -> None:
+    """The orphans of a service, of its probe and of another service are distinguished, in whatever session they are."""
     for key, number in (("web", 81), ("web\0probe", 82), ("db", 83)):
         _start(console, key, *shell(f"setsid sleep 8{number} & sleep 7{number} & exit 0"))
     console.until("sorted(reap())", ["db", "web", "web\0probe"])
@@ -88,13 +88,13 @@ def test_orphans_are_told_apart(console: Console) -> None:
 
 
 def test_owner_of_a_descendant(console: Console) -> None:
-    """A grandchild with a session and an environment of its own is its leader's."""
+    """A grandchild with its own session and environment belongs to its main process."""
     _start(console, "web", *shell("env -i setsid sleep 8800 & exec sleep 1000"))
     console.until("[trees.owner(pid) for pid in living('8800')]", ["web"])
 
 
-def test_kill_ends_the_tree_and_nobody_else(console: Console) -> None:
-    """A tree that put itself in many sessions is gone after its kill; another one lives."""
+def test_kill_ends_the_tree_and_no_other(console: Console) -> None:
+    """A tree in many sessions is gone after its kill; another one keeps running."""
     _start(console, "db", "sleep", "8801")
     _start(
         console, "web", *shell("for i in 1 2 3; do setsid sh -c 'setsid sleep 8802 & sleep 8802' & done; sleep 8802")
@@ -106,8 +106,8 @@ def test_kill_ends_the_tree_and_nobody_else(console: Console) -> None:
     assert console("trees.lives('web'), trees.lives('db')") == (False, True)
 
 
-def test_term_reaches_everybody(console: Console) -> None:
-    """TERM goes to each process of the tree, also to one that is stopped."""
+def test_term_reaches_each_process(console: Console) -> None:
+    """TERM goes to each process of the tree, also to a stopped one."""
     _start(console, "web", *shell("setsid sleep 8803 & sleep 8803 & exec sleep 8803"))
     console.until("len(living('8803'))", 3)
     console("[os.kill(pid, 19) for pid in living('8803')]")
@@ -116,7 +116,7 @@ def test_term_reaches_everybody(console: Console) -> None:
 
 
 def test_process_whose_first_thread_ended(console: Console) -> None:
-    """Who looks like a zombie, and is none, still has children and is killed."""
+    """A process that looks like a zombie but still has threads is found with its children, and is killed."""
     pid = _start(console, "web", *program("first_thread.py"))
     console.until(f"(proc.read_process({pid}).state, proc.read_process({pid}).lives)", ("Z", True))
     console(f"os.kill({pid}, 10)")
@@ -126,7 +126,7 @@ def test_process_whose_first_thread_ended(console: Console) -> None:
 
 
 def test_hook_beside_its_service(console: Console) -> None:
-    """A hook that leaves somebody behind is noticed while the main process lives, which goes on when that one ends."""
+    """A process left behind by a hook is noticed while the main process runs, which continues when it ends."""
     main = _start(console, "web", "sleep", "8804")
     _start(console, "web", *shell("sleep 8805 & exit 0"))
     console.until("len(trees.leaders)", 2)
@@ -142,7 +142,7 @@ def test_hook_beside_its_service(console: Console) -> None:
 
 @pytest.mark.parametrize("kind", ["grow", "grow-session", "hop", "hop-session"])
 def test_fork_bomb_is_ended(console: Console, kind: str) -> None:
-    """Who forks as fast as it can, up to its limit of processes, is ended to the last, and another service lives."""
+    """A fork bomb at its process limit is ended completely, and another service keeps running."""
     _start(console, "db", "sleep", "8806")
     _start(console, "web", *program("bomb.py", kind, str(LIMIT), str(UID)))
     console.until(f"(reap(), len(living('{UID}')) > {LIMIT} // 3)[1]", True)
@@ -151,8 +151,8 @@ def test_fork_bomb_is_ended(console: Console, kind: str) -> None:
     assert console(f"len(living('{UID}')), len(living('8806'))") == (0, 1)
 
 
-def test_whole_end(console: Console) -> None:
-    """At the end everybody goes, those whom nobody can name too, and no cgroup stays."""
+def test_end_of_all_trees(console: Console) -> None:
+    """At the end all processes are ended, including unassigned ones, and no cgroup remains."""
     _start(console, "web", *shell("setsid env -i sleep 8807 & exec sleep 8807"))
     _start(console, "db", *program("bomb.py", "grow", "30", str(UID)))
     console.until("len(living('8807'))", 2)
@@ -164,8 +164,8 @@ def test_whole_end(console: Console) -> None:
     assert not directory or not os.path.exists(directory)
 
 
-def test_trees_cross_a_re_execution(console: Console) -> None:
-    """After it the same orphans are known, the same cgroups used, and a kill ends everybody."""
+def test_trees_survive_a_re_execution(console: Console) -> None:
+    """Afterwards the same orphans are known, the same cgroups are used, and a kill ends all processes."""
     _start(console, "web", *shell("setsid sleep 8808 & exit 0"))
     console.until("(reap(), len(trees.leaders))", ({"web"}, 0))
     assert console("cross()")
@@ -188,11 +188,11 @@ DAEMONS = {
 
 
 @pytest.mark.parametrize("script", DAEMONS.values(), ids=DAEMONS.keys())
-def test_daemon_is_found_and_is_its_service(console: Console, script: str) -> None:
-    """Who puts itself in the background is found, leads its tree from then on, and its end is told."""
+def test_daemon_is_found_and_becomes_the_main_process(console: Console, script: str) -> None:
+    """A daemonized process is found and becomes the main process of its tree, and its exit is reported."""
     _start(console, "web", *shell(f"{script}\nexit 0"))
     found = [""]
-    while found != ["8811"]:  # one that forks once more may be taken for it first: it ends, and we ask again
+    while found != ["8811"]:  # an intermediate process may be taken for the daemon first: it ends, and we search again
         pid, why = console("find(Service('web', ('web',)))")
         assert why == ""
         assert console(f"trees.adopt('web', {pid})")
@@ -206,7 +206,7 @@ def test_daemon_is_found_and_is_its_service(console: Console, script: str) -> No
 
 
 def test_daemon_is_found_by_its_pid_file(console: Console, tmp_path: os.PathLike[str]) -> None:
-    """A pid file that is written late, after a stale one, is waited for, where nobody could have guessed."""
+    """A late pid file, after a stale one, is waited for where no rule can identify the daemon."""
     path = os.path.join(tmp_path, "pid")
     with open(path, "w", encoding="ascii") as file:
         file.write("1\n")
@@ -219,8 +219,8 @@ def test_daemon_is_found_by_its_pid_file(console: Console, tmp_path: os.PathLike
     console.until(f"commands([{pid}])", ["8813"])
 
 
-def test_pid_file_that_lies(console: Console, tmp_path: os.PathLike[str]) -> None:
-    """A pid file that names a stranger is said so, and the daemon is found all the same."""
+def test_pid_file_of_an_unrelated_process(console: Console, tmp_path: os.PathLike[str]) -> None:
+    """A pid file that names an unrelated process is reported, and the daemon is found anyway."""
     other = _start(console, "db", "sleep", "8816")
     path = os.path.join(tmp_path, "pid")
     with open(path, "w", encoding="ascii") as file:
@@ -231,19 +231,19 @@ def test_pid_file_that_lies(console: Console, tmp_path: os.PathLike[str]) -> Non
     assert console(f"commands([{pid}])") == ["8815"]
 
 
-# --- cgroups alone ---------------------------------------------------------------------------------------
+# --- cgroups only ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def boxed(start: Start, box: str, process_1: bool) -> Console:
     """Give trees with cgroups."""
-    words = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
+    arguments = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
     setup = f"echo 0 > {box}/cgroup.procs"
-    return Console(start(*words, process_1=process_1, setup=setup, stdin=subprocess.PIPE))
+    return Console(start(*arguments, process_1=process_1, setup=setup, stdin=subprocess.PIPE))
 
 
 def test_each_tree_has_its_cgroup(boxed: Console, box: str) -> None:
-    """A process is in its tree's cgroup below ours, and so are its children; the cgroup goes with the tree."""
+    """A process and its children are in their tree's cgroup below cohabit's; the cgroup is removed with the tree."""
     pid = _start(boxed, "cgroup.kill", *shell("sleep 8820 & exec sleep 8820"))
     boxed.until("len(living('8820'))", 2)
     where = boxed(f"proc.cgroup({pid})")
@@ -256,14 +256,14 @@ def test_each_tree_has_its_cgroup(boxed: Console, box: str) -> None:
     assert not [directory for directory, _, _ in os.walk(box) if "%2E" in directory]
 
 
-def test_nobody_can_hide_his_family(boxed: Console) -> None:
-    """Without session, mark and parent, a process is still its service's; by /proc alone it would be nobody's."""
+def test_children_cannot_leave_their_service(boxed: Console) -> None:
+    """Without session, tracking mark and parent, a process is still assigned; /proc alone would leave it unassigned."""
     _start(boxed, "web", *shell("setsid env -i A=b sh -c 'sleep 8821 & exit 0' & exec sleep 1000"))
     boxed.until("(reap(), commands(trees.orphans_of('web')))[1]", ["8821"])
 
 
 def test_cgroups_that_a_service_made(boxed: Console) -> None:
-    """A service may divide its cgroup, by threads too: all of it is found, killed and taken away."""
+    """A service may create cgroups below its own, threaded ones too: all are searched, killed and removed."""
     divide = (
         "D=$1; mkdir $D/a $D/a/b $D/t; sleep 8822 & echo $! > $D/a/b/cgroup.procs; "
         "echo threaded > $D/t/cgroup.type; sleep 8822"
@@ -278,8 +278,8 @@ def test_cgroups_that_a_service_made(boxed: Console) -> None:
     assert not os.path.exists(f"{directory}/web")
 
 
-def test_who_left_the_cgroup_is_found(boxed: Console, box: str) -> None:
-    """A child that was moved elsewhere and made itself a session is killed with its tree."""
+def test_process_that_left_the_cgroup_is_found(boxed: Console, box: str) -> None:
+    """A child that was moved to another cgroup and created a session is killed with its tree."""
     away = f"echo 0 > {box}/away/cgroup.procs; exec sleep 8823"
     os.mkdir(f"{box}/away")
     _start(boxed, "web", *shell(f"setsid env -i A=b sh -c '{away}' & exec sleep 8823"))
@@ -290,8 +290,8 @@ def test_who_left_the_cgroup_is_found(boxed: Console, box: str) -> None:
     os.rmdir(f"{box}/away")
 
 
-def test_nobody_kills_us_with_our_own_cgroup(boxed: Console) -> None:
-    """A service that moved us into its own cgroup is killed, and we are not."""
+def test_moving_cohabit_into_a_cgroup_does_not_kill_it(boxed: Console) -> None:
+    """A service that moved cohabit into its own cgroup is killed, and cohabit is not."""
     boxed("trees.entrance('web')")
     directory = boxed("trees.cgroups.directory")
     us = boxed("os.getpid()")
@@ -302,25 +302,25 @@ def test_nobody_kills_us_with_our_own_cgroup(boxed: Console) -> None:
     assert boxed("len(living('8824'))") == 0
 
 
-def test_stranger_in_a_cgroup_of_ours(boxed: Console) -> None:
-    """A process of another namespace, which has no number here, is left alone, and its 0 does not mean us."""
+def test_process_of_another_namespace_in_a_cgroup(boxed: Console) -> None:
+    """A process of another namespace, whose pid is shown as 0, is left alone; the 0 does not mean cohabit itself."""
     pid = _start(boxed, "web", "sleep", "8828")
     boxed.until("commands(trees.cgroups.members('web'))", ["8828"])
-    with subprocess.Popen(["sleep", "8829"]) as stranger:
+    with subprocess.Popen(["sleep", "8829"]) as unrelated:
         with open(f"{boxed('trees.cgroups.directory')}/web/cgroup.procs", "w", encoding="ascii") as file:
-            file.write(str(stranger.pid))
+            file.write(str(unrelated.pid))
         assert boxed("trees.members('web')") == [pid]
         boxed("trees.signal('web', 15)")
         assert boxed("gone('web')")
-        stranger.kill()
+        unrelated.kill()
 
 
-def test_cgroups_in_a_namespace_of_their_own(start: Start, box: str) -> None:
-    """As in a container: our cgroup is the root of its namespace, and mounted where the system has it."""
+def test_cgroups_in_a_cgroup_namespace(start: Start, box: str) -> None:
+    """As in a container: cohabit's cgroup is the root of its namespace, mounted at the usual path."""
     setup = f"echo 0 > {box}/cgroup.procs; mkdir mnt"
     inner = ["unshare", "--cgroup", "--mount", "--", "sh", "-euc", 'mount -t cgroup2 none mnt; exec "$@"', "sh"]
-    words = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
-    console = Console(start(*inner, *words, setup=setup, stdin=subprocess.PIPE))
+    arguments = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
+    console = Console(start(*inner, *arguments, setup=setup, stdin=subprocess.PIPE))
     pid = _start(console, "web", "sleep", "8825")
     console.until("commands(trees.cgroups.members('web'))", ["8825"])
     assert console(f"proc.cgroup({pid})").startswith("/cohabit-1-")
@@ -339,11 +339,11 @@ HIDE = places.NO_CGROUPS
     ],
     ids=["not mounted", "read-only", "of threads", "too deep"],
 )
-def test_without_cgroups_there_is_no_word(start: Start, box: str, setup: str) -> None:
-    """Where no cgroup can be made, /proc does alone: a tree is ended all the same, and nothing is said."""
-    words = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
+def test_without_cgroups_no_message_is_printed(start: Start, box: str, setup: str) -> None:
+    """If no cgroup can be created, /proc is sufficient: a tree is ended, and no message is printed."""
+    arguments = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
     setup = f"mkdir {box}/limited; BOX={box}/limited; echo 0 > $BOX/cgroup.procs; {setup}"
-    console = Console(start(*words, setup=setup, stdin=subprocess.PIPE))
+    console = Console(start(*arguments, setup=setup, stdin=subprocess.PIPE))
     _start(console, "web", *shell("setsid sleep 8826 & exec sleep 8826"))
     console.until("len(living('8826'))", 2)
     assert console("trees.cgroups.directory") == ""
@@ -351,18 +351,18 @@ def test_without_cgroups_there_is_no_word(start: Start, box: str, setup: str) ->
     assert console("gone('web')")
     assert not console.life.err
     console.end()
-    console.life.until(lambda: places.taken_away(f"{box}/limited"), "everybody to leave")
+    console.life.until(lambda: places.removed(f"{box}/limited"), "the cgroup to be empty")
 
 
-def test_who_may_not_enter_makes_none(start: Start, box: str) -> None:
-    """Another user's process, which may make a directory but move nobody there, does without cgroups."""
-    words = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
+def test_no_cgroups_without_permission_to_move_processes(start: Start, box: str) -> None:
+    """A process of another user that may create a cgroup but not move processes into it does without cgroups."""
+    arguments = program("trees.py", os.path.join(REPOSITORY, "src"), "cgroups")
     own = f"mkdir {box}/{UID}; chown {UID} {box}/{UID}; echo 0 > {box}/{UID}/cgroup.procs"
     console = Console(
-        start("setpriv", f"--reuid={UID}", "--clear-groups", *words, setup=own, stdin=subprocess.PIPE, cwd="/")
+        start("setpriv", f"--reuid={UID}", "--clear-groups", *arguments, setup=own, stdin=subprocess.PIPE, cwd="/")
     )
     _start(console, "web", "sleep", "8827")
     console.until("commands(trees.members('web'))", ["8827"])
     assert console("trees.cgroups.directory") == ""
     console.end()
-    console.life.until(lambda: places.taken_away(f"{box}/{UID}"), "everybody to leave")
+    console.life.until(lambda: places.removed(f"{box}/{UID}"), "the cgroup to be empty")

@@ -1,4 +1,4 @@
-"""A job for a shell: says "started", and "continued" when it is. A shell script might be stopped within its vfork."""
+"""A job for a shell: prints "started", and "continued" at each CONT. A shell could be stopped during a vfork."""
 
 import signal
 

@@ -1,4 +1,4 @@
-"""Takes memory until somebody ends it."""
+"""Allocate memory until the process is killed."""
 
 taken = []
 while True:

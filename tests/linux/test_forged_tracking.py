@@ -1,7 +1,7 @@
-"""An unprivileged process takes over the marks of a service of root: it gains nothing by them but to end with it.
+"""An unprivileged process copies the tracking variables of a service of root: it only ends together with it.
 
-The attacker is programs/forge.py: nobody's, orphaned, in a session of its own, with the victim's hard limit of RSS and
-the victim's environment, as any process can have them.
+The attacker is programs/forge.py: an orphan of the user nobody, in its own session, with the victim's hard limit of RSS
+and environment. Any process can have these.
 """
 
 import os
@@ -13,7 +13,7 @@ from linux import places
 from linux.conftest import Start
 from linux.run import program, shell
 
-NOBODY = 65534
+UID = 65534
 
 
 def _attacker(*messages: str) -> dict[str, object]:
@@ -21,19 +21,19 @@ def _attacker(*messages: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("user", [None, "1000"], ids=["root", "another user"])
-def test_message_of_a_forger_is_not_heard(up: Start, user: str | None) -> None:
-    """READY=1 and MAINPID of a process that shows the limit of a service, and is not of its user, change nothing."""
+def test_message_of_a_forger_is_ignored(up: Start, user: str | None) -> None:
+    """READY=1 and MAINPID from a process that shows a service's limit, but has another user, change nothing."""
     web = {"command": ["sleep", "4711"], "healthcheck": {"test": ["NOTIFY"]}, **({"user": user} if user else {})}
     life = up({"web": web, "evil": _attacker("READY=1\nMAINPID=PID", "READY=1")}, setup=places.NO_CGROUPS)
     life.until_printed("| forged")
     life.until_printed("web: sd_notify message ignored")
-    assert f"of user {NOBODY}, may not speak for this service" in life.text
+    assert f"of user {UID}, may not speak for this service" in life.text
     assert "web: ready" not in life.text
     assert life.stop() == 0
 
 
 def test_forger_is_not_adopted_as_a_daemon(up: Start, tmp_path: Path) -> None:
-    """A service that ends with 0 beside a forger has not put itself in the background: the forger ends with it."""
+    """A service that exits with 0 beside a forger is not taken for daemonized; the forger ends with it."""
     gate = os.path.join(tmp_path, "gate")
     web = {
         "command": shell(f"sleep 4711 & while [ ! -e {gate} ]; do :; done; kill $!; wait; exit 0"),

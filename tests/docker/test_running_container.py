@@ -1,4 +1,4 @@
-"""What a person does to a running container: a terminal, a pipe, a reload, a re-execution; and what he may not see."""
+"""A running container: a terminal, a pipe, secrets, a reload, a re-execution and schedules."""
 
 import re
 import subprocess
@@ -21,11 +21,11 @@ BASH: Final = ("up", "--", "bash", "--norc")
 RUN: Final = ("run", "-it", "--network=none", "--env=PS1=@@ ", "--env=TERM=dumb")
 
 
-def test_a_shell_beside_the_services(engine: Engine, label: str, life: str, file: Mounted) -> None:
+def test_foreground_shell_beside_the_services(engine: Engine, label: str, servers: str, file: Mounted) -> None:
     """`docker run -it IMAGE up -- bash`: job control as on any terminal, and bash's exit code is the container's."""
     file.write(OTHER)
-    with on_a_terminal(engine, *RUN, "--rm", "--label", label, *file.options, life, *BASH) as terminal:
-        # Nothing is typed ahead: what a program has not asked for yet, a terminal may keep for itself.
+    with on_a_terminal(engine, *RUN, "--rm", "--label", label, *file.options, servers, *BASH) as terminal:
+        # There is no type-ahead: a terminal may keep input that a program has not yet read.
         terminal.until("@@ ")
         terminal.type("python3 /srv/job.py\n")
         terminal.until("\nstarted\n")
@@ -48,10 +48,10 @@ def test_a_shell_beside_the_services(engine: Engine, label: str, life: str, file
     assert "other: stopped" in terminal.text
 
 
-def test_docker_stop_with_a_shell_in_front(engine: Engine, label: str, life: str, file: Mounted) -> None:
-    """`docker stop` ends it in time with 0: an interactive bash, which ignores TERM, has HUP as its stop_signal."""
+def test_docker_stop_with_a_foreground_shell(engine: Engine, label: str, servers: str, file: Mounted) -> None:
+    """`docker stop` ends it in time with 0: an interactive bash ignores TERM, so its stop_signal is HUP."""
     file.write({"shell": {"command": "bash --norc", "tty": True, "stop_signal": "SIGHUP"}, **OTHER})
-    with on_a_terminal(engine, *RUN, "--label", label, *file.options, life) as terminal:
+    with on_a_terminal(engine, *RUN, "--label", label, *file.options, servers) as terminal:
         terminal.until("@@ ")
         terminal.type("hostname\n")
         terminal.until("@@ ", times=2)
@@ -64,10 +64,10 @@ def test_docker_stop_with_a_shell_in_front(engine: Engine, label: str, life: str
 
 
 @pytest.mark.parametrize("given", [b"one\ntwo\n", b""])
-def test_piped_input(given: bytes, engine: Engine, label: str, life: str, file: Mounted) -> None:
-    """`docker run -i IMAGE up -- COMMAND`: the command reads what is piped in to its end."""
+def test_piped_input(given: bytes, engine: Engine, label: str, servers: str, file: Mounted) -> None:
+    """`docker run -i IMAGE up -- COMMAND`: the command reads the piped input to its end."""
     file.write(OTHER)
-    run = ("docker", "run", "-i", "--rm", "--network=none", "--label", label, *file.options, life)
+    run = ("docker", "run", "-i", "--rm", "--network=none", "--label", label, *file.options, servers)
     done = subprocess.run(
         [*run, "up", "--", "sh", "-c", "wc -l; exit 3"],
         env=engine.environment, input=given, capture_output=True, timeout=120, check=False,
@@ -78,12 +78,12 @@ def test_piped_input(given: bytes, engine: Engine, label: str, life: str, file: 
 
 # --- secrets ---------------------------------------------------------------------------------------------
 
-PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - not to be found anywhere is what it is for
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - it must appear nowhere
 HAS: Final = 'echo "$$DB_PASSWORD" | md5sum; id -un; stat -c "%a %U" /run/secrets/db; env | grep -c ^DB_PASSWORD_FILE='
 
 
-def test_a_secret_is_handed_over_and_never_shown(life: str, file: Mounted, start: Start) -> None:
-    """The service has it as a file of its user's and as a variable; no other one, no log and no message has it."""
+def test_a_secret_is_passed_and_never_shown(servers: str, file: Mounted, start: Start) -> None:
+    """The service has it as a file of its user and as a variable; no other service, log or message contains it."""
     web: dict[str, Any] = {
         "command": ["sh", "-c", f"{HAS}; exec sleep 2000"],
         "user": "www-data",
@@ -94,7 +94,7 @@ def test_a_secret_is_handed_over_and_never_shown(life: str, file: Mounted, start
     services: dict[str, dict[str, Any]] = {"web": web, "other": {"command": "sleep 1000", "secrets": ["api"]}}
     file.write_text(f"{PASSWORD}\n", "password", mode=0o600)
     file.write(services, secrets=secrets)
-    container = start(life, options=(*file.options, f"--env=API_KEY={PASSWORD}"))
+    container = start(servers, options=(*file.options, f"--env=API_KEY={PASSWORD}"))
     container.until_logged("web", "0")
     digest = container.shell(f"echo '{PASSWORD}' | md5sum").strip()
     assert container.logs().of("web") == [digest, "www-data", "400 www-data", "0"]
@@ -105,9 +105,9 @@ def test_a_secret_is_handed_over_and_never_shown(life: str, file: Mounted, start
     both = web | {"environment": {"DB_PASSWORD_FILE": "/run/secrets/db", "DB_PASSWORD": "x"}}
     for wrong in ({"web": both}, {"web": web | {"secrets": ["db", {"source": "api", "target": "db"}]}}):
         file.write({**services, **wrong}, secrets=secrets)
-        told = container.exec("cohabit", "check", check=False)
-        assert told.returncode == 78
-        seen += [told.stdout, told.stderr]
+        checked = container.exec("cohabit", "check", check=False)
+        assert checked.returncode == 78
+        seen += [checked.stdout, checked.stderr]
     container.kill("HUP")
     container.until_logged("cohabit", "cannot reload")
     container.exec("cohabit", "reexec")
@@ -127,11 +127,11 @@ def pid_of(container: Container, command: str) -> int:
 
 
 @pytest.mark.parametrize("how", ["docker kill -s HUP", "cohabit reload"])
-def test_a_reload_touches_what_changed(how: str, life: str, file: Mounted, start: Start) -> None:
-    """A changed file that is mounted: what changed is restarted, what is new started, what is gone stopped, no more."""
+def test_a_reload_affects_only_what_changed(how: str, servers: str, file: Mounted, start: Start) -> None:
+    """A changed file: changed services restart, new ones start, removed ones stop, and no others are affected."""
 
     def reload(code: int) -> None:
-        """Ask for one; who asks by a signal is told nothing."""
+        """Request a reload; a signal has no answer."""
         if how == "cohabit reload":
             assert container.exec("cohabit", "reload", check=False).returncode == code
         else:
@@ -140,7 +140,7 @@ def test_a_reload_touches_what_changed(how: str, life: str, file: Mounted, start
     changing = {"command": ["sh", "-c", "echo $$VERSION; exec sleep 2000"]}
     gone = {"gone": {"command": "sleep 3000"}}
     file.write({"changing": changing | {"environment": {"VERSION": "one"}}, **gone, **OTHER})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_logged("changing", "one")
     container.until_logged("cohabit", "other: started")
     other, before = pid_of(container, "sleep 1000"), pid_of(container, "sleep 2000")
@@ -160,10 +160,10 @@ def test_a_reload_touches_what_changed(how: str, life: str, file: Mounted, start
     assert container.stop().code == 0
 
 
-def test_a_re_execution_loses_no_line(life: str, file: Mounted, start: Start) -> None:
+def test_a_re_execution_loses_no_line(servers: str, file: Mounted, start: Start) -> None:
     """`docker exec … cohabit reexec`, three times: the same processes, and each line of a counter exactly once."""
     file.write({"counter": {"command": "python3 /srv/counter.py"}, **OTHER})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_logged("cohabit", "other: started")
     before = {process.pid: process.command for process in container.processes()}
     for times in (1, 2, 3):
@@ -179,10 +179,10 @@ def test_a_re_execution_loses_no_line(life: str, file: Mounted, start: Start) ->
     assert container.logs().names() == {"cohabit", "counter"}
 
 
-def test_a_death_after_a_re_execution_is_seen(life: str, file: Mounted, start: Start) -> None:
-    """What was started before it is still a service after it: its exit code is the container's."""
+def test_an_exit_after_a_re_execution_is_noticed(servers: str, file: Mounted, start: Start) -> None:
+    """A service started before it is still a service afterwards: its exit code is the container's."""
     file.write({"web": {"command": ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.05; done; exit 9"]}, **OTHER})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_logged("cohabit", "web: started")
     container.exec("cohabit", "reexec")
     container.until_logged("cohabit", "re-executed")
@@ -193,31 +193,31 @@ def test_a_death_after_a_re_execution_is_seen(life: str, file: Mounted, start: S
 # --- schedules -------------------------------------------------------------------------------------------
 
 
-def test_a_schedule_starts_and_stops_with_the_container(life: str, file: Mounted, start: Start) -> None:
-    """A job that is not due is not started, its clock is there, outlives nothing, and is no cause of an end."""
+def test_a_schedule_starts_and_stops_with_the_container(servers: str, file: Mounted, start: Start) -> None:
+    """A job that is not due does not start; its clock runs, ends with the container, and is not a cause of its end."""
     job = {"command": "echo due", "schedule": {"cron": "0 0 29 2 *", "timezone": "Europe/Berlin"}}
     file.write({"job": job, **OTHER})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_logged("cohabit", "other: started")
     container.until_answers("pgrep", "-f", "tasks/clock")
     assert container.stop().code == 0
     assert container.logs().of("job") == []
 
 
-def test_a_container_with_schedules_alone_lives(life: str, file: Mounted, start: Start) -> None:
-    """Where there is nothing but jobs, the container waits for them, and ends with 0 when told to."""
+def test_a_container_with_only_schedules_keeps_running(servers: str, file: Mounted, start: Start) -> None:
+    """With only scheduled jobs the container keeps running, and ends with 0 on request."""
     file.write({"job": {"command": "echo due", "schedule": "@yearly"}})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     container.until_answers("pgrep", "-f", "tasks/clock")
     assert container.is_running()
     assert container.stop().code == 0
 
 
 @pytest.mark.parametrize(("line", "said"), [("0 0 30 2 *", "never"), ("61 * * * *", "61"), ("* * * *", "five")])
-def test_a_schedule_that_cannot_be(line: str, said: str, life: str, file: Mounted, start: Start) -> None:
-    """A line that means nothing or never comes is an error of the file."""
+def test_an_invalid_schedule_is_refused(line: str, said: str, servers: str, file: Mounted, start: Start) -> None:
+    """A schedule that is invalid or never due is an error in the file."""
     file.write({"job": {"command": "echo due", "schedule": line}, **OTHER})
-    container = start(life, options=file.options)
+    container = start(servers, options=file.options)
     assert container.wait().code == 78
     assert said in container.logs().stderr
     assert container.logs().of("other") == []

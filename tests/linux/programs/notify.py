@@ -1,6 +1,7 @@
-"""tell.py FILE MESSAGE...: send messages to $NOTIFY_SOCKET, or to the socket whose path is in FILE, then wait for TERM.
+"""notify.py FILE MESSAGE...: send messages to $NOTIFY_SOCKET, or to the socket named in FILE, then wait for TERM.
 
-FILE is "-" for the environment. {pid} in a message is our own. Without a message: write $NOTIFY_SOCKET into FILE.
+FILE "-" means the environment. {pid} in a message is the program's own pid. Without a message: write $NOTIFY_SOCKET
+into FILE.
 """
 
 import os
@@ -16,10 +17,10 @@ if not messages:
         new.write(path)
     os.rename(f"{file}.new", file)
 elif file != "-":
-    with open(file, encoding="utf-8") as told:
-        path = told.read()
+    with open(file, encoding="utf-8") as path_file:
+        path = path_file.read()
 for message in messages:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(message.replace("{pid}", str(os.getpid())).encode(), path)
-print("told", flush=True)
+print("sent", flush=True)
 signal.sigwait({signal.SIGTERM})

@@ -1,4 +1,4 @@
-"""Talking to it from outside: `docker exec` of the verbs, HEALTHCHECK, and who may."""
+"""Commands from outside: `docker exec`, HEALTHCHECK, and permissions."""
 
 import json
 import subprocess
@@ -14,29 +14,29 @@ LEAST_PRIVILEGE: Final = (
     *("--read-only", "--user=12345:12345", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
     "--env=GREETING=hello",
 )
-WELL: Final = "/dev/shm/well"  # the only place that can be written
-# web is well as long as that file is there.
+HEALTHY_FILE: Final = "/dev/shm/well"  # the only writable place
+# web is healthy as long as that file exists.
 WEB: Final[dict[str, Any]] = {
-    "command": ["sh", "-c", f"touch {WELL}; echo $$GREETING; exec sleep 1000"],
-    "healthcheck": {"test": ["CMD", "test", "-e", WELL], "interval": "50ms", "timeout": "30s", "retries": 1},
+    "command": ["sh", "-c", f"touch {HEALTHY_FILE}; echo $$GREETING; exec sleep 1000"],
+    "healthcheck": {"test": ["CMD", "test", "-e", HEALTHY_FILE], "interval": "50ms", "timeout": "30s", "retries": 1},
 }
 JOB: Final[dict[str, Any]] = {"command": ["sh", "-c", "echo no luck; exit 3"], "essential": False}
-OWNER, ROOT, STRANGER, MEMBER = "12345:12345", "0:0", "4242:4242", "4242:4343"
+OWNER, ROOT, OTHER, MEMBER = "12345:12345", "0:0", "4242:4242", "4242:4343"
 
 
 @pytest.fixture
 def checked(image: Build) -> str:
-    """Give an image whose HEALTHCHECK is `cohabit health`, asked five times a second."""
+    """Give an image whose HEALTHCHECK is `cohabit health`, run five times per second."""
     return image("tests/docker/checked", "minimal")
 
 
-def ask(container: Container, user: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb inside, as this user."""
-    return container.engine.docker("exec", "--user", user, container.id, "cohabit", *words, check=False)
+def ask(container: Container, user: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command inside, as this user."""
+    return container.engine.docker("exec", "--user", user, container.id, "cohabit", *arguments, check=False)
 
 
 def until_docker_says(container: Container, health: str) -> None:
-    """Wait until the engine's own health check has come to that."""
+    """Wait until the engine's own health check has this result."""
     until(
         lambda: container.inspect("{{.State.Health.Status}}") == health,
         at_most_seconds=AT_MOST_SECONDS,
@@ -45,24 +45,24 @@ def until_docker_says(container: Container, health: str) -> None:
 
 
 def health_log(container: Container) -> str:
-    """Return what the last health checks have written."""
+    """Return the output of the last health checks."""
     return container.inspect("{{range .State.Health.Log}}{{.Output}}{{end}}")
 
 
 def states(container: Container, user: str) -> dict[str, str]:
-    """Return the services' states, as `ps --json` tells this user."""
+    """Return the services' states from `ps --json`, run as this user."""
     return {one["name"]: one["state"] for one in json.loads(ask(container, user, "ps", "--json").stdout)["services"]}
 
 
-def test_verbs_work_in_the_poorest_container(checked: str, file: Mounted, start: Start) -> None:
-    """A uid without a passwd entry, a read-only root and no capability: all verbs, as that user and as root."""
+def test_commands_work_in_the_most_restricted_container(checked: str, file: Mounted, start: Start) -> None:
+    """A uid without a passwd entry, a read-only root and no capability: all commands, as that user and as root."""
     file.write({"web": WEB, "job": JOB})
     container = start(checked, "up", options=(*file.options, *LEAST_PRIVILEGE))
     until_docker_says(container, "healthy")
     container.until_logged("cohabit", "job: ended with exit code 3")
     for user in (OWNER, ROOT):
         assert states(container, user) == {"web": "RUNNING", "job": "EXITED"}
-        said = {
+        expected = {
             "ps": "RUNNING",
             "health": "ready: ",
             "why job": "exit code 3",
@@ -71,41 +71,41 @@ def test_verbs_work_in_the_poorest_container(checked: str, file: Mounted, start:
             "wait web": "web",
             "version": "running: ",
         }
-        for line, text in said.items():
+        for line, text in expected.items():
             done = ask(container, user, *line.split())
             assert (line, done.returncode, done.stderr) == (line, 0, "")
             assert text in done.stdout
     assert container.logs().of("web") == ["hello"] * 3
     greeting = ("exec", "web", "--", "sh", "-c", "echo $GREETING")
     assert ask(container, OWNER, *greeting).stdout == "hello\n"
-    refused = ask(container, ROOT, *greeting)  # what a cohabit of another user says is not executed
+    refused = ask(container, ROOT, *greeting)  # an answer from another user's cohabit is not executed
     assert refused.returncode == 77
     assert "neither root nor this user is listening" in refused.stderr
     examined = ask(container, OWNER, "doctor")
     assert (examined.returncode, examined.stderr) == (0, "")
     assert "error" not in examined.stdout.split()
-    refused = ask(container, STRANGER, "ps")
+    refused = ask(container, OTHER, "ps")
     assert (refused.returncode, refused.stdout) == (77, "")
     assert "user 4242 may not use the control socket: only root and user 12345 may" in refused.stderr
-    ask(container, OWNER, "down")  # he may be ended together with the container before he can end
+    ask(container, OWNER, "down")  # the client may be ended with the container before it exits
     assert container.wait().code == 0
 
 
 def test_healthcheck_follows_the_service(checked: str, file: Mounted, start: Start) -> None:
-    """Healthy, then unhealthy when the service's probe begins to fail, with the reason, then healthy again."""
+    """Healthy, then unhealthy with the reason when the service's probe begins to fail, then healthy again."""
     file.write({"web": WEB})
     container = start(checked, "up", options=(*file.options, *LEAST_PRIVILEGE))
     until_docker_says(container, "healthy")
-    container.exec("rm", WELL)
+    container.exec("rm", HEALTHY_FILE)
     until_docker_says(container, "unhealthy")
     assert "web is unhealthy" in health_log(container)
-    container.exec("touch", WELL)
+    container.exec("touch", HEALTHY_FILE)
     until_docker_says(container, "healthy")
     assert container.stop().code == 0
 
 
-def test_a_group_may_ask_and_not_look_into_environments(checked: str, file: Mounted, start: Start) -> None:
-    """control_group: who is in it may do everything but `exec`; who is not, nothing."""
+def test_control_group_may_not_read_environments(checked: str, file: Mounted, start: Start) -> None:
+    """control_group: its members may run every command except `exec`; other users none."""
     file.write({"web": WEB}, **{"x-cohabit": {"control_group": "4343"}})
     container = start(checked, "up", options=(*file.options, *LEAST_PRIVILEGE))
     container.until_logged("cohabit", "web: ready")
@@ -113,7 +113,7 @@ def test_a_group_may_ask_and_not_look_into_environments(checked: str, file: Moun
     assert ask(container, MEMBER, "restart", "web").returncode == 0
     secret = ask(container, MEMBER, "exec", "web", "--", "env")
     assert (secret.returncode, secret.stdout) == (77, "")
-    refused = ask(container, STRANGER, "health")
+    refused = ask(container, OTHER, "health")
     assert refused.returncode == 1
     assert "may not use the control socket" in refused.stdout
     assert "group 4343" in refused.stdout

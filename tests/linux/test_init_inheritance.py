@@ -1,6 +1,6 @@
-"""What main finds when it starts under `cohabit init` is what it finds without us, in both modes.
+"""A main under `cohabit init` has the same environment, descriptors and signal state as without it, in both modes.
 
-Through the sh script where signals are concerned: only it can read what CPython changes.
+Tests of signals use the sh script, because only it can read what CPython changes.
 """
 
 import os
@@ -27,21 +27,21 @@ GIVEN = [
 ]
 
 
-def _given(words: str) -> tuple[str, ...]:
-    return tuple(program("given.py", *(word for word in words.split() if not word.startswith("nothing"))))
+def _with_signal_state(words: str) -> tuple[str, ...]:
+    return tuple(program("signal_state.py", *(word for word in words.split() if not word.startswith("nothing"))))
 
 
 @pytest.mark.parametrize("given", GIVEN)
-def test_signals_are_given_on(start: Start, installed: str, process_1: bool, given: str) -> None:
-    """Mask and dispositions of main are exactly those that were given to us."""
-    without = subprocess.run([*_given(given), *SIGNALS], stdout=subprocess.PIPE, check=True).stdout
-    life = start(installed, "init", "--", *SIGNALS, above=_given(given), process_1=process_1)
+def test_signal_state_is_inherited(start: Start, installed: str, process_1: bool, given: str) -> None:
+    """The mask and dispositions of main are exactly those that cohabit inherited."""
+    without = subprocess.run([*_with_signal_state(given), *SIGNALS], stdout=subprocess.PIPE, check=True).stdout
+    life = start(installed, "init", "--", *SIGNALS, above=_with_signal_state(given), process_1=process_1)
     assert life.wait() == 0
     assert bytes(life.out) == without
 
 
 def test_nohup_reaches_main(start: Start, installed: str) -> None:
-    """`nohup cohabit init` is a nohup of main: HUP stays ignored, and main's own HUP from us changes nothing."""
+    """`nohup cohabit init` applies to main: HUP stays ignored, and a forwarded HUP has no effect."""
     life = start("nohup", installed, "init", "--", *shell("grep ^SigIgn /proc/self/status; kill -HUP $$; echo alive"))
     assert life.wait() == 0
     ignored = int(life.text.partition("SigIgn:\t")[2].split()[0], 16)
@@ -53,9 +53,9 @@ def test_nohup_reaches_main(start: Start, installed: str) -> None:
 def test_ignored_chld_does_not_hide_the_end(
     start: Start, installed: str, process_1: bool, through_script: bool
 ) -> None:
-    """A parent that ignores CHLD hands that on; main's end is noticed all the same."""
+    """A parent that ignores CHLD passes that on; the exit of main is noticed anyway."""
     cohabit = (installed,) if through_script else COHABIT
-    life = start(*cohabit, "init", "--", *shell("exit 3"), above=_given("ignore=CHLD"), process_1=process_1)
+    life = start(*cohabit, "init", "--", *shell("exit 3"), above=_with_signal_state("ignore=CHLD"), process_1=process_1)
     assert life.wait() == 3
 
 
@@ -63,20 +63,20 @@ def test_ignored_chld_does_not_hide_the_end(
 def test_closed_descriptors_stay_closed(
     start: Start, installed: str, tmp_path: Path, process_1: bool, closed: str
 ) -> None:
-    """Standard descriptors that were closed are closed for main too; nothing of ours lands there."""
-    look = "for fd in 0 1 2; do [ ! -e /proc/$$/fd/$fd ] || echo $fd >> open; done; echo >> open"
-    life = start(*shell(f'exec "$@" {closed}'), "sh", installed, "init", "--", *shell(look), process_1=process_1)
+    """Closed standard descriptors are closed for main, too; no descriptor of cohabit gets their number."""
+    script = "for fd in 0 1 2; do [ ! -e /proc/$$/fd/$fd ] || echo $fd >> open; done; echo >> open"
+    life = start(*shell(f'exec "$@" {closed}'), "sh", installed, "init", "--", *shell(script), process_1=process_1)
     assert life.wait() == 0
     still_open = [fd for fd, sign in (("0", "<&-"), ("1", ">&-"), ("2", "2>&-")) if sign not in closed.split()]
     assert (tmp_path / "open").read_text().split() == still_open
 
 
 def test_extra_descriptors_are_kept(start: Start, installed: str, process_1: bool) -> None:
-    """A descriptor from outside is there for main under its number; none of ours is."""
+    """Main inherits an extra descriptor under its number, and none of cohabit's descriptors."""
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
-    look = f"ls /proc/$$/fd; echo hello > /proc/self/fd/{writer}"
-    life = start(installed, "init", "--", *shell(look), process_1=process_1, pass_fds=(writer,))
+    script = f"ls /proc/$$/fd; echo hello > /proc/self/fd/{writer}"
+    life = start(installed, "init", "--", *shell(script), process_1=process_1, pass_fds=(writer,))
     assert life.wait() == 0
     os.close(writer)
     with open(reader, "rb") as file:
@@ -85,13 +85,13 @@ def test_extra_descriptors_are_kept(start: Start, installed: str, process_1: boo
 
 
 def test_directory_is_unchanged(start: Start, installed: str, tmp_path: Path, process_1: bool) -> None:
-    """Main's working directory is ours."""
+    """Main has the working directory of cohabit."""
     life = start(installed, "init", "--", "pwd", "-P", process_1=process_1)
     assert life.wait() == 0
     assert life.text == f"{tmp_path}\n"
 
 
-# Names that a shell would not take, or takes for its own.
+# Names that a shell does not accept, or uses itself.
 ODD = {"a.b": "c", "x-y": "", "PYTHONPATH": "/nowhere", "LATIN": "\udce9", "_": "x", "PWD": "/x", "LC_CTYPE": "C"}
 PLAIN = {"EMPTY": "", "PYTHONPATH": "/nowhere", "LATIN": "\udce9", "PWD": "", "SHLVL": "7", "OLDPWD": "/x"}
 PLAIN |= dict.fromkeys(("self", "bin", "python", "ignored", "main", "_"), "not ours")
@@ -99,7 +99,7 @@ PLAIN |= dict.fromkeys(("self", "bin", "python", "ignored", "main", "_"), "not o
 
 @pytest.mark.parametrize("given", [{}, ODD, {"LC_CTYPE": "C.UTF-8"}, {"LC_ALL": "C"}])
 def test_environment_is_unchanged(start: Start, process_1: bool, given: dict[str, str]) -> None:
-    """Main's environment is ours, byte for byte; CPython's own additions do not show."""
+    """Main's environment is that of cohabit, byte for byte, without CPython's additions."""
     found = start(
         "env", "-i", *_words(given), *COHABIT, "init", "--", "/bin/cat", "/proc/self/environ", process_1=process_1
     )
@@ -108,14 +108,14 @@ def test_environment_is_unchanged(start: Start, process_1: bool, given: dict[str
 
 
 def test_script_leaves_the_environment_alone(start: Start, installed: str, tmp_path: Path) -> None:
-    """The sh script has variables of its own; those of the same name in the environment are untouched."""
+    """The sh script has variables of its own; environment variables with the same names are unchanged."""
     given = {**PLAIN, "PWD": str(tmp_path)}
     found = start("env", "-i", *_words(given), installed, "init", "--", "/bin/cat", "/proc/self/environ")
     assert found.wait() == 0
     assert _environment(found.out) == given
 
 
-@pytest.mark.parametrize("verb", [["init", "--", "env"], ["run", "env"]])
+@pytest.mark.parametrize("command", [["init", "--", "env"], ["run", "env"]])
 @pytest.mark.parametrize(
     ("given", "dropped"),
     [
@@ -126,13 +126,13 @@ def test_script_leaves_the_environment_alone(start: Start, installed: str, tmp_p
         (["LC_CTYPE=C", "discovery_type=single-node"], False),
     ],
 )
-def test_script_tells_what_the_shell_dropped(
-    start: Start, installed: str, verb: list[str], given: list[str], *, dropped: bool
+def test_script_warns_of_variables_that_the_shell_dropped(
+    start: Start, installed: str, command: list[str], given: list[str], *, dropped: bool
 ) -> None:
-    """As process 1 it warns when /bin/sh did not hand on a variable whose name no shell could read."""
+    """As process 1 it warns if /bin/sh dropped a variable whose name is not valid in a shell."""
     if os.path.realpath("/bin/sh").endswith("bash"):
         pytest.skip("bash hands on everything")
-    found = start("env", "-i", *given, installed, *verb, cwd="/")
+    found = start("env", "-i", *given, installed, *command, cwd="/")
     assert found.wait() == 0
     assert (b"variables are missing" in found.out + found.err) is dropped
 
@@ -147,7 +147,7 @@ def _words(environment: dict[str, str]) -> list[str]:
 
 
 def test_arguments_are_unchanged(start: Start, installed: str) -> None:
-    """Options and odd bytes behind the command are the command's."""
+    """Options and arbitrary bytes after the command are passed to the command."""
     life = start(installed, "init", "printf", "%s|", "-g", "--help", "", "a b", "\udce9", "--")
     assert life.wait() == 0
     assert bytes(life.out) == b"-g|--help||a b|\xe9|--|"
@@ -166,7 +166,7 @@ def test_script_works_from_path(start: Start, installed: str) -> None:
 
 
 def test_closed_stderr_does_not_hide_the_code(start: Start, installed: str) -> None:
-    """With nobody to tell, a missing command is 127 all the same."""
+    """With stderr closed, a missing command still gives 127."""
     life = start(*shell(f"{installed} init -- no-such-program 2>&-; echo $?"))
     assert life.wait() == 0
     assert life.text == "127\n"

@@ -1,4 +1,4 @@
-"""Asks http://127.0.0.1:PORT/ again and again, each time anew, says what was never said before, and counts.
+"""Request http://127.0.0.1:PORT/ repeatedly, each time on a new connection; print new answers, and count.
 
 Use: client.py PORT     until SIGTERM
 """
@@ -12,13 +12,13 @@ answers: collections.Counter[str] = collections.Counter()
 failures: collections.Counter[str] = collections.Counter()
 
 
-def tell(*_: object) -> None:
+def report(*_: object) -> None:
     """Print the counts and end."""
     print(f"{sum(answers.values())} answers, failures: {dict(failures)}", flush=True)
     sys.exit(0)
 
 
-signal.signal(signal.SIGTERM, tell)
+signal.signal(signal.SIGTERM, report)
 while True:
     connection = HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=60)
     try:

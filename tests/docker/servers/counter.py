@@ -1,4 +1,4 @@
-"""Counts, a line for each number, some thousand in a second, until there is a file /tmp/enough; says so, and stays."""
+"""Count, one line per number, about a thousand per second, until /tmp/enough exists; then print that and wait."""
 
 import itertools
 import os
