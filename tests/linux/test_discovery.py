@@ -108,8 +108,10 @@ def test_a_link_to_a_socket_of_root(start: Start, attack: Attack) -> None:
 @pytest.mark.parametrize("by", ["socket", "directory"])
 def test_a_socket_that_process_1_opened_for_a_service(start: Start, attack: Attack, tmp_path: Path, by: str) -> None:
     """Its credentials may be those of process 1; a link to it, or to its directory, is not followed."""
-    told = '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":"evil"}'
-    evil = {"command": program("attack.py", "answer_passed", "0 ", told), "sockets": ["/tmp/app/control"]}
+    reported = (
+        '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":"evil"}'
+    )
+    evil = {"command": program("attack.py", "answer_passed", "0 ", reported), "sockets": ["/tmp/app/control"]}
     write_file(str(tmp_path), {"evil": evil, "web": {"command": ["sleep", "1000"]}})
     keep = f"mount -t tmpfs none /mnt; cp {tmp_path}/cohabit.yaml /mnt\n"
     life = start(
@@ -131,8 +133,8 @@ def test_a_listener_in_its_own_directory_is_not_trusted(start: Start, attack: At
     life = start(*shell("echo started; exec sleep 1000"), setup=EMPTY)
     life.until_printed("started")
     attack(life, "answer", "/tmp/cohabit-0/control", "0 trust me")
-    told = client(life, "ps", code=69)
-    assert "no cohabit of root or of user 0 is running here (files of user 65534 are not trusted" in told
+    reported = client(life, "ps", code=69)
+    assert "no cohabit of root or of user 0 is running here (files of user 65534 are not trusted" in reported
     assert client(life, "health", user=NOBODY) == "trust me\n"  # to its own user it is as good as any
 
 
@@ -173,8 +175,10 @@ def test_a_given_world_writable_directory(start: Start, attack: Attack) -> None:
 
 def test_exec_does_not_execute_the_answer_of_another_user(life: Run, attack: Attack) -> None:
     """Its answer is shown and never executed."""
-    told = '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":null}'
-    attack(life, "answer", "/tmp/app/control", "0 ", told)
+    reported = (
+        '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":null}'
+    )
+    attack(life, "answer", "/tmp/app/control", "0 ", reported)
     text = client(life, "exec", "--socket", "/tmp/app/control", "web", "--", "echo", "executed", code=77)
     assert "executed\n" not in text
     assert "neither root nor this user is listening at this socket" in text

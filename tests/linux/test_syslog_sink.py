@@ -235,12 +235,12 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def house(server: Server) -> Iterator[SinkLoop]:
-    house = SinkLoop(server.address)
-    yield house
-    house.sink.close()
-    house.epoll.close()
-    for child, _ in house.children:
+def world(server: Server) -> Iterator[SinkLoop]:
+    world = SinkLoop(server.address)
+    yield world
+    world.sink.close()
+    world.epoll.close()
+    for child, _ in world.children:
         child.kill()
         child.wait()
 
@@ -248,228 +248,228 @@ def house(server: Server) -> Iterator[SinkLoop]:
 only = pytest.mark.parametrize
 
 
-def test_every_record_arrives_once_and_in_order(server: Server, house: SinkLoop) -> None:
+def test_every_record_arrives_once_and_in_order(server: Server, world: SinkLoop) -> None:
     """Over each transport, with a server that reads fast enough."""
     server.come()
     for _ in range(20):
-        house.write(50)
-        house.all_arrive(server)
-    assert house.words == []
+        world.write(50)
+        world.all_arrive(server)
+    assert world.words == []
 
 
-def test_a_server_that_starts_late_gets_everything(server: Server, house: SinkLoop) -> None:
+def test_a_server_that_starts_late_gets_everything(server: Server, world: SinkLoop) -> None:
     """Until then frames wait; one message says that the server is unreachable, and one that it is reachable again."""
-    house.write(20)
-    house.until(lambda: house.words)
-    assert house.sink.blocked
-    assert house.sink.pending_bytes > 1000
-    (words,) = house.words
+    world.write(20)
+    world.until(lambda: world.words)
+    assert world.sink.blocked
+    assert world.sink.pending_bytes > 1000
+    (words,) = world.words
     assert words.startswith(f"cannot reach syslog {server.address}: ")
     assert words.endswith(" (trying again; blocking services wait)")
     why = "No such file or directory" if "unix" in server.way else "Connection refused"
     assert why in words
-    house.write(20)
+    world.write(20)
     server.come()
-    house.all_arrive(server)
-    assert house.words == [words, f"can reach syslog {server.address} again"]
+    world.all_arrive(server)
+    assert world.words == [words, f"can reach syslog {server.address} again"]
 
 
-def test_a_restart_of_an_idle_server_loses_nothing(server: Server, house: SinkLoop) -> None:
+def test_a_restart_of_an_idle_server_loses_nothing(server: Server, world: SinkLoop) -> None:
     """The closed connection is noticed at the next record, before that is sent; also three times in a row."""
     server.come()
     for _ in range(3):
-        house.write(5)
-        house.all_arrive(server)
+        world.write(5)
+        world.all_arrive(server)
         server.go()
-        house.write(5)
-        house.until(lambda: house.sink.blocked)
-        house.write(5)
+        world.write(5)
+        world.until(lambda: world.sink.blocked)
+        world.write(5)
         server.come()
-        house.all_arrive(server)
-    assert len(house.words) == 6
+        world.all_arrive(server)
+    assert len(world.words) == 6
 
 
 def test_a_server_that_is_back_before_the_next_record_causes_no_message(
-    server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch
+    server: Server, world: SinkLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A good connection is made again at once, without a message."""
     monkeypatch.setattr(syslog, "_STABLE_SECONDS", 0.0)
     server.come()
-    house.write(5)
-    house.all_arrive(server)
+    world.write(5)
+    world.all_arrive(server)
     server.go()
     server.come()
-    house.write(5)
-    house.all_arrive(server)
-    assert house.words == []
+    world.write(5)
+    world.all_arrive(server)
+    assert world.words == []
 
 
 @only("server", ["tcp", "unix-stream"], indirect=True)
-def test_a_reader_of_one_byte_at_a_time_gets_everything(server: Server, house: SinkLoop) -> None:
+def test_a_reader_of_one_byte_at_a_time_gets_everything(server: Server, world: SinkLoop) -> None:
     """Frames are then sent in pieces and reassembled."""
     server.rcvbuf, server.read_size = 1, 1
     server.come()
-    house.write(1)
-    house.until(lambda: server.connections, server)
-    assert house.sink._socket is not None
-    house.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    house.write(3, b"x" * 7_000)
-    assert house.sink.blocked
-    house.all_arrive(server)
-    assert house.words == []
+    world.write(1)
+    world.until(lambda: server.connections, server)
+    assert world.sink._socket is not None
+    world.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    world.write(3, b"x" * 7_000)
+    assert world.sink.blocked
+    world.all_arrive(server)
+    assert world.words == []
 
 
 @only("server", ["unix", "unixgram"], indirect=True)
-def test_a_full_queue_of_datagrams_is_waited_for(server: Server, house: SinkLoop) -> None:
+def test_a_full_queue_of_datagrams_is_waited_for(server: Server, world: SinkLoop) -> None:
     """The kernel queues about ten unread datagrams; epoll reports when there is room again."""
     server.come()
-    house.write(300)
-    assert house.sink.blocked
-    assert house.sink.fd >= 0
-    assert house.sink.retry_at is None
-    house.all_arrive(server)
-    assert house.words == []
+    world.write(300)
+    assert world.sink.blocked
+    assert world.sink.fd >= 0
+    assert world.sink.retry_at is None
+    world.all_arrive(server)
+    assert world.words == []
 
 
 @only("server", ["udp"], indirect=True)
-def test_a_refused_datagram_is_sent_again(server: Server, house: SinkLoop) -> None:
+def test_a_refused_datagram_is_sent_again(server: Server, world: SinkLoop) -> None:
     """Also the last of all, whose error no later send could report."""
     server.come()
-    house.write(3)
-    house.all_arrive(server)
+    world.write(3)
+    world.all_arrive(server)
     server.go()
-    house.write(1)
-    assert house.sink.blocked
-    house.write(10)
-    house.until(lambda: house.words)
+    world.write(1)
+    assert world.sink.blocked
+    world.write(10)
+    world.until(lambda: world.words)
     server.come()
-    house.all_arrive(server)
+    world.all_arrive(server)
 
 
 @only("server", ["udp"], indirect=True)
-def test_first_datagram_is_sent_alone(server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_datagram_is_sent_alone(server: Server, world: SinkLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """If there is no server, only one datagram would be lost; the others wait for an ICMP error."""
     monkeypatch.setattr(syslog, "_PROOF_SECONDS", 60.0)
     server.come()
-    house.write(10)
-    house.until(lambda: not server.read(), server)
+    world.write(10)
+    world.until(lambda: not server.read(), server)
     assert server.numbers == [0]
-    assert house.sink.blocked
-    house.sink.flush()  # too early
+    assert world.sink.blocked
+    world.sink.flush()  # too early
     assert not server.read()
-    house.sink.retry_at = 0.0
-    house.all_arrive(server)
+    world.sink.retry_at = 0.0
+    world.all_arrive(server)
 
 
 @only("server", ["tcp"], indirect=True)
-def test_data_that_tcp_did_not_deliver_is_sent_again(server: Server, house: SinkLoop) -> None:
+def test_data_that_tcp_did_not_deliver_is_sent_again(server: Server, world: SinkLoop) -> None:
     """A server that dies with a full queue loses at most that queue: the next one gets the rest, in whole records."""
     server.rcvbuf = 4096
     server.come()
-    house.write(1, b"x" * 1000)
-    house.until(lambda: server.connections, server)
+    world.write(1, b"x" * 1000)
+    world.until(lambda: server.connections, server)
     server.listening = False
-    house.write(6_000, b"x" * 1000, at_once=50)
-    assert house.sink.blocked
-    house.until(lambda: house.sink._sent)
-    assert house.sink._sent_bytes > 100_000
+    world.write(6_000, b"x" * 1000, at_once=50)
+    assert world.sink.blocked
+    world.until(lambda: world.sink._sent)
+    assert world.sink._sent_bytes > 100_000
     in_kernel = 2 * server.rcvbuf + 65_536 // 16
     server.go()
     server.listening, server.rcvbuf, before = True, 0, server.numbers
     server.messages.clear()
     server.come()
-    house.until(lambda: server.messages and server.numbers[-1] == house.next - 1, server)
+    world.until(lambda: server.messages and server.numbers[-1] == world.next - 1, server)
     first = server.numbers[0]
-    assert server.numbers == list(range(first, house.next))
+    assert server.numbers == list(range(first, world.next))
     assert first - len(before) <= in_kernel // 1000 + 1
     assert before == list(range(len(before)))
 
 
 @only("server", ["unix-stream"], indirect=True)
-def test_a_line_that_was_cut_by_the_end_of_its_server_is_whole_on_the_next(server: Server, house: SinkLoop) -> None:
+def test_a_line_that_was_cut_by_the_end_of_its_server_is_whole_on_the_next(server: Server, world: SinkLoop) -> None:
     """Whatever part the old server received: a receiver never sees a line without its beginning."""
     server.come()
-    house.write(1)
-    house.until(lambda: server.connections, server)
+    world.write(1)
+    world.until(lambda: server.connections, server)
     server.listening = False
-    assert house.sink._socket is not None
-    house.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    house.write(4, b"x" * 7_000)
-    assert house.sink._of_line > 0
+    assert world.sink._socket is not None
+    world.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    world.write(4, b"x" * 7_000)
+    assert world.sink._of_line > 0
     server.go()
     server.listening = True
     server.messages.clear()
-    house.write(3)
+    world.write(3)
     server.come()
-    house.until(lambda: server.messages and server.numbers[-1] == house.next - 1, server)
-    assert server.numbers == list(range(server.numbers[0], house.next))
+    world.until(lambda: server.messages and server.numbers[-1] == world.next - 1, server)
+    assert server.numbers == list(range(server.numbers[0], world.next))
 
 
 @only("server", ["tcp"], indirect=True)
 def test_what_was_sent_to_a_server_that_had_just_closed_is_sent_again(
-    server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch
+    server: Server, world: SinkLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if the close was not visible before the send: the data was not acknowledged."""
     server.come()
-    house.write(3)
-    house.all_arrive(server)
+    world.write(3)
+    world.all_arrive(server)
     server.go()
     with monkeypatch.context() as patch:
         patch.setattr(syslog, "_check_open", lambda _: None)
-        house.write(1)
-        assert not house.sink.blocked
-    house.write(3)
-    assert house.sink.blocked
+        world.write(1)
+        assert not world.sink.blocked
+    world.write(3)
+    assert world.sink.blocked
     server.come()
-    house.all_arrive(server)
+    world.all_arrive(server)
 
 
 @only("server", ["tcp", "unix-stream"], indirect=True)
-def test_data_from_the_server_is_discarded(server: Server, house: SinkLoop) -> None:
+def test_data_from_the_server_is_discarded(server: Server, world: SinkLoop) -> None:
     """So that the end of the connection, which follows it, is seen."""
     server.come()
-    house.write(1)
-    house.all_arrive(server)
+    world.write(1)
+    world.all_arrive(server)
     for connection in server.connections:
         connection.send(b"hello" * 10_000)
     server.go()
-    house.write(1)
-    assert house.sink.blocked
+    world.write(1)
+    assert world.sink.blocked
     server.come()
-    house.all_arrive(server)
+    world.all_arrive(server)
 
 
 @only("server", ["unix", "udp"], indirect=True)
-def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, house: SinkLoop) -> None:
+def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, world: SinkLoop) -> None:
     """It arrives in several messages, each with its header; the next records arrive, too."""
     server.come()
-    house.write(1)
-    house.all_arrive(server)
-    assert house.sink._socket is not None
-    house.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    world.write(1)
+    world.all_arrive(server)
+    assert world.sink._socket is not None
+    world.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     text = b"y" + b"".join(b"%05d" % number for number in range(40_000))
-    end = house.form.lines(b"end\n", NOW_NS)
-    house.sink.write(frame(end.partition(b" ")[2].replace(b"end", text)) + end)
-    house.look()
-    house.until(lambda: server.messages[-1] == b"end", server)
+    end = world.form.lines(b"end\n", NOW_NS)
+    world.sink.write(frame(end.partition(b" ")[2].replace(b"end", text)) + end)
+    world.look()
+    world.until(lambda: server.messages[-1] == b"end", server)
     assert len(server.messages) > 4
     assert b"".join(server.messages[1:]) == text + b"end"
 
 
 @only("server", ["unix-stream"], indirect=True)
-def test_control_characters_are_escaped(server: Server, house: SinkLoop) -> None:
+def test_control_characters_are_escaped(server: Server, world: SinkLoop) -> None:
     """A record is one line there, split where the escapes make it too long for receivers."""
     server.come()
-    house.sink.write(house.form.records([b"a\n b\0c", b"\n" * 7_000, b"end"], NOW_NS))
-    house.look()
-    house.until(lambda: server.messages and server.messages[-1] == b"end", server)
+    world.sink.write(world.form.records([b"a\n b\0c", b"\n" * 7_000, b"end"], NOW_NS))
+    world.look()
+    world.until(lambda: server.messages and server.messages[-1] == b"end", server)
     assert server.messages[0] == b"a#012 b#000c"
     assert b"".join(server.messages[1:-1]) == b"#012" * 7_000
     assert max(map(len, server.messages)) < BYTES_MAX
 
 
 @only("server", ["udp"], indirect=True)
-def test_enobufs_is_retried_without_a_message(server: Server, house: SinkLoop) -> None:
+def test_enobufs_is_retried_without_a_message(server: Server, world: SinkLoop) -> None:
     """ENOBUFS means that a device queue is full, and no event reports its end."""
 
     class Full:
@@ -488,41 +488,41 @@ def test_enobufs_is_retried_without_a_message(server: Server, house: SinkLoop) -
             return getattr(self.real, name)
 
     server.come()
-    house.write(1)
-    house.all_arrive(server)
-    house.sink._socket = full = Full(house.sink._socket)  # type: ignore[assignment]
-    house.write(3)
-    assert house.sink.blocked
-    assert house.sink.fd == -1
-    house.all_arrive(server)
+    world.write(1)
+    world.all_arrive(server)
+    world.sink._socket = full = Full(world.sink._socket)  # type: ignore[assignment]
+    world.write(3)
+    assert world.sink.blocked
+    assert world.sink.fd == -1
+    world.all_arrive(server)
     assert full.times < 0
-    assert house.words == []
+    assert world.words == []
 
 
 @only("server", ["tcp"], indirect=True)
-def test_retries_back_off(server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_back_off(server: Server, world: SinkLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """100 ms, doubling up to 10 seconds; an earlier flush does nothing."""
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    house.sink.write(house.form.lines(b"x\n", NOW_NS))
+    world.sink.write(world.form.lines(b"x\n", NOW_NS))
     waits = []
     for _ in range(9):
-        assert house.sink.retry_at is not None
-        waits.append(round(house.sink.retry_at - now, 3))
+        assert world.sink.retry_at is not None
+        waits.append(round(world.sink.retry_at - now, 3))
         now += waits[-1] * 0.9
-        due = house.sink.retry_at
-        house.sink.flush()
-        assert house.sink.retry_at == due
+        due = world.sink.retry_at
+        world.sink.flush()
+        assert world.sink.retry_at == due
         now = due
-        house.sink.flush()
+        world.sink.flush()
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
-    assert len(house.words) == 1
-    assert server.address in house.words[0]
+    assert len(world.words) == 1
+    assert server.address in world.words[0]
 
 
 @only("server", ["tcp"], indirect=True)
 def test_a_connect_without_an_answer_times_out(
-    server: Server, house: SinkLoop, monkeypatch: pytest.MonkeyPatch
+    server: Server, world: SinkLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connect is abandoned after its timeout, and a new one is tried then."""
     monkeypatch.setattr(syslog, "_CONNECT_SECONDS", 0.05)
@@ -533,28 +533,28 @@ def test_a_connect_without_an_answer_times_out(
     for one in crowd:
         one.setblocking(False)
         one.connect_ex(server.where)
-    house.write(5)
-    assert house.sink.fd >= 0
-    assert house.sink.retry_at is not None
-    house.until(lambda: house.words)
-    assert "no answer" in house.words[0]
-    assert house.sink.fd == -1
+    world.write(5)
+    assert world.sink.fd >= 0
+    assert world.sink.retry_at is not None
+    world.until(lambda: world.words)
+    assert "no answer" in world.words[0]
+    assert world.sink.fd == -1
     for one in crowd:
         one.close()
     server.socket.listen(5)
-    house.all_arrive(server)
+    world.all_arrive(server)
 
 
 @only("server", ["tcp"], indirect=True)
-def test_a_server_that_closes_each_connection_causes_no_spin(server: Server, house: SinkLoop) -> None:
+def test_a_server_that_closes_each_connection_causes_no_spin(server: Server, world: SinkLoop) -> None:
     """Connections that are closed at once are retried with increasing delays, too."""
     server.come()
     assert server.socket is not None
     accepted = 0
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
-        house.write(1)
-        house.turn(0.001)
+        world.write(1)
+        world.turn(0.001)
         try:
             server.socket.accept()[0].close()
             accepted += 1
@@ -567,18 +567,18 @@ def test_a_server_that_closes_each_connection_causes_no_spin(server: Server, hou
 
 
 @only("server", ["tcp", "udp"], indirect=True)
-def test_a_name_is_looked_up_by_a_side_program(server: Server, house: SinkLoop) -> None:
+def test_a_name_is_looked_up_by_a_side_program(server: Server, world: SinkLoop) -> None:
     """At each connect, without blocking the loop."""
     server.come()
-    house.address = server.address.replace("127.0.0.1", "localhost")
-    house.sink = house.new()
-    house.write(5)
-    assert house.sink.blocked
-    assert len(house.children) == 1
-    house.all_arrive(server)
+    world.address = server.address.replace("127.0.0.1", "localhost")
+    world.sink = world.new()
+    world.write(5)
+    assert world.sink.blocked
+    assert len(world.children) == 1
+    world.all_arrive(server)
 
 
-def answered(house: SinkLoop, *answers: str) -> list[str]:
+def answered(world: SinkLoop, *answers: str) -> list[str]:
     """Set the answers of the resolvers; returns the keys of the resolvers that were started."""
     keys: list[str] = []
 
@@ -586,22 +586,22 @@ def answered(house: SinkLoop, *answers: str) -> list[str]:
         text = answers[min(len(keys), len(answers) - 1)]
         keys.append(key)
         child = subprocess.Popen(["/bin/sh", "-c", "printf '%s' \"$1\"", "sh", text], stdout=start.stdio[1])
-        house.children.append((child, ended))
+        world.children.append((child, ended))
 
-    house.sink = SyslogSink(house.address.replace("127.0.0.1", "logs"), launch=launch, on_trouble=house.words.append)
+    world.sink = SyslogSink(world.address.replace("127.0.0.1", "logs"), launch=launch, on_trouble=world.words.append)
     return keys
 
 
 @only("server", ["tcp"], indirect=True)
-def test_an_unknown_name_is_reported_and_retried(server: Server, house: SinkLoop) -> None:
+def test_an_unknown_name_is_reported_and_retried(server: Server, world: SinkLoop) -> None:
     """The message quotes the resolver; the next attempt may succeed."""
     port = server.where[1]
-    keys = answered(house, "!Name or service not known\n", "", f"127.0.0.1 {port} 0\n")
+    keys = answered(world, "!Name or service not known\n", "", f"127.0.0.1 {port} 0\n")
     server.come()
-    house.write(5)
-    house.all_arrive(server)
+    world.write(5)
+    world.all_arrive(server)
     name = f"syslog tcp://logs:{port}"
-    assert house.words == [
+    assert world.words == [
         f"cannot reach {name}: Name or service not known (trying again; blocking services wait)",
         f"can reach {name} again",
     ]
@@ -609,50 +609,50 @@ def test_an_unknown_name_is_reported_and_retried(server: Server, house: SinkLoop
 
 
 @only("server", ["tcp"], indirect=True)
-def test_addresses_are_tried_in_turn(server: Server, house: SinkLoop) -> None:
+def test_addresses_are_tried_in_turn(server: Server, world: SinkLoop) -> None:
     """The first address that accepts is used; the others are not mentioned. The next connect resolves again."""
     port = server.where[1]
-    keys = answered(house, f"127.0.0.2 {port} 0\n::1 {port} 0\n127.0.0.1 {port} 0\n", "!no\n", f"127.0.0.1 {port} 0\n")
+    keys = answered(world, f"127.0.0.2 {port} 0\n::1 {port} 0\n127.0.0.1 {port} 0\n", "!no\n", f"127.0.0.1 {port} 0\n")
     server.come()
-    house.write(5)
-    house.all_arrive(server)
-    assert house.words == []
+    world.write(5)
+    world.all_arrive(server)
+    assert world.words == []
     server.go()
     server.come()
-    house.write(5)
-    house.all_arrive(server)
+    world.write(5)
+    world.all_arrive(server)
     assert len(keys) == 3
 
 
 @only("server", ["tcp"], indirect=True)
-def test_drain_uses_the_last_known_addresses(server: Server, house: SinkLoop) -> None:
+def test_drain_uses_the_last_known_addresses(server: Server, world: SinkLoop) -> None:
     """When no process can be started any more, the last addresses are used, and a running resolver is waited for."""
     port = server.where[1]
-    keys = answered(house, f"127.0.0.1 {port} 0\n")
+    keys = answered(world, f"127.0.0.1 {port} 0\n")
     server.come()
-    house.write(5)
-    house.sink.drain(lambda: 5.0)
-    house.all_arrive(server)
+    world.write(5)
+    world.sink.drain(lambda: 5.0)
+    world.all_arrive(server)
     server.go()
     server.come()
-    house.write(5)
-    house.sink.drain(lambda: 5.0)
-    house.all_arrive(server)
+    world.write(5)
+    world.sink.drain(lambda: 5.0)
+    world.all_arrive(server)
     assert len(keys) == 1
 
 
 @only("server", ["tcp"], indirect=True)
-def test_a_resolver_that_cannot_be_started_is_retried(server: Server, house: SinkLoop) -> None:
+def test_a_resolver_that_cannot_be_started_is_retried(server: Server, world: SinkLoop) -> None:
     """It is reported, and retried; no descriptor is leaked."""
 
     def launch(*_: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    house.sink = SyslogSink("tcp://logs", launch=launch, on_trouble=house.words.append)
+    world.sink = SyslogSink("tcp://logs", launch=launch, on_trouble=world.words.append)
     before = len(os.listdir("/proc/self/fd"))
-    house.write(1)
-    assert house.sink.retry_at is not None
-    assert "cannot look up the host name: Resource temporarily unavailable" in house.words[0]
+    world.write(1)
+    assert world.sink.retry_at is not None
+    assert "cannot look up the host name: Resource temporarily unavailable" in world.words[0]
     assert len(os.listdir("/proc/self/fd")) == before
     assert server.socket is None
 
@@ -660,12 +660,12 @@ def test_a_resolver_that_cannot_be_started_is_retried(server: Server, house: Sin
 # --- the end, and re-execution ---------------------------------------------------------------------------
 
 
-def test_drain_sends_buffered_records(server: Server, house: SinkLoop) -> None:
+def test_drain_sends_buffered_records(server: Server, world: SinkLoop) -> None:
     """At the end everything arrives, at the pace of the server."""
     server.come()
     if server.socket is not None and "udp" in server.way:
         server.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
-    house.write(2000, b"x" * 100)
+    world.write(2000, b"x" * 100)
     done = threading.Event()
 
     def reads() -> None:
@@ -674,9 +674,9 @@ def test_drain_sends_buffered_records(server: Server, house: SinkLoop) -> None:
 
     reader = threading.Thread(target=reads)
     reader.start()
-    house.sink.drain(lambda: 10.0)
-    blocked = house.sink.blocked
-    house.sink.close()
+    world.sink.drain(lambda: 10.0)
+    blocked = world.sink.blocked
+    world.sink.close()
     done.set()
     reader.join()
     assert not blocked
@@ -684,18 +684,18 @@ def test_drain_sends_buffered_records(server: Server, house: SinkLoop) -> None:
 
 
 @only("server", ["tcp"], indirect=True)
-def test_drain_waits_until_tcp_has_delivered(server: Server, house: SinkLoop) -> None:
+def test_drain_waits_until_tcp_has_delivered(server: Server, world: SinkLoop) -> None:
     """The network may go down with the container: data that is only in the kernel would be lost."""
     server.rcvbuf = 4096
     server.come()
-    house.write(100, b"x" * 1000)
-    house.until(lambda: not house.sink.blocked)
-    assert house.sink._socket is not None
-    assert syslog._undelivered_bytes(house.sink._socket) > 0
+    world.write(100, b"x" * 1000)
+    world.until(lambda: not world.sink.blocked)
+    assert world.sink._socket is not None
+    assert syslog._undelivered_bytes(world.sink._socket) > 0
     reader = threading.Thread(target=lambda: read_messages(server, 100))
     reader.start()
-    house.sink.drain(lambda: 10.0)
-    assert syslog._undelivered_bytes(house.sink._socket) == 0
+    world.sink.drain(lambda: 10.0)
+    assert syslog._undelivered_bytes(world.sink._socket) == 0
     reader.join()
 
 
@@ -706,81 +706,81 @@ def read_messages(server: Server, count: int) -> None:
 
 
 @only("server", ["tcp", "unix", "udp"], indirect=True)
-def test_drain_gives_up_without_a_server(server: Server, house: SinkLoop) -> None:
+def test_drain_gives_up_without_a_server(server: Server, world: SinkLoop) -> None:
     """Well before its timeout, and the unsent records stay countable."""
-    house.write(5)
+    world.write(5)
     begun = time.monotonic()
-    house.sink.drain(lambda: 100.0)
+    world.sink.drain(lambda: 100.0)
     assert time.monotonic() - begun < 50.0
-    assert house.sink.pending_bytes > 0
+    assert world.sink.pending_bytes > 0
     assert server.socket is None
 
 
 @only("server", ["tcp"], indirect=True)
-def test_drain_reaches_a_server_that_was_away(server: Server, house: SinkLoop) -> None:
+def test_drain_reaches_a_server_that_was_away(server: Server, world: SinkLoop) -> None:
     """It does not wait for a distant retry."""
-    house.write(5)
-    house.sink.retry_at = time.monotonic() + 1000.0
+    world.write(5)
+    world.sink.retry_at = time.monotonic() + 1000.0
     server.come()
-    house.sink.drain(lambda: 10.0)
-    house.all_arrive(server)
+    world.sink.drain(lambda: 10.0)
+    world.all_arrive(server)
 
 
-def test_records_survive_a_reexecution(server: Server, house: SinkLoop) -> None:
+def test_records_survive_a_reexecution(server: Server, world: SinkLoop) -> None:
     """In every state of the connection: before it, in the middle of a frame, and without one."""
-    house.write(3)
-    house.reexecute()
-    house.write(3)
-    house.until(lambda: house.words)
+    world.write(3)
+    world.reexecute()
+    world.write(3)
+    world.until(lambda: world.words)
     server.come()
-    house.all_arrive(server)
+    world.all_arrive(server)
     server.listening = False
     if server.way == "unix-stream":
-        assert house.sink._socket is not None
-        house.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        assert world.sink._socket is not None
+        world.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     if not server.way.startswith("udp"):
-        while not house.sink.blocked:
-            house.write(1, b"x" * 5000)
-        assert (house.sink._of_line > 0) == (server.way == "unix-stream")
-    house.write(3, b"x" * 5000)
-    house.reexecute()
-    house.write(3)
+        while not world.sink.blocked:
+            world.write(1, b"x" * 5000)
+        assert (world.sink._of_line > 0) == (server.way == "unix-stream")
+    world.write(3, b"x" * 5000)
+    world.reexecute()
+    world.write(3)
     server.listening = True
-    house.all_arrive(server)
-    house.reexecute()
-    house.write(3)
-    house.all_arrive(server)
-    assert len(house.words) == 2
-    for fd in house.sink.descriptors():
+    world.all_arrive(server)
+    world.reexecute()
+    world.write(3)
+    world.all_arrive(server)
+    assert len(world.words) == 2
+    for fd in world.sink.descriptors():
         assert not os.get_inheritable(fd)
 
 
 @only("server", ["tcp"], indirect=True)
-def test_a_running_resolver_is_started_again_after_a_reexecution(server: Server, house: SinkLoop) -> None:
+def test_a_running_resolver_is_started_again_after_a_reexecution(server: Server, world: SinkLoop) -> None:
     """Its answer went to the old instance; the new key differs, because the old child may not be reaped yet."""
     server.come()
-    house.address = server.address.replace("127.0.0.1", "localhost")
-    house.sink = house.new()
-    house.write(5)
-    children = [child for child, _ in house.children]
-    house.reexecute()
-    assert house.sink.tasks() == []
-    house.all_arrive(server)
-    assert house.sink._server.count == 2
+    world.address = server.address.replace("127.0.0.1", "localhost")
+    world.sink = world.new()
+    world.write(5)
+    children = [child for child, _ in world.children]
+    world.reexecute()
+    assert world.sink.tasks() == []
+    world.all_arrive(server)
+    assert world.sink._server.count == 2
     for child in children:
         child.wait()
 
 
 @only("server", ["tcp"], indirect=True)
-def test_undelivered_frames_survive_a_reexecution(server: Server, house: SinkLoop) -> None:
+def test_undelivered_frames_survive_a_reexecution(server: Server, world: SinkLoop) -> None:
     """Frames sent by the old instance to a server that had just closed are sent again by the new one."""
     server.come()
-    house.write(3)
-    house.all_arrive(server)
+    world.write(3)
+    world.all_arrive(server)
     server.listening = False
-    house.write(3)
-    house.reexecute()
-    assert house.sink._sent_bytes > 0
+    world.write(3)
+    world.reexecute()
+    assert world.sink._sent_bytes > 0
     server.listening = True
-    house.write(1)
-    house.all_arrive(server)
+    world.write(1)
+    world.all_arrive(server)
