@@ -5,6 +5,7 @@ interpreter, which no file that lies around can replace (`__future__` is not: it
 """
 
 import _signal  # type: ignore[import-not-found]  # a part of CPython that typeshed leaves out
+import errno
 import gc
 import posix
 import sys
@@ -20,7 +21,7 @@ _MASK = "cohabit-mask"  # -X option (isolation.py): the mask before this program
 _RESUME, _STOPPING = "cohabit-resume", "cohabit-stopping"  # -X options of a re-execution: reactor/handover.py
 # A module that cannot be found may be a directory that could not be read; after so many attempts it is not there.
 _ATTEMPTS, _ATTEMPTS_STOPPING, _PAUSE_SECONDS = 60, 6, 0.5
-_SHORTAGE = (5, 12, 23, 24)  # EIO, ENOMEM, ENFILE, EMFILE
+_SHORTAGE = (errno.EIO, errno.ENOMEM, errno.ENFILE, errno.EMFILE)
 _STOPS = {_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGPWR, _signal.SIGRTMIN + 3}
 
 

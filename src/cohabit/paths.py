@@ -22,6 +22,7 @@ module, so it imports only what is cheap in both.
 from __future__ import annotations
 
 import _stat as stat
+import errno
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _OPEN_ALWAYS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OTHERS_WRITE, _OTHERS_READ, _STICKY = 0o022, 0o004, 0o1000
 _LINKS_MAX = 40  # as in the kernel (path_resolution(7))
 _READ_ONLY = 1  # ST_RDONLY of statvfs(3)
-_EPERM, _EISDIR, _EINVAL, _ELOOP = 1, 21, 22, 40
 NOT_REGULAR = "it is not a regular file"
 
 
@@ -267,7 +267,7 @@ def who_can_change(directory: str) -> str:
             if not directory:
                 return ""
         except OSError as error:
-            return f"{error.filename or directory}: {error.strerror}" if error.errno == _ELOOP else ""
+            return f"{error.filename or directory}: {error.strerror}" if error.errno == errno.ELOOP else ""
 
 
 class _Walk:
@@ -284,7 +284,7 @@ class _Walk:
     def to(self, path: str) -> Place:
         """Resolve the path. Raises OSError."""
         if "\0" in path:
-            raise OSError(_EINVAL, "the path contains a NUL character", path)
+            raise OSError(errno.EINVAL, "the path contains a NUL character", path)
         names = _components(path if path.startswith("/") else f"{os.getcwd()}/{path}")
         try:
             self._enter("/", None)
@@ -316,14 +316,14 @@ class _Walk:
             elif not self._may_follow(here, status):
                 if not names:
                     return self._place(here, name)
-                raise OSError(_ELOOP, f"{name} in it is a link, and {here.weak}: no link is followed there", path)
+                raise OSError(errno.ELOOP, f"{name} in it is a link, and {here.weak}: no link is followed there", path)
             elif self._is_jump(here):
                 if not names:
                     return self._place(here, name, jump=True)
                 self._enter(name, here, follow=True)
             else:
                 names += self._link(here, name, path)
-        raise OSError(_EISDIR, os.strerror(_EISDIR), path)
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
     def _place(self, here: _Directory, name: str, *, jump: bool = False) -> Place:
         return Place(here, name, fixed=self.link_owner is None, jump=jump)
@@ -360,7 +360,7 @@ class _Walk:
         """The components of the link's target; for an absolute one the resolution restarts at /."""
         self._links += 1
         if self._links > _LINKS_MAX:
-            raise OSError(_ELOOP, os.strerror(_ELOOP), path)
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         target = os.readlink(name, dir_fd=here.fd)
         if target.startswith("/"):
             while len(self._directories) > 1:
@@ -407,4 +407,4 @@ def _who(status: os.stat_result) -> str:
 def _refuse(path: str, why: str) -> None:
     """Raise OSError if there is a reason."""
     if why:
-        raise OSError(_EPERM, why, path)
+        raise OSError(errno.EPERM, why, path)

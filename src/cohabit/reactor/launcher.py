@@ -10,6 +10,7 @@ a bounded time. Only then a failure is reported to the engine. A stop request en
 
 from __future__ import annotations
 
+import errno
 import time
 
 from cohabit.engine import effects, policy
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from cohabit.reactor.sockets import Sockets
 
 
-_EROFS = 30
 REFUSED_SECONDS = 20.0  # a start that the system refuses is retried for this time, then it has failed
 _PRE_STOP_SECONDS = 1.0  # for a pre_stop hook: the service needs the rest of its grace period
 
@@ -238,7 +238,7 @@ class Launcher:
 
 def _why(error: OSError) -> str:
     """Return the reason: no room, or for a NOTIFY_SOCKET, no directory."""
-    return (error.strerror or str(error)) if error.errno == _EROFS else spawn.no_room(error)
+    return (error.strerror or str(error)) if error.errno == errno.EROFS else spawn.no_room(error)
 
 
 def _set_pids(streams: list[Stream], pid: int) -> None:

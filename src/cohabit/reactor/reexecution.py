@@ -19,6 +19,7 @@ last_resort.py. Shortages are not counted as errors.
 
 from __future__ import annotations
 
+import errno
 import marshal
 import resource
 import sys
@@ -44,7 +45,6 @@ OPTION, STOPPING = "cohabit-resume", "cohabit-stopping"  # for __main__.py, whic
 _WINDOW_SECONDS = 60.0
 _THIRD = 3
 _TRIAL_SECONDS = 5.0
-_EMFILE = 24
 _KIND, _DIRECTORY = 0o170000, 0o040000  # inode(7)
 _SPARE = 24  # descriptors that an interpreter and its libraries need to start, and we to go on
 _FIRST_WAIT_SECONDS = 0.05  # for room; doubling, up to shortage.RETRY_SECONDS
@@ -155,7 +155,7 @@ def _execute(plain: dict[str, Any]) -> NoReturn:
     kept = plain["descriptors"]
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if 0 <= limit < len(kept) + _SPARE:
-        raise OSError(_EMFILE, f"{limit} descriptors are not enough for another program (raise ulimit -n)")
+        raise OSError(errno.EMFILE, f"{limit} descriptors are not enough for another program (raise ulimit -n)")
     _look_at_program()
     fd = -1
     try:

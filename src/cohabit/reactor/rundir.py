@@ -12,6 +12,7 @@ bit could be moved away and replaced by another with a socket that seems to be o
 from __future__ import annotations
 
 import _stat as stat
+import errno
 
 from cohabit import paths
 from cohabit.reactor.linux import RUNTIME_BASES, RUNTIME_DIR, SHARED_BASES, os
@@ -25,7 +26,6 @@ else:
 _MODE = 0o711
 _BASE_MODE = 0o755  # clients of other users must find the directory inside
 _ENTER, _WRITE = 0o111, 0o022  # enter: every user; write: other users
-_EPERM, _EROFS, _ECONNREFUSED = 1, 30, 111
 _TRIED = ", ".join(("/run", "/var/run", *SHARED_BASES))
 
 
@@ -60,7 +60,7 @@ class RuntimeDirectory:
         unsafe = "; ".join(filter(None, map(_why_not_kept, SHARED_BASES)))
         advice = f"{unsafe}: chmod +t, or " if unsafe else ""
         why = f"no directory for a socket can be written (tried {_TRIED}; {advice}mount a tmpfs at one of them)"
-        raise OSError(_EROFS, why)
+        raise OSError(errno.EROFS, why)
 
     def remove(self) -> None:
         """Remove it with its contents; of a given directory, remove only our sockets."""
@@ -171,7 +171,7 @@ def _make_given(path: str) -> bool:
         ) from error
     if unsafe:
         why = f"{path} cannot be used: {unsafe} ({RUNTIME_DIR} sets this path: let only root write it, or chmod +t)"
-        raise OSError(_EPERM, why)
+        raise OSError(errno.EPERM, why)
     status = os.lstat(path)
     trusted = stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid())
     return trusted and not status.st_mode & _WRITE
@@ -209,7 +209,7 @@ def is_dead(path: str) -> bool:
     """Whether no process listens on this socket any more, of either kind."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        return probe.connect_ex(path) == _ECONNREFUSED
+        return probe.connect_ex(path) == errno.ECONNREFUSED
     finally:
         probe.close()
 

@@ -8,9 +8,10 @@ own ENOMEM. The rule is in docs/adr/0013.
 
 from __future__ import annotations
 
-EIO = 5
-_EAGAIN, _ENOMEM, _ENFILE, _EMFILE, _ENOSPC, _ENOBUFS = 11, 12, 23, 24, 28, 105
-ERRNOS = frozenset({EIO, _EAGAIN, _ENOMEM, _ENFILE, _EMFILE, _ENOSPC, _ENOBUFS})
+import errno
+
+EIO = errno.EIO
+ERRNOS = frozenset({EIO, errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.ENOBUFS})
 RETRY_SECONDS = 1.0  # between two attempts, if no event reports that there is room again
 WHAT_TO_DO = "check the machine's memory, and the limits nofile, nproc, pids and fs.file-max"
 

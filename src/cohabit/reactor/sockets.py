@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import _socket
 import _stat as stat
+import errno
 
 from cohabit import paths
 from cohabit.plan.record import from_plain, to_plain
@@ -37,11 +38,10 @@ _FAMILIES = {"inet": _socket.AF_INET, "inet6": _socket.AF_INET6, "unix": _socket
 _KINDS = {"stream": _socket.SOCK_STREAM, "dgram": _socket.SOCK_DGRAM}
 _MODE = 0o666  # systemd's SocketMode=
 _FOLDER_MODE = 0o755
-_EPERM, _EACCES, _EEXIST, _EADDRINUSE, _EADDRNOTAVAIL, _EAFNOSUPPORT = 1, 13, 17, 98, 99, 97
 _WHY = {
-    _EADDRINUSE: "the address is in use (stop the process that uses it, or choose another address)",
-    _EADDRNOTAVAIL: "no interface has this address (use 0.0.0.0 for all interfaces)",
-    _EAFNOSUPPORT: "this address family is not available (check whether IPv6 is disabled)",
+    errno.EADDRINUSE: "the address is in use (stop the process that uses it, or choose another address)",
+    errno.EADDRNOTAVAIL: "no interface has this address (use 0.0.0.0 for all interfaces)",
+    errno.EAFNOSUPPORT: "this address family is not available (check whether IPv6 is disabled)",
 }
 _REPLACED = "its file was replaced (remove the file, and restart the container)"
 _FIRST_FREE_PORT = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
@@ -158,12 +158,12 @@ def _problem(owner: Service, one: Socket, error: OSError, *, kept: bool) -> str:
 def _why(one: Socket, error: OSError) -> str:
     if error.errno and error.strerror != os.strerror(error.errno):
         return str(error.strerror or error)
-    if error.errno in (_EACCES, _EPERM) and one.family != "unix":
+    if error.errno in (errno.EACCES, errno.EPERM) and one.family != "unix":
         hint = f"ports below {_first_free_port()} need root or CAP_NET_BIND_SERVICE"
         return f"permission denied ({hint}: choose a higher one, or set the sysctl net.ipv4.ip_unprivileged_port_start)"
-    if error.errno == _EPERM:
+    if error.errno == errno.EPERM:
         return "cannot change the owner of its file (this needs root: CAP_CHOWN)"
-    if error.errno == _EACCES:
+    if error.errno == errno.EACCES:
         return f"permission denied: {error.filename or 'its directory'} is not writable for us (choose another path)"
     return _WHY.get(error.errno or 0) or str(error.strerror or error)
 
@@ -246,7 +246,9 @@ def _check_file(place: Place, status: os.stat_result, one: Socket) -> None:
     """Raise OSError if our file was replaced by another one."""
     ours = (os.geteuid(), 1, stat.S_IFSOCK | _mode(one))
     if not place.private and (status.st_uid, status.st_nlink, status.st_mode) != ours:
-        raise OSError(_EPERM, f"its file was replaced or changed: {place.weak} (let only root write that directory)")
+        raise OSError(
+            errno.EPERM, f"its file was replaced or changed: {place.weak} (let only root write that directory)"
+        )
 
 
 def _find(place: Place) -> tuple[int, tuple[int, ...]]:
@@ -267,7 +269,7 @@ def _remove_stale(place: Place, one: Socket) -> None:
     if found is None:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise FileExistsError(_EEXIST, "the file exists and is not a socket (remove it, or choose another path)")
+        raise FileExistsError(errno.EEXIST, "the file exists and is not a socket (remove it, or choose another path)")
     entry = place.open(os.O_PATH)
     probe = _socket.socket(_socket.AF_UNIX, _KINDS[one.kind])
     try:
@@ -316,7 +318,7 @@ def _set_owner_and_mode(one: Socket, file: tuple[int, ...]) -> None:
         entry, found = _find(place)
         try:
             if found != tuple(file):
-                raise OSError(_EPERM, _REPLACED)
+                raise OSError(errno.EPERM, _REPLACED)
             path = _through(place, entry)
             if one.uid is not None or one.gid is not None:
                 os.chown(path, *_owners(one))

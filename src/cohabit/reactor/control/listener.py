@@ -6,6 +6,8 @@ requests.
 
 from __future__ import annotations
 
+import errno
+
 from cohabit.reactor.linux import os
 from cohabit.reactor.rundir import bind_for_all, is_dead
 
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
 else:
     import _socket as socket
 
-_EADDRINUSE = 98
-
 
 def listen(path: str, backlog: int) -> int:
     """Return a descriptor that listens at this path. A socket left by a dead process is replaced. Raises OSError."""
@@ -25,7 +25,7 @@ def listen(path: str, backlog: int) -> int:
         try:
             bind_for_all(listener, path)
         except OSError as error:
-            if error.errno != _EADDRINUSE or not is_dead(path):
+            if error.errno != errno.EADDRINUSE or not is_dead(path):
                 raise
             os.unlink(path)
             bind_for_all(listener, path)

@@ -8,6 +8,7 @@ wait for a name server. `_socket` is the C module behind `socket`, whose import 
 
 from __future__ import annotations
 
+import errno
 import select
 
 from cohabit import paths
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 else:
     import _socket as socket
 
-_EAGAIN, _EALREADY, _ECONNREFUSED, _EINPROGRESS = 11, 114, 111, 115
-_SHORTAGES = (12, 105)  # ENOMEM, ENOBUFS
+_SHORTAGES = (errno.ENOMEM, errno.ENOBUFS)
 _READ_SIZE = 65_536
 _STATUS_LINE_MAX = 4096
 _SHOWN_MAX = 80  # characters of a line that is not HTTP
@@ -94,14 +94,14 @@ class Connection:
             error = paths.connect(self._socket, self._probe.socket)
         else:
             error = self._socket.connect_ex(self._address)
-        if error == _EINPROGRESS:
+        if error == errno.EINPROGRESS:
             error = self._socket.connect_ex(self._address)  # on the same machine the handshake is complete now
-        if error in (_EINPROGRESS, _EALREADY):
+        if error in (errno.EINPROGRESS, errno.EALREADY):
             return False
         if error == 0 and not self._probe.socket and self._socket.getsockname() == self._socket.getpeername():
             # No server listens, and the kernel chose the same port for our end: TCP connected to itself.
-            error = _ECONNREFUSED
-        if error == _EAGAIN:  # from a unix socket; unlike TCP, it cannot be waited for
+            error = errno.ECONNREFUSED
+        if error == errno.EAGAIN:  # from a unix socket; unlike TCP, it cannot be waited for
             raise ConnectionRefusedError(error, "its queue of connections is full")
         if error:
             raise OSError(error, os.strerror(error))

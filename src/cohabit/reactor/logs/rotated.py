@@ -14,6 +14,7 @@ directory. A file is compressed only if it could be written there too (paths.py)
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 
@@ -40,7 +41,6 @@ _GZIP = ".gz"
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _PERMISSIONS = 0o777  # without setuid, setgid and sticky bits
 _NAMES_MAX = 10_000  # names of a directory that are searched for unfinished files of an earlier run
-_EPERM = 1
 _ERRNO_MAX = 125  # exit codes from 126 on do not mean an errno
 
 
@@ -149,7 +149,7 @@ class OldFiles:
             status = os.fstat(opened[0])
             why = place.why_not_written(status)
             if why:
-                raise OSError(_EPERM, f"{name}: {why}")
+                raise OSError(errno.EPERM, f"{name}: {why}")
             self._source = _fingerprint(status)
             unfinished = f"{self._path}.{time.time_ns()}{_UNFINISHED}"
             opened.append(place.open(_OPEN_NEW, 0o600, _base_name(unfinished)))
@@ -194,7 +194,7 @@ class OldFiles:
                     made = place.look(unfinished)
                     why = place.why_not_written(made) if made is not None else "the compressed file is gone"
                     if why:
-                        raise OSError(_EPERM, why)
+                        raise OSError(errno.EPERM, why)
                     os.utime(unfinished, ns=times, dir_fd=place.fd, follow_symlinks=False)
                     place.rename(unfinished, name + _GZIP)
                     try:

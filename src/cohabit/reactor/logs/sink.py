@@ -10,10 +10,12 @@ full, the write is tried again each second.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import select
 import stat
 import sys
+import termios
 import time
 
 from cohabit.reactor.linux import os
@@ -25,9 +27,7 @@ if TYPE_CHECKING:
 
 _PIPE_BUF = 4096
 _PIPE_SIZE = 262_144  # four times the default; more is hardly faster
-_F_SETPIPE_SZ, _FIONREAD = 1031, 0x541B
 _STALL_SECONDS = 1.0  # in drain(): a reader that reads nothing for this long is given up
-_EDQUOT = 122
 _RETRY_SECONDS = 1.0
 _DRAIN_RETRY_SECONDS, _DRAIN_RETRIES_MAX = 0.1, 10  # in drain(): a full disk is given up after 1 s
 
@@ -100,7 +100,7 @@ class Sink:
             return
         except OSError as error:
             # A full disk, or no memory for a pipe's pages. EIO means that the terminal is closed.
-            if (is_shortage(error) and error.errno != EIO) or error.errno == _EDQUOT:
+            if (is_shortage(error) and error.errno != EIO) or error.errno == errno.EDQUOT:
                 self.retry_at = time.monotonic() + _RETRY_SECONDS
                 self._report_full(error.strerror or str(error))
             else:
@@ -157,14 +157,14 @@ def enlarge_pipe(fd: int) -> None:
     Other descriptors stay as they are, and so does a pipe of a user at its limit (pipe(7), pipe-user-pages-soft).
     """
     try:
-        fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE)
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
     except OSError:
         return
 
 
 def pipe_bytes(fd: int) -> int:
     """How many unread bytes are in a pipe."""
-    return int.from_bytes(fcntl.ioctl(fd, _FIONREAD, bytes(4)), sys.byteorder)
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _identity(fd: int) -> tuple[int, int]:

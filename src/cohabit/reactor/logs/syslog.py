@@ -16,6 +16,7 @@ started, and the addresses that were found last are used.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import select
 import sys
@@ -46,8 +47,6 @@ _STALL_SECONDS = 1.0  # in drain(): a server that accepts nothing for this long 
 _DELIVERY_POLL_SECONDS = 0.005  # in drain(); there is no event for delivery
 _UNACKNOWLEDGED_MAX = 262_144  # beyond this, ask the kernel what was delivered
 _READ_SIZE = 65_536
-_EAGAIN, _EMSGSIZE, _ENOBUFS, _ECONNREFUSED, _EALREADY, _EINPROGRESS = 11, 90, 105, 111, 114, 115
-_ECONNRESET = 104
 _SIOCOUTQ = 0x5411
 
 
@@ -187,16 +186,16 @@ class SyslogSink:
         if sock is None:
             return
         error = paths.connect(sock, where) if way in {STREAM, DATAGRAM} else sock.connect_ex(where)
-        if error == _EINPROGRESS:
+        if error == errno.EINPROGRESS:
             error = sock.connect_ex(where)  # on the same machine the handshake is complete by now
-        if error in (_EINPROGRESS, _EALREADY):
+        if error in (errno.EINPROGRESS, errno.EALREADY):
             if self.fd < 0:
                 self.fd, self.retry_at = sock.fileno(), now + _CONNECT_SECONDS
             return
         if error == 0 and way == TCP and sock.getsockname() == sock.getpeername():
             # Nothing listens, and the kernel chose this very port for this end: TCP has connected to itself.
-            error = _ECONNREFUSED
-        if error == _EAGAIN:  # from a unix socket, which has no event for it
+            error = errno.ECONNREFUSED
+        if error == errno.EAGAIN:  # from a unix socket, which has no event for it
             raise ConnectionRefusedError(error, "its connection queue is full")
         if error:
             raise OSError(error, os.strerror(error))
@@ -278,13 +277,13 @@ class SyslogSink:
             self._report_recovery()
 
     def _send_failed(self, error: OSError, now: float) -> None:
-        if error.errno == _EMSGSIZE:
+        if error.errno == errno.EMSGSIZE:
             self._split()
             self.retry_at = now
-        elif error.errno == _ENOBUFS:  # no event shows that buffers are free again
+        elif error.errno == errno.ENOBUFS:  # no event shows that buffers are free again
             self.retry_at = now + _NO_BUFFER_SECONDS
         else:
-            if error.errno != _ECONNREFUSED:
+            if error.errno != errno.ECONNREFUSED:
                 self._last_datagram = b""  # the error is not about the last datagram
             self._connection_lost(error.strerror or str(error), now)
 
@@ -316,7 +315,7 @@ class SyslogSink:
     def _send_line(self, sock: socket.socket, message: bytes) -> None:
         line = message.replace(b"\n", b"#012").replace(b"\0", b"#000") + b"\n"
         if len(line) > BYTES_MAX + 1:  # escaping made it longer
-            raise OSError(_EMSGSIZE, os.strerror(_EMSGSIZE))
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
         while self._of_line < len(line):
             self._of_line += sock.send(line[self._of_line :], socket.MSG_NOSIGNAL)
         self._of_line = 0
@@ -460,7 +459,7 @@ def _check_open(sock: socket.socket) -> None:
             pass
     except BlockingIOError:
         return
-    raise ConnectionResetError(_ECONNRESET, "the server closed the connection")
+    raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
 
 
 def _raise_error(sock: socket.socket) -> None:

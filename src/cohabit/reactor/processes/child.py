@@ -9,6 +9,8 @@ secrets.py how secrets are read: here they are named steps.
 
 from __future__ import annotations
 
+import errno
+
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
@@ -33,7 +35,6 @@ STEP_EXEC = "execute"
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_SOCKET = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
-_ENOENT, _ENOTDIR, _EACCES = 2, 20, 13
 _KIND, _PIPE = 0o170000, 0o010000  # inode(7)
 
 
@@ -276,8 +277,8 @@ def execute(argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
         try:
             os.execve(path, argv, environment)
         except OSError as error:
-            if error.errno not in (_ENOENT, _ENOTDIR, _EACCES):
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
                 raise
-            if worst is None or error.errno == _EACCES:
+            if worst is None or error.errno == errno.EACCES:
                 worst = error
-    raise worst or FileNotFoundError(_ENOENT, "No such file or directory")
+    raise worst or FileNotFoundError(errno.ENOENT, "No such file or directory")

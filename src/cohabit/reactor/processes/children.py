@@ -11,6 +11,7 @@ launcher.py prepares what a service's process finds when it starts; tree.py deci
 
 from __future__ import annotations
 
+import errno
 import select
 import time
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     Ended = Callable[[int, str], None]
 
-_ECANCELED = 125
 _REAPED_MAX = 2000  # per turn, so that a flood of orphans cannot starve the services
 HOOK = "\0hook"  # suffix of a service's name: the key of its hook
 _KILLED = 128 + signals.KILL
@@ -130,7 +130,7 @@ class Children:
         begun, no task is started: the sweep would not signal it.
         """
         if self.sweeping:
-            raise OSError(_ECANCELED, "the container is stopping")
+            raise OSError(errno.ECANCELED, "the container is stopping")
         start.environment.update(self.trees.variables(key))
         self._fork(key, start, ended)
 

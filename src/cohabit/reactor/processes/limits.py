@@ -11,6 +11,7 @@ for the message if it fails.
 
 from __future__ import annotations
 
+import errno
 import resource
 
 from cohabit.plan.model import Limits
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _PER_SERVICE = 6  # two of output, two of readiness, one or two of a probe or a start
 _OWN = 192  # including the clients of the control socket
-_EPERM = 1
 _NOTHING = Limits()
 
 
@@ -78,7 +78,9 @@ def _set_ulimits(ulimits: tuple[tuple[int, int, int], ...]) -> None:
         try:
             resource.setrlimit(number, _below_tracking_limit(soft) if number == resource.RLIMIT_RSS else (soft, hard))
         except ValueError:  # Python's exception for EPERM and EINVAL
-            raise PermissionError(_EPERM, f"{_name(number)} {soft}:{hard} is more than the container permits") from None
+            raise PermissionError(
+                errno.EPERM, f"{_name(number)} {soft}:{hard} is more than the container permits"
+            ) from None
 
 
 def _below_tracking_limit(soft: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 
 from cohabit.reactor import signals
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Credentials
 
 _CHILD_SECONDS = 2.0
-_EINVAL, _ETIMEDOUT = 22, 110
 
 
 def in_child(act: Callable[[], object], identity: Credentials | None) -> None:
@@ -37,7 +37,7 @@ def in_child(act: Callable[[], object], identity: Credentials | None) -> None:
     os.close(ended)
     if not in_time:
         os.kill(pid, signals.KILL)  # the loop reaps it
-        raise OSError(_ETIMEDOUT, f"the child that makes this system call did not end within {_CHILD_SECONDS:g} s")
+        raise OSError(errno.ETIMEDOUT, f"the child that makes this system call did not end within {_CHILD_SECONDS:g} s")
     code = exit_code(os.waitpid(pid, 0)[1])
     if code:
         raise OSError(code, os.strerror(code))
@@ -45,7 +45,7 @@ def in_child(act: Callable[[], object], identity: Credentials | None) -> None:
 
 def _act_as(act: Callable[[], object], identity: Credentials | None) -> NoReturn:
     """Call `act` with a user's effective identity if permitted; the exit code is the errno."""
-    code = _EINVAL
+    code = errno.EINVAL
     try:
         if identity is not None:
             try:
@@ -57,6 +57,6 @@ def _act_as(act: Callable[[], object], identity: Credentials | None) -> NoReturn
         act()
         code = 0
     except OSError as error:
-        code = error.errno or _EINVAL
+        code = error.errno or errno.EINVAL
     finally:
         os._exit(code)

@@ -8,6 +8,7 @@ reads at most a page, and never prints the contents.
 from __future__ import annotations
 
 import _stat as stat
+import errno
 
 from cohabit.reactor.linux import os
 
@@ -15,7 +16,6 @@ _SIZE_MAX = 4096  # bytes; PostgreSQL's file has eight lines, the first of which
 _DIGITS_MAX = 10
 _STEPS_MAX = 100  # names and links on a path; the kernel follows 40 links
 _WRITABLE_BY_GROUP, _WRITABLE_BY_OTHERS = 0o020, 0o002
-_ELOOP = 40
 
 
 class PidFile:
@@ -83,7 +83,7 @@ def _find_authors(found: PidFile, path: str, opened: os.stat_result) -> None:
             return
         name = names.pop()
         here = here.rpartition("/")[0] if name == ".." else f"{here}/{name}"
-    raise OSError(_ELOOP, "Too many levels of symbolic links")
+    raise OSError(errno.ELOOP, "Too many levels of symbolic links")
 
 
 def _names(path: str) -> list[str]:

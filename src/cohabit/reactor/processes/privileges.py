@@ -6,6 +6,7 @@ the loader reports that before anything starts (config/permission_checks.py); a 
 
 from __future__ import annotations
 
+import errno
 import sys
 
 TYPE_CHECKING = False
@@ -19,7 +20,6 @@ except ImportError:  # a Python without ctypes
     _ctypes = None  # type: ignore[assignment]
 
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 23, 24, 38
-_EPERM, _ENOSYS = 1, 38
 _VERSION_3 = 0x20080522  # of struct __user_cap_header_struct (capget(2))
 _WORDS = 6  # two of each set (effective, permitted, inheritable), 32 capabilities per word
 
@@ -29,7 +29,7 @@ def drop_from_bounding_set(capabilities: Sequence[int]) -> None:
     for number in capabilities:
         there = _call("prctl", _PR_CAPBSET_READ, number, 0, 0, 0) == 1
         if there and _call("prctl", _PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
-            raise PermissionError(_EPERM, "this needs root (CAP_SETPCAP)")
+            raise PermissionError(errno.EPERM, "this needs root (CAP_SETPCAP)")
 
 
 def drop(capabilities: Sequence[int]) -> None:
@@ -37,24 +37,24 @@ def drop(capabilities: Sequence[int]) -> None:
     words = _words()
     header = _VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)  # the version, and pid 0: this process
     if _call("capget", header, words) != 0:
-        raise OSError(_ENOSYS, "the kernel has no capget")
+        raise OSError(errno.ENOSYS, "the kernel has no capget")
     for number in capabilities:
         for word in range(3):
             words[number // 32 * 3 + word] &= ~(1 << number % 32)
     if _call("capset", header, words) != 0:
-        raise PermissionError(_EPERM, "the kernel refuses")
+        raise PermissionError(errno.EPERM, "the kernel refuses")
 
 
 def forbid_new() -> None:
     """No exec gives new privileges from here on: set-user-ID bits and file capabilities have no effect."""
     if _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise OSError(_ENOSYS, "the kernel has no no_new_privs")
+        raise OSError(errno.ENOSYS, "the kernel has no no_new_privs")
 
 
 def _call(function: str, *arguments: Any) -> int:
     """Call a function of the C library, which is already loaded."""
     if _ctypes is None:
-        raise OSError(_ENOSYS, "this Python has no _ctypes (install ctypes)")
+        raise OSError(errno.ENOSYS, "this Python has no _ctypes (install ctypes)")
     address = _ctypes.dlsym(_ctypes.dlopen(None, 0), function)  # type: ignore[arg-type]  # None: what is loaded
     return int(_ctypes.call_function(address, arguments))
 
@@ -62,6 +62,6 @@ def _call(function: str, *arguments: Any) -> int:
 def _words() -> Any:
     """Return the array of unsigned int that capget fills."""
     if _ctypes is None:
-        raise OSError(_ENOSYS, "this Python has no _ctypes (install ctypes)")
+        raise OSError(errno.ENOSYS, "this Python has no _ctypes (install ctypes)")
     unsigned = type("unsigned", (_ctypes._SimpleCData,), {"_type_": "I"})
     return type("words", (_ctypes.Array,), {"_type_": unsigned, "_length_": _WORDS})()

@@ -11,6 +11,7 @@ descriptor is kept in reserve.
 
 from __future__ import annotations
 
+import errno
 import time
 
 from cohabit.reactor import signals
@@ -18,7 +19,6 @@ from cohabit.reactor.linux import DEV_NULL, os
 
 _READ = 65_536
 
-_EMFILE, _ENFILE, _ENOSYS, _EPERM, _ENOMEM = 24, 23, 38, 1, 12
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 UNLIMITED = -1
 _RSS_LIMIT = b"Max resident set"
@@ -187,7 +187,7 @@ def read(path: str) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno in (_EMFILE, _ENFILE) and _reserve.free():
+        if error.errno in (errno.EMFILE, errno.ENFILE) and _reserve.free():
             try:
                 return read(path)
             finally:
@@ -225,7 +225,7 @@ def send_to(process: Process, *numbers: int) -> bool:
     try:
         fd = os.pidfd_open(process.pid)
     except OSError as error:
-        if error.errno not in (_ENOSYS, _EPERM, _EMFILE, _ENFILE, _ENOMEM):
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             return False
         return is_same(process) and all(send(process.pid, number) for number in numbers)
     try:

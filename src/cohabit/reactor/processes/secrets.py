@@ -7,6 +7,7 @@ user is. Any other file is read as the service's user, who could have put a link
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from cohabit import paths
@@ -16,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.plan.model import Credentials
 
-_EACCES, _EFBIG, _EILSEQ, _EINVAL = 13, 27, 84, 22
 _KIND, _REGULAR = 0o170000, 0o100000  # inode(7)
 _VALUE_MAX = 131_072  # MAX_ARG_STRLEN: the kernel's limit for name and value (execve(2))
 
@@ -47,7 +47,7 @@ class SecretFiles:
                 environment[name] = _read(path)
             except PermissionError:
                 why = f"user {os.geteuid()} may not read it, and users other than root can change its path"
-                raise OSError(_EACCES, why, path) from None
+                raise OSError(errno.EACCES, why, path) from None
 
 
 def _is_private(path: str) -> bool:
@@ -61,7 +61,7 @@ def _read(path: str) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     text = b""
     if os.fstat(fd).st_mode & _KIND != _REGULAR:
-        raise OSError(_EINVAL, "it is not a regular file", path)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
     try:
         while len(text) < _VALUE_MAX and (piece := os.read(fd, _VALUE_MAX)):
             text += piece
@@ -70,7 +70,7 @@ def _read(path: str) -> str:
     os.close(fd)
     text = text.rstrip(b"\n")
     if len(text) >= _VALUE_MAX:
-        raise OSError(_EFBIG, "it is too long for a variable (at most 128 KiB)", path)
+        raise OSError(errno.EFBIG, "it is too long for a variable (at most 128 KiB)", path)
     if b"\0" in text:
-        raise OSError(_EILSEQ, "it contains a zero byte, which a variable cannot", path)
+        raise OSError(errno.EILSEQ, "it contains a zero byte, which a variable cannot", path)
     return text.decode(sys.getfilesystemencoding(), "surrogateescape")

@@ -7,6 +7,7 @@ or the working directory, cannot ignore a signal, and leaves signal 33, which gl
 from __future__ import annotations
 
 import _stat as stat
+import errno
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, EXIT_SYSTEM
 from cohabit.reactor import signals
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-_ENOENT, _EACCES, _ENOEXEC, _EPERM, _E2BIG, _ENOTDIR, _EAGAIN = 2, 13, 8, 1, 7, 20, 11
 _ERRORS_SIZE = 4096  # PIPE_BUF: the child's message is written atomically
 
 
@@ -69,17 +69,21 @@ def exec_errors(errors: int) -> bytes | None:
 
 def failure(start: child.SpawnSpec, message: bytes) -> tuple[str, int]:
     """Return (reason that completes "cannot start: ", exit code) for a child's message."""
-    step, number, detail = [*message.decode("utf-8", "replace").split("\0", 2), "", ""][:3]
-    errno = int(number or 0)
+    step, text, detail = [*message.decode("utf-8", "replace").split("\0", 2), "", ""][:3]
+    number = int(text or 0)
     name = start.argv[0]
     if step == child.STEP_EXEC:
-        return _why_no_exec(name, errno, detail, start.environment)
-    if step == child.STEP_USER and errno == _EPERM:
+        return _why_no_exec(name, number, detail, start.environment)
+    if step == child.STEP_USER and number == errno.EPERM:
         user = start.identity.name or start.identity.uid if start.identity else "?"
         return f"cannot become user {user}: this needs root (CAP_SETUID, CAP_SETGID)", EXIT_CANNOT_RUN
     if step == child.STEP_DIRECTORY:
-        why = {_ENOENT: "it does not exist", _EACCES: "permission denied", _ENOTDIR: "it is not a directory"}
-        return f"cannot {step} {detail}: {why.get(errno, os.strerror(errno))}", EXIT_CANNOT_RUN
+        why = {
+            errno.ENOENT: "it does not exist",
+            errno.EACCES: "permission denied",
+            errno.ENOTDIR: "it is not a directory",
+        }
+        return f"cannot {step} {detail}: {why.get(number, os.strerror(number))}", EXIT_CANNOT_RUN
     return f"cannot {step}: {detail}", EXIT_CANNOT_RUN if step == child.STEP_SECRETS else EXIT_SYSTEM
 
 
@@ -90,24 +94,24 @@ def exit_code(status: int) -> int:
     return os.WEXITSTATUS(status)
 
 
-def _why_no_exec(name: str, errno: int, detail: str, environment: dict[str, str]) -> tuple[str, int]:
-    if errno in (_ENOENT, _ENOTDIR):
+def _why_no_exec(name: str, number: int, detail: str, environment: dict[str, str]) -> tuple[str, int]:
+    if number in (errno.ENOENT, errno.ENOTDIR):
         if "/" not in name:
             where = "" if "PATH" in environment else f" ({child.DEFAULT_PATH})"  # values of variables are never quoted
             return f"{name!r} is not found in PATH{where}", EXIT_NOT_FOUND
         if _mode(name):
             return f"{name!r} exists, but the interpreter that its first line names does not", EXIT_NOT_FOUND
         return f"{name!r} does not exist", EXIT_NOT_FOUND
-    if errno == _EACCES:
+    if number == errno.EACCES:
         if stat.S_ISDIR(_mode(name)):
             return f"{name!r} is a directory", EXIT_CANNOT_RUN
         return f"{name!r} is not executable for us (chmod +x it, or check the mount for noexec)", EXIT_CANNOT_RUN
-    if errno == _ENOEXEC:
+    if number == errno.ENOEXEC:
         hint = "its first line names no interpreter (#!/bin/sh), or it was built for another machine"
         return f"{name!r} cannot be executed: {hint}", EXIT_CANNOT_RUN
-    if errno == _E2BIG:
+    if number == errno.E2BIG:
         return f"{name!r}: the environment and the arguments together are too long", EXIT_CANNOT_RUN
-    if errno == _EAGAIN:
+    if number == errno.EAGAIN:
         return f"{name!r}: its user has reached the limit of processes (check its ulimits: nproc)", EXIT_CANNOT_RUN
     return f"{name!r} cannot be executed: {detail}", EXIT_CANNOT_RUN
 
