@@ -53,6 +53,23 @@ def test_compared_by_value_and_type() -> None:
     assert Point(1, 2) != Other(1, 2)
 
 
+def test_a_default_is_not_shared() -> None:
+    """To change a dict of one record changes no other one."""
+    changed = Service("a", ("x",))
+    changed.environment["X"] = "1"
+    assert (Service("b", ("x",)).environment, Service.environment) == ({}, {})
+
+
+def test_records_with_dicts_can_be_hashed() -> None:
+    """Equal ones hash the same, whatever the order of their keys."""
+    first = Service("a", ("x",), environment={"A": "1", "B": None})
+    second = Service("a", ("x",), environment={"B": None, "A": "1"})
+    assert hash(first) == hash(second)
+    assert len({first, second, first.replace(name="b")}) == 2
+    plan = Plan({"a": first})
+    assert hash(plan) == hash(Plan({"a": second}))
+
+
 def test_replace_makes_a_copy() -> None:
     """replace() changes a copy."""
     point = Point(1)

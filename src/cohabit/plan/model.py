@@ -112,7 +112,7 @@ class Hook(Record):
     """A command at one stage of a service (Compose's lifecycle hooks). user: None for the user of the service."""
 
     command: tuple[str, ...]
-    environment: dict[str, str | None] = {}  # noqa: RUF012 - a record's default is never changed
+    environment: dict[str, str | None] = {}  # noqa: RUF012 - each record gets a copy
     working_dir: str | None = None
     user: Credentials | None = None
 
@@ -221,7 +221,7 @@ class Service(Record):
 
     name: str
     command: tuple[str, ...]
-    environment: dict[str, str | None] = {}  # noqa: RUF012 - a record's default is never changed
+    environment: dict[str, str | None] = {}  # noqa: RUF012 - each record gets a copy
     working_dir: str | None = None
     user: Credentials | None = None
     depends_on: tuple[Dependency, ...] = ()
@@ -235,7 +235,7 @@ class Service(Record):
     multiline_pattern: str = ""
     service: str = ""
     replica: int = 0
-    secret_files: dict[str, str] = {}  # noqa: RUF012 - a record's default is never changed
+    secret_files: dict[str, str] = {}  # noqa: RUF012 - each record gets a copy
     limits: Limits = Limits()
     pre_start: tuple[Hook, ...] = ()
     post_start: tuple[Hook, ...] = ()
@@ -268,7 +268,7 @@ class Plan(Record):
 
     services: dict[str, Service]
     stop_grace_seconds: float = TOTAL_GRACE_SECONDS
-    secrets: dict[str, Secret] = {}  # noqa: RUF012 - a record's default is never changed
+    secrets: dict[str, Secret] = {}  # noqa: RUF012 - each record gets a copy
     configs: dict[str, Secret] = {}  # noqa: RUF012 - same
     control_gid: int | None = None
     logging: tuple[Logging, ...] = (Logging(),)

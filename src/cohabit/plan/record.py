@@ -23,7 +23,7 @@ _TAG = ""  # the key that marks a record among plain values; no field can have t
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """Base of all records: a subclass annotates its fields and gives defaults."""
+    """Base of all records: a subclass annotates its fields and gives defaults. A default dict is copied for each record."""
 
     _fields: ClassVar[tuple[str, ...]] = ()
 
@@ -45,9 +45,10 @@ class Record:
         for name in fields:
             if name not in values:
                 try:
-                    values[name] = getattr(type(self), name)
+                    default = getattr(type(self), name)
                 except AttributeError:
                     raise TypeError(f"{type(self).__name__} needs {name!r}") from None
+                values[name] = default.copy() if type(default) is dict else default
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"cannot set {name}: {type(self).__name__} is frozen")
@@ -56,7 +57,8 @@ class Record:
         return type(other) is type(self) and other.__dict__ == self.__dict__
 
     def __hash__(self) -> int:
-        return hash((type(self).__name__, tuple(self.__dict__[name] for name in self._fields)))
+        values = (self.__dict__[name] for name in self._fields)
+        return hash((type(self).__name__, *(frozenset(v.items()) if type(v) is dict else v for v in values)))
 
     def __repr__(self) -> str:
         inner = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self._fields)
