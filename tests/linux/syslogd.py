@@ -25,10 +25,10 @@ class Syslogd:
         self._kind = (family, socket.SOCK_STREAM if self._is_stream else socket.SOCK_DGRAM)
         self._where: Any = path if self._path else ("127.0.0.1", 0)
         self._connection: socket.socket | None = None
-        self.come()
+        self.start()
         self.address = f"{kind}://{path if self._path else ':'.join(map(str, self._where))}"
 
-    def come(self) -> None:
+    def start(self) -> None:
         """Start the server, at the same address as before."""
         self._socket = socket.socket(*self._kind)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,7 +41,7 @@ class Syslogd:
         self._thread = threading.Thread(target=self._accept if self._is_stream else self._receive, daemon=True)
         self._thread.start()
 
-    def go(self) -> None:
+    def finish(self) -> None:
         """Read everything that has arrived, then stop. For a stream: once the other side has closed."""
         with socket.socket(*self._kind) as last:
             last.connect(self._where)
@@ -52,7 +52,7 @@ class Syslogd:
         if self._path:
             os.unlink(self._path)
 
-    def vanish(self) -> None:
+    def abort(self) -> None:
         """Stop, even with open connections."""
         for each in (self._connection, self._socket):
             if each is not None:

@@ -15,12 +15,12 @@ GOOD = {"command": ["sleep", "1000"]}
 
 def _refused(up: Start, bad: dict[str, object], code: int, *texts: str, **options: object) -> None:
     """A good service beside a bad one: check the code and the texts, and that neither was started."""
-    life = up({"good": GOOD, "bad": bad}, **options)
-    assert life.wait() == code
+    run = up({"good": GOOD, "bad": bad}, **options)
+    assert run.wait() == code
     for word in texts:
-        assert word in life.text
-    assert "started" not in life.text
-    assert "Traceback" not in life.text
+        assert word in run.text
+    assert "started" not in run.text
+    assert "Traceback" not in run.text
 
 
 def test_missing_command(up: Start) -> None:
@@ -68,17 +68,17 @@ def test_command_without_first_line_is_126(up: Start, tmp_path: Path) -> None:
     """An executable text without #! is detected by the kernel only; it gives 126 and a message."""
     (tmp_path / "program").write_text("echo hello\n")
     (tmp_path / "program").chmod(0o755)
-    life = up({"bad": {"command": ["./program"]}})
-    assert life.wait() == 126
-    assert "interpreter" in life.text
+    run = up({"bad": {"command": ["./program"]}})
+    assert run.wait() == 126
+    assert "interpreter" in run.text
 
 
 def test_command_that_is_missing_at_its_start(up: Start, tmp_path: Path) -> None:
     """A program that a job should have created but did not gives 127 when the service starts."""
     bad = {"command": ["./brought"], "depends_on": {"job": {"condition": "service_completed_successfully"}}}
-    life = up({"job": {"command": ["true"]}, "bad": bad})
-    assert life.wait() == 127
-    assert "brought" in life.text, tmp_path
+    run = up({"job": {"command": ["true"]}, "bad": bad})
+    assert run.wait() == 127
+    assert "brought" in run.text, tmp_path
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_command_that_is_missing_at_its_start(up: Start, tmp_path: Path) -> None
 )
 def test_wrong_usage_is_64(start: Start, arguments: list[str]) -> None:
     """An invalid command line gives 64 and one sentence on stderr, and nothing on stdout."""
-    life = start(*COHABIT, *arguments)
-    assert life.wait() == 64
-    assert life.err
-    assert not life.out
-    assert "Traceback" not in life.text
+    run = start(*COHABIT, *arguments)
+    assert run.wait() == 64
+    assert run.err
+    assert not run.out
+    assert "Traceback" not in run.text
 
 
 @pytest.mark.parametrize(
@@ -116,18 +116,18 @@ def test_wrong_usage_is_64(start: Start, arguments: list[str]) -> None:
 )
 def test_help_is_on_stdout(start: Start, arguments: list[str]) -> None:
     """Requested help and version text goes to stdout, with code 0."""
-    life = start(*COHABIT, *arguments)
-    assert life.wait() == 0
-    assert life.out
-    assert not life.err
+    run = start(*COHABIT, *arguments)
+    assert run.wait() == 0
+    assert run.out
+    assert not run.err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["init", "--help"], ["up", "--help"], ["check", "--help"]])
 def test_help_with_closed_stdout(start: Start, arguments: list[str]) -> None:
     """With stdout closed, help does not print a traceback."""
-    life = start(*shell('exec "$@" >&-'), "sh", *COHABIT, *arguments)
-    assert life.wait() == 0
-    assert "Traceback" not in life.text
+    run = start(*shell('exec "$@" >&-'), "sh", *COHABIT, *arguments)
+    assert run.wait() == 0
+    assert "Traceback" not in run.text
 
 
 def test_wrong_file_starts_nothing(up: Start) -> None:
@@ -137,19 +137,19 @@ def test_wrong_file_starts_nothing(up: Start) -> None:
 
 def test_no_file(start: Start) -> None:
     """Without a file: 78, and the paths that were searched."""
-    life = start(*COHABIT, "up")
-    assert life.wait() == 78
-    assert "cohabit.yaml" in life.text
+    run = start(*COHABIT, "up")
+    assert run.wait() == 78
+    assert "cohabit.yaml" in run.text
 
 
 def test_killed_loader_is_reported(start: Start) -> None:
     """A loader that is killed (out of memory) gives an error message and does not hang."""
     reader, writer = os.pipe()
-    life = start(*COHABIT, "up", "-f", "-", stdin=reader)
-    life.until(lambda: life.below("config/__main__.py"), "the loader")
-    os.kill(life.below("config/__main__.py")[0].pid, 9)
-    assert life.wait() == 70
-    assert "SIGKILL" in life.text
+    run = start(*COHABIT, "up", "-f", "-", stdin=reader)
+    run.until(lambda: run.below("config/__main__.py"), "the loader")
+    os.kill(run.below("config/__main__.py")[0].pid, 9)
+    assert run.wait() == 70
+    assert "SIGKILL" in run.text
     os.close(reader)
     os.close(writer)
 
@@ -160,12 +160,12 @@ def test_refused_fork_is_reported(start: Start, tmp_path: Path, command: str) ->
     tmp_path.chmod(0o777)
     file = write_file(str(tmp_path), {"web": {"command": ["true"]}})
     arguments = ("init", "--", "true") if command == "init" else ("up", "-f", file)
-    life = start(
+    run = start(
         *places.UNPRIVILEGED, "prlimit", "--nproc=1", *COHABIT, *arguments, setup=places.open_to_all(str(tmp_path))
     )
-    assert life.wait() == (126 if command == "init" else 71)
-    assert "no room for another process" in life.text
-    assert "nproc" in life.text
+    assert run.wait() == (126 if command == "init" else 71)
+    assert "no room for another process" in run.text
+    assert "nproc" in run.text
 
 
 def test_refused_fork_at_a_restart_is_retried(start: Start, tmp_path: Path, gate: Gate) -> None:
@@ -175,14 +175,14 @@ def test_refused_fork_at_a_restart_is_retried(start: Start, tmp_path: Path, gate
     (tmp_path / "order").chmod(0o666)
     web = shell("echo up >> order; read x < gate")
     file = write_file(str(tmp_path), {"web": {"command": web, "restart": "always"}})
-    life = start(*places.UNPRIVILEGED, *COHABIT, "up", "-f", file, setup=places.open_to_all(str(tmp_path)))
-    life.until_written(str(tmp_path / "order"))
-    _limit(life.pid, "--nproc=1:")
+    run = start(*places.UNPRIVILEGED, *COHABIT, "up", "-f", file, setup=places.open_to_all(str(tmp_path)))
+    run.until_written(str(tmp_path / "order"))
+    _limit(run.pid, "--nproc=1:")
     gate.open()
-    life.until_printed("no room for another process")
-    _limit(life.pid, "--nproc=1000:")
-    life.until_written(str(tmp_path / "order"), 2)
-    assert life.stop() == 0
+    run.until_printed("no room for another process")
+    _limit(run.pid, "--nproc=1000:")
+    run.until_written(str(tmp_path / "order"), 2)
+    assert run.stop() == 0
 
 
 def _limit(pid: int, limit: str) -> None:
@@ -193,17 +193,17 @@ def _limit(pid: int, limit: str) -> None:
 def test_low_descriptor_limit_is_raised(start: Start, tmp_path: Path) -> None:
     """A low soft limit of open files is raised as far as the plan needs."""
     services = {f"s{n}": {"command": ["true"], "essential": False} for n in range(30)}
-    life = start("prlimit", "--nofile=20:1000", *COHABIT, "up", "-f", write_file(str(tmp_path), services))
-    assert life.wait() == 0
-    assert life.text.count("exit code 0") >= 30
+    run = start("prlimit", "--nofile=20:1000", *COHABIT, "up", "-f", write_file(str(tmp_path), services))
+    assert run.wait() == 0
+    assert run.text.count("exit code 0") >= 30
 
 
 def test_too_few_descriptors(start: Start, tmp_path: Path) -> None:
     """With a hard limit that is too low, the services that fit run, the others are reported, and nothing hangs."""
     services = {f"s{n}": {"command": ["sleep", "1000"], "essential": False} for n in range(30)}
-    life = start("prlimit", "--nofile=40:40", *COHABIT, "up", "-f", write_file(str(tmp_path), services))
-    life.until_printed("no room")
-    life.until_printed("nofile")
-    life.until(lambda: life.below("sleep 1000"), "a service that fits")
-    assert life.stop() == 0
-    assert "Traceback" not in life.text
+    run = start("prlimit", "--nofile=40:40", *COHABIT, "up", "-f", write_file(str(tmp_path), services))
+    run.until_printed("no room")
+    run.until_printed("nofile")
+    run.until(lambda: run.below("sleep 1000"), "a service that fits")
+    assert run.stop() == 0
+    assert "Traceback" not in run.text

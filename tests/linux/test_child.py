@@ -344,9 +344,9 @@ def test_stdout_and_stderr_can_be_reopened(user: Credentials) -> None:
 @pytest.mark.parametrize("where", ["foreground", "background"])
 def test_foreground_is_passed_only_if_owned(start: Start, where: str) -> None:
     """The child stays in our session, in its own process group, which is the foreground only if ours was."""
-    life = start(*program("foreground.py", where), above=("setsid", "--ctty"), terminal=True)
-    assert life.wait() == 0
-    *children, (session, own) = [line.split() for line in life.text.splitlines()]
+    container = start(*program("foreground.py", where), above=("setsid", "--ctty"), terminal=True)
+    assert container.wait() == 0
+    *children, (session, own) = [line.split() for line in container.text.splitlines()]
     assert len(children) == 2
     for pid, group, its_session, in_front in children:
         assert (group, its_session, in_front == pid) == (pid, session, where == "foreground")
@@ -355,19 +355,19 @@ def test_foreground_is_passed_only_if_owned(start: Start, where: str) -> None:
 
 def test_foreground_without_a_terminal_is_ignored(start: Start) -> None:
     """A request for the foreground without a terminal is ignored, and the command runs."""
-    life = start(*program("foreground.py", "foreground"), above=("setsid",))
-    assert life.wait() == 0
-    assert [line.split()[-1] for line in life.text.splitlines()] == ["-1", "-1", "False"]
+    container = start(*program("foreground.py", "foreground"), above=("setsid",))
+    assert container.wait() == 0
+    assert [line.split()[-1] for line in container.text.splitlines()] == ["-1", "-1", "False"]
 
 
 def test_function_runs_in_a_child_as_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """A function runs under the user's effective identity only, in another process; it returns errors and timeouts."""
     reader, writer = os.pipe()
 
-    def emit() -> None:
+    def write_identity() -> None:
         os.write(writer, f"{os.getresuid()} {os.getegid()} {os.getgroups()} {os.getpid()}".encode())
 
-    one_call.in_child(emit, USER)
+    one_call.in_child(write_identity, USER)
     os.close(writer)
     with open(reader, encoding="ascii") as file:
         identity, _, pid = file.read().rpartition(" ")

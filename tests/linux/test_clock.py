@@ -22,55 +22,55 @@ CLOCK = os.path.join(SOURCE, "cohabit", "config", "clock.py")
 EACH_SECOND = ("web", "* * * * * *")
 
 
-def _clocks(life: Run) -> list[Process]:
+def _clocks(run: Run) -> list[Process]:
     """The clock's processes, wherever they are in the tree, zombies excluded."""
-    below = processes.descendants(life.process.pid)
+    below = processes.descendants(run.process.pid)
     return [process for process in below if "tasks/clock.py" in process.command and process.state != "Z"]
 
 
 def test_a_schedule_runs_repeatedly(start: Start) -> None:
     """The job runs at each time of the schedule."""
-    life = start(*program("clock_host.py", SOURCE, *EACH_SECOND))
-    life.until_printed("due web", 3)
-    assert "said" not in life.text
+    run = start(*program("clock_host.py", SOURCE, *EACH_SECOND))
+    run.until_printed("due web", 3)
+    assert "said" not in run.text
 
 
 def test_a_killed_clock_is_restarted(start: Start) -> None:
     """A warning says what happens, and the schedules continue."""
-    life = start(*program("clock_host.py", SOURCE, *EACH_SECOND))
-    life.until_printed("due web")
-    (killed,) = _clocks(life)
+    run = start(*program("clock_host.py", SOURCE, *EACH_SECOND))
+    run.until_printed("due web")
+    (killed,) = _clocks(run)
     os.kill(killed.pid, signal.SIGKILL)
-    life.until_printed("said the schedule clock ended with SIGKILL (killed)")
-    known = life.text.count("due web")
-    life.until_printed("due web", known + 1)
-    assert [clock.pid for clock in _clocks(life)] != [killed.pid]
+    run.until_printed("said the schedule clock ended with SIGKILL (killed)")
+    known = run.text.count("due web")
+    run.until_printed("due web", known + 1)
+    assert [clock.pid for clock in _clocks(run)] != [killed.pid]
 
 
 def test_the_clock_ends_with_process_1(start: Start) -> None:
     """Even when process 1 was killed and could not stop it: its standard input is closed then."""
     host = program("clock_host.py", SOURCE, "web", "0 0 1 1 *")
-    life = start("sh", "-c", '"$@"; echo over; sleep 1000', "sh", *host)
-    life.until(lambda: _clocks(life), "the clock")
-    (clock,) = _clocks(life)
+    run = start("sh", "-c", '"$@"; echo over; sleep 1000', "sh", *host)
+    run.until(lambda: _clocks(run), "the clock")
+    (clock,) = _clocks(run)
     os.kill(clock.parent, signal.SIGKILL)
-    life.until_printed("over")
-    life.until(lambda: not _clocks(life), "the end of the clock")
+    run.until_printed("over")
+    run.until(lambda: not _clocks(run), "the end of the clock")
 
 
 def test_an_idle_clock_sleeps_without_a_timeout(start: Start) -> None:
     """While it waits for next year's job it sleeps in poll(2) without a timeout."""
     if os.uname().machine != "x86_64":
         pytest.skip("reads the arguments of a system call, which differ by machine")
-    life = start(*program("clock_host.py", SOURCE, "web", "0 0 1 1 *"))
-    life.until(lambda: _clocks(life), "the clock")
-    (clock,) = _clocks(life)
+    run = start(*program("clock_host.py", SOURCE, "web", "0 0 1 1 *"))
+    run.until(lambda: _clocks(run), "the clock")
+    (clock,) = _clocks(run)
 
     def waits() -> bool:
         call = Path(f"/proc/{clock.pid}/syscall").read_text(encoding="ascii").split()
         return call[0] == "7" and call[3] == "0xffffffff"
 
-    life.until(waits, "poll(2) without a timeout")
+    run.until(waits, "poll(2) without a timeout")
 
 
 # --- a User Mode Linux, whose time of day may be set -----------------------------------------------------

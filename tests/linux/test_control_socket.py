@@ -27,8 +27,8 @@ GROWTH_KIB = 16_384  # of process 1: 8 MiB of unread answers and their Python ob
 class Server:
     """A cohabit whose service `beat` writes a line for each line in the gate, and clients of it."""
 
-    def __init__(self, life: Run, path: str, gate: Gate | None = None) -> None:
-        self.life = life
+    def __init__(self, run: Run, path: str, gate: Gate | None = None) -> None:
+        self.run = run
         self.path = path
         self.gate = gate
         self._stack = ExitStack()
@@ -56,17 +56,17 @@ class Server:
     def beat(self) -> None:
         """Request a line and wait until process 1 has forwarded it."""
         assert self.gate
-        before = len(self.life.lines("beat", "out"))
+        before = len(self.run.lines("beat", "out"))
         self.gate.open()
-        self.life.until(lambda: len(self.life.lines("beat", "out")) > before, "another beat")
+        self.run.until(lambda: len(self.run.lines("beat", "out")) > before, "another beat")
 
     def rss_kib(self) -> int:
         """Return the resident memory of process 1."""
-        return int(processes.status(self.life.pid, "VmRSS"))
+        return int(processes.status(self.run.pid, "VmRSS"))
 
     def descriptors(self) -> int:
         """Return the number of open descriptors of process 1."""
-        return len(os.listdir(f"/proc/{self.life.pid}/fd"))
+        return len(os.listdir(f"/proc/{self.run.pid}/fd"))
 
     def pids(self) -> dict[str, int]:
         """Return the main process of each service."""
@@ -89,22 +89,22 @@ def everything(client: socket.socket) -> bytes:
 def server(up: Start, tmp_path: Path, gate: Gate) -> Iterator[Server]:
     """Give a cohabit with a few services; the test fails if it has changed or cannot be stopped afterwards."""
     services = {"beat": BEAT, "web": SLEEP, "two": {**SLEEP, "scale": 2}}
-    life = up(services, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
-    server = Server(life, str(tmp_path / "run" / "control"), gate)
-    life.until_printed("two-2: started")
-    life.until(lambda: server.ask("health")[0] == 0, "all to be ready")
+    run = up(services, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
+    server = Server(run, str(tmp_path / "run" / "control"), gate)
+    run.until_printed("two-2: started")
+    run.until(lambda: server.ask("health")[0] == 0, "all to be ready")
     server.beat()
     pids, descriptors, rss_kib = server.pids(), server.descriptors(), server.rss_kib()
     yield server
     server.disconnect_all()
-    life.until(lambda: server.ask("health")[0] == 0, "health to succeed")
+    run.until(lambda: server.ask("health")[0] == 0, "health to succeed")
     assert server.pids() == pids
-    life.until(lambda: server.descriptors() == descriptors, f"{descriptors} descriptors")
+    run.until(lambda: server.descriptors() == descriptors, f"{descriptors} descriptors")
     assert server.rss_kib() < rss_kib + GROWTH_KIB
     server.beat()
-    assert life.stop() == 0
-    assert "Traceback" not in life.text
-    assert "re-executed" not in life.text
+    assert run.stop() == 0
+    assert "Traceback" not in run.text
+    assert "re-executed" not in run.text
 
 
 # --- requests --------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_thousands_of_connections(server: Server) -> None:
 def test_all_connections_in_use(server: Server) -> None:
     """Silent clients delay only other silent ones; when they have disconnected, waiting clients are served."""
     silent = [server.connect() for _ in range(CLIENTS)]
-    server.life.until(lambda: server.descriptors() > CLIENTS, "all connections to be in use")
+    server.run.until(lambda: server.descriptors() > CLIENTS, "all connections to be in use")
     late = server.connect(b"cohabit/2 version\n")
     server.beat()
     for client in silent:
@@ -183,7 +183,7 @@ def test_all_connections_in_use(server: Server) -> None:
 def test_many_waiting_clients(server: Server) -> None:
     """80 clients wait; one more is refused, and health is answered meanwhile."""
     waiting = [server.connect(b"cohabit/2 wait for=exit\n") for _ in range(80)]
-    server.life.until(lambda: server.ask("wait for=exit")[0] == 71, "a refusal")
+    server.run.until(lambda: server.ask("wait for=exit")[0] == 71, "a refusal")
     assert server.ask("health")[0] == 0
     for _ in range(100):
         server.beat()
@@ -193,9 +193,9 @@ def test_many_waiting_clients(server: Server) -> None:
 def test_unread_answers_are_limited(up: Start, tmp_path: Path, gate: Gate) -> None:
     """90 clients request the whole log and never read: process 1 buffers little of it, and reports how little."""
     services = {f"s{number}": {"command": shell("seq 30000; exec sleep 1000")} for number in range(64)}
-    life = up({**services, "beat": BEAT}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
-    server = Server(life, str(tmp_path / "run" / "control"), gate)
-    life.until_printed("| 30000\n", times=64)
+    run = up({**services, "beat": BEAT}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
+    server = Server(run, str(tmp_path / "run" / "control"), gate)
+    run.until_printed("| 30000\n", times=64)
     rss_kib = server.rss_kib()
     unread = [server.connect(b"cohabit/2 logs\n") for _ in range(CLIENTS - 10)]
     for client in unread:
@@ -204,23 +204,23 @@ def test_unread_answers_are_limited(up: Start, tmp_path: Path, gate: Gate) -> No
     assert server.rss_kib() < rss_kib + GROWTH_KIB
     assert b" dropped " in everything(unread[-1]).split(b"\n")[1]
     server.disconnect_all()
-    assert life.stop() == 0
+    assert run.stop() == 0
 
 
 def test_few_descriptors_refuse_clients_first(up: Start, tmp_path: Path, gate: Gate) -> None:
     """With 64 descriptors, clients are refused before services lack any, and process 1 does not spin."""
     services = {"beat": BEAT, "web": {"command": shell("echo up; exec sleep 1000"), "restart": "always"}}
-    life = up(services, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")}, above=("prlimit", "--nofile=64:64"))
-    server = Server(life, str(tmp_path / "run" / "control"), gate)
-    life.until_printed("| up")
+    run = up(services, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")}, above=("prlimit", "--nofile=64:64"))
+    server = Server(run, str(tmp_path / "run" / "control"), gate)
+    run.until_printed("| up")
     silent = [server.connect() for _ in range(64)]
     assert b"71 too few file descriptors: the last 32 are reserved for the services" in everything(silent[-1])
-    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
-    life.until_printed("| up", 2)
+    os.kill(run.one("sleep 1000").pid, signal.SIGKILL)
+    run.until_printed("| up", 2)
     server.beat()
-    life.until(lambda: getattr(processes.find(life.pid), "state", "") == "S", "process 1 to sleep")
+    run.until(lambda: getattr(processes.find(run.pid), "state", "") == "S", "process 1 to sleep")
     server.disconnect_all()
-    assert life.stop() == 0
+    assert run.stop() == 0
 
 
 # --- streams ---------------------------------------------------------------------------------------------
@@ -247,9 +247,9 @@ def test_fifty_followers_half_of_which_never_read(up: Start, tmp_path: Path, gat
     """The service's output is complete, readers get each line or the number omitted, and memory stays bounded."""
     flood = {"command": shell(f"read x < go; seq {LINES}; exec sleep 1000")}
     os.mkfifo(tmp_path / "go")
-    life = up({"web": flood, "beat": BEAT}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
-    server = Server(life, str(tmp_path / "run" / "control"), gate)
-    life.until_printed("web: started")
+    run = up({"web": flood, "beat": BEAT}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
+    server = Server(run, str(tmp_path / "run" / "control"), gate)
+    run.until_printed("web: started")
     clients = [server.connect(b"cohabit/2 logs web follow=yes\n") for _ in range(50)]
     for client in clients:
         assert client.recv(3) == b"0 \n"
@@ -266,10 +266,10 @@ def test_fifty_followers_half_of_which_never_read(up: Start, tmp_path: Path, gat
             except BlockingIOError:
                 pass
         end = f"{LINES}\n".encode()
-        return all(data.endswith(end) for data in heard.values()) and life.out.endswith(b"| " + end)
+        return all(data.endswith(end) for data in heard.values()) and run.out.endswith(b"| " + end)
 
-    life.until(all_is_out, "the last line everywhere")
-    assert [int(line) for line in life.lines("web", "out")] == list(range(1, LINES + 1))
+    run.until(all_is_out, "the last line everywhere")
+    assert [int(line) for line in run.lines("web", "out")] == list(range(1, LINES + 1))
     for data in heard.values():
         found, dropped = numbers(bytes(data))
         assert found == sorted(set(found))
@@ -278,7 +278,7 @@ def test_fifty_followers_half_of_which_never_read(up: Start, tmp_path: Path, gat
     # 25 streams with 256 KiB each, one record more, and Python's overhead for the pieces.
     assert server.rss_kib() < rss_kib + GROWTH_KIB
     server.beat()
-    assert life.stop() == 0
+    assert run.stop() == 0
 
 
 def test_waiting_and_following_clients_survive_a_reexecution(up: Start, tmp_path: Path, gate: Gate) -> None:
@@ -286,9 +286,9 @@ def test_waiting_and_following_clients_survive_a_reexecution(up: Start, tmp_path
     count = {"command": shell("n=0; while read x; do n=$((n+1)); echo $n; done < gate"), "essential": False}
     os.mkfifo(tmp_path / "end")
     job = {"command": shell("read x < end; exit 3"), "essential": False}
-    life = up({"count": count, "job": job}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
-    server = Server(life, str(tmp_path / "run" / "control"), gate)
-    life.until_printed("job: started")
+    run = up({"count": count, "job": job}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
+    server = Server(run, str(tmp_path / "run" / "control"), gate)
+    run.until_printed("job: started")
     follower = server.connect(b"cohabit/2 logs count follow=yes\n")
     waiter = server.connect(b"cohabit/2 wait job for=exit\n")
     assert follower.recv(3) == b"0 \n"
@@ -298,11 +298,11 @@ def test_waiting_and_following_clients_survive_a_reexecution(up: Start, tmp_path
         while not heard.endswith(f"\n{times}\n".encode()):
             heard += follower.recv(1 << 16)
         assert server.ask("reexec")[0] == 0
-        life.until_printed("re-executed", times)
+        run.until_printed("re-executed", times)
     assert numbers(bytes(heard)) == ([1, 2, 3], 0)
     (tmp_path / "end").write_text("\n", encoding="ascii")
     assert everything(waiter).startswith(b"3 ")
-    assert life.stop() == 0
+    assert run.stop() == 0
 
 
 # --- directories and the end -----------------------------------------------------------------------------
@@ -310,17 +310,17 @@ def test_waiting_and_following_clients_survive_a_reexecution(up: Start, tmp_path
 
 def test_waiting_client_is_answered_at_the_end_of_the_container(up: Start, tmp_path: Path, gate: Gate) -> None:
     """The exit of the only service also ends the container: its code is sent before the connections are closed."""
-    life = up(
+    run = up(
         {"job": {"command": shell("read x < gate; exit 3")}}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")}
     )
-    server = Server(life, str(tmp_path / "run" / "control"), gate)
-    life.until_printed("job: started")
+    server = Server(run, str(tmp_path / "run" / "control"), gate)
+    run.until_printed("job: started")
     waiter = server.connect(b"cohabit/2 wait job for=exit\n")
     follower = server.connect(b"cohabit/2 events follow=yes\n")
     assert follower.recv(3) == b"0 \n"
     gate.open()
     assert everything(waiter).startswith(b"3 ")
-    assert life.wait() == 3
+    assert run.wait() == 3
     assert b'"EXITED"' in everything(follower)
 
 
@@ -328,11 +328,11 @@ def test_given_runtime_directory_is_left_unchanged(up: Start, tmp_path: Path) ->
     """COHABIT_RUNTIME_DIR: the socket is created with mode 0666 and removed at the end; other files stay."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "other").touch()
-    life = up({"web": SLEEP}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
-    life.until_printed("web: started")
+    run = up({"web": SLEEP}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path / "run")})
+    run.until_printed("web: started")
     mode = (tmp_path / "run" / "control").stat().st_mode
     assert (stat.S_ISSOCK(mode), mode & 0o777) == (True, 0o666)
-    assert life.stop() == 0
+    assert run.stop() == 0
     assert os.listdir(tmp_path / "run") == ["other"]
 
 
@@ -343,23 +343,23 @@ def test_own_runtime_directory_is_removed(up: Start, end: int | None) -> None:
     command = shell(f"ls /run/cohabit/*/control; {' '.join(COHABIT)} health; echo said; exec sleep 1000")
     if end is None:
         command = shell(f"ls /run/cohabit/*/control; {' '.join(COHABIT)} down; echo said; exec sleep 1000")
-    life = up({"web": {"command": command}}, setup=script, process_1=False)
+    run = up({"web": {"command": command}}, setup=script, process_1=False)
     if end:
-        life.until_printed("said")
-        life.one("sleep 1000")
-        descendants = processes.descendants(life.process.pid)
+        run.until_printed("said")
+        run.one("sleep 1000")
+        descendants = processes.descendants(run.process.pid)
         os.kill(next(one.pid for one in descendants if one.command.startswith(" ".join((*COHABIT, "up")))), end)
-    assert life.wait() == 0
-    assert life.lines("web")[0].startswith("/run/cohabit/")
-    assert "/run/" not in bytes(life.err).decode()
+    assert run.wait() == 0
+    assert run.lines("web")[0].startswith("/run/cohabit/")
+    assert "/run/" not in bytes(run.err).decode()
 
 
 def test_without_a_writable_directory(up: Start) -> None:
     """No directory is writable: one warning, and the services run and stop as usual."""
     bound = "mount --bind {0} {0}; mount -o remount,bind,ro {0}\n"
-    life = up({"web": SLEEP}, setup="".join(map(bound.format, ("/run", "/tmp", "/dev/shm"))))
-    life.until_printed("web: started")
-    warnings = [line for line in life.lines("cohabit") if "socket" in line]
+    run = up({"web": SLEEP}, setup="".join(map(bound.format, ("/run", "/tmp", "/dev/shm"))))
+    run.until_printed("web: started")
+    warnings = [line for line in run.lines("cohabit") if "socket" in line]
     assert len(warnings) == 1
     assert warnings[0].startswith("cannot open the control socket: no directory")
-    assert life.stop() == 0
+    assert run.stop() == 0

@@ -19,21 +19,21 @@ from linux.run import AT_MOST_SECONDS, COHABIT, Run, program, shell, write_file
 EMPTY = places.new_tmp("1777") + "for place in /run /dev/shm; do mount -t tmpfs -o mode=1777 none $place; done; cd /\n"
 READ_ONLY_RUN = EMPTY + "mount -o remount,ro /run\n"
 SLEEP = "sleep 1000"
-NOBODY = 65534
+UID = 65534
 
 Attack = Callable[..., None]
 
 
-def enter(life: Run, *arguments: str) -> list[str]:
+def enter(container: Run, *arguments: str) -> list[str]:
     """The command line that runs a command in the namespaces of a Run."""
-    return ["nsenter", "--target", str(life.process_1().pid), "--pid", "--mount", "--wd=/", "--", *arguments]
+    return ["nsenter", "--target", str(container.process_1().pid), "--pid", "--mount", "--wd=/", "--", *arguments]
 
 
-def client(life: Run, *arguments: str, code: int = 0, user: int = 0, **variables: str) -> str:
+def client(container: Run, *arguments: str, code: int = 0, user: int = 0, **variables: str) -> str:
     """Run a client there as this user; returns its output. It has to exit with this code."""
     above = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
     done = subprocess.run(
-        enter(life, *above, *COHABIT, *arguments),
+        enter(container, *above, *COHABIT, *arguments),
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -50,9 +50,9 @@ def attack() -> Iterator[Attack]:
     """Give the function that starts an attack as nobody in a Run, and waits until it is running."""
     with ExitStack() as stack:
 
-        def start(life: Run, *arguments: str) -> None:
+        def start(container: Run, *arguments: str) -> None:
             attacker = subprocess.Popen(
-                enter(life, *program("attack.py", *arguments)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                enter(container, *program("attack.py", *arguments)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
             stack.callback(attacker.wait)
             stack.callback(attacker.kill)
@@ -64,16 +64,16 @@ def attack() -> Iterator[Attack]:
 
 
 @pytest.fixture
-def life(start: Start) -> Run:
+def container(start: Start) -> Run:
     """Give a cohabit that is process 1 and has its socket in /run/cohabit."""
     return started(start, EMPTY)
 
 
 def started(start: Start, setup: str, **options: Any) -> Run:
     """A cohabit with the service `1`, ready."""
-    life = start(*COHABIT, "run", SLEEP, setup=setup, **options)
-    life.until_printed("started")
-    return life
+    container = start(*COHABIT, "run", SLEEP, setup=setup, **options)
+    container.until_printed("started")
+    return container
 
 
 def decoys(*places: str) -> list[str]:
@@ -84,24 +84,24 @@ def decoys(*places: str) -> list[str]:
 @pytest.mark.parametrize("setup", [EMPTY, READ_ONLY_RUN], ids=["in /run", "in /tmp"])
 def test_sockets_with_full_queues_of_another_user(start: Start, attack: Attack, setup: str) -> None:
     """Twelve sockets that accept no connection cost nothing: clients do not even connect to them."""
-    life = started(start, setup)
-    attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
-    assert client(life, "health") == "ready: 1 service\n"
-    assert "RUNNING" in client(life, "ps")
-    client(life, "down")
-    assert life.wait() == 0
+    container = started(start, setup)
+    attack(container, "full_queue", *decoys("/tmp", "/dev/shm"))
+    assert client(container, "health") == "ready: 1 service\n"
+    assert "RUNNING" in client(container, "ps")
+    client(container, "down")
+    assert container.wait() == 0
 
 
 def test_a_link_to_a_socket_of_root(start: Start, attack: Attack) -> None:
     """Where cohabit is not process 1: a listener behind a link does not count as another cohabit."""
-    life = started(start, EMPTY, process_1=False)
+    container = started(start, EMPTY, process_1=False)
     listen = "import socket,signal; s=socket.socket(1); s.bind('/run/daemon.sock'); s.listen(); print(flush=True); "
-    command = enter(life, COHABIT[0], "-c", listen + "signal.pause()")
+    command = enter(container, COHABIT[0], "-c", listen + "signal.pause()")
     with subprocess.Popen(command, stdout=subprocess.PIPE) as daemon:
         assert daemon.stdout
         assert daemon.stdout.readline()
-        attack(life, "links", "/run/daemon.sock", *(f"{decoy}/control" for decoy in decoys("/tmp")))
-        assert "RUNNING" in client(life, "ps")
+        attack(container, "links", "/run/daemon.sock", *(f"{decoy}/control" for decoy in decoys("/tmp")))
+        assert "RUNNING" in client(container, "ps")
         daemon.kill()
 
 
@@ -114,90 +114,90 @@ def test_a_socket_that_process_1_opened_for_a_service(start: Start, attack: Atta
     evil = {"command": program("attack.py", "answer_passed", "0 ", reported), "sockets": ["/tmp/app/control"]}
     write_file(str(tmp_path), {"evil": evil, "web": {"command": ["sleep", "1000"]}})
     keep = f"mount -t tmpfs none /mnt; cp {tmp_path}/cohabit.yaml /mnt\n"
-    life = start(
+    container = start(
         *COHABIT, "up", "-f", "/mnt/cohabit.yaml", setup=f"{keep}{READ_ONLY_RUN}mkdir /tmp/app; chown 65534 /tmp/app\n"
     )
-    life.until_printed("| ready")
-    life.until_printed("web: started")
+    container.until_printed("| ready")
+    container.until_printed("web: started")
     if by == "socket":
-        attack(life, "links", "/tmp/app/control", *(f"{decoy}/control" for decoy in decoys("/tmp", "/dev/shm")))
+        attack(container, "links", "/tmp/app/control", *(f"{decoy}/control" for decoy in decoys("/tmp", "/dev/shm")))
     else:
-        attack(life, "links", "/tmp/app", *decoys("/tmp", "/dev/shm"))
+        attack(container, "links", "/tmp/app", *decoys("/tmp", "/dev/shm"))
     for _ in range(3):
-        assert client(life, "exec", "web", "--", "echo", "genuine") == "genuine\n"
-    assert "RUNNING" in client(life, "ps")
+        assert client(container, "exec", "web", "--", "echo", "genuine") == "genuine\n"
+    assert "RUNNING" in client(container, "ps")
 
 
 def test_a_listener_in_its_own_directory_is_not_trusted(start: Start, attack: Attack) -> None:
     """Where no cohabit runs either: the message says that none is running, and why the socket does not count."""
-    life = start(*shell("echo started; exec sleep 1000"), setup=EMPTY)
-    life.until_printed("started")
-    attack(life, "answer", "/tmp/cohabit-0/control", "0 trust me")
-    reported = client(life, "ps", code=69)
+    container = start(*shell("echo started; exec sleep 1000"), setup=EMPTY)
+    container.until_printed("started")
+    attack(container, "answer", "/tmp/cohabit-0/control", "0 trust me")
+    reported = client(container, "ps", code=69)
     assert "no cohabit of root or of user 0 is running here (files of user 65534 are not trusted" in reported
-    assert client(life, "health", user=NOBODY) == "trust me\n"  # to its own user it is as good as any
+    assert client(container, "health", user=UID) == "trust me\n"  # to its own user it is as good as any
 
 
-def test_a_world_writable_directory_of_root(life: Run, attack: Attack) -> None:
+def test_a_world_writable_directory_of_root(container: Run, attack: Attack) -> None:
     """Any user may have created a socket there."""
-    subprocess.run(enter(life, "sh", "-c", "for d in 0 f; do mkdir -m 1777 /tmp/cohabit-$d; done"), check=True)
-    attack(life, "answer", "/tmp/cohabit-0/control", "1 no")
-    attack(life, "answer", "/tmp/cohabit-f/control", "1 no")
-    assert client(life, "health") == "ready: 1 service\n"
+    subprocess.run(enter(container, "sh", "-c", "for d in 0 f; do mkdir -m 1777 /tmp/cohabit-$d; done"), check=True)
+    attack(container, "answer", "/tmp/cohabit-0/control", "1 no")
+    attack(container, "answer", "/tmp/cohabit-f/control", "1 no")
+    assert client(container, "health") == "ready: 1 service\n"
 
 
 def test_run_cohabit_created_by_another_user_first(start: Start, attack: Attack) -> None:
     """Neither cohabit nor its clients use it."""
     script = "setpriv --reuid 65534 --regid 65534 --clear-groups mkdir -m 777 /run/cohabit\n"
-    life = started(start, EMPTY + script)
-    attack(life, "answer", "/run/cohabit/0/control", "1 no")
-    assert client(life, "health") == "ready: 1 service\n"
+    container = started(start, EMPTY + script)
+    attack(container, "answer", "/run/cohabit/0/control", "1 no")
+    assert client(container, "health") == "ready: 1 service\n"
 
 
 def test_thousands_of_directories(start: Start, attack: Attack) -> None:
     """They are checked with one or two system calls each, and skipped."""
-    life = started(start, READ_ONLY_RUN)
-    attack(life, "directories", "/tmp/cohabit-", "5000")
-    assert client(life, "health") == "ready: 1 service\n"
+    container = started(start, READ_ONLY_RUN)
+    attack(container, "directories", "/tmp/cohabit-", "5000")
+    assert client(container, "health") == "ready: 1 service\n"
 
 
 def test_a_given_world_writable_directory(start: Start, attack: Attack) -> None:
     """The sockets are in a directory that cohabit creates in it, so sockets of other users there have no effect."""
     variables = {"COHABIT_RUNTIME_DIR": "/tmp/shared"}
     script = "mkdir -m 1777 /tmp/shared; setpriv --reuid 65534 --clear-groups mkdir /tmp/shared/cohabit-0\n"
-    life = started(start, EMPTY + script, environment=variables)
-    attack(life, "answer", "/tmp/shared/control", "1 no")
-    attack(life, "answer", "/tmp/shared/cohabit-0/control", "1 no")
-    assert client(life, "health", COHABIT_RUNTIME_DIR="/tmp/shared") == "ready: 1 service\n"
-    life.signal(15)
-    assert life.wait() == 0
+    container = started(start, EMPTY + script, environment=variables)
+    attack(container, "answer", "/tmp/shared/control", "1 no")
+    attack(container, "answer", "/tmp/shared/cohabit-0/control", "1 no")
+    assert client(container, "health", COHABIT_RUNTIME_DIR="/tmp/shared") == "ready: 1 service\n"
+    container.signal(15)
+    assert container.wait() == 0
 
 
-def test_exec_does_not_execute_the_answer_of_another_user(life: Run, attack: Attack) -> None:
+def test_exec_does_not_execute_the_answer_of_another_user(container: Run, attack: Attack) -> None:
     """Its answer is shown and never executed."""
     reported = (
         '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":null}'
     )
-    attack(life, "answer", "/tmp/app/control", "0 ", reported)
-    text = client(life, "exec", "--socket", "/tmp/app/control", "web", "--", "echo", "executed", code=77)
+    attack(container, "answer", "/tmp/app/control", "0 ", reported)
+    text = client(container, "exec", "--socket", "/tmp/app/control", "web", "--", "echo", "executed", code=77)
     assert "executed\n" not in text
     assert "neither root nor this user is listening at this socket" in text
 
 
 def test_without_proc(start: Start, attack: Attack) -> None:
     """The same rules apply, and the client does not change its working directory."""
-    life = started(start, READ_ONLY_RUN + "mount -t tmpfs none /proc\n")
-    attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
-    assert client(life, "health") == "ready: 1 service\n"
-    assert client(life, "exec", "-w", ".", "sleep", "--", "pwd").strip()
+    container = started(start, READ_ONLY_RUN + "mount -t tmpfs none /proc\n")
+    attack(container, "full_queue", *decoys("/tmp", "/dev/shm"))
+    assert client(container, "health") == "ready: 1 service\n"
+    assert client(container, "exec", "-w", ".", "sleep", "--", "pwd").strip()
 
 
 def test_an_unprivileged_user_finds_its_own_cohabit(start: Start, attack: Attack) -> None:
     """Everything runs as one user in a read-only container; root does not execute what that user answers."""
-    life = started(
+    container = started(
         start, READ_ONLY_RUN, above=("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"), process_1=True
     )
-    attack(life, "full_queue", *decoys("/tmp", "/dev/shm"))
-    assert client(life, "health", user=1234) == "ready: 1 service\n"
-    assert client(life, "health") == "ready: 1 service\n", "process 1 of another user is believed"
-    assert "the answer is not trusted" in client(life, "exec", "sleep", "--", "true", code=77)
+    attack(container, "full_queue", *decoys("/tmp", "/dev/shm"))
+    assert client(container, "health", user=1234) == "ready: 1 service\n"
+    assert client(container, "health") == "ready: 1 service\n", "process 1 of another user is believed"
+    assert "the answer is not trusted" in client(container, "exec", "sleep", "--", "true", code=77)

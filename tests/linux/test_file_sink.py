@@ -74,43 +74,43 @@ def test_a_full_disk_that_is_freed(start: Start, gate: Gate, path: str, rotation
     """Each line is written once and whole, and two messages are printed."""
     directory = os.path.dirname(path)
     mount = f"mount -t tmpfs -o size=64k none {directory}; head -c 40000 /dev/zero > {directory}/filler"
-    life = start(*writer(path, gate, rotation=rotation), setup=mount)
-    life.until_printed("said")
-    assert f"said cannot write {path}: No space left on device (trying again" in life.text
-    inside = f"/proc/{life.process_1().pid}/root"
+    run = start(*writer(path, gate, rotation=rotation), setup=mount)
+    run.until_printed("said")
+    assert f"said cannot write {path}: No space left on device (trying again" in run.text
+    inside = f"/proc/{run.process_1().pid}/root"
     os.unlink(f"{inside}{directory}/filler")
-    life.until_printed("done")
+    run.until_printed("done")
     assert numbers(*rotated(inside + path)) == list(range(400))
-    assert life.text.count("said") == 2
-    assert f"said can write {path} again" in life.text
+    assert run.text.count("said") == 2
+    assert f"said can write {path} again" in run.text
 
 
 def test_a_removed_directory_is_created_again(start: Start, gate: Gate, path: str) -> None:
     """The directory is created again, and later lines are written there."""
-    life = start(*writer(path, gate, 200))
-    life.until_printed("before 200")
+    run = start(*writer(path, gate, 200))
+    run.until_printed("before 200")
     os.unlink(path)
     os.rmdir(os.path.dirname(path))
     gate.open()
-    life.until_printed("done")
+    run.until_printed("done")
     assert numbers(path) == list(range(200, 400))
 
 
 def test_copied_and_truncated(start: Start, gate: Gate, path: str) -> None:
     """As logrotate's copytruncate: the later lines begin at the start of the file, without a hole."""
-    life = start(*writer(path, gate, 200, rotation=(39_000, 2)))
-    life.until_printed("before 200")
+    run = start(*writer(path, gate, 200, rotation=(39_000, 2)))
+    run.until_printed("before 200")
     assert numbers(path) == list(range(200))
     os.truncate(path, 0)
     gate.open()
-    life.until_printed("done")
+    run.until_printed("done")
     assert (numbers(path), os.listdir(os.path.dirname(path))) == (list(range(200, 400)), ["web.log"])
 
 
 @pytest.mark.parametrize("rotation", [(0, 1), (7000, 10_000)], ids=["one file", "rotated"])
 def test_renamed_again_and_again(start: Start, gate: Gate, path: str, rotation: tuple[int, int]) -> None:
     """Lines are written and the sink also rotates: each line is in one file, once, and each file is in order."""
-    life = start(*writer(path, gate, rotation=rotation, lines=40_000))
+    run = start(*writer(path, gate, rotation=rotation, lines=40_000))
     away = os.path.join(os.path.dirname(path), "away")
     moved: list[str] = []
 
@@ -120,25 +120,25 @@ def test_renamed_again_and_again(start: Start, gate: Gate, path: str, rotation: 
             moved.append(f"{away}{len(moved)}")
         except FileNotFoundError:
             pass
-        return b"done" in life.out
+        return b"done" in run.out
 
-    life.until(done, "the end of writing")
+    run.until(done, "the end of writing")
     files = [*map(Path, moved), *(one for one in rotated(path) if one.exists())]
     found = [numbers(one) for one in files]
     everything = sorted(number for lines in found for number in lines)
     assert len(moved) > 1
     assert all(lines == list(range(lines[0], lines[0] + len(lines))) for lines in found if lines)
     assert everything == list(range(40_000))
-    assert "said" not in life.text
+    assert "said" not in run.text
 
 
 @pytest.mark.parametrize("after", [1, 2, 5, 9])
 def test_killed_while_it_rotates(start: Start, gate: Gate, path: str, after: int) -> None:
     """At any moment: no line in between is missing, and the next run continues."""
-    life = start(*writer(path, gate, rotation=(2000, 10), lines=4_000_000))
-    life.until(lambda: os.path.exists(f"{path}.{after}"), "files")
-    os.kill(life.process_1().pid, signal.SIGKILL)
-    life.wait()
+    run = start(*writer(path, gate, rotation=(2000, 10), lines=4_000_000))
+    run.until(lambda: os.path.exists(f"{path}.{after}"), "files")
+    os.kill(run.process_1().pid, signal.SIGKILL)
+    run.wait()
     sink = FileSink(path, launch=World().launch)
     sink.set_rotation(2000, 10, compress=False)
     before = [line for one in rotated(path) if one.exists() for line in one.read_bytes().splitlines()]

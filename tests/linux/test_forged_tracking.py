@@ -24,12 +24,12 @@ def _attacker(*messages: str) -> dict[str, object]:
 def test_message_of_a_forger_is_ignored(up: Start, user: str | None) -> None:
     """READY=1 and MAINPID from a process that shows a service's limit, but has another user, change nothing."""
     web = {"command": ["sleep", "4711"], "healthcheck": {"test": ["NOTIFY"]}, **({"user": user} if user else {})}
-    life = up({"web": web, "evil": _attacker("READY=1\nMAINPID=PID", "READY=1")}, setup=places.NO_CGROUPS)
-    life.until_printed("| forged")
-    life.until_printed("web: sd_notify message ignored")
-    assert f"of user {UID}, may not speak for this service" in life.text
-    assert "web: ready" not in life.text
-    assert life.stop() == 0
+    run = up({"web": web, "evil": _attacker("READY=1\nMAINPID=PID", "READY=1")}, setup=places.NO_CGROUPS)
+    run.until_printed("| forged")
+    run.until_printed("web: sd_notify message ignored")
+    assert f"of user {UID}, may not speak for this service" in run.text
+    assert "web: ready" not in run.text
+    assert run.stop() == 0
 
 
 def test_forger_is_not_adopted_as_a_daemon(up: Start, tmp_path: Path) -> None:
@@ -40,11 +40,11 @@ def test_forger_is_not_adopted_as_a_daemon(up: Start, tmp_path: Path) -> None:
         "restart": "no",
         "essential": False,
     }
-    life = up({"web": web, "evil": _attacker()}, setup=places.NO_CGROUPS)
-    life.until_printed("| forged")
+    run = up({"web": web, "evil": _attacker()}, setup=places.NO_CGROUPS)
+    run.until_printed("| forged")
     with open(gate, "w", encoding="ascii"):
         pass
-    life.until_printed("web: cannot determine the main process: it runs as another user")
-    life.until_printed("web: ended")
-    assert "is in the background now" not in life.text
-    assert life.stop() == 0
+    run.until_printed("web: cannot determine the main process: it runs as another user")
+    run.until_printed("web: ended")
+    assert "is in the background now" not in run.text
+    assert run.stop() == 0

@@ -23,7 +23,7 @@ from linux.clients import ask, environment
 from linux.conftest import Gate, Start
 from linux.run import COHABIT, Run, shell, write_file
 
-NOBODY = 65534
+UID = 65534
 # An interpreter that the user nobody can reach; one in a home directory cannot be reached.
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 TEXT = "root-only-text"
@@ -41,7 +41,7 @@ class Ground:
         self.roots = self.path / "roots"
         for directory in (self.own, self.roots):
             directory.mkdir(mode=0o755)
-        os.chown(self.own, NOBODY, NOBODY)
+        os.chown(self.own, UID, UID)
         self.secret = self.roots / "secret"
         self.secret.write_text(f"A={TEXT}\n")
         self.secret.chmod(0o600)
@@ -52,7 +52,7 @@ class Ground:
         """Create a link in nobody's directory, as nobody."""
         link = self.own / name
         link.symlink_to(target)
-        os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+        os.chown(link, UID, UID, follow_symlinks=False)
         return link
 
     def file(self, name: str, text: str, mode: int = 0o644) -> Path:
@@ -60,12 +60,12 @@ class Ground:
         path = self.own / name
         path.write_text(text)
         path.chmod(mode)
-        os.chown(path, NOBODY, NOBODY)
+        os.chown(path, UID, UID)
         return path
 
     def attack(self, script: str) -> None:
         """Run a script as nobody, in nobody's directory."""
-        command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "sh", "-euc", script]
+        command = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "sh", "-euc", script]
         subprocess.run(command, cwd=self.own, check=True)
 
     def untouched(self) -> None:
@@ -103,13 +103,13 @@ def run_services(up: Start, tmp_path: Path) -> Callable[..., Run]:
 
 def unprivileged(command: list[str], **more: object) -> dict[str, Any]:
     """A service that runs as nobody."""
-    return {"command": command, "user": f"{NOBODY}:{NOBODY}", **more}
+    return {"command": command, "user": f"{UID}:{UID}", **more}
 
 
-def reload(life: Run, directory: Path, services: Services, *, code: int = 0, **top: object) -> str:
+def reload(container: Run, directory: Path, services: Services, *, code: int = 0, **top: object) -> str:
     """Write another file and reload; returns the client's output."""
     write_file(str(directory), services, **top)
-    return ask(life, str(directory), "reload", code=code)
+    return ask(container, str(directory), "reload", code=code)
 
 
 # --- log files -------------------------------------------------------------------------------------------
@@ -150,15 +150,17 @@ def test_a_log_file_gives_no_access_to_a_file_of_root(
         os.link(ground.secret, logs / "web.log")
     else:
         ground.file("logs/web.log", "")
-        os.chown(logs / "web.log", NOBODY - 1, -1)
-    life = run_services(logged(logs / "web.log", **{"max-size": "10", "max-file": 3, "compress": True}), cwd=ground.own)
-    life.until_printed("cannot write")
-    why = {"hard link": "it has 2 names", "anothers": f"it belongs to user {NOBODY - 1}"}.get(kind, "is a link")
-    assert f"{why}" in life.text
-    assert f"user {NOBODY} can change {ground.own}" in life.text
-    life.until(lambda: life.lines("beat"), "the others")
+        os.chown(logs / "web.log", UID - 1, -1)
+    container = run_services(
+        logged(logs / "web.log", **{"max-size": "10", "max-file": 3, "compress": True}), cwd=ground.own
+    )
+    container.until_printed("cannot write")
+    why = {"hard link": "it has 2 names", "anothers": f"it belongs to user {UID - 1}"}.get(kind, "is a link")
+    assert f"{why}" in container.text
+    assert f"user {UID} can change {ground.own}" in container.text
+    container.until(lambda: container.lines("beat"), "the others")
     gate.open()
-    assert life.stop() in {0, 137}
+    assert container.stop() in {0, 137}
     if kind == "hard link":
         (logs / "web.log").unlink()
     ground.untouched()
@@ -170,19 +172,19 @@ def test_a_log_file_becomes_a_link_while_it_is_open(
     """The next line is not written through the link or into the moved directory; then logging continues."""
     ground.attack("mkdir logs")
     logs = ground.own / "logs"
-    life = run_services(logged(logs / "web.log"), cwd=ground.own)
-    life.until_written(str(logs / "web.log"))
+    container = run_services(logged(logs / "web.log"), cwd=ground.own)
+    container.until_written(str(logs / "web.log"))
     ground.attack(f"mv logs moved; ln -s {ground.roots} logs")
     gate.open()
-    life.until_printed("cannot write")
+    container.until_printed("cannot write")
     ground.untouched()
     ground.attack(f"rm logs; mkdir logs; ln -s {ground.secret} logs/web.log")
     gate.open()
-    life.until_printed("cannot write")
+    container.until_printed("cannot write")
     ground.attack("rm logs/web.log")
-    life.until_written(str(logs / "web.log"), 2)
+    container.until_written(str(logs / "web.log"), 2)
     ground.untouched()
-    assert life.stop() == 0
+    assert container.stop() == 0
 
 
 def test_check_warns_of_a_log_directory_that_others_can_change(start: Start, ground: Ground, tmp_path: Path) -> None:
@@ -190,22 +192,22 @@ def test_check_warns_of_a_log_directory_that_others_can_change(start: Start, gro
     services = logged(ground.own / "web.log")
     services["beat"]["logging"] = {"driver": "file", "options": {"path": str(ground.roots / "beat.log")}}
     file = write_file(str(tmp_path), services)
-    life = start(*COHABIT, "check", "-f", file)
-    assert life.wait() == 0
-    assert f"services.web.logging: user {NOBODY} can change {ground.own}: links in it are not followed" in life.text
-    assert f"{file}:1: warning: " in life.text
-    assert f"chown root {ground.own}" in life.text
-    assert str(ground.roots) not in life.text
+    container = start(*COHABIT, "check", "-f", file)
+    assert container.wait() == 0
+    assert f"services.web.logging: user {UID} can change {ground.own}: links in it are not followed" in container.text
+    assert f"{file}:1: warning: " in container.text
+    assert f"chown root {ground.own}" in container.text
+    assert str(ground.roots) not in container.text
 
 
 def test_check_warns_of_a_file_that_a_service_can_change(start: Start, ground: Ground) -> None:
     """Its own cohabit.yaml: root would run its content after the next reload."""
     services = {"web": unprivileged(SLEEP), "api": {"command": SLEEP}}
     for directory, warned in ((ground.own, True), (ground.roots, False)):
-        life = start(*COHABIT, "check", "-f", write_file(str(directory), services))
-        assert life.wait() == 0
+        container = start(*COHABIT, "check", "-f", write_file(str(directory), services))
+        assert container.wait() == 0
         path = directory / "cohabit.yaml"
-        assert (f"services.web: user {NOBODY} can change {path} and so become root" in life.text) is warned
+        assert (f"services.web: user {UID} can change {path} and so become root" in container.text) is warned
 
 
 # --- sockets ---------------------------------------------------------------------------------------------
@@ -222,9 +224,9 @@ def test_a_replaced_socket_keeps_its_owner(
 ) -> None:
     """A reload with another mode and owner changes no other file, and is not an internal error."""
     path = ground.own / "b.sock"
-    life = run_services(with_socket(path, mode="0600"))
-    life.one("sleep 1000")
-    pid = life.pid
+    container = run_services(with_socket(path, mode="0600"))
+    container.one("sleep 1000")
+    pid = container.pid
     ground.attack("rm -f b.sock")
     if kind == "link":
         ground.link("b.sock", ground.secret)
@@ -232,15 +234,15 @@ def test_a_replaced_socket_keeps_its_owner(
         os.link(ground.secret, path)
     elif kind == "another socket":
         ground.attack(f"{PYTHON} -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"b.sock\")'")
-    said = reload(life, tmp_path, with_socket(path, mode="0666", user=str(NOBODY)), code=71)
-    assert f"web: cannot change {path}: " in said + life.text
-    assert "internal error" not in life.text
+    output = reload(container, tmp_path, with_socket(path, mode="0666", user=str(UID)), code=71)
+    assert f"web: cannot change {path}: " in output + container.text
+    assert "internal error" not in container.text
     if kind == "hard link":
         path.unlink()
     ground.untouched()
-    assert life.pid == pid
-    life.one("sleep 1000")
-    assert life.stop() == 0
+    assert container.pid == pid
+    container.one("sleep 1000")
+    assert container.stop() == 0
 
 
 def test_a_socket_in_the_services_own_directory(
@@ -249,23 +251,23 @@ def test_a_socket_in_the_services_own_directory(
     """It has its mode and owner at the start and after a reload, and replaces a stale socket."""
     path = ground.own / "run" / "b.sock"
     ground.attack(f"mkdir run; {PYTHON} -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"run/b.sock\")'")
-    life = run_services(with_socket(path, mode="0640", user=str(NOBODY)))
-    life.one("sleep 1000")
+    container = run_services(with_socket(path, mode="0640", user=str(UID)))
+    container.one("sleep 1000")
     found = path.lstat()
-    assert (found.st_mode, found.st_uid) == (stat.S_IFSOCK | 0o640, NOBODY)
-    reload(life, tmp_path, with_socket(path, mode="0600", user="0"))
+    assert (found.st_mode, found.st_uid) == (stat.S_IFSOCK | 0o640, UID)
+    reload(container, tmp_path, with_socket(path, mode="0600", user="0"))
     found = path.lstat()
     assert (found.st_mode, found.st_uid) == (stat.S_IFSOCK | 0o600, 0)
-    assert life.stop() == 0
+    assert container.stop() == 0
     assert not path.exists()
 
 
 def test_a_socket_is_not_created_through_a_link(run_services: Callable[..., Run], ground: Ground) -> None:
     """Neither the socket nor its parent directories are created where only root may write."""
     ground.link("run", ground.roots)
-    life = run_services(with_socket(ground.own / "run" / "sub" / "b.sock"))
-    assert life.wait() == 71
-    assert f"cannot listen on {ground.own}/run/sub/b.sock: run in it is a link, and user {NOBODY} can" in life.text
+    container = run_services(with_socket(ground.own / "run" / "sub" / "b.sock"))
+    assert container.wait() == 71
+    assert f"cannot listen on {ground.own}/run/sub/b.sock: run in it is a link, and user {UID} can" in container.text
     ground.untouched()
 
 
@@ -289,17 +291,17 @@ def test_the_peer_of_a_socket_is_not_process_1(
     services = with_socket(path, command)
     if form == "root's":
         del services["web"]["user"]
-    life = run_services(services)
-    life.until(lambda: life.lines("web"), "its peer")
+    container = run_services(services)
+    container.until(lambda: container.lines("web"), "its peer")
     services["web"]["sockets"][0]["backlog"] = 99
     services["web"]["environment"] = {"A": "changed"}
-    reload(life, tmp_path, services)
-    life.until(lambda: len(life.lines("web")) == 2, "its peer")
-    for line in life.lines("web"):
+    reload(container, tmp_path, services)
+    container.until(lambda: len(container.lines("web")) == 2, "its peer")
+    for line in container.lines("web"):
         pid, uid, gid = map(int, line.split())
-        assert (uid, gid) == ((0, 0) if form == "root's" else (NOBODY, NOBODY))
+        assert (uid, gid) == ((0, 0) if form == "root's" else (UID, UID))
         assert pid > 1
-    assert life.stop() == 0
+    assert container.stop() == 0
 
 
 def test_a_service_cannot_stop_the_listening_child(
@@ -308,15 +310,15 @@ def test_a_service_cannot_stop_the_listening_child(
     """A service that stops every process of its user cannot stop the listening child, for which process 1 waits."""
     stops = "import os, signal\nwhile True:\n try: os.kill(-1, signal.SIGSTOP)\n except OSError: pass"
     services = {**with_socket(ground.own / "b.sock"), "stops": unprivileged([PYTHON, "-c", stops])}
-    life = run_services(services)
-    life.until_printed("started", 2)
+    container = run_services(services)
+    container.until_printed("started", 2)
     for backlog in range(1, 31):
         services["web"]["sockets"][0]["backlog"] = backlog
-        reload(life, tmp_path, services)
-    assert "cannot" not in life.text
-    life.signal(signal.SIGTERM)
-    life.signal(signal.SIGTERM)
-    life.wait()
+        reload(container, tmp_path, services)
+    assert "cannot" not in container.text
+    container.signal(signal.SIGTERM)
+    container.signal(signal.SIGTERM)
+    container.wait()
 
 
 # --- cohabit's own sockets -------------------------------------------------------------------------------
@@ -328,12 +330,12 @@ def test_a_runtime_directory_that_a_service_can_change_is_refused(up: Start, gro
     run = ground.own / "run"
     ground.attack("mkdir run")
     services = {"web": unprivileged(SLEEP, healthcheck=probe, essential=False), "beat": {"command": SLEEP}}
-    life = up(services, environment={"COHABIT_RUNTIME_DIR": str(run)})
-    life.until_printed("cannot open the control socket")
-    life.until_printed("cannot start")
-    assert f"{run} cannot be used: user {NOBODY} can change {ground.own}" in life.text
+    container = up(services, environment={"COHABIT_RUNTIME_DIR": str(run)})
+    container.until_printed("cannot open the control socket")
+    container.until_printed("cannot start")
+    assert f"{run} cannot be used: user {UID} can change {ground.own}" in container.text
     assert list(run.iterdir()) == []
-    assert life.stop() == 0
+    assert container.stop() == 0
 
 
 @pytest.mark.parametrize("shm", ["sticky", "not there"])
@@ -342,15 +344,15 @@ def test_a_tmp_without_the_sticky_bit_is_not_used(start: Start, shm: str) -> Non
     setup = "mount -t tmpfs -o ro none /run\n" + places.new_tmp("0777") + "cd /; "
     setup += "mount -t tmpfs -o " + ("mode=1777" if shm == "sticky" else "ro") + " none /dev/shm"
     script = "for each in /tmp/* /dev/shm/*; do echo $each; done; echo done; exec sleep 1000"
-    life = start(*COHABIT, "run", f"sh -c '{script}'", setup=setup)
-    life.until_printed("| done")
+    container = start(*COHABIT, "run", f"sh -c '{script}'", setup=setup)
+    container.until_printed("| done")
     if shm == "sticky":
-        assert [line for line in life.lines("sh") if line.startswith("/dev/shm/cohabit-")]
+        assert [line for line in container.lines("sh") if line.startswith("/dev/shm/cohabit-")]
     else:
-        assert "cannot open the control socket" in life.text
-        assert "any user can change /tmp: chmod +t" in life.text
-    assert not [line for line in life.lines("sh") if line.startswith("/tmp/cohabit-")]
-    assert life.stop() == 0
+        assert "cannot open the control socket" in container.text
+        assert "any user can change /tmp: chmod +t" in container.text
+    assert not [line for line in container.lines("sh") if line.startswith("/tmp/cohabit-")]
+    assert container.stop() == 0
 
 
 def test_the_runtime_directory_cannot_be_replaced(up: Start, ground: Ground) -> None:
@@ -362,11 +364,11 @@ def test_the_runtime_directory_cannot_be_replaced(up: Start, ground: Ground) -> 
         "squat": unprivileged(shell(squat)),
         "late": unprivileged(shell("echo $NOTIFY_SOCKET; exec sleep 1000"), healthcheck=notify, depends_on=["squat"]),
     }
-    life = up(services, setup=setup)
-    life.until(lambda: life.lines("late"), "its path")
-    assert life.lines("late")[0].startswith("/run/cohabit/")
+    container = up(services, setup=setup)
+    container.until(lambda: container.lines("late"), "its path")
+    assert container.lines("late")[0].startswith("/run/cohabit/")
     ground.untouched()
-    assert life.stop() == 0
+    assert container.stop() == 0
 
 
 # --- files whose text services receive -------------------------------------------------------------------
@@ -391,13 +393,13 @@ def test_the_text_of_a_variable_is_not_a_file_of_root(
     else:
         path.write_text(TEXT)
         path.chmod(0o600)
-    life = run_services(
+    container = run_services(
         {"web": unprivileged(PRINT, environment={"FILE__X": str(path)}, essential=False), "b": {"command": SLEEP}}
     )
-    life.until_printed("cannot read its secret")
-    assert f"{path}: user {NOBODY} may not read it, and users other than root can change its path" in life.text
-    assert life.stop() == 0
-    assert TEXT not in life.text
+    container.until_printed("cannot read its secret")
+    assert f"{path}: user {UID} may not read it, and users other than root can change its path" in container.text
+    assert container.stop() == 0
+    assert TEXT not in container.text
 
 
 def test_secrets_of_root_in_directories_of_root_are_read(run_services: Callable[..., Run], ground: Ground) -> None:
@@ -407,11 +409,11 @@ def test_secrets_of_root_in_directories_of_root_are_read(run_services: Callable[
         "web": unprivileged(PRINT, environment={"FILE__X": str(ground.secret)}),
         "api": unprivileged(PRINT, environment={"FILE__X": str(own)}),
     }
-    life = run_services(services)
-    life.until_printed("| done", 2)
-    assert life.lines("web")[0] == f"[] [A={TEXT}]"
-    assert life.lines("api")[0] == "[] [own-text]"
-    assert life.stop() == 0
+    container = run_services(services)
+    container.until_printed("| done", 2)
+    assert container.lines("web")[0] == f"[] [A={TEXT}]"
+    assert container.lines("api")[0] == "[] [own-text]"
+    assert container.stop() == 0
 
 
 @pytest.mark.parametrize("kind", ["secrets", "configs", "env_file", "a directory"])
@@ -432,8 +434,8 @@ def test_a_passed_file_is_not_a_file_of_root(
         key = "configs" if kind == "configs" else "secrets"
         service[key] = [{"source": "x", "target": f"/run/{key}/x"}]  # by default a config's path is directly under /
         top = {key: {"x": {"file": str(source)}}}
-    life = run_services({"web": service}, top=top, setup="mount -t tmpfs none /run")
-    life.until_printed("| done")
+    container = run_services({"web": service}, top=top, setup="mount -t tmpfs none /run")
+    container.until_printed("| done")
     target = ground.secret if kind != "a directory" else ground.roots
     place = {"a directory": "sub"}.get(kind, "source")
     made = f"ln -s {target} {place}" if what == "link" else f"mkdir -p sub; mkfifo {'sub/' * (place == 'sub')}source"
@@ -442,16 +444,16 @@ def test_a_passed_file_is_not_a_file_of_root(
         ground.secret.rename(ground.roots / "source")
     service["environment"] = {"C": "changed"}
     if what == "fifo" and kind != "env_file":  # the previous text stays
-        reload(life, tmp_path, {"web": service}, **top)
-        life.until_printed("| done", 2)
-        assert life.stop() == 0
+        reload(container, tmp_path, {"web": service}, **top)
+        container.until_printed("| done", 2)
+        assert container.stop() == 0
         return
-    said = reload(life, tmp_path, {"web": service}, code=78, **top)
-    whys = ("is a link", "made a link", "regular file", "there is no file")
-    assert any(why in said for why in whys), said
-    life.one("sleep 1000")
-    assert life.stop() == 0
-    assert TEXT not in life.text
+    output = reload(container, tmp_path, {"web": service}, code=78, **top)
+    reasons = ("is a link", "made a link", "regular file", "there is no file")
+    assert any(why in output for why in reasons), output
+    container.one("sleep 1000")
+    assert container.stop() == 0
+    assert TEXT not in container.text
 
 
 def test_a_secret_is_not_written_through_a_link(
@@ -461,37 +463,37 @@ def test_a_secret_is_not_written_through_a_link(
     ground.attack("mkdir sub")
     service = unprivileged(PRINT, configs=[{"source": "x", "target": str(ground.own / "sub" / "secret")}])
     top = {"configs": {"x": {"content": "first"}}}
-    life = run_services({"web": service}, top=top, setup="mount -t tmpfs none /run")
-    life.until_printed("| done")
+    container = run_services({"web": service}, top=top, setup="mount -t tmpfs none /run")
+    container.until_printed("| done")
     assert (ground.own / "sub" / "secret").read_text() == "first"
     ground.attack(f"mv sub moved; ln -s {ground.roots} sub")
     top = {"configs": {"x": {"content": "second"}}}
-    said = reload(life, tmp_path, {"web": service}, code=78, **top)
-    assert "is a link" in said or "another file" in said
+    output = reload(container, tmp_path, {"web": service}, code=78, **top)
+    assert "is a link" in output or "another file" in output
     ground.untouched()
-    assert life.stop() == 0
+    assert container.stop() == 0
 
 
 def test_secrets_are_not_written_to_a_directory_of_a_service(up: Start) -> None:
     """A service created /run/secrets first, in a world-writable /run as `docker run --tmpfs` creates it."""
-    setup = f"mount -t tmpfs -o mode=1777 none /run; mkdir /run/secrets; chown {NOBODY} /run/secrets"
-    services = {"web": {"command": SLEEP, "secrets": ["x"], "user": f"{NOBODY - 1}"}}
-    life = up(services, top={"secrets": {"x": {"environment": "X"}}}, environment={"X": TEXT}, setup=setup)
-    assert life.wait() == 78
-    assert f"cannot provide the secret x: /run/secrets/x: user {NOBODY} can change /run/secrets" in life.text
+    setup = f"mount -t tmpfs -o mode=1777 none /run; mkdir /run/secrets; chown {UID} /run/secrets"
+    services = {"web": {"command": SLEEP, "secrets": ["x"], "user": f"{UID - 1}"}}
+    container = up(services, top={"secrets": {"x": {"environment": "X"}}}, environment={"X": TEXT}, setup=setup)
+    assert container.wait() == 78
+    assert f"cannot provide the secret x: /run/secrets/x: user {UID} can change /run/secrets" in container.text
 
 
 def test_the_record_of_written_secrets_is_protected(run_services: Callable[..., Run], ground: Ground) -> None:
     """Another user created /run/cohabit first, with a link under the name of cohabit's record."""
     setup = "mount -t tmpfs -o mode=1777 none /run; mkdir /run/cohabit; "
-    setup += f"ln -s {ground.secret} /run/cohabit/handed-over; chown -hR {NOBODY} /run/cohabit"
+    setup += f"ln -s {ground.secret} /run/cohabit/handed-over; chown -hR {UID} /run/cohabit"
     service = unprivileged(PRINT, configs=[{"source": "x", "target": str(ground.roots / "made")}])
-    life = run_services({"web": service}, top={"configs": {"x": {"content": "first"}}}, setup=setup)
-    life.until_printed("| done")
+    container = run_services({"web": service}, top={"configs": {"x": {"content": "first"}}}, setup=setup)
+    container.until_printed("| done")
     assert (ground.roots / "made").read_text() == "first"
     (ground.roots / "made").unlink()
     ground.untouched()
-    assert life.stop() == 0
+    assert container.stop() == 0
 
 
 def test_masking_does_not_reveal_a_file_of_root(run_services: Callable[..., Run], ground: Ground) -> None:
@@ -501,10 +503,10 @@ def test_masking_does_not_reveal_a_file_of_root(run_services: Callable[..., Run]
         shell(f"echo guess A={TEXT}; exec sleep 1000"), environment={"FILE__X": str(ground.own / "token")}
     )
     beat = {"command": shell(f"echo guess A={TEXT}; exec sleep 1000")}
-    life = run_services({"guess": {**guess, "essential": False}, "beat": beat}, top={"x-cohabit": {"mask": True}})
-    life.until(lambda: life.lines("beat"), "the guess")
-    assert life.lines("beat") == [f"guess A={TEXT}"]
-    assert life.stop() == 0
+    container = run_services({"guess": {**guess, "essential": False}, "beat": beat}, top={"x-cohabit": {"mask": True}})
+    container.until(lambda: container.lines("beat"), "the guess")
+    assert container.lines("beat") == [f"guess A={TEXT}"]
+    assert container.stop() == 0
 
 
 # --- connections, descriptors, directories ---------------------------------------------------------------
@@ -518,11 +520,11 @@ def test_a_probe_does_not_connect_to_another_daemon(run_services: Callable[..., 
     ground.link("b.sock", door)
     probe = {"test": ["UNIX", str(ground.own / "b.sock")], "interval": "1s", "retries": 1}
     daemon = {"command": [PYTHON, "-uc", server, str(door)]}
-    life = run_services({"daemon": daemon, "web": unprivileged(SLEEP, healthcheck=probe, depends_on=["daemon"])})
-    life.until_printed("unhealthy")
-    assert "it is a link, and user" in life.text
-    assert life.lines("daemon") in (["listening"], [])
-    assert life.stop() == 0
+    container = run_services({"daemon": daemon, "web": unprivileged(SLEEP, healthcheck=probe, depends_on=["daemon"])})
+    container.until_printed("unhealthy")
+    assert "it is a link, and user" in container.text
+    assert container.lines("daemon") in (["listening"], [])
+    assert container.stop() == 0
 
 
 def test_lines_are_not_sent_to_another_daemon(run_services: Callable[..., Run], ground: Ground) -> None:
@@ -544,10 +546,10 @@ def test_lines_are_not_sent_to_another_daemon(run_services: Callable[..., Run], 
         logging=logging,
         depends_on={"daemon": {"condition": "service_healthy"}},
     )
-    life = run_services({"daemon": daemon, "web": web})
-    life.until_printed("it is a link, and user")
-    assert life.lines("daemon") == ["bound"]
-    assert life.stop() == 0
+    container = run_services({"daemon": daemon, "web": web})
+    container.until_printed("it is a link, and user")
+    assert container.lines("daemon") == ["bound"]
+    assert container.stop() == 0
 
 
 def test_a_stdin_that_is_not_its_terminal_keeps_its_owner(up: Start, ground: Ground) -> None:
@@ -556,8 +558,8 @@ def test_a_stdin_that_is_not_its_terminal_keeps_its_owner(up: Start, ground: Gro
     os.mknod(null, stat.S_IFCHR | 0o666, os.makedev(1, 3))
     out.touch(mode=0o600)
     with open(null, "r+b") as stdin, open(out, "wb") as stdout:
-        life = up({"web": unprivileged(shell("echo ran"), tty=True, stdin_open=True)}, stdin=stdin, stdout=stdout)
-        assert life.wait() == 0
+        container = up({"web": unprivileged(shell("echo ran"), tty=True, stdin_open=True)}, stdin=stdin, stdout=stdout)
+        assert container.wait() == 0
     assert "ran" in out.read_text()
     assert (null.stat().st_uid, out.stat().st_uid) == (0, 0)
 
@@ -571,12 +573,12 @@ def test_a_working_directory_is_entered_as_the_user(run_services: Callable[..., 
         "web": unprivileged(shell("pwd; ls"), working_dir=str(ground.own / "way"), essential=False),
         "api": unprivileged(shell("echo started"), pre_start=hook, essential=False),
     }
-    life = run_services(services)
-    life.wait()
-    assert life.lines("web") == []
-    assert "permission denied" in life.text
-    assert "secret" not in life.text
-    assert "| started" not in life.text
+    container = run_services(services)
+    container.wait()
+    assert container.lines("web") == []
+    assert "permission denied" in container.text
+    assert "secret" not in container.text
+    assert "| started" not in container.text
 
 
 def test_a_pid_file_that_is_a_fifo_or_a_link_does_not_block(run_services: Callable[..., Run], ground: Ground) -> None:
@@ -586,7 +588,7 @@ def test_a_pid_file_that_is_a_fifo_or_a_link_does_not_block(run_services: Callab
         name: unprivileged(shell("setsid sleep 777 & exit 0"), pid_file=str(ground.own / name), essential=False)
         for name in ("fifo", "zero")
     }
-    life = run_services({**services, "beat": {"command": SLEEP}})
-    life.until_printed("pid_file", 2)
-    life.one("sleep 1000")
-    assert life.stop() in {0, 137}
+    container = run_services({**services, "beat": {"command": SLEEP}})
+    container.until_printed("pid_file", 2)
+    container.one("sleep 1000")
+    assert container.stop() in {0, 137}

@@ -27,29 +27,29 @@ def test_orphans_get_term(init: Start, tmp_path: Path, pipe: Path, process_1: bo
     del pipe
     (tmp_path / "late").write_text(LATE)
     main = f"({how}sh ./late 3<>pipe &) ; until [ -e log ]; do :; done; exit 3"
-    life = init("--", *shell(main), process_1=process_1)
-    assert life.wait() == 3
+    run = init("--", *shell(main), process_1=process_1)
+    assert run.wait() == 3
     assert lines_of(str(tmp_path / "log")) == ["up", "asked"]
 
 
 def test_wait_ends_with_the_last(init: Start, process_1: bool) -> None:
     """The wait ends when all processes are gone, even with a grace period of an hour."""
-    life = init("-t", "1h", "--", *shell("(setsid sleep 1000 &); (sleep 1000 &); exit 0"), process_1=process_1)
-    assert life.wait() == 0
-    assert "killed" not in life.text
+    run = init("-t", "1h", "--", *shell("(setsid sleep 1000 &); (sleep 1000 &); exit 0"), process_1=process_1)
+    assert run.wait() == 0
+    assert "killed" not in run.text
 
 
 def test_orphan_that_ignores_term_is_killed(init: Start, process_1: bool) -> None:
     """An orphan that ignores TERM is killed after -t, with a message; the exit code remains that of main."""
     main = "(trap '' TERM; setsid sleep 1000 & ); exit 4"
-    life = init("-t", "10ms", "--", *shell(main), process_1=process_1)
-    assert life.wait() == 4
-    assert "killed" in life.text
+    run = init("-t", "10ms", "--", *shell(main), process_1=process_1)
+    assert run.wait() == 4
+    assert "killed" in run.text
 
 
 def test_second_signal_ends_the_wait(init: Start, process_1: bool) -> None:
     """A stop signal during the wait for orphans that ignore TERM kills them at once."""
-    life = init(
+    run = init(
         "-t",
         "1h",
         "--",
@@ -57,75 +57,75 @@ def test_second_signal_ends_the_wait(init: Start, process_1: bool) -> None:
         process_1=process_1,
         stdin=subprocess.PIPE,
     )
-    life.until_printed("ready")
-    life.one("sleep 1000")
-    assert life.process.stdin
-    life.process.stdin.close()
-    life.until(lambda: len(life.below()) == 1, "main's end")
-    assert life.stop(signal.SIGINT) == 1
+    run.until_printed("ready")
+    run.one("sleep 1000")
+    assert run.process.stdin
+    run.process.stdin.close()
+    run.until(lambda: len(run.below()) == 1, "main's end")
+    assert run.stop(signal.SIGINT) == 1
 
 
 def test_stopped_orphan_receives_term(init: Start, process_1: bool) -> None:
     """A stopped orphan is continued, so that it receives TERM."""
-    life = init("-t", "1h", "--", *shell("(sleep 1000 &); read x"), process_1=process_1, stdin=subprocess.PIPE)
-    orphan = life.one("sleep 1000")
+    run = init("-t", "1h", "--", *shell("(sleep 1000 &); read x"), process_1=process_1, stdin=subprocess.PIPE)
+    orphan = run.one("sleep 1000")
     os.kill(orphan.pid, signal.SIGSTOP)
-    life.until(lambda: life.one("sleep 1000").state == "T", "it to be stopped")
-    assert life.process.stdin
-    life.process.stdin.close()
-    assert life.wait() == 1
+    run.until(lambda: run.one("sleep 1000").state == "T", "it to be stopped")
+    assert run.process.stdin
+    run.process.stdin.close()
+    assert run.wait() == 1
 
 
 def test_no_outside_process_is_signalled(start: Start) -> None:
     """Not as process 1, the final TERM goes to descendants only; other children of the parent process keep running."""
     cohabit = " ".join([*COHABIT, "init", "--", "true"])
-    life = start(*shell(f"sleep 1000 & {cohabit}; exec sleep 2000"))
-    life.until(lambda: life.process_1().command == "sleep 2000", "the end of cohabit")
-    assert [one.command for one in processes.children(life.process_1().pid)] == ["sleep 1000"]
+    run = start(*shell(f"sleep 1000 & {cohabit}; exec sleep 2000"))
+    run.until(lambda: run.process_1().command == "sleep 2000", "the end of cohabit")
+    assert [one.command for one in processes.children(run.process_1().pid)] == ["sleep 1000"]
 
 
 def test_storm_of_orphans_leaves_no_zombie(init: Start, process_1: bool) -> None:
     """5,000 orphans that are killed at once are all reaped while main keeps running."""
-    life = init("--", *program("storm.py", "5000"), process_1=process_1)
-    life.until_printed("ready")
-    life.signal(signal.SIGUSR1)
-    life.until_printed("killed")
-    life.until(lambda: len(life.below()) == 1 and not life.zombies(), "all zombies to be gone")
-    assert life.stop(signal.SIGUSR2) == 9
+    run = init("--", *program("storm.py", "5000"), process_1=process_1)
+    run.until_printed("ready")
+    run.signal(signal.SIGUSR1)
+    run.until_printed("killed")
+    run.until(lambda: len(run.below()) == 1 and not run.zombies(), "all zombies to be gone")
+    assert run.stop(signal.SIGUSR2) == 9
 
 
 def test_orphan_is_reaped_at_once(init: Start, process_1: bool) -> None:
     """The exit of an orphan leaves no zombie while main keeps running."""
-    life = init("--", *shell("(sleep 1000 &); read x"), process_1=process_1, stdin=subprocess.PIPE)
-    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
-    life.until(lambda: len(life.below()) == 1 and not life.zombies(), "the orphan to be reaped")
+    run = init("--", *shell("(sleep 1000 &); read x"), process_1=process_1, stdin=subprocess.PIPE)
+    os.kill(run.one("sleep 1000").pid, signal.SIGKILL)
+    run.until(lambda: len(run.below()) == 1 and not run.zombies(), "the orphan to be reaped")
 
 
 def test_no_warning_when_no_subreaper_is_wanted(init: Start) -> None:
     """-S asks for it, so there is no failure to report."""
-    life = init("-S", "--", "true", process_1=False)
-    assert life.wait() == 0
-    assert life.text == ""
+    run = init("-S", "--", "true", process_1=False)
+    assert run.wait() == 0
+    assert run.text == ""
 
 
 def test_no_warning_when_it_can_reap(init: Start, process_1: bool) -> None:
     """As process 1 or as subreaper there is no warning; a run without errors prints nothing."""
-    life = init("--", "true", process_1=process_1)
-    assert life.wait() == 0
-    assert life.text == ""
+    run = init("--", "true", process_1=process_1)
+    assert run.wait() == 0
+    assert run.text == ""
 
 
 def test_reaped_orphans_are_reported_on_request(init: Start, process_1: bool) -> None:
     """-w reports each reaped orphan."""
-    life = init("-w", "--", *shell("(exit 3 &); read x"), process_1=process_1, stdin=subprocess.PIPE)
-    life.until_printed("reaped orphan")
-    assert "exit code 3" in life.text
+    run = init("-w", "--", *shell("(exit 3 &); read x"), process_1=process_1, stdin=subprocess.PIPE)
+    run.until_printed("reaped orphan")
+    assert "exit code 3" in run.text
 
 
 def test_grace_begins_with_the_stop(init: Start, process_1: bool) -> None:
     """If main exits at once, its orphans still have the grace period, and the code is main's own."""
-    life = init("--", *shell("(setsid sleep 1000 &); exec sleep 2000"), process_1=process_1)
-    life.one("sleep 1000")
-    life.one("sleep 2000")
-    assert life.stop() == 143
-    assert "killed" not in life.text
+    run = init("--", *shell("(setsid sleep 1000 &); exec sleep 2000"), process_1=process_1)
+    run.one("sleep 1000")
+    run.one("sleep 2000")
+    assert run.stop() == 143
+    assert "killed" not in run.text

@@ -24,26 +24,26 @@ def test_death_by_signal_is_128_and_the_signal(init: Start, process_1: bool, num
 
 def test_missing_command_is_127_and_is_named(init: Start, process_1: bool) -> None:
     """A missing command gives 127; the message names it and no value of the environment, PATH included."""
-    life = init("--", "no-such-program", process_1=process_1, environment={"PATH": "/usr/bin:/odd"})
-    assert life.wait() == 127
-    assert "no-such-program" in life.text
-    assert "is not found in PATH" in life.text
-    assert "/odd" not in life.text
+    run = init("--", "no-such-program", process_1=process_1, environment={"PATH": "/usr/bin:/odd"})
+    assert run.wait() == 127
+    assert "no-such-program" in run.text
+    assert "is not found in PATH" in run.text
+    assert "/odd" not in run.text
 
 
 def test_missing_path_is_127(init: Start) -> None:
     """A missing path gives 127."""
-    life = init("--", "/no/such/program")
-    assert life.wait() == 127
-    assert "'/no/such/program' does not exist" in life.text
+    run = init("--", "/no/such/program")
+    assert run.wait() == 127
+    assert "'/no/such/program' does not exist" in run.text
 
 
 def test_not_executable_is_126(init: Start, tmp_path: Path) -> None:
     """A file without the execute bit gives 126."""
     (tmp_path / "program").write_text("#!/bin/sh\n")
-    life = init("--", "./program")
-    assert life.wait() == 126
-    assert "not executable" in life.text
+    run = init("--", "./program")
+    assert run.wait() == 126
+    assert "not executable" in run.text
 
 
 def test_not_executable_in_path_is_126(init: Start, tmp_path: Path) -> None:
@@ -54,56 +54,56 @@ def test_not_executable_in_path_is_126(init: Start, tmp_path: Path) -> None:
 
 def test_directory_is_126(init: Start) -> None:
     """A directory gives 126."""
-    life = init("--", "/etc")
-    assert life.wait() == 126
-    assert "is a directory" in life.text
+    run = init("--", "/etc")
+    assert run.wait() == 126
+    assert "is a directory" in run.text
 
 
 def test_without_first_line_is_126(init: Start, tmp_path: Path) -> None:
     """A text file without #! gives 126: the kernel cannot execute it, and cohabit is not a shell."""
     (tmp_path / "program").write_text("echo hello\n")
     (tmp_path / "program").chmod(0o755)
-    life = init("--", "./program")
-    assert life.wait() == 126
-    assert "interpreter" in life.text
+    run = init("--", "./program")
+    assert run.wait() == 126
+    assert "interpreter" in run.text
 
 
 def test_missing_interpreter_is_127(init: Start, tmp_path: Path) -> None:
     """A script whose interpreter is missing gives 127, and the message does not say that the script is missing."""
     (tmp_path / "program").write_text("#!/no/such/shell\n")
     (tmp_path / "program").chmod(0o755)
-    life = init("--", "./program")
-    assert life.wait() == 127
-    assert "interpreter" in life.text
+    run = init("--", "./program")
+    assert run.wait() == 127
+    assert "interpreter" in run.text
 
 
 def test_too_long_arguments_are_126(init: Start) -> None:
     """Arguments that the kernel accepts for cohabit but not for the command give a message, not a traceback."""
-    life = init("--", "sh", "-c", 'exec "$0" init -- true "$(head -c 200000 /dev/zero | tr "\\0" a)"', "cohabit")
-    assert life.wait() in (126, 127)
-    assert "Traceback" not in life.text
+    run = init("--", "sh", "-c", 'exec "$0" init -- true "$(head -c 200000 /dev/zero | tr "\\0" a)"', "cohabit")
+    assert run.wait() in (126, 127)
+    assert "Traceback" not in run.text
 
 
 def test_exit_of_main_among_many_is_noticed(init: Start, process_1: bool) -> None:
     """When main's SIGCHLD is merged with those of orphans, the exit of main is still noticed."""
     orphans = "; ".join("(sleep 1000 &)" for _ in range(5))
-    life = init("--", *shell(f"{orphans}; echo ready; exec sleep 2000"), process_1=process_1)
-    life.until_printed("ready")
-    life.until(lambda: len(life.below("sleep 1000")) == 5, "five orphans")
-    life.signal(signal.SIGSTOP)
-    for process in [*life.below("sleep 1000"), *life.below("sleep 2000")]:
+    run = init("--", *shell(f"{orphans}; echo ready; exec sleep 2000"), process_1=process_1)
+    run.until_printed("ready")
+    run.until(lambda: len(run.below("sleep 1000")) == 5, "five orphans")
+    run.signal(signal.SIGSTOP)
+    for process in [*run.below("sleep 1000"), *run.below("sleep 2000")]:
         os.kill(process.pid, signal.SIGKILL)
-    life.signal(signal.SIGCONT)
-    assert life.wait() == 137
+    run.signal(signal.SIGCONT)
+    assert run.wait() == 137
 
 
 def test_exit_of_an_orphan_is_ignored(init: Start, process_1: bool) -> None:
     """The exit of an orphan is not taken for that of main."""
-    life = init("--", *program("received.py", "5"), process_1=process_1)
-    life.until_printed("ready")
-    life.signal(signal.SIGCHLD)
-    assert life.stop(signal.SIGUSR2) == 5
-    assert "got 17" not in life.text
+    run = init("--", *program("received.py", "5"), process_1=process_1)
+    run.until_printed("ready")
+    run.signal(signal.SIGCHLD)
+    assert run.stop(signal.SIGUSR2) == 5
+    assert "got 17" not in run.text
 
 
 @pytest.mark.parametrize(("options", "code"), [(["-e", "3"], 0), (["-e", "4"], 3), (["-e", "4", "-e", "3"], 0)])
@@ -114,20 +114,20 @@ def test_remapped_code_becomes_0(init: Start, options: list[str], code: int) -> 
 
 def test_remapped_143_makes_a_death_by_term_0(init: Start, process_1: bool) -> None:
     """-e 143 applies to a main that is killed by SIGTERM, the usual case."""
-    life = init("-e", "143", "--", *shell("echo ready; exec sleep 1000"), process_1=process_1)
-    life.until_printed("ready")
-    life.one("sleep 1000")
-    assert life.stop() == 0
+    run = init("-e", "143", "--", *shell("echo ready; exec sleep 1000"), process_1=process_1)
+    run.until_printed("ready")
+    run.one("sleep 1000")
+    assert run.stop() == 0
 
 
 def test_stopped_main_is_not_dead(init: Start, process_1: bool) -> None:
     """A main stopped by SIGSTOP has not ended: cohabit waits for its exit."""
-    life = init("--", *program("received.py", "7"), process_1=process_1)
-    life.until_printed("ready")
-    main = life.one("received.py")
+    run = init("--", *program("received.py", "7"), process_1=process_1)
+    run.until_printed("ready")
+    main = run.one("received.py")
     os.kill(main.pid, signal.SIGSTOP)
-    life.until(lambda: life.one("received.py").state == "T", "main to be stopped")
-    life.signal(signal.SIGUSR1)
-    life.signal(signal.SIGCONT)
-    life.until_printed("got 10")
-    assert life.stop(signal.SIGUSR2) == 7
+    run.until(lambda: run.one("received.py").state == "T", "main to be stopped")
+    run.signal(signal.SIGUSR1)
+    run.signal(signal.SIGCONT)
+    run.until_printed("got 10")
+    assert run.stop(signal.SIGUSR2) == 7

@@ -35,18 +35,18 @@ def _with_signal_state(words: str) -> tuple[str, ...]:
 def test_signal_state_is_inherited(start: Start, installed: str, process_1: bool, given: str) -> None:
     """The mask and dispositions of main are exactly those that cohabit inherited."""
     without = subprocess.run([*_with_signal_state(given), *SIGNALS], stdout=subprocess.PIPE, check=True).stdout
-    life = start(installed, "init", "--", *SIGNALS, above=_with_signal_state(given), process_1=process_1)
-    assert life.wait() == 0
-    assert bytes(life.out) == without
+    run = start(installed, "init", "--", *SIGNALS, above=_with_signal_state(given), process_1=process_1)
+    assert run.wait() == 0
+    assert bytes(run.out) == without
 
 
 def test_nohup_reaches_main(start: Start, installed: str) -> None:
     """`nohup cohabit init` applies to main: HUP stays ignored, and a forwarded HUP has no effect."""
-    life = start("nohup", installed, "init", "--", *shell("grep ^SigIgn /proc/self/status; kill -HUP $$; echo alive"))
-    assert life.wait() == 0
-    ignored = int(life.text.partition("SigIgn:\t")[2].split()[0], 16)
+    run = start("nohup", installed, "init", "--", *shell("grep ^SigIgn /proc/self/status; kill -HUP $$; echo alive"))
+    assert run.wait() == 0
+    ignored = int(run.text.partition("SigIgn:\t")[2].split()[0], 16)
     assert ignored & 0x7FFFFFFF == 1  # make and posix_spawn ignore 32 and 33, which belong to the C library
-    assert "alive" in life.text
+    assert "alive" in run.text
 
 
 @pytest.mark.parametrize("through_script", [True, False])
@@ -55,8 +55,8 @@ def test_ignored_chld_does_not_hide_the_end(
 ) -> None:
     """A parent that ignores CHLD passes that on; the exit of main is noticed anyway."""
     cohabit = (installed,) if through_script else COHABIT
-    life = start(*cohabit, "init", "--", *shell("exit 3"), above=_with_signal_state("ignore=CHLD"), process_1=process_1)
-    assert life.wait() == 3
+    run = start(*cohabit, "init", "--", *shell("exit 3"), above=_with_signal_state("ignore=CHLD"), process_1=process_1)
+    assert run.wait() == 3
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
@@ -65,8 +65,8 @@ def test_closed_descriptors_stay_closed(
 ) -> None:
     """Closed standard descriptors are closed for main, too; no descriptor of cohabit gets their number."""
     script = "for fd in 0 1 2; do [ ! -e /proc/$$/fd/$fd ] || echo $fd >> open; done; echo >> open"
-    life = start(*shell(f'exec "$@" {closed}'), "sh", installed, "init", "--", *shell(script), process_1=process_1)
-    assert life.wait() == 0
+    run = start(*shell(f'exec "$@" {closed}'), "sh", installed, "init", "--", *shell(script), process_1=process_1)
+    assert run.wait() == 0
     still_open = [fd for fd, sign in (("0", "<&-"), ("1", ">&-"), ("2", "2>&-")) if sign not in closed.split()]
     assert (tmp_path / "open").read_text().split() == still_open
 
@@ -76,19 +76,19 @@ def test_extra_descriptors_are_kept(start: Start, installed: str, process_1: boo
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     script = f"ls /proc/$$/fd; echo hello > /proc/self/fd/{writer}"
-    life = start(installed, "init", "--", *shell(script), process_1=process_1, pass_fds=(writer,))
-    assert life.wait() == 0
+    run = start(installed, "init", "--", *shell(script), process_1=process_1, pass_fds=(writer,))
+    assert run.wait() == 0
     os.close(writer)
     with open(reader, "rb") as file:
         assert file.read() == b"hello\n"
-    assert sorted(life.text.split()) == sorted(["0", "1", "2", str(writer)])
+    assert sorted(run.text.split()) == sorted(["0", "1", "2", str(writer)])
 
 
 def test_directory_is_unchanged(start: Start, installed: str, tmp_path: Path, process_1: bool) -> None:
     """Main has the working directory of cohabit."""
-    life = start(installed, "init", "--", "pwd", "-P", process_1=process_1)
-    assert life.wait() == 0
-    assert life.text == f"{tmp_path}\n"
+    run = start(installed, "init", "--", "pwd", "-P", process_1=process_1)
+    assert run.wait() == 0
+    assert run.text == f"{tmp_path}\n"
 
 
 # Names that a shell does not accept, or uses itself.
@@ -148,9 +148,9 @@ def _words(environment: dict[str, str]) -> list[str]:
 
 def test_arguments_are_unchanged(start: Start, installed: str) -> None:
     """Options and arbitrary bytes after the command are passed to the command."""
-    life = start(installed, "init", "printf", "%s|", "-g", "--help", "", "a b", "\udce9", "--")
-    assert life.wait() == 0
-    assert bytes(life.out) == b"-g|--help||a b|\xe9|--|"
+    run = start(installed, "init", "printf", "%s|", "-g", "--help", "", "a b", "\udce9", "--")
+    assert run.wait() == 0
+    assert bytes(run.out) == b"-g|--help||a b|\xe9|--|"
 
 
 def test_script_works_through_a_link(start: Start, installed: str, tmp_path: Path) -> None:
@@ -167,6 +167,6 @@ def test_script_works_from_path(start: Start, installed: str) -> None:
 
 def test_closed_stderr_does_not_hide_the_code(start: Start, installed: str) -> None:
     """With stderr closed, a missing command still gives 127."""
-    life = start(*shell(f"{installed} init -- no-such-program 2>&-; echo $?"))
-    assert life.wait() == 0
-    assert life.text == "127\n"
+    run = start(*shell(f"{installed} init -- no-such-program 2>&-; echo $?"))
+    assert run.wait() == 0
+    assert run.text == "127\n"

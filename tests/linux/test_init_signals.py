@@ -14,90 +14,90 @@ from linux.run import COHABIT, Run, program, shell
 FORWARDED = sorted(set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, 32, 33})
 
 
-def _got(life: Run) -> list[int]:
-    return [int(line.split()[1]) for line in life.text.splitlines() if line.startswith("got ")]
+def _got(run: Run) -> list[int]:
+    return [int(line.split()[1]) for line in run.text.splitlines() if line.startswith("got ")]
 
 
 def test_every_signal_is_forwarded_once(init: Start, process_1: bool) -> None:
     """Each standard and real-time signal reaches main once."""
-    life = init("--", *program("received.py", "0", str(signal.SIGUSR2)), process_1=process_1)
-    life.until_printed("ready")
+    run = init("--", *program("received.py", "0", str(signal.SIGUSR2)), process_1=process_1)
+    run.until_printed("ready")
     wanted = [number for number in FORWARDED if number != signal.SIGUSR2] + [int(signal.SIGUSR2)]
     for number in wanted:
-        life.signal(number)
-        life.until_printed(f"got {number}\n")
-    assert life.wait() == 0
-    assert _got(life) == wanted
+        run.signal(number)
+        run.until_printed(f"got {number}\n")
+    assert run.wait() == 0
+    assert _got(run) == wanted
 
 
 def test_signal_goes_to_main_only(init: Start, process_1: bool) -> None:
     """Without -g a signal reaches main only, not the rest of its process group."""
     both = f"{' '.join(program('received.py', '0', '12'))} & exec {' '.join(program('received.py', '0', '10'))}"
-    life = init("--", *shell(both), process_1=process_1)
-    life.until_printed("ready", 2)
-    life.signal(signal.SIGHUP)
-    life.until_printed("got 1\n")
-    life.signal(signal.SIGUSR1)
-    life.until_printed("got 15\n")  # from the other process, at the end
-    assert _got(life).count(1) == 1
-    assert _got(life).count(10) == 1
+    run = init("--", *shell(both), process_1=process_1)
+    run.until_printed("ready", 2)
+    run.signal(signal.SIGHUP)
+    run.until_printed("got 1\n")
+    run.signal(signal.SIGUSR1)
+    run.until_printed("got 15\n")  # from the other process, at the end
+    assert _got(run).count(1) == 1
+    assert _got(run).count(10) == 1
 
 
 def test_group_option_signals_the_whole_group(init: Start, process_1: bool) -> None:
     """-g sends each signal to main's whole process group."""
     receive = " ".join(program("received.py", "0", "12"))
-    life = init("-g", "--", *shell(f"{receive} & exec {receive}"), process_1=process_1)
-    life.until_printed("ready", 2)
-    life.signal(signal.SIGHUP)
-    life.until_printed("got 1\n", 2)
-    life.signal(signal.SIGUSR2)
-    assert life.wait() == 0
-    assert sorted(_got(life)) == [1, 1, 12, 12]
+    run = init("-g", "--", *shell(f"{receive} & exec {receive}"), process_1=process_1)
+    run.until_printed("ready", 2)
+    run.signal(signal.SIGHUP)
+    run.until_printed("got 1\n", 2)
+    run.signal(signal.SIGUSR2)
+    assert run.wait() == 0
+    assert sorted(_got(run)) == [1, 1, 12, 12]
 
 
 @pytest.mark.parametrize("rule", ["SIGTERM:SIGQUIT", "TERM:QUIT", "term:quit", "15:3", "sigterm:3"])
 def test_signal_is_rewritten(init: Start, rule: str) -> None:
     """-r OLD:NEW forwards another signal instead; names and numbers are equivalent."""
-    life = init("-r", rule, "--", *program("received.py", "0", "3"))
-    life.until_printed("ready")
-    assert life.stop() == 0
-    assert _got(life) == [3]
+    run = init("-r", rule, "--", *program("received.py", "0", "3"))
+    run.until_printed("ready")
+    assert run.stop() == 0
+    assert _got(run) == [3]
 
 
 @pytest.mark.parametrize("rule", ["SIGHUP:0", "1:0"])
 def test_signal_is_dropped(init: Start, process_1: bool, rule: str) -> None:
     """-r OLD:0 drops a signal."""
-    life = init("-r", rule, "--", *program("received.py"), process_1=process_1)
-    life.until_printed("ready")
-    life.signal(signal.SIGHUP)
-    assert life.stop(signal.SIGUSR2) == 0
-    assert _got(life) == [12]
+    run = init("-r", rule, "--", *program("received.py"), process_1=process_1)
+    run.until_printed("ready")
+    run.signal(signal.SIGHUP)
+    assert run.stop(signal.SIGUSR2) == 0
+    assert _got(run) == [12]
 
 
 def test_real_time_signal_is_rewritten(init: Start) -> None:
     """A real-time signal can be written relative to the start of the range."""
-    life = init("-r", "RTMIN+3:TERM", "-r", "TERM:USR2", "--", *program("received.py", "0", "15"))
-    life.until_printed("ready")
-    assert life.stop(37) == 0
-    assert _got(life) == [15], "rewriting is not done twice"
+    run = init("-r", "RTMIN+3:TERM", "-r", "TERM:USR2", "--", *program("received.py", "0", "15"))
+    run.until_printed("ready")
+    assert run.stop(37) == 0
+    assert _got(run) == [15], "rewriting is not done twice"
 
 
 def test_parent_death_signal_reaches_main(start: Start) -> None:
     """-p SIGNAL: when cohabit's parent ends, cohabit receives the signal and forwards it."""
     cohabit = [*COHABIT, "init", "-p", "USR2", "--", *program("received.py")]
-    life = start(*shell(f"{shlex.join(program('above.py', *cohabit))} & wait; exec sleep 1000"))
-    life.until_printed("ready")
-    (parent,) = [one for one in processes.children(life.process_1().pid) if "above.py" in one.command]
+    run = start(*shell(f"{shlex.join(program('above.py', *cohabit))} & wait; exec sleep 1000"))
+    run.until_printed("ready")
+    (parent,) = [one for one in processes.children(run.process_1().pid) if "above.py" in one.command]
     os.kill(parent.pid, signal.SIGKILL)
-    life.until_printed("got 12\n")
+    run.until_printed("got 12\n")
 
 
 def test_verbose_reports_each_signal(init: Start) -> None:
     """-v reports what is done with each signal."""
-    life = init("-v", "-r", "HUP:0", "--", *program("received.py"))
-    life.until_printed("ready")
-    life.signal(signal.SIGHUP)
-    life.until_printed("SIGHUP: dropped")
-    life.signal(signal.SIGUSR2)
-    assert life.wait() == 0
-    assert "SIGUSR2: forwarded as SIGUSR2" in life.text
+    run = init("-v", "-r", "HUP:0", "--", *program("received.py"))
+    run.until_printed("ready")
+    run.signal(signal.SIGHUP)
+    run.until_printed("SIGHUP: dropped")
+    run.signal(signal.SIGUSR2)
+    assert run.wait() == 0
+    assert "SIGUSR2: forwarded as SIGUSR2" in run.text

@@ -16,197 +16,197 @@ INIT = " ".join([*COHABIT, "init", "--"])
 BASH = ("bash", "--norc", "--noprofile", "-i")
 
 
-def _prompt(life: Run, times: int) -> None:
-    life.until_printed("PROMPT>", times)
+def _prompt(run: Run, times: int) -> None:
+    run.until_printed("PROMPT>", times)
 
 
 def _bash(start: Start, *arguments: str, **options: object) -> Run:
     """An interactive bash on its own terminal, at its first prompt."""
     quiet = {"PS1": "PROMPT>", "TERM": "dumb", "HISTFILE": "", "INPUTRC": "/dev/null"}
-    life = start(*arguments, *BASH, environment=quiet, terminal=True, above=LEADER, **options)
-    _prompt(life, 1)
-    return life
+    run = start(*arguments, *BASH, environment=quiet, terminal=True, above=LEADER, **options)
+    _prompt(run, 1)
+    return run
 
 
-def _until_foreground(life: Run, command: str) -> None:
+def _until_foreground(run: Run, command: str) -> None:
     """Wait until the command runs in the foreground; earlier input may be read by the shell."""
 
     def has_it() -> bool:
-        group = life.foreground()
-        return any(one.command == command and one.group == group for one in processes.descendants(life.process.pid))
+        group = run.foreground()
+        return any(one.command == command and one.group == group for one in processes.descendants(run.process.pid))
 
-    life.until(has_it, f"{command} in the foreground")
+    run.until(has_it, f"{command} in the foreground")
 
 
 def test_interrupt_reaches_main_once(init: Start, process_1: bool) -> None:
     """^C is one INT for main, not two."""
-    life = init("--", *program("received.py"), terminal=True, above=LEADER, process_1=process_1)
-    life.until_printed("ready")
-    life.type("\x03")
-    life.until_printed("got 2\r\n")
-    life.signal(signal.SIGUSR2)
-    assert life.wait() == 0
-    assert life.text.count("got 2\r\n") == 1
+    run = init("--", *program("received.py"), terminal=True, above=LEADER, process_1=process_1)
+    run.until_printed("ready")
+    run.type("\x03")
+    run.until_printed("got 2\r\n")
+    run.signal(signal.SIGUSR2)
+    assert run.wait() == 0
+    assert run.text.count("got 2\r\n") == 1
 
 
 def test_resize_reaches_main(init: Start, process_1: bool) -> None:
     """A new window size gives main a WINCH."""
-    life = init("--", *program("received.py"), terminal=True, above=LEADER, process_1=process_1)
-    life.until_printed("ready")
-    assert life.terminal
-    fcntl.ioctl(life.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
-    life.until_printed("got 28\r\n")
+    run = init("--", *program("received.py"), terminal=True, above=LEADER, process_1=process_1)
+    run.until_printed("ready")
+    assert run.terminal
+    fcntl.ioctl(run.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+    run.until_printed("got 28\r\n")
 
 
 def test_main_is_the_foreground(init: Start, process_1: bool) -> None:
     """Main can read the terminal."""
-    life = init("--", "cat", terminal=True, above=LEADER, process_1=process_1)
-    life.type("hello\n")
-    life.until_printed("hello\r\n", 2)  # the echo and the output of cat
-    assert life.foreground() == life.one("cat").group
-    life.type("\x04")
-    assert life.wait() == 0
+    run = init("--", "cat", terminal=True, above=LEADER, process_1=process_1)
+    run.type("hello\n")
+    run.until_printed("hello\r\n", 2)  # the echo and the output of cat
+    assert run.foreground() == run.one("cat").group
+    run.type("\x04")
+    assert run.wait() == 0
 
 
 def test_stop_key_without_a_shell_has_no_effect(init: Start, process_1: bool) -> None:
     """^Z has no effect where no shell could continue main (docker run -it, with or without --init)."""
     leader = "" if process_1 else 'exec setsid --ctty "$@"'
-    life = init("--", "cat", terminal=True, above=LEADER if process_1 else (), setup=leader, process_1=process_1)
-    life.type("one\n")
-    life.until_printed("one\r\n", 2)
-    life.type("\x1a")
-    life.type("two\n")
-    life.until_printed("two\r\n", 2)
-    life.type("\x04")
-    assert life.wait() == 0
+    run = init("--", "cat", terminal=True, above=LEADER if process_1 else (), setup=leader, process_1=process_1)
+    run.type("one\n")
+    run.until_printed("one\r\n", 2)
+    run.type("\x1a")
+    run.type("two\n")
+    run.until_printed("two\r\n", 2)
+    run.type("\x04")
+    assert run.wait() == 0
 
 
 def test_stop_key_and_foreground_under_a_shell(start: Start) -> None:
     """Under an interactive shell ^Z stops the job, and `fg` continues it in the foreground."""
-    life = _bash(start)
-    life.type(f"{INIT} cat\n")
-    _until_foreground(life, "cat")
-    life.type("one\n")
-    life.until_printed("one\r\n", 2)
-    life.type("\x1a")
-    life.until_printed("Stopped")
-    _prompt(life, 2)
-    life.type("fg\n")
-    _until_foreground(life, "cat")
-    life.type("two\n")
-    life.until_printed("two\r\n", 2)
-    life.type("\x04")
-    _prompt(life, 3)
-    life.type("echo code $?\n")
-    life.until_printed("code 0\r\n")
+    run = _bash(start)
+    run.type(f"{INIT} cat\n")
+    _until_foreground(run, "cat")
+    run.type("one\n")
+    run.until_printed("one\r\n", 2)
+    run.type("\x1a")
+    run.until_printed("Stopped")
+    _prompt(run, 2)
+    run.type("fg\n")
+    _until_foreground(run, "cat")
+    run.type("two\n")
+    run.until_printed("two\r\n", 2)
+    run.type("\x04")
+    _prompt(run, 3)
+    run.type("echo code $?\n")
+    run.until_printed("code 0\r\n")
 
 
 def test_stop_key_and_background_under_a_shell(start: Start) -> None:
     """`bg` continues a stopped job without the terminal."""
-    life = _bash(start)
-    life.type(f"{INIT} {shlex.join(program('continued.py'))}\n")
-    life.until_printed("ready\r\n")
-    life.type("\x1a")
-    life.until_printed("Stopped")
-    _prompt(life, 2)
-    life.type("bg\n")
-    life.until_printed("continued\r\n")
-    _prompt(life, 3)
-    life.type("echo $((6 * 7))\n")
-    life.until_printed("42\r\n")
+    run = _bash(start)
+    run.type(f"{INIT} {shlex.join(program('continued.py'))}\n")
+    run.until_printed("ready\r\n")
+    run.type("\x1a")
+    run.until_printed("Stopped")
+    _prompt(run, 2)
+    run.type("bg\n")
+    run.until_printed("continued\r\n")
+    _prompt(run, 3)
+    run.type("echo $((6 * 7))\n")
+    run.until_printed("42\r\n")
 
 
 def test_interrupt_under_a_shell_ends_the_job_only(start: Start) -> None:
     """Under an interactive shell ^C ends the job with 130, and the shell keeps running."""
-    life = _bash(start)
-    life.type(f"{INIT} cat\n")
-    _until_foreground(life, "cat")
-    life.type("one\n")
-    life.until_printed("one\r\n", 2)
-    life.type("\x03")
-    _prompt(life, 2)
-    life.type("echo code $?\n")
-    life.until_printed("code 130\r\n")
+    run = _bash(start)
+    run.type(f"{INIT} cat\n")
+    _until_foreground(run, "cat")
+    run.type("one\n")
+    run.until_printed("one\r\n", 2)
+    run.type("\x03")
+    _prompt(run, 2)
+    run.type("echo code $?\n")
+    run.until_printed("code 130\r\n")
 
 
 def test_background_job_does_not_take_the_terminal(start: Start) -> None:
     """`cohabit init … &` leaves the terminal to the shell, while it runs and when it ends."""
-    life = _bash(start)
-    bash = life.process_1()
-    life.type(f"{INIT} sh -c 'echo running; read x < pipe' &\n")
+    run = _bash(start)
+    bash = run.process_1()
+    run.type(f"{INIT} sh -c 'echo running; read x < pipe' &\n")
     os.mkfifo(os.path.join(f"/proc/{bash.pid}/cwd", "pipe"))
-    life.until_printed("running\r\n")
-    assert life.foreground() == bash.group
-    life.type("echo > pipe\n")
-    life.type("wait; echo code $?\n")
-    life.until_printed("code 0\r\n")
-    assert life.foreground() == bash.group
+    run.until_printed("running\r\n")
+    assert run.foreground() == bash.group
+    run.type("echo > pipe\n")
+    run.type("wait; echo code $?\n")
+    run.until_printed("code 0\r\n")
+    assert run.foreground() == bash.group
 
 
 def test_background_job_that_reads_stops(start: Start) -> None:
     """A background job that reads the terminal stops like any other, and `fg` makes it the foreground."""
-    life = _bash(start)
-    life.type(f"{INIT} cat &\n")
+    run = _bash(start)
+    run.type(f"{INIT} cat &\n")
     job = ["T" for _ in range(2)]
-    life.until(lambda: [one.state for one in processes.descendants(life.process_1().pid)] == job, "both to be stopped")
-    life.type("fg\n")
-    _until_foreground(life, "cat")
-    life.type("one\n")
-    life.until_printed("one\r\n", 2)
-    life.type("\x04")
-    life.type("echo code $?\n")
-    life.until_printed("code 0\r\n")
+    run.until(lambda: [one.state for one in processes.descendants(run.process_1().pid)] == job, "both to be stopped")
+    run.type("fg\n")
+    _until_foreground(run, "cat")
+    run.type("one\n")
+    run.until_printed("one\r\n", 2)
+    run.type("\x04")
+    run.type("echo code $?\n")
+    run.until_printed("code 0\r\n")
 
 
 def test_terminal_is_returned(start: Start, process_1: bool) -> None:
     """A script without job control, in whose group cohabit runs, can read the terminal again afterwards."""
     script = f'{INIT} sh -c "echo ready; read x"; read y; echo "then $y"'
-    life = start(*shell(script), terminal=True, above=LEADER, process_1=process_1)
-    life.until_printed("ready\r\n")
-    life.type("one\n")
-    life.type("two\n")
-    life.until_printed("then two\r\n")
+    run = start(*shell(script), terminal=True, above=LEADER, process_1=process_1)
+    run.until_printed("ready\r\n")
+    run.type("one\n")
+    run.type("two\n")
+    run.until_printed("then two\r\n")
 
 
 def test_terminal_is_returned_after_a_failed_start(start: Start) -> None:
     """The same if the command is missing."""
-    life = start(*shell(f'{INIT} no-such-program; read y; echo "then $y"'), terminal=True, above=LEADER)
-    life.until_printed("is not found")
-    life.type("two\n")
-    life.until_printed("then two\r\n")
+    run = start(*shell(f'{INIT} no-such-program; read y; echo "then $y"'), terminal=True, above=LEADER)
+    run.until_printed("is not found")
+    run.type("two\n")
+    run.until_printed("then two\r\n")
 
 
 def test_shell_in_a_container_has_job_control(start: Start) -> None:
     """`docker run -it IMAGE bash`: job control, ^C, ^Z and fg work if main is bash."""
-    life = _bash(start, *COHABIT, "init", "--")
-    assert "job control" not in life.text
-    life.type("sleep 1000\n")
-    _until_foreground(life, "sleep 1000")
-    life.type("\x03")
-    _prompt(life, 2)
-    life.type("cat\n")
-    _until_foreground(life, "cat")
-    life.type("one\n")
-    life.until_printed("one\r\n", 2)
-    life.type("\x1a")
-    life.until_printed("Stopped")
-    _prompt(life, 3)
-    life.type("fg\n")
-    _until_foreground(life, "cat")
-    life.type("two\n")
-    life.until_printed("two\r\n", 2)
-    life.type("\x04")
-    _prompt(life, 4)
-    life.type("exit 5\n")
-    assert life.wait() == 5
+    run = _bash(start, *COHABIT, "init", "--")
+    assert "job control" not in run.text
+    run.type("sleep 1000\n")
+    _until_foreground(run, "sleep 1000")
+    run.type("\x03")
+    _prompt(run, 2)
+    run.type("cat\n")
+    _until_foreground(run, "cat")
+    run.type("one\n")
+    run.until_printed("one\r\n", 2)
+    run.type("\x1a")
+    run.until_printed("Stopped")
+    _prompt(run, 3)
+    run.type("fg\n")
+    _until_foreground(run, "cat")
+    run.type("two\n")
+    run.until_printed("two\r\n", 2)
+    run.type("\x04")
+    _prompt(run, 4)
+    run.type("exit 5\n")
+    assert run.wait() == 5
 
 
 def test_hang_up_reaches_main(init: Start, process_1: bool) -> None:
     """When the terminal is closed, main gets HUP."""
-    life = init("--", *program("received.py", "0", "1"), terminal=True, above=LEADER, process_1=process_1)
-    life.until_printed("ready")
-    main = life.one("received.py")
-    assert life.terminal
-    life.terminal.close()
-    life._read.clear()
-    life.until(lambda: processes.find(main.pid) is None or life.process.poll() is not None, "main's end")
+    run = init("--", *program("received.py", "0", "1"), terminal=True, above=LEADER, process_1=process_1)
+    run.until_printed("ready")
+    main = run.one("received.py")
+    assert run.terminal
+    run.terminal.close()
+    run._read.clear()
+    run.until(lambda: processes.find(main.pid) is None or run.process.poll() is not None, "main's end")

@@ -49,19 +49,19 @@ def run_services(up: Start, tmp_path: Path) -> Up:
 
     def run_services(services: dict[str, dict[str, Any]], **options: Any) -> Run:
         crashes = {"command": ["sleep", "1000"], "restart": "always"}
-        life = up({"crashes": crashes, **services}, environment=environment(str(tmp_path)), **options)
-        life.one("sleep 1000")
-        return life
+        run = up({"crashes": crashes, **services}, environment=environment(str(tmp_path)), **options)
+        run.one("sleep 1000")
+        return run
 
     return run_services
 
 
-def _answers(life: Run, directory: Path) -> None:
+def _answers(run: Run, directory: Path) -> None:
     """Check that a client is answered and a crashed service is restarted."""
-    assert "crashes" in ask(life, str(directory), "ps")
-    first = life.one("sleep 1000")
+    assert "crashes" in ask(run, str(directory), "ps")
+    first = run.one("sleep 1000")
     os.kill(first.pid, signal.SIGKILL)
-    life.until(lambda: [one for one in life.below("sleep 1000") if one.pid != first.pid], "a restart")
+    run.until(lambda: [one for one in run.below("sleep 1000") if one.pid != first.pid], "a restart")
 
 
 def _file(path: Path, **options: str) -> dict[str, Any]:
@@ -71,22 +71,22 @@ def _file(path: Path, **options: str) -> dict[str, Any]:
     }
 
 
-def _until_sent(life: Run, writers: Writers, rounds: int) -> None:
+def _until_sent(run: Run, writers: Writers, rounds: int) -> None:
     """Wait until the service `web` has written all of these rounds."""
     size = writers.size("web", rounds * ROUND)
-    life.until(lambda: writers.sent("web") == size, f"{rounds} rounds")
+    run.until(lambda: writers.sent("web") == size, f"{rounds} rounds")
 
 
-def _until_accounted_for(life: Run, file: IO[bytes], rounds: int) -> None:
+def _until_accounted_for(run: Run, file: IO[bytes], rounds: int) -> None:
     """Wait until a file has each line of these rounds, or reports that it was dropped."""
     fd = file.fileno()
-    life.until(lambda: lines_accounted_for(os.pread(fd, 1 << 21, 0)) == rounds * ROUND, "each line")
+    run.until(lambda: lines_accounted_for(os.pread(fd, 1 << 21, 0)) == rounds * ROUND, "each line")
 
 
-def _reexecute(life: Run) -> None:
-    before = life.text.count("re-executed, version")
-    life.signal(REEXECUTE)
-    life.until_printed("re-executed, version", before + 1)
+def _reexecute(run: Run) -> None:
+    before = run.text.count("re-executed, version")
+    run.signal(REEXECUTE)
+    run.until_printed("re-executed, version", before + 1)
 
 
 def _is_held(pid: int) -> bool:
@@ -95,9 +95,9 @@ def _is_held(pid: int) -> bool:
         return "pipe" in file.read()
 
 
-def _inside(life: Run, path: Path) -> str:
+def _inside(run: Run, path: Path) -> str:
     """A path in the namespace's file systems, from outside."""
-    return f"/proc/{life.pid}/root{path}"
+    return f"/proc/{run.pid}/root{path}"
 
 
 # --- disks -----------------------------------------------------------------------------------------------
@@ -106,33 +106,31 @@ def _inside(life: Run, path: Path) -> str:
 def test_full_disk_under_a_file(run_services: Up, writers: Writers, tmp_path: Path) -> None:
     """The service blocks, also during a re-execution; nothing is lost when space is free again, with one message."""
     path = tmp_path / "disk" / "web.log"
-    life = run_services(
-        {"web": writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=2000)}, setup=DISK
-    )
+    run = run_services({"web": writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=2000)}, setup=DISK)
     writers.give(100)
-    life.until_printed("No space left on device")
-    life.until(lambda: _is_held(life.one("numbered.py").pid), "the writer to block")
-    _answers(life, tmp_path)
-    _reexecute(life)
-    _answers(life, tmp_path)
-    os.unlink(_inside(life, tmp_path / "disk" / "filler"))
-    life.until_printed(f"can write {path} again")
-    _until_sent(life, writers, 100)
-    with open(_inside(life, path), "rb") as file:
-        assert life.stop() == 0
+    run.until_printed("No space left on device")
+    run.until(lambda: _is_held(run.one("numbered.py").pid), "the writer to block")
+    _answers(run, tmp_path)
+    _reexecute(run)
+    _answers(run, tmp_path)
+    os.unlink(_inside(run, tmp_path / "disk" / "filler"))
+    run.until_printed(f"can write {path} again")
+    _until_sent(run, writers, 100)
+    with open(_inside(run, path), "rb") as file:
+        assert run.stop() == 0
         writers.check({("web", 1): bytearray(file.read())}, "web")
-    assert life.text.count("No space left on device") == 1
+    assert run.text.count("No space left on device") == 1
 
 
 def test_stop_with_a_full_disk(run_services: Up, writers: Writers, tmp_path: Path) -> None:
     """A disk that stays full does not delay a stop; the lines written to it are whole."""
     path = tmp_path / "disk" / "web.log"
     web = writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=2000, stop_grace_period="200ms")
-    life = run_services({"web": web}, setup=DISK, top={"x-cohabit": {"stop_grace_period": "1s"}})
+    run = run_services({"web": web}, setup=DISK, top={"x-cohabit": {"stop_grace_period": "1s"}})
     writers.give(100)
-    life.until_printed("No space left on device")
-    with open(_inside(life, path), "rb") as file:
-        assert life.stop() in (0, 137)  # a service blocked in write(2) does not always receive TERM
+    run.until_printed("No space left on device")
+    with open(_inside(run, path), "rb") as file:
+        assert run.stop() in (0, 137)  # a service blocked in write(2) does not always receive TERM
         data = file.read()
     assert 0 < len(data) <= DISK_ROOM
     assert writers.expected("web", "0", 1, len(data)) == data
@@ -142,45 +140,45 @@ def test_full_disk_under_a_non_blocking_file(run_services: Up, writers: Writers,
     """Non-blocking: the service continues, and each line is written or reported as dropped in its place."""
     path, filler = tmp_path / "disk" / "web.log", tmp_path / "disk" / "filler"
     logging = _file(path, max_size="0", mode="non-blocking", max_buffer_size="20k")
-    life = run_services({"web": writers.service("web", logging, bytes_max=2000)}, setup=DISK)
+    run = run_services({"web": writers.service("web", logging, bytes_max=2000)}, setup=DISK)
     rounds = 0
     for times in (1, 2):
         for _ in range(30):
             rounds += 1
             writers.give(1)
-            _until_sent(life, writers, rounds)
-        life.until_printed("No space left on device", times)
-        _answers(life, tmp_path)
-        with open(_inside(life, path), "rb") as file:
-            os.truncate(_inside(life, filler), 0)
-            life.until_printed(f"can write {path} again", times)
+            _until_sent(run, writers, rounds)
+        run.until_printed("No space left on device", times)
+        _answers(run, tmp_path)
+        with open(_inside(run, path), "rb") as file:
+            os.truncate(_inside(run, filler), 0)
+            run.until_printed(f"can write {path} again", times)
             rounds += 1
             writers.give(1)
-            _until_accounted_for(life, file, rounds)
-            with open(_inside(life, filler), "wb") as again:
+            _until_accounted_for(run, file, rounds)
+            with open(_inside(run, filler), "wb") as again:
                 again.truncate(0)
                 room = os.statvfs(again.fileno()).f_bavail * 4096
                 again.write(bytes(room - DISK_ROOM))
-    with open(_inside(life, path), "rb") as file:
-        assert life.stop() == 0
+    with open(_inside(run, path), "rb") as file:
+        assert run.stop() == 0
         assert check_drops(writers, "web", file.read(), rounds * ROUND).times >= 2
 
 
 def test_full_disk_under_stdout(run_services: Up, writers: Writers, tmp_path: Path) -> None:
     """Output that does not fit into the file on cohabit's stdout waits, with a message, and is complete in the end."""
     into = ("sh", "-euc", 'exec "$@" > disk/out', "sh")
-    life = run_services({"web": writers.service("web", {"driver": "prefix"}, bytes_max=2000)}, setup=DISK, above=into)
+    run = run_services({"web": writers.service("web", {"driver": "prefix"}, bytes_max=2000)}, setup=DISK, above=into)
     for rounds in range(1, 31):
         writers.give(1)
-        _until_sent(life, writers, rounds)
-    life.until_printed("cannot write to our stdout: No space left on device (trying again every second;")
-    _answers(life, tmp_path)
-    with open(_inside(life, tmp_path / "disk" / "out"), "rb") as file:
-        os.unlink(_inside(life, tmp_path / "disk" / "filler"))
+        _until_sent(run, writers, rounds)
+    run.until_printed("cannot write to our stdout: No space left on device (trying again every second;")
+    _answers(run, tmp_path)
+    with open(_inside(run, tmp_path / "disk" / "out"), "rb") as file:
+        os.unlink(_inside(run, tmp_path / "disk" / "filler"))
         writers.give(1)
-        life.until(lambda: f"web:o {31 * ROUND - 1} ".encode() in os.pread(file.fileno(), 1 << 20, 0), "the last line")
-        life.until_printed("our stdout can be written again")
-        assert life.stop() == 0
+        run.until(lambda: f"web:o {31 * ROUND - 1} ".encode() in os.pread(file.fileno(), 1 << 20, 0), "the last line")
+        run.until_printed("our stdout can be written again")
+        assert run.stop() == 0
         found = file.read()
     label = b"web     | "
     written = writers.expected("web", "0", 1, writers.size("web", 31 * ROUND))
@@ -190,7 +188,7 @@ def test_full_disk_under_stdout(run_services: Up, writers: Writers, tmp_path: Pa
 def test_directory_is_removed_and_created_again(run_services: Up, writers: Writers, tmp_path: Path) -> None:
     """Earlier lines are in the removed file, later ones in a new file in a directory that is created for it."""
     path = tmp_path / "logs" / "web.log"
-    life = run_services({"web": writers.service("web", _file(path), bytes_max=2000)})
+    run = run_services({"web": writers.service("web", _file(path), bytes_max=2000)})
     data = b""
 
     def written(rounds: int) -> bool:
@@ -198,18 +196,18 @@ def test_directory_is_removed_and_created_again(run_services: Up, writers: Write
 
     for rounds in (1, 2, 3):
         writers.give(1)
-        life.until(lambda rounds=rounds: written(rounds), "the round")  # type: ignore[misc]
+        run.until(lambda rounds=rounds: written(rounds), "the round")  # type: ignore[misc]
         data += path.read_bytes()
         path.unlink()
         path.parent.rmdir()
     path.parent.write_text("no directory")
     writers.give(1)
-    life.until_printed("Not a directory")
-    _answers(life, tmp_path)
-    _reexecute(life)
+    run.until_printed("Not a directory")
+    _answers(run, tmp_path)
+    _reexecute(run)
     path.parent.unlink()
-    life.until_printed(f"can write {path} again")
-    assert life.stop() == 0
+    run.until_printed(f"can write {path} again")
+    assert run.stop() == 0
     writers.check({("web", 1): bytearray(data + path.read_bytes())}, "web")
 
 
@@ -217,16 +215,16 @@ def test_read_only_disk(run_services: Up, writers: Writers, tmp_path: Path) -> N
     """While a file system is read-only, its services block."""
     path = tmp_path / "disk" / "web.log"
     setup = "mkdir disk; mount -t tmpfs none disk; mount -o remount,ro disk"
-    life = run_services({"web": writers.service("web", _file(path), "bursts")}, setup=setup)
+    run = run_services({"web": writers.service("web", _file(path), "bursts")}, setup=setup)
     writers.give(20)
-    life.until_printed("Read-only file system")
-    _answers(life, tmp_path)
-    enter = ("nsenter", "--target", str(life.pid), "--mount", "mount", "-o", "remount,rw", str(tmp_path / "disk"))
+    run.until_printed("Read-only file system")
+    _answers(run, tmp_path)
+    enter = ("nsenter", "--target", str(run.pid), "--mount", "mount", "-o", "remount,rw", str(tmp_path / "disk"))
     subprocess.run(enter, check=True)
-    life.until_printed(f"can write {path} again")
-    _until_sent(life, writers, 20)
-    with open(_inside(life, path), "rb") as file:
-        assert life.stop() == 0
+    run.until_printed(f"can write {path} again")
+    _until_sent(run, writers, 20)
+    with open(_inside(run, path), "rb") as file:
+        assert run.stop() == 0
         writers.check({("web", 1): bytearray(file.read())}, "web")
 
 
@@ -236,23 +234,23 @@ def test_read_only_disk(run_services: Up, writers: Writers, tmp_path: Path) -> N
 def test_outside_logrotate(run_services: Up, writers: Writers, tmp_path: Path) -> None:
     """Rename (with and without create) during output, copytruncate between outputs: no line is lost or torn."""
     path = tmp_path / "web.log"
-    life = run_services({"web": writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=20_000)})
-    life.until(lambda: writers.runs("web"), "the writer")
+    run = run_services({"web": writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=20_000)})
+    run.until(lambda: writers.runs("web"), "the writer")
     moved = []
     for times in range(10):
         writers.give(5)
-        life.until(lambda: path.exists() and path.stat().st_size, "lines where the path leads")
+        run.until(lambda: path.exists() and path.stat().st_size, "lines where the path leads")
         moved.append(tmp_path / f"moved.{times}")
         path.rename(moved[-1])
         if times % 2:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
     everything = writers.size("web", 50 * ROUND)
-    life.until(lambda: sum(each.stat().st_size for each in (*moved, path) if each.exists()) == everything, "all rounds")
+    run.until(lambda: sum(each.stat().st_size for each in (*moved, path) if each.exists()) == everything, "all rounds")
     copy = tmp_path / "copy"
     copy.write_bytes(path.read_bytes())
     os.truncate(path, 0)
     writers.give(5)
-    assert life.stop() == 0
+    assert run.stop() == 0
     data = b"".join(each.read_bytes() for each in (*moved, copy, path))
     writers.check({("web", 1): bytearray(data)}, "web")
 
@@ -261,18 +259,18 @@ def test_rotation_at_the_moment_of_a_crash(run_services: Up, writers: Writers, t
     """Rotated every few milliseconds and compressed, while the service is killed and process 1 re-executed in turn."""
     path = tmp_path / "web.log"
     logging = _file(path, max_size="10k", max_file="1000", compress="true")
-    life = run_services({"web": writers.service("web", logging, "bursts", bytes_max=5000)})
+    run = run_services({"web": writers.service("web", logging, "bursts", bytes_max=5000)})
     for times in range(1, 5):
         before = len(list(tmp_path.glob("web.log.*")))
         writers.give(10)
-        life.until(lambda before=before: len(list(tmp_path.glob("web.log.*"))) > before, "a rotation")  # type: ignore[misc]
+        run.until(lambda before=before: len(list(tmp_path.glob("web.log.*"))) > before, "a rotation")  # type: ignore[misc]
         if times % 2:
-            os.kill(life.one("numbered.py").pid, signal.SIGKILL)
-            life.until(lambda times=times: len(writers.runs("web")) > times // 2 + 1, "the re-execution")  # type: ignore[misc]
+            os.kill(run.one("numbered.py").pid, signal.SIGKILL)
+            run.until(lambda times=times: len(writers.runs("web")) > times // 2 + 1, "the re-execution")  # type: ignore[misc]
         else:
-            _reexecute(life)
-    life.until(lambda: list(tmp_path.glob("web.log.*.gz")), "something compressed")
-    assert life.stop() == 0
+            _reexecute(run)
+    run.until(lambda: list(tmp_path.glob("web.log.*.gz")), "something compressed")
+    assert run.stop() == 0
     writers.check({("web", 1): bytearray(file_with_rotated(str(path)))}, "web")
 
 
@@ -283,12 +281,12 @@ def test_process_1_is_killed_at_a_rotation(up: Start, writers: Writers, tmp_path
     services = {"web": writers.service("web", logging, "bursts", bytes_max=5000)}
     for times in range(1, 4):
         before = len(list(tmp_path.glob("web.log.*")))
-        life = up(services)
-        life.until(lambda times=times: len(writers.runs("web")) == times, "the writer")  # type: ignore[misc]
+        run = up(services)
+        run.until(lambda times=times: len(writers.runs("web")) == times, "the writer")  # type: ignore[misc]
         writers.give(10)
-        life.until(lambda before=before: len(list(tmp_path.glob("web.log.*"))) > before + 1, "a rotation")  # type: ignore[misc]
-        life.signal(signal.SIGKILL)
-        life.wait()
+        run.until(lambda before=before: len(list(tmp_path.glob("web.log.*"))) > before + 1, "a rotation")  # type: ignore[misc]
+        run.signal(signal.SIGKILL)
+        run.wait()
     data = file_with_rotated(str(path))
     for life_number in ("0", "1", "2"):
         part = writers.expected("web", life_number, 1, 1 << 20)
@@ -309,21 +307,21 @@ def test_slow_reader(run_services: Up, writers: Writers, tmp_path: Path, process
         "web": writers.service("web", {"driver": "prefix"}, "bursts", bytes_max=20_000),
         "api": writers.service("api", {"driver": "json"}, "bursts", bytes_max=20_000),
     }
-    life = run_services(services, stdout=writer, process_1=process_1)
+    run = run_services(services, stdout=writer, process_1=process_1)
     os.close(writer)
     writers.give(100)
     data = bytearray()
-    for look in (_answers, lambda life, _: _reexecute(life), _answers):
+    for look in (_answers, lambda run, _: _reexecute(run), _answers):
         for _ in range(100):
             data += os.read(reader, 1)
-        life.until(lambda: all(_is_held(one.pid) for one in life.below("numbered.py")), "the writers to block")
-        look(life, tmp_path)
+        run.until(lambda: all(_is_held(one.pid) for one in run.below("numbered.py")), "the writers to block")
+        look(run, tmp_path)
     _read_until(
-        life, reader, data, lambda: all(writers.sent(name) == writers.size(name, 100 * ROUND) for name in services)
+        run, reader, data, lambda: all(writers.sent(name) == writers.size(name, 100 * ROUND) for name in services)
     )
-    life.signal(signal.SIGTERM)
-    _read_until(life, reader, data, lambda: life.process.poll() is not None)
-    assert life.wait() == 0
+    run.signal(signal.SIGTERM)
+    _read_until(run, reader, data, lambda: run.process.poll() is not None)
+    assert run.wait() == 0
     while piece := os.read(reader, 1 << 20):
         data += piece
     os.close(reader)
@@ -333,7 +331,7 @@ def test_slow_reader(run_services: Up, writers: Writers, tmp_path: Path, process
         writers.check(channels, name, loses_cr=name == "api")
 
 
-def _read_until(life: Run, reader: int, data: bytearray, true: Callable[[], object]) -> None:
+def _read_until(run: Run, reader: int, data: bytearray, true: Callable[[], object]) -> None:
     """Read a pipe until the condition holds."""
     os.set_blocking(reader, False)
 
@@ -344,7 +342,7 @@ def _read_until(life: Run, reader: int, data: bytearray, true: Callable[[], obje
             pass
         return bool(true())
 
-    life.until(look, "all to be read")
+    run.until(look, "all to be read")
 
 
 @pytest.mark.parametrize("driver", ["prefix", "json"])
@@ -354,19 +352,19 @@ def test_stuck_reader_of_a_non_blocking_service(
     """Non-blocking: the service never blocks, and each line is written or reported as dropped in its place."""
     reader, writer = os.pipe()
     logging = {"driver": driver, "options": {"mode": "non-blocking", "max-buffer-size": "20k"}}
-    life = run_services({"web": writers.service("web", logging, bytes_max=2000)}, stdout=writer)
+    run = run_services({"web": writers.service("web", logging, bytes_max=2000)}, stdout=writer)
     os.close(writer)
     for rounds in range(1, 201):
         writers.give(1)
-        _until_sent(life, writers, rounds)
+        _until_sent(run, writers, rounds)
         if rounds in (100, 200):
-            _answers(life, tmp_path)
-            _reexecute(life)
+            _answers(run, tmp_path)
+            _reexecute(run)
     data = bytearray()
-    _read_until(life, reader, data, lambda: lines_accounted_for(data) == 200 * ROUND)
+    _read_until(run, reader, data, lambda: lines_accounted_for(data) == 200 * ROUND)
     writers.give(1)
-    _read_until(life, reader, data, lambda: lines_accounted_for(data) == 201 * ROUND)
-    assert life.stop() == 0
+    _read_until(run, reader, data, lambda: lines_accounted_for(data) == 201 * ROUND)
+    assert run.stop() == 0
     os.close(reader)
     text = bytes(data)
     if driver == "json":
@@ -388,18 +386,18 @@ def test_closed_reader(run_services: Up, writers: Writers, tmp_path: Path) -> No
     reader, writer = os.pipe()
     path = tmp_path / "web.log"
     logging = [{"driver": "json"}, _file(path)]
-    life = run_services({"web": writers.service("web", logging, "bursts")}, stdout=writer)
+    run = run_services({"web": writers.service("web", logging, "bursts")}, stdout=writer)
     os.close(writer)
     writers.give(20)
     assert os.read(reader, 10)
     os.close(reader)
-    life.until_printed("our stdout is closed")
-    _answers(life, tmp_path)
-    _reexecute(life)
+    run.until_printed("our stdout is closed")
+    _answers(run, tmp_path)
+    _reexecute(run)
     writers.give(5)
-    _until_sent(life, writers, 25)
-    assert life.stop() == 0
-    assert life.text.count("our stdout is closed") <= 2  # once per process instance
+    _until_sent(run, writers, 25)
+    assert run.stop() == 0
+    assert run.text.count("our stdout is closed") <= 2  # once per process instance
     writers.check({("web", 1): bytearray(path.read_bytes())}, "web")
 
 
@@ -411,20 +409,20 @@ def test_syslog_server_stops_and_starts(run_services: Up, writers: Writers, tmp_
     """Without a server its services block; when it is back it receives everything."""
     with Syslogd(kind, str(tmp_path / "log")) as server:
         logging = {"driver": "syslog", "options": {"syslog-address": server.address}}
-        life = run_services({"web": writers.service("web", logging, "bursts", bytes_max=5000)})
+        run = run_services({"web": writers.service("web", logging, "bursts", bytes_max=5000)})
         writers.give(1)
-        life.until(lambda: len(server.messages) == ROUND, "the first round")
-        server.vanish()
+        run.until(lambda: len(server.messages) == ROUND, "the first round")
+        server.abort()
         writers.give(100)
-        life.until_printed("cannot reach syslog")
-        life.until(lambda: _is_held(life.one("numbered.py").pid), "the writer to block")
-        _answers(life, tmp_path)
-        _reexecute(life)
-        server.come()
-        life.until_printed("can reach syslog")
-        life.until(lambda: len(server.messages) == 101 * ROUND, "all rounds")
-        assert life.stop() == 0
-        server.go()
+        run.until_printed("cannot reach syslog")
+        run.until(lambda: _is_held(run.one("numbered.py").pid), "the writer to block")
+        _answers(run, tmp_path)
+        _reexecute(run)
+        server.start()
+        run.until_printed("can reach syslog")
+        run.until(lambda: len(server.messages) == 101 * ROUND, "all rounds")
+        assert run.stop() == 0
+        server.finish()
     channels: Channels = {}
     channels_of_syslog(channels, server.messages, lines=kind == "unix")
     writers.check(channels, "web")
@@ -435,21 +433,21 @@ def test_syslog_server_is_gone_for_a_non_blocking_service(run_services: Up, writ
     with Syslogd("unixgram", str(tmp_path / "log")) as server:
         options = {"syslog-address": server.address, "mode": "non-blocking", "max-buffer-size": "20k"}
         logging = {"driver": "syslog", "options": options}
-        life = run_services({"web": writers.service("web", logging, bytes_max=2000)})
-        server.vanish()
+        run = run_services({"web": writers.service("web", logging, bytes_max=2000)})
+        server.abort()
         for rounds in range(1, 31):
             writers.give(1)
-            _until_sent(life, writers, rounds)
-        _answers(life, tmp_path)
-        server.come()
+            _until_sent(run, writers, rounds)
+        _answers(run, tmp_path)
+        server.start()
         for rounds in (30, 31):
-            life.until(
+            run.until(
                 lambda lines=rounds * ROUND: lines_accounted_for(b"\n".join([*server.messages, b""])) == lines,  # type: ignore[misc]
                 "each line",
             )
             writers.give(31 - rounds)
-        assert life.stop() == 0
-        server.go()
+        assert run.stop() == 0
+        server.finish()
     texts = b"".join(message.partition(b" - ")[2] + b"\n" for message in server.messages)
     assert check_drops(writers, "web", texts, 31 * ROUND).lines > 0
 
@@ -461,28 +459,28 @@ def test_child_that_joins_records_is_killed(run_services: Up, writers: Writers, 
         {"driver": "json", "options": options},
         _file(tmp_path / "web.log", multiline_pattern=options["multiline-pattern"]),
     ]
-    life = run_services({"web": writers.service("web", logging, "err", "bursts", "leaves", bytes_max=20_000)})
+    run = run_services({"web": writers.service("web", logging, "err", "bursts", "leaves", bytes_max=20_000)})
     writers.give(3)
-    _reexecute(life)
-    life.until(lambda: b"\\n" in life.out, "a record of two lines")
-    child = life.one("multiline.py").pid
+    _reexecute(run)
+    run.until(lambda: b"\\n" in run.out, "a record of two lines")
+    child = run.one("multiline.py").pid
     os.kill(child, signal.SIGSTOP)
     writers.give(10)
-    life.until(lambda: writers.sent("web") >= 2 * writers.size("web", 12 * ROUND), "lines that it has not answered")
-    _answers(life, tmp_path)
+    run.until(lambda: writers.sent("web") >= 2 * writers.size("web", 12 * ROUND), "lines that it has not answered")
+    _answers(run, tmp_path)
     os.kill(child, signal.SIGKILL)
-    life.until_printed("cannot assemble multiline records")
-    _answers(life, tmp_path)
+    run.until_printed("cannot assemble multiline records")
+    _answers(run, tmp_path)
     writers.give(3)
-    life.until(lambda: writers.sent("web") >= 2 * writers.size("web", 16 * ROUND), "all rounds")
-    ask(life, str(tmp_path), "restart", "web")
-    life.until(lambda: len(writers.runs("web")) == 3, "the re-execution")
-    life.one("multiline.py")
+    run.until(lambda: writers.sent("web") >= 2 * writers.size("web", 16 * ROUND), "all rounds")
+    ask(run, str(tmp_path), "restart", "web")
+    run.until(lambda: len(writers.runs("web")) == 3, "the re-execution")
+    run.one("multiline.py")
     writers.give(3)
-    life.until(lambda: writers.sent("web") > 2 * writers.size("web", 17 * ROUND), "it to write")
-    assert life.stop() == 0
+    run.until(lambda: writers.sent("web") > 2 * writers.size("web", 17 * ROUND), "it to write")
+    assert run.stop() == 0
     channels: Channels = {}
-    for stream, data in ((1, life.out), (2, life.err)):
+    for stream, data in ((1, run.out), (2, run.err)):
         channels_of_lines(channels, bytes(data), stream)
     writers.check(channels, "web")
 
@@ -496,17 +494,15 @@ def test_last_lines_whatever_the_driver(run_services: Up, gate: Gate, tmp_path: 
     with Syslogd("unixgram", str(tmp_path / "log")) as server:
         options = {"file": {"path": str(tmp_path / "web.log")}, "syslog": {"syslog-address": server.address}}
         web = shell("echo one; echo two; read x < gate; printf three; read x < gate; exit 5")
-        life = run_services(
-            {"web": {"command": web, "logging": {"driver": driver, "options": options.get(driver, {})}}}
-        )
+        run = run_services({"web": {"command": web, "logging": {"driver": driver, "options": options.get(driver, {})}}})
         wanted = "" if driver == "raw" else "one\ntwo\n"
         if wanted:
-            life.until(lambda: ask(life, str(tmp_path), "logs", "--no-prefix", "web") == wanted, "both lines")
-        _reexecute(life)
-        assert ask(life, str(tmp_path), "logs", "--no-prefix", "web") == wanted
+            run.until(lambda: ask(run, str(tmp_path), "logs", "--no-prefix", "web") == wanted, "both lines")
+        _reexecute(run)
+        assert ask(run, str(tmp_path), "logs", "--no-prefix", "web") == wanted
         gate.open(2)
-        assert life.wait() == 5
-    last = life.lines("cohabit")
+        assert run.wait() == 5
+    last = run.lines("cohabit")
     if wanted:
         assert [line.strip() for line in last[last.index("last output of web:") + 1 :]] == ["one", "two", "three"]
 
@@ -554,27 +550,27 @@ def test_secrets_appear_nowhere(up: Start, gate: Gate, tmp_path: Path) -> None:
         services["web"] |= {"healthcheck": {"test": ["CMD-SHELL", probe], "interval": "10ms", "retries": 1}}
         setup = "mount -t tmpfs none /run"
         top = {"secrets": secrets, "x-cohabit": {"mask": True}}
-        life = up(services, top=top, environment=environment(str(tmp_path)), setup=setup)
-        life.until_printed("password=***, ***")
-        _reexecute(life)
+        run = up(services, top=top, environment=environment(str(tmp_path)), setup=setup)
+        run.until_printed("password=***, ***")
+        _reexecute(run)
         gate.open()
-        _reexecute(life)
+        _reexecute(run)
         (tmp_path / "raw.gate").write_text("\n")
         gate.open()
-        life.until_printed("sent")
-        seen = ask(life, str(tmp_path), "logs") + ask(life, str(tmp_path), "why", "web")
-        life.until_printed("cannot log in with ***")
-        seen += ask(life, str(tmp_path), "events") + ask(life, str(tmp_path), "ps", "--json")
-        _reexecute(life)
-        seen += ask(life, str(tmp_path), "logs")
+        run.until_printed("sent")
+        seen = ask(run, str(tmp_path), "logs") + ask(run, str(tmp_path), "why", "web")
+        run.until_printed("cannot log in with ***")
+        seen += ask(run, str(tmp_path), "events") + ask(run, str(tmp_path), "ps", "--json")
+        _reexecute(run)
+        seen += ask(run, str(tmp_path), "logs")
         gate.open()
-        assert life.wait() == 5
-        server.go()
-    seen += life.text + (tmp_path / "web.log").read_text() + b"\n".join(server.messages).decode()
+        assert run.wait() == 5
+        server.finish()
+    seen += run.text + (tmp_path / "web.log").read_text() + b"\n".join(server.messages).decode()
     assert [text for text in TEXTS if text in seen] == []
-    assert json.loads(next(line for line in life.text.splitlines() if "so ***" in line))["message"] == "so ***"
+    assert json.loads(next(line for line in run.text.splitlines() if "so ***" in line))["message"] == "so ***"
     assert seen.count("so ***") >= 5  # stdout, file, server, kept lines twice; perhaps in `why`
-    assert "***\n" in life.text
+    assert "***\n" in run.text
 
 
 @pytest.mark.parametrize("driver", ["prefix", "raw"])
@@ -586,14 +582,14 @@ def test_mask_turned_on_by_a_reload(up: Start, gate: Gate, tmp_path: Path, drive
     top = {"secrets": {"token": {"file": "./token"}}}
     out = tmp_path / "out"
     with open(out, "ab") as file:
-        life = up(services, top=top, setup="mount -t tmpfs none /run", stdout=file)
-    life.until_printed("web: started")
+        run = up(services, top=top, setup="mount -t tmpfs none /run", stdout=file)
+    run.until_printed("web: started")
     if driver == "raw":
-        life.until(lambda: out.read_bytes() == b"abc ", "the beginning of a line")
+        run.until(lambda: out.read_bytes() == b"abc ", "the beginning of a line")
     write_file(str(tmp_path), services, **top, **{"x-cohabit": {"mask": True}})
-    life.signal(signal.SIGHUP)
-    life.until_printed("reload: ", 2)
+    run.signal(signal.SIGHUP)
+    run.until_printed("reload: ", 2)
     gate.open()
-    life.until(lambda: out.read_bytes().count(b"\n") == 2, "two lines")
-    assert life.stop() == 0
+    run.until(lambda: out.read_bytes().count(b"\n") == 2, "two lines")
+    assert run.stop() == 0
     assert out.read_bytes().replace(b"web     | ", b"") == b"abc def\n***\n"

@@ -52,9 +52,9 @@ def through(start: Start, writers: Writers, gate: Gate, tmp_path: Path) -> Calla
         trigger = {"command": shell("read x < gate; exit 0"), "essential": False}
         services = {**services, "trigger": trigger, "other": {"command": ["sleep", "1000"]}}
         file = write_file(str(tmp_path), services)
-        life = start(*program("driver.py", SOURCE, "executes+step-before:Exited", "up", "-f", file), **options)
-        life.until(lambda: all(map(writers.runs, writers.commands)), "all services to run")
-        events = Events(life, writers, str(tmp_path))
+        run = start(*program("driver.py", SOURCE, "executes+step-before:Exited", "up", "-f", file), **options)
+        run.until(lambda: all(map(writers.runs, writers.commands)), "all services to run")
+        events = Events(run, writers, str(tmp_path))
         events.internal_error(gate)
         first, *_, second = [*writers.commands, *writers.commands]
         events.crash(first)
@@ -65,10 +65,10 @@ def through(start: Start, writers: Writers, gate: Gate, tmp_path: Path) -> Calla
         for times in (1, 2, 3):
             events.reexecution(times)
         events.flow()
-        assert life.stop() == 0
+        assert run.stop() == 0
         assert len(writers.runs(first)) >= 3
-        assert "Traceback" not in life.text.replace("RuntimeError: planted", "").replace("Traceback", "", 1)
-        return life
+        assert "Traceback" not in run.text.replace("RuntimeError: planted", "").replace("Traceback", "", 1)
+        return run
 
     return through
 
@@ -76,8 +76,8 @@ def through(start: Start, writers: Writers, gate: Gate, tmp_path: Path) -> Calla
 class Events:
     """The events of a cohabit whose services write."""
 
-    def __init__(self, life: Run, writers: Writers, directory: str) -> None:
-        self.life = life
+    def __init__(self, run: Run, writers: Writers, directory: str) -> None:
+        self.run = run
         self.writers = writers
         self.directory = directory
 
@@ -92,7 +92,7 @@ class Events:
                     self.writers.give(1, name)
             return bool(true())
 
-        self.life.until(look, what)
+        self.run.until(look, what)
 
     def flow(self) -> None:
         """All services write."""
@@ -105,7 +105,7 @@ class Events:
         self.flow()
         gate.open()
         self.during(
-            lambda: "cohabit-resume" in getattr(processes.find(self.life.pid), "command", ""), "the re-execution"
+            lambda: "cohabit-resume" in getattr(processes.find(self.run.pid), "command", ""), "the re-execution"
         )
 
     def crash(self, name: str) -> None:
@@ -119,8 +119,8 @@ class Events:
         """The main process of a service."""
         found = [
             one.pid
-            for one in self.life.below("numbered.py")
-            if one.parent == self.life.pid and f" {name} " in one.command
+            for one in self.run.below("numbered.py")
+            if one.parent == self.run.pid and f" {name} " in one.command
         ]
         assert len(found) == 1
         return found[0]
@@ -129,8 +129,8 @@ class Events:
         """A requested restart."""
         self.flow()
         runs = len(self.writers.runs(name))
-        ask(self.life, self.directory, "restart", name, during=self.during)
-        self.life.until(lambda: len(self.writers.runs(name)) > runs, f"the next run of {name}")
+        ask(self.run, self.directory, "restart", name, during=self.during)
+        self.run.until(lambda: len(self.writers.runs(name)) > runs, f"the next run of {name}")
 
     def follow(self) -> None:
         """A client follows the logs for a while."""
@@ -143,24 +143,24 @@ class Events:
         """A reload that changes a service which does not write."""
         self.flow()
         write_file(self.directory, services)
-        self.life.signal(signal.SIGHUP)
-        self.during(lambda: self.life.below("sleep 2000"), "the changed service")
+        self.run.signal(signal.SIGHUP)
+        self.during(lambda: self.run.below("sleep 2000"), "the changed service")
 
     def reexecution(self, times: int) -> None:
         """Requested re-executions."""
         self.flow()
         if times == 1:
-            ask(self.life, self.directory, "reexec", during=self.during)
+            ask(self.run, self.directory, "reexec", during=self.during)
         else:
-            self.life.signal(REEXECUTE)
-        self.during(lambda: self.life.err.count(b"re-executed, version") == times, "the re-execution")
+            self.run.signal(REEXECUTE)
+        self.during(lambda: self.run.err.count(b"re-executed, version") == times, "the re-execution")
 
 
-def _container(life: Run) -> Channels:
+def _container(run: Run) -> Channels:
     """The output on cohabit's stdout and stderr in prefix, json and logfmt."""
     channels: Channels = {}
-    channels_of_lines(channels, bytes(life.out), 1)
-    channels_of_lines(channels, bytes(life.err), 2)
+    channels_of_lines(channels, bytes(run.out), 1)
+    channels_of_lines(channels, bytes(run.err), 2)
     return channels
 
 
@@ -210,10 +210,10 @@ def test_inherit(through: Callable[..., Run], writers: Writers) -> None:
     """The container's own descriptors: lines of up to PIPE_BUF are whole, also with concurrent writers."""
     names = ("web", "api", "db")
     services = {name: writers.service(name, _on_stdout("inherit"), "err", "leaves", bytes_max=4000) for name in names}
-    life = through(services)
+    run = through(services)
     channels: Channels = {}
-    channels_by_tag(channels, bytes(life.out), 1)
-    channels_by_tag(channels, bytes(life.err), 2)
+    channels_by_tag(channels, bytes(run.out), 1)
+    channels_by_tag(channels, bytes(run.err), 2)
     for name in services:
         writers.check(channels, name)
 
@@ -231,8 +231,8 @@ def test_file(through: Callable[..., Run], writers: Writers, tmp_path: Path) -> 
         "log": writers.service("log", shared, *SINGLE, bytes_max=20_000),
         "db": writers.service("db", _file(tmp_path / "db.log", format="logfmt", **rotated), *EVERYTHING),
     }
-    life = through(services)
-    assert b"web:" not in life.out
+    run = through(services)
+    assert b"web:" not in run.out
     assert (tmp_path / "web.log.2").exists() or (tmp_path / "web.log.2.gz").exists()
     channels: Channels = {("web", 1): bytearray(file_with_rotated(str(tmp_path / "web.log")))}
     for name in ("api", "shared", "db"):
@@ -254,7 +254,7 @@ def test_syslog(through: Callable[..., Run], writers: Writers, tmp_path: Path) -
         }
         through(services)
         for server in servers.values():
-            server.go()
+            server.finish()
         for kind, server in servers.items():
             channels: Channels = {}
             channels_of_syslog(channels, server.messages, lines=kind == "unix")
@@ -280,9 +280,9 @@ def test_several_at_once(through: Callable[..., Run], writers: Writers, tmp_path
                 "leaves",
             ),
         }
-        life = through(services)
-        server.go()
-    channels = _container(life)
+        run = through(services)
+        server.finish()
+    channels = _container(run)
     writers.check(channels, "web", loses_cr=True)
     writers.check(channels, "db")
     files: Channels = {}

@@ -44,9 +44,9 @@ def small() -> Iterator[str]:
 
 def test_out_of_memory_is_reported(start: Start, small: str) -> None:
     """The kill by the kernel is reported as out of memory; the next one, by another process, is not."""
-    life = start(*program("oom_host.py", SOURCE, *HOG), setup=f"echo 0 > {small}/cgroup.procs")
-    assert life.wait() == 0
-    limit, first, second = life.out.decode().splitlines()
+    run = start(*program("oom_host.py", SOURCE, *HOG), setup=f"echo 0 > {small}/cgroup.procs")
+    assert run.wait() == 0
+    limit, first, second = run.out.decode().splitlines()
     assert limit == f"limit {LIMIT}"
     assert first == "Exited(service='web', code=137, orphans=False, out_of_memory=True)"
     assert second == "Exited(service='web', code=137, orphans=False, out_of_memory=False)"
@@ -55,6 +55,6 @@ def test_out_of_memory_is_reported(start: Start, small: str) -> None:
 def test_exit_code_137_of_a_shell_counts_too(start: Start, small: str) -> None:
     """A shell whose command was OOM-killed exits with 137, which counts like the command's own death."""
     hog = " ".join(f'"{word}"' for word in HOG)
-    life = start(*program("oom_host.py", SOURCE, *shell(f"{hog}; exit $?")), setup=f"echo 0 > {small}/cgroup.procs")
-    assert life.wait() == 0
-    assert "out_of_memory=True" in life.out.decode().splitlines()[1]
+    run = start(*program("oom_host.py", SOURCE, *shell(f"{hog}; exit $?")), setup=f"echo 0 > {small}/cgroup.procs")
+    assert run.wait() == 0
+    assert "out_of_memory=True" in run.out.decode().splitlines()[1]

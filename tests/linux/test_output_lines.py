@@ -22,36 +22,36 @@ def _raw(command: list[str], **more: object) -> dict[str, object]:
     return {"command": command, "logging": {"driver": "raw"}, **more}
 
 
-def _only(life: Run, name: str) -> bytes:
+def _only(run: Run, name: str) -> bytes:
     """The text on stdout, where only one service has written."""
     prefix = f"{name} | ".encode()
-    return bytes(life.out).replace(b"\n" + prefix, b"\n").removeprefix(prefix)
+    return bytes(run.out).replace(b"\n" + prefix, b"\n").removeprefix(prefix)
 
 
 def test_floods_of_two_services_do_not_mix(up: Start, process_1: bool) -> None:
     """No line of two flooding services is lost or torn, and each keeps its order."""
     services = {name: {"command": program("flood.py", name, str(LINES)), "essential": False} for name in ("one", "two")}
-    life = up(services, process_1=process_1)
-    assert life.wait() == 0
+    run = up(services, process_1=process_1)
+    assert run.wait() == 0
     for name in services:
-        assert life.lines(name, "out") == _expected(name, range(LINES))
-    assert bytes(life.out).count(b"\n") == 2 * LINES
+        assert run.lines(name, "out") == _expected(name, range(LINES))
+    assert bytes(run.out).count(b"\n") == 2 * LINES
 
 
 def test_streams_are_kept_apart(up: Start) -> None:
     """A service's stdout goes to cohabit's stdout and its stderr to cohabit's stderr."""
-    life = up({"web": {"command": program("flood.py", "web", str(LINES), "err")}})
-    assert life.wait() == 0
-    assert life.lines("web", "out") == _expected("web", range(0, LINES, 2))
-    assert life.lines("web", "err") == _expected("web", range(1, LINES, 2))
+    run = up({"web": {"command": program("flood.py", "web", str(LINES), "err")}})
+    assert run.wait() == 0
+    assert run.lines("web", "out") == _expected("web", range(0, LINES, 2))
+    assert run.lines("web", "err") == _expected("web", range(1, LINES, 2))
 
 
 def test_messages_of_cohabit_are_on_stderr(up: Start) -> None:
     """Messages of cohabit itself are on stderr, with its name."""
-    life = up({"web": {"command": ["echo", "hello"]}})
-    assert life.wait() == 0
-    assert bytes(life.out) == b"web     | hello\n"
-    assert all(line.startswith("cohabit | ") for line in life.err.decode().splitlines())
+    run = up({"web": {"command": ["echo", "hello"]}})
+    assert run.wait() == 0
+    assert bytes(run.out) == b"web     | hello\n"
+    assert all(line.startswith("cohabit | ") for line in run.err.decode().splitlines())
 
 
 def test_one_pipe_for_both_tears_nothing(up: Start) -> None:
@@ -59,26 +59,26 @@ def test_one_pipe_for_both_tears_nothing(up: Start) -> None:
     services = {
         name: {"command": program("flood.py", name, str(LINES), "err"), "essential": False} for name in ("one", "two")
     }
-    life = up(services, stderr=subprocess.STDOUT)
-    assert life.wait() == 0
+    run = up(services, stderr=subprocess.STDOUT)
+    assert run.wait() == 0
     for name in services:
-        found = life.lines(name)
+        found = run.lines(name)
         assert sorted(found) == _expected(name, range(LINES))
         assert [line for line in found if int(line.split()[1]) % 2] == _expected(name, range(1, LINES, 2))
-    assert all(line.split(b" ", 1)[0] in (b"one", b"two", b"cohabit") for line in bytes(life.out).splitlines())
+    assert all(line.split(b" ", 1)[0] in (b"one", b"two", b"cohabit") for line in bytes(run.out).splitlines())
 
 
 def test_unfinished_last_line_is_kept(up: Start, process_1: bool) -> None:
     """An unfinished last line is printed, and gets a newline."""
-    life = up({"web": {"command": ["printf", "one\\ntwo"]}}, process_1=process_1)
-    assert life.wait() == 0
-    assert life.lines("web", "out") == ["one", "two"]
-    assert life.out.endswith(b"two\n")
+    run = up({"web": {"command": ["printf", "one\\ntwo"]}}, process_1=process_1)
+    assert run.wait() == 0
+    assert run.lines("web", "out") == ["one", "two"]
+    assert run.out.endswith(b"two\n")
 
 
 def test_unfinished_line_waits_for_its_end(up: Start) -> None:
     """Two halves of a line that are written one after the other form one line, whatever is written in between."""
-    life = up(
+    run = up(
         {
             "web": {
                 "command": shell("printf 'one '; echo between >&2; until [ -e go ]; do :; done; echo half"),
@@ -88,75 +88,75 @@ def test_unfinished_line_waits_for_its_end(up: Start) -> None:
             "eyes": {"command": shell("touch seen"), "essential": False},
         }
     )
-    assert life.wait() == 0
-    assert life.lines("web", "out") == ["one half"]
-    assert life.lines("other") == ["other"]
+    assert run.wait() == 0
+    assert run.lines("web", "out") == ["one half"]
+    assert run.lines("other") == ["other"]
 
 
 @pytest.mark.parametrize("size", [65_535, 65_536, 262_144, 1_000_000])
 def test_long_line_is_one_line(up: Start, size: int) -> None:
     """A line of up to 1 MB is printed as one."""
-    life = up({"web": {"command": shell(f"head -c {size} /dev/zero | tr '\\0' x; echo; echo end")}})
-    assert life.wait() == 0
-    assert [len(line) for line in life.lines("web", "out")] == [size, 3]
+    run = up({"web": {"command": shell(f"head -c {size} /dev/zero | tr '\\0' x; echo; echo end")}})
+    assert run.wait() == 0
+    assert [len(line) for line in run.lines("web", "out")] == [size, 3]
 
 
 def test_endless_line_is_cut_and_complete(up: Start) -> None:
     """A line of 5 MB is split into lines without loss, and other services are read meanwhile."""
-    life = up({"web": {"command": shell("head -c 5000000 /dev/zero | tr '\\0' x")}})
-    assert life.wait() == 0
-    lines = life.lines("web", "out")
+    run = up({"web": {"command": shell("head -c 5000000 /dev/zero | tr '\\0' x")}})
+    assert run.wait() == 0
+    lines = run.lines("web", "out")
     assert "".join(lines) == "x" * 5_000_000
     assert max(len(line) for line in lines) < 2_500_000
 
 
 def test_unusual_bytes_are_not_changed(up: Start) -> None:
     """NUL, invalid UTF-8, escapes and carriage returns are not changed."""
-    life = up({"web": {"command": ["printf", "a\\0b\\377\\xc3 \\033[31mred\\r\\nsecond\\n"]}})
-    assert life.wait() == 0
-    assert _only(life, "web    ") == b"a\0b\xff\xc3 \x1b[31mred\r\nsecond\n"
+    run = up({"web": {"command": ["printf", "a\\0b\\377\\xc3 \\033[31mred\\r\\nsecond\\n"]}})
+    assert run.wait() == 0
+    assert _only(run, "web    ") == b"a\0b\xff\xc3 \x1b[31mred\r\nsecond\n"
 
 
 def test_empty_lines_are_lines(up: Start) -> None:
     """Empty lines are printed, each with the prefix."""
-    life = up({"web": {"command": ["printf", "\\n\\na\\n\\n"]}})
-    assert life.wait() == 0
-    assert life.lines("web", "out") == ["", "", "a", ""]
+    run = up({"web": {"command": ["printf", "\\n\\na\\n\\n"]}})
+    assert run.wait() == 0
+    assert run.lines("web", "out") == ["", "", "a", ""]
 
 
 def test_service_may_close_its_output(up: Start, process_1: bool) -> None:
     """A service that closes its output keeps running, and its exit is noticed."""
-    life = up(
+    run = up(
         {"web": {"command": shell("echo last; exec >&- 2>&-; until [ -e go ]; do :; done; exit 6")}},
         process_1=process_1,
     )
-    life.until_printed("last")
-    os.close(os.open(f"/proc/{life.pid}/cwd/go", os.O_CREAT))
-    assert life.wait() == 6
+    run.until_printed("last")
+    os.close(os.open(f"/proc/{run.pid}/cwd/go", os.O_CREAT))
+    assert run.wait() == 6
 
 
 def test_final_output_of_a_grandchild_is_kept(up: Start, process_1: bool) -> None:
     """Output of an orphan on its TERM, after the exit of its service, is printed under the service's name."""
     farewell = "trap 'echo farewell; exit 0' TERM; touch up; while :; do read x < gate; done"
     leader = f'mkfifo gate; (setsid sh -c "{farewell}" &); until [ -e up ]; do :; done; exit 3'
-    life = up({"web": {"command": shell(leader)}}, process_1=process_1)
-    assert life.wait() == 3
-    assert life.lines("web", "out") == ["farewell"]
+    run = up({"web": {"command": shell(leader)}}, process_1=process_1)
+    assert run.wait() == 3
+    assert run.lines("web", "out") == ["farewell"]
 
 
 def test_output_of_a_killed_service_is_kept(up: Start, gate: Gate, process_1: bool) -> None:
     """Output in the pipe at a service's death is printed, the unfinished line too, before cohabit's message."""
     command = shell("read x < gate; seq 1000; printf unfinished; kill -9 $$")
-    life = up({"web": {"command": command}}, process_1=process_1, stderr=subprocess.STDOUT)
-    life.until_printed("web: started")
-    (service,) = life.below()
-    life.signal(signal.SIGSTOP)  # so that its output and its exit arrive together
+    run = up({"web": {"command": command}}, process_1=process_1, stderr=subprocess.STDOUT)
+    run.until_printed("web: started")
+    (service,) = run.below()
+    run.signal(signal.SIGSTOP)  # so that its output and its exit arrive together
     gate.open()
-    life.until(lambda: [one.pid for one in life.zombies()] == [service.pid], "its end")
-    life.signal(signal.SIGCONT)
-    assert life.wait() == 137
-    assert life.lines("web") == [*(str(n) for n in range(1, 1001)), "unfinished"]
-    text = life.out.decode()
+    run.until(lambda: [one.pid for one in run.zombies()] == [service.pid], "its end")
+    run.signal(signal.SIGCONT)
+    assert run.wait() == 137
+    assert run.lines("web") == [*(str(n) for n in range(1, 1001)), "unfinished"]
+    text = run.out.decode()
     assert text.index("| unfinished\n") < text.index("web: ended")
 
 
@@ -167,48 +167,48 @@ def test_raw_output_is_byte_exact(up: Start, tmp_path: Path, where: str) -> None
     service = _raw(["cat", "data"])
     if where == "file":
         with open(tmp_path / "out", "wb") as file:
-            life = up({"web": service}, stdout=file)
-            assert life.wait() == 0
+            run = up({"web": service}, stdout=file)
+            assert run.wait() == 0
         found = (tmp_path / "out").read_bytes()
     elif where == "terminal":
-        life = up({"web": service}, "-q", terminal=True)
-        assert life.wait() == 0
-        found = bytes(life.out).replace(b"\r\n", b"\n")
+        run = up({"web": service}, "-q", terminal=True)
+        assert run.wait() == 0
+        found = bytes(run.out).replace(b"\r\n", b"\n")
     else:
-        life = up({"web": service})
-        assert life.wait() == 0
-        found = bytes(life.out)
+        run = up({"web": service})
+        assert run.wait() == 0
+        found = bytes(run.out)
     assert found == (tmp_path / "data").read_bytes()
 
 
 def test_raw_and_prefixed_services_share_stdout(up: Start) -> None:
     """A raw service beside one with prefixes: neither loses output, and cohabit tears no line of the other."""
     raw = shell("head -c 3000000 /dev/zero | tr '\\0' Q")
-    life = up(
+    run = up(
         {"raw": _raw(raw, essential=False), "web": {"command": program("flood.py", "web", "5000"), "essential": False}}
     )
-    assert life.wait() == 0
-    assert bytes(life.out).count(b"Q") == 3_000_000
-    assert bytes(life.out).replace(b"Q", b"").decode().splitlines() == [
+    assert run.wait() == 0
+    assert bytes(run.out).count(b"Q") == 3_000_000
+    assert bytes(run.out).replace(b"Q", b"").decode().splitlines() == [
         f"web     | {line}" for line in _expected("web", range(5000))
     ]
 
 
 def test_prefixes_are_aligned(up: Start) -> None:
     """All names are padded to the length of the longest."""
-    life = up(
+    run = up(
         {
             "a": {"command": ["echo", "x"], "essential": False},
             "longest-name": {"command": ["echo", "y"], "essential": False},
         }
     )
-    assert life.wait() == 0
-    assert sorted(life.out.decode().splitlines()) == ["a            | x", "longest-name | y"]
+    assert run.wait() == 0
+    assert sorted(run.out.decode().splitlines()) == ["a            | x", "longest-name | y"]
 
 
 def test_prefix_is_coloured_on_a_terminal_only(up: Start) -> None:
     """Colours are used on terminals only; the text after the prefix is unchanged."""
-    life = up({"web": {"command": ["echo", "hello"]}}, terminal=True)
-    assert life.wait() == 0
-    assert b"\x1b[" in life.out.split(b"hello")[0]
-    assert b"\x1b[0mhello\r\n" in life.out
+    run = up({"web": {"command": ["echo", "hello"]}}, terminal=True)
+    assert run.wait() == 0
+    assert b"\x1b[" in run.out.split(b"hello")[0]
+    assert b"\x1b[0mhello\r\n" in run.out

@@ -12,17 +12,17 @@ def test_last_lines_survive_a_restart_and_a_reexecution(up: Start, gate: Gate, p
     """The exit reason of a service that fails silently in its second run shows the output of the first."""
     first = "touch before; echo first run; printf 'no end' >&2; exit 1"
     second = "echo second run; read x < gate; exit 5"
-    life = up(
+    run = up(
         {"web": {"command": shell(f"[ -e before ] || {{ {first}; }}; {second}"), "restart": "on-failure:1"}},
         process_1=process_1,
     )
-    life.until_printed("second run")
+    run.until_printed("second run")
     for times in (1, 2):
-        life.signal(REEXECUTE)
-        life.until_printed("re-executed", times)
+        run.signal(REEXECUTE)
+        run.until_printed("re-executed", times)
     gate.open()
-    assert life.wait() == 5
-    last = life.lines("cohabit")
+    assert run.wait() == 5
+    last = run.lines("cohabit")
     assert [line.strip() for line in last[last.index("last output of web:") + 1 :]] == [
         "first run",
         "no end",
@@ -32,10 +32,10 @@ def test_last_lines_survive_a_restart_and_a_reexecution(up: Start, gate: Gate, p
 
 def test_end_of_a_flood_survives_a_reexecution(up: Start, gate: Gate) -> None:
     """After a re-execution the end of a large output is there, whole."""
-    life = up({"web": {"command": shell("seq 100000; read x < gate; exit 5")}})
-    life.until_printed("100000")
-    life.signal(REEXECUTE)
-    life.until_printed("re-executed")
+    run = up({"web": {"command": shell("seq 100000; read x < gate; exit 5")}})
+    run.until_printed("100000")
+    run.signal(REEXECUTE)
+    run.until_printed("re-executed")
     gate.open()
-    assert life.wait() == 5
-    assert [line.strip() for line in life.lines("cohabit")[-10:]] == [str(number) for number in range(99_991, 100_001)]
+    assert run.wait() == 5
+    assert [line.strip() for line in run.lines("cohabit")[-10:]] == [str(number) for number in range(99_991, 100_001)]

@@ -15,12 +15,12 @@ CRASHES = {"command": ["sleep", "1000"], "restart": "always"}
 ENDLESS = {"command": ["yes", "0123456789"]}
 
 
-def _restarts_and_stops(life: Run, order: str) -> None:
+def _restarts_and_stops(run: Run, order: str) -> None:
     """Check the two things that must always work: a crashed service is restarted, and a stop succeeds."""
-    first = life.one("sleep 1000")
+    first = run.one("sleep 1000")
     os.kill(first.pid, signal.SIGKILL)
-    life.until(lambda: [one for one in life.below("sleep 1000") if one.pid != first.pid], "a restart")
-    assert life.stop() == 0
+    run.until(lambda: [one for one in run.below("sleep 1000") if one.pid != first.pid], "a restart")
+    assert run.stop() == 0
     assert lines_of(order)[-1] == "stop polite"
 
 
@@ -28,7 +28,7 @@ def _restarts_and_stops(life: Run, order: str) -> None:
 def test_unread_stdout(up: Start, tmp_path: Path, process_1: bool, driver: str) -> None:
     """With a full pipe on cohabit's stdout and a flooding service, a crash is restarted and TERM stops."""
     reader, writer = os.pipe()
-    life = up(
+    run = up(
         {
             "flood": {**ENDLESS, "logging": {"driver": driver}},
             "web": CRASHES,
@@ -38,31 +38,31 @@ def test_unread_stdout(up: Start, tmp_path: Path, process_1: bool, driver: str) 
         process_1=process_1,
     )
     os.close(writer)
-    life.until_written(str(tmp_path / "order"))
-    life.until(lambda: fcntl.ioctl(reader, 0x541B, b"\0" * 4) != b"\0" * 4, "something in the pipe")
-    _restarts_and_stops(life, str(tmp_path / "order"))
+    run.until_written(str(tmp_path / "order"))
+    run.until(lambda: fcntl.ioctl(reader, 0x541B, b"\0" * 4) != b"\0" * 4, "something in the pipe")
+    _restarts_and_stops(run, str(tmp_path / "order"))
     os.close(reader)
 
 
 def test_unread_stdout_and_stderr(up: Start, tmp_path: Path, process_1: bool) -> None:
     """The same if stdout and stderr are one full pipe: cohabit's own messages must not block either."""
     reader, writer = os.pipe()
-    life = up(
+    run = up(
         {"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
         stdout=writer,
         stderr=writer,
         process_1=process_1,
     )
     os.close(writer)
-    life.until_written(str(tmp_path / "order"))
-    _restarts_and_stops(life, str(tmp_path / "order"))
+    run.until_written(str(tmp_path / "order"))
+    _restarts_and_stops(run, str(tmp_path / "order"))
     os.close(reader)
 
 
 def test_paused_reader_gets_everything(up: Start) -> None:
     """A pipe that was full for a while loses nothing."""
     reader, writer = os.pipe()
-    life = up(
+    run = up(
         {
             "web": {"command": program("flood.py", "web", "100000"), "essential": False},
             "long": {"command": ["sleep", "1000"]},
@@ -70,26 +70,26 @@ def test_paused_reader_gets_everything(up: Start) -> None:
         stdout=writer,
     )
     os.close(writer)
-    life.one("sleep 1000")
-    life.until(lambda: life.below("flood.py") and _asleep(life), "the flood to block")
+    run.one("sleep 1000")
+    run.until(lambda: run.below("flood.py") and _asleep(run), "the flood to block")
     read = bytearray()
     while read.count(b"\n") < 100_000:
         read += os.read(reader, 1 << 20)
     os.close(reader)
     assert [int(line.split()[3]) for line in read.decode().splitlines()] == list(range(100_000))
-    assert life.stop() == 0
+    assert run.stop() == 0
 
 
-def _asleep(life: Run) -> bool:
+def _asleep(run: Run) -> bool:
     """Whether the flooding service is blocked on its pipe."""
-    with open(f"/proc/{life.one('flood.py').pid}/wchan", encoding="ascii") as file:
+    with open(f"/proc/{run.one('flood.py').pid}/wchan", encoding="ascii") as file:
         return "pipe" in file.read()
 
 
 def test_closed_reader_does_not_end_cohabit(up: Start, tmp_path: Path, process_1: bool) -> None:
     """`cohabit up | head -1`: when the reader exits, one message says so, and supervision continues."""
     reader, writer = os.pipe()
-    life = up(
+    run = up(
         {"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
         stdout=writer,
         process_1=process_1,
@@ -97,30 +97,30 @@ def test_closed_reader_does_not_end_cohabit(up: Start, tmp_path: Path, process_1
     os.close(writer)
     assert os.read(reader, 1)
     os.close(reader)
-    life.until_printed("our stdout is closed")
-    life.until_written(str(tmp_path / "order"))
-    _restarts_and_stops(life, str(tmp_path / "order"))
-    assert life.text.count("our stdout is closed") == 1
+    run.until_printed("our stdout is closed")
+    run.until_written(str(tmp_path / "order"))
+    _restarts_and_stops(run, str(tmp_path / "order"))
+    assert run.text.count("our stdout is closed") == 1
 
 
 def test_services_survive_a_closed_stdout(up: Start) -> None:
     """A service whose output goes nowhere is not killed by SIGPIPE: it may continue to write."""
     reader, writer = os.pipe()
-    life = up({"web": {"command": shell("echo first; until [ -e go ]; do :; done; seq 200000; exit 7")}}, stdout=writer)
+    run = up({"web": {"command": shell("echo first; until [ -e go ]; do :; done; seq 200000; exit 7")}}, stdout=writer)
     os.close(writer)
     assert os.read(reader, 1)
     os.close(reader)
-    os.close(os.open(f"/proc/{life.pid}/cwd/go", os.O_CREAT))
-    assert life.wait() == 7
+    os.close(os.open(f"/proc/{run.pid}/cwd/go", os.O_CREAT))
+    assert run.wait() == 7
 
 
 def test_full_disk_delays_no_service(up: Start) -> None:
     """When the disk under cohabit's stdout is full, the exit code is still right, and the lost output is reported."""
     with open("/dev/full", "wb") as full:
-        life = up({"web": {"command": shell("seq 1000; exit 7")}}, stdout=full)
-        assert life.wait() == 7
-    assert "web ended with exit code 7" in life.text
-    assert "bytes of output were discarded: they were not read in time" in life.text
+        run = up({"web": {"command": shell("seq 1000; exit 7")}}, stdout=full)
+        assert run.wait() == 7
+    assert "web ended with exit code 7" in run.text
+    assert "bytes of output were discarded: they were not read in time" in run.text
 
 
 @pytest.mark.parametrize("kind", ["file", "file, appended", "null", "socket", "fifo"])
@@ -136,14 +136,14 @@ def test_stdout_may_be_anything(up: Start, tmp_path: Path, kind: str) -> None:
         kind, os.O_CREAT | os.O_WRONLY
     )
     out = far.fileno() if kind == "socket" else os.open(path, flags)
-    life = up(
+    run = up(
         {
             "web": {"command": program("flood.py", "web", "20000"), "essential": False},
             "z": {"command": ["sleep", "1000"]},
         },
         stdout=out,
     )
-    life.one("sleep 1000")
+    run.one("sleep 1000")
     read = bytearray()
     while kind != "null" and read.count(b"\n") < 20_000:
         if kind == "socket":
@@ -151,11 +151,11 @@ def test_stdout_may_be_anything(up: Start, tmp_path: Path, kind: str) -> None:
         elif kind == "fifo":
             read += os.read(out, 1 << 20)
         else:
-            life.until(lambda: Path(path).read_bytes().count(b"\n") >= 20_000, "all lines")
+            run.until(lambda: Path(path).read_bytes().count(b"\n") >= 20_000, "all lines")
             read += Path(path).read_bytes()
     if kind != "null":
         assert [int(line.split()[3]) for line in read.decode().splitlines()] == list(range(20_000))
-    assert life.stop() == 0
+    assert run.stop() == 0
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
@@ -164,11 +164,11 @@ def test_shared_description_stays_blocking(start: Start, tmp_path: Path, kind: s
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"]}})
     near, far = socket.socketpair() if kind == "socket" else (None, None)
     options = {"stdout": far, "stderr": far} if far else {"terminal": True} if kind == "terminal" else {}
-    life = start(*COHABIT, "up", "-f", file, **options)
-    life.one("sleep 1000")
-    flags = [_flags(life.pid, fd) & os.O_NONBLOCK for fd in (0, 1, 2)]
-    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
-    assert life.wait() == 137
+    run = start(*COHABIT, "up", "-f", file, **options)
+    run.one("sleep 1000")
+    flags = [_flags(run.pid, fd) & os.O_NONBLOCK for fd in (0, 1, 2)]
+    os.kill(run.one("sleep 1000").pid, signal.SIGKILL)
+    assert run.wait() == 137
     assert flags == [0, 0, 0]
     if near and far:
         assert not fcntl.fcntl(far, fcntl.F_GETFL) & os.O_NONBLOCK
@@ -181,7 +181,7 @@ def _flags(pid: int, fd: int) -> int:
 
 def test_services_get_pipes_of_their_own(up: Start) -> None:
     """A service's stdin is /dev/null and its outputs are two pipes, which it may reopen."""
-    life = up(
+    run = up(
         {
             "web": {
                 "command": shell(
@@ -190,6 +190,6 @@ def test_services_get_pipes_of_their_own(up: Start) -> None:
             }
         }
     )
-    assert life.wait() == 0
-    assert life.lines("web", "out") == ["/dev/null", "fifo", "fifo"]
-    assert life.lines("web", "err") == ["again"]
+    assert run.wait() == 0
+    assert run.lines("web", "out") == ["/dev/null", "fifo", "fifo"]
+    assert run.lines("web", "err") == ["again"]

@@ -51,11 +51,11 @@ def test_only_the_standard_library_and_own_modules(start: Start, tmp_path: Path)
         "probed": {"command": ["sleep", "2000"], "depends_on": {"web": {"condition": "service_started"}}},
     }
     file = write_file(str(tmp_path), services)
-    life = start(sys.executable, "-X", "importtime", "-I", "-S", MAIN, "up", "-f", file)
-    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
-    life.until_printed("web: started", 2)
-    assert life.stop() == 0
-    imported = _imported(life.text)
+    run = start(sys.executable, "-X", "importtime", "-I", "-S", MAIN, "up", "-f", file)
+    os.kill(run.one("sleep 1000").pid, signal.SIGKILL)
+    run.until_printed("web: started", 2)
+    assert run.stop() == 0
+    imported = _imported(run.text)
     assert "cohabit.reactor.loop" in imported
     assert {name for name in imported if name.split(".")[0] not in {*sys.stdlib_module_names, "cohabit"}} == set()
     assert imported & NEVER == set()
@@ -64,9 +64,9 @@ def test_only_the_standard_library_and_own_modules(start: Start, tmp_path: Path)
 
 def test_init_loads_no_engine(start: Start) -> None:
     """`init` loads neither the engine nor the loop."""
-    life = start(sys.executable, "-X", "importtime", "-I", "-S", MAIN, "init", "--", "true")
-    assert life.wait() == 0
-    imported = _imported(life.text)
+    run = start(sys.executable, "-X", "importtime", "-I", "-S", MAIN, "init", "--", "true")
+    assert run.wait() == 0
+    imported = _imported(run.text)
     assert "cohabit.reactor.init" in imported
     assert not imported & {"cohabit.engine.supervisor", "cohabit.reactor.loop", "cohabit.plan.model", *NEVER}
 
@@ -77,13 +77,13 @@ def test_it_isolates_itself(start: Start, tmp_path: Path, flags: tuple[str, ...]
     for name in ("select", "marshal", "time"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')\n")
     file = write_file(str(tmp_path), {"web": {"command": shell("exit 3")}})
-    life = start(sys.executable, *flags, MAIN, "up", "-f", file, environment={"PYTHONPATH": str(tmp_path)})
-    assert life.wait() == 3
+    run = start(sys.executable, *flags, MAIN, "up", "-f", file, environment={"PYTHONPATH": str(tmp_path)})
+    assert run.wait() == 3
 
 
 def test_as_a_module(start: Start) -> None:
     """`python -m cohabit` is the same program."""
-    life = start(
+    run = start(
         sys.executable,
         "-m",
         "cohabit",
@@ -92,16 +92,16 @@ def test_as_a_module(start: Start) -> None:
         *shell("exit 3"),
         environment={"PYTHONPATH": os.path.join(REPOSITORY, "src")},
     )
-    assert life.wait() == 3
+    assert run.wait() == 3
 
 
 def test_as_a_module_it_imports_nothing_from_the_working_directory(start: Start, tmp_path: Path) -> None:
     """With -I, as recommended: a cohabit.py there is not executed as process 1."""
     for name in ("cohabit", "runpy", "select", "marshal"):
         (tmp_path / f"{name}.py").write_text("print('not ours', flush=True); raise SystemExit(0)\n")
-    life = start(sys.executable, "-I", "-m", "cohabit", "init", "--", *shell("exit 3"))
-    assert life.wait() == 3
-    assert "not ours" not in life.text
+    run = start(sys.executable, "-I", "-m", "cohabit", "init", "--", *shell("exit 3"))
+    assert run.wait() == 3
+    assert "not ours" not in run.text
 
 
 def test_every_recommended_command_is_isolated() -> None:
@@ -132,23 +132,23 @@ def test_what_cpython_reads_in_spite_of_isolation(
 ) -> None:
     """Python reads its own path from them; cohabit, its loader and a re-execution do not, and services inherit them."""
     file = write_file(str(tmp_path), {"web": {"command": SHOW}})
-    life = start(*above, "up", "-f", file, environment={variable: "/nowhere/python3"})
-    life.until_printed("| shown")
-    assert life.lines("web", "out") == [f"{variable}=/nowhere/python3", "shown"]
-    life.signal(signal.SIGRTMIN + 25)
-    life.until_printed("re-executed")
-    life.signal(signal.SIGHUP)
-    life.until_printed("reload: nothing has changed")
-    assert life.stop() == 0
+    run = start(*above, "up", "-f", file, environment={variable: "/nowhere/python3"})
+    run.until_printed("| shown")
+    assert run.lines("web", "out") == [f"{variable}=/nowhere/python3", "shown"]
+    run.signal(signal.SIGRTMIN + 25)
+    run.until_printed("re-executed")
+    run.signal(signal.SIGHUP)
+    run.until_printed("reload: nothing has changed")
+    assert run.stop() == 0
 
 
 @pytest.mark.parametrize("variable", MISLEADING)
 def test_what_cpython_reads_does_not_mislead_the_script(start: Start, installed: str, variable: str) -> None:
     """It hides the variables from Python before it starts it."""
-    life = start(installed, "init", "--", *SHOW, environment={variable: "/nowhere/python3"})
-    life.until_printed("shown")
-    assert life.text == f"{variable}=/nowhere/python3\nshown\n"
-    assert life.stop() == 143
+    run = start(installed, "init", "--", *SHOW, environment={variable: "/nowhere/python3"})
+    run.until_printed("shown")
+    assert run.text == f"{variable}=/nowhere/python3\nshown\n"
+    assert run.stop() == 143
 
 
 def _system_call(pid: int) -> list[str]:
@@ -161,31 +161,31 @@ def _system_call(pid: int) -> list[str]:
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
 def test_it_waits_without_a_timeout(up: Start, process_1: bool) -> None:
     """With nothing due, process 1 waits in epoll without a timeout."""
-    life = up({"web": {"command": ["sleep", "1000"]}, "other": {"command": ["sleep", "2000"]}}, process_1=process_1)
-    life.until_printed("started", 2)
-    life.until(lambda: _system_call(life.pid)[:1] in (["232"], ["281"]), "it to wait in epoll")
-    timeout = int(_system_call(life.pid)[4], 16) & 0xFFFFFFFF
+    run = up({"web": {"command": ["sleep", "1000"]}, "other": {"command": ["sleep", "2000"]}}, process_1=process_1)
+    run.until_printed("started", 2)
+    run.until(lambda: _system_call(run.pid)[:1] in (["232"], ["281"]), "it to wait in epoll")
+    timeout = int(_system_call(run.pid)[4], 16) & 0xFFFFFFFF
     assert timeout == 0xFFFFFFFF
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
 def test_init_waits_without_a_timeout(init: Start, process_1: bool) -> None:
     """`init` waits in sigtimedwait without a timeout."""
-    life = init("--", "sleep", "1000", process_1=process_1)
-    life.one("sleep 1000")
-    life.until(lambda: _system_call(life.pid)[:1] == ["128"], "it to wait for a signal")
-    assert int(_system_call(life.pid)[3], 16) == 0
+    run = init("--", "sleep", "1000", process_1=process_1)
+    run.one("sleep 1000")
+    run.until(lambda: _system_call(run.pid)[:1] == ["128"], "it to wait for a signal")
+    assert int(_system_call(run.pid)[3], 16) == 0
 
 
 def test_process_1_does_not_wake_while_idle(up: Start) -> None:
     """While services work, process 1 does not wake once."""
-    life = up({"web": {"command": ["sleep", "1000"]}})
-    life.until_printed("started")
-    life.until(lambda: processes.status(life.pid, "State") == "S", "it to wait")
-    before = processes.status(life.pid, "voluntary_ctxt_switches")
+    run = up({"web": {"command": ["sleep", "1000"]}})
+    run.until_printed("started")
+    run.until(lambda: processes.status(run.pid, "State") == "S", "it to wait")
+    before = processes.status(run.pid, "voluntary_ctxt_switches")
     for _ in range(20):
         subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
-    assert processes.status(life.pid, "voluntary_ctxt_switches") == before
+    assert processes.status(run.pid, "voluntary_ctxt_switches") == before
 
 
 def test_services_get_the_original_descriptor_limit(start: Start, tmp_path: Path) -> None:
@@ -193,6 +193,6 @@ def test_services_get_the_original_descriptor_limit(start: Start, tmp_path: Path
     services = {f"s{n}": {"command": ["true"], "essential": False} for n in range(60)}
     services["asks"] = {"command": shell("ulimit -Sn"), "essential": False}
     file = write_file(str(tmp_path), services)
-    life = start(*COHABIT, "up", "-f", file, above=("prlimit", "--nofile=100:4096"))
-    assert life.wait() == 0
-    assert life.lines("asks") == ["100"]
+    run = start(*COHABIT, "up", "-f", file, above=("prlimit", "--nofile=100:4096"))
+    assert run.wait() == 0
+    assert run.lines("asks") == ["100"]

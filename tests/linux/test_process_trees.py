@@ -32,29 +32,29 @@ def box() -> Iterator[str]:
 class Console:
     """Evaluate expressions in programs/trees.py."""
 
-    def __init__(self, life: Run) -> None:
-        self.life = life
-        self.life.until_printed("ready")
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.run.until_printed("ready")
 
     def __call__(self, expression: str) -> Any:
         """Return the value of an expression."""
-        stdin = self.life.process.stdin
+        stdin = self.run.process.stdin
         assert stdin
-        before = self.life.out.count(b"\n")
+        before = self.run.out.count(b"\n")
         stdin.write(expression.encode() + b"\n")
         stdin.flush()
-        self.life.until(lambda: self.life.out.count(b"\n") > before, expression)
-        return ast.literal_eval(self.life.out.split(b"\n")[before].decode())
+        self.run.until(lambda: self.run.out.count(b"\n") > before, expression)
+        return ast.literal_eval(self.run.out.split(b"\n")[before].decode())
 
     def end(self) -> None:
         """End the program and all processes in its namespace."""
-        assert self.life.process.stdin
-        self.life.process.stdin.close()
-        self.life.wait()
+        assert self.run.process.stdin
+        self.run.process.stdin.close()
+        self.run.wait()
 
     def until(self, expression: str, value: object) -> None:
         """Wait until an expression has this value."""
-        self.life.until(lambda: self(expression) == value, f"{expression} to be {value!r}")
+        self.run.until(lambda: self(expression) == value, f"{expression} to be {value!r}")
 
 
 @pytest.fixture(params=["cgroups", "cgroups before 5.14", "proc"])
@@ -349,9 +349,9 @@ def test_without_cgroups_no_message_is_printed(start: Start, box: str, setup: st
     assert console("trees.cgroups.directory") == ""
     console("trees.signal('web', 9)")
     assert console("gone('web')")
-    assert not console.life.err
+    assert not console.run.err
     console.end()
-    console.life.until(lambda: places.removed(f"{box}/limited"), "the cgroup to be empty")
+    console.run.until(lambda: places.removed(f"{box}/limited"), "the cgroup to be empty")
 
 
 def test_no_cgroups_without_permission_to_move_processes(start: Start, box: str) -> None:
@@ -365,4 +365,4 @@ def test_no_cgroups_without_permission_to_move_processes(start: Start, box: str)
     console.until("commands(trees.members('web'))", ["8827"])
     assert console("trees.cgroups.directory") == ""
     console.end()
-    console.life.until(lambda: places.removed(f"{box}/{UID}"), "the cgroup to be empty")
+    console.run.until(lambda: places.removed(f"{box}/{UID}"), "the cgroup to be empty")

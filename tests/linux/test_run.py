@@ -20,54 +20,56 @@ def _until_gate(code: int) -> str:
 @pytest.mark.parametrize("code", [0, 3])
 def test_any_end_ends_all_with_its_code(run: Start, gate: Gate, process_1: bool, code: int) -> None:
     """When one command exits, with 0 or not, the others get TERM and its code is the container's."""
-    life = run(f"one={_until_gate(code)}", f"two={RECEIVE}", process_1=process_1)
-    life.until_printed("ready")
+    container = run(f"one={_until_gate(code)}", f"two={RECEIVE}", process_1=process_1)
+    container.until_printed("ready")
     gate.open()
-    assert life.wait() == code
-    assert life.lines("two") == ["ready", "got 15"]
-    assert f"one ended with exit code {code}" in life.text
+    assert container.wait() == code
+    assert container.lines("two") == ["ready", "got 15"]
+    assert f"one ended with exit code {code}" in container.text
 
 
 def test_death_by_signal_is_128_and_the_signal(run: Start, process_1: bool) -> None:
     """A command that is killed by a signal gives 128+n."""
-    life = run("victim=sleep 1000", f"other={RECEIVE}", process_1=process_1)
-    life.until_printed("ready")
-    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
-    assert life.wait() == 137
-    assert life.lines("other") == ["ready", "got 15"]
+    container = run("victim=sleep 1000", f"other={RECEIVE}", process_1=process_1)
+    container.until_printed("ready")
+    os.kill(container.one("sleep 1000").pid, signal.SIGKILL)
+    assert container.wait() == 137
+    assert container.lines("other") == ["ready", "got 15"]
 
 
 def test_first_end_gives_the_code(run: Start, gate: Gate) -> None:
     """A second failure during the stop does not change the code."""
     second = shlex.join(program("received.py", "9", "15"))
-    life = run(f"first={_until_gate(3)}", f"second={second}")
-    life.until_printed("ready")
+    container = run(f"first={_until_gate(3)}", f"second={second}")
+    container.until_printed("ready")
     gate.open()
-    assert life.wait() == 3
+    assert container.wait() == 3
 
 
 def test_requested_stop_is_0(run: Start, process_1: bool) -> None:
     """A stop from outside in which all end in time gives 0, whatever their exit codes."""
-    life = run(f"one={RECEIVE}", f"two={shlex.join(program('received.py', '9', '15'))}", process_1=process_1)
-    life.until_printed("ready", 2)
-    assert life.stop() == 0
+    container = run(f"one={RECEIVE}", f"two={shlex.join(program('received.py', '9', '15'))}", process_1=process_1)
+    container.until_printed("ready", 2)
+    assert container.stop() == 0
 
 
 def test_names_are_given_or_derived_from_the_program(run: Start) -> None:
     """A command has its given name, else that of its program, with a number for the second of a kind."""
-    life = run(
+    container = run(
         "web=sh -c 'echo a; exec sleep 1000'", "sh -c 'echo b; exec sleep 1000'", "sh -c 'echo c; exec sleep 1000'"
     )
     for line in ("a\n", "b\n", "c\n"):
-        life.until_printed(line)
-    assert (life.lines("web"), life.lines("sh"), life.lines("sh-2")) == (["a"], ["b"], ["c"])
+        container.until_printed(line)
+    assert (container.lines("web"), container.lines("sh"), container.lines("sh-2")) == (["a"], ["b"], ["c"])
 
 
 def test_simple_command_runs_without_a_shell(run: Start, process_1: bool) -> None:
     """A simple command runs without a shell, quotes included."""
-    life = run("sleep 1000", "exec sleep '2000'", process_1=process_1)
-    life.until_printed("started", 2)
-    life.until(lambda: sorted(one.command for one in life.below()) == ["sleep 1000", "sleep 2000"], "just the two")
+    container = run("sleep 1000", "exec sleep '2000'", process_1=process_1)
+    container.until_printed("started", 2)
+    container.until(
+        lambda: sorted(one.command for one in container.below()) == ["sleep 1000", "sleep 2000"], "just the two"
+    )
 
 
 def test_shell_syntax_works(run: Start, tmp_path: Path) -> None:
@@ -78,30 +80,30 @@ def test_shell_syntax_works(run: Start, tmp_path: Path) -> None:
 
 def test_container_lives_as_long_as_main(run: Start, gate: Gate, process_1: bool) -> None:
     """With --main the helpers' exits do not matter, main's code counts, and a remaining helper gets TERM."""
-    life = run(
+    container = run(
         "--main", f"main={_until_gate(5)}", "--helper", "done=true", "--helper", f"long={RECEIVE}", process_1=process_1
     )
-    life.until_printed("ready")
-    life.until_printed("done: ended with exit code 0")
+    container.until_printed("ready")
+    container.until_printed("done: ended with exit code 0")
     gate.open()
-    assert life.wait() == 5
-    assert life.lines("long") == ["ready", "got 15"]
+    assert container.wait() == 5
+    assert container.lines("long") == ["ready", "got 15"]
 
 
 def test_failing_helper_is_reported(run: Start, gate: Gate, process_1: bool) -> None:
     """A failing helper is reported, and the container keeps running."""
-    life = run("--main", f"main={_until_gate(0)}", "--helper", "seed=sh -c 'exit 3'", process_1=process_1)
-    life.until_printed("seed: ended with exit code 3")
+    container = run("--main", f"main={_until_gate(0)}", "--helper", "seed=sh -c 'exit 3'", process_1=process_1)
+    container.until_printed("seed: ended with exit code 3")
     gate.open()
-    assert life.wait() == 0
+    assert container.wait() == 0
 
 
 def test_missing_helper_starts_nothing(run: Start) -> None:
     """A helper whose program is missing is detected before any service starts: 127."""
-    life = run("--main", "sleep 1000", "--helper", "no-such-program")
-    assert life.wait() == 127
-    assert "no-such-program" in life.text
-    assert "started" not in life.text
+    container = run("--main", "sleep 1000", "--helper", "no-such-program")
+    assert container.wait() == 127
+    assert "no-such-program" in container.text
+    assert "started" not in container.text
 
 
 @pytest.mark.parametrize("kind", ["tcp", "http"])
@@ -109,31 +111,33 @@ def test_helper_starts_once_main_is_ready(run: Start, gate: Gate, tmp_path: Path
     """With --ready a helper starts after the first successful answer, not before; an HTTP 503 does not count."""
     main = shlex.join(program("listen.py", kind, str(port)))
     ready = f"tcp:{port}" if kind == "tcp" else f"http://127.0.0.1:{port}/health"
-    life = run("--main", f"main={main}", "--ready", ready, "--helper", "sh -c 'echo helper >> order; exec sleep 1000'")
-    life.until_printed("main: started")
+    container = run(
+        "--main", f"main={main}", "--ready", ready, "--helper", "sh -c 'echo helper >> order; exec sleep 1000'"
+    )
+    container.until_printed("main: started")
     gate.open()
     order = str(tmp_path / "order")
     expected = ["listening", "helper"] if kind == "tcp" else ["answered 503", "answered 503", "answered 200", "helper"]
-    assert life.until_written(order, len(expected)) == expected
-    life.until_printed("main: ready")
+    assert container.until_written(order, len(expected)) == expected
+    container.until_printed("main: ready")
 
 
 def test_helper_never_starts_when_main_ends_before(run: Start, gate: Gate, port: int) -> None:
     """A main that exits before it is ready ends the container with its code; the helper never starts."""
     main = shlex.join(program("listen.py", "tcp", str(port), "6"))
-    life = run("--main", f"main={main}", "--ready", f"tcp:{port}", "--helper", "late=echo late")
-    life.until_printed("main: started")
+    container = run("--main", f"main={main}", "--ready", f"tcp:{port}", "--helper", "late=echo late")
+    container.until_printed("main: started")
     gate.open()
-    assert life.wait() == 6
-    assert not life.lines("late")
+    assert container.wait() == 6
+    assert not container.lines("late")
 
 
 def test_command_beside_main_starts_at_once(run: Start, gate: Gate) -> None:
     """A command without --helper starts together with main, and its exit does not matter."""
-    life = run("--main", f"main={_until_gate(2)}", "--ready", "tcp:1", "beside=echo here")
-    life.until_printed("here")
+    container = run("--main", f"main={_until_gate(2)}", "--ready", "tcp:1", "beside=echo here")
+    container.until_printed("here")
     gate.open()
-    assert life.wait() == 2
+    assert container.wait() == 2
 
 
 @pytest.mark.parametrize(
@@ -152,8 +156,8 @@ def test_command_beside_main_starts_at_once(run: Start, gate: Gate) -> None:
 )
 def test_wrong_usage_is_64(run: Start, arguments: list[str]) -> None:
     """Invalid arguments give 64 and one sentence, and nothing starts."""
-    life = run(*arguments)
-    assert life.wait() == 64
-    assert life.text
-    assert "Traceback" not in life.text
-    assert "started" not in life.text
+    container = run(*arguments)
+    assert container.wait() == 64
+    assert container.text
+    assert "Traceback" not in container.text
+    assert "started" not in container.text

@@ -61,7 +61,7 @@ class Server:
             self.where = probe.getsockname()[:2]
         self.address = f"{way.removesuffix('6')}://{f'[{host}]' if ':' in host else host}:{self.where[1]}"
 
-    def come(self) -> None:
+    def start(self) -> None:
         """Start."""
         self.socket = socket.socket(*self.kind)
         self.socket.setblocking(False)
@@ -72,7 +72,7 @@ class Server:
         if self.is_stream:
             self.socket.listen()
 
-    def go(self) -> None:
+    def stop(self) -> None:
         """Stop; connections with unread bytes are reset then."""
         assert self.socket is not None
         self.socket.close()
@@ -142,7 +142,7 @@ class SinkLoop:
 
     def __init__(self, address: str) -> None:
         self.epoll = select.epoll()
-        self.words: list[str] = []
+        self.reports: list[str] = []
         self.children: list[tuple[subprocess.Popen[bytes], Callable[[int, str], None]]] = []
         self.form = Syslog(Origin("web", "stdout"), 3)
         self.watched = -1
@@ -152,7 +152,7 @@ class SinkLoop:
 
     def new(self) -> SyslogSink:
         """A new sink."""
-        return SyslogSink(self.address, launch=self.launch, on_trouble=self.words.append)
+        return SyslogSink(self.address, launch=self.launch, on_trouble=self.reports.append)
 
     def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
         """Launch a side program, as Children does."""
@@ -160,7 +160,7 @@ class SinkLoop:
         child = subprocess.Popen(start.argv, env=start.environment, stdout=start.stdio[1])
         self.children.append((child, ended))
 
-    def look(self) -> None:
+    def watch(self) -> None:
         """Register the descriptor that the sink waits for."""
         fd = self.sink.fd if self.sink.blocked else -1
         if fd == self.watched:
@@ -178,7 +178,7 @@ class SinkLoop:
         for first in range(self.next, self.next + count, at_once):
             lines = b"".join(b"%d %b\n" % (number, filling) for number in range(first, first + at_once))
             self.sink.write(self.form.lines(lines, NOW_NS))
-            self.look()
+            self.watch()
         self.next += count
 
     def turn(self, wait: float = 0.0) -> None:
@@ -194,13 +194,13 @@ class SinkLoop:
         due = self.sink.retry_at if self.sink.blocked else None
         if ready or (due is not None and due <= time.monotonic()):
             self.sink.flush()
-        self.look()
+        self.watch()
 
     def until(self, true: Callable[[], object], *servers: Server) -> None:
         """Run turns until the condition holds, with servers that read."""
         deadline = time.monotonic() + AT_MOST_SECONDS
         while not true():
-            assert time.monotonic() < deadline, (self.words, [len(server.messages) for server in servers])
+            assert time.monotonic() < deadline, (self.reports, [len(server.messages) for server in servers])
             self.turn(0.0 if sum(server.read() for server in servers) else 0.005)
 
     def all_arrive(self, server: Server) -> None:
@@ -223,7 +223,7 @@ class SinkLoop:
         self.children.clear()
         self.sink = self.new()
         self.sink.restore(plain)
-        self.look()
+        self.watch()
 
 
 @pytest.fixture(params=WAYS)
@@ -231,7 +231,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     server = Server(request.param, tmp_path)
     yield server
     if server.socket is not None:
-        server.go()
+        server.stop()
 
 
 @pytest.fixture
@@ -250,43 +250,43 @@ only = pytest.mark.parametrize
 
 def test_every_record_arrives_once_and_in_order(server: Server, world: SinkLoop) -> None:
     """Over each transport, with a server that reads fast enough."""
-    server.come()
+    server.start()
     for _ in range(20):
         world.write(50)
         world.all_arrive(server)
-    assert world.words == []
+    assert world.reports == []
 
 
 def test_a_server_that_starts_late_gets_everything(server: Server, world: SinkLoop) -> None:
     """Until then frames wait; one message says that the server is unreachable, and one that it is reachable again."""
     world.write(20)
-    world.until(lambda: world.words)
+    world.until(lambda: world.reports)
     assert world.sink.blocked
     assert world.sink.pending_bytes > 1000
-    (words,) = world.words
-    assert words.startswith(f"cannot reach syslog {server.address}: ")
-    assert words.endswith(" (trying again; blocking services wait)")
+    (reports,) = world.reports
+    assert reports.startswith(f"cannot reach syslog {server.address}: ")
+    assert reports.endswith(" (trying again; blocking services wait)")
     why = "No such file or directory" if "unix" in server.way else "Connection refused"
-    assert why in words
+    assert why in reports
     world.write(20)
-    server.come()
+    server.start()
     world.all_arrive(server)
-    assert world.words == [words, f"can reach syslog {server.address} again"]
+    assert world.reports == [reports, f"can reach syslog {server.address} again"]
 
 
 def test_a_restart_of_an_idle_server_loses_nothing(server: Server, world: SinkLoop) -> None:
     """The closed connection is noticed at the next record, before that is sent; also three times in a row."""
-    server.come()
+    server.start()
     for _ in range(3):
         world.write(5)
         world.all_arrive(server)
-        server.go()
+        server.stop()
         world.write(5)
         world.until(lambda: world.sink.blocked)
         world.write(5)
-        server.come()
+        server.start()
         world.all_arrive(server)
-    assert len(world.words) == 6
+    assert len(world.reports) == 6
 
 
 def test_a_server_that_is_back_before_the_next_record_causes_no_message(
@@ -294,21 +294,21 @@ def test_a_server_that_is_back_before_the_next_record_causes_no_message(
 ) -> None:
     """A good connection is made again at once, without a message."""
     monkeypatch.setattr(syslog, "_STABLE_SECONDS", 0.0)
-    server.come()
+    server.start()
     world.write(5)
     world.all_arrive(server)
-    server.go()
-    server.come()
+    server.stop()
+    server.start()
     world.write(5)
     world.all_arrive(server)
-    assert world.words == []
+    assert world.reports == []
 
 
 @only("server", ["tcp", "unix-stream"], indirect=True)
 def test_a_reader_of_one_byte_at_a_time_gets_everything(server: Server, world: SinkLoop) -> None:
     """Frames are then sent in pieces and reassembled."""
     server.rcvbuf, server.read_size = 1, 1
-    server.come()
+    server.start()
     world.write(1)
     world.until(lambda: server.connections, server)
     assert world.sink._socket is not None
@@ -316,33 +316,33 @@ def test_a_reader_of_one_byte_at_a_time_gets_everything(server: Server, world: S
     world.write(3, b"x" * 7_000)
     assert world.sink.blocked
     world.all_arrive(server)
-    assert world.words == []
+    assert world.reports == []
 
 
 @only("server", ["unix", "unixgram"], indirect=True)
 def test_a_full_queue_of_datagrams_is_waited_for(server: Server, world: SinkLoop) -> None:
     """The kernel queues about ten unread datagrams; epoll reports when there is room again."""
-    server.come()
+    server.start()
     world.write(300)
     assert world.sink.blocked
     assert world.sink.fd >= 0
     assert world.sink.retry_at is None
     world.all_arrive(server)
-    assert world.words == []
+    assert world.reports == []
 
 
 @only("server", ["udp"], indirect=True)
 def test_a_refused_datagram_is_sent_again(server: Server, world: SinkLoop) -> None:
     """Also the last of all, whose error no later send could report."""
-    server.come()
+    server.start()
     world.write(3)
     world.all_arrive(server)
-    server.go()
+    server.stop()
     world.write(1)
     assert world.sink.blocked
     world.write(10)
-    world.until(lambda: world.words)
-    server.come()
+    world.until(lambda: world.reports)
+    server.start()
     world.all_arrive(server)
 
 
@@ -350,7 +350,7 @@ def test_a_refused_datagram_is_sent_again(server: Server, world: SinkLoop) -> No
 def test_first_datagram_is_sent_alone(server: Server, world: SinkLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """If there is no server, only one datagram would be lost; the others wait for an ICMP error."""
     monkeypatch.setattr(syslog, "_PROOF_SECONDS", 60.0)
-    server.come()
+    server.start()
     world.write(10)
     world.until(lambda: not server.read(), server)
     assert server.numbers == [0]
@@ -365,7 +365,7 @@ def test_first_datagram_is_sent_alone(server: Server, world: SinkLoop, monkeypat
 def test_data_that_tcp_did_not_deliver_is_sent_again(server: Server, world: SinkLoop) -> None:
     """A server that dies with a full queue loses at most that queue: the next one gets the rest, in whole records."""
     server.rcvbuf = 4096
-    server.come()
+    server.start()
     world.write(1, b"x" * 1000)
     world.until(lambda: server.connections, server)
     server.listening = False
@@ -374,10 +374,10 @@ def test_data_that_tcp_did_not_deliver_is_sent_again(server: Server, world: Sink
     world.until(lambda: world.sink._sent)
     assert world.sink._sent_bytes > 100_000
     in_kernel = 2 * server.rcvbuf + 65_536 // 16
-    server.go()
+    server.stop()
     server.listening, server.rcvbuf, before = True, 0, server.numbers
     server.messages.clear()
-    server.come()
+    server.start()
     world.until(lambda: server.messages and server.numbers[-1] == world.next - 1, server)
     first = server.numbers[0]
     assert server.numbers == list(range(first, world.next))
@@ -388,7 +388,7 @@ def test_data_that_tcp_did_not_deliver_is_sent_again(server: Server, world: Sink
 @only("server", ["unix-stream"], indirect=True)
 def test_a_line_that_was_cut_by_the_end_of_its_server_is_whole_on_the_next(server: Server, world: SinkLoop) -> None:
     """Whatever part the old server received: a receiver never sees a line without its beginning."""
-    server.come()
+    server.start()
     world.write(1)
     world.until(lambda: server.connections, server)
     server.listening = False
@@ -396,11 +396,11 @@ def test_a_line_that_was_cut_by_the_end_of_its_server_is_whole_on_the_next(serve
     world.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     world.write(4, b"x" * 7_000)
     assert world.sink._of_line > 0
-    server.go()
+    server.stop()
     server.listening = True
     server.messages.clear()
     world.write(3)
-    server.come()
+    server.start()
     world.until(lambda: server.messages and server.numbers[-1] == world.next - 1, server)
     assert server.numbers == list(range(server.numbers[0], world.next))
 
@@ -410,39 +410,39 @@ def test_what_was_sent_to_a_server_that_had_just_closed_is_sent_again(
     server: Server, world: SinkLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if the close was not visible before the send: the data was not acknowledged."""
-    server.come()
+    server.start()
     world.write(3)
     world.all_arrive(server)
-    server.go()
+    server.stop()
     with monkeypatch.context() as patch:
         patch.setattr(syslog, "_check_open", lambda _: None)
         world.write(1)
         assert not world.sink.blocked
     world.write(3)
     assert world.sink.blocked
-    server.come()
+    server.start()
     world.all_arrive(server)
 
 
 @only("server", ["tcp", "unix-stream"], indirect=True)
 def test_data_from_the_server_is_discarded(server: Server, world: SinkLoop) -> None:
     """So that the end of the connection, which follows it, is seen."""
-    server.come()
+    server.start()
     world.write(1)
     world.all_arrive(server)
     for connection in server.connections:
         connection.send(b"hello" * 10_000)
-    server.go()
+    server.stop()
     world.write(1)
     assert world.sink.blocked
-    server.come()
+    server.start()
     world.all_arrive(server)
 
 
 @only("server", ["unix", "udp"], indirect=True)
 def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, world: SinkLoop) -> None:
     """It arrives in several messages, each with its header; the next records arrive, too."""
-    server.come()
+    server.start()
     world.write(1)
     world.all_arrive(server)
     assert world.sink._socket is not None
@@ -450,7 +450,7 @@ def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, wor
     text = b"y" + b"".join(b"%05d" % number for number in range(40_000))
     end = world.form.lines(b"end\n", NOW_NS)
     world.sink.write(frame(end.partition(b" ")[2].replace(b"end", text)) + end)
-    world.look()
+    world.watch()
     world.until(lambda: server.messages[-1] == b"end", server)
     assert len(server.messages) > 4
     assert b"".join(server.messages[1:]) == text + b"end"
@@ -459,9 +459,9 @@ def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, wor
 @only("server", ["unix-stream"], indirect=True)
 def test_control_characters_are_escaped(server: Server, world: SinkLoop) -> None:
     """A record is one line there, split where the escapes make it too long for receivers."""
-    server.come()
+    server.start()
     world.sink.write(world.form.records([b"a\n b\0c", b"\n" * 7_000, b"end"], NOW_NS))
-    world.look()
+    world.watch()
     world.until(lambda: server.messages and server.messages[-1] == b"end", server)
     assert server.messages[0] == b"a#012 b#000c"
     assert b"".join(server.messages[1:-1]) == b"#012" * 7_000
@@ -487,7 +487,7 @@ def test_enobufs_is_retried_without_a_message(server: Server, world: SinkLoop) -
         def __getattr__(self, name: str) -> Any:
             return getattr(self.real, name)
 
-    server.come()
+    server.start()
     world.write(1)
     world.all_arrive(server)
     world.sink._socket = full = Full(world.sink._socket)  # type: ignore[assignment]
@@ -496,7 +496,7 @@ def test_enobufs_is_retried_without_a_message(server: Server, world: SinkLoop) -
     assert world.sink.fd == -1
     world.all_arrive(server)
     assert full.times < 0
-    assert world.words == []
+    assert world.reports == []
 
 
 @only("server", ["tcp"], indirect=True)
@@ -516,8 +516,8 @@ def test_retries_back_off(server: Server, world: SinkLoop, monkeypatch: pytest.M
         now = due
         world.sink.flush()
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
-    assert len(world.words) == 1
-    assert server.address in world.words[0]
+    assert len(world.reports) == 1
+    assert server.address in world.reports[0]
 
 
 @only("server", ["tcp"], indirect=True)
@@ -526,7 +526,7 @@ def test_a_connect_without_an_answer_times_out(
 ) -> None:
     """A connect is abandoned after its timeout, and a new one is tried then."""
     monkeypatch.setattr(syslog, "_CONNECT_SECONDS", 0.05)
-    server.come()
+    server.start()
     assert server.socket is not None
     server.socket.listen(0)
     crowd = [socket.socket() for _ in range(4)]
@@ -536,8 +536,8 @@ def test_a_connect_without_an_answer_times_out(
     world.write(5)
     assert world.sink.fd >= 0
     assert world.sink.retry_at is not None
-    world.until(lambda: world.words)
-    assert "no answer" in world.words[0]
+    world.until(lambda: world.reports)
+    assert "no answer" in world.reports[0]
     assert world.sink.fd == -1
     for one in crowd:
         one.close()
@@ -548,7 +548,7 @@ def test_a_connect_without_an_answer_times_out(
 @only("server", ["tcp"], indirect=True)
 def test_a_server_that_closes_each_connection_causes_no_spin(server: Server, world: SinkLoop) -> None:
     """Connections that are closed at once are retried with increasing delays, too."""
-    server.come()
+    server.start()
     assert server.socket is not None
     accepted = 0
     until = time.monotonic() + 1.0
@@ -569,7 +569,7 @@ def test_a_server_that_closes_each_connection_causes_no_spin(server: Server, wor
 @only("server", ["tcp", "udp"], indirect=True)
 def test_a_name_is_looked_up_by_a_side_program(server: Server, world: SinkLoop) -> None:
     """At each connect, without blocking the loop."""
-    server.come()
+    server.start()
     world.address = server.address.replace("127.0.0.1", "localhost")
     world.sink = world.new()
     world.write(5)
@@ -588,7 +588,7 @@ def answered(world: SinkLoop, *answers: str) -> list[str]:
         child = subprocess.Popen(["/bin/sh", "-c", "printf '%s' \"$1\"", "sh", text], stdout=start.stdio[1])
         world.children.append((child, ended))
 
-    world.sink = SyslogSink(world.address.replace("127.0.0.1", "logs"), launch=launch, on_trouble=world.words.append)
+    world.sink = SyslogSink(world.address.replace("127.0.0.1", "logs"), launch=launch, on_trouble=world.reports.append)
     return keys
 
 
@@ -597,11 +597,11 @@ def test_an_unknown_name_is_reported_and_retried(server: Server, world: SinkLoop
     """The message quotes the resolver; the next attempt may succeed."""
     port = server.where[1]
     keys = answered(world, "!Name or service not known\n", "", f"127.0.0.1 {port} 0\n")
-    server.come()
+    server.start()
     world.write(5)
     world.all_arrive(server)
     name = f"syslog tcp://logs:{port}"
-    assert world.words == [
+    assert world.reports == [
         f"cannot reach {name}: Name or service not known (trying again; blocking services wait)",
         f"can reach {name} again",
     ]
@@ -613,12 +613,12 @@ def test_addresses_are_tried_in_turn(server: Server, world: SinkLoop) -> None:
     """The first address that accepts is used; the others are not mentioned. The next connect resolves again."""
     port = server.where[1]
     keys = answered(world, f"127.0.0.2 {port} 0\n::1 {port} 0\n127.0.0.1 {port} 0\n", "!no\n", f"127.0.0.1 {port} 0\n")
-    server.come()
+    server.start()
     world.write(5)
     world.all_arrive(server)
-    assert world.words == []
-    server.go()
-    server.come()
+    assert world.reports == []
+    server.stop()
+    server.start()
     world.write(5)
     world.all_arrive(server)
     assert len(keys) == 3
@@ -629,12 +629,12 @@ def test_drain_uses_the_last_known_addresses(server: Server, world: SinkLoop) ->
     """When no process can be started any more, the last addresses are used, and a running resolver is waited for."""
     port = server.where[1]
     keys = answered(world, f"127.0.0.1 {port} 0\n")
-    server.come()
+    server.start()
     world.write(5)
     world.sink.drain(lambda: 5.0)
     world.all_arrive(server)
-    server.go()
-    server.come()
+    server.stop()
+    server.start()
     world.write(5)
     world.sink.drain(lambda: 5.0)
     world.all_arrive(server)
@@ -648,11 +648,11 @@ def test_a_resolver_that_cannot_be_started_is_retried(server: Server, world: Sin
     def launch(*_: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    world.sink = SyslogSink("tcp://logs", launch=launch, on_trouble=world.words.append)
+    world.sink = SyslogSink("tcp://logs", launch=launch, on_trouble=world.reports.append)
     before = len(os.listdir("/proc/self/fd"))
     world.write(1)
     assert world.sink.retry_at is not None
-    assert "cannot look up the host name: Resource temporarily unavailable" in world.words[0]
+    assert "cannot look up the host name: Resource temporarily unavailable" in world.reports[0]
     assert len(os.listdir("/proc/self/fd")) == before
     assert server.socket is None
 
@@ -662,7 +662,7 @@ def test_a_resolver_that_cannot_be_started_is_retried(server: Server, world: Sin
 
 def test_drain_sends_buffered_records(server: Server, world: SinkLoop) -> None:
     """At the end everything arrives, at the pace of the server."""
-    server.come()
+    server.start()
     if server.socket is not None and "udp" in server.way:
         server.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
     world.write(2000, b"x" * 100)
@@ -687,7 +687,7 @@ def test_drain_sends_buffered_records(server: Server, world: SinkLoop) -> None:
 def test_drain_waits_until_tcp_has_delivered(server: Server, world: SinkLoop) -> None:
     """The network may go down with the container: data that is only in the kernel would be lost."""
     server.rcvbuf = 4096
-    server.come()
+    server.start()
     world.write(100, b"x" * 1000)
     world.until(lambda: not world.sink.blocked)
     assert world.sink._socket is not None
@@ -721,7 +721,7 @@ def test_drain_reaches_a_server_that_was_away(server: Server, world: SinkLoop) -
     """It does not wait for a distant retry."""
     world.write(5)
     world.sink.retry_at = time.monotonic() + 1000.0
-    server.come()
+    server.start()
     world.sink.drain(lambda: 10.0)
     world.all_arrive(server)
 
@@ -731,8 +731,8 @@ def test_records_survive_a_reexecution(server: Server, world: SinkLoop) -> None:
     world.write(3)
     world.reexecute()
     world.write(3)
-    world.until(lambda: world.words)
-    server.come()
+    world.until(lambda: world.reports)
+    server.start()
     world.all_arrive(server)
     server.listening = False
     if server.way == "unix-stream":
@@ -750,7 +750,7 @@ def test_records_survive_a_reexecution(server: Server, world: SinkLoop) -> None:
     world.reexecute()
     world.write(3)
     world.all_arrive(server)
-    assert len(world.words) == 2
+    assert len(world.reports) == 2
     for fd in world.sink.descriptors():
         assert not os.get_inheritable(fd)
 
@@ -758,7 +758,7 @@ def test_records_survive_a_reexecution(server: Server, world: SinkLoop) -> None:
 @only("server", ["tcp"], indirect=True)
 def test_a_running_resolver_is_started_again_after_a_reexecution(server: Server, world: SinkLoop) -> None:
     """Its answer went to the old instance; the new key differs, because the old child may not be reaped yet."""
-    server.come()
+    server.start()
     world.address = server.address.replace("127.0.0.1", "localhost")
     world.sink = world.new()
     world.write(5)
@@ -774,7 +774,7 @@ def test_a_running_resolver_is_started_again_after_a_reexecution(server: Server,
 @only("server", ["tcp"], indirect=True)
 def test_undelivered_frames_survive_a_reexecution(server: Server, world: SinkLoop) -> None:
     """Frames sent by the old instance to a server that had just closed are sent again by the new one."""
-    server.come()
+    server.start()
     world.write(3)
     world.all_arrive(server)
     server.listening = False

@@ -13,50 +13,50 @@ OTHER: dict[str, dict[str, object]] = {"other": {"command": ["sleep", "1000"]}}
 def test_command_has_the_standard_input(start: Start, tmp_path: object, process_1: bool) -> None:
     """Without a terminal (docker run -i): piped input arrives, and the exit of the command ends the container."""
     file = write_file(str(tmp_path), OTHER)
-    life = start(
+    run = start(
         *COHABIT, "up", "-f", file, "--", *shell("read x; echo got $x; exit 4"),
         stdin=subprocess.PIPE, process_1=process_1,
     )  # fmt: skip
-    assert life.process.stdin
-    life.process.stdin.write(b"hello\n")
-    life.process.stdin.flush()
-    assert life.wait() == 4
-    assert life.lines("sh", "out") == ["got hello"]
+    assert run.process.stdin
+    run.process.stdin.write(b"hello\n")
+    run.process.stdin.flush()
+    assert run.wait() == 4
+    assert run.lines("sh", "out") == ["got hello"]
 
 
 def test_command_has_the_terminal(start: Start, tmp_path: object, process_1: bool) -> None:
     """With a terminal (docker run -it): it is the foreground, its output has no prefix, and only it receives ^C."""
     file = write_file(str(tmp_path), OTHER)
     script = "trap 'echo interrupted; exit 6' INT; tty; echo ready; while :; do read x; done"
-    life = start(*COHABIT, "up", "-f", file, "--", *shell(script), above=CTTY, terminal=True, process_1=process_1)
-    life.until_printed("ready")
-    assert b"\n/dev/pts/" in b"\n" + life.out.replace(b"\r", b"")
-    life.type("\x03")
-    assert life.wait() == 6
-    assert "interrupted" in life.text
+    run = start(*COHABIT, "up", "-f", file, "--", *shell(script), above=CTTY, terminal=True, process_1=process_1)
+    run.until_printed("ready")
+    assert b"\n/dev/pts/" in b"\n" + run.out.replace(b"\r", b"")
+    run.type("\x03")
+    assert run.wait() == 6
+    assert "interrupted" in run.text
 
 
 def test_terminal_of_a_service_of_the_file(start: Start, tmp_path: object) -> None:
     """tty: true gives the terminal to a service of the file."""
     services = {**OTHER, "shell": {"command": shell("tty; read x; echo got $x"), "tty": True}}
     file = write_file(str(tmp_path), services)
-    life = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True)
-    life.until_printed("/dev/pts/")
-    life.type("hello\n")
-    assert life.wait() == 0
-    assert "got hello" in life.text
+    run = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True)
+    run.until_printed("/dev/pts/")
+    run.type("hello\n")
+    assert run.wait() == 0
+    assert "got hello" in run.text
 
 
 def test_terminal_of_the_next_run(start: Start, tmp_path: object, process_1: bool) -> None:
     """A restarted service is the foreground again, and reads the input."""
     services = {**OTHER, "shell": {"command": shell("read x; echo got $x"), "tty": True, "restart": "always"}}
     file = write_file(str(tmp_path), services)
-    life = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True, process_1=process_1)
+    run = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True, process_1=process_1)
     for word in ("one", "two", "three"):
-        life.until_printed("shell: started")
-        life.type(f"{word}\n")
-        life.until_printed(f"got {word}")
-    assert life.stop() == 0
+        run.until_printed("shell: started")
+        run.type(f"{word}\n")
+        run.until_printed(f"got {word}")
+    assert run.stop() == 0
 
 
 def test_background_reader_stays_stopped(start: Start, tmp_path: object, gate: Gate) -> None:
@@ -68,32 +68,32 @@ def test_background_reader_stays_stopped(start: Start, tmp_path: object, gate: G
     }
     file = write_file(str(tmp_path), services)
     above = (*CTTY, "sh", "-mc", '"$@" & wait', "sh")
-    life = start(*COHABIT, "up", "-f", file, above=above, terminal=True)
-    reader = life.one(f"sh -c {script}")
-    life.until(lambda: getattr(processes.find(reader.pid), "state", "") == "T", "it to be stopped")
+    run = start(*COHABIT, "up", "-f", file, above=above, terminal=True)
+    reader = run.one(f"sh -c {script}")
+    run.until(lambda: getattr(processes.find(reader.pid), "state", "") == "T", "it to be stopped")
     for number in (1, 2, 3):
         gate.open()
-        life.until_printed(f"turn {number}")
+        run.until_printed(f"turn {number}")
     assert getattr(processes.find(reader.pid), "state", "") == "T"
-    assert "continued" not in life.text
+    assert "continued" not in run.text
 
 
 def test_stop_key_has_no_effect(start: Start, tmp_path: object) -> None:
     """^Z in a container, where no shell could continue the command, does not stop it."""
     file = write_file(str(tmp_path), OTHER)
     script = "echo ready; read x; echo got $x"
-    life = start(*COHABIT, "up", "-f", file, "--", *shell(script), above=CTTY, terminal=True)
-    life.until_printed("ready")
-    life.type("\x1a")
-    life.type("hello\n")
-    life.until_printed("got hello")
-    assert life.wait() == 0
+    run = start(*COHABIT, "up", "-f", file, "--", *shell(script), above=CTTY, terminal=True)
+    run.until_printed("ready")
+    run.type("\x1a")
+    run.type("hello\n")
+    run.until_printed("got hello")
+    assert run.wait() == 0
 
 
 def test_container_runs_as_long_as_the_command(start: Start, tmp_path: object, gate: Gate, process_1: bool) -> None:
     """With a foreground shell, the exit of a service of the file, successful or not, does not end the container."""
     file = write_file(str(tmp_path), {"once": {"command": shell("exit 3")}, **OTHER})
-    life = start(*COHABIT, "up", "-f", file, "--", *shell("read x < gate; exit 4"), process_1=process_1)
-    life.until_printed("once: ended with exit code 3")
+    run = start(*COHABIT, "up", "-f", file, "--", *shell("read x < gate; exit 4"), process_1=process_1)
+    run.until_printed("once: ended with exit code 3")
     gate.open()
-    assert life.wait() == 4
+    assert run.wait() == 4

@@ -14,7 +14,7 @@ def _hook(script: str, **settings: object) -> dict[str, object]:
 
 def test_hooks_run_in_order(up: Start, process_1: bool) -> None:
     """pre_start before the command, post_start after it, pre_stop before its signal; each under the service's name."""
-    life = up(
+    run = up(
         {
             "web": {
                 "command": shell("trap 'echo stopping; exit 0' TERM; echo main; while :; do read x < gate; done"),
@@ -26,10 +26,10 @@ def test_hooks_run_in_order(up: Start, process_1: bool) -> None:
         },
         process_1=process_1,
     )
-    life.until_printed("web: ready")
-    life.until_printed("| main")
-    assert life.stop() == 0
-    lines = life.lines("web", "out")
+    run.until_printed("web: ready")
+    run.until_printed("| main")
+    assert run.stop() == 0
+    lines = run.lines("web", "out")
     assert lines[:2] == ["first", "second"]
     assert set(lines[2:4]) == {"main", "after"}
     assert lines[4:] == ["before the end", "stopping"]
@@ -38,39 +38,39 @@ def test_hooks_run_in_order(up: Start, process_1: bool) -> None:
 def test_hooks_have_their_own_environment_and_directory(up: Start) -> None:
     """The settings of a hook take precedence over those of the service."""
     hook = _hook("echo $A $B; pwd", environment={"B": "hook"}, working_dir="/")
-    life = up({"web": {"command": ["true"], "environment": {"A": "web", "B": "web"}, "pre_start": [hook]}})
-    assert life.wait() == 0
-    assert life.lines("web", "out") == ["web hook", "/"]
+    run = up({"web": {"command": ["true"], "environment": {"A": "web", "B": "web"}, "pre_start": [hook]}})
+    assert run.wait() == 0
+    assert run.lines("web", "out") == ["web hook", "/"]
 
 
 def test_hook_that_fails_keeps_the_command_from_starting(up: Start, process_1: bool) -> None:
     """The container ends with the hook's code, and names the hook."""
-    life = up({"web": {"command": SLEEP, "pre_start": [_hook("exit 0"), _hook("exit 5")]}}, process_1=process_1)
-    assert life.wait() == 5
-    assert "web: pre_start hook 2 ended with exit code 5" in life.text
+    run = up({"web": {"command": SLEEP, "pre_start": [_hook("exit 0"), _hook("exit 5")]}}, process_1=process_1)
+    assert run.wait() == 5
+    assert "web: pre_start hook 2 ended with exit code 5" in run.text
 
 
 def test_missing_hook_command(up: Start) -> None:
     """A command that cannot be executed is reported when it is due, if not before."""
-    life = up({"web": {"command": SLEEP, "pre_start": [_hook("rm -f gone"), {"command": ["./gone"]}]}})
-    assert life.wait() == 127
-    assert "pre_start hook 2" in life.text
+    run = up({"web": {"command": SLEEP, "pre_start": [_hook("rm -f gone"), {"command": ["./gone"]}]}})
+    assert run.wait() == 127
+    assert "pre_start hook 2" in run.text
 
 
 def test_processes_of_a_failed_hook_are_ended(up: Start, process_1: bool) -> None:
     """Before the next attempt, no process of the last one is left."""
-    life = up(
+    run = up(
         {"web": {"command": SLEEP, "restart": "on-failure:1", "pre_start": [_hook("sleep 2000 & exit 5")]}},
         process_1=process_1,
     )
-    assert life.wait() == 5
-    assert "given up" in life.text or "hook 1 ended" in life.text
-    assert life.zombies() == []
+    assert run.wait() == 5
+    assert "given up" in run.text or "hook 1 ended" in run.text
+    assert run.zombies() == []
 
 
 def test_post_start_hook_delays_readiness(up: Start, gate: Gate) -> None:
     """Dependants that wait for health wait for the post_start hooks."""
-    life = up(
+    run = up(
         {
             "db": {"command": SLEEP, "post_start": [_hook("read x < gate")], "healthcheck": {"test": ["CMD", "true"]}},
             "web": {
@@ -79,26 +79,26 @@ def test_post_start_hook_delays_readiness(up: Start, gate: Gate) -> None:
             },
         }
     )
-    life.until_printed("db: started")
-    life.one("sh -c read x < gate")
-    assert "| up" not in life.text
+    run.until_printed("db: started")
+    run.one("sh -c read x < gate")
+    assert "| up" not in run.text
     gate.open()
-    life.until_printed("| up")
-    assert life.stop() == 0
+    run.until_printed("| up")
+    assert run.stop() == 0
 
 
 def test_stop_during_a_hook(up: Start, gate: Gate, process_1: bool) -> None:
     """A pre_start hook gets the stop signal like the service, and the exit code is 0."""
-    life = up({"web": {"command": SLEEP, "pre_start": [_hook("read x < gate")]}}, process_1=process_1)
-    life.one("sh -c read x < gate")
-    assert life.stop() == 0
+    run = up({"web": {"command": SLEEP, "pre_start": [_hook("read x < gate")]}}, process_1=process_1)
+    run.one("sh -c read x < gate")
+    assert run.stop() == 0
     gate.open()
 
 
 @pytest.mark.parametrize("hook", ["exec sleep 2000", "trap '' TERM; sleep 2000 & wait; sleep 2000"])
 def test_pre_stop_hook_that_hangs(up: Start, hook: str) -> None:
     """Service and hook share one grace period; then both are killed."""
-    life = up({"web": {"command": SLEEP, "pre_stop": [_hook(hook)], "stop_grace_period": "100ms"}})
-    life.one("sleep 1000")
-    assert life.stop() == 137
-    assert "not stopped within its stop_grace_period" in life.text
+    run = up({"web": {"command": SLEEP, "pre_stop": [_hook(hook)], "stop_grace_period": "100ms"}})
+    run.one("sleep 1000")
+    assert run.stop() == 137
+    assert "not stopped within its stop_grace_period" in run.text

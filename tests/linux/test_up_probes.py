@@ -30,29 +30,29 @@ def _after(name: str) -> dict[str, object]:
 def test_hanging_probe_is_killed_with_its_processes(up: Start, tmp_path: Path, process_1: bool) -> None:
     """At its timeout a probe is killed with its children and its daemons; the next probe runs as usual."""
     script = "[ -e ran ] && exit 0; setsid sleep 2001 & sleep 2002 & touch ran; sleep 2003"
-    life = up({"web": _probed("CMD-SHELL", script, timeout="300ms")}, process_1=process_1)
-    life.until_printed("web: unhealthy: no answer within 300ms")
-    life.until_printed("web: healthy again")
-    life.until(lambda: not [p for p in life.below() if "sleep 200" in p.command], "the end of all that it started")
+    run = up({"web": _probed("CMD-SHELL", script, timeout="300ms")}, process_1=process_1)
+    run.until_printed("web: unhealthy: no answer within 300ms")
+    run.until_printed("web: healthy again")
+    run.until(lambda: not [p for p in run.below() if "sleep 200" in p.command], "the end of all that it started")
     assert (tmp_path / "ran").exists()
-    assert life.stop() == 0
+    assert run.stop() == 0
 
 
 def test_probe_that_leaves_a_daemon_behind(up: Start, process_1: bool) -> None:
     """A probe that passes and leaves a daemon that holds its output: it passes, and the daemon is killed."""
-    life = up({"web": _probed("CMD-SHELL", "setsid sleep 2001 & exit 0", interval="1h")}, process_1=process_1)
-    life.until_printed("web: ready")
-    life.until(lambda: not life.below("sleep 2001"), "the daemon's end")
-    assert life.stop() == 0
+    run = up({"web": _probed("CMD-SHELL", "setsid sleep 2001 & exit 0", interval="1h")}, process_1=process_1)
+    run.until_printed("web: ready")
+    run.until(lambda: not run.below("sleep 2001"), "the daemon's end")
+    assert run.stop() == 0
 
 
 def test_probe_that_floods_is_killed(up: Start) -> None:
     """A probe that writes without end is killed and fails; the output of other services appears meanwhile."""
     services = {"web": _probed("CMD", "yes", timeout="1h"), "db": {"command": shell("echo here; exec sleep 1000")}}
-    life = up(services)
-    life.until_printed("web: unhealthy: the probe was killed: it wrote more than 1 MiB")
-    life.until_printed("db  ", 1)
-    assert life.stop() == 0
+    run = up(services)
+    run.until_printed("web: unhealthy: the probe was killed: it wrote more than 1 MiB")
+    run.until_printed("db  ", 1)
+    assert run.stop() == 0
 
 
 def test_probe_runs_as_the_service(up: Start, tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_probe_runs_as_the_service(up: Start, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     script = "[ $(id -u) = 12345 ] && [ $(pwd) = / ] && [ $WORD = x ] || { echo $(id -u) $(pwd) $WORD; exit 1; }"
     web = {**_probed("CMD-SHELL", script), "user": "12345", "working_dir": "/", "environment": {"WORD": "x"}}
-    life = up({"web": web})
-    life.until_printed("web: ")
-    life.until_printed("web: ready")
-    assert "unhealthy" not in life.text
+    run = up({"web": web})
+    run.until_printed("web: ")
+    run.until_printed("web: ready")
+    assert "unhealthy" not in run.text
 
 
 def test_probe_over_tcp(up: Start, gate: Gate, port: int) -> None:
@@ -72,11 +72,11 @@ def test_probe_over_tcp(up: Start, gate: Gate, port: int) -> None:
         "command": program("listen.py", "tcp", str(port)),
         "healthcheck": {"test": ["TCP", f"localhost:{port}"], **QUICK},
     }
-    life = up({"web": web, "after": _after("web")})
-    life.until_printed("web: started")
+    run = up({"web": web, "after": _after("web")})
+    run.until_printed("web: started")
     gate.open()
-    life.until_printed("| after")
-    assert life.stop() == 0
+    run.until_printed("| after")
+    assert run.stop() == 0
 
 
 # --- readiness reported by the service -------------------------------------------------------------------------
@@ -87,9 +87,9 @@ def test_notify(up: Start, process_1: bool, user: str | None) -> None:
     """READY=1 makes a service ready, whatever its user; its socket is removed with it."""
     web = {"command": NOTIFIES, "healthcheck": {"test": ["NOTIFY"]}, **({"user": user} if user else {})}
     setup = places.open_to_all() if user else ""
-    life = up({"web": web, "after": _after("web")}, process_1=process_1, setup=setup)
-    life.until_printed("| after")
-    assert life.stop() == 0
+    run = up({"web": web, "after": _after("web")}, process_1=process_1, setup=setup)
+    run.until_printed("| after")
+    assert run.stop() == 0
 
 
 def test_notify_with_only_dev_shm_writable(up: Start, tmp_path: Path) -> None:
@@ -103,22 +103,22 @@ mount -t tmpfs -o mode=1777 none /dev/shm
 mount --rbind /tmp /tmp; mount -o remount,bind,ro /tmp
 cd "$PWD"
 """
-    life = up(services, above=places.UNPRIVILEGED, setup=places.open_to_all(str(tmp_path)) + hidden)
-    life.until_printed("| after")
-    assert life.lines("web")[0].startswith("/dev/shm/cohabit-")
-    assert life.stop() == 0
+    run = up(services, above=places.UNPRIVILEGED, setup=places.open_to_all(str(tmp_path)) + hidden)
+    run.until_printed("| after")
+    assert run.lines("web")[0].startswith("/dev/shm/cohabit-")
+    assert run.stop() == 0
 
 
 def test_notify_from_another_service(up: Start, tmp_path: Path) -> None:
     """Another service's message is ignored and reported once; the service's own is accepted."""
     web = {"command": program("notify.py", "socket"), "healthcheck": {"test": ["NOTIFY"]}}
     spy = {"command": shell("while [ ! -e socket ]; do :; done; exec " + " ".join(_spying()))}
-    life = up({"web": web, "spy": spy})
-    life.until_printed("may not speak for this service")
-    life.until_printed("sent", 2)
-    assert "web: ready" not in life.text
-    assert life.text.count("sd_notify message ignored") == 1
-    assert life.stop() == 0
+    run = up({"web": web, "spy": spy})
+    run.until_printed("may not speak for this service")
+    run.until_printed("sent", 2)
+    assert "web: ready" not in run.text
+    assert run.text.count("sd_notify message ignored") == 1
+    assert run.stop() == 0
     assert not os.path.exists((tmp_path / "socket").read_text())
 
 
@@ -130,18 +130,18 @@ def _spying() -> list[str]:
 def test_notify_from_an_exited_child(up: Start) -> None:
     """systemd-notify in a shell script: its barrier is released, and its message counts although it has exited."""
     web = {"command": shell("systemd-notify --ready && exec sleep 1000"), "healthcheck": {"test": ["NOTIFY"]}}
-    life = up({"web": web, "after": _after("web")})
-    life.until_printed("| after")
-    life.one("sleep 1000")
-    assert life.stop() == 0
+    run = up({"web": web, "after": _after("web")})
+    run.until_printed("| after")
+    run.one("sleep 1000")
+    assert run.stop() == 0
 
 
 def test_fd(up: Start, process_1: bool) -> None:
     """A line on the descriptor that the file names makes a service ready."""
     web = {"command": shell("echo >&7; exec 7>&-; exec sleep 1000"), "healthcheck": {"test": ["FD", "7"]}}
-    life = up({"web": web, "after": _after("web")}, process_1=process_1)
-    life.until_printed("| after")
-    assert life.stop() == 0
+    run = up({"web": web, "after": _after("web")}, process_1=process_1)
+    run.until_printed("| after")
+    assert run.stop() == 0
 
 
 @pytest.mark.parametrize("driver", ["prefix", "raw"])
@@ -153,13 +153,13 @@ def test_log(up: Start, gate: Gate, driver: str) -> None:
         "healthcheck": {"test": ["LOG", "^listening on [0-9]+"]},
         **({"logging": {"driver": "raw"}} if driver == "raw" else {}),
     }
-    life = up({"web": web, "after": _after("web")})
-    life.until_printed("not listening")
-    assert "| after" not in life.text
+    run = up({"web": web, "after": _after("web")})
+    run.until_printed("not listening")
+    assert "| after" not in run.text
     gate.open()
-    life.until_printed("| after")
-    life.until(lambda: not [p for p in life.below() if "match.py" in p.command], "the matcher's end")
-    assert life.stop() == 0
+    run.until_printed("| after")
+    run.until(lambda: not [p for p in run.below() if "match.py" in p.command], "the matcher's end")
+    assert run.stop() == 0
 
 
 def test_log_with_catastrophic_backtracking(up: Start) -> None:
@@ -168,10 +168,10 @@ def test_log_with_catastrophic_backtracking(up: Start) -> None:
         "command": shell(f"echo {'a' * 60}b; exec sleep 1000"),
         "healthcheck": {"test": ["LOG", "(a+)+$"], "timeout": "200ms"},
     }
-    life = up({"web": web, "db": {"command": shell("echo here; exec sleep 1000")}})
-    life.until_printed("web: unhealthy: cannot search the log: the regular expression takes more than 200ms")
-    life.until_printed("db      | here")
-    assert life.stop() == 0
+    run = up({"web": web, "db": {"command": shell("echo here; exec sleep 1000")}})
+    run.until_printed("web: unhealthy: cannot search the log: the regular expression takes more than 200ms")
+    run.until_printed("db      | here")
+    assert run.stop() == 0
 
 
 # --- re-execution ----------------------------------------------------------------------------------------------
@@ -197,11 +197,11 @@ def test_readiness_messages_survive_a_reexecution(
     trigger = {"command": shell("read x < gate; exit 0"), "essential": False}
     file = write_file(str(tmp_path), {"web": web, "trigger": trigger, "after": _after("web")})
     source = os.path.join(REPOSITORY, "src")
-    life: Run = start(*program("driver.py", source, "executes+step-before:Exited", "up", "-f", file))
-    life.until_printed("| all")
-    life.until_printed("trigger: started")
+    run: Run = start(*program("driver.py", source, "executes+step-before:Exited", "up", "-f", file))
+    run.until_printed("| all")
+    run.until_printed("trigger: started")
     gate.open(2)
-    life.until_printed("RuntimeError: planted")
-    life.until(lambda: "cohabit-resume" in getattr(processes.find(life.pid), "command", ""), "the re-execution")
-    life.until_printed("| after")
-    assert life.stop() == 0
+    run.until_printed("RuntimeError: planted")
+    run.until(lambda: "cohabit-resume" in getattr(processes.find(run.pid), "command", ""), "the re-execution")
+    run.until_printed("| after")
+    assert run.stop() == 0

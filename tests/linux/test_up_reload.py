@@ -20,81 +20,81 @@ def _service(text: str, **settings: object) -> dict[str, object]:
     return {"command": shell(f"echo {text}; exec sleep 1000"), **settings}
 
 
-def _again(life: Run, tmp_path: Path, services: dict[str, dict[str, object]]) -> None:
+def _again(run: Run, tmp_path: Path, services: dict[str, dict[str, object]]) -> None:
     write_file(str(tmp_path), services)
-    life.signal(signal.SIGHUP)
+    run.signal(signal.SIGHUP)
 
 
 def test_only_changed_services_are_restarted(up: Start, tmp_path: Path, process_1: bool) -> None:
     """The difference is shown; unchanged services keep their processes, removed ones end, new ones start."""
-    life = up({"same": _service("a"), "other": _service("b"), "gone": _service("c")}, process_1=process_1)
-    life.until_printed("started", 3)
-    life.until(lambda: len(life.below("sleep 1000")) == 3, "all three")
-    before = {process.pid for process in life.below("sleep 1000")}
-    _again(life, tmp_path, {"same": _service("a"), "other": _service("B"), "new": _service("d")})
-    life.until_printed("| B")
-    life.until_printed("| d")
-    life.until(lambda: len(life.below("sleep 1000")) == 3, "the old ones to be gone")
-    after = {process.pid for process in life.below("sleep 1000")}
+    run = up({"same": _service("a"), "other": _service("b"), "gone": _service("c")}, process_1=process_1)
+    run.until_printed("started", 3)
+    run.until(lambda: len(run.below("sleep 1000")) == 3, "all three")
+    before = {process.pid for process in run.below("sleep 1000")}
+    _again(run, tmp_path, {"same": _service("a"), "other": _service("B"), "new": _service("d")})
+    run.until_printed("| B")
+    run.until_printed("| d")
+    run.until(lambda: len(run.below("sleep 1000")) == 3, "the old ones to be gone")
+    after = {process.pid for process in run.below("sleep 1000")}
     assert len(before & after) == 1
-    assert "reload: other changed (command): restarting" in life.text
-    assert "reload: gone was removed: stopping it" in life.text
-    assert "reload: new is new: starting it" in life.text
-    assert life.stop() == 0
+    assert "reload: other changed (command): restarting" in run.text
+    assert "reload: gone was removed: stopping it" in run.text
+    assert "reload: new is new: starting it" in run.text
+    assert run.stop() == 0
 
 
 def test_a_broken_file_changes_nothing(up: Start, tmp_path: Path, process_1: bool) -> None:
     """Every diagnostic is shown with its line, and all services keep running."""
-    life = up({"web": _service("a")}, process_1=process_1)
-    life.until_printed("| a")
+    run = up({"web": _service("a")}, process_1=process_1)
+    run.until_printed("| a")
     (tmp_path / "cohabit.yaml").write_text("services:\n  web: {comand: x}\n")
-    life.signal(signal.SIGHUP)
-    life.until_printed("cannot reload")
-    assert [line for line in life.lines("cohabit") if "cohabit.yaml:2: services.web.comand" in line]
-    assert "nothing was changed" in life.text
-    life.one("sleep 1000")
-    assert life.stop() == 0
+    run.signal(signal.SIGHUP)
+    run.until_printed("cannot reload")
+    assert [line for line in run.lines("cohabit") if "cohabit.yaml:2: services.web.comand" in line]
+    assert "nothing was changed" in run.text
+    run.one("sleep 1000")
+    assert run.stop() == 0
 
 
 def test_dependants_with_restart_true_are_restarted_too(up: Start, tmp_path: Path) -> None:
     """depends_on: restart: true; the order is that of every start and stop."""
     depends = {"depends_on": {"db": {"condition": "service_started", "restart": True}}}
-    life = up({"db": _service("db 1"), "web": _service("here", **depends)})
-    life.until_printed("| here")
-    _again(life, tmp_path, {"db": _service("db 2"), "web": _service("here", **depends)})
-    life.until_printed("| here", 2)
-    lines = life.lines("cohabit")
+    run = up({"db": _service("db 1"), "web": _service("here", **depends)})
+    run.until_printed("| here")
+    _again(run, tmp_path, {"db": _service("db 2"), "web": _service("here", **depends)})
+    run.until_printed("| here", 2)
+    lines = run.lines("cohabit")
     stopped = [line for line in lines if "stopped" in line]
     assert [line.split(":")[0] for line in stopped] == ["web", "db"]
-    assert life.stop() == 0
+    assert run.stop() == 0
 
 
 def test_scaling_by_reload(up: Start, tmp_path: Path) -> None:
     """More replicas: the running ones stay."""
-    life = up({"web": _service("$COHABIT_REPLICA", scale=1)})
-    life.until_printed("| 1")
-    first = life.one("sleep 1000")
-    _again(life, tmp_path, {"web": _service("$COHABIT_REPLICA", scale=3)})
-    life.until_printed("web-3")
-    life.until(lambda: len(life.below("sleep 1000")) == 3, "three replicas")
-    assert first.pid in {process.pid for process in life.below("sleep 1000")}
-    assert life.stop() == 0
+    run = up({"web": _service("$COHABIT_REPLICA", scale=1)})
+    run.until_printed("| 1")
+    first = run.one("sleep 1000")
+    _again(run, tmp_path, {"web": _service("$COHABIT_REPLICA", scale=3)})
+    run.until_printed("web-3")
+    run.until(lambda: len(run.below("sleep 1000")) == 3, "three replicas")
+    assert first.pid in {process.pid for process in run.below("sleep 1000")}
+    assert run.stop() == 0
 
 
 @pytest.mark.parametrize("times", [1, 5])
 def test_reexecution_loses_nothing(up: Start, gate: object, times: int, process_1: bool) -> None:
     """The pid and the children are the same, each line appears once, and a later exit is noticed."""
-    life = up({"web": {"command": shell(f"{COUNT}; exit 7")}}, process_1=process_1)
-    life.until_printed("web: started")
-    pid = life.pid
+    run = up({"web": {"command": shell(f"{COUNT}; exit 7")}}, process_1=process_1)
+    run.until_printed("web: started")
+    pid = run.pid
     for number in range(times):
-        life.signal(REEXECUTE)
-        life.until_printed("re-executed", number + 1)
-    assert life.pid == pid
-    life.until_printed("line 2000")
+        run.signal(REEXECUTE)
+        run.until_printed("re-executed", number + 1)
+    assert run.pid == pid
+    run.until_printed("line 2000")
     gate.open()  # type: ignore[attr-defined]
-    assert life.wait() == 7
-    assert life.lines("web", "out") == [f"line {number}" for number in range(1, 2001)]
+    assert run.wait() == 7
+    assert run.lines("web", "out") == [f"line {number}" for number in range(1, 2001)]
 
 
 @pytest.fixture
@@ -105,60 +105,60 @@ def installed(tmp_path: Path) -> Path:
     return package
 
 
-def _descriptors(life: Run) -> int:
-    return len(os.listdir(f"/proc/{life.pid}/fd"))
+def _descriptors(run: Run) -> int:
+    return len(os.listdir(f"/proc/{run.pid}/fd"))
 
 
-def _was_executed(life: Run) -> bool:
-    return "cohabit-resume" in getattr(processes.find(life.pid), "command", "")
+def _was_executed(run: Run) -> bool:
+    return "cohabit-resume" in getattr(processes.find(run.pid), "command", "")
 
 
 def test_reexecution_into_a_broken_program_is_refused(start: Start, tmp_path: Path, installed: Path) -> None:
     """The installed program is tried first; the running program continues."""
     file = write_file(str(tmp_path), {"web": _service("a")})
-    life = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
-    life.until_printed("| a")
+    run = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
+    run.until_printed("| a")
     (installed / "units.py").write_text("broken!")
-    life.signal(REEXECUTE)
-    life.until_printed("cannot re-execute")
-    assert life.stop() == 0
+    run.signal(REEXECUTE)
+    run.until_printed("cannot re-execute")
+    assert run.stop() == 0
 
 
 def test_reexecution_runs_the_installed_program(start: Start, tmp_path: Path, installed: Path) -> None:
     """At first in the same interpreter without an exec; a later exec frees the memory of the former programs."""
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"], "restart": "always"}})
-    life = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
-    web = life.one("sleep 1000")
+    run = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
+    web = run.one("sleep 1000")
     text = (installed / "__init__.py").read_text()
     descriptors = 0
     for number in range(1, 6):
         (installed / "__init__.py").write_text(f'{text}\n__version__ = "9.{number}"\n')
         os.utime(installed / "__init__.py", (number, number))  # bytecode is compared with its source to the second
-        life.signal(REEXECUTE)
-        life.until_printed(f"re-executed, version 9.{number}\n")
-        assert _was_executed(life) == (number > 3)
-        descriptors = descriptors or _descriptors(life)
-    assert life.one("sleep 1000").pid == web.pid
-    life.until(lambda: _descriptors(life) == descriptors, "as many descriptors as after the first")
+        run.signal(REEXECUTE)
+        run.until_printed(f"re-executed, version 9.{number}\n")
+        assert _was_executed(run) == (number > 3)
+        descriptors = descriptors or _descriptors(run)
+    assert run.one("sleep 1000").pid == web.pid
+    run.until(lambda: _descriptors(run) == descriptors, "as many descriptors as after the first")
     os.kill(web.pid, signal.SIGKILL)
-    life.until_printed("web: started", 2)
-    assert life.stop() == 0
-    assert not life.zombies()
+    run.until_printed("web: started", 2)
+    assert run.stop() == 0
+    assert not run.zombies()
 
 
 def test_an_import_that_fails_is_undone(start: Start, tmp_path: Path, installed: Path) -> None:
     """The trial succeeds, but the installed program cannot be imported: the old one continues, and reports why."""
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"], "restart": "always"}})
-    life = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
-    web = life.one("sleep 1000")
+    run = start(*COHABIT[:-1], str(installed / "__main__.py"), "up", "-f", file)
+    web = run.one("sleep 1000")
     with (installed / "units.py").open("a") as units:
         units.write('import sys\nif "cohabit-takes-over" not in sys._xoptions:\n    raise ImportError("half of it")\n')
-    life.signal(REEXECUTE)
-    life.until_printed("cannot re-execute: cannot import the installed program: half of it")
+    run.signal(REEXECUTE)
+    run.until_printed("cannot re-execute: cannot import the installed program: half of it")
     os.kill(web.pid, signal.SIGKILL)
-    life.until_printed("web: started", 2)
-    assert not _was_executed(life)
-    assert life.stop() == 0
+    run.until_printed("web: started", 2)
+    assert not _was_executed(run)
+    assert run.stop() == 0
 
 
 def test_another_interpreter_is_executed(start: Start, tmp_path: Path) -> None:
@@ -170,23 +170,23 @@ def test_another_interpreter_is_executed(start: Start, tmp_path: Path) -> None:
     (tmp_path / "venv" / "lib").symlink_to(os.path.join(sys.prefix, "lib"))
     shutil.copy2(real, interpreter)
     file = write_file(str(tmp_path), {"web": {"command": ["sleep", "1000"]}})
-    life = start(str(interpreter), *COHABIT[1:], "up", "-f", file)
-    web = life.one("sleep 1000")
+    run = start(str(interpreter), *COHABIT[1:], "up", "-f", file)
+    web = run.one("sleep 1000")
     shutil.copy2(real, tmp_path / "upgrade")
     os.replace(tmp_path / "upgrade", interpreter)
-    life.signal(REEXECUTE)
-    life.until_printed("re-executed")
-    assert _was_executed(life)
-    assert life.one("sleep 1000").pid == web.pid
-    assert life.stop() == 0
+    run.signal(REEXECUTE)
+    run.until_printed("re-executed")
+    assert _was_executed(run)
+    assert run.one("sleep 1000").pid == web.pid
+    assert run.stop() == 0
 
 
 def test_commands_reach_the_running_cohabit(up: Start, process_1: bool) -> None:
     """`cohabit reload` and `cohabit reexec` from inside."""
     cohabit = " ".join(COHABIT)
     script = f"{cohabit} reload && {cohabit} reexec; echo both done; exec sleep 1000"
-    life = up({"web": {"command": shell(script)}}, process_1=process_1)
-    life.until_printed("both done")
-    life.until_printed("reload: nothing has changed")
-    life.until_printed("re-executed")
-    assert life.stop() == 0
+    run = up({"web": {"command": shell(script)}}, process_1=process_1)
+    run.until_printed("both done")
+    run.until_printed("reload: nothing has changed")
+    run.until_printed("re-executed")
+    assert run.stop() == 0

@@ -29,9 +29,9 @@ def test_limits_and_groups(up: Start) -> None:
         "security_opt": ["no-new-privileges:true"],
         "essential": False,
     }
-    life = up({"limited": limited, "free": {"command": shell("umask; nice"), "essential": False}})
-    assert life.wait() == 0
-    assert life.lines("limited") == [
+    run = up({"limited": limited, "free": {"command": shell("umask; nice"), "essential": False}})
+    assert run.wait() == 0
+    assert run.lines("limited") == [
         "99",
         "0027",
         "5",
@@ -40,33 +40,31 @@ def test_limits_and_groups(up: Start) -> None:
         "NoNewPrivs:\t1",
         "12346 777",
     ]
-    assert life.lines("free") == ["0022", "0"]
+    assert run.lines("free") == ["0022", "0"]
 
 
 def test_group_add_alone_changes_no_more_than_the_groups(up: Start) -> None:
     """HOME stays that of cohabit."""
-    life = up(
-        {"web": {"command": shell("id -u; id -G; echo $HOME"), "group_add": [777]}}, environment={"HOME": "/here"}
-    )
-    life.wait()
-    user, groups, home = life.lines("web")
+    run = up({"web": {"command": shell("id -u; id -G; echo $HOME"), "group_add": [777]}}, environment={"HOME": "/here"})
+    run.wait()
+    user, groups, home = run.lines("web")
     assert (user, groups.split()[-1], home) == ("0", "777", "/here")
 
 
 def test_unavailable_socket_is_reported_before_anything_starts(up: Start, port: int) -> None:
     """A socket that cannot be opened: the message has its address and the reason, and nothing has run."""
     with socket.create_server(("127.0.0.1", port)):
-        life = up({"web": {"command": shell("echo ran"), "sockets": [f"127.0.0.1:{port}"]}})
-        assert life.wait() == 71
-    assert f"web: cannot listen on 127.0.0.1:{port}: the address is in use" in life.text
-    assert life.lines("web") == []
+        run = up({"web": {"command": shell("echo ran"), "sockets": [f"127.0.0.1:{port}"]}})
+        assert run.wait() == 71
+    assert f"web: cannot listen on 127.0.0.1:{port}: the address is in use" in run.text
+    assert run.lines("web") == []
 
 
 def test_secrets_are_passed_and_appear_nowhere_else(up: Start) -> None:
     """As a file that only its user can read, and as a variable; the source variable is removed."""
     own = "stat -c '%U %a' /run/secrets/db; cat /run/secrets/db; echo; echo [$DB] [$DB_FILE] [$SOURCE]"
     other = "cat /run/secrets/db || echo [$DB] [$SOURCE]"
-    life = up(
+    run = up(
         {
             "web": {
                 "command": shell(own),
@@ -81,18 +79,18 @@ def test_secrets_are_passed_and_appear_nowhere_else(up: Start) -> None:
         environment={"SOURCE": TEXT},
         setup="mount -t tmpfs tmpfs /run",
     )
-    assert life.wait() == 0
-    assert life.lines("web") == ["daemon 400", TEXT, f"[{TEXT}] [] []"]
-    assert life.lines("other", "out") == ["[] []"]
-    assert life.text.count(TEXT) == 2  # the service's own output
+    assert run.wait() == 0
+    assert run.lines("web") == ["daemon 400", TEXT, f"[{TEXT}] [] []"]
+    assert run.lines("other", "out") == ["[] []"]
+    assert run.text.count(TEXT) == 2  # the service's own output
 
 
 def test_a_missing_secret_starts_nothing(up: Start) -> None:
     """The message has its path and the line that refers to it."""
-    life = up({"web": {"command": shell("echo ran"), "environment": {"DB_FILE": "/run/secrets/none"}}})
-    assert life.wait() == 78
-    assert "cannot set DB for web: /run/secrets/none does not exist" in life.text
-    assert life.lines("web") == []
+    run = up({"web": {"command": shell("echo ran"), "environment": {"DB_FILE": "/run/secrets/none"}}})
+    assert run.wait() == 78
+    assert "cannot set DB for web: /run/secrets/none does not exist" in run.text
+    assert run.lines("web") == []
 
 
 @pytest.mark.parametrize("form", ["tcp", "unix"])
@@ -105,12 +103,12 @@ def test_no_client_is_refused_during_a_restart(up: Start, port: int, tmp_path: P
         'client.sendall(f\'{os.environ["LISTEN_PID"] == str(os.getpid())} {os.environ["LISTEN_FDNAMES"]}\'.encode())\n'
     )
     restart = {"deploy": {"restart_policy": {"condition": "any", "delay": "0s"}}}
-    life = up({"web": {"command": [*PYTHON, serve], "sockets": [address], **restart}})
-    life.until_printed("web: started")
+    run = up({"web": {"command": [*PYTHON, serve], "sockets": [address], **restart}})
+    run.until_printed("web: started")
     for _ in range(5):
         family = socket.AF_INET if form == "tcp" else socket.AF_UNIX
         with socket.socket(family) as client:
             client.connect(("127.0.0.1", port) if form == "tcp" else address)
             assert client.recv(99) == b"True web"
-    assert life.stop() == 0
+    assert run.stop() == 0
     assert not (tmp_path / "s").exists()

@@ -16,55 +16,55 @@ HOUR = "1h"
 
 def test_service_that_ignores_term_is_killed_after_its_grace(up: Start, process_1: bool) -> None:
     """A service that ignores TERM is killed after stop_grace_period, and a requested stop then gives 137."""
-    life = up(
+    run = up(
         {"web": {"command": DEAF, "stop_grace_period": "20ms"}},
         top={"x-cohabit": {"stop_grace_period": HOUR}},
         process_1=process_1,
     )
-    life.until_printed("deaf")
-    assert life.stop() == 137
-    assert "web" in life.text
-    assert "killing" in life.text
+    run.until_printed("deaf")
+    assert run.stop() == 137
+    assert "web" in run.text
+    assert "killing" in run.text
 
 
 def test_total_is_shorter_than_the_sum(up: Start, process_1: bool) -> None:
     """The total of x-cohabit ends the wait for a service with a grace period of an hour."""
-    life = up(
+    run = up(
         {"web": {"command": DEAF, "stop_grace_period": HOUR}},
         top={"x-cohabit": {"stop_grace_period": "20ms"}},
         process_1=process_1,
     )
-    life.until_printed("deaf")
-    assert life.stop() == 137
+    run.until_printed("deaf")
+    assert run.stop() == 137
 
 
 def test_total_includes_services_that_got_no_signal_yet(up: Start) -> None:
     """When the total is over, a service behind one that ignores TERM is killed too, and no process is left."""
-    life = up(
+    run = up(
         {"db": {"command": ["sleep", "1000"]}, "web": {"command": DEAF, "depends_on": ["db"]}},
         top={"x-cohabit": {"stop_grace_period": "20ms"}},
     )
-    life.until_printed("deaf")
-    assert life.stop() == 137
+    run.until_printed("deaf")
+    assert run.stop() == 137
 
 
 def test_second_signal_kills_at_once(up: Start, process_1: bool) -> None:
     """A second stop signal ends all waiting."""
-    life = up(
+    run = up(
         {"web": {"command": DEAF, "stop_grace_period": HOUR}},
         top={"x-cohabit": {"stop_grace_period": HOUR}},
         process_1=process_1,
     )
-    life.until_printed("deaf")
-    life.signal(signal.SIGTERM)
-    life.until_printed("SIGTERM: stopping")
-    assert life.stop(signal.SIGINT) == 137
-    assert "SIGINT again" in life.text
+    run.until_printed("deaf")
+    run.signal(signal.SIGTERM)
+    run.until_printed("SIGTERM: stopping")
+    assert run.stop(signal.SIGINT) == 137
+    assert "SIGINT again" in run.text
 
 
 def test_first_cause_is_kept_despite_a_kill(up: Start) -> None:
     """If a failure is the reason, its code is kept although other services were killed."""
-    life = up(
+    run = up(
         {
             "web": {"command": shell("until [ -e deaf ]; do :; done; exit 3")},
             "other": {
@@ -73,117 +73,115 @@ def test_first_cause_is_kept_despite_a_kill(up: Start) -> None:
             },
         }
     )
-    assert life.wait() == 3
+    assert run.wait() == 3
 
 
 def test_tree_is_gone_before_the_restart(up: Start, process_1: bool) -> None:
     """Children of a killed main process, in whatever session, are gone when it starts again."""
-    life = up({"web": {"command": program("tree.py"), "restart": "always"}}, process_1=process_1)
+    run = up({"web": {"command": program("tree.py"), "restart": "always"}}, process_1=process_1)
     for times in (1, 2):
-        life.until_printed("ready", times)
-        os.kill(_leader(life).pid, signal.SIGKILL)
-    life.until_printed("ready", 3)
-    assert [line for line in life.lines("web") if line.startswith("found")] == ["found 0"] * 3
+        run.until_printed("ready", times)
+        os.kill(_leader(run).pid, signal.SIGKILL)
+    run.until_printed("ready", 3)
+    assert [line for line in run.lines("web") if line.startswith("found")] == ["found 0"] * 3
 
 
 def test_tree_is_gone_at_the_end(up: Start, process_1: bool) -> None:
     """A requested stop ends the children in other sessions as well, and gives 0 when they obey."""
-    life = up({"web": {"command": program("tree.py")}}, process_1=process_1)
-    life.until_printed("ready")
-    survivors = life.below()
-    assert life.stop() == 0
+    run = up({"web": {"command": program("tree.py")}}, process_1=process_1)
+    run.until_printed("ready")
+    survivors = run.below()
+    assert run.stop() == 0
     assert not [one for one in survivors if processes.find(one.pid)]
 
 
 def test_orphans_that_ignore_term_are_killed_before_the_restart(up: Start, process_1: bool) -> None:
     """An orphan that ignores TERM is killed after the service's grace period; then the service restarts."""
     leader = "(trap '' TERM; setsid sleep 1000 &); echo ready; exec sleep 2000"
-    life = up(
-        {"web": {"command": shell(leader), "restart": "always", "stop_grace_period": "20ms"}}, process_1=process_1
-    )
-    life.until_printed("ready")
-    orphan = life.one("sleep 1000")
-    os.kill(life.one("sleep 2000").pid, signal.SIGKILL)
-    life.until_printed("ready", 2)
+    run = up({"web": {"command": shell(leader), "restart": "always", "stop_grace_period": "20ms"}}, process_1=process_1)
+    run.until_printed("ready")
+    orphan = run.one("sleep 1000")
+    os.kill(run.one("sleep 2000").pid, signal.SIGKILL)
+    run.until_printed("ready", 2)
     assert processes.find(orphan.pid) is None
 
 
 def test_unassigned_orphan_is_ended_with_the_container(up: Start, process_1: bool) -> None:
     """A process that left its service, without session and without mark, is ended with the container."""
     hidden = "setsid env -i /bin/sleep 1000 & exec sleep 2000"
-    life = up(
+    run = up(
         {"web": {"command": shell(f"(setsid sh -c '{hidden}' &) ; echo ready; exec sleep 3000")}}, process_1=process_1
     )
-    life.until_printed("ready")
-    life.one("/bin/sleep 1000")
-    os.kill(life.one("sleep 2000").pid, signal.SIGKILL)
-    orphan = life.one("/bin/sleep 1000")
-    assert life.stop() == 0
+    run.until_printed("ready")
+    run.one("/bin/sleep 1000")
+    os.kill(run.one("sleep 2000").pid, signal.SIGKILL)
+    orphan = run.one("/bin/sleep 1000")
+    assert run.stop() == 0
     assert processes.find(orphan.pid) is None
 
 
 def test_other_services_trees_are_left_alone(up: Start) -> None:
     """The end of one service's tree affects no process of another's, orphans included."""
-    life = up(
+    run = up(
         {
             "web": {"command": program("tree.py"), "restart": "always"},
             "other": {"command": shell("(setsid sleep 1000 &); echo up; exec sleep 2000")},
         }
     )
-    life.until_printed("ready")
-    life.until_printed("up\n")
-    others = {life.one("sleep 1000").pid, life.one("sleep 2000").pid}
-    os.kill(_leader(life).pid, signal.SIGKILL)
-    life.until_printed("ready", 2)
-    assert others == {life.one("sleep 1000").pid, life.one("sleep 2000").pid}
+    run.until_printed("ready")
+    run.until_printed("up\n")
+    others = {run.one("sleep 1000").pid, run.one("sleep 2000").pid}
+    os.kill(_leader(run).pid, signal.SIGKILL)
+    run.until_printed("ready", 2)
+    assert others == {run.one("sleep 1000").pid, run.one("sleep 2000").pid}
 
 
 def test_daemon_gets_a_hint(up: Start) -> None:
     """Processes left in the main process's session are not a daemon: they end, and the message says what to do."""
-    life = up({"web": {"command": shell("(sleep 1000 &); exit 0")}})
-    assert life.wait() == 0
-    assert "run it in the foreground" in life.text
+    run = up({"web": {"command": shell("(sleep 1000 &); exit 0")}})
+    assert run.wait() == 0
+    assert "run it in the foreground" in run.text
 
 
 def test_daemon_becomes_the_main_process(up: Start, process_1: bool) -> None:
     """A daemonized process becomes the service's main process: its exit counts, and it gets the stop signal."""
-    life = up({"web": {"command": shell("(setsid sleep 1000 &); exit 0"), "restart": "always"}}, process_1=process_1)
-    life.until_printed("web: is in the background now")
-    os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
-    life.until_printed("web: is in the background now", 2)
-    life.one("sleep 1000")
-    assert life.stop() == 0
+    run = up({"web": {"command": shell("(setsid sleep 1000 &); exit 0"), "restart": "always"}}, process_1=process_1)
+    run.until_printed("web: is in the background now")
+    os.kill(run.one("sleep 1000").pid, signal.SIGKILL)
+    run.until_printed("web: is in the background now", 2)
+    run.one("sleep 1000")
+    assert run.stop() == 0
 
 
 def test_processes_left_by_a_stopped_service_are_not_daemons(up: Start, process_1: bool) -> None:
     """A service that exits with 0 on a stop has not daemonized: the processes that it leaves are ended at once."""
     script = "setsid sleep 1000 & trap 'exit 0' TERM; echo ready; wait"
-    life = up({"web": {"command": shell(script)}}, process_1=process_1)
-    life.until_printed("ready")
-    assert life.stop() == 0
-    assert "in the background" not in life.text
+    run = up({"web": {"command": shell(script)}}, process_1=process_1)
+    run.until_printed("ready")
+    assert run.stop() == 0
+    assert "in the background" not in run.text
 
 
 def test_no_outside_process_is_signalled(start: Start, tmp_path: Path) -> None:
     """Not as process 1, a stop ends cohabit's descendants and no other process."""
     file = write_file(str(tmp_path), {"job": {"command": ["true"]}})
-    life = start(*shell(f"sleep 1000 & {' '.join(COHABIT)} up -f {file}; exec sleep 2000"))
-    life.until(lambda: life.process_1().command == "sleep 2000", "the end of cohabit")
-    assert [one.command for one in processes.children(life.process_1().pid)] == ["sleep 1000"]
+    run = start(*shell(f"sleep 1000 & {' '.join(COHABIT)} up -f {file}; exec sleep 2000"))
+    run.until(lambda: run.process_1().command == "sleep 2000", "the end of cohabit")
+    assert [one.command for one in processes.children(run.process_1().pid)] == ["sleep 1000"]
 
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_flooding_orphan_does_not_delay_the_stop(up: Start, times: int) -> None:
     """A child that writes without end and outlives its main process is ended like any other, without blocking."""
     flood = shell("yes & echo ready >&2; exec sleep 1000")
-    life = up({"web": {"command": flood, "restart": "always"}}, stdout=open(os.devnull, "wb"))  # noqa: SIM115
+    run = up({"web": {"command": flood, "restart": "always"}}, stdout=open(os.devnull, "wb"))  # noqa: SIM115
     for time in range(1, times + 1):
-        life.until_printed("ready", time)
-        os.kill(life.one("sleep 1000").pid, signal.SIGKILL)
-    life.until_printed("ready", times + 1)
-    life.one("yes")
-    assert life.stop() == 0
+        run.until_printed("ready", time)
+        os.kill(run.one("sleep 1000").pid, signal.SIGKILL)
+    run.until_printed("ready", times + 1)
+    run.one("yes")
+    assert run.stop() == 0
 
 
-def _leader(life: Run) -> processes.Process:
-    return next(one for one in life.below("tree.py") if one.parent == life.pid and one.session == one.pid)
+def _leader(run: Run) -> processes.Process:
+    return next(one for one in run.below("tree.py") if one.parent == run.pid and one.session == one.pid)

@@ -23,7 +23,7 @@ _TAG = ""  # the key that marks a record among plain values; no field can have t
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """Base of all records: a subclass annotates its fields and gives defaults. A default dict is copied for each record."""
+    """Base of all records: a subclass annotates its fields and gives defaults. Default dicts are copied."""
 
     _fields: ClassVar[tuple[str, ...]] = ()
 

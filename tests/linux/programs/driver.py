@@ -66,7 +66,7 @@ def with_orphans(self: Trees) -> set[str]:
     who = "\0loader" if name == "loader" else "trigger"
     if planted and who in self.sessions.trees() and who not in self.leaders.values():
         fail()
-    return real_look(self)
+    return real_keys_with_orphans(self)
 
 
 def run(loop: Loop, programs: int = 0) -> int | bytes:
@@ -77,7 +77,12 @@ def run(loop: Loop, programs: int = 0) -> int | bytes:
 
 is_exec = False
 planted = [plant]
-real_step, real_perform, real_look, real_run = Supervisor.step, Loop._perform, Trees.keys_with_orphans, reexecution.run
+real_step, real_perform, real_keys_with_orphans, real_run = (
+    Supervisor.step,
+    Loop._perform,
+    Trees.keys_with_orphans,
+    reexecution.run,
+)
 if kind.startswith("step"):
     Supervisor.step = step  # type: ignore[method-assign]
 elif kind in ("effect", "effect-after"):

@@ -58,10 +58,10 @@ class Writer:
         self.line_counts = dict.fromkeys(self.streams, 0)
         self.note = os.open(f"{name}.{run}.note", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         self.size = 1
-        self.emit()
+        self.write_note()
 
-    def emit(self) -> None:
-        """Note how far it is."""
+    def write_note(self) -> None:
+        """Write the note."""
         os.pwrite(self.note, NOTE.pack(*self.counts), 0)
 
     def write(self, stream: int, data: bytes) -> None:
@@ -69,7 +69,7 @@ class Writer:
         while data:
             written = os.write(stream, data[:PIECE_MAX])
             self.counts[2 * stream - 2] += written
-            self.emit()
+            self.write_note()
             data = data[written:]
 
     def round(self, lines: int = ROUND) -> None:
@@ -94,7 +94,7 @@ class Writer:
         for stream in self.streams:
             if "tail" in self.options:
                 self.counts[2 * stream - 1] = self.line_counts[stream] + 1
-                self.emit()
+                self.write_note()
                 self.write(stream, tail(self.tags[stream]))
 
 
