@@ -29,7 +29,7 @@ def new_output(epoll: select.epoll, stdout: Sink, stderr: Sink, launch: Any = _n
         output.say(level, "cohabit", f"{service}: {text}")
 
     output.destinations.launch = launch
-    output.joiners = MultilineAssembler(
+    output.multiline = MultilineAssembler(
         InheritedSignals(frozenset(), frozenset()), dict(os.environ), epoll, output, launch=launch, say=say
     )
     return output

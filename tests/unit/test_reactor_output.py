@@ -180,18 +180,18 @@ def test_the_last_lines_are_recorded(pump: Pump) -> None:
     pump.start("one")
     os.write(pump.services["one"][0], b"first\nsec")
     pump.turn()
-    assert pump.output.memory.last_lines("one", 9) == [b"first"]
+    assert pump.output.recent_lines.last_lines("one", 9) == [b"first"]
     os.write(pump.services["one"][0], b"ond\n")
     pump.turn()
     os.write(pump.services["one"][1], b"the reason")
     before = time.time()
     pump.end()
-    assert pump.output.memory.last_lines("one", 9) == [b"first", b"second", b"the reason"]
-    moment, stream, _ = pump.output.memory.records("one", 1)[0]
+    assert pump.output.recent_lines.last_lines("one", 9) == [b"first", b"second", b"the reason"]
+    moment, stream, _ = pump.output.recent_lines.records("one", 1)[0]
     assert before <= moment <= time.time()
     assert stream == "stderr"
     pump.output.forget("one")
-    assert pump.output.memory.last_lines("one", 9) == []
+    assert pump.output.recent_lines.last_lines("one", 9) == []
 
 
 def test_own_messages_are_recorded_without_a_prefix(pump: Pump) -> None:
@@ -199,7 +199,7 @@ def test_own_messages_are_recorded_without_a_prefix(pump: Pump) -> None:
     follower = Follower(pump)
     pump.output.say("info", "cohabit", "web: started\nand more")
     pump.output.say("error", "", "file:3: wrong")
-    assert pump.output.memory.last_lines("cohabit", 9) == [b"web: started", b"and more", b"file:3: wrong"]
+    assert pump.output.recent_lines.last_lines("cohabit", 9) == [b"web: started", b"and more", b"file:3: wrong"]
     assert follower.of("cohabit", "stderr") == b"web: started\nand more\nfile:3: wrong\n"
 
 
@@ -253,7 +253,7 @@ def test_raw_is_spliced_again_without_followers(pump: Pump) -> None:
         os.write(writer, data)
         pump.turn()
     assert follower.of("one") == b"a\nseen\nc\n"
-    assert pump.output.memory.last_lines("one", 9) == [b"a", b"seen", b"c"]
+    assert pump.output.recent_lines.last_lines("one", 9) == [b"a", b"seen", b"c"]
     os.write(writer, b"no end")
     assert pump.end() == b"a\nbegin passes by\nagain seen\nc\nno end"
     assert follower.of("one").endswith(b"no end\n")
@@ -265,7 +265,7 @@ def test_raw_that_cannot_be_spliced_is_recorded(pump: Pump) -> None:
     pump.output.destinations.containers["stdout"].sink.lost = "no reader"
     os.write(pump.services["one"][0], b"a\nb")
     pump.turn()
-    assert pump.output.memory.last_lines("one", 9) == [b"a"]
+    assert pump.output.recent_lines.last_lines("one", 9) == [b"a"]
 
 
 def test_recorded_lines_survive_a_reexecution(pump: Pump) -> None:
@@ -275,7 +275,7 @@ def test_recorded_lines_survive_a_reexecution(pump: Pump) -> None:
         os.write(pump.services["one"][0], data)
         pump.turn()
         _reexecute(pump)
-    assert pump.output.memory.last_lines("one", 9) == [b"before", b"in between"]
+    assert pump.output.recent_lines.last_lines("one", 9) == [b"before", b"in between"]
     assert b"".join(pump.read().split(b"one     | ")) == b"before\nin between\n"
 
 

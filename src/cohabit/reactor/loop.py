@@ -109,26 +109,26 @@ class Loop:
         stdout.on_full, stderr.on_full = self._on_full("stdout"), self._on_full("stderr")
         self.children = Children(epoll, emit, say, self.output.drain_service)
         self.output.destinations.launch = launch = self.children.launch
-        self.joiners = self.output.joiners = MultilineAssembler(
+        self.multiline = self.output.multiline = MultilineAssembler(
             self.given, python_env, epoll, self.output, launch=launch, say=say
         )
         self.sockets = Sockets()
-        self.starts = Launcher(self.given, variables, self.children, self.output, say)
+        self.launcher = Launcher(self.given, variables, self.children, self.output, say)
         self.loader = Loader(
             self.given, python_env, epoll, self.children,
             prepare=self.sockets.prepare, warn=lambda line: self.output.say("warning", "", line), emit=emit,
         )  # fmt: skip
         kill = self.children.kill
-        self.probes = Probes(epoll, describe=self.starts.describe, launch=launch, kill=kill, emit=emit)
+        self.probes = Probes(epoll, describe=self.launcher.describe, launch=launch, kill=kill, emit=emit)
         self.directory = RuntimeDirectory(given=variables.get(RUNTIME_DIR, ""))
         self.notify = Notify(epoll, self.directory, emit=self._notified, say=say, speaks_for=self._speaks_for)
         self.notification_fds = NotificationFds(epoll, emit)
         self.log_matches = LogMatches(self.given, python_env, epoll, self.output, launch=launch, kill=kill, emit=emit)
         self.clock = Clock(self.given, python_env, epoll, launch=launch, kill=kill, emit=emit, say=say)
-        self.starts.sockets, self.starts.notify = self.sockets, self.notify
-        self.starts.notification_fds, self.starts.log_matches = self.notification_fds, self.log_matches
+        self.launcher.sockets, self.launcher.notify = self.sockets, self.notify
+        self.launcher.notification_fds, self.launcher.log_matches = self.notification_fds, self.log_matches
         self.requests = Requests(
-            self.engine, self.children, self.output, describe=self.starts.describe,
+            self.engine, self.children, self.output, describe=self.launcher.describe,
             replace=self._check_successor, replacing=lambda: self.successor,
         )  # fmt: skip
         self.control = Control(
@@ -137,13 +137,13 @@ class Loop:
             is_followed=self._on_subscription,
         )  # fmt: skip
         self._parts = (
-            self.output, self.joiners, self.probes, self.notify, self.notification_fds, self.log_matches, self.children,
-            self.loader, self.clock, self.control,
+            self.output, self.multiline, self.probes, self.notify, self.notification_fds, self.log_matches,
+            self.children, self.loader, self.clock, self.control,
         )  # fmt: skip
         self.opening = Opening(self.control, say)
         self._timed = (
-            self.output, self.joiners, self.probes, self.children, self.clock, self.control, self.notify, self.starts,
-            self.opening,
+            self.output, self.multiline, self.probes, self.children, self.clock, self.control, self.notify,
+            self.launcher, self.opening,
         )  # fmt: skip
 
     # --- the loop ------------------------------------------------------------------------------------
@@ -270,23 +270,23 @@ class Loop:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case effects.Spawn(service):
-                self.starts.start(service)
+                self.launcher.start(service)
             case effects.RunHook(service, stage, number):
-                self.starts.run_hook(service, stage, number)
+                self.launcher.run_hook(service, stage, number)
             case effects.Signal(name, number):
-                self.starts.give_up(name, number)
+                self.launcher.give_up(name, number)
                 self.children.signal(name, number)
             case effects.SignalTree(name, number):
-                self.starts.give_up(name)
+                self.launcher.give_up(name)
                 self.children.trees.signal(name, number)
             case effects.Ask(service):
                 self.probes.ask(service, time.monotonic())
             case effects.StopAsking(name):
                 self.probes.stop(name)
-                self.starts.stop_listening(name)
+                self.launcher.stop_listening(name)
             case effects.Sweep(number):
                 self.clock.set([])
-                self.joiners.close()
+                self.multiline.close()
                 self.output.destinations.stop_tasks()
                 self.children.sweep(number)
             case effects.Report(level, name, text):
@@ -307,7 +307,7 @@ class Loop:
 
     def _prepare(self, plan: Plan) -> None:
         self.output.name_services(list(plan.services), plan.logging)
-        self.starts.hides = plan.mask
+        self.launcher.hides = plan.mask
         if plan.mask:
             try:
                 problems = self.output.hide(self._secret_paths(plan))
@@ -317,7 +317,7 @@ class Loop:
                 self.say("warning", "", problem)
         else:
             self.output.mask.forget()
-        self.starts.make_room(len(plan.services))
+        self.launcher.make_room(len(plan.services))
         self.control.group = plan.control_gid
         self.set_schedules(plan)
 
@@ -385,7 +385,7 @@ class Loop:
         self.loader.abandon()
         text = ""
         if reason:
-            last_lines = self.output.memory.last_lines(cause, LINES_MAX)
+            last_lines = self.output.recent_lines.last_lines(cause, LINES_MAX)
             text = exit_reason_text(reason, code, cause, last_lines)
             text = self.output.mask.hide_text(text)
             self.say("info" if code == 0 else "error", "", text)

@@ -1,20 +1,20 @@
-"""Re-execution in place: process 1 replaces its own program and keeps its pid, children and pipes.
+"""Re-execution in place: process 1 continues with a rebuilt loop or another program; pid, children and pipes stay.
 
-When process 1 ends the container ends, so an internal error must not end it. What it holds is written down
-as plain values (reexecution_state.py; marshal: the interpreter is the same one) in a memfd; exec then keeps the pid,
-the children, the descriptors that are to stay open and the signals that are pending, and discards everything
-else, first of all whatever state the error left behind.
+The container ends with process 1, so an internal error must not end it. The state is converted to plain values
+(reexecution_state.py), from which a new loop is built. There are three ways:
 
-An exec cannot be undone: a program that finds no memory for its own libraries ends, and the container with it. So an
-internal error is answered without one: the loop is rebuilt in this process, from the same plain values, and the
-services do not notice. The same is done after a shortage (shortage.py). Each loop that is given up stays in memory;
-after _FORMER_MAX of them the program is executed again instead, if a trial in a child shows that it starts.
-`cohabit reexec` imports the installed modules anew in this process (cli/upgrade.py), after the same trial; it executes
-only when the interpreter itself was replaced, or after _PROGRAMS_MAX programs in this process. The next program, or the
-next loop, waits for room if there is none: its state is in memory, its children and their pipes go on.
+- Internal error or shortage: the loop is rebuilt in this process. Each former loop stays in memory. After _FORMER_MAX
+  of them the program is executed instead, if a trial in a child succeeds.
+- `cohabit reexec`: the installed modules are imported into this process (cli/upgrade.py), after the same trial.
+- The interpreter was replaced, or _PROGRAMS_MAX programs have run in this process: exec. The state is passed in a memfd
+  (marshal: both ends are the same interpreter version). The exec keeps the pid, the children, inheritable descriptors
+  and pending signals.
 
-A second internal error within a minute: what met it is dropped, and everything stops in order with code 70. A third:
-last_resort.py. Shortages are not counted as errors.
+An exec cannot be undone: if the new program has no memory for its libraries, the container ends. Hence it is the
+exception. Without room for a new loop, the next program waits: its state is in memory, its children and pipes remain.
+
+After a second internal error within a minute, the event or effect that caused it is dropped, and everything stops in
+order with code 70. After a third: last_resort.py. Shortages do not count as errors.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _FORMER_MAX = 8  # some hundred KiB each
 _PROGRAMS_MAX = 3  # 2.6 MiB each
 _STOP_SECONDS = 3.0  # how long a requested stop waits for room to build the loop that carries it out
 
-# Loops that were given up in this process. Their objects must not close descriptors by being collected.
+# Former loops of this process. Garbage collection of their objects would close descriptors.
 _former: list[object] = []
 
 

@@ -1,8 +1,8 @@
-"""What process 1 hands to its next program, or to its next loop: written down as plain values, and taken over again.
+"""The state that crosses a re-execution: converted to plain values, and restored from them.
 
-The fact or the effect that was being dealt with is still in its queue; it is tried again, unless it was dealt with
-after all. When it has failed again, it is dropped, and the engine gets an event for what is missing then. How a
-re-execution is done, and what leads to one, is handover.py's.
+The event or effect that was being processed is still in its queue. It is processed again, unless it had been processed
+already. If it fails again, it is dropped, and the engine gets an event for the missing outcome. reexecution.py decides
+when and how a re-execution takes place.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from cohabit.reactor.health.log_match import LogMatches
     from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
 
-SECOND = 2  # internal error within a minute: what met it is dropped, and everything stops in order
-_SHORTAGES = 3  # so often a fact or an effect is tried that the machine has no room for
-# What writes itself down, and is restored in this order; the children come last.
-_PARTS = ("output", "joiners", "sockets", "notify", "notification_fds", "log_matches", "clock")
+SECOND = 2  # internal error within a minute: its event or effect is dropped, and everything stops in order
+_SHORTAGES = 3  # attempts to process an event or effect during a shortage
+# Parts that convert and restore their own state, in the order of restoring; the children come last.
+_PARTS = ("output", "multiline", "sockets", "notify", "notification_fds", "log_matches", "clock")
 
 
 def write_down(loop: Loop) -> dict[str, Any]:
-    """Everything that the next one needs. All signals must be blocked: those that have come are pending again then."""
+    """The whole state as plain values. All signals must be blocked; those that have arrived become pending again."""
     for number in loop.arrived():
         os.kill(os.getpid(), number)
     wanted = loop.engine.wanted if loop.stepping else loop.effects
@@ -52,11 +52,11 @@ def write_down(loop: Loop) -> dict[str, Any]:
         "errors_at": loop.errors_at,
         "shortages_at": loop.shortages_at,
         "facts": to_plain(loop.facts),
-        "effects": to_plain([*wanted, *loop.starts.refused()]),
+        "effects": to_plain([*wanted, *loop.launcher.refused()]),
         "stepping": loop.stepping,
         "plan": to_plain(loop.engine.plan),
         "engine": loop.engine.to_plain(),
-        "limits": loop.starts.limits,
+        "limits": loop.launcher.limits,
         "children": loop.children.to_plain(),
         "control": loop.control.to_plain(),
         "started": loop.requests.started,
@@ -65,27 +65,27 @@ def write_down(loop: Loop) -> dict[str, Any]:
 
 
 def descriptors(loop: Loop) -> list[int]:
-    """What must stay open across the exec."""
+    """The descriptors that must stay open over the exec."""
     watched = (loop.notify, loop.notification_fds, loop.log_matches)
-    parts = (loop.output, loop.joiners, loop.children, *watched, loop.control)
+    parts = (loop.output, loop.multiline, loop.children, *watched, loop.control)
     kept = [fd for part in parts for fd in part.descriptors()] + loop.sockets.inheritable()
     return [*kept, *loop.wake_up]
 
 
 def restore(loop: Loop, plain: dict[str, Any]) -> None:
-    """Have a new loop go on where `write_down` was called."""
+    """Restore a new loop from the values of `write_down`."""
     loop.errors_at, loop.shortages_at = plain["errors_at"], plain["shortages_at"]
     loop.facts.extend(from_plain(plain["facts"]))
     loop.effects.extend(from_plain(plain["effects"]))
     loop.engine.restore(from_plain(plain["plan"]), plain["engine"])
-    loop.starts.limits = plain["limits"]
-    loop.starts.hides = loop.engine.plan is not None and loop.engine.plan.mask
+    loop.launcher.limits = plain["limits"]
+    loop.launcher.hides = loop.engine.plan is not None and loop.engine.plan.mask
     for name in _PARTS:
         getattr(loop, name).restore(plain[name])
-    tasks = loop.output.destinations.tasks() | _ended(loop.joiners) | _ended(loop.log_matches)
+    tasks = loop.output.destinations.tasks() | _ended(loop.multiline) | _ended(loop.log_matches)
     loop.children.restore(plain["children"], tasks)
     services = {name: unit.service for name, unit in loop.engine.units.items()}
-    loop.children.attach_services(services, loop.starts.describe)
+    loop.children.attach_services(services, loop.launcher.describe)
     if loop.engine.plan is not None and loop.engine.phase == UP:
         loop.set_schedules(loop.engine.plan)
     _drop_what_failed(loop, stepping=plain["stepping"])
@@ -100,7 +100,7 @@ def restore(loop: Loop, plain: dict[str, Any]) -> None:
 
 
 def _will_be_read(loop: Loop) -> bool:
-    """Whether the file's reading is to begin by itself, or its outcome is there."""
+    """Whether a read of the file is requested already, or its outcome is queued."""
     begins = any(isinstance(effect, effects.Load) for effect in loop.effects)
     return begins or any(isinstance(fact, (events.Loaded, events.LoadFailed)) for fact in loop.facts)
 
@@ -115,17 +115,17 @@ def _ended(part: MultilineAssembler | LogMatches) -> dict[str, Callable[[int, st
 
 
 def _drop_what_failed(loop: Loop, *, stepping: bool) -> None:
-    """The fact or the effect that met the error, if it was dealt with all the same or is to blame."""
+    """Drop the event or effect of the error, if it was processed already or has failed again."""
     again = len(loop.errors_at) >= SECOND or len(loop.shortages_at) >= _SHORTAGES
     if stepping:
-        if again or not _is_news(loop, loop.facts[0]):
+        if again or not _is_pending(loop, loop.facts[0]):
             del loop.facts[0]
     elif loop.effects and (again or not _is_to_do(loop, loop.effects[0])):
         del loop.effects[0]
 
 
-def _is_news(loop: Loop, fact: Event) -> bool:
-    """Whether the engine has still to hear of it."""
+def _is_pending(loop: Loop, fact: Event) -> bool:
+    """Whether the engine has not processed it yet."""
     unit = loop.engine.units.get(getattr(fact, "service", ""))
     match fact:
         case events.StopRequested():
@@ -148,7 +148,7 @@ def _is_news(loop: Loop, fact: Event) -> bool:
 
 
 def _is_to_do(loop: Loop, effect: Effect) -> bool:
-    """Whether carrying it out once more does no harm."""
+    """Whether it can be carried out once more."""
     match effect:
         case effects.Spawn(service):
             return service.name not in loop.children.processes  # never two of one
@@ -160,7 +160,7 @@ def _is_to_do(loop: Loop, effect: Effect) -> bool:
 
 
 def _reconcile(loop: Loop) -> None:
-    """A service that should have a process and has none was lost with the error: say so to the engine."""
+    """Report to the engine each service that should have a process and lost it with the error."""
     spoken_of = {getattr(fact, "service", None) for fact in loop.facts}
     starting = (effects.Spawn, effects.RunHook)
     spoken_of |= {effect.service.name for effect in loop.effects if isinstance(effect, starting)}

@@ -73,7 +73,7 @@ class Requests:
                 details[name]["pids"].append(pid)
         if lines:
             for name, detail in details.items():
-                last = self._output.memory.last_lines(name, lines)
+                last = self._output.recent_lines.last_lines(name, lines)
                 detail["output"] = [line.decode("utf-8", "backslashreplace") for line in last]
         return details
 
@@ -111,7 +111,7 @@ class Requests:
         pieces = [
             (moment, protocol.record(name, stream, moment, lines))
             for name in sources
-            for moment, stream, lines in self._output.memory.records(name, subscription.tail, subscription.since)
+            for moment, stream, lines in self._output.recent_lines.records(name, subscription.tail, subscription.since)
         ]
         pieces.sort(key=lambda piece: piece[0])
         return [piece for _, piece in pieces]

@@ -52,18 +52,18 @@ _SECONDS_PER_NS = 1e-9
 
 
 class Output:
-    """All streams. memory: the last lines of each service; joiners: assembles their multiline records."""
+    """All streams. recent_lines: the last lines of each service; multiline: assembles their multiline records."""
 
     def __init__(self, epoll: Registry, stdout: Sink, stderr: Sink) -> None:
         self._epoll = epoll
         self._sources = Group(epoll)  # the descriptors of all streams, which can be paused together
         self.destinations = Destinations(stdout, stderr, warn=lambda text: self.say("warning", OURSELVES, text))
-        self.memory = RecentLines()
+        self.recent_lines = RecentLines()
         self.mask = Mask()
         self._streams: dict[int, Stream] = {}
         self._paused: list[Stream] = []
         self._multiline: dict[int, Stream] = {}  # source number -> stream, open or closed, with records to come
-        self.joiners: MultilineAssembler
+        self.multiline: MultilineAssembler
         self._own = self.destinations.own(())
         self._own_entries: tuple[Logging, ...] = ()
         self._pending: dict[Destination, None] = {}  # those with pending output: an ordered set
@@ -81,7 +81,7 @@ class Output:
     def name_services(self, names: list[str], own: tuple[Logging, ...] = ()) -> None:
         """Set all names; prefix width and colours follow. own: the logging entries for cohabit's own messages."""
         self.destinations.name_services(names)
-        self.memory.name_services(names)
+        self.recent_lines.name_services(names)
         self._own_entries = own
         self._own = self.destinations.own(own)
         self._close_unused()
@@ -98,8 +98,8 @@ class Output:
 
     def forget(self, service: str) -> None:
         """Drop what is held for a service that is in no plan any more and has no processes."""
-        self.memory.forget(service)
-        self.joiners.forget(service)
+        self.recent_lines.forget(service)
+        self.multiline.forget(service)
         self._close_unused()
 
     def _close_unused(self) -> None:
@@ -126,7 +126,7 @@ class Output:
                 stream.raw = _is_raw(service) and not self.mask.texts
                 streams.append(self._add(stream))
                 if stream.pattern:
-                    stream.source = self.joiners.open(service.name, stream.pattern)
+                    stream.source = self.multiline.open(service.name, stream.pattern)
                     self._multiline[stream.source] = stream
                 if uid is not None:
                     _change_owner(writer, uid)
@@ -230,7 +230,7 @@ class Output:
                 unread += pipe_bytes(stream.fd)
                 self._close(stream)
         if self._multiline:
-            self.joiners.finish(seconds_left)
+            self.multiline.finish(seconds_left)
         for destination in destinations:
             destination.drain(seconds_left)
         return unread + sum(destination.pending_bytes for destination in destinations)
@@ -305,7 +305,7 @@ class Output:
         if self.mask.texts:
             lines = self.mask.hide(lines)
         if stream.source:
-            self.joiners.feed(stream.source, lines, now_ns)
+            self.multiline.feed(stream.source, lines, now_ns)
         elif not stream.raw:
             for target in stream.targets:
                 target.lines(lines, now_ns)
@@ -313,7 +313,7 @@ class Output:
 
     def _record(self, service: str, kind: str, lines: bytes, now_ns: int) -> None:
         now = now_ns * _SECONDS_PER_NS
-        self.memory.append(service, kind, lines, now)
+        self.recent_lines.append(service, kind, lines, now)
         if self._copy is not None and self._is_followed(service):
             self._copy(service, kind, now, lines)
 
@@ -354,7 +354,7 @@ class Output:
         os.close(stream.fd)
         stream.fd = -1
         if stream.source:
-            self.joiners.end(stream.source)
+            self.multiline.end(stream.source)
 
     # --- records of several lines ---------------------------------------------------------------------
 
@@ -376,7 +376,7 @@ class Output:
 
     def _must_pause(self, stream: Stream) -> bool:
         tap = self._taps.get(stream.service)
-        assembler_full = stream.source and self.joiners.full(stream.source)
+        assembler_full = stream.source and self.multiline.full(stream.source)
         return bool(assembler_full) or stream.must_wait() or (tap is not None and tap.full)
 
     def _pause(self, stream: Stream) -> None:
@@ -443,7 +443,7 @@ class Output:
             "streams": [stream.to_plain() for stream in streams],
             "targets": [target.to_plain() for target in self._own],
             "destinations": self.destinations.to_plain(saved_elsewhere),
-            "memory": self.memory.to_plain(),
+            "memory": self.recent_lines.to_plain(),
             "names": self.destinations.names,
             "own": to_plain(self._own_entries),
             "mask": self.mask.to_plain(),
@@ -456,7 +456,7 @@ class Output:
         self._early_messages = plain["held"]
         if self._early_messages is None:
             self.name_services(plain["names"], from_plain(plain["own"]))
-        self.memory.restore(plain["memory"])
+        self.recent_lines.restore(plain["memory"])
         streams = [(Stream.from_plain(one), one) for one in plain["streams"]]
         for stream, _ in streams:
             if stream.source:
