@@ -185,9 +185,12 @@ class Loop:
         return self.epoll.poll(None if seconds is None else min(seconds, _LONGEST_WAIT_SECONDS))
 
     def _gather(self, ready: list[tuple[int, int]]) -> None:
-        """Turn ready descriptors into events for the engine."""
+        """Turn ready descriptors into events for the engine.
+
+        Starts come first: a service may report its readiness before we close our end of the pipe that reports its exec.
+        """
         woken = False
-        for fd, _ in ready:
+        for fd, _ in sorted(ready, key=lambda entry: not self.children.owns(entry[0])):
             if fd == self._wake_up_reader:
                 woken = True
                 continue
