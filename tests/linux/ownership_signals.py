@@ -56,8 +56,11 @@ class Trace:
         """Remember the owner of a pid."""
         if pid in self._known:
             return
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            text = file.read()
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:  # it has ended meanwhile
+            return
         numbers = dict(line.split(":", 1) for line in text.splitlines() if line.startswith(("NSpid", "NSpgid")))
         self._known.add(pid)
         self._owners[int(numbers["NSpid"].split()[-1])] = one
