@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _MASK = "cohabit-mask"  # -X option (isolation.py): the mask before this program was started again
-_RESUME, _STOPPING = "cohabit-resume", "cohabit-stopping"  # -X options of a re-execution: reactor/handover.py
+_RESUME, _STOPPING = "cohabit-resume", "cohabit-stopping"  # -X options of a re-execution: reactor/reexecution.py
 # A module that cannot be found may be a directory that could not be read; after so many attempts it is not there.
 _ATTEMPTS, _ATTEMPTS_STOPPING, _PAUSE_SECONDS = 60, 6, 0.5
 _SHORTAGE = (errno.EIO, errno.ENOMEM, errno.ENFILE, errno.EMFILE)

@@ -1,6 +1,6 @@
 """Start this program again, isolated, where it was started in another way.
 
-__main__.py runs this before it imports anything of ours, so it touches only modules that are part of the interpreter
+bootstrap.py runs this before it imports anything of ours, so it touches only modules that are part of the interpreter
 (__future__ is not: it is a file, which could lie in the working directory as well).
 """
 

@@ -118,6 +118,20 @@ def test_a_replaced_interpreter_is_seen(
     assert reexecution._interpreter_was_replaced() is replaced
 
 
+@pytest.mark.parametrize("data", [b"", marshal.dumps({"mask": ()})])
+def test_a_state_that_cannot_be_used_ends_every_process(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Also without an exec, nothing is raised to the caller: the services would be killed without TERM."""
+    ended: list[object] = []
+
+    def end_everything(error: object, *_: object) -> int:
+        ended.append(error)
+        return 70
+
+    monkeypatch.setattr(reexecution, "end_everything", end_everything)
+    assert reexecution.go_on(data, 0, "") == 70
+    assert len(ended) == 1
+
+
 def test_a_shortage_does_not_lead_to_an_exec(monkeypatch: pytest.MonkeyPatch) -> None:
     """The re-execution is refused instead."""
 

@@ -124,6 +124,11 @@ def write(text: str | bytes, fd: int = 1) -> None:
         os._exit(_SIGPIPE_CODE)
 
 
+def print_dropped(count: int) -> None:
+    """Report on stderr how many bytes of a stream the running cohabit has left out for this client."""
+    write(f"cohabit: {count} bytes were left out (is the reader too slow?)\n", 2)
+
+
 def write_lines(lines: Sequence[str]) -> None:
     """Write lines to stdout, each with a newline."""
     write("".join(f"{line}\n" for line in lines))

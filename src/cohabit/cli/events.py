@@ -57,7 +57,7 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
             continue
         event = json.loads(line)
         if "dropped" in event:
-            client.write(f"cohabit: {event['dropped']} bytes were left out (is the reader too slow?)\n", 2)
+            client.print_dropped(event["dropped"])
         else:
             client.write(_as_text(event))
     return 0

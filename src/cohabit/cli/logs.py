@@ -147,7 +147,7 @@ def _text_writer(values: dict[str, Any], services: list[str]) -> Callable[[Recor
     def write(record: Record) -> None:
         service, stream, moment, data = record
         if stream == "dropped":
-            client.write(f"cohabit: {data.decode()} bytes were left out (is the reader too slow?)\n", 2)
+            client.print_dropped(int(data))
             return
         start = prefix(service) + (f"{timestamp(moment)} ".encode() if values["timestamps"] else b"")
         lines = data.removesuffix(b"\n").split(b"\n")

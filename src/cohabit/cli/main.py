@@ -61,7 +61,7 @@ GROUPS = {
     },
 }
 COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
-RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/handover.py
+RESUME = "cohabit-resume"  # -X option of a re-execution: reactor/reexecution.py
 TAKES_OVER = "cohabit-takes-over"  # asked before one
 
 

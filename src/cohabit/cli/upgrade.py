@@ -26,11 +26,11 @@ def go_on(state: bytes, former: list[dict[str, ModuleType]]) -> int | bytes:
     state for the next program.
     """
     modules = _take_away()
-    for finder in sys.path_importer_cache.values():
-        if finder is not None and hasattr(finder, "invalidate_caches"):
-            finder.invalidate_caches()
-    sys.path_importer_cache.clear()
     try:
+        for finder in sys.path_importer_cache.values():
+            if finder is not None and hasattr(finder, "invalidate_caches"):
+                finder.invalidate_caches()
+        sys.path_importer_cache.clear()
         program = load(_RUNS)
     except Exception as error:  # noqa: BLE001 - an incomplete installation, no room: nothing is lost by going on
         _take_away()

@@ -86,33 +86,29 @@ def takes_over(version: int) -> int:
 
 
 def resume(given: InheritedSignals, fd: int) -> int | bytes:
-    """After an exec: take over what the former program wrote down, and go on. Returns as `run`."""
-    plain = None
+    """After an exec: continue with the state of the former program in this memfd. Returns as `run`."""
+    del given
     try:
         data = _read_all(fd)
-        plain = marshal.loads(data)  # noqa: S302 - from our own former program
-        loop = _build(InheritedSignals(plain["mask"], plain["ignored"]), data)
     except Exception as error:  # noqa: BLE001 - without a state, all that is left is to end every process
-        return end_everything(error, Trees(""), plain)
-    del given
-    if plain["asked"]:
-        loop.say("info", "", f"re-executed, version {__version__}")
-    return run(loop)
+        return end_everything(error, Trees(""), None)
+    return go_on(data, 0, "")
 
 
 def go_on(data: bytes, programs: int, why_not: str) -> int | bytes:
-    """In the modules that were imported anew, or in the former ones where that failed: take over, and go on.
+    """Continue with the state of the former program; programs: as in `run`, and so is the result.
 
-    why_not: why it failed, "" if it did not. Returns as `run`.
+    why_not: why this is not the installed program (its import failed), or "".
     """
-    plain = marshal.loads(data)  # noqa: S302 - from our own former program
+    plain = None
     try:
+        plain = marshal.loads(data)  # noqa: S302 - from our own former program
         loop = _build(InheritedSignals(plain["mask"], plain["ignored"]), data)
     except Exception as error:  # noqa: BLE001 - as in resume
         return end_everything(error, Trees(""), plain)
     if why_not:
         loop.no_successor(why_not)
-    else:
+    elif plain["asked"]:
         loop.say("info", "", f"re-executed, version {__version__}")
     return run(loop, programs)
 
@@ -265,7 +261,7 @@ def _go_on(loop: Loop, plain: dict[str, Any], *, scarce: bool) -> Loop:
     if plain["asked"] or plain["checking"]:
         again.no_successor("an error came in between")
     if not scarce:
-        again.say("info", "", "recovered from the internal error: services were not interrupted")
+        again.say("info", "", "recovered from the internal error: process 1 continues with a rebuilt state")
     return again
 
 
