@@ -39,7 +39,7 @@ PYTEST: Final = (
 )
 SHOW_VERSIONS: Final = """
 import importlib.metadata, platform
-libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("cronsim", "msgspec", "PyYAML")]
+libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("cronsim", "PyYAML")]
 print(f"Python {platform.python_version()},", ", ".join(libraries))
 """
 

@@ -1,4 +1,4 @@
-"""Durations and signals: from text and to text. Pure: no I/O, no clock.
+"""Durations and signals, from text and to text, and the PATH of images. Pure: no I/O, no clock.
 
 Durations have Compose's form ("1m30s", "100ms"; compose-spec 11-extension.md, Go's ParseDuration) and are float seconds
 inside cohabit. Signals are numbers inside cohabit. Their names come from `_signal`: the public `signal` module imports
@@ -8,6 +8,9 @@ enum and re, which takes 4 to 7 ms of the start of process 1.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # part of CPython, but not in typeshed
+
+# The PATH of Docker's images, for a process whose environment has none.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _UNIT_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

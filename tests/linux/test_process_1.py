@@ -16,7 +16,6 @@ from linux.run import COHABIT, MAIN, REPOSITORY, shell, write_file
 NEVER = {
     "asyncio",
     "yaml",
-    "msgspec",
     "typing",
     "json",
     "re",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cohabit.config.compose import read
+from cohabit.config.readers.registry import read
 
 if TYPE_CHECKING:
     from cohabit.plan.draft import Draft

@@ -1,4 +1,4 @@
-"""config/commands.py: the command line of `cohabit run`."""
+"""config/readers/commands.py: the command line of `cohabit run`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.commands import read
+from cohabit.config.readers.registry import read
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.model import HEALTHY, STARTED, Dependency, Logging, Plan, Probe
 
 
 def plan(**request: Any) -> Plan:
-    made, diagnostics = build(read(request, {}))
+    made, diagnostics = build(read({"commands": [], **request}, {}))
     assert diagnostics == ()
     assert made is not None
     return made
 
 
 def diagnostics(**request: Any) -> list[str]:
-    draft = read(request, {})
+    draft = read({"commands": [], **request}, {})
     assert {diagnostic.exit_code for diagnostic in draft.problems} <= {EXIT_USAGE}
     assert build(draft)[0] is None
     return [diagnostic.text for diagnostic in draft.problems]

@@ -1,4 +1,4 @@
-"""config/compose.py and service.py: the meaning of each key."""
+"""config/readers/compose.py and service.py: the meaning of each key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cohabit.config.compose import read
+from cohabit.config.readers.registry import read
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Restart, Service
 from unit.file_story import ENVIRON, draft, reported, reported_once, service

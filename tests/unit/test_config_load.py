@@ -1,4 +1,4 @@
-"""config/load.py, show.py, __main__.py: requests and answers of the loader."""
+"""config/load.py, writers, __main__.py: requests and answers of the loader."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cohabit
-from cohabit.config import load, show
-from cohabit.config.compose import read
+from cohabit.config import load
+from cohabit.config.readers.registry import read
+from cohabit.config.text.dump import dump
+from cohabit.config.writers.compose import plan_to_compose
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.draft import Diagnostic, SourceLocation
@@ -68,7 +70,7 @@ def up(command: str, text: str, services: tuple[str, ...] = ()) -> tuple[int, An
     """Exit code and answer for a file with a text."""
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write(text)
-    code, output = run(command, {"source": "up", "files": [], "profiles": [], "services": services})
+    code, output = run(command, {"files": [], "profiles": [], "services": services})
     return code, marshal.loads(output) if command == "plan" else output.decode()  # noqa: S302 - from the test's own child process
 
 
@@ -99,7 +101,7 @@ def test_only_named_services_are_planned() -> None:
 
 
 def test_run_has_the_same_kind_of_answer() -> None:
-    code, output = run("plan", {"source": "run", "main": None, "helpers": [], "commands": ["sh -x"], "ready": None})
+    code, output = run("plan", {"main": None, "helpers": [], "commands": ["sh -x"], "ready": None})
     assert code == 0
     plan = from_plain(marshal.loads(output)["plan"])  # noqa: S302 - from the test's own child process
     assert plan == Plan({"sh": Service("sh", ("sh", "-x"), service="sh")})
@@ -110,8 +112,8 @@ def test_run_does_not_import_yaml() -> None:
     code = (
         f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(cohabit.__file__))!r})\n"
         "from cohabit.config import load\n"
-        "load.main(['check', repr({'source': 'run', 'commands': ['true x']})])\n"
-        "assert not {'yaml', 'msgspec', 'tomllib'} & set(sys.modules), sys.modules.keys()\n"
+        "load.main(['check', repr({'commands': ['true x']})])\n"
+        "assert not {'yaml', 'cohabit.config.keys.table', 'tomllib'} & set(sys.modules), sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.DEVNULL, check=True)
 
@@ -121,7 +123,7 @@ def test_a_closed_pipe_ends_the_loader_without_output(tmp_path: Path) -> None:
     (tmp_path / "cohabit.yaml").write_text("services: {web: {command: 'true'}}")
     reader, writer = os.pipe()
     os.close(reader)
-    request = {"source": "up", "files": [str(tmp_path / "cohabit.yaml")]}
+    request = {"files": [str(tmp_path / "cohabit.yaml")]}
     command = [sys.executable, "-I", LOADER, "plan", repr(request)]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
@@ -160,7 +162,7 @@ def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "cohabit.config.keys.schedule", raising=False)
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write("services: {a: {command: sh, schedule: '* * * * *'}}")
-    (diagnostic,) = load._read({"source": "up", "files": []}).problems
+    (diagnostic,) = load._read({"files": []}).problems
     assert (
         diagnostic.text
         == "cannot read the configuration: the Python package cronsim is missing (run pip install cohabit)"
@@ -200,9 +202,12 @@ def test_bytes_that_are_not_utf_8_pass_through_unchanged(monkeypatch: pytest.Mon
     _, answer = up("plan", "services: {a: {command: [sh, $ODD], environment: {B: $ODD}}}")
     service = from_plain(answer["plan"]).services["a"]
     assert os.fsencode(service.command[1]) == b"caf\xe9"
-    code, output = run("config", {"source": "up", "files": ["cohabit.yaml"]})
+    code, output = run("config", {"files": ["cohabit.yaml"]})
     assert code == 0
     assert b'"caf\xe9"' in output
+    code, output = run("config", {"files": ["cohabit.yaml"], "json": True})
+    assert code == 0
+    assert json.loads(output)["services"]["a"]["command"] == ["sh", "caf\udce9"]
 
 
 def test_config_of_an_invalid_file_prints_its_errors() -> None:
@@ -215,27 +220,32 @@ def test_config_prints_the_resolved_configuration() -> None:
     """The defaults are written out."""
     web = Service("web", ("a", "b c"), {"X": "1"}, depends_on=(Dependency("db", HEALTHY),), service="web")
     db = Service("db", ("d",), service="db")
-    assert show.lines(Plan({"web": web, "db": db})) == [
+    assert dump(plan_to_compose(Plan({"web": web, "db": db}))).splitlines() == [
         "services:",
-        '  "web":',
-        '    command: ["a", "b c"]',
+        "  web:",
+        "    command:",
+        "    - a",
+        "    - b c",
         "    environment:",
-        '      "X": "1"',
+        '      X: "1"',
         "    depends_on:",
-        '      "db":',
+        "      db:",
         "        condition: service_healthy",
-        '    restart: "no"',
+        "    restart: 'no'",
         "    stop_signal: SIGTERM",
         "    stop_grace_period: 10s",
         "    essential: true",
-        "    logging: {driver: prefix}",
-        '  "db":',
-        '    command: ["d"]',
-        '    restart: "no"',
+        "    logging:",
+        "      driver: prefix",
+        "  db:",
+        "    command:",
+        "    - d",
+        "    restart: 'no'",
         "    stop_signal: SIGTERM",
         "    stop_grace_period: 10s",
         "    essential: true",
-        "    logging: {driver: prefix}",
+        "    logging:",
+        "      driver: prefix",
         "x-cohabit:",
         "  stop_grace_period: 9s",
     ]
@@ -410,7 +420,7 @@ def plans(draw: st.DrawFn) -> Plan:
 def test_the_output_of_config_has_the_same_meaning(plan: Plan) -> None:
     """Every Plan is read back unchanged from the output of `config`."""
     with open("shown.yaml", "w", encoding="utf-8", newline="") as file:
-        file.write("\n".join(show.lines(plan)))
+        file.write(dump(plan_to_compose(plan)))
     again, diagnostics = build(read({"files": ["shown.yaml"]}, {}))
     assert again == plan
     expected = ("raise x-cohabit: stop_grace_period", "goes to the container's terminal")
@@ -420,21 +430,21 @@ def test_the_output_of_config_has_the_same_meaning(plan: Plan) -> None:
 def test_a_request_is_read_as_a_literal_and_never_executed() -> None:
     with pytest.raises(ValueError, match="malformed"):
         load.main(["plan", "__import__('os').getpid()"])
-    assert ast.literal_eval(repr({"source": "up"})) == {"source": "up"}
+    assert ast.literal_eval(repr({})) == {}
 
 
 def test_config_prints_a_file_that_this_machine_cannot_run(tmp_path: Path) -> None:
     """A missing program is a comment in the output of `config`."""
     (tmp_path / "cohabit.yaml").write_text("services: {web: {command: no-such-program}}")
-    code, out = run("config", {"source": "up"})
+    code, out = run("config", {})
     assert code == 0
     assert b"# cohabit.yaml:1: warning: cannot start web" in out
-    assert b'command: ["no-such-program"]' in out
+    assert b"    command:\n    - no-such-program\n" in out
 
 
 def test_check_and_config_as_json() -> None:
     """JSON has all diagnostics, and for a valid file the configuration, which is again a valid file."""
-    request = {"source": "up", "files": [], "profiles": [], "services": [], "json": True}
+    request = {"files": [], "profiles": [], "services": [], "json": True}
     Path("cohabit.yaml").write_text("services: {web: {comand: x}}")
     code, output = run("check", request)
     assert json.loads(output)["exit_code"] == code == 78

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 import cohabit
-from cohabit.config import secret_files, show
+from cohabit.config import load, secret_files
 from cohabit.config.secret_files import check_secret_files, write_secret_files
+from cohabit.config.text.dump import dump
 from cohabit.config.values.file_variables import resolve
+from cohabit.config.writers.compose import plan_to_compose
 from cohabit.plan.build import build
 from cohabit.plan.model import FileMount, Plan, Secret, Service
 from cohabit.plan.record import from_plain
@@ -398,10 +400,25 @@ def test_the_output_of_config_has_the_same_meaning(tmp_path: Path) -> None:
         plan, diagnostics = build(resolve(draft(text), environ))
         assert plan is not None, diagnostics
         plans.append(plan)
-        text = "\n".join(show.lines(plan)) + "\n"
+        text = dump(plan_to_compose(plan))
         assert TEXT not in text
         assert ("null" in text, text.count("PASSWORD")) == (False, 1)
     assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("secret", ['pa"ss\\word', "pa$$word", "it's: #1", "1234567"])
+@pytest.mark.parametrize("json", [False, True])
+def test_a_secret_is_masked_where_config_escapes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], secret: str, json: bool
+) -> None:
+    """The output has neither the text nor an escaped form of it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MYSEC", secret)
+    (tmp_path / "cohabit.yaml").write_text(
+        "secrets: {x: {environment: MYSEC}}\nservices: {a: {command: sh, environment: {URL: 'pg://${MYSEC}@h'}}}\n"
+    )
+    assert load.main(["config", repr({"json": json})]) == 0
+    assert b"pg://***@h" in capfdbinary.readouterr().out
 
 
 def test_a_secret_from_a_variable_is_masked_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,9 +429,7 @@ def test_a_secret_from_a_variable_is_masked_everywhere(tmp_path: Path, monkeypat
         "secrets: {x: {environment: MYSEC}}\nservices:\n  a: {command: 'run-${MYSEC}', environment: {URL: 'pg://${MYSEC}@h'}}\n"
     )
     for command in ("config", "check", "plan"):
-        done = subprocess.run(
-            [sys.executable, "-I", LOADER, command, repr({"source": "up"})], capture_output=True, check=False
-        )
+        done = subprocess.run([sys.executable, "-I", LOADER, command, repr({})], capture_output=True, check=False)
         assert b"***" in done.stdout
         assert b"s3cr3t-text" not in done.stdout + done.stderr
 

@@ -11,12 +11,13 @@ from cohabit.config.system import check_machine
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND
 from cohabit.plan.draft import Draft, DraftService, SourceLocation
 from cohabit.plan.model import COMPLETED, Credentials, Dependency, Hook, Plan, Probe, Service
+from cohabit.plan.node import Node
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 WHERE = SourceLocation("f")
-PLACES = {"command": SourceLocation("f", 3), "working_dir": SourceLocation("f", 4), "user": SourceLocation("f", 5)}
+PLACES = {"command": Node("", 3), "working_dir": Node("", 4), "user": Node("", 5)}
 
 
 @pytest.fixture
@@ -124,9 +125,9 @@ def test_a_service_that_waits_for_a_job_is_not_checked() -> None:
 INSTALL = "(install it, or write its absolute path)"
 HOOKED = {
     **PLACES,
-    "pre_start": SourceLocation("f", 6),
-    "post_start": SourceLocation("f", 7),
-    "healthcheck": SourceLocation("f", 8),
+    "pre_start": Node("", 6),
+    "post_start": Node("", 7),
+    "healthcheck": Node("", 8),
 }
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.text.node import Node, SyntaxProblemError
 from cohabit.config.text.toml_text import parse
+from cohabit.plan.node import Node, SyntaxProblemError
 
 TEXT = '''# a comment with [brackets] and x = 1
 name = "demo"

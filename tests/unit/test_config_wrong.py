@@ -1,4 +1,4 @@
-"""config/compose.py, service.py and convert.py: errors in a cohabit file and their messages."""
+"""config/readers/compose.py, service.py and convert.py: errors in a cohabit file and their messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cohabit.config.compose import read
+from cohabit.config.readers.registry import read
 from cohabit.config.text.yaml_text import NO_ANCHOR
 from cohabit.plan.build import build
 from unit.file_story import ENVIRON, draft, reported, reported_once

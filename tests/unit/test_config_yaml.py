@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.config.text.node import TOO_MANY, Node, SyntaxProblemError
 from cohabit.config.text.yaml_text import NO_ANCHOR, UNKNOWN_TAG, parse, plain_scalar
+from cohabit.plan.node import TOO_MANY, Node, SyntaxProblemError
 
 
 def plain(node: Node) -> Any:

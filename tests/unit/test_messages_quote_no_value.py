@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from cohabit.config import compose
+from cohabit.config.readers import registry
 from cohabit.config.system import check_machine
 from cohabit.config.values.file_variables import resolve
 from cohabit.config.values.unquotable import Unquotable
@@ -75,7 +75,7 @@ def messages_about(directory: Path, file: str, environ: dict[str, str]) -> list[
     """Return all messages about a file: from reading it, building the plan, and checking it against this machine."""
     path = directory / "cohabit.yaml"
     path.write_text(file, encoding="utf-8", errors="surrogatepass")
-    draft = compose.read({"source": "up", "files": [str(path)], "profiles": [], "services": []}, environ)
+    draft = registry.read({"files": [str(path)], "profiles": [], "services": []}, environ)
     draft = resolve(draft, environ)
     problems = list(draft.problems)
     plan, more = build(draft, [])

@@ -6,6 +6,7 @@ from cohabit.errors import EXIT_FILE, EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.draft import Diagnostic, Draft, DraftService, SourceLocation
 from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Probe, Restart, Schedule, Service
+from cohabit.plan.node import Node
 
 FILE = SourceLocation("f")
 PROBE = Probe("tcp", "127.0.0.1", 80)
@@ -21,9 +22,9 @@ def service(
 ) -> DraftService:
     """A service; each dependency is in a line of its own, from 10 on."""
     dependencies = tuple(Dependency(item) if isinstance(item, str) else item for item in depends_on)
-    places = {f"depends_on.{each.service}": SourceLocation("f", 10 + i) for i, each in enumerate(dependencies)}
+    written = {"depends_on": Node({each.service: Node({}, 10 + i) for i, each in enumerate(dependencies)}, 9)}
     made = Service(name, ("x",), depends_on=dependencies, restart=Restart(restart), probe=probe)
-    return DraftService(made, FILE, places, profiles, essential)
+    return DraftService(made, FILE, written, profiles=profiles, essential=essential)
 
 
 def draft(*services: DraftService, problems: tuple[Diagnostic, ...] = ()) -> Draft:
@@ -227,7 +228,7 @@ def test_only_one_service_can_have_the_terminal_or_the_input() -> None:
     first = a.replace(service=a.service.replace(tty=True, stdin=True))
     assert names(draft(first, b)) == ["a", "b"]
     second = b.replace(service=b.service.replace(stdin=True))
-    third = c.replace(service=c.service.replace(tty=True), places={"tty": SourceLocation("f", 7)})
+    third = c.replace(service=c.service.replace(tty=True), written={"tty": Node(True, 7)})
     text = "a already has the container's terminal or input (only one service can: remove it from one)"
     assert texts(draft(first, second, third)) == [
         f"f: services.b.stdin_open: {text}",

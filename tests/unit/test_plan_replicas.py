@@ -7,6 +7,7 @@ import pytest
 from cohabit.plan.build import build
 from cohabit.plan.draft import Draft, DraftService, SourceLocation
 from cohabit.plan.model import COMPLETED, HEALTHY, Dependency, Plan, Schedule, Service
+from cohabit.plan.node import Node
 from cohabit.plan.replicas import scaled
 
 FILE = SourceLocation("f")
@@ -14,8 +15,8 @@ FILE = SourceLocation("f")
 
 def service(name: str, *depends_on: Dependency, replicas: int | None = None, **fields: object) -> DraftService:
     """A service with a number of replicas; each key is in a line of its own, from 20 on."""
-    places = {key: SourceLocation("f", 20 + i) for i, key in enumerate(("tty", "stdin_open", "schedule"))}
-    return DraftService(Service(name, ("x",), depends_on=depends_on, **fields), FILE, places, replicas=replicas)  # type: ignore[arg-type]
+    written = {key: Node("", 20 + i) for i, key in enumerate(("tty", "stdin_open", "schedule"))}
+    return DraftService(Service(name, ("x",), depends_on=depends_on, **fields), FILE, written, replicas=replicas)  # type: ignore[arg-type]
 
 
 def draft(*services: DraftService) -> Draft:

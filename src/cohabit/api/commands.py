@@ -15,7 +15,7 @@ from cohabit.engine import requests
 from cohabit.engine.events import ReloadRequested, Requested, StopRequested
 from cohabit.engine.supervisor import LOADING, UP
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
-from cohabit.plan.nearest import did_you_mean
+from cohabit.nearest import did_you_mean
 from cohabit.plan.record import Record
 from cohabit.units import parse_signal, signal_name
 

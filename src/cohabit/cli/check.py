@@ -47,7 +47,7 @@ def run_loader(inherited: InheritedSignals, command: Command, arguments: list[st
     values, services = command.parse(arguments)
     if values["help"]:
         return command.show_help()
-    request = {"source": "up", "files": values["file"], "profiles": values["profile"], "services": services}
+    request = {"files": values["file"], "profiles": values["profile"], "services": services}
     request["json"] = values["json"]
     loader = f"{PACKAGE}/config/__main__.py"
     inherited.restore()

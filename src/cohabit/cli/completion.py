@@ -13,7 +13,7 @@ from cohabit.cli import client, load
 from cohabit.cli.main import COMMANDS
 from cohabit.cli.options import HELP, Command, Option
 from cohabit.errors import UsageError
-from cohabit.plan.nearest import did_you_mean
+from cohabit.nearest import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

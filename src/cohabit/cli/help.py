@@ -11,7 +11,7 @@ from cohabit.cli import load
 from cohabit.cli.main import COMMANDS, GROUPS
 from cohabit.cli.options import HELP, JSON, Command
 from cohabit.errors import UsageError
-from cohabit.plan.nearest import did_you_mean
+from cohabit.nearest import did_you_mean
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False

@@ -117,7 +117,7 @@ def _dispatch(given: InheritedSignals, argv: list[str]) -> int | bytes:
     if name in ("--version", "-V"):
         _write(1, f"cohabit {__version__}\n")
         return 0
-    near = load("cohabit.plan.nearest").nearest(name, COMMANDS)
+    near = load("cohabit.nearest").nearest(name, COMMANDS)
     hint = f"did you mean {near!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
     raise UsageError(f"there is no command {name!r} ({hint})")
 

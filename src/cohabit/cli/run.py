@@ -62,7 +62,6 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int | bytes:
     if not (commands or values["main"] or values["helper"] or values["ready"]):
         raise UsageError("cannot run: no command is given (write: cohabit run 'COMMAND' 'COMMAND')")
     request = {
-        "source": "run",
         "main": values["main"],
         "helpers": values["helper"],
         "commands": commands,

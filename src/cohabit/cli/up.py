@@ -63,7 +63,6 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
             "cohabit start NAME; to read a changed file: cohabit reload)"
         )
     request = {
-        "source": "up",
         "files": values["file"],
         "profiles": values["profile"],
         "services": services,

@@ -7,7 +7,7 @@ import json
 from cohabit.cli import client
 from cohabit.cli.options import Command, Option
 from cohabit.errors import UsageError
-from cohabit.plan.nearest import did_you_mean
+from cohabit.nearest import did_you_mean
 from cohabit.rendering.why import why, why_json
 
 TYPE_CHECKING = False

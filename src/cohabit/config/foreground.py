@@ -6,18 +6,14 @@ container's terminal and standard input, and the container stops when the comman
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING
 
+from cohabit.config.values.service_name import free_name
 from cohabit.plan.draft import Draft, DraftService, SourceLocation
 from cohabit.plan.model import Service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_INVALID_IN_NAME = re.compile(r"[^a-zA-Z0-9._-]+", re.ASCII)
-_RESERVED = "cohabit"
 
 
 def add(draft: Draft, command: Sequence[str], *, terminal: bool) -> tuple[Draft, str]:
@@ -27,7 +23,7 @@ def add(draft: Draft, command: Sequence[str], *, terminal: bool) -> tuple[Draft,
     them is essential.
     """
     location = SourceLocation("cohabit up")
-    name = _free_name(command[0], draft)
+    name = free_name(command[0], draft.services)
     service = Service(name, tuple(command), service=name, tty=terminal, stdin=not terminal, logging=draft.logging)
     services = {
         other: item.replace(service=item.service.replace(tty=False, stdin=False), essential=False)
@@ -35,10 +31,3 @@ def add(draft: Draft, command: Sequence[str], *, terminal: bool) -> tuple[Draft,
     }
     services[name] = DraftService(service, location, essential=True)
     return draft.replace(services=services), name
-
-
-def _free_name(program: str, draft: Draft) -> str:
-    stem = _INVALID_IN_NAME.sub("-", os.path.basename(program)).strip("-.") or "command"
-    taken = {_RESERVED, *draft.services}
-    numbered = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
-    return next(name for name in numbered if name not in taken)

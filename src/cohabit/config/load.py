@@ -4,9 +4,9 @@
     check   every error and warning, one per line; the last line is the summary
     config  the resolved configuration, as a file with the same meaning
 
-A request is {"source": "up", "files", "profiles", "services", "command", "terminal"} or {"source": "run", "main",
-"helpers", "commands", "ready", "log_driver", "log_opts"}. Reader and printer are imported by name, so that `run` does
-not import YAML.
+A request is {"files", "profiles", "services", "command", "terminal", "json"}, each of which may be missing, or, from
+`run`, {"commands", "main", "helpers", "ready", "log_driver", "log_opts"}. The writer is imported by name, so that `run`
+does not import YAML.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config import foreground
+from cohabit.config.readers import registry
 from cohabit.config.secret_files import write_secret_files
 from cohabit.config.system import check_machine
 from cohabit.config.values.file_variables import resolve
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-_READERS = {"up": "cohabit.config.compose", "run": "cohabit.config.commands"}
+_WRITER, _DUMP = "cohabit.config.writers.compose", "cohabit.config.text.dump"
 _MARSHAL_VERSION = 2  # every Python reads it; nothing of a later version is needed
 _SHORTEST_SECRET = 4  # characters; shorter texts occur everywhere
 _MOST_SHOWN = 100
@@ -78,12 +79,11 @@ def _readable(draft: Draft) -> Plan:
 
 def _read(request: dict[str, Any]) -> Draft:
     try:
-        draft: Draft = import_module(_READERS[request["source"]]).read(request, os.environ)
+        return registry.read(request, os.environ)
     except ModuleNotFoundError as error:
         text = f"cannot read the configuration: the Python package {error.name} is missing (run pip install cohabit)"
         location = SourceLocation("cohabit")
         return Draft(location, {}, problems=(Diagnostic(location, text),))
-    return draft
 
 
 def _hidden(draft: Draft) -> list[str]:
@@ -134,9 +134,25 @@ def _config(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings:
         _print(_texts([*errors, *warnings]))
     else:
         _print([f"# {text}" for text in _texts(warnings)])
-        hidden = _hidden(draft)
-        _print([_mask(line, hidden) for line in import_module("cohabit.config.show").lines(plan)])
+        _print([import_module(_DUMP).dump(_shown(plan, draft)).removesuffix("\n")])
     return exit_code_of(errors)
+
+
+def _shown(plan: Plan, draft: Draft) -> dict[str, Any]:
+    """The content of the file that `config` prints."""
+    hidden = [form for text in _hidden(draft) for form in dict.fromkeys((text, text.replace("$", "$$")))]
+    shown: dict[str, Any] = _masked(import_module(_WRITER).plan_to_compose(plan), hidden)
+    return shown
+
+
+def _masked(value: Any, hidden: list[str]) -> Any:
+    """A plain value without the texts of secrets."""
+    if isinstance(value, dict):
+        return {_masked(key, hidden): _masked(item, hidden) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, hidden) for item in value]
+    text = _mask(str(value), hidden)
+    return value if text == str(value) else text
 
 
 def _json(command: str, plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:
@@ -144,8 +160,7 @@ def _json(command: str, plan: Plan | None, draft: Draft, errors: list[Diagnostic
     code = exit_code_of(errors)
     found: dict[str, Any] = {"problems": _texts(errors), "warnings": _texts(warnings), "exit_code": code}
     if command == "config" and plan is not None:
-        text = _mask("\n".join(import_module("cohabit.config.show").lines(plan)), _hidden(draft))
-        found = import_module("yaml").safe_load(text)  # JSON is YAML, so the output is again a valid file
+        found = _shown(plan, draft)  # JSON is YAML, so the output is again a valid file
     _print([import_module("json").dumps(found)])
     return code
 

@@ -42,7 +42,7 @@ def check_file_variables(service: Service, item: DraftService, plan: Plan) -> It
         why = "" if path in targets(plan) else _why_no_secret(variable, path)
         warning = "" if why or path in targets(plan) else _why_not_as_user(path, service.user)
         if why or warning:
-            location = item.place("environment" if "environment" in item.places else "env_file")
+            location = item.place("environment" if "environment" in item.written else "env_file")
             # Values of variables are not quoted.
             shown = path if path.startswith(_SECRET_DIRECTORIES) else "the file named for it"
             text = f"cannot set {variable} for {service.service}: {shown} {why or warning}"

@@ -20,6 +20,7 @@ from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.model import COMPLETED, POST_START, PRE_START, PRE_STOP
 from cohabit.plan.order import start_order
+from cohabit.units import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from cohabit.plan.draft import Draft, DraftService
     from cohabit.plan.model import Plan, Service
 
-# The PATH of Docker's images.
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LONGEST_FIRST_LINE = 256  # bytes: the kernel reads no more of a script's first line
 
 _SWITCH_CAPABILITIES = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
@@ -168,7 +167,7 @@ def _check_process(service: Service, key: str, item: DraftService, environ: Mapp
             text = f"cannot start {service.name} in {directory}: {why} (create it, or change working_dir)"
             yield Diagnostic(item.place(key or "working_dir"), text, warning)
             return
-    location = item.place(key or ("command" if "command" in item.places else "entrypoint"))
+    location = item.place(key or ("command" if "command" in item.written else "entrypoint"))
     for text, exit_code in _check_command(service, directory, environ):
         yield Diagnostic(location, text, warning, exit_code)
 
@@ -195,7 +194,7 @@ def _check_command(service: Service, directory: str, environ: Mapping[str, str])
         else:
             yield from _check_interpreter(start, path)
         return
-    search = service.environment.get("PATH", environ.get("PATH")) or _DEFAULT_PATH
+    search = service.environment.get("PATH", environ.get("PATH")) or DEFAULT_PATH
     blocked = ""
     for entry in search.split(":"):
         path = os.path.join(directory, entry, program)

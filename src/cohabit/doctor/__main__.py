@@ -15,11 +15,12 @@ _PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspat
 if _PACKAGE_PARENT not in sys.path:
     sys.path.append(_PACKAGE_PARENT)
 
-from cohabit.config.text.source import STDIN, UnreadableError, read_text  # noqa: E402 - the package is found only now
+from cohabit.config.readers.find import first_file  # noqa: E402 - the package is found only now
+from cohabit.config.text.source import STDIN, UnreadableError, read_text  # noqa: E402 - same
 from cohabit.doctor import container, container_checks, image, services, syntax  # noqa: E402 - same
 from cohabit.doctor.dockerfile import image_of, parse  # noqa: E402 - same
 from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_order, summary  # noqa: E402 - same
-from cohabit.doctor.reading import DIRECTORIES, NAMES, Reading, read  # noqa: E402 - same
+from cohabit.doctor.reading import Reading, read  # noqa: E402 - same
 from cohabit.errors import EXIT_USAGE  # noqa: E402 - same
 
 _DOCKERFILES = ("Dockerfile", "Containerfile")
@@ -56,7 +57,7 @@ def _of_dockerfile(path: str, file: str) -> tuple[list[str], list[Finding]]:
         raise UnreadableError(path, "it has no FROM", "check that it is a Dockerfile")
     shown = "standard input" if path == STDIN else path
     findings = [*syntax.examine(parsed, shown), *image.examine(image_record, shown)]
-    cohabit_file = file or ("" if path == STDIN else _first_file(os.path.dirname(path)))
+    cohabit_file = file or ("" if path == STDIN else first_file([os.path.dirname(path)]))
     if not cohabit_file:
         return [shown], findings
     reading = read(cohabit_file, os.environ)
@@ -72,7 +73,7 @@ def _of_dockerfile(path: str, file: str) -> tuple[list[str], list[Finding]]:
 def _of_container(file: str) -> tuple[list[str], list[Finding]]:
     """Names of the examined objects, and the findings on the current container and its cohabit file."""
     facts = container.collect(os.environ)
-    file = file or facts.file or next(filter(None, map(_first_file, DIRECTORIES)), "")
+    file = file or facts.file or first_file()
     reading = read(file, os.environ) if file else Reading("")
     findings = [*container_checks.examine(facts, reading), *reading.problems]
     if not file:
@@ -81,12 +82,6 @@ def _of_container(file: str) -> tuple[list[str], list[Finding]]:
         *findings,
         *services.examine(reading.written, reading.total_seconds, reading.file),
     ]
-
-
-def _first_file(directory: str) -> str:
-    """The path of the cohabit file in a directory; "" if there is none."""
-    paths = (os.path.join(directory, name) for name in NAMES)
-    return next((path for path in paths if os.path.lexists(path)), "")
 
 
 def _write(fd: int, text: str) -> None:

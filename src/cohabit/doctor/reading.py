@@ -7,11 +7,9 @@ since the services may run on another one.
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cohabit.config.text.node import SyntaxProblemError
-from cohabit.config.text.source import UnreadableError, read_text
+from cohabit.config.readers import registry
 from cohabit.doctor.findings import ERROR, Finding
 from cohabit.doctor.services import WrittenService
 from cohabit.plan.build import build
@@ -23,11 +21,9 @@ from cohabit.plan.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from cohabit.config.text.node import Node
     from cohabit.plan.draft import DraftService
+    from cohabit.plan.node import Node
 
-NAMES = ("cohabit.yaml", "cohabit.yml", "cohabit.toml")  # config/compose.py's
-DIRECTORIES = ("", "/etc/cohabit")
 _COMMANDS = ("entrypoint", "command")
 _HOOKS = (PRE_START, POST_START, PRE_STOP)
 _VARIABLE = re.compile(r"\$\$|\$\{[^{}]*\}|\$[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -46,8 +42,8 @@ class Reading(Record):
 
 def read(file: str, environ: Mapping[str, str]) -> Reading:
     """Read the file with all profiles. Its content never raises an exception."""
-    try:  # by name: examining a Dockerfile does not require the YAML parser
-        draft = import_module("cohabit.config.compose").read({"files": [file] if file else []}, environ)
+    try:
+        draft = registry.read({"files": [file] if file else []}, environ)
     except ModuleNotFoundError as error:
         why = f"the Python package {error.name} is missing"
         return Reading(file, problems=(Finding(ERROR, file, "cannot read this file", why, "pip install cohabit"),))
@@ -61,16 +57,13 @@ def read(file: str, environ: Mapping[str, str]) -> Reading:
         secret = any(one.environment for one in draft.secrets.values())  # its text may be part of any problem
         why = "no service is started while the file has errors" if secret else wrong[0].text
         found.append(Finding(ERROR, str(wrong[0].where), f"cohabit cannot run this file{more}", why, do))
-    strings = _strings(shown, file) if draft.services else {}
     plain = draft.replace(services={name: item.replace(replicas=None) for name, item in draft.services.items()})
     whole, _ = build(plain, (), ["*"])
     services = whole.services if whole else {name: item.service for name, item in draft.services.items()}
     written = {
-        name: WrittenService(
-            service, _place_of(draft.services[name]), frozenset(draft.services[name].places), strings.get(name, ())
-        )
+        name: WrittenService(service, _place_of(item), frozenset(item.written), tuple(_commands(item.written, shown)))
         for name, service in services.items()
-        if service.command[:1] not in _UNREADABLE
+        if (item := draft.services[name]) and service.command[:1] not in _UNREADABLE
     }
     if cycles({name: [d.service for d in item.service.depends_on] for name, item in written.items()}):
         written = {}
@@ -81,25 +74,13 @@ def _place_of(item: DraftService) -> Callable[[str], str]:
     """A function from a key of this service to its place; the command may come from `entrypoint`."""
 
     def place(key: str) -> str:
-        return str(item.place("entrypoint" if key == "command" and key not in item.places else key))
+        return str(item.place("entrypoint" if key == "command" and key not in item.written else key))
 
     return place
 
 
-def _strings(shown: str, file: str) -> dict[str, tuple[tuple[str, str, str], ...]]:
-    """By service: the commands that were written as one string, as WrittenService has them."""
-    path = file or shown
-    try:  # standard input cannot be read twice
-        parser = "toml_text" if path.endswith(".toml") else "yaml_text"
-        node, _ = import_module(f"cohabit.config.text.{parser}").parse(read_text(path), shown)
-    except (OSError, UnreadableError, SyntaxProblemError):
-        return {}
-    services = _map(_map(node).get("services"))
-    return {name: tuple(_commands(child, shown)) for name, child in services.items()}
-
-
-def _commands(service: Node, shown: str) -> Iterator[tuple[str, str, str]]:
-    keys = _map(service)
+def _commands(keys: dict[str, Node], shown: str) -> Iterator[tuple[str, str, str]]:
+    """The commands that are written as one string, as WrittenService has them."""
     for key in _COMMANDS:
         if key in keys and isinstance(keys[key].value, str):
             yield key, f"{shown}:{keys[key].line}", _plain(keys[key].value)
@@ -111,8 +92,8 @@ def _commands(service: Node, shown: str) -> Iterator[tuple[str, str, str]]:
                 yield "command", f"{shown}:{command.line}", _plain(command.value)
 
 
-def _map(node: Node | None) -> dict[str, Node]:
-    return node.value if node and isinstance(node.value, dict) else {}
+def _map(node: Node) -> dict[str, Node]:
+    return node.value if isinstance(node.value, dict) else {}
 
 
 def _plain(text: Any) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.doctor.dockerfile import INSTRUCTIONS
 from cohabit.doctor.findings import ERROR, Finding
-from cohabit.plan.nearest import nearest
+from cohabit.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from __future__ import annotations
 from itertools import islice
 
 from cohabit.errors import EXIT_USAGE
+from cohabit.nearest import did_you_mean
 from cohabit.plan.draft import Diagnostic, Draft, DraftService
 from cohabit.plan.model import COMPLETED, HEALTHY, Plan
-from cohabit.plan.nearest import did_you_mean
 from cohabit.plan.order import cycles
 from cohabit.plan.outputs import torn_files, unseen
 from cohabit.plan.replicas import clashes, expand, misfits, too_many
@@ -209,7 +209,7 @@ def _shortened_graces(draft: Draft, chosen: dict[str, DraftService]) -> Iterator
     total = draft.stop_grace_seconds
     for name, item in chosen.items():
         grace = item.service.stop_grace_seconds
-        if "stop_grace_period" in item.places and grace > total:
+        if "stop_grace_period" in item.written and grace > total:
             text = f"may take {format_duration(grace)}, but the total for all services is {format_duration(total)}"
             where = item.place("stop_grace_period")
             key = f"services.{name}.stop_grace_period"

@@ -1,14 +1,19 @@
 """The result of reading one file or command line, before its services are checked together.
 
-Every reader (the Compose file, the command line of `run`) returns a Draft; plan/build.py turns it into a Plan. A Draft
-has the location of each key, so that problems can name file and line, and the problems that the reader found.
+Every reader (config/readers) returns a Draft; plan/build.py turns it into a Plan. A Draft also has the keys as they are
+written, with their locations, so that problems can name file and line, and the problems that the reader found.
 """
 
 from __future__ import annotations
 
 from cohabit.errors import EXIT_FILE
 from cohabit.plan.model import TOTAL_GRACE_SECONDS, Logging, Secret, Service
+from cohabit.plan.node import line_of
 from cohabit.plan.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.plan.node import Node
 
 UNREADABLE = "?"  # in place of a command that is not valid; the problem is already reported
 
@@ -40,30 +45,38 @@ class DraftService(Record):
 
     essential: None if the key is not set; `service.essential` is not valid then.
     replicas: the number of instances, None if it is not set.
-    places: the location of each key by its path, "restart" or "depends_on.db". where: that of the service.
+    where: its location. written: each of its keys as the file has it, with its line, before interpolation.
+    foreign: those without an effect here (image, ports, deploy.resources, x-…) by their path; they are for export.
     """
 
     service: Service
     where: SourceLocation
-    places: dict[str, SourceLocation] = {}  # noqa: RUF012 - a record's default is never changed
+    written: dict[str, Node] = {}  # noqa: RUF012 - each record gets a copy
+    foreign: dict[str, Node] = {}  # noqa: RUF012 - same
     profiles: tuple[str, ...] = ()
     essential: bool | None = None
     replicas: int | None = None
 
     def place(self, key: str) -> SourceLocation:
-        """The location of a key; that of the service if the key is not set."""
-        return self.places.get(key, self.where)
+        """The location of a key, "restart" or "depends_on.db"; of what contains it if it is not written."""
+        line = line_of(self.written, key)
+        return SourceLocation(self.where.file, line) if line else self.where
 
 
 class Draft(Record):
-    """All services of the input in its order, container-wide settings, and the problems found so far."""
+    """All services of the input in its order, container-wide settings, and the problems found so far.
+
+    written, foreign: as those of a service, for the keys at the top level; the services are not in `foreign`.
+    """
 
     where: SourceLocation
     services: dict[str, DraftService]
     stop_grace_seconds: float = TOTAL_GRACE_SECONDS
     problems: tuple[Diagnostic, ...] = ()
-    secrets: dict[str, Secret] = {}  # noqa: RUF012 - a record's default is never changed
+    secrets: dict[str, Secret] = {}  # noqa: RUF012 - each record gets a copy
     configs: dict[str, Secret] = {}  # noqa: RUF012 - same
     control_gid: int | None = None
     logging: tuple[Logging, ...] = (Logging(),)
     mask: bool = False
+    written: dict[str, Node] = {}  # noqa: RUF012 - same
+    foreign: dict[str, Node] = {}  # noqa: RUF012 - same

@@ -14,6 +14,8 @@ HEALTHY = "service_healthy"
 COMPLETED = "service_completed_successfully"
 CONDITIONS = (STARTED, HEALTHY, COMPLETED)
 
+OWN_NAME = "cohabit"  # of our own messages in the output: no service can have it
+
 SIGTERM = 15
 STOP_GRACE_SECONDS = 10.0  # Compose's default for one service
 TOTAL_GRACE_SECONDS = 9.0  # for all services together: within the 10 s of `docker stop`

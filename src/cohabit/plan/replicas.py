@@ -7,8 +7,8 @@ dependents do not wait for it.
 from __future__ import annotations
 
 from cohabit.errors import EXIT_USAGE
+from cohabit.nearest import did_you_mean
 from cohabit.plan.draft import Diagnostic
-from cohabit.plan.nearest import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ with all services that wait for it) and formats them. Pure.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cohabit.nearest import did_you_mean
 from cohabit.rendering import causes
 from cohabit.rendering.causes import Cause
 from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED, STOPPING, WAITING, paint
@@ -113,10 +113,9 @@ def _findings(container: Container, services: list[Service], name: str | None) -
 def _unknown_service(requested: str, services: Sequence[Service]) -> str:
     """The same text as in answers of the server (api/commands.py)."""
     known = sorted({item.service or item.name for item in services} | {item.name for item in services})
-    near = get_close_matches(requested, known, n=1)
     more = f" and {len(known) - _NAMES_MAX} more" if len(known) > _NAMES_MAX else ""
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known[:_NAMES_MAX])}{more}"
-    return f"there is no service '{requested}' ({hint if known else 'there are none'})"
+    there_are = f"there are: {', '.join(known[:_NAMES_MAX])}{more}" if known else "there are none"
+    return f"there is no service '{requested}'{did_you_mean(requested, known) or f' ({there_are})'}"
 
 
 def _chain_finding(chain: list[Cause]) -> Finding:

@@ -1,26 +1,25 @@
 """Node -> values of the types in the tables of keys, with a diagnostic and its line for each error.
 
-The converter walks the Nodes along the msgspec types, interpolates variables and lets msgspec convert each scalar
-separately: msgspec alone stops at the first error. The keys themselves are in fields.py.
+The converter walks the Nodes along the types and interpolates variables. The keys themselves are in fields.py, the form
+of their types is in table.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-import msgspec
-from msgspec import UNSET, inspect
-
-from cohabit.config.text.node import Node, shorten
+from cohabit.config.keys.table import Keys, choices, fields_of
 from cohabit.config.values.interpolate import InterpolationError, MissingVariableError, expand
 from cohabit.config.values.unquotable import Unquotable
+from cohabit.nearest import did_you_mean
 from cohabit.plan.draft import Diagnostic, SourceLocation
-from cohabit.plan.nearest import did_you_mean
+from cohabit.plan.node import Node, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NO_KEYS: frozenset[str] = frozenset()
+UNSET: Any = object()  # in place of a value that cannot be converted
 _SHORT_LIST = 8  # a message lists at most so many keys
 # What Compose accepts as a boolean in the value of a variable.
 _BOOLEANS = {
@@ -28,11 +27,8 @@ _BOOLEANS = {
     **dict.fromkeys(("false", "no", "off", "n", "0"), False),
 }
 _MOST_HINTS = 100
+_NAMES = {str: "a string", bool: "true or false"}
 _NO_EFFECT = ("", "1", "false", "none")
-_LEAVES: dict[type, tuple[type, str]] = {
-    inspect.StrType: (str, "a string"),
-    inspect.BoolType: (bool, "true or false"),
-}
 
 
 class Converter:
@@ -42,9 +38,9 @@ class Converter:
         self.file = file
         self.lookup = lookup
         self.diagnostics = diagnostics
-        self._types: dict[type, inspect.Type] = {}
         self._reported_unset: set[str] = set()
         self._interpolated = Unquotable()
+        self._foreign: dict[str, Node] = {}
 
     def report(self, line: int, text: str, *, warning: bool = False) -> None:
         """Add a diagnostic. Values of variables that the text quotes are replaced by …."""
@@ -55,11 +51,15 @@ class Converter:
         self._interpolated.add(value or "")
         return value
 
-    def convert(self, node: Node, kind: type, path: str) -> Any:
-        """The Node as a value of a Struct type; UNSET if it cannot be converted, which is reported."""
-        if kind not in self._types:
-            self._types[kind] = inspect.type_info(kind)
-        return self._any(node, self._types[kind], path)
+    def convert(self, node: Node, table: type[Keys], path: str) -> Any:
+        """The Node as the values of a table; UNSET if it cannot be converted, which is reported."""
+        return self._any(node, (table,), path)
+
+    def take_foreign(self, prefix: str) -> dict[str, Node]:
+        """The keys without an effect here that were met since the last call, by their paths without the prefix."""
+        taken = {path.removeprefix(prefix): node for path, node in self._foreign.items()}
+        self._foreign.clear()
+        return taken
 
     def _text(self, node: Node, path: str) -> str | None:
         """Text of a scalar after interpolation; None if that fails, which is reported."""
@@ -88,96 +88,81 @@ class Converter:
         """Whether to search for "did you mean": after 100 errors the search would take minutes."""
         return len(self.diagnostics) < _MOST_HINTS
 
-    def _any(self, node: Node, kind: inspect.Type, path: str) -> Any:
-        """Convert to the alternative of the type that has the shape of the Node."""
-        choices = _choices(kind)
-        if any(isinstance(choice, inspect.CustomType) and choice.cls is Node for choice in choices):
+    def _any(self, node: Node, kinds: tuple[Any, ...], path: str) -> Any:
+        """Convert to the alternative of a type that has the shape of the Node."""
+        if Node in kinds:
             return None if node.value is None else node  # its type depends on another key; its reader converts it
         shape = _shape(node)
-        fitting = [choice for choice in choices if shape in _SHAPES.get(type(choice), ("scalar",))]
+        fitting = [kind for kind in kinds if _shape_of(kind) == shape]
         if not fitting:
             got = "a string" if isinstance(node.value, str) and _is_confidential(path) else node.describe()
-            self.report(node.line, f"{path}: expected {_expected(choices)}, got {got}")
+            self.report(node.line, f"{path}: expected {_expected(kinds)}, got {got}")
             return UNSET
-        if shape == "nothing":
-            return None
-        chosen = fitting[0]
-        if isinstance(chosen, inspect.StructType):
-            return self._struct(node, chosen, path)
-        if isinstance(chosen, inspect.DictType):
-            return self._dict(node, chosen, path)
-        if isinstance(chosen, inspect.ListType):
-            return self._list(node, chosen, path)
-        return self._leaf(node, chosen, choices, path)
+        if isinstance(node.value, dict):
+            return self._map(node, node.value, fitting[0], path)
+        if isinstance(node.value, list):
+            item_kinds = choices(*get_args(fitting[0]))
+            items = [self._any(child, item_kinds, f"{path}[{i}]") for i, child in enumerate(node.value)]
+            return [item for item in items if item is not UNSET]
+        return None if shape == "nothing" else self._leaf(node, fitting[0], kinds, path)
 
-    def _struct(self, node: Node, kind: inspect.StructType, path: str) -> Any:
-        assert isinstance(node.value, dict)  # noqa: S101 - chosen by its shape
-        cls = kind.cls
-        fields = {item.encode_name: item for item in kind.fields}
-        values: dict[str, Any] = {}
-        for key, child in node.value.items():
-            below = f"{path}.{key}" if path else key
-            if key in fields:
-                value = self._any(child, fields[key].type, below)
-                if value is not UNSET:
-                    values[fields[key].name] = value
-            elif key in getattr(cls, "unsupported", _NO_KEYS):
-                if _has_effect(child):
-                    self.report(child.line, f"{below}: ignored: not supported yet", warning=True)
-            elif key not in getattr(cls, "ignored", _NO_KEYS) and not key.startswith("x-"):
-                hint = _hint(key, cls, list(fields)) if self._may_hint() else ""
-                self.report(child.line, f"{below}: unknown key{hint}")
-        missing = [item for name, item in fields.items() if item.required and name not in node.value]
-        for item in missing:
-            text = f"{path}: {item.encode_name} is missing (write {item.encode_name}: {_expected(_choices(item.type))})"
-            self.report(node.line, text)
-        if any(item.required and item.name not in values for item in kind.fields):
-            return UNSET
-        return cls(**values)
-
-    def _dict(self, node: Node, kind: inspect.DictType, path: str) -> Any:
-        assert isinstance(node.value, dict)  # noqa: S101 - chosen by its shape
-        items = {
-            key: self._any(child, kind.value_type, f"{path}.{key}" if path else key)
-            for key, child in node.value.items()
-        }
+    def _map(self, node: Node, children: dict[str, Node], kind: Any, path: str) -> Any:
+        """The values of a table, or a dict."""
+        if get_origin(kind) is not dict:
+            return self._table(node, children, kind, path)
+        item_kinds = choices(get_args(kind)[1])
+        items = {key: self._any(child, item_kinds, f"{path}.{key}" if path else key) for key, child in children.items()}
         return {key: item for key, item in items.items() if item is not UNSET}
 
-    def _list(self, node: Node, kind: inspect.ListType, path: str) -> Any:
-        assert isinstance(node.value, list)  # noqa: S101 - chosen by its shape
-        items = [self._any(child, kind.item_type, f"{path}[{i}]") for i, child in enumerate(node.value)]
-        return [item for item in items if item is not UNSET]
+    def _table(self, node: Node, children: dict[str, Node], table: type[Keys], path: str) -> Any:
+        fields = fields_of(table)
+        values: dict[str, Any] = {}
+        for key, child in children.items():
+            below = f"{path}.{key}" if path else key
+            if key in fields:
+                value = self._any(child, fields[key].choices, below)
+                if value is not UNSET:
+                    values[fields[key].attribute] = value
+            elif key in table.unsupported:
+                self._foreign[below] = child
+                if _has_effect(child):
+                    self.report(child.line, f"{below}: ignored: not supported yet", warning=True)
+            elif key in table.ignored or key.startswith("x-"):
+                self._foreign[below] = child
+            else:
+                hint = _hint(key, table) if self._may_hint() else ""
+                self.report(child.line, f"{below}: unknown key{hint}")
+        required = {key: field for key, field in fields.items() if field.required}
+        for key, field in required.items():
+            if key not in children:
+                self.report(node.line, f"{path}: {key} is missing (write {key}: {_expected(field.choices)})")
+        return table(**values) if all(field.attribute in values for field in required.values()) else UNSET
 
-    def _leaf(self, node: Node, kind: inspect.Type, choices: list[inspect.Type], path: str) -> Any:
+    def _leaf(self, node: Node, kind: Any, kinds: tuple[Any, ...], path: str) -> Any:
         text = self._text(node, path)
         if text is None:
             return UNSET
         if "\0" in text:
             self.report(node.line, f"{path}: contains a NUL character (remove it)")
             return UNSET
-        cls = _leaf_type(kind)
-        try:
-            if cls is bool:
-                return msgspec.convert(_BOOLEANS.get(text.lower(), text), bool)
-            return msgspec.convert(text, cls, dec_hook=_parse)
-        except msgspec.ValidationError as error:
+        if kind is str:
+            return text
+        known = sorted(get_args(kind)) if get_origin(kind) is Literal else []
+        if kind is bool and text.lower() in _BOOLEANS:
+            return _BOOLEANS[text.lower()]
+        if text in known:
+            return text
+        if kind is bool or known:
             got = repr(shorten(text)) if isinstance(node.value, str) else shorten(text)
             got = "another value" if _is_confidential(path) else got
-            if isinstance(error.__cause__, ValueError):
-                self.report(node.line, f"{path}: {error.__cause__}")
-            else:
-                known = kind.values if isinstance(kind, inspect.LiteralType) else ()
-                hint = did_you_mean(text, [str(value) for value in known]) if self._may_hint() else ""
-                self.report(node.line, f"{path}: expected {_expected(choices)}, got {got}{hint}")
+            hint = did_you_mean(text, known) if self._may_hint() else ""
+            self.report(node.line, f"{path}: expected {_expected(kinds)}, got {got}{hint}")
             return UNSET
-
-
-_SHAPES: dict[type, tuple[str, ...]] = {
-    inspect.StructType: ("map",),
-    inspect.DictType: ("map",),
-    inspect.ListType: ("list",),
-    inspect.NoneType: ("nothing",),
-}
+        try:
+            return kind.parse(text)
+        except ValueError as error:
+            self.report(node.line, f"{path}: {error}")
+            return UNSET
 
 
 def _is_confidential(path: str) -> bool:
@@ -194,50 +179,38 @@ def _shape(node: Node) -> str:
     return "nothing" if node.value is None else "scalar"
 
 
-def _choices(kind: inspect.Type) -> list[inspect.Type]:
-    """The alternatives of a type, without its metadata."""
-    if isinstance(kind, inspect.Metadata):
-        return _choices(kind.type)
-    if isinstance(kind, inspect.UnionType):
-        return [choice for alternative in kind.types for choice in _choices(alternative)]
-    return [kind]
+def _shape_of(kind: Any) -> str:
+    """The shape of the values of a type."""
+    if kind is NoneType:
+        return "nothing"
+    if get_origin(kind) is list:
+        return "list"
+    is_table = isinstance(kind, type) and issubclass(kind, Keys)
+    return "map" if is_table or get_origin(kind) is dict else "scalar"
 
 
-def _leaf_type(kind: inspect.Type) -> Any:
-    if isinstance(kind, inspect.CustomType):
-        return kind.cls
-    if isinstance(kind, inspect.LiteralType):
-        return Literal[kind.values]
-    return _LEAVES[type(kind)][0]
-
-
-def _parse(cls: type, text: Any) -> Any:
-    return cls.parse(text)  # type: ignore[attr-defined]  # every custom type in the tables has it
-
-
-def _expected(choices: list[inspect.Type]) -> str:
+def _expected(kinds: tuple[Any, ...]) -> str:
     """The alternatives as text: "a string or a list"."""
     names: list[str] = []
-    for kind in choices:
-        if isinstance(kind, inspect.CustomType):
-            names.append(str(vars(kind.cls)["expected"]))
-        elif isinstance(kind, inspect.LiteralType):
-            names += [str(value) for value in kind.values]
-        elif isinstance(kind, inspect.StructType):
-            required = [item.encode_name for item in kind.fields if item.required]
+    for kind in kinds:
+        shape = _shape_of(kind)
+        if get_origin(kind) is Literal:
+            names += sorted(get_args(kind))
+        elif kind in _NAMES:
+            names.append(_NAMES[kind])
+        elif shape == "scalar":
+            names.append(kind.expected)
+        elif shape == "map" and get_origin(kind) is not dict:
+            required = [key for key, field in fields_of(kind).items() if field.required]
             names.append(f"a map with {' and '.join(required)}" if required else "a map")
-        elif isinstance(kind, inspect.DictType):
-            names.append("a map")
-        elif isinstance(kind, inspect.ListType):
-            names.append("a list")
-        elif not isinstance(kind, inspect.NoneType):
-            names.append(_LEAVES[type(kind)][1])
+        elif shape != "nothing":
+            names.append(f"a {shape}")
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _hint(key: str, cls: type, fields: list[str]) -> str:
+def _hint(key: str, table: type[Keys]) -> str:
     """The end of the message about an unknown key."""
-    known = [*fields, *sorted(getattr(cls, "unsupported", _NO_KEYS) | getattr(cls, "ignored", _NO_KEYS))]
+    known = [*fields_of(table), *sorted(table.unsupported | table.ignored)]
     listed = (
         f" (known keys: {', '.join(known)})" if len(known) <= _SHORT_LIST else " (a key of your own begins with x-)"
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cohabit.config.keys.convert import Converter
     from cohabit.config.keys.fields import ServiceKeys
-    from cohabit.config.text.node import Node
+    from cohabit.plan.node import Node
 
 
 class Environment:

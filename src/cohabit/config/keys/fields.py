@@ -1,17 +1,14 @@
 """The tables of keys: every key of a cohabit file with its type and its description.
 
-The types are msgspec's. convert.py converts a file along them, and a test compares docs/reference/file.md with the
-descriptions. `ignored` lists keys of Compose that are for the container engine: they are accepted without effect.
-`unsupported` lists keys that this version does not implement.
+table.py has their form. convert.py converts a file along them, and a test compares docs/reference/file.md with the
+descriptions.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from msgspec import Meta, Struct, field
-
-from cohabit.config.keys.resources import (  # noqa: TC001 - msgspec looks them up
+from cohabit.config.keys.resources import (  # noqa: TC001 - the annotations are evaluated
     ConfigKeys,
     FileMountKeys,
     Nice,
@@ -21,8 +18,9 @@ from cohabit.config.keys.resources import (  # noqa: TC001 - msgspec looks them 
     UlimitKeys,
     Umask,
 )
-from cohabit.config.text.node import Node  # noqa: TC001 - msgspec looks it up
-from cohabit.plan.nearest import did_you_mean
+from cohabit.config.keys.table import Keys
+from cohabit.nearest import did_you_mean
+from cohabit.plan.node import Node  # noqa: TC001 - the annotations are evaluated
 from cohabit.units import parse_duration, parse_signal
 
 _LONGEST_SECONDS = 100 * 365 * 86400.0  # within the range of the kernel's timers
@@ -117,134 +115,114 @@ CommandText: TypeAlias = str | list[str]
 Condition: TypeAlias = Literal["service_started", "service_healthy", "service_completed_successfully"]
 
 
-class DependsOnKeys(Struct, frozen=True, kw_only=True):
+class DependsOnKeys(Keys):
     """One entry of depends_on in its long form."""
 
-    condition: Annotated[Condition, Meta(description="The state that the other service must reach first.")]
+    condition: Annotated[Condition, "The state that the other service must reach first."]
     required: Annotated[
         bool,
-        Meta(description="`false`: no effect if the other service does not take part. Default `true`."),
+        "`false`: no effect if the other service does not take part. Default `true`.",
     ] = True
     restart: Annotated[
         bool,
-        Meta(
-            description="`true`: this service is restarted when the other one is restarted on request (not after a "
+        (
+            "`true`: this service is restarted when the other one is restarted on request (not after a "
             "crash). Default `false`."
         ),
     ] = False
 
 
-class EnvFileKeys(Struct, frozen=True, kw_only=True):
+class EnvFileKeys(Keys):
     """One entry of env_file in its long form."""
 
-    path: Annotated[str, Meta(description="Path of the file, relative to the directory of the cohabit file.")]
-    required: Annotated[bool, Meta(description="`false`: the file may be missing. Default `true`.")] = True
-    format: Annotated[
-        Literal["raw"] | None, Meta(description="`raw`: values are literal, including quotes and `$`.")
-    ] = None
+    path: Annotated[str, "Path of the file, relative to the directory of the cohabit file."]
+    required: Annotated[bool, "`false`: the file may be missing. Default `true`."] = True
+    format: Annotated[Literal["raw"] | None, "`raw`: values are literal, including quotes and `$`."] = None
 
 
-class HealthcheckKeys(Struct, frozen=True, kw_only=True):
+class HealthcheckKeys(Keys):
     """A service's healthcheck."""
 
-    test: Annotated[
-        CommandText | None, Meta(description="The probe: one of the kinds below. A string means `CMD-SHELL`.")
-    ] = None
+    test: Annotated[CommandText | None, "The probe: one of the kinds below. A string means `CMD-SHELL`."] = None
     interval: Annotated[
         Seconds | None,
-        Meta(
-            description="Time between probes; before the first success at most one failure counts in it. Default "
+        (
+            "Time between probes; before the first success at most one failure counts in it. Default "
             "`30s`. For `NOTIFY`, if written: the maximum time between two messages `WATCHDOG=1`."
         ),
     ] = None
     timeout: Annotated[
         Seconds | None,
-        Meta(
-            description="Maximum duration of one probe. Default `30s` for a command, `5s` for `TCP`, `HTTP` and `UNIX`."
-        ),
+        "Maximum duration of one probe. Default `30s` for a command, `5s` for `TCP`, `HTTP` and `UNIX`.",
     ] = None
     retries: Annotated[
         Count | None,
-        Meta(
-            description="Consecutive failures after which the service is unhealthy. Default `3`; `0` means the default."
-        ),
+        "Consecutive failures after which the service is unhealthy. Default `3`; `0` means the default.",
     ] = None
-    start_period: Annotated[
-        Seconds | None, Meta(description="Time after the start in which failures do not count. Default `0s`.")
-    ] = None
+    start_period: Annotated[Seconds | None, "Time after the start in which failures do not count. Default `0s`."] = None
     start_interval: Annotated[
         Seconds | None,
-        Meta(description="Time between probes until the first success. Default `100ms`, `500ms` for a command."),
+        "Time between probes until the first success. Default `100ms`, `500ms` for a command.",
     ] = None
     on_failure: Annotated[
         Literal["none", "restart", "exit"] | None,
-        Meta(
-            description="What happens when the service becomes unhealthy. `none`: nothing; `restart`: it is restarted, "
+        (
+            "What happens when the service becomes unhealthy. `none`: nothing; `restart`: it is restarted, "
             "whatever its restart policy; `exit`: the container stops. Default `none`."
         ),
     ] = None
-    disable: Annotated[bool, Meta(description="`true`: the same as `test: NONE`.")] = False
+    disable: Annotated[bool, "`true`: the same as `test: NONE`."] = False
 
 
-class HookKeys(Struct, frozen=True, kw_only=True):
+class HookKeys(Keys):
     """One entry of pre_start, post_start or pre_stop."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"per_replica", "privileged"})
 
-    command: Annotated[CommandText, Meta(description="The program and its arguments, as in a service.")]
-    user: Annotated[str | None, Meta(description="User that it runs as. Default: the service's user.")] = None
-    working_dir: Annotated[str | None, Meta(description="Working directory. Default: the service's.")] = None
+    command: Annotated[CommandText, "The program and its arguments, as in a service."]
+    user: Annotated[str | None, "User that it runs as. Default: the service's user."] = None
+    working_dir: Annotated[str | None, "Working directory. Default: the service's."] = None
     environment: Annotated[
         dict[str, str | None] | list[str] | None,
-        Meta(description="Variables, as a map or a list, in addition to the service's."),
+        "Variables, as a map or a list, in addition to the service's.",
     ] = None
-    image: Annotated[str | None, Meta(description="Ignored with a warning: a hook runs in this container.")] = None
+    image: Annotated[str | None, "Ignored with a warning: a hook runs in this container."] = None
 
 
-class ScheduleKeys(Struct, frozen=True, kw_only=True):
+class ScheduleKeys(Keys):
     """A service's schedule in its long form."""
 
-    cron: Annotated[str, Meta(description="The five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.")]
-    timezone: Annotated[
-        str | None, Meta(description="A time zone such as `Europe/Berlin`. Default: the container's.")
-    ] = None
+    cron: Annotated[str, "The five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`."]
+    timezone: Annotated[str | None, "A time zone such as `Europe/Berlin`. Default: the container's."] = None
 
 
-class RestartPolicyKeys(Struct, frozen=True, kw_only=True):
+class RestartPolicyKeys(Keys):
     """deploy.restart_policy."""
 
-    condition: Annotated[
-        Literal["none", "on-failure", "any"], Meta(description="Which exits cause a restart. Default `any`.")
-    ] = "any"
+    condition: Annotated[Literal["none", "on-failure", "any"], "Which exits cause a restart. Default `any`."] = "any"
     delay: Annotated[
         Seconds | None,
-        Meta(description="A fixed delay before each restart. Default: Docker's back-off, 100 ms doubling to 60 s."),
+        "A fixed delay before each restart. Default: Docker's back-off, 100 ms doubling to 60 s.",
     ] = None
-    max_attempts: Annotated[
-        Count | None, Meta(description="Maximum number of consecutive restarts. Default: no limit.")
-    ] = None
+    max_attempts: Annotated[Count | None, "Maximum number of consecutive restarts. Default: no limit."] = None
     window: Annotated[
         Seconds | None,
-        Meta(
-            description="A run of this duration resets the count of restarts; `0s`: it is never reset. Default `10s`."
-        ),
+        "A run of this duration resets the count of restarts; `0s`: it is never reset. Default `10s`.",
     ] = None
 
 
-class DeployKeys(Struct, frozen=True, kw_only=True):
+class DeployKeys(Keys):
     """A service's deploy."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(
         {"endpoint_mode", "labels", "mode", "placement", "resources", "rollback_config", "update_config"}
     )
 
-    replicas: Annotated[Scale | None, Meta(description="The same as `scale`.")] = None
-    restart_policy: Annotated[
-        RestartPolicyKeys | None, Meta(description="The long form of `restart`, which it overrides.")
-    ] = None
+    replicas: Annotated[Scale | None, "The same as `scale`."] = None
+    restart_policy: Annotated[RestartPolicyKeys | None, "The long form of `restart`, which it overrides."] = None
 
 
-class ServiceKeys(Struct, frozen=True, kw_only=True):
+class ServiceKeys(Keys):
     """One service."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(_IGNORED_IN_SERVICE.split())
@@ -252,182 +230,151 @@ class ServiceKeys(Struct, frozen=True, kw_only=True):
 
     command: Annotated[
         CommandText | None,
-        Meta(
-            description="The program and its arguments: a list, or a string that is split as in a shell. No shell is "
-            "started."
-        ),
+        ("The program and its arguments: a list, or a string that is split as in a shell. No shell is started."),
     ] = None
-    entrypoint: Annotated[CommandText | None, Meta(description="Arguments that precede those of `command`.")] = None
+    entrypoint: Annotated[CommandText | None, "Arguments that precede those of `command`."] = None
     environment: Annotated[
         dict[str, str | None] | list[str] | None,
-        Meta(
-            description="Variables, as a map or a list of `NAME=value`; a name without a value takes the container's. "
+        (
+            "Variables, as a map or a list of `NAME=value`; a name without a value takes the container's. "
             "They override those of `env_file`; both override the container's."
         ),
     ] = None
     env_file: Annotated[
         str | list[str | EnvFileKeys] | None,
-        Meta(
-            description="Files of variables, relative to the directory of the cohabit file. Later files override "
-            "earlier ones."
-        ),
+        ("Files of variables, relative to the directory of the cohabit file. Later files override earlier ones."),
     ] = None
-    working_dir: Annotated[str | None, Meta(description="Working directory. Default: that of cohabit.")] = None
+    working_dir: Annotated[str | None, "Working directory. Default: that of cohabit."] = None
     user: Annotated[
         str | None,
-        Meta(
-            description="User that it runs as: `name`, `uid`, `name:group` or `uid:gid`. Default: the user of cohabit."
-        ),
+        "User that it runs as: `name`, `uid`, `name:group` or `uid:gid`. Default: the user of cohabit.",
     ] = None
-    group_add: Annotated[list[str] | None, Meta(description="Supplementary groups, by name or number.")] = None
+    group_add: Annotated[list[str] | None, "Supplementary groups, by name or number."] = None
     umask: Annotated[
         Umask | None,
-        Meta(description="Permissions that are removed from its new files, octal: `022`. Default: cohabit's."),
+        "Permissions that are removed from its new files, octal: `022`. Default: cohabit's.",
     ] = None
     ulimits: Annotated[
         dict[str, str | UlimitKeys] | None,
-        Meta(description="Resource limits: `nofile: 1024` for both, or `soft` and `hard`; `-1` for unlimited."),
+        "Resource limits: `nofile: 1024` for both, or `soft` and `hard`; `-1` for unlimited.",
     ] = None
     nice: Annotated[
         Nice | None,
-        Meta(description="Nice value from `-20` to `19`; a larger value gets less CPU time. Default: that of cohabit."),
+        "Nice value from `-20` to `19`; a larger value gets less CPU time. Default: that of cohabit.",
     ] = None
     oom_score_adj: Annotated[
         OomScoreAdj | None,
-        Meta(description="From `-1000` to `1000`; a larger value is killed earlier when memory runs out."),
+        "From `-1000` to `1000`; a larger value is killed earlier when memory runs out.",
     ] = None
-    cap_drop: Annotated[list[str] | None, Meta(description="Capabilities to remove, or `ALL`.")] = None
+    cap_drop: Annotated[list[str] | None, "Capabilities to remove, or `ALL`."] = None
     cap_add: Annotated[
         list[str] | None,
-        Meta(description="Exceptions from `cap_drop`. A capability that the container does not have cannot be added."),
+        "Exceptions from `cap_drop`. A capability that the container does not have cannot be added.",
     ] = None
     security_opt: Annotated[
         list[str] | None,
-        Meta(
-            description="`no-new-privileges:true`: setuid and file capabilities have no effect. Other options are for "
-            "the engine."
-        ),
+        ("`no-new-privileges:true`: setuid and file capabilities have no effect. Other options are for the engine."),
     ] = None
-    secrets: Annotated[
-        list[str | FileMountKeys] | None, Meta(description="Secrets that it gets, as files in /run/secrets.")
-    ] = None
-    configs: Annotated[list[str | FileMountKeys] | None, Meta(description="Configs that it gets, as files.")] = None
+    secrets: Annotated[list[str | FileMountKeys] | None, "Secrets that it gets, as files in /run/secrets."] = None
+    configs: Annotated[list[str | FileMountKeys] | None, "Configs that it gets, as files."] = None
     sockets: Annotated[
         list[str | SocketKeys] | None,
-        Meta(
-            description="Addresses that cohabit listens on before the service starts and during its restarts, and "
+        (
+            "Addresses that cohabit listens on before the service starts and during its restarts, and "
             "passes with `LISTEN_FDS`: `8080`, `127.0.0.1:8080`, `udp:53`, `/run/app.sock`."
         ),
     ] = None
     depends_on: Annotated[
         list[str] | dict[str, DependsOnKeys] | None,
-        Meta(description="Services that must have started (short form, a list) or have reached a condition first."),
+        "Services that must have started (short form, a list) or have reached a condition first.",
     ] = None
     restart: Annotated[
         Policy | None,
-        Meta(description="`no`, `on-failure`, `on-failure:N`, `always`, `unless-stopped` (as `always`). Default `no`."),
+        "`no`, `on-failure`, `on-failure:N`, `always`, `unless-stopped` (as `always`). Default `no`.",
     ] = None
-    deploy: Annotated[
-        DeployKeys | None, Meta(description="`replicas` and `restart_policy`; other keys are ignored.")
-    ] = None
+    deploy: Annotated[DeployKeys | None, "`replicas` and `restart_policy`; other keys are ignored."] = None
     scale: Annotated[
         Scale | None,
-        Meta(
-            description="Number of instances, `web-1` to `web-n`, each with its number in `COHABIT_REPLICA`. `0`: the "
+        (
+            "Number of instances, `web-1` to `web-n`, each with its number in `COHABIT_REPLICA`. `0`: the "
             "service is not started, and no service waits for it."
         ),
     ] = None
     schedule: Annotated[
         str | ScheduleKeys | None,
-        Meta(description='Start times in the five fields of cron, such as `"*/5 * * * *"`. Runs never overlap.'),
+        'Start times in the five fields of cron, such as `"*/5 * * * *"`. Runs never overlap.',
     ] = None
     pid_file: Annotated[
         str | None,
-        Meta(
-            description="Absolute path of the file in which a daemon that forks into the background writes its process "
+        (
+            "Absolute path of the file in which a daemon that forks into the background writes its process "
             "id. The daemon stays attached to the service."
         ),
     ] = None
     pre_start: Annotated[
         list[HookKeys] | None,
-        Meta(description="Commands that run in order before each start and must succeed."),
+        "Commands that run in order before each start and must succeed.",
     ] = None
-    post_start: Annotated[list[HookKeys] | None, Meta(description="Commands that run in order after each start.")] = (
-        None
-    )
+    post_start: Annotated[list[HookKeys] | None, "Commands that run in order after each start."] = None
     pre_stop: Annotated[
         list[HookKeys] | None,
-        Meta(description="Commands that run in order before the stop signal is sent."),
+        "Commands that run in order before the stop signal is sent.",
     ] = None
-    tty: Annotated[bool | None, Meta(description="`true`: it gets the container's terminal. At most one service.")] = (
-        None
-    )
-    stdin_open: Annotated[
-        bool | None, Meta(description="`true`: it gets the container's standard input. At most one service.")
-    ] = None
-    stop_signal: Annotated[
-        Signal | None, Meta(description="The signal that is sent to stop it. Default `SIGTERM`.")
-    ] = None
-    stop_grace_period: Annotated[
-        Seconds | None, Meta(description="Time to stop before it is killed. Default `10s`.")
-    ] = None
+    tty: Annotated[bool | None, "`true`: it gets the container's terminal. At most one service."] = None
+    stdin_open: Annotated[bool | None, "`true`: it gets the container's standard input. At most one service."] = None
+    stop_signal: Annotated[Signal | None, "The signal that is sent to stop it. Default `SIGTERM`."] = None
+    stop_grace_period: Annotated[Seconds | None, "Time to stop before it is killed. Default `10s`."] = None
     essential: Annotated[
         bool | None,
-        Meta(
-            description="`true`: the container stops when the service has ended and is not restarted. Default `true`; "
+        (
+            "`true`: the container stops when the service has ended and is not restarted. Default `true`; "
             "`false` for a service with a `schedule` and for one whose completion another service waits for."
         ),
     ] = None
     profiles: Annotated[
         list[str] | None,
-        Meta(description="The service starts only if one of these is active or if it is named on the command line."),
+        "The service starts only if one of these is active or if it is named on the command line.",
     ] = None
-    healthcheck: Annotated[
-        HealthcheckKeys | None, Meta(description="How cohabit checks that the service is ready and healthy.")
-    ] = None
+    healthcheck: Annotated[HealthcheckKeys | None, "How cohabit checks that the service is ready and healthy."] = None
     logging: Annotated[
         Node | None,
-        Meta(
-            description="Destination and format of its output: a driver with options, or a list of them. Default: "
+        (
+            "Destination and format of its output: a driver with options, or a list of them. Default: "
             "`logging` of `x-cohabit`."
         ),
     ] = None
 
 
-class GlobalKeys(Struct, frozen=True, kw_only=True):
+class GlobalKeys(Keys):
     """x-cohabit: settings of the whole container."""
 
-    stop_grace_period: Annotated[
-        Seconds | None, Meta(description="Maximum time to stop all services together. Default `9s`.")
-    ] = None
+    stop_grace_period: Annotated[Seconds | None, "Maximum time to stop all services together. Default `9s`."] = None
     control_group: Annotated[
-        str | int | None,
-        Meta(
-            description="A group, by name or number, whose members may use the control socket (`cohabit ps` and other "
+        str | None,
+        (
+            "A group, by name or number, whose members may use the control socket (`cohabit ps` and other "
             "commands), in addition to root and cohabit's own user."
         ),
     ] = None
     logging: Annotated[
         Node | None,
-        Meta(
-            description="`logging` of services without their own, and of cohabit's messages. Default: the driver "
-            "`prefix`."
-        ),
+        ("`logging` of services without their own, and of cohabit's messages. Default: the driver `prefix`."),
     ] = None
     mask: Annotated[
         bool | None,
-        Meta(description="`true`: the texts of secrets are masked in all output. Default `false`."),
+        "`true`: the texts of secrets are masked in all output. Default `false`.",
     ] = None
 
 
-class FileKeys(Struct, frozen=True, kw_only=True):
-    """The top level of the file. Services are converted separately."""
+class FileKeys(Keys):
+    """The top level of the file."""
 
-    ignored: ClassVar[frozenset[str]] = frozenset({"models", "name", "networks", "services", "version", "volumes"})
+    ignored: ClassVar[frozenset[str]] = frozenset({"models", "name", "networks", "version", "volumes"})
     unsupported: ClassVar[frozenset[str]] = frozenset({"include"})
 
-    settings: Annotated[GlobalKeys | None, Meta(description="Settings of the whole container.")] = field(
-        default=None, name="x-cohabit"
-    )
-    secrets: Annotated[dict[str, SecretKeys] | None, Meta(description="Sources of the secrets.")] = None
-    configs: Annotated[dict[str, ConfigKeys] | None, Meta(description="The same for texts that are not secret.")] = None
+    kebab: ClassVar[bool] = True
+
+    services: Annotated[Node | None, "The services, by name."] = None
+    x_cohabit: Annotated[GlobalKeys | None, "Settings of the whole container."] = None
+    secrets: Annotated[dict[str, SecretKeys] | None, "Sources of the secrets."] = None
+    configs: Annotated[dict[str, ConfigKeys] | None, "The same for texts that are not secret."] = None

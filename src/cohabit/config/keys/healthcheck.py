@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from cohabit.config.values.address import http_probe, tcp_probe, unix_probe
 from cohabit.config.values.pattern import check_pattern
+from cohabit.nearest import did_you_mean
 from cohabit.plan.model import Probe
-from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from cohabit.config.keys.convert import Converter
     from cohabit.config.keys.environment import Environment
     from cohabit.config.keys.fields import HookKeys
-    from cohabit.config.text.node import Node
     from cohabit.config.values.user import Users
+    from cohabit.plan.node import Node
 
 
 class HookReader:

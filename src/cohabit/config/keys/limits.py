@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from cohabit.config.keys.resources import Limit, UlimitKeys
 from cohabit.config.values.kernel_names import ALL, CAPABILITIES, ULIMITS, every_capability
+from cohabit.nearest import did_you_mean
 from cohabit.plan.model import Limits
-from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec import UNSET
-
+from cohabit.config.keys.convert import UNSET
 from cohabit.config.keys.logging_fields import (
     AssumedOptionKeys,
     FileOptionKeys,
@@ -19,14 +18,14 @@ from cohabit.config.keys.logging_fields import (
     SyslogOptionKeys,
 )
 from cohabit.config.values.address import SYSLOG_ADDRESS, syslog_format
+from cohabit.nearest import did_you_mean
 from cohabit.plan.model import LOG_BUFFER_BYTES, Logging
-from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cohabit.config.keys.convert import Converter
-    from cohabit.config.text.node import Node
+    from cohabit.plan.node import Node
 
 _CONTAINER_OUTPUT = frozenset(
     {"prefix", "json", "logfmt", "raw", "inherit"}

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from msgspec import Meta, Struct
-
 from cohabit.config.keys.resources import Ranged
-from cohabit.config.text.node import Node  # noqa: TC001 - msgspec looks it up
+from cohabit.config.keys.table import Keys
 from cohabit.config.values.address import syslog_address
 from cohabit.config.values.facility import parse_facility
 from cohabit.config.values.pattern import check_pattern
 from cohabit.config.values.size import parse_size
+from cohabit.plan.node import Node  # noqa: TC001 - the annotations are evaluated
 
 _BUFFER_BYTES_MOST = 1 << 30  # the buffer is in memory
 _FILE_BYTES_MOST = 1 << 60
@@ -132,80 +131,72 @@ class Tag(str):
         return cls(text)
 
 
-class LoggingKeys(Struct, frozen=True, kw_only=True):
+class LoggingKeys(Keys):
     """An entry of logging."""
 
     driver: Annotated[
         str | None,
-        Meta(
-            description="To the container's output: `prefix` (lines with the service's name), `json`, `logfmt`, `raw` "
+        (
+            "To the container's output: `prefix` (lines with the service's name), `json`, `logfmt`, `raw` "
             "(unchanged bytes), `inherit` (the service writes there itself). Others: `file`, `syslog`, `none`."
         ),
     ] = None
-    options: Annotated[Node | None, Meta(description="Options of the driver: [logs.md](logs.md).")] = None
+    options: Annotated[Node | None, "Options of the driver: [logs.md](logs.md)."] = None
 
 
-class LineOptionKeys(Struct, frozen=True, kw_only=True, rename="kebab"):
+class LineOptionKeys(Keys):
     """Options of every driver that processes lines; prefix, json, logfmt and raw have no others."""
+
+    kebab: ClassVar[bool] = True
 
     mode: Annotated[
         Literal["blocking", "non-blocking"] | None,
-        Meta(
-            description="When the destination does not accept output: `blocking`: the service blocks on write; "
+        (
+            "When the destination does not accept output: `blocking`: the service blocks on write; "
             "`non-blocking`: lines are buffered, and beyond `max-buffer-size` dropped and counted."
         ),
     ] = None
-    max_buffer_size: Annotated[
-        BufferSize | None, Meta(description="Size of that buffer. Only with `mode: non-blocking`.")
-    ] = None
+    max_buffer_size: Annotated[BufferSize | None, "Size of that buffer. Only with `mode: non-blocking`."] = None
     multiline_pattern: Annotated[
         Pattern | None,
-        Meta(
-            description="A regular expression (Python's syntax; `$` is written `$$`). A line in which it is found "
+        (
+            "A regular expression (Python's syntax; `$` is written `$$`). A line in which it is found "
             "begins a record; the lines up to the next such line belong to it. One per service."
         ),
     ] = None
 
 
-class AssumedOptionKeys(LineOptionKeys, frozen=True, kw_only=True):
+class AssumedOptionKeys(LineOptionKeys):
     """Options of an entry without a driver."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(_FOR_THE_ENGINE.split())
 
 
-class FileOptionKeys(LineOptionKeys, frozen=True, kw_only=True):
+class FileOptionKeys(LineOptionKeys):
     """Options of file."""
 
-    path: Annotated[LogPath | None, Meta(description="Absolute path of the file. Several services may share one.")] = (
-        None
-    )
+    path: Annotated[LogPath | None, "Absolute path of the file. Several services may share one."] = None
     format: Annotated[
         Literal["raw", "prefix", "json", "logfmt"] | None,
-        Meta(description="Format of the lines, as of the driver of that name."),
+        "Format of the lines, as of the driver of that name.",
     ] = None
     max_size: Annotated[
-        FileSize | None, Meta(description="The file is rotated before it exceeds this size; `-1` or `0`: no rotation.")
+        FileSize | None, "The file is rotated before it exceeds this size; `-1` or `0`: no rotation."
     ] = None
-    max_file: Annotated[
-        FileCount | None, Meta(description="Number of files, including the current one; the oldest is removed.")
-    ] = None
-    compress: Annotated[bool | None, Meta(description="`true`: rotated files are compressed with gzip.")] = None
+    max_file: Annotated[FileCount | None, "Number of files, including the current one; the oldest is removed."] = None
+    compress: Annotated[bool | None, "`true`: rotated files are compressed with gzip."] = None
 
 
-class SyslogOptionKeys(LineOptionKeys, frozen=True, kw_only=True):
+class SyslogOptionKeys(LineOptionKeys):
     """Options of syslog."""
 
-    syslog_address: Annotated[SyslogAddress | None, Meta(description="Address of the server. Default port: 514.")] = (
-        None
-    )
-    syslog_facility: Annotated[Facility | None, Meta(description="The facility, as in syslog(3).")] = None
+    syslog_address: Annotated[SyslogAddress | None, "Address of the server. Default port: 514."] = None
+    syslog_facility: Annotated[Facility | None, "The facility, as in syslog(3)."] = None
     syslog_format: Annotated[
         Literal["rfc5424", "rfc3164"] | None,
-        Meta(
-            description="`rfc5424`, or `rfc3164`, the format of syslog(3), for unix sockets only. Default for /dev/log "
+        (
+            "`rfc5424`, or `rfc3164`, the format of syslog(3), for unix sockets only. Default for /dev/log "
             "is `rfc3164`, because most programs that read /dev/log accept nothing else."
         ),
     ] = None
-    tag: Annotated[Tag | None, Meta(description="The program name in the messages. Default: the service's name.")] = (
-        None
-    )
+    tag: Annotated[Tag | None, "The program name in the messages. Default: the service's name."] = None

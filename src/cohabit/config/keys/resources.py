@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Self
 
-from msgspec import Meta, Struct
+from cohabit.config.keys.table import Keys
 
 _WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _OCTAL = re.compile(r"(?:0o)?([0-7]{1,5})", re.ASCII)
@@ -77,51 +77,47 @@ class Umask(Mode):
     most = 0o777
 
 
-class UlimitKeys(Struct, frozen=True, kw_only=True):
+class UlimitKeys(Keys):
     """One entry of ulimits in its long form."""
 
-    soft: Annotated[Limit, Meta(description="The limit at the start. A process may raise it up to `hard`.")]
-    hard: Annotated[Limit, Meta(description="The maximum of the soft limit.")]
+    soft: Annotated[Limit, "The limit at the start. A process may raise it up to `hard`."]
+    hard: Annotated[Limit, "The maximum of the soft limit."]
 
 
-class SocketKeys(Struct, frozen=True, kw_only=True):
+class SocketKeys(Keys):
     """One entry of sockets in its long form."""
 
-    listen: Annotated[str, Meta(description="The address, as in the short form.")]
-    name: Annotated[str | None, Meta(description="Its name in `LISTEN_FDNAMES`. Default: the name of the service.")] = (
-        None
-    )
-    backlog: Annotated[Backlog | None, Meta(description="Maximum number of waiting clients. Default `4096`.")] = None
-    mode: Annotated[Mode | None, Meta(description="Permissions of a unix socket's file, octal. Default `0666`.")] = None
-    user: Annotated[str | None, Meta(description="Owner of a unix socket's file. Default: the user of cohabit.")] = None
+    listen: Annotated[str, "The address, as in the short form."]
+    name: Annotated[str | None, "Its name in `LISTEN_FDNAMES`. Default: the name of the service."] = None
+    backlog: Annotated[Backlog | None, "Maximum number of waiting clients. Default `4096`."] = None
+    mode: Annotated[Mode | None, "Permissions of a unix socket's file, octal. Default `0666`."] = None
+    user: Annotated[str | None, "Owner of a unix socket's file. Default: the user of cohabit."] = None
     group: Annotated[
         str | None,
-        Meta(description="Group of a unix socket's file. Default: that of `user`, otherwise that of cohabit."),
+        "Group of a unix socket's file. Default: that of `user`, otherwise that of cohabit.",
     ] = None
 
 
-class FileMountKeys(Struct, frozen=True, kw_only=True):
+class FileMountKeys(Keys):
     """One entry of a service's secrets or configs in its long form."""
 
-    source: Annotated[str, Meta(description="Its name in the top-level section.")]
+    source: Annotated[str, "Its name in the top-level section."]
     target: Annotated[
         str | None,
-        Meta(
-            description="Path of the file for the service. A relative path is in /run/secrets for a secret, in / for a "
+        (
+            "Path of the file for the service. A relative path is in /run/secrets for a secret, in / for a "
             "config. Default: the name."
         ),
     ] = None
     uid: Annotated[
         str | None,
-        Meta(description="Owner of the file. Default: the service's user; for a config, the user of cohabit."),
+        "Owner of the file. Default: the service's user; for a config, the user of cohabit.",
     ] = None
-    gid: Annotated[
-        str | None, Meta(description="Group of the file. Default: the service's; for a config, that of cohabit.")
-    ] = None
+    gid: Annotated[str | None, "Group of the file. Default: the service's; for a config, that of cohabit."] = None
     mode: Annotated[
         Mode | None,
-        Meta(
-            description="Permissions of the file, octal. Default `0400`; `0444` for a config and for a secret that "
+        (
+            "Permissions of the file, octal. Default `0400`; `0444` for a config and for a secret that "
             "several users share."
         ),
     ] = None
@@ -130,33 +126,29 @@ class FileMountKeys(Struct, frozen=True, kw_only=True):
 _FOR_THE_ENGINE = frozenset({"driver", "driver_opts", "labels", "name", "template_driver"})
 
 
-class SecretKeys(Struct, frozen=True, kw_only=True):
+class SecretKeys(Keys):
     """One entry of the top-level secrets."""
 
     ignored: ClassVar[frozenset[str]] = _FOR_THE_ENGINE
 
-    file: Annotated[
-        str | None, Meta(description="A file with the text; the path is relative to the directory of the cohabit file.")
-    ] = None
+    file: Annotated[str | None, "A file with the text; the path is relative to the directory of the cohabit file."] = (
+        None
+    )
     environment: Annotated[
         str | None,
-        Meta(description="A variable of the container with the text. It is removed from the environment of services."),
+        "A variable of the container with the text. It is removed from the environment of services.",
     ] = None
-    external: Annotated[
-        bool | None, Meta(description="`true`: the file is provided from outside, for example by the engine.")
-    ] = None
+    external: Annotated[bool | None, "`true`: the file is provided from outside, for example by the engine."] = None
 
 
-class ConfigKeys(Struct, frozen=True, kw_only=True):
+class ConfigKeys(Keys):
     """One entry of the top-level configs."""
 
     ignored: ClassVar[frozenset[str]] = _FOR_THE_ENGINE
 
-    file: Annotated[
-        str | None, Meta(description="A file with the text; the path is relative to the directory of the cohabit file.")
-    ] = None
-    environment: Annotated[str | None, Meta(description="A variable of the container with the text.")] = None
-    content: Annotated[str | None, Meta(description="The text itself.")] = None
-    external: Annotated[
-        bool | None, Meta(description="`true`: the file is provided from outside, for example by the engine.")
-    ] = None
+    file: Annotated[str | None, "A file with the text; the path is relative to the directory of the cohabit file."] = (
+        None
+    )
+    environment: Annotated[str | None, "A variable of the container with the text."] = None
+    content: Annotated[str | None, "The text itself."] = None
+    external: Annotated[bool | None, "`true`: the file is provided from outside, for example by the engine."] = None

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
 
+from cohabit.nearest import did_you_mean
 from cohabit.plan.model import Schedule
-from cohabit.plan.nearest import did_you_mean
 
 _FIELDS = 5
 _LONGEST = 200

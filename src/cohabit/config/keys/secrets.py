@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from cohabit.config.keys.resources import FileMountKeys
 from cohabit.config.values.user import group_id, identity
+from cohabit.nearest import did_you_mean
 from cohabit.plan.model import FileMount, Secret
-from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cohabit.config.keys.convert import Converter
     from cohabit.config.keys.fields import FileKeys
     from cohabit.config.keys.resources import ConfigKeys, SecretKeys
-    from cohabit.config.text.node import Node
+    from cohabit.plan.node import Node
 
 DIRECTORY = {"secrets": "/run/secrets", "configs": "/"}
 _NAME = re.compile(r"[a-zA-Z0-9._-]*[a-zA-Z0-9_-][a-zA-Z0-9._-]*", re.ASCII)

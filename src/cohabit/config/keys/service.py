@@ -26,6 +26,7 @@ from cohabit.plan.model import (
     Restart,
     Service,
 )
+from cohabit.plan.node import line_of
 
 if TYPE_CHECKING:
     from cohabit.config.keys.convert import Converter
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from cohabit.config.keys.hooks import HookReader
     from cohabit.config.keys.logging import LoggingReader
     from cohabit.config.keys.secrets import SecretReader
-    from cohabit.config.text.node import Node
     from cohabit.config.values.user import Users
     from cohabit.plan.model import Schedule
+    from cohabit.plan.node import Node
 
 _RESTART_CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
 _SCHEDULE = "cohabit.config.keys.schedule"
@@ -92,26 +93,19 @@ class ServiceReader:
             configs=secrets.mounts("configs", keys.configs, lambda text: self.report("configs", text)),
         )
         location = SourceLocation(self.converter.file, self.line)
-        return DraftService(service, location, self._places(), self._profiles(), keys.essential, self._replicas())
+        return DraftService(
+            service,
+            location,
+            self.written,
+            profiles=self._profiles(),
+            essential=keys.essential,
+            replicas=self._replicas(),
+        )
 
     def report(self, key: str, text: str, *, warning: bool = False) -> None:
         """Add a diagnostic for a key of this service, such as "healthcheck.test"."""
-        line, level = self.line, self.written
-        for part in key.split("."):
-            if part in level:
-                line, inner = level[part].line, level[part].value
-                level = inner if isinstance(inner, dict) else {}
+        line = line_of(self.written, key) or self.line
         self.converter.report(line, f"{self.path}.{key}: {text}", warning=warning)
-
-    def _places(self) -> dict[str, SourceLocation]:
-        """The location of each key and of each entry of depends_on."""
-        lines = {key: node.line for key, node in self.written.items()}
-        entries = self.written["depends_on"].value if "depends_on" in self.written else None
-        if isinstance(entries, dict):
-            lines.update({f"depends_on.{name}": node.line for name, node in entries.items()})
-        elif isinstance(entries, list):
-            lines.update({f"depends_on.{node.text}": node.line for node in entries})
-        return {key: SourceLocation(self.converter.file, line) for key, line in lines.items()}
 
     def _command(self) -> tuple[str, ...]:
         arguments = self._arguments("entrypoint", self.keys.entrypoint) + self._arguments("command", self.keys.command)

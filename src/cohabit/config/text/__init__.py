@@ -1,1 +1,1 @@
-"""YAML and TOML text -> a tree of Nodes with line numbers."""
+"""YAML and TOML text -> a tree of Nodes with line numbers; values -> YAML text."""

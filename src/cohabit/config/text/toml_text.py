@@ -10,7 +10,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from cohabit.config.text.node import LIMIT_DEPTH, TOO_DEEP, Node, SyntaxProblemError
+from cohabit.plan.node import LIMIT_DEPTH, TOO_DEEP, Node, SyntaxProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from cohabit.config.text.node import LIMIT_DEPTH, LIMIT_NODES, TOO_DEEP, TOO_MANY, Node, Scalar, SyntaxProblemError
 from cohabit.plan.draft import Diagnostic, SourceLocation
+from cohabit.plan.node import LIMIT_DEPTH, LIMIT_NODES, TOO_DEEP, TOO_MANY, Node, Scalar, SyntaxProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

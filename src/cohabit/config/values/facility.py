@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cohabit.plan.nearest import did_you_mean
+from cohabit.nearest import did_you_mean
 
 _NAMES = ("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp")
 _LAST = 23

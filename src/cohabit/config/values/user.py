@@ -11,8 +11,8 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
+from cohabit.nearest import did_you_mean
 from cohabit.plan.model import Credentials
-from cohabit.plan.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

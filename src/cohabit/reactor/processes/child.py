@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 
 from cohabit.reactor.linux import os
+from cohabit.units import DEFAULT_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ STEP_USER = "switch to its user"
 STEP_DIRECTORY = "change to its working directory"
 STEP_EXEC = "execute"
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_SOCKET = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 _KIND, _PIPE = 0o170000, 0o010000  # inode(7)
 

@@ -13,6 +13,7 @@ from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, EXIT_SYSTEM
 from cohabit.reactor import signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import child
+from cohabit.units import DEFAULT_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def exit_code(status: int) -> int:
 def _why_no_exec(name: str, number: int, detail: str, environment: dict[str, str]) -> tuple[str, int]:
     if number in (errno.ENOENT, errno.ENOTDIR):
         if "/" not in name:
-            where = "" if "PATH" in environment else f" ({child.DEFAULT_PATH})"  # values of variables are never quoted
+            where = "" if "PATH" in environment else f" ({DEFAULT_PATH})"  # values of variables are never quoted
             return f"{name!r} is not found in PATH{where}", EXIT_NOT_FOUND
         if _mode(name):
             return f"{name!r} exists, but the interpreter that its first line names does not", EXIT_NOT_FOUND

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.config.keys.convert import Converter
 from cohabit.config.keys.logging import LoggingReader
-from cohabit.config.text.node import Node
+from cohabit.plan.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

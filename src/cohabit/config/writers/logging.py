@@ -1,13 +1,12 @@
-"""The part of show.py for `logging`: its entries with the options that differ from the defaults.
+"""The part of compose.py for `logging`: its entries with the options that differ from the defaults.
 
 All values are strings, as in Compose.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cohabit.config.quote import quote
 from cohabit.config.values.address import SYSLOG_ADDRESS, syslog_format
 from cohabit.config.values.facility import facility_name
 from cohabit.config.values.size import format_size
@@ -20,17 +19,15 @@ _DEFAULT = Logging(address=SYSLOG_ADDRESS)
 _FORMAT = {"syslog": "syslog-format"}
 
 
-def logging_lines(entries: Sequence[Logging], pattern: str, indent: str) -> list[str]:
+def write_logging(entries: Sequence[Logging], pattern: str) -> Any:
     """`logging` as a map, or as a list of maps. pattern: the multiline pattern, written in the first entry."""
-    shown = [_entry(entry, pattern if i == 0 else "") for i, entry in enumerate(entries)]
-    if len(shown) == 1:
-        return [f"{indent}logging: {shown[0]}"]
-    return [f"{indent}logging:", *(f"{indent}  - {one}" for one in shown)]
+    written = [_entry(entry, pattern if i == 0 else "") for i, entry in enumerate(entries)]
+    return written[0] if len(written) == 1 else written
 
 
-def _entry(entry: Logging, pattern: str) -> str:
-    options = ", ".join(f"{key}: {quote(value)}" for key, value in _options(entry, pattern).items())
-    return f"{{driver: {entry.driver}, options: {{{options}}}}}" if options else f"{{driver: {entry.driver}}}"
+def _entry(entry: Logging, pattern: str) -> dict[str, Any]:
+    options = _options(entry, pattern)
+    return {"driver": entry.driver, "options": options} if options else {"driver": entry.driver}
 
 
 def _form(entry: Logging) -> str:
@@ -52,4 +49,4 @@ def _options(entry: Logging, pattern: str) -> dict[str, str]:
         "syslog-facility": (entry.facility, _DEFAULT.facility, facility_name(entry.facility)),
         "tag": (entry.tag, _DEFAULT.tag, entry.tag),
     }
-    return {key: shown for key, (value, default, shown) in found.items() if value != default}
+    return {key: shown.replace("$", "$$") for key, (value, default, shown) in found.items() if value != default}

@@ -1,10 +1,10 @@
-"""plan/nearest.py: "did you mean"."""
+"""nearest.py: "did you mean"."""
 
 from __future__ import annotations
 
 import pytest
 
-from cohabit.plan.nearest import did_you_mean, nearest
+from cohabit.nearest import did_you_mean, nearest
 
 KEYS = ["command", "environment", "depends_on", "restart", "deploy", "user"]
 

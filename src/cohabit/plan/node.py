@@ -69,3 +69,20 @@ class Node:
 def shorten(text: str, width: int = 60) -> str:
     """The text, cut to at most `width` characters."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def line_of(written: dict[str, Node], key: str) -> int:
+    """The line of a key, or of an entry of its map or list, "depends_on.db"; 0 if the key is not written.
+
+    The line of the key stands for an entry that is not found. Only the first dot separates: names contain dots, too.
+    """
+    name, _, entry = key.partition(".")
+    if name not in written:
+        return 0
+    node = written[name]
+    found = None
+    if entry and isinstance(node.value, dict):
+        found = node.value.get(entry)
+    elif entry and isinstance(node.value, list):
+        found = next((one for one in node.value if one.text == entry), None)
+    return (found or node).line

@@ -7,26 +7,26 @@ time as it. shell.py parses the strings.
 
 from __future__ import annotations
 
-import os
 import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config.values.address import http_probe, tcp_probe
+from cohabit.config.values.service_name import free_name
 from cohabit.config.values.shell import Command, parse
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.draft import Diagnostic, Draft, DraftService, SourceLocation
-from cohabit.plan.model import HEALTHY, STARTED, Dependency, Logging, Probe, Service
+from cohabit.plan.model import HEALTHY, OWN_NAME, STARTED, Dependency, Logging, Probe, Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cohabit.config.readers.find import Source
+
 _WHERE = SourceLocation("cohabit run")
-_LOGGING = "cohabit.config.typed_logging"
-_RESERVED = "cohabit"  # the name that cohabit's own messages carry in the output
+_LOGGING = "cohabit.config.readers.typed_logging"
 # name=command. A name contains a lowercase letter: PORT=80 ./server is a command with an assignment, as in a shell.
 _NAMED = re.compile(r"\s*(?=[A-Z0-9._-]*[a-z])([a-zA-Z0-9._-]+)=", re.ASCII)
-_INVALID_IN_NAME = re.compile(r"[^a-zA-Z0-9._-]+", re.ASCII)
 
 
 class _TypedCommand:
@@ -45,8 +45,9 @@ class _TypedCommand:
             self.error = str(error)
 
 
-def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
+def read(source: Source, environ: Mapping[str, str]) -> Draft:
     """The Draft of the command line. Its diagnostics have the exit code for wrong usage."""
+    request = source.arguments
     main, ready = request.get("main"), request.get("ready")
     typed = [_TypedCommand("--main", main)] if main is not None else []
     typed += [_TypedCommand("--helper", text) for text in request.get("helpers") or ()]
@@ -61,7 +62,7 @@ def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
             diagnostics.append(f"--ready {ready!r}: {error}{hint}")
     _give_names(typed)
     logging, pattern = (Logging(),), ""
-    if request.get("log_driver") is not None or request.get("log_opts"):  # imported on use: it needs msgspec
+    if request.get("log_driver") is not None or request.get("log_opts"):  # imported on use: it needs the tables of keys
         read_logging = import_module(_LOGGING).read_logging
         logging, pattern, errors = read_logging(request.get("log_driver"), request.get("log_opts") or (), environ)
         diagnostics += errors
@@ -86,9 +87,9 @@ def _misused(request: Mapping[str, Any], typed: list[_TypedCommand]) -> list[str
     diagnostics += [
         f"two commands are named {name} (rename one)" for name in dict.fromkeys(names) if names.count(name) > 1
     ]
-    if _RESERVED in names:
+    if OWN_NAME in names:
         diagnostics.append(
-            f"no command can be named {_RESERVED}: the name is reserved for cohabit's own messages (choose another)"
+            f"no command can be named {OWN_NAME}: the name is reserved for cohabit's own messages (choose another)"
         )
     diagnostics += [
         f"{name!r} is not a valid name for a command (it needs a letter or a digit)"
@@ -110,13 +111,10 @@ def _has_letter(name: str) -> bool:
 
 def _give_names(typed: list[_TypedCommand]) -> None:
     """Name each unnamed command after its program; a second one of the same name gets -2, a third -3."""
-    taken = {_RESERVED, *(one.name for one in typed)}
+    taken = {one.name for one in typed}
     for one in typed:
         if not one.name:
-            program = os.path.basename(one.command.program) if one.command else ""
-            stem = _INVALID_IN_NAME.sub("-", program).strip("-.") or "command"
-            numbered = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
-            one.name = next(name for name in numbered if name not in taken)
+            one.name = free_name(one.command.program if one.command else "", taken)
             taken.add(one.name)
 
 

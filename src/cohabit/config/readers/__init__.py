@@ -1,0 +1,1 @@
+"""The readers: one module for each format of the input, and the registry that chooses one."""

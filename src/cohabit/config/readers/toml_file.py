@@ -1,0 +1,20 @@
+"""A TOML file -> Draft: the keys are those of the YAML file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cohabit.config.readers import compose
+from cohabit.config.text import toml_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cohabit.config.readers.find import Source
+    from cohabit.plan.draft import Draft
+
+
+def read(source: Source, environ: Mapping[str, str]) -> Draft:
+    """The Draft of a text. Raises SyntaxProblemError."""
+    tree, problems = toml_text.parse(source.text, source.name)
+    return compose.read(tree, problems, source, environ)
