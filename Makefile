@@ -102,8 +102,9 @@ demo: $(VENV)/.installed ## Twenty seconds: an ordered start, a crash, a clean s
 		code=$$?; echo "(exit code $$code, that of the service client)"; [ $$code = 42 ]
 
 .PHONY: docs
-docs: $(VENV)/.installed ## Generate the commands page and the module map, and check links
+docs: $(VENV)/.installed ## Generate the pages of commands and status and the module map, and check links
 	$(PY) tools/cli_page.py
+	$(PY) tools/status_page.py
 	$(PY) tools/package_map.py
 	@find . -name '.?*' -prune -o -name '*.md' -print | while read -r page; do \
 		grep -oE '\]\([^) #]+' "$$page" | cut -c3- | grep -v '^[a-z]*:' | while read -r link; do \

@@ -25,15 +25,17 @@ EXIT_KILLED = 137
 
 
 class CohabitError(Exception):
-    """Base class: an error with a message for the user and an exit code."""
+    """Base class: an error with a message for the user, an exit code and an error code (docs/reference/control.md)."""
 
     exit_code = EXIT_BUG
+    code = "internal_error"
 
 
 class UsageError(CohabitError):
-    """The command line is wrong."""
+    """The command line, or an argument, is wrong."""
 
     exit_code = EXIT_USAGE
+    code = "bad_request"
 
 
 class CommandError(CohabitError):

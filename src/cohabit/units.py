@@ -1,4 +1,4 @@
-"""Durations and signals, from text and to text, and the PATH of images. Pure: no I/O, no clock.
+"""Durations, signals, numbers of replicas, from text and to text, and the PATH of images. Pure: no I/O, no clock.
 
 Durations have Compose's form ("1m30s", "100ms"; compose-spec 11-extension.md, Go's ParseDuration) and are float seconds
 inside cohabit. Signals are numbers inside cohabit. Their names come from `_signal`: the public `signal` module imports
@@ -25,6 +25,8 @@ _NAME_OF.update({_NUMBER_OF[name]: name for name in ("CHLD", "IO", "ABRT") if na
 _RTMIN, _RTMAX = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
 
 _SIGNAL_LENGTH_MAX = 40  # int() has a limit of its own, with an error message of Python
+
+_REPLICA_DIGITS_MAX = 6
 
 _DESCRIPTION_OF = {
     "HUP": "hangup",
@@ -117,3 +119,10 @@ def describe_exit(code: int) -> str:
         description = _DESCRIPTION_OF.get(_NAME_OF.get(number, ""), "")
         return signal_name(number) + (f" ({description})" if description else "")
     return f"exit code {code}"
+
+
+def parse_replicas(text: str) -> int:
+    """Return a number of replicas. Raises ValueError with the reason."""
+    if not text.isdecimal() or len(text) > _REPLICA_DIGITS_MAX:
+        raise ValueError(f"{text!r} is not a number of replicas")
+    return int(text)

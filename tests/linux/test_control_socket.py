@@ -46,7 +46,7 @@ class Server:
         """Return code, text and body of an answer."""
         with self.connect(f"cohabit/2 {request}\n".encode()) as client:
             head, *body = everything(client).split(b"\n")
-        code, _, text = head.decode().partition(" ")
+        code, _, text = head.decode().split(" ", 2)
         return int(code), text, body[:-1]
 
     def disconnect_all(self) -> None:
@@ -121,7 +121,10 @@ REQUESTS = some.one_of(
     some.tuples(READ_ONLY, some.lists(NAMES | OPTIONS, max_size=5)),
     some.tuples(CHANGING, some.lists(NAMES.map(lambda name: f"no-{name}") | OPTIONS, min_size=1, max_size=5)),
 ).map(lambda request: " ".join(("cohabit/2", request[0], *request[1])).encode() + b"\n")
-BYTES = some.one_of(some.binary(max_size=300), REQUESTS, REQUESTS.map(lambda line: line[:-5]))
+NUMBERED = some.tuples(REQUESTS, some.sampled_from([b"#1", b"#2", b"#999999999", b"#", b"#x"])).map(
+    lambda pair: pair[0].replace(b" ", b" " + pair[1] + b" ", 1)
+)
+BYTES = some.one_of(some.binary(max_size=300), REQUESTS, NUMBERED, REQUESTS.map(lambda line: line[:-5]))
 AFTER = some.sampled_from(["go", "read", "shut", "stay"])
 
 
@@ -135,7 +138,7 @@ def test_arbitrary_requests_change_nothing(server: Server, clients: list[tuple[l
             for piece in pieces:
                 client.sendall(piece)
             if after == "read" and b"\n" in b"".join(pieces):
-                assert client.recv(1 << 16)[:1] in b"0123456789"
+                assert client.recv(1 << 16)[:1] in b"0123456789#"
             if after in ("read", "shut"):
                 client.shutdown(socket.SHUT_WR)
         except OSError:
@@ -151,7 +154,7 @@ def test_endless_request_is_refused(server: Server) -> None:
     client = server.connect()
     with pytest.raises(OSError, match=r"Broken pipe|reset"):
         client.sendall(b"cohabit/2 " + b"x" * (1 << 26))
-    assert everything(client).startswith(b"64 cannot read the request: it is longer than 65536 bytes")
+    assert everything(client).startswith(b"64 bad_request cannot read the request: it is longer than 65536 bytes")
 
 
 def test_request_of_maximum_length_is_answered(server: Server) -> None:
@@ -177,7 +180,7 @@ def test_all_connections_in_use(server: Server) -> None:
     server.beat()
     for client in silent:
         client.close()
-    assert everything(late).startswith(b"0 cohabit ")
+    assert everything(late).startswith(b"0 ok cohabit ")
 
 
 def test_many_waiting_clients(server: Server) -> None:
@@ -214,7 +217,7 @@ def test_few_descriptors_refuse_clients_first(up: Start, tmp_path: Path, gate: G
     server = Server(run, str(tmp_path / "run" / "control"), gate)
     run.until_printed("| up")
     silent = [server.connect() for _ in range(64)]
-    assert b"71 too few file descriptors: the last 32 are reserved for the services" in everything(silent[-1])
+    assert b"71 busy too few file descriptors: the last 32 are reserved for the services" in everything(silent[-1])
     os.kill(run.one("sleep 1000").pid, signal.SIGKILL)
     run.until_printed("| up", 2)
     server.beat()
@@ -252,9 +255,9 @@ def test_fifty_followers_half_of_which_never_read(up: Start, tmp_path: Path, gat
     run.until_printed("web: started")
     clients = [server.connect(b"cohabit/2 logs web follow=yes\n") for _ in range(50)]
     for client in clients:
-        assert client.recv(3) == b"0 \n"
+        assert client.recv(6) == b"0 ok \n"
     rss_kib, readers = server.rss_kib(), clients[::2]
-    heard = {client: bytearray(b"0 \n") for client in readers}
+    heard = {client: bytearray(b"0 ok \n") for client in readers}
     for client in readers:
         client.setblocking(False)
     (tmp_path / "go").write_text("\n", encoding="ascii")
@@ -291,8 +294,8 @@ def test_waiting_and_following_clients_survive_a_reexecution(up: Start, tmp_path
     run.until_printed("job: started")
     follower = server.connect(b"cohabit/2 logs count follow=yes\n")
     waiter = server.connect(b"cohabit/2 wait job for=exit\n")
-    assert follower.recv(3) == b"0 \n"
-    heard = bytearray(b"0 \n")
+    assert follower.recv(6) == b"0 ok \n"
+    heard = bytearray(b"0 ok \n")
     for times in (1, 2, 3):
         gate.open()
         while not heard.endswith(f"\n{times}\n".encode()):
@@ -317,7 +320,7 @@ def test_waiting_client_is_answered_at_the_end_of_the_container(up: Start, tmp_p
     run.until_printed("job: started")
     waiter = server.connect(b"cohabit/2 wait job for=exit\n")
     follower = server.connect(b"cohabit/2 events follow=yes\n")
-    assert follower.recv(3) == b"0 \n"
+    assert follower.recv(6) == b"0 ok \n"
     gate.open()
     assert everything(waiter).startswith(b"3 ")
     assert run.wait() == 3

@@ -111,7 +111,7 @@ def test_a_socket_that_process_1_opened_for_a_service(start: Start, attack: Atta
     reported = (
         '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":"evil"}'
     )
-    evil = {"command": program("attack.py", "answer_passed", "0 ", reported), "sockets": ["/tmp/app/control"]}
+    evil = {"command": program("attack.py", "answer_passed", "0 ok ", reported), "sockets": ["/tmp/app/control"]}
     write_file(str(tmp_path), {"evil": evil, "web": {"command": ["sleep", "1000"]}})
     keep = f"mount -t tmpfs none /mnt; cp {tmp_path}/cohabit.yaml /mnt\n"
     container = start(
@@ -132,7 +132,7 @@ def test_a_listener_in_its_own_directory_is_not_trusted(start: Start, attack: At
     """Where no cohabit runs either: the message says that none is running, and why the socket does not count."""
     container = start(*shell("echo started; exec sleep 1000"), setup=EMPTY)
     container.until_printed("started")
-    attack(container, "answer", "/tmp/cohabit-0/control", "0 trust me")
+    attack(container, "answer", "/tmp/cohabit-0/control", "0 ok trust me")
     reported = client(container, "ps", code=69)
     assert "no cohabit of root or of user 0 is running here (files of user 65534 are not trusted" in reported
     assert client(container, "health", user=UID) == "trust me\n"  # to its own user it is as good as any
@@ -178,7 +178,7 @@ def test_exec_does_not_execute_the_answer_of_another_user(container: Run, attack
     reported = (
         '{"name":"web","command":[],"environment":{},"working_dir":"/","user":null,"secret_files":{},"umask":null}'
     )
-    attack(container, "answer", "/tmp/app/control", "0 ", reported)
+    attack(container, "answer", "/tmp/app/control", "0 ok ", reported)
     text = client(container, "exec", "--socket", "/tmp/app/control", "web", "--", "echo", "executed", code=77)
     assert "executed\n" not in text
     assert "neither root nor this user is listening at this socket" in text

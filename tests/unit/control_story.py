@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import cohabit
+from cohabit.api import protocol
 
 MAIN = os.path.join(os.path.dirname(os.path.abspath(cohabit.__file__)), "__main__.py")
 
@@ -40,8 +42,8 @@ def service(name: str, **other: Any) -> dict[str, Any]:
 
 
 def answer(code: int, text: str = "", *objects: object) -> bytes:
-    """Return one whole answer."""
-    return f"{code} {text}\n".encode() + b"".join(json.dumps(one).encode() + b"\n" for one in objects)
+    """Return one whole answer, with the usual error code of its exit code."""
+    return protocol.head(code, text) + b"".join(json.dumps(one).encode() + b"\n" for one in objects)
 
 
 def status(*services: dict[str, Any], **container: Any) -> bytes:
@@ -50,7 +52,10 @@ def status(*services: dict[str, Any], **container: Any) -> bytes:
 
 
 class Server:
-    """A server on a socket. requests: the lines that it received, without their newline."""
+    """A server on a socket, for one request per connection. requests: the received lines, without id and newline.
+
+    Its answers have no chunks, as those of a cohabit that closes the connection.
+    """
 
     def __init__(self, path: str, answers: Answers) -> None:
         self.path = path
@@ -76,7 +81,7 @@ class Server:
                 return
             client.settimeout(_AT_MOST_SECONDS)
             with client, client.makefile("rb") as lines:
-                request = lines.readline().decode()[:-1]
+                request = re.sub(" #[0-9]+ ", " ", lines.readline().decode()[:-1], count=1)
                 if not request:
                     continue  # the client closed the connection without a request
                 self.requests.append(request)

@@ -1,4 +1,4 @@
-"""Objects of the answer to `status` for tests of the renderers.
+"""Objects of the answer to `status` for tests of the renderers, and the renderers for such objects.
 
 `service` and `container` return an object with every field of docs/reference/control.md; a call names the fields that
 matter to the test. The other functions return common situations. All times are near NOW, the container's `time`.
@@ -6,10 +6,17 @@ matter to the test. The other functions return common situations. All times are 
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from cohabit.api.status import ContainerStatus, ServiceStatus
+from cohabit.rendering import colours, table
+from cohabit.rendering import graph as rendering_graph
+from cohabit.rendering import timeline as rendering_timeline
+from cohabit.rendering import why as rendering_why
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 NOW = 1_770_000_000.0  # 2026-02-02 02:40:00 UTC
 BEGAN = NOW - 3600.0
@@ -172,3 +179,36 @@ _SERVICE: tuple[str, ...] = (
     "hook_stage", "hook_index", "depends_on", "essential", "job", "schedule", "command", "driver", "stop_signal",
     "stop_grace_seconds", "on_failure", "probe", "results", "history", "timeline", "output",
 )  # fmt: skip
+
+
+def _of_services(render: Callable[..., Any]) -> Callable[..., Any]:
+    def from_objects(services: Iterable[Status], *rest: Any, **named: Any) -> Any:
+        return render([ServiceStatus.from_json(one) for one in services], *rest, **named)
+
+    return from_objects
+
+
+def _of_all(render: Callable[..., Any]) -> Callable[..., Any]:
+    def from_objects(around: Status, services: Iterable[Status], *rest: Any, **named: Any) -> Any:
+        records = [ServiceStatus.from_json(one) for one in services]
+        return render(ContainerStatus.from_json(around), records, *rest, **named)
+
+    return from_objects
+
+
+def state_of(one: Status) -> str:
+    """Return the display state of a service's object."""
+    return colours.state_of(ServiceStatus.from_json(one))
+
+
+ps = _of_all(table.ps)
+why = _of_all(rendering_why.why)
+why_json = _of_all(rendering_why.why_json)
+_GRAPHS = ("json", "text", "mermaid", "svg")
+graph = SimpleNamespace(**{name: _of_services(getattr(rendering_graph, name)) for name in _GRAPHS})
+timeline = SimpleNamespace(
+    **{
+        "ticks": rendering_timeline.ticks,
+        **{name: _of_all(getattr(rendering_timeline, name)) for name in ("json", "text", "svg")},
+    }
+)

@@ -55,7 +55,7 @@ class Backend:
 
     def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
         """Return one process and the given number of lines for each service."""
-        return {name: {"pids": [7], **({"output": ["x"] * lines} if lines else {})} for name in services}
+        return {name: {"pids": (7,), "output": ("x",) * lines or None} for name in services}
 
     def environment_of(self, service: str) -> dict[str, Any]:
         """Return the name only."""
@@ -158,7 +158,7 @@ def test_wait_for_exit_gives_the_code() -> None:
     waiting = backend.run("wait", "job", purpose="exit")
     assert waiting.poll() is None
     backend.feed(Exited("job", 9))
-    assert waiting.poll() == Answer(9, "job ended with exit code 9 after 1s")
+    assert waiting.poll() == Answer(9, "job ended with exit code 9 after 1s", error="ok")
 
 
 def test_start_is_answered_when_an_indirect_dependency_was_stopped() -> None:
@@ -294,16 +294,18 @@ def test_names() -> None:
 def test_health() -> None:
     """0 when all services that count are ready; otherwise the first reason and the number of further ones."""
     backend = Backend()
-    assert backend.run("health") == Answer(1, "the file is still being read")
+    assert backend.run("health") == Answer(1, "the file is still being read", error="loading")
     backend = Backend(plan(service("db", probe=PROBE, restart=ALWAYS), service("web", healthy("db"), restart=ALWAYS)))
-    assert backend.run("health") == Answer(1, "db is starting (and 1 more)")
+    assert backend.run("health") == Answer(1, "db is starting (and 1 more)", error="not_ready")
     backend.feed(up("db"), Probed("db", passed=False, output="refused"))
-    assert backend.run("health") == Answer(1, "db is running and not ready yet: refused (and 1 more)")
-    assert backend.run("health", "web") == Answer(1, "web waits for db")
+    assert backend.run("health") == Answer(
+        1, "db is running and not ready yet: refused (and 1 more)", error="not_ready"
+    )
+    assert backend.run("health", "web") == Answer(1, "web waits for db", error="not_ready")
     backend.feed(Probed("db", passed=True), up("web"))
     assert backend.run("health") == Answer(0, "ready: 2 services")
     backend.feed(Exited("web", 5))
-    assert backend.run("health") == Answer(1, "web ended with exit code 5 after 1s")
+    assert backend.run("health") == Answer(1, "web ended with exit code 5 after 1s", error="not_ready")
     assert backend.run("health", purpose="live") == Answer(0, "alive: up")
 
 
@@ -316,7 +318,7 @@ def test_health_ignores_services_that_do_not_count() -> None:
     backend.run("stop", "web")
     backend.feed(Exited("web", 143), Exited("extra", 1))
     assert backend.run("health") == Answer(0, "ready: 1 service")
-    assert backend.run("health", "web") == Answer(1, "web is stopped")
+    assert backend.run("health", "web") == Answer(1, "web is stopped", error="not_ready")
 
 
 def test_live_fails_for_an_unhealthy_service() -> None:
@@ -333,7 +335,7 @@ def test_status_is_json_with_the_documented_fields() -> None:
     backend.feed(Exited("db", 3))
     answer = backend.run("status", output="2")
     assert encode(answer)
-    us, db, web = answer.body
+    us, db, web = (one.to_json() for one in answer.body)
     assert (us["phase"], us["pid"], us["ready"]) == ("up", 1, False)
     assert (db["state"], db["code"], db["restarts"], db["output"], db["pids"]) == ("BACKOFF", 3, 1, ["x", "x"], [7])
     assert db["next"] == pytest.approx(db["since"] + 0.1)

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from cohabit.cli import client, start, stop
+from cohabit.cli import start, stop
 from cohabit.cli.options import Command
-from unit.control_story import MAIN, Server, answer, run_client, service, serving, status
+from cohabit.client import Client, ContainerStatus, ServiceStatus, Status
+from unit.control_story import CONTAINER, MAIN, Server, answer, run_client, service, serving, status
 
 DB = service("db", state="BACKOFF", code=137, restarts=3, next=1_700_000_102.0, out_of_memory=True, pids=[os.getpid()])
 WEB = service("web-1", service="web", state="STOPPED", ready=False, pid=0, pids=[], depends_on=[
@@ -217,7 +218,7 @@ def test_long_wait_shows_a_notice_on_a_terminal(arguments: list[str], notice: by
             os.execve(sys.executable, command, {"TERM": "xterm"})
         try:
             _read_until(fd, notice)
-            connections[0].sendall(b"0 that is done\n")
+            connections[0].sendall(b"0 ok that is done\n")
             connections[0].close()
             assert b"still" not in _read_until(fd, b"that is done")
             assert os.waitpid(pid, 0)[1] == 0
@@ -268,7 +269,7 @@ class WatchedServer:
 
     def _events(self, to: socket.socket) -> None:
         self.stream = to.dup()
-        self.stream.sendall(b"0 \n")
+        self.stream.sendall(b"0 ok \n")
 
     def change(self, state: str) -> None:
         """Change the state of the service, and send an event."""
@@ -332,7 +333,7 @@ def test_ps_watch_on_a_terminal_redraws_in_place(tmp_path: Path) -> None:
 
 def _records(*records: tuple[str, str, float, bytes]) -> bytes:
     encoded = [f"{name} {stream} {at:.6f} {len(data)}\n".encode() + data for name, stream, at, data in records]
-    return b"0 \n" + b"".join(encoded)
+    return b"0 ok \n" + b"".join(encoded)
 
 
 LOGS = _records(
@@ -387,7 +388,7 @@ def test_down_succeeds_when_the_sweep_reaches_it_first(tmp_path: Path) -> None:
     def terminate(to: socket.socket) -> None:
         (pid,) = struct.unpack_from("i", to.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         os.kill(pid, signal.SIGTERM)
-        to.sendall(b"0 stopping everything\n")
+        to.sendall(b"0 ok stopping everything\n")
 
     done, _ = _run(tmp_path, {"down": terminate}, "down")
     assert (done.returncode, done.stdout) == (0, "stopping everything\n")
@@ -396,7 +397,7 @@ def test_down_succeeds_when_the_sweep_reaches_it_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("options", "printed"), [((), ""), (("--json",), '{"dropped": 12345}\n')])
 def test_events_reports_omitted_bytes_on_stderr(tmp_path: Path, options: tuple[str, ...], printed: str) -> None:
     """As `logs` does; with --json the object is printed as it is."""
-    done, _ = _run(tmp_path, {"events": b'0 \n{"dropped": 12345}\n'}, "events", *options)
+    done, _ = _run(tmp_path, {"events": b'0 ok \n{"dropped": 12345}\n'}, "events", *options)
     assert (done.stdout, done.returncode) == (printed, 0)
     assert ("12345 bytes were left out" in done.stderr) == (not options)
 
@@ -405,7 +406,7 @@ def test_closed_output_ends_the_client_silently(tmp_path: Path) -> None:
     """`cohabit logs -f | head` ends by SIGPIPE, like any other program, without a traceback."""
 
     def flood(to: socket.socket) -> None:
-        to.sendall(b"0 \n")
+        to.sendall(b"0 ok \n")
         while True:
             to.sendall(b"db stdout 1.000000 65537\n" + b"x" * 65_536 + b"\n")
 
@@ -550,7 +551,7 @@ def test_low_terminal_shows_failed_services_first_and_the_footer(tmp_path: Path)
     many = [service(f"fine-{number}") for number in range(30)]
     answers = {
         "status": status(*many, service("broken", state="FATAL", ready=False, pid=0), ready=False),
-        "events": b"0 \n",
+        "events": b"0 ok \n",
     }
     with serving(tmp_path, answers) as server:
         pid, fd = pty.fork()
@@ -576,5 +577,7 @@ def test_all_starts_no_scheduled_service(
 ) -> None:
     """`start --all` does not start tonight's backup now; `stop --all` stops it if it runs."""
     services = [service("web"), service("nightly", schedule="0 3 * * *")]
-    monkeypatch.setattr(client, "status", lambda *_: ({}, services))
-    assert start.service_names(command, {"all": True}, []) == expected
+    found = Status(ContainerStatus.from_json(CONTAINER), tuple(map(ServiceStatus.from_json, services)))
+    cohabit = Client()
+    monkeypatch.setattr(cohabit, "status", lambda: found)
+    assert start.service_names(cohabit, command, {"all": True}, []) == expected

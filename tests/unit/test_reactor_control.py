@@ -20,6 +20,7 @@ from cohabit.api.protocol import Answer, RequestError, parse
 from cohabit.engine.events import Due
 from cohabit.reactor import budget
 from cohabit.reactor.control import server
+from cohabit.reactor.control.client import OPEN_REQUESTS_MAX
 from cohabit.reactor.control.server import Control
 from cohabit.reactor.rundir import RuntimeDirectory
 
@@ -172,25 +173,25 @@ def loop(tmp_path: Path) -> Iterator[ControlLoop]:
 
 def test_a_request_is_answered_and_the_connection_closed(loop: ControlLoop) -> None:
     """A request may come in pieces, and its sender may have shut down its half already."""
-    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
+    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
     client = loop.connect(b"cohabit/2")
     while loop.turn():
         pass
     client.send(b" ps\n")
     client.shutdown(socket.SHUT_WR)
-    assert loop.answer(client) == b"0 ps True\n"
+    assert loop.answer(client) == b"0 ok ps True\n"
 
 
 def test_a_big_answer_arrives_whole(loop: ControlLoop) -> None:
     """An answer may be larger than the socket's buffer."""
-    assert len(loop.answer(loop.connect(b"cohabit/2 big\n"))) == (1 << 20) + 3
+    assert len(loop.answer(loop.connect(b"cohabit/2 big\n"))) == (1 << 20) + 6
 
 
 def test_errors_are_answers(loop: ControlLoop) -> None:
     """A refusal, a bug of ours, an invalid line and an endless line are answered."""
-    assert loop.answer(loop.connect(b"cohabit/2 no\n")) == b"78 cannot no\n"
-    assert loop.answer(loop.connect(b"cohabit/2 bug\n")).startswith(b"70 an internal error")
-    assert loop.answer(loop.connect(b"GET / HTTP/1.1\r\n")).startswith(b"64 cannot read the request")
+    assert loop.answer(loop.connect(b"cohabit/2 no\n")) == b"78 invalid_file cannot no\n"
+    assert loop.answer(loop.connect(b"cohabit/2 bug\n")).startswith(b"70 internal_error an internal error")
+    assert loop.answer(loop.connect(b"GET / HTTP/1.1\r\n")).startswith(b"64 bad_request cannot read the request")
     client = loop.connect()
     sent = 0
     while True:
@@ -213,7 +214,7 @@ def test_a_waiter_is_answered_when_its_condition_holds(loop: ControlLoop) -> Non
     with pytest.raises(BlockingIOError):
         client.recv(1)
     loop.done = True
-    assert loop.answer(client) == b"0 done\n"
+    assert loop.answer(client) == b"0 ok done\n"
     assert loop.fed == [EVENT]
 
 
@@ -233,7 +234,7 @@ def test_a_client_that_disconnects_is_removed(loop: ControlLoop) -> None:
 def test_events_after_close_are_fed_when_the_client_has_gone(loop: ControlLoop) -> None:
     """The client gets its whole answer first. Events are fed when it closes, or after LEAVE_SECONDS."""
     client = loop.connect(b"cohabit/2 down\n")
-    assert loop.answer(client) == b"0 down\n"
+    assert loop.answer(client) == b"0 ok down\n"
     assert loop.fed == []
     client.close()
     loop.until(lambda: loop.fed == [EVENT])
@@ -260,8 +261,8 @@ def test_the_number_of_clients_is_limited(loop: ControlLoop, monkeypatch: pytest
     monkeypatch.setattr(server, "CROWDED_SECONDS", AT_MOST_SECONDS)
     waiting = [loop.connect(b"cohabit/2 wait\n") for _ in range(server.STREAMING_MAX)]
     loop.until(lambda: len(loop.fed) == server.STREAMING_MAX)
-    assert loop.answer(loop.connect(b"cohabit/2 wait\n")).startswith(b"71 80 clients")
-    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
+    assert loop.answer(loop.connect(b"cohabit/2 wait\n")).startswith(b"71 busy 80 clients")
+    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
     idle = [loop.connect() for _ in range(server.CLIENTS_MAX - server.STREAMING_MAX)]
     loop.until(lambda: len(loop.control._clients) == server.CLIENTS_MAX)
     late = loop.connect(b"cohabit/2 ps\n")
@@ -269,7 +270,7 @@ def test_the_number_of_clients_is_limited(loop: ControlLoop, monkeypatch: pytest
         pass
     assert len(loop.control._clients) == server.CLIENTS_MAX
     idle[0].close()
-    assert loop.answer(late) == b"0 ps True\n"
+    assert loop.answer(late) == b"0 ok ps True\n"
     assert waiting
 
 
@@ -286,7 +287,7 @@ def test_after_a_slow_request_others_wait_for_three_times_as_long(loop: ControlL
     assert deadline is not None
     assert deadline - began > 0.015
     assert not loop.epoll.poll(0)  # no client is in the epoll set
-    assert loop.answer(early) == b"0 ps True\n"
+    assert loop.answer(early) == b"0 ok ps True\n"
 
 
 def test_one_of_several_simultaneous_requests_is_answered_before_the_pause(loop: ControlLoop) -> None:
@@ -301,7 +302,7 @@ def test_one_of_several_simultaneous_requests_is_answered_before_the_pause(loop:
     assert len(loop.control._clients) == 9
     assert not loop.epoll.poll(0)
     loop.slow = 0.0
-    assert [loop.answer(client) for client in clients] == [b"0 ps True\n"] * 9
+    assert [loop.answer(client) for client in clients] == [b"0 ok ps True\n"] * 9
 
 
 def connect_as_other_user(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch, count: int) -> list[socket.socket]:
@@ -317,13 +318,16 @@ def test_refused_clients_are_followed_by_a_pause(loop: ControlLoop, monkeypatch:
     refused = connect_as_other_user(loop, monkeypatch, 80)
     loop.turn()
     assert len(loop.control._clients) == 1
-    assert all(client.recv(1000).startswith(b"77 user 12345 may not use the control socket") for client in refused)
+    assert all(
+        client.recv(1000).startswith(b"77 permission_denied user 12345 may not use the control socket")
+        for client in refused
+    )
     late = connect_as_other_user(loop, monkeypatch, 1)[0]
     assert not loop.epoll.poll(0)
     deadline = loop.control.deadline()
     assert deadline is not None
     own.send(b"cohabit/2 ps\n")  # clients that are connected are served meanwhile
-    assert loop.answer(own) == b"0 ps True\n"
+    assert loop.answer(own) == b"0 ok ps True\n"
     assert loop.answer(late).startswith(b"77 ")
 
 
@@ -331,7 +335,7 @@ def test_members_of_the_control_group_may_send_requests(loop: ControlLoop, monke
     """Members of another group are refused, and the text names the allowed group."""
     monkeypatch.setattr(server, "peer_groups", lambda _: {5, 7})
     loop.control.group = 7
-    assert loop.answer(connect_as_other_user(loop, monkeypatch, 1)[0]) == b"0 ps False\n"
+    assert loop.answer(connect_as_other_user(loop, monkeypatch, 1)[0]) == b"0 ok ps False\n"
     loop.control.group = 6
     assert loop.answer(connect_as_other_user(loop, monkeypatch, 1)[0]).endswith(
         b"only root, user %d and group 6 may\n" % os.geteuid()
@@ -354,7 +358,7 @@ def test_connections_without_a_request_are_followed_by_a_pause(loop: ControlLoop
         loop.connect().close()
     loop.until(lambda: loop.control._accept_paused_until)
     assert loop.control.deadline() is not None
-    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
+    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
 
 
 def test_silent_clients_have_less_time_at_the_limit(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +367,7 @@ def test_silent_clients_have_less_time_at_the_limit(loop: ControlLoop, monkeypat
     for number in range(server.CLIENTS_MAX):
         loop.connect(b"cohabit/2 " if number % 2 else b"")
     loop.until(lambda: len(loop.control._clients) == server.CLIENTS_MAX)
-    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
+    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
 
 
 def test_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +394,7 @@ def test_waiters_are_polled_for_a_quarter_of_the_time(loop: ControlLoop) -> None
     with pytest.raises(BlockingIOError):
         client.recv(1)
     assert loop.control.deadline() == loop.control._poll_from
-    assert loop.answer(client) == b"0 done\n"
+    assert loop.answer(client) == b"0 ok done\n"
     assert loop.control.deadline() is None
 
 
@@ -401,14 +405,14 @@ def test_unread_answers_are_limited(loop: ControlLoop, monkeypatch: pytest.Monke
         loop.connect(b"cohabit/2 big\n")
     loop.until(lambda: loop.control._unread() > server.UNREAD_BYTES_MAX)
     refused = loop.answer(loop.connect(b"cohabit/2 big\n"))
-    assert refused == b"71 cannot send the answer: other clients have not read theirs (try again later)\n"
+    assert refused == b"71 busy cannot send the answer: other clients have not read theirs (try again later)\n"
     assert sum(client.size for client in loop.control._clients.values()) < server.UNREAD_BYTES_MAX + (1 << 21)
-    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
+    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
     loop.records = [record(number) for number in range(1000)]
     client = loop.connect(b"cohabit/2 follow\n")
     loop.until(lambda: loop.follow_calls)
     head, *lines = client.recv(1 << 20).split(b"\n")
-    assert head == b"0 "
+    assert head == b"0 ok "
     assert lines[0].startswith(b"cohabit dropped ")
     assert lines[2] != b"%07d" % 0
 
@@ -426,7 +430,7 @@ def test_a_stream_gets_the_records_of_its_services(loop: ControlLoop) -> None:
         loop.control.publish("logs", name, name.encode() + b"\n")
     loop.control.publish("events", "web", b"no\n")
     loop.turn()
-    assert client.recv(1000) == b"0 \nbacklog\nweb\nweb\n"
+    assert client.recv(1000) == b"0 ok \nbacklog\nweb\nweb\n"
 
 
 def test_a_slow_follower_gets_the_number_of_dropped_bytes(loop: ControlLoop) -> None:
@@ -443,23 +447,23 @@ def test_a_slow_follower_gets_the_number_of_dropped_bytes(loop: ControlLoop) -> 
             read += reader.recv(1 << 20)
         except BlockingIOError:
             pass
-    assert read == b"0 \nbacklog\n" + b"".join(map(record, range(3000)))
+    assert read == b"0 ok \nbacklog\n" + b"".join(map(record, range(3000)))
 
     def read_all() -> bool:
         try:
-            received.extend(slow.recv(1 << 20))
+            heard.extend(slow.recv(1 << 20))
         except BlockingIOError:
             return not any(client.pending for client in loop.control._clients.values())
         return False
 
-    received = bytearray()
+    heard = bytearray()
     loop.until(read_all)
     loop.control.publish("logs", "web", record(9_999_999))
-    loop.until(lambda: read_all() and received.endswith(record(9_999_999)))
-    head, _, rest = received.partition(b"cohabit dropped ")
+    loop.until(lambda: read_all() and heard.endswith(record(9_999_999)))
+    head, _, rest = heard.partition(b"cohabit dropped ")
     size, _, rest = rest.partition(b"\n")
     count = int(rest[: int(size.split()[1])])
-    assert len(head) + count == len(b"0 \nbacklog\n") + 3000 * 1024
+    assert len(head) + count == len(b"0 ok \nbacklog\n") + 3000 * 1024
 
 
 def test_clients_cross_a_reexecution(loop: ControlLoop) -> None:
@@ -473,21 +477,21 @@ def test_clients_cross_a_reexecution(loop: ControlLoop) -> None:
         pass
     loop.reexecute()
     half.send(b"s\n")
-    assert loop.answer(half) == b"0 ps True\n"
-    assert len(loop.answer(big)) == (1 << 20) + 3
+    assert loop.answer(half) == b"0 ok ps True\n"
+    assert len(loop.answer(big)) == (1 << 20) + 6
     loop.control.publish("logs", "web", b"more\n")
     loop.turn()
-    assert following.recv(1000) == b"0 \nbacklog\nmore\n"
+    assert following.recv(1000) == b"0 ok \nbacklog\nmore\n"
     loop.done = True
-    assert loop.answer(waiting) == b"0 done\n"
+    assert loop.answer(waiting) == b"0 ok done\n"
     assert loop.fed == [EVENT]
-    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
+    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
 
 
 def test_events_after_close_survive_a_reexecution(loop: ControlLoop) -> None:
     """A client that was answered before the re-execution and disconnects after it has its events fed once."""
     client = loop.connect(b"cohabit/2 down\n")
-    assert loop.answer(client) == b"0 down\n"
+    assert loop.answer(client) == b"0 ok down\n"
     loop.reexecute()
     assert loop.fed == []
     client.close()
@@ -508,9 +512,187 @@ def test_a_bug_in_a_request_affects_only_its_client(loop: ControlLoop, when: str
         loop.broken = True
         if when == "in a re-execution":
             loop.reexecute()
-    assert loop.answer(client) == b"70 an internal error, please report it: AttributeError: oh\n"
+    assert loop.answer(client) == b"70 internal_error an internal error, please report it: AttributeError: oh\n"
     idle.send(b"cohabit/2 ps\n")
-    assert loop.answer(idle) == b"0 ps True\n"
+    assert loop.answer(idle) == b"0 ok ps True\n"
+
+
+# --- several requests on one connection ------------------------------------------------------------------
+
+
+def chunks(data: bytes) -> list[tuple[int, bytes]]:
+    """Return the chunks of numbered answers: (id, data)."""
+    found = []
+    while data:
+        header, _, data = data.partition(b"\n")
+        number, size = header.removeprefix(b"#").split(b" ")
+        found.append((int(number), data[: int(size)]))
+        assert len(found[-1][1]) == int(size)
+        data = data[int(size) :]
+    return found
+
+
+def received(loop: ControlLoop, client: socket.socket, size: int) -> bytes:
+    """Return what a client receives, once it is `size` bytes long."""
+    data = bytearray()
+
+    def complete() -> bool:
+        try:
+            data.extend(client.recv(1 << 20))
+        except BlockingIOError:
+            pass
+        return len(data) >= size
+
+    loop.until(complete)
+    return bytes(data)
+
+
+def test_requests_with_ids_share_a_connection(loop: ControlLoop) -> None:
+    """Pipelined or split, each answer carries the id of its request; one without an id is the last one."""
+    client = loop.connect(b"cohabit/2 #7 ps\ncohabit/2 #8 no\ncohabit/2 #")
+    for piece in (b"9", b" ps", b"\ncohabit/2 #7 ps\n", b"cohabit/2 ps\ncohabit/2 #1 ps\n"):
+        while loop.turn():
+            pass
+        client.send(piece)
+    answer = loop.answer(client)
+    numbered, _, last = answer.rpartition(b"0 ok ps")
+    assert chunks(numbered) == [
+        (7, b"0 ok ps True\n"), (7, b""), (8, b"78 invalid_file cannot no\n"), (8, b""),
+        (9, b"0 ok ps True\n"), (9, b""), (7, b"0 ok ps True\n"), (7, b""),
+    ]  # fmt: skip
+    assert last == b" True\n"
+
+
+def test_answers_interleave(loop: ControlLoop) -> None:
+    """A request that waits, or follows a stream, does not delay the next one."""
+    client = loop.connect(b"cohabit/2 #1 wait\ncohabit/2 #2 follow\ncohabit/2 #3 ps\n")
+    first = b"#2 6\n0 ok \n#2 8\nbacklog\n#3 13\n0 ok ps True\n#3 0\n"
+    assert received(loop, client, len(first)) == first
+    loop.control.publish("logs", "web", b"line\n")
+    loop.done = True
+    rest = received(loop, client, 1)
+    assert chunks(rest) == [(2, b"line\n"), (1, b"0 ok done\n"), (1, b"")]
+    client.send(b"cohabit/2 #1 ps\n")
+    assert received(loop, client, 1) == b"#1 13\n0 ok ps True\n#1 0\n"
+    assert loop.follow_calls == 1
+    client.close()
+    loop.until(lambda: not loop.control._clients)
+    assert loop.follow_calls == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (b"#1 ps", b"the id 1 belongs to a request without an answer yet"),
+        (b"#x ps", b"its id is not a number of 1 to 9 digits"),
+        (b"# ps", b"its id is not a number"),
+        (b"#1234567890 ps", b"its id is not a number"),
+    ],
+)
+def test_a_bad_id_ends_the_connection(loop: ControlLoop, request_: bytes, why: bytes) -> None:
+    """Its answer could not be attributed, so it has no id. Requests of the connection are not answered any more."""
+    client = loop.connect(b"cohabit/2 #1 wait\n")
+    loop.until(lambda: loop.fed)
+    client.send(b"cohabit/2 " + request_ + b"\n")
+    answer = loop.answer(client)
+    assert answer.startswith(b"64 bad_request cannot read the request: ")
+    assert why in answer
+    assert not loop.control._clients
+
+
+def test_another_version_of_the_protocol_is_refused(loop: ControlLoop) -> None:
+    """The text says which side is older, and what to do; the error code is for programs."""
+    older = loop.answer(loop.connect(b"cohabit/1 ps\n"))
+    text = b"64 version_mismatch cannot read the request: the client speaks another version of the protocol (%d) than"
+    assert older.startswith(text % 1)
+    assert older.endswith(b" (2): the client is older (use the program that belongs to the running cohabit)\n")
+    newer = loop.answer(loop.connect(b"cohabit/3 #1 ps\n"))
+    assert newer.startswith(text % 3)
+    assert newer.endswith(b" (2): cohabit is older (replace it by the installed program: cohabit reexec)\n")
+
+
+def test_open_requests_of_a_connection_are_limited(loop: ControlLoop) -> None:
+    """What follows stays in the kernel until an answer is complete."""
+    lines = [b"cohabit/2 #%d wait\n" % number for number in range(40)]
+    client = loop.connect(b"".join(lines))
+    loop.until(lambda: len(loop.fed) == OPEN_REQUESTS_MAX)
+    while loop.turn():
+        pass
+    assert len(loop.fed) == OPEN_REQUESTS_MAX
+    loop.done = True
+    ids: list[int] = []
+    while len(set(ids)) < 40:
+        ids += [number for number, _ in chunks(received(loop, client, 1))]
+    assert len(loop.fed) == 40
+
+
+def test_no_request_is_read_while_output_is_unread(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that requests and does not read makes process 1 hold one answer."""
+    monkeypatch.setattr(server, "_PAUSE_FACTOR", 0.0)
+    client = loop.connect(b"".join(b"cohabit/2 #%d big\n" % number for number in range(100)))
+    loop.until(loop.control._unread)
+    while loop.turn():
+        pass
+    assert loop.control._unread() < 1 << 21
+    data = received(loop, client, 100 << 20)
+    assert [number for number, piece in chunks(data) if not piece] == list(range(100))
+
+
+def test_an_idle_connection_is_closed(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two requests, after IDLE_SECONDS; earlier if half a request has arrived."""
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.02)
+    assert loop.answer(loop.connect(b"cohabit/2 #1 ps\n")) == b"#1 13\n0 ok ps True\n#1 0\n"
+    monkeypatch.setattr(server, "IDLE_SECONDS", 3 * AT_MOST_SECONDS)
+    client = loop.connect(b"cohabit/2 #1 ps\n")
+    received(loop, client, 1)
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.02)
+    client.send(b"cohabit")
+    assert loop.answer(client) == b""
+
+
+def test_a_client_that_sends_nothing_more_gets_its_answers(loop: ControlLoop) -> None:
+    """It has shut down its half. The connection ends after the last answer."""
+    client = loop.connect(b"cohabit/2 #1 wait\n")
+    client.shutdown(socket.SHUT_WR)
+    loop.until(lambda: loop.fed)
+    while loop.turn():
+        pass
+    loop.done = True
+    assert loop.answer(client) == b"#1 10\n0 ok done\n#1 0\n"
+
+
+def test_closing_after_an_answer_is_not_followed_by_a_pause(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only connections without any request are followed by a pause."""
+    paused: list[float] = []
+    monkeypatch.setattr(loop.control, "_pause_accepting", paused.append)
+    for line in (b"cohabit/2 #1 ps\n", b""):
+        client = loop.connect(line)
+        loop.until(lambda: loop.control._clients)
+        if line:
+            received(loop, client, 1)
+        client.close()
+        loop.until(lambda: not loop.control._clients)
+        assert len(paused) == (not line)
+
+
+def test_open_requests_cross_a_reexecution(loop: ControlLoop) -> None:
+    """With their ids; their events are not fed again."""
+    client = loop.connect(b"cohabit/2 #4 wait\ncohabit/2 #5 follow\ncohabit/2 #6 p")
+    loop.until(lambda: loop.follow_calls)
+    while loop.turn():
+        pass
+    loop.reexecute()
+    client.send(b"s\n")
+    loop.control.publish("logs", "web", b"more\n")
+    loop.done = True
+    data = bytearray()
+    while b"#4 0\n" not in data or b"#6 0\n" not in data:
+        data += received(loop, client, 1)
+    assert sorted(chunks(bytes(data))) == sorted([
+        (5, b"0 ok \n"), (5, b"backlog\n"), (5, b"more\n"), (4, b"0 ok done\n"), (4, b""),
+        (6, b"0 ok ps True\n"), (6, b""),
+    ])  # fmt: skip
+    assert loop.fed == [EVENT]
 
 
 def test_a_dead_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
@@ -524,7 +706,7 @@ def test_a_dead_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None
     second = RuntimeDirectory(given=str(tmp_path))
     second.make()
     second.remove()  # as the second cohabit does when it ends
-    assert first.answer(first.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
+    assert first.answer(first.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
     first.close()
     assert not (tmp_path / "control").exists()
 
@@ -537,7 +719,9 @@ def test_a_given_directory_keeps_the_files_of_others(tmp_path: Path) -> None:
 
 
 _PIECES = some.lists(
-    some.sampled_from([b"cohabit/2 ", b"ps", b"wait", b"follow", b"big", b"bug", b"\n", b" ", b"=", b"\0", b"\xff"])
+    some.sampled_from(
+        [b"cohabit/2 ", b"#1 ", b"#2 ", b"ps", b"wait", b"follow", b"big", b"bug", b"\n", b" ", b"=", b"\0", b"\xff"]
+    )
     | some.binary(max_size=50),
     max_size=8,
 )
@@ -571,7 +755,7 @@ def test_whatever_clients_do_the_next_one_is_answered(loop: ControlLoop, crowd: 
             except OSError:
                 pass
         loop.turn()
-    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ps True\n"
+    assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
     for client in loop.clients:
         client.close()
     loop.clients.clear()

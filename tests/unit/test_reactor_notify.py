@@ -16,9 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cohabit import control
 from cohabit.engine.events import Notified
 from cohabit.plan.model import Credentials, Probe, Service
-from cohabit.reactor import linux, rundir
+from cohabit.reactor import rundir
 from cohabit.reactor.health import notify
 from cohabit.reactor.health.notify import Notify, notify_supervisor
 from cohabit.reactor.rundir import RuntimeDirectory
@@ -518,6 +519,8 @@ def test_no_writable_directory_is_an_error(places: Path, monkeypatch: pytest.Mon
 def test_socket_paths_fit(world: NotifyWorld) -> None:
     """The longest possible path is within the 107 bytes of unix(7)."""
     del world
-    longest = f"{max((*linux.RUNTIME_BASES, *linux.SHARED_BASES), key=len)}/cohabit-{'f' * 16}/notify-{2**22}-{10**9}"
+    longest = (
+        f"{max((*control.RUNTIME_BASES, *control.SHARED_BASES), key=len)}/cohabit-{'f' * 16}/notify-{2**22}-{10**9}"
+    )
     assert len(longest) < 107
     assert notify._MESSAGE_MAX == 4096

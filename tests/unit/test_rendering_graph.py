@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.rendering import graph
 from cohabit.rendering.layout import Bundle, arrange, depths
 from cohabit.rendering.text import columns
-from unit.status_story import crashing, ended, healthy, needs, service, waiting
+from unit.status_story import crashing, ended, graph, healthy, needs, service, waiting
 
 HEALTHY, COMPLETED = "service_healthy", "service_completed_successfully"
 HOSTILE = 'a"]; click <script>&\x1b[2J\u202e\n`x`'

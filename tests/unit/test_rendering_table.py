@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.rendering.colours import FAILED, READY, RUNNING, STOPPING, STYLES, state_of
+from cohabit.rendering.colours import FAILED, READY, RUNNING, STOPPING, STYLES
 from cohabit.rendering.formatting import clock, duration, name_list
-from cohabit.rendering.table import Sample, ps, top
+from cohabit.rendering.table import Sample, top
 from cohabit.rendering.text import columns, safe, shorten, wrap
 from unit.status_story import (
     NOW,
@@ -23,7 +23,9 @@ from unit.status_story import (
     healthy,
     needs,
     probe,
+    ps,
     service,
+    state_of,
     stopped,
     waiting,
 )

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.rendering import timeline
 from cohabit.rendering.text import columns
-from unit.status_story import NOW, container, needs, probe, service
+from unit.status_story import NOW, container, needs, probe, service, timeline
 
 HEALTHY, COMPLETED = "service_healthy", "service_completed_successfully"
 HOSTILE = '"></text><script>&\x1b[2J\u202e\n'

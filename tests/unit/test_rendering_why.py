@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohabit.rendering.text import columns
-from cohabit.rendering.why import why, why_json
 from unit.status_story import (
     NOW,
     answer,
@@ -24,6 +23,8 @@ from unit.status_story import (
     service,
     stopped,
     waiting,
+    why,
+    why_json,
 )
 from unit.test_rendering_table import SERVICES, strange
 
@@ -44,7 +45,7 @@ def advice(status: Status, whole: Status = DOWN) -> str:
 
 def text(status: Status, whole: Status = DOWN) -> str:
     """Return the first line about this service."""
-    return why(whole, [status], status["name"])[0]
+    return str(why(whole, [status], status["name"])[0])
 
 
 # --- chains -------------------------------------------------------------------------------------------

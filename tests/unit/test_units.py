@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.units import describe_exit, format_duration, parse_duration, parse_signal, signal_name
+from cohabit.units import describe_exit, format_duration, parse_duration, parse_replicas, parse_signal, signal_name
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,11 @@ def test_names_are_the_usual_ones() -> None:
 def test_exit_code_as_text(code: int, text: str) -> None:
     """128+n is signal n, if there is such a signal."""
     assert describe_exit(code) == text
+
+
+def test_numbers_of_replicas() -> None:
+    """Up to six digits; the command line and the control socket use the same check."""
+    assert [parse_replicas(text) for text in ("0", "12", "999999")] == [0, 12, 999_999]
+    for text in ("", "-1", "1000000", "1.5", "x"):
+        with pytest.raises(ValueError, match="is not a number of replicas"):
+            parse_replicas(text)

@@ -7,17 +7,17 @@ client stays connected. The reactor carries the outcomes out (reactor/control/).
 
 from __future__ import annotations
 
-from cohabit import __version__
+from cohabit import __version__, control
 from cohabit.api import serialisers
 from cohabit.api.conditions import liveness, readiness, started, whether_ended, whether_ready
-from cohabit.api.protocol import VERSION, Answer, RequestError
+from cohabit.api.protocol import Answer, RequestError
 from cohabit.engine import requests
 from cohabit.engine.events import ReloadRequested, Requested, StopRequested
 from cohabit.engine.supervisor import LOADING, UP
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.nearest import did_you_mean
 from cohabit.plan.record import Record
-from cohabit.units import parse_signal, signal_name
+from cohabit.units import parse_replicas, parse_signal, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
             """Return what the engine does not know of the container: `pid`, `started`, `memory_limit`."""
 
         def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
-            """Return, by service, `pids`, and `output` (its last lines) unless lines is 0."""
+            """Return, by service, `pids` and `output`: its last lines, None if lines is 0."""
 
         def environment_of(self, service: str) -> dict[str, Any]:
             """Return what a process of the service would start with. Raises KeyError."""
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 SIGKILL, SIGTERM = 9, 15
 _LINES_MAX = 10_000
 _NAMES_MAX = 10  # in an error message
-_REPLICA_DIGITS_MAX = 6
 
 
 class PendingReply(Record):
@@ -127,22 +126,22 @@ class RequestContext:
                 raise self.error("no service is named")
             return list(units.values())
         if self.engine.phase == LOADING:
-            raise self.error("the file is still being read", 1)
+            raise self.error("the file is still being read", 1, control.LOADING)
         found: dict[str, Unit] = {}
         for name in names:
             matching = [unit for unit in units.values() if name in (unit.name, unit.service.service)]
             if not matching and self.engine.scale.get(name) == 0:
-                raise self.error(f"{name} is scaled to 0 (cohabit scale {name}=1)", 1)
+                raise self.error(f"{name} is scaled to 0 (cohabit scale {name}=1)", 1, control.NOT_RUNNING)
             if not matching:
                 known = {unit.service.service or unit.name for unit in units.values()} | set(units)
                 hint = did_you_mean(name, known) or _list_names(sorted(known))
-                raise self.error(f"there is no service {name!r}{hint}")
+                raise self.error(f"there is no service {name!r}{hint}", error=control.UNKNOWN_SERVICE)
             found.update({unit.name: unit for unit in matching})
         return list(found.values())
 
-    def error(self, why: str, code: int = EXIT_USAGE) -> RequestError:
-        """Return the error "cannot COMMAND: why"."""
-        return RequestError(f"cannot {self.request.command}: {why}", code)
+    def error(self, why: str, code: int = EXIT_USAGE, error: str = "") -> RequestError:
+        """Return the error "cannot COMMAND: why"; code is its exit code, error its error code."""
+        return RequestError(f"cannot {self.request.command}: {why}", code, error)
 
 
 def _list_names(names: list[str]) -> str:
@@ -154,7 +153,8 @@ def begin(context: RequestContext) -> Outcome:
     """Run the command of a request. Raises RequestError."""
     command = COMMANDS.get(context.request.command)
     if command is None:
-        raise context.error(f"there is no such command{did_you_mean(context.request.command, COMMANDS)}")
+        hint = did_you_mean(context.request.command, COMMANDS)
+        raise context.error(f"there is no such command{hint}", error=control.UNKNOWN_COMMAND)
     return command(context)
 
 
@@ -163,7 +163,7 @@ def begin(context: RequestContext) -> Outcome:
 
 def _version(context: RequestContext) -> Answer:
     pid = context.backend.container_details()["pid"]
-    return Answer(0, f"cohabit {__version__}", ({"version": __version__, "protocol": VERSION, "pid": pid},))
+    return Answer(0, f"cohabit {__version__}", ({"version": __version__, "protocol": control.VERSION, "pid": pid},))
 
 
 def _status(context: RequestContext) -> Answer:
@@ -171,11 +171,14 @@ def _status(context: RequestContext) -> Answer:
     lines = int(context.number("output", 0) or 0)
     engine, clock = context.engine, context.clock
     ready = readiness(engine, list(engine.units.values()), named=False)
-    container = {"version": __version__, "protocol": VERSION, **context.backend.container_details()}
-    body = [container | serialisers.container(engine, clock) | {"ready": ready.code == 0}]
+    around = context.backend.container_details()
+    container = serialisers.container(
+        engine, clock, ready=ready.code == 0, version=__version__, protocol=control.VERSION, **around
+    )
     details = context.backend.service_details([unit.name for unit in units], min(lines, _LINES_MAX))
-    body += [serialisers.service(engine, unit, clock) | details[unit.name] for unit in units]
-    return Answer(0, "", tuple(body))
+    return Answer(
+        0, "", (container, *(serialisers.service(engine, unit, clock, **details[unit.name]) for unit in units))
+    )
 
 
 def _health(context: RequestContext) -> Answer:
@@ -222,7 +225,8 @@ def _kill(context: RequestContext) -> Outcome:
         return PendingReply((Requested(requests.KILL, names),), lambda: whether_ended(context.engine, names))
     alive = [unit.name for unit in units if unit.main_alive]
     if not alive and not context.resumed:
-        raise context.error(f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no main process", 1)
+        have = "has" if len(names) == 1 else "have"
+        raise context.error(f"{', '.join(names)} {have} no main process", 1, control.NOT_RUNNING)
     event = Requested(requests.SIGNAL, names, number)
     return PendingReply((event,), lambda: Answer(0, f"{signal_name(number)} sent to {', '.join(alive)}"))
 
@@ -237,9 +241,10 @@ def _signal(context: RequestContext, default: str) -> int:
 def _scale(context: RequestContext) -> Outcome:
     numbers: dict[str, int] = {}
     for name, text in context.request.options.items():
-        if not text.isdecimal() or len(text) > _REPLICA_DIGITS_MAX:
-            raise context.error(f"{name}={text}: {text!r} is not a number of replicas (write {name}=3)")
-        numbers[name] = int(text)
+        try:
+            numbers[name] = parse_replicas(text)
+        except ValueError as error:
+            raise context.error(f"{name}={text}: {error} (write {name}=3)") from None
     if not numbers:
         raise context.error("no service is named (write web=3)")
     return _reload_with(context, numbers)
@@ -258,7 +263,8 @@ def _reload_with(context: RequestContext, scale: dict[str, int]) -> Outcome:
 
     def poll() -> Answer | None:
         if engine.phase != UP:
-            return Answer(1, f"cannot {context.request.command}: everything is being stopped")
+            text = f"cannot {context.request.command}: everything is being stopped"
+            return Answer(1, text, error=control.STOPPING)
         if engine.reads < until:
             return None
         lines = engine.reload_messages
@@ -308,9 +314,9 @@ def _must_be_up(context: RequestContext) -> None:
     if context.resumed:
         return
     if context.engine.phase == LOADING:
-        raise context.error("the file is still being read", 1)
+        raise context.error("the file is still being read", 1, control.LOADING)
     if context.engine.phase != UP:
-        raise context.error("everything is being stopped", 1)
+        raise context.error("everything is being stopped", 1, control.STOPPING)
 
 
 # --- streams -------------------------------------------------------------------------------------------

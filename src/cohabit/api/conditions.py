@@ -5,6 +5,7 @@ These functions only read the engine's state. Each returns an Answer, or None wh
 
 from __future__ import annotations
 
+from cohabit import control
 from cohabit.api.protocol import Answer
 from cohabit.engine import health, machine
 from cohabit.engine.supervisor import DONE, LOADING, UP
@@ -27,14 +28,14 @@ def readiness(engine: Supervisor, units: Sequence[Unit], *, named: bool) -> Answ
     those that are neither essential nor a job on which others depend.
     """
     if engine.phase != UP:
-        return Answer(
-            1, "the file is still being read" if engine.phase == LOADING else f"stopping: {engine.exit_reason}"
-        )
+        if engine.phase == LOADING:
+            return Answer(1, "the file is still being read", error=control.LOADING)
+        return Answer(1, f"stopping: {engine.exit_reason}", error=control.STOPPING)
     counted = [unit for unit in units if named or _counts(unit)]
     reasons = [f"{unit.name} {_describe_not_ready(engine, unit)}" for unit in counted if not _is_ready(unit)]
     if reasons:
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        return Answer(1, reasons[0] + more)
+        return Answer(1, reasons[0] + more, error=control.NOT_READY)
     return Answer(0, f"ready: {'1 service' if len(counted) == 1 else f'{len(counted)} services'}")
 
 
@@ -60,7 +61,7 @@ def started(engine: Supervisor, names: Sequence[str]) -> Answer | None:
 
 def _all_ready(engine: Supervisor, names: Sequence[str], *, retries: bool) -> Answer | None:
     if engine.phase not in (UP, LOADING):
-        return Answer(1, f"everything is being stopped: {engine.exit_reason}")
+        return Answer(1, f"everything is being stopped: {engine.exit_reason}", error=control.STOPPING)
     if engine.phase == LOADING:
         return None
     pending = False
@@ -120,7 +121,9 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
         return None
     units = [engine.units[name] for name in names if name in engine.units]
     if engine.phase == DONE:
-        return Answer(_first_failure(units) if by_itself else 0, f"cohabit exits: {engine.exit_reason}")
+        return Answer(
+            _first_failure(units) if by_itself else 0, f"cohabit exits: {engine.exit_reason}", error=control.OK
+        )
     wanted = next((unit.name for unit in units if unit.want_up and not unit.ended), "")
     if wanted and not by_itself:
         return Answer(1, f"{wanted} is to start again")
@@ -128,7 +131,7 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
         return None
     if by_itself:
         texts = [f"{unit.name} {unit.why}" for unit in units if unit.why]
-        return Answer(_first_failure(units), "; ".join(texts) or "ended")
+        return Answer(_first_failure(units), "; ".join(texts) or "ended", error=control.OK)
     killed = [unit.name for unit in units if unit.killed and unit.code == EXIT_KILLED]
     note = f" (killed: {', '.join(killed)})" if killed else ""
     return Answer(0, f"stopped: {', '.join(names)}{note}")

@@ -1,7 +1,16 @@
-"""Writes the engine's state as plain values for an answer. All times in an answer are Unix seconds."""
+"""Writes the engine's state as the records of an answer (status.py). All times in an answer are Unix seconds."""
 
 from __future__ import annotations
 
+from cohabit.api.status import (
+    ContainerStatus,
+    DependencyStatus,
+    Event,
+    ProbeResult,
+    ProbeStatus,
+    ServiceStatus,
+    TimelineEntry,
+)
 from cohabit.units import signal_name
 
 TYPE_CHECKING = False
@@ -28,74 +37,76 @@ class Clock:
         return None if moment is None else round(moment + self._offset, 6)
 
 
-def container(engine: Supervisor, clock: Clock) -> dict[str, Any]:
-    """Return the object that describes the container in `status`."""
-    return {
-        "time": clock.now,
-        "phase": engine.phase,
-        "exit_reason": engine.exit_reason,
-        "code": engine.code,
-        "stop_grace_seconds": engine.plan.stop_grace_seconds if engine.plan else None,
-        "next": clock.unix(engine.total_deadline),
-        "reading": engine.reading,
-        "scale": engine.scale,
-        "history": [event("", entry, clock) for entry in engine.history],
-    }
+def container(engine: Supervisor, clock: Clock, *, ready: bool, **details: Any) -> ContainerStatus:
+    """Return the container. details: version, protocol, pid, started (Unix seconds) and memory_limit (bytes)."""
+    return ContainerStatus(
+        **details,
+        time=clock.now,
+        phase=engine.phase,
+        exit_reason=engine.exit_reason,
+        code=engine.code,
+        stop_grace_seconds=engine.plan.stop_grace_seconds if engine.plan else None,
+        next=clock.unix(engine.total_deadline),
+        reading=engine.reading,
+        scale=engine.scale,
+        history=tuple(event("", entry, clock) for entry in engine.history),
+        ready=ready,
+    )
 
 
-def service(engine: Supervisor, unit: Unit, clock: Clock) -> dict[str, Any]:
-    """Return the object that describes one service instance in `status`."""
+def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> ServiceStatus:
+    """Return one service instance. details: pids, and output if the request asked for it."""
     definition = unit.service
-    return {
-        "name": unit.name,
-        "service": definition.service or unit.name,
-        "replica": definition.replica,
-        "state": unit.state,
-        "since": clock.unix(unit.since),
-        "want": "up" if unit.want_up else "down",
-        "restart_pending": unit.restart_pending,
-        "gone": unit.gone,
-        "ready": unit.ready,
-        "health": unit.health.status,
-        "status": unit.status,
-        "pid": unit.pid if unit.main_alive else 0,
-        "code": unit.code,
-        "why": unit.why,
-        "out_of_memory": unit.out_of_memory,
-        "starts": unit.starts,
-        "restarts": unit.restarts,
-        "attempts": definition.restart.attempts,
-        "restart": definition.restart.condition,
-        "started": clock.unix(unit.started_at) if unit.starts else None,
-        "next": clock.unix(unit.deadline),
-        "hook_stage": unit.hook_stage,
-        "hook_index": unit.hook_index,
-        "depends_on": [_dependency(engine, dependency) for dependency in unit.wanted.depends_on],
-        "essential": definition.essential,
-        "job": definition.job,
-        "schedule": definition.schedule.cron if definition.schedule else "",
-        "command": list(definition.command),
-        "driver": ", ".join(entry.driver for entry in definition.logging),
-        "stop_signal": signal_name(definition.stop_signal),
-        "stop_grace_seconds": definition.stop_grace_seconds,
-        "on_failure": definition.probe.on_failure if definition.probe else "none",
-        "probe": _probe(definition.probe, unit) if definition.probe else None,
-        "results": [
-            {"time": clock.unix(moment), "passed": passed, "output": output}
-            for moment, passed, output in unit.health.results
-        ],
-        "history": [event(unit.name, entry, clock) for entry in unit.history],
-        "timeline": [{"time": clock.unix(moment), "event": kind} for moment, kind in unit.timeline],
-    }
+    return ServiceStatus(
+        name=unit.name,
+        service=definition.service or unit.name,
+        replica=definition.replica,
+        state=unit.state,
+        since=clock.unix(unit.since),
+        want="up" if unit.want_up else "down",
+        restart_pending=unit.restart_pending,
+        gone=unit.gone,
+        ready=unit.ready,
+        health=unit.health.status,
+        status=unit.status,
+        pid=unit.pid if unit.main_alive else 0,
+        code=unit.code,
+        why=unit.why,
+        out_of_memory=unit.out_of_memory,
+        starts=unit.starts,
+        restarts=unit.restarts,
+        attempts=definition.restart.attempts,
+        restart=definition.restart.condition,
+        started=clock.unix(unit.started_at) if unit.starts else None,
+        next=clock.unix(unit.deadline),
+        hook_stage=unit.hook_stage,
+        hook_index=unit.hook_index,
+        depends_on=tuple(_dependency(engine, dependency) for dependency in unit.wanted.depends_on),
+        essential=definition.essential,
+        job=definition.job,
+        schedule=definition.schedule.cron if definition.schedule else "",
+        command=definition.command,
+        driver=", ".join(entry.driver for entry in definition.logging),
+        stop_signal=signal_name(definition.stop_signal),
+        stop_grace_seconds=definition.stop_grace_seconds,
+        on_failure=definition.probe.on_failure if definition.probe else "none",
+        probe=_probe(definition.probe, unit) if definition.probe else None,
+        results=tuple(
+            ProbeResult(clock.unix(moment), passed, output) for moment, passed, output in unit.health.results
+        ),
+        history=tuple(event(unit.name, entry, clock) for entry in unit.history),
+        timeline=tuple(TimelineEntry(clock.unix(moment), kind) for moment, kind in unit.timeline),
+        **details,
+    )
 
 
-def event(name: str, entry: Entry, clock: Clock) -> dict[str, Any]:
+def event(name: str, entry: Entry, clock: Clock) -> Event:
     """Return one entry of a history as an event. name: the service, "" for the container."""
     moment, kind, text, code = entry
-    return {"time": clock.unix(moment), "service": name, "event": kind, "text": text, "code": code}
+    return Event(clock.unix(moment), name, kind, text, code)
 
 
-def events(engine: Supervisor, units: list[Unit], clock: Clock, *, with_container: bool) -> Iterator[dict[str, Any]]:
+def events(engine: Supervisor, units: list[Unit], clock: Clock, *, with_container: bool) -> Iterator[Event]:
     """Yield the recorded events of these services, and of the container with with_container, oldest first."""
     found = [(entry, unit.name) for unit in units for entry in unit.history]
     found += [(entry, "") for entry in engine.history] if with_container else []
@@ -103,26 +114,22 @@ def events(engine: Supervisor, units: list[Unit], clock: Clock, *, with_containe
         yield event(name, entry, clock)
 
 
-def _dependency(engine: Supervisor, dependency: Dependency) -> dict[str, Any]:
+def _dependency(engine: Supervisor, dependency: Dependency) -> DependencyStatus:
     other = engine.units.get(dependency.service)
-    return {
-        "service": dependency.service,
-        "condition": dependency.condition,
-        "required": dependency.required,
-        "satisfied": other is not None and other.satisfies(dependency),
-    }
+    satisfied = other is not None and other.satisfies(dependency)
+    return DependencyStatus(dependency.service, dependency.condition, satisfied, dependency.required)
 
 
-def _probe(probe: Probe, unit: Unit) -> dict[str, Any]:
-    return {
-        "kind": probe.kind,
-        "text": probe_text(probe),
-        "interval_seconds": probe.interval_seconds,
-        "timeout_seconds": probe.timeout_seconds,
-        "retries": probe.retries,
-        "start_period_seconds": probe.start_period_seconds,
-        "failures": unit.health.failures,
-    }
+def _probe(probe: Probe, unit: Unit) -> ProbeStatus:
+    return ProbeStatus(
+        kind=probe.kind,
+        text=probe_text(probe),
+        interval_seconds=probe.interval_seconds,
+        timeout_seconds=probe.timeout_seconds,
+        retries=probe.retries,
+        start_period_seconds=probe.start_period_seconds,
+        failures=unit.health.failures,
+    )
 
 
 def probe_text(probe: Probe) -> str:

@@ -1,8 +1,8 @@
-"""Shared by all commands that send requests to the running cohabit: the request, the output and the exit code.
+"""Shared by all commands that send requests to the running cohabit: the output and the exit code.
 
-Text for people goes to stdout on success and to stderr on failure; with --json one object goes to stdout in both cases.
-A client is an ordinary program: ^C ends it, and so does SIGPIPE when the reader of its output has gone. Each command's
-`main` therefore restores the signal dispositions that process 1 would have changed.
+cohabit.client sends the requests. Text for people goes to stdout on success and to stderr on failure; with --json one
+object goes to stdout in both cases. A client is an ordinary program: ^C ends it, and so does SIGPIPE when the reader of
+its output has gone. Each command's `main` therefore restores the signal dispositions that process 1 would have changed.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from __future__ import annotations
 import json
 import select
 
-from cohabit.cli import connection
 from cohabit.cli.options import JSON, SOCKET
-from cohabit.errors import EXIT_UNAVAILABLE, CohabitError
+from cohabit.client import Client
 from cohabit.reactor.linux import environment, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
-    from cohabit.cli.connection import Answer
     from cohabit.cli.options import Command
+    from cohabit.client import Answer
 
 ALWAYS = (JSON, SOCKET)  # options of every command that sends requests
 # Exit codes of every command that sends requests, listed after its own.
@@ -36,63 +35,9 @@ _SIGPIPE_CODE = 141  # how a shell shows a writer whose reader has gone
 _WIDTH = 80
 
 
-class RefusedError(CohabitError):
-    """The answer was an error: its reason and its exit code."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-def request(
-    command: Command,
-    values: dict[str, Any],
-    name: str,
-    arguments: Sequence[str] = (),
-    *,
-    seconds: float | None = connection.ANSWER_SECONDS,
-    notice: Callable[[], None] | None = None,
-    streaming: bool = False,
-) -> Answer:
-    """Send a request; returns the answer, whatever its code is. Raises ConnectionFailedError, UsageError.
-
-    name: of the request in the protocol. Errors name the command that was typed. The other arguments are those of
-    connection.request.
-    """
-    answer = connection.request(
-        name,
-        arguments,
-        path=values["socket"],
-        seconds=seconds,
-        typed=command.name,
-        notice=notice,
-        streaming=streaming,
-    )
-    prefix = f"cannot {name}: "
-    if answer.text.startswith(prefix):
-        answer.text = f"cannot {command.name}: {answer.text.removeprefix(prefix)}"
-    return answer
-
-
-def request_body(
-    command: Command, values: dict[str, Any], name: str, arguments: Sequence[str] = (), *, streaming: bool = False
-) -> Answer:
-    """Send a request; returns an answer with a body to read. Raises RefusedError, and what `request` raises."""
-    answer = request(command, values, name, arguments, streaming=streaming)
-    if answer.code:
-        raise RefusedError(error_text(command, answer.text), answer.code)
-    return answer
-
-
-def status(
-    command: Command, values: dict[str, Any], services: Sequence[str] = (), *, output: int = 0
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Returns (the container's object, the services' objects) of a `status` request. output: last lines of each."""
-    arguments = [*services, *([f"output={output}"] if output else [])]
-    objects = [json.loads(line) for line in request_body(command, values, "status", arguments).lines()]
-    if not objects:
-        raise RefusedError(error_text(command, "the answer is incomplete (try again)"), EXIT_UNAVAILABLE)
-    return objects[0], objects[1:]
+def connect(command: Command, values: dict[str, Any]) -> Client:
+    """The running cohabit that the options name. Errors name the command that was typed."""
+    return Client(values["socket"], command=command.name)
 
 
 def print_result(command: Command, values: dict[str, Any], answer: Answer) -> int:

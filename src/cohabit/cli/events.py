@@ -7,6 +7,7 @@ import json
 from cohabit.cli import client, load
 from cohabit.cli.logs import FOLLOW, SINCE, parse_since, timestamp
 from cohabit.cli.options import Command
+from cohabit.client.client import stream_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,13 +46,9 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    request = [*services]
-    if values["since"] is not None:
-        request.append(f"since={parse_since('events', values['since']):.6f}")
-    if values["follow"]:
-        request.append("follow=yes")
+    request = [*services, *stream_options(parse_since("events", values["since"]), None, follow=values["follow"])]
     inherited.restore()
-    for line in client.request_body(COMMAND, values, "events", request, streaming=True).lines():
+    for line in client.connect(COMMAND, values).checked("events", request, streaming=True).lines():
         if values["json"]:
             client.write(line + b"\n")
             continue

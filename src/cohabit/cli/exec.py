@@ -12,7 +12,7 @@ import json
 from cohabit.cli import client
 from cohabit.cli.options import Option, WrapperCommand
 from cohabit.config.values.user import identity
-from cohabit.errors import EXIT_NO_PERMISSION, CommandError, UsageError
+from cohabit.errors import CommandError, UsageError
 from cohabit.plan.model import Credentials
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.processes import child, spawn
@@ -71,15 +71,8 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         raise UsageError("cannot exec: no service is named (write: cohabit exec SERVICE -- COMMAND)")
     if not values["json"] and not (command and command[0]):
         raise UsageError(f"cannot exec: no command is given (write: cohabit exec {service} -- COMMAND)")
-    answer = client.request_body(COMMAND, values, "service", [service])
-    if not answer.is_trusted:
-        raise client.RefusedError(
-            "cannot exec: neither root nor this user is listening at this socket, so the answer is not trusted "
-            "(become the user that cohabit runs as)",
-            EXIT_NO_PERMISSION,
-        )
-    supervisor = answer.peer_pid
-    description: dict[str, Any] = json.loads(answer.read_line())
+    description = client.connect(COMMAND, values).service(service)
+    supervisor = description.pop("supervisor")
     spec = _spawn_spec(values, description, command, inherited)
     if values["json"]:
         shown = {

@@ -41,7 +41,7 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         return COMMAND.show_help()
     check_exclusive(COMMAND, values, ("mermaid", "svg", "json"))
     inherited.restore()
-    _, services = client.status(COMMAND, values, names)
+    services = client.connect(COMMAND, values).status(*names).services
     if values["json"]:
         client.write(json.dumps(graph.json(services)) + "\n")
     elif values["svg"]:

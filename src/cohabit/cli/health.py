@@ -1,13 +1,15 @@
 """`cohabit health`: yes or no, for HEALTHCHECK and exec probes.
 
-It runs every few seconds, so it loads nothing but the connection: it takes at most half as long again as the start of
+It runs every few seconds, so it loads nothing but the client: it takes at most half as long again as the start of
 the bare interpreter.
 """
 
 from __future__ import annotations
 
-from cohabit.cli import connection, discovery, load
+from cohabit.cli import load
 from cohabit.cli.options import JSON, SOCKET, Command, Option
+from cohabit.client.connection import Session
+from cohabit.client.discovery import ConnectionFailedError
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
@@ -52,9 +54,9 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     inherited.restore()
     goal = "live" if values["live"] and not values["ready"] else "ready"
     try:
-        answer = connection.request("health", [*services, f"for={goal}"], path=values["socket"], seconds=_SECONDS)
+        answer = Session(values["socket"]).request("health", [*services, f"for={goal}"], timeout=_SECONDS, last=True)
         code, text = answer.code, answer.text
-    except discovery.ConnectionFailedError as error:
+    except ConnectionFailedError as error:
         code, text = _NO, str(error)
     if code not in (_YES, _NO, _USAGE):
         code = _NO

@@ -5,8 +5,7 @@ from __future__ import annotations
 from cohabit.cli import client
 from cohabit.cli.options import Command, Option
 from cohabit.cli.start import ALL, service_names
-from cohabit.errors import UsageError
-from cohabit.units import parse_signal, signal_name
+from cohabit.units import parse_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,9 +58,7 @@ def _is_signal(argument: str) -> bool:
 
 def send(command: Command, values: dict[str, Any], signal: str, services: list[str]) -> int:
     """Send a signal, given as text, to services; returns the exit code."""
-    try:
-        name = signal_name(parse_signal(signal))
-    except ValueError as error:
-        raise UsageError(f"cannot {command.name}: {error}") from error
-    arguments = [*service_names(command, values, services), f"signal={name.removeprefix('SIG')}"]
-    return client.print_result(command, values, client.request(command, values, "kill", arguments))
+    cohabit = client.connect(command, values)
+    option = cohabit.signal_option(signal)
+    names = service_names(cohabit, command, values, services)
+    return client.print_result(command, values, cohabit.request("kill", [*names, option]))

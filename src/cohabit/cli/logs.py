@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 
 from cohabit.cli import client
 from cohabit.cli.options import Command, Option
+from cohabit.client import DROPPED
+from cohabit.client.client import log_records, stream_options
 from cohabit.errors import UsageError
 from cohabit.reactor.linux import os
 from cohabit.units import parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
-    from cohabit.cli.connection import Answer
+    from cohabit.client import LogRecord
     from cohabit.reactor.signals import InheritedSignals
-
-    Record = tuple[str, str, float, bytes]
 
 FOLLOW = Option(("-f", "--follow"), "continue with new ones until the container ends")
 SINCE = Option(("--since",), "show only what is newer: 10m, 2024-05-01T12:00:00Z, or Unix seconds", "TIME")
@@ -71,30 +71,29 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    request = [*services, *_request_options(values)]
+    request = [*services, *stream_options(parse_since("logs", values["since"]), _tail(values), follow=values["follow"])]
     inherited.restore()
     write = _write_json if values["json"] else _text_writer(values, services)
-    answer = client.request_body(COMMAND, values, "logs", request, streaming=True)
+    answer = client.connect(COMMAND, values).checked("logs", request, streaming=True)
     while not (values["follow"] or answer.ended):
         answer.receive()  # all of it first: a pager may read more slowly than the server waits
-    for record in _records(answer):
+    for record in log_records(answer):
         write(record)
     return 0
 
 
-def _request_options(values: dict[str, Any]) -> Iterator[str]:
-    if values["tail"] not in (None, "all"):
-        if not values["tail"].isdecimal():
-            raise UsageError(f"cannot logs: --tail {values['tail']!r} is not a number of lines (write --tail 20)")
-        yield f"tail={values['tail']}"
-    if values["since"] is not None:
-        yield f"since={parse_since('logs', values['since']):.6f}"
-    if values["follow"]:
-        yield "follow=yes"
+def _tail(values: dict[str, Any]) -> int | None:
+    if values["tail"] in (None, "all"):
+        return None
+    if not values["tail"].isdecimal():
+        raise UsageError(f"cannot logs: --tail {values['tail']!r} is not a number of lines (write --tail 20)")
+    return int(values["tail"])
 
 
-def parse_since(command: str, text: str) -> float:
+def parse_since(command: str, text: str | None) -> float | None:
     """Unix seconds of "10m" (ago), an RFC 3339 time, or Unix seconds. Raises UsageError."""
+    if text is None:
+        return None
     try:
         if text.replace(".", "", 1).isdecimal():
             return float(text)
@@ -113,26 +112,18 @@ def timestamp(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _records(answer: Answer) -> Iterator[Record]:
-    """(service, stream, Unix seconds, bytes) in the order received."""
-    for header in answer.lines():
-        service, stream, moment, length = header.decode("utf-8", "replace").split(" ")
-        yield service, stream, float(moment), answer.read(int(length))
-
-
-def _write_json(record: Record) -> None:
-    service, stream, moment, data = record
-    for line in data.removesuffix(b"\n").split(b"\n"):
+def _write_json(record: LogRecord) -> None:
+    for line in record.data.removesuffix(b"\n").split(b"\n"):
         message = line.decode("utf-8", "replace")
-        entry = {"time": moment, "service": service, "stream": stream, "message": message}
+        entry = {"time": record.time, "service": record.service, "stream": record.stream, "message": message}
         client.write(json.dumps(entry) + "\n")
 
 
-def _text_writer(values: dict[str, Any], services: list[str]) -> Callable[[Record], None]:
+def _text_writer(values: dict[str, Any], services: list[str]) -> Callable[[LogRecord], None]:
     """A function that writes a record with the prefix of the container's log; with colours on a terminal."""
     names: list[str] = []
     if not values["no_prefix"]:
-        names = [service["name"] for service in client.status(COMMAND, values)[1]]
+        names = [service.name for service in client.connect(COMMAND, values).status().services]
     shown = [name for name in names if name in services or name.rpartition("-")[0] in services]
     width = max(map(len, shown if services else [*names, _OWN_NAME]), default=0)
     colour, escape = client.uses_colour(), os.isatty(1)
@@ -144,13 +135,12 @@ def _text_writer(values: dict[str, Any], services: list[str]) -> Callable[[Recor
         number = names.index(service) if service in names else 0
         return (f"\x1b[{_COLOURS[number % len(_COLOURS)]}m{label}\x1b[0m" if colour else label).encode()
 
-    def write(record: Record) -> None:
-        service, stream, moment, data = record
-        if stream == "dropped":
-            client.print_dropped(int(data))
+    def write(record: LogRecord) -> None:
+        if record.stream == DROPPED:
+            client.print_dropped(int(record.data))
             return
-        start = prefix(service) + (f"{timestamp(moment)} ".encode() if values["timestamps"] else b"")
-        lines = data.removesuffix(b"\n").split(b"\n")
+        start = prefix(record.service) + (f"{timestamp(record.time)} ".encode() if values["timestamps"] else b"")
+        lines = record.data.removesuffix(b"\n").split(b"\n")
         client.write(b"".join(b"%b%b\n" % (start, _escape_line(line) if escape else line) for line in lines))
 
     return write

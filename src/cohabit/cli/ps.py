@@ -7,9 +7,9 @@ import select
 import time
 
 from cohabit.cli import client
-from cohabit.cli.discovery import ConnectionFailedError
 from cohabit.cli.options import Command, Option
 from cohabit.cli.screen import Screen
+from cohabit.client import ConnectionFailedError
 from cohabit.rendering import table
 from cohabit.rendering.colours import DONE, FAILED, READY, RUNNING, STARTING, STOPPED, STOPPING, WAITING, state_of
 
@@ -17,10 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.cli.connection import Answer
+    from cohabit.client import Answer, Client, ServiceStatus, Status
     from cohabit.reactor.signals import InheritedSignals
-
-    Status = tuple[dict[str, Any], list[dict[str, Any]]]
 
 WATCH = Option(("--watch",), "update the output until ^C")
 
@@ -33,7 +31,7 @@ COMMAND = Command(
         "On a terminal, --watch redraws the table in place at every event, and once a second for the times. If the "
         "terminal has too few lines, failed and waiting services come first. Elsewhere, --watch prints a new table at "
         "every change.\n\n"
-        'With --json: {"container": {...}, "services": [{...}, ...]}, as in docs/reference/control.md.'
+        'With --json: {"container": {...}, "services": [{...}, ...]}, as in docs/reference/status.md.'
     ),
     exit_codes=(("0", "done; with --watch, also when the container has ended"), *client.EXIT_CODES),
     examples=(
@@ -57,67 +55,68 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     inherited.restore()
     if values["watch"]:
         return _watch(values, services)
-    client.write(_format(values, client.status(COMMAND, values, services)))
+    client.write(_format(values, client.connect(COMMAND, values).status(*services)))
     return 0
 
 
 def _format(values: dict[str, Any], status: Status) -> str:
-    container, services = status
     if values["json"]:
-        return json.dumps({"container": container, "services": services}) + "\n"
+        return json.dumps(status.to_json()) + "\n"
     if values["quiet"]:
-        return "".join(f"{service['name']}\n" for service in services)
+        return "".join(f"{service.name}\n" for service in status.services)
     width, _ = client.terminal_size(UNLIMITED_WIDTH)
-    lines = table.ps(container, services, width=width, colour=client.uses_colour())
+    lines = table.ps(status.container, status.services, width=width, colour=client.uses_colour())
     return "".join(f"{line}\n" for line in lines)
 
 
 def _watch(values: dict[str, Any], services: list[str]) -> int:
     """Print until the container has ended, or a signal ends this process."""
     screen = Screen() if client.is_terminal() and not values["json"] else None
-    events, before = _events(values), None
+    cohabit, before = client.connect(COMMAND, values), None
+    events = _events(cohabit)
     while True:
         try:
-            status = client.status(COMMAND, values, services)
+            status = cohabit.status(*services)
         except ConnectionFailedError:
             if before is None:
                 raise
             client.write("cohabit: the running cohabit no longer answers (has the container ended?)\n", 2)
             return 0
-        compared = [status[0]["phase"], *([service[key] for key in _COMPARED] for service in status[1])]
+        compared = [status.container.phase, *([getattr(each, name) for name in _COMPARED] for each in status.services)]
         if screen:
-            status = status[0], _worst_first(status[1])
+            status = status.replace(services=_worst_first(status.services))
             text = _format(values, status)
             header = 0 if values["quiet"] else 1
-            screen.show(text, text.count("\n") - header - len(status[1]))
+            screen.show(text, text.count("\n") - header - len(status.services))
         elif compared != before:
             client.write(_format(values, status))
         before = compared
         if events.ended:  # the container may have ended, or cohabit replaced its program
             select.select([], [], [], _TICK_SECONDS)
             try:
-                events = _events(values)
+                events = _events(cohabit)
             except ConnectionFailedError:
                 continue
         _wait_for_event(events, None if screen is None else _TICK_SECONDS)
 
 
-def _worst_first(services: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _worst_first(services: tuple[ServiceStatus, ...]) -> tuple[ServiceStatus, ...]:
     """The services in order; failed and waiting ones first if the terminal has too few lines."""
     _, height = client.terminal_size()
     if len(services) + _MARGIN_LINES < height:
         return services
-    return sorted(services, key=lambda service: _WORST_FIRST.index(state_of(service)))
+    return tuple(sorted(services, key=lambda service: _WORST_FIRST.index(state_of(service))))
 
 
-def _events(values: dict[str, Any]) -> Answer:
+def _events(cohabit: Client) -> Answer:
     """A stream of the events from now on."""
     arguments = [f"since={time.time():.6f}", "follow=yes"]
-    return client.request_body(COMMAND, values, "events", arguments, streaming=True)
+    return cohabit.checked("events", arguments, streaming=True)
 
 
 def _wait_for_event(events: Answer, seconds: float | None) -> None:
-    if select.select([events], [], [], seconds)[0]:
+    if events.has_data or select.select([events], [], [], seconds)[0]:
         select.select([], [], [], _REDRAW_INTERVAL_SECONDS)
-        events.receive()
+        if not events.has_data:
+            events.receive()
         events.discard()

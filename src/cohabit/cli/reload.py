@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 
 from cohabit.cli import client
-from cohabit.cli.discovery import ConnectionFailedError
 from cohabit.cli.options import FILE_EXIT_CODES, Command
+from cohabit.client import ConnectionFailedError
 from cohabit.errors import EXIT_UNAVAILABLE
 from cohabit.reactor import signals
 from cohabit.reactor.linux import environment, os
@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.cli.connection import Answer
+    from cohabit.client import Answer
     from cohabit.reactor.signals import InheritedSignals
 
 COMMAND = Command(
@@ -60,7 +60,7 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
 def request_or_signal(command: Command, values: dict[str, Any], number: int) -> int:
     """Send the request of the command's name, or a signal if there is no control socket; returns the exit code."""
     try:
-        answer = client.request(command, values, command.name, seconds=None)
+        answer = client.connect(command, values).request(command.name, timeout=None)
     except ConnectionFailedError as error:
         if values["socket"] or error.exit_code != EXIT_UNAVAILABLE:
             raise

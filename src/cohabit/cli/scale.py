@@ -6,6 +6,7 @@ from cohabit.cli import client, waiting
 from cohabit.cli.options import FILE_EXIT_CODES, Command
 from cohabit.cli.reload import print_outcome
 from cohabit.errors import UsageError
+from cohabit.units import parse_replicas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         raise UsageError("cannot scale: no service is named (write: cohabit scale SERVICE=N)")
     for argument in numbers:
         service, _, number = argument.partition("=")
-        if not service or not number.isdecimal():
+        if not service or not _is_number(number):
             raise UsageError(
                 f"cannot scale: {argument!r} is not of the form SERVICE=N (write: cohabit scale {service or 'web'}=3)"
             )
@@ -49,3 +50,11 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     if answer is None:
         return waiting.print_timeout(COMMAND, values, numbers, "the file to be read", "it continues; see cohabit ps")
     return print_outcome(COMMAND, values, answer)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        parse_replicas(text)
+    except ValueError:
+        return False
+    return True

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cohabit.client import Client
     from cohabit.reactor.signals import InheritedSignals
 
 ALL = Option(("--all",), "all services")
@@ -43,7 +44,7 @@ def run(inherited: InheritedSignals, command: Command, arguments: list[str]) -> 
     if values["help"]:
         return command.show_help()
     inherited.restore()
-    named = service_names(command, values, services)
+    named = service_names(client.connect(command, values), command, values, services)
     options = ["wait=no"] if values["no_wait"] else []
     answer = waiting.request(command, values, command.name, [*named, *options], named)
     if answer is None:
@@ -52,13 +53,13 @@ def run(inherited: InheritedSignals, command: Command, arguments: list[str]) -> 
     return client.print_result(command, values, answer)
 
 
-def service_names(command: Command, values: dict[str, Any], services: list[str]) -> list[str]:
+def service_names(cohabit: Client, command: Command, values: dict[str, Any], services: list[str]) -> list[str]:
     """The names given, or with --all those of the running cohabit. Raises UsageError."""
     if values["all"] and services:
         raise UsageError(f"cannot {command.name}: --all and service names exclude each other")
     if values["all"]:
-        found = [service for service in client.status(command, values)[1] if not service["gone"]]
-        return [service["name"] for service in found if not (service["schedule"] and command.name in _STARTING)]
+        found = [service for service in cohabit.status().services if not service.gone]
+        return [service.name for service in found if not (service.schedule and command.name in _STARTING)]
     if not services:
         raise UsageError(f"cannot {command.name}: no service is named (name some, or all of them: --all)")
     return services

@@ -34,7 +34,8 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         return COMMAND.show_help()
     check_exclusive(COMMAND, values, ("svg", "json"))
     inherited.restore()
-    container, services = client.status(COMMAND, values)
+    status = client.connect(COMMAND, values).status()
+    container, services = status.container, status.services
     if values["json"]:
         client.write(json.dumps(timeline.json(container, services)) + "\n")
     elif values["svg"]:

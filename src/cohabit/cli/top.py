@@ -23,9 +23,10 @@ from cohabit.rendering.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from cohabit.client import ContainerStatus, ServiceStatus
     from cohabit.reactor.signals import InheritedSignals
     from cohabit.rendering.table import Sample
 
@@ -71,10 +72,12 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         return COMMAND.show_help()
     inherited.restore()
     screen = Screen() if values["watch"] and client.is_terminal() and not values["json"] else None
+    cohabit = client.connect(COMMAND, values)
     before, moment, seconds, warned = read_processes(), time.monotonic(), _FIRST_SECONDS, False
     while True:
         select.select([], [], [], seconds)
-        container, found = client.status(COMMAND, values, services)
+        status = cohabit.status(*services)
+        container, found = status.container, status.services
         now, processes = time.monotonic(), read_processes()
         foreign = are_foreign(container, found, processes)
         rows = [
@@ -107,13 +110,13 @@ def read_processes() -> dict[int, Process]:
     return found
 
 
-def are_foreign(container: dict[str, Any], services: Iterable[dict[str, Any]], processes: dict[int, Process]) -> bool:
+def are_foreign(container: ContainerStatus, services: Iterable[ServiceStatus], processes: dict[int, Process]) -> bool:
     """Whether the pids of the services belong to another PID namespace: here, none is a child of that supervisor.
 
     A single mismatch proves nothing: that process may just have ended.
     """
-    pids = [pid for service in services for pid in service["pids"]]
-    return pids != [] and not any(pid in processes and processes[pid].parent == container["pid"] for pid in pids)
+    pids = [pid for service in services for pid in service.pids]
+    return pids != [] and not any(pid in processes and processes[pid].parent == container.pid for pid in pids)
 
 
 def tree(roots: Iterable[int], processes: dict[int, Process]) -> list[Process]:
@@ -131,10 +134,10 @@ def tree(roots: Iterable[int], processes: dict[int, Process]) -> list[Process]:
 
 
 def measure(
-    service: dict[str, Any], processes: dict[int, Process], before: dict[int, Process], seconds: float
+    service: ServiceStatus, processes: dict[int, Process], before: dict[int, Process], seconds: float
 ) -> dict[str, Any]:
     """The usage of a service's tree. before: the previous sample, taken `seconds` ago, for cpu_percent."""
-    members = tree(service["pids"], processes)
+    members = tree(service.pids, processes)
     used = 0.0
     for process in members:
         old = before.get(process.pid)
@@ -142,7 +145,7 @@ def measure(
     fds = [_descriptors(process.pid) for process in members]
     known = [number for number in fds if number is not None]
     return {
-        "name": service["name"],
+        "name": service.name,
         "processes": len(members),
         "threads": sum(process.threads for process in members),
         "cpu_percent": round(max(100.0 * used / max(seconds, 0.001), 0.0), 1),
@@ -152,14 +155,14 @@ def measure(
     }
 
 
-def _unknown(service: dict[str, Any]) -> dict[str, Any]:
-    return {"name": service["name"], **dict.fromkeys(_MEASURED)}
+def _unknown(service: ServiceStatus) -> dict[str, Any]:
+    return {"name": service.name, **dict.fromkeys(_MEASURED)}
 
 
-def _names_only(services: list[dict[str, Any]]) -> str:
+def _names_only(services: Sequence[ServiceStatus]) -> str:
     header = [table.Column(title, right=title != "NAME") for title in ("NAME", "CPU %", "MEMORY", "FDS", "PROCESSES")]
     rows = [
-        [table.Cell(safe(service["name"]), state_of(service)), *(table.Cell("-") for _ in header[1:])]
+        [table.Cell(safe(service.name), state_of(service)), *(table.Cell("-") for _ in header[1:])]
         for service in services
     ]
     lines = table.table(header, rows, width=client.terminal_size(UNLIMITED_WIDTH)[0], colour=client.uses_colour())
@@ -176,7 +179,7 @@ def _descriptors(pid: int) -> int | None:
         return 0  # it has just ended
 
 
-def _as_text(container: dict[str, Any], services: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+def _as_text(container: ContainerStatus, services: Sequence[ServiceStatus], rows: list[dict[str, Any]]) -> str:
     samples: list[Sample] = [
         table.Sample(
             row["name"], row["processes"], row["cpu_percent"], row["rss_bytes"], row["fds"], row["threads"],
@@ -189,15 +192,14 @@ def _as_text(container: dict[str, Any], services: list[dict[str, Any]], rows: li
     return "".join(f"{line}\n" for line in lines)
 
 
-def _as_json(container: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    usage = {"time": container["time"], "memory_bytes": _memory(container), "services": rows}
+def _as_json(container: ContainerStatus, rows: list[dict[str, Any]]) -> str:
+    usage = {"time": container.time, "memory_bytes": _memory(container), "services": rows}
     return json.dumps(usage) + "\n"
 
 
-def _memory(container: dict[str, Any]) -> int | None:
+def _memory(container: ContainerStatus) -> int | None:
     """Bytes of the container's limit, else of the machine's memory; None if neither is known."""
-    limit = container.get("memory_limit")
-    if limit:
-        return int(limit)
+    if container.memory_limit:
+        return container.memory_limit
     fields = proc.read("/proc/meminfo").split(maxsplit=2)
     return int(fields[1]) * 1024 if fields[:1] == [b"MemTotal:"] else None

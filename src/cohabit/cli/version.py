@@ -56,12 +56,11 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
 def _running_version(values: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """(the running cohabit's answer, None without one; the reason if it refuses this user)."""
     try:
-        lines = list(client.request_body(COMMAND, values, "version").lines())
+        found = client.connect(COMMAND, values).version()
     except CohabitError as error:
         if error.exit_code == EXIT_NO_PERMISSION:
             return None, str(error).removeprefix(f"cannot {COMMAND.name}: ")
         if values["socket"] or error.exit_code != EXIT_UNAVAILABLE:
             raise
         return None, ""
-    found: dict[str, Any] = json.loads(lines[0])
-    return found, ""
+    return found.to_json(), ""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 
-from cohabit.cli import client, discovery
+from cohabit.cli import client
 from cohabit.cli.options import Option
+from cohabit.client import NoAnswerError
 from cohabit.errors import CohabitError, UsageError
 from cohabit.reactor.linux import os
 from cohabit.units import format_duration, parse_duration
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from cohabit.cli.connection import Answer
     from cohabit.cli.options import Command
+    from cohabit.client import Answer
 
 TIMEOUT = Option(("--timeout",), "wait at most this long (30s, 5m; 0: do not wait; default: no limit)", "DURATION")
 EXIT_TIMEOUT = 1
@@ -53,15 +54,13 @@ def request(
 
     interactive = os.isatty(2) and not values["json"]
     try:
-        return client.request(
-            command,
-            values,
+        return client.connect(command, values).request(
             name,
             arguments,
-            seconds=_IMMEDIATE_SECONDS if seconds == 0 else seconds,
+            timeout=_IMMEDIATE_SECONDS if seconds == 0 else seconds,
             notice=notice if interactive else None,
         )
-    except discovery.NoAnswerError:
+    except NoAnswerError:
         if seconds is None:
             raise  # the request itself was not accepted
         return None
@@ -82,17 +81,18 @@ def print_timeout(command: Command, values: dict[str, Any], services: Sequence[s
 def _pending_text(command: Command, values: dict[str, Any], services: Sequence[str]) -> str:
     if not services:
         return "the file is being read"
+    cohabit = client.connect(command, values)
     until_ended = command.name == "stop" or values.get("for") == "exit"
     try:
         if not until_ended:
-            answer = client.request(command, values, "health", services)
-            if answer.code == 1 and answer.text:
-                return answer.text
-        found = client.status(command, values, services)[1]
+            health = cohabit.health(*services)
+            if not health.passed and health.text:
+                return health.text
+        found = cohabit.status(*services).services
     except CohabitError:
         return _joined(services)
-    pending = [one for one in found if one["pids"] or one["state"] == "STOPPING"] if until_ended else found
-    return _joined([f"{one['name']} is {one['state']}" for one in pending] or services)
+    pending = [one for one in found if one.pids or one.state == "STOPPING"] if until_ended else found
+    return _joined([f"{one.name} is {one.state}" for one in pending] or services)
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -12,8 +12,9 @@ from cohabit.rendering.why import why, why_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
+    from cohabit.client import ContainerStatus, ServiceStatus
     from cohabit.reactor.signals import InheritedSignals
 
 COMMAND = Command(
@@ -45,7 +46,8 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     if not tail.isdecimal():
         raise UsageError(f"cannot why: --tail {tail!r} is not a number of lines (write --tail 20)")
     inherited.restore()
-    container, services = client.status(COMMAND, values, output=int(tail))
+    status = client.connect(COMMAND, values).status(output=int(tail))
+    container, services = status.container, status.services
     _check_names(names, container, services)
     subjects: list[str | None] = [*names] or [None]
     if values["json"]:
@@ -58,10 +60,10 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     return 0
 
 
-def _check_names(names: list[str], container: dict[str, Any], services: list[dict[str, Any]]) -> None:
+def _check_names(names: list[str], container: ContainerStatus, services: Sequence[ServiceStatus]) -> None:
     """Raises UsageError for an unknown name. The server cannot check: the request is for all services."""
-    known = dict.fromkeys(name for service in services for name in (service["name"], service["service"]))
-    for name in names if container["phase"] != "loading" else []:
+    known = dict.fromkeys(name for service in services for name in (service.name, service.service))
+    for name in names if container.phase != "loading" else []:
         if name not in known:
             hint = did_you_mean(name, known) or " (cohabit ps -q lists them)"
             raise UsageError(f"cannot why: there is no service {name!r}{hint}")

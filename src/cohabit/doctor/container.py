@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cohabit import paths
+from cohabit.control import RUNTIME_DIR
 from cohabit.doctor import known
 from cohabit.doctor.container_checks import Facts, is_cohabit, named
 
@@ -27,7 +28,6 @@ _HOSTS_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO: the initial pid 
 _CGROUPS = "/sys/fs/cgroup"
 _READ = 65_536
 _REAP_SECONDS = 0.05
-_RUNTIME_DIRECTORY = "COHABIT_RUNTIME_DIR"
 
 
 def collect(environ: Mapping[str, str]) -> Facts:
@@ -157,7 +157,7 @@ def _capabilities() -> int | None:
 
 def _places(environ: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(usable locations of cohabit's runtime directory, all that it tries), in the order of reactor/rundir.py."""
-    chosen = environ.get(_RUNTIME_DIRECTORY, "")
+    chosen = environ.get(RUNTIME_DIR, "")
     if chosen:
         tried: tuple[str, ...] = (chosen,)
     else:

@@ -17,11 +17,6 @@ else:
 
 DEV_NULL = "/dev/null"
 
-# Possible places of our runtime directory (rundir.py creates it); here, so that clients need not load that module.
-RUNTIME_DIR = "COHABIT_RUNTIME_DIR"  # an environment variable: the only place, if it is set
-RUNTIME_BASES = ("/run/cohabit", "/var/run/cohabit")  # shared by all cohabits, each with a random directory inside
-SHARED_BASES = ("/tmp", "/dev/shm")  # noqa: S108 - mkdir with a random name
-
 # The directory of this package. It may be relative, since process 1 never changes its working directory.
 PACKAGE = __file__.rpartition("/reactor/")[0]
 

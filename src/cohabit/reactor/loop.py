@@ -17,6 +17,7 @@ import sys
 import time
 
 from cohabit.api import protocol
+from cohabit.control import RUNTIME_DIR
 from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
 from cohabit.reactor import pid1, signals
@@ -30,7 +31,7 @@ from cohabit.reactor.health.notification_fd import NotificationFds
 from cohabit.reactor.health.notify import Notify
 from cohabit.reactor.health.probes import Probes
 from cohabit.reactor.launcher import Launcher
-from cohabit.reactor.linux import PACKAGE, RUNTIME_DIR, environment, os, python_environment
+from cohabit.reactor.linux import PACKAGE, environment, os, python_environment
 from cohabit.reactor.loader import Loader
 from cohabit.reactor.logs.exit_reason import LINES_MAX, exit_reason_text, write_termination_log
 from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
     from cohabit.reactor.signals import InheritedSignals
 
-STATE_VERSION = 6  # of the re-execution state: increase it with each incompatible change
+STATE_VERSION = 7  # of the re-execution state: increase it with each incompatible change
 _LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) takes milliseconds as an int: at most 24 days
 _NOT_FOR_SERVICES = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _SUCCESSOR = "\0successor"
@@ -353,7 +354,7 @@ class Loop:
 
     def _on_subscription(self) -> None:
         """A client has started or stopped following logs."""
-        subscriptions = [each for _, each in self.control.listeners("logs")]
+        subscriptions = [each for *_, each in self.control.listeners("logs")]
         if not subscriptions:
             self.output.follow(None)
         elif any(each.every for each in subscriptions):

@@ -15,7 +15,8 @@ import _stat as stat
 import errno
 
 from cohabit import paths
-from cohabit.reactor.linux import RUNTIME_BASES, RUNTIME_DIR, SHARED_BASES, os
+from cohabit.control import RUNTIME_BASES, RUNTIME_DIR, SHARED_BASES
+from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

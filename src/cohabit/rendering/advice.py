@@ -17,7 +17,8 @@ from cohabit.units import describe_exit, format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cohabit.rendering.status import Container, Service
+    from cohabit.api.status import ContainerStatus as Container
+    from cohabit.api.status import ServiceStatus as Service
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 _NO_DIRECTORY = "cannot start: cannot change to its working directory"  # text of reactor/processes/child.py

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from cohabit.rendering.advice import exit_advice, port_advice, probe_advice, stop_advice
-from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED
+from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED, state_of
 from cohabit.rendering.ending import end_clause, last_reason, next_attempt, restart_policy, stop_progress
 from cohabit.rendering.formatting import clock, counted, name_list, time_and_age
 from cohabit.units import format_duration
@@ -18,7 +18,9 @@ from cohabit.units import format_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cohabit.rendering.status import Container, Probe, Service
+    from cohabit.api.status import ContainerStatus as Container
+    from cohabit.api.status import ProbeStatus as Probe
+    from cohabit.api.status import ServiceStatus as Service
 
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
 STOPPED_FIRST = "down"  # not a condition of Compose: a service that will be stopped waits for its dependents
@@ -245,7 +247,7 @@ def _going_down(snapshot: Snapshot, service: Service) -> Cause:
     still = tuple((other.name, STOPPED_FIRST) for other in others if not other.at_rest and other.going_down)
     action = "will be restarted" if service.restart_pending else "will be stopped"
     waits = f", and waits for {name_list([name for name, _ in still])} to end first" if still else ""
-    return Cause(service.name, IS_STOPPING, action + waits, None, service.display_state, because=still)
+    return Cause(service.name, IS_STOPPING, action + waits, None, state_of(service), because=still)
 
 
 # --- starting, stopping, at rest ----------------------------------------------------------------------
@@ -393,7 +395,7 @@ def _cause(service: Service, kind: str, clause: str, **more: Any) -> Cause:
         kind,
         clause,
         more.pop("time", service.since),
-        more.pop("display_state", service.display_state),
+        more.pop("display_state", state_of(service)),
         **more,
     )
 

@@ -1,7 +1,7 @@
 """The eight display states of services in tables and pictures, each with a colour and a sign.
 
 Supervisord's seven states say what the engine does. A display state says whether the service is ready, waits or has
-failed. `state_of` derives it from the service's object in the answer to `status` (docs/reference/control.md).
+failed. `state_of` derives it from the answer to `status`.
 The colours are Okabe and Ito's (jfly.uni-koeln.de/color), which can be distinguished with any kind of colour vision.
 Colour is never the only indication: a word or a sign stands beside it. Pure.
 """
@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from cohabit.api.status import ServiceStatus
 
 READY, RUNNING, WAITING, STARTING = "ready", "running", "waiting", "starting"
 FAILED, STOPPING, STOPPED, DONE = "failed", "stopping", "stopped", "done"
@@ -44,24 +43,23 @@ STYLES: dict[str, Style] = {
 }
 
 
-def state_of(service: Mapping[str, Any]) -> str:
-    """Return the display state of a service's `status` object, a key of STYLES; the object may hold anything."""
-    state, down, restart = service.get("state"), service.get("want") == "down", bool(service.get("restart_pending"))
+def state_of(service: ServiceStatus) -> str:
+    """Return the display state of a service, a key of STYLES."""
+    state, down, restart = service.state, service.want == "down", service.restart_pending
     if state == "RUNNING":
         if down or restart:
             return STOPPING  # once no running service depends on it
-        if service.get("health") == "unhealthy":
+        if service.health == "unhealthy":
             return FAILED
-        done = not service.get("job") or service.get("probe")  # a job has to complete
-        return READY if service.get("ready") and done else RUNNING
+        done = not service.job or service.probe  # a job has to complete
+        return READY if service.ready and done else RUNNING
     if state == "EXITED":
-        return FAILED if service.get("code") else DONE
+        return FAILED if service.code else DONE
     if state == "STOPPED":
         return STOPPED if down and not restart else WAITING
     if state == "BACKOFF":  # exit code 0: it only waits for its next run
-        return FAILED if service.get("code") else WAITING
-    known = {"STARTING": STARTING, "STOPPING": STOPPING, "FATAL": FAILED}
-    return known.get(state, STOPPED) if isinstance(state, str) else STOPPED
+        return FAILED if service.code else WAITING
+    return {"STARTING": STARTING, "STOPPING": STOPPING, "FATAL": FAILED}.get(state, STOPPED)
 
 
 def paint(text: str, state: str, *, colour: bool) -> str:

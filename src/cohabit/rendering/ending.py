@@ -12,7 +12,8 @@ from cohabit.rendering.formatting import clock, size, time_and_age, until
 from cohabit.units import describe_exit, format_duration
 
 if TYPE_CHECKING:
-    from cohabit.rendering.status import Container, Service
+    from cohabit.api.status import ContainerStatus as Container
+    from cohabit.api.status import ServiceStatus as Service
 
 _CANNOT_START = "cannot start: "
 _AFTER = " after "

@@ -14,7 +14,7 @@ from cohabit.rendering import colours
 from cohabit.rendering.formatting import counted
 from cohabit.rendering.layout import Bundle, arrange
 from cohabit.rendering.lines import line, padded
-from cohabit.rendering.status import Need, Service, read_service
+from cohabit.rendering.status import shown_service
 from cohabit.rendering.svg import FAINT, HAIR, INK, Picture, fitted, text_width
 from cohabit.rendering.text import columns
 from cohabit.units import describe_exit
@@ -22,9 +22,9 @@ from cohabit.units import describe_exit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from cohabit.api.status import DependencyStatus as Need
+    from cohabit.api.status import ServiceStatus as Service
     from cohabit.rendering.layout import Layout, Wire
-
-    Status = Mapping[str, Any]
 
 _UNKNOWN = colours.Style("2", "#ffffff", "#616e7c", "?", "unknown service")
 _CONDITIONS = {
@@ -40,7 +40,7 @@ _NAME_WIDTHS = (96.0, 200.0)  # of a box without its badge
 _OPEN = colours.STYLES[colours.FAILED].fill  # of an arrow whose condition is not met
 
 
-def json(services: Iterable[Status]) -> dict[str, list[dict[str, Any]]]:
+def json(services: Iterable[Service]) -> dict[str, list[dict[str, Any]]]:
     """Return the graph as plain values: {"nodes": [{"name", "state", "look"}], "edges": [{"from", "to", ...}]}.
 
     state: supervisord's, "" for an unknown service; look: a key of colours.STYLES, or "unknown".
@@ -48,7 +48,7 @@ def json(services: Iterable[Status]) -> dict[str, list[dict[str, Any]]]:
     """
     known = _read(services)
     nodes = [
-        {"name": name, "state": s.state if s else "", "look": s.display_state if s else "unknown"}
+        {"name": name, "state": s.state if s else "", "look": colours.state_of(s) if s else "unknown"}
         for name, s in known.items()
     ]
     edges = [
@@ -64,7 +64,7 @@ def json(services: Iterable[Status]) -> dict[str, list[dict[str, Any]]]:
     return {"nodes": nodes, "edges": edges}
 
 
-def text(services: Iterable[Status], *, width: int, colour: bool) -> list[str]:
+def text(services: Iterable[Service], *, width: int, colour: bool) -> list[str]:
     """Return a tree for the terminal, each line at most `width` columns: dependencies stand below their dependents.
 
     A service with several dependents is expanded at its first occurrence; the others say "see above".
@@ -76,7 +76,7 @@ def text(services: Iterable[Status], *, width: int, colour: bool) -> list[str]:
     lines = []
     for prefix, name, need, first in rows:
         service = known[name]
-        look = service.display_state if service else ""
+        look = colours.state_of(service) if service else ""
         text = padded(_state_text(service) if first else "see above", states)
         wants = f"  {_label(need)}" if need else ""
         pieces = [
@@ -89,14 +89,14 @@ def text(services: Iterable[Status], *, width: int, colour: bool) -> list[str]:
     return lines
 
 
-def mermaid(services: Iterable[Status]) -> str:
+def mermaid(services: Iterable[Service]) -> str:
     """Return the source of a Mermaid flowchart; GitHub and GitLab render it in a ticket (```mermaid)."""
     known = _read(services)
     number = {name: f"n{index}" for index, name in enumerate(known)}
-    looks = {(service.display_state if service else "unknown"): _style(service) for service in known.values()}
+    looks = {(colours.state_of(service) if service else "unknown"): _style(service) for service in known.values()}
     lines = ["flowchart LR"]
     for name, service in known.items():
-        look = service.display_state if service else "unknown"
+        look = colours.state_of(service) if service else "unknown"
         lines.append(f'  {number[name]}["{_quoted(name)}<br/>{_quoted(_state_text(service))}"]:::{look}')
     unsatisfied = []
     for index, (name, need) in enumerate(_edges(known)):
@@ -113,7 +113,7 @@ def mermaid(services: Iterable[Status]) -> str:
     return "\n".join([*lines, ""])
 
 
-def svg(services: Iterable[Status]) -> str:
+def svg(services: Iterable[Service]) -> str:
     """Return an SVG picture: services that start first are rightmost, arrows lead to dependencies."""
     known = _read(services)
     bundles: dict[Bundle, list[str]] = {}
@@ -155,9 +155,9 @@ def svg(services: Iterable[Status]) -> str:
 # --- data -----------------------------------------------------------------------------------------------
 
 
-def _read(services: Iterable[Status]) -> dict[str, Service | None]:
+def _read(services: Iterable[Service]) -> dict[str, Service | None]:
     """Services by name; None for a dependency that is not among them."""
-    known: dict[str, Service | None] = {service.name: service for service in map(read_service, services)}
+    known: dict[str, Service | None] = {service.name: service for service in map(shown_service, services)}
     for service in list(known.values()):
         for need in service.depends_on if service else ():
             known.setdefault(need.service, None)
@@ -171,7 +171,7 @@ def _edges(known: Mapping[str, Service | None]) -> Iterator[tuple[str, Need]]:
 
 
 def _style(service: Service | None) -> colours.Style:
-    return colours.STYLES[service.display_state] if service else _UNKNOWN
+    return colours.STYLES[colours.state_of(service)] if service else _UNKNOWN
 
 
 def _state_text(service: Service | None) -> str:
@@ -183,8 +183,8 @@ def _state_text(service: Service | None) -> str:
         return state
     if state == "RUNNING":
         readiness = "ready" if service.ready else "not ready"
-        return f"{state}, {'unhealthy' if service.display_state == colours.FAILED else readiness}"
-    if state == "STOPPED" and service.display_state == colours.WAITING:
+        return f"{state}, {'unhealthy' if colours.state_of(service) == colours.FAILED else readiness}"
+    if state == "STOPPED" and colours.state_of(service) == colours.WAITING:
         return f"{state}, waiting"
     if state == "BACKOFF":
         return f"{state}, restart {service.restarts}"
@@ -200,7 +200,7 @@ def _label(need: Need) -> str:
 
 
 def _counts(known: Mapping[str, Service | None]) -> str:
-    looks = [service.display_state if service else "unknown" for service in known.values()]
+    looks = [colours.state_of(service) if service else "unknown" for service in known.values()]
     order = [*colours.STYLES, "unknown"]
     parts = [f"{looks.count(look)} {look}" for look in order if look in looks]
     return f"{counted(len(known), 'service')}{': ' if parts else ''}{', '.join(parts)}"

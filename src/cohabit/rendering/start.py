@@ -8,16 +8,19 @@ does. Pure; `now` is the container's time. timeline.py draws the result.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from cohabit.api.status import Event as Entry
 from cohabit.rendering.formatting import counted, duration, name_list, times
-from cohabit.rendering.status import Entry, read_container, read_service
+from cohabit.rendering.status import shown_container, shown_service
 from cohabit.units import describe_exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cohabit.rendering.status import Container, Need, Service
+    from cohabit.api.status import ContainerStatus as Container
+    from cohabit.api.status import DependencyStatus as Need
+    from cohabit.api.status import ServiceStatus as Service
 
 # Phases of a service between two events.
 WAITS, BEGINS, UNREADY, PAUSES, ENDS = "waits", "begins", "unready", "pauses", "ends"
@@ -143,9 +146,9 @@ class StartTimes(NamedTuple):
         return tuple(row.name for row in self.rows if row.outcome == FAILED)
 
 
-def analyse(container: Mapping[str, Any], services: Iterable[Mapping[str, Any]]) -> StartTimes:
+def analyse(container: Container, services: Iterable[Service]) -> StartTimes:
     """Analyse the answer to `status`."""
-    around = read_container(container)
+    around = shown_container(container)
     answer = {service.name: (service, timeline) for service, timeline in map(_read, services)}
     rows = [_row(service, timeline, around) for service, timeline in answer.values() if timeline]
     rows, later = _same_start(rows)
@@ -183,15 +186,15 @@ def summary(start: StartTimes) -> str:
     return f"{whole} to ready{but}: {text} (longest: {longest.name})"
 
 
-def _read(answer: Mapping[str, Any]) -> tuple[Service, list[Entry]]:
+def _read(answer: Service) -> tuple[Service, list[Entry]]:
     """A service and its timeline (a history without texts), sorted by time, up to the event that settled it."""
-    service = read_service(answer)
-    events = [entry for entry in read_service({**answer, "history": answer.get("timeline")}).history if entry.time]
+    service = shown_service(answer)
+    events = [Entry(step.time, service.name, step.event, "", None) for step in service.timeline if step.time]
     events += _after_ready(service, events)
     timeline: list[Entry] = []
     for index, entry in enumerate(events):
         time, before = entry.time or 0.0, timeline[-1].time if timeline else None
-        timeline.append(entry._replace(time=max(time, before or time)))  # the clock may have been set back
+        timeline.append(entry.replace(time=max(time, before or time)))  # the clock may have been set back
         if _settles(service, entry, events[index + 1 :]):  # as in engine/unit.py; later events are not part of it
             break
     return service, timeline
@@ -210,7 +213,7 @@ def _after_ready(service: Service, timeline: Sequence[Entry]) -> list[Entry]:
     if known is not None:
         return list(service.history[service.history.index(known) + 1 :])
     loops = 0 < service.restarts <= service.starts <= service.restarts + 1
-    return [Entry(ready.time, "BACKOFF", "", None), *service.history] if loops else []
+    return [Entry(ready.time, service.name, "BACKOFF", "", None), *service.history] if loops else []
 
 
 def _settles(service: Service, entry: Entry, later: Sequence[Entry]) -> bool:

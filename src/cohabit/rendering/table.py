@@ -7,20 +7,21 @@ reads /proc.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cohabit.errors import EXIT_KILLED
-from cohabit.rendering.colours import FAILED, WAITING, paint
+from cohabit.rendering.colours import FAILED, WAITING, paint, state_of
 from cohabit.rendering.ending import last_reason
 from cohabit.rendering.formatting import counted, duration, name_list, short_duration, size, until
-from cohabit.rendering.status import read_container, read_service
+from cohabit.rendering.status import shown_container, shown_service
 from cohabit.rendering.text import columns, safe, shorten
 from cohabit.units import describe_exit, signal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from cohabit.rendering.status import Container, Service
+    from cohabit.api.status import ContainerStatus as Container
+    from cohabit.api.status import ServiceStatus as Service
 
 _GAP = "  "
 _LAST_MIN = 12  # the last column is dropped if it would be narrower
@@ -77,13 +78,13 @@ def table(header: Sequence[Column], rows: Sequence[Sequence[Cell]], *, width: in
     return [_line(header, row, fitting, colour=colour) for row in (titles, *rows)]
 
 
-def ps(container: Mapping[str, Any], services: Sequence[Mapping[str, Any]], *, width: int, colour: bool) -> list[str]:
+def ps(container: Container, services: Sequence[Service], *, width: int, colour: bool) -> list[str]:
     """Return the table of services, and a last line if the container is not in its normal state.
 
     container, services: from the answer to `status`. width: columns of the terminal; 0: no limit.
     """
-    parsed = read_container(container)
-    rows = [read_service(service) for service in services]
+    parsed = shown_container(container)
+    rows = [shown_service(service) for service in services]
     header = (
         Column("NAME"),
         Column("STATE", least=20),
@@ -152,7 +153,7 @@ def _row(service: Service, now: float) -> list[Cell]:
     restarts = str(done) + (f"/{service.attempts}" if service.attempts is not None else "")
     return [
         Cell(service.name),
-        Cell(state_text(service, now), service.display_state),
+        Cell(state_text(service, now), state_of(service)),
         Cell(str(service.pid) if service.pid and not service.at_rest else _NOTHING),
         Cell(_since(service, now)),
         Cell(restarts),

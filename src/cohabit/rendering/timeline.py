@@ -17,12 +17,11 @@ from cohabit.rendering.svg import FAINT, HAIR, INK, SIZE, Picture, fitted, text_
 from cohabit.rendering.text import columns, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from cohabit.api.status import ContainerStatus, ServiceStatus
     from cohabit.rendering.lines import Piece
     from cohabit.rendering.start import Row, StartTimes
-
-    Status = Mapping[str, Any]
 
 # The display state (a key of colours.STYLES) of each phase and outcome.
 _PHASES = {
@@ -78,7 +77,7 @@ def _whole(seconds: float, step: float) -> int:
     return int(seconds / step + 1e-9)  # 0.25 has five steps of 0.05
 
 
-def json(container: Status, services: Iterable[Status]) -> dict[str, Any]:
+def json(container: ContainerStatus, services: Iterable[ServiceStatus]) -> dict[str, Any]:
     """Return the chart as plain values; times are Unix seconds or null.
 
     {"began", "ended", "duration_seconds", "settled": bool, "text": the critical path as a sentence,
@@ -167,7 +166,7 @@ def _notes(times: StartTimes) -> list[str]:
 # --- text -----------------------------------------------------------------------------------------------
 
 
-def text(container: Status, services: Iterable[Status], *, width: int, colour: bool) -> list[str]:
+def text(container: ContainerStatus, services: Iterable[ServiceStatus], *, width: int, colour: bool) -> list[str]:
     """Return the chart for the terminal, each line at most `width` columns: bars of signs, with a legend below."""
     times = start.analyse(container, services)
     critical = {link.name for link in times.path}
@@ -251,7 +250,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 # --- SVG ------------------------------------------------------------------------------------------------
 
 
-def svg(container: Status, services: Iterable[Status], *, width: float = 960.0) -> str:
+def svg(container: ContainerStatus, services: Iterable[ServiceStatus], *, width: float = 960.0) -> str:
     """Return an SVG picture, `width` pixels wide."""
     times = start.analyse(container, services)
     results = {row.name: _result(row, times.began) for row in times.rows}

@@ -13,15 +13,16 @@ from cohabit.rendering import causes
 from cohabit.rendering.causes import Cause
 from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED, STOPPING, WAITING, paint
 from cohabit.rendering.formatting import counted, duration, name_list, time_and_age
-from cohabit.rendering.status import read_container, read_service
+from cohabit.rendering.status import shown_container, shown_service
 from cohabit.rendering.text import safe, wrap
 from cohabit.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from cohabit.api.status import ContainerStatus as Container
+    from cohabit.api.status import ServiceStatus as Service
     from cohabit.rendering.causes import Snapshot
-    from cohabit.rendering.status import Container, Service
 
 _STEP = "  "
 _NAMES_MAX = 10
@@ -43,8 +44,8 @@ class Finding(NamedTuple):
 
 
 def why(
-    container: Mapping[str, Any],
-    services: Sequence[Mapping[str, Any]],
+    container: Container,
+    services: Sequence[Service],
     name: str | None,
     *,
     width: int = 0,
@@ -55,24 +56,22 @@ def why(
     container, services: from the answer to `status output=N`, with all services. name: a service or one instance.
     width: columns at which lines are wrapped; 0: no limit.
     """
-    parsed = read_container(container)
+    parsed = shown_container(container)
     lines: list[str] = []
-    for finding in _findings(parsed, [read_service(service) for service in services], name):
+    for finding in _findings(parsed, [shown_service(service) for service in services], name):
         lines += [*([""] if lines else []), *_lines(finding, parsed.now, width=width, colour=colour)]
     return lines
 
 
-def why_json(
-    container: Mapping[str, Any], services: Sequence[Mapping[str, Any]], name: str | None
-) -> list[dict[str, Any]]:
+def why_json(container: Container, services: Sequence[Service], name: str | None) -> list[dict[str, Any]]:
     """Return the same as plain values for JSON: causes in reading order.
 
     Each is {"service" ("" for the container), "kind" (causes.py), "time", "text", "facts", "output", "advice",
     "because": [services], "waiting": [services], "depth"}; depth 0 begins a new chain.
     """
-    parsed = read_container(container)
+    parsed = shown_container(container)
     found: list[dict[str, Any]] = []
-    for finding in _findings(parsed, [read_service(service) for service in services], name):
+    for finding in _findings(parsed, [shown_service(service) for service in services], name):
         for index, cause in enumerate(finding.causes):
             last = index == len(finding.causes) - 1
             found.append(
@@ -203,7 +202,7 @@ def _grouped(snapshot: Snapshot) -> list[Finding]:
 def _stopping(snapshot: Snapshot) -> list[Finding]:
     container = snapshot.container
     reason = f": {container.exit_reason}" if container.exit_reason else " on request"
-    grace = format_duration(container.stop_grace_seconds)
+    grace = format_duration(container.stop_grace_seconds or 0.0)
     facts = [f"time limit {grace} (x-cohabit stop_grace_period), then SIGKILL to the remaining processes"]
     left = [service for service in snapshot.services.values() if not service.at_rest]
     if container.phase == "sweeping":

@@ -22,6 +22,6 @@ def guarded(action: Callable[[], T]) -> T | Answer:
     try:
         return action()
     except protocol.RequestError as error:
-        return Answer(error.code, str(error))
+        return Answer(error.code, str(error), error=error.error)
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         return Answer(EXIT_BUG, f"an internal error, please report it: {type(error).__name__}: {error}")

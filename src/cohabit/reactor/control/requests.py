@@ -64,18 +64,20 @@ class Requests:
         return {"pid": os.getpid(), "started": self.started, "memory_limit": memory_limit()}
 
     def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
-        """Return, by service: `pids`, its known processes that are our children, and `output`, its last lines."""
-        details: dict[str, dict[str, Any]] = {name: {"pids": []} for name in services}
+        """Return, by service: `pids`, its processes that are our children; `output`, its last lines or None."""
+        pids: dict[str, list[int]] = {name: [] for name in services}
         trees = self._children.trees
         for pid, key in (*trees.leaders.items(), *trees.orphans.items()):
             name = key.partition("\0")[0]
-            if name in details:
-                details[name]["pids"].append(pid)
-        if lines:
-            for name, detail in details.items():
-                last = self._output.recent_lines.last_lines(name, lines)
-                detail["output"] = [line.decode("utf-8", "backslashreplace") for line in last]
-        return details
+            if name in pids:
+                pids[name].append(pid)
+        return {name: {"pids": tuple(pids[name]), "output": self._last_lines(name, lines)} for name in services}
+
+    def _last_lines(self, service: str, lines: int) -> tuple[str, ...] | None:
+        if not lines:
+            return None
+        last = self._output.recent_lines.last_lines(service, lines)
+        return tuple(line.decode("utf-8", "backslashreplace") for line in last)
 
     def environment_of(self, service: str) -> dict[str, Any]:
         """Return what a process of the service would start with, without the tracking variables. Raises KeyError."""
@@ -103,7 +105,7 @@ class Requests:
             names = set(subscription.services)
             units = [unit for unit in self.engine.units.values() if unit.name in names]
             recorded = serialisers.events(self.engine, units, clock, with_container=subscription.every)
-            found = [event for event in recorded if event["time"] >= subscription.since]
+            found = [event for event in recorded if (event.time or 0.0) >= subscription.since]
             if subscription.tail is not None:
                 found = found[max(0, len(found) - subscription.tail) :]
             return [protocol.line(event) for event in found]

@@ -1,20 +1,23 @@
 """The control socket: decides who may send requests, and limits what clients can cost.
 
-A client sends one line and gets one answer; then the connection is closed. api/ defines the commands. This module
-protects process 1 from its clients:
+A client sends requests of one line each. A request without an id is the last one of its connection, which is closed
+after the answer. api/ defines the commands. This module protects process 1 from its clients:
 
   - Users: the kernel reports the user that connected (SO_PEERCRED, SO_PEERGROUPS; unix(7)). Root, the user of process 1
     and the group named in the file may send requests. Every user can connect, because a refusal with a text is better
     than EACCES.
   - Duration: a request must arrive in REQUEST_SECONDS and is limited in length; a pending answer must make progress
     within ANSWER_SECONDS.
-  - Number: CLIENTS_MAX connections at once, STREAMING_MAX of them that stay open. Others wait in the kernel's queue.
+  - Number: CLIENTS_MAX connections at once; others wait in the kernel's queue. OPEN_REQUESTS_MAX requests of one
+    connection, and STREAMING_MAX of all, wait for their answer or follow a stream. A connection without an open request
+    is closed after IDLE_SECONDS.
   - CPU time: after a request, no other one is read for three times as long as it took, so all clients together use at
     most a quarter of process 1. Connections that are refused, or closed without a request, are followed by a pause
     without new connections in the same proportion; clients that are connected are served meanwhile.
-  - Memory: for a client that follows a stream and does not read, KEPT_BYTES_MAX are kept; further records are counted
-    and dropped. Services never wait for a client. Beyond UNREAD_BYTES_MAX for all clients together, a long answer is
-    refused, and a new stream begins without its oldest records.
+  - Memory: no further request is read while the client has not read its output. For a client that follows a stream and
+    does not read, KEPT_BYTES_MAX are kept; further records are counted and dropped. Services never wait for a client.
+    Beyond UNREAD_BYTES_MAX for all clients together, a long answer is refused, and a new stream begins without its
+    oldest records.
   - Descriptors: the last 32 below the limit are reserved for the services.
 
 The records of a stream are written once per turn of the loop.
@@ -29,11 +32,11 @@ import time
 from cohabit.api import protocol
 from cohabit.api.commands import PendingReply, Subscription
 from cohabit.api.protocol import Answer
+from cohabit.control import BUSY, REQUEST_BYTES_MAX, SOCKET_NAME
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
-from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.budget import Budget
 from cohabit.reactor.control import listener
-from cohabit.reactor.control.client import Client, hang_up, peer_groups, peer_uid
+from cohabit.reactor.control.client import Client, Exchange, hang_up, peer_groups, peer_uid
 from cohabit.reactor.control.guarded import guarded
 from cohabit.reactor.linux import os
 from cohabit.reactor.shortage import is_shortage
@@ -49,12 +52,12 @@ if TYPE_CHECKING:
 
     Ask = Callable[[bytes, bool, bool], Outcome]
 
-SOCKET_NAME = "control"
 CLIENTS_MAX = 100
-STREAMING_MAX = 80  # clients that wait for a reply or follow a stream
+STREAMING_MAX = 80  # requests that wait for a reply or follow a stream
 REQUEST_SECONDS = 5.0
 CROWDED_SECONDS = 0.5  # instead of REQUEST_SECONDS, while CLIENTS_MAX are connected
 ANSWER_SECONDS = 10.0
+IDLE_SECONDS = 60.0  # of a connection between two requests
 LEAVE_SECONDS = 1.0  # for a client to close its connection before its request takes effect
 KEPT_BYTES_MAX = 262_144
 UNREAD_BYTES_MAX = 8_388_608
@@ -63,7 +66,6 @@ _RESERVED_DESCRIPTORS = 32
 _NO_DESCRIPTOR_SECONDS = 1.0  # until the next attempt to accept
 _PAUSE_FACTOR = 3.0
 _SHORTEST_PAUSE_SECONDS = 0.001
-_READ_SIZE = 65_536
 
 
 class Control:
@@ -119,7 +121,11 @@ class Control:
         self._poll_from = 0.0
         self.poll_waiters()
         for client in list(self._clients.values()):
-            self._hang_up(client)
+            try:
+                client.write()
+            except OSError:
+                pass  # it has gone
+            self._close(client)
         if self._fd >= 0:
             self.stop_accepting()
             os.close(self._fd)
@@ -152,12 +158,12 @@ class Control:
                 self._accept()
             return
         client = self._clients[fd]
-        if client.throttled:
+        if client.mask is None:
             return  # it became ready together with a client whose request began a pause
-        if client.outcome is None and not client.last:
-            self._read(client)
-        elif client.pending:
+        if client.pending:
             self._write(client)
+        elif client.reads:
+            self._read(client)
         else:
             self._close(client)  # its hang-up is the only event that is awaited
 
@@ -177,16 +183,12 @@ class Control:
         if self._requests_paused_until and self._requests_paused_until <= now:
             self._requests_paused_until = 0.0
             for client in self._clients.values():
-                if client.throttled:
-                    client.throttled = False
-                    self._epoll.register(client.fd, select.EPOLLIN)
-            self._start_accepting()
-        if self._no_descriptor_until and self._no_descriptor_until <= now:
+                self._watch(client)
+        if self._no_descriptor_until <= now:
             self._no_descriptor_until = 0.0
-            self._start_accepting()
-        if self._accept_paused_until and self._accept_paused_until <= now:
+        if self._accept_paused_until <= now:
             self._accept_paused_until = 0.0
-            self._start_accepting()
+        self._start_accepting()
 
     def _accept(self) -> None:
         """Accept all clients in the kernel's queue at once, so that refused ones do not keep others waiting."""
@@ -229,10 +231,10 @@ class Control:
             return hang_up(fd, protocol.head(EXIT_NO_PERMISSION, text))
         client = Client(fd, trusted=trusted, until=time.monotonic() + REQUEST_SECONDS)
         self._clients[fd] = client
-        self._epoll.register(fd, select.EPOLLIN)
+        self._watch(client)
         if 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVED_DESCRIPTORS <= fd:
             text = f"too few file descriptors: the last {_RESERVED_DESCRIPTORS} are reserved for the services"
-            self._answer(client, protocol.head(EXIT_SYSTEM, f"{text} (raise ulimit -n)"))
+            self._reply(client, Exchange(b""), Answer(EXIT_SYSTEM, f"{text} (raise ulimit -n)", error=BUSY))
         return True
 
     def _pause_accepting(self, began: float) -> None:
@@ -246,85 +248,122 @@ class Control:
         """Give the clients without a complete request CROWDED_SECONDS to send it."""
         soon = time.monotonic() + CROWDED_SECONDS
         for client in self._clients.values():
-            if client.outcome is None and not client.last and client.until is not None:
+            if not client.exchanges and not client.last and client.until is not None:
                 client.until = min(client.until, soon)
 
     def _read(self, client: Client) -> None:
         began = time.monotonic()
         try:
-            data = os.read(client.fd, _READ_SIZE)
+            data = client.receive()
         except BlockingIOError:
             return
         except OSError:
             data = b""
+        if data and client.until is not None and client.served and not client.line:
+            client.until = began + REQUEST_SECONDS
         client.line += data
-        line, newline, _ = client.line.partition(b"\n")
-        if newline:
+        if len(client.line) > REQUEST_BYTES_MAX:
+            text = f"cannot read the request: it is longer than {REQUEST_BYTES_MAX} bytes"
+            self._reply(client, Exchange(b""), Answer(EXIT_USAGE, text))
+        elif data.endswith(b"\n"):
+            line, client.line = client.line[:-1], b""
             self._request(client, line)
+        elif not data and client.exchanges:
+            client.half_closed = True
+            self._watch(client)
         elif not data:
             self._close(client)
-            self._pause_accepting(began)
-        elif len(client.line) > protocol.REQUEST_BYTES_MAX:
-            text = f"cannot read the request: it is longer than {protocol.REQUEST_BYTES_MAX} bytes"
-            self._answer(client, protocol.head(EXIT_USAGE, text))
+            if not client.served:
+                self._pause_accepting(began)
+
+    def _watch(self, client: Client) -> None:
+        """Register the events that the client's state needs. A hang-up is reported with any mask.
+
+        In a pause, a client that may send a request is not registered at all: a hang-up would wake the loop again and
+        again.
+        """
+        reads = client.reads
+        mask = select.EPOLLOUT if client.pending else select.EPOLLIN if reads else 0
+        wanted = None if reads and self._requests_paused_until else mask
+        if client.mask == wanted:
+            return
+        if wanted is None:
+            self._epoll.unregister(client.fd)
+        elif client.mask is None:
+            self._epoll.register(client.fd, wanted)
+        else:
+            self._epoll.modify(client.fd, wanted)
+        client.mask = wanted
 
     # --- requests ------------------------------------------------------------------------------------
 
     def _request(self, client: Client, line: bytes) -> None:
         began = time.monotonic()
-        client.line = line
-        outcome = guarded(lambda: self._ask(line, client.trusted, False))
-        if isinstance(outcome, (PendingReply, Subscription)) and self._streaming_is_full():
-            text = f"{STREAMING_MAX} clients are already waiting or following a stream (try again later)"
-            outcome = Answer(EXIT_SYSTEM, text)
-        self._apply(client, outcome)
+        client.served = True
+        exchange = guarded(lambda: client.open(line))
+        if isinstance(exchange, Answer):  # it has no id, so the connection ends with the answer
+            self._reply(client, Exchange(b""), exchange)
+        else:
+            outcome = guarded(lambda: self._ask(line, client.trusted, False))
+            if isinstance(outcome, (PendingReply, Subscription)) and self._streaming_is_full():
+                text = f"{STREAMING_MAX} clients are already waiting or following a stream (try again later)"
+                outcome = Answer(EXIT_SYSTEM, text, error=BUSY)
+            self._apply(client, exchange, outcome)
         self._pause_requests(began)
 
-    def _apply(self, client: Client, outcome: Outcome) -> None:
+    def _apply(self, client: Client, exchange: Exchange, outcome: Outcome) -> None:
         if isinstance(outcome, PendingReply):
-            client.outcome, client.until = outcome, None
-            self._epoll.modify(client.fd, 0)
+            exchange.outcome, client.until = outcome, None
+            client.exchanges.append(exchange)
+            self._watch(client)
             self._feed(outcome.events)
         elif isinstance(outcome, Subscription):
             records = guarded(lambda: self._backlog(outcome))
             if isinstance(records, Answer):
-                self._reply(client, records)
+                self._reply(client, exchange, records)
                 return
-            client.put(protocol.head(0, ""))
-            self._put_backlog(client, outcome.kind, records)
-            client.outcome = outcome
-            self._write(client, last=not outcome.follow)
+            client.put(exchange, protocol.head(0, ""))
+            self._put_backlog(client, exchange, outcome.kind, records)
+            if outcome.follow:
+                exchange.outcome = outcome
+                client.exchanges.append(exchange)
+            else:
+                client.finish(exchange)
+            self._write(client)
             self._is_followed()
         else:
-            self._reply(client, outcome)
+            self._reply(client, exchange, outcome)
 
-    def _reply(self, client: Client, answer: Answer) -> None:
+    def _reply(self, client: Client, exchange: Exchange, answer: Answer) -> None:
         """Send an answer; refuse a long one if too much is unread already."""
-        client.after_close = answer.after_close
         data = guarded(lambda: protocol.encode(answer))
         if isinstance(data, Answer):
             data = protocol.encode(data)
         if len(data) > KEPT_BYTES_MAX and self._unread() > UNREAD_BYTES_MAX:
             text = "cannot send the answer: other clients have not read theirs (try again later)"
-            data = protocol.head(EXIT_SYSTEM, text)
-        self._answer(client, data)
+            data = protocol.head(EXIT_SYSTEM, text, BUSY)
+        client.put(exchange, data)
+        client.finish(exchange)
+        if answer.after_close:
+            client.after_close, client.last = answer.after_close, True
+        self._write(client)
 
-    def _put_backlog(self, client: Client, kind: str, records: list[bytes]) -> None:
+    def _put_backlog(self, client: Client, exchange: Exchange, kind: str, records: list[bytes]) -> None:
         """Append the first records of a stream, without the oldest if too much is unread already."""
         excess = sum(map(len, records)) - max(KEPT_BYTES_MAX, UNREAD_BYTES_MAX - self._unread())
         first = 0
-        while client.dropped < excess:
-            client.dropped += len(records[first])
+        while exchange.dropped < excess:
+            exchange.dropped += len(records[first])
             first += 1
-        client.report_dropped(kind)
+        client.report_dropped(exchange, kind)
         for record in records[first:]:
-            client.put(record)
+            client.put(exchange, record)
 
     def _unread(self) -> int:
         return sum(client.size for client in self._clients.values())
 
     def _streaming_is_full(self) -> bool:
-        return sum(client.streaming for client in self._clients.values()) >= STREAMING_MAX
+        return sum(len(client.exchanges) for client in self._clients.values()) >= STREAMING_MAX
 
     def _pause_requests(self, began: float) -> None:
         """Read no request for _PAUSE_FACTOR times the time spent since `began`."""
@@ -334,12 +373,9 @@ class Control:
             self._requests_paused_until = now + pause
             self.stop_accepting()
             for client in self._clients.values():
-                if client.outcome is None and not client.last and not client.throttled:
-                    # An event mask of 0 would not do: a hang-up is reported regardless and would wake the loop again
-                    # and again.
-                    client.throttled = True
-                    self._epoll.unregister(client.fd)
-                    client.until = (client.until or now) + pause
+                if client.reads and client.until is not None:
+                    client.until += pause
+                self._watch(client)
 
     def poll_waiters(self) -> None:
         """After a step of the engine: send the replies that are due, and write the records of streams.
@@ -347,85 +383,79 @@ class Control:
         Waiters are polled for at most a quarter of the time, as in _pause_requests.
         """
         began = time.monotonic()
-        streaming = [(client, client.outcome) for client in self._clients.values() if client.streaming]
-        waiting = [(client, outcome) for client, outcome in streaming if isinstance(outcome, PendingReply)]
+        waiting = [each for each in self._open_requests() if isinstance(each[1].outcome, PendingReply)]
         self._poll_delayed = bool(waiting) and began < self._poll_from
         if waiting and not self._poll_delayed:
-            for client, outcome in waiting:
-                answer = guarded(outcome.poll)
-                if answer is not None:
-                    self._reply(client, answer)
+            for client, exchange in waiting:
+                answer = guarded(exchange.outcome.poll) if isinstance(exchange.outcome, PendingReply) else None
+                if answer is not None and exchange in client.exchanges:  # else its connection was closed meanwhile
+                    self._reply(client, exchange, answer)
             now = time.monotonic()
             self._poll_from = now + (now - began) * _PAUSE_FACTOR
         for client in list(self._clients.values()):
-            if client.pending and client.streaming and client.until is None:
+            if client.pending and client.until is None:
                 self._write(client)
+
+    def _open_requests(self) -> list[tuple[Client, Exchange]]:
+        return [(client, exchange) for client in self._clients.values() for exchange in client.exchanges]
 
     # --- streams -------------------------------------------------------------------------------------
 
-    def listeners(self, kind: str) -> list[tuple[Client, Subscription]]:
-        """Return the clients that follow "events" or "logs", with their subscriptions."""
-        clients = self._clients.values()
-        found = [(client, client.outcome) for client in clients if client.streaming]
-        return [(client, each) for client, each in found if isinstance(each, Subscription) and each.kind == kind]
+    def listeners(self, kind: str) -> list[tuple[Client, Exchange, Subscription]]:
+        """Return the clients that follow "events" or "logs", with their requests and subscriptions."""
+        return [
+            (client, exchange, exchange.outcome)
+            for client, exchange in self._open_requests()
+            if isinstance(exchange.outcome, Subscription) and exchange.outcome.kind == kind
+        ]
 
     def publish(self, kind: str, service: str, record: bytes) -> None:
         """Append a record for all clients that follow this service. It is written by poll_waiters."""
-        for client, subscription in self.listeners(kind):
+        for client, exchange, subscription in self.listeners(kind):
             if not subscription.every and service not in subscription.services:
                 continue
             if client.size + len(record) > KEPT_BYTES_MAX and client.pending:
-                client.dropped += len(record)
+                exchange.dropped += len(record)
             else:
-                client.report_dropped(kind)
-                client.put(record)
+                client.report_dropped(exchange, kind)
+                client.put(exchange, record)
 
     # --- writing -------------------------------------------------------------------------------------
 
-    def _answer(self, client: Client, data: bytes) -> None:
-        client.put(data)
-        self._write(client, last=True)
-
-    def _write(self, client: Client, *, last: bool = False) -> None:
-        """Write what the socket accepts. Then wait until it accepts more, for further records, or for the close."""
-        client.last = client.last or last
+    def _write(self, client: Client) -> None:
+        """Write what the socket accepts. Then wait until it accepts more, for a request, for records or the close."""
         before = client.size
         try:
             client.write()
         except OSError:
             self._close(client)
             return
-        if client.pending:
-            self._epoll.modify(client.fd, select.EPOLLOUT)
-            if client.last and (client.until is None or client.size < before):
+        client.last = client.last or (client.half_closed and not client.exchanges)
+        if client.exchanges and not client.last:
+            client.until = None
+        elif client.pending:
+            if client.until is None or client.size < before:
                 client.until = time.monotonic() + ANSWER_SECONDS
-            elif not client.last:
-                client.until = None
-        elif client.last and client.after_close:
+        elif not client.last:
+            client.until = time.monotonic() + IDLE_SECONDS
+        elif client.after_close:
             client.end()
             client.until = time.monotonic() + LEAVE_SECONDS
-            self._epoll.modify(client.fd, 0)
-        elif client.last:
-            self._close(client)
         else:
-            client.until = None
-            self._epoll.modify(client.fd, 0)
-
-    def _hang_up(self, client: Client) -> None:
-        if client.pending:
-            try:
-                client.write()
-            except OSError:
-                pass
-        self._close(client)
+            client.discard()
+            self._close(client)
+            return
+        self._watch(client)
 
     def _close(self, client: Client) -> None:
         del self._clients[client.fd]
-        if not client.throttled:
+        if client.mask is not None:
             self._epoll.unregister(client.fd)
         os.close(client.fd)
+        followed = any(isinstance(exchange.outcome, Subscription) for exchange in client.exchanges)
+        client.exchanges.clear()
         self._feed(client.after_close)
-        if isinstance(client.outcome, Subscription):
+        if followed:
             self._is_followed()
         self._no_descriptor_until = 0.0
         self._start_accepting()
@@ -438,20 +468,7 @@ class Control:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the socket and its clients as plain values."""
-        clients = [
-            {
-                "fd": one.fd,
-                "trusted": one.trusted,
-                "line": one.line,
-                "streaming": one.outcome is not None,
-                "last": one.last,
-                "pending": b"".join(one.pending),
-                "dropped": one.dropped,
-                "after_close": to_plain(one.after_close),
-            }
-            for one in self._clients.values()
-        ]
-        return {"fd": self._fd, "group": self.group, "clients": clients}
+        return {"fd": self._fd, "group": self.group, "clients": [one.to_plain() for one in self._clients.values()]}
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Continue with the values of to_plain. The engine must be restored before."""
@@ -460,27 +477,22 @@ class Control:
             os.set_inheritable(self._fd, False)
         now = time.monotonic()
         for one in plain["clients"]:
-            fd, last = one["fd"], one["last"]
-            os.set_inheritable(fd, False)
-            until = now + (ANSWER_SECONDS if last else REQUEST_SECONDS)
-            client = Client(fd, trusted=one["trusted"], until=until)
-            client.line, client.last, client.dropped = one["line"], last, one["dropped"]
-            client.after_close = from_plain(one["after_close"])
-            self._clients[fd] = client
-            self._epoll.register(fd, select.EPOLLOUT if last else select.EPOLLIN)
-            if one["pending"]:
-                client.put(one["pending"])
-            if one["streaming"] and not last:
-                self._resume(client)
+            client = Client.from_plain(one, now + (ANSWER_SECONDS if one["last"] else REQUEST_SECONDS))
+            self._clients[client.fd] = client
+            self._watch(client)
+            for line, number, dropped in () if client.last else one["exchanges"]:
+                exchange = Exchange(line, number)
+                exchange.dropped = dropped
+                self._resume(client, exchange)
         self._start_accepting()
         self._is_followed()
 
-    def _resume(self, client: Client) -> None:
+    def _resume(self, client: Client, exchange: Exchange) -> None:
         """Restore the outcome of a request that was accepted before the exec, without feeding its events again."""
-        client.until = None
-        outcome = guarded(lambda: self._ask(client.line, client.trusted, True))
+        outcome = guarded(lambda: self._ask(exchange.line, client.trusted, True))
         if isinstance(outcome, Answer):
-            self._reply(client, outcome)
+            self._reply(client, exchange, outcome)
             return
-        client.outcome = outcome
-        self._epoll.modify(client.fd, select.EPOLLOUT if client.pending else 0)
+        exchange.outcome, client.until = outcome, None
+        client.exchanges.append(exchange)
+        self._watch(client)

@@ -5,15 +5,23 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from cohabit.cli import connection, discovery
-from cohabit.cli.discovery import ConnectionFailedError, NoAnswerError
+from cohabit.client import Answer, Client, ConnectionFailedError, NoAnswerError, discovery
 from cohabit.errors import UsageError
 from cohabit.reactor import rundir
 from unit.control_story import answer, run_client, service, serving, status
+
+
+def request(
+    name: str, arguments: Sequence[str] = (), *, path: str | None = None, typed: str = "", seconds: float = 10.0,
+    streaming: bool = False,
+) -> Answer:  # fmt: skip
+    """Send one request with a client of its own."""
+    return Client(path, command=typed).request(name, arguments, timeout=seconds, streaming=streaming)
 
 
 @pytest.fixture
@@ -34,8 +42,8 @@ def _directory(locations: Path, name: str) -> Path:
 
 def test_answer_has_a_code_a_reason_and_a_body(tmp_path: Path) -> None:
     """The body is read line by line."""
-    with serving(tmp_path, {"ps": b"3 not now\n{}\n{1}\n"}) as server:
-        reply = connection.request("ps", ["a", "b=c"], path=server.path)
+    with serving(tmp_path, {"ps": b"3 failed not now\n{}\n{1}\n"}) as server:
+        reply = request("ps", ["a", "b=c"], path=server.path)
         assert (reply.code, reply.text, list(reply.lines())) == (3, "not now", [b"{}", b"{1}"])
     assert server.requests == ["cohabit/2 ps a b=c"]
 
@@ -44,11 +52,11 @@ def test_answer_may_arrive_byte_by_byte(tmp_path: Path) -> None:
     """Lines and pieces of a given length are read correctly."""
 
     def reply_slowly(to: socket.socket) -> None:
-        for byte in b"0 fine\nhead 4\nab\nctail\n":
+        for byte in b"0 ok fine\nhead 4\nab\nctail\n":
             to.sendall(bytes([byte]))
 
     with serving(tmp_path, {"logs": reply_slowly}) as server:
-        reply = connection.request("logs", path=server.path)
+        reply = request("logs", path=server.path)
         assert (reply.text, reply.read_line(), reply.read(4), reply.read_line(), reply.read_line()) == (
             "fine", b"head 4", b"ab\nc", b"tail", b"",
         )  # fmt: skip
@@ -58,7 +66,7 @@ def test_without_a_running_cohabit_the_code_is_69(locations: Path) -> None:
     """The message says how to start one, or to name another socket."""
     del locations
     with pytest.raises(ConnectionFailedError, match=r"cannot ps: no cohabit is running here .*--socket PATH") as caught:
-        connection.request("status", typed="ps")
+        request("status", typed="ps")
     assert caught.value.exit_code == 69
 
 
@@ -69,7 +77,7 @@ def test_the_only_one_is_found(locations: Path, name: str) -> None:
     dead = _directory(locations, "cohabit-dead")
     socket.socket(socket.AF_UNIX).bind(str(dead / "control"))
     with serving(_directory(locations, name), {"ps": answer(0, "me")}):
-        assert connection.request("ps").text == "me"
+        assert request("ps").text == "me"
 
 
 def test_several_candidates_are_an_error_that_lists_them(locations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +90,7 @@ def test_several_candidates_are_an_error_that_lists_them(locations: Path, monkey
         serving(there, {}),
         pytest.raises(ConnectionFailedError, match=r"several .*--socket") as caught,
     ):
-        connection.request("ps")
+        request("ps")
     assert f"{here}/control" in str(caught.value)
     assert f"{there}/control" in str(caught.value)
 
@@ -115,9 +123,9 @@ def test_selection(
     with serving(first, {"ps": answer(0, "first")}), serving(second, {"ps": answer(0, "second")}):
         if expected is None:
             with pytest.raises(ConnectionFailedError, match=r"no cohabit (of root .*)?is running here"):
-                connection.request("ps")
+                request("ps")
         else:
-            assert connection.request("ps").text == expected
+            assert request("ps").text == expected
 
 
 @pytest.mark.parametrize(("pid", "found"), [(1, True), (70, False)])
@@ -131,10 +139,10 @@ def test_process_1_of_another_user(locations: Path, monkeypatch: pytest.MonkeyPa
         os.chown(directory, 12345, 12345)
     with serving(directory, {"ps": answer(0, "me")}):
         if found:
-            assert connection.request("ps").text == "me"
+            assert request("ps").text == "me"
         else:
             with pytest.raises(ConnectionFailedError, match="no cohabit of root"):
-                connection.request("ps")
+                request("ps")
 
 
 def test_configured_directory_is_the_only_location(locations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,9 +151,9 @@ def test_configured_directory_is_the_only_location(locations: Path, monkeypatch:
     monkeypatch.setattr(discovery, "environment", lambda: {"COHABIT_RUNTIME_DIR": str(other)})
     with serving(_directory(locations, "run/a"), {"ps": answer(0, "wrong")}):
         with pytest.raises(ConnectionFailedError, match=f"no cohabit is listening at {other}/control"):
-            connection.request("ps")
+            request("ps")
         with serving(other, {"ps": answer(0, "right")}):
-            assert connection.request("ps").text == "right"
+            assert request("ps").text == "right"
 
 
 def test_permission_denied_is_77(locations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,9 +162,9 @@ def test_permission_denied_is_77(locations: Path, monkeypatch: pytest.MonkeyPatc
     def forbidden(path: str, *_: object, **__: object) -> int:
         raise PermissionError(13, "no", path)
 
-    monkeypatch.setattr("cohabit.cli.discovery.os.open", forbidden)
+    monkeypatch.setattr("cohabit.client.discovery.os.open", forbidden)
     with pytest.raises(ConnectionFailedError, match="permission denied for user") as caught:
-        connection.request("ps")
+        request("ps")
     assert caught.value.exit_code == 77
     del locations
 
@@ -168,7 +176,7 @@ def test_missing_answer_ends_at_the_deadline(tmp_path: Path) -> None:
         silent.bind(path)
         silent.listen()
         with pytest.raises(NoAnswerError, match=r"cannot ps: cohabit has not answered within 0.01 s"):
-            connection.request("ps", path=path, seconds=0.01)
+            request("ps", path=path, seconds=0.01)
 
 
 def test_deadline_includes_the_body(tmp_path: Path) -> None:
@@ -176,17 +184,17 @@ def test_deadline_includes_the_body(tmp_path: Path) -> None:
     end = threading.Event()
 
     def reply_in_two_parts(to: socket.socket) -> None:
-        to.sendall(b"0 \n{}\n{")
+        to.sendall(b"0 ok \n{}\n{")
         end.wait(20)
         to.sendall(b"}\n")
 
     with serving(tmp_path, {"ps": reply_in_two_parts}) as server:
-        reply = connection.request("ps", path=server.path, seconds=0.2)
+        reply = request("ps", path=server.path, seconds=0.2)
         assert reply.read_line() == b"{}"
         with pytest.raises(NoAnswerError, match=r"cannot ps: cohabit has not answered within 0.2 s"):
             reply.read_line()
         end.set()
-        streamed = connection.request("ps", path=server.path, seconds=5.0, streaming=True)
+        streamed = request("ps", path=server.path, seconds=5.0, streaming=True)
         assert streamed.deadline is None
         assert list(streamed.lines()) == [b"{}", b"{}"]
 
@@ -210,9 +218,9 @@ def test_full_queue_is_waited_for_last(locations: Path) -> None:
     """A full queue delays a client only if no other cohabit answers, and at most until the deadline."""
     kept = full(_directory(locations, "run/a") / "control")
     with pytest.raises(NoAnswerError, match="cannot ps: cohabit has not answered"):
-        connection.request("ps", seconds=0.1)
+        request("ps", seconds=0.1)
     with serving(_directory(locations, "cohabit-b"), {"ps": answer(0, "me")}):
-        assert connection.request("ps", seconds=0.4).text == "me"
+        assert request("ps", seconds=0.4).text == "me"
     for one in kept:
         one.close()
 
@@ -224,7 +232,7 @@ def test_search_ends_at_process_1(locations: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(discovery, "blocking_socket", waited.append)
     monkeypatch.setattr(discovery, "peer", lambda _: (1, 0))
     with serving(_directory(locations, "run/b"), {"ps": answer(0, "me")}):
-        assert connection.request("ps").text == "me"
+        assert request("ps").text == "me"
     assert not waited
     for one in kept:
         one.close()
@@ -239,7 +247,7 @@ def test_directory_writable_by_others_is_not_entered(locations: Path, mode: int)
         serving(directory, {"ps": answer(0, "wrong")}),
         pytest.raises(ConnectionFailedError, match="no cohabit is running"),
     ):
-        connection.request("ps")
+        request("ps")
 
 
 def test_links_are_not_followed(locations: Path) -> None:
@@ -249,7 +257,7 @@ def test_links_are_not_followed(locations: Path) -> None:
         (locations / "cohabit-a").symlink_to(locations / "elsewhere")
         (_directory(locations, "cohabit-b") / "control").symlink_to(server.path)
         with pytest.raises(ConnectionFailedError, match="no cohabit is running"):
-            connection.request("ps")
+            request("ps")
     assert not server.requests
 
 
@@ -260,24 +268,26 @@ def test_connection_closed_without_a_code(reply: bytes, tmp_path: Path) -> None:
         serving(tmp_path, {"ps": reply}) as server,
         pytest.raises(ConnectionFailedError, match="closed the connection without an answer"),
     ):
-        connection.request("ps", path=server.path)
+        request("ps", path=server.path)
 
 
 @pytest.mark.parametrize("argument", ["", "a b", "a\nb", "a\tb", "\x7f"])
 def test_argument_that_cannot_be_sent(argument: str, tmp_path: Path) -> None:
-    """A request is one line, and arguments contain no spaces."""
+    """A request is one line, and arguments contain no spaces. That is checked before a cohabit is searched."""
     with serving(tmp_path, {}) as server, pytest.raises(UsageError, match="is not a service name"):
-        connection.request("ps", [argument], path=server.path)
+        request("ps", [argument], path=server.path)
     assert not server.requests
+    with pytest.raises(UsageError, match="is not a service name"):
+        request("ps", [argument], path=str(tmp_path / "none"))
 
 
 def test_request_that_is_too_long(tmp_path: Path) -> None:
     """The server reads 64 KiB; a longer request is not sent."""
     with (
         serving(tmp_path, {}) as server,
-        pytest.raises(UsageError, match="the request has 70083 bytes, more than 65536"),
+        pytest.raises(UsageError, match="the request has 70094 bytes, more than 65536"),
     ):
-        connection.request("ps", ["x" * 1000] * 70, path=server.path)
+        request("ps", ["x" * 1000] * 70, path=server.path)
 
 
 def test_health_is_one_line_and_0_or_1(tmp_path: Path) -> None:

@@ -14,17 +14,19 @@ import _stat as stat
 import sys
 import time
 
+from cohabit import control
+from cohabit.control import RUNTIME_BASES, RUNTIME_DIR, SHARED_BASES, SOCKET_NAME
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_UNAVAILABLE, CohabitError
-from cohabit.reactor.linux import RUNTIME_BASES, RUNTIME_DIR, SHARED_BASES, environment, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     import socket
     from collections.abc import Iterator
 else:
     import _socket as socket
+    import posix as os
 
-SOCKET_NAME = "control"
 CONNECT_SECONDS = 4.0  # limit for connecting to a listener whose queue is full
 _LONG_BYTES = 8 if sys.maxsize >> 32 else 4
 _UCRED_BYTES = 12  # of a struct ucred: pid, uid, gid
@@ -36,15 +38,23 @@ _UIDS_SHOWN = 3
 
 
 class ConnectionFailedError(CohabitError):
-    """No cohabit is listening (69), or the one that is does not accept requests from this user (77)."""
+    """No cohabit is listening, or it closed the connection."""
 
-    def __init__(self, message: str, exit_code: int = EXIT_UNAVAILABLE) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    exit_code = EXIT_UNAVAILABLE
+    code = control.UNAVAILABLE
 
 
 class NoAnswerError(ConnectionFailedError):
     """The cohabit that is listening has not answered in time."""
+
+    code = control.TIMEOUT
+
+
+class PermissionDeniedError(ConnectionFailedError):
+    """The kernel denies access to the socket."""
+
+    exit_code = EXIT_NO_PERMISSION
+    code = control.PERMISSION_DENIED
 
 
 class Candidate:
@@ -290,6 +300,15 @@ class Search:
         return self._process_1_uid
 
 
+def environment() -> dict[str, str]:
+    """The variables of this process. os has a copy that the program may have changed, if it is loaded."""
+    loaded = sys.modules.get("os")
+    if loaded:
+        return dict(loaded.environ)
+    given: dict[bytes, bytes] = os.environ  # type: ignore[assignment]  # in posix, names and values are bytes
+    return {name.decode("utf-8", "surrogateescape"): given[name].decode("utf-8", "surrogateescape") for name in given}
+
+
 def is_trusted_user(uid: int) -> bool:
     """Whether this user is root or the caller."""
     return uid in (0, os.geteuid())
@@ -331,11 +350,10 @@ def blocking_socket(seconds: float) -> socket.socket:
     return made
 
 
-def no_permission(command: str) -> ConnectionFailedError:
+def no_permission(command: str) -> PermissionDeniedError:
     """The error when the kernel denies access to the socket."""
-    return ConnectionFailedError(
+    return PermissionDeniedError(
         f"cannot {command}: permission denied for user {os.geteuid()} (become root, or the user that cohabit runs as)",
-        EXIT_NO_PERMISSION,
     )
 
 

@@ -1,0 +1,240 @@
+"""The answer to `status`, and the events: their only definition.
+
+Process 1 fills these records (serialisers.py), clients read them (from_json), and docs/reference/status.md and its JSON
+schema are made from the annotations and comments here (tools/status_page.py). A value of a wrong type counts as
+missing, a missing one gets the default of its type, and what a newer cohabit adds is ignored. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from cohabit.plan.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Self
+
+_TIME_MAX = 2.5e11  # Unix seconds within the range of datetime: a day in the year 9892
+_NUMBER_MAX = 10**15
+_RECORDS: dict[str, type[JsonRecord]] = {}
+
+
+class JsonRecord(Record):
+    """A record that is an object in an answer. Its annotations are those of _READERS, or other such records."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _RECORDS[cls.__name__] = cls
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the record for an object of an answer, whatever the object holds."""
+        defaults = cls.__dict__
+        return cls(**{
+            name: _read(kind, value[name] if name in value else defaults.get(name))
+            for name, kind in cls.__annotations__.items()
+        })  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object as dicts, lists, texts, numbers and None."""
+        return {name: _plain(value) for name, value in self.__dict__.items()}
+
+
+class Event(JsonRecord):
+    """What happened to a service or to the container."""
+
+    time: float | None
+    service: str  # the instance; empty for the container
+    event: str  # the state that was entered, or what happened
+    text: str  # the reason
+    code: int | None  # the exit code, if a run has ended
+
+
+class DependencyStatus(JsonRecord):
+    """One entry of depends_on."""
+
+    service: str  # the instance
+    condition: str  # service_started, service_healthy or service_completed_successfully
+    satisfied: bool
+    required: bool = True
+
+
+class ProbeStatus(JsonRecord):
+    """The probe of a service."""
+
+    kind: str  # exec, http, tcp, unix, log, notify or fd
+    text: str  # as in the file
+    interval_seconds: float
+    timeout_seconds: float
+    retries: int
+    start_period_seconds: float
+    failures: int  # in a row
+
+
+class ProbeResult(JsonRecord):
+    """One result of a probe."""
+
+    time: float | None
+    passed: bool
+    output: str
+
+
+class TimelineEntry(JsonRecord):
+    """One step of the first start of a service."""
+
+    time: float | None
+    event: str
+
+
+class ContainerStatus(JsonRecord):
+    """The container."""
+
+    version: str  # of the running cohabit
+    protocol: int  # the version of the protocol that it speaks
+    pid: int  # of the running cohabit
+    started: float | None  # when it started
+    memory_limit: int | None  # bytes
+    time: float | None  # now
+    phase: str  # loading, up, stopping, sweeping or done
+    exit_reason: str  # why the container ends
+    code: int | None  # its exit code
+    stop_grace_seconds: float | None  # the total grace period; null before the file has been read
+    next: float | None  # when the total grace period ends
+    reading: bool  # whether the file is being read
+    scale: dict[str, int]  # the numbers of replicas set by `scale`
+    history: tuple[Event, ...]  # its last 64 events
+    ready: bool  # whether everything that is to be started is ready
+
+    @property
+    def now(self) -> float:
+        """The time of the answer; 0.0 if it is unknown."""
+        return self.time or 0.0
+
+
+class ServiceStatus(JsonRecord):
+    """One instance of a service."""
+
+    name: str  # of the instance
+    service: str  # the service in the file
+    replica: int  # its number; 0 without replicas
+    state: str  # STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED or FATAL
+    since: float | None  # when it entered the state
+    want: str  # up or down
+    restart_pending: bool  # whether a new run is requested
+    gone: bool  # whether it is no longer in the file
+    ready: bool
+    health: str  # starting, healthy, unhealthy, or empty without a probe
+    status: str  # the text that it sent as STATUS (sd_notify)
+    pid: int  # its main process; 0 if there is none
+    code: int | None  # exit code of its last run, 128+n for signal n
+    why: str  # the reason of its last end
+    out_of_memory: bool  # whether the kernel killed it for lack of memory
+    starts: int  # number of starts
+    restarts: int  # restarts in a row
+    attempts: int | None  # their maximum
+    restart: str  # the restart condition
+    started: float | None  # its last start
+    next: float | None  # when BACKOFF or STOPPING ends
+    hook_stage: str  # pre_start, post_start or pre_stop, while such a hook is running
+    hook_index: int  # the number of that hook
+    depends_on: tuple[DependencyStatus, ...]
+    essential: bool
+    job: bool  # whether other services wait for its completion
+    schedule: str
+    command: tuple[str, ...]
+    driver: str  # the drivers of logging, joined by ", "
+    stop_signal: str
+    stop_grace_seconds: float
+    on_failure: str
+    probe: ProbeStatus | None
+    results: tuple[ProbeResult, ...]  # the last five of the probe
+    history: tuple[Event, ...]  # its last 32 events
+    timeline: tuple[TimelineEntry, ...]  # its first start until it was ready, ended or was stopped
+    pids: tuple[int, ...]  # all its processes that are children of process 1
+    output: tuple[str, ...] | None  # its last lines; null if the request did not ask for them
+
+    @property
+    def up(self) -> bool:
+        """Whether it is to run."""
+        return self.want == "up"
+
+    @property
+    def going_down(self) -> bool:
+        """Whether its running processes are to be stopped, for a stop or a restart."""
+        return self.restart_pending or not self.up
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has no process."""
+        return self.state in {"STOPPED", "BACKOFF", "EXITED", "FATAL"}
+
+    @property
+    def stopped_manually(self) -> bool:
+        """Whether it was stopped on request and stays stopped until it is started on request."""
+        return self.state == "STOPPED" and not (self.up or self.restart_pending or self.gone or self.schedule)
+
+    @property
+    def conditions(self) -> tuple[DependencyStatus, ...]:
+        """Its dependencies whose condition does not hold."""
+        return tuple(dependency for dependency in self.depends_on if not dependency.satisfied)
+
+    def last_time(self, event: str) -> float | None:
+        """Return the time of the last such event in the history, in Unix seconds."""
+        return next((entry.time for entry in reversed(self.history) if entry.event == event), None)
+
+
+class Status(JsonRecord):
+    """The container and its services, in the order of the file."""
+
+    container: ContainerStatus
+    services: tuple[ServiceStatus, ...]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and abs(value) < _NUMBER_MAX else None
+
+
+def _number(value: object) -> float | None:
+    is_number = isinstance(value, (int, float)) and 0 <= value < _TIME_MAX  # false for NaN and infinity
+    return float(value) if is_number else None  # type: ignore[arg-type]
+
+
+def _items(value: object, kind: type) -> tuple[Any, ...]:
+    return tuple(item for item in value if isinstance(item, kind)) if isinstance(value, (list, tuple)) else ()
+
+
+# How a value becomes that of a field, by the annotation of the field.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "str": _text,
+    "bool": bool,
+    "int": lambda value: _integer(value) or 0,
+    "int | None": _integer,
+    "float": lambda value: _number(value) or 0.0,
+    "float | None": _number,
+    "tuple[str, ...]": lambda value: _items(value, str),
+    "tuple[str, ...] | None": lambda value: _items(value, str) if isinstance(value, (list, tuple)) else None,
+    "tuple[int, ...]": lambda value: _items(value, int),
+    "dict[str, int]": lambda value: (
+        {str(key): _integer(item) or 0 for key, item in value.items()} if isinstance(value, dict) else {}
+    ),
+}
+
+
+def _read(kind: str, value: Any) -> Any:
+    reader = _READERS.get(kind)
+    if reader:
+        return reader(value)
+    record = _RECORDS[kind.removesuffix(" | None").removeprefix("tuple[").removesuffix(", ...]")]
+    if kind.startswith("tuple["):
+        return tuple(map(record.from_json, _items(value, dict)))
+    return record.from_json(value) if isinstance(value, dict) else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, JsonRecord):
+        return value.to_json()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

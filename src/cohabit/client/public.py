@@ -1,0 +1,42 @@
+"""The public names of cohabit.client: what `from cohabit.client import Client` loads."""
+
+from __future__ import annotations
+
+from cohabit.api.status import (
+    ContainerStatus,
+    DependencyStatus,
+    Event,
+    ProbeResult,
+    ProbeStatus,
+    ServiceStatus,
+    Status,
+    TimelineEntry,
+)
+from cohabit.client.client import DROPPED, Client, Health, LogRecord, Version
+from cohabit.client.connection import Answer, RefusedError, VersionMismatchError
+from cohabit.client.discovery import ConnectionFailedError, NoAnswerError, PermissionDeniedError
+from cohabit.errors import CohabitError, UsageError
+
+__all__ = [
+    "DROPPED",
+    "Answer",
+    "Client",
+    "CohabitError",
+    "ConnectionFailedError",
+    "ContainerStatus",
+    "DependencyStatus",
+    "Event",
+    "Health",
+    "LogRecord",
+    "NoAnswerError",
+    "PermissionDeniedError",
+    "ProbeResult",
+    "ProbeStatus",
+    "RefusedError",
+    "ServiceStatus",
+    "Status",
+    "TimelineEntry",
+    "UsageError",
+    "Version",
+    "VersionMismatchError",
+]
