@@ -21,6 +21,8 @@ FAULT_JOBS ?= 1
 TREES ?= 1000
 TESTS ?= tests
 ARGS ?=
+# pytest keeps the modules whose assertions it has rewritten, even where Python writes no bytecode.
+export PYTHONDONTWRITEBYTECODE :=
 # The number of test processes. One of them runs the container tests, which mostly wait.
 WORKERS ?= 3
 PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --durations=15 --durations-min=1

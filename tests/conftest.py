@@ -5,6 +5,7 @@ the usual examples. Signals that are ignored after a shell's `&` or nohup are re
 ignore them, too.
 """
 
+import gc
 import os
 import signal
 
@@ -18,3 +19,8 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "cohabit")
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt modules and collected tests from garbage collection, which would examine them again and again."""
+    gc.freeze()

@@ -147,9 +147,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Mounted:
 
 
 @pytest.fixture
-def start(engine: Engine, label: str) -> Iterator[Start]:
+def start(request: pytest.FixtureRequest, engine: Engine, label: str) -> Iterator[Start]:
     """Give the function that runs an image in the background, without a network, until the test ends."""
     running: list[Container] = []
+    failed = request.session.testsfailed
 
     def start(image: str, *command: str, options: tuple[str, ...] = ()) -> Container:
         arguments = ("--detach", "--network=none", "--label", label, *options, image, *command)
@@ -158,6 +159,8 @@ def start(engine: Engine, label: str) -> Iterator[Start]:
         return container
 
     yield start
-    for container in running:
-        print(container.logs())  # pytest shows it with a failure
-        engine.docker("rm", "--force", "--volumes", container.id, check=False)
+    if request.session.testsfailed > failed:
+        for container in running:
+            print(container.logs())  # pytest shows it with the failure
+    if running:
+        engine.docker("rm", "--force", "--volumes", *(container.id for container in running), check=False)

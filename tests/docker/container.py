@@ -5,7 +5,9 @@ of a stop is reported and never asserted on. Containers carry the session's labe
 conftest.py removes them.
 """
 
+import os
 import re
+import selectors
 import subprocess
 import time
 from collections.abc import Callable
@@ -111,14 +113,30 @@ class Container:
 
     def until_logged(self, name: str, text: str, *, times: int = 1) -> None:
         """Wait until `times` lines of the service `name` contain `text`."""
+        self.until_output(
+            lambda logs: sum(text in line for line in logs.of(name)) >= times, f"{text!r} from {name}, {times} times"
+        )
 
-        def there() -> bool:
-            if sum(text in line for line in self.logs().of(name)) >= times:
-                return True
-            assert self.is_running(), f"ended without the line {text!r} of {name}:\n{self.logs()}"
-            return False
-
-        until(there, at_most_seconds=AT_MOST_SECONDS, what=f"{text!r} from {name} of {self.id[:12]}")
+    def until_output(self, true: Callable[[Logs], object], what: str) -> None:
+        """Wait until `true()` holds for the whole lines so far. One client follows the output meanwhile."""
+        deadline = time.monotonic() + AT_MOST_SECONDS
+        with self.engine.following("logs", "--follow", self.id) as client, selectors.DefaultSelector() as selector:
+            data = {client.stdout: b"", client.stderr: b""}
+            for file in data:
+                assert file
+                selector.register(file, selectors.EVENT_READ)
+            try:
+                while not true(logs := Logs(*map(_whole_lines, data.values()))):
+                    left = deadline - time.monotonic()
+                    assert left > 0, f"waited {AT_MOST_SECONDS:g} s for nothing: {what}:\n{logs}"
+                    assert selector.get_map(), f"ended without {what}:\n{logs}"
+                    for key, _ in selector.select(left):
+                        piece = os.read(key.fd, 1 << 16)
+                        data[key.fileobj] += piece  # type: ignore[index]
+                        if not piece:
+                            selector.unregister(key.fileobj)
+            finally:
+                client.kill()
 
     def until_answers(self, *arguments: str) -> None:
         """Wait until a command inside succeeds."""
@@ -131,14 +149,15 @@ class Container:
     def wait(self) -> Ended:
         """Wait for the end."""
         began = time.monotonic()
-        until(lambda: not self.is_running(), at_most_seconds=AT_MOST_SECONDS, what=f"end of {self.id[:12]}")
-        return self._ended(began)
+        code = self.engine.docker("wait", self.id, at_most_seconds=AT_MOST_SECONDS).stdout
+        return Ended(int(code), time.monotonic() - began)
 
     def stop(self, *, grace_seconds: int = 10) -> Ended:
         """Stop it as `docker stop` does: its stop signal, the grace period, then SIGKILL (exit code 137)."""
         began = time.monotonic()
         self.engine.docker("stop", "--time", str(grace_seconds), self.id)
-        return self._ended(began)
-
-    def _ended(self, began: float) -> Ended:
         return Ended(int(self.inspect("{{.State.ExitCode}}")), time.monotonic() - began)
+
+
+def _whole_lines(data: bytes) -> str:
+    return data[: data.rfind(b"\n") + 1].decode("utf-8", "replace")

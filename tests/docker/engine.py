@@ -41,7 +41,9 @@ class Engine:
 
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def docker(
+        self, *arguments: str, check: bool = True, at_most_seconds: float = CLIENT_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         """Run `docker WORDS…` and return its stdout and stderr; `check`: a failure raises with its output."""
         done = subprocess.run(
             ["docker", *arguments],
@@ -50,7 +52,7 @@ class Engine:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=CLIENT_SECONDS,
+            timeout=at_most_seconds,
             check=False,
         )
         if check and done.returncode != 0:
@@ -58,17 +60,29 @@ class Engine:
             raise AssertionError(message)
         return done
 
+    def following(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a client whose output is read while it runs."""
+        command = ["docker", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+
     def answers(self) -> bool:
         """Whether an engine is running."""
         return self.docker("version", "--format", "{{.Server.Version}}", check=False).returncode == 0
 
 
 def until(true: Callable[[], object], *, at_most_seconds: float, what: str) -> None:
-    """Wait until `true()` holds; after `at_most_seconds` fail with the description `what`."""
-    deadline = time.monotonic() + at_most_seconds
+    """Wait until `true()` holds; after `at_most_seconds` fail with the description `what`.
+
+    A look usually starts a client, so it is not repeated before as much time has passed as it took.
+    """
+    began = time.monotonic()
+    deadline = began + at_most_seconds
     while not true():
-        assert time.monotonic() < deadline, f"waited {at_most_seconds:g} s for nothing: {what}"
-        time.sleep(0.05)
+        ended = time.monotonic()
+        assert ended < deadline, f"waited {at_most_seconds:g} s for nothing: {what}"
+        time.sleep(max(0.05, ended - began))
+        began = time.monotonic()
 
 
 @contextlib.contextmanager

@@ -116,6 +116,7 @@ def test_open_sessions_of_sshd_end_with_it(servers: str, file: Mounted, start: S
 
 
 BOMB: Final = "[ -e /tmp/again ] && { echo again; exec sleep 1000; }; touch /tmp/again; exec python3 /srv/bomb.py"
+FEW_PROCESSES: Final = "--pids-limit=60"  # enough for several rounds of signals; each of them keeps a processor busy
 GREEDY: Final = "[ -e /tmp/again ] && { echo again; exec sleep 1000; }; touch /tmp/again; exec python3 /srv/greedy.py"
 
 
@@ -123,7 +124,7 @@ def test_a_fork_bomb_is_ended(servers: str, file: Mounted, start: Start) -> None
     """A fork bomb at the container's process limit is ended completely, and its service is restarted."""
     bomb = {"command": ["sh", "-c", BOMB], "restart": "on-failure", "stop_grace_period": "1s"}
     file.write({"bomb": bomb, **OTHER})
-    container = start(servers, options=(*file.options, "--pids-limit=200"))
+    container = start(servers, options=(*file.options, FEW_PROCESSES))
     container.until_logged("bomb", "the limit is met")
     container.until_logged("bomb", "again")
     assert container.pids("bomb.py") == []
@@ -135,7 +136,7 @@ def test_a_fork_bomb_is_ended_by_docker_stop(servers: str, file: Mounted, start:
     """The same on a container stop: 137, because processes were killed, and in time."""
     bomb = {"command": "python3 /srv/bomb.py keep", "stop_grace_period": "1s"}
     file.write({"bomb": bomb, **OTHER})
-    container = start(servers, options=(*file.options, "--pids-limit=200"))
+    container = start(servers, options=(*file.options, FEW_PROCESSES))
     container.until_logged("bomb", "the limit is met")
     assert container.stop(grace_seconds=30).code == 128 + 9
     assert any("other: stopped" in line for line in container.logs().of("cohabit"))

@@ -3,17 +3,14 @@
 import json
 from typing import Any, Final
 
-from docker.container import Build, Container, Start
-from docker.engine import until
+from docker.container import Build, Container, Logs, Start
 from docker.mounted import Mounted
 
-AT_MOST_SECONDS: Final = 60.0
 LONG: Final = 100_000
 
 
-def records(container: Container) -> list[dict[str, Any]]:
+def records(logs: Logs) -> list[dict[str, Any]]:
     """Return the records on `docker logs`; every line must be a JSON object."""
-    logs = container.logs()
     return [json.loads(line) for line in (logs.stdout + logs.stderr).splitlines()]
 
 
@@ -21,12 +18,11 @@ def until_written(container: Container, service: str, text: str) -> dict[str, An
     """Return the first record of a service with this text, once there is one."""
     found: list[dict[str, Any]] = []
 
-    def there() -> bool:
-        assert container.is_running(), container.logs()
-        found[:] = [one for one in records(container) if one["service"] == service and text in json.dumps(one)]
+    def there(logs: Logs) -> bool:
+        found[:] = [one for one in records(logs) if one["service"] == service and text in json.dumps(one)]
         return bool(found)
 
-    until(there, at_most_seconds=AT_MOST_SECONDS, what=f"{text!r} from {service}")
+    container.until_output(there, f"{text!r} from {service}")
     return found[0]
 
 
@@ -63,7 +59,7 @@ def test_the_engine_cuts_no_record(servers: str, file: Mounted, start: Start) ->
     script = f"printf '%0{LONG}d\\n' 7; echo after; sleep 1000"
     file.write({"a": {"command": ["sh", "-c", script], "logging": {"driver": "json"}}})
     container = start(servers, options=file.options)
-    until(lambda: '"after"' in container.logs().stdout, at_most_seconds=AT_MOST_SECONDS, what="the line after")
+    container.until_output(lambda logs: '"after"' in logs.stdout, "the line after")
     kept = container.inspect("{{.LogPath}}")
     with open(kept, encoding="utf-8") as log:
         entries = [one for one in map(json.loads, log) if one["stream"] == "stdout"]

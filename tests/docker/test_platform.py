@@ -127,7 +127,7 @@ def test_a_user_may_open_its_own_stdout(plain: str, start: Start, tmp_path_facto
 def test_a_terminal_gets_the_same_output(plain: str, start: Start) -> None:
     """`docker run --tty`: all output is on the terminal's single stream, and a stop ends it with 0."""
     container = start(plain, "run", POLITE, options=("--tty",))
-    until(lambda: "started" in container.logs().stdout, at_most_seconds=30, what="output on the terminal")
+    container.until_output(lambda logs: "started" in logs.stdout, "output on the terminal")
     assert container.stop().code == 0
     assert "got TERM" in container.logs().stdout
 

@@ -23,10 +23,12 @@ SYSLOG_FULL: Final = 7_990  # a message of this length continues in the next one
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
 _PREFIX: Final = re.compile(rb"([a-z0-9-]+) *\| ?(.*)", re.DOTALL)
 _LOGFMT: Final = re.compile(
-    rb'time=\S+ service=(\S+) stream=(\S+)(?: pid=\d+)?(?: level=\w+)? msg="((?:[^"\\]|\\.)*)"'
+    rb'time=\S+ service=(\S+) stream=(\S+)(?: pid=\d+)?(?: level=\w+)? msg="([^"\\]*(?:\\.[^"\\]*)*)"'
     rb"(?: partial_message=true partial_id=(\S+) partial_ordinal=(\d+) partial_last=(\w+))?"
 )
 _TAGGED: Final = re.compile(rb"\w+:([a-z0-9-]+):([oe]) ")
+_ESCAPED: Final = re.compile(rb"\\x([0-9a-f]{2})")
+_BYTES: Final = {b"%02x" % byte: bytes([byte]) for byte in range(256)}
 _DROPPED: Final = re.compile(rb"[a-z]+: (\d+) lines \((\d+) bytes\) dropped")
 _SYSLOG: Final = re.compile(rb"<\d+>1 \S+ \S+ (\S+) \S+ (\S+) - (.*)", re.DOTALL)
 _LOCAL_SYSLOG: Final = re.compile(rb"<\d+>\w{3} [ \d]\d [\d:]{8} (\S+?)(?:\[\d+\])?: (.*)", re.DOTALL)
@@ -189,7 +191,7 @@ def lines_accounted_for(data: bytes | bytearray) -> int:
 
 def structured_text(text: str) -> bytes:
     r"""The bytes of a message in JSON or logfmt. \xNN stands for a byte, unless the service wrote it itself."""
-    return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode())
+    return _ESCAPED.sub(lambda match: _BYTES[match[1]], text.encode())
 
 
 class Parts:
@@ -281,7 +283,10 @@ def channels_of_syslog(channels: Channels, messages: list[bytes], *, lines: bool
 
 
 def file_with_rotated(path: str) -> bytes:
-    """The contents of a log file and its rotated predecessors, oldest first."""
+    """The contents of a log file and its rotated predecessors, oldest first.
+
+    No log file is an empty one: after a crash between the rename and the creation of the next file there is none.
+    """
     numbers = {
         int(name.removeprefix(f"{path}.").removesuffix(".gz")): name
         for name in glob.glob(f"{glob.escape(path)}.*")
@@ -292,5 +297,7 @@ def file_with_rotated(path: str) -> bytes:
         opener = gzip.open if numbers[number].endswith(".gz") else open
         with opener(numbers[number], "rb") as file:
             data += file.read()
-    with open(path, "rb") as file:
-        return data + file.read()
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            data += file.read()
+    return data

@@ -24,11 +24,13 @@ REPOSITORY: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.absp
 MAIN: Final = os.path.join(REPOSITORY, "src", "cohabit", "__main__.py")
 PROGRAMS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
 
-AT_MOST_SECONDS: Final = 20.0  # far longer than any step takes; a passing test never waits that long
+AT_MOST_SECONDS: Final = 60.0  # far longer than any step takes; a passing test never waits that long
 _POLL_MS: Final = 5  # for conditions without a descriptor: files and /proc
 
 COHABIT: Final = (sys.executable, "-I", "-S", MAIN)
 NAMESPACES: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--")
+# A shell that prepares the namespace, and each of its children before its exec, has cohabit's words among its own.
+_IS_COHABIT: Final = re.compile(r"\S*python\S* (-\S+ )*\S*/(__main__|driver)\.py( |$)")
 _LINE: Final = re.compile(rb"^([A-Za-z0-9_.-]+) *\| ?(.*)$", re.DOTALL)
 
 
@@ -74,7 +76,6 @@ class Run:
             arguments = program("above.py", *arguments)
         if setup:
             arguments = ["sh", "-euc", f'{setup}\nexec "$@"', "sh", *arguments]
-        self._depth = 1 if process_1 else 2
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         master, slave = os.openpty() if terminal else (-1, -1)
         if terminal:
@@ -114,11 +115,14 @@ class Run:
     # --- waiting -----------------------------------------------------------------------------------
 
     def until(self, true: Callable[[], object], what: str) -> None:
-        """Wait until `true()` holds; meanwhile read the output."""
+        """Wait until `true()` holds; meanwhile read the output. A look that takes long is repeated less often."""
         deadline = time.monotonic() + AT_MOST_SECONDS
+        began = time.monotonic()
         while not true():
-            assert time.monotonic() < deadline, f"waited in vain: {what}\n{self}"
-            self._take(_POLL_MS)
+            ended = time.monotonic()
+            assert ended < deadline, f"waited in vain: {what}\n{self}"
+            self._take(max(_POLL_MS, int(2000 * (ended - began))))
+            began = time.monotonic()
 
     def until_printed(self, text: str, times: int = 1) -> None:
         """Wait until stdout and stderr together contain `text` this many times."""
@@ -191,16 +195,9 @@ class Run:
         return processes.children(self.process.pid)[0]
 
     def _find(self) -> bool:
-        pid = self.process.pid
-        for _ in range(self._depth):
-            below = processes.children(pid)
-            if not below:
-                assert self.process.poll() is None, f"ended before it was found\n{self}"
-                return False
-            pid = below[0].pid
-        found = processes.find(pid)
-        if found and ("__main__.py" in found.command or "driver.py" in found.command):
-            self._pid = pid
+        below = processes.descendants(self.process.pid)
+        assert below or self.process.poll() is None, f"ended before it was found\n{self}"
+        self._pid = next((one.pid for one in below if _IS_COHABIT.match(one.command)), 0)  # those above come first
         return bool(self._pid)
 
     def signal(self, number: int) -> None:

@@ -38,7 +38,6 @@ def _background(command: str) -> str:
 
 def _orphan(run: Run, command: str) -> processes.Process:
     """Wait until the process with this command line has cohabit as its parent; returns it."""
-    run.until_printed("started")  # earlier, run.pid may be a process of the script that prepares the namespace
     run.until(lambda: [one.parent for one in run.below(command)] == [run.pid], f"{command} to be an orphan")
     return run.one(command)
 

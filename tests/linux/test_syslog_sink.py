@@ -22,6 +22,7 @@ from cohabit.reactor.logs import syslog
 from cohabit.reactor.logs.formats import Origin
 from cohabit.reactor.logs.syslog import SyslogSink
 from cohabit.reactor.logs.syslog_format import BYTES_MAX, Syslog, frame
+from linux.run import AT_MOST_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.processes.child import SpawnSpec
 
-AT_MOST_SECONDS = 20.0
 SO_RCVBUFFORCE = 33  # socket(7)
 NOW_NS = 1_700_000_000_000_000_000
 STREAM_WAYS = ["tcp", "tcp6", "unix-stream"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -75,10 +76,17 @@ def subpackage_of(module: str) -> str:
     return parts[2] if len(parts) > 2 and (PACKAGE / "/".join(parts[1:3])).is_dir() else ""
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imports_of(path: Path) -> list[tuple[ast.stmt | ast.expr, str]]:
     """Every module that a file imports, at any place in it, with the statement."""
     found: list[tuple[ast.stmt | ast.expr, str]] = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found += [(node, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -145,7 +153,7 @@ def test_no_import_is_inside_a_function(path: Path) -> None:
     """Imports are at the top of the module."""
     if name_of(path) in ENTRIES:
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             inner = [child for child in ast.walk(node) if isinstance(child, (ast.Import, ast.ImportFrom))]
             assert not inner, f"{path.name}:{inner[0].lineno}"
@@ -173,15 +181,14 @@ def test_dangerous_calls_are_in_one_module(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_module_has_a_docstring(path: Path) -> None:
     """Every module has a docstring."""
-    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+    assert ast.get_docstring(parsed(path)), f"{path} has no docstring"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_files_and_functions_are_short(path: Path) -> None:
     """Files have fewer than 500 lines, functions fewer than 70 lines and at most 7 parameters."""
-    text = path.read_text()
-    assert text.count("\n") < 500
-    for node in ast.walk(ast.parse(text)):
+    assert path.read_text().count("\n") < 500
+    for node in ast.walk(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert (node.end_lineno or 0) - node.lineno < 70, f"{path.name}: {node.name} is too long"
             parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]

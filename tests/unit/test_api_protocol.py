@@ -15,7 +15,8 @@ from cohabit.api.protocol import Answer, Request, RequestError
 
 _VALUES = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False, allow_infinity=False) | some.text(),
-    lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner),
+    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(), inner, max_size=3),
+    max_leaves=8,
 )
 
 

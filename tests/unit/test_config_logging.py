@@ -626,6 +626,7 @@ LEAVES = st.sampled_from(["json", "file", "syslog", "none", "/a", "1m", "udp://a
 ANY: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | LEAVES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEY_NAMES), inner, max_size=4),
+    max_leaves=12,
 )
 
 

@@ -118,7 +118,7 @@ PIECES = [
 SHOW = "#!/bin/sh\nprintf '%s' \"A=$A\"\nprintf '[%s]' \"$@\"\nprintf '[%s]' \"$@\" >&2\n"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=7))
 def test_the_result_is_that_of_the_shell(tmp_path: Path, pieces: list[str]) -> None:
     """With or without a shell, arguments, variables, redirections and exit code are the same."""

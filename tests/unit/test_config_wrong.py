@@ -360,11 +360,13 @@ LEAVES = (
     )
 )
 VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers(), inner, max_size=4)
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers(), inner, max_size=4),
+    max_leaves=12,
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VALUES | st.fixed_dictionaries({"services": st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES))}))
 def test_every_value_is_a_draft(value: Any) -> None:
     """Every YAML value is read without an exception, and every service in the Draft has a command."""
@@ -375,7 +377,7 @@ def test_every_value_is_a_draft(value: Any) -> None:
         assert made.services
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary() | st.text().map(str.encode), st.sampled_from(["f.yaml", "f.toml"]))
 def test_every_sequence_of_bytes_is_a_draft(content: bytes, name: str) -> None:
     """No file raises an exception."""

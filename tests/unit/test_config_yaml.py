@@ -240,8 +240,8 @@ def test_every_text_is_a_tree_or_refused(text: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text("abc<", min_size=1), inner),
-    max_leaves=20,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc<", min_size=1), inner, max_size=3),
+    max_leaves=10,
 )
 
 

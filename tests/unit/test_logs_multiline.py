@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cohabit.reactor.logs import multiline_assembler
@@ -231,7 +231,6 @@ def _play(world: ManualChild, steps: list[tuple[str, int, bytes]]) -> dict[int, 
 
 
 @given(st.lists(_step, max_size=40))
-@settings(max_examples=300)
 def test_records_equal_those_of_a_simple_loop(steps: list[tuple[str, int, bytes]]) -> None:
     """With any lines, pieces, delays and re-executions."""
     world = ManualChild()
@@ -246,7 +245,6 @@ def test_records_equal_those_of_a_simple_loop(steps: list[tuple[str, int, bytes]
 
 
 @given(st.lists(_rare_step, max_size=40))
-@settings(max_examples=500)
 def test_no_line_is_lost_or_doubled(steps: list[tuple[str, int, bytes]]) -> None:
     """Even if the child dies at any point, the records of a stream are its lines, each once."""
     world = ManualChild()

@@ -85,7 +85,7 @@ def messages_about(directory: Path, file: str, environ: dict[str, str]) -> list[
     return [problem.text for problem in problems]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(secret=SECRETS, where=some.sampled_from(sorted(FILES)), line=some.sampled_from(ENV_FILES))
 def test_no_diagnostic_quotes_a_value(tmp_path: Path, secret: str, where: str, line: str) -> None:
     """A value is not quoted wherever it stands and whatever is wrong with it."""

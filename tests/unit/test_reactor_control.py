@@ -727,7 +727,7 @@ _PIECES = some.lists(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(some.lists(some.tuples(_PIECES, some.sampled_from(["close", "half", "leave", "read"])), min_size=1, max_size=8))
 def test_whatever_clients_do_the_next_one_is_answered(loop: ControlLoop, crowd: list[tuple[list[bytes], str]]) -> None:
     """Clients send any bytes in any pieces and disconnect in any way. Afterwards no descriptor is left."""

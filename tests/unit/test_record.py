@@ -116,7 +116,8 @@ def test_a_plan_survives_the_conversion(plan: Plan) -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
-        lambda inner: st.lists(inner) | st.dictionaries(_names, inner),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=3),
+        max_leaves=8,
     )
 )
 def test_plain_values_are_unchanged(value: Any) -> None:

@@ -49,7 +49,7 @@ SERVICES = st.lists(
     st.builds(
         lambda status, state: status | {"state": state}, strange(service("a", probe=probe())), st.sampled_from(STATES)
     ),
-    max_size=4,
+    max_size=2,  # services do not affect each other's rows, and one may depend on the other
 )
 
 

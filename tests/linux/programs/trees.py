@@ -71,15 +71,15 @@ def gone(key: str) -> bool:
     return True
 
 
-def find(service: Service) -> tuple[int, str]:
-    """Wait for the service's process to end, then search for its daemon."""
+def find(service: Service, *, refused: bool = False) -> tuple[int, str]:
+    """Wait for the service's process to end, then search for its daemon. refused: until its pid file is refused."""
     while service.name in trees.leaders.values():
         signals.wait_for({signals.CHLD}, 10.0)
         reap()
     deadline = time.monotonic() + 3
     while True:
         pid, why = find_daemon(service, trees, 0)
-        if (pid and not why) or time.monotonic() > deadline:
+        if (pid and bool(why) == refused) or time.monotonic() > deadline:
             return pid, why
         signals.wait_for({signals.CHLD}, 0.002)
         reap()
