@@ -16,11 +16,13 @@ import pytest
 from cohabit.plan.model import Credentials, Limits, Service
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
+from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import limits, one_call, privileges, spawn
 from cohabit.reactor.processes.secrets import SecretFiles
 from linux.conftest import Start
 from linux.run import MAIN, program
 from linux.spawned import PYTHON, Ended, described, run, status_of
+from unit.reactor_world import context_of
 
 USER = Credentials(12345, 12346, (12346, 12347))
 EVERY = tuple(range(41))
@@ -324,7 +326,7 @@ def test_stdout_and_stderr_can_be_reopened(user: Credentials) -> None:
     """/dev/stdout and /dev/stderr can be opened by any user of a service, as log files that link to them require."""
     reader, writer = os.pipe()
     errors, error_writer = os.pipe()
-    output = Output(select.epoll(), Sink(writer), Sink(error_writer))
+    output = Output(context_of(Poller()), Sink(writer), Sink(error_writer))
     output.name_services(["web"])
     (stdout, stderr), _ = output.open(Service("web", ("true",)), user.uid)
     null = os.open(os.devnull, os.O_RDWR)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.reactor import signals
 from cohabit.reactor.linux import os
+from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import children, killing, pid_file, proc, spawn, tracking
 
 if TYPE_CHECKING:
@@ -359,13 +360,17 @@ class _Clock:
         self.time_ns = lambda: 0
 
 
-class Poller:
-    """An epoll instance that ignores registrations."""
+class Timers(Poller):
+    """A poller without descriptors, which are simulated: it has the timers only."""
 
-    def register(self, _fd: int, _events: int) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.close()
+
+    def add(self, *_: Any, **__: Any) -> None:
         """Nothing to do."""
 
-    def unregister(self, _fd: int) -> None:
+    def remove(self, fd: int) -> None:
         """Nothing to do."""
 
 

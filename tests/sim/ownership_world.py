@@ -19,7 +19,7 @@ from cohabit.reactor.processes.children import Children
 from cohabit.reactor.processes.tracking import TrackingLimits
 from cohabit.reactor.processes.tree import UNATTRIBUTED, Trees
 from sim.checker import Violation
-from sim.ownership_kernel import CONT, KILL, OUTSIDE, STOP, TERM, UNLIMITED, Kernel, Poller, Task
+from sim.ownership_kernel import CONT, KILL, OUTSIDE, STOP, TERM, UNLIMITED, Kernel, Task, Timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,8 +260,8 @@ class World:
         self.children.trees.limits = TrackingLimits(-1 if self.has_limits else 4096)
 
     def _new_children(self) -> Children:
-        poller: Any = Poller()
-        return Children(poller, self.queue.append, self._report, lambda _service: None)
+        self.poller = Timers()
+        return Children(self.poller, self.queue.append, self._report, lambda _service: None)
 
     def _report(self, _level: str, service: str, text: str) -> None:
         self.log(f"{service}: {text}")
@@ -374,10 +374,8 @@ class World:
         """Let process 1 reap, handle events and timers, and start or kill services."""
         self.children.reap()
         self._take_events()
-        deadline = self.children.deadline()
-        if deadline is not None and deadline <= self.kernel.now:
-            self.children.due(self.kernel.now)
-            self._take_events()
+        self.poller.run_timers(self.kernel.now)
+        self._take_events()
         for unit in self.units.values():
             if unit.state == "gone" and unit.up:
                 self._start(unit)

@@ -21,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # The layer of each package. A new package fails these tests until it has an entry.
 LAYERS = {
-    "bootstrap": 1, "errors": 1, "isolation": 1, "nearest": 1, "paths": 1, "units": 1,
+    "bootstrap": 1, "errors": 1, "isolation": 1, "nearest": 1, "paths": 1, "program": 1, "units": 1,
     "control": 2, "tasks": 2, "plan": 2, "engine": 3,
     "api": 4, "config": 4, "reactor": 5, "doctor": 5, "client": 5, "rendering": 5,
     "cli": 6,
@@ -38,7 +38,8 @@ INNER_LAYERS = {
 # Modules that every subpackage of the reactor may import.
 SHARED_MODULES = {
     "cohabit.reactor.linux", "cohabit.reactor.signals", "cohabit.reactor.pid1", "cohabit.reactor.rundir",
-    "cohabit.reactor.budget", "cohabit.reactor.poller", "cohabit.reactor.shortage",
+    "cohabit.reactor.budget", "cohabit.reactor.context", "cohabit.reactor.poller", "cohabit.reactor.shortage",
+    "cohabit.reactor.side_process",
 }  # fmt: skip
 
 # Packages without I/O, clock and randomness.
@@ -204,6 +205,14 @@ def test_process_1_imports_only_cheap_modules(command: str) -> None:
     loaded = {module.partition(".")[0] for module in run.stdout.split()}
     assert not loaded & TOO_EXPENSIVE
     assert loaded <= sys.stdlib_module_names | {"cohabit", "__main__"}
+
+
+def test_one_module_knows_how_our_programs_are_started() -> None:
+    """program.py; the entry points, which are started before it can be imported, know how they were started."""
+    for path in MODULES:
+        names = [ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+        knows = {"sys.executable", "sys._base_executable"}.intersection(names)
+        assert not knows or name_of(path) in {"cohabit.program", "cohabit.bootstrap", "cohabit.isolation"}, path
 
 
 def test_the_command_page_is_up_to_date() -> None:

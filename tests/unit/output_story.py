@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from cohabit.plan.model import Logging, Service
-from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
 from cohabit.reactor.logs.output import Output
-from cohabit.reactor.signals import InheritedSignals
+from unit.reactor_world import context_of
 
 if TYPE_CHECKING:
-    import select
     from collections.abc import Sequence
 
     from cohabit.reactor.logs.sink import Sink
+    from cohabit.reactor.poller import Poller
 
 
-def _no_child(*_: object) -> None:
-    raise OSError(11, "Resource temporarily unavailable")
+def new_output(poller: Poller, stdout: Sink, stderr: Sink, **given: Any) -> Output:
+    """An Output. run_program starts its children; by default it fails for lack of resources."""
 
-
-def new_output(epoll: select.epoll, stdout: Sink, stderr: Sink, launch: Any = _no_child) -> Output:
-    """An Output with a MultilineAssembler. `launch` starts its children; by default it fails for lack of resources."""
-    output = Output(epoll, stdout, stderr)
-
-    def say(level: str, service: str, text: str) -> None:
+    def log(level: str, service: str, text: str) -> None:
         output.say(level, "cohabit", f"{service}: {text}")
 
-    output.destinations.launch = launch
-    output.multiline = MultilineAssembler(
-        InheritedSignals(frozenset(), frozenset()), dict(os.environ), epoll, output, launch=launch, say=say
-    )
+    output = Output(context_of(poller, log=log, **given), stdout, stderr)
     return output
 
 

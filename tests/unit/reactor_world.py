@@ -1,13 +1,14 @@
-"""A small loop for parts of the reactor: one epoll, real children under keys, and a record of events and log lines."""
+"""A small loop for parts of the reactor: a poller, real children under keys, and a record of events and log lines."""
 
 import os
-import select
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 from cohabit.plan.model import Probe, Service
+from cohabit.reactor.context import Context
+from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import spawn
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.signals import InheritedSignals
@@ -20,19 +21,44 @@ def asked(kind: str, name: str = "web", **probe: Any) -> Service:
     return Service(name, ("true",), probe=Probe(kind, **probe))
 
 
+def context_of(poller: Poller, **given: Any) -> Context:
+    """Return a context for a part. What is not given is refused or ignored."""
+    parts: dict[str, Any] = {
+        "emit": _ignore, "log": _ignore, "run_program": _refuse, "kill_program": _ignore,
+        "given": InheritedSignals((), ()), "environment": dict(os.environ),
+    }  # fmt: skip
+    return Context(poller, **(parts | given))
+
+
+def _ignore(*_: object) -> None:
+    """Nothing to do."""
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(11, "Resource temporarily unavailable")
+
+
+def ready(poller: Poller) -> list[int]:
+    """Return the descriptors that the poller would report now."""
+    return [fd for fd, _ in poller._watches.poll(0)]
+
+
 class World:
-    """The loop as its parts see it. facts: events that they sent; said: log lines; parts: the parts."""
+    """The loop as its parts see it. facts: events that they sent; said: log lines."""
 
     def __init__(self) -> None:
-        self.epoll = select.epoll()
+        self.poller = Poller()
         self.facts: list[Any] = []
         self.said: list[tuple[str, str, str]] = []
-        self.parts: list[Any] = []
         self.launched: list[str] = []
         self.killed: list[str] = []
         self.pids: dict[str, int] = {}
         self.groups: dict[str, int] = {}
         self.given = InheritedSignals((), ())
+        self.context = context_of(
+            self.poller,
+            emit=self.facts.append, log=self.say, run_program=self.launch, kill_program=self.kill, given=self.given,
+        )  # fmt: skip
         self._started: dict[str, tuple[SpawnSpec, int, Callable[[int, str], None]]] = {}
 
     def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
@@ -63,11 +89,7 @@ class World:
 
     def turn(self) -> None:
         """Wait up to 5 ms for events, and handle them."""
-        for fd, _ in self.epoll.poll(0.005):
-            for part in self.parts:
-                if part.owns(fd):
-                    part.handle(fd)
-                    break
+        self.poller.wait(0.005)
         self.reap()
 
     def reap(self) -> None:
@@ -91,7 +113,7 @@ class World:
 
     def idle(self) -> bool:
         """Whether no descriptor is ready."""
-        return not self.epoll.poll(0)
+        return not ready(self.poller)
 
     def close(self) -> None:
         """Kill and reap the remaining children."""
@@ -99,4 +121,4 @@ class World:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             os.close(self._started[key][1])
-        self.epoll.close()
+        self.poller.close()

@@ -35,10 +35,7 @@ class Records(World):
 
     def fresh(self) -> None:
         """Make another assembler, as after a re-execution."""
-        self.assembler = MultilineAssembler(
-            self.given, dict(os.environ), self.epoll, self, launch=self.launch, say=self.say
-        )
-        self.parts = [self.assembler]
+        self.assembler = MultilineAssembler(self.context, self)
 
     def write_records(self, source: int, records: list[bytes], now_ns: int) -> None:
         """As Output."""
@@ -83,8 +80,8 @@ class Records(World):
         plain = marshal.loads(marshal.dumps(self.assembler.to_plain()))  # noqa: S302 - own data
         for fd in before:
             try:
-                self.epoll.unregister(fd)
-            except FileNotFoundError:
+                self.poller.remove(fd)
+            except KeyError:
                 continue
         self.fresh()
         assembler = self.assembler
@@ -151,9 +148,7 @@ class ManualChild(Records):
 
     def handle_events(self) -> None:
         """Handle all pending events."""
-        for fd, _ in self.epoll.poll(0):
-            if self.assembler.owns(fd):
-                self.assembler.handle(fd)
+        self.poller.wait(0)
 
     def die(self, code: int) -> None:
         """The child ends and is reaped."""
@@ -166,7 +161,7 @@ class ManualChild(Records):
     def close(self) -> None:
         """End the child."""
         self.die(0)
-        self.epoll.close()
+        self.poller.close()
 
 
 _line = st.sampled_from([b"A", b"b c", b" goes on", b"\tgoes on", b"", b"A\r", b" \xff", b"\xc3", b" " + b"x" * 300])
@@ -216,8 +211,8 @@ def _play(world: ManualChild, steps: list[tuple[str, int, bytes]]) -> dict[int, 
             world.reexecute()
         elif step == "die":
             world.die(128 + signal.SIGKILL)
-        elif step == "idle" and (moment := world.assembler.deadline()) is not None:
-            world.assembler.due(moment)
+        elif step == "idle" and (moment := world.poller.deadline()) is not None:
+            world.poller.run_timers(moment)
         elif step == "close":
             world.assembler.close()
     for source in set(sources) - ended_sources:
@@ -239,7 +234,7 @@ def test_records_equal_those_of_a_simple_loop(steps: list[tuple[str, int, bytes]
             assert world.records.get(source, []) == _reference(pieces)
         assert len(world.finished) == 2
         assert world.assembler._sources == {}
-        assert world.assembler.deadline() is None
+        assert world.poller.deadline() is None
     finally:
         world.close()
 
@@ -256,7 +251,7 @@ def test_no_line_is_lost_or_doubled(steps: list[tuple[str, int, bytes]]) -> None
                 assert not any(_search(line.decode("utf-8", "replace")) for line in record.split(b"\n")[1:])
         assert len(world.finished) == 2
         assert world.assembler._sources == {}
-        assert world.assembler.deadline() is None
+        assert world.poller.deadline() is None
     finally:
         world.close()
 
@@ -290,15 +285,15 @@ def test_a_record_ends_after_200_ms_without_a_line(world: Records) -> None:
     """It is emitted and there is no deadline any more. A continuation line that comes later is another record."""
     source = world.assembler.open("web", PATTERN)
     world.feed(source, b"A\n")
-    assert world.assembler.deadline() is None, "unanswered"
+    assert world.poller.deadline() is None, "unanswered"
     world.until_answered()
-    deadline = world.assembler.deadline()
+    deadline = world.poller.deadline()
     assert deadline is not None
-    world.assembler.due(deadline - 0.001)
+    world.poller.run_timers(deadline - 0.001)
     assert world.records == {}
-    world.assembler.due(deadline)
+    world.poller.run_timers(deadline)
     assert world.texts(source) == [b"A"]
-    assert world.assembler.deadline() is None
+    assert world.poller.deadline() is None
     world.feed(source, b" on\n")
     world.until_answered()
     world.assembler.end(source)
@@ -311,14 +306,14 @@ def test_each_line_restarts_the_200_ms(world: Records) -> None:
     for source in (first, second):
         world.feed(source, b"A\n")
         world.until_answered()
-    early = world.assembler.deadline()
+    early = world.poller.deadline()
     assert early is not None
     world.feed(first, b" b\n")
     world.until_answered()
-    late = world.assembler.deadline()
+    late = world.poller.deadline()
     assert late is not None
     assert late > early
-    world.assembler.due(late)
+    world.poller.run_timers(late)
     assert (world.texts(first), world.texts(second)) == ([], [b"A"])
 
 
@@ -328,17 +323,20 @@ def test_a_record_of_a_paused_stream_does_not_end(world: Records) -> None:
     for each in (source, other):
         world.feed(each, b"A\n")
         world.until_answered()
-    deadline = world.assembler.deadline()
+    deadline = world.poller.deadline()
     assert deadline is not None
     world.paused = {source, other}
-    assert world.assembler.deadline() is None
-    world.assembler.due(deadline + 9)
+    world.assembler.set_timer()
+    assert world.poller.deadline() is None
+    world.poller.run_timers(deadline + 9)
     assert world.records == {}
     world.paused = {source}
-    world.assembler.due(deadline + 9)
+    world.assembler.set_timer()
+    world.poller.run_timers(deadline + 9)
     assert world.records.keys() == {other}
     world.paused = set()
-    assert world.assembler.deadline() == deadline
+    world.assembler.set_timer()
+    assert world.poller.deadline() == deadline
 
 
 def test_a_record_ends_at_1_mib(world: Records) -> None:
@@ -390,7 +388,7 @@ def test_a_killed_child_loses_no_line(world: Records) -> None:
     assert [text.count("ended with SIGKILL (killed)") for _, _, text in world.said] == [1]
     world.assembler.end(source)
     assert world.finished == [source]
-    assert world.assembler.deadline() is None
+    assert world.poller.deadline() is None
 
 
 def test_a_child_that_hangs_makes_its_source_full(world: Records) -> None:
@@ -433,7 +431,7 @@ def test_without_a_child_each_line_is_a_record(world: Records, monkeypatch: pyte
     def launch(*_: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(world.assembler, "_launch", launch)
+    monkeypatch.setattr(world.context, "run_program", launch)
     source = world.assembler.open("web", PATTERN)
     world.feed(source, b"A\n b\n")
     world.reexecute()
@@ -528,12 +526,12 @@ def test_a_reexecution_keeps_child_lines_and_records(world: Records) -> None:
     source, other = world.assembler.open("web", PATTERN), world.assembler.open("web", PATTERN)
     world.feed(source, b"A\n b\n")
     world.until_answered()
-    deadline = world.assembler.deadline()
+    deadline = world.poller.deadline()
     os.kill(world.pid(), signal.SIGSTOP)
     world.feed(other, b"X\n y\n" * 50_000)
     world.assembler.end(other)
     world.reexecute()
-    assert world.assembler.deadline() == deadline
+    assert world.poller.deadline() == deadline
     world.feed(source, b" c\nD\n")
     os.kill(world.pid(), signal.SIGCONT)
     world.until_answered()

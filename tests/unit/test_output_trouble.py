@@ -6,7 +6,6 @@ import errno
 import fcntl
 import marshal
 import os
-import select
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import pytest
 from cohabit.plan.model import Logging
 from cohabit.reactor import linux
 from cohabit.reactor.logs.sink import Sink
+from cohabit.reactor.poller import Poller
 from unit.output_story import new_output, writing
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ class OutputLoop:
         self.null = os.open(os.devnull, os.O_WRONLY)
         self.stdout = self.writer if stdout < 0 else stdout
         self.ends: list[int] = []
-        self.epoll = select.epoll()
+        self.poller = Poller()
         self.output = self.fresh()
 
     def fresh(self) -> Output:
         """Make another Output with the same descriptors."""
-        self.epoll = select.epoll()
-        output = new_output(self.epoll, Sink(self.stdout), Sink(self.null))
+        self.poller = Poller()
+        output = new_output(self.poller, Sink(self.stdout), Sink(self.null))
         output.name_services(["one", "two"])
         return output
 
@@ -51,7 +51,7 @@ class OutputLoop:
         """Save the state and restore it in a new Output."""
         plain = marshal.loads(marshal.dumps(self.output.to_plain()))  # noqa: S302
         self.output._sources.close()
-        self.epoll.close()
+        self.poller.close()
         self.output = self.fresh()
         self.output.restore(plain)
 
@@ -62,17 +62,11 @@ class OutputLoop:
         os.set_blocking(stdout, False)
         return stdout
 
-    def turn(self, wait: float = 0.0) -> list[int]:
-        """One turn of the loop. Returns the descriptors with events."""
-        deadline = self.output.deadline()
-        if deadline is not None:
-            wait = max(0.0, min(wait, deadline - time.monotonic()))
-        ready = [fd for fd, _ in self.epoll.poll(wait)]
-        for fd in ready:
-            if self.output.owns(fd):
-                self.output.handle(fd)
-        self.output.due(time.monotonic())
-        return ready
+    def turn(self, wait: float = 0.0) -> bool:
+        """One turn of the loop. Returns whether a descriptor was ready."""
+        found = self.poller.wait(wait)
+        self.poller.run_timers(time.monotonic())
+        return found
 
     def until(self, condition: Callable[[], object]) -> None:
         """Turn until the condition holds."""
@@ -94,7 +88,7 @@ class OutputLoop:
         for fd in (*self.ends, self.reader, self.writer, self.null):
             os.close(fd)
         self.output._sources.close()
-        self.epoll.close()
+        self.poller.close()
 
 
 @pytest.fixture
@@ -275,7 +269,7 @@ def test_a_full_disk_behind_stdout_is_retried(tmp_path: Path, monkeypatch: pytes
             loop.turn()
     assert reported == ["No space left on device"]
     assert sink.fd == -1
-    assert loop.output.deadline() == sink.retry_at
+    assert loop.poller.deadline() == sink.retry_at
     loop.reexecute()
     loop.turn()
     room[0] = 1000

@@ -1,7 +1,6 @@
 """reactor/clock.py: one child for all schedules, through failures and re-executions; the test plays the child."""
 
 import os
-import select
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,8 +9,9 @@ import pytest
 from cohabit.engine.events import ScheduleDue
 from cohabit.plan.model import Schedule
 from cohabit.reactor.clock import KEY, Clock
+from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes.child import SpawnSpec
-from cohabit.reactor.signals import InheritedSignals
+from unit.reactor_world import context_of, ready
 
 HOURLY, DAILY = Schedule("0 * * * *"), Schedule("0 3 * * *", "Europe/Berlin")
 NOON = 1_795_000_000
@@ -22,7 +22,7 @@ class World:
     """A world without children: it records what was launched, and plays the child. Its time is set by hand."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.epoll = select.epoll()
+        self.poller = Poller()
         self.monotonic, self.wall = 1000.0, float(NOON)
         self.starts: list[SpawnSpec] = []
         self.killed: list[str] = []
@@ -37,15 +37,15 @@ class World:
 
     def new(self) -> Clock:
         """Return a Clock, as a new program of process 1 creates it."""
-        return Clock(
-            InheritedSignals([], []),
-            ENVIRONMENT,
-            self.epoll,
-            launch=self._launch,
-            kill=self.killed.append,
+        context = context_of(
+            self.poller,
+            environment=ENVIRONMENT,
+            run_program=self._launch,
+            kill_program=self.killed.append,
             emit=self.events.append,
-            say=lambda _level, _service, text: self.log.append(text),
+            log=lambda _level, _service, text: self.log.append(text),
         )
+        return Clock(context)
 
     def _launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
         assert key == KEY
@@ -67,12 +67,8 @@ class World:
 
     def turn(self) -> None:
         """One turn of the loop, for the clock only."""
-        for fd, _ in self.epoll.poll(0):
-            assert self.clock.owns(fd)
-            self.clock.handle(fd)
-        deadline = self.clock.deadline()
-        if deadline is not None and deadline <= self.monotonic:
-            self.clock.due(self.monotonic)
+        self.poller.wait(0)
+        self.poller.run_timers(self.monotonic)
 
     def end(self, code: int = 1, why: str = "") -> None:
         """End and reap the child."""
@@ -86,7 +82,7 @@ class World:
         self.clock.set([])
         if self._ended:
             self.end()
-        self.epoll.close()
+        self.poller.close()
 
 
 @pytest.fixture
@@ -102,7 +98,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def test_without_schedules_there_is_no_child(world: World) -> None:
     """A container without schedules starts no child and has no deadline."""
     world.clock.set([])
-    assert (world.starts, world.clock.deadline()) == ([], None)
+    assert (world.starts, world.poller.deadline()) == ([], None)
 
 
 def test_child_gets_every_schedule(world: World) -> None:
@@ -156,7 +152,7 @@ def test_changed_schedules_replace_the_child(world: World) -> None:
         f"{NOON + 90} weed Europe/Berlin 0 3 * * *",
         f"{NOON + 90} new - 0 * * * *",
     ]
-    assert (world.log, world.clock.deadline()) == ([], None)
+    assert (world.log, world.poller.deadline()) == ([], None)
     world.end(1)  # the new child fails by itself
     assert (len(world.starts), len(world.log)) == (2, 1)
 
@@ -177,7 +173,7 @@ def test_child_ends_with_the_last_schedule(world: World) -> None:
     world.clock.set([])
     assert world.killed == [KEY]
     world.end(137)
-    assert (len(world.starts), world.log, world.clock.deadline()) == (1, [], None)
+    assert (len(world.starts), world.log, world.poller.deadline()) == (1, [], None)
     world.clock.set([("rotate", HOURLY)])
     assert len(world.starts) == 2
 
@@ -199,7 +195,7 @@ def test_failed_child_is_restarted(world: World) -> None:
     world.turn()
     for delay in (0.1, 0.2, 0.4):
         world.end(139)
-        assert world.clock.deadline() == pytest.approx(world.monotonic + delay)
+        assert world.poller.deadline() == pytest.approx(world.monotonic + delay)
         world.turn()
         assert world.stdout < 0, "it was restarted too early"
         world.monotonic += delay
@@ -218,7 +214,7 @@ def test_long_run_resets_the_back_off(world: World) -> None:
     world.turn()
     world.monotonic += 10
     world.end()
-    assert world.clock.deadline() == pytest.approx(world.monotonic + 0.1)
+    assert world.poller.deadline() == pytest.approx(world.monotonic + 0.1)
 
 
 def test_closed_output_does_not_wake_the_loop(world: World) -> None:
@@ -226,11 +222,11 @@ def test_closed_output_does_not_wake_the_loop(world: World) -> None:
     world.clock.set([("rotate", HOURLY)])
     os.close(world.stdout)
     world.turn()
-    assert world.epoll.poll(0) == []
-    assert world.clock.deadline() is None
+    assert ready(world.poller) == []
+    assert world.poller.deadline() is None
     world.stdout = os.open("/dev/null", os.O_WRONLY)
     world.end()
-    assert world.clock.deadline() is not None
+    assert world.poller.deadline() is not None
 
 
 def test_refused_fork_is_retried(world: World) -> None:
@@ -249,7 +245,7 @@ def test_failed_exec_is_retried(world: World) -> None:
     world.clock.set([("rotate", HOURLY)])
     world.end(127, "'python3' does not exist")
     assert "cannot be started: 'python3' does not exist" in world.log[0]
-    assert world.clock.deadline() is not None
+    assert world.poller.deadline() is not None
 
 
 def test_changed_schedules_end_the_back_off(world: World) -> None:
@@ -257,10 +253,10 @@ def test_changed_schedules_end_the_back_off(world: World) -> None:
     world.clock.set([("rotate", HOURLY)])
     world.end()
     world.clock.set([("rotate", DAILY)])
-    assert (len(world.starts), world.clock.deadline()) == (2, None)
+    assert (len(world.starts), world.poller.deadline()) == (2, None)
     world.end()
     world.clock.set([])
-    assert world.clock.deadline() is None
+    assert world.poller.deadline() is None
 
 
 def test_settled_times_survive_a_re_execution(world: World) -> None:
@@ -284,6 +280,6 @@ def test_child_sees_the_end_of_process_1_on_its_stdin(world: World) -> None:
     os.set_blocking(world.stdin, False)
     with pytest.raises(BlockingIOError):
         os.read(world.stdin, 1)
-    os.close(world.clock._lifeline)
+    os.close(world.clock._child.input.fd)
     assert os.read(world.stdin, 1) == b""
-    world.clock._lifeline = os.open("/dev/null", os.O_RDONLY)
+    world.clock._child.input.fd = os.open("/dev/null", os.O_RDONLY)

@@ -6,7 +6,6 @@ The tests run a loop of their own on the same epoll, so nothing sleeps.
 from __future__ import annotations
 
 import os
-import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,9 @@ from cohabit.reactor import budget
 from cohabit.reactor.control import server
 from cohabit.reactor.control.client import OPEN_REQUESTS_MAX
 from cohabit.reactor.control.server import Control
+from cohabit.reactor.poller import Poller
 from cohabit.reactor.rundir import RuntimeDirectory
+from unit.reactor_world import context_of, ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ class ControlLoop:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.epoll = select.epoll()
+        self.poller = Poller()
         self.directory = RuntimeDirectory(given=str(directory))
         self.fed: list[Any] = []
         self.done = False
@@ -55,20 +56,18 @@ class ControlLoop:
         self.clients: list[socket.socket] = []
 
     def _control(self) -> Control:
-        def is_followed() -> None:
-            self.follow_calls += 1
+        return Control(context_of(self.poller, emit=self.fed.append), self.directory, self)
 
-        return Control(
-            self.epoll, self.directory,
-            ask=self.ask, feed=self.fed.extend, backlog=self.backlog, is_followed=is_followed,
-        )  # fmt: skip
+    def subscriptions_changed(self, _: Control) -> None:
+        """Count the calls."""
+        self.follow_calls += 1
 
     def reexecute(self) -> None:
         """Write the state down, and restore it in a new Control."""
         plain = self.control.to_plain()
         assert set(self.control.descriptors()) == {plain["fd"], *self.control._clients}
-        self.epoll.close()
-        self.epoll = select.epoll()
+        self.poller.close()
+        self.poller = Poller()
         self.control = self._control()
         self.control.restore(plain)
 
@@ -119,16 +118,12 @@ class ControlLoop:
 
     def turn(self, wait: float = 0.0) -> bool:
         """Run one turn of the loop. Returns False if no descriptor was ready."""
-        deadline = self.control.deadline()
-        if deadline is not None:
-            wait = max(wait, min(deadline - time.monotonic(), 0.05))
-        ready = self.epoll.poll(max(0.0, wait))
-        for fd, _ in ready:
-            if self.control.owns(fd):
-                self.control.handle(fd)
-        self.control.due(time.monotonic())
+        if self.poller.deadline() is not None:
+            wait = max(wait, 0.05)
+        found = self.poller.wait(wait)
+        self.poller.run_timers(time.monotonic())
         self.control.poll_waiters()
-        return bool(ready)
+        return found
 
     def until(self, condition: Callable[[], object]) -> None:
         """Run turns until the condition holds."""
@@ -159,7 +154,7 @@ class ControlLoop:
         self.control.close()
         for client in self.clients:
             client.close()
-        self.epoll.close()
+        self.poller.close()
         self.directory.remove()
 
 
@@ -280,13 +275,13 @@ def test_after_a_slow_request_others_wait_for_three_times_as_long(loop: ControlL
     early = loop.connect()
     loop.until(lambda: loop.control._clients)
     loop.connect(b"cohabit/2 ps\n")
-    loop.until(lambda: loop.control._requests_paused_until)
+    loop.until(lambda: loop.poller.time_of(("control", "requests")))
     began = time.monotonic()
     early.send(b"cohabit/2 ps\n")
-    deadline = loop.control.deadline()
+    deadline = loop.poller.deadline()
     assert deadline is not None
     assert deadline - began > 0.015
-    assert not loop.epoll.poll(0)  # no client is in the epoll set
+    assert not ready(loop.poller)  # no client is in the epoll set
     assert loop.answer(early) == b"0 ok ps True\n"
 
 
@@ -300,7 +295,7 @@ def test_one_of_several_simultaneous_requests_is_answered_before_the_pause(loop:
     clients.pop().close()
     loop.turn()
     assert len(loop.control._clients) == 9
-    assert not loop.epoll.poll(0)
+    assert not ready(loop.poller)
     loop.slow = 0.0
     assert [loop.answer(client) for client in clients] == [b"0 ok ps True\n"] * 9
 
@@ -323,8 +318,8 @@ def test_refused_clients_are_followed_by_a_pause(loop: ControlLoop, monkeypatch:
         for client in refused
     )
     late = connect_as_other_user(loop, monkeypatch, 1)[0]
-    assert not loop.epoll.poll(0)
-    deadline = loop.control.deadline()
+    assert not ready(loop.poller)
+    deadline = loop.poller.deadline()
     assert deadline is not None
     own.send(b"cohabit/2 ps\n")  # clients that are connected are served meanwhile
     assert loop.answer(own) == b"0 ok ps True\n"
@@ -356,8 +351,8 @@ def test_connections_without_a_request_are_followed_by_a_pause(loop: ControlLoop
     """A flood of connections by root costs at most a quarter of the time, too."""
     for _ in range(90):
         loop.connect().close()
-    loop.until(lambda: loop.control._accept_paused_until)
-    assert loop.control.deadline() is not None
+    loop.until(lambda: loop.poller.time_of(("control", "accept")))
+    assert loop.poller.deadline() is not None
     assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
 
 
@@ -393,9 +388,9 @@ def test_waiters_are_polled_for_a_quarter_of_the_time(loop: ControlLoop) -> None
     loop.control.poll_waiters()
     with pytest.raises(BlockingIOError):
         client.recv(1)
-    assert loop.control.deadline() == loop.control._poll_from
+    assert loop.poller.deadline() == loop.control._poll_from
     assert loop.answer(client) == b"0 ok done\n"
-    assert loop.control.deadline() is None
+    assert loop.poller.deadline() is None
 
 
 def test_unread_answers_are_limited(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,13 +33,9 @@ class LogWorld(World):
         """Create Output and LogMatches, as after a re-execution."""
         sink = Sink(self.writer)
         self.sink = sink
-        self.output = new_output(self.epoll, sink, sink)
+        self.output = new_output(self.poller, sink, sink)
         self.output.name_services(["web", "db"])
-        self.matches = LogMatches(
-            self.given, dict(os.environ), self.epoll, self.output,
-            launch=self.launch, kill=self.kill, emit=self.facts.append,
-        )  # fmt: skip
-        self.parts = [self.output, self.matches]
+        self.matches = LogMatches(self.context, self.output)
 
     def turn(self) -> None:
         """Run one turn, and read stdout."""
@@ -111,7 +107,7 @@ def test_streams_are_matched_separately(world: LogWorld) -> None:
     fds = world.start("web", "^out ready$|^readyerr$")
     for stream, piece in ((0, b"out "), (1, b"ready"), (0, b"x\nout "), (1, b"er"), (0, b"ready\n"), (1, b"r\n")):
         world.write(fds[stream], piece)
-        world.until(lambda: not world.epoll.poll(0))
+        world.until(world.idle)
     world.until(lambda: world.facts)
     assert world.facts == [Probed("web", passed=True, output="out ready")]
 
@@ -266,7 +262,7 @@ def test_a_failed_fork_leaves_no_descriptor(world: LogWorld) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
     before = set(os.listdir("/proc/self/fd"))
-    world.matches._launch = launch
+    world.context.run_program = launch
     with pytest.raises(OSError, match="temporarily"):
         world.matches.open(asked("log", pattern="x"))
     assert set(os.listdir("/proc/self/fd")) == before
@@ -285,7 +281,7 @@ def test_reexecution(world: LogWorld) -> None:
     assert len(kept) == 2
     world.output._sources.close()
     for fd in [kept[0]]:
-        world.epoll.unregister(fd)
+        world.poller.remove(fd)
     os.close(world.sink.fd)
     world.fresh()
     world.output.restore(plain)

@@ -17,8 +17,7 @@ class PipeWorld(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pipes = NotificationFds(self.epoll, self.facts.append)
-        self.parts = [self.pipes]
+        self.pipes = NotificationFds(self.context)
         self.writer, self.number = self.pipes.open(WEB)
 
     def write(self, data: bytes) -> None:
@@ -77,10 +76,9 @@ def test_reexecution(world: PipeWorld) -> None:
     """A line written during the re-execution is read after it."""
     plain = world.pipes.to_plain()
     for fd in world.pipes.descriptors():
-        world.epoll.unregister(fd)
+        world.poller.remove(fd)
     os.write(world.writer, b"\n")
-    world.pipes = NotificationFds(world.epoll, world.facts.append)
-    world.parts = [world.pipes]
+    world.pipes = NotificationFds(world.context)
     world.pipes.restore(plain)
     world.until(lambda: world.facts)
     assert world.facts == [Probed("web", passed=True)]

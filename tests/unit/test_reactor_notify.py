@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from cohabit.reactor import rundir
 from cohabit.reactor.health import notify
 from cohabit.reactor.health.notify import Notify, notify_supervisor
 from cohabit.reactor.rundir import RuntimeDirectory
-from unit.reactor_world import World
+from unit.reactor_world import World, ready
 
 WEB = Service("web", ("true",), probe=Probe("notify"))
 
@@ -34,6 +35,7 @@ class NotifyWorld(World):
     def __init__(self, path: str) -> None:
         super().__init__()
         self.members: dict[int, bool | None] = {os.getpid(): True}
+        self.adopts = True
         self.directory = RuntimeDirectory(path)
         self.notify = self.fresh()
         self.environment = self.notify.open(WEB)
@@ -42,23 +44,17 @@ class NotifyWorld(World):
     def turn(self) -> None:
         """Run one turn, and end the pauses that are over."""
         super().turn()
-        self.notify.due(time.monotonic())
+        self.poller.run_timers(time.monotonic())
 
     def idle(self) -> bool:
         """Whether nothing is to be read, now or after a pause."""
-        return super().idle() and not self.notify._paused
+        return super().idle() and self.poller.deadline() is None
 
     def fresh(self) -> Notify:
         """Create a Notify, as after a re-execution."""
-        self.parts = [
-            Notify(
-                self.epoll, self.directory, emit=self.facts.append, say=self.say,
-                speaks_for=lambda _service, pid, _uid: self.members.get(pid, False),
-            )
-        ]  # fmt: skip
-        created = self.parts[0]
-        assert isinstance(created, Notify)
-        return created
+        self.trees = SimpleNamespace(speaks_for=lambda _service, pid, _uid: self.members.get(pid, False))
+        children: Any = SimpleNamespace(trees=self.trees, adopt=lambda _service, _pid: self.adopts)
+        return Notify(self.context, self.directory, children)
 
     def send(self, *messages: bytes, fds: tuple[int, ...] = ()) -> None:
         """Send messages from this process, and run the loop until all are read."""
@@ -102,6 +98,16 @@ def test_known_messages(world: NotifyWorld, message: bytes, fields: dict[str, An
     """The known assignments of sd_notify(3) become fields of one event."""
     world.send(message)
     assert world.facts == [Notified("web", **fields)]
+    assert world.said == []
+
+
+def test_a_main_process_that_cannot_be_adopted_is_not_reported(world: NotifyWorld) -> None:
+    """Its end would not be seen; the rest of the message counts."""
+    message = b"READY=1\nMAINPID=%d" % os.getpid()
+    world.send(message)
+    world.adopts = False
+    world.send(message)
+    assert world.facts == [Notified("web", ready=True, main_pid=os.getpid()), Notified("web", ready=True)]
     assert world.said == []
 
 
@@ -297,7 +303,7 @@ def test_reexecution(world: NotifyWorld) -> None:
     world.send(b"")
     plain = world.notify.to_plain()
     for fd in world.notify.descriptors():
-        world.epoll.unregister(fd)
+        world.poller.remove(fd)
         world.notify._endpoints[fd].socket.detach()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"READY=1", world.path)
@@ -324,27 +330,27 @@ def flood(path: str) -> None:
 def test_a_flood_is_followed_by_a_pause(world: NotifyWorld) -> None:
     """Nothing wakes the loop in the pause. After it the rest is read, the service's own message included."""
     other = world.notify.open(WEB.replace(name="other"))["NOTIFY_SOCKET"]
-    real = world.notify._speaks_for
-    world.notify._speaks_for = lambda *sender: bool(sum(range(100_000))) and real(*sender)
+    real = world.trees.speaks_for
+    world.trees.speaks_for = lambda *sender: bool(sum(range(100_000))) and real(*sender)
     world.members[os.getpid()] = False
     flood(world.path)
     world.notify.handle(world.notify._fds["web"])
-    deadline = world.notify.deadline()
+    deadline = world.poller.deadline()
     assert deadline is not None
-    assert not world.epoll.poll(0)
+    assert not ready(world.poller)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"READY=1", other)  # another service's message is read meanwhile
-        assert [fd for fd, _ in world.epoll.poll(0)] == [world.notify._fds["other"]]
+        assert ready(world.poller) == [world.notify._fds["other"]]
         world.members[os.getpid()] = True
         world.notify.handle(world.notify._fds["other"])
         assert world.facts == [Notified("other", ready=True)]
-        world.notify.due(deadline)
+        world.poller.run_timers(deadline)
         world.send(b"STATUS=mine")
     assert world.facts[-1] == Notified("web", status="mine")
     flood(world.path)
     world.notify.handle(world.notify._fds["web"])
     world.notify.close("web")  # during its pause
-    assert world.notify.deadline() is None or "other" in world.notify._fds
+    assert world.poller.deadline() is None or "other" in world.notify._fds
     world.notify.close("other")
 
 

@@ -1,7 +1,6 @@
 """Output with real pipes: what is written in pieces of any size comes out complete."""
 
 import os
-import select
 import time
 from collections.abc import Iterator
 
@@ -12,7 +11,9 @@ from hypothesis import strategies as st
 from cohabit.reactor import linux
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
+from cohabit.reactor.poller import Poller
 from unit.output_story import new_output, writing
+from unit.reactor_world import ready
 
 _texts = st.binary(max_size=20) | st.sampled_from([b"\n", b"a\n", b"\n\n", b"no end", b"\0\xff\n"])
 _written = st.lists(st.tuples(st.sampled_from(["one", "two"]), _texts), max_size=30)
@@ -22,7 +23,7 @@ class Pump:
     """An Output between pipes: services write at one end, the test reads at the other."""
 
     def __init__(self) -> None:
-        self.epoll = select.epoll()
+        self.poller = Poller()
         self.reader, self.writer = os.pipe()
         self.errors, self.error_writer = os.pipe()
         for fd in (self.reader, self.errors):
@@ -32,7 +33,7 @@ class Pump:
 
     def fresh(self) -> Output:
         """Make another Output for the same two sinks."""
-        output = new_output(self.epoll, Sink(self.writer), Sink(self.error_writer))
+        output = new_output(self.poller, Sink(self.writer), Sink(self.error_writer))
         output.name_services(["one", "two"])
         return output
 
@@ -42,9 +43,7 @@ class Pump:
 
     def turn(self) -> None:
         """Handle all ready descriptors once."""
-        for fd, _ in self.epoll.poll(0):
-            if self.output.owns(fd):
-                self.output.handle(fd)
+        self.poller.wait(0)
 
     def end(self) -> bytes:
         """Close the services' write ends and finish. Returns what came out on stdout."""
@@ -71,7 +70,7 @@ class Pump:
         for fd in (self.reader, self.writer, self.errors, self.error_writer):
             os.close(fd)
         self.output._sources.close()
-        self.epoll.close()
+        self.poller.close()
 
 
 @pytest.fixture
@@ -167,7 +166,7 @@ def test_a_full_sink_pauses_reading_but_not_the_loop(pump: Pump) -> None:
     while count := _write_some(pump.services["one"][0], piece):  # until the pipe is full
         written += count
         pump.turn()
-    assert not pump.epoll.poll(0)
+    assert not ready(pump.poller)
     out = b""
     while len(_lines(out, "one")) < written // 16:
         out += pump.read()

@@ -1,246 +1,228 @@
-"""Waiting for descriptors, also if epoll has no room for them."""
+"""The poller: which callbacks are called, in which order, and which are not."""
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from cohabit.reactor import poller as poller_module
 from cohabit.reactor.poller import Group, Poller
-from cohabit.reactor.shortage import RETRY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Epoll:
-    """An epoll that refuses registrations while `room` is 0, as the kernel does when all watches are in use."""
-
-    room = 1000
-    creates = True
-    fails = False
-    error = errno.ENOSPC
-
-    def __init__(self) -> None:
-        if not Epoll.creates:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        self._real = REAL()
-
-    def register(self, fd: int, mask: int) -> None:
-        """Register a descriptor if there is room."""
-        if Epoll.room <= 0:
-            raise OSError(Epoll.error, os.strerror(Epoll.error))
-        self._real.register(fd, mask)
-        Epoll.room -= 1
-
-    def modify(self, fd: int, mask: int) -> None:
-        """Modify it, unless an injected fault is active."""
-        self._fail()
-        self._real.modify(fd, mask)
-
-    def unregister(self, fd: int) -> None:
-        """Unregister it, unless an injected fault is active."""
-        self._fail()
-        self._real.unregister(fd)
-
-    def _fail(self) -> None:
-        if Epoll.fails:
-            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
-REAL = select.epoll
-
-
-@pytest.fixture(autouse=True)
-def kernel(monkeypatch: pytest.MonkeyPatch) -> type[Epoll]:
-    """Give the kernel's epoll, with a capacity that can be set."""
-    monkeypatch.setattr(select, "epoll", Epoll)
-    Epoll.room, Epoll.creates, Epoll.fails, Epoll.error = 1000, True, False, errno.ENOSPC
-    return Epoll
+@pytest.fixture
+def poller() -> Iterator[Poller]:
+    """Give a poller."""
+    poller = Poller()
+    yield poller
+    poller.close()
 
 
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    """Give a pipe."""
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        os.close(end)
+def pipes() -> Iterator[list[int]]:
+    """Give the read ends of pipes with a byte in each."""
+    ends = [os.pipe() for _ in range(5)]
+    for _, writer in ends:
+        os.write(writer, b"x")
+    yield [reader for reader, _ in ends]
+    for reader, writer in ends:
+        for fd in (reader, writer):
+            try:
+                os.close(fd)
+            except OSError:  # the test has closed it
+                continue
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.ENOMEM])
-def test_refused_descriptor_is_reported(
-    kernel: type[Epoll], pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, error: int
+def test_each_ready_descriptor_is_reported_once(poller: Poller, pipes: list[int]) -> None:
+    """To its own callback; not while it is modified to 0, and not after it is removed."""
+    reported: list[int] = []
+    for fd in pipes:
+        poller.add(fd, select.EPOLLIN, reported.append)
+    assert poller.wait()
+    assert sorted(reported) == sorted(pipes)
+    reported.clear()
+    poller.modify(pipes[0], 0)
+    poller.remove(pipes[1])
+    poller.wait()
+    assert sorted(reported) == sorted(pipes[2:])
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_a_start_is_reported_before_readiness(poller: Poller, pipes: list[int], first: int) -> None:
+    """Whatever the order in which the kernel reports them: the engine ignores the readiness of what has not started."""
+    reported: list[int] = []
+    for number, fd in enumerate(pipes[:3]):
+        poller.add(fd, select.EPOLLIN, reported.append, first=number == first)
+    poller.wait()
+    assert reported[0] == pipes[first]
+    assert len(reported) == 3
+
+
+def test_a_removed_descriptor_is_not_reported(poller: Poller, pipes: list[int]) -> None:
+    """One callback removes all the others that are ready in the same wait."""
+    reported: list[int] = []
+
+    def remove_others(fd: int) -> None:
+        reported.append(fd)
+        for other in pipes:
+            if other != fd:
+                poller.remove(other)
+
+    for fd in pipes:
+        poller.add(fd, select.EPOLLIN, remove_others)
+    poller.wait()
+    assert len(reported) == 1
+
+
+@pytest.mark.parametrize("same_callback", [True, False])
+def test_a_reused_number_is_not_reported_for_its_former_owner(
+    poller: Poller, pipes: list[int], same_callback: bool
 ) -> None:
-    """By poll(2) while there is no room, and by epoll again afterwards; always once."""
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    kernel.room, kernel.error = 0, error
-    poller = Poller()
-    poller.register(pipe[0], select.EPOLLIN)
-    assert poller.refused == 1
-    assert poller.poll(0) == []
-    os.write(pipe[1], b"x")
-    assert poller.poll(0) == [(pipe[0], select.EPOLLIN)]
-    kernel.room = 1
-    assert poller.poll() == [(pipe[0], select.EPOLLIN)]
-    assert poller.refused == 1, "epoll is not retried at each wait"
-    now += RETRY_SECONDS
-    assert poller.poll() == [(pipe[0], select.EPOLLIN)]
-    assert poller.refused == 0
-    poller.unregister(pipe[0])
-    assert poller.poll(0) == []
-    poller.close()
+    """A callback closes the others that are ready, and their numbers are given to new descriptors in the same wait."""
+    former: list[int] = []
+    latter: list[int] = []
+    unready, _writer = os.pipe()
+
+    def replace_others(fd: int) -> None:
+        former.append(fd)
+        for other in pipes:
+            if other != fd:
+                poller.remove(other)
+                os.dup2(unready, other)  # closes it, and gives its number to another
+                poller.add(other, select.EPOLLIN, replace_others if same_callback else latter.append)
+
+    for fd in pipes:
+        poller.add(fd, select.EPOLLIN, replace_others)
+    poller.wait()
+    assert len(former) == 1
+    assert latter == []
+    assert not poller.wait(0) or former == [former[0], former[0]]
+    os.close(unready)
+    os.close(_writer)
 
 
-def test_accepted_and_refused_descriptors_are_waited_for_together(kernel: type[Epoll], pipe: tuple[int, int]) -> None:
-    """One descriptor is in epoll, and one was refused."""
-    other = os.pipe()
-    poller = Poller()
-    poller.register(pipe[0], select.EPOLLIN)
-    kernel.room = 0
-    poller.register(other[0], select.EPOLLIN)
-    for ends in (pipe, other):
-        os.write(ends[1], b"x")
-        assert poller.poll() == [(ends[0], select.EPOLLIN)]
-        os.read(ends[0], 1)
-    poller.modify(other[0], 0)
-    os.write(other[1], b"x")
-    assert poller.poll(0) == []
-    poller.modify(other[0], select.EPOLLIN)
-    assert poller.poll(0) == [(other[0], select.EPOLLIN)]
-    poller.unregister(other[0])
-    assert poller.poll(0) == []
-    poller.close()
-    os.close(other[0])
-    os.close(other[1])
+def test_what_was_not_reported_is_reported_after_an_error(poller: Poller, pipes: list[int]) -> None:
+    """A callback that raises ends the wait; no event is lost."""
+    reported: list[int] = []
+
+    def fail_once(fd: int) -> None:
+        reported.append(fd)
+        if len(reported) == 1:
+            raise RuntimeError
+
+    for fd in pipes:
+        poller.add(fd, select.EPOLLIN, fail_once)
+    with pytest.raises(RuntimeError):
+        poller.wait()
+    poller.wait()
+    assert set(reported) == set(pipes)
 
 
-def test_poll_replaces_an_epoll_that_cannot_be_created(
-    kernel: type[Epoll], pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+# --- timers -------------------------------------------------------------------------------------------
+
+
+def test_timers_are_called_in_their_order(poller: Poller) -> None:
+    """Once, when they are due. A key has one time, the last that was set."""
+    called: list[str] = []
+    for name, when in (("late", 30.0), ("early", 10.0), ("middle", 20.0), ("moved", 5.0), ("moved", 15.0)):
+        poller.call_at(("test", name), when, lambda name=name: called.append(name))  # type: ignore[misc]
+    assert (poller.deadline(), poller.time_of(("test", "moved"))) == (10.0, 15.0)
+    poller.run_timers(9.9)
+    assert called == []
+    poller.run_timers(25.0)
+    assert called == ["early", "moved", "middle"]
+    poller.run_timers(25.0)
+    poller.run_timers(30.0)
+    assert called == ["early", "moved", "middle", "late"]
+    assert poller.deadline() is None
+
+
+@pytest.mark.parametrize("act", ["cancel", "none", "later", "again"])
+def test_a_timer_that_another_one_changes_is_not_called(poller: Poller, act: str) -> None:
+    """Both are due. The first cancels the second, or sets it again: then it is for the next time."""
+    called: list[str] = []
+
+    def change() -> None:
+        called.append("first")
+        if act == "cancel":
+            poller.cancel(("test", "second"))
+        else:
+            when = {"none": None, "later": 100.0, "again": 0.0}[act]
+            poller.call_at(("test", "second"), when, lambda: called.append("changed"))
+
+    poller.call_at(("test", "first"), 1.0, change)
+    poller.call_at(("test", "second"), 2.0, lambda: called.append("second"))
+    poller.run_timers(3.0)
+    assert called == ["first"]
+    poller.run_timers(100.0)
+    assert called == (["first", "changed"] if act in ("later", "again") else ["first"])
+
+
+def test_a_wait_ends_at_the_first_timer(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a timer it has no timeout: nothing wakes process 1 up. A time that has passed is not waited for."""
+    waits: list[float | None] = []
+
+    def poll(seconds: float | None) -> list[tuple[int, int]]:
+        waits.append(seconds)
+        return []
+
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(poller._watches, "poll", poll)
+    poller.wait()
+    poller.wait(3.0)
+    for when in (107.5, 90.0, 1e9):
+        poller.call_at(("test", ""), when, lambda: None)
+        poller.wait()
+    poller.call_at(("test", ""), 107.5, lambda: None)
+    poller.wait(3.0)
+    poller.cancel(("test", ""))
+    poller.wait()
+    assert waits == [None, 3.0, 7.5, 0.0, poller_module._LONGEST_WAIT_SECONDS, 3.0, None]
+
+
+# --- groups -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_epoll", [True, False])
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_group_reports_its_ready_descriptors(
+    poller: Poller, pipes: list[int], monkeypatch: pytest.MonkeyPatch, has_epoll: bool, has_room: bool
 ) -> None:
-    """Without a free descriptor for epoll, poll(2) is used until there is one."""
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    kernel.creates = False
-    poller = Poller()
-    poller.register(pipe[0], select.EPOLLIN)
-    poller.modify(pipe[0], select.EPOLLIN)
-    os.write(pipe[1], b"x")
-    assert poller.poll() == [(pipe[0], select.EPOLLIN)]
-    kernel.creates = True
-    now += RETRY_SECONDS
-    assert poller.poll() == [(pipe[0], select.EPOLLIN)]
-    assert poller.refused == 0
-    poller.close()
-
-
-def test_closed_descriptor_is_forgotten(kernel: type[Epoll]) -> None:
-    """As by epoll; otherwise every wait would return at once."""
-    kernel.room = 0
-    reader, writer = os.pipe()
-    poller = Poller()
-    poller.register(reader, select.EPOLLIN)
-    os.close(reader)
-    os.close(writer)
-    assert poller.poll(0) == []
-    assert poller.refused == 0
-    poller.close()
-
-
-def test_other_errors_are_raised(kernel: type[Epoll], pipe: tuple[int, int]) -> None:
-    """A bug of ours is not hidden."""
-    kernel.room, kernel.error = 0, errno.EPERM
-    poller = Poller()
-    with pytest.raises(PermissionError):
-        poller.register(pipe[0], select.EPOLLIN)
-    poller.close()
-
-
-@pytest.mark.parametrize("creates", [True, False])
-def test_group_reports_refused_descriptors(kernel: type[Epoll], pipe: tuple[int, int], creates: bool) -> None:
-    """Through the outer poller, which has no room either."""
-    poller = Poller()
-    kernel.creates = creates
-    group = Group(poller)
-    kernel.room = 0
-    group.register(pipe[0])
-    os.write(pipe[1], b"x")
-    ((fd, _),) = poller.poll()
-    assert group.owns(fd)
-    assert group.ready(fd) == [pipe[0]]
-    group.unregister(pipe[0])
-    assert poller.poll(0) == []
-    assert not group.owns(pipe[0])
+    """Also those for which its epoll has no room, and without an epoll."""
+    if not has_epoll:
+        monkeypatch.setattr(poller_module, "_new_epoll", lambda: None)
+    if not has_room:
+        monkeypatch.setattr(poller_module._Epoll, "add", lambda *_: False)
+    reported: list[int] = []
+    group = Group(poller, reported.extend)
+    for fd in pipes:
+        group.add(fd)
+    assert poller.wait()
+    assert sorted(reported) == sorted(pipes)
+    reported.clear()
+    for fd in pipes[1:]:
+        group.remove(fd)
+    poller.wait()
+    assert reported == pipes[:1]
+    group.remove(pipes[0])
+    assert not poller.wait(0)
     group.close()
-    poller.close()
 
 
-def test_paused_group_reports_nothing(pipe: tuple[int, int]) -> None:
+def test_a_paused_group_reports_nothing(poller: Poller, pipes: list[int]) -> None:
     """Until it is resumed."""
-    poller = Poller()
-    group = Group(poller)
-    group.register(pipe[0])
-    os.write(pipe[1], b"x")
+    reported: list[int] = []
+    group = Group(poller, reported.extend)
+    group.add(pipes[0])
     group.pause()
-    assert poller.poll(0) == []
+    assert not poller.wait(0)
     group.resume()
-    ((fd, _),) = poller.poll()
-    assert group.ready(fd) == [pipe[0]]
-    group.unregister(pipe[0])
+    poller.wait()
+    assert reported == [pipes[0]]
     group.close()
-    poller.close()
-
-
-@pytest.mark.parametrize("act", ["modify", "unregister"])
-def test_failed_change_takes_effect(
-    kernel: type[Epoll], pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, act: str
-) -> None:
-    """A registration that epoll could not change is not reported, and is removed later."""
-    pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
-    poller = Poller()
-    poller.register(pipe[0], select.EPOLLIN)
-    kernel.fails = True
-    if act == "modify":
-        poller.modify(pipe[0], 0)
-    else:
-        poller.unregister(pipe[0])
-    os.write(pipe[1], b"x")
-    assert poller.poll(0) == []
-    assert pauses, "it would be reported again and again"
-    kernel.fails = False
-    pauses.clear()
-    assert poller.poll(0) == []
-    if act == "modify":
-        poller.modify(pipe[0], select.EPOLLIN)
-    else:
-        poller.register(pipe[0], select.EPOLLIN)
-    assert poller.poll(0) == [(pipe[0], select.EPOLLIN)]
-    assert not pauses
-    poller.close()
-
-
-def test_reused_number_is_another_descriptor(kernel: type[Epoll], pipe: tuple[int, int]) -> None:
-    """A descriptor was closed while epoll could not remove it. The next one with this number is reported."""
-    poller = Poller()
-    reader, writer = os.pipe()
-    poller.register(reader, select.EPOLLIN)
-    kernel.fails = True
-    poller.unregister(reader)
-    kernel.fails = False
-    os.close(reader)
-    os.dup2(pipe[0], reader)
-    poller.register(reader, select.EPOLLIN)
-    os.write(pipe[1], b"x")
-    assert poller.poll(0) == [(reader, select.EPOLLIN)]
-    poller.close()
-    os.close(reader)
-    os.close(writer)

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,16 +26,20 @@ class ProbeWorld(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.probes = Probes(
-            self.epoll, describe=self.describe, launch=self.launch, kill=self.kill, emit=self.facts.append
-        )
-        self.parts.append(self.probes)
+        self.now = 0.0  # as the probes see it
+        self.probes = Probes(self.context, self.describe)
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.server.getsockname()[1]
 
     def run_probe(self, service: Service, now: float = 0.0) -> None:
         """Run the probe of a service."""
+        self.now = now
         self.probes.ask(service, now)
+
+    def due(self, now: float) -> None:
+        """Let the time pass."""
+        self.now = now
+        self.poller.run_timers(now)
 
     def http(self, **probe: Any) -> socket.socket:
         """Run an HTTP probe. Returns the server's side of the connection once the request has arrived."""
@@ -72,12 +77,13 @@ class ProbeWorld(World):
 
 
 @pytest.fixture
-def world() -> Iterator[ProbeWorld]:
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProbeWorld]:
     """Give a world for one test. No descriptor may be left open."""
     before = set(os.listdir("/proc/self/fd"))
     world = ProbeWorld()
+    monkeypatch.setattr(probes, "time", SimpleNamespace(monotonic=lambda: world.now))
     yield world
-    assert world.probes._checks == {} or world.probes.deadline() is not None
+    assert world.probes._checks == {} or world.poller.deadline() is not None
     for name in list(world.probes._checks):
         world.probes.stop(name)
     if world.probes._null >= 0:
@@ -93,7 +99,7 @@ def test_tcp_passes_at_once_where_a_server_listens(world: ProbeWorld) -> None:
     """On the loopback the answer is immediate, and no descriptor or deadline is left."""
     world.run_probe(asked("tcp", host="127.0.0.1", port=world.port))
     assert world.facts == [Probed("web", passed=True)]
-    assert world.probes.deadline() is None
+    assert world.poller.deadline() is None
     assert world.idle()
 
 
@@ -132,13 +138,13 @@ def test_tcp_times_out(world: ProbeWorld) -> None:
     world.server.close()
     world.server = socket.create_server(("127.0.0.1", 0), backlog=0)
     world.port = world.server.getsockname()[1]
-    while world.probes.deadline() is None:  # nothing accepts: the checks themselves fill the queue
+    while world.poller.deadline() is None:  # nothing accepts: the checks themselves fill the queue
         world.facts.clear()
         world.run_probe(asked("tcp", host="127.0.0.1", port=world.port, timeout_seconds=5.0), now=100.0)
-    assert world.probes.deadline() == 105.0
-    world.probes.due(104.9)
+    assert world.poller.deadline() == 105.0
+    world.due(104.9)
     assert world.facts == []
-    world.probes.due(105.0)
+    world.due(105.0)
     assert world.answer() == Probed("web", passed=False, output="no answer within 5s")
     assert world.idle()
 
@@ -249,7 +255,7 @@ def test_http_incomplete_status_line_times_out(world: ProbeWorld) -> None:
     with world.http(timeout_seconds=3.0) as server:
         server.send(_OK[:12])
         world.turn()
-        world.probes.due(3.0)
+        world.due(3.0)
         assert world.answer() == Probed("web", passed=False, output="no answer within 3s")
 
 
@@ -260,7 +266,7 @@ def test_http_endless_body_does_not_delay_the_answer(world: ProbeWorld) -> None:
         assert world.answer().passed
         world.until(lambda: _is_refused(server))
     assert world.facts == []
-    assert world.probes.deadline() is None
+    assert world.poller.deadline() is None
 
 
 def _is_refused(server: socket.socket) -> bool:
@@ -278,8 +284,8 @@ def test_http_body_that_stops_ends_at_the_timeout(world: ProbeWorld) -> None:
     with world.http(timeout_seconds=3.0) as server:
         server.send(_OK + b"\r\nhalf")
         assert world.answer().passed
-        assert world.probes.deadline() == 3.0
-        world.probes.due(3.0)
+        assert world.poller.deadline() == 3.0
+        world.due(3.0)
         assert world.probes._checks == {}
         assert world.facts == []
 
@@ -332,7 +338,7 @@ def test_command_that_hangs_is_killed(world: ProbeWorld) -> None:
     """At the timeout the answer has the output so far, and the command is killed without a second answer."""
     world.run_probe(shell("echo trying; exec sleep 1000", timeout_seconds=5.0), now=100.0)
     world.until(lambda: world.probes._checks["web"].output)
-    world.probes.due(105.0)
+    world.due(105.0)
     assert world.answer() == Probed("web", passed=False, output="no answer within 5s: trying")
     world.until(lambda: not world.pids)
     assert world.facts == []
@@ -377,7 +383,7 @@ def test_command_that_cannot_be_executed(world: ProbeWorld) -> None:
 
 def test_command_is_postponed_by_a_shortage(world: ProbeWorld) -> None:
     """A failed fork says nothing about the service; the check is retried each second."""
-    real, refusals = world.probes._launch, [11, 12]
+    real, refusals = world.context.run_program, [11, 12]
 
     def launch(*arguments: Any) -> None:
         if refusals:
@@ -386,12 +392,12 @@ def test_command_is_postponed_by_a_shortage(world: ProbeWorld) -> None:
 
     world.probes._null = os.open(os.devnull, os.O_RDWR)
     before = len(os.listdir("/proc/self/fd"))
-    world.probes._launch = launch
+    world.context.run_program = launch
     world.run_probe(shell("echo well"), now=0.0)
     for second in (1.0, 2.0):
-        assert world.probes.deadline() == second
+        assert world.poller.deadline() == second
         assert (world.facts, len(os.listdir("/proc/self/fd"))) == ([], before)
-        world.probes.due(second)
+        world.due(second)
     assert world.answer() == Probed("web", passed=True, output="well")
 
 
@@ -409,13 +415,13 @@ def test_socket_is_postponed_by_a_shortage(world: ProbeWorld, monkeypatch: pytes
         server.listen()
         monkeypatch.setattr(probes, "Connection", connect)
         world.run_probe(asked(kind, host="127.0.0.1", port=server.getsockname()[1], timeout_seconds=0.5), now=0.0)
-        assert (world.facts, world.probes.deadline()) == ([], 1.0)
-        world.probes.due(1.0)
+        assert (world.facts, world.poller.deadline()) == ([], 1.0)
+        world.due(1.0)
         if kind == "tcp":
             assert world.answer().passed
         else:
-            assert (world.facts, world.probes.deadline()) == ([], 1.5)
-            world.probes.due(1.5)
+            assert (world.facts, world.poller.deadline()) == ([], 1.5)
+            world.due(1.5)
             assert "no answer within 500ms" in world.answer().output
 
 
@@ -431,12 +437,12 @@ def test_command_waits_for_the_end_of_the_previous_one(world: ProbeWorld) -> Non
 
 def test_command_that_survives_sigkill_fails_the_next_check(world: ProbeWorld) -> None:
     """While a killed command still exists, the next check ends at its own timeout."""
-    world.probes._kill = world.killed.append
+    world.context.kill_program = world.killed.append
     world.run_probe(shell("exec sleep 1000", timeout_seconds=1.0), now=0.0)
-    world.probes.due(1.0)
+    world.due(1.0)
     world.facts.clear()
     world.run_probe(shell("true", timeout_seconds=1.0), now=2.0)
-    world.probes.due(3.0)
+    world.due(3.0)
     assert world.answer() == Probed("web", passed=False, output="no answer within 1s")
     assert world.launched == ["web\0probe"]
 
@@ -452,9 +458,9 @@ def test_no_answer_after_stop(world: ProbeWorld) -> None:
         world.probes.stop("db")
         world.until(lambda: _is_hung_up(server))  # a child between fork and exec may still share it
     world.until(lambda: not world.pids)
-    world.probes.due(1e9)
+    world.due(1e9)
     assert world.facts == []
-    assert world.probes.deadline() is None
+    assert world.poller.deadline() is None
     assert world.idle()
 
 
@@ -478,9 +484,9 @@ def test_a_second_check_replaces_the_first(world: ProbeWorld) -> None:
 def test_a_stale_epoll_event_is_ignored(world: ProbeWorld) -> None:
     """An event for the earlier owner of a descriptor number, in the same turn, is not an answer."""
     with world.http():
-        fd = next(iter(world.probes._registered))
+        check = world.probes._checks["web"]
         for _ in range(3):
-            world.probes.handle(fd)
+            world.probes._continue(check)
         assert world.facts == []
 
 
@@ -489,5 +495,5 @@ def test_deadlines_do_not_accumulate(world: ProbeWorld) -> None:
     for number in range(5000):
         world.run_probe(asked("http", f"web{number % 10}", host="127.0.0.1", port=world.port), now=float(number))
         world.probes.stop(f"web{number % 10}")
-        assert len(world.probes._deadlines) < 200
+        assert len(world.poller._timers._heap) < 200
         world.server.accept()[0].close()

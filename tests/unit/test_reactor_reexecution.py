@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cohabit.reactor import linux, pid1, reexecution, reexecution_state, signals
+from cohabit.reactor import linux, reexecution, reexecution_state, signals
 from cohabit.reactor.processes import proc
 
 
@@ -21,10 +21,10 @@ class World(SimpleNamespace):
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fd, self.other = os.pipe()
         self.said: list[str] = []
-        super().__init__(no_successor=self.said.append)
+        super().__init__(parts=SimpleNamespace(successor=SimpleNamespace(refuse=self.said.append)))
         monkeypatch.setattr(signals, "block_all", frozenset)
         monkeypatch.setattr(reexecution_state, "write_down", lambda _: {"descriptors": [self.fd], "stopping": False})
-        monkeypatch.setattr(pid1, "start_again", self._start_again)
+        monkeypatch.setattr(reexecution, "start_again", self._start_again)
         monkeypatch.setattr(reexecution, "_interpreter_was_replaced", lambda: True)
         monkeypatch.setattr(reexecution, "_former", [])
 
@@ -147,7 +147,7 @@ def test_a_program_that_could_not_open_a_file_is_not_executed(monkeypatch: pytes
     """An exec cannot be undone: with hardly a descriptor left the new program would end at its first library."""
     world: Any = World(monkeypatch)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (20, 20))
-    monkeypatch.setattr(pid1, "start_again", lambda _: pytest.fail("executed"))
+    monkeypatch.setattr(reexecution, "start_again", lambda _: pytest.fail("executed"))
     with pytest.raises(OSError, match="20 descriptors are not enough"):
         reexecution.reexecute(world)
     world.close()
@@ -272,7 +272,7 @@ def test_a_shortage_is_not_an_internal_error(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(reexecution_state, "write_down", lambda _: plain)
     monkeypatch.setattr(reexecution, "_wait", lambda seconds: seconds)
     monkeypatch.setattr(reexecution, "_build", build)
-    monkeypatch.setattr(pid1, "start_again", lambda _: pytest.fail("executed"))
+    monkeypatch.setattr(reexecution, "start_again", lambda _: pytest.fail("executed"))
     for _ in range(5):
         assert reexecution._recover(loop, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))) is loop
     assert len(built) == 5
@@ -299,7 +299,7 @@ def test_an_error_leads_to_a_new_loop(monkeypatch: pytest.MonkeyPatch, former: i
     monkeypatch.setattr(reexecution, "_former", [None] * former)
     monkeypatch.setattr(reexecution, "ends_well", lambda _start, _seconds: works)
     monkeypatch.setattr(reexecution, "_build", lambda _given, _data: loop)
-    monkeypatch.setattr(pid1, "start_again", start_again)
+    monkeypatch.setattr(reexecution, "start_again", start_again)
     goes_on = reexecution._recover(loop, RuntimeError("planted")) is loop
     assert goes_on
     assert tried == (["exec"] if works and former else [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import socket
 import time
@@ -15,15 +14,18 @@ import pytest
 
 from cohabit.engine import effects
 from cohabit.plan.model import Hook, Service
-from cohabit.reactor import launcher, linux, loop, signals
+from cohabit.reactor import launcher, linux, signals
 from cohabit.reactor.control import client, listener, server
-from cohabit.reactor.control.opening import Opening
+from cohabit.reactor.control.listener import Opening
 from cohabit.reactor.launcher import REFUSED_SECONDS, Launcher
 from cohabit.reactor.logs import mask, sink, stream, tap
+from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import children, spawn, trial
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.shortage import ERRNOS, is_shortage
+from cohabit.reactor.signal_pipe import SignalPipe
 from cohabit.reactor.signals import InheritedSignals
+from unit.reactor_world import context_of, ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,10 +79,13 @@ def test_failed_fork_restores_the_signal_mask(monkeypatch: pytest.MonkeyPatch, f
 def test_error_pipe_is_registered_before_the_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the fork fails, it is unregistered and closed."""
     seen: list[str] = []
-    epoll = SimpleNamespace(
-        register=lambda fd, _: seen.append(f"register {fd}"), unregister=lambda fd: seen.append(f"unregister {fd}")
-    )
-    ours = children.Children(epoll, print, print, print)
+
+    def add(fd: int, _mask: int, _callback: object, *, first: bool) -> None:
+        assert first, "a start is reported before the readiness that it leads to"
+        seen.append(f"add {fd}")
+
+    poller: Any = SimpleNamespace(add=add, remove=lambda fd: seen.append(f"remove {fd}"))
+    ours = children.Children(poller, print, print, print)
 
     def fork(_: SpawnSpec, writer: int) -> int:
         seen.append("fork")
@@ -91,7 +96,7 @@ def test_error_pipe_is_registered_before_the_fork(monkeypatch: pytest.MonkeyPatc
     before = descriptors()
     with pytest.raises(OSError, match="unavailable"):
         ours.start_main(Service("web", ("true",)), SpawnSpec(("true",), {}, InheritedSignals((), ())))
-    assert [call.partition(" ")[0] for call in seen] == ["register", "fork", "unregister"]
+    assert [call.partition(" ")[0] for call in seen] == ["add", "fork", "remove"]
     assert seen[0].split()[1] == seen[2].split()[1]
     assert (descriptors(), ours.processes) == (before, {})
 
@@ -146,11 +151,13 @@ class Machine:
             trees=SimpleNamespace(variables=lambda _: {}),
         )
         output: Any = SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], []))
-        self.starts = Launcher(
-            InheritedSignals((), ()), {}, parts, output, lambda _level, name, text: self.said.append(f"{name}: {text}")
+        self.poller = Poller()
+        nothing: Any = SimpleNamespace(
+            names=lambda _: (), descriptors=lambda _: (), prepare=lambda *_: None, close=lambda _: None
         )
-        nothing: Any = SimpleNamespace(names=lambda _: (), descriptors=lambda _: (), close=lambda _: None)
-        self.starts.sockets = self.starts.notification_fds = self.starts.log_matches = nothing
+        self.starts = Launcher(
+            context_of(self.poller, log=self._say), {}, parts, output, sockets=nothing, passive_probes=nothing
+        )
 
     def _say(self, _level: str, name: str, text: str) -> None:
         self.said.append(f"{name}: {text}")
@@ -164,12 +171,12 @@ class Machine:
 
     def wait(self) -> None:
         """Let the time pass until the next attempt."""
-        at = self.starts.deadline()
+        at = self.poller.deadline()
         assert at is not None
         assert at > self.now
-        self.starts.due((self.now + at) / 2)  # too early: nothing
+        self.poller.run_timers((self.now + at) / 2)  # too early: nothing
         self.now = at
-        self.starts.due(at)
+        self.poller.run_timers(at)
 
 
 WEB = Service("web", ("true",), pre_start=(Hook(("true",)),), pre_stop=(Hook(("true",)),))
@@ -183,7 +190,7 @@ def test_refused_start_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         assert machine.started == []
         machine.wait()
-    assert (machine.started, machine.failed, machine.starts.deadline()) == (["web"], [], None)
+    assert (machine.started, machine.failed, machine.poller.deadline()) == (["web"], [], None)
     assert machine.now == pytest.approx(100.7)
     assert len(machine.said) == 1
     assert "web: cannot be started yet: the system has no room for another process" in machine.said[0]
@@ -214,7 +221,7 @@ def test_refused_start_fails_after_a_timeout(monkeypatch: pytest.MonkeyPatch, st
         machine.wait()
     assert machine.now == pytest.approx(100 + seconds)
     ((name, why, code),) = machine.failed
-    assert (name, code, machine.starts.deadline()) == ("web", 71, None)
+    assert (name, code, machine.poller.deadline()) == ("web", 71, None)
     assert "no room" in why
 
 
@@ -228,14 +235,14 @@ def test_stop_ends_the_retries(monkeypatch: pytest.MonkeyPatch, number: int, end
     machine.starts.give_up("other")
     machine.starts.give_up("web", number)
     assert bool(machine.failed) == ends
-    assert (machine.starts.deadline() is None) == ends
+    assert (machine.poller.deadline() is None) == ends
 
 
 def test_permanent_error_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """For example, if there is no directory for a socket."""
     machine = Machine(monkeypatch, 1, errno.EROFS)
     machine.starts.start(WEB)
-    assert (machine.failed, machine.starts.deadline()) == ([("web", "Read-only file system", 71)], None)
+    assert (machine.failed, machine.poller.deadline()) == ([("web", "Read-only file system", 71)], None)
 
 
 def test_dev_null_is_opened_when_it_is_first_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +252,7 @@ def test_dev_null_is_opened_when_it_is_first_needed(monkeypatch: pytest.MonkeyPa
     machine.starts.start(WEB)
     assert machine.starts.refused() == [effects.Spawn(WEB)]
     monkeypatch.undo()
-    machine.starts.due(machine.now + 1000)
+    machine.poller.run_timers(machine.now + 1000)
     assert machine.started == ["web"]
 
 
@@ -264,14 +271,15 @@ def test_control_socket_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
         control.is_open = True
 
     control.open = bind
-    opening = Opening(control, lambda _level, _name, text: said.append(text))
+    poller = Poller()
+    opening = Opening(context_of(poller, log=lambda _level, _name, text: said.append(text)), control)
     opening.begin()
     pauses = []
-    while (at := opening.deadline()) is not None:
-        opening.due(at - 0.001)
+    while (at := poller.deadline()) is not None:
+        poller.run_timers(at - 0.001)
         pauses.append(at - now)
         now = at
-        opening.due(at)
+        poller.run_timers(at)
     assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60])
     assert control.is_open
     assert len(said) == 2
@@ -282,9 +290,9 @@ def test_control_socket_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("is_open", [True, False])
 def test_control_socket_is_retried_after_a_re_execution(is_open: bool) -> None:
     """Only if it was not open before."""
-    opening = Opening(SimpleNamespace(is_open=is_open, open=no_room()), print)
-    opening.resume()
-    assert (opening.deadline() is None) is is_open
+    poller = Poller()
+    Opening(context_of(poller), SimpleNamespace(is_open=is_open, open=no_room())).resume()
+    assert (poller.deadline() is None) is is_open
 
 
 @pytest.mark.parametrize("failing", ["credentials", "accept"])
@@ -293,10 +301,9 @@ def test_client_without_room_is_closed_or_left_in_the_queue(
 ) -> None:
     """An accepted client is closed. Otherwise it stays in the kernel's queue, and the loop does not spin."""
     directory: Any = SimpleNamespace(make=lambda: str(tmp_path), path=str(tmp_path))
-    epoll = select.epoll()
-    control = server.Control(
-        epoll, directory, ask=no_room(), feed=print, backlog=no_room(), is_followed=lambda: None
-    )  # fmt: skip
+    poller = Poller()
+    nothing: Any = SimpleNamespace(ask=no_room(), backlog=no_room(), subscriptions_changed=lambda _: None)
+    control = server.Control(context_of(poller), directory, nothing)
     control.open()
     (opened,) = control.descriptors()
     with socket.socket(socket.AF_UNIX) as connected:
@@ -306,20 +313,20 @@ def test_client_without_room_is_closed_or_left_in_the_queue(
             monkeypatch.setattr(server, "peer_uid", no_room(errno.ENOBUFS))
         else:
             monkeypatch.setattr(listener.socket, "socket", no_room())  # type: ignore[attr-defined]
-        control.handle(opened)
+        poller.wait()
         assert (descriptors(), control.descriptors()) == (before, [opened])
         if failing == "accept":
-            assert epoll.poll(0) == []
-            assert control.deadline() is not None
+            assert ready(poller) == []
+            assert poller.deadline() is not None
         monkeypatch.undo()
     control.close()
-    epoll.close()
+    poller.close()
 
 
 def test_client_without_memory_for_the_last_answer_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is shut down without it."""
     monkeypatch.setattr(client.socket, "socket", no_room(errno.ENOBUFS))  # type: ignore[attr-defined]
-    client.Client(0, trusted=True, until=None).end()
+    client.Client(0, trusted=True).end()
 
 
 # --- output and signals -------------------------------------------------------------------------------
@@ -372,8 +379,8 @@ def test_small_read_replaces_a_large_one_without_memory(monkeypatch: pytest.Monk
 def test_data_for_a_matcher_is_kept_until_there_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Data for a matcher that has ended is dropped."""
     reader, writer = os.pipe()
-    epoll = select.epoll()
-    ours = tap.Tap(epoll, writer)
+    poller = Poller()
+    ours = tap.Tap(poller, writer, print)
     real = os.write
     monkeypatch.setattr(linux.os, "write", no_room(errno.ENOMEM))
     ours.feed(3, b"data")
@@ -387,7 +394,7 @@ def test_data_for_a_matcher_is_kept_until_there_is_memory(monkeypatch: pytest.Mo
     assert not ours.pending
     ours.close()
     os.close(reader)
-    epoll.close()
+    poller.close()
 
 
 def test_secret_that_cannot_be_read_now_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -406,13 +413,19 @@ def test_signal_without_its_byte_is_seen_at_the_next_event(monkeypatch: pytest.M
     """A signal whose byte was not lost is seen once."""
     reader, writer = os.pipe2(os.O_NONBLOCK)
     monkeypatch.setattr(signals, "noted", set())
-    ours: Any = SimpleNamespace(_wake_up_reader=reader)
+    monkeypatch.setattr(signals, "listen", lambda *_: frozenset())
+    poller = Poller()
+    ours = SignalPipe(poller, (reader, writer))
+    assert ours.take() == set()
     os.write(writer, bytes([15]))
     signals._note(15, None)
     signals._note(17, None)
-    assert loop.Loop.arrived(ours) == {15, 17}
-    assert loop.Loop.arrived(ours) == set()
+    assert ours.take() == {15, 17}
+    assert ours.take() == set()
     os.write(writer, bytes([15]))
-    assert loop.Loop.arrived(ours) == {15}
+    assert ours.take() == set()
+    poller.wait()
+    assert ours.take() == {15}
+    poller.close()
     for fd in (reader, writer):
         os.close(fd)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from cohabit.cli.options import FILE_EXIT_CODES, JSON, Command
 from cohabit.cli.up import FILE, PROFILE
 from cohabit.errors import EXIT_SYSTEM, CohabitError
-from cohabit.reactor.linux import PACKAGE, os, python_environment
+from cohabit.program import program
+from cohabit.reactor.linux import os, python_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,10 +48,10 @@ def run_loader(inherited: InheritedSignals, command: Command, arguments: list[st
         return command.show_help()
     request = {"files": values["file"], "profiles": values["profile"], "services": services}
     request["json"] = values["json"]
-    loader = f"{PACKAGE}/config/__main__.py"
+    argv = program("loader", command.name, repr(request))
     inherited.restore()
     try:
-        os.execve(sys.executable, [sys.executable, "-I", loader, command.name, repr(request)], python_environment())
+        os.execve(argv[0], argv, python_environment())
     except OSError as error:
-        why = f"{sys.executable!r}, the interpreter, cannot be executed: {error.strerror}"
+        why = f"{argv[0]!r}, the interpreter, cannot be executed: {error.strerror}"
         raise NoLoaderError(f"cannot {command.name}: {why} (is it there, and executable for this user?)") from error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from cohabit.cli.options import JSON, Command, Option
 from cohabit.errors import EXIT_SYSTEM, CohabitError, UsageError
-from cohabit.reactor.linux import PACKAGE, os, python_environment
+from cohabit.program import program
+from cohabit.reactor.linux import os, python_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,13 +57,10 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         "json": values["json"],
         "strict": values["strict"],
     }
+    argv = program("doctor", repr(request))
     inherited.restore()
     try:
-        os.execve(
-            sys.executable,
-            [sys.executable, "-I", f"{PACKAGE}/doctor/__main__.py", repr(request)],
-            python_environment(),
-        )
+        os.execve(argv[0], argv, python_environment())
     except OSError as error:
-        why = f"{sys.executable!r}, the interpreter, cannot be executed: {error.strerror}"
+        why = f"{argv[0]!r}, the interpreter, cannot be executed: {error.strerror}"
         raise NoDoctorError(f"cannot start the doctor: {why} (is it there, and executable for this user?)") from error

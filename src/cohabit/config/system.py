@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 from typing import TYPE_CHECKING
 
 from cohabit import paths
@@ -20,6 +19,7 @@ from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.model import COMPLETED, POST_START, PRE_START, PRE_STOP
 from cohabit.plan.order import start_order
+from cohabit.program import program
 from cohabit.units import DEFAULT_PATH
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _check_own_files(plan: Plan, location: SourceLocation) -> Iterator[Diagnosti
     if os.geteuid() != 0:
         return
     services = {service.user.uid: service for service in plan.services.values() if service.user and service.user.uid}
-    for path in (location.file, __file__, os.path.realpath(sys.executable)):
+    for path in (location.file, __file__, os.path.realpath(program("cohabit")[0])):
         try:
             found = [os.stat(each) for each in (path, os.path.dirname(path) or ".")]
         except OSError:

@@ -39,6 +39,10 @@ class Timers:
             self._heap = [(time, key) for key, time in self._times.items()]
             heap.heapify(self._heap)
 
+    def get(self, key: Key) -> float | None:
+        """The time of a key, None when it has none."""
+        return self._times.get(key)
+
     def next(self) -> float | None:
         """The earliest time of all keys, None when there is no timer."""
         while self._heap:

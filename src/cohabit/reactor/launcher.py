@@ -26,16 +26,12 @@ from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cohabit.plan.model import Credentials, Hook, Service
-    from cohabit.reactor.health.log_match import LogMatches
-    from cohabit.reactor.health.notification_fd import NotificationFds
-    from cohabit.reactor.health.notify import Notify
+    from cohabit.reactor.context import Context
+    from cohabit.reactor.health.passive_probes import PassiveProbes
     from cohabit.reactor.logs.output import Output
     from cohabit.reactor.logs.stream import Stream
     from cohabit.reactor.processes.children import Children
-    from cohabit.reactor.signals import InheritedSignals
     from cohabit.reactor.sockets import Sockets
 
 
@@ -44,44 +40,42 @@ _PRE_STOP_SECONDS = 1.0  # for a pre_stop hook: the service needs the rest of it
 
 
 class _Attempt:
-    """A start or a hook that the system has refused so far. count: of refusals; until, at: monotonic seconds."""
+    """A start or a hook that the system has refused so far. count: of refusals; until: monotonic seconds."""
 
-    __slots__ = ("at", "count", "effect", "seconds", "until", "why")
+    __slots__ = ("count", "effect", "seconds", "until", "why")
 
     def __init__(self, effect: effects.Spawn | effects.RunHook, now: float) -> None:
         self.effect = effect
         before_stop = isinstance(effect, effects.RunHook) and effect.stage == PRE_STOP
         self.seconds = _PRE_STOP_SECONDS if before_stop else REFUSED_SECONDS
         self.until = now + self.seconds
-        self.at = now
         self.count = 0
         self.why = ""
 
 
 class Launcher:
-    """Starts services and their hooks."""
+    """Starts services and their hooks. environment: what every service gets."""
 
     def __init__(
         self,
-        given: InheritedSignals,
+        context: Context,
         environment: dict[str, str],
         children: Children,
         output: Output,
-        say: Callable[[str, str, str], None],
+        *,
+        sockets: Sockets,
+        passive_probes: PassiveProbes,
     ) -> None:
-        self._given = given
+        self._context = context
         self._environment = environment
         self._children = children
         self._output = output
-        self._say = say
+        self._sockets = sockets
+        self._passive_probes = passive_probes
         self._refused: dict[str, _Attempt] = {}
         self._null = -1
         self.limits: tuple[int, int] | None = None  # the value that limits.make_room returned
         self.hides = False  # whether secrets are hidden in the output
-        self.sockets: Sockets
-        self.notify: Notify
-        self.notification_fds: NotificationFds
-        self.log_matches: LogMatches
 
     def make_room(self, services: int) -> None:
         """Raise the limit of descriptors if this many services need it."""
@@ -94,15 +88,6 @@ class Launcher:
     def run_hook(self, service: Service, stage: str, number: int) -> None:
         """Fork a child that becomes one of the service's hooks, or report why that fails."""
         self._try(_Attempt(effects.RunHook(service, stage, number), time.monotonic()))
-
-    def deadline(self) -> float | None:
-        """Monotonic seconds of the next retry of a start that the system refused."""
-        return min((attempt.at for attempt in self._refused.values()), default=None)
-
-    def due(self, now: float) -> None:
-        """Retry the starts whose time has come."""
-        for attempt in [each for each in self._refused.values() if each.at <= now]:
-            self._try(attempt)
 
     def give_up(self, name: str, number: int = 0) -> None:
         """The service is being stopped: a start that was refused so far has failed. number: a signal, or 0."""
@@ -122,10 +107,10 @@ class Launcher:
                 self._start_main(effect.service, opened)
             else:
                 self._start_hook(effect, opened)
-            self._refused.pop(name, None)
+            self._forget_attempt(name)
         except OSError as error:
             if isinstance(effect, effects.Spawn):
-                self.stop_listening(name)
+                self._passive_probes.close(name)
             attempt.why = _why(error)
             self._postpone(attempt) if is_shortage(error) else self._failed(attempt)
         finally:
@@ -140,14 +125,19 @@ class Launcher:
         if not attempt.count:
             what = "be started" if isinstance(attempt.effect, effects.Spawn) else f"run its {attempt.effect.stage} hook"
             pause = format_duration(attempt.seconds)
-            self._say("warning", name, f"cannot {what} yet: {attempt.why} (trying again for {pause})")
+            self._context.log("warning", name, f"cannot {what} yet: {attempt.why} (trying again for {pause})")
         attempt.count += 1
-        attempt.at = min(now + policy.docker_backoff_seconds(attempt.count), attempt.until)
+        at = min(now + policy.docker_backoff_seconds(attempt.count), attempt.until)
         self._refused[name] = attempt
+        self._context.poller.call_at(("start", name), at, lambda: self._try(attempt))
+
+    def _forget_attempt(self, name: str) -> None:
+        self._refused.pop(name, None)
+        self._context.poller.cancel(("start", name))
 
     def _failed(self, attempt: _Attempt) -> None:
         name = attempt.effect.service.name
-        self._refused.pop(name, None)
+        self._forget_attempt(name)
         is_main = isinstance(attempt.effect, effects.Spawn)
         report = self._children.report_start_failure if is_main else self._children.report_hook_failure
         report(name, attempt.why, EXIT_SYSTEM)
@@ -164,11 +154,6 @@ class Launcher:
         outputs, streams = self._outputs(service, hook.user or service.user, opened)
         start = self.describe(service, hook.command, (self._dev_null(), *outputs), hook=hook)
         _set_pids(streams, self._children.start_hook(service, start))
-
-    def stop_listening(self, service: str) -> None:
-        """Stop reading the service's readiness messages. Its output is still read."""
-        self.notification_fds.close(service)
-        self.log_matches.close(service)
 
     def _dev_null(self) -> int:
         """Return /dev/null, opened when it is first needed: a loop must be able to begin without a free descriptor."""
@@ -198,18 +183,10 @@ class Launcher:
         start = self.describe(service, service.command, stdio)
         start.foreground = service.tty
         start.session = not service.tty
-        start.listen_names = self.sockets.names(service.name)
-        sockets = self.sockets.descriptors(service.name)
+        start.listen_names = self._sockets.names(service.name)
+        sockets = self._sockets.descriptors(service.name)
         start.descriptors = tuple((fd, FIRST_SOCKET + i) for i, fd in enumerate(sockets))
-        kind = service.probe.kind if service.probe else ""
-        if kind == "notify":
-            start.environment.update(self.notify.open(service))
-        elif kind == "fd":
-            writer, number = self.notification_fds.open(service)
-            opened.append(writer)
-            start.descriptors += ((writer, number),)
-        elif kind == "log":
-            self.log_matches.open(service)
+        self._passive_probes.prepare(service, start, opened)
         return start
 
     def describe(
@@ -228,7 +205,7 @@ class Launcher:
                 else:
                     environment[name] = value
         environment.update(self._children.trees.variables(service.name))
-        start = SpawnSpec(command, environment, self._given, stdio=stdio)
+        start = SpawnSpec(command, environment, self._context.given, stdio=stdio)
         start.directory = hook.working_dir if hook and hook.working_dir else service.working_dir
         start.identity = user
         start.secrets = SecretFiles(service.secret_files) if service.secret_files else None

@@ -17,8 +17,6 @@ else:
 
 DEV_NULL = "/dev/null"
 
-# The directory of this package. It may be relative, since process 1 never changes its working directory.
-PACKAGE = __file__.rpartition("/reactor/")[0]
 
 # CPython reads these in spite of -I, uses their values as its own path, and removes the second one from its
 # environment (Modules/getpath.py). So our Python processes get them with this prefix (bin/cohabit and __main__.py do

@@ -13,11 +13,7 @@ from __future__ import annotations
 
 import sys
 
-from cohabit.reactor.linux import DEV_NULL, PACKAGE, environment_bytes, os, python_environment
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
+from cohabit.reactor.linux import DEV_NULL, environment_bytes, os
 
 try:
     import _ctypes
@@ -108,15 +104,3 @@ def environment_lost() -> str:
         perhaps |= {sizes.get(name, 0) + other for other in perhaps}
         sizes[name] = 0
     return "" if given - sum(sizes.values()) in perhaps else LOST
-
-
-def start_again(extra: list[str]) -> NoReturn:
-    """Replace this program by itself, isolated, with more -X options. Raises OSError if that fails."""
-    options = ["-I", "-S"]
-    for name, value in sys._xoptions.items():
-        if name.startswith("cohabit-") and name not in ("cohabit-resume", "cohabit-stopping", "cohabit-mask"):
-            options += ["-X", f"{name}={value}"]
-    for each in extra:
-        options += ["-X", each]
-    command = [sys.executable, *options, f"{PACKAGE}/__main__.py", *sys.argv[1:]]
-    os.execve(sys.executable, command, python_environment())

@@ -1,10 +1,11 @@
-"""Wait for descriptors with epoll, and with poll(2) for those that epoll has no room for.
+"""Wait for descriptors and timers, and call their owners.
 
-epoll_ctl(2) fails with ENOSPC if the user has no watches left (fs.epoll.max_user_watches counts those of one uid on
-the whole machine), and with ENOMEM; epoll_create1(2) fails without a free descriptor. A pipe that is not watched is a
-service that blocks, or an error that is not read. poll(2) needs neither a watch nor a descriptor. So it waits for every
-descriptor that epoll refuses, together with epoll's own descriptor, and a registration never fails. epoll is retried
-at later waits, at most once a second; the loop does not wake up for that.
+Descriptors are waited for with epoll, and with poll(2) where epoll has no room. epoll_ctl(2) fails with ENOSPC if the
+user has no watches left (fs.epoll.max_user_watches counts those of one uid on the whole machine), and with ENOMEM;
+epoll_create1(2) fails without a free descriptor. A pipe that is not watched is a service that blocks, or an error that
+is not read. poll(2) needs neither a watch nor a descriptor. So it waits for every descriptor that epoll refuses,
+together with epoll's own descriptor, and a registration never fails. epoll is retried at later waits, at most once a
+second; the loop does not wake up for that.
 """
 
 from __future__ import annotations
@@ -12,26 +13,14 @@ from __future__ import annotations
 import select
 import time
 
+from cohabit.engine.timers import Timers
 from cohabit.reactor.shortage import RETRY_SECONDS, is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    class Registry(Protocol):
-        """The part of a Poller's interface that the reactor's parts use; select.epoll has it, too."""
-
-        def register(self, fd: int, eventmask: int, /) -> None:
-            """Report events of this descriptor."""
-
-        def modify(self, fd: int, eventmask: int, /) -> None:
-            """Change the events that are reported."""
-
-        def unregister(self, fd: int, /) -> None:
-            """Stop reporting this descriptor; call it before the descriptor is closed."""
-
-
+_LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) takes milliseconds as an int: at most 24 days
 _PAUSE_SECONDS = 0.1  # the longest pause if no call has room and a wait would return at once
 
 
@@ -105,8 +94,8 @@ def _new_epoll() -> _Epoll | None:
         return None
 
 
-class Poller:
-    """A poller: level-triggered, as epoll is by default."""
+class Watches:
+    """The descriptors that are waited for: level-triggered, as epoll is by default."""
 
     def __init__(self) -> None:
         self._epoll = _new_epoll()
@@ -190,55 +179,140 @@ class Poller:
         return ready
 
 
-class Group:
-    """Descriptors in an outer poller that can be paused and resumed together.
+class Poller:
+    """Descriptors and timers, each with a callback: the loop does not know whose they are.
 
-    They are in an epoll of their own, which the outer one watches. Descriptors that it has no room for are watched by
-    the outer one itself, and are not paused.
+    A callback of a descriptor is called with it, once for each wait in which it is ready (also with an error or a
+    hang-up). A callback that raises ends the wait: what was not reported is still ready at the next one.
     """
 
-    def __init__(self, outer: Registry) -> None:
-        self._outer = outer
+    def __init__(self) -> None:
+        self._watches = Watches()
+        self._callbacks: dict[int, tuple[Callable[[int], None]]] = {}  # in a tuple: each registration is an object
+        self._first: set[int] = set()
+        self._timers = Timers()
+        self._calls: dict[tuple[str, str], Callable[[], None]] = {}
+
+    # --- descriptors ---------------------------------------------------------------------------------
+
+    def add(self, fd: int, eventmask: int, callback: Callable[[int], None], *, first: bool = False) -> None:
+        """Report events of this descriptor. first: before those that are not, if they are ready together."""
+        self._watches.register(fd, eventmask)
+        self._callbacks[fd] = (callback,)
+        if first:
+            self._first.add(fd)
+
+    def modify(self, fd: int, eventmask: int) -> None:
+        """Change the events that are reported. 0: only hang-ups and errors."""
+        self._watches.modify(fd, eventmask)
+
+    def remove(self, fd: int) -> None:
+        """Stop reporting this descriptor; call it before the descriptor is closed."""
+        del self._callbacks[fd]
+        self._first.discard(fd)
+        self._watches.unregister(fd)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until a descriptor is ready or a timer is due, and report the descriptors. False if none was ready.
+
+        seconds: wait no longer. A callback is not called if an earlier one has removed its descriptor, not even if a
+        new descriptor has the same number.
+        """
+        deadline = self._timers.next()
+        if deadline is not None:
+            left = min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT_SECONDS)
+            seconds = left if seconds is None else min(seconds, left)
+        ready = self._watches.poll(seconds)
+        if self._first:
+            ready.sort(key=lambda entry: entry[0] not in self._first)
+        registered = [(fd, self._callbacks.get(fd)) for fd, _ in ready]
+        for fd, registration in registered:
+            if registration is not None and self._callbacks.get(fd) is registration:
+                registration[0](fd)
+        return bool(ready)
+
+    # --- timers --------------------------------------------------------------------------------------
+
+    def call_at(self, key: tuple[str, str], when: float | None, callback: Callable[[], None]) -> None:
+        """Call back at this time (monotonic seconds); None cancels it. A key (part, name) has one timer."""
+        if when is None:
+            self.cancel(key)
+        else:
+            self._timers.set(key, when)
+            self._calls[key] = callback
+
+    def cancel(self, key: tuple[str, str]) -> None:
+        """Do not call back, if it was to be."""
+        self._timers.set(key, None)
+        self._calls.pop(key, None)
+
+    def time_of(self, key: tuple[str, str]) -> float | None:
+        """The time of a timer; None if there is no such timer."""
+        return self._timers.get(key)
+
+    def deadline(self) -> float | None:
+        """The time of the first timer; None if there is none."""
+        return self._timers.next()
+
+    def run_timers(self, now: float) -> None:
+        """Call back for the timers that are due, each once: not for those that a callback sets or cancels."""
+        for key in list(self._timers.due(now)):
+            if self._timers.get(key) is None and (callback := self._calls.pop(key, None)) is not None:
+                callback()
+
+    def close(self) -> None:
+        """Close epoll. The descriptors stay open."""
+        self._callbacks.clear()
+        self._watches.close()
+
+
+class Group:
+    """Descriptors of a poller that can be paused and resumed together. callback(fds) is called with those ready.
+
+    They are in an epoll of their own, which the poller watches. Descriptors that it has no room for are watched by the
+    poller itself, and are not paused.
+    """
+
+    def __init__(self, poller: Poller, callback: Callable[[list[int]], None]) -> None:
+        self._poller = poller
+        self._callback = callback
         self._epoll = _new_epoll()
         self._outside: set[int] = set()
         if self._epoll is not None:
-            outer.register(self._epoll.fd, select.EPOLLIN)
+            poller.add(self._epoll.fd, select.EPOLLIN, self._report)
 
-    def register(self, fd: int) -> None:
+    def add(self, fd: int) -> None:
         """Report this descriptor when it is readable."""
         if self._epoll is None or not self._epoll.add(fd, select.EPOLLIN):
-            self._outer.register(fd, select.EPOLLIN)
+            self._poller.add(fd, select.EPOLLIN, self._report)
             self._outside.add(fd)
 
-    def unregister(self, fd: int) -> None:
+    def remove(self, fd: int) -> None:
         """Stop reporting this descriptor."""
         if fd in self._outside:
             self._outside.remove(fd)
-            self._outer.unregister(fd)
+            self._poller.remove(fd)
         elif self._epoll is not None:
             self._epoll.remove(fd)
 
-    def owns(self, fd: int) -> bool:
-        """Whether an event of the outer poller is for this group."""
-        return fd in self._outside or (self._epoll is not None and fd == self._epoll.fd)
-
-    def ready(self, fd: int) -> list[int]:
-        """Return the readable descriptors for an event of the outer poller on `fd`."""
+    def _report(self, fd: int) -> None:
         if fd in self._outside or self._epoll is None:
-            return [fd]
-        return [source for source, _ in self._epoll.wait(0)]
+            self._callback([fd])
+        else:
+            self._callback([source for source, _ in self._epoll.wait(0)])
 
     def pause(self) -> None:
         """Stop reporting all of them until resume()."""
         if self._epoll is not None:
-            self._outer.modify(self._epoll.fd, 0)
+            self._poller.modify(self._epoll.fd, 0)
 
     def resume(self) -> None:
         """Report them again."""
         if self._epoll is not None:
-            self._outer.modify(self._epoll.fd, select.EPOLLIN)
+            self._poller.modify(self._epoll.fd, select.EPOLLIN)
 
     def close(self) -> None:
         """Close the group's own epoll."""
         if self._epoll is not None:
+            self._poller.remove(self._epoll.fd)
             self._epoll.close()

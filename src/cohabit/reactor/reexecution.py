@@ -27,15 +27,17 @@ import time
 
 from cohabit import __version__
 from cohabit.errors import EXIT_SYSTEM
-from cohabit.reactor import pid1, reexecution_state, shortage, signals
+from cohabit.program import program
+from cohabit.reactor import reexecution_state, shortage, signals
 from cohabit.reactor.last_resort import end_everything, traceback_of
 from cohabit.reactor.linux import os, python_environment
-from cohabit.reactor.loop import STATE_VERSION, Loop, successor_command
+from cohabit.reactor.loop import Loop
 from cohabit.reactor.processes import proc
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.processes.tree import Trees
 from cohabit.reactor.processes.trial import ends_well
 from cohabit.reactor.signals import InheritedSignals
+from cohabit.reactor.successor import STATE_VERSION, successor_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def go_on(data: bytes, programs: int, why_not: str) -> int | bytes:
     except Exception as error:  # noqa: BLE001 - as in resume
         return end_everything(error, Trees(""), plain)
     if why_not:
-        loop.no_successor(why_not)
+        loop.parts.successor.refuse(why_not)
     elif plain["asked"]:
         loop.say("info", "", f"re-executed, version {__version__}")
     return run(loop, programs)
@@ -124,14 +126,14 @@ def _replace(loop: Loop, programs: int) -> bytes | None:
         signals.block_all()
         return marshal.dumps(reexecution_state.write_down(loop))
     except OSError as error:
-        loop.no_successor(error.strerror or str(error))
+        loop.parts.successor.refuse(error.strerror or str(error))
         return None
 
 
 def _interpreter_was_replaced() -> bool:
     """Whether another interpreter is installed where ours was started from. Raises OSError for want of room."""
     try:
-        running, installed = os.stat("/proc/self/exe"), os.stat(sys.executable)
+        running, installed = os.stat("/proc/self/exe"), os.stat(program("cohabit")[0])
     except OSError as error:
         if shortage.is_shortage(error):
             raise
@@ -158,7 +160,7 @@ def _execute(plain: dict[str, Any]) -> NoReturn:
         fd = _store(plain)
         for each in kept:
             os.set_inheritable(each, True)
-        pid1.start_again([f"{OPTION}={fd}", *([STOPPING] if plain["stopping"] else [])])
+        start_again([f"{OPTION}={fd}", *([STOPPING] if plain["stopping"] else [])])
     except OSError:
         for each in kept:
             os.set_inheritable(each, False)
@@ -167,9 +169,21 @@ def _execute(plain: dict[str, Any]) -> NoReturn:
         raise
 
 
+def start_again(extra: list[str]) -> NoReturn:
+    """Replace this program by itself, isolated, with more -X options. Raises OSError if that fails."""
+    options: tuple[str, ...] = ()
+    for name, value in sys._xoptions.items():
+        if name.startswith("cohabit-") and name not in ("cohabit-resume", "cohabit-stopping", "cohabit-mask"):
+            options += ("-X", f"{name}={value}")
+    for each in extra:
+        options += ("-X", each)
+    argv = program("cohabit", *sys.argv[1:], options=options)
+    os.execve(argv[0], argv, python_environment())
+
+
 def _look_at_program() -> None:
     """Do once what an interpreter begins with: our limits are not those of the child that tried. Raises OSError."""
-    for path in (sys.executable, *sys.path):
+    for path in (program("cohabit")[0], *sys.path):
         if os.access(path, os.F_OK):  # sys.path also has a zip file that does not exist
             status = os.stat(path)
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -234,13 +248,13 @@ def _recover(loop: Loop, error: Exception) -> Loop | int:
             return _go_on(loop, plain, scarce=scarce)
     except Exception as another:  # noqa: BLE001 - then the last resort
         unlogged = another
-    return end_everything(unlogged, loop.children.trees, plain or _output_of(loop))
+    return end_everything(unlogged, loop.parts.children.trees, plain or _output_of(loop))
 
 
 def _output_of(loop: Loop) -> dict[str, Any] | None:
     """The part of the state that no line may be lost from, if it at least can be written down."""
     try:
-        return {"output": loop.output.to_plain()}
+        return {"output": loop.parts.output.to_plain()}
     except Exception:  # noqa: BLE001 - it is what is broken
         return None
 
@@ -259,7 +273,7 @@ def _go_on(loop: Loop, plain: dict[str, Any], *, scarce: bool) -> Loop:
     _former.append(loop)
     again = _build(loop.given, data)
     if plain["asked"] or plain["checking"]:
-        again.no_successor("an error came in between")
+        again.parts.successor.refuse("an error came in between")
     if not scarce:
         again.say("info", "", "recovered from the internal error: process 1 continues with a rebuilt state")
     return again

@@ -13,8 +13,8 @@ from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.model import PRE_START
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.linux import os
-from cohabit.reactor.loop import STATE_VERSION, Loop
 from cohabit.reactor.processes.children import HOOK
+from cohabit.reactor.successor import STATE_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,76 +25,89 @@ if TYPE_CHECKING:
     from cohabit.engine.events import Event
     from cohabit.reactor.health.log_match import LogMatches
     from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
+    from cohabit.reactor.loop import Loop
+    from cohabit.reactor.parts import Parts
 
 SECOND = 2  # internal error within a minute: its event or effect is dropped, and everything stops in order
 _SHORTAGES = 3  # attempts to process an event or effect during a shortage
-# Parts that convert and restore their own state, in the order of restoring; the children come last.
-_PARTS = ("output", "multiline", "sockets", "notify", "notification_fds", "log_matches", "clock")
+
+
+def _saved(parts: Parts) -> dict[str, Any]:
+    """The parts that convert and restore their own state, in the order of restoring; the children come last."""
+    return {
+        "output": parts.output,
+        "multiline": parts.output.multiline,
+        "sockets": parts.sockets,
+        "passive_probes": parts.passive_probes,
+        "clock": parts.clock,
+    }
 
 
 def write_down(loop: Loop) -> dict[str, Any]:
     """The whole state as plain values. All signals must be blocked; those that have arrived become pending again."""
-    for number in loop.arrived():
+    for number in loop.signals.read():
         os.kill(os.getpid(), number)
     wanted = loop.engine.wanted if loop.stepping else loop.effects
+    parts = loop.parts
     return {
         "version": STATE_VERSION,
-        "asked": loop.replace,
+        "asked": parts.successor.accepted,
         "stopping": loop.engine.phase not in (LOADING, UP)
         or any(isinstance(fact, events.StopRequested) for fact in loop.facts),
-        "checking": loop.successor is None,
+        "checking": parts.successor.why is None,
         "mask": sorted(loop.given.mask),
         "ignored": sorted(loop.given.ignored),
         "request": loop.request,
         "quiet": loop.quiet,
-        "wake_up": loop.wake_up,
+        "wake_up": loop.signals.ends,
         "descriptors": descriptors(loop),
         "errors_at": loop.errors_at,
         "shortages_at": loop.shortages_at,
         "facts": to_plain(loop.facts),
-        "effects": to_plain([*wanted, *loop.launcher.refused()]),
+        "effects": to_plain([*wanted, *parts.launcher.refused()]),
         "stepping": loop.stepping,
         "plan": to_plain(loop.engine.plan),
         "engine": loop.engine.to_plain(),
-        "limits": loop.launcher.limits,
-        "children": loop.children.to_plain(),
-        "control": loop.control.to_plain(),
-        "started": loop.requests.started,
-        **{name: getattr(loop, name).to_plain() for name in _PARTS},
+        "limits": parts.launcher.limits,
+        "children": parts.children.to_plain(),
+        "control": parts.control.to_plain(),
+        "started": parts.requests.started,
+        **{name: part.to_plain() for name, part in _saved(parts).items()},
     }
 
 
 def descriptors(loop: Loop) -> list[int]:
     """The descriptors that must stay open over the exec."""
-    watched = (loop.notify, loop.notification_fds, loop.log_matches)
-    parts = (loop.output, loop.multiline, loop.children, *watched, loop.control)
-    kept = [fd for part in parts for fd in part.descriptors()] + loop.sockets.inheritable()
-    return [*kept, *loop.wake_up]
+    parts = loop.parts
+    holding = (parts.output, parts.output.multiline, parts.children, parts.passive_probes, parts.control)
+    kept = [fd for part in holding for fd in part.descriptors()] + parts.sockets.inheritable()
+    return [*kept, *loop.signals.ends]
 
 
 def restore(loop: Loop, plain: dict[str, Any]) -> None:
     """Restore a new loop from the values of `write_down`."""
+    parts = loop.parts
     loop.errors_at, loop.shortages_at = plain["errors_at"], plain["shortages_at"]
     loop.facts.extend(from_plain(plain["facts"]))
     loop.effects.extend(from_plain(plain["effects"]))
     loop.engine.restore(from_plain(plain["plan"]), plain["engine"])
-    loop.launcher.limits = plain["limits"]
-    loop.launcher.hides = loop.engine.plan is not None and loop.engine.plan.mask
-    for name in _PARTS:
-        getattr(loop, name).restore(plain[name])
-    tasks = loop.output.destinations.tasks() | _ended(loop.multiline) | _ended(loop.log_matches)
-    loop.children.restore(plain["children"], tasks)
+    parts.launcher.limits = plain["limits"]
+    parts.launcher.hides = loop.engine.plan is not None and loop.engine.plan.mask
+    for name, part in _saved(parts).items():
+        part.restore(plain[name])
+    tasks = _ended(parts.output.multiline) | _ended(parts.passive_probes.log_matches)
+    parts.children.restore(plain["children"], parts.output.destinations.tasks() | tasks)
     services = {name: unit.service for name, unit in loop.engine.units.items()}
-    loop.children.attach_services(services, loop.launcher.describe)
+    parts.children.attach_services(services, parts.launcher.describe)
     if loop.engine.plan is not None and loop.engine.phase == UP:
-        loop.set_schedules(loop.engine.plan)
+        parts.clock.set_plan(loop.engine.plan)
     _drop_what_failed(loop, stepping=plain["stepping"])
     if loop.engine.reading and loop.engine.phase in (LOADING, UP) and not _will_be_read(loop):
-        loop.loader.start(loop.request, loop.engine.scale)
+        parts.loader.start(loop.request, loop.engine.scale)
     _reconcile(loop)
-    loop.requests.started = plain["started"]
-    loop.control.restore(plain["control"])
-    loop.opening.resume()
+    parts.requests.started = plain["started"]
+    parts.control.restore(plain["control"])
+    parts.opening.resume()
     if len(loop.errors_at) >= SECOND:
         loop.facts.insert(0, events.Broken("internal errors keep coming (see above): stopping everything"))
 
@@ -151,9 +164,9 @@ def _is_to_do(loop: Loop, effect: Effect) -> bool:
     """Whether it can be carried out once more."""
     match effect:
         case effects.Spawn(service):
-            return service.name not in loop.children.processes  # never two of one
+            return service.name not in loop.parts.children.processes  # never two of one
         case effects.RunHook(service):
-            return service.name + HOOK not in loop.children.processes
+            return service.name + HOOK not in loop.parts.children.processes
         case effects.Report():
             return False
     return True
@@ -167,7 +180,7 @@ def _reconcile(loop: Loop) -> None:
     if loop.engine.phase == DONE and not any(isinstance(effect, effects.Exit) for effect in loop.effects):
         loop.effects.append(effects.Exit(EXIT_BUG, "an internal error at the very end"))
     for name, unit in loop.engine.units.items():
-        if unit.at_rest or name in spoken_of or loop.children.knows(name):
+        if unit.at_rest or name in spoken_of or loop.parts.children.knows(name):
             continue
         if unit.hook_stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING):
             loop.facts.append(events.HookEnded(name, EXIT_SYSTEM, "was lost in an internal error"))

@@ -1,7 +1,6 @@
 """clock_host.py SOURCE NAME CRON [NAME CRON...]: a process 1 with nothing but the Clock; prints its messages."""
 
 import os
-import select
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +10,8 @@ sys.path.append(sys.argv[1])
 from cohabit.plan.model import Schedule
 from cohabit.reactor import signals
 from cohabit.reactor.clock import Clock
+from cohabit.reactor.context import Context
+from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import spawn
 from cohabit.reactor.processes.child import SpawnSpec
 
@@ -30,22 +31,22 @@ def kill(_key: str) -> None:
         os.kill(pid, 9)
 
 
-epoll = select.epoll()
-clock = Clock(
-    signals.InheritedSignals(frozenset(), frozenset()),
-    dict(os.environ),
-    epoll,
-    launch=launch,
-    kill=kill,
+poller = Poller()
+context = Context(
+    poller,
     emit=lambda fact: print("due", getattr(fact, "service", fact), flush=True),
-    say=lambda _level, _service, text: print("said", text, flush=True),
+    log=lambda _level, _service, text: print("said", text, flush=True),
+    run_program=launch,
+    kill_program=kill,
+    given=signals.InheritedSignals(frozenset(), frozenset()),
+    environment=dict(os.environ),
 )
+clock = Clock(context)
 arguments = sys.argv[2:]
 clock.set([(name, Schedule(cron)) for name, cron in zip(arguments[::2], arguments[1::2], strict=True)])
 while True:
-    for fd, _ in epoll.poll(0.01):
-        clock.handle(fd)
-    clock.due(time.monotonic())
+    poller.wait(0.01)
+    poller.run_timers(time.monotonic())
     try:
         pid, status = os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:

@@ -21,6 +21,7 @@ from cohabit.cli import main as front  # noqa: E402 - its path was not known bef
 from cohabit.engine.supervisor import Supervisor  # noqa: E402
 from cohabit.reactor import reexecution  # noqa: E402
 from cohabit.reactor.loop import Loop  # noqa: E402
+from cohabit.reactor.performing import Performer  # noqa: E402
 from cohabit.reactor.processes.tree import Trees  # noqa: E402
 
 *before, plant = plant.split("+")
@@ -49,7 +50,7 @@ def step(self: Supervisor, event: Any, now: float) -> Any:
     return effects
 
 
-def perform(self: Loop, effect: Any) -> None:
+def perform(self: Performer, effect: Any) -> None:
     """Execute an effect, or fail with the error."""
     service = getattr(effect, "service", "trigger")
     named = getattr(service, "name", service) in ("trigger", "")
@@ -79,14 +80,14 @@ is_exec = False
 planted = [plant]
 real_step, real_perform, real_keys_with_orphans, real_run = (
     Supervisor.step,
-    Loop._perform,
+    Performer.perform,
     Trees.keys_with_orphans,
     reexecution.run,
 )
 if kind.startswith("step"):
     Supervisor.step = step  # type: ignore[method-assign]
 elif kind in ("effect", "effect-after"):
-    Loop._perform = perform  # type: ignore[method-assign]
+    Performer.perform = perform  # type: ignore[method-assign]
 elif kind == "reap":
     Trees.keys_with_orphans = with_orphans  # type: ignore[method-assign]
 elif kind in ("lost", "exec"):

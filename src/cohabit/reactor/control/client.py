@@ -53,17 +53,16 @@ class Client:
 
     trusted: the client is root or the user of process 1. pending: output that is not written yet, size: its bytes.
     last: no request is read any more, and nothing follows what is pending. half_closed: the client sends nothing more.
-    served: it has sent a request. until: monotonic seconds at which the connection is closed, None for never. mask: the
-    registered events, None if the connection is not registered. after_close: events for the engine once the client has
-    closed the connection.
+    served: it has sent a request. mask: the registered events, None if the connection is not registered. after_close:
+    events for the engine once the client has closed the connection.
     """
 
     __slots__ = (
         "after_close", "exchanges", "fd", "half_closed", "last", "line", "mask", "pending", "served", "size", "trusted",
-        "unread", "until",
+        "unread",
     )  # fmt: skip
 
-    def __init__(self, fd: int, *, trusted: bool, until: float | None) -> None:
+    def __init__(self, fd: int, *, trusted: bool) -> None:
         self.fd = fd
         self.trusted = trusted
         self.line = b""
@@ -76,7 +75,6 @@ class Client:
         self.unread = False
         self.mask: int | None = None
         self.after_close: tuple[Event, ...] = ()
-        self.until = until
 
     @property
     def reads(self) -> bool:
@@ -171,9 +169,9 @@ class Client:
         }
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any], until: float) -> Client:
+    def from_plain(cls, plain: dict[str, Any]) -> Client:
         """Return the client of to_plain, without its exchanges: their requests are run again."""
-        client = cls(plain["fd"], trusted=plain["trusted"], until=until)
+        client = cls(plain["fd"], trusted=plain["trusted"])
         os.set_inheritable(client.fd, False)
         client.line, client.last, client.half_closed = plain["line"], plain["last"], plain["half_closed"]
         client.served, client.after_close = plain["served"], from_plain(plain["after_close"])

@@ -15,7 +15,7 @@ from cohabit.reactor.processes.oom import memory_limit
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from cohabit.api.commands import Outcome, Subscription
     from cohabit.engine.supervisor import Supervisor
@@ -25,12 +25,21 @@ if TYPE_CHECKING:
     from cohabit.reactor.processes.child import SpawnSpec
     from cohabit.reactor.processes.children import Children
 
+    class Replacement(Protocol):
+        """The part of successor.Successor that is used here."""
+
+        @property
+        def why(self) -> str | None:
+            """The state of the replacement, as `replacing` in Backend."""
+
+        def check(self) -> None:
+            """Start the replacement of the running program."""
+
 
 class Requests:
     """The Backend of api/commands.py. started: Unix seconds at which cohabit started.
 
-    describe(service, command) returns what a process of the service would start with. replace() starts the replacement
-    of the running program; replacing() returns its state, as in Backend.
+    describe(service, command) returns what a process of the service would start with.
     """
 
     def __init__(
@@ -38,15 +47,12 @@ class Requests:
         engine: Supervisor,
         children: Children,
         output: Output,
-        *,
+        successor: Replacement,
         describe: Callable[[Service, tuple[str, ...]], SpawnSpec],
-        replace: Callable[[], None],
-        replacing: Callable[[], str | None],
     ) -> None:
         self.engine = engine
         self.started = time.time()
-        self.replace = replace
-        self.replacing = replacing
+        self._successor = successor
         self._children = children
         self._output = output
         self._describe = describe
@@ -56,6 +62,14 @@ class Requests:
         clock = serialisers.Clock(time.time(), time.monotonic())
         request = protocol.parse(line)
         return commands.begin(commands.RequestContext(request, self, clock, trusted=trusted, resumed=resumed))
+
+    def replace(self) -> None:
+        """Start the replacement of the running program."""
+        self._successor.check()
+
+    def replacing(self) -> str | None:
+        """Return the state of the replacement, as in Backend."""
+        return self._successor.why
 
     # --- details for commands ------------------------------------------------------------------------
 
@@ -117,6 +131,20 @@ class Requests:
         ]
         pieces.sort(key=lambda piece: piece[0])
         return [piece for _, piece in pieces]
+
+    def subscriptions_changed(self, control: Control) -> None:
+        """A client has begun or ended to follow a stream: copy the output that is followed now."""
+        subscriptions = [each for *_, each in control.listeners("logs")]
+
+        def publish(service: str, stream: str, moment: float, lines: bytes) -> None:
+            control.publish("logs", service, protocol.record(service, stream, moment, lines))
+
+        if not subscriptions:
+            self._output.follow(None)
+        elif any(each.every for each in subscriptions):
+            self._output.follow(publish)
+        else:
+            self._output.follow(publish, frozenset(name for each in subscriptions for name in each.services))
 
     def publish_news(self, control: Control) -> None:
         """Send the events of the engine's last step to the clients that follow events."""

@@ -43,14 +43,24 @@ from cohabit.reactor.shortage import is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, Protocol
 
     from cohabit.api.commands import Outcome
-    from cohabit.reactor.poller import Registry
+    from cohabit.reactor.context import Context
     from cohabit.reactor.rundir import RuntimeDirectory
 
-    Ask = Callable[[bytes, bool, bool], Outcome]
+    class Answering(Protocol):
+        """The part of requests.Requests that is used here."""
+
+        def ask(self, line: bytes, trusted: bool, resumed: bool, /) -> Outcome:
+            """Run the request in this line. Raises RequestError."""
+
+        def backlog(self, subscription: Subscription, /) -> list[bytes]:
+            """Return the records with which a stream begins."""
+
+        def subscriptions_changed(self, control: Control, /) -> None:
+            """Called when a client begins or ends to follow a stream."""
+
 
 CLIENTS_MAX = 100
 STREAMING_MAX = 80  # requests that wait for a reply or follow a stream
@@ -66,42 +76,26 @@ _RESERVED_DESCRIPTORS = 32
 _NO_DESCRIPTOR_SECONDS = 1.0  # until the next attempt to accept
 _PAUSE_FACTOR = 3.0
 _SHORTEST_PAUSE_SECONDS = 0.001
+# Keys of the timers that end a pause.
+_AFTER_REQUEST = ("control", "requests")
+_AFTER_REFUSAL = ("control", "accept")  # after connections that were refused, or closed without a request
+_NO_DESCRIPTOR = ("control", "descriptors")
+_WAITERS = ("control", "waiters")  # when waiters are polled again
 
 
 class Control:
-    """All clients. ask(line, trusted, resumed) returns an Outcome or raises RequestError.
+    """All clients. group: a gid whose members may send requests too, or None."""
 
-    feed(events) gives events to the engine. backlog(subscription) returns the records with which a stream begins.
-    is_followed() is called when a client begins or ends to follow a stream. group: a gid whose members may send
-    requests too, or None.
-    """
-
-    def __init__(
-        self,
-        epoll: Registry,
-        directory: RuntimeDirectory,
-        *,
-        ask: Ask,
-        feed: Callable[[Iterable[Any]], None],
-        backlog: Callable[[Subscription], list[bytes]],
-        is_followed: Callable[[], None],
-    ) -> None:
-        self._epoll = epoll
+    def __init__(self, context: Context, directory: RuntimeDirectory, requests: Answering) -> None:
+        self._poller = context.poller
+        self._emit = context.emit
         self._directory = directory
-        self._ask = ask
-        self._feed = feed
-        self._backlog = backlog
-        self._is_followed = is_followed
+        self._requests = requests
         self.group: int | None = None
         self._fd = -1
         self._accepting = False
-        # Ends of pauses in monotonic seconds; 0 if there is no pause.
-        self._requests_paused_until = 0.0  # after a request
-        self._accept_paused_until = 0.0  # after connections that were refused, or closed without a request
-        self._no_descriptor_until = 0.0
         self._accept_budget = Budget()
         self._poll_from = 0.0  # monotonic seconds before which waiters are not polled
-        self._poll_delayed = False
         self._clients: dict[int, Client] = {}
 
     # --- the socket ----------------------------------------------------------------------------------
@@ -134,32 +128,22 @@ class Control:
 
     def _start_accepting(self) -> None:
         """Accept clients, unless there is a pause or CLIENTS_MAX are connected."""
-        paused = self._requests_paused_until or self._no_descriptor_until or self._accept_paused_until
+        paused = any(self._poller.time_of(key) for key in (_AFTER_REQUEST, _AFTER_REFUSAL, _NO_DESCRIPTOR))
         if self._fd >= 0 and not self._accepting and not paused and len(self._clients) < CLIENTS_MAX:
             self._accepting = True
-            self._epoll.register(self._fd, select.EPOLLIN)
+            self._poller.add(self._fd, select.EPOLLIN, self._accept)
 
     def stop_accepting(self) -> None:
         """Leave new clients in the kernel's queue."""
         if self._accepting:
             self._accepting = False
-            self._epoll.unregister(self._fd)
+            self._poller.remove(self._fd)
 
     # --- events --------------------------------------------------------------------------------------
 
-    def owns(self, fd: int) -> bool:
-        """Whether this descriptor is the socket or a client."""
-        return fd == self._fd or fd in self._clients
-
-    def handle(self, fd: int) -> None:
-        """Handle a ready descriptor: accept clients, or read from, write to or close one."""
-        if fd == self._fd:
-            if self._accepting:
-                self._accept()
-            return
+    def _serve(self, fd: int) -> None:
+        """Read from a client, write to it or close it."""
         client = self._clients[fd]
-        if client.mask is None:
-            return  # it became ready together with a client whose request began a pause
         if client.pending:
             self._write(client)
         elif client.reads:
@@ -167,30 +151,20 @@ class Control:
         else:
             self._close(client)  # its hang-up is the only event that is awaited
 
-    def deadline(self) -> float | None:
-        """Return the time at which `due` must be called, in monotonic seconds, or None."""
-        moments = [client.until for client in self._clients.values() if client.until is not None]
-        pauses = (self._requests_paused_until, self._no_descriptor_until, self._accept_paused_until)
-        moments += [moment for moment in pauses if moment]
-        if self._poll_delayed:
-            moments.append(self._poll_from)
-        return min(moments, default=None)
+    def _deadline(self, client: Client) -> float | None:
+        """The time at which the connection is closed, in monotonic seconds; None for never."""
+        return self._poller.time_of(("client", str(client.fd)))
 
-    def due(self, now: float) -> None:
-        """Close the connections whose deadline has passed, and end the pauses that are over."""
-        for client in [one for one in self._clients.values() if one.until is not None and one.until <= now]:
-            self._close(client)
-        if self._requests_paused_until and self._requests_paused_until <= now:
-            self._requests_paused_until = 0.0
-            for client in self._clients.values():
-                self._watch(client)
-        if self._no_descriptor_until <= now:
-            self._no_descriptor_until = 0.0
-        if self._accept_paused_until <= now:
-            self._accept_paused_until = 0.0
+    def _close_at(self, client: Client, when: float | None) -> None:
+        self._poller.call_at(("client", str(client.fd)), when, lambda: self._close(client))
+
+    def _read_requests(self) -> None:
+        """The pause after a request is over."""
+        for client in self._clients.values():
+            self._watch(client)
         self._start_accepting()
 
-    def _accept(self) -> None:
+    def _accept(self, _fd: int) -> None:
         """Accept all clients in the kernel's queue at once, so that refused ones do not keep others waiting."""
         began = time.monotonic()
         refused = False
@@ -210,7 +184,8 @@ class Control:
             return listener.accept(self._fd)
         except OSError as error:
             if not isinstance(error, BlockingIOError) and is_shortage(error):
-                self._no_descriptor_until = time.monotonic() + _NO_DESCRIPTOR_SECONDS
+                until = time.monotonic() + _NO_DESCRIPTOR_SECONDS
+                self._poller.call_at(_NO_DESCRIPTOR, until, self._start_accepting)
                 self.stop_accepting()
             return -1  # otherwise the client has gone already
 
@@ -229,8 +204,8 @@ class Control:
             hint = "" if self.group is not None else " (x-cohabit control_group allows a group)"
             text = f"user {uid} may not use the control socket: only {who} may{hint}"
             return hang_up(fd, protocol.head(EXIT_NO_PERMISSION, text))
-        client = Client(fd, trusted=trusted, until=time.monotonic() + REQUEST_SECONDS)
-        self._clients[fd] = client
+        client = self._clients[fd] = Client(fd, trusted=trusted)
+        self._close_at(client, time.monotonic() + REQUEST_SECONDS)
         self._watch(client)
         if 0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVED_DESCRIPTORS <= fd:
             text = f"too few file descriptors: the last {_RESERVED_DESCRIPTORS} are reserved for the services"
@@ -241,15 +216,16 @@ class Control:
         """Accept no client for a while, in proportion to the time spent since `began`."""
         until = self._accept_budget.spend(began)
         if until:
-            self._accept_paused_until = until
+            self._poller.call_at(_AFTER_REFUSAL, until, self._start_accepting)
             self.stop_accepting()
 
     def _shorten_deadlines(self) -> None:
         """Give the clients without a complete request CROWDED_SECONDS to send it."""
         soon = time.monotonic() + CROWDED_SECONDS
         for client in self._clients.values():
-            if not client.exchanges and not client.last and client.until is not None:
-                client.until = min(client.until, soon)
+            deadline = self._deadline(client)
+            if not client.exchanges and not client.last and deadline is not None:
+                self._close_at(client, min(deadline, soon))
 
     def _read(self, client: Client) -> None:
         began = time.monotonic()
@@ -259,8 +235,8 @@ class Control:
             return
         except OSError:
             data = b""
-        if data and client.until is not None and client.served and not client.line:
-            client.until = began + REQUEST_SECONDS
+        if data and self._deadline(client) is not None and client.served and not client.line:
+            self._close_at(client, began + REQUEST_SECONDS)
         client.line += data
         if len(client.line) > REQUEST_BYTES_MAX:
             text = f"cannot read the request: it is longer than {REQUEST_BYTES_MAX} bytes"
@@ -284,15 +260,15 @@ class Control:
         """
         reads = client.reads
         mask = select.EPOLLOUT if client.pending else select.EPOLLIN if reads else 0
-        wanted = None if reads and self._requests_paused_until else mask
+        wanted = None if reads and self._poller.time_of(_AFTER_REQUEST) else mask
         if client.mask == wanted:
             return
         if wanted is None:
-            self._epoll.unregister(client.fd)
+            self._poller.remove(client.fd)
         elif client.mask is None:
-            self._epoll.register(client.fd, wanted)
+            self._poller.add(client.fd, wanted, self._serve)
         else:
-            self._epoll.modify(client.fd, wanted)
+            self._poller.modify(client.fd, wanted)
         client.mask = wanted
 
     # --- requests ------------------------------------------------------------------------------------
@@ -304,8 +280,8 @@ class Control:
         if isinstance(exchange, Answer):  # it has no id, so the connection ends with the answer
             self._reply(client, Exchange(b""), exchange)
         else:
-            outcome = guarded(lambda: self._ask(line, client.trusted, False))
-            if isinstance(outcome, (PendingReply, Subscription)) and self._streaming_is_full():
+            outcome = guarded(lambda: self._requests.ask(line, client.trusted, False))
+            if isinstance(outcome, (PendingReply, Subscription)) and _open_requests(self._clients) >= STREAMING_MAX:
                 text = f"{STREAMING_MAX} clients are already waiting or following a stream (try again later)"
                 outcome = Answer(EXIT_SYSTEM, text, error=BUSY)
             self._apply(client, exchange, outcome)
@@ -313,12 +289,11 @@ class Control:
 
     def _apply(self, client: Client, exchange: Exchange, outcome: Outcome) -> None:
         if isinstance(outcome, PendingReply):
-            exchange.outcome, client.until = outcome, None
-            client.exchanges.append(exchange)
-            self._watch(client)
-            self._feed(outcome.events)
+            self._wait(client, exchange, outcome)
+            for event in outcome.events:
+                self._emit(event)
         elif isinstance(outcome, Subscription):
-            records = guarded(lambda: self._backlog(outcome))
+            records = guarded(lambda: self._requests.backlog(outcome))
             if isinstance(records, Answer):
                 self._reply(client, exchange, records)
                 return
@@ -330,16 +305,23 @@ class Control:
             else:
                 client.finish(exchange)
             self._write(client)
-            self._is_followed()
+            self._requests.subscriptions_changed(self)
         else:
             self._reply(client, exchange, outcome)
+
+    def _wait(self, client: Client, exchange: Exchange, outcome: Outcome) -> None:
+        """Keep the request open until its outcome is known."""
+        exchange.outcome = outcome
+        client.exchanges.append(exchange)
+        self._close_at(client, None)
+        self._watch(client)
 
     def _reply(self, client: Client, exchange: Exchange, answer: Answer) -> None:
         """Send an answer; refuse a long one if too much is unread already."""
         data = guarded(lambda: protocol.encode(answer))
         if isinstance(data, Answer):
             data = protocol.encode(data)
-        if len(data) > KEPT_BYTES_MAX and self._unread() > UNREAD_BYTES_MAX:
+        if len(data) > KEPT_BYTES_MAX and _unread(self._clients) > UNREAD_BYTES_MAX:
             text = "cannot send the answer: other clients have not read theirs (try again later)"
             data = protocol.head(EXIT_SYSTEM, text, BUSY)
         client.put(exchange, data)
@@ -350,7 +332,7 @@ class Control:
 
     def _put_backlog(self, client: Client, exchange: Exchange, kind: str, records: list[bytes]) -> None:
         """Append the first records of a stream, without the oldest if too much is unread already."""
-        excess = sum(map(len, records)) - max(KEPT_BYTES_MAX, UNREAD_BYTES_MAX - self._unread())
+        excess = sum(map(len, records)) - max(KEPT_BYTES_MAX, UNREAD_BYTES_MAX - _unread(self._clients))
         first = 0
         while exchange.dropped < excess:
             exchange.dropped += len(records[first])
@@ -359,22 +341,17 @@ class Control:
         for record in records[first:]:
             client.put(exchange, record)
 
-    def _unread(self) -> int:
-        return sum(client.size for client in self._clients.values())
-
-    def _streaming_is_full(self) -> bool:
-        return sum(len(client.exchanges) for client in self._clients.values()) >= STREAMING_MAX
-
     def _pause_requests(self, began: float) -> None:
         """Read no request for _PAUSE_FACTOR times the time spent since `began`."""
         now = time.monotonic()
         pause = (now - began) * _PAUSE_FACTOR
         if pause >= _SHORTEST_PAUSE_SECONDS:
-            self._requests_paused_until = now + pause
+            self._poller.call_at(_AFTER_REQUEST, now + pause, self._read_requests)
             self.stop_accepting()
             for client in self._clients.values():
-                if client.reads and client.until is not None:
-                    client.until += pause
+                deadline = self._deadline(client)
+                if client.reads and deadline is not None:
+                    self._close_at(client, deadline + pause)
                 self._watch(client)
 
     def poll_waiters(self) -> None:
@@ -384,8 +361,9 @@ class Control:
         """
         began = time.monotonic()
         waiting = [each for each in self._open_requests() if isinstance(each[1].outcome, PendingReply)]
-        self._poll_delayed = bool(waiting) and began < self._poll_from
-        if waiting and not self._poll_delayed:
+        delayed = bool(waiting) and began < self._poll_from
+        self._poller.call_at(_WAITERS, self._poll_from if delayed else None, self.poll_waiters)
+        if waiting and not delayed:
             for client, exchange in waiting:
                 answer = guarded(exchange.outcome.poll) if isinstance(exchange.outcome, PendingReply) else None
                 if answer is not None and exchange in client.exchanges:  # else its connection was closed meanwhile
@@ -393,7 +371,7 @@ class Control:
             now = time.monotonic()
             self._poll_from = now + (now - began) * _PAUSE_FACTOR
         for client in list(self._clients.values()):
-            if client.pending and client.until is None:
+            if client.pending and self._deadline(client) is None:
                 self._write(client)
 
     def _open_requests(self) -> list[tuple[Client, Exchange]]:
@@ -432,15 +410,15 @@ class Control:
             return
         client.last = client.last or (client.half_closed and not client.exchanges)
         if client.exchanges and not client.last:
-            client.until = None
+            self._close_at(client, None)
         elif client.pending:
-            if client.until is None or client.size < before:
-                client.until = time.monotonic() + ANSWER_SECONDS
+            if self._deadline(client) is None or client.size < before:
+                self._close_at(client, time.monotonic() + ANSWER_SECONDS)
         elif not client.last:
-            client.until = time.monotonic() + IDLE_SECONDS
+            self._close_at(client, time.monotonic() + IDLE_SECONDS)
         elif client.after_close:
             client.end()
-            client.until = time.monotonic() + LEAVE_SECONDS
+            self._close_at(client, time.monotonic() + LEAVE_SECONDS)
         else:
             client.discard()
             self._close(client)
@@ -449,15 +427,17 @@ class Control:
 
     def _close(self, client: Client) -> None:
         del self._clients[client.fd]
+        self._close_at(client, None)
         if client.mask is not None:
-            self._epoll.unregister(client.fd)
+            self._poller.remove(client.fd)
         os.close(client.fd)
         followed = any(isinstance(exchange.outcome, Subscription) for exchange in client.exchanges)
         client.exchanges.clear()
-        self._feed(client.after_close)
+        for event in client.after_close:
+            self._emit(event)
         if followed:
-            self._is_followed()
-        self._no_descriptor_until = 0.0
+            self._requests.subscriptions_changed(self)
+        self._poller.cancel(_NO_DESCRIPTOR)
         self._start_accepting()
 
     # --- re-execution state --------------------------------------------------------------------------
@@ -477,22 +457,29 @@ class Control:
             os.set_inheritable(self._fd, False)
         now = time.monotonic()
         for one in plain["clients"]:
-            client = Client.from_plain(one, now + (ANSWER_SECONDS if one["last"] else REQUEST_SECONDS))
+            client = Client.from_plain(one)
             self._clients[client.fd] = client
+            self._close_at(client, now + (ANSWER_SECONDS if client.last else REQUEST_SECONDS))
             self._watch(client)
             for line, number, dropped in () if client.last else one["exchanges"]:
                 exchange = Exchange(line, number)
                 exchange.dropped = dropped
                 self._resume(client, exchange)
         self._start_accepting()
-        self._is_followed()
+        self._requests.subscriptions_changed(self)
 
     def _resume(self, client: Client, exchange: Exchange) -> None:
         """Restore the outcome of a request that was accepted before the exec, without feeding its events again."""
-        outcome = guarded(lambda: self._ask(exchange.line, client.trusted, True))
+        outcome = guarded(lambda: self._requests.ask(exchange.line, client.trusted, True))
         if isinstance(outcome, Answer):
             self._reply(client, exchange, outcome)
             return
-        exchange.outcome, client.until = outcome, None
-        client.exchanges.append(exchange)
-        self._watch(client)
+        self._wait(client, exchange, outcome)
+
+
+def _unread(clients: dict[int, Client]) -> int:
+    return sum(client.size for client in clients.values())
+
+
+def _open_requests(clients: dict[int, Client]) -> int:
+    return sum(len(client.exchanges) for client in clients.values())

@@ -11,23 +11,20 @@ The matcher keeps running when process 1 re-executes, because the output that it
 
 from __future__ import annotations
 
-import sys
-
 from cohabit.engine import events
-from cohabit.reactor.linux import PACKAGE, os
+from cohabit.program import program
+from cohabit.reactor.linux import os
 from cohabit.reactor.logs.tap import Tap
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from cohabit.plan.model import Service
+    from cohabit.reactor.context import Context
     from cohabit.reactor.logs.output import Output
-    from cohabit.reactor.poller import Registry
-    from cohabit.reactor.signals import InheritedSignals
 
 KEY = "\0log"  # follows the service's name and precedes a number: a killed matcher may not be reaped before the next
 _ANSWER_SIZE = 4096
@@ -50,30 +47,11 @@ class _Matcher:
 
 
 class LogMatches:
-    """All matchers. emit(event) is called for each answer.
+    """All matchers. Each answer is the event Probed."""
 
-    launch(key, spec, ended) and kill(key) are those of Children. ended(code, why) is called once, also after a kill;
-    why is not empty if the exec failed.
-    """
-
-    def __init__(
-        self,
-        inherited: InheritedSignals,
-        environment: dict[str, str],
-        epoll: Registry,
-        output: Output,
-        *,
-        launch: Callable[[str, SpawnSpec, Callable[[int, str], None]], None],
-        kill: Callable[[str], None],
-        emit: Callable[[events.Probed], None],
-    ) -> None:
-        self._inherited = inherited
-        self._environment = environment
-        self._epoll = epoll
+    def __init__(self, context: Context, output: Output) -> None:
+        self._context = context
         self._output = output
-        self._launch = launch
-        self._kill = kill
-        self._emit = emit
         self._wanted: dict[str, _Matcher] = {}
         self._running: dict[str, _Matcher] = {}  # key -> matcher, wanted or killed, from its fork to its end
         self._feeds: dict[int, _Matcher] = {}
@@ -88,21 +66,21 @@ class LogMatches:
         self._count += 1
         key = f"{service.name}{KEY}{self._count}"
         seconds = min(probe.timeout_seconds, _SECONDS_MAX)
-        argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/match.py", str(seconds), probe.pattern)
+        argv = program("match", str(seconds), probe.pattern)
         ends: list[int] = []
         try:
             ends += os.pipe2(os.O_CLOEXEC)
             ends += os.pipe2(os.O_CLOEXEC)
             source, feed, answer, writer = ends
-            spec = SpawnSpec(argv, dict(self._environment), self._inherited, stdio=(source, writer, 2))
-            self._launch(key, spec, lambda code, why: self.ended(key, code, why))
+            spec = SpawnSpec(argv, dict(self._context.environment), self._context.given, stdio=(source, writer, 2))
+            self._context.run_program(key, spec, lambda code, why: self.ended(key, code, why))
         except OSError:
             for fd in ends:
                 os.close(fd)
             raise
         os.close(source)
         os.close(writer)
-        tap = Tap(self._epoll, feed)
+        tap = Tap(self._context.poller, feed, self._write_more)
         self._add(_Matcher(service.name, key, tap, answer, seconds))
         for stream, beginning in self._output.unfinished(service.name):
             tap.feed(stream, beginning)
@@ -112,7 +90,7 @@ class LogMatches:
         matcher = self._wanted.get(service)
         if matcher is not None:
             self._detach(matcher)
-            self._kill(matcher.key)
+            self._context.kill_program(matcher.key)
 
     def ended(self, key: str, code: int, why: str) -> None:
         """Handle the end of a matcher. Called by Children: through launch, or after a re-execution for its key."""
@@ -126,18 +104,12 @@ class LogMatches:
             return
         self._detach(matcher)
         if code == 0:
-            self._emit(events.Probed(matcher.name, passed=True, output=answer))
+            self._context.emit(events.Probed(matcher.name, passed=True, output=answer))
         elif code != _NO_MATCH:
             why = _describe_end(code, why, matcher.seconds)
-            self._emit(events.Probed(matcher.name, passed=False, output=f"cannot search the log: {why}"))
+            self._context.emit(events.Probed(matcher.name, passed=False, output=f"cannot search the log: {why}"))
 
-    # --- events --------------------------------------------------------------------------------------
-
-    def owns(self, fd: int) -> bool:
-        """Whether this descriptor is the pipe to a matcher."""
-        return fd in self._feeds
-
-    def handle(self, fd: int) -> None:
+    def _write_more(self, fd: int) -> None:
         """Write more to a matcher, or notice that it has ended."""
         matcher = self._feeds[fd]
         was_full = matcher.tap.full
@@ -182,7 +154,7 @@ class LogMatches:
         for name, key, feed, pending, answer, seconds in plain["matchers"]:
             os.set_inheritable(feed, False)
             os.set_inheritable(answer, False)
-            tap = Tap(self._epoll, feed)
+            tap = Tap(self._context.poller, feed, self._write_more)
             tap.pending += pending
             self._add(_Matcher(name, key, tap, answer, seconds))
             tap.flush()

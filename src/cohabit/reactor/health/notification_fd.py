@@ -13,22 +13,19 @@ from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from cohabit.plan.model import Service
-    from cohabit.reactor.poller import Registry
+    from cohabit.reactor.context import Context
 
 _READ_SIZE = 4096
 
 
 class NotificationFds:
-    """The pipes of all services that are not ready yet. emit(event) is called for each answer."""
+    """The pipes of all services that are not ready yet. Each answer is the event Probed."""
 
-    def __init__(self, epoll: Registry, emit: Callable[[events.Probed], None]) -> None:
-        self._epoll = epoll
-        self._emit = emit
-        self._names: dict[int, str] = {}
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._fds: dict[str, int] = {}
 
     def open(self, service: Service) -> tuple[int, int]:
@@ -51,37 +48,30 @@ class NotificationFds:
         """Close the pipe of the current start."""
         fd = self._fds.pop(service, -1)
         if fd >= 0:
-            del self._names[fd]
-            self._epoll.unregister(fd)
+            self._context.poller.remove(fd)
             os.close(fd)
 
-    def owns(self, fd: int) -> bool:
-        """Whether this descriptor is one of the pipes."""
-        return fd in self._names
-
-    def handle(self, fd: int) -> None:
+    def _read(self, name: str, fd: int) -> None:
         """Read once what the service has written."""
-        name = self._names[fd]
         try:
             data = os.read(fd, _READ_SIZE)
         except BlockingIOError:
             return
         if b"\n" in data:
             self.close(name)
-            self._emit(events.Probed(name, passed=True))
+            self._context.emit(events.Probed(name, passed=True))
         elif not data:
             self.close(name)
 
     def _add(self, service: str, fd: int) -> None:
-        self._epoll.register(fd, select.EPOLLIN)
-        self._names[fd] = service
+        self._context.poller.add(fd, select.EPOLLIN, lambda fd: self._read(service, fd))
         self._fds[service] = fd
 
     # --- re-execution state --------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
         """Return the descriptors that must stay open across the exec."""
-        return list(self._names)
+        return list(self._fds.values())
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for restore. Unread data stays in the pipes."""

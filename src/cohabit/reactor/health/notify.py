@@ -29,15 +29,12 @@ from cohabit.reactor.rundir import bind_for_all
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
     from typing import Any
 
     from cohabit.plan.model import Service
-    from cohabit.reactor.poller import Registry
+    from cohabit.reactor.context import Context
+    from cohabit.reactor.processes.children import Children
     from cohabit.reactor.rundir import RuntimeDirectory
-
-    SpeaksFor = Callable[[str, int, int], bool | None]
-    Log = Callable[[str, str, str], None]
 else:
     import _socket as socket
 
@@ -63,30 +60,15 @@ class _Endpoint:
 
 
 class Notify:
-    """The sockets of all services. emit(event) is called for each message; say(level, service, text) logs a warning.
+    """The sockets of all services. Each message is the event Notified. `children` know who may speak for a service."""
 
-    speaks_for(service, pid, uid) returns whether a process may act for the service, whose user is uid; None if the
-    process has ended.
-    """
-
-    def __init__(
-        self,
-        epoll: Registry,
-        directory: RuntimeDirectory,
-        *,
-        emit: Callable[[events.Notified], None],
-        say: Log,
-        speaks_for: SpeaksFor,
-    ) -> None:
-        self._epoll = epoll
+    def __init__(self, context: Context, directory: RuntimeDirectory, children: Children) -> None:
+        self._context = context
         self._directory = directory
-        self._emit = emit
-        self._log = say
-        self._speaks_for = speaks_for
+        self._children = children
         self._endpoints: dict[int, _Endpoint] = {}
         self._fds: dict[str, int] = {}
         self._count = 0
-        self._paused: dict[int, float] = {}  # descriptor -> monotonic seconds at which its pause ends
         self._budget = Budget()  # shared, so that floods on several sockets cost no more than one
 
     def open(self, service: Service) -> dict[str, str]:
@@ -112,36 +94,23 @@ class Notify:
         if fd < 0:
             return
         endpoint = self._endpoints.pop(fd)
-        self._paused.pop(fd, None)
+        self._context.poller.cancel(("notify", service))
         try:
             os.unlink(endpoint.path)
         except OSError:
             pass  # it has been removed already
-        self._epoll.unregister(fd)
+        self._context.poller.remove(fd)
         endpoint.socket.close()
-
-    def owns(self, fd: int) -> bool:
-        """Whether this descriptor is one of the sockets."""
-        return fd in self._endpoints
 
     def handle(self, fd: int) -> None:
         """Read some of the messages. A pause in proportion to the time spent may follow (budget.py)."""
         began = time.monotonic()
-        self._read(self._endpoints[fd])
+        endpoint, poller = self._endpoints[fd], self._context.poller
+        self._read(endpoint)
         until = self._budget.spend(began)
         if until:
-            self._paused[fd] = until
-            self._epoll.modify(fd, 0)
-
-    def deadline(self) -> float | None:
-        """Return the end of the first pause, in monotonic seconds, or None."""
-        return min(self._paused.values(), default=None)
-
-    def due(self, now: float) -> None:
-        """Read again from the sockets whose pause is over."""
-        for fd in [fd for fd, until in self._paused.items() if until <= now]:
-            del self._paused[fd]
-            self._epoll.modify(fd, select.EPOLLIN)
+            poller.modify(fd, 0)
+            poller.call_at(("notify", endpoint.name), until, lambda: poller.modify(fd, select.EPOLLIN))
 
     def _read(self, endpoint: _Endpoint) -> None:
         for _ in range(_AT_ONCE):
@@ -158,7 +127,7 @@ class Notify:
 
     def _receive(self, endpoint: _Endpoint, data: bytes, sender: tuple[int, int], *, truncated: bool) -> None:
         pid, uid = sender
-        accepted = self._speaks_for(endpoint.name, pid, endpoint.uid) if pid > 0 else False
+        accepted = self._children.trees.speaks_for(endpoint.name, pid, endpoint.uid) if pid > 0 else False
         if accepted is None:
             accepted = uid in (0, os.geteuid(), endpoint.uid)
         if not accepted:
@@ -174,7 +143,7 @@ class Notify:
     def _apply(self, endpoint: _Endpoint, message: dict[str, str]) -> None:
         extend = min(_number(message, "EXTEND_TIMEOUT_USEC") / 1e6, _EXTEND_MAX_SECONDS)
         main_pid = _number(message, "MAINPID")
-        if main_pid and self._speaks_for(endpoint.name, main_pid, endpoint.uid) is not True:
+        if main_pid and self._children.trees.speaks_for(endpoint.name, main_pid, endpoint.uid) is not True:
             self._warn(endpoint, f"sd_notify MAINPID={main_pid} ignored: not confirmed as a process of this service")
             main_pid = 0
         watchdog = message.get("WATCHDOG", "")
@@ -188,8 +157,11 @@ class Notify:
             watchdog=watchdog if watchdog in ("1", "trigger") else "",
             extend_seconds=extend,
         )
-        if event != events.Notified(endpoint.name):
-            self._emit(event)
+        if event == events.Notified(endpoint.name):
+            return
+        if main_pid and not self._children.adopt(endpoint.name, main_pid):
+            event = event.replace(main_pid=0)
+        self._context.emit(event)
 
     def _warn_ignored(self, endpoint: _Endpoint, why: str) -> None:
         self._warn(endpoint, f"sd_notify message ignored: {why}")
@@ -197,11 +169,11 @@ class Notify:
     def _warn(self, endpoint: _Endpoint, text: str) -> None:
         if not endpoint.warned:
             endpoint.warned = True
-            self._log("warning", endpoint.name, f"{text} (logged once per start)")
+            self._context.log("warning", endpoint.name, f"{text} (logged once per start)")
 
     def _add(self, endpoint: _Endpoint) -> None:
         fd = endpoint.socket.fileno()
-        self._epoll.register(fd, select.EPOLLIN)
+        self._context.poller.add(fd, select.EPOLLIN, self.handle)
         self._endpoints[fd] = endpoint
         self._fds[endpoint.name] = fd
 

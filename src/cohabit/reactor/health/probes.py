@@ -5,13 +5,11 @@ A command is a task of the service: a process tree of its own, whose exit code i
 its timeout. A command is killed at its timeout with its whole tree, and so are the processes that it leaves behind when
 it ends. After `stop` there is no answer.
 
-Hundreds of checks may run each second, so no method iterates over all of them. Deadlines are in a heap; the entries of
-checks that have ended are removed when they come to the top, or when they are more than half of the heap.
+Hundreds of checks may run each second, so no method iterates over all of them.
 """
 
 from __future__ import annotations
 
-import _heapq as heapq
 import select
 import time
 
@@ -26,26 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.plan.model import Probe, Service
-    from cohabit.reactor.poller import Registry
+    from cohabit.reactor.context import Context
     from cohabit.reactor.processes.child import SpawnSpec
 
 OUTPUT_MAX = 4096  # bytes of a command's output that are kept, from its end
 _FLOOD_BYTES = 1_048_576  # a command that writes more is killed
 _READ_SIZE = 65_536
 _READS_AFTER_END = 6  # of the pipe of a command that ended; without a limit, another writer could keep us reading
-_SPARE_DEADLINES = 64  # entries of ended checks that are not worth removing
 
 
 class _Check:
     """One run of a probe. answered: its answer has been given; ended: nothing more is to be done for it.
 
-    An HTTP check is answered before it has ended while the server is still sending. postponed: a shortage prevented it.
-    due_at: monotonic seconds of its timeout or, if it is postponed, of the next attempt.
+    An HTTP check is answered before it has ended while the server is still sending. watched: the poller reports `fd`.
     """
 
     __slots__ = (
-        "answered", "connection", "due_at", "ended", "fd", "name", "output", "postponed", "probe", "read_bytes",
-        "service",
+        "answered", "connection", "ended", "fd", "name", "output", "probe", "read_bytes", "service", "watched",
     )  # fmt: skip
 
     def __init__(self, service: Service, probe: Probe) -> None:
@@ -58,37 +53,22 @@ class _Check:
         self.read_bytes = 0
         self.answered = False
         self.ended = False
-        self.postponed = False
-        self.due_at = 0.0
+        self.watched = False
 
 
 class Probes:
-    """All checks in progress. emit(event) is called for each answer.
+    """All checks in progress. Each answer is the event Probed.
 
-    describe(service, command, stdio) returns how the service would run a command. launch(key, spec, ended) and
-    kill(key) are those of Children. ended(code, why) is called once, also after a kill; why is not empty if the exec
-    failed.
+    describe(service, command, stdio) returns how the service would run a command.
     """
 
     def __init__(
-        self,
-        epoll: Registry,
-        *,
-        describe: Callable[[Service, tuple[str, ...], tuple[int, ...]], SpawnSpec],
-        launch: Callable[[str, SpawnSpec, Callable[[int, str], None]], None],
-        kill: Callable[[str], None],
-        emit: Callable[[events.Probed], None],
+        self, context: Context, describe: Callable[[Service, tuple[str, ...], tuple[int, ...]], SpawnSpec]
     ) -> None:
-        self._epoll = epoll
+        self._context = context
         self._describe = describe
-        self._launch = launch
-        self._kill = kill
-        self._emit = emit
         self._checks: dict[str, _Check] = {}
         self._running: dict[str, _Check] = {}  # those whose command is not reaped yet, wanted or not
-        self._registered: dict[int, _Check] = {}
-        self._deadlines: list[tuple[float, int, _Check]] = []
-        self._sequence = 0
         self._null = -1
 
     def ask(self, service: Service, now: float) -> None:
@@ -103,7 +83,7 @@ class Probes:
 
     def _start(self, check: _Check, now: float) -> None:
         """Start a check, or postpone it: a shortage says nothing about the service."""
-        self._schedule(now + check.probe.timeout_seconds, check)
+        self._call_at(now + check.probe.timeout_seconds, check, lambda: self._timed_out(check))
         try:
             if check.probe.kind == "exec":
                 self._run(check)
@@ -120,8 +100,7 @@ class Probes:
             return
         self._hang_up(check)
         check.connection = None
-        check.postponed = True
-        self._schedule(now + RETRY_SECONDS, check)
+        self._call_at(now + RETRY_SECONDS, check, lambda: self._start(check, time.monotonic()))
 
     def stop(self, service: str) -> None:
         """Stop the check of a service without an answer."""
@@ -129,35 +108,16 @@ class Probes:
         if check is not None:
             self._end(check)
 
-    def deadline(self) -> float | None:
-        """Return the time at which `due` must be called, in monotonic seconds, or None."""
-        heap = self._deadlines
-        while heap and (heap[0][2].ended or heap[0][0] != heap[0][2].due_at):
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
+    def _timed_out(self, check: _Check) -> None:
+        if check.answered:
+            self._end(check)
+            return
+        why = f"no answer within {format_duration(check.probe.timeout_seconds)}"
+        output = _text(check.output)
+        self._answer(check, False, f"{why}: {output}" if output else why)
 
-    def due(self, now: float) -> None:
-        """End the checks whose timeout has passed, and retry the postponed ones."""
-        while (deadline := self.deadline()) is not None and deadline <= now:
-            check = heapq.heappop(self._deadlines)[2]
-            if check.postponed:
-                check.postponed = False
-                self._start(check, now)
-                continue
-            if check.answered:
-                self._end(check)
-                continue
-            why = f"no answer within {format_duration(check.probe.timeout_seconds)}"
-            output = _text(check.output)
-            self._answer(check, False, f"{why}: {output}" if output else why)
-
-    def owns(self, fd: int) -> bool:
-        """Whether this descriptor is that of a check."""
-        return fd in self._registered
-
-    def handle(self, fd: int) -> None:
+    def _continue(self, check: _Check) -> None:
         """Continue a connection, or read the output of a command."""
-        check = self._registered[fd]
         if check.connection is None:
             self._read(check)
         elif not check.answered:
@@ -192,7 +152,7 @@ class Probes:
             os.set_blocking(check.fd, False)
             self._register(check, select.EPOLLIN)
             spec = self._describe(check.service, check.probe.command, (self._null, writer, writer))
-            self._launch(_key(check), spec, lambda code, why: self._command_ended(check, code, why))
+            self._context.run_program(_key(check), spec, lambda code, why: self._command_ended(check, code, why))
         except OSError:
             del self._running[check.name]
             raise
@@ -202,7 +162,7 @@ class Probes:
     def _command_ended(self, check: _Check, code: int, why: str) -> None:
         """Handle the end of a command. Processes that it left behind are killed before they can write more."""
         del self._running[check.name]
-        self._kill(_key(check))
+        self._context.kill_program(_key(check))
         if check.ended:
             self._run_next(check.name)
             return
@@ -245,21 +205,23 @@ class Probes:
         check.answered = True
         if check.connection is None or not check.connection.replied:
             self._end(check)
-        self._emit(events.Probed(check.name, passed, output))
+        self._context.emit(events.Probed(check.name, passed, output))
 
     def _end(self, check: _Check) -> None:
         check.ended = True
         if self._checks.get(check.name) is check:
             del self._checks[check.name]
+            self._context.poller.cancel(("probe", check.name))
         self._hang_up(check)
         if self._running.get(check.name) is check:
-            self._kill(_key(check))
+            self._context.kill_program(_key(check))
 
     def _hang_up(self, check: _Check) -> None:
         # Unregister explicitly: a child between fork and exec shares the descriptor, so closing it would leave its open
         # file description in the epoll set (epoll(7), Q6).
-        if self._registered.pop(check.fd, None) is not None:
-            self._epoll.unregister(check.fd)
+        if check.watched:
+            check.watched = False
+            self._context.poller.remove(check.fd)
         if check.connection is not None:
             check.connection.close()
         elif check.fd >= 0:
@@ -267,19 +229,14 @@ class Probes:
         check.fd = -1
 
     def _register(self, check: _Check, mask: int) -> None:
-        if check.fd in self._registered:
-            self._epoll.modify(check.fd, mask)
+        if check.watched:
+            self._context.poller.modify(check.fd, mask)
         else:
-            self._epoll.register(check.fd, mask)
-            self._registered[check.fd] = check
+            self._context.poller.add(check.fd, mask, lambda _: self._continue(check))
+            check.watched = True
 
-    def _schedule(self, deadline: float, check: _Check) -> None:
-        check.due_at = deadline
-        if len(self._deadlines) > 2 * len(self._checks) + _SPARE_DEADLINES:
-            self._deadlines = [entry for entry in self._deadlines if not entry[2].ended]
-            heapq.heapify(self._deadlines)
-        self._sequence += 1  # makes entries with equal deadlines comparable
-        heapq.heappush(self._deadlines, (deadline, self._sequence, check))
+    def _call_at(self, when: float, check: _Check, callback: Callable[[], None]) -> None:
+        self._context.poller.call_at(("probe", check.name), when, callback)
 
 
 def _key(check: _Check) -> str:

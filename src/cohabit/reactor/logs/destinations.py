@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from cohabit.reactor.context import Context
     from cohabit.reactor.logs.formats import Format
     from cohabit.reactor.logs.sink import Sink
-    from cohabit.reactor.processes.child import SpawnSpec
-
-    Launch = Callable[[str, SpawnSpec, Callable[[int, str], None]], None]
 
 _COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
 _OWN_BUFFER_BYTES_MIN = 262_144  # own messages never wait; beyond their buffer they are dropped
@@ -38,15 +36,16 @@ _NO_TARGET = frozenset({"none", "inherit"})
 class Destinations:
     """All destinations: the container's stdout and stderr, files and syslog servers.
 
-    stdout, stderr: sinks; the same object twice if both lead to the same file. warn(text): logs a warning. launch:
-    Children's, which starts a side program; set before the first file or server is used.
+    stdout, stderr: sinks; the same object twice if both lead to the same file. retry(destination) is called when an
+    answer of the name servers has changed its retry_at.
     """
 
-    def __init__(self, stdout: Sink, stderr: Sink, *, warn: Callable[[str], None]) -> None:
-        out = Destination(stdout)
-        self.containers = {"stdout": out, "stderr": out if stderr is stdout else Destination(stderr)}
-        self.launch: Launch
-        self._warn = warn
+    def __init__(self, context: Context, stdout: Sink, stderr: Sink, retry: Callable[[Destination], None]) -> None:
+        out = Destination(stdout, "stdout")
+        self.containers = {"stdout": out, "stderr": out if stderr is stdout else Destination(stderr, "stderr")}
+        self._run_program = context.run_program
+        self._warn = lambda text: context.log("warning", "", text)
+        self._retry = retry
         self._files: dict[str, tuple[Destination, FileSink]] = {}
         self._servers: dict[str, tuple[Destination, SyslogSink]] = {}
         self._indexes: dict[str, int] = {}
@@ -133,15 +132,21 @@ class Destinations:
     def _file(self, path: str) -> tuple[Destination, FileSink]:
         found = self._files.get(path)
         if found is None:
-            sink = FileSink(path, launch=self.launch, on_trouble=self._warn)
-            found = self._files[path] = (Destination(sink), sink)
+            sink = FileSink(path, launch=self._run_program, on_trouble=self._warn)
+            found = self._files[path] = (Destination(sink, path), sink)
         return found
 
     def _server(self, address: str) -> Destination:
         found = self._servers.get(address)
         if found is None:
-            sink = SyslogSink(address, launch=self.launch, on_trouble=self._warn)
-            found = self._servers[address] = (Destination(sink), sink)
+            sink = SyslogSink(
+                address,
+                launch=self._run_program,
+                on_trouble=self._warn,
+                on_retry=lambda: self._retry(destination),
+            )
+            destination = Destination(sink, address)
+            found = self._servers[address] = (destination, sink)
         return found[0]
 
     def close_unused(self, used: set[Destination]) -> None:

@@ -13,11 +13,11 @@ At most 1 MiB of a service may be unanswered: beyond that the source is `full` a
 from __future__ import annotations
 
 import select
-import sys
 import time
 
+from cohabit.program import program
 from cohabit.reactor import signals
-from cohabit.reactor.linux import PACKAGE, os
+from cohabit.reactor.linux import os
 from cohabit.reactor.logs.tap import Tap
 from cohabit.reactor.processes import spawn
 from cohabit.reactor.processes.child import SpawnSpec
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from cohabit.reactor.poller import Registry
+    from cohabit.reactor.context import Context
 
     class Receiver(Protocol):
         """Receives the records; Output."""
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 
 KEY = "\0lines"  # a child's key: the service's name, this and a number, since the previous child may still run
+_IDLE = ("multiline", "")  # key of the timer that ends the next record
 _IDLE_SECONDS = 0.2
 _RECORD_MAX = 1_048_576
 _UNANSWERED_MAX = 1_048_576
@@ -111,28 +112,16 @@ class _Source:
 class MultilineAssembler:
     """All children and sources. A source is one stream of one start; its number, from open(), is never used again.
 
-    receiver: gets the records. launch: Children's; its third argument is called once, also after a kill, with the exit
-    code and, if the exec failed, the reason. say(level, service, text) logs a message.
+    receiver: gets the records.
     """
 
-    def __init__(
-        self,
-        given: signals.InheritedSignals,
-        environment: dict[str, str],
-        epoll: Registry,
-        receiver: Receiver,
-        *,
-        launch: Callable[[str, SpawnSpec, Callable[[int, str], None]], None],
-        say: Callable[[str, str, str], None],
-    ) -> None:
+    def __init__(self, context: Context, receiver: Receiver) -> None:
         # A stop signal that is sent to all processes (kill -1) must not end a child with lines to answer: it ends with
         # its input. The signals are blocked, not ignored: that holds from before the exec on.
+        given = context.given
         self._given = signals.InheritedSignals(given.mask | signals.STOP_SIGNALS | {signals.HUP}, given.ignored)
-        self._environment = environment
-        self._epoll = epoll
+        self._context = context
         self._receiver = receiver
-        self._launch = launch
-        self._log = say
         self._current: dict[str, _Child] = {}
         self._running: dict[str, _Child] = {}  # key -> child, from its fork until it is reaped
         self._by_fd: dict[int, _Child] = {}
@@ -159,7 +148,7 @@ class MultilineAssembler:
         if child.answers < 0:
             self._receiver.write_records(number, lines[:-1].split(b"\n"), now_ns)
             return
-        self._idle_since.pop(number, None)
+        self._record_goes_on(number)
         source.unanswered += 1
         child.unanswered.append((source, lines, lines.count(b"\n"), now_ns))
         child.bytes_unanswered += len(lines)
@@ -204,7 +193,7 @@ class MultilineAssembler:
                 break
             for fd, _ in ready:
                 if fd in self._by_fd:
-                    self.handle(fd)
+                    self._handle(fd)
                 if fd not in self._by_fd:
                     poll.unregister(fd)
         for child in set(self._by_fd.values()):
@@ -215,22 +204,22 @@ class MultilineAssembler:
     def _start(self, service: str, pattern: str) -> _Child:
         self._count += 1
         key = f"{service}{KEY}{self._count}"
-        argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/multiline.py", str(_SECONDS_MAX), pattern)
+        argv = program("multiline", str(_SECONDS_MAX), pattern)
         ends: list[int] = []
         try:
             ends += os.pipe2(os.O_CLOEXEC)
             ends += os.pipe2(os.O_CLOEXEC)
             lines, feed, answers, writer = ends
-            start = SpawnSpec(argv, dict(self._environment), self._given, stdio=(lines, writer, 2))
-            self._launch(key, start, lambda code, why: self.ended(key, code, why))
+            start = SpawnSpec(argv, dict(self._context.environment), self._given, stdio=(lines, writer, 2))
+            self._context.run_program(key, start, lambda code, why: self.ended(key, code, why))
         except OSError as error:
             for fd in ends:
                 os.close(fd)
             self._warn(service, spawn.no_room(error))
-            return _Child(service, pattern, key, Tap(self._epoll, -1), -1)
+            return _Child(service, pattern, key, Tap(self._context.poller, -1, self._handle), -1)
         os.close(lines)
         os.close(writer)
-        child = _Child(service, pattern, key, Tap(self._epoll, feed), answers)
+        child = _Child(service, pattern, key, Tap(self._context.poller, feed, self._handle), answers)
         self._running[key] = child
         self._watch(child)
         return child
@@ -240,7 +229,7 @@ class MultilineAssembler:
             if fd >= 0:
                 os.set_blocking(fd, False)
                 self._by_fd[fd] = child
-        self._epoll.register(child.answers, select.EPOLLIN)
+        self._context.poller.add(child.answers, select.EPOLLIN, self._handle)
 
     def _close_child(self, child: _Child) -> None:
         child.closing = True
@@ -257,7 +246,7 @@ class MultilineAssembler:
             return
         self._close_input(child)
         del self._by_fd[child.answers]
-        self._epoll.unregister(child.answers)
+        self._context.poller.remove(child.answers)
         os.close(child.answers)
         child.answers = -1
         child.unanswered_at_end = bool(child.unanswered)
@@ -277,15 +266,11 @@ class MultilineAssembler:
 
     def _warn(self, service: str, why: str) -> None:
         effect = "each line is a record until the next start"
-        self._log("warning", service, f"cannot assemble multiline records: {why} ({effect})")
+        self._context.log("warning", service, f"cannot assemble multiline records: {why} ({effect})")
 
     # --- events and time -----------------------------------------------------------------------------
 
-    def owns(self, fd: int) -> bool:
-        """Whether handle() must be called for events on this descriptor."""
-        return fd in self._by_fd
-
-    def handle(self, fd: int) -> None:
+    def _handle(self, fd: int) -> None:
         """Read a child's answers, or write more of its input."""
         child = self._by_fd[fd]
         if fd == child.answers:
@@ -295,20 +280,20 @@ class MultilineAssembler:
         if child.closing and not child.tap.pending:
             self._close_input(child)
 
-    def deadline(self) -> float | None:
-        """Monotonic seconds at which the next open record ends; None: no deadline."""
-        for number, since in self._idle_since.items():
-            if not self._receiver.is_paused(number):
-                return since + _IDLE_SECONDS
-        return None
+    def set_timer(self) -> None:
+        """Wait for the end of the next open record of a stream that is read. To be called when that has changed."""
+        number = next((number for number in self._idle_since if not self._receiver.is_paused(number)), 0)
+        deadline = self._idle_since[number] + _IDLE_SECONDS if number else None
+        self._context.poller.call_at(_IDLE, deadline, lambda: self._end_record(number))
 
-    def due(self, now: float) -> None:
-        """Emit the records that have ended."""
-        for number, since in list(self._idle_since.items()):
-            if since + _IDLE_SECONDS > now:
-                break
-            if not self._receiver.is_paused(number):
-                self._emit_record(self._sources[number])
+    def _end_record(self, number: int) -> None:
+        if not self._receiver.is_paused(number):
+            self._emit_record(self._sources[number])
+        self.set_timer()
+
+    def _record_goes_on(self, number: int) -> None:
+        if self._idle_since.pop(number, None) is not None:
+            self.set_timer()
 
     # --- answers -------------------------------------------------------------------------------------
 
@@ -365,12 +350,13 @@ class MultilineAssembler:
             self._emit_record(source)
         elif source.record:
             self._idle_since[source.number] = time.monotonic()
+            self.set_timer()
         if source.ended:
             del self._sources[source.number]
             self._receiver.source_finished(source.number)
 
     def _emit_record(self, source: _Source) -> None:
-        self._idle_since.pop(source.number, None)
+        self._record_goes_on(source.number)
         if source.record:
             record = b"\n".join(source.record)
             source.record, source.record_bytes = [], 0
@@ -420,7 +406,8 @@ class MultilineAssembler:
             for fd in (feed, answers):
                 if fd >= 0:
                     os.set_inheritable(fd, False)
-            child = children[key] = _Child(service, pattern, key, Tap(self._epoll, feed), answers)
+            tap = Tap(self._context.poller, feed, self._handle)
+            child = children[key] = _Child(service, pattern, key, tap, answers)
             child.received += received
             child.full, child.closing, child.unanswered_at_end = states
             if answers >= 0:
@@ -438,6 +425,7 @@ class MultilineAssembler:
         self._current = {children[key].service: children[key] for key in plain["wanted"]}
         self._running = {key: children[key] for key in plain["living"]}
         self._idle_since = plain["quiet"]
+        self.set_timer()
 
     def tasks(self) -> list[str]:
         """The keys of the running children."""

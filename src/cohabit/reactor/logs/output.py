@@ -22,11 +22,12 @@ import select
 import time
 
 from cohabit.plan.record import from_plain, to_plain
+from cohabit.reactor.budget import SMALL_BYTES, RateLimiter
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.destinations import Destinations
 from cohabit.reactor.logs.formats import Origin
 from cohabit.reactor.logs.mask import Mask
-from cohabit.reactor.logs.rate_limiter import SMALL_BYTES, RateLimiter
+from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
 from cohabit.reactor.logs.recent_lines import OURSELVES, RecentLines
 from cohabit.reactor.logs.sink import enlarge_pipe, pipe_bytes
 from cohabit.reactor.logs.stream import READ_SIZE, Stream
@@ -38,36 +39,34 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.plan.model import Logging, Service
-    from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
+    from cohabit.reactor.context import Context
     from cohabit.reactor.logs.sink import Sink
     from cohabit.reactor.logs.tap import Tap
     from cohabit.reactor.logs.target import Destination
-    from cohabit.reactor.poller import Registry
 
     Copy = Callable[[str, str, float, bytes], None]
 
 _BIG_PIPES = 64  # all pipes of a user share 64 MiB; beyond that new ones have one or two pages (pipe(7))
 _HEAP_SLACK_SIZE = 524_288
 _SECONDS_PER_NS = 1e-9
+_READING = ("output", "")  # key of the timer that ends a pause of all streams
 
 
 class Output:
     """All streams. recent_lines: the last lines of each service; multiline: assembles their multiline records."""
 
-    def __init__(self, epoll: Registry, stdout: Sink, stderr: Sink) -> None:
-        self._epoll = epoll
-        self._sources = Group(epoll)  # the descriptors of all streams, which can be paused together
-        self.destinations = Destinations(stdout, stderr, warn=lambda text: self.say("warning", OURSELVES, text))
+    def __init__(self, context: Context, stdout: Sink, stderr: Sink) -> None:
+        self._poller = context.poller
+        self._sources = Group(context.poller, self._read)  # all streams, which can be paused together
+        self.destinations = Destinations(context, stdout, stderr, self._watch)
+        self.multiline = MultilineAssembler(context, self)
         self.recent_lines = RecentLines()
         self.mask = Mask()
         self._streams: dict[int, Stream] = {}
         self._paused: list[Stream] = []
         self._multiline: dict[int, Stream] = {}  # source number -> stream, open or closed, with records to come
-        self.multiline: MultilineAssembler
         self._own = self.destinations.own(())
         self._own_entries: tuple[Logging, ...] = ()
-        self._pending: dict[Destination, None] = {}  # those with pending output: an ordered set
-        self._watched_fds: dict[int, Destination] = {}
         self._copy: Copy | None = None
         self._followed: frozenset[str] | None = None
         self._taps: dict[str, Tap] = {}
@@ -141,23 +140,16 @@ class Output:
         stream.splices = stream.raw and self.destinations.can_splice(stream.origin.stream)
         if stream.fd >= 0:
             os.set_inheritable(stream.fd, False)
-            self._sources.register(stream.fd)
+            self._sources.add(stream.fd)
             self._streams[stream.fd] = stream
         return stream
 
     # --- events --------------------------------------------------------------------------------------
 
-    def owns(self, fd: int) -> bool:
-        """Whether handle() must be called for events on this descriptor."""
-        return fd in self._watched_fds or self._sources.owns(fd)
-
-    def handle(self, fd: int) -> None:
-        """Read once from each stream that is ready, or resume one destination that is writable."""
-        if fd in self._watched_fds:
-            self._resume_destination(self._watched_fds[fd])
-            return
-        for source in self._sources.ready(fd):
-            stream = self._streams.get(source)
+    def _read(self, fds: list[int]) -> None:
+        """Read once from each stream that is ready."""
+        for fd in fds:
+            stream = self._streams.get(fd)
             if stream is None:
                 continue  # closed while another stream was handled
             if self._must_pause(stream):
@@ -165,25 +157,10 @@ class Output:
             else:
                 self._transfer(stream)
         count, self._small_reads = self._small_reads, 0
-        if self._rate_limiter.read(count):
+        paused_until = self._rate_limiter.read(count)
+        if paused_until is not None:
             self._sources.pause()
-
-    def deadline(self) -> float | None:
-        """Monotonic seconds at which due() must be called; None: no deadline."""
-        if not self._pending:
-            return self._rate_limiter.paused_until
-        moments = (self._rate_limiter.paused_until, *(one.retry_at for one in self._pending))
-        return min((moment for moment in moments if moment is not None), default=None)
-
-    def due(self, now: float) -> None:
-        """Resume what has waited until `now`."""
-        if self._rate_limiter.paused_until is not None and self._rate_limiter.paused_until <= now:
-            self._rate_limiter.paused_until = None
-            self._sources.resume()
-        for destination in list(self._pending):
-            moment = destination.retry_at
-            if moment is not None and moment <= now:
-                self._resume_destination(destination)
+            self._poller.call_at(_READING, paused_until, self._sources.resume)
 
     def tap(self, service: str, tap: Tap | None) -> None:
         """Give a copy of what the service writes to `tap` from now on; None ends it. A full tap pauses its streams."""
@@ -349,7 +326,7 @@ class Output:
         if stream.paused:
             self._paused.remove(stream)
         else:
-            self._sources.unregister(stream.fd)
+            self._sources.remove(stream.fd)
         del self._streams[stream.fd]
         os.close(stream.fd)
         stream.fd = -1
@@ -384,28 +361,26 @@ class Output:
         if not stream.paused:
             stream.paused = True
             self._paused.append(stream)
-            self._sources.unregister(stream.fd)
+            self._sources.remove(stream.fd)
 
     def _watch(self, destination: Destination) -> None:
         """Wait until the destination accepts output, if it has any pending or a stream waits to splice there."""
         if not destination.has_pending and not self._is_awaited(destination):
             self._unwatch(destination)
             return
-        self._pending[destination] = None
-        fd = destination.sink.fd
+        fd, key = destination.sink.fd, ("destination", destination.name)
         if fd >= 0 and destination.watched < 0:
             destination.watched = fd
-            self._watched_fds[fd] = destination
-            self._epoll.register(fd, select.EPOLLOUT)
+            self._poller.add(fd, select.EPOLLOUT, lambda _: self._resume_destination(destination))
+        self._poller.call_at(key, destination.retry_at, lambda: self._resume_destination(destination))
 
     def _is_awaited(self, destination: Destination) -> bool:
         return any(stream.waits_to_splice and stream.targets[0].destination is destination for stream in self._paused)
 
     def _unwatch(self, destination: Destination) -> None:
-        self._pending.pop(destination, None)
+        self._poller.cancel(("destination", destination.name))
         if destination.watched >= 0:
-            del self._watched_fds[destination.watched]
-            self._epoll.unregister(destination.watched)
+            self._poller.remove(destination.watched)
             destination.watched = -1
 
     def _resume_destination(self, destination: Destination) -> None:
@@ -426,8 +401,10 @@ class Output:
                 continue
             stream.paused = stream.waits_to_splice = False
             self._paused.remove(stream)
-            self._sources.register(stream.fd)
+            self._sources.add(stream.fd)
             self._transfer(stream)
+            if stream.source:
+                self.multiline.set_timer()
 
     # --- re-execution --------------------------------------------------------------------------------
 

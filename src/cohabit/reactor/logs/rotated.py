@@ -15,11 +15,11 @@ directory. A file is compressed only if it could be written there too (paths.py)
 from __future__ import annotations
 
 import errno
-import sys
 import time
 
 from cohabit import paths
-from cohabit.reactor.linux import PACKAGE, os, python_environment
+from cohabit.program import program
+from cohabit.reactor.linux import os, python_environment
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.signals import InheritedSignals
 from cohabit.units import describe_exit
@@ -155,7 +155,7 @@ class OldFiles:
             opened.append(place.open(_OPEN_NEW, 0o600, _base_name(unfinished)))
             self._unfinished = unfinished
             _copy_owner_and_mode(opened[1], status)
-            argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/compress.py", f"{_directory_name(self._path)}/{name}")
+            argv = program("compress", f"{_directory_name(self._path)}/{name}")
             start = SpawnSpec(argv, python_environment(), InheritedSignals((), ()), stdio=(opened[0], opened[1], 2))
             self._launch(KEY + unfinished, start, self._ended)
         finally:

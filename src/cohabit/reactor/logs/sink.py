@@ -40,13 +40,20 @@ class Sink:
     attempt.
     """
 
-    def __init__(self, fd: int, identity: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        fd: int,
+        identity: tuple[int, int] | None = None,
+        *,
+        on_lost: Callable[[str], None] | None = None,
+        on_full: Callable[[str], None] | None = None,
+    ) -> None:
         """Raises OSError. identity: skips fstat(2), for callers that do not compare identities."""
         self.identity = identity or _identity(fd)
         self.lost = ""
         self.is_terminal = os.isatty(fd)
-        self.on_lost: Callable[[str], None] | None = None
-        self.on_full: Callable[[str], None] | None = None
+        self.on_lost = on_lost
+        self.on_full = on_full
         self.pending: list[memoryview] = []
         self.retry_at: float | None = None
         self._full = False

@@ -53,19 +53,32 @@ _SIOCOUTQ = 0x5411
 class SyslogSink:
     """One server; a sink (target.py).
 
-    fd, retry_at: when to call flush(). Read them while `blocked`, after each call and before each wait, since a
-    resolver may have ended. fd is -1 when only retry_at counts, even if the socket is open or connected. While
-    blocked, fd never changes from one descriptor to another without being -1 in between. on_trouble(text): logs a
-    warning, once when the server cannot be reached and once when it can again.
+    fd, retry_at: when to call flush(). Read them while `blocked`, after each call, and when on_retry() is called: a
+    resolver has ended. fd is -1 when only retry_at counts, even if the socket is open or connected. While blocked, fd
+    never changes from one descriptor to another without being -1 in between. on_trouble(text): logs a warning, once
+    when the server cannot be reached and once when it can again.
     """
 
-    def __init__(self, address: str, *, launch: Launch, on_trouble: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        launch: Launch,
+        on_trouble: Callable[[str], None] | None = None,
+        on_retry: Callable[[], None] | None = None,
+    ) -> None:
         self.address = address
         self.on_trouble = on_trouble
         self.lost = ""  # a server is never given up
         self.fd = -1
         self.retry_at: float | None = None
-        self._server = Server(address, launch, self._lookup_ended)
+
+        def lookup_ended() -> None:
+            self.retry_at = 0.0
+            if self.blocked and on_retry is not None:
+                on_retry()
+
+        self._server = Server(address, launch, lookup_ended)
         self._addresses: list[Place] = []
         self._place: Place = ("", 0, None)
         self._socket: socket.socket | None = None
@@ -176,9 +189,6 @@ class SyslogSink:
             self.retry_at = now + _LOOKUP_SECONDS
         except OSError as error:
             self._retry_later(f"cannot look up the host name: {error.strerror}", now)
-
-    def _lookup_ended(self) -> None:
-        self.retry_at = 0.0
 
     def _try(self, now: float) -> None:
         """Call connect(2) once more; sets _connected when it is complete. Raises OSError."""

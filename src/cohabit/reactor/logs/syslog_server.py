@@ -7,9 +7,9 @@ It writes its answer to a pipe, which is read when it has ended.
 from __future__ import annotations
 
 import select
-import sys
 
-from cohabit.reactor.linux import PACKAGE, os, python_environment
+from cohabit.program import program
+from cohabit.reactor.linux import os, python_environment
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.signals import InheritedSignals
 
@@ -68,7 +68,7 @@ class Server:
         self._pipe, writer = os.pipe2(os.O_CLOEXEC)
         self.looking_up = True
         self.count += 1
-        argv = (sys.executable, "-I", "-S", f"{PACKAGE}/tasks/resolve.py", self._host, str(self._port), self._transport)
+        argv = program("resolve", self._host, str(self._port), self._transport)
         try:
             os.set_blocking(self._pipe, False)
             start = SpawnSpec(argv, python_environment(), InheritedSignals((), ()), stdio=(0, writer, 2))

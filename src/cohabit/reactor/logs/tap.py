@@ -13,19 +13,25 @@ from cohabit.reactor.shortage import is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.reactor.poller import Registry
+    from collections.abc import Callable
+
+    from cohabit.reactor.poller import Poller
 
 _PENDING_MAX = 1_048_576
 _WRITE_SIZE = 65_536
 
 
 class Tap:
-    """The pipe to one matcher. fd: its write end, -1 when it is closed; pending: bytes that are not written yet."""
+    """The pipe to one matcher. fd: its write end, -1 when it is closed; pending: bytes that are not written yet.
 
-    __slots__ = ("_epoll", "_watched", "fd", "pending")
+    writable(fd) is called when more of what is pending can be written, with flush().
+    """
 
-    def __init__(self, epoll: Registry, fd: int) -> None:
-        self._epoll = epoll
+    __slots__ = ("_poller", "_watched", "_writable", "fd", "pending")
+
+    def __init__(self, poller: Poller, fd: int, writable: Callable[[int], None]) -> None:
+        self._poller = poller
+        self._writable = writable
         self._watched = False
         self.fd = fd
         self.pending = bytearray()
@@ -64,6 +70,6 @@ class Tap:
         if watched != self._watched:
             self._watched = watched
             if watched:
-                self._epoll.register(self.fd, select.EPOLLOUT)
+                self._poller.add(self.fd, select.EPOLLOUT, self._writable)
             else:
-                self._epoll.unregister(self.fd)
+                self._poller.remove(self.fd)

@@ -46,12 +46,16 @@ _PIECE_SIZE = 65_536
 
 
 class Destination:
-    """A sink, and the targets with buffered output for it. watched: the descriptor in epoll, -1 for none."""
+    """A sink, and the targets with buffered output for it.
 
-    __slots__ = ("_buffered_first", "buffering", "sink", "watched")
+    name: where it leads to, a path, an address, "stdout" or "stderr". watched: the descriptor in epoll, -1 for none.
+    """
 
-    def __init__(self, sink: AnySink) -> None:
+    __slots__ = ("_buffered_first", "buffering", "name", "sink", "watched")
+
+    def __init__(self, sink: AnySink, name: str = "") -> None:
         self.sink = sink
+        self.name = name
         self.buffering: dict[Target, None] = {}  # an ordered set
         self.watched = -1
         self._buffered_first = False

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.events import Event
     from cohabit.plan.model import Service
-    from cohabit.reactor.poller import Registry
+    from cohabit.reactor.poller import Poller
     from cohabit.reactor.processes.child import SpawnSpec
 
     Ended = Callable[[int, str], None]
@@ -84,7 +84,7 @@ class Children:
 
     def __init__(
         self,
-        epoll: Registry,
+        poller: Poller,
         emit: Callable[[Event], None],
         say: Callable[[str, str, str], None],
         drain: Callable[[str], None],
@@ -94,14 +94,13 @@ class Children:
         self.sweeping = False  # the final sweep: everything is ended, and Swept reports that no child is left
         self.ended: list[tuple[Process, int]] = []  # with exit codes: reaped and not reported yet
         self._started_at: dict[str, int] = {}  # service -> start of its run, clock ticks since the boot
-        self._daemons: dict[str, tuple[float, float]] = {}  # moved to the background: next attempt, until
+        self._daemons: dict[str, float] = {}  # moved to the background: until when its daemon is searched
         self.lingering: set[str] = set()  # services without a main process, with running processes
         self._reported: set[str] = set()  # commands of unattributed orphans
         self._out_of_memory = OutOfMemory()
         self._services: dict[str, Service] = {}
         self._by_pid: dict[int, Process] = {}
-        self._by_fd: dict[int, Process] = {}
-        self._epoll = epoll
+        self._poller = poller
         self._emit = emit
         self._say = say
         self._drain = drain
@@ -145,32 +144,30 @@ class Children:
         tree = key.removesuffix(HOOK)
         start.cgroup, start.track = self.trees.entrance(tree), tracking.step(self.trees.limits.limit(tree))
         errors, writer = spawn.error_pipe()
-        self._epoll.register(errors, select.EPOLLIN)  # before the fork: every child's pipe is watched
+        process = Process(key, 0, errors, start, ended)
+        self._watch(process)  # before the fork: every child's pipe is watched
         try:
-            pid = spawn.fork(start, writer)
+            process.pid = spawn.fork(start, writer)
         except OSError:
-            self._epoll.unregister(errors)
+            self._poller.remove(errors)
             os.close(errors)
             raise
-        process = Process(key, pid, errors, start, ended)
-        self.trees.started(process.tree, pid)
-        self._add(process)
-        return pid
-
-    def _add(self, process: Process) -> None:
+        self.trees.started(process.tree, process.pid)
         self.processes[process.key] = self._by_pid[process.pid] = process
-        if process.errors >= 0:
-            self._by_fd[process.errors] = process
+        return process.pid
+
+    def _watch(self, process: Process) -> None:
+        """Wait for the outcome of its exec.
+
+        It is reported before anything else that is ready: the service may write of its readiness before we close our
+        end of the pipe, and the engine ignores the readiness of what has not started.
+        """
+        self._poller.add(process.errors, select.EPOLLIN, lambda _: self._exec_ended(process), first=True)
 
     # --- events --------------------------------------------------------------------------------------
 
-    def owns(self, fd: int) -> bool:
-        """Whether an event on this descriptor is for us."""
-        return fd in self._by_fd
-
-    def handle(self, fd: int) -> None:
+    def _exec_ended(self, process: Process) -> None:
         """The outcome of a child's exec is known. A failure is reported when the child has been reaped."""
-        process = self._by_fd[fd]
         if self._outcome(process) == b"":
             self._executing(process)
 
@@ -179,8 +176,7 @@ class Children:
         if process.message is None:
             process.message = spawn.exec_errors(process.errors)
             if process.message is not None:
-                del self._by_fd[process.errors]
-                self._epoll.unregister(process.errors)
+                self._poller.remove(process.errors)
                 os.close(process.errors)
                 process.errors = -1
         return process.message
@@ -314,9 +310,8 @@ class Children:
         started = self.trees.sessions.started_by_us(process.pid)  # else it was the daemon itself
         awaits_pid_file = service is not None and service.pid_file and (orphans or pids or started)
         if normal_exit and service and (awaits_pid_file or (orphans and not service.job)):
-            now = time.monotonic()
-            self._daemons[name] = (now, now + _daemon_timeout_seconds(service))
-            self.due(now)
+            self._daemons[name] = time.monotonic() + _daemon_timeout_seconds(service)
+            self._search_daemon(name)
         else:
             killed = code == _KILLED and not process.stop_requested and name not in self.trees.being_killed
             self._report_exited(name, code, orphans=orphans, out_of_memory=killed and self._out_of_memory.killed_one())
@@ -330,32 +325,28 @@ class Children:
 
     # --- daemons -------------------------------------------------------------------------------------
 
-    def deadline(self) -> float | None:
-        """Monotonic seconds of the next attempt to find a daemon."""
-        return min((moment for moment, _ in self._daemons.values()), default=None)
-
-    def due(self, now: float) -> None:
-        """Find the daemons of services whose command has ended with 0.
+    def _search_daemon(self, name: str) -> None:
+        """Find the daemon of a service whose command has ended with 0.
 
         No event reports that a daemon has called setsid(2) or has written its pid file. Before the setsid it looks like
         any process that the service left behind. So the attempts are repeated until a timeout.
         """
-        for name, (moment, until) in list(self._daemons.items()):
-            if moment > now:
-                continue
-            service = self._services[name]
-            pid, why = find_daemon(service, self.trees, self._started_at.get(name, 0))
-            if (why or not pid) and now < until and self._may_appear(service):
-                pause = min(_DAEMON_PAUSE_SECONDS + (now - (until - _daemon_timeout_seconds(service))), until - now)
-                self._daemons[name] = (now + pause, until)
-                continue
-            del self._daemons[name]
-            if why:
-                self._say("warning", name, why)
-            if pid and self.adopt(name, pid):
-                self._emit(events.Daemonised(name, pid))
-            else:
-                self._report_exited(name, 0, orphans=self.trees.lives(name))
+        now, until, service = time.monotonic(), self._daemons[name], self._services[name]
+        pid, why = find_daemon(service, self.trees, self._started_at.get(name, 0))
+        if (why or not pid) and now < until and self._may_appear(service):
+            pause = min(_DAEMON_PAUSE_SECONDS + (now - (until - _daemon_timeout_seconds(service))), until - now)
+            self._search_at(name, now + pause)
+            return
+        del self._daemons[name]
+        if why:
+            self._say("warning", name, why)
+        if pid and self.adopt(name, pid):
+            self._emit(events.Daemonised(name, pid))
+        else:
+            self._report_exited(name, 0, orphans=self.trees.lives(name))
+
+    def _search_at(self, name: str, when: float) -> None:
+        self._poller.call_at(("daemon", name), when, lambda: self._search_daemon(name))
 
     def _may_appear(self, service: Service) -> bool:
         """Whether the daemon of a service may still be found."""
@@ -371,7 +362,7 @@ class Children:
             self._by_pid.pop(before.pid, None)
         process = Process(name, pid, -1, None, None)
         process.message = b""
-        self._add(process)
+        self.processes[process.key] = self._by_pid[process.pid] = process
         return True
 
     # --- signals -------------------------------------------------------------------------------------
@@ -385,6 +376,7 @@ class Children:
         ends = service is None or number in (signals.KILL, service.stop_signal)
         if ends and name in self._daemons:  # stop looking for the daemon
             del self._daemons[name]
+            self._poller.cancel(("daemon", name))
             self._report_exited(name, 0, orphans=self.trees.lives(name))
             return
         process = self.processes.get(name) or self.processes.get(name + HOOK)
@@ -420,14 +412,19 @@ class Children:
             "trees": self.trees.to_plain(),
         }
 
+    def _unreported(self) -> list[Process]:
+        return [*self.processes.values(), *(process for process, _ in self.ended)]
+
     def descriptors(self) -> list[int]:
         """Return the descriptors that must stay open across the exec."""
-        return list(self._by_fd)
+        return [process.errors for process in self._unreported() if process.errors >= 0]
 
     def restore(self, plain: dict[str, Any], tasks: dict[str, Ended]) -> None:
         """Restore what to_plain returned. tasks: callbacks of tasks that continue, by key; others are killed."""
         self.lingering, self.sweeping = set(plain["lingering"]), plain["sweeping"]
         self._daemons, self._started_at = plain["daemons"], plain["began"]
+        for name in self._daemons:
+            self._search_at(name, 0.0)
         self._out_of_memory.count = plain["out_of_memory"]
         self.trees = Trees.from_plain(plain["trees"])
         for key, pid, errors, message, task, code in plain["processes"]:
@@ -439,8 +436,8 @@ class Children:
                 continue
             if errors >= 0:
                 os.set_inheritable(errors, False)
-                self._epoll.register(errors, select.EPOLLIN)
-            self._add(process)
+                self._watch(process)
+            self.processes[process.key] = self._by_pid[process.pid] = process
             if task and key not in tasks:
                 self.kill(key)
 
@@ -449,7 +446,7 @@ class Children:
     ) -> None:
         """After restore: connect processes with their services, for the messages about an exec that fails."""
         self._services = services
-        for process in (*self.processes.values(), *(process for process, _ in self.ended)):
+        for process in self._unreported():
             service = services.get(process.tree)
             if service is not None and process.ended is None and process.message != b"":
                 process.start = describe(service, service.command)

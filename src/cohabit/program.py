@@ -1,0 +1,32 @@
+"""How our own programs are started. A build without files, or with another interpreter, changes this module only.
+
+The programs that start before it can be imported (bootstrap.py, isolation.py) know only how they were started
+themselves.
+"""
+
+from __future__ import annotations
+
+import sys
+
+PACKAGE = __file__.rpartition("/")[0]  # may be relative, since process 1 never changes its working directory
+_ISOLATED = ("-I",)
+_WITHOUT_SITE = ("-I", "-S")  # no third-party libraries: faster
+_PROGRAMS = {
+    "cohabit": (_WITHOUT_SITE, "__main__.py"),
+    "loader": (_ISOLATED, "config/__main__.py"),
+    "doctor": (_ISOLATED, "doctor/__main__.py"),
+    "clock": (_ISOLATED, "tasks/clock.py"),
+    "compress": (_WITHOUT_SITE, "tasks/compress.py"),
+    "match": (_WITHOUT_SITE, "tasks/match.py"),
+    "multiline": (_WITHOUT_SITE, "tasks/multiline.py"),
+    "resolve": (_WITHOUT_SITE, "tasks/resolve.py"),
+}
+
+
+def program(name: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the command that starts one of our programs; its first word is the file to execute.
+
+    name: "cohabit", or that of a side program. options: of the interpreter (`-X name=value`), for "cohabit".
+    """
+    flags, file = _PROGRAMS[name]
+    return (sys.executable, *flags, *options, f"{PACKAGE}/{file}", *arguments)

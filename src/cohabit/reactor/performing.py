@@ -1,0 +1,116 @@
+"""Carries out the engine's effects with the parts of process 1."""
+
+from __future__ import annotations
+
+import time
+
+from cohabit.engine import effects
+from cohabit.reactor.health import notify
+from cohabit.reactor.logs.exit_reason import LINES_MAX, exit_reason_text, write_termination_log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.engine.effects import Effect
+    from cohabit.engine.supervisor import Supervisor
+    from cohabit.plan.model import Plan
+    from cohabit.reactor.parts import Parts
+
+_LAST_SECONDS = 0.1  # for the line that reports discarded output
+_DRAIN_SECONDS = 1.0  # at the end, for the reader of our stdout; longer if the total is not used up
+
+
+class Performer:
+    """request: what the loader is to read. exit_code: None until the engine has ended the container."""
+
+    def __init__(self, parts: Parts, engine: Supervisor, request: str) -> None:
+        self._parts = parts
+        self._engine = engine
+        self._request = request
+        self._log = parts.context.log
+        self.exit_code: int | None = None
+
+    def perform(self, effect: Effect) -> None:
+        """Carry out one effect."""
+        parts = self._parts
+        match effect:
+            case effects.Spawn(service):
+                parts.launcher.start(service)
+            case effects.RunHook(service, stage, number):
+                parts.launcher.run_hook(service, stage, number)
+            case effects.Signal(name, number):
+                parts.launcher.give_up(name, number)
+                parts.children.signal(name, number)
+            case effects.SignalTree(name, number):
+                parts.launcher.give_up(name)
+                parts.children.trees.signal(name, number)
+            case effects.Ask(service):
+                parts.probes.ask(service, time.monotonic())
+            case effects.StopAsking(name):
+                parts.probes.stop(name)
+                parts.passive_probes.close(name)
+            case effects.Sweep(number):
+                parts.clock.set([])
+                parts.output.multiline.close()
+                parts.output.destinations.stop_tasks()
+                parts.children.sweep(number)
+            case effects.Report(level, name, text):
+                self._log(level, name, text)
+            case effects.Prepare(plan):
+                self._prepare(plan)
+            case effects.Load(scale, required):
+                parts.loader.start(self._request, scale, required)
+            case effects.Forget(name):
+                parts.children.forget(name)
+                parts.passive_probes.notify.close(name)
+                parts.output.forget(name)
+                parts.output.mask.keep(_secret_paths(self._engine.plan))
+            case effects.AllReady():
+                notify.notify_supervisor(parts.supervisor_socket, "READY=1\nSTATUS=all services are ready")
+            case effects.Exit(code, reason, cause):
+                self._exit(code, reason, cause)
+
+    def _prepare(self, plan: Plan) -> None:
+        output = self._parts.output
+        output.name_services(list(plan.services), plan.logging)
+        self._parts.launcher.hides = plan.mask
+        if plan.mask:
+            try:
+                problems = output.hide(_secret_paths(plan))
+            except OSError as error:  # no room now: the start of each service reads its own secrets again
+                problems = [f"cannot hide the secrets yet: {error.strerror} (no service starts before they are read)"]
+            for problem in problems:
+                self._log("warning", "", problem)
+        else:
+            output.mask.forget()
+        self._parts.launcher.make_room(len(plan.services))
+        self._parts.control.group = plan.control_gid
+        self._parts.clock.set_plan(plan)
+
+    def _exit(self, code: int, reason: str, cause: str) -> None:
+        parts, output = self._parts, self._parts.output
+        parts.loader.abandon()
+        text = ""
+        if reason:
+            last_lines = output.recent_lines.last_lines(cause, LINES_MAX)
+            text = exit_reason_text(reason, code, cause, last_lines)
+            text = output.mask.hide_text(text)
+            self._log("info" if code == 0 else "error", "", text)
+            write_termination_log(text)
+        deadline = max(time.monotonic() + _DRAIN_SECONDS, self._engine.drain_until)
+        unread = output.finish(lambda: max(0.0, deadline - time.monotonic()))
+        if unread:
+            lost = f"{unread} bytes of output were discarded: they were not read in time"
+            write_termination_log(f"{text}\n{lost}")
+            self._log("warning", "", lost)
+            output.finish(lambda: max(_LAST_SECONDS, deadline - time.monotonic()))
+        parts.control.close()
+        parts.sockets.close()
+        parts.directory.remove()
+        parts.children.trees.close()
+        self.exit_code = code
+
+
+def _secret_paths(plan: Plan | None) -> dict[str, None]:
+    """Return the paths of the secrets to hide, each once."""
+    services = plan.services.values() if plan and plan.mask else ()
+    return dict.fromkeys(path for service in services for path in service.secret_paths())

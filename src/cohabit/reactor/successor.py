@@ -1,0 +1,49 @@
+"""The installed program that is to replace the running one: a child checks first whether it can take over our state."""
+
+from __future__ import annotations
+
+from cohabit.program import program
+from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.units import describe_exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.reactor.context import Context
+
+STATE_VERSION = 7  # of the re-execution state: increase it with each incompatible change
+_KEY = "\0successor"
+
+
+def successor_command() -> tuple[str, ...]:
+    """Return the command that checks whether the installed program starts and can take over."""
+    return program("cohabit", options=("-X", f"cohabit-takes-over={STATE_VERSION}"))
+
+
+class Successor:
+    """why: None while it is being checked, else why it cannot take over, or "". accepted: it is to replace us."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.why: str | None = ""
+        self.accepted = False
+
+    def check(self) -> None:
+        """Check the installed program, before our program is replaced."""
+        self.why = None
+        start = SpawnSpec(successor_command(), dict(self._context.environment), self._context.given)
+        try:
+            self._context.run_program(_KEY, start, self._checked)
+        except OSError as error:
+            self.refuse(spawn.no_room(error))
+
+    def _checked(self, code: int, why: str) -> None:
+        if code == 0:
+            self.why, self.accepted = "", True
+        else:
+            self.refuse(why or f"the installed program cannot take over: it ended with {describe_exit(code)}")
+
+    def refuse(self, why: str) -> None:
+        """Report that our program is not replaced."""
+        self.why = f"cannot re-execute: {why} (nothing was changed)"
+        self._context.log("error", "", self.why)
