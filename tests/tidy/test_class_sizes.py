@@ -33,7 +33,7 @@ LARGER: dict[str, tuple[int, int, str]] = {
         13,
         "writing and rotation in one; writing moves into a process of its own (ADR 14)",
     ),
-    "reactor/logs/multiline_assembler.MultilineAssembler": (28, 9, "a side program by hand, with its streams"),
+    "reactor/logs/multiline_assembler.MultilineAssembler": (26, 8, "children, sources and records in one"),
     "reactor/logs/output.Output": (36, 17, "reading, routing and back pressure in one"),
     "reactor/logs/syslog.SyslogSink": (32, 23, "three transports in one"),
     "reactor/processes/child.SpawnSpec": (1, 16, "a value: what a child does between fork and exec, with no behaviour"),

@@ -89,7 +89,7 @@ class Records(World):
         assert set(assembler.descriptors()) == before
         for key in self._started.keys() & set(assembler.tasks()):
             start, errors, _ = self._started[key]
-            self._started[key] = start, errors, lambda code, why, key=key: assembler.ended(key, code, why)  # type: ignore[misc]
+            self._started[key] = start, errors, assembler.tasks()[key]
 
     def close(self) -> None:
         """End all children."""
@@ -156,7 +156,7 @@ class ManualChild(Records):
             for fd in self.stdio:
                 os.close(fd)
             self.stdio = ()
-            self.assembler.ended(self.key, code, "")
+            self.assembler.tasks()[self.key](code, "")
 
     def close(self) -> None:
         """End the child."""
@@ -496,7 +496,7 @@ def test_children_end_after_close_when_they_have_answered(world: Records) -> Non
     world.feed(source, b" late\n later\n")
     world.until(lambda: not world.pids)
     assert world.texts(source)[99_998:] == [b"A\n b", b"A\n b", b" late", b" later"]
-    assert (world.said, world.assembler.descriptors(), world.assembler.tasks()) == ([], [], [])
+    assert (world.said, world.assembler.descriptors(), [*world.assembler.tasks()]) == ([], [], [])
 
 
 def test_finish_waits_for_answers(world: Records) -> None:

@@ -398,7 +398,7 @@ def test_unread_answers_are_limited(loop: ControlLoop, monkeypatch: pytest.Monke
     monkeypatch.setattr(server, "_PAUSE_FACTOR", 0.0)
     for _ in range(server.UNREAD_BYTES_MAX >> 19):
         loop.connect(b"cohabit/2 big\n")
-    loop.until(lambda: loop.control._unread() > server.UNREAD_BYTES_MAX)
+    loop.until(lambda: server._unread(loop.control._clients) > server.UNREAD_BYTES_MAX)
     refused = loop.answer(loop.connect(b"cohabit/2 big\n"))
     assert refused == b"71 busy cannot send the answer: other clients have not read theirs (try again later)\n"
     assert sum(client.size for client in loop.control._clients.values()) < server.UNREAD_BYTES_MAX + (1 << 21)
@@ -625,10 +625,10 @@ def test_no_request_is_read_while_output_is_unread(loop: ControlLoop, monkeypatc
     """A client that requests and does not read makes process 1 hold one answer."""
     monkeypatch.setattr(server, "_PAUSE_FACTOR", 0.0)
     client = loop.connect(b"".join(b"cohabit/2 #%d big\n" % number for number in range(100)))
-    loop.until(loop.control._unread)
+    loop.until(lambda: server._unread(loop.control._clients))
     while loop.turn():
         pass
-    assert loop.control._unread() < 1 << 21
+    assert server._unread(loop.control._clients) < 1 << 21
     data = received(loop, client, 100 << 20)
     assert [number for number, piece in chunks(data) if not piece] == list(range(100))
 

@@ -98,7 +98,7 @@ def test_the_first_matching_line_is_the_answer(world: LogWorld, driver: str, str
     world.until(lambda: world.facts)
     assert world.facts == [Probed("web", passed=True, output="listening on 8080")]
     world.until(lambda: b"listening on 2\n" in world.out)
-    assert world.matches._feeds == {}
+    assert world.matches.descriptors() == []
     assert not world.output._taps
 
 
@@ -158,12 +158,12 @@ def test_a_matcher_that_hangs_blocks_only_its_service(world: LogWorld) -> None:
             return world.idle() and world.output._taps["web"].full
 
     world.until(is_paused)
-    buffered = len(world.output._taps["web"].pending)
+    buffered = len(world.matches._wanted["web"].process.input.pending)
     assert buffered < 2 * 1_048_576
     db, _ = world.start("db")
     world.write(db, b"line of db\n")
     world.until(lambda: b"db      | line of db\n" in world.out)
-    assert len(world.output._taps["web"].pending) == buffered
+    assert len(world.matches._wanted["web"].process.input.pending) == buffered
     os.kill(world.pids["web\0log1"], signal.SIGCONT)
     world.until(lambda: not world.output._taps["web"].full)
     world.write(stdout, b"\nx\n")
@@ -175,7 +175,7 @@ def test_closing_a_hanging_matcher_resumes_its_service(world: LogWorld) -> None:
     """When matching is stopped while the service is paused because of it, the service's output continues."""
     stdout, _ = world.start("web", "x")
     os.kill(world.pids["web\0log1"], signal.SIGSTOP)
-    world.output._taps["web"].pending += b" " * 2_000_000
+    world.matches._wanted["web"].process.input.pending += b" " * 2_000_000
     os.write(stdout, b"line\n")
     world.until(world.idle)
     assert b"line" not in world.out
@@ -187,7 +187,7 @@ def test_an_unblocked_sink_does_not_resume_a_service_whose_matcher_hangs(world: 
     """When the sink accepts output again but the matcher does not, nothing is read, and the loop stays idle."""
     stdout, _ = world.start("web", "x")
     os.kill(world.pids["web\0log1"], signal.SIGSTOP)
-    world.output._taps["web"].pending += b" " * 2_000_000
+    world.matches._wanted["web"].process.input.pending += b" " * 2_000_000
     db, _ = world.start("db")
     world.reading = False
     os.write(stdout, b"web\n")
@@ -275,20 +275,20 @@ def test_reexecution(world: LogWorld) -> None:
     world.until(lambda: world.output.unfinished("web"))
     os.kill(world.pids["web\0log1"], signal.SIGSTOP)
     world.write(stdout, b"a")
-    world.output._taps["web"].pending += b"77 3\nab\n" * 100_000
+    world.matches._wanted["web"].process.input.pending += b"77 3\nab\n" * 100_000
     world.until(lambda: world.output.unfinished("web")[0][1] == b"ready a")
     plain, plain_matches, kept = world.output.to_plain(), world.matches.to_plain(), world.matches.descriptors()
     assert len(kept) == 2
     world.output._sources.close()
-    for fd in [kept[0]]:
+    for fd in kept:
         world.poller.remove(fd)
     os.close(world.sink.fd)
     world.fresh()
     world.output.restore(plain)
     world.matches.restore(plain_matches)
-    assert world.matches.tasks() == ["web\0log1"]
+    assert [*world.matches.tasks()] == ["web\0log1"]
     start, errors, _ = world._started["web\0log1"]
-    world._started["web\0log1"] = start, errors, lambda code, why: world.matches.ended("web\0log1", code, why)
+    world._started["web\0log1"] = start, errors, world.matches.tasks()["web\0log1"]
     os.kill(world.pids["web\0log1"], signal.SIGCONT)
     world.write(stdout, b"t last\n")
     world.until(lambda: world.facts)

@@ -18,11 +18,12 @@ from cohabit.reactor import launcher, linux, signals
 from cohabit.reactor.control import client, listener, server
 from cohabit.reactor.control.listener import Opening
 from cohabit.reactor.launcher import REFUSED_SECONDS, Launcher
-from cohabit.reactor.logs import mask, sink, stream, tap
+from cohabit.reactor.logs import mask, sink, stream
 from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import children, spawn, trial
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.shortage import ERRNOS, is_shortage
+from cohabit.reactor.side_process import Input
 from cohabit.reactor.signal_pipe import SignalPipe
 from cohabit.reactor.signals import InheritedSignals
 from unit.reactor_world import context_of, ready
@@ -376,21 +377,22 @@ def test_small_read_replaces_a_large_one_without_memory(monkeypatch: pytest.Monk
         os.close(fd)
 
 
-def test_data_for_a_matcher_is_kept_until_there_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data for a matcher that has ended is dropped."""
+def test_data_for_a_side_program_is_kept_until_there_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data for a program that has ended is dropped."""
     reader, writer = os.pipe()
     poller = Poller()
-    ours = tap.Tap(poller, writer, print)
+    os.set_blocking(writer, False)
+    ours = Input(poller, writer)
     real = os.write
     monkeypatch.setattr(linux.os, "write", no_room(errno.ENOMEM))
-    ours.feed(3, b"data")
-    assert bytes(ours.pending) == b"3 4\ndata"
+    ours.write(b"data")
+    assert bytes(ours.pending) == b"data"
     monkeypatch.setattr(linux.os, "write", real)
     ours.flush()
-    assert os.read(reader, 100) == b"3 4\ndata"
+    assert os.read(reader, 100) == b"data"
     assert not ours.pending
     monkeypatch.setattr(linux.os, "write", no_room(errno.EPIPE))
-    ours.feed(3, b"data")
+    ours.write(b"data")
     assert not ours.pending
     ours.close()
     os.close(reader)

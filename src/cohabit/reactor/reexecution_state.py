@@ -18,13 +18,10 @@ from cohabit.reactor.successor import STATE_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
-    from cohabit.reactor.health.log_match import LogMatches
-    from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
     from cohabit.reactor.loop import Loop
     from cohabit.reactor.parts import Parts
 
@@ -95,8 +92,9 @@ def restore(loop: Loop, plain: dict[str, Any]) -> None:
     parts.launcher.hides = loop.engine.plan is not None and loop.engine.plan.mask
     for name, part in _saved(parts).items():
         part.restore(plain[name])
-    tasks = _ended(parts.output.multiline) | _ended(parts.passive_probes.log_matches)
-    parts.children.restore(plain["children"], parts.output.destinations.tasks() | tasks)
+    output, log_matches = parts.output, parts.passive_probes.log_matches
+    tasks = output.destinations.tasks() | output.multiline.tasks() | log_matches.tasks()
+    parts.children.restore(plain["children"], tasks)
     services = {name: unit.service for name, unit in loop.engine.units.items()}
     parts.children.attach_services(services, parts.launcher.describe)
     if loop.engine.plan is not None and loop.engine.phase == UP:
@@ -116,15 +114,6 @@ def _will_be_read(loop: Loop) -> bool:
     """Whether a read of the file is requested already, or its outcome is queued."""
     begins = any(isinstance(effect, effects.Load) for effect in loop.effects)
     return begins or any(isinstance(fact, (events.Loaded, events.LoadFailed)) for fact in loop.facts)
-
-
-def _ended(part: MultilineAssembler | LogMatches) -> dict[str, Callable[[int, str], None]]:
-    """For each side program that is still running: the callback for its end."""
-
-    def of(key: str) -> Callable[[int, str], None]:
-        return lambda code, why: part.ended(key, code, why)
-
-    return {key: of(key) for key in part.tasks()}
 
 
 def _drop_what_failed(loop: Loop, *, stepping: bool) -> None:

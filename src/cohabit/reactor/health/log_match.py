@@ -13,37 +13,59 @@ from __future__ import annotations
 
 from cohabit.engine import events
 from cohabit.program import program
-from cohabit.reactor.linux import os
-from cohabit.reactor.logs.tap import Tap
-from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.side_process import SideProcess
 from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from cohabit.plan.model import Service
-    from cohabit.reactor.context import Context
+    from cohabit.reactor.context import Context, Ended
     from cohabit.reactor.logs.output import Output
 
 KEY = "\0log"  # follows the service's name and precedes a number: a killed matcher may not be reaped before the next
-_ANSWER_SIZE = 4096
+_ANSWER_MAX = 4096  # bytes
 _SECONDS_MAX = 30.0  # of CPU time for one line, even if the probe's timeout is longer
 _NO_MATCH = 1  # exit codes of tasks/match.py
 _TOO_LONG = 128 + 26  # SIGVTALRM
 
 
 class _Matcher:
-    """One child. answer: the pipe on which it writes the matching line; seconds: of CPU time for one line."""
+    """One child, from a start of the service to the first match; the Tap of its output.
 
-    __slots__ = ("answer", "key", "name", "seconds", "tap")
+    answer: the matching line; seconds: of CPU time for one line; ended(matcher, code, why): it has ended.
+    """
 
-    def __init__(self, name: str, key: str, tap: Tap, answer: int, seconds: float) -> None:
+    __slots__ = ("answer", "name", "process", "seconds")
+
+    def __init__(
+        self, context: Context, key: str, seconds: float, ended: Callable[[_Matcher, int, str], None], output: Output
+    ) -> None:
+        name = key.partition(KEY)[0]
         self.name = name
-        self.key = key
-        self.tap = tap
-        self.answer = answer
         self.seconds = seconds
+        self.answer = b""
+        self.process = SideProcess(
+            context,
+            key,
+            self._read,
+            lambda code, why: ended(self, code, why),
+            on_room=lambda: output.resume(name),
+        )
+
+    def _read(self, data: bytes) -> None:
+        self.answer = (self.answer + data)[:_ANSWER_MAX]
+
+    @property
+    def full(self) -> bool:
+        """Whether the service's streams must pause until Output.resume() is called."""
+        return self.process.input.full
+
+    def feed(self, source: int, data: bytes) -> None:
+        """Give it what a stream has read; b"" for its end (the frames are described in tasks/match.py)."""
+        self.process.input.write(b"%d %d\n" % (source, len(data)) + data)
 
 
 class LogMatches:
@@ -53,8 +75,6 @@ class LogMatches:
         self._context = context
         self._output = output
         self._wanted: dict[str, _Matcher] = {}
-        self._running: dict[str, _Matcher] = {}  # key -> matcher, wanted or killed, from its fork to its end
-        self._feeds: dict[int, _Matcher] = {}
         self._count = 0
 
     def open(self, service: Service) -> None:
@@ -64,104 +84,71 @@ class LogMatches:
         if probe is None:
             return
         self._count += 1
-        key = f"{service.name}{KEY}{self._count}"
         seconds = min(probe.timeout_seconds, _SECONDS_MAX)
-        argv = program("match", str(seconds), probe.pattern)
-        ends: list[int] = []
-        try:
-            ends += os.pipe2(os.O_CLOEXEC)
-            ends += os.pipe2(os.O_CLOEXEC)
-            source, feed, answer, writer = ends
-            spec = SpawnSpec(argv, dict(self._context.environment), self._context.given, stdio=(source, writer, 2))
-            self._context.run_program(key, spec, lambda code, why: self.ended(key, code, why))
-        except OSError:
-            for fd in ends:
-                os.close(fd)
-            raise
-        os.close(source)
-        os.close(writer)
-        tap = Tap(self._context.poller, feed, self._write_more)
-        self._add(_Matcher(service.name, key, tap, answer, seconds))
+        matcher = self._new(f"{service.name}{KEY}{self._count}", seconds)
+        matcher.process.start(program("match", str(seconds), probe.pattern))
+        self._use(matcher)
         for stream, beginning in self._output.unfinished(service.name):
-            tap.feed(stream, beginning)
+            matcher.feed(stream, beginning)
+
+    def _new(self, key: str, seconds: float) -> _Matcher:
+        return _Matcher(self._context, key, seconds, self._ended, self._output)
+
+    def _use(self, matcher: _Matcher) -> None:
+        self._wanted[matcher.name] = matcher
+        self._output.tap(matcher.name, matcher)
 
     def close(self, service: str) -> None:
         """Stop matching the service's output."""
         matcher = self._wanted.get(service)
         if matcher is not None:
             self._detach(matcher)
-            self._context.kill_program(matcher.key)
+            matcher.process.kill()
 
-    def ended(self, key: str, code: int, why: str) -> None:
-        """Handle the end of a matcher. Called by Children: through launch, or after a re-execution for its key."""
-        matcher = self._running.pop(key)
-        try:
-            answer = os.read(matcher.answer, _ANSWER_SIZE).decode("utf-8", "replace")
-        except BlockingIOError:
-            answer = ""
-        os.close(matcher.answer)
+    def _detach(self, matcher: _Matcher) -> None:
+        del self._wanted[matcher.name]
+        matcher.process.input.close()
+        self._output.tap(matcher.name, None)
+
+    def _ended(self, matcher: _Matcher, code: int, why: str) -> None:
         if self._wanted.get(matcher.name) is not matcher:
             return
         self._detach(matcher)
         if code == 0:
+            answer = matcher.answer.decode("utf-8", "replace")
             self._context.emit(events.Probed(matcher.name, passed=True, output=answer))
         elif code != _NO_MATCH:
             why = _describe_end(code, why, matcher.seconds)
             self._context.emit(events.Probed(matcher.name, passed=False, output=f"cannot search the log: {why}"))
 
-    def _write_more(self, fd: int) -> None:
-        """Write more to a matcher, or notice that it has ended."""
-        matcher = self._feeds[fd]
-        was_full = matcher.tap.full
-        matcher.tap.flush()
-        if was_full and not matcher.tap.full:
-            self._output.resume(matcher.name)
-
-    def _add(self, matcher: _Matcher) -> None:
-        os.set_blocking(matcher.tap.fd, False)
-        os.set_blocking(matcher.answer, False)
-        self._wanted[matcher.name] = matcher
-        self._running[matcher.key] = matcher
-        self._feeds[matcher.tap.fd] = matcher
-        self._output.tap(matcher.name, matcher.tap)
-
-    def _detach(self, matcher: _Matcher) -> None:
-        del self._wanted[matcher.name]
-        del self._feeds[matcher.tap.fd]
-        matcher.tap.close()
-        self._output.tap(matcher.name, None)
-
     # --- re-execution state --------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
         """Return the descriptors that must stay open across the exec."""
-        return [fd for each in self._wanted.values() for fd in (each.tap.fd, each.answer)]
+        return [fd for each in self._wanted.values() for fd in each.process.descriptors()]
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for restore. The matchers keep running."""
         matchers = [
-            (each.name, each.key, each.tap.fd, bytes(each.tap.pending), each.answer, each.seconds)
-            for each in self._wanted.values()
+            (each.process.key, each.seconds, each.answer, each.process.to_plain()) for each in self._wanted.values()
         ]
         return {"count": self._count, "matchers": matchers}
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Continue with the values of to_plain. Output must be restored before.
 
-        The descriptors are still open under their numbers. Children must then call `ended` for each key in `tasks`.
+        The descriptors are still open under their numbers.
         """
         self._count = plain["count"]
-        for name, key, feed, pending, answer, seconds in plain["matchers"]:
-            os.set_inheritable(feed, False)
-            os.set_inheritable(answer, False)
-            tap = Tap(self._context.poller, feed, self._write_more)
-            tap.pending += pending
-            self._add(_Matcher(name, key, tap, answer, seconds))
-            tap.flush()
+        for key, seconds, answer, process in plain["matchers"]:
+            matcher = self._new(key, seconds)
+            matcher.answer = answer
+            self._use(matcher)
+            matcher.process.restore(process)
 
-    def tasks(self) -> list[str]:
-        """Return the keys of the running matchers."""
-        return list(self._running)
+    def tasks(self) -> dict[str, Ended]:
+        """Return the keys of the matchers that continue, and what must be called when they end."""
+        return {each.process.key: each.process.ended for each in self._wanted.values()}
 
 
 def _describe_end(code: int, why: str, seconds: float) -> str:

@@ -17,10 +17,8 @@ import time
 
 from cohabit.program import program
 from cohabit.reactor import signals
-from cohabit.reactor.linux import os
-from cohabit.reactor.logs.tap import Tap
 from cohabit.reactor.processes import spawn
-from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.side_process import SideProcess
 from cohabit.units import describe_exit, format_duration
 
 TYPE_CHECKING = False
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from cohabit.reactor.context import Context
+    from cohabit.reactor.context import Context, Ended
 
     class Receiver(Protocol):
         """Receives the records; Output."""
@@ -54,34 +52,31 @@ _UNANSWERED_MAX = 1_048_576
 _UNANSWERED_RESUME = _UNANSWERED_MAX // 2  # hysteresis: streams are read again below this
 _SECONDS_MAX = 2.0  # CPU time of the child for the lines of one read
 _STALL_SECONDS = 1.0  # in finish(): children that answer nothing for this long are given up
-_READ_SIZE = 65_536
 _BEGINS, _GOES_ON = b"1", b"0"  # what tasks/multiline.py writes
 _TOO_LONG = 128 + 26  # SIGVTALRM
 
 
 class _Child:
-    """One child process. tap: its input; answers: its output, -1 when it has ended or could not be started.
+    """One child process. answers: it reads lines and answers, which ends with its output; it may still be running.
 
     unanswered: (source, lines, number of lines, time of the read), bytes_unanswered in all; received: answers to the
-    first of them. closing: its input ends after what is in the tap. unanswered_at_end: it ended before it had answered
-    everything.
+    first of them. unanswered_at_end: it ended before it had answered everything.
     """
 
     __slots__ = (
-        "answers", "bytes_unanswered", "closing", "full", "key", "pattern", "received", "service", "tap", "unanswered",
+        "answers", "bytes_unanswered", "full", "pattern", "process", "received", "service", "unanswered",
         "unanswered_at_end",
     )  # fmt: skip
 
-    def __init__(self, service: str, pattern: str, key: str, tap: Tap, answers: int) -> None:
+    def __init__(self, service: str, pattern: str, process: SideProcess) -> None:
         self.service = service
         self.pattern = pattern
-        self.key = key
-        self.tap = tap
-        self.answers = answers
+        self.process = process
+        self.answers = False
         self.unanswered: list[tuple[_Source, bytes, int, int]] = []
         self.bytes_unanswered = 0
         self.received = bytearray()
-        self.full = self.closing = self.unanswered_at_end = False
+        self.full = self.unanswered_at_end = False
 
 
 class _Source:
@@ -124,7 +119,6 @@ class MultilineAssembler:
         self._receiver = receiver
         self._current: dict[str, _Child] = {}
         self._running: dict[str, _Child] = {}  # key -> child, from its fork until it is reaped
-        self._by_fd: dict[int, _Child] = {}
         self._sources: dict[int, _Source] = {}
         self._idle_since: dict[int, float] = {}  # source with an open record -> monotonic seconds, earliest first
         self._count = 0
@@ -134,7 +128,7 @@ class MultilineAssembler:
     def open(self, service: str, pattern: str) -> int:
         """Add a source, and a child unless the service has one with this pattern. Returns the source's number."""
         child = self._current.get(service)
-        if child is None or child.pattern != pattern or child.answers < 0 or child.closing:
+        if child is None or child.pattern != pattern or not child.answers or child.process.input.ending:
             self.forget(service)
             child = self._current[service] = self._start(service, pattern)
         self._count += 1
@@ -145,7 +139,7 @@ class MultilineAssembler:
         """Add whole lines of a source, at least one. Without a child, each becomes a record at once."""
         source = self._sources[number]
         child = source.child
-        if child.answers < 0:
+        if not child.answers:
             self._receiver.write_records(number, lines[:-1].split(b"\n"), now_ns)
             return
         self._record_goes_on(number)
@@ -153,11 +147,7 @@ class MultilineAssembler:
         child.unanswered.append((source, lines, lines.count(b"\n"), now_ns))
         child.bytes_unanswered += len(lines)
         child.full = child.full or child.bytes_unanswered >= _UNANSWERED_MAX
-        if not child.closing:
-            is_pending = bool(child.tap.pending)
-            child.tap.pending += lines
-            if not is_pending:
-                child.tap.flush()
+        child.process.input.write(lines)
 
     def end(self, number: int) -> None:
         """The stream has ended. Receiver.source_finished() follows, when its lines are answered."""
@@ -174,111 +164,82 @@ class MultilineAssembler:
         """The service has no pattern any more, or is gone: its child ends when it has answered."""
         child = self._current.pop(service, None)
         if child is not None:
-            self._close_child(child)
+            child.process.input.end()
 
     def close(self) -> None:
         """End all children when they have answered. Lines that come later are a record each."""
         for child in self._current.values():
-            self._close_child(child)
+            child.process.input.end()
 
     def finish(self, seconds_left: Callable[[], float]) -> None:
         """Emit all records, at the end of the container, assembled as far as the children answer in time."""
         self.close()
-        poll = select.poll()
-        for fd, child in self._by_fd.items():
-            poll.register(fd, select.POLLIN if fd == child.answers else select.POLLOUT)
-        while self._by_fd and (left := seconds_left()) > 0:
-            ready = poll.poll(min(left, _STALL_SECONDS) * 1000)
-            if not ready:
+        while (children := self._answering()) and (left := seconds_left()) > 0:
+            poll = select.poll()
+            for child in children:
+                poll.register(child.process.output, select.POLLIN)
+                if child.process.input.fd >= 0:
+                    poll.register(child.process.input.fd, select.POLLOUT)
+            if not poll.poll(min(left, _STALL_SECONDS) * 1000):
                 break
-            for fd, _ in ready:
-                if fd in self._by_fd:
-                    self._handle(fd)
-                if fd not in self._by_fd:
-                    poll.unregister(fd)
-        for child in set(self._by_fd.values()):
+            for child in children:
+                child.process.input.flush()
+                child.process.read()
+        for child in self._answering():
             self._stop_using(child)
+
+    def _answering(self) -> list[_Child]:
+        return [child for child in self._running.values() if child.answers]
 
     # --- children ------------------------------------------------------------------------------------
 
-    def _start(self, service: str, pattern: str) -> _Child:
-        self._count += 1
-        key = f"{service}{KEY}{self._count}"
-        argv = program("multiline", str(_SECONDS_MAX), pattern)
-        ends: list[int] = []
-        try:
-            ends += os.pipe2(os.O_CLOEXEC)
-            ends += os.pipe2(os.O_CLOEXEC)
-            lines, feed, answers, writer = ends
-            start = SpawnSpec(argv, dict(self._context.environment), self._given, stdio=(lines, writer, 2))
-            self._context.run_program(key, start, lambda code, why: self.ended(key, code, why))
-        except OSError as error:
-            for fd in ends:
-                os.close(fd)
-            self._warn(service, spawn.no_room(error))
-            return _Child(service, pattern, key, Tap(self._context.poller, -1, self._handle), -1)
-        os.close(lines)
-        os.close(writer)
-        child = _Child(service, pattern, key, Tap(self._context.poller, feed, self._handle), answers)
-        self._running[key] = child
-        self._watch(child)
+    def _new(self, service: str, pattern: str, key: str) -> _Child:
+        process = SideProcess(
+            self._context,
+            key,
+            lambda data: self._read_answers(child, data),
+            lambda code, why: self._ended(child, code, why),
+            given=self._given,
+        )
+        child = _Child(service, pattern, process)
         return child
 
-    def _watch(self, child: _Child) -> None:
-        for fd in (child.tap.fd, child.answers):
-            if fd >= 0:
-                os.set_blocking(fd, False)
-                self._by_fd[fd] = child
-        self._context.poller.add(child.answers, select.EPOLLIN, self._handle)
-
-    def _close_child(self, child: _Child) -> None:
-        child.closing = True
-        if not child.tap.pending:
-            self._close_input(child)
-
-    def _close_input(self, child: _Child) -> None:
-        self._by_fd.pop(child.tap.fd, None)
-        child.tap.close()
+    def _start(self, service: str, pattern: str) -> _Child:
+        self._count += 1
+        child = self._new(service, pattern, f"{service}{KEY}{self._count}")
+        try:
+            child.process.start(program("multiline", str(_SECONDS_MAX), pattern))
+        except OSError as error:
+            self._warn(service, spawn.no_room(error))
+            return child
+        child.answers = True
+        self._running[child.process.key] = child
+        return child
 
     def _stop_using(self, child: _Child) -> None:
         """The child answers no more: its unanswered lines become a record each."""
-        if child.answers < 0:
+        if not child.answers:
             return
-        self._close_input(child)
-        del self._by_fd[child.answers]
-        self._context.poller.remove(child.answers)
-        os.close(child.answers)
-        child.answers = -1
+        child.answers = False
+        child.process.input.close()
+        child.process.close_output()
         child.unanswered_at_end = bool(child.unanswered)
         child.received += _BEGINS * (sum(count for _, _, count, _ in child.unanswered) - len(child.received))
         self._process_answers(child)
         for source in [source for source in self._sources.values() if source.child is child]:
             self._all_answered(source)
 
-    def ended(self, key: str, code: int, why: str) -> None:
-        """A child was reaped. Called by Children: through launch(), or after a re-execution with a key of tasks()."""
-        child = self._running.pop(key)
-        while child.answers >= 0 and self._read_answers(child):
-            pass
+    def _ended(self, child: _Child, code: int, why: str) -> None:
+        del self._running[child.process.key]
         self._stop_using(child)
-        if not child.closing or (code and child.unanswered_at_end):
+        if not child.process.input.ending or (code and child.unanswered_at_end):
             self._warn(child.service, _failure(code, why))
 
     def _warn(self, service: str, why: str) -> None:
         effect = "each line is a record until the next start"
         self._context.log("warning", service, f"cannot assemble multiline records: {why} ({effect})")
 
-    # --- events and time -----------------------------------------------------------------------------
-
-    def _handle(self, fd: int) -> None:
-        """Read a child's answers, or write more of its input."""
-        child = self._by_fd[fd]
-        if fd == child.answers:
-            self._read_answers(child)
-            return
-        child.tap.flush()
-        if child.closing and not child.tap.pending:
-            self._close_input(child)
+    # --- time ----------------------------------------------------------------------------------------
 
     def set_timer(self) -> None:
         """Wait for the end of the next open record of a stream that is read. To be called when that has changed."""
@@ -297,18 +258,12 @@ class MultilineAssembler:
 
     # --- answers -------------------------------------------------------------------------------------
 
-    def _read_answers(self, child: _Child) -> bool:
-        """Read once. Returns False if there was nothing (more)."""
-        try:
-            data = os.read(child.answers, _READ_SIZE)
-        except BlockingIOError:  # the event was for an earlier descriptor of this number
-            return False
-        if not data:
+    def _read_answers(self, child: _Child, data: bytes) -> None:
+        if data:
+            child.received += data
+            self._process_answers(child)
+        else:
             self._stop_using(child)
-            return False
-        child.received += data
-        self._process_answers(child)
-        return True
 
     def _process_answers(self, child: _Child) -> None:
         """Assemble the first pieces, as many as are completely answered."""
@@ -346,7 +301,7 @@ class MultilineAssembler:
 
     def _all_answered(self, source: _Source) -> None:
         """All lines of the source are answered: end its record, at once or after 200 ms."""
-        if source.ended or source.child.answers < 0:
+        if source.ended or not source.child.answers:
             self._emit_record(source)
         elif source.record:
             self._idle_since[source.number] = time.monotonic()
@@ -366,7 +321,7 @@ class MultilineAssembler:
 
     def descriptors(self) -> list[int]:
         """Descriptors that must stay open across the exec."""
-        return list(self._by_fd)
+        return [fd for child in self._running.values() for fd in child.process.descriptors()]
 
     def to_plain(self) -> dict[str, Any]:
         """The whole state. The children keep running."""
@@ -375,61 +330,52 @@ class MultilineAssembler:
             *self._running.values(),
             *(each.child for each in self._sources.values()),
         )
-        children = {each.key: each for each in all_children}
+        children = {each.process.key: each for each in all_children}
         return {
             "count": self._count,
             "children": [
                 (
-                    (each.service, each.pattern, each.key, each.tap.fd, each.answers),
-                    (bytes(each.tap.pending), bytes(each.received), each.full, each.closing, each.unanswered_at_end),
+                    (each.service, each.pattern, key),
+                    each.process.to_plain(),
+                    (each.answers, bytes(each.received), each.full, each.unanswered_at_end),
                     [(source.number, lines, count, now_ns) for source, lines, count, now_ns in each.unanswered],
                 )
-                for each in children.values()
+                for key, each in children.items()
             ],
             "sources": [
-                (each.number, each.child.key, each.unanswered, each.ended, each.record, each.since_ns)
+                (each.number, each.child.process.key, each.unanswered, each.ended, each.record, each.since_ns)
                 for each in self._sources.values()
             ],
-            "wanted": [each.key for each in self._current.values()],
-            "living": list(self._running),
+            "wanted": [each.process.key for each in self._current.values()],
             "quiet": self._idle_since,
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over the state from to_plain(), after the receiver. The descriptors are open under the same numbers.
-
-        Children must call ended() with the keys from tasks().
-        """
+        """Take over the state from to_plain(), after the receiver. The descriptors are open under the same numbers."""
         self._count = plain["count"]
         children: dict[str, _Child] = {}
-        for (service, pattern, key, feed, answers), (pending, received, *states), _ in plain["children"]:
-            for fd in (feed, answers):
-                if fd >= 0:
-                    os.set_inheritable(fd, False)
-            tap = Tap(self._context.poller, feed, self._handle)
-            child = children[key] = _Child(service, pattern, key, tap, answers)
+        for names, process, (answers, received, *states), _ in plain["children"]:
+            child = children[names[-1]] = self._new(*names)
+            child.process.restore(process)
+            child.answers = answers
             child.received += received
-            child.full, child.closing, child.unanswered_at_end = states
-            if answers >= 0:
-                self._watch(child)
-            if pending:
-                child.tap.pending += pending
-                child.tap.flush()
+            child.full, child.unanswered_at_end = states
         for number, key, unanswered, ended, record, since_ns in plain["sources"]:
             source = self._sources[number] = _Source(number, children[key])
             source.unanswered, source.ended, source.record, source.since_ns = unanswered, ended, record, since_ns
             source.record_bytes = sum(len(text) + 1 for text in record)
-        for (_, _, key, _, _), _, pieces in plain["children"]:
-            children[key].unanswered += [(self._sources[number], *piece) for number, *piece in pieces]
-            children[key].bytes_unanswered = sum(len(lines) for _, lines, _, _ in pieces)
+        for names, _, _, pieces in plain["children"]:
+            child = children[names[-1]]
+            child.unanswered += [(self._sources[number], *piece) for number, *piece in pieces]
+            child.bytes_unanswered = sum(len(lines) for _, lines, _, _ in pieces)
         self._current = {children[key].service: children[key] for key in plain["wanted"]}
-        self._running = {key: children[key] for key in plain["living"]}
+        self._running = {key: child for key, child in children.items() if child.process.running}
         self._idle_since = plain["quiet"]
         self.set_timer()
 
-    def tasks(self) -> list[str]:
-        """The keys of the running children."""
-        return list(self._running)
+    def tasks(self) -> dict[str, Ended]:
+        """The keys of the running children, and what must be called when they end."""
+        return {key: child.process.ended for key, child in self._running.items()}
 
 
 def _split_records(texts: list[bytes], starts: bytes, first: int) -> list[bytes]:

@@ -36,15 +36,25 @@ from cohabit.reactor.poller import Group
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, Protocol
 
     from cohabit.plan.model import Logging, Service
     from cohabit.reactor.context import Context
     from cohabit.reactor.logs.sink import Sink
-    from cohabit.reactor.logs.tap import Tap
     from cohabit.reactor.logs.target import Destination
 
     Copy = Callable[[str, str, float, bytes], None]
+
+    class Tap(Protocol):
+        """Gets a copy of what a service writes: complete, in order, and without blocking."""
+
+        @property
+        def full(self) -> bool:
+            """Whether nothing more may be fed until Output.resume() is called."""
+
+        def feed(self, source: int, data: bytes, /) -> None:
+            """Give what was read from this descriptor; b"" for its end."""
+
 
 _BIG_PIPES = 64  # all pipes of a user share 64 MiB; beyond that new ones have one or two pages (pipe(7))
 _HEAP_SLACK_SIZE = 524_288
