@@ -17,6 +17,7 @@ _PROGRAMS = {
     "doctor": (_ISOLATED, "doctor/__main__.py"),
     "clock": (_ISOLATED, "tasks/clock.py"),
     "compress": (_WITHOUT_SITE, "tasks/compress.py"),
+    "log writer": (_WITHOUT_SITE, "tasks/log_writer.py"),
     "match": (_WITHOUT_SITE, "tasks/match.py"),
     "multiline": (_WITHOUT_SITE, "tasks/multiline.py"),
     "resolve": (_WITHOUT_SITE, "tasks/resolve.py"),

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from cohabit.reactor.logs.file import FileSink
 from cohabit.reactor.processes.child import SpawnSpec as Child
+from cohabit.reactor.signals import InheritedSignals
+from cohabit.tasks.log_file import LogFile
 from linux.conftest import Gate, Start
 from linux.run import REPOSITORY
 from unit.reactor_world import World
@@ -28,9 +29,9 @@ COMPRESSOR = (sys.executable, "-I", "-S", os.path.join(SOURCE, "cohabit", "tasks
 WRITER = """
 import os, sys, time
 sys.path.append(sys.argv[1])
-from cohabit.reactor.logs.file import FileSink
+from cohabit.tasks.log_file import LogFile
 path, (size, files, lines), gate, pauses = sys.argv[2], map(int, sys.argv[3:6]), sys.argv[6], sys.argv[7:]
-sink = FileSink(path, launch=None, on_trouble=lambda text: print("said", text, flush=True))
+sink = LogFile(path, compress=None, on_trouble=lambda text: print("said", text, flush=True))
 sink.set_rotation(size, files, compress=False)
 for number in range(0, lines, 4):
     if str(number) in pauses:
@@ -56,6 +57,16 @@ def writer(path: str, gate: Gate, *pauses: int, rotation: tuple[int, int] = (0, 
     """Return the command line of the writer."""
     arguments = [SOURCE, path, *map(str, rotation), str(lines), gate.path, *map(str, pauses)]
     return [sys.executable, "-I", "-S", "-c", WRITER, *arguments]
+
+
+def compressing(world: World) -> Callable[[str, int, int, Callable[[int], None]], None]:
+    """Return what starts the compressor, as the writer does."""
+
+    def compress(name: str, source: int, target: int, ended: Callable[[int], None]) -> None:
+        start = Child((*COMPRESSOR[:-1], name), dict(os.environ), InheritedSignals((), ()), stdio=(source, target, 2))
+        world.launch(name, start, lambda code, _: ended(code))
+
+    return compress
 
 
 def numbers(*paths: str | Path) -> list[int]:
@@ -139,7 +150,7 @@ def test_killed_while_it_rotates(start: Start, gate: Gate, path: str, after: int
     run.until(lambda: os.path.exists(f"{path}.{after}"), "files")
     os.kill(run.process_1().pid, signal.SIGKILL)
     run.wait()
-    sink = FileSink(path, launch=World().launch)
+    sink = LogFile(path, compress=compressing(World()))
     sink.set_rotation(2000, 10, compress=False)
     before = [line for one in rotated(path) if one.exists() for line in one.read_bytes().splitlines()]
     sink.write(b"".join(b"%099d\n" % number for number in range(60)))
@@ -162,7 +173,7 @@ class TestCompressor:
 
     def test_files_become_gzip(self, world: World, path: str) -> None:
         """Rotated files are compressed, oldest first, and other users can read them."""
-        sink = FileSink(path, launch=world.launch, on_trouble=lambda text: world.say("", "", text))
+        sink = LogFile(path, compress=compressing(world), on_trouble=lambda text: world.say("", "", text))
         sink.set_rotation(3_000_000, 3, compress=True)
         lines = b"".join(b"%099d\n" % number for number in range(90_000))
         sink.write(lines)
@@ -176,12 +187,11 @@ class TestCompressor:
     def test_killed(self, world: World, path: str) -> None:
         """As at the end of the container: the file is unchanged, and no partial file is left."""
 
-        def launch(key: str, start: Child, ended: Callable[[int, str], None]) -> None:
-            start.stdio = (endless, *start.stdio[1:])
-            world.launch(key, start, ended)
+        def compress(name: str, _: int, target: int, ended: Callable[[int], None]) -> None:
+            compressing(world)(name, endless, target, ended)
 
         endless, end = os.pipe()
-        sink = FileSink(path, launch=launch, on_trouble=lambda text: world.say("", "", text))
+        sink = LogFile(path, compress=compress, on_trouble=lambda text: world.say("", "", text))
         sink.set_rotation(10, 3, compress=True)
         sink.write(b"12345678\n87654321\n")
         (key,) = world.pids

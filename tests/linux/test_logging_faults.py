@@ -32,6 +32,7 @@ from linux.syslogd import Syslogd
 REEXECUTE = signal.SIGRTMIN + 25
 DISK = "mkdir disk; mount -t tmpfs -o size=2m none disk; head -c 2031616 /dev/zero > disk/filler"
 DISK_ROOM = 65_536
+HELD_ROUNDS = 300  # more than the pipes to process 1 and to the log writer hold
 Up = Callable[..., Run]
 
 
@@ -107,7 +108,7 @@ def test_full_disk_under_a_file(run_services: Up, writers: Writers, tmp_path: Pa
     """The service blocks, also during a re-execution; nothing is lost when space is free again, with one message."""
     path = tmp_path / "disk" / "web.log"
     run = run_services({"web": writers.service("web", _file(path, max_size="0"), "bursts", bytes_max=2000)}, setup=DISK)
-    writers.give(100)
+    writers.give(HELD_ROUNDS)
     run.until_printed("No space left on device")
     run.until(lambda: _is_held(run.one("numbered.py").pid), "the writer to block")
     _answers(run, tmp_path)
@@ -115,7 +116,7 @@ def test_full_disk_under_a_file(run_services: Up, writers: Writers, tmp_path: Pa
     _answers(run, tmp_path)
     os.unlink(_inside(run, tmp_path / "disk" / "filler"))
     run.until_printed(f"can write {path} again")
-    _until_sent(run, writers, 100)
+    _until_sent(run, writers, HELD_ROUNDS)
     with open(_inside(run, path), "rb") as file:
         assert run.stop() == 0
         writers.check({("web", 1): bytearray(file.read())}, "web")

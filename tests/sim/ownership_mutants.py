@@ -135,7 +135,7 @@ def reads_children_once(_world: World) -> list[tuple[Any, str, Any]]:
     """The children of a tree are read once, so that later ones are missed."""
 
     def attribute_orphans(self: Trees) -> None:
-        for pid in self._children():
+        for pid in self.children():
             if pid not in self.leaders and pid not in self.orphans:
                 self.orphans[pid] = UNATTRIBUTED
 

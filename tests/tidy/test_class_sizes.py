@@ -28,11 +28,6 @@ LARGER: dict[str, tuple[int, int, str]] = {
     ),
     "engine/unit.Unit": (14, 33, "state of the run and of the service in one; a run becomes an object of its own"),
     "reactor/control/server.Control": (33, 10, "socket, clients and waiters in one"),
-    "reactor/logs/file.FileSink": (
-        23,
-        13,
-        "writing and rotation in one; writing moves into a process of its own (ADR 14)",
-    ),
     "reactor/logs/multiline_assembler.MultilineAssembler": (26, 8, "children, sources and records in one"),
     "reactor/logs/output.Output": (36, 17, "reading, routing and back pressure in one"),
     "reactor/logs/syslog.SyslogSink": (32, 23, "three transports in one"),

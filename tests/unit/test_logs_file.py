@@ -1,7 +1,6 @@
-"""A file as a destination: every line is in one file, once, whatever happens to the disk, the names and process 1."""
+"""A log file: every line is in one file, once, whatever happens to the disk, the names and the writer."""
 
 import gzip
-import marshal
 import os
 import re
 import stat
@@ -16,16 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohabit import paths
-from cohabit.reactor.logs import file, rotated
-from cohabit.reactor.logs.file import FileSink
-from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.tasks import log_file, rotated_files
+from cohabit.tasks.log_file import LogFile
 
 ENOSPC, ESTALE = 28, 116
-Ended = Callable[[int, str], None]
+Ended = Callable[[int], None]
 
 
 class CrashError(BaseException):
-    """Process 1 ends here."""
+    """The writer ends here."""
 
 
 class Kernel:
@@ -99,9 +97,9 @@ def content(path: str | Path) -> bytes:
 class Job:
     """A running compression, with copies of the descriptors it was given."""
 
-    def __init__(self, start: SpawnSpec, ended: Ended) -> None:
-        self.name = start.argv[-1]
-        self.stdio = tuple(os.dup(fd) for fd in start.stdio[:2])
+    def __init__(self, name: str, source: int, target: int, ended: Ended) -> None:
+        self.name = name
+        self.stdio = (os.dup(source), os.dup(target))
         self.ended = ended
 
     def work(self) -> None:
@@ -114,62 +112,88 @@ class Job:
             os.close(fd)
 
 
+class Recorded(LogFile):
+    """A log file that keeps its stream, as process 1 keeps what is not confirmed."""
+
+    stream = b""
+    confirmed: tuple[int, int, int, int] | None = None
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write and keep."""
+        self.stream += bytes(data)
+        super().write(data)
+
+
 class Place:
-    """A directory with a log file, its sink, and the children that compress."""
+    """A directory with a log file, its writer's part, and the children that compress."""
 
     def __init__(self, directory: Path, kernel: Kernel) -> None:
         self.directory = directory
         self.path = str(directory / "web.log")
         self.kernel = kernel
         self.said: list[str] = []
-        self.jobs: dict[str, Job] = {}
+        self.jobs: list[Job] = []
         self.rotation = (0, 1, False)
-        self.sink = FileSink(self.path, launch=self.launch, on_trouble=self.said.append)
+        self.sink = self.opened()
 
-    def rotate(self, bytes_max: int, files_max: int, *, compress: bool = False) -> FileSink:
+    def opened(self, compress: Any = None, **options: Any) -> Recorded:
+        """Open the file, with a record of what is confirmed."""
+        sink = Recorded(
+            self.path,
+            compress=compress or self.compress,
+            on_trouble=self.said.append,
+            confirm=lambda: setattr(sink, "confirmed", sink.position),
+            **options,
+        )
+        return sink
+
+    def rotate(self, bytes_max: int, files_max: int, *, compress: bool = False) -> Recorded:
         """Set the rotation, of later sinks too. Returns the sink."""
         self.rotation = (bytes_max, files_max, compress)
         self.sink.set_rotation(bytes_max, files_max, compress=compress)
         return self.sink
 
-    def launch(self, key: str, start: SpawnSpec, ended: Ended) -> None:
-        """As Children."""
+    def compress(self, name: str, source: int, target: int, ended: Ended) -> None:
+        """As the writer."""
         assert not self.jobs, "two at once"
-        self.jobs[key] = Job(start, ended)
+        self.jobs.append(Job(name, source, target, ended))
 
     def end(self, code: int = 0) -> str:
         """End the child, with half of its work done if it failed. Returns the name of its file."""
-        ((key, job),) = self.jobs.items()
+        (job,) = self.jobs
         if code:
             os.write(job.stdio[1], b"half")
         else:
             job.work()
         job.close()
-        del self.jobs[key]
-        job.ended(code, "")
+        self.jobs.clear()
+        job.ended(code)
         return os.path.basename(job.name)
 
-    def fresh(self) -> FileSink:
+    def fresh(self) -> Recorded:
         """Make a new sink, as in a new container."""
-        for job in self.jobs.values():
+        for job in self.jobs:
             job.close()
         self.jobs.clear()
-        self.sink = FileSink(self.path, launch=self.launch, on_trouble=self.said.append)
+        self.sink = self.opened()
         return self.rotate(self.rotation[0], self.rotation[1], compress=self.rotation[2])
 
-    def reexecute(self) -> FileSink:
-        """Make a new sink with the saved state; children keep running."""
-        plain = marshal.loads(marshal.dumps(self.sink.to_plain()))  # noqa: S302 - own data
-        for fd in self.sink.descriptors():
-            os.set_inheritable(fd, True)
-        jobs, self.jobs = self.jobs, {}
-        self.fresh().restore(plain)
-        assert not any(os.get_inheritable(fd) for fd in self.sink.descriptors())
-        ends = dict(self.sink.tasks())
-        assert ends.keys() == jobs.keys()
-        for key, job in jobs.items():
-            job.ended = ends[key]
-        self.jobs = jobs
+    def confirm(self) -> None:
+        """A second has passed."""
+        self.sink.confirmed = self.sink.position
+
+    def replace_writer(self) -> Recorded:
+        """The writer dies. The next one gets what it has confirmed, and what follows that in the stream."""
+        before = self.sink
+        for job in self.jobs:
+            job.close()
+        self.jobs.clear()
+        self.sink = self.opened(resume=before.confirmed)
+        start = before.confirmed[0] if before.confirmed else 0
+        self.sink.stream, self.sink.confirmed = before.stream[:start], before.confirmed
+        self.rotate(self.rotation[0], self.rotation[1], compress=self.rotation[2])
+        for line in before.stream[start:].splitlines(keepends=True):
+            self.sink.write(line)
         return self.sink
 
     def names(self) -> dict[str, bytes]:
@@ -184,15 +208,15 @@ class Place:
     def close(self) -> None:
         """Close everything."""
         self.sink.close()
-        for job in self.jobs.values():
+        for job in self.jobs:
             job.close()
 
 
 def patched(patch: pytest.MonkeyPatch) -> Kernel:
     """Replace the sink's system calls."""
     kernel = Kernel()
-    patch.setattr(file, "os", kernel)
-    patch.setattr(rotated, "os", kernel)
+    patch.setattr(log_file, "os", kernel)
+    patch.setattr(rotated_files, "os", kernel)
     patch.setattr(paths, "os", kernel)
     return kernel
 
@@ -312,7 +336,7 @@ class TestOpening:
             place.sink.flush()
         why = "Not a directory (trying again every second; blocking services wait)"
         assert place.said == [f"cannot write {place.path}: {why}"]
-        assert (place.sink.pending_bytes, place.sink.fd, place.sink.lost) == (12, -1, "")
+        assert place.sink.pending_bytes == 12
 
 
 class TestOutside:
@@ -396,57 +420,67 @@ class TestFull:
         why = "No space left on device (trying again every second; blocking services wait)"
         assert place.said == [f"cannot write {place.path}: {why}", f"can write {place.path} again"]
 
-    def test_drain_ends_when_the_time_is_over(self, place: Place) -> None:
-        """What is lost is known then."""
+    def test_drain_gives_up_a_full_disk(self, place: Place) -> None:
+        """After ten attempts; what is lost is known then."""
         place.kernel.room = 4
         place.sink.write(b"one\ntwo\n")
-        times = iter([3.0, 0.001, 0.0])
-        place.sink.drain(lambda: next(times))
-        assert place.sink.pending_bytes == 4
-        assert list(times) == []
+        place.sink.drain()
+        assert (place.sink.pending_bytes, content(place.path)) == (4, b"one\n")
 
     def test_drain_does_not_wait_for_the_retry_time(self, place: Place) -> None:
         """It writes as soon as there is room."""
         place.kernel.room = 0
         place.sink.write(b"one\n")
-        calls: list[float] = []
-
-        def seconds_left() -> float:
-            calls.append(1000.0)
-            place.kernel.room = None if len(calls) > 1 else 0
-            return 1000.0
-
-        place.sink.drain(seconds_left)
+        place.kernel.room = None
+        place.sink.drain()
         assert content(place.path) == b"one\n"
 
-    def test_pending_bytes_survive_a_reexecution(self, place: Place) -> None:
-        """Even in the middle of a line. Nothing is written before the next flush()."""
-        place.kernel.room = 15
-        place.sink.write(numbered(3))
-        place.sink.write(numbered(1, 3))
-        place.kernel.room = None
-        place.reexecute().write(numbered(1, 4))
-        assert (place.sink.retry_at, place.sink.pending_bytes) == (0.0, 35)
-        place.sink.flush()
-        assert (content(place.path), place.sink.retry_at) == (numbered(5), None)
-        assert place.said[1:] == [f"can write {place.path} again"]
 
-    def test_a_line_is_finished_in_a_file_renamed_during_a_reexecution(self, place: Place) -> None:
-        """The next line goes to a new file."""
-        place.kernel.room = 15
-        place.sink.write(numbered(3))
-        place.kernel.room = None
-        os.rename(place.path, place.path + "-moved")
-        place.reexecute().flush()
-        assert place.names() == {"": numbered(1, 2), "-moved": numbered(2)}
+class TestReplacedWriter:
+    """The writer died: the next one writes what is missing."""
 
-    def test_nothing_is_written_before_the_first_flush_after_a_reexecution(self, place: Place) -> None:
-        """A write may rotate and start a child, which must wait for the loop."""
-        place.sink.write(b"one\n")
-        place.reexecute().write(b"two\n")
-        assert (content(place.path), place.sink.retry_at, place.sink.blocked) == (b"one\n", 0.0, True)
-        place.sink.flush()
-        assert (content(place.path), place.sink.retry_at) == (b"one\ntwo\n", None)
+    def test_what_was_not_confirmed_is_not_written_twice(self, place: Place) -> None:
+        """Even in the middle of a line."""
+        place.sink.write(numbered(2))
+        place.confirm()
+        place.kernel.room = 15
+        place.sink.write(numbered(3, 2))
+        place.kernel.room = None
+        place.replace_writer().write(numbered(1, 5))
+        assert content(place.path) == numbered(6)
+
+    def test_nothing_confirmed_at_all(self, place: Place) -> None:
+        """The file is compared from its beginning."""
+        place.sink.write(numbered(3))
+        place.replace_writer().write(numbered(1, 3))
+        assert content(place.path) == numbered(4)
+
+    def test_another_text_after_the_position_is_kept(self, place: Place) -> None:
+        """It is of another program; the stream is written after it."""
+        place.sink.write(numbered(1))
+        place.confirm()
+        Path(place.path).write_bytes(numbered(1) + b"other\n")
+        place.replace_writer().write(numbered(1, 1))
+        assert content(place.path) == numbered(1) + b"other\n" + numbered(1, 1)
+
+    def test_a_file_that_was_truncated_by_the_rotation(self, place: Place) -> None:
+        """It is the same file, with another end."""
+        place.rotate(30, 1).write(numbered(3))
+        place.sink.write(numbered(2, 3))
+        place.replace_writer()
+        assert content(place.path) == numbered(2, 3)
+
+    def test_the_position_is_at_the_end_of_a_line(self, place: Place) -> None:
+        """So that a line can be written again as a whole when the file with its beginning is gone."""
+        place.kernel.room = 15
+        place.sink.write(numbered(2))
+        place.confirm()
+        status = os.stat(place.path)
+        assert place.sink.position == (10, status.st_dev, status.st_ino, 10)
+        os.unlink(place.path)
+        place.kernel.room = None
+        place.replace_writer().flush()
+        assert place.names() == {"": numbered(1, 1)}
 
 
 class TestRotation:
@@ -540,7 +574,7 @@ class TestRotation:
         why = "Permission denied (the file grows; trying again every second)"
         assert place.said == [f"cannot rotate {place.path}: {why}", f"can rotate {place.path} again"]
 
-    @pytest.mark.parametrize("later", ["restored", "fresh"])
+    @pytest.mark.parametrize("later", ["replaced", "fresh"])
     @pytest.mark.parametrize("steps", range(4))
     def test_a_crash_at_any_step_of_a_rotation_loses_nothing_else(self, place: Place, steps: int, later: str) -> None:
         """Only the oldest file is removed; the next rotation fills the gap."""
@@ -549,8 +583,8 @@ class TestRotation:
         with pytest.raises(CrashError):
             place.sink.write(numbered(1, 4))
         place.kernel.steps = -1
-        if later == "restored":
-            place.reexecute().flush()
+        if later == "replaced":
+            place.replace_writer().flush()
         else:
             place.sink.close()
             place.fresh().write(numbered(1, 4))
@@ -570,7 +604,7 @@ class TestCompression:
         place.sink.write(numbered(1, 4))
         assert place.end() == "web.log.1"  # moved to .2 since
         assert place.end() == "web.log.1"
-        assert place.jobs == {}
+        assert place.jobs == []
         assert place.names() == {"": numbered(1, 4), **{f".{n}.gz": numbered(1, 4 - n) for n in (1, 2, 3, 4)}}
         assert place.kernel.removed == []
 
@@ -623,7 +657,7 @@ class TestCompression:
             kind, lambda: os.mkfifo(old)
         )()
         place.rotate(100, 3, compress=True).write(numbered(1))
-        assert (place.jobs, place.unfinished()) == ({}, [])
+        assert (place.jobs, place.unfinished()) == ([], [])
         assert place.said[0].startswith(f"cannot compress {place.path}.N: ")
         assert content(place.path) == numbered(1)
 
@@ -653,10 +687,10 @@ class TestCompression:
     def test_a_failed_fork_leaves_the_file(self, place: Place) -> None:
         """And no unfinished file."""
 
-        def launch(_key: str, _start: SpawnSpec, _ended: Ended) -> None:
+        def compress(_name: str, _source: int, _target: int, _ended: Ended) -> None:
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
-        place.sink = FileSink(place.path, launch=launch, on_trouble=place.said.append)
+        place.sink = place.opened(compress)
         place.rotate(10, 3, compress=True).write(numbered(2))
         assert (place.names(), place.unfinished()) == ({"": numbered(1, 1), ".1": numbered(1)}, [])
         assert "Resource temporarily unavailable" in place.said[0]
@@ -687,7 +721,7 @@ class TestCompression:
         assert len(place.unfinished()) == 1
         assert [place.end(), place.end(), place.end()] == ["web.log.3", "web.log.2", "web.log.1"]
         assert place.names() == {"": numbered(2, 3), **{f".{n}.gz": numbered(1, 3 - n) for n in (1, 2, 3)}}
-        assert (place.jobs, place.unfinished()) == ({}, [])
+        assert (place.jobs, place.unfinished()) == ([], [])
 
     @pytest.mark.parametrize("refused", [".log.1", ("web.log.1", "web.log.1.gz")], ids=["removal", "undoing too"])
     def test_an_original_that_cannot_be_removed_does_not_stay_twice(
@@ -720,11 +754,12 @@ class TestCompression:
         place.fresh().write(numbered(1, 2))
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
 
-    def test_a_compression_survives_a_reexecution(self, place: Place) -> None:
-        """The child keeps running, and the new sink gets its result."""
+    def test_the_next_writer_compresses_again(self, place: Place) -> None:
+        """What the compressor of the former one had made is removed."""
         place.rotate(10, 4, compress=True).write(numbered(2))
-        place.reexecute().flush()
+        place.replace_writer().flush()
         place.sink.write(numbered(1, 2))
+        assert len(place.unfinished()) == 1
         place.end()
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
 
@@ -750,18 +785,15 @@ class TestCompression:
             assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
         action = "the file stays uncompressed; trying again after the next rotation"
         assert place.said == [f"cannot compress {place.path}.N: Stale file handle ({action})"]
-        assert (place.sink.blocked, place.jobs) == (False, {})
+        assert (place.sink.blocked, place.jobs) == (False, [])
 
-    @pytest.mark.parametrize("state", ["the same", "restored"])
-    def test_after_stop_compressing_nothing_is_compressed_or_reported(self, place: Place, state: str) -> None:
+    def test_after_stop_compressing_nothing_is_compressed_or_reported(self, place: Place) -> None:
         """The child's file stays, and the next run compresses it."""
         place.rotate(10, 4, compress=True).write(numbered(2))
         place.sink.stop_compressing()
-        if state == "restored":
-            place.reexecute().flush()
         place.end(143)
         place.sink.write(numbered(1, 2))
-        assert (place.jobs, place.said, place.unfinished()) == ({}, [], [])
+        assert (place.jobs, place.said, place.unfinished()) == ([], [], [])
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2": numbered(1)}
         place.sink.close()
         place.fresh().write(numbered(1, 3))
@@ -774,18 +806,18 @@ class TestCompression:
         place.sink.close()
         place.end()
         assert place.names() == {"": numbered(1, 2), ".1": numbered(1, 1), ".2.gz": numbered(1)}
-        assert (place.jobs, place.said) == ({}, [])
+        assert (place.jobs, place.said) == ([], [])
 
     def test_a_later_sink_ignores_an_earlier_compression(self, place: Place) -> None:
         """Its unfinished copy cannot replace a file."""
         place.rotate(10, 4, compress=True).write(numbered(2))
-        first, place.jobs = dict(place.jobs), {}
+        first, place.jobs = place.jobs, []
         place.sink.close()
-        place.sink = FileSink(place.path, launch=place.launch)
+        place.sink = place.opened()
         place.rotate(10, 4, compress=True).write(numbered(1, 2))
-        for job in first.values():
+        for job in first:
             job.close()
-            job.ended(0, "")
+            job.ended(0)
         assert place.names()[".2"] == numbered(1)
         place.end()
         assert place.names()[".2.gz"] == numbered(1)
@@ -793,7 +825,9 @@ class TestCompression:
 
 
 LINES = st.lists(st.integers(10, 60), min_size=1, max_size=6).map(lambda widths: ("write", widths))
-OTHERS = st.sampled_from(["rename", "copytruncate", "remove", "reexecute", "restart", "room", "done", "failed"])
+OTHERS = st.sampled_from(
+    ["rename", "copytruncate", "remove", "confirm", "replace", "restart", "room", "done", "failed"]
+)
 FULL = st.integers(0, 90).map(lambda room: ("full", [room]))
 STEPS = st.lists(LINES | OTHERS.map(lambda name: (name, list[int]())) | FULL, max_size=40)
 
@@ -824,24 +858,31 @@ class History:
 
     def rename(self, _: list[int]) -> None:
         """Another program renames the file."""
+        self.place.confirm()
         if os.path.exists(self.place.path):
             os.rename(self.place.path, self._moved_path())
 
     def copytruncate(self, _: list[int]) -> None:
         """Another program copies and truncates the file, not inside a line: that would split the line."""
+        self.place.confirm()
         if os.path.exists(self.place.path) and content(self.place.path).endswith(b"\n"):
             Path(self._moved_path()).write_bytes(content(self.place.path))
             os.truncate(self.place.path, 0)
 
     def remove(self, _: list[int]) -> None:
         """Another program removes the file. An unfinished line does not count: it is written again."""
+        self.place.confirm()
         if os.path.exists(self.place.path):
             self.kernel.removed.append(content(self.place.path)[: content(self.place.path).rfind(b"\n") + 1])
             os.unlink(self.place.path)
 
-    def reexecute(self, _: list[int]) -> None:
-        """Re-execute."""
-        self.place.reexecute().flush()
+    def confirm(self, _: list[int]) -> None:
+        """A second passes."""
+        self.place.confirm()
+
+    def replace(self, _: list[int]) -> None:
+        """The writer dies, and another one begins."""
+        self.place.replace_writer().flush()
 
     def restart(self, _: list[int]) -> None:
         """Start again without state."""

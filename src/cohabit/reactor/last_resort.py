@@ -58,6 +58,7 @@ class Pipes:
         try:
             for stream, unwritten in plain["output"]["destinations"]["containers"].items():
                 pipes._sinks[stream].write(b"".join(unwritten))
+            _end_log_writers(plain["output"]["destinations"])
             for one in plain["output"]["streams"]:
                 service, stream = one["origin"][:2]
                 pipes.add(one["fd"], service, stream, one["partial"])
@@ -100,6 +101,26 @@ class Pipes:
         *lines, pipe.partial = (pipe.partial + data).split(b"\n")
         pipe.sink.write(b"".join(pipe.label + line + b"\n" for line in lines))
         return bool(data)
+
+
+def _end_log_writers(destinations: dict[str, Any]) -> None:
+    """Pass on what their pipes accept, and close those: then the log writers end when everything is written."""
+    for plain, _ in destinations["files"].values():
+        for piece in plain["pending"] if plain["pipe"] >= 0 else ():
+            try:
+                os.write(plain["pipe"], piece)
+            except OSError:  # it is full
+                break
+        _close(plain["pipe"])
+    for plain in destinations["writers"].values():
+        _close(plain["control"])
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:
+        return
 
 
 def end_everything(error: BaseException | None, trees: Trees, plain: Any) -> int:

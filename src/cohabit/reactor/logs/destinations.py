@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from cohabit.plan.model import Logging
-from cohabit.reactor.logs.file import FileSink
+from cohabit.reactor.logs.file_writers import FileWriters
 from cohabit.reactor.logs.formats import Origin, Prefix, Raw
 from cohabit.reactor.logs.json_format import Json
 from cohabit.reactor.logs.logfmt import Logfmt
@@ -16,6 +16,7 @@ from cohabit.reactor.logs.recent_lines import OURSELVES
 from cohabit.reactor.logs.syslog import SyslogSink
 from cohabit.reactor.logs.syslog_format import Syslog
 from cohabit.reactor.logs.target import Destination, Target
+from cohabit.reactor.processes.tree import proc_is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.reactor.context import Context
+    from cohabit.reactor.logs.file import FileSink
     from cohabit.reactor.logs.formats import Format
     from cohabit.reactor.logs.sink import Sink
 
@@ -37,16 +39,24 @@ class Destinations:
     """All destinations: the container's stdout and stderr, files and syslog servers.
 
     stdout, stderr: sinks; the same object twice if both lead to the same file. retry(destination) is called when an
-    answer of the name servers has changed its retry_at.
+    answer of the name servers has changed its retry_at, resume(destination) when a file can be written again.
     """
 
-    def __init__(self, context: Context, stdout: Sink, stderr: Sink, retry: Callable[[Destination], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        stdout: Sink,
+        stderr: Sink,
+        retry: Callable[[Destination], None],
+        resume: Callable[[Destination], None],
+    ) -> None:
         out = Destination(stdout, "stdout")
         self.containers = {"stdout": out, "stderr": out if stderr is stdout else Destination(stderr, "stderr")}
         self._run_program = context.run_program
         self._warn = lambda text: context.log("warning", "", text)
         self._retry = retry
         self._files: dict[str, tuple[Destination, FileSink]] = {}
+        self.writers = FileWriters(context, lambda sink: resume(self._files[sink.path][0]))
         self._servers: dict[str, tuple[Destination, SyslogSink]] = {}
         self._indexes: dict[str, int] = {}
         self._width = len(OURSELVES)
@@ -77,7 +87,8 @@ class Destinations:
 
     def tasks(self) -> dict[str, Callable[[int, str], None]]:
         """The running side programs: key -> what must be called when it ends."""
-        return {key: ended for _, sink in self._opened() for key, ended in sink.tasks()}
+        servers = {key: ended for _, sink in self._servers.values() for key, ended in sink.tasks()}
+        return {**servers, **self.writers.tasks()}
 
     # --- targets -------------------------------------------------------------------------------------
 
@@ -132,7 +143,7 @@ class Destinations:
     def _file(self, path: str) -> tuple[Destination, FileSink]:
         found = self._files.get(path)
         if found is None:
-            sink = FileSink(path, launch=self._run_program, on_trouble=self._warn)
+            sink = self.writers.sink(path)
             found = self._files[path] = (Destination(sink, path), sink)
         return found
 
@@ -161,21 +172,22 @@ class Destinations:
 
     def descriptors(self) -> list[int]:
         """Descriptors that must stay open across the exec."""
-        return [fd for _, sink in self._opened() for fd in sink.descriptors()]
+        return [*self.writers.descriptors(), *(fd for _, sink in self._opened() for fd in sink.descriptors())]
 
     def stop_tasks(self) -> None:
-        """Start no more compressions: the container is stopping."""
-        for _, sink in self._files.values():
-            sink.stop_compressing()
+        """Start no more compressions: the container is stopping. Without /proc, the sweep waits for every child."""
+        self.writers.stop(end=not proc_is_ours())
 
     def to_plain(self, saved_elsewhere: set[Target]) -> dict[str, Any]:
         """Pending output by destination, without what the given targets save themselves.
 
-        containers, files, servers: by name the sink's state, and what targets buffer for it, as bytes.
+        containers, files, servers: by name the sink's state, and what targets buffer for it, as bytes. writers: by
+        mount point.
         """
         containers = {one: stream for stream, one in reversed(self.containers.items())}  # unique
         return {
             "containers": {stream: _to_plain(one, saved_elsewhere) for one, stream in containers.items()},
+            "writers": self.writers.to_plain(),
             "files": {path: _to_plain(one, saved_elsewhere) for path, (one, _) in self._files.items()},
             "servers": {address: _to_plain(one, saved_elsewhere) for address, (one, _) in self._servers.items()},
         }
@@ -184,8 +196,11 @@ class Destinations:
         """Take over the state from to_plain(), after the streams, which set the rotation of files."""
         for name, one in plain["containers"].items():
             _restore(self.containers[name], one)
-        for path, one in plain["files"].items():
-            _restore(self._file(path)[0], one)
+        self.writers.restore(plain["writers"])
+        for path, (state, buffered) in plain["files"].items():
+            _, sink = self._file(path)
+            self.writers.restore_sink(sink, state)
+            sink.write(buffered)
         for address, one in plain["servers"].items():
             _restore(self._server(address), one)
 

@@ -1,11 +1,9 @@
-"""A log file as a destination: written in order, rotated when it is large.
+"""A log file as a destination. The file itself is written by a child (log_writer.py, tasks/log_writer.py).
 
-Before each write, the path is compared with the open file. If it leads to another file, or to none, because logrotate
-or a user moved, copied or removed it, the next line goes to where the path leads. Before the file would exceed its
-size limit, it becomes the newest rotated file (rotated.py). A line is in one file only: an interrupted line is
-continued in the file with its beginning, or written again as a whole when that file is gone.
-
-What cannot be written (full disk, missing directory) stays pending and is tried again each second.
+The child reads the file's lines from a pipe of its own. A full pipe is what a full reader is for other destinations:
+the sink is `blocked` until `fd` is writable. What the child has not confirmed is kept here, at most the size of the
+pipe and two reads. When the child dies, it is written to the pipe of the next child, together with the last confirmed
+position, so that nothing is lost and nothing is written twice.
 """
 
 from __future__ import annotations
@@ -13,282 +11,198 @@ from __future__ import annotations
 import select
 import time
 
-from cohabit import paths
 from cohabit.reactor.linux import os
-from cohabit.reactor.logs.rotated import OldFiles
+from cohabit.reactor.shortage import RETRY_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cohabit.paths import Place
-    from cohabit.reactor.logs.rotated import Ended, Launch
+    from cohabit.reactor.logs.log_writer import LogWriter, Position
 
-_RETRY_SECONDS = 1.0
-_DRAIN_RETRY_SECONDS, _DRAIN_RETRIES_MAX = 0.1, 10  # in drain(): a full disk is given up after 1 s
 _AT_ONCE = 0.0  # monotonic seconds, always in the past
-_MODE, _DIRECTORY_MODE = 0o644, 0o755  # before the umask
-_NEWLINE = 10
+_STALL_SECONDS = 1.0  # in drain(): a file of which nothing is written for this long is given up
+_STARTS_MAX = 2  # in drain()
 
 
 class FileSink:
-    """One log file and its rotated files; a sink (target.py).
+    """One log file; a sink (target.py). number: identifies it in messages to and from its writer.
 
-    on_trouble(text): logs a warning. launch: Children's, which starts a side program under a key. There is no rotation
-    until set_rotation() is called.
+    position: what the writer has confirmed last, None before the file was opened (tasks/log_file.py). failing: the
+    writer cannot write it now. closing: nothing more is written to it.
     """
 
-    fd = -1  # epoll cannot watch a regular file: only `retry_at` says when to flush
     lost = ""  # a file is never given up
 
-    def __init__(self, path: str, *, launch: Launch, on_trouble: Callable[[str], None] | None = None) -> None:
+    def __init__(self, path: str, number: int, writer: LogWriter) -> None:
         self.path = path
-        self.on_trouble = on_trouble
+        self.number = number
         self.retry_at: float | None = None
+        self.position: Position | None = None
+        self.failing = False
+        self.closing = False
+        self.rotation: tuple[int, int, bool] = (0, 1, False)
+        self.writer = writer
+        self._stalled = False
+        self._starts_left = _STARTS_MAX
+        self._pipe = -1
+        self._connection = 0  # the number of the child that reads the pipe
         self._pending: list[memoryview] = []
-        self._offset = 0  # bytes of the first piece that are written
-        self._file = -1
-        self._identity = (0, 0)  # device and inode of the file that is open
-        self._bytes_max = 0
-        self._opened = False  # at the first open, an unfinished line of an earlier run gets its newline
-        self._rotate_at = 0.0  # after a failure: the time of the next attempt
-        self._drain_retries_left = _DRAIN_RETRIES_MAX
-        self._reported: set[str] = set()  # problems that were reported and persist
-        self._old = OldFiles(path, launch, self._report)
+        self._unconfirmed: list[memoryview] = []  # in the pipe, or read by the child
 
     def set_rotation(self, bytes_max: int, files_max: int, *, compress: bool) -> None:
         """Rotate from now on. bytes_max: the size limit, 0 for none; files_max: with the current file."""
-        self._bytes_max = bytes_max
-        self._old.set(files_max, compress=compress)
+        if self.rotation != (bytes_max, files_max, compress):
+            self.rotation = (bytes_max, files_max, compress)
+            if self._pipe >= 0:
+                self.writer.send(("rotation", self.number, *self.rotation))
+
+    @property
+    def fd(self) -> int:
+        """The descriptor to wait for; -1 while only `retry_at` or the writer's answer counts."""
+        return self._pipe if self.retry_at is None and not self.failing else -1
 
     @property
     def blocked(self) -> bool:
-        """Whether it holds pending output: call flush() at `retry_at`."""
-        return bool(self._pending)
+        """Whether it holds output that the pipe did not accept, or the child cannot write."""
+        return bool(self._pending) or self.failing
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes were not written yet."""
-        return sum(map(len, self._pending)) - self._offset
+        """How many bytes are not known to be written."""
+        return sum(map(len, self._pending)) + sum(map(len, self._unconfirmed))
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write whole lines, or keep what cannot be written now. Callers stop while `blocked`."""
+        """Write whole lines, or keep what is not accepted. Callers stop while `blocked`."""
         if not data:
             return
         self._pending.append(memoryview(data))
-        if self.retry_at is None and len(self._pending) == 1:
+        if self.retry_at is None and len(self._pending) == 1 and not self.failing:
             self.flush()
 
     def flush(self) -> None:
-        """Write as much of what is pending as possible."""
+        """Write as much of what is pending as the pipe accepts."""
+        if self.failing and self._is_connected():
+            return
         try:
-            while self._pending:
-                self._write_once()
-        except OSError as error:
-            self.retry_at = time.monotonic() + _RETRY_SECONDS
-            action = "trying again every second; blocking services wait"
-            self._report("write", f"cannot write {self.path}: {error.strerror or error} ({action})")
+            if not self._is_connected():
+                self._connect()
+        except OSError:  # no room for a pipe or a child, or the last child has just ended
+            self.retry_at = max(self.writer.start_at, time.monotonic() + RETRY_SECONDS)
             return
         self.retry_at = None
-        if self._reported:
-            self._report_recovery("write", f"can write {self.path} again")
+        try:
+            while self._pending:
+                piece = self._pending[0]
+                written = os.write(self._pipe, piece)
+                self._unconfirmed.append(piece[:written])
+                if written < len(piece):
+                    self._pending[0] = piece[written:]
+                else:
+                    del self._pending[0]
+        except BlockingIOError:
+            return
+        except OSError:  # the child has ended, as its parent will see; or no memory
+            self.retry_at = time.monotonic() + RETRY_SECONDS
+
+    def confirm(self, position: Position) -> None:
+        """The child has written everything up to this position."""
+        before = self.position[0] if self.position else 0
+        self.position = position
+        count = position[0] - before
+        while count > 0 and self._unconfirmed:
+            piece = self._unconfirmed[0]
+            if len(piece) > count:
+                self._unconfirmed[0] = piece[count:]
+                return
+            count -= len(piece)
+            del self._unconfirmed[0]
 
     def drain(self, seconds_left: Callable[[], float]) -> None:
-        """Write what is pending, while there is time. For the end of the container: gives up after 1 s."""
-        while self._pending and self._drain_retries_left and (left := seconds_left()) > 0:
-            self.flush()
-            if self._pending:
-                self._drain_retries_left -= 1
-                select.poll().poll(min(left, _DRAIN_RETRY_SECONDS) * 1000)
+        """Write what is pending and wait until it is confirmed, while there is time. At the end of the container.
 
-    def stop_compressing(self) -> None:
-        """Start no more compressions, and ignore the result of the running one: the container is stopping.
-
-        If its process is killed, the file stays uncompressed, and the next start of the container compresses it.
+        A child that has ended is replaced once. Gives up after 1 s without progress.
         """
-        self._old.stop()
+        asked, last, give_up_at = -1, 0, 0.0
+        while self.pending_bytes and not self._stalled and (left := seconds_left()) > 0:
+            if not self._is_connected():
+                self._starts_left -= 1
+                self.writer.start_at = 0.0
+            self.retry_at = None
+            self.flush()
+            if not self._pending and asked != self.writer.connection and self.writer.send(("confirm", self.number)):
+                asked = self.writer.connection
+            now = time.monotonic()
+            if self.pending_bytes != last:
+                last, give_up_at = self.pending_bytes, now + _STALL_SECONDS
+            self._stalled = now >= give_up_at or self._starts_left < 0
+            self._wait(min(left, give_up_at - now))
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for an answer, or room in the pipe, and handle what has arrived."""
+        poll = select.poll()
+        if self.writer.channel is not None:
+            poll.register(self.writer.channel.fd, select.POLLIN)
+        if self._pending and self._is_connected() and not self.failing:
+            poll.register(self._pipe, select.POLLOUT)
+        poll.poll(max(0.0, seconds) * 1000)
+        self.writer.receive()
 
     def close(self) -> None:
-        """Close the file. A running compression finishes by itself and is the last one."""
-        self.stop_compressing()
-        try:
-            self._close()
-        except OSError as error:
-            self._warn(f"cannot close {self.path}: {error.strerror} (the last lines may be lost)")
+        """Close the file, when the child has written everything. It is forgotten when the child reports that."""
+        self.closing = True
+        if not self._is_connected() and not self.pending_bytes:
+            self.writer.files.pop(self.number, None)
+        self.disconnect()
 
-    def _close(self) -> None:
-        """Raises OSError: a network file system may report a failed write at close(2)."""
-        if self._file >= 0:
-            fd, self._file = self._file, -1
+    # --- the pipe ------------------------------------------------------------------------------------
+
+    def _is_connected(self) -> bool:
+        return self._pipe >= 0 and self._connection == self.writer.connection
+
+    def _connect(self) -> None:
+        """Make a pipe to the child. Raises OSError."""
+        self.disconnect()
+        self._pipe = self.writer.open(self.number, self.path, self.rotation, self.position)
+        self._connection = self.writer.connection
+
+    def lose_connection(self) -> None:
+        """The child has ended: what it has not confirmed is pending again."""
+        self._pending, self._unconfirmed, self.failing = [*self._unconfirmed, *self._pending], [], False
+
+    def disconnect(self) -> None:
+        """Close the pipe: the child closes the file when it has written what is in it."""
+        if self._pipe >= 0:
+            fd, self._pipe = self._pipe, -1
             os.close(fd)
-
-    # --- writing -------------------------------------------------------------------------------------
-
-    def _write_once(self) -> None:
-        """Write once, or rotate if that must come first. Raises OSError."""
-        try:
-            status = os.stat(self.path)
-        except FileNotFoundError:
-            status = None
-        if self._file >= 0 and status is not None and (status.st_dev, status.st_ino) == self._identity:
-            end = self._write_end(status.st_size)
-        elif self._file >= 0 and self._inside_line() and _has_name(self._file):
-            # The path has another file now; the rest of a line goes to the file that has its beginning.
-            end = _line_end(self._pending[0], self._offset)
-        else:
-            end = self._write_end(self._open())
-        piece = self._pending[0]
-        if end == self._offset:
-            if self._rotate():
-                return
-            end = len(piece)
-        self._offset += os.write(self._file, piece[self._offset : end])
-        if self._offset == len(piece):
-            del self._pending[0]
-            self._offset = 0
-
-    def _write_end(self, size: int) -> int:
-        """Up to where the first piece may go into a file of this size; `_offset` if it must be rotated first."""
-        piece, start = self._pending[0], self._offset
-        room = self._bytes_max - size
-        if self._bytes_max <= 0 or len(piece) - start <= room:
-            return len(piece)
-        whole_lines = bytes(piece[start : start + room]).rfind(b"\n") + 1 if room > 0 else 0
-        if whole_lines:
-            return start + whole_lines
-        if size == 0 or self._inside_line():
-            return _line_end(piece, start)
-        return start
-
-    def _inside_line(self) -> bool:
-        return self._offset > 0 and self._pending[0][self._offset - 1] != _NEWLINE
-
-    def _open(self) -> int:
-        """Open the file that the path leads to, or create it. Returns its size. Raises OSError.
-
-        In a directory that others can change, no link is followed and only certain files are written (paths.py).
-        """
-        self._close()
-        place, self._file = paths.open_to_append(self.path, mode=_MODE, directory_mode=_DIRECTORY_MODE)
-        with place:
-            status = os.fstat(self._file)
-            self._identity = (status.st_dev, status.st_ino)
-            if self._offset:  # the line's beginning is gone with its file: write the whole line
-                self._offset = bytes(self._pending[0][: self._offset]).rfind(b"\n") + 1
-            size = status.st_size
-            if not self._opened and _ends_inside_line(place, self._identity, size):
-                size += self._write_newline()
-        self._opened = True
-        self._old.begin(place.path)
-        return size
-
-    def _write_newline(self) -> int:
-        """End the unfinished line of an earlier run, beyond any size limit. Raises OSError; the file is closed then."""
-        try:
-            return os.write(self._file, b"\n")
-        except OSError:
-            self._close()
-            raise
-
-    def _rotate(self) -> bool:
-        """Free the path for a new file. Returns False if it cannot: then the file grows beyond its limit."""
-        now = time.monotonic()
-        if now < self._rotate_at:
-            return False
-        try:
-            self._old.rotate(self._file)
-        except FileNotFoundError:  # already moved, by logrotate for example: the next write opens a new file
-            return False
-        except OSError as error:
-            self._rotate_at = now + _RETRY_SECONDS
-            action = "the file grows; trying again every second"
-            self._report("rotate", f"cannot rotate {self.path}: {error.strerror} ({action})")
-            return False
-        self._close()
-        self._report_recovery("rotate", f"can rotate {self.path} again")
-        self._old.compress_next()
-        return True
-
-    # --- messages ------------------------------------------------------------------------------------
-
-    def _report(self, problem: str, text: str) -> None:
-        """Report a problem unless it is reported already; text "": the problem is over, without a message."""
-        if not text:
-            self._reported.discard(problem)
-        elif problem not in self._reported:
-            self._reported.add(problem)
-            self._warn(text)
-
-    def _report_recovery(self, problem: str, text: str) -> None:
-        if problem in self._reported:
-            self._reported.remove(problem)
-            self._warn(text)
-
-    def _warn(self, text: str) -> None:
-        if self.on_trouble is not None:
-            self.on_trouble(text)
 
     # --- re-execution --------------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
-        """The open file: its path may lead to another file later, and a line may be unfinished."""
-        return [self._file] if self._file >= 0 else []
+        """The pipe."""
+        return [self._pipe] if self._pipe >= 0 else []
 
     def to_plain(self) -> dict[str, Any]:
-        """What is not written, and the open file."""
+        """The connection, and what is not confirmed."""
         return {
+            "number": self.number,
+            "writer": self.writer.mount_point,
+            "pipe": self._pipe if self._is_connected() else -1,
+            "position": self.position,
+            "failing": self.failing,
+            "rotation": self.rotation,
             "pending": [bytes(piece) for piece in self._pending],
-            "at": self._offset,
-            "file": self._file,
-            "identity": self._identity,
-            "begun": self._opened,
-            "troubles": sorted(self._reported),
-            "old": self._old.to_plain(),
+            "unconfirmed": [bytes(piece) for piece in self._unconfirmed],
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take over the state from to_plain(). Children must call what tasks() gives when a child ends.
-
-        Nothing is written before the next flush(), which is due at once: a write may start a child, which is not
-        possible yet.
-        """
+        """Take over the state from to_plain(), after the writer's. Nothing is written before the next flush()."""
+        self.number = plain["number"]
+        self._pipe, self._connection = plain["pipe"], self.writer.connection
+        if self._pipe >= 0:
+            os.set_inheritable(self._pipe, False)
+        self.position, self.failing, self.rotation = plain["position"], plain["failing"], plain["rotation"]
         self._pending = [memoryview(piece) for piece in plain["pending"]]
-        self._offset, self._file, self._identity = plain["at"], plain["file"], plain["identity"]
-        if self._file >= 0:
-            os.set_inheritable(self._file, False)
-        self._reported = set(plain["troubles"])
-        self._opened = plain["begun"]
-        self._old.restore(plain["old"])
+        self._unconfirmed = [memoryview(piece) for piece in plain["unconfirmed"]]
         self.retry_at = _AT_ONCE
-
-    def tasks(self) -> list[tuple[str, Ended]]:
-        """The running compression, if any: (key, what must be called when it ends)."""
-        return self._old.tasks()
-
-
-def _has_name(fd: int) -> bool:
-    """Whether an open file is still in some directory."""
-    try:
-        return os.fstat(fd).st_nlink > 0
-    except OSError:  # the file is gone from a network file system
-        return False
-
-
-def _ends_inside_line(place: Place, identity: tuple[int, int], size: int) -> bool:
-    """Whether the file is not empty and its last byte is not a newline; False if it cannot be read."""
-    try:
-        fd = place.open(os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        status = os.fstat(fd)
-        return (status.st_dev, status.st_ino) == identity and size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-
-
-def _line_end(piece: memoryview, start: int) -> int:
-    return bytes(piece[start:]).find(b"\n") + 1 + start or len(piece)

@@ -68,7 +68,7 @@ class Output:
     def __init__(self, context: Context, stdout: Sink, stderr: Sink) -> None:
         self._poller = context.poller
         self._sources = Group(context.poller, self._read)  # all streams, which can be paused together
-        self.destinations = Destinations(context, stdout, stderr, self._watch)
+        self.destinations = Destinations(context, stdout, stderr, self._watch, self._resume_destination)
         self.multiline = MultilineAssembler(context, self)
         self.recent_lines = RecentLines()
         self.mask = Mask()

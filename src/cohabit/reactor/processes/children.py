@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     Ended = Callable[[int, str], None]
 
 _REAPED_MAX = 2000  # per turn, so that a flood of orphans cannot starve the services
+OUTLASTING = "\0\0"  # prefix of the keys of tasks that a sweep does not wait for, because they write its last messages
 HOOK = "\0hook"  # suffix of a service's name: the key of its hook
 _KILLED = 128 + signals.KILL
 _DAEMON_SECONDS = 0.25  # a daemon calls setsid much sooner after its parent's end
@@ -126,9 +127,9 @@ class Children:
         """Fork a task. Raises OSError.
 
         `ended(exit code, why its exec failed or "")` is called once, after the task was reaped. Once the sweep has
-        begun, no task is started: the sweep would not signal it.
+        begun, no other task than an outlasting one is started: the sweep would not signal it.
         """
-        if self.sweeping:
+        if self.sweeping and not key.startswith(OUTLASTING):
             raise OSError(errno.ECANCELED, "the container is stopping")
         start.environment.update(self.trees.variables(key))
         self._fork(key, start, ended)
@@ -198,10 +199,12 @@ class Children:
                 if self.sweeping:
                     self._emit(events.Swept())
             if pid == 0:
+                if self.sweeping and self._only_outlasting():
+                    self._emit(events.Swept())
                 break
             process = self._by_pid.get(pid)
             if os.WIFSTOPPED(status):
-                self._stopped(process, os.WSTOPSIG(status))
+                _continue(process, os.WSTOPSIG(status))
                 continue
             self.trees.reaped(pid, ticks)
             if process is None:
@@ -219,14 +222,10 @@ class Children:
         elif self.ended:
             self._report_ended(set())
 
-    @staticmethod
-    def _stopped(process: Process | None, number: int) -> None:
-        """Continue a process that ^Z at the terminal has stopped: no shell is there that could continue it.
-
-        A process that was stopped because it is in the background (TTIN, TTOU) would only try again and again.
-        """
-        if process is not None and number == signals.TSTP:
-            send(-process.pid, signals.CONT)
+    def _only_outlasting(self) -> bool:
+        """Whether outlasting tasks are the only children left. False if that cannot be seen (no /proc)."""
+        pids = {process.pid for process in self._by_pid.values() if process.key.startswith(OUTLASTING)}
+        return bool(pids) and pids == set(self.trees.children())
 
     # --- ends ----------------------------------------------------------------------------------------
 
@@ -460,6 +459,15 @@ class Children:
 
 def _daemon_timeout_seconds(service: Service) -> float:
     return _PID_FILE_SECONDS if service.pid_file else _DAEMON_SECONDS
+
+
+def _continue(process: Process | None, number: int) -> None:
+    """Continue a process that ^Z at the terminal has stopped: no shell is there that could continue it.
+
+    A process that was stopped because it is in the background (TTIN, TTOU) would only try again and again.
+    """
+    if process is not None and number == signals.TSTP:
+        send(-process.pid, signals.CONT)
 
 
 def _ignore_end(_code: int, _why: str) -> None:

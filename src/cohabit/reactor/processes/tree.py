@@ -255,9 +255,9 @@ class Trees:
         elif number == signals.KILL:
             for key in set(self.leaders.values()) if self.cgroups else ():
                 self.signal(key, number)  # by cgroup first: that is atomic, and a walk is not
-            killing.kill(lambda: self._with_descendants(self._children()).values())
+            killing.kill(lambda: self._with_descendants(self.children()).values())
         else:
-            killing.send_to_all(self._with_descendants(self._children()).values(), number)
+            killing.send_to_all(self._with_descendants(self.children()).values(), number)
 
     # --- internals -----------------------------------------------------------------------------------
 
@@ -306,7 +306,7 @@ class Trees:
 
     def _attribute_orphans(self) -> None:
         """Attribute each child of ours that is neither a leader nor a known orphan."""
-        children = self._children()
+        children = self.children()
         if children == self._seen:
             return
         self._seen = children
@@ -385,7 +385,8 @@ class Trees:
             return owner
         return (self.cgroups.owner(process.pid) if self.cgroups else None) or self.sessions.owner(process)
 
-    def _children(self) -> list[int]:
+    def children(self) -> list[int]:
+        """Return the pids of our own children; [] if they cannot be seen."""
         if self._has_children:
             return proc.own_children()
         return [process.pid for process in proc.all_processes() if process.parent == self._pid]

@@ -1,7 +1,7 @@
-"""The rotated files of a log file, PATH.1, PATH.2 and so on: renaming and compression.
+"""The rotated files of a log file, PATH.1, PATH.2 and so on: renaming and compression. A part of the log writer.
 
 Rotation renames each file to the next number, the oldest first, up to the first number that is free. A rename is
-atomic, so if process 1 ends in between, nothing is lost but the oldest file that was to be removed, and the next
+atomic, so if the writer ends in between, nothing is lost but the oldest file that was to be removed, and the next
 rotation fills the number that is free then.
 
 A child compresses one file at a time (tasks/compress.py). It gets descriptors, not names, since names change while it
@@ -15,13 +15,10 @@ directory. A file is compressed only if it could be written there too (paths.py)
 from __future__ import annotations
 
 import errno
+import os
 import time
 
 from cohabit import paths
-from cohabit.program import program
-from cohabit.reactor.linux import os, python_environment
-from cohabit.reactor.processes.child import SpawnSpec
-from cohabit.reactor.signals import InheritedSignals
 from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
@@ -31,11 +28,10 @@ if TYPE_CHECKING:
 
     from cohabit.paths import Place
 
-    Ended: TypeAlias = Callable[[int, str], None]
-    Launch: TypeAlias = Callable[[str, SpawnSpec, Ended], None]
+    Ended: TypeAlias = Callable[[int], None]
+    Compress: TypeAlias = Callable[[str, int, int, Ended], None]
     Fingerprint: TypeAlias = tuple[int, int, int, int]
 
-KEY = "\0compress:"  # the key of a child is this and the temporary name; no service can have such a name
 _UNFINISHED = ".compressing"
 _GZIP = ".gz"
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -44,18 +40,18 @@ _NAMES_MAX = 10_000  # names of a directory that are searched for unfinished fil
 _ERRNO_MAX = 125  # exit codes from 126 on do not mean an errno
 
 
-class OldFiles:
+class RotatedFiles:
     """The rotated files: PATH.1 to PATH.(files_max - 1), the oldest with the largest number, some with .gz.
 
-    Other names are never touched, neither larger numbers nor dates. path: the file's path, resolved. launch:
-    Children's, which starts a child under a key and calls its third argument once, with the exit code and, if the exec
-    failed, the reason. report(problem, text): reports a problem once; text "": the problem is over.
+    Other names are never touched, neither larger numbers nor dates. path: the file's path, resolved.
+    compress(name, source, target, ended): starts the compressor (compress.py) with two descriptors, and calls
+    ended(exit code) once. Raises OSError. report(problem, text): reports a problem once; text "": the problem is over.
     """
 
-    def __init__(self, path: str, launch: Launch, report: Callable[[str, str], None]) -> None:
+    def __init__(self, path: str, compress: Compress, report: Callable[[str, str], None]) -> None:
         self._path = path
         self._name = path
-        self._launch = launch
+        self._start_compressor = compress
         self._report = report
         self._last = 0
         self._compress = False
@@ -155,18 +151,16 @@ class OldFiles:
             opened.append(place.open(_OPEN_NEW, 0o600, _base_name(unfinished)))
             self._unfinished = unfinished
             _copy_owner_and_mode(opened[1], status)
-            argv = program("compress", f"{_directory_name(self._path)}/{name}")
-            start = SpawnSpec(argv, python_environment(), InheritedSignals((), ()), stdio=(opened[0], opened[1], 2))
-            self._launch(KEY + unfinished, start, self._ended)
+            self._start_compressor(f"{_directory_name(self._path)}/{name}", opened[0], opened[1], self._ended)
         finally:
             for fd in opened:
                 os.close(fd)
 
-    def _ended(self, code: int, why: str) -> None:
+    def _ended(self, code: int) -> None:
         """The child was reaped. After success, start the next compression."""
-        finished = False
+        finished, why = False, ""
         if code:
-            why = why or (os.strerror(code) if code <= _ERRNO_MAX else describe_exit(code))
+            why = os.strerror(code) if code <= _ERRNO_MAX else describe_exit(code)
         else:
             try:
                 finished = self._finish()
@@ -226,20 +220,6 @@ class OldFiles:
         if self._compress and not self._stopped:
             action = "the file stays uncompressed; trying again after the next rotation"
             self._report("compress", f"cannot compress {self._name}.N: {why} ({action})")
-
-    # --- re-execution --------------------------------------------------------------------------------
-
-    def to_plain(self) -> tuple[str, bool, bool, str, Fingerprint]:
-        """The state, with the running compression."""
-        return self._path, self._opened, self._stopped, self._unfinished, self._source
-
-    def restore(self, plain: tuple[str, bool, bool, str, Fingerprint]) -> None:
-        """Take over the state from to_plain()."""
-        self._path, self._opened, self._stopped, self._unfinished, self._source = plain
-
-    def tasks(self) -> list[tuple[str, Ended]]:
-        """The running compression, if any: (key, what must be called when it ends)."""
-        return [(KEY + self._unfinished, self._ended)] if self._unfinished else []
 
 
 def _base_name(path: str) -> str:

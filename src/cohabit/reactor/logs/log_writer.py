@@ -1,0 +1,318 @@
+"""One child that writes log files (tasks/log_writer.py), and the messages to and from it.
+
+The child ignores a stop request to the whole container: it writes the last lines of the services. It is not waited for
+at the end, only for what it has to confirm.
+"""
+
+from __future__ import annotations
+
+import _socket as socket
+import errno
+import fcntl
+import marshal
+import select
+import sys
+import time
+
+from cohabit.program import program
+from cohabit.reactor import signals
+from cohabit.reactor.linux import os
+from cohabit.reactor.processes.children import OUTLASTING
+from cohabit.reactor.side_process import SideProcess
+from cohabit.reactor.signals import InheritedSignals
+from cohabit.units import describe_exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol, TypeAlias
+
+    from cohabit.reactor.context import Context, Ended
+    from cohabit.reactor.poller import Poller
+
+    Position: TypeAlias = tuple[int, int, int, int]
+
+    class WrittenFile(Protocol):
+        """The part of a FileSink that its log writer uses (file.py)."""
+
+        path: str
+        number: int
+        failing: bool
+        closing: bool
+
+        @property
+        def blocked(self) -> bool: ...  # noqa: D102
+        @property
+        def pending_bytes(self) -> int: ...  # noqa: D102
+        def flush(self) -> None: ...  # noqa: D102
+        def confirm(self, position: Position) -> None: ...  # noqa: D102
+        def lose_connection(self) -> None: ...  # noqa: D102
+        def disconnect(self) -> None: ...  # noqa: D102
+        def close(self) -> None: ...  # noqa: D102
+
+
+# The key of a child begins with this; no service can have such a name. A sweep does not wait for it.
+KEY = OUTLASTING + "log writer:"
+_MESSAGE_SIZE = 65_536
+_PIPE_SIZE = 1_048_576  # pipe(7): the default of /proc/sys/fs/pipe-max-size
+_SHORT_RUN_SECONDS = 10.0  # a child that ran longer is replaced at once
+_STDERR = 2
+_BACK_OFF_SECONDS = 1.0
+_QUEUE_MAX = 1_000  # messages
+_NEVER = float("inf")
+
+
+class Channel:
+    """Our end of the socket to a child: whole messages, some of them with a descriptor. It never blocks.
+
+    queue: messages that the socket did not accept, with their descriptor or -1. on_ready(): an answer has arrived, or
+    the child has ended.
+    """
+
+    def __init__(
+        self, poller: Poller, end: socket.socket, queue: list[tuple[bytes, int]], on_ready: Callable[[], None]
+    ) -> None:
+        self._poller = poller
+        self._socket = end
+        self._on_ready = on_ready
+        self.queue = queue
+        self.fd = end.fileno()
+        end.setblocking(False)
+        os.set_inheritable(self.fd, False)
+        poller.add(self.fd, select.EPOLLIN | (select.EPOLLOUT if queue else 0), self._is_ready)
+
+    def send(self, message: tuple[Any, ...], fd: int = -1) -> bool:
+        """Send a message, or keep it until the child accepts it; the descriptor is closed then. False: no room."""
+        if len(self.queue) >= _QUEUE_MAX:
+            return False
+        self.queue.append((marshal.dumps(message), fd))
+        if len(self.queue) == 1:
+            self._send_queued()
+            if self.queue:
+                self._poller.modify(self.fd, select.EPOLLIN | select.EPOLLOUT)
+        return True
+
+    def _is_ready(self, _fd: int) -> None:
+        if self.queue:
+            self._send_queued()
+            if not self.queue:
+                self._poller.modify(self.fd, select.EPOLLIN)
+        self._on_ready()
+
+    def _send_queued(self) -> None:
+        try:
+            while self.queue:
+                data, fd = self.queue[0]
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))] if fd >= 0 else []
+                self._socket.sendmsg([data], rights)
+                del self.queue[0]
+                if fd >= 0:
+                    os.close(fd)
+        except OSError:  # no room, or the child has ended
+            return
+
+    def receive(self) -> tuple[Any, ...] | None:
+        """Return the next message; () if there is none now, None at the end."""
+        try:
+            data = self._socket.recv(_MESSAGE_SIZE)
+        except BlockingIOError:
+            return ()
+        except OSError:
+            return None
+        return marshal.loads(data) if data else None  # noqa: S302 - from our own child
+
+    def descriptors(self) -> list[int]:
+        """The socket, and descriptors that were not sent yet."""
+        return [self.fd, *(fd for _, fd in self.queue if fd >= 0)]
+
+    def close(self) -> None:
+        """Close everything."""
+        self._poller.remove(self.fd)
+        self._socket.close()
+        for _, fd in self.queue:
+            if fd >= 0:
+                os.close(fd)
+
+
+class LogWriter:
+    """One child and its files. connection: counts the children and their ends; channel: to the present one, or None.
+
+    start_at: monotonic seconds before which no child is started. files: by number, until the child has closed the file.
+    resume(file): called for each file when a child has ended, so that it is written by the next one.
+    """
+
+    def __init__(self, context: Context, mount_point: str, resume: Callable[[Any], None]) -> None:
+        self.mount_point = mount_point
+        self.connection = 0
+        self.channel: Channel | None = None
+        self.start_at = 0.0
+        self.files: dict[int, WrittenFile] = {}
+        self.stopping = False
+        self._context = context
+        self._resume = resume
+        self._process = self._new_process()
+        self._started_at = 0.0
+
+    def _new_process(self) -> SideProcess:
+        """Return the next child. Its key is new, since the former one may not be reaped yet."""
+        key = f"{KEY}{self.connection}:{self.mount_point}"
+        return self._process_of(key)
+
+    def _process_of(self, key: str) -> SideProcess:
+        # All signals are blocked from its start on: a stop request must not end it.
+        given = InheritedSignals(signals.ALL, ())
+        return SideProcess(
+            self._context, key, lambda _: None, lambda code, why: self._ended(key, code, why), given=given
+        )
+
+    def _warn(self, text: str) -> None:
+        self._context.log("warning", "", text)
+
+    # --- messages ------------------------------------------------------------------------------------
+
+    def open(self, number: int, path: str, rotation: tuple[int, int, bool], position: Position | None) -> int:
+        """Have the child open a file. Returns the pipe for its lines, which never blocks. Raises OSError."""
+        channel = self.channel or self._start()
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _enlarge(writer)
+        if channel.send(("open", number, path, *rotation, position), reader):
+            return writer
+        os.close(reader)
+        os.close(writer)
+        raise OSError(errno.EAGAIN, "the log writer does not accept messages")
+
+    def send(self, message: tuple[Any, ...]) -> bool:
+        """Send a message, if there is a child."""
+        return self.channel is not None and self.channel.send(message)
+
+    def receive(self) -> None:
+        """Handle the answers that have arrived."""
+        while self.channel is not None:
+            message = self.channel.receive()
+            if message is None:
+                self._disconnect()
+            elif not message:
+                return
+            else:
+                self._answered(*message)
+
+    def _answered(self, kind: str, number: int, value: Any = None) -> None:
+        file = self.files.get(number)
+        if kind == "trouble":
+            self._warn(value)
+        elif kind == "closed":
+            self.files.pop(number, None)
+            if not self.files:
+                self._disconnect()  # and so the child ends
+        elif file is not None and kind == "failing":
+            file.failing = True
+        elif file is not None:
+            file.confirm(value)
+            if file.failing:
+                file.failing = False
+                self._resume(file)
+
+    # --- the child -----------------------------------------------------------------------------------
+
+    def _start(self) -> Channel:
+        """Raises OSError, also before `start_at`."""
+        now = time.monotonic()
+        if now < self.start_at:
+            raise OSError(errno.EAGAIN, "the log writer has just ended")
+        self.start_at = now + _BACK_OFF_SECONDS
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC, 0)
+        self._process = self._new_process()
+        try:
+            self._process.start(program("log writer"), theirs.fileno(), _STDERR)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._started_at = now
+        return self._connect(ours, [])
+
+    def _connect(self, end: socket.socket, queue: list[tuple[bytes, int]]) -> Channel:
+        self.channel = Channel(self._context.poller, end, queue, self.receive)
+        self.connection += 1
+        return self.channel
+
+    def _disconnect(self) -> None:
+        if self.channel is None:
+            return
+        self.channel.close()
+        self.channel = None
+        self.connection += 1
+        for file in self.files.values():
+            file.lose_connection()
+
+    def _ended(self, key: str, code: int, why: str) -> None:
+        """A child has ended: its files go on with another one."""
+        if key == self._process.key:
+            self.receive()
+            self._disconnect()
+        if self.stopping or not self.files:  # at the end, drain() starts another one if something is left
+            return
+        if time.monotonic() - self._started_at > _SHORT_RUN_SECONDS:
+            self.start_at = 0.0
+        how = f"cannot be started: {why}" if why else f"ended with {describe_exit(code)}"
+        self._warn(f"the process that writes log files {how} (the next one writes what is missing; no line is lost)")
+        for file in list(self.files.values()):
+            if file.closing:
+                self._close_again(file)
+            elif file.blocked:
+                self._resume(file)
+
+    def _close_again(self, file: WrittenFile) -> None:
+        """Write what a closed file still lacks."""
+        file.flush()
+        file.close()
+        if file.blocked:
+            self._warn(f"{file.pending_bytes} bytes of {file.path} are lost: the log writer does not accept them")
+            del self.files[file.number]
+
+    def stop(self, *, end: bool) -> None:
+        """The container is stopping: compress nothing more. end: the child ends when it has written what it has."""
+        self.stopping = True
+        self.send(("stop compressing",))
+        if end:
+            for file in self.files.values():
+                file.disconnect()
+            self._disconnect()
+            self.start_at = _NEVER
+
+    # --- re-execution --------------------------------------------------------------------------------
+
+    def task(self) -> tuple[str, Ended]:
+        """The key of the child, and what must be called when it ends."""
+        return self._process.key, self._process.ended
+
+    def to_plain(self) -> dict[str, Any]:
+        """The socket and the messages that it did not accept."""
+        return {
+            "control": self.channel.fd if self.channel else -1,
+            "queue": self.channel.queue if self.channel else [],
+            "key": self._process.key,
+            "process": self._process.to_plain(),
+            "started_at": self._started_at,
+            "stopping": self.stopping,
+        }
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        """Take over the state from to_plain()."""
+        self._started_at, self.stopping = plain["started_at"], plain["stopping"]
+        self._process = self._process_of(plain["key"])
+        self._process.restore(plain["process"])
+        for _, fd in plain["queue"]:
+            if fd >= 0:
+                os.set_inheritable(fd, False)
+        if plain["control"] >= 0:
+            self._connect(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, plain["control"]), plain["queue"])
+
+
+def _enlarge(fd: int) -> None:
+    """A user without privileges may be at its limit (pipe(7), pipe-user-pages-soft)."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+    except OSError:
+        return

@@ -1,0 +1,313 @@
+"""Log files as destinations: the pipe to the log writer, what it confirms, and its replacement."""
+
+import marshal
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cohabit.reactor.logs import file, log_writer
+from cohabit.reactor.logs.file import FileSink
+from cohabit.reactor.logs.file_writers import FileWriters, mount_point
+from cohabit.reactor.poller import Poller
+from cohabit.reactor.processes.child import SpawnSpec
+from unit.reactor_world import context_of
+
+PIPE_SIZE = 1_048_576
+
+
+class Child:
+    """The other end of the socket to a log writer."""
+
+    def __init__(self, key: str, spec: SpawnSpec, ended: Any) -> None:
+        self.key = key
+        self.ended = ended
+        self.socket = socket.socket(fileno=os.dup(spec.stdio[0]))
+        self.socket.settimeout(5)
+        self.pipes: list[int] = []
+
+    def take(self) -> tuple[Any, ...]:
+        """Receive one message, and keep its descriptor."""
+        data, fds, *_ = socket.recv_fds(self.socket, 65_536, 1)
+        self.pipes += fds
+        message: tuple[Any, ...] = marshal.loads(data)  # noqa: S302 - from the code under test
+        return message
+
+    def answer(self, *message: Any) -> None:
+        """Send a message."""
+        self.socket.send(marshal.dumps(message))
+
+    def read(self, size: int = 1 << 21) -> bytes:
+        """Read from the pipe of the last file that was opened."""
+        return os.read(self.pipes[-1], size)
+
+    def end(self) -> None:
+        """Close everything, as the end of a process does."""
+        for fd in self.pipes:
+            os.close(fd)
+        self.pipes.clear()
+        self.socket.close()
+
+
+class World:
+    """FileWriters with children that do nothing by themselves."""
+
+    def __init__(self) -> None:
+        self.children: list[Child] = []
+        self.warnings: list[str] = []
+        self.resumed: list[FileSink] = []
+        self.refuses = False
+        self.poller = Poller()
+        self.writers = self.new()
+
+    def new(self) -> FileWriters:
+        """Make another one, as after a re-execution."""
+        context = context_of(
+            self.poller, run_program=self.launch, log=lambda _level, _service, text: self.warnings.append(text)
+        )
+        return FileWriters(context, self.resumed.append)
+
+    def launch(self, key: str, spec: SpawnSpec, ended: Any) -> None:
+        """As Children."""
+        if self.refuses:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        self.children.append(Child(key, spec, ended))
+
+    @property
+    def child(self) -> Child:
+        """The last child."""
+        return self.children[-1]
+
+    def handle(self) -> None:
+        """Handle the sockets that are ready."""
+        self.poller.wait(0)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Give the world."""
+    world = World()
+    yield world
+    for child in world.children:
+        child.end()
+
+
+def opened(world: World, data: bytes = b"one\n") -> FileSink:
+    """Make a sink, write to it, and receive the first message."""
+    sink = world.writers.sink("/var/log/web.log")
+    sink.set_rotation(10, 3, compress=True)
+    sink.write(data)
+    assert world.child.take() == ("open", sink.number, "/var/log/web.log", 10, 3, True, None)
+    return sink
+
+
+def test_the_first_write_starts_the_child_and_opens_the_file(world: World) -> None:
+    """Nothing is started for a file to which nothing is written."""
+    world.writers.sink("/var/log/unused.log")
+    assert world.children == []
+    opened(world)
+    assert world.child.read() == b"one\n"
+    assert world.child.key.startswith(log_writer.KEY)
+
+
+def test_a_full_pipe_blocks_until_it_is_read(world: World) -> None:
+    """And nothing is lost."""
+    data = b"".join(b"%0999d\n" % number for number in range(2000))
+    sink = opened(world, data)
+    assert (sink.blocked, sink.pending_bytes) == (True, len(data))
+    received = b""
+    while len(received) < len(data):
+        received += world.child.read()
+        sink.flush()
+    assert (received, sink.blocked, sink.pending_bytes) == (data, False, len(data))
+
+
+def test_what_is_confirmed_is_forgotten(world: World) -> None:
+    """Also a part of a piece."""
+    sink = opened(world, b"one\ntwo\n")
+    world.child.answer("position", sink.number, (4, 1, 2, 104))
+    world.handle()
+    assert (sink.pending_bytes, sink.position) == (4, (4, 1, 2, 104))
+    world.child.answer("position", sink.number, (8, 1, 2, 108))
+    world.handle()
+    assert sink.pending_bytes == 0
+
+
+def test_the_next_child_gets_the_position_and_what_follows_it(world: World) -> None:
+    """A child that ran for a while is replaced at once."""
+    sink = opened(world, b"one\ntwo\n")
+    world.child.answer("position", sink.number, (4, 1, 2, 104))
+    world.writers._writer("/")._started_at = time.monotonic() - 60
+    first = world.child
+    first.end()
+    first.ended(137, "")
+    why = "ended with SIGKILL (killed) (the next one writes what is missing; no line is lost)"
+    assert world.warnings == [f"the process that writes log files {why}"]
+    assert (world.resumed, sink.blocked) == ([sink], True)
+    sink.flush()
+    assert world.child is not first
+    assert world.child.take() == ("open", sink.number, "/var/log/web.log", 10, 3, True, (4, 1, 2, 104))
+    assert world.child.read() == b"two\n"
+    assert world.child.key != first.key  # the first one may not be reaped yet
+
+
+def test_a_child_that_ends_soon_is_replaced_later(world: World) -> None:
+    """Not before one second after its start."""
+    sink = opened(world)
+    world.child.end()
+    world.child.ended(1, "")
+    sink.flush()
+    assert len(world.children) == 1
+    assert sink.retry_at is not None
+    assert sink.fd == -1
+    world.writers._writer("/").start_at = 0.0
+    sink.flush()
+    assert len(world.children) == 2
+    assert sink.retry_at is None
+
+
+def test_the_end_of_the_socket_is_enough(world: World) -> None:
+    """The child is not reaped yet: the file goes on with the next one."""
+    sink = opened(world)
+    world.child.end()
+    world.handle()
+    assert sink.blocked
+    world.writers._writer("/").start_at = 0.0
+    sink.flush()
+    assert world.child.take()[0] == "open"
+    world.children[0].ended(137, "")
+    assert not sink.blocked
+
+
+def test_without_room_for_a_child_the_lines_wait(world: World) -> None:
+    """They are written later."""
+    world.refuses = True
+    sink = world.writers.sink("/var/log/web.log")
+    sink.write(b"one\n")
+    assert (sink.blocked, sink.fd) == (True, -1)
+    world.refuses = False
+    world.writers._writer("/").start_at = 0.0
+    sink.flush()
+    assert world.child.take()[0] == "open"
+    assert world.child.read() == b"one\n"
+
+
+def test_a_file_that_cannot_be_written_blocks(world: World) -> None:
+    """Until a position is confirmed. The reason is passed on."""
+    sink = opened(world)
+    world.child.answer("trouble", sink.number, "cannot write it")
+    world.child.answer("failing", sink.number)
+    world.handle()
+    assert (world.warnings, sink.blocked, sink.fd) == (["cannot write it"], True, -1)
+    sink.write(b"two\n")
+    assert world.child.read() == b"one\n"
+    world.child.answer("position", sink.number, (4, 1, 2, 4))
+    world.handle()
+    assert world.resumed == [sink]
+    sink.flush()
+    assert world.child.read() == b"two\n"
+
+
+def test_other_limits_are_sent(world: World) -> None:
+    """Once."""
+    sink = opened(world)
+    sink.set_rotation(10, 3, compress=True)
+    sink.set_rotation(20, 4, compress=False)
+    assert world.child.take() == ("rotation", sink.number, 20, 4, False)
+
+
+def test_drain_waits_for_the_confirmation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for it, and ends with it."""
+    sink = opened(world)
+    real = select.poll
+
+    def answering() -> Any:
+        assert world.child.take() == ("confirm", sink.number)
+        world.child.answer("position", sink.number, (4, 1, 2, 4))
+        return real()
+
+    monkeypatch.setattr(select, "poll", answering)
+    sink.drain(lambda: 1000.0)
+    assert sink.pending_bytes == 0
+
+
+def test_drain_gives_up_without_progress(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for all calls."""
+    monkeypatch.setattr(file, "_STALL_SECONDS", 0.01)
+    sink = opened(world)
+    sink.drain(lambda: 1000.0)
+    monkeypatch.setattr(file, "_STALL_SECONDS", 1000.0)
+    sink.drain(lambda: 1000.0)
+    assert sink.pending_bytes == 4
+
+
+def test_drain_starts_another_child(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The final SIGKILL has ended the first one; a second failure ends the attempts."""
+    monkeypatch.setattr(file, "_STALL_SECONDS", 0.01)
+    sink = opened(world)
+    world.writers.stop(end=False)
+    world.child.end()
+    world.child.ended(137, "")
+    assert world.warnings == []
+    sink.drain(lambda: 1000.0)
+    assert world.child.take()[0] == "open"
+    assert world.child.read() == b"one\n"
+
+
+def test_close_ends_the_file_and_the_last_one_the_child(world: World) -> None:
+    """After everything in the pipe was read."""
+    sink = opened(world)
+    sink.close()
+    assert (world.child.read(), world.child.read()) == (b"one\n", b"")
+    world.child.answer("closed", sink.number)
+    world.handle()
+    assert world.child.socket.recv(100) == b""
+
+
+def test_a_closed_file_is_completed_by_the_next_child(world: World) -> None:
+    """The child dies while it writes the last lines."""
+    sink = opened(world)
+    other = world.writers.sink("/var/log/other.log")
+    sink.close()
+    world.writers._writer("/")._started_at = time.monotonic() - 60
+    world.child.end()
+    world.children[0].ended(137, "")
+    assert world.child.take() == ("open", sink.number, "/var/log/web.log", 10, 3, True, None)
+    assert (world.child.read(), world.child.read()) == (b"one\n", b"")
+    world.child.answer("closed", sink.number)
+    world.handle()
+    assert list(world.writers._writer("/").files) == [other.number]
+
+
+def test_a_reexecution_keeps_the_connection(world: World) -> None:
+    """Nothing is written before the first flush; the numbers are those that the child knows."""
+    first = world.writers.sink("/var/log/first.log")
+    sink = opened(world, b"one\ntwo\n")
+    sink.write(b"x" * (PIPE_SIZE + 1))
+    states = marshal.loads(marshal.dumps((world.writers.to_plain(), first.to_plain(), sink.to_plain())))  # noqa: S302
+    kept = {*world.writers.descriptors(), *sink.descriptors()}
+    assert len(kept) == 2
+    ended = world.writers.tasks()
+    world.poller.remove(states[0]["/"]["control"])
+    world.writers = world.new()
+    again, other = world.writers.sink("/var/log/web.log"), world.writers.sink("/var/log/first.log")
+    world.writers.restore(states[0])
+    world.writers.restore_sink(again, states[2])
+    world.writers.restore_sink(other, states[1])
+    assert world.writers.tasks().keys() == ended.keys()
+    assert (again.number, other.number, again.retry_at) == (sink.number, first.number, 0.0)
+    assert world.writers.sink("/var/log/third.log").number not in (again.number, other.number)
+    world.child.answer("position", again.number, (4, 1, 2, 4))
+    world.handle()
+    assert again.pending_bytes == PIPE_SIZE + 5
+    assert len(world.children) == 1
+
+
+def test_a_path_belongs_to_the_nearest_mount_point() -> None:
+    """Without a look at the path itself."""
+    assert mount_point("/proc/self/no/such/file") == "/proc"
+    assert mount_point("/no/such/directory/web.log") == "/"
