@@ -54,37 +54,53 @@ _LAST_WAIT_MS = 1000  # for the end of a pipe, when process 1 is gone: the kerne
 
 
 class _Stream:
-    """A log file and the pipe with its lines. partial: the beginning of a line whose end is not in the pipe yet."""
+    """A log file and the pipe with its lines.
+
+    What is read follows, in one buffer, the beginning of a line whose end was not in the pipe yet. The buffer is used
+    again and again: memory that is allocated for each read is new to the process, and costs as much as the write.
+    """
 
     def __init__(self, number: int, fd: int, log: LogFile) -> None:
         self.number = number
         self.fd = fd
         self.log = log
-        self.partial = b""
         self.ended = False
         self.failing = False
         self.confirmed = log.position
         self.confirm_at: float | None = None
+        self._buffer = bytearray(_READ_SIZE)
+        self._partial = 0  # bytes of the unfinished line
 
     def read(self) -> None:
         """Read once, and write the whole lines of it."""
-        data = os.read(self.fd, _READ_SIZE)
-        if not data:
+        start = self._partial
+        count = os.readv(self.fd, [memoryview(self._buffer)[start:]])
+        if not count:
             self.ended = True
             self.end_line()
             return
-        end = data.rfind(b"\n") + 1
-        if not end and len(self.partial) + len(data) > _LINE_MAX:
-            end = len(data)
-        if end:
-            self.log.write(self.partial + data[:end] if self.partial else memoryview(data)[:end])
-            self.partial = b""
-        self.partial += data[end:]
+        size = start + count
+        end = self._buffer.rfind(b"\n", start, size) + 1
+        if not end and size == len(self._buffer):  # a long line
+            if size < _LINE_MAX:
+                self._buffer += bytes(size)
+            else:
+                end = size
+        self._write(end, size)
 
     def end_line(self) -> None:
         """Write the unfinished line: its end is not to come soon."""
-        self.log.write(self.partial)
-        self.partial = b""
+        self._write(self._partial, self._partial)
+
+    def _write(self, end: int, size: int) -> None:
+        """Write the buffer up to `end`; the rest, up to `size`, stays."""
+        buffer = self._buffer
+        if end:
+            self.log.write(memoryview(buffer)[:end])
+            if self.log.blocked or len(buffer) > _READ_SIZE:  # the old buffer holds what is pending
+                self._buffer = bytearray(max(_READ_SIZE, size - end))
+            self._buffer[: size - end] = buffer[end:size]
+        self._partial = size - end
 
 
 class Writer:
