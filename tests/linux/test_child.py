@@ -326,7 +326,8 @@ def test_stdout_and_stderr_can_be_reopened(user: Credentials) -> None:
     """/dev/stdout and /dev/stderr can be opened by any user of a service, as log files that link to them require."""
     reader, writer = os.pipe()
     errors, error_writer = os.pipe()
-    output = Output(context_of(Poller()), Sink(writer), Sink(error_writer))
+    poller = Poller()
+    output = Output(context_of(poller), Sink(writer), Sink(error_writer))
     output.name_services(["web"])
     (stdout, stderr), _ = output.open(Service("web", ("true",)), user.uid)
     null = os.open(os.devnull, os.O_RDWR)
@@ -341,6 +342,7 @@ def test_stdout_and_stderr_can_be_reopened(user: Credentials) -> None:
     assert os.read(errors, 99).decode() == f"web     | {groups}\n"
     for fd in (reader, writer, errors, error_writer):
         os.close(fd)
+    poller.close()
 
 
 @pytest.mark.parametrize("where", ["foreground", "background"])

@@ -23,6 +23,7 @@ from cohabit.reactor.logs.formats import Origin
 from cohabit.reactor.logs.syslog import SyslogSink
 from cohabit.reactor.logs.syslog_format import BYTES_MAX, Syslog, frame
 from linux.run import AT_MOST_SECONDS
+from unit.reactor_world import sink_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,7 +153,7 @@ class SinkLoop:
 
     def new(self) -> SyslogSink:
         """A new sink."""
-        return SyslogSink(self.address, launch=self.launch, on_trouble=self.reports.append)
+        return SyslogSink(self.address, sink_context(self.launch, self.reports))
 
     def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
         """Launch a side program, as Children does."""
@@ -588,7 +589,7 @@ def answered(world: SinkLoop, *answers: str) -> list[str]:
         child = subprocess.Popen(["/bin/sh", "-c", "printf '%s' \"$1\"", "sh", text], stdout=start.stdio[1])
         world.children.append((child, ended))
 
-    world.sink = SyslogSink(world.address.replace("127.0.0.1", "logs"), launch=launch, on_trouble=world.reports.append)
+    world.sink = SyslogSink(world.address.replace("127.0.0.1", "logs"), sink_context(launch, world.reports))
     return keys
 
 
@@ -648,7 +649,7 @@ def test_a_resolver_that_cannot_be_started_is_retried(server: Server, world: Sin
     def launch(*_: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    world.sink = SyslogSink("tcp://logs", launch=launch, on_trouble=world.reports.append)
+    world.sink = SyslogSink("tcp://logs", sink_context(launch, world.reports))
     before = len(os.listdir("/proc/self/fd"))
     world.write(1)
     assert world.sink.retry_at is not None

@@ -30,6 +30,21 @@ def context_of(poller: Poller, **given: Any) -> Context:
     return Context(poller, **(parts | given))
 
 
+def timers_only() -> Poller:
+    """Return a poller that has no descriptor of its own, which would stay open until a garbage collection."""
+    poller = Poller()
+    poller.close()
+    return poller
+
+
+_UNUSED = Poller()
+
+
+def sink_context(run_program: Callable[..., None], said: list[str]) -> Context:
+    """Return a context for a sink, with a record of its warnings. Nothing waits for its poller."""
+    return context_of(_UNUSED, run_program=run_program, log=lambda _level, _service, text: said.append(text))
+
+
 def _ignore(*_: object) -> None:
     """Nothing to do."""
 

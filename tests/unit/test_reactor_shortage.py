@@ -26,7 +26,7 @@ from cohabit.reactor.shortage import ERRNOS, is_shortage
 from cohabit.reactor.side_process import Input
 from cohabit.reactor.signal_pipe import SignalPipe
 from cohabit.reactor.signals import InheritedSignals
-from unit.reactor_world import context_of, ready
+from unit.reactor_world import context_of, ready, timers_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +152,7 @@ class Machine:
             trees=SimpleNamespace(variables=lambda _: {}),
         )
         output: Any = SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], []))
-        self.poller = Poller()
+        self.poller = timers_only()
         nothing: Any = SimpleNamespace(
             names=lambda _: (), descriptors=lambda _: (), prepare=lambda *_: None, close=lambda _: None
         )
@@ -272,7 +272,7 @@ def test_control_socket_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
         control.is_open = True
 
     control.open = bind
-    poller = Poller()
+    poller = timers_only()
     opening = Opening(context_of(poller, log=lambda _level, _name, text: said.append(text)), control)
     opening.begin()
     pauses = []
@@ -291,7 +291,7 @@ def test_control_socket_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("is_open", [True, False])
 def test_control_socket_is_retried_after_a_re_execution(is_open: bool) -> None:
     """Only if it was not open before."""
-    poller = Poller()
+    poller = timers_only()
     Opening(context_of(poller), SimpleNamespace(is_open=is_open, open=no_room())).resume()
     assert (poller.deadline() is None) is is_open
 

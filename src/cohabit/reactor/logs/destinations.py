@@ -52,8 +52,7 @@ class Destinations:
     ) -> None:
         out = Destination(stdout, "stdout")
         self.containers = {"stdout": out, "stderr": out if stderr is stdout else Destination(stderr, "stderr")}
-        self._run_program = context.run_program
-        self._warn = lambda text: context.log("warning", "", text)
+        self._context = context
         self._retry = retry
         self._files: dict[str, tuple[Destination, FileSink]] = {}
         self.writers = FileWriters(context, lambda sink: resume(self._files[sink.path][0]))
@@ -150,12 +149,7 @@ class Destinations:
     def _server(self, address: str) -> Destination:
         found = self._servers.get(address)
         if found is None:
-            sink = SyslogSink(
-                address,
-                launch=self._run_program,
-                on_trouble=self._warn,
-                on_retry=lambda: self._retry(destination),
-            )
+            sink = SyslogSink(address, self._context, lambda: self._retry(destination))
             destination = Destination(sink, address)
             found = self._servers[address] = (destination, sink)
         return found[0]

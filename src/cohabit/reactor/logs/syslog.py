@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cohabit.reactor.logs.syslog_server import Ended, Launch, Place
+    from cohabit.reactor.context import Context, Ended
+    from cohabit.reactor.logs.syslog_server import Place
 else:
     import _socket as socket
 
@@ -55,20 +56,18 @@ class SyslogSink:
 
     fd, retry_at: when to call flush(). Read them while `blocked`, after each call, and when on_retry() is called: a
     resolver has ended. fd is -1 when only retry_at counts, even if the socket is open or connected. While blocked, fd
-    never changes from one descriptor to another without being -1 in between. on_trouble(text): logs a warning, once
-    when the server cannot be reached and once when it can again.
+    never changes from one descriptor to another without being -1 in between. One warning is logged when
+    the server cannot be reached, and one when it can again.
     """
 
     def __init__(
         self,
         address: str,
-        *,
-        launch: Launch,
-        on_trouble: Callable[[str], None] | None = None,
+        context: Context,
         on_retry: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
-        self.on_trouble = on_trouble
+        self._log = context.log
         self.lost = ""  # a server is never given up
         self.fd = -1
         self.retry_at: float | None = None
@@ -78,7 +77,7 @@ class SyslogSink:
             if self.blocked and on_retry is not None:
                 on_retry()
 
-        self._server = Server(address, launch, lookup_ended)
+        self._server = Server(address, context, lookup_ended)
         self._addresses: list[Place] = []
         self._place: Place = ("", 0, None)
         self._socket: socket.socket | None = None
@@ -250,13 +249,14 @@ class SyslogSink:
         self._of_line, self._probe_accepted, self._probe_sent, self._last_datagram = 0, False, False, b""
 
     def _report_failure(self, why: str) -> None:
-        if not self._failure_reported and self.on_trouble is not None:
-            self.on_trouble(f"cannot reach syslog {self.address}: {why} (trying again; blocking services wait)")
+        if not self._failure_reported:
+            action = "trying again; blocking services wait"
+            self._log("warning", "", f"cannot reach syslog {self.address}: {why} ({action})")
         self._failure_reported = True
 
     def _report_recovery(self) -> None:
-        if self._failure_reported and self.on_trouble is not None:
-            self.on_trouble(f"can reach syslog {self.address} again")
+        if self._failure_reported:
+            self._log("warning", "", f"can reach syslog {self.address} again")
         self._failure_reported = False
 
     # --- sending -------------------------------------------------------------------------------------

@@ -9,9 +9,7 @@ from __future__ import annotations
 import select
 
 from cohabit.program import program
-from cohabit.reactor.linux import os, python_environment
-from cohabit.reactor.processes.child import SpawnSpec
-from cohabit.reactor.signals import InheritedSignals
+from cohabit.reactor.side_process import SideProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Ended = Callable[[int, str], None]
-    Launch = Callable[[str, SpawnSpec, Ended], None]
+    from cohabit.reactor.context import Context
+
     Place = tuple[str, int, Any]  # transport (below), family for socket(2), address for connect(2)
 else:
     import _socket as socket
@@ -28,7 +26,7 @@ else:
 KEY = "\0resolve"  # a child's key: this, the address and a number, since a killed child may not be reaped yet
 TCP, UDP, STREAM, DATAGRAM = "tcp", "udp", "unix", "unixgram"  # transports
 PORT = 514
-_ANSWER_SIZE = 4096
+_ANSWER_MAX = 4096  # bytes
 _KEEPALIVE_SECONDS = 60  # so that a firewall in between does not drop an idle connection
 
 
@@ -39,15 +37,16 @@ class Server:
     is called; then is_new is set, and either places are new, or they are the old ones and error says why.
     """
 
-    def __init__(self, address: str, launch: Launch, on_answer: Callable[[], None]) -> None:
+    def __init__(self, address: str, context: Context, on_answer: Callable[[], None]) -> None:
         self.places: list[Place] = []
         self.looking_up = self.is_new = False
         self.error = ""
         self.count = 0
         self._address = address
-        self._launch = launch
+        self._context = context
         self._on_answer = on_answer
-        self._pipe = -1
+        self._resolver: SideProcess | None = None
+        self._answer = b""
         self._transport, _, location = address.partition("://")
         self._host, self._port = "", PORT
         if self._transport == STREAM:
@@ -65,39 +64,34 @@ class Server:
         """Start a lookup of the host name, unless one is running. Raises OSError: out of resources."""
         if self.looking_up:
             return
-        self._pipe, writer = os.pipe2(os.O_CLOEXEC)
-        self.looking_up = True
         self.count += 1
-        argv = program("resolve", self._host, str(self._port), self._transport)
-        try:
-            os.set_blocking(self._pipe, False)
-            start = SpawnSpec(argv, python_environment(), InheritedSignals((), ()), stdio=(0, writer, 2))
-            self._launch(f"{KEY} {self._address} {self.count}", start, self._ended)
-        except OSError:
-            self._close_pipe()
-            raise
-        finally:
-            os.close(writer)
+        self._answer = b""
+        self._resolver = SideProcess(self._context, f"{KEY} {self._address} {self.count}", self._read, self._ended)
+        self._resolver.start(program("resolve", self._host, str(self._port), self._transport), stdin=0)
+        self.looking_up = True
 
     def wait(self, seconds: float) -> None:
         """Wait for the answer, at most so long. At the end of the container, when ends of children are not reported."""
         poll = select.poll()
-        poll.register(self._pipe, select.POLLIN)
-        if poll.poll(seconds * 1000):
-            self._read_answer("")
+        resolver = self._resolver
+        if resolver is not None and resolver.output >= 0:
+            poll.register(resolver.output, select.POLLIN)
+            if poll.poll(seconds * 1000):
+                resolver.read()  # it was written in one write(2), so it is there as a whole or not at all
+                resolver.close_output()
+                self._take_answer("")
+
+    def _read(self, data: bytes) -> None:
+        self._answer = (self._answer + data)[:_ANSWER_MAX]
 
     def _ended(self, _code: int, error: str) -> None:
         if self.looking_up:
-            self._read_answer(f"cannot look up the host name: {error}" if error else "")
+            self._take_answer(f"cannot look up the host name: {error}" if error else "")
             self._on_answer()
 
-    def _read_answer(self, error: str) -> None:
-        """Read the answer. It was written in one write(2), so it is there as a whole or not at all."""
-        try:
-            text = os.read(self._pipe, _ANSWER_SIZE).decode("utf-8", "replace")
-        except BlockingIOError:
-            text = ""
-        self._close_pipe()
+    def _take_answer(self, error: str) -> None:
+        self.looking_up = False
+        text = self._answer.decode("utf-8", "replace")
         self.is_new = True
         if not text or text.startswith("!"):
             self.error = error or text[1:].strip() or "no answer from the name servers"
@@ -105,11 +99,6 @@ class Server:
         self.error, self.places = "", []
         for host, port, scope in (line.split(" ") for line in text.splitlines()):
             self.places += self._numeric(host, int(port), int(scope))
-
-    def _close_pipe(self) -> None:
-        os.close(self._pipe)
-        self._pipe = -1
-        self.looking_up = False
 
     def _numeric(self, host: str, port: int, scope: int) -> list[Place]:
         """The address in a list if `host` is an IP address, otherwise an empty list."""

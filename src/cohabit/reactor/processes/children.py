@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from cohabit.engine.events import Event
     from cohabit.plan.model import Service
+    from cohabit.reactor.context import Ended
     from cohabit.reactor.poller import Poller
     from cohabit.reactor.processes.child import SpawnSpec
 
-    Ended = Callable[[int, str], None]
 
 _REAPED_MAX = 2000  # per turn, so that a flood of orphans cannot starve the services
 OUTLASTING = "\0\0"  # prefix of the keys of tasks that a sweep does not wait for, because they write its last messages
