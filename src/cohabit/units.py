@@ -109,13 +109,19 @@ def signal_name(number: int) -> str:
     return f"signal {number}"
 
 
+def exit_signal(code: int) -> int | None:
+    """The signal that an exit code of 128+n stands for, None if there is no such signal: 137 -> 9."""
+    number = code - 128
+    return number if number in _NAME_OF or _RTMIN <= number <= _RTMAX else None
+
+
 def describe_exit(code: int) -> str:
     """An exit code as text; 128+n stands for signal n: "exit code 3", "SIGKILL (killed)".
 
     A shell reports the signal that killed its child in the same way.
     """
-    number = code - 128
-    if number in _NAME_OF or _RTMIN <= number <= _RTMAX:
+    number = exit_signal(code)
+    if number is not None:
         description = _DESCRIPTION_OF.get(_NAME_OF.get(number, ""), "")
         return signal_name(number) + (f" ({description})" if description else "")
     return f"exit code {code}"

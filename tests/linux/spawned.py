@@ -4,7 +4,8 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from cohabit.reactor.processes import spawn
+from cohabit.plan.reason_text import text_of
+from cohabit.reactor.processes import spawn, start_failure
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.signals import InheritedSignals
 
@@ -45,8 +46,8 @@ def run(*argv: str, **attributes: Any) -> Ended:
     message = spawn.exec_errors(errors)
     os.close(errors)
     if message:
-        why, code = spawn.failure(start, message)
-        return Ended(out, code, why)
+        reason = start_failure.exec_failure(start, message)
+        return Ended(out, reason.code or 0, text_of(reason))
     return Ended(out, spawn.exit_code(status))
 
 

@@ -1,5 +1,6 @@
 """`cohabit up`: the exit of a service: restart, back-off, giving up, the container's exit code."""
 
+import json
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from linux.clients import ask, environment
 from linux.conftest import Gate, Start
 from linux.run import lines_of, program, shell
 
@@ -206,3 +208,23 @@ def test_storm_of_orphans_leaves_no_zombie(up: Start, process_1: bool) -> None:
     )
     run.until_printed("killed")
     run.until(lambda: len(run.below()) == 1 and not run.zombies(), "all zombies to be gone")
+
+
+def test_why_explains_what_happened_and_not_what_a_probe_printed(up: Start, tmp_path: Path) -> None:
+    """The probe prints what reads like a refused start. The service was started twice, and given up."""
+    check = {
+        "test": ["CMD-SHELL", "echo not ready, it waits for the cache; exit 1"],
+        "interval": "100ms",
+        "start_interval": "100ms",
+        "retries": 1,
+        "on_failure": "restart",
+    }
+    web = {"command": ["sleep", "100"], "essential": False, "restart": "on-failure:1", "healthcheck": check}
+    run = up({"web": web, "db": {"command": ["sleep", "1000"]}}, environment=environment(str(tmp_path)))
+    run.until_printed("web: unhealthy: not ready, it waits for the cache; given up after 1 restart")
+    said = " ".join(ask(run, str(tmp_path), "why", "web").split())
+    assert said.startswith("web was given up after 1 restart in a row: the last time it was unhealthy: not ready, it")
+    assert "was not started" not in said
+    (web,) = json.loads(ask(run, str(tmp_path), "ps", "--json", "web"))["services"]
+    assert web["reason"] == {"kind": "unhealthy", "detail": "not ready, it waits for the cache", "restarts": 1}
+    assert run.stop() == 0

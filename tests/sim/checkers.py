@@ -7,16 +7,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
+from cohabit.plan.reason import DEPENDENCY_FAILED
+from cohabit.plan.reason_text import text_of
 from sim.checker import EPSILON, KILL_WAIT_SECONDS, SIGKILL, Checker
 from sim.checkers_lifecycle import LIFECYCLE_CHECKERS
 from sim.checkers_requests import REQUEST_CHECKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable, Iterator
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
+    from cohabit.plan.reason import Reason
     from sim.service_state import ServiceState
     from sim.world import World
 
@@ -224,7 +227,7 @@ class ExitCode(Checker):
         right = self.model.exit_codes
         if effect.code not in right:
             self.fail(f"exit code {effect.code}, and the right one is {' or '.join(map(str, sorted(right)))}")
-        if self.model.cause and self.model.cause not in effect.reason and effect.code:
+        if self.model.cause and self.model.cause not in _services_in(effect.reason) and effect.code:
             self.fail(f"the exit reason does not name {self.model.cause}: {effect.reason!r}")
         cause = self.model.states.get(effect.cause)
         if cause is not None and not cause.ever_ran and self.model.failed_dependencies(cause):
@@ -238,23 +241,43 @@ class Reasons(Checker):
         reports = [effect for effect in result if isinstance(effect, effects.Report)]
         ended = self.model.just_ended
         if ended is not None:
-            self._require_report(reports, ended.name, (self.model.end_reason,))
+            expected = _compared(self.model.end_reason)
+            recorded = [entry[3] for entry in self.world.engine.services.transitions if entry[0] == ended.name]
+            found = [reason for reason in recorded if reason is not None and _compared(reason) == expected]
+            if not found:
+                self.fail(f"the end of {ended.name} is recorded with {recorded}, not with {expected}")
+            self._require_report(reports, ended.name, found)
         # Once the container stops, no start is refused. The order within one step is the engine's choice.
         for state in self.model.refused if self.model.ending_at is None else ():
-            self._require_report(reports, state.name, self.model.failed_dependencies(state))
-        warnings = [report for report in reports if report.level == "warning"]
+            reason = self.world.engine.units[state.name].reason
+            lost = self.model.failed_dependencies(state)
+            if reason is None or reason.kind != DEPENDENCY_FAILED or reason.service not in lost:
+                self.fail(f"{state.name} cannot start without {' or '.join(lost)}, and the reason is {reason}")
+            else:
+                self._require_report(reports, state.name, (reason,))
         for effect in result:
             if not isinstance(effect, effects.SignalTree) or effect.number != SIGKILL:
                 continue
             if self.model.states[effect.service].killed_at is None and effect.service not in self.model.to_kill:
-                self._require_report(warnings, "", (effect.service,))
+                warnings = [f"{report.service}: {report.text}" for report in reports if report.level == "warning"]
+                if not any(effect.service in text for text in warnings):
+                    self.fail(f"no warning says that {effect.service} is killed")
 
-    def _require_report(self, reports: list[effects.Report], service: str, reasons: Collection[str]) -> None:
-        for report in reports:
-            text = f"{report.service}: {report.text}"
-            if service in ("", report.service) and any(why in text for why in reasons):
-                return
-        self.fail(f"no report says {' or '.join(reasons)!r} about {service or 'it'}")
+    def _require_report(self, reports: list[effects.Report], service: str, found: Iterable[Reason]) -> None:
+        texts = [text_of(reason.replace(restarts=None)) for reason in found]
+        if not any(report.service == service and text in report.text for report in reports for text in texts):
+            self.fail(f"no report says {' or '.join(texts)!r} about {service}")
+
+
+def _compared(reason: Reason | None) -> Reason | None:
+    """The part of a reason that the model knows."""
+    return reason and reason.replace(seconds=None, signal=None, detail="", restarts=None)
+
+
+def _services_in(reason: Reason | None) -> Iterator[str]:
+    while reason is not None:
+        yield reason.service
+        reason = reason.cause
 
 
 class NoDeadlock(Checker):

@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
+from cohabit.plan.reason import UNHEALTHY
+from cohabit.plan.reason_text import text_of
 from sim.checker import EPSILON, Checker
 
 if TYPE_CHECKING:
@@ -51,7 +53,10 @@ class Unhealthy(Checker):
     def stepped(self, event: Event, result: list[Effect], now: float) -> None:
         for state in self.model.became_unhealthy:
             name = state.name
-            if not any(isinstance(e, effects.Report) and e.service == name and "unhealthy" in e.text for e in result):
+            recorded = [entry[3] for entry in self.world.engine.services.transitions if entry[0] == name]
+            texts = [text_of(reason) for reason in recorded if reason is not None and reason.kind == UNHEALTHY]
+            reports = [e.text for e in result if isinstance(e, effects.Report) and e.service == name]
+            if not any(text in report for text in texts for report in reports):
                 self.fail(f"no report says that {name} is unhealthy")
             acted_on = any(_ends_a_run(effect) == name for effect in result)
             if state.must_end and not acted_on:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
-from cohabit.units import describe_exit
+from cohabit.plan import reason as reasons
+from cohabit.plan.reason import Reason
 from sim.requested import RequestedState
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Model(RequestedState):
         self.swept = False
         self.announced = False  # AllReady
         self.just_ended: ServiceState | None = None  # with the latest event
-        self.end_reason = ""
+        self.end_reason: Reason | None = None
         self.refused: list[ServiceState] = []  # with the latest event
         self.became_unhealthy: list[ServiceState] = []  # with the latest event
         self.skipped: ServiceState | None = None  # its schedule was due too early, with the latest event
@@ -107,15 +108,16 @@ class Model(RequestedState):
                 state.starts += 1
                 state.started = True
                 state.watch_if_started(now)
-            case events.SpawnFailed(_, why, code, orphans):
-                self._never_ran(state, code, why, now, orphans=orphans)
+            case events.SpawnFailed(_, cause, orphans):
+                reason = Reason(reasons.CANNOT_START, cause.code, cause=cause)
+                self._never_ran(state, reason, now, orphans=orphans)
             case events.Exited(_, code, orphans):
                 self._exited(state, code, now, orphans=orphans)
             case events.TreeGone():
                 state.orphans = False
                 self._run_ended(state, now)
-            case events.HookEnded(_, code, why, orphans):
-                self._hook_ended(state, code, why, now, orphans=orphans)
+            case events.HookEnded(_, code, cause, orphans):
+                self._hook_ended(state, code, cause, now, orphans=orphans)
             case events.Probed(_, passed):
                 if state.running and state.service.probe is not None:
                     state.watch(now)
@@ -130,7 +132,7 @@ class Model(RequestedState):
     def _exited(self, state: ServiceState, code: int, now: float, *, orphans: bool) -> None:
         state.main_alive, state.orphans = False, orphans
         state.code, state.ran_seconds = state.forced_exit_code or code, now - state.since
-        state.reason = state.reason or describe_exit(code)
+        state.reason = state.reason or state.end_of_run(code)
         if not orphans and not state.hook:
             self._run_ended(state, now)
         elif not self.is_going_down(state) and state.is_final:
@@ -138,18 +140,19 @@ class Model(RequestedState):
             if state.service.essential and (state.code or state.service.schedule is None):
                 self._begin(now, state.code, state.name)  # at once, not when its other processes have ended
 
-    def _never_ran(self, state: ServiceState, code: int, why: str, now: float, *, orphans: bool) -> None:
+    def _never_ran(self, state: ServiceState, reason: Reason, now: float, *, orphans: bool) -> None:
         state.spawn_pending, state.started, state.orphans = False, False, orphans
-        state.code, state.ran_seconds, state.reason = code, 0.0, why
+        state.code, state.ran_seconds, state.reason = reason.code or 0, 0.0, reason
         if not orphans:
             self._run_ended(state, now)
 
-    def _hook_ended(self, state: ServiceState, code: int, why: str, now: float, *, orphans: bool) -> None:
-        stage, state.hook = state.hook.partition(" ")[0], ""
-        why = why or describe_exit(code)
+    def _hook_ended(self, state: ServiceState, code: int, cause: Reason | None, now: float, *, orphans: bool) -> None:
+        (stage, _, number), state.hook = state.hook.partition(" "), ""
+        kind = reasons.HOOK_FAILED if code else reasons.HOOK_ENDED
+        reason = Reason(kind, code, hook_stage=stage, hook_index=int(number), cause=cause)
         if stage == "pre_start":
             if code or self.is_going_down(state):
-                self._never_ran(state, code, why, now, orphans=orphans)
+                self._never_ran(state, reason, now, orphans=orphans)
             else:
                 state.pre_start_done += 1
         elif not state.main_alive:
@@ -159,7 +162,7 @@ class Model(RequestedState):
         elif stage == "pre_stop":
             state.pre_stop_done += 1
         elif state.running and code and not self.is_going_down(state):
-            state.must_end, state.hook_failed, state.forced_exit_code, state.reason = True, True, code, why
+            state.must_end, state.hook_failed, state.forced_exit_code, state.reason = True, True, code, reason
         elif state.running:
             state.hook_failed = state.hook_failed or code != 0
             state.post_start_done += 1
@@ -243,9 +246,9 @@ class Model(RequestedState):
         what = health.probe.on_failure
         if what == "restart":
             state.must_end = state.restart_requested = True
-            state.forced_exit_code, state.reason = UNHEALTHY, "unhealthy"
+            state.forced_exit_code, state.reason = UNHEALTHY, Reason(reasons.UNHEALTHY)
         elif what == "exit":
-            state.reason = "unhealthy"
+            state.reason = Reason(reasons.UNHEALTHY)
             self._begin(now, UNHEALTHY, state.name)
 
     def _schedule_due(self, state: ServiceState) -> None:
@@ -361,7 +364,7 @@ class Model(RequestedState):
 
     def _killed(self, state: ServiceState, now: float) -> None:
         if state.killed_at is None:
-            state.killed_at = now
+            state.killed_at, state.killed_in = now, state.hook
             self.forced = self.forced or self.ending_at is not None
 
     def reexecuted(self) -> None:

@@ -17,6 +17,7 @@ from cohabit.engine.effects import Exit, Report, Signal, Spawn, Sweep
 from cohabit.engine.events import Exited, Probed, StopRequested, TreeGone
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
+from cohabit.plan.reason import ALL_ENDED, DEPENDENCY_FAILED, KILLED_BY_SIGNAL, Reason
 from sim.mutants_lifecycle import LIFECYCLE_MUTANTS
 from sim.mutants_requests import REQUEST_MUTANTS
 
@@ -116,8 +117,8 @@ class RestartsDuringShutdown(Services):
 class RetriesFailedExec(Services):
     """Restarts a command that cannot be executed."""
 
-    def spawn_failed(self, unit: Unit, why: str, code: int, now: float, *, orphans: bool) -> None:
-        super().spawn_failed(unit, why, min(code, 1), now, orphans=orphans)
+    def spawn_failed(self, unit: Unit, cause: Reason, now: float, *, orphans: bool) -> None:
+        super().spawn_failed(unit, cause.replace(code=1), now, orphans=orphans)
 
 
 class StopsInAnyOrder(Services):
@@ -225,8 +226,8 @@ class ExtendsTotalGrace(Supervisor):
 class SweepsTooEarly(Supervisor):
     """Sweeps as soon as the container stops."""
 
-    def _begin_stop(self, code: int | None, word: str, now: float) -> None:
-        super()._begin_stop(code, word, now)
+    def _begin_stop(self, code: int | None, reason: Reason, now: float) -> None:
+        super()._begin_stop(code, reason, now)
         self._do(Sweep(15))
 
 
@@ -277,8 +278,8 @@ class HidesForcedKill(Supervisor):
 class OmitsCauseFromReason(Supervisor):
     """Has an exit reason without a service."""
 
-    def _begin_stop(self, code: int | None, word: str, now: float) -> None:
-        super()._begin_stop(code, "the end", now)
+    def _begin_stop(self, code: int | None, reason: Reason, now: float) -> None:
+        super()._begin_stop(code, Reason(ALL_ENDED), now)
 
 
 class NamesWaitingServiceAsCause(Supervisor):
@@ -293,6 +294,39 @@ class ReportsNothing(Supervisor):
 
     def step(self, event: Event, now: float) -> list[Effect]:
         return [effect for effect in super().step(event, now) if not isinstance(effect, Report)]
+
+
+class RecordsNoReason(Services):
+    """Records the end of a run without its reason."""
+
+    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
+        super().note(unit, event, now, None, code)
+
+
+class HidesStopTimeout(Services):
+    """Has the reason of a kill from outside for a service that did not stop in time."""
+
+    def exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
+        unit.reason = unit.reason or Reason(KILLED_BY_SIGNAL, code)
+        super().exited(unit, code, now, orphans=orphans)
+
+
+class BlamesWaitingService(Services):
+    """Names the refused service as its own dependency."""
+
+    def _try_start(self, unit: Unit, now: float) -> None:
+        super()._try_start(unit, now)
+        if unit.reason is not None and unit.reason.kind == DEPENDENCY_FAILED:
+            unit.reason = unit.reason.replace(service=unit.name)
+
+
+class KillsSilently(Services):
+    """Does not report that a service is killed."""
+
+    def _kill(self, unit: Unit) -> None:
+        before = self.out[:]
+        super()._kill(unit)
+        self.out = [*before, *(effect for effect in self.out[len(before) :] if not isinstance(effect, Report))]
 
 
 class LeavesDependentsWaiting(Services):
@@ -375,6 +409,10 @@ MUTANTS: tuple[tuple[type[Supervisor | Services | HealthMonitor], str, str], ...
     (OmitsCauseFromReason, "ExitCode", "the exit reason does not name"),
     (NamesWaitingServiceAsCause, "ExitCode", "and never ran"),
     (ReportsNothing, "Reasons", "no report says"),
+    (RecordsNoReason, "Reasons", "is recorded with"),
+    (HidesStopTimeout, "Reasons", "is recorded with"),
+    (BlamesWaitingService, "Reasons", "and the reason is"),
+    (KillsSilently, "Reasons", "no warning says"),
     (LeavesDependentsWaiting, "NoDeadlock", "only a stop signal could change anything"),
     (KeepsExpiredTimer, "BusyLoop", "the deadline came"),
     (LosesTimersInReexecution, "Reexecution", "the deadline was"),

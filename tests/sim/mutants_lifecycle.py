@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cohabit.engine.unit import Unit
     from cohabit.plan.diff import Difference
     from cohabit.plan.model import Plan
+    from cohabit.plan.reason import Reason
 
 
 # --- health --------------------------------------------------------------------------------------------
@@ -106,7 +107,7 @@ class HidesUnhealthy(HealthMonitor):
     def _announce(self, unit: Unit, before: str, now: float) -> None:
         super()._announce(unit, before, now)
         services = self._services
-        services.out = [e for e in services.out if not isinstance(e, Report) or "unhealthy" not in e.text]
+        services.out = [e for e in services.out if not isinstance(e, Report) or e.level != "warning"]
 
 
 def _with_another_way(unit: Unit, on_failure: str) -> None:
@@ -163,8 +164,8 @@ class StartsBesidePreStart(Services):
 class RunsOnePreStartHook(Services):
     """Starts the command after the first pre_start hook."""
 
-    def _pre_start_ended(self, unit: Unit, code: int | None, why: str, now: float, *, orphans: bool) -> None:
-        super()._pre_start_ended(unit, code or None, why, now, orphans=orphans)
+    def _pre_start_ended(self, unit: Unit, code: int | None, outcome: Reason, now: float, *, orphans: bool) -> None:
+        super()._pre_start_ended(unit, code or None, outcome, now, orphans=orphans)
 
 
 class RepeatsFirstHook(Services):

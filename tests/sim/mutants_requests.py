@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.engine.unit import Unit
+    from cohabit.plan.reason import Reason
 
 _SIGKILL = 9
 
@@ -160,25 +161,25 @@ class IgnoresScale(Supervisor):
 class ReversesHistory(Services):
     """Records new entries before old ones."""
 
-    def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
-        super().note(unit, event, now, why, code)
+    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
+        super().note(unit, event, now, reason, code)
         unit.history = [unit.history[-1], *unit.history[:-1]]
 
 
 class NeverTrimsHistory(Services):
     """Keeps all entries."""
 
-    def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
+    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
         before = unit.history
-        super().note(unit, event, now, why, code)
+        super().note(unit, event, now, reason, code)
         unit.history = [*before, unit.history[-1]]
 
 
 class OmitsRequestFromTimeline(Services):
     """Begins the timeline with the start, not with its request."""
 
-    def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
-        super().note(unit, event, now, why, code)
+    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
+        super().note(unit, event, now, reason, code)
         unit.timeline = [entry for entry in unit.timeline if entry[1] != "wanted"]
         if not unit.timeline:
             unit.timeline = [(now, event)]
@@ -187,16 +188,16 @@ class OmitsRequestFromTimeline(Services):
 class OmitsStoppingFromHistory(Services):
     """Does not record STOPPING."""
 
-    def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
+    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
         if event != machine.STOPPING:
-            super().note(unit, event, now, why, code)
+            super().note(unit, event, now, reason, code)
 
 
 class KeepsNoHistory(Services):
     """Records no history."""
 
-    def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
-        self.transitions.append((unit.name, now, event, why, code))
+    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
+        self.transitions.append((unit.name, now, event, reason, code))
 
 
 class ReportsExitedForFatal(Services):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.engine import events
 from cohabit.plan.model import Credentials, Service
+from cohabit.plan.reason import NO_ROOM, Reason
 from cohabit.reactor.processes import children as children_module
 from cohabit.reactor.processes.cgroup import Cgroups, encode
 from cohabit.reactor.processes.children import Children
@@ -295,7 +296,7 @@ class World:
             self.children.start_main(unit.service, StartRequest(name, unit.run, unit.uid))  # type: ignore[arg-type]
             unit.state = "running"
         except OSError:
-            self.children.report_start_failure(name, "no room", 71)
+            self.children.report_start_failure(name, Reason(NO_ROOM, 71))
 
     def _probe(self, name: str) -> None:
         key = f"{name}\0probe"
@@ -319,7 +320,7 @@ class World:
         try:
             self.children.start_hook(unit.service, StartRequest(name, unit.run, unit.uid))  # type: ignore[arg-type]
         except OSError:
-            self.children.report_hook_failure(name, "no room", 71)
+            self.children.report_hook_failure(name, Reason(NO_ROOM, 71))
 
     def _reexecute(self) -> None:
         plain = marshal.loads(marshal.dumps(self.children.to_plain()))  # noqa: S302 - our own

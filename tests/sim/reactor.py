@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
 from cohabit.plan.model import PASSIVE_PROBES
+from cohabit.plan.reason import NO_ROOM, NOT_FOUND, Reason
 
 if TYPE_CHECKING:
     from random import Random
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from sim.plans import FaultProfile
 
 _SYSTEM = 71
-_NO_ROOM = "no room for another process"
+_NO_ROOM = Reason(NO_ROOM, _SYSTEM, detail="no more processes")
 _DAEMON_SECONDS = (0.0, 0.002, 0.25, 0.25)  # until it is known whether the service has become a daemon
 
 
@@ -81,7 +82,7 @@ class Reactor:
     def _spawn(self, service: Service) -> None:
         name = service.name
         if self._rng.random() < self._faults.fork_fails:
-            self.queue.append(events.SpawnFailed(name, _NO_ROOM, _SYSTEM, self._check_lingering(name)))
+            self.queue.append(events.SpawnFailed(name, _NO_ROOM, self._check_lingering(name)))
             return
         self._lingering.discard(name)
         self._services[name] = service
@@ -93,7 +94,7 @@ class Reactor:
     def _run_hook(self, name: str, stage: str) -> None:
         if self._rng.random() < self._faults.fork_fails:
             orphans = self._has_no_main(name) and self._check_lingering(name)
-            self.queue.append(events.HookEnded(name, _SYSTEM, f"could not be started: {_NO_ROOM}", orphans))
+            self.queue.append(events.HookEnded(name, _SYSTEM, _NO_ROOM, orphans))
         else:
             if stage == "pre_start":
                 self._lingering.discard(name)
@@ -234,9 +235,8 @@ class Reactor:
         if name in self._starting:
             self._starting.discard(name)
             if process.exec_failed:
-                seen.append(
-                    events.SpawnFailed(name, f"{name!r} is not found", process.code, self._check_lingering(name))
-                )
+                cause = Reason(NOT_FOUND, process.code, path=name)
+                seen.append(events.SpawnFailed(name, cause, self._check_lingering(name)))
                 return
             seen.append(events.Spawned(name, process.pid))
         orphans = bool(self._kernel.members(name))
@@ -249,11 +249,11 @@ class Reactor:
     def _hook_ended(self, process: Process, seen: list[Event]) -> None:
         name = process.service
         del self.hooks[name]
-        why = f"could not be started: {name!r} is not found" if process.exec_failed else ""
+        cause = Reason(NOT_FOUND, process.code, path=name) if process.exec_failed else None
         orphans = self._has_no_main(name) and bool(self._kernel.members(name))
         if orphans:
             self._lingering.add(name)
-        seen.append(events.HookEnded(name, process.code, why, orphans))
+        seen.append(events.HookEnded(name, process.code, cause, orphans))
 
     def _search_ends(self, name: str, seen: list[Event]) -> None:
         """The daemon is the only process with a session of its own, if there is just one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.plan.model import COMPLETED
+from cohabit.plan.reason import KILLED_ON_REQUEST, Reason
 from sim.service_state import HealthModel, ServiceState, needs_restart
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class RequestedState:
             self.to_kill = tuple(state.name for state in states if state.active)
         for state in states:
             if request.action == "kill" and state.active:
-                state.reason = state.reason or "killed on request"
+                state.reason = state.reason or Reason(KILLED_ON_REQUEST)
             if request.action in ("stop", "kill"):
                 state.request_down()
             elif not state.removed:

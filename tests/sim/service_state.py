@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cohabit.plan import reason as reasons
 from cohabit.plan.model import COMPLETED, HEALTHY
+from cohabit.plan.reason import Reason
 
 if TYPE_CHECKING:
     from cohabit.plan.model import Dependency, Probe, Service
 
+_KILLED = 128 + 9
+_BY_SIGNAL = range(128 + 1, 128 + 32)
 _PASSIVE_KINDS = ("notify", "log", "fd")
 # Fields whose change needs no restart.
 _CHANGED_IN_PLACE = ("restart", "stop_signal", "stop_grace_seconds", "essential", "job", "depends_on", "pre_stop")
@@ -133,7 +137,7 @@ class ServiceState:
         self.since = 0.0  # start of the main process
         self.ran_seconds = 0.0
         self.started = False  # the command was executed
-        self.reason = ""  # of the end of the run
+        self.reason: Reason | None = None  # of the end of the run
         self.must_end = False  # unhealthy with on_failure restart, or a post_start hook failed
         self.restart_requested = False  # also against its restart policy
         self.forced_exit_code = 0  # replaces the exit code of the run
@@ -142,6 +146,16 @@ class ServiceState:
         self.signalled = False
         self.kill_at: float | None = None  # end of its grace period
         self.killed_at: float | None = None
+        self.killed_in = ""  # the hook that ran then
+
+    def end_of_run(self, code: int) -> Reason:
+        """The reason of a run that ends with this code, if nothing else was the reason."""
+        if code == _KILLED and self.killed_at is not None and self.stop_requested_at is not None:
+            stage, _, number = self.killed_in.partition(" ")
+            if stage == "pre_stop":
+                return Reason(reasons.STOP_TIMED_OUT, code, hook_stage=stage, hook_index=int(number))
+            return Reason(reasons.STOP_TIMED_OUT, code)
+        return Reason(reasons.KILLED_BY_SIGNAL if code in _BY_SIGNAL else reasons.EXITED, code)
 
     # --- properties ----------------------------------------------------------------------------------
 

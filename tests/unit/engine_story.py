@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cohabit.engine import effects
-from cohabit.engine.events import Due, Loaded, Spawned
+from cohabit.engine.events import Due, Loaded, Spawned, SpawnFailed
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import COMPLETED, HEALTHY, Dependency, Plan, Probe, Service
+from cohabit.plan.reason import SYSTEM_ERROR, Reason
+from cohabit.plan.reason_text import text_of
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.units import signal_name
 
@@ -61,6 +63,11 @@ def up(name: str) -> Spawned:
     return Spawned(name, 100)
 
 
+def start_failed(name: str, text: str, code: int, *, orphans: bool = False) -> SpawnFailed:
+    """The event for a failed start, for a reason with this text."""
+    return SpawnFailed(name, Reason(SYSTEM_ERROR, code, detail=text), orphans)
+
+
 def in_short(effect: Effect) -> str:
     """An effect in short form."""
     match effect:
@@ -103,7 +110,9 @@ def check_row(engine: Supervisor, row: Row) -> list[Effect]:
         done = tuple(item for item in done if item != "all ready")
     logged = [f"{effect.service}: {effect.text}" for effect in wanted if isinstance(effect, effects.Report)]
     logged += [
-        f"exit reason: {effect.reason} [{effect.cause}]" for effect in wanted if isinstance(effect, effects.Exit)
+        f"exit reason: {text_of(effect.reason)} [{effect.cause}]"
+        for effect in wanted
+        if isinstance(effect, effects.Exit)
     ]
     assert done == tuple(item for item in expected if not item.startswith("logs ")), f"at {now}: {event}"
     for item in expected:

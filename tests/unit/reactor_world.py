@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from cohabit.plan.model import Probe, Service
+from cohabit.plan.reason_text import text_of
 from cohabit.reactor.context import Context
 from cohabit.reactor.poller import Poller
-from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes import spawn, start_failure
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.signals import InheritedSignals
 
@@ -116,8 +117,8 @@ class World:
                 start, errors, ended = self._started.pop(key)
                 message = spawn.exec_errors(errors)
                 os.close(errors)
-                why, code = spawn.failure(start, message) if message else ("", spawn.exit_code(status))
-                ended(code, why)
+                failure = start_failure.exec_failure(start, message) if message else None
+                ended(failure.code or 0 if failure else spawn.exit_code(status), text_of(failure))
 
     def until(self, condition: Callable[[], object]) -> None:
         """Turn until the condition holds."""

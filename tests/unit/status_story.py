@@ -9,7 +9,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from cohabit.api.status import ContainerStatus, ServiceStatus
+from cohabit.api.status import ContainerStatus, ServiceStatus, reason_to_json
+from cohabit.plan.reason import Reason, end_of_run
+from cohabit.plan.reason_text import text_of
 from cohabit.rendering import colours, table
 from cohabit.rendering import graph as rendering_graph
 from cohabit.rendering import timeline as rendering_timeline
@@ -35,6 +37,7 @@ def container(**fields: Any) -> Status:
         "phase": "up",
         "ready": True,
         "exit_reason": "",
+        "reason": None,
         "code": None,
         "stop_grace_seconds": 9.0,
         "reading": False,
@@ -43,7 +46,13 @@ def container(**fields: Any) -> Status:
 
 
 def service(name: str = "web", **fields: Any) -> Status:
-    """Return a service's object: running since the container's start, ready, without a probe."""
+    """Return a service's object: running since the container's start, ready, without a probe.
+
+    A field `reason` is a Reason; its text is `why`.
+    """
+    reason = fields.get("reason")
+    if isinstance(reason, Reason):
+        fields |= {"reason": reason_to_json(reason), "why": text_of(reason)}
     return {
         "name": name,
         "service": name,
@@ -60,6 +69,7 @@ def service(name: str = "web", **fields: Any) -> Status:
         "pids": [7],
         "code": None,
         "why": "",
+        "reason": None,
         "out_of_memory": False,
         "starts": 1,
         "restarts": 0,
@@ -104,14 +114,17 @@ def probe(text: str = "TCP 127.0.0.1:5432", **fields: Any) -> Status:
     } | fields
 
 
-def answer(output: str = "", *, passed: bool = False, ago: float = 1.0) -> Status:
-    """Return one result of a probe."""
-    return {"time": NOW - ago, "passed": passed, "output": output}
+def answer(output: str | Reason = "", *, passed: bool = False, ago: float = 1.0) -> Status:
+    """Return one result of a probe; output: also the reason of its failure."""
+    reason = output if isinstance(output, Reason) else None
+    plain = reason and reason_to_json(reason)
+    return {"time": NOW - ago, "passed": passed, "output": text_of(reason) or output, "reason": plain}
 
 
-def happened(event: str, ago: float, text: str = "", code: int | None = None) -> Status:
+def happened(event: str, ago: float, reason: Reason | None = None, code: int | None = None) -> Status:
     """Return one entry of the history."""
-    return {"time": NOW - ago, "event": event, "text": text, "code": code}
+    plain = reason and reason_to_json(reason)
+    return {"time": NOW - ago, "event": event, "text": text_of(reason), "code": code, "reason": plain}
 
 
 def healthy(name: str = "web", **fields: Any) -> Status:
@@ -131,24 +144,26 @@ def waiting(name: str, *others: Status, **fields: Any) -> Status:
 
 def crashing(name: str = "web", code: int = 1, *, ago: float = 1.0, **fields: Any) -> Status:
     """Return a service in BACKOFF: its third run ended, the next one begins 1.6 s after that end."""
-    why = f"ended with exit code {code} after 2s"
+    reason = end_of_run(code, 2.0)
     defaults = {
-        "state": "BACKOFF", "since": NOW - ago, "ready": False, "pid": 0, "pids": [], "code": code, "why": why,
+        "state": "BACKOFF", "since": NOW - ago, "ready": False, "pid": 0, "pids": [], "code": code, "reason": reason,
         "starts": 3, "restarts": 3, "restart": "always", "started": NOW - ago - 2, "next": NOW - ago + 1.6,
         "history": [
             happened("RUNNING", ago + 2.0),
-            happened("BACKOFF", ago, why, code),
+            happened("BACKOFF", ago, reason, code),
         ],
     }  # fmt: skip
     return service(name, **(defaults | fields))
 
 
-def ended(name: str = "web", code: int = 1, *, ago: float = 12.0, why: str = "", **fields: Any) -> Status:
+def ended(
+    name: str = "web", code: int = 1, *, ago: float = 12.0, reason: Reason | None = None, **fields: Any
+) -> Status:
     """Return a service that ended and is not restarted: EXITED unless a field says FATAL."""
-    why = why or f"ended with exit code {code} after 2s"
+    reason = reason or end_of_run(code, 2.0)
     defaults = {
-        "state": "EXITED", "since": NOW - ago, "ready": False, "pid": 0, "pids": [], "code": code, "why": why,
-        "started": NOW - ago - 2, "history": [happened("RUNNING", ago + 2), happened("EXITED", ago, why, code)],
+        "state": "EXITED", "since": NOW - ago, "ready": False, "pid": 0, "pids": [], "code": code, "reason": reason,
+        "started": NOW - ago - 2, "history": [happened("RUNNING", ago + 2), happened("EXITED", ago, reason, code)],
     }  # fmt: skip
     return service(name, **(defaults | fields))
 
@@ -157,8 +172,8 @@ def stopped(name: str = "web", *, ago: float = 60.0, **fields: Any) -> Status:
     """Return a service that was stopped manually."""
     defaults = {
         "state": "STOPPED", "since": NOW - ago, "want": "down", "ready": False, "pid": 0, "pids": [], "code": 143,
-        "why": "ended with SIGTERM (terminated) after 59m",
-        "history": [happened("STOPPING", ago + 0.1), happened("STOPPED", ago, "", 143)],
+        "reason": end_of_run(143, 59 * 60.0),
+        "history": [happened("STOPPING", ago + 0.1), happened("STOPPED", ago, None, 143)],
     }  # fmt: skip
     return service(name, **(defaults | fields))
 
@@ -170,14 +185,15 @@ def checked(fields: Status, known: Sequence[str]) -> Status:
 
 
 _CONTAINER: tuple[str, ...] = (
-    "version", "protocol", "pid", "time", "started", "phase", "ready", "exit_reason", "code", "stop_grace_seconds",
+    "version", "protocol", "pid", "time", "started", "phase", "ready", "exit_reason", "reason", "code",
+    "stop_grace_seconds",
     "reading", "memory_limit",
 )  # fmt: skip
 _SERVICE: tuple[str, ...] = (
     "name", "service", "replica", "state", "since", "want", "restart_pending", "gone", "ready", "health", "status",
-    "pid", "pids", "code", "why", "out_of_memory", "starts", "restarts", "attempts", "restart", "started", "next",
-    "hook_stage", "hook_index", "depends_on", "essential", "job", "schedule", "command", "driver", "stop_signal",
-    "stop_grace_seconds", "on_failure", "probe", "results", "history", "timeline", "output",
+    "pid", "pids", "code", "why", "reason", "out_of_memory", "starts", "restarts", "attempts", "restart", "started",
+    "next", "hook_stage", "hook_index", "depends_on", "essential", "job", "schedule", "command", "driver",
+    "stop_signal", "stop_grace_seconds", "on_failure", "probe", "results", "history", "timeline", "output",
 )  # fmt: skip
 
 

@@ -338,6 +338,12 @@ def test_status_is_json_with_the_documented_fields() -> None:
     us, db, web = (one.to_json() for one in answer.body)
     assert (us["phase"], us["pid"], us["ready"]) == ("up", 1, False)
     assert (db["state"], db["code"], db["restarts"], db["output"], db["pids"]) == ("BACKOFF", 3, 1, ["x", "x"], [7])
+    assert (db["why"], db["reason"]) == (
+        "ended with exit code 3 after 3s",
+        {"kind": "exited", "code": 3, "seconds": 3.0},
+    )
+    assert [(each["text"], each["reason"]) for each in db["history"][-1:]] == [(db["why"], db["reason"])]
+    assert (us["exit_reason"], us["reason"], web["reason"]) == ("", None, None)
     assert db["next"] == pytest.approx(db["since"] + 0.1)
     assert db["probe"]["text"] == "TCP 127.0.0.1:5432"
     assert (db["driver"], web["driver"]) == ("json, file", "prefix")
@@ -345,6 +351,22 @@ def test_status_is_json_with_the_documented_fields() -> None:
         {"service": "db", "condition": "service_healthy", "required": True, "satisfied": False}
     ]
     assert [each["event"] for each in web["timeline"]] == ["wanted", "STARTING", "RUNNING", "ready"]
+
+
+def test_the_event_of_an_unhealthy_service_has_the_output_of_the_probe_as_its_text() -> None:
+    """Its reason is the same value as in `status`."""
+    backend = up_with(service("db", probe=PROBE.replace(retries=1, on_failure="exit")))
+    backend.feed(Probed("db", passed=True))
+    backend.feed(Probed("db", passed=False, output="refused"))
+    us, db = (one.to_json() for one in backend.run("status").body)
+    found = {each["event"]: each for each in (*us["history"], *db["history"])}
+    reason = {"kind": "unhealthy", "detail": "refused"}
+    assert (found["unhealthy"]["text"], found["unhealthy"]["reason"]) == ("refused", reason)
+    assert (db["why"], db["reason"]) == ("unhealthy: refused", reason)
+    assert (us["exit_reason"], us["reason"]) == (
+        "db unhealthy: refused", {"kind": "service-ended", "service": "db", "cause": reason},
+    )  # fmt: skip
+    assert (found["stopping"]["text"], found["stopping"]["reason"]) == (us["exit_reason"], us["reason"])
 
 
 def test_service_is_for_trusted_clients_only() -> None:

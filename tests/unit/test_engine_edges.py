@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cohabit.engine import effects
-from cohabit.engine.events import Broken, Due, Loaded, LoadFailed, SpawnFailed, StopRequested, Swept
+from cohabit.engine import effects, machine
+from cohabit.engine.events import (
+    Broken,
+    Due,
+    Exited,
+    HookEnded,
+    Loaded,
+    LoadFailed,
+    Probed,
+    StopRequested,
+    Swept,
+)
 from cohabit.engine.machine import ImpossibleEventError
 from cohabit.engine.supervisor import Supervisor
-from cohabit.plan.model import HEALTHY, STARTED, Dependency
-from unit.engine_story import TERM, check_row, plan, service, up
+from cohabit.plan import reason as reasons
+from cohabit.plan.model import HEALTHY, STARTED, Dependency, Hook, Probe, Restart
+from cohabit.plan.reason import Reason
+from cohabit.plan.reason_text import text_of
+from unit.engine_story import TERM, check_row, completed, plan, reexecuted, service, start_failed, up
 
 if TYPE_CHECKING:
     from unit.engine_story import Row
@@ -55,7 +68,7 @@ def test_exit_comes_once() -> None:
     """After Exit the engine gives no effects, for any event."""
     engine = Supervisor()
     check_row(engine, (0.0, Loaded(_ALONE), ("prepare", "spawn web")))
-    check_row(engine, (0.0, SpawnFailed("web", "no room", 71), ("sweep",)))
+    check_row(engine, (0.0, start_failed("web", "no room", 71), ("sweep",)))
     check_row(engine, (0.0, Swept(), ("exit 71",)))
     for event in (Swept(), StopRequested(TERM), StopRequested(TERM), Due()):
         check_row(engine, (1.0, event, ()))
@@ -99,3 +112,79 @@ def test_a_service_without_a_probe_is_ready_when_it_runs(condition: str) -> None
     engine = Supervisor()
     engine.step(Loaded(plan(service("db"), service("web", Dependency("db", condition)))), 0.0)
     check_row(engine, (0.1, up("db"), ("spawn web",)))
+
+
+_UNWELL = "not ready, it waits for the cache"
+_RESTARTED = Probe("exec", command=("check",), interval_seconds=0.1, retries=1, on_failure="restart")
+_LIKE_A_REFUSAL = service("web", probe=_RESTARTED, restart=Restart("on-failure", 1), essential=False)
+
+
+def test_a_reason_says_what_happened_and_not_what_a_probe_printed() -> None:
+    """The probe of a service prints what reads like a refused start. The service was started twice, and given up."""
+    engine = Supervisor()
+    engine.step(Loaded(plan(_LIKE_A_REFUSAL, service("db"), service("api", "web"))), 0.0)
+    engine.step(up("db"), 0.0)
+    for now in (1.0, 2.0):
+        engine.step(up("web"), now)
+        engine.step(Probed("web", False, _UNWELL), now + 0.2)
+        assert engine.units["web"].reason == Reason(reasons.UNHEALTHY, detail=_UNWELL)
+        engine.step(Exited("web", 143), now + 0.3)
+        engine = reexecuted(engine)
+        engine.step(Due(), now + 0.5)
+    web = engine.units["web"]
+    assert (web.state, web.starts, web.reason) == (
+        machine.FATAL, 2, Reason(reasons.UNHEALTHY, detail=_UNWELL, restarts=1),
+    )  # fmt: skip
+    assert [entry[2] and entry[2].kind for entry in web.history if entry[3] is not None] == [reasons.UNHEALTHY] * 2
+
+
+def test_the_exit_reason_of_on_failure_exit_does_not_call_the_service_essential() -> None:
+    """It is not; that it is unhealthy ends the container."""
+    engine = Supervisor()
+    web = _LIKE_A_REFUSAL.replace(probe=_RESTARTED.replace(on_failure="exit"))
+    engine.step(Loaded(plan(web, service("db"))), 0.0)
+    engine.step(up("web"), 0.0)
+    engine.step(Probed("web", False, "refused"), 1.0)
+    assert engine.exit_reason == Reason(
+        reasons.SERVICE_ENDED,
+        service="web",
+        detail="on_failure: exit",
+        cause=Reason(reasons.UNHEALTHY, detail="refused"),
+    )
+    assert text_of(engine.exit_reason) == "web unhealthy: refused (on_failure: exit)"
+
+
+def test_a_chain_of_refused_services_has_the_reason_of_each() -> None:
+    """Each has the reason of the one that it waits for."""
+    engine = Supervisor()
+    engine.step(
+        Loaded(
+            plan(
+                service("a", job=True, essential=False),
+                service("b", completed("a"), essential=False),
+                service("c", "b", essential=False),
+                service("d"),
+            )
+        ),
+        0.0,
+    )
+    engine.step(up("a"), 0.0)
+    engine.step(up("d"), 0.0)
+    engine.step(Exited("a", 3), 2.0)
+    ended = Reason(reasons.EXITED, 3, seconds=2.0)
+    refused = Reason(reasons.DEPENDENCY_FAILED, service="a", cause=ended)
+    assert [engine.units[name].reason for name in "abc"] == [
+        ended, refused, Reason(reasons.DEPENDENCY_FAILED, service="b", cause=refused),
+    ]  # fmt: skip
+
+
+def test_a_stop_that_timed_out_in_a_hook_names_the_hook() -> None:
+    """The reason has the hook that was still running when SIGKILL was sent."""
+    engine = Supervisor()
+    engine.step(Loaded(plan(service("web", pre_stop=(Hook(("one",)), Hook(("two",))), stop_grace_seconds=1.0))), 0.0)
+    engine.step(up("web"), 0.0)
+    engine.step(StopRequested(TERM), 1.0)
+    engine.step(HookEnded("web", 0), 1.5)
+    check_row(engine, (2.0, Due(), ("kill web", "logs (its pre_stop hook 2 is still running): killing it")))
+    engine.step(Exited("web", 137), 2.1)
+    assert engine.units["web"].reason == Reason(reasons.STOP_TIMED_OUT, 137, 9, 2.1, "pre_stop", 1)

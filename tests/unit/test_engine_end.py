@@ -11,7 +11,6 @@ from cohabit.engine.events import (
     Broken,
     Due,
     Exited,
-    SpawnFailed,
     StopRequested,
     Swept,
     TreeGone,
@@ -26,6 +25,7 @@ from unit.engine_story import (
     healthy,
     plan,
     service,
+    start_failed,
     up,
 )
 
@@ -110,7 +110,7 @@ STORIES: dict[str, Story] = {
         _ALWAYS,
         (
             (0.0, StopRequested(TERM), ("signal web TERM",)),
-            (0.1, SpawnFailed("web", "no room", 71), ("sweep", "logs web: cannot start: no room")),
+            (0.1, start_failed("web", "no room", 71), ("sweep", "logs web: cannot start: no room")),
             (0.1, Swept(), ("exit 0",)),
         ),
     ),

@@ -20,14 +20,13 @@ from cohabit.engine.events import (
     ReloadRequested,
     ScheduleDue,
     Spawned,
-    SpawnFailed,
     StopRequested,
     Swept,
     TreeGone,
 )
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import Dependency, Hook, Probe, Restart, Schedule
-from unit.engine_story import TERM, checks_of, completed, plan, service, up
+from unit.engine_story import TERM, checks_of, completed, plan, service, start_failed, up
 
 if TYPE_CHECKING:
     from unit.engine_story import Story
@@ -73,7 +72,7 @@ HOOK: dict[str, Story] = {
         plan(service("web", pre_start=HOOKS[:1], restart=ALWAYS)),
         (
             (0.0, HookEnded("web", 0, orphans=True), ("spawn web",)),
-            (0.0, SpawnFailed("web", "no room", 71, orphans=True), ("signal tree web TERM",)),
+            (0.0, start_failed("web", "no room", 71, orphans=True), ("signal tree web TERM",)),
             (0.5, TreeGone("web"), ("logs web: cannot start: no room; starting again in 100ms",)),
         ),
     ),
@@ -286,7 +285,7 @@ def test_events_after_exit_have_no_effects(
     """The reactor empties its queue before it exits; the engine gives no effects for it."""
     engine = Supervisor()
     engine.step(Loaded(plan(service("web"))), 0.0)
-    engine.step(SpawnFailed("web", "not found", 127), 0.0)
+    engine.step(start_failed("web", "not found", 127), 0.0)
     engine.step(Swept(), 0.0)
     assert engine.step(late, 1.0) == []
     assert engine.deadline() is None

@@ -19,6 +19,7 @@ from cohabit.engine.events import (
 )
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import HEALTHY, Dependency, Hook, Restart, Schedule
+from cohabit.plan.reason import EXITED, Reason
 from unit.engine_story import PROBE, TERM, checks_of, completed, healthy, plan, service, up
 
 if TYPE_CHECKING:
@@ -408,11 +409,11 @@ def test_history_and_timeline() -> None:
     unit = engine.units["web"]
     assert unit.timeline == [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (2.0, "ready")]
     assert unit.history == [
-        (0.0, "wanted", "", None),
-        (0.0, "STARTING", "", None),
-        (1.0, "RUNNING", "", None),
-        (2.0, "ready", "", None),
-        (5.0, "BACKOFF", "ended with exit code 3 after 4s", 3),
+        (0.0, "wanted", None, None),
+        (0.0, "STARTING", None, None),
+        (1.0, "RUNNING", None, None),
+        (2.0, "ready", None, None),
+        (5.0, "BACKOFF", Reason(EXITED, 3, seconds=4.0), 3),
     ]
     assert unit.since == 5.0
     for number in range(1000):

@@ -45,6 +45,7 @@ from cohabit.plan.model import (
     Service,
 )
 from cohabit.plan.record import from_plain, to_plain
+from unit.engine_story import start_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,8 +61,8 @@ _STEPS_AT_MOST = 100
 _PARTS = (0, *(pytest.param(part, marks=pytest.mark.exhaustive) for part in range(1, 8)))
 _BY_VALUE = 2  # a version of marshal: later ones also encode which values are the same object
 # What the engine records and never reads to decide: texts, and the times and order of past transitions.
-_RECORDED = {"why": "", "status": "", "history": (), "timeline": (), "since": None}
-_RECORDED_OF_ALL = {"exit_reason": "", "history": (), "reload_messages": ()}
+_RECORDED = {"reason": None, "status": "", "history": (), "timeline": (), "since": None}
+_RECORDED_OF_ALL = {"exit_reason": None, "history": (), "reload_messages": ()}
 _RESTARTS = (Restart(), Restart("on-failure", 1, 1.0), Restart("always", delay_seconds=0.0))
 
 
@@ -176,12 +177,12 @@ class SmallWorld:
         service = self.engine.units[name].service
         if hook:
             alone = process in (_NOTHING, _ORPHANS)
-            yield from (HookEnded(name, code, "", orphans and alone) for code in (0, 3) for orphans in (False, True))
+            yield from (HookEnded(name, code, None, orphans and alone) for code in (0, 3) for orphans in (False, True))
         if process == _FORKED:
             yield Spawned(name, 100)
-            yield SpawnFailed(name, "not found", 127)
+            yield start_failed(name, "not found", 127)
             if service.pre_start:
-                yield SpawnFailed(name, "no room", 71, orphans=True)
+                yield start_failed(name, "no room", 71, orphans=True)
         elif process == _RUNS:
             yield Exited(name, 0)
             yield Exited(name, 3)
@@ -202,7 +203,7 @@ class SmallWorld:
         match event:
             case Spawned(name):
                 self.processes[name] = _RUNS
-            case SpawnFailed(name, _, _, orphans) | Exited(name, _, orphans):
+            case SpawnFailed(name, _, orphans) | Exited(name, _, orphans):
                 self.processes[name] = _ORPHANS if orphans else _NOTHING
             case TreeGone(name):
                 self.processes[name] = _NOTHING

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cohabit.engine import effects
-from cohabit.engine.events import Exited, Loaded, Spawned, SpawnFailed, StopRequested, Swept
+from cohabit.engine.events import Exited, Loaded, Spawned, StopRequested, Swept
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import COMPLETED, STARTED, Dependency, Plan, Service
+from unit.engine_story import start_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +147,7 @@ def test_in_every_graph_a_failed_job_fails_exactly_its_dependents(failure: str) 
             while waiting:
                 name = waiting.pop(0)
                 if name == failed and failure == "its start":
-                    events: list[Event] = [SpawnFailed(name, "not found", 127)]
+                    events: list[Event] = [start_failed(name, "not found", 127)]
                 else:
                     events = [Spawned(name, 100), Exited(name, 127 if name == failed else 0)]
                 for event in events:

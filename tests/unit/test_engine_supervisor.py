@@ -17,6 +17,7 @@ from cohabit.engine.events import (
     TreeGone,
 )
 from cohabit.plan.model import Restart
+from cohabit.plan.reason import NOT_IN_PATH, Reason
 from unit.engine_story import (
     PROBE,
     TERM,
@@ -25,6 +26,7 @@ from unit.engine_story import (
     healthy,
     plan,
     service,
+    start_failed,
     up,
 )
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _WEB_AND_DB = plan(service("web", "db"), service("db"))
 _ALONE = plan(service("web"))
 _JOB = plan(service("migrate", essential=False), service("web", completed("migrate")))
+_NOT_FOUND = Reason(NOT_IN_PATH, 127, path="web")
 _ALWAYS = plan(service("web", restart=Restart("always")))
 _HELPER = plan(service("main"), service("helper", "main", essential=False))
 _CHAINS = plan(service("db"), service("web", "db"), service("queue"), service("worker", "queue"))
@@ -252,16 +255,16 @@ STORIES: dict[str, Story] = {
     "a command that is not found is final, with its exit code and reason": (
         _ALWAYS,
         (
-            (0.0, SpawnFailed("web", "'web' is not found in PATH", 127), ("sweep", "logs web: cannot start: 'web' is")),
+            (0.0, SpawnFailed("web", _NOT_FOUND), ("sweep", "logs web: cannot start: 'web' is")),
             (0.0, Swept(), ("exit 127", "logs web cannot start: 'web' is not found in PATH")),
         ),
     ),
     "a fork that fails is retried": (
         _ALWAYS,
         (
-            (0.0, SpawnFailed("web", "no room", 71), ("logs cannot start: no room; starting again in 100ms",)),
+            (0.0, start_failed("web", "no room", 71), ("logs cannot start: no room; starting again in 100ms",)),
             (0.1, Due(), ("spawn web",)),
-            (0.1, SpawnFailed("web", "no room", 71), ("logs starting again in 200ms (restart 2)",)),
+            (0.1, start_failed("web", "no room", 71), ("logs starting again in 200ms (restart 2)",)),
             (0.1 + 0.2, Due(), ("spawn web",)),
             (0.4, up("web"), ()),
         ),

@@ -17,7 +17,8 @@ from cohabit.config.system import check_machine
 from cohabit.config.values.file_variables import resolve
 from cohabit.config.values.unquotable import Unquotable
 from cohabit.plan.build import build
-from cohabit.reactor.processes import child, spawn
+from cohabit.plan.reason_text import text_of
+from cohabit.reactor.processes import child, spawn, start_failure
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.signals import InheritedSignals
 
@@ -134,8 +135,8 @@ def test_an_error_between_fork_and_exec_is_reported_by_its_type(
     _, errors = spawn.spawn(spec)
     while not message:
         message = spawn.exec_errors(errors) or b""
-    assert type(error).__name__ in spawn.failure(spec, message)[0]
+    assert type(error).__name__ in text_of(start_failure.exec_failure(spec, message))
     for number in (errno.E2BIG, errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.EINVAL):
         message += f"{child.STEP_EXEC}\0{number}\0".encode()
-        assert "SECRET" not in spawn.failure(spec, message)[0]
+        assert "SECRET" not in text_of(start_failure.exec_failure(spec, message))
         message = b""

@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohabit.engine.events import Probed
+from cohabit.plan import reason as reasons
 from cohabit.plan.model import Service
+from cohabit.plan.reason import Reason
+from cohabit.plan.reason_text import text_of
 from cohabit.reactor.health import probes
 from cohabit.reactor.health.connection import Connection
 from cohabit.reactor.health.probes import Probes
@@ -62,6 +65,14 @@ class ProbeWorld(World):
         self.until(received)
         return connection
 
+    def failure(self) -> tuple[str, str]:
+        """Wait for the only answer, a failure; returns the kind of its reason and the output."""
+        event = self.answer()
+        assert not event.passed
+        assert event.reason is not None
+        assert text_of(event.reason) == event.output
+        return event.reason.kind, event.output
+
     def answer(self) -> Probed:
         """Wait for the only answer and return it."""
         self.until(lambda: self.facts)
@@ -107,7 +118,7 @@ def test_tcp_refused_names_the_address(world: ProbeWorld) -> None:
     """A port without a listener fails with the system's error text and the address."""
     world.server.close()
     world.run_probe(asked("tcp", host="127.0.0.1", port=world.port))
-    assert world.answer() == Probed("web", passed=False, output=f"connection refused (127.0.0.1:{world.port})")
+    assert world.failure() == (reasons.CONNECTION_REFUSED, f"connection refused (127.0.0.1:{world.port})")
 
 
 def test_tcp_does_not_accept_a_connection_to_itself(world: ProbeWorld) -> None:
@@ -145,7 +156,7 @@ def test_tcp_times_out(world: ProbeWorld) -> None:
     world.due(104.9)
     assert world.facts == []
     world.due(105.0)
-    assert world.answer() == Probed("web", passed=False, output="no answer within 5s")
+    assert world.failure() == (reasons.PROBE_TIMED_OUT, "no answer within 5s")
     assert world.idle()
 
 
@@ -154,16 +165,16 @@ def test_unix_passes_where_a_server_listens(world: ProbeWorld, tmp_path: Path) -
     path = str(tmp_path / "socket")
     service = asked("unix", socket=path)
     world.run_probe(service)
-    assert world.answer().output == f"no such file or directory ({path})"
+    assert world.failure() == (reasons.NO_SOCKET, f"no such file or directory ({path})")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         world.run_probe(service)
-        assert world.answer().output == f"connection refused ({path})"
+        assert world.failure() == (reasons.CONNECTION_REFUSED, f"connection refused ({path})")
         server.listen(0)
         world.run_probe(service)
         assert world.answer() == Probed("web", passed=True)
         world.run_probe(service)
-        assert world.answer().output == f"its queue of connections is full ({path})"
+        assert world.failure() == (reasons.CONNECTION_FAILED, f"its queue of connections is full ({path})")
 
 
 # --- HTTP ------------------------------------------------------------------------------------------------------
@@ -189,7 +200,8 @@ def test_http_status_decides(world: ProbeWorld, line: str, passed: bool) -> None
     """2xx and 3xx pass, and the output is the status line."""
     with world.http() as server:
         server.send(f"HTTP/1.1 {line}\r\n".encode())
-        assert world.answer() == Probed("web", passed, f"HTTP/1.1 {line}")
+        reason = None if passed else Reason(reasons.HTTP_STATUS, int(line[:3]), detail=f"HTTP/1.1 {line}")
+        assert world.answer() == Probed("web", passed, f"HTTP/1.1 {line}", reason)
 
 
 def test_http_statuses_of_the_file(world: ProbeWorld) -> None:
@@ -256,7 +268,7 @@ def test_http_incomplete_status_line_times_out(world: ProbeWorld) -> None:
         server.send(_OK[:12])
         world.turn()
         world.due(3.0)
-        assert world.answer() == Probed("web", passed=False, output="no answer within 3s")
+        assert world.failure() == (reasons.PROBE_TIMED_OUT, "no answer within 3s")
 
 
 def test_http_endless_body_does_not_delay_the_answer(world: ProbeWorld) -> None:
@@ -339,7 +351,7 @@ def test_command_that_hangs_is_killed(world: ProbeWorld) -> None:
     world.run_probe(shell("echo trying; exec sleep 1000", timeout_seconds=5.0), now=100.0)
     world.until(lambda: world.probes._checks["web"].output)
     world.due(105.0)
-    assert world.answer() == Probed("web", passed=False, output="no answer within 5s: trying")
+    assert world.failure() == (reasons.PROBE_TIMED_OUT, "no answer within 5s: trying")
     world.until(lambda: not world.pids)
     assert world.facts == []
 
@@ -378,7 +390,7 @@ def _is_gone(pid: int) -> bool:
 def test_command_that_cannot_be_executed(world: ProbeWorld) -> None:
     """The answer has the reason of the failed exec."""
     world.run_probe(asked("exec", command=("/no/curl",)))
-    assert world.answer() == Probed("web", passed=False, output="cannot run the probe: '/no/curl' does not exist")
+    assert world.failure() == (reasons.PROBE_NOT_RUN, "cannot run the probe: '/no/curl' does not exist")
 
 
 def test_command_is_postponed_by_a_shortage(world: ProbeWorld) -> None:
@@ -443,7 +455,7 @@ def test_command_that_survives_sigkill_fails_the_next_check(world: ProbeWorld) -
     world.facts.clear()
     world.run_probe(shell("true", timeout_seconds=1.0), now=2.0)
     world.due(3.0)
-    assert world.answer() == Probed("web", passed=False, output="no answer within 1s")
+    assert world.failure() == (reasons.PROBE_TIMED_OUT, "no answer within 1s")
     assert world.launched == ["web\0probe"]
 
 

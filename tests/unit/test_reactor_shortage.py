@@ -14,6 +14,7 @@ import pytest
 
 from cohabit.engine import effects
 from cohabit.plan.model import Hook, Service
+from cohabit.plan.reason_text import text_of
 from cohabit.reactor import launcher, linux, signals
 from cohabit.reactor.control import client, listener, server
 from cohabit.reactor.control.listener import Opening
@@ -31,6 +32,8 @@ from unit.reactor_world import context_of, ready, timers_only
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from cohabit.plan.reason import Reason
 
 
 def no_room(number: int = errno.EMFILE) -> Callable[..., Any]:
@@ -147,8 +150,8 @@ class Machine:
         parts: Any = SimpleNamespace(
             start_main=lambda service, _: self._fork(service.name),
             start_hook=lambda service, _: self._fork(f"hook of {service.name}"),
-            report_start_failure=lambda *arguments: self.failed.append(arguments),
-            report_hook_failure=lambda *arguments: self.failed.append(arguments),
+            report_start_failure=self._failed,
+            report_hook_failure=self._failed,
             trees=SimpleNamespace(variables=lambda _: {}),
         )
         output: Any = SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], []))
@@ -159,6 +162,9 @@ class Machine:
         self.starts = Launcher(
             context_of(self.poller, log=self._say), {}, parts, output, sockets=nothing, passive_probes=nothing
         )
+
+    def _failed(self, name: str, reason: Reason) -> None:
+        self.failed.append((name, text_of(reason), reason.code or 0))
 
     def _say(self, _level: str, name: str, text: str) -> None:
         self.said.append(f"{name}: {text}")

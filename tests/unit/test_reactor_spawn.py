@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cohabit.plan.model import Credentials
-from cohabit.reactor.processes import child, spawn
+from cohabit.plan.reason_text import text_of
+from cohabit.reactor.processes import child, spawn, start_failure
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.signals import InheritedSignals
 
@@ -17,7 +18,8 @@ def _start(name: str, **more: str) -> SpawnSpec:
 
 
 def _failure(start: SpawnSpec, step: str, number: int, detail: str = "") -> tuple[str, int]:
-    return spawn.failure(start, f"{step}\0{number}\0{detail}".encode())
+    reason = start_failure.exec_failure(start, f"{step}\0{number}\0{detail}".encode())
+    return text_of(reason), reason.code or 0
 
 
 @pytest.mark.parametrize(
@@ -51,9 +53,9 @@ def test_failed_steps_before_the_exec_are_reported() -> None:
 def test_truncated_message_is_reported() -> None:
     """Any bytes from the pipe result in a message and a code."""
     for message in (b"x", b"x\0", b"x\x001", b"\xff\0" + b"2\0"):
-        why, code = spawn.failure(_start("tool"), message)
-        assert why
-        assert code
+        reason = start_failure.exec_failure(_start("tool"), message)
+        assert text_of(reason)
+        assert reason.code
 
 
 @pytest.mark.parametrize(

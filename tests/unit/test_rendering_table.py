@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cohabit.plan.reason import UNHEALTHY, Reason
 from cohabit.rendering.colours import FAILED, READY, RUNNING, STOPPING, STYLES
 from cohabit.rendering.formatting import clock, duration, name_list
 from cohabit.rendering.table import Sample, top
@@ -115,9 +116,9 @@ def test_a_long_state_is_shortened_before_a_column_is_dropped() -> None:
 
 def test_the_last_exit_of_an_unhealthy_service() -> None:
     """It is "unhealthy", also after the restart."""
-    why = "unhealthy: no answer within 5s"
-    assert row(crashing(why=why, on_failure="restart"))[5] == "unhealthy"
-    again = service(code=1, restarts=1, history=[happened("BACKOFF", 5, why, 1), happened("RUNNING", 4)])
+    reason = Reason(UNHEALTHY, detail="no answer within 5s")
+    assert row(crashing(reason=reason, on_failure="restart"))[5] == "unhealthy"
+    again = service(code=1, restarts=1, history=[happened("BACKOFF", 5, reason, 1), happened("RUNNING", 4)])
     assert row(again)[5] == "unhealthy"
 
 

@@ -15,6 +15,7 @@ from cohabit.rendering.text import columns
 from unit.status_story import NOW, container, needs, probe, service, timeline
 
 HEALTHY, COMPLETED = "service_healthy", "service_completed_successfully"
+UNWELL = {"kind": "unhealthy", "detail": "refused"}
 HOSTILE = '"></text><script>&\x1b[2J\u202e\n'
 SVG = "{http://www.w3.org/2000/svg}"
 BEGAN = NOW - 20.0
@@ -274,7 +275,7 @@ def test_a_restart_of_an_unhealthy_service_is_not_a_crash() -> None:
     status = story(
         "api", (0, "wanted"), (0, "STARTING"), (0, "RUNNING"), (5, "BACKOFF"), (6, "STARTING"), (6, "RUNNING"),
         (7, "ready"), probe=probe(),
-        history=[{"time": BEGAN + 5, "event": "BACKOFF", "text": "unhealthy: refused", "code": 1}],
+        history=[{"time": BEGAN + 5, "event": "BACKOFF", "text": "unhealthy: refused", "code": 1, "reason": UNWELL}],
     )  # fmt: skip
     assert "api 7s (unhealthy, restarted)" in sentence_of([status])
     assert any("ready 7s, 1 restart" in line for line in timeline.text(container(), [status], width=80, colour=False))

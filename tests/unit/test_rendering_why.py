@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cohabit.plan import reason as reasons
+from cohabit.plan.reason import Reason, dependency_failed, end_of_run
+from cohabit.plan.reason_text import text_of
 from cohabit.rendering.text import columns
 from unit.status_story import (
     NOW,
@@ -35,12 +38,29 @@ DENIED = (
     "its user lacks permission (check the owner and mode of the file in the message, and its `user:`; "
     "ports below 1024 may require root)"
 )
+UNWELL = Reason(reasons.UNHEALTHY, detail="no answer within 5s")
+NO_ANSWER = Reason(reasons.PROBE_TIMED_OUT, seconds=5.0)
 HEALTHY, DONE = "service_healthy", "service_completed_successfully"
 
 
 def advice(status: Status, whole: Status = DOWN) -> str:
     """Return the advice on this service."""
     return " / ".join(one for cause in why_json(whole, [status], status["name"]) for one in cause["advice"])
+
+
+def cannot_start(kind: str, code: int, **fields: Any) -> Reason:
+    """Return the reason of a failed start."""
+    return Reason(reasons.CANNOT_START, code, cause=Reason(kind, code, **fields))
+
+
+def hook_failed(stage: str) -> Reason:
+    """Return the reason of a service whose first hook of this stage ended with 3."""
+    return Reason(reasons.HOOK_FAILED, 3, hook_stage=stage, hook_index=0)
+
+
+def failed_at(path: str, kind: str, detail: str) -> Reason:
+    """Return the reason of a failed connection of a probe."""
+    return Reason(kind, path=path, detail=detail)
 
 
 def text(status: Status, whole: Status = DOWN) -> str:
@@ -114,7 +134,7 @@ def test_a_healthy_service_needs_one_line() -> None:
     status = healthy(
         "db",
         restarts=2,
-        history=[happened("BACKOFF", 3605, "ended with exit code 2 after 1s", 2), happened("ready", 30)],
+        history=[happened("BACKOFF", 3605, end_of_run(2, 1.0), 2), happened("ready", 30)],
     )
     before = "2 restarts before (the last: ended with exit code 2 after 1s)"
     assert why(container(), [status], "db") == [
@@ -124,7 +144,7 @@ def test_a_healthy_service_needs_one_line() -> None:
 
 def test_a_refused_service_is_restarted_together_with_its_root_cause() -> None:
     """After a job has failed, its dependents are given up; one command restarts all, dependencies first."""
-    refused = {"state": "FATAL", "since": NOW - 12, "why": "cannot start: it waits for migrate, which ended"}
+    refused = {"state": "FATAL", "since": NOW - 12, "reason": dependency_failed("migrate", end_of_run(1, 2.0))}
     status = [ended("migrate", 1, job=True), waiting("web", needs("migrate", DONE), **refused)]
     assert why(DOWN, status, "web")[0].startswith("web was not started: it needs migrate to complete successfully")
     lines = why(DOWN, status, None)
@@ -189,8 +209,80 @@ def test_an_unknown_failure_hides_earlier_messages() -> None:
 
 def test_a_restart_of_an_unhealthy_service_names_on_failure() -> None:
     """It is not attributed to the restart policy."""
-    lines = why(DOWN, [crashing(why="unhealthy: no answer within 5s", restart="no", on_failure="restart")], "web")
+    lines = why(DOWN, [crashing(reason=UNWELL, restart="no", on_failure="restart")], "web")
     assert lines[1].endswith("(on_failure: restart)")
+
+
+def test_the_output_of_a_probe_does_not_decide_what_is_said() -> None:
+    """A probe may print any text, for example one that reads like a reason of ours."""
+    texts = (
+        "not ready, it waits for the cache",
+        "cannot start: it waits for db, which failed",
+        "pre_start hook 1",
+        "x; given up after 9 restarts",
+    )
+    for text in texts:
+        unwell = Reason(reasons.UNHEALTHY, detail=text, restarts=1)
+        status = ended(reason=unwell, state="FATAL", starts=2, restarts=1, attempts=1, restart="on-failure")
+        first, *more = why(DOWN, [status], "web")
+        assert first.startswith(
+            f"web was given up after 1 restart in a row: the last time it was unhealthy: {text}, at"
+        )
+        assert not any("was not started" in line or "is met now" in line for line in [first, *more])
+
+
+def test_a_refused_service_names_its_dependency_also_when_that_is_well_again() -> None:
+    """The dependency is that of the reason, whatever else the text contains."""
+    refused = dependency_failed("db", Reason(reasons.UNHEALTHY, detail="it waits for api, really"))
+    status = [
+        waiting("web", needs("api"), needs("db"), state="FATAL", reason=refused),
+        service("api", ready=False),
+        ended("db"),
+    ]
+    assert why_json(DOWN, status, "web")[0]["because"] == ["db"]
+    met = waiting("web", needs("db", satisfied=True), state="FATAL", reason=refused)
+    expected = "web was not started: it waits for db, which was unhealthy: it waits for api, really; that condition is"
+    assert text(met).startswith(expected)
+
+
+def test_a_stop_that_timed_out_is_not_explained_as_a_kill_from_outside() -> None:
+    """SIGKILL came from cohabit itself, also because of a hook or on request."""
+    late = end_of_run(137, 9.0).replace(kind=reasons.STOP_TIMED_OUT)
+    in_hook = late.replace(hook_stage="pre_stop", hook_index=1)
+    job: Status = {"code": 137, "job": True, "schedule": "@daily"}
+    assert "if it ignores SIGTERM" in advice(ended(reason=late, **job))
+    assert "its pre_stop hook 2 did not end: if it needs more time" in advice(ended(reason=in_hook, **job))
+    on_request = Reason(reasons.KILLED_ON_REQUEST, signal=9)
+    for reason in (late, in_hook, on_request):
+        assert "not a stop by cohabit" not in advice(ended(reason=reason, **job))
+    lines = why(DOWN, [stopped(reason=in_hook)], "web")
+    assert any("it was killed: it ended with SIGKILL" in line and "its pre_stop hook 2" in line for line in lines)
+
+
+def test_the_code_of_a_hook_is_not_explained_as_that_of_the_command() -> None:
+    """127 of a hook says nothing about the command of the service."""
+    missing = Reason(reasons.HOOK_FAILED, 127, hook_stage="pre_start", hook_index=0)
+    assert "not installed" not in advice(ended(code=127, state="FATAL", command=["gunicorn"], reason=missing))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (reasons.NOT_IN_PATH, "tool is not installed in the image"),
+        (reasons.UNKNOWN_FORMAT, "check the first line of tool"),
+        (reasons.NOT_EXECUTABLE, "tool exists but cannot be executed"),
+        (reasons.DIRECTORY_FORBIDDEN, "no permission to enter tool"),
+        (reasons.NOT_PRIVILEGED, "start the container as root"),
+        (reasons.PROCESS_LIMIT, ""),  # the reason itself says what to do
+        (reasons.STEP_FAILED, ""),
+    ],
+)
+def test_each_failed_start_gets_its_advice(kind: str, expected: str) -> None:
+    """By the kind of the reason, whatever the command is."""
+    reason = cannot_start(kind, 126, path="tool", detail="x")
+    found = advice(ended(code=126, state="FATAL", command=["sh"], reason=reason)).split(" / ")
+    assert expected in found[0]
+    assert len(found) == (2 if expected else 1)  # the last one is the restart
 
 
 def test_a_service_name_selects_all_its_replicas() -> None:
@@ -261,12 +353,18 @@ def test_a_shell_that_does_not_end_gets_advice() -> None:
             "is starting: its pre_start hook 2 is running",
         ),
         (
-            ended(state="FATAL", restarts=5, attempts=5),
+            ended(state="FATAL", restarts=5, attempts=5, reason=end_of_run(1, 2.0).replace(restarts=5)),
             "was given up after 5 restarts in a row: the last time it ended",
         ),
-        (ended(state="FATAL", why="pre_start hook 1 ended with exit code 3"), "could not be started: its pre_start"),
-        (ended(code=1, why="post_start hook 1 ended with exit code 1"), "was stopped: its post_start hook 1"),
-        (crashing(why="unhealthy: no answer within 5s"), "the last time it was unhealthy: no answer"),
+        (
+            ended(state="FATAL", reason=hook_failed("pre_start")),
+            "could not be started: its pre_start",
+        ),
+        (
+            ended(code=1, reason=hook_failed("post_start")),
+            "was stopped: its post_start hook 1",
+        ),
+        (crashing(reason=UNWELL), "the last time it was unhealthy: no answer"),
         (service(restarts=7, started=NOW - 1), "runs after 7 restarts in a row"),
         (
             ended(code=0, job=True, schedule="*/5 * * * *"),
@@ -287,16 +385,16 @@ def test_each_situation_has_its_text(status: Status, expected: str) -> None:
 
 def test_out_of_memory_is_reported_with_the_limit() -> None:
     """A SIGKILL of the kernel's OOM killer is reported as such."""
-    status = crashing(code=137, out_of_memory=True, why="ended with SIGKILL (killed) after 41s")
+    status = crashing(code=137, out_of_memory=True, reason=end_of_run(137, 41.0, out_of_memory=True))
     whole = container(memory_limit=256 * 2**20)
     assert "was killed by SIGKILL after 41s: out of memory, the container's limit is 256 MiB" in text(status, whole)
     assert "docker run --memory" in advice(status, whole)
-    given_up = "ended with SIGKILL (killed), out of memory, after 2s; given up after 1 restart"
-    last = ended(code=137, out_of_memory=True, why=given_up, state="FATAL", restarts=1, attempts=1)
+    given_up = end_of_run(137, 2.0, out_of_memory=True).replace(restarts=1)
+    last = ended(code=137, out_of_memory=True, reason=given_up, state="FATAL", restarts=1, attempts=1)
     assert text(last).startswith(
         "web was given up after 1 restart in a row: the last time it was killed by SIGKILL after 2s: out of memory, at"
     )
-    child = crashing(code=1, out_of_memory=True, why="ended with exit code 1, out of memory, after 2s")
+    child = crashing(code=1, out_of_memory=True, reason=end_of_run(1, 2.0, out_of_memory=True))
     assert "ended with exit code 1 after 2s; the kernel killed one of its processes: out of memory" in text(child)
 
 
@@ -316,14 +414,14 @@ def test_out_of_memory_is_reported_with_the_limit() -> None:
         (
             ended(
                 code=126,
-                why="cannot start: cannot change to its working directory /srv: it does not exist",
+                reason=cannot_start(reasons.NO_DIRECTORY, 126, path="/srv", detail="it does not exist"),
                 command=["sh"],
                 state="FATAL",
             ),
             "create the directory /srv in the image",
         ),
         (
-            ended(code=127, why="cannot start: './x' exists, but the interpreter that its first line names does not"),
+            ended(code=127, reason=cannot_start(reasons.NO_INTERPRETER, 127, path="./x")),
             "CRLF",
         ),
         (
@@ -332,7 +430,7 @@ def test_out_of_memory_is_reported_with_the_limit() -> None:
         ),
         (ended(code=137), "not a stop by cohabit: SIGKILL comes from"),
         (
-            ended(code=137, why="ended with SIGKILL (killed) after 9s, because it did not stop in time"),
+            ended(code=137, reason=end_of_run(137, 9.0).replace(kind=reasons.STOP_TIMED_OUT)),
             "stop_grace_period",
         ),
         (ended(code=139), "a crash in native code"),
@@ -358,28 +456,51 @@ def test_known_mistakes_get_advice(status: Status, expected: str) -> None:
 @pytest.mark.parametrize(
     ("probe_text", "result", "expected"),
     [
-        ("TCP 127.0.0.1:80", "connection refused (127.0.0.1:80)", "only on another address ([::1]"),
-        ("TCP [::1]:80", "connection refused ([::1]:80)", "only on another address (127.0.0.1"),
-        ("UNIX /run/x.sock", "no such file or directory (/run/x.sock)", "no process listens on that socket"),
-        ("TCP 127.0.0.1:80", "no answer within 5s", "the server hangs or is overloaded"),
-        ("HTTP http://127.0.0.1/", "HTTP/1.1 404 Not Found", "check the path in `healthcheck:`"),
-        ("HTTP http://127.0.0.1/", "HTTP/1.1 503 Service Unavailable", "the server reports an error of its own"),
-        ("HTTP http://127.0.0.1/", "not an HTTP answer: 'x' (127.0.0.1:80)", "does not speak HTTP"),
-        ("EXEC curl", "cannot run the probe: cannot execute curl: No such file", "is not in the image"),
+        (
+            "TCP 127.0.0.1:80",
+            failed_at("127.0.0.1:80", reasons.CONNECTION_REFUSED, "connection refused"),
+            "only on another address ([::1]",
+        ),
+        (
+            "TCP [::1]:80",
+            failed_at("[::1]:80", reasons.CONNECTION_REFUSED, "connection refused"),
+            "only on another address (127.0.0.1",
+        ),
+        (
+            "UNIX /run/x.sock",
+            failed_at("/run/x.sock", reasons.NO_SOCKET, "no such file or directory"),
+            "no process listens on that socket",
+        ),
+        ("TCP 127.0.0.1:80", NO_ANSWER, "the server hangs or is overloaded"),
+        (
+            "HTTP http://127.0.0.1/",
+            Reason(reasons.HTTP_STATUS, 404, detail="HTTP/1.1 404 Not Found"),
+            "check the path in `healthcheck:`",
+        ),
+        (
+            "HTTP http://127.0.0.1/",
+            Reason(reasons.HTTP_STATUS, 503, detail="HTTP/1.1 503 Service Unavailable"),
+            "the server reports an error of its own",
+        ),
+        ("HTTP http://127.0.0.1/", failed_at("127.0.0.1:80", reasons.NOT_HTTP, "x"), "does not speak HTTP"),
+        ("EXEC curl", Reason(reasons.PROBE_NOT_RUN, detail="cannot execute curl"), "is not in the image"),
+        ("EXEC check", "sh: curl: not found", "is not in the image"),
+        ("UNIX /run/x.sock", failed_at("/run/x", reasons.CONNECTION_FORBIDDEN, "permission denied"), "check its mode"),
         ("EXEC check -x", "the probe ended with exit code 1", "`cohabit exec web -- check -x`"),
         ("EXEC /bin/sh -c a || b", "the probe ended with exit code 1", "`cohabit exec web -- /bin/sh -c 'a || b'`"),
-        ("EXEC check", "no answer within 5s", "its probe command did not end within 5s"),
+        ("EXEC check", NO_ANSWER, "its probe command did not end within 5s"),
         ("NOTIFY", "it has not reported that it is ready", "READY=1"),
         ("LOG ready", "it has not reported that it is ready", "`cohabit logs web`"),
         ("FD 3", "it has not reported that it is ready", "a newline to that descriptor"),
     ],
 )
-def test_a_probe_that_does_not_pass_is_explained(probe_text: str, result: str, expected: str) -> None:
+def test_a_probe_that_does_not_pass_is_explained(probe_text: str, result: str | Reason, expected: str) -> None:
     """The report has the probe, its last result and advice."""
     status = service(ready=False, health="starting", probe=probe(probe_text, failures=1), results=[answer(result)])
     lines = why(DOWN, [status], "web")
+    shown = text_of(result) if isinstance(result, Reason) else result
     assert any(probe_text in line and "1 failure in a row, unhealthy after 3" in line for line in lines)
-    assert any(line.strip() == f"last result: {result}, at 02:39:59Z (1s ago)" for line in lines)
+    assert any(line.strip() == f"last result: {shown}, at 02:39:59Z (1s ago)" for line in lines)
     assert expected in advice(status)
     assert "start_period" in advice(status)
 

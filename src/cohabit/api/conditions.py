@@ -10,6 +10,7 @@ from cohabit.api.protocol import Answer
 from cohabit.engine import health, machine
 from cohabit.engine.supervisor import DONE, LOADING, UP
 from cohabit.errors import EXIT_KILLED
+from cohabit.plan.reason_text import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def readiness(engine: Supervisor, units: Sequence[Unit], *, named: bool) -> Answ
     if engine.phase != UP:
         if engine.phase == LOADING:
             return Answer(1, "the file is still being read", error=control.LOADING)
-        return Answer(1, f"stopping: {engine.exit_reason}", error=control.STOPPING)
+        return Answer(1, f"stopping: {text_of(engine.exit_reason)}", error=control.STOPPING)
     counted = [unit for unit in units if named or _counts(unit)]
     reasons = [f"{unit.name} {_describe_not_ready(engine, unit)}" for unit in counted if not _is_ready(unit)]
     if reasons:
@@ -45,7 +46,7 @@ def liveness(engine: Supervisor, units: Sequence[Unit]) -> Answer:
         if unit.health.status == health.UNHEALTHY:
             return Answer(1, f"{unit.name} {_describe_unhealthy(unit)}")
         if unit.state == machine.FATAL and unit.service.essential:
-            return Answer(1, f"{unit.name} {unit.why}")
+            return Answer(1, f"{unit.name} {text_of(unit.reason)}")
     return Answer(0, f"alive: {'starting' if engine.phase == LOADING else engine.phase}")
 
 
@@ -61,7 +62,7 @@ def started(engine: Supervisor, names: Sequence[str]) -> Answer | None:
 
 def _all_ready(engine: Supervisor, names: Sequence[str], *, retries: bool) -> Answer | None:
     if engine.phase not in (UP, LOADING):
-        return Answer(1, f"everything is being stopped: {engine.exit_reason}", error=control.STOPPING)
+        return Answer(1, f"everything is being stopped: {text_of(engine.exit_reason)}", error=control.STOPPING)
     if engine.phase == LOADING:
         return None
     pending = False
@@ -84,7 +85,7 @@ def _failure(engine: Supervisor, unit: Unit, *, retries: bool) -> Answer | None:
         return None
     if unit.state in _FAILED or (unit.state == machine.BACKOFF and not retries):
         retried = "" if unit.state in _FAILED else "; it will be restarted"
-        return Answer(1, f"{unit.name} {unit.why}{retried}")
+        return Answer(1, f"{unit.name} {text_of(unit.reason)}{retried}")
     if not unit.want_up:
         scheduled = unit.service.schedule is not None and unit.code is None
         return Answer(1, f"{unit.name} {'has not run yet: it runs on a schedule' if scheduled else 'was stopped'}")
@@ -121,16 +122,15 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
         return None
     units = [engine.units[name] for name in names if name in engine.units]
     if engine.phase == DONE:
-        return Answer(
-            _first_failure(units) if by_itself else 0, f"cohabit exits: {engine.exit_reason}", error=control.OK
-        )
+        code = _first_failure(units) if by_itself else 0
+        return Answer(code, f"cohabit exits: {text_of(engine.exit_reason)}", error=control.OK)
     wanted = next((unit.name for unit in units if unit.want_up and not unit.ended), "")
     if wanted and not by_itself:
         return Answer(1, f"{wanted} is to start again")
     if any(unit.restart_pending or unit.state not in machine.ENDED or _waits_to_start(unit) for unit in units):
         return None
     if by_itself:
-        texts = [f"{unit.name} {unit.why}" for unit in units if unit.why]
+        texts = [f"{unit.name} {text_of(unit.reason)}" for unit in units if unit.reason is not None]
         return Answer(_first_failure(units), "; ".join(texts) or "ended", error=control.OK)
     killed = [unit.name for unit in units if unit.killed and unit.code == EXIT_KILLED]
     note = f" (killed: {', '.join(killed)})" if killed else ""
@@ -164,7 +164,7 @@ def _describe_not_ready(engine: Supervisor, unit: Unit) -> str:
     if unit.health.status == health.UNHEALTHY:
         return _describe_unhealthy(unit)
     if unit.state in (machine.BACKOFF, *_FAILED):
-        return unit.why
+        return text_of(unit.reason)
     if unit.state == machine.RUNNING:
         output = f": {unit.health.last_output}" if unit.health.last_output else ""
         return f"is running and not ready yet{output}"

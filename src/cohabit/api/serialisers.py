@@ -11,6 +11,8 @@ from cohabit.api.status import (
     ServiceStatus,
     TimelineEntry,
 )
+from cohabit.engine.unit import UNHEALTHY
+from cohabit.plan.reason_text import text_of
 from cohabit.units import signal_name
 
 TYPE_CHECKING = False
@@ -19,10 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.engine.supervisor import Supervisor
-    from cohabit.engine.unit import Unit
+    from cohabit.engine.unit import Entry, Unit
     from cohabit.plan.model import Dependency, Probe
-
-    Entry = tuple[float, str, str, int | None]
 
 
 class Clock:
@@ -43,7 +43,8 @@ def container(engine: Supervisor, clock: Clock, *, ready: bool, **details: Any) 
         **details,
         time=clock.now,
         phase=engine.phase,
-        exit_reason=engine.exit_reason,
+        exit_reason=text_of(engine.exit_reason),
+        reason=engine.exit_reason,
         code=engine.code,
         stop_grace_seconds=engine.plan.stop_grace_seconds if engine.plan else None,
         next=clock.unix(engine.total_deadline),
@@ -71,7 +72,8 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         status=unit.status,
         pid=unit.pid if unit.main_alive else 0,
         code=unit.code,
-        why=unit.why,
+        why=text_of(unit.reason),
+        reason=unit.reason,
         out_of_memory=unit.out_of_memory,
         starts=unit.starts,
         restarts=unit.restarts,
@@ -92,7 +94,7 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         on_failure=definition.probe.on_failure if definition.probe else "none",
         probe=_probe(definition.probe, unit) if definition.probe else None,
         results=tuple(
-            ProbeResult(clock.unix(moment), passed, output) for moment, passed, output in unit.health.results
+            ProbeResult(clock.unix(moment), passed, output, why) for moment, passed, output, why in unit.health.results
         ),
         history=tuple(event(unit.name, entry, clock) for entry in unit.history),
         timeline=tuple(TimelineEntry(clock.unix(moment), kind) for moment, kind in unit.timeline),
@@ -102,8 +104,9 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
 
 def event(name: str, entry: Entry, clock: Clock) -> Event:
     """Return one entry of a history as an event. name: the service, "" for the container."""
-    moment, kind, text, code = entry
-    return Event(clock.unix(moment), name, kind, text, code)
+    moment, kind, reason, code = entry
+    text = reason.detail if reason is not None and kind == UNHEALTHY else text_of(reason)
+    return Event(clock.unix(moment), name, kind, text, code, reason)
 
 
 def events(engine: Supervisor, units: list[Unit], clock: Clock, *, with_container: bool) -> Iterator[Event]:

@@ -1,12 +1,14 @@
 """The answer to `status`, and the events: their only definition.
 
 Process 1 fills these records (serialisers.py), clients read them (from_json), and docs/reference/status.md and its JSON
-schema are made from the annotations and comments here (tools/status_page.py). A value of a wrong type counts as
-missing, a missing one gets the default of its type, and what a newer cohabit adds is ignored. Times are Unix seconds.
+schema are made from the annotations and comments here and in plan/reason.py (tools/status_page.py). A value of a wrong
+type counts as missing, a missing one gets the default of its type, and what a newer cohabit adds is ignored. Times are
+Unix seconds.
 """
 
 from __future__ import annotations
 
+from cohabit.plan.reason import CAUSES_KEPT, NOT_STARTED, Reason
 from cohabit.plan.record import Record
 
 TYPE_CHECKING = False
@@ -46,8 +48,9 @@ class Event(JsonRecord):
     time: float | None
     service: str  # the instance; empty for the container
     event: str  # the state that was entered, or what happened
-    text: str  # the reason
+    text: str  # the reason, as text to be shown
     code: int | None  # the exit code, if a run has ended
+    reason: Reason | None = None
 
 
 class DependencyStatus(JsonRecord):
@@ -77,6 +80,7 @@ class ProbeResult(JsonRecord):
     time: float | None
     passed: bool
     output: str
+    reason: Reason | None = None  # why it failed, if it is known
 
 
 class TimelineEntry(JsonRecord):
@@ -96,7 +100,8 @@ class ContainerStatus(JsonRecord):
     memory_limit: int | None  # bytes
     time: float | None  # now
     phase: str  # loading, up, stopping, sweeping or done
-    exit_reason: str  # why the container ends
+    exit_reason: str  # why the container ends, as text to be shown
+    reason: Reason | None  # the same
     code: int | None  # its exit code
     stop_grace_seconds: float | None  # the total grace period; null before the file has been read
     next: float | None  # when the total grace period ends
@@ -127,7 +132,8 @@ class ServiceStatus(JsonRecord):
     status: str  # the text that it sent as STATUS (sd_notify)
     pid: int  # its main process; 0 if there is none
     code: int | None  # exit code of its last run, 128+n for signal n
-    why: str  # the reason of its last end
+    why: str  # why its last run ended, as text to be shown
+    reason: Reason | None  # the same
     out_of_memory: bool  # whether the kernel killed it for lack of memory
     starts: int  # number of starts
     restarts: int  # restarts in a row
@@ -178,6 +184,21 @@ class ServiceStatus(JsonRecord):
         """Its dependencies whose condition does not hold."""
         return tuple(dependency for dependency in self.depends_on if not dependency.satisfied)
 
+    @property
+    def last_reason(self) -> Reason | None:
+        """Why its last run ended, without whether it was given up then.
+
+        Its `reason` is cleared at its next start; the history still has it.
+        """
+        ends = (event.reason for event in reversed(self.history) if event.code is not None and event.reason)
+        found = self.reason or next(ends, None)
+        return found and found.replace(restarts=None)
+
+    @property
+    def never_ran(self) -> bool:
+        """Whether its last start failed before its command ran."""
+        return self.reason is not None and self.reason.kind in NOT_STARTED
+
     def last_time(self, event: str) -> float | None:
         """Return the time of the last such event in the history, in Unix seconds."""
         return next((entry.time for entry in reversed(self.history) if entry.event == event), None)
@@ -188,6 +209,11 @@ class Status(JsonRecord):
 
     container: ContainerStatus
     services: tuple[ServiceStatus, ...]
+
+
+def reason_to_json(reason: Reason) -> dict[str, Any]:
+    """Return a reason as an object: its kind, and those of its fields that the kind has."""
+    return {name: _plain(value) for name, value in vars(reason).items() if value is not None and value != ""}
 
 
 def _text(value: object) -> str:
@@ -207,6 +233,13 @@ def _items(value: object, kind: type) -> tuple[Any, ...]:
     return tuple(item for item in value if isinstance(item, kind)) if isinstance(value, (list, tuple)) else ()
 
 
+def _reason(value: object, levels: int = CAUSES_KEPT) -> Reason | None:
+    if not isinstance(value, dict) or not _text(value.get("kind")):
+        return None
+    fields = {name: _READERS[Reason.__annotations__[name]](value[name]) for name in value.keys() & _PLAIN_OF_REASON}
+    return Reason(**fields, cause=_reason(value.get("cause"), levels - 1) if levels else None)
+
+
 # How a value becomes that of a field, by the annotation of the field.
 _READERS: dict[str, Callable[[Any], Any]] = {
     "str": _text,
@@ -221,7 +254,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "dict[str, int]": lambda value: (
         {str(key): _integer(item) or 0 for key, item in value.items()} if isinstance(value, dict) else {}
     ),
+    "Reason | None": _reason,
 }
+_PLAIN_OF_REASON = set(Reason.__annotations__) - {"cause"}
 
 
 def _read(kind: str, value: Any) -> Any:
@@ -237,4 +272,6 @@ def _read(kind: str, value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, JsonRecord):
         return value.to_json()
+    if isinstance(value, Reason):
+        return reason_to_json(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -40,20 +40,15 @@ def connect(command: Command, values: dict[str, Any]) -> Client:
     return Client(values["socket"], command=command.name)
 
 
-def print_result(command: Command, values: dict[str, Any], answer: Answer) -> int:
+def print_result(values: dict[str, Any], answer: Answer) -> int:
     """Print the outcome of a request without a body; returns the exit code."""
     if values["json"]:
         write(json.dumps({"code": answer.code, "text": answer.text}) + "\n")
     elif answer.code:
-        write(f"cohabit: {error_text(command, answer.text)}\n", 2)
+        write(f"cohabit: {answer.message}\n", 2)
     elif answer.text:
         write(f"{answer.text}\n")
     return answer.code
-
-
-def error_text(command: Command, text: str) -> str:
-    """A reason in the form of an error message: "cannot COMMAND: REASON"."""
-    return text if text.startswith("cannot ") else f"cannot {command.name}: {text}"
 
 
 def write(text: str | bytes, fd: int = 1) -> None:

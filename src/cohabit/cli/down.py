@@ -31,4 +31,4 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     inherited.restore()
     # The stop also terminates processes of no service, such as this one: that is not a failure of the request.
     signals.set_mask(inherited.mask | {signals.TERM})
-    return client.print_result(COMMAND, values, client.connect(COMMAND, values).request("down"))
+    return client.print_result(values, client.connect(COMMAND, values).request("down"))

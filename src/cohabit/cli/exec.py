@@ -12,10 +12,11 @@ import json
 from cohabit.cli import client
 from cohabit.cli.options import Option, WrapperCommand
 from cohabit.config.values.user import identity
-from cohabit.errors import CommandError, UsageError
+from cohabit.errors import EXIT_SYSTEM, CommandError, UsageError
 from cohabit.plan.model import Credentials
+from cohabit.plan.reason_text import text_of
 from cohabit.reactor.linux import environment, os
-from cohabit.reactor.processes import child, spawn
+from cohabit.reactor.processes import child, start_failure
 from cohabit.reactor.processes.secrets import SecretFiles
 
 TYPE_CHECKING = False
@@ -101,7 +102,7 @@ def _spawn_spec(
         try:
             user = identity(values["user"])
         except LookupError as error:
-            raise UsageError(client.error_text(COMMAND, str(error.args[0]))) from error
+            raise UsageError(f"cannot exec: {error.args[0]}") from error
         variables |= {"HOME": user.home} if user.home else {}
         variables |= {"USER": user.name, "LOGNAME": user.name} if user.name else {}
     variables |= dict(_options_env(values["env"], own))
@@ -174,5 +175,5 @@ def _become(spec: SpawnSpec, umask: int | None) -> NoReturn:
         child.execute(spec.argv, spec.environment)
     except OSError as error:
         message = child.describe(step, error).encode("utf-8", "surrogateescape")
-        why, code = spawn.failure(spec, message)
-        raise CommandError(f"cannot exec: {why}", code) from None
+        failure = start_failure.exec_failure(spec, message)
+        raise CommandError(f"cannot exec: {text_of(failure)}", failure.code or EXIT_SYSTEM) from None

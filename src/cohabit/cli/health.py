@@ -55,14 +55,13 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     goal = "live" if values["live"] and not values["ready"] else "ready"
     try:
         answer = Session(values["socket"]).request("health", [*services, f"for={goal}"], timeout=_SECONDS, last=True)
-        code, text = answer.code, answer.text
+        code = answer.code
+        wrong = code == _USAGE and not values["json"]
+        text = f"cohabit: {answer.message}" if wrong else answer.text
     except ConnectionFailedError as error:
-        code, text = _NO, str(error)
+        code, wrong, text = _NO, False, str(error)
     if code not in (_YES, _NO, _USAGE):
         code = _NO
-    wrong = code == _USAGE and not values["json"]
-    if wrong:
-        text = f"cohabit: {text}" if text.startswith("cannot ") else f"cohabit: cannot health: {text}"
     if values["json"]:
         # Only here, and only the C part of json: the Python part takes as long as everything else, this one a dlopen.
         text = f'{{"code": {code}, "text": {load("_json").encode_basestring_ascii(text)}}}'

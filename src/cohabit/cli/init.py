@@ -6,6 +6,7 @@ from cohabit.cli import load
 from cohabit.cli.options import Option, WrapperCommand
 from cohabit.errors import UsageError
 from cohabit.reactor.init import Init, Rules
+from cohabit.reactor.processes.spawn import NotStartedError
 from cohabit.reactor.signals import KILL, STOP
 from cohabit.units import parse_duration, parse_signal
 
@@ -72,7 +73,10 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         raise UsageError("cannot init: the command is empty (is a variable unset?)")
     rules = _rules(values, Rules(_log))
     init = Init(tuple(command), inherited, rules)
-    code = init.run()
+    try:
+        code = init.run()
+    except NotStartedError as error:
+        raise load("cohabit.reactor.processes.start_failure").command_error(error) from None
     if not init.alone and load("cohabit.reactor.processes.sweep").sweep_after(init.main, init.grace_left):
         rules.say("killed the remaining processes: the grace period expired, or another stop signal came")
     return code

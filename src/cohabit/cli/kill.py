@@ -61,4 +61,4 @@ def send(command: Command, values: dict[str, Any], signal: str, services: list[s
     cohabit = client.connect(command, values)
     option = cohabit.signal_option(signal)
     names = service_names(cohabit, command, values, services)
-    return client.print_result(command, values, cohabit.request("kill", [*names, option]))
+    return client.print_result(values, cohabit.request("kill", [*names, option]))

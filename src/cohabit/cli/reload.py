@@ -68,10 +68,10 @@ def request_or_signal(command: Command, values: dict[str, Any], number: int) -> 
         text = f"{signal_name(number)} sent to process {pid}: see its log for the outcome"
         client.write(json.dumps({"code": 0, "text": text}) + "\n" if values["json"] else f"{text}\n")
         return 0
-    return print_outcome(command, values, answer)
+    return print_outcome(values, answer)
 
 
-def print_outcome(command: Command, values: dict[str, Any], answer: Answer) -> int:
+def print_outcome(values: dict[str, Any], answer: Answer) -> int:
     """Print the outcome of a reload line by line; returns the exit code."""
     texts = [str(json.loads(line)["text"]) for line in answer.lines()]
     if values["json"]:
@@ -79,7 +79,7 @@ def print_outcome(command: Command, values: dict[str, Any], answer: Answer) -> i
         return answer.code
     client.write("".join(f"{text}\n" for text in texts), 2 if answer.code else 1)
     if answer.code or not texts:
-        client.print_result(command, values, answer)
+        client.print_result(values, answer)
     return answer.code
 
 

@@ -49,7 +49,7 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     answer = waiting.request(COMMAND, values, "scale", numbers, [])
     if answer is None:
         return waiting.print_timeout(COMMAND, values, numbers, "the file to be read", "it continues; see cohabit ps")
-    return print_outcome(COMMAND, values, answer)
+    return print_outcome(values, answer)
 
 
 def _is_number(text: str) -> bool:

@@ -50,7 +50,7 @@ def run(inherited: InheritedSignals, command: Command, arguments: list[str]) -> 
     if answer is None:
         goal = "the stop" if command.name == "stop" else "readiness"
         return waiting.print_timeout(command, values, named, goal, f"it continues; see cohabit why {named[0]}")
-    return client.print_result(command, values, answer)
+    return client.print_result(values, answer)
 
 
 def service_names(cohabit: Client, command: Command, values: dict[str, Any], services: list[str]) -> list[str]:

@@ -49,7 +49,7 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     answer = waiting.request(COMMAND, values, "wait", [*services, f"for={goal}"], services)
     if answer is None:
         return waiting.print_timeout(COMMAND, values, services, _GOALS[goal], f"see cohabit why {services[0]}")
-    if goal == "exit" and not values["json"] and not answer.text.startswith("cannot "):
+    if goal == "exit" and not values["json"] and answer.is_ok:
         client.write(f"{answer.text}\n")  # the exit code was requested: it is not a failure of `wait`
         return answer.code
-    return client.print_result(COMMAND, values, answer)
+    return client.print_result(values, answer)

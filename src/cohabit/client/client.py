@@ -72,7 +72,7 @@ class Client(Session):
         """Whether these services, or those that count, are ready. live: whether none is unhealthy or has failed."""
         answer = self.request("health", [*services, f"for={'live' if live else 'ready'}"])
         if answer.code not in (0, 1):
-            raise RefusedError(self.message(answer.text, "health"), answer.code, answer.error)
+            raise RefusedError(answer.message, answer.code, answer.error)
         return Health(answer.code == 0, answer.text)
 
     def service(self, name: str) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class Client(Session):
         answer = self.request(name, numbers, timeout=timeout)
         texts = tuple(str(decode(line)["text"]) for line in answer.lines())
         if not answer.is_ok:
-            raise RefusedError("\n".join((self.message(answer.text, name), *texts)), answer.code, answer.error)
+            raise RefusedError("\n".join((answer.message, *texts)), answer.code, answer.error)
         return texts
 
     def reexec(self, *, timeout: float | None = None) -> str:

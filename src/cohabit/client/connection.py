@@ -189,6 +189,11 @@ class Answer:
         """Whether the request was carried out."""
         return self.error == OK
 
+    @property
+    def message(self) -> str:
+        """The text of an error as a message: "cannot COMMAND: REASON"."""
+        return self.text if self.text.startswith("cannot ") else f"cannot {self.command}: {self.text}"
+
     def feed(self, data: bytes) -> None:
         """Append what came."""
         self._data += data
@@ -370,7 +375,9 @@ class Session:
                 f"cannot {command}: the answer is not of version {control.VERSION} of the protocol (use the program "
                 "that belongs to the running cohabit)"
             )
-        answer.text = self.message(answer.text, name) if answer.text.startswith("cannot ") else answer.text
+        for beginning in (f"cannot {name}: ", "cannot read the request: "):
+            if answer.text.startswith(beginning):
+                answer.text = f"cannot {command}: {answer.text.removeprefix(beginning)}"
         if answer.error == control.VERSION_MISMATCH:
             raise VersionMismatchError(answer.text)
         if streaming or timeout is None:
@@ -383,16 +390,12 @@ class Session:
         """As request, but raises RefusedError if the answer is an error."""
         answer = self.request(name, arguments, **options)
         if not answer.is_ok:
-            raise RefusedError(self.message(answer.text, name), answer.code, answer.error)
+            raise RefusedError(answer.message, answer.code, answer.error)
         return answer
 
     def message(self, text: str, name: str) -> str:
         """A reason in the form "cannot COMMAND: REASON", with the command that the caller has named."""
-        command = self._command or name
-        for beginning in (f"cannot {name}: ", "cannot read the request: "):
-            if text.startswith(beginning):
-                return f"cannot {command}: {text.removeprefix(beginning)}"
-        return text if text.startswith("cannot ") else f"cannot {command}: {text}"
+        return f"cannot {self._command or name}: {text}"
 
     def _connect(self, command: str, deadline: float) -> Connection:
         if not (self._connection and self._connection.is_usable):  # open answers keep the former one

@@ -16,6 +16,7 @@ from cohabit.client.client import DROPPED, Client, Health, LogRecord, Version
 from cohabit.client.connection import Answer, RefusedError, VersionMismatchError
 from cohabit.client.discovery import ConnectionFailedError, NoAnswerError, PermissionDeniedError
 from cohabit.errors import CohabitError, UsageError
+from cohabit.plan.reason import Reason
 
 __all__ = [
     "DROPPED",
@@ -32,6 +33,7 @@ __all__ = [
     "PermissionDeniedError",
     "ProbeResult",
     "ProbeStatus",
+    "Reason",
     "RefusedError",
     "ServiceStatus",
     "Status",

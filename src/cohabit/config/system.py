@@ -186,10 +186,10 @@ def _check_command(service: Service, directory: str, environ: Mapping[str, str])
     start = f"cannot start {service.name}"
     if "/" in program:
         path = os.path.join(directory, program)
-        why = _why_not(path)
-        if why == "no such file":
+        why, code = _why_not(path)
+        if code == EXIT_NOT_FOUND:
             yield f"{start}: {path} does not exist (install it, or correct the path)", EXIT_NOT_FOUND
-        elif why:
+        elif code:
             yield f"{start}: {path}: {why}", EXIT_CANNOT_RUN
         else:
             yield from _check_interpreter(start, path)
@@ -198,11 +198,11 @@ def _check_command(service: Service, directory: str, environ: Mapping[str, str])
     blocked = ""
     for entry in search.split(":"):
         path = os.path.join(directory, entry, program)
-        why = _why_not(path)
-        if not why:
+        why, code = _why_not(path)
+        if not code:
             yield from _check_interpreter(start, path)
             return
-        if why != "no such file" and not blocked:
+        if code != EXIT_NOT_FOUND and not blocked:
             blocked = f"{path}: {why}"
     if blocked:
         yield f"{start}: {blocked}", EXIT_CANNOT_RUN
@@ -210,18 +210,18 @@ def _check_command(service: Service, directory: str, environ: Mapping[str, str])
         yield f"{start}: {program!r} is not found in PATH (install it, or write its absolute path)", EXIT_NOT_FOUND
 
 
-def _why_not(path: str) -> str:
-    """Why the kernel would not execute a file; "" if it would."""
+def _why_not(path: str) -> tuple[str, int]:
+    """Why the kernel would not execute a file, with the exit code; ("", 0) if it would."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        return "no such file" if missing else str(error.strerror)
+        return str(error.strerror), EXIT_NOT_FOUND if missing else EXIT_CANNOT_RUN
     if stat.S_ISDIR(mode):
-        return "it is a directory (name a program in it)"
+        return "it is a directory (name a program in it)", EXIT_CANNOT_RUN
     if not stat.S_ISREG(mode) or not os.access(path, os.X_OK):
-        return "it is not executable (chmod +x)"
-    return ""
+        return "it is not executable (chmod +x)", EXIT_CANNOT_RUN
+    return "", 0
 
 
 def _check_interpreter(start: str, path: str) -> Iterator[tuple[str, int]]:

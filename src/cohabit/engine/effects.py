@@ -7,6 +7,7 @@ from cohabit.plan.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.plan.model import Plan, Service
+    from cohabit.plan.reason import Reason
 
 
 class Spawn(Record):
@@ -94,10 +95,10 @@ class Prepare(Record):
 
 
 class Exit(Record):
-    """End the container. reason: one line. cause: the service whose last output is shown with it, or ""."""
+    """End the container. reason: None for a file with problems. cause: the service whose output explains it, or ""."""
 
     code: int
-    reason: str
+    reason: Reason | None
     cause: str = ""
 
 

@@ -10,6 +10,7 @@ from cohabit.plan.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.plan.model import Plan
+    from cohabit.plan.reason import Reason
 
 
 class Loaded(Record):
@@ -33,11 +34,10 @@ class Spawned(Record):
 
 
 class SpawnFailed(Record):
-    """The service's command could not be started. why: completes "cannot start: ". orphans: as in HookEnded."""
+    """The service's command could not be started. cause: why, with a code. orphans: as in HookEnded."""
 
     service: str
-    why: str
-    code: int
+    cause: Reason
     orphans: bool = False
 
 
@@ -67,26 +67,27 @@ class TreeGone(Record):
 
 
 class HookEnded(Record):
-    """The answer to RunHook. why: completes "pre_start hook 1 " if the hook did not run to its end, otherwise "".
+    """The answer to RunHook. cause: why the hook did not run to its end; None if it did.
 
     orphans: the service has no main process, and processes that its hooks left behind are running.
     """
 
     service: str
     code: int
-    why: str = ""
+    cause: Reason | None = None
     orphans: bool = False
 
 
 class Probed(Record):
     """The result of a probe: the answer to Ask, or what the service reported itself (log, descriptor).
 
-    output: at most 4 KiB of what the probe printed.
+    output: at most 4 KiB of what the probe printed. reason: why it failed, if that is known; output is its text then.
     """
 
     service: str
     passed: bool
     output: str = ""
+    reason: Reason | None = None
 
 
 class Notified(Record):

@@ -17,12 +17,14 @@ makes the service unhealthy (systemd.service(5), WatchdogSec).
 from __future__ import annotations
 
 from cohabit.plan.model import PASSIVE_PROBES
+from cohabit.plan.record import from_plain, to_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.plan.model import Probe
+    from cohabit.plan.reason import Reason
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 RESULTS_KEPT = 5
@@ -34,7 +36,7 @@ class Health:
     """The health of one run of a service. Times are monotonic seconds.
 
     next_at: when to call `due`, None for never. count_from: failures count from then on.
-    results: the last RESULTS_KEPT, (time, passed, output).
+    results: the last RESULTS_KEPT, (time, passed, output, reason of the failure if it is known).
     """
 
     __slots__ = _KEPT
@@ -47,7 +49,7 @@ class Health:
         self.next_at: float | None = None
         self.asked_at = 0.0
         self.asking = False
-        self.results: list[tuple[float, bool, str]] = []
+        self.results: list[tuple[float, bool, str, Reason | None]] = []
 
     def begin(self, probe: Probe, now: float) -> None:
         """Start a new run."""
@@ -75,11 +77,11 @@ class Health:
             self.next_at = self.count_from if self.status == STARTING else None
         return False
 
-    def result(self, probe: Probe, now: float, *, passed: bool, output: str) -> None:
+    def result(self, probe: Probe, now: float, *, passed: bool, output: str, reason: Reason | None = None) -> None:
         """Record a result: of a probe that ran, or a report of the service itself."""
         first = self.status == STARTING
         self.asking = False
-        self._keep(now, passed=passed, output=output)
+        self._keep(now, passed=passed, output=output, reason=reason)
         if passed:
             self.status, self.was_healthy, self.failures = HEALTHY, True, 0
         elif probe.kind in PASSIVE_PROBES:
@@ -108,8 +110,8 @@ class Health:
         if self.failures >= probe.retries:
             self.status = UNHEALTHY
 
-    def _keep(self, now: float, *, passed: bool, output: str) -> None:
-        self.results = [*self.results[1 - RESULTS_KEPT :], (now, passed, output)]
+    def _keep(self, now: float, *, passed: bool, output: str, reason: Reason | None = None) -> None:
+        self.results = [*self.results[1 - RESULTS_KEPT :], (now, passed, output, reason)]
 
     @property
     def last_output(self) -> str:
@@ -121,12 +123,13 @@ class Health:
 
     def to_plain(self) -> dict[str, Any]:
         """The re-execution state, as plain values."""
-        return {name: getattr(self, name) for name in _KEPT}
+        return {name: getattr(self, name) for name in _KEPT} | {"results": to_plain(self.results)}
 
     def restore(self, plain: dict[str, Any]) -> None:
         """The inverse of to_plain. A probe whose result was lost runs again."""
         for name in _KEPT:
             if name in plain:
                 setattr(self, name, plain[name])
+        self.results = list(from_plain(self.results))
         if self.asking:
             self.asking, self.next_at = False, self.asked_at

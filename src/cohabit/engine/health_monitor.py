@@ -9,7 +9,10 @@ from __future__ import annotations
 from cohabit.engine import health, machine
 from cohabit.engine.effects import Ask, StopAsking
 from cohabit.engine.unit import HEALTHY_AGAIN, READY, UNHEALTHY
+from cohabit.plan import reason as reasons
 from cohabit.plan.model import EXIT, POST_START, RESTART
+from cohabit.plan.reason import Reason
+from cohabit.plan.reason_text import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
         def waits_for(self, name: str, other: Unit) -> bool:
             """Whether the named service waits for the other one."""
 
-        def note(self, unit: Unit, event: str, now: float, why: str = "") -> None:
+        def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None) -> None:
             """Record a transition."""
 
         def say(self, level: str, unit: Unit, text: str) -> None:
@@ -73,7 +76,7 @@ class HealthMonitor:
             self._services.timers.set((unit.name, TIMER), None)
             self._services.out.append(StopAsking(unit.name))
 
-    def probed(self, unit: Unit, now: float, *, passed: bool, output: str) -> None:
+    def probed(self, unit: Unit, now: float, *, passed: bool, output: str, reason: Reason | None = None) -> None:
         """A result has arrived: the answer to Ask, or a report of the service itself."""
         probe = unit.service.probe
         if probe is None or unit.state != machine.RUNNING:
@@ -81,7 +84,7 @@ class HealthMonitor:
         if unit.health.status == "":
             unit.health.begin(probe, now)
         before = unit.health.status
-        unit.health.result(probe, now, passed=passed, output=output)
+        unit.health.result(probe, now, passed=passed, output=output, reason=reason)
         self._changed(unit, before, now)
 
     def notified(self, unit: Unit, message: Notified, now: float) -> None:
@@ -132,15 +135,16 @@ class HealthMonitor:
         elif status == health.UNHEALTHY and before != health.UNHEALTHY and probe is not None:
             unit.ready = False
             services.mark_dirty(unit)
-            services.note(unit, UNHEALTHY, now, unit.health.last_output)
-            text = f"unhealthy: {unit.health.last_output or 'its probe failed'}"
+            reason = Reason(reasons.UNHEALTHY, detail=unit.health.last_output, cause=unit.health.results[-1][3])
+            services.note(unit, UNHEALTHY, now, reason)
+            text = text_of(reason)
             waiting = ", ".join(name for name in unit.dependents if services.waits_for(name, unit))
             services.say("warning", unit, text + (f" ({waiting} cannot start until it is healthy)" if waiting else ""))
             if unit.going_down:
                 return
             if probe.on_failure == RESTART:
-                unit.why, unit.forced_exit_code, unit.restart_requested = text, 1, True
+                unit.reason, unit.forced_exit_code, unit.restart_requested = reason, 1, True
                 services.fact(unit, machine.FAILED, now)
             elif probe.on_failure == EXIT:
-                unit.why, unit.code = text, 1
+                unit.reason, unit.code = reason, 1
                 services.ended.append(unit)

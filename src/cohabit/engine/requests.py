@@ -12,6 +12,7 @@ from cohabit.engine import machine
 from cohabit.engine.effects import Signal
 from cohabit.engine.services import SIGKILL
 from cohabit.plan.model import COMPLETED
+from cohabit.plan.reason import KILLED_ON_REQUEST, Reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,5 +71,5 @@ def _stop(services: Services, unit: Unit) -> None:
 def _kill(services: Services, unit: Unit, now: float) -> None:
     _stop(services, unit)
     if not unit.at_rest:
-        unit.why = unit.why or f"killed on request (signal {SIGKILL})"
+        unit.reason = unit.reason or Reason(KILLED_ON_REQUEST, signal=SIGKILL)
         services.kill_at_once(unit, now)

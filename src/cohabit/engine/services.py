@@ -13,10 +13,20 @@ from cohabit.engine import health_monitor, machine
 from cohabit.engine.effects import Report, RunHook, Signal, SignalTree, Spawn
 from cohabit.engine.policy import verdict
 from cohabit.engine.timers import Timers
-from cohabit.engine.unit import UNHEALTHY, WANTED, Unit
+from cohabit.engine.unit import WANTED, Unit
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.model import POST_START, PRE_START, PRE_STOP
-from cohabit.units import describe_exit, format_duration
+from cohabit.plan.reason import (
+    CANNOT_START,
+    HOOK_ENDED,
+    HOOK_FAILED,
+    STOP_TIMED_OUT,
+    Reason,
+    dependency_failed,
+    end_of_run,
+)
+from cohabit.plan.reason_text import text_of
+from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +54,7 @@ class Services:
         self.timers = Timers()
         self.health_monitor = health_monitor.HealthMonitor(self)
         # Of this step: the name of the service, then as in Unit.history.
-        self.transitions: list[tuple[str, float, str, str, int | None]] = []
+        self.transitions: list[tuple[str, float, str, Reason | None, int | None]] = []
         self._dirty: dict[str, None] = {}
 
     # --- events of one service ----------------------------------------------------------------------
@@ -64,7 +74,7 @@ class Services:
         ended = before not in machine.AT_REST and state in machine.AT_REST
         if before != state:
             unit.since = now
-            self.note(unit, state, now, unit.why if ended else "", unit.code if ended else None)
+            self.note(unit, state, now, unit.reason if ended else None, unit.code if ended else None)
         if before == machine.RUNNING:
             self.health_monitor.end(unit)
         self.mark_dirty(unit)
@@ -82,7 +92,9 @@ class Services:
         unit.killed = unit.restart_requested = unit.in_background = False
         unit.forced_exit_code = unit.failed = 0
         unit.out_of_memory = False
-        unit.why = unit.status = unit.blocked_hook = ""
+        unit.reason = None
+        unit.status = ""
+        unit.blocked_hook = None
         unit.pending = True
         if unit.service.pre_start:
             self._run_hook(unit, PRE_START, 0)
@@ -116,26 +128,24 @@ class Services:
         else:
             self.health_monitor.begin(unit, now)
 
-    def spawn_failed(self, unit: Unit, why: str, code: int, now: float, *, orphans: bool) -> None:
+    def spawn_failed(self, unit: Unit, cause: Reason, now: float, *, orphans: bool) -> None:
         """Its command could not be started. Processes that its pre_start hooks left behind are terminated."""
         unit.pid, unit.main_alive, unit.pending = 0, False, False
-        unit.code, unit.ran_seconds = code, 0.0
-        unit.why = f"cannot start: {why}"
+        unit.code, unit.ran_seconds = cause.code, 0.0
+        unit.reason = Reason(CANNOT_START, cause.code, cause=cause)
         self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
 
     def exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
         """Its main process has ended."""
         unit.main_alive, unit.code, unit.orphans = False, unit.forced_exit_code or code, orphans
         unit.ran_seconds = max(0.0, now - unit.started_at)
-        if not unit.why:
-            how = describe_exit(code) + (", out of memory," if unit.out_of_memory else "")
-            unit.why = f"ended with {how} after {format_duration(unit.ran_seconds)}"
+        if unit.reason is None:
+            unit.reason = end_of_run(code, unit.ran_seconds, out_of_memory=unit.out_of_memory)
             if unit.state == machine.STOPPING and code == EXIT_KILLED and unit.killed:
-                late = f"its {unit.blocked_hook} did not end" if unit.blocked_hook else "it did not stop"
-                unit.why += f", because {late} in time"
+                unit.reason = _stop_timed_out(unit.reason, unit.blocked_hook)
         if orphans and unit.state == machine.RUNNING:
             hint = "" if code else " (if it is a daemon: run it in the foreground, or set pid_file)"
-            self.say("warning", unit, f"{unit.why}; terminating the processes that it left behind{hint}")
+            self.say("warning", unit, f"{text_of(unit.reason)}; terminating the processes that it left behind{hint}")
         orphans = orphans or unit.hook_stage != ""  # a hook that is still running counts, too
         self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
         final = not unit.going_down and self._policy(unit).state != machine.BACKOFF
@@ -151,10 +161,10 @@ class Services:
             unit.in_background = True
             self.say("info", unit, f"is in the background now, pid {pid}")
 
-    def hook_ended(self, unit: Unit, code: int, why: str, now: float, *, orphans: bool) -> None:
+    def hook_ended(self, unit: Unit, code: int, cause: Reason | None, now: float, *, orphans: bool) -> None:
         """A hook has ended: run the next one, or continue the start or the stop."""
         stage, index, unit.hook_stage = unit.hook_stage, unit.hook_index, ""
-        outcome = f"{stage} hook {index + 1} {why or 'ended with ' + describe_exit(code)}"
+        outcome = Reason(HOOK_FAILED if code else HOOK_ENDED, code, hook_stage=stage, hook_index=index, cause=cause)
         more = index + 1 < len(unit.service.hooks(stage)) if stage else False
         if stage != PRE_START and not unit.main_alive and unit.state == machine.STOPPING:
             unit.orphans = unit.orphans or orphans
@@ -164,23 +174,23 @@ class Services:
             self._pre_start_ended(unit, code if code or more else None, outcome, now, orphans=orphans)
         elif stage == PRE_STOP and unit.state == machine.STOPPING:
             if code:
-                self.say("warning", unit, outcome)
+                self.say("warning", unit, text_of(outcome))
             if more and not unit.killed:
                 self._run_hook(unit, PRE_STOP, index + 1)
             elif not unit.killed:
                 self.out.append(Signal(unit.name, unit.service.stop_signal))
         elif stage == POST_START and unit.state == machine.RUNNING:
             if code:
-                self.say("error", unit, outcome if unit.going_down else f"{outcome}: stopping it")
+                self.say("error", unit, text_of(outcome) + ("" if unit.going_down else ": stopping it"))
                 if not unit.going_down:
-                    unit.why, unit.forced_exit_code = outcome, code
+                    unit.reason, unit.forced_exit_code = outcome, code
                     self.fact(unit, machine.FAILED, now)
             elif more:
                 self._run_hook(unit, POST_START, index + 1)
             else:
                 self.health_monitor.begin(unit, now)
 
-    def _pre_start_ended(self, unit: Unit, code: int | None, outcome: str, now: float, *, orphans: bool) -> None:
+    def _pre_start_ended(self, unit: Unit, code: int | None, outcome: Reason, now: float, *, orphans: bool) -> None:
         """code: None when it was the last hook and it succeeded."""
         if unit.state == machine.STARTING and not code and not unit.going_down:
             if code is None:
@@ -189,7 +199,7 @@ class Services:
                 self._run_hook(unit, PRE_START, unit.hook_index + 1)
             return
         unit.pid, unit.pending = 0, False
-        unit.code, unit.ran_seconds, unit.why = code or 0, 0.0, outcome
+        unit.code, unit.ran_seconds, unit.reason = code or 0, 0.0, outcome
         if unit.state == machine.STARTING:
             self.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
         elif unit.state == machine.STOPPING:
@@ -221,8 +231,9 @@ class Services:
     def _verdict(self, unit: Unit, now: float) -> None:
         code = unit.code or 0
         started = unit.pid != 0
+        why = text_of(unit.reason)
         if unit.going_down:
-            self.say("info" if started else "error", unit, f"stopped: {unit.why}" if started else unit.why)
+            self.say("info" if started else "error", unit, f"stopped: {why}" if started else why)
             self._enter(unit, machine.STOPPED, now)
             unit.take_next()  # a later start uses the newest Plan
             return
@@ -230,13 +241,11 @@ class Services:
         unit.restarts = what.restarts
         if what.state == machine.BACKOFF:
             delay = format_duration(what.delay_seconds)
-            self.say("warning", unit, f"{unit.why}; starting again in {delay} (restart {what.restarts})")
-        elif what.state == machine.FATAL and started:
-            times = "1 restart" if what.restarts == 1 else f"{what.restarts} restarts"
-            unit.why += f"; given up after {times}"
-            self.say("error", unit, unit.why)
+            self.say("warning", unit, f"{why}; starting again in {delay} (restart {what.restarts})")
         else:
-            self.say("error" if code else "info", unit, unit.why)
+            if what.state == machine.FATAL and started and unit.reason is not None:
+                unit.reason = unit.reason.replace(restarts=what.restarts)
+            self.say("error" if code or what.state == machine.FATAL else "info", unit, text_of(unit.reason))
         self._enter(unit, what.state, now)
         if what.state == machine.BACKOFF:
             self._set_deadline(unit, now + what.delay_seconds)
@@ -263,8 +272,9 @@ class Services:
         self.killed = True
         grace = format_duration(unit.service.stop_grace_seconds)
         self._mark_killed(unit)
-        hook = f" (its {unit.blocked_hook} is still running)" if unit.blocked_hook else ""
-        self.say("warning", unit, f"not stopped within its stop_grace_period of {grace}{hook}: killing it")
+        hook = unit.blocked_hook
+        blocked = "" if hook is None else f" (its {PRE_STOP} hook {hook + 1} is still running)"
+        self.say("warning", unit, f"not stopped within its stop_grace_period of {grace}{blocked}: killing it")
         self.out.append(SignalTree(unit.name, SIGKILL))
 
     @staticmethod
@@ -272,7 +282,7 @@ class Services:
         """Record that SIGKILL is needed. While a pre_stop hook runs, the stop signal has not been sent yet."""
         unit.killed = True
         if unit.hook_stage == PRE_STOP:
-            unit.blocked_hook = f"{PRE_STOP} hook {unit.hook_index + 1}"
+            unit.blocked_hook = unit.hook_index
 
     def kill_at_once(self, unit: Unit, now: float) -> None:
         """Send SIGKILL to its process tree now, without a grace period."""
@@ -314,9 +324,9 @@ class Services:
         others = [(self.units[dependency.service], dependency) for dependency in unit.service.depends_on]
         failed = next((other for other, dependency in others if other.can_never_satisfy(dependency)), None)
         if failed is not None:
-            unit.why = f"cannot start: it waits for {failed.name}, {_relative_clause(failed.why)}"
+            unit.reason = dependency_failed(failed.name, failed.reason)
             unit.code = failed.code or 1  # it counts as a failure even if the other one ended with 0
-            self.say("error", unit, unit.why)
+            self.say("error", unit, text_of(unit.reason))
             self.fact(unit, machine.REFUSED, now)
         elif all(other.satisfies(dependency) for other, dependency in others):
             self.fact(unit, machine.START, now)
@@ -454,10 +464,10 @@ class Services:
 
     # --- output -----------------------------------------------------------------------------------------
 
-    def note(self, unit: Unit, event: str, now: float, why: str = "", code: int | None = None) -> None:
+    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
         """Record a transition: in the history of the unit, and for subscribers to events."""
-        unit.record(event, now, why, code)
-        self.transitions.append((unit.name, now, event, why, code))
+        unit.record(event, now, reason, code)
+        self.transitions.append((unit.name, now, event, reason, code))
 
     def say(self, level: str, unit: Unit, text: str) -> None:
         """Log a line about a service."""
@@ -472,10 +482,7 @@ class Services:
         self.timers.set((unit.name, _STATE), time)
 
 
-def _relative_clause(why: str) -> str:
-    """Turn a reason into the end of "it waits for X, ..."."""
-    if why.startswith((PRE_START, POST_START)):
-        return f"whose {why}"
-    if why.startswith(UNHEALTHY):
-        return f"which was {why}"
-    return "which " + why.replace("cannot start", "could not start", 1)
+def _stop_timed_out(reason: Reason, blocked_hook: int | None) -> Reason:
+    if blocked_hook is None:
+        return reason.replace(kind=STOP_TIMED_OUT)
+    return reason.replace(kind=STOP_TIMED_OUT, hook_stage=PRE_STOP, hook_index=blocked_hook)

@@ -40,9 +40,12 @@ from cohabit.engine.events import (
 )
 from cohabit.engine.requests import request
 from cohabit.engine.services import SIGKILL, SIGTERM, Services
-from cohabit.engine.unit import Unit
+from cohabit.engine.unit import Unit, history_from_plain, history_to_plain
 from cohabit.errors import EXIT_BUG, EXIT_KILLED
+from cohabit.plan import reason as reasons
 from cohabit.plan.diff import diff
+from cohabit.plan.reason import Reason
+from cohabit.plan.record import from_plain, to_plain
 from cohabit.units import format_duration, signal_name
 
 TYPE_CHECKING = False
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
+    from cohabit.engine.unit import Entry
     from cohabit.plan.diff import Difference
     from cohabit.plan.model import Plan
 
@@ -76,7 +80,7 @@ class Supervisor:
         self.phase = LOADING
         self.plan: Plan | None = None
         self.code: int | None = None  # exit code of the first cause; None while there is none, and after a request
-        self.exit_reason = ""
+        self.exit_reason: Reason | None = None
         self.cause = ""
         self.failures = 0  # services that have failed for good
         self.requested = False  # the end was requested
@@ -93,7 +97,7 @@ class Supervisor:
         self.reads = 0  # how many times the file was read
         self.reload_messages: tuple[str, ...] = ()  # the messages of the last read: what changed, or why nothing
         self.read_code = 0  # the exit code of the last read
-        self.history: list[tuple[float, str, str, int | None]] = []  # of the container, as Unit.history
+        self.history: list[Entry] = []  # of the container, as Unit.history
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Handle one event. Returns the effects to carry out, in order. Raises ImpossibleEventError."""
@@ -131,8 +135,8 @@ class Supervisor:
         match event:
             case Spawned(_, pid):
                 services.spawned(unit, pid, now)
-            case SpawnFailed(_, why, code, orphans):
-                services.spawn_failed(unit, why, code, now, orphans=orphans)
+            case SpawnFailed(_, cause, orphans):
+                services.spawn_failed(unit, cause, now, orphans=orphans)
             case Exited(_, code, orphans, out_of_memory):
                 unit.out_of_memory = out_of_memory
                 services.exited(unit, code, now, orphans=orphans)
@@ -140,10 +144,10 @@ class Supervisor:
                 services.daemonised(unit, pid)
             case TreeGone():
                 services.fact(unit, machine.TREE_GONE, now)
-            case HookEnded(_, code, why, orphans):
-                services.hook_ended(unit, code, why, now, orphans=orphans)
-            case Probed(_, passed, output):
-                services.health_monitor.probed(unit, now, passed=passed, output=output)
+            case HookEnded(_, code, cause, orphans):
+                services.hook_ended(unit, code, cause, now, orphans=orphans)
+            case Probed(_, passed, output, reason):
+                services.health_monitor.probed(unit, now, passed=passed, output=output, reason=reason)
             case Notified():
                 services.notified(unit, event, now)
             case ScheduleDue() if self.phase == UP:
@@ -250,9 +254,9 @@ class Supervisor:
             self._do(Report(level, "", line))
         if self.phase == LOADING:
             self.phase = DONE
-            self._do(Exit(code, ""))
+            self._do(Exit(code, None))
         else:
-            self._note("reload failed", now, lines[0] if lines else "", code)
+            self._note("reload failed", now, Reason(reasons.RELOAD_FAILED, detail=lines[0] if lines else ""), code)
             self._say("error", "cannot reload: see the messages above (nothing was changed)")
             self._read_once_more()
 
@@ -292,11 +296,15 @@ class Supervisor:
         unhealthy = unit.state == machine.RUNNING  # on_failure: exit; no other running unit gets here
         if unit.service.essential or unhealthy:
             self.cause = self._first_cause(unit)
-            self._begin_stop(unit.code or 0, f"{unit.name} {unit.why}{self._hint_essential()}", now)
+            said = self._why_it_ends_all(unit)
+            reason = Reason(reasons.SERVICE_ENDED, service=unit.name, cause=unit.reason, detail=said)
+            self._begin_stop(unit.code or 0, reason, now)
 
-    def _hint_essential(self) -> str:
+    def _why_it_ends_all(self, unit: Unit) -> str:
         """Say that it was essential, unless all services are."""
-        return "" if all(unit.service.essential for unit in self.units.values()) else " (essential)"
+        if not unit.service.essential:
+            return "on_failure: exit"
+        return "" if all(other.service.essential for other in self.units.values()) else "essential"
 
     def _first_cause(self, unit: Unit) -> str:
         """The service whose output explains the end: the given one, or the dependency that failed."""
@@ -311,20 +319,21 @@ class Supervisor:
     def _all_done(self, now: float) -> None:
         failures = [unit for unit in self.units.values() if unit.failed]
         if not failures:
-            self._begin_stop(0, "all services have ended", now)
+            self._begin_stop(0, Reason(reasons.ALL_ENDED), now)
         else:
             failed = min(failures, key=lambda unit: unit.failed)
             self.cause = self._first_cause(failed)
-            self._begin_stop(failed.code, f"all services have ended; {failed.name} {failed.why}", now)
+            reason = Reason(reasons.ALL_ENDED, service=failed.name, cause=failed.reason)
+            self._begin_stop(failed.code, reason, now)
 
     def _stop_requested(self, number: int, by: str, now: float) -> None:
         if self.phase == LOADING:
             self.phase = DONE
-            self._do(Exit(0, f"stopped by {by} before anything was started"))
+            self._do(Exit(0, Reason(reasons.STOPPED_EARLY, detail=by)))
         elif self.phase == UP:
             self.requested = True
             self._say("info", f"{by}: stopping")
-            self._begin_stop(None, f"stopped by {by}", now)
+            self._begin_stop(None, Reason(reasons.STOP_REQUESTED, detail=by), now)
             self.stop_signal, self.stop_requested_at = number, now
         elif number == self.stop_signal and now - self.stop_requested_at < REPEATED_SIGNAL_SECONDS:
             return  # timeout(1), npm and some platforms signal process 1 and then its whole group
@@ -335,7 +344,7 @@ class Supervisor:
             self.requested = True
             if self.code == 128 + number:
                 self.code, self.cause = None, ""
-                self.exit_reason = f"stopped by {by}"
+                self.exit_reason = Reason(reasons.STOP_REQUESTED, detail=by)
         elif self.phase in (STOPPING, SWEEPING) and not self.killing:
             self._say("warning", f"{by} again: killing the remaining processes")
             self._total_due(now)
@@ -343,14 +352,15 @@ class Supervisor:
     def _broken(self, text: str, now: float) -> None:
         """Stop everything in order, with the exit code for a bug in cohabit."""
         self._say("error", text)
+        reason = Reason(reasons.INTERNAL_ERROR, detail=text)
         if self.phase == LOADING:
             self.phase = DONE
-            self._do(Exit(EXIT_BUG, text))
+            self._do(Exit(EXIT_BUG, reason))
         elif self.phase == UP:
-            self._begin_stop(EXIT_BUG, text, now)
-        self.code, self.exit_reason, self.cause = EXIT_BUG, text, ""
+            self._begin_stop(EXIT_BUG, reason, now)
+        self.code, self.exit_reason, self.cause = EXIT_BUG, reason, ""
 
-    def _begin_stop(self, code: int | None, reason: str, now: float) -> None:
+    def _begin_stop(self, code: int | None, reason: Reason, now: float) -> None:
         self.phase, self.code, self.exit_reason = STOPPING, code, reason
         self._note("stopping", now, reason, code)
         grace = self.plan.stop_grace_seconds if self.plan else 0.0
@@ -400,10 +410,10 @@ class Supervisor:
     def _do(self, effect: Effect) -> None:
         self.services.out.append(effect)
 
-    def _note(self, event: str, now: float, why: str = "", code: int | None = None) -> None:
+    def _note(self, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
         """Record a transition of the container: in its history, and for subscribers to events."""
-        self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, why, code)]
-        self.services.transitions.append(("", now, event, why, code))
+        self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, reason, code)]
+        self.services.transitions.append(("", now, event, reason, code))
 
     def _say(self, level: str, text: str) -> None:
         self._do(Report(level, "", text))
@@ -413,6 +423,7 @@ class Supervisor:
     def to_plain(self) -> dict[str, Any]:
         """The re-execution state, as plain values. The Plan is passed separately."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in _KEPT}
+        plain["exit_reason"], plain["history"] = to_plain(self.exit_reason), history_to_plain(self.history)
         plain["units"] = [unit.to_plain() for unit in self.units.values()]
         return plain
 
@@ -422,4 +433,5 @@ class Supervisor:
         for name in _KEPT:
             if name in plain:
                 setattr(self, name, plain[name])
+        self.exit_reason, self.history = from_plain(self.exit_reason), history_from_plain(self.history)
         self.services.restore([Unit.restored(unit) for unit in plain["units"]])

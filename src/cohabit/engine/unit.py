@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.plan.model import Dependency, Service
+    from cohabit.plan.reason import Reason
+
+    Entry = tuple[float, str, Reason | None, int | None]
 
 # The fields in the re-execution state; the others follow from the Plan.
 _KEPT = (
     "state", "want_up", "restart_pending", "gone", "pid", "main_alive", "pending", "ready", "code", "started_at",
     "ran_seconds", "starts", "restarts", "killed", "restart_requested", "forced_exit_code", "failed", "in_background",
     "hook_stage", "hook_index",
-    "orphans", "status", "why", "deadline", "since", "history", "timeline", "out_of_memory",
+    "orphans", "status", "reason", "deadline", "since", "history", "timeline", "out_of_memory",
     "blocked_hook",
 )  # fmt: skip
 
@@ -38,11 +41,11 @@ class Unit:
     pid: of the main process, 0 before the first. main_alive: whether that process is running.
     pending: a start was requested, and its outcome is not known yet.
     ready: it runs, its start is complete, and its probe succeeded if it has one.
-    code: exit code of the last run, None before the first end. why: the reason of that end, as text.
+    code: exit code of the last run, None before the first end. reason: why it ended, or why it cannot start.
     started_at: time of the last start. ran_seconds: duration of the last run.
     starts: successful starts since the last start on request. restarts: restarts in a row.
     in_background: the move of this run into the background is already logged.
-    killed: SIGKILL was needed in this stop. blocked_hook: the hook that was running then.
+    killed: SIGKILL was needed in this stop. blocked_hook: the index of the pre_stop hook that was running then.
     restart_requested: `on_failure: restart` is ending this run.
     forced_exit_code: this end counts as this code; 0 for the code of the process.
     failed: the service failed for good, as failure number n of the container; 0 if it did not.
@@ -50,7 +53,7 @@ class Unit:
     orphans: a TreeGone is expected.
     status: STATUS= of sd_notify(3).
     deadline: when the current state times out. since: when it was entered.
-    history: the last events, (time, state or other event, reason, exit code or None).
+    history: the last events, (time, state or other event, reason or None, exit code or None).
     timeline: the events of its first start, (time, event).
     out_of_memory: the kernel killed the last run for lack of memory.
     """
@@ -76,7 +79,7 @@ class Unit:
         self.starts = 0
         self.restarts = 0
         self.killed = False
-        self.blocked_hook = ""
+        self.blocked_hook: int | None = None
         self.restart_requested = False
         self.in_background = False
         self.forced_exit_code = 0
@@ -85,10 +88,10 @@ class Unit:
         self.hook_index = 0
         self.orphans = False
         self.status = ""
-        self.why = ""
+        self.reason: Reason | None = None
         self.deadline: float | None = None
         self.since: float | None = None
-        self.history: list[tuple[float, str, str, int | None]] = []
+        self.history: list[Entry] = []
         self.timeline: list[tuple[float, str]] = []
         self.out_of_memory = False
 
@@ -145,9 +148,9 @@ class Unit:
         """Whether the condition can never hold any more, without a request."""
         return self.ended and not self.restart_pending and not self.satisfies(dependency)
 
-    def record(self, event: str, now: float, why: str = "", code: int | None = None) -> None:
+    def record(self, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
         """Add an event to the history, and to the timeline while the first start is under way."""
-        self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, why, code)]
+        self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, reason, code)]
         if event == WANTED or (self.timeline and self.timeline[-1][1] not in _START_COMPLETE):
             self.timeline = [*self.timeline[: _HISTORY_KEPT - 1], (now, event)]
 
@@ -160,6 +163,7 @@ class Unit:
         """The re-execution state, as plain values."""
         plain = {name: getattr(self, name) for name in _KEPT}
         plain["service"], plain["next"] = to_plain(self.service), to_plain(self.next)
+        plain["reason"], plain["history"] = to_plain(self.reason), history_to_plain(self.history)
         plain["health"] = self.health.to_plain()
         return plain
 
@@ -172,4 +176,15 @@ class Unit:
         for name in _KEPT:
             if name in plain:
                 setattr(unit, name, plain[name])
+        unit.reason, unit.history = from_plain(unit.reason), history_from_plain(unit.history)
         return unit
+
+
+def history_to_plain(history: list[Entry]) -> list[Any]:
+    """A history for the re-execution state."""
+    return [(time, event, to_plain(reason), code) for time, event, reason, code in history]
+
+
+def history_from_plain(plain: list[Any]) -> list[Entry]:
+    """The inverse of history_to_plain."""
+    return [(time, event, from_plain(reason), code) for time, event, reason, code in plain]

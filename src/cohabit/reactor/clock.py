@@ -14,7 +14,7 @@ import time
 from cohabit.engine import events
 from cohabit.plan.model import Schedule
 from cohabit.program import program
-from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes import start_failure
 from cohabit.reactor.side_process import SideProcess
 from cohabit.units import describe_exit, format_duration
 
@@ -68,7 +68,7 @@ class Clock:
         try:
             self._child.start(program("clock", *jobs))
         except OSError as error:
-            self._failed(f"cannot be started: {spawn.no_room(error)}")
+            self._failed(f"cannot be started: {start_failure.no_room(error)}")
 
     def _ended(self, code: int, why: str) -> None:
         self._partial = b""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 
-from cohabit.errors import CommandError
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.processes import spawn
@@ -65,7 +64,7 @@ class Init:
         self._stop_asked_at: float | None = None
 
     def run(self) -> int:
-        """Run the command to its end; returns the exit code. Raises CommandError.
+        """Run the command to its end; returns the exit code. Raises spawn.NotStartedError.
 
         Processes that outlive it are left to reactor/processes/sweep, which is rarely needed: see `alone`.
         """
@@ -80,8 +79,7 @@ class Init:
                 self._forward(got.si_signo)
         self._terminal.take_back(self.main)
         if message := spawn.exec_errors(errors):  # read only now: nothing waits for the exec
-            why, code = spawn.failure(start, message)
-            raise CommandError(f"cannot run the command: {why}", code)
+            raise spawn.NotStartedError(start, message)
         return 0 if self._code in self._rules.success else self._code
 
     @property
@@ -109,7 +107,7 @@ class Init:
         try:
             self.main, errors = spawn.spawn(start)
         except OSError as error:
-            raise CommandError(f"cannot run {self._argv[0]}: {spawn.no_room(error)}", 126) from error
+            raise spawn.NotStartedError(start, error=error) from error
         return errors
 
     def _reap(self) -> None:

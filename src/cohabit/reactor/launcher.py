@@ -15,9 +15,12 @@ import time
 
 from cohabit.engine import effects, policy
 from cohabit.errors import EXIT_SYSTEM
+from cohabit.plan import reason as reasons
 from cohabit.plan.model import PRE_STOP
+from cohabit.plan.reason import Reason
+from cohabit.plan.reason_text import text_of
 from cohabit.reactor.linux import DEV_NULL, os
-from cohabit.reactor.processes import limits, spawn
+from cohabit.reactor.processes import limits, start_failure
 from cohabit.reactor.processes.child import FIRST_SOCKET, SpawnSpec
 from cohabit.reactor.processes.secrets import SecretFiles
 from cohabit.reactor.shortage import is_shortage
@@ -50,7 +53,7 @@ class _Attempt:
         self.seconds = _PRE_STOP_SECONDS if before_stop else REFUSED_SECONDS
         self.until = now + self.seconds
         self.count = 0
-        self.why = ""
+        self.why = Reason(reasons.SYSTEM_ERROR, EXIT_SYSTEM)
 
 
 class Launcher:
@@ -125,7 +128,7 @@ class Launcher:
         if not attempt.count:
             what = "be started" if isinstance(attempt.effect, effects.Spawn) else f"run its {attempt.effect.stage} hook"
             pause = format_duration(attempt.seconds)
-            self._context.log("warning", name, f"cannot {what} yet: {attempt.why} (trying again for {pause})")
+            self._context.log("warning", name, f"cannot {what} yet: {text_of(attempt.why)} (trying again for {pause})")
         attempt.count += 1
         at = min(now + policy.docker_backoff_seconds(attempt.count), attempt.until)
         self._refused[name] = attempt
@@ -140,7 +143,7 @@ class Launcher:
         self._forget_attempt(name)
         is_main = isinstance(attempt.effect, effects.Spawn)
         report = self._children.report_start_failure if is_main else self._children.report_hook_failure
-        report(name, attempt.why, EXIT_SYSTEM)
+        report(name, attempt.why)
 
     def _start_main(self, service: Service, opened: list[int]) -> None:
         """Fork the main process. What is opened for it is added to `opened`. Raises OSError."""
@@ -213,9 +216,11 @@ class Launcher:
         return start
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError) -> Reason:
     """Return the reason: no room, or for a NOTIFY_SOCKET, no directory."""
-    return (error.strerror or str(error)) if error.errno == errno.EROFS else spawn.no_room(error)
+    if error.errno == errno.EROFS:
+        return Reason(reasons.SYSTEM_ERROR, EXIT_SYSTEM, detail=error.strerror or str(error))
+    return start_failure.fork_failure(error)
 
 
 def _set_pids(streams: list[Stream], pid: int) -> None:

@@ -12,7 +12,7 @@ from cohabit.engine import events
 from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.record import from_plain
 from cohabit.program import program
-from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes import start_failure
 from cohabit.reactor.side_process import SideProcess
 from cohabit.units import describe_exit
 
@@ -44,7 +44,7 @@ class Loader:
         try:
             self._child.start(program("loader", "plan", request, repr(scale), repr(asked)), stdin=0)
         except OSError as error:
-            self._refuse(spawn.no_room(error))
+            self._refuse(start_failure.no_room(error))
 
     def _refuse(self, why: str, code: int = EXIT_SYSTEM) -> None:
         self._context.emit(events.LoadFailed((f"cannot read the file: {why}",), code))

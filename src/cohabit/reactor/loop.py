@@ -15,6 +15,7 @@ import time
 
 from cohabit.engine import events
 from cohabit.engine.supervisor import Supervisor
+from cohabit.plan.reason import Reason
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.logs.recent_lines import OURSELVES
 from cohabit.reactor.parts import Parts
@@ -125,10 +126,11 @@ class Loop:
         """Queue an event for the engine. The texts of a service may contain a secret: a probe's output, for example."""
         mask = self.parts.output.mask
         if mask.texts and hasattr(event, "service"):
-            texts = {name: text for name, text in vars(event).items() if isinstance(text, str) and name != "service"}
-            hidden = {name: mask.hide_text(text) for name, text in texts.items()}
-            if hidden != texts:
-                event = event.replace(**hidden)
+            for name, value in vars(event).items():
+                if isinstance(value, str) and name != "service":
+                    event = event.replace(**{name: mask.hide_text(value)})
+                elif isinstance(value, Reason):
+                    event = event.replace(**{name: value.with_texts(mask.hide_text)})
         self.facts.append(event)
 
     def say(self, level: str, service: str, text: str) -> None:

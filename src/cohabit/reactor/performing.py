@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from cohabit.engine import effects
+from cohabit.plan.reason_text import text_of
 from cohabit.reactor.health import notify
 from cohabit.reactor.logs.exit_reason import LINES_MAX, exit_reason_text, write_termination_log
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.supervisor import Supervisor
     from cohabit.plan.model import Plan
+    from cohabit.plan.reason import Reason
     from cohabit.reactor.parts import Parts
 
 _LAST_SECONDS = 0.1  # for the line that reports discarded output
@@ -86,13 +88,13 @@ class Performer:
         self._parts.control.group = plan.control_gid
         self._parts.clock.set_plan(plan)
 
-    def _exit(self, code: int, reason: str, cause: str) -> None:
+    def _exit(self, code: int, reason: Reason | None, cause: str) -> None:
         parts, output = self._parts, self._parts.output
         parts.loader.abandon()
         text = ""
-        if reason:
+        if reason is not None:
             last_lines = output.recent_lines.last_lines(cause, LINES_MAX)
-            text = exit_reason_text(reason, code, cause, last_lines)
+            text = exit_reason_text(text_of(reason), code, cause, last_lines)
             text = output.mask.hide_text(text)
             self._log("info" if code == 0 else "error", "", text)
             write_termination_log(text)

@@ -11,6 +11,7 @@ from cohabit.engine import effects, events, machine
 from cohabit.engine.supervisor import DONE, LOADING, UP
 from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.model import PRE_START
+from cohabit.plan.reason import INTERNAL_ERROR, LOST, Reason
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes.children import HOOK
@@ -167,14 +168,15 @@ def _reconcile(loop: Loop) -> None:
     starting = (effects.Spawn, effects.RunHook)
     spoken_of |= {effect.service.name for effect in loop.effects if isinstance(effect, starting)}
     if loop.engine.phase == DONE and not any(isinstance(effect, effects.Exit) for effect in loop.effects):
-        loop.effects.append(effects.Exit(EXIT_BUG, "an internal error at the very end"))
+        loop.effects.append(effects.Exit(EXIT_BUG, Reason(INTERNAL_ERROR, detail="an internal error at the very end")))
+    lost = Reason(LOST, EXIT_SYSTEM)
     for name, unit in loop.engine.units.items():
         if unit.at_rest or name in spoken_of or loop.parts.children.knows(name):
             continue
         if unit.hook_stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING):
-            loop.facts.append(events.HookEnded(name, EXIT_SYSTEM, "was lost in an internal error"))
+            loop.facts.append(events.HookEnded(name, EXIT_SYSTEM, lost))
         elif unit.state == machine.STARTING:
-            loop.facts.append(events.SpawnFailed(name, "an internal error came in between", EXIT_SYSTEM))
+            loop.facts.append(events.SpawnFailed(name, lost))
         elif unit.state == machine.RUNNING or unit.main_alive:
             loop.facts.append(events.Exited(name, EXIT_SYSTEM))
         else:

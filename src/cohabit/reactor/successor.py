@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cohabit.program import program
-from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes import start_failure
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.units import describe_exit
 
@@ -35,7 +35,7 @@ class Successor:
         try:
             self._context.run_program(_KEY, start, self._checked)
         except OSError as error:
-            self.refuse(spawn.no_room(error))
+            self.refuse(start_failure.no_room(error))
 
     def _checked(self, code: int, why: str) -> None:
         if code == 0:

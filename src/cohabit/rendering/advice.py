@@ -10,22 +10,19 @@ import re
 from shlex import join, quote
 from typing import TYPE_CHECKING
 
-from cohabit.errors import EXIT_CANNOT_RUN, EXIT_KILLED, EXIT_NOT_FOUND
+from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
+from cohabit.plan import reason as reasons
+from cohabit.plan.reason_text import hook_name
 from cohabit.rendering.log_hints import hints_from_output, missing_program, ports_in_use, unexecutable_file
-from cohabit.units import describe_exit, format_duration
+from cohabit.units import exit_signal, format_duration, signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cohabit.api.status import ContainerStatus as Container
-    from cohabit.api.status import ServiceStatus as Service
+    from cohabit.api.status import ContainerStatus, ProbeResult, ServiceStatus
+    from cohabit.plan.reason import Reason
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
-_NO_DIRECTORY = "cannot start: cannot change to its working directory"  # text of reactor/processes/child.py
-_NO_USER = "cannot start: cannot become user"
-_NO_INTERPRETER = ("the interpreter that its first line names", "its first line names no interpreter")
-_NOT_A_STOP = "not a stop by cohabit"
-_SIGNALS = 128
 _AFTER_COLON = re.compile(r":(\d{1,5})\b")
 _NUMBER = re.compile(r"(?<![\d.])\d{2,5}(?![\d.])")
 
@@ -62,9 +59,14 @@ FOREGROUND_COMMANDS = {
     "celery": "celery worker without --detach",
 }
 
+# By exit code: who sends the signal, and what it means in other cases.
+_SENDERS: dict[int, str] = {
+    128 + 1: "SIGHUP comes from a closing terminal, a `kill` in a script, or `cohabit kill`",
+    128 + 2: "SIGINT comes from ^C in a terminal, a `kill` in a script, or `cohabit kill`",
+    128 + 9: "SIGKILL comes from `kill -9`, or from the kernel of a host without memory (see its log)",
+    128 + 15: "SIGTERM comes from another process, such as a `kill` in a script, or from `cohabit kill`",
+}
 _BY_CODE: dict[int, str] = {
-    128 + 1: f"{_NOT_A_STOP}: SIGHUP comes from a closing terminal, a `kill` in a script, or `cohabit kill`",
-    128 + 2: f"{_NOT_A_STOP}: SIGINT comes from ^C in a terminal, a `kill` in a script, or `cohabit kill`",
     128 + 4: "it used an instruction that this CPU lacks (use a build for an older or generic CPU)",
     128 + 6: "it aborted: a failed assertion or corrupted memory (its last lines may say which)",
     128 + 7: "often full shared memory: /dev/shm has 64 MiB by default (raise it: `docker run --shm-size`)",
@@ -72,44 +74,59 @@ _BY_CODE: dict[int, str] = {
     128 + 11: "a crash in native code: a bug, or libraries of another version or libc (Alpine uses musl) "
     "(`ulimits: {core: -1}` enables core files)",
     128 + 13: "the reader of a pipe or socket that it writes to has closed it",
-    128
-    + 15: f"{_NOT_A_STOP}: SIGTERM comes from another process, such as a `kill` in a script, or from `cohabit kill`",
     128 + 24: "it used up its CPU time (raise `ulimits: cpu`)",
     128 + 25: "it wrote a file larger than its limit (raise `ulimits: fsize`)",
     128 + 31: "it made a system call that seccomp forbids (`docker run --security-opt seccomp=...`)",
 }
+# By the cause of a failed start; {} is its path.
+_INTERPRETER = (
+    "check the first line of {}: it must be #! and an interpreter that is in the image; Windows line ends (CRLF) make "
+    "the interpreter's name wrong: save the file with LF"
+)
+_NOT_EXECUTABLE = "{} exists but cannot be executed: check its mode (`chmod +x`), its #! line, and its CPU architecture"
+_BY_START_FAILURE: dict[str, str] = {
+    reasons.NO_DIRECTORY: "create the directory {} in the image, mount it, or correct its `working_dir:`",
+    reasons.DIRECTORY_FORBIDDEN: "its user has no permission to enter {}: check the directory's owner and mode, and "
+    "its `user:`",
+    reasons.NO_INTERPRETER: _INTERPRETER,
+    reasons.UNKNOWN_FORMAT: _INTERPRETER,
+    reasons.NOT_EXECUTABLE: _NOT_EXECUTABLE,
+    reasons.EXEC_FAILED: _NOT_EXECUTABLE,
+    reasons.NOT_PRIVILEGED: "start the container as root (cohabit then changes to its `user:`), or remove `user:`",
+}
 
 
-def exit_advice(service: Service, container: Container) -> list[str]:
+def exit_advice(service: ServiceStatus, container: ContainerStatus) -> list[str]:
     """Advise on the end of the last run."""
+    reason = service.reason
     if service.out_of_memory:
         return [_memory_advice(container)]
-    if service.why.startswith("unhealthy"):
+    if reason is not None and reason.kind == reasons.UNHEALTHY:
         return probe_advice(service)
-    if service.why.startswith(_NO_DIRECTORY):
-        return [_directory_advice(service)]
-    if service.code in (EXIT_CANNOT_RUN, EXIT_NOT_FOUND):
-        return _exit_code_advice(service, service.code)
+    if reason is not None and reason.kind == reasons.CANNOT_START and reason.cause is not None:
+        return _start_advice(reason.cause)
     found = hints_from_output(service.output or ())
     if service.code == 0:
         return [*found, _background_advice(service)]
-    return found if service.code is None else found + _exit_code_advice(service, service.code)
+    if service.code is None or (reason is not None and reason.kind in reasons.HOOKS):
+        return found  # the code of a hook says nothing about the command
+    return found + _exit_code_advice(service, service.code)
 
 
-def probe_advice(service: Service) -> list[str]:
+def probe_advice(service: ServiceStatus) -> list[str]:
     """Advise on a probe that fails."""
     probe = service.probe
     if probe is None:
         return []
-    answer = next((result.output for result in reversed(service.results) if not result.passed), "")
-    found = hints_from_output(service.output or ()) + _probe_kind_advice(probe.kind, answer, service)
+    failed = next((result for result in reversed(service.results) if not result.passed), None)
+    found = hints_from_output(service.output or ()) + _failure_advice(probe.kind, failed, service)
     if service.health == "starting" and probe.failures:
         now = format_duration(probe.start_period_seconds)
         found.append(f"if it only needs more time to start: raise `healthcheck: start_period` (now {now})")
     return found
 
 
-def stop_advice(service: Service) -> list[str]:
+def stop_advice(service: ServiceStatus) -> list[str]:
     """Advise on a service that does not end after its stop signal."""
     signal = service.stop_signal or "the stop signal"
     longer = "if it needs more time to finish its work: raise `stop_grace_period`"
@@ -119,12 +136,12 @@ def stop_advice(service: Service) -> list[str]:
     return found
 
 
-def program(service: Service) -> str:
+def program(service: ServiceStatus) -> str:
     """Return the name of its program, without the directory."""
     return service.command[0].rpartition("/")[2] if service.command else ""
 
 
-def _memory_advice(container: Container) -> str:
+def _memory_advice(container: ContainerStatus) -> str:
     where = "the container" if container.memory_limit else "the machine, or a limit above the container,"
     return (
         f"{where} ran out of memory: reduce workers, heap or caches, or raise the limit (`docker run --memory`); "
@@ -132,60 +149,43 @@ def _memory_advice(container: Container) -> str:
     )
 
 
-def _directory_advice(service: Service) -> str:
-    what = service.why.removeprefix(_NO_DIRECTORY).strip()
-    path, _, why = what.rpartition(": ")
-    if "permission" in why:
-        return f"its user has no permission to enter {path}: check the directory's owner and mode, and its `user:`"
-    return f"create the directory {path or what} in the image, mount it, or correct its `working_dir:`"
+def _start_advice(cause: Reason) -> list[str]:
+    """Advise on a command that could not be executed; some reasons say themselves what to do."""
+    if cause.kind in {reasons.NOT_IN_PATH, reasons.NOT_FOUND}:
+        return [_not_found_advice(cause.path)]
+    return [_BY_START_FAILURE[cause.kind].format(cause.path)] if cause.kind in _BY_START_FAILURE else []
 
 
-def _exit_code_advice(service: Service, code: int) -> list[str]:
-    if code in (EXIT_NOT_FOUND, EXIT_CANNOT_RUN) and any(text in service.why for text in _NO_INTERPRETER):
-        return [_interpreter_advice(service)]
+def _exit_code_advice(service: ServiceStatus, code: int) -> list[str]:
+    reason = service.reason
+    if reason is not None and reason.kind == reasons.STOP_TIMED_OUT:
+        return _hook_timeout_advice(reason) if reason.hook_stage else stop_advice(service)
+    if reason is not None and reason.kind == reasons.KILLED_ON_REQUEST:
+        return []
+    is_shell = program(service) in _SHELLS
+    name = service.command[0] if service.command else "its command"
+    if code == EXIT_NOT_FOUND and is_shell:
+        missing = missing_program(service.output or ()) or "a program"
+        return [f"the shell did not find {missing}: install it in the image, or write its full path"]
     if code == EXIT_NOT_FOUND:
-        return [_not_found_advice(service)]
+        return [_not_found_advice(name)]
     if code == EXIT_CANNOT_RUN:
-        return [_not_executable_advice(service)]
-    if code == EXIT_KILLED and "it did not stop in time" in service.why:
-        return stop_advice(service)
-    text = describe_exit(code)
-    if code > _SIGNALS and program(service) in _SHELLS and text.startswith("SIG"):
-        signal = text.partition(" ")[0]
-        cause = f"exit code {code}: {signal} killed the shell or its child, or the script itself ended with that code"
-        more = _BY_CODE.get(code, "")
-        return [cause, *([more] if more and not more.startswith(_NOT_A_STOP) else [])]
-    if code == EXIT_KILLED:
-        return [
-            f"{_NOT_A_STOP}: SIGKILL comes from `kill -9`, or from the kernel of a host without memory (see its log)"
-        ]
+        found = unexecutable_file(service.output or ()) or "a program that its shell runs"
+        return [_NOT_EXECUTABLE.format(found if is_shell else name)]
+    signal = exit_signal(code)
+    if signal is not None and is_shell:
+        killed = f"{signal_name(signal)} killed the shell or its child, or the script itself ended with that code"
+        return [f"exit code {code}: {killed}", *([_BY_CODE[code]] if code in _BY_CODE else [])]
+    if code in _SENDERS:
+        return [f"not a stop by cohabit: {_SENDERS[code]}"]
     return [_BY_CODE[code]] if code in _BY_CODE else []
 
 
-def _interpreter_advice(service: Service) -> str:
-    name = service.command[0] if service.command else "its command"
-    return (
-        f"check the first line of {name}: it must be #! and an interpreter that is in the image; Windows line ends "
-        "(CRLF) make the interpreter's name wrong: save the file with LF"
-    )
+def _hook_timeout_advice(reason: Reason) -> list[str]:
+    return [f"its {hook_name(reason)} did not end: if it needs more time, raise `stop_grace_period`"]
 
 
-def _not_executable_advice(service: Service) -> str:
-    if service.why.startswith(_NO_USER):
-        return "start the container as root (cohabit then changes to its `user:`), or remove `user:`"
-    name = service.command[0] if service.command else "its command"
-    if program(service) in _SHELLS and not service.why.startswith("cannot start"):
-        name = unexecutable_file(service.output or ()) or "a program that its shell runs"
-    return f"{name} exists but cannot be executed: check its mode (`chmod +x`), its #! line, and its CPU architecture"
-
-
-def _not_found_advice(service: Service) -> str:
-    if program(service) in _SHELLS and not service.why.startswith("cannot start"):
-        name = missing_program(service.output or ())
-        return f"the shell did not find {name or 'a program'}: install it in the image, or write its full path"
-    if not service.command:
-        return "its command was not found: install it in the image, or write its full path"
-    name = service.command[0]
+def _not_found_advice(name: str) -> str:
     if " " in name:
         return f"the command is a single argument, {name!r}: write it as a list with one item per argument"
     if "/" in name:
@@ -193,7 +193,7 @@ def _not_found_advice(service: Service) -> str:
     return f"{name} is not installed in the image, or not in PATH: install it, or write its full path"
 
 
-def _background_advice(service: Service) -> str:
+def _background_advice(service: ServiceStatus) -> str:
     name = program(service)
     stem = name.rstrip("0123456789.")
     known = FOREGROUND_COMMANDS.get(name) or FOREGROUND_COMMANDS.get(stem)
@@ -211,26 +211,28 @@ def _background_advice(service: Service) -> str:
     )
 
 
-def _probe_kind_advice(kind: str, answer: str, service: Service) -> list[str]:
+def _failure_advice(kind: str, failed: ProbeResult | None, service: ServiceStatus) -> list[str]:
     if kind in {"notify", "fd", "log"}:
         return [_readiness_advice(kind, service)]
-    lowered = answer.lower()
+    reason = failed.reason if failed else None
     if kind == "exec":
-        return _exec_probe_advice(lowered, service)
-    if "no answer within" in lowered:
+        return _exec_probe_advice(reason, failed.output if failed else "", service)
+    if reason is None:
+        return []
+    if reason.kind == reasons.PROBE_TIMED_OUT:
         return ["no answer in time: the server hangs or is overloaded, packets are dropped, or `timeout` is too short"]
-    if "refused" in lowered or "no such file" in lowered:
+    if reason.kind in {reasons.CONNECTION_REFUSED, reasons.NO_SOCKET}:
         return [_refused_advice(kind, service)]
-    if "not an http answer" in lowered:
+    if reason.kind == reasons.NOT_HTTP:
         return ["the server does not speak HTTP: another server's port, or TLS (for TLS use CMD with curl -k)"]
-    if lowered.startswith("http/"):
-        return [_http_advice(answer)]
-    if "permission" in lowered:
+    if reason.kind == reasons.HTTP_STATUS:
+        return [_http_advice(reason.code or 0)]
+    if reason.kind == reasons.CONNECTION_FORBIDDEN:
         return ["process 1 has no permission for that socket: check its mode and that of its directory"]
     return []
 
 
-def _refused_advice(kind: str, service: Service) -> str:
+def _refused_advice(kind: str, service: ServiceStatus) -> str:
     text = service.probe.text if service.probe else ""
     if kind == "unix" or "unix:" in text:
         return f"no process listens on that socket: check that {service.name} creates it at this path"
@@ -241,30 +243,30 @@ def _refused_advice(kind: str, service: Service) -> str:
     )
 
 
-def _http_advice(answer: str) -> str:
-    code = answer.split(" ")[1] if " " in answer else ""
-    if code == "404":
+def _http_advice(status: int) -> str:
+    if status == 404:  # noqa: PLR2004
         return "the server has nothing at this path: check the path in `healthcheck:`"
-    if code in {"401", "403"}:
+    if status in {401, 403}:
         return "the server requires a login: probe a path without one, or list the code as one that passes"
-    if code == "400":
+    if status == 400:  # noqa: PLR2004
         return "the server rejects the request: some frameworks check the Host header (ALLOWED_HOSTS)"
-    if code.startswith("5"):
+    if 500 <= status < 600:  # noqa: PLR2004
         return "the server reports an error of its own: see its log"
     return "the server answers with a code that the probe does not accept"
 
 
-def _exec_probe_advice(lowered: str, service: Service) -> list[str]:
-    if "not found" in lowered or "no such file" in lowered or "cannot run the probe" in lowered:
+def _exec_probe_advice(reason: Reason | None, output: str, service: ServiceStatus) -> list[str]:
+    kind, printed = reason.kind if reason else "", output.lower()
+    if kind == reasons.PROBE_NOT_RUN or "not found" in printed or "no such file" in printed:
         return ["the probe's program is not in the image: install it, or use a TCP or HTTP probe, which needs none"]
     manual_run = f"run the probe manually: `cohabit exec {service.name} -- {_probe_command(service)}`"
-    if "no answer within" in lowered and service.probe:
+    if kind == reasons.PROBE_TIMED_OUT and service.probe:
         within = format_duration(service.probe.timeout_seconds)
         return [f"its probe command did not end within {within}: it hangs, or `timeout` is too short; {manual_run}"]
     return [manual_run]
 
 
-def _probe_command(service: Service) -> str:
+def _probe_command(service: ServiceStatus) -> str:
     """Quote the probe's command for a shell. Its argument boundaries are not known, but a shell's script is one."""
     text = (service.probe.text if service.probe else "").partition(" ")[2]
     shell, flag, script = text.partition(" -c ")
@@ -273,7 +275,7 @@ def _probe_command(service: Service) -> str:
     return join(text.split()) or "..."
 
 
-def port_advice(service: Service, others: Iterable[Service]) -> list[str]:
+def port_advice(service: ServiceStatus, others: Iterable[ServiceStatus]) -> list[str]:
     """Name another service whose command or probe contains the port that this service could not bind."""
     ports = ports_in_use(service.output or ())
     if ports is None:
@@ -287,13 +289,13 @@ def port_advice(service: Service, others: Iterable[Service]) -> list[str]:
     return []
 
 
-def _ports_of(service: Service) -> list[str]:
+def _ports_of(service: ServiceStatus) -> list[str]:
     """List the numbers in its probe and command that look like ports."""
     probe_text = service.probe.text if service.probe else ""
     return [*_AFTER_COLON.findall(probe_text), *_NUMBER.findall(" ".join(service.command))]
 
 
-def _readiness_advice(kind: str, service: Service) -> str:
+def _readiness_advice(kind: str, service: ServiceStatus) -> str:
     if kind == "notify":
         return (
             "it must send READY=1 to the socket in NOTIFY_SOCKET (sd_notify): if the program does not support this, "

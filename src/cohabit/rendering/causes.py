@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
+from cohabit.plan.reason import DEPENDENCY_FAILED, STOP_TIMED_OUT
+from cohabit.plan.reason_text import start_failure, text_of
 from cohabit.rendering.advice import exit_advice, port_advice, probe_advice, stop_advice
 from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED, state_of
-from cohabit.rendering.ending import end_clause, last_reason, next_attempt, restart_policy, stop_progress
+from cohabit.rendering.ending import end_clause, next_attempt, restart_policy, stop_progress
 from cohabit.rendering.formatting import clock, counted, name_list, time_and_age
 from cohabit.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cohabit.api.status import ContainerStatus as Container
-    from cohabit.api.status import ProbeStatus as Probe
-    from cohabit.api.status import ServiceStatus as Service
+    from cohabit.api.status import ContainerStatus, ProbeStatus, ServiceStatus
 
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
 STOPPED_FIRST = "down"  # not a condition of Compose: a service that will be stopped waits for its dependents
@@ -76,13 +76,13 @@ class Cause(NamedTuple):
 class Snapshot(NamedTuple):
     """All services, and the dependents of each. explained: causes found so far, by (service, condition)."""
 
-    container: Container
-    services: Mapping[str, Service]
+    container: ContainerStatus
+    services: Mapping[str, ServiceStatus]
     dependents: Mapping[str, list[str]]
     explained: dict[tuple[str, str], Cause]
 
 
-def snapshot_of(container: Container, services: list[Service]) -> Snapshot:
+def snapshot_of(container: ContainerStatus, services: list[ServiceStatus]) -> Snapshot:
     """Build the snapshot in which causes are searched."""
     dependents: dict[str, list[str]] = {}
     for service in services:
@@ -138,7 +138,7 @@ def _with_stopped(snapshot: Snapshot, cause: Cause) -> Cause:
     )
 
 
-def _as_needed(cause: Cause, service: Service, condition: str) -> Cause:
+def _as_needed(cause: Cause, service: ServiceStatus, condition: str) -> Cause:
     """Add advice if it ended with 0 but a dependent waits for a condition that this does not fulfil."""
     well = service.code == 0 and not cause.because
     if well and condition == COMPLETED and service.state == "BACKOFF":
@@ -152,7 +152,7 @@ def _as_needed(cause: Cause, service: Service, condition: str) -> Cause:
 # --- running ------------------------------------------------------------------------------------------
 
 
-def _running(snapshot: Snapshot, service: Service, condition: str) -> Cause:
+def _running(snapshot: Snapshot, service: ServiceStatus, condition: str) -> Cause:
     now = snapshot.container.now
     if service.going_down:
         return _going_down(snapshot, service)
@@ -170,18 +170,17 @@ def _running(snapshot: Snapshot, service: Service, condition: str) -> Cause:
         return _probe_failing(snapshot, service, NOT_READY, f"runs but {problem}")
     if not service.ready:
         return _unknown(service, "runs but is not ready, and has no healthcheck")
-    before = last_reason(service)
     recent = service.started is not None and now - service.started < _RECENT_SECONDS
     if service.restarts and recent:
         clause = f"runs after {counted(service.restarts, 'restart')} in a row"
-        last = (f"the last time it {end_clause(service, snapshot.container)}",) if before else ()
+        last = (f"the last time it {end_clause(service, snapshot.container)}",) if service.last_reason else ()
         return _cause(
             service, RESTARTING, clause, facts=last, output=_output(service), advice=_advice(snapshot, service)
         )
     return _running_well(service, now)
 
 
-def _running_well(service: Service, now: float) -> Cause:
+def _running_well(service: ServiceStatus, now: float) -> Cause:
     parts = [f"is {service.health}" if service.health else "runs", f"pid {service.pid}"]
     if service.started is not None:
         parts.append(f"{'runs ' if service.health else ''}since {time_and_age(service.started, now)}")
@@ -189,14 +188,14 @@ def _running_well(service: Service, now: float) -> Cause:
     if ready is not None:
         parts.append(f"ready since {time_and_age(ready, now)}")
     if service.restarts:
-        last = last_reason(service)
+        last = text_of(service.last_reason)
         parts.append(f"{counted(service.restarts, 'restart')} before" + (f" (the last: {last})" if last else ""))
     if service.status:
         parts.append(f"status: {service.status}")
     return Cause(service.name, WELL, ", ".join(parts), None, READY)
 
 
-def _unfinished(service: Service) -> Cause:
+def _unfinished(service: ServiceStatus) -> Cause:
     advice = []
     if service.restart == "always":
         advice.append(_NEVER_COMPLETED)
@@ -208,7 +207,7 @@ def _unfinished(service: Service) -> Cause:
     )  # fmt: skip
 
 
-def _probe_failing(snapshot: Snapshot, service: Service, kind: str, clause: str) -> Cause:
+def _probe_failing(snapshot: Snapshot, service: ServiceStatus, kind: str, clause: str) -> Cause:
     facts = [*_status_lines(service)]
     if service.probe is not None:
         facts += _probe_facts(service, service.probe, snapshot.container.now)
@@ -219,7 +218,7 @@ def _probe_failing(snapshot: Snapshot, service: Service, kind: str, clause: str)
     )  # fmt: skip
 
 
-def _probe_facts(service: Service, probe: Probe, now: float) -> list[str]:
+def _probe_facts(service: ServiceStatus, probe: ProbeStatus, now: float) -> list[str]:
     every = "" if probe.kind in {"notify", "fd", "log"} else f", every {format_duration(probe.interval_seconds)}"
     failures = f"{counted(probe.failures, 'failure')} in a row"
     limit = f", unhealthy after {probe.retries}" if service.health != "unhealthy" else f" (retries: {probe.retries})"
@@ -240,7 +239,7 @@ def _probe_facts(service: Service, probe: Probe, now: float) -> list[str]:
     return facts
 
 
-def _going_down(snapshot: Snapshot, service: Service) -> Cause:
+def _going_down(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     others = [
         snapshot.services[name] for name in snapshot.dependents.get(service.name, []) if name in snapshot.services
     ]
@@ -253,14 +252,14 @@ def _going_down(snapshot: Snapshot, service: Service) -> Cause:
 # --- starting, stopping, at rest ----------------------------------------------------------------------
 
 
-def _starting(_snapshot: Snapshot, service: Service) -> Cause:
+def _starting(_snapshot: Snapshot, service: ServiceStatus) -> Cause:
     if service.hook_stage:
         clause = f"is starting: its {service.hook_stage} hook {service.hook_index + 1} is running"
         return _cause(service, HOOK, clause, output=_output(service))
     return _cause(service, IS_STARTING, "is starting: the exec of its command is not confirmed yet")
 
 
-def _backoff(snapshot: Snapshot, service: Service) -> Cause:
+def _backoff(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     now, end = snapshot.container.now, end_clause(service, snapshot.container)
     outcome = "exiting" if service.code == 0 else "failing"
     clause = f"keeps {outcome}: the last time it {end}" if service.restarts > 1 else f"{end}, and will be restarted"
@@ -273,7 +272,7 @@ def _backoff(snapshot: Snapshot, service: Service) -> Cause:
     )  # fmt: skip
 
 
-def _stopping(snapshot: Snapshot, service: Service) -> Cause:
+def _stopping(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     now = snapshot.container.now
     if service.restart_pending:
         clause = "is being stopped for a restart"
@@ -286,7 +285,7 @@ def _stopping(snapshot: Snapshot, service: Service) -> Cause:
     return _cause(service, IS_STOPPING, clause, facts=(stop_progress(service, now),), advice=advice)
 
 
-def _stopped(snapshot: Snapshot, service: Service) -> Cause:
+def _stopped(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     if service.gone:
         return _cause(service, STOPPED_MANUALLY, "was stopped: it was removed from the file")
     if service.restart_pending:
@@ -302,7 +301,8 @@ def _stopped(snapshot: Snapshot, service: Service) -> Cause:
             else "was stopped manually (cohabit stop, cohabit kill)"
         )
         advice = [f"`cohabit start {service.name}`"]
-        killed = (f"it was killed: it {service.why}",) if "it did not stop in time" in service.why else ()
+        late = service.reason is not None and service.reason.kind == STOP_TIMED_OUT
+        killed = (f"it was killed: it {service.why}",) if late else ()
         return _cause(service, STOPPED_MANUALLY, clause, facts=killed, advice=advice)
     waits = service.conditions
     if not waits:
@@ -312,7 +312,7 @@ def _stopped(snapshot: Snapshot, service: Service) -> Cause:
     return _cause(service, WAITS, f"waits for {_needs(because)}", time=since, because=because)
 
 
-def _exited(snapshot: Snapshot, service: Service) -> Cause:
+def _exited(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     if service.schedule:
         return _scheduled(snapshot, service)
     if not service.code and service.job:
@@ -328,13 +328,14 @@ def _exited(snapshot: Snapshot, service: Service) -> Cause:
     )  # fmt: skip
 
 
-def _fatal(snapshot: Snapshot, service: Service) -> Cause:
-    if "it waits for " in service.why:
+def _fatal(snapshot: Snapshot, service: ServiceStatus) -> Cause:
+    reason = service.reason
+    if reason is not None and reason.kind == DEPENDENCY_FAILED:
         waits = service.conditions
         if not waits:
-            clause = f"was not started: {service.why.removeprefix('cannot start: ')}; that condition is met now"
+            clause = f"was not started: {start_failure(reason)}; that condition is met now"
             return _cause(service, REFUSED, clause, since=False)
-        failed = [need for need in waits if f"it waits for {need.service}," in service.why] or waits
+        failed = [need for need in waits if need.service == reason.service] or waits
         because = tuple((need.service, need.condition) for need in failed)
         return _cause(service, REFUSED, f"was not started: it needs {_needs(because)}", since=False, because=because)
     end, advice = end_clause(service, snapshot.container), _advice(snapshot, service)
@@ -343,13 +344,13 @@ def _fatal(snapshot: Snapshot, service: Service) -> Cause:
         clause = f"was given up after {counted(service.restarts, 'restart')} in a row: the last time it {end}"
     else:
         kind, clause = CANNOT_START, end
-    missing = service.code in {EXIT_CANNOT_RUN, EXIT_NOT_FOUND} and service.why.startswith("cannot start")
-    reason = "the command cannot be executed" if missing else restart_policy(service)
-    facts = (f"it is not restarted ({reason})",)
+    missing = service.code in {EXIT_CANNOT_RUN, EXIT_NOT_FOUND} and service.never_ran
+    why_not = "the command cannot be executed" if missing else restart_policy(service)
+    facts = (f"it is not restarted ({why_not})",)
     return _cause(service, kind, clause, since=False, facts=facts, output=_output(service), advice=advice)
 
 
-def _scheduled(snapshot: Snapshot, service: Service) -> Cause:
+def _scheduled(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     """The time of the next run is not part of the answer; only the clock process knows it."""
     if service.code:
         return _cause(
@@ -373,14 +374,14 @@ _BY_STATE = {
 # --- parts --------------------------------------------------------------------------------------------
 
 
-def _unknown(service: Service, clause: str) -> Cause:
+def _unknown(service: ServiceStatus, clause: str) -> Cause:
     facts = [f"reason: {service.why}"] if service.why else []
     return _cause(service, UNKNOWN, clause, facts=[*facts, *_status_lines(service)], output=_output(service))
 
 
-def _cause(service: Service, kind: str, clause: str, **more: Any) -> Cause:
+def _cause(service: ServiceStatus, kind: str, clause: str, **more: Any) -> Cause:
     """Build a cause; defaults: the time of the current state, the service's display state, a note on empty output."""
-    if more.get("output") == () and service.output is not None and not service.why.startswith("cannot start"):
+    if more.get("output") == () and service.output is not None and not service.never_ran:
         kept = service.driver not in _NOT_KEPT
         silent = (
             "it has written no output"
@@ -405,11 +406,11 @@ def _needs(because: tuple[tuple[str, str], ...]) -> str:
     return " and ".join(words) if len(words) <= _JOINED_MAX else name_list(words)
 
 
-def _status_lines(service: Service) -> list[str]:
+def _status_lines(service: ServiceStatus) -> list[str]:
     return [f"status: {service.status}"] if service.status else []
 
 
-def _advice(snapshot: Snapshot, service: Service) -> list[str]:
+def _advice(snapshot: Snapshot, service: ServiceStatus) -> list[str]:
     """Advise on its end; if no cause is recognised, point to its log."""
     found = port_advice(service, snapshot.services.values()) or exit_advice(service, snapshot.container)
     if not found and service.output:
@@ -417,5 +418,5 @@ def _advice(snapshot: Snapshot, service: Service) -> list[str]:
     return found
 
 
-def _output(service: Service) -> tuple[str, ...]:
+def _output(service: ServiceStatus) -> tuple[str, ...]:
     return service.output or ()

@@ -1,45 +1,39 @@
-"""Describe how a run ended and what happens next, as clauses that complete "web ...". Pure.
-
-The engine's reason (`why`) is used where it is complete. This module adds the kernel's out-of-memory kill.
-"""
+"""Describe how a run ended and what happens next, as clauses that complete "web ...". Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cohabit.errors import EXIT_KILLED
+from cohabit.plan.model import PRE_START
+from cohabit.plan.reason import EXITED, HOOKS, NOT_STARTED, OUT_OF_MEMORY, UNHEALTHY
+from cohabit.plan.reason_text import start_failure, text_of
 from cohabit.rendering.formatting import clock, size, time_and_age, until
 from cohabit.units import describe_exit, format_duration
 
 if TYPE_CHECKING:
-    from cohabit.api.status import ContainerStatus as Container
-    from cohabit.api.status import ServiceStatus as Service
-
-_CANNOT_START = "cannot start: "
-_AFTER = " after "
-_GIVEN_UP = "; given up after"  # callers add this themselves
-_MEMORY = ", out of memory,"
+    from cohabit.api.status import ContainerStatus, ServiceStatus
+    from cohabit.plan.reason import Reason
 
 
-def end_clause(service: Service, container: Container) -> str:
+def end_clause(service: ServiceStatus, container: ContainerStatus) -> str:
     """Describe how its last run ended: "ended with exit code 1 after 2s", "was killed by SIGKILL: out of memory"."""
-    why = (service.why or last_reason(service)).partition(_GIVEN_UP)[0]
+    reason = service.last_reason
     if service.out_of_memory:
-        return _out_of_memory(service, container, why)
-    if why.startswith(_CANNOT_START):
-        return f"could not be started: {why.removeprefix(_CANNOT_START)}"
-    if why.startswith("pre_start"):
-        return f"could not be started: its {why}"
-    if why.startswith("post_start"):
-        return f"was stopped: its {why}"
-    if why.startswith("unhealthy"):
-        return f"was {why}"
-    if why:
-        return why
-    return "ended: exit code not known" if service.code is None else f"ended with {describe_exit(service.code)}"
+        return _out_of_memory(service, container, reason)
+    if reason is None:
+        return "ended: exit code not known" if service.code is None else f"ended with {describe_exit(service.code)}"
+    if reason.kind in NOT_STARTED:
+        return f"could not be started: {start_failure(reason)}"
+    if reason.kind in HOOKS:
+        what = "could not be started" if reason.hook_stage == PRE_START else "was stopped"
+        return f"{what}: its {text_of(reason)}"
+    if reason.kind == UNHEALTHY:
+        return f"was {text_of(reason)}"
+    return text_of(reason)
 
 
-def next_attempt(service: Service, now: float) -> str:
+def next_attempt(service: ServiceStatus, now: float) -> str:
     """Describe the next attempt: "next attempt: restart 3 of 5 in 1.6s, at 02:40:01Z"."""
     of = "" if service.attempts is None else f" of {service.attempts}"
     if service.next is None:
@@ -47,7 +41,7 @@ def next_attempt(service: Service, now: float) -> str:
     return f"next attempt: restart {service.restarts}{of} {until(service.next, now)}, at {clock(service.next, now)}"
 
 
-def stop_progress(service: Service, now: float) -> str:
+def stop_progress(service: ServiceStatus, now: float) -> str:
     """Describe the stop of a service: the signal that was sent, and the time until SIGKILL."""
     signal = service.stop_signal or "its stop signal"
     if service.hook_stage:
@@ -61,24 +55,25 @@ def stop_progress(service: Service, now: float) -> str:
     return f"{signal}; SIGKILL {when} (stop_grace_period {grace})"
 
 
-def restart_policy(service: Service) -> str:
+def restart_policy(service: ServiceStatus) -> str:
     """Name the key of the file that decides on its restart: "restart: on-failure:5", or "on_failure: restart"."""
-    if service.on_failure == "restart" and service.why.startswith("unhealthy") and service.state == "BACKOFF":
+    if service.on_failure == "restart" and service.state == "BACKOFF" and is_unhealthy(service.reason):
         return "on_failure: restart"
     attempts = "" if service.attempts is None else f":{service.attempts}"
     return f"restart: {service.restart or 'no'}{attempts}"
 
 
-def last_reason(service: Service) -> str:
-    """Return the reason of the last end in the history; a service's own `why` is cleared at its next start."""
-    found = next((entry.text for entry in reversed(service.history) if entry.code is not None and entry.text), "")
-    return found.partition(_GIVEN_UP)[0]
+def is_unhealthy(reason: Reason | None) -> bool:
+    """Whether a run ended because its probe failed."""
+    return reason is not None and reason.kind == UNHEALTHY
 
 
-def _out_of_memory(service: Service, container: Container, why: str) -> str:
+def _out_of_memory(service: ServiceStatus, container: ContainerStatus, reason: Reason | None) -> str:
     limit = f", the container's limit is {size(container.memory_limit)}" if container.memory_limit else ""
     if service.code not in (EXIT_KILLED, None):
-        own = why.replace(_MEMORY, "") or f"ended with {describe_exit(service.code)}"
+        if reason is not None and reason.kind == OUT_OF_MEMORY:
+            reason = reason.replace(kind=EXITED)
+        own = text_of(reason) or f"ended with {describe_exit(service.code)}"
         return f"{own}; the kernel killed one of its processes: out of memory{limit}"
-    lasted = f"{_AFTER}{why.partition(_AFTER)[2].partition(',')[0]}" if _AFTER in why else ""
+    lasted = "" if reason is None or reason.seconds is None else f" after {format_duration(reason.seconds)}"
     return f"was killed by SIGKILL{lasted}: out of memory{limit}"

@@ -22,8 +22,7 @@ from cohabit.units import describe_exit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from cohabit.api.status import DependencyStatus as Need
-    from cohabit.api.status import ServiceStatus as Service
+    from cohabit.api.status import DependencyStatus, ServiceStatus
     from cohabit.rendering.layout import Layout, Wire
 
 _UNKNOWN = colours.Style("2", "#ffffff", "#616e7c", "?", "unknown service")
@@ -38,9 +37,10 @@ _PORT_GAP = 18.0
 _BADGE = 28.0  # the coloured part of a box, with the sign
 _NAME_WIDTHS = (96.0, 200.0)  # of a box without its badge
 _OPEN = colours.STYLES[colours.FAILED].fill  # of an arrow whose condition is not met
+_DASHED = "dashed: condition not met"
 
 
-def json(services: Iterable[Service]) -> dict[str, list[dict[str, Any]]]:
+def json(services: Iterable[ServiceStatus]) -> dict[str, list[dict[str, Any]]]:
     """Return the graph as plain values: {"nodes": [{"name", "state", "look"}], "edges": [{"from", "to", ...}]}.
 
     state: supervisord's, "" for an unknown service; look: a key of colours.STYLES, or "unknown".
@@ -64,7 +64,7 @@ def json(services: Iterable[Service]) -> dict[str, list[dict[str, Any]]]:
     return {"nodes": nodes, "edges": edges}
 
 
-def text(services: Iterable[Service], *, width: int, colour: bool) -> list[str]:
+def text(services: Iterable[ServiceStatus], *, width: int, colour: bool) -> list[str]:
     """Return a tree for the terminal, each line at most `width` columns: dependencies stand below their dependents.
 
     A service with several dependents is expanded at its first occurrence; the others say "see above".
@@ -89,7 +89,7 @@ def text(services: Iterable[Service], *, width: int, colour: bool) -> list[str]:
     return lines
 
 
-def mermaid(services: Iterable[Service]) -> str:
+def mermaid(services: Iterable[ServiceStatus]) -> str:
     """Return the source of a Mermaid flowchart; GitHub and GitLab render it in a ticket (```mermaid)."""
     known = _read(services)
     number = {name: f"n{index}" for index, name in enumerate(known)}
@@ -113,7 +113,7 @@ def mermaid(services: Iterable[Service]) -> str:
     return "\n".join([*lines, ""])
 
 
-def svg(services: Iterable[Service]) -> str:
+def svg(services: Iterable[ServiceStatus]) -> str:
     """Return an SVG picture: services that start first are rightmost, arrows lead to dependencies."""
     known = _read(services)
     bundles: dict[Bundle, list[str]] = {}
@@ -155,26 +155,26 @@ def svg(services: Iterable[Service]) -> str:
 # --- data -----------------------------------------------------------------------------------------------
 
 
-def _read(services: Iterable[Service]) -> dict[str, Service | None]:
+def _read(services: Iterable[ServiceStatus]) -> dict[str, ServiceStatus | None]:
     """Services by name; None for a dependency that is not among them."""
-    known: dict[str, Service | None] = {service.name: service for service in map(shown_service, services)}
+    known: dict[str, ServiceStatus | None] = {service.name: service for service in map(shown_service, services)}
     for service in list(known.values()):
         for need in service.depends_on if service else ():
             known.setdefault(need.service, None)
     return known
 
 
-def _edges(known: Mapping[str, Service | None]) -> Iterator[tuple[str, Need]]:
+def _edges(known: Mapping[str, ServiceStatus | None]) -> Iterator[tuple[str, DependencyStatus]]:
     for name, service in known.items():
         for need in service.depends_on if service else ():
             yield name, need
 
 
-def _style(service: Service | None) -> colours.Style:
+def _style(service: ServiceStatus | None) -> colours.Style:
     return colours.STYLES[colours.state_of(service)] if service else _UNKNOWN
 
 
-def _state_text(service: Service | None) -> str:
+def _state_text(service: ServiceStatus | None) -> str:
     """The supervisord state with a detail."""
     if service is None:
         return "unknown"
@@ -193,13 +193,13 @@ def _state_text(service: Service | None) -> str:
     return state
 
 
-def _label(need: Need) -> str:
+def _label(need: DependencyStatus) -> str:
     satisfied, open_ = _CONDITIONS.get(need.condition, (need.condition, f"not {need.condition}"))
     text = satisfied if need.satisfied else open_
     return text if need.required else f"{text}, optional" if text else "optional"
 
 
-def _counts(known: Mapping[str, Service | None]) -> str:
+def _counts(known: Mapping[str, ServiceStatus | None]) -> str:
     looks = [colours.state_of(service) if service else "unknown" for service in known.values()]
     order = [*colours.STYLES, "unknown"]
     parts = [f"{looks.count(look)} {look}" for look in order if look in looks]
@@ -214,7 +214,9 @@ def _quoted(text: str) -> str:
 # --- text -----------------------------------------------------------------------------------------------
 
 
-def _tree(known: Mapping[str, Service | None], available: int) -> Iterator[tuple[str, str, Need | None, bool]]:
+def _tree(
+    known: Mapping[str, ServiceStatus | None], available: int
+) -> Iterator[tuple[str, str, DependencyStatus | None, bool]]:
     """Lines of the tree: prefix, name, the dependency that led to it, whether this is its first occurrence."""
     needed = {need.service for _, need in _edges(known)}
     tops = [name for name in known if name not in needed]
@@ -222,7 +224,7 @@ def _tree(known: Mapping[str, Service | None], available: int) -> Iterator[tuple
     for top in [*tops, *known]:  # services that are only in a cycle are below no top
         if top in seen:
             continue
-        waiting: list[tuple[str, str, str, Need | None]] = [("", "", top, None)]
+        waiting: list[tuple[str, str, str, DependencyStatus | None]] = [("", "", top, None)]
         while waiting:
             prefix, below, name, need = waiting.pop()
             yield prefix, name, need, name not in seen
@@ -264,7 +266,7 @@ def _draw_label(picture: Picture, wire: Wire) -> None:
             picture.text(x - 14, y - 4, wire.bundle.label, _SMALL, **place, **look)
 
 
-def _draw_box(picture: Picture, name: str, service: Service | None, layout: Layout) -> None:
+def _draw_box(picture: Picture, name: str, service: ServiceStatus | None, layout: Layout) -> None:
     look, box = _style(service), layout.boxes[name]
     text = _state_text(service)
     available = box.width - _BADGE - 14
@@ -289,7 +291,7 @@ def _legend_rows(
     """The entries of the legend, in rows that fit the width."""
     items: list[colours.Style | str] = [*looks]
     items += ["A -> B: A depends on B"] if lines else []
-    items += ["dashed: condition not met"] if dashed else []
+    items += [_DASHED] if dashed else []
     rows: list[list[colours.Style | str]] = []
     available = 0.0
     for item in items:
@@ -310,7 +312,7 @@ def _draw_legend(picture: Picture, items: list[colours.Style | str], y: float) -
     x = _MARGIN
     for item in items:
         if isinstance(item, str):
-            colour = _OPEN if item.startswith("dashed") else FAINT
+            colour = _OPEN if item == _DASHED else FAINT
             picture.text(x, y + 4, item, _SMALL, fill=colour)
         else:
             picture.rectangle(x, y - 6, 14, 13, rx=3, fill=item.fill, stroke=HAIR)

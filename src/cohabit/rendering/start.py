@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cohabit.api.status import Event as Entry
+from cohabit.api.status import Event
+from cohabit.rendering.ending import is_unhealthy
 from cohabit.rendering.formatting import counted, duration, name_list, times
 from cohabit.rendering.status import shown_container, shown_service
 from cohabit.units import describe_exit
@@ -18,9 +19,8 @@ from cohabit.units import describe_exit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cohabit.api.status import ContainerStatus as Container
-    from cohabit.api.status import DependencyStatus as Need
-    from cohabit.api.status import ServiceStatus as Service
+    from cohabit.api.status import ContainerStatus, DependencyStatus, ServiceStatus
+    from cohabit.plan.reason import Reason
 
 # Phases of a service between two events.
 WAITS, BEGINS, UNREADY, PAUSES, ENDS = "waits", "begins", "unready", "pauses", "ends"
@@ -69,7 +69,7 @@ class Crash(NamedTuple):
 class Wait(NamedTuple):
     """A dependency, and the time when its condition was met; None if it was not, or if the time is not known."""
 
-    need: Need
+    need: DependencyStatus
     satisfied: float | None
 
 
@@ -80,7 +80,7 @@ class Row(NamedTuple):
     later than that.
     """
 
-    service: Service
+    service: ServiceStatus
     wanted: float
     begin: float | None
     running: float | None
@@ -146,7 +146,7 @@ class StartTimes(NamedTuple):
         return tuple(row.name for row in self.rows if row.outcome == FAILED)
 
 
-def analyse(container: Container, services: Iterable[Service]) -> StartTimes:
+def analyse(container: ContainerStatus, services: Iterable[ServiceStatus]) -> StartTimes:
     """Analyse the answer to `status`."""
     around = shown_container(container)
     answer = {service.name: (service, timeline) for service, timeline in map(_read, services)}
@@ -186,12 +186,12 @@ def summary(start: StartTimes) -> str:
     return f"{whole} to ready{but}: {text} (longest: {longest.name})"
 
 
-def _read(answer: Service) -> tuple[Service, list[Entry]]:
+def _read(answer: ServiceStatus) -> tuple[ServiceStatus, list[Event]]:
     """A service and its timeline (a history without texts), sorted by time, up to the event that settled it."""
     service = shown_service(answer)
-    events = [Entry(step.time, service.name, step.event, "", None) for step in service.timeline if step.time]
+    events = [Event(step.time, service.name, step.event, "", None) for step in service.timeline if step.time]
     events += _after_ready(service, events)
-    timeline: list[Entry] = []
+    timeline: list[Event] = []
     for index, entry in enumerate(events):
         time, before = entry.time or 0.0, timeline[-1].time if timeline else None
         timeline.append(entry.replace(time=max(time, before or time)))  # the clock may have been set back
@@ -200,7 +200,7 @@ def _read(answer: Service) -> tuple[Service, list[Entry]]:
     return service, timeline
 
 
-def _after_ready(service: Service, timeline: Sequence[Entry]) -> list[Entry]:
+def _after_ready(service: ServiceStatus, timeline: Sequence[Event]) -> list[Event]:
     """The events after "ready" of services that this does not settle: jobs, and services without a probe.
 
     Without a probe a service is ready as soon as it runs, and may crash at once. The history keeps only the newest
@@ -213,10 +213,10 @@ def _after_ready(service: Service, timeline: Sequence[Entry]) -> list[Entry]:
     if known is not None:
         return list(service.history[service.history.index(known) + 1 :])
     loops = 0 < service.restarts <= service.starts <= service.restarts + 1
-    return [Entry(ready.time, service.name, "BACKOFF", "", None), *service.history] if loops else []
+    return [Event(ready.time, service.name, "BACKOFF", "", None), *service.history] if loops else []
 
 
-def _settles(service: Service, entry: Entry, later: Sequence[Entry]) -> bool:
+def _settles(service: ServiceStatus, entry: Event, later: Sequence[Event]) -> bool:
     if entry.event != _READY or service.job:
         return entry.event in _ENDED
     after = next((other for other in later if other.event != "STOPPING"), None)
@@ -224,7 +224,7 @@ def _settles(service: Service, entry: Entry, later: Sequence[Entry]) -> bool:
     return not (crashed and after and (after.time or 0.0) - (entry.time or 0.0) < _SOON_SECONDS)
 
 
-def _row(service: Service, timeline: Sequence[Entry], container: Container) -> Row:
+def _row(service: ServiceStatus, timeline: Sequence[Event], container: ContainerStatus) -> Row:
     first: dict[str, float] = {}
     for entry in timeline:
         first.setdefault(entry.event, entry.time or 0.0)
@@ -238,7 +238,7 @@ def _row(service: Service, timeline: Sequence[Entry], container: Container) -> R
         if entry.event in _PHASES and until > time
     )
     crashes = tuple(
-        Crash(time, (how := _end_text(service, entry)), how.startswith("unhealthy"))
+        Crash(time, _end_text(service, entry), is_unhealthy(_end_reason(service, entry)))
         for entry, time in zip(timeline, moments, strict=True)
         if entry.event in {"BACKOFF", "FATAL"} or (entry.event == "EXITED" and outcome == FAILED)
     )
@@ -246,7 +246,7 @@ def _row(service: Service, timeline: Sequence[Entry], container: Container) -> R
     return Row(service, moments[0], begin, running, ready, end, outcome, phases, crashes)
 
 
-def _outcome(service: Service, last: Entry) -> str:
+def _outcome(service: ServiceStatus, last: Event) -> str:
     if last.event == _READY:
         return "" if service.job else READY
     if last.event == "EXITED":
@@ -256,7 +256,7 @@ def _outcome(service: Service, last: Entry) -> str:
     return STOPPED if last.event == "STOPPED" else ""
 
 
-def _recorded(service: Service, entry: Entry) -> Entry | None:
+def _recorded(service: ServiceStatus, entry: Event) -> Event | None:
     """The same event in the history, which adds code and reason; None if the history no longer has it."""
     for known in service.history:
         if known.event == entry.event and abs((known.time or 0.0) - (entry.time or 0.0)) < _SAME_MOMENT_SECONDS:
@@ -264,19 +264,26 @@ def _recorded(service: Service, entry: Entry) -> Entry | None:
     return None
 
 
-def _code(service: Service, entry: Entry) -> int:
+def _code(service: ServiceStatus, entry: Event) -> int:
     known = _recorded(service, entry)
     if known and known.code is not None:
         return known.code
     return service.code or 0 if service.state == entry.event else 0
 
 
-def _end_text(service: Service, entry: Entry) -> str:
+def _end_text(service: ServiceStatus, entry: Event) -> str:
     known = _recorded(service, entry)
     if known and known.text:
         return known.text
     code = _code(service, entry)
     return service.why if service.why and service.state == entry.event else describe_exit(code) if code else "ended"
+
+
+def _end_reason(service: ServiceStatus, entry: Event) -> Reason | None:
+    known = _recorded(service, entry)
+    if known and known.reason:
+        return known.reason
+    return service.reason if service.state == entry.event else None
 
 
 def _same_start(rows: list[Row]) -> tuple[list[Row], tuple[str, ...]]:
@@ -291,7 +298,7 @@ def _same_start(rows: list[Row]) -> tuple[list[Row], tuple[str, ...]]:
     return [row for row in rows if row.name in names], tuple(row.name for row in rows if row.name not in names)
 
 
-def _wait(need: Need, rows: Mapping[str, Row]) -> Wait:
+def _wait(need: DependencyStatus, rows: Mapping[str, Row]) -> Wait:
     """The time when the condition was met, by the rules of engine/unit.py."""
     row = rows.get(need.service)
     if row is None:

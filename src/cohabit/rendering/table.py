@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cohabit.errors import EXIT_KILLED
 from cohabit.rendering.colours import FAILED, WAITING, paint, state_of
-from cohabit.rendering.ending import last_reason
+from cohabit.rendering.ending import is_unhealthy
 from cohabit.rendering.formatting import counted, duration, name_list, short_duration, size, until
 from cohabit.rendering.status import shown_container, shown_service
 from cohabit.rendering.text import columns, safe, shorten
@@ -20,8 +20,7 @@ from cohabit.units import describe_exit, signal_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cohabit.api.status import ContainerStatus as Container
-    from cohabit.api.status import ServiceStatus as Service
+    from cohabit.api.status import ContainerStatus, ServiceStatus
 
 _GAP = "  "
 _LAST_MIN = 12  # the last column is dropped if it would be narrower
@@ -78,7 +77,7 @@ def table(header: Sequence[Column], rows: Sequence[Sequence[Cell]], *, width: in
     return [_line(header, row, fitting, colour=colour) for row in (titles, *rows)]
 
 
-def ps(container: Container, services: Sequence[Service], *, width: int, colour: bool) -> list[str]:
+def ps(container: ContainerStatus, services: Sequence[ServiceStatus], *, width: int, colour: bool) -> list[str]:
     """Return the table of services, and a last line if the container is not in its normal state.
 
     container, services: from the answer to `status`. width: columns of the terminal; 0: no limit.
@@ -121,7 +120,7 @@ def top(samples: Sequence[Sample], *, memory_bytes: int | None, width: int, colo
     return table(header, rows, width=width, colour=colour)
 
 
-def state_text(service: Service, now: float) -> str:
+def state_text(service: ServiceStatus, now: float) -> str:
     """Format a state with its details: "RUNNING (healthy)", "BACKOFF (restart 3, next in 1.6s)"."""
     details = _details(service, now)
     if service.gone:
@@ -133,12 +132,12 @@ def state_text(service: Service, now: float) -> str:
     return (service.state or "?") + (f" ({', '.join(details)})" if details else "")
 
 
-def last_exit(service: Service) -> str:
+def last_exit(service: ServiceStatus) -> str:
     """Describe how its last run ended."""
     if service.code is None:
         return _NOTHING
     text = describe_exit(service.code)
-    if (service.why or last_reason(service)).startswith("unhealthy"):
+    if is_unhealthy(service.last_reason):
         return "unhealthy"
     if not service.out_of_memory:
         return text
@@ -148,7 +147,7 @@ def last_exit(service: Service) -> str:
 # --- one row ------------------------------------------------------------------------------------------
 
 
-def _row(service: Service, now: float) -> list[Cell]:
+def _row(service: ServiceStatus, now: float) -> list[Cell]:
     done = max(service.restarts - (service.state == "BACKOFF"), 0)  # the last one has not happened yet
     restarts = str(done) + (f"/{service.attempts}" if service.attempts is not None else "")
     return [
@@ -162,7 +161,7 @@ def _row(service: Service, now: float) -> list[Cell]:
     ]
 
 
-def _since(service: Service, now: float) -> str:
+def _since(service: ServiceStatus, now: float) -> str:
     if service.state == "RUNNING" and service.started is not None:
         return f"up {short_duration(now - service.started)}"
     if service.since is None:
@@ -171,7 +170,7 @@ def _since(service: Service, now: float) -> str:
     return f"{short_duration(passed)} ago" if passed >= 1 else "now"
 
 
-def _details(service: Service, now: float) -> list[str]:
+def _details(service: ServiceStatus, now: float) -> list[str]:
     if service.hook_stage:
         return [f"{service.hook_stage} hook {service.hook_index + 1}"]
     if service.state == "RUNNING":
@@ -191,7 +190,7 @@ def _details(service: Service, now: float) -> list[str]:
     return []
 
 
-def _running_details(service: Service) -> list[str]:
+def _running_details(service: ServiceStatus) -> list[str]:
     if service.restart_pending:
         return ["to be restarted"]
     if not service.up:
@@ -201,7 +200,7 @@ def _running_details(service: Service) -> list[str]:
     return [] if service.ready else ["not ready"]
 
 
-def _container_line(container: Container, services: Sequence[Service]) -> tuple[str, str]:
+def _container_line(container: ContainerStatus, services: Sequence[ServiceStatus]) -> tuple[str, str]:
     """The line below the table and its display state; ("", "") if the container is up and ready."""
     if container.phase == "loading":
         elapsed = "" if container.started is None else f" for {duration(container.now - container.started)}"

@@ -20,8 +20,7 @@ from cohabit.units import format_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cohabit.api.status import ContainerStatus as Container
-    from cohabit.api.status import ServiceStatus as Service
+    from cohabit.api.status import ContainerStatus, ServiceStatus
     from cohabit.rendering.causes import Snapshot
 
 _STEP = "  "
@@ -44,8 +43,8 @@ class Finding(NamedTuple):
 
 
 def why(
-    container: Container,
-    services: Sequence[Service],
+    container: ContainerStatus,
+    services: Sequence[ServiceStatus],
     name: str | None,
     *,
     width: int = 0,
@@ -63,7 +62,7 @@ def why(
     return lines
 
 
-def why_json(container: Container, services: Sequence[Service], name: str | None) -> list[dict[str, Any]]:
+def why_json(container: ContainerStatus, services: Sequence[ServiceStatus], name: str | None) -> list[dict[str, Any]]:
     """Return the same as plain values for JSON: causes in reading order.
 
     Each is {"service" ("" for the container), "kind" (causes.py), "time", "text", "facts", "output", "advice",
@@ -94,7 +93,7 @@ def why_json(container: Container, services: Sequence[Service], name: str | None
 # --- findings -----------------------------------------------------------------------------------------
 
 
-def _findings(container: Container, services: list[Service], name: str | None) -> list[Finding]:
+def _findings(container: ContainerStatus, services: list[ServiceStatus], name: str | None) -> list[Finding]:
     snapshot = causes.snapshot_of(container, services)
     if name is None:
         return _container_findings(snapshot)
@@ -109,7 +108,7 @@ def _findings(container: Container, services: list[Service], name: str | None) -
     return [_chain_finding(causes.chain(snapshot, one)) for one in names]
 
 
-def _unknown_service(requested: str, services: Sequence[Service]) -> str:
+def _unknown_service(requested: str, services: Sequence[ServiceStatus]) -> str:
     """The same text as in answers of the server (api/commands.py)."""
     known = sorted({item.service or item.name for item in services} | {item.name for item in services})
     more = f" and {len(known) - _NAMES_MAX} more" if len(known) > _NAMES_MAX else ""
@@ -148,7 +147,7 @@ def _container_findings(snapshot: Snapshot) -> list[Finding]:
     return found
 
 
-def _loading(container: Container) -> Cause:
+def _loading(container: ContainerStatus) -> Cause:
     late = container.started is not None and container.now - container.started > _SLOW_LOAD_SECONDS
     advice = ("check whether the file or an included file is on a volume that does not respond",)
     clause = "no service runs yet: the file is being read"

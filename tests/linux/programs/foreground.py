@@ -12,7 +12,7 @@ sys.path[:0] = [TESTS, os.path.join(os.path.dirname(TESTS), "src")]
 
 from cohabit.plan.model import Credentials  # noqa: E402 - its path was not known before
 from cohabit.reactor import signals  # noqa: E402
-from cohabit.reactor.processes import spawn  # noqa: E402
+from cohabit.reactor.processes import spawn, start_failure  # noqa: E402
 from cohabit.reactor.processes.terminal import Terminal  # noqa: E402
 from linux.spawned import described  # noqa: E402
 
@@ -29,6 +29,6 @@ for _ in range(2):
     pid, errors = spawn.spawn(start)
     os.waitpid(pid, 0)
     if message := spawn.exec_errors(errors):
-        print(*spawn.failure(start, message))
+        print(start_failure.exec_failure(start, message))
     terminal.take_back(pid)
 print(os.getsid(0), terminal.foreground)

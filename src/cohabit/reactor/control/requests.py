@@ -150,9 +150,9 @@ class Requests:
         """Send the events of the engine's last step to the clients that follow events."""
         if self.engine.services.transitions and control.listeners("events"):
             clock = serialisers.Clock(time.time(), time.monotonic())
-            for name, moment, kind, text, code in self.engine.services.transitions:
+            for name, moment, kind, reason, code in self.engine.services.transitions:
                 control.publish(
-                    "events", name, protocol.line(serialisers.event(name, (moment, kind, text, code), clock))
+                    "events", name, protocol.line(serialisers.event(name, (moment, kind, reason, code), clock))
                 )
 
 

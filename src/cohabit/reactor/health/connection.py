@@ -12,6 +12,8 @@ import errno
 import select
 
 from cohabit import paths
+from cohabit.plan import reason as reasons
+from cohabit.plan.reason import Reason
 from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
@@ -20,10 +22,16 @@ if TYPE_CHECKING:
 
     from cohabit.plan.model import Probe
 
-    Answer = tuple[bool, str]  # (passed, output)
+    Answer = tuple[bool, str | Reason]  # (passed, output or the reason of the failure)
 else:
     import _socket as socket
 
+_ERRORS = {
+    errno.ECONNREFUSED: reasons.CONNECTION_REFUSED,
+    errno.ENOENT: reasons.NO_SOCKET,
+    errno.EACCES: reasons.CONNECTION_FORBIDDEN,
+    errno.EPERM: reasons.CONNECTION_FORBIDDEN,
+}
 _SHORTAGES = (errno.ENOMEM, errno.ENOBUFS)
 _READ_SIZE = 65_536
 _STATUS_LINE_MAX = 4096
@@ -125,11 +133,12 @@ class Connection:
                 if not self._received:
                     return False, f"the server closed the connection without an answer ({self._where()})"
                 shown = line[:_SHOWN_MAX].decode("utf-8", "replace").strip()
-                return False, f"not an HTTP answer: {shown!r} ({self._where()})"
+                return False, Reason(reasons.NOT_HTTP, path=self._where(), detail=shown)
             if code and (code == _SWITCHING_PROTOCOLS or not 100 <= code <= 199):  # noqa: PLR2004 - 1xx
                 self.replied = True
                 passed = any(first <= code <= last for first, last in self._probe.statuses)
-                return passed, line.strip()[:_STATUS_LINE_MAX].decode("utf-8", "replace")
+                shown = line.strip()[:_STATUS_LINE_MAX].decode("utf-8", "replace")
+                return passed, shown if passed else Reason(reasons.HTTP_STATUS, code, detail=shown)
             _, end, rest = self._received.partition(b"\r\n\r\n")
             if code and end:
                 self._received = rest
@@ -142,9 +151,10 @@ class Connection:
         host = f"[{self._probe.host}]" if ":" in self._probe.host else self._probe.host
         return self._probe.socket or f"{host}:{self._probe.port}"
 
-    def _describe(self, error: OSError) -> str:
+    def _describe(self, error: OSError) -> Reason:
         why = error.strerror or str(error)
-        return f"{why[:1].lower()}{why[1:]} ({self._where()})"
+        kind = _ERRORS.get(error.errno or 0, reasons.CONNECTION_FAILED)
+        return Reason(kind, path=self._where(), detail=f"{why[:1].lower()}{why[1:]}")
 
 
 def _status(line: bytes) -> int:

@@ -14,10 +14,12 @@ import select
 import time
 
 from cohabit.engine import events
+from cohabit.plan.reason import PROBE_NOT_RUN, PROBE_TIMED_OUT, Reason
+from cohabit.plan.reason_text import text_of
 from cohabit.reactor.health.connection import Connection
 from cohabit.reactor.linux import DEV_NULL, os
 from cohabit.reactor.shortage import RETRY_SECONDS, is_shortage
-from cohabit.units import describe_exit, format_duration
+from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,9 +114,8 @@ class Probes:
         if check.answered:
             self._end(check)
             return
-        why = f"no answer within {format_duration(check.probe.timeout_seconds)}"
-        output = _text(check.output)
-        self._answer(check, False, f"{why}: {output}" if output else why)
+        seconds, output = check.probe.timeout_seconds, _text(check.output)
+        self._answer(check, False, Reason(PROBE_TIMED_OUT, seconds=seconds, detail=output))
 
     def _continue(self, check: _Check) -> None:
         """Continue a connection, or read the output of a command."""
@@ -170,7 +171,7 @@ class Probes:
             if check.ended or check.fd < 0 or not self._read(check):
                 break
         if not check.ended:
-            output = f"cannot run the probe: {why}" if why else _text(check.output)
+            output = Reason(PROBE_NOT_RUN, detail=why) if why else _text(check.output)
             if code != 0 and not output:
                 output = f"the probe ended with {describe_exit(code)}"
             self._answer(check, code == 0, output)
@@ -201,11 +202,14 @@ class Probes:
 
     # --- the end of a check --------------------------------------------------------------------------
 
-    def _answer(self, check: _Check, passed: bool, output: str) -> None:
+    def _answer(self, check: _Check, passed: bool, output: str | Reason) -> None:
         check.answered = True
         if check.connection is None or not check.connection.replied:
             self._end(check)
-        self._context.emit(events.Probed(check.name, passed, output))
+        if isinstance(output, Reason):
+            self._context.emit(events.Probed(check.name, passed, text_of(output), output))
+        else:
+            self._context.emit(events.Probed(check.name, passed, output))
 
     def _end(self, check: _Check) -> None:
         check.ended = True

@@ -17,7 +17,7 @@ import time
 
 from cohabit.program import program
 from cohabit.reactor import signals
-from cohabit.reactor.processes import spawn
+from cohabit.reactor.processes import start_failure
 from cohabit.reactor.side_process import SideProcess
 from cohabit.units import describe_exit, format_duration
 
@@ -210,7 +210,7 @@ class MultilineAssembler:
         try:
             child.process.start(program("multiline", str(_SECONDS_MAX), pattern))
         except OSError as error:
-            self._warn(service, spawn.no_room(error))
+            self._warn(service, start_failure.no_room(error))
             return child
         child.answers = True
         self._running[child.process.key] = child

@@ -151,7 +151,7 @@ def become(start: SpawnSpec, errors: int) -> NoReturn:
 
 
 def describe(step: str, error: OSError) -> str:
-    """Return a failed step in the form that the parent's `spawn.failure` expects."""
+    """Return a failed step in the form that the parent's `start_failure.exec_failure` expects."""
     detail = error.strerror
     if step == STEP_DIRECTORY:
         detail = error.filename

@@ -16,9 +16,11 @@ import select
 import time
 
 from cohabit.engine import events
+from cohabit.errors import EXIT_SYSTEM
+from cohabit.plan.reason_text import text_of
 from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import os
-from cohabit.reactor.processes import proc, spawn, tracking
+from cohabit.reactor.processes import proc, spawn, start_failure, tracking
 from cohabit.reactor.processes.cgroup import Cgroups, delegated
 from cohabit.reactor.processes.daemon import find_daemon, unattributed, unattributed_warning
 from cohabit.reactor.processes.oom import OutOfMemory
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.events import Event
     from cohabit.plan.model import Service
+    from cohabit.plan.reason import Reason
     from cohabit.reactor.context import Ended
     from cohabit.reactor.poller import Poller
     from cohabit.reactor.processes.child import SpawnSpec
@@ -245,15 +248,15 @@ class Children:
             if self.processes.get(process.key) is process:
                 del self.processes[process.key]
             failure = self._exec_failure(process)
-            why, code = failure or ("", code)
+            code = failure.code or code if failure else code
             if failure is None and process.start is not None and not process.ended:
                 self._executing(process)
             if process.ended is not None:
-                self._task_ended(process, process.ended, code, why, alive)
+                self._task_ended(process, process.ended, code, failure, alive)
             elif process.key != process.tree:
-                self._hook_ended(process.tree, code, why, orphans=process.tree in alive)
+                self._hook_ended(process.tree, code, failure, orphans=process.tree in alive)
             elif failure:
-                self.report_start_failure(process.key, why, code)
+                self.report_start_failure(process.key, failure)
             else:
                 self._main_ended(process, code, orphans=process.key in alive)
         for name in self.lingering - alive:
@@ -262,39 +265,39 @@ class Children:
             self._drain(name)
             self._emit(events.TreeGone(name))
 
-    def report_hook_failure(self, name: str, why: str, code: int) -> None:
+    def report_hook_failure(self, name: str, cause: Reason) -> None:
         """Report that a hook of a service could not be forked."""
-        self._hook_ended(name, code, why, orphans=self.trees.lives(name))
+        self._hook_ended(name, EXIT_SYSTEM, cause, orphans=self.trees.lives(name))
 
-    def report_start_failure(self, name: str, why: str, code: int) -> None:
+    def report_start_failure(self, name: str, cause: Reason) -> None:
         """Report that the main process of a service could not be started. Its hooks may have left processes behind."""
         orphans = self.trees.lives(name)
-        self._emit(events.SpawnFailed(name, why, code, orphans))
+        self._emit(events.SpawnFailed(name, cause, orphans))
         if orphans:
             self.lingering.add(name)
         else:
             self.trees.ended(name)
 
-    def _exec_failure(self, process: Process) -> tuple[str, int] | None:
+    def _exec_failure(self, process: Process) -> Reason | None:
         if process.start is None or not self._outcome(process):
             return None
-        return spawn.failure(process.start, process.message or b"")
+        return start_failure.exec_failure(process.start, process.message or b"")
 
-    def _task_ended(self, process: Process, ended: Ended, code: int, why: str, alive: set[str]) -> None:
+    def _task_ended(self, process: Process, ended: Ended, code: int, failure: Reason | None, alive: set[str]) -> None:
         if process.key not in self.processes:  # else a new task has the key already
             if process.key in alive:
                 self.trees.signal(process.key, signals.KILL)
             self.trees.ended(process.key)
-        ended(code, why)
+        ended(code, text_of(failure))
 
-    def _hook_ended(self, name: str, code: int, why: str, *, orphans: bool) -> None:
+    def _hook_ended(self, name: str, code: int, failure: Reason | None, *, orphans: bool) -> None:
         left = orphans and name not in self.processes and name not in self._daemons
         if left:
             self.lingering.add(name)
         elif not orphans:
             self.trees.ended(name)
         self._drain(name)
-        self._emit(events.HookEnded(name, code, f"could not be started: {why}" if why else "", left))
+        self._emit(events.HookEnded(name, code, failure, left))
 
     def _main_ended(self, process: Process, code: int, *, orphans: bool) -> None:
         name = process.key
