@@ -1,11 +1,9 @@
 """The words that the repository does not use: the rule, its exceptions, and a search for them.
 
 Documents and code are written in plain technical English, as systemd's and PostgreSQL's manuals are. The rule covers
-every .py and .md file and the Makefile: text, comments, strings and identifiers. `not_clean.txt` lists the files that
-do not follow it yet, one path per line.
+every .py and .md file and the Makefile: text, comments, strings and identifiers.
 
-Use: python tests/tidy/language.py [PATH…]    prints what the rule finds in these files, by default in the listed ones
-     python tests/tidy/language.py --update   writes not_clean.txt
+Use: python tests/tidy/language.py [PATH…]    prints what the rule finds in these files, by default in all
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NOT_CLEAN = Path(__file__).with_name("not_clean.txt")
 
 # A pattern, and what to write instead. Between two words a line may end, in a comment too.
 _GAP = r"[\s#]+"
@@ -67,11 +64,6 @@ def files() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in covered)
 
 
-def listed() -> list[str]:
-    """The files that do not follow the rule yet."""
-    return NOT_CLEAN.read_text().split()
-
-
 def findings(path: str) -> list[str]:
     """What the rule finds in a file: "path:line: word (what to write instead)" for each place."""
     return findings_in(path, (ROOT / path).read_text())
@@ -96,11 +88,8 @@ def _is_allowed(path: str, line: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Print what is found, or write the list; return 1 if anything was found."""
-    if arguments == ["--update"]:
-        NOT_CLEAN.write_text("".join(f"{path}\n" for path in files() if findings(path)))
-        return 0
-    found = [text for path in arguments or listed() for text in findings(path)]
+    """Print what is found in these files, or in all; return 1 if anything was found."""
+    found = [text for path in arguments or files() for text in findings(path)]
     if found:
         print(*found, sep="\n")
     return 1 if found else 0

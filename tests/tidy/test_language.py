@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tidy.language import files, findings, findings_in, listed
+from tidy.language import files, findings, findings_in
 
 
-def test_no_clean_file_has_an_unwanted_word() -> None:
-    """A file that is not in not_clean.txt follows the rule."""
-    found = [text for path in files() if path not in listed() for text in findings(path)]
+def test_no_file_has_an_unwanted_word() -> None:
+    """Every file follows the rule."""
+    found = [text for path in files() for text in findings(path)]
     assert not found, "\n".join(found)
-
-
-def test_the_list_of_files_that_are_not_clean_is_up_to_date() -> None:
-    """A listed file exists and has an unwanted word; otherwise its line must go (language.py --update)."""
-    clean = [path for path in listed() if path not in files() or not findings(path)]
-    assert not clean, f"remove from tests/tidy/not_clean.txt: {' '.join(clean)}"
 
 
 @pytest.mark.parametrize(

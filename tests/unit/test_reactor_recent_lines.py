@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cohabit.plan.model import OWN_NAME
 from cohabit.reactor.logs import recent_lines
-from cohabit.reactor.logs.recent_lines import OURSELVES, RecentLines
+from cohabit.reactor.logs.recent_lines import RecentLines
 
 SIZE_MAX = 4096
 _SLACK = SIZE_MAX // 8  # cut at once
@@ -155,15 +156,15 @@ def test_lines_are_cut_when_services_are_added() -> None:
 def test_a_forgotten_service_is_not_recorded_again() -> None:
     """Even if it still writes. Own messages are never forgotten."""
     recent = RecentLines()
-    recent.append(OURSELVES, "stderr", b"before the first plan\n", 1.0)
+    recent.append(OWN_NAME, "stderr", b"before the first plan\n", 1.0)
     recent.name_services(["web"])
     recent.append("web", "stdout", b"a\n", 1.0)
-    for name in ("web", "unknown", OURSELVES):
+    for name in ("web", "unknown", OWN_NAME):
         recent.forget(name)
         recent.append("web", "stdout", b"b\n", 1.0)
     assert recent.records("web") == []
     assert recent.last_lines("web", 5) == []
-    assert recent.last_lines(OURSELVES, 5) == [b"before the first plan"]
+    assert recent.last_lines(OWN_NAME, 5) == [b"before the first plan"]
 
 
 def test_a_removed_service_is_recorded_until_it_is_forgotten() -> None:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.units import describe_exit, format_duration, parse_duration, parse_replicas, parse_signal, signal_name
+from cohabit.units import (
+    describe_exit,
+    format_duration,
+    parse_duration,
+    parse_replicas,
+    parse_signal,
+    printable,
+    signal_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -161,3 +169,9 @@ def test_numbers_of_replicas() -> None:
     for text in ("", "-1", "1000000", "1.5", "x"):
         with pytest.raises(ValueError, match="is not a number of replicas"):
             parse_replicas(text)
+
+
+def test_printable_text() -> None:
+    """What moves the cursor or changes the direction of writing is escaped; letters of any language stay."""
+    assert printable("ä € 日本") == "ä € 日本"
+    assert printable("a\nb\x1b[31m\u202e\t", kept="\t") == "a\\nb\\x1b[31m\\u202e\t"

@@ -14,6 +14,7 @@ from cohabit import __version__
 from cohabit.control import BY_EXIT_CODE, GREETING, GREETING_PREFIX, OK, VERSION, VERSION_MISMATCH
 from cohabit.errors import EXIT_USAGE
 from cohabit.plan.record import Record
+from cohabit.units import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def head(code: int, text: str, error: str = "") -> bytes:
 
     error: the error code, "" for the usual one of the exit code.
     """
-    shown = text.replace("\n", "; ")
-    if not shown.isprintable():  # checked as a whole: one character at a time takes a tenth of a second per MiB
-        shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in shown)
+    shown = printable(text.replace("\n", "; "))
     return f"{code} {error or BY_EXIT_CODE.get(code, OK)} {shown}\n".encode("utf-8", "replace")
 
 

@@ -16,8 +16,9 @@ from cohabit.cli.options import Command, Option
 from cohabit.client import DROPPED
 from cohabit.client.client import log_records, stream_options
 from cohabit.errors import UsageError
+from cohabit.plan.model import OWN_NAME, PREFIX_COLOURS
 from cohabit.reactor.linux import os
-from cohabit.units import parse_duration
+from cohabit.units import parse_duration, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +63,6 @@ COMMAND = Command(
 # The only control sequences that a service may send to a terminal: colours (ECMA-48, SGR).
 _COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")
 _SPACES = "\t\u00a0\u202f\u2009\u3000\u200d"  # not printable for str.isprintable, harmless on a terminal
-_OWN_NAME = "cohabit"  # of our own messages, which are included if no service is named
-_COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")  # as in the container's log
 
 
 def main(inherited: InheritedSignals, arguments: list[str]) -> int:
@@ -125,7 +124,7 @@ def _text_writer(values: dict[str, Any], services: list[str]) -> Callable[[LogRe
     if not values["no_prefix"]:
         names = [service.name for service in client.connect(COMMAND, values).status().services]
     shown = [name for name in names if name in services or name.rpartition("-")[0] in services]
-    width = max(map(len, shown if services else [*names, _OWN_NAME]), default=0)
+    width = max(map(len, shown if services else [*names, OWN_NAME]), default=0)
     colour, escape = client.uses_colour(), os.isatty(1)
 
     def prefix(service: str) -> bytes:
@@ -133,7 +132,7 @@ def _text_writer(values: dict[str, Any], services: list[str]) -> Callable[[LogRe
             return b""
         label = f"{service:{width}} | "
         number = names.index(service) if service in names else 0
-        return (f"\x1b[{_COLOURS[number % len(_COLOURS)]}m{label}\x1b[0m" if colour else label).encode()
+        return (f"\x1b[{PREFIX_COLOURS[number % len(PREFIX_COLOURS)]}m{label}\x1b[0m" if colour else label).encode()
 
     def write(record: LogRecord) -> None:
         if record.stream == DROPPED:
@@ -157,4 +156,4 @@ def _escape_line(line: bytes) -> bytes:
 
 def _escape(text: str) -> str:
     """Escape what a terminal interprets: controls (C0, C1) and marks that change the direction of writing."""
-    return "".join(one if one.isprintable() or one in _SPACES else ascii(one)[1:-1] for one in text)
+    return printable(text, kept=_SPACES)

@@ -106,7 +106,7 @@ def _dispatch(given: InheritedSignals, argv: list[str]) -> int | bytes:
         resume: Callable[[InheritedSignals, int], int | bytes] = load("cohabit.cli.up").resume
         return resume(given, int(state))
     if version := pid1.option(TAKES_OVER):
-        return int(load("cohabit.cli.up").takes_over(int(version)))
+        return int(load("cohabit.cli.up").takes_over(version))
     name = argv[0] if argv else ""
     if name in COMMANDS:
         command: Callable[[InheritedSignals, list[str]], int | bytes] = load(f"cohabit.cli.{name}").main

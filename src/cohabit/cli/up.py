@@ -80,9 +80,9 @@ def begin(given: InheritedSignals, request: dict[str, Any], *, quiet: bool) -> i
     return reexecution.run(loop)
 
 
-def takes_over(version: int) -> int:
+def takes_over(versions: str) -> int:
     """Whether this program can go on where one with that version of the state stops, as an exit code."""
-    return reexecution.takes_over(version)
+    return reexecution.takes_over(versions)
 
 
 def resume(given: InheritedSignals, fd: int) -> int | bytes:

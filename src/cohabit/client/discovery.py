@@ -67,6 +67,11 @@ class Candidate:
         self.connection = connection
         self.pid = pid
 
+    def take_connection(self) -> socket.socket | None:
+        """Return the connection, which close() does not close any more."""
+        connection, self.connection = self.connection, None
+        return connection
+
     def close(self) -> None:
         """Close the connection, if there is one, and the entry's descriptors."""
         if self.connection:
@@ -131,25 +136,19 @@ class Search:
                 candidate = self._connect(entry)
                 if candidate:
                     found.append(candidate)
-                    if candidate.pid == preferred_pid:
-                        return self._take_connection(candidate)
+                    if candidate.pid == preferred_pid and (connection := candidate.take_connection()):
+                        return connection
             self._connect_to_full_queues(found, preferred_pid)
             connected = [each for each in found if each.connection]
             selected = [each for each in connected if each.pid == preferred_pid]
             if not supervisor.isdecimal() or configured:
                 selected = selected or connected
-            if len(selected) == 1:
-                return self._take_connection(selected[0])
+            if len(selected) == 1 and (connection := selected[0].take_connection()):
+                return connection
             raise self._failure(found, selected, configured)
         finally:
             for candidate in found:
                 candidate.close()
-
-    @staticmethod
-    def _take_connection(candidate: Candidate) -> socket.socket:
-        assert candidate.connection  # noqa: S101 - a candidate with a pid has one
-        connection, candidate.connection = candidate.connection, None
-        return connection
 
     def _connect(self, entry: SocketEntry) -> Candidate | None:
         """The socket as a candidate; None if no trusted process is listening."""

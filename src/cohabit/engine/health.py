@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from cohabit.plan.model import PASSIVE_PROBES
 from cohabit.plan.record import from_plain, to_plain
+from cohabit.units import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Health:
         """The last non-empty line of the last result, at most 200 characters; control characters are escaped."""
         lines = self.results[-1][2].split("\n") if self.results else []
         line = next((line for line in reversed(lines) if line.strip()), "").strip()
-        shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+        shown = printable(line)
         return shown if len(shown) <= _SHOWN_MAX else f"{shown[:_SHOWN_MAX]}..."
 
     def to_plain(self) -> dict[str, Any]:

@@ -15,6 +15,8 @@ COMPLETED = "service_completed_successfully"
 CONDITIONS = (STARTED, HEALTHY, COMPLETED)
 
 OWN_NAME = "cohabit"  # of our own messages in the output: no service can have it
+# SGR parameters (ECMA-48) of the names in front of lines, in the order of the services.
+PREFIX_COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 
 SIGTERM = 15
 STOP_GRACE_SECONDS = 10.0  # Compose's default for one service

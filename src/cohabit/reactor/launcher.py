@@ -29,6 +29,8 @@ from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cohabit.plan.model import Credentials, Hook, Service
     from cohabit.reactor.context import Context
     from cohabit.reactor.health.passive_probes import PassiveProbes
@@ -97,6 +99,14 @@ class Launcher:
         attempt = self._refused.get(name)
         if attempt is not None and number in (0, KILL, attempt.effect.service.stop_signal):
             self._failed(attempt)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The state. Attempts that are waiting are effects of the loop (refused)."""
+        return {"limits": self.limits, "hides": self.hides}
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        """Take over the state from to_plain()."""
+        self.limits, self.hides = plain["limits"], plain["hides"]
 
     def refused(self) -> list[effects.Effect]:
         """Return the starts that are still to be retried, for a re-execution."""

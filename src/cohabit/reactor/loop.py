@@ -15,9 +15,9 @@ import time
 
 from cohabit.engine import events
 from cohabit.engine.supervisor import Supervisor
+from cohabit.plan.model import OWN_NAME
 from cohabit.plan.reason import Reason
 from cohabit.reactor import pid1, signals
-from cohabit.reactor.logs.recent_lines import OURSELVES
 from cohabit.reactor.parts import Parts
 from cohabit.reactor.performing import Performer
 from cohabit.reactor.poller import Poller
@@ -141,4 +141,4 @@ class Loop:
         if level == "problem":
             output.say("error", "", text)
         else:
-            output.say(level, OURSELVES, f"{service}: {text}" if service else text)
+            output.say(level, OWN_NAME, f"{service}: {text}" if service else text)

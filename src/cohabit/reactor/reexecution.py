@@ -28,7 +28,7 @@ import time
 from cohabit import __version__
 from cohabit.errors import EXIT_SYSTEM
 from cohabit.program import program
-from cohabit.reactor import reexecution_state, shortage, signals
+from cohabit.reactor import crossing, reexecution_state, shortage, signals
 from cohabit.reactor.last_resort import end_everything, traceback_of
 from cohabit.reactor.linux import os, python_environment
 from cohabit.reactor.loop import Loop
@@ -37,7 +37,7 @@ from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.processes.tree import Trees
 from cohabit.reactor.processes.trial import ends_well
 from cohabit.reactor.signals import InheritedSignals
-from cohabit.reactor.successor import STATE_VERSION, successor_command
+from cohabit.reactor.successor import successor_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def run(loop: Loop, programs: int = 0) -> int | bytes:
             loop = again
 
 
-def takes_over(version: int) -> int:
-    """Exit code 0 if this program can go on with what a program with that version of the state holds."""
-    return 0 if version == STATE_VERSION else EXIT_SYSTEM
+def takes_over(versions: str) -> int:
+    """Exit code 0 if this program can go on with what a program with these versions of the states holds."""
+    return 0 if versions == crossing.versions() else EXIT_SYSTEM
 
 
 def resume(given: InheritedSignals, fd: int) -> int | bytes:

@@ -13,9 +13,9 @@ from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.model import PRE_START
 from cohabit.plan.reason import INTERNAL_ERROR, LOST, Reason
 from cohabit.plan.record import from_plain, to_plain
+from cohabit.reactor.crossing import Crossing
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes.children import HOOK
-from cohabit.reactor.successor import STATE_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,91 +24,139 @@ if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.reactor.loop import Loop
-    from cohabit.reactor.parts import Parts
 
 SECOND = 2  # internal error within a minute: its event or effect is dropped, and everything stops in order
 _SHORTAGES = 3  # attempts to process an event or effect during a shortage
 
 
-def _saved(parts: Parts) -> dict[str, Any]:
-    """The parts that convert and restore their own state, in the order of restoring; the children come last."""
-    return {
-        "output": parts.output,
-        "multiline": parts.output.multiline,
-        "sockets": parts.sockets,
-        "passive_probes": parts.passive_probes,
-        "clock": parts.clock,
-    }
+def table(loop: Loop) -> tuple[Crossing, ...]:
+    """What crosses, in the order of loading. What comes after the children needs the engine to agree with them."""
+    parts = loop.parts
+    output, multiline, probes = parts.output, parts.output.multiline, parts.passive_probes
+    return (
+        Crossing("loop", lambda: _save_loop(loop), lambda plain: _load_loop(loop, plain)),
+        Crossing("engine", lambda: _save_engine(loop), lambda plain: _load_engine(loop, plain)),
+        Crossing("launcher", parts.launcher.to_plain, parts.launcher.restore),
+        Crossing(
+            "output",
+            output.to_plain,
+            output.restore,
+            descriptors=output.descriptors,
+            tasks=output.destinations.tasks,
+        ),
+        Crossing(
+            "multiline",
+            multiline.to_plain,
+            multiline.restore,
+            descriptors=multiline.descriptors,
+            tasks=multiline.tasks,
+        ),
+        Crossing("sockets", parts.sockets.to_plain, parts.sockets.restore, descriptors=parts.sockets.inheritable),
+        Crossing(
+            "passive_probes",
+            probes.to_plain,
+            probes.restore,
+            descriptors=probes.descriptors,
+            tasks=probes.log_matches.tasks,
+        ),
+        Crossing("clock", parts.clock.to_plain, parts.clock.restore),
+        Crossing(
+            "children",
+            parts.children.to_plain,
+            lambda plain: _load_children(loop, plain),
+            descriptors=parts.children.descriptors,
+        ),
+        Crossing("requests", parts.requests.to_plain, parts.requests.restore),
+        Crossing("control", parts.control.to_plain, parts.control.restore, descriptors=parts.control.descriptors),
+    )
 
 
 def write_down(loop: Loop) -> dict[str, Any]:
-    """The whole state as plain values. All signals must be blocked; those that have arrived become pending again."""
+    """The whole state as plain values. All signals must be blocked; those that have arrived become pending again.
+
+    Beside the states of `table`, it has what the next program needs before it has a loop.
+    """
     for number in loop.signals.read():
         os.kill(os.getpid(), number)
-    wanted = loop.engine.wanted if loop.stepping else loop.effects
-    parts = loop.parts
+    successor = loop.parts.successor
     return {
-        "version": STATE_VERSION,
-        "asked": parts.successor.accepted,
+        "asked": successor.accepted,
         "stopping": loop.engine.phase not in (LOADING, UP)
         or any(isinstance(fact, events.StopRequested) for fact in loop.facts),
-        "checking": parts.successor.why is None,
+        "checking": successor.why is None,
         "mask": sorted(loop.given.mask),
         "ignored": sorted(loop.given.ignored),
         "request": loop.request,
         "quiet": loop.quiet,
         "wake_up": loop.signals.ends,
         "descriptors": descriptors(loop),
-        "errors_at": loop.errors_at,
-        "shortages_at": loop.shortages_at,
-        "facts": to_plain(loop.facts),
-        "effects": to_plain([*wanted, *parts.launcher.refused()]),
-        "stepping": loop.stepping,
-        "plan": to_plain(loop.engine.plan),
-        "engine": loop.engine.to_plain(),
-        "limits": parts.launcher.limits,
-        "children": parts.children.to_plain(),
-        "control": parts.control.to_plain(),
-        "started": parts.requests.started,
-        **{name: part.to_plain() for name, part in _saved(parts).items()},
+        **{part.name: part.save() for part in table(loop)},
     }
 
 
 def descriptors(loop: Loop) -> list[int]:
     """The descriptors that must stay open over the exec."""
-    parts = loop.parts
-    holding = (parts.output, parts.output.multiline, parts.children, parts.passive_probes, parts.control)
-    kept = [fd for part in holding for fd in part.descriptors()] + parts.sockets.inheritable()
-    return [*kept, *loop.signals.ends]
+    return [fd for part in table(loop) for fd in part.descriptors()] + [*loop.signals.ends]
 
 
 def restore(loop: Loop, plain: dict[str, Any]) -> None:
     """Restore a new loop from the values of `write_down`."""
-    parts = loop.parts
+    for part in table(loop):
+        if part.name == "requests":
+            _agree(loop, stepping=plain["loop"]["stepping"])
+        part.load(plain[part.name])
+    loop.parts.opening.resume()
+    if len(loop.errors_at) >= SECOND:
+        loop.facts.insert(0, events.Broken("internal errors keep coming (see above): stopping everything"))
+
+
+def _agree(loop: Loop, *, stepping: bool) -> None:
+    """Drop what failed, and report to the engine what was lost with the error. The parts with processes are loaded."""
+    if loop.engine.plan is not None and loop.engine.phase == UP:
+        loop.parts.clock.set_plan(loop.engine.plan)
+    _drop_what_failed(loop, stepping=stepping)
+    if loop.engine.reading and loop.engine.phase in (LOADING, UP) and not _will_be_read(loop):
+        loop.parts.loader.start(loop.request, loop.engine.scale)
+    _reconcile(loop)
+
+
+# --- parts that do not save themselves -----------------------------------------------------------------
+
+
+def _save_loop(loop: Loop) -> dict[str, Any]:
+    wanted = loop.engine.wanted if loop.stepping else loop.effects
+    return {
+        "errors_at": loop.errors_at,
+        "shortages_at": loop.shortages_at,
+        "facts": to_plain(loop.facts),
+        "effects": to_plain([*wanted, *loop.parts.launcher.refused()]),
+        "stepping": loop.stepping,
+    }
+
+
+def _load_loop(loop: Loop, plain: dict[str, Any]) -> None:
     loop.errors_at, loop.shortages_at = plain["errors_at"], plain["shortages_at"]
     loop.facts.extend(from_plain(plain["facts"]))
     loop.effects.extend(from_plain(plain["effects"]))
-    loop.engine.restore(from_plain(plain["plan"]), plain["engine"])
-    parts.launcher.limits = plain["limits"]
-    parts.launcher.hides = loop.engine.plan is not None and loop.engine.plan.mask
-    for name, part in _saved(parts).items():
-        part.restore(plain[name])
-    output, log_matches = parts.output, parts.passive_probes.log_matches
-    tasks = output.destinations.tasks() | output.multiline.tasks() | log_matches.tasks()
-    parts.children.restore(plain["children"], tasks)
+
+
+def _save_engine(loop: Loop) -> tuple[Any, dict[str, Any]]:
+    return to_plain(loop.engine.plan), loop.engine.to_plain()
+
+
+def _load_engine(loop: Loop, plain: tuple[Any, dict[str, Any]]) -> None:
+    loop.engine.restore(from_plain(plain[0]), plain[1])
+
+
+def _load_children(loop: Loop, plain: dict[str, Any]) -> None:
+    """The other parts are loaded already, and know which of their children continue."""
+    tasks = {key: ended for part in table(loop) for key, ended in part.tasks().items()}
+    loop.parts.children.restore(plain, tasks)
     services = {name: unit.service for name, unit in loop.engine.units.items()}
-    parts.children.attach_services(services, parts.launcher.describe)
-    if loop.engine.plan is not None and loop.engine.phase == UP:
-        parts.clock.set_plan(loop.engine.plan)
-    _drop_what_failed(loop, stepping=plain["stepping"])
-    if loop.engine.reading and loop.engine.phase in (LOADING, UP) and not _will_be_read(loop):
-        parts.loader.start(loop.request, loop.engine.scale)
-    _reconcile(loop)
-    parts.requests.started = plain["started"]
-    parts.control.restore(plain["control"])
-    parts.opening.resume()
-    if len(loop.errors_at) >= SECOND:
-        loop.facts.insert(0, events.Broken("internal errors keep coming (see above): stopping everything"))
+    loop.parts.children.attach_services(services, loop.parts.launcher.describe)
+
+
+# --- what failed, and what was lost with it ----------------------------------------------------------------
 
 
 def _will_be_read(loop: Loop) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cohabit.program import program
+from cohabit.reactor.crossing import versions
 from cohabit.reactor.processes import start_failure
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.units import describe_exit
@@ -11,13 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.reactor.context import Context
 
-STATE_VERSION = 7  # of the re-execution state: increase it with each incompatible change
 _KEY = "\0successor"
 
 
 def successor_command() -> tuple[str, ...]:
     """Return the command that checks whether the installed program starts and can take over."""
-    return program("cohabit", options=("-X", f"cohabit-takes-over={STATE_VERSION}"))
+    return program("cohabit", options=("-X", f"cohabit-takes-over={versions()}"))
 
 
 class Successor:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from cohabit.units import printable
+
 _CUT = "..."  # not U+2026: the terminal may not support UTF-8
 _SGR = re.compile(r"\x1b\[[0-9;:]*m")  # colours (ECMA-48)
 _TAB = "    "
@@ -19,8 +21,7 @@ def safe(text: str) -> str:
     r"""Escape all control characters: the result is one line, a newline becomes "\n". Colours are removed."""
     if text.isprintable():
         return text
-    text = _SGR.sub("", text).replace("\t", _TAB)
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return printable(_SGR.sub("", text).replace("\t", _TAB))
 
 
 def columns(text: str) -> int:

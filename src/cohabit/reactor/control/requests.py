@@ -63,6 +63,14 @@ class Requests:
         request = protocol.parse(line)
         return commands.begin(commands.RequestContext(request, self, clock, trusted=trusted, resumed=resumed))
 
+    def to_plain(self) -> float:
+        """Return the state: when cohabit started."""
+        return self.started
+
+    def restore(self, plain: float) -> None:
+        """Continue with the value of to_plain."""
+        self.started = plain
+
     def replace(self) -> None:
         """Start the replacement of the running program."""
         self._successor.check()

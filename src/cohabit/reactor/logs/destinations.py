@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import time
 
-from cohabit.plan.model import Logging
+from cohabit.plan.model import OWN_NAME, PREFIX_COLOURS, Logging
 from cohabit.reactor.logs.file_writers import FileWriters
 from cohabit.reactor.logs.formats import Origin, Prefix, Raw
 from cohabit.reactor.logs.json_format import Json
 from cohabit.reactor.logs.logfmt import Logfmt
-from cohabit.reactor.logs.recent_lines import OURSELVES
 from cohabit.reactor.logs.syslog import SyslogSink
 from cohabit.reactor.logs.syslog_format import Syslog
 from cohabit.reactor.logs.target import Destination, Target
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from cohabit.reactor.logs.formats import Format
     from cohabit.reactor.logs.sink import Sink
 
-_COLOURS = (b"36", b"33", b"32", b"35", b"34", b"96", b"93", b"92", b"95", b"94")
 _OWN_BUFFER_BYTES_MIN = 262_144  # own messages never wait; beyond their buffer they are dropped
 _FORMATS = {"json": Json, "logfmt": Logfmt}
 _CONTAINER_DRIVERS = frozenset({"prefix", "json", "logfmt", "raw"})  # they write to the container's own output
@@ -58,14 +56,14 @@ class Destinations:
         self.writers = FileWriters(context, lambda sink: resume(self._files[sink.path][0]))
         self._servers: dict[str, tuple[Destination, SyslogSink]] = {}
         self._indexes: dict[str, int] = {}
-        self._width = len(OURSELVES)
+        self._width = len(OWN_NAME)
         both = {"stdout": stdout, "stderr": stderr}
         self._terminals = {self.containers[stream] for stream, sink in both.items() if sink.is_terminal}
         self._spliceable = {stream for stream, sink in both.items() if sink.can_splice}
 
     def name_services(self, names: list[str]) -> None:
         """Set all service names, so that prefixes have one width and colours stay the same."""
-        self._width = max(len(name) for name in (*names, OURSELVES))
+        self._width = max(len(name) for name in (*names, OWN_NAME))
         self._indexes = {name: number for number, name in enumerate(names)}
 
     @property
@@ -97,7 +95,7 @@ class Destinations:
 
     def own(self, entries: Iterable[Logging]) -> tuple[Target, ...]:
         """The targets of own messages: those of a service named `cohabit`, and always the container's stderr."""
-        origin = Origin(OURSELVES, "stderr")
+        origin = Origin(OWN_NAME, "stderr")
         wanted = [
             entry.replace(blocking=False, buffer_bytes=max(_OWN_BUFFER_BYTES_MIN, entry.buffer_bytes))
             for entry in entries
@@ -111,7 +109,7 @@ class Destinations:
         destination = self._destination(entry, origin.stream)
         terminal = destination in self._terminals
         form = self._format(entry, origin, terminal=terminal)
-        own = self._format(entry, Origin(OURSELVES, origin.stream), terminal=terminal)
+        own = self._format(entry, Origin(OWN_NAME, origin.stream), terminal=terminal)
         bytes_max = None if entry.blocking else entry.buffer_bytes
         return Target(form, destination, bytes_max, _notice(own, f"{origin.name}: "))
 
@@ -127,8 +125,8 @@ class Destinations:
         label = name.ljust(self._width).encode() + b" | "
         if not terminal:
             return label
-        colour = _COLOURS[self._indexes.get(name, -1) % len(_COLOURS)]
-        return b"\x1b[" + colour + b"m" + label + b"\x1b[0m"
+        colour = PREFIX_COLOURS[self._indexes.get(name, -1) % len(PREFIX_COLOURS)]
+        return b"\x1b[" + colour.encode() + b"m" + label + b"\x1b[0m"
 
     def _destination(self, entry: Logging, stream: str) -> Destination:
         if entry.driver == "file":

@@ -8,7 +8,6 @@ A line that is a JSON object is not quoted but merged: the fields above are put 
 from __future__ import annotations
 
 import _json
-import sys
 
 from cohabit.reactor.logs.structured import RECORD_MAX, Structured
 
@@ -40,13 +39,7 @@ class Json(Structured):
     def format_each(self, records: list[bytes], heads: Heads) -> bytes:
         """Merge objects; format everything else as text."""
         openings: dict[tuple[str, ...], bytes] = {}
-        absent = [name for name in _PLACEHOLDERS if name not in sys.modules]
-        sys.modules.update(dict.fromkeys(absent, _placeholder))
-        try:
-            return b"".join([self._merged(record, heads, openings) or self.quoted(record, heads) for record in records])
-        finally:
-            for name in absent:
-                del sys.modules[name]
+        return b"".join([self._merged(record, heads, openings) or self.quoted(record, heads) for record in records])
 
     def _merged(self, record: bytes, heads: Heads, openings: dict[tuple[str, ...], bytes]) -> bytes:
         """The object with the added fields; b"" if the record is not exactly one object.
@@ -58,7 +51,7 @@ class Json(Structured):
         try:
             text = record.decode()
             found, end = _scan(text, 0)
-        except (StopIteration, ValueError, RecursionError):
+        except _NOT_JSON:
             return b""
         if end < len(text) and text[end:].strip(" \t\r\n"):
             return b""
@@ -123,8 +116,6 @@ class _Syntax:
 
 _scan = _json.make_scanner(_Syntax)  # type: ignore[arg-type]
 
-# The scanner takes its exception from json.decoder. If that was never imported, it fails with SystemError (3.11), or
-# imports it, and with it the package and `re` (3.12). This placeholder replaces both modules during a scan.
-_PLACEHOLDERS = ("json", "json.decoder")
-_placeholder = type(sys)("json.decoder")
-_placeholder.JSONDecodeError = ValueError  # type: ignore[attr-defined]
+# The scanner takes its exception from json.decoder, which process 1 does not import, because that imports `re`. Without
+# it, CPython 3.11 raises SystemError; from 3.12 on, the scanner imports it at the first text that is not JSON.
+_NOT_JSON = (StopIteration, ValueError, RecursionError, SystemError, ImportError)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import select
 import time
 
+from cohabit.plan.model import OWN_NAME
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.budget import SMALL_BYTES, RateLimiter
 from cohabit.reactor.linux import os
@@ -28,7 +29,7 @@ from cohabit.reactor.logs.destinations import Destinations
 from cohabit.reactor.logs.formats import Origin
 from cohabit.reactor.logs.mask import Mask
 from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
-from cohabit.reactor.logs.recent_lines import OURSELVES, RecentLines
+from cohabit.reactor.logs.recent_lines import RecentLines
 from cohabit.reactor.logs.sink import enlarge_pipe, pipe_bytes
 from cohabit.reactor.logs.stream import READ_SIZE, Stream
 from cohabit.reactor.poller import Group
@@ -238,7 +239,7 @@ class Output:
         for target in self._own:
             target.message(level, message, now_ns, bare=not label)
             self._watch(target.destination)
-        self._record(OURSELVES, "stderr", message + b"\n", now_ns)
+        self._record(OWN_NAME, "stderr", message + b"\n", now_ns)
 
     def _write_early_messages(self) -> None:
         messages, self._early_messages = self._early_messages or (), None

@@ -10,13 +10,14 @@ Restarts of a service and re-executions keep the lines.
 
 from __future__ import annotations
 
+from cohabit.plan.model import OWN_NAME
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     Piece = tuple[float, str, bytes]  # Unix time of its reading; "stdout" or "stderr"; lines, each with its newline
 
-OURSELVES = "cohabit"  # the name for own messages; no service can have it
 _TOTAL_SIZE = 4_194_304
 _BUFFER_SIZE_MAX = 65_536
 _BUFFER_SIZE_MIN = 4096
@@ -27,7 +28,7 @@ class RecentLines:
     """Pieces by service. Only named services are recorded, so a forgotten service stays forgotten."""
 
     def __init__(self) -> None:
-        self._buffers: dict[str, _Buffer] = {OURSELVES: _Buffer()}
+        self._buffers: dict[str, _Buffer] = {OWN_NAME: _Buffer()}
         self._size_max = _BUFFER_SIZE_MAX
 
     def name_services(self, names: list[str]) -> None:
@@ -71,7 +72,7 @@ class RecentLines:
 
     def forget(self, service: str) -> None:
         """Drop a service's lines, and record no more of it."""
-        if service != OURSELVES:
+        if service != OWN_NAME:
             self._buffers.pop(service, None)
 
     # --- re-execution --------------------------------------------------------------------------------
