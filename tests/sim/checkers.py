@@ -242,14 +242,14 @@ class Reasons(Checker):
         ended = self.model.just_ended
         if ended is not None:
             expected = _compared(self.model.end_reason)
-            recorded = [entry[3] for entry in self.world.engine.services.transitions if entry[0] == ended.name]
+            recorded = [each.reason for each in self.world.engine.services.transitions if each.service == ended.name]
             found = [reason for reason in recorded if reason is not None and _compared(reason) == expected]
             if not found:
                 self.fail(f"the end of {ended.name} is recorded with {recorded}, not with {expected}")
             self._require_report(reports, ended.name, found)
         # Once the container stops, no start is refused. The order within one step is the engine's choice.
         for state in self.model.refused if self.model.ending_at is None else ():
-            reason = self.world.engine.units[state.name].reason
+            reason = self.world.engine.units[state.name].run.reason
             lost = self.model.failed_dependencies(state)
             if reason is None or reason.kind != DEPENDENCY_FAILED or reason.service not in lost:
                 self.fail(f"{state.name} cannot start without {' or '.join(lost)}, and the reason is {reason}")

@@ -53,7 +53,7 @@ class Unhealthy(Checker):
     def stepped(self, event: Event, result: list[Effect], now: float) -> None:
         for state in self.model.became_unhealthy:
             name = state.name
-            recorded = [entry[3] for entry in self.world.engine.services.transitions if entry[0] == name]
+            recorded = [each.reason for each in self.world.engine.services.transitions if each.service == name]
             texts = [text_of(reason) for reason in recorded if reason is not None and reason.kind == UNHEALTHY]
             reports = [e.text for e in result if isinstance(e, effects.Report) and e.service == name]
             if not any(text in report for text in texts for report in reports):

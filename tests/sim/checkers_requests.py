@@ -193,7 +193,7 @@ class Histories(Checker):
         self._changed: set[str] = set()  # services that may have changed since the last idle moment
 
     def stepped(self, event: Event, result: list[Effect], now: float) -> None:
-        self._changed.update(entry[0] for entry in self.world.engine.services.transitions)
+        self._changed.update(each.service for each in self.world.engine.services.transitions)
         if isinstance(event, events.Requested):
             self._changed.update(event.services)
         else:
@@ -201,28 +201,28 @@ class Histories(Checker):
 
     def _in_order(self, unit: Unit, now: float) -> None:
         for what, moments in (
-            ("history", [entry[0] for entry in unit.history]),
-            ("timeline", [entry[0] for entry in unit.timeline]),
+            ("history", [entry[0] for entry in unit.history.entries]),
+            ("timeline", [entry[0] for entry in unit.history.timeline]),
         ):
             if moments != sorted(moments) or (moments and moments[-1] > now + EPSILON):
                 self.fail(f"the {what} of {unit.name} is out of order: {moments}")
             if len(moments) > self._ENTRIES_MAX:
                 self.fail(f"the {what} of {unit.name} grows: {len(moments)} entries")
-        if unit.timeline and unit.timeline[0][1] != "wanted":
+        if unit.history.timeline and unit.history.timeline[0][1] != "wanted":
             self.fail(f"the timeline of {unit.name} does not begin with the request")
 
     def idle(self, deadline: float | None, now: float) -> None:
         for name in sorted(self._changed & self.model.states.keys()):
             unit = self.world.engine.units[name]
             self._in_order(unit, now)
-            for moment, recorded, _, _ in reversed(unit.history):
+            for moment, recorded, _, _ in reversed(unit.history.entries):
                 if recorded in machine.TABLE:
                     self._check_state(self.model.states[name], recorded)
-                    if recorded != unit.state or moment != unit.since:
+                    if recorded != unit.state or moment != unit.history.since:
                         self.fail(f"the last entry of {name} is {recorded} at {moment}, it is {unit.state}")
                     break
             else:
-                if unit.state != machine.STOPPED and len(unit.history) < self._ENTRIES_MAX:
+                if unit.state != machine.STOPPED and len(unit.history.entries) < self._ENTRIES_MAX:
                     self.fail(f"no entry says how {name} came to be {unit.state}")
         self._changed.clear()
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from cohabit.engine import machine
 from cohabit.engine.effects import Exit, Report, Signal, Spawn, Sweep
 from cohabit.engine.events import Exited, Probed, StopRequested, TreeGone
+from cohabit.engine.membership import Membership
+from cohabit.engine.runs import Runs
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.reason import ALL_ENDED, DEPENDENCY_FAILED, KILLED_BY_SIGNAL, Reason
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.engine.health_monitor import HealthMonitor
+    from cohabit.engine.transition import Transition
     from cohabit.engine.unit import Unit
     from cohabit.plan.model import Plan
+
+    Broken = type[Supervisor | Services | Runs | Membership | HealthMonitor]
 
 _SIGKILL = 9
 
@@ -78,30 +83,32 @@ class StartsOneAtATime(Services):
             super()._try_start(unit, now)
 
 
-class SkipsBackOff(Services):
+class SkipsBackOff(Runs):
     """Restarts without a back-off."""
 
-    def _verdict(self, unit: Unit, now: float) -> None:
-        super()._verdict(unit, now)
-        if unit.state == machine.BACKOFF:
+    def verdict(self, unit: Unit, now: float) -> str:
+        state = super().verdict(unit, now)
+        if state == machine.BACKOFF:
             self._set_deadline(unit, now)
+        return state
 
 
-class LosesRestartTimer(Services):
+class LosesRestartTimer(Runs):
     """Loses the timer of a service in BACKOFF."""
 
-    def _verdict(self, unit: Unit, now: float) -> None:
-        super()._verdict(unit, now)
-        if unit.state == machine.BACKOFF:
+    def verdict(self, unit: Unit, now: float) -> str:
+        state = super().verdict(unit, now)
+        if state == machine.BACKOFF:
             self._set_deadline(unit, None)
+        return state
 
 
-class IgnoresRestartLimit(Services):
+class IgnoresRestartLimit(Runs):
     """Does not count restarts."""
 
-    def _verdict(self, unit: Unit, now: float) -> None:
+    def verdict(self, unit: Unit, now: float) -> str:
         unit.restarts = 0
-        super()._verdict(unit, now)
+        return super().verdict(unit, now)
 
 
 class RestartsDuringShutdown(Services):
@@ -114,7 +121,7 @@ class RestartsDuringShutdown(Services):
             self._enter(unit, machine.STARTING, 0.0)
 
 
-class RetriesFailedExec(Services):
+class RetriesFailedExec(Runs):
     """Restarts a command that cannot be executed."""
 
     def spawn_failed(self, unit: Unit, cause: Reason, now: float, *, orphans: bool) -> None:
@@ -167,33 +174,33 @@ class DoesNotStopDependencies(Services):
     """Does not reconsider the dependencies of a service that has ended."""
 
     def mark_dirty(self, unit: Unit) -> None:
-        self._note(unit)
+        self._classify(unit)
         self._dirty[unit.name] = None
         for name in unit.dependents:
             self._dirty[name] = None
 
 
-class DoesNotStopDaemon(Services):
+class DoesNotStopDaemon(Runs):
     """Does not stop a daemon when its parent got the stop signal."""
 
     def daemonised(self, unit: Unit, pid: int) -> None:
-        unit.pid = pid
+        unit.run.pid = pid
 
 
-class LosesGraceTimer(Services):
+class LosesGraceTimer(Runs):
     """Sets no timer for the grace period."""
 
-    def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
-        super()._enter_stopping(unit, before, now)
+    def stop(self, unit: Unit, before: str, now: float) -> None:
+        super().stop(unit, before, now)
         self._set_deadline(unit, None)
 
 
-class HalvesGracePeriod(Services):
+class HalvesGracePeriod(Runs):
     """Waits for half of the grace period."""
 
-    def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
-        super()._enter_stopping(unit, before, now)
-        if unit.deadline is not None:
+    def stop(self, unit: Unit, before: str, now: float) -> None:
+        super().stop(unit, before, now)
+        if self._services.timers.get((unit.name, "state")) is not None:
             self._set_deadline(unit, now + unit.service.stop_grace_seconds / 2)
 
 
@@ -271,7 +278,7 @@ class HidesForcedKill(Supervisor):
     """Exits with 0 though a process had to be killed."""
 
     def _finish(self) -> None:
-        self.forced = False
+        self.services.killed = False
         super()._finish()
 
 
@@ -299,16 +306,16 @@ class ReportsNothing(Supervisor):
 class RecordsNoReason(Services):
     """Records the end of a run without its reason."""
 
-    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
-        super().note(unit, event, now, None, code)
+    def record(self, unit: Unit, transition: Transition) -> None:
+        super().record(unit, transition.replace(reason=None))
 
 
-class HidesStopTimeout(Services):
+class HidesStopTimeout(Runs):
     """Has the reason of a kill from outside for a service that did not stop in time."""
 
-    def exited(self, unit: Unit, code: int, now: float, *, orphans: bool) -> None:
-        unit.reason = unit.reason or Reason(KILLED_BY_SIGNAL, code)
-        super().exited(unit, code, now, orphans=orphans)
+    def exited(self, unit: Unit, code: int, now: float, *, orphans: bool, out_of_memory: bool) -> None:
+        unit.run.reason = unit.run.reason or Reason(KILLED_BY_SIGNAL, code)
+        super().exited(unit, code, now, orphans=orphans, out_of_memory=out_of_memory)
 
 
 class BlamesWaitingService(Services):
@@ -316,17 +323,18 @@ class BlamesWaitingService(Services):
 
     def _try_start(self, unit: Unit, now: float) -> None:
         super()._try_start(unit, now)
-        if unit.reason is not None and unit.reason.kind == DEPENDENCY_FAILED:
-            unit.reason = unit.reason.replace(service=unit.name)
+        if unit.run.reason is not None and unit.run.reason.kind == DEPENDENCY_FAILED:
+            unit.run.reason = unit.run.reason.replace(service=unit.name)
 
 
-class KillsSilently(Services):
+class KillsSilently(Runs):
     """Does not report that a service is killed."""
 
-    def _kill(self, unit: Unit) -> None:
-        before = self.out[:]
-        super()._kill(unit)
-        self.out = [*before, *(effect for effect in self.out[len(before) :] if not isinstance(effect, Report))]
+    def kill(self, unit: Unit) -> None:
+        before = self._services.out[:]
+        super().kill(unit)
+        after = self._services.out[len(before) :]
+        self._services.out = [*before, *(effect for effect in after if not isinstance(effect, Report))]
 
 
 class LeavesDependentsWaiting(Services):
@@ -337,21 +345,21 @@ class LeavesDependentsWaiting(Services):
             super().mark_dirty(unit)
 
 
-class KeepsExpiredTimer(Services):
+class KeepsExpiredTimer(Runs):
     """Leaves an expired timer set."""
 
-    def _kill(self, unit: Unit) -> None:
-        super()._kill(unit)
-        self.timers.set((unit.name, "state"), 0.0)
+    def kill(self, unit: Unit) -> None:
+        super().kill(unit)
+        self._set_deadline(unit, 0.0)
 
 
 class LosesTimersInReexecution(Services):
     """Loses the timers in a re-execution."""
 
-    def restore(self, units: list[Unit]) -> None:
-        super().restore(units)
+    def restore(self, units: list[Unit], deadlines: dict[str, float | None]) -> None:
+        super().restore(units, deadlines)
         for unit in units:
-            self.timers.set((unit.name, "state"), None)
+            self.timers.set((unit.name, "health"), None)
 
 
 class LosesStopRequestInReexecution(Supervisor):
@@ -377,7 +385,7 @@ class IgnoresStopRequests(Supervisor):
 
 
 # Mutant, checker, part of the text of its violation. The world itself checks Liveness.
-MUTANTS: tuple[tuple[type[Supervisor | Services | HealthMonitor], str, str], ...] = (
+MUTANTS: tuple[tuple[Broken, str, str], ...] = (
     (StartsTwice, "OneMainProcess", "while its main process runs"),
     (IgnoresOrphans, "CleanStart", "of its last run is alive"),
     (StartsTooEarly, "Conditions", "before its conditions hold"),
@@ -424,13 +432,18 @@ MUTANTS: tuple[tuple[type[Supervisor | Services | HealthMonitor], str, str], ...
 )
 
 
-def supervisor_with(broken: type[Supervisor | Services | HealthMonitor]) -> Supervisor:
+def supervisor_with(broken: Broken) -> Supervisor:
     """A Supervisor with this defect."""
     if issubclass(broken, Supervisor):
         return broken()
     supervisor = Supervisor()
+    services = supervisor.services
     if issubclass(broken, Services):
         supervisor.services = broken()
+    elif issubclass(broken, Runs):
+        services.runs = broken(services)
+    elif issubclass(broken, Membership):
+        services.membership = broken(services)
     else:
-        supervisor.services.health_monitor = broken(supervisor.services)
+        services.health_monitor = broken(services)
     return supervisor

@@ -21,6 +21,8 @@ from cohabit.engine.effects import (
 )
 from cohabit.engine.events import HookEnded, Loaded, LoadFailed, Probed, ReloadRequested, ScheduleDue
 from cohabit.engine.health_monitor import HealthMonitor
+from cohabit.engine.membership import Membership
+from cohabit.engine.runs import Runs
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import EXIT, NONE, POST_START, PRE_START, PRE_STOP, RESTART
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from cohabit.plan.diff import Difference
     from cohabit.plan.model import Plan
     from cohabit.plan.reason import Reason
+
+    Broken = type[Supervisor | Services | Runs | Membership | HealthMonitor]
 
 
 # --- health --------------------------------------------------------------------------------------------
@@ -73,15 +77,15 @@ class ProbesWithoutProbe(HealthMonitor):
             self._services.out.append(Ask(unit.service))
 
 
-class KeepsOldProbe(Services):
+class KeepsOldProbe(Membership):
     """Probes with the old definition after a reload."""
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
         before = unit.service
         super()._change_in_place(unit, now)
-        self.out[:] = [
+        self._services.out[:] = [
             effect.replace(service=before) if isinstance(effect, Ask) and effect.service.name == unit.name else effect
-            for effect in self.out
+            for effect in self._services.out
         ]
 
 
@@ -144,44 +148,44 @@ class IgnoresOnFailureExit(HealthMonitor):
 # --- hooks ---------------------------------------------------------------------------------------------
 
 
-class RunsPreStopBesideHook(Services):
+class RunsPreStopBesideHook(Runs):
     """Runs a pre_stop hook beside a running hook."""
 
-    def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
-        unit.hook_stage = ""
-        super()._enter_stopping(unit, before, now)
+    def stop(self, unit: Unit, before: str, now: float) -> None:
+        unit.run.hook_stage = ""
+        super().stop(unit, before, now)
 
 
-class StartsBesidePreStart(Services):
+class StartsBesidePreStart(Runs):
     """Starts the command together with the first pre_start hook."""
 
-    def _enter_starting(self, unit: Unit, now: float) -> None:
-        super()._enter_starting(unit, now)
-        if unit.hook_stage == PRE_START:
-            self.out.append(Spawn(unit.service))
+    def begin(self, unit: Unit, now: float) -> None:
+        super().begin(unit, now)
+        if unit.run.hook_stage == PRE_START:
+            self._services.out.append(Spawn(unit.service))
 
 
-class RunsOnePreStartHook(Services):
+class RunsOnePreStartHook(Runs):
     """Starts the command after the first pre_start hook."""
 
     def _pre_start_ended(self, unit: Unit, code: int | None, outcome: Reason, now: float, *, orphans: bool) -> None:
         super()._pre_start_ended(unit, code or None, outcome, now, orphans=orphans)
 
 
-class RepeatsFirstHook(Services):
+class RepeatsFirstHook(Runs):
     """Runs the first hook in place of each later one."""
 
     def _run_hook(self, unit: Unit, stage: str, step: int) -> None:
         super()._run_hook(unit, stage, 0)
 
 
-class SkipsPreStop(Services):
+class SkipsPreStop(Runs):
     """Runs no pre_stop hooks."""
 
-    def _enter_stopping(self, unit: Unit, before: str, now: float) -> None:
+    def stop(self, unit: Unit, before: str, now: float) -> None:
         service = unit.service
         unit.service = service.replace(pre_stop=())
-        super()._enter_stopping(unit, before, now)
+        super().stop(unit, before, now)
         unit.service = service
 
 
@@ -192,8 +196,12 @@ class _LosesHookEnd(Supervisor):
 
     def step(self, event: Event, now: float) -> list[Effect]:
         unit = self.units.get(event.service) if isinstance(event, HookEnded) else None
-        if unit is not None and unit.hook_stage == self._stage and unit.main_alive == (unit.hook_stage != PRE_START):
-            unit.hook_stage = ""
+        if (
+            unit is not None
+            and unit.run.hook_stage == self._stage
+            and unit.run.main_alive == (unit.run.hook_stage != PRE_START)
+        ):
+            unit.run.hook_stage = ""
             return []
         return super().step(event, now)
 
@@ -219,13 +227,16 @@ class LosesPreStopEnd(_LosesHookEnd):
 # --- schedules -----------------------------------------------------------------------------------------
 
 
-class OverlapsJobs(Services):
+class OverlapsJobs(Supervisor):
     """Starts a job that still runs when it is due."""
 
-    def schedule_due(self, unit: Unit, now: float) -> None:
-        super().schedule_due(unit, now)
-        if unit.state == machine.RUNNING:
-            self._enter_starting(unit, now)
+    def step(self, event: Event, now: float) -> list[Effect]:
+        result = super().step(event, now)
+        if isinstance(event, ScheduleDue) and event.service in self.units:
+            unit = self.units[event.service]
+            if unit.state == machine.RUNNING:
+                self.services.runs.begin(unit, now)
+        return result
 
 
 class HidesSkippedJobs(Supervisor):
@@ -236,13 +247,13 @@ class HidesSkippedJobs(Supervisor):
         return [e for e in result if not isinstance(e, Report)] if isinstance(event, ScheduleDue) else result
 
 
-class RunsJobsAtStart(Services):
+class RunsJobsAtStart(Membership):
     """Starts scheduled jobs like other services."""
 
-    def _add(self, units: list[Unit]) -> None:
+    def add(self, units: list[Unit]) -> None:
         for unit in units:
             unit.want_up = True
-        super()._add(units)
+        super().add(units)
 
 
 # --- reload --------------------------------------------------------------------------------------------
@@ -257,21 +268,21 @@ class RestartsOldDefinition(Services):
         unit.service = before
 
 
-class IgnoresChangeInPlace(Services):
+class IgnoresChangeInPlace(Membership):
     """Ignores changes that need no restart."""
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
         unit.next = None
 
 
-class RestartsRemovedServices(Services):
+class RestartsRemovedServices(Membership):
     """Starts services that were removed from the Plan."""
 
     def change(self, plan: Plan, difference: Difference, now: float) -> None:
         super().change(plan, difference, now)
         for unit in self.gone:
             if unit.at_rest:
-                self.out.append(Spawn(unit.service))
+                self._services.out.append(Spawn(unit.service))
 
 
 class KeepsRemovedServices(Supervisor):
@@ -281,12 +292,12 @@ class KeepsRemovedServices(Supervisor):
         return [effect for effect in super().step(event, now) if not isinstance(effect, Forget)]
 
 
-class ForgetsTooEarly(Services):
+class ForgetsTooEarly(Membership):
     """Forgets removed services that are still active."""
 
     def change(self, plan: Plan, difference: Difference, now: float) -> None:
         super().change(plan, difference, now)
-        self.out += [Forget(unit.name) for unit in self.gone if not unit.at_rest]
+        self._services.out += [Forget(unit.name) for unit in self.gone if not unit.at_rest]
 
 
 class PreparesOldPlan(Supervisor):
@@ -350,8 +361,8 @@ class AnnouncesTwice(Supervisor):
 class AnnouncesTooEarly(Services):
     """Treats running services as ready."""
 
-    def _note(self, unit: Unit) -> None:
-        super()._note(unit)
+    def _classify(self, unit: Unit) -> None:
+        super()._classify(unit)
         if unit.state == machine.RUNNING:
             self.not_ready.pop(unit.name, None)
 
@@ -374,7 +385,7 @@ class ActsAfterExit(Supervisor):
 
 
 # Mutant, checker, part of the text of its violation.
-LIFECYCLE_MUTANTS: tuple[tuple[type[Supervisor | Services | HealthMonitor], str, str], ...] = (
+LIFECYCLE_MUTANTS: tuple[tuple[Broken, str, str], ...] = (
     (ProbesEndedServices, "Probes", "is still probed"),
     (ProbesTwice, "Probes", "is probed again before the probe has ended"),
     (ProbesTooEarly, "Probes", "which is too early"),

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
+    from cohabit.engine.transition import Transition
     from cohabit.engine.unit import Unit
-    from cohabit.plan.reason import Reason
 
 _SIGKILL = 9
 
@@ -122,8 +122,8 @@ class IgnoresServiceStop(Supervisor):
 class RestartsStoppedServices(Services):
     """Restarts a service that was stopped by request."""
 
-    def _verdict(self, unit: Unit, now: float) -> None:
-        super()._verdict(unit, now)
+    def _enter(self, unit: Unit, state: str, now: float) -> None:
+        super()._enter(unit, state, now)
         if unit.down and not unit.gone:
             unit.want_up = True
             self.mark_dirty(unit)
@@ -132,8 +132,8 @@ class RestartsStoppedServices(Services):
 class CountsStopAsEnd(Services):
     """Counts a stop by request as an end of the service."""
 
-    def _verdict(self, unit: Unit, now: float) -> None:
-        super()._verdict(unit, now)
+    def _enter(self, unit: Unit, state: str, now: float) -> None:
+        super()._enter(unit, state, now)
         if unit.down and not unit.gone:
             self.ended.append(unit)
 
@@ -141,10 +141,10 @@ class CountsStopAsEnd(Services):
 class KeepsDefinitionAfterStop(Services):
     """Does not take the new definition of a service that is stopped during a reload."""
 
-    def _verdict(self, unit: Unit, now: float) -> None:
+    def _enter(self, unit: Unit, state: str, now: float) -> None:
         before = unit.service
-        super()._verdict(unit, now)
-        if not unit.restart_pending:
+        super()._enter(unit, state, now)
+        if state == machine.STOPPED and not unit.restart_pending:
             unit.service = before
 
 
@@ -161,43 +161,44 @@ class IgnoresScale(Supervisor):
 class ReversesHistory(Services):
     """Records new entries before old ones."""
 
-    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
-        super().note(unit, event, now, reason, code)
-        unit.history = [unit.history[-1], *unit.history[:-1]]
+    def record(self, unit: Unit, transition: Transition) -> None:
+        super().record(unit, transition)
+        entries = unit.history.entries
+        unit.history.entries = [entries[-1], *entries[:-1]]
 
 
 class NeverTrimsHistory(Services):
     """Keeps all entries."""
 
-    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
-        before = unit.history
-        super().note(unit, event, now, reason, code)
-        unit.history = [*before, unit.history[-1]]
+    def record(self, unit: Unit, transition: Transition) -> None:
+        before = unit.history.entries
+        super().record(unit, transition)
+        unit.history.entries = [*before, unit.history.entries[-1]]
 
 
 class OmitsRequestFromTimeline(Services):
     """Begins the timeline with the start, not with its request."""
 
-    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
-        super().note(unit, event, now, reason, code)
-        unit.timeline = [entry for entry in unit.timeline if entry[1] != "wanted"]
-        if not unit.timeline:
-            unit.timeline = [(now, event)]
+    def record(self, unit: Unit, transition: Transition) -> None:
+        super().record(unit, transition)
+        unit.history.timeline = [entry for entry in unit.history.timeline if entry[1] != "wanted"]
+        if not unit.history.timeline:
+            unit.history.timeline = [(transition.time, transition.event)]
 
 
 class OmitsStoppingFromHistory(Services):
     """Does not record STOPPING."""
 
-    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
-        if event != machine.STOPPING:
-            super().note(unit, event, now, reason, code)
+    def record(self, unit: Unit, transition: Transition) -> None:
+        if transition.event != machine.STOPPING:
+            super().record(unit, transition)
 
 
 class KeepsNoHistory(Services):
     """Records no history."""
 
-    def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
-        self.transitions.append((unit.name, now, event, reason, code))
+    def record(self, unit: Unit, transition: Transition) -> None:
+        self.transitions.append(transition)
 
 
 class ReportsExitedForFatal(Services):

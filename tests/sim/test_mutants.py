@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.api.protocol import Answer
-    from cohabit.engine.health_monitor import HealthMonitor
-    from cohabit.engine.services import Services
-    from cohabit.engine.supervisor import Supervisor
+    from sim.mutants_lifecycle import Broken
 
 _SEEDS = 6000
 # The first world that shows the defect, where it is a late one. It is tried first.
@@ -29,9 +27,7 @@ _LIVENESS = "Liveness"  # of the world itself
 
 
 @pytest.mark.parametrize(("broken", "checker", "text"), MUTANTS, ids=lambda item: getattr(item, "__name__", ""))
-def test_a_checker_finds_the_mutant(
-    broken: type[Supervisor | Services | HealthMonitor], checker: str, text: str
-) -> None:
+def test_a_checker_finds_the_mutant(broken: Broken, checker: str, text: str) -> None:
     """The checker alone finds and names the defect within some worlds."""
     checkers = () if checker == _LIVENESS else (_CHECKERS[checker],)
     for seed in (_SHOWN_BY.get(broken.__name__, 0), *range(_SEEDS)):

@@ -98,7 +98,7 @@ def test_stop_is_answered_when_no_process_is_left() -> None:
     assert waiting.events == (Requested("stop", ("db", "web")),)
     backend.feed(Exited("db", 0))
     assert waiting.poll() is None
-    backend.engine.units["web"].killed = True
+    backend.engine.units["web"].run.kill()
     backend.feed(Exited("web", 137))
     assert waiting.poll() == Answer(0, "stopped: db, web (killed: web)")
 
@@ -345,6 +345,8 @@ def test_status_is_json_with_the_documented_fields() -> None:
     assert [(each["text"], each["reason"]) for each in db["history"][-1:]] == [(db["why"], db["reason"])]
     assert (us["exit_reason"], us["reason"], web["reason"]) == ("", None, None)
     assert db["next"] == pytest.approx(db["since"] + 0.1)
+    counters = {"starts": 1, "restarts": 0, "exits": {"exited": 1}, "probes_passed": 1, "probes_failed": 0}
+    assert db["counters"] == counters
     assert db["probe"]["text"] == "TCP 127.0.0.1:5432"
     assert (db["driver"], web["driver"]) == ("json, file", "prefix")
     assert web["depends_on"] == [

@@ -9,6 +9,7 @@ from cohabit.doctor.container_checks import Facts, examine, is_cohabit, platform
 from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_order, summary
 from cohabit.doctor.reading import Reading
 from cohabit.doctor.services import WrittenService
+from cohabit.plan.draft import SourceLocation
 from cohabit.plan.model import Credentials, Service
 
 COHABIT = ("python3", "-I", "-S", "/lib/cohabit/__main__.py", "up")
@@ -28,7 +29,7 @@ GOOD = Facts(
 def file(*command: str, uid: int = 0, instances: int = 1, total_seconds: float = 9.0) -> Reading:
     """Return a file with one service."""
     service = Service("web", command or ("web",), user=Credentials(uid, uid) if uid else None)
-    return Reading("cohabit.yaml", {"web": WrittenService(service, str)}, total_seconds, instances)
+    return Reading("cohabit.yaml", {"web": WrittenService(service, SourceLocation)}, total_seconds, instances)
 
 
 def test_a_good_container_has_no_findings() -> None:
@@ -172,8 +173,8 @@ def test_collecting_facts_works_anywhere() -> None:
 # --- output -------------------------------------------------------------------------------------------------
 
 
-ONE = Finding("error", "Dockerfile:12", "it is wrong", "it breaks", "write it right")
-TWO = Finding("hint", "cohabit.yaml:7", "it is odd", "it may break", "write it so", "web")
+ONE = Finding("error", SourceLocation("Dockerfile", 12), "it is wrong", "it breaks", "write it right")
+TWO = Finding("hint", SourceLocation("cohabit.yaml", 7), "it is odd", "it may break", "write it so", "web")
 
 
 def test_text_and_json() -> None:
@@ -189,7 +190,10 @@ def test_text_and_json() -> None:
 
 def test_order_and_sum() -> None:
     """Errors first, lines sorted as numbers, no duplicates; the last line has the counts."""
-    late, early = ONE.replace(place="Dockerfile:100"), ONE.replace(place="Dockerfile:9")
+    late, early = (
+        ONE.replace(place=SourceLocation("Dockerfile", 100)),
+        ONE.replace(place=SourceLocation("Dockerfile", 9)),
+    )
     assert in_order([TWO, late, ONE, early, ONE]) == [early, ONE, late, TWO]
     assert summary(["Dockerfile"], []) == "Dockerfile: no problems\n"
     assert summary(["a", "b"], [ONE, early, TWO]) == "a, b: 2 errors, 1 hint\n"

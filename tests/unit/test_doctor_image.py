@@ -133,7 +133,7 @@ def test_a_good_dockerfile_has_no_findings(text: str) -> None:
 def test_a_bad_dockerfile_has_one_finding(text: str, level: str, line: int, what: str, do: str) -> None:
     """With its level, its line, and what to write."""
     (finding,) = found(f"FROM debian\n{text}")
-    assert (finding.level, finding.place) == (level, f"Dockerfile:{line}")
+    assert (finding.level, str(finding.place)) == (level, f"Dockerfile:{line}")
     assert what in finding.what
     assert do in finding.do
 
@@ -155,7 +155,7 @@ def test_a_bad_dockerfile_has_one_finding(text: str, level: str, line: int, what
 def test_an_inherited_stop_signal(base: str, level: str, signal: str) -> None:
     """An error if it does not stop cohabit, otherwise a hint; STOPSIGNAL SIGTERM corrects both."""
     (finding,) = found(f"FROM {base}\n{UP}")
-    assert (finding.level, finding.place, finding.do) == (level, "Dockerfile:1", "STOPSIGNAL SIGTERM")
+    assert (finding.level, str(finding.place), finding.do) == (level, "Dockerfile:1", "STOPSIGNAL SIGTERM")
     assert f"has STOPSIGNAL {signal}" in finding.what
     assert found(f"FROM {base}\n{UP}\nSTOPSIGNAL SIGTERM") == []
 
@@ -206,5 +206,5 @@ def test_an_unknown_base_may_have_a_healthcheck() -> None:
 )  # fmt: skip
 def test_an_entrypoint_of_an_earlier_stage(text: str, expected: set[tuple[str, int, str]]) -> None:
     """It runs before the CMD of the last stage, in either form."""
-    reported = {(one.level, int(one.place.partition(":")[2]), one.what) for one in found(text)}
+    reported = {(one.level, one.place.line, one.what) for one in found(text)}
     assert reported == expected

@@ -77,7 +77,7 @@ def test_a_good_file_has_no_findings() -> None:
 def test_a_program_with_a_stop_signal_of_its_own(command: str, level: str, signal: str) -> None:
     """A program that needs another signal than TERM is reported; a stop_signal in the file is accepted."""
     (finding,) = of_service(f"command: {command}")
-    assert (finding.level, finding.do, finding.place) == (level, f"stop_signal: {signal}", "cohabit.yaml:3")
+    assert (finding.level, finding.do, str(finding.place)) == (level, f"stop_signal: {signal}", "cohabit.yaml:3")
     assert of_service(f"command: {command}\n    stop_signal: {signal}") == []
     assert of_service(f"command: {command}\n    stop_signal: SIGTERM") == []
 
@@ -150,7 +150,7 @@ def test_a_daemon_whose_configuration_may_decide(command: str, level: str) -> No
 def test_a_string_that_requires_a_shell(command: str, what: str, level: str) -> None:
     """A string is run without a shell; the finding has a list with `sh -c`."""
     (finding,) = of_service(f"command: {json_of(command)}")
-    assert (finding.level, finding.place) == (level, "cohabit.yaml:3")
+    assert (finding.level, str(finding.place)) == (level, "cohabit.yaml:3")
     assert repr(what) in finding.what or what in finding.what
     assert of_service(finding.do) == []
 
@@ -176,7 +176,7 @@ def test_a_string_that_does_not_require_a_shell(command: str) -> None:
 def test_hooks_and_lists() -> None:
     """The string of a hook is reported with its line; a list is accepted."""
     (finding,) = of_service("command: [x, '&&']\n    pre_start:\n      - command: a && b")
-    assert finding.place == "cohabit.yaml:5"
+    assert str(finding.place) == "cohabit.yaml:5"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_dependency_on_a_slow_server_without_health_check(server: str, test: s
     """A hint for services that depend on it with service_started; none with a health check."""
     db = f"services:\n  db: {{command: {server}, stop_signal: SIGINT"
     (finding,) = found(db + "}\n  web: {command: x, depends_on: [db]}\n")
-    assert (finding.level, finding.service, finding.place) == ("hint", "web", "cohabit.yaml:3")
+    assert (finding.level, finding.service, str(finding.place)) == ("hint", "web", "cohabit.yaml:3")
     assert test in finding.do
     assert found(db + ", healthcheck: {test: [TCP, localhost:1]}}\n  web: {command: x, depends_on: [db]}\n") == []
     assert found(db + "}\n  web: {command: x}\n") == []
@@ -201,7 +201,7 @@ def test_a_dependency_on_a_slow_server_without_health_check(server: str, test: s
 def test_an_end_without_effect() -> None:
     """Not essential and never restarted; jobs have no finding."""
     (finding,) = of_service("command: x\n    essential: false")
-    assert (finding.level, finding.place) == ("hint", "cohabit.yaml:4")
+    assert (finding.level, str(finding.place)) == ("hint", "cohabit.yaml:4")
     assert of_service("command: x\n    essential: false\n    restart: always") == []
     assert of_service('command: x\n    essential: false\n    schedule: "* * * * *"') == []
 
@@ -211,7 +211,7 @@ def test_graces_that_add_up() -> None:
     chain = "services:\n  a: {command: x, stop_grace_period: 5s}\n  "
     chain += "b: {command: x, stop_grace_period: 6s, depends_on: [%s]}\n"
     (finding,) = found(chain % "a")
-    assert (finding.level, finding.place) == ("warning", "cohabit.yaml")
+    assert (finding.level, str(finding.place)) == ("warning", "cohabit.yaml")
     assert "11s" in finding.what
     assert found(chain % "") == []
     assert found(chain % "a" + "x-cohabit: {stop_grace_period: 11s}\n") == []

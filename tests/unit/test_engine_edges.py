@@ -99,10 +99,10 @@ def test_a_missing_field_in_the_reexecution_state_keeps_its_initial_value() -> N
     for row in _STARTED:
         check_row(engine, row)
     plain = engine.to_plain()
-    del plain["units"][0]["ran_seconds"]
+    del plain["units"][0]["run"]["ran_seconds"]
     successor = Supervisor()
     successor.restore(engine.plan, plain)
-    assert successor.units["web"].ran_seconds == 0.0
+    assert successor.units["web"].run.ran_seconds == 0.0
     check_row(successor, (2.0, StopRequested(TERM), ("signal web TERM",)))
 
 
@@ -127,15 +127,16 @@ def test_a_reason_says_what_happened_and_not_what_a_probe_printed() -> None:
     for now in (1.0, 2.0):
         engine.step(up("web"), now)
         engine.step(Probed("web", False, _UNWELL), now + 0.2)
-        assert engine.units["web"].reason == Reason(reasons.UNHEALTHY, detail=_UNWELL)
+        assert engine.units["web"].run.reason == Reason(reasons.UNHEALTHY, detail=_UNWELL)
         engine.step(Exited("web", 143), now + 0.3)
         engine = reexecuted(engine)
         engine.step(Due(), now + 0.5)
     web = engine.units["web"]
-    assert (web.state, web.starts, web.reason) == (
+    assert (web.state, web.starts, web.run.reason) == (
         machine.FATAL, 2, Reason(reasons.UNHEALTHY, detail=_UNWELL, restarts=1),
     )  # fmt: skip
-    assert [entry[2] and entry[2].kind for entry in web.history if entry[3] is not None] == [reasons.UNHEALTHY] * 2
+    ends = [reason for _, _, reason, code in web.history.entries if code is not None]
+    assert [reason and reason.kind for reason in ends] == [reasons.UNHEALTHY] * 2
 
 
 def test_the_exit_reason_of_on_failure_exit_does_not_call_the_service_essential() -> None:
@@ -173,7 +174,7 @@ def test_a_chain_of_refused_services_has_the_reason_of_each() -> None:
     engine.step(Exited("a", 3), 2.0)
     ended = Reason(reasons.EXITED, 3, seconds=2.0)
     refused = Reason(reasons.DEPENDENCY_FAILED, service="a", cause=ended)
-    assert [engine.units[name].reason for name in "abc"] == [
+    assert [engine.units[name].run.reason for name in "abc"] == [
         ended, refused, Reason(reasons.DEPENDENCY_FAILED, service="b", cause=refused),
     ]  # fmt: skip
 
@@ -187,4 +188,4 @@ def test_a_stop_that_timed_out_in_a_hook_names_the_hook() -> None:
     engine.step(HookEnded("web", 0), 1.5)
     check_row(engine, (2.0, Due(), ("kill web", "logs (its pre_stop hook 2 is still running): killing it")))
     engine.step(Exited("web", 137), 2.1)
-    assert engine.units["web"].reason == Reason(reasons.STOP_TIMED_OUT, 137, 9, 2.1, "pre_stop", 1)
+    assert engine.units["web"].run.reason == Reason(reasons.STOP_TIMED_OUT, 137, 9, 2.1, "pre_stop", 1)

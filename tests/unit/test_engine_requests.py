@@ -407,20 +407,20 @@ def test_history_and_timeline() -> None:
     engine.step(Probed("web", passed=True), 2.0)
     engine.step(Exited("web", 3), 5.0)
     unit = engine.units["web"]
-    assert unit.timeline == [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (2.0, "ready")]
-    assert unit.history == [
+    assert unit.history.timeline == [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (2.0, "ready")]
+    assert unit.history.entries == [
         (0.0, "wanted", None, None),
         (0.0, "STARTING", None, None),
         (1.0, "RUNNING", None, None),
         (2.0, "ready", None, None),
         (5.0, "BACKOFF", Reason(EXITED, 3, seconds=4.0), 3),
     ]
-    assert unit.since == 5.0
+    assert unit.history.since == 5.0
     for number in range(1000):
         engine.step(Requested("restart", ("web",)), 6.0 + number)
         engine.step(up("web"), 6.0 + number)
         engine.step(Exited("web", 3), 6.5 + number)
-    assert len(unit.history) == 32
+    assert len(unit.history.entries) == 32
 
 
 def test_the_timeline_of_a_job_ends_with_its_completion() -> None:
@@ -429,7 +429,12 @@ def test_the_timeline_of_a_job_ends_with_its_completion() -> None:
     engine.step(Loaded(plan(service("job", job=True), service("web", completed("job")))), 0.0)
     engine.step(up("job"), 1.0)
     engine.step(Exited("job", 0), 5.0)
-    assert engine.units["job"].timeline == [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (5.0, "EXITED")]
+    assert engine.units["job"].history.timeline == [
+        (0.0, "wanted"),
+        (0.0, "STARTING"),
+        (1.0, "RUNNING"),
+        (5.0, "EXITED"),
+    ]
 
 
 def test_the_same_state_twice_is_recorded_once() -> None:
@@ -439,7 +444,7 @@ def test_the_same_state_twice_is_recorded_once() -> None:
     engine.step(up("web"), 1.0)
     engine.step(stop("web"), 2.0)
     engine.step(Exited("web", 0, orphans=True), 3.0)
-    assert [event for _, event, _, _ in engine.units["web"].history].count("STOPPING") == 1
+    assert [event for _, event, _, _ in engine.units["web"].history.entries].count("STOPPING") == 1
 
 
 def test_scale_is_kept_only_after_a_successful_read() -> None:

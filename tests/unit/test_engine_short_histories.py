@@ -61,7 +61,7 @@ _STEPS_AT_MOST = 100
 _PARTS = (0, *(pytest.param(part, marks=pytest.mark.exhaustive) for part in range(1, 8)))
 _BY_VALUE = 2  # a version of marshal: later ones also encode which values are the same object
 # What the engine records and never reads to decide: texts, and the times and order of past transitions.
-_RECORDED = {"reason": None, "status": "", "history": (), "timeline": (), "since": None}
+_RECORDED = {"reason": None, "status": ""}
 _RECORDED_OF_ALL = {"exit_reason": None, "history": (), "reload_messages": ()}
 _RESTARTS = (Restart(), Restart("on-failure", 1, 1.0), Restart("always", delay_seconds=0.0))
 
@@ -89,8 +89,9 @@ class FrozenOnce:
 def frozen_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cache the conversion of records: engines are copied a hundred thousand times here."""
     once = FrozenOnce()
-    monkeypatch.setattr("cohabit.engine.unit.to_plain", once.to_plain)
-    monkeypatch.setattr("cohabit.engine.unit.from_plain", once.from_plain)
+    for module in ("unit", "run", "transition"):
+        monkeypatch.setattr(f"cohabit.engine.{module}.to_plain", once.to_plain)
+        monkeypatch.setattr(f"cohabit.engine.{module}.from_plain", once.from_plain)
 
 
 class SmallWorld:
@@ -139,8 +140,9 @@ class SmallWorld:
         units = [
             {
                 **unit,
-                **_RECORDED,
-                "health": {**unit["health"], "results": ()},
+                "run": {**unit["run"], **_RECORDED},
+                "history": (),
+                "health": {**unit["health"], "results": (), "passed": 0, "failed": 0},
                 "service": id(unit["service"]),  # FrozenOnce keeps them
                 "next": id(unit["next"]),
             }
@@ -272,7 +274,7 @@ class SmallWorld:
         plain = self.engine.to_plain()
         for times, names in (
             (plain, ("total_deadline", "stop_requested_at")),
-            *((unit, ("deadline",)) for unit in plain["units"]),
+            (plain["deadlines"], tuple(plain["deadlines"])),
             *((unit["health"], ("next_at", "count_from", "asked_at")) for unit in plain["units"]),
         ):
             for name in names:

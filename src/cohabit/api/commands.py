@@ -223,7 +223,7 @@ def _kill(context: RequestContext) -> Outcome:
     names = tuple(unit.name for unit in units)
     if number == SIGKILL:
         return PendingReply((Requested(requests.KILL, names),), lambda: whether_ended(context.engine, names))
-    alive = [unit.name for unit in units if unit.main_alive]
+    alive = [unit.name for unit in units if unit.run.main_alive]
     if not alive and not context.resumed:
         have = "has" if len(names) == 1 else "have"
         raise context.error(f"{', '.join(names)} {have} no main process", 1, control.NOT_RUNNING)

@@ -46,7 +46,7 @@ def liveness(engine: Supervisor, units: Sequence[Unit]) -> Answer:
         if unit.health.status == health.UNHEALTHY:
             return Answer(1, f"{unit.name} {_describe_unhealthy(unit)}")
         if unit.state == machine.FATAL and unit.service.essential:
-            return Answer(1, f"{unit.name} {text_of(unit.reason)}")
+            return Answer(1, f"{unit.name} {text_of(unit.run.reason)}")
     return Answer(0, f"alive: {'starting' if engine.phase == LOADING else engine.phase}")
 
 
@@ -85,7 +85,7 @@ def _failure(engine: Supervisor, unit: Unit, *, retries: bool) -> Answer | None:
         return None
     if unit.state in _FAILED or (unit.state == machine.BACKOFF and not retries):
         retried = "" if unit.state in _FAILED else "; it will be restarted"
-        return Answer(1, f"{unit.name} {text_of(unit.reason)}{retried}")
+        return Answer(1, f"{unit.name} {text_of(unit.run.reason)}{retried}")
     if not unit.want_up:
         scheduled = unit.service.schedule is not None and unit.code is None
         return Answer(1, f"{unit.name} {'has not run yet: it runs on a schedule' if scheduled else 'was stopped'}")
@@ -130,9 +130,9 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
     if any(unit.restart_pending or unit.state not in machine.ENDED or _waits_to_start(unit) for unit in units):
         return None
     if by_itself:
-        texts = [f"{unit.name} {text_of(unit.reason)}" for unit in units if unit.reason is not None]
+        texts = [f"{unit.name} {text_of(unit.run.reason)}" for unit in units if unit.run.reason is not None]
         return Answer(_first_failure(units), "; ".join(texts) or "ended", error=control.OK)
-    killed = [unit.name for unit in units if unit.killed and unit.code == EXIT_KILLED]
+    killed = [unit.name for unit in units if unit.run.killed and unit.code == EXIT_KILLED]
     note = f" (killed: {', '.join(killed)})" if killed else ""
     return Answer(0, f"stopped: {', '.join(names)}{note}")
 
@@ -152,7 +152,7 @@ def _waits_to_start(unit: Unit) -> bool:
 
 def _is_ready(unit: Unit) -> bool:
     """A job that ended with 0 counts as ready."""
-    return not unit.restart_pending and (unit.ready or (unit.state == machine.EXITED and unit.code == 0))
+    return not unit.restart_pending and (unit.run.ready or (unit.state == machine.EXITED and unit.code == 0))
 
 
 def _describe_unhealthy(unit: Unit) -> str:
@@ -164,7 +164,7 @@ def _describe_not_ready(engine: Supervisor, unit: Unit) -> str:
     if unit.health.status == health.UNHEALTHY:
         return _describe_unhealthy(unit)
     if unit.state in (machine.BACKOFF, *_FAILED):
-        return text_of(unit.reason)
+        return text_of(unit.run.reason)
     if unit.state == machine.RUNNING:
         output = f": {unit.health.last_output}" if unit.health.last_output else ""
         return f"is running and not ready yet{output}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cohabit.api.status import (
     ContainerStatus,
+    Counters,
     DependencyStatus,
     Event,
     ProbeResult,
@@ -11,7 +12,8 @@ from cohabit.api.status import (
     ServiceStatus,
     TimelineEntry,
 )
-from cohabit.engine.unit import UNHEALTHY
+from cohabit.engine.transition import UNHEALTHY
+from cohabit.engine.unit import STATE_TIMER
 from cohabit.plan.reason_text import text_of
 from cohabit.units import signal_name
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.engine.supervisor import Supervisor
-    from cohabit.engine.unit import Entry, Unit
+    from cohabit.engine.transition import Entry
+    from cohabit.engine.unit import Unit
     from cohabit.plan.model import Dependency, Probe
 
 
@@ -63,26 +66,26 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         service=definition.service or unit.name,
         replica=definition.replica,
         state=unit.state,
-        since=clock.unix(unit.since),
+        since=clock.unix(unit.history.since),
         want="up" if unit.want_up else "down",
         restart_pending=unit.restart_pending,
         gone=unit.gone,
-        ready=unit.ready,
+        ready=unit.run.ready,
         health=unit.health.status,
-        status=unit.status,
-        pid=unit.pid if unit.main_alive else 0,
+        status=unit.run.status,
+        pid=unit.run.pid if unit.run.main_alive else 0,
         code=unit.code,
-        why=text_of(unit.reason),
-        reason=unit.reason,
-        out_of_memory=unit.out_of_memory,
+        why=text_of(unit.run.reason),
+        reason=unit.run.reason,
+        out_of_memory=unit.run.out_of_memory,
         starts=unit.starts,
         restarts=unit.restarts,
         attempts=definition.restart.attempts,
         restart=definition.restart.condition,
-        started=clock.unix(unit.started_at) if unit.starts else None,
-        next=clock.unix(unit.deadline),
-        hook_stage=unit.hook_stage,
-        hook_index=unit.hook_index,
+        started=clock.unix(unit.run.started_at) if unit.starts else None,
+        next=clock.unix(engine.services.timers.get((unit.name, STATE_TIMER))),
+        hook_stage=unit.run.hook_stage,
+        hook_index=unit.run.hook_index,
         depends_on=tuple(_dependency(engine, dependency) for dependency in unit.wanted.depends_on),
         essential=definition.essential,
         job=definition.job,
@@ -96,8 +99,15 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         results=tuple(
             ProbeResult(clock.unix(moment), passed, output, why) for moment, passed, output, why in unit.health.results
         ),
-        history=tuple(event(unit.name, entry, clock) for entry in unit.history),
-        timeline=tuple(TimelineEntry(clock.unix(moment), kind) for moment, kind in unit.timeline),
+        history=tuple(event(unit.name, entry, clock) for entry in unit.history.entries),
+        timeline=tuple(TimelineEntry(clock.unix(moment), kind) for moment, kind in unit.history.timeline),
+        counters=Counters(
+            starts=unit.history.starts,
+            restarts=unit.history.restarts,
+            exits=unit.history.exits,
+            probes_passed=unit.health.passed,
+            probes_failed=unit.health.failed,
+        ),
         **details,
     )
 
@@ -111,7 +121,7 @@ def event(name: str, entry: Entry, clock: Clock) -> Event:
 
 def events(engine: Supervisor, units: list[Unit], clock: Clock, *, with_container: bool) -> Iterator[Event]:
     """Yield the recorded events of these services, and of the container with with_container, oldest first."""
-    found = [(entry, unit.name) for unit in units for entry in unit.history]
+    found = [(entry, unit.name) for unit in units for entry in unit.history.entries]
     found += [(entry, "") for entry in engine.history] if with_container else []
     for entry, name in sorted(found, key=lambda one: one[0][0]):
         yield event(name, entry, clock)

@@ -90,6 +90,16 @@ class TimelineEntry(JsonRecord):
     event: str
 
 
+class Counters(JsonRecord):
+    """What happened to a service since cohabit started. No number ever decreases."""
+
+    starts: int  # how often its command was started
+    restarts: int  # how often its restart policy started it again
+    exits: dict[str, int]  # the ends of its runs, by the kind of the reason
+    probes_passed: int
+    probes_failed: int
+
+
 class ContainerStatus(JsonRecord):
     """The container."""
 
@@ -156,6 +166,7 @@ class ServiceStatus(JsonRecord):
     results: tuple[ProbeResult, ...]  # the last five of the probe
     history: tuple[Event, ...]  # its last 32 events
     timeline: tuple[TimelineEntry, ...]  # its first start until it was ready, ended or was stopped
+    counters: Counters
     pids: tuple[int, ...]  # all its processes that are children of process 1
     output: tuple[str, ...] | None  # its last lines; null if the request did not ask for them
 
@@ -266,7 +277,9 @@ def _read(kind: str, value: Any) -> Any:
     record = _RECORDS[kind.removesuffix(" | None").removeprefix("tuple[").removesuffix(", ...]")]
     if kind.startswith("tuple["):
         return tuple(map(record.from_json, _items(value, dict)))
-    return record.from_json(value) if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        return record.from_json(value)
+    return None if kind.endswith(" | None") else record.from_json({})
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cohabit.api.status import (
     ContainerStatus,
+    Counters,
     DependencyStatus,
     Event,
     ProbeResult,
@@ -25,6 +26,7 @@ __all__ = [
     "CohabitError",
     "ConnectionFailedError",
     "ContainerStatus",
+    "Counters",
     "DependencyStatus",
     "Event",
     "Health",

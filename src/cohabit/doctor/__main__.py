@@ -77,8 +77,8 @@ def _of_container(file: str) -> tuple[list[str], list[Finding]]:
     reading = read(file, os.environ) if file else Reading("")
     findings = [*container_checks.examine(facts, reading), *reading.problems]
     if not file:
-        return [container_checks.PLACE], findings
-    return [container_checks.PLACE, reading.file], [
+        return [str(container_checks.PLACE)], findings
+    return [str(container_checks.PLACE), reading.file], [
         *findings,
         *services.examine(reading.written, reading.total_seconds, reading.file),
     ]

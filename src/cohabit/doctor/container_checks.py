@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cohabit.doctor import known
 from cohabit.doctor.findings import ERROR, HINT, WARNING, Finding
 from cohabit.doctor.services import daemonizes, known_name, program
+from cohabit.plan.draft import SourceLocation
 from cohabit.plan.record import Record
 from cohabit.units import format_duration
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from cohabit.doctor.reading import Reading
 
 FindingFields: TypeAlias = tuple[str, str, str, str]  # level, what, why, do
-PLACE = "container"
+PLACE = SourceLocation("container")
 CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SYS_PTRACE = 5, 6, 7, 19
 _INTERPRETER = re.compile(r"(?:python[0-9.]*|sh|dash|bash|ash)$")
 _SUPERVISES = frozenset({"init", "run", "up"})

@@ -13,6 +13,8 @@ from cohabit.plan.record import Record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cohabit.plan.draft import SourceLocation
+
 ERROR, WARNING, HINT = "error", "warning", "hint"
 LEVELS = (ERROR, WARNING, HINT)
 _FIRST_COLUMN = 8
@@ -21,12 +23,12 @@ _FIRST_COLUMN = 8
 class Finding(Record):
     """One problem.
 
-    place: "Dockerfile:12", "cohabit.yaml:7" or "container". service: its name, "" if none. what: the problem; why: its
+    place: in a file, or SourceLocation("container"). service: its name, "" if none. what: the problem; why: its
     consequence or reason; do: the line to write or the step to take.
     """
 
     level: str
-    place: str
+    place: SourceLocation
     what: str
     why: str
     do: str
@@ -35,12 +37,9 @@ class Finding(Record):
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
     """Sort by level, the most severe first, then by place; remove duplicates."""
-    return sorted(dict.fromkeys(findings), key=lambda one: (LEVELS.index(one.level), *_by_line(one.place), one.service))
-
-
-def _by_line(place: str) -> tuple[str, int]:
-    file, _, line = place.rpartition(":")
-    return (file, int(line)) if file and line.isdecimal() else (place, 0)
+    return sorted(
+        dict.fromkeys(findings), key=lambda one: (LEVELS.index(one.level), one.place.file, one.place.line, one.service)
+    )
 
 
 def as_text(finding: Finding) -> str:
@@ -55,7 +54,7 @@ def as_text(finding: Finding) -> str:
 
 def as_json(finding: Finding) -> str:
     """Format a finding as a JSON object on one line."""
-    return json.dumps(dict(finding.__dict__.items())) + "\n"
+    return json.dumps({**vars(finding), "place": str(finding.place)}) + "\n"
 
 
 def summary(looked_at: Sequence[str], findings: Sequence[Finding]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cohabit.doctor import known
 from cohabit.doctor.findings import ERROR, HINT, WARNING, Finding
 from cohabit.doctor.shellwords import IDLE, commands
+from cohabit.plan.draft import SourceLocation
 from cohabit.plan.record import Record
 from cohabit.units import parse_signal, signal_name
 
@@ -62,7 +63,7 @@ def examine(image: Image, file: str) -> list[Finding]:
     start = _start(image)
     found: list[Finding] = []
     for check in _CHECKS:
-        found += [Finding(level, f"{file}:{line}", *texts) for level, line, *texts in check(image, start)]
+        found += [Finding(level, SourceLocation(file, line), *texts) for level, line, *texts in check(image, start)]
     return found
 
 

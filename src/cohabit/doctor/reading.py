@@ -13,7 +13,7 @@ from cohabit.config.readers import registry
 from cohabit.doctor.findings import ERROR, Finding
 from cohabit.doctor.services import WrittenService
 from cohabit.plan.build import build
-from cohabit.plan.draft import UNREADABLE
+from cohabit.plan.draft import UNREADABLE, SourceLocation
 from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, TOTAL_GRACE_SECONDS
 from cohabit.plan.order import cycles
 from cohabit.plan.record import Record
@@ -46,7 +46,9 @@ def read(file: str, environ: Mapping[str, str]) -> Reading:
         draft = registry.read({"files": [file] if file else []}, environ)
     except ModuleNotFoundError as error:
         why = f"the Python package {error.name} is missing"
-        return Reading(file, problems=(Finding(ERROR, file, "cannot read this file", why, "pip install cohabit"),))
+        return Reading(
+            file, problems=(Finding(ERROR, SourceLocation(file), "cannot read this file", why, "pip install cohabit"),)
+        )
     shown = str(draft.where)
     plan, problems = build(draft, (), ["*"])
     wrong = [problem for problem in problems if not problem.warning]
@@ -56,7 +58,7 @@ def read(file: str, environ: Mapping[str, str]) -> Reading:
         do = f"cohabit check -f {shown} reports all errors"
         secret = any(one.environment for one in draft.secrets.values())  # its text may be part of any problem
         why = "no service is started while the file has errors" if secret else wrong[0].text
-        found.append(Finding(ERROR, str(wrong[0].where), f"cohabit cannot run this file{more}", why, do))
+        found.append(Finding(ERROR, wrong[0].where, f"cohabit cannot run this file{more}", why, do))
     plain = draft.replace(services={name: item.replace(replicas=None) for name, item in draft.services.items()})
     whole, _ = build(plain, (), ["*"])
     services = whole.services if whole else {name: item.service for name, item in draft.services.items()}
@@ -70,26 +72,26 @@ def read(file: str, environ: Mapping[str, str]) -> Reading:
     return Reading(shown, written, draft.stop_grace_seconds, len(plan.services) if plan else len(written), tuple(found))
 
 
-def _place_of(item: DraftService) -> Callable[[str], str]:
+def _place_of(item: DraftService) -> Callable[[str], SourceLocation]:
     """A function from a key of this service to its place; the command may come from `entrypoint`."""
 
-    def place(key: str) -> str:
-        return str(item.place("entrypoint" if key == "command" and key not in item.written else key))
+    def place(key: str) -> SourceLocation:
+        return item.place("entrypoint" if key == "command" and key not in item.written else key)
 
     return place
 
 
-def _commands(keys: dict[str, Node], shown: str) -> Iterator[tuple[str, str, str]]:
+def _commands(keys: dict[str, Node], shown: str) -> Iterator[tuple[str, SourceLocation, str]]:
     """The commands that are written as one string, as WrittenService has them."""
     for key in _COMMANDS:
         if key in keys and isinstance(keys[key].value, str):
-            yield key, f"{shown}:{keys[key].line}", _plain(keys[key].value)
+            yield key, SourceLocation(shown, keys[key].line), _plain(keys[key].value)
     for key in _HOOKS:
         hooks = keys[key].value if key in keys else None
         for hook in hooks if isinstance(hooks, list) else ():
             command = _map(hook).get("command")
             if command and isinstance(command.value, str):
-                yield "command", f"{shown}:{command.line}", _plain(command.value)
+                yield "command", SourceLocation(shown, command.line), _plain(command.value)
 
 
 def _map(node: Node) -> dict[str, Node]:

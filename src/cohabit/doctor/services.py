@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cohabit.doctor import known
 from cohabit.doctor.findings import ERROR, HINT, WARNING, Finding
 from cohabit.doctor.shellwords import commands, needs_shell
+from cohabit.plan.draft import SourceLocation
 from cohabit.plan.model import SIGTERM, STARTED
 from cohabit.plan.order import topological
 from cohabit.plan.record import Record
@@ -34,18 +35,18 @@ _SWITCHES_USER = frozenset({"gosu", "su-exec", "setuidgid", "s6-setuidgid", "chp
 class WrittenService(Record):
     """A service and its place in the file.
 
-    place: of a key, or of the service if the key is absent: "cohabit.yaml:7". keys: those that are present.
+    place: of a key, or of the service if the key is absent. keys: those that are present.
     strings: the commands that are written as a string, as (key, place, text), with `$$` as `$`.
     """
 
     service: Service
-    place: Callable[[str], str]
+    place: Callable[[str], SourceLocation]
     keys: frozenset[str] = frozenset()
-    strings: tuple[tuple[str, str, str], ...] = ()
+    strings: tuple[tuple[str, SourceLocation, str], ...] = ()
 
 
-def examine(services: Mapping[str, WrittenService], total_seconds: float, place: str) -> list[Finding]:
-    """Return the findings; `place` is that of the whole file."""
+def examine(services: Mapping[str, WrittenService], total_seconds: float, file: str) -> list[Finding]:
+    """Return the findings; `file` is its name in places."""
     findings: list[Finding] = []
     for name, item in services.items():
         for check in _CHECKS:
@@ -54,7 +55,7 @@ def examine(services: Mapping[str, WrittenService], total_seconds: float, place:
             ]
         findings += _shell_strings(name, item)
         findings += _waits_too_early(name, item, services)
-    return [*findings, *_long_chain(services, total_seconds, place)]
+    return [*findings, *_long_chain(services, total_seconds, SourceLocation(file))]
 
 
 def program(argv: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -233,7 +234,9 @@ def longest_chain(services: Mapping[str, WrittenService]) -> tuple[float, tuple[
     return max(best.values(), default=(0.0, ()))
 
 
-def _long_chain(services: Mapping[str, WrittenService], total_seconds: float, place: str) -> Iterator[Finding]:
+def _long_chain(
+    services: Mapping[str, WrittenService], total_seconds: float, place: SourceLocation
+) -> Iterator[Finding]:
     """The grace periods of a chain exceed the total together. `check` reports a single one that exceeds it."""
     seconds, names = longest_chain(services)
     if seconds <= total_seconds or any(services[name].service.stop_grace_seconds > total_seconds for name in names):

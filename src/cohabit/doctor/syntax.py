@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cohabit.doctor.dockerfile import INSTRUCTIONS
 from cohabit.doctor.findings import ERROR, Finding
 from cohabit.nearest import nearest
+from cohabit.plan.draft import SourceLocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +30,12 @@ def _unknown(dockerfile: Dockerfile, file: str) -> Iterator[Finding]:
             if near
             else "remove it, or end the previous line with \\ if this line continues it"
         )
-        yield Finding(ERROR, f"{file}:{item.line}", f"{item.name} is not an instruction", _FAILS, do)
+        yield Finding(ERROR, SourceLocation(file, item.line), f"{item.name} is not an instruction", _FAILS, do)
 
 
 def _without_image(dockerfile: Dockerfile, file: str) -> Iterator[Finding]:
     for stage in dockerfile.stages:
         if not stage.base:
-            yield Finding(ERROR, f"{file}:{stage.line}", "FROM names no image", _FAILS, "FROM debian:stable-slim")
+            yield Finding(
+                ERROR, SourceLocation(file, stage.line), "FROM names no image", _FAILS, "FROM debian:stable-slim"
+            )

@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 RESULTS_KEPT = 5
 _SHOWN_MAX = 200  # characters
-_KEPT = ("status", "was_healthy", "failures", "count_from", "next_at", "asked_at", "asking", "results")
+_KEPT = (
+    "passed",
+    "failed",
+    "status",
+    "was_healthy",
+    "failures",
+    "count_from",
+    "next_at",
+    "asked_at",
+    "asking",
+    "results",
+)
 
 
 class Health:
@@ -38,6 +49,7 @@ class Health:
 
     next_at: when to call `due`, None for never. count_from: failures count from then on.
     results: the last RESULTS_KEPT, (time, passed, output, reason of the failure if it is known).
+    passed, failed: counters of the results over all runs.
     """
 
     __slots__ = _KEPT
@@ -51,6 +63,7 @@ class Health:
         self.asked_at = 0.0
         self.asking = False
         self.results: list[tuple[float, bool, str, Reason | None]] = []
+        self.passed = self.failed = 0
 
     def begin(self, probe: Probe, now: float) -> None:
         """Start a new run."""
@@ -113,6 +126,8 @@ class Health:
 
     def _keep(self, now: float, *, passed: bool, output: str, reason: Reason | None = None) -> None:
         self.results = [*self.results[1 - RESULTS_KEPT :], (now, passed, output, reason)]
+        self.passed += passed
+        self.failed += not passed
 
     @property
     def last_output(self) -> str:

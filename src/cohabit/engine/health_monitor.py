@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from cohabit.engine import health, machine
 from cohabit.engine.effects import Ask, StopAsking
-from cohabit.engine.unit import HEALTHY_AGAIN, READY, UNHEALTHY
+from cohabit.engine.transition import HEALTHY_AGAIN, READY, UNHEALTHY
+from cohabit.engine.unit import HEALTH_TIMER
 from cohabit.plan import reason as reasons
 from cohabit.plan.model import EXIT, POST_START, RESTART
 from cohabit.plan.reason import Reason
@@ -16,37 +17,9 @@ from cohabit.plan.reason_text import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    from cohabit.engine.effects import Effect
     from cohabit.engine.events import Notified
-    from cohabit.engine.timers import Timers
+    from cohabit.engine.surroundings import Services
     from cohabit.engine.unit import Unit
-
-    class Services(Protocol):
-        """The part of services.Services that this module uses."""
-
-        out: list[Effect]
-        ended: list[Unit]
-        timers: Timers
-
-        def fact(self, unit: Unit, fact: str, now: float) -> None:
-            """Apply one event to the state machine of the unit."""
-
-        def mark_dirty(self, unit: Unit) -> None:
-            """Have this unit, its dependents and its dependencies reconciled."""
-
-        def waits_for(self, name: str, other: Unit) -> bool:
-            """Whether the named service waits for the other one."""
-
-        def note(self, unit: Unit, event: str, now: float, reason: Reason | None = None) -> None:
-            """Record a transition."""
-
-        def say(self, level: str, unit: Unit, text: str) -> None:
-            """Log a line."""
-
-
-TIMER = "health"
 
 
 class HealthMonitor:
@@ -59,7 +32,7 @@ class HealthMonitor:
         """The command runs and the post_start hooks have ended."""
         probe = unit.service.probe
         if probe is None:
-            unit.ready = True
+            unit.run.ready = True
             if not unit.service.job:  # others wait for the completion of a job, not for its start
                 self._services.note(unit, READY, now)
             self._services.mark_dirty(unit)
@@ -70,10 +43,10 @@ class HealthMonitor:
 
     def end(self, unit: Unit) -> None:
         """The service is not running any more, or has another probe from now on."""
-        unit.ready = False
+        unit.run.ready = False
         if unit.service.probe is not None:
             unit.health.end()
-            self._services.timers.set((unit.name, TIMER), None)
+            self._services.timers.set((unit.name, HEALTH_TIMER), None)
             self._services.out.append(StopAsking(unit.name))
 
     def probed(self, unit: Unit, now: float, *, passed: bool, output: str, reason: Reason | None = None) -> None:
@@ -99,9 +72,9 @@ class HealthMonitor:
         if message.watchdog == "trigger":
             self.probed(unit, now, passed=False, output="it reported a failure (WATCHDOG=trigger)")
         elif message.ready or (message.watchdog and unit.health.was_healthy):
-            self.probed(unit, now, passed=True, output=unit.status)
+            self.probed(unit, now, passed=True, output=unit.run.status)
         else:
-            self._services.timers.set((unit.name, TIMER), unit.health.next_at)
+            self._services.timers.set((unit.name, HEALTH_TIMER), unit.health.next_at)
 
     def due(self, unit: Unit, now: float) -> None:
         """The timer of the unit has expired: request a probe, or record that a report is missing."""
@@ -122,29 +95,29 @@ class HealthMonitor:
         if next_at is not None and next_at <= now:
             self.due(unit, now)
         else:
-            self._services.timers.set((unit.name, TIMER), next_at)
+            self._services.timers.set((unit.name, HEALTH_TIMER), next_at)
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
         services, probe, status = self._services, unit.service.probe, unit.health.status
-        if status == health.HEALTHY and not unit.ready and unit.hook_stage != POST_START:
-            unit.ready = True
+        if status == health.HEALTHY and not unit.run.ready and unit.run.hook_stage != POST_START:
+            unit.run.ready = True
             first = before in ("", health.STARTING)
             services.note(unit, READY if first else HEALTHY_AGAIN, now)
             services.say("info", unit, "ready" if first else "healthy again")
             services.mark_dirty(unit)
         elif status == health.UNHEALTHY and before != health.UNHEALTHY and probe is not None:
-            unit.ready = False
+            unit.run.ready = False
             services.mark_dirty(unit)
             reason = Reason(reasons.UNHEALTHY, detail=unit.health.last_output, cause=unit.health.results[-1][3])
             services.note(unit, UNHEALTHY, now, reason)
             text = text_of(reason)
-            waiting = ", ".join(name for name in unit.dependents if services.waits_for(name, unit))
+            waiting = ", ".join(name for name in unit.dependents if services.units[name].waits_for(unit))
             services.say("warning", unit, text + (f" ({waiting} cannot start until it is healthy)" if waiting else ""))
             if unit.going_down:
                 return
             if probe.on_failure == RESTART:
-                unit.reason, unit.forced_exit_code, unit.restart_requested = reason, 1, True
+                unit.run.reason, unit.run.forced_exit_code, unit.run.on_failure = reason, 1, RESTART
                 services.fact(unit, machine.FAILED, now)
             elif probe.on_failure == EXIT:
-                unit.reason, unit.code = reason, 1
+                unit.run.reason, unit.run.on_failure, unit.code = reason, EXIT, 1
                 services.ended.append(unit)

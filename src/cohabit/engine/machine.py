@@ -53,9 +53,10 @@ TREE_GONE = "tree_gone"
 DUE = "due"  # the deadline of the state has expired
 REARM = "rearm"  # a new start is allowed
 FAILED = "failed"  # it runs, but is unhealthy or one of its post_start hooks failed
-EVENTS = (START, STOP, REFUSED, SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE, DUE, REARM, FAILED)
+KILL = "kill"  # its processes are to be killed, without a grace period
+EVENTS = (START, STOP, REFUSED, SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE, DUE, REARM, FAILED, KILL)
 
-_NO_PROCESS = dict.fromkeys((SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE), IMPOSSIBLE)
+_NO_PROCESS = dict.fromkeys((SPAWNED, SPAWN_FAILED, ENDED_ALONE, LEFT_ORPHANS, TREE_GONE), IMPOSSIBLE) | {KILL: STAY}
 
 TABLE: dict[str, dict[str, str]] = {
     STOPPED: _NO_PROCESS | {START: STARTING, STOP: STAY, REFUSED: FATAL, DUE: IMPOSSIBLE, REARM: STAY, FAILED: STAY},
@@ -71,6 +72,7 @@ TABLE: dict[str, dict[str, str]] = {
         DUE: IMPOSSIBLE,
         REARM: STAY,
         FAILED: STAY,
+        KILL: STOPPING,
     },
     RUNNING: {
         START: STAY,
@@ -84,6 +86,7 @@ TABLE: dict[str, dict[str, str]] = {
         DUE: IMPOSSIBLE,
         REARM: STAY,
         FAILED: STOPPING,
+        KILL: STOPPING,
     },
     BACKOFF: _NO_PROCESS | {START: STARTING, STOP: STOPPED, REFUSED: STAY, DUE: STARTING, REARM: STOPPED, FAILED: STAY},
     STOPPING: {
@@ -98,6 +101,7 @@ TABLE: dict[str, dict[str, str]] = {
         DUE: STAY,  # SIGKILL is sent to the tree, and its end follows as an event
         REARM: STAY,
         FAILED: STAY,
+        KILL: STOPPING,  # it was being stopped with a grace period
     },
     EXITED: _NO_PROCESS | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE, REARM: STOPPED, FAILED: STAY},
     FATAL: _NO_PROCESS | {START: STARTING, STOP: STAY, REFUSED: STAY, DUE: IMPOSSIBLE, REARM: STOPPED, FAILED: STAY},

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from cohabit.engine import machine
 from cohabit.engine.effects import Signal
-from cohabit.engine.services import SIGKILL
+from cohabit.engine.runs import SIGKILL
 from cohabit.plan.model import COMPLETED
 from cohabit.plan.reason import KILLED_ON_REQUEST, Reason
 
@@ -31,7 +31,7 @@ def request(services: Services, action: str, names: Sequence[str], number: int, 
         if unit is None:
             continue
         if action == SIGNAL:
-            if unit.main_alive:
+            if unit.run.main_alive:
                 services.out.append(Signal(name, number))
         elif action == STOP:
             _stop(services, unit)
@@ -71,5 +71,17 @@ def _stop(services: Services, unit: Unit) -> None:
 def _kill(services: Services, unit: Unit, now: float) -> None:
     _stop(services, unit)
     if not unit.at_rest:
-        unit.reason = unit.reason or Reason(KILLED_ON_REQUEST, signal=SIGKILL)
-        services.kill_at_once(unit, now)
+        unit.run.reason = unit.run.reason or Reason(KILLED_ON_REQUEST, signal=SIGKILL)
+        services.runs.kill_at_once(unit, now)
+
+
+def schedule_due(services: Services, unit: Unit, now: float) -> None:
+    """Start a job whose schedule is due, unless its previous run is not finished."""
+    if unit.gone or unit.restart_pending or unit.service.schedule is None:
+        return
+    if not unit.at_rest or unit.state == machine.BACKOFF or (unit.want_up and unit.state == machine.STOPPED):
+        services.say("warning", unit, "its schedule is due, but the previous run is not finished: skipped")
+        return
+    unit.want_up, unit.restarts = True, 0
+    services.fact(unit, machine.REARM, now)
+    services.mark_dirty(unit)

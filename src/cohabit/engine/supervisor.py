@@ -38,12 +38,15 @@ from cohabit.engine.events import (
     Swept,
     TreeGone,
 )
-from cohabit.engine.requests import request
-from cohabit.engine.services import SIGKILL, SIGTERM, Services
-from cohabit.engine.unit import Unit, history_from_plain, history_to_plain
+from cohabit.engine.requests import request, schedule_due
+from cohabit.engine.runs import SIGKILL, SIGTERM
+from cohabit.engine.services import Services
+from cohabit.engine.transition import Transition, entries_from_plain, entries_to_plain
+from cohabit.engine.unit import STATE_TIMER, Unit
 from cohabit.errors import EXIT_BUG, EXIT_KILLED
 from cohabit.plan import reason as reasons
 from cohabit.plan.diff import diff
+from cohabit.plan.model import EXIT
 from cohabit.plan.reason import Reason
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.units import format_duration, signal_name
@@ -54,7 +57,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
-    from cohabit.engine.unit import Entry
+    from cohabit.engine.transition import Entry
     from cohabit.plan.diff import Difference
     from cohabit.plan.model import Plan
 
@@ -66,7 +69,7 @@ KILL_WAIT_SECONDS = 2.0  # after SIGKILL to all processes; Docker waits as long
 LOADING, UP, STOPPING, SWEEPING, DONE = "loading", "up", "stopping", "sweeping", "done"
 
 _KEPT = (
-    "phase", "code", "exit_reason", "cause", "failures", "requested", "stop_signal", "stop_requested_at", "forced",
+    "phase", "code", "exit_reason", "cause", "failures", "requested", "stop_signal", "stop_requested_at",
     "killing", "total_deadline", "reading", "read_again", "announced", "scale", "scale_read", "scale_requested",
     "reads", "reload_messages", "read_code", "history",
 )  # fmt: skip
@@ -85,7 +88,6 @@ class Supervisor:
         self.failures = 0  # services that have failed for good
         self.requested = False  # the end was requested
         self.stop_signal, self.stop_requested_at = 0, 0.0  # the signal of the first stop request, and its time
-        self.forced = False  # SIGKILL was needed during the end
         self.killing = False  # SIGKILL was sent to all; KILL_WAIT_SECONDS runs
         self.total_deadline: float | None = None
         self.drain_until = 0.0  # monotonic seconds until which output may be written after Exit
@@ -97,7 +99,7 @@ class Supervisor:
         self.reads = 0  # how many times the file was read
         self.reload_messages: tuple[str, ...] = ()  # the messages of the last read: what changed, or why nothing
         self.read_code = 0  # the exit code of the last read
-        self.history: list[Entry] = []  # of the container, as Unit.history
+        self.history: list[Entry] = []  # of the container, as History.entries
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Handle one event. Returns the effects to carry out, in order. Raises ImpossibleEventError."""
@@ -134,24 +136,24 @@ class Supervisor:
             return hasattr(event, "service")  # of a service that was removed
         match event:
             case Spawned(_, pid):
-                services.spawned(unit, pid, now)
+                services.runs.spawned(unit, pid, now)
             case SpawnFailed(_, cause, orphans):
-                services.spawn_failed(unit, cause, now, orphans=orphans)
+                services.runs.spawn_failed(unit, cause, now, orphans=orphans)
             case Exited(_, code, orphans, out_of_memory):
-                unit.out_of_memory = out_of_memory
-                services.exited(unit, code, now, orphans=orphans)
+                services.runs.exited(unit, code, now, orphans=orphans, out_of_memory=out_of_memory)
             case Daemonised(_, pid):
-                services.daemonised(unit, pid)
+                services.runs.daemonised(unit, pid)
             case TreeGone():
                 services.fact(unit, machine.TREE_GONE, now)
             case HookEnded(_, code, cause, orphans):
-                services.hook_ended(unit, code, cause, now, orphans=orphans)
+                services.runs.hook_ended(unit, code, cause, now, orphans=orphans)
             case Probed(_, passed, output, reason):
                 services.health_monitor.probed(unit, now, passed=passed, output=output, reason=reason)
             case Notified():
-                services.notified(unit, event, now)
+                services.runs.notified(unit, event, now)
+                services.health_monitor.notified(unit, event, now)
             case ScheduleDue() if self.phase == UP:
-                services.schedule_due(unit, now)
+                schedule_due(services, unit, now)
         return True
 
     def _container_event(self, event: Event, now: float) -> None:
@@ -187,16 +189,14 @@ class Supervisor:
             done = not services.ended
         if self.phase == UP:
             self._check_progress(now)
-        if self.phase == STOPPING:
-            self.forced = self.forced or services.killed
-            if not services.active:
-                self._sweep()
+        if self.phase == STOPPING and not services.active:
+            self._sweep()
 
     def _check_progress(self, now: float) -> None:
         """Forget removed services, and see whether all services have ended or are ready."""
         services = self.services
-        for unit in [unit for unit in services.gone if unit.at_rest]:
-            services.forget(unit)
+        for unit in [unit for unit in services.membership.gone if unit.at_rest]:
+            services.membership.forget(unit)
             self._do(Forget(unit.name))
         if not services.active and all(unit.ended for unit in services.units.values()):
             self._all_done(now)
@@ -212,7 +212,7 @@ class Supervisor:
         self.reading, self.scale_read = False, self.scale
         if self.phase == LOADING:
             self.phase, self.plan = UP, plan
-            self.services.begin(plan, now)
+            self.services.membership.begin(plan, now)
             self._do(Prepare(plan))
             self._read((), 0)
             self._note("up", now)
@@ -225,7 +225,7 @@ class Supervisor:
             self._note("reloaded", now)
             if difference:
                 self._do(Prepare(plan))
-                self.services.change(plan, difference, now)
+                self.services.membership.change(plan, difference, now)
             self._read_once_more()
 
     def _report_difference(self, difference: Difference) -> None:
@@ -293,11 +293,10 @@ class Supervisor:
             unit.failed = self.failures
         if self.phase != UP or unit.gone:
             return
-        unhealthy = unit.state == machine.RUNNING  # on_failure: exit; no other running unit gets here
-        if unit.service.essential or unhealthy:
+        if unit.service.essential or unit.run.on_failure == EXIT:
             self.cause = self._first_cause(unit)
             said = self._why_it_ends_all(unit)
-            reason = Reason(reasons.SERVICE_ENDED, service=unit.name, cause=unit.reason, detail=said)
+            reason = Reason(reasons.SERVICE_ENDED, service=unit.name, cause=unit.run.reason, detail=said)
             self._begin_stop(unit.code or 0, reason, now)
 
     def _why_it_ends_all(self, unit: Unit) -> str:
@@ -323,7 +322,7 @@ class Supervisor:
         else:
             failed = min(failures, key=lambda unit: unit.failed)
             self.cause = self._first_cause(failed)
-            reason = Reason(reasons.ALL_ENDED, service=failed.name, cause=failed.reason)
+            reason = Reason(reasons.ALL_ENDED, service=failed.name, cause=failed.run.reason)
             self._begin_stop(failed.code, reason, now)
 
     def _stop_requested(self, number: int, by: str, now: float) -> None:
@@ -376,7 +375,7 @@ class Supervisor:
             self._finish()
             return
         over = self.total_deadline is not None and self.total_deadline <= now
-        self.killing = self.forced = True
+        self.killing = self.services.killed = True
         self.total_deadline = now + KILL_WAIT_SECONDS
         if self.phase == SWEEPING:
             self._say("warning", "killing the remaining processes that belong to no service")
@@ -388,7 +387,7 @@ class Supervisor:
         late = f"not stopped within the total of {total} (x-cohabit: stop_grace_period): " if over else ""
         self._say("warning", f"{late}killing {names}")
         for unit in running:
-            self.services.kill_at_once(unit, now)
+            self.services.runs.kill_at_once(unit, now)
 
     def _sweep(self) -> None:
         self.phase = SWEEPING
@@ -402,7 +401,7 @@ class Supervisor:
         self.total_deadline = None
         code = self.code
         if code is None:
-            code = EXIT_KILLED if self.forced else 0
+            code = EXIT_KILLED if self.services.killed else 0
         self._do(Exit(code, self.exit_reason, self.cause))
 
     # --- output ----------------------------------------------------------------------------------------
@@ -412,8 +411,9 @@ class Supervisor:
 
     def _note(self, event: str, now: float, reason: Reason | None = None, code: int | None = None) -> None:
         """Record a transition of the container: in its history, and for subscribers to events."""
-        self.history = [*self.history[1 - _HISTORY_KEPT :], (now, event, reason, code)]
-        self.services.transitions.append(("", now, event, reason, code))
+        transition = Transition("", now, event, expected=not code, reason=reason, code=code)
+        self.history = [*self.history[1 - _HISTORY_KEPT :], transition.entry]
+        self.services.transitions.append(transition)
 
     def _say(self, level: str, text: str) -> None:
         self._do(Report(level, "", text))
@@ -423,7 +423,9 @@ class Supervisor:
     def to_plain(self) -> dict[str, Any]:
         """The re-execution state, as plain values. The Plan is passed separately."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in _KEPT}
-        plain["exit_reason"], plain["history"] = to_plain(self.exit_reason), history_to_plain(self.history)
+        plain["exit_reason"], plain["history"] = to_plain(self.exit_reason), entries_to_plain(self.history)
+        plain["killed"] = self.services.killed
+        plain["deadlines"] = {name: self.services.timers.get((name, STATE_TIMER)) for name in self.units}
         plain["units"] = [unit.to_plain() for unit in self.units.values()]
         return plain
 
@@ -433,5 +435,6 @@ class Supervisor:
         for name in _KEPT:
             if name in plain:
                 setattr(self, name, plain[name])
-        self.exit_reason, self.history = from_plain(self.exit_reason), history_from_plain(self.history)
-        self.services.restore([Unit.restored(unit) for unit in plain["units"]])
+        self.exit_reason, self.history = from_plain(self.exit_reason), entries_from_plain(self.history)
+        self.services.killed = plain["killed"]
+        self.services.restore([Unit.restored(unit) for unit in plain["units"]], plain["deadlines"])

@@ -188,11 +188,11 @@ def _is_pending(loop: Loop, fact: Event) -> bool:
         case events.SpawnFailed():
             return not unit.at_rest
         case events.Exited():
-            return unit.main_alive or unit.state == machine.RUNNING
+            return unit.run.main_alive or unit.state == machine.RUNNING
         case events.TreeGone():
             return unit.state == machine.STOPPING
         case events.HookEnded():
-            return unit.hook_stage != ""
+            return unit.run.hook_stage != ""
         case events.Loaded() | events.LoadFailed():
             return loop.engine.reading
     return True
@@ -221,11 +221,11 @@ def _reconcile(loop: Loop) -> None:
     for name, unit in loop.engine.units.items():
         if unit.at_rest or name in spoken_of or loop.parts.children.knows(name):
             continue
-        if unit.hook_stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING):
+        if unit.run.hook_stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING):
             loop.facts.append(events.HookEnded(name, EXIT_SYSTEM, lost))
         elif unit.state == machine.STARTING:
             loop.facts.append(events.SpawnFailed(name, lost))
-        elif unit.state == machine.RUNNING or unit.main_alive:
+        elif unit.state == machine.RUNNING or unit.run.main_alive:
             loop.facts.append(events.Exited(name, EXIT_SYSTEM))
         else:
             loop.facts.append(events.TreeGone(name))

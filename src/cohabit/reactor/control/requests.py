@@ -158,10 +158,9 @@ class Requests:
         """Send the events of the engine's last step to the clients that follow events."""
         if self.engine.services.transitions and control.listeners("events"):
             clock = serialisers.Clock(time.time(), time.monotonic())
-            for name, moment, kind, reason, code in self.engine.services.transitions:
-                control.publish(
-                    "events", name, protocol.line(serialisers.event(name, (moment, kind, reason, code), clock))
-                )
+            for one in self.engine.services.transitions:
+                event = serialisers.event(one.service, one.entry, clock)
+                control.publish("events", one.service, protocol.line(event))
 
 
 def _plain(value: Any) -> Any:

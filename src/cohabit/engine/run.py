@@ -1,0 +1,106 @@
+"""One run of a service, from its start to the end of its last process. Each start makes a new one."""
+
+from __future__ import annotations
+
+from cohabit.plan.model import PRE_STOP
+from cohabit.plan.record import from_plain, to_plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cohabit.plan.reason import Reason
+
+# The main process: its start was requested, and the outcome is not known yet; it runs; there is none (any more).
+PENDING, ALIVE, GONE = "pending", "alive", "gone"
+
+
+class Stop:
+    """The stop of a run: its processes were signalled to end.
+
+    killed: SIGKILL was needed. blocked_hook: the index of the pre_stop hook that was running then; the stop signal had
+    not been sent yet.
+    """
+
+    __slots__ = ("blocked_hook", "killed")
+
+    def __init__(self, blocked_hook: int | None = None, *, killed: bool = False) -> None:
+        self.blocked_hook = blocked_hook
+        self.killed = killed
+
+
+class Run:
+    """One run. Times are monotonic seconds.
+
+    started_at: the time of the start. ran_seconds: its duration, once its main process has ended.
+    pid: of the main process, 0 before it is known and if it could not be started. process: PENDING, ALIVE or GONE.
+    hook_stage, hook_index: the hook that is running, "" for none.
+    orphans: a TreeGone is expected.
+    ready: it runs, its start is complete, and its probe succeeded if it has one.
+    status: STATUS= of sd_notify(3).
+    in_background: its move into the background is already logged.
+    reason: why it ended, or is being ended; or why it cannot start.
+    out_of_memory: the kernel killed it for lack of memory.
+    forced_exit_code: this end counts as this code; 0 for the code of the process.
+    on_failure: what its failed probe causes, `restart` or `exit`; "" as long as it causes nothing.
+    stop: None as long as it is not being stopped.
+    """
+
+    __slots__ = (
+        "forced_exit_code", "hook_index", "hook_stage", "in_background", "on_failure", "orphans", "out_of_memory",
+        "pid", "process", "ran_seconds", "ready", "reason", "started_at", "status", "stop",
+    )  # fmt: skip
+
+    def __init__(self, started_at: float = 0.0, process: str = GONE) -> None:
+        self.started_at = started_at
+        self.process = process
+        self.ran_seconds = 0.0
+        self.pid = 0
+        self.hook_stage = ""
+        self.hook_index = 0
+        self.orphans = False
+        self.ready = False
+        self.status = ""
+        self.in_background = False
+        self.reason: Reason | None = None
+        self.out_of_memory = False
+        self.forced_exit_code = 0
+        self.on_failure = ""
+        self.stop: Stop | None = None
+
+    @property
+    def main_alive(self) -> bool:
+        """Whether its main process is running."""
+        return self.process == ALIVE
+
+    @property
+    def killed(self) -> bool:
+        """Whether SIGKILL was needed to end it."""
+        return self.stop is not None and self.stop.killed
+
+    def kill(self) -> None:
+        """Record that SIGKILL is needed."""
+        self.stop = self.stop or Stop()
+        self.stop.killed = True
+        if self.hook_stage == PRE_STOP:
+            self.stop.blocked_hook = self.hook_index
+
+    def to_plain(self) -> dict[str, Any]:
+        """The re-execution state, as plain values."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain["reason"] = to_plain(self.reason)
+        plain["stop"] = self.stop and (self.stop.blocked_hook, self.stop.killed)
+        return plain
+
+    @classmethod
+    def restored(cls, plain: dict[str, Any]) -> Run:
+        """The inverse of to_plain. A field that the older program did not write keeps its initial value."""
+        run = cls()
+        for name in cls.__slots__:
+            if name in plain:
+                setattr(run, name, plain[name])
+        run.reason = from_plain(run.reason)
+        if plain.get("stop") is not None:
+            blocked_hook, killed = plain["stop"]
+            run.stop = Stop(blocked_hook, killed=killed)
+        return run

@@ -1,0 +1,256 @@
+"""The run of one service, from its start to its end: the command, the hooks, the stop, the restart.
+
+services.py applies the state table, and calls `begin`, `stop` and `verdict` for what a state means. The other methods
+handle the events of a run.
+
+A run is a chain: the pre_start hooks, the command, the post_start hooks, the probe; at the stop the pre_stop hooks,
+the stop signal, SIGKILL. One hook runs at a time; its end continues the chain (`hook_ended`).
+"""
+
+from __future__ import annotations
+
+from cohabit.engine import machine
+from cohabit.engine.effects import RunHook, Signal, SignalTree, Spawn
+from cohabit.engine.policy import verdict
+from cohabit.engine.run import ALIVE, GONE, PENDING, Run, Stop
+from cohabit.engine.unit import STATE_TIMER
+from cohabit.errors import EXIT_KILLED
+from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, RESTART
+from cohabit.plan.reason import (
+    CANNOT_START,
+    HOOK_ENDED,
+    HOOK_FAILED,
+    STOP_TIMED_OUT,
+    Reason,
+    dependency_failed,
+    end_of_run,
+)
+from cohabit.plan.reason_text import text_of
+from cohabit.units import format_duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.engine.events import Notified
+    from cohabit.engine.policy import Verdict
+    from cohabit.engine.surroundings import Services
+    from cohabit.engine.unit import Unit
+
+SIGKILL, SIGTERM = 9, 15
+
+
+class Runs:
+    """The runs of all services. `now` is monotonic seconds."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    # --- the start -----------------------------------------------------------------------------------
+
+    def begin(self, unit: Unit, now: float) -> None:
+        """Start a new run: its first pre_start hook, or its command."""
+        unit.run = Run(now, PENDING)
+        unit.failed = 0
+        if unit.service.pre_start:
+            self._run_hook(unit, PRE_START, 0)
+        else:
+            self._services.out.append(Spawn(unit.service))
+
+    def refuse(self, unit: Unit, failed: Unit) -> None:
+        """It cannot start, because a dependency has failed: a run without a process has this reason."""
+        unit.run = Run(unit.run.started_at)
+        unit.run.reason = dependency_failed(failed.name, failed.run.reason)
+        unit.code = failed.code or 1  # it counts as a failure even if the other one ended with 0
+        self._services.say("error", unit, text_of(unit.run.reason))
+
+    def spawned(self, unit: Unit, pid: int, now: float) -> None:
+        """The exec of its command succeeded."""
+        services, run = self._services, unit.run
+        run.pid, run.process, run.started_at = pid, ALIVE, now
+        unit.starts += 1
+        services.fact(unit, machine.SPAWNED, now)
+        services.say("info", unit, f"started, pid {pid}")
+        if unit.state != machine.RUNNING:
+            services.mark_dirty(unit)  # stopped before its exec; yet service_started holds now for its dependents
+            return
+        if unit.service.post_start:
+            self._run_hook(unit, POST_START, 0)
+        else:
+            services.health_monitor.begin(unit, now)
+
+    def spawn_failed(self, unit: Unit, cause: Reason, now: float, *, orphans: bool) -> None:
+        """Its command could not be started. Processes that its pre_start hooks left behind are terminated."""
+        self._has_no_main_process(unit, cause.code, Reason(CANNOT_START, cause.code, cause=cause))
+        self._services.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
+
+    @staticmethod
+    def _has_no_main_process(unit: Unit, code: int | None, reason: Reason) -> None:
+        unit.run.pid, unit.run.process, unit.run.ran_seconds = 0, GONE, 0.0
+        unit.code, unit.run.reason = code, reason
+
+    # --- hooks ---------------------------------------------------------------------------------------
+
+    def _run_hook(self, unit: Unit, stage: str, index: int) -> None:
+        unit.run.hook_stage, unit.run.hook_index = stage, index
+        self._services.out.append(RunHook(unit.service, stage, index))
+
+    def hook_ended(self, unit: Unit, code: int, cause: Reason | None, now: float, *, orphans: bool) -> None:
+        """A hook has ended: run the next one, or continue the start or the stop."""
+        run = unit.run
+        stage, index, run.hook_stage = run.hook_stage, run.hook_index, ""
+        outcome = Reason(HOOK_FAILED if code else HOOK_ENDED, code, hook_stage=stage, hook_index=index, cause=cause)
+        more = index + 1 < len(unit.service.hooks(stage)) if stage else False
+        if stage != PRE_START and not run.main_alive and unit.state == machine.STOPPING:
+            run.orphans = run.orphans or orphans
+            if not run.orphans:
+                self._services.fact(unit, machine.TREE_GONE, now)
+        elif stage == PRE_START:
+            self._pre_start_ended(unit, code if code or more else None, outcome, now, orphans=orphans)
+        elif stage == PRE_STOP and unit.state == machine.STOPPING:
+            if code:
+                self._services.say("warning", unit, text_of(outcome))
+            if more and not run.killed:
+                self._run_hook(unit, PRE_STOP, index + 1)
+            elif not run.killed:
+                self._services.out.append(Signal(unit.name, unit.service.stop_signal))
+        elif stage == POST_START and unit.state == machine.RUNNING:
+            if code:
+                self._post_start_failed(unit, outcome, now)
+            elif more:
+                self._run_hook(unit, POST_START, index + 1)
+            else:
+                self._services.health_monitor.begin(unit, now)
+
+    def _pre_start_ended(self, unit: Unit, code: int | None, outcome: Reason, now: float, *, orphans: bool) -> None:
+        """code: None when it was the last hook and it succeeded."""
+        if unit.state == machine.STARTING and not code and not unit.going_down:
+            if code is None:
+                self._services.out.append(Spawn(unit.service))
+            else:
+                self._run_hook(unit, PRE_START, unit.run.hook_index + 1)
+            return
+        self._has_no_main_process(unit, code or 0, outcome)
+        if unit.state == machine.STARTING:
+            self._services.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
+        elif unit.state == machine.STOPPING:
+            self._services.fact(unit, machine.LEFT_ORPHANS if orphans else machine.ENDED_ALONE, now)
+
+    def _post_start_failed(self, unit: Unit, outcome: Reason, now: float) -> None:
+        self._services.say("error", unit, text_of(outcome) + ("" if unit.going_down else ": stopping it"))
+        if not unit.going_down:
+            unit.run.reason, unit.run.forced_exit_code = outcome, outcome.code or 0
+            self._services.fact(unit, machine.FAILED, now)
+
+    # --- while it runs -------------------------------------------------------------------------------
+
+    def daemonised(self, unit: Unit, pid: int) -> None:
+        """Its main process is the daemon `pid` from now on."""
+        run = unit.run
+        run.pid = pid
+        if unit.state == machine.STOPPING and not run.hook_stage:
+            self._services.out.append(Signal(unit.name, unit.service.stop_signal))
+        if not run.in_background:  # logged once per run, however often it forks again
+            run.in_background = True
+            self._services.say("info", unit, f"is in the background now, pid {pid}")
+
+    def notified(self, unit: Unit, message: Notified, now: float) -> None:
+        """Handle a message of sd_notify(3), except for what concerns its health."""
+        if message.status is not None:
+            unit.run.status = message.status
+        if message.main_pid:
+            unit.run.pid = message.main_pid
+        deadline = self._services.timers.get((unit.name, STATE_TIMER))
+        if message.extend_seconds and unit.state == machine.STOPPING and deadline is not None:
+            self._set_deadline(unit, max(deadline, now + message.extend_seconds))
+
+    # --- the stop and the end ------------------------------------------------------------------------
+
+    def stop(self, unit: Unit, before: str, now: float) -> None:
+        """Signal its processes to end. before: its former state."""
+        services, run = self._services, unit.run
+        run.stop = run.stop or Stop()
+        if before != machine.STOPPING:
+            self._set_deadline(unit, now + unit.service.stop_grace_seconds)
+        if run.killed:
+            services.out.append(SignalTree(unit.name, SIGKILL))
+        elif before == machine.RUNNING and run.main_alive and unit.service.pre_stop and not run.hook_stage:
+            self._run_hook(unit, PRE_STOP, 0)
+        elif run.process == GONE:
+            services.out.append(SignalTree(unit.name, SIGTERM))
+        else:
+            services.out.append(Signal(unit.name, unit.service.stop_signal))
+
+    def kill(self, unit: Unit) -> None:
+        """Its grace period is over."""
+        self._services.killed = True
+        unit.run.kill()
+        grace = format_duration(unit.service.stop_grace_seconds)
+        hook = unit.run.stop.blocked_hook if unit.run.stop else None
+        blocked = "" if hook is None else f" (its {PRE_STOP} hook {hook + 1} is still running)"
+        self._services.say("warning", unit, f"not stopped within its stop_grace_period of {grace}{blocked}: killing it")
+        self._services.out.append(SignalTree(unit.name, SIGKILL))
+
+    def kill_at_once(self, unit: Unit, now: float) -> None:
+        """Send SIGKILL to its process tree now, without a grace period."""
+        unit.run.kill()
+        self._services.fact(unit, machine.KILL, now)
+        self._set_deadline(unit, None)
+
+    def _set_deadline(self, unit: Unit, time: float | None) -> None:
+        self._services.timers.set((unit.name, STATE_TIMER), time)
+
+    def exited(self, unit: Unit, code: int, now: float, *, orphans: bool, out_of_memory: bool) -> None:
+        """Its main process has ended."""
+        services, run = self._services, unit.run
+        run.process, run.orphans, run.out_of_memory = GONE, orphans, out_of_memory
+        unit.code = run.forced_exit_code or code
+        run.ran_seconds = max(0.0, now - run.started_at)
+        if run.reason is None:
+            run.reason = end_of_run(code, run.ran_seconds, out_of_memory=out_of_memory)
+            if unit.state == machine.STOPPING and code == EXIT_KILLED and run.stop is not None and run.stop.killed:
+                run.reason = _stop_timed_out(run.reason, run.stop)
+        if orphans and unit.state == machine.RUNNING:
+            hint = "" if code else " (if it is a daemon: run it in the foreground, or set pid_file)"
+            services.say("warning", unit, f"{text_of(run.reason)}; terminating the processes that it left behind{hint}")
+        left = orphans or run.hook_stage != ""  # a hook that is still running counts, too
+        services.fact(unit, machine.LEFT_ORPHANS if left else machine.ENDED_ALONE, now)
+        final = left and not unit.going_down and self._policy(unit).state != machine.BACKOFF
+        if final and (unit.code or unit.service.schedule is None):
+            services.ended.append(unit)  # at once: the others do not wait for the processes that it left behind
+
+    def verdict(self, unit: Unit, now: float) -> str:
+        """Its last process has ended: return the state that follows, and log it."""
+        code, started = unit.code or 0, unit.run.pid != 0
+        why = text_of(unit.run.reason)
+        if unit.going_down:
+            self._services.say("info" if started else "error", unit, f"stopped: {why}" if started else why)
+            return machine.STOPPED
+        what = self._policy(unit)
+        unit.restarts = what.restarts
+        if what.state == machine.BACKOFF:
+            delay = format_duration(what.delay_seconds)
+            self._services.say("warning", unit, f"{why}; starting again in {delay} (restart {what.restarts})")
+            self._set_deadline(unit, now + what.delay_seconds)
+            return what.state
+        if what.state == machine.FATAL and started and unit.run.reason is not None:
+            unit.run.reason = unit.run.reason.replace(restarts=what.restarts)
+        level = "error" if code or what.state == machine.FATAL else "info"
+        self._services.say(level, unit, text_of(unit.run.reason))
+        return what.state
+
+    @staticmethod
+    def _policy(unit: Unit) -> Verdict:
+        run = unit.run
+        return verdict(
+            unit.service.restart,
+            unit.code or 0,
+            run.ran_seconds,
+            unit.restarts,
+            started=run.pid != 0,
+            restart_requested=run.on_failure == RESTART,
+        )
+
+
+def _stop_timed_out(reason: Reason, stop: Stop) -> Reason:
+    if stop.blocked_hook is None:
+        return reason.replace(kind=STOP_TIMED_OUT)
+    return reason.replace(kind=STOP_TIMED_OUT, hook_stage=PRE_STOP, hook_index=stop.blocked_hook)
