@@ -30,7 +30,9 @@ _POLL_MS: Final = 5  # for conditions without a descriptor: files and /proc
 COHABIT: Final = (sys.executable, "-I", "-S", MAIN)
 NAMESPACES: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--")
 # A shell that prepares the namespace, and each of its children before its exec, has cohabit's words among its own.
-_IS_COHABIT: Final = re.compile(r"\S*python\S* (-X \S+ |-\S+ )*\S*/(__main__\.py|driver\.py|round_trip\.py|bin/cohabit)( |$)")
+_IS_COHABIT: Final = re.compile(
+    r"\S*python\S* (-X \S+ |-\S+ )*\S*/(__main__\.py|driver\.py|round_trip\.py|bin/cohabit)( |$)"
+)
 _LINE: Final = re.compile(rb"^([A-Za-z0-9_.-]+) *\| ?(.*)$", re.DOTALL)
 
 

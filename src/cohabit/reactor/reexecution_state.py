@@ -7,11 +7,11 @@ when and how a re-execution takes place.
 
 from __future__ import annotations
 
-from cohabit.engine import effects, events, machine
+from cohabit.engine import effects, events
+from cohabit.engine.recovery import is_pending, lost_outcome
 from cohabit.engine.supervisor import DONE, LOADING, UP
-from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
-from cohabit.plan.model import PRE_START
-from cohabit.plan.reason import INTERNAL_ERROR, LOST, Reason
+from cohabit.errors import EXIT_BUG
+from cohabit.plan.reason import INTERNAL_ERROR, Reason
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.crossing import Crossing
 from cohabit.reactor.linux import os
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.engine.effects import Effect
-    from cohabit.engine.events import Event
     from cohabit.reactor.loop import Loop
 
 SECOND = 2  # internal error within a minute: its event or effect is dropped, and everything stops in order
@@ -169,33 +168,10 @@ def _drop_what_failed(loop: Loop, *, stepping: bool) -> None:
     """Drop the event or effect of the error, if it was processed already or has failed again."""
     again = len(loop.errors_at) >= SECOND or len(loop.shortages_at) >= _SHORTAGES
     if stepping:
-        if again or not _is_pending(loop, loop.facts[0]):
+        if again or not is_pending(loop.engine, loop.facts[0]):
             del loop.facts[0]
     elif loop.effects and (again or not _is_to_do(loop, loop.effects[0])):
         del loop.effects[0]
-
-
-def _is_pending(loop: Loop, fact: Event) -> bool:
-    """Whether the engine has not processed it yet."""
-    unit = loop.engine.units.get(getattr(fact, "service", ""))
-    match fact:
-        case events.StopRequested():
-            return not loop.engine.requested
-        case _ if unit is None:
-            return not hasattr(fact, "service")
-        case events.Spawned():
-            return unit.state != machine.RUNNING
-        case events.SpawnFailed():
-            return not unit.at_rest
-        case events.Exited():
-            return unit.run.main_alive or unit.state == machine.RUNNING
-        case events.TreeGone():
-            return unit.state == machine.STOPPING
-        case events.HookEnded():
-            return unit.run.hook_stage != ""
-        case events.Loaded() | events.LoadFailed():
-            return loop.engine.reading
-    return True
 
 
 def _is_to_do(loop: Loop, effect: Effect) -> bool:
@@ -217,15 +193,7 @@ def _reconcile(loop: Loop) -> None:
     spoken_of |= {effect.service.name for effect in loop.effects if isinstance(effect, starting)}
     if loop.engine.phase == DONE and not any(isinstance(effect, effects.Exit) for effect in loop.effects):
         loop.effects.append(effects.Exit(EXIT_BUG, Reason(INTERNAL_ERROR, detail="an internal error at the very end")))
-    lost = Reason(LOST, EXIT_SYSTEM)
     for name, unit in loop.engine.units.items():
-        if unit.at_rest or name in spoken_of or loop.parts.children.knows(name):
-            continue
-        if unit.run.hook_stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING):
-            loop.facts.append(events.HookEnded(name, EXIT_SYSTEM, lost))
-        elif unit.state == machine.STARTING:
-            loop.facts.append(events.SpawnFailed(name, lost))
-        elif unit.state == machine.RUNNING or unit.run.main_alive:
-            loop.facts.append(events.Exited(name, EXIT_SYSTEM))
-        else:
-            loop.facts.append(events.TreeGone(name))
+        if name not in spoken_of and not loop.parts.children.knows(name):
+            outcome = lost_outcome(unit)
+            loop.facts += [outcome] if outcome is not None else []

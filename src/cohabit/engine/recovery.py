@@ -1,0 +1,55 @@
+"""After an internal error: which events the engine has not processed yet, and which outcomes it still waits for.
+
+The reactor keeps an event in its queue until the engine has processed it. If the error came in between, the event is
+either pending or done; and what was carried out may have lost its outcome.
+"""
+
+from __future__ import annotations
+
+from cohabit.engine import events, machine
+from cohabit.errors import EXIT_SYSTEM
+from cohabit.plan.model import PRE_START
+from cohabit.plan.reason import LOST, Reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.engine.events import Event
+    from cohabit.engine.supervisor import Supervisor
+    from cohabit.engine.unit import Unit
+
+
+def is_pending(engine: Supervisor, event: Event) -> bool:
+    """Whether the engine has not processed this event yet."""
+    unit = engine.units.get(getattr(event, "service", ""))
+    match event:
+        case events.StopRequested():
+            return not engine.requested
+        case _ if unit is None:
+            return not hasattr(event, "service")
+        case events.Spawned():
+            return unit.state != machine.RUNNING
+        case events.SpawnFailed():
+            return not unit.at_rest
+        case events.Exited():
+            return unit.run.main_alive or unit.state == machine.RUNNING
+        case events.TreeGone():
+            return unit.state == machine.STOPPING
+        case events.HookEnded():
+            return unit.run.hook_stage != ""
+        case events.Loaded() | events.LoadFailed():
+            return engine.reading
+    return True
+
+
+def lost_outcome(unit: Unit) -> Event | None:
+    """Return the event that the engine waits for, of a service without a process; None if it waits for none."""
+    if unit.at_rest:
+        return None
+    lost = Reason(LOST, EXIT_SYSTEM)
+    if unit.run.hook_stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING):
+        return events.HookEnded(unit.name, EXIT_SYSTEM, lost)
+    if unit.state == machine.STARTING:
+        return events.SpawnFailed(unit.name, lost)
+    if unit.state == machine.RUNNING or unit.run.main_alive:
+        return events.Exited(unit.name, EXIT_SYSTEM)
+    return events.TreeGone(unit.name)
