@@ -329,7 +329,7 @@ def test_stdout_and_stderr_can_be_reopened(user: Credentials) -> None:
     poller = Poller()
     output = Output(context_of(poller), Sink(writer), Sink(error_writer))
     output.name_services(["web"])
-    (stdout, stderr), _ = output.open(Service("web", ("true",)), user.uid)
+    (stdout, stderr), _ = output.reader.open(Service("web", ("true",)), user.uid)
     null = os.open(os.devnull, os.O_RDWR)
     start = described("sh", "-c", "id -u >/dev/stdout; id -G >/dev/stderr", identity=user, stdio=(null, stdout, stderr))
     pid, exec_error = spawn.spawn(start)

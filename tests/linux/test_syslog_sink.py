@@ -14,14 +14,15 @@ import socket
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from cohabit.reactor.logs import syslog
+from cohabit.reactor.logs import syslog, syslog_transport
 from cohabit.reactor.logs.formats import Origin
 from cohabit.reactor.logs.syslog import SyslogSink
 from cohabit.reactor.logs.syslog_format import BYTES_MAX, Syslog, frame
+from cohabit.reactor.logs.syslog_transport import Tcp, UnixStream
 from linux.run import AT_MOST_SECONDS
 from unit.reactor_world import sink_context
 
@@ -213,18 +214,27 @@ class SinkLoop:
     def reexecute(self) -> None:
         """A re-execution: only descriptors and plain values are kept."""
         plain = marshal.loads(marshal.dumps(self.sink.to_plain()))  # noqa: S302 - our own data
-        if self.sink._socket is not None:
-            if self.sink.descriptors() == [self.sink._socket.fileno()]:
-                fd = self.sink._socket.detach()
-                os.set_inheritable(fd, True)
-            else:
-                self.sink._socket.close()
+        if self.sink._transport is not None:
+            assert self.sink.descriptors() == [self.sink._transport.socket.fileno()]
+            os.set_inheritable(self.sink._transport.socket.detach(), True)
+        if self.sink._connector is not None:
+            self.sink._connector.close()
         self.epoll.close()
         self.epoll, self.watched = select.epoll(), -1
         self.children.clear()
         self.sink = self.new()
         self.sink.restore(plain)
         self.watch()
+
+
+T = TypeVar("T")
+
+
+def transport_of(world: SinkLoop, kind: type[T]) -> T:
+    """The sink's transport, which must be of this kind."""
+    transport = world.sink._transport
+    assert isinstance(transport, kind)
+    return transport
 
 
 @pytest.fixture(params=WAYS)
@@ -312,8 +322,8 @@ def test_a_reader_of_one_byte_at_a_time_gets_everything(server: Server, world: S
     server.start()
     world.write(1)
     world.until(lambda: server.connections, server)
-    assert world.sink._socket is not None
-    world.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    assert world.sink._transport is not None
+    world.sink._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     world.write(3, b"x" * 7_000)
     assert world.sink.blocked
     world.all_arrive(server)
@@ -350,7 +360,7 @@ def test_a_refused_datagram_is_sent_again(server: Server, world: SinkLoop) -> No
 @only("server", ["udp"], indirect=True)
 def test_first_datagram_is_sent_alone(server: Server, world: SinkLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """If there is no server, only one datagram would be lost; the others wait for an ICMP error."""
-    monkeypatch.setattr(syslog, "_PROOF_SECONDS", 60.0)
+    monkeypatch.setattr(syslog_transport, "_PROOF_SECONDS", 60.0)
     server.start()
     world.write(10)
     world.until(lambda: not server.read(), server)
@@ -372,8 +382,8 @@ def test_data_that_tcp_did_not_deliver_is_sent_again(server: Server, world: Sink
     server.listening = False
     world.write(6_000, b"x" * 1000, at_once=50)
     assert world.sink.blocked
-    world.until(lambda: world.sink._sent)
-    assert world.sink._sent_bytes > 100_000
+    world.until(lambda: transport_of(world, Tcp)._sent)
+    assert transport_of(world, Tcp)._sent_bytes > 100_000
     in_kernel = 2 * server.rcvbuf + 65_536 // 16
     server.stop()
     server.listening, server.rcvbuf, before = True, 0, server.numbers
@@ -393,10 +403,10 @@ def test_a_line_that_was_cut_by_the_end_of_its_server_is_whole_on_the_next(serve
     world.write(1)
     world.until(lambda: server.connections, server)
     server.listening = False
-    assert world.sink._socket is not None
-    world.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    assert world.sink._transport is not None
+    world.sink._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     world.write(4, b"x" * 7_000)
-    assert world.sink._of_line > 0
+    assert transport_of(world, UnixStream)._of_line > 0
     server.stop()
     server.listening = True
     server.messages.clear()
@@ -416,7 +426,7 @@ def test_what_was_sent_to_a_server_that_had_just_closed_is_sent_again(
     world.all_arrive(server)
     server.stop()
     with monkeypatch.context() as patch:
-        patch.setattr(syslog, "_check_open", lambda _: None)
+        patch.setattr(syslog_transport, "_check_open", lambda _: None)
         world.write(1)
         assert not world.sink.blocked
     world.write(3)
@@ -446,8 +456,8 @@ def test_a_message_that_is_too_long_for_the_transport_is_cut(server: Server, wor
     server.start()
     world.write(1)
     world.all_arrive(server)
-    assert world.sink._socket is not None
-    world.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    assert world.sink._transport is not None
+    world.sink._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     text = b"y" + b"".join(b"%05d" % number for number in range(40_000))
     end = world.form.lines(b"end\n", NOW_NS)
     world.sink.write(frame(end.partition(b" ")[2].replace(b"end", text)) + end)
@@ -491,7 +501,8 @@ def test_enobufs_is_retried_without_a_message(server: Server, world: SinkLoop) -
     server.start()
     world.write(1)
     world.all_arrive(server)
-    world.sink._socket = full = Full(world.sink._socket)  # type: ignore[assignment]
+    assert world.sink._transport is not None
+    world.sink._transport.socket = full = Full(world.sink._transport.socket)  # type: ignore[assignment]
     world.write(3)
     assert world.sink.blocked
     assert world.sink.fd == -1
@@ -691,12 +702,12 @@ def test_drain_waits_until_tcp_has_delivered(server: Server, world: SinkLoop) ->
     server.start()
     world.write(100, b"x" * 1000)
     world.until(lambda: not world.sink.blocked)
-    assert world.sink._socket is not None
-    assert syslog._undelivered_bytes(world.sink._socket) > 0
+    assert world.sink._transport is not None
+    assert syslog_transport._undelivered_bytes(world.sink._transport.socket) > 0
     reader = threading.Thread(target=lambda: read_messages(server, 100))
     reader.start()
     world.sink.drain(lambda: 10.0)
-    assert syslog._undelivered_bytes(world.sink._socket) == 0
+    assert syslog_transport._undelivered_bytes(world.sink._transport.socket) == 0
     reader.join()
 
 
@@ -737,12 +748,13 @@ def test_records_survive_a_reexecution(server: Server, world: SinkLoop) -> None:
     world.all_arrive(server)
     server.listening = False
     if server.way == "unix-stream":
-        assert world.sink._socket is not None
-        world.sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        assert world.sink._transport is not None
+        world.sink._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     if not server.way.startswith("udp"):
         while not world.sink.blocked:
             world.write(1, b"x" * 5000)
-        assert (world.sink._of_line > 0) == (server.way == "unix-stream")
+        if server.way == "unix-stream":
+            assert transport_of(world, UnixStream)._of_line > 0
     world.write(3, b"x" * 5000)
     world.reexecute()
     world.write(3)
@@ -781,7 +793,7 @@ def test_undelivered_frames_survive_a_reexecution(server: Server, world: SinkLoo
     server.listening = False
     world.write(3)
     world.reexecute()
-    assert world.sink._sent_bytes > 0
+    assert transport_of(world, Tcp)._sent_bytes > 0
     server.listening = True
     world.write(1)
     world.all_arrive(server)

@@ -39,7 +39,7 @@ INNER_LAYERS = {
 SHARED_MODULES = {
     "cohabit.reactor.linux", "cohabit.reactor.signals", "cohabit.reactor.pid1", "cohabit.reactor.rundir",
     "cohabit.reactor.budget", "cohabit.reactor.context", "cohabit.reactor.poller", "cohabit.reactor.shortage",
-    "cohabit.reactor.side_process",
+    "cohabit.reactor.side_process", "cohabit.reactor.connector",
 }  # fmt: skip
 
 # Packages without I/O, clock and randomness.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.reactor.logs import multiline_assembler
+from cohabit.reactor.logs import multiline_classifiers
 from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.tasks import multiline
@@ -353,7 +353,7 @@ def test_a_record_ends_at_1_mib(world: Records) -> None:
 
 def test_catastrophic_backtracking_ends_the_child_only(world: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     """No line is lost, and the next start has a new child."""
-    monkeypatch.setattr(multiline_assembler, "_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(multiline_classifiers, "_SECONDS_MAX", 0.1)
     source = world.assembler.open("web", r"(a+)+$")
     world.feed(source, b"1a\ngoes on\n")
     world.until_answered()
@@ -510,7 +510,7 @@ def test_finish_waits_for_answers(world: Records) -> None:
 @pytest.mark.parametrize("seconds", [0.0, 20.0])
 def test_finish_gives_up_a_child_that_hangs(world: Records, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Without time, or without progress for a while, unanswered lines are emitted one by one."""
-    monkeypatch.setattr(multiline_assembler, "_STALL_SECONDS", 0.01)
+    monkeypatch.setattr(multiline_classifiers, "_STALL_SECONDS", 0.01)
     source = world.assembler.open("web", PATTERN)
     world.feed(source, b"A\n b\n")
     world.until_answered()

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from cohabit.reactor.logs.destination import BLOCKED, LOST, OPEN, Destination
 from cohabit.reactor.logs.formats import Raw
-from cohabit.reactor.logs.target import Destination, Target
+from cohabit.reactor.logs.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,32 @@ class FakeSink:
         """Not used."""
 
 
+class Timers:
+    """A poller that only remembers the timer. when: None if none is set."""
+
+    when: float | None = None
+
+    def add(self, *_: Any) -> None:
+        """Nothing is ever ready."""
+
+    def remove(self, _: int) -> None:
+        """Nothing is ever ready."""
+
+    def call_at(self, _: Any, when: float | None, __: Any) -> None:
+        """Set the timer."""
+        self.when = when
+
+    def cancel(self, _: Any) -> None:
+        """Cancel the timer."""
+        self.when = None
+
+
+def destination_of(sink: FakeSink) -> Destination:
+    """A destination whose resume() the test calls."""
+    poller: Any = Timers()
+    return Destination(poller, sink, "")
+
+
 def notice(text: str) -> bytes:
     """The notice about dropped lines."""
     return f"{NOTICE}{text}\n".encode()
@@ -70,7 +97,7 @@ def notice(text: str) -> bytes:
 def targets_with(room: int, *limits: int | None) -> tuple[FakeSink, Destination, list[Target]]:
     """A sink with that much room, and targets that buffer so many bytes each; None: blocking."""
     sink = FakeSink(room)
-    destination = Destination(sink)
+    destination = destination_of(sink)
     return sink, destination, [Target(Raw(), destination, limit, notice) for limit in limits]
 
 
@@ -80,7 +107,7 @@ def test_a_blocking_target_writes_everything_and_must_wait() -> None:
     target.lines(b"12345\n", 0)
     assert (sink.taken, sink.pending, target.must_wait, destination.has_pending) == (b"123", b"45\n", True, True)
     sink.room = 9
-    assert destination.resume() in {True, False}
+    destination.resume()
     assert (sink.taken, target.must_wait, destination.has_pending) == (b"12345\n", False, False)
 
 
@@ -141,16 +168,24 @@ def test_lines_are_in_order_and_every_missing_one_is_counted(steps: list[tuple[i
 
 def test_neither_mode_starves_the_other() -> None:
     """With a slow reader, blocking targets may write after each non-blocking one."""
-    sink, destination, (non_blocking, blocking) = targets_with(0, 1000, None)
+    sink = FakeSink()
+    turns: list[bool] = []
+
+    def write() -> None:
+        turns[-1] = destination.state == OPEN
+        if turns[-1]:
+            blocking.lines(b"w\n", 0)
+
+    destination = destination_of(sink)
+    non_blocking, blocking = [Target(Raw(), destination, limit, notice) for limit in (1000, None)]
+    destination.held.streams["one"] = write
     blocking.lines(b"w\n", 0)
     for _ in range(9):
         non_blocking.lines(b"kept\n", 0)
-    turns = []
     for _ in range(40):
         sink.room += 5
-        turns.append(destination.resume())
-        if turns[-1]:
-            blocking.lines(b"w\n", 0)
+        turns.append(False)
+        destination.resume()
     assert True in turns
     assert b"kept" in sink.taken
 
@@ -184,7 +219,7 @@ def test_a_large_buffer_is_written_in_turns(fd: int) -> None:
     destination.resume()
     turns = 1
     while destination.has_pending:
-        assert destination.retry_at == (0.0 if fd < 0 else None)
+        assert destination._poller.when == (0.0 if fd < 0 else None)  # type: ignore[attr-defined]
         destination.resume()
         turns += 1
     assert turns > 5
@@ -214,5 +249,44 @@ def test_own_messages_are_bare_only_in_the_prefix_format(bare: bool) -> None:
             return level.upper().encode() + b" " + text + b"\n"
 
     sink = FakeSink(100)
-    Target(Shouting(), Destination(sink), 100, notice).message("info", b"so", 0, bare=bare)
+    Target(Shouting(), destination_of(sink), 100, notice).message("info", b"so", 0, bare=bare)
     assert sink.taken == b"INFO so\n"
+
+
+def test_a_destination_has_one_state() -> None:
+    """BLOCKED while the sink holds something or splice(2) has found no room, LOST when it is closed for good."""
+    sink, destination, (target,) = targets_with(0, None)
+    states = [destination.state]
+    target.lines(b"line\n", 0)
+    states.append(destination.state)
+    sink.room = 5
+    destination.resume()
+    states.append(destination.state)
+    destination.wait_for_room()
+    states += [destination.state, str(target.must_wait)]
+    destination.resume()
+    states.append(destination.state)
+    sink.lost = "no reader"
+    states += [destination.state, str(target.must_wait)]
+    assert states == [OPEN, BLOCKED, OPEN, BLOCKED, "True", OPEN, LOST, "False"]
+
+
+def test_exactly_the_streams_that_are_held_up_are_resumed_in_order() -> None:
+    """Not one that is closed meanwhile, and none before the sink accepts output again."""
+    sink = FakeSink()
+    destination = destination_of(sink)
+    held = destination.held.streams
+    resumed: list[str] = []
+
+    def resume(name: str) -> None:
+        if destination.state == OPEN:
+            resumed.append(name)
+            held.pop("closed", None)
+
+    destination.write(b"line\n")
+    held.update({"b": lambda: resume("b"), "a": lambda: resume("a"), "closed": lambda: resume("closed")})
+    destination.resume()
+    assert resumed == []
+    sink.room = 5
+    destination.resume()
+    assert resumed == ["b", "a"]

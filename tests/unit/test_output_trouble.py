@@ -14,6 +14,7 @@ import pytest
 
 from cohabit.plan.model import Logging
 from cohabit.reactor import linux
+from cohabit.reactor.logs.destination import BLOCKED
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.poller import Poller
 from unit.output_story import new_output, writing
@@ -50,14 +51,14 @@ class OutputLoop:
     def reexecute(self) -> None:
         """Save the state and restore it in a new Output."""
         plain = marshal.loads(marshal.dumps(self.output.to_plain()))  # noqa: S302
-        self.output._sources.close()
+        self.output.reader._sources.close()
         self.poller.close()
         self.output = self.fresh()
         self.output.restore(plain)
 
     def open(self, name: str, *logging: Logging | str) -> int:
         """Add a service. Returns the descriptor of its stdout."""
-        stdout, stderr = self.output.open(writing(name, *logging), None)[0]
+        stdout, stderr = self.output.reader.open(writing(name, *logging), None)[0]
         self.ends += [stdout, stderr]
         os.set_blocking(stdout, False)
         return stdout
@@ -87,7 +88,7 @@ class OutputLoop:
         self.output.finish(lambda: 0.0)
         for fd in (*self.ends, self.reader, self.writer, self.null):
             os.close(fd)
-        self.output._sources.close()
+        self.output.reader._sources.close()
         self.poller.close()
 
 
@@ -131,12 +132,52 @@ def test_two_raw_services_that_wait_for_the_sink_both_continue(loop: OutputLoop)
     loop.until(all_read)
 
 
+class ATap:
+    """A tap that is full when the test says so."""
+
+    full = True
+
+    def feed(self, _source: int, _data: bytes) -> None:
+        """Accept it."""
+
+
+def test_a_stream_moves_from_one_cause_to_the_next(loop: OutputLoop) -> None:
+    """Its tap has room again, but by then stdout is blocked: it goes on when that accepts output."""
+    one, two = loop.open("one"), loop.open("two")
+    tap, reader, stdout = ATap(), loop.output.reader, loop.output.destinations.containers["stdout"]
+    loop.output.router.tap("one", tap)
+    os.write(one, b"a line\n")
+    loop.turn()
+    (stream,) = [stream for stream in reader.streams.values() if stream.held_by is not None]
+    assert stream.held_by is loop.output.router._held["one"]
+
+    def blocked() -> bool:
+        fill(two, b"x" * 99 + b"\n", 100_000)
+        return stdout.state == BLOCKED and bool(stdout.held.streams)
+
+    loop.until(blocked)
+    tap.full = False
+    loop.output.router.resume("one")
+    (_, last) = stdout.held.streams
+    assert last is stream
+    assert not loop.output.router._held
+    out = b""
+
+    def written() -> bool:
+        nonlocal out
+        out += loop.read()
+        return b"one     | a line\n" in out
+
+    loop.until(written)
+    assert stream.held_by is None
+
+
 def test_a_socket_as_stdout_blocks_nothing() -> None:
     """A splice into a socket can block whatever its flags are, so the bytes are read and written."""
     local, remote = socket.socketpair()
     loop = OutputLoop(local.fileno())
     one = loop.open("one", "raw")
-    assert not next(iter(loop.output._streams.values())).splices
+    assert not next(iter(loop.output.reader.streams.values())).splices
     written = fill(one, b"x", 1 << 20)
     for _ in range(50):
         loop.turn()
@@ -170,7 +211,7 @@ def test_a_server_that_was_slow_once_causes_no_wake_ups_later(loop: OutputLoop) 
 
         def blocked() -> bool:
             fill(one, b"x" * 99 + b"\n", 100_000)
-            return destination.sink.blocked and destination.watched >= 0
+            return destination.sink.blocked and destination._watched >= 0
 
         loop.until(blocked)
         client, _ = server.accept()
@@ -186,7 +227,7 @@ def test_a_server_that_was_slow_once_causes_no_wake_ups_later(loop: OutputLoop) 
 
         loop.until(taken)
         loop.until(lambda: taken() and not loop.turn())
-        assert destination.watched < 0
+        assert destination._watched < 0
         client.close()
 
 
@@ -207,7 +248,7 @@ def test_an_unfinished_raw_line_survives_a_reexecution(loop: OutputLoop, tmp_pat
 def test_a_raw_line_is_not_written_twice_when_masking_begins(loop: OutputLoop, tmp_path: Path) -> None:
     """Its beginning is written already; the rest is written in lines."""
     one = loop.open("one", "raw")
-    loop.output.follow(lambda *_: None)
+    loop.output.router.follow(lambda *_: None)
     os.write(one, b"abc")
     loop.turn()
     (tmp_path / "secret").write_text("hunter22")

@@ -50,7 +50,7 @@ class LogWorld(World):
         """Start a service, with a pattern if given. Returns its stdout and stderr."""
         if pattern:
             self.matches.open(asked("log", name, pattern=pattern, timeout_seconds=seconds))
-        stdout, stderr = self.output.open(writing(name, driver), None)[0]
+        stdout, stderr = self.output.reader.open(writing(name, driver), None)[0]
         for fd in (stdout, stderr):
             os.set_blocking(fd, False)
         return stdout, stderr
@@ -99,7 +99,7 @@ def test_the_first_matching_line_is_the_answer(world: LogWorld, driver: str, str
     assert world.facts == [Probed("web", passed=True, output="listening on 8080")]
     world.until(lambda: b"listening on 2\n" in world.out)
     assert world.matches.descriptors() == []
-    assert not world.output._taps
+    assert not world.output.router._taps
 
 
 def test_streams_are_matched_separately(world: LogWorld) -> None:
@@ -155,7 +155,7 @@ def test_a_matcher_that_hangs_blocks_only_its_service(world: LogWorld) -> None:
             while True:
                 os.write(stdout, piece)
         except BlockingIOError:
-            return world.idle() and world.output._taps["web"].full
+            return world.idle() and world.output.router._taps["web"].full
 
     world.until(is_paused)
     buffered = len(world.matches._wanted["web"].process.input.pending)
@@ -165,7 +165,7 @@ def test_a_matcher_that_hangs_blocks_only_its_service(world: LogWorld) -> None:
     world.until(lambda: b"db      | line of db\n" in world.out)
     assert len(world.matches._wanted["web"].process.input.pending) == buffered
     os.kill(world.pids["web\0log1"], signal.SIGCONT)
-    world.until(lambda: not world.output._taps["web"].full)
+    world.until(lambda: not world.output.router._taps["web"].full)
     world.write(stdout, b"\nx\n")
     world.until(lambda: world.facts)
     assert world.facts == [Probed("web", passed=True, output="x")]
@@ -248,7 +248,7 @@ def test_a_matcher_for_a_running_service(world: LogWorld) -> None:
     """A matcher that is opened in the middle of a line (by a reload) gets the line from its beginning."""
     stdout, _ = world.start("web")
     world.write(stdout, b"ready a")
-    world.until(lambda: world.output.unfinished("web"))
+    world.until(lambda: world.output.reader.unfinished("web"))
     world.matches.open(asked("log", pattern="^ready at last$"))
     world.write(stdout, b"t last\n")
     world.until(lambda: world.facts)
@@ -272,14 +272,14 @@ def test_reexecution(world: LogWorld) -> None:
     """The matcher keeps running, and the output that it has not read yet is kept for it."""
     stdout, _ = world.start("web", "^ready at last$")
     world.write(stdout, b"ready ")
-    world.until(lambda: world.output.unfinished("web"))
+    world.until(lambda: world.output.reader.unfinished("web"))
     os.kill(world.pids["web\0log1"], signal.SIGSTOP)
     world.write(stdout, b"a")
     world.matches._wanted["web"].process.input.pending += b"77 3\nab\n" * 100_000
-    world.until(lambda: world.output.unfinished("web")[0][1] == b"ready a")
+    world.until(lambda: world.output.reader.unfinished("web")[0][1] == b"ready a")
     plain, plain_matches, kept = world.output.to_plain(), world.matches.to_plain(), world.matches.descriptors()
     assert len(kept) == 2
-    world.output._sources.close()
+    world.output.reader._sources.close()
     for fd in kept:
         world.poller.remove(fd)
     os.close(world.sink.fd)

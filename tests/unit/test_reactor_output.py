@@ -39,7 +39,7 @@ class Pump:
 
     def start(self, name: str, driver: str = "prefix") -> None:
         """Open the pipes of a service."""
-        self.services[name] = self.output.open(writing(name, driver), None)[0]
+        self.services[name] = self.output.reader.open(writing(name, driver), None)[0]
 
     def turn(self) -> None:
         """Handle all ready descriptors once."""
@@ -69,7 +69,7 @@ class Pump:
             os.close(destination.sink.fd)
         for fd in (self.reader, self.writer, self.errors, self.error_writer):
             os.close(fd)
-        self.output._sources.close()
+        self.output.reader._sources.close()
         self.poller.close()
 
 
@@ -86,7 +86,7 @@ class Follower:
 
     def __init__(self, pump: Pump, services: frozenset[str] | None = None) -> None:
         self.pieces: list[tuple[str, str, float, bytes]] = []
-        pump.output.follow(self, services)
+        pump.output.router.follow(self, services)
 
     def __call__(self, service: str, stream: str, now: float, lines: bytes) -> None:
         """Called by Output."""
@@ -131,7 +131,7 @@ def _reexecute(pump: Pump) -> None:
     plain = pump.output.to_plain()
     for destination in pump.output.destinations.containers.values():
         os.close(destination.sink.fd)
-    pump.output._sources.close()
+    pump.output.reader._sources.close()
     pump.output = pump.fresh()
     pump.output.restore(plain)
 
@@ -217,7 +217,7 @@ def test_followers_get_what_is_recorded(written: list[tuple[str, bytes]], driver
                 follower = Follower(pump)
                 unfinished = unfinished if driver == "prefix" else {"one": b"", "two": b""}
             if number == begin + length:
-                pump.output.follow(None)
+                pump.output.router.follow(None)
             os.write(pump.services[name][0], data)
             pump.turn()
             whole, newline, unfinished[name] = (unfinished[name] + data).rpartition(b"\n")
@@ -248,7 +248,7 @@ def test_raw_is_spliced_again_without_followers(pump: Pump) -> None:
     writer = pump.services["one"][0]
     follower = Follower(pump)
     for data, following in ((b"a\nbegin ", True), (b"passes by\nagain ", False), (b"seen\nc\n", True)):
-        pump.output.follow(follower if following else None)
+        pump.output.router.follow(follower if following else None)
         os.write(writer, data)
         pump.turn()
     assert follower.of("one") == b"a\nseen\nc\n"
@@ -299,8 +299,8 @@ def test_draining_a_pipe_that_is_being_filled_is_bounded(pump: Pump) -> None:
         turns.append(stream)
         return True
 
-    pump.output._transfer = refill  # type: ignore[method-assign]
-    pump.output.drain_service("one")
+    pump.output.reader._transfer = refill  # type: ignore[method-assign]
+    pump.output.reader.drain_service("one")
     assert 1 < len(turns) < 30
 
 
@@ -317,7 +317,7 @@ def test_a_failed_open_leaves_no_descriptor_open(pump: Pump, monkeypatch: pytest
 
     monkeypatch.setattr(linux.os, "pipe2", pipe2)
     with pytest.raises(OSError, match="Too many"):
-        pump.output.open(writing("one"), None)
+        pump.output.reader.open(writing("one"), None)
     monkeypatch.undo()
     pump.turn()
     for fd in made[0]:

@@ -180,7 +180,7 @@ class Launcher:
         """Return the child's stdout and stderr, and our streams; no streams if it inherits ours. Raises OSError."""
         if any(entry.driver == "inherit" for entry in service.logging):
             return (1, 2), []
-        ends, streams = self._output.open(service, user.uid if user else None)
+        ends, streams = self._output.reader.open(service, user.uid if user else None)
         opened += ends
         return tuple(ends), streams
 

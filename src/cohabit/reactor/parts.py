@@ -71,7 +71,7 @@ class Parts:
 
     def _drain(self, service: str) -> None:
         """Read what an ended service has left: its output is made after the children, and used later."""
-        self.output.drain_service(service)
+        self.output.reader.drain_service(service)
 
 
 def _own_output(log: Log) -> tuple[Sink, Sink]:

@@ -52,7 +52,7 @@ class Performer:
                 parts.passive_probes.close(name)
             case effects.Sweep(number):
                 parts.clock.set([])
-                parts.output.multiline.close()
+                parts.output.router.multiline.close()
                 parts.output.destinations.stop_tasks()
                 parts.children.sweep(number)
             case effects.Report(level, name, text):

@@ -31,7 +31,7 @@ _SHORTAGES = 3  # attempts to process an event or effect during a shortage
 def table(loop: Loop) -> tuple[Crossing, ...]:
     """What crosses, in the order of loading. What comes after the children needs the engine to agree with them."""
     parts = loop.parts
-    output, multiline, probes = parts.output, parts.output.multiline, parts.passive_probes
+    output, multiline, probes = parts.output, parts.output.router.multiline, parts.passive_probes
     return (
         Crossing("loop", lambda: _save_loop(loop), lambda plain: _load_loop(loop, plain)),
         Crossing("engine", lambda: _save_engine(loop), lambda plain: _load_engine(loop, plain)),

@@ -148,11 +148,11 @@ class Requests:
             control.publish("logs", service, protocol.record(service, stream, moment, lines))
 
         if not subscriptions:
-            self._output.follow(None)
+            self._output.router.follow(None)
         elif any(each.every for each in subscriptions):
-            self._output.follow(publish)
+            self._output.router.follow(publish)
         else:
-            self._output.follow(publish, frozenset(name for each in subscriptions for name in each.services))
+            self._output.router.follow(publish, frozenset(name for each in subscriptions for name in each.services))
 
     def publish_news(self, control: Control) -> None:
         """Send the events of the engine's last step to the clients that follow events."""

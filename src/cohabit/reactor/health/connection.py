@@ -3,7 +3,7 @@
 TCP and unix probes pass when the connection is established. HTTP sends one GET in HTTP/1.1 (some proxies refuse 1.0)
 with `Connection: close`, and the status decides. The rest of the answer is read and discarded, because a server that
 cannot send its answer logs an error. Hosts are IP addresses: the loader resolves `localhost`, because process 1 cannot
-wait for a name server. `_socket` is the C module behind `socket`, whose import costs 6 ms (enum, selectors).
+wait for a name server.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from __future__ import annotations
 import errno
 import select
 
-from cohabit import paths
 from cohabit.plan import reason as reasons
 from cohabit.plan.reason import Reason
-from cohabit.reactor.linux import os
+from cohabit.reactor.connector import STREAM, TCP, Connector
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,14 +47,15 @@ class Connection:
     """
 
     __slots__ = (
-        "_address", "_connected", "_drained", "_probe", "_received", "_socket", "_unsent", "events", "fd", "replied",
+        "_connected", "_connector", "_drained", "_probe", "_received", "_socket", "_unsent", "events", "fd", "replied",
     )  # fmt: skip
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self._address: tuple[str, int] | str = probe.socket or (probe.host, probe.port)
         family = socket.AF_UNIX if probe.socket else socket.AF_INET6 if ":" in probe.host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        address = probe.socket or (probe.host, probe.port)
+        self._connector = Connector([(STREAM if probe.socket else TCP, family, address)])
+        self._socket = self._connector.open()
         self._connected = False
         self._unsent = _request(probe) if probe.kind == "http" else b""
         self._received = b""
@@ -70,7 +70,9 @@ class Connection:
         Raises OSError on a shortage of memory, which says nothing about the service.
         """
         try:
-            if not self._connected and not self._connect():
+            if not self._connected:
+                self._connected = self._connector.advance() is not None
+            if not self._connected:
                 return None
             if self._probe.kind != "http":
                 return True, ""
@@ -96,25 +98,6 @@ class Connection:
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
-
-    def _connect(self) -> bool:
-        if self._probe.socket:
-            error = paths.connect(self._socket, self._probe.socket)
-        else:
-            error = self._socket.connect_ex(self._address)
-        if error == errno.EINPROGRESS:
-            error = self._socket.connect_ex(self._address)  # on the same machine the handshake is complete now
-        if error in (errno.EINPROGRESS, errno.EALREADY):
-            return False
-        if error == 0 and not self._probe.socket and self._socket.getsockname() == self._socket.getpeername():
-            # No server listens, and the kernel chose the same port for our end: TCP connected to itself.
-            error = errno.ECONNREFUSED
-        if error == errno.EAGAIN:  # from a unix socket; unlike TCP, it cannot be waited for
-            raise ConnectionRefusedError(error, "its queue of connections is full")
-        if error:
-            raise OSError(error, os.strerror(error))
-        self._connected = True
-        return True
 
     def _exchange(self) -> Answer | None:
         while self._unsent:

@@ -52,7 +52,7 @@ class _Matcher:
             key,
             self._read,
             lambda code, why: ended(self, code, why),
-            on_room=lambda: output.resume(name),
+            on_room=lambda: output.router.resume(name),
         )
 
     def _read(self, data: bytes) -> None:
@@ -60,7 +60,7 @@ class _Matcher:
 
     @property
     def full(self) -> bool:
-        """Whether the service's streams must pause until Output.resume() is called."""
+        """Whether the service's streams must pause until Router.resume() is called."""
         return self.process.input.full
 
     def feed(self, source: int, data: bytes) -> None:
@@ -88,7 +88,7 @@ class LogMatches:
         matcher = self._new(f"{service.name}{KEY}{self._count}", seconds)
         matcher.process.start(program("match", str(seconds), probe.pattern))
         self._use(matcher)
-        for stream, beginning in self._output.unfinished(service.name):
+        for stream, beginning in self._output.reader.unfinished(service.name):
             matcher.feed(stream, beginning)
 
     def _new(self, key: str, seconds: float) -> _Matcher:
@@ -96,7 +96,7 @@ class LogMatches:
 
     def _use(self, matcher: _Matcher) -> None:
         self._wanted[matcher.name] = matcher
-        self._output.tap(matcher.name, matcher)
+        self._output.router.tap(matcher.name, matcher)
 
     def close(self, service: str) -> None:
         """Stop matching the service's output."""
@@ -108,7 +108,7 @@ class LogMatches:
     def _detach(self, matcher: _Matcher) -> None:
         del self._wanted[matcher.name]
         matcher.process.input.close()
-        self._output.tap(matcher.name, None)
+        self._output.router.tap(matcher.name, None)
 
     def _ended(self, matcher: _Matcher, code: int, why: str) -> None:
         if self._wanted.get(matcher.name) is not matcher:

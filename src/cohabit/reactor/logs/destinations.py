@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 
 from cohabit.plan.model import OWN_NAME, PREFIX_COLOURS, Logging
+from cohabit.reactor.logs.destination import Destination
 from cohabit.reactor.logs.file_writers import FileWriters
 from cohabit.reactor.logs.formats import Origin, Prefix, Raw
 from cohabit.reactor.logs.json_format import Json
 from cohabit.reactor.logs.logfmt import Logfmt
 from cohabit.reactor.logs.syslog import SyslogSink
 from cohabit.reactor.logs.syslog_format import Syslog
-from cohabit.reactor.logs.target import Destination, Target
+from cohabit.reactor.logs.target import Target
 from cohabit.reactor.processes.tree import proc_is_ours
 
 TYPE_CHECKING = False
@@ -36,24 +37,16 @@ _NO_TARGET = frozenset({"none", "inherit"})
 class Destinations:
     """All destinations: the container's stdout and stderr, files and syslog servers.
 
-    stdout, stderr: sinks; the same object twice if both lead to the same file. retry(destination) is called when an
-    answer of the name servers has changed its retry_at, resume(destination) when a file can be written again.
+    stdout, stderr: sinks; the same object twice if both lead to the same file.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        stdout: Sink,
-        stderr: Sink,
-        retry: Callable[[Destination], None],
-        resume: Callable[[Destination], None],
-    ) -> None:
-        out = Destination(stdout, "stdout")
-        self.containers = {"stdout": out, "stderr": out if stderr is stdout else Destination(stderr, "stderr")}
+    def __init__(self, context: Context, stdout: Sink, stderr: Sink) -> None:
+        poller = context.poller
+        out = Destination(poller, stdout, "stdout")
+        self.containers = {"stdout": out, "stderr": out if stderr is stdout else Destination(poller, stderr, "stderr")}
         self._context = context
-        self._retry = retry
         self._files: dict[str, tuple[Destination, FileSink]] = {}
-        self.writers = FileWriters(context, lambda sink: resume(self._files[sink.path][0]))
+        self.writers = FileWriters(context, lambda sink: self._files[sink.path][0].resume())
         self._servers: dict[str, tuple[Destination, SyslogSink]] = {}
         self._indexes: dict[str, int] = {}
         self._width = len(OWN_NAME)
@@ -141,14 +134,18 @@ class Destinations:
         found = self._files.get(path)
         if found is None:
             sink = self.writers.sink(path)
-            found = self._files[path] = (Destination(sink, path), sink)
+            found = self._files[path] = (Destination(self._context.poller, sink, path), sink)
         return found
 
     def _server(self, address: str) -> Destination:
         found = self._servers.get(address)
         if found is None:
-            sink = SyslogSink(address, self._context, lambda: self._retry(destination))
-            destination = Destination(sink, address)
+
+            def lookup_ended() -> None:
+                destination.watch()
+
+            sink = SyslogSink(address, self._context, lookup_ended)
+            destination = Destination(self._context.poller, sink, address)
             found = self._servers[address] = (destination, sink)
         return found[0]
 

@@ -27,7 +27,7 @@ _STARTS_MAX = 2  # in drain()
 
 
 class FileSink:
-    """One log file; a sink (target.py). number: identifies it in messages to and from its writer.
+    """One log file; a sink (destination.py). number: identifies it in messages to and from its writer.
 
     position: what the writer has confirmed last, None before the file was opened (tasks/log_file.py). failing: the
     writer cannot write it now. closing: nothing more is written to it.

@@ -1,7 +1,7 @@
 """The read end of one pipe: turns the bytes that a service writes into whole lines.
 
 What is read is cut at its last newline, and the rest is held until its line is complete, so that lines of different
-services are never interleaved. Output decides when to read (output.py).
+services are never interleaved. The Reader decides when to read (reader.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.plan.model import Logging
+    from cohabit.reactor.logs.destination import Destination, Held
     from cohabit.reactor.logs.target import Target
 
 READ_SIZE = 131_072  # of one stream in one turn of the event loop
@@ -27,13 +28,12 @@ class Stream:
 
     fd: -1 once it is closed; entries, pattern: from the file; targets: one for each entry that is written to. partial:
     the beginning of an unfinished line; spliced bytes are not in it. raw: bytes are written as they come, not line by
-    line; splices: they are moved with splice(2). source: its number in the MultilineAssembler, 0 for none. paused,
-    waits_to_splice: see output.py.
+    line; splices: they are moved with splice(2). source: its number in the MultilineAssembler, 0 for none. held_by:
+    the list of what holds it up (destination.py), None while it is read.
     """
 
     __slots__ = (
-        "entries", "fd", "origin", "partial", "pattern", "paused", "raw", "source", "splices", "targets",
-        "waits_to_splice",
+        "entries", "fd", "held_by", "origin", "partial", "pattern", "raw", "source", "splices", "targets",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, fd: int, entries: tuple[Logging, ...], pattern: str = "") -> None:
@@ -44,7 +44,7 @@ class Stream:
         self.targets: tuple[Target, ...] = ()
         self.partial = bytearray()
         self.raw = self.splices = False
-        self.paused = self.waits_to_splice = False
+        self.held_by: Held | None = None
         self.source = 0
 
     @property
@@ -59,9 +59,12 @@ class Stream:
         except MemoryError:  # raised before anything is taken from the pipe
             return os.read(self.fd, _SMALL_READ_SIZE)
 
-    def must_wait(self) -> bool:
-        """Whether one of its targets must wait (target.py)."""
-        return any(target.must_wait for target in self.targets)
+    def blocked_by(self) -> Destination | None:
+        """The first destination for which one of its targets must wait (target.py), or None."""
+        for target in self.targets:
+            if target.must_wait:
+                return target.destination
+        return None
 
     def take_lines(self, data: bytes) -> bytes:
         """Add what was read. Returns the whole lines, b"" for none; what follows the last newline stays in `partial`.

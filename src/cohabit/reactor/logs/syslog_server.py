@@ -9,25 +9,22 @@ from __future__ import annotations
 import select
 
 from cohabit.program import program
+from cohabit.reactor.connector import DATAGRAM, STREAM, TCP, UDP
 from cohabit.reactor.side_process import SideProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from typing import Any
 
+    from cohabit.reactor.connector import Place
     from cohabit.reactor.context import Context
-
-    Place = tuple[str, int, Any]  # transport (below), family for socket(2), address for connect(2)
 else:
     import _socket as socket
 
 KEY = "\0resolve"  # a child's key: this, the address and a number, since a killed child may not be reaped yet
-TCP, UDP, STREAM, DATAGRAM = "tcp", "udp", "unix", "unixgram"  # transports
 PORT = 514
 _ANSWER_MAX = 4096  # bytes
-_KEEPALIVE_SECONDS = 60  # so that a firewall in between does not drop an idle connection
 
 
 class Server:
@@ -118,19 +115,3 @@ def _host_and_port(text: str) -> tuple[str, int]:
         host, _, port = text.partition(":")
     port = port.removeprefix(":")
     return host, int(port) if port else PORT
-
-
-def type_of(transport: str) -> int:
-    """The type for socket(2)."""
-    return socket.SOCK_STREAM if transport in {TCP, STREAM} else socket.SOCK_DGRAM
-
-
-def open_socket(place: Place) -> socket.socket:
-    """A socket that can connect to this address. Raises OSError."""
-    transport, family, _ = place
-    sock = socket.socket(family, type_of(transport) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    if transport == TCP:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
-    return sock
