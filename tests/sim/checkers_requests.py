@@ -1,4 +1,4 @@
-"""The checkers of requests about single services, of the answers to them, and of the recorded history."""
+"""The checkers of requests about single services, of the answers to them, and of what is recorded."""
 
 # ruff: noqa: ARG002, D102 - class Checker describes the methods; few of them use all their arguments
 
@@ -183,6 +183,47 @@ class Answers(Checker):
             self.fail(f"{names} ended with {states[0].code}, the answer says {answer.code}")
 
 
+_VERDICTS = {machine.STOPPED, machine.BACKOFF, machine.EXITED, machine.FATAL}
+
+
+def _next_states(state: str) -> set[str]:
+    cells = set(machine.TABLE[state].values())
+    return (cells | _VERDICTS if machine.VERDICT in cells else cells) & set(machine.STATES)
+
+
+class Transitions(Checker):
+    """Each transition begins where the last one of its service ended, follows from the table, and is counted once."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._states: dict[str, str] = {}
+        self._starts: dict[str, int] = {}
+        self._changed: set[str] = set()  # services with a change of their state since the last idle moment
+
+    def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        for each in self.world.engine.services.transitions:
+            name, before = each.service, self._states.get(each.service, machine.STOPPED)
+            if name and each.before != before:
+                self.fail(f"{name} changes from {each.before}, and it was {before}")
+            if name and each.after != before:
+                if each.after not in _next_states(before):
+                    self.fail(f"{each.after} of {name} cannot follow {before}")
+                self._states[name] = each.after
+                self._changed.add(name)
+                self._starts[name] = self._starts.get(name, 0) + (each.after == machine.RUNNING)
+        for effect in result:
+            if isinstance(effect, effects.Forget):
+                self._states.pop(effect.service, None)
+                self._starts.pop(effect.service, None)
+
+    def idle(self, deadline: float | None, now: float) -> None:
+        for name in sorted(self._changed & self._starts.keys()):
+            counted = self.world.engine.units[name].history.starts
+            if counted != self._starts[name]:
+                self.fail(f"{counted} starts of {name} are counted, and it had {self._starts[name]}")
+        self._changed.clear()
+
+
 class Histories(Checker):
     """The history of a service is in order, has at most 32 entries, and ends with the current state."""
 
@@ -242,4 +283,4 @@ class Histories(Checker):
             self.fail(f"the last entry of {state.name} is {recorded}, and it should be {' or '.join(right)}")
 
 
-REQUEST_CHECKERS: tuple[type[Checker], ...] = (Requests, Answers, Histories)
+REQUEST_CHECKERS: tuple[type[Checker], ...] = (Requests, Answers, Transitions, Histories)

@@ -208,6 +208,28 @@ class ReportsExitedForFatal(Services):
         super()._enter(unit, machine.EXITED if state == machine.FATAL else state, now)
 
 
+class StartsWithoutTable(Services):
+    """Starts a service again in place of BACKOFF."""
+
+    def _enter(self, unit: Unit, state: str, now: float) -> None:
+        super()._enter(unit, machine.STARTING if state == machine.BACKOFF else state, now)
+
+
+class RecordsWrongState(Services):
+    """Records every change as one from STOPPED."""
+
+    def record(self, unit: Unit, transition: Transition) -> None:
+        super().record(unit, transition.replace(before=machine.STOPPED))
+
+
+class CountsStartsTwice(Services):
+    """Counts each start twice."""
+
+    def record(self, unit: Unit, transition: Transition) -> None:
+        super().record(unit, transition)
+        unit.history.starts += transition.event == machine.RUNNING
+
+
 # Mutant, checker, part of the text of its violation.
 REQUEST_MUTANTS: tuple[tuple[type[Supervisor | Services], str, str], ...] = (
     (KillsDependents, "Requests", "are to be killed"),
@@ -228,6 +250,9 @@ REQUEST_MUTANTS: tuple[tuple[type[Supervisor | Services], str, str], ...] = (
     (OmitsStoppingFromHistory, "Histories", "the last entry of"),
     (KeepsNoHistory, "Histories", "no entry says how"),
     (ReportsExitedForFatal, "Histories", "and it should be FATAL"),
+    (StartsWithoutTable, "Transitions", "cannot follow"),
+    (RecordsWrongState, "Transitions", "and it was"),
+    (CountsStartsTwice, "Transitions", "are counted, and it had"),
 )
 
 
