@@ -39,7 +39,8 @@ class Server:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(AT_MOST_SECONDS), 0))
         client.connect(self.path)
         client.settimeout(AT_MOST_SECONDS)
-        client.sendall(data)
+        if data:  # a client that was refused is closed already, and even an empty send would fail
+            client.sendall(data)
         return client
 
     def ask(self, request: str) -> tuple[int, str, list[bytes]]:

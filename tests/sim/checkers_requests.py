@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cohabit.api.conditions import started, whether_ended, whether_ready
+from cohabit.api.conditions import affected, started, whether_ended, whether_ready
 from cohabit.engine import effects, events, machine
+from cohabit.engine.supervisor import DONE
 from sim.checker import EPSILON, SIGKILL, Checker
 
 if TYPE_CHECKING:
@@ -79,14 +80,26 @@ class Answers(Checker):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self._open: list[tuple[str, tuple[str, ...]]] = []  # what clients wait for
+        self._unanswered: list[tuple[str, tuple[str, ...]]] = []  # those of them without an answer yet
 
     def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        self._check_affected(event)
         if isinstance(event, events.Requested) and self.model.plan is not None:
             names = tuple(name for name in event.services if name in self.model.states)
             self._open += [(kind, names) for kind in _AFTER[event.action] if names]
         elif isinstance(event, events.Loaded) and not self._open:
             names = tuple(name for name, state in self.model.states.items() if state.waiting)
             self._open += [("ready", names[:_SOME]), ("ended", names[:1])]
+
+    def _check_affected(self, event: Event) -> None:
+        """What answers a client also causes its evaluation. At the end of the container, all are evaluated."""
+        engine = self.world.engine
+        services = affected(engine, event)
+        for kind, names in self._unanswered:
+            concerned = services is None or not services.isdisjoint(names)
+            if not concerned and engine.phase != DONE and KINDS[kind](engine, names) is not None:
+                self.fail(f"{event} answers the client that waits for {names} to be {kind}, which is not evaluated")
+        self._unanswered = [(kind, names) for kind, names in self._open if KINDS[kind](engine, names) is None]
 
     def effect(self, effect: Effect, now: float) -> None:
         if not isinstance(effect, effects.Exit):

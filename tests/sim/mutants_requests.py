@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cohabit.api.conditions import whether_ended, whether_ready
+from cohabit.api.conditions import affected, whether_ended, whether_ready
 from cohabit.api.protocol import Answer
 from cohabit.engine import machine
 from cohabit.engine.effects import Load, Signal, SignalTree, StopAsking
-from cohabit.engine.events import Requested
+from cohabit.engine.events import HookEnded, Requested
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import UP, Supervisor
 
@@ -304,3 +304,29 @@ WRONG_ANSWERS: tuple[tuple[str, Callable[..., Answer | None], str], ...] = (
     ("ended", always_zero, "the answer says 0"),
     ("down", not_at_end, "gets no answer"),
 )
+
+
+# --- waiters that are not evaluated ----------------------------------------------------------------------
+
+
+def without_dependents(engine: Supervisor, event: Event) -> set[str] | None:
+    """Leave out the services that depend on those with a transition."""
+    names = affected(engine, event)
+    return names and names & {each.service for each in engine.services.transitions}
+
+
+def without_requests(engine: Supervisor, event: Event) -> set[str] | None:
+    """Leave out what a request changes without a transition."""
+    return (
+        {each.service for each in engine.services.transitions}
+        if isinstance(event, Requested)
+        else affected(engine, event)
+    )
+
+
+def without_jobs(engine: Supervisor, event: Event) -> set[str] | None:
+    """Leave out a job that is ready without a transition."""
+    return set() if isinstance(event, HookEnded) else affected(engine, event)
+
+
+WRONG_AFFECTED = (without_dependents, without_requests, without_jobs)

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sim import checkers_requests
 from sim.checker import Violation
 from sim.checkers import CHECKERS
 from sim.checkers_requests import KINDS, Answers
 from sim.mutants import MUTANTS, supervisor_with
-from sim.mutants_requests import WRONG_ANSWERS
+from sim.mutants_requests import WRONG_AFFECTED, WRONG_ANSWERS
 from sim.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.api.protocol import Answer
+    from cohabit.engine.events import Event
+    from cohabit.engine.supervisor import Supervisor
     from sim.mutants_lifecycle import Broken
 
 _SEEDS = 6000
@@ -54,6 +57,21 @@ def test_a_wrong_answer_is_found(
             if text in str(violation):
                 return
     pytest.fail(f"Answers did not report {text!r} in {_SEEDS} worlds")
+
+
+@pytest.mark.parametrize("missing", WRONG_AFFECTED, ids=lambda item: item.__name__)
+def test_a_waiter_that_is_not_evaluated_is_found(
+    monkeypatch: pytest.MonkeyPatch, missing: Callable[[Supervisor, Event], set[str] | None]
+) -> None:
+    """A step answers a client, and `affected` does not name its services."""
+    monkeypatch.setattr(checkers_requests, "affected", missing)
+    for seed in range(_SEEDS):
+        try:
+            World(seed, checkers=(Answers,)).run()
+        except Violation as violation:
+            if "which is not evaluated" in str(violation):
+                return
+    pytest.fail(f"Answers did not report it in {_SEEDS} worlds")
 
 
 def test_every_checker_has_a_mutant() -> None:

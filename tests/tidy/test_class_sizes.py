@@ -21,7 +21,6 @@ LARGER: dict[str, tuple[int, int, str]] = {
         23,
         "start, change and end of the container in one state; its fields cross a re-execution",
     ),
-    "reactor/control/server.Control": (33, 10, "socket, clients and waiters in one"),
     "reactor/processes/child.SpawnSpec": (1, 16, "a value: what a child does between fork and exec, with no behaviour"),
     "reactor/processes/children.Children": (34, 15, "starting, reaping and adopting in one"),
     "reactor/processes/tree.Trees": (31, 16, "one state, ADR 10: evidence of ownership and who is being killed"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 
 from cohabit.api import commands
 from cohabit.api.commands import PendingReply, RequestContext, Subscription
+from cohabit.api.conditions import affected
 from cohabit.api.protocol import Answer, Request, RequestError, encode
 from cohabit.api.serialisers import Clock
 from cohabit.engine.events import Due, Exited, Loaded, LoadFailed, Probed, Requested, StopRequested
@@ -377,6 +378,33 @@ def test_service_is_for_trusted_clients_only() -> None:
     assert backend.run("service", "web") == Answer(0, "", ({"name": "web"},))
     assert refusal(backend, "service", "web", trusted=False)[0] == 77
     assert refusal(backend, "service", "web", "db")[0] == 64
+
+
+def test_affected_services() -> None:
+    """Those with a transition and all that depend on them; all after a request or a change of the container."""
+    backend = up_with(
+        *(service(*names, essential=False) for names in (("db",), ("app", "db"), ("web", "app"), ("mail",)))
+    )
+    exited, probed = Exited("db", 1), Probed("mail", passed=True)
+    backend.feed(exited)
+    assert affected(backend.engine, exited) == {"db", "app", "web"}
+    backend.feed(probed)
+    assert affected(backend.engine, probed) == set()
+    request = Requested("stop", ("mail",))
+    backend.feed(request)
+    assert affected(backend.engine, request) is None
+    backend.feed(StopRequested(15))
+    assert affected(backend.engine, StopRequested(15)) is None
+
+
+def test_a_waiting_request_concerns_its_services() -> None:
+    """Without names, all; a reload concerns the container only."""
+    backend = up_with(service("web"), service("db"))
+    for command in ("stop", "start", "restart", "kill", "wait"):
+        assert backend.run(command, "web").services == ("web",)
+    assert backend.run("wait", "web", purpose="exit").services == ("web",)
+    assert backend.run("wait").services is backend.run("wait", purpose="exit").services is None
+    assert backend.run("reload").services == ()
 
 
 def test_streams() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from cohabit.api.commands import PendingReply, Subscription
 from cohabit.api.protocol import Answer, RequestError, parse
 from cohabit.engine.events import Due
 from cohabit.reactor import budget
-from cohabit.reactor.control import server
+from cohabit.reactor.control import accepting, server, streams
 from cohabit.reactor.control.client import OPEN_REQUESTS_MAX
 from cohabit.reactor.control.server import Control
 from cohabit.reactor.poller import Poller
@@ -48,19 +49,25 @@ class ControlLoop:
         self.done = False
         self.broken = False
         self.follow_calls = 0
+        self.polls = 0
+        self.engine: Any = SimpleNamespace(units={}, services=SimpleNamespace(transitions=[]))
         self.slow = 0.0
         self.records = [b"backlog\n"]
         self.control = self._control()
-        self.control.open()
+        self.control.accepting.open()
         self.path = f"{directory}/control"
         self.clients: list[socket.socket] = []
 
     def _control(self) -> Control:
         return Control(context_of(self.poller, emit=self.fed.append), self.directory, self)
 
-    def subscriptions_changed(self, _: Control) -> None:
+    def follow(self, _subscriptions: list[Subscription], _publish: object) -> None:
         """Count the calls."""
         self.follow_calls += 1
+
+    def transitions(self) -> list[tuple[str, bytes]]:
+        """Return one transition of web."""
+        return [("web", b"transition\n")]
 
     def reexecute(self) -> None:
         """Write the state down, and restore it in a new Control."""
@@ -73,6 +80,7 @@ class ControlLoop:
 
     def poll(self) -> Answer | None:
         """Poll a waiter."""
+        self.polls += 1
         self.raise_if_broken()
         return Answer(0, "done") if self.done else None
 
@@ -99,7 +107,7 @@ class ControlLoop:
         if command == "no":
             raise RequestError("cannot no", 78)
         if command == "wait":
-            return PendingReply(() if resumed else (EVENT,), self.poll)
+            return PendingReply(() if resumed else (EVENT,), ("web",), self.poll)
         if command == "down":
             return Answer(0, "down", after_close=(EVENT,))
         if command == "follow":
@@ -122,8 +130,15 @@ class ControlLoop:
             wait = max(wait, 0.05)
         found = self.poller.wait(wait)
         self.poller.run_timers(time.monotonic())
-        self.control.poll_waiters()
+        if self.done or self.broken:
+            self.step("web")
+        self.control.settle()
         return found
+
+    def step(self, *services: str) -> None:
+        """Report a step of the engine in which these services had a transition."""
+        self.engine.services.transitions = [SimpleNamespace(service=name) for name in services]
+        self.control.stepped(EVENT)
 
     def until(self, condition: Callable[[], object]) -> None:
         """Run turns until the condition holds."""
@@ -258,12 +273,12 @@ def test_the_number_of_clients_is_limited(loop: ControlLoop, monkeypatch: pytest
     loop.until(lambda: len(loop.fed) == server.STREAMING_MAX)
     assert loop.answer(loop.connect(b"cohabit/2 wait\n")).startswith(b"71 busy 80 clients")
     assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
-    idle = [loop.connect() for _ in range(server.CLIENTS_MAX - server.STREAMING_MAX)]
-    loop.until(lambda: len(loop.control._clients) == server.CLIENTS_MAX)
+    idle = [loop.connect() for _ in range(accepting.CLIENTS_MAX - server.STREAMING_MAX)]
+    loop.until(lambda: len(loop.control._clients) == accepting.CLIENTS_MAX)
     late = loop.connect(b"cohabit/2 ps\n")
     while loop.turn():
         pass
-    assert len(loop.control._clients) == server.CLIENTS_MAX
+    assert len(loop.control._clients) == accepting.CLIENTS_MAX
     idle[0].close()
     assert loop.answer(late) == b"0 ok ps True\n"
     assert waiting
@@ -302,7 +317,7 @@ def test_one_of_several_simultaneous_requests_is_answered_before_the_pause(loop:
 
 def connect_as_other_user(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch, count: int) -> list[socket.socket]:
     """Connect clients of a user that may not send requests."""
-    monkeypatch.setattr(server, "peer_uid", lambda _: 12345)
+    monkeypatch.setattr(accepting, "peer_uid", lambda _: 12345)
     return [loop.connect(b"cohabit/2 ps\n") for _ in range(count)]
 
 
@@ -328,10 +343,10 @@ def test_refused_clients_are_followed_by_a_pause(loop: ControlLoop, monkeypatch:
 
 def test_members_of_the_control_group_may_send_requests(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Members of another group are refused, and the text names the allowed group."""
-    monkeypatch.setattr(server, "peer_groups", lambda _: {5, 7})
-    loop.control.group = 7
+    monkeypatch.setattr(accepting, "peer_groups", lambda _: {5, 7})
+    loop.control.accepting.group = 7
     assert loop.answer(connect_as_other_user(loop, monkeypatch, 1)[0]) == b"0 ok ps False\n"
-    loop.control.group = 6
+    loop.control.accepting.group = 6
     assert loop.answer(connect_as_other_user(loop, monkeypatch, 1)[0]).endswith(
         b"only root, user %d and group 6 may\n" % os.geteuid()
     )
@@ -359,9 +374,9 @@ def test_connections_without_a_request_are_followed_by_a_pause(loop: ControlLoop
 def test_silent_clients_have_less_time_at_the_limit(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client without a complete request is disconnected after CROWDED_SECONDS when CLIENTS_MAX are connected."""
     monkeypatch.setattr(server, "CROWDED_SECONDS", 0.02)
-    for number in range(server.CLIENTS_MAX):
+    for number in range(accepting.CLIENTS_MAX):
         loop.connect(b"cohabit/2 " if number % 2 else b"")
-    loop.until(lambda: len(loop.control._clients) == server.CLIENTS_MAX)
+    loop.until(lambda: len(loop.control._clients) == accepting.CLIENTS_MAX)
     assert loop.answer(loop.connect(b"cohabit/2 ps\n")) == b"0 ok ps True\n"
 
 
@@ -383,14 +398,32 @@ def test_waiters_are_polled_for_a_quarter_of_the_time(loop: ControlLoop) -> None
     """Polling pauses however often the engine steps, and no waiter is forgotten."""
     client = loop.connect(b"cohabit/2 wait\n")
     loop.until(lambda: loop.fed)
-    loop.control._poll_from = time.monotonic() + 0.05
+    loop.control.waiters.evaluate_from = time.monotonic() + 0.05
     loop.done = True
-    loop.control.poll_waiters()
+    loop.step("web")
+    loop.control.settle()
     with pytest.raises(BlockingIOError):
         client.recv(1)
-    assert loop.poller.deadline() == loop.control._poll_from
+    assert loop.poller.time_of(("control", "waiters")) == loop.control.waiters.evaluate_from
     assert loop.answer(client) == b"0 ok done\n"
     assert loop.poller.deadline() is None
+
+
+def test_a_waiter_is_evaluated_only_for_its_services(loop: ControlLoop) -> None:
+    """Once when it begins to wait; then after a step that changed one of its services, and in no other turn."""
+    client = loop.connect(b"cohabit/2 wait\n")
+    loop.until(lambda: loop.polls == 1)
+    for changed in ((), ("db",)):
+        loop.step(*changed)
+        loop.control.settle()
+        while loop.turn():
+            pass
+    assert loop.polls == 1
+    assert loop.poller.time_of(("control", "waiters")) is None
+    loop.step("db", "web")
+    loop.until(lambda: loop.polls == 2)
+    loop.done = True
+    assert loop.answer(client) == b"0 ok done\n"
 
 
 def test_unread_answers_are_limited(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,8 +455,8 @@ def test_a_stream_gets_the_records_of_its_services(loop: ControlLoop) -> None:
     client = loop.connect(b"cohabit/2 follow\n")
     loop.until(lambda: loop.follow_calls)
     for name in ("web", "db", "web"):
-        loop.control.publish("logs", name, name.encode() + b"\n")
-    loop.control.publish("events", "web", b"no\n")
+        loop.control.streams.publish("logs", name, name.encode() + b"\n")
+    loop.control.streams.publish("events", "web", b"no\n")
     loop.turn()
     assert client.recv(1000) == b"0 ok \nbacklog\nweb\nweb\n"
 
@@ -435,9 +468,9 @@ def test_a_slow_follower_gets_the_number_of_dropped_bytes(loop: ControlLoop) -> 
     loop.until(lambda: loop.follow_calls == 2)
     read = bytearray()
     for number in range(3000):
-        loop.control.publish("logs", "web", record(number))
+        loop.control.streams.publish("logs", "web", record(number))
         loop.turn()
-        assert all(client.size <= server.KEPT_BYTES_MAX + 2000 for client in loop.control._clients.values())
+        assert all(client.size <= streams.KEPT_BYTES_MAX + 2000 for client in loop.control._clients.values())
         try:
             read += reader.recv(1 << 20)
         except BlockingIOError:
@@ -453,7 +486,7 @@ def test_a_slow_follower_gets_the_number_of_dropped_bytes(loop: ControlLoop) -> 
 
     heard = bytearray()
     loop.until(read_all)
-    loop.control.publish("logs", "web", record(9_999_999))
+    loop.control.streams.publish("logs", "web", record(9_999_999))
     loop.until(lambda: read_all() and heard.endswith(record(9_999_999)))
     head, _, rest = heard.partition(b"cohabit dropped ")
     size, _, rest = rest.partition(b"\n")
@@ -474,7 +507,7 @@ def test_clients_cross_a_reexecution(loop: ControlLoop) -> None:
     half.send(b"s\n")
     assert loop.answer(half) == b"0 ok ps True\n"
     assert len(loop.answer(big)) == (1 << 20) + 6
-    loop.control.publish("logs", "web", b"more\n")
+    loop.control.streams.publish("logs", "web", b"more\n")
     loop.turn()
     assert following.recv(1000) == b"0 ok \nbacklog\nmore\n"
     loop.done = True
@@ -563,7 +596,7 @@ def test_answers_interleave(loop: ControlLoop) -> None:
     client = loop.connect(b"cohabit/2 #1 wait\ncohabit/2 #2 follow\ncohabit/2 #3 ps\n")
     first = b"#2 6\n0 ok \n#2 8\nbacklog\n#3 13\n0 ok ps True\n#3 0\n"
     assert received(loop, client, len(first)) == first
-    loop.control.publish("logs", "web", b"line\n")
+    loop.control.streams.publish("logs", "web", b"line\n")
     loop.done = True
     rest = received(loop, client, 1)
     assert chunks(rest) == [(2, b"line\n"), (1, b"0 ok done\n"), (1, b"")]
@@ -659,7 +692,7 @@ def test_a_client_that_sends_nothing_more_gets_its_answers(loop: ControlLoop) ->
 def test_closing_after_an_answer_is_not_followed_by_a_pause(loop: ControlLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only connections without any request are followed by a pause."""
     paused: list[float] = []
-    monkeypatch.setattr(loop.control, "_pause_accepting", paused.append)
+    monkeypatch.setattr(loop.control.accepting, "pause", paused.append)
     for line in (b"cohabit/2 #1 ps\n", b""):
         client = loop.connect(line)
         loop.until(lambda: loop.control._clients)
@@ -678,7 +711,7 @@ def test_open_requests_cross_a_reexecution(loop: ControlLoop) -> None:
         pass
     loop.reexecute()
     client.send(b"s\n")
-    loop.control.publish("logs", "web", b"more\n")
+    loop.control.streams.publish("logs", "web", b"more\n")
     loop.done = True
     data = bytearray()
     while b"#4 0\n" not in data or b"#6 0\n" not in data:

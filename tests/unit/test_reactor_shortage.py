@@ -16,7 +16,7 @@ from cohabit.engine import effects
 from cohabit.plan.model import Hook, Service
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor import launcher, linux, signals
-from cohabit.reactor.control import client, listener, server
+from cohabit.reactor.control import accepting, client, listener, server
 from cohabit.reactor.control.listener import Opening
 from cohabit.reactor.launcher import REFUSED_SECONDS, Launcher
 from cohabit.reactor.logs import mask, sink, stream
@@ -309,15 +309,15 @@ def test_client_without_room_is_closed_or_left_in_the_queue(
     """An accepted client is closed. Otherwise it stays in the kernel's queue, and the loop does not spin."""
     directory: Any = SimpleNamespace(make=lambda: str(tmp_path), path=str(tmp_path))
     poller = Poller()
-    nothing: Any = SimpleNamespace(ask=no_room(), backlog=no_room(), subscriptions_changed=lambda _: None)
+    nothing: Any = SimpleNamespace(ask=no_room(), backlog=no_room(), follow=lambda *_: None)
     control = server.Control(context_of(poller), directory, nothing)
-    control.open()
+    control.accepting.open()
     (opened,) = control.descriptors()
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(str(tmp_path / "control"))
         before = descriptors()
         if failing == "credentials":
-            monkeypatch.setattr(server, "peer_uid", no_room(errno.ENOBUFS))
+            monkeypatch.setattr(accepting, "peer_uid", no_room(errno.ENOBUFS))
         else:
             monkeypatch.setattr(listener.socket, "socket", no_room())  # type: ignore[attr-defined]
         poller.wait()

@@ -1,7 +1,8 @@
 """The commands of the control protocol: what each one requests of the engine, and when it is answered.
 
 A command returns one of three outcomes. An Answer is sent at once. A PendingReply has events for the engine, and is
-polled after each step of the engine until it gives an answer. A Subscription opens a stream that lasts as long as the
+polled until it gives an answer: first after these events, then when a service that it concerns has had a transition
+(conditions.py: affected). A Subscription opens a stream that lasts as long as the
 client stays connected. The reactor carries the outcomes out (reactor/control/).
 """
 
@@ -58,9 +59,13 @@ _NAMES_MAX = 10  # in an error message
 
 
 class PendingReply(Record):
-    """A reply that is sent later. events: for the engine, fed first; poll: returns None until there is an answer."""
+    """A reply that is sent later. events: for the engine, fed first; poll: returns None until there is an answer.
+
+    services: those that it concerns, () for the container only, None for all services.
+    """
 
     events: tuple[Event, ...]
+    services: tuple[str, ...] | None
     poll: Callable[[], Answer | None]
 
 
@@ -211,9 +216,9 @@ def _act(context: RequestContext) -> Outcome:
     names = tuple(unit.name for unit in units)
     events = (Requested(action, names),)
     if context.option("wait", ("yes", "no")) == "no":
-        return PendingReply(events, lambda: Answer(0, f"{action} requested: {', '.join(names)}"))
+        return PendingReply(events, names, lambda: Answer(0, f"{action} requested: {', '.join(names)}"))
     condition = whether_ended if action == requests.STOP else started
-    return PendingReply(events, lambda: condition(context.engine, names))
+    return PendingReply(events, names, lambda: condition(context.engine, names))
 
 
 def _kill(context: RequestContext) -> Outcome:
@@ -222,13 +227,13 @@ def _kill(context: RequestContext) -> Outcome:
     number = _signal(context, "KILL")
     names = tuple(unit.name for unit in units)
     if number == SIGKILL:
-        return PendingReply((Requested(requests.KILL, names),), lambda: whether_ended(context.engine, names))
+        return PendingReply((Requested(requests.KILL, names),), names, lambda: whether_ended(context.engine, names))
     alive = [unit.name for unit in units if unit.run.main_alive]
     if not alive and not context.resumed:
         have = "has" if len(names) == 1 else "have"
         raise context.error(f"{', '.join(names)} {have} no main process", 1, control.NOT_RUNNING)
     event = Requested(requests.SIGNAL, names, number)
-    return PendingReply((event,), lambda: Answer(0, f"{signal_name(number)} sent to {', '.join(alive)}"))
+    return PendingReply((event,), names, lambda: Answer(0, f"{signal_name(number)} sent to {', '.join(alive)}"))
 
 
 def _signal(context: RequestContext, default: str) -> int:
@@ -274,7 +279,7 @@ def _reload_with(context: RequestContext, scale: dict[str, int]) -> Outcome:
         why = lines[0] if len(lines) == 1 else f"{len(lines)} problems"
         return Answer(engine.read_code, f"cannot {context.request.command}: {why} (nothing was changed)", body)
 
-    return PendingReply((ReloadRequested(scale),), poll)
+    return PendingReply((ReloadRequested(scale),), (), poll)
 
 
 def _reexec(context: RequestContext) -> Outcome:
@@ -288,7 +293,7 @@ def _reexec(context: RequestContext) -> Outcome:
             return None
         return Answer(EXIT_SYSTEM, why) if why else Answer(0, "the installed program takes over")
 
-    return PendingReply((), poll)
+    return PendingReply((), (), poll)
 
 
 def _down(context: RequestContext) -> Outcome:
@@ -302,10 +307,14 @@ def _wait(context: RequestContext) -> Outcome:
     engine = context.engine
     named = tuple(unit.name for unit in context.units(all_if_none=True)) if context.request.names else ()
     if context.option("for", ("ready", "exit")) == "exit":
-        return PendingReply((), lambda: whether_ended(engine, named or tuple(engine.units), by_itself=True))
+        return PendingReply(
+            (), named or None, lambda: whether_ended(engine, named or tuple(engine.units), by_itself=True)
+        )
     # Without names, services that were stopped by request or wait for their schedule are not awaited.
     return PendingReply(
-        (), lambda: whether_ready(engine, named or [name for name, unit in engine.units.items() if unit.want_up])
+        (),
+        named or None,
+        lambda: whether_ready(engine, named or [name for name, unit in engine.units.items() if unit.want_up]),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from cohabit import control
 from cohabit.api.protocol import Answer
 from cohabit.engine import health, machine
+from cohabit.engine.events import HookEnded, Requested, ScheduleDue
 from cohabit.engine.supervisor import DONE, LOADING, UP
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.reason_text import text_of
@@ -16,10 +17,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
     from cohabit.engine.unit import Unit
 
 _FAILED = (machine.FATAL, machine.EXITED)
+
+
+def affected(engine: Supervisor, event: Event) -> set[str] | None:
+    """Return the services for which the last step of the engine, for this event, may have changed a condition.
+
+    These are the services that had a transition and all that depend on them, directly or not. None for all services:
+    the container had a transition, or a request changed what is wanted, without a transition if the service is at rest.
+    """
+    names = {each.service for each in engine.services.transitions}
+    if "" in names or isinstance(event, Requested):
+        return None
+    if isinstance(event, (HookEnded, ScheduleDue)):  # a job is ready, or wanted, without a transition
+        names.add(event.service)
+    todo = list(names)
+    while todo:
+        unit = engine.units.get(todo.pop())
+        dependents = [name for name in unit.dependents if name not in names] if unit else []
+        names.update(dependents)
+        todo += dependents
+    return names
 
 
 def readiness(engine: Supervisor, units: Sequence[Unit], *, named: bool) -> Answer:

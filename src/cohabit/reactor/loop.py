@@ -80,7 +80,7 @@ class Loop:
         self.parts.children.reap()  # what ended before SIGCHLD had a handler
         while True:
             self._feed()
-            self.parts.control.poll_waiters()
+            self.parts.control.settle()
             exit_code = self.performer.exit_code
             if exit_code is not None or (successor.accepted and not self.engine.reading):
                 return exit_code
@@ -117,10 +117,11 @@ class Loop:
                 del self.effects[0]
             if self.facts:
                 self.stepping = True
-                self.effects = self.engine.step(self.facts[0], time.monotonic())
+                event = self.facts[0]
+                self.effects = self.engine.step(event, time.monotonic())
                 del self.facts[0]
                 self.stepping = False
-                self.parts.requests.publish_news(self.parts.control)
+                self.parts.control.stepped(event)
 
     def emit(self, event: Event) -> None:
         """Queue an event for the engine. The texts of a service may contain a secret: a probe's output, for example."""

@@ -64,14 +64,18 @@ class Parts:
         self.loader = Loader(context, self.sockets, self.output)
         self.probes = Probes(context, self.launcher.describe)
         self.clock = Clock(context)
-        self.successor = Successor(context)
+        self.successor = Successor(context, self._decided)
         self.requests = Requests(engine, self.children, self.output, self.successor, self.launcher.describe)
         self.control = Control(context, self.directory, self.requests)
-        self.opening = Opening(context, self.control)
+        self.opening = Opening(context, self.control.accepting)
 
     def _drain(self, service: str) -> None:
         """Read what an ended service has left: its output is made after the children, and used later."""
         self.output.reader.drain_service(service)
+
+    def _decided(self) -> None:
+        """Have `cohabit reexec` answered: the control socket is made after the successor, and used later."""
+        self.control.waiters.wake_all()
 
 
 def _own_output(log: Log) -> tuple[Sink, Sink]:

@@ -85,7 +85,7 @@ class Performer:
         else:
             output.mask.forget()
         self._parts.launcher.make_room(len(plan.services))
-        self._parts.control.group = plan.control_gid
+        self._parts.control.accepting.group = plan.control_gid
         self._parts.clock.set_plan(plan)
 
     def _exit(self, code: int, reason: Reason | None, cause: str) -> None:

@@ -10,6 +10,8 @@ from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cohabit.reactor.context import Context
 
 _KEY = "\0successor"
@@ -21,10 +23,14 @@ def successor_command() -> tuple[str, ...]:
 
 
 class Successor:
-    """why: None while it is being checked, else why it cannot take over, or "". accepted: it is to replace us."""
+    """why: None while it is being checked, else why it cannot take over, or "". accepted: it is to replace us.
 
-    def __init__(self, context: Context) -> None:
+    on_decided is called when `why` has become known.
+    """
+
+    def __init__(self, context: Context, on_decided: Callable[[], None]) -> None:
         self._context = context
+        self._on_decided = on_decided
         self.why: str | None = ""
         self.accepted = False
 
@@ -40,6 +46,7 @@ class Successor:
     def _checked(self, code: int, why: str) -> None:
         if code == 0:
             self.why, self.accepted = "", True
+            self._on_decided()
         else:
             self.refuse(why or f"the installed program cannot take over: it ended with {describe_exit(code)}")
 
@@ -47,3 +54,4 @@ class Successor:
         """Report that our program is not replaced."""
         self.why = f"cannot re-execute: {why} (nothing was changed)"
         self._context.log("error", "", self.why)
+        self._on_decided()

@@ -77,6 +77,11 @@ class Client:
         self.after_close: tuple[Event, ...] = ()
 
     @property
+    def timer(self) -> tuple[str, str]:
+        """The key of the timer that closes the connection."""
+        return "client", str(self.fd)
+
+    @property
     def reads(self) -> bool:
         """Whether a request may be read: its output has been read, and it has few open requests, all with ids."""
         if self.last or self.half_closed or self.pending or len(self.exchanges) >= OPEN_REQUESTS_MAX:

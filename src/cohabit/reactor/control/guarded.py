@@ -9,18 +9,19 @@ from cohabit.errors import EXIT_BUG
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import ParamSpec, TypeVar
 
+    P = ParamSpec("P")
     T = TypeVar("T")
 
 
-def guarded(action: Callable[[], T]) -> T | Answer:
-    """Return the action's result. A refusal or a bug of ours becomes an Answer.
+def guarded(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Answer:
+    """Return the action's result for these arguments. A refusal or a bug of ours becomes an Answer.
 
     Without this, a client could make process 1 re-execute again and again.
     """
     try:
-        return action()
+        return action(*args, **kwargs)
     except protocol.RequestError as error:
         return Answer(error.code, str(error), error=error.error)
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:

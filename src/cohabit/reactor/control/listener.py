@@ -3,7 +3,7 @@
 What prevents its creation at the start (no free descriptor, a directory mounted later) may be temporary, so cohabit
 retries with growing pauses. One message says that the socket is missing, and one that it is open.
 
-Every user can connect, because only a connection has an identity (SO_PEERCRED). server.py decides who may send
+Every user can connect, because only a connection has an identity (SO_PEERCRED). accepting.py decides who may send
 requests.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cohabit.reactor.context import Context
 
     class Openable(Protocol):
-        """The part of server.Control that is used here."""
+        """The part of accepting.Accepting that is used here."""
 
         @property
         def is_open(self) -> bool:
@@ -81,16 +81,16 @@ def remove(path: str) -> None:
 class Opening:
     """Opens the control socket."""
 
-    def __init__(self, context: Context, control: Openable) -> None:
+    def __init__(self, context: Context, accepting: Openable) -> None:
         self._context = context
-        self._control = control
+        self._accepting = accepting
         self._pause_seconds = _PAUSE_SECONDS
         self._warned = False
 
     def begin(self) -> None:
         """Open the socket, or schedule a retry."""
         try:
-            self._control.open()
+            self._accepting.open()
         except OSError as error:
             self._retry_later()
             self._pause_seconds = min(2 * self._pause_seconds, _PAUSE_SECONDS_MAX)
@@ -104,7 +104,7 @@ class Opening:
 
     def resume(self) -> None:
         """After a re-execution: retry if the socket is still missing, without a second warning."""
-        self._warned = not self._control.is_open
+        self._warned = not self._accepting.is_open
         if self._warned:
             self._retry_later()
 

@@ -14,13 +14,12 @@ from cohabit.reactor.processes.oom import memory_limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, Protocol
 
     from cohabit.api.commands import Outcome, Subscription
     from cohabit.engine.supervisor import Supervisor
     from cohabit.plan.model import Service
-    from cohabit.reactor.control.server import Control
     from cohabit.reactor.logs.output import Output
     from cohabit.reactor.processes.child import SpawnSpec
     from cohabit.reactor.processes.children import Children
@@ -140,27 +139,24 @@ class Requests:
         pieces.sort(key=lambda piece: piece[0])
         return [piece for _, piece in pieces]
 
-    def subscriptions_changed(self, control: Control) -> None:
-        """A client has begun or ended to follow a stream: copy the output that is followed now."""
-        subscriptions = [each for *_, each in control.listeners("logs")]
+    def follow(self, subscriptions: list[Subscription], publish: Callable[[str, str, bytes], None]) -> None:
+        """Publish the output of these subscriptions from now on, and no other output."""
 
-        def publish(service: str, stream: str, moment: float, lines: bytes) -> None:
-            control.publish("logs", service, protocol.record(service, stream, moment, lines))
+        def copy(service: str, stream: str, moment: float, lines: bytes) -> None:
+            publish("logs", service, protocol.record(service, stream, moment, lines))
 
         if not subscriptions:
             self._output.router.follow(None)
         elif any(each.every for each in subscriptions):
-            self._output.router.follow(publish)
+            self._output.router.follow(copy)
         else:
-            self._output.router.follow(publish, frozenset(name for each in subscriptions for name in each.services))
+            self._output.router.follow(copy, frozenset(name for each in subscriptions for name in each.services))
 
-    def publish_news(self, control: Control) -> None:
-        """Send the events of the engine's last step to the clients that follow events."""
-        if self.engine.services.transitions and control.listeners("events"):
-            clock = serialisers.Clock(time.time(), time.monotonic())
-            for one in self.engine.services.transitions:
-                event = serialisers.event(one.service, one.entry, clock)
-                control.publish("events", one.service, protocol.line(event))
+    def transitions(self) -> Iterator[tuple[str, bytes]]:
+        """Yield service and record of each transition of the engine's last step."""
+        clock = serialisers.Clock(time.time(), time.monotonic())
+        for one in self.engine.services.transitions:
+            yield one.service, protocol.line(serialisers.event(one.service, one.entry, clock))
 
 
 def _plain(value: Any) -> Any:
