@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cohabit.reactor import poller as poller_module
-from cohabit.reactor.poller import Group, Poller
+from cohabit.reactor.poller import Group, Poller, is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 
 @pytest.fixture
@@ -226,3 +229,25 @@ def test_a_paused_group_reports_nothing(poller: Poller, pipes: list[int]) -> Non
     poller.wait()
     assert reported == [pipes[0]]
     group.close()
+
+
+def test_a_wait_outside_the_loop_survives_a_shortage() -> None:
+    """poll(2) may have no memory: it is not known then whether a descriptor is ready."""
+    reader, writer = os.pipe()
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    assert is_ready(poll, 0.0) is False
+    os.write(writer, b"x")
+    assert is_ready(poll, 10.0) is True
+    for fd in (reader, writer):
+        os.close(fd)
+
+    def failing(code: int) -> Any:
+        def fail(_: float) -> None:
+            raise OSError(code, os.strerror(code))
+
+        return SimpleNamespace(poll=fail)
+
+    assert is_ready(failing(errno.ENOMEM), 0.01) is None
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        is_ready(failing(errno.EBADF), 0.01)

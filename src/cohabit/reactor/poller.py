@@ -24,6 +24,17 @@ _LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) takes milliseconds as an int: 
 _PAUSE_SECONDS = 0.1  # the longest pause if no call has room and a wait would return at once
 
 
+def is_ready(poll: select.poll, seconds: float) -> bool | None:
+    """Wait for descriptors at the end of the container, outside the loop. None: the system has no room for a wait."""
+    try:
+        return bool(poll.poll(max(0.0, seconds) * 1000))
+    except OSError as error:
+        if not is_shortage(error):
+            raise
+        time.sleep(min(max(0.0, seconds), _PAUSE_SECONDS))
+        return None
+
+
 class _Epoll:
     """An epoll whose methods return False if there is no room, instead of raising OSError.
 

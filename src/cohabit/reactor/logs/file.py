@@ -12,6 +12,7 @@ import select
 import time
 
 from cohabit.reactor.linux import os
+from cohabit.reactor.poller import is_ready
 from cohabit.reactor.shortage import RETRY_SECONDS
 
 TYPE_CHECKING = False
@@ -146,7 +147,7 @@ class FileSink:
             poll.register(self.writer.channel.fd, select.POLLIN)
         if self._pending and self._is_connected() and not self.failing:
             poll.register(self._pipe, select.POLLOUT)
-        poll.poll(max(0.0, seconds) * 1000)
+        is_ready(poll, seconds)
         self.writer.receive()
 
     def close(self) -> None:

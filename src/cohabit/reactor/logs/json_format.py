@@ -8,6 +8,7 @@ A line that is a JSON object is not quoted but merged: the fields above are put 
 from __future__ import annotations
 
 import _json
+import sys
 
 from cohabit.reactor.logs.structured import RECORD_MAX, Structured
 
@@ -39,7 +40,13 @@ class Json(Structured):
     def format_each(self, records: list[bytes], heads: Heads) -> bytes:
         """Merge objects; format everything else as text."""
         openings: dict[tuple[str, ...], bytes] = {}
-        return b"".join([self._merged(record, heads, openings) or self.quoted(record, heads) for record in records])
+        absent = [name for name in _PLACEHOLDERS if name not in sys.modules]
+        sys.modules.update(dict.fromkeys(absent, _placeholder))
+        try:
+            return b"".join([self._merged(record, heads, openings) or self.quoted(record, heads) for record in records])
+        finally:
+            for name in absent:
+                del sys.modules[name]
 
     def _merged(self, record: bytes, heads: Heads, openings: dict[tuple[str, ...], bytes]) -> bytes:
         """The object with the added fields; b"" if the record is not exactly one object.
@@ -51,7 +58,7 @@ class Json(Structured):
         try:
             text = record.decode()
             found, end = _scan(text, 0)
-        except _NOT_JSON:
+        except (StopIteration, ValueError, RecursionError):
             return b""
         if end < len(text) and text[end:].strip(" \t\r\n"):
             return b""
@@ -116,6 +123,9 @@ class _Syntax:
 
 _scan = _json.make_scanner(_Syntax)  # type: ignore[arg-type]
 
-# The scanner takes its exception from json.decoder, which process 1 does not import, because that imports `re`. Without
-# it, CPython 3.11 raises SystemError; from 3.12 on, the scanner imports it at the first text that is not JSON.
-_NOT_JSON = (StopIteration, ValueError, RecursionError, SystemError, ImportError)
+# The scanner takes its exception from json.decoder. If that was never imported, it fails with SystemError (3.11), or
+# imports it, and with it the package and `re` (3.12). This placeholder replaces both modules during a scan. It does not
+# stay: a later import of json would fail.
+_PLACEHOLDERS = ("json", "json.decoder")
+_placeholder = type(sys)("json.decoder")
+_placeholder.JSONDecodeError = ValueError  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ import select
 
 from cohabit.program import program
 from cohabit.reactor import signals
+from cohabit.reactor.poller import is_ready
 from cohabit.reactor.processes import start_failure
 from cohabit.reactor.side_process import SideProcess
 from cohabit.units import describe_exit, format_duration
@@ -134,7 +135,7 @@ class Classifiers:
                 poll.register(child.process.output, select.POLLIN)
                 if child.process.input.fd >= 0:
                     poll.register(child.process.input.fd, select.POLLOUT)
-            if not poll.poll(min(left, _STALL_SECONDS) * 1000):
+            if not is_ready(poll, min(left, _STALL_SECONDS)):
                 break
             for child in children:
                 child.process.input.flush()

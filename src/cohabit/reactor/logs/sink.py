@@ -19,6 +19,7 @@ import termios
 import time
 
 from cohabit.reactor.linux import os
+from cohabit.reactor.poller import is_ready
 from cohabit.reactor.shortage import EIO, is_shortage
 
 TYPE_CHECKING = False
@@ -134,10 +135,12 @@ class Sink:
     def drain(self, seconds_left: Callable[[], float]) -> None:
         """Write what is pending, while there is time and it is accepted. At the end of the container."""
         while self.pending and not self._stalled and (left := seconds_left()) > 0:
-            if self.retry_at is None:
-                self._stalled = not self._poll.poll(min(left, _STALL_SECONDS) * 1000)
+            ready = is_ready(self._poll, min(left, _STALL_SECONDS)) if self.retry_at is None else None
+            if ready is not None:
+                self._stalled = not ready
             else:
-                select.poll().poll(min(left, _DRAIN_RETRY_SECONDS) * 1000)
+                if self.retry_at is not None:
+                    is_ready(select.poll(), min(left, _DRAIN_RETRY_SECONDS))
                 self._drain_retries_left -= 1
                 self._stalled = not self._drain_retries_left
             self.flush()

@@ -17,6 +17,7 @@ from cohabit.reactor.connector import Connector, type_of
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.syslog_server import Server
 from cohabit.reactor.logs.syslog_transport import TRANSPORTS, Frames
+from cohabit.reactor.poller import is_ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class SyslogSink:
             seconds = min(seconds, _DELIVERY_POLL_SECONDS)
         elif self.retry_at is not None:
             seconds = max(0.0, min(seconds, self.retry_at - now))
-        poll.poll(seconds * 1000 + (seconds > 0))
+        is_ready(poll, seconds + 0.001 * (seconds > 0))
 
     def close(self) -> None:
         """Shut the connection down."""

@@ -10,6 +10,7 @@ import select
 
 from cohabit.program import program
 from cohabit.reactor.connector import DATAGRAM, STREAM, TCP, UDP
+from cohabit.reactor.poller import is_ready
 from cohabit.reactor.side_process import SideProcess
 
 TYPE_CHECKING = False
@@ -73,7 +74,7 @@ class Server:
         resolver = self._resolver
         if resolver is not None and resolver.output >= 0:
             poll.register(resolver.output, select.POLLIN)
-            if poll.poll(seconds * 1000):
+            if is_ready(poll, seconds):
                 resolver.read()  # it was written in one write(2), so it is there as a whole or not at all
                 resolver.close_output()
                 self._take_answer("")
