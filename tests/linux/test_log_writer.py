@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,132 @@ def test_after_internal_errors_without_end_the_files_are_complete(
     lines = path.read_bytes().splitlines()
     assert lines == bytes(writers.expected("web", "0", 1, size)).splitlines()[: len(lines)]
     assert lines
+
+
+FILL = (
+    "mount -t tmpfs -o size=1M none {0}; chmod 755 {0}; dd if=/dev/zero of={0}/full bs=1M count=2 2>/dev/null || true"
+)
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Path:
+    """Give the directory for a full disk, which `FILL` mounts."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    return disk
+
+
+def _removed(up: Start, tmp_path: Path, log: Path, **options: Any) -> Run:
+    """Remove a service by a reload. Its only line is its last one."""
+    ready = tmp_path / "ready"
+    command = shell(f"trap 'echo bye; exit 0' TERM; touch {ready}; while :; do sleep 0.05; done")
+    other = {"other": {"command": ["sleep", "1000"]}}
+    services = {**other, "web": {"command": command, "logging": _file(log, max_size="0")}}
+    run = up(services, environment=environment(str(tmp_path)), top=TOP, **options)
+    run.until(ready.exists, "the service")
+    write_file(str(tmp_path), other, **TOP)
+    run.signal(signal.SIGHUP)
+    return run
+
+
+def test_a_removed_file_is_written_when_the_disk_has_room(up: Start, tmp_path: Path, full_disk: Path) -> None:
+    """The service and its file were removed by a reload while the disk was full."""
+    run = _removed(up, tmp_path, full_disk / "web.log", setup=FILL.format(full_disk))
+    run.until_printed("No space left on device")
+    inside = Path(f"/proc/{run.pid}/root{full_disk}")
+    (inside / "full").unlink()
+    log = inside / "web.log"
+    run.until(lambda: log.exists() and log.read_bytes() == b"bye\n", "the line")
+    run.until(lambda: not _log_writers(run), "the end of the log writer")
+    assert run.stop() == 0
+    assert "internal error" not in run.text
+    assert "discarded" not in run.text
+
+
+def test_the_end_reports_what_a_removed_file_lacks(up: Start, tmp_path: Path, full_disk: Path) -> None:
+    """The disk is full until the end."""
+    run = _removed(up, tmp_path, full_disk / "web.log", setup=FILL.format(full_disk))
+    run.until_printed("No space left on device")
+    assert run.stop() == 0
+    assert "4 bytes of output were discarded" in run.text
+
+
+def test_a_removed_file_is_completed_by_the_next_writer(up: Start, tmp_path: Path) -> None:
+    """The writer is killed as soon as it was started, so the next one is started later."""
+    path = tmp_path / "web.log"
+    run = _removed(up, tmp_path, path)
+    os.kill(_log_writer(run).pid, signal.SIGKILL)
+    run.until_printed("ended with SIGKILL")
+    run.until(lambda: path.exists() and path.read_bytes() == b"bye\n", "the line")
+    assert run.stop() == 0
+    assert "are lost" not in run.text
+
+
+def test_many_files_on_a_full_disk_are_given_up_together(up: Start, full_disk: Path) -> None:
+    """The end of the container takes one second, not one for each file."""
+    services = {
+        f"s{number}": {
+            "command": shell("echo hello; exec sleep 999"),
+            "logging": _file(full_disk / f"{number}.log", max_size="0"),
+        }
+        for number in range(12)
+    }
+    run = up(services, setup=FILL.format(full_disk), top=TOP)
+    run.until_printed("No space left on device", 12)
+    began = time.monotonic()
+    assert run.stop() == 0
+    assert time.monotonic() - began < 8.0
+    assert "72 bytes of output were discarded" in run.text
+
+
+def test_a_long_line_is_in_one_file(up: Start, tmp_path: Path) -> None:
+    """Process 1 cuts lines at 1 MiB, and adds a prefix."""
+    path = tmp_path / "web.log"
+    script = "for i in 1 2 3; do head -c 1048570 /dev/zero | tr '\\0' x; echo; done; exec sleep 999"
+    logging = _file(path, max_size="100k", format="prefix")
+    run = up({"web": {"command": shell(script), "logging": logging}}, top=TOP)
+    run.until(lambda: len(list(tmp_path.glob("web.log*"))) >= 3, "three files")
+    assert run.stop() == 0
+    sizes = [one.stat().st_size for one in tmp_path.glob("web.log*")]
+    assert sizes == [1_048_581] * 3
+
+
+def test_a_file_that_is_removed_and_added_around_a_reexecution(up: Start, tmp_path: Path) -> None:
+    """While its writer hangs: no other file gets its number."""
+    path = tmp_path / "web.log"
+    command = shell("trap 'echo bye; exit 0' TERM; echo run; while :; do sleep 0.05; done")
+    api = {"api": {"command": shell("echo api; exec sleep 999"), "logging": _file(tmp_path / "api.log")}}
+    both = {**api, "web": {"command": command, "logging": _file(path)}}
+    run = up(api, environment=environment(str(tmp_path)), top=TOP)
+    run.until((tmp_path / "api.log").exists, "the first file")
+    write_file(str(tmp_path), both, **TOP)
+    ask(run, str(tmp_path), "reload")
+    run.until(lambda: path.exists() and path.read_bytes() == b"run\n", "the first run")
+    writer = _log_writer(run)
+    os.kill(writer.pid, signal.SIGSTOP)
+    write_file(str(tmp_path), api, **TOP)
+    ask(run, str(tmp_path), "reload")
+    run.until_printed("web: stopped")
+    run.signal(signal.SIGRTMIN + 25)
+    run.until_printed("re-executed, version")
+    write_file(str(tmp_path), both, **TOP)
+    ask(run, str(tmp_path), "reload")
+    run.until_printed("web: started", 2)
+    run.until(lambda: "run" in ask(run, str(tmp_path), "logs", "web"), "the second run")
+    os.kill(writer.pid, signal.SIGCONT)
+    run.until(lambda: path.read_bytes().endswith(b"run\nbye\nrun\n"), "both runs")
+    assert run.stop() == 0
+    assert path.read_bytes() == b"run\nbye\nrun\nbye\n"
+
+
+def test_many_files_take_little_memory(up: Start, tmp_path: Path) -> None:
+    """A buffer is not kept for each of them."""
+    paths = [tmp_path / f"{number}.log" for number in range(100)]
+    run = up({"web": {"command": shell("echo one; exec sleep 999"), "logging": [_file(path) for path in paths]}})
+    run.until(lambda: all(path.exists() and path.stat().st_size for path in paths), "all files")
+    status = Path(f"/proc/{_log_writer(run).pid}/status").read_text(encoding="ascii")
+    assert int(status.partition("VmRSS:")[2].split()[0]) < 20_000  # KiB
+    assert run.stop() == 0
 
 
 def _is_held(pid: int) -> bool:

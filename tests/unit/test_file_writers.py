@@ -268,19 +268,59 @@ def test_close_ends_the_file_and_the_last_one_the_child(world: World) -> None:
     assert world.child.socket.recv(100) == b""
 
 
-def test_a_closed_file_is_completed_by_the_next_child(world: World) -> None:
-    """The child dies while it writes the last lines."""
+def test_a_file_that_is_not_used_is_closed_when_everything_is_confirmed(world: World) -> None:
+    """Its owner is called then, and not for the end of a file that was closed."""
+    sink = opened(world, b"one\ntwo\n")
+    sink.unused = True
+    world.child.answer("position", sink.number, (4, 1, 2, 4))
+    world.handle()
+    assert world.resumed == []
+    world.child.answer("position", sink.number, (8, 1, 2, 8))
+    world.handle()
+    assert world.resumed == [sink]
+    sink.close()
+    world.child.answer("position", sink.number, (8, 0, 0, 0))
+    world.handle()
+    assert world.resumed == [sink]
+
+
+def test_a_closed_file_ends_with_the_child(world: World) -> None:
+    """Everything was confirmed before."""
     sink = opened(world)
     other = world.writers.sink("/var/log/other.log")
+    world.child.answer("position", sink.number, (4, 1, 2, 4))
+    world.handle()
     sink.close()
-    world.writers._writer("/")._started_at = time.monotonic() - 60
     world.child.end()
     world.children[0].ended(137, "")
-    assert world.child.take() == ("open", sink.number, "/var/log/web.log", 10, 3, True, None)
-    assert (world.child.read(), world.child.read()) == (b"one\n", b"")
-    world.child.answer("closed", sink.number)
-    world.handle()
     assert list(world.writers._writer("/").files) == [other.number]
+    assert len(world.children) == 1
+
+
+def test_all_files_are_drained_at_the_same_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many files that cannot be written take as long as one."""
+    monkeypatch.setattr(file, "_STALL_SECONDS", 0.2)
+    sinks = [world.writers.sink(f"/var/log/{number}.log") for number in range(20)]
+    for sink in sinks:
+        sink.write(b"one\n")
+    began = time.monotonic()
+    for sink in sinks:
+        sink.drain(lambda: 1000.0)
+    assert 0.2 <= time.monotonic() - began < 1.0
+
+
+def test_a_file_has_a_moment_when_the_time_is_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another destination has used it up: what is written is not reported as missing."""
+    sink = opened(world)
+    real = select.poll
+
+    def answering() -> Any:
+        world.child.answer("position", sink.number, (4, 1, 2, 4))
+        return real()
+
+    monkeypatch.setattr(select, "poll", answering)
+    sink.drain(lambda: 0.0)
+    assert sink.pending_bytes == 0
 
 
 def test_a_reexecution_keeps_the_connection(world: World) -> None:

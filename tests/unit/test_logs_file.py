@@ -463,6 +463,16 @@ class TestReplacedWriter:
         place.replace_writer().write(numbered(1, 1))
         assert content(place.path) == numbered(1) + b"other\n" + numbered(1, 1)
 
+    def test_lines_before_another_text_are_not_written_twice(self, place: Place) -> None:
+        """Another program has appended to the file after them; the next writer reads them with later ones."""
+        place.sink.write(numbered(1))
+        place.confirm()
+        place.sink.write(numbered(2, 1))
+        with open(place.path, "ab") as file:
+            file.write(b"other\n")
+        place.opened(resume=place.sink.confirmed).write(numbered(4, 1))
+        assert content(place.path) == numbered(3) + b"other\n" + numbered(2, 3)
+
     def test_a_file_that_was_truncated_by_the_rotation(self, place: Place) -> None:
         """It is the same file, with another end."""
         place.rotate(30, 1).write(numbered(3))

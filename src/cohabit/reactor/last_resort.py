@@ -108,8 +108,10 @@ def _end_log_writers(destinations: dict[str, Any]) -> None:
     for plain, _ in destinations["files"].values():
         for piece in plain["pending"] if plain["pipe"] >= 0 else ():
             try:
-                os.write(plain["pipe"], piece)
-            except OSError:  # it is full
+                full = os.write(plain["pipe"], piece) < len(piece)
+            except OSError:
+                full = True
+            if full:  # nothing may follow what is missing
                 break
         _close(plain["pipe"])
     for plain in destinations["writers"].values():

@@ -233,10 +233,14 @@ class LogFile:
         """Skip what a writer that died has written. Returns False if the file has something else there."""
         piece = self._pending[0]
         length = min(len(self._unconfirmed), len(piece))
-        if piece[:length] != self._unconfirmed[:length]:
+        if piece[:length] == self._unconfirmed[:length]:
+            self._unconfirmed = self._unconfirmed[length:]
+        else:  # another program has appended to the file: only the lines before that are ours
+            same = next(at for at in range(length) if piece[at] != self._unconfirmed[at])
+            length = bytes(piece[:same]).rfind(b"\n") + 1
             self._unconfirmed = b""
-            return False
-        self._unconfirmed = self._unconfirmed[length:]
+            if not length:
+                return False
         self._offset = length
         self._advance(os.lseek(self._file, 0, os.SEEK_END) - len(self._unconfirmed))
         return True

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
 _MESSAGE_SIZE = 65_536
 _READ_SIZE = 262_144
-_LINE_MAX = 1_048_576  # a line that is longer is written in pieces
+_LINE_MAX = 2_097_152  # a line that is longer is written in pieces; process 1 cuts lines well before that
+_SPARE_MAX = 2
 _CONFIRM_BYTES, _CONFIRM_SECONDS = 262_144, 1.0
 _FD_SIZE = 4
 _LAST_WAIT_MS = 1000  # for the end of a pipe, when process 1 is gone: the kernel closes its descriptors one by one
@@ -57,10 +58,11 @@ class _Stream:
     """A log file and the pipe with its lines.
 
     What is read follows, in one buffer, the beginning of a line whose end was not in the pipe yet. The buffer is used
-    again and again: memory that is allocated for each read is new to the process, and costs as much as the write.
+    again and again: memory that is allocated for each read is new to the process, and costs as much as the write. A
+    stream without an unfinished line has none: `spare` has the buffers for the next reads of all streams.
     """
 
-    def __init__(self, number: int, fd: int, log: LogFile) -> None:
+    def __init__(self, number: int, fd: int, log: LogFile, spare: list[bytearray]) -> None:
         self.number = number
         self.fd = fd
         self.log = log
@@ -68,11 +70,14 @@ class _Stream:
         self.failing = False
         self.confirmed = log.position
         self.confirm_at: float | None = None
-        self._buffer = bytearray(_READ_SIZE)
+        self._spare = spare
+        self._buffer = bytearray()
         self._partial = 0  # bytes of the unfinished line
 
     def read(self) -> None:
         """Read once, and write the whole lines of it."""
+        if not self._buffer:
+            self._buffer = self._spare.pop() if self._spare else bytearray(_READ_SIZE)
         start = self._partial
         count = os.readv(self.fd, [memoryview(self._buffer)[start:]])
         if not count:
@@ -101,6 +106,10 @@ class _Stream:
                 self._buffer = bytearray(max(_READ_SIZE, size - end))
             self._buffer[: size - end] = buffer[end:size]
         self._partial = size - end
+        if not self._partial:
+            if len(self._buffer) == _READ_SIZE and len(self._spare) < _SPARE_MAX:
+                self._spare.append(self._buffer)
+            self._buffer = bytearray()
 
 
 class Writer:
@@ -109,6 +118,7 @@ class Writer:
     def __init__(self, answer: Callable[[tuple[Any, ...]], None]) -> None:
         self._answer = answer
         self._streams: dict[int, _Stream] = {}  # file -> stream
+        self._spare: list[bytearray] = []
         self._compressors: dict[int, tuple[int, Callable[[int], None]]] = {}  # pipe -> pid, what gets the exit code
 
     @property
@@ -142,7 +152,7 @@ class Writer:
             confirm=lambda: self._confirm(self._streams[number]),
             resume=position,
         )
-        self._streams[number] = _Stream(number, fd, log)
+        self._streams[number] = _Stream(number, fd, log, self._spare)
 
     def _confirm_all(self, stream: _Stream) -> None:
         """Write what is in the pipe, and confirm it. If that fails, "failing" is the answer, and later a position."""

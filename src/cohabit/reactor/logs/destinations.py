@@ -16,7 +16,6 @@ from cohabit.reactor.logs.logfmt import Logfmt
 from cohabit.reactor.logs.syslog import SyslogSink
 from cohabit.reactor.logs.syslog_format import Syslog
 from cohabit.reactor.logs.target import Target
-from cohabit.reactor.processes.tree import proc_is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Destinations:
         self.containers = {"stdout": out, "stderr": out if stderr is stdout else Destination(poller, stderr, "stderr")}
         self._context = context
         self._files: dict[str, tuple[Destination, FileSink]] = {}
-        self.writers = FileWriters(context, lambda sink: self._files[sink.path][0].resume())
+        self.writers = FileWriters(context, self._resume_file)
         self._servers: dict[str, tuple[Destination, SyslogSink]] = {}
         self._indexes: dict[str, int] = {}
         self._width = len(OWN_NAME)
@@ -135,7 +134,16 @@ class Destinations:
         if found is None:
             sink = self.writers.sink(path)
             found = self._files[path] = (Destination(self._context.poller, sink, path), sink)
+        found[1].unused = False
         return found
+
+    def _resume_file(self, sink: FileSink) -> None:
+        """The log writer accepts more, or has written everything of a file that is not used any more."""
+        destination = self._files[sink.path][0]
+        destination.resume()
+        if _is_done(destination, sink):
+            sink.close()
+            del self._files[sink.path]
 
     def _server(self, address: str) -> Destination:
         found = self._servers.get(address)
@@ -150,11 +158,18 @@ class Destinations:
         return found[0]
 
     def close_unused(self, used: set[Destination]) -> None:
-        """Close files and servers that nothing writes to any more and that have no pending output. used: the others."""
-        unused = [sink for one, sink in self._opened() if one not in used and not one.has_pending]
+        """Close files and servers that nothing writes to any more and that have no pending output. used: the others.
+
+        A file is closed as soon as everything is confirmed.
+        """
+        for path, (destination, file) in list(self._files.items()):
+            file.unused = destination not in used
+            if _is_done(destination, file):
+                file.close()
+                del self._files[path]
+        unused = [sink for one, sink in self._servers.values() if one not in used and not one.has_pending]
         for sink in unused:
             sink.close()
-        self._files = {path: pair for path, pair in self._files.items() if pair[1] not in unused}
         self._servers = {address: pair for address, pair in self._servers.items() if pair[1] not in unused}
 
     # --- re-execution --------------------------------------------------------------------------------
@@ -162,10 +177,6 @@ class Destinations:
     def descriptors(self) -> list[int]:
         """Descriptors that must stay open across the exec."""
         return [*self.writers.descriptors(), *(fd for _, sink in self._opened() for fd in sink.descriptors())]
-
-    def stop_tasks(self) -> None:
-        """Start no more compressions: the container is stopping. Without /proc, the sweep waits for every child."""
-        self.writers.stop(end=not proc_is_ours())
 
     def to_plain(self, saved_elsewhere: set[Target]) -> dict[str, Any]:
         """Pending output by destination, without what the given targets save themselves.
@@ -177,6 +188,7 @@ class Destinations:
         return {
             "containers": {stream: _to_plain(one, saved_elsewhere) for one, stream in containers.items()},
             "writers": self.writers.to_plain(),
+            "file_count": self.writers.count,
             "files": {path: _to_plain(one, saved_elsewhere) for path, (one, _) in self._files.items()},
             "servers": {address: _to_plain(one, saved_elsewhere) for address, (one, _) in self._servers.items()},
         }
@@ -186,12 +198,18 @@ class Destinations:
         for name, one in plain["containers"].items():
             _restore(self.containers[name], one)
         self.writers.restore(plain["writers"])
+        self.writers.count = max(self.writers.count, plain["file_count"])
         for path, (state, buffered) in plain["files"].items():
             _, sink = self._file(path)
             self.writers.restore_sink(sink, state)
             sink.write(buffered)
         for address, one in plain["servers"].items():
             _restore(self._server(address), one)
+
+
+def _is_done(destination: Destination, sink: FileSink) -> bool:
+    """Whether a file is not used any more, and everything is written."""
+    return sink.unused and not destination.has_pending and not sink.pending_bytes
 
 
 def _notice(form: Format, beginning: str) -> Callable[[str], bytes | memoryview]:

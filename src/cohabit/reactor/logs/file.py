@@ -17,7 +17,7 @@ from cohabit.reactor.shortage import RETRY_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from cohabit.reactor.logs.log_writer import LogWriter, Position
@@ -25,28 +25,47 @@ if TYPE_CHECKING:
 _AT_ONCE = 0.0  # monotonic seconds, always in the past
 _STALL_SECONDS = 1.0  # in drain(): a file of which nothing is written for this long is given up
 _STARTS_MAX = 2  # in drain()
+_LEAST_SECONDS = 0.1  # in drain(): each file has at least this, even if another destination has used up the time
+
+
+class _Drain:
+    """What drain() keeps from call to call. asked: the connection on which the position was asked for, -1 for none.
+
+    stalled: the file is given up. starts_left: how many more children may be started.
+    """
+
+    __slots__ = ("asked", "give_up_at", "last_bytes", "least_until", "stalled", "starts_left")
+
+    def __init__(self) -> None:
+        self.asked = -1
+        self.stalled = False
+        self.starts_left = _STARTS_MAX
+        self.last_bytes = 0
+        self.give_up_at = self.least_until = 0.0
 
 
 class FileSink:
     """One log file; a sink (destination.py). number: identifies it in messages to and from its writer.
 
     position: what the writer has confirmed last, None before the file was opened (tasks/log_file.py). failing: the
-    writer cannot write it now. closing: nothing more is written to it.
+    writer cannot write it now. unused: nothing writes to it any more, and it is to be closed when everything is
+    confirmed. closing: it was closed. siblings(): all files, which are drained at the same time.
     """
 
     lost = ""  # a file is never given up
 
-    def __init__(self, path: str, number: int, writer: LogWriter) -> None:
+    def __init__(self, path: str, number: int, writer: LogWriter, siblings: Callable[[], Iterable[FileSink]]) -> None:
         self.path = path
         self.number = number
         self.retry_at: float | None = None
         self.position: Position | None = None
         self.failing = False
+        self.unused = False
         self.closing = False
         self.rotation: tuple[int, int, bool] = (0, 1, False)
         self.writer = writer
-        self._stalled = False
-        self._starts_left = _STARTS_MAX
+        self._siblings = siblings
+        self._drain = _Drain()
         self._pipe = -1
         self._connection = 0  # the number of the child that reads the pipe
         self._pending: list[memoryview] = []
@@ -78,6 +97,7 @@ class FileSink:
         """Write whole lines, or keep what is not accepted. Callers stop while `blocked`."""
         if not data:
             return
+        self._drain.asked = -1
         self._pending.append(memoryview(data))
         if self.retry_at is None and len(self._pending) == 1 and not self.failing:
             self.flush()
@@ -123,37 +143,45 @@ class FileSink:
     def drain(self, seconds_left: Callable[[], float]) -> None:
         """Write what is pending and wait until it is confirmed, while there is time. At the end of the container.
 
-        A child that has ended is replaced once. Gives up after 1 s without progress.
+        A child that has ended is replaced once. Gives up after 1 s without progress. All files are drained at the same
+        time, so that many that cannot be written do not take longer than one.
         """
-        asked, last, give_up_at = -1, 0, 0.0
-        while self.pending_bytes and not self._stalled and (left := seconds_left()) > 0:
-            if not self._is_connected():
-                self._starts_left -= 1
-                self.writer.start_at = 0.0
-            self.retry_at = None
-            self.flush()
-            if not self._pending and asked != self.writer.connection and self.writer.send(("confirm", self.number)):
-                asked = self.writer.connection
+        while self._lacks():
+            lacking = [one for one in self._siblings() if one._lacks()]
             now = time.monotonic()
-            if self.pending_bytes != last:
-                last, give_up_at = self.pending_bytes, now + _STALL_SECONDS
-            self._stalled = now >= give_up_at or self._starts_left < 0
-            self._wait(min(left, give_up_at - now))
+            for one in lacking:
+                one._push(now)
+            left = max(seconds_left(), self._drain.least_until - now)
+            if left <= 0 or not self._lacks():
+                return
+            _wait(lacking, min(left, self._drain.give_up_at - now))
 
-    def _wait(self, seconds: float) -> None:
-        """Wait for an answer, or room in the pipe, and handle what has arrived."""
-        poll = select.poll()
-        if self.writer.channel is not None:
-            poll.register(self.writer.channel.fd, select.POLLIN)
-        if self._pending and self._is_connected() and not self.failing:
-            poll.register(self._pipe, select.POLLOUT)
-        is_ready(poll, seconds)
-        self.writer.receive()
+    def _lacks(self) -> bool:
+        return not self._drain.stalled and self.pending_bytes > 0
+
+    def _push(self, now: float) -> None:
+        """In drain(): pass on what is possible, ask for the position, and see whether there was progress."""
+        state = self._drain
+        state.least_until = state.least_until or now + _LEAST_SECONDS
+        if not self._is_connected():
+            state.starts_left -= 1
+            self.writer.start_at = 0.0
+        self.retry_at = None
+        self.flush()
+        connection = self.writer.connection
+        if not self._pending and state.asked != connection and self.writer.send(("confirm", self.number)):
+            state.asked = connection
+        if self.pending_bytes != state.last_bytes:
+            state.last_bytes, state.give_up_at = self.pending_bytes, now + _STALL_SECONDS
+        state.stalled = now >= state.give_up_at or state.starts_left < 0
+
+    def _wants_room(self) -> bool:
+        return bool(self._pending) and self._is_connected() and not self.failing
 
     def close(self) -> None:
-        """Close the file, when the child has written everything. It is forgotten when the child reports that."""
+        """Close the file, of which everything is confirmed. It is forgotten when the child reports that."""
         self.closing = True
-        if not self._is_connected() and not self.pending_bytes:
+        if not self._is_connected():
             self.writer.files.pop(self.number, None)
         self.disconnect()
 
@@ -192,6 +220,7 @@ class FileSink:
             "pipe": self._pipe if self._is_connected() else -1,
             "position": self.position,
             "failing": self.failing,
+            "unused": self.unused,
             "rotation": self.rotation,
             "pending": [bytes(piece) for piece in self._pending],
             "unconfirmed": [bytes(piece) for piece in self._unconfirmed],
@@ -204,6 +233,22 @@ class FileSink:
         if self._pipe >= 0:
             os.set_inheritable(self._pipe, False)
         self.position, self.failing, self.rotation = plain["position"], plain["failing"], plain["rotation"]
+        self.unused = plain["unused"]
         self._pending = [memoryview(piece) for piece in plain["pending"]]
         self._unconfirmed = [memoryview(piece) for piece in plain["unconfirmed"]]
         self.retry_at = _AT_ONCE
+
+
+def _wait(sinks: Iterable[FileSink], seconds: float) -> None:
+    """Wait for an answer, or room in a pipe, and handle what has arrived."""
+    poll = select.poll()
+    writers = {one.writer.mount_point: one.writer for one in sinks}
+    for writer in writers.values():
+        if writer.channel is not None:
+            poll.register(writer.channel.fd, select.POLLIN)
+    for one in sinks:
+        if one._wants_room():
+            poll.register(one._pipe, select.POLLOUT)
+    is_ready(poll, seconds)
+    for writer in writers.values():
+        writer.receive()

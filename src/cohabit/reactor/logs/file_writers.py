@@ -21,20 +21,27 @@ if TYPE_CHECKING:
 
 
 class FileWriters:
-    """All children, by mount point. resume(sink): called when a sink can write again."""
+    """All children, by mount point. resume(sink): called when a sink can write again, or may be closed.
+
+    count: of the files so far; their numbers are never used again, as a child may still know them.
+    """
 
     def __init__(self, context: Context, resume: Callable[[FileSink], None]) -> None:
         self._context = context
         self._resume = resume
         self._writers: dict[str, LogWriter] = {}
-        self._count = 0
+        self.count = 0
 
     def sink(self, path: str) -> FileSink:
         """Return a new sink for a path."""
-        self._count += 1
+        self.count += 1
         writer = self._writer(mount_point(path))
-        sink = writer.files[self._count] = FileSink(path, self._count, writer)
+        sink = writer.files[self.count] = FileSink(path, self.count, writer, self._sinks)
         return sink
+
+    def _sinks(self) -> list[FileSink]:
+        files = (file for writer in self._writers.values() for file in writer.files.values())
+        return [file for file in files if isinstance(file, FileSink)]
 
     def _writer(self, where: str) -> LogWriter:
         writer = self._writers.get(where)
@@ -63,7 +70,7 @@ class FileWriters:
 
     def restore_sink(self, sink: FileSink, plain: dict[str, Any]) -> None:
         """Give a sink its state, with the number under which the child knows it."""
-        self._count = max(self._count, plain["number"])
+        self.count = max(self.count, plain["number"])
         sink.writer = self._writer(plain["writer"])
         sink.writer.files[plain["number"]] = sink
         sink.restore(plain)

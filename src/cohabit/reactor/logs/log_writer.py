@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         path: str
         number: int
         failing: bool
+        unused: bool
         closing: bool
 
         @property
@@ -138,7 +139,8 @@ class LogWriter:
     """One child and its files. connection: counts the children and their ends; channel: to the present one, or None.
 
     start_at: monotonic seconds before which no child is started. files: by number, until the child has closed the file.
-    resume(file): called for each file when a child has ended, so that it is written by the next one.
+    resume(file): called for each file when a child has ended, so that the next one writes it, and for an unused file
+    when everything is written.
     """
 
     def __init__(self, context: Context, mount_point: str, resume: Callable[[Any], None]) -> None:
@@ -208,7 +210,8 @@ class LogWriter:
             file.failing = True
         elif file is not None:
             file.confirm(value)
-            if file.failing:
+            written = file.unused and not file.closing and not file.pending_bytes
+            if file.failing or written:
                 file.failing = False
                 self._resume(file)
 
@@ -258,18 +261,10 @@ class LogWriter:
         how = f"cannot be started: {why}" if why else f"ended with {describe_exit(code)}"
         self._warn(f"the process that writes log files {how} (the next one writes what is missing; no line is lost)")
         for file in list(self.files.values()):
-            if file.closing:
-                self._close_again(file)
+            if file.closing:  # everything was confirmed before
+                del self.files[file.number]
             elif file.blocked:
                 self._resume(file)
-
-    def _close_again(self, file: WrittenFile) -> None:
-        """Write what a closed file still lacks."""
-        file.flush()
-        file.close()
-        if file.blocked:
-            self._warn(f"{file.pending_bytes} bytes of {file.path} are lost: the log writer does not accept them")
-            del self.files[file.number]
 
     def stop(self, *, end: bool) -> None:
         """The container is stopping: compress nothing more. end: the child ends when it has written what it has."""
