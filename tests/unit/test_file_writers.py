@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from cohabit.reactor.logs.file import FileSink
 from cohabit.reactor.logs.file_writers import FileWriters, mount_point
 from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.processes.children import Children
 from unit.reactor_world import context_of
 
 PIPE_SIZE = 1_048_576
@@ -351,3 +353,16 @@ def test_a_path_belongs_to_the_nearest_mount_point() -> None:
     """Without a look at the path itself."""
     assert mount_point("/proc/self/no/such/file") == "/proc"
     assert mount_point("/no/such/directory/web.log") == "/"
+
+
+@pytest.mark.parametrize(
+    ("has_proc", "children", "over"),
+    [(True, [7], True), (True, [7, 8], False), (True, [], False), (False, [7], False)],
+    ids=["only the log writer", "another child", "not seen", "no /proc"],
+)
+def test_the_sweep_does_not_wait_for_a_log_writer(has_proc: bool, children: list[int], over: bool) -> None:
+    """Unless children cannot be seen: then the log writers are ended first, and the next ones begin after their end."""
+    parts: Any = object.__new__(Children)
+    parts._by_pid = {7: SimpleNamespace(pid=7, key=f"{log_writer.KEY}0:/")}
+    parts.trees = SimpleNamespace(has_proc=has_proc, children=lambda: children)
+    assert parts._only_outlasting() is over

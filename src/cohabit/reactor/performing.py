@@ -8,7 +8,6 @@ from cohabit.engine import effects
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor.health import notify
 from cohabit.reactor.logs.exit_reason import LINES_MAX, exit_reason_text, write_termination_log
-from cohabit.reactor.processes.tree import proc_is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Performer:
                 parts.clock.set([])
                 parts.output.router.multiline.close()
                 # Without /proc, the sweep waits for every child.
-                parts.output.destinations.writers.stop(end=not proc_is_ours())
+                parts.output.destinations.writers.stop(end=not parts.children.trees.has_proc)
                 parts.children.sweep(number)
             case effects.Report(level, name, text):
                 self._log(level, name, text)

@@ -228,7 +228,7 @@ class Children:
     def _only_outlasting(self) -> bool:
         """Whether outlasting tasks are the only children left. False if that cannot be seen (no /proc)."""
         pids = {process.pid for process in self._by_pid.values() if process.key.startswith(OUTLASTING)}
-        return bool(pids) and pids == set(self.trees.children())
+        return self.trees.has_proc and bool(pids) and pids == set(self.trees.children())
 
     # --- ends ----------------------------------------------------------------------------------------
 

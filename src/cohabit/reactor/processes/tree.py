@@ -79,8 +79,8 @@ class Trees:
         self._ending: set[str] = set()  # trees that are forgotten when their last orphan ends
         self._seen: list[int] = []  # our children when they were last read
         self._pid = os.getpid()
-        self._has_proc = proc.is_ours()
-        self._has_children = self._has_proc and proc.shows_children()
+        self.has_proc = proc.is_ours()
+        self._has_children = self.has_proc and proc.shows_children()
 
     # --- for re-execution ----------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class Trees:
 
         Call this after each reaping: it attributes orphans, and kills those that are found after their tree was killed.
         """
-        if not self._has_proc:
+        if not self.has_proc:
             return {key for key in self.sessions.trees() if self._leaderless_group_lives(key)}
         self._attribute_orphans()
         found = set(self.orphans.values()) - {UNATTRIBUTED}
@@ -196,7 +196,7 @@ class Trees:
 
     def orphans_of(self, key: str) -> list[int]:
         """Return the orphans of the tree, as far as /proc shows them."""
-        if self._has_proc:
+        if self.has_proc:
             self._attribute_orphans()
         return [pid for pid, name in self.orphans.items() if name == key]
 
@@ -204,7 +204,7 @@ class Trees:
         """Whether any process of the tree is running."""
         if key in self.leaders.values():
             return True
-        return bool(self.orphans_of(key)) if self._has_proc else self._leaderless_group_lives(key)
+        return bool(self.orphans_of(key)) if self.has_proc else self._leaderless_group_lives(key)
 
     def members(self, key: str) -> list[int]:
         """Return all processes of the tree: leaders, orphans and their descendants, parents before children."""
@@ -230,7 +230,7 @@ class Trees:
         """Send a signal to the whole tree. After SIGKILL only zombies are left of it."""
         if number == signals.KILL:
             self.being_killed.add(key)
-        if not self._has_proc:
+        if not self.has_proc:
             for session in self.sessions.of(key):
                 send(-session, number)
         elif number == signals.KILL:
@@ -249,7 +249,7 @@ class Trees:
             send(-1, number)
             if number != signals.KILL:
                 send(-1, signals.CONT)
-        elif not self._has_proc:
+        elif not self.has_proc:
             for key in self.sessions.trees():
                 self.signal(key, number)
         elif number == signals.KILL:
@@ -331,7 +331,7 @@ class Trees:
 
     def _attribute(self, pid: int) -> tuple[str, bool] | None:
         """Return (key, whether the evidence is more than a tracking limit); None if there is no such process."""
-        if not self._has_proc:
+        if not self.has_proc:
             try:
                 return (self.sessions.key(os.getsid(pid)) or UNATTRIBUTED, True) if pid > 0 else None
             except OSError:
