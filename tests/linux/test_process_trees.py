@@ -229,7 +229,7 @@ def test_pid_file_of_an_unrelated_process(console: Console, tmp_path: os.PathLik
     _start(console, "web", *shell("setsid sleep 8815 & exit 0"))
     pid, why = console(f"find(Service('web', ('web',), pid_file={path!r}), refused=True)")
     assert f"{other} is not one of this service's" in why
-    assert console(f"commands([{pid}])") == ["8815"]
+    console.until(f"commands([{pid}])", ["8815"])  # its exec may not be done yet
 
 
 # --- cgroups only ----------------------------------------------------------------------------------------
