@@ -1,5 +1,6 @@
 """Log files as destinations: the pipe to the log writer, what it confirms, and its replacement."""
 
+import errno
 import marshal
 import os
 import select
@@ -17,7 +18,8 @@ from cohabit.reactor.logs.file_writers import FileWriters, mount_point
 from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes.child import SpawnSpec
 from cohabit.reactor.processes.children import Children
-from unit.reactor_world import context_of
+from cohabit.tasks.log_writer import Writer
+from unit.reactor_world import context_of, ready
 
 PIPE_SIZE = 1_048_576
 
@@ -366,3 +368,66 @@ def test_the_sweep_does_not_wait_for_a_log_writer(has_proc: bool, children: list
     parts._by_pid = {7: SimpleNamespace(pid=7, key=f"{log_writer.KEY}0:/")}
     parts.trees = SimpleNamespace(has_proc=has_proc, children=lambda: children)
     assert parts._only_outlasting() is over
+
+
+def test_a_message_that_the_system_refuses_is_sent_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many descriptors are in flight: the socket is writable, and waiting for that would be a busy loop."""
+    sink = opened(world)
+    channel: Any = world.writers._writer("/").channel
+    real = channel._socket
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ETOOMANYREFS, os.strerror(errno.ETOOMANYREFS))
+
+    monkeypatch.setattr(channel, "_socket", SimpleNamespace(sendmsg=refuse, recv=real.recv, close=real.close))
+    sink.set_rotation(20, 4, compress=False)
+    assert ready(world.poller) == []
+    deadline = world.poller.deadline()
+    assert deadline is not None
+    monkeypatch.setattr(channel, "_socket", real)
+    world.poller.run_timers(deadline)
+    assert world.child.take() == ("rotation", sink.number, 20, 4, False)
+    assert world.poller.deadline() is None
+
+
+def test_an_answer_that_the_system_refuses_is_not_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second child beside the first one would write lines twice."""
+    sink = opened(world)
+    channel: Any = world.writers._writer("/").channel
+
+    def refuse(_: int) -> bytes:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(channel, "_socket", SimpleNamespace(recv=refuse))
+        world.writers._writer("/").receive()
+    assert not sink.blocked
+    world.child.answer("position", sink.number, (4, 1, 2, 4))
+    world.handle()
+    assert sink.pending_bytes == 0
+
+
+def test_a_child_that_ends_while_the_container_stops_is_replaced(world: World) -> None:
+    """A service that waits for its file goes on. Nothing is reported, since the final SIGKILL may be the cause."""
+    sink = opened(world)
+    world.writers.stop(end=False)
+    world.child.end()
+    world.children[0].ended(137, "")
+    assert (world.resumed, world.warnings) == ([sink], [])
+
+
+def test_the_pipe_to_a_child_that_has_ended_is_not_kept(world: World) -> None:
+    """Not over a re-execution, where another one is opened."""
+    sink = opened(world)
+    assert len(sink.descriptors()) == 1
+    world.child.end()
+    world.handle()
+    assert sink.descriptors() == []
+
+
+def test_the_log_writer_reports_a_file_without_a_descriptor() -> None:
+    """The kernel had none for it: the other files go on."""
+    answers: list[tuple[Any, ...]] = []
+    Writer(answers.append).handle(("open", 7, "/var/log/web.log", 0, 1, False, None), [])
+    why = "cannot write /var/log/web.log: too many open files (raise ulimit -n)"
+    assert answers == [("trouble", 7, why), ("failing", 7)]

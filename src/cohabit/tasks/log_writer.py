@@ -121,18 +121,17 @@ class Writer:
         self._spare: list[bytearray] = []
         self._compressors: dict[int, tuple[int, Callable[[int], None]]] = {}  # pipe -> pid, what gets the exit code
 
-    @property
-    def idle(self) -> bool:
-        """Whether no file is open."""
-        return not self._streams
-
     def handle(self, message: tuple[Any, ...], fds: list[int]) -> None:
         """Carry out a request of process 1."""
         kind, *values = message
         if kind == "open":
             number, path, bytes_max, files_max, compress, position = values
-            self._open(number, path, fds[0], position)
-            self._streams[number].log.set_rotation(bytes_max, files_max, compress=compress)
+            if fds:
+                self._open(number, path, fds[0], position)
+                self._streams[number].log.set_rotation(bytes_max, files_max, compress=compress)
+            else:  # the kernel has no descriptor for us
+                self._answer(("trouble", number, f"cannot write {path}: too many open files (raise ulimit -n)"))
+                self._answer(("failing", number))
         elif kind == "rotation":
             number, bytes_max, files_max, compress = values
             if number in self._streams:

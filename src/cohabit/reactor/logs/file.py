@@ -209,8 +209,8 @@ class FileSink:
     # --- re-execution --------------------------------------------------------------------------------
 
     def descriptors(self) -> list[int]:
-        """The pipe."""
-        return [self._pipe] if self._pipe >= 0 else []
+        """The pipe, unless its child has ended."""
+        return [self._pipe] if self._is_connected() else []
 
     def to_plain(self) -> dict[str, Any]:
         """The connection, and what is not confirmed."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.file import FileSink
 from cohabit.reactor.logs.log_writer import LogWriter
+from cohabit.reactor.processes import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,16 +89,9 @@ def mount_point(path: str) -> str:
     """Return the mount point that a path is below, without examining the path itself; "/" if that is not known."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            points = [_unescape(line.split(" ")[4]) for line in file]
+            points = [proc.unescape(line.split(" ")[4]) for line in file]
     except (OSError, IndexError):
         return "/"
     absolute = path if path.startswith("/") else f"{os.getcwd()}/{path}"
     above = [point for point in points if absolute.startswith(point.rstrip("/") + "/")]
     return max(above, key=len, default="/")
-
-
-def _unescape(field: str) -> str:
-    """Undo the escapes of proc_pid_mountinfo(5)."""
-    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(escape, character)
-    return field

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _socket as socket
 import errno
-import fcntl
 import marshal
 import select
 import sys
@@ -17,7 +16,9 @@ import time
 from cohabit.program import program
 from cohabit.reactor import signals
 from cohabit.reactor.linux import os
+from cohabit.reactor.logs.sink import enlarge_pipe
 from cohabit.reactor.processes.children import OUTLASTING
+from cohabit.reactor.shortage import RETRY_SECONDS, is_shortage
 from cohabit.reactor.side_process import SideProcess
 from cohabit.reactor.signals import InheritedSignals
 from cohabit.units import describe_exit
@@ -80,7 +81,8 @@ class Channel:
         self.fd = end.fileno()
         end.setblocking(False)
         os.set_inheritable(self.fd, False)
-        poller.add(self.fd, select.EPOLLIN | (select.EPOLLOUT if queue else 0), self._is_ready)
+        poller.add(self.fd, select.EPOLLIN, self._is_ready)
+        self._send_queued()
 
     def send(self, message: tuple[Any, ...], fd: int = -1) -> bool:
         """Send a message, or keep it until the child accepts it; the descriptor is closed then. False: no room."""
@@ -89,18 +91,22 @@ class Channel:
         self.queue.append((marshal.dumps(message), fd))
         if len(self.queue) == 1:
             self._send_queued()
-            if self.queue:
-                self._poller.modify(self.fd, select.EPOLLIN | select.EPOLLOUT)
         return True
 
     def _is_ready(self, _fd: int) -> None:
-        if self.queue:
-            self._send_queued()
-            if not self.queue:
-                self._poller.modify(self.fd, select.EPOLLIN)
+        self._send_queued()
         self._on_ready()
 
+    @property
+    def _timer(self) -> tuple[str, str]:
+        return ("log writer", str(self.fd))
+
     def _send_queued(self) -> None:
+        """Send what the child accepts now. The rest follows when there is room, or later if the system refuses it."""
+        if not self.queue:
+            return
+        events = select.EPOLLIN
+        self._poller.cancel(self._timer)
         try:
             while self.queue:
                 data, fd = self.queue[0]
@@ -109,17 +115,19 @@ class Channel:
                 del self.queue[0]
                 if fd >= 0:
                     os.close(fd)
-        except OSError:  # no room, or the child has ended
-            return
+        except BlockingIOError:
+            events |= select.EPOLLOUT
+        except OSError:  # no memory, or too many descriptors in flight; or the child has ended
+            self._poller.call_at(self._timer, time.monotonic() + RETRY_SECONDS, self._send_queued)
+        self._poller.modify(self.fd, events)
 
     def receive(self) -> tuple[Any, ...] | None:
         """Return the next message; () if there is none now, None at the end."""
         try:
             data = self._socket.recv(_MESSAGE_SIZE)
-        except BlockingIOError:
-            return ()
-        except OSError:
-            return None
+        except OSError as error:
+            # Only the end of the child is an end: while it runs, no other one may write its files.
+            return () if is_shortage(error) else None
         return marshal.loads(data) if data else None  # noqa: S302 - from our own child
 
     def descriptors(self) -> list[int]:
@@ -128,6 +136,7 @@ class Channel:
 
     def close(self) -> None:
         """Close everything."""
+        self._poller.cancel(self._timer)
         self._poller.remove(self.fd)
         self._socket.close()
         for _, fd in self.queue:
@@ -176,7 +185,7 @@ class LogWriter:
         """Have the child open a file. Returns the pipe for its lines, which never blocks. Raises OSError."""
         channel = self.channel or self._start()
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _enlarge(writer)
+        enlarge_pipe(writer, _PIPE_SIZE)
         if channel.send(("open", number, path, *rotation, position), reader):
             return writer
         os.close(reader)
@@ -254,12 +263,15 @@ class LogWriter:
         if key == self._process.key:
             self.receive()
             self._disconnect()
-        if self.stopping or not self.files:  # at the end, drain() starts another one if something is left
+        if not self.files:
             return
-        if time.monotonic() - self._started_at > _SHORT_RUN_SECONDS:
-            self.start_at = 0.0
-        how = f"cannot be started: {why}" if why else f"ended with {describe_exit(code)}"
-        self._warn(f"the process that writes log files {how} (the next one writes what is missing; no line is lost)")
+        if not self.stopping:  # else it is the final SIGKILL that ended it
+            if time.monotonic() - self._started_at > _SHORT_RUN_SECONDS:
+                self.start_at = 0.0
+            how = f"cannot be started: {why}" if why else f"ended with {describe_exit(code)}"
+            self._warn(
+                f"the process that writes log files {how} (the next one writes what is missing; no line is lost)"
+            )
         for file in list(self.files.values()):
             if file.closing:  # everything was confirmed before
                 del self.files[file.number]
@@ -303,11 +315,3 @@ class LogWriter:
                 os.set_inheritable(fd, False)
         if plain["control"] >= 0:
             self._connect(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, plain["control"]), plain["queue"])
-
-
-def _enlarge(fd: int) -> None:
-    """A user without privileges may be at its limit (pipe(7), pipe-user-pages-soft)."""
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-    except OSError:
-        return

@@ -161,13 +161,13 @@ class Sink:
             self.on_lost(why)
 
 
-def enlarge_pipe(fd: int) -> None:
+def enlarge_pipe(fd: int, size: int = _PIPE_SIZE) -> None:
     """Enlarge a pipe, which means fewer wake-ups of the writer, cohabit and the reader.
 
     Other descriptors stay as they are, and so does a pipe of a user at its limit (pipe(7), pipe-user-pages-soft).
     """
     try:
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
     except OSError:
         return
 

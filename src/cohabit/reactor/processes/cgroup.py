@@ -181,7 +181,7 @@ def places(controller: str = "") -> list[tuple[str, str]]:
         fields, _, kind = line.partition(" - ")
         if not _shows(kind, controller) or not ours:
             continue
-        root, point = (_unescape(field) for field in fields.split(" ")[3:5])
+        root, point = (proc.unescape(field) for field in fields.split(" ")[3:5])
         root = root.rstrip("/")
         if f"{ours}/".startswith(root + "/") and "/.." not in ours:
             found.append((point + ours[len(root) :].rstrip("/"), ours.rstrip("/")))
@@ -192,13 +192,6 @@ def _shows(kind: str, controller: str) -> bool:
     """Whether a mount is the hierarchy. kind: type, source and options, the last fields of its line in mountinfo."""
     fields = kind.split(" ")
     return fields[0] == "cgroup" and controller in fields[-1].split(",") if controller else fields[0] == "cgroup2"
-
-
-def _unescape(field: str) -> str:
-    r"""Decode a field of mountinfo, in which space, tab, newline and backslash are \ooo."""
-    for character in " \t\n\\":
-        field = field.replace(f"\\{ord(character):03o}", character)
-    return field
 
 
 def _can_be_entered(base: str, directory: str) -> bool:

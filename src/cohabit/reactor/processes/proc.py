@@ -134,6 +134,13 @@ def name(pid: int) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+def unescape(field: str) -> str:
+    r"""Decode a field of mountinfo (proc_pid_mountinfo(5)), in which space, tab, newline and backslash are \ooo."""
+    for character in " \t\n\\":
+        field = field.replace(f"\\{ord(character):03o}", character)
+    return field
+
+
 def boot_ticks() -> int:
     """Return the current time in the unit of Process.start."""
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_SECOND)
