@@ -431,3 +431,45 @@ def test_the_log_writer_reports_a_file_without_a_descriptor() -> None:
     Writer(answers.append).handle(("open", 7, "/var/log/web.log", 0, 1, False, None), [])
     why = "cannot write /var/log/web.log: too many open files (raise ulimit -n)"
     assert answers == [("trouble", 7, why), ("failing", 7)]
+
+
+def test_a_child_that_is_to_end_is_read_until_it_has_closed_its_files(world: World) -> None:
+    """Without /proc, before the final sweep: the next child must know what this one has written."""
+    sink = opened(world)
+    other = world.writers.sink("/var/log/other.log")
+    other.write(b"x\n")
+    world.child.take()
+    world.writers.stop(end=True)
+    first = world.child
+    assert first.take() == ("stop compressing",)
+    sink.write(b"two\n")
+    sink.flush()
+    world.writers._writer("/").start_at = 0.0
+    sink.flush()
+    assert (world.children, sink.blocked) == ([first], True)  # it waits for the end of the first child
+    for each, size in ((sink, 4), (other, 2)):
+        first.answer("position", each.number, (size, 1, 2, size))
+        first.answer("closed", each.number)
+    world.handle()
+    assert first.socket.recv(100) == b""  # and so it ends
+    sink.flush()
+    assert world.child.take() == ("open", sink.number, "/var/log/web.log", 10, 3, True, (4, 1, 2, 4))
+    assert world.child.read() == b"two\n"
+    first.ended(0, "")
+    assert (world.warnings, other.pending_bytes) == ([], 0)
+
+
+def test_the_end_of_a_child_without_files_is_not_reported(world: World) -> None:
+    """Not even if the next one has been started meanwhile."""
+    sink = opened(world)
+    world.child.answer("position", sink.number, (4, 1, 2, 4))
+    world.handle()
+    first = world.child
+    sink.close()
+    first.answer("closed", sink.number)
+    world.handle()
+    world.writers._writer("/").start_at = 0.0
+    world.writers.sink("/var/log/next.log").write(b"x\n")
+    assert world.child is not first
+    first.ended(0, "")
+    assert world.warnings == []

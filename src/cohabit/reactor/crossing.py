@@ -20,7 +20,7 @@ VERSIONS = {
     "loop": 1,
     "engine": 2,
     "launcher": 1,
-    "output": 3,
+    "output": 4,
     "multiline": 2,
     "sockets": 1,
     "passive_probes": 1,

@@ -147,9 +147,12 @@ class Channel:
 class LogWriter:
     """One child and its files. connection: counts the children and their ends; channel: to the present one, or None.
 
-    start_at: monotonic seconds before which no child is started. files: by number, until the child has closed the file.
-    resume(file): called for each file when a child has ended, so that the next one writes it, and for an unused file
-    when everything is written.
+    start_at: monotonic seconds before which no child is started. files: by number, until the child has closed one that
+    is not used any more. resume(file): called for each file when a child has ended, so that the next one writes it, and
+    for an unused file when everything is written.
+
+    The channel is closed only when the child has closed all files, or has ended: an answer that is not read would be
+    missing for the next child, which would write the same lines again.
     """
 
     def __init__(self, context: Context, mount_point: str, resume: Callable[[Any], None]) -> None:
@@ -162,6 +165,8 @@ class LogWriter:
         self._context = context
         self._resume = resume
         self._process = self._new_process()
+        self._open: set[int] = set()  # the files that the child has, until it has closed them
+        self._dismissed: set[str] = set()  # keys of children that had closed all files, and are to end
         self._started_at = 0.0
 
     def _new_process(self) -> SideProcess:
@@ -183,10 +188,13 @@ class LogWriter:
 
     def open(self, number: int, path: str, rotation: tuple[int, int, bool], position: Position | None) -> int:
         """Have the child open a file. Returns the pipe for its lines, which never blocks. Raises OSError."""
+        if number in self._open:
+            raise OSError(errno.EAGAIN, "the log writer has not closed the file yet")
         channel = self.channel or self._start()
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         enlarge_pipe(writer, _PIPE_SIZE)
         if channel.send(("open", number, path, *rotation, position), reader):
+            self._open.add(number)
             return writer
         os.close(reader)
         os.close(writer)
@@ -212,9 +220,12 @@ class LogWriter:
         if kind == "trouble":
             self._warn(value)
         elif kind == "closed":
-            self.files.pop(number, None)
-            if not self.files:
-                self._disconnect()  # and so the child ends
+            self._open.discard(number)
+            if file is not None and file.closing:
+                del self.files[number]
+            if not self._open:
+                self._dismissed.add(self._process.key)
+                self._disconnect()
         elif file is not None and kind == "failing":
             file.failing = True
         elif file is not None:
@@ -255,6 +266,7 @@ class LogWriter:
         self.channel.close()
         self.channel = None
         self.connection += 1
+        self._open.clear()
         for file in self.files.values():
             file.lose_connection()
 
@@ -263,9 +275,11 @@ class LogWriter:
         if key == self._process.key:
             self.receive()
             self._disconnect()
+        expected = self.stopping or key in self._dismissed  # the final SIGKILL has ended it, or it was to end
+        self._dismissed.discard(key)
         if not self.files:
             return
-        if not self.stopping:  # else it is the final SIGKILL that ended it
+        if not expected:
             if time.monotonic() - self._started_at > _SHORT_RUN_SECONDS:
                 self.start_at = 0.0
             how = f"cannot be started: {why}" if why else f"ended with {describe_exit(code)}"
@@ -285,7 +299,6 @@ class LogWriter:
         if end:
             for file in self.files.values():
                 file.disconnect()
-            self._disconnect()
             self.start_at = _NEVER
 
     # --- re-execution --------------------------------------------------------------------------------
@@ -303,6 +316,7 @@ class LogWriter:
             "process": self._process.to_plain(),
             "started_at": self._started_at,
             "stopping": self.stopping,
+            "open": sorted(self._open),
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
@@ -314,4 +328,5 @@ class LogWriter:
             if fd >= 0:
                 os.set_inheritable(fd, False)
         if plain["control"] >= 0:
+            self._open = set(plain["open"])
             self._connect(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, plain["control"]), plain["queue"])
