@@ -44,7 +44,7 @@ class StartsTwice(Supervisor):
     def step(self, event: Event, now: float) -> list[Effect]:
         result = super().step(event, now)
         if isinstance(event, Probed) and self.units[event.service].state == machine.RUNNING:
-            result.append(Spawn(self.units[event.service].service))
+            result.append(Spawn(self.units[event.service].spec))
         return result
 
 
@@ -61,7 +61,7 @@ class StartsTooEarly(Services):
     """Treats every condition as service_started."""
 
     def _try_start(self, unit: Unit, now: float) -> None:
-        if all(self.units[needed.service].starts for needed in unit.service.depends_on):
+        if all(self.units[needed.service].starts for needed in unit.spec.depends_on):
             self.fact(unit, machine.START, now)
         else:
             super()._try_start(unit, now)
@@ -201,7 +201,7 @@ class HalvesGracePeriod(Runs):
     def stop(self, unit: Unit, before: str, now: float) -> None:
         super().stop(unit, before, now)
         if self._services.timers.get((unit.name, "state")) is not None:
-            self._set_deadline(unit, now + unit.service.stop_grace_seconds / 2)
+            self._set_deadline(unit, now + unit.spec.stop_grace_seconds / 2)
 
 
 class SweepsWithSigkill(Supervisor):
@@ -265,11 +265,11 @@ class LastExitCodeWins(Supervisor):
 
     def _over(self, unit: Unit, now: float) -> None:
         super()._over(unit, now)
-        if unit.service.essential:
+        if unit.spec.essential:
             self.code = unit.code
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        if isinstance(event, Exited) and self.code is not None and self.units[event.service].service.essential:
+        if isinstance(event, Exited) and self.code is not None and self.units[event.service].spec.essential:
             self.code = event.code
         return super().step(event, now)
 

@@ -64,7 +64,7 @@ class ProbesTooEarly(Supervisor):
         if isinstance(event, Probed) and not event.passed and not result and event.service in self.units:
             unit = self.units[event.service]
             if unit.state == machine.RUNNING and unit.health.next_at is not None:
-                result.append(Ask(unit.service))
+                result.append(Ask(unit.spec))
         return result
 
 
@@ -73,15 +73,15 @@ class ProbesWithoutProbe(HealthMonitor):
 
     def begin(self, unit: Unit, now: float) -> None:
         super().begin(unit, now)
-        if unit.service.probe is None:
-            self._services.out.append(Ask(unit.service))
+        if unit.spec.probe is None:
+            self._services.out.append(Ask(unit.spec))
 
 
 class KeepsOldProbe(Membership):
     """Probes with the old definition after a reload."""
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
-        before = unit.service
+        before = unit.spec
         super()._change_in_place(unit, now)
         self._services.out[:] = [
             effect.replace(service=before) if isinstance(effect, Ask) and effect.service.name == unit.name else effect
@@ -93,7 +93,7 @@ class DoesNotProbeAfterRestart(HealthMonitor):
     """Does not probe a service after a restart."""
 
     def begin(self, unit: Unit, now: float) -> None:
-        if unit.starts == 1 or unit.service.probe is None:
+        if unit.starts == 1 or unit.spec.probe is None:
             super().begin(unit, now)
 
 
@@ -115,15 +115,15 @@ class HidesUnhealthy(HealthMonitor):
 
 
 def _with_another_way(unit: Unit, on_failure: str) -> None:
-    if unit.service.probe is not None:
-        unit.service = unit.service.replace(probe=unit.service.probe.replace(on_failure=on_failure))
+    if unit.spec.probe is not None:
+        unit.spec = unit.spec.replace(probe=unit.spec.probe.replace(on_failure=on_failure))
 
 
 class IgnoresOnFailureRestart(HealthMonitor):
     """Treats on_failure: restart as none."""
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
-        if unit.service.probe is not None and unit.service.probe.on_failure == RESTART:
+        if unit.spec.probe is not None and unit.spec.probe.on_failure == RESTART:
             _with_another_way(unit, NONE)
         super()._announce(unit, before, now)
 
@@ -140,7 +140,7 @@ class IgnoresOnFailureExit(HealthMonitor):
     """Treats on_failure: exit as none."""
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
-        if unit.service.probe is not None and unit.service.probe.on_failure == EXIT:
+        if unit.spec.probe is not None and unit.spec.probe.on_failure == EXIT:
             _with_another_way(unit, NONE)
         super()._announce(unit, before, now)
 
@@ -162,7 +162,7 @@ class StartsBesidePreStart(Runs):
     def begin(self, unit: Unit, now: float) -> None:
         super().begin(unit, now)
         if unit.run.hook_stage == PRE_START:
-            self._services.out.append(Spawn(unit.service))
+            self._services.out.append(Spawn(unit.spec))
 
 
 class RunsOnePreStartHook(Runs):
@@ -183,10 +183,10 @@ class SkipsPreStop(Runs):
     """Runs no pre_stop hooks."""
 
     def stop(self, unit: Unit, before: str, now: float) -> None:
-        service = unit.service
-        unit.service = service.replace(pre_stop=())
+        service = unit.spec
+        unit.spec = service.replace(pre_stop=())
         super().stop(unit, before, now)
-        unit.service = service
+        unit.spec = service
 
 
 class _LosesHookEnd(Supervisor):
@@ -252,7 +252,7 @@ class RunsJobsAtStart(Membership):
 
     def add(self, units: list[Unit]) -> None:
         for unit in units:
-            unit.want_up = True
+            unit.desired = True
         super().add(units)
 
 
@@ -263,16 +263,16 @@ class RestartsOldDefinition(Services):
     """Restarts changed services with the old definition."""
 
     def _renewed(self, unit: Unit, now: float) -> None:
-        before = unit.service
+        before = unit.spec
         super()._renewed(unit, now)
-        unit.service = before
+        unit.spec = before
 
 
 class IgnoresChangeInPlace(Membership):
     """Ignores changes that need no restart."""
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
-        unit.next = None
+        unit.next_spec = None
 
 
 class RestartsRemovedServices(Membership):
@@ -282,7 +282,7 @@ class RestartsRemovedServices(Membership):
         super().change(plan, difference, now)
         for unit in self.gone:
             if unit.at_rest:
-                self._services.out.append(Spawn(unit.service))
+                self._services.out.append(Spawn(unit.spec))
 
 
 class KeepsRemovedServices(Supervisor):

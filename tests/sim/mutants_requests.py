@@ -107,7 +107,7 @@ class DoesNotStartAfterRestart(Services):
     def restart(self, unit: Unit, *, up: bool) -> None:
         super().restart(unit, up=up)
         if not unit.at_rest:
-            unit.want_up = unit.restart_pending = False
+            unit.desired = unit.restart_pending = False
 
 
 class IgnoresServiceStop(Supervisor):
@@ -125,7 +125,7 @@ class RestartsStoppedServices(Services):
     def _enter(self, unit: Unit, state: str, now: float) -> None:
         super()._enter(unit, state, now)
         if unit.down and not unit.gone:
-            unit.want_up = True
+            unit.desired = True
             self.mark_dirty(unit)
 
 
@@ -142,10 +142,10 @@ class KeepsDefinitionAfterStop(Services):
     """Does not take the new definition of a service that is stopped during a reload."""
 
     def _enter(self, unit: Unit, state: str, now: float) -> None:
-        before = unit.service
+        before = unit.spec
         super()._enter(unit, state, now)
         if state == machine.STOPPED and not unit.restart_pending:
-            unit.service = before
+            unit.spec = before
 
 
 class IgnoresScale(Supervisor):

@@ -143,8 +143,8 @@ class SmallWorld:
                 "run": {**unit["run"], **_RECORDED},
                 "history": (),
                 "health": {**unit["health"], "results": (), "passed": 0, "failed": 0},
-                "service": id(unit["service"]),  # FrozenOnce keeps them
-                "next": id(unit["next"]),
+                "spec": id(unit["spec"]),  # FrozenOnce keeps them
+                "next_spec": id(unit["next_spec"]),
             }
             for unit in self.plain["units"]
         ]
@@ -176,7 +176,7 @@ class SmallWorld:
 
     def _possible_of(self, name: str) -> Iterator[Event]:
         process, hook = self.processes[name], self.hooks.get(name)
-        service = self.engine.units[name].service
+        service = self.engine.units[name].spec
         if hook:
             alone = process in (_NOTHING, _ORPHANS)
             yield from (HookEnded(name, code, None, orphans and alone) for code in (0, 3) for orphans in (False, True))

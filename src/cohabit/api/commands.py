@@ -134,11 +134,11 @@ class RequestContext:
             raise self.error("the file is still being read", 1, control.LOADING)
         found: dict[str, Unit] = {}
         for name in names:
-            matching = [unit for unit in units.values() if name in (unit.name, unit.service.service)]
+            matching = [unit for unit in units.values() if name in (unit.name, unit.spec.service)]
             if not matching and self.engine.scale.get(name) == 0:
                 raise self.error(f"{name} is scaled to 0 (cohabit scale {name}=1)", 1, control.NOT_RUNNING)
             if not matching:
-                known = {unit.service.service or unit.name for unit in units.values()} | set(units)
+                known = {unit.spec.service or unit.name for unit in units.values()} | set(units)
                 hint = did_you_mean(name, known) or _list_names(sorted(known))
                 raise self.error(f"there is no service {name!r}{hint}", error=control.UNKNOWN_SERVICE)
             found.update({unit.name: unit for unit in matching})
@@ -314,7 +314,7 @@ def _wait(context: RequestContext) -> Outcome:
     return PendingReply(
         (),
         named or None,
-        lambda: whether_ready(engine, named or [name for name, unit in engine.units.items() if unit.want_up]),
+        lambda: whether_ready(engine, named or [name for name, unit in engine.units.items() if unit.desired]),
     )
 
 

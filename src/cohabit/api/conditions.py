@@ -67,7 +67,7 @@ def liveness(engine: Supervisor, units: Sequence[Unit]) -> Answer:
     for unit in units:
         if unit.health.status == health.UNHEALTHY:
             return Answer(1, f"{unit.name} {_describe_unhealthy(unit)}")
-        if unit.state == machine.FATAL and unit.service.essential:
+        if unit.state == machine.FATAL and unit.spec.essential:
             return Answer(1, f"{unit.name} {text_of(unit.run.reason)}")
     return Answer(0, f"alive: {'starting' if engine.phase == LOADING else engine.phase}")
 
@@ -108,8 +108,8 @@ def _failure(engine: Supervisor, unit: Unit, *, retries: bool) -> Answer | None:
     if unit.state in _FAILED or (unit.state == machine.BACKOFF and not retries):
         retried = "" if unit.state in _FAILED else "; it will be restarted"
         return Answer(1, f"{unit.name} {text_of(unit.run.reason)}{retried}")
-    if not unit.want_up:
-        scheduled = unit.service.schedule is not None and unit.code is None
+    if not unit.desired:
+        scheduled = unit.spec.schedule is not None and unit.code is None
         return Answer(1, f"{unit.name} {'has not run yet: it runs on a schedule' if scheduled else 'was stopped'}")
     if unit.health.status == health.UNHEALTHY and not retries:
         return Answer(1, f"{unit.name} {_describe_unhealthy(unit)}")
@@ -126,9 +126,9 @@ def _stopped_dependency(engine: Supervisor, unit: Unit) -> str:
             continue
         if unit.down:
             return unit.name
-        for dependency in unit.service.depends_on:
+        for dependency in unit.spec.depends_on:
             other = engine.units[dependency.service]
-            if unit.want_up and other.name not in seen and not other.satisfies(dependency):
+            if unit.desired and other.name not in seen and not other.satisfies(dependency):
                 seen.add(other.name)
                 todo.append(other)
     return ""
@@ -146,7 +146,7 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
     if engine.phase == DONE:
         code = _first_failure(units) if by_itself else 0
         return Answer(code, f"cohabit exits: {text_of(engine.exit_reason)}", error=control.OK)
-    wanted = next((unit.name for unit in units if unit.want_up and not unit.ended), "")
+    wanted = next((unit.name for unit in units if unit.desired and not unit.ended), "")
     if wanted and not by_itself:
         return Answer(1, f"{wanted} is to start again")
     if any(unit.restart_pending or unit.state not in machine.ENDED or _waits_to_start(unit) for unit in units):
@@ -165,11 +165,11 @@ def _first_failure(units: Sequence[Unit]) -> int:
 
 
 def _counts(unit: Unit) -> bool:
-    return unit.want_up and unit.service.schedule is None and (unit.service.essential or unit.service.job)
+    return unit.desired and unit.spec.schedule is None and (unit.spec.essential or unit.spec.job)
 
 
 def _waits_to_start(unit: Unit) -> bool:
-    return unit.state == machine.STOPPED and unit.want_up
+    return unit.state == machine.STOPPED and unit.desired
 
 
 def _is_ready(unit: Unit) -> bool:
@@ -190,7 +190,7 @@ def _describe_not_ready(engine: Supervisor, unit: Unit) -> str:
     if unit.state == machine.RUNNING:
         output = f": {unit.health.last_output}" if unit.health.last_output else ""
         return f"is running and not ready yet{output}"
-    if unit.state == machine.STOPPED and unit.want_up:
-        waiting = [each.service for each in unit.service.depends_on if not engine.units[each.service].satisfies(each)]
+    if unit.state == machine.STOPPED and unit.desired:
+        waiting = [each.service for each in unit.spec.depends_on if not engine.units[each.service].satisfies(each)]
         return f"waits for {', '.join(waiting)}" if waiting else "is about to start"
     return {machine.STOPPED: "is stopped", machine.STARTING: "is starting", machine.STOPPING: "is stopping"}[unit.state]

@@ -60,14 +60,14 @@ def container(engine: Supervisor, clock: Clock, *, ready: bool, **details: Any) 
 
 def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> ServiceStatus:
     """Return one service instance. details: pids, and output if the request asked for it."""
-    definition = unit.service
+    definition = unit.spec
     return ServiceStatus(
         name=unit.name,
         service=definition.service or unit.name,
         replica=definition.replica,
         state=unit.state,
         since=clock.unix(unit.history.since),
-        want="up" if unit.want_up else "down",
+        want="up" if unit.desired else "down",
         restart_pending=unit.restart_pending,
         gone=unit.gone,
         ready=unit.run.ready,
@@ -86,7 +86,7 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         next=clock.unix(engine.services.timers.get((unit.name, STATE_TIMER))),
         hook_stage=unit.run.hook_stage,
         hook_index=unit.run.hook_index,
-        depends_on=tuple(_dependency(engine, dependency) for dependency in unit.wanted.depends_on),
+        depends_on=tuple(_dependency(engine, dependency) for dependency in unit.newest_spec.depends_on),
         essential=definition.essential,
         job=definition.job,
         schedule=definition.schedule.cron if definition.schedule else "",

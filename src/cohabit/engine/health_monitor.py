@@ -30,10 +30,10 @@ class HealthMonitor:
 
     def begin(self, unit: Unit, now: float) -> None:
         """The command runs and the post_start hooks have ended."""
-        probe = unit.service.probe
+        probe = unit.spec.probe
         if probe is None:
             unit.run.ready = True
-            if not unit.service.job:  # others wait for the completion of a job, not for its start
+            if not unit.spec.job:  # others wait for the completion of a job, not for its start
                 self._services.note(unit, READY, now)
             self._services.mark_dirty(unit)
             return
@@ -44,14 +44,14 @@ class HealthMonitor:
     def end(self, unit: Unit) -> None:
         """The service is not running any more, or has another probe from now on."""
         unit.run.ready = False
-        if unit.service.probe is not None:
+        if unit.spec.probe is not None:
             unit.health.end()
             self._services.timers.set((unit.name, HEALTH_TIMER), None)
             self._services.out.append(StopAsking(unit.name))
 
     def probed(self, unit: Unit, now: float, *, passed: bool, output: str, reason: Reason | None = None) -> None:
         """A result has arrived: the answer to Ask, or a report of the service itself."""
-        probe = unit.service.probe
+        probe = unit.spec.probe
         if probe is None or unit.state != machine.RUNNING:
             return
         if unit.health.status == "":
@@ -62,7 +62,7 @@ class HealthMonitor:
 
     def notified(self, unit: Unit, message: Notified, now: float) -> None:
         """Handle a message of sd_notify(3)."""
-        probe = unit.service.probe
+        probe = unit.spec.probe
         if unit.state != machine.RUNNING or probe is None or probe.kind != "notify":
             return
         if unit.health.status == "":
@@ -78,12 +78,12 @@ class HealthMonitor:
 
     def due(self, unit: Unit, now: float) -> None:
         """The timer of the unit has expired: request a probe, or record that a report is missing."""
-        probe = unit.service.probe
+        probe = unit.spec.probe
         if probe is None or unit.state != machine.RUNNING:
             return
         before = unit.health.status
         if unit.health.due(probe, now):
-            self._services.out.append(Ask(unit.service))
+            self._services.out.append(Ask(unit.spec))
         else:
             self._changed(unit, before, now)
 
@@ -98,7 +98,7 @@ class HealthMonitor:
             self._services.timers.set((unit.name, HEALTH_TIMER), next_at)
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
-        services, probe, status = self._services, unit.service.probe, unit.health.status
+        services, probe, status = self._services, unit.spec.probe, unit.health.status
         if status == health.HEALTHY and not unit.run.ready and unit.run.hook_stage != POST_START:
             unit.run.ready = True
             first = before in ("", health.STARTING)

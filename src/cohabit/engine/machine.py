@@ -10,7 +10,7 @@ The states are supervisord's:
     EXITED    it ended by itself and will not be restarted
     FATAL     it could not be started, or its restart attempts are used up
 
-The desired state (up or down) is a second field, Unit.want_up; Services.reconcile() compares the two.
+The desired state (up or down) is a second field, Unit.desired; Services.reconcile() compares the two.
 
 A cell is a state or one of these:
 
@@ -90,7 +90,7 @@ TABLE: dict[str, dict[str, str]] = {
     },
     BACKOFF: _NO_PROCESS | {START: STARTING, STOP: STOPPED, REFUSED: STAY, DUE: STARTING, REARM: STOPPED, FAILED: STAY},
     STOPPING: {
-        START: STAY,  # kept in want_up: it starts again after VERDICT
+        START: STAY,  # kept in desired: it starts again after VERDICT
         STOP: STAY,
         REFUSED: STAY,
         SPAWNED: STAY,  # stopped between fork and exec: the signal is sent after the exec

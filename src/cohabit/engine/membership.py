@@ -27,7 +27,7 @@ class Membership:
 
     def _new_unit(self, service: Service, now: float) -> Unit:
         unit = Unit(service)
-        if unit.want_up:
+        if unit.desired:
             self._services.note(unit, WANTED, now)
         return unit
 
@@ -42,7 +42,7 @@ class Membership:
         units = self._services.units
         for name in difference.removed:
             unit = units[name]
-            unit.gone, unit.want_up, unit.restart_pending = True, False, False
+            unit.gone, unit.desired, unit.restart_pending = True, False, False
             self.gone.append(unit)
         for name in difference.added:
             existing = units.get(name)
@@ -50,10 +50,10 @@ class Membership:
                 units[name] = self._new_unit(plan.services[name], now)
             elif existing.gone:  # it was removed, and its processes have not ended yet
                 self.gone.remove(existing)
-                existing.gone, existing.next = False, plan.services[name]
-                self._services.replace_run(existing, up=existing.wanted.schedule is None)
+                existing.gone, existing.next_spec = False, plan.services[name]
+                self._services.replace_run(existing, up=existing.newest_spec.schedule is None)
         for name in difference.changed:
-            units[name].next = plan.services[name]
+            units[name].next_spec = plan.services[name]
         self._connect()
         for name in difference.restarting:
             self._services.restart(units[name], up=plan.services[name].schedule is None)
@@ -62,9 +62,9 @@ class Membership:
                 self._change_in_place(units[name], now)
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
-        probe = unit.service.probe
+        probe = unit.spec.probe
         unit.take_next()
-        if unit.state == machine.RUNNING and unit.run.hook_stage != POST_START and unit.service.probe != probe:
+        if unit.state == machine.RUNNING and unit.run.hook_stage != POST_START and unit.spec.probe != probe:
             self._services.health_monitor.end(unit)
             self._services.health_monitor.begin(unit, now)
         self._services.mark_dirty(unit)
@@ -81,7 +81,7 @@ class Membership:
         for unit in units.values():
             unit.dependents = []
         for unit in units.values():
-            for dependency in unit.wanted.depends_on:
+            for dependency in unit.newest_spec.depends_on:
                 if dependency.service in units:
                     units[dependency.service].dependents.append(unit.name)
         self._services.mark_all_dirty()

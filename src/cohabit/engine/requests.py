@@ -51,11 +51,11 @@ def _start(services: Services, unit: Unit) -> None:
     todo, seen = [unit], {unit.name}
     while todo:
         unit = todo.pop()
-        if unit.at_rest or unit.state == machine.STOPPING or not unit.want_up:
+        if unit.at_rest or unit.state == machine.STOPPING or not unit.desired:
             services.replace_run(unit, up=True)
-        for dependency in unit.wanted.depends_on:
+        for dependency in unit.newest_spec.depends_on:
             other = services.units[dependency.service]
-            if other.name in seen or other.wanted.schedule is not None:
+            if other.name in seen or other.newest_spec.schedule is not None:
                 continue
             done = dependency.condition == COMPLETED and other.satisfies(dependency)
             if not done and (other.ended or other.going_down or other.state == machine.STOPPED):
@@ -64,7 +64,7 @@ def _start(services: Services, unit: Unit) -> None:
 
 
 def _stop(services: Services, unit: Unit) -> None:
-    unit.want_up = unit.restart_pending = False
+    unit.desired = unit.restart_pending = False
     services.mark_dirty(unit)
 
 
@@ -77,11 +77,11 @@ def _kill(services: Services, unit: Unit, now: float) -> None:
 
 def schedule_due(services: Services, unit: Unit, now: float) -> None:
     """Start a job whose schedule is due, unless its previous run is not finished."""
-    if unit.gone or unit.restart_pending or unit.service.schedule is None:
+    if unit.gone or unit.restart_pending or unit.spec.schedule is None:
         return
-    if not unit.at_rest or unit.state == machine.BACKOFF or (unit.want_up and unit.state == machine.STOPPED):
+    if not unit.at_rest or unit.state == machine.BACKOFF or (unit.desired and unit.state == machine.STOPPED):
         services.say("warning", unit, "its schedule is due, but the previous run is not finished: skipped")
         return
-    unit.want_up, unit.restarts = True, 0
+    unit.desired, unit.restarts = True, 0
     services.fact(unit, machine.REARM, now)
     services.mark_dirty(unit)

@@ -50,10 +50,10 @@ class Runs:
         """Start a new run: its first pre_start hook, or its command."""
         unit.run = Run(now, PENDING)
         unit.failed = 0
-        if unit.service.pre_start:
+        if unit.spec.pre_start:
             self._run_hook(unit, PRE_START, 0)
         else:
-            self._services.out.append(Spawn(unit.service))
+            self._services.out.append(Spawn(unit.spec))
 
     def refuse(self, unit: Unit, failed: Unit) -> None:
         """It cannot start, because a dependency has failed: a run without a process has this reason."""
@@ -72,7 +72,7 @@ class Runs:
         if unit.state != machine.RUNNING:
             services.mark_dirty(unit)  # stopped before its exec; yet service_started holds now for its dependents
             return
-        if unit.service.post_start:
+        if unit.spec.post_start:
             self._run_hook(unit, POST_START, 0)
         else:
             services.health_monitor.begin(unit, now)
@@ -91,14 +91,14 @@ class Runs:
 
     def _run_hook(self, unit: Unit, stage: str, index: int) -> None:
         unit.run.hook_stage, unit.run.hook_index = stage, index
-        self._services.out.append(RunHook(unit.service, stage, index))
+        self._services.out.append(RunHook(unit.spec, stage, index))
 
     def hook_ended(self, unit: Unit, code: int, cause: Reason | None, now: float, *, orphans: bool) -> None:
         """A hook has ended: run the next one, or continue the start or the stop."""
         run = unit.run
         stage, index, run.hook_stage = run.hook_stage, run.hook_index, ""
         outcome = Reason(HOOK_FAILED if code else HOOK_ENDED, code, hook_stage=stage, hook_index=index, cause=cause)
-        more = index + 1 < len(unit.service.hooks(stage)) if stage else False
+        more = index + 1 < len(unit.spec.hooks(stage)) if stage else False
         if stage != PRE_START and not run.main_alive and unit.state == machine.STOPPING:
             run.orphans = run.orphans or orphans
             if not run.orphans:
@@ -111,7 +111,7 @@ class Runs:
             if more and not run.killed:
                 self._run_hook(unit, PRE_STOP, index + 1)
             elif not run.killed:
-                self._services.out.append(Signal(unit.name, unit.service.stop_signal))
+                self._services.out.append(Signal(unit.name, unit.spec.stop_signal))
         elif stage == POST_START and unit.state == machine.RUNNING:
             if code:
                 self._post_start_failed(unit, outcome, now)
@@ -124,7 +124,7 @@ class Runs:
         """code: None when it was the last hook and it succeeded."""
         if unit.state == machine.STARTING and not code and not unit.going_down:
             if code is None:
-                self._services.out.append(Spawn(unit.service))
+                self._services.out.append(Spawn(unit.spec))
             else:
                 self._run_hook(unit, PRE_START, unit.run.hook_index + 1)
             return
@@ -147,7 +147,7 @@ class Runs:
         run = unit.run
         run.pid = pid
         if unit.state == machine.STOPPING and not run.hook_stage:
-            self._services.out.append(Signal(unit.name, unit.service.stop_signal))
+            self._services.out.append(Signal(unit.name, unit.spec.stop_signal))
         if not run.in_background:  # logged once per run, however often it forks again
             run.in_background = True
             self._services.say("info", unit, f"is in the background now, pid {pid}")
@@ -169,21 +169,21 @@ class Runs:
         services, run = self._services, unit.run
         run.stop = run.stop or Stop()
         if before != machine.STOPPING:
-            self._set_deadline(unit, now + unit.service.stop_grace_seconds)
+            self._set_deadline(unit, now + unit.spec.stop_grace_seconds)
         if run.killed:
             services.out.append(SignalTree(unit.name, SIGKILL))
-        elif before == machine.RUNNING and run.main_alive and unit.service.pre_stop and not run.hook_stage:
+        elif before == machine.RUNNING and run.main_alive and unit.spec.pre_stop and not run.hook_stage:
             self._run_hook(unit, PRE_STOP, 0)
         elif run.process == GONE:
             services.out.append(SignalTree(unit.name, SIGTERM))
         else:
-            services.out.append(Signal(unit.name, unit.service.stop_signal))
+            services.out.append(Signal(unit.name, unit.spec.stop_signal))
 
     def kill(self, unit: Unit) -> None:
         """Its grace period is over."""
         self._services.killed = True
         unit.run.kill()
-        grace = format_duration(unit.service.stop_grace_seconds)
+        grace = format_duration(unit.spec.stop_grace_seconds)
         hook = unit.run.stop.blocked_hook if unit.run.stop else None
         blocked = "" if hook is None else f" (its {PRE_STOP} hook {hook + 1} is still running)"
         self._services.say("warning", unit, f"not stopped within its stop_grace_period of {grace}{blocked}: killing it")
@@ -214,7 +214,7 @@ class Runs:
         left = orphans or run.hook_stage != ""  # a hook that is still running counts, too
         services.fact(unit, machine.LEFT_ORPHANS if left else machine.ENDED_ALONE, now)
         final = left and not unit.going_down and self._policy(unit).state != machine.BACKOFF
-        if final and (unit.code or unit.service.schedule is None):
+        if final and (unit.code or unit.spec.schedule is None):
             services.ended.append(unit)  # at once: the others do not wait for the processes that it left behind
 
     def verdict(self, unit: Unit, now: float) -> str:
@@ -241,7 +241,7 @@ class Runs:
     def _policy(unit: Unit) -> Verdict:
         run = unit.run
         return verdict(
-            unit.service.restart,
+            unit.spec.restart,
             unit.code or 0,
             run.ran_seconds,
             unit.restarts,

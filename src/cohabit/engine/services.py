@@ -118,7 +118,7 @@ class Services:
 
     def replace_run(self, unit: Unit, *, up: bool) -> None:
         """End the current run, then reset the unit. up: start it again; False for a job that waits for its schedule."""
-        unit.restart_pending, unit.want_up = True, up
+        unit.restart_pending, unit.desired = True, up
         self.mark_dirty(unit)
 
     def restart(self, unit: Unit, *, up: bool) -> None:
@@ -128,9 +128,9 @@ class Services:
         while todo:
             unit = todo.pop()
             for other in (self.units[name] for name in unit.dependents):
-                linked = any(d.service == unit.name and d.restart for d in other.wanted.depends_on)
-                job = other.wanted.schedule is not None
-                if linked and (other.want_up or job) and not (other.restart_pending or other.gone):
+                linked = any(d.service == unit.name and d.restart for d in other.newest_spec.depends_on)
+                job = other.newest_spec.schedule is not None
+                if linked and (other.desired or job) and not (other.restart_pending or other.gone):
                     self.replace_run(other, up=not job)
                     todo.append(other)
 
@@ -138,7 +138,7 @@ class Services:
         """Have all services go down."""
         self.killed = False
         for unit in self.units.values():
-            unit.want_up = unit.restart_pending = False
+            unit.desired = unit.restart_pending = False
             self._dirty[unit.name] = None
 
     # --- reconciliation: desired state against current state ---------------------------------------------
@@ -165,7 +165,7 @@ class Services:
         self.mark_dirty(unit)
 
     def _try_start(self, unit: Unit, now: float) -> None:
-        others = [(self.units[dependency.service], dependency) for dependency in unit.service.depends_on]
+        others = [(self.units[dependency.service], dependency) for dependency in unit.spec.depends_on]
         failed = next((other for other, dependency in others if other.can_never_satisfy(dependency)), None)
         if failed is not None:
             self.runs.refuse(unit, failed)
@@ -186,7 +186,7 @@ class Services:
         for name in unit.dependents:
             self._dirty[name] = None
         if unit.going_down:
-            for dependency in (*unit.service.depends_on, *unit.wanted.depends_on):
+            for dependency in (*unit.spec.depends_on, *unit.newest_spec.depends_on):
                 if dependency.service in self.units:
                     self._dirty[dependency.service] = None
 

@@ -288,12 +288,12 @@ class Supervisor:
 
     def _over(self, unit: Unit, now: float) -> None:
         """A service ended for good, or is unhealthy with `on_failure: exit`: end the container if it has to."""
-        if unit.code and not unit.failed and unit.service.schedule is None:
+        if unit.code and not unit.failed and unit.spec.schedule is None:
             self.failures += 1
             unit.failed = self.failures
         if self.phase != UP or unit.gone:
             return
-        if unit.service.essential or unit.run.on_failure == EXIT:
+        if unit.spec.essential or unit.run.on_failure == EXIT:
             self.cause = self._first_cause(unit)
             said = self._why_it_ends_all(unit)
             reason = Reason(reasons.SERVICE_ENDED, service=unit.name, cause=unit.run.reason, detail=said)
@@ -301,14 +301,14 @@ class Supervisor:
 
     def _why_it_ends_all(self, unit: Unit) -> str:
         """Say that it was essential, unless all services are."""
-        if not unit.service.essential:
+        if not unit.spec.essential:
             return "on_failure: exit"
-        return "" if all(other.service.essential for other in self.units.values()) else "essential"
+        return "" if all(other.spec.essential for other in self.units.values()) else "essential"
 
     def _first_cause(self, unit: Unit) -> str:
         """The service whose output explains the end: the given one, or the dependency that failed."""
         while not unit.starts:
-            others = [(self.units[dependency.service], dependency) for dependency in unit.service.depends_on]
+            others = [(self.units[dependency.service], dependency) for dependency in unit.spec.depends_on]
             failed = [other for other, dependency in others if other.can_never_satisfy(dependency)]
             if not failed:
                 break

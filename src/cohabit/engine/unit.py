@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 STATE_TIMER, HEALTH_TIMER = "state", "health"  # timers of a unit: the time limit of its state, its next probe
 # The fields in the re-execution state that are plain; the dependents follow from the Plan.
-_PLAIN = ("state", "want_up", "restart_pending", "gone", "code", "starts", "restarts", "failed")
+_PLAIN = ("state", "desired", "restart_pending", "gone", "code", "starts", "restarts", "failed")
 
 
 class Unit:
     """The state of one service or replica.
 
-    service: as it runs, or will run next. next: its replacement after a reload, taken over when it is down.
-    want_up: the desired state. state: the current state (machine.py).
+    spec: the service as it runs, or will run next. next_spec: its replacement after a reload, until it is down.
+    desired: whether it is to be up. state: the current state (machine.py).
     restart_pending: this run is to be replaced by a new one.
     gone: not in the Plan any more.
     run: the current run, or the last one; one without a process before the first.
@@ -33,14 +33,14 @@ class Unit:
     failed: the service failed for good, as failure number n of the container; 0 if it did not.
     """
 
-    __slots__ = ("dependents", "health", "history", "next", "run", "service", *_PLAIN)
+    __slots__ = ("dependents", "health", "history", "next_spec", "run", "spec", *_PLAIN)
 
     def __init__(self, service: Service) -> None:
-        self.service = service
-        self.next: Service | None = None
+        self.spec = service
+        self.next_spec: Service | None = None
         self.dependents: list[str] = []
         self.state = STOPPED
-        self.want_up = service.schedule is None
+        self.desired = service.schedule is None
         self.restart_pending = False
         self.gone = False
         self.run = Run()
@@ -54,12 +54,12 @@ class Unit:
     @property
     def name(self) -> str:
         """The service's name."""
-        return self.service.name
+        return self.spec.name
 
     @property
-    def wanted(self) -> Service:
+    def newest_spec(self) -> Service:
         """The service as the newest Plan has it."""
-        return self.next or self.service
+        return self.next_spec or self.spec
 
     @property
     def at_rest(self) -> bool:
@@ -69,23 +69,23 @@ class Unit:
     @property
     def going_down(self) -> bool:
         """The current run is to end."""
-        return self.restart_pending or not self.want_up
+        return self.restart_pending or not self.desired
 
     @property
     def ended(self) -> bool:
         """It ended by itself and for good: no request stopped it, and no schedule will start it again."""
-        return self.state in ENDED and self.state != STOPPED and self.service.schedule is None
+        return self.state in ENDED and self.state != STOPPED and self.spec.schedule is None
 
     @property
     def down(self) -> bool:
         """It was stopped on request, and neither its restart policy nor a schedule will start it."""
-        return self.state == STOPPED and not self.want_up and self.service.schedule is None
+        return self.state == STOPPED and not self.desired and self.spec.schedule is None
 
     @property
     def start_complete(self) -> bool:
         """Its start has finished: it is ready, has completed successfully, or is to be down."""
         return not self.restart_pending and (
-            self.run.ready or not self.want_up or (self.state == EXITED and self.code == 0)
+            self.run.ready or not self.desired or (self.state == EXITED and self.code == 0)
         )
 
     def satisfies(self, dependency: Dependency) -> bool:
@@ -106,20 +106,20 @@ class Unit:
 
     def waits_for(self, other: Unit) -> bool:
         """Whether it is to start, and its dependency on the other one does not hold yet."""
-        dependencies = (dependency for dependency in self.service.depends_on if dependency.service == other.name)
+        dependencies = (dependency for dependency in self.spec.depends_on if dependency.service == other.name)
         held = all(other.satisfies(dependency) for dependency in dependencies)
-        return self.want_up and self.state == STOPPED and not held
+        return self.desired and self.state == STOPPED and not held
 
     def take_next(self) -> None:
         """Take over the version in the newest Plan."""
-        if self.next is not None:
-            self.service, self.next = self.next, None
+        if self.next_spec is not None:
+            self.spec, self.next_spec = self.next_spec, None
 
     def to_plain(self) -> dict[str, Any]:
         """The re-execution state, as plain values."""
         return {name: getattr(self, name) for name in _PLAIN} | {
-            "service": to_plain(self.service),
-            "next": to_plain(self.next),
+            "spec": to_plain(self.spec),
+            "next_spec": to_plain(self.next_spec),
             "run": self.run.to_plain(),
             "health": self.health.to_plain(),
             "history": self.history.to_plain(),
@@ -128,8 +128,8 @@ class Unit:
     @classmethod
     def restored(cls, plain: dict[str, Any]) -> Unit:
         """The inverse of to_plain. A field that the older program did not write keeps its initial value."""
-        unit = cls(from_plain(plain["service"]))
-        unit.next = from_plain(plain["next"])
+        unit = cls(from_plain(plain["spec"]))
+        unit.next_spec = from_plain(plain["next_spec"])
         unit.run = Run.restored(plain["run"])
         unit.health.restore(plain["health"])
         unit.history = History.restored(plain["history"])

@@ -151,7 +151,7 @@ def _load_children(loop: Loop, plain: dict[str, Any]) -> None:
     """The other parts are loaded already, and know which of their children continue."""
     tasks = {key: ended for part in table(loop) for key, ended in part.tasks().items()}
     loop.parts.children.restore(plain, tasks)
-    services = {name: unit.service for name, unit in loop.engine.units.items()}
+    services = {name: unit.spec for name, unit in loop.engine.units.items()}
     loop.parts.children.attach_services(services, loop.parts.launcher.describe)
 
 

@@ -103,18 +103,18 @@ class Requests:
     def environment_of(self, service: str) -> dict[str, Any]:
         """Return what a process of the service would start with, without the tracking variables. Raises KeyError."""
         unit = self.engine.units[service]
-        spec = self._describe(unit.service, unit.service.command)
+        spec = self._describe(unit.spec, unit.spec.command)
         for name in self._children.trees.variables(service):
             spec.environment.pop(name, None)
-        user = unit.service.user or Credentials(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+        user = unit.spec.user or Credentials(os.geteuid(), os.getegid(), tuple(os.getgroups()))
         return {
             "name": service,
-            "command": list(unit.service.command),
+            "command": list(unit.spec.command),
             "environment": spec.environment,
             "working_dir": spec.directory or os.getcwd(),
             "user": {name: _plain(getattr(user, name)) for name in user._fields},
-            "secret_files": unit.service.secret_files,
-            "umask": unit.service.limits.umask,
+            "secret_files": unit.spec.secret_files,
+            "umask": unit.spec.limits.umask,
         }
 
     # --- streams -------------------------------------------------------------------------------------
