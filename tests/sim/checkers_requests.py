@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.api.conditions import affected, started, whether_ended, whether_ready
 from cohabit.engine import effects, events, machine
-from cohabit.engine.supervisor import DONE
+from cohabit.engine.container import DONE
 from sim.checker import EPSILON, SIGKILL, Checker
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Mutants: engines with one defect each, which prove that the checkers can fail.
 
-Each is the real Supervisor, or its Services or HealthMonitor, with a defect that is easily made. There is at least one
+Each is the real Supervisor, or one of its parts, with a defect that is easily made. There is at least one
 for each violation that a checker can report. test_mutants.py runs each one under its checker alone and expects its
 violation. Here are the mutants of starting, stopping and the end; mutants_lifecycle.py and mutants_requests.py have the
 others.
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from cohabit.engine import machine
 from cohabit.engine.effects import Exit, Report, Signal, Spawn, Sweep
+from cohabit.engine.ending import Ending
 from cohabit.engine.events import Exited, Probed, StopRequested, TreeGone
 from cohabit.engine.membership import Membership
+from cohabit.engine.reading import Reading
 from cohabit.engine.runs import Runs
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from cohabit.engine.unit import Unit
     from cohabit.plan.model import Plan
 
-    Broken = type[Supervisor | Services | Runs | Membership | HealthMonitor]
+    Broken = type[Supervisor | Reading | Ending | Services | Runs | Membership | HealthMonitor]
 
 _SIGKILL = 9
 
@@ -204,19 +206,19 @@ class HalvesGracePeriod(Runs):
             self._set_deadline(unit, now + unit.spec.stop_grace_seconds / 2)
 
 
-class SweepsWithSigkill(Supervisor):
+class SweepsWithSigkill(Ending):
     """Sweeps with SIGKILL at once."""
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         self.killing = True
-        super()._sweep()
+        super().sweep()
 
 
 class HasNoTotalGrace(Supervisor):
     """Has no total grace: each service uses its own."""
 
     def deadline(self) -> float | None:
-        self.total_deadline = None
+        self.ending.deadline = None
         return super().deadline()
 
 
@@ -225,32 +227,32 @@ class ExtendsTotalGrace(Supervisor):
 
     def step(self, event: Event, now: float) -> list[Effect]:
         result = super().step(event, now)
-        if isinstance(event, Exited) and self.total_deadline is not None and self.plan is not None:
-            self.total_deadline = now + self.plan.stop_grace_seconds
+        if isinstance(event, Exited) and self.ending.deadline is not None and self.plan is not None:
+            self.ending.deadline = now + self.plan.stop_grace_seconds
         return result
 
 
-class SweepsTooEarly(Supervisor):
+class SweepsTooEarly(Ending):
     """Sweeps as soon as the container stops."""
 
     def _begin_stop(self, code: int | None, reason: Reason, now: float) -> None:
         super()._begin_stop(code, reason, now)
-        self._do(Sweep(15))
+        self._container.do(Sweep(15))
 
 
-class ExitsWithoutSweep(Supervisor):
+class ExitsWithoutSweep(Ending):
     """Exits when the services have ended, without a sweep."""
 
-    def _sweep(self) -> None:
-        self._finish()
+    def sweep(self) -> None:
+        self.finish()
 
 
-class ExitsBeforeKilledEnd(Supervisor):
+class ExitsBeforeKilledEnd(Ending):
     """Does not wait for killed processes."""
 
-    def _total_due(self, now: float) -> None:
-        super()._total_due(now)
-        self._finish()
+    def due(self, now: float) -> None:
+        super().due(now)
+        self.finish()
 
 
 class DoesNotKillUnassigned(Supervisor):
@@ -263,33 +265,28 @@ class DoesNotKillUnassigned(Supervisor):
 class LastExitCodeWins(Supervisor):
     """Exits with the code of the last cause."""
 
-    def _over(self, unit: Unit, now: float) -> None:
-        super()._over(unit, now)
-        if unit.spec.essential:
-            self.code = unit.code
-
     def step(self, event: Event, now: float) -> list[Effect]:
-        if isinstance(event, Exited) and self.code is not None and self.units[event.service].spec.essential:
-            self.code = event.code
+        if isinstance(event, Exited) and self.ending.code is not None and self.units[event.service].spec.essential:
+            self.ending.code = event.code
         return super().step(event, now)
 
 
-class HidesForcedKill(Supervisor):
+class HidesForcedKill(Ending):
     """Exits with 0 though a process had to be killed."""
 
-    def _finish(self) -> None:
-        self.services.killed = False
-        super()._finish()
+    def finish(self) -> None:
+        self._container.services.killed = False
+        super().finish()
 
 
-class OmitsCauseFromReason(Supervisor):
+class OmitsCauseFromReason(Ending):
     """Has an exit reason without a service."""
 
     def _begin_stop(self, code: int | None, reason: Reason, now: float) -> None:
         super()._begin_stop(code, Reason(ALL_ENDED), now)
 
 
-class NamesWaitingServiceAsCause(Supervisor):
+class NamesWaitingServiceAsCause(Ending):
     """Names the service that waited as the cause."""
 
     def _first_cause(self, unit: Unit) -> str:
@@ -367,7 +364,7 @@ class LosesStopRequestInReexecution(Supervisor):
 
     def restore(self, plan: Plan | None, plain: dict[str, Any]) -> None:
         super().restore(plan, plain)
-        self.requested = False
+        self.ending.requested = False
 
 
 class NeverExits(Supervisor):
@@ -439,7 +436,11 @@ def supervisor_with(broken: Broken) -> Supervisor:
     supervisor = Supervisor()
     services = supervisor.services
     if issubclass(broken, Services):
-        supervisor.services = broken()
+        supervisor.container.services = broken()
+    elif issubclass(broken, Ending):
+        supervisor.ending = broken(supervisor.container)
+    elif issubclass(broken, Reading):
+        supervisor.reading = broken(supervisor.container)
     elif issubclass(broken, Runs):
         services.runs = broken(services)
     elif issubclass(broken, Membership):

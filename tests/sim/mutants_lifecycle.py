@@ -22,6 +22,7 @@ from cohabit.engine.effects import (
 from cohabit.engine.events import HookEnded, Loaded, LoadFailed, Probed, ReloadRequested, ScheduleDue
 from cohabit.engine.health_monitor import HealthMonitor
 from cohabit.engine.membership import Membership
+from cohabit.engine.reading import Reading
 from cohabit.engine.runs import Runs
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Plan
     from cohabit.plan.reason import Reason
 
-    Broken = type[Supervisor | Services | Runs | Membership | HealthMonitor]
+    Broken = type[Supervisor | Reading | Services | Runs | Membership | HealthMonitor]
 
 
 # --- health --------------------------------------------------------------------------------------------
@@ -309,21 +310,21 @@ class PreparesOldPlan(Supervisor):
         return [Prepare(old) if old is not None and isinstance(e, Prepare) else e for e in result]
 
 
-class ReadsFileTwice(Supervisor):
+class ReadsFileTwice(Reading):
     """Begins to read at every request, also during a reading."""
 
-    def _reload_requested(self, scale: dict[str, int]) -> None:
-        self._do(Load(scale))
+    def request(self, scale: dict[str, int]) -> None:
+        self._container.do(Load(scale))
 
 
-class LosesSecondReload(Supervisor):
+class LosesSecondReload(Reading):
     """Ignores a request that comes during a reading."""
 
-    def _read_once_more(self) -> None:
-        self.read_again = False
+    def _repeat(self) -> None:
+        self.again = False
 
 
-class HidesReloadChanges(Supervisor):
+class HidesReloadChanges(Reading):
     """Does not report what a reload changes."""
 
     def _report_difference(self, difference: Difference) -> None:

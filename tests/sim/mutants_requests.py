@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from cohabit.api.conditions import affected, whether_ended, whether_ready
 from cohabit.api.protocol import Answer
 from cohabit.engine import machine
+from cohabit.engine.container import UP
 from cohabit.engine.effects import Load, Signal, SignalTree, StopAsking
 from cohabit.engine.events import HookEnded, Requested
 from cohabit.engine.services import Services
-from cohabit.engine.supervisor import UP, Supervisor
+from cohabit.engine.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

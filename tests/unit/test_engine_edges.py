@@ -146,13 +146,13 @@ def test_the_exit_reason_of_on_failure_exit_does_not_call_the_service_essential(
     engine.step(Loaded(plan(web, service("db"))), 0.0)
     engine.step(up("web"), 0.0)
     engine.step(Probed("web", False, "refused"), 1.0)
-    assert engine.exit_reason == Reason(
+    assert engine.ending.reason == Reason(
         reasons.SERVICE_ENDED,
         service="web",
         detail="on_failure: exit",
         cause=Reason(reasons.UNHEALTHY, detail="refused"),
     )
-    assert text_of(engine.exit_reason) == "web unhealthy: refused (on_failure: exit)"
+    assert text_of(engine.ending.reason) == "web unhealthy: refused (on_failure: exit)"
 
 
 def test_a_chain_of_refused_services_has_the_reason_of_each() -> None:

@@ -457,7 +457,7 @@ def test_scale_is_kept_only_after_a_successful_read() -> None:
     engine.step(Loaded(plan(service("web-1"), service("web-2"))), 2.1)
     engine.step(ReloadRequested({"web": 999_999}), 3.0)
     engine.step(LoadFailed(("too many",), 78), 3.1)
-    assert (engine.reload_messages, engine.read_code, engine.reads) == (("too many",), 78, 4)
+    assert (engine.reading.messages, engine.reading.code, engine.reading.count) == (("too many",), 78, 4)
     assert engine.step(ReloadRequested(), 4.0)[-1].scale == {"web": 2}  # type: ignore[union-attr]
 
 

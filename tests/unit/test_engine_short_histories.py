@@ -62,7 +62,6 @@ _PARTS = (0, *(pytest.param(part, marks=pytest.mark.exhaustive) for part in rang
 _BY_VALUE = 2  # a version of marshal: later ones also encode which values are the same object
 # What the engine records and never reads to decide: texts, and the times and order of past transitions.
 _RECORDED = {"reason": None, "status": ""}
-_RECORDED_OF_ALL = {"exit_reason": None, "history": (), "reload_messages": ()}
 _RESTARTS = (Restart(), Restart("on-failure", 1, 1.0), Restart("always", delay_seconds=0.0))
 
 
@@ -148,7 +147,8 @@ class SmallWorld:
             }
             for unit in self.plain["units"]
         ]
-        plain = {**self.plain, **_RECORDED_OF_ALL, "units": units}
+        ending, reading = {**self.plain["ending"], "reason": None}, {**self.plain["reading"], "messages": ()}
+        plain = {**self.plain, "history": (), "ending": ending, "reading": reading, "units": units}
         state = (self.processes, self.hooks, self.probing, self.sweeping, self.reading, self.requests, self.reloads)
         return marshal.dumps((plain, *state), _BY_VALUE)
 
@@ -273,7 +273,7 @@ class SmallWorld:
         """Shift all times so that now is 0 again. States that differ only in time become equal."""
         plain = self.engine.to_plain()
         for times, names in (
-            (plain, ("total_deadline", "stop_requested_at")),
+            (plain["ending"], ("deadline", "requested_at")),
             (plain["deadlines"], tuple(plain["deadlines"])),
             *((unit["health"], ("next_at", "count_from", "asked_at")) for unit in plain["units"]),
         ):

@@ -13,8 +13,8 @@ from cohabit.api import serialisers
 from cohabit.api.conditions import liveness, readiness, started, whether_ended, whether_ready
 from cohabit.api.protocol import Answer, RequestError
 from cohabit.engine import requests
+from cohabit.engine.container import LOADING, UP
 from cohabit.engine.events import ReloadRequested, Requested, StopRequested
-from cohabit.engine.supervisor import LOADING, UP
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.nearest import did_you_mean
 from cohabit.plan.record import Record
@@ -135,7 +135,7 @@ class RequestContext:
         found: dict[str, Unit] = {}
         for name in names:
             matching = [unit for unit in units.values() if name in (unit.name, unit.spec.service)]
-            if not matching and self.engine.scale.get(name) == 0:
+            if not matching and self.engine.reading.scale.get(name) == 0:
                 raise self.error(f"{name} is scaled to 0 (cohabit scale {name}=1)", 1, control.NOT_RUNNING)
             if not matching:
                 known = {unit.spec.service or unit.name for unit in units.values()} | set(units)
@@ -264,20 +264,20 @@ def _reload_with(context: RequestContext, scale: dict[str, int]) -> Outcome:
     engine = context.engine
     # A reading in progress may have begun before the file changed, so the one after it is awaited. After a re-execution
     # the reading in progress is the requested one.
-    until = engine.reads + (int(engine.reading) if context.resumed else 1 + int(engine.reading))
+    until = engine.reading.count + int(engine.reading.in_progress) + int(not context.resumed)
 
     def poll() -> Answer | None:
         if engine.phase != UP:
             text = f"cannot {context.request.command}: everything is being stopped"
             return Answer(1, text, error=control.STOPPING)
-        if engine.reads < until:
+        if engine.reading.count < until:
             return None
-        lines = engine.reload_messages
+        lines = engine.reading.messages
         body = tuple({"text": text} for text in lines)
-        if not engine.read_code:
+        if not engine.reading.code:
             return Answer(0, "done", body)
         why = lines[0] if len(lines) == 1 else f"{len(lines)} problems"
-        return Answer(engine.read_code, f"cannot {context.request.command}: {why} (nothing was changed)", body)
+        return Answer(engine.reading.code, f"cannot {context.request.command}: {why} (nothing was changed)", body)
 
     return PendingReply((ReloadRequested(scale),), (), poll)
 

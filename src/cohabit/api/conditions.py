@@ -8,8 +8,8 @@ from __future__ import annotations
 from cohabit import control
 from cohabit.api.protocol import Answer
 from cohabit.engine import health, machine
+from cohabit.engine.container import DONE, LOADING, UP
 from cohabit.engine.events import HookEnded, Requested, ScheduleDue
-from cohabit.engine.supervisor import DONE, LOADING, UP
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.reason_text import text_of
 
@@ -53,7 +53,7 @@ def readiness(engine: Supervisor, units: Sequence[Unit], *, named: bool) -> Answ
     if engine.phase != UP:
         if engine.phase == LOADING:
             return Answer(1, "the file is still being read", error=control.LOADING)
-        return Answer(1, f"stopping: {text_of(engine.exit_reason)}", error=control.STOPPING)
+        return Answer(1, f"stopping: {text_of(engine.ending.reason)}", error=control.STOPPING)
     counted = [unit for unit in units if named or _counts(unit)]
     reasons = [f"{unit.name} {_describe_not_ready(engine, unit)}" for unit in counted if not _is_ready(unit)]
     if reasons:
@@ -84,7 +84,7 @@ def started(engine: Supervisor, names: Sequence[str]) -> Answer | None:
 
 def _all_ready(engine: Supervisor, names: Sequence[str], *, retries: bool) -> Answer | None:
     if engine.phase not in (UP, LOADING):
-        return Answer(1, f"everything is being stopped: {text_of(engine.exit_reason)}", error=control.STOPPING)
+        return Answer(1, f"everything is being stopped: {text_of(engine.ending.reason)}", error=control.STOPPING)
     if engine.phase == LOADING:
         return None
     pending = False
@@ -145,7 +145,7 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
     units = [engine.units[name] for name in names if name in engine.units]
     if engine.phase == DONE:
         code = _first_failure(units) if by_itself else 0
-        return Answer(code, f"cohabit exits: {text_of(engine.exit_reason)}", error=control.OK)
+        return Answer(code, f"cohabit exits: {text_of(engine.ending.reason)}", error=control.OK)
     wanted = next((unit.name for unit in units if unit.desired and not unit.ended), "")
     if wanted and not by_itself:
         return Answer(1, f"{wanted} is to start again")

@@ -23,7 +23,7 @@ def is_pending(engine: Supervisor, event: Event) -> bool:
     unit = engine.units.get(getattr(event, "service", ""))
     match event:
         case events.StopRequested():
-            return not engine.requested
+            return not engine.ending.requested
         case _ if unit is None:
             return not hasattr(event, "service")
         case events.Spawned():
@@ -37,7 +37,7 @@ def is_pending(engine: Supervisor, event: Event) -> bool:
         case events.HookEnded():
             return unit.run.hook_stage != ""
         case events.Loaded() | events.LoadFailed():
-            return engine.reading
+            return engine.reading.in_progress
     return True
 
 

@@ -82,7 +82,7 @@ class Loop:
             self._feed()
             self.parts.control.settle()
             exit_code = self.performer.exit_code
-            if exit_code is not None or (successor.accepted and not self.engine.reading):
+            if exit_code is not None or (successor.accepted and not self.engine.reading.in_progress):
                 return exit_code
             self._gather()
 

@@ -99,7 +99,7 @@ class Performer:
             text = output.mask.hide_text(text)
             self._log("info" if code == 0 else "error", "", text)
             write_termination_log(text)
-        deadline = max(time.monotonic() + _DRAIN_SECONDS, self._engine.drain_until)
+        deadline = max(time.monotonic() + _DRAIN_SECONDS, self._engine.ending.drain_until)
         unread = output.finish(lambda: max(0.0, deadline - time.monotonic()))
         if unread:
             lost = f"{unread} bytes of output were discarded: they were not read in time"

@@ -8,8 +8,8 @@ when and how a re-execution takes place.
 from __future__ import annotations
 
 from cohabit.engine import effects, events
+from cohabit.engine.container import DONE, LOADING, UP
 from cohabit.engine.recovery import is_pending, lost_outcome
-from cohabit.engine.supervisor import DONE, LOADING, UP
 from cohabit.errors import EXIT_BUG
 from cohabit.plan.reason import INTERNAL_ERROR, Reason
 from cohabit.plan.record import from_plain, to_plain
@@ -114,8 +114,8 @@ def _agree(loop: Loop, *, stepping: bool) -> None:
     if loop.engine.plan is not None and loop.engine.phase == UP:
         loop.parts.clock.set_plan(loop.engine.plan)
     _drop_what_failed(loop, stepping=stepping)
-    if loop.engine.reading and loop.engine.phase in (LOADING, UP) and not _will_be_read(loop):
-        loop.parts.loader.start(loop.request, loop.engine.scale)
+    if loop.engine.reading.in_progress and loop.engine.phase in (LOADING, UP) and not _will_be_read(loop):
+        loop.parts.loader.start(loop.request, loop.engine.reading.scale)
     _reconcile(loop)
 
 
