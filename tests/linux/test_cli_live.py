@@ -167,6 +167,9 @@ def test_top_in_its_container(up: Start) -> None:
     cohabit.until(lambda: "web" in [line.split()[0] for line in cohabit.lines("web") if line], "its row")
     (row,) = [line.split() for line in cohabit.lines("web") if line.startswith("web ")]
     assert "-" not in row
+    cohabit.until(lambda: any(line.startswith("total ") for line in cohabit.lines("web")), "the total")
+    (own,) = [line.split() for line in cohabit.lines("web") if line.startswith("cohabit ")]
+    assert own[-2:] == ["1", "1"], "process 1 alone, with one thread"
 
 
 @pytest.mark.parametrize("arguments", [["why"], ["why", "job"], ["graph"], ["timeline"], ["health"]])

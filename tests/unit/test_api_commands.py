@@ -52,7 +52,7 @@ class Backend:
 
     def container_details(self) -> dict[str, Any]:
         """Return fixed values."""
-        return {"pid": 1, "started": 1_000_000.0, "memory_limit": None}
+        return {"pid": 1, "started": 1_000_000.0, "memory_limit": None, "programs": ()}
 
     def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
         """Return one process and the given number of lines for each service."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ class ProcessWorld(World):
         def on_room() -> None:
             self.room += 1
 
-        return SideProcess(self.context, KEY, self._read, self._ended, on_room=on_room)
+        return SideProcess(self.context, "test", KEY, self._read, self._ended, on_room=on_room)
 
     def _read(self, data: bytes) -> None:
         assert not self.ends
@@ -98,6 +99,22 @@ def test_input_after_the_end_is_dropped(world: ProcessWorld, command: str, end: 
     world.until(lambda: world.ends)
     world.process.input.write(b"x")
     assert (world.received, world.ends) == (b"last\n", [end])
+
+
+def test_its_memory_is_limited(world: ProcessWorld) -> None:
+    """One that needs more than a gibibyte ends, and the services keep their memory."""
+    world.process.start((sys.executable, "-I", "-S", "-c", "print(1, flush=True); bytearray(1 << 30)"))
+    world.until(lambda: world.ends)
+    assert (world.received, world.ends) == (b"1\n", [(1, "")])
+
+
+def test_the_running_ones_are_listed(world: ProcessWorld) -> None:
+    """For `cohabit top`: from the start to the end, with the name of the program."""
+    world.process.start(("cat",))
+    assert world.context.side_processes == {KEY: "test"}
+    world.process.input.end()
+    world.until(lambda: world.ends)
+    assert world.context.side_processes == {}
 
 
 def test_a_failed_exec_is_the_end(world: ProcessWorld) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         engine: Supervisor
 
         def container_details(self) -> dict[str, Any]:
-            """Return what the engine does not know of the container: `pid`, `started`, `memory_limit`."""
+            """Return what the engine does not know of the container: `pid`, `started`, `memory_limit`, `programs`."""
 
         def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
             """Return, by service, `pids` and `output`: its last lines, None if lines is 0."""

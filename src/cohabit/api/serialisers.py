@@ -41,7 +41,7 @@ class Clock:
 
 
 def container(engine: Supervisor, clock: Clock, *, ready: bool, **details: Any) -> ContainerStatus:
-    """Return the container. details: version, protocol, pid, started (Unix seconds) and memory_limit (bytes)."""
+    """Return the container. details: what the engine does not know of it (Backend), version and protocol."""
     return ContainerStatus(
         **details,
         time=clock.now,

@@ -100,6 +100,14 @@ class Counters(JsonRecord):
     probes_failed: int
 
 
+class ProgramStatus(JsonRecord):
+    """A running program of cohabit itself, beside process 1."""
+
+    name: str  # loader, clock, match, multiline, resolve or log writer
+    service: str  # the instance that it works for; empty for the container
+    pid: int
+
+
 class ContainerStatus(JsonRecord):
     """The container."""
 
@@ -119,6 +127,7 @@ class ContainerStatus(JsonRecord):
     scale: dict[str, int]  # the numbers of replicas set by `scale`
     history: tuple[Event, ...]  # its last 64 events
     ready: bool  # whether everything that is to be started is ready
+    programs: tuple[ProgramStatus, ...]  # the running programs of cohabit itself
 
     @property
     def now(self) -> float:

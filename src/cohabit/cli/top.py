@@ -39,9 +39,11 @@ COMMAND = Command(
         "CPU % is the share of one processor since the last table (half a second for the first one). MEMORY is "
         "resident memory; shared pages count for each process. MEM % is the share of the container's memory limit, or "
         "of the machine's memory without a limit. A dash stands for what cannot be read: the descriptors of other "
-        "users' processes (only root can), or everything if the processes are in another PID namespace.\n\n"
+        "users' processes (only root can), or everything if the processes are in another PID namespace. "
+        "Without names, the last lines show cohabit itself: process 1, and the programs that it runs (log writer, …).\n"
+        "\n"
         'With --json: {"time", "memory_bytes" (the limit), "services": [{"name", "processes", "threads", '
-        '"cpu_percent", "cpu_seconds", "rss_bytes", "fds"}]}.'
+        '"cpu_percent", "cpu_seconds", "rss_bytes", "fds"}], "cohabit": [the same]}.'
     ),
     exit_codes=(("0", "done"), *client.EXIT_CODES),
     examples=(("cohabit top --watch", "a new table every second, until ^C"),),
@@ -81,12 +83,17 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         now, processes = time.monotonic(), read_processes()
         foreign = are_foreign(container, found, processes)
         rows = [
-            _unknown(service) if foreign else measure(service, processes, before, now - moment) for service in found
+            _unknown(service.name)
+            if foreign
+            else measure(service.name, tree(service.pids, processes), before, now - moment)
+            for service in found
         ]
-        if foreign:
-            shown = _as_json(container, rows) if values["json"] else _names_only(found)
+        known = not foreign and any(service.pids for service in found)
+        own = [] if services or not known else _own(container, processes, before, now - moment)
+        if values["json"]:
+            shown = _as_json(container, rows, own)
         else:
-            shown = _as_json(container, rows) if values["json"] else _as_text(container, found, rows)
+            shown = _names_only(found) if foreign else _as_text(container, found, rows, own)
         if foreign and not warned:
             client.write(f"cohabit: {_FOREIGN}\n", 2)
             warned = True
@@ -133,11 +140,18 @@ def tree(roots: Iterable[int], processes: dict[int, Process]) -> list[Process]:
     return [processes[pid] for pid in sorted(seen)]
 
 
-def measure(
-    service: ServiceStatus, processes: dict[int, Process], before: dict[int, Process], seconds: float
-) -> dict[str, Any]:
-    """The usage of a service's tree. before: the previous sample, taken `seconds` ago, for cpu_percent."""
-    members = tree(service.pids, processes)
+def _own(
+    container: ContainerStatus, processes: dict[int, Process], before: dict[int, Process], seconds: float
+) -> list[dict[str, Any]]:
+    """The usage of cohabit itself: process 1, and each running program of its own."""
+    pids = {container.pid: "cohabit"}
+    for program in container.programs:
+        pids[program.pid] = f"cohabit {program.name}" + (f" ({program.service})" if program.service else "")
+    return [measure(name, [processes[pid]], before, seconds) for pid, name in pids.items() if pid in processes]
+
+
+def measure(name: str, members: list[Process], before: dict[int, Process], seconds: float) -> dict[str, Any]:
+    """The usage of some processes. before: the previous sample, taken `seconds` ago, for cpu_percent."""
     used = 0.0
     for process in members:
         old = before.get(process.pid)
@@ -145,7 +159,7 @@ def measure(
     fds = [_descriptors(process.pid) for process in members]
     known = [number for number in fds if number is not None]
     return {
-        "name": service.name,
+        "name": name,
         "processes": len(members),
         "threads": sum(process.threads for process in members),
         "cpu_percent": round(max(100.0 * used / max(seconds, 0.001), 0.0), 1),
@@ -155,8 +169,8 @@ def measure(
     }
 
 
-def _unknown(service: ServiceStatus) -> dict[str, Any]:
-    return {"name": service.name, **dict.fromkeys(_MEASURED)}
+def _unknown(name: str) -> dict[str, Any]:
+    return {"name": name, **dict.fromkeys(_MEASURED)}
 
 
 def _names_only(services: Sequence[ServiceStatus]) -> str:
@@ -179,21 +193,26 @@ def _descriptors(pid: int) -> int | None:
         return 0  # it has just ended
 
 
-def _as_text(container: ContainerStatus, services: Sequence[ServiceStatus], rows: list[dict[str, Any]]) -> str:
+def _as_text(
+    container: ContainerStatus,
+    services: Sequence[ServiceStatus],
+    rows: list[dict[str, Any]],
+    own: list[dict[str, Any]],
+) -> str:
+    states = [*(state_of(service) for service in services), *("" for _ in own)]
     samples: list[Sample] = [
         table.Sample(
-            row["name"], row["processes"], row["cpu_percent"], row["rss_bytes"], row["fds"], row["threads"],
-            state_of(service),
+            row["name"], row["processes"], row["cpu_percent"], row["rss_bytes"], row["fds"], row["threads"], state
         )
-        for service, row in zip(services, rows, strict=True)
-    ]  # fmt: skip
+        for row, state in zip(rows + own, states, strict=True)
+    ]
     limit, (width, _) = _memory(container), client.terminal_size(UNLIMITED_WIDTH)
     lines = table.top(samples, memory_bytes=limit, width=width, colour=client.uses_colour())
     return "".join(f"{line}\n" for line in lines)
 
 
-def _as_json(container: ContainerStatus, rows: list[dict[str, Any]]) -> str:
-    usage = {"time": container.time, "memory_bytes": _memory(container), "services": rows}
+def _as_json(container: ContainerStatus, rows: list[dict[str, Any]], own: list[dict[str, Any]]) -> str:
+    usage = {"time": container.time, "memory_bytes": _memory(container), "services": rows, "cohabit": own}
     return json.dumps(usage) + "\n"
 
 

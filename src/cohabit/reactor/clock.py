@@ -34,7 +34,9 @@ class Clock:
         self._context = context
         self._schedules: dict[str, Schedule] = {}
         self._settled: dict[tuple[str, Schedule], int] = {}  # Unix seconds: times up to then are settled
-        self._child = SideProcess(context, KEY, self._handle_output, self._ended)  # it ends when its input ends
+        self._child = SideProcess(
+            context, "clock", KEY, self._handle_output, self._ended
+        )  # it ends when its input ends
         self._partial = b""
         self._unwanted = False  # killed by us, because the schedules have changed
 

@@ -20,10 +20,11 @@ class Context:
 
     poller: waits for descriptors and timers. emit(event): queues an event for the engine. log(level, service, text):
     writes a message; the levels are those of the effect Report. run_program(key, spec, ended), kill_program(key): as
-    Children's launch and kill. given, environment: of our own Python programs.
+    Children's launch and kill. given, environment: of our own Python programs. side_processes: the names of those that
+    run, by key.
     """
 
-    __slots__ = ("emit", "environment", "given", "kill_program", "log", "poller", "run_program")
+    __slots__ = ("emit", "environment", "given", "kill_program", "log", "poller", "run_program", "side_processes")
 
     def __init__(
         self,
@@ -43,3 +44,4 @@ class Context:
         self.kill_program = kill_program
         self.given = given
         self.environment = environment
+        self.side_processes: dict[str, str] = {}

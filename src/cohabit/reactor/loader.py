@@ -33,7 +33,7 @@ class Loader:
         self._sockets = sockets
         self._output = output
         self._answer = b""
-        self._child = SideProcess(context, KEY, self._read, self._ended)
+        self._child = SideProcess(context, "loader", KEY, self._read, self._ended)
 
     def start(self, request: str, scale: dict[str, int], asked: tuple[str, ...] = ()) -> None:
         """Start the loader; the outcome is the event Loaded or LoadFailed.

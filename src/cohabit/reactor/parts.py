@@ -65,7 +65,9 @@ class Parts:
         self.probes = Probes(context, self.launcher.describe)
         self.clock = Clock(context)
         self.successor = Successor(context, self._decided)
-        self.requests = Requests(engine, self.children, self.output, self.successor, self.launcher.describe)
+        self.requests = Requests(
+            context, engine, self.children, self.output, self.successor, describe=self.launcher.describe
+        )
         self.control = Control(context, self.directory, self.requests)
         self.opening = Opening(context, self.control.accepting)
 

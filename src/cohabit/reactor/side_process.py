@@ -4,6 +4,9 @@ A side program reads its standard input and answers on its standard output. Both
 descriptor is given. Process 1 never waits for it: input that it does not read is pending, its output is read as it
 comes, and its end is reported after its last output.
 
+Each has a limit on its memory, so that a large file or a pattern that needs much cannot take the services' memory.
+`cohabit top` shows what the running ones use; process 1 only knows their pids.
+
 A program that must run all the time is started again with Docker's back-off. One that cannot lose what it has read
 keeps running when process 1 is re-executed: its pipes and what is pending cross, and Children reports its end to the
 restored object. Any other one ends with its input, or is killed by Children.
@@ -11,6 +14,7 @@ restored object. Any other one ends with its input, or is killed by Children.
 
 from __future__ import annotations
 
+import resource
 import select
 import time
 
@@ -30,9 +34,11 @@ if TYPE_CHECKING:
     Plain = tuple[int, bytes, bool, int, bool]  # what crosses a re-execution
 
 PIPE = -1  # instead of a descriptor: a pipe to process 1
+STEP_MEMORY = "limit its memory"  # of child.py
 _READ_SIZE = 65_536
 _WRITE_SIZE = 65_536
 _PENDING_MAX = 1_048_576
+_MEMORY_MAX = 1 << 30  # bytes of RLIMIT_DATA; the largest file that the loader reads needs a quarter of it
 _RESET_SECONDS = 10.0  # as in Docker: a run of this length resets the back-off
 
 
@@ -105,21 +111,29 @@ class Input:
                 self._poller.remove(self.fd)
 
 
+def _limit_memory() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [_MEMORY_MAX, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+
+
 class SideProcess:
     """One side program. It may be started again after its end.
 
-    key: of its process, unique while it runs (Children). on_data(data): it has written this; b"" once, at the end of
-    its output. on_exit(code, why): it has ended; why is not empty if the exec failed. given: see Context.
+    name: as in program.py. key: of its process, unique while it runs (Children). on_data(data): it has written this;
+    b"" once, at the end of its output. on_exit(code, why): it has ended; why is not empty if the exec failed. given:
+    see Context.
     """
 
     __slots__ = (
-        "_context", "_failures", "_given", "_on_data", "_on_exit", "_on_room", "_started_at", "input", "key", "output",
-        "running",
+        "_context", "_failures", "_given", "_on_data", "_on_exit", "_on_room", "_started_at",
+        "input", "key", "name", "output", "running",
     )  # fmt: skip
 
     def __init__(
         self,
         context: Context,
+        name: str,
         key: str,
         on_data: Callable[[bytes], None],
         on_exit: Callable[[int, str], None],
@@ -134,6 +148,7 @@ class SideProcess:
         self._given = given or context.given
         self._started_at = 0.0
         self._failures = 0  # in a row
+        self.name = name
         self.key = key
         self.input = Input(context.poller, -1)
         self.output = -1
@@ -153,6 +168,7 @@ class SideProcess:
                     theirs[number], ours[number] = ends[number], ends[1 - number]
                     os.set_blocking(ours[number], False)
             spec = SpawnSpec(argv, dict(self._context.environment), self._given, stdio=(*theirs, 2))
+            spec.before_user = ((STEP_MEMORY, _limit_memory),)
             self._context.run_program(self.key, spec, self.ended)
         except OSError:
             for fd in opened:
@@ -165,6 +181,7 @@ class SideProcess:
 
     def _connect(self, stdin: int, stdout: int) -> None:
         self.running = True
+        self._context.side_processes[self.key] = self.name
         self.input = Input(self._context.poller, stdin, self._on_room)
         self.output = stdout
         if stdout >= 0:
@@ -205,8 +222,12 @@ class SideProcess:
             pass
         self.close_output()
         self.input.close()
-        self.running = False
+        self._forget()
         self._on_exit(code, why)
+
+    def _forget(self) -> None:
+        self.running = False
+        self._context.side_processes.pop(self.key, None)
 
     # --- starting it again ---------------------------------------------------------------------------
 
@@ -245,7 +266,8 @@ class SideProcess:
             if fd >= 0:
                 os.set_inheritable(fd, False)
         self._connect(stdin, stdout)
-        self.running = running
+        if not running:
+            self._forget()
         self.input.write(pending)
         if ending:
             self.input.end()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 from cohabit.api import commands, protocol, serialisers
+from cohabit.api.status import ProgramStatus
 from cohabit.plan.model import Credentials
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes.oom import memory_limit
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cohabit.api.commands import Outcome, Subscription
     from cohabit.engine.supervisor import Supervisor
     from cohabit.plan.model import Service
+    from cohabit.reactor.context import Context
     from cohabit.reactor.logs.output import Output
     from cohabit.reactor.processes.child import SpawnSpec
     from cohabit.reactor.processes.children import Children
@@ -43,13 +45,16 @@ class Requests:
 
     def __init__(
         self,
+        context: Context,
         engine: Supervisor,
         children: Children,
         output: Output,
         successor: Replacement,
+        *,
         describe: Callable[[Service, tuple[str, ...]], SpawnSpec],
     ) -> None:
         self.engine = engine
+        self._context = context
         self.started = time.time()
         self._successor = successor
         self._children = children
@@ -81,8 +86,13 @@ class Requests:
     # --- details for commands ------------------------------------------------------------------------
 
     def container_details(self) -> dict[str, Any]:
-        """Return `pid`, `started` (Unix seconds) and `memory_limit` (bytes, None if there is none)."""
-        return {"pid": os.getpid(), "started": self.started, "memory_limit": memory_limit()}
+        """Return `pid`, `started` (Unix seconds), `memory_limit` (bytes, None if there is none) and `programs`."""
+        programs = tuple(
+            ProgramStatus(name, key.partition("\0")[0], self._children.processes[key].pid)
+            for key, name in self._context.side_processes.items()
+            if key in self._children.processes
+        )
+        return {"pid": os.getpid(), "started": self.started, "memory_limit": memory_limit(), "programs": programs}
 
     def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
         """Return, by service: `pids`, its processes that are our children; `output`, its last lines or None."""

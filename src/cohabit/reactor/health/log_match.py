@@ -49,6 +49,7 @@ class _Matcher:
         self.answer = b""
         self.process = SideProcess(
             context,
+            "match",
             key,
             self._read,
             lambda code, why: ended(self, code, why),

@@ -178,7 +178,7 @@ class LogWriter:
         # All signals are blocked from its start on: a stop request must not end it.
         given = InheritedSignals(signals.ALL, ())
         return SideProcess(
-            self._context, key, lambda _: None, lambda code, why: self._ended(key, code, why), given=given
+            self._context, "log writer", key, lambda _: None, lambda code, why: self._ended(key, code, why), given=given
         )
 
     def _warn(self, text: str) -> None:

@@ -149,6 +149,7 @@ class Classifiers:
     def _new(self, service: str, pattern: str, key: str) -> Classifier:
         process = SideProcess(
             self._context,
+            "multiline",
             key,
             lambda data: self._read(child, data),
             lambda code, why: self._ended(child, code, why),

@@ -64,7 +64,9 @@ class Server:
             return
         self.count += 1
         self._answer = b""
-        self._resolver = SideProcess(self._context, f"{KEY} {self._address} {self.count}", self._read, self._ended)
+        self._resolver = SideProcess(
+            self._context, "resolve", f"{KEY} {self._address} {self.count}", self._read, self._ended
+        )
         self._resolver.start(program("resolve", self._host, str(self._port), self._transport), stdin=0)
         self.looking_up = True
 
