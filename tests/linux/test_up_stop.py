@@ -185,3 +185,39 @@ def test_flooding_orphan_does_not_delay_the_stop(up: Start, times: int) -> None:
 
 def _leader(run: Run) -> processes.Process:
     return next(one for one in run.below("tree.py") if one.parent == run.pid and one.session == one.pid)
+
+
+def test_a_deaf_service_leaves_time_to_its_database(up: Start, process_1: bool) -> None:
+    """The database is asked to stop, and can finish its work, although the grace periods are longer than the total."""
+    database = shell("trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done")
+    run = up(
+        {"web": {"command": DEAF, "depends_on": ["db"], "stop_grace_period": "1s"}, "db": {"command": database}},
+        top={"x-cohabit": {"stop_grace_period": "3s"}},
+        process_1=process_1,
+    )
+    run.until_printed("deaf")
+    assert run.stop() == 137
+    assert "clean" in run.lines("db")
+    assert "its share of the total" in run.text
+
+
+def test_a_completed_job_does_not_hide_the_stop_order(up: Start, process_1: bool, tmp_path: Path) -> None:
+    """The database behind a migration runs until the application has ended."""
+    os.mkfifo(tmp_path / "release")
+    end = f"read line < {tmp_path}/release; echo app ends; exit 0"
+    slow = f"trap '{end}' TERM; echo app runs; while :; do sleep 1000 & wait; done"
+    run = up(
+        {
+            "db": {"command": shell("trap 'echo db ends; exit 0' TERM; while :; do sleep 1000 & wait; done")},
+            "migrate": {"command": ["true"], "depends_on": ["db"]},
+            "app": {"command": shell(slow), "depends_on": {"migrate": {"condition": "service_completed_successfully"}}},
+        },
+        process_1=process_1,
+    )
+    run.until_printed("app runs")
+    run.signal(signal.SIGTERM)
+    run.until_printed("SIGTERM: stopping")
+    assert "db ends" not in run.text
+    (tmp_path / "release").write_text("go\n", encoding="utf-8")
+    assert run.wait() == 0
+    assert run.text.index("app ends") < run.text.index("db ends")

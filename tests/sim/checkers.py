@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sim.service_state import ServiceState
     from sim.world import World
 
+_MOMENT = 1e-3
+
 
 class OneMainProcess(Checker):
     """A service never has two main processes."""
@@ -170,6 +172,24 @@ class GracePeriods(Checker):
             due = state.kill_due
             if due is not None and (deadline is None or deadline > due + EPSILON):
                 self.fail(f"the grace of {state.name} ends at {due:.3f}, without a deadline for that")
+
+
+class Unasked(Checker):
+    """No service is killed unasked at the end of the total grace because one that it waits for had too much of it."""
+
+    def effect(self, effect: Effect, now: float) -> None:
+        total_at, second_at = self.model.total_at, self.model.second_signal_at
+        if not isinstance(effect, effects.SignalTree) or effect.number != SIGKILL or total_at is None:
+            return
+        if now < total_at - EPSILON or second_at is not None or effect.service in self.model.to_kill:
+            return
+        state = self.model.states[effect.service]
+        ending_at = self.model.ending_at or 0.0
+        if state.stop_requested_at is None and state.service.stop_grace_seconds and total_at > ending_at:
+            for other in self.model.blockers_of_stop(state.name):
+                asked_at = other.stop_requested_at
+                if other.killed_at is None and asked_at is not None and asked_at < total_at - _MOMENT:
+                    self.fail(f"{state.name} is killed unasked, since {other.name} had the whole total grace")
 
 
 class TotalGrace(Checker):
@@ -334,6 +354,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Restarts,
     StopOrder,
     GracePeriods,
+    Unasked,
     TotalGrace,
     SweepOrder,
     NoProcessLeft,

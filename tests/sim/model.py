@@ -37,6 +37,7 @@ class Model(RequestedState):
         self.done = False
         self.ending_at: float | None = None
         self.total_at: float | None = None  # when the total grace is used up
+        self.time_after: dict[str, float] = {}  # by service: what those after it need to stop
         self.codes: set[int | None] = {None}  # of the first cause, None for a requested stop; several in a tie
         self.cause = ""  # the service that ended the container, "" for none or for a tie
         self.failures: list[ServiceState] = []  # for good, in order
@@ -217,7 +218,9 @@ class Model(RequestedState):
     def _notified(self, state: ServiceState, message: events.Notified, now: float) -> None:
         seconds = message.extend_seconds
         if seconds and state.kill_due is not None:
-            state.kill_at = max(state.kill_due, now + seconds)
+            after = self.time_after.get(state.name, 0.0)
+            latest = self.total_at - after if self.total_at is not None and after else now + seconds
+            state.kill_at = max(state.kill_due, min(now + seconds, latest))
         probe = state.service.probe
         if not state.running or probe is None or probe.kind != "notify":
             return
@@ -304,6 +307,7 @@ class Model(RequestedState):
             self.ending_at, self.codes, self.cause = now, {code}, cause
             self.total_at = now + self.plan.stop_grace_seconds if self.plan else None
             self._began_with = self.event_count
+            self._divide_total(now)
         elif self._began_with == self.event_count and code not in (None, BUG) and None not in self.codes:
             self.codes.add(code)
             self.cause = self.cause if self.cause == cause else ""
@@ -330,6 +334,8 @@ class Model(RequestedState):
                 self._stop_begins(self.states[name], now)
                 self.states[name].signalled = True
             case effects.SignalTree(name, number):
+                if number == SIGKILL and self.states[name].stop_requested_at is None:
+                    self.states[name].killed_unasked = True
                 self._stop_begins(self.states[name], now)
                 if number == SIGKILL:
                     self._killed(self.states[name], now)
@@ -355,12 +361,39 @@ class Model(RequestedState):
             return not effect.service.pre_start
         return effect.stage == "pre_start" and effect.number == 0
 
-    @staticmethod
-    def _stop_begins(state: ServiceState, now: float) -> None:
+    def _stop_begins(self, state: ServiceState, now: float) -> None:
         if state.stop_requested_at is None:
             state.stop_requested_at = now
-            state.kill_at = now + state.service.stop_grace_seconds
+            state.kill_at = now + self._time_to_stop(state, now)
             state.skips_pre_stop = state.hook.startswith("post_start")
+
+    def _time_to_stop(self, state: ServiceState, now: float) -> float:
+        """Its grace period; less if the services after it would have no time left."""
+        grace, after = state.service.stop_grace_seconds, self.time_after.get(state.name, 0.0)
+        if self.total_at is None or not after or now + grace + after <= self.total_at:
+            return grace
+        return max(0.0, self.total_at - now) * grace / (grace + after)
+
+    def _divide_total(self, now: float) -> None:
+        """The container begins to stop: services that are being stopped already may have less time from now on."""
+        self.time_after = {}
+        for name in self.states:
+            self._time_after(name)
+        for state in self.states.values():
+            if state.active and state.kill_at is not None and state.killed_at is None:
+                state.kill_at = min(state.kill_at, now + self._time_to_stop(state, now))
+
+    def _time_after(self, name: str) -> float:
+        """The longest time that the services which it depends on need to stop one after the other."""
+        if name not in self.time_after:
+            found = [0.0]
+            for dependency in self.states[name].newest.depends_on:
+                other = self.states.get(dependency.service)
+                if other is not None:
+                    own = other.service.stop_grace_seconds if other.active else 0.0
+                    found.append(own + self._time_after(other.name))
+            self.time_after[name] = max(found)
+        return self.time_after[name]
 
     def _killed(self, state: ServiceState, now: float) -> None:
         if state.killed_at is None:
@@ -403,10 +436,16 @@ class Model(RequestedState):
         return [
             state
             for state in self.states.values()
-            if state.active
-            and self.is_going_down(state)
-            and any(dependency.service == name for dependency in state.newest.depends_on)
+            if state.active and self.is_going_down(state) and self._reaches(state, name)
         ]
+
+    def _reaches(self, state: ServiceState, name: str) -> bool:
+        """Whether a service depends on another one, directly or through others."""
+        return any(
+            dependency.service == name or self._reaches(self.states[dependency.service], name)
+            for dependency in state.newest.depends_on
+            if dependency.service in self.states
+        )
 
     @property
     def all_are_ready(self) -> bool:

@@ -116,9 +116,9 @@ class IgnoresRestartLimit(Runs):
 class RestartsDuringShutdown(Services):
     """Restarts a service while the container stops."""
 
-    def stop_all(self) -> None:
+    def stop_all(self, now: float, deadline: float) -> None:
         waiting = [unit for unit in self.units.values() if unit.state == machine.BACKOFF]
-        super().stop_all()
+        super().stop_all(now, deadline)
         for unit in waiting:
             self._enter(unit, machine.STARTING, 0.0)
 
@@ -204,6 +204,22 @@ class HalvesGracePeriod(Runs):
         super().stop(unit, before, now)
         if self._services.timers.get((unit.name, "state")) is not None:
             self._set_deadline(unit, now + unit.spec.stop_grace_seconds / 2)
+
+
+class DoesNotDivideTotal(Runs):
+    """Gives each service its whole grace period, also when the total is too short for all."""
+
+    def _set_grace(self, unit: Unit, now: float) -> None:
+        self._set_deadline(unit, now + unit.spec.stop_grace_seconds)
+
+
+class StopsBehindJobs(Services):
+    """Looks at direct dependents only: those behind a service at rest lose what they depend on."""
+
+    def _may_stop(self, unit: Unit) -> bool:
+        return unit.at_rest or all(
+            self.units[name].at_rest or not self.units[name].going_down for name in unit.dependents
+        )
 
 
 class SweepsWithSigkill(Ending):
@@ -402,6 +418,8 @@ MUTANTS: tuple[tuple[Broken, str, str], ...] = (
     (DoesNotStopDaemon, "StopOrder", "has another main process now"),
     (LosesGraceTimer, "GracePeriods", "without a deadline for that"),
     (HalvesGracePeriod, "GracePeriods", "is killed at"),
+    (DoesNotDivideTotal, "Unasked", "had the whole total grace"),
+    (StopsBehindJobs, "StopOrder", "still runs"),
     (SweepsWithSigkill, "GracePeriods", "all processes are killed before the total grace is used up"),
     (HasNoTotalGrace, "TotalGrace", "the container stops without a deadline"),
     (ExtendsTotalGrace, "TotalGrace", "still not ended"),

@@ -147,10 +147,13 @@ class ServiceState:
         self.kill_at: float | None = None  # end of its grace period
         self.killed_at: float | None = None
         self.killed_in = ""  # the hook that ran then
+        self.killed_unasked = False  # nothing had asked it to stop before that
 
     def end_of_run(self, code: int) -> Reason:
         """The reason of a run that ends with this code, if nothing else was the reason."""
         if code == _KILLED and self.killed_at is not None and self.stop_requested_at is not None:
+            if self.killed_unasked:
+                return Reason(reasons.STOPPED_UNASKED, code)
             stage, _, number = self.killed_in.partition(" ")
             if stage == "pre_stop":
                 return Reason(reasons.STOP_TIMED_OUT, code, hook_stage=stage, hook_index=int(number))

@@ -151,6 +151,17 @@ def test_check_of_a_valid_file_lists_its_services() -> None:
     assert output.splitlines()[-1] == "cohabit.yaml: valid: 2 services (web, job)"
 
 
+def test_check_says_how_the_total_is_divided() -> None:
+    """If services that stop one after the other need more than that."""
+    code, output = up("check", "services: {web: {command: sh, depends_on: [db]}, db: {command: sh}}")
+    assert code == 0
+    assert output.splitlines()[-2] == (
+        "cohabit.yaml: services that stop one after the other may take 20s, and the total is 9s: "
+        "if each uses its time, they have web 4.5s, db 4.5s "
+        "(raise x-cohabit: stop_grace_period, and the time of `docker stop -t`)"
+    )
+
+
 def test_check_counts_replicas_as_one_service() -> None:
     code, output = up("check", "services: {a: {command: sh, scale: 3}, b: {command: sh, scale: 1}}")
     assert (code, output) == (0, "cohabit.yaml: valid: 2 services (a x3, b)\n")

@@ -40,7 +40,7 @@ def test_a_start_makes_a_new_run() -> None:
     engine.step(up("web"), 1.0)
     before = engine.units["web"].run
     for name in Run.__slots__:
-        setattr(before, name, Stop(1, killed=True) if name == "stop" else getattr(before, name) or 7)
+        setattr(before, name, Stop(asked=False) if name == "stop" else getattr(before, name) or 7)
     before.reason, before.hook_stage = Reason(reasons.UNHEALTHY), ""
     engine.step(Exited("web", 1, out_of_memory=True), 2.0)
     assert engine.units["web"].run is before
@@ -158,9 +158,10 @@ def test_a_run_crosses_a_reexecution_with_every_field() -> None:
     for number, name in enumerate(Run.__slots__, 1):
         if name not in {"reason", "stop", "process"}:
             setattr(run, name, number)
-    run.reason, run.stop = Reason(reasons.UNHEALTHY), Stop(2, killed=True)
+    run.reason, run.stop = Reason(reasons.UNHEALTHY), Stop(asked=False)
+    run.stop.blocked_hook, run.stop.killed, run.stop.share = 2, True, 4.5
     before, after = _values(run), _values(reexecuted(engine).units["web"].run)
     stop = after.pop("stop")
     assert isinstance(stop, Stop)
-    assert (stop.blocked_hook, stop.killed) == (2, True)
+    assert (stop.asked, stop.blocked_hook, stop.killed, stop.share) == (False, 2, True, 4.5)
     assert after == {name: value for name, value in before.items() if name != "stop"}

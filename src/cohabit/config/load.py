@@ -26,10 +26,12 @@ from cohabit.config.values.file_variables import resolve
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.draft import UNREADABLE, Diagnostic, Draft, SourceLocation
+from cohabit.plan.grace import divided
 from cohabit.plan.model import Plan
 from cohabit.plan.order import cycles
 from cohabit.plan.record import to_plain
 from cohabit.plan.replicas import scaled
+from cohabit.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 _WRITER, _DUMP = "cohabit.config.writers.compose", "cohabit.config.text.dump"
 _MARSHAL_VERSION = 2  # every Python reads it; nothing of a later version is needed
 _SHORTEST_SECRET = 4  # characters; shorter texts occur everywhere
+_SHARES_SHOWN = 10
 _MOST_SHOWN = 100
 _BY_PRECEDENCE = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
 
@@ -125,8 +128,25 @@ def _check(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: 
         for service in plan.services.values():
             counts[service.service] = counts.get(service.service, 0) + 1
         names = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in counts.items())
+        _print(_divided_total(plan, draft))
         _print([f"{draft.where}: valid: {len(counts)} service{'s' if len(counts) != 1 else ''} ({names})"])
     return exit_code_of(errors)
+
+
+def _divided_total(plan: Plan, draft: Draft) -> list[str]:
+    """Say how services that stop one after the other share the total, if their grace periods do not fit into it."""
+    needed, shortened = divided(plan)
+    if not shortened:
+        return []
+    shown = [f"{name} {format_duration(seconds)}" for name, seconds in shortened.items()]
+    rest = ", …" if len(shown) > _SHARES_SHOWN else ""
+    total = format_duration(plan.stop_grace_seconds)
+    text = (
+        f"{draft.where}: services that stop one after the other may take {format_duration(needed)}, and the total is "
+        f"{total}: if each uses its time, they have {', '.join(shown[:_SHARES_SHOWN])}{rest} (raise x-cohabit: "
+        "stop_grace_period, and the time of `docker stop -t`)"
+    )
+    return [text]
 
 
 def _config(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:

@@ -144,7 +144,7 @@ class Ending:
         container.note("stopping", now, reason, code)
         grace = container.plan.stop_grace_seconds if container.plan else 0.0
         self.deadline = now + grace
-        container.services.stop_all()
+        container.services.stop_all(now, self.deadline)
 
     def due(self, now: float) -> None:
         """The total time is over, or a second request came: send SIGKILL to all. KILL_WAIT_SECONDS later, exit."""
@@ -163,7 +163,9 @@ class Ending:
             container.do(Sweep(SIGKILL))
             return
         running = [unit for unit in container.services.units.values() if not unit.at_rest]
-        names = ", ".join(unit.name for unit in running)
+        names = ", ".join(
+            unit.name if unit.run.stop is not None else f"{unit.name} (not asked to stop yet)" for unit in running
+        )
         total = format_duration(container.plan.stop_grace_seconds if container.plan else 0.0)
         late = f"not stopped within the total of {total} (x-cohabit: stop_grace_period): " if over else ""
         container.say("warning", f"{late}killing {names}")

@@ -18,15 +18,18 @@ PENDING, ALIVE, GONE = "pending", "alive", "gone"
 class Stop:
     """The stop of a run: its processes were signalled to end.
 
-    killed: SIGKILL was needed. blocked_hook: the index of the pre_stop hook that was running then; the stop signal had
-    not been sent yet.
+    share: the seconds that it has, if that is less than its grace period (TotalGrace); None otherwise.
+    killed: SIGKILL was needed. asked: it was asked to stop before that, by a stop signal or a pre_stop hook.
+    blocked_hook: the index of the pre_stop hook that was running then; the stop signal had not been sent yet.
     """
 
-    __slots__ = ("blocked_hook", "killed")
+    __slots__ = ("asked", "blocked_hook", "killed", "share")
 
-    def __init__(self, blocked_hook: int | None = None, *, killed: bool = False) -> None:
-        self.blocked_hook = blocked_hook
-        self.killed = killed
+    def __init__(self, *, asked: bool = True) -> None:
+        self.share: float | None = None
+        self.killed = False
+        self.asked = asked
+        self.blocked_hook: int | None = None
 
 
 class Run:
@@ -80,7 +83,7 @@ class Run:
 
     def kill(self) -> None:
         """Record that SIGKILL is needed."""
-        self.stop = self.stop or Stop()
+        self.stop = self.stop or Stop(asked=False)
         self.stop.killed = True
         if self.hook_stage == PRE_STOP:
             self.stop.blocked_hook = self.hook_index
@@ -89,7 +92,7 @@ class Run:
         """The re-execution state, as plain values."""
         plain = {name: getattr(self, name) for name in self.__slots__}
         plain["reason"] = to_plain(self.reason)
-        plain["stop"] = self.stop and (self.stop.blocked_hook, self.stop.killed)
+        plain["stop"] = self.stop and {name: getattr(self.stop, name) for name in Stop.__slots__}
         return plain
 
     @classmethod
@@ -101,6 +104,7 @@ class Run:
                 setattr(run, name, plain[name])
         run.reason = from_plain(run.reason)
         if plain.get("stop") is not None:
-            blocked_hook, killed = plain["stop"]
-            run.stop = Stop(blocked_hook, killed=killed)
+            run.stop = Stop()
+            for name, value in plain["stop"].items():
+                setattr(run.stop, name, value)
         return run

@@ -21,6 +21,7 @@ from cohabit.plan.reason import (
     HOOK_ENDED,
     HOOK_FAILED,
     STOP_TIMED_OUT,
+    STOPPED_UNASKED,
     Reason,
     dependency_failed,
     end_of_run,
@@ -160,7 +161,9 @@ class Runs:
             unit.run.pid = message.main_pid
         deadline = self._services.timers.get((unit.name, STATE_TIMER))
         if message.extend_seconds and unit.state == machine.STOPPING and deadline is not None:
-            self._set_deadline(unit, max(deadline, now + message.extend_seconds))
+            latest = self._services.total_grace.latest(unit)
+            extended = now + message.extend_seconds
+            self._set_deadline(unit, max(deadline, extended if latest is None else min(extended, latest)))
 
     # --- the stop and the end ------------------------------------------------------------------------
 
@@ -169,7 +172,7 @@ class Runs:
         services, run = self._services, unit.run
         run.stop = run.stop or Stop()
         if before != machine.STOPPING:
-            self._set_deadline(unit, now + unit.spec.stop_grace_seconds)
+            self._set_grace(unit, now)
         if run.killed:
             services.out.append(SignalTree(unit.name, SIGKILL))
         elif before == machine.RUNNING and run.main_alive and unit.spec.pre_stop and not run.hook_stage:
@@ -179,14 +182,29 @@ class Runs:
         else:
             services.out.append(Signal(unit.name, unit.spec.stop_signal))
 
+    def _set_grace(self, unit: Unit, now: float) -> None:
+        seconds = self._services.total_grace.seconds(unit, now)
+        if unit.run.stop is not None:
+            unit.run.stop.share = seconds if seconds < unit.spec.stop_grace_seconds else None
+        self._set_deadline(unit, now + seconds)
+
+    def shorten(self, unit: Unit, now: float) -> None:
+        """It is being stopped already, and the container stops: it must leave time to the services after it."""
+        deadline = self._services.timers.get((unit.name, STATE_TIMER))
+        if deadline is not None and deadline > now + self._services.total_grace.seconds(unit, now):
+            self._set_grace(unit, now)
+
     def kill(self, unit: Unit) -> None:
         """Its grace period is over."""
         self._services.killed = True
         unit.run.kill()
-        grace = format_duration(unit.spec.stop_grace_seconds)
+        share = unit.run.stop.share if unit.run.stop else None
+        grace = f"its stop_grace_period of {format_duration(unit.spec.stop_grace_seconds)}"
+        if share is not None:
+            grace = f"{format_duration(share)}, its share of the total (x-cohabit: stop_grace_period)"
         hook = unit.run.stop.blocked_hook if unit.run.stop else None
         blocked = "" if hook is None else f" (its {PRE_STOP} hook {hook + 1} is still running)"
-        self._services.say("warning", unit, f"not stopped within its stop_grace_period of {grace}{blocked}: killing it")
+        self._services.say("warning", unit, f"not stopped within {grace}{blocked}: killing it")
         self._services.out.append(SignalTree(unit.name, SIGKILL))
 
     def kill_at_once(self, unit: Unit, now: float) -> None:
@@ -213,7 +231,7 @@ class Runs:
             services.say("warning", unit, f"{text_of(run.reason)}; terminating the processes that it left behind{hint}")
         left = orphans or run.hook_stage != ""  # a hook that is still running counts, too
         services.fact(unit, machine.LEFT_ORPHANS if left else machine.ENDED_ALONE, now)
-        final = left and not unit.going_down and self._policy(unit).state != machine.BACKOFF
+        final = left and not unit.going_down and _policy(unit).state != machine.BACKOFF
         if final and (unit.code or unit.spec.schedule is None):
             services.ended.append(unit)  # at once: the others do not wait for the processes that it left behind
 
@@ -224,7 +242,7 @@ class Runs:
         if unit.going_down:
             self._services.say("info" if started else "error", unit, f"stopped: {why}" if started else why)
             return machine.STOPPED
-        what = self._policy(unit)
+        what = _policy(unit)
         unit.restarts = what.restarts
         if what.state == machine.BACKOFF:
             delay = format_duration(what.delay_seconds)
@@ -237,20 +255,22 @@ class Runs:
         self._services.say(level, unit, text_of(unit.run.reason))
         return what.state
 
-    @staticmethod
-    def _policy(unit: Unit) -> Verdict:
-        run = unit.run
-        return verdict(
-            unit.spec.restart,
-            unit.code or 0,
-            run.ran_seconds,
-            unit.restarts,
-            started=run.pid != 0,
-            restart_requested=run.on_failure == RESTART,
-        )
+
+def _policy(unit: Unit) -> Verdict:
+    run = unit.run
+    return verdict(
+        unit.spec.restart,
+        unit.code or 0,
+        run.ran_seconds,
+        unit.restarts,
+        started=run.pid != 0,
+        restart_requested=run.on_failure == RESTART,
+    )
 
 
 def _stop_timed_out(reason: Reason, stop: Stop) -> Reason:
+    if not stop.asked:
+        return reason.replace(kind=STOPPED_UNASKED)
     if stop.blocked_hook is None:
         return reason.replace(kind=STOP_TIMED_OUT)
     return reason.replace(kind=STOP_TIMED_OUT, hook_stage=PRE_STOP, hook_index=stop.blocked_hook)

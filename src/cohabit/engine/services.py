@@ -18,6 +18,7 @@ from cohabit.engine.health_monitor import HealthMonitor
 from cohabit.engine.membership import Membership
 from cohabit.engine.runs import Runs
 from cohabit.engine.timers import Timers
+from cohabit.engine.total_grace import TotalGrace
 from cohabit.engine.transition import UNHEALTHY, Transition
 from cohabit.engine.unit import HEALTH_TIMER, STATE_TIMER
 
@@ -41,6 +42,7 @@ class Services:
         self.active: dict[str, None] = {}  # units that have processes
         self.not_ready: dict[str, None] = {}  # units whose start is not complete
         self.killed = False  # SIGKILL was needed since stop_all()
+        self.total_grace = TotalGrace()
         self.timers = Timers()
         self.health_monitor = HealthMonitor(self)
         self.runs = Runs(self)
@@ -134,12 +136,15 @@ class Services:
                     self.replace_run(other, up=not job)
                     todo.append(other)
 
-    def stop_all(self) -> None:
-        """Have all services go down."""
+    def stop_all(self, now: float, deadline: float) -> None:
+        """Have all services go down until the deadline."""
         self.killed = False
+        self.total_grace.begin(self.units.values(), deadline)
         for unit in self.units.values():
             unit.desired = unit.restart_pending = False
             self._dirty[unit.name] = None
+            if unit.state == machine.STOPPING:
+                self.runs.shorten(unit, now)
 
     # --- reconciliation: desired state against current state ---------------------------------------------
 
@@ -174,21 +179,40 @@ class Services:
             self.fact(unit, machine.START, now)
 
     def _may_stop(self, unit: Unit) -> bool:
-        """Whether all dependents that go down as well are down."""
+        """Whether all that depend on it and go down as well are down: directly, or through others."""
         if unit.at_rest:
             return True
-        return all(self.units[name].at_rest or not self.units[name].going_down for name in unit.dependents)
+        todo, seen = list(unit.dependents), {unit.name}
+        while todo:
+            name = todo.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            dependent = self.units[name]
+            if dependent.going_down and not dependent.at_rest:
+                return False
+            todo += dependent.dependents
+        return True
 
     def mark_dirty(self, unit: Unit) -> None:
-        """Reconcile this unit, its dependents and, when it goes down, its dependencies. The others cost nothing."""
+        """Reconcile this unit, its dependents and, when it goes down, its dependencies. The others cost nothing.
+
+        One that is at rest or stays up passes this on: those that it depends on are reconciled, too (_may_stop).
+        """
         self._classify(unit)
         self._dirty[unit.name] = None
         for name in unit.dependents:
             self._dirty[name] = None
-        if unit.going_down:
-            for dependency in (*unit.spec.depends_on, *unit.newest_spec.depends_on):
-                if dependency.service in self.units:
-                    self._dirty[dependency.service] = None
+        todo, seen = ([unit] if unit.going_down else []), {unit.name}
+        while todo:
+            below = todo.pop()
+            for dependency in (*below.spec.depends_on, *below.newest_spec.depends_on):
+                other = self.units.get(dependency.service)
+                if other is not None and other.name not in seen:
+                    seen.add(other.name)
+                    self._dirty[other.name] = None
+                    if other.at_rest or not other.going_down:
+                        todo.append(other)
 
     def mark_all_dirty(self) -> None:
         """Have all units reconciled."""

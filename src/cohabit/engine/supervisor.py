@@ -192,6 +192,7 @@ class Supervisor:
             "reading": self.reading.to_plain(),
             "ending": self.ending.to_plain(),
             "killed": self.services.killed,
+            "total_grace": self.services.total_grace.to_plain(),
             "deadlines": {name: self.services.timers.get((name, STATE_TIMER)) for name in self.units},
             "units": [unit.to_plain() for unit in self.units.values()],
         }
@@ -205,4 +206,5 @@ class Supervisor:
         self.reading.restore(plain["reading"])
         self.ending.restore(plain["ending"])
         container.services.killed = plain["killed"]
+        container.services.total_grace.restore(plain["total_grace"])
         container.services.restore([Unit.restored(unit) for unit in plain["units"]], plain["deadlines"])

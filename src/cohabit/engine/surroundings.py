@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.timers import Timers
+    from cohabit.engine.total_grace import TotalGrace
     from cohabit.engine.transition import Transition
     from cohabit.engine.unit import Unit
     from cohabit.plan.reason import Reason
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         ended: list[Unit]
         transitions: list[Transition]
         timers: Timers
+        total_grace: TotalGrace
         killed: bool
 
         @property

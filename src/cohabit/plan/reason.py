@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXITED = "exited"
 KILLED_BY_SIGNAL = "killed-by-signal"  # signal; a shell whose child was killed by it exits with the same code
 OUT_OF_MEMORY = "out-of-memory"  # signal; the kernel killed it
+STOPPED_UNASKED = "stopped-unasked"  # signal; we killed it before it was asked to stop, since no time was left
 STOP_TIMED_OUT = "stop-timed-out"  # signal; we killed it; hook_stage, hook_index: the hook that was still running
 KILLED_ON_REQUEST = "killed-on-request"  # signal
 UNHEALTHY = "unhealthy"  # detail: the last output of its probe; cause: why that failed, if it is known

@@ -91,6 +91,7 @@ _TEXTS: dict[str, Callable[[Reason], str]] = {
     reasons.KILLED_BY_SIGNAL: _ended,
     reasons.OUT_OF_MEMORY: _ended,
     reasons.STOP_TIMED_OUT: _stop_timed_out,
+    reasons.STOPPED_UNASKED: lambda it: f"{_ended(it)}, before it was asked to stop",
     reasons.KILLED_ON_REQUEST: lambda it: f"killed on request (signal {it.signal})",
     reasons.UNHEALTHY: lambda it: f"unhealthy: {it.detail or 'its probe failed'}",
     reasons.HOOK_FAILED: _hook,

@@ -1,0 +1,49 @@
+"""The total grace period while the container stops: how long each service may take (plan/grace.py has the rule)."""
+
+from __future__ import annotations
+
+from cohabit.plan.grace import share, times_after
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from cohabit.engine.unit import Unit
+
+
+class TotalGrace:
+    """deadline: when it is over, in monotonic seconds; None as long as the container is not stopping."""
+
+    __slots__ = ("_after", "deadline")
+
+    def __init__(self) -> None:
+        self.deadline: float | None = None
+        self._after: dict[str, float] = {}
+
+    def begin(self, units: Iterable[Unit], deadline: float) -> None:
+        """The container stops, and has time until the deadline. The services at rest need none of it."""
+        self.deadline = deadline
+        units = list(units)
+        self._after = times_after(
+            {unit.name: [dependency.service for dependency in unit.newest_spec.depends_on] for unit in units},
+            {unit.name: unit.spec.stop_grace_seconds for unit in units if not unit.at_rest},
+        )
+
+    def seconds(self, unit: Unit, now: float) -> float:
+        """How long this service may take to stop, from now on."""
+        grace = unit.spec.stop_grace_seconds
+        return grace if self.deadline is None else share(grace, self._after.get(unit.name, 0.0), self.deadline - now)
+
+    def latest(self, unit: Unit) -> float | None:
+        """The latest time at which those after it still have their grace periods; None for no limit."""
+        after = self._after.get(unit.name, 0.0)
+        return self.deadline - after if self.deadline is not None and after else None
+
+    def to_plain(self) -> tuple[Any, ...]:
+        """The re-execution state, as plain values."""
+        return self.deadline, self._after
+
+    def restore(self, plain: tuple[Any, ...]) -> None:
+        """The inverse of to_plain."""
+        self.deadline, self._after = plain

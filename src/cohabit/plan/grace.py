@@ -1,0 +1,60 @@
+"""How services that stop one after the other share the total grace period. Pure.
+
+A service is stopped when those that depend on it have ended. If the grace periods along such a chain are longer than
+the total, each service of the chain gets a part of it, in proportion to its own grace period: so the last one is asked
+to stop in time, too. A service that ends early leaves its time to those after it.
+"""
+
+from __future__ import annotations
+
+from cohabit.plan.order import topological
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cohabit.plan.model import Plan
+
+
+def times_after(graph: Mapping[str, Iterable[str]], graces: Mapping[str, float]) -> dict[str, float]:
+    """For each service, the longest sum of grace periods (seconds) of services that can only be stopped after it.
+
+    graph: as in order.py. graces: by name; a service that is missing is not stopped.
+    """
+    after: dict[str, float] = {}
+    for name in topological(graph):
+        below = [graces.get(other, 0.0) + after[other] for other in graph[name] if other in after]
+        after[name] = max(below, default=0.0)
+    return after
+
+
+def share(grace: float, after: float, remaining: float) -> float:
+    """The time for one service, of the remaining time: its grace period, or its part if the chain does not fit.
+
+    after: as of times_after. The last service of a chain has the rest, whatever its grace period is.
+    """
+    whole = grace + after
+    return grace if whole <= remaining or not after else max(0.0, remaining) * grace / whole
+
+
+def divided(plan: Plan) -> tuple[float, dict[str, float]]:
+    """What the longest chain of a Plan needs, and the seconds that each service has if that is more than the total.
+
+    Only services with less than their grace period are given, if every one of them uses all its time. Times are in
+    seconds.
+    """
+    graph = {name: [one.service for one in service.depends_on] for name, service in plan.services.items()}
+    graces = {name: service.stop_grace_seconds for name, service in plan.services.items()}
+    after = times_after(graph, graces)
+    begins = dict.fromkeys(graph, 0.0)
+    found: dict[str, float] = {}
+    for name in reversed(topological(graph)):
+        remaining = plan.stop_grace_seconds - begins[name]
+        found[name] = min(share(graces[name], after[name], remaining), remaining)
+        for other in graph[name]:
+            begins[other] = max(begins[other], begins[name] + found[name])
+    needed = max((graces[name] + after[name] for name in graph if graph[name]), default=0.0)
+    if needed <= plan.stop_grace_seconds:
+        return needed, {}
+    chained = {name for name in graph if graph[name]} | {other for names in graph.values() for other in names}
+    return needed, {name: found[name] for name in graph if name in chained and found[name] < graces[name]}
