@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cohabit.engine import effects, events
+from cohabit.engine import effects, events, transition
 from cohabit.plan.reason import UNHEALTHY
 from cohabit.plan.reason_text import text_of
 from sim.checker import EPSILON, Checker
@@ -51,6 +51,10 @@ class Unhealthy(Checker):
     """An unhealthy service causes what on_failure says and nothing else, and is reported."""
 
     def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        expected = [state.name for state in self.model.became_unhealthy]
+        for each in self.world.engine.services.transitions:
+            if each.event == transition.UNHEALTHY and each.service not in expected:
+                self.fail(f"{each.service} is called unhealthy, and nothing has failed")
         for state in self.model.became_unhealthy:
             name = state.name
             recorded = [each.reason for each in self.world.engine.services.transitions if each.service == name]

@@ -74,6 +74,10 @@ class Kernel:
         """The moment of the next action, None for none."""
         return self._agenda[0][0] if self._agenda else None
 
+    def freeze(self, seconds: float) -> None:
+        """Nothing runs for this time: neither process 1 nor any other process."""
+        self._agenda = [(moment + seconds, *entry[1:]) for entry in self._agenda for moment in entry[:1]]
+
     def advance(self, now: float) -> None:
         """Run all actions that are due until now, in order."""
         agenda = self._agenda

@@ -95,6 +95,8 @@ class Model(RequestedState):
             case events.Broken():
                 self._begin(now, BUG, "")
                 self.codes, self.cause = {BUG}, ""
+            case events.Gap(seconds, at_most):
+                self._postpone(seconds, at_most)
             case events.Swept():
                 self.swept = True
             case events.Due():
@@ -138,7 +140,7 @@ class Model(RequestedState):
             self._run_ended(state, now)
         elif not self.is_going_down(state) and state.is_final:
             self._failed(state)
-            if state.service.essential and (state.code or state.service.schedule is None):
+            if self._ends_all(state) and (state.code or state.service.schedule is None):
                 self._begin(now, state.code, state.name)  # at once, not when its other processes have ended
 
     def _never_ran(self, state: ServiceState, reason: Reason, now: float, *, orphans: bool) -> None:
@@ -191,8 +193,14 @@ class Model(RequestedState):
         """The run was the last one, or the last one until the schedule is due."""
         state.ended = state.service.schedule is None
         self._failed(state)
-        if state.service.essential and (state.code or state.ended):
+        if self._ends_all(state) and (state.code or state.ended):
             self._begin(now, state.code, self.just_ended.name if self.just_ended else "")
+
+    @staticmethod
+    def _ends_all(state: ServiceState) -> bool:
+        """Whether the end of its last run ends the container."""
+        failed = state.code or state.given_up
+        return state.service.essential and bool(failed or state.service.ends_on_success)
 
     def _failed(self, state: ServiceState) -> None:
         if state.code and not state.failed_at and state.service.schedule is None:
@@ -207,6 +215,16 @@ class Model(RequestedState):
                 state.code = self.states[self.failed_dependencies(state)[0]].code or 1  # a refused start is a failure
                 self.refused.append(state)
                 self._run_was_final(state, now)
+
+    def _postpone(self, seconds: float, at_most: float) -> None:
+        """Nothing ran: no grace period and no time for a report has passed."""
+        if self.total_at is not None:
+            self.total_at += seconds
+        for state in self.states.values():
+            if state.kill_due is not None:
+                state.kill_at = state.kill_due + seconds
+            if state.running and state.health is not None:
+                state.health.postpone(at_most)
 
     # --- health, schedules ---------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cohabit.engine import machine
 from cohabit.engine.effects import Exit, Report, Signal, Spawn, Sweep
 from cohabit.engine.ending import Ending
-from cohabit.engine.events import Exited, Probed, StopRequested, TreeGone
+from cohabit.engine.events import Exited, Gap, Probed, StopRequested, TreeGone
 from cohabit.engine.membership import Membership
 from cohabit.engine.reading import Reading
 from cohabit.engine.runs import Runs
@@ -222,6 +222,20 @@ class StopsBehindJobs(Services):
         )
 
 
+class CountsGapsAsGrace(Supervisor):
+    """Counts a time in which nothing ran as grace period."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        return super().step(event.replace(seconds=0.0) if isinstance(event, Gap) else event, now)
+
+
+class CountsGapsAsSilence(Supervisor):
+    """Misses a report that could not come because nothing ran."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        return super().step(event.replace(at_most=0.0) if isinstance(event, Gap) else event, now)
+
+
 class SweepsWithSigkill(Ending):
     """Sweeps with SIGKILL at once."""
 
@@ -420,6 +434,8 @@ MUTANTS: tuple[tuple[Broken, str, str], ...] = (
     (HalvesGracePeriod, "GracePeriods", "is killed at"),
     (DoesNotDivideTotal, "Unasked", "had the whole total grace"),
     (StopsBehindJobs, "StopOrder", "still runs"),
+    (CountsGapsAsGrace, "GracePeriods", "its grace lasts until"),
+    (CountsGapsAsSilence, "Unhealthy", "nothing has failed"),
     (SweepsWithSigkill, "GracePeriods", "all processes are killed before the total grace is used up"),
     (HasNoTotalGrace, "TotalGrace", "the container stops without a deadline"),
     (ExtendsTotalGrace, "TotalGrace", "still not ended"),

@@ -151,6 +151,7 @@ def _service(rng: Random, profile: PlanProfile, name: str, dependencies: tuple[D
         stop_signal=rng.choice(_STOP_SIGNALS),
         stop_grace_seconds=rng.choice(_GRACES),
         essential=rng.random() < profile.essential,
+        ends_on_success=rng.random() < 0.5,
         probe=_probe(rng, profile) if rng.random() < profile.probes else None,
         schedule=Schedule("* * * * *") if scheduled else None,
         **hooks,
@@ -173,7 +174,17 @@ def _probe(rng: Random, profile: PlanProfile) -> Probe:
 
 def _changed_a_little(rng: Random, before: Service, after: Service) -> Service:
     """The old service with one or two fields of the new one."""
-    fields = ("command", "restart", "stop_signal", "stop_grace_seconds", "essential", "pre_stop", "probe", "schedule")
+    fields = (
+        "command",
+        "restart",
+        "stop_signal",
+        "stop_grace_seconds",
+        "essential",
+        "ends_on_success",
+        "pre_stop",
+        "probe",
+        "schedule",
+    )
     changes: dict[str, Any] = {name: getattr(after, name) for name in rng.sample(fields, rng.choice((0, 1, 1, 2)))}
     if before.probe is not None and rng.random() < 0.3:
         changes["probe"] = before.probe.replace(retries=before.probe.retries + 1, interval_seconds=2.0)

@@ -19,7 +19,16 @@ _KILLED = 128 + 9
 _BY_SIGNAL = range(128 + 1, 128 + 32)
 _PASSIVE_KINDS = ("notify", "log", "fd")
 # Fields whose change needs no restart.
-_CHANGED_IN_PLACE = ("restart", "stop_signal", "stop_grace_seconds", "essential", "job", "depends_on", "pre_stop")
+_CHANGED_IN_PLACE = (
+    "restart",
+    "stop_signal",
+    "stop_grace_seconds",
+    "essential",
+    "ends_on_success",
+    "job",
+    "depends_on",
+    "pre_stop",
+)
 _PROBE_TIMES = ("interval_seconds", "timeout_seconds", "retries", "start_period_seconds", "start_interval_seconds")
 
 
@@ -78,6 +87,12 @@ class HealthModel:
         self.failures_count_from = max(self.failures_count_from, now + seconds)
         if self.silence_deadline is not None:
             self.silence_deadline = max(self.silence_deadline, now + seconds)
+
+    def postpone(self, seconds: float) -> None:
+        """Nothing ran for this time."""
+        self.failures_count_from += seconds
+        if self.silence_deadline is not None:
+            self.silence_deadline += seconds
 
     def probe_lost(self) -> None:
         """A re-execution has lost the probe: the next one is due at once."""

@@ -37,6 +37,7 @@ _TERM_LIKE = (15, 15, 15, 2, 3)
 _CLIENT_SEED = 1 << 64
 _HAS_A_CLIENT = 0.5  # of the worlds
 _RARELY, _OFTEN = 0.1, 0.5
+_FREEZE_SEED = 1 << 40
 _ACTIONS = ("start", "start", "start", "stop", "stop", "restart", "restart", "kill", "signal", "scale")
 _SIGNALS = (1, 10, 15)
 _AFTER_EXIT: tuple[Event, ...] = (events.ReloadRequested(), events.StopRequested(15), events.Due())
@@ -55,6 +56,8 @@ class World:
         self.rng = Random(seed)  # noqa: S311 - a simulation, not a secret
         # The client has its own generator: without a client the world is the same as before there were any.
         self.client = Random(seed + _CLIENT_SEED)  # noqa: S311 - the same
+        self.freezes = Random(seed + _FREEZE_SEED)  # noqa: S311 - the same
+        self._freezes_often = self.freezes.choice((0.0, 0.0, 0.02, 0.2))
         self.faults = FaultProfile(self.rng)
         self.plan_profile = PlanProfile(self.rng)
         self.plan = random_plan(self.rng, self.plan_profile)  # of the file, if it is valid
@@ -99,7 +102,9 @@ class World:
                 check(deadline, self.now)
             if self.rng.random() < self.faults.reexecutes:
                 self._reexecute()
-            self._wait(deadline)
+            if self.freezes.random() < self._freezes_often:
+                self._freeze()
+            self._wait(self.engine.deadline())
             self._gather()
 
     def _feed(self) -> None:
@@ -136,6 +141,15 @@ class World:
             self._read(effect.scale)
         else:
             self.reactor.perform(effect)
+
+    def _freeze(self) -> None:
+        """Nothing runs for a while; process 1 knows at least how long, and at most (reactor/poller.py)."""
+        seconds = self.freezes.choice((0.5, 6.0, 60.0))
+        self.kernel.freeze(seconds)
+        self.now += seconds
+        self.kernel.now = self.now
+        self.late_seconds += seconds
+        self.queue.append(events.Gap(seconds, seconds + self.freezes.choice((0.0, 1.0))))
 
     def _wait(self, deadline: float | None) -> None:
         """Sleep until the next action of the kernel or the engine's deadline, sometimes longer."""

@@ -81,6 +81,7 @@ def service(name: str = "web", **fields: Any) -> Status:
         "hook_index": 0,
         "depends_on": [],
         "essential": True,
+        "ends_on_success": True,
         "job": False,
         "schedule": "",
         "command": [f"./{name}"],
@@ -192,7 +193,8 @@ _CONTAINER: tuple[str, ...] = (
 _SERVICE: tuple[str, ...] = (
     "name", "service", "replica", "state", "since", "want", "restart_pending", "gone", "ready", "health", "status",
     "pid", "pids", "code", "why", "reason", "out_of_memory", "starts", "restarts", "attempts", "restart", "started",
-    "next", "hook_stage", "hook_index", "depends_on", "essential", "job", "schedule", "command", "driver",
+    "next", "hook_stage", "hook_index", "depends_on", "essential", "ends_on_success", "job", "schedule", "command",
+    "driver",
     "stop_signal", "stop_grace_seconds", "on_failure", "probe", "results", "history", "timeline", "output",
 )  # fmt: skip
 

@@ -373,6 +373,11 @@ HOOKS = st.lists(
     max_size=2,
 ).map(tuple)
 SCHEDULES = st.builds(Schedule, st.sampled_from(["*/5 * * * *", "0 2 1 JAN 5#2"]), st.sampled_from(["", "UTC"]))
+ESSENTIAL: list[dict[str, Any]] = [
+    {"essential": True, "ends_on_success": True},
+    {"essential": True, "ends_on_success": False},
+    {"essential": False, "ends_on_success": False},
+]
 RESTARTS = st.builds(
     Restart,
     st.sampled_from(["no", "on-failure", "always"]),
@@ -406,7 +411,7 @@ def plans(draw: st.DrawFn) -> Plan:
             restart=draw(RESTARTS) if position == 0 and not alone else Restart(),
             stop_signal=draw(st.integers(1, 64).filter(lambda number: number not in {32, 33})),
             stop_grace_seconds=draw(SECONDS),
-            essential=draw(st.booleans()),
+            **draw(st.sampled_from(ESSENTIAL)),
             probe=probe,
             **draw(loggings(name, seen=probe.kind == "log")),
             pre_start=draw(HOOKS),
@@ -421,7 +426,9 @@ def plans(draw: st.DrawFn) -> Plan:
         need.service for service in services.values() for need in service.depends_on if need.condition == COMPLETED
     }
     for name, service in services.items():
-        services[name] = service.replace(job=name in waited or service.schedule is not None)
+        job = name in waited or service.schedule is not None
+        written = service.essential and (job or service.ends_on_success)  # no job is essential by default
+        services[name] = service.replace(job=job, ends_on_success=written)
     default = draw(loggings("x", seen=False))["logging"]
     return Plan(expand(services, replicas), draw(SECONDS), logging=default, mask=draw(st.booleans()))
 

@@ -142,7 +142,7 @@ STORIES: dict[str, Story] = {
             (0.1, up("helper"), ()),
             (4.0, Exited("main", 3), ("signal helper TERM", "logs main: ended with exit code 3 after 4s")),
             (4.1, Exited("helper", 143), ("sweep",)),
-            (4.1, Swept(), ("exit 3", "logs main ended with exit code 3 after 4s (essential) [main]")),
+            (4.1, Swept(), ("exit 3", "logs main ended with exit code 3 after 4s (essential: true) [main]")),
         ),
     ),
     "the first cause wins": (

@@ -140,12 +140,12 @@ def test_jobs_are_not_essential_by_default() -> None:
     )
     plan, _ = build(made)
     assert plan is not None
-    assert {name: item.essential for name, item in plan.services.items()} == {
-        "web": True,
-        "job": False,
-        "db": True,
-        "strict": True,
-        "side": False,
+    assert {name: (item.essential, item.ends_on_success) for name, item in plan.services.items()} == {
+        "web": (True, False),
+        "job": (False, False),
+        "db": (True, False),
+        "strict": (True, True),
+        "side": (False, False),
     }
 
 

@@ -57,6 +57,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("stop_signal", 3, False),
     ("stop_grace_seconds", 5.0, False),
     ("essential", False, False),
+    ("ends_on_success", False, False),
     ("job", True, False),
     ("probe", TCP, True),
     ("logging", (Logging("raw"),), True),

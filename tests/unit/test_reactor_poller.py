@@ -189,6 +189,71 @@ def test_a_wait_ends_at_the_first_timer(poller: Poller, monkeypatch: pytest.Monk
     assert waits == [None, 3.0, 7.5, 0.0, poller_module._LONGEST_WAIT_SECONDS, 3.0, None]
 
 
+# --- gaps ---------------------------------------------------------------------------------------------
+
+
+class Sleeper:
+    """A clock and a wait: each wait takes as long as it should, and `lates` more, one after the other."""
+
+    def __init__(self, poller: Poller, monkeypatch: pytest.MonkeyPatch, *lates: float) -> None:
+        self.now = 100.0
+        self.waits: list[float] = []
+        self._lates = list(lates)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(poller._watches, "poll", self._poll)
+        poller._returned_at = self.now
+
+    def _poll(self, seconds: float | None) -> list[tuple[int, int]]:
+        self.waits.append(seconds or 0.0)
+        self.now += (seconds or 0.0) + (self._lates.pop(0) if self._lates else 0.0)
+        return []
+
+
+def test_a_wait_that_ends_too_late_is_a_gap(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines for others are postponed by all that may have been the gap. It is reported once."""
+    sleeper = Sleeper(poller, monkeypatch, 6.0)
+    poller.call_at(("own", ""), 200.0, lambda: None)
+    poller.call_at(("patient", ""), 110.0, lambda: None, patient=True)
+    poller.wait(4.0)
+    assert sleeper.now == 110.0
+    assert poller.take_gap() == (6.0, 10.0)
+    assert poller.take_gap() is None
+    assert (poller.time_of(("own", "")), poller.time_of(("patient", ""))) == (200.0, 120.0)
+
+
+def test_a_turn_that_takes_too_long_is_a_gap(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example a SIGSTOP while process 1 was busy, or a disk that did not answer."""
+    sleeper = Sleeper(poller, monkeypatch)
+    poller.call_at(("patient", ""), 110.0, lambda: None, patient=True)
+    sleeper.now += 3.0
+    poller.wait(0.0)
+    assert poller.take_gap() == (3.0, 3.0)
+    assert poller.time_of(("patient", "")) == 113.0
+
+
+def test_a_usual_delay_is_not_a_gap(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine wakes every process a little late."""
+    Sleeper(poller, monkeypatch, 0.3, 0.3)
+    poller.call_at(("patient", ""), 110.0, lambda: None, patient=True)
+    poller.wait(4.0)
+    poller.wait(4.0)
+    assert poller.take_gap() is None
+    assert poller.time_of(("patient", "")) == 110.0
+
+
+def test_a_deadline_for_others_is_approached_in_halves(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a gap that ends before it is seen. A deadline of our own is waited for in one piece."""
+    sleeper = Sleeper(poller, monkeypatch)
+    poller.call_at(("patient", ""), 108.0, lambda: None, patient=True)
+    while sleeper.now < 108.0:
+        poller.wait()
+    assert sleeper.waits == [4.0, 2.0, 1.0, 0.5, 0.25, 0.25]
+    poller.run_timers(sleeper.now)
+    poller.call_at(("own", ""), 116.0, lambda: None)
+    poller.wait()
+    assert sleeper.waits[6:] == [8.0]
+
+
 # --- groups -------------------------------------------------------------------------------------------
 
 

@@ -88,6 +88,7 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         hook_index=unit.run.hook_index,
         depends_on=tuple(_dependency(engine, dependency) for dependency in unit.newest_spec.depends_on),
         essential=definition.essential,
+        ends_on_success=definition.ends_on_success,
         job=definition.job,
         schedule=definition.schedule.cron if definition.schedule else "",
         command=definition.command,

@@ -163,7 +163,8 @@ class ServiceStatus(JsonRecord):
     hook_stage: str  # pre_start, post_start or pre_stop, while such a hook is running
     hook_index: int  # the number of that hook
     depends_on: tuple[DependencyStatus, ...]
-    essential: bool
+    essential: bool  # its failure ends the container
+    ends_on_success: bool  # its success does so, too (`essential: true` in the file)
     job: bool  # whether other services wait for its completion
     schedule: str
     command: tuple[str, ...]

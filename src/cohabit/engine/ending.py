@@ -2,7 +2,8 @@
 
 It ends
 
-  - when an essential service ends for good, with the exit code of that service; later failures do not change it;
+  - when an essential service fails for good, with the exit code of that service; later failures do not change it;
+  - when a service with `essential: true` ends for good, whatever its exit code is (ECS's meaning of the word);
   - when all services have ended, with 0 or the code of the first failure;
   - on request (docker stop), with 0, or 137 if SIGKILL was needed.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from cohabit.engine.container import DONE, LOADING, STOPPING, SWEEPING, UP
 from cohabit.engine.effects import Exit, Sweep
+from cohabit.engine.machine import EXITED, FATAL
 from cohabit.engine.runs import SIGKILL, SIGTERM
 from cohabit.errors import EXIT_BUG, EXIT_KILLED
 from cohabit.plan import reason as reasons
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from cohabit.engine.unit import Unit
 
 REPEATED_SIGNAL_SECONDS = 0.2  # the same signal again within this time is the same request
+_NAMED = 5  # services named in one message
 KILL_WAIT_SECONDS = 2.0  # after SIGKILL to all processes; Docker waits as long
 
 _KEPT = ("cause", "code", "deadline", "failures", "killing", "reason", "requested", "requested_at", "signal")
@@ -66,17 +69,33 @@ class Ending:
             unit.failed = self.failures
         if self._container.phase != UP or unit.gone:
             return
-        if unit.spec.essential or unit.run.on_failure == EXIT:
+        essential = unit.spec.essential and (unit.spec.ends_on_success or unit.code or unit.state == FATAL)
+        if unit.spec.essential and not essential and unit.state == EXITED:
+            self._say_what_continues(unit)
+        if essential or unit.run.on_failure == EXIT:
             self.cause = self._first_cause(unit)
             said = self._why_it_ends_all(unit)
             reason = Reason(reasons.SERVICE_ENDED, service=unit.name, cause=unit.run.reason, detail=said)
             self._begin_stop(unit.code or 0, reason, now)
 
     def _why_it_ends_all(self, unit: Unit) -> str:
-        """Say that it was essential, unless all services are."""
+        """The rule that acted, in the words of the file; "" if every service ends the container whatever it does."""
         if not unit.spec.essential:
             return "on_failure: exit"
-        return "" if all(other.spec.essential for other in self._container.services.units.values()) else "essential"
+        if not unit.spec.ends_on_success:
+            return "a failure ends the container, unless essential: false"
+        units = self._container.services.units.values()
+        every = all(other.spec.essential and other.spec.ends_on_success for other in units)
+        return "" if every else "essential: true"
+
+    def _say_what_continues(self, unit: Unit) -> None:
+        """A service has done its work, and others have not."""
+        container = self._container
+        others = [other.name for other in container.services.units.values() if other.desired and not other.ended]
+        if others:
+            more = f" and {len(others) - _NAMED}" if len(others) > _NAMED else ""
+            text = f"{unit.name} has completed; the container continues with {', '.join(others[:_NAMED])}{more}"
+            container.say("info", f"{text} (essential: true would end it)")
 
     def _first_cause(self, unit: Unit) -> str:
         """The service whose output explains the end: the given one, or the dependency that failed."""
@@ -171,6 +190,11 @@ class Ending:
         container.say("warning", f"{late}killing {names}")
         for unit in running:
             container.services.runs.kill_at_once(unit, now)
+
+    def postpone(self, seconds: float) -> None:
+        """Neither process 1 nor the services ran for this time."""
+        if self.deadline is not None:
+            self.deadline += seconds
 
     def sweep(self) -> None:
         """All services have stopped: end the processes that belong to none."""

@@ -153,6 +153,16 @@ class Broken(Record):
     text: str
 
 
+class Gap(Record):
+    """Process 1 did not run for a time: the container was paused, the machine was suspended, or too busy.
+
+    seconds: how long at least: so much later than requested it woke. at_most: how long at most: since it last ran.
+    """
+
+    seconds: float
+    at_most: float
+
+
 class Due(Record):
     """The time that deadline() returned has come."""
 
@@ -174,5 +184,6 @@ Event = (
     | StopRequested
     | Swept
     | Broken
+    | Gap
     | Due
 )

@@ -115,6 +115,12 @@ class Health:
         if self.next_at is not None and probe.kind in PASSIVE_PROBES:
             self.next_at = max(self.next_at, now + seconds)
 
+    def postpone(self, probe: Probe, seconds: float) -> None:
+        """Nothing ran for this time: it does not count for the start period or for the next report."""
+        self.count_from += seconds
+        if self.next_at is not None and probe.kind in PASSIVE_PROBES:
+            self.next_at += seconds
+
     def _failed(self, probe: Probe, now: float) -> None:
         if self.status != STARTING:
             self.failures += 1

@@ -39,7 +39,8 @@ class HealthMonitor:
             return
         if unit.health.status == "":  # else a report came earlier: sd_notify during a hook
             unit.health.begin(probe, now)
-        self._changed(unit, "", now)
+        announced = unit.health.status == health.UNHEALTHY  # while a hook was running
+        self._changed(unit, health.UNHEALTHY if announced else "", now)
 
     def end(self, unit: Unit) -> None:
         """The service is not running any more, or has another probe from now on."""
@@ -75,6 +76,17 @@ class HealthMonitor:
             self.probed(unit, now, passed=True, output=unit.run.status)
         else:
             self._services.timers.set((unit.name, HEALTH_TIMER), unit.health.next_at)
+
+    def postpone(self, seconds: float) -> None:
+        """Nothing ran for this time (the event Gap): a report that did not come is not missing yet.
+
+        A service may need longer than process 1 to run again, so that this is all that may have been lost.
+        """
+        for unit in self._services.units.values():
+            probe = unit.spec.probe
+            if probe is not None and unit.state == machine.RUNNING and unit.health.status:
+                unit.health.postpone(probe, seconds)
+                self._services.timers.set((unit.name, HEALTH_TIMER), unit.health.next_at)
 
     def due(self, unit: Unit, now: float) -> None:
         """The timer of the unit has expired: request a probe, or record that a report is missing."""

@@ -80,13 +80,8 @@ class Runs:
 
     def spawn_failed(self, unit: Unit, cause: Reason, now: float, *, orphans: bool) -> None:
         """Its command could not be started. Processes that its pre_start hooks left behind are terminated."""
-        self._has_no_main_process(unit, cause.code, Reason(CANNOT_START, cause.code, cause=cause))
+        _has_no_main_process(unit, cause.code, Reason(CANNOT_START, cause.code, cause=cause))
         self._services.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
-
-    @staticmethod
-    def _has_no_main_process(unit: Unit, code: int | None, reason: Reason) -> None:
-        unit.run.pid, unit.run.process, unit.run.ran_seconds = 0, GONE, 0.0
-        unit.code, unit.run.reason = code, reason
 
     # --- hooks ---------------------------------------------------------------------------------------
 
@@ -129,7 +124,7 @@ class Runs:
             else:
                 self._run_hook(unit, PRE_START, unit.run.hook_index + 1)
             return
-        self._has_no_main_process(unit, code or 0, outcome)
+        _has_no_main_process(unit, code or 0, outcome)
         if unit.state == machine.STARTING:
             self._services.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
         elif unit.state == machine.STOPPING:
@@ -193,6 +188,13 @@ class Runs:
         deadline = self._services.timers.get((unit.name, STATE_TIMER))
         if deadline is not None and deadline > now + self._services.total_grace.seconds(unit, now):
             self._set_grace(unit, now)
+
+    def postpone(self, seconds: float) -> None:
+        """Nothing ran for this time (the event Gap): it is not part of a grace period."""
+        for unit in self._services.units.values():
+            deadline = self._services.timers.get((unit.name, STATE_TIMER))
+            if unit.state == machine.STOPPING and deadline is not None:
+                self._set_deadline(unit, deadline + seconds)
 
     def kill(self, unit: Unit) -> None:
         """Its grace period is over."""
@@ -274,3 +276,8 @@ def _stop_timed_out(reason: Reason, stop: Stop) -> Reason:
     if stop.blocked_hook is None:
         return reason.replace(kind=STOP_TIMED_OUT)
     return reason.replace(kind=STOP_TIMED_OUT, hook_stage=PRE_STOP, hook_index=stop.blocked_hook)
+
+
+def _has_no_main_process(unit: Unit, code: int | None, reason: Reason) -> None:
+    unit.run.pid, unit.run.process, unit.run.ran_seconds = 0, GONE, 0.0
+    unit.code, unit.run.reason = code, reason

@@ -8,7 +8,7 @@ Nothing here waits, loops over time or touches Linux. `now` is monotonic seconds
 from __future__ import annotations
 
 from cohabit.engine import machine
-from cohabit.engine.container import DONE, STOPPING, UP, Container
+from cohabit.engine.container import DONE, STOPPING, SWEEPING, UP, Container
 from cohabit.engine.effects import AllReady, Forget
 from cohabit.engine.ending import Ending
 from cohabit.engine.events import (
@@ -16,6 +16,7 @@ from cohabit.engine.events import (
     Daemonised,
     Due,
     Exited,
+    Gap,
     HookEnded,
     Loaded,
     LoadFailed,
@@ -34,6 +35,7 @@ from cohabit.engine.reading import Reading
 from cohabit.engine.requests import request, schedule_due
 from cohabit.engine.transition import entries_from_plain, entries_to_plain
 from cohabit.engine.unit import STATE_TIMER, Unit
+from cohabit.plan.model import PASSIVE_PROBES
 from cohabit.units import signal_name
 
 TYPE_CHECKING = False
@@ -103,6 +105,17 @@ class Supervisor:
             return earliest
         return self.ending.deadline if earliest is None else min(earliest, self.ending.deadline)
 
+    @property
+    def patient(self) -> bool:
+        """Whether the deadline is for others: for a stop, or for a report of a service."""
+        first = self.services.timers.first()
+        if first is None or self.phase in (STOPPING, SWEEPING):
+            return self.ending.deadline is not None
+        unit = self.units[first[0]]
+        if first[1] == STATE_TIMER:
+            return unit.state == machine.STOPPING
+        return unit.spec.probe is not None and unit.spec.probe.kind in PASSIVE_PROBES
+
     def _service_event(self, event: Event, now: float) -> bool:
         """Whether the event is about one service; it is handled then."""
         services = self.services
@@ -139,6 +152,11 @@ class Supervisor:
                     self.ending.due(now)
             case StopRequested(number, by):
                 self.ending.stop_requested(number, by or signal_name(number), now)
+            case Gap(seconds, at_most):
+                self.services.runs.postpone(seconds)
+                self.services.health_monitor.postpone(at_most)
+                self.services.total_grace.postpone(seconds)
+                self.ending.postpone(seconds)
             case Swept():
                 self.ending.finish()
             case Broken(text):

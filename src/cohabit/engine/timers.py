@@ -43,6 +43,10 @@ class Timers:
         """The time of a key, None when it has none."""
         return self._times.get(key)
 
+    def first(self) -> Key | None:
+        """The key with the earliest time, None when there is no timer."""
+        return None if self.next() is None else self._heap[0][1]
+
     def next(self) -> float | None:
         """The earliest time of all keys, None when there is no timer."""
         while self._heap:

@@ -40,6 +40,11 @@ class TotalGrace:
         after = self._after.get(unit.name, 0.0)
         return self.deadline - after if self.deadline is not None and after else None
 
+    def postpone(self, seconds: float) -> None:
+        """Nothing ran for this time."""
+        if self.deadline is not None:
+            self.deadline += seconds
+
     def to_plain(self) -> tuple[Any, ...]:
         """The re-execution state, as plain values."""
         return self.deadline, self._after

@@ -72,6 +72,7 @@ def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
         name: item.service.replace(
             depends_on=tuple(d for d in item.service.depends_on if d.service in chosen),
             essential=name not in jobs if item.essential is None else item.essential,
+            ends_on_success=item.essential is True,
             job=name in jobs,
         )
         for name, item in chosen.items()

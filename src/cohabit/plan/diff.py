@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 # Fields of Service that only the engine uses.
 _SUPERVISION = frozenset(
-    {"restart", "stop_signal", "stop_grace_seconds", "essential", "job", "depends_on", "schedule", "pre_stop"}
+    {
+        "restart",
+        "stop_signal",
+        "stop_grace_seconds",
+        "essential",
+        "ends_on_success",
+        "job",
+        "depends_on",
+        "schedule",
+        "pre_stop",
+    }
 )
 # The same for fields of an active probe. Passive probes are prepared at the start (watchdog, descriptor).
 _PROBE_TIMING = {

@@ -215,6 +215,7 @@ class Service(Record):
 
     name: of this instance ("web", or "web-2"). service: its key in the file. replica: its number, 0 without replicas.
     environment: additions to the environment of the container; a value of None removes a variable.
+    essential: its failure for good ends the container; ends_on_success: its success does so, too (ECS's `essential`).
     job: it is expected to end, because another service waits for its completion or it has a schedule.
     secret_files: variable -> file whose text becomes its value at the start (X_FILE).
     logging: the destinations of its output, at least one.
@@ -233,6 +234,7 @@ class Service(Record):
     stop_signal: int = SIGTERM
     stop_grace_seconds: float = STOP_GRACE_SECONDS
     essential: bool = True
+    ends_on_success: bool = True
     job: bool = False
     probe: Probe | None = None
     logging: tuple[Logging, ...] = (Logging(),)

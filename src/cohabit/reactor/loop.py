@@ -3,7 +3,8 @@
 There is one wait (poller.py). It has a timeout only if a timer is set: with nothing to do, process 1 does not wake up.
 Every part registers its descriptors and timers itself (parts.py); the engine has one timer, its deadline. In each turn,
 ready descriptors come first, then signals (signal_pipe.py), then timers. Stop requests go to the front of the queue, so
-that a service that ended by a TERM to the whole container counts as stopping, not as crashed.
+that a service that ended by a TERM to the whole container counts as stopping, not as crashed. A time in which process 1
+itself did not run (poller.py) is the first event of all.
 
 performing.py carries out effects, reexecution_state.py has what is kept across a re-execution.
 """
@@ -23,6 +24,7 @@ from cohabit.reactor.performing import Performer
 from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import tree
 from cohabit.reactor.signal_pipe import SignalPipe
+from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from cohabit.engine.events import Event
     from cohabit.reactor.signals import InheritedSignals
 
+_GAPS_LOGGED_SECONDS = 60.0  # so that a machine that is always too busy does not fill the log
 _ENGINE = ("engine", "")  # key of its timer
 
 
@@ -46,6 +49,7 @@ class Loop:
         self.engine = Supervisor()
         self.facts: list[Event] = []
         self.effects: list[Effect] = []  # not carried out yet; the first one is being carried out
+        self._gap_logged_at = -_GAPS_LOGGED_SECONDS
         self.stepping = False  # the engine is handling the first event
         self.errors_at: list[float] = []  # monotonic seconds of internal errors
         self.shortages_at: list[float] = []  # monotonic seconds of shortages that no part handled
@@ -88,10 +92,23 @@ class Loop:
 
     def _gather(self) -> None:
         """Wait, and turn what has happened into events for the engine."""
-        self.poller.call_at(_ENGINE, self.engine.deadline(), lambda: self.facts.append(events.Due()))
+        due = self.engine.deadline()
+        patient = due is not None and self.engine.patient
+        self.poller.call_at(_ENGINE, due, lambda: self.facts.append(events.Due()), patient=patient)
         self.poller.wait()
+        if (gap := self.poller.take_gap()) is not None:
+            self._note_gap(*gap)
         self.signalled(self.signals.take())
         self.poller.run_timers(time.monotonic())
+
+    def _note_gap(self, seconds: float, at_most: float) -> None:
+        """Nothing ran for a time: what was reported meanwhile counts before any deadline does."""
+        self.facts.insert(0, events.Gap(seconds, at_most))
+        now = time.monotonic()
+        if now >= self._gap_logged_at + _GAPS_LOGGED_SECONDS:
+            self._gap_logged_at = now
+            why = "a paused container, a suspended machine, or too little processor time"
+            self.say("warning", "", f"did not run for {format_duration(seconds)} ({why}): deadlines are postponed")
 
     def signalled(self, numbers: set[int]) -> None:
         """Turn signals into events for the engine."""

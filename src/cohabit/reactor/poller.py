@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LONGEST_WAIT_SECONDS = 86_400.0  # epoll_wait(2) takes milliseconds as an int: at most 24 days
+GAP_SECONDS = 0.5  # a wait that ends so much too late was no wait
+_SHORTEST_PART_SECONDS = 0.25
 _PAUSE_SECONDS = 0.1  # the longest pause if no call has room and a wait would return at once
 
 
@@ -195,6 +197,12 @@ class Poller:
 
     A callback of a descriptor is called with it, once for each wait in which it is ready (also with an error or a
     hang-up). A callback that raises ends the wait: what was not reported is still ready at the next one.
+
+    Gaps. Process 1 may not run for a time, and the services with it: in a paused container, on a machine that was
+    suspended or has no processor time left. It sees that from a wait that ends too late, and from a turn of the loop
+    that takes too long. Then a deadline for others (`patient`) must not be missed: it is postponed by the whole time
+    that may have been the gap. To keep that time short, and to see a gap that ends before the deadline, a wait for it
+    lasts half of the time that is left at most. These wake-ups are few: each wait is half of the one before.
     """
 
     def __init__(self) -> None:
@@ -203,6 +211,9 @@ class Poller:
         self._first: set[int] = set()
         self._timers = Timers()
         self._calls: dict[tuple[str, str], Callable[[], None]] = {}
+        self._patient: set[tuple[str, str]] = set()
+        self._returned_at = time.monotonic()  # from the last wait
+        self._gap = (0.0, 0.0)
 
     # --- descriptors ---------------------------------------------------------------------------------
 
@@ -229,11 +240,14 @@ class Poller:
         seconds: wait no longer. A callback is not called if an earlier one has removed its descriptor, not even if a
         new descriptor has the same number.
         """
-        deadline = self._timers.next()
+        began, deadline = time.monotonic(), self._timers.next()
         if deadline is not None:
-            left = min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT_SECONDS)
+            left = min(max(0.0, deadline - began), _LONGEST_WAIT_SECONDS)
+            if self._patient and left > _SHORTEST_PART_SECONDS:
+                left = max(left / 2, _SHORTEST_PART_SECONDS)
             seconds = left if seconds is None else min(seconds, left)
         ready = self._watches.poll(seconds)
+        self._look_for_gap(began, seconds)
         if self._first:
             ready.sort(key=lambda entry: entry[0] not in self._first)
         registered = [(fd, self._callbacks.get(fd)) for fd, _ in ready]
@@ -242,20 +256,53 @@ class Poller:
                 registration[0](fd)
         return bool(ready)
 
+    # --- gaps ----------------------------------------------------------------------------------------
+
+    def _look_for_gap(self, began: float, seconds: float | None) -> None:
+        turn, self._returned_at = began - self._returned_at, time.monotonic()
+        waited = self._returned_at - began
+        late = 0.0 if seconds is None else waited - seconds
+        least = (turn if turn >= GAP_SECONDS else 0.0) + (late if late >= GAP_SECONDS else 0.0)
+        if least:
+            most = (turn if turn >= GAP_SECONDS else 0.0) + (waited if late >= GAP_SECONDS else 0.0)
+            self._gap = (self._gap[0] + least, self._gap[1] + most)
+
+    def take_gap(self) -> tuple[float, float] | None:
+        """The time in which process 1 did not run since the last call, at least and at most; None if there is none.
+
+        The patient timers are postponed by it.
+        """
+        if not self._gap[1]:
+            return None
+        gap, self._gap = self._gap, (0.0, 0.0)
+        for key in self._patient:
+            when = self._timers.get(key)
+            if when is not None:
+                self._timers.set(key, when + gap[1])
+        return gap
+
     # --- timers --------------------------------------------------------------------------------------
 
-    def call_at(self, key: tuple[str, str], when: float | None, callback: Callable[[], None]) -> None:
-        """Call back at this time (monotonic seconds); None cancels it. A key (part, name) has one timer."""
+    def call_at(
+        self, key: tuple[str, str], when: float | None, callback: Callable[[], None], *, patient: bool = False
+    ) -> None:
+        """Call back at this time (monotonic seconds); None cancels it. A key (part, name) has one timer.
+
+        patient: it is the time that others have for something, so that a gap does not count.
+        """
         if when is None:
             self.cancel(key)
-        else:
-            self._timers.set(key, when)
-            self._calls[key] = callback
+            return
+        self._timers.set(key, when)
+        self._calls[key] = callback
+        if patient:
+            self._patient.add(key)
 
     def cancel(self, key: tuple[str, str]) -> None:
         """Do not call back, if it was to be."""
         self._timers.set(key, None)
         self._calls.pop(key, None)
+        self._patient.discard(key)
 
     def time_of(self, key: tuple[str, str]) -> float | None:
         """The time of a timer; None if there is no such timer."""
@@ -269,6 +316,7 @@ class Poller:
         """Call back for the timers that are due, each once: not for those that a callback sets or cancels."""
         for key in list(self._timers.due(now)):
             if self._timers.get(key) is None and (callback := self._calls.pop(key, None)) is not None:
+                self._patient.discard(key)
                 callback()
 
     def close(self) -> None:

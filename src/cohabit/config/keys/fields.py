@@ -327,8 +327,9 @@ class ServiceKeys(Keys):
     essential: Annotated[
         bool | None,
         (
-            "`true`: the container stops when the service has ended and is not restarted. Default `true`; "
-            "`false` for a service with a `schedule` and for one whose completion another service waits for."
+            "`true`: the container stops when the service has ended, with any exit code, and is not restarted. "
+            "`false`: it does not. Default: it stops when the service has failed; `false` for a service with a "
+            "`schedule` and for one whose completion another service waits for."
         ),
     ] = None
     profiles: Annotated[

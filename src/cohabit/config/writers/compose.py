@@ -66,7 +66,7 @@ def _service(service: Service, count: int, plan: Plan) -> dict[str, Any]:
         **_restart(service.restart),
         "stop_signal": _signal(service.stop_signal),
         "stop_grace_period": _duration(service.stop_grace_seconds),
-        "essential": service.essential,
+        "essential": None if service.essential and not service.ends_on_success else service.essential,
         "healthcheck": _probe(service.probe) if service.probe else None,
         "schedule": _schedule(service.schedule) if service.schedule else None,
         "pid_file": literal(service.pid_file),

@@ -136,7 +136,7 @@ class Control:
 
     def _close_at(self, client: Client, when: float | None) -> None:
         """Close the connection at this time, in monotonic seconds; None for never."""
-        self._poller.call_at(client.timer, when, lambda: self._close(client))
+        self._poller.call_at(client.timer, when, lambda: self._close(client), patient=True)
 
     def _read_requests(self) -> None:
         """The pause after a request is over."""

@@ -85,7 +85,7 @@ class Probes:
 
     def _start(self, check: _Check, now: float) -> None:
         """Start a check, or postpone it: a shortage says nothing about the service."""
-        self._call_at(now + check.probe.timeout_seconds, check, lambda: self._timed_out(check))
+        self._call_at(now + check.probe.timeout_seconds, check, lambda: self._timed_out(check), patient=True)
         try:
             if check.probe.kind == "exec":
                 self._run(check)
@@ -239,8 +239,8 @@ class Probes:
             self._context.poller.add(check.fd, mask, lambda _: self._continue(check))
             check.watched = True
 
-    def _call_at(self, when: float, check: _Check, callback: Callable[[], None]) -> None:
-        self._context.poller.call_at(("probe", check.name), when, callback)
+    def _call_at(self, when: float, check: _Check, callback: Callable[[], None], *, patient: bool = False) -> None:
+        self._context.poller.call_at(("probe", check.name), when, callback, patient=patient)
 
 
 def _key(check: _Check) -> str:
