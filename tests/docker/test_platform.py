@@ -11,6 +11,7 @@ import pytest
 
 from docker.container import Build, Logs, Start
 from docker.engine import until
+from docker.mounted import Mounted
 
 # A service that prints the signal it gets, and nothing otherwise.
 POLITE = "polite=trap 'echo got TERM; exit 0' TERM; echo started; while :; do sleep 3600 & wait $!; done"
@@ -132,10 +133,15 @@ def test_a_terminal_gets_the_same_output(plain: str, start: Start) -> None:
     assert "got TERM" in container.logs().stdout
 
 
-def test_a_service_that_ignores_term_is_killed_and_the_others_end_in_order(plain: str, start: Start) -> None:
-    """A service that ignores TERM is killed before Docker kills the container; the others exit by themselves."""
-    deaf = "deaf=trap '' TERM; echo ignoring TERM; while :; do sleep 1; done"
-    container = start(plain, "run", deaf, POLITE)
+def test_a_service_that_ignores_term_is_killed_and_the_others_end_in_order(
+    plain: str, file: Mounted, start: Start
+) -> None:
+    """A service that ignores TERM is killed after its grace period; the others exit by themselves."""
+    deaf = "trap '' TERM; echo ignoring TERM; while :; do sleep 1; done"
+    polite = POLITE.removeprefix("polite=").replace("$", "$$")
+    services = {name: {"command": ["sh", "-c", script]} for name, script in (("deaf", deaf), ("polite", polite))}
+    file.write({**services, "deaf": {**services["deaf"], "stop_grace_period": "1s"}})
+    container = start(plain, "up", options=file.options)
     container.until_logged("deaf", "ignoring TERM")
     container.until_logged("polite", "started")
     assert container.stop(grace_seconds=30).code == 128 + 9

@@ -191,7 +191,8 @@ def lines_accounted_for(data: bytes | bytearray) -> int:
 
 def structured_text(text: str) -> bytes:
     r"""The bytes of a message in JSON or logfmt. \xNN stands for a byte, unless the service wrote it itself."""
-    return _ESCAPED.sub(lambda match: _BYTES[match[1]], text.encode())
+    data = text.encode()
+    return _ESCAPED.sub(lambda match: _BYTES[match[1]], data) if b"\\" in data else data
 
 
 class Parts:

@@ -33,7 +33,6 @@ NAMESPACES: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child
 _IS_COHABIT: Final = re.compile(
     r"\S*python\S* (-X \S+ |-\S+ )*\S*/(__main__\.py|driver\.py|round_trip\.py|bin/cohabit)( |$)"
 )
-_LINE: Final = re.compile(rb"^([A-Za-z0-9_.-]+) *\| ?(.*)$", re.DOTALL)
 
 
 def program(name: str, *arguments: str) -> list[str]:
@@ -228,8 +227,8 @@ class Run:
     def lines(self, name: str, stream: str = "both") -> list[str]:
         """Return the lines with a service's name, without their prefix, stdout before stderr."""
         data = {"out": bytes(self.out), "err": bytes(self.err), "both": bytes(self.out + self.err)}[stream]
-        found = (_LINE.match(line) for line in data.split(b"\n"))
-        return [line[2].decode("utf-8", "replace") for line in found if line and line[1] == name.encode()]
+        line = re.compile(rb"^%s *\| ?(.*)$" % re.escape(name.encode()), re.MULTILINE)
+        return [text.decode("utf-8", "replace") for text in line.findall(data)]
 
     @property
     def text(self) -> str:

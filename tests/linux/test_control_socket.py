@@ -1,5 +1,6 @@
 """The control socket of a real cohabit: no client can kill or block process 1 or make its memory grow."""
 
+import io
 import json
 import os
 import signal
@@ -235,12 +236,12 @@ LINES = 100_000
 
 def numbers(records: bytes) -> tuple[list[int], int]:
     """Return the numbers in a stream of `logs`, and how many bytes it reports as omitted."""
-    _, _, rest = records.partition(b"\n")
+    rest = io.BytesIO(records)
+    rest.readline()
     found, dropped = [], 0
-    while rest:
-        header, _, rest = rest.partition(b"\n")
+    while header := rest.readline():
         _, stream, _, size = header.decode().split(" ")
-        data, rest = rest[: int(size)], rest[int(size) :]
+        data = rest.read(int(size))
         if stream == "dropped":
             dropped += int(data)
         else:

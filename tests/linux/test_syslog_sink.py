@@ -665,7 +665,7 @@ def test_a_resolver_that_cannot_be_started_is_retried(server: Server, world: Sin
     world.write(1)
     assert world.sink.retry_at is not None
     assert "cannot look up the host name: Resource temporarily unavailable" in world.reports[0]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert server.socket is None
 
 

@@ -84,10 +84,16 @@ def parsed(path: Path) -> ast.Module:
 
 
 @functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """All nodes of the syntax tree of a file."""
+    return list(ast.walk(parsed(path)))
+
+
+@functools.cache
 def imports_of(path: Path) -> list[tuple[ast.stmt | ast.expr, str]]:
     """Every module that a file imports, at any place in it, with the statement."""
     found: list[tuple[ast.stmt | ast.expr, str]] = []
-    for node in ast.walk(parsed(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found += [(node, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -154,7 +160,7 @@ def test_no_import_is_inside_a_function(path: Path) -> None:
     """Imports are at the top of the module."""
     if name_of(path) in ENTRIES:
         return
-    for node in ast.walk(parsed(path)):
+    for node in nodes_of(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             inner = [child for child in ast.walk(node) if isinstance(child, (ast.Import, ast.ImportFrom))]
             assert not inner, f"{path.name}:{inner[0].lineno}"
@@ -189,7 +195,7 @@ def test_every_module_has_a_docstring(path: Path) -> None:
 def test_files_and_functions_are_short(path: Path) -> None:
     """Files have fewer than 500 lines, functions fewer than 70 lines and at most 7 parameters."""
     assert path.read_text().count("\n") < 500
-    for node in ast.walk(parsed(path)):
+    for node in nodes_of(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert (node.end_lineno or 0) - node.lineno < 70, f"{path.name}: {node.name} is too long"
             parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
@@ -210,8 +216,8 @@ def test_process_1_imports_only_cheap_modules(command: str) -> None:
 def test_one_module_knows_how_our_programs_are_started() -> None:
     """program.py; the entry points, which are started before it can be imported, know how they were started."""
     for path in MODULES:
-        names = [ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
-        knows = {"sys.executable", "sys._base_executable"}.intersection(names)
+        attributes = [node for node in nodes_of(path) if isinstance(node, ast.Attribute) and "executable" in node.attr]
+        knows = {"sys.executable", "sys._base_executable"}.intersection(map(ast.unparse, attributes))
         assert not knows or name_of(path) in {"cohabit.program", "cohabit.bootstrap", "cohabit.isolation"}, path
 
 

@@ -8,6 +8,7 @@ simulator does.
 from __future__ import annotations
 
 import marshal
+import sys
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,6 @@ from cohabit.plan.model import (
     Schedule,
     Service,
 )
-from cohabit.plan.record import from_plain, to_plain
 from unit.engine_story import start_failed
 
 if TYPE_CHECKING:
@@ -65,32 +65,12 @@ _RECORDED = {"reason": None, "status": ""}
 _RESTARTS = (Restart(), Restart("on-failure", 1, 1.0), Restart("always", delay_seconds=0.0))
 
 
-class FrozenOnce:
-    """to_plain and from_plain for records of services, with a cache: a frozen record is converted once."""
-
-    def __init__(self) -> None:
-        self._made: dict[int, tuple[object, Any]] = {}  # by the id of the source, which is kept alive
-
-    def to_plain(self, record: Service | None) -> Any:
-        """The plain form of a record, the same object each time."""
-        if id(record) not in self._made:
-            plain = to_plain(record)
-            self._made[id(record)] = (record, plain)
-            self._made[id(plain)] = (plain, record)
-        return self._made[id(record)][1]
-
-    def from_plain(self, plain: Any) -> Any:
-        """The record of a plain form."""
-        return self._made[id(plain)][1] if id(plain) in self._made else from_plain(plain)
-
-
 @pytest.fixture(autouse=True)
-def frozen_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cache the conversion of records: engines are copied a hundred thousand times here."""
-    once = FrozenOnce()
-    for module in ("unit", "run", "transition"):
-        monkeypatch.setattr(f"cohabit.engine.{module}.to_plain", once.to_plain)
-        monkeypatch.setattr(f"cohabit.engine.{module}.from_plain", once.from_plain)
+def shared_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let copies of an engine share its records, which are frozen, instead of converting them to plain values."""
+    engine = [module for name, module in sys.modules.items() if name.startswith("cohabit.engine.")]
+    for module, name in product(engine, ("to_plain", "from_plain", "entries_to_plain", "entries_from_plain")):
+        monkeypatch.setattr(module, name, lambda frozen: frozen, raising=False)
 
 
 class SmallWorld:
@@ -142,7 +122,7 @@ class SmallWorld:
                 "run": {**unit["run"], **_RECORDED},
                 "history": (),
                 "health": {**unit["health"], "results": (), "passed": 0, "failed": 0},
-                "spec": id(unit["spec"]),  # FrozenOnce keeps them
+                "spec": id(unit["spec"]),  # the Plans keep them
                 "next_spec": id(unit["next_spec"]),
             }
             for unit in self.plain["units"]
@@ -289,10 +269,11 @@ class SmallWorld:
         for _ in range(_STEPS_AT_MOST):
             if self.done:
                 return
-            self.happens(self._cooperative_event())
+            self.happens(self.cooperative_event())
         raise AssertionError(f"no end after {_STEPS_AT_MOST} events")
 
-    def _cooperative_event(self) -> Event:
+    def cooperative_event(self) -> Event:
+        """The next event if processes start and end as requested."""
         if self.reading and self.later is not None:
             return Loaded(self.later)
         for name in self.hooks:
@@ -371,25 +352,45 @@ def _pair(a: str | None, b: str | None) -> Plan:
     return Plan({"a": first, "b": Service("b", ("b",), depends_on=to_a, pre_stop=_HOOKS, essential=False)})
 
 
-def _try_every_history(world: SmallWorld, length: int) -> None:
-    """Let every sequence of `length` events happen, and from each world on the way run to the end."""
-    worlds = [world]
-    seen: set[bytes] = set()
-    for left in reversed(range(length)):
-        worlds = [after for world in worlds for after in _all_that_follow(world, seen)]
-        for after in worlds:
-            (after.copy() if left else after).run_to_the_end()
+def _try_every_history(start: SmallWorld, length: int) -> None:
+    """Let every sequence of up to `length` events happen. From each world on the way the end has to be reached.
+
+    The next event on the way to the end is one of the possible events, so that it is tried anyway. Only the last worlds
+    run to the end; from the others the known steps must lead to the end or to a last world.
+    """
+    worlds = {start.key: start}
+    seen = set(worlds)
+    steps: dict[bytes, bytes | None] = {}  # from a world to the next one on its way to the end, None for the end
+    for _ in range(length):
+        new: dict[bytes, SmallWorld] = {}
+        for before, world in worlds.items():
+            towards_the_end = world.cooperative_event()
+            events = list(world.possible())
+            for event in events:
+                after = world.copy() if event is not events[-1] else world
+                after.happens(event)
+                key = None if after.done else after.key
+                if event == towards_the_end:
+                    steps[before] = key
+                if key is not None and key not in seen:
+                    seen.add(key)
+                    new[key] = after
+            assert before in steps, f"{towards_the_end} is not among the possible events"
+        worlds = new
+    for world in worlds.values():
+        world.run_to_the_end()
+    for first in steps:
+        _check_steps(first, steps)
 
 
-def _all_that_follow(world: SmallWorld, seen: set[bytes]) -> Iterator[SmallWorld]:
-    """The worlds after each possible event, without those already seen."""
-    for event in world.possible():
-        after = world.copy()
-        after.happens(event)
-        key = after.key
-        if not after.done and key not in seen:
-            seen.add(key)
-            yield after
+def _check_steps(first: bytes, steps: dict[bytes, bytes | None]) -> None:
+    """Check that the known steps from a world do not go round in a circle."""
+    key: bytes | None = first
+    for _ in range(_STEPS_AT_MOST):
+        if key is None or key not in steps:
+            return
+        key = steps[key]
+    raise AssertionError(f"no end after {_STEPS_AT_MOST} events")
 
 
 @pytest.mark.parametrize("part", _PARTS)

@@ -5,6 +5,7 @@ The tests run a loop of their own on the same epoll, so nothing sleeps.
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import time
@@ -358,7 +359,7 @@ def test_refused_clients_leave_no_descriptor(loop: ControlLoop, monkeypatch: pyt
     for client in connect_as_other_user(loop, monkeypatch, 50):
         client.close()
     loop.turn()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert not loop.control._clients
 
 
@@ -551,12 +552,11 @@ def test_a_bug_in_a_request_affects_only_its_client(loop: ControlLoop, when: str
 def chunks(data: bytes) -> list[tuple[int, bytes]]:
     """Return the chunks of numbered answers: (id, data)."""
     found = []
-    while data:
-        header, _, data = data.partition(b"\n")
+    stream = io.BytesIO(data)
+    while header := stream.readline():
         number, size = header.removeprefix(b"#").split(b" ")
-        found.append((int(number), data[: int(size)]))
+        found.append((int(number), stream.read(int(size))))
         assert len(found[-1][1]) == int(size)
-        data = data[int(size) :]
     return found
 
 

@@ -265,7 +265,7 @@ def test_a_failed_fork_leaves_no_descriptor(world: LogWorld) -> None:
     world.context.run_program = launch
     with pytest.raises(OSError, match="temporarily"):
         world.matches.open(asked("log", pattern="x"))
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 def test_reexecution(world: LogWorld) -> None:

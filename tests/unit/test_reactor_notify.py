@@ -182,9 +182,8 @@ def test_other_senders_are_ignored(world: NotifyWorld) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root: another user sends")
 @pytest.mark.parametrize(("uid", "accepted"), [(12345, True), (0, True), (54321, False)])
-def test_an_ended_sender_counts_by_its_user(world: NotifyWorld, tmp_path: Path, uid: int, accepted: bool) -> None:
+def test_an_ended_sender_counts_by_its_user(world: NotifyWorld, uid: int, accepted: bool) -> None:
     """A process that has ended is accepted if its user is root, ours or the service's."""
-    _open_up(tmp_path)
     user = WEB.replace(user=Credentials(12345, 12345))
     world.path = world.notify.open(user)["NOTIFY_SOCKET"]
     pid = _send_as(uid, world.path)
@@ -194,21 +193,18 @@ def test_an_ended_sender_counts_by_its_user(world: NotifyWorld, tmp_path: Path, 
     assert bool(world.facts) is accepted
 
 
-def _open_up(path: Path) -> None:
-    """Let every user reach this path."""
-    for directory in (path, *path.parents):
-        if not directory.stat().st_mode & 0o001 and str(directory).startswith("/tmp"):
-            directory.chmod(0o711)
-
-
 def _send_as(uid: int, path: str) -> int:
-    """Send READY=1 from a child of that user. Returns its pid when it has ended."""
+    """Send READY=1 from a child of that user. Returns its pid when it has ended.
+
+    It connects as root: the directories above the socket are pytest's, and each new pytest closes them to other users.
+    """
     pid = os.fork()
     if pid == 0:
         try:
-            os.setresuid(uid, uid, uid)
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.sendto(b"READY=1", path)
+                sender.connect(path)
+                os.setresuid(uid, uid, uid)
+                sender.send(b"READY=1")
             os._exit(0)
         finally:
             os._exit(1)
@@ -242,14 +238,14 @@ def test_barrier_is_closed_after_earlier_messages(world: NotifyWorld) -> None:
     assert world.facts == [Notified("web", ready=True)]
     assert os.read(reader, 1) == b""
     os.close(reader)
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 def test_stored_descriptors_are_closed(world: NotifyWorld) -> None:
     """FDSTORE with the maximum number of descriptors leaves none of them open."""
     before = set(os.listdir("/proc/self/fd"))
     world.send(b"FDSTORE=1", b"READY=1", fds=(0,) * 253)
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
     assert world.facts == [Notified("web", ready=True)]
     assert world.said == []
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cohabit.plan.model import OWN_NAME
 from cohabit.reactor.logs import recent_lines
-from cohabit.reactor.logs.recent_lines import RecentLines
+from cohabit.reactor.logs.recent_lines import _BUFFER_SIZE_MIN, _TOTAL_SIZE, RecentLines
 
 SIZE_MAX = 4096
 _SLACK = SIZE_MAX // 8  # cut at once
@@ -25,7 +25,7 @@ _pieces = st.lists(_piece, max_size=15)
 def _small() -> RecentLines:
     """RecentLines in which each service has the smallest size."""
     small = RecentLines()
-    small.name_services([f"s{number}" for number in range(2000)])
+    small.name_services([f"s{number}" for number in range(_TOTAL_SIZE // _BUFFER_SIZE_MIN)])
     return small
 
 
