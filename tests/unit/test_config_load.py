@@ -155,16 +155,40 @@ def test_check_says_how_the_total_is_divided() -> None:
     """If services that stop one after the other need more than that."""
     code, output = up("check", "services: {web: {command: sh, depends_on: [db]}, db: {command: sh}}")
     assert code == 0
-    assert output.splitlines()[-2] == (
+    assert output.splitlines()[-3] == (
         "cohabit.yaml: services that stop one after the other may take 20s, and the total is 9s: "
         "if each uses its time, they have web 4.5s, db 4.5s "
         "(raise x-cohabit: stop_grace_period, and the time of `docker stop -t`)"
     )
 
 
+@pytest.mark.parametrize(
+    ("services", "rule"),
+    [
+        ("a: {command: sh}", "when a fails, when all have ended, or on request"),
+        ("a: {command: sh, essential: true}", "when a ends (essential: true), when all have ended, or on request"),
+        (
+            "a: {command: sh, essential: true}, b: {command: sh}, c: {command: sh}, d: {command: sh, essential: false}",
+            "when a ends (essential: true), when one of b, c fails, when all have ended, or on request",
+        ),
+        ("a: {command: sh, essential: false}", "when all have ended, or on request"),
+    ],
+)
+def test_check_says_what_ends_the_container(services: str, rule: str) -> None:
+    """With the rule for each service."""
+    code, output = up("check", f"services: {{{services}}}")
+    assert (code, output.splitlines()[-2]) == (0, f"cohabit.yaml: the container ends {rule}")
+
+
 def test_check_counts_replicas_as_one_service() -> None:
     code, output = up("check", "services: {a: {command: sh, scale: 3}, b: {command: sh, scale: 1}}")
-    assert (code, output) == (0, "cohabit.yaml: valid: 2 services (a x3, b)\n")
+    assert (code, output) == (
+        0,
+        (
+            "cohabit.yaml: the container ends when one of a, b fails, when all have ended, or on request\n"
+            "cohabit.yaml: valid: 2 services (a x3, b)\n"
+        ),
+    )
 
 
 def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

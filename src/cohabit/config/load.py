@@ -128,9 +128,27 @@ def _check(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: 
         for service in plan.services.values():
             counts[service.service] = counts.get(service.service, 0) + 1
         names = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in counts.items())
-        _print(_divided_total(plan, draft))
+        _print([*_divided_total(plan, draft), f"{draft.where}: {_rule_of_the_end(plan)}"])
         _print([f"{draft.where}: valid: {len(counts)} service{'s' if len(counts) != 1 else ''} ({names})"])
     return exit_code_of(errors)
+
+
+def _rule_of_the_end(plan: Plan) -> str:
+    """Say which services end the container, and when."""
+    services = plan.services.values()
+    always = [each.service for each in services if each.essential and each.ends_on_success]
+    by_failure = [each.service for each in services if each.essential and not each.ends_on_success]
+    cases = [f"{_named(always)} ends (essential: true)"] if always else []
+    cases += [f"{_named(by_failure)} fails"] if by_failure else []
+    return f"the container ends when {', when '.join([*cases, 'all have ended'])}, or on request"
+
+
+def _named(instances: list[str]) -> str:
+    names = list(dict.fromkeys(instances))
+    shown = names[:_SHARES_SHOWN]
+    if len(names) > len(shown):
+        return f"one of {', '.join(shown)}, …"
+    return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
 
 
 def _divided_total(plan: Plan, draft: Draft) -> list[str]:
