@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _MASK = "cohabit-mask"  # -X option (isolation.py): the mask before this program was started again
+_EARLY = "cohabit-early"  # -X option (bin/cohabit): signals that came before the interpreter, by name
 _RESUME, _STOPPING = "cohabit-resume", "cohabit-stopping"  # -X options of a re-execution: reactor/reexecution.py
 # A module that cannot be found may be a directory that could not be read; after so many attempts it is not there.
 _ATTEMPTS, _ATTEMPTS_STOPPING, _PAUSE_SECONDS = 60, 6, 0.5
@@ -45,11 +46,16 @@ def start(program_file: str, mask: "Iterable[int]") -> "NoReturn":
         isolation: dict[str, Callable[..., None]] = {}
         exec(SourceFileLoader("isolation", f"{directory}/isolation.py").get_code("isolation") or "", isolation)  # noqa: S102
         isolation["start_again"](program_file, mask)
+    for name in str(sys._xoptions.pop(_EARLY, "")).split(","):  # taken out, so that no re-execution repeats them
+        if name:
+            posix.kill(posix.getpid(), getattr(_signal, f"SIG{name}"))
     gc.disable()  # nothing of a start is garbage; the loop, which lives long, enables it
     sys.modules["__future__"] = _Future  # type: ignore[assignment]
     # The directory that holds the package, without os.path, which process 1 does without (reactor/linux.py).
+    # As an absolute path: `init` leaves its directory, and loads modules afterwards.
     parts = program_file.rsplit("/", 2)
-    sys.path.append((parts[0] or "/", ".", "..")[3 - len(parts)])
+    directory = (parts[0] or "/", ".", "..")[3 - len(parts)]
+    sys.path.append(directory if directory.startswith("/") else f"{posix.getcwd()}/{directory}")
     _import_program()(mask)
 
 

@@ -59,12 +59,40 @@ def test_directory_is_126(init: Start) -> None:
     assert "is a directory" in run.text
 
 
-def test_without_first_line_is_126(init: Start, tmp_path: Path) -> None:
-    """A text file without #! gives 126: the kernel cannot execute it, and cohabit is not a shell."""
-    (tmp_path / "program").write_text("echo hello\n")
+@pytest.mark.parametrize("name", ["./program", "program"])
+def test_script_without_first_line_is_run_by_sh(init: Start, tmp_path: Path, process_1: bool, name: str) -> None:
+    """A text file without #! is run by /bin/sh with its arguments, as with env, tini and a shell: execvp(3)."""
+    (tmp_path / "program").write_text('echo "$1"; exit 3\n')
+    (tmp_path / "program").chmod(0o755)
+    run = init("--", name, "a b", environment={"PATH": f"{tmp_path}:/usr/bin"}, process_1=process_1)
+    assert run.wait() == 3
+    assert run.text == "a b\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF\0 of another machine\n"])
+def test_unknown_format_is_126(init: Start, tmp_path: Path, content: bytes) -> None:
+    """An empty file, or a program that the kernel does not know, gives 126, not the errors of a shell."""
+    (tmp_path / "program").write_bytes(content)
     (tmp_path / "program").chmod(0o755)
     run = init("--", "./program")
     assert run.wait() == 126
+    assert "interpreter" in run.text
+
+
+def test_path_below_a_file_is_126(init: Start, process_1: bool) -> None:
+    """A path below a file gives 126, as in a shell; in PATH such a directory is only one without a match."""
+    run = init("--", "/etc/passwd/foo", process_1=process_1)
+    assert run.wait() == 126
+    assert "Not a directory" in run.text
+    assert init("--", "foo", environment={"PATH": "/usr/bin:/bin:/etc/passwd"}, process_1=process_1).wait() == 127
+
+
+def test_relative_path_is_explained(init: Start, tmp_path: Path) -> None:
+    """The message about a relative path is right although cohabit has left its directory."""
+    (tmp_path / "program").write_text("#!/no/such/shell\n")
+    (tmp_path / "program").chmod(0o755)
+    run = init("--", "./program")
+    assert run.wait() == 127
     assert "interpreter" in run.text
 
 

@@ -101,3 +101,47 @@ def test_verbose_reports_each_signal(init: Start) -> None:
     run.signal(signal.SIGUSR2)
     assert run.wait() == 0
     assert "SIGUSR2: forwarded as SIGUSR2" in run.text
+
+
+def test_group_variable_signals_the_whole_group(init: Start, process_1: bool) -> None:
+    """COHABIT_INIT_GROUP=1 does what -g does; main sees the variable; -c overrides it."""
+    receive = " ".join(program("received.py", "0", "12"))
+    given = {"COHABIT_INIT_GROUP": "1"}
+    run = init("--", *shell(f"{receive} & exec {receive}"), process_1=process_1, environment=given)
+    run.until_printed("ready", 2)
+    run.signal(signal.SIGUSR2)
+    assert run.wait() == 0
+    assert sorted(_got(run)) == [12, 12]
+    run = init("-c", "--", *shell(f"{receive} & exec {receive}"), process_1=process_1, environment=given)
+    run.until_printed("ready", 2)
+    run.signal(signal.SIGUSR2)
+    assert run.wait() == 0
+    assert _got(run).count(12) == 1
+
+
+def test_tstp_pauses_main(init: Start) -> None:
+    """As process 1 without a terminal, TSTP stops main until CONT, and a stop signal reaches a stopped main."""
+    run = init("--", "sleep", "1000")
+
+    def state() -> str:
+        return run.one("sleep 1000").state
+
+    run.one("sleep 1000")
+    run.signal(signal.SIGTSTP)
+    run.until(lambda: state() == "T", "main to be stopped")
+    run.signal(signal.SIGCONT)
+    run.until(lambda: state() != "T", "main to be continued")
+    run.signal(signal.SIGTSTP)
+    run.until(lambda: state() == "T", "main to be stopped again")
+    assert run.stop() == 143
+
+
+def test_listen_pid_follows_the_sockets(start: Start, process_1: bool) -> None:
+    """LISTEN_PID that named cohabit names main; another one is unchanged."""
+    script = f"LISTEN_PID=$$ exec {shlex.join(COHABIT)} init -- sh -c '[ $LISTEN_PID = $$ ] && echo same'"
+    run = start(*shell(script), process_1=process_1)
+    assert run.wait() == 0
+    assert run.text == "same\n"
+    run = start(*COHABIT, "init", "--", *shell("echo $LISTEN_PID"), environment={"LISTEN_PID": "4711"})
+    assert run.wait() == 0
+    assert run.text == "4711\n"

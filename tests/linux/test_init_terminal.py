@@ -3,9 +3,12 @@
 import fcntl
 import os
 import shlex
+import shutil
 import signal
 import struct
 import termios
+
+import pytest
 
 from linux import processes
 from linux.conftest import Start
@@ -210,3 +213,105 @@ def test_hang_up_reaches_main(init: Start, process_1: bool) -> None:
     run.terminal.close()
     run._read.clear()
     run.until(lambda: processes.find(main.pid) is None or run.process.poll() is not None, "main's end")
+
+
+def _stop_and_continue(run: Run, command: str) -> None:
+    """^Z gives the prompt back, and `fg` the terminal to the job; ^C then ends it."""
+    run.type("\x1a")
+    run.until_printed("Stopped")
+    _prompt(run, 2)
+    run.type("fg\n")
+    _until_foreground(run, command)
+    run.type("\x03")
+    _prompt(run, 3)
+
+
+@pytest.mark.parametrize("shell_name", ["sh", "bash"])
+def test_keys_reach_the_script_around_it(start: Start, shell_name: str) -> None:
+    """^Z stops the script that runs cohabit, too, and ^C ends it: what follows in it is not run."""
+    run = _bash(start)
+    run.type(f"{shell_name} -c '{INIT} sleep 1000; echo af''ter'\n")
+    _until_foreground(run, "sleep 1000")
+    _stop_and_continue(run, "sleep 1000")
+    run.type("echo code $?\n")
+    run.until_printed("code 130\r\n")
+    assert "after" not in run.text
+
+
+@pytest.mark.parametrize("options", ["", "-g ", "-S "])
+def test_stop_key_in_a_pipeline(start: Start, options: str) -> None:
+    """^Z stops the whole pipeline, with a process group of main's own (-g, -S) as well."""
+    run = _bash(start)
+    run.type(f"{' '.join(COHABIT)} init {options}-- sleep 1000 | cat\n")
+    _until_foreground(run, "sleep 1000")
+    _stop_and_continue(run, "sleep 1000")
+
+
+def test_pager_in_the_pipeline_has_the_terminal(start: Start) -> None:
+    """A program in the same pipeline can read the terminal while main runs."""
+    run = _bash(start)
+    run.type(f"{INIT} sh -c 'echo hello; exec sleep 1000' | sh -c 'cat > /dev/null & read x < /dev/tty; echo got $x'\n")
+    _until_foreground(run, "sleep 1000")
+    run.type("key\n")
+    run.until_printed("got key\r\n")
+    run.type("\x03")
+    _prompt(run, 2)
+
+
+@pytest.mark.parametrize("options", ["", "-g ", "-S "])
+def test_continuing_reaches_the_children(start: Start, options: str) -> None:
+    """`fg` continues the children of a main that was stopped in the background."""
+    run = _bash(start)
+    run.type(f"{' '.join(COHABIT)} init {options}-- sh -c 'cat; echo end' &\n")
+    states = ["T"] * 3
+    run.until(lambda: [one.state for one in processes.descendants(run.process_1().pid)] == states, "all to be stopped")
+    run.type("fg\n")
+    _until_foreground(run, "cat")
+    run.type("one\n")
+    run.until_printed("one\r\n", 2)
+    run.type("\x04")
+    run.until_printed("end\r\n")
+
+
+@pytest.mark.parametrize("above", ["tini -s --", ""])
+def test_stop_key_under_another_init_has_no_effect(start: Start, above: str) -> None:
+    """Under tini, which never continues what has stopped (docker run -it --init), ^Z has no effect."""
+    if above and shutil.which("tini") is None and os.environ.get("CI") != "true":
+        pytest.skip("no tini (apt-get install tini)")
+    run = start(*(above.split() or program("above.py")), *COHABIT, "init", "--", "cat", terminal=True, above=LEADER)
+    run.type("one\n")
+    run.until_printed("one\r\n", 2)
+    run.type("\x1a")
+    run.type("two\n")
+    run.until_printed("two\r\n", 2)
+    run.type("\x04")
+    assert run.wait() == 0
+
+
+def test_paused_main_stays_paused(init: Start) -> None:
+    """As process 1 with a terminal, a TSTP that is sent to cohabit pauses main; ^Z has no effect."""
+    run = init("--", *program("continued.py"), terminal=True, above=LEADER)
+    run.until_printed("ready\r\n")
+    run.signal(signal.SIGTSTP)
+    run.until(lambda: run.one("continued.py").state == "T", "main to be stopped")
+    run.signal(signal.SIGCONT)
+    run.until_printed("continued\r\n")
+
+
+def test_wait_names_the_interrupt_key(init: Start, process_1: bool) -> None:
+    """With the terminal, the wait for remaining processes says that ^C ends it, and it does."""
+    main = "(trap '' TERM INT HUP; setsid sleep 1000 & ); exit 3"
+    run = init("-t", "1h", "--", *shell(main), terminal=True, above=LEADER, process_1=process_1)
+    run.until_printed("(^C ends them at once)")
+    run.type("\x03")
+    assert run.wait() == 3
+
+
+def test_stop_key_during_the_last_wait(start: Start) -> None:
+    """^Z gives the prompt back while cohabit waits for what has outlived main, and ^C after `fg` ends the wait."""
+    run = _bash(start)
+    run.type(f"{' '.join(COHABIT)} init -t 1h -- sh -c '(trap \"\" TERM INT; sleep 1000 &); exit 3'\n")
+    run.until_printed("(^C ends them at once)")
+    _stop_and_continue(run, "sleep 1000")
+    run.type("echo code $?\n")
+    run.until_printed("code 3\r\n")

@@ -161,3 +161,41 @@ def test_wrong_usage_is_64(run: Start, arguments: list[str]) -> None:
     assert container.text
     assert "Traceback" not in container.text
     assert "started" not in container.text
+
+
+@pytest.mark.parametrize("arguments", [["--main", "{}", "sleep 1000"], ["--main", "{}", "--helper", "true"], ["{}"]])
+def test_signals_are_forwarded_to_main(run: Start, process_1: bool, arguments: list[str]) -> None:
+    """The main command, or the only one, gets the signals that cohabit does not use, as with `init`; HUP as well."""
+    received = shlex.join(program("received.py", "0", "15"))
+    container = run(*(one.format(f"main={received}") for one in arguments), process_1=process_1)
+    container.until_printed("ready")
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGRTMIN + 5):
+        container.signal(number)
+        container.until_printed(f"got {int(number)}\n")
+    assert container.stop() == 0
+    assert "no receiver" not in container.text
+
+
+def test_signal_without_a_receiver_is_reported_once(run: Start, process_1: bool) -> None:
+    """Without a main command, such a signal (the STOPSIGNAL of a base image) is reported, with what to write."""
+    container = run("sleep 1000", "sleep 2000", process_1=process_1)
+    container.until_printed("started", 2)
+    for number in (signal.SIGWINCH, signal.SIGUSR1, signal.SIGWINCH, signal.SIGUSR1):
+        container.signal(number)
+        container.until_printed(f"{signal.Signals(number).name} has no receiver")
+    assert container.stop() == 0
+    assert container.text.count("has no receiver") == 2
+    assert container.text.count("STOPSIGNAL SIGTERM in the Dockerfile") == 2
+
+
+def test_resize_is_not_forwarded(run: Start, process_1: bool) -> None:
+    """With a terminal, WINCH reports a new size: the main command has no part in it, and nothing is reported."""
+    received = shlex.join(program("received.py", "0", "15"))
+    container = run("--main", received, "sleep 1000", terminal=True, above=("setsid", "--ctty"), process_1=process_1)
+    container.until_printed("ready")
+    container.signal(signal.SIGWINCH)
+    container.signal(signal.SIGUSR1)
+    container.until_printed("got 10")
+    assert container.stop() == 0
+    assert "got 28" not in container.text
+    assert "receiver" not in container.text

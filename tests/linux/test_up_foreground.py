@@ -1,10 +1,11 @@
 """One foreground service, with the terminal or the standard input, on the real kernel."""
 
+import signal
 import subprocess
 
 from linux import processes
 from linux.conftest import Gate, Start
-from linux.run import COHABIT, shell, write_file
+from linux.run import COHABIT, program, shell, write_file
 
 CTTY = ("setsid", "--ctty")
 OTHER: dict[str, dict[str, object]] = {"other": {"command": ["sleep", "1000"]}}
@@ -97,3 +98,17 @@ def test_container_runs_as_long_as_the_command(start: Start, tmp_path: object, g
     run.until_printed("once: ended with exit code 3")
     gate.open()
     assert run.wait() == 4
+
+
+def test_signals_are_forwarded_to_the_command(start: Start, tmp_path: object, process_1: bool) -> None:
+    """The command gets USR1, USR2 and WINCH, as with `init`; HUP reads the file again."""
+    file = write_file(str(tmp_path), OTHER)
+    run = start(*COHABIT, "up", "-f", file, "--", *program("received.py", "0", "15"), process_1=process_1)
+    run.until_printed("ready")
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH):
+        run.signal(number)
+        run.until_printed(f"got {int(number)}\n")
+    run.signal(signal.SIGHUP)
+    run.until_printed("nothing has changed")
+    assert run.stop() == 0
+    assert "got 1\n" not in run.text

@@ -28,6 +28,9 @@ def test_version(option: str) -> None:
     [
         (["init", "--", ""], "the command is empty"),
         (["init", "-r", "KILL:TERM", "true"], "KILL cannot be rewritten"),
+        (["init", "-r", "CHLD:USR1", "true"], "CHLD cannot be rewritten"),
+        (["init", "-p", "SIGCHLD", "true"], "SIGCHLD cannot be used"),
+        (["init", "-q", "-v", "true"], "--quiet and --verbose exclude each other"),
         (["init", "-r", "TERM:32", "true"], "'32' is a signal that the C library reserves"),
         (["init", "-r", "33:TERM", "true"], "'33' is a signal that the C library reserves"),
         (["init", "-p", "32", "true"], "'32' is a signal that the C library reserves"),

@@ -104,7 +104,7 @@ def test_run_has_the_same_kind_of_answer() -> None:
     code, output = run("plan", {"main": None, "helpers": [], "commands": ["sh -x"], "ready": None})
     assert code == 0
     plan = from_plain(marshal.loads(output)["plan"])  # noqa: S302 - from the test's own child process
-    assert plan == Plan({"sh": Service("sh", ("sh", "-x"), service="sh")})
+    assert plan == Plan({"sh": Service("sh", ("sh", "-x"), service="sh")}, main="sh", reloads=False)
 
 
 def test_run_does_not_import_yaml() -> None:

@@ -31,7 +31,7 @@ COMMAND = Command(
         'container ends when it ends (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash).\n\n'
         "HUP reads the file again: services that changed are restarted, new ones started, removed ones stopped. TERM, "
         "INT, QUIT, PWR and RTMIN+3 stop all services in reverse order of their dependencies; a second such signal "
-        "kills them."
+        "kills them. COMMAND gets other signals (USR1, USR2…), as with `cohabit init`."
     ),
     exit_codes=(
         ("n", "the exit code of the service that ended the container (128+n: signal n)"),

@@ -30,4 +30,4 @@ def add(draft: Draft, command: Sequence[str], *, terminal: bool) -> tuple[Draft,
         for other, item in draft.services.items()
     }
     services[name] = DraftService(service, location, essential=True)
-    return draft.replace(services=services), name
+    return draft.replace(services=services, main=name), name

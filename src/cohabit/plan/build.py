@@ -86,6 +86,8 @@ def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
         draft.control_gid,
         draft.logging,
         draft.mask,
+        draft.main,
+        draft.reloads,
     )
 
 

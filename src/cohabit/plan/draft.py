@@ -67,6 +67,7 @@ class Draft(Record):
     """All services of the input in its order, container-wide settings, and the problems found so far.
 
     written, foreign: as those of a service, for the keys at the top level; the services are not in `foreign`.
+    main, reloads: as those of Plan.
     """
 
     where: SourceLocation
@@ -78,5 +79,7 @@ class Draft(Record):
     control_gid: int | None = None
     logging: tuple[Logging, ...] = (Logging(),)
     mask: bool = False
+    main: str = ""
+    reloads: bool = True
     written: dict[str, Node] = {}  # noqa: RUF012 - same
     foreign: dict[str, Node] = {}  # noqa: RUF012 - same

@@ -269,7 +269,8 @@ class Plan(Record):
 
     stop_grace_seconds: the total time for the stop. control_gid: a group whose members may use the control socket, as
     root and the user of cohabit may. logging: the default of the services, and that of cohabit itself.
-    mask: secrets are replaced in all output.
+    mask: secrets are replaced in all output. main: the service that gets the signals which process 1 does not use
+    itself, or "". reloads: HUP reads a file again; otherwise it goes to main, too.
     """
 
     services: dict[str, Service]
@@ -279,3 +280,5 @@ class Plan(Record):
     control_gid: int | None = None
     logging: tuple[Logging, ...] = (Logging(),)
     mask: bool = False
+    main: str = ""
+    reloads: bool = True

@@ -15,7 +15,7 @@ from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.reactor import shortage, signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.sink import Sink
-from cohabit.reactor.processes.sweep import sweep
+from cohabit.reactor.processes.sweep import Watch, sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def end_everything(error: BaseException | None, trees: Trees, plain: Any) -> int
         )
         _sink(2).write(f"cohabit | {text}\n".encode("utf-8", "surrogateescape"))
     pipes = Pipes.of_plain(plain)
-    sweep(trees, _GRACE_SECONDS, meanwhile=pipes.pump)
+    sweep(trees, _GRACE_SECONDS, Watch(pipes.pump))
     pipes.finish()
     return EXIT_SYSTEM if scarce else EXIT_BUG
 

@@ -19,6 +19,7 @@ from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import OWN_NAME
 from cohabit.plan.reason import Reason
 from cohabit.reactor import pid1, signals
+from cohabit.reactor.forwarding import Forwarding
 from cohabit.reactor.parts import Parts
 from cohabit.reactor.performing import Performer
 from cohabit.reactor.poller import Poller
@@ -56,6 +57,7 @@ class Loop:
         self.poller = Poller()
         self.signals = SignalPipe(self.poller, wake_up)
         self.parts = Parts(self.poller, self.engine, given, self.emit, self.say)
+        self.forwarding = Forwarding(self.engine, self.say)
         self.performer = Performer(self.parts, self.engine, request)
 
     def start(self) -> None:
@@ -84,6 +86,9 @@ class Loop:
         self.parts.children.reap()  # what ended before SIGCHLD had a handler
         while True:
             self._feed()
+            if self.forwarding.early:
+                self.facts += self.forwarding.requests(())
+                self._feed()
             self.parts.control.settle()
             exit_code = self.performer.exit_code
             if exit_code is not None or (successor.accepted and not self.engine.reading.in_progress):
@@ -115,8 +120,11 @@ class Loop:
         requests = numbers & signals.STOP_SIGNALS
         if requests:  # signals that arrive together are one request
             self.facts.insert(0, events.StopRequested(min(requests)))
-        if signals.HUP in numbers:
+        if signals.HUP in numbers and not self.forwarding.takes_hup:
             self.facts.append(events.ReloadRequested())
+            numbers = numbers - {signals.HUP}
+        if numbers:
+            self.facts += self.forwarding.requests(numbers)
         if signals.REEXECUTE in numbers:
             self.parts.successor.check()
         if signals.CHLD in numbers:

@@ -75,7 +75,7 @@ def write_down(loop: Loop) -> dict[str, Any]:
 
     Beside the states of `table`, it has what the next program needs before it has a loop.
     """
-    for number in loop.signals.read():
+    for number in loop.signals.read() | loop.forwarding.early:
         os.kill(os.getpid(), number)
     successor = loop.parts.successor
     return {

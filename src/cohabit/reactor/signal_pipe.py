@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.reactor.poller import Poller
 
-_HANDLED = signals.STOP_SIGNALS | {signals.CHLD, signals.HUP, signals.REEXECUTE}
+_HANDLED = signals.STOP_SIGNALS | signals.FORWARDED | {signals.CHLD, signals.HUP, signals.REEXECUTE}
 
 
 class SignalPipe:

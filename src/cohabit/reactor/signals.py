@@ -13,6 +13,7 @@ Without that option, both are taken as default.
 from __future__ import annotations
 
 from cohabit.reactor import pid1
+from cohabit.reactor.linux import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ TERM, INT, QUIT, HUP, CHLD, CONT, KILL, STOP = (
     )
 )
 TSTP, TTIN, TTOU = int(signal.SIGTSTP), int(signal.SIGTTIN), int(signal.SIGTTOU)
+WINCH = int(signal.SIGWINCH)
+JOB_CONTROL = frozenset({TSTP, TTIN, TTOU})  # they stop a process
 
 # Stop requests: from Docker, a terminal, a power failure, and from podman and systemd-nspawn.
 STOP_SIGNALS = frozenset({TERM, INT, QUIT, int(signal.SIGPWR), int(signal.SIGRTMIN) + 3})
@@ -55,6 +58,9 @@ _FAULTS = frozenset(
     )
 )
 _BY_CPYTHON = frozenset({int(signal.SIGPIPE), int(signal.SIGXFSZ)})
+
+# What `up` and `run` forward to a main command: all that they do not use, and that is not about this process itself.
+FORWARDED = ALL - _FAULTS - _BY_CPYTHON - STOP_SIGNALS - JOB_CONTROL - {CHLD, HUP, CONT, KILL, STOP, REEXECUTE}
 
 wait_for = signal.sigtimedwait
 wait_for_ever = signal.sigwaitinfo
@@ -107,22 +113,33 @@ def pending(numbers: Iterable[int]) -> bool:
     return not signal.sigpending().isdisjoint(numbers)
 
 
+def all_pending() -> set[int]:
+    """Return the signals that are blocked and pending."""
+    return {int(number) for number in signal.sigpending()}
+
+
 def set_mask(mask: Iterable[int]) -> None:
     """Set the mask of this thread, the only one of the process."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def stop_if_continuable() -> None:
-    """Stop this process as TSTP of a terminal does, until a shell continues it.
+def stop_our_group() -> None:
+    """Stop our process group as a terminal's TSTP does, until a shell continues it.
 
-    The kernel knows whether a shell can do that: in a process group without one (an orphaned group, setpgid(2)), and in
-    process 1, TSTP has no effect.
+    The kernel stops no orphaned process group (setpgid(2)) and no process 1: then this has no effect on us.
     """
     before = signal.signal(TSTP, signal.SIG_DFL)
-    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {TSTP})
-    signal.raise_signal(TSTP)
+    os.kill(0, TSTP)
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {TSTP})  # here we stop
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     signal.signal(TSTP, before)
+
+
+def die_of_interrupt() -> None:
+    """End this process as INT does by default; has no effect on process 1."""
+    signal.signal(INT, signal.SIG_DFL)
+    os.kill(os.getpid(), INT)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {INT})
 
 
 def listen(numbers: Iterable[int], fd: int) -> frozenset[int]:
@@ -136,7 +153,7 @@ def listen(numbers: Iterable[int], fd: int) -> frozenset[int]:
         signal.siginterrupt(number, False)
         _changed.add(int(number))
     signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
-    return frozenset(ALL - set(numbers) - _FAULTS - {TSTP, TTIN, TTOU, CONT})
+    return frozenset(ALL - set(numbers) - _FAULTS - JOB_CONTROL - {CONT})
 
 
 noted: set[int] = set()  # signals that have arrived since the loop last read them, even if their bytes are lost

@@ -71,6 +71,8 @@ def read(source: Source, environ: Mapping[str, str]) -> Draft:
         _WHERE,
         {service.name: DraftService(service, _WHERE, essential=service.essential) for service in services},
         logging=logging,
+        main=services[0].name if main is not None or len(services) == 1 else "",
+        reloads=False,
         problems=tuple(Diagnostic(_WHERE, text, exit_code=EXIT_USAGE) for text in diagnostics),
     )
 

@@ -53,12 +53,13 @@ def read(tree: Node, problems: list[Diagnostic], source: Source, environ: Mappin
         services,
         total,
         tuple(problems),
+        secrets.declared["secrets"],
+        secrets.declared["configs"],
         control_gid=group,
         logging=outputs.entries,
         mask=bool(settings.mask),
         written=tree.value,
         foreign=foreign,
-        **secrets.declared,
     )
 
 

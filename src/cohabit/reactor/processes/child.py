@@ -35,6 +35,7 @@ STEP_DIRECTORY = "change to its working directory"
 STEP_EXEC = "execute"
 
 FIRST_SOCKET = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+_SHELL, _FIRST_LINE = "/bin/sh", 128
 _KIND, _PIPE = 0o170000, 0o010000  # inode(7)
 
 
@@ -43,10 +44,11 @@ class SpawnSpec:
 
     stdio: descriptors from 3 up (or the same) that become 0, 1 and 2; () leaves all three as they are.
     descriptors: (ours, its number in the child); listen_names: LISTEN_FDNAMES for the descriptors from 3 up, which are
-    sockets then. session: a session of its own, otherwise a process group of its own. terminal: a controlling terminal
-    whose foreground that group takes, or -1. foreground: no session, and our own terminal's foreground if we have it.
-    cgroup: the cgroup.procs file of its cgroup. track: sets the tracking limit (tracking.py), or None. secrets: the
-    variables that get the text of a file, or None. before_user, after_user: the steps of limits.steps.
+    sockets then. session: a session of its own; False: a process group of its own; None: our session and process group.
+    terminal: a controlling terminal whose foreground that group takes, or -1. foreground: no session, and our own
+    terminal's foreground if we have it. cgroup: the cgroup.procs file of its cgroup. track: sets the tracking limit
+    (tracking.py), or None. secrets: the variables that get the text of a file, or None. before_user, after_user: the
+    steps of limits.steps, and others by name.
     """
 
     __slots__ = (
@@ -75,7 +77,7 @@ class SpawnSpec:
         given: InheritedSignals,
         *,
         stdio: tuple[int, ...] = (),
-        session: bool = True,
+        session: bool | None = True,
     ) -> None:
         self.argv = argv
         self.environment = environment
@@ -107,7 +109,7 @@ def become(start: SpawnSpec, errors: int) -> NoReturn:
             _take_foreground()
         elif start.session:
             os.setsid()
-        else:
+        elif start.session is not None:
             os.setpgid(0, 0)
         step = STEP_TERMINAL
         if start.terminal >= 0:
@@ -268,17 +270,37 @@ def execute(argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
     """Search PATH as execvp(3) does: the first executable runs; EACCES takes precedence over ENOENT."""
     name = argv[0]
     if "/" in name:
-        os.execve(name, argv, environment)
+        _execute_file(name, argv, environment)
     worst: OSError | None = None
     for directory in environment.get("PATH", DEFAULT_PATH).split(":"):
         path = f"{directory or '.'}/{name}"
         if not os.access(path, os.F_OK):  # a tenth of the cost of a failed exec and its exception
             continue
         try:
-            os.execve(path, argv, environment)
+            _execute_file(path, argv, environment)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
                 raise
             if worst is None or error.errno == errno.EACCES:
                 worst = error
     raise worst or FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+
+def _execute_file(path: str, argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
+    """A text file without #! is run by /bin/sh, as execvp(3) does; a shell could only misread a program."""
+    try:
+        os.execve(path, argv, environment)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC or not _is_text(path):
+            raise
+    os.execve(_SHELL, ("sh", path, *argv[1:]), environment)
+
+
+def _is_text(path: str) -> bool:
+    """Whether the first line can be one of a script, as bash decides it: it has no NUL."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    start = os.read(fd, _FIRST_LINE)
+    return bool(start) and b"\0" not in start.partition(b"\n")[0]

@@ -63,7 +63,7 @@ def command_error(failed: NotStartedError) -> CommandError:
 
 
 def _why_no_exec(name: str, number: int, detail: str, environment: dict[str, str]) -> Reason:
-    if number in (errno.ENOENT, errno.ENOTDIR):
+    if number == errno.ENOENT or (number == errno.ENOTDIR and "/" not in name):
         if "/" not in name:
             default = "" if "PATH" in environment else DEFAULT_PATH  # values of variables are never quoted
             return Reason(reasons.NOT_IN_PATH, EXIT_NOT_FOUND, path=name, detail=default)
