@@ -54,6 +54,7 @@ ERRORS: dict[str, tuple[str, ...]] = {
     "rmdir": ("EIO", "ENOMEM"),
     "sendto": ("ENOBUFS", "ENOMEM", "EAGAIN"),
     "setsockopt": ("ENOMEM", "ENOBUFS"),
+    "signalfd4": _SHORTAGE,
     "socket": (*_SHORTAGE, "ENOBUFS"),
     "splice": ("ENOMEM",),
     "stat": ("EIO", "ENOMEM"),

@@ -221,3 +221,58 @@ def test_a_completed_job_does_not_hide_the_stop_order(up: Start, process_1: bool
     (tmp_path / "release").write_text("go\n", encoding="utf-8")
     assert run.wait() == 0
     assert run.text.index("app ends") < run.text.index("db ends")
+
+
+WRAPPER = shell(
+    "trap 'echo wrapper: asked' TERM; sh -c 'trap \"echo child: asked; exit\" TERM; echo ready; "
+    "while :; do sleep 1000 & wait; done' & wait; wait; wait"
+)
+
+
+def test_control_group_asks_every_process(up: Start, process_1: bool) -> None:
+    """With kill_mode: control-group, the child of a wrapper that does not forward TERM gets it, too."""
+    run = up({"web": {"command": WRAPPER, "kill_mode": "control-group"}}, process_1=process_1)
+    run.until_printed("ready")
+    assert run.stop() == 0
+    assert "child: asked" in run.text
+    assert "wrapper: asked" in run.text
+
+
+def test_a_kill_says_who_was_not_asked(up: Start, process_1: bool) -> None:
+    """Of a wrapper that does not forward TERM, the log says that its child never got it, and what to write."""
+    run = up({"web": {"command": WRAPPER, "stop_grace_period": "20ms"}}, process_1=process_1)
+    run.until_printed("ready")
+    assert run.stop() == 137
+    assert "child: asked" not in run.text
+    assert "SIGTERM was sent to its main process only; also killing process" in run.text
+    assert "kill_mode: control-group" in run.text
+
+
+def test_a_kill_of_a_single_process_says_nothing_of_others(up: Start) -> None:
+    """A service without other processes needs no other kill_mode."""
+    deaf = shell("trap '' TERM; echo deaf; exec sleep 1000")
+    run = up({"web": {"command": deaf, "stop_grace_period": "20ms"}})
+    run.until_printed("deaf")
+    assert run.stop() == 137
+    assert "kill_mode" not in run.text
+
+
+@pytest.mark.parametrize("restart", ["no", "always"])
+def test_a_term_that_reaches_the_services_first_is_the_same_request(up: Start, process_1: bool, restart: str) -> None:
+    """A platform sends TERM to all processes, the services first: nothing starts again, and the exit code is 0."""
+    run = up({"web": {"command": ["sleep", "1000"], "restart": restart}}, process_1=process_1)
+    sleeper = run.one("sleep 1000")
+    os.kill(sleeper.pid, signal.SIGTERM)
+    run.until(lambda: not run.below("sleep 1000"), "its end")
+    assert run.stop() == 0
+    assert "starting again" not in run.text
+    assert "stopped by SIGTERM: exit code 0" in run.text
+
+
+def test_a_death_by_term_alone_is_reported(up: Start) -> None:
+    """Without a stop request, a service that TERM has ended is restarted, and the log says so."""
+    run = up({"web": {"command": ["sleep", "1000"], "restart": "always"}})
+    os.kill(run.one("sleep 1000").pid, signal.SIGTERM)
+    run.until_printed("ended with SIGTERM")
+    run.until_printed("starting again")
+    assert run.stop() == 0

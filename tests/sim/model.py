@@ -86,7 +86,10 @@ class Model(RequestedState):
             case events.ReloadRequested(scale):
                 if self.ending_at is None:
                     self.reload_requested = self.reload_requested or self.plan is not None
-                    self.scale_requested = {**self.scale_requested, **scale}
+                    self.scale_requested = {
+                        **self.scale_requested,
+                        **{name: number or 0 for name, number in scale.items()},
+                    }
             case events.Requested():
                 if self.ending_at is None:
                     self._service_request(event)

@@ -29,6 +29,8 @@ from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import EXIT, NONE, POST_START, PRE_START, PRE_STOP, RESTART
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event, Notified
     from cohabit.engine.unit import Unit
@@ -313,7 +315,7 @@ class PreparesOldPlan(Supervisor):
 class ReadsFileTwice(Reading):
     """Begins to read at every request, also during a reading."""
 
-    def request(self, scale: dict[str, int]) -> None:
+    def request(self, scale: Mapping[str, int | None]) -> None:
         self._container.do(Load(scale))
 
 

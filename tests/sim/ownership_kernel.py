@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cohabit.reactor import signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.poller import Poller
-from cohabit.reactor.processes import children, killing, pid_file, proc, spawn, tracking
+from cohabit.reactor.processes import children, daemon_search, killing, pid_file, proc, spawn, tracking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -339,6 +339,7 @@ class Kernel:
             (children, "delegated", lambda: False),
             (children, "OutOfMemory", _OutOfMemory),
             (children, "time", _Clock(self)),
+            (daemon_search, "time", _Clock(self)),
             (killing, "time", _Clock(self)),
         ]
         before = [(place, name, getattr(place, name)) for place, name, _ in replaced]

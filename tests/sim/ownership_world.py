@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from cohabit.engine import events
 from cohabit.plan.model import Credentials, Service
 from cohabit.plan.reason import NO_ROOM, Reason
-from cohabit.reactor.processes import children as children_module
 from cohabit.reactor.processes.cgroup import Cgroups, encode
 from cohabit.reactor.processes.children import Children
+from cohabit.reactor.processes.started import HOOK
 from cohabit.reactor.processes.tracking import TrackingLimits
 from cohabit.reactor.processes.tree import UNATTRIBUTED, Trees
 from sim.checker import Violation
@@ -162,6 +162,15 @@ class World:
             for each in self.kernel.descendants(one):
                 each.claims.add(name)
 
+    def _is_below(self, task: Task, name: str) -> bool:
+        """Whether it descends from a leader of the tree. Whether that one was rightly adopted, Adoption checks."""
+        parent = self.kernel.tasks.get(task.parent)
+        while parent is not None and parent.pid != self.kernel.us:
+            if self.children.trees.leaders.get(parent.pid) == name:
+                return True
+            parent = self.kernel.tasks.get(parent.parent)
+        return False
+
     def _check_authority(self) -> None:
         """A random process that may send messages for a service belongs to it, or at least to its user."""
         living = self.kernel.living()
@@ -170,7 +179,9 @@ class World:
         task = self.rng.choice(living)
         unit = self.units[self.rng.choice(_SERVICES)]
         name = unit.service.name
-        allowed = task.owner == name or (name in task.claims and task.may_act_as(unit.uid))
+        allowed = (
+            task.owner == name or (name in task.claims and task.may_act_as(unit.uid)) or self._is_below(task, name)
+        )
         if self.children.trees.speaks_for(name, task.pid, unit.uid) and not allowed and task.is_alive:
             self.fail("Authority", f"{task} may send messages for {name}")
 
@@ -271,10 +282,10 @@ class World:
         """Record the tree that each signal is for."""
         signal_tree = trees.signal
 
-        def signal(key: str, number: int) -> None:
+        def signal(key: str, number: int) -> list[int]:
             self.targets.append(key)
             try:
-                signal_tree(key, number)
+                return signal_tree(key, number)
             finally:
                 self.targets.pop()
 
@@ -300,7 +311,7 @@ class World:
 
     def _probe(self, name: str) -> None:
         key = f"{name}\0probe"
-        if key in self.children.processes or self.children.sweeping:
+        if key in self.children.processes or self.children.signaller.sweeping:
             return
         self.probe_runs += 1
         run = self.probe_runs
@@ -315,7 +326,7 @@ class World:
 
     def _hook(self, unit: Unit) -> None:
         name = unit.service.name
-        if f"{name}{children_module.HOOK}" in self.children.processes:
+        if f"{name}{HOOK}" in self.children.processes:
             return
         try:
             self.children.start_hook(unit.service, StartRequest(name, unit.run, unit.uid))  # type: ignore[arg-type]
@@ -396,7 +407,7 @@ class World:
         if unit.state == "running":
             number = self.rng.choice((TERM, KILL))
             if number == TERM:
-                self._for(name, lambda: self.children.signal(name, TERM))
+                self._for(name, lambda: self.children.signaller.to_main(name, TERM))
             else:
                 self.children.trees.signal(name, KILL)
             unit.state, unit.steps_until_kill = "ending", _KILL_AFTER_STEPS

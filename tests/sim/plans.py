@@ -26,6 +26,7 @@ from cohabit.plan.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from random import Random
     from typing import Any
 
@@ -87,10 +88,10 @@ def changed_plan(rng: Random, profile: PlanProfile, old: Plan) -> Plan:
     return _plan(rng, services)
 
 
-def scaled_plan(plan: Plan, scale: dict[str, int]) -> Plan:
+def scaled_plan(plan: Plan, scale: Mapping[str, int | None]) -> Plan:
     """The Plan with these numbers of replicas. A dependent of a service depends on all its replicas."""
     names = {
-        name: [f"{name}-{number + 1}" for number in range(scale[name])] if name in scale else [name]
+        name: [f"{name}-{number + 1}" for number in range(scale[name] or 0)] if name in scale else [name]
         for name in plan.services
     }
     services = {}

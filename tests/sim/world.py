@@ -24,7 +24,7 @@ from sim.plans import NAMES, FaultProfile, PlanProfile, changed_plan, random_pla
 from sim.reactor import Reactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
@@ -214,7 +214,7 @@ class World:
                 self._client_acts,
             )
 
-    def _read(self, scale: dict[str, int], seconds: float | None = None) -> None:
+    def _read(self, scale: Mapping[str, int | None], seconds: float | None = None) -> None:
         """The loader begins to read the file as it is now. An earlier reading is cancelled."""
         self._readings += 1
         if seconds is None:

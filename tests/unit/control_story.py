@@ -35,8 +35,8 @@ def service(name: str, **other: Any) -> dict[str, Any]:
         "restart_pending": False, "gone": False, "ready": True, "health": "", "status": "", "pid": 10, "pids": [10],
         "code": None, "why": "", "out_of_memory": False, "starts": 1, "restarts": 0, "attempts": None,
         "restart": "no", "started": 1_700_000_000.5, "next": None, "hook_stage": "", "hook_index": 0, "depends_on": [],
-        "essential": True, "ends_on_success": True, "job": False, "schedule": "", "command": ["serve"],
-        "driver": "prefix",
+        "essential": True, "ends_on_success": True, "job": False, "schedule": "", "autostart": True,
+        "command": ["serve"], "driver": "prefix",
         "stop_signal": "SIGTERM", "stop_grace_seconds": 10.0, "on_failure": "none", "probe": None, "results": [],
         "history": [], "timeline": [], "output": [],
     } | other  # fmt: skip

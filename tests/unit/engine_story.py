@@ -135,7 +135,7 @@ def rows_of(story: Story) -> list[Row]:
     spawned = [
         f"pre_start 0 {name}" if service.pre_start else f"spawn {name}"
         for name, service in first.services.items()
-        if not service.depends_on and service.schedule is None
+        if not service.depends_on and service.schedule is None and service.autostart
     ]
     return [(0.0, Loaded(first), ("prepare", *spawned)), *rows]
 

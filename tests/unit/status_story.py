@@ -84,6 +84,7 @@ def service(name: str = "web", **fields: Any) -> Status:
         "ends_on_success": True,
         "job": False,
         "schedule": "",
+        "autostart": True,
         "command": [f"./{name}"],
         "driver": "prefix",
         "stop_signal": "SIGTERM",
@@ -193,8 +194,8 @@ _CONTAINER: tuple[str, ...] = (
 _SERVICE: tuple[str, ...] = (
     "name", "service", "replica", "state", "since", "want", "restart_pending", "gone", "ready", "health", "status",
     "pid", "pids", "code", "why", "reason", "out_of_memory", "starts", "restarts", "attempts", "restart", "started",
-    "next", "hook_stage", "hook_index", "depends_on", "essential", "ends_on_success", "job", "schedule", "command",
-    "driver",
+    "next", "hook_stage", "hook_index", "depends_on", "essential", "ends_on_success", "job", "schedule", "autostart",
+    "command", "driver",
     "stop_signal", "stop_grace_seconds", "on_failure", "probe", "results", "history", "timeline", "output",
 )  # fmt: skip
 

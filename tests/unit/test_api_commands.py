@@ -13,9 +13,21 @@ from cohabit.api.commands import PendingReply, RequestContext, Subscription
 from cohabit.api.conditions import affected
 from cohabit.api.protocol import Answer, Request, RequestError, encode
 from cohabit.api.serialisers import Clock
-from cohabit.engine.events import Due, Exited, Loaded, LoadFailed, Probed, Requested, StopRequested
+from cohabit.engine.events import (
+    Due,
+    Exited,
+    Loaded,
+    LoadFailed,
+    Probed,
+    ReloadRequested,
+    Requested,
+    SignalRefused,
+    StopRequested,
+)
 from cohabit.engine.supervisor import Supervisor
+from cohabit.errors import EXIT_USAGE
 from cohabit.plan.model import Logging, Restart, Schedule
+from cohabit.plan.reason import SIGNAL_REFUSED, Reason
 from unit.engine_story import PROBE, healthy, plan, service, up
 
 if TYPE_CHECKING:
@@ -115,6 +127,40 @@ def test_start_is_answered_when_the_service_is_ready() -> None:
     assert waiting.poll() is None
     backend.feed(Probed("web", passed=True))
     assert waiting.poll() == Answer(0, "ready: web")
+
+
+def test_start_of_a_service_that_does_not_take_part_reads_the_file_with_it() -> None:
+    """Services of the file behind an inactive profile start, as in Compose; the answer waits until they are ready."""
+    backend = up_with(service("web"))
+    backend.feed(ReloadRequested())
+    backend.feed(Loaded(plan(service("web")).replace(inactive=("dbg", "other"))))
+    waiting = backend.run("start", "dbg", "web")
+    assert waiting.events == (Requested("start", ("web",)), ReloadRequested({"dbg": None}))
+    assert waiting.poll() is None
+    backend.feed(Loaded(plan(service("web"), service("dbg")).replace(inactive=("other",))))
+    assert waiting.poll() is None
+    backend.feed(up("dbg"))
+    assert waiting.poll() == Answer(0, "ready: web, dbg")
+    assert refusal(backend, "stop", "other")[0] == EXIT_USAGE
+    assert refusal(backend, "start", "other", "nope")[0] == EXIT_USAGE
+
+
+def test_a_refused_signal_is_the_answer() -> None:
+    """`signal` and `stop` fail with the reason as soon as the kernel has refused."""
+    refused = Reason(SIGNAL_REFUSED, signal=1, detail="process 7 (x) of user 33")
+    backend = up_with(service("web"))
+    waiting = backend.run("kill", "web", signal="HUP")
+    backend.feed(SignalRefused("web", refused))
+    answer = waiting.poll()
+    assert answer is not None
+    assert answer.code == 1
+    assert "SIGHUP could not be sent to process 7 (x) of user 33" in answer.text
+    waiting = backend.run("stop", "web")
+    assert waiting.poll() is None
+    backend.feed(SignalRefused("web", refused))
+    answer = waiting.poll()
+    assert answer is not None
+    assert (answer.code, answer.text.startswith("cannot stop web: ")) == (1, True)
 
 
 def test_restart_is_answered_by_the_new_run_only() -> None:

@@ -436,6 +436,10 @@ def plans(draw: st.DrawFn) -> Plan:
             stop_signal=draw(st.integers(1, 64).filter(lambda number: number not in {32, 33})),
             stop_grace_seconds=draw(SECONDS),
             **draw(st.sampled_from(ESSENTIAL)),
+            kill_mode=draw(st.sampled_from(("mixed", "control-group"))),
+            setsid=draw(st.booleans()),
+            autostart=draw(st.booleans()),
+            stale_files=tuple(draw(st.lists(TEXT.map(lambda text: f"/{text}"), max_size=2))),
             probe=probe,
             **draw(loggings(name, seen=probe.kind == "log")),
             pre_start=draw(HOOKS),
@@ -449,9 +453,14 @@ def plans(draw: st.DrawFn) -> Plan:
     waited = {
         need.service for service in services.values() for need in service.depends_on if need.condition == COMPLETED
     }
+    started = {name for name, service in services.items() if service.autostart}
+    for _ in services:  # what a service that starts depends on starts, too
+        started |= {need.service for name in started for need in services[name].depends_on if need.required}
+    services = {name: service.replace(autostart=name in started) for name, service in services.items()}
     for name, service in services.items():
         job = name in waited or service.schedule is not None
-        written = service.essential and (job or service.ends_on_success)  # no job is essential by default
+        # No job is essential by default, nor is a service that is not started.
+        written = service.essential and (job or not service.autostart or service.ends_on_success)
         services[name] = service.replace(job=job, ends_on_success=written)
     default = draw(loggings("x", seen=False))["logging"]
     return Plan(expand(services, replicas), draw(SECONDS), logging=default, mask=draw(st.booleans()))

@@ -198,6 +198,14 @@ def test_a_dependency_on_a_slow_server_without_health_check(server: str, test: s
     assert found(db + "}\n  web: {command: x}\n") == []
 
 
+def test_a_program_that_refuses_to_start_again() -> None:
+    """Its pid or lock file survives `docker restart`; remove_before_start or a pre_start hook is the cure."""
+    (finding,) = of_service("command: Xvfb :99\n    essential: true")
+    assert (finding.level, finding.do) == ("hint", "remove_before_start: [/tmp/.X99-lock]")
+    assert of_service("command: Xvfb :99\n    remove_before_start: [/tmp/.X99-lock]") == []
+    assert of_service("command: Xvfb :99\n    pre_start: [{command: rm -f /tmp/.X99-lock}]") == []
+
+
 def test_an_end_without_effect() -> None:
     """Not essential and never restarted; jobs have no finding."""
     (finding,) = of_service("command: x\n    essential: false")

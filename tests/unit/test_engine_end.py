@@ -13,11 +13,13 @@ from cohabit.engine.events import (
     Exited,
     Notified,
     Requested,
+    SignalRefused,
     StopRequested,
     Swept,
     TreeGone,
 )
 from cohabit.plan.model import Restart
+from cohabit.plan.reason import SIGNAL_REFUSED, Reason
 from unit.engine_story import (
     INT,
     PROBE,
@@ -41,7 +43,65 @@ _ALWAYS = plan(service("web", restart=Restart("always")))
 _HELPER = plan(service("main"), service("helper", "main", essential=False))
 _CHAINS = plan(service("db"), service("web", "db"), service("queue"), service("worker", "queue"))
 
+_REFUSED = Reason(SIGNAL_REFUSED, signal=TERM, detail="process 7 (web) of user 33")
+
 STORIES: dict[str, Story] = {
+    "a service whose stop signal is refused is not waited for, and the exit reason names it": (
+        _WEB_AND_DB,
+        (
+            (0.0, up("db"), ("spawn web",)),
+            (0.1, up("web"), ()),
+            (5.0, StopRequested(TERM), ("signal web TERM",)),
+            (
+                5.0,
+                SignalRefused("web", _REFUSED),
+                ("signal db TERM", "logs web: SIGTERM could not be sent to process 7"),
+            ),
+            (5.2, Exited("db", 0), ("sweep",)),
+            (5.2, Swept(), ("exit 137", "logs stopped by SIGTERM; web: SIGTERM could not be sent to process 7 (web)")),
+        ),
+    ),
+    "a refused SIGKILL ends the wait": (
+        _ALONE,
+        (
+            (0.0, up("web"), ()),
+            (5.0, StopRequested(TERM), ("signal web TERM",)),
+            (14.0, Due(), ("kill web",)),
+            (14.0, SignalRefused("web", _REFUSED), ("kill all",)),
+            (14.0, Swept(), ("exit 137",)),
+        ),
+    ),
+    "what its main process left behind gets its own time": (
+        _ALONE,
+        (
+            (0.0, up("web"), ()),
+            (5.0, Requested("stop", ("web",)), ("signal web TERM",)),
+            (5.0, SignalRefused("web", _REFUSED), ()),
+            (6.0, Exited("web", 0, orphans=True), ("signal tree web TERM",)),
+            (16.0, Due(), ("kill web", "logs not stopped within its stop_grace_period")),
+            (16.0, TreeGone("web"), ()),
+        ),
+    ),
+    "a later request tries again, with a time of its own": (
+        _ALONE,
+        (
+            (0.0, up("web"), ()),
+            (5.0, Requested("stop", ("web",)), ("signal web TERM",)),
+            (5.0, SignalRefused("web", _REFUSED), ()),
+            (7.0, Requested("stop", ("web",)), ("signal web TERM",)),
+            (17.0, Due(), ("kill web",)),
+            (17.1, Exited("web", 137), ()),
+        ),
+    ),
+    "kill_mode: control-group sends the stop signal to all processes": (
+        plan(service("web", kill_mode="control-group", stop_signal=3)),
+        (
+            (0.0, up("web"), ()),
+            (5.0, StopRequested(TERM), ("signal tree web QUIT",)),
+            (5.1, Exited("web", 0), ("sweep",)),
+            (5.1, Swept(), ("exit 0",)),
+        ),
+    ),
     "a requested stop in which all services end in time gives 0, whatever their exit codes": (
         _WEB_AND_DB,
         (

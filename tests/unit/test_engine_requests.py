@@ -15,6 +15,7 @@ from cohabit.engine.events import (
     Requested,
     ScheduleDue,
     StopRequested,
+    Swept,
     TreeGone,
 )
 from cohabit.engine.supervisor import Supervisor
@@ -41,7 +42,39 @@ def start(*names: str) -> Requested:
     return Requested("start", names)
 
 
+_LAZY_CHANGED = service("lazy", autostart=False, essential=False).replace(command=("x",))
+_LAZY = plan(service("web"), service("lazy", autostart=False, essential=False))
+
 STORIES: dict[str, Story] = {
+    "a service with autostart: false starts on request only, and again after its end": (
+        _LAZY,
+        (
+            (0.0, up("web"), ()),
+            (1.0, start("lazy"), ("spawn lazy",)),
+            (1.1, up("lazy"), ()),
+            (2.0, stop("lazy"), ("signal lazy TERM",)),
+            (2.1, Exited("lazy", 143), ()),
+            (3.0, start("lazy"), ("spawn lazy",)),
+        ),
+    ),
+    "the container does not wait for a service that was never started": (
+        plan(service("web", essential=False), service("lazy", autostart=False, essential=False)),
+        (
+            (0.0, up("web"), ()),
+            (1.0, Exited("web", 0), ("sweep",)),
+            (1.0, Swept(), ("exit 0", "logs all services have ended")),
+        ),
+    ),
+    "a reload to autostart: true starts it, and another change of a dormant service does not": (
+        _LAZY,
+        (
+            (0.0, up("web"), ()),
+            (1.0, ReloadRequested(), ("load",)),
+            (1.1, Loaded(plan(service("web"), _LAZY_CHANGED)), ("prepare",)),
+            (2.0, ReloadRequested(), ("load",)),
+            (2.1, Loaded(plan(service("web"), _LAZY_CHANGED.replace(autostart=True))), ("prepare", "spawn lazy")),
+        ),
+    ),
     "a service that is stopped on request stays down, and its end does not end the container": (
         plan(service("web", restart=ALWAYS)),
         (

@@ -236,3 +236,41 @@ def test_only_one_service_can_have_the_terminal_or_the_input() -> None:
     ]
     inactive = second.replace(profiles=("x",))
     assert names(draft(first, inactive)) == ["a"]
+
+
+def test_a_service_that_is_added_takes_part_with_its_dependencies() -> None:
+    """`start dbg` and `scale dbg=2` activate the profiles of that service, for it and its dependencies only."""
+    made = draft(
+        service("web"),
+        service("dbg", "mock", profiles=("dev",)),
+        service("mock", profiles=("dev",)),
+        service("other", profiles=("dev",)),
+    )
+    plan, _ = build(made)
+    assert plan is not None
+    assert plan.inactive == ("dbg", "mock", "other")
+    plan, problems = build(made, added=["dbg"])
+    assert problems == ()
+    assert plan is not None
+    assert list(plan.services) == ["web", "dbg", "mock"]
+    assert plan.inactive == ("other",)
+    plan, _ = build(made, ("web",), added=["other"])
+    assert plan is not None
+    assert list(plan.services) == ["web", "other"]
+
+
+def test_autostart_false_unless_a_service_that_starts_depends_on_it() -> None:
+    """What a service that starts requires, or was requested by name, starts, too. Else it is not essential."""
+    made = service("lazy")
+    lazy = made.replace(service=made.service.replace(autostart=False))
+    for file, wanted, starts in (
+        (draft(service("web"), lazy), (), False),
+        (draft(service("web", "lazy"), lazy), (), True),
+        (draft(service("web", Dependency("lazy", required=False)), lazy), (), False),
+        (draft(service("web"), lazy), ("lazy",), True),
+    ):
+        plan, problems = build(file, wanted)
+        assert problems == ()
+        assert plan is not None
+        assert plan.services["lazy"].autostart is starts
+        assert plan.services["lazy"].essential is starts

@@ -58,6 +58,10 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("stop_grace_seconds", 5.0, False),
     ("essential", False, False),
     ("ends_on_success", False, False),
+    ("kill_mode", "control-group", False),
+    ("autostart", False, False),
+    ("setsid", False, True),
+    ("stale_files", ("/x.lock",), False),
     ("job", True, False),
     ("probe", TCP, True),
     ("logging", (Logging("raw"),), True),
@@ -101,9 +105,9 @@ def test_a_changed_container_setting_is_named(field: str, value: object, key: st
 
 
 def test_every_field_of_plan_is_covered() -> None:
-    """Services, the total grace period, secrets and configs have tests of their own."""
+    """Services, the total grace period, secrets and configs have tests of their own. The rest changes nothing."""
     known = {"services", "stop_grace_seconds", "secrets", "configs"}
-    assert known | {"control_gid", "logging", "mask"} == set(Plan._fields)
+    assert known | {"control_gid", "logging", "mask", "inactive", "main", "reloads"} == set(Plan._fields)
 
 
 def test_every_field_of_service_is_covered() -> None:

@@ -134,7 +134,7 @@ def test_scale_replaces_the_number_in_the_file() -> None:
     made, problems = build(scaled(draft(service("web", replicas=5), service("db")), {"web": 1, "db": 2}, ("web",)))
     assert problems == ()
     assert made is not None
-    assert list(made.services) == ["web-1", "db-1", "db-2"]
+    assert list(made.services) == ["web-1", "db", "db-2"]
 
 
 def test_scale_of_an_unknown_service_is_an_error_only_in_the_request_that_names_it() -> None:
@@ -143,3 +143,17 @@ def test_scale_of_an_unknown_service_is_an_error_only_in_the_request_that_names_
     (problem,) = build(scaled(draft(service("web")), {"wbe": 3}, ("wbe",)))[1]
     assert problem.text == "cannot scale 'wbe': no such service (did you mean 'web'?)"
     assert problem.exit_code == 64
+
+
+def test_a_service_without_a_number_keeps_its_name_when_it_is_scaled() -> None:
+    """Its first instance is the one that runs; the others are numbered from 2."""
+    file = draft(service("web"))
+    for number, expected in ((0, []), (1, ["web"]), (3, ["web", "web-2", "web-3"])):
+        made, _ = build(scaled(file, {"web": number}, ["web"]))
+        assert (list(made.services) if made else []) == expected
+    after, _ = build(scaled(file, {"web": 2}, ["web"]))
+    before, _ = build(file)
+    assert after is not None
+    assert before is not None
+    assert after.services["web"] == before.services["web"]
+    assert after.services["web-2"].environment["COHABIT_REPLICA"] == "2"

@@ -41,6 +41,7 @@ class World:
         self.groups: list[int] = []
         self.reads = 0
         self.has_children = True
+        self.refusing: set[int] = set()  # processes that we may not signal
         self.on_stop: Callable[[int], object] = lambda _: None
 
     def add(self, pid: int, parent: int, session: int, limit: int | None = proc.UNLIMITED) -> None:
@@ -76,12 +77,14 @@ class World:
         elif number == signal.SIGKILL and pid in self.processes:
             self.processes[pid].state = "Z"
 
-    def send_to(self, process: proc.Process, *numbers: int) -> bool:
+    def send_to(self, process: proc.Process, *numbers: int) -> str:
         """Replaces proc.send_to."""
+        if process.pid in self.refusing:
+            return proc.REFUSED
         now = self.processes.get(process.pid)
         for number in numbers if now and now.start == process.start else ():
             self.kill(process.pid, number)
-        return now is not None
+        return proc.SENT if now is not None else proc.ENDED
 
     def read_process(self, pid: int) -> proc.Process | None:
         """Replaces proc.read_process."""
@@ -695,3 +698,25 @@ def test_ended_process_has_no_properties() -> None:
     assert proc.hard_rss_limit(gone) is None
     assert (proc.users(gone), proc.name(gone)) == (set(), "")
     assert proc.cgroup(gone) == ""
+
+
+def test_refused_signals_are_returned(trees: Trees, world: World) -> None:
+    """The pids of the processes that we may not signal are returned; the others get the signal."""
+    world.add(201, 200, 200)
+    world.refusing = {201}
+    assert trees.signal("web", signal.SIGTERM) == [201]
+    assert world.signalled(signal.SIGTERM) == [200]
+    assert trees.signal_all(signal.SIGTERM) == [201]
+
+
+def test_a_kill_does_not_wait_for_a_refused_process(
+    trees: Trees, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that cannot be stopped does not prolong the kill, in which process 1 does nothing else."""
+    pauses: list[float] = []
+    monkeypatch.setattr("cohabit.reactor.processes.killing.time.sleep", pauses.append)
+    world.add(201, 200, 200)
+    world.refusing = {201}
+    assert trees.signal("web", signal.SIGKILL) == [201]
+    assert world.processes[200].state == "Z"
+    assert not pauses

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.plan.reason import UNHEALTHY, Reason
+from cohabit.plan.reason import SIGNAL_REFUSED, UNHEALTHY, Reason
 from cohabit.rendering.colours import FAILED, READY, RUNNING, STOPPING, STYLES
 from cohabit.rendering.formatting import clock, duration, name_list
 from cohabit.rendering.table import Sample, top
@@ -75,10 +75,12 @@ def row(status: dict[str, Any], width: int = 0) -> list[str]:
         (waiting("web", needs("a"), needs("b"), needs("c"), needs("d")), "STOPPED (waits for a, b and 2 more)"),
         (stopped(), "STOPPED"),
         (service(state="STOPPING", next=NOW + 7), "STOPPING (SIGKILL in 7s)"),
+        (service(state="STOPPING", reason={"kind": SIGNAL_REFUSED, "signal": 15}), "STOPPING (cannot be signalled)"),
         (ended(state="FATAL", restarts=5, attempts=5), "FATAL (gave up after 5 restarts)"),
         (ended(state="FATAL"), "FATAL (cannot start)"),
         (ended(code=0, job=True), "EXITED (job)"),
         (ended(code=0, job=True, schedule="*/5 * * * *"), "EXITED (schedule */5 * * * *)"),
+        ({"state": "STOPPED", "want": "down", "autostart": False}, "STOPPED (autostart: false)"),
         (service(gone=True), "RUNNING (removed from the file)"),
     ],
 )

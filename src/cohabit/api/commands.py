@@ -17,6 +17,7 @@ from cohabit.engine.container import LOADING, UP
 from cohabit.engine.events import ReloadRequested, Requested, StopRequested
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.nearest import did_you_mean
+from cohabit.plan.reason_text import text_of
 from cohabit.plan.record import Record
 from cohabit.units import parse_replicas, parse_signal, signal_name
 
@@ -211,6 +212,8 @@ def _service(context: RequestContext) -> Answer:
 def _act(context: RequestContext) -> Outcome:
     """For start, stop and restart."""
     action = context.request.command
+    if action == requests.START and (inactive := _inactive(context)):
+        return _start_inactive(context, inactive)
     units = context.units(all_if_none=False)
     _must_be_up(context)
     names = tuple(unit.name for unit in units)
@@ -219,6 +222,36 @@ def _act(context: RequestContext) -> Outcome:
         return PendingReply(events, names, lambda: Answer(0, f"{action} requested: {', '.join(names)}"))
     condition = whether_ended if action == requests.STOP else started
     return PendingReply(events, names, lambda: condition(context.engine, names))
+
+
+def _matching(context: RequestContext) -> list[str]:
+    names = set(context.request.names)
+    return [unit.name for unit in context.engine.units.values() if names & {unit.name, unit.spec.service}]
+
+
+def _inactive(context: RequestContext) -> dict[str, int | None]:
+    """The named services that are in the file and do not take part: {} if there are none, or if another is unknown."""
+    plan, units = context.engine.plan, context.engine.units.values()
+    known = {name for unit in units for name in (unit.name, unit.spec.service)}
+    missing: dict[str, int | None] = {name: None for name in context.request.names if name not in known}
+    return missing if plan is not None and missing.keys() <= set(plan.inactive) else {}
+
+
+def _start_inactive(context: RequestContext, inactive: dict[str, int | None]) -> PendingReply:
+    """Start services that do not take part yet, by a reload with them, and the other named ones."""
+    reload = _reload_with(context, inactive)
+    events = (Requested(requests.START, tuple(_matching(context))), *reload.events)
+
+    def poll() -> Answer | None:
+        answer = reload.poll()
+        if answer is None or answer.code:
+            return answer
+        names = tuple(_matching(context))
+        if context.option("wait", ("yes", "no")) == "no":
+            return Answer(0, f"start requested: {', '.join(names)}")
+        return started(context.engine, names)
+
+    return PendingReply(events, None, poll)
 
 
 def _kill(context: RequestContext) -> Outcome:
@@ -232,8 +265,15 @@ def _kill(context: RequestContext) -> Outcome:
     if not alive and not context.resumed:
         have = "has" if len(names) == 1 else "have"
         raise context.error(f"{', '.join(names)} {have} no main process", 1, control.NOT_RUNNING)
-    event = Requested(requests.SIGNAL, names, number)
-    return PendingReply((event,), names, lambda: Answer(0, f"{signal_name(number)} sent to {', '.join(alive)}"))
+
+    def poll() -> Answer:
+        units = [context.engine.units[name] for name in alive if name in context.engine.units]
+        refused = [f"{unit.name}: {text_of(unit.signal_refused)}" for unit in units if unit.signal_refused]
+        if refused:
+            return Answer(1, "; ".join(refused))
+        return Answer(0, f"{signal_name(number)} sent to {', '.join(alive)}")
+
+    return PendingReply((Requested(requests.SIGNAL, names, number),), names, poll)
 
 
 def _signal(context: RequestContext, default: str) -> int:
@@ -244,7 +284,7 @@ def _signal(context: RequestContext, default: str) -> int:
 
 
 def _scale(context: RequestContext) -> Outcome:
-    numbers: dict[str, int] = {}
+    numbers: dict[str, int | None] = {}
     for name, text in context.request.options.items():
         try:
             numbers[name] = parse_replicas(text)
@@ -259,7 +299,7 @@ def _reload(context: RequestContext) -> Outcome:
     return _reload_with(context, {})
 
 
-def _reload_with(context: RequestContext, scale: dict[str, int]) -> Outcome:
+def _reload_with(context: RequestContext, scale: dict[str, int | None]) -> PendingReply:
     _must_be_up(context)
     engine = context.engine
     # A reading in progress may have begun before the file changed, so the one after it is awaited. After a re-execution

@@ -9,7 +9,7 @@ from cohabit import control
 from cohabit.api.protocol import Answer
 from cohabit.engine import health, machine
 from cohabit.engine.container import DONE, LOADING, UP
-from cohabit.engine.events import HookEnded, Requested, ScheduleDue
+from cohabit.engine.events import HookEnded, Requested, ScheduleDue, SignalRefused
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.reason_text import text_of
 
@@ -33,7 +33,7 @@ def affected(engine: Supervisor, event: Event) -> set[str] | None:
     names = {each.service for each in engine.services.transitions}
     if "" in names or isinstance(event, Requested):
         return None
-    if isinstance(event, (HookEnded, ScheduleDue)):  # a job is ready, or wanted, without a transition
+    if isinstance(event, (HookEnded, ScheduleDue, SignalRefused)):  # no transition: a job is ready, or wanted, …
         names.add(event.service)
     todo = list(names)
     while todo:
@@ -103,6 +103,8 @@ def _all_ready(engine: Supervisor, names: Sequence[str], *, retries: bool) -> An
 
 def _failure(engine: Supervisor, unit: Unit, *, retries: bool) -> Answer | None:
     """Return why the unit does not become ready without a further request; None while it still may."""
+    if unit.unreachable:
+        return _unreachable([unit])
     if unit.restart_pending or unit.state == machine.STOPPING:
         return None
     if unit.state in _FAILED or (unit.state == machine.BACKOFF and not retries):
@@ -110,7 +112,8 @@ def _failure(engine: Supervisor, unit: Unit, *, retries: bool) -> Answer | None:
         return Answer(1, f"{unit.name} {text_of(unit.run.reason)}{retried}")
     if not unit.desired:
         scheduled = unit.spec.schedule is not None and unit.code is None
-        return Answer(1, f"{unit.name} {'has not run yet: it runs on a schedule' if scheduled else 'was stopped'}")
+        why = "is not started by itself: autostart: false" if unit.dormant and unit.code is None else "was stopped"
+        return Answer(1, f"{unit.name} {'has not run yet: it runs on a schedule' if scheduled else why}")
     if unit.health.status == health.UNHEALTHY and not retries:
         return Answer(1, f"{unit.name} {_describe_unhealthy(unit)}")
     stopped = _stopped_dependency(engine, unit)
@@ -149,6 +152,9 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
     wanted = next((unit.name for unit in units if unit.desired and not unit.ended), "")
     if wanted and not by_itself:
         return Answer(1, f"{wanted} is to start again")
+    refused = [unit for unit in units if unit.unreachable]
+    if refused and not by_itself:
+        return _unreachable(refused)
     if any(unit.restart_pending or unit.state not in machine.ENDED or _waits_to_start(unit) for unit in units):
         return None
     if by_itself:
@@ -157,6 +163,10 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
     killed = [unit.name for unit in units if unit.run.killed and unit.code == EXIT_KILLED]
     note = f" (killed: {', '.join(killed)})" if killed else ""
     return Answer(0, f"stopped: {', '.join(names)}{note}")
+
+
+def _unreachable(units: Sequence[Unit]) -> Answer:
+    return Answer(1, "; ".join(f"cannot stop {unit.name}: {text_of(unit.signal_refused)}" for unit in units))
 
 
 def _first_failure(units: Sequence[Unit]) -> int:

@@ -52,7 +52,7 @@ def container(engine: Supervisor, clock: Clock, *, ready: bool, **details: Any) 
         stop_grace_seconds=engine.plan.stop_grace_seconds if engine.plan else None,
         next=clock.unix(engine.ending.deadline),
         reading=engine.reading.in_progress,
-        scale=engine.reading.scale,
+        scale={name: number for name, number in engine.reading.scale.items() if number is not None},
         history=tuple(event("", entry, clock) for entry in engine.history),
         ready=ready,
     )
@@ -61,6 +61,7 @@ def container(engine: Supervisor, clock: Clock, *, ready: bool, **details: Any) 
 def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> ServiceStatus:
     """Return one service instance. details: pids, and output if the request asked for it."""
     definition = unit.spec
+    unreachable = unit.signal_refused if unit.unreachable else None
     return ServiceStatus(
         name=unit.name,
         service=definition.service or unit.name,
@@ -75,8 +76,8 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         status=unit.run.status,
         pid=unit.run.pid if unit.run.main_alive else 0,
         code=unit.code,
-        why=text_of(unit.run.reason),
-        reason=unit.run.reason,
+        why=text_of(unreachable or unit.run.reason),
+        reason=unreachable or unit.run.reason,
         out_of_memory=unit.run.out_of_memory,
         starts=unit.starts,
         restarts=unit.restarts,
@@ -91,6 +92,7 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         ends_on_success=definition.ends_on_success,
         job=definition.job,
         schedule=definition.schedule.cron if definition.schedule else "",
+        autostart=definition.autostart,
         command=definition.command,
         driver=", ".join(entry.driver for entry in definition.logging),
         stop_signal=signal_name(definition.stop_signal),

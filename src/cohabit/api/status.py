@@ -167,6 +167,7 @@ class ServiceStatus(JsonRecord):
     ends_on_success: bool  # its success does so, too (`essential: true` in the file)
     job: bool  # whether other services wait for its completion
     schedule: str
+    autostart: bool  # false: it is started by a request only
     command: tuple[str, ...]
     driver: str  # the drivers of logging, joined by ", "
     stop_signal: str
@@ -199,6 +200,11 @@ class ServiceStatus(JsonRecord):
     def stopped_manually(self) -> bool:
         """Whether it was stopped on request and stays stopped until it is started on request."""
         return self.state == "STOPPED" and not (self.up or self.restart_pending or self.gone or self.schedule)
+
+    @property
+    def dormant(self) -> bool:
+        """Whether it is down and has `autostart: false`: that is not a fault."""
+        return self.stopped_manually and not self.autostart
 
     @property
     def conditions(self) -> tuple[DependencyStatus, ...]:

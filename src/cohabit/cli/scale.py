@@ -18,7 +18,9 @@ COMMAND = Command(
     "Set the number of replicas of a service.",
     (waiting.TIMEOUT, *client.ALWAYS),
     details=(
-        "New replicas are started, or those with the highest numbers are stopped; the others keep running. The file is "
+        "New replicas are started, or those with the highest numbers are stopped; the others keep running. A service "
+        "without `scale` in the file keeps its name: web, web-2 to web-N. A service behind an inactive profile is "
+        "started. The file is "
         "read again, so other changes in it take effect, too. Returns when the file has been read. The number is kept "
         "until the next `cohabit scale` or the end of the container."
     ),

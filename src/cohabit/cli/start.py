@@ -25,8 +25,10 @@ COMMAND = Command(
     (ALL_TO_START, NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
     details=(
         "The dependencies of a service are started first, as with `docker compose up`; a dependency with a schedule is "
-        "not started. A service that has failed (FATAL) or is in back-off (BACKOFF) is started at once. `web` means "
-        "all replicas of web, `web-2` one of them. When the timeout expires, the start continues."
+        "not started. A service of the file that does not take part (an inactive profile, or `up` named others) is "
+        "started, too: the file is read again for that. A service that has failed (FATAL) or is in back-off (BACKOFF) "
+        "is started at once. `web` means all replicas of web, `web-2` one of them. When the timeout expires, the start "
+        "continues."
     ),
     exit_codes=client.DONE,
     examples=(("cohabit start web worker", "return when both are ready, or one has failed"),),

@@ -74,6 +74,7 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
 
 def begin(given: InheritedSignals, request: dict[str, Any], *, quiet: bool) -> int | bytes:
     """Start the loop: have the request read, then run what came of it."""
+    pid1.keep_inherited_descriptors()
     pid1.open_missing_stdio()
     loop = Loop(given, repr(request), quiet=quiet)
     loop.start()

@@ -55,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         wanted += [name] if wanted else []
     scale, requested = (ast.literal_eval(text) for text in arguments[2:]) if arguments[2:] else ({}, ())
     draft = resolve(scaled(draft, scale, requested), os.environ)
-    plan, diagnostics = build(draft, wanted, request.get("profiles") or ())
+    added = [name for name, number in scale.items() if name in draft.services and number != 0]
+    plan, diagnostics = build(draft, wanted, request.get("profiles") or (), added)
     machine = check_machine(plan or _readable(draft), draft, os.environ)
     if command == "config":  # the configuration is shown even on a machine that cannot run it
         machine = tuple(diagnostic.replace(warning=True) for diagnostic in machine)

@@ -410,3 +410,12 @@ PLATFORMS = (
     Platform("Podman", 10, "podman run --stop-timeout", files=("/run/.containerenv",)),
     Platform("Docker", 10, "docker run --stop-timeout, or stop_grace_period in Compose", files=("/.dockerenv",)),
 )
+
+
+# Programs that do not start while their pid or lock file names a running process. [tried]: apache2 says "already
+# running" and ends with 0; Xvfb says "Server is already active for display".
+PID_FILES = {
+    "apache2": "/run/apache2/apache2.pid",
+    "httpd": "/usr/local/apache2/logs/httpd.pid",
+    "Xvfb": "/tmp/.X{display}-lock",  # noqa: S108 - the path is Xvfb's
+}

@@ -175,7 +175,23 @@ def _end_ignored(item: WrittenService) -> Iterator[FindingFields]:
         )
 
 
-_CHECKS = (_stop, _daemon, _end_ignored)
+def _stale_file(item: WrittenService) -> Iterator[FindingFields]:
+    """It refuses to start a second time if the file of its last run is still there (`docker restart`)."""
+    name, arguments = program(item.service.command)
+    path = known.PID_FILES.get(name, "")
+    if not path or {"remove_before_start", "pre_start"} & item.keys:
+        return
+    display = next((one[1:] for one in arguments if re.fullmatch(r":\d+", one)), "0")
+    yield (
+        HINT,
+        "command",
+        f"{name} may refuse to start after `docker restart`",
+        "the file of its last run is still there, and its pid may be in use again",
+        f"remove_before_start: [{path.format(display=display)}]",
+    )
+
+
+_CHECKS = (_stop, _daemon, _end_ignored, _stale_file)
 
 
 # --- commands as strings ----------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from cohabit.plan.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cohabit.plan.model import Plan, Service
     from cohabit.plan.reason import Reason
 
@@ -56,11 +58,11 @@ class StopAsking(Record):
 class Load(Record):
     """Read the configuration file (again). Answered by Loaded or LoadFailed.
 
-    scale: the number of replicas by service, of all requests so far.
+    scale: the number of replicas by service, of all requests so far; None for a service that was started by name.
     asked: the services in `scale` that this request names; it is an error if one is not in the file.
     """
 
-    scale: dict[str, int] = {}  # noqa: RUF012 - a record's default is never changed
+    scale: Mapping[str, int | None] = {}
     asked: tuple[str, ...] = ()
 
 

@@ -181,7 +181,7 @@ class Ending:
             container.say("warning", "killing the remaining processes that belong to no service")
             container.do(Sweep(SIGKILL))
             return
-        running = [unit for unit in container.services.units.values() if not unit.at_rest]
+        running = [unit for unit in container.services.units.values() if not (unit.at_rest or unit.unreachable)]
         names = ", ".join(
             unit.name if unit.run.stop is not None else f"{unit.name} (not asked to stop yet)" for unit in running
         )
@@ -210,8 +210,11 @@ class Ending:
         self.drain_until = self.deadline or 0.0
         self.deadline = None
         code = self.code
+        refused = next((unit for unit in container.services.units.values() if unit.unreachable), None)
+        if refused is not None:
+            self.reason = reasons.with_refusal(self.reason, refused.name, refused.signal_refused)
         if code is None:
-            code = EXIT_KILLED if container.services.killed else 0
+            code = EXIT_KILLED if container.services.killed or refused else 0
         container.do(Exit(code, self.reason, self.cause))
 
     def to_plain(self) -> dict[str, Any]:

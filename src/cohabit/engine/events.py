@@ -9,6 +9,8 @@ from cohabit.plan.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cohabit.plan.model import Plan
     from cohabit.plan.reason import Reason
 
@@ -58,6 +60,16 @@ class Daemonised(Record):
 
     service: str
     pid: int
+
+
+class SignalRefused(Record):
+    """A Signal or SignalTree was not sent: the kernel does not permit it. cause: why, with the signal's number.
+
+    For SignalTree: no process got it, or, for SIGKILL, some did not.
+    """
+
+    service: str
+    cause: Reason
 
 
 class TreeGone(Record):
@@ -116,10 +128,11 @@ class ScheduleDue(Record):
 class ReloadRequested(Record):
     """A request to read the configuration file again and apply the changes (SIGHUP, `reload`, `scale`).
 
-    scale: the number of replicas by service, which replaces the one in the file from now on.
+    scale: the number of replicas by service, which replaces the one in the file from now on; None starts a service that
+    does not take part yet, with the number in the file.
     """
 
-    scale: dict[str, int] = {}  # noqa: RUF012 - a record's default is never changed
+    scale: Mapping[str, int | None] = {}
 
 
 class Requested(Record):
@@ -174,6 +187,7 @@ Event = (
     | SpawnFailed
     | Exited
     | Daemonised
+    | SignalRefused
     | TreeGone
     | HookEnded
     | Probed

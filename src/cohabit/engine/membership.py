@@ -51,15 +51,21 @@ class Membership:
             elif existing.gone:  # it was removed, and its processes have not ended yet
                 self.gone.remove(existing)
                 existing.gone, existing.next_spec = False, plan.services[name]
-                self._services.replace_run(existing, up=existing.newest_spec.schedule is None)
+                self._services.replace_run(existing, up=_starts(existing.newest_spec))
         for name in difference.changed:
             units[name].next_spec = plan.services[name]
         self._connect()
         for name in difference.restarting:
-            self._services.restart(units[name], up=plan.services[name].schedule is None)
-        for name in difference.changed:
-            if not units[name].restart_pending:
-                self._change_in_place(units[name], now)
+            if not units[name].dormant:
+                self._services.restart(units[name], up=plan.services[name].schedule is None)
+        for name, fields in difference.changed.items():
+            unit = units[name]
+            if (
+                "autostart" in fields and unit.down and unit.newest_spec.autostart
+            ):  # from false to true: as if it were new
+                self._services.replace_run(unit, up=True)
+            if not unit.restart_pending:
+                self._change_in_place(unit, now)
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
         probe = unit.spec.probe
@@ -68,6 +74,12 @@ class Membership:
             self._services.health_monitor.end(unit)
             self._services.health_monitor.begin(unit, now)
         self._services.mark_dirty(unit)
+
+    def all_ended(self) -> bool:
+        """Whether all services that took part have ended for good. Those with `autostart: false` may never start."""
+        units = self._services.units.values()
+        took_part = [unit for unit in units if not unit.dormant]
+        return all(unit.ended for unit in took_part) and (bool(took_part) or not units)
 
     def forget(self, unit: Unit) -> None:
         """Remove a unit that is not in the Plan any more and has no processes."""
@@ -85,3 +97,8 @@ class Membership:
                 if dependency.service in units:
                     units[dependency.service].dependents.append(unit.name)
         self._services.mark_all_dirty()
+
+
+def _starts(service: Service) -> bool:
+    """Whether it starts without a request or a schedule."""
+    return service.schedule is None and service.autostart

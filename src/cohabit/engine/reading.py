@@ -15,6 +15,7 @@ from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from cohabit.engine.container import Container
@@ -39,9 +40,9 @@ class Reading:
     def __init__(self, container: Container) -> None:
         self._container = container
         self.in_progress, self.again = True, False
-        self.scale: dict[str, int] = {}
-        self.scale_read: dict[str, int] = {}
-        self.scale_requested: dict[str, int] = {}
+        self.scale: dict[str, int | None] = {}
+        self.scale_read: dict[str, int | None] = {}
+        self.scale_requested: dict[str, int | None] = {}
         self.count = 0
         self.messages: tuple[str, ...] = ()
         self.code = 0
@@ -107,7 +108,7 @@ class Reading:
             container.say("error", "cannot reload: see the messages above (nothing was changed)")
             self._repeat()
 
-    def request(self, scale: dict[str, int]) -> None:
+    def request(self, scale: Mapping[str, int | None]) -> None:
         """Read the file again, with these numbers of replicas."""
         container = self._container
         if container.phase in (STOPPING, SWEEPING, DONE):

@@ -11,8 +11,10 @@ from __future__ import annotations
 from cohabit.engine import machine
 from cohabit.engine.effects import Signal
 from cohabit.engine.runs import SIGKILL
+from cohabit.engine.unit import STATE_TIMER
 from cohabit.plan.model import COMPLETED
 from cohabit.plan.reason import KILLED_ON_REQUEST, Reason
+from cohabit.plan.reason_text import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +32,11 @@ def request(services: Services, action: str, names: Sequence[str], number: int, 
         unit = services.units.get(name)
         if unit is None:
             continue
+        if unit.unreachable and action in (STOP, RESTART):  # try again: its user may be another one by now
+            services.runs.stop(unit, machine.STOPPING, now)
         if action == SIGNAL:
             if unit.run.main_alive:
+                unit.signal_refused = None
                 services.out.append(Signal(name, number))
         elif action == STOP:
             _stop(services, unit)
@@ -73,6 +78,18 @@ def _kill(services: Services, unit: Unit, now: float) -> None:
     if not unit.at_rest:
         unit.run.reason = unit.run.reason or Reason(KILLED_ON_REQUEST, signal=SIGKILL)
         services.runs.kill_at_once(unit, now)
+
+
+def signal_refused(services: Services, unit: Unit, cause: Reason) -> None:
+    """A signal was not sent. What was not asked to end is not waited for: it is STOPPING until it ends."""
+    if unit.signal_refused is None:  # logged once per run
+        not_awaited = "; its end is not waited for" if unit.state == machine.STOPPING else ""
+        services.say("error", unit, text_of(cause) + not_awaited)
+    unit.signal_refused = cause
+    if unit.state == machine.STOPPING and unit.run.stop is not None:
+        unit.run.stop.refused = True
+        services.timers.set((unit.name, STATE_TIMER), None)
+        services.mark_dirty(unit)
 
 
 def schedule_due(services: Services, unit: Unit, now: float) -> None:

@@ -21,15 +21,17 @@ class Stop:
     share: the seconds that it has, if that is less than its grace period (TotalGrace); None otherwise.
     killed: SIGKILL was needed. asked: it was asked to stop before that, by a stop signal or a pre_stop hook.
     blocked_hook: the index of the pre_stop hook that was running then; the stop signal had not been sent yet.
+    refused: the kernel does not permit the signal, so its end is not waited for.
     """
 
-    __slots__ = ("asked", "blocked_hook", "killed", "share")
+    __slots__ = ("asked", "blocked_hook", "killed", "refused", "share")
 
     def __init__(self, *, asked: bool = True) -> None:
         self.share: float | None = None
         self.killed = False
         self.asked = asked
         self.blocked_hook: int | None = None
+        self.refused = False
 
 
 class Run:

@@ -15,7 +15,7 @@ from cohabit.engine.policy import verdict
 from cohabit.engine.run import ALIVE, GONE, PENDING, Run, Stop
 from cohabit.engine.unit import STATE_TIMER
 from cohabit.errors import EXIT_KILLED
-from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, RESTART
+from cohabit.plan.model import CONTROL_GROUP, POST_START, PRE_START, PRE_STOP, RESTART
 from cohabit.plan.reason import (
     CANNOT_START,
     HOOK_ENDED,
@@ -50,7 +50,7 @@ class Runs:
     def begin(self, unit: Unit, now: float) -> None:
         """Start a new run: its first pre_start hook, or its command."""
         unit.run = Run(now, PENDING)
-        unit.failed = 0
+        unit.failed, unit.signal_refused = 0, None
         if unit.spec.pre_start:
             self._run_hook(unit, PRE_START, 0)
         else:
@@ -107,7 +107,7 @@ class Runs:
             if more and not run.killed:
                 self._run_hook(unit, PRE_STOP, index + 1)
             elif not run.killed:
-                self._services.out.append(Signal(unit.name, unit.spec.stop_signal))
+                self._services.out.append(_stop_signal(unit))
         elif stage == POST_START and unit.state == machine.RUNNING:
             if code:
                 self._post_start_failed(unit, outcome, now)
@@ -143,7 +143,7 @@ class Runs:
         run = unit.run
         run.pid = pid
         if unit.state == machine.STOPPING and not run.hook_stage:
-            self._services.out.append(Signal(unit.name, unit.spec.stop_signal))
+            self._services.out.append(_stop_signal(unit))
         if not run.in_background:  # logged once per run, however often it forks again
             run.in_background = True
             self._services.say("info", unit, f"is in the background now, pid {pid}")
@@ -166,8 +166,9 @@ class Runs:
         """Signal its processes to end. before: its former state."""
         services, run = self._services, unit.run
         run.stop = run.stop or Stop()
-        if before != machine.STOPPING:
+        if before != machine.STOPPING or run.stop.refused:
             self._set_grace(unit, now)
+        run.stop.refused = False
         if run.killed:
             services.out.append(SignalTree(unit.name, SIGKILL))
         elif before == machine.RUNNING and run.main_alive and unit.spec.pre_stop and not run.hook_stage:
@@ -175,7 +176,7 @@ class Runs:
         elif run.process == GONE:
             services.out.append(SignalTree(unit.name, SIGTERM))
         else:
-            services.out.append(Signal(unit.name, unit.spec.stop_signal))
+            self._services.out.append(_stop_signal(unit))
 
     def _set_grace(self, unit: Unit, now: float) -> None:
         seconds = self._services.total_grace.seconds(unit, now)
@@ -268,6 +269,11 @@ def _policy(unit: Unit) -> Verdict:
         started=run.pid != 0,
         restart_requested=run.on_failure == RESTART,
     )
+
+
+def _stop_signal(unit: Unit) -> Signal | SignalTree:
+    send = SignalTree if unit.spec.kill_mode == CONTROL_GROUP else Signal
+    return send(unit.name, unit.spec.stop_signal)
 
 
 def _stop_timed_out(reason: Reason, stop: Stop) -> Reason:

@@ -39,7 +39,7 @@ class Services:
         self.out: list[Effect] = []
         self.transitions: list[Transition] = []  # of this step
         self.ended: list[Unit] = []  # ended for good, or unhealthy with on_failure: exit; the supervisor empties it
-        self.active: dict[str, None] = {}  # units that have processes
+        self.active: dict[str, None] = {}  # units that have processes, without those that are unreachable
         self.not_ready: dict[str, None] = {}  # units whose start is not complete
         self.killed = False  # SIGKILL was needed since stop_all()
         self.total_grace = TotalGrace()
@@ -189,7 +189,7 @@ class Services:
                 continue
             seen.add(name)
             dependent = self.units[name]
-            if dependent.going_down and not dependent.at_rest:
+            if dependent.going_down and not (dependent.at_rest or dependent.unreachable):
                 return False
             todo += dependent.dependents
         return True
@@ -211,7 +211,7 @@ class Services:
                 if other is not None and other.name not in seen:
                     seen.add(other.name)
                     self._dirty[other.name] = None
-                    if other.at_rest or not other.going_down:
+                    if other.at_rest or other.unreachable or not other.going_down:
                         todo.append(other)
 
     def mark_all_dirty(self) -> None:
@@ -221,7 +221,7 @@ class Services:
             self._dirty[unit.name] = None
 
     def _classify(self, unit: Unit) -> None:
-        if unit.at_rest:
+        if unit.at_rest or unit.unreachable:
             self.active.pop(unit.name, None)
         else:
             self.active[unit.name] = None

@@ -25,6 +25,7 @@ from cohabit.engine.events import (
     ReloadRequested,
     Requested,
     ScheduleDue,
+    SignalRefused,
     Spawned,
     SpawnFailed,
     StopRequested,
@@ -32,7 +33,7 @@ from cohabit.engine.events import (
     TreeGone,
 )
 from cohabit.engine.reading import Reading
-from cohabit.engine.requests import request, schedule_due
+from cohabit.engine.requests import request, schedule_due, signal_refused
 from cohabit.engine.transition import entries_from_plain, entries_to_plain
 from cohabit.engine.unit import STATE_TIMER, Unit
 from cohabit.plan.model import PASSIVE_PROBES
@@ -131,6 +132,8 @@ class Supervisor:
                 services.runs.exited(unit, code, now, orphans=orphans, out_of_memory=out_of_memory)
             case Daemonised(_, pid):
                 services.runs.daemonised(unit, pid)
+            case SignalRefused(_, cause):
+                signal_refused(services, unit, cause)
             case TreeGone():
                 services.fact(unit, machine.TREE_GONE, now)
             case HookEnded(_, code, cause, orphans):
@@ -191,7 +194,7 @@ class Supervisor:
         for unit in [unit for unit in services.membership.gone if unit.at_rest]:
             services.membership.forget(unit)
             self.container.do(Forget(unit.name))
-        if not services.active and all(unit.ended for unit in services.units.values()):
+        if not services.active and services.membership.all_ended():
             self.ending.all_ended(now)
             services.reconcile(now)
         elif not self.announced and not services.not_ready:

@@ -27,7 +27,7 @@ class TotalGrace:
         units = list(units)
         self._after = times_after(
             {unit.name: [dependency.service for dependency in unit.newest_spec.depends_on] for unit in units},
-            {unit.name: unit.spec.stop_grace_seconds for unit in units if not unit.at_rest},
+            {unit.name: unit.spec.stop_grace_seconds for unit in units if not (unit.at_rest or unit.unreachable)},
         )
 
     def seconds(self, unit: Unit, now: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cohabit.engine.health import Health
-from cohabit.engine.machine import AT_REST, ENDED, EXITED, RUNNING, STOPPED
+from cohabit.engine.machine import AT_REST, ENDED, EXITED, RUNNING, STOPPED, STOPPING
 from cohabit.engine.run import Run
 from cohabit.engine.transition import History
 from cohabit.plan.model import COMPLETED, HEALTHY
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.plan.model import Dependency, Service
+    from cohabit.plan.reason import Reason
 
 STATE_TIMER, HEALTH_TIMER = "state", "health"  # timers of a unit: the time limit of its state, its next probe
 # The fields in the re-execution state that are plain; the dependents follow from the Plan.
@@ -30,20 +31,22 @@ class Unit:
     run: the current run, or the last one; one without a process before the first.
     code: exit code of the last run that ended, None before the first end.
     starts: successful starts since the last start on request. restarts: restarts in a row.
+    signal_refused: why a signal to the current run was not sent, or None.
     failed: the service failed for good, as failure number n of the container; 0 if it did not.
     """
 
-    __slots__ = ("dependents", "health", "history", "next_spec", "run", "spec", *_PLAIN)
+    __slots__ = ("dependents", "health", "history", "next_spec", "run", "signal_refused", "spec", *_PLAIN)
 
     def __init__(self, service: Service) -> None:
         self.spec = service
         self.next_spec: Service | None = None
         self.dependents: list[str] = []
         self.state = STOPPED
-        self.desired = service.schedule is None
+        self.desired = service.schedule is None and service.autostart
         self.restart_pending = False
         self.gone = False
         self.run = Run()
+        self.signal_refused: Reason | None = None
         self.health = Health()
         self.code: int | None = None
         self.starts = 0
@@ -67,6 +70,11 @@ class Unit:
         return self.state in AT_REST
 
     @property
+    def unreachable(self) -> bool:
+        """It is to end, and the kernel does not permit us to signal it: its end is not waited for."""
+        return self.state == STOPPING and self.run.stop is not None and self.run.stop.refused
+
+    @property
     def going_down(self) -> bool:
         """The current run is to end."""
         return self.restart_pending or not self.desired
@@ -80,6 +88,11 @@ class Unit:
     def down(self) -> bool:
         """It was stopped on request, and neither its restart policy nor a schedule will start it."""
         return self.state == STOPPED and not self.desired and self.spec.schedule is None
+
+    @property
+    def dormant(self) -> bool:
+        """It is down and has `autostart: false`: it starts on request, and the container does not wait for that."""
+        return self.down and not self.newest_spec.autostart
 
     @property
     def start_complete(self) -> bool:
@@ -121,6 +134,7 @@ class Unit:
             "spec": to_plain(self.spec),
             "next_spec": to_plain(self.next_spec),
             "run": self.run.to_plain(),
+            "signal_refused": to_plain(self.signal_refused),
             "health": self.health.to_plain(),
             "history": self.history.to_plain(),
         }
@@ -131,6 +145,7 @@ class Unit:
         unit = cls(from_plain(plain["spec"]))
         unit.next_spec = from_plain(plain["next_spec"])
         unit.run = Run.restored(plain["run"])
+        unit.signal_refused = from_plain(plain["signal_refused"])
         unit.health.restore(plain["health"])
         unit.history = History.restored(plain["history"])
         for name in _PLAIN:

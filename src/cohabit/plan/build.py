@@ -27,19 +27,19 @@ _PROBLEMS_MAX = 100  # of one kind: a hundred thousand searches for the nearest 
 
 
 def build(
-    draft: Draft, wanted: Sequence[str] = (), profiles: Collection[str] = ()
+    draft: Draft, wanted: Sequence[str] = (), profiles: Collection[str] = (), added: Collection[str] = ()
 ) -> tuple[Plan | None, tuple[Diagnostic, ...]]:
     """The Plan of a Draft, and all problems and warnings, those of the Draft first. None if there is a problem.
 
-    wanted: services named by the user; empty for all. profiles: active ones, "*" for all.
+    wanted: services named by the user; empty for all. profiles: active ones, "*" for all. added: services that were
+    started or scaled by name since: they take part with their dependencies, whatever their profiles.
     """
-    active = {*profiles}.union(*(draft.services[name].profiles for name in wanted if name in draft.services))
-    enabled = {
-        name: service
-        for name, service in draft.services.items()
-        if name in wanted or not service.profiles or ALL_PROFILES in active or not active.isdisjoint(service.profiles)
-    }
+    enabled = _enabled(draft, wanted, profiles)
     chosen = _with_dependencies(enabled, wanted) if wanted else enabled
+    if added:
+        enabled = {**enabled, **_enabled(draft, (*wanted, *added), profiles)}
+        more = _with_dependencies(enabled, added)
+        chosen = {name: item for name, item in draft.services.items() if name in chosen or name in more}
     problems = [
         *draft.problems,
         *islice(_unknown_names(draft, wanted), _PROBLEMS_MAX),
@@ -57,10 +57,20 @@ def build(
     ]
     if any(not problem.warning for problem in problems):
         return None, tuple(problems)
-    return _plan(draft, chosen), tuple(problems)
+    return _plan(draft, chosen, {*wanted, *added}), tuple(problems)
 
 
-def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
+def _enabled(draft: Draft, wanted: Collection[str], profiles: Collection[str]) -> dict[str, DraftService]:
+    """The services that may take part. Naming one activates its profiles, as in Compose."""
+    active = {*profiles}.union(*(draft.services[name].profiles for name in wanted if name in draft.services))
+    return {
+        name: service
+        for name, service in draft.services.items()
+        if name in wanted or not service.profiles or ALL_PROFILES in active or not active.isdisjoint(service.profiles)
+    }
+
+
+def _plan(draft: Draft, chosen: dict[str, DraftService], requested: Collection[str]) -> Plan:
     """The chosen services, with the defaults that depend on other services."""
     jobs = {
         dependency.service
@@ -68,18 +78,20 @@ def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
         for dependency in item.service.depends_on
         if dependency.condition == COMPLETED
     } | {name for name, item in chosen.items() if item.service.schedule}
+    started = _started(chosen, requested)
     services = {
         name: item.service.replace(
             depends_on=tuple(d for d in item.service.depends_on if d.service in chosen),
-            essential=name not in jobs if item.essential is None else item.essential,
+            essential=name in started - jobs if item.essential is None else item.essential,
             ends_on_success=item.essential is True,
             job=name in jobs,
+            autostart=name in started,
         )
         for name, item in chosen.items()
     }
     replicas = {name: item.replicas for name, item in chosen.items()}
     return Plan(
-        expand(services, replicas),
+        expand(services, replicas, {name for name, item in chosen.items() if item.keeps_name}),
         draft.stop_grace_seconds,
         draft.secrets,
         draft.configs,
@@ -88,10 +100,23 @@ def _plan(draft: Draft, chosen: dict[str, DraftService]) -> Plan:
         draft.mask,
         draft.main,
         draft.reloads,
+        tuple(name for name in draft.services if name not in chosen),
     )
 
 
-def _with_dependencies(enabled: dict[str, DraftService], wanted: Sequence[str]) -> dict[str, DraftService]:
+def _started(chosen: dict[str, DraftService], requested: Collection[str]) -> set[str]:
+    """The services that start: without `autostart: false`, requested by name, or with a dependent that starts."""
+    todo = [name for name, item in chosen.items() if item.service.autostart or name in requested]
+    started: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in started:
+            started.add(name)
+            todo += [d.service for d in chosen[name].service.depends_on if d.required and d.service in chosen]
+    return started
+
+
+def _with_dependencies(enabled: dict[str, DraftService], wanted: Collection[str]) -> dict[str, DraftService]:
     """The wanted services and all their dependencies, in the order of the file."""
     needed: set[str] = set()
     waiting = [name for name in wanted if name in enabled]

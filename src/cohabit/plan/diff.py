@@ -14,20 +14,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.plan.model import Plan, Probe
 
-# Fields of Service that only the engine uses.
+# Fields of Service that only the engine uses, or that have no effect before the next start.
 _SUPERVISION = frozenset(
     {
-        "restart",
-        "stop_signal",
-        "stop_grace_seconds",
-        "essential",
-        "ends_on_success",
-        "job",
-        "depends_on",
-        "schedule",
-        "pre_stop",
+        "restart", "stop_signal", "stop_grace_seconds", "kill_mode", "autostart", "essential", "ends_on_success", "job",
+        "depends_on", "schedule", "pre_stop", "stale_files",
     }
-)
+)  # fmt: skip
 # The same for fields of an active probe. Passive probes are prepared at the start (watchdog, descriptor).
 _PROBE_TIMING = {
     "interval_seconds": 0.0,

@@ -44,7 +44,8 @@ class DraftService(Record):
     """One service as it was written.
 
     essential: None if the key is not set; `service.essential` is not valid then.
-    replicas: the number of instances, None if it is not set.
+    replicas: the number of instances, None if it is not set. keeps_name: the file sets no number, so the first
+    instance has the name of the service, as before it was scaled.
     where: its location. written: each of its keys as the file has it, with its line, before interpolation.
     foreign: those without an effect here (image, ports, deploy.resources, x-…) by their path; they are for export.
     """
@@ -56,6 +57,7 @@ class DraftService(Record):
     profiles: tuple[str, ...] = ()
     essential: bool | None = None
     replicas: int | None = None
+    keeps_name: bool = False
 
     def place(self, key: str) -> SourceLocation:
         """The location of a key, "restart" or "depends_on.db"; of what contains it if it is not written."""

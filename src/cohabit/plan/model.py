@@ -22,6 +22,10 @@ SIGTERM = 15
 STOP_GRACE_SECONDS = 10.0  # Compose's default for one service
 TOTAL_GRACE_SECONDS = 9.0  # for all services together: within the 10 s of `docker stop`
 
+# kill_mode, as KillMode= of systemd.kill(5): the stop signal goes to the main process, or to all processes of it.
+# SIGKILL, and the SIGTERM once the main process has ended, go to all in both modes.
+MIXED, CONTROL_GROUP = "mixed", "control-group"
+
 # healthcheck.on_failure: what an unhealthy service causes (Kubernetes' liveness restarts; Docker does nothing).
 NONE, RESTART, EXIT = "none", "restart", "exit"
 
@@ -220,7 +224,8 @@ class Service(Record):
     secret_files: variable -> file whose text becomes its value at the start (X_FILE).
     logging: the destinations of its output, at least one.
     multiline_pattern: a regular expression for the first line of a record, "" if each line is a record.
-    pid_file: the file in which a daemon writes its pid.
+    pid_file: the file in which a daemon writes its pid. stale_files: paths that are removed before each start.
+    autostart: it starts with the others. setsid: its main process leads a session of its own.
     tty, stdin: it gets the terminal, or the standard input, of the container.
     """
 
@@ -233,6 +238,8 @@ class Service(Record):
     restart: Restart = Restart()
     stop_signal: int = SIGTERM
     stop_grace_seconds: float = STOP_GRACE_SECONDS
+    kill_mode: str = MIXED
+    autostart: bool = True
     essential: bool = True
     ends_on_success: bool = True
     job: bool = False
@@ -251,6 +258,8 @@ class Service(Record):
     secrets: tuple[FileMount, ...] = ()
     configs: tuple[FileMount, ...] = ()
     pid_file: str = ""
+    stale_files: tuple[str, ...] = ()
+    setsid: bool = True
     tty: bool = False
     stdin: bool = False
 
@@ -270,7 +279,8 @@ class Plan(Record):
     stop_grace_seconds: the total time for the stop. control_gid: a group whose members may use the control socket, as
     root and the user of cohabit may. logging: the default of the services, and that of cohabit itself.
     mask: secrets are replaced in all output. main: the service that gets the signals which process 1 does not use
-    itself, or "". reloads: HUP reads a file again; otherwise it goes to main, too.
+    itself, or "". reloads: HUP reads a file again; otherwise it goes to main, too. inactive: services
+    of the file that do not take part: their profiles are not active, or others were named.
     """
 
     services: dict[str, Service]
@@ -282,3 +292,4 @@ class Plan(Record):
     mask: bool = False
     main: str = ""
     reloads: bool = True
+    inactive: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ OUT_OF_MEMORY = "out-of-memory"  # signal; the kernel killed it
 STOPPED_UNASKED = "stopped-unasked"  # signal; we killed it before it was asked to stop, since no time was left
 STOP_TIMED_OUT = "stop-timed-out"  # signal; we killed it; hook_stage, hook_index: the hook that was still running
 KILLED_ON_REQUEST = "killed-on-request"  # signal
+SIGNAL_REFUSED = "signal-refused"  # signal; detail: the processes that the kernel does not permit us to signal
 UNHEALTHY = "unhealthy"  # detail: the last output of its probe; cause: why that failed, if it is known
 HOOK_FAILED = "hook-failed"  # hook_stage, hook_index, code; cause if it did not run to its end
 HOOK_ENDED = "hook-ended"  # the same; the hook succeeded, and a stop came before the command was started
@@ -63,7 +64,7 @@ HTTP_STATUS = "http-status"  # code: the status; detail: the status line
 # Of the end of the container.
 SERVICE_ENDED = "service-ended"  # service, cause; detail: why that ends the container, if it has to be said
 ALL_ENDED = "all-ended"  # service, cause: of the first failure, if there is one
-STOP_REQUESTED = "stop-requested"  # detail: by what
+STOP_REQUESTED = "stop-requested"  # detail: by what; service, cause: one that could not be signalled
 STOPPED_EARLY = "stopped-early"  # the same, before anything was started
 INTERNAL_ERROR = "internal-error"  # detail
 
@@ -105,6 +106,11 @@ def end_of_run(code: int, seconds: float, *, out_of_memory: bool = False) -> Rea
     signal = exit_signal(code)
     kind = OUT_OF_MEMORY if out_of_memory else KILLED_BY_SIGNAL if signal else EXITED
     return Reason(kind, code, signal, round(seconds, 6))
+
+
+def with_refusal(reason: Reason | None, service: str, refusal: Reason | None) -> Reason | None:
+    """The reason of a requested end in which this service could not be signalled. Others are unchanged."""
+    return reason.replace(service=service, cause=refusal) if reason and reason.kind == STOP_REQUESTED else reason
 
 
 def dependency_failed(service: str, cause: Reason | None) -> Reason:

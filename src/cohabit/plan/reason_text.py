@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cohabit.plan import reason as reasons
-from cohabit.units import describe_exit, format_duration
+from cohabit.units import describe_exit, format_duration, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +65,13 @@ def _hook(reason: Reason) -> str:
     return f"{hook_name(reason)} could not be started: {text_of(reason.cause)}"
 
 
+def _signal_refused(reason: Reason) -> str:
+    return (
+        f"{signal_name(reason.signal or 0)} could not be sent to {reason.detail}: not permitted (add the capability "
+        "KILL to a container that runs as root, `docker run --cap-add KILL`; else run the service as cohabit's user)"
+    )
+
+
 def _cannot_start(reason: Reason) -> str:
     return f"cannot start: {start_failure(reason)}"
 
@@ -93,6 +100,7 @@ _TEXTS: dict[str, Callable[[Reason], str]] = {
     reasons.STOP_TIMED_OUT: _stop_timed_out,
     reasons.STOPPED_UNASKED: lambda it: f"{_ended(it)}, before it was asked to stop",
     reasons.KILLED_ON_REQUEST: lambda it: f"killed on request (signal {it.signal})",
+    reasons.SIGNAL_REFUSED: _signal_refused,
     reasons.UNHEALTHY: lambda it: f"unhealthy: {it.detail or 'its probe failed'}",
     reasons.HOOK_FAILED: _hook,
     reasons.HOOK_ENDED: _hook,
@@ -135,7 +143,9 @@ _TEXTS: dict[str, Callable[[Reason], str]] = {
     reasons.HTTP_STATUS: lambda it: it.detail,
     reasons.SERVICE_ENDED: _service_ended,
     reasons.ALL_ENDED: _all_ended,
-    reasons.STOP_REQUESTED: lambda it: f"stopped by {it.detail}",
+    reasons.STOP_REQUESTED: lambda it: (
+        f"stopped by {it.detail}" + (f"; {it.service}: {text_of(it.cause)}" if it.cause else "")
+    ),
     reasons.STOPPED_EARLY: lambda it: f"stopped by {it.detail} before anything was started",
     reasons.INTERNAL_ERROR: lambda it: it.detail,
     reasons.RELOAD_FAILED: lambda it: it.detail,

@@ -1,6 +1,7 @@
 """Replicas: a service with n replicas becomes the instances web-1 to web-n; its dependents wait for all of them. Pure.
 
-A service without a number of replicas keeps its name. With 0 replicas, as in Compose, it is not started and its
+A service without a number of replicas keeps its name. Scaled, its first instance keeps that name and goes on, and the
+others are web-2 to web-n. With 0 replicas, as in Compose, it is not started and its
 dependents do not wait for it.
 """
 
@@ -21,17 +22,20 @@ REPLICA_VARIABLE = "COHABIT_REPLICA"  # the number of the instance, in its envir
 _ENTRIES_MAX = 100_000  # instances and dependencies between them: more would take minutes and gigabytes
 
 
-def expand(services: Mapping[str, Service], replicas: Mapping[str, int | None]) -> dict[str, Service]:
+def expand(
+    services: Mapping[str, Service], replicas: Mapping[str, int | None], keeping: Collection[str] = ()
+) -> dict[str, Service]:
     """All instances by name, in the order of the services.
 
-    replicas: the number by service; None, or no entry, for a service without replicas.
+    replicas: the number by service; None, or no entry, for a service without replicas. keeping: services whose first
+    instance has the name of the service.
     """
-    names = {name: instances(name, replicas.get(name)) for name in services}
+    names = {name: instances(name, replicas.get(name), keeps_name=name in keeping) for name in services}
     expanded: dict[str, Service] = {}
     for name, service in services.items():
         depends_on = tuple(each for one in service.depends_on for each in _each(one, names))
         for instance in names[name]:
-            if replicas.get(name) is None:
+            if instance == name:
                 expanded[name] = service.replace(service=name, depends_on=depends_on)
             else:
                 number = instance.rpartition("-")[2]
@@ -45,22 +49,29 @@ def expand(services: Mapping[str, Service], replicas: Mapping[str, int | None]) 
     return expanded
 
 
-def scaled(draft: Draft, scale: Mapping[str, int], asked: Collection[str]) -> Draft:
-    """The Draft with other numbers of replicas. A service in `asked` must exist; others may have been removed."""
+def scaled(draft: Draft, scale: Mapping[str, int | None], asked: Collection[str]) -> Draft:
+    """The Draft with other numbers of replicas. A service in `asked` must exist; others may have been removed.
+
+    None stands for the number in the file: the service was started by name.
+    """
     services = dict(draft.services)
     problems = []
     for name, number in scale.items():
-        if name in services:
-            services[name] = services[name].replace(replicas=number)
-        elif name in asked:
-            text = f"cannot scale {name!r}: no such service{did_you_mean(name, services)}"
+        item = services.get(name)
+        if item is not None and number is not None:
+            services[name] = item.replace(replicas=number, keeps_name=item.replicas is None)
+        elif item is None and name in asked:
+            command = "start" if number is None else "scale"
+            text = f"cannot {command} {name!r}: no such service{did_you_mean(name, services)}"
             problems.append(Diagnostic(draft.where, text, exit_code=EXIT_USAGE))
     return draft.replace(services=services, problems=(*draft.problems, *problems))
 
 
-def instances(name: str, replicas: int | None) -> tuple[str, ...]:
+def instances(name: str, replicas: int | None, *, keeps_name: bool = False) -> tuple[str, ...]:
     """Names of the instances of a service."""
-    return (name,) if replicas is None else tuple(f"{name}-{number}" for number in range(1, replicas + 1))
+    if replicas is None:
+        return (name,)
+    return tuple(name if keeps_name and number == 1 else f"{name}-{number}" for number in range(1, replicas + 1))
 
 
 def _each(dependency: Dependency, names: Mapping[str, tuple[str, ...]]) -> Iterator[Dependency]:
@@ -74,7 +85,7 @@ def clashes(draft: Draft) -> Iterator[Diagnostic]:
     for name, other in draft.services.items():
         key, _, number = name.rpartition("-")
         item = draft.services.get(key)
-        if item and item.replicas and _is_between(number, item.replicas):
+        if item and item.replicas and _is_between(number, item.replicas) and not (item.keeps_name and number == "1"):
             text = f"one of the {item.replicas} replicas of {key} has the same name (choose another name)"
             yield Diagnostic(other.where, f"services.{name}: {text}")
 

@@ -138,6 +138,7 @@ class Init:
 
     def _prepare(self) -> None:
         rules = self._rules
+        pid1.name_ourselves()
         if rules.parent_death_signal and not pid1.set_parent_death_signal(rules.parent_death_signal):
             rules.say("cannot set the parent-death signal: this Python or kernel has no prctl (continuing without it)")
         if warning := pid1.environment_lost():

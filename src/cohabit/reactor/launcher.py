@@ -20,7 +20,7 @@ from cohabit.plan.model import PRE_STOP
 from cohabit.plan.reason import Reason
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor.linux import DEV_NULL, os
-from cohabit.reactor.processes import limits, start_failure
+from cohabit.reactor.processes import limits, privileges, stale_files, start_failure
 from cohabit.reactor.processes.child import FIRST_SOCKET, SpawnSpec
 from cohabit.reactor.processes.secrets import SecretFiles
 from cohabit.reactor.shortage import is_shortage
@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.plan.model import Credentials, Hook, Service
+    from cohabit.plan.model import Credentials, Hook, Plan, Service
     from cohabit.reactor.context import Context
     from cohabit.reactor.health.passive_probes import PassiveProbes
     from cohabit.reactor.logs.output import Output
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 
 REFUSED_SECONDS = 20.0  # a start that the system refuses is retried for this time, then it has failed
+_NO_CAP_KILL = (
+    "cannot signal services that run as another user, to stop them or otherwise: {names}: process 1 has no CAP_KILL "
+    "(add it: `docker run --cap-add KILL`; without it they are killed by the kernel when the container ends)"
+)
 _PRE_STOP_SECONDS = 1.0  # for a pre_stop hook: the service needs the rest of its grace period
 
 
@@ -81,10 +85,19 @@ class Launcher:
         self._null = -1
         self.limits: tuple[int, int] | None = None  # the value that limits.make_room returned
         self.hides = False  # whether secrets are hidden in the output
+        self._warned = False
 
     def make_room(self, services: int) -> None:
         """Raise the limit of descriptors if this many services need it."""
         self.limits = limits.make_room(services) or self.limits
+
+    def warn_of_users(self, plan: Plan) -> None:
+        """Log once which services cannot be signalled, because they run as another user and we have no CAP_KILL."""
+        ours = {os.getuid(), os.geteuid()}
+        others = [each.name for each in plan.services.values() if not _users(each) <= ours]
+        if others and not self._warned and not privileges.may_signal_other_users():
+            self._warned = True
+            self._context.log("warning", "", _NO_CAP_KILL.format(names=", ".join(others)))
 
     def start(self, service: Service) -> None:
         """Fork a child that becomes the service's command, or report why that fails."""
@@ -195,10 +208,12 @@ class Launcher:
             stdio = (0 if service.stdin else self._dev_null(), *outputs)
         start = self.describe(service, service.command, stdio)
         start.foreground = service.tty
-        start.session = not service.tty
+        start.session = service.setsid and not service.tty
         start.listen_names = self._sockets.names(service.name)
         sockets = self._sockets.descriptors(service.name)
         start.descriptors = tuple((fd, FIRST_SOCKET + i) for i, fd in enumerate(sockets))
+        if service.stale_files:  # last: with the identity and the capabilities that its command has
+            start.after_user = [*start.after_user, (stale_files.STEP, lambda: stale_files.remove(service.stale_files))]
         self._passive_probes.prepare(service, start, opened)
         return start
 
@@ -231,6 +246,13 @@ def _why(error: OSError) -> Reason:
     if error.errno == errno.EROFS:
         return Reason(reasons.SYSTEM_ERROR, EXIT_SYSTEM, detail=error.strerror or str(error))
     return start_failure.fork_failure(error)
+
+
+def _users(service: Service) -> set[int]:
+    """The users of a service and its hooks, without that of cohabit."""
+    stages = (service.pre_start, service.post_start, service.pre_stop)
+    found = (service.user, *(hook.user for hooks in stages for hook in hooks))
+    return {user.uid for user in found if user is not None}
 
 
 def _set_pids(streams: list[Stream], pid: int) -> None:

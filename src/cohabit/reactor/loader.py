@@ -18,6 +18,8 @@ from cohabit.units import describe_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cohabit.reactor.context import Context
     from cohabit.reactor.logs.output import Output
     from cohabit.reactor.sockets import Sockets
@@ -35,7 +37,7 @@ class Loader:
         self._answer = b""
         self._child = SideProcess(context, "loader", KEY, self._read, self._ended)
 
-    def start(self, request: str, scale: dict[str, int], asked: tuple[str, ...] = ()) -> None:
+    def start(self, request: str, scale: Mapping[str, int | None], asked: tuple[str, ...] = ()) -> None:
         """Start the loader; the outcome is the event Loaded or LoadFailed.
 
         scale: replicas by service, instead of the file's; asked: the services of `scale` that must be in the file.

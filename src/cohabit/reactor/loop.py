@@ -18,14 +18,14 @@ from cohabit.engine import events
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import OWN_NAME
 from cohabit.plan.reason import Reason
-from cohabit.reactor import pid1, signals
+from cohabit.reactor import pid1, signal_senders, signals
 from cohabit.reactor.forwarding import Forwarding
 from cohabit.reactor.parts import Parts
 from cohabit.reactor.performing import Performer
 from cohabit.reactor.poller import Poller
 from cohabit.reactor.processes import tree
 from cohabit.reactor.signal_pipe import SignalPipe
-from cohabit.units import format_duration
+from cohabit.units import format_duration, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Loop:
         self.stepping = False  # the engine is handling the first event
         self.errors_at: list[float] = []  # monotonic seconds of internal errors
         self.shortages_at: list[float] = []  # monotonic seconds of shortages that no part handled
+        pid1.name_ourselves()
         self.poller = Poller()
         self.signals = SignalPipe(self.poller, wake_up)
         self.parts = Parts(self.poller, self.engine, given, self.emit, self.say)
@@ -119,7 +120,7 @@ class Loop:
         """Turn signals into events for the engine."""
         requests = numbers & signals.STOP_SIGNALS
         if requests:  # signals that arrive together are one request
-            self.facts.insert(0, events.StopRequested(min(requests)))
+            self.facts.insert(0, events.StopRequested(min(requests), self._by(min(requests))))
         if signals.HUP in numbers and not self.forwarding.takes_hup:
             self.facts.append(events.ReloadRequested())
             numbers = numbers - {signals.HUP}
@@ -129,6 +130,13 @@ class Loop:
             self.parts.successor.check()
         if signals.CHLD in numbers:
             self.parts.children.reap()
+
+    def _by(self, number: int) -> str:
+        """The signal and its sender; "" if that is not known: the signal alone says it then."""
+        pid, uid = self.signals.senders.get(number, (0, 0))
+        owner = self.parts.children.trees.owner(pid) if pid > 0 else None
+        sender = signal_senders.describe(pid, uid, (owner or "").partition("\0")[0])
+        return f"{signal_name(number)} from {sender}" if sender else ""
 
     def _feed(self) -> None:
         """Pass events to the engine and carry out its effects, until there are no more of both.

@@ -41,10 +41,10 @@ class Performer:
                 parts.launcher.run_hook(service, stage, number)
             case effects.Signal(name, number):
                 parts.launcher.give_up(name, number)
-                parts.children.signal(name, number)
+                parts.children.signaller.to_main(name, number)
             case effects.SignalTree(name, number):
                 parts.launcher.give_up(name)
-                parts.children.trees.signal(name, number)
+                parts.children.signaller.to_tree(name, number)
             case effects.Ask(service):
                 parts.probes.ask(service, time.monotonic())
             case effects.StopAsking(name):
@@ -55,7 +55,7 @@ class Performer:
                 parts.output.router.multiline.close()
                 # Without /proc, the sweep waits for every child.
                 parts.output.destinations.writers.stop(end=not parts.children.trees.has_proc)
-                parts.children.sweep(number)
+                parts.children.signaller.to_all(number)
             case effects.Report(level, name, text):
                 self._log(level, name, text)
             case effects.Prepare(plan):
@@ -86,6 +86,7 @@ class Performer:
         else:
             output.mask.forget()
         self._parts.launcher.make_room(len(plan.services))
+        self._parts.launcher.warn_of_users(plan)
         self._parts.control.accepting.group = plan.control_gid
         self._parts.clock.set_plan(plan)
 

@@ -20,6 +20,8 @@ try:
 except ImportError:  # a Python without ctypes
     _ctypes = None  # type: ignore[assignment]
 
+_STDERR = 2
+_DESCRIPTORS_WITHOUT_PROC = 1024  # those that are looked at
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 _BY_SHELLS = (b"PWD", b"OLDPWD", b"SHLVL", b"PATH", b"_")
@@ -71,6 +73,34 @@ def become_subreaper() -> bool:
 def set_parent_death_signal(number: int) -> bool:
     """Set the signal that we get when our parent ends; False if the kernel or this Python does not support it."""
     return _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def name_ourselves() -> None:
+    """Set our name (proc_pid_comm(5)), so that `pkill python3` in a service does not stop the container."""
+    try:
+        fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # no /proc
+    try:
+        os.write(fd, b"cohabit")
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def keep_inherited_descriptors() -> None:
+    """Keep the descriptors beyond 2 that we were given from our children. Only `sockets` are passed to services."""
+    try:
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        numbers = list(range(_DESCRIPTORS_WITHOUT_PROC))
+    for fd in numbers:
+        try:
+            if fd > _STDERR:
+                os.set_inheritable(fd, False)
+        except OSError:
+            continue  # the one with which the directory was read, or one that is not open
 
 
 def open_missing_stdio() -> None:

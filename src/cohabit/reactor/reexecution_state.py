@@ -15,7 +15,7 @@ from cohabit.plan.reason import INTERNAL_ERROR, Reason
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.crossing import Crossing
 from cohabit.reactor.linux import os
-from cohabit.reactor.processes.children import HOOK
+from cohabit.reactor.processes.started import HOOK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

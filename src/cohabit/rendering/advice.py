@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from cohabit.plan import reason as reasons
 from cohabit.plan.reason_text import hook_name
-from cohabit.rendering.log_hints import hints_from_output, missing_program, ports_in_use, unexecutable_file
+from cohabit.rendering.log_hints import (
+    hints_from_output,
+    missing_program,
+    names_stale_file,
+    ports_in_use,
+    unexecutable_file,
+)
 from cohabit.units import exit_signal, format_duration, signal_name
 
 if TYPE_CHECKING:
@@ -106,6 +112,8 @@ def exit_advice(service: ServiceStatus, container: ContainerStatus) -> list[str]
     if reason is not None and reason.kind == reasons.CANNOT_START and reason.cause is not None:
         return _start_advice(reason.cause)
     found = hints_from_output(service.output or ())
+    if service.code == 0 and found and names_stale_file(service.output or ()):
+        return found  # apache2 ends with 0 if it believes that it is running already
     if service.code == 0:
         return [*found, _background_advice(service)]
     if service.code is None or (reason is not None and reason.kind in reasons.HOOKS):
@@ -132,7 +140,11 @@ def stop_advice(service: ServiceStatus) -> list[str]:
     longer = "if it needs more time to finish its work: raise `stop_grace_period`"
     found = [f"{longer}; if it ignores {signal}: set the `stop_signal` that it handles"]
     if program(service) in _SHELLS:
-        found.insert(0, f"its command is a shell, which does not forward {signal}: end the script with `exec PROGRAM`")
+        found.insert(
+            0,
+            f"its command is a shell, which does not forward {signal}: end the script with `exec PROGRAM`, or set "
+            "`kill_mode: control-group`",
+        )
     return found
 
 

@@ -294,6 +294,9 @@ def _stopped(snapshot: Snapshot, service: ServiceStatus) -> Cause:
         return _cause(service, STOPPED_MANUALLY, "is stopped: the container is stopping")
     if service.schedule and not service.up:
         return _scheduled(snapshot, service)
+    if service.dormant and service.started is None:
+        advice = [f"`cohabit start {service.name}`"]
+        return _cause(service, STOPPED_MANUALLY, "is not started by itself (autostart: false)", advice=advice)
     if not service.up:
         clause = (
             "was stopped manually before its first start"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.model import PRE_START
-from cohabit.plan.reason import EXITED, HOOKS, NOT_STARTED, OUT_OF_MEMORY, UNHEALTHY
+from cohabit.plan.reason import EXITED, HOOKS, NOT_STARTED, OUT_OF_MEMORY, SIGNAL_REFUSED, UNHEALTHY
 from cohabit.plan.reason_text import start_failure, text_of
 from cohabit.rendering.formatting import clock, size, time_and_age, until
 from cohabit.units import describe_exit, format_duration
@@ -43,6 +43,8 @@ def next_attempt(service: ServiceStatus, now: float) -> str:
 
 def stop_progress(service: ServiceStatus, now: float) -> str:
     """Describe the stop of a service: the signal that was sent, and the time until SIGKILL."""
+    if service.reason is not None and service.reason.kind == SIGNAL_REFUSED:
+        return service.why
     signal = service.stop_signal or "its stop signal"
     if service.hook_stage:
         signal = f"its {service.hook_stage} hook {service.hook_index + 1} runs; {signal} follows"

@@ -12,9 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # (pattern, meaning with the action in parentheses). The first pattern that matches a line wins.
+_STALE = "left by an earlier run, as after `docker restart` (name it in `remove_before_start:`)"
+_SOCKET_FILE = r"(/\S+\.sock(et)?\b|unix:/).{0,80}(in use|exists)|(in use|exists).{0,40}/\S+\.sock(et)?\b"
+_ADDRESS_IN_USE = r"address (is )?already in use|EADDRINUSE|port is already"
+_PID_FILE = (
+    r"(pid|lock) ?file .{0,80}exist|already running|another .{1,40} is running|is locked by another|"
+    r"server is already active for display|already in use by process|(existing|stale) (pid|lock) ?file"
+)
 _MEANINGS: tuple[tuple[str, str], ...] = (
+    (_SOCKET_FILE, f"the socket is in use by a second instance, or it is {_STALE}"),
     (
-        r"address (is )?already in use|EADDRINUSE|port is already",
+        _ADDRESS_IN_USE,
         """another process uses that port (change one of the two ports, or find a process of an earlier run with
         `ss -ltnp`)""",
     ),
@@ -23,9 +31,8 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         "the program refuses to run as root (set its `user:`)",
     ),
     (
-        r"(pid|lock) ?file .{0,80}exist|already running|another .{1,40} is running|is locked by another",
-        """a pid or lock file exists, or a second instance runs (remove a stale file in a pre_start hook, or give each
-        instance its own directory)""",
+        _PID_FILE,
+        f"a second instance runs (give each its own directory), or a pid or lock file exists that was {_STALE}",
     ),
     (
         r"exec format error",
@@ -47,6 +54,10 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         r"permission denied|EACCES",
         """its user lacks permission (check the owner and mode of the file in the message, and its `user:`; ports
         below 1024 may require root)""",
+    ),
+    (
+        r"setpgid.{0,40}(operation not permitted|EPERM)",
+        "it must not lead a session of its own (set `setsid: false`)",
     ),
     (
         r"operation not permitted|EPERM",
@@ -88,6 +99,8 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         "a setting is missing (`cohabit config` shows the environment that the file sets)",
     ),
 )
+_PORT_IN_USE = re.compile(_ADDRESS_IN_USE, re.IGNORECASE)
+_STALE_FILES = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (_SOCKET_FILE, _PID_FILE))
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), " ".join(meaning.split())) for pattern, meaning in _MEANINGS)
 
 _FAILURE = re.compile(r"^\s*(\[?\w*(fatal|panic|error|critical|exception)\w*\b)|\b(fatal|panic|error):", re.IGNORECASE)
@@ -112,6 +125,11 @@ def hints_from_output(lines: Sequence[str]) -> list[str]:
     return []
 
 
+def names_stale_file(lines: Sequence[str]) -> bool:
+    """Whether a line says that a pid file, a lock file or a socket exists already."""
+    return any(pattern.search(line) for line in lines for pattern in _STALE_FILES)
+
+
 def unexecutable_file(lines: Sequence[str]) -> str:
     """Name the file that a shell could not execute, from the last line that says so; "" if no line does."""
     found = (_NOT_EXECUTED.search(line) for line in reversed(lines))
@@ -127,7 +145,7 @@ def missing_program(lines: Sequence[str]) -> str:
 def ports_in_use(lines: Sequence[str]) -> list[str] | None:
     """List the ports in the last line about a port in use, [] if it names none; None if there is no such line."""
     for line in reversed(lines):
-        if _COMPILED[0][0].search(line):
+        if _PORT_IN_USE.search(line):
             return _PORT.findall(line)
         if _FAILURE.search(line):
             break

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from cohabit.errors import EXIT_KILLED
+from cohabit.plan.reason import SIGNAL_REFUSED
 from cohabit.rendering.colours import FAILED, WAITING, paint, state_of
 from cohabit.rendering.ending import is_unhealthy
 from cohabit.rendering.formatting import counted, duration, name_list, short_duration, size, until
@@ -129,6 +130,8 @@ def state_text(service: ServiceStatus, now: float) -> str:
         details.append(f"schedule {service.schedule}")
     elif service.job:
         details.append("job")
+    elif service.dormant:
+        details.append("autostart: false")
     return (service.state or "?") + (f" ({', '.join(details)})" if details else "")
 
 
@@ -178,6 +181,8 @@ def _details(service: ServiceStatus, now: float) -> list[str]:
     if service.state == "BACKOFF":
         due = "" if service.next is None else f"next {until(service.next, now)}"
         return [f"restart {service.restarts}", *([due] if due else [])]
+    if service.state == "STOPPING" and service.reason is not None and service.reason.kind == SIGNAL_REFUSED:
+        return ["cannot be signalled"]
     if service.state == "STOPPING":
         return [] if service.next is None else [f"SIGKILL {until(service.next, now)}"]
     if service.state == "STOPPED" and service.restart_pending:

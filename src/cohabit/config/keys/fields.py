@@ -311,6 +311,14 @@ class ServiceKeys(Keys):
             "id. The daemon stays attached to the service."
         ),
     ] = None
+    remove_before_start: Annotated[
+        list[str] | None,
+        (
+            "Absolute paths of files and sockets that are removed before each start, such as a stale pid "
+            "file. Removed as the service's user; as root only in directories that no other user can change. "
+            "Links are not followed."
+        ),
+    ] = None
     pre_start: Annotated[
         list[HookKeys] | None,
         "Commands that run in order before each start and must succeed.",
@@ -324,6 +332,28 @@ class ServiceKeys(Keys):
     stdin_open: Annotated[bool | None, "`true`: it gets the container's standard input. At most one service."] = None
     stop_signal: Annotated[Signal | None, "The signal that is sent to stop it. Default `SIGTERM`."] = None
     stop_grace_period: Annotated[Seconds | None, "Time to stop before it is killed. Default `10s`."] = None
+    kill_mode: Annotated[
+        Literal["mixed", "control-group"] | None,
+        (
+            "Who gets the stop signal, as in systemd: `mixed`, the main process only; `control-group`, all "
+            "processes of the service, for a wrapper that does not forward it (supervisord's `stopasgroup`). "
+            "SIGKILL goes to all. Default `mixed`."
+        ),
+    ] = None
+    setsid: Annotated[
+        bool | None,
+        (
+            "`false`: it leads no session of its own, only a process group, for programs such as dcron that "
+            "call setpgid. Default `true`."
+        ),
+    ] = None
+    autostart: Annotated[
+        bool | None,
+        (
+            "`false`: it is not started with the others, but by `cohabit start` or by a service that depends "
+            "on it and starts. Default `true`."
+        ),
+    ] = None
     essential: Annotated[
         bool | None,
         (

@@ -17,6 +17,7 @@ from cohabit.config.values.command_text import split_command
 from cohabit.config.values.user import with_groups
 from cohabit.plan.draft import UNREADABLE, DraftService, SourceLocation
 from cohabit.plan.model import (
+    MIXED,
     POST_START,
     PRE_START,
     PRE_STOP,
@@ -83,7 +84,11 @@ class ServiceReader:
             schedule=self._schedule(),
             limits=read_limits(keys, self.report),
             sockets=read_sockets(keys.sockets or (), self.name, lambda text: self.report("sockets", text)),
-            pid_file=self._pid_file(),
+            pid_file=self._absolute("pid_file", keys.pid_file or ""),
+            stale_files=tuple(self._absolute("remove_before_start", path) for path in keys.remove_before_start or ()),
+            kill_mode=keys.kill_mode or MIXED,
+            setsid=keys.setsid is not False,
+            autostart=keys.autostart is not False,
             tty=bool(keys.tty),
             stdin=bool(keys.stdin_open),
             pre_start=hooks.read(keys.pre_start, self.written.get(PRE_START), f"{self.path}.{PRE_START}"),
@@ -170,10 +175,9 @@ class ServiceReader:
             self.report("scale", f"{scale} differs from deploy.replicas, {replicas} (write one of them)")
         return scale if replicas is None else replicas
 
-    def _pid_file(self) -> str:
-        path = self.keys.pid_file or ""
-        if path and not path.startswith("/"):
-            self.report("pid_file", f"expected an absolute path, got {path[:60]!r}")
+    def _absolute(self, key: str, path: str) -> str:
+        if (path or key != "pid_file") and not path.startswith("/"):
+            self.report(key, f"expected an absolute path, got {path[:60]!r}")
         return path
 
     def _logging(self, outputs: LoggingReader) -> dict[str, Any]:

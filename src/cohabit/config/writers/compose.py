@@ -18,7 +18,7 @@ from cohabit.config.writers.resources import (
     write_user,
     write_variables,
 )
-from cohabit.plan.model import GRANTED, POST_START, PRE_START, PRE_STOP, Plan, Probe, Restart
+from cohabit.plan.model import GRANTED, MIXED, POST_START, PRE_START, PRE_STOP, Plan, Probe, Restart
 from cohabit.plan.replicas import REPLICA_VARIABLE
 from cohabit.units import format_duration, parse_duration, signal_name
 
@@ -66,10 +66,14 @@ def _service(service: Service, count: int, plan: Plan) -> dict[str, Any]:
         **_restart(service.restart),
         "stop_signal": _signal(service.stop_signal),
         "stop_grace_period": _duration(service.stop_grace_seconds),
+        "kill_mode": None if service.kill_mode == MIXED else service.kill_mode,
+        "setsid": None if service.setsid else False,
+        "autostart": None if service.autostart else False,
         "essential": None if service.essential and not service.ends_on_success else service.essential,
         "healthcheck": _probe(service.probe) if service.probe else None,
         "schedule": _schedule(service.schedule) if service.schedule else None,
         "pid_file": literal(service.pid_file),
+        "remove_before_start": literals(service.stale_files),
         "tty": service.tty or None,
         "stdin_open": service.stdin or None,
         **{stage: [_hook(hook) for hook in service.hooks(stage)] for stage in (PRE_START, POST_START, PRE_STOP)},

@@ -22,9 +22,12 @@ from cohabit.reactor import pid1, signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import proc, spawn, start_failure, tracking
 from cohabit.reactor.processes.cgroup import Cgroups, delegated
-from cohabit.reactor.processes.daemon import find_daemon, unattributed, unattributed_warning
+from cohabit.reactor.processes.daemon import unattributed, unattributed_warning
+from cohabit.reactor.processes.daemon_search import DaemonSearch
 from cohabit.reactor.processes.oom import OutOfMemory
 from cohabit.reactor.processes.proc import send
+from cohabit.reactor.processes.signaller import Signaller
+from cohabit.reactor.processes.started import HOOK, Process
 from cohabit.reactor.processes.tree import Trees
 
 TYPE_CHECKING = False
@@ -42,41 +45,19 @@ if TYPE_CHECKING:
 
 _REAPED_MAX = 2000  # per turn, so that a flood of orphans cannot starve the services
 OUTLASTING = "\0\0"  # prefix of the keys of tasks that a sweep does not wait for, because they write its last messages
-HOOK = "\0hook"  # suffix of a service's name: the key of its hook
 _KILLED = 128 + signals.KILL
-_DAEMON_SECONDS = 0.25  # a daemon calls setsid much sooner after its parent's end
-_PID_FILE_SECONDS = 5.0
 _REPORTS_MAX = 20  # commands of unattributed orphans that are reported
 _UNATTRIBUTED = (
     "process {pid} ({name}) has lost its parent and cannot be attributed to a service: it is left alone until the "
     "container stops (it may come from `docker exec`, or have left its service's session, cgroup and tracking limit; "
     "reported once per command)"
 )
-_DAEMON_PAUSE_SECONDS = 0.002  # before the second attempt; each later pause is as long as all before it
 
-
-class Process:
-    """A child of ours. key: its service's name, with a suffix for a hook; or a task's key.
-
-    errors: the pipe that reports a failed exec, -1 once the outcome is known; message: what the child wrote to it, None
-    before that. ended: callback for a task's end. stop_requested: it was sent a signal to stop.
-    """
-
-    __slots__ = ("ended", "errors", "key", "message", "pid", "start", "stop_requested")
-
-    def __init__(self, key: str, pid: int, errors: int, start: SpawnSpec | None, ended: Ended | None) -> None:
-        self.key = key
-        self.pid = pid
-        self.errors = errors
-        self.message: bytes | None = None
-        self.start = start
-        self.ended = ended
-        self.stop_requested = False
-
-    @property
-    def tree(self) -> str:
-        """The key of the tree that its descendants belong to."""
-        return self.key.removesuffix(HOOK)
+# A stop of everything may reach the services before us: a platform that signals all processes, children first (Heroku),
+# or kill(-1) in a script. A death by a stop signal that we did not send is reported so much later, or as soon as we are
+# asked to stop: it is part of that request then, not a crash.
+_STOPPED_WITH = frozenset(128 + number for number in signals.STOP_SIGNALS)
+_HELD_SECONDS = 0.2
 
 
 class Children:
@@ -95,34 +76,34 @@ class Children:
     ) -> None:
         self.trees = Trees(f"{os.getpid()}-{time.time_ns()}", Cgroups() if pid1.is_process_1() or delegated() else None)
         self.processes: dict[str, Process] = {}
-        self.sweeping = False  # the final sweep: everything is ended, and Swept reports that no child is left
         self.ended: list[tuple[Process, int]] = []  # with exit codes: reaped and not reported yet
-        self._started_at: dict[str, int] = {}  # service -> start of its run, clock ticks since the boot
-        self._daemons: dict[str, float] = {}  # moved to the background: until when its daemon is searched
+        self.started_at: dict[str, int] = {}  # service -> start of its run, clock ticks since the boot
+        self.daemons = DaemonSearch(self)
+        self.signaller = Signaller(self)
         self.lingering: set[str] = set()  # services without a main process, with running processes
         self._reported: set[str] = set()  # commands of unattributed orphans
         self._out_of_memory = OutOfMemory()
-        self._services: dict[str, Service] = {}
+        self.services: dict[str, Service] = {}
         self._by_pid: dict[int, Process] = {}
-        self._poller = poller
-        self._emit = emit
-        self._say = say
+        self.poller = poller
+        self.emit = emit
+        self.say = say
         self._drain = drain
 
     # --- starting ------------------------------------------------------------------------------------
 
     def start_main(self, service: Service, start: SpawnSpec) -> int:
         """Fork the main process of a service; returns its pid. Raises OSError if the system has no room for it."""
-        self._services[service.name] = service
+        self.services[service.name] = service
         self.lingering.discard(service.name)
-        self._started_at[service.name] = proc.boot_ticks()
+        self.started_at[service.name] = proc.boot_ticks()
         return self._fork(service.name, start, None)
 
     def start_hook(self, service: Service, start: SpawnSpec) -> int:
         """Fork a hook of a service, at most one at a time; returns its pid. Raises OSError."""
-        self._services[service.name] = service
+        self.services[service.name] = service
         pid = self._fork(service.name + HOOK, start, None)
-        if service.name not in self.processes and service.name not in self._daemons:
+        if service.name not in self.processes and service.name not in self.daemons.until:
             self.lingering.discard(service.name)  # pre_start: what the last hook left is ended with the rest
         return pid
 
@@ -132,7 +113,7 @@ class Children:
         `ended(exit code, why its exec failed or "")` is called once, after the task was reaped. Once the sweep has
         begun, no other task than an outlasting one is started: the sweep would not signal it.
         """
-        if self.sweeping and not key.startswith(OUTLASTING):
+        if self.signaller.sweeping and not key.startswith(OUTLASTING):
             raise OSError(errno.ECANCELED, "the container is stopping")
         start.environment.update(self.trees.variables(key))
         self._fork(key, start, ended)
@@ -153,7 +134,7 @@ class Children:
         try:
             process.pid = spawn.fork(start, writer)
         except OSError:
-            self._poller.remove(errors)
+            self.poller.remove(errors)
             os.close(errors)
             raise
         self.trees.started(process.tree, process.pid)
@@ -166,7 +147,7 @@ class Children:
         It is reported before anything else that is ready: the service may write of its readiness before we close our
         end of the pipe, and the engine ignores the readiness of what has not started.
         """
-        self._poller.add(process.errors, select.EPOLLIN, lambda _: self._exec_ended(process), first=True)
+        self.poller.add(process.errors, select.EPOLLIN, lambda _: self._exec_ended(process), first=True)
 
     # --- events --------------------------------------------------------------------------------------
 
@@ -180,7 +161,7 @@ class Children:
         if process.message is None:
             process.message = spawn.exec_errors(process.errors)
             if process.message is not None:
-                self._poller.remove(process.errors)
+                self.poller.remove(process.errors)
                 os.close(process.errors)
                 process.errors = -1
         return process.message
@@ -188,7 +169,7 @@ class Children:
     def _executing(self, process: Process) -> None:
         process.start = None
         if process.ended is None and process.key == process.tree:
-            self._emit(events.Spawned(process.key, process.pid))
+            self.emit(events.Spawned(process.key, process.pid))
 
     def reap(self) -> None:
         """Reap all processes that have ended, and attribute the orphans that have appeared."""
@@ -199,11 +180,11 @@ class Children:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 pid = status = 0
-                if self.sweeping:
-                    self._emit(events.Swept())
+                if self.signaller.sweeping:
+                    self.emit(events.Swept())
             if pid == 0:
-                if self.sweeping and self._only_outlasting():
-                    self._emit(events.Swept())
+                if self.signaller.sweeping and (self._only_outlasting() or self.signaller.only_unreachable()):
+                    self.emit(events.Swept())
                 break
             process = self._by_pid.get(pid)
             if os.WIFSTOPPED(status):
@@ -217,7 +198,7 @@ class Children:
                 self.ended.append((process, spawn.exit_code(status)))
         else:
             os.kill(os.getpid(), signals.CHLD)  # there may be more: reap them in the next turn
-        if not self.sweeping:
+        if not self.signaller.sweeping:
             with_orphans = self.trees.keys_with_orphans()
             self._report_unattributed()
             if self.ended or (orphans and self.lingering):
@@ -238,17 +219,19 @@ class Children:
             name = proc.name(pid)
             if name and name not in self._reported and len(self._reported) < _REPORTS_MAX:
                 self._reported.add(name)
-                self._say("warning", "", _UNATTRIBUTED.format(pid=pid, name=name))
+                self.say("warning", "", _UNATTRIBUTED.format(pid=pid, name=name))
         self.trees.unreported.clear()
 
     def _report_ended(self, with_orphans: set[str]) -> None:
         alive = with_orphans | set(self.trees.leaders.values())
-        while self.ended:
-            process, code = self.ended.pop(0)
+        for process, status in self.ended[:]:
+            if self._is_held(process, status):
+                continue
+            self.ended.remove((process, status))
             if self.processes.get(process.key) is process:
                 del self.processes[process.key]
             failure = self._exec_failure(process)
-            code = failure.code or code if failure else code
+            code = failure.code or status if failure else status
             if failure is None and process.start is not None and not process.ended:
                 self._executing(process)
             if process.ended is not None:
@@ -263,7 +246,30 @@ class Children:
             self.lingering.discard(name)
             self.trees.ended(name)
             self._drain(name)
-            self._emit(events.TreeGone(name))
+            self.emit(events.TreeGone(name))
+
+    def report_ended(self) -> None:
+        """Report the ends that are known."""
+        self._report_ended(self.trees.keys_with_orphans())
+
+    def is_running(self, process: Process) -> bool:
+        """Whether it was not reaped yet: else its pid may be another process's."""
+        return self._by_pid.get(process.pid) is process
+
+    def _is_held(self, process: Process, code: int) -> bool:
+        """Whether the end of a service is to be reported later (_HELD_SECONDS)."""
+        if (
+            code not in _STOPPED_WITH
+            or process.signalled
+            or self.signaller.sweeping
+            or process.key not in self.services
+        ):
+            return False
+        now = time.monotonic()
+        if not process.held_until:
+            process.held_until = now + _HELD_SECONDS
+            self.poller.call_at(("held", process.key), process.held_until, self.report_ended)
+        return now < process.held_until
 
     def report_hook_failure(self, name: str, cause: Reason) -> None:
         """Report that a hook of a service could not be forked."""
@@ -272,7 +278,7 @@ class Children:
     def report_start_failure(self, name: str, cause: Reason) -> None:
         """Report that the main process of a service could not be started. Its hooks may have left processes behind."""
         orphans = self.trees.lives(name)
-        self._emit(events.SpawnFailed(name, cause, orphans))
+        self.emit(events.SpawnFailed(name, cause, orphans))
         if orphans:
             self.lingering.add(name)
         else:
@@ -291,69 +297,41 @@ class Children:
         ended(code, text_of(failure))
 
     def _hook_ended(self, name: str, code: int, failure: Reason | None, *, orphans: bool) -> None:
-        left = orphans and name not in self.processes and name not in self._daemons
+        left = orphans and name not in self.processes and name not in self.daemons.until
         if left:
             self.lingering.add(name)
         elif not orphans:
             self.trees.ended(name)
         self._drain(name)
-        self._emit(events.HookEnded(name, code, failure, left))
+        self.emit(events.HookEnded(name, code, failure, left))
 
     def _main_ended(self, process: Process, code: int, *, orphans: bool) -> None:
         name = process.key
-        service = self._services.get(name)
+        service = self.services.get(name)
         self._drain(name)
-        normal_exit = code == 0 and not process.stop_requested and not self.sweeping
+        normal_exit = code == 0 and not process.stop_requested and not self.signaller.sweeping
         pids: list[int] = []
         if normal_exit and service and not orphans:
-            pids = unattributed(self.trees, self._started_at.get(name, 0))
+            pids = unattributed(self.trees, self.started_at.get(name, 0))
         if pids and service and not service.pid_file and not service.job:
-            self._say("warning", name, unattributed_warning(pids))
+            self.say("warning", name, unattributed_warning(pids))
         started = self.trees.sessions.started_by_us(process.pid)  # else it was the daemon itself
         awaits_pid_file = service is not None and service.pid_file and (orphans or pids or started)
         if normal_exit and service and (awaits_pid_file or (orphans and not service.job)):
-            self._daemons[name] = time.monotonic() + _daemon_timeout_seconds(service)
-            self._search_daemon(name)
+            self.daemons.begin(service)
         else:
             killed = code == _KILLED and not process.stop_requested and name not in self.trees.being_killed
-            self._report_exited(name, code, orphans=orphans, out_of_memory=killed and self._out_of_memory.killed_one())
+            self.report_exited(name, code, orphans=orphans, out_of_memory=killed and self._out_of_memory.killed_one())
 
-    def _report_exited(self, name: str, code: int, *, orphans: bool, out_of_memory: bool = False) -> None:
-        self._emit(events.Exited(name, code, orphans, out_of_memory))
+    def report_exited(self, name: str, code: int, *, orphans: bool, out_of_memory: bool = False) -> None:
+        """Report that the main process of a service has ended, and whether it left processes behind."""
+        self.emit(events.Exited(name, code, orphans, out_of_memory))
         if orphans:
             self.lingering.add(name)
         else:
             self.trees.ended(name)
 
     # --- daemons -------------------------------------------------------------------------------------
-
-    def _search_daemon(self, name: str) -> None:
-        """Find the daemon of a service whose command has ended with 0.
-
-        No event reports that a daemon has called setsid(2) or has written its pid file. Before the setsid it looks like
-        any process that the service left behind. So the attempts are repeated until a timeout.
-        """
-        now, until, service = time.monotonic(), self._daemons[name], self._services[name]
-        pid, why = find_daemon(service, self.trees, self._started_at.get(name, 0))
-        if (why or not pid) and now < until and self._may_appear(service):
-            pause = min(_DAEMON_PAUSE_SECONDS + (now - (until - _daemon_timeout_seconds(service))), until - now)
-            self._search_at(name, now + pause)
-            return
-        del self._daemons[name]
-        if why:
-            self._say("warning", name, why)
-        if pid and self.adopt(name, pid):
-            self._emit(events.Daemonised(name, pid))
-        else:
-            self._report_exited(name, 0, orphans=self.trees.lives(name))
-
-    def _search_at(self, name: str, when: float) -> None:
-        self._poller.call_at(("daemon", name), when, lambda: self._search_daemon(name))
-
-    def _may_appear(self, service: Service) -> bool:
-        """Whether the daemon of a service may still be found."""
-        pids = service.pid_file and unattributed(self.trees, self._started_at.get(service.name, 0))
-        return bool(pids) or self.trees.lives(service.name)
 
     def adopt(self, name: str, pid: int) -> bool:
         """Make another process of the tree the service's main process; False if we would not see its end."""
@@ -367,37 +345,10 @@ class Children:
         self.processes[process.key] = self._by_pid[process.pid] = process
         return True
 
-    # --- signals -------------------------------------------------------------------------------------
-
-    def signal(self, name: str, number: int) -> None:
-        """Send a signal to the main process, or to the hook that runs before there is one.
-
-        After the stop signal, CONT is sent: a stopped process must receive the stop signal too, as with systemd.
-        """
-        service = self._services.get(name)
-        ends = service is None or number in (signals.KILL, service.stop_signal)
-        if ends and name in self._daemons:  # stop looking for the daemon
-            del self._daemons[name]
-            self._poller.cancel(("daemon", name))
-            self._report_exited(name, 0, orphans=self.trees.lives(name))
-            return
-        process = self.processes.get(name) or self.processes.get(name + HOOK)
-        if process is None:
-            return
-        process.stop_requested = process.stop_requested or ends
-        if send(process.pid, number) and ends and number != signals.KILL:
-            send(process.pid, signals.CONT)
-
     def forget(self, name: str) -> None:
         """Forget a service that is in no Plan any more and of which nothing is running."""
-        self._services.pop(name, None)
-        self._started_at.pop(name, None)
-
-    def sweep(self, number: int) -> None:
-        """Send a signal to every remaining process. The event Swept follows when none is left."""
-        self.sweeping = True
-        self.trees.signal_all(number)
-        self.reap()
+        self.services.pop(name, None)
+        self.started_at.pop(name, None)
 
     # --- re-execution --------------------------------------------------------------------------------
 
@@ -407,9 +358,9 @@ class Children:
         return {
             "processes": [(p.key, p.pid, p.errors, p.message, p.ended is not None, code) for p, code in processes],
             "lingering": sorted(self.lingering),
-            "daemons": self._daemons,
-            "began": self._started_at,
-            "sweeping": self.sweeping,
+            "daemons": self.daemons.until,
+            "began": self.started_at,
+            "sweeping": self.signaller.sweeping,
             "out_of_memory": self._out_of_memory.count,
             "trees": self.trees.to_plain(),
         }
@@ -423,10 +374,9 @@ class Children:
 
     def restore(self, plain: dict[str, Any], tasks: dict[str, Ended]) -> None:
         """Restore what to_plain returned. tasks: callbacks of tasks that continue, by key; others are killed."""
-        self.lingering, self.sweeping = set(plain["lingering"]), plain["sweeping"]
-        self._daemons, self._started_at = plain["daemons"], plain["began"]
-        for name in self._daemons:
-            self._search_at(name, 0.0)
+        self.lingering, self.signaller.sweeping = set(plain["lingering"]), plain["sweeping"]
+        self.started_at = plain["began"]
+        self.daemons.resume(plain["daemons"])
         self._out_of_memory.count = plain["out_of_memory"]
         self.trees = Trees.from_plain(plain["trees"])
         for key, pid, errors, message, task, code in plain["processes"]:
@@ -447,7 +397,7 @@ class Children:
         self, services: dict[str, Service], describe: Callable[[Service, tuple[str, ...]], SpawnSpec]
     ) -> None:
         """After restore: connect processes with their services, for the messages about an exec that fails."""
-        self._services = services
+        self.services = services
         for process in self._unreported():
             service = services.get(process.tree)
             if service is not None and process.ended is None and process.message != b"":
@@ -457,11 +407,7 @@ class Children:
         """Whether an event about this service's processes is still to come."""
         ended = any(process.tree == name for process, _ in self.ended)
         running = name in self.processes or name + HOOK in self.processes
-        return ended or running or name in self.lingering or name in self._daemons
-
-
-def _daemon_timeout_seconds(service: Service) -> float:
-    return _PID_FILE_SECONDS if service.pid_file else _DAEMON_SECONDS
+        return ended or running or name in self.lingering or name in self.daemons.until
 
 
 def _continue(process: Process | None, number: int) -> None:

@@ -78,7 +78,12 @@ def _list(pids: list[int]) -> str:
 
 def _background_processes(key: str, trees: Trees) -> list[int]:
     found = (proc.read_process(pid) for pid in trees.orphans_of(key))
-    return [one.pid for one in found if one and one.lives and not trees.sessions.started_by_us(one.session)]
+    ours = os.getsid(0)  # of a service with setsid: false
+    return [
+        one.pid
+        for one in found
+        if one and one.lives and one.session != ours and not trees.sessions.started_by_us(one.session)
+    ]
 
 
 def _check(claim: PidFile, key: str, trees: Trees, began: int, uid: int) -> None:

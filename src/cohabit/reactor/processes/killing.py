@@ -10,7 +10,8 @@ own children were read. So a pass that finds a running process, or one that has 
 the last. With a cgroup, the kernel does all this atomically (cgroup.py).
 
 A process that is not a child of ours may end, and its pid be reused, between the reading and the signal. So each
-signal goes to the process that was read, or to none (proc.send_to).
+signal goes to the process that was read, or to none (proc.send_to). A process that we may not signal (another user's,
+without CAP_KILL) is not waited for: it is returned.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from cohabit.reactor import signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import proc
-from cohabit.reactor.processes.proc import send
+from cohabit.reactor.processes.proc import REFUSED, SENT, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,23 +33,30 @@ _TIMEOUT_SECONDS = 1.0  # for a fork bomb, which leaves us little processor time
 _PAUSE_SECONDS = 0.0005  # for processes that were sent STOP and have not run since
 
 
-def send_to_all(processes: Iterable[Process], number: int) -> None:
-    """Send a signal to each process, then CONT: a stopped process must receive the signal too, as with systemd."""
-    for process in processes:
-        proc.send_to(process, number, signals.CONT)
+def send_to_all(processes: Iterable[Process], number: int) -> list[int]:
+    """Send a signal to each process, then CONT: a stopped process must receive the signal too, as with systemd.
+
+    Returns the pids of those that we may not signal.
+    """
+    return [
+        process.pid for process in processes if proc.send_to(process, number, signals.CONT) == REFUSED and process.lives
+    ]
 
 
-def kill(find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], bool] = lambda _: True) -> None:
+def kill(find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], bool] = lambda _: True) -> list[int]:
     """Kill all processes that `find` returns, and the children that they create meanwhile.
+
+    Returns the pids of those that we may not signal.
 
     owns_group: whether the whole process group of a process belongs to the tree.
     """
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     stopped: dict[tuple[int, int], Process] = {}  # by pid and start: a pid may be reused
     ended: set[tuple[int, int]] = set()
+    refused: set[tuple[int, int]] = set()
     while True:
         processes = list(find())
-        fresh, running = _stop(processes, stopped, owns_group)
+        fresh, running = _stop(processes, stopped, owns_group, refused)
         dead = {(process.pid, process.start) for process in processes if not process.lives}
         fresh = fresh or not dead <= ended
         ended |= dead
@@ -56,28 +64,34 @@ def kill(find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], 
             break
         if not fresh:
             time.sleep(_PAUSE_SECONDS)
-    for process in stopped.values():
-        proc.send_to(process, signals.KILL)
+    return [process.pid for process in stopped.values() if proc.send_to(process, signals.KILL) == REFUSED]
 
 
 def _stop(
-    processes: Iterable[Process], stopped: dict[tuple[int, int], Process], owns_group: Callable[[Process], bool]
+    processes: Iterable[Process],
+    stopped: dict[tuple[int, int], Process],
+    owns_group: Callable[[Process], bool],
+    refused: set[tuple[int, int]],
 ) -> tuple[bool, bool]:
     """One pass: stop what is not in `stopped` yet. Returns (whether a new process was found, whether one still runs).
 
     A process group is signalled at once: that also stops a process that replaces itself by its child again and again.
+    A process that we may not signal is added to `refused`, and does not count as running.
     """
     fresh = running = False
     groups: set[int] = set()
     for process in processes:
         if not process.lives:
             continue
-        running = running or process.can_run
+        running = running or (process.can_run and (process.pid, process.start) not in refused)
         if (process.pid, process.start) in stopped:
             continue
         fresh = True
         stopped[process.pid, process.start] = process
-        if not proc.send_to(process, signals.STOP) or process.group in groups:
+        result = proc.send_to(process, signals.STOP)
+        if result == REFUSED:
+            refused.add((process.pid, process.start))
+        if result != SENT or process.group in groups:
             continue
         now = proc.read_process(process.pid)  # stopped: it cannot leave its group any more
         if now is None or now.start != process.start or not now.lives or now.session == os.getsid(0):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import sys
 
+from cohabit.reactor.processes import proc
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +21,16 @@ try:
 except ImportError:  # a Python without ctypes
     _ctypes = None  # type: ignore[assignment]
 
+_CAP_KILL = 5
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 23, 24, 38
 _VERSION_3 = 0x20080522  # of struct __user_cap_header_struct (capget(2))
 _WORDS = 6  # two of each set (effective, permitted, inheritable), 32 capabilities per word
+
+
+def may_signal_other_users() -> bool:
+    """Whether we have CAP_KILL. True if that is not known (no /proc)."""
+    effective = proc.read("/proc/self/status").partition(b"\nCapEff:")[2].partition(b"\n")[0].strip()
+    return not effective or bool(int(effective, 16) >> _CAP_KILL & 1)
 
 
 def drop_from_bounding_set(capabilities: Sequence[int]) -> None:

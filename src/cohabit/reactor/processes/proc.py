@@ -21,6 +21,9 @@ _READ = 65_536
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 UNLIMITED = -1
+
+# What became of a signal (kill(2)): it was sent; there is no such process; it is not permitted to us.
+SENT, ENDED, REFUSED = "sent", "ended", "refused"
 _RSS_LIMIT = b"Max resident set"
 
 # Indexes of the fields of proc_pid_stat(5) after the name.
@@ -211,40 +214,48 @@ def read(path: str) -> bytes:
     return data
 
 
-def send(pid: int, number: int) -> bool:
-    """Call kill(2); False if there is no such process or we may not signal it."""
+def send(pid: int, *numbers: int) -> str:
+    """Call kill(2) for each signal as long as they are SENT; returns SENT, ENDED or REFUSED.
+
+    Of several processes (a group, or -1), it is REFUSED only if none may be signalled.
+    """
     try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+        for number in numbers:
+            os.kill(pid, number)
+    except ProcessLookupError:
+        return ENDED
+    except PermissionError:
+        return REFUSED
+    return SENT
 
 
-def send_to(process: Process, *numbers: int) -> bool:
-    """Signal exactly this process, also if its pid may have been reused; False if it has ended or we may not.
+def send_to(process: Process, *numbers: int) -> str:
+    """Signal exactly this process, also if its pid may have been reused; returns SENT, ENDED or REFUSED.
 
     The pid of a child of ours is not reused before we reap it. Any other pid may be reused at any moment: a pidfd
     refers to one process, and if that has the same start time, it is the process that was read. (Linux 5.3; before
     that, the start time is compared right before the signal.)
     """
     if process.parent == os.getpid():
-        return all(send(process.pid, number) for number in numbers)
+        return send(process.pid, *numbers)
     try:
         fd = os.pidfd_open(process.pid)
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            return False
-        return is_same(process) and all(send(process.pid, number) for number in numbers)
+            return ENDED
+        return send(process.pid, *numbers) if is_same(process) else ENDED
     try:
         if not is_same(process):
-            return False
+            return ENDED
         for number in numbers:
             signals.send_by_pidfd(fd, number)
-    except (ProcessLookupError, PermissionError):
-        return False
+    except ProcessLookupError:
+        return ENDED
+    except PermissionError:
+        return REFUSED
     finally:
         os.close(fd)
-    return True
+    return SENT
 
 
 def is_same(process: Process) -> bool:

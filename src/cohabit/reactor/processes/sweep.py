@@ -51,7 +51,9 @@ def sweep(trees: Trees, grace_seconds: float, watch: Watch) -> bool:
     """
     if _all_gone(watch):
         return False
-    trees.signal_all(signals.TERM)
+    refused = trees.signal_all(signals.TERM)
+    if _only(trees, refused):
+        return True
     now, ended = time.monotonic(), None
     if watch.waiting is not None and grace_seconds > SILENT_SECONDS:
         ended = _wait_until(now + SILENT_SECONDS, watch, interruptible=True)
@@ -62,10 +64,15 @@ def sweep(trees: Trees, grace_seconds: float, watch: Watch) -> bool:
     if ended:
         return False
     for _ in range(_KILLS):
-        trees.signal_all(signals.KILL)
-        if _wait_until(time.monotonic() + _KILL_WAIT_SECONDS, watch, interruptible=False):
+        refused = trees.signal_all(signals.KILL)
+        if _only(trees, refused) or _wait_until(time.monotonic() + _KILL_WAIT_SECONDS, watch, interruptible=False):
             break
     return True
+
+
+def _only(trees: Trees, refused: list[int]) -> bool:
+    """Whether only these processes are left, which we may not signal: their end is not waited for."""
+    return bool(refused) and {process.pid for process in trees.everything() if process.lives} <= set(refused)
 
 
 def _all_gone(watch: Watch) -> bool:

@@ -28,7 +28,7 @@ from cohabit.reactor import signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import cgroup, killing, proc
 from cohabit.reactor.processes.cgroup import Cgroups
-from cohabit.reactor.processes.proc import Process, send
+from cohabit.reactor.processes.proc import ENDED, REFUSED, Process, send
 from cohabit.reactor.processes.sessions import Sessions
 from cohabit.reactor.processes.tracking import TrackingLimits
 
@@ -226,21 +226,23 @@ class Trees:
         owner, certain = found
         return owner == key and (certain or proc.users(pid) == {uid})
 
-    def signal(self, key: str, number: int) -> None:
-        """Send a signal to the whole tree. After SIGKILL only zombies are left of it."""
+    def signal(self, key: str, number: int) -> list[int]:
+        """Send a signal to the whole tree. After SIGKILL only zombies are left of it.
+
+        Returns the pids of the processes that we may not signal: they run on.
+        """
         if number == signals.KILL:
             self.being_killed.add(key)
         if not self.has_proc:
-            for session in self.sessions.of(key):
-                send(-session, number)
-        elif number == signals.KILL:
-            self._kill(key)
+            return [session for session in self.sessions.of(key) if send(-session, number) == REFUSED]
+        if number == signals.KILL:
+            refused = self._kill(key)
             self._found_late.discard(key)  # orphans found during the kill were killed with the rest
-        else:
-            killing.send_to_all(self._find(key).values(), number)
+            return refused
+        return killing.send_to_all(self._find(key).values(), number)
 
-    def signal_all(self, number: int) -> None:
-        """Send a signal to every process under us, including those that we did not start.
+    def signal_all(self, number: int) -> list[int]:
+        """Send a signal to every process under us, including those that we did not start. Returns as signal().
 
         Process 1 uses kill(-1), which is atomic and cannot leave our namespace. Any other process walks down from its
         own children, because kill(-1) would reach the whole machine.
@@ -249,29 +251,31 @@ class Trees:
             send(-1, number)
             if number != signals.KILL:
                 send(-1, signals.CONT)
-        elif not self.has_proc:
-            for key in self.sessions.trees():
-                self.signal(key, number)
-        elif number == signals.KILL:
+            return [each.pid for each in self.everything() if each.lives and proc.send_to(each, 0) == REFUSED]
+        if not self.has_proc:
+            return [pid for key in self.sessions.trees() for pid in self.signal(key, number)]
+        if number == signals.KILL:
             for key in set(self.leaders.values()) if self.cgroups else ():
                 self.signal(key, number)  # by cgroup first: that is atomic, and a walk is not
-            killing.kill(lambda: self._with_descendants(self.children()).values())
-        else:
-            killing.send_to_all(self._with_descendants(self.children()).values(), number)
+            return killing.kill(self.everything)
+        return killing.send_to_all(self.everything(), number)
+
+    def everything(self) -> list[Process]:
+        """Return all processes under us, parents before children; [] without /proc."""
+        return list(self._with_descendants(self.children()).values()) if self.has_proc else []
 
     # --- internals -----------------------------------------------------------------------------------
 
-    def _kill(self, key: str) -> None:
+    def _kill(self, key: str) -> list[int]:
         """Kill the cgroup, and the members outside it, which are found before their parents die with the cgroup."""
         if self.cgroups is None:
-            killing.kill(lambda: self._find(key).values(), lambda process: self._owns_group(key, process))
-            return
+            return killing.kill(lambda: self._find(key).values(), lambda process: self._owns_group(key, process))
         self.cgroups.freeze(key, frozen=True)
         inside = set(self.cgroups.members(key))
         outside = [process for pid, process in self._find(key).items() if pid not in inside]
         gone = inside if self.cgroups.kill(key) else ()
         self.cgroups.freeze(key, frozen=False)
-        killing.kill(
+        return killing.kill(
             lambda: [process for pid, process in self._find(key, outside).items() if pid not in gone],
             lambda process: self._owns_group(key, process),
         )
@@ -289,7 +293,7 @@ class Trees:
         if self.cgroups:
             inside = self._with_descendants([pid for pid in self.cgroups.members(key) if pid not in found])
             for pid, process in inside.items():
-                if process.parent in inside or self._is_inside(pid, key):
+                if process.parent in inside or self.cgroups.owner(pid) == key:
                     found[pid] = process
         return found
 
@@ -300,9 +304,6 @@ class Trees:
         """
         recorded = self._recorded.get(process.pid) == (process.start, key)
         return recorded or self.sessions.key(process.session) == key
-
-    def _is_inside(self, pid: int, key: str) -> bool:
-        return self.cgroups is not None and self.cgroups.owner(pid) == key
 
     def _attribute_orphans(self) -> None:
         """Attribute each child of ours that is neither a leader nor a known orphan."""
@@ -409,4 +410,4 @@ class Trees:
         return found
 
     def _leaderless_group_lives(self, key: str) -> bool:
-        return any(send(-session, 0) for session in self.sessions.of(key, leaderless=True))
+        return any(send(-session, 0) != ENDED for session in self.sessions.of(key, leaderless=True))
