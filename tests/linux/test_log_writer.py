@@ -232,6 +232,8 @@ def test_many_files_on_a_full_disk_are_given_up_together(up: Start, full_disk: P
     assert run.stop() == 0
     assert time.monotonic() - began < 8.0
     assert "72 bytes of output were discarded" in run.text
+    assert f"({full_disk}/0.log: No space left on device, " in run.text
+    assert ", 9 more)" in run.text
 
 
 def test_a_long_line_is_in_one_file(up: Start, tmp_path: Path) -> None:

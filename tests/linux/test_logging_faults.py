@@ -65,6 +65,11 @@ def _answers(run: Run, directory: Path) -> None:
     run.until(lambda: [one for one in run.below("sleep 1000") if one.pid != first.pid], "a restart")
 
 
+def _why(run: Run, directory: Path) -> str:
+    """What `why web` prints, as one line."""
+    return " ".join(ask(run, str(directory), "why", "web").split())
+
+
 def _file(path: Path, **options: str) -> dict[str, Any]:
     return {
         "driver": "file",
@@ -112,6 +117,12 @@ def test_full_disk_under_a_file(run_services: Up, writers: Writers, tmp_path: Pa
     run.until_printed("No space left on device")
     run.until(lambda: _is_held(run.one("numbered.py").pid), "the writer to block")
     _answers(run, tmp_path)
+    run.until(lambda: "(output blocked " in ask(run, str(tmp_path), "ps"), "the block to be shown")
+    why = f"{path}, which accepts none (No space left on device)"
+    assert f"web runs, but its stdout waits for {why}, since " in _why(run, tmp_path)
+    health = ask(run, str(tmp_path), "health", "--ready", code=1)
+    assert health.startswith("the output of web has waited ")
+    assert f" for {why}" in health
     _reexecute(run)
     _answers(run, tmp_path)
     os.unlink(_inside(run, tmp_path / "disk" / "filler"))

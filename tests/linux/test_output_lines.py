@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from linux.clients import ask, environment
 from linux.conftest import Gate, Start
 from linux.run import Run, program, shell
 
@@ -76,8 +77,8 @@ def test_unfinished_last_line_is_kept(up: Start, process_1: bool) -> None:
     assert run.out.endswith(b"two\n")
 
 
-def test_unfinished_line_waits_for_its_end(up: Start) -> None:
-    """Two halves of a line that are written one after the other form one line, whatever is written in between."""
+def test_unfinished_line_is_not_mixed_with_others(up: Start) -> None:
+    """Two halves of a line form one line, or two if another line came after the first one was shown."""
     run = up(
         {
             "web": {
@@ -89,8 +90,35 @@ def test_unfinished_line_waits_for_its_end(up: Start) -> None:
         }
     )
     assert run.wait() == 0
-    assert run.lines("web", "out") == ["one half"]
+    assert run.lines("web", "out") in (["one half"], ["one ", "half"])
     assert run.lines("other") == ["other"]
+
+
+def test_unfinished_line_is_shown_after_a_silence(up: Start, gate: Gate, tmp_path: Path) -> None:
+    """In the container's log, `logs`, `why` and to a LOG probe; its rest follows where it was shown."""
+    run = up(
+        {
+            "web": {
+                "command": shell("printf 'name> '; read x < gate; printf 'x\n'; exec sleep 1000"),
+                "healthcheck": {"test": ["LOG", "name> $"]},
+            }
+        },
+        environment=environment(str(tmp_path)),
+    )
+    run.until(lambda: run.out.endswith(b"web     | name> "), "the prompt")
+    run.until_printed("web: ready")
+    assert ask(run, str(tmp_path), "logs", "web") == "web | name> \n"
+    gate.open(1)
+    run.until(lambda: run.out == b"web     | name> x\n", "the whole line")
+    assert ask(run, str(tmp_path), "logs", "web") == "web | name> x\n"
+
+
+def test_why_shows_an_unfinished_line(up: Start, tmp_path: Path) -> None:
+    """It does not say that nothing was written."""
+    web = {"command": shell("printf 'name> '; exec sleep 1000"), "healthcheck": {"test": ["LOG", "never"]}}
+    run = up({"web": web}, environment=environment(str(tmp_path)))
+    run.until_printed("name> ")
+    assert "    | name> \n" in ask(run, str(tmp_path), "why", "web")
 
 
 @pytest.mark.parametrize("size", [65_535, 65_536, 262_144, 1_000_000])

@@ -120,7 +120,7 @@ def test_full_disk_delays_no_service(up: Start) -> None:
         run = up({"web": {"command": shell("seq 1000; exit 7")}}, stdout=full)
         assert run.wait() == 7
     assert "web ended with exit code 7" in run.text
-    assert "bytes of output were discarded: they were not read in time" in run.text
+    assert "bytes of output were discarded: they were not read in time (stdout: No space left on device)" in run.text
 
 
 @pytest.mark.parametrize("kind", ["file", "file, appended", "null", "socket", "fifo"])

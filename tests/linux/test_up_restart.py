@@ -228,3 +228,19 @@ def test_why_explains_what_happened_and_not_what_a_probe_printed(up: Start, tmp_
     (web,) = json.loads(ask(run, str(tmp_path), "ps", "--json", "web"))["services"]
     assert web["reason"] == {"kind": "unhealthy", "detail": "not ready, it waits for the cache", "restarts": 1}
     assert run.stop() == 0
+
+
+def test_the_last_output_is_that_of_the_last_run(up: Start) -> None:
+    """Lines of earlier runs are not shown as its output."""
+    run = up({"web": {"command": shell("echo run $$; exit 5"), "restart": "on-failure:2"}})
+    assert run.wait() == 5
+    assert len(run.lines("web", "out")) == 3
+    last = run.lines("web", "out")[-1]
+    assert run.text.endswith(f"last output of web:\ncohabit |   {last}\n")
+
+
+def test_a_success_has_no_last_output(up: Start) -> None:
+    """There is nothing to explain."""
+    run = up({"web": {"command": ["echo", "bye"]}})
+    assert run.wait() == 0
+    assert "last output" not in run.text

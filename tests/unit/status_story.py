@@ -94,6 +94,7 @@ def service(name: str = "web", **fields: Any) -> Status:
         "results": [],
         "history": [],
         "timeline": [],
+        "blocked_output": [],
         "output": [],
     } | checked(fields, _SERVICE)
 
@@ -121,6 +122,11 @@ def answer(output: str | Reason = "", *, passed: bool = False, ago: float = 1.0)
     reason = output if isinstance(output, Reason) else None
     plain = reason and reason_to_json(reason)
     return {"time": NOW - ago, "passed": passed, "output": text_of(reason) or output, "reason": plain}
+
+
+def blocked(destination: str = "stdout", why: str = "", *, stream: str = "stdout", ago: float = 5.0) -> Status:
+    """Return output that waits."""
+    return {"stream": stream, "destination": destination, "since": NOW - ago, "why": why}
 
 
 def happened(event: str, ago: float, reason: Reason | None = None, code: int | None = None) -> Status:
@@ -197,6 +203,7 @@ _SERVICE: tuple[str, ...] = (
     "next", "hook_stage", "hook_index", "depends_on", "essential", "ends_on_success", "job", "schedule", "autostart",
     "command", "driver",
     "stop_signal", "stop_grace_seconds", "on_failure", "probe", "results", "history", "timeline", "output",
+    "blocked_output", "output_before",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from cohabit.api.commands import PendingReply, RequestContext, Subscription
 from cohabit.api.conditions import affected
 from cohabit.api.protocol import Answer, Request, RequestError, encode
 from cohabit.api.serialisers import Clock
+from cohabit.api.status import BlockedOutput
 from cohabit.engine.events import (
     Due,
     Exited,
@@ -44,6 +45,7 @@ class Backend:
         self.engine = Supervisor()
         self.now = 0.0
         self.successor: str | None = None
+        self.blocked: dict[str, tuple[BlockedOutput, ...]] = {}
         if first is not None:
             self.feed(Loaded(first))
 
@@ -68,7 +70,11 @@ class Backend:
 
     def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
         """Return one process and the given number of lines for each service."""
-        return {name: {"pids": (7,), "output": ("x",) * lines or None} for name in services}
+        return {name: {"pids": (7,), "output": ("x",) * lines or None, "output_before": None} for name in services}
+
+    def blocked_output(self, _clock: Clock) -> dict[str, tuple[BlockedOutput, ...]]:
+        """Return what a test has set."""
+        return self.blocked
 
     def environment_of(self, service: str) -> dict[str, Any]:
         """Return the name only."""
@@ -354,6 +360,23 @@ def test_health() -> None:
     backend.feed(Exited("web", 5))
     assert backend.run("health") == Answer(1, "web ended with exit code 5 after 1s", error="not_ready")
     assert backend.run("health", purpose="live") == Answer(0, "alive: up")
+
+
+def test_a_service_whose_output_is_blocked_is_not_ready() -> None:
+    """It shows in `health` and `status`, but does not make the container dead: a restart would not help."""
+    backend = up_with(service("db", probe=PROBE), service("web"))
+    backend.blocked = {
+        "web": (BlockedOutput("stderr", "/log/web", 1_000_000.0 + backend.now - 12.0, "No space left on device"),)
+    }
+    waits = "the output of web has waited 12s for /log/web, which accepts none (No space left on device)"
+    assert backend.run("health") == Answer(1, waits, error="not_ready")
+    assert backend.run("health", "db").code == 0
+    assert backend.run("health", purpose="live").code == 0
+    container, db, web = backend.run("status").body
+    assert (container.ready, db.blocked_output, web.blocked_output) == (False, (), backend.blocked["web"])
+    backend.blocked = {"web": (BlockedOutput("stdout", "stdout", None, ""),)}
+    waits = "the output of web has waited for the container's stdout, which accepts none"
+    assert backend.run("health") == Answer(1, waits, error="not_ready")
 
 
 def test_health_ignores_services_that_do_not_count() -> None:

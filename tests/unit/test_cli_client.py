@@ -376,6 +376,23 @@ def test_logs_as_json(tmp_path: Path) -> None:
     ]
 
 
+def test_logs_shows_unfinished_lines(tmp_path: Path) -> None:
+    """Each part once, where it was shown if nothing came between; a newline at the end."""
+    records = _records(
+        ("db", "stdout", 1.0, b"a\nstart..."), ("db", "stdout", 1.0, b"half..."), ("db", "stdout", 1.0, b"done\nb"),
+        ("db", "stderr", 1.0, b"oops\n"), ("db", "stdout", 1.0, b"\nc"), ("web-1", "stdout", 2.0, b"x"),
+        ("db", "stdout", 2.0, b"d\n"), ("db", "dropped", 2.0, b"5"), ("db", "stdout", 2.0, b"> "),
+    )  # fmt: skip
+    done, _ = _run(tmp_path, {"status": status(DB, WEB), "logs": records}, "logs", "db", "web")
+    text = "a\nstart...half...done\nb\noops\nc\nweb-1 | x\nd\n> \n"
+    assert done.stdout.replace("db    | ", "") == text
+    (tmp_path / "json").mkdir()
+    done, _ = _run(tmp_path / "json", {"logs": records}, "logs", "--json")
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    messages = ["a", "start...half...done", "oops", "b", "cd", "5", "x", "> "]
+    assert [each["message"] for each in objects] == messages
+
+
 def test_logs_reports_omitted_bytes_on_stderr(tmp_path: Path) -> None:
     """There, it cannot be mistaken for a line of a service."""
     done, _ = _run(tmp_path, {"status": status(), "logs": _records(("db", "dropped", 2.0, b"12345"))}, "logs")

@@ -450,6 +450,9 @@ def plans(draw: st.DrawFn) -> Plan:
             tty=alone and draw(st.booleans()),
             stdin=alone and draw(st.booleans()),
         )
+    asking = [name for name, one in services.items() if one.tty or one.stdin]
+    for name in asking:
+        services[name] = services[name].replace(console=len(asking) == 1)
     waited = {
         need.service for service in services.values() for need in service.depends_on if need.condition == COMPLETED
     }

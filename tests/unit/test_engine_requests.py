@@ -440,7 +440,8 @@ def test_history_and_timeline() -> None:
     engine.step(Probed("web", passed=True), 2.0)
     engine.step(Exited("web", 3), 5.0)
     unit = engine.units["web"]
-    assert unit.history.timeline == [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (2.0, "ready")]
+    first = [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (2.0, "ready"), (5.0, "BACKOFF")]
+    assert unit.history.timeline == first
     assert unit.history.entries == [
         (0.0, "wanted", None, None),
         (0.0, "STARTING", None, None),
@@ -454,6 +455,36 @@ def test_history_and_timeline() -> None:
         engine.step(up("web"), 6.0 + number)
         engine.step(Exited("web", 3), 6.5 + number)
     assert len(unit.history.entries) == 32
+    assert unit.history.timeline == [*first, (6.0, "STOPPED")]
+
+
+def test_a_long_first_start_keeps_its_first_events_and_the_last_one() -> None:
+    """A service that crashes all the time has no start that is complete."""
+    engine = Supervisor()
+    engine.step(Loaded(plan(service("web", restart=ALWAYS))), 0.0)
+    for _ in range(20):
+        now = engine.deadline() or 0.0
+        engine.step(Due(), now)
+        engine.step(up("web"), now)
+        engine.step(Exited("web", 3), now + 0.5)
+    history = engine.units["web"].history
+    assert len(history.timeline) == 32
+    assert history.timeline[:4] == [(0.0, "wanted"), (0.0, "STARTING"), (0.0, "RUNNING"), (0.0, "ready")]
+    assert history.timeline[-1] == (now + 0.5, "BACKOFF")
+
+
+def test_what_happens_after_a_stable_run_is_not_part_of_the_first_start() -> None:
+    """However often it crashes and is restarted later."""
+    engine = Supervisor()
+    engine.step(Loaded(plan(service("web", restart=ALWAYS))), 0.0)
+    engine.step(up("web"), 1.0)
+    timeline = [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (1.0, "ready")]
+    for number in range(20):
+        engine.step(Exited("web", 3), 11.0 + number)
+        engine.step(Due(), 11.5 + number)
+        engine.step(Requested("restart", ("web",)), 11.5 + number)
+        engine.step(up("web"), 11.6 + number)
+        assert engine.units["web"].history.timeline == timeline
 
 
 def test_the_timeline_of_a_job_ends_with_its_completion() -> None:

@@ -204,9 +204,10 @@ def test_a_file_that_cannot_be_written_blocks(world: World) -> None:
     """Until a position is confirmed. The reason is passed on."""
     sink = opened(world)
     world.child.answer("trouble", sink.number, "cannot write it")
-    world.child.answer("failing", sink.number)
+    world.child.answer("failing", sink.number, "No space left on device")
     world.handle()
     assert (world.warnings, sink.blocked, sink.fd) == (["cannot write it"], True, -1)
+    assert sink.problem == "No space left on device"
     sink.write(b"two\n")
     assert world.child.read() == b"one\n"
     world.child.answer("position", sink.number, (4, 1, 2, 4))
@@ -430,7 +431,7 @@ def test_the_log_writer_reports_a_file_without_a_descriptor() -> None:
     answers: list[tuple[Any, ...]] = []
     Writer(answers.append).handle(("open", 7, "/var/log/web.log", 0, 1, False, None), [])
     why = "cannot write /var/log/web.log: too many open files (raise ulimit -n)"
-    assert answers == [("trouble", 7, why), ("failing", 7)]
+    assert answers == [("trouble", 7, why), ("failing", 7, "too many open files")]
 
 
 def test_a_child_that_is_to_end_is_read_until_it_has_closed_its_files(world: World) -> None:

@@ -23,7 +23,8 @@ class FakeSink:
 
     fd = -1
     retry_at: float | None = None
-    lost = ""
+    lost = problem = ""
+    byte_stream = True
 
     def __init__(self, room: int = 0) -> None:
         self.room = room

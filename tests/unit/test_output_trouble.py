@@ -140,6 +140,9 @@ class ATap:
     def feed(self, _source: int, _data: bytes) -> None:
         """Accept it."""
 
+    def silent(self, _source: int) -> None:
+        """Ignore it."""
+
 
 def test_a_stream_moves_from_one_cause_to_the_next(loop: OutputLoop) -> None:
     """Its tap has room again, but by then stdout is blocked: it goes on when that accepts output."""
@@ -170,6 +173,34 @@ def test_a_stream_moves_from_one_cause_to_the_next(loop: OutputLoop) -> None:
 
     loop.until(written)
     assert stream.held_by is None
+
+
+def test_what_a_stream_waits_for_is_known(loop: OutputLoop) -> None:
+    """Each cause by its name: a log probe, and a destination with its problem."""
+    one, two = loop.open("one"), loop.open("two", "raw")
+    tap, reader, stdout = ATap(), loop.output.reader, loop.output.destinations.containers["stdout"]
+
+    def waits() -> list[tuple[str, str, str]]:
+        return [(stream.service, name, why) for stream, name, why in reader.stalled(0.0)]
+
+    loop.output.router.tap("one", tap)
+    os.write(one, b"a line\n")
+    loop.turn()
+    assert waits() == [("one", "the child that runs the pattern of its log probe", "")]
+    assert reader.stalled(3600.0) == []
+
+    def blocked() -> bool:
+        fill(two, b"x" * 99 + b"\n", 100_000)
+        return len(waits()) > 1
+
+    loop.until(blocked)
+    assert waits() == [("one", "stdout", ""), ("two", "stdout", "")]
+    assert isinstance(stdout.sink, Sink)
+    stdout.sink.problem = "No space left on device"
+    assert waits()[1] == ("two", "stdout", "No space left on device")
+    tap.full = False
+    loop.output.router.resume("one")
+    loop.until(lambda: loop.read() and not waits())
 
 
 def test_a_socket_as_stdout_blocks_nothing() -> None:

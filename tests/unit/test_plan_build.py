@@ -222,20 +222,23 @@ def test_waiting_for_the_completion_of_a_scheduled_job_is_a_problem() -> None:
     ]
 
 
-def test_only_one_service_can_have_the_terminal_or_the_input() -> None:
-    """A problem for each further service names the first; both keys in one service are allowed."""
+def test_the_only_service_that_asks_has_the_terminal_and_the_input_of_the_container() -> None:
+    """Of several none has it, except the command of `up --`; inactive ones do not count."""
+
+    def console(*services: DraftService) -> list[str]:
+        plan, _ = build(draft(*services))
+        assert plan is not None
+        return [service.name for service in plan.services.values() if service.console]
+
     a, b, c = service("a"), service("b"), service("c")
     first = a.replace(service=a.service.replace(tty=True, stdin=True))
-    assert names(draft(first, b)) == ["a", "b"]
     second = b.replace(service=b.service.replace(stdin=True))
-    third = c.replace(service=c.service.replace(tty=True), written={"tty": Node(True, 7)})
-    text = "a already has the container's terminal or input (only one service can: remove it from one)"
-    assert texts(draft(first, second, third)) == [
-        f"f: services.b.stdin_open: {text}",
-        f"f:7: services.c.tty: {text}",
-    ]
-    inactive = second.replace(profiles=("x",))
-    assert names(draft(first, inactive)) == ["a"]
+    third = c.replace(service=c.service.replace(tty=True, console=True))
+    assert console(first, b) == ["a"]
+    assert console(first, second) == []
+    assert console(first, second, third) == ["c"]
+    assert console(first, second.replace(profiles=("x",))) == ["a"]
+    assert console(second.replace(replicas=2)) == []
 
 
 def test_a_service_that_is_added_takes_part_with_its_dependencies() -> None:

@@ -80,6 +80,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("pid_file", "/x.pid", True),
     ("tty", True, True),
     ("stdin", True, True),
+    ("console", True, False),
 ]
 
 

@@ -91,34 +91,11 @@ def test_an_instance_cannot_have_the_name_of_another_service(name: str, *, clash
         assert list(plan(*services).services) == ["web-1", "web-2", name]
 
 
-@pytest.mark.parametrize(
-    ("fields", "problem"),
-    [
-        (
-            {"tty": True},
-            "f:20: services.web.tty: there is one terminal, but web has 2 replicas (remove one of the two)",
-        ),
-        (
-            {"stdin": True},
-            (
-                "f:21: services.web.stdin_open: there is one standard input, but web has 2 replicas "
-                "(remove one of the two)"
-            ),
-        ),
-        (
-            {"schedule": Schedule("* * * * *")},
-            (
-                "f:22: services.web.schedule: a scheduled job never overlaps itself, but web has 2 replicas "
-                "(remove one of the two)"
-            ),
-        ),
-    ],
-)
-def test_a_service_with_a_terminal_an_input_or_a_schedule_has_no_replicas(
-    fields: dict[str, object], problem: str
-) -> None:
-    assert texts(service("web", replicas=2, **fields)) == [problem]
-    assert list(plan(service("web", replicas=1, **fields)).services) == ["web-1"]
+def test_a_service_with_a_schedule_has_no_replicas() -> None:
+    schedule = Schedule("* * * * *")
+    text = "a scheduled job never overlaps itself, but web has 2 replicas (remove one of the two)"
+    assert texts(service("web", replicas=2, schedule=schedule)) == [f"f:22: services.web.schedule: {text}"]
+    assert list(plan(service("web", replicas=1, schedule=schedule)).services) == ["web-1"]
 
 
 def test_too_many_replicas_are_refused_before_they_are_created() -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -311,6 +312,27 @@ def test_the_matcher_joins_pieces_to_lines(pieces: list[tuple[bytes, bytes]]) ->
         text = b"".join(data for source, data in pieces if source == wrote)
         expected += [line.removesuffix(b"\r") for line in text.split(b"\n")]
     assert sorted(line for line in seen if line) == sorted(line for line in expected if line)
+
+
+def test_the_matcher_searches_an_unfinished_line_after_a_silence() -> None:
+    """As it is, and whole when it goes on; a silence after a newline is nothing."""
+    seen: list[bytes] = []
+
+    def search(frames: bytes) -> bytes | None:
+        seen.clear()
+        return match.search(io.BytesIO(frames), lambda line: seen.append(line) or line.endswith(b"> "))  # type: ignore[func-returns-value]
+
+    assert search(b"3 4\na\nb>3 -1\n3 2\n c3 -1\n3 1\n\n3 -1\n") is None
+    assert seen == [b"a", b"b>", b"b> c", b"b> c"]
+    assert search(b"3 2\n> 4 -1\n3 -1\n") == b"> "
+
+
+def test_a_prompt_without_a_newline_is_found(world: LogWorld) -> None:
+    """After a short silence."""
+    stdout, _ = world.start("web", "ready> ?$")
+    world.write(stdout, b"starting\nready> ")
+    world.until(lambda: world.poller.run_timers(time.monotonic()) or world.facts)  # type: ignore[func-returns-value]
+    assert world.facts == [Probed("web", passed=True, output="ready> ")]
 
 
 def test_the_matcher_limits_the_length_of_a_line() -> None:

@@ -201,3 +201,23 @@ def test_a_large_read_leaves_one_piece() -> None:
     assert last == 2.0
     assert piece.endswith(data)
     assert len(data) % 16 == 0
+
+
+def test_the_last_lines_are_those_of_one_run() -> None:
+    """The last run, or the one before it; `logs` has all."""
+    lines = RecentLines()
+    lines.name_services(["web"])
+    lines.begin_run("web", 1.0)
+    for run in (b"a", b"b", b"c"):
+        lines.append("web", "stdout", run + b"1\n" + run + b"2\n", 2.0)
+        lines.append("web", "stderr", run + b"3\n", 2.0)
+        if run != b"c":
+            lines.begin_run("web", 3.0)
+    assert lines.last_lines("web", 9) == [b"c1", b"c2", b"c3"]
+    assert lines.last_lines("web", 2, runs_before=1) == [b"b2", b"b3"]
+    assert lines.last_lines("web", 0) == []
+    assert b"".join(piece for _, _, piece in lines.records("web", 4)) == b"b3\nc1\nc2\nc3\n"
+    lines.begin_run("web", 4.0)
+    assert lines.last_lines("web", 9) == []
+    assert lines.last_lines("web", 9, runs_before=1) == [b"c1", b"c2", b"c3"]
+    assert lines.last_lines("web", 9, runs_before=9) == lines.last_lines("gone", 9) == []

@@ -154,7 +154,10 @@ class Machine:
             report_hook_failure=self._failed,
             trees=SimpleNamespace(variables=lambda _: {}),
         )
-        output: Any = SimpleNamespace(reader=SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], [])))
+        output: Any = SimpleNamespace(
+            reader=SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], [])),
+            recent_lines=SimpleNamespace(begin_run=lambda *_: None),
+        )
         self.poller = timers_only()
         nothing: Any = SimpleNamespace(
             names=lambda _: (), descriptors=lambda _: (), prepare=lambda *_: None, close=lambda _: None

@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -14,7 +15,8 @@ from cohabit.reactor.signals import InheritedSignals
 
 
 def _start(name: str, **more: str) -> SpawnSpec:
-    return SpawnSpec((name,), {"PATH": "/odd:/usr/bin", **more}, InheritedSignals((), ()))
+    environment = {"PATH": "/odd:/usr/bin", **more}
+    return SpawnSpec((name,), environment, InheritedSignals((), ()))
 
 
 def _failure(start: SpawnSpec, step: str, number: int, detail: str = "") -> tuple[str, int]:
@@ -48,6 +50,67 @@ def test_failed_steps_before_the_exec_are_reported() -> None:
     assert "become user app" in _failure(start, child.STEP_USER, errno.EPERM)[0]
     assert "it does not exist" in _failure(start, child.STEP_DIRECTORY, errno.ENOENT, "/srv")[0]
     assert _failure(start, child.STEP_SESSION, errno.EPERM, "why") == ("cannot create a session: why", 71)
+
+
+def _elf(tmp_path: Path, *, wide: bool, order: Literal["little", "big"], loader: bytes) -> Path:
+    """Write the beginning of a program with this loader (elf(5))."""
+    head = bytearray(512)
+    head[:6] = b"\x7fELF" + bytes([2 if wide else 1, 1 if order == "little" else 2])
+
+    def put(at: int, size: int, value: int) -> None:
+        head[at : at + size] = value.to_bytes(size, order)
+
+    for at, size, value in ((32, 8, 64), (54, 2, 56), (56, 2, 2)) if wide else ((28, 4, 64), (42, 2, 32), (44, 2, 2)):
+        put(at, size, value)
+    entry = 64 + (56 if wide else 32)
+    put(64, 4, 6)  # PT_PHDR
+    put(entry, 4, 3)  # PT_INTERP
+    put(entry + (8 if wide else 4), 8 if wide else 4, 300)
+    head[300 : 301 + len(loader)] = loader + b"\0"
+    path = tmp_path / "tool"
+    path.write_bytes(head)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_missing_dynamic_loader_is_not_called_an_interpreter(
+    tmp_path: Path, wide: bool, order: Literal["little", "big"]
+) -> None:
+    """By path, found in PATH, and below the working directory."""
+    path = _elf(tmp_path, wide=wide, order=order, loader=b"/lib/ld-musl.so.1")
+    says = "exists, but its dynamic loader does not (/lib/ld-musl.so.1)", 127
+    for name, shown in ((str(path), str(path)), ("tool", str(path)), ("./tool", "./tool")):
+        start = _start(name, PATH=f"/odd:{tmp_path}")
+        start.directory = str(tmp_path)
+        found, code = _failure(start, child.STEP_EXEC, errno.ENOENT)
+        assert (found, code) == (f"{shown!r} {says[0]}", says[1])
+    path.write_bytes(path.read_bytes()[:70])  # cut off
+    assert _failure(_start(str(path)), child.STEP_EXEC, errno.ENOENT)[0].endswith("its dynamic loader does not")
+
+
+@pytest.mark.parametrize(
+    ("line", "interpreter"), [("#!/no/sh\r\n", "'/no/sh\\r'"), ("#! /no/python -u\n", "'/no/python'"), ("\n", "")]
+)
+def test_a_missing_interpreter_is_named(tmp_path: Path, line: str, interpreter: str) -> None:
+    """With its carriage return, which is part of its name."""
+    (tmp_path / "script").write_bytes(line.encode())
+    found, _ = _failure(_start(f"{tmp_path}/script"), child.STEP_EXEC, errno.ENOENT)
+    end = f" ({interpreter})" if interpreter else ""
+    assert found.endswith(f"exists, but the interpreter that its first line names does not{end}")
+
+
+def test_an_argument_that_is_too_long_is_named() -> None:
+    """One of more than 128 KiB, without its value; otherwise all together are too long."""
+    long = "x" * (32 * os.sysconf("SC_PAGESIZE"))
+    says = f"is longer than {len(long) >> 10} KiB"
+    found, _ = _failure(_start("tool", BIG=long[4:]), child.STEP_EXEC, errno.E2BIG)
+    assert found == f"'tool': the variable BIG {says}"
+    start = SpawnSpec(("tool", "a", long), {}, InheritedSignals((), ()))
+    assert _failure(start, child.STEP_EXEC, errno.E2BIG)[0] == f"'tool': argument 2 {says}"
+    found, _ = _failure(_start("tool", BIG=long[5:]), child.STEP_EXEC, errno.E2BIG)
+    assert found.endswith("together are too long")
 
 
 def test_truncated_message_is_reported() -> None:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohabit.plan.reason import SIGNAL_REFUSED, UNHEALTHY, Reason
+from cohabit.plan.reason import SIGNAL_REFUSED, UNHEALTHY, Reason, end_of_run
 from cohabit.rendering.colours import FAILED, READY, RUNNING, STOPPING, STYLES
 from cohabit.rendering.formatting import clock, duration, name_list
 from cohabit.rendering.table import Sample, top
 from cohabit.rendering.text import columns, safe, shorten, wrap
 from unit.status_story import (
     NOW,
+    blocked,
     container,
     crashing,
     ended,
@@ -95,6 +96,8 @@ def test_the_other_columns_of_a_row() -> None:
     expected = ["web", "RUNNING", "7", "up 1h", "2/5", "SIGSEGV (segmentation fault)", "gunicorn app:app"]
     assert row(status) == expected
     assert row(crashing(code=137, out_of_memory=True))[2:6] == ["-", "1s ago", "2", "SIGKILL (out of memory)"]
+    killed = happened("BACKOFF", 9.0, end_of_run(137, 2.0, out_of_memory=True), 137)
+    assert row(service(restarts=1, code=137, history=[killed]))[5] == "SIGKILL (out of memory)"
 
 
 def test_a_narrow_terminal_loses_the_least_important_columns() -> None:
@@ -114,6 +117,18 @@ def test_a_long_state_is_shortened_before_a_column_is_dropped() -> None:
     assert "...)  " in lines[1]
     assert "BACKOFF (restart 3, n" in lines[2]
     assert all(columns(line) <= 80 for line in lines)
+
+
+def test_output_that_waits() -> None:
+    """It stands beside the health, in the colour of a failure."""
+    waits = [blocked(ago=12.0), blocked("/log/web", ago=70.0)]
+    web = healthy(blocked_output=waits)
+    assert "RUNNING (healthy, output blocked 1m10s)" in ps(container(), [web], width=0, colour=False)[1]
+    assert state_of(web) == "failed"
+    unknown = service(blocked_output=[blocked() | {"since": None}])
+    assert "RUNNING (output blocked)" in ps(container(), [unknown], width=0, colour=False)[1]
+    stopping = service(state="STOPPING", next=NOW + 6, blocked_output=waits)
+    assert "STOPPING (SIGKILL in 6s, output blocked 1m10s)" in ps(container(), [stopping], width=0, colour=False)[1]
 
 
 def test_the_last_exit_of_an_unhealthy_service() -> None:

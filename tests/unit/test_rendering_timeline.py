@@ -220,7 +220,7 @@ def crashed(*ends: float, last: str = "BACKOFF", **fields: Any) -> Status:
         {"time": BEGAN + at, "event": event, "text": "ended with exit code 3" if at in ends else "", "code": 3}
         for at, event in status
     ]
-    return story("api", *status[:4], history=history, ready=False, starts=len(ends), **fields)
+    return story("api", *status, history=history, ready=False, starts=len(ends), **fields)
 
 
 def test_a_service_that_crashes_at_once_is_not_ready() -> None:
@@ -229,26 +229,36 @@ def test_a_service_that_crashes_at_once_is_not_ready() -> None:
     assert (gone["outcome"], gone["ready"], len(gone["crashes"])) == ("failed", None, 1)
     status = crashed(0.2, 0.6, 1.2, state="BACKOFF", restarts=3, code=3)
     lines = timeline.text(container(), [status, started("db", 0.0, 1.0)], width=80, colour=False)
-    assert lines[1].startswith("* api !")
+    assert lines[1].startswith("* api ~~~!")
     assert lines[1].endswith("not ready, 3 crashes")
     assert "+" not in lines[1]
     assert sentence_of([status]).startswith("not ready after 20s: api 20s")
 
 
 def test_crashes_that_the_history_no_longer_has() -> None:
-    """A service that crashed after each known start is not ready."""
+    """The timeline has them: later restarts, of which the history is full, are not taken for the start."""
     status = crashed(0.2, 12.0, 16.0, state="BACKOFF", restarts=3, code=3)
-    status["history"] = status["history"][6:]
+    status["history"] = []
     row = timeline.json(container(), [status])["services"][0]
     assert (row["outcome"], len(row["crashes"])) == ("", 3)
-    status["starts"] = 9
-    assert timeline.json(container(), [status])["services"][0]["outcome"] == "ready"
+    stable = started("api", 0.0, 1.0, restarts=9, starts=10)
+    later = (event for at in range(300, 308) for event in ((at, "RUNNING"), (at, "ready"), (at + 1, "BACKOFF")))
+    stable["history"] = [{"time": BEGAN + at, "event": event, "text": "", "code": None} for at, event in later]
+    assert sentence_of([stable]) == "1s to ready: api 1s (post_start) (longest: api)"
+
+
+def test_a_start_of_more_events_than_are_kept() -> None:
+    """The number of crashes is a lower bound."""
+    status = crashed(*(0.5 * number for number in range(1, 20)), state="BACKOFF", restarts=19, code=3)
+    status["timeline"] = status["timeline"][:31] + status["timeline"][-1:]
+    lines = timeline.text(container(), [status], width=99, colour=False)
+    assert any("not ready, at least 8 crashes" in line for line in lines)
 
 
 def test_a_crash_long_after_the_start_is_not_part_of_it() -> None:
     """After a run of ten seconds the start counts; dependents could begin when it was ready."""
     status = crashed(0.2, last="BACKOFF", state="BACKOFF", restarts=1, code=3)
-    status["history"][-1]["time"] = BEGAN + 15
+    status["timeline"] = status["timeline"][:-1]
     assert timeline.json(container(), [status])["services"][0]["outcome"] == "ready"
     web = started("web", 0.0, 2.0, needs("api", HEALTHY), probe=probe())
     waits = timeline.json(container(), [crashed(0.2, 0.6), web])["services"][1]["waited_for"]
@@ -265,8 +275,7 @@ def test_a_job_settles_when_it_completes() -> None:
     assert path_of(status) == [("migrate", 4.0), ("web", 0.1)]
     assert any(line.endswith("done 4s") for line in timeline.text(container(), status, width=80, colour=False))
     on_the_way = [{"time": BEGAN + at, "event": event} for at, event in ((0.0, "ready"), (4.0, "EXITED"))]
-    status[1]["timeline"] = [*status[1]["timeline"][:-1], on_the_way[0]]
-    status[1] |= {"history": on_the_way, "probe": probe()}
+    status[1] |= {"timeline": [*status[1]["timeline"][:-1], *on_the_way], "probe": probe()}
     assert path_of(status) == [("migrate", 4.0), ("web", 0.1)]
 
 
@@ -409,3 +418,18 @@ def test_any_status_gives_a_readable_chart(status: list[Status], width: int, col
     assert all(link["duration_seconds"] >= 0 for link in links)
     assert all(one["end"] == two["begin"] for one, two in pairwise(links))
     assert {link["service"] for link in links} == {row["service"] for row in found["services"] if row["critical"]}
+
+
+def test_one_service_that_is_not_ready_does_not_hide_the_others() -> None:
+    """The chart ends soon after the others have settled, and says so; the times beside the bars stay true."""
+    looping = crashed(0.2, 12.0, 3000.0, state="BACKOFF", restarts=3, code=3)
+    status = [started("web", 0.0, 2.0), started("api", 0.0, 4.0), looping | {"name": "bad", "service": "bad"}]
+    lines = timeline.text(container(time=BEGAN + 3600.0), status, width=80, colour=False)
+    bar = lines[1].partition("web ")[2].rstrip().removesuffix("ready 2s").rstrip()
+    assert len(bar) > 5
+    assert lines[3].endswith("not ready, 3 crashes")
+    assert "the chart ends at 12s; bad took longer" in "\n".join(lines)
+    assert timeline.json(container(time=BEGAN + 3600.0), status)["duration_seconds"] == 3600.0
+    parsed(timeline.svg(container(time=BEGAN + 3600.0), status))
+    short = timeline.text(container(), status[:2], width=80, colour=False)
+    assert "the chart ends" not in "\n".join(short)

@@ -16,6 +16,7 @@ from cohabit.rendering.text import columns
 from unit.status_story import (
     NOW,
     answer,
+    blocked,
     container,
     crashing,
     ended,
@@ -205,6 +206,50 @@ def test_an_unknown_failure_hides_earlier_messages() -> None:
     """The program may have recovered from earlier errors."""
     assert "refused" not in advice(crashing(output=["db: connection refused, trying again", "FATAL: no licence"]))
     assert "refused" in advice(crashing(output=["FATAL: no licence", "db: connection refused"]))
+
+
+def test_output_that_waits_is_the_cause_of_a_failing_probe() -> None:
+    """The destination, its problem and since when; the probe's failures follow from it."""
+    waits = blocked("/log/web", "No space left on device", ago=12.0)
+    web = healthy(health="unhealthy", blocked_output=[waits, blocked("stderr", stream="stderr")], output=["a line"])
+    what = "/log/web, which accepts none (No space left on device)"
+    lines = why(container(ready=False), [web], None)
+    assert lines == [
+        f"web runs, but its stdout waits for {what}, since 02:39:48Z (12s ago)",
+        "  its stderr waits for the container's stderr, which accepts none",
+        "  once its pipe is full, it blocks whenever it writes (logging: mode: blocking)",
+        "  probe: TCP 127.0.0.1:5432, every 30s: 0 failures in a row (retries: 3)",
+        "  last result: passed, at 02:39:59Z (1s ago)",
+        "  last lines of output:",
+        "    | a line",
+        "what to do:",
+        "  - make room on its file system, or correct `path:` or its permissions",
+        "  - to drop lines instead of waiting: set `mode: non-blocking` in the options of `logging:`",
+    ]
+    assert why_json(container(), [web], "web")[0]["kind"] == "blocked"
+
+
+@pytest.mark.parametrize(
+    ("destination", "problem", "advice"),
+    [
+        ("stdout", "", "what reads the container's output does not read it"),
+        ("stderr", "No space left on device", "make room on its disk"),
+        ("/log/web", "", "its file system does not answer"),
+        ("tcp://log:514", "Connection refused", "check that the syslog server runs"),
+    ],
+)
+def test_advice_on_output_that_waits(destination: str, problem: str, advice: str) -> None:
+    """By the kind of the destination."""
+    lines = why(container(), [service(blocked_output=[blocked(destination, problem)])], "web")
+    assert advice in "\n".join(lines)
+
+
+def test_output_that_waits_is_a_fact_of_every_other_state() -> None:
+    """For example of a service that does not end after its stop signal, or has ended before its output was read."""
+    waits = [blocked("/log/web")]
+    stopping = service(state="STOPPING", want="down", since=NOW - 4, next=NOW + 6, blocked_output=waits)
+    for one in (stopping, ended(blocked_output=waits)):
+        assert "  its stdout waits for /log/web, which accepts none" in why(container(), [one], "web")
 
 
 def test_a_restart_of_an_unhealthy_service_names_on_failure() -> None:
@@ -398,9 +443,40 @@ def test_out_of_memory_is_reported_with_the_limit() -> None:
     assert "ended with exit code 1 after 2s; the kernel killed one of its processes: out of memory" in text(child)
 
 
+def test_out_of_memory_is_known_after_the_next_start() -> None:
+    """The history has it, and the advice names the limit; without evidence the limit is still named."""
+    limit = container(memory_limit=64 * 2**20)
+    killed = end_of_run(137, 2.0, out_of_memory=True)
+    history = [happened("BACKOFF", 3.0, killed, 137), happened("RUNNING", 2.0)]
+    again = service(restarts=1, code=137, started=NOW - 2, history=history, output=["new"], output_before=["old"])
+    shown = "\n".join(why(limit, [again], "web"))
+    assert "the last time it was killed by SIGKILL after 2s: out of memory, the container's limit is 64 MiB" in shown
+    assert "the container ran out of its 64 MiB of memory: reduce workers" in advice(again, limit)
+    assert "| old" in shown
+    assert "| new" not in shown
+    assert "the container's limit of memory is 64 MiB" in advice(ended(code=137), limit)
+    assert "limit of memory" not in advice(ended(code=143), limit)
+    assert "limit of memory" not in advice(ended(code=137))
+
+
+def test_a_silent_program_may_buffer_its_output() -> None:
+    """Said of one that runs or was killed; one that ended by itself has written its buffer."""
+    silent = service(ready=False, probe=probe(), health="starting")
+    for one in (silent, ended(code=137)):
+        assert "PYTHONUNBUFFERED=1" in advice(one)
+    for one in (ended(code=1), service(ready=False, probe=probe(), output=["x"]), ended(code=137, output=["x"])):
+        assert "PYTHONUNBUFFERED" not in advice(one)
+    assert "PYTHONUNBUFFERED" not in advice(service(ready=False, probe=probe(), driver="inherit"))
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
+        (ended(code=127, reason=cannot_start(reasons.NO_LOADER, 127, path="/x")), "/x was built for another C library"),
+        (
+            ended(code=126, reason=cannot_start(reasons.ARGUMENTS_TOO_LONG, 126, path="x", detail="the variable A is")),
+            "pass the value in a file",
+        ),
         (ended(code=127, command=["gunicorn"]), "gunicorn is not installed in the image, or not in PATH"),
         (ended(code=127, command=["/app/x"]), "/app/x, the interpreter in its #! line"),
         (ended(code=127, command=["./run --fast"]), "is a single argument"),

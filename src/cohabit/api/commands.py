@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from cohabit.api.protocol import Request
     from cohabit.api.serialisers import Clock
+    from cohabit.api.status import BlockedOutput
     from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
     from cohabit.engine.unit import Unit
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
             """Return what the engine does not know of the container: `pid`, `started`, `memory_limit`, `programs`."""
 
         def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
-            """Return, by service, `pids` and `output`: its last lines, None if lines is 0."""
+            """Return, by service, `pids`, `output` and `output_before`: last lines, None if lines is 0."""
+
+        def blocked_output(self, clock: Clock, /) -> dict[str, tuple[BlockedOutput, ...]]:
+            """Return, by service, the output that its log destinations do not accept; nothing for the others."""
 
         def environment_of(self, service: str) -> dict[str, Any]:
             """Return what a process of the service would start with. Raises KeyError."""
@@ -176,15 +180,18 @@ def _status(context: RequestContext) -> Answer:
     units = context.units(all_if_none=True)
     lines = int(context.number("output", 0) or 0)
     engine, clock = context.engine, context.clock
-    ready = readiness(engine, list(engine.units.values()), named=False)
+    blocked = context.backend.blocked_output(clock)
+    ready = readiness(engine, list(engine.units.values()), blocked, clock.now, named=False)
     around = context.backend.container_details()
     container = serialisers.container(
         engine, clock, ready=ready.code == 0, version=__version__, protocol=control.VERSION, **around
     )
     details = context.backend.service_details([unit.name for unit in units], min(lines, _LINES_MAX))
-    return Answer(
-        0, "", (container, *(serialisers.service(engine, unit, clock, **details[unit.name]) for unit in units))
+    services = (
+        serialisers.service(engine, unit, clock, blocked_output=blocked.get(unit.name, ()), **details[unit.name])
+        for unit in units
     )
+    return Answer(0, "", (container, *services))
 
 
 def _health(context: RequestContext) -> Answer:
@@ -193,7 +200,8 @@ def _health(context: RequestContext) -> Answer:
     units = context.units(all_if_none=True)
     if purpose == "live":
         return liveness(context.engine, units)
-    return readiness(context.engine, units, named=named)
+    clock = context.clock
+    return readiness(context.engine, units, context.backend.blocked_output(clock), clock.now, named=named)
 
 
 def _service(context: RequestContext) -> Answer:

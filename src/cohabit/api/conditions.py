@@ -12,11 +12,13 @@ from cohabit.engine.container import DONE, LOADING, UP
 from cohabit.engine.events import HookEnded, Requested, ScheduleDue, SignalRefused
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.reason_text import text_of
+from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from cohabit.api.status import BlockedOutput
     from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
     from cohabit.engine.unit import Unit
@@ -44,18 +46,27 @@ def affected(engine: Supervisor, event: Event) -> set[str] | None:
     return names
 
 
-def readiness(engine: Supervisor, units: Sequence[Unit], *, named: bool) -> Answer:
+def readiness(
+    engine: Supervisor,
+    units: Sequence[Unit],
+    blocked: Mapping[str, Sequence[BlockedOutput]],
+    now: float,
+    *,
+    named: bool,
+) -> Answer:
     """Return whether the container, or these services if the request named them, are ready.
 
     For the whole container, these services do not count: those that were stopped by request, those with a schedule, and
-    those that are neither essential nor a job on which others depend.
+    those that are neither essential nor a job on which others depend. blocked: by service, the output that waits: the
+    service is not ready, since it blocks in write(2) sooner or later. now: Unix seconds.
     """
     if engine.phase != UP:
         if engine.phase == LOADING:
             return Answer(1, "the file is still being read", error=control.LOADING)
         return Answer(1, f"stopping: {text_of(engine.ending.reason)}", error=control.STOPPING)
     counted = [unit for unit in units if named or _counts(unit)]
-    reasons = [f"{unit.name} {_describe_not_ready(engine, unit)}" for unit in counted if not _is_ready(unit)]
+    reasons = [_describe_blocked(unit, blocked[unit.name][0], now) for unit in counted if unit.name in blocked]
+    reasons += [f"{unit.name} {_describe_not_ready(engine, unit)}" for unit in counted if not _is_ready(unit)]
     if reasons:
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         return Answer(1, reasons[0] + more, error=control.NOT_READY)
@@ -185,6 +196,11 @@ def _waits_to_start(unit: Unit) -> bool:
 def _is_ready(unit: Unit) -> bool:
     """A job that ended with 0 counts as ready."""
     return not unit.restart_pending and (unit.run.ready or (unit.state == machine.EXITED and unit.code == 0))
+
+
+def _describe_blocked(unit: Unit, output: BlockedOutput, now: float) -> str:
+    waited = "" if output.since is None else f" {format_duration(max(0.0, now - output.since))}"
+    return f"the output of {unit.name} has waited{waited} for {output.text}"
 
 
 def _describe_unhealthy(unit: Unit) -> str:

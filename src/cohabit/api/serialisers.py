@@ -59,7 +59,7 @@ def container(engine: Supervisor, clock: Clock, *, ready: bool, **details: Any) 
 
 
 def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> ServiceStatus:
-    """Return one service instance. details: pids, and output if the request asked for it."""
+    """Return one service instance. details: pids, blocked_output, output, output_before."""
     definition = unit.spec
     unreachable = unit.signal_refused if unit.unreachable else None
     return ServiceStatus(

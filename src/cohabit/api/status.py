@@ -8,7 +8,7 @@ Unix seconds.
 
 from __future__ import annotations
 
-from cohabit.plan.reason import CAUSES_KEPT, NOT_STARTED, Reason
+from cohabit.plan.reason import CAUSES_KEPT, NOT_STARTED, OUT_OF_MEMORY, Reason
 from cohabit.plan.record import Record
 
 TYPE_CHECKING = False
@@ -88,6 +88,22 @@ class TimelineEntry(JsonRecord):
 
     time: float | None
     event: str
+
+
+class BlockedOutput(JsonRecord):
+    """Output of a service that waits, because its log destination has not accepted any for 3 seconds or more."""
+
+    stream: str  # stdout or stderr
+    destination: str  # stdout or stderr of the container, the path of a file, or the address of a syslog server
+    since: float | None  # the last time that some was accepted
+    why: str  # why the destination accepts none; empty if it is not known, as for a reader that does not read
+
+    @property
+    def text(self) -> str:
+        """The text that follows "its output waits for"."""
+        own = self.destination in {"stdout", "stderr"}
+        name = f"the container's {self.destination}" if own else self.destination
+        return f"{name}, which accepts none" + (f" ({self.why})" if self.why else "")
 
 
 class Counters(JsonRecord):
@@ -176,10 +192,12 @@ class ServiceStatus(JsonRecord):
     probe: ProbeStatus | None
     results: tuple[ProbeResult, ...]  # the last five of the probe
     history: tuple[Event, ...]  # its last 32 events
-    timeline: tuple[TimelineEntry, ...]  # its first start until it was ready, ended or was stopped
+    timeline: tuple[TimelineEntry, ...]  # its first start until it was ready for 10 s, ended or was stopped
     counters: Counters
     pids: tuple[int, ...]  # all its processes that are children of process 1
-    output: tuple[str, ...] | None  # its last lines; null if the request did not ask for them
+    blocked_output: tuple[BlockedOutput, ...]  # what its log destinations do not accept
+    output: tuple[str, ...] | None  # the last lines of its last run; null if the request did not ask for them
+    output_before: tuple[str, ...] | None = None  # the same of the run before it
 
     @property
     def up(self) -> bool:
@@ -220,6 +238,11 @@ class ServiceStatus(JsonRecord):
         ends = (event.reason for event in reversed(self.history) if event.code is not None and event.reason)
         found = self.reason or next(ends, None)
         return found and found.replace(restarts=None)
+
+    @property
+    def ran_out_of_memory(self) -> bool:
+        """Whether the kernel killed its last run for lack of memory, also after its next start."""
+        return self.out_of_memory or (self.last_reason is not None and self.last_reason.kind == OUT_OF_MEMORY)
 
     @property
     def never_ran(self) -> bool:

@@ -1,7 +1,8 @@
 """`cohabit logs`: the output of the services, from the memory of process 1 and, with -f, as it is written.
 
 Both streams go to stdout, in the form of the container's log (`name  | line`). The body of the answer consists of
-records, not of JSON: a header line `SERVICE STREAM UNIXTIME LENGTH`, then LENGTH bytes of whole lines.
+records, not of JSON: a header line `SERVICE STREAM UNIXTIME LENGTH`, then LENGTH bytes of whole lines. The last line
+may be unfinished; then the next record of that stream begins with its rest.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.client import LogRecord
+
+    _Writer = tuple[Callable[[LogRecord], None], Callable[[], None]]  # for each record, and after the last one
     from cohabit.reactor.signals import InheritedSignals
 
 FOLLOW = Option(("-f", "--follow"), "continue with new ones until the container ends")
@@ -72,12 +75,13 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         return COMMAND.show_help()
     request = [*services, *stream_options(parse_since("logs", values["since"]), _tail(values), follow=values["follow"])]
     inherited.restore()
-    write = _write_json if values["json"] else _text_writer(values, services)
+    write, end = _json_writer() if values["json"] else _text_writer(values, services)
     answer = client.connect(COMMAND, values).checked("logs", request, streaming=True)
     while not (values["follow"] or answer.ended):
         answer.receive()  # all of it first: a pager may read more slowly than the server waits
     for record in log_records(answer):
         write(record)
+    end()
     return 0
 
 
@@ -111,15 +115,39 @@ def timestamp(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _write_json(record: LogRecord) -> None:
-    for line in record.data.removesuffix(b"\n").split(b"\n"):
+def _json_writer() -> _Writer:
+    """Write each line as an object, an unfinished one with its rest or at the end."""
+    unfinished: dict[tuple[str, str], LogRecord] = {}
+
+    def write(record: LogRecord) -> None:
+        if record.stream == DROPPED:
+            write_line(record, record.data)
+            return
+        key = (record.service, record.stream)
+        begun = unfinished.pop(key, None)
+        whole, newline, rest = ((begun.data if begun else b"") + record.data).rpartition(b"\n")
+        if rest:
+            unfinished[key] = record.replace(data=rest)
+        for line in whole.split(b"\n") if newline else ():
+            write_line(record, line)
+
+    def write_line(record: LogRecord, line: bytes) -> None:
         message = line.decode("utf-8", "replace")
         entry = {"time": record.time, "service": record.service, "stream": record.stream, "message": message}
         client.write(json.dumps(entry) + "\n")
 
+    def end() -> None:
+        for record in unfinished.values():
+            write_line(record, record.data)
 
-def _text_writer(values: dict[str, Any], services: list[str]) -> Callable[[LogRecord], None]:
-    """A function that writes a record with the prefix of the container's log; with colours on a terminal."""
+    return write, end
+
+
+def _text_writer(values: dict[str, Any], services: list[str]) -> _Writer:
+    """Write each record with the prefix of the container's log; with colours on a terminal.
+
+    An unfinished line is written without a newline. If another stream's record comes before its rest, it is ended.
+    """
     names: list[str] = []
     if not values["no_prefix"]:
         names = [service.name for service in client.connect(COMMAND, values).status().services]
@@ -134,15 +162,38 @@ def _text_writer(values: dict[str, Any], services: list[str]) -> Callable[[LogRe
         number = names.index(service) if service in names else 0
         return (f"\x1b[{PREFIX_COLOURS[number % len(PREFIX_COLOURS)]}m{label}\x1b[0m" if colour else label).encode()
 
+    open_line: tuple[str, str] | None = None
+    interrupted: set[tuple[str, str]] = set()
+
     def write(record: LogRecord) -> None:
+        nonlocal open_line
+        key = (record.service, record.stream)
+        before, goes_on = b"", open_line == key
+        if open_line is not None and not goes_on:
+            before = b"\n"
+            interrupted.add(open_line)
+        open_line = None
         if record.stream == DROPPED:
+            client.write(before)
             client.print_dropped(int(record.data))
             return
         start = prefix(record.service) + (f"{timestamp(record.time)} ".encode() if values["timestamps"] else b"")
-        lines = record.data.removesuffix(b"\n").split(b"\n")
-        client.write(b"".join(b"%b%b\n" % (start, _escape_line(line) if escape else line) for line in lines))
+        lines = record.data.split(b"\n")
+        last = lines.pop()
+        if key in interrupted:
+            interrupted.remove(key)
+            del lines[: lines[:1] == [b""]]  # only the newline was left
+        open_line = key if last else None
+        shown = [b"%b%b\n" % (start, _escape_line(line) if escape else line) for line in lines]
+        if last:
+            shown.append(start + (_escape_line(last) if escape else last))
+        client.write(before + b"".join(shown).removeprefix(start if goes_on else b""))
 
-    return write
+    def end() -> None:
+        if open_line is not None:
+            client.write(b"\n")
+
+    return write, end
 
 
 def _escape_line(line: bytes) -> bytes:

@@ -37,8 +37,9 @@ class Health(Record):
 
 
 class LogRecord(Record):
-    """Whole lines of a service's output, or of cohabit's own messages. time: Unix seconds.
+    """Lines of a service's output, or of cohabit's own messages. time: Unix seconds.
 
+    The last line has no newline if it is unfinished; then the next record of its stream begins with its rest.
     stream: stdout, stderr, or DROPPED: then data is the number of bytes that were left out.
     """
 

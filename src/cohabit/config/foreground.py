@@ -19,15 +19,14 @@ if TYPE_CHECKING:
 def add(draft: Draft, command: Sequence[str], *, terminal: bool) -> tuple[Draft, str]:
     """The Draft with the command as a further service, and the name of that service (its program's name).
 
-    terminal: the command gets the terminal. The services of the file lose terminal and standard input, and none of
-    them is essential.
+    terminal: the command gets the terminal. None of the services of the file is essential, and none has the container's
+    terminal or standard input.
     """
     location = SourceLocation("cohabit up")
     name = free_name(command[0], draft.services)
-    service = Service(name, tuple(command), service=name, tty=terminal, stdin=not terminal, logging=draft.logging)
-    services = {
-        other: item.replace(service=item.service.replace(tty=False, stdin=False), essential=False)
-        for other, item in draft.services.items()
-    }
+    service = Service(
+        name, tuple(command), service=name, tty=terminal, stdin=not terminal, console=True, logging=draft.logging
+    )
+    services = {other: item.replace(essential=False) for other, item in draft.services.items()}
     services[name] = DraftService(service, location, essential=True)
     return draft.replace(services=services, main=name), name

@@ -100,7 +100,7 @@ class Services:
 
     def record(self, unit: Unit, transition: Transition) -> None:
         """Record a transition: in the history of the unit, and for subscribers to events."""
-        unit.history.add(transition)
+        unit.history.add(transition, job=unit.spec.job)
         self.transitions.append(transition)
 
     # --- timers ---------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _ENTRIES_KEPT = 32  # enough for six crashes in a row
 # Events besides the states.
 READY, UNHEALTHY, HEALTHY_AGAIN, WANTED = "ready", "unhealthy", "healthy", "wanted"
-_START_COMPLETE = (READY, EXITED, FATAL, STOPPED)  # events that complete a start
+_START_COMPLETE = (EXITED, FATAL, STOPPED)  # events that complete a start; READY does, too, if it lasts
+_STABLE_SECONDS = 10.0  # a run that ends earlier is a part of the start; Docker resets its back-off after such a run
 
 
 class Transition(Record):
@@ -52,7 +53,8 @@ class History:
     """What a service has done.
 
     entries: the last events, (time, state or other event, reason or None, exit code or None).
-    timeline: the events of its first start, (time, event). since: when the current state was entered.
+    timeline: the events of its first start, (time, event), the first 31 and the last.
+    since: when the current state was entered.
     starts: how often its command ran. restarts: how often its restart policy started it again. exits: the ends of its
     runs, by the kind of the reason. These three are counters: they never decrease.
     """
@@ -67,15 +69,23 @@ class History:
         self.restarts = 0
         self.exits: dict[str, int] = {}
 
-    def add(self, transition: Transition) -> None:
-        """Add a transition: to the entries, to the timeline while the first start is under way, and to the counters."""
+    def add(self, transition: Transition, *, job: bool = False) -> None:
+        """Add a transition: to the entries, to the timeline while the first start is under way, and to the counters.
+
+        job: its start is complete when it has ended.
+        """
         time, event = transition.time, transition.event
         self.entries = [*self.entries[1 - _ENTRIES_KEPT :], transition.entry]
-        if event == WANTED or (self.timeline and self.timeline[-1][1] not in _START_COMPLETE):
+        if event == WANTED if not self.timeline else self._is_starting(time, job=job):
             self.timeline = [*self.timeline[: _ENTRIES_KEPT - 1], (time, event)]
         if transition.before != transition.after:
             self.since = time
             self._count(transition)
+
+    def _is_starting(self, now: float, *, job: bool) -> bool:
+        """Whether the first start was under way before the event of this moment."""
+        time, event = self.timeline[-1]
+        return event not in _START_COMPLETE and (event != READY or job or now - time < _STABLE_SECONDS)
 
     def _count(self, transition: Transition) -> None:
         if transition.after == RUNNING:

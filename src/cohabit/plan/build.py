@@ -13,7 +13,7 @@ from cohabit.nearest import did_you_mean
 from cohabit.plan.draft import Diagnostic, Draft, DraftService
 from cohabit.plan.model import COMPLETED, HEALTHY, Plan
 from cohabit.plan.order import cycles
-from cohabit.plan.outputs import torn_files, unseen
+from cohabit.plan.outputs import console_of, torn_files, unseen
 from cohabit.plan.replicas import clashes, expand, misfits, too_many
 from cohabit.units import format_duration
 
@@ -47,7 +47,6 @@ def build(
         *islice(_bad_dependencies(draft, enabled, chosen), _PROBLEMS_MAX),
         *_dependency_cycles(draft),
         *_impossible_waits(chosen),
-        *_terminals(chosen),
         *misfits(chosen),
         *unseen(draft, chosen),
         *torn_files(draft, chosen),
@@ -79,8 +78,10 @@ def _plan(draft: Draft, chosen: dict[str, DraftService], requested: Collection[s
         if dependency.condition == COMPLETED
     } | {name for name, item in chosen.items() if item.service.schedule}
     started = _started(chosen, requested)
+    console = console_of(chosen)
     services = {
         name: item.service.replace(
+            console=name == console,
             depends_on=tuple(d for d in item.service.depends_on if d.service in chosen),
             essential=name in started - jobs if item.essential is None else item.essential,
             ends_on_success=item.essential is True,
@@ -220,16 +221,6 @@ def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Diagnostic]:
                     f"services.{name}.depends_on.{other.name}: waits for its completion, but {other.name} runs on a "
                     "schedule, repeatedly (wait for a job without a schedule)",
                 )
-
-
-def _terminals(chosen: dict[str, DraftService]) -> Iterator[Diagnostic]:
-    """Several services that use the container's terminal or standard input."""
-    users = [item for item in chosen.values() if item.service.tty or item.service.stdin]
-    for item in users[1:]:
-        key = "tty" if item.service.tty else "stdin_open"
-        first = users[0].service.name
-        text = f"{first} already has the container's terminal or input (only one service can: remove it from one)"
-        yield Diagnostic(item.place(key), f"services.{item.service.name}.{key}: {text}")
 
 
 def _shortened_graces(draft: Draft, chosen: dict[str, DraftService]) -> Iterator[Diagnostic]:

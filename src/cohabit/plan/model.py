@@ -226,7 +226,8 @@ class Service(Record):
     multiline_pattern: a regular expression for the first line of a record, "" if each line is a record.
     pid_file: the file in which a daemon writes its pid. stale_files: paths that are removed before each start.
     autostart: it starts with the others. setsid: its main process leads a session of its own.
-    tty, stdin: it gets the terminal, or the standard input, of the container.
+    tty, stdin: it has a terminal, or a standard input that does not end. console: these are the container's own, if the
+    container has them.
     """
 
     name: str
@@ -262,6 +263,7 @@ class Service(Record):
     setsid: bool = True
     tty: bool = False
     stdin: bool = False
+    console: bool = False
 
     def hooks(self, stage: str) -> tuple[Hook, ...]:
         """The hooks of a stage (PRE_START, POST_START or PRE_STOP), in order."""

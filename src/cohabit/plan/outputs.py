@@ -18,12 +18,24 @@ if TYPE_CHECKING:
 _WHOLE = "x-cohabit"
 
 
+def console_of(chosen: Mapping[str, DraftService]) -> str:
+    """The service that gets the terminal and the standard input of the container; "" for none.
+
+    The command of `up -- COMMAND`, otherwise the only service with tty or stdin_open: of several, none is preferred.
+    """
+    given = [name for name, item in chosen.items() if item.service.console]
+    asking = [name for name, item in chosen.items() if item.service.tty or item.service.stdin]
+    alone = len(asking) == 1 and (chosen[asking[0]].replicas or 1) == 1
+    return given[0] if given else asking[0] if alone else ""
+
+
 def unseen(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
     """Services whose output cohabit does not see, though a probe or `mask` needs it."""
+    console = console_of(chosen)
     for name, item in chosen.items():
         service = item.service
         hides = draft.mask and (service.secrets or service.secret_files)
-        if service.tty:
+        if service.tty and name == console:
             if hides:
                 text = (
                     f"services.{name}.tty: cohabit does not see what the service writes to the terminal, so secrets "
@@ -66,7 +78,7 @@ def _files(draft: Draft, chosen: Mapping[str, DraftService]) -> Iterator[tuple[s
             yield _WHOLE, draft.where, entry
     for name, item in chosen.items():
         for entry in item.service.logging:
-            if entry.driver == "file" and not item.service.tty:
+            if entry.driver == "file":
                 yield name, item.place("logging"), entry
 
 

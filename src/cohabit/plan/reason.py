@@ -36,11 +36,12 @@ HOOKS = frozenset({HOOK_FAILED, HOOK_ENDED})
 # Causes of CANNOT_START and HOOK_FAILED, made by the reactor. path: of the command or the directory.
 NOT_IN_PATH = "not-in-path"  # detail: the default of PATH if it was used
 NOT_FOUND = "not-found"
-NO_INTERPRETER = "no-interpreter"  # the one that its first line names does not exist
+NO_INTERPRETER = "no-interpreter"  # the one that its first line names does not exist; detail: that one
+NO_LOADER = "no-loader"  # of a binary program; detail: its dynamic loader, which does not exist
 UNKNOWN_FORMAT = "unknown-format"  # no first line with an interpreter, or a program for another machine
 IS_DIRECTORY = "is-directory"
 NOT_EXECUTABLE = "not-executable"
-ARGUMENTS_TOO_LONG = "arguments-too-long"
+ARGUMENTS_TOO_LONG = "arguments-too-long"  # detail: the one that is too long by itself
 PROCESS_LIMIT = "process-limit"  # of its user
 EXEC_FAILED = "exec-failed"  # detail: the kernel's message
 NO_DIRECTORY = "no-directory"  # its working directory; detail

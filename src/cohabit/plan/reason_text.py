@@ -108,7 +108,13 @@ _TEXTS: dict[str, Callable[[Reason], str]] = {
     reasons.DEPENDENCY_FAILED: _cannot_start,
     reasons.NOT_IN_PATH: lambda it: f"{it.path!r} is not found in PATH" + (f" ({it.detail})" if it.detail else ""),
     reasons.NOT_FOUND: lambda it: f"{it.path!r} does not exist",
-    reasons.NO_INTERPRETER: lambda it: f"{it.path!r} exists, but the interpreter that its first line names does not",
+    reasons.NO_INTERPRETER: lambda it: (
+        f"{it.path!r} exists, but the interpreter that its first line names does not"
+        + (f" ({it.detail!r})" if it.detail else "")
+    ),
+    reasons.NO_LOADER: lambda it: (
+        f"{it.path!r} exists, but its dynamic loader does not" + (f" ({it.detail})" if it.detail else "")
+    ),
     reasons.UNKNOWN_FORMAT: lambda it: (
         f"{it.path!r} cannot be executed: its first line names no interpreter (#!/bin/sh), or it was built for another "
         "machine"
@@ -117,7 +123,9 @@ _TEXTS: dict[str, Callable[[Reason], str]] = {
     reasons.NOT_EXECUTABLE: lambda it: (
         f"{it.path!r} is not executable for us (chmod +x it, or check the mount for noexec)"
     ),
-    reasons.ARGUMENTS_TOO_LONG: lambda it: f"{it.path!r}: the environment and the arguments together are too long",
+    reasons.ARGUMENTS_TOO_LONG: lambda it: (
+        f"{it.path!r}: {it.detail or 'the environment and the arguments together are too long'}"
+    ),
     reasons.PROCESS_LIMIT: lambda it: (
         f"{it.path!r}: its user has reached the limit of processes (check its ulimits: nproc)"
     ),

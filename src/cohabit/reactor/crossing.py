@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 # Name -> version of the saved state. Increase it with each incompatible change of what save() returns.
 VERSIONS = {
     "loop": 1,
-    "engine": 5,
+    "engine": 6,
     "launcher": 1,
-    "output": 4,
+    "output": 5,
     "multiline": 2,
     "sockets": 1,
-    "passive_probes": 1,
+    "passive_probes": 2,
     "clock": 1,
     "children": 1,
     "requests": 1,

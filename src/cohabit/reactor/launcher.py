@@ -16,13 +16,14 @@ import time
 from cohabit.engine import effects, policy
 from cohabit.errors import EXIT_SYSTEM
 from cohabit.plan import reason as reasons
-from cohabit.plan.model import PRE_STOP
+from cohabit.plan.model import PRE_START, PRE_STOP
 from cohabit.plan.reason import Reason
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor.linux import DEV_NULL, os
 from cohabit.reactor.processes import limits, privileges, stale_files, start_failure
 from cohabit.reactor.processes.child import FIRST_SOCKET, SpawnSpec
 from cohabit.reactor.processes.secrets import SecretFiles
+from cohabit.reactor.processes.stdio import STEP_TERMINAL, open_input, take_terminal
 from cohabit.reactor.shortage import is_shortage
 from cohabit.reactor.signals import KILL
 from cohabit.units import format_duration
@@ -45,6 +46,7 @@ _NO_CAP_KILL = (
     "cannot signal services that run as another user, to stop them or otherwise: {names}: process 1 has no CAP_KILL "
     "(add it: `docker run --cap-add KILL`; without it they are killed by the kernel when the container ends)"
 )
+_KIND, _DEV_NULL = 0o170000, (0o020000, 0x103)  # inode(7); /dev/null is the character device 1:3
 _PRE_STOP_SECONDS = 1.0  # for a pre_stop hook: the service needs the rest of its grace period
 
 
@@ -101,10 +103,14 @@ class Launcher:
 
     def start(self, service: Service) -> None:
         """Fork a child that becomes the service's command, or report why that fails."""
+        if not service.pre_start:
+            self._output.recent_lines.begin_run(service.name, time.time())
         self._try(_Attempt(effects.Spawn(service), time.monotonic()))
 
     def run_hook(self, service: Service, stage: str, number: int) -> None:
         """Fork a child that becomes one of the service's hooks, or report why that fails."""
+        if (stage, number) == (PRE_START, 0):
+            self._output.recent_lines.begin_run(service.name, time.time())
         self._try(_Attempt(effects.RunHook(service, stage, number), time.monotonic()))
 
     def give_up(self, name: str, number: int = 0) -> None:
@@ -187,6 +193,15 @@ class Launcher:
             self._null = os.open(DEV_NULL, os.O_RDWR | os.O_CLOEXEC)
         return self._null
 
+    def _input(self, service: Service, opened: list[int]) -> int:
+        """Return the child's stdin: the container's, one that stays open, or /dev/null. Raises OSError."""
+        if not service.stdin:
+            return self._dev_null()
+        if service.console and _has_input():
+            return 0
+        opened.append(open_input(service.user.uid if service.user else None))
+        return opened[-1]
+
     def _outputs(
         self, service: Service, user: Credentials | None, opened: list[int]
     ) -> tuple[tuple[int, ...], list[Stream]]:
@@ -202,13 +217,22 @@ class Launcher:
         stdio: tuple[int, ...] = ()
         if self.hides:
             self._output.hide(service.secret_paths())  # a file may be new; problems were logged before
-        if not service.tty:
+        foreground = service.tty and service.console and (os.isatty(0) or (service.stdin and _has_input()))
+        if service.tty and not foreground:
+            terminal, stream = self._output.reader.open_terminal(service, service.user.uid if service.user else None)
+            opened.append(terminal)
+            streams.append(stream)
+            stdio = (terminal,) * 3
+        elif not foreground:
             outputs, opened_streams = self._outputs(service, service.user, opened)
             streams += opened_streams
-            stdio = (0 if service.stdin else self._dev_null(), *outputs)
+            stdio = (self._input(service, opened), *outputs)
         start = self.describe(service, service.command, stdio)
-        start.foreground = service.tty
-        start.session = service.setsid and not service.tty
+        if service.tty and not foreground:
+            start.environment.setdefault("TERM", "xterm")  # as Docker does
+            start.before_user = ((STEP_TERMINAL, take_terminal), *start.before_user)
+        start.foreground = foreground
+        start.session = service.setsid and not foreground
         start.listen_names = self._sockets.names(service.name)
         sockets = self._sockets.descriptors(service.name)
         start.descriptors = tuple((fd, FIRST_SOCKET + i) for i, fd in enumerate(sockets))
@@ -253,6 +277,15 @@ def _users(service: Service) -> set[int]:
     stages = (service.pre_start, service.post_start, service.pre_stop)
     found = (service.user, *(hook.user for hooks in stages for hook in hooks))
     return {user.uid for user in found if user is not None}
+
+
+def _has_input() -> bool:
+    """Whether the container has a standard input (`docker run -i`); otherwise it is /dev/null."""
+    try:
+        status = os.fstat(0)
+    except OSError:
+        return False
+    return (status.st_mode & _KIND, status.st_rdev) != _DEV_NULL
 
 
 def _set_pids(streams: list[Stream], pid: int) -> None:

@@ -95,15 +95,16 @@ class Performer:
         parts.loader.abandon()
         text = ""
         if reason is not None:
-            last_lines = output.recent_lines.last_lines(cause, LINES_MAX)
-            text = exit_reason_text(text_of(reason), code, cause, last_lines)
+            recent = output.recent_lines
+            last_lines = output.last_lines(cause, LINES_MAX) or recent.last_lines(cause, LINES_MAX, runs_before=1)
+            text = exit_reason_text(text_of(reason), code, cause, last_lines if code else [])
             text = output.mask.hide_text(text)
             self._log("info" if code == 0 else "error", "", text)
             write_termination_log(text)
         deadline = max(time.monotonic() + _DRAIN_SECONDS, self._engine.ending.drain_until)
         unread = output.finish(lambda: max(0.0, deadline - time.monotonic()))
         if unread:
-            lost = f"{unread} bytes of output were discarded: they were not read in time"
+            lost = f"{unread} bytes of output were discarded: they were not read in time{output.what_refuses()}"
             write_termination_log(f"{text}\n{lost}")
             self._log("warning", "", lost)
             output.finish(lambda: max(_LAST_SECONDS, deadline - time.monotonic()))

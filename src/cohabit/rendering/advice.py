@@ -10,9 +10,10 @@ import re
 from shlex import join, quote
 from typing import TYPE_CHECKING
 
-from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
+from cohabit.errors import EXIT_CANNOT_RUN, EXIT_KILLED, EXIT_NOT_FOUND
 from cohabit.plan import reason as reasons
 from cohabit.plan.reason_text import hook_name
+from cohabit.rendering.formatting import size
 from cohabit.rendering.log_hints import (
     hints_from_output,
     missing_program,
@@ -25,7 +26,7 @@ from cohabit.units import exit_signal, format_duration, signal_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cohabit.api.status import ContainerStatus, ProbeResult, ServiceStatus
+    from cohabit.api.status import BlockedOutput, ContainerStatus, ProbeResult, ServiceStatus
     from cohabit.plan.reason import Reason
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
@@ -69,7 +70,7 @@ FOREGROUND_COMMANDS = {
 _SENDERS: dict[int, str] = {
     128 + 1: "SIGHUP comes from a closing terminal, a `kill` in a script, or `cohabit kill`",
     128 + 2: "SIGINT comes from ^C in a terminal, a `kill` in a script, or `cohabit kill`",
-    128 + 9: "SIGKILL comes from `kill -9`, or from the kernel of a host without memory (see its log)",
+    128 + 9: "SIGKILL comes from `kill -9`, or from the kernel when memory is exhausted (see the log of the host)",
     128 + 15: "SIGTERM comes from another process, such as a `kill` in a script, or from `cohabit kill`",
 }
 _BY_CODE: dict[int, str] = {
@@ -95,6 +96,8 @@ _BY_START_FAILURE: dict[str, str] = {
     reasons.DIRECTORY_FORBIDDEN: "its user has no permission to enter {}: check the directory's owner and mode, and "
     "its `user:`",
     reasons.NO_INTERPRETER: _INTERPRETER,
+    reasons.NO_LOADER: "{} was built for another C library: use an image with that library (Alpine has musl), "
+    "install it, or build the program statically",
     reasons.UNKNOWN_FORMAT: _INTERPRETER,
     reasons.NOT_EXECUTABLE: _NOT_EXECUTABLE,
     reasons.EXEC_FAILED: _NOT_EXECUTABLE,
@@ -104,8 +107,8 @@ _BY_START_FAILURE: dict[str, str] = {
 
 def exit_advice(service: ServiceStatus, container: ContainerStatus) -> list[str]:
     """Advise on the end of the last run."""
-    reason = service.reason
-    if service.out_of_memory:
+    reason = service.last_reason
+    if service.ran_out_of_memory:
         return [_memory_advice(container)]
     if reason is not None and reason.kind == reasons.UNHEALTHY:
         return probe_advice(service)
@@ -118,7 +121,7 @@ def exit_advice(service: ServiceStatus, container: ContainerStatus) -> list[str]
         return [*found, _background_advice(service)]
     if service.code is None or (reason is not None and reason.kind in reasons.HOOKS):
         return found  # the code of a hook says nothing about the command
-    return found + _exit_code_advice(service, service.code)
+    return found + _exit_code_advice(service, service.code, container)
 
 
 def probe_advice(service: ServiceStatus) -> list[str]:
@@ -132,6 +135,31 @@ def probe_advice(service: ServiceStatus) -> list[str]:
         now = format_duration(probe.start_period_seconds)
         found.append(f"if it only needs more time to start: raise `healthcheck: start_period` (now {now})")
     return found
+
+
+def blocked_advice(output: BlockedOutput) -> list[str]:
+    """Advise on a log destination that accepts no output."""
+    if output.destination in {"stdout", "stderr"}:
+        cause = (
+            "make room on its disk" if output.why else "what reads the container's output does not read it: resume it"
+        )
+    elif output.destination.startswith("/"):
+        cause = (
+            "make room on its file system, or correct `path:` or its permissions"
+            if output.why
+            else ("its file system does not answer: check its server or its disk")
+        )
+    else:
+        cause = "check that the syslog server runs and can be reached"
+    return [cause, "to drop lines instead of waiting: set `mode: non-blocking` in the options of `logging:`"]
+
+
+def buffer_advice(service: ServiceStatus) -> list[str]:
+    """Advise on a program that has written nothing: it runs, or its buffer was lost when a signal killed it."""
+    if service.state != "RUNNING" and exit_signal(service.code or 0) is None:
+        return []
+    unbuffered = "Python: set PYTHONUNBUFFERED=1 in `environment:`; programs in C: `stdbuf -oL`; or set `tty: true`"
+    return [f"its output may still be in its own buffer, since it does not write to a terminal ({unbuffered})"]
 
 
 def stop_advice(service: ServiceStatus) -> list[str]:
@@ -154,9 +182,14 @@ def program(service: ServiceStatus) -> str:
 
 
 def _memory_advice(container: ContainerStatus) -> str:
-    where = "the container" if container.memory_limit else "the machine, or a limit above the container,"
+    limit = container.memory_limit
+    where = (
+        f"the container ran out of its {size(limit)} of memory"
+        if limit
+        else ("the machine, or a limit above the container, ran out of memory")
+    )
     return (
-        f"{where} ran out of memory: reduce workers, heap or caches, or raise the limit (`docker run --memory`); "
+        f"{where}: reduce workers, heap or caches, or raise the limit (`docker run --memory`); "
         "`cohabit top` shows the use of each service"
     )
 
@@ -165,11 +198,13 @@ def _start_advice(cause: Reason) -> list[str]:
     """Advise on a command that could not be executed; some reasons say themselves what to do."""
     if cause.kind in {reasons.NOT_IN_PATH, reasons.NOT_FOUND}:
         return [_not_found_advice(cause.path)]
+    if cause.kind == reasons.ARGUMENTS_TOO_LONG and cause.detail:
+        return ["pass the value in a file: the kernel limits one argument or variable to 128 KiB"]
     return [_BY_START_FAILURE[cause.kind].format(cause.path)] if cause.kind in _BY_START_FAILURE else []
 
 
-def _exit_code_advice(service: ServiceStatus, code: int) -> list[str]:
-    reason = service.reason
+def _exit_code_advice(service: ServiceStatus, code: int, container: ContainerStatus) -> list[str]:
+    reason = service.last_reason
     if reason is not None and reason.kind == reasons.STOP_TIMED_OUT:
         return _hook_timeout_advice(reason) if reason.hook_stage else stop_advice(service)
     if reason is not None and reason.kind == reasons.KILLED_ON_REQUEST:
@@ -189,7 +224,9 @@ def _exit_code_advice(service: ServiceStatus, code: int) -> list[str]:
         killed = f"{signal_name(signal)} killed the shell or its child, or the script itself ended with that code"
         return [f"exit code {code}: {killed}", *([_BY_CODE[code]] if code in _BY_CODE else [])]
     if code in _SENDERS:
-        return [f"not a stop by cohabit: {_SENDERS[code]}"]
+        limited = code == EXIT_KILLED and container.memory_limit
+        limit = f"; the container's limit of memory is {size(container.memory_limit or 0)}" if limited else ""
+        return [f"not a stop by cohabit: {_SENDERS[code]}{limit}"]
     return [_BY_CODE[code]] if code in _BY_CODE else []
 
 

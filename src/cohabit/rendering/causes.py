@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from cohabit.plan.reason import DEPENDENCY_FAILED, STOP_TIMED_OUT
 from cohabit.plan.reason_text import start_failure, text_of
-from cohabit.rendering.advice import exit_advice, port_advice, probe_advice, stop_advice
+from cohabit.rendering.advice import blocked_advice, buffer_advice, exit_advice, port_advice, probe_advice, stop_advice
 from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED, state_of
 from cohabit.rendering.ending import end_clause, next_attempt, restart_policy, stop_progress
 from cohabit.rendering.formatting import clock, counted, name_list, time_and_age
@@ -20,7 +20,7 @@ from cohabit.units import format_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cohabit.api.status import ContainerStatus, ProbeStatus, ServiceStatus
+    from cohabit.api.status import BlockedOutput, ContainerStatus, ProbeStatus, ServiceStatus
 
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
 STOPPED_FIRST = "down"  # not a condition of Compose: a service that will be stopped waits for its dependents
@@ -43,6 +43,7 @@ WELL, WAITS, RESTARTING, GAVE_UP, CANNOT_START = "well", "waits", "restarting", 
 REFUSED, FAILED_RUN, ENDED, DONE_JOB, SCHEDULED = "refused", "failed", "ended", "done", "scheduled"
 SCHEDULED_FAILED = "scheduled-failed"
 NOT_READY, UNHEALTHY, UNFINISHED, HOOK = "not-ready", "unhealthy", "unfinished", "hook"
+BLOCKED = "blocked"
 IS_STARTING, IS_STOPPING, STOPPED_MANUALLY, UNKNOWN = "starting", "stopping", "stopped", "unknown"
 
 # Kinds that are not reported for the whole container, unless another service waits for the service.
@@ -156,6 +157,8 @@ def _running(snapshot: Snapshot, service: ServiceStatus, condition: str) -> Caus
     now = snapshot.container.now
     if service.going_down:
         return _going_down(snapshot, service)
+    if service.blocked_output:
+        return _blocked(service, now)
     if condition == COMPLETED:
         return _unfinished(service)
     if service.hook_stage:
@@ -174,6 +177,7 @@ def _running(snapshot: Snapshot, service: ServiceStatus, condition: str) -> Caus
     if service.restarts and recent:
         clause = f"runs after {counted(service.restarts, 'restart')} in a row"
         last = (f"the last time it {end_clause(service, snapshot.container)}",) if service.last_reason else ()
+        service = service.replace(output=service.output_before)  # of the run that ended
         return _cause(
             service, RESTARTING, clause, facts=last, output=_output(service), advice=_advice(snapshot, service)
         )
@@ -193,6 +197,24 @@ def _running_well(service: ServiceStatus, now: float) -> Cause:
     if service.status:
         parts.append(f"status: {service.status}")
     return Cause(service.name, WELL, ", ".join(parts), None, READY)
+
+
+def _blocked(service: ServiceStatus, now: float) -> Cause:
+    """Its output waits: a failing probe, or a job that does not complete, is often the consequence."""
+    first = service.blocked_output[0]
+    facts = _blocked_facts(service.blocked_output[1:])
+    facts.append("once its pipe is full, it blocks whenever it writes (logging: mode: blocking)")
+    if service.probe is not None and service.health != "healthy":
+        facts += _probe_facts(service, service.probe, now)
+    clause = f"runs, but its {first.stream} waits for {first.text}"
+    return _cause(
+        service, BLOCKED, clause, facts=facts, output=_output(service), advice=blocked_advice(first),
+        time=first.since, display_state=FAILED,
+    )  # fmt: skip
+
+
+def _blocked_facts(outputs: tuple[BlockedOutput, ...]) -> list[str]:
+    return [f"its {output.stream} waits for {output.text}" for output in outputs]
 
 
 def _unfinished(service: ServiceStatus) -> Cause:
@@ -392,6 +414,10 @@ def _cause(service: ServiceStatus, kind: str, clause: str, **more: Any) -> Cause
             else f"its output is not kept (logging: {service.driver}): see `docker logs`"
         )
         more["facts"] = (*more.get("facts", ()), silent)
+        if kept:
+            more["advice"] = (*buffer_advice(service), *more.get("advice", ()))
+    if kind != BLOCKED:
+        more["facts"] = (*more.get("facts", ()), *_blocked_facts(service.blocked_output))
     for field in ("facts", "output", "advice"):
         more[field] = tuple(more.get(field, ()))
     return Cause(

@@ -36,7 +36,7 @@ STYLES: dict[str, Style] = {
     RUNNING: Style("36", "#56b4e9", "#000000", "~", "runs, not ready or not completed yet"),
     STARTING: Style("34", "#0072b2", "#ffffff", ">", "is starting"),
     WAITING: Style("33", "#f0e442", "#000000", ".", "waits for dependencies or its next start"),
-    FAILED: Style("1;31", "#d55e00", "#ffffff", "!", "failed, keeps crashing, or is unhealthy"),
+    FAILED: Style("1;31", "#d55e00", "#ffffff", "!", "failed, keeps crashing, is unhealthy, or its output is blocked"),
     STOPPING: Style("35", "#cc79a7", "#000000", "<", "is being stopped, or will be"),
     STOPPED: Style("2", "#bdbdbd", "#000000", "-", "is stopped"),
     DONE: Style("2;32", "#5f6b6d", "#ffffff", "=", "has completed"),
@@ -49,7 +49,7 @@ def state_of(service: ServiceStatus) -> str:
     if state == "RUNNING":
         if down or restart:
             return STOPPING  # once no running service depends on it
-        if service.health == "unhealthy":
+        if service.health == "unhealthy" or service.blocked_output:
             return FAILED
         done = not service.job or service.probe  # a job has to complete
         return READY if service.ready and done else RUNNING

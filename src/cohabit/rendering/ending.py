@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def end_clause(service: ServiceStatus, container: ContainerStatus) -> str:
     """Describe how its last run ended: "ended with exit code 1 after 2s", "was killed by SIGKILL: out of memory"."""
     reason = service.last_reason
-    if service.out_of_memory:
+    if service.ran_out_of_memory:
         return _out_of_memory(service, container, reason)
     if reason is None:
         return "ended: exit code not known" if service.code is None else f"ended with {describe_exit(service.code)}"

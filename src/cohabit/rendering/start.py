@@ -39,11 +39,12 @@ READY, DONE, FAILED, STOPPED = "ready", "done", "failed", "stopped"
 
 _READY = "ready"
 _ENDED = frozenset({"EXITED", "FATAL", "STOPPED"})
-_SOON_SECONDS = 10.0  # a shorter run does not count as a start; Docker resets its back-off after such a run
+_TIMELINE_MAX = 32  # entries; of a longer start the last events but one are not known (engine/transition.py)
 
 _SAME_START_SECONDS = 1.0  # a service that was first wanted later than this after all had settled was added by a reload
 _SAME_MOMENT_SECONDS = 0.002
 _EXEC_SECONDS = 0.1
+_SHOWN_TIMES = 3
 _WORTH_NAMING = 0.01  # share of the whole: shorter links are summed up, not named
 
 
@@ -96,6 +97,11 @@ class Row(NamedTuple):
         return self.service.name
 
     @property
+    def at_least(self) -> bool:
+        """Whether it may have crashed more often than is known."""
+        return len(self.service.timeline) >= _TIMELINE_MAX
+
+    @property
     def free(self) -> float:
         """The end of its waiting: when it began or was refused, or now."""
         return self.begin if self.begin is not None else self.end
@@ -134,6 +140,15 @@ class StartTimes(NamedTuple):
     def seconds(self) -> float:
         """The duration of the whole start."""
         return self.ended - self.began
+
+    @property
+    def shown_seconds(self) -> float:
+        """How much of it a chart shows: one service that is not ready, or failed late, must not hide the others.
+
+        At most three times the time in which the last service became ready or completed.
+        """
+        settled = [row.end - self.began for row in self.rows if row.outcome in {READY, DONE}]
+        return min(self.seconds, _SHOWN_TIMES * max(settled)) if settled and max(settled) > 0 else self.seconds
 
     @property
     def not_ready(self) -> tuple[str, ...]:
@@ -190,7 +205,6 @@ def _read(answer: ServiceStatus) -> tuple[ServiceStatus, list[Event]]:
     """A service and its timeline (a history without texts), sorted by time, up to the event that settled it."""
     service = shown_service(answer)
     events = [Event(step.time, service.name, step.event, "", None) for step in service.timeline if step.time]
-    events += _after_ready(service, events)
     timeline: list[Event] = []
     for index, entry in enumerate(events):
         time, before = entry.time or 0.0, timeline[-1].time if timeline else None
@@ -200,28 +214,16 @@ def _read(answer: ServiceStatus) -> tuple[ServiceStatus, list[Event]]:
     return service, timeline
 
 
-def _after_ready(service: ServiceStatus, timeline: Sequence[Event]) -> list[Event]:
-    """The events after "ready" of services that this does not settle: jobs, and services without a probe.
-
-    Without a probe a service is ready as soon as it runs, and may crash at once. The history keeps only the newest
-    events: if the service has crashed after each of its starts, it also crashed after the first one.
-    """
-    if not timeline or timeline[-1].event != _READY or (service.probe is not None and not service.job):
-        return []
-    ready = timeline[-1]
-    known = _recorded(service, ready)
-    if known is not None:
-        return list(service.history[service.history.index(known) + 1 :])
-    loops = 0 < service.restarts <= service.starts <= service.restarts + 1
-    return [Event(ready.time, service.name, "BACKOFF", "", None), *service.history] if loops else []
-
-
 def _settles(service: ServiceStatus, entry: Event, later: Sequence[Event]) -> bool:
+    """Whether its start is complete with this event.
+
+    Without a probe a service is ready as soon as it runs, and may crash at once: then it was not.
+    """
     if entry.event != _READY or service.job:
         return entry.event in _ENDED
     after = next((other for other in later if other.event != "STOPPING"), None)
     crashed = after is not None and after.event in {"BACKOFF", "FATAL", "EXITED"}
-    return not (crashed and after and (after.time or 0.0) - (entry.time or 0.0) < _SOON_SECONDS)
+    return service.probe is not None or not crashed
 
 
 def _row(service: ServiceStatus, timeline: Sequence[Event], container: ContainerStatus) -> Row:
@@ -368,7 +370,7 @@ def _why(row: Row, begin: float, end: float) -> str:
         if common > 0:
             share[phase.kind] = share.get(phase.kind, 0.0) + common
     if crashes and max(crash.time for crash in crashes) - begin >= (end - begin) / 2:
-        often = f" {times(len(crashes))}" if len(crashes) > 1 else ""
+        often = f"{' at least' if row.at_least else ''} {times(len(crashes))}" if len(crashes) > 1 else ""
         if all(crash.unhealthy for crash in crashes) and row.outcome != FAILED:
             return f"unhealthy, restarted{often}"
         return f"crashed{often}" if often or row.outcome != FAILED else "failed"

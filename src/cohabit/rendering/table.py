@@ -142,7 +142,7 @@ def last_exit(service: ServiceStatus) -> str:
     text = describe_exit(service.code)
     if is_unhealthy(service.last_reason):
         return "unhealthy"
-    if not service.out_of_memory:
+    if not service.ran_out_of_memory:
         return text
     return f"{signal_name(SIGKILL)} (out of memory)" if service.code == EXIT_KILLED else f"{text} (out of memory)"
 
@@ -177,14 +177,15 @@ def _details(service: ServiceStatus, now: float) -> list[str]:
     if service.hook_stage:
         return [f"{service.hook_stage} hook {service.hook_index + 1}"]
     if service.state == "RUNNING":
-        return _running_details(service)
+        return _running_details(service, now)
     if service.state == "BACKOFF":
         due = "" if service.next is None else f"next {until(service.next, now)}"
         return [f"restart {service.restarts}", *([due] if due else [])]
     if service.state == "STOPPING" and service.reason is not None and service.reason.kind == SIGNAL_REFUSED:
         return ["cannot be signalled"]
     if service.state == "STOPPING":
-        return [] if service.next is None else [f"SIGKILL {until(service.next, now)}"]
+        last = [] if service.next is None else [f"SIGKILL {until(service.next, now)}"]
+        return last + _blocked_details(service, now)
     if service.state == "STOPPED" and service.restart_pending:
         return ["to be restarted"]
     if service.state == "STOPPED" and service.up and service.conditions:
@@ -195,14 +196,20 @@ def _details(service: ServiceStatus, now: float) -> list[str]:
     return []
 
 
-def _running_details(service: ServiceStatus) -> list[str]:
+def _running_details(service: ServiceStatus, now: float) -> list[str]:
     if service.restart_pending:
         return ["to be restarted"]
     if not service.up:
         return ["to be stopped"]
-    if service.health:
-        return [service.health]
-    return [] if service.ready else ["not ready"]
+    found = [service.health] if service.health else [] if service.ready else ["not ready"]
+    return found + _blocked_details(service, now)
+
+
+def _blocked_details(service: ServiceStatus, now: float) -> list[str]:
+    since = [output.since for output in service.blocked_output if output.since is not None]
+    if not service.blocked_output:
+        return []
+    return ["output blocked" + (f" {short_duration(now - min(since))}" if since else "")]
 
 
 def _container_line(container: ContainerStatus, services: Sequence[ServiceStatus]) -> tuple[str, str]:

@@ -147,7 +147,8 @@ def _result(row: Row, began: float) -> str:
     if not row.outcome and row.service.job and row.begin is not None:
         text = "not done"
     counted = "restart" if all(crash.unhealthy for crash in row.crashes) else "crash"
-    return text + (f", {crashes} {counted}{_plural(counted) if crashes > 1 else ''}" if crashes else "")
+    least = "at least " if row.at_least else ""
+    return text + (f", {least}{crashes} {counted}{_plural(counted) if crashes > 1 else ''}" if crashes else "")
 
 
 def _plural(noun: str) -> str:
@@ -156,6 +157,9 @@ def _plural(noun: str) -> str:
 
 def _notes(times: StartTimes) -> list[str]:
     notes = [start.summary(times)]
+    beyond = [row.name for row in times.rows if row.end - times.began > times.shown_seconds]
+    if beyond:
+        notes.append(f"the chart ends at {duration(times.shown_seconds)}; {name_list(beyond)} took longer")
     if times.later:
         notes.append(f"added later, not drawn: {name_list(times.later)}")
     if times.other:
@@ -179,7 +183,7 @@ def text(container: ContainerStatus, services: Iterable[ServiceStatus], *, width
     lines = []
     seen: set[str] = set()
     if times.rows:
-        axis = " " * (len(_MARK) + names + 1) + _axis(times.seconds, bar)
+        axis = " " * (len(_MARK) + names + 1) + _axis(times.shown_seconds, bar)
         lines.append(line([(axis, "")], width=width, colour=colour))
     for row in times.rows:
         mark = _MARK if row.name in critical else " " * len(_MARK)
@@ -213,14 +217,14 @@ def _bar(row: Row, times: StartTimes, width: int) -> list[Piece]:
     """Signs in exactly `width` columns, as pieces of one colour."""
     cells: list[Piece] = [(" ", "")] * width
     for phase in row.phases:
-        first = _cell(phase.begin - times.began, times.seconds, width)
-        last = _cell(phase.end - times.began, times.seconds, width)
+        first = _cell(phase.begin - times.began, times.shown_seconds, width)
+        last = _cell(phase.end - times.began, times.shown_seconds, width)
         cells[first : last + 1] = [(_SIGNS[phase.kind], _PHASES[phase.kind])] * (last + 1 - first)
     for crash in row.crashes:
-        cells[_cell(crash.time - times.began, times.seconds, width)] = (_CRASH, colours.FAILED)
+        cells[_cell(crash.time - times.began, times.shown_seconds, width)] = (_CRASH, colours.FAILED)
     if row.outcome:
         look = _OUTCOMES[row.outcome]
-        cells[_cell(row.end - times.began, times.seconds, width)] = (colours.STYLES[look].sign, look)
+        cells[_cell(row.end - times.began, times.shown_seconds, width)] = (colours.STYLES[look].sign, look)
     pieces: list[Piece] = []
     for sign, look in cells:
         if pieces and pieces[-1][1] == look:
@@ -291,13 +295,14 @@ class _Chart:
 
     def x(self, moment: float) -> float:
         """Return the x coordinate of a time in Unix seconds."""
-        seconds = self.times.seconds
-        return self.left + ((moment - self.times.began) / seconds if seconds > 0 else 0.0) * (self.right - self.left)
+        seconds = self.times.shown_seconds
+        share = min((moment - self.times.began) / seconds, 1.0) if seconds > 0 else 0.0
+        return self.left + share * (self.right - self.left)
 
     def draw_axis(self) -> None:
         """Draw ticks with labels, and vertical lines through the rows."""
         bottom = self.top + len(self.times.rows) * _ROW
-        for tick in ticks(self.times.seconds, int((self.right - self.left) / _TICK_ROOM)):
+        for tick in ticks(self.times.shown_seconds, int((self.right - self.left) / _TICK_ROOM)):
             x = self.x(self.times.began + tick)
             self.picture.line(x, self.top - 4, x, bottom, stroke=HAIR, stroke_width=1)
             label = duration(tick) if tick else "0"

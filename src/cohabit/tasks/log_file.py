@@ -88,6 +88,11 @@ class LogFile:
         return bool(self._pending)
 
     @property
+    def problem(self) -> str:
+        """Why the last write failed, as the kernel says it."""
+        return self._problems.not_written
+
+    @property
     def pending_bytes(self) -> int:
         """How many bytes were not written yet."""
         return sum(map(len, self._pending)) - self._offset
@@ -107,8 +112,9 @@ class LogFile:
                 self._write_once()
         except OSError as error:
             self.retry_at = time.monotonic() + _RETRY_SECONDS
+            self._problems.not_written = error.strerror or str(error)
             action = "trying again every second; blocking services wait"
-            self._problems.report("write", f"cannot write {self.path}: {error.strerror or error} ({action})")
+            self._problems.report("write", f"cannot write {self.path}: {self.problem} ({action})")
             return
         self.retry_at = None
         self._problems.over("write", f"can write {self.path} again")
@@ -275,10 +281,11 @@ class LogFile:
 
 
 class _Problems:
-    """What persists and was reported. warn(text): reports a problem, or its end."""
+    """What persists and was reported. warn(text): reports a problem, or its end. not_written: why a write failed."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self.warn = warn
+        self.not_written = ""
         self._reported: set[str] = set()
 
     def report(self, problem: str, text: str) -> None:

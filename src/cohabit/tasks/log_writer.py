@@ -14,7 +14,7 @@ FILE is a number that process 1 chooses; POSITION is None, or what the former wr
 end of a pipe closes its file, when everything in it is written. The answers are
 
     ("position", FILE, POSITION)   what is written; sent after 256 KiB or one second, and before and after a rotation
-    ("failing", FILE)              what is pending cannot be written now; a position follows when it can
+    ("failing", FILE, WHY)         what is pending cannot be written now; a position follows when it can
     ("trouble", FILE, TEXT)        a warning for people
     ("closed", FILE)               everything was written
 
@@ -130,8 +130,9 @@ class Writer:
                 self._open(number, path, fds[0], position)
                 self._streams[number].log.set_rotation(bytes_max, files_max, compress=compress)
             else:  # the kernel has no descriptor for us
-                self._answer(("trouble", number, f"cannot write {path}: too many open files (raise ulimit -n)"))
-                self._answer(("failing", number))
+                why = "too many open files"
+                self._answer(("trouble", number, f"cannot write {path}: {why} (raise ulimit -n)"))
+                self._answer(("failing", number, why))
         elif kind == "rotation":
             number, bytes_max, files_max, compress = values
             if number in self._streams:
@@ -210,7 +211,7 @@ class Writer:
             if not stream.failing:
                 stream.failing = True
                 self._confirm(stream)
-                self._answer(("failing", stream.number))
+                self._answer(("failing", stream.number, log.problem))
         elif stream.ended:
             self._confirm(stream)
             log.close()

@@ -4,7 +4,8 @@
 forever (catastrophic backtracking).
 
 Standard input is frames: a line `SOURCE LENGTH`, then LENGTH bytes that this source (stdout, stderr) wrote, in pieces
-of any size; length 0 is the end of the source. Lines of different sources are assembled separately and matched without
+of any size; length 0 is the end of the source, and length -1 means that it has been silent: its unfinished line is
+matched as it is, and again when it is longer. Lines of different sources are assembled separately and matched without
 their newline (LF or CR LF). The first line that matches is written to standard output, at most 4096 bytes of it, and
 the exit code is 0; the exit code is 1 if the input ends first. A line that takes more than SECONDS of CPU time ends
 the program by SIGVTALRM.
@@ -34,6 +35,11 @@ class Lines:
         self._match = match
         self._partial = bytearray()
 
+    def silent(self) -> bytes | None:
+        """Match the unfinished line. Returns it if it matches."""
+        line = bytes(self._partial)
+        return line if line and self._match(line) else None
+
     def feed(self, data: bytes) -> bytes | None:
         """Add what the source wrote, b"" for its end. Returns the first line that matches."""
         whole, newline, rest = data.rpartition(b"\n")
@@ -54,7 +60,8 @@ def search(frames: BinaryIO, match: Callable[[bytes], bool]) -> bytes | None:
     sources: dict[bytes, Lines] = {}
     while header := frames.readline():
         source, _, length = header.partition(b" ")
-        found = sources.setdefault(source, Lines(match)).feed(frames.read(int(length)))
+        lines, size = sources.setdefault(source, Lines(match)), int(length)
+        found = lines.silent() if size < 0 else lines.feed(frames.read(size))
         if found is not None:
             return found
     return None

@@ -328,8 +328,14 @@ class ServiceKeys(Keys):
         list[HookKeys] | None,
         "Commands that run in order before the stop signal is sent.",
     ] = None
-    tty: Annotated[bool | None, "`true`: it gets the container's terminal. At most one service."] = None
-    stdin_open: Annotated[bool | None, "`true`: it gets the container's standard input. At most one service."] = None
+    tty: Annotated[
+        bool | None,
+        "`true`: it has a terminal: the container's if only it asks and there is one, otherwise its own.",
+    ] = None
+    stdin_open: Annotated[
+        bool | None,
+        "`true`: its standard input stays open: the container's if only it asks, otherwise one of its own.",
+    ] = None
     stop_signal: Annotated[Signal | None, "The signal that is sent to stop it. Default `SIGTERM`."] = None
     stop_grace_period: Annotated[Seconds | None, "Time to stop before it is killed. Default `10s`."] = None
     kill_mode: Annotated[

@@ -184,9 +184,6 @@ class ServiceReader:
         """The fields of Service for `logging`."""
         keys = self.keys
         entries, pattern = outputs.read(keys.logging, f"{self.path}.logging")
-        if keys.tty and entries != outputs.entries and not (keys.pre_start or keys.post_start or keys.pre_stop):
-            text = "ignored: with tty: true the output goes to the container's terminal (remove logging, or tty)"
-            self.report("logging", text, warning=True)
         return {"logging": entries, "multiline_pattern": pattern}
 
     def _profiles(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from cohabit.api import commands, protocol, serialisers
-from cohabit.api.status import ProgramStatus
+from cohabit.api.status import BlockedOutput, ProgramStatus
 from cohabit.plan.model import Credentials
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes.oom import memory_limit
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from cohabit.api.commands import Outcome, Subscription
+    from cohabit.api.serialisers import Clock
     from cohabit.engine.supervisor import Supervisor
     from cohabit.plan.model import Service
     from cohabit.reactor.context import Context
     from cohabit.reactor.logs.output import Output
+    from cohabit.reactor.logs.recent_lines import Piece
     from cohabit.reactor.processes.child import SpawnSpec
     from cohabit.reactor.processes.children import Children
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
         def check(self) -> None:
             """Start the replacement of the running program."""
+
+
+_STALLED_SECONDS = 3.0  # as in api/status.py: a shorter pause is that of a slow reader
 
 
 class Requests:
@@ -102,13 +107,26 @@ class Requests:
             name = key.partition("\0")[0]
             if name in pids:
                 pids[name].append(pid)
-        return {name: {"pids": tuple(pids[name]), "output": self._last_lines(name, lines)} for name in services}
+        return {name: {"pids": tuple(pids[name]), **self._last_lines(name, lines)} for name in services}
 
-    def _last_lines(self, service: str, lines: int) -> tuple[str, ...] | None:
+    def _last_lines(self, service: str, lines: int) -> dict[str, tuple[str, ...] | None]:
         if not lines:
-            return None
-        last = self._output.recent_lines.last_lines(service, lines)
-        return tuple(line.decode("utf-8", "backslashreplace") for line in last)
+            return {"output": None, "output_before": None}
+        last = self._output.last_lines(service, lines)
+        before = self._output.recent_lines.last_lines(service, lines, runs_before=1)
+        return {
+            name: tuple(line.decode("utf-8", "backslashreplace") for line in found)
+            for name, found in (("output", last), ("output_before", before))
+        }
+
+    def blocked_output(self, clock: Clock) -> dict[str, tuple[BlockedOutput, ...]]:
+        """Return, by service, the output that its log destinations do not accept; nothing for the others."""
+        found: dict[str, tuple[BlockedOutput, ...]] = {}
+        for stream, destination, why in self._output.reader.stalled(_STALLED_SECONDS):
+            since = clock.unix(stream.held_since)
+            one = BlockedOutput(stream.origin.stream, destination, since, self._output.mask.hide_text(why))
+            found[stream.service] = (*found.get(stream.service, ()), one)
+        return found
 
     def environment_of(self, service: str) -> dict[str, Any]:
         """Return what a process of the service would start with, without the tracking variables. Raises KeyError."""
@@ -144,10 +162,20 @@ class Requests:
         pieces = [
             (moment, protocol.record(name, stream, moment, lines))
             for name in sources
-            for moment, stream, lines in self._output.recent_lines.records(name, subscription.tail, subscription.since)
+            for moment, stream, lines in self._pieces(name, subscription)
         ]
         pieces.sort(key=lambda piece: piece[0])
         return [piece for _, piece in pieces]
+
+    def _pieces(self, name: str, subscription: Subscription) -> list[Piece]:
+        """The recorded output of a service, then its unfinished lines; for a follower, what is shown of those."""
+        now, tail = time.time(), subscription.tail
+        unfinished = self._output.unfinished(name, shown=subscription.follow)
+        if tail is not None:
+            unfinished = unfinished[max(0, len(unfinished) - tail) :]
+            tail -= len(unfinished)
+        pieces = self._output.recent_lines.records(name, tail, subscription.since)
+        return [*pieces, *((now, stream, line) for stream, line in unfinished)]
 
     def follow(self, subscriptions: list[Subscription], publish: Callable[[str, str, bytes], None]) -> None:
         """Publish the output of these subscriptions from now on, and no other output."""

@@ -68,6 +68,10 @@ class _Matcher:
         """Give it what a stream has read; b"" for its end (the frames are described in tasks/match.py)."""
         self.process.input.write(b"%d %d\n" % (source, len(data)) + data)
 
+    def silent(self, source: int) -> None:
+        """Have it search the unfinished line of a stream as it is."""
+        self.process.input.write(b"%d -1\n" % source)
+
 
 class LogMatches:
     """All matchers. Each answer is the event Probed."""

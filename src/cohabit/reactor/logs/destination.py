@@ -44,11 +44,14 @@ if TYPE_CHECKING:
 
         blocked: the sink holds bytes that it could not write, and callers stop. flush() tries again; it is due when
         `fd` is writable (-1: no descriptor to wait for) or at `retry_at` (monotonic seconds, None: no such time).
-        lost: why the sink is closed for good, "" while it is not.
+        lost: why the sink is closed for good, "" while it is not. problem: why it accepts nothing now, ""
+        if it does, or if its reader just does not read.
         """
 
+        byte_stream: bool  # what is written appears at once, with or without a newline
         retry_at: float | None
         lost: str
+        problem: str
 
         @property
         def fd(self) -> int: ...  # noqa: D102
@@ -84,16 +87,20 @@ class Held:
 
 
 class Destination:
-    """One destination. name: where it leads to, a path, an address, "stdout" or "stderr"; held: what it holds up."""
+    """One destination. name: where it leads to, a path, an address, "stdout" or "stderr"; held: what it holds up.
+
+    open_line: the target whose unfinished line was written last, None after a newline.
+    """
 
     __slots__ = (
-        "_buffered_first", "_buffering", "_no_room", "_poller", "_watched", "held", "name", "sink",
+        "_buffered_first", "_buffering", "_no_room", "_poller", "_watched", "held", "name", "open_line", "sink",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, sink: AnySink, name: str) -> None:
         self.sink = sink
         self.name = name
         self.held = Held()
+        self.open_line: Buffering | None = None
         self._poller = poller
         self._no_room = False  # for splice(2)
         self._watched = -1  # the descriptor in epoll
@@ -123,8 +130,23 @@ class Destination:
         """Write, or keep what is not accepted."""
         if self._watched >= 0 and not self.sink.blocked:
             self._unwatch()  # the sink may replace the descriptor
+        if self.open_line is not None:
+            self.open_line = None
+            data = b"".join((b"\n", data))
         self.sink.write(data)
         self.watch()
+
+    def write_on(self, target: Buffering, data: bytes | memoryview, *, ends: bool) -> None:
+        """Write the next part of the target's unfinished line. ends: a newline is at its end."""
+        if self.open_line is target:
+            self.open_line = None
+        self.write(data)
+        self.open_line = None if ends else target
+
+    def end_line(self) -> None:
+        """Something else than a write() follows: it begins a line."""
+        if self.open_line is not None:
+            self.write(b"")
 
     def write_later(self, target: Buffering) -> None:
         """The target has buffered or dropped something."""
@@ -190,6 +212,7 @@ class Destination:
         for _ in range(_PIECES_PER_TURN):
             if not self._buffering or self.sink.blocked:
                 return
+            self.end_line()
             target = next(iter(self._buffering))
             del self._buffering[target]
             if target.write_next():

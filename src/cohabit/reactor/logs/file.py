@@ -47,11 +47,12 @@ class _Drain:
 class FileSink:
     """One log file; a sink (destination.py). number: identifies it in messages to and from its writer.
 
-    position: what the writer has confirmed last, None before the file was opened (tasks/log_file.py). failing: the
-    writer cannot write it now. unused: nothing writes to it any more, and it is to be closed when everything is
-    confirmed. closing: it was closed. siblings(): all files, which are drained at the same time.
+    position: what the writer has confirmed last, None before the file was opened (tasks/log_file.py). problem: why
+    the writer cannot write it now, "" while it can. unused: nothing writes to it any more, and it is to be closed when
+    everything is confirmed. closing: it was closed. siblings(): all files, which are drained at the same time.
     """
 
+    byte_stream = False
     lost = ""  # a file is never given up
 
     def __init__(self, path: str, number: int, writer: LogWriter, siblings: Callable[[], Iterable[FileSink]]) -> None:
@@ -59,7 +60,7 @@ class FileSink:
         self.number = number
         self.retry_at: float | None = None
         self.position: Position | None = None
-        self.failing = False
+        self.problem = ""
         self.unused = False
         self.closing = False
         self.rotation: tuple[int, int, bool] = (0, 1, False)
@@ -81,12 +82,12 @@ class FileSink:
     @property
     def fd(self) -> int:
         """The descriptor to wait for; -1 while only `retry_at` or the writer's answer counts."""
-        return self._pipe if self.retry_at is None and not self.failing else -1
+        return self._pipe if self.retry_at is None and not self.problem else -1
 
     @property
     def blocked(self) -> bool:
         """Whether it holds output that the pipe did not accept, or the child cannot write."""
-        return bool(self._pending) or self.failing
+        return bool(self._pending or self.problem)
 
     @property
     def pending_bytes(self) -> int:
@@ -99,12 +100,12 @@ class FileSink:
             return
         self._drain.asked = -1
         self._pending.append(memoryview(data))
-        if self.retry_at is None and len(self._pending) == 1 and not self.failing:
+        if self.retry_at is None and len(self._pending) == 1 and not self.problem:
             self.flush()
 
     def flush(self) -> None:
         """Write as much of what is pending as the pipe accepts."""
-        if self.failing and self._is_connected():
+        if self.problem and self._is_connected():
             return
         try:
             if not self._is_connected():
@@ -176,7 +177,7 @@ class FileSink:
         state.stalled = now >= state.give_up_at or state.starts_left < 0
 
     def _wants_room(self) -> bool:
-        return bool(self._pending) and self._is_connected() and not self.failing
+        return bool(self._pending) and self._is_connected() and not self.problem
 
     def close(self) -> None:
         """Close the file, of which everything is confirmed. It is forgotten when the child reports that."""
@@ -198,7 +199,7 @@ class FileSink:
 
     def lose_connection(self) -> None:
         """The child has ended: what it has not confirmed is pending again."""
-        self._pending, self._unconfirmed, self.failing = [*self._unconfirmed, *self._pending], [], False
+        self._pending, self._unconfirmed, self.problem = [*self._unconfirmed, *self._pending], [], ""
 
     def disconnect(self) -> None:
         """Close the pipe: the child closes the file when it has written what is in it."""
@@ -219,7 +220,7 @@ class FileSink:
             "writer": self.writer.mount_point,
             "pipe": self._pipe if self._is_connected() else -1,
             "position": self.position,
-            "failing": self.failing,
+            "problem": self.problem,
             "unused": self.unused,
             "rotation": self.rotation,
             "pending": [bytes(piece) for piece in self._pending],
@@ -232,7 +233,7 @@ class FileSink:
         self._pipe, self._connection = plain["pipe"], self.writer.connection
         if self._pipe >= 0:
             os.set_inheritable(self._pipe, False)
-        self.position, self.failing, self.rotation = plain["position"], plain["failing"], plain["rotation"]
+        self.position, self.problem, self.rotation = plain["position"], plain["problem"], plain["rotation"]
         self.unused = plain["unused"]
         self._pending = [memoryview(piece) for piece in plain["pending"]]
         self._unconfirmed = [memoryview(piece) for piece in plain["unconfirmed"]]

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
         def records(self, records: list[bytes], now_ns: int) -> bytes | memoryview:
             """Format records of one or more lines each."""
 
+        def unfinished(self, data: bytes, /) -> bytes:
+            """Format the beginning of a line, whose rest follows as it is; b"" if the format has whole records only."""
+
         def message(self, level: str, text: bytes, now_ns: int) -> bytes | memoryview:
             """Format one message of cohabit itself."""
 
@@ -55,6 +58,10 @@ class Raw:
         """Format records of one or more lines each."""
         return b"".join(record + b"\n" for record in records)
 
+    def unfinished(self, data: bytes) -> bytes:
+        """Format the beginning of a line."""
+        return data
+
     def message(self, _level: str, text: bytes, _now_ns: int) -> bytes:
         """Format one message of cohabit itself."""
         return text + b"\n"
@@ -71,6 +78,10 @@ class Prefix:
         """Format whole lines."""
         label = self._label
         return memoryview(label + data.replace(b"\n", self._between))[: -len(label)] if label else memoryview(data)
+
+    def unfinished(self, data: bytes) -> bytes:
+        """Format the beginning of a line."""
+        return self._label + data
 
     def records(self, records: list[bytes], now_ns: int) -> memoryview:
         """Format records of one or more lines each."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
         path: str
         number: int
-        failing: bool
+        problem: str
         unused: bool
         closing: bool
 
@@ -227,12 +227,12 @@ class LogWriter:
                 self._dismissed.add(self._process.key)
                 self._disconnect()
         elif file is not None and kind == "failing":
-            file.failing = True
+            file.problem = value
         elif file is not None:
             file.confirm(value)
             written = file.unused and not file.closing and not file.pending_bytes
-            if file.failing or written:
-                file.failing = False
+            if file.problem or written:
+                file.problem = ""
                 self._resume(file)
 
     # --- the child -----------------------------------------------------------------------------------

@@ -85,6 +85,15 @@ class Mask:
         self._by_path = {path: set(texts) for path, texts in plain.items()}
         self._sort()
 
+    def begun(self, data: bytes) -> int:
+        """How many bytes at the end of the data may be the beginning of a secret; 0 for none."""
+        tails = (range(min(len(text) - 1, len(data)), 0, -1) for text in self.texts)
+        found = (
+            next((size for size in sizes if data.endswith(text[:size])), 0)
+            for text, sizes in zip(self.texts, tails, strict=True)
+        )
+        return max(found, default=0)
+
     def hide_text(self, text: str) -> str:
         """hide() for text that another program wrote: a probe's output, a reason."""
         data = text.encode("utf-8", "surrogateescape")

@@ -17,6 +17,7 @@ from cohabit.reactor.logs.reader import Reader
 from cohabit.reactor.logs.recent_lines import RecentLines
 from cohabit.reactor.logs.router import Router
 from cohabit.reactor.logs.stream import Stream
+from cohabit.reactor.logs.unfinished import visible_part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Logging
     from cohabit.reactor.context import Context
     from cohabit.reactor.logs.sink import Sink
+
+_NAMED_MAX = 3
 
 
 class Output:
@@ -83,6 +86,24 @@ class Output:
         for destination in destinations:
             destination.drain(seconds_left)
         return unread + sum(destination.pending_bytes for destination in destinations)
+
+    def last_lines(self, service: str, count: int) -> list[bytes]:
+        """The last lines of both streams of the last run, without newlines, oldest first; unfinished ones last."""
+        lines = self.recent_lines.last_lines(service, count)
+        return [*lines, *(line for _, line in self.unfinished(service))][-count:]
+
+    def unfinished(self, service: str, *, shown: bool = False) -> list[tuple[str, bytes]]:
+        """The unfinished lines of a service, masked: (stream, line). shown: what followers have of them."""
+        streams = [each for each in self.reader.streams.values() if each.service == service and each.partial]
+        lines = [(each, each.partial[: each.shown] if shown else visible_part(each, self.mask)) for each in streams]
+        return [(each.origin.stream, bytes(line)) for each, line in lines if line]
+
+    def what_refuses(self) -> str:
+        """After finish(): the destinations with output that they did not accept, as " (NAME: why, ...)"; or ""."""
+        refusing = [one for one in self.destinations.all() if one.pending_bytes]
+        names = [one.name + (f": {one.sink.problem}" if one.sink.problem else "") for one in refusing[:_NAMED_MAX]]
+        more = [f"{len(refusing) - _NAMED_MAX} more"] if len(refusing) > _NAMED_MAX else []
+        return f" ({', '.join(names + more)})" if refusing else ""
 
     # --- own messages --------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ so they are not recorded. While a client follows the service, or it has a log pr
 
 from __future__ import annotations
 
+import time
+
 from cohabit.reactor.budget import SMALL_BYTES, RateLimiter
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.destination import OPEN
@@ -16,6 +18,7 @@ from cohabit.reactor.logs.formats import Origin
 from cohabit.reactor.logs.sink import enlarge_pipe, pipe_bytes
 from cohabit.reactor.logs.stream import READ_SIZE, Stream
 from cohabit.reactor.poller import Group
+from cohabit.reactor.processes.stdio import change_owner, set_up_terminal, share_pipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +52,8 @@ class Reader:
     def open(self, service: Service, uid: int | None) -> tuple[list[int], list[Stream]]:
         """Make two pipes for one start. Returns their write ends, and the streams. Raises OSError: out of resources.
 
-        uid: the service's user. It becomes the owner of the pipes, so that the service can open its /dev/stdout.
+        uid: the service's user. It becomes the owner of the pipes, so that the service can open its /dev/stdout
+        (processes/stdio.py).
         """
         ends: list[int] = []
         streams: list[Stream] = []
@@ -60,18 +64,39 @@ class Reader:
                 os.set_blocking(reader, False)
                 if kind == "stdout" and len(self.streams) < _BIG_PIPES:
                     enlarge_pipe(reader)
-                origin = Origin(service.name, kind, service.service, service.replica)
-                stream = Stream(origin, reader, service.logging, service.multiline_pattern)
-                stream.raw = _is_raw(service) and not self._router.mask.texts
-                streams.append(stream)
-                self.add(stream)
-                if uid is not None:
-                    _change_owner(writer, uid)
+                streams.append(self._add_new(service, kind, reader))
+                share_pipe(writer, uid)
         except OSError:
             for end in ends:
                 os.close(end)
             raise
         return ends, streams
+
+    def open_terminal(self, service: Service, uid: int | None) -> tuple[int, Stream]:
+        """Make a pseudo-terminal for one start. Returns the service's side, and the stream of its output.
+
+        Raises OSError: out of resources. uid: as in open().
+        """
+        ours, theirs = os.openpty()
+        try:
+            set_up_terminal(theirs)
+            os.set_blocking(ours, False)
+            stream = self._add_new(service, "stdout", ours)
+            if uid is not None:
+                change_owner(theirs, uid)
+        except OSError:
+            os.close(theirs)
+            raise
+        return theirs, stream
+
+    def _add_new(self, service: Service, kind: str, fd: int) -> Stream:
+        origin = Origin(service.name, kind, service.service, service.replica)
+        # A terminal of its own cannot be inherited: what is written there comes to us.
+        entries = tuple(each.replace(driver="raw") if each.driver == "inherit" else each for each in service.logging)
+        stream = Stream(origin, fd, entries, service.multiline_pattern)
+        stream.raw = _is_raw(service) and not self._router.mask.texts
+        self.add(stream)
+        return stream
 
     def add(self, stream: Stream) -> None:
         """Read a stream from now on, unless it is closed and only its records are to come."""
@@ -80,12 +105,14 @@ class Reader:
             os.set_inheritable(stream.fd, False)
             self._sources.add(stream.fd)
             self.streams[stream.fd] = stream
+            if stream.partial:
+                self._router.unfinished.note(stream)
 
     def pass_no_raw_bytes(self) -> None:
         """Read all streams line by line from now on, since lines must be masked."""
         for stream in self.streams.values():
             if stream.raw:
-                stream.partial.clear()  # already written
+                stream.forget_partial()  # already written
             stream.raw = stream.splices = False
 
     def unfinished(self, service: str) -> list[tuple[int, bytes]]:
@@ -135,6 +162,7 @@ class Reader:
         destination = stream.targets[0].destination
         if destination.state != OPEN:
             return False
+        destination.end_line()
         sink: Any = destination.sink
         try:
             moved = os.splice(stream.fd, sink.fd, 1 << 20, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
@@ -147,7 +175,7 @@ class Reader:
             stream.splices = False
             return False
         if moved:
-            stream.partial.clear()  # the end of that line was spliced, unread
+            stream.forget_partial()  # the end of that line was spliced, unread
         return moved > 0
 
     def _close(self, stream: Stream) -> None:
@@ -171,7 +199,7 @@ class Reader:
             self._hold(stream, cause)
 
     def _hold(self, stream: Stream, cause: Held) -> None:
-        stream.held_by = cause
+        stream.held_by, stream.held_since = cause, time.monotonic()
         cause.streams[stream] = lambda: self._resume(stream, cause)
 
     def _resume(self, stream: Stream, former: Held) -> None:
@@ -186,8 +214,20 @@ class Reader:
         stream.held_by = None
         self._sources.add(stream.fd)
         self._transfer(stream)
+        if stream.partial:
+            self._router.unfinished.note(stream)
         if stream.source:
             self._router.multiline.set_timer()
+
+    def stalled(self, seconds: float) -> list[tuple[Stream, str, str]]:
+        """The streams that have not been read for this long, each with what it waits for, and why that takes nothing.
+
+        Why is "" if it is not known. A shorter pause is normal: the destination is slower than the service.
+        """
+        since = time.monotonic() - seconds
+        streams = self.streams.values()
+        paused = [each for each in streams if each.held_by is not None and each.held_since <= since]
+        return [(stream, *self._router.what_blocks(stream)) for stream in paused]
 
     # --- the end -------------------------------------------------------------------------------------
 
@@ -237,11 +277,3 @@ def _is_raw(service: Service) -> bool:
 def _reads_to_empty(stream: Stream) -> int:
     """How many reads empty the pipe of what is in it now. A bound, since the service may go on writing."""
     return pipe_bytes(stream.fd) // READ_SIZE + 2
-
-
-def _change_owner(fd: int, uid: int) -> None:
-    """Make a user the owner of a pipe, if permitted (CAP_CHOWN). Without it, only opening it anew fails."""
-    try:
-        os.fchown(fd, uid, -1)
-    except PermissionError:
-        return

@@ -5,7 +5,8 @@ later piece. Appending is cheap, so a flood of output costs little, and what is 
 written. A piece that does not fit is cut at the start of a line; of a line that is longer than the service's limit,
 the end is held.
 
-Restarts of a service and re-executions keep the lines.
+Restarts of a service and re-executions keep the lines. A mark, which is an empty piece, stands between the lines of two
+runs.
 """
 
 from __future__ import annotations
@@ -48,12 +49,18 @@ class RecentLines:
             if buffer.size > self._size_max:
                 buffer.shrink(self._size_max)
 
+    def begin_run(self, service: str, now: float) -> None:
+        """What follows is written by another run. now: Unix time."""
+        buffer = self._buffers.get(service)
+        if buffer is not None and buffer.pieces:
+            self.append(service, "", b"", now)
+
     def records(self, service: str, tail_lines: int | None = None, since: float = 0.0) -> list[Piece]:
         """Pieces read at or after `since` (Unix time), of these the last tail_lines lines (None: all); oldest first."""
         buffer = self._buffers.get(service)
         found: list[Piece] = []
         for now, stream, lines in reversed(buffer.pieces if buffer else ()):
-            if now < since:
+            if now < since or not lines:
                 continue  # not break: times are not in order if the clock was set
             tail = lines
             if tail_lines is not None:
@@ -66,9 +73,21 @@ class RecentLines:
             found.append((now, stream, tail))
         return found[::-1]
 
-    def last_lines(self, service: str, count: int) -> list[bytes]:
-        """The last lines of both streams, without newlines, oldest first."""
-        return b"".join(lines for _, _, lines in self.records(service, count)).split(b"\n")[:-1]
+    def last_lines(self, service: str, count: int, runs_before: int = 0) -> list[bytes]:
+        """The last lines of both streams of one run, without newlines, oldest first.
+
+        runs_before: 0 for the last run, 1 for the one before it.
+        """
+        buffer = self._buffers.get(service)
+        found: list[bytes] = []
+        for _, _, lines in reversed(buffer.pieces if buffer else ()):
+            if not lines:
+                runs_before -= 1
+            elif not runs_before:
+                found[:0] = lines.split(b"\n")[:-1][-count:]
+            if runs_before < 0 or len(found) >= count:
+                break
+        return found[-count:] if count else []
 
     def forget(self, service: str) -> None:
         """Drop a service's lines, and record no more of it."""

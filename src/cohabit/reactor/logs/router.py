@@ -2,7 +2,8 @@
 
 Bytes are cut into whole lines (stream.py), secrets are masked (mask.py), the lines are recorded (recent_lines.py),
 joined to records if the service has a pattern (multiline_assembler.py), and given to the stream's targets (target.py).
-At the end of a stream, an unfinished line gets a newline.
+An unfinished line
+is shown after 200 ms without more (unfinished.py). At the end of a stream, it gets a newline.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 
 from cohabit.reactor.logs.destination import Held
 from cohabit.reactor.logs.multiline_assembler import MultilineAssembler
+from cohabit.reactor.logs.unfinished import UnfinishedLines, hide_secrets, visible_part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +37,15 @@ if TYPE_CHECKING:
         def feed(self, source: int, data: bytes, /) -> None:
             """Give what was read from this descriptor; b"" for its end."""
 
+        def silent(self, source: int, /) -> None:
+            """Nothing more has come for a while: the unfinished line is to be searched as it is."""
+
 
 _SECONDS_PER_NS = 1e-9
 
 
 class Router:
-    """The way of each stream's bytes. multiline: assembles the records of several lines.
+    """The way of each stream's bytes. multiline: assembles the records of several lines. unfinished: lines without end.
 
     sources: by its number, each stream, open or closed, with records to come.
     """
@@ -48,6 +53,7 @@ class Router:
     def __init__(self, context: Context, destinations: Destinations, mask: Mask, recent_lines: RecentLines) -> None:
         self.mask = mask
         self.multiline = MultilineAssembler(context, self)
+        self.unfinished = UnfinishedLines(context.poller, self._show_unfinished)
         self.sources: dict[int, Stream] = {}
         self._destinations = destinations
         self._recent_lines = recent_lines
@@ -78,7 +84,8 @@ class Router:
     def follow(self, copy: Copy | None, services: frozenset[str] | None = None) -> None:
         """Pass each recorded piece, of own messages too (service "cohabit"), to `copy` from now on; None ends it.
 
-        copy(service, "stdout" or "stderr", Unix time of the read, whole lines). services: None for all services.
+        copy(service, "stdout" or "stderr", Unix time of the read, lines): the last line may be unfinished; its rest is
+        passed later. services: None for all services.
         """
         self._copy, self._followed = copy, services
 
@@ -103,6 +110,8 @@ class Router:
             self._deliver(stream, lines)
         elif stream.is_too_long:
             self._flush_long_line(stream)
+        if stream.partial:
+            self.unfinished.note(stream)
 
     def end_line(self, stream: Stream) -> None:
         """No more follows: pass on the unfinished line."""
@@ -116,30 +125,47 @@ class Router:
 
     def _flush_long_line(self, stream: Stream) -> None:
         """Write a line that is too long in pieces. An end that may begin a secret is kept."""
-        kept = max(0, self.mask.longest - 1)
-        if self.mask.texts:
-            stream.partial = bytearray(self.mask.hide(bytes(stream.partial)))
+        hide_secrets(stream, self.mask)
+        kept = min(max(0, self.mask.longest - 1), len(stream.partial) - stream.shown)
         if len(stream.partial) > kept:
             self._deliver(stream, stream.take_partial(kept))
+
+    def _show_unfinished(self, stream: Stream) -> None:
+        """The stream has been silent: show its unfinished line where bytes can be shown, and search it."""
+        line = visible_part(stream, self.mask)
+        tap = self._taps.get(stream.service)
+        if tap is not None:
+            tap.silent(stream.fd)
+        if not (stream.raw or stream.source):
+            for target in stream.targets:
+                target.unfinished(line)
+        self._copy_to_clients(stream.service, stream.origin.stream, line[stream.shown :], time.time_ns())
+        stream.shown = len(line)
 
     def _deliver(self, stream: Stream, lines: bytes) -> None:
         """Mask, record and write whole lines. A raw stream's bytes are written already."""
         now_ns = time.time_ns()
+        shown, stream.shown = stream.shown, 0
         if self.mask.texts:
-            lines = self.mask.hide(lines)
+            lines = lines[:shown] + self.mask.hide(lines[shown:])
         if stream.source:
             self.multiline.feed(stream.source, lines, now_ns)
         elif not stream.raw:
             for target in stream.targets:
                 target.lines(lines, now_ns)
-        self.record(stream.service, stream.origin.stream, lines, now_ns)
+        self.record(stream.service, stream.origin.stream, lines, now_ns, shown)
 
-    def record(self, service: str, kind: str, lines: bytes, now_ns: int) -> None:
-        """Record whole lines, masked already, and copy them to the clients. kind: "stdout" or "stderr"."""
-        now = now_ns * _SECONDS_PER_NS
-        self._recent_lines.append(service, kind, lines, now)
-        if self._copy is not None and self._is_followed(service):
-            self._copy(service, kind, now, lines)
+    def record(self, service: str, kind: str, lines: bytes, now_ns: int, shown: int = 0) -> None:
+        """Record whole lines, masked already, and copy them to the clients. kind: "stdout" or "stderr".
+
+        shown: how much of the first line the clients have got already.
+        """
+        self._recent_lines.append(service, kind, lines, now_ns * _SECONDS_PER_NS)
+        self._copy_to_clients(service, kind, lines[shown:], now_ns)
+
+    def _copy_to_clients(self, service: str, kind: str, data: bytes, now_ns: int) -> None:
+        if self._copy is not None and data and self._is_followed(service):
+            self._copy(service, kind, now_ns * _SECONDS_PER_NS, data)
 
     # --- back pressure (destination.py) --------------------------------------------------------------
 
@@ -152,6 +178,15 @@ class Router:
         if (tap is not None and tap.full) or (stream.source and self.multiline.full(stream.source)):
             return self._held.setdefault(stream.service, Held())
         return None
+
+    def what_blocks(self, stream: Stream) -> tuple[str, str]:
+        """What a paused stream waits for, for people, and why that accepts nothing; "" if it is not known."""
+        destination = stream.blocked_by()
+        if destination is not None:
+            return destination.name, destination.sink.problem
+        if stream.source and self.multiline.full(stream.source):
+            return "the child that runs its multiline-pattern", ""
+        return "the child that runs the pattern of its log probe", ""
 
     def resume(self, service: str) -> None:
         """The service's tap or its multiline child accepts more."""

@@ -38,8 +38,10 @@ class Sink:
 
     on_lost(why) is called once, when the destination is closed for good. on_full(why) is called when the disk behind
     it becomes full, and with "" when it accepts output again; nothing is lost, and `retry_at` is the time of the next
-    attempt.
+    attempt. problem: that `why` meanwhile.
     """
+
+    byte_stream = True
 
     def __init__(
         self,
@@ -51,13 +53,12 @@ class Sink:
     ) -> None:
         """Raises OSError. identity: skips fstat(2), for callers that do not compare identities."""
         self.identity = identity or _identity(fd)
-        self.lost = ""
+        self.lost = self.problem = ""
         self.is_terminal = os.isatty(fd)
         self.on_lost = on_lost
         self.on_full = on_full
         self.pending: list[memoryview] = []
         self.retry_at: float | None = None
-        self._full = False
         self._stalled = False
         self._drain_retries_left = _DRAIN_RETRIES_MAX
         self._fd, self._write_size_max = _open_own(fd)
@@ -114,14 +115,13 @@ class Sink:
             else:
                 self._lose(error.strerror or str(error))
             return
-        if self._full:
+        if self.problem:
             self._report_full("")
 
     def _report_full(self, why: str) -> None:
-        if self._full != bool(why):
-            self._full = bool(why)
-            if self.on_full is not None:
-                self.on_full(why)
+        reported, self.problem = self.problem, why
+        if bool(reported) != bool(why) and self.on_full is not None:
+            self.on_full(why)
 
     @property
     def pending_bytes(self) -> int:

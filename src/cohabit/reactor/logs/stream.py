@@ -9,6 +9,7 @@ from __future__ import annotations
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.linux import os
 from cohabit.reactor.logs.formats import Origin
+from cohabit.reactor.shortage import EIO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +28,15 @@ class Stream:
     """One stream of one start of a service.
 
     fd: -1 once it is closed; entries, pattern: from the file; targets: one for each entry that is written to. partial:
-    the beginning of an unfinished line; spliced bytes are not in it. raw: bytes are written as they come, not line by
+    the beginning of an unfinished line; spliced bytes are not in it. shown: how much of it the clients
+    have got (unfinished.py). raw: bytes are written as they come, not line by
     line; splices: they are moved with splice(2). source: its number in the MultilineAssembler, 0 for none. held_by:
-    the list of what holds it up (destination.py), None while it is read.
+    the list of what holds it up (destination.py), None while it is read; held_since: since when, in monotonic seconds.
     """
 
     __slots__ = (
-        "entries", "fd", "held_by", "origin", "partial", "pattern", "raw", "source", "splices", "targets",
+        "entries", "fd", "held_by", "held_since", "origin", "partial", "pattern", "raw", "shown", "source", "splices",
+        "targets",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, fd: int, entries: tuple[Logging, ...], pattern: str = "") -> None:
@@ -43,8 +46,10 @@ class Stream:
         self.pattern = pattern
         self.targets: tuple[Target, ...] = ()
         self.partial = bytearray()
+        self.shown = 0
         self.raw = self.splices = False
         self.held_by: Held | None = None
+        self.held_since = 0.0
         self.source = 0
 
     @property
@@ -58,6 +63,10 @@ class Stream:
             return os.read(self.fd, READ_SIZE)
         except MemoryError:  # raised before anything is taken from the pipe
             return os.read(self.fd, _SMALL_READ_SIZE)
+        except OSError as error:
+            if error.errno != EIO:  # the end of a pseudo-terminal
+                raise
+            return b""
 
     def blocked_by(self) -> Destination | None:
         """The first destination for which one of its targets must wait (target.py), or None."""
@@ -80,6 +89,11 @@ class Stream:
             self.partial = bytearray(data[end:])
             return lines
         return data
+
+    def forget_partial(self) -> None:
+        """Drop the unfinished line."""
+        self.partial.clear()
+        self.shown = 0
 
     @property
     def is_too_long(self) -> bool:
@@ -104,6 +118,7 @@ class Stream:
             "entries": to_plain(self.entries),
             "pattern": self.pattern,
             "partial": bytes(self.partial),
+            "shown": self.shown,
             "source": self.source,
             "raw": self.raw,
             "targets": [target.to_plain() for target in self.targets],
@@ -114,5 +129,5 @@ class Stream:
         """The stream that was saved, without targets, which are restored separately."""
         stream = cls(Origin(*plain["origin"]), plain["fd"], from_plain(plain["entries"]), plain["pattern"])
         stream.partial += plain["partial"]
-        stream.source, stream.raw = plain["source"], plain["raw"]
+        stream.source, stream.raw, stream.shown = plain["source"], plain["raw"], plain["shown"]
         return stream

@@ -71,6 +71,10 @@ class Structured:
         messages = [record.replace(b"\r\n", b"\n").removesuffix(b"\r") for record in records]
         return self.format_each(messages, Heads(self, now_ns))
 
+    def unfinished(self, _data: bytes) -> bytes:
+        """Nothing: a record is whole."""
+        return b""
+
     def message(self, level: str, text: bytes, now_ns: int) -> bytes:
         """Format one message of cohabit itself."""
         heads = Heads(self, now_ns)

@@ -49,6 +49,8 @@ class SyslogSink:
     the server cannot be reached, and one when it can again.
     """
 
+    byte_stream = False
+
     def __init__(
         self,
         address: str,
@@ -72,7 +74,7 @@ class SyslogSink:
         self._place: Place = ("", 0, None)  # of the transport
         self._connected_at = 0.0  # monotonic seconds
         self._delay_seconds = 0.0
-        self._failure_reported = False
+        self.problem = ""  # why the server cannot be reached
         self._draining = self._stalled = False
         self._frames = Frames()
 
@@ -224,8 +226,8 @@ class SyslogSink:
 
     def _report(self, why: str) -> None:
         """Log once why the server cannot be reached, and once that it can again (why: "")."""
-        if self._failure_reported != bool(why):
-            self._failure_reported = bool(why)
+        reported, self.problem = self.problem, why
+        if bool(reported) != bool(why):
             trouble = f"cannot reach syslog {self.address}: {why} (trying again; blocking services wait)"
             self._log("warning", "", trouble if why else f"can reach syslog {self.address} again")
 
@@ -271,7 +273,7 @@ class SyslogSink:
             "age": time.monotonic() - self._connected_at,
             "places": self._server.places,
             "count": self._server.count,
-            "trouble": self._failure_reported,
+            "problem": self.problem,
             "frames": (self._frames.pieces.copy(), self._frames.offset),
         }
 
@@ -279,7 +281,7 @@ class SyslogSink:
         """Take over the state from to_plain(). What is pending is sent by the next flush()."""
         self._server.places = plain["places"]
         self._server.count = plain["count"]
-        self._failure_reported = plain["trouble"]
+        self.problem = plain["problem"]
         self._frames.pieces, self._frames.offset = plain["frames"]
         if plain["fd"] >= 0:
             os.set_inheritable(plain["fd"], False)

@@ -77,6 +77,10 @@ class Syslog:
             [_framed(priorities[level] + header_tail, record) for level, record in zip(levels, whole, strict=True)]
         )
 
+    def unfinished(self, _data: bytes) -> bytes:
+        """Nothing: a record is whole."""
+        return b""
+
     def message(self, level: str, text: bytes, now_ns: int) -> bytes:
         """Format one message of cohabit itself."""
         return _framed(self._priorities[level.encode()] + self._header_tail(now_ns), text)

@@ -7,7 +7,7 @@ Beyond the limit whole pieces are dropped and counted, and a notice is written i
 
 from __future__ import annotations
 
-from cohabit.reactor.logs.destination import BLOCKED
+from cohabit.reactor.logs.destination import BLOCKED, OPEN
 from cohabit.reactor.logs.formats import Prefix
 
 TYPE_CHECKING = False
@@ -24,11 +24,12 @@ class Target:
     """The way of one stream's lines to one destination.
 
     bytes_max: how much is buffered while the sink is blocked; None: blocking mode. notice(text): a message of cohabit
-    itself about dropped lines, formatted.
+    itself about dropped lines, formatted. shown: how many bytes of its stream's unfinished line are written.
     """
 
     __slots__ = (
         "buffered", "buffered_bytes", "bytes_max", "destination", "dropped_bytes", "dropped_lines", "format", "notice",
+        "shown",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +42,7 @@ class Target:
         self.buffered: list[bytearray] = []
         self.buffered_bytes = 0
         self.dropped_bytes = self.dropped_lines = 0
+        self.shown = 0
 
     @property
     def must_wait(self) -> bool:
@@ -49,8 +51,32 @@ class Target:
 
     def lines(self, data: bytes, now_ns: int) -> None:
         """Write whole lines."""
-        if self._has_room(data):
+        if self.shown:
+            data = self._finish_line(data)
+        if data and self._has_room(data):
             self._write(self.format.lines(data, now_ns), data)
+
+    def unfinished(self, line: bytes) -> None:
+        """Write an unfinished line as far as it is not written, if that can be done at once and without a record.
+
+        If something else was written since its first part, it goes on in a line of its own.
+        """
+        destination, rest = self.destination, line[self.shown :]
+        if not rest or self.buffered or destination.has_pending or destination.state != OPEN:
+            return
+        text = rest if destination.open_line is self else self.format.unfinished(rest)
+        if text and destination.sink.byte_stream:
+            destination.write_on(self, text, ends=False)
+            self.shown = len(line)
+
+    def _finish_line(self, data: bytes) -> bytes:
+        """Write the rest of the unfinished line, unless something was written since. Returns what is left to write."""
+        data, self.shown = data[self.shown :], 0
+        if self.destination.open_line is not self:
+            return data.removeprefix(b"\n")  # what came between has ended the line
+        end = data.find(b"\n") + 1
+        self.destination.write_on(self, data[:end], ends=True)
+        return data[end:]
 
     def records(self, records: list[bytes], now_ns: int) -> None:
         """Write records of one or more lines each, given without their last newlines."""
@@ -119,13 +145,16 @@ class Target:
 
     # --- re-execution --------------------------------------------------------------------------------
 
-    def to_plain(self) -> tuple[bytes, int, int]:
-        """What is buffered; lines and bytes that were dropped and not reported."""
-        return b"".join(self.buffered), self.dropped_lines, self.dropped_bytes
+    def to_plain(self) -> tuple[bytes, int, int, int, bool]:
+        """What is buffered; lines and bytes that were dropped and not reported; `shown`; if the line is open."""
+        is_open = self.destination.open_line is self
+        return b"".join(self.buffered), self.dropped_lines, self.dropped_bytes, self.shown, is_open
 
-    def restore(self, plain: tuple[bytes, int, int]) -> None:
+    def restore(self, plain: tuple[bytes, int, int, int, bool]) -> None:
         """Take over the state from to_plain()."""
-        data, self.dropped_lines, self.dropped_bytes = plain
+        data, self.dropped_lines, self.dropped_bytes, self.shown, is_open = plain
+        if is_open:
+            self.destination.open_line = self
         for start in range(0, len(data), _PIECE_SIZE):
             self._buffer(data[start : start + _PIECE_SIZE])
         if self.dropped_lines:
