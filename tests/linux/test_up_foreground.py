@@ -39,7 +39,7 @@ def test_command_has_the_terminal(start: Start, tmp_path: object, process_1: boo
 
 def test_terminal_of_a_service_of_the_file(start: Start, tmp_path: object) -> None:
     """tty: true gives the terminal to a service of the file."""
-    services = {**OTHER, "shell": {"command": shell("tty; read x; echo got $x"), "tty": True}}
+    services = {**OTHER, "shell": {"command": shell("tty; read x; echo got $x"), "tty": True, "essential": True}}
     file = write_file(str(tmp_path), services)
     run = start(*COHABIT, "up", "-f", file, above=CTTY, terminal=True)
     run.until_printed("/dev/pts/")

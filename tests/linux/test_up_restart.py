@@ -104,7 +104,7 @@ def test_essential_exit_ends_the_container(up: Start, tmp_path: Path, process_1:
     """An essential service's own code is the container's; the others get TERM."""
     run = up(
         {
-            "web": {"command": shell(f"until [ -e order ]; do :; done; {command}")},
+            "web": {"command": shell(f"until [ -e order ]; do :; done; {command}"), "essential": True},
             "other": {"command": program("ordered.py", "other")},
         },
         process_1=process_1,

@@ -1,12 +1,14 @@
 """Log files as destinations: the pipe to the log writer, what it confirms, and its replacement."""
 
 import errno
+import fcntl
 import marshal
 import os
 import select
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -231,7 +233,7 @@ def test_drain_waits_for_the_confirmation(world: World, monkeypatch: pytest.Monk
     real = select.poll
 
     def answering() -> Any:
-        assert world.child.take() == ("confirm", sink.number)
+        assert world.child.take() == ("confirm", sink.number, 4)
         world.child.answer("position", sink.number, (4, 1, 2, 4))
         return real()
 
@@ -432,6 +434,43 @@ def test_the_log_writer_reports_a_file_without_a_descriptor() -> None:
     Writer(answers.append).handle(("open", 7, "/var/log/web.log", 0, 1, False, None), [])
     why = "cannot write /var/log/web.log: too many open files (raise ulimit -n)"
     assert answers == [("trouble", 7, why), ("failing", 7, "too many open files")]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Iterator[tuple[Writer, int, Path]]:
+    """Give a log writer with one file, the pipe to it, and the file."""
+    path = tmp_path / "web.log"
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
+    log_writer = Writer(lambda _: None)
+    log_writer.handle(("open", 7, str(path), 0, 1, False, None), [reader])
+    yield log_writer, writer, path
+    os.close(writer)
+    while log_writer.descriptors():
+        log_writer.readable({reader})
+
+
+def test_a_long_beginning_after_a_long_line_is_not_torn(written: tuple[Writer, int, Path]) -> None:
+    """The buffer has room for what follows, whatever its size."""
+    log_writer, writer, path = written
+    fds = set(log_writer.descriptors())
+    for data in (b"x" * 600_000, b"\n" + b"y" * 300_000, b"z\n"):
+        os.write(writer, data)
+        for _ in range(4):
+            if select.select(fds, [], [], 0)[0]:
+                log_writer.readable(fds)
+    assert path.read_bytes() == b"x" * 600_000 + b"\n" + b"y" * 300_000 + b"z\n"
+
+
+def test_a_confirmation_does_not_end_a_line_that_came_later(written: tuple[Writer, int, Path]) -> None:
+    """Process 1 may have sent the beginning of another line since it asked."""
+    log_writer, writer, path = written
+    os.write(writer, b"one\ntw")
+    log_writer.handle(("confirm", 7, 4), [])
+    assert path.read_bytes() == b"one\n"
+    os.write(writer, b"o")
+    log_writer.handle(("confirm", 7, 7), [])
+    assert path.read_bytes() == b"one\ntwo"
 
 
 def test_a_child_that_is_to_end_is_read_until_it_has_closed_its_files(world: World) -> None:

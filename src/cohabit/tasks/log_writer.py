@@ -7,7 +7,7 @@ Standard input is a socket (SOCK_SEQPACKET), on which each message is one tuple,
 
     ("open", FILE, PATH, BYTES_MAX, FILES_MAX, COMPRESS, POSITION)   with a descriptor: the pipe with the file's lines
     ("rotation", FILE, BYTES_MAX, FILES_MAX, COMPRESS)               other limits from now on
-    ("confirm", FILE)                                                answer when all that is in the pipe is written
+    ("confirm", FILE, SENT)                                          answer when all that is in the pipe is written
     ("stop compressing",)                                            the container is stopping
 
 FILE is a number that process 1 chooses; POSITION is None, or what the former writer confirmed last (log_file.py). The
@@ -69,6 +69,7 @@ class _Stream:
         self.ended = False
         self.failing = False
         self.confirmed = log.position
+        self.received = log.position[0] if log.position else 0  # bytes, as in a position
         self.confirm_at: float | None = None
         self._spare = spare
         self._buffer = bytearray()
@@ -85,6 +86,7 @@ class _Stream:
             self.end_line()
             return
         size = start + count
+        self.received += count
         end = self._buffer.rfind(b"\n", start, size) + 1
         if not end and size == len(self._buffer):  # a long line
             if size < _LINE_MAX:
@@ -103,7 +105,8 @@ class _Stream:
         if end:
             self.log.write(memoryview(buffer)[:end])
             if self.log.blocked or len(buffer) > _READ_SIZE:  # the old buffer holds what is pending
-                self._buffer = bytearray(max(_READ_SIZE, size - end))
+                rest = size - end  # with room for more: a read into no room looks like the end of the pipe
+                self._buffer = bytearray(_READ_SIZE if rest < _READ_SIZE else rest + _READ_SIZE)
             self._buffer[: size - end] = buffer[end:size]
         self._partial = size - end
         if not self._partial:
@@ -139,7 +142,7 @@ class Writer:
                 self._streams[number].log.set_rotation(bytes_max, files_max, compress=compress)
         elif kind == "confirm":
             if values[0] in self._streams:
-                self._confirm_all(self._streams[values[0]])
+                self._confirm_all(self._streams[values[0]], values[1])
         elif kind == "stop compressing":
             for stream in self._streams.values():
                 stream.log.stop_compressing()
@@ -154,11 +157,16 @@ class Writer:
         )
         self._streams[number] = _Stream(number, fd, log, self._spare)
 
-    def _confirm_all(self, stream: _Stream) -> None:
-        """Write what is in the pipe, and confirm it. If that fails, "failing" is the answer, and later a position."""
+    def _confirm_all(self, stream: _Stream, sent: int) -> None:
+        """Write what is in the pipe, and confirm it. If that fails, "failing" is the answer, and later a position.
+
+        sent: how much process 1 had sent, as in a position. It may have sent the beginning of a line since then, whose
+        end follows: only a line that ends there is not to be continued.
+        """
         while not stream.log.blocked and not stream.ended and _is_readable(stream.fd, 0):
             stream.read()
-        stream.end_line()
+        if stream.received == sent:
+            stream.end_line()
         self._progress(stream)
         self._confirm(stream)
 

@@ -170,8 +170,10 @@ class FileSink:
         self.retry_at = None
         self.flush()
         connection = self.writer.connection
-        if not self._pending and state.asked != connection and self.writer.send(("confirm", self.number)):
-            state.asked = connection
+        if not self._pending and state.asked != connection:
+            sent = (self.position[0] if self.position else 0) + sum(map(len, self._unconfirmed))
+            if self.writer.send(("confirm", self.number, sent)):
+                state.asked = connection
         if self.pending_bytes != state.last_bytes:
             state.last_bytes, state.give_up_at = self.pending_bytes, now + _STALL_SECONDS
         state.stalled = now >= state.give_up_at or state.starts_left < 0
