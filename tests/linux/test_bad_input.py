@@ -64,11 +64,16 @@ def test_missing_working_directory(up: Start) -> None:
     _refused(up, {"command": ["true"], "working_dir": "/no/such/place"}, 78, "bad", "/no/such/place")
 
 
-def test_command_without_first_line_is_126(up: Start, tmp_path: Path) -> None:
-    """An executable text without #! is detected by the kernel only; it gives 126 and a message."""
+def test_a_command_without_first_line_is_run_by_the_shell(up: Start, tmp_path: Path) -> None:
+    """As by execvp(3): an executable text without #!. What is not a text gives 126 and a message."""
     (tmp_path / "program").write_text("echo hello\n")
-    (tmp_path / "program").chmod(0o755)
-    run = up({"bad": {"command": ["./program"]}})
+    (tmp_path / "binary").write_bytes(b"\0\1\2\n")
+    for name in ("program", "binary"):
+        (tmp_path / name).chmod(0o755)
+    run = up({"good": {"command": ["./program"]}})
+    assert run.wait() == 0
+    assert run.lines("good") == ["hello"]
+    run = up({"bad": {"command": ["./binary"]}})
     assert run.wait() == 126
     assert "interpreter" in run.text
 
