@@ -65,12 +65,13 @@ def test_a_freeze_is_not_a_failure(up: Start, tmp_path: Path) -> None:
 
 
 def test_a_freeze_in_the_stop_leaves_the_grace_period(up: Start) -> None:
-    """A service that needs a second to stop has it, although the container was frozen meanwhile."""
-    slow = "trap 'echo stops; sleep 1; echo clean; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done"
-    run = up({"db": {"command": shell(slow), "stop_grace_period": "2s"}})
+    """A service has its time to stop, although the container was frozen soon after the request and for most of it."""
+    work = "for i in 1 2 3 4 5; do sleep 0.5; done"
+    slow = f"trap 'echo stops; {work}; echo clean; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done"
+    run = up({"db": {"command": shell(slow), "stop_grace_period": "4s"}})
     run.until_printed("up")
     run.signal(signal.SIGTERM)
     run.until_printed("stops")
-    _freeze(run, 2.5)
+    _freeze(run, 3.0)
     assert run.wait() == 0
     assert "clean" in run.lines("db")

@@ -24,7 +24,7 @@ from cohabit.plan import reason as reasons
 from cohabit.plan.model import HEALTHY, STARTED, Dependency, Hook, Probe, Restart
 from cohabit.plan.reason import Reason
 from cohabit.plan.reason_text import text_of
-from unit.engine_story import TERM, check_row, completed, plan, reexecuted, service, start_failed, up
+from unit.engine_story import PROBE, TERM, check_row, completed, in_short, plan, reexecuted, service, start_failed, up
 
 if TYPE_CHECKING:
     from unit.engine_story import Row
@@ -189,3 +189,13 @@ def test_a_stop_that_timed_out_in_a_hook_names_the_hook() -> None:
     check_row(engine, (2.0, Due(), ("kill web", "logs (its pre_stop hook 2 is still running): killing it")))
     engine.step(Exited("web", 137), 2.1)
     assert engine.units["web"].run.reason == Reason(reasons.STOP_TIMED_OUT, 137, 9, 2.1, "pre_stop", 1)
+
+
+def test_a_result_at_the_time_of_the_next_probe_asks_once() -> None:
+    """A late result, for example of a probe that a reload replaced, and the timer do not both ask."""
+    engine = Supervisor()
+    engine.step(Loaded(plan(service("web", probe=PROBE.replace(start_interval_seconds=1.0)))), 0.0)
+    assert "probe web" in [in_short(effect) for effect in engine.step(up("web"), 0.0)]
+    engine.step(Probed("web", False), 0.2)
+    assert "probe web" in [in_short(effect) for effect in engine.step(Probed("web", False), 1.0)]
+    assert engine.step(Due(), 1.0) == []

@@ -329,6 +329,25 @@ RELOAD: dict[str, Story] = {
             (5.4, up("db"), ("spawn web",)),
         ),
     ),
+    "removed services stop in reverse order, although one between them has completed": (
+        plan(
+            service("db"),
+            service("migrate", "db", essential=False),
+            service("app", completed("migrate")),
+            service("other"),
+        ),
+        (
+            (0.0, up("db"), ("spawn migrate",)),
+            (0.0, up("other"), ()),
+            (0.0, up("migrate"), ()),
+            (1.0, Exited("migrate", 0), ("spawn app",)),
+            (1.0, up("app"), ("all ready",)),
+            (2.0, ReloadRequested(), ("load",)),
+            (2.1, Loaded(plan(service("other"))), ("prepare", "signal app TERM")),
+            (2.5, Exited("app", 0), ("signal db TERM", "forget app", "forget migrate")),
+            (2.6, Exited("db", 0), ("forget db",)),
+        ),
+    ),
     "an added service starts, a removed one stops and is forgotten": (
         plan(service("a"), service("b")),
         (

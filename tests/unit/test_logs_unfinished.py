@@ -53,6 +53,33 @@ def test_a_line_goes_on_where_it_was_shown(loop: QuietLoop, mode: Logging) -> No
     assert loop.poller.deadline() is None
 
 
+@pytest.mark.parametrize(
+    ("begun", "rest"),
+    [
+        ("é".encode()[:1], "é".encode()[1:]),
+        ("漢".encode()[:2], "漢".encode()[2:]),
+        ("😀".encode()[:3], "😀".encode()[3:]),
+        (b"\x1b", b"[0m"),
+        (b"\x1b[", b"K"),
+        (b"\x1b[38;5;1", b"96m"),
+    ],
+)
+def test_no_character_is_torn(loop: QuietLoop, begun: bytes, rest: bytes) -> None:
+    """Nor an escape sequence: what begins one is shown when it is complete."""
+    one = loop.open("one")
+    assert loop.write(one, "漢 \x1b[1m".encode() + begun) == "one     | 漢 \x1b[1m".encode()
+    assert loop.write(one, rest) == begun + rest
+    assert loop.write(one, begun) == b""
+    assert loop.write(one, b"\n") == begun + b"\n"
+
+
+@pytest.mark.parametrize("end", [b"\x80\x80", b"\xc3\xa9", b"\x1b[0m", b"\x1bM", b"\x80"])
+def test_what_begins_no_character_is_shown(loop: QuietLoop, end: bytes) -> None:
+    """A complete one, and bytes that are no UTF-8."""
+    one = loop.open("one")
+    assert loop.write(one, b"a" + end) == b"one     | a" + end
+
+
 def test_the_timer_exists_only_while_a_line_is_unfinished(loop: QuietLoop) -> None:
     """Whole lines set none, and a line that is shown has none."""
     one = loop.open("one")
@@ -143,6 +170,24 @@ def test_an_end_that_may_begin_a_secret_is_not_shown(loop: QuietLoop, tmp_path: 
     assert loop.write(one, b" of iron") == b"sword of iron"
     assert loop.write(one, b"\n") == b"\n"
     assert loop.output.last_lines("one", 9) == [b"a ***, a sword of iron"]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "parts", "masked"),
+    [
+        ("admin\nadmin123", (b"as admin", b"123, admin"), [b"as ", b"***, "]),
+        ("cret\nsecret-key", (b"a secret", b"-key."), [b"a ", b"***."]),
+        ("abcd1234\n1234wxyz", (b"a abcd1234", b"."), [b"a ", b"***."]),
+    ],
+)
+def test_a_secret_that_begins_with_another_is_not_shown_in_parts(
+    loop: QuietLoop, tmp_path: Path, secrets: str, parts: tuple[bytes, ...], masked: list[bytes]
+) -> None:
+    """Nor one that has another inside, or overlaps with it."""
+    (tmp_path / "secret").write_text(secrets)
+    loop.output.hide([f"{tmp_path}/secret"])
+    one = loop.open("one")
+    assert [loop.write(one, part).removeprefix(b"one     | ") for part in parts] == masked
 
 
 def test_clients_and_the_last_lines_have_it(loop: QuietLoop) -> None:

@@ -94,6 +94,7 @@ class HealthMonitor:
         if probe is None or unit.state != machine.RUNNING:
             return
         before = unit.health.status
+        self._services.timers.set((unit.name, HEALTH_TIMER), None)  # it may be due for an earlier result
         if unit.health.due(probe, now):
             self._services.out.append(Ask(unit.spec))
         else:

@@ -81,6 +81,15 @@ class Membership:
         took_part = [unit for unit in units if not unit.dormant]
         return all(unit.ended for unit in took_part) and (bool(took_part) or not units)
 
+    def next_to_forget(self) -> Unit | None:
+        """A removed unit without processes, unless removed dependents still stop: their order goes through it."""
+        units = self._services.units
+        for unit in self.gone:
+            dependents = [units[name] for name in unit.dependents]
+            if unit.at_rest and not any(other.gone and not other.unreachable for other in dependents):
+                return unit
+        return None
+
     def forget(self, unit: Unit) -> None:
         """Remove a unit that is not in the Plan any more and has no processes."""
         self.gone.remove(unit)

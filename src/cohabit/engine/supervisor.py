@@ -110,12 +110,18 @@ class Supervisor:
     def patient(self) -> bool:
         """Whether the deadline is for others: for a stop, or for a report of a service."""
         first = self.services.timers.first()
+        if self.stops or first is None or first[1] == STATE_TIMER:
+            return self.stops
+        probe = self.units[first[0]].spec.probe
+        return probe is not None and probe.kind in PASSIVE_PROBES
+
+    @property
+    def stops(self) -> bool:
+        """Whether the deadline is that of a stop."""
+        first = self.services.timers.first()
         if first is None or self.phase in (STOPPING, SWEEPING):
             return self.ending.deadline is not None
-        unit = self.units[first[0]]
-        if first[1] == STATE_TIMER:
-            return unit.state == machine.STOPPING
-        return unit.spec.probe is not None and unit.spec.probe.kind in PASSIVE_PROBES
+        return first[1] == STATE_TIMER and self.units[first[0]].state == machine.STOPPING
 
     def _service_event(self, event: Event, now: float) -> bool:
         """Whether the event is about one service; it is handled then."""
@@ -191,7 +197,7 @@ class Supervisor:
     def _check_progress(self, now: float) -> None:
         """Forget removed services, and see whether all services have ended or are ready."""
         services = self.services
-        for unit in [unit for unit in services.membership.gone if unit.at_rest]:
+        while (unit := services.membership.next_to_forget()) is not None:
             services.membership.forget(unit)
             self.container.do(Forget(unit.name))
         if not services.active and services.membership.all_ended():

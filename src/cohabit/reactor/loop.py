@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cohabit.engine.events import Event
     from cohabit.reactor.signals import InheritedSignals
 
+_STOP_PART_SECONDS = 1.0  # the longest wait for the end of a grace period: so precisely a gap in it is known
 _GAPS_LOGGED_SECONDS = 60.0  # so that a machine that is always too busy does not fill the log
 _ENGINE = ("engine", "")  # key of its timer
 
@@ -101,7 +102,7 @@ class Loop:
         due = self.engine.deadline()
         patient = due is not None and self.engine.patient
         self.poller.call_at(_ENGINE, due, lambda: self.facts.append(events.Due()), patient=patient)
-        self.poller.wait()
+        self.poller.wait(_STOP_PART_SECONDS if due is not None and self.engine.stops else None)
         if (gap := self.poller.take_gap()) is not None:
             self._note_gap(*gap)
         self.signalled(self.signals.take())
@@ -114,7 +115,8 @@ class Loop:
         if now >= self._gap_logged_at + _GAPS_LOGGED_SECONDS:
             self._gap_logged_at = now
             why = "a paused container, a suspended machine, or too little processor time"
-            self.say("warning", "", f"did not run for {format_duration(seconds)} ({why}): deadlines are postponed")
+            gap = format_duration(seconds)
+            self.say("warning", "", f"did not run for {gap} or more ({why}): deadlines are postponed")
 
     def signalled(self, numbers: set[int]) -> None:
         """Turn signals into events for the engine."""

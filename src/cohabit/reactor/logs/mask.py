@@ -32,11 +32,6 @@ class Mask:
         self.texts: list[bytes] = []
         self._by_path: dict[str, set[bytes]] = {}
 
-    @property
-    def longest(self) -> int:
-        """Length of the longest text in bytes, 0 if there is none."""
-        return len(self.texts[0]) if self.texts else 0
-
     def learn(self, files: Iterable[str]) -> list[str]:
         """Read the texts of these secret files; texts read before stay. Returns warnings.
 
@@ -85,7 +80,19 @@ class Mask:
         self._by_path = {path: set(texts) for path, texts in plain.items()}
         self._sort()
 
-    def begun(self, data: bytes) -> int:
+    def settled(self, data: bytes) -> int:
+        """How many bytes of the data can be masked now: what follows them may be the beginning of a secret.
+
+        A secret may begin with another one, or inside it. So the data is searched before it is masked, and one that
+        reaches over the boundary is not cut.
+        """
+        end = len(data) - self._begun(data)
+        for text in self.texts if end < len(data) else ():
+            at = data.find(text, max(0, end - len(text) + 1), end + len(text) - 1)
+            end = at if at >= 0 else end
+        return end
+
+    def _begun(self, data: bytes) -> int:
         """How many bytes at the end of the data may be the beginning of a secret; 0 for none."""
         tails = (range(min(len(text) - 1, len(data)), 0, -1) for text in self.texts)
         found = (

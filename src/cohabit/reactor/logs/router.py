@@ -125,10 +125,9 @@ class Router:
 
     def _flush_long_line(self, stream: Stream) -> None:
         """Write a line that is too long in pieces. An end that may begin a secret is kept."""
-        hide_secrets(stream, self.mask)
-        kept = min(max(0, self.mask.longest - 1), len(stream.partial) - stream.shown)
-        if len(stream.partial) > kept:
-            self._deliver(stream, stream.take_partial(kept))
+        end = hide_secrets(stream, self.mask)
+        if end > stream.shown:
+            self._deliver(stream, stream.take_partial(len(stream.partial) - end))
 
     def _show_unfinished(self, stream: Stream) -> None:
         """The stream has been silent: show its unfinished line where bytes can be shown, and search it."""

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _TIMER = ("output", "unfinished")
 SILENCE_SECONDS = 0.2
+_CHARACTER_MAX = 4  # bytes of a character: utf-8(7)
+_CONTINUATION = range(0x80, 0xC0)
+_LEADS = (0xC0, 0xE0, 0xF0)  # the first byte of a character of more than one, two and three bytes is at least this
+_ESCAPE_MAX = 32  # a longer sequence is not recognised
+_PARAMETERS = bytes(range(0x20, 0x40))  # between ESC [ and the final byte: ECMA-48
 
 
 class UnfinishedLines:
@@ -47,15 +52,43 @@ class UnfinishedLines:
             self._poller.call_at(_TIMER, min(self._read_at.values()) + SILENCE_SECONDS, self._due)
 
 
-def hide_secrets(stream: Stream, mask: Mask) -> None:
-    """Mask the unfinished line. What is shown of it stays as it is."""
-    if mask.texts:
-        shown = stream.partial[: stream.shown]
-        stream.partial = shown + mask.hide(bytes(stream.partial[stream.shown :]))
+def hide_secrets(stream: Stream, mask: Mask) -> int:
+    """Mask the unfinished line, but not an end that may begin a secret. What is shown of it stays as it is.
+
+    Returns the length of the masked part.
+    """
+    if not mask.texts:
+        return len(stream.partial)
+    shown, rest = stream.partial[: stream.shown], bytes(stream.partial[stream.shown :])
+    end = mask.settled(rest)
+    masked = shown + mask.hide(rest[:end])
+    stream.partial = masked + rest[end:]
+    return len(masked)
 
 
 def visible_part(stream: Stream, mask: Mask) -> bytes:
-    """The unfinished line, masked, as far as it may be shown: an end that may begin a secret is left out."""
-    hide_secrets(stream, mask)
-    line = bytes(stream.partial)
-    return line[: max(len(line) - mask.begun(line), stream.shown)]
+    """The unfinished line, masked, as far as it may be shown.
+
+    An end that may begin a secret is left out, and so is a part of a character or of an escape sequence: something else
+    may be written before the rest comes.
+    """
+    end = hide_secrets(stream, mask)
+    line = bytes(stream.partial[:end])
+    return line[: max(end - _begun_character(line), stream.shown)]
+
+
+def _begun_character(line: bytes) -> int:
+    """How many bytes at the end are the beginning of a character in UTF-8, or of an escape sequence; 0 for none."""
+    for size in range(1, min(len(line), _CHARACTER_MAX - 1) + 1):
+        byte = line[-size]
+        if byte in _CONTINUATION:
+            continue
+        if byte >= _LEADS[size - 1]:
+            return size
+        break
+    start = line.rfind(b"\x1b", -_ESCAPE_MAX)
+    if start < 0:
+        return 0
+    sequence = line[start + 1 :]
+    begun = not sequence or (sequence[:1] == b"[" and not sequence[1:].strip(_PARAMETERS))
+    return len(line) - start if begun else 0
