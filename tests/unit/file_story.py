@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 from cohabit.config.readers.registry import read
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cohabit.plan.draft import Draft
     from cohabit.plan.model import Service
 
 ENVIRON = {"HOME": "/root", "TOKEN": "t0", "EMPTY": "", "YES": "yes", "GRACE": "3s"}
 
 
-def draft(text: str, name: str = "cohabit.yaml") -> Draft:
+def draft(text: str, name: str = "cohabit.yaml", *, environ: Mapping[str, str] = ENVIRON) -> Draft:
     """The Draft of a file with this text."""
     with open(name, "w", encoding="utf-8") as file:
         file.write(text)
-    return read({"files": [name]}, ENVIRON)
+    return read({"files": [name]}, environ)
 
 
 def reported(text: str) -> list[str]:

@@ -25,7 +25,10 @@ ENVIRON = {"HOME": "/root", "SECRET": "s3"}
         ("A=\nB=2", {"A": "", "B": "2"}),
         ("A=x # comment", {"A": "x"}),
         ("A=x#no comment", {"A": "x#no comment"}),
-        ("A=# comment", {"A": ""}),
+        ("COLOR=#ff0000", {"COLOR": "#ff0000"}),
+        ("A= #x\nB=x\t#y", {"A": "#x", "B": "x\t#y"}),
+        ("PW=p@ss$ # comment", {"PW": "p@ss$"}),
+        ('A="\\a\\b\\f\\v\\0123\\07"', {"A": "\a\b\f\vS\\07"}),
         ("A=a=b=c", {"A": "a=b=c"}),
         ("A='$HOME # literal'", {"A": "$HOME # literal"}),
         ("A='it\\'s'", {"A": "it's"}),
@@ -65,11 +68,11 @@ def test_every_invalid_line_is_reported_and_the_others_are_read() -> None:
 
 
 def test_text_after_a_closing_quote_and_invalid_variables_are_reported() -> None:
-    found = parse('A="x"y\nB=$5\nC="${V:?no}"', ENVIRON.get)
+    found = parse('A="x"y\nB=${5}\nC="${V:?no}"', ENVIRON.get)
     assert found.values == {}
     assert found.diagnostics == [
         (1, 'A: text after the closing quote "'),
-        (2, "B: $ without a variable name at character 1 (write $$ for a literal $)"),
+        (2, "B: ${…} without a variable name at character 1 (write $$ for a literal $)"),
         (3, "C: a required variable in it is not set"),
     ]
 
@@ -80,7 +83,20 @@ def test_lines_are_counted_across_values_of_several_lines() -> None:
 
 def test_variables_that_refer_to_unset_ones_are_reported() -> None:
     """The name of the unset variable is not shown: after a stray $ it is part of the value."""
-    assert parse("A=$NONE\nB=${NADA}\nC=x", ENVIRON.get).unset == ["A", "B"]
+    text = "a variable in it is not set: replaced by an empty string (write $$ for a literal $)"
+    assert parse("A=$NONE\n\nB=${NADA}\nC=x", ENVIRON.get).warnings == [(1, f"A: {text}"), (3, f"B: {text}")]
+
+
+def test_a_command_that_no_shell_runs_is_a_warning() -> None:
+    found = parse("A=$(hostname)\nB=$$(x)\nC='$(x)'", ENVIRON.get)
+    assert found.values == {"A": "$(hostname)", "B": "$(x)", "C": "$(x)"}
+    assert found.warnings == [(1, "A: $(…) in it stays as it is: no shell runs")]
+
+
+def test_values_may_refer_to_the_fallback_last() -> None:
+    """The environment, then earlier lines, then the fallback."""
+    found = parse("B=1\nC=$HOME$B$D", ENVIRON.get, {"HOME": "no", "B": "no", "D": "yes", "E": None})
+    assert found.values["C"] == "/root1yes"
 
 
 def test_exponential_growth_of_variables_is_limited() -> None:

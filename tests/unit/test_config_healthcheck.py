@@ -22,7 +22,11 @@ TCP = Probe("tcp", "127.0.0.1", 80, timeout_seconds=5.0)
 def read(*test: str) -> Probe | None:
     """The probe of a valid test."""
     wrong: list[tuple[str, str]] = []
-    probe = read_probe(HealthcheckKeys(test=list(test)), lambda key, text: wrong.append((key, text)))
+
+    def report(key: str, text: str, *, warning: bool = False) -> None:
+        wrong.append((key, f"{warning} {text}"))
+
+    probe = read_probe(HealthcheckKeys(test=list(test)), report)
     assert wrong == []
     return probe
 
@@ -112,7 +116,12 @@ def test_warnings_of_re_are_not_printed() -> None:
 def test_every_pattern_is_a_probe_or_a_diagnostic(pattern: str) -> None:
     """An accepted pattern can be compiled; any other is reported once."""
     wrong: list[str] = []
-    probe = read_probe(HealthcheckKeys(test=["LOG", pattern]), lambda _key, text: wrong.append(text))
+
+    def report(key: str, text: str, *, warning: bool = False) -> None:
+        del key, warning
+        wrong.append(text)
+
+    probe = read_probe(HealthcheckKeys(test=["LOG", pattern]), report)
     assert (probe is None) == (len(wrong) == 1)
     if probe:
         re.compile(probe.pattern)

@@ -48,6 +48,11 @@ def expanded(text: str) -> tuple[str, list[str]]:
         ("${NONE:-a{b}", "a{b"),
         ("$DOLLAR", "$V"),
         ("${V:-${BROKEN:?never looked at}}", "value"),
+        ("cost: $5, 100$", "cost: $5, 100$"),
+        ("$(V) $? $", "$(V) $? $"),
+        ('${V:-{"a":{"b":1}}}!', "value!"),
+        ('${NONE:-{"a":{"b":"$W"}}}!', '{"a":{"b":"w"}}!'),
+        ("${V:-{x} and ${W}", "value and w"),
     ],
 )
 def test_a_variable_has_the_meaning_of_compose(text: str, meaning: str) -> None:
@@ -65,8 +70,6 @@ def test_an_unset_variable_is_empty_and_reported() -> None:
         ("${NONE:?we need it}", "the variable NONE is not set: we need it"),
         ("${EMPTY:?}", "the variable EMPTY is empty"),
         ("${NONE?see $W}", "the variable NONE is not set: see $W"),
-        ("cost: $5", "$ without a variable name at character 7 (write $$ for a literal $)"),
-        ("end$", "$ without a variable name at character 4 (write $$ for a literal $)"),
         ("${V", "${ without } at character 1"),
         ("${}", "${…} without a variable name at character 1 (write $$ for a literal $)"),
         ("${1}", "${…} without a variable name at character 1 (write $$ for a literal $)"),

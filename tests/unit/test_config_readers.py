@@ -34,7 +34,35 @@ def test_the_first_name_in_the_first_directory_is_found(tmp_path: Path) -> None:
 def test_finding_does_not_parse() -> None:
     with open("x.yaml", "w", encoding="utf-8") as file:
         file.write("{not yaml")
-    assert find({"files": ["x.yaml"]}).text == "{not yaml"
+    assert find({"files": ["x.yaml"]}, {}).text == "{not yaml"
+
+
+@pytest.mark.parametrize(
+    ("environ", "beside", "path"),
+    [
+        ({"COMPOSE_FILE": "a.yaml"}, "", "a.yaml"),
+        ({"COMPOSE_FILE": "a.yaml", "COHABIT_FILE": "b.yaml"}, "", "b.yaml"),
+        ({}, "COMPOSE_FILE=a.yaml\n", "a.yaml"),
+        ({"COMPOSE_FILE": "b.yaml"}, "COMPOSE_FILE=a.yaml\nCOHABIT_FILE=c.yaml\n", "b.yaml"),
+        ({"COMPOSE_FILE": ""}, "", "cohabit.yaml"),
+        ({"COMPOSE_ENV_FILES": "x.env"}, "COMPOSE_FILE=a.yaml\n", "cohabit.yaml"),
+    ],
+)
+def test_the_file_may_be_named_by_the_environment(environ: dict[str, str], beside: str, path: str) -> None:
+    """COHABIT_FILE or COMPOSE_FILE, of the environment or of .env; -f takes precedence."""
+    for name in ("a.yaml", "b.yaml", "cohabit.yaml", "x.env"):
+        with open(name, "w", encoding="utf-8"):
+            pass
+    if beside:
+        with open(".env", "w", encoding="utf-8") as file:
+            file.write(beside)
+    assert find({}, environ).path == path
+    assert find({"files": ["x.env"]}, environ).path == "x.env"
+
+
+def test_a_missing_file_of_the_environment_is_reported_with_its_variable() -> None:
+    with pytest.raises(NoInputError, match="correct the path in COHABIT_FILE or COMPOSE_FILE"):
+        find({}, {"COMPOSE_FILE": "gone.yaml"})
 
 
 @pytest.mark.parametrize(
@@ -43,7 +71,7 @@ def test_finding_does_not_parse() -> None:
 )
 def test_an_input_that_is_not_found_names_its_file(files: list[str], where: str, exit_code: int) -> None:
     with pytest.raises(NoInputError) as caught:
-        find({"files": files})
+        find({"files": files}, {})
     assert (str(caught.value.where), caught.value.diagnostic.exit_code) == (where, exit_code)
     assert registry.read({"files": files}, {}).problems == (caught.value.diagnostic,)
 

@@ -26,6 +26,7 @@ from unit.file_story import draft, reported, reported_once
 pytestmark = pytest.mark.usefixtures("here")
 LOADER = os.path.join(os.path.dirname(cohabit.__file__), "config", "__main__.py")
 TEXT = "hunter2"
+KEEP = ", or list A_FILE in path_variables to keep the path"
 
 
 def resolved(keys: str, environ: dict[str, str], top: str = "") -> tuple[Service, list[str]]:
@@ -180,16 +181,40 @@ class TestFileVariables:
     @pytest.mark.parametrize(
         ("keys", "environ", "expected"),
         [
-            ("environment: {A: a, A_FILE: /run/secrets/a}", {}, "both A and A_FILE are set (remove one)"),
-            ("environment: {A_FILE: /run/secrets/a}", {"A": "a"}, "both A and A_FILE are set (remove one)"),
-            ("environment: {A: a}", {"A_FILE": "/run/secrets/a"}, "both A and A_FILE are set (remove one)"),
-            ("environment: {FILE__A: /x, A_FILE: /run/secrets/a}", {}, "both FILE__A and A_FILE are set (remove one)"),
+            ("environment: {A: a, A_FILE: /run/secrets/a}", {}, f"both A and A_FILE are set (remove one{KEEP})"),
+            ("environment: {A_FILE: /run/secrets/a}", {"A": "a"}, f"both A and A_FILE are set (remove one{KEEP})"),
+            ("environment: {A: a}", {"A_FILE": "/run/secrets/a"}, f"both A and A_FILE are set (remove one{KEEP})"),
+            (
+                "environment: {FILE__A: /x, A_FILE: /run/secrets/a}",
+                {},
+                f"both FILE__A and A_FILE are set (remove one{KEEP})",
+            ),
             ("environment: {FILE__A: x}", {}, "FILE__A must be an absolute path"),
         ],
     )
     def test_both_variables_are_an_error(self, keys: str, environ: dict[str, str], expected: str) -> None:
         """As in the entrypoints of official images."""
         assert resolved(keys, environ)[1] == [f"services.web.environment: {expected}"]
+
+    def test_a_listed_variable_keeps_its_path(self) -> None:
+        """path_variables: of the service's own variables and of the container's."""
+        for keys, environ in (
+            ("environment: {A: a, A_FILE: /run/secrets/a}, ", {}),
+            ("", {"A_FILE": "/run/secrets/a"}),
+        ):
+            made, diagnostics = resolved(f"{keys}path_variables: [A_FILE]", environ)
+            assert (made.environment["A_FILE"], made.secret_files, diagnostics) == ("/run/secrets/a", {}, [])
+
+    def test_config_shows_a_listed_variable_as_listed(self) -> None:
+        """So that the output has the same meaning."""
+        made = resolve(
+            draft("services: {web: {command: [x], path_variables: [A_FILE], environment: {B_FILE: /run/secrets/b}}}"),
+            {"A_FILE": "/run/secrets/a"},
+        )
+        plan, _ = build(made)
+        assert plan
+        again = resolve(draft(dump(plan_to_compose(plan))), {})
+        assert again.services["web"].service == made.services["web"].service
 
     def test_an_empty_variable_counts_as_not_set(self) -> None:
         """As in those entrypoints; null removes it."""
@@ -237,6 +262,11 @@ class TestSecretFiles:
             "c": (0, 0, 0o444),
         }
         assert [(out / name).read_text() for name in "abc"] == [f"{TEXT}\n", TEXT, "x=1"]
+
+    def test_the_null_device_is_an_empty_secret(self, out: Path) -> None:
+        """As in `file: ${SECRET_FILE:-/dev/null}`."""
+        assert written_files("secrets: {a: {file: /dev/null}}\n", f"secrets: [{{source: a, target: {out}/a}}]") == []
+        assert (out / "a").read_text() == ""
 
     def test_owner_and_mode_are_those_of_the_long_form(self, out: Path) -> None:
         """The long form has numbers."""

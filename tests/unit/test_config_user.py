@@ -56,12 +56,7 @@ def test_a_user_is_a_name_or_a_number_with_or_without_a_group(written: str, expe
             "nobody-else",
             "unknown user 'nobody-else': not in /etc/passwd (add it to the image, or write its number)",
         ),
-        ("", "unknown user '': not in /etc/passwd (add it to the image, or write its number)"),
         ("app:cert", "unknown group 'cert': not in /etc/group (did you mean 'certs'?)"),
-        (
-            "app:",
-            "unknown group '': not in /etc/group (add it to the image, or write its number)",
-        ),
         ("-1", "unknown user '-1': not in /etc/passwd (add it to the image, or write its number)"),
         ("4294967295", "user 4294967295 is out of range (write 0 to 4294967294)"),
         (

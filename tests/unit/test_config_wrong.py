@@ -77,8 +77,11 @@ RESTARTS = "no, always, on-failure[:N] or unless-stopped"
             "depends_on.db.when: unknown key (known keys: condition, required, restart)",
         ),
         (
-            "deploy: {restart_policy: {condition: always}}",
-            "deploy.restart_policy.condition: expected any, none or on-failure, got 'always'",
+            "deploy: {restart_policy: {condition: allways}}",
+            (
+                "deploy.restart_policy.condition: expected always, any, no, none, on-failure or unless-stopped, "
+                "got 'allways' (did you mean 'always'?)"
+            ),
         ),
         (
             "deploy: {restart_policy: {max_attempts: -1}}",
@@ -95,14 +98,8 @@ RESTARTS = "no, always, on-failure[:N] or unless-stopped"
             "healthcheck: {test: [TPC, 'localhost:1']}",
             f"healthcheck.test: unknown kind 'TPC': expected {KINDS} (did you mean 'TCP'?)",
         ),
-        ("healthcheck: {test: []}", f"healthcheck.test: unknown kind '': expected {KINDS}"),
         ("healthcheck: {test: [TCP]}", "healthcheck.test: TCP takes one address, got 0"),
-        (
-            "healthcheck: {test: [CMD-SHELL, curl, x]}",
-            "healthcheck.test: CMD-SHELL takes one string, got 2 (for a program and its arguments, write CMD)",
-        ),
         ("healthcheck: {test: [CMD-SHELL, ' ']}", "healthcheck.test: the command is empty"),
-        ("healthcheck: {test: ''}", "healthcheck.test: the command is empty"),
         ("healthcheck: {test: [CMD]}", "healthcheck.test: CMD needs a program and its arguments"),
         ("healthcheck: {test: [CMD, '']}", "healthcheck.test: CMD needs a program and its arguments"),
         ("healthcheck: {test: [HTTP]}", "healthcheck.test: HTTP takes one address, got 0"),
@@ -183,7 +180,15 @@ RESTARTS = "no, always, on-failure[:N] or unless-stopped"
         ("autostart: maybe", "autostart: expected true or false, got 'maybe'"),
         ("tty: maybe", "tty: expected true or false, got 'maybe'"),
         ("pre_start: sh", "pre_start: expected a list, got 'sh'"),
-        ("pre_start: [sh]", "pre_start[0]: expected a map with command, got 'sh'"),
+        ("pre_start: [[sh]]", "pre_start[0]: expected a string or a map with command, got a list"),
+        ("environment: ['F =1']", "environment: a name of 1 characters is followed by a space (remove it)"),
+        (
+            "depends_on: {a: {condition: '$EMPTY'}}",
+            (
+                "depends_on.a.condition: expected service_completed_successfully, "
+                "service_healthy or service_started, got an empty text"
+            ),
+        ),
         ("post_start: [{user: root}]", "post_start[0]: command is missing (write command: a string or a list)"),
         (
             "pre_stop: [{command: x, workingdir: y}]",
@@ -292,7 +297,7 @@ services:
     essential: 7
 """
     lines = [int(diagnostic.split(":")[0]) for diagnostic in reported(text)]
-    assert sorted(lines) == [2, 3, 4, 6, 7, 9, 9, 10]
+    assert sorted(lines) == [3, 4, 6, 7, 9, 9, 10]
 
 
 def test_errors_of_an_env_file_have_its_lines_and_are_reported_once(tmp_path: Path) -> None:

@@ -137,7 +137,9 @@ def test_an_alias_has_its_own_line_and_an_anchor_can_be_redefined() -> None:
         ("a: {<<: 5}", "f:1: <<: expected a map, got 5 (write <<: *anchor)"),
         ("a: {<<: [x]}", "f:1: <<: expected a map, got 'x' (write <<: *anchor)"),
         ("a: !reset x", f"f:1: {UNKNOWN_TAG}"),
-        ("a: !!binary x", f"f:1: {UNKNOWN_TAG}"),
+        ("a: !!binary x", "f:1: not valid: the tag !!binary is for UTF-8 text in base64 (remove the tag)"),
+        ("a: !!binary /w==", "f:1: not valid: the tag !!binary is for UTF-8 text in base64 (remove the tag)"),
+        ("x-cohabit: {a: !b c}", f"f:1: {UNKNOWN_TAG}"),
         (
             "a: !!python/object:os.system {}",
             "f:1: unknown tag (remove it, or quote a text that begins with !)",

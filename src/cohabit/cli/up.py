@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from cohabit.reactor.signals import InheritedSignals
 
 FILE = Option(
-    ("-f", "--file"), "the file (default: cohabit.yaml, .yml or .toml here, then in /etc/cohabit)", "FILE", repeat=True
+    ("-f", "--file"),
+    "the file (default: COHABIT_FILE, otherwise cohabit.yaml, .yml or .toml here, then in /etc/cohabit)",
+    "FILE",
+    repeat=True,
 )
-PROFILE = Option(("--profile",), "also use the services of this profile", "NAME", repeat=True)
+PROFILE = Option(
+    ("--profile",), "also use the services of this profile (default: COHABIT_PROFILES)", "NAME", repeat=True
+)
 QUIET = Option(("-q", "--quiet"), "of cohabit's own messages, print only warnings and errors")
 
 COMMAND = Command(

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     scale, requested = (ast.literal_eval(text) for text in arguments[2:]) if arguments[2:] else ({}, ())
     draft = resolve(scaled(draft, scale, requested), os.environ)
     added = [name for name, number in scale.items() if name in draft.services and number != 0]
-    plan, diagnostics = build(draft, wanted, request.get("profiles") or (), added)
+    plan, diagnostics = build(draft, wanted, request.get("profiles") or draft.profiles, added)
     machine = check_machine(plan or _readable(draft), draft, os.environ)
     if command == "config":  # the configuration is shown even on a machine that cannot run it
         machine = tuple(diagnostic.replace(warning=True) for diagnostic in machine)
@@ -180,7 +180,8 @@ def _config(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings:
 def _shown(plan: Plan, draft: Draft) -> dict[str, Any]:
     """The content of the file that `config` prints."""
     hidden = [form for text in _hidden(draft) for form in dict.fromkeys((text, text.replace("$", "$$")))]
-    shown: dict[str, Any] = _masked(import_module(_WRITER).plan_to_compose(plan), hidden)
+    users = {name: item.user for name, item in draft.services.items()}
+    shown: dict[str, Any] = _masked(import_module(_WRITER).plan_to_compose(plan, users), hidden)
     return shown
 
 

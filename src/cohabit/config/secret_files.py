@@ -117,7 +117,7 @@ def _why_not(one: SecretFile, environ: Mapping[str, str]) -> str:
         if source.environment:
             return f"the variable {source.environment} is not set (set it for the container, or mount {one.target})"
         return f"there is no file {source.file} or {one.target} (mount one of them)"
-    why = _why_not_read(source.file) if source.file else ""
+    why = _why_not_read(source.file) if source.file and source.file != os.devnull else ""
     if why:
         return why
     directory = os.path.dirname(one.target)
@@ -190,7 +190,9 @@ def _remember(target: str) -> None:
 def _has_source(source: Secret, environ: Mapping[str, str]) -> bool:
     if source.content is not None:
         return True
-    return source.environment in environ if source.environment else os.path.isfile(source.file)
+    if source.environment:
+        return source.environment in environ
+    return source.file == os.devnull or os.path.isfile(source.file)
 
 
 def _text(source: Secret, environ: Mapping[str, str]) -> bytes:
@@ -198,7 +200,7 @@ def _text(source: Secret, environ: Mapping[str, str]) -> bytes:
         return os.fsencode(source.content)
     if source.environment:
         return os.fsencode(environ[source.environment])
-    return _read(source.file)
+    return b"" if source.file == os.devnull else _read(source.file)
 
 
 def _write(one: SecretFile, text: bytes) -> None:

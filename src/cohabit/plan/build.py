@@ -142,7 +142,7 @@ def _unknown_names(draft: Draft, wanted: Sequence[str]) -> Iterator[Diagnostic]:
 def _nothing_to_start(draft: Draft, chosen: dict[str, DraftService], wanted: Sequence[str]) -> Iterator[Diagnostic]:
     """All services belong to inactive profiles, or have 0 replicas. A file without services is the reader's problem."""
     if draft.services and not chosen and not wanted:
-        inactive = sorted({profile for service in draft.services.values() for profile in service.profiles})
+        inactive = sorted({one for service in draft.services.values() for one in service.profiles if one})
         yield Diagnostic(
             draft.where,
             "nothing to start: every service belongs to a profile "
@@ -156,6 +156,8 @@ def _bad_dependencies(
     draft: Draft, enabled: dict[str, DraftService], chosen: dict[str, DraftService]
 ) -> Iterator[Diagnostic]:
     """Dependencies on an unknown service, on the service itself, or on one of an inactive profile."""
+    node = draft.written.get("services")
+    written = node.value if node and isinstance(node.value, dict) else {}
     for name, item in draft.services.items():
         for dependency in item.service.depends_on:
             other = dependency.service
@@ -164,11 +166,13 @@ def _bad_dependencies(
             if other == name:
                 yield Diagnostic(where, f"{key}: {name} cannot depend on itself (remove this line)")
             elif other not in draft.services:
+                if other in written:
+                    continue  # its error is reported
                 hint = did_you_mean(other, draft.services) or " (add it, or remove this line)"
                 text = f"{key}: there is no service {other!r}{hint}"
                 yield Diagnostic(where, text, warning=not dependency.required)
             elif other in draft.services and other not in enabled and name in chosen and dependency.required:
-                profiles = " or ".join(draft.services[other].profiles)
+                profiles = " or ".join(filter(None, draft.services[other].profiles))
                 yield Diagnostic(
                     where,
                     f"{key}: {other} is not active (write --profile {profiles}, or required: false)",
@@ -197,7 +201,7 @@ def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Diagnostic]:
                 continue  # without instances there is nothing to wait for
             other = chosen[dependency.service].service
             where = item.place(f"depends_on.{other.name}")
-            if dependency.condition == HEALTHY and other.probe is None:
+            if dependency.condition == HEALTHY and other.probe is None and not chosen[dependency.service].probe_unread:
                 yield Diagnostic(
                     where,
                     f"services.{name}.depends_on.{other.name}: waits for {HEALTHY}, but {other.name} has no "

@@ -46,6 +46,8 @@ class DraftService(Record):
     essential: None if the key is not set; `service.essential` is not valid then.
     replicas: the number of instances, None if it is not set. keeps_name: the file sets no number, so the first
     instance has the name of the service, as before it was scaled.
+    replicas: the number of instances, None if it is not set. path_variables: X_FILE that keep their path.
+    user: the text of `user`, "" if it is not set. probe_unread: its healthcheck has an error, which is in `problems`.
     where: its location. written: each of its keys as the file has it, with its line, before interpolation.
     foreign: those without an effect here (image, ports, deploy.resources, x-…) by their path; they are for export.
     """
@@ -58,6 +60,9 @@ class DraftService(Record):
     essential: bool | None = None
     replicas: int | None = None
     keeps_name: bool = False
+    path_variables: tuple[str, ...] = ()
+    user: str = ""
+    probe_unread: bool = False
 
     def place(self, key: str) -> SourceLocation:
         """The location of a key, "restart" or "depends_on.db"; of what contains it if it is not written."""
@@ -70,6 +75,7 @@ class Draft(Record):
 
     written, foreign: as those of a service, for the keys at the top level; the services are not in `foreign`.
     main, reloads: as those of Plan.
+    profiles: those that the environment activates; ("",) for none, as a service may have the empty profile.
     """
 
     where: SourceLocation
@@ -85,3 +91,4 @@ class Draft(Record):
     reloads: bool = True
     written: dict[str, Node] = {}  # noqa: RUF012 - same
     foreign: dict[str, Node] = {}  # noqa: RUF012 - same
+    profiles: tuple[str, ...] = ("",)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from cohabit.config.keys.engine_keys import TOP_LEVEL, unknown_below
 from cohabit.config.keys.table import Keys, choices, fields_of
-from cohabit.config.values.interpolate import InterpolationError, MissingVariableError, expand
+from cohabit.config.values.interpolate import InterpolationError, MissingVariableError, expand, has_substitution
 from cohabit.config.values.unquotable import Unquotable
-from cohabit.nearest import did_you_mean
+from cohabit.nearest import did_you_mean, nearest
 from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.node import Node, shorten
 
@@ -29,6 +30,9 @@ _BOOLEANS = {
 _MOST_HINTS = 100
 _NAMES = {str: "a string", bool: "true or false"}
 _NO_EFFECT = ("", "1", "false", "none")
+_EMPTY: Any = object()  # a text that is empty after interpolation where a text has no meaning: as if not written
+_CONFIDENTIAL = frozenset({"environment", "content"})
+_MAY_SUBSTITUTE = frozenset({"command", "entrypoint", "test", "content", "options"})  # these may be read by a shell
 
 
 class Converter:
@@ -41,6 +45,8 @@ class Converter:
         self._reported_unset: set[str] = set()
         self._interpolated = Unquotable()
         self._foreign: dict[str, Node] = {}
+        self._reported_missing: set[str] = set()
+        self._unread: set[str] = set()  # the paths of keys that have an error, and of what contains them
 
     def report(self, line: int, text: str, *, warning: bool = False) -> None:
         """Add a diagnostic. Values of variables that the text quotes are replaced by …."""
@@ -54,6 +60,16 @@ class Converter:
     def convert(self, node: Node, table: type[Keys], path: str) -> Any:
         """The Node as the values of a table; UNSET if it cannot be converted, which is reported."""
         return self._any(node, (table,), path)
+
+    def mark_unread(self, path: str) -> None:
+        """Note that the key at a path has an error; for a misspelt key, the path of the key that is meant."""
+        while path and path not in self._unread:
+            self._unread.add(path)
+            path = path.rpartition(".")[0]
+
+    def is_unread(self, path: str) -> bool:
+        """Whether the key at a path, or one below it, has an error, so that what follows from it is not reported."""
+        return path in self._unread
 
     def take_foreign(self, prefix: str) -> dict[str, Node]:
         """The keys without an effect here that were met since the last call, by their paths without the prefix."""
@@ -69,11 +85,16 @@ class Converter:
         try:
             text = expand(node.value, self._look_up, unset)
         except MissingVariableError as error:
+            if error.name in self._reported_missing:
+                return None
+            self._reported_missing.add(error.name)
             self.report(node.line, f"{path}: {error.anonymous if _is_confidential(path) else error}")
             return None
         except InterpolationError as error:
             self.report(node.line, f"{path}: {error}")
             return None
+        if has_substitution(node.value) and _MAY_SUBSTITUTE.isdisjoint(_parts(path)):
+            self.report(node.line, f"{path}: $(…) in it stays as it is: no shell runs", warning=True)
         if unset and _is_confidential(path):
             message = f"{path}: a variable in it is not set: replaced by an empty string (write $$ for a literal $)"
             self.report(node.line, message, warning=True)
@@ -103,7 +124,7 @@ class Converter:
         if isinstance(node.value, list):
             item_kinds = choices(*get_args(fitting[0]))
             items = [self._any(child, item_kinds, f"{path}[{i}]") for i, child in enumerate(node.value)]
-            return [item for item in items if item is not UNSET]
+            return [item for item in items if item is not UNSET and item is not _EMPTY]
         return None if shape == "nothing" else self._leaf(node, fitting[0], kinds, path)
 
     def _map(self, node: Node, children: dict[str, Node], kind: Any, path: str) -> Any:
@@ -112,7 +133,9 @@ class Converter:
             return self._table(node, children, kind, path)
         item_kinds = choices(get_args(kind)[1])
         items = {key: self._any(child, item_kinds, f"{path}.{key}" if path else key) for key, child in children.items()}
-        return {key: item for key, item in items.items() if item is not UNSET}
+        for key in [key for key, item in items.items() if item is UNSET]:
+            self.mark_unread(f"{path}.{key}")
+        return {key: item for key, item in items.items() if item is not UNSET and item is not _EMPTY}
 
     def _table(self, node: Node, children: dict[str, Node], table: type[Keys], path: str) -> Any:
         fields = fields_of(table)
@@ -121,7 +144,11 @@ class Converter:
             below = f"{path}.{key}" if path else key
             if key in fields:
                 value = self._any(child, fields[key].choices, below)
-                if value is not UNSET:
+                if value is _EMPTY and fields[key].required:
+                    self.report(child.line, f"{below}: expected {_expected(fields[key].choices)}, got an empty text")
+                elif value is UNSET:
+                    self.mark_unread(below)
+                elif value is not _EMPTY:
                     values[fields[key].attribute] = value
             elif key in table.unsupported:
                 self._foreign[below] = child
@@ -129,14 +156,23 @@ class Converter:
                     self.report(child.line, f"{below}: ignored: not supported yet", warning=True)
             elif key in table.ignored or key.startswith("x-"):
                 self._foreign[below] = child
+                self._check_ignored(child, key if path else TOP_LEVEL + key, below)
             else:
-                hint = _hint(key, table) if self._may_hint() else ""
-                self.report(child.line, f"{below}: unknown key{hint}")
+                meant = nearest(key, _known(table)) if self._may_hint() else None
+                self.mark_unread(below.removesuffix(key) + (meant or key))
+                self.report(child.line, f"{below}: unknown key{_hint(meant, _known(table))}")
         required = {key: field for key, field in fields.items() if field.required}
         for key, field in required.items():
-            if key not in children:
+            if key not in children and not self.is_unread(f"{path}.{key}"):
                 self.report(node.line, f"{path}: {key} is missing (write {key}: {_expected(field.choices)})")
         return table(**values) if all(field.attribute in values for field in required.values()) else UNSET
+
+    def _check_ignored(self, node: Node, schema: str, path: str) -> None:
+        """Warn of keys below an ignored key that the Compose specification does not have."""
+        for line, below, key, known in unknown_below(node, schema, path):
+            meant = nearest(key, known) if self._may_hint() else None
+            hint = _hint(meant, known)
+            self.report(line, f"{below}.{key}: unknown key{hint}; ignored here, an error in Compose", warning=True)
 
     def _leaf(self, node: Node, kind: Any, kinds: tuple[Any, ...], path: str) -> Any:
         text = self._text(node, path)
@@ -147,6 +183,8 @@ class Converter:
             return UNSET
         if kind is str:
             return text
+        if not text:
+            return _EMPTY
         known = sorted(get_args(kind)) if get_origin(kind) is Literal else []
         if kind is bool and text.lower() in _BOOLEANS:
             return _BOOLEANS[text.lower()]
@@ -167,8 +205,12 @@ class Converter:
 
 def _is_confidential(path: str) -> bool:
     """Whether the value at a path is that of a variable or the text of a config: messages do not quote it."""
-    parts = path.split(".")
-    return any(part.partition("[")[0] in ("environment", "content") for part in parts)
+    return not _CONFIDENTIAL.isdisjoint(_parts(path))
+
+
+def _parts(path: str) -> list[str]:
+    """The keys of a path: services, web and command of "services.web.command[0]"."""
+    return [part.partition("[")[0] for part in path.split(".")]
 
 
 def _shape(node: Node) -> str:
@@ -208,13 +250,16 @@ def _expected(kinds: tuple[Any, ...]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _hint(key: str, table: type[Keys]) -> str:
-    """The end of the message about an unknown key."""
-    known = [*fields_of(table), *sorted(table.unsupported | table.ignored)]
-    listed = (
-        f" (known keys: {', '.join(known)})" if len(known) <= _SHORT_LIST else " (a key of your own begins with x-)"
-    )
-    return did_you_mean(key, known) or listed
+def _known(table: type[Keys]) -> list[str]:
+    """The keys that a table accepts."""
+    return [*fields_of(table), *sorted(table.unsupported | table.ignored)]
+
+
+def _hint(meant: str | None, known: list[str]) -> str:
+    """The end of the message about an unknown key. meant: the nearest known one."""
+    if meant:
+        return f" (did you mean {meant!r}?)"
+    return f" (known keys: {', '.join(known)})" if len(known) <= _SHORT_LIST else " (a key of your own begins with x-)"
 
 
 def _has_effect(node: Node) -> bool:

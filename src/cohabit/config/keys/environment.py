@@ -6,55 +6,99 @@ Each file is read once. dotenv.py parses them.
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from cohabit.config.keys.fields import EnvFileKeys
 from cohabit.config.text.source import STDIN, UnreadableError, read_text
 from cohabit.config.values import dotenv
+from cohabit.config.values.interpolate import InterpolationError, expand
+from cohabit.config.values.option_variables import option_variable
 from cohabit.plan.draft import Diagnostic, SourceLocation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cohabit.config.keys.convert import Converter
     from cohabit.config.keys.fields import ServiceKeys
     from cohabit.plan.node import Node
 
+PROJECT_NAME = "COMPOSE_PROJECT_NAME"
+_NOT_IN_PROJECT_NAME = re.compile(r"[^a-z0-9_-]")
+
 
 class Environment:
-    """The variables of one cohabit file; `lookup` is for interpolation."""
+    """The variables of one file; `lookup` is for interpolation.
 
-    def __init__(self, file: str, environ: Mapping[str, str], diagnostics: list[Diagnostic]) -> None:
+    env_files: files to read instead of the .env beside it.
+    """
+
+    def __init__(
+        self, file: str, environ: Mapping[str, str], diagnostics: list[Diagnostic], env_files: Sequence[str] = ()
+    ) -> None:
         self._directory = "" if file == STDIN else os.path.dirname(file)
         self._environ = environ
         self._diagnostics = diagnostics
-        self._files: dict[tuple[str, bool], dict[str, str]] = {}
+        self._texts: dict[str, str | None] = {}
+        self._fixed: dict[tuple[str, bool], dict[str, str]] = {}  # files whose values depend on no other variable
+        self._reported: set[tuple[str, int, str]] = set()
         self._beside: dict[str, str] = {}
-        beside = os.path.join(self._directory, ".env")
-        if os.path.isfile(beside):
-            try:
-                self._beside = self._read(beside, EnvFileKeys(path=beside, required=False))
-            except UnreadableError as error:
-                diagnostics.append(Diagnostic(SourceLocation(beside), str(error)))
+        self._project = _project_name(os.path.basename(os.path.abspath(self._directory)))
+        for path in env_files or [os.path.join(self._directory, ".env")]:
+            item = EnvFileKeys(path=path, required=bool(env_files))
+            if env_files or os.path.isfile(path):
+                self._read_beside(path, item)
+
+    def _read_beside(self, path: str, item: EnvFileKeys) -> None:
+        try:
+            self._beside |= self._read(path, item, self.lookup, {})
+        except UnreadableError as error:
+            self._diagnostics.append(Diagnostic(SourceLocation(path), str(error)))
 
     def lookup(self, name: str) -> str | None:
         """Value of a variable: from the environment, otherwise from the .env file; None if it is not set."""
+        value = self._given(name)
+        return self._project or None if value is None and name == PROJECT_NAME else value
+
+    def _given(self, name: str) -> str | None:
         value = self._environ.get(name)
         return self._beside.get(name) if value is None else value
 
+    def setting(self, name: str) -> str:
+        """Value of a variable that sets an option of the command line (option_variables.py)."""
+        return option_variable(name, self._given)
+
+    def name_project(self, written: str) -> None:
+        """Take the top-level `name` for COMPOSE_PROJECT_NAME; the default is the name of the directory."""
+        try:
+            self._project = _project_name(expand(written, self._given, [])) or self._project
+        except InterpolationError:
+            return  # the key has no other effect here, so its variables need not be set
+
     def of_service(self, keys: ServiceKeys, node: Node, path: str, converter: Converter) -> dict[str, str | None]:
-        """All variables of a service: `environment` overrides `env_file`. None removes an inherited variable."""
-        values: dict[str, str | None] = {}
+        """All variables of a service: `environment` overrides `env_file`. None removes an inherited variable.
+
+        The variables of an env file may refer to those of the files before it, and to those of `environment`.
+        """
         written = node.value if isinstance(node.value, dict) else {}
+        line = written["environment"].line if "environment" in written else node.line
+        own = self.variables(keys.environment, line, path, converter)
+        values: dict[str, str] = {}
+
+        def lookup(name: str) -> str | None:
+            return values[name] if name in values else self.lookup(name)
+
         entries = [keys.env_file] if isinstance(keys.env_file, str) else keys.env_file or []
         for entry in entries:
             item = EnvFileKeys(path=entry) if isinstance(entry, str) else entry
+            if not item.path:
+                continue  # a variable that is empty: no file
             try:
-                values.update(self._read(os.path.join(self._directory, item.path), item))
+                file = os.path.normpath(os.path.join(self._directory, os.path.expanduser(item.path)))
+                values |= self._read(file, item, lookup, own)
             except UnreadableError as error:
                 converter.report(written["env_file"].line, f"{path}.env_file: {error}")
-        line = written["environment"].line if "environment" in written else node.line
-        return values | self.variables(keys.environment, line, path, converter)
+        return values | own
 
     def variables(
         self, written: dict[str, str | None] | list[str] | None, line: int, path: str, converter: Converter
@@ -65,33 +109,50 @@ class Environment:
             if not name or "=" in name or "\0" in name:
                 text = f"{path}.environment: invalid variable name of {len(name)} characters (write NAME: value)"
                 converter.report(line, text)
+            elif name.endswith(" "):
+                text = f"{path}.environment: a name of {len(name) - 1} characters is followed by a space (remove it)"
+                converter.report(line, text)
             else:
                 values[name] = self.lookup(name) if value is None else value
         return values
 
-    def _read(self, path: str, item: EnvFileKeys) -> dict[str, str]:
+    def _read(
+        self, path: str, item: EnvFileKeys, lookup: Callable[[str], str | None], own: Mapping[str, str | None]
+    ) -> dict[str, str]:
         """Variables of one file; diagnostics have its own lines. Raises UnreadableError."""
-        raw = item.format == "raw"
-        if (path, raw) in self._files:
-            return self._files[path, raw]
-        try:
-            text = read_text(path)
-        except FileNotFoundError as error:
+        if path not in self._texts:
+            try:
+                self._texts[path] = read_text(path)
+            except FileNotFoundError:
+                self._texts[path] = None
+        text = self._texts[path]
+        if text is None:
             if item.required:
-                raise UnreadableError(path, "no such file", "create it, or write required: false") from error
+                raise UnreadableError(path, "no such file", "create it, or write required: false")
             return {}
-        found = (dotenv.parse_raw if raw else dotenv.parse)(text, self.lookup)
-        self._diagnostics += [Diagnostic(SourceLocation(path, line), text) for line, text in found.diagnostics]
-        self._diagnostics += [
-            Diagnostic(
-                SourceLocation(path),
-                f"{name}: a variable in it is not set: replaced by an empty string (write $$ for a literal $)",
-                warning=True,
-            )
-            for name in dict.fromkeys(found.unset)
-        ]
-        self._files[path, raw] = found.values
+        raw = item.format == "raw"
+        if (path, raw) in self._fixed:
+            return self._fixed[path, raw]
+        used: list[str] = []
+
+        def noted(name: str) -> str | None:
+            used.append(name)
+            return lookup(name)
+
+        found = dotenv.parse_raw(text, noted) if raw else dotenv.parse(text, noted, own)
+        if not used:
+            self._fixed[path, raw] = found.values
+        for warning, entries in ((False, found.diagnostics), (True, found.warnings)):
+            for line, message in entries:
+                if (path, line, message) not in self._reported:  # several services may read the file
+                    self._reported.add((path, line, message))
+                    self._diagnostics.append(Diagnostic(SourceLocation(path, line), message, warning))
         return found.values
+
+
+def _project_name(written: str) -> str:
+    """A name as Compose writes that of a project: lower case, only letters, digits, _ and -; "" if none is left."""
+    return _NOT_IN_PROJECT_NAME.sub("", written.lower()).lstrip("_-")
 
 
 def _pairs(written: dict[str, str | None] | list[str] | None) -> list[tuple[str, str | None]]:

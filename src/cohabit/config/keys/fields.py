@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from cohabit.config.keys.resources import (  # noqa: TC001 - the annotations are evaluated
+from cohabit.config.keys.resources import (
     ConfigKeys,
     FileMountKeys,
     Nice,
@@ -17,6 +17,7 @@ from cohabit.config.keys.resources import (  # noqa: TC001 - the annotations are
     SocketKeys,
     UlimitKeys,
     Umask,
+    whole,
 )
 from cohabit.config.keys.table import Keys
 from cohabit.nearest import did_you_mean
@@ -74,9 +75,10 @@ class Count(int):
     @classmethod
     def parse(cls, text: str) -> Count:
         """Number of "3". ValueError: not a whole number, or more than 9 digits."""
-        if not (text.isascii() and text.isdecimal()) or len(text) > _LONGEST_COUNT:
+        number = whole(text)
+        if not (number.isascii() and number.isdecimal()) or len(number) > _LONGEST_COUNT:
             raise ValueError(f"expected {cls.expected}, got {text[:40]!r}")
-        return cls(text)
+        return cls(number)
 
 
 class Scale(int):
@@ -87,9 +89,14 @@ class Scale(int):
     @classmethod
     def parse(cls, text: str) -> Scale:
         """Number of "3". ValueError: not a whole number from 0 to 1000."""
-        if not (text.isascii() and text.isdecimal()) or len(text) > _LONGEST_COUNT or int(text) > _MOST_REPLICAS:
+        number = whole(text)
+        if (
+            not (number.isascii() and number.isdecimal())
+            or len(number) > _LONGEST_COUNT
+            or int(number) > _MOST_REPLICAS
+        ):
             raise ValueError(f"expected {cls.expected}, got {text[:40]!r}")
-        return cls(text)
+        return cls(number)
 
 
 class Policy(str):
@@ -199,7 +206,10 @@ class ScheduleKeys(Keys):
 class RestartPolicyKeys(Keys):
     """deploy.restart_policy."""
 
-    condition: Annotated[Literal["none", "on-failure", "any"], "Which exits cause a restart. Default `any`."] = "any"
+    condition: Annotated[
+        Literal["none", "on-failure", "any", "no", "always", "unless-stopped"],
+        "Which exits cause a restart: `any`, `on-failure` or `none`, or a word of `restart`. Default `any`.",
+    ] = "any"
     delay: Annotated[
         Seconds | None,
         "A fixed delay before each restart. Default: Docker's back-off, 100 ms doubling to 60 s.",
@@ -243,6 +253,13 @@ class ServiceKeys(Keys):
     env_file: Annotated[
         str | list[str | EnvFileKeys] | None,
         ("Files of variables, relative to the directory of the cohabit file. Later files override earlier ones."),
+    ] = None
+    path_variables: Annotated[
+        list[str] | None,
+        (
+            "Variables such as `TLS_KEY_FILE` that the service gets as they are, with the path, although the path "
+            "is that of a secret or config."
+        ),
     ] = None
     working_dir: Annotated[str | None, "Working directory. Default: that of cohabit."] = None
     user: Annotated[
@@ -320,12 +337,12 @@ class ServiceKeys(Keys):
         ),
     ] = None
     pre_start: Annotated[
-        list[HookKeys] | None,
+        list[str | HookKeys] | None,
         "Commands that run in order before each start and must succeed.",
     ] = None
-    post_start: Annotated[list[HookKeys] | None, "Commands that run in order after each start."] = None
+    post_start: Annotated[list[str | HookKeys] | None, "Commands that run in order after each start."] = None
     pre_stop: Annotated[
-        list[HookKeys] | None,
+        list[str | HookKeys] | None,
         "Commands that run in order before the stop signal is sent.",
     ] = None
     tty: Annotated[

@@ -16,8 +16,16 @@ from cohabit.plan.model import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Protocol
 
     from cohabit.config.keys.fields import HealthcheckKeys
+
+    class Report(Protocol):
+        """A function that receives diagnostics of keys."""
+
+        def __call__(self, key: str, text: str, *, warning: bool = False) -> None:
+            """Add one diagnostic."""
+
 
 SHELL = ("/bin/sh", "-c")
 _COMMAND_START_INTERVAL_SECONDS = 0.5  # starting a process costs more than a connection
@@ -28,9 +36,9 @@ _STATUS = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?", re.ASCII)
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~](?:[ \t!-~]*[!-~])?)?[ \t]*", re.ASCII)
 
 
-def read_probe(check: HealthcheckKeys | None, report: Callable[[str, str], None]) -> Probe | None:
-    """The probe; None if there is none or it is invalid. report(key, text) receives each error."""
-    if check is None or check.disable or check.test is None:
+def read_probe(check: HealthcheckKeys | None, report: Report) -> Probe | None:
+    """The probe; None if there is none or it is invalid. report(key, text) receives each diagnostic."""
+    if check is None or check.disable or not check.test:
         return None
     test = ["CMD-SHELL", check.test] if isinstance(check.test, str) else check.test
     kind = "NONE" if check.test == "NONE" else test[0] if test else ""
@@ -45,10 +53,13 @@ def read_probe(check: HealthcheckKeys | None, report: Callable[[str, str], None]
     except ValueError as error:
         report("test", str(error))
         return None
+    if kind == "CMD-SHELL" and len(test) > len(("CMD-SHELL", "text")):
+        text = "the shell runs only the first text, the others are its $0, $1 and so on, as in Docker"
+        report("test", f"{text} (write one text, or CMD)", warning=True)
     return probe.replace(**_rules(probe, check, report))
 
 
-def _rules(probe: Probe, check: HealthcheckKeys, report: Callable[[str, str], None]) -> dict[str, Any]:
+def _rules(probe: Probe, check: HealthcheckKeys, report: Report) -> dict[str, Any]:
     """The timing fields that are written; zero means the default, as in Docker."""
     rules: dict[str, Any] = {}
     for key in ("interval", "timeout", "start_interval", "start_period"):
@@ -73,10 +84,9 @@ def _exec(arguments: Sequence[str]) -> Probe:
 
 
 def _shell(arguments: Sequence[str]) -> Probe:
-    text = _one("CMD-SHELL", "one string", arguments, " (for a program and its arguments, write CMD)")
-    if not text.strip():
+    if not arguments or not arguments[0].strip():
         raise ValueError("the command is empty")
-    return _exec((*SHELL, text))
+    return _exec((*SHELL, *arguments))
 
 
 def _tcp(arguments: Sequence[str]) -> Probe:
@@ -129,10 +139,10 @@ def _fd(arguments: Sequence[str]) -> Probe:
     return Probe("fd", fd=number)
 
 
-def _one(kind: str, what: str, arguments: Sequence[str], hint: str = "") -> str:
+def _one(kind: str, what: str, arguments: Sequence[str]) -> str:
     """The single argument of a kind."""
     if len(arguments) != 1:
-        raise ValueError(f"{kind} takes {what}, got {len(arguments)}{hint}")
+        raise ValueError(f"{kind} takes {what}, got {len(arguments)}")
     return arguments[0]
 
 

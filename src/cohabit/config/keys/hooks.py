@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cohabit.config.keys.fields import HookKeys
 from cohabit.config.values.command_text import split_command
 from cohabit.plan.model import Hook
 
 if TYPE_CHECKING:
     from cohabit.config.keys.convert import Converter
     from cohabit.config.keys.environment import Environment
-    from cohabit.config.keys.fields import HookKeys
     from cohabit.config.values.user import Users
     from cohabit.plan.node import Node
 
@@ -26,12 +26,13 @@ class HookReader:
         self._environment = environment
         self._users = users
 
-    def read(self, entries: list[HookKeys] | None, node: Node | None, path: str) -> tuple[Hook, ...]:
+    def read(self, entries: list[str | HookKeys] | None, node: Node | None, path: str) -> tuple[Hook, ...]:
         """The hooks of one stage. node: the list in the file; path: its name in messages."""
         nodes = node.value if node and isinstance(node.value, list) else []
         if not entries or len(entries) != len(nodes):  # an invalid entry was dropped and reported
             return ()
-        made = (self._hook(one, nodes[i], f"{path}[{i}]") for i, one in enumerate(entries))
+        keys = [HookKeys(command=one) if isinstance(one, str) else one for one in entries]
+        made = (self._hook(one, nodes[i], f"{path}[{i}]") for i, one in enumerate(keys))
         return tuple(hook for hook in made if hook)
 
     def _hook(self, keys: HookKeys, node: Node, path: str) -> Hook | None:

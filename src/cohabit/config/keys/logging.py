@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.config.keys.convert import UNSET
 from cohabit.config.keys.logging_fields import (
+    TLS,
     AssumedOptionKeys,
     FileOptionKeys,
     LineOptionKeys,
@@ -145,6 +146,11 @@ class LoggingReader:
         if keys.mode:
             found["blocking"] = keys.mode == "blocking"
         logging = entry.logging.replace(**found)
+        if logging.address.startswith(TLS):
+            used = ", ".join(one.driver for one in self.entries)
+            text = f"TLS is not supported: {used} is used instead (write tcp://, or send the container's output)"
+            self._report(options or entry.node, f"{entry.path}.options", text, key="syslog-address", warning=True)
+            return [entry._replace(logging=one) for one in self.entries]
         if driver == "syslog":
             logging = self._with_format(logging, keys, options or entry.node, f"{entry.path}.options")
         if logging.blocking:
@@ -162,6 +168,8 @@ class LoggingReader:
 
     def _with_format(self, logging: Logging, keys: Any, node: Node, path: str) -> Logging:
         """A syslog entry with its format: as written, otherwise the default for its address."""
+        if logging.format == "rfc5424micro":
+            logging = logging.replace(format="rfc5424")
         if getattr(keys, "syslog_format", None) is None:
             return logging.replace(format=syslog_format(logging.address))
         if logging.format == "rfc3164" and not logging.address.startswith("unix"):

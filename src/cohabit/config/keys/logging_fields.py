@@ -19,10 +19,18 @@ from cohabit.plan.node import Node  # noqa: TC001 - the annotations are evaluate
 _BUFFER_BYTES_MOST = 1 << 30  # the buffer is in memory
 _FILE_BYTES_MOST = 1 << 60
 _NO_ROTATION = ("-1", "0")
+TLS = "tcp+tls://"  # a scheme of Docker's driver that ours does not have
+_TEMPLATE = "{{"
 _LONGEST_TAG = 48  # APP-NAME of RFC 5424
 # Options of Docker's json-file and local. In an entry without a driver they may be for the engine.
 _FOR_THE_ENGINE = """
     compress env env-regex labels labels-regex max-file max-size tag
+"""
+
+
+# Further options of Docker's syslog.
+_OF_DOCKERS_SYSLOG = """
+    env env-regex labels labels-regex syslog-tls-ca-cert syslog-tls-cert syslog-tls-key syslog-tls-skip-verify
 """
 
 
@@ -101,7 +109,7 @@ class SyslogAddress(str):
     @classmethod
     def parse(cls, text: str) -> SyslogAddress:
         """The address with its port. ValueError: not a valid address."""
-        return cls(syslog_address(text))
+        return cls(text if text.startswith(TLS) else syslog_address(text))
 
 
 class Facility(int):
@@ -123,9 +131,9 @@ class Tag(str):
 
     @classmethod
     def parse(cls, text: str) -> Tag:
-        """The name itself. ValueError: not a valid APP-NAME."""
-        if "{{" in text:
-            raise ValueError(f"{text[:60]!r} is a template, which only the engine expands (write the name itself)")
+        """The name itself; "" for a template of Docker, such as {{.Name}}. ValueError: not a valid APP-NAME."""
+        if _TEMPLATE in text:
+            return cls()
         if len(text) > _LONGEST_TAG or not all("!" <= letter <= "~" for letter in text):
             raise ValueError(f"{text[:60]!r} is not a valid tag (at most {_LONGEST_TAG} ASCII characters, no spaces)")
         return cls(text)
@@ -190,13 +198,19 @@ class FileOptionKeys(LineOptionKeys):
 class SyslogOptionKeys(LineOptionKeys):
     """Options of syslog."""
 
+    ignored: ClassVar[frozenset[str]] = frozenset(_OF_DOCKERS_SYSLOG.split())
+
     syslog_address: Annotated[SyslogAddress | None, "Address of the server. Default port: 514."] = None
     syslog_facility: Annotated[Facility | None, "The facility, as in syslog(3)."] = None
     syslog_format: Annotated[
-        Literal["rfc5424", "rfc3164"] | None,
+        Literal["rfc5424", "rfc5424micro", "rfc3164"] | None,
         (
-            "`rfc5424`, or `rfc3164`, the format of syslog(3), for unix sockets only. Default for /dev/log "
-            "is `rfc3164`, because most programs that read /dev/log accept nothing else."
+            "`rfc5424` or `rfc5424micro`, which are the same, or `rfc3164`, the format of syslog(3), for unix "
+            "sockets only. Default for /dev/log is `rfc3164`, because most programs that read /dev/log accept "
+            "nothing else."
         ),
     ] = None
-    tag: Annotated[Tag | None, "The program name in the messages. Default: the service's name."] = None
+    tag: Annotated[
+        Tag | None,
+        "The program name in the messages. Default, and for a template such as `{{.Name}}`: the service's name.",
+    ] = None

@@ -8,8 +8,15 @@ from typing import Annotated, ClassVar, Self
 from cohabit.config.keys.table import Keys
 
 _WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_FRACTION = re.compile(r"(?<=[0-9])\.0+\Z", re.ASCII)
+_DECIMAL = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 _OCTAL = re.compile(r"(?:0o)?([0-7]{1,5})", re.ASCII)
 _LARGEST = 2**63 - 1
+
+
+def whole(text: str) -> str:
+    """The digits of a number whose fraction is 0: "5" of "5.0"; any other text as it is."""
+    return _FRACTION.sub("", text)
 
 
 class Ranged(int):
@@ -22,9 +29,10 @@ class Ranged(int):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Number of "-5". ValueError: not a whole number, or out of range."""
-        if not _WHOLE.fullmatch(text) or not cls.least <= int(text) <= cls.most:
+        number = whole(text)
+        if not _WHOLE.fullmatch(number) or not cls.least <= int(number) <= cls.most:
             raise ValueError(f"expected {cls.expected}, got {text[:40]!r}")
-        return cls(text)
+        return cls(number)
 
 
 class Nice(Ranged):
@@ -56,18 +64,23 @@ class Backlog(Ranged):
 
 
 class Mode(int):
-    """Permissions in octal: 440, 0440 and 0o440 are the same."""
+    """Permissions in octal: 440, 0440 and 0o440 are the same, and 288, which cannot be octal.
+
+    `docker compose config` prints 0440 as the decimal number 288.
+    """
 
     expected: ClassVar[str] = "permissions in octal such as 0440"
     most: ClassVar[int] = 0o7777
+    also_decimal: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Number of "0440". ValueError: not octal, or too large."""
+        """Number of "0440". ValueError: not a number, or too large."""
         found = _OCTAL.fullmatch(text)
-        if not found or int(found[1], 8) > cls.most:
+        number = int(found[1], 8) if found else int(text) if cls.also_decimal and _DECIMAL.fullmatch(text) else -1
+        if not 0 <= number <= cls.most:
             raise ValueError(f"expected {cls.expected}, got {text[:40]!r}")
-        return cls(found[1], 8)
+        return cls(number)
 
 
 class Umask(Mode):
@@ -75,6 +88,7 @@ class Umask(Mode):
 
     expected = "permissions in octal such as 022"
     most = 0o777
+    also_decimal = False
 
 
 class UlimitKeys(Keys):
@@ -126,6 +140,12 @@ class FileMountKeys(Keys):
 _FOR_THE_ENGINE = frozenset({"driver", "driver_opts", "labels", "name", "template_driver"})
 
 
+class ExternalKeys(Keys):
+    """`external` in its old form."""
+
+    name: Annotated[str | None, "The name that the engine knows."] = None
+
+
 class SecretKeys(Keys):
     """One entry of the top-level secrets."""
 
@@ -138,7 +158,9 @@ class SecretKeys(Keys):
         str | None,
         "A variable of the container with the text. It is removed from the environment of services.",
     ] = None
-    external: Annotated[bool | None, "`true`: the file is provided from outside, for example by the engine."] = None
+    external: Annotated[
+        bool | ExternalKeys | None, "`true`: the file is provided from outside, for example by the engine."
+    ] = None
 
 
 class ConfigKeys(Keys):
@@ -151,4 +173,6 @@ class ConfigKeys(Keys):
     )
     environment: Annotated[str | None, "A variable of the container with the text."] = None
     content: Annotated[str | None, "The text itself."] = None
-    external: Annotated[bool | None, "`true`: the file is provided from outside, for example by the engine."] = None
+    external: Annotated[
+        bool | ExternalKeys | None, "`true`: the file is provided from outside, for example by the engine."
+    ] = None

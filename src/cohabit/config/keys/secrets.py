@@ -46,6 +46,9 @@ class SecretReader:
         """The secrets or configs of one service. kind: "secrets" or "configs"; report(text) receives each error."""
         found = []
         for entry in written or ():
+            source = entry if isinstance(entry, str) else entry.source
+            if source not in self.declared[kind] and self._converter.is_unread(f"{kind}.{source}"):
+                continue
             try:
                 found.append(self._file_mount(kind, FileMountKeys(source=entry) if isinstance(entry, str) else entry))
             except LookupError as error:
@@ -60,14 +63,22 @@ class SecretReader:
             values = {key: getattr(keys, key, None) for key in _SOURCES}
             given = [key for key, value in values.items() if value]
             error = ""
+            if self._converter.is_unread(f"{kind}.{name}"):
+                continue  # reported, and what follows from it is not
             if not _NAME.fullmatch(name):
                 error = "not a valid name (use letters, digits, . _ -)"
             elif len(given) != 1:
                 known = [key for key in _SOURCES if hasattr(keys, key)]
                 error = f"expected one of {', '.join(known)}, got {' and '.join(given) or 'none'}"
             if error:
+                self._converter.mark_unread(f"{kind}.{name}")
                 self._converter.report(lines.get(name, 0), f"{kind}.{name}: {error}")
-            file = os.path.normpath(os.path.join(self._directory, values["file"])) if values["file"] else ""
+                continue
+            file = (
+                os.path.normpath(os.path.join(self._directory, os.path.expanduser(values["file"])))
+                if values["file"]
+                else ""
+            )
             external = bool(values["external"])
             found[name] = Secret(file, values["environment"] or "", values["content"], external)
         return found

@@ -14,6 +14,7 @@ from cohabit.config.keys.healthcheck import read_probe
 from cohabit.config.keys.limits import read_limits
 from cohabit.config.keys.sockets import read_sockets
 from cohabit.config.values.command_text import split_command
+from cohabit.config.values.interpolate import names
 from cohabit.config.values.user import with_groups
 from cohabit.plan.draft import UNREADABLE, DraftService, SourceLocation
 from cohabit.plan.model import (
@@ -39,7 +40,12 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Schedule
     from cohabit.plan.node import Node
 
-_RESTART_CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
+# Those of deploy, and those of `restart`, which Compose accepts there, too.
+_RESTART_CONDITIONS = {
+    **dict.fromkeys(("none", "no"), "no"),
+    **dict.fromkeys(("any", "always", "unless-stopped"), "always"),
+    "on-failure": "on-failure",
+}
 _SCHEDULE = "cohabit.config.keys.schedule"
 _PROFILE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
@@ -79,7 +85,10 @@ class ServiceReader:
             restart=self._restart(),
             stop_signal=SIGTERM if keys.stop_signal is None else int(keys.stop_signal),
             stop_grace_seconds=STOP_GRACE_SECONDS if keys.stop_grace_period is None else float(keys.stop_grace_period),
-            probe=read_probe(keys.healthcheck, lambda key, text: self.report(f"healthcheck.{key}", text)),
+            probe=read_probe(
+                keys.healthcheck,
+                lambda key, text, *, warning=False: self.report(f"healthcheck.{key}", text, warning=warning),
+            ),
             **self._logging(outputs),
             schedule=self._schedule(),
             limits=read_limits(keys, self.report),
@@ -105,29 +114,39 @@ class ServiceReader:
             profiles=self._profiles(),
             essential=keys.essential,
             replicas=self._replicas(),
+            path_variables=tuple(keys.path_variables or ()),
+            user=keys.user or "",
         )
 
     def report(self, key: str, text: str, *, warning: bool = False) -> None:
         """Add a diagnostic for a key of this service, such as "healthcheck.test"."""
+        if not warning:
+            self.converter.mark_unread(f"{self.path}.{key}")
         line = line_of(self.written, key) or self.line
         self.converter.report(line, f"{self.path}.{key}: {text}", warning=warning)
 
     def _command(self) -> tuple[str, ...]:
         arguments = self._arguments("entrypoint", self.keys.entrypoint) + self._arguments("command", self.keys.command)
-        failed = any(
-            key in self.written and self.written[key].value is not None and getattr(self.keys, key) is None
-            for key in ("command", "entrypoint")
-        )
+        failed = any(self.converter.is_unread(f"{self.path}.{key}") for key in ("command", "entrypoint"))
         if not arguments and not failed:
             what = "command is empty" if "command" in self.written else "no command"
-            text = f'{self.path}: {what} (write command: ["program", "argument"]; the image\'s CMD is not known here)'
+            image = self.written.get("image")
+            name = image.text if image and image.text and "$" not in image.text else "IMAGE"
+            shown = f"docker inspect -f '{{{{json .Config.Entrypoint}}}} {{{{json .Config.Cmd}}}}' {name}"
+            text = f'{self.path}: {what} (write command: ["program", "argument"]; the image\'s own: {shown})'
             self.converter.report(self.line, text)
         elif arguments and not arguments[0]:
             self.report("command" if "command" in self.written else "entrypoint", "the program name is empty")
-        return tuple(arguments)
+        return tuple(arguments) or ((UNREADABLE,) if failed else ())
 
     def _arguments(self, key: str, written: CommandText | None) -> list[str]:
-        arguments = split_command(written, lambda text, *, warning=False: self.report(key, text, warning=warning))
+        found = names(self.written[key].text) if key in self.written else []
+        hint = (
+            f" (after interpolation of {', '.join(found)}: write a list, one item for each argument)" if found else ""
+        )
+        arguments = split_command(
+            written, lambda text, *, warning=False: self.report(key, text if warning else text + hint, warning=warning)
+        )
         return [UNREADABLE] if arguments is None else arguments
 
     def _depends_on(self) -> tuple[Dependency, ...]:
@@ -188,6 +207,6 @@ class ServiceReader:
 
     def _profiles(self) -> tuple[str, ...]:
         for name in self.keys.profiles or ():
-            if not _PROFILE_NAME.fullmatch(name):
+            if name and not _PROFILE_NAME.fullmatch(name):
                 self.report("profiles", f"{name[:40]!r} is not a valid profile name (use letters, digits, . _ -)")
         return tuple(self.keys.profiles or ())

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def read(tree: Node, problems: list[Diagnostic], source: Source, environ: Mapping[str, str]) -> Draft:
     """The Draft of a parsed file. problems: those that the parser found."""
-    environment = Environment(source.path, environ, problems)
+    environment = Environment(source.path, environ, problems, source.env_files)
     converter = Converter(source.name, environment.lookup, problems)
     location = SourceLocation(source.name)
     if tree.value is None:
@@ -39,6 +39,8 @@ def read(tree: Node, problems: list[Diagnostic], source: Source, environ: Mappin
     if not isinstance(tree.value, dict):
         converter.report(tree.line, f"expected a map of keys such as services:, got {tree.describe()}")
         return Draft(location, {}, problems=tuple(problems))
+    if name := tree.value.get("name"):
+        environment.name_project(name.text)
     keys = converter.convert(tree, FileKeys, "")
     secrets = SecretReader(keys, tree, converter)
     settings = keys.x_cohabit or GlobalKeys()
@@ -60,6 +62,7 @@ def read(tree: Node, problems: list[Diagnostic], source: Source, environ: Mappin
         mask=bool(settings.mask),
         written=tree.value,
         foreign=foreign,
+        profiles=tuple(name.strip() for name in environment.setting("PROFILES").split(",")),
     )
 
 
@@ -102,5 +105,6 @@ def _read_services(
             reader = ServiceReader(name, keys, child, converter)
             variables = environment.of_service(keys, child, path, converter)
             made = reader.read(variables, users, hooks, secrets, outputs)
-            services[name] = made.replace(foreign=converter.take_foreign(f"{path}."))
+            unread = converter.is_unread(f"{path}.healthcheck")
+            services[name] = made.replace(foreign=converter.take_foreign(f"{path}."), probe_unread=unread)
     return services

@@ -44,7 +44,7 @@ def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
     Raises ModuleNotFoundError: the reader needs a library that is not installed.
     """
     try:
-        source = find(request)
+        source = find(request, environ)
         reader = next(one for one in READERS if one.can_read(source.path, source.text[:_HEAD]))
         try:
             draft: Draft = import_module(reader.module).read(source, environ)

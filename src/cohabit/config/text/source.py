@@ -24,12 +24,14 @@ class UnreadableError(Exception):
 
 
 def read_text(path: str) -> str:
-    """Text of a regular UTF-8 file of at most 1 MiB; "-" is standard input.
+    """Text of a regular UTF-8 file of at most 1 MiB; "-" is standard input, and /dev/null is an empty file.
 
     Raises UnreadableError, and FileNotFoundError for a missing file.
     """
     if path == STDIN:
         return _decode("standard input", _read_all(0, "standard input"))
+    if path == os.devnull:
+        return ""
     try:
         fd, _ = paths.open_to_read(path)
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -7,6 +7,7 @@ Compose. Depth and expanded size are limited while reading, so a YAML bomb is re
 
 from __future__ import annotations
 
+import binascii
 import re
 from typing import TYPE_CHECKING
 
@@ -93,17 +94,19 @@ class _Composer:
         return self.root or Node(None, 1), self.diagnostics
 
     def scalar(self, event: yaml.ScalarEvent, line: int) -> None:
-        tag = event.tag
+        tag, text = event.tag, event.value
         plain = event.implicit[0] and tag != "!"
         if tag and tag != "!":
             kind = tag.removeprefix(_CORE_TAG)
             plain = kind in ("int", "float", "bool", "null")
-            if not plain and kind != "str":
-                self.report(line, UNKNOWN_TAG)
-        node = Node(plain_scalar(event.value) if plain else event.value, line, event.value)
+            if kind == "binary":
+                text = self.binary(text, line)
+            elif not plain and kind != "str":
+                self.unknown_tag(line)
+        node = Node(plain_scalar(text) if plain else text, line, text)
         if isinstance(node.value, bool):
             node.text = "true" if node.value else "false"
-        merge = plain and event.value == _MERGE and not event.anchor
+        merge = plain and text == _MERGE and not event.anchor
         self.finish(node, event.anchor, merge_key=merge)
 
     def open(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, line: int) -> None:
@@ -111,7 +114,7 @@ class _Composer:
             raise SyntaxProblemError(TOO_DEEP, line)
         is_map = isinstance(event, yaml.MappingStartEvent)
         if event.tag and event.tag not in ("!", _CORE_TAG + ("map" if is_map else "seq")):
-            self.report(line, UNKNOWN_TAG)
+            self.unknown_tag(line)
         if event.anchor:
             self.anchors[event.anchor] = None
         self.stack.append(_Open(Node({} if is_map else [], line), event.anchor))
@@ -182,6 +185,20 @@ class _Composer:
                 if name not in into.value:
                     into.add(node)
                     into.value[name] = node
+
+    def binary(self, text: str, line: int) -> str:
+        """Text of a value with the tag !!binary: UTF-8 in base64."""
+        try:
+            return binascii.a2b_base64(text.encode()).decode()
+        except ValueError:
+            self.report(line, "not valid: the tag !!binary is for UTF-8 text in base64 (remove the tag)")
+            return ""
+
+    def unknown_tag(self, line: int) -> None:
+        """Report a tag, unless it is below a key of the user."""
+        keys = [str(top.key.value) for top in self.stack if top.key]
+        if not any(key.startswith("x-") and key != "x-cohabit" for key in keys):
+            self.report(line, UNKNOWN_TAG)
 
     def report(self, line: int, text: str) -> None:
         self.diagnostics.append(Diagnostic(SourceLocation(self.file, line), text))

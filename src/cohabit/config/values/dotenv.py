@@ -1,6 +1,6 @@
 r"""Files of variables, with Compose's rules for env_file and .env (compose-spec 05-services.md, env_file). Pure.
 
-NAME=value             # a comment after a space; variables are expanded
+NAME=value             # a comment: a # after a space that follows the value; variables are expanded
 NAME="value\n$OTHER"    escapes and variables are expanded; may span several lines
 NAME='literal'         literal; may span several lines
 NAME                   the value from the environment; omitted if it is not set
@@ -12,50 +12,64 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from cohabit.config.values.interpolate import MissingVariableError, expand
+from cohabit.config.values.interpolate import MissingVariableError, expand, has_substitution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+LITERAL = "write $$ for a literal $"
 LIMIT_TOTAL = 4 << 20  # characters: variables that contain variables can grow exponentially
 
+_NOTHING: Mapping[str, str | None] = {}
 _BLANK = re.compile(r"(?:[ \t\r\n\f\v]|#[^\n]*)*")
-_NAME = re.compile(r"(?:export[ \t]+)?([^\s=:#'\"$]+)[ \t]*(=|:|(?=\r?\n|\r?$| #))")
+_NAME = re.compile(r"(?:export[ \t]+)?([\w.\[\]-]+)[ \t]*(=|:|(?=\r?\n|\r?$))")
 _SPACES = re.compile(r"[ \t]*")
 _UNQUOTED = re.compile(r"[^\n]*")
 _SINGLE = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _REST_OF_LINE = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?=\n|\Z)")
-_COMMENT = re.compile(r"(?:^|[ \t])#.*")
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$$"}
+_COMMENT = " #"
+_ESCAPE = re.compile(r"\\(0[0-3][0-7]{2}|.)", re.DOTALL)
+_ESCAPES = {
+    **{letter: chr(code) for code, letter in enumerate("abtnvfr", start=7)},
+    "\\": "\\",
+    '"': '"',
+    "$": "$$",
+}
 
 
 class Variables(NamedTuple):
-    """The content of a file of variables. unset: variables whose values refer to one that is not set.
+    """The content of a file of variables.
 
-    diagnostics: (line, text) pairs. They quote no part of a value, not even the name after a $ in one.
+    diagnostics, warnings: (line, text) pairs. They quote no part of a value, not even the name after a $ in one.
     """
 
     values: dict[str, str]
-    unset: list[str]
+    warnings: list[tuple[int, str]]
     diagnostics: list[tuple[int, str]]
 
 
-def parse(text: str, lookup: Callable[[str], str | None]) -> Variables:
-    """Variables of the text. lookup: the environment, which takes precedence over earlier lines of the file."""
+def parse(text: str, lookup: Callable[[str], str | None], fallback: Mapping[str, str | None] = _NOTHING) -> Variables:
+    """Variables of the text. lookup: the environment, which takes precedence over earlier lines of the file.
+
+    fallback: variables that values may refer to if neither has them.
+    """
     found = Variables({}, [], [])
 
     def known(name: str) -> str | None:
         value = lookup(name)
-        return found.values.get(name) if value is None else value
+        if value is None:
+            value = found.values.get(name)
+        return fallback.get(name) if value is None else value
 
     total, line, counted = 0, 1, 0
     at = _end_of(_BLANK, text, 0)
     while at < len(text) and total <= LIMIT_TOTAL:
         line, counted = line + text.count("\n", counted, at), at
         try:
-            name, value, at = _statement(text, at, known, found.unset)
+            warnings: list[str] = []
+            name, value, at = _statement(text, at, known, warnings)
+            found.warnings.extend((line, warning) for warning in warnings)
             if value is not None:
                 found.values[name] = value
                 total += len(value)
@@ -85,7 +99,7 @@ def parse_raw(text: str, lookup: Callable[[str], str | None]) -> Variables:
 
 
 def _statement(
-    text: str, at: int, lookup: Callable[[str], str | None], unset: list[str]
+    text: str, at: int, lookup: Callable[[str], str | None], warnings: list[str]
 ) -> tuple[str, str | None, int]:
     """Name, value (None: not set) and end of the statement at `at`. Raises ValueError."""
     found = _NAME.match(text, at)
@@ -100,11 +114,14 @@ def _statement(
             value, end = _quoted(text, at)
         else:
             end = _end_of(_UNQUOTED, text, at)
-            value = _COMMENT.sub("", text[at:end], count=1).strip()
+            value = text[at:end].partition(_COMMENT)[0].strip()
         if not text.startswith("'", at):
             missing: list[str] = []
+            if has_substitution(value):
+                warnings.append(f"{name}: $(…) in it stays as it is: no shell runs")
             value = expand(value, lookup, missing)
-            unset += [name] if missing else []
+            if missing:
+                warnings.append(f"{name}: a variable in it is not set: replaced by an empty string ({LITERAL})")
     except MissingVariableError as error:
         raise ValueError(f"{name}: {error.anonymous}") from None
     except ValueError as error:
@@ -126,6 +143,8 @@ def _quoted(text: str, at: int) -> tuple[str, int]:
 
 
 def _unescape(escape: re.Match[str]) -> str:
+    if len(escape[1]) > 1:
+        return chr(int(escape[1], 8))
     return _ESCAPES.get(escape[1], escape[0])
 
 

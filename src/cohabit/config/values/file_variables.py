@@ -4,7 +4,8 @@
                                         target of a secret of the service
     FILE__DB_PASSWORD=/any/path         always sets DB_PASSWORD (as in linuxserver.io's images)
 
-Many variables end in _FILE and mean the path, so all others are unchanged. Setting both X and X_FILE is an error, as in
+Many variables end in _FILE and mean the path, so all others are unchanged, and those that the service lists in
+`path_variables`. Setting both X and X_FILE is an error, as in
 those images. This module handles only names and paths: the service's own process reads the text just before it
 executes the command (reactor/processes/child.py).
 """
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from cohabit.plan.draft import Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from cohabit.plan.draft import Draft, DraftService
     from cohabit.plan.model import Credentials, Service
@@ -42,7 +43,9 @@ def resolve(draft: Draft, environ: Mapping[str, str]) -> Draft:
     services: dict[str, DraftService] = {}
     for name, item in draft.services.items():
         service = item.service.replace(environment={**sources, **item.service.environment})
-        requested = _requested(service, environ)
+        kept = {one: environ[one] for one in item.path_variables if one in environ}
+        service = service.replace(environment={**kept, **service.environment})
+        requested = _requested(service, environ, item.path_variables)
         location = item.place("environment")
         diagnostics += [
             Diagnostic(location, f"services.{name}.environment: {text}")
@@ -59,13 +62,18 @@ def variable_of(name: str) -> str:
     return name.removesuffix(_SUFFIX).rstrip("_") if name.endswith(_SUFFIX) else ""
 
 
-def _requested(service: Service, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def is_kept(name: str, path: str | None, service: Service) -> bool:
+    """Whether a variable of a service names a secret or config, and would be replaced if it were not kept."""
+    return bool(path and _variable(name, path, {mount.target for mount in service.secrets}))
+
+
+def _requested(service: Service, environ: Mapping[str, str], kept: Collection[str]) -> dict[str, tuple[str, str]]:
     """Name of each X_FILE -> (X, path): {"DB_FILE": ("DB", "/run/secrets/db")}."""
     targets = {mount.target for mount in service.secrets}
     requested: dict[str, tuple[str, str]] = {}
     for name, path in {**environ, **service.environment}.items():
         variable = _variable(name, path, targets) if path else ""
-        if path and variable and (name in service.environment or may_read(path, service.user)):
+        if path and variable and name not in kept and (name in service.environment or may_read(path, service.user)):
             requested[name] = variable, path
     return requested
 
@@ -76,7 +84,8 @@ def _errors(requested: dict[str, tuple[str, str]], service: Service, environ: Ma
     for name, (variable, path) in requested.items():
         other = variable if given.get(variable) else first.setdefault(variable, name)
         if other == variable or requested[other][1] != path:
-            yield f"both {other} and {name} are set (remove one)"
+            keep = "" if name.startswith(EXPLICIT) else f", or list {name} in path_variables to keep the path"
+            yield f"both {other} and {name} are set (remove one{keep})"
         elif not path.startswith("/"):
             yield f"{name} must be an absolute path"
 

@@ -1,8 +1,8 @@
 """Interpolation of variables, as in Compose (compose-spec 12-interpolation.md). Pure.
 
 $NAME, ${NAME}; ${NAME:-text} and ${NAME-text} for a default, :? and ? for a required variable, :+ and + for a
-replacement. With the colon, an empty value counts as not set. The text may contain variables and is expanded only if it
-is used. $$ is a literal $.
+replacement. With the colon, an empty value counts as not set. The text may contain variables and pairs of braces, and
+is expanded only if it is used. $$ is a literal $, and so is a $ that none of these forms follows, such as that of $1.
 
 Messages give the position of an error and quote nothing: the text after a $ may be part of a password.
 """
@@ -19,18 +19,22 @@ LIMIT_DEPTH = 20
 LIMIT_LENGTH = 131_072  # MAX_ARG_STRLEN: the kernel's limit for an argument or a variable
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OPERATOR = re.compile(r":?[-?+]")
-_NEXT_BRACE = re.compile(r"\$\$|\$\{|\}")
+_NEXT_BRACE = re.compile(r"\$\$|\$?\{|\}")
+_VARIABLE = re.compile(r"\$\$|\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
+# A $( that is neither part of $$ nor of ${: a shell would run the command in it.
+_SUBSTITUTION = re.compile(r"(?<!\$)(?:\$\$)*\$\(")
 
 
 class InterpolationError(ValueError):
-    """The text contains an invalid `$`, or a required variable is not set."""
+    """The text contains an invalid `${`, or a required variable is not set."""
 
 
 class MissingVariableError(InterpolationError):
-    """A required variable is not set. message: the text after :?, not expanded."""
+    """The required variable `name` is not set. message: the text after :?, not expanded."""
 
     def __init__(self, name: str, why: str, message: str) -> None:
         super().__init__(f"the variable {name} {why}: {message}" if message else f"the variable {name} {why}")
+        self.name = name
         self.anonymous = f"a required variable in it {why}"
 
 
@@ -67,7 +71,8 @@ def expand(text: str, lookup: Callable[[str], str | None], unset: list[str], dep
             done.append(_plain(name[0], lookup, unset))
             at = name.end()
         else:
-            raise InterpolationError(f"$ without a variable name at character {dollar + 1} (write $$ for a literal $)")
+            done.append("$")
+            at = dollar + 1
     done.append(text[at:])
     if sum(map(len, done)) > LIMIT_LENGTH:
         raise InterpolationError(f"longer than {LIMIT_LENGTH:,} characters after interpolation")
@@ -106,11 +111,25 @@ def _braced(inner: str, lookup: Callable[[str], str | None], unset: list[str], d
     raise MissingVariableError(name[0], why, alternative)
 
 
+def names(text: str) -> list[str]:
+    """The names of the variables in a text, before interpolation."""
+    return list(dict.fromkeys(found[1] for found in _VARIABLE.finditer(text) if found[1]))
+
+
+def has_substitution(text: str) -> bool:
+    """Whether a text, before interpolation, contains `$(`, which stays as it is: no shell runs."""
+    return "$(" in text and _SUBSTITUTION.search(text) is not None
+
+
 def _closing_brace(text: str, opening: int) -> int:
-    """Offset of the } that closes the ${ at `opening`; nested pairs are skipped."""
-    depth = 0
-    for token in _NEXT_BRACE.finditer(text, opening):
-        depth += (token[0] == "${") - (token[0] == "}")
-        if depth == 0 and token[0] == "}":
-            return token.start()
+    """Offset of the } that closes the ${ at `opening`; nested pairs are skipped.
+
+    A { without a $ counts, too, so that a default may be JSON; if it has no }, only ${ counts.
+    """
+    for counted in (("{", "${"), ("${",)):
+        depth = 0
+        for token in _NEXT_BRACE.finditer(text, opening):
+            depth += (token[0] in counted) - (token[0] == "}")
+            if depth == 0 and token[0] == "}":
+                return token.start()
     raise InterpolationError(f"${{ without }} at character {opening + 1}")

@@ -27,8 +27,8 @@ class Users:
         self._known: dict[str, Credentials] = {}
 
     def find(self, written: str | None, report: Callable[[str], None]) -> Credentials | None:
-        """The user; None for an empty text, and for an unknown user, which is reported."""
-        if not written:
+        """The user; None for an empty text, ":" included, and for an unknown user, which is reported."""
+        if not written or written == ":":
             return None
         if written not in self._known:
             try:
@@ -55,8 +55,12 @@ def with_groups(user: Credentials | None, groups: list[str], report: Callable[[s
 
 
 def identity(written: str) -> Credentials:
-    """Ids, groups, name and home of "user[:group]". LookupError: why there is no such user."""
-    user, colon, group = written.partition(":")
+    """Ids, groups, name and home of "user[:group]". LookupError: why there is no such user.
+
+    As in Docker, an empty user is cohabit's own, and an empty group is the user's.
+    """
+    user, _, group = written.partition(":")
+    user = user or str(os.geteuid())
     entry = _passwd(user)
     if entry is None and not user.isdecimal():
         known = [one.pw_name for one in pwd.getpwall()]
@@ -64,7 +68,7 @@ def identity(written: str) -> Credentials:
         raise LookupError(f"unknown user {user!r}: not in /etc/passwd{hint}")
     uid = entry.pw_uid if entry else _number(user, "user")
     gid = entry.pw_gid if entry else 0
-    if colon:
+    if group:
         gid = group_id(group)
         groups: tuple[int, ...] = (gid,)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cohabit.config.writers.logging import write_logging
 from cohabit.config.writers.resources import (
+    kept_variables,
     literal,
     literals,
     user_and_groups,
@@ -19,24 +20,26 @@ from cohabit.config.writers.resources import (
     write_variables,
 )
 from cohabit.plan.model import GRANTED, MIXED, POST_START, PRE_START, PRE_STOP, Plan, Probe, Restart
-from cohabit.plan.replicas import REPLICA_VARIABLE
 from cohabit.units import format_duration, parse_duration, signal_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cohabit.plan.model import Dependency, Hook, Schedule, Service
 
 _RESTART_CONDITIONS = {"no": "none", "on-failure": "on-failure", "always": "any"}
+_NO_USERS: Mapping[str, str] = {}
 _DEFAULT_STATUSES = Probe("http").statuses
 _DEFAULT_LOGGING = Plan({}).logging
 
 
-def plan_to_compose(plan: Plan) -> dict[str, Any]:
-    """The file as dicts, lists, strings, numbers, booleans and None."""
+def plan_to_compose(plan: Plan, users: Mapping[str, str] = _NO_USERS) -> dict[str, Any]:
+    """The file as dicts, lists, strings, numbers, booleans and None. users: the texts of `user`, by service."""
     counts: dict[str, int] = {}
     for service in plan.services.values():
         counts[service.service] = counts.get(service.service, 0) + 1
     services = {
-        name: _service(plan.services[name if name in plan.services else f"{name}-1"], count, plan)
+        name: _service(plan.services[name if name in plan.services else f"{name}-1"], count, plan, users.get(name, ""))
         for name, count in counts.items()
     }
     settings: dict[str, Any] = {"stop_grace_period": _duration(plan.stop_grace_seconds)}
@@ -50,17 +53,15 @@ def plan_to_compose(plan: Plan) -> dict[str, Any]:
     return {"services": services, **declared, "x-cohabit": settings}
 
 
-def _service(service: Service, count: int, plan: Plan) -> dict[str, Any]:
+def _service(service: Service, count: int, plan: Plan, user: str) -> dict[str, Any]:
     """One service. Replicas are one entry: they differ only in name and number."""
-    environment = write_variables(service, plan)
-    if service.replica:
-        environment.pop(REPLICA_VARIABLE, None)
     keys: dict[str, Any] = {
         "command": literals(service.command),
         "scale": count if service.replica else None,
-        "environment": environment,
+        "environment": write_variables(service, plan),
+        "path_variables": kept_variables(service),
         "working_dir": None if service.working_dir is None else literal(service.working_dir),
-        **write_user(service.user),
+        **write_user(service.user, user),
         **write_resources(service),
         "depends_on": {plan.services[need.service].service: _dependency(need) for need in service.depends_on},
         **_restart(service.restart),

@@ -9,15 +9,18 @@ import os
 from typing import TYPE_CHECKING, Any, overload
 
 from cohabit.config.keys.sockets import listen_address
-from cohabit.config.values.file_variables import EXPLICIT, variable_of
+from cohabit.config.values.file_variables import EXPLICIT, is_kept, variable_of
 from cohabit.config.values.kernel_names import ALL, capability_name, every_capability, ulimit_name
 from cohabit.config.values.user import identity
 from cohabit.plan.model import GRANTED
+from cohabit.plan.replicas import REPLICA_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cohabit.plan.model import Credentials, FileMount, Limits, Plan, Secret, Service, Socket
+
+_LONGEST_KEY = 1000  # characters; YAML reads 1,024 of a key, with its quotes
 
 
 @overload
@@ -34,22 +37,35 @@ def literals(texts: Iterable[str]) -> list[str]:
     return [literal(text) for text in texts]
 
 
-def write_variables(service: Service, plan: Plan) -> dict[str, str | None]:
-    """The environment with FILE__X for each secret file, and without the removal of variables that are secrets."""
+def write_variables(service: Service, plan: Plan) -> dict[str, str | None] | list[str]:
+    """The environment with FILE__X for each secret file, and without the removal of variables that are secrets.
+
+    A list if a name is longer than a key of YAML may be. Without the number of a replica.
+    """
     hidden = {secret.environment for secret in plan.secrets.values()}
     shown = {
         name: literal(value)
         for name, value in service.environment.items()
         if value is not None or not (name in hidden or variable_of(name) in service.secret_files)
     }
-    return shown | {f"{EXPLICIT}{name}": literal(path) for name, path in service.secret_files.items()}
+    shown |= {f"{EXPLICIT}{name}": literal(path) for name, path in service.secret_files.items()}
+    if service.replica:
+        shown.pop(REPLICA_VARIABLE, None)
+    if all(len(name) <= _LONGEST_KEY for name in shown):
+        return shown
+    return [literal(name) if value is None else f"{literal(name)}={value}" for name, value in shown.items()]
 
 
-def write_user(user: Credentials | None) -> dict[str, Any]:
-    """`user` in the shortest form that resolves to the same user, and `group_add` with its further groups."""
+def kept_variables(service: Service) -> list[str]:
+    """The names for path_variables."""
+    return [literal(name) for name, value in service.environment.items() if is_kept(name, value, service)]
+
+
+def write_user(user: Credentials | None, preferred: str) -> dict[str, Any]:
+    """`user` as `preferred` or in the shortest form that resolves to the same user, and `group_add` with the others."""
     if user is None:
         return {}
-    written, groups = user_and_groups(user)
+    written, groups = user_and_groups(user, preferred)
     return {"user": literal(written), "group_add": [str(group) for group in user.groups if group not in groups]}
 
 
@@ -64,11 +80,11 @@ def write_declared(declared: dict[str, Secret]) -> dict[str, Any]:
     return {name: _source(one) for name, one in declared.items()}
 
 
-def user_and_groups(user: Credentials) -> tuple[str, tuple[int, ...]]:
+def user_and_groups(user: Credentials, preferred: str = "") -> tuple[str, tuple[int, ...]]:
     """The text for `user`, "" for cohabit's own user, and the groups that this text implies."""
     if not (user.name or user.home):
         return "", tuple(os.getgroups())
-    for written in (user.name, str(user.uid), f"{user.name}:{user.gid}", f"{user.uid}:{user.gid}"):
+    for written in (preferred, user.name, str(user.uid), f"{user.name}:{user.gid}", f"{user.uid}:{user.gid}"):
         try:
             found = identity(written) if written else None
         except LookupError:
