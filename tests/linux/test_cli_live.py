@@ -102,9 +102,9 @@ def test_wait(client: Client) -> None:
     assert client("stop", "web-2").returncode == 0
     assert client("wait", "--for", "exit", "web-2", "job").returncode == 137  # stop_signal: KILL
     assert client("wait", "--for", "exit", "job", "web-2").returncode == 3
-    assert client("wait", "--for", "exit", "db", "--timeout", "10ms").returncode == 1
-    assert client("wait", "--for", "exit", "job", "--timeout", "0").returncode == 3
-    done = client("wait", "--for", "exit", "db", "--timeout", "0s")
+    assert client("wait", "--for", "exit", "db", "--wait-timeout", "10ms").returncode == 1
+    assert client("wait", "--for", "exit", "job", "--wait-timeout", "0").returncode == 3
+    done = client("wait", "--for", "exit", "db", "--wait-timeout", "0s")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "cohabit: cannot wait: db: timed out waiting for the end (see cohabit why db)\n"
 

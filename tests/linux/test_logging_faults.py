@@ -510,9 +510,9 @@ def test_last_lines_whatever_the_driver(run_services: Up, gate: Gate, tmp_path: 
         run = run_services({"web": {"command": web, "logging": {"driver": driver, "options": options.get(driver, {})}}})
         wanted = "" if driver == "raw" else "one\ntwo\n"
         if wanted:
-            run.until(lambda: ask(run, str(tmp_path), "logs", "--no-prefix", "web") == wanted, "both lines")
+            run.until(lambda: ask(run, str(tmp_path), "logs", "--no-log-prefix", "web") == wanted, "both lines")
         _reexecute(run)
-        assert ask(run, str(tmp_path), "logs", "--no-prefix", "web") == wanted
+        assert ask(run, str(tmp_path), "logs", "--no-log-prefix", "web") == wanted
         gate.open(2)
         assert run.wait() == 5
     last = run.lines("cohabit")

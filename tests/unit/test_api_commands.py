@@ -70,7 +70,10 @@ class Backend:
 
     def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
         """Return one process and the given number of lines for each service."""
-        return {name: {"pids": (7,), "output": ("x",) * lines or None, "output_before": None} for name in services}
+        return {
+            name: {"pids": (7,), "next_run": None, "output": ("x",) * lines or None, "output_before": None}
+            for name in services
+        }
 
     def blocked_output(self, _clock: Clock) -> dict[str, tuple[BlockedOutput, ...]]:
         """Return what a test has set."""
@@ -396,6 +399,37 @@ def test_live_fails_for_an_unhealthy_service() -> None:
     backend = up_with(service("db", probe=PROBE.replace(retries=1)))
     backend.feed(Probed("db", passed=False, output="refused"))
     assert backend.run("health", purpose="live") == Answer(1, "db is unhealthy: refused")
+
+
+def test_instances_stand_with_their_service() -> None:
+    """Those that `scale` has added are behind the others in the engine."""
+    web = [service(f"web-{number}", service="web", replica=number) for number in (1, 2)]
+    backend = up_with(web[0], service("db"))
+    backend.feed(ReloadRequested({"web": 2}), Loaded(plan(*web, service("db"))))
+    assert list(backend.engine.units) == ["web-1", "db", "web-2"]
+    names = [one.to_json()["name"] for one in backend.run("status").body[1:]]
+    assert names == ["web-1", "web-2", "db"]
+
+
+def test_what_does_not_run_is_not_killed() -> None:
+    """A kill says what it killed, not what was killed before; a job that has ended is not killed."""
+    backend = up_with(service("web"), service("job", essential=False), service("db", restart=ALWAYS))
+    backend.feed(Exited("job", 0), Exited("db", 1))
+    assert backend.run("kill", "web", "job", "db").events == (Requested("kill", ("web", "db")),)
+    backend.feed(Exited("web", 137))
+    assert refusal(backend, "kill", "web") == (1, "cannot kill: web is not running")
+    assert refusal(backend, "kill", "web", "job") == (1, "cannot kill: web, job are not running")
+    assert backend.run("stop", "web").poll() == Answer(0, "stopped: web")
+
+
+def test_a_grace_period_is_given_to_the_engine() -> None:
+    """Of stop, restart and down; it is not negative."""
+    backend = up_with(service("web"))
+    reply = backend.run("restart", "web", grace="3")
+    assert reply.events == (Requested("restart", ("web",), grace_seconds=3.0),)
+    assert backend.run("down", grace="20").after_close == (StopRequested(15, "cohabit down", 20.0),)
+    assert backend.run("down").after_close == (StopRequested(15, "cohabit down"),)
+    assert refusal(up_with(service("web")), "stop", "web", grace="-1")[0] == EXIT_USAGE
 
 
 def test_status_is_json_with_the_documented_fields() -> None:

@@ -44,18 +44,23 @@ def _run(
         ("start web", "start web"),
         ("stop --no-wait web db", "stop web db wait=no"),
         ("restart web-1", "restart web-1"),
-        ("restart --all", "restart db web-1"),
+        ("start", "start db web-1"),
+        ("stop", "stop db web-1"),
+        ("restart", "restart db web-1"),
+        ("kill", "kill db web-1 signal=KILL"),
+        ("kill -s USR1", "kill db web-1 signal=USR1"),
+        ("signal --all HUP", "kill db web-1 signal=HUP"),
         ("kill web", "kill web signal=KILL"),
         ("kill -s sigusr1 web", "kill web signal=USR1"),
         ("kill -9 web", "kill web signal=KILL"),
         ("kill -HUP web", "kill web signal=HUP"),
         ("kill web -SIGUSR2 --", "kill web signal=USR2"),
-        ("stop web --timeout 1m", "stop web"),
+        ("stop web --wait-timeout 1m", "stop web"),
         ("signal 1 web db", "kill web db signal=HUP"),
         ("signal RTMIN+3 web", "kill web signal=RTMIN+3"),
         ("scale web=3 db=0", "scale web=3 db=0"),
         ("wait web", "wait web for=ready"),
-        ("wait --for exit web --timeout 1m", "wait web for=exit"),
+        ("wait --for exit web --wait-timeout 1m", "wait web for=exit"),
         ("health", "health for=ready"),
         ("health --ready --live db", "health db for=ready"),
         ("health --live", "health for=live"),
@@ -82,8 +87,8 @@ def test_command_line_becomes_request(arguments: str, request_: str, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ("start", "no service is named (name some, or all of them: --all)"),
-        ("stop --all web", "--all and service names exclude each other"),
+        ("stop --all web", "--all: without names it means all services (leave it out)"),
+        ("signal HUP --all web", "--all and service names exclude each other"),
         ("kill -s NOPE web", "'NOPE' is not a signal"),
         ("signal", "no signal is given"),
         ("signal HUP", "no service is named"),
@@ -91,7 +96,7 @@ def test_command_line_becomes_request(arguments: str, request_: str, tmp_path: P
         ("scale", "no service is named"),
         ("wait", "no service is named"),
         ("wait web --for gone", "--for must be ready or exit, not 'gone'"),
-        ("wait web --timeout soon", "'soon' is not a duration"),
+        ("wait web --wait-timeout soon", "'soon' is not a duration"),
         ("logs -n few", "--tail 'few' is not a number of lines"),
         ("logs --since soon", "--since 'soon' is not a time"),
         ("logs --since 2023-99-14T22:13:20Z", "is not a time"),
@@ -108,8 +113,8 @@ def test_command_line_becomes_request(arguments: str, request_: str, tmp_path: P
         ("reload web", "not only 'web' (to restart a service: cohabit restart SERVICE)"),
         ("timeline web", "not only of 'web'"),
         ("version web", "it does not accept arguments (what is 'web'?)"),
-        ("start web --timeout soon", "'soon' is not a duration"),
-        ("scale web=2 --timeout soon", "'soon' is not a duration"),
+        ("start web --wait-timeout soon", "'soon' is not a duration"),
+        ("scale web=2 --wait-timeout soon", "'soon' is not a duration"),
         ("help pss", "there is no command 'pss' (did you mean 'ps'?)"),
     ],
 )
@@ -149,11 +154,11 @@ def test_reload_prints_changes_or_errors(tmp_path: Path) -> None:
 
 
 def test_wait_times_out_with_1(tmp_path: Path) -> None:
-    """The client enforces --timeout."""
+    """The client enforces --wait-timeout."""
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "control"))
         silent.listen()
-        done = run_client("wait", "db", "--timeout", "10ms", COHABIT_RUNTIME_DIR=str(tmp_path))
+        done = run_client("wait", "db", "--wait-timeout", "10ms", COHABIT_RUNTIME_DIR=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "cohabit: cannot wait: db: timed out after 10ms waiting for readiness (see cohabit why db)\n"
 
@@ -161,28 +166,28 @@ def test_wait_times_out_with_1(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ("wait db --timeout 0", "db: timed out waiting for readiness (see cohabit why db)"),
-        ("wait --for exit db --timeout 0s", "db: timed out waiting for the end (see cohabit why db)"),
+        ("wait db --wait-timeout 0", "db: timed out waiting for readiness (see cohabit why db)"),
+        ("wait --for exit db --wait-timeout 0s", "db: timed out waiting for the end (see cohabit why db)"),
         (
-            "start db --timeout 10ms",
+            "start db --wait-timeout 10ms",
             "db: timed out after 10ms waiting for readiness (it continues; see cohabit why db)",
         ),
         (
-            "restart db web --timeout 10ms",
+            "restart db web --wait-timeout 10ms",
             "db and web: timed out after 10ms waiting for readiness (it continues; see cohabit why db)",
         ),
         (
-            "stop a b c d e --timeout 10ms",
+            "stop a b c d e --wait-timeout 10ms",
             "a, b, c and 2 more: timed out after 10ms waiting for the stop (it continues; see cohabit why a)",
         ),
         (
-            "scale db=2 --timeout 10ms",
+            "scale db=2 --wait-timeout 10ms",
             "db=2: timed out after 10ms waiting for the file to be read (it continues; see cohabit ps)",
         ),
     ],
 )
 def test_no_answer_within_the_timeout_is_1(arguments: str, text: str, tmp_path: Path) -> None:
-    """Every command that waits, as text and as JSON; --timeout 0 does not wait."""
+    """Every command that waits, as text and as JSON; --wait-timeout 0 does not wait."""
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "control"))
         silent.listen()
@@ -347,9 +352,9 @@ LOGS = _records(
     [
         ([], "web-1   | hello\nweb-1   | there\ndb      | oops\n"),
         (["web", "db"], "web-1 | hello\nweb-1 | there\ndb    | oops\n"),
-        (["--no-prefix"], "hello\nthere\noops\n"),
+        (["--no-log-prefix"], "hello\nthere\noops\n"),
         (
-            ["-t", "--no-prefix"],
+            ["-t", "--no-log-prefix"],
             "2023-11-14T22:13:20.250000Z hello\n2023-11-14T22:13:20.250000Z there\n2023-11-14T22:13:21.500000Z oops\n",
         ),
         (["-t", "db", "web-1"], None),
@@ -559,7 +564,7 @@ def test_logs_on_a_terminal_escape_control_characters(tmp_path: Path) -> None:
     assert b"| \x1b[31mred\x1b[0m" + wanted in shown
     (tmp_path / "control").unlink()
     with serving(tmp_path, answers) as server:
-        argv = [sys.executable, "-I", "-S", MAIN, "logs", "--no-prefix", "--socket", server.path]
+        argv = [sys.executable, "-I", "-S", MAIN, "logs", "--no-log-prefix", "--socket", server.path]
         assert subprocess.run(argv, capture_output=True, check=True).stdout == EVIL + b"\nend\n"
 
 
@@ -589,12 +594,12 @@ def test_low_terminal_shows_failed_services_first_and_the_footer(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("command", "expected"), [(start.COMMAND, ["web"]), (stop.COMMAND, ["web", "nightly"])])
-def test_all_starts_no_scheduled_service(
+def test_start_without_names_starts_no_scheduled_service(
     command: Command, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`start --all` does not start tonight's backup now; `stop --all` stops it if it runs."""
+    """`start` without names does not start tonight's backup now; `stop` stops it if it runs."""
     services = [service("web"), service("nightly", schedule="0 3 * * *")]
     found = Status(ContainerStatus.from_json(CONTAINER), tuple(map(ServiceStatus.from_json, services)))
     cohabit = Client()
     monkeypatch.setattr(cohabit, "status", lambda: found)
-    assert start.service_names(cohabit, command, {"all": True}, []) == expected
+    assert start.all_services(cohabit, command) == expected

@@ -46,6 +46,33 @@ _CHAINS = plan(service("db"), service("web", "db"), service("queue"), service("w
 _REFUSED = Reason(SIGNAL_REFUSED, signal=TERM, detail="process 7 (web) of user 33")
 
 STORIES: dict[str, Story] = {
+    "the exit code is that of the chosen service, whichever ended first": (
+        plan(service("db"), service("tests")).replace(exit_code_from="tests"),
+        (
+            (0.0, up("db"), ()),
+            (0.0, up("tests"), ()),
+            (5.0, Exited("db", 1), ("signal tests TERM",)),
+            (5.1, Exited("tests", 3), ("sweep",)),
+            (5.2, Swept(), ("exit 3", "logs db ended with exit code 1 after 5s (--exit-code-from tests)")),
+        ),
+    ),
+    "the chosen service never ran: the exit code is that of the cause": (
+        plan(service("db", probe=PROBE), service("tests", healthy("db"))).replace(exit_code_from="tests"),
+        (
+            (0.0, up("db"), ("probe db",)),
+            (5.0, Exited("db", 1), ("stop probe db", "sweep")),
+            (5.2, Swept(), ("exit 1",)),
+        ),
+    ),
+    "a requested stop keeps its exit code": (
+        plan(service("tests")).replace(exit_code_from="tests"),
+        (
+            (0.0, up("tests"), ()),
+            (5.0, StopRequested(TERM), ("signal tests TERM",)),
+            (5.1, Exited("tests", 143), ("sweep",)),
+            (5.2, Swept(), ("exit 0",)),
+        ),
+    ),
     "a service whose stop signal is refused is not waited for, and the exit reason names it": (
         _WEB_AND_DB,
         (

@@ -65,6 +65,46 @@ STORIES: dict[str, Story] = {
             (1.0, Swept(), ("exit 0", "logs all services have ended")),
         ),
     ),
+    "a requested grace period replaces that of the file, for one stop": (
+        plan(service("web", stop_grace_seconds=10.0)),
+        (
+            (0.0, up("web"), ()),
+            (1.0, Requested("stop", ("web",), grace_seconds=3.0), ("signal web TERM",)),
+            (4.0, Due(), ("kill web", "logs not stopped within the requested 3s")),
+            (4.1, Exited("web", 137), ()),
+            (5.0, start("web"), ("spawn web",)),
+            (5.1, up("web"), ()),
+            (6.0, stop("web"), ("signal web TERM",)),
+            (16.0, Due(), ("kill web", "logs not stopped within its stop_grace_period of 10s")),
+        ),
+    ),
+    "a second stop with another grace period gives the one in progress that time from now": (
+        plan(service("web", stop_grace_seconds=60.0)),
+        (
+            (0.0, up("web"), ()),
+            (1.0, stop("web"), ("signal web TERM",)),
+            (5.0, Requested("stop", ("web",), grace_seconds=2.0), ()),
+            (7.0, Due(), ("kill web", "logs not stopped within the requested 2s")),
+        ),
+    ),
+    "a restart with a grace period": (
+        plan(service("web", stop_grace_seconds=10.0)),
+        (
+            (0.0, up("web"), ()),
+            (1.0, Requested("restart", ("web",), grace_seconds=1.0), ("signal web TERM",)),
+            (2.0, Due(), ("kill web", "logs not stopped within the requested 1s")),
+            (2.1, Exited("web", 137), ("spawn web",)),
+        ),
+    ),
+    "a requested end with a grace period: of each service, and the total": (
+        plan(service("web", stop_grace_seconds=2.0), total=9.0),
+        (
+            (0.0, up("web"), ()),
+            (1.0, StopRequested(15, "cohabit down", 20.0), ("signal web TERM",)),
+            (10.0, Due(), ()),
+            (21.0, Due(), ("kill web", "kill web", "logs the total of 20s (as requested): killing web")),
+        ),
+    ),
     "a reload to autostart: true starts it, and another change of a dormant service does not": (
         _LAZY,
         (

@@ -98,7 +98,7 @@ def test_no_diagnostic_quotes_a_value(tmp_path: Path, secret: str, where: str, l
 
 
 @pytest.mark.parametrize(
-    "value", ["hunter$(2-very-secret-tail", "${hunter!2-very-secret}", "hunter$2very", "a${very-secret", "x$verysecret"]
+    "value", ["hunter$(2-very-secret-tail", "${hunter!2-very-secret}", "a${very-secret", "x$verysecret"]
 )
 @pytest.mark.parametrize("where", ["environment, a map", "an env file"])
 def test_text_after_a_stray_dollar_is_not_quoted(tmp_path: Path, value: str, where: str) -> None:
@@ -108,6 +108,11 @@ def test_text_after_a_stray_dollar_is_not_quoted(tmp_path: Path, value: str, whe
     assert messages
     assert "PASSWORD" in messages[0]
     assert not any(part in messages[0] for part in ("very", "secret", "hunter", "2-"))
+
+
+def test_a_lone_dollar_needs_no_message(tmp_path: Path) -> None:
+    """It stays in the value, as in Compose."""
+    assert messages_about(tmp_path, FILES["environment, a map"].format("hunter$2very"), {}) == []
 
 
 def test_the_value_of_a_variable_is_hidden_only_in_quotes() -> None:

@@ -32,3 +32,12 @@ def test_the_hint_can_be_appended_to_a_message() -> None:
     """A hint has its own space and parentheses; without a near name it is empty."""
     assert did_you_mean("allways", ["no", "always"]) == " (did you mean 'always'?)"
     assert did_you_mean("xyzzy", ["no", "always"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("pss", "ps"), ("sp", "ps"), ("wep", "web"), ("we", "web"), ("cp", None), ("dbg", None), ("px", None)],
+)
+def test_a_short_name_with_another_letter_is_another_name(typed: str, expected: str | None) -> None:
+    """`cp` is not a misspelt `up`."""
+    assert nearest(typed, ["up", "ps", "db", "web"]) == expected

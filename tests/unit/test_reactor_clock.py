@@ -123,6 +123,16 @@ def test_line_becomes_an_event(world: World) -> None:
     assert world.events == [ScheduleDue("rotate"), ScheduleDue("backup")]
 
 
+def test_the_next_time_is_kept_for_ps(world: World) -> None:
+    """Of the schedules that there are; a change of the schedules forgets it until the next child says it."""
+    world.clock.set([("backup", DAILY), ("rotate", HOURLY)])
+    world.write(b"next %d rotate\nnext %d gone\nnext soon backup\n" % (NOON + 60, NOON))
+    world.turn()
+    assert (world.clock.next_due, world.events) == ({"rotate": float(NOON + 60)}, [])
+    world.clock.set([("backup", DAILY)])
+    assert world.clock.next_due == {}
+
+
 def test_line_without_a_time_is_logged(world: World) -> None:
     """The child can report problems."""
     world.clock.set([("rotate", HOURLY)])

@@ -81,6 +81,10 @@ def row(status: dict[str, Any], width: int = 0) -> list[str]:
         (ended(state="FATAL"), "FATAL (cannot start)"),
         (ended(code=0, job=True), "EXITED (job)"),
         (ended(code=0, job=True, schedule="*/5 * * * *"), "EXITED (schedule */5 * * * *)"),
+        (ended(code=1, job=True, schedule="@daily", next_run=NOW + 7200), "EXITED (next 04:40:00Z, in 2h)"),
+        (waiting("web", schedule="@daily", next_run=NOW + 60), "SCHEDULED (next 02:41:00Z, in 1m)"),
+        (waiting("web", schedule="@daily"), "SCHEDULED (schedule @daily)"),
+        (service(schedule="@daily", next_run=NOW + 60), "RUNNING (next 02:41:00Z, in 1m)"),
         ({"state": "STOPPED", "want": "down", "autostart": False}, "STOPPED (autostart: false)"),
         (service(gone=True), "RUNNING (removed from the file)"),
     ],
@@ -95,6 +99,7 @@ def test_the_other_columns_of_a_row() -> None:
     status = service(restarts=2, attempts=5, code=139, command=["gunicorn", "app:app"])
     expected = ["web", "RUNNING", "7", "up 1h", "2/5", "SIGSEGV (segmentation fault)", "gunicorn app:app"]
     assert row(status) == expected
+    assert row(service(command=["sh", "-c", "echo  $HOME"]))[-1] == "$HOME'"
     assert row(crashing(code=137, out_of_memory=True))[2:6] == ["-", "1s ago", "2", "SIGKILL (out of memory)"]
     killed = happened("BACKOFF", 9.0, end_of_run(137, 2.0, out_of_memory=True), 137)
     assert row(service(restarts=1, code=137, history=[killed]))[5] == "SIGKILL (out of memory)"
@@ -252,3 +257,13 @@ def test_times_and_lists() -> None:
     assert name_list(["a", "b", "c"], 3) == "a, b, c"
     assert name_list(["a", "b", "c", "d"], 3) == "a, b and 2 more"
     assert math.isclose(NOW, 1.77e9)
+
+
+def test_top_shows_a_dash_for_what_does_not_run() -> None:
+    """The total is that of the others."""
+    samples = [Sample("web", 1, 2.0, 1024, 5, 1), Sample("job", 0, 0.0, 0, 0, 0)]
+    lines = top(samples, memory_bytes=2048, width=0, colour=False)
+    assert [line.split() for line in lines[2:]] == [
+        ["job", "-", "-", "-", "-", "-", "-"],
+        ["total", "2.0", "1", "KiB", "50.0", "5", "1", "1"],
+    ]

@@ -330,3 +330,22 @@ def test_without_ctypes_the_alarm_polls(lifeline: int, monkeypatch: pytest.Monke
 
 def _not_implemented() -> int:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+def test_the_program_says_the_next_time_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start, and again after each run, since it has changed then."""
+    noon = _at("2026-03-05T12:00")
+    now, lines = [noon, noon + 60, noon + 61], list[str]()
+
+    class _Alarm:
+        warning = ""
+
+        def wait(self, _now: float, _until: float | None) -> bool:
+            now.pop(0)
+            return bool(now)
+
+    monkeypatch.setattr(clock, "Alarm", _Alarm)
+    monkeypatch.setattr(clock, "_write", lines.append)
+    monkeypatch.setattr("cohabit.tasks.clock.time.time", lambda: float(now[0]))
+    assert clock.main([f"{noon} job UTC * * * * *"]) == 0
+    assert lines == [f"next {noon + 60} job", f"{noon + 60} job", f"next {noon + 120} job"]

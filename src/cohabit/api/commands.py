@@ -15,6 +15,7 @@ from cohabit.api.protocol import Answer, RequestError
 from cohabit.engine import requests
 from cohabit.engine.container import LOADING, UP
 from cohabit.engine.events import ReloadRequested, Requested, StopRequested
+from cohabit.engine.machine import BACKOFF, STOPPED
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.nearest import did_you_mean
 from cohabit.plan.reason_text import text_of
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
             """Return what the engine does not know of the container: `pid`, `started`, `memory_limit`, `programs`."""
 
         def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
-            """Return, by service, `pids`, `output` and `output_before`: last lines, None if lines is 0."""
+            """Return, by service, `pids`, `next_run`, `output` and `output_before`: last lines, None if lines is 0."""
 
         def blocked_output(self, clock: Clock, /) -> dict[str, tuple[BlockedOutput, ...]]:
             """Return, by service, the output that its log destinations do not accept; nothing for the others."""
@@ -177,7 +178,7 @@ def _version(context: RequestContext) -> Answer:
 
 
 def _status(context: RequestContext) -> Answer:
-    units = context.units(all_if_none=True)
+    units = _by_service(context.units(all_if_none=True))
     lines = int(context.number("output", 0) or 0)
     engine, clock = context.engine, context.clock
     blocked = context.backend.blocked_output(clock)
@@ -192,6 +193,14 @@ def _status(context: RequestContext) -> Answer:
         for unit in units
     )
     return Answer(0, "", (container, *services))
+
+
+def _by_service(units: list[Unit]) -> list[Unit]:
+    """The units in their order; instances that were added later stand with their service."""
+    first: dict[str, int] = {}
+    for index, unit in enumerate(units):
+        first.setdefault(unit.spec.service or unit.name, index)
+    return sorted(units, key=lambda unit: (first[unit.spec.service or unit.name], unit.spec.replica))
 
 
 def _health(context: RequestContext) -> Answer:
@@ -225,11 +234,14 @@ def _act(context: RequestContext) -> Outcome:
     units = context.units(all_if_none=False)
     _must_be_up(context)
     names = tuple(unit.name for unit in units)
-    events = (Requested(action, names),)
+    grace = None if action == requests.START else context.number("grace", None)
+    events = (Requested(action, names, grace_seconds=grace),)
     if context.option("wait", ("yes", "no")) == "no":
         return PendingReply(events, names, lambda: Answer(0, f"{action} requested: {', '.join(names)}"))
-    condition = whether_ended if action == requests.STOP else started
-    return PendingReply(events, names, lambda: condition(context.engine, names))
+    if action != requests.STOP:
+        return PendingReply(events, names, lambda: started(context.engine, names))
+    dead = () if context.resumed else tuple(unit.name for unit in units if unit.at_rest)
+    return PendingReply(events, names, lambda: whether_ended(context.engine, names, dead=dead))
 
 
 def _matching(context: RequestContext) -> list[str]:
@@ -268,6 +280,11 @@ def _kill(context: RequestContext) -> Outcome:
     number = _signal(context, "KILL")
     names = tuple(unit.name for unit in units)
     if number == SIGKILL:
+        if not context.resumed:
+            names = tuple(unit.name for unit in units if _may_run(unit))
+        if not names:
+            dead = ", ".join(unit.name for unit in units)
+            raise context.error(f"{dead} {'is' if len(units) == 1 else 'are'} not running", 1, control.NOT_RUNNING)
         return PendingReply((Requested(requests.KILL, names),), names, lambda: whether_ended(context.engine, names))
     alive = [unit.name for unit in units if unit.run.main_alive]
     if not alive and not context.resumed:
@@ -282,6 +299,11 @@ def _kill(context: RequestContext) -> Outcome:
         return Answer(0, f"{signal_name(number)} sent to {', '.join(alive)}")
 
     return PendingReply((Requested(requests.SIGNAL, names, number),), names, poll)
+
+
+def _may_run(unit: Unit) -> bool:
+    """Whether it runs, or starts without a further request."""
+    return not unit.at_rest or unit.state == BACKOFF or (unit.desired and unit.state == STOPPED)
 
 
 def _signal(context: RequestContext, default: str) -> int:
@@ -347,8 +369,9 @@ def _reexec(context: RequestContext) -> Outcome:
 def _down(context: RequestContext) -> Outcome:
     if context.engine.phase not in (UP, LOADING):
         return Answer(0, "everything is being stopped already")
+    stop = StopRequested(SIGTERM, "cohabit down", context.number("grace", None))
     # A client inside the container is ended by the stop, so it has to get its exit code before.
-    return Answer(0, "stopping everything", after_close=(StopRequested(SIGTERM, "cohabit down"),))
+    return Answer(0, "stopping everything", after_close=(stop,))
 
 
 def _wait(context: RequestContext) -> Outcome:

@@ -16,7 +16,7 @@ from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from cohabit.api.status import BlockedOutput
     from cohabit.engine.events import Event
@@ -148,11 +148,13 @@ def _stopped_dependency(engine: Supervisor, unit: Unit) -> str:
     return ""
 
 
-def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool = False) -> Answer | None:
+def whether_ended(
+    engine: Supervisor, names: Sequence[str], *, by_itself: bool = False, dead: Collection[str] = ()
+) -> Answer | None:
     """Answer when no process of these services is left.
 
     With by_itself (for `wait`), the code is the exit code of the first service that failed. Without it (for `stop` and
-    `kill`), it is an answer too that one of them is wanted again.
+    `kill`), it is an answer too that one of them is wanted again. dead: those that did not run before.
     """
     if engine.phase == LOADING:
         return None
@@ -171,7 +173,7 @@ def whether_ended(engine: Supervisor, names: Sequence[str], *, by_itself: bool =
     if by_itself:
         texts = [f"{unit.name} {text_of(unit.run.reason)}" for unit in units if unit.run.reason is not None]
         return Answer(_first_failure(units), "; ".join(texts) or "ended", error=control.OK)
-    killed = [unit.name for unit in units if unit.run.killed and unit.code == EXIT_KILLED]
+    killed = [unit.name for unit in units if unit.run.killed and unit.code == EXIT_KILLED and unit.name not in dead]
     note = f" (killed: {', '.join(killed)})" if killed else ""
     return Answer(0, f"stopped: {', '.join(names)}{note}")
 

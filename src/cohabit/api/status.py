@@ -198,6 +198,7 @@ class ServiceStatus(JsonRecord):
     blocked_output: tuple[BlockedOutput, ...]  # what its log destinations do not accept
     output: tuple[str, ...] | None  # the last lines of its last run; null if the request did not ask for them
     output_before: tuple[str, ...] | None = None  # the same of the run before it
+    next_run: float | None = None  # when its schedule is due next; null without a schedule
 
     @property
     def up(self) -> bool:

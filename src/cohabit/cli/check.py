@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from cohabit.cli.options import FILE_EXIT_CODES, JSON, Command
-from cohabit.cli.up import FILE, PROFILE
+from cohabit.cli.up import ENV_FILE, FILE, PROFILE
 from cohabit.errors import EXIT_SYSTEM, CohabitError
 from cohabit.program import program
 from cohabit.reactor.linux import os, python_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from cohabit.reactor.signals import InheritedSignals
 
 COMMAND = Command(
     "check",
     "[-f FILE] [SERVICE...]",
     "Report all errors and warnings of the file with their lines, and start nothing.",
-    (FILE, PROFILE, JSON),
+    (FILE, PROFILE, ENV_FILE, JSON),
     exit_codes=(
         ("0", "no errors"),
         ("64", "wrong usage, or no such service"),
@@ -38,16 +41,21 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     return run_loader(inherited, COMMAND, arguments)
 
 
-def run_loader(inherited: InheritedSignals, command: Command, arguments: list[str]) -> int:
+def run_loader(
+    inherited: InheritedSignals,
+    command: Command,
+    arguments: list[str],
+    more: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> int:
     """Replace this process by the loader, which prints and sets the exit code; returns only for --help.
 
-    Raises NoLoaderError.
+    more: further keys of the request, from the values of the options. Raises NoLoaderError.
     """
     values, services = command.parse(arguments)
     if values["help"]:
         return command.show_help()
     request = {"files": values["file"], "profiles": values["profile"], "services": services}
-    request["json"] = values["json"]
+    request |= {"env_files": values["env_file"], "json": values["json"]} | (more(values) if more else {})
     argv = program("loader", command.name, repr(request))
     inherited.restore()
     try:

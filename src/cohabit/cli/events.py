@@ -56,12 +56,16 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         if "dropped" in event:
             client.print_dropped(event["dropped"])
         else:
-            client.write(_as_text(event))
+            client.write(_as_text(event, client.terminal_size(0)[0]))
     return 0
 
 
-def _as_text(event: dict[str, Any]) -> str:
-    safe = load("cohabit.rendering.text").safe
+def _as_text(event: dict[str, Any], width: int) -> str:
+    """One line, wrapped at words to this width below its text; 0: not wrapped."""
+    text_module = load("cohabit.rendering.text")
+    safe = text_module.safe
     moment = timestamp(event["time"])[:-4] + "Z"
     name, kind, text = (safe(str(event[key] or "")) for key in ("service", "event", "text"))
-    return f"{moment}  {name or 'cohabit':12}  {kind:9}  {text}".rstrip() + "\n"
+    before = f"{moment}  {name or 'cohabit':12}  {kind:9}  "
+    lines = text_module.wrap((before + text).rstrip(), width, hanging=" " * len(before))
+    return "".join(f"{line}\n" for line in lines)

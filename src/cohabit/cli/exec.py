@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 
 from cohabit.cli import client
+from cohabit.cli.logs import replica
 from cohabit.cli.options import Option, WrapperCommand
 from cohabit.config.values.user import identity
 from cohabit.errors import EXIT_SYSTEM, CommandError, UsageError
@@ -37,6 +38,10 @@ COMMAND = WrapperCommand(
         Option(
             ("-e", "--env"), "set a variable; NAME alone copies its value from this process", "NAME=VALUE", repeat=True
         ),
+        Option(("--index",), "the number of the replica: --index 2 web is web-2", "N"),
+        Option(("-i", "--interactive"), "no effect: the command has the standard input of this program"),
+        Option(("-t", "--tty"), "no effect: the command has the terminal of this program (docker exec -it)"),
+        Option(("-T", "--no-tty", "--no-TTY"), "no effect: no terminal is made (for scripts of docker compose)"),
         *client.ALWAYS,
     ),
     details=(
@@ -72,7 +77,7 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         raise UsageError("cannot exec: no service is named (write: cohabit exec SERVICE -- COMMAND)")
     if not values["json"] and not (command and command[0]):
         raise UsageError(f"cannot exec: no command is given (write: cohabit exec {service} -- COMMAND)")
-    description = client.connect(COMMAND, values).service(service)
+    description = client.connect(COMMAND, values).service(replica("exec", [service], values["index"])[0])
     supervisor = description.pop("supervisor")
     spec = _spawn_spec(values, description, command, inherited)
     if values["json"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cohabit.cli import client
 from cohabit.cli.options import Command, Option
-from cohabit.cli.start import ALL, service_names
+from cohabit.cli.start import all_services
 from cohabit.units import parse_signal
 
 TYPE_CHECKING = False
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "kill",
-    "[-s SIGNAL] SERVICE...",
-    "Kill services: send SIGKILL to all their processes; or send another signal.",
-    (Option(("-s", "--signal"), "send this signal instead, to the main process only", "SIGNAL"), ALL, *client.ALWAYS),
+    "[-s SIGNAL] [SERVICE...]",
+    "Kill services, without names all: send SIGKILL to all their processes; or send another signal.",
+    (Option(("-s", "--signal"), "send this signal instead, to the main process only", "SIGNAL"), *client.ALWAYS),
     details=(
         "A killed service stays down, like a stopped one (`cohabit help stop`). If the process ends because of another "
         "signal, the restart policy applies as usual."
@@ -60,5 +60,5 @@ def send(command: Command, values: dict[str, Any], signal: str, services: list[s
     """Send a signal, given as text, to services; returns the exit code."""
     cohabit = client.connect(command, values)
     option = cohabit.signal_option(signal)
-    names = service_names(cohabit, command, values, services)
+    names = services or all_services(cohabit, command)
     return client.print_result(values, cohabit.request("kill", [*names, option]))

@@ -23,7 +23,7 @@ from cohabit.units import parse_duration, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from cohabit.client import LogRecord
@@ -36,14 +36,17 @@ SINCE = Option(("--since",), "show only what is newer: 10m, 2024-05-01T12:00:00Z
 
 COMMAND = Command(
     "logs",
-    "[-f] [-n N] [--since TIME] [-t] [SERVICE...]",
+    "[-f] [-n N] [--since TIME] [--until TIME] [-t] [SERVICE...]",
     "Show the output of services, as far as process 1 keeps it.",
     (
         FOLLOW,
         Option(("-n", "--tail"), "show only the last N lines of each service (default: all)", "N"),
         SINCE,
+        Option(("--until",), "show only what is older, in the forms of --since", "TIME"),
         Option(("-t", "--timestamps"), "print the time (UTC) before each line"),
-        Option(("--no-prefix",), "do not print the service's name before each line"),
+        Option(("--no-log-prefix",), "do not print the service's name before each line"),
+        Option(("--no-color",), "do not colour the names on a terminal (also: NO_COLOR=1)"),
+        Option(("--index",), "the number of the replica: --index 2 web is web-2", "N"),
         *client.ALWAYS,
     ),
     details=(
@@ -73,16 +76,38 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    request = [*services, *stream_options(parse_since("logs", values["since"]), _tail(values), follow=values["follow"])]
+    services = replica("logs", services, values["index"])
+    since, until = (parse_since("logs", values[option], f"--{option}") for option in ("since", "until"))
+    if values["follow"] and until is not None:
+        raise UsageError("cannot logs: --follow and --until exclude each other (leave one out)")
+    tail = _tail(values)
+    request = [*services, *stream_options(since, None if until else tail, follow=values["follow"])]
     inherited.restore()
     write, end = _json_writer() if values["json"] else _text_writer(values, services)
     answer = client.connect(COMMAND, values).checked("logs", request, streaming=True)
     while not (values["follow"] or answer.ended):
         answer.receive()  # all of it first: a pager may read more slowly than the server waits
-    for record in log_records(answer):
+    for record in _before(until, tail, log_records(answer)) if until else log_records(answer):
         write(record)
     end()
     return 0
+
+
+def _before(until: float, tail: int | None, records: Iterable[LogRecord]) -> list[LogRecord]:
+    """The records up to a time; of each service the last `tail` lines."""
+    kept: list[LogRecord] = []
+    left: dict[str, int] = {}
+    for record in reversed([record for record in records if record.time <= until]):
+        if record.stream == DROPPED:
+            kept.append(record)
+            continue
+        lines = record.data.splitlines(keepends=True)
+        room = left.get(record.service, len(lines) if tail is None else tail)
+        if lines[len(lines) - min(room, len(lines)) :]:
+            kept.append(record.replace(data=b"".join(lines[len(lines) - min(room, len(lines)) :])))
+        if tail is not None:
+            left[record.service] = max(room - len(lines), 0)
+    return kept[::-1]
 
 
 def _tail(values: dict[str, Any]) -> int | None:
@@ -93,7 +118,17 @@ def _tail(values: dict[str, Any]) -> int | None:
     return int(values["tail"])
 
 
-def parse_since(command: str, text: str | None) -> float | None:
+def replica(command: str, services: list[str], index: str | None) -> list[str]:
+    """The instances that --index names, of these services. Raises UsageError."""
+    if index is None:
+        return services
+    if not index.isdecimal() or not services:
+        why = f"{index!r} is not the number of a replica" if services else "no service is named"
+        raise UsageError(f"cannot {command}: --index: {why} (write --index 1 SERVICE)")
+    return [f"{service}-{int(index)}" for service in services]
+
+
+def parse_since(command: str, text: str | None, option: str = "--since") -> float | None:
     """Unix seconds of "10m" (ago), an RFC 3339 time, or Unix seconds. Raises UsageError."""
     if text is None:
         return None
@@ -106,7 +141,7 @@ def parse_since(command: str, text: str | None) -> float | None:
         return time.time() - parse_duration(text)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"cannot {command}: --since {text!r} is not a time (write 10m, 2024-05-01T12:00:00Z, or Unix seconds)"
+            f"cannot {command}: {option} {text!r} is not a time (write 10m, 2024-05-01T12:00:00Z, or Unix seconds)"
         ) from None
 
 
@@ -149,14 +184,14 @@ def _text_writer(values: dict[str, Any], services: list[str]) -> _Writer:
     An unfinished line is written without a newline. If another stream's record comes before its rest, it is ended.
     """
     names: list[str] = []
-    if not values["no_prefix"]:
+    if not values["no_log_prefix"]:
         names = [service.name for service in client.connect(COMMAND, values).status().services]
     shown = [name for name in names if name in services or name.rpartition("-")[0] in services]
     width = max(map(len, shown if services else [*names, OWN_NAME]), default=0)
-    colour, escape = client.uses_colour(), os.isatty(1)
+    colour, escape = client.uses_colour() and not values["no_color"], os.isatty(1)
 
     def prefix(service: str) -> bytes:
-        if values["no_prefix"]:
+        if values["no_log_prefix"]:
             return b""
         label = f"{service:{width}} | "
         number = names.index(service) if service in names else 0

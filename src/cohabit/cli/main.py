@@ -107,6 +107,8 @@ def _dispatch(given: InheritedSignals, argv: list[str]) -> int | bytes:
         return resume(given, int(state))
     if version := pid1.option(TAKES_OVER):
         return int(load("cohabit.cli.up").takes_over(version))
+    if argv[:1] and argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version", "-V"):
+        argv = load("cohabit.cli.compose").options_after(argv)
     name = argv[0] if argv else ""
     if name in COMMANDS:
         command: Callable[[InheritedSignals, list[str]], int | bytes] = load(f"cohabit.cli.{name}").main
@@ -117,8 +119,10 @@ def _dispatch(given: InheritedSignals, argv: list[str]) -> int | bytes:
     if name in ("--version", "-V"):
         _write(1, f"cohabit {__version__}\n")
         return 0
-    near = load("cohabit.nearest").nearest(name, COMMANDS)
-    hint = f"did you mean {near!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
+    hint = load("cohabit.cli.compose").command_hint(name, argv[1:])
+    if not hint:
+        near = load("cohabit.nearest").nearest(name, COMMANDS)
+        hint = f"did you mean {near!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
     raise UsageError(f"there is no command {name!r} ({hint})")
 
 

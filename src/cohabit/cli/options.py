@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_SECONDS_DIGITS_MAX = 6
+
+
 class Option:
     """One option of a command.
 
@@ -37,6 +40,13 @@ class Option:
     def choices(self) -> list[str]:
         """All allowed values, [] for any."""
         return self.metavar.split("|") if "|" in self.metavar else []
+
+
+def whole_seconds(command: Command, text: str) -> float:
+    """Seconds of -t, whole ones as in Docker. Raises UsageError."""
+    if not text.isdecimal() or len(text) > _SECONDS_DIGITS_MAX:
+        raise UsageError(f"cannot {command.name}: --timeout: {text!r} is not a number of whole seconds (write -t 10)")
+    return float(text)
 
 
 HELP = Option(("-h", "--help"), "show this help")
@@ -130,6 +140,9 @@ class Command:
             name, equals, value = argument[:2], argument[2:], argument[2:]
         option = by_name.get(name)
         if option is None:
+            hint = load("cohabit.cli.compose").option_hint(self.name, name)
+            if hint:
+                raise self._wrong(f"{name}: {hint}")
             raise self._wrong(f"unknown option {name}{_hint(name, list(by_name))}")
         if not option.metavar:
             if equals and argument.startswith("--"):
@@ -162,6 +175,7 @@ class WrapperCommand(Command):
 
 
 def _hint(name: str, known: list[str]) -> str:
-    """A known option that begins the same way, if there is exactly one."""
-    close = [other for other in known if other.startswith(name) or (len(name) > 3 and name[:4] == other[:4])]  # noqa: PLR2004
-    return f" (did you mean {close[0]}?)" if len(close) == 1 else " (see --help)"
+    """A known option that begins with this, if there is exactly one; else the nearest one."""
+    begun = [other for other in known if other.startswith(name)]
+    near = begun[0] if len(begun) == 1 else load("cohabit.nearest").nearest(name, [n for n in known if n[:2] == "--"])
+    return f" (did you mean {near}?)" if near else " (see --help)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cohabit.cli import client, waiting
 from cohabit.cli.options import Command
-from cohabit.cli.start import ALL_TO_START, NO_WAIT, run
+from cohabit.cli.start import NO_WAIT, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "restart",
-    "[--no-wait | --timeout DURATION] SERVICE...",
-    "Stop services, start them again, and wait until they are ready.",
-    (ALL_TO_START, NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
+    "[-t SECONDS] [--no-wait | --wait-timeout DURATION] [SERVICE...]",
+    "Stop services, start them again, and wait until they are ready; without names, all of them.",
+    (waiting.GRACE, NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
     details=(
-        "A service that is not running is only started. Services that depend on a restarted one with `restart: true` "
+        "A service that is not running is only started. Without names, services with a schedule are left out, and "
+        "those with `autostart: false` that do not run. "
+        "Services that depend on a restarted one with `restart: true` "
         "are restarted with it, as in Compose, unless they were stopped on request. The file is not read again: "
         "`cohabit reload` does that."
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cohabit.cli.options import Command, Option
 from cohabit.cli.up import QUIET, begin
 from cohabit.errors import UsageError
+from cohabit.reactor.linux import environment, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int | bytes:
         return COMMAND.show_help()
     if not (commands or values["main"] or values["helper"] or values["ready"]):
         raise UsageError("cannot run: no command is given (write: cohabit run 'COMMAND' 'COMMAND')")
+    _check_words(commands)
     request = {
         "main": values["main"],
         "helpers": values["helper"],
@@ -72,3 +74,20 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int | bytes:
         "log_opts": values["log_opt"],
     }
     return begin(inherited, request, quiet=values["quiet"])
+
+
+def _check_words(commands: list[str]) -> None:
+    """Refuse `run web echo hi`, which in `docker compose` runs a command in a service. Raises UsageError."""
+    service, *command = commands or [""]
+    if not command or not service.isidentifier() or _is_program(service):
+        return
+    line = " ".join(command)
+    raise UsageError(
+        f"cannot run: there is no program {service!r} (to run a command with a service's environment: cohabit exec "
+        f"{service} -- {line}; each COMMAND is one string: cohabit run '{service} {line}')"
+    )
+
+
+def _is_program(name: str) -> bool:
+    path = environment().get("PATH") or os.defpath
+    return any(os.access(f"{directory or '.'}/{name}", os.X_OK) for directory in path.split(":"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "scale",
-    "[--timeout DURATION] SERVICE=N...",
+    "[--wait-timeout DURATION] SERVICE=N...",
     "Set the number of replicas of a service.",
     (waiting.TIMEOUT, *client.ALWAYS),
     details=(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from cohabit.cli import client
 from cohabit.cli.kill import send
-from cohabit.cli.options import Command
-from cohabit.cli.start import ALL
+from cohabit.cli.options import Command, Option
 from cohabit.errors import UsageError
 
 TYPE_CHECKING = False
@@ -16,7 +15,7 @@ COMMAND = Command(
     "signal",
     "SIGNAL SERVICE...",
     "Send a signal to the main process of services.",
-    (ALL, *client.ALWAYS),
+    (Option(("--all",), "all services"), *client.ALWAYS),
     details="KILL goes to all processes of the services, which then stay down, as with `cohabit kill`.",
     exit_codes=client.DONE,
     examples=(("cohabit signal HUP nginx", "make nginx read its configuration again"),),
@@ -30,5 +29,9 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         return COMMAND.show_help()
     if not positional:
         raise UsageError("cannot signal: no signal is given (write: cohabit signal HUP SERVICE)")
+    signal, *services = positional
+    if values["all"] == bool(services):
+        why = "--all and service names exclude each other" if services else "no service is named"
+        raise UsageError(f"cannot signal: {why} (name some, or all of them: --all)")
     inherited.restore()
-    return send(COMMAND, values, positional[0], positional[1:])
+    return send(COMMAND, values, signal, services)

@@ -8,27 +8,23 @@ from cohabit.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from cohabit.client import Client
     from cohabit.reactor.signals import InheritedSignals
 
-ALL = Option(("--all",), "all services")
-ALL_TO_START = Option(("--all",), "all services except those with a schedule")
 _STARTING = ("start", "restart")  # commands that start services
 NO_WAIT = Option(("--no-wait",), "return without waiting until it is done")
 
 COMMAND = Command(
     "start",
-    "[--no-wait | --timeout DURATION] SERVICE...",
-    "Start services that are not running, and wait until they are ready.",
-    (ALL_TO_START, NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
+    "[--no-wait | --wait-timeout DURATION] [SERVICE...]",
+    "Start services that are not running, and wait until they are ready; without names, all of them.",
+    (NO_WAIT, waiting.TIMEOUT, *client.ALWAYS),
     details=(
         "The dependencies of a service are started first, as with `docker compose up`; a dependency with a schedule is "
         "not started. A service of the file that does not take part (an inactive profile, or `up` named others) is "
         "started, too: the file is read again for that. A service that has failed (FATAL) or is in back-off (BACKOFF) "
-        "is started at once. `web` means all replicas of web, `web-2` one of them. When the timeout expires, the start "
-        "continues."
+        "is started at once. `web` means all replicas of web, `web-2` one of them. Without names, services with a "
+        "schedule or with `autostart: false` are left out. After --wait-timeout the start continues."
     ),
     exit_codes=client.DONE,
     examples=(("cohabit start web worker", "return when both are ready, or one has failed"),),
@@ -46,8 +42,8 @@ def run(inherited: InheritedSignals, command: Command, arguments: list[str]) -> 
     if values["help"]:
         return command.show_help()
     inherited.restore()
-    named = service_names(client.connect(command, values), command, values, services)
-    options = ["wait=no"] if values["no_wait"] else []
+    named = services or all_services(client.connect(command, values), command)
+    options = [*waiting.grace(command, values), *(["wait=no"] if values["no_wait"] else [])]
     answer = waiting.request(command, values, command.name, [*named, *options], named)
     if answer is None:
         goal = "the stop" if command.name == "stop" else "readiness"
@@ -55,13 +51,14 @@ def run(inherited: InheritedSignals, command: Command, arguments: list[str]) -> 
     return client.print_result(values, answer)
 
 
-def service_names(cohabit: Client, command: Command, values: dict[str, Any], services: list[str]) -> list[str]:
-    """The names given, or with --all those of the running cohabit. Raises UsageError."""
-    if values["all"] and services:
-        raise UsageError(f"cannot {command.name}: --all and service names exclude each other")
-    if values["all"]:
-        found = [service for service in cohabit.status().services if not service.gone]
-        return [service.name for service in found if not (service.schedule and command.name in _STARTING)]
-    if not services:
-        raise UsageError(f"cannot {command.name}: no service is named (name some, or all of them: --all)")
-    return services
+def all_services(cohabit: Client, command: Command) -> list[str]:
+    """All instances of the running cohabit; commands that start services leave out those that wait for their time.
+
+    Raises UsageError.
+    """
+    found = [service for service in cohabit.status().services if not service.gone]
+    if command.name in _STARTING:
+        found = [service for service in found if not (service.schedule or service.dormant)]
+    if not found:
+        raise UsageError(f"cannot {command.name}: there are no services (cohabit ps lists them)")
+    return [service.name for service in found]

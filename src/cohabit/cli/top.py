@@ -38,8 +38,9 @@ COMMAND = Command(
     details=(
         "CPU % is the share of one processor since the last table (half a second for the first one). MEMORY is "
         "resident memory; shared pages count for each process. MEM % is the share of the container's memory limit, or "
-        "of the machine's memory without a limit. A dash stands for what cannot be read: the descriptors of other "
-        "users' processes (only root can), or everything if the processes are in another PID namespace. "
+        "of the machine's memory without a limit. A dash stands for a service that does not run, and for what cannot "
+        "be read: the descriptors of other users' processes (only root can), or everything if the processes are in "
+        "another PID namespace. "
         "Without names, the last lines show cohabit itself: process 1, and the programs that it runs (log writer, …).\n"
         "\n"
         'With --json: {"time", "memory_bytes" (the limit), "services": [{"name", "processes", "threads", '

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from cohabit.cli.options import Command, Option
+from cohabit.cli.options import Command, Option, whole_seconds
 from cohabit.errors import UsageError
 from cohabit.reactor import pid1, reexecution
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.loop import Loop
 from cohabit.reactor.processes.tree import SUPERVISOR_VARIABLE
+from cohabit.units import parse_replicas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,20 +18,40 @@ if TYPE_CHECKING:
 
 FILE = Option(
     ("-f", "--file"),
-    "the file (default: COHABIT_FILE, otherwise cohabit.yaml, .yml or .toml here, then in /etc/cohabit)",
+    (
+        "the file (default: COHABIT_FILE, otherwise cohabit.yaml, .yml or .toml here, then in /etc/cohabit; otherwise "
+        "compose.yaml here)"
+    ),
     "FILE",
     repeat=True,
 )
 PROFILE = Option(
     ("--profile",), "also use the services of this profile (default: COHABIT_PROFILES)", "NAME", repeat=True
 )
+ENV_FILE = Option(("--env-file",), "read the variables of this file instead of those in .env", "FILE", repeat=True)
 QUIET = Option(("-q", "--quiet"), "of cohabit's own messages, print only warnings and errors")
 
 COMMAND = Command(
     "up",
     "[-f FILE] [SERVICE...] [-- COMMAND [ARG...]]",
     "Run the services of cohabit.yaml: all of them, or those named and their dependencies.",
-    (FILE, PROFILE, QUIET),
+    (
+        FILE,
+        PROFILE,
+        ENV_FILE,
+        QUIET,
+        Option(("--scale",), "the number of replicas of a service", "SERVICE=N", repeat=True),
+        Option(("--no-deps",), "run only the named services, without their dependencies"),
+        Option(("--abort-on-container-exit",), "end the container when any service ends that is not a job"),
+        Option(("--abort-on-container-failure",), "end it when any service fails, also with essential: false"),
+        Option(
+            ("--exit-code-from",),
+            "return the exit code of this service; implies --abort-on-container-exit",
+            "SERVICE",
+        ),
+        Option(("-t", "--timeout"), "seconds to stop: of each service, and the total for all of them", "SECONDS"),
+        Option(("--no-log-prefix",), "do not print the service's name before each line (driver raw)"),
+    ),
     details=(
         "COMMAND is an additional service in the foreground: it has the terminal, or else the standard input, and the "
         'container ends when it ends (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash).\n\n'
@@ -70,11 +91,39 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
     request = {
         "files": values["file"],
         "profiles": values["profile"],
+        "env_files": values["env_file"],
+        "no_log_prefix": values["no_log_prefix"],
+        **_overrides(values, services),
         "services": services,
         "command": words[end + 1 :],
         "terminal": os.isatty(0),
     }
     return begin(given, request, quiet=values["quiet"])
+
+
+def _overrides(values: dict[str, Any], services: list[str]) -> dict[str, Any]:
+    """The keys of the request that change what the file says (config/overrides.py). Raises UsageError."""
+    if values["no_deps"] and not services:
+        raise UsageError("cannot up: --no-deps: no service is named (write: cohabit up --no-deps SERVICE)")
+    if values["exit_code_from"]:
+        values["abort_on_container_exit"] = True
+    ends = [kind for kind in ("exit", "failure") if values[f"abort_on_container_{kind}"]]
+    if len(ends) > 1:
+        raise UsageError("cannot up: --abort-on-container-exit and --abort-on-container-failure exclude each other")
+    replicas: dict[str, int] = {}
+    for text in values["scale"]:
+        service, _, number = text.partition("=")
+        try:
+            replicas[service] = parse_replicas(number)
+        except ValueError:
+            raise UsageError(
+                f"cannot up: --scale {text!r} is not of the form SERVICE=N (write --scale web=3)"
+            ) from None
+    found: dict[str, Any] = {"no_deps": values["no_deps"], "end_with": ends[0] if ends else "", "replicas": replicas}
+    found["exit_code_from"] = values["exit_code_from"]
+    if values["timeout"] is not None:
+        found["timeout"] = whole_seconds(COMMAND, values["timeout"])
+    return found
 
 
 def begin(given: InheritedSignals, request: dict[str, Any], *, quiet: bool) -> int | bytes:

@@ -6,7 +6,7 @@ import json
 
 from cohabit import __version__
 from cohabit.cli import client
-from cohabit.cli.options import Command
+from cohabit.cli.options import Command, Option
 from cohabit.errors import EXIT_NO_PERMISSION, EXIT_UNAVAILABLE, CohabitError
 
 TYPE_CHECKING = False
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "version",
-    "",
+    "[--short]",
     "Print the version of this program, and that of the running cohabit, if one is found.",
-    client.ALWAYS,
+    (Option(("--short",), "print only the version of this program"), *client.ALWAYS),
     details=(
         "The two differ after an upgrade of the package, until `cohabit reexec`. If this user may not send requests to "
         "the running cohabit, the reason is printed in place of its version."
@@ -39,6 +39,9 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     if values["help"]:
         return COMMAND.show_help()
     inherited.restore()
+    if values["short"]:
+        client.write(f"{__version__}\n")
+        return 0
     running, why = _running_version(values)
     if values["json"]:
         versions = {"version": __version__, "running": running} | ({"text": why} if why else {})

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "wait",
-    "[--for ready|exit] [--timeout DURATION] SERVICE...",
+    "[--for ready|exit] [--wait-timeout DURATION] SERVICE...",
     "Wait until services are ready (the default), or until they have ended.",
     (
         Option(("--for",), "what to wait for (default: ready)", "ready|exit"),
@@ -20,7 +20,8 @@ COMMAND = Command(
         *client.ALWAYS,
     ),
     details=(
-        "With --for exit, the exit code is that of the service, as with `docker wait`. Of several services, it is that "
+        "`docker compose wait` waits for the end: that is --for exit here. "
+        "With it, the exit code is that of the service, as with `docker wait`. Of several services, it is that "
         "of the first one, in the order given, that failed; 0 if none failed."
     ),
     exit_codes=(
@@ -30,7 +31,7 @@ COMMAND = Command(
         *client.EXIT_CODES,
     ),
     examples=(
-        ("cohabit wait db --timeout 1m && ./migrate", "run a command once the database is ready"),
+        ("cohabit wait db --wait-timeout 1m && ./migrate", "run a command once the database is ready"),
         ("cohabit wait --for exit migrate", "end with the exit code of a job"),
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from cohabit.cli import client
-from cohabit.cli.options import Option
+from cohabit.cli.options import Option, whole_seconds
 from cohabit.client import NoAnswerError
 from cohabit.errors import CohabitError, UsageError
 from cohabit.reactor.linux import os
@@ -22,21 +22,28 @@ if TYPE_CHECKING:
     from cohabit.cli.options import Command
     from cohabit.client import Answer
 
-TIMEOUT = Option(("--timeout",), "wait at most this long (30s, 5m; 0: do not wait; default: no limit)", "DURATION")
+TIMEOUT = Option(("--wait-timeout",), "wait at most this long (30s, 5m; 0: do not wait; default: no limit)", "DURATION")
+GRACE = Option(("-t", "--timeout"), "the grace period, in whole seconds, instead of that in the file", "SECONDS")
 EXIT_TIMEOUT = 1
 _TIMEOUT_MAX_SECONDS = 2_000_000.0  # poll(2) counts milliseconds in an int
-_IMMEDIATE_SECONDS = 1.0  # --timeout 0: time for an answer that needs no waiting
+_IMMEDIATE_SECONDS = 1.0  # --wait-timeout 0: time for an answer that needs no waiting
 _SHOWN = 3  # services in a line
 
 
 def parse_timeout(command: Command, values: dict[str, Any]) -> float | None:
-    """Seconds of --timeout, None for no limit. Raises UsageError."""
-    if values["timeout"] is None:
+    """Seconds of --wait-timeout, None for no limit. Raises UsageError."""
+    if values["wait_timeout"] is None:
         return None
     try:
-        return min(parse_duration(values["timeout"]), _TIMEOUT_MAX_SECONDS)
+        return min(parse_duration(values["wait_timeout"]), _TIMEOUT_MAX_SECONDS)
     except ValueError as error:
         raise UsageError(f"cannot {command.name}: {error}") from error
+
+
+def grace(command: Command, values: dict[str, Any]) -> list[str]:
+    """The option of the request for -t. Raises UsageError."""
+    text = values.get("timeout")
+    return [] if text is None else [f"grace={whole_seconds(command, text):g}"]
 
 
 def request(

@@ -95,13 +95,20 @@ class Client(Session):
         """Start services; returns what was done. wait: return when all are ready, and raise if one has failed."""
         return self._act("start", services, wait=wait, timeout=timeout)
 
-    def stop(self, *services: str, wait: bool = True, timeout: float | None = None) -> str:
-        """Stop services; they stay down. wait: return when no process of them is left."""
-        return self._act("stop", services, wait=wait, timeout=timeout)
+    def stop(
+        self, *services: str, wait: bool = True, timeout: float | None = None, grace_seconds: float | None = None
+    ) -> str:
+        """Stop services; they stay down. wait: return when no process of them is left.
 
-    def restart(self, *services: str, wait: bool = True, timeout: float | None = None) -> str:
-        """Stop and start services, as `start` does."""
-        return self._act("restart", services, wait=wait, timeout=timeout)
+        grace_seconds: instead of their grace periods in the file.
+        """
+        return self._act("stop", [*services, *_grace(grace_seconds)], wait=wait, timeout=timeout)
+
+    def restart(
+        self, *services: str, wait: bool = True, timeout: float | None = None, grace_seconds: float | None = None
+    ) -> str:
+        """Stop services, as `stop` does, and start them, as `start` does."""
+        return self._act("restart", [*services, *_grace(grace_seconds)], wait=wait, timeout=timeout)
 
     def _act(self, name: str, services: Iterable[str], *, wait: bool, timeout: float | None) -> str:
         return self.checked(name, [*services, *([] if wait else ["wait=no"])], timeout=timeout).text
@@ -148,9 +155,12 @@ class Client(Session):
         """Replace the running cohabit by the installed program; returns when it is known that it takes over."""
         return self.checked("reexec", timeout=timeout).text
 
-    def down(self) -> str:
-        """Stop everything, and the container with it. Returns at once; the connection ends."""
-        text = self.checked("down").text
+    def down(self, *, grace_seconds: float | None = None) -> str:
+        """Stop everything, and the container with it. Returns at once; the connection ends.
+
+        grace_seconds: of each service, and the total, instead of those in the file.
+        """
+        text = self.checked("down", _grace(grace_seconds)).text
         self.close()
         return text
 
@@ -186,6 +196,10 @@ class Client(Session):
             yield from log_records(answer)
         finally:
             answer.close()
+
+
+def _grace(seconds: float | None) -> list[str]:
+    return [] if seconds is None else [f"grace={seconds:g}"]
 
 
 def log_records(answer: Answer) -> Iterator[LogRecord]:

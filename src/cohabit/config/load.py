@@ -4,9 +4,9 @@
     check   every error and warning, one per line; the last line is the summary
     config  the resolved configuration, as a file with the same meaning
 
-A request is {"files", "profiles", "services", "command", "terminal", "json"}, each of which may be missing, or, from
-`run`, {"commands", "main", "helpers", "ready", "log_driver", "log_opts"}. The writer is imported by name, so that `run`
-does not import YAML.
+A request is {"files", "profiles", "env_files", "services", "command", "terminal", "json"}, the keys of overrides.py,
+and for `config` {"show", "output"}; each may be missing. From `run` it is {"commands", "main", "helpers", "ready",
+"log_driver", "log_opts"}. The writer is imported by name, so that `run` does not import YAML.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cohabit.config import foreground
+from cohabit.config import foreground, queries
+from cohabit.config.overrides import overridden
 from cohabit.config.readers import registry
 from cohabit.config.secret_files import write_secret_files
 from cohabit.config.system import check_machine
 from cohabit.config.values.file_variables import resolve
-from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_USAGE
+from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.draft import UNREADABLE, Diagnostic, Draft, SourceLocation
 from cohabit.plan.grace import divided
@@ -34,10 +35,11 @@ from cohabit.plan.replicas import scaled
 from cohabit.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 _WRITER, _DUMP = "cohabit.config.writers.compose", "cohabit.config.text.dump"
+_TERMINAL = "cohabit.config.text.terminal"
 _MARSHAL_VERSION = 2  # every Python reads it; nothing of a later version is needed
 _SHORTEST_SECRET = 4  # characters; shorter texts occur everywhere
 _SHARES_SHOWN = 10
@@ -48,7 +50,7 @@ _BY_PRECEDENCE = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
 def main(arguments: Sequence[str]) -> int:
     """Answer one request. arguments: COMMAND REQUEST [SCALE REQUESTED]. Returns the exit code."""
     command, request = arguments[0], ast.literal_eval(arguments[1])
-    draft = _read(request)
+    draft = overridden(_read(request), request)
     wanted = list(request.get("services") or ())
     if request.get("command"):
         draft, name = foreground.add(draft, request["command"], terminal=request["terminal"])
@@ -67,6 +69,13 @@ def main(arguments: Sequence[str]) -> int:
     if command == "plan" and plan and not errors:
         errors = write_secret_files(plan, draft, os.environ)
     warnings = _in_order(diagnostic for diagnostic in diagnostics if diagnostic.warning)
+    if request.get("output") and not errors:
+        try:
+            _redirect(request["output"])
+        except OSError as error:
+            return _fail(f"cannot config: cannot write {request['output']}: {error.strerror}", EXIT_SYSTEM)
+    if request.get("show") and not errors:
+        return _show(request["show"], plan, draft)
     if request.get("json"):
         return _json(command, None if errors else plan, draft, errors, warnings)
     return _COMMANDS[command](None if errors else plan, draft, errors, warnings)
@@ -82,8 +91,11 @@ def _readable(draft: Draft) -> Plan:
 
 
 def _read(request: dict[str, Any]) -> Draft:
+    environ: Mapping[str, str] = os.environ
+    if request.get("env_files"):
+        environ = {**os.environ, "COHABIT_ENV_FILES": ",".join(request["env_files"])}
     try:
-        return registry.read(request, os.environ)
+        return registry.read(request, environ)
     except ModuleNotFoundError as error:
         text = f"cannot read the configuration: the Python package {error.name} is missing (run pip install cohabit)"
         location = SourceLocation("cohabit")
@@ -121,7 +133,7 @@ def _plan(plan: Plan | None, _draft: Draft, errors: list[Diagnostic], warnings: 
 
 
 def _check(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:
-    _print(_texts(_in_order([*errors, *warnings])))
+    _print(_wrapped(_texts(_in_order([*errors, *warnings]))))
     if plan is None:
         _print([f"{draft.where}: {len(errors)} error{'s' if len(errors) != 1 else ''}"])
     else:
@@ -129,8 +141,9 @@ def _check(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: 
         for service in plan.services.values():
             counts[service.service] = counts.get(service.service, 0) + 1
         names = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in counts.items())
-        _print([*_divided_total(plan, draft), f"{draft.where}: {_rule_of_the_end(plan)}"])
-        _print([f"{draft.where}: valid: {len(counts)} service{'s' if len(counts) != 1 else ''} ({names})"])
+        _print(_wrapped([*_divided_total(plan, draft), f"{draft.where}: {_rule_of_the_end(plan)}"]))
+        valid = f"{draft.where}: valid: {len(counts)} service{'s' if len(counts) != 1 else ''} ({names})"
+        _print(_wrapped([valid]))
     return exit_code_of(errors)
 
 
@@ -177,6 +190,35 @@ def _config(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings:
     return exit_code_of(errors)
 
 
+def _show(question: str, plan: Plan | None, draft: Draft) -> int:
+    """Answer `config --QUESTION`: services, profiles, nothing, or "hash NAMES"."""
+    name, _, wanted = question.partition(" ")
+    lines: list[str] = []
+    if plan is not None and name == "services":
+        lines = queries.services(plan)
+    elif name == "profiles":
+        lines = queries.profiles(draft)
+    elif plan is not None and name == "hash":
+        try:
+            lines = queries.hashes(_shown(plan, draft), wanted)
+        except queries.UnknownServiceError as error:
+            return _fail(str(error), EXIT_USAGE)
+    _print(lines)
+    return 0
+
+
+def _redirect(path: str) -> None:
+    """Write the output to this file; only without errors, so that they do not replace it. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    os.dup2(fd, 1)
+    os.close(fd)
+
+
+def _fail(text: str, code: int) -> int:
+    sys.stderr.write(f"cohabit: {text}\n")
+    return code
+
+
 def _shown(plan: Plan, draft: Draft) -> dict[str, Any]:
     """The content of the file that `config` prints."""
     hidden = [form for text in _hidden(draft) for form in dict.fromkeys((text, text.replace("$", "$$")))]
@@ -209,6 +251,14 @@ def _texts(diagnostics: list[Diagnostic]) -> list[str]:
     """One line for each of the first 100 diagnostics, and a line with the number of the others."""
     rest = len(diagnostics) - _MOST_SHOWN
     return [*map(str, diagnostics[:_MOST_SHOWN]), *([f"and {rest} more"] if rest > 0 else [])]
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    """The lines, wrapped at words if standard output is a terminal."""
+    if not os.isatty(1):
+        return lines
+    text: str = import_module(_TERMINAL).wrapped("".join(f"{line}\n" for line in lines), 1)
+    return text.splitlines()
 
 
 def _print(lines: list[str]) -> None:

@@ -17,6 +17,7 @@ if _PACKAGE_PARENT not in sys.path:
 
 from cohabit.config.readers.find import first_file  # noqa: E402 - the package is found only now
 from cohabit.config.text.source import STDIN, UnreadableError, read_text  # noqa: E402 - same
+from cohabit.config.text.terminal import wrapped  # noqa: E402 - same
 from cohabit.doctor import container, container_checks, image, services, syntax  # noqa: E402 - same
 from cohabit.doctor.dockerfile import image_of, parse  # noqa: E402 - same
 from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_order, summary  # noqa: E402 - same
@@ -38,7 +39,7 @@ def main(request: dict[str, object]) -> int:
     if request["json"]:
         _write(1, "".join(map(as_json, findings)))
     else:
-        _write(1, "".join(map(as_text, findings)) + summary(examined, findings))
+        _write(1, wrapped("".join(map(as_text, findings)) + summary(examined, findings), 1))
     return exit_code(findings, strict=bool(request["strict"]))
 
 

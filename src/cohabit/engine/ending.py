@@ -16,6 +16,7 @@ from __future__ import annotations
 from cohabit.engine.container import DONE, LOADING, STOPPING, SWEEPING, UP
 from cohabit.engine.effects import Exit, Sweep
 from cohabit.engine.machine import EXITED, FATAL
+from cohabit.engine.requests import request_grace
 from cohabit.engine.runs import SIGKILL, SIGTERM
 from cohabit.errors import EXIT_BUG, EXIT_KILLED
 from cohabit.plan import reason as reasons
@@ -35,7 +36,10 @@ REPEATED_SIGNAL_SECONDS = 0.2  # the same signal again within this time is the s
 _NAMED = 5  # services named in one message
 KILL_WAIT_SECONDS = 2.0  # after SIGKILL to all processes; Docker waits as long
 
-_KEPT = ("cause", "code", "deadline", "failures", "killing", "reason", "requested", "requested_at", "signal")
+_KEPT = (
+    *("cause", "code", "deadline", "failures", "killing", "reason", "requested", "requested_at", "signal"),
+    "total_seconds",
+)
 
 
 class Ending:
@@ -45,7 +49,8 @@ class Ending:
     cause: the service whose output explains it, or "". failures: services that have failed for good.
     requested: the end was requested. signal, requested_at: of the first stop request.
     killing: SIGKILL was sent to all; KILL_WAIT_SECONDS runs.
-    deadline: of the total grace period, or of KILL_WAIT_SECONDS. drain_until: output may be written after Exit.
+    total_seconds: the total grace period, once the stop has begun. deadline: its end, or that of KILL_WAIT_SECONDS.
+    drain_until: output may be written after Exit.
     """
 
     __slots__ = ("_container", "drain_until", *_KEPT)
@@ -59,6 +64,7 @@ class Ending:
         self.requested = False
         self.signal, self.requested_at = 0, 0.0
         self.killing = False
+        self.total_seconds: float | None = None
         self.deadline: float | None = None
         self.drain_until = 0.0
 
@@ -120,8 +126,8 @@ class Ending:
             reason = Reason(reasons.ALL_ENDED, service=failed.name, cause=failed.run.reason)
             self._begin_stop(failed.code, reason, now)
 
-    def stop_requested(self, number: int, by: str, now: float) -> None:
-        """Stop everything. number: of the signal; by: who requested it."""
+    def stop_requested(self, number: int, by: str, now: float, grace_seconds: float | None = None) -> None:
+        """Stop everything. number: of the signal; by: who requested it; grace_seconds: None for those of the file."""
         container = self._container
         if container.phase == LOADING:
             container.phase = DONE
@@ -129,6 +135,10 @@ class Ending:
         elif container.phase == UP:
             self.requested = True
             container.say("info", f"{by}: stopping")
+            if grace_seconds is not None:
+                self.total_seconds = grace_seconds
+                for unit in container.services.units.values():
+                    request_grace(container.services, unit, grace_seconds, now)
             self._begin_stop(None, Reason(reasons.STOP_REQUESTED, detail=by), now)
             self.signal, self.requested_at = number, now
         elif number == self.signal and now - self.requested_at < REPEATED_SIGNAL_SECONDS:
@@ -161,8 +171,9 @@ class Ending:
         container = self._container
         container.phase, self.code, self.reason = STOPPING, code, reason
         container.note("stopping", now, reason, code)
-        grace = container.plan.stop_grace_seconds if container.plan else 0.0
-        self.deadline = now + grace
+        if self.total_seconds is None:
+            self.total_seconds = container.plan.stop_grace_seconds if container.plan else 0.0
+        self.deadline = now + self.total_seconds
         container.services.stop_all(now, self.deadline)
 
     def due(self, now: float) -> None:
@@ -185,8 +196,10 @@ class Ending:
         names = ", ".join(
             unit.name if unit.run.stop is not None else f"{unit.name} (not asked to stop yet)" for unit in running
         )
-        total = format_duration(container.plan.stop_grace_seconds if container.plan else 0.0)
-        late = f"not stopped within the total of {total} (x-cohabit: stop_grace_period): " if over else ""
+        total = format_duration(self.total_seconds or 0.0)
+        from_file = container.plan is None or container.plan.stop_grace_seconds == self.total_seconds
+        source = "x-cohabit: stop_grace_period" if from_file else "as requested"
+        late = f"not stopped within the total of {total} ({source}): " if over else ""
         container.say("warning", f"{late}killing {names}")
         for unit in running:
             container.services.runs.kill_at_once(unit, now)
@@ -213,9 +226,24 @@ class Ending:
         refused = next((unit for unit in container.services.units.values() if unit.unreachable), None)
         if refused is not None:
             self.reason = reasons.with_refusal(self.reason, refused.name, refused.signal_refused)
+        if code is not None and code != EXIT_BUG:
+            code = self._chosen_code(code)
         if code is None:
             code = EXIT_KILLED if container.services.killed or refused else 0
         container.do(Exit(code, self.reason, self.cause))
+
+    def _chosen_code(self, code: int) -> int:
+        """The exit code of the service that `--exit-code-from` names, if it ran; otherwise that of the cause."""
+        plan = self._container.plan
+        units = self._container.services.units.values()
+        wanted = plan.exit_code_from if plan else ""
+        chosen = (unit.code for unit in units if (unit.spec.service or unit.name) == wanted)
+        found = next((one for one in chosen if one is not None), None)
+        if found is None:
+            return code
+        if self.reason is not None and self.reason.kind == reasons.SERVICE_ENDED and self.reason.service != wanted:
+            self.reason = self.reason.replace(detail=f"--exit-code-from {wanted}")
+        return found
 
     def to_plain(self) -> dict[str, Any]:
         """The re-execution state, as plain values."""

@@ -138,22 +138,25 @@ class ReloadRequested(Record):
 class Requested(Record):
     """A request for single services. action: "start", "stop", "restart", "kill", or "signal" with a number.
 
-    See engine/requests.py.
+    grace_seconds: for "stop" and "restart", instead of the grace period in the file. See engine/requests.py.
     """
 
     action: str
     services: tuple[str, ...]
     number: int = 0
+    grace_seconds: float | None = None
 
 
 class StopRequested(Record):
     """A request to stop the container (docker stop, Ctrl-C). number: the signal, or the one that stands for it.
 
-    by: the source of a request that is not a signal, such as "cohabit down".
+    by: the source of a request that is not a signal, such as "cohabit down". grace_seconds: of each service, and the
+    total, instead of those in the file.
     """
 
     number: int
     by: str = ""
+    grace_seconds: float | None = None
 
 
 class Swept(Record):

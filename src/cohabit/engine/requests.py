@@ -18,26 +18,28 @@ from cohabit.plan.reason_text import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from cohabit.engine.events import Requested
     from cohabit.engine.services import Services
     from cohabit.engine.unit import Unit
 
 START, STOP, RESTART, KILL, SIGNAL = "start", "stop", "restart", "kill", "signal"
 
 
-def request(services: Services, action: str, names: Sequence[str], number: int, now: float) -> None:
-    """Apply the action to each of these services. number: the signal, for SIGNAL."""
-    for name in names:
+def request(services: Services, requested: Requested, now: float) -> None:
+    """Apply the action to each of the services."""
+    action = requested.action
+    for name in requested.services:
         unit = services.units.get(name)
         if unit is None:
             continue
+        if requested.grace_seconds is not None:
+            request_grace(services, unit, requested.grace_seconds, now)
         if unit.unreachable and action in (STOP, RESTART):  # try again: its user may be another one by now
             services.runs.stop(unit, machine.STOPPING, now)
         if action == SIGNAL:
             if unit.run.main_alive:
                 unit.signal_refused = None
-                services.out.append(Signal(name, number))
+                services.out.append(Signal(name, requested.number))
         elif action == STOP:
             _stop(services, unit)
         elif action == KILL:
@@ -46,6 +48,12 @@ def request(services: Services, action: str, names: Sequence[str], number: int, 
             if action == RESTART:
                 services.restart(unit, up=True)
             _start(services, unit)
+
+
+def request_grace(services: Services, unit: Unit, seconds: float, now: float) -> None:
+    """Give the run that there is another grace period than the file does."""
+    services.total_grace.requested[unit.name] = seconds
+    services.runs.change_grace(unit, now, longer=True)
 
 
 def _start(services: Services, unit: Unit) -> None:

@@ -50,6 +50,7 @@ class Runs:
     def begin(self, unit: Unit, now: float) -> None:
         """Start a new run: its first pre_start hook, or its command."""
         unit.run = Run(now, PENDING)
+        self._services.total_grace.requested.pop(unit.name, None)
         unit.failed, unit.signal_refused = 0, None
         if unit.spec.pre_start:
             self._run_hook(unit, PRE_START, 0)
@@ -181,13 +182,16 @@ class Runs:
     def _set_grace(self, unit: Unit, now: float) -> None:
         seconds = self._services.total_grace.seconds(unit, now)
         if unit.run.stop is not None:
-            unit.run.stop.share = seconds if seconds < unit.spec.stop_grace_seconds else None
+            unit.run.stop.share = seconds if seconds < self._services.total_grace.of(unit) else None
         self._set_deadline(unit, now + seconds)
 
-    def shorten(self, unit: Unit, now: float) -> None:
-        """It is being stopped already, and the container stops: it must leave time to the services after it."""
-        deadline = self._services.timers.get((unit.name, STATE_TIMER))
-        if deadline is not None and deadline > now + self._services.total_grace.seconds(unit, now):
+    def change_grace(self, unit: Unit, now: float, *, longer: bool = False) -> None:
+        """The time for its stop has changed. If it is being stopped already, that time counts from now on.
+
+        longer: the deadline may become later, since that was requested.
+        """
+        deadline = self._services.timers.get((unit.name, STATE_TIMER)) if unit.state == machine.STOPPING else None
+        if deadline is not None and (longer or deadline > now + self._services.total_grace.seconds(unit, now)):
             self._set_grace(unit, now)
 
     def postpone(self, seconds: float) -> None:
@@ -202,7 +206,8 @@ class Runs:
         self._services.killed = True
         unit.run.kill()
         share = unit.run.stop.share if unit.run.stop else None
-        grace = f"its stop_grace_period of {format_duration(unit.spec.stop_grace_seconds)}"
+        kind = "the requested" if unit.name in self._services.total_grace.requested else "its stop_grace_period of"
+        grace = f"{kind} {format_duration(self._services.total_grace.of(unit))}"
         if share is not None:
             grace = f"{format_duration(share)}, its share of the total (x-cohabit: stop_grace_period)"
         hook = unit.run.stop.blocked_hook if unit.run.stop else None

@@ -143,8 +143,7 @@ class Services:
         for unit in self.units.values():
             unit.desired = unit.restart_pending = False
             self._dirty[unit.name] = None
-            if unit.state == machine.STOPPING:
-                self.runs.shorten(unit, now)
+            self.runs.change_grace(unit, now)
 
     # --- reconciliation: desired state against current state ---------------------------------------------
 

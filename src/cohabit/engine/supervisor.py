@@ -159,8 +159,8 @@ class Supervisor:
                 self.services.due(now)
                 if self.ending.deadline is not None and self.ending.deadline <= now:
                     self.ending.due(now)
-            case StopRequested(number, by):
-                self.ending.stop_requested(number, by or signal_name(number), now)
+            case StopRequested(number, by, grace):
+                self.ending.stop_requested(number, by or signal_name(number), now, grace)
             case Gap(seconds, at_most):
                 self.services.runs.postpone(seconds)
                 self.services.health_monitor.postpone(at_most)
@@ -172,8 +172,8 @@ class Supervisor:
                 self.ending.broken(text, now)
             case ReloadRequested(scale):
                 self.reading.request(scale)
-            case Requested(action, names, number) if self.phase == UP:
-                request(self.services, action, names, number, now)
+            case Requested() if self.phase == UP:
+                request(self.services, event, now)
             case Loaded(plan):
                 self.reading.loaded(plan, now)
             case LoadFailed(lines, code):

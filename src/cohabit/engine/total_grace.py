@@ -1,4 +1,7 @@
-"""The total grace period while the container stops: how long each service may take (plan/grace.py has the rule)."""
+"""Grace periods: how long each service may take to stop, as requested, and while the container stops.
+
+plan/grace.py has the rule for the total.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,17 @@ if TYPE_CHECKING:
 
 
 class TotalGrace:
-    """deadline: when it is over, in monotonic seconds; None as long as the container is not stopping."""
+    """deadline: when it is over, in monotonic seconds; None as long as the container is not stopping.
 
-    __slots__ = ("_after", "deadline")
+    requested: by service, grace periods that were requested for the run that there is, instead of those in the file.
+    """
+
+    __slots__ = ("_after", "deadline", "requested")
 
     def __init__(self) -> None:
         self.deadline: float | None = None
         self._after: dict[str, float] = {}
+        self.requested: dict[str, float] = {}
 
     def begin(self, units: Iterable[Unit], deadline: float) -> None:
         """The container stops, and has time until the deadline. The services at rest need none of it."""
@@ -27,12 +34,16 @@ class TotalGrace:
         units = list(units)
         self._after = times_after(
             {unit.name: [dependency.service for dependency in unit.newest_spec.depends_on] for unit in units},
-            {unit.name: unit.spec.stop_grace_seconds for unit in units if not (unit.at_rest or unit.unreachable)},
+            {unit.name: self.of(unit) for unit in units if not (unit.at_rest or unit.unreachable)},
         )
+
+    def of(self, unit: Unit) -> float:
+        """The grace period of its run: as requested, otherwise as in the file."""
+        return self.requested.get(unit.name, unit.spec.stop_grace_seconds)
 
     def seconds(self, unit: Unit, now: float) -> float:
         """How long this service may take to stop, from now on."""
-        grace = unit.spec.stop_grace_seconds
+        grace = self.of(unit)
         return grace if self.deadline is None else share(grace, self._after.get(unit.name, 0.0), self.deadline - now)
 
     def latest(self, unit: Unit) -> float | None:
@@ -47,8 +58,8 @@ class TotalGrace:
 
     def to_plain(self) -> tuple[Any, ...]:
         """The re-execution state, as plain values."""
-        return self.deadline, self._after
+        return self.deadline, self._after, self.requested
 
     def restore(self, plain: tuple[Any, ...]) -> None:
         """The inverse of to_plain."""
-        self.deadline, self._after = plain
+        self.deadline, self._after, self.requested = plain

@@ -102,6 +102,7 @@ def _plan(draft: Draft, chosen: dict[str, DraftService], requested: Collection[s
         draft.main,
         draft.reloads,
         tuple(name for name in draft.services if name not in chosen),
+        draft.exit_code_from,
     )
 
 

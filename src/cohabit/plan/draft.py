@@ -74,7 +74,7 @@ class Draft(Record):
     """All services of the input in its order, container-wide settings, and the problems found so far.
 
     written, foreign: as those of a service, for the keys at the top level; the services are not in `foreign`.
-    main, reloads: as those of Plan.
+    main, reloads, exit_code_from: as those of Plan.
     profiles: those that the environment activates; ("",) for none, as a service may have the empty profile.
     """
 
@@ -89,6 +89,7 @@ class Draft(Record):
     mask: bool = False
     main: str = ""
     reloads: bool = True
+    exit_code_from: str = ""
     written: dict[str, Node] = {}  # noqa: RUF012 - same
     foreign: dict[str, Node] = {}  # noqa: RUF012 - same
     profiles: tuple[str, ...] = ("",)

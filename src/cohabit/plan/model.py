@@ -282,7 +282,8 @@ class Plan(Record):
     root and the user of cohabit may. logging: the default of the services, and that of cohabit itself.
     mask: secrets are replaced in all output. main: the service that gets the signals which process 1 does not use
     itself, or "". reloads: HUP reads a file again; otherwise it goes to main, too. inactive: services
-    of the file that do not take part: their profiles are not active, or others were named.
+    of the file that do not take part: their profiles are not active, or others were named. exit_code_from: the service
+    whose exit code is that of the container, or "" for that of the service that ended it.
     """
 
     services: dict[str, Service]
@@ -295,3 +296,4 @@ class Plan(Record):
     main: str = ""
     reloads: bool = True
     inactive: tuple[str, ...] = ()
+    exit_code_from: str = ""

@@ -37,6 +37,7 @@ class Clock:
         self._child = SideProcess(
             context, "clock", KEY, self._handle_output, self._ended
         )  # it ends when its input ends
+        self.next_due: dict[str, float] = {}  # by service, Unix seconds; as the child has said
         self._partial = b""
         self._unwanted = False  # killed by us, because the schedules have changed
 
@@ -51,6 +52,7 @@ class Clock:
             return
         now = int(time.time())
         self._schedules = wanted
+        self.next_due = {}
         self._settled = {entry: self._settled.get(entry, now) for entry in wanted.items()}
         self._child.reset()
         if self._child.running:
@@ -93,8 +95,12 @@ class Clock:
             self._handle_line(line.decode("utf-8", "surrogateescape"))
 
     def _handle_line(self, line: str) -> None:
-        seconds, _, name = line.partition(" ")
-        if not seconds.isdecimal():
+        is_next = line.startswith("next ")
+        seconds, _, name = line.removeprefix("next ").partition(" ")
+        if is_next and seconds.isdecimal():
+            if name in self._schedules:
+                self.next_due[name] = float(seconds)
+        elif not seconds.isdecimal():
             self._context.log("warning", "", line)
         elif name in self._schedules:  # else a reload has just removed it
             self._settled[name, self._schedules[name]] = int(seconds)

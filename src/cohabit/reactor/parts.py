@@ -66,8 +66,9 @@ class Parts:
         self.clock = Clock(context)
         self.successor = Successor(context, self._decided)
         self.requests = Requests(
-            context, engine, self.children, self.output, self.successor, describe=self.launcher.describe
-        )
+            context, engine, self.children, self.output, self.successor,
+            clock=self.clock, describe=self.launcher.describe,
+        )  # fmt: skip
         self.control = Control(context, self.directory, self.requests)
         self.opening = Opening(context, self.control.accepting)
 

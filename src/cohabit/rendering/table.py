@@ -7,13 +7,14 @@ reads /proc.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.reason import SIGNAL_REFUSED
 from cohabit.rendering.colours import FAILED, WAITING, paint, state_of
 from cohabit.rendering.ending import is_unhealthy
-from cohabit.rendering.formatting import counted, duration, name_list, short_duration, size, until
+from cohabit.rendering.formatting import clock, counted, duration, name_list, short_duration, size, until
 from cohabit.rendering.status import shown_container, shown_service
 from cohabit.rendering.text import columns, safe, shorten
 from cohabit.units import describe_exit, signal_name
@@ -126,13 +127,16 @@ def state_text(service: ServiceStatus, now: float) -> str:
     details = _details(service, now)
     if service.gone:
         details.append("removed from the file")
+    elif service.schedule and service.next_run is not None:
+        details.append(f"next {clock(service.next_run, now)}, {until(service.next_run, now)}")
     elif service.schedule:
         details.append(f"schedule {service.schedule}")
     elif service.job:
         details.append("job")
     elif service.dormant:
         details.append("autostart: false")
-    return (service.state or "?") + (f" ({', '.join(details)})" if details else "")
+    waits = service.state == "STOPPED" and service.schedule and not (service.gone or service.restart_pending)
+    return ("SCHEDULED" if waits else service.state or "?") + (f" ({', '.join(details)})" if details else "")
 
 
 def last_exit(service: ServiceStatus) -> str:
@@ -160,7 +164,7 @@ def _row(service: ServiceStatus, now: float) -> list[Cell]:
         Cell(_since(service, now)),
         Cell(restarts),
         Cell(last_exit(service)),
-        Cell(" ".join(service.command)),
+        Cell(shlex.join(service.command)),
     ]
 
 
@@ -233,6 +237,8 @@ def _container_line(container: ContainerStatus, services: Sequence[ServiceStatus
 
 
 def _usage(sample: Sample, memory_bytes: int | None) -> list[Cell]:
+    if not sample.processes:
+        return [Cell(safe(sample.name), sample.state), *[Cell(_NOTHING)] * 6]
     share = 100.0 * sample.rss_bytes / memory_bytes if memory_bytes else None
     state = "" if share is None or share < _SHARE_RISING else FAILED if share >= _SHARE_HIGH else WAITING
     return [
@@ -247,7 +253,8 @@ def _usage(sample: Sample, memory_bytes: int | None) -> list[Cell]:
 
 
 def _sum(samples: Sequence[Sample]) -> Sample:
-    """The total; a sum with an unknown part is unknown."""
+    """The total of those that run; a sum with an unknown part is unknown."""
+    samples = [sample for sample in samples if sample.processes]
     cpu = [sample.cpu_percent for sample in samples if sample.cpu_percent is not None]
     fds = [sample.fds for sample in samples if sample.fds is not None]
     return Sample(

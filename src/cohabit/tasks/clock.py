@@ -4,8 +4,9 @@ It is a separate program because it needs what process 1 must not import (cronsi
 runs as long as there are schedules.
 
 Each JOB is one argument `SECONDS NAME ZONE CRON`: the job is settled up to SECONDS (Unix time); ZONE "-" is the
-container's own. Standard output is whole lines: `SECONDS NAME` when a job is due and settled up to SECONDS; any other
-line is a warning for people. Standard input is a pipe from process 1: when it closes, the clock ends.
+container's own. Standard output is whole lines: `SECONDS NAME` when a job is due and settled up to SECONDS; `next
+SECONDS NAME` when its next time has changed; any other line is a warning for people. Standard input is a pipe from
+process 1: when it closes, the clock ends.
 """
 
 from __future__ import annotations
@@ -92,14 +93,18 @@ def _zone_of_rule(rule: str) -> tzinfo:
 
 
 class Job:
-    """One schedule. settled: times up to this one are dealt with (Unix seconds). due: the next time, None: never."""
+    """One schedule. settled: times up to this one are dealt with (Unix seconds). due: the next time, None: never.
 
-    __slots__ = ("_cron", "_setback_seconds_max", "_zone", "due", "name", "settled")
+    announced: the next time that process 1 knows.
+    """
+
+    __slots__ = ("_cron", "_setback_seconds_max", "_zone", "announced", "due", "name", "settled")
 
     def __init__(self, name: str, cron: str, zone: tzinfo, settled: int) -> None:
         minute, hour = cron.split()[:2]
         has_wildcard = minute.startswith("*") or hour.startswith("*")
         self.name = name
+        self.announced: int | None = None
         self._cron = cron
         self._zone = zone
         self._setback_seconds_max = _WILDCARD_SETBACK_SECONDS_MAX if has_wildcard else _FIXED_SETBACK_SECONDS_MAX
@@ -202,6 +207,9 @@ def main(arguments: Iterable[str]) -> int:
         for job in jobs:
             if job.take_due(now):
                 _write(f"{job.settled} {job.name}")
+            if job.due is not None and job.due != job.announced:
+                job.announced = job.due
+                _write(f"next {job.due} {job.name}")
         if not alarm.wait(now, min((job.due for job in jobs if job.due is not None), default=None)):
             return 0
 

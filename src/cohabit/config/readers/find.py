@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NAMES = ("cohabit.yaml", "cohabit.yml", "cohabit.toml")
+COMPOSE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 DIRECTORIES = ("", "/etc/cohabit")
 _DOTENV = "cohabit.config.values.dotenv"
 ARGUMENTS = ""  # in place of a path: the input is the command line of `run`
@@ -55,7 +56,7 @@ def find(request: Mapping[str, Any], environ: Mapping[str, str]) -> Source:
     if len(files) > 1:
         text = "cannot read several files: merging is not supported yet (name one file)"
         raise NoInputError(files[1], text, exit_code=EXIT_USAGE)
-    path = files[0] if files else first_file()
+    path = files[0] if files else first_file() or next(filter(os.path.lexists, COMPOSE_NAMES), "")
     if not path:
         directories = " or ".join(map(os.path.abspath, DIRECTORIES))
         text = f"cannot find {NAMES[0]}, {NAMES[1]} or {NAMES[2]} in {directories} (create one, or use -f FILE)"

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
         def check(self) -> None:
             """Start the replacement of the running program."""
 
+    class Schedules(Protocol):
+        """The part of clock.Clock that is used here."""
+
+        next_due: dict[str, float]
+
 
 _STALLED_SECONDS = 3.0  # as in api/status.py: a shorter pause is that of a slow reader
 
@@ -45,7 +50,7 @@ _STALLED_SECONDS = 3.0  # as in api/status.py: a shorter pause is that of a slow
 class Requests:
     """The Backend of api/commands.py. started: Unix seconds at which cohabit started.
 
-    describe(service, command) returns what a process of the service would start with.
+    describe(service, command) returns what a process of the service would start with. clock: knows when jobs are due.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Requests:
         output: Output,
         successor: Replacement,
         *,
+        clock: Schedules,
         describe: Callable[[Service, tuple[str, ...]], SpawnSpec],
     ) -> None:
         self.engine = engine
@@ -65,6 +71,7 @@ class Requests:
         self._children = children
         self._output = output
         self._describe = describe
+        self._clock = clock
 
     def ask(self, line: bytes, trusted: bool, resumed: bool) -> Outcome:
         """Run the request in this line. resumed: it was accepted before a re-execution. Raises RequestError."""
@@ -100,14 +107,21 @@ class Requests:
         return {"pid": os.getpid(), "started": self.started, "memory_limit": memory_limit(), "programs": programs}
 
     def service_details(self, services: list[str], lines: int) -> dict[str, dict[str, Any]]:
-        """Return, by service: `pids`, its processes that are our children; `output`, its last lines or None."""
+        """Return, by service: `pids`, its processes that are our children; `next_run`; its last lines, or None."""
         pids: dict[str, list[int]] = {name: [] for name in services}
         trees = self._children.trees
         for pid, key in (*trees.leaders.items(), *trees.orphans.items()):
             name = key.partition("\0")[0]
             if name in pids:
                 pids[name].append(pid)
-        return {name: {"pids": tuple(pids[name]), **self._last_lines(name, lines)} for name in services}
+        return {
+            name: {
+                "pids": tuple(pids[name]),
+                "next_run": self._clock.next_due.get(name),
+                **self._last_lines(name, lines),
+            }
+            for name in services
+        }
 
     def _last_lines(self, service: str, lines: int) -> dict[str, tuple[str, ...] | None]:
         if not lines:

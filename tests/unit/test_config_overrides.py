@@ -1,0 +1,146 @@
+"""Options of `up` that change what the file says, and the questions of `config`."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from cohabit.config import load, queries
+from cohabit.config.overrides import overridden
+from cohabit.config.readers import registry
+from cohabit.plan.build import build
+from cohabit.program import program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from cohabit.plan.model import Plan
+
+FILE = """
+services:
+  db: {command: sleep 1, essential: false, stop_grace_period: 1m}
+  seed: {command: ls, depends_on: [db]}
+  web:
+    command: sleep 2
+    depends_on: {db: {condition: service_started}, seed: {condition: service_completed_successfully}}
+    logging: {driver: json}
+  night: {command: ls, schedule: "0 3 * * *"}
+  extra: {command: ls, profiles: [p]}
+"""
+
+
+def _plan(directory: Path, **request: Any) -> Plan:
+    path = directory / "cohabit.yaml"
+    path.write_text(FILE)
+    request = {"services": [], **request}
+    draft = overridden(registry.read({"files": [str(path)]}, {}), request)
+    plan, problems = build(draft, request["services"])
+    assert plan is not None, problems
+    return plan
+
+
+def test_without_options_the_draft_is_the_file(tmp_path: Path) -> None:
+    """Every key of the request may be missing."""
+    draft = registry.read({"files": [str(tmp_path)]}, {})
+    assert overridden(draft, {}) == draft
+
+
+def test_no_deps_runs_the_named_services_alone(tmp_path: Path) -> None:
+    """Dependencies between named services stay."""
+    assert list(_plan(tmp_path, no_deps=True, services=["web"]).services) == ["web"]
+    plan = _plan(tmp_path, no_deps=True, services=["web", "db"])
+    assert {name: [one.service for one in each.depends_on] for name, each in plan.services.items()} == {
+        "db": [], "web": ["db"],
+    }  # fmt: skip
+
+
+def test_any_end_of_a_long_running_service_ends_the_container(tmp_path: Path) -> None:
+    """--abort-on-container-exit: jobs that others wait for, and scheduled ones, are expected to end."""
+    services = _plan(tmp_path, end_with="exit").services
+    ends = {name: (each.essential, each.ends_on_success) for name, each in services.items()}
+    assert (ends["db"], ends["web"]) == ((True, True), (True, True))
+    assert (ends["seed"][1], ends["night"][1]) == (False, False)
+
+
+def test_the_exit_code_of_one_service(tmp_path: Path) -> None:
+    """--exit-code-from: the end of that service ends the container, also if it is a job of others."""
+    plan = _plan(tmp_path, end_with="exit", exit_code_from="seed")
+    assert (plan.exit_code_from, plan.services["seed"].essential, plan.services["seed"].ends_on_success) == (
+        "seed", True, True,
+    )  # fmt: skip
+    draft = overridden(registry.read({"files": [str(tmp_path / "cohabit.yaml")]}, {}), {"exit_code_from": "sed"})
+    assert "no such service (did you mean 'seed'?)" in str(build(draft)[1][0])
+
+
+def test_any_failure_ends_the_container(tmp_path: Path) -> None:
+    """--abort-on-container-failure: also that of a service with `essential: false`."""
+    each = _plan(tmp_path, end_with="failure").services["db"]
+    assert (each.essential, each.ends_on_success) == (True, False)
+
+
+def test_replicas_timeout_and_prefix(tmp_path: Path) -> None:
+    """--scale, -t and --no-log-prefix; other log drivers stay."""
+    plan = _plan(tmp_path, replicas={"db": 2}, timeout=3.0, no_log_prefix=True)
+    assert list(plan.services)[:2] == ["db", "db-2"]
+    assert (plan.stop_grace_seconds, plan.services["db-2"].stop_grace_seconds) == (3.0, 3.0)
+    assert [plan.services[name].logging[0].driver for name in ("db-2", "web")] == ["raw", "json"]
+
+
+def _config(directory: Path, capfdbinary: pytest.CaptureFixture[bytes], **request: Any) -> tuple[int, str, str]:
+    path = directory / "cohabit.yaml"
+    path.write_text(FILE)
+    code = load.main(["config", repr({"files": [str(path)], **request})])
+    printed = capfdbinary.readouterr()
+    return code, printed.out.decode(), printed.err.decode()
+
+
+def test_questions_of_config(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """One line for each answer; a hash changes with the service."""
+    assert _config(tmp_path, capfdbinary, show="services") == (0, "db\nseed\nweb\nnight\n", "")
+    assert _config(tmp_path, capfdbinary, show="profiles") == (0, "p\n", "")
+    assert _config(tmp_path, capfdbinary, show="quiet") == (0, "", "")
+    code, out, _ = _config(tmp_path, capfdbinary, show="hash db,web")
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["db", "web"])
+    changed = _config(tmp_path, capfdbinary, show="hash db,web", timeout=5.0)[1]
+    assert not set(changed.splitlines()) & set(out.splitlines())
+    code, out, err = _config(tmp_path, capfdbinary, show="hash dbb")
+    assert (code, out, err) == (64, "", "cohabit: cannot config: there is no service 'dbb' (did you mean 'db'?)\n")
+
+
+def test_hashes_of_all_services() -> None:
+    """The star of `docker compose config --hash '*'`."""
+    lines = queries.hashes({"services": {"a": {"x": 1, "y": 2}, "b": {"y": 2, "x": 1}}}, "*")
+    assert [line.split()[0] for line in lines] == ["a", "b"]
+    assert lines[0].split()[1] == lines[1].split()[1]
+
+
+def test_output_is_written_only_without_errors(tmp_path: Path) -> None:
+    """-o FILE: errors are printed, and the file stays as it is."""
+    (tmp_path / "cohabit.yaml").write_text(FILE)
+
+    def run(**request: Any) -> tuple[int, str]:
+        argv = program("loader", "config", repr({"files": [f"{tmp_path}/cohabit.yaml"], **request}))
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    target = tmp_path / "out"
+    assert run(output=str(target), json=True) == (0, "")
+    content = target.read_text()
+    assert content.startswith("{")
+    code, out = run(output=str(target), services=["nope"])
+    assert (code, "nope" in out, target.read_text()) == (64, True, content)
+    why = f"cohabit: cannot config: cannot write {tmp_path}/x/y: No such file or directory\n"
+    assert run(output=f"{tmp_path}/x/y") == (71, why)
+
+
+def test_a_compose_file_here_is_the_last_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cohabit file here, or in /etc/cohabit, comes first."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docker-compose.yml").write_text("services: {a: {command: ls}}")
+    assert list(registry.read({}, {}).services) == ["a"]
+    (tmp_path / "compose.yaml").write_text("services: {b: {command: ls}}")
+    assert list(registry.read({}, {}).services) == ["b"]
+    (tmp_path / "cohabit.toml").write_text("[services.c]\ncommand = 'ls'\n")
+    assert list(registry.read({}, {}).services) == ["c"]
