@@ -201,7 +201,7 @@ class Reloads(Checker):
             self.fail("a reload was requested, and the file is not read")
         for name, state in model.states.items():
             others = [other for other in model.states.values() if other.removed]
-            holds = any(each.service == name for other in others for each in other.service.depends_on)
+            holds = any(each.service == name for other in others for each in other.newest.depends_on)
             if state.removed and not state.active and not holds:  # it keeps the stop order of removed dependents
                 self.fail(f"{name} is removed, and not forgotten")
 
