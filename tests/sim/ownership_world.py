@@ -157,18 +157,22 @@ class World:
         by_user = task.may_act_as(unit.uid) and (unknown or name in task.claims)
         if not (task.owner == name or by_root or by_user):
             self.fail("Adoption", f"{name} adopted {task}")
-        mates = [one for one in self.kernel.living() if one.session == task.session]
-        for one in (task, *mates):
-            for each in self.kernel.descendants(one):
-                each.claims.add(name)
+        todo, found = [task], {task.pid}
+        while todo:  # with it come its descendants, and all who share a session with one of them
+            one = todo.pop()
+            one.claims.add(name)
+            for each in self.kernel.living():
+                if each.pid not in found and (each.parent == one.pid or each.session == one.session):
+                    found.add(each.pid)
+                    todo.append(each)
 
     def _is_below(self, task: Task, name: str) -> bool:
-        """Whether it descends from a leader of the tree. Whether that one was rightly adopted, Adoption checks."""
-        parent = self.kernel.tasks.get(task.parent)
-        while parent is not None and parent.pid != self.kernel.us:
-            if self.children.trees.leaders.get(parent.pid) == name:
+        """Whether it is or descends from a leader of the tree. Whether that was rightly adopted, Adoption checks."""
+        one: Task | None = task
+        while one is not None and one.pid != self.kernel.us:
+            if self.children.trees.leaders.get(one.pid) == name:
                 return True
-            parent = self.kernel.tasks.get(parent.parent)
+            one = self.kernel.tasks.get(one.parent)
         return False
 
     def _check_authority(self) -> None:
