@@ -93,6 +93,12 @@ DOCUMENTED = {
 CASES = [(command, option) for command, options in DOCUMENTED.items() for option in options.split() or [""]]
 
 
+@pytest.fixture(autouse=True)
+def _signals_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client restores the dispositions that it was started with: not in the process that runs the tests."""
+    monkeypatch.setattr(InheritedSignals, "restore", lambda _: None)
+
+
 def _given() -> InheritedSignals:
     return InheritedSignals((), ())
 
@@ -375,7 +381,6 @@ def test_an_accepted_line_makes_a_request_for_the_loader(
 
     monkeypatch.setattr(up, "begin", keep)
     monkeypatch.setattr("cohabit.cli.check.os.execve", keep)
-    monkeypatch.setattr(InheritedSignals, "restore", lambda _: None)
     main._dispatch(_given(), line.split())
     assert {key: requests[0][key] for key in expected} == expected
 
