@@ -23,8 +23,8 @@ TESTS ?= tests
 ARGS ?=
 # pytest keeps the modules whose assertions it has rewritten, even where Python writes no bytecode.
 export PYTHONDONTWRITEBYTECODE :=
-# The number of test processes. One of them runs the container tests, which mostly wait.
-WORKERS ?= 3
+# The number of test processes. One of them runs the container tests; those and the kernel tests wait a lot.
+WORKERS ?= 4
 PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --durations=15 --durations-min=1
 # The versions of `make test-versions`; any python3.N in the PATH is possible, too.
 VERSIONS ?= lowest newest trixie

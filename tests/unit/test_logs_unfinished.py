@@ -93,6 +93,18 @@ def test_the_timer_exists_only_while_a_line_is_unfinished(loop: QuietLoop) -> No
     assert loop.poller.deadline() is None
 
 
+def test_a_line_whose_rest_is_there_is_not_unfinished(loop: QuietLoop) -> None:
+    """Process 1 was slow to read it, not the service to write it."""
+    one = loop.open("one")
+    os.write(one, b"be")
+    loop.poller.wait(0)
+    os.write(one, b"gun\n")
+    loop.poller.run_timers(time.monotonic())
+    assert loop.read() == b""
+    loop.poller.wait(0)
+    assert loop.read() == b"one     | begun\n"
+
+
 def test_a_line_that_is_interrupted_goes_on_in_another_one(loop: QuietLoop) -> None:
     """What comes between begins a line: of another service, or a message of cohabit; its newline alone is dropped."""
     one, two = loop.open("one"), loop.open("two")

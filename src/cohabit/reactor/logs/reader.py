@@ -214,6 +214,8 @@ class Reader:
         stream.held_by = None
         self._sources.add(stream.fd)
         self._transfer(stream)
+        if stream.fd >= 0 and stream.partial:
+            self._router.unfinished.note(stream)  # the time in which it was not read was not its silence
         if stream.partial:
             self._router.unfinished.note(stream)
         if stream.source:

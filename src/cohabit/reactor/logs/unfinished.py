@@ -6,7 +6,10 @@ while there is an unfinished line. A stream that writes on does not move it: the
 
 from __future__ import annotations
 
+import select
 import time
+
+from cohabit.reactor.poller import is_ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +48,24 @@ class UnfinishedLines:
         for stream, read_at in list(self._read_at.items()):
             if not stream.partial:
                 del self._read_at[stream]
+            elif stream.held_by is not None:
+                del self._read_at[stream]  # it is not read: what follows may be there (reader.py notes it again)
+            elif read_at <= silent_since and _has_more(stream):
+                self._read_at[stream] = time.monotonic()
             elif read_at <= silent_since:
                 del self._read_at[stream]
                 self._show(stream)
         if self._read_at:
             self._poller.call_at(_TIMER, min(self._read_at.values()) + SILENCE_SECONDS, self._due)
+
+
+def _has_more(stream: Stream) -> bool:
+    """Whether something is there to be read: then we were slow, and not the service."""
+    if stream.fd < 0:
+        return False
+    poll = select.poll()
+    poll.register(stream.fd, select.POLLIN)
+    return is_ready(poll, 0.0) is not False
 
 
 def hide_secrets(stream: Stream, mask: Mask) -> int:
