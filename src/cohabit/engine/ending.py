@@ -37,9 +37,9 @@ _NAMED = 5  # services named in one message
 KILL_WAIT_SECONDS = 2.0  # after SIGKILL to all processes; Docker waits as long
 
 _KEPT = (
-    *("cause", "code", "deadline", "failures", "killing", "reason", "requested", "requested_at", "signal"),
+    "cause", "code", "deadline", "failures", "killing", "reason", "requested", "requested_at", "signal",
     "total_seconds",
-)
+)  # fmt: skip
 
 
 class Ending:
