@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cohabit import paths
@@ -891,8 +891,10 @@ class History:
         self.place.confirm()
 
     def replace(self, _: list[int]) -> None:
-        """The writer dies, and another one begins."""
-        self.place.replace_writer().flush()
+        """The writer dies, and another one begins. A line that it began in a renamed file would be written again."""
+        moved = (content(f"{self.place.path}-{number + 1}") for number in range(self.moved))
+        if all(data.endswith(b"\n") or not data for data in moved):
+            self.place.replace_writer().flush()
 
     def restart(self, _: list[int]) -> None:
         """Start again without state."""
@@ -934,7 +936,28 @@ def _first(piece: Any) -> int:
     return int(piece.partition(b"\n")[0])
 
 
+def test_nothing_is_written_twice_after_a_truncation(place: Place) -> None:
+    """The confirmed position is beyond the end of a truncated file, or later inside what was written since."""
+    place.sink.write(numbered(1))
+    place.confirm()
+    os.truncate(place.path, 0)
+    place.sink.write(numbered(1, 1))
+    place.replace_writer().flush()
+    assert place.names() == {"": numbered(1, 1)}
+
+
+def test_a_line_begun_in_a_renamed_file_is_written_whole_by_the_next_writer(place: Place) -> None:
+    """The next writer knows no file by that name: the beginning of the line stays, and the whole line follows."""
+    place.kernel.room = 2
+    place.sink.write(numbered(1))
+    os.rename(place.path, place.path + "-1")
+    place.kernel.room = None
+    place.replace_writer().flush()
+    assert place.names() == {"-1": numbered(1)[:2], "": numbered(1)}
+
+
 @given(STEPS, st.tuples(st.integers(1, 150), st.integers(1, 4), st.booleans()))
+@example(steps=[("full", [2]), ("write", [10]), ("rename", []), ("replace", [])], rotation=(1, 1, False))
 def test_any_sequence_of_events_loses_nothing(
     steps: list[tuple[str, list[int]]], rotation: tuple[int, int, bool]
 ) -> None:

@@ -11,7 +11,8 @@ What cannot be written (full disk, missing directory) stays pending and is tried
 knows, and everything that follows it in the stream. What lies in the file beyond that position was written without
 being confirmed: as far as it equals the stream, it is not written again. A position is always confirmed before and
 after a change of files, so that no file but the current one has to be examined. (Lines are written twice if the writer
-dies within the second after another program has renamed the file, and before it has written to the next one.)
+dies within the second after another program has renamed the file, and before it has written to the next one. If the
+disk was full inside a line then, the renamed file keeps the beginning of that line.)
 """
 
 from __future__ import annotations
@@ -165,6 +166,9 @@ class LogFile:
         except FileNotFoundError:
             status = None
         if self._file >= 0 and status is not None and (status.st_dev, status.st_ino) == self._identity:
+            if self.position is not None and status.st_size < self.position[3]:  # truncated by another program
+                self.position = (self.position[0], *self._identity, status.st_size)
+                self._confirm()
             end = self._write_end(status.st_size)
         elif self._file >= 0 and self._inside_line() and _has_name(self._file):
             # The path has another file now; the rest of a line goes to the file that has its beginning.
