@@ -67,7 +67,7 @@ def _import_program() -> "Callable[[Iterable[int]], NoReturn]":
             from cohabit.cli.main import main, resumes  # noqa: PLC0415 - what this function is for
 
             if resumes():
-                import cohabit.cli.up  # noqa: F401, PLC0415 - to have it, with all that it needs
+                import cohabit.cli.supervise  # noqa: F401, PLC0415 - to have it, with all that it needs
         except (ImportError, MemoryError, OSError) as error:
             attempts += 1
             if _RESUME not in sys._xoptions:

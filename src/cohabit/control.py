@@ -21,6 +21,10 @@ GREETING_PREFIX = "cohabit/"
 GREETING = f"{GREETING_PREFIX}{VERSION}"
 REQUEST_BYTES_MAX = 65_536  # of the line, with its newline
 
+# The variables of every process that cohabit starts. For people and for our own commands; they are not evidence.
+SUPERVISOR_VARIABLE = "COHABIT_SUPERVISOR"
+SERVICE_VARIABLE = "COHABIT_SERVICE"
+
 # Possible places of the runtime directory (reactor/rundir.py creates it), and the socket's name in it.
 RUNTIME_DIR = "COHABIT_RUNTIME_DIR"  # an environment variable: the only place, if it is set
 RUNTIME_BASES = ("/run/cohabit", "/var/run/cohabit")  # shared by all cohabits, each with a random directory inside

@@ -77,11 +77,13 @@ class World:
         )  # fmt: skip
         self._started: dict[str, tuple[SpawnSpec, int, Callable[[int, str], None]]] = {}
 
-    def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
+    def launch(
+        self, key: str, start: SpawnSpec, ended: Callable[[int, str], None], forked: tuple[int, int] | None = None
+    ) -> None:
         """Fork a child, as Children.launch does."""
         assert key not in self.pids, "two children with one key"
         self.launched.append(key)
-        pid, errors = spawn.spawn(start)
+        pid, errors = forked or spawn.spawn(start)
         self.pids[key] = self.groups[key] = pid
         self._started[key] = start, errors, ended
 

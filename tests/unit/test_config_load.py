@@ -207,7 +207,7 @@ def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "cohabit.config.keys.schedule", raising=False)
     with open("cohabit.yaml", "w", encoding="utf-8") as file:
         file.write("services: {a: {command: sh, schedule: '* * * * *'}}")
-    (diagnostic,) = load._read({"files": []}).problems
+    (diagnostic,) = load._read({"files": []}, {}).problems
     assert (
         diagnostic.text
         == "cannot read the configuration: the Python package cronsim is missing (run pip install cohabit)"

@@ -123,9 +123,9 @@ class ManualChild(Records):
         self.partial = b""
         super().__init__()
 
-    def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
+    def launch(self, key: str, start: SpawnSpec, ended: Callable[[int, str], None], forked: object = None) -> None:
         """Keep the child's descriptors."""
-        del ended
+        del ended, forked
         self.key = key
         self.stdio = (os.dup(start.stdio[0]), os.dup(start.stdio[1]))
         os.set_blocking(self.stdio[0], False)

@@ -103,10 +103,10 @@ def main(mask: Iterable[int] | None = None) -> NoReturn:
 def _dispatch(given: InheritedSignals, argv: list[str]) -> int | bytes:
     """The exit code; or what process 1 hands to the program that is installed now."""
     if state := pid1.option(RESUME):
-        resume: Callable[[InheritedSignals, int], int | bytes] = load("cohabit.cli.up").resume
+        resume: Callable[[InheritedSignals, int], int | bytes] = load("cohabit.cli.supervise").resume
         return resume(given, int(state))
     if version := pid1.option(TAKES_OVER):
-        return int(load("cohabit.cli.up").takes_over(version))
+        return int(load("cohabit.cli.supervise").takes_over(version))
     if argv[:1] and argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version", "-V"):
         argv = load("cohabit.cli.compose").options_after(argv)
     name = argv[0] if argv else ""

@@ -11,11 +11,11 @@ import json
 from cohabit.cli import client
 from cohabit.cli.options import FILE_EXIT_CODES, Command
 from cohabit.client import ConnectionFailedError
+from cohabit.control import SUPERVISOR_VARIABLE
 from cohabit.errors import EXIT_UNAVAILABLE
 from cohabit.reactor import signals
 from cohabit.reactor.linux import environment, os
 from cohabit.reactor.processes import proc
-from cohabit.reactor.processes.tree import SUPERVISOR_VARIABLE
 from cohabit.units import signal_name
 
 TYPE_CHECKING = False

@@ -1,13 +1,16 @@
-"""`cohabit up`: run the services of a file, from the command line to the loop that runs until the container ends."""
+"""`cohabit up`: run the services of a file.
+
+The loader is started first, and reads the file while the loop is imported (cli/supervise.py).
+"""
 
 from __future__ import annotations
 
+from cohabit.cli import load
 from cohabit.cli.options import Command, Option, whole_seconds
+from cohabit.control import SUPERVISOR_VARIABLE
 from cohabit.errors import UsageError
-from cohabit.reactor import pid1, reexecution
+from cohabit.reactor import first_loader, pid1
 from cohabit.reactor.linux import environment, os
-from cohabit.reactor.loop import Loop
-from cohabit.reactor.processes.tree import SUPERVISOR_VARIABLE
 from cohabit.units import parse_replicas
 
 TYPE_CHECKING = False
@@ -127,24 +130,10 @@ def _overrides(values: dict[str, Any], services: list[str]) -> dict[str, Any]:
 
 
 def begin(given: InheritedSignals, request: dict[str, Any], *, quiet: bool) -> int | bytes:
-    """Start the loop: have the request read, then run what came of it."""
+    """Have the request read, then run what came of it. Returns the exit code, or the state for another program."""
     pid1.keep_inherited_descriptors()
     pid1.open_missing_stdio()
-    loop = Loop(given, repr(request), quiet=quiet)
-    loop.start()
-    return reexecution.run(loop)
-
-
-def takes_over(versions: str) -> int:
-    """Whether this program can go on where one with that version of the state stops, as an exit code."""
-    return reexecution.takes_over(versions)
-
-
-def resume(given: InheritedSignals, fd: int) -> int | bytes:
-    """Go on after an exec. fd: has the state of the former program."""
-    return reexecution.resume(given, fd)
-
-
-def go_on(state: bytes, programs: int, why_not: str) -> int | bytes:
-    """Go on without an exec. programs: earlier ones in this process; why_not: why this is the former program."""
-    return reexecution.go_on(state, programs, why_not)
+    text = repr(request)
+    loader = first_loader.start(given, text)
+    result: int | bytes = load("cohabit.cli.supervise").begin(given, text, loader, quiet=quiet)
+    return result

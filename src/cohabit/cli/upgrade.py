@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _PACKAGE = "cohabit"
-_RUNS = "cohabit.cli.up"  # what process 1 needs, it imports
+_RUNS = "cohabit.cli.supervise"  # what process 1 needs, it imports
 
 
 def go_on(state: bytes, former: list[dict[str, ModuleType]]) -> int | bytes:

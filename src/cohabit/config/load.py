@@ -6,7 +6,7 @@
 
 A request is {"files", "profiles", "env_files", "services", "command", "terminal", "json"}, the keys of overrides.py,
 and for `config` {"show", "output"}; each may be missing. From `run` it is {"commands", "main", "helpers", "ready",
-"log_driver", "log_opts"}. The writer is imported by name, so that `run` does not import YAML.
+"log_driver", "log_opts"}. What only some requests need is imported by name, so that a start does not pay for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cohabit.config import foreground, queries
+from cohabit.config import foreground
 from cohabit.config.overrides import overridden
 from cohabit.config.readers import registry
 from cohabit.config.secret_files import write_secret_files
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+_QUERIES = "cohabit.config.queries"
 _WRITER, _DUMP = "cohabit.config.writers.compose", "cohabit.config.text.dump"
 _TERMINAL = "cohabit.config.text.terminal"
 _MARSHAL_VERSION = 2  # every Python reads it; nothing of a later version is needed
@@ -50,16 +51,17 @@ _BY_PRECEDENCE = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
 def main(arguments: Sequence[str]) -> int:
     """Answer one request. arguments: COMMAND REQUEST [SCALE REQUESTED]. Returns the exit code."""
     command, request = arguments[0], ast.literal_eval(arguments[1])
-    draft = overridden(_read(request), request)
+    environ = dict(os.environ)  # whose values are not decoded at each access
+    draft = overridden(_read(request, environ), request)
     wanted = list(request.get("services") or ())
     if request.get("command"):
         draft, name = foreground.add(draft, request["command"], terminal=request["terminal"])
         wanted += [name] if wanted else []
     scale, requested = (ast.literal_eval(text) for text in arguments[2:]) if arguments[2:] else ({}, ())
-    draft = resolve(scaled(draft, scale, requested), os.environ)
+    draft = resolve(scaled(draft, scale, requested), environ)
     added = [name for name, number in scale.items() if name in draft.services and number != 0]
     plan, diagnostics = build(draft, wanted, request.get("profiles") or draft.profiles, added)
-    machine = check_machine(plan or _readable(draft), draft, os.environ)
+    machine = check_machine(plan or _readable(draft), draft, environ)
     if command == "config":  # the configuration is shown even on a machine that cannot run it
         machine = tuple(diagnostic.replace(warning=True) for diagnostic in machine)
     diagnostics += machine
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     diagnostics = tuple(diagnostic.replace(text=_mask(diagnostic.text, hidden)) for diagnostic in diagnostics)
     errors = _in_order(diagnostic for diagnostic in diagnostics if not diagnostic.warning)
     if command == "plan" and plan and not errors:
-        errors = write_secret_files(plan, draft, os.environ)
+        errors = write_secret_files(plan, draft, environ)
     warnings = _in_order(diagnostic for diagnostic in diagnostics if diagnostic.warning)
     if request.get("output") and not errors:
         try:
@@ -90,10 +92,9 @@ def _readable(draft: Draft) -> Plan:
     return Plan({name: service for name, service in services.items() if service.command[:1] not in unreadable})
 
 
-def _read(request: dict[str, Any]) -> Draft:
-    environ: Mapping[str, str] = os.environ
+def _read(request: dict[str, Any], environ: Mapping[str, str]) -> Draft:
     if request.get("env_files"):
-        environ = {**os.environ, "COHABIT_ENV_FILES": ",".join(request["env_files"])}
+        environ = {**environ, "COHABIT_ENV_FILES": ",".join(request["env_files"])}
     try:
         return registry.read(request, environ)
     except ModuleNotFoundError as error:
@@ -193,6 +194,7 @@ def _config(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings:
 def _show(question: str, plan: Plan | None, draft: Draft) -> int:
     """Answer `config --QUESTION`: services, profiles, nothing, or "hash NAMES"."""
     name, _, wanted = question.partition(" ")
+    queries = import_module(_QUERIES)
     lines: list[str] = []
     if plan is not None and name == "services":
         lines = queries.services(plan)

@@ -26,29 +26,37 @@ class Record:
     """Base of all records: a subclass annotates its fields and gives defaults. Default dicts are copied."""
 
     _fields: ClassVar[tuple[str, ...]] = ()
+    _names: ClassVar[frozenset[str]] = frozenset()
+    _defaults: ClassVar[dict[str, Any]] = {}
+    _copied: ClassVar[tuple[str, ...]] = ()  # the fields whose default is a dict
 
     def __init_subclass__(cls) -> None:
         cls._fields = tuple(name for name in cls.__annotations__ if not name.startswith("_"))
+        cls._names = frozenset(cls._fields)
+        cls._defaults = {name: getattr(cls, name) for name in cls._fields if hasattr(cls, name)}
+        cls._copied = tuple(name for name, default in cls._defaults.items() if type(default) is dict)
         setattr(cls, "__match_args__", cls._fields)  # noqa: B010 - type checkers make their own
         _TYPES[cls.__name__] = cls
 
     def __init__(self, *args: Any, **named: Any) -> None:
-        fields = self._fields
-        if len(args) > len(fields):
-            raise TypeError(f"{type(self).__name__} has {len(fields)} fields, got {len(args)} values")
-        values = self.__dict__
-        values.update(zip(fields, args, strict=False))
-        for name, value in named.items():
-            if name not in fields or name in values:
+        if args:
+            if len(args) > len(self._fields):
+                raise TypeError(f"{type(self).__name__} has {len(self._fields)} fields, got {len(args)} values")
+            by_place = dict(zip(self._fields, args, strict=False))
+            for name in by_place.keys() & named:
                 raise TypeError(f"{type(self).__name__} has no free field {name!r}")
-            values[name] = value
-        for name in fields:
-            if name not in values:
-                try:
-                    default = getattr(type(self), name)
-                except AttributeError:
-                    raise TypeError(f"{type(self).__name__} needs {name!r}") from None
-                values[name] = default.copy() if type(default) is dict else default
+            named.update(by_place)
+        values = self.__dict__
+        values.update(self._defaults)
+        values.update(named)
+        if values.keys() != self._names:
+            for name in values.keys() - self._names:
+                raise TypeError(f"{type(self).__name__} has no free field {name!r}")
+            for name in self._names - values.keys():
+                raise TypeError(f"{type(self).__name__} needs {name!r}")
+        for name in self._copied:
+            if name not in named:
+                values[name] = values[name].copy()
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"cannot set {name}: {type(self).__name__} is frozen")

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from cohabit.engine.events import Event
     from cohabit.reactor.poller import Poller
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
 
     Ended = Callable[[int, str], None]
     Log = Callable[[str, str, str], None]
+    Forked = tuple[int, int] | None
+
+    class RunProgram(Protocol):
+        """Children's launch."""
+
+        def __call__(self, key: str, start: SpawnSpec, ended: Ended, forked: Forked = None, /) -> None:
+            """Fork a task. Raises OSError."""
 
 
 class Context:
@@ -32,7 +40,7 @@ class Context:
         emit: Callable[[Event], None],
         log: Log,
         *,
-        run_program: Callable[[str, SpawnSpec, Ended], None],
+        run_program: RunProgram,
         kill_program: Callable[[str], None],
         given: InheritedSignals,
         environment: dict[str, str],

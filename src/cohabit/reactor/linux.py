@@ -24,6 +24,11 @@ DEV_NULL = "/dev/null"
 _MISLEADING = ("PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
 _HIDDEN = "COHABIT_HIDDEN_"
 
+# About process 1 itself, from its own supervisor (sd_notify(3), sd_listen_fds(3)).
+_NOT_FOR_SERVICES = (
+    "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+)  # fmt: skip
+
 # Values that CPython sets LC_CTYPE to, also in the environment, if the locale is C (PEP 538).
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 
@@ -35,6 +40,11 @@ def environment() -> dict[str, str]:
         name.decode(encoding, "surrogateescape"): value.decode(encoding, "surrogateescape")
         for name, value in environment_bytes().items()
     }
+
+
+def services_environment() -> dict[str, str]:
+    """Return the environment that was given to us, without what is about process 1 itself."""
+    return {name: value for name, value in environment().items() if name not in _NOT_FOR_SERVICES}
 
 
 def python_environment(variables: dict[str, str] | None = None) -> dict[str, str]:

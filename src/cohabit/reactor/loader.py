@@ -11,7 +11,7 @@ import marshal
 from cohabit.engine import events
 from cohabit.errors import EXIT_BUG, EXIT_SYSTEM
 from cohabit.plan.record import from_plain
-from cohabit.program import program
+from cohabit.reactor import first_loader
 from cohabit.reactor.processes import start_failure
 from cohabit.reactor.side_process import SideProcess
 from cohabit.units import describe_exit
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.context import Context
     from cohabit.reactor.logs.output import Output
+    from cohabit.reactor.side_process import Started
     from cohabit.reactor.sockets import Sockets
 
 KEY = "\0loader"
@@ -44,9 +45,13 @@ class Loader:
         """
         self._answer = b""
         try:
-            self._child.start(program("loader", "plan", request, repr(scale), repr(asked)), stdin=0)
+            self._child.start(first_loader.arguments(request, repr(scale), repr(asked)), stdin=0)
         except OSError as error:
             self._refuse(start_failure.no_room(error))
+
+    def take_over(self, started: Started) -> None:
+        """Go on with a loader that runs already (first_loader.py)."""
+        self._child.take_over(started)
 
     def _refuse(self, why: str, code: int = EXIT_SYSTEM) -> None:
         self._context.emit(events.LoadFailed((f"cannot read the file: {why}",), code))

@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
+    from cohabit.reactor.side_process import Started
     from cohabit.reactor.signals import InheritedSignals
 
 _STOP_PART_SECONDS = 1.0  # the longest wait for the end of a grace period: so precisely a gap in it is known
@@ -62,8 +63,8 @@ class Loop:
         self.forwarding = Forwarding(self.engine, self.say)
         self.performer = Performer(self.parts, self.engine, request)
 
-    def start(self) -> None:
-        """The first turn of a new process: start the loader."""
+    def start(self, loader: Started | None = None) -> None:
+        """The first turn of a new process: start the loader, unless it runs already (first_loader.py)."""
         if not pid1.is_process_1() and not pid1.become_subreaper():
             self.say("warning", "", pid1.CANNOT_REAP)
         if lost := pid1.environment_lost():
@@ -73,7 +74,10 @@ class Loop:
         elif not self.parts.children.trees.limits.span:
             self.say("warning", "", tree.NO_LIMITS)
         self.parts.opening.begin()
-        self.parts.loader.start(self.request, {})
+        if loader is not None:
+            self.parts.loader.take_over(loader)
+        else:
+            self.parts.loader.start(self.request, {})
 
     def run(self) -> int | None:
         """Run until the engine exits; returns the exit code, or None if a new program is to replace this one.

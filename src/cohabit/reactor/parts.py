@@ -11,7 +11,7 @@ from cohabit.reactor.control.server import Control
 from cohabit.reactor.health.passive_probes import PassiveProbes
 from cohabit.reactor.health.probes import Probes
 from cohabit.reactor.launcher import Launcher
-from cohabit.reactor.linux import environment, python_environment
+from cohabit.reactor.linux import environment, python_environment, services_environment
 from cohabit.reactor.loader import Loader
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from cohabit.reactor.poller import Poller
     from cohabit.reactor.signals import InheritedSignals
 
-_NOT_FOR_SERVICES = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-
 
 class Parts:
     """The parts by name. supervisor_socket: NOTIFY_SOCKET of the supervisor of process 1, or ""."""
@@ -44,10 +42,8 @@ class Parts:
         emit: Callable[[Event], None],
         log: Log,
     ) -> None:
-        variables = environment()
-        self.supervisor_socket = variables.pop("NOTIFY_SOCKET", "")  # never for services
-        for name in _NOT_FOR_SERVICES:
-            variables.pop(name, None)
+        variables = services_environment()
+        self.supervisor_socket = environment().get("NOTIFY_SOCKET", "")
         self.children = Children(poller, emit, log, self._drain)
         self.context = context = Context(
             poller, emit, log,

@@ -111,6 +111,27 @@ class Input:
                 self._poller.remove(self.fd)
 
 
+class Started:
+    """A side program that runs already. output: the read end of its standard output; errors: of its error pipe."""
+
+    __slots__ = ("errors", "output", "pid", "spec")
+
+    def __init__(self, wanted: SpawnSpec, pid: int, errors: int, output: int) -> None:
+        self.spec = wanted
+        self.pid = pid
+        self.errors = errors
+        self.output = output
+
+
+def spec(
+    argv: tuple[str, ...], environment: dict[str, str], given: InheritedSignals, *, stdio: tuple[int, ...]
+) -> SpawnSpec:
+    """Return how a side program is started: with a limit on its memory."""
+    wanted = SpawnSpec(argv, environment, given, stdio=stdio)
+    wanted.before_user = ((STEP_MEMORY, _limit_memory),)
+    return wanted
+
+
 def _limit_memory() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limits = [_MEMORY_MAX, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
@@ -167,9 +188,8 @@ class SideProcess:
                     opened += ends
                     theirs[number], ours[number] = ends[number], ends[1 - number]
                     os.set_blocking(ours[number], False)
-            spec = SpawnSpec(argv, dict(self._context.environment), self._given, stdio=(*theirs, 2))
-            spec.before_user = ((STEP_MEMORY, _limit_memory),)
-            self._context.run_program(self.key, spec, self.ended)
+            wanted = spec(argv, dict(self._context.environment), self._given, stdio=(*theirs, 2))
+            self._context.run_program(self.key, wanted, self.ended)
         except OSError:
             for fd in opened:
                 os.close(fd)
@@ -178,6 +198,12 @@ class SideProcess:
             if fd not in ours:
                 os.close(fd)
         self._connect(*ours)
+
+    def take_over(self, started: Started) -> None:
+        """Go on with a program that was started before the loop (first_loader.py)."""
+        self._started_at = time.monotonic()
+        self._context.run_program(self.key, started.spec, self.ended, (started.pid, started.errors))
+        self._connect(-1, started.output)
 
     def _connect(self, stdin: int, stdout: int) -> None:
         self.running = True

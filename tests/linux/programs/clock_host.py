@@ -18,7 +18,7 @@ from cohabit.reactor.processes.child import SpawnSpec
 children: dict[int, Callable[[int, str], None]] = {}
 
 
-def launch(_key: str, start: SpawnSpec, ended: Callable[[int, str], None]) -> None:
+def launch(_key: str, start: SpawnSpec, ended: Callable[[int, str], None], _forked: object = None) -> None:
     """Start a child; its exec is assumed to succeed."""
     pid, errors = spawn.spawn(start)
     os.close(errors)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cohabit.engine.events import Event
     from cohabit.plan.model import Service
     from cohabit.plan.reason import Reason
-    from cohabit.reactor.context import Ended
+    from cohabit.reactor.context import Ended, Forked
     from cohabit.reactor.poller import Poller
     from cohabit.reactor.processes.child import SpawnSpec
 
@@ -107,8 +107,8 @@ class Children:
             self.lingering.discard(service.name)  # pre_start: what the last hook left is ended with the rest
         return pid
 
-    def launch(self, key: str, start: SpawnSpec, ended: Ended) -> None:
-        """Fork a task. Raises OSError.
+    def launch(self, key: str, start: SpawnSpec, ended: Ended, forked: Forked = None) -> None:
+        """Fork a task. Raises OSError. forked: (pid, read end of its error pipe) if that has been done.
 
         `ended(exit code, why its exec failed or "")` is called once, after the task was reaped. Once the sweep has
         begun, no other task than an outlasting one is started: the sweep would not signal it.
@@ -116,7 +116,7 @@ class Children:
         if self.signaller.sweeping and not key.startswith(OUTLASTING):
             raise OSError(errno.ECANCELED, "the container is stopping")
         start.environment.update(self.trees.variables(key))
-        self._fork(key, start, ended)
+        self._fork(key, start, ended, forked)
 
     def kill(self, key: str) -> None:
         """Kill a task and its descendants."""
@@ -125,14 +125,15 @@ class Children:
             self.trees.signal(key, signals.KILL)
             send(process.pid, signals.KILL)
 
-    def _fork(self, key: str, start: SpawnSpec, ended: Ended | None) -> int:
+    def _fork(self, key: str, start: SpawnSpec, ended: Ended | None, forked: Forked = None) -> int:
         tree = key.removesuffix(HOOK)
-        start.cgroup, start.track = self.trees.entrance(tree), tracking.step(self.trees.limits.limit(tree))
-        errors, writer = spawn.error_pipe()
+        if forked is None:
+            start.cgroup, start.track = self.trees.entrance(tree), tracking.step(self.trees.limits.limit(tree))
+        errors, writer = (forked[1], -1) if forked is not None else spawn.error_pipe()
         process = Process(key, 0, errors, start, ended)
         self._watch(process)  # before the fork: every child's pipe is watched
         try:
-            process.pid = spawn.fork(start, writer)
+            process.pid = forked[0] if forked is not None else spawn.fork(start, writer)
         except OSError:
             self.poller.remove(errors)
             os.close(errors)

@@ -24,6 +24,7 @@ forks meanwhile. Sources: credentials(7), prctl(2), cgroups(7), setsid(2); docs/
 
 from __future__ import annotations
 
+from cohabit.control import SERVICE_VARIABLE, SUPERVISOR_VARIABLE
 from cohabit.reactor import signals
 from cohabit.reactor.linux import os
 from cohabit.reactor.processes import cgroup, killing, proc
@@ -36,10 +37,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
-
-# For people and for our own commands. They are not evidence.
-SERVICE_VARIABLE = "COHABIT_SERVICE"
-SUPERVISOR_VARIABLE = "COHABIT_SUPERVISOR"
 
 NO_PROC = (
     "cannot search for processes that services leave behind: /proc does not show our PID namespace, so a process that "
