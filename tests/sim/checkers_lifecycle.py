@@ -25,7 +25,9 @@ class Probes(Checker):
             return
         state = self.model.states[effect.service.name]
         health = state.health
-        if not state.start_complete or health is None or health.passive:
+        if state.paused:
+            self.fail(f"{state.name} is probed while it is paused")
+        elif not state.start_complete or health is None or health.passive:
             self.fail(f"{state.name} is probed without an active probe")
         elif health.in_flight:
             self.fail(f"{state.name} is probed again before the probe has ended")
@@ -40,6 +42,10 @@ class Probes(Checker):
             if health is None or not state.running:
                 if name in self.world.reactor.probing:
                     self.fail(f"{name} is still probed")
+                continue
+            if state.paused:
+                if name in self.world.reactor.probing:
+                    self.fail(f"{name} is paused and still probed")
                 continue
             due = health.silence_deadline if health.passive else health.next_probe_at
             if due is not None and (deadline is None or deadline > due + EPSILON):

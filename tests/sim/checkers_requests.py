@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class Requests(Checker):
-    """A stopped service stays down. A kill goes to the named trees, a signal to the named main processes."""
+    """A stopped service stays down. A kill goes to the named trees, a signal to the named main processes.
+
+    A pause ends with the stop.
+    """
 
     def stepped(self, event: Event, result: list[Effect], now: float) -> None:
         if not isinstance(event, events.Requested) or self.model.ending_at is not None:
@@ -49,6 +52,9 @@ class Requests(Checker):
             self.fail("the container ends without a valid reason")
 
     def idle(self, deadline: float | None, now: float) -> None:
+        for name in self.world.kernel.paused:
+            if self.world.kernel.members(name) and not self.model.states[name].paused:
+                self.fail(f"{name} is still paused")
         if self.model.ending_at is not None:
             return
         for state in self.model.states.values():
@@ -71,6 +77,8 @@ _AFTER: dict[str, tuple[str, ...]] = {
     "stop": ("down",),
     "kill": ("down",),
     "signal": ("ready", "ended"),
+    "pause": ("ready", "ended"),
+    "unpause": ("ready", "ended"),
 }
 
 

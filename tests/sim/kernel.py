@@ -57,6 +57,8 @@ class Kernel:
         self.confirmed: list[Process] = []  # exec succeeded, not noticed yet
         self.zombies: list[Process] = []  # not reaped yet
         self.faults_ended = False
+        self.paused: set[str] = set()  # services whose processes do not run
+        self._held: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = []  # what they would have done
         self._rng = rng
         self._faults = faults
         self._agenda: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -77,6 +79,21 @@ class Kernel:
     def freeze(self, seconds: float) -> None:
         """Nothing runs for this time: neither process 1 nor any other process."""
         self._agenda = [(moment + seconds, *entry[1:]) for entry in self._agenda for moment in entry[:1]]
+
+    def unpause(self, service: str) -> None:
+        """Let the processes of a service run again: what they would have done happens now."""
+        self.paused.discard(service)
+        held, self._held = self._held, [entry for entry in self._held if entry[0] != service]
+        for name, action, arguments in held:
+            if name == service:
+                self.at(self.now + self._instant(), action, *arguments)
+
+    def _is_held(self, process: Process, action: Callable[..., None], *arguments: Any) -> bool:
+        """Whether it is paused, so that this happens later."""
+        held = process.service in self.paused and not process.killed
+        if held:
+            self._held.append((process.service, action, (process, *arguments)))
+        return held
 
     def advance(self, now: float) -> None:
         """Run all actions that are due until now, in order."""
@@ -158,7 +175,7 @@ class Kernel:
 
     def _daemonise(self, leader: Process) -> None:
         """fork(2), setsid(2), and the parent exits. Sometimes several children do so."""
-        if not leader.alive:
+        if not leader.alive or self._is_held(leader, self._daemonise):
             return
         for _ in range(self._rng.choice((1, 1, 1, 2))):
             daemon = self._create(leader.service, leader=False)
@@ -175,7 +192,7 @@ class Kernel:
             self.at(self.now + self._rng.choice((0.01, 2.0, 15.0)), self._die, child, 0)
 
     def _die(self, process: Process, code: int) -> None:
-        if not process.alive:
+        if not process.alive or self._is_held(process, self._die, code):
             return
         process.alive = False
         process.code = code

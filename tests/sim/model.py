@@ -92,7 +92,7 @@ class Model(RequestedState):
                     }
             case events.Requested():
                 if self.ending_at is None:
-                    self._service_request(event)
+                    self._service_request(event, now)
             case events.StopRequested(number):
                 self._stop_requested(number, now)
             case events.Broken():
@@ -104,7 +104,7 @@ class Model(RequestedState):
                 self.swept = True
             case events.Due():
                 for state in self.states.values():
-                    if state.running and state.health is not None:
+                    if state.running and state.health is not None and not state.paused:
                         self._change_health(state, now, state.health.check_silence)
 
     def _take_service_event(self, state: ServiceState, event: Event, now: float) -> None:
@@ -173,7 +173,7 @@ class Model(RequestedState):
             state.hook_failed = state.hook_failed or code != 0
             state.post_start_done += 1
             state.watch_if_started(now)
-            if state.start_complete and state.health is not None:
+            if state.start_complete and state.health is not None and not state.paused:
                 self._change_health(state, now, state.health.check_silence)
 
     def _run_ended(self, state: ServiceState, now: float) -> None:
@@ -226,7 +226,7 @@ class Model(RequestedState):
         for state in self.states.values():
             if state.kill_due is not None:
                 state.kill_at = state.kill_due + seconds
-            if state.running and state.health is not None:
+            if state.running and state.health is not None and not state.paused:
                 state.health.postpone(at_most)
 
     # --- health, schedules ---------------------------------------------------------------------------
@@ -385,6 +385,7 @@ class Model(RequestedState):
     def _stop_begins(self, state: ServiceState, now: float) -> None:
         if state.stop_requested_at is None:
             state.stop_requested_at = now
+            state.paused_at = None
             state.kill_at = now + self._time_to_stop(state, now)
             state.skips_pre_stop = state.hook.startswith("post_start")
 

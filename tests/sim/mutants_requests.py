@@ -10,10 +10,11 @@ from cohabit.api.conditions import affected, whether_ended, whether_ready
 from cohabit.api.protocol import Answer
 from cohabit.engine import machine
 from cohabit.engine.container import UP
-from cohabit.engine.effects import Load, Signal, SignalTree, StopAsking
+from cohabit.engine.effects import Load, Signal, SignalTree, StopAsking, Unpause
 from cohabit.engine.events import HookEnded, Requested
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
+from cohabit.engine.unit import HEALTH_TIMER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,6 +78,25 @@ class StopsProbesAtSignal(_WrongRequest):
 
     def _act_wrongly(self, unit: Unit, result: list[Effect], now: float) -> None:
         result.append(StopAsking(unit.name))
+
+
+class ProbesWhilePaused(_WrongRequest):
+    """Lets the next probe of a paused service be due."""
+
+    _action = "pause"
+
+    def _act_wrongly(self, unit: Unit, result: list[Effect], now: float) -> None:
+        if unit.paused and unit.health.next_at is not None:
+            self.services.timers.set((unit.name, HEALTH_TIMER), now)
+
+
+class StaysPaused(Supervisor):
+    """Leaves a service paused at its stop."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        result = super().step(event, now)
+        asked = isinstance(event, Requested) and event.action == "unpause"
+        return [effect for effect in result if asked or not isinstance(effect, Unpause)]
 
 
 class StopsInNamedOrder(_WrongRequest):
@@ -236,6 +256,8 @@ REQUEST_MUTANTS: tuple[tuple[type[Supervisor | Services], str, str], ...] = (
     (KillsDependents, "Requests", "are to be killed"),
     (KillsMainProcessOnly, "Requests", "are to be killed"),
     (SignalsWholeTree, "Requests", "is not sent to their main processes"),
+    (ProbesWhilePaused, "Probes", "is probed while it is paused"),
+    (StaysPaused, "Requests", "is still paused"),
     (StopsProbesAtSignal, "Requests", "leads to something else"),
     (IgnoresServiceStop, "Requests", "still runs, though a stop was requested"),
     (RestartsStoppedServices, "Requests", "is started, though it was stopped by request"),

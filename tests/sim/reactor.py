@@ -69,6 +69,10 @@ class Reactor:
             case effects.SignalTree(name, number):
                 for process in self._kernel.members(name):
                     self._kernel.signal(process, number)
+            case effects.Pause(name):
+                self._kernel.paused.add(name)
+            case effects.Unpause(name):
+                self._kernel.unpause(name)
             case effects.Ask(service):
                 self._ask(service)
             case effects.StopAsking(name):
@@ -81,6 +85,7 @@ class Reactor:
 
     def _spawn(self, service: Service) -> None:
         name = service.name
+        self._kernel.paused.discard(name)  # its former processes have ended
         if self._rng.random() < self._faults.fork_fails:
             self.queue.append(events.SpawnFailed(name, _NO_ROOM, self._check_lingering(name)))
             return

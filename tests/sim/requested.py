@@ -33,10 +33,19 @@ class RequestedState:
 
     # --- requests ------------------------------------------------------------------------------------
 
-    def _service_request(self, request: events.Requested) -> None:
+    def _service_request(self, request: events.Requested, now: float) -> None:
         states = [self.states[name] for name in request.services if name in self.states]
         if request.action == "signal":
             self.to_signal = tuple(state.name for state in states if state.main_alive)
+            return
+        if request.action in ("pause", "unpause"):
+            for state in states:
+                if request.action == "unpause":
+                    state.unpause(now)
+                elif state.running and not state.paused:
+                    state.paused_at = now
+                    if state.health is not None:
+                        state.health.paused(now)
             return
         if request.action == "kill":  # also what was removed from the file and is still alive
             self.to_kill = tuple(state.name for state in states if state.active)

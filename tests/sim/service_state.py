@@ -94,6 +94,11 @@ class HealthModel:
         if self.silence_deadline is not None:
             self.silence_deadline += seconds
 
+    def paused(self, now: float) -> None:
+        """Its service is paused: the probe that runs is cancelled, and the next one follows the pause."""
+        if self.in_flight:
+            self.in_flight, self.next_probe_at = False, now
+
     def probe_lost(self) -> None:
         """A re-execution has lost the probe: the next one is due at once."""
         if self.in_flight:
@@ -159,6 +164,7 @@ class ServiceState:
         self.stop_requested_at: float | None = None  # of this run
         self.skips_pre_stop = False  # a post_start hook ran when the stop began
         self.signalled = False
+        self.paused_at: float | None = None
         self.kill_at: float | None = None  # end of its grace period
         self.killed_at: float | None = None
         self.killed_in = ""  # the hook that ran then
@@ -201,6 +207,11 @@ class ServiceState:
     def running(self) -> bool:
         """Its main process is alive, and its stop has not begun."""
         return self.main_alive and self.stop_requested_at is None
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is paused by a request."""
+        return self.paused_at is not None and self.running
 
     @property
     def start_complete(self) -> bool:
@@ -249,6 +260,14 @@ class ServiceState:
             self.watch(now)
 
     # --- requests ------------------------------------------------------------------------------------
+
+    def unpause(self, now: float) -> None:
+        """The pause is over: it does not count for the start period or for the next message."""
+        if self.paused_at is not None and self.health is not None:
+            self.health.postpone(now - self.paused_at)
+            if self.health.next_probe_at is not None:
+                self.health.next_probe_at = max(self.health.next_probe_at, now)
+        self.paused_at = None
 
     def request_run(self) -> None:
         """A new run is requested, to begin when no process of the old one is left."""

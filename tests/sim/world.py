@@ -37,7 +37,7 @@ _TERM_LIKE = (15, 15, 15, 2, 3)
 _CLIENT_SEED = 1 << 64
 _HAS_A_CLIENT = 0.5  # of the worlds
 _RARELY, _OFTEN = 0.1, 0.5
-_FREEZE_SEED = 1 << 40
+_FREEZE_SEED, _PAUSE_SEED = 1 << 40, 1 << 48
 _ACTIONS = ("start", "start", "start", "stop", "stop", "restart", "restart", "kill", "signal", "scale")
 _SIGNALS = (1, 10, 15)
 _AFTER_EXIT: tuple[Event, ...] = (events.ReloadRequested(), events.StopRequested(15), events.Due())
@@ -58,6 +58,8 @@ class World:
         self.client = Random(seed + _CLIENT_SEED)  # noqa: S311 - the same
         self.freezes = Random(seed + _FREEZE_SEED)  # noqa: S311 - the same
         self._freezes_often = self.freezes.choice((0.0, 0.0, 0.02, 0.2))
+        self.pauses = Random(seed + _PAUSE_SEED)  # noqa: S311 - the same
+        self._pauses_often = self.pauses.choice((0.0, 0.0, 0.1, 0.4))
         self.faults = FaultProfile(self.rng)
         self.plan_profile = PlanProfile(self.rng)
         self.plan = random_plan(self.rng, self.plan_profile)  # of the file, if it is valid
@@ -104,6 +106,8 @@ class World:
                 self._reexecute()
             if self.freezes.random() < self._freezes_often:
                 self._freeze()
+            if self.pauses.random() < self._pauses_often and not self.kernel.faults_ended:
+                self._pause()
             self._wait(self.engine.deadline())
             self._gather()
 
@@ -141,6 +145,12 @@ class World:
             self._read(effect.scale)
         else:
             self.reactor.perform(effect)
+
+    def _pause(self) -> None:
+        """A client pauses a service, or lets it continue: possible or not."""
+        names = tuple(self.model.states) or NAMES
+        action = self.pauses.choice(("pause", "unpause"))
+        self._seen.append(events.Requested(action, (self.pauses.choice(names),)))
 
     def _freeze(self) -> None:
         """Nothing runs for a while; process 1 knows at least how long, and at most (reactor/poller.py)."""

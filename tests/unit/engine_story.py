@@ -79,6 +79,10 @@ def in_short(effect: Effect) -> str:
             return f"kill {name}"
         case effects.SignalTree(name, number):
             return f"signal tree {name} {signal_name(number).removeprefix('SIG')}"
+        case effects.Pause(name):
+            return f"pause {name}"
+        case effects.Unpause(name):
+            return f"unpause {name}"
         case effects.RunHook(service, stage, number):
             return f"{stage} {number} {service.name}"
         case effects.Ask(service):

@@ -152,8 +152,6 @@ REFUSED = [
     ("inspect web", "cohabit ps --json web"),
     ("list", "cohabit ps"),
     ("ls", "cohabit ps"),
-    ("pause web", "to stop one: cohabit stop web"),
-    ("unpause web", "docker unpause"),
     ("port web 80", "docker port CONTAINER"),
     ("pull", "docker pull"),
     ("rm -fsv web", "cohabit stop web"),

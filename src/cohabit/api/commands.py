@@ -24,7 +24,7 @@ from cohabit.units import parse_replicas, parse_signal, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any, Protocol, TypeAlias
 
     from cohabit.api.protocol import Request
@@ -234,6 +234,9 @@ def _act(context: RequestContext) -> Outcome:
     units = context.units(all_if_none=False)
     _must_be_up(context)
     names = tuple(unit.name for unit in units)
+    if action == requests.START and (paused := [unit.name for unit in units if unit.paused]):
+        have = f"{', '.join(paused)} {'is' if len(paused) == 1 else 'are'} paused"
+        raise context.error(f"{have} (to continue: cohabit unpause {' '.join(paused)})", 1, control.FAILED)
     grace = None if action == requests.START else context.number("grace", None)
     events = (Requested(action, names, grace_seconds=grace),)
     if context.option("wait", ("yes", "no")) == "no":
@@ -292,13 +295,37 @@ def _kill(context: RequestContext) -> Outcome:
         raise context.error(f"{', '.join(names)} {have} no main process", 1, control.NOT_RUNNING)
 
     def poll() -> Answer:
-        units = [context.engine.units[name] for name in alive if name in context.engine.units]
-        refused = [f"{unit.name}: {text_of(unit.signal_refused)}" for unit in units if unit.signal_refused]
-        if refused:
-            return Answer(1, "; ".join(refused))
-        return Answer(0, f"{signal_name(number)} sent to {', '.join(alive)}")
+        return _refusals(context, alive) or Answer(0, f"{signal_name(number)} sent to {', '.join(alive)}")
 
     return PendingReply((Requested(requests.SIGNAL, names, number),), names, poll)
+
+
+def _pause(context: RequestContext) -> Outcome:
+    """For pause and unpause."""
+    action = context.request.command
+    units = context.units(all_if_none=False)
+    _must_be_up(context)
+    names = tuple(unit.name for unit in units)
+    if not context.resumed:
+        for unit in units:
+            if action == requests.PAUSE and not unit.may_pause:
+                what = "is paused already" if unit.paused else "is not running"
+                raise context.error(f"{unit.name} {what}", 1, control.FAILED if unit.paused else control.NOT_RUNNING)
+            if action == requests.UNPAUSE and not unit.paused:
+                raise context.error(f"{unit.name} is not paused", 1, control.FAILED)
+
+    def poll() -> Answer:
+        done = "paused" if action == requests.PAUSE else "unpaused"
+        return _refusals(context, names) or Answer(0, f"{done}: {', '.join(names)}")
+
+    return PendingReply((Requested(action, names),), names, poll)
+
+
+def _refusals(context: RequestContext, names: Collection[str]) -> Answer | None:
+    """The answer if the kernel did not permit a signal to one of these services."""
+    units = [context.engine.units[name] for name in names if name in context.engine.units]
+    refused = [f"{unit.name}: {text_of(unit.signal_refused)}" for unit in units if unit.signal_refused]
+    return Answer(1, "; ".join(refused)) if refused else None
 
 
 def _may_run(unit: Unit) -> bool:
@@ -426,6 +453,8 @@ COMMANDS: dict[str, Callable[[RequestContext], Outcome]] = {
     "stop": _act,
     "restart": _act,
     "kill": _kill,
+    "pause": _pause,
+    "unpause": _pause,
     "scale": _scale,
     "reload": _reload,
     "reexec": _reexec,

@@ -72,6 +72,7 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         restart_pending=unit.restart_pending,
         gone=unit.gone,
         ready=unit.run.ready,
+        paused=unit.paused,
         health=unit.health.status,
         status=unit.run.status,
         pid=unit.run.pid if unit.run.main_alive else 0,

@@ -163,6 +163,7 @@ class ServiceStatus(JsonRecord):
     restart_pending: bool  # whether a new run is requested
     gone: bool  # whether it is no longer in the file
     ready: bool
+    paused: bool  # whether its processes are stopped by `cohabit pause`
     health: str  # starting, healthy, unhealthy, or empty without a probe
     status: str  # the text that it sent as STATUS (sd_notify)
     pid: int  # its main process; 0 if there is none

@@ -33,6 +33,7 @@ COMMAND = Command(
         "  wanted                         it is to run as soon as its dependencies allow\n"
         "  ready                          services that depend on it may start\n"
         "  unhealthy, healthy             it became unhealthy, or healthy again\n"
+        "  paused, unpaused               it was paused, or continues\n"
         "  up, ready, reloaded,           of the container, shown as `cohabit`\n"
         "  reload failed, stopping        (with --json, its `service` is empty)"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cohabit.cli import client
 from cohabit.cli.options import Command, Option
 from cohabit.cli.start import all_services
+from cohabit.client.client import signal_option
 from cohabit.units import parse_signal
 
 TYPE_CHECKING = False
@@ -59,6 +60,6 @@ def _is_signal(argument: str) -> bool:
 def send(command: Command, values: dict[str, Any], signal: str, services: list[str]) -> int:
     """Send a signal, given as text, to services; returns the exit code."""
     cohabit = client.connect(command, values)
-    option = cohabit.signal_option(signal)
+    option = signal_option(cohabit, signal)
     names = services or all_services(cohabit, command)
     return client.print_result(values, cohabit.request("kill", [*names, option]))

@@ -45,6 +45,8 @@ GROUPS = {
         "restart": "stop services and start them again",
         "kill": "kill services, or send them a signal",
         "signal": "send a signal to services",
+        "pause": "pause services: all their processes stop running",
+        "unpause": "let paused services continue",
         "scale": "set the number of replicas of a service",
         "exec": "run a command with a service's environment and user",
         "wait": "wait until services are ready, or have ended",

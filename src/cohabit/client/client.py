@@ -13,7 +13,7 @@ from cohabit.units import parse_signal, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from cohabit.client.connection import Answer
@@ -93,7 +93,7 @@ class Client(Session):
 
     def start(self, *services: str, wait: bool = True, timeout: float | None = None) -> str:
         """Start services; returns what was done. wait: return when all are ready, and raise if one has failed."""
-        return self._act("start", services, wait=wait, timeout=timeout)
+        return self.checked("start", [*services, *_no_wait(wait)], timeout=timeout).text
 
     def stop(
         self, *services: str, wait: bool = True, timeout: float | None = None, grace_seconds: float | None = None
@@ -102,31 +102,29 @@ class Client(Session):
 
         grace_seconds: instead of their grace periods in the file.
         """
-        return self._act("stop", [*services, *_grace(grace_seconds)], wait=wait, timeout=timeout)
+        return self.checked("stop", [*services, *_grace(grace_seconds), *_no_wait(wait)], timeout=timeout).text
 
     def restart(
         self, *services: str, wait: bool = True, timeout: float | None = None, grace_seconds: float | None = None
     ) -> str:
         """Stop services, as `stop` does, and start them, as `start` does."""
-        return self._act("restart", [*services, *_grace(grace_seconds)], wait=wait, timeout=timeout)
-
-    def _act(self, name: str, services: Iterable[str], *, wait: bool, timeout: float | None) -> str:
-        return self.checked(name, [*services, *([] if wait else ["wait=no"])], timeout=timeout).text
+        return self.checked("restart", [*services, *_grace(grace_seconds), *_no_wait(wait)], timeout=timeout).text
 
     def kill(self, *services: str, timeout: float | None = None) -> str:
         """Kill all processes of services, which stay down; returns when none is left."""
         return self.checked("kill", services, timeout=timeout).text
 
+    def pause(self, *services: str) -> str:
+        """Stop all processes of services, so that they continue at `unpause`."""
+        return self.checked("pause", services, timeout=None).text
+
+    def unpause(self, *services: str) -> str:
+        """Let the processes of paused services continue."""
+        return self.checked("unpause", services, timeout=None).text
+
     def signal(self, signal: int | str, *services: str) -> str:
         """Send a signal (15, "TERM" or "SIGTERM") to the main process of services; "KILL" is `kill`."""
-        return self.checked("kill", [*services, self.signal_option(signal)], timeout=None).text
-
-    def signal_option(self, signal: int | str) -> str:
-        """The option of `kill` for a signal. Raises UsageError."""
-        try:
-            return f"signal={signal_name(parse_signal(str(signal))).removeprefix('SIG')}"
-        except ValueError as error:
-            raise UsageError(self.message(str(error), "signal")) from error
+        return self.checked("kill", [*services, signal_option(self, signal)], timeout=None).text
 
     def wait(self, *services: str, timeout: float | None = None) -> str:
         """Wait until services are ready; without names, all that are to run. Raises RefusedError if one has failed."""
@@ -198,6 +196,10 @@ class Client(Session):
             answer.close()
 
 
+def _no_wait(wait: bool) -> list[str]:
+    return [] if wait else ["wait=no"]
+
+
 def _grace(seconds: float | None) -> list[str]:
     return [] if seconds is None else [f"grace={seconds:g}"]
 
@@ -228,3 +230,11 @@ def _objects(answer: Answer) -> list[dict[str, Any]]:
     if not found:
         raise ConnectionFailedError(f"cannot {answer.command}: the answer is incomplete (try again)")
     return found
+
+
+def signal_option(client: Client, signal: int | str) -> str:
+    """The option of `kill` for a signal. Raises UsageError."""
+    try:
+        return f"signal={signal_name(parse_signal(str(signal))).removeprefix('SIG')}"
+    except ValueError as error:
+        raise UsageError(client.message(str(error), "signal")) from error

@@ -32,6 +32,18 @@ class SignalTree(Record):
     number: int
 
 
+class Pause(Record):
+    """Stop all processes of the service's tree, so that they continue later. If that is refused: SignalRefused."""
+
+    service: str
+
+
+class Unpause(Record):
+    """Let the processes of the service's tree continue."""
+
+    service: str
+
+
 class RunHook(Record):
     """Run one hook of the service, as a process of its tree. Answered by HookEnded.
 
@@ -108,6 +120,8 @@ Effect = (
     Spawn
     | Signal
     | SignalTree
+    | Pause
+    | Unpause
     | RunHook
     | Ask
     | StopAsking

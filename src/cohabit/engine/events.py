@@ -136,8 +136,9 @@ class ReloadRequested(Record):
 
 
 class Requested(Record):
-    """A request for single services. action: "start", "stop", "restart", "kill", or "signal" with a number.
+    """A request for single services.
 
+    action: "start", "stop", "restart", "kill", "pause", "unpause", or "signal" with a number.
     grace_seconds: for "stop" and "restart", instead of the grace period in the file. See engine/requests.py.
     """
 

@@ -75,7 +75,7 @@ class HealthMonitor:
         elif message.ready or (message.watchdog and unit.health.was_healthy):
             self.probed(unit, now, passed=True, output=unit.run.status)
         else:
-            self._services.timers.set((unit.name, HEALTH_TIMER), unit.health.next_at)
+            self._set_timer(unit)
 
     def postpone(self, seconds: float) -> None:
         """Nothing ran for this time (the event Gap): a report that did not come is not missing yet.
@@ -84,9 +84,9 @@ class HealthMonitor:
         """
         for unit in self._services.units.values():
             probe = unit.spec.probe
-            if probe is not None and unit.state == machine.RUNNING and unit.health.status:
+            if probe is not None and unit.state == machine.RUNNING and unit.health.status and not unit.paused:
                 unit.health.postpone(probe, seconds)
-                self._services.timers.set((unit.name, HEALTH_TIMER), unit.health.next_at)
+                self._set_timer(unit)
 
     def due(self, unit: Unit, now: float) -> None:
         """The timer of the unit has expired: request a probe, or record that a report is missing."""
@@ -105,10 +105,14 @@ class HealthMonitor:
         if unit.state != machine.RUNNING:
             return
         next_at = unit.health.next_at
-        if next_at is not None and next_at <= now:
+        if next_at is not None and next_at <= now and not unit.paused:
             self.due(unit, now)
         else:
-            self._services.timers.set((unit.name, HEALTH_TIMER), next_at)
+            self._set_timer(unit)
+
+    def _set_timer(self, unit: Unit) -> None:
+        next_at = None if unit.paused else unit.health.next_at
+        self._services.timers.set((unit.name, HEALTH_TIMER), next_at)
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
         services, probe, status = self._services, unit.spec.probe, unit.health.status

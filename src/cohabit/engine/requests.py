@@ -1,4 +1,4 @@
-"""Requests for single services: start, stop, restart, kill, signal. They mean what they mean in `docker compose`.
+"""Requests for single services: start, stop, restart, kill, signal, pause, unpause. They are those of `docker compose`.
 
 A service that was stopped or killed on request stays down until it is started on request or changed by a reload. The
 container keeps running meanwhile, even without an essential service: a requested end is not a failure. A schedule
@@ -8,7 +8,7 @@ can be stopped, killed and signalled, but not started.
 
 from __future__ import annotations
 
-from cohabit.engine import machine
+from cohabit.engine import machine, pausing
 from cohabit.engine.effects import Signal
 from cohabit.engine.runs import SIGKILL
 from cohabit.engine.unit import STATE_TIMER
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cohabit.engine.unit import Unit
 
 START, STOP, RESTART, KILL, SIGNAL = "start", "stop", "restart", "kill", "signal"
+PAUSE, UNPAUSE = "pause", "unpause"
 
 
 def request(services: Services, requested: Requested, now: float) -> None:
@@ -44,6 +45,10 @@ def request(services: Services, requested: Requested, now: float) -> None:
             _stop(services, unit)
         elif action == KILL:
             _kill(services, unit, now)
+        elif action == PAUSE:
+            pausing.pause(services, unit, now)
+        elif action == UNPAUSE:
+            pausing.unpause(services, unit, now)
         elif not unit.gone:
             if action == RESTART:
                 services.restart(unit, up=True)
@@ -88,8 +93,9 @@ def _kill(services: Services, unit: Unit, now: float) -> None:
         services.runs.kill_at_once(unit, now)
 
 
-def signal_refused(services: Services, unit: Unit, cause: Reason) -> None:
+def signal_refused(services: Services, unit: Unit, cause: Reason, now: float) -> None:
     """A signal was not sent. What was not asked to end is not waited for: it is STOPPING until it ends."""
+    pausing.end(services, unit, now)
     if unit.signal_refused is None:  # logged once per run
         not_awaited = "; its end is not waited for" if unit.state == machine.STOPPING else ""
         services.say("error", unit, text_of(cause) + not_awaited)

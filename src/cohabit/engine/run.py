@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from cohabit.plan.reason import Reason
 
-# The main process: its start was requested, and the outcome is not known yet; it runs; there is none (any more).
-PENDING, ALIVE, GONE = "pending", "alive", "gone"
+# The main process: its start was requested, and the outcome is not known yet; it runs; it is paused, as the rest of its
+# tree; there is none (any more).
+PENDING, ALIVE, PAUSED, GONE = "pending", "alive", "paused", "gone"
 
 
 class Stop:
@@ -38,7 +39,8 @@ class Run:
     """One run. Times are monotonic seconds.
 
     started_at: the time of the start. ran_seconds: its duration, once its main process has ended.
-    pid: of the main process, 0 before it is known and if it could not be started. process: PENDING, ALIVE or GONE.
+    pid: of the main process, 0 before it is known and if it could not be started.
+    process: PENDING, ALIVE, PAUSED or GONE.
     hook_stage, hook_index: the hook that is running, "" for none.
     orphans: a TreeGone is expected.
     ready: it runs, its start is complete, and its probe succeeded if it has one.
@@ -75,8 +77,8 @@ class Run:
 
     @property
     def main_alive(self) -> bool:
-        """Whether its main process is running."""
-        return self.process == ALIVE
+        """Whether there is a main process."""
+        return self.process in (ALIVE, PAUSED)
 
     @property
     def killed(self) -> bool:

@@ -10,9 +10,9 @@ the stop signal, SIGKILL. One hook runs at a time; its end continues the chain (
 from __future__ import annotations
 
 from cohabit.engine import machine
-from cohabit.engine.effects import RunHook, Signal, SignalTree, Spawn
+from cohabit.engine.effects import RunHook, Signal, SignalTree, Spawn, Unpause
 from cohabit.engine.policy import verdict
-from cohabit.engine.run import ALIVE, GONE, PENDING, Run, Stop
+from cohabit.engine.run import ALIVE, GONE, PAUSED, PENDING, Run, Stop
 from cohabit.engine.unit import STATE_TIMER
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.model import CONTROL_GROUP, POST_START, PRE_START, PRE_STOP, RESTART
@@ -166,6 +166,9 @@ class Runs:
     def stop(self, unit: Unit, before: str, now: float) -> None:
         """Signal its processes to end. before: its former state."""
         services, run = self._services, unit.run
+        if run.process == PAUSED:
+            run.process = ALIVE
+            services.out.append(Unpause(unit.name))
         run.stop = run.stop or Stop()
         if before != machine.STOPPING or run.stop.refused:
             self._set_grace(unit, now)

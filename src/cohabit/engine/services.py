@@ -248,5 +248,5 @@ class Services:
         self.membership.add(units)
         for unit in units:
             self.timers.set((unit.name, STATE_TIMER), deadlines.get(unit.name))
-            if unit.state == machine.RUNNING:
+            if unit.state == machine.RUNNING and not unit.paused:
                 self.timers.set((unit.name, HEALTH_TIMER), unit.health.next_at)

@@ -139,7 +139,7 @@ class Supervisor:
             case Daemonised(_, pid):
                 services.runs.daemonised(unit, pid)
             case SignalRefused(_, cause):
-                signal_refused(services, unit, cause)
+                signal_refused(services, unit, cause, now)
             case TreeGone():
                 services.fact(unit, machine.TREE_GONE, now)
             case HookEnded(_, code, cause, orphans):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cohabit.engine.health import Health
 from cohabit.engine.machine import AT_REST, ENDED, EXITED, RUNNING, STOPPED, STOPPING
-from cohabit.engine.run import Run
+from cohabit.engine.run import PAUSED, Run
 from cohabit.engine.transition import History
 from cohabit.plan.model import COMPLETED, HEALTHY
 from cohabit.plan.record import from_plain, to_plain
@@ -93,6 +93,16 @@ class Unit:
     def dormant(self) -> bool:
         """It is down and has `autostart: false`: it starts on request, and the container does not wait for that."""
         return self.down and not self.newest_spec.autostart
+
+    @property
+    def paused(self) -> bool:
+        """Whether its processes are stopped on request, to continue later."""
+        return self.run.process == PAUSED and self.state == RUNNING
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether it runs and is not paused."""
+        return self.state == RUNNING and self.run.main_alive and not self.paused
 
     @property
     def start_complete(self) -> bool:

@@ -6,6 +6,7 @@ import time
 
 from cohabit.engine import effects
 from cohabit.plan.reason_text import text_of
+from cohabit.reactor import signals
 from cohabit.reactor.health import notify
 from cohabit.reactor.logs.exit_reason import LINES_MAX, exit_reason_text, write_termination_log
 
@@ -45,6 +46,10 @@ class Performer:
             case effects.SignalTree(name, number):
                 parts.launcher.give_up(name)
                 parts.children.signaller.to_tree(name, number)
+            case effects.Pause(name):
+                parts.children.signaller.pause(name)
+            case effects.Unpause(name):
+                parts.children.trees.signal(name, signals.CONT)
             case effects.Ask(service):
                 parts.probes.ask(service, time.monotonic())
             case effects.StopAsking(name):

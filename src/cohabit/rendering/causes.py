@@ -43,7 +43,7 @@ WELL, WAITS, RESTARTING, GAVE_UP, CANNOT_START = "well", "waits", "restarting", 
 REFUSED, FAILED_RUN, ENDED, DONE_JOB, SCHEDULED = "refused", "failed", "ended", "done", "scheduled"
 SCHEDULED_FAILED = "scheduled-failed"
 NOT_READY, UNHEALTHY, UNFINISHED, HOOK = "not-ready", "unhealthy", "unfinished", "hook"
-BLOCKED = "blocked"
+BLOCKED, PAUSED = "blocked", "paused"
 IS_STARTING, IS_STOPPING, STOPPED_MANUALLY, UNKNOWN = "starting", "stopping", "stopped", "unknown"
 
 # Kinds that are not reported for the whole container, unless another service waits for the service.
@@ -157,6 +157,10 @@ def _running(snapshot: Snapshot, service: ServiceStatus, condition: str) -> Caus
     now = snapshot.container.now
     if service.going_down:
         return _going_down(snapshot, service)
+    if service.paused:
+        since = service.last_time("paused")
+        advice = (f"cohabit unpause {service.name}",)
+        return _cause(service, PAUSED, "was paused by a request", advice=advice, time=since)
     if service.blocked_output:
         return _blocked(service, now)
     if condition == COMPLETED:

@@ -38,7 +38,7 @@ STYLES: dict[str, Style] = {
     WAITING: Style("33", "#f0e442", "#000000", ".", "waits for dependencies or its next start"),
     FAILED: Style("1;31", "#d55e00", "#ffffff", "!", "failed, keeps crashing, is unhealthy, or its output is blocked"),
     STOPPING: Style("35", "#cc79a7", "#000000", "<", "is being stopped, or will be"),
-    STOPPED: Style("2", "#bdbdbd", "#000000", "-", "is stopped"),
+    STOPPED: Style("2", "#bdbdbd", "#000000", "-", "is stopped or paused"),
     DONE: Style("2;32", "#5f6b6d", "#ffffff", "=", "has completed"),
 }
 
@@ -49,6 +49,8 @@ def state_of(service: ServiceStatus) -> str:
     if state == "RUNNING":
         if down or restart:
             return STOPPING  # once no running service depends on it
+        if service.paused:
+            return STOPPED
         if service.health == "unhealthy" or service.blocked_output:
             return FAILED
         done = not service.job or service.probe  # a job has to complete

@@ -205,6 +205,8 @@ def _running_details(service: ServiceStatus, now: float) -> list[str]:
         return ["to be restarted"]
     if not service.up:
         return ["to be stopped"]
+    if service.paused:
+        return ["paused"]
     found = [service.health] if service.health else [] if service.ready else ["not ready"]
     return found + _blocked_details(service, now)
 

@@ -1,4 +1,4 @@
-"""Kill a tree that may fork meanwhile, without a cgroup.
+"""Kill or stop a tree that may fork meanwhile, without a cgroup.
 
 A process that is killed makes room under the process limit for a child of another one, so killing alone may never
 end. Therefore all processes are stopped first, pass after pass, until a pass finds none that can still fork: a stopped
@@ -50,6 +50,20 @@ def kill(find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], 
 
     owns_group: whether the whole process group of a process belongs to the tree.
     """
+    stopped, _ = _stop_all(find, owns_group)
+    return [process.pid for process in stopped.values() if proc.send_to(process, signals.KILL) == REFUSED]
+
+
+def stop(find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], bool]) -> list[int]:
+    """Stop all processes that `find` returns, and the children that they create meanwhile. As kill()."""
+    _, refused = _stop_all(find, owns_group)
+    return [pid for pid, _ in refused]
+
+
+def _stop_all(
+    find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], bool]
+) -> tuple[dict[tuple[int, int], Process], set[tuple[int, int]]]:
+    """Return all processes of the tree, by pid and start, and which of them may not be signalled."""
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     stopped: dict[tuple[int, int], Process] = {}  # by pid and start: a pid may be reused
     ended: set[tuple[int, int]] = set()
@@ -64,7 +78,7 @@ def kill(find: Callable[[], Iterable[Process]], owns_group: Callable[[Process], 
             break
         if not fresh:
             time.sleep(_PAUSE_SECONDS)
-    return [process.pid for process in stopped.values() if proc.send_to(process, signals.KILL) == REFUSED]
+    return stopped, refused
 
 
 def _stop(

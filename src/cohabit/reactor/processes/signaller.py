@@ -65,6 +65,13 @@ class Signaller:
         if refused and (number == signals.KILL or set(refused) >= set(self._children.trees.members(name))):
             self._refused(name, number, refused)
 
+    def pause(self, name: str) -> None:
+        """Stop all processes of a service. If one may not be signalled, they all continue."""
+        refused = self._children.trees.signal(name, signals.STOP)
+        if refused:
+            self._children.trees.signal(name, signals.CONT)
+            self._refused(name, signals.STOP, refused)
+
     def to_all(self, number: int) -> None:
         """The final sweep: send a signal to every remaining process. Swept follows when none is left that got it."""
         children = self._children

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+_PAUSES = {signals.STOP: True, signals.CONT: False}  # whether the tree's cgroup is frozen
+
 NO_PROC = (
     "cannot search for processes that services leave behind: /proc does not show our PID namespace, so a process that "
     "starts a new session is not found (mount it: mount -t proc proc /proc)"
@@ -224,7 +226,7 @@ class Trees:
         return owner == key and (certain or proc.users(pid) == {uid})
 
     def signal(self, key: str, number: int) -> list[int]:
-        """Send a signal to the whole tree. After SIGKILL only zombies are left of it.
+        """Send a signal to the whole tree. After SIGKILL only zombies are left of it; after SIGSTOP, none of it runs.
 
         Returns the pids of the processes that we may not signal: they run on.
         """
@@ -236,7 +238,14 @@ class Trees:
             refused = self._kill(key)
             self._found_late.discard(key)  # orphans found during the kill were killed with the rest
             return refused
-        return killing.send_to_all(self._find(key).values(), number)
+        frozen = self.cgroups is not None and number in _PAUSES and self.cgroups.freeze(key, frozen=_PAUSES[number])
+        if number != signals.STOP:
+            return killing.send_to_all(self._find(key).values(), number)
+        inside = set(self.cgroups.members(key)) if self.cgroups is not None and frozen else ()
+        return killing.stop(
+            lambda: [process for pid, process in self._find(key).items() if pid not in inside],
+            lambda process: self._owns_group(key, process),
+        )
 
     def signal_all(self, number: int) -> list[int]:
         """Send a signal to every process under us, including those that we did not start. Returns as signal().
