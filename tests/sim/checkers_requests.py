@@ -102,7 +102,7 @@ class Answers(Checker):
     def _check_affected(self, event: Event) -> None:
         """What answers a client also causes its evaluation. At the end of the container, all are evaluated."""
         engine = self.world.engine
-        services = affected(engine, event)
+        services = affected(engine)
         for kind, names in self._unanswered:
             concerned = services is None or not services.isdisjoint(names)
             if not concerned and engine.phase != DONE and KINDS[kind](engine, names) is not None:

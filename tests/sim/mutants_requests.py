@@ -11,7 +11,7 @@ from cohabit.api.protocol import Answer
 from cohabit.engine import machine
 from cohabit.engine.container import UP
 from cohabit.engine.effects import Load, Signal, SignalTree, StopAsking, Unpause
-from cohabit.engine.events import HookEnded, Requested
+from cohabit.engine.events import Requested
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
 from cohabit.engine.unit import HEALTH_TIMER
@@ -332,24 +332,16 @@ WRONG_ANSWERS: tuple[tuple[str, Callable[..., Answer | None], str], ...] = (
 # --- waiters that are not evaluated ----------------------------------------------------------------------
 
 
-def without_dependents(engine: Supervisor, event: Event) -> set[str] | None:
-    """Leave out the services that depend on those with a transition."""
-    names = affected(engine, event)
+def without_dependents(engine: Supervisor) -> set[str] | None:
+    """Leave out the services that depend on those that changed."""
+    names = affected(engine)
+    return names and names & (engine.services.changed | {each.service for each in engine.services.transitions})
+
+
+def without_changes(engine: Supervisor) -> set[str] | None:
+    """Leave out what a step changes without a transition: what is requested, a job that is ready, a removed service."""
+    names = affected(engine)
     return names and names & {each.service for each in engine.services.transitions}
 
 
-def without_requests(engine: Supervisor, event: Event) -> set[str] | None:
-    """Leave out what a request changes without a transition."""
-    return (
-        {each.service for each in engine.services.transitions}
-        if isinstance(event, Requested)
-        else affected(engine, event)
-    )
-
-
-def without_jobs(engine: Supervisor, event: Event) -> set[str] | None:
-    """Leave out a job that is ready without a transition."""
-    return set() if isinstance(event, HookEnded) else affected(engine, event)
-
-
-WRONG_AFFECTED = (without_dependents, without_requests, without_jobs)
+WRONG_AFFECTED = (without_dependents, without_changes)

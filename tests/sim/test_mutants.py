@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.api.protocol import Answer
-    from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
     from sim.mutants_lifecycle import Broken
 
@@ -61,7 +60,7 @@ def test_a_wrong_answer_is_found(
 
 @pytest.mark.parametrize("missing", WRONG_AFFECTED, ids=lambda item: item.__name__)
 def test_a_waiter_that_is_not_evaluated_is_found(
-    monkeypatch: pytest.MonkeyPatch, missing: Callable[[Supervisor, Event], set[str] | None]
+    monkeypatch: pytest.MonkeyPatch, missing: Callable[[Supervisor], set[str] | None]
 ) -> None:
     """A step answers a client, and `affected` does not name its services."""
     monkeypatch.setattr(checkers_requests, "affected", missing)

@@ -17,6 +17,7 @@ from cohabit.api.status import BlockedOutput
 from cohabit.engine.events import (
     Due,
     Exited,
+    HookEnded,
     Loaded,
     LoadFailed,
     Probed,
@@ -27,9 +28,9 @@ from cohabit.engine.events import (
 )
 from cohabit.engine.supervisor import Supervisor
 from cohabit.errors import EXIT_USAGE
-from cohabit.plan.model import Logging, Restart, Schedule
+from cohabit.plan.model import Hook, Logging, Restart, Schedule
 from cohabit.plan.reason import SIGNAL_REFUSED, Reason
-from unit.engine_story import PROBE, healthy, plan, service, up
+from unit.engine_story import PROBE, completed, healthy, plan, service, up
 
 if TYPE_CHECKING:
     from cohabit.engine.events import Event
@@ -484,20 +485,43 @@ def test_service_is_for_trusted_clients_only() -> None:
 
 
 def test_affected_services() -> None:
-    """Those with a transition and all that depend on them; all after a request or a change of the container."""
+    """Those that changed and all that depend on them; all after a change of the container."""
     backend = up_with(
         *(service(*names, essential=False) for names in (("db",), ("app", "db"), ("web", "app"), ("mail",)))
     )
-    exited, probed = Exited("db", 1), Probed("mail", passed=True)
-    backend.feed(exited)
-    assert affected(backend.engine, exited) == {"db", "app", "web"}
-    backend.feed(probed)
-    assert affected(backend.engine, probed) == set()
-    request = Requested("stop", ("mail",))
-    backend.feed(request)
-    assert affected(backend.engine, request) is None
+    backend.feed(Exited("db", 1))
+    assert affected(backend.engine) == {"db", "app", "web"}
+    backend.feed(Probed("mail", passed=True))
+    assert affected(backend.engine) == set()
+    backend.feed(Requested("stop", ("db",)))  # it is not running: no transition
+    assert not backend.engine.services.transitions
+    assert affected(backend.engine) == {"db", "app", "web"}
     backend.feed(StopRequested(15))
-    assert affected(backend.engine, StopRequested(15)) is None
+    assert affected(backend.engine) is None
+
+
+def test_what_changes_without_a_transition_is_affected() -> None:
+    """A job that is ready, a signal that is refused."""
+    backend = Backend(plan(service("job", job=True, post_start=(Hook(("hook",)),), essential=False), service("other")))
+    backend.feed(up("job"), HookEnded("job", 0))
+    assert not backend.engine.services.transitions
+    assert affected(backend.engine) == {"job"}
+    backend.feed(Requested("stop", ("job",)), SignalRefused("job", Reason(SIGNAL_REFUSED)))
+    assert affected(backend.engine) == {"job"}
+
+
+def test_the_end_of_a_dependent_that_removes_a_service_answers_for_that_one() -> None:
+    """A removed service is known until its removed dependents have ended. It has no transition of its own then."""
+    db, web = service("db", job=True, essential=False), service("web", completed("db"), essential=False)
+    mail = service("mail", probe=PROBE)
+    backend = Backend(plan(db, web, mail))
+    backend.feed(up("db"), Exited("db", 0), up("web"), up("mail"))
+    waiting = backend.run("wait", "db", "mail")
+    backend.feed(Loaded(plan(mail)))
+    assert waiting.poll() is None
+    backend.feed(Exited("web", 0))
+    assert affected(backend.engine) == {"db", "web", "mail"}
+    assert waiting.poll() == Answer(1, "db is no longer in the file")
 
 
 def test_a_waiting_request_concerns_its_services() -> None:

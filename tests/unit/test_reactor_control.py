@@ -137,9 +137,9 @@ class ControlLoop:
         return found
 
     def step(self, *services: str) -> None:
-        """Report a step of the engine in which these services had a transition."""
-        self.engine.services.transitions = [SimpleNamespace(service=name) for name in services]
-        self.control.stepped(EVENT)
+        """Report a step of the engine that changed these services."""
+        self.engine.services.changed = set(services)
+        self.control.stepped()
 
     def until(self, condition: Callable[[], object]) -> None:
         """Run turns until the condition holds."""

@@ -9,7 +9,6 @@ from cohabit import control
 from cohabit.api.protocol import Answer
 from cohabit.engine import health, machine
 from cohabit.engine.container import DONE, LOADING, UP
-from cohabit.engine.events import HookEnded, Requested, ScheduleDue, SignalRefused
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.reason_text import text_of
 from cohabit.units import format_duration
@@ -19,24 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from cohabit.api.status import BlockedOutput
-    from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
     from cohabit.engine.unit import Unit
 
 _FAILED = (machine.FATAL, machine.EXITED)
 
 
-def affected(engine: Supervisor, event: Event) -> set[str] | None:
-    """Return the services for which the last step of the engine, for this event, may have changed a condition.
+def affected(engine: Supervisor) -> set[str] | None:
+    """Return the services for which the last step of the engine may have changed a condition.
 
-    These are the services that had a transition and all that depend on them, directly or not. None for all services:
-    the container had a transition, or a request changed what is wanted, without a transition if the service is at rest.
+    These are the services that the step changed or removed, with or without a transition, and all that depend on them,
+    directly or not. None for all services: the container had a transition.
     """
-    names = {each.service for each in engine.services.transitions}
-    if "" in names or isinstance(event, Requested):
+    names = engine.services.changed | {each.service for each in engine.services.transitions}
+    if "" in names:
         return None
-    if isinstance(event, (HookEnded, ScheduleDue, SignalRefused)):  # no transition: a job is ready, or wanted, …
-        names.add(event.service)
     todo = list(names)
     while todo:
         unit = engine.units.get(todo.pop())

@@ -32,12 +32,16 @@ _ENDS = frozenset({machine.BACKOFF, machine.EXITED, machine.FATAL})
 
 
 class Services:
-    """All units. Effects are collected in `out`, transitions in `transitions`."""
+    """All units. Effects are collected in `out`, transitions in `transitions`.
+
+    changed: the units that this step has changed, added or removed, also those without a transition.
+    """
 
     def __init__(self) -> None:
         self.units: dict[str, Unit] = {}
         self.out: list[Effect] = []
         self.transitions: list[Transition] = []  # of this step
+        self.changed: set[str] = set()
         self.ended: list[Unit] = []  # ended for good, or unhealthy with on_failure: exit; the supervisor empties it
         self.active: dict[str, None] = {}  # units that have processes, without those that are unreachable
         self.not_ready: dict[str, None] = {}  # units whose start is not complete
@@ -199,6 +203,7 @@ class Services:
         One that is at rest or stays up passes this on: those that it depends on are reconciled, too (_may_stop).
         """
         self._classify(unit)
+        self.changed.add(unit.name)
         self._dirty[unit.name] = None
         for name in unit.dependents:
             self._dirty[name] = None
@@ -215,6 +220,7 @@ class Services:
 
     def mark_all_dirty(self) -> None:
         """Have all units reconciled."""
+        self.changed.update(self.units)
         for unit in self.units.values():
             self._classify(unit)
             self._dirty[unit.name] = None
@@ -232,6 +238,7 @@ class Services:
     def drop(self, unit: Unit) -> None:
         """Remove a unit, its timers and all that is noted of it."""
         del self.units[unit.name]
+        self.changed.add(unit.name)
         for names in (self.active, self.not_ready, self._dirty):
             names.pop(unit.name, None)
         for purpose in (STATE_TIMER, HEALTH_TIMER):

@@ -81,7 +81,7 @@ class Supervisor:
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Handle one event. Returns the effects to carry out, in order. Raises ImpossibleEventError."""
-        self.services.out, self.services.transitions = [], []
+        self.services.out, self.services.transitions, self.services.changed = [], [], set()
         if self.phase == DONE:
             return self.services.out  # the reactor empties its queue before it exits
         if not self._service_event(event, now):

@@ -156,11 +156,10 @@ class Loop:
                 del self.effects[0]
             if self.facts:
                 self.stepping = True
-                event = self.facts[0]
-                self.effects = self.engine.step(event, time.monotonic())
+                self.effects = self.engine.step(self.facts[0], time.monotonic())
                 del self.facts[0]
                 self.stepping = False
-                self.parts.control.stepped(event)
+                self.parts.control.stepped()
 
     def emit(self, event: Event) -> None:
         """Queue an event for the engine. The texts of a service may contain a secret: a probe's output, for example."""

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from cohabit.api.commands import Outcome
-    from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
     from cohabit.reactor.context import Context
     from cohabit.reactor.control.streams import Source
@@ -92,9 +91,9 @@ class Control:
             self._close(client)
         self.accepting.close()
 
-    def stepped(self, event: Event) -> None:
+    def stepped(self) -> None:
         """After a step of the engine: wake the waiters that it concerns, and publish its transitions."""
-        self.waiters.wake(self._requests.engine, event)
+        self.waiters.wake(self._requests.engine)
         if self.streams.subscriptions("events"):
             for service, record in self._requests.transitions():
                 self.streams.publish("events", service, record)

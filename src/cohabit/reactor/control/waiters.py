@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cohabit.api.protocol import Answer
-    from cohabit.engine.events import Event
     from cohabit.engine.supervisor import Supervisor
     from cohabit.reactor.control.client import Client, Exchange
     from cohabit.reactor.poller import Poller
@@ -55,9 +54,9 @@ class Waiters:
         """Have all requests evaluated."""
         self._due.update(dict.fromkeys(self._waiting))
 
-    def wake(self, engine: Supervisor, event: Event) -> None:
-        """Have the requests evaluated that the engine's last step, for this event, concerns."""
-        services = affected(engine, event) if self._waiting else set()
+    def wake(self, engine: Supervisor) -> None:
+        """Have the requests evaluated that the engine's last step concerns."""
+        services = affected(engine) if self._waiting else set()
         for exchange in self._waiting:
             concerned = exchange.outcome.services if isinstance(exchange.outcome, PendingReply) else ()
             if services is None or concerned is None or not services.isdisjoint(concerned):
