@@ -16,7 +16,7 @@ from cohabit.reactor.processes.tracking import TrackingLimits
 from cohabit.reactor.processes.tree import UNATTRIBUTED, Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from cohabit.reactor.processes.proc import Process
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _real_evidence = Trees._evidence
 _real_reaped = Trees.reaped
+_real_with_descendants = Trees._with_descendants
 _real_session_reaped = Sessions.reaped
 
 
@@ -113,6 +114,15 @@ def stops_any_group(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Trees, "_owns_group", lambda _self, _key, _process: True)]
 
 
+def stops_groups_in_reused_sessions(_world: World) -> list[tuple[Any, str, Any]]:
+    """The whole process group of a process that has only the limit is stopped if its session number was the tree's."""
+
+    def owns_group(self: Trees, key: str, process: Process) -> bool:
+        return self.sessions.key(process.session) == key
+
+    return [(Trees, "_owns_group", owns_group)]
+
+
 def ignores_limits(_world: World) -> list[tuple[Any, str, Any]]:
     """Tracking limits are set, but not read."""
     return [(TrackingLimits, "owner", lambda _self, _limit: None)]
@@ -167,6 +177,16 @@ def adopts_hook(_world: World) -> list[tuple[Any, str, Any]]:
     return [(Children, "adopt", adopt)]
 
 
+def overlooks_what_is_gone(_world: World) -> list[tuple[Any, str, Any]]:
+    """A kill ends with a pass in which a process ended before it was read: its children are missing."""
+
+    def with_descendants(self: Trees, roots: Iterable[int]) -> dict[int, Process]:
+        found = _real_with_descendants(self, roots)
+        return {pid: process for pid, process in found.items() if not process.is_gone}
+
+    return [(Trees, "_with_descendants", with_descendants)]
+
+
 MUTANTS: list[tuple[Mutant, str]] = [
     (attributes_to_last_ended_tree, "Signals"),
     (attributes_to_running_probe, "Signals"),
@@ -176,9 +196,11 @@ MUTANTS: list[tuple[Mutant, str]] = [
     (trusts_reused_session_ids, "Signals"),
     (keeps_ended_sessions, "Signals"),
     (stops_any_group, "Signals"),
+    (stops_groups_in_reused_sessions, "Signals"),
     (ignores_limits, "LeftBehind"),
     (forgets_too_early, "LeftBehind"),
     (reads_children_once, "LeftBehind"),
+    (overlooks_what_is_gone, "LeftBehind"),
     (trusts_every_pid_file, "Adoption"),
     (trusts_every_limit, "Authority"),
     (adopts_hook, "Liveness"),

@@ -406,6 +406,50 @@ def test_children_of_a_parent_that_ended_meanwhile_are_killed(world: World, tree
     assert world.signalled(signal.SIGKILL) == [202]
 
 
+def test_children_of_a_process_that_ends_before_it_is_read_are_killed(world: World, trees: Trees) -> None:
+    """Nothing else shows that there was such a process, if its parent ignores SIGCHLD and so leaves no zombie."""
+    world.add(201, 200, 201)
+
+    def fork(pid: int) -> None:
+        if pid == 201:  # just before it was stopped
+            world.add(202, 201, 201, WEB)
+            world.add(203, 202, 203, WEB)
+
+    def late(pid: int) -> proc.Process | None:
+        if pid == 202 and pid in world.processes:
+            world.end(202)
+        return world.read_process(pid)
+
+    world.on_stop = fork
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proc, "read_process", late)
+        trees.signal("web", signal.SIGKILL)
+        assert trees.members("web") == [200, 201, 203]
+    assert world.signalled(signal.SIGKILL) == [200, 201, 203]
+
+
+def test_process_that_can_never_be_read_does_not_prolong_a_kill(world: World, trees: Trees) -> None:
+    """The mount option hidepid of /proc hides the processes of other users."""
+    world.add(201, 200, 200)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proc, "read_process", lambda pid: None if pid == 201 else world.read_process(pid))
+        patch.setattr(killing, "_TIMEOUT_SECONDS", float("inf"))
+        trees.signal("web", signal.SIGKILL)
+    assert world.signalled(signal.SIGKILL) == [200]
+
+
+def test_group_in_a_reused_session_is_not_stopped_for_a_forged_limit(world: World, trees: Trees) -> None:
+    """The number of an ended session of the tree is the session of other processes by now. One of them is a forger."""
+    world.end(200)
+    trees.reaped(200, world.later())
+    world.add(500, 50, 200)  # the leader of the other session, 200, has ended, too
+    world.add(501, US, 200, WEB)
+    assert trees.owner(501) == "web"
+    trees.signal("web", signal.SIGKILL)
+    assert not world.groups
+    assert world.signalled(signal.SIGKILL) == [501]
+
+
 def test_group_of_a_process_with_a_limit_only_is_not_stopped(world: World, trees: Trees) -> None:
     """Its limit may be forged, and the other members of its group may belong to its real service."""
     world.add(301, 300, 300)

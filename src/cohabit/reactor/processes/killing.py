@@ -6,8 +6,8 @@ process keeps its place under the limit and does not fork. Then all are killed. 
 does nothing else meanwhile; tree.py kills a process that was missed, once it is an orphan.
 
 A pass reads /proc. It misses a child that is created meanwhile, and the children of a process that ends after our
-own children were read. So a pass that finds a running process, or one that has ended since the last pass, is never
-the last. With a cgroup, the kernel does all this atomically (cgroup.py).
+own children were read. So a pass that finds a running process, or one that has ended since the last pass or during
+this one, is never the last. With a cgroup, the kernel does all this atomically (cgroup.py).
 
 A process that is not a child of ours may end, and its pid be reused, between the reading and the signal. So each
 signal goes to the process that was read, or to none (proc.send_to). A process that we may not signal (another user's,

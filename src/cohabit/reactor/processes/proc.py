@@ -21,6 +21,7 @@ _READ = 65_536
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 UNLIMITED = -1
+GONE = "X"  # a state: the process was listed, and has ended or lost its parent before it was read
 
 # What became of a signal (kill(2)): it was sent; there is no such process; it is not permitted to us.
 SENT, ENDED, REFUSED = "sent", "ended", "refused"
@@ -48,6 +49,11 @@ class Process:
     def lives(self) -> bool:
         """False for a zombie. A process whose first thread has ended while others run is not a zombie."""
         return self.state not in "ZX" or self.threads > 1
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was listed as a child, and was not there any more: only its pid is known."""
+        return self.state == GONE
 
     @property
     def can_run(self) -> bool:

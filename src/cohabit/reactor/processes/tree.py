@@ -207,7 +207,7 @@ class Trees:
 
     def members(self, key: str) -> list[int]:
         """Return all processes of the tree: leaders, orphans and their descendants, parents before children."""
-        return list(self._find(key))
+        return [pid for pid, process in self._find(key).items() if not process.is_gone]
 
     def owner(self, pid: int) -> str | None:
         """Return the key of the tree that a process belongs to, or UNATTRIBUTED; None if there is no such process."""
@@ -293,7 +293,8 @@ class Trees:
         orphans = [pid for pid, name in self.orphans.items() if name == key]
         found = self._with_descendants([*leaders, *(pid for pid in orphans if pid not in self._by_limit)])
         for pid, process in found.items():
-            self._recorded[pid] = process.start, key
+            if not process.is_gone:
+                self._recorded[pid] = process.start, key
         more = [*orphans, *(process.pid for process in others if proc.is_same(process))]
         found.update(self._with_descendants([pid for pid in more if pid not in found]))
         if self.cgroups:
@@ -306,10 +307,11 @@ class Trees:
     def _owns_group(self, key: str, process: Process) -> bool:
         """Whether the whole process group of a member belongs to the tree. A tracking limit alone is not enough.
 
-        A group is part of one session. If a certain member is in a session, the session was created in the tree.
+        A group is part of one session. If a certain member is in a session, the session was created in the tree. A
+        process with a forged limit may be in a session that only has the number of an ended session of the tree.
         """
         recorded = self._recorded.get(process.pid) == (process.start, key)
-        return recorded or self.sessions.key(process.session) == key
+        return recorded or self.sessions.owner(process) == key
 
     def _attribute_orphans(self) -> None:
         """Attribute each child of ours that is neither a leader nor a known orphan."""
@@ -399,7 +401,11 @@ class Trees:
         return [process.pid for process in proc.all_processes() if process.parent == self._pid]
 
     def _with_descendants(self, roots: Iterable[int]) -> dict[int, Process]:
-        """Return these processes and their descendants, parents first, at a cost that depends on their number only."""
+        """Return these processes and their descendants, parents first, at a cost that depends on their number only.
+
+        A descendant that ends, or loses its parent, before it is read is returned as `is_gone`: what it leaves behind
+        may be missing.
+        """
         found: dict[int, Process] = {}
         ahead = [(pid, 0) for pid in roots]
         below: dict[int, list[int]] | None = None
@@ -413,6 +419,8 @@ class Trees:
                 found[pid] = process
                 children = proc.children(pid) if below is None else below.get(pid, ())
                 ahead += [(child, pid) for child in children]
+            elif parent and pid not in found:
+                found[pid] = Process(pid, parent, 0, state=proc.GONE)
         return found
 
     def _leaderless_group_lives(self, key: str) -> bool:
