@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from cohabit.plan.model import Logging, Service
 from cohabit.reactor.logs.output import Output
+from cohabit.reactor.logs.sink import Sink
 from unit.reactor_world import context_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cohabit.reactor.logs.sink import Sink
     from cohabit.reactor.poller import Poller
 
 
@@ -23,6 +24,14 @@ def new_output(poller: Poller, stdout: Sink, stderr: Sink, **given: Any) -> Outp
 
     output = Output(context_of(poller, log=log, **given), stdout, stderr)
     return output
+
+
+def close_output(output: Output, *given: int) -> None:
+    """Close the descriptors that an Output has opened for itself. given: those that its sinks write to."""
+    sinks = [destination.sink for destination in output.destinations.containers.values()]
+    for fd in {*output.reader.streams, *(sink._fd for sink in sinks if isinstance(sink, Sink))} - {*given}:
+        os.close(fd)
+    output.reader._sources.close()
 
 
 def writing(name: str, *logging: Logging | str, **more: Any) -> Service:

@@ -165,9 +165,12 @@ def test_a_connection_that_the_server_has_closed_is_replaced(serve: Callable[...
     """As after a while without requests."""
     client = serve(answer(1, b"0 ok one"), answer(1, b"0 ok two"))
     assert client.start("web") == "one"
-    while client._connection and client._connection.is_usable:
+    former = client._connection
+    assert former is not None
+    while former.is_usable:
         pass
     assert client.start("web") == "two"
+    assert former.fileno() == -1, "it is closed"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,24 @@ from cohabit.errors import UsageError
 from cohabit.reactor import rundir
 from unit.control_story import answer, run_client, service, serving, status
 
+_clients: list[Client] = []
+
 
 def request(
     name: str, arguments: Sequence[str] = (), *, path: str | None = None, typed: str = "", seconds: float = 10.0,
     streaming: bool = False,
 ) -> Answer:  # fmt: skip
     """Send one request with a client of its own."""
-    return Client(path, command=typed).request(name, arguments, timeout=seconds, streaming=streaming)
+    _clients.append(Client(path, command=typed))
+    return _clients[-1].request(name, arguments, timeout=seconds, streaming=streaming)
+
+
+@pytest.fixture(autouse=True)
+def closing() -> Iterator[None]:
+    """Close the clients of a test."""
+    yield
+    while _clients:
+        _clients.pop().close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Multiline records: assembled as a simple loop would, with any events in between, and no byte is lost."""
 
-import gc
 import marshal
 import os
 import re
@@ -102,12 +101,11 @@ class Records(World):
 @pytest.fixture
 def world() -> Iterator[Records]:
     """A Records for one test."""
-    gc.collect()  # descriptors of earlier tests are closed now, not during this one
     before = set(os.listdir("/proc/self/fd"))
     world = Records()
     yield world
     world.close()
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 # --- any sequence of events, with a child that the test drives --------------------------------------------------

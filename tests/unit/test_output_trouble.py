@@ -17,7 +17,7 @@ from cohabit.reactor import linux
 from cohabit.reactor.logs.destination import BLOCKED
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.poller import Poller
-from unit.output_story import new_output, writing
+from unit.output_story import close_output, new_output, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ class OutputLoop:
     def reexecute(self) -> None:
         """Save the state and restore it in a new Output."""
         plain = marshal.loads(marshal.dumps(self.output.to_plain()))  # noqa: S302
-        self.output.reader._sources.close()
+        close_output(self.output, self.stdout, self.null, *self.output.reader.streams)
         self.poller.close()
         self.output = self.fresh()
         self.output.restore(plain)
@@ -88,7 +88,7 @@ class OutputLoop:
         self.output.finish(lambda: 0.0)
         for fd in (*self.ends, self.reader, self.writer, self.null):
             os.close(fd)
-        self.output.reader._sources.close()
+        close_output(self.output, self.stdout, self.null)
         self.poller.close()
 
 

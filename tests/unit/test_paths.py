@@ -20,7 +20,7 @@ def descriptors() -> Iterator[None]:
     """Check that no descriptor leaks."""
     before = os.listdir("/proc/self/fd")
     yield
-    assert set(os.listdir("/proc/self/fd")) <= set(before)
+    assert set(os.listdir("/proc/self/fd")) == set(before)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cohabit.engine.events import Probed
 from cohabit.reactor.health.log_match import LogMatches
 from cohabit.reactor.logs.sink import Sink
 from cohabit.tasks import match
-from unit.output_story import new_output, writing
+from unit.output_story import close_output, new_output, writing
 from unit.reactor_world import World, asked
 
 
@@ -28,6 +28,7 @@ class LogWorld(World):
         os.set_blocking(self.reader, False)
         self.out = b""
         self.reading = True
+        self.ends: list[int] = []  # of the services
         self.fresh()
 
     def fresh(self) -> None:
@@ -54,6 +55,7 @@ class LogWorld(World):
         stdout, stderr = self.output.reader.open(writing(name, driver), None)[0]
         for fd in (stdout, stderr):
             os.set_blocking(fd, False)
+            self.ends.append(fd)
         return stdout, stderr
 
     def write(self, fd: int, data: bytes) -> None:
@@ -74,9 +76,10 @@ class LogWorld(World):
         for name in ("web", "db"):
             self.matches.close(name)
         self.until(lambda: not self.pids)
-        super().close()
-        for fd in (self.reader, self.writer, self.sink.fd):
+        for fd in (*self.ends, self.reader, self.writer):
             os.close(fd)
+        close_output(self.output)
+        super().close()
 
 
 @pytest.fixture
@@ -115,10 +118,10 @@ def test_streams_are_matched_separately(world: LogWorld) -> None:
 
 def test_an_unterminated_last_line_counts(world: LogWorld) -> None:
     """The text before the end of the output is a line, also without a newline."""
-    stdout, stderr = world.start("web", "ready$")
+    stdout, _ = world.start("web", "ready$")
     world.write(stdout, b"now ready")
-    os.close(stdout)
-    os.close(stderr)
+    while world.ends:
+        os.close(world.ends.pop())
     world.until(lambda: world.facts)
     assert world.facts == [Probed("web", passed=True, output="now ready")]
 
@@ -266,7 +269,7 @@ def test_a_failed_fork_leaves_no_descriptor(world: LogWorld) -> None:
     world.context.run_program = launch
     with pytest.raises(OSError, match="temporarily"):
         world.matches.open(asked("log", pattern="x"))
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def test_reexecution(world: LogWorld) -> None:
@@ -280,10 +283,9 @@ def test_reexecution(world: LogWorld) -> None:
     world.until(lambda: world.output.reader.unfinished("web")[0][1] == b"ready a")
     plain, plain_matches, kept = world.output.to_plain(), world.matches.to_plain(), world.matches.descriptors()
     assert len(kept) == 2
-    world.output.reader._sources.close()
     for fd in kept:
         world.poller.remove(fd)
-    os.close(world.sink.fd)
+    close_output(world.output, *world.output.reader.streams)
     world.fresh()
     world.output.restore(plain)
     world.matches.restore(plain_matches)

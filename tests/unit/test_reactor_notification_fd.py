@@ -36,7 +36,7 @@ def world() -> Iterator[PipeWorld]:
     world.pipes.close("web")
     os.close(world.writer)
     world.close()
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def test_the_first_newline_means_ready(world: PipeWorld) -> None:

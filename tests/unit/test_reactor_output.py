@@ -12,7 +12,7 @@ from cohabit.reactor import linux
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
 from cohabit.reactor.poller import Poller
-from unit.output_story import new_output, writing
+from unit.output_story import close_output, new_output, writing
 from unit.reactor_world import ready
 
 _texts = st.binary(max_size=20) | st.sampled_from([b"\n", b"a\n", b"\n\n", b"no end", b"\0\xff\n"])
@@ -30,6 +30,7 @@ class Pump:
             os.set_blocking(fd, False)
         self.output = self.fresh()
         self.services: dict[str, list[int]] = {}
+        self.ends: list[int] = []  # of the services, until end()
 
     def fresh(self) -> Output:
         """Make another Output for the same two sinks."""
@@ -40,6 +41,7 @@ class Pump:
     def start(self, name: str, driver: str = "prefix") -> None:
         """Open the pipes of a service."""
         self.services[name] = self.output.reader.open(writing(name, driver), None)[0]
+        self.ends += self.services[name]
 
     def turn(self) -> None:
         """Handle all ready descriptors once."""
@@ -47,9 +49,8 @@ class Pump:
 
     def end(self) -> bytes:
         """Close the services' write ends and finish. Returns what came out on stdout."""
-        for ends in self.services.values():
-            for fd in ends:
-                os.close(fd)
+        while self.ends:
+            os.close(self.ends.pop())
         self.output.finish(lambda: 1.0)
         return self.read()
 
@@ -65,11 +66,9 @@ class Pump:
 
     def close(self) -> None:
         """Close everything."""
-        for destination in self.output.destinations.containers.values():
-            os.close(destination.sink.fd)
-        for fd in (self.reader, self.writer, self.errors, self.error_writer):
+        for fd in (*self.ends, self.reader, self.writer, self.errors, self.error_writer):
             os.close(fd)
-        self.output.reader._sources.close()
+        close_output(self.output)
         self.poller.close()
 
 

@@ -89,7 +89,7 @@ class ProbeWorld(World):
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProbeWorld]:
-    """Give a world for one test. No descriptor may be left open (<=: garbage of earlier tests may be closed)."""
+    """Give a world for one test. No descriptor may be left open."""
     before = set(os.listdir("/proc/self/fd"))
     world = ProbeWorld()
     monkeypatch.setattr(probes, "time", SimpleNamespace(monotonic=lambda: world.now))
@@ -100,7 +100,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProbeWorld]:
     if world.probes._null >= 0:
         os.close(world.probes._null)
     world.close()
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 # --- sockets ---------------------------------------------------------------------------------------------------

@@ -107,6 +107,12 @@ class Connection:
         if self._retired and not self._open:
             self.close()
 
+    def retire(self) -> None:
+        """Send no further request here, and close the connection when it has no open answer."""
+        self._retired = True
+        if not self._open:
+            self.close()
+
     def close(self) -> None:
         """Close the connection. Its answers end."""
         self._end()
@@ -116,6 +122,7 @@ class Connection:
         self.ended = True
         for answer in self._open.values():
             answer.ended = True
+        self._open.clear()
 
     def _distribute(self, data: bytes) -> None:
         while data:
@@ -398,7 +405,10 @@ class Session:
         return f"cannot {self._command or name}: {text}"
 
     def _connect(self, command: str, deadline: float) -> Connection:
-        if not (self._connection and self._connection.is_usable):  # open answers keep the former one
+        if not (self._connection and self._connection.is_usable):
+            if self._connection:
+                self._connection.retire()  # its open answers can still be read
+                self._connection = None
             opened = connect(self._path, command, deadline) if self._path else Search(command, deadline).find()
             self._connection = Connection(opened)
         return self._connection
