@@ -5,6 +5,7 @@ import fcntl
 import marshal
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -92,14 +93,23 @@ class World:
         """Handle the sockets that are ready."""
         self.poller.wait(0)
 
+    def close(self) -> None:
+        """End the children, and close the connections to them."""
+        for child in self.children:
+            child.end()
+        for sink in self.writers._sinks():
+            sink.disconnect()
+        for writer in self.writers._writers.values():
+            writer._disconnect()
+        self.poller.close()
+
 
 @pytest.fixture
 def world() -> Iterator[World]:
     """Give the world."""
     world = World()
     yield world
-    for child in world.children:
-        child.end()
+    world.close()
 
 
 def opened(world: World, data: bytes = b"one\n") -> FileSink:
@@ -340,6 +350,7 @@ def test_a_reexecution_keeps_the_connection(world: World) -> None:
     assert len(kept) == 2
     ended = world.writers.tasks()
     world.poller.remove(states[0]["/"]["control"])
+    world.writers._writers["/"].channel._socket.detach()  # type: ignore[union-attr]
     world.writers = world.new()
     again, other = world.writers.sink("/var/log/web.log"), world.writers.sink("/var/log/first.log")
     world.writers.restore(states[0])
@@ -448,6 +459,28 @@ def written(tmp_path: Path) -> Iterator[tuple[Writer, int, Path]]:
     os.close(writer)
     while log_writer.descriptors():
         log_writer.readable({reader})
+
+
+def test_no_unfinished_copy_is_left_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compressor has the lowest priority: it may still be running when the container has stopped."""
+    monkeypatch.setattr("cohabit.tasks.log_writer.program", lambda *_: ["/bin/sleep", "1000"])
+    reader, pipe = os.pipe()
+    writer = Writer(lambda _: None)
+    writer.handle(("open", 7, str(tmp_path / "web.log"), 4, 9, True, None), [reader])
+    os.write(pipe, b"one\ntwo\n")
+    writer.readable({reader})
+    os.write(pipe, b"three\n")
+    os.close(pipe)
+    assert len([one for one in tmp_path.iterdir() if one.name.endswith(".compressing")]) == 1
+    writer.handle(("stop compressing",), [])
+    writer.finish()
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {
+        "web.log": b"three\n", "web.log.1": b"two\n", "web.log.2": b"one\n",
+    }  # fmt: skip
+    ((fd, (pid, _)),) = writer._compressors.items()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    os.close(fd)
+    os.close(reader)
 
 
 def test_a_long_beginning_after_a_long_line_is_not_torn(written: tuple[Writer, int, Path]) -> None:

@@ -35,6 +35,7 @@ import time
 # Isolated Python does not find our package by itself.
 sys.path.append(__file__.rpartition("/cohabit/")[0])
 
+from cohabit.errors import EXIT_KILLED
 from cohabit.program import program
 from cohabit.tasks.log_file import LogFile
 
@@ -204,13 +205,16 @@ class Writer:
                 self._confirm(stream)
 
     def finish(self) -> None:
-        """Process 1 is gone: write what the pipes hold, as far as possible."""
+        """Process 1 is gone: write what the pipes hold, as far as possible, and end the compressions."""
         for stream in list(self._streams.values()):
             while not stream.ended and not stream.log.blocked and _is_readable(stream.fd, _LAST_WAIT_MS):
                 stream.read()
                 stream.log.drain()
             stream.log.drain()
             stream.log.close()
+        for pid, ended in self._compressors.values():  # its file is removed: nothing would take over the result
+            os.kill(pid, signal.SIGKILL)
+            ended(EXIT_KILLED)
 
     def _progress(self, stream: _Stream) -> None:
         """Report what a read or a further attempt has changed."""
