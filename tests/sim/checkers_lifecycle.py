@@ -102,7 +102,7 @@ class Hooks(Checker):
         elif isinstance(effect, effects.RunHook):
             self._hook(self.model.states[effect.service.name], effect)
         elif isinstance(effect, effects.Signal) and effect.service not in self.model.to_signal:
-            self._signal(self.model.states[effect.service])
+            self._signal(self.model.states[effect.service], now)
 
     def _hook(self, state: ServiceState, effect: effects.RunHook) -> None:
         what = f"{effect.stage} hook {effect.number} of {state.name}"
@@ -119,14 +119,23 @@ class Hooks(Checker):
         if not allowed or effect.number != number:
             self.fail(f"the {what} runs at the wrong moment")
 
-    def _signal(self, state: ServiceState) -> None:
+    def _signal(self, state: ServiceState, now: float) -> None:
         if state.main_alive and not state.signalled and not state.skips_pre_stop and state.killed_at is None:
             left = len(state.service.pre_stop) - state.pre_stop_done
-            if left > 0 and (state.stop_requested_at is not None or not state.hook.startswith("post_start")):
+            over = state.hooks_until is not None and now >= state.hooks_until - EPSILON
+            if (
+                left > 0
+                and not over
+                and (state.stop_requested_at is not None or not state.hook.startswith("post_start"))
+            ):
                 self.fail(f"{state.name} gets its stop signal before its pre_stop hooks have ended")
 
     def idle(self, deadline: float | None, now: float) -> None:
         for name, state in self.model.states.items():
+            hooked = state.main_alive and state.killed_at is None and state.hook and not state.signalled
+            until = state.hooks_until if hooked else None
+            if until is not None and (deadline is None or deadline > until + EPSILON):
+                self.fail(f"{name} must get its stop signal at {until:.3f}, without a deadline for that")
             if state.run_begun and not state.active:
                 self.fail(f"{name} is not started after its pre_start hooks")
             if state.hook or state.must_end:

@@ -226,6 +226,8 @@ class Model(RequestedState):
         for state in self.states.values():
             if state.kill_due is not None:
                 state.kill_at = state.kill_due + seconds
+            if state.hooks_until is not None:
+                state.hooks_until += seconds
             if state.running and state.health is not None and not state.paused:
                 state.health.postpone(at_most)
 
@@ -242,6 +244,7 @@ class Model(RequestedState):
             after = self.time_after.get(state.name, 0.0)
             latest = self.total_at - after if self.total_at is not None and after else now + seconds
             state.kill_at = max(state.kill_due, min(now + seconds, latest))
+            self._limit_hooks(state, now)
         probe = state.service.probe
         if not state.running or probe is None or probe.kind != "notify":
             return
@@ -351,6 +354,8 @@ class Model(RequestedState):
                 self.states[service.name].ever_ran = True
                 if stage == "pre_stop":
                     self._stop_begins(self.states[service.name], now)
+                    if self.states[service.name].hooks_until is None:
+                        self._limit_hooks(self.states[service.name], now)
             case effects.Signal(name) if name not in self.to_signal:
                 self._stop_begins(self.states[name], now)
                 self.states[name].signalled = True
@@ -389,6 +394,12 @@ class Model(RequestedState):
             state.kill_at = now + self._time_to_stop(state, now)
             state.skips_pre_stop = state.hook.startswith("post_start")
 
+    def _limit_hooks(self, state: ServiceState, now: float) -> None:
+        """A running pre_stop hook leaves a quarter of the time that is left for the stop signal, 2 s at most."""
+        if state.kill_due is not None and state.hook.startswith("pre_stop") and not state.signalled:
+            left = min(state.kill_due, self.total_at or state.kill_due) - now
+            state.hooks_until = now + max(0.0, left * 0.75, left - 2.0)
+
     def _time_to_stop(self, state: ServiceState, now: float) -> float:
         """Its grace period; less if the services after it would have no time left."""
         grace, after = state.service.stop_grace_seconds, self.time_after.get(state.name, 0.0)
@@ -404,6 +415,7 @@ class Model(RequestedState):
         for state in self.states.values():
             if state.active and state.kill_at is not None and state.killed_at is None:
                 state.kill_at = min(state.kill_at, now + self._time_to_stop(state, now))
+                self._limit_hooks(state, now)
 
     def _time_after(self, name: str) -> float:
         """The longest time that the services which it depends on need to stop one after the other."""
@@ -419,7 +431,7 @@ class Model(RequestedState):
 
     def _killed(self, state: ServiceState, now: float) -> None:
         if state.killed_at is None:
-            state.killed_at, state.killed_in = now, state.hook
+            state.killed_at, state.killed_in = now, "" if state.signalled else state.hook
             self.forced = self.forced or self.ending_at is not None
 
     def reexecuted(self) -> None:

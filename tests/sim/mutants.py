@@ -383,7 +383,7 @@ class KeepsExpiredTimer(Runs):
 class LosesTimersInReexecution(Services):
     """Loses the timers in a re-execution."""
 
-    def restore(self, units: list[Unit], deadlines: dict[str, float | None]) -> None:
+    def restore(self, units: list[Unit], deadlines: dict[str, dict[str, float | None]]) -> None:
         super().restore(units, deadlines)
         for unit in units:
             self.timers.set((unit.name, "health"), None)

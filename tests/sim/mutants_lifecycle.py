@@ -26,6 +26,7 @@ from cohabit.engine.reading import Reading
 from cohabit.engine.runs import Runs
 from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
+from cohabit.engine.unit import HOOK_TIMER
 from cohabit.plan.model import EXIT, NONE, POST_START, PRE_START, PRE_STOP, RESTART
 
 if TYPE_CHECKING:
@@ -190,6 +191,28 @@ class SkipsPreStop(Runs):
         unit.spec = service.replace(pre_stop=())
         super().stop(unit, before, now)
         unit.spec = service
+
+
+class LeavesNoTimeAfterHooks(Supervisor):
+    """Lets pre_stop hooks use the whole time of their service."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        result = super().step(event, now)
+        for name in self.units:
+            self.services.timers.set((name, HOOK_TIMER), None)
+        return result
+
+
+class CutsHooksShort(Supervisor):
+    """Sends the stop signal before the time of the pre_stop hooks is over."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        result = super().step(event, now)
+        for name in self.units:
+            until = self.services.timers.get((name, HOOK_TIMER))
+            if until is not None:
+                self.services.timers.set((name, HOOK_TIMER), (now + until) / 2)
+        return result
 
 
 class _LosesHookEnd(Supervisor):
@@ -407,6 +430,8 @@ LIFECYCLE_MUTANTS: tuple[tuple[Broken, str, str], ...] = (
     (SkipsPreStop, "Hooks", "before its pre_stop hooks have ended"),
     (LosesPreStartEnd, "Hooks", "is not started after its pre_start hooks"),
     (LosesPostStartEnd, "Hooks", "its next post_start hook does not"),
+    (LeavesNoTimeAfterHooks, "Hooks", "must get its stop signal"),
+    (CutsHooksShort, "Hooks", "before its pre_stop hooks have ended"),
     (LosesPreStopEnd, "Hooks", "is not stopped after its pre_stop hooks"),
     (OverlapsJobs, "Schedules", "overlaps itself"),
     (HidesSkippedJobs, "Schedules", "is skipped"),

@@ -166,6 +166,7 @@ class ServiceState:
         self.signalled = False
         self.paused_at: float | None = None
         self.kill_at: float | None = None  # end of its grace period
+        self.hooks_until: float | None = None  # the stop signal is sent then, although a pre_stop hook is running
         self.killed_at: float | None = None
         self.killed_in = ""  # the hook that ran then
         self.killed_unasked = False  # nothing had asked it to stop before that
@@ -177,7 +178,7 @@ class ServiceState:
                 return Reason(reasons.STOPPED_UNASKED, code)
             stage, _, number = self.killed_in.partition(" ")
             if stage == "pre_stop":
-                return Reason(reasons.STOP_TIMED_OUT, code, hook_stage=stage, hook_index=int(number))
+                return Reason(reasons.STOPPED_UNASKED, code, hook_stage=stage, hook_index=int(number))
             return Reason(reasons.STOP_TIMED_OUT, code)
         return Reason(reasons.KILLED_BY_SIGNAL if code in _BY_SIGNAL else reasons.EXITED, code)
 

@@ -172,6 +172,14 @@ def test_check_says_how_the_total_is_divided() -> None:
     )
 
 
+def test_check_says_how_long_pre_stop_hooks_may_take() -> None:
+    """A part of the time that the service has is kept for its stop signal."""
+    hooked = "{command: sh, pre_stop: [{command: cat}], depends_on: [db]}"
+    code, output = up("check", f"services: {{web: {hooked}, db: {{command: sh, pre_stop: [{{command: cat}}]}}}}")
+    assert code == 0
+    assert "cohabit.yaml: pre_stop hooks have web 3.4s, db 3.4s, then the stop signal is sent\n" in output
+
+
 @pytest.mark.parametrize(
     ("services", "rule"),
     [

@@ -179,16 +179,16 @@ def test_a_chain_of_refused_services_has_the_reason_of_each() -> None:
     ]  # fmt: skip
 
 
-def test_a_stop_that_timed_out_in_a_hook_names_the_hook() -> None:
-    """The reason has the hook that was still running when SIGKILL was sent."""
+def test_a_stop_that_was_cut_short_in_a_hook_names_the_hook() -> None:
+    """The reason has the hook that was still running when SIGKILL was sent, and does not say that it was too slow."""
     engine = Supervisor()
-    engine.step(Loaded(plan(service("web", pre_stop=(Hook(("one",)), Hook(("two",))), stop_grace_seconds=1.0))), 0.0)
+    engine.step(Loaded(plan(service("web", pre_stop=(Hook(("one",)), Hook(("two",)))))), 0.0)
     engine.step(up("web"), 0.0)
     engine.step(StopRequested(TERM), 1.0)
     engine.step(HookEnded("web", 0), 1.5)
-    check_row(engine, (2.0, Due(), ("kill web", "logs (its pre_stop hook 2 is still running): killing it")))
+    check_row(engine, (2.0, StopRequested(TERM), ("kill web", "logs SIGTERM again: killing")))
     engine.step(Exited("web", 137), 2.1)
-    assert engine.units["web"].run.reason == Reason(reasons.STOP_TIMED_OUT, 137, 9, 2.1, "pre_stop", 1)
+    assert engine.units["web"].run.reason == Reason(reasons.STOPPED_UNASKED, 137, 9, 2.1, "pre_stop", 1)
 
 
 def test_a_result_at_the_time_of_the_next_probe_asks_once() -> None:

@@ -11,6 +11,8 @@ from cohabit.engine.events import (
     Broken,
     Due,
     Exited,
+    Gap,
+    HookEnded,
     Notified,
     Requested,
     SignalRefused,
@@ -18,7 +20,7 @@ from cohabit.engine.events import (
     Swept,
     TreeGone,
 )
-from cohabit.plan.model import Restart
+from cohabit.plan.model import Hook, Restart
 from cohabit.plan.reason import SIGNAL_REFUSED, Reason
 from unit.engine_story import (
     INT,
@@ -298,6 +300,83 @@ STORIES: dict[str, Story] = {
             (7.0, Exited("web", 137), ("signal db TERM",)),
             (7.1, Exited("db", 0), ("sweep",)),
             (7.1, Swept(), ("exit 137",)),
+        ),
+    ),
+    "the share of a service with pre_stop hooks includes its stop signal": (
+        plan(service("web", "db", pre_stop=(Hook(("drain",)),)), service("db")),
+        (
+            (0.0, up("db"), ("spawn web",)),
+            (0.0, up("web"), ()),
+            (1.0, StopRequested(TERM), ("pre_stop 0 web",)),
+            (1.0 + 4.5 * 0.75, Due(), ("signal web TERM",)),
+            (5.5, Due(), ("kill web", "logs not stopped within 4.5s, its share of the total")),
+            (5.5, HookEnded("web", 137), ()),
+            (5.6, Exited("web", 137), ("signal db TERM",)),
+        ),
+    ),
+    "a stop that has begun leaves time for the stop signal in the total": (
+        plan(service("web", pre_stop=(Hook(("drain",)),), stop_grace_seconds=60.0)),
+        (
+            (0.0, up("web"), ()),
+            (1.0, Requested("stop", ("web",)), ("pre_stop 0 web",)),
+            (5.0, StopRequested(TERM), ()),
+            (6.0, Gap(3.0, 4.0), ()),
+            (15.0, Due(), ("signal web TERM",)),  # 5 + 9 + 3 - 2
+            (15.1, Exited("web", 0), ("signal tree web TERM",)),
+        ),
+    ),
+    "a longer time that a service asks for also counts for its pre_stop hook": (
+        plan(service("web", pre_stop=(Hook(("drain",)),), stop_grace_seconds=4.0)),
+        (
+            (0.0, up("web"), ()),
+            (1.0, Requested("stop", ("web",)), ("pre_stop 0 web",)),
+            (3.0, Notified("web", extend_seconds=10.0), ()),
+            (11.0, Due(), ("signal web TERM",)),
+            (13.0, Due(), ("kill web", "logs period of 4s and the time that it asked for (EXTEND_TIMEOUT_USEC)")),
+        ),
+    ),
+    "a longer time that a service has asked for before ends with its share": (
+        plan(service("web", "db"), service("db")),
+        (
+            (0.0, up("db"), ("spawn web",)),
+            (0.0, up("web"), ()),
+            (1.0, Requested("stop", ("web",)), ("signal web TERM",)),
+            (2.0, Notified("web", extend_seconds=600.0), ()),
+            (3.0, StopRequested(TERM), ()),
+            (4.0, Notified("web", extend_seconds=600.0), ()),  # db would have no time left
+            (7.5, Due(), ("kill web", "logs not stopped within 4.5s, its share of the total (x-cohabit: stop_g")),
+            (7.5, Exited("web", 137), ("signal db TERM",)),
+            (8.0, Notified("db", extend_seconds=600.0), ()),  # the total ends all
+            (12.0, Due(), ("kill db",)),
+        ),
+    ),
+    "a second stop signal in a divided total kills all, in a hook, unasked and asked": (
+        plan(
+            service("web", "db", pre_stop=(Hook(("drain",)),)),
+            service("api", "db"),
+            service("db"),
+        ),
+        (
+            (0.0, up("db"), ("spawn web", "spawn api")),
+            (0.0, up("web"), ()),
+            (0.0, up("api"), ()),
+            (1.0, StopRequested(TERM), ("pre_stop 0 web", "signal api TERM")),
+            (1.1, StopRequested(TERM), ()),  # the same request
+            (2.0, StopRequested(TERM), ("kill web", "kill api", "kill db")),
+            (
+                2.1,
+                Exited("db", 137),
+                ("logs db: stopped: ended with SIGKILL (killed) after 2.1s, before it was asked",),
+            ),
+            (2.1, Exited("api", 137), ("logs because it did not stop in time",)),
+            (2.1, HookEnded("web", 137), ()),
+            (
+                2.1,
+                Exited("web", 137),
+                ("kill all", "logs before it was asked to stop (its pre_stop hook 1 was running)"),
+            ),
+            (2.2, StopRequested(TERM), ()),
+            (2.3, Swept(), ("exit 137",)),
         ),
     ),
     "a service that was killed before it was asked to stop did not ignore anything": (

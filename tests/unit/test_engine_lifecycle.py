@@ -17,6 +17,7 @@ from cohabit.engine.events import (
     Notified,
     Probed,
     ReloadRequested,
+    Requested,
     ScheduleDue,
     StopRequested,
     Swept,
@@ -225,30 +226,62 @@ HOOK: dict[str, Story] = {
             (4.0, Swept(), ("exit 0",)),
         ),
     ),
-    "a pre_stop hook that hangs is killed at the end of the grace period": (
+    "a pre_stop hook that hangs leaves a quarter of the grace period for the stop signal": (
         plan(service("web", pre_stop=HOOKS, stop_grace_seconds=2.0)),
         (
             (0.0, up("web"), ()),
             (1.0, StopRequested(TERM), ("pre_stop 0 web",)),
-            (3.0, Due(), ("kill web", "logs stop_grace_period of 2s (its pre_stop hook 1 is still running)")),
-            (3.1, HookEnded("web", 137), ()),
-            (3.1, Exited("web", 137), ("sweep", "logs after 3.1s, because its pre_stop hook 1 did not end in time")),
-            (3.1, Swept(), ("exit 137",)),
+            (
+                2.5,
+                Due(),
+                ("signal web TERM", "logs web: its pre_stop hook 1 is still running: sending the stop signal"),
+            ),
+            (2.6, Exited("web", 0), ("signal tree web TERM",)),
+            (2.7, HookEnded("web", 143), ("sweep", "logs web: stopped: ended with exit code 0 after 2.6s")),
+            (2.7, Swept(), ("exit 0",)),
         ),
     ),
-    "a pre_stop hook that hangs until the total is over is named as well": (
-        plan(service("web", pre_stop=HOOKS), total=5.0),
+    "pre_stop hooks leave 2 s of the total, and no further hook runs after the stop signal": (
+        plan(service("web", pre_stop=HOOKS, stop_grace_seconds=60.0), total=20.0),
         (
             (0.0, up("web"), ()),
             (1.0, StopRequested(TERM), ("pre_stop 0 web",)),
-            (6.0, Due(), ("kill web", "logs (x-cohabit: stop_grace_period): killing web")),
-            (6.1, Exited("web", 137), ("kill web",)),
-            (
-                6.1,
-                HookEnded("web", 137),
-                ("kill all", "logs after 6.1s, because its pre_stop hook 1 did not end in time"),
-            ),
-            (6.1, Swept(), ("exit 137",)),
+            (19.0, Due(), ("signal web TERM",)),
+            (19.5, HookEnded("web", 0), ()),
+            (21.0, Due(), ("kill web", "logs (x-cohabit: stop_grace_period): killing web")),
+            (21.1, Exited("web", 137), ("kill all", "logs after 21.1s, because it did not stop in time")),
+            (21.1, Swept(), ("exit 137",)),
+        ),
+    ),
+    "pre_stop hooks share their part, and the service has what they leave": (
+        plan(service("web", pre_stop=HOOKS)),
+        (
+            (0.0, up("web"), ()),
+            (1.0, Requested("stop", ("web",)), ("pre_stop 0 web",)),
+            (8.0, HookEnded("web", 0), ("pre_stop 1 web",)),
+            (9.0, Due(), ("signal web TERM", "logs its pre_stop hook 2 is still running")),
+            (11.0, Due(), ("kill web", "logs not stopped within its stop_grace_period of 10s: killing it")),
+            (11.1, HookEnded("web", 137), ()),
+            (11.1, Exited("web", 137), ("logs because it did not stop in time",)),
+        ),
+    ),
+    "a daemon that appears beside a late pre_stop hook gets the stop signal": (
+        plan(service("web", pre_stop=HOOKS, stop_grace_seconds=2.0)),
+        (
+            (0.0, up("web"), ()),
+            (1.0, Requested("stop", ("web",)), ("pre_stop 0 web",)),
+            (2.5, Due(), ("signal web TERM",)),
+            (2.6, Daemonised("web", 200), ("signal web TERM",)),
+        ),
+    ),
+    "a service that ends during a pre_stop hook needs no stop signal": (
+        plan(service("web", pre_stop=HOOKS, stop_grace_seconds=2.0)),
+        (
+            (0.0, up("web"), ()),
+            (1.0, Requested("stop", ("web",)), ("pre_stop 0 web",)),
+            (2.0, Exited("web", 0), ("signal tree web TERM",)),
+            (3.0, Due(), ("kill web",)),
+            (3.0, HookEnded("web", 137), ()),
         ),
     ),
     "a service that ends by itself runs no pre_stop hooks": (

@@ -254,7 +254,7 @@ class SmallWorld:
         plain = self.engine.to_plain()
         for times, names in (
             (plain["ending"], ("deadline", "requested_at")),
-            (plain["deadlines"], tuple(plain["deadlines"])),
+            *((deadlines, tuple(deadlines)) for deadlines in plain["deadlines"].values()),
             *((unit["health"], ("next_at", "count_from", "asked_at")) for unit in plain["units"]),
         ):
             for name in names:

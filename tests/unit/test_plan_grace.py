@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cohabit.plan.grace import divided, share, times_after
+from cohabit.plan.grace import divided, hooks_part, share, times_after
 from unit.engine_story import plan, service
 
 
@@ -45,6 +45,14 @@ def test_divided() -> None:
     assert found == pytest.approx({"web": 3.0, "api": 3.0, "db": 3.0})
     assert divided(plan(*chain, total=15.0)) == (15.0, {})
     assert divided(plan(service("alone", stop_grace_seconds=60.0))) == (0.0, {})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "part"), [(10.0, 8.0), (8.0, 6.0), (4.0, 3.0), (60.0, 58.0), (0.0, 0.0), (-1.0, 0.0)]
+)
+def test_hooks_part(seconds: float, part: float) -> None:
+    """A quarter of the time is kept for the stop signal, 2 s at most."""
+    assert hooks_part(seconds) == part
 
 
 def test_several_dependents() -> None:

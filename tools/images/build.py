@@ -34,6 +34,7 @@ PACKAGES: Final = {
     "minimal": MINIMAL,
     "services": (
         *MINIMAL,
+        "apache2",
         "cron",
         "curl",
         "nginx-light",
@@ -42,11 +43,15 @@ PACKAGES: Final = {
         "postgresql",
         "redis-server",
         "s6",
+        "squid",
+        "xvfb",
     ),
 }
 # Servers from PyPI, one version for all machines: what they say in their logs is looked for by the tests.
 FROM_PYPI: Final = {"services": ("gunicorn==23.0.0", "uvicorn==0.34.0")}
 DEBIAN_PYTHON: Final = "3.11"
+# Xvfb and PostgreSQL depend on drivers of OpenGL and a compiler that are larger than both, and work without them.
+LEFT_OUT: Final = {"services": ("/usr/lib/*/dri/*", "/usr/lib/*/libLLVM*", "/usr/lib/postgresql/*/lib/llvmjit.so")}
 
 OPTIONS: Final = (
     "--variant=minbase",
@@ -81,7 +86,9 @@ def main(names: list[str]) -> int:
 
 def imported(name: str) -> str:
     """Return the reference of the image called `name`, after making sure that the engine has it."""
-    recipe = json.dumps([SUITE, platform.machine(), PACKAGES[name], OPTIONS, *FROM_PYPI.get(name, ())])
+    recipe = json.dumps(
+        [SUITE, platform.machine(), PACKAGES[name], OPTIONS, *FROM_PYPI.get(name, ()), *LEFT_OUT.get(name, ())]
+    )
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     reference = f"cohabit-test/{name}:{digest}"
     known = subprocess.run(["docker", "image", "inspect", reference], capture_output=True, check=False)
@@ -89,7 +96,8 @@ def imported(name: str) -> str:
         tarball = os.path.join(TARBALLS, f"{name}-{digest}.tar")
         if not os.path.exists(tarball):
             with tempfile.TemporaryDirectory() as wheels:
-                bootstrap(tarball, PACKAGES[name], from_pypi(FROM_PYPI.get(name, ()), wheels))
+                left_out = tuple(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT.get(name, ()))
+                bootstrap(tarball, PACKAGES[name], (*left_out, *from_pypi(FROM_PYPI.get(name, ()), wheels)))
         subprocess.run(["docker", "import", tarball, reference], stdout=subprocess.DEVNULL, check=True)
     return reference
 

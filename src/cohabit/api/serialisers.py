@@ -86,7 +86,7 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         restart=definition.restart.condition,
         started=clock.unix(unit.run.started_at) if unit.starts else None,
         next=clock.unix(engine.services.timers.get((unit.name, STATE_TIMER))),
-        hook_stage=unit.run.hook_stage,
+        hook_stage=unit.run.hook_stage if unit.run.awaits_hook else "",
         hook_index=unit.run.hook_index,
         depends_on=tuple(_dependency(engine, dependency) for dependency in unit.newest_spec.depends_on),
         essential=definition.essential,

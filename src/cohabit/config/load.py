@@ -27,7 +27,7 @@ from cohabit.config.values.file_variables import resolve
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.draft import UNREADABLE, Diagnostic, Draft, SourceLocation
-from cohabit.plan.grace import divided
+from cohabit.plan.grace import divided, hooks_part, shares
 from cohabit.plan.model import Plan
 from cohabit.plan.order import cycles
 from cohabit.plan.record import to_plain
@@ -142,7 +142,8 @@ def _check(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: 
         for service in plan.services.values():
             counts[service.service] = counts.get(service.service, 0) + 1
         names = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in counts.items())
-        _print(_wrapped([*_divided_total(plan, draft), f"{draft.where}: {_rule_of_the_end(plan)}"]))
+        notes = [*_divided_total(plan, draft), *_times_of_hooks(plan, draft)]
+        _print(_wrapped([*notes, f"{draft.where}: {_rule_of_the_end(plan)}"]))
         valid = f"{draft.where}: valid: {len(counts)} service{'s' if len(counts) != 1 else ''} ({names})"
         _print(_wrapped([valid]))
     return exit_code_of(errors)
@@ -180,6 +181,18 @@ def _divided_total(plan: Plan, draft: Draft) -> list[str]:
         "stop_grace_period, and the time of `docker stop -t`)"
     )
     return [text]
+
+
+def _times_of_hooks(plan: Plan, draft: Draft) -> list[str]:
+    """Say how long pre_stop hooks may take, while the container stops and each service uses its time."""
+    found = {name: hooks_part(seconds) for name, seconds in shares(plan).items() if plan.services[name].pre_stop}
+    if not found:
+        return []
+    shown = [f"{name} {format_duration(seconds)}" for name, seconds in found.items()]
+    rest = ", …" if len(shown) > _SHARES_SHOWN else ""
+    return [
+        f"{draft.where}: pre_stop hooks have {', '.join(shown[:_SHARES_SHOWN])}{rest}, then the stop signal is sent"
+    ]
 
 
 def _config(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:

@@ -20,18 +20,22 @@ class Stop:
     """The stop of a run: its processes were signalled to end.
 
     share: the seconds that it has, if that is less than its grace period (TotalGrace); None otherwise.
+    extended: it has asked for a longer time (EXTEND_TIMEOUT_USEC=), and got it.
     killed: SIGKILL was needed. asked: it was asked to stop before that, by a stop signal or a pre_stop hook.
     blocked_hook: the index of the pre_stop hook that was running then; the stop signal had not been sent yet.
+    hooks_over: the time for pre_stop hooks is over: the stop signal was sent, although one is still running.
     refused: the kernel does not permit the signal, so its end is not waited for.
     """
 
-    __slots__ = ("asked", "blocked_hook", "killed", "refused", "share")
+    __slots__ = ("asked", "blocked_hook", "extended", "hooks_over", "killed", "refused", "share")
 
     def __init__(self, *, asked: bool = True) -> None:
         self.share: float | None = None
+        self.extended = False
         self.killed = False
         self.asked = asked
         self.blocked_hook: int | None = None
+        self.hooks_over = False
         self.refused = False
 
 
@@ -85,11 +89,16 @@ class Run:
         """Whether SIGKILL was needed to end it."""
         return self.stop is not None and self.stop.killed
 
+    @property
+    def awaits_hook(self) -> bool:
+        """Whether a hook is running whose end it waits for."""
+        return self.hook_stage != "" and not (self.stop is not None and self.stop.hooks_over)
+
     def kill(self) -> None:
         """Record that SIGKILL is needed."""
         self.stop = self.stop or Stop(asked=False)
         self.stop.killed = True
-        if self.hook_stage == PRE_STOP:
+        if self.hook_stage == PRE_STOP and self.awaits_hook:
             self.stop.blocked_hook = self.hook_index
 
     def to_plain(self) -> dict[str, Any]:

@@ -9,13 +9,13 @@ the stop signal, SIGKILL. One hook runs at a time; its end continues the chain (
 
 from __future__ import annotations
 
-from cohabit.engine import machine
-from cohabit.engine.effects import RunHook, Signal, SignalTree, Spawn, Unpause
+from cohabit.engine import machine, pre_stop
+from cohabit.engine.effects import RunHook, SignalTree, Spawn, Unpause
 from cohabit.engine.policy import verdict
 from cohabit.engine.run import ALIVE, GONE, PAUSED, PENDING, Run, Stop
-from cohabit.engine.unit import STATE_TIMER
+from cohabit.engine.unit import HOOK_TIMER, STATE_TIMER
 from cohabit.errors import EXIT_KILLED
-from cohabit.plan.model import CONTROL_GROUP, POST_START, PRE_START, PRE_STOP, RESTART
+from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, RESTART
 from cohabit.plan.reason import (
     CANNOT_START,
     HOOK_ENDED,
@@ -96,6 +96,8 @@ class Runs:
         stage, index, run.hook_stage = run.hook_stage, run.hook_index, ""
         outcome = Reason(HOOK_FAILED if code else HOOK_ENDED, code, hook_stage=stage, hook_index=index, cause=cause)
         more = index + 1 < len(unit.spec.hooks(stage)) if stage else False
+        if not more:
+            self._services.timers.set((unit.name, HOOK_TIMER), None)
         if stage != PRE_START and not run.main_alive and unit.state == machine.STOPPING:
             run.orphans = run.orphans or orphans
             if not run.orphans:
@@ -105,10 +107,12 @@ class Runs:
         elif stage == PRE_STOP and unit.state == machine.STOPPING:
             if code:
                 self._services.say("warning", unit, text_of(outcome))
-            if more and not run.killed:
+            if run.killed or (run.stop is not None and run.stop.hooks_over):
+                return
+            if more:
                 self._run_hook(unit, PRE_STOP, index + 1)
-            elif not run.killed:
-                self._services.out.append(_stop_signal(unit))
+            else:
+                self._services.out.append(pre_stop.stop_signal(unit))
         elif stage == POST_START and unit.state == machine.RUNNING:
             if code:
                 self._post_start_failed(unit, outcome, now)
@@ -143,8 +147,8 @@ class Runs:
         """Its main process is the daemon `pid` from now on."""
         run = unit.run
         run.pid = pid
-        if unit.state == machine.STOPPING and not run.hook_stage:
-            self._services.out.append(_stop_signal(unit))
+        if unit.state == machine.STOPPING and not run.awaits_hook:
+            self._services.out.append(pre_stop.stop_signal(unit))
         if not run.in_background:  # logged once per run, however often it forks again
             run.in_background = True
             self._services.say("info", unit, f"is in the background now, pid {pid}")
@@ -159,7 +163,11 @@ class Runs:
         if message.extend_seconds and unit.state == machine.STOPPING and deadline is not None:
             latest = self._services.total_grace.latest(unit)
             extended = now + message.extend_seconds
-            self._set_deadline(unit, max(deadline, extended if latest is None else min(extended, latest)))
+            until = extended if latest is None else min(extended, latest)
+            if until > deadline and unit.run.stop is not None:
+                unit.run.stop.extended = True
+                self._set_deadline(unit, until)
+                pre_stop.limit(self._services, unit, now)
 
     # --- the stop and the end ------------------------------------------------------------------------
 
@@ -177,15 +185,17 @@ class Runs:
             services.out.append(SignalTree(unit.name, SIGKILL))
         elif before == machine.RUNNING and run.main_alive and unit.spec.pre_stop and not run.hook_stage:
             self._run_hook(unit, PRE_STOP, 0)
+            pre_stop.limit(self._services, unit, now)
         elif run.process == GONE:
             services.out.append(SignalTree(unit.name, SIGTERM))
         else:
-            self._services.out.append(_stop_signal(unit))
+            self._services.out.append(pre_stop.stop_signal(unit))
 
     def _set_grace(self, unit: Unit, now: float) -> None:
         seconds = self._services.total_grace.seconds(unit, now)
         if unit.run.stop is not None:
             unit.run.stop.share = seconds if seconds < self._services.total_grace.of(unit) else None
+            unit.run.stop.extended = False
         self._set_deadline(unit, now + seconds)
 
     def change_grace(self, unit: Unit, now: float, *, longer: bool = False) -> None:
@@ -196,13 +206,15 @@ class Runs:
         deadline = self._services.timers.get((unit.name, STATE_TIMER)) if unit.state == machine.STOPPING else None
         if deadline is not None and (longer or deadline > now + self._services.total_grace.seconds(unit, now)):
             self._set_grace(unit, now)
+        pre_stop.limit(self._services, unit, now)
 
     def postpone(self, seconds: float) -> None:
         """Nothing ran for this time (the event Gap): it is not part of a grace period."""
         for unit in self._services.units.values():
-            deadline = self._services.timers.get((unit.name, STATE_TIMER))
-            if unit.state == machine.STOPPING and deadline is not None:
-                self._set_deadline(unit, deadline + seconds)
+            for key in ((unit.name, STATE_TIMER), (unit.name, HOOK_TIMER)):
+                deadline = self._services.timers.get(key)
+                if unit.state == machine.STOPPING and deadline is not None:
+                    self._services.timers.set(key, deadline + seconds)
 
     def kill(self, unit: Unit) -> None:
         """Its grace period is over."""
@@ -213,9 +225,10 @@ class Runs:
         grace = f"{kind} {format_duration(self._services.total_grace.of(unit))}"
         if share is not None:
             grace = f"{format_duration(share)}, its share of the total (x-cohabit: stop_grace_period)"
-        hook = unit.run.stop.blocked_hook if unit.run.stop else None
-        blocked = "" if hook is None else f" (its {PRE_STOP} hook {hook + 1} is still running)"
-        self._services.say("warning", unit, f"not stopped within {grace}{blocked}: killing it")
+        longer = (
+            " and the time that it asked for (EXTEND_TIMEOUT_USEC)" if unit.run.stop and unit.run.stop.extended else ""
+        )
+        self._services.say("warning", unit, f"not stopped within {grace}{longer}: killing it")
         self._services.out.append(SignalTree(unit.name, SIGKILL))
 
     def kill_at_once(self, unit: Unit, now: float) -> None:
@@ -223,6 +236,7 @@ class Runs:
         unit.run.kill()
         self._services.fact(unit, machine.KILL, now)
         self._set_deadline(unit, None)
+        self._services.timers.set((unit.name, HOOK_TIMER), None)
 
     def _set_deadline(self, unit: Unit, time: float | None) -> None:
         self._services.timers.set((unit.name, STATE_TIMER), time)
@@ -230,6 +244,7 @@ class Runs:
     def exited(self, unit: Unit, code: int, now: float, *, orphans: bool, out_of_memory: bool) -> None:
         """Its main process has ended."""
         services, run = self._services, unit.run
+        services.timers.set((unit.name, HOOK_TIMER), None)
         run.process, run.orphans, run.out_of_memory = GONE, orphans, out_of_memory
         unit.code = run.forced_exit_code or code
         run.ran_seconds = max(0.0, now - run.started_at)
@@ -279,17 +294,10 @@ def _policy(unit: Unit) -> Verdict:
     )
 
 
-def _stop_signal(unit: Unit) -> Signal | SignalTree:
-    send = SignalTree if unit.spec.kill_mode == CONTROL_GROUP else Signal
-    return send(unit.name, unit.spec.stop_signal)
-
-
 def _stop_timed_out(reason: Reason, stop: Stop) -> Reason:
-    if not stop.asked:
-        return reason.replace(kind=STOPPED_UNASKED)
-    if stop.blocked_hook is None:
-        return reason.replace(kind=STOP_TIMED_OUT)
-    return reason.replace(kind=STOP_TIMED_OUT, hook_stage=PRE_STOP, hook_index=stop.blocked_hook)
+    if stop.blocked_hook is not None:
+        return reason.replace(kind=STOPPED_UNASKED, hook_stage=PRE_STOP, hook_index=stop.blocked_hook)
+    return reason.replace(kind=STOP_TIMED_OUT if stop.asked else STOPPED_UNASKED)
 
 
 def _has_no_main_process(unit: Unit, code: int | None, reason: Reason) -> None:

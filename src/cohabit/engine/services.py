@@ -12,7 +12,7 @@ Nothing here waits, loops over time or touches Linux. `now` is monotonic seconds
 
 from __future__ import annotations
 
-from cohabit.engine import machine
+from cohabit.engine import machine, pre_stop
 from cohabit.engine.effects import Report
 from cohabit.engine.health_monitor import HealthMonitor
 from cohabit.engine.membership import Membership
@@ -20,7 +20,7 @@ from cohabit.engine.runs import Runs
 from cohabit.engine.timers import Timers
 from cohabit.engine.total_grace import TotalGrace
 from cohabit.engine.transition import UNHEALTHY, Transition
-from cohabit.engine.unit import HEALTH_TIMER, STATE_TIMER
+from cohabit.engine.unit import HEALTH_TIMER, HOOK_TIMER, STATE_TIMER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Services:
         self.mark_dirty(unit)
         if state not in (machine.STOPPING, machine.BACKOFF):
             self.timers.set((unit.name, STATE_TIMER), None)
+        if state != machine.STOPPING:
+            self.timers.set((unit.name, HOOK_TIMER), None)
         if state == machine.STARTING:
             self.runs.begin(unit, now)
         elif state == machine.STOPPING:
@@ -115,6 +117,9 @@ class Services:
             unit = self.units[name]
             if purpose == HEALTH_TIMER:
                 self.health_monitor.due(unit, now)
+                continue
+            if purpose == HOOK_TIMER:
+                pre_stop.over(self, unit)
                 continue
             if unit.state == machine.STOPPING:
                 self.runs.kill(unit)
@@ -241,7 +246,7 @@ class Services:
         self.changed.add(unit.name)
         for names in (self.active, self.not_ready, self._dirty):
             names.pop(unit.name, None)
-        for purpose in (STATE_TIMER, HEALTH_TIMER):
+        for purpose in (STATE_TIMER, HEALTH_TIMER, HOOK_TIMER):
             self.timers.set((unit.name, purpose), None)
 
     # --- output and re-execution ------------------------------------------------------------------------
@@ -250,10 +255,11 @@ class Services:
         """Log a line about a service."""
         self.out.append(Report(level, unit.name, text))
 
-    def restore(self, units: list[Unit], deadlines: dict[str, float | None]) -> None:
+    def restore(self, units: list[Unit], deadlines: dict[str, dict[str, float | None]]) -> None:
         """Take over units from the re-execution state: sets and timers are set up again."""
         self.membership.add(units)
         for unit in units:
-            self.timers.set((unit.name, STATE_TIMER), deadlines.get(unit.name))
+            for purpose, times in deadlines.items():
+                self.timers.set((unit.name, purpose), times.get(unit.name))
             if unit.state == machine.RUNNING and not unit.paused:
                 self.timers.set((unit.name, HEALTH_TIMER), unit.health.next_at)

@@ -35,7 +35,7 @@ from cohabit.engine.events import (
 from cohabit.engine.reading import Reading
 from cohabit.engine.requests import request, schedule_due, signal_refused
 from cohabit.engine.transition import entries_from_plain, entries_to_plain
-from cohabit.engine.unit import STATE_TIMER, Unit
+from cohabit.engine.unit import HEALTH_TIMER, HOOK_TIMER, STATE_TIMER, Unit
 from cohabit.plan.model import PASSIVE_PROBES
 from cohabit.units import signal_name
 
@@ -121,7 +121,7 @@ class Supervisor:
         first = self.services.timers.first()
         if first is None or self.phase in (STOPPING, SWEEPING):
             return self.ending.deadline is not None
-        return first[1] == STATE_TIMER and self.units[first[0]].state == machine.STOPPING
+        return first[1] != HEALTH_TIMER and self.units[first[0]].state == machine.STOPPING
 
     def _service_event(self, event: Event, now: float) -> bool:
         """Whether the event is about one service; it is handled then."""
@@ -220,7 +220,10 @@ class Supervisor:
             "ending": self.ending.to_plain(),
             "killed": self.services.killed,
             "total_grace": self.services.total_grace.to_plain(),
-            "deadlines": {name: self.services.timers.get((name, STATE_TIMER)) for name in self.units},
+            "deadlines": {
+                purpose: {name: self.services.timers.get((name, purpose)) for name in self.units}
+                for purpose in (STATE_TIMER, HOOK_TIMER)
+            },
             "units": [unit.to_plain() for unit in self.units.values()],
         }
 

@@ -5,7 +5,7 @@ plan/grace.py has the rule for the total.
 
 from __future__ import annotations
 
-from cohabit.plan.grace import share, times_after
+from cohabit.plan.grace import hooks_part, share, times_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class TotalGrace:
         """How long this service may take to stop, from now on."""
         grace = self.of(unit)
         return grace if self.deadline is None else share(grace, self._after.get(unit.name, 0.0), self.deadline - now)
+
+    def hooks_until(self, kill_at: float, now: float) -> float:
+        """When the pre_stop hooks of a service have used their part of the time until SIGKILL."""
+        until = kill_at if self.deadline is None else min(kill_at, self.deadline)
+        return now + hooks_part(until - now)
 
     def latest(self, unit: Unit) -> float | None:
         """The latest time at which those after it still have their grace periods; None for no limit."""

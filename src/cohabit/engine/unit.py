@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cohabit.plan.model import Dependency, Service
     from cohabit.plan.reason import Reason
 
-STATE_TIMER, HEALTH_TIMER = "state", "health"  # timers of a unit: the time limit of its state, its next probe
+# Timers of a unit: the time limit of its state, its next probe, the time limit of its pre_stop hooks.
+STATE_TIMER, HEALTH_TIMER, HOOK_TIMER = "state", "health", "hook"
 # The fields in the re-execution state that are plain; the dependents follow from the Plan.
 _PLAIN = ("state", "desired", "restart_pending", "gone", "code", "starts", "restarts", "failed")
 

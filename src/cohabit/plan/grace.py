@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from cohabit.plan.model import Plan
 
+_SIGNAL_SECONDS = 2.0  # kept for the stop signal, at most; Kubernetes adds as much after a hook that is too long
+
 
 def times_after(graph: Mapping[str, Iterable[str]], graces: Mapping[str, float]) -> dict[str, float]:
     """For each service, the longest sum of grace periods (seconds) of services that can only be stopped after it.
@@ -37,14 +39,30 @@ def share(grace: float, after: float, remaining: float) -> float:
     return grace if whole <= remaining or not after else max(0.0, remaining) * grace / whole
 
 
+def hooks_part(seconds: float) -> float:
+    """The part for pre_stop hooks, of the time that a service has to stop. The rest is kept for its stop signal."""
+    return max(0.0, seconds - min(_SIGNAL_SECONDS, seconds / 4))
+
+
 def divided(plan: Plan) -> tuple[float, dict[str, float]]:
     """What the longest chain of a Plan needs, and the seconds that each service has if that is more than the total.
 
     Only services with less than their grace period are given, if every one of them uses all its time. Times are in
     seconds.
     """
-    graph = {name: [one.service for one in service.depends_on] for name, service in plan.services.items()}
-    graces = {name: service.stop_grace_seconds for name, service in plan.services.items()}
+    graph, graces = _graph(plan), _graces(plan)
+    after = times_after(graph, graces)
+    found = shares(plan)
+    needed = max((graces[name] + after[name] for name in graph if graph[name]), default=0.0)
+    if needed <= plan.stop_grace_seconds:
+        return needed, {}
+    chained = {name for name in graph if graph[name]} | {other for names in graph.values() for other in names}
+    return needed, {name: found[name] for name in graph if name in chained and found[name] < graces[name]}
+
+
+def shares(plan: Plan) -> dict[str, float]:
+    """The seconds that each service of a Plan has to stop, if every one of them uses all its time."""
+    graph, graces = _graph(plan), _graces(plan)
     after = times_after(graph, graces)
     begins = dict.fromkeys(graph, 0.0)
     found: dict[str, float] = {}
@@ -53,8 +71,12 @@ def divided(plan: Plan) -> tuple[float, dict[str, float]]:
         found[name] = min(share(graces[name], after[name], remaining), remaining)
         for other in graph[name]:
             begins[other] = max(begins[other], begins[name] + found[name])
-    needed = max((graces[name] + after[name] for name in graph if graph[name]), default=0.0)
-    if needed <= plan.stop_grace_seconds:
-        return needed, {}
-    chained = {name for name in graph if graph[name]} | {other for names in graph.values() for other in names}
-    return needed, {name: found[name] for name in graph if name in chained and found[name] < graces[name]}
+    return found
+
+
+def _graph(plan: Plan) -> dict[str, list[str]]:
+    return {name: [one.service for one in service.depends_on] for name, service in plan.services.items()}
+
+
+def _graces(plan: Plan) -> dict[str, float]:
+    return {name: service.stop_grace_seconds for name, service in plan.services.items()}

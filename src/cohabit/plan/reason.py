@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 EXITED = "exited"
 KILLED_BY_SIGNAL = "killed-by-signal"  # signal; a shell whose child was killed by it exits with the same code
 OUT_OF_MEMORY = "out-of-memory"  # signal; the kernel killed it
-STOPPED_UNASKED = "stopped-unasked"  # signal; we killed it before it was asked to stop, since no time was left
-STOP_TIMED_OUT = "stop-timed-out"  # signal; we killed it; hook_stage, hook_index: the hook that was still running
+# signal; we killed it before its stop signal was sent; hook_stage, hook_index: the pre_stop hook that was running
+STOPPED_UNASKED = "stopped-unasked"
+STOP_TIMED_OUT = "stop-timed-out"  # signal; we killed it, because it did not end after its stop signal
 KILLED_ON_REQUEST = "killed-on-request"  # signal
 SIGNAL_REFUSED = "signal-refused"  # signal; detail: the processes that the kernel does not permit us to signal
 UNHEALTHY = "unhealthy"  # detail: the last output of its probe; cause: why that failed, if it is known

@@ -52,9 +52,9 @@ def _ended(reason: Reason) -> str:
     return f"ended with {describe_exit(reason.code or 0)}{memory} after {format_duration(reason.seconds or 0.0)}"
 
 
-def _stop_timed_out(reason: Reason) -> str:
-    late = f"its {hook_name(reason)} did not end" if reason.hook_stage else "it did not stop"
-    return f"{_ended(reason)}, because {late} in time"
+def _stopped_unasked(reason: Reason) -> str:
+    hook = f" (its {hook_name(reason)} was running)" if reason.hook_stage else ""
+    return f"{_ended(reason)}, before it was asked to stop{hook}"
 
 
 def _hook(reason: Reason) -> str:
@@ -97,8 +97,8 @@ _TEXTS: dict[str, Callable[[Reason], str]] = {
     reasons.EXITED: _ended,
     reasons.KILLED_BY_SIGNAL: _ended,
     reasons.OUT_OF_MEMORY: _ended,
-    reasons.STOP_TIMED_OUT: _stop_timed_out,
-    reasons.STOPPED_UNASKED: lambda it: f"{_ended(it)}, before it was asked to stop",
+    reasons.STOP_TIMED_OUT: lambda it: f"{_ended(it)}, because it did not stop in time",
+    reasons.STOPPED_UNASKED: _stopped_unasked,
     reasons.KILLED_ON_REQUEST: lambda it: f"killed on request (signal {it.signal})",
     reasons.SIGNAL_REFUSED: _signal_refused,
     reasons.UNHEALTHY: lambda it: f"unhealthy: {it.detail or 'its probe failed'}",

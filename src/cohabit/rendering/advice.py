@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_KILLED, EXIT_NOT_FOUND
 from cohabit.plan import reason as reasons
-from cohabit.plan.reason_text import hook_name
 from cohabit.rendering.formatting import size
 from cohabit.rendering.log_hints import (
     hints_from_output,
@@ -206,8 +205,8 @@ def _start_advice(cause: Reason) -> list[str]:
 def _exit_code_advice(service: ServiceStatus, code: int, container: ContainerStatus) -> list[str]:
     reason = service.last_reason
     if reason is not None and reason.kind == reasons.STOP_TIMED_OUT:
-        return _hook_timeout_advice(reason) if reason.hook_stage else stop_advice(service)
-    if reason is not None and reason.kind == reasons.KILLED_ON_REQUEST:
+        return stop_advice(service)
+    if reason is not None and reason.kind in {reasons.KILLED_ON_REQUEST, reasons.STOPPED_UNASKED}:
         return []
     is_shell = program(service) in _SHELLS
     name = service.command[0] if service.command else "its command"
@@ -228,10 +227,6 @@ def _exit_code_advice(service: ServiceStatus, code: int, container: ContainerSta
         limit = f"; the container's limit of memory is {size(container.memory_limit or 0)}" if limited else ""
         return [f"not a stop by cohabit: {_SENDERS[code]}{limit}"]
     return [_BY_CODE[code]] if code in _BY_CODE else []
-
-
-def _hook_timeout_advice(reason: Reason) -> list[str]:
-    return [f"its {hook_name(reason)} did not end: if it needs more time, raise `stop_grace_period`"]
 
 
 def _not_found_advice(name: str) -> str:

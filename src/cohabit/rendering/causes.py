@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
-from cohabit.plan.reason import DEPENDENCY_FAILED, STOP_TIMED_OUT
+from cohabit.plan.reason import DEPENDENCY_FAILED, STOP_TIMED_OUT, STOPPED_UNASKED
 from cohabit.plan.reason_text import start_failure, text_of
 from cohabit.rendering.advice import blocked_advice, buffer_advice, exit_advice, port_advice, probe_advice, stop_advice
 from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED, state_of
@@ -330,7 +330,7 @@ def _stopped(snapshot: Snapshot, service: ServiceStatus) -> Cause:
             else "was stopped manually (cohabit stop, cohabit kill)"
         )
         advice = [f"`cohabit start {service.name}`"]
-        late = service.reason is not None and service.reason.kind == STOP_TIMED_OUT
+        late = service.reason is not None and service.reason.kind in {STOP_TIMED_OUT, STOPPED_UNASKED}
         killed = (f"it was killed: it {service.why}",) if late else ()
         return _cause(service, STOPPED_MANUALLY, clause, facts=killed, advice=advice)
     waits = service.conditions
