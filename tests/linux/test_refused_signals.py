@@ -76,3 +76,29 @@ def test_others_are_stopped_in_order(start: Start, tmp_path: Path) -> None:
     run.until_printed("web: started")
     assert run.stop() == 137
     assert "db stops" in run.text
+
+
+def test_scale_reports_an_instance_that_stays(start: Start, tmp_path: Path) -> None:
+    """The file was read and the plan changed, yet an instance that was to end cannot be signalled: exit code 1."""
+    directory = str(tmp_path)
+    path = write_file(directory, {"web": {**WEB["web"], "scale": 2}}, **HOUR)
+    variables = environment(directory)
+    run = start(*COHABIT, "up", "-f", path, above=WITHOUT_KILL, environment=variables, process_1=False)
+    run.until_printed("started, pid", 2)
+    said = ask(run, directory, "scale", "web=1", code=1)
+    assert "web-2 was removed" in said
+    assert "cannot stop web-2: SIGTERM could not be sent to process" in said
+
+
+def test_why_shows_the_end_beside_the_refused_signal(start: Start, tmp_path: Path) -> None:
+    """Of a service that has ended and left a process of another user behind: how it ended, and the refusal once."""
+    directory = str(tmp_path)
+    left = "setpriv --reuid=12345 --clear-groups sleep 1000 & while ! pgrep -U 12345 sleep; do :; done; exit 3"
+    services = {"web": {"command": shell(left), "essential": False}, "db": {"command": ["sleep", "1001"]}}
+    variables = environment(directory)
+    path = write_file(directory, services, **HOUR)
+    run = start(*COHABIT, "up", "-f", path, above=WITHOUT_KILL, environment=variables, process_1=False)
+    run.until_printed("its end is not waited for")
+    why = " ".join(ask(run, directory, "why", "web").split())
+    assert "web ended with exit code 3" in why
+    assert why.count("SIGTERM could not be sent to process") == 1

@@ -56,3 +56,27 @@ def test_start_and_scale_activate_a_service(up: Start, tmp_path: Path) -> None:
     ask(run, directory, "scale", "idle=2")
     run.until(lambda: len(run.below("sleep 1003")) == 2, "two instances")
     assert run.stop() == 0
+
+
+def test_a_service_that_was_started_by_name_stays_without_the_one_that_brought_it(up: Start, tmp_path: Path) -> None:
+    """`scale dbg=0` ends dbg and what came with it, but not what was also started by its name."""
+    directory = str(tmp_path)
+    debug = {"profiles": ["debug"]}
+    run = up(
+        {
+            "db": SERVICES["db"],
+            "dbg": {"command": ["sleep", "1001"], **debug, "depends_on": ["mock", "trace"]},
+            "mock": {"command": ["sleep", "1002"], **debug},
+            "trace": {"command": ["sleep", "1003"], **debug},
+        },
+        environment=environment(directory),
+    )
+    run.one("sleep 1000")
+    ask(run, directory, "start", "dbg")
+    assert "ready: trace" in ask(run, directory, "start", "trace")
+    trace = run.one("sleep 1003")
+    ask(run, directory, "scale", "dbg=0")
+    run.until(lambda: not run.below("sleep 1002"), "mock ends")
+    assert not run.below("sleep 1001")
+    assert run.one("sleep 1003").pid == trace.pid
+    assert run.stop() == 0

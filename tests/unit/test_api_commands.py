@@ -155,6 +155,35 @@ def test_start_of_a_service_that_does_not_take_part_reads_the_file_with_it() -> 
     assert refusal(backend, "start", "other", "nope")[0] == EXIT_USAGE
 
 
+def test_start_of_a_service_that_takes_part_for_another_one_records_it() -> None:
+    """It stays when the other one is scaled to 0: it was started by name, too."""
+    backend = up_with(service("web"))
+    backend.feed(ReloadRequested())
+    backend.feed(Loaded(plan(service("web"), service("mock")).replace(joined=("mock",), inactive=("other",))))
+    backend.feed(up("mock"))
+    waiting = backend.run("start", "mock", "other")
+    assert waiting.events == (Requested("start", ("mock",)), ReloadRequested({"mock": None, "other": None}))
+    assert backend.run("start", "web").events == (Requested("start", ("web",)),)
+
+
+def test_a_reload_reports_a_signal_that_it_needs_and_that_is_refused() -> None:
+    """`scale` and `reload` fail if an instance that they remove or restart cannot be signalled; others do not count."""
+    refused = Reason(SIGNAL_REFUSED, signal=15, detail="process 7 (x) of user 33")
+    backend = up_with(service("web"), service("old"), service("db"))
+    backend.feed(Requested("stop", ("db",)))
+    backend.feed(SignalRefused("db", refused))
+    waiting = backend.run("scale", web="0")
+    backend.feed(Loaded(plan(service("web"), service("db"))))
+    backend.feed(SignalRefused("old", refused))
+    answer = waiting.poll()
+    assert answer is not None
+    assert answer.code == 1
+    assert answer.text.startswith("cannot stop old: SIGTERM could not be sent to process 7 (x) of user 33")
+    assert {"text": "reload: old was removed: stopping it"} in answer.body
+    backend.run("reload")
+    backend.feed(Loaded(plan(service("web"), service("db"))))
+
+
 def test_a_refused_signal_is_the_answer() -> None:
     """`signal` and `stop` fail with the reason as soon as the kernel has refused."""
     refused = Reason(SIGNAL_REFUSED, signal=1, detail="process 7 (x) of user 33")

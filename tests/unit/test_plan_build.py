@@ -257,6 +257,10 @@ def test_a_service_that_is_added_takes_part_with_its_dependencies() -> None:
     assert plan is not None
     assert list(plan.services) == ["web", "dbg", "mock"]
     assert plan.inactive == ("other",)
+    assert plan.joined == ("mock",)
+    plan, _ = build(made, added=["dbg", "mock"])
+    assert plan is not None
+    assert plan.joined == ()
     plan, _ = build(made, ("web",), added=["other"])
     assert plan is not None
     assert list(plan.services) == ["web", "other"]

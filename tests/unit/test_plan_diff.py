@@ -108,7 +108,7 @@ def test_a_changed_container_setting_is_named(field: str, value: object, key: st
 def test_every_field_of_plan_is_covered() -> None:
     """Services, the total grace period, secrets and configs have tests of their own. The rest changes nothing."""
     known = {"services", "stop_grace_seconds", "secrets", "configs"}
-    assert known | {"control_gid", "logging", "mask", "inactive", "main", "reloads", "exit_code_from"} == set(
+    assert known | {"control_gid", "logging", "mask", "inactive", "main", "reloads", "exit_code_from", "joined"} == set(
         Plan._fields
     )
 

@@ -522,6 +522,10 @@ def test_a_silent_program_may_buffer_its_output() -> None:
         ),
         (crashing(output=["setpgid: Operation not permitted"]), "`setsid: false`"),
         (crashing(output=["(EE) Server is already active for display 99"]), "`remove_before_start:`"),
+        (
+            crashing(output=["FATAL: Squid is already running", "    exception location: Instance.cc(121) Throw"]),
+            "`remove_before_start:`",
+        ),
         (crashing(output=['Failed to start message bus: The pid file "/run/dbus/pid" exists']), "a pid or lock file"),
         (crashing(output=["bind(/run/app.sock): Address already in use"]), "the socket is in use by a second instance"),
         (crashing(output=["open /x: No such file or directory"]), "a file is missing"),

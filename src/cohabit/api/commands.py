@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from cohabit import __version__, control
 from cohabit.api import serialisers
-from cohabit.api.conditions import liveness, readiness, started, whether_ended, whether_ready
+from cohabit.api.conditions import liveness, readiness, started, unreachable, whether_ended, whether_ready
 from cohabit.api.protocol import Answer, RequestError
 from cohabit.engine import requests
 from cohabit.engine.container import LOADING, UP
@@ -253,11 +253,15 @@ def _matching(context: RequestContext) -> list[str]:
 
 
 def _inactive(context: RequestContext) -> dict[str, int | None]:
-    """The named services that are in the file and do not take part: {} if there are none, or if another is unknown."""
+    """The named services that take part from now on: {} if there are none, or if another is unknown.
+
+    They are in the file, and do not take part yet, or only because another one depends on them.
+    """
     plan, units = context.engine.plan, context.engine.units.values()
-    known = {name for unit in units for name in (unit.name, unit.spec.service)}
+    joined = plan.joined if plan is not None else ()
+    known = {name for unit in units for name in (unit.name, unit.spec.service)}.difference(joined)
     missing: dict[str, int | None] = {name: None for name in context.request.names if name not in known}
-    return missing if plan is not None and missing.keys() <= set(plan.inactive) else {}
+    return missing if plan is not None and missing.keys() <= {*plan.inactive, *joined} else {}
 
 
 def _start_inactive(context: RequestContext, inactive: dict[str, int | None]) -> PendingReply:
@@ -362,6 +366,7 @@ def _reload_with(context: RequestContext, scale: dict[str, int | None]) -> Pendi
     # A reading in progress may have begun before the file changed, so the one after it is awaited. After a re-execution
     # the reading in progress is the requested one.
     until = engine.reading.count + int(engine.reading.in_progress) + int(not context.resumed)
+    before = {unit.name for unit in engine.units.values() if unit.unreachable}
 
     def poll() -> Answer | None:
         if engine.phase != UP:
@@ -372,7 +377,8 @@ def _reload_with(context: RequestContext, scale: dict[str, int | None]) -> Pendi
         lines = engine.reading.messages
         body = tuple({"text": text} for text in lines)
         if not engine.reading.code:
-            return Answer(0, "done", body)
+            refused = [unit for name, unit in engine.units.items() if unit.unreachable and name not in before]
+            return unreachable(refused).replace(body=body) if refused else Answer(0, "done", body)
         why = lines[0] if len(lines) == 1 else f"{len(lines)} problems"
         return Answer(engine.reading.code, f"cannot {context.request.command}: {why} (nothing was changed)", body)
 

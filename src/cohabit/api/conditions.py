@@ -111,7 +111,7 @@ def _all_ready(engine: Supervisor, names: Sequence[str], *, retries: bool) -> An
 def _failure(engine: Supervisor, unit: Unit, *, retries: bool) -> Answer | None:
     """Return why the unit does not become ready without a further request; None while it still may."""
     if unit.unreachable:
-        return _unreachable([unit])
+        return unreachable([unit])
     if unit.restart_pending or unit.state == machine.STOPPING:
         return None
     if unit.state in _FAILED or (unit.state == machine.BACKOFF and not retries):
@@ -163,7 +163,7 @@ def whether_ended(
         return Answer(1, f"{wanted} is to start again")
     refused = [unit for unit in units if unit.unreachable]
     if refused and not by_itself:
-        return _unreachable(refused)
+        return unreachable(refused)
     if any(unit.restart_pending or unit.state not in machine.ENDED or _waits_to_start(unit) for unit in units):
         return None
     if by_itself:
@@ -174,7 +174,8 @@ def whether_ended(
     return Answer(0, f"stopped: {', '.join(names)}{note}")
 
 
-def _unreachable(units: Sequence[Unit]) -> Answer:
+def unreachable(units: Sequence[Unit]) -> Answer:
+    """The answer that names these services, which cannot be signalled."""
     return Answer(1, "; ".join(f"cannot stop {unit.name}: {text_of(unit.signal_refused)}" for unit in units))
 
 

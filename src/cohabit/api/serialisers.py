@@ -61,7 +61,9 @@ def container(engine: Supervisor, clock: Clock, *, ready: bool, **details: Any) 
 def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> ServiceStatus:
     """Return one service instance. details: pids, blocked_output, output, output_before."""
     definition = unit.spec
-    unreachable = unit.signal_refused if unit.unreachable else None
+    reason = unit.run.reason
+    if unit.unreachable and unit.signal_refused is not None:
+        reason = unit.signal_refused.replace(cause=reason)
     return ServiceStatus(
         name=unit.name,
         service=definition.service or unit.name,
@@ -77,8 +79,8 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
         status=unit.run.status,
         pid=unit.run.pid if unit.run.main_alive else 0,
         code=unit.code,
-        why=text_of(unreachable or unit.run.reason),
-        reason=unreachable or unit.run.reason,
+        why=text_of(reason),
+        reason=reason,
         out_of_memory=unit.run.out_of_memory,
         starts=unit.starts,
         restarts=unit.restarts,

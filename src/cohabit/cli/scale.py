@@ -26,7 +26,7 @@ COMMAND = Command(
     ),
     exit_codes=(
         ("0", "done; the changes are printed"),
-        ("1", "the container is starting or stopping, or the timeout expired"),
+        ("1", "the container is starting or stopping, the timeout expired, or an instance cannot be signalled"),
         *FILE_EXIT_CODES,
         *client.EXIT_CODES,
     ),

@@ -290,8 +290,8 @@ DAEMONS = {
     "varnishd": Daemon(("-F", "-d", "-V", "-C"), foreground_command="varnishd -F", joined=True),  # [manual]
     "lighttpd": Daemon(("-D", "-t", "-tt", "-v"), foreground_command="lighttpd -D", joined=True),  # [manual] [unit]
     "squid": Daemon(
-        ("-N", "--foreground", "-z", "-k", "-v"), foreground_command="squid --foreground", joined=True
-    ),  # [manual] [unit]
+        ("-N", "--foreground", "-z", "-k", "-v"), foreground_command="squid -N", joined=True
+    ),  # [manual] [tried]: with --foreground a child runs without stdout, so that stdio:/dev/stdout has no output
     "proftpd": Daemon(
         ("-n", "--nodaemon", "-t", "-v"), foreground_command="proftpd --nodaemon", joined=True
     ),  # [manual]
@@ -413,9 +413,10 @@ PLATFORMS = (
 
 
 # Programs that do not start while their pid or lock file names a running process. [tried]: apache2 says "already
-# running" and ends with 0; Xvfb says "Server is already active for display".
+# running" and ends with 0, squid ends with 1; Xvfb says "Server is already active for display".
 PID_FILES = {
     "apache2": "/run/apache2/apache2.pid",
     "httpd": "/usr/local/apache2/logs/httpd.pid",
+    "squid": "/run/squid.pid",
     "Xvfb": "/tmp/.X{display}-lock",  # noqa: S108 - the path is Xvfb's
 }

@@ -36,6 +36,7 @@ def build(
     """
     enabled = _enabled(draft, wanted, profiles)
     chosen = _with_dependencies(enabled, wanted) if wanted else enabled
+    own = {*chosen, *added}
     if added:
         enabled = {**enabled, **_enabled(draft, (*wanted, *added), profiles)}
         more = _with_dependencies(enabled, added)
@@ -56,7 +57,8 @@ def build(
     ]
     if any(not problem.warning for problem in problems):
         return None, tuple(problems)
-    return _plan(draft, chosen, {*wanted, *added}), tuple(problems)
+    joined = tuple(name for name in chosen if name not in own)
+    return _plan(draft, chosen, {*wanted, *added}).replace(joined=joined), tuple(problems)
 
 
 def _enabled(draft: Draft, wanted: Collection[str], profiles: Collection[str]) -> dict[str, DraftService]:

@@ -283,7 +283,8 @@ class Plan(Record):
     mask: secrets are replaced in all output. main: the service that gets the signals which process 1 does not use
     itself, or "". reloads: HUP reads a file again; otherwise it goes to main, too. inactive: services
     of the file that do not take part: their profiles are not active, or others were named. exit_code_from: the service
-    whose exit code is that of the container, or "" for that of the service that ended it.
+    whose exit code is that of the container, or "" for that of the service that ended it. joined: services that take
+    part only because one that was started or scaled by name depends on them.
     """
 
     services: dict[str, Service]
@@ -297,3 +298,4 @@ class Plan(Record):
     reloads: bool = True
     inactive: tuple[str, ...] = ()
     exit_code_from: str = ""
+    joined: tuple[str, ...] = ()

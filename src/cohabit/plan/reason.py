@@ -23,7 +23,8 @@ OUT_OF_MEMORY = "out-of-memory"  # signal; the kernel killed it
 STOPPED_UNASKED = "stopped-unasked"
 STOP_TIMED_OUT = "stop-timed-out"  # signal; we killed it, because it did not end after its stop signal
 KILLED_ON_REQUEST = "killed-on-request"  # signal
-SIGNAL_REFUSED = "signal-refused"  # signal; detail: the processes that the kernel does not permit us to signal
+# signal; detail: the processes that the kernel does not permit us to signal; cause: why the run has ended, if it has
+SIGNAL_REFUSED = "signal-refused"
 UNHEALTHY = "unhealthy"  # detail: the last output of its probe; cause: why that failed, if it is known
 HOOK_FAILED = "hook-failed"  # hook_stage, hook_index, code; cause if it did not run to its end
 HOOK_ENDED = "hook-ended"  # the same; the hook succeeded, and a stop came before the command was started

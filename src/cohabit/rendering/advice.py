@@ -49,7 +49,7 @@ FOREGROUND_COMMANDS = {
     "named": "named -f",
     "unbound": "unbound -d",
     "dnsmasq": "dnsmasq -k",
-    "squid": "squid --foreground",
+    "squid": "squid -N",
     "postfix": "postfix start-fg",
     "proftpd": "proftpd --nodaemon",
     "supervisord": "supervisord -n, or one service for each of its programs",

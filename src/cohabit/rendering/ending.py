@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def end_clause(service: ServiceStatus, container: ContainerStatus) -> str:
     """Describe how its last run ended: "ended with exit code 1 after 2s", "was killed by SIGKILL: out of memory"."""
     reason = service.last_reason
+    if reason is not None and reason.kind == SIGNAL_REFUSED:
+        reason = reason.cause  # what came before
     if service.ran_out_of_memory:
         return _out_of_memory(service, container, reason)
     if reason is None:

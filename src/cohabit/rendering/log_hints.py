@@ -103,7 +103,11 @@ _PORT_IN_USE = re.compile(_ADDRESS_IN_USE, re.IGNORECASE)
 _STALE_FILES = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (_SOCKET_FILE, _PID_FILE))
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), " ".join(meaning.split())) for pattern, meaning in _MEANINGS)
 
-_FAILURE = re.compile(r"^\s*(\[?\w*(fatal|panic|error|critical|exception)\w*\b)|\b(fatal|panic|error):", re.IGNORECASE)
+# squid writes "exception location: FILE" after its message.
+_FAILURE = re.compile(
+    r"^\s*(?!exception location:)(\[?\w*(fatal|panic|error|critical|exception)\w*\b)|\b(fatal|panic|error):",
+    re.IGNORECASE,
+)
 _NOT_EXECUTED = re.compile(r"([^\s:]+): (?:cannot execute: )?(?:permission denied|is a directory)", re.IGNORECASE)
 _NOT_FOUND = re.compile(r"([^\s:]+): (?:command )?not found", re.IGNORECASE)
 _PORT = re.compile(r"(?:[\]:*.\w]:|\bport[ =:]+)(\d{1,5})\b", re.IGNORECASE)
