@@ -1,7 +1,11 @@
 """A running container: a terminal, a pipe, secrets, a reload, a re-execution and schedules."""
 
+import fcntl
 import re
+import signal
+import struct
 import subprocess
+import termios
 from typing import Any, Final
 
 import pytest
@@ -12,7 +16,7 @@ from docker.mounted import Mounted
 from docker.terminal import on_a_terminal
 
 OTHER: Final[dict[str, dict[str, Any]]] = {"other": {"command": "sleep 1000"}}
-BASH: Final = ("up", "--", "bash", "--norc")
+SIZES: Final = "sh -c 'trap \"stty size\" WINCH; echo waiting; while :; do sleep 0.1; done'"
 
 
 # --- the foreground --------------------------------------------------------------------------------------
@@ -21,10 +25,12 @@ BASH: Final = ("up", "--", "bash", "--norc")
 RUN: Final = ("run", "-it", "--network=none", "--env=PS1=@@ ", "--env=TERM=dumb")
 
 
-def test_foreground_shell_beside_the_services(engine: Engine, label: str, servers: str, file: Mounted) -> None:
+@pytest.mark.parametrize("command", ["up", "init"])
+def test_shell_in_the_foreground(command: str, engine: Engine, label: str, servers: str, file: Mounted) -> None:
     """`docker run -it IMAGE up -- bash`: job control as on any terminal, and bash's exit code is the container's."""
     file.write(OTHER)
-    with on_a_terminal(engine, *RUN, "--rm", "--label", label, *file.options, servers, *BASH) as terminal:
+    bash = (command, "--", "bash", "--norc")
+    with on_a_terminal(engine, *RUN, "--rm", "--label", label, *file.options, servers, *bash) as terminal:
         # There is no type-ahead: a terminal may keep input that a program has not yet read.
         terminal.until("@@ ")
         terminal.type("python3 /srv/job.py\n")
@@ -42,10 +48,33 @@ def test_foreground_shell_beside_the_services(engine: Engine, label: str, server
         terminal.type("echo code $?; tty\n")
         terminal.until("code 130\n/dev/pts/0\n")
         terminal.until("@@ ", times=5)
+        terminal.type(f"{SIZES}\n")
+        terminal.until("\nwaiting\n")
+        fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+        terminal.process.send_signal(signal.SIGWINCH)  # as the window of the client does
+        terminal.until("50 132\n")
+        terminal.type("\x03")
+        terminal.until("@@ ", times=6)
         terminal.type("exit 7\n")
         assert terminal.wait() == 7
     assert "no job control" not in terminal.text
-    assert "other: stopped" in terminal.text
+    assert ("other: stopped" in terminal.text) == (command == "up")
+
+
+@pytest.mark.parametrize("case", [("init", "\x03", 130), ("up", "\x1c", 131)])
+def test_a_key_ends_the_foreground(
+    case: tuple[str, str, int], engine: Engine, label: str, servers: str, file: Mounted
+) -> None:
+    """^C and the quit key reach the command as on any terminal. The exit code shows the signal."""
+    command, key, code = case
+    file.write(OTHER)
+    cat = (command, "--", "sh", "-c", "echo started; exec cat")
+    with on_a_terminal(engine, *RUN, "--rm", "--label", label, *file.options, servers, *cat) as terminal:
+        terminal.until("\nstarted\n" if command == "up" else "started\n")
+        terminal.type("one\n")
+        terminal.until("one\n", times=2)
+        terminal.type(key)
+        assert terminal.wait() == code
 
 
 def test_docker_stop_with_a_foreground_shell(engine: Engine, label: str, servers: str, file: Mounted) -> None:

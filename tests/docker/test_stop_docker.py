@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 from docker.engine import until
 
 if TYPE_CHECKING:
@@ -21,6 +23,16 @@ POSTGRES: Final = {
 COMPLETED: Final = {"condition": "service_completed_successfully"}
 HEALTHY: Final = {"condition": "service_healthy"}
 DEAF: Final = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]
+
+APACHE: Final = """
+ServerName localhost
+Listen 8081
+PidFile /run/apache2/apache2.pid
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+ErrorLog /proc/self/fd/2
+"""
+RUN_APACHE: Final = "apache2 -D FOREGROUND -f /etc/cohabit/apache2.conf"
 
 
 def test_a_deaf_service_does_not_cost_the_database_its_clean_end(servers: str, file: Mounted, start: Start) -> None:
@@ -73,3 +85,32 @@ def test_parallel_jobs_all_complete(servers: str, file: Mounted, start: Start) -
     logs = container.logs()
     assert [logs.of(name) for name in jobs] == [["done"]] * 3
     assert any("job1 has completed; the container continues with" in line for line in logs.of("cohabit"))
+
+
+@pytest.fixture
+def apache(servers: str, file: Mounted) -> tuple[str, Mounted]:
+    """Give the image and the files: a configuration of apache2, and another service."""
+    file.write({"other": {"command": "sleep 1000"}})
+    file.write_text(APACHE, "apache2.conf")
+    return servers, file
+
+
+@pytest.mark.parametrize(
+    ("stop_signal", "command", "end"),
+    [
+        ("SIGRTMIN+3", ("up",), (0, "stopped by SIGRTMIN+3")),
+        ("SIGWINCH", ("up",), (137, "STOPSIGNAL SIGTERM")),  # nobody takes it
+        ("SIGWINCH", ("run", RUN_APACHE), (0, "caught SIGWINCH, shutting down")),  # as in the image httpd: graceful
+    ],
+)
+def test_the_stop_signal_of_an_image(
+    stop_signal: str, command: tuple[str, ...], end: tuple[int, str], start: Start, apache: tuple[str, Mounted]
+) -> None:
+    """A stop signal stops all, or reaches the main command; without a receiver the log says what to write."""
+    servers, file = apache
+    ready = "other: started" if command == ("up",) else "resuming normal operations"
+    container = start(servers, *command, options=(*file.options, f"--stop-signal={stop_signal}"))
+    container.until_output(lambda logs: ready in logs.stderr, ready)
+    code, said = end
+    assert container.stop(grace_seconds=1 if code else 10).code == code
+    assert said in container.logs().stderr

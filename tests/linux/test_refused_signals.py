@@ -94,7 +94,10 @@ def test_why_shows_the_end_beside_the_refused_signal(start: Start, tmp_path: Pat
     """Of a service that has ended and left a process of another user behind: how it ended, and the refusal once."""
     directory = str(tmp_path)
     left = "setpriv --reuid=12345 --clear-groups sleep 1000 & while ! pgrep -U 12345 sleep; do :; done; exit 3"
-    services = {"web": {"command": shell(left), "essential": False}, "db": {"command": ["sleep", "1001"]}}
+    services: dict[str, dict[str, Any]] = {
+        "web": {"command": shell(left), "essential": False},
+        "db": {"command": ["sleep", "1001"]},
+    }
     variables = environment(directory)
     path = write_file(directory, services, **HOUR)
     run = start(*COHABIT, "up", "-f", path, above=WITHOUT_KILL, environment=variables, process_1=False)
