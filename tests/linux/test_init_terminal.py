@@ -124,6 +124,38 @@ def test_stop_key_and_background_under_a_shell(start: Start) -> None:
     run.until_printed("42\r\n")
 
 
+@pytest.mark.parametrize("options", ["", "-g"])
+def test_a_command_that_stops_itself_returns_to_the_shell(start: Start, options: str) -> None:
+    """Main sends STOP to itself: the shell notices, as without us, and `fg` continues it."""
+    run = _bash(start)
+    stopping = "kill -STOP $$; read line; echo got $line"
+    run.type(f"{shlex.join([*COHABIT, 'init', *options.split()])} -- bash -c {shlex.quote(stopping)}\n")
+    run.until_printed("Stopped")
+    _prompt(run, 2)
+    run.type("fg\n")
+    _until_foreground(run, f"bash -c {stopping}")
+    run.type("one\n")
+    run.until_printed("got one\r\n")
+    _prompt(run, 3)
+
+
+def test_suspend_returns_to_the_shell(start: Start) -> None:
+    """The command `suspend` of an inner bash stops the job."""
+    run = _bash(start)
+    run.type(f"{INIT} {shlex.join(BASH)}\n")
+    _prompt(run, 2)
+    run.type("suspend\n")
+    run.until_printed("Stopped")
+    _prompt(run, 3)
+    run.type("fg\n")
+    run.type("echo $((6 * 7))\n")
+    run.until_printed("42\r\n")
+    run.type("exit 5\n")
+    run.until_printed("PROMPT>", 5)
+    run.type("echo code $?\n")
+    run.until_printed("code 5\r\n")
+
+
 def test_interrupt_under_a_shell_ends_the_job_only(start: Start) -> None:
     """Under an interactive shell ^C ends the job with 130, and the shell keeps running."""
     run = _bash(start)

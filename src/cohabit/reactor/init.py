@@ -248,11 +248,15 @@ class Init:
             return  # it has ended
 
     def _main_stopped(self, number: int) -> None:
-        """The terminal has stopped main: stop with it if a shell can continue us, else continue it. Ignore a STOP.
+        """The terminal has stopped main: stop with it if a shell can continue us, else continue it.
 
+        A STOP (the command `suspend` of bash) is left as it is. In the foreground of a shell we stop, too, so that the
+        shell notices.
         In a group that main shares with us under a shell, the terminal has stopped us, too, as far as it concerns us.
         """
         self._stopped = number != signals.STOP
+        if not self._stopped and self._terminal.is_for(self.main) and self._rules.has_shell():
+            signals.stop_ourselves()
         if not self._stopped or self._terminal.fd < 0 or self._taken is not signals.ALL:
             return
         self._terminal.take_back(self.main)

@@ -135,6 +135,11 @@ def stop_our_group() -> None:
     signal.signal(TSTP, before)
 
 
+def stop_ourselves() -> None:
+    """Stop this process until somebody continues it. No effect on process 1."""
+    os.kill(os.getpid(), STOP)
+
+
 def die_of_interrupt() -> None:
     """End this process as INT does by default; has no effect on process 1."""
     signal.signal(INT, signal.SIG_DFL)

@@ -27,6 +27,10 @@ class Terminal:
         """Whether our own process group is in the foreground."""
         return self._foreground_group() == self._ours
 
+    def is_for(self, group: int) -> bool:
+        """Whether our own process group or that one is in the foreground."""
+        return self._foreground_group() in (self._ours, group)
+
     def lend(self, group: int) -> None:
         """Put another process group into the foreground, if ours is there."""
         if self.foreground:
