@@ -99,7 +99,7 @@ def apache(servers: str, file: Mounted) -> tuple[str, Mounted]:
     ("stop_signal", "command", "end"),
     [
         ("SIGRTMIN+3", ("up",), (0, "stopped by SIGRTMIN+3")),
-        ("SIGWINCH", ("up",), (137, "STOPSIGNAL SIGTERM")),  # nobody takes it
+        ("SIGWINCH", ("up",), (137, "STOPSIGNAL SIGTERM")),  # without a receiver
         ("SIGWINCH", ("run", RUN_APACHE), (0, "caught SIGWINCH, shutting down")),  # as in the image httpd: graceful
     ],
 )

@@ -136,7 +136,7 @@ def stop_our_group() -> None:
 
 
 def stop_ourselves() -> None:
-    """Stop this process until somebody continues it. No effect on process 1."""
+    """Stop this process until a CONT. No effect on process 1."""
     os.kill(os.getpid(), STOP)
 
 
