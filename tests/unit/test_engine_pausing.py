@@ -62,6 +62,15 @@ STORIES: dict[str, Story] = {
             (0.8, up("web"), ("probe web",)),
         ),
     ),
+    "what a killed run leaves behind continues, and ends": (
+        _WEB,
+        (
+            (0.0, up("web"), ("probe web",)),
+            (0.1, Probed("web", True), ("all ready",)),
+            (0.5, PAUSE, ("pause web",)),
+            (0.6, Exited("web", 137, orphans=True), ("unpause web", "stop probe web", "signal tree web TERM")),
+        ),
+    ),
     "no watchdog message is missing, neither meanwhile nor at once afterwards": (
         plan(service("web", probe=_WATCHED)),
         (

@@ -245,6 +245,8 @@ class Runs:
         """Its main process has ended."""
         services, run = self._services, unit.run
         services.timers.set((unit.name, HOOK_TIMER), None)
+        if run.process == PAUSED:  # it had ended before, or was killed: what it left behind has to end as well
+            services.out.append(Unpause(unit.name))
         run.process, run.orphans, run.out_of_memory = GONE, orphans, out_of_memory
         unit.code = run.forced_exit_code or code
         run.ran_seconds = max(0.0, now - run.started_at)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Name -> version of the saved state. Increase it with each incompatible change of what save() returns.
 VERSIONS = {
     "loop": 1,
-    "engine": 8,
+    "engine": 9,
     "launcher": 1,
     "output": 5,
     "multiline": 2,
