@@ -243,8 +243,10 @@ class Model(RequestedState):
         if seconds and state.kill_due is not None:
             after = self.time_after.get(state.name, 0.0)
             latest = self.total_at - after if self.total_at is not None and after else now + seconds
-            state.kill_at = max(state.kill_due, min(now + seconds, latest))
-            self._limit_hooks(state, now)
+            before = state.kill_due
+            state.kill_at = max(before, min(now + seconds, latest))
+            if state.kill_at > before:
+                self._limit_hooks(state, now)
         probe = state.service.probe
         if not state.running or probe is None or probe.kind != "notify":
             return

@@ -13,6 +13,7 @@ It makes the same guarantees as reactor/loop.py and reactor/processes/children.p
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
@@ -20,8 +21,6 @@ from cohabit.plan.model import PASSIVE_PROBES
 from cohabit.plan.reason import NO_ROOM, NOT_FOUND, Reason
 
 if TYPE_CHECKING:
-    from random import Random
-
     from cohabit.engine.effects import Effect
     from cohabit.engine.events import Event
     from cohabit.plan.model import Plan, Probe, Service
@@ -104,6 +103,8 @@ class Reactor:
             if stage == "pre_start":
                 self._lingering.discard(name)
             self.hooks[name] = self._kernel.fork(name, stage)
+            if stage == "pre_stop":
+                self._may_ask_for_time(name)
 
     def _signal(self, name: str, number: int) -> None:
         if name in self._searching:  # it stops: the search ends without a result
@@ -114,6 +115,22 @@ class Reactor:
         process = self.mains.get(name) or self.hooks.get(name)
         if process is not None:
             self._kernel.signal(process, number)
+            self._may_ask_for_time(name)
+
+    def _may_ask_for_time(self, name: str) -> None:
+        """Some services that are being stopped ask for a longer time (EXTEND_TIMEOUT_USEC=)."""
+        process, service = self.mains.get(name), self._services.get(name)
+        if process is None or service is None or service.probe is None or service.probe.kind != "notify":
+            return
+        # Of its own, so that it changes no other event of a seed.
+        rng = Random(f"{name} {process.pid} {self._kernel.now}")  # noqa: S311 - not for cryptography
+        if rng.random() < 0.5:
+            message = events.Notified(name, extend_seconds=rng.choice((1.0, 5.0, 60.0)))
+            self._kernel.at(self._kernel.now + rng.choice((0.0, 0.5, 3.0)), self._ask_for_time, process, message)
+
+    def _ask_for_time(self, process: Process, message: Event) -> None:
+        if process.alive:
+            self._messages.append(message)
 
     def _prepare(self, plan: Plan) -> None:
         self.scheduled = tuple(name for name, service in plan.services.items() if service.schedule is not None)
