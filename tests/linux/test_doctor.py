@@ -17,7 +17,14 @@ PROGRAM = os.path.join(os.path.dirname(MAIN), "doctor", "__main__.py")
 
 def command_line(dockerfile: str = "", file: str = "", *, as_json: bool = True, strict: bool = False) -> list[str]:
     """Return the command line that `cohabit doctor` executes."""
-    request = {"dockerfile": dockerfile, "file": file, "json": as_json, "strict": strict}
+    request: dict[str, object] = {
+        "dockerfile": dockerfile,
+        "file": file,
+        "context": "",
+        "format": "json" if as_json else "text",
+        "threshold": "warning" if strict else "error",
+        "ignore": [],
+    }
     return [sys.executable, "-I", PROGRAM, repr(request)]
 
 
@@ -35,12 +42,12 @@ def beside_cohabit(argv: list[str], *first: str) -> list[str]:
 
 def test_a_dockerfile(start: Start, tmp_path: Path) -> None:
     """Three lines for each finding, a last line with the counts, and exit code 1 for an error."""
-    (tmp_path / "Dockerfile").write_text("FROM debian\nCMD nginx & ./app\n")
+    (tmp_path / "Dockerfile").write_text("FROM debian\nCMD ./a & ./app\n")
     run = start(*command_line(str(tmp_path), as_json=False))
     assert run.wait() == 1
     lines = run.out.decode().splitlines()
     assert lines[0].startswith(f"error   {tmp_path}/Dockerfile:2: ")
-    assert lines[2] == '        do:  CMD ["cohabit", "run", "nginx", "./app"]'
+    assert lines[2] == '        do:  CMD ["cohabit", "run", "./a", "./app"]'
     assert lines[-1] == f"{tmp_path}/Dockerfile: 1 error"
 
 

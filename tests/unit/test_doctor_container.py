@@ -1,12 +1,9 @@
 """Checks of a container: each fact leads to its finding, and a good container has none."""
 
-import json
-
 import pytest
 
 from cohabit.doctor import container
 from cohabit.doctor.container_checks import Facts, examine, is_cohabit, platform_of
-from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_order, summary
 from cohabit.doctor.reading import Reading
 from cohabit.doctor.services import WrittenService
 from cohabit.plan.draft import SourceLocation
@@ -171,44 +168,3 @@ def test_collecting_facts_works_anywhere() -> None:
 
 
 # --- output -------------------------------------------------------------------------------------------------
-
-
-ONE = Finding("error", SourceLocation("Dockerfile", 12), "it is wrong", "it breaks", "write it right")
-TWO = Finding("hint", SourceLocation("cohabit.yaml", 7), "it is odd", "it may break", "write it so", "web")
-
-
-def test_text_and_json() -> None:
-    """Three lines, or one object, for each finding."""
-    assert (
-        as_text(TWO) == "hint    cohabit.yaml:7: web: it is odd\n        why: it may break\n        do:  write it so\n"
-    )
-    assert json.loads(as_json(TWO)) == {
-        "level": "hint", "place": "cohabit.yaml:7", "what": "it is odd", "why": "it may break", "do": "write it so",
-        "service": "web",
-    }  # fmt: skip
-
-
-def test_order_and_sum() -> None:
-    """Errors first, lines sorted as numbers, no duplicates; the last line has the counts."""
-    late, early = (
-        ONE.replace(place=SourceLocation("Dockerfile", 100)),
-        ONE.replace(place=SourceLocation("Dockerfile", 9)),
-    )
-    assert in_order([TWO, late, ONE, early, ONE]) == [early, ONE, late, TWO]
-    assert summary(["Dockerfile"], []) == "Dockerfile: no problems\n"
-    assert summary(["a", "b"], [ONE, early, TWO]) == "a, b: 2 errors, 1 hint\n"
-
-
-@pytest.mark.parametrize(
-    ("levels", "strict", "code"),
-    [
-        ([], False, 0),
-        (["hint"], True, 0),
-        (["warning"], False, 0),
-        (["warning"], True, 1),
-        (["hint", "error"], False, 1),
-    ],
-)
-def test_exit_codes(levels: list[str], strict: bool, code: int) -> None:
-    """1 for an error, and with --strict for a warning."""
-    assert exit_code([ONE.replace(level=level) for level in levels], strict=strict) == code

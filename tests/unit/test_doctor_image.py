@@ -1,12 +1,16 @@
 """Checks of a Dockerfile: each reports a bad one and accepts the corrected one."""
 
+from pathlib import Path
+
 import pytest
 
 from cohabit.doctor.dockerfile import image_of, parse
 from cohabit.doctor.findings import Finding
 from cohabit.doctor.image import examine
+from cohabit.doctor.replacement import CMD, ENTRYPOINT, HEALTHCHECK, instruction, recommended
 
-GOOD = 'FROM debian\nENTRYPOINT ["cohabit", "up", "--"]\nHEALTHCHECK CMD ["cohabit", "health"]\n'
+CHECK = f"{HEALTHCHECK}\n"
+GOOD = f'FROM debian\nENTRYPOINT ["cohabit"]\nCMD ["up"]\n{CHECK}'
 UP = 'ENTRYPOINT ["cohabit", "up", "--"]\nHEALTHCHECK NONE'
 
 
@@ -23,7 +27,10 @@ def found(text: str) -> list[Finding]:
         GOOD,
         GOOD + "STOPSIGNAL SIGTERM\nUSER root\n",
         "FROM nginx\nSTOPSIGNAL TERM\n" + UP,
-        'FROM debian\nENTRYPOINT ["/opt/venv/bin/cohabit"]\nCMD ["up"]\nHEALTHCHECK CMD cohabit health || exit 1\n',
+        'FROM debian\nENTRYPOINT ["/opt/venv/bin/cohabit"]\nCMD ["up"]\nHEALTHCHECK NONE\n',
+        UP.replace("NONE", "--start-period=1m --interval=5s CMD cohabit health || exit 1").join(
+            ["FROM debian\n", "\n"]
+        ),
         'FROM debian\nENTRYPOINT ["python3", "-I", "-m", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
         'FROM debian\nENTRYPOINT ["gosu", "app", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
         'FROM debian\nENTRYPOINT ["env", "A=1", "cohabit", "up", "--"]\nHEALTHCHECK NONE\n',
@@ -66,7 +73,7 @@ def test_a_good_dockerfile_has_no_findings(text: str) -> None:
             'CMD ["sh", "-c", "exec cohabit up -f $FILE"]',
         ),
         ("ENTRYPOINT exec cohabit up\nHEALTHCHECK NONE", "hint", 2, "ENTRYPOINT is in shell form", "ENTRYPOINT"),
-        ("CMD nginx & ./app", "error", 2, "in the background", 'CMD ["cohabit", "run", "nginx", "./app"]'),
+        ("CMD ./a & ./app", "error", 2, "in the background", 'CMD ["cohabit", "run", "./a", "./app"]'),
         ("CMD a x & b & wait -n", "error", 2, "in the background", 'CMD ["cohabit", "run", "a x", "b"]'),
         ('CMD ["bash", "-c", "a & b"]', "error", 2, "in the background", 'CMD ["cohabit", "run", "a", "b"]'),
         ("CMD service nginx start && tail -f /dev/null", "error", 2, "keeps the container alive with tail", "CMD"),
@@ -86,6 +93,29 @@ def test_a_good_dockerfile_has_no_findings(text: str) -> None:
         ),
         ('ENTRYPOINT ["cohabit", "up", "&&", "x"]\nHEALTHCHECK NONE', "error", 2, "'&&' is an argument", "sh"),
         ('ENTRYPOINT ["cohabit"]\nHEALTHCHECK NONE', "warning", 2, "without a command", 'CMD ["up"]'),
+        # daemons, and commands that only wait
+        ("CMD php-fpm -D && nginx -g 'daemon off;'", "error", 2, "background", '"php-fpm -F", "nginx -g '),
+        ("CMD nginx && gunicorn a:b", "error", 2, "background", """"nginx -g 'daemon off;'", "gunicorn a:b"]"""),
+        ("CMD service ssh start && ./app", "error", 2, "background", '"/usr/sbin/sshd -D -e", "./app"]'),
+        ("CMD apachectl start", "error", 2, "background", "apachectl -D FOREGROUND"),
+        ("CMD (a &); b", "error", 2, "background", "line 2 (a block)"),
+        ('CMD ["nginx"]', "error", 2, "nginx puts itself in the background", 'CMD ["nginx", "-g", "daemon off;"]'),
+        ('ENTRYPOINT ["tini", "--"]\nCMD ["cron"]', "error", 2, "cron puts itself", "cron"),
+        ('CMD ["php-fpm8.2", "-D"]', "error", 2, "puts itself", 'CMD ["php-fpm8.2", "-F"]'),
+        ('CMD ["redis-server", "--daemonize", "yes"]', "error", 2, "puts itself", '"--daemonize", "no"]'),
+        ('CMD bash -c "./a && sleep infinity"', "error", 2, "keeps the container alive with sleep", "cohabit"),
+        ('CMD ["bash", "-c", "cron; tail -f /dev/null"]', "error", 2, "alive with tail", "cron -f"),
+        ("CMD cron && tail -f /var/log/cron.log", "error", 2, "alive with tail", "cron -f"),
+        ("CMD tail -f /dev/null", "warning", 2, "CMD keeps the container alive with tail", '"init", "--"]'),
+        ("CMD sleep infinity", "warning", 2, "alive with sleep", '"init", "--"]'),
+        ('CMD ["tail", "-f", "/dev/null"]', "warning", 2, "alive with tail", '"init", "--"]'),
+        ('CMD ["sleep", "infinity"]', "warning", 2, "alive with sleep", '"init", "--"]'),
+        ("CMD while :; do sleep 10; done", "warning", 2, "a loop that sleeps", '"init", "--"]'),
+        # quotes
+        ("""CMD ["nginx", "-g", "'daemon off;'"]""", "error", 2, "quotes of its own", '"-g", "daemon off;"]'),
+        (r"""CMD ["nginx", "-g", "\"daemon off;\""]""", "error", 2, "quotes of its own", "daemon off;"),
+        ("""ENTRYPOINT ["nginx"]\nCMD ["-g", "'daemon off;'"]""", "error", 3, "quotes", 'CMD ["-g", "daemon off;"]'),
+        ("""CMD ["app", "--name", "'a b'"]""", "hint", 2, "quotes of its own", 'CMD ["app", "--name", "a b"]'),
         # before cohabit
         (
             'ENTRYPOINT ["tini", "--", "cohabit", "up", "--"]\nHEALTHCHECK NONE', "warning", 2, "tini is process 1",
@@ -104,8 +134,24 @@ def test_a_good_dockerfile_has_no_findings(text: str) -> None:
         ),
         # not cohabit
         ('CMD ["supervisord", "-n"]', "warning", 2, "supervisord runs the services", "cohabit"),
-        ('ENTRYPOINT ["tini", "--"]\nCMD ["supervisord", "-n"]', "warning", 2, "supervisord runs", "cohabit"),
+        ('ENTRYPOINT ["tini", "--"]\nCMD ["supervisord", "-n"]', "warning", 3, "supervisord runs", "cohabit"),
         ('ENTRYPOINT ["/init"]', "warning", 2, "/init runs the services", "cohabit"),
+        ('ENTRYPOINT ["/x.sh"]\nCMD ["supervisord", "-n"]', "warning", 3, "CMD is supervisord, behind /x.sh", "up"),
+        ('ENTRYPOINT ["/x.sh"]\nCMD ["/init"]', "warning", 3, "CMD is /init, behind /x.sh", "up"),
+        ('ENTRYPOINT ["x"]\nCMD ["bundle", "exec", "foreman", "start"]', "hint", 2, "x is what", "up"),
+        ('CMD ["bundle", "exec", "foreman", "start"]', "warning", 2, "foreman runs the services", "up"),
+        ("CMD honcho start", "warning", 2, "honcho runs the services", "up"),
+        ('CMD ["python3", "-m", "honcho", "start"]', "warning", 2, "honcho runs the services", "up"),
+        ('CMD ["npx", "concurrently", "a", "b"]', "warning", 2, "concurrently runs the services", "up"),
+        ('CMD ["monit", "-I"]', "warning", 2, "monit runs the services", "up"),
+        ('CMD ["/usr/sbin/init"]', "warning", 2, "/usr/sbin/init runs the services", "up"),
+        ("ENTRYPOINT /sbin/init", "warning", 2, "/sbin/init runs the services", "up"),
+        # shell text: `fi`, `done`, `esac` are not programs
+        ('CMD if [ -n "$X" ]; then a; else b; fi', "hint", 2, "a script of the shell (CMD) is what", "up"),
+        ("CMD for i in 1 2; do a; done", "hint", 2, "a script of the shell (CMD) is what", "up"),
+        ("CMD case $X in a) b;; esac", "hint", 2, "a script of the shell (CMD) is what", "up"),
+        ("CMD while true; do a; sleep 1; done", "hint", 2, "a script of the shell (CMD) is what", "up"),
+        ("CMD { a; b; }", "hint", 2, "b is what the container runs", "up"),
         ('CMD ["./app"]', "hint", 2, "./app is what the container runs, not cohabit", "cohabit"),
         ("RUN x", "hint", 1, "the base image's own, not cohabit", "cohabit"),
         # overridden or replaced
@@ -113,7 +159,7 @@ def test_a_good_dockerfile_has_no_findings(text: str) -> None:
         ('ENTRYPOINT ["a"]\n' + UP, "warning", 2, "this ENTRYPOINT is not used: line 3", "remove this line"),
         (
             'CMD ["cohabit", "up"]\nHEALTHCHECK NONE', "hint", 2, "without ENTRYPOINT",
-            'ENTRYPOINT ["cohabit", "up", "--"]',
+            recommended(),
         ),
         # stop signal
         (UP + "\nSTOPSIGNAL SIGUSR1", "error", 4, "STOPSIGNAL is SIGUSR1", "STOPSIGNAL SIGTERM"),
@@ -121,9 +167,12 @@ def test_a_good_dockerfile_has_no_findings(text: str) -> None:
         (UP + "\nSTOPSIGNAL KILL", "error", 4, "STOPSIGNAL is SIGKILL", "STOPSIGNAL SIGTERM"),
         (UP + "\nSTOPSIGNAL SIGFOO", "error", 4, "STOPSIGNAL is SIGFOO", "STOPSIGNAL SIGTERM"),
         # health
-        ('ENTRYPOINT ["cohabit", "up", "--"]', "warning", 2, "no HEALTHCHECK", 'HEALTHCHECK CMD ["cohabit", "health"]'),
+        ('ENTRYPOINT ["cohabit", "up", "--"]', "warning", 2, "no HEALTHCHECK", HEALTHCHECK),
         (UP.replace("NONE", "CMD curl -f http://x"), "hint", 3, "needs curl, which debian does not contain", "cohabit"),
         (UP.replace("NONE", 'CMD ["wget", "-q", "http://x"]'), "hint", 3, "needs wget", "cohabit"),
+        (UP.replace("NONE", "CMD cohabit health"), "hint", 3, "default interval", HEALTHCHECK),
+        (UP.replace("NONE", '--start-interval=1s CMD ["cohabit", "health"]'), "hint", 3, "default start period", "5m"),
+        (UP.replace("NONE", '--start-period=5m CMD ["cohabit", "health"]'), "hint", 3, "default interval", "5m"),
         # directories
         ("VOLUME /run/\n" + UP, "warning", 2, "VOLUME /run/", "--tmpfs /run"),
         ('VOLUME ["/data", "/var/run"]\n' + UP, "warning", 2, "VOLUME /var/run", "--tmpfs /run"),
@@ -208,3 +257,63 @@ def test_an_entrypoint_of_an_earlier_stage(text: str, expected: set[tuple[str, i
     """It runs before the CMD of the last stage, in either form."""
     reported = {(one.level, one.place.line, one.what) for one in found(text)}
     assert reported == expected
+
+
+def test_a_shell_text_that_is_not_understood() -> None:
+    """It is said once, and no program is named."""
+    judged, runs = found("FROM debian\nCMD echo 'a && b &")
+    assert (judged.rule, judged.what) == ("script-not-examined", "the shell of CMD could not be judged")
+    assert (runs.rule, runs.what) == (
+        "not-cohabit",
+        "a script of the shell (CMD) is what the container runs, not cohabit",
+    )
+
+
+@pytest.mark.parametrize(
+    "base", ["lscr.io/linuxserver/nginx", "ghcr.io/linuxserver/baseimage-alpine:3.20", "phusion/baseimage:noble-1.0.0"]
+)
+def test_a_supervisor_of_the_base_image(base: str) -> None:
+    """Without ENTRYPOINT it runs the services."""
+    (finding,) = found(f"FROM {base}\nRUN x\n")
+    assert (finding.rule, finding.level, finding.place.line) == ("other-supervisor", "warning", 1)
+    assert base in finding.what
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'CMD ["nginx", "-g", "daemon off;"]',
+        'RUN echo "daemon off;" >> /etc/nginx/nginx.conf\nCMD ["nginx"]',
+        'RUN echo "daemon off;" >> /etc/nginx/nginx.conf\nCMD php-fpm -F && nginx',
+        'CMD ["nginx", "-t"]',
+        'CMD ["nginx", "-c", "/my.conf"]',
+        'CMD ["php-fpm"]',
+        'CMD ["apachectl", "-D", "FOREGROUND"]',
+        'CMD ["apachectl", "configtest"]',
+        'CMD ["/usr/sbin/sshd", "-D"]',
+        'CMD ["supervisor-like"]',
+        """CMD ["python", "-c", "'a b'"]""",
+        """CMD ["sh", "-c", "'a b'"]""",
+        """CMD ["app", "it's"]""",
+        'CMD ["tail", "-f", "/var/log/app.log"]',
+        'CMD ["sleep", "60"]',
+        "CMD sleep 60 && ./app",
+        "CMD ./wait-for db && ./app",
+        "CMD ./app 2>&1 | tee log",
+        "CMD curl 'http://x/?a=1&b=2'",
+        "CMD echo '&' && ./app",
+    ],
+)
+def test_commands_without_a_fault(text: str) -> None:
+    """There is only the hint that it is not cohabit."""
+    assert [one.rule for one in found(f"FROM debian\n{text}")] == ["not-cohabit"]
+
+
+def test_the_readme_has_what_is_proposed() -> None:
+    """Its Dockerfile has no finding, and the recommended lines."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    text = readme.partition("```dockerfile\n")[2].partition("```")[0]
+    assert found(text) == []
+    assert HEALTHCHECK in text
+    assert instruction("ENTRYPOINT", ENTRYPOINT) in text
+    assert instruction("CMD", CMD) in text

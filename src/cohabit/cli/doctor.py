@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from cohabit.cli.options import JSON, Command, Option
+from cohabit.doctor.rules import RULES
 from cohabit.errors import EXIT_SYSTEM, CohabitError, UsageError
+from cohabit.nearest import nearest
 from cohabit.program import program
 from cohabit.reactor.linux import os, python_environment
+
+FORMATS = "text|json|sarif|github"
+THRESHOLDS = "error|warning|hint|none"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,26 +18,32 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "doctor",
-    "[-f FILE] [DOCKERFILE]",
+    "[-f FILE] [--context DIR] [--format FORMAT] [DOCKERFILE]",
     "Find faults in this container, or in a Dockerfile, that affect several services, and suggest corrections.",
     (
         Option(("-f", "--file"), "the cohabit file (default: that of the running cohabit, or as for up)", "FILE"),
-        Option(("--strict",), "exit with 1 for warnings, too"),
+        Option(("--context",), "the build context (default: the directory of the Dockerfile)", "DIR"),
+        Option(("--format",), "text, json (an object in each line), sarif (2.1.0) or github (annotations)", FORMATS),
+        Option(("--failure-threshold",), "exit with 1 from this level on (default: error); none: never", THRESHOLDS),
+        Option(("--ignore",), "leave out the findings of this rule", "RULE", repeat=True),
         JSON,
     ),
     details=(
-        "With a Dockerfile (or its directory, or - for standard input), it examines that and the cohabit file beside "
-        "it. Without one, it examines the container in which it runs (process 1, grace period, limits, directories) "
-        "and the services of the file (how they are stopped, whether they daemonize, which commands need a shell)."
+        "With a Dockerfile (or its directory, or - for standard input), it examines that, the shell scripts of the "
+        "build context that ENTRYPOINT and CMD start, and the cohabit file beside it. Without one, it examines the "
+        "container in which it runs (process 1, grace period, limits, directories) and the services of the file (how "
+        "they are stopped, whether they daemonize, which commands need a shell).\n\n"
+        "docs/reference/doctor.md has the rules. --failure-threshold and --ignore are those of hadolint."
     ),
     exit_codes=(
-        ("0", "no errors; with --strict, no warnings either"),
-        ("1", "there is an error; with --strict, or a warning"),
+        ("0", "no finding of the level of --failure-threshold, or of a more severe one"),
+        ("1", "there is such a finding"),
         ("64", "wrong usage, or a file that cannot be read"),
         ("71", "the system refused"),
     ),
     examples=(
         ("cohabit doctor Dockerfile", "before docker build"),
+        ("cohabit doctor --format github --failure-threshold warning .", "in CI"),
         ("docker exec CONTAINER cohabit doctor", "in a running container"),
     ),
 )
@@ -51,11 +62,17 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         return COMMAND.show_help()
     if len(dockerfiles) > 1:
         raise UsageError(f"cannot examine {dockerfiles[1]!r}: a Dockerfile is already named (name one)")
+    if values["context"] and not dockerfiles:
+        raise UsageError("cannot doctor: --context belongs to a Dockerfile (name one)")
+    if values["json"] and values["format"] not in (None, "json"):
+        raise UsageError(f"cannot doctor: --json and --format {values['format']} exclude each other (leave out one)")
     request = {
         "dockerfile": dockerfiles[0] if dockerfiles else "",
         "file": values["file"] or "",
-        "json": values["json"],
-        "strict": values["strict"],
+        "context": values["context"] or "",
+        "format": _known("format", values["format"] or ("json" if values["json"] else "text"), FORMATS.split("|")),
+        "threshold": _known("failure-threshold", values["failure_threshold"] or "error", THRESHOLDS.split("|")),
+        "ignore": [_known("ignore", rule, list(RULES)) for rule in values["ignore"]],
     }
     argv = program("doctor", repr(request))
     inherited.restore()
@@ -64,3 +81,12 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     except OSError as error:
         why = f"{argv[0]!r}, the interpreter, cannot be executed: {error.strerror}"
         raise NoDoctorError(f"cannot start the doctor: {why} (is it there, and executable for this user?)") from error
+
+
+def _known(option: str, value: str, known: list[str]) -> str:
+    """The value of an option. Raises UsageError if it is none of those that are known."""
+    if value in known:
+        return value
+    near = nearest(value, known)
+    advice = f"did you mean {near}?" if near else f"write one of: {', '.join(known)}"
+    raise UsageError(f"cannot doctor: --{option}: {value!r} is not known ({advice})")

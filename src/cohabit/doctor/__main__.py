@@ -1,15 +1,18 @@
 """Entry of the doctor: `python -I PACKAGE/doctor/__main__.py REQUEST`, a separate program like the loader.
 
-REQUEST is the repr of {"dockerfile": PATH or "", "file": PATH or "", "json": bool, "strict": bool}. With a Dockerfile
-it examines that and the cohabit file beside it. Without one it examines the current container and the file of the
-running cohabit.
+REQUEST is the repr of {"dockerfile": PATH or "", "file": PATH or "", "context": DIRECTORY or "", "format": one of
+formats.FORMATS, "threshold": a level or "none", "ignore": [RULE, ...]}. With a Dockerfile it examines that, the
+scripts that it starts, and the cohabit file beside it. Without one it examines the current container and the file of
+the running cohabit.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import sys
+from typing import Any
 
 _PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 if _PACKAGE_PARENT not in sys.path:
@@ -19,32 +22,32 @@ from cohabit.config.readers.find import first_file  # noqa: E402 - the package i
 from cohabit.config.text.source import STDIN, UnreadableError, read_text  # noqa: E402 - same
 from cohabit.config.text.terminal import wrapped  # noqa: E402 - same
 from cohabit.doctor import container, container_checks, image, services, syntax  # noqa: E402 - same
+from cohabit.doctor.context import Context  # noqa: E402 - same
 from cohabit.doctor.dockerfile import image_of, parse  # noqa: E402 - same
-from cohabit.doctor.findings import Finding, as_json, as_text, exit_code, in_order, summary  # noqa: E402 - same
+from cohabit.doctor.findings import Finding, exit_code, in_order  # noqa: E402 - same
+from cohabit.doctor.formats import TEXT, printed  # noqa: E402 - same
 from cohabit.doctor.reading import Reading, read  # noqa: E402 - same
 from cohabit.errors import EXIT_USAGE  # noqa: E402 - same
 
 _DOCKERFILES = ("Dockerfile", "Containerfile")
 
 
-def main(request: dict[str, object]) -> int:
+def main(request: dict[str, Any]) -> int:
     """Examine, print, return the exit code."""
-    dockerfile, file = str(request["dockerfile"]), str(request["file"])
+    dockerfile, file = request["dockerfile"], request["file"]
     try:
-        examined, findings = _of_dockerfile(dockerfile, file) if dockerfile else _of_container(file)
+        examined, findings = _of_dockerfile(dockerfile, file, request["context"]) if dockerfile else _of_container(file)
     except UnreadableError as error:
         _write(2, f"cohabit: {error}\n")
         return EXIT_USAGE
-    findings = in_order(findings)
-    if request["json"]:
-        _write(1, "".join(map(as_json, findings)))
-    else:
-        _write(1, wrapped("".join(map(as_text, findings)) + summary(examined, findings), 1))
-    return exit_code(findings, strict=bool(request["strict"]))
+    findings = in_order(findings, request["ignore"])
+    text = printed(findings, examined, request["format"])
+    _write(1, wrapped(text, 1) if request["format"] == TEXT else text)
+    return exit_code(findings, request["threshold"])
 
 
-def _of_dockerfile(path: str, file: str) -> tuple[list[str], list[Finding]]:
-    """Names of the examined files, and the findings on a Dockerfile and the cohabit file beside it."""
+def _of_dockerfile(path: str, file: str, context: str) -> tuple[list[str], list[Finding]]:
+    """Names of the examined files, and the findings on a Dockerfile, its scripts, and the cohabit file beside it."""
     if os.path.isdir(path):
         places = [os.path.normpath(os.path.join(path, name)) for name in _DOCKERFILES]
         path = next((place for place in places if os.path.lexists(place)), places[0])
@@ -57,7 +60,11 @@ def _of_dockerfile(path: str, file: str) -> tuple[list[str], list[Finding]]:
     if image_record is None:
         raise UnreadableError(path, "it has no FROM", "check that it is a Dockerfile")
     shown = "standard input" if path == STDIN else path
-    findings = [*syntax.examine(parsed, shown), *image.examine(image_record, shown)]
+    if context and not os.path.isdir(context):
+        raise UnreadableError(context, "it is not a directory", "name the build context with --context")
+    files = Context(parsed, context or ("" if path == STDIN else os.path.dirname(path) or "."), shown)
+    found = image.examine(image_record, shown, functools.partial(files.find, image_record))
+    findings = [*syntax.examine(parsed, shown), *found]
     cohabit_file = file or ("" if path == STDIN else first_file([os.path.dirname(path)]))
     if not cohabit_file:
         return [shown], findings

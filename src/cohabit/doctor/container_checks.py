@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from cohabit.doctor import known
+from cohabit.doctor import known, replacement
 from cohabit.doctor.findings import ERROR, HINT, WARNING, Finding
 from cohabit.doctor.services import daemonizes, known_name, program
 from cohabit.plan.draft import SourceLocation
@@ -69,8 +69,12 @@ def examine(facts: Facts, reading: Reading) -> list[Finding]:
     """Return the findings."""
     if not facts.contained:
         why = "process 1, limits and grace period are those of the host, not of a container"
-        return [Finding(HINT, PLACE, "this is not a container", why, "docker run --rm IMAGE cohabit doctor")]
-    return [Finding(level, PLACE, *texts) for check in _CHECKS for level, *texts in check(facts, reading)]
+        return [
+            Finding(
+                "not-a-container", HINT, PLACE, "this is not a container", why, "docker run --rm IMAGE cohabit doctor"
+            )
+        ]
+    return [Finding(rule, level, PLACE, *texts) for rule, check in CHECKS for level, *texts in check(facts, reading)]
 
 
 # --- process 1 -------------------------------------------------------------------------------------------
@@ -105,7 +109,7 @@ def _process_1(facts: Facts, reading: Reading) -> Iterator[FindingFields]:
     if facts.is_process_1 or not facts.process_1 or is_cohabit(facts.process_1):
         return
     name, init = named(facts.process_1)
-    do = 'ENTRYPOINT ["cohabit", "up", "--"]'
+    do = replacement.recommended()
     if not facts.supervisor:
         what = f"process 1 is {name}, and no cohabit is running"
         why = f"it {init.behaviour}" if init else "no supervisor manages the services"
@@ -139,7 +143,7 @@ def _orphans(facts: Facts, _reading: Reading) -> Iterator[FindingFields]:
     if facts.zombies and not own_total:
         what = f"process 1 leaves {facts.zombies} zombie{'s' if facts.zombies > 1 else ''}"
         why = "each zombie holds a process id; when none is left, no process can be started"
-        yield WARNING, what, why, 'ENTRYPOINT ["cohabit", "up", "--"]'
+        yield WARNING, what, why, replacement.recommended()
     if not own_total and not facts.can_adopt:
         why = "cohabit is not process 1, and this Python has no _ctypes to make it a subreaper"
         yield (
@@ -285,14 +289,14 @@ def _leaves_processes(reading: Reading, name: str) -> bool:
     return bool(service.pid_file) or (row is not None and daemonizes(row, arguments))
 
 
-_CHECKS = (
-    _process_1,
-    _orphans,
-    _proc_mount,
-    _runtime_directory,
-    _shared_memory,
-    _grace,
-    _memory,
-    _processes,
-    _capabilities,
+CHECKS = (
+    ("process-1", _process_1),
+    ("orphans-not-reaped", _orphans),
+    ("proc-missing", _proc_mount),
+    ("no-runtime-directory", _runtime_directory),
+    ("shared-memory", _shared_memory),
+    ("grace-period", _grace),
+    ("memory-limit", _memory),
+    ("limit-too-low", _processes),
+    ("missing-capability", _capabilities),
 )

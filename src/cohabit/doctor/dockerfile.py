@@ -8,6 +8,7 @@ instructions are kept separately (syntax.py), and invalid arguments are ignored,
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ class Instruction(Record):
     """One instruction: its name in capitals, and the line in which it begins.
 
     text: its arguments without flags, continuation lines joined. argv: the strings of the JSON form; None for the
-    shell form. body: the text of its here-documents.
+    shell form. documents: its here-documents, as (delimiter, text).
     """
 
     name: str
@@ -45,7 +46,7 @@ class Instruction(Record):
     line: int
     argv: tuple[str, ...] | None = None
     flags: tuple[tuple[str, str], ...] = ()
-    body: str = ""
+    documents: tuple[tuple[str, str], ...] = ()
 
 
 class Stage(Record):
@@ -69,6 +70,19 @@ class Dockerfile(Record):
     unknown: tuple[Instruction, ...] = ()
 
 
+class Layer(Record):
+    """A COPY, ADD or RUN of the image.
+
+    sources, target: of COPY and ADD, with variables expanded; the target is absolute, and ends with / for a directory.
+    directory: the working directory at this instruction.
+    """
+
+    instruction: Instruction
+    directory: str
+    sources: tuple[str, ...] = ()
+    target: str = ""
+
+
 class Setting(Record):
     """A value with its variables expanded, and its line."""
 
@@ -80,7 +94,8 @@ class Image(Record):
     """The image of the last stage and its FROM chain; None for instructions that are absent.
 
     base: the external base image, "" if not known; line: of the last FROM. overridden: instructions that a later one of
-    the same stage replaces, each with that one. installed: the text of all instructions that may install programs.
+    the same stage replaces, each with that one. layers: all instructions that may install programs, in order.
+    directory: the working directory.
     """
 
     base: str
@@ -93,7 +108,14 @@ class Image(Record):
     volumes: tuple[Setting, ...] = ()
     environment: dict[str, str] = {}  # noqa: RUF012 - a record's default is never changed
     overridden: tuple[tuple[Instruction, Instruction], ...] = ()
-    installed: str = ""
+    layers: tuple[Layer, ...] = ()
+    directory: str = "/"
+
+    @property
+    def installed(self) -> str:
+        """The text of all instructions that may install programs."""
+        texts = [one.instruction for one in self.layers]
+        return "\n".join(part for one in texts for part in (one.text, *(body for _, body in one.documents)))
 
 
 # --- lines ------------------------------------------------------------------------------------------------
@@ -150,9 +172,9 @@ def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
             if not end:
                 break
         instruction = _instruction("".join(pieces).strip(), start + 1)
-        body, at = _heredocs(instruction, lines, at)
+        documents, at = _heredocs(instruction, lines, at)
         if instruction.name:
-            yield instruction.replace(body=body)
+            yield instruction.replace(documents=documents)
 
 
 def _is_blank(line: str) -> bool:
@@ -187,14 +209,14 @@ def _json_argv(text: str) -> tuple[str, ...] | None:
     return tuple(argv)
 
 
-def _heredocs(instruction: Instruction, lines: list[str], at: int) -> tuple[str, int]:
+def _heredocs(instruction: Instruction, lines: list[str], at: int) -> tuple[tuple[tuple[str, str], ...], int]:
     """The here-documents of an instruction, and the line after them; an unterminated one is ignored."""
     name, text = instruction.name, instruction.text
     if name == "ONBUILD":
         name, _, text = text.partition(" ")
     if name.upper() not in _WITH_HEREDOCS or "<<" not in text:
-        return "", at
-    body: list[str] = []
+        return (), at
+    documents: list[tuple[str, str]] = []
     for dash, _, mark in _HEREDOC.findall(text):
         ends = (
             number
@@ -204,22 +226,27 @@ def _heredocs(instruction: Instruction, lines: list[str], at: int) -> tuple[str,
         end = next(ends, None)
         if end is None:
             break
-        body += lines[at:end]
+        body = [line.lstrip("\t") if dash else line for line in lines[at:end]]
+        documents.append((mark, "\n".join([*body, ""])))
         at = end + 1
-    return "\n".join(body), at
+    return tuple(documents), at
 
 
 # --- the image --------------------------------------------------------------------------------------------
 
 
-def image_of(dockerfile: Dockerfile) -> Image | None:
-    """Return the image of the last stage; None if there is no stage."""
-    if not dockerfile.stages:
+def image_of(dockerfile: Dockerfile, wanted: str = "") -> Image | None:
+    """Return the image of the last stage, or of the wanted one (its name or number); None if there is none."""
+    stages = dockerfile.stages
+    last = stages[-1:]
+    if wanted:
+        last = tuple(one for at, one in enumerate(stages) if wanted.lower() in (one.name, str(at)))
+    if not last:
         return None
     global_arguments: dict[str, str] = {}
     for item in dockerfile.arguments:
         global_arguments.update(_pairs(item, global_arguments, dockerfile.escape))
-    chain = [dockerfile.stages[-1]]
+    chain = [last[-1]]
     base = expand(chain[0].base, global_arguments, dockerfile.escape)
     while earlier := _stage_before(dockerfile.stages, base, chain[-1]):
         chain.append(earlier)
@@ -242,7 +269,7 @@ def _add(image: Image, stage: Stage, global_arguments: dict[str, str], escape: s
     found: dict[str, object] = {}
     arguments: dict[str, str] = {}
     environment = dict(image.environment)
-    volumes, installed = list(image.volumes), [image.installed]
+    volumes, layers, directory = list(image.volumes), list(image.layers), image.directory
     overridden = list(image.overridden)
     for item in stage.instructions:
         variables = {**arguments, **environment}
@@ -261,8 +288,10 @@ def _add(image: Image, stage: Stage, global_arguments: dict[str, str], escape: s
         elif item.name == "VOLUME":
             paths = item.text.split() if item.argv is None else item.argv
             volumes += [Setting(expand(path, variables, escape), item.line) for path in paths]
+        elif item.name == "WORKDIR":
+            directory = posixpath.join(directory, expand(item.text, variables, escape))
         elif item.name in _WITH_HEREDOCS:
-            installed.append(f"{item.text}\n{item.body}")
+            layers.append(_layer(item, directory, variables, escape))
     found.update({name.lower(): item for name, item in latest.items()})
     if "ENTRYPOINT" in latest:
         found.setdefault("cmd", None)  # an ENTRYPOINT resets the CMD of the base
@@ -271,8 +300,20 @@ def _add(image: Image, stage: Stage, global_arguments: dict[str, str], escape: s
         volumes=tuple(volumes),
         environment=environment,
         overridden=tuple(overridden),
-        installed="\n".join(installed),
+        layers=tuple(layers),
+        directory=directory,
     )
+
+
+def _layer(item: Instruction, directory: str, variables: dict[str, str], escape: str) -> Layer:
+    if item.name == "RUN":
+        return Layer(item, directory)
+    words = [expand(word, variables, escape) for word in (item.text.split() if item.argv is None else item.argv)]
+    if not words:
+        return Layer(item, directory)
+    target = posixpath.join(directory, words[-1])
+    whole = words[-1].endswith("/") or words[-1] in (".", "..") or len(words) > 2  # noqa: PLR2004 - two sources
+    return Layer(item, directory, tuple(words[:-1]), posixpath.normpath(target).rstrip("/") + ("/" if whole else ""))
 
 
 def _pairs(

@@ -10,128 +10,76 @@ import json
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from cohabit.doctor import known
+from cohabit.doctor import known, process_checks, wrapper
+from cohabit.doctor.context import Unknown
 from cohabit.doctor.findings import ERROR, HINT, WARNING, Finding
-from cohabit.doctor.shellwords import IDLE, commands
+from cohabit.doctor.process_checks import base_rows, split
+from cohabit.doctor.replacement import CMD, HEALTHCHECK, START_INTERVAL, instruction, recommended
+from cohabit.doctor.start import LIST, base_name, follow, place_of_cohabit, shell_commands, start_command
 from cohabit.plan.draft import SourceLocation
-from cohabit.plan.record import Record
 from cohabit.units import parse_signal, signal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from cohabit.doctor.dockerfile import Image, Instruction
-    from cohabit.doctor.shellwords import Command
+    from cohabit.doctor.context import File
+    from cohabit.doctor.dockerfile import Image
+    from cohabit.doctor.sh import Simple
+    from cohabit.doctor.start import StartCommand
 
 FindingFields: TypeAlias = tuple[str, int, str, str, str]  # level, line, what, why, do
-_ENTRYPOINT = 'ENTRYPOINT ["cohabit", "up", "--"]'
-_HEALTHCHECK = 'HEALTHCHECK CMD ["cohabit", "health"]'
 _STOPS_US = frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR", "SIGRTMIN+3"})
 _NO_STOP = {
     "SIGHUP": "it makes cohabit reload its file, so `docker stop` ends with SIGKILL",
     "SIGKILL": "it kills all processes at once: no service is stopped gracefully",
 }
-_FOREVER_ARGUMENTS = frozenset({"infinity", "inf", "/dev/null"})
 _RUN_DIRECTORIES = ("/run", "/var/run")
 _FETCHERS = re.compile(r"(?:^|[\s;&|(/'\"])(curl|wget)(?=\s)")
-_LIST = re.compile(r"\[(?!\[).*\]$|\[[\"'“]", re.DOTALL)
 _OPERATORS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<"})
 
 
-class StartCommand(Record):
-    """The start command of a container of the image.
-
-    instruction: the one that decides; None for that of the base image. argv: the exec form, ENTRYPOINT followed by CMD.
-    shell: the script of a shell that is process 1, "" if there is none. cohabit: the arguments of cohabit; None if
-    cohabit is not started. prefix: the arguments before it.
-    """
-
-    instruction: Instruction | None = None
-    argv: tuple[str, ...] = ()
-    shell: str = ""
-    cohabit: tuple[str, ...] | None = None
-    prefix: tuple[str, ...] = ()
-
-    @property
-    def supervises(self) -> bool:
-        """Whether it is cohabit with several services, not `cohabit init`."""
-        return self.cohabit is not None and self.cohabit[:1] != ("init",)
+def _no_context(path: str) -> Unknown:
+    return Unknown(path, "the build context is not known", provided=False)
 
 
-def examine(image: Image, file: str) -> list[Finding]:
-    """Return the findings; `file` is its name in places."""
-    start = _start(image)
+def examine(image: Image, file: str, find: Callable[[str], File | Unknown] = _no_context) -> list[Finding]:
+    """Return the findings. file: its name in places; find: finds a program of the image (context.py: Context.find)."""
+    start = start_command(image)
+    foreground = process_checks.kept_in_foreground(image, find)
+    scripts, final = follow(image, start, file, find, foreground)
+    start = start.replace(scripts=scripts, final=final, foreground=foreground)
+    at = place_of_cohabit(final)
+    if start.cohabit is None and at is not None:
+        start = start.replace(cohabit=final[at[1] :], prefix=(*(one.name for one in scripts), *final[: at[0]]))
     found: list[Finding] = []
-    for check in _CHECKS:
-        found += [Finding(level, SourceLocation(file, line), *texts) for level, line, *texts in check(image, start)]
-    return found
+    name = start.instruction.name if start.instruction else "CMD"
+    if start.shell and image.cmd and start.shell in (image.cmd.text, *(image.cmd.argv or ())):
+        name = "CMD"
+    for one in scripts:
+        if one.name or not _looks_like_list(start):
+            found += [
+                Finding(rule, level, SourceLocation(one.file, line), *texts)
+                for rule, level, line, *texts in wrapper.examine(one, name)
+            ]
+    for rule, check in (*CHECKS, *process_checks.CHECKS):
+        found += [
+            Finding(rule, level, SourceLocation(file, line), *texts) for level, line, *texts in check(image, start)
+        ]
+    said = any(one.rule in _SAYS_WHAT_RUNS for one in found)
+    return [one for one in found if not (said and one.rule == "not-cohabit")]
 
 
-def _start(image: Image) -> StartCommand:
-    """Combine ENTRYPOINT and CMD as Docker does."""
-    first = image.entrypoint if image.entrypoint and (image.entrypoint.argv or image.entrypoint.text) else None
-    if first and first.argv == ():
-        first = None
-    instruction = first or image.cmd
-    if instruction is None or (instruction.argv is None and not instruction.text):
-        return StartCommand()
-    if instruction.argv is None:
-        return _through_shell(instruction, (), instruction.text)
-    argv = instruction.argv
-    if first and image.cmd:
-        argv += ("/bin/sh", "-c", image.cmd.text) if image.cmd.argv is None else image.cmd.argv
-    text = _shell_text(argv)
-    if text:
-        return _through_shell(instruction, argv, text)
-    if first and first.argv and image.cmd and _place_of_cohabit(first.argv) is None:
-        text = image.cmd.text if image.cmd.argv is None else _shell_text(image.cmd.argv)
-        if text and not (image.cmd.argv is None and _LIST.match(text)):
-            start = _through_shell(image.cmd, argv, text)
-            return start.replace(prefix=(*first.argv, *start.prefix)) if start.cohabit is not None else start
-    at = _place_of_cohabit(argv)
-    if at is None:
-        return StartCommand(instruction, argv)
-    return StartCommand(instruction, argv, "", argv[at[1] :], argv[: at[0]])
+def _looks_like_list(start: StartCommand) -> bool:
+    return bool(start.instruction and start.instruction.argv is None and LIST.match(start.instruction.text))
 
 
-def _through_shell(instruction: Instruction, argv: tuple[str, ...], text: str) -> StartCommand:
-    for command in commands(text):
-        at = _place_of_cohabit(command.argv)
-        if at is not None:
-            return StartCommand(instruction, argv, text, command.argv[at[1] :], command.argv[: at[0]])
-    return StartCommand(instruction, argv, text)
-
-
-def _shell_text(argv: Sequence[str]) -> str:
-    """TEXT of `sh -c TEXT`, also with other options; "" for other commands."""
-    if argv and _name(argv[0]) in known.SHELLS:
-        for at, word in enumerate(argv[1:], 1):
-            if not word.startswith("-"):
-                return ""
-            if word.endswith("c") and not word.startswith("--"):
-                return argv[at + 1] if at + 1 < len(argv) else ""
-    return ""
-
-
-def _place_of_cohabit(argv: Sequence[str]) -> tuple[int, int] | None:
-    """The indexes of `cohabit` (or of python3 in `python3 -m cohabit`) and of its first argument."""
-    for at, word in enumerate(argv):
-        if _name(word) == "cohabit":
-            module = at >= 2 and argv[at - 1] == "-m"  # noqa: PLR2004 - python3 -m cohabit
-            begin = (
-                next((i for i in range(at - 1, -1, -1) if _name(argv[i]).startswith("python")), at) if module else at
-            )
-            return begin, at + 1
-    return None
-
-
-def _name(word: str) -> str:
-    return word.rpartition("/")[2]
-
-
-def _json_form(name: str, argv: Sequence[str]) -> str:
-    """An instruction in its JSON form."""
-    return f"{name} {json.dumps(list(argv), ensure_ascii=False)}"
+# Rules that say what is wrong with what the container runs.
+_SAYS_WHAT_RUNS = frozenset(
+    {
+        "background-process", "keep-alive", "polling-loop", "missing-exec", "other-supervisor", "daemonizes",
+        "json-form", "single-string", "quotes-in-exec-form",
+    }
+)  # fmt: skip
 
 
 # --- the command -----------------------------------------------------------------------------------------
@@ -140,45 +88,25 @@ def _json_form(name: str, argv: Sequence[str]) -> str:
 def _almost_json(image: Image, _start: StartCommand) -> Iterator[FindingFields]:
     """A [...] that is not JSON: Docker runs it as a shell command."""
     for item in (image.entrypoint, image.cmd):
-        if item and item.argv is None and _LIST.match(item.text):
+        if item and item.argv is None and LIST.match(item.text):
             argv = re.findall(r"""["'“”]([^"'“”]*)["'“”]""", item.text) or re.findall(r"[^\[\],\s]+", item.text)
             why = "it is not JSON (use double quotes, no trailing comma), so a shell runs it and does not find `[…`"
-            yield ERROR, item.line, f"{item.name} looks like a list but is not JSON", why, _json_form(item.name, argv)
+            yield ERROR, item.line, f"{item.name} looks like a list but is not JSON", why, instruction(item.name, argv)
 
 
-def _shell_form(image: Image, start: StartCommand) -> Iterator[FindingFields]:
+def _shell_entrypoint(image: Image, start: StartCommand) -> Iterator[FindingFields]:
     item = start.instruction
-    if not item or not start.shell or (item.argv is None and _LIST.match(item.text)):
-        return
-    found = commands(start.shell)
-    services = [command for command in found if command.argv and command.program not in IDLE]
-    if any(command.operator == "&" for command in found):
-        why = "they do not receive TERM from `docker stop` and get SIGKILL; if one fails, nothing notices"
-        yield (
-            ERROR,
-            item.line,
-            f"the shell of {item.name} starts services in the background",
-            why,
-            _run_command(services),
-        )
-    elif start.cohabit is None and found and _waits_forever(found[-1]) and services:
-        why = "nothing supervises the programs started before, and `docker stop` ends with SIGKILL"
-        yield (
-            ERROR,
-            item.line,
-            f"{item.name} keeps the container alive with {found[-1].program}",
-            why,
-            _run_command(services),
-        )
-    elif start.cohabit is not None:
-        yield from _shell_before_cohabit(item, start, found)
-    if item is image.entrypoint and item.argv is None and start.cohabit is not None:
+    if item and item is image.entrypoint and item.argv is None and start.cohabit is not None and start.shell:
         why = "CMD and the arguments after IMAGE in `docker run IMAGE …` are ignored"
         yield HINT, item.line, "ENTRYPOINT is in shell form", why, _exec_form("ENTRYPOINT", start.shell)
 
 
-def _shell_before_cohabit(item: Instruction, start: StartCommand, found: list[Command]) -> Iterator[FindingFields]:
-    ours = next(command for command in found if _place_of_cohabit(command.argv) is not None)
+def _shell_before_cohabit(_image: Image, start: StartCommand) -> Iterator[FindingFields]:
+    item = start.instruction
+    found = shell_commands(start.shell)
+    ours = next((command for command in found if place_of_cohabit(command.argv) is not None), None)
+    if item is None or start.cohabit is None or ours is None or any(one.background for one in found):
+        return
     if ours.execs and not ours.operator:
         return
     where = f"runs between {start.prefix[0]} and cohabit" if start.prefix else "is process 1, and cohabit is its child"
@@ -188,40 +116,30 @@ def _shell_before_cohabit(item: Instruction, start: StartCommand, found: list[Co
         yield WARNING, item.line, what, why, _exec_form(item.name, start.shell)
     else:
         why = "the shell does not forward TERM: `docker stop` ends with SIGKILL for all processes"
-        text = f"{start.shell[: ours.words[0].start]}exec {start.shell[ours.words[0].start :]}"
-        do = _json_form(item.name, ("sh", "-c", text)) if not ours.operator else _json_form(item.name, ours.argv)
+        text = start.shell.replace(ours.source, f"exec {ours.source}", 1)
+        do = instruction(item.name, ("sh", "-c", text)) if not ours.operator else instruction(item.name, ours.argv)
         yield ERROR, item.line, what, why, f"{do}, or use a pre_start hook for the commands before it"
 
 
 def _exec_form(name: str, text: str) -> str:
     """The JSON form of a simple command; with `sh -c exec` if it requires a shell."""
-    (command, *_) = commands(text)
-    plain = not any(letter in word.bare for word in command.words for letter in "$`*?<>~") and not command.execs
-    if plain and len(command.argv) == len(command.words):
-        return _json_form(name, command.argv)
-    return _json_form(name, ("sh", "-c", text if command.execs else f"exec {text}"))
-
-
-def _waits_forever(command: Command) -> bool:
-    return command.program in ("sleep", "tail") and bool(_FOREVER_ARGUMENTS.intersection(command.argv))
-
-
-def _run_command(services: list[Command]) -> str:
-    argv = [
-        " ".join(word.text if "\0" not in word.bare else json.dumps(word.text) for word in one.words)
-        for one in services
-    ]
-    return _json_form("CMD", ("cohabit", "run", *argv))
+    found = shell_commands(text)
+    if len(found) != 1 or found[0].source != text.strip():
+        return instruction(name, ("sh", "-c", text))
+    command: Simple = found[0]
+    if command.execs or command.assigns or not all(word.plain for word in command.words) or ">" in text or "<" in text:
+        return instruction(name, ("sh", "-c", text if command.execs else f"exec {text}"))
+    return instruction(name, command.argv)
 
 
 def _not_isolated(image: Image, start: StartCommand) -> Iterator[FindingFields]:
     """`python3 -m cohabit` without -I imports a cohabit.py from the working directory."""
     del image
-    for argv in [command.argv for command in commands(start.shell)] if start.shell else [start.argv]:
-        at = _place_of_cohabit(argv)
+    for argv in [command.argv for command in shell_commands(start.shell)] if start.shell else [start.argv]:
+        at = place_of_cohabit(argv)
         if start.instruction and at and at[1] - at[0] > 1 and "-I" not in argv[at[0] : at[1]]:
             why = "Python imports from the working directory first: a cohabit.py there would run as process 1"
-            do = _json_form(start.instruction.name, (*argv[: at[0] + 1], "-I", *argv[at[0] + 1 : at[1]], "…"))
+            do = instruction(start.instruction.name, (*argv[: at[0] + 1], "-I", *argv[at[0] + 1 : at[1]], "…"))
             yield WARNING, start.instruction.line, "python -m cohabit without -I", why, do
             return
 
@@ -229,7 +147,7 @@ def _not_isolated(image: Image, start: StartCommand) -> Iterator[FindingFields]:
 def _shell_form_cmd(image: Image, _start: StartCommand) -> Iterator[FindingFields]:
     """CMD in shell form with an ENTRYPOINT in exec form adds the arguments /bin/sh, -c and the text."""
     if image.entrypoint and image.entrypoint.argv and image.cmd and image.cmd.argv is None and image.cmd.text:
-        if _place_of_cohabit(image.entrypoint.argv) is None or _LIST.match(image.cmd.text):
+        if place_of_cohabit(image.entrypoint.argv) is None or LIST.match(image.cmd.text):
             return
         last = image.entrypoint.argv[-1]
         if last == "--":
@@ -240,25 +158,29 @@ def _shell_form_cmd(image: Image, _start: StartCommand) -> Iterator[FindingField
             image.cmd.line,
             "CMD is in shell form, with an ENTRYPOINT in exec form",
             why,
-            _json_form("CMD", image.cmd.text.split()),
+            instruction("CMD", image.cmd.text.split()),
         )
 
 
-def _exec_form_text(_image: Image, start: StartCommand) -> Iterator[FindingFields]:
-    """Shell syntax in the exec form, and a whole command in one string."""
+def _single_string(_image: Image, start: StartCommand) -> Iterator[FindingFields]:
     item = start.instruction
-    if not item or start.shell or not item.argv:
+    if item and not start.shell and item.argv and len(item.argv) == 1:
+        first = item.argv[0]
+        if " " in first and "/" not in first.split()[0]:
+            why = f"it is the name of a program, {json.dumps(first)}: write each argument as a string of its own"
+            yield ERROR, item.line, f"{item.name} is a single string", why, instruction(item.name, first.split())
+
+
+def _shell_syntax(_image: Image, start: StartCommand) -> Iterator[FindingFields]:
+    """Shell syntax in the exec form of cohabit."""
+    item = start.instruction
+    if not item or start.shell or not item.argv or not start.cohabit or start.cohabit[0] != "up":
         return
-    first = item.argv[0]
-    if " " in first and "/" not in first.split()[0] and len(item.argv) == 1:
-        why = f"it is the name of a program, {json.dumps(first)}: write each argument as a string of its own"
-        yield ERROR, item.line, f"{item.name} is a single string", why, _json_form(item.name, first.split())
-    elif start.cohabit is not None and start.cohabit[:1] == ("up",):
-        for word in start.cohabit:
-            if word in _OPERATORS or re.match(r"\$\{?[A-Za-z_]", word):
-                why = "the exec form is run without a shell: it is passed literally"
-                do = _json_form(item.name, ("sh", "-c", f"exec {' '.join(start.argv)}"))
-                yield ERROR, item.line, f"{word!r} is an argument of cohabit", why, do
+    for word in start.cohabit:
+        if word in start.argv and (word in _OPERATORS or re.match(r"\$\{?[A-Za-z_]", word)):
+            why = "the exec form is run without a shell: it is passed literally"
+            do = instruction(item.name, ("sh", "-c", f"exec {' '.join(start.argv)}"))
+            yield ERROR, item.line, f"{word!r} is an argument of cohabit", why, do
 
 
 def _other_process_1(image: Image, start: StartCommand) -> Iterator[FindingFields]:
@@ -267,14 +189,14 @@ def _other_process_1(image: Image, start: StartCommand) -> Iterator[FindingField
     if not item or start.cohabit is None:
         return
     line = image.entrypoint.line if image.entrypoint and image.entrypoint.argv else item.line
-    fix = _json_form(item.name, item.argv[len(start.prefix) :]) if item.argv and not start.shell else _ENTRYPOINT
+    fix = instruction(item.name, item.argv[len(start.prefix) :]) if item.argv and not start.shell else recommended()
     if item.argv and not start.shell and len(start.prefix) >= len(item.argv):
-        fix = _json_form("ENTRYPOINT", start.argv[len(start.prefix) :])
+        fix = instruction("ENTRYPOINT", start.argv[len(start.prefix) :])
     argv = list(start.prefix)
-    while argv and _name(argv[0]) in known.EXEC_WRAPPERS:
+    while argv and base_name(argv[0]) in known.EXEC_WRAPPERS:
         argv = _after_wrapper(argv)
     if argv:
-        name = _name(argv[0])
+        name = base_name(argv[0])
         init = known.INITS["s6-svscan"] if argv[0] == known.S6_PATH else known.INITS.get(name)
         if init and init.kind != known.SHELL:
             what = f"{argv[0]} is process 1, not cohabit"
@@ -288,11 +210,11 @@ def _other_process_1(image: Image, start: StartCommand) -> Iterator[FindingField
                 why,
                 f"{fix}, and user: in the file",
             )
-        else:
+        elif not any(one.name == argv[0] and one.conduct for one in start.scripts):
             why = "cohabit receives TERM only if the script execs it"
             do = f'end {argv[0]} with: exec "$@" (or make it a pre_start hook)'
             yield HINT, line, f"the script {argv[0]} starts cohabit", why, do
-    inherited = [base.init for base in _bases(image.base) if base.init]
+    inherited = [base.init for base in base_rows(image.base) if base.init]
     if inherited and image.entrypoint is None:
         init = known.INITS["s6-svscan"] if inherited[0] == known.S6_PATH else known.INITS[inherited[0]]
         what = f"process 1 is {inherited[0]}, the ENTRYPOINT of {image.base}, not cohabit"
@@ -301,7 +223,7 @@ def _other_process_1(image: Image, start: StartCommand) -> Iterator[FindingField
             item.line,
             what,
             f"it {init.behaviour}; cohabit is an init itself",
-            _json_form("ENTRYPOINT", start.argv),
+            instruction("ENTRYPOINT", start.argv),
         )
 
 
@@ -309,51 +231,15 @@ def _after_wrapper(argv: list[str]) -> list[str]:
     """The init or script that a program of EXEC_WRAPPERS runs; [] if none is recognised."""
     rest = argv[1:]
     for at, word in enumerate(rest):
-        if _name(word) in known.INITS or word == known.S6_PATH or word.endswith(".sh"):
+        if base_name(word) in known.INITS or word == known.S6_PATH or word.endswith(".sh"):
             return rest[at:]
     return []
-
-
-def _other_supervisor(image: Image, start: StartCommand) -> Iterator[FindingFields]:
-    if start.cohabit is not None or (start.instruction and _is_reported_elsewhere(start)):
-        return
-    item = start.instruction
-    line = item.line if item else image.line
-    argv = [*start.argv]
-    if start.shell:
-        found = commands(start.shell)
-        argv = list(found[-1].argv) if found else []
-    while argv and (_name(argv[0]) in known.EXEC_WRAPPERS or _is_relay(argv[0])) and len(argv) > 1:
-        argv = [word for word in argv[1:] if not word.startswith("-")]
-    init = known.INITS.get(_name(argv[0])) if argv else None
-    if argv and argv[0] == known.S6_PATH:
-        init = known.INITS["s6-svscan"]
-    if init and init.kind == known.SUPERVISOR:
-        yield WARNING, line, f"{argv[0]} runs the services", f"it {init.behaviour}", _ENTRYPOINT
-        return
-    what = f"{argv[0]} is what the container runs" if argv else "what the container runs is the base image's own"
-    yield HINT, line, f"{what}, not cohabit", "no supervisor manages the services", _ENTRYPOINT
-
-
-def _is_relay(word: str) -> bool:
-    return _name(word) in known.INITS and known.INITS[_name(word)].kind == known.RELAY
-
-
-def _is_reported_elsewhere(start: StartCommand) -> bool:
-    """Whether _shell_form, _almost_json or _exec_form_text reports it."""
-    item = start.instruction
-    if item and item.argv is None and _LIST.match(item.text):
-        return True
-    found = commands(start.shell)
-    if any(one.operator == "&" for one in found) or (found and _waits_forever(found[-1]) and len(found) > 1):
-        return True
-    return bool(item and item.argv and len(item.argv) == 1 and " " in item.argv[0])
 
 
 def _nothing_to_do(_image: Image, start: StartCommand) -> Iterator[FindingFields]:
     if start.instruction and start.cohabit == () and not start.shell:
         why = "`docker run IMAGE` prints the help and exits with 64"
-        yield WARNING, start.instruction.line, "cohabit is started without a command", why, 'CMD ["up"]'
+        yield WARNING, start.instruction.line, "cohabit is started without a command", why, instruction("CMD", CMD)
 
 
 def _overridden(image: Image, _start: StartCommand) -> Iterator[FindingFields]:
@@ -372,45 +258,19 @@ def _overridden(image: Image, _start: StartCommand) -> Iterator[FindingFields]:
 def _replaced(image: Image, start: StartCommand) -> Iterator[FindingFields]:
     """CMD without ENTRYPOINT: the arguments of `docker run IMAGE` replace it."""
     alone = image.entrypoint is None and not start.shell and start.cohabit and "--" not in start.cohabit
+    alone = alone and not start.scripts
     if image.cmd and alone and start.cohabit and start.cohabit[0] == "up":
-        why = "`docker run IMAGE bash` runs bash instead of the services; after `up --` it is one more service"
-        do = _json_form("ENTRYPOINT", (*start.argv, "--"))
-        yield HINT, image.cmd.line, "cohabit is in CMD, without ENTRYPOINT", why, do
+        why = "`docker run IMAGE bash` runs bash instead of the services"
+        yield HINT, image.cmd.line, "cohabit is in CMD, without ENTRYPOINT", why, recommended()
 
 
 # --- the rest --------------------------------------------------------------------------------------------
 
 
-def _bases(image: str) -> list[known.Base]:
-    """The rows of known.BASES for an image."""
-    name, tag = _split(image)
-    rows = [
-        row
-        for key, rows in known.BASES.items()
-        if name == key or (key[-1] in "/-" and name.startswith(key))
-        for row in rows
-    ]
-    return [
-        row
-        for row in rows
-        if (not row.tags or any(word in tag for word in row.tags)) and not any(word in tag for word in row.not_tags)
-    ]
-
-
-def _split(image: str) -> tuple[str, str]:
-    """The name of an image without registry and library/, and its tag."""
-    name = image.partition("@")[0]
-    first, slash, rest = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        name = rest
-    name, _, tag = name.partition(":")
-    return name.removeprefix("library/"), tag
-
-
 def _stop_signal(image: Image, start: StartCommand) -> Iterator[FindingFields]:
     if not start.supervises:
         return
-    inherited = next((row.stop_signal for row in _bases(image.base) if row.stop_signal), "")
+    inherited = next((row.stop_signal for row in base_rows(image.base) if row.stop_signal), "")
     written, line = (image.stop_signal.value, image.stop_signal.line) if image.stop_signal else (inherited, image.line)
     if not written or "$" in written:
         return
@@ -428,33 +288,56 @@ def _stop_signal(image: Image, start: StartCommand) -> Iterator[FindingFields]:
         yield HINT, line, f"{whose} {name}", why, "STOPSIGNAL SIGTERM"
 
 
-def _healthcheck(image: Image, start: StartCommand) -> Iterator[FindingFields]:
-    if image.healthcheck is None:
+def _healthcheck_missing(image: Image, start: StartCommand) -> Iterator[FindingFields]:
+    if image.healthcheck is None and start.supervises and start.instruction:
         official = image.base and "/" not in image.base.removeprefix("docker.io/").removeprefix("library/")
-        if start.supervises and start.instruction:
-            why = "an unhealthy service is not visible outside the container (HEALTHCHECK NONE disables this finding)"
-            do = f"{_HEALTHCHECK} (podman and buildah keep it only with --format docker)"
-            yield (WARNING if official else HINT), start.instruction.line, "there is no HEALTHCHECK", why, do
+        why = "an unhealthy service is not visible outside the container (HEALTHCHECK NONE disables this finding)"
+        do = f"{HEALTHCHECK} (podman and buildah keep it only with --format docker)"
+        yield (WARNING if official else HINT), start.instruction.line, "there is no HEALTHCHECK", why, do
+
+
+def _healthcheck_interval(image: Image, start: StartCommand) -> Iterator[FindingFields]:
+    """Docker's defaults: every 30 s, the first one after 30 s, unhealthy after 3, no start period."""
+    item = image.healthcheck
+    if item is None or not start.supervises or "cohabit" not in item.text:
         return
-    found = _FETCHERS.search(
-        " ".join(image.healthcheck.argv or ()) if image.healthcheck.argv else image.healthcheck.text
-    )
+    flags = dict(item.flags)
+    late = not {"interval", "start-interval"} & flags.keys()
+    if not late and "start-period" in flags:
+        return
+    reasons = ["the first check runs after 30 s: the container is not healthy before that"] if late else []
+    if "start-period" not in flags:
+        retries = f"{flags['retries']} checks" if "retries" in flags else "three checks"
+        reasons.append(f"a start that takes longer than {retries}, such as a migration, makes the container unhealthy")
+    what = f"HEALTHCHECK has Docker's default {'interval' if late else 'start period'}"
+    do = f"{HEALTHCHECK} ({START_INTERVAL})"
+    yield HINT, item.line, what, "; ".join(reasons), do
+
+
+def _healthcheck_program(image: Image, start: StartCommand) -> Iterator[FindingFields]:
+    if image.healthcheck is None:
+        return
+    text = " ".join(image.healthcheck.argv) if image.healthcheck.argv else image.healthcheck.text
+    found = _FETCHERS.search(text)
     if found and not re.search(rf"\b{found[1]}\b", image.installed):
         without = known.WITHOUT_CURL if found[1] == "curl" else known.WITHOUT_WGET
-        name, tag = _split(image.base)
+        name, tag = split(image.base)
         if name in without and (not without[name] or any(word in tag for word in without[name])):
             what = f"HEALTHCHECK needs {found[1]}, which {image.base} does not contain"
             why = "no instruction installs it by that name; a check that cannot run is unhealthy"
-            yield HINT, image.healthcheck.line, what, why, _HEALTHCHECK if start.supervises else f"install {found[1]}"
+            yield HINT, image.healthcheck.line, what, why, HEALTHCHECK if start.supervises else f"install {found[1]}"
+
+
+def _volume(image: Image, start: StartCommand) -> Iterator[FindingFields]:
+    for volume in image.volumes if start.supervises else ():
+        if volume.value.rstrip("/") in _RUN_DIRECTORIES:
+            why = "sockets and pid files in a volume outlive the processes that created them"
+            yield WARNING, volume.line, f"VOLUME {volume.value}", why, "remove it, or docker run --tmpfs /run"
 
 
 def _directories(image: Image, start: StartCommand) -> Iterator[FindingFields]:
     if not start.supervises:
         return
-    for volume in image.volumes:
-        if volume.value.rstrip("/") in _RUN_DIRECTORIES:
-            why = "sockets and pid files in a volume outlive the processes that created them"
-            yield WARNING, volume.line, f"VOLUME {volume.value}", why, "remove it, or docker run --tmpfs /run"
     user = image.user.value.partition(":")[0] if image.user else ""
     if not image.user or not user or user in ("0", "root") or "$" in user:
         return
@@ -464,18 +347,22 @@ def _directories(image: Image, start: StartCommand) -> Iterator[FindingFields]:
         yield HINT, image.user.line, f"the container runs as {user}", why, do
 
 
-_CHECKS = (
-    _almost_json,
-    _shell_form,
-    _not_isolated,
-    _shell_form_cmd,
-    _exec_form_text,
-    _other_process_1,
-    _other_supervisor,
-    _nothing_to_do,
-    _overridden,
-    _replaced,
-    _stop_signal,
-    _healthcheck,
-    _directories,
+CHECKS: tuple[tuple[str, Callable[[Image, StartCommand], Iterator[FindingFields]]], ...] = (
+    ("json-form", _almost_json),
+    ("shell-form-entrypoint", _shell_entrypoint),
+    ("shell-before-cohabit", _shell_before_cohabit),
+    ("python-not-isolated", _not_isolated),
+    ("shell-form-cmd", _shell_form_cmd),
+    ("single-string", _single_string),
+    ("shell-syntax-in-exec-form", _shell_syntax),
+    ("other-init", _other_process_1),
+    ("no-command", _nothing_to_do),
+    ("instruction-not-used", _overridden),
+    ("no-entrypoint", _replaced),
+    ("stop-signal", _stop_signal),
+    ("healthcheck-missing", _healthcheck_missing),
+    ("healthcheck-interval", _healthcheck_interval),
+    ("healthcheck-program", _healthcheck_program),
+    ("volume-run", _volume),
+    ("runtime-directory", _directories),
 )

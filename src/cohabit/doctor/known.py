@@ -25,6 +25,7 @@ _S6_BEHAVIOUR = (
     "is s6-overlay: on a stop it sends TERM to all processes at once, and KILL 3 s later (S6_KILL_GRACETIME)"
 )
 _SHELL_BEHAVIOUR = "does not forward TERM, so `docker stop` ends with SIGKILL for all processes"
+_PROCFILE_BEHAVIOUR = "restarts nothing: when one process ends, it sends TERM to all, and KILL 5 s later"
 INITS = {
     "tini": Init(RELAY, _RELAY_BEHAVIOUR),  # [manual] github.com/krallin/tini
     "tini-static": Init(RELAY, _RELAY_BEHAVIOUR),
@@ -43,6 +44,23 @@ INITS = {
         SUPERVISOR, "is the init of phusion/baseimage: it starts runit, and on a stop it kills after 5 s"
     ),  # [image]
     "systemd": Init(SUPERVISOR, "is a system manager: its services are defined by unit files"),
+    "foreman": Init(SUPERVISOR, _PROCFILE_BEHAVIOUR),  # [manual] foreman(1), --timeout
+    "honcho": Init(SUPERVISOR, _PROCFILE_BEHAVIOUR),  # [manual] honcho.readthedocs.io; KILL_WAIT = 5
+    "goreman": Init(SUPERVISOR, "is another supervisor: it starts the lines of a Procfile through a shell"),  # [manual]
+    "forego": Init(SUPERVISOR, "is another supervisor: it starts the lines of a Procfile"),  # [manual]
+    "hivemind": Init(SUPERVISOR, "is another supervisor: it starts the lines of a Procfile"),  # [manual]
+    "overmind": Init(SUPERVISOR, "is another supervisor: it starts the lines of a Procfile in tmux"),  # [manual]
+    "concurrently": Init(  # [manual] --kill-others, --restart-tries
+        SUPERVISOR, "starts its commands through a shell, and without --kill-others it continues when one of them fails"
+    ),
+    "npm-run-all": Init(SUPERVISOR, "starts npm scripts in parallel and restarts none of them"),  # [manual]
+    "run-p": Init(SUPERVISOR, "starts npm scripts in parallel and restarts none of them"),
+    "monit": Init(  # [manual] monit(1), "set daemon"
+        SUPERVISOR, "starts services as daemons, knows them by pid files, and looks at them at intervals"
+    ),
+    "process-compose": Init(SUPERVISOR, "is another supervisor with its own services"),
+    "runit": Init(SUPERVISOR, "is runit: it stops its services on HUP and CONT, not on TERM"),  # [manual] runit(8)
+    "runit-init": Init(SUPERVISOR, "is runit: it stops its services on HUP and CONT, not on TERM"),
     "circusd": Init(SUPERVISOR, "is another supervisor with its own services"),
     "pm2-runtime": Init(SUPERVISOR, "is another supervisor with its own services"),
     "sh": Init(SHELL, _SHELL_BEHAVIOUR),  # [tried] dash, bash
@@ -54,6 +72,8 @@ INITS = {
     "pause": Init(PLATFORM, "belongs to the pod (shareProcessNamespace) and reaps orphans of all its containers"),
     "fly-init": Init(PLATFORM, "belongs to the platform"),
 }
+# systemd, or an init that expects a whole system. [image] of systemd images
+SYSTEM_INITS = frozenset({"/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd"})
 S6_PATH = "/init"  # [image] ENTRYPOINT of every image with s6-overlay
 SHELLS = frozenset(name for name, init in INITS.items() if init.kind == SHELL) - {"busybox"} | {"ksh"}
 
@@ -77,6 +97,8 @@ EXEC_WRAPPERS = frozenset(
         "exec",
     }
 )
+# The first argument of these is a user. [manual]
+SWITCHES_USER = frozenset({"gosu", "su-exec", "setuidgid", "s6-setuidgid", "chpst"})
 # These remain as the parent of their command. [manual] su(1), sudo(8), timeout(1), script(1), unshare(1) with --fork
 FORKING_WRAPPERS = frozenset(
     {
@@ -129,6 +151,10 @@ BASES: dict[str, tuple[Base, ...]] = {
     "haproxytech/haproxy-": (Base("SIGUSR1"),),  # [image]
     "linuxserver/": (Base(init=S6_PATH),),  # [image] ENTRYPOINT ["/init"]
     "home-assistant/": (Base(init=S6_PATH),),  # [image] same
+    "hassio-addons/": (Base(init=S6_PATH),),  # [image] same
+    "hotio/": (Base(init=S6_PATH),),  # [image] same
+    "phusion/baseimage": (Base(init="my_init"),),  # [image] CMD ["/sbin/my_init"]
+    "phusion/passenger-": (Base(init="my_init"),),  # [image] FROM phusion/baseimage
     "jupyter/": (Base(init="tini"),),  # [image] ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 }
 # Images without curl: all tags, or tags that contain one of these. [image]

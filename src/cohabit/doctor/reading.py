@@ -47,7 +47,12 @@ def read(file: str, environ: Mapping[str, str]) -> Reading:
     except ModuleNotFoundError as error:
         why = f"the Python package {error.name} is missing"
         return Reading(
-            file, problems=(Finding(ERROR, SourceLocation(file), "cannot read this file", why, "pip install cohabit"),)
+            file,
+            problems=(
+                Finding(
+                    "file-errors", ERROR, SourceLocation(file), "cannot read this file", why, "pip install cohabit"
+                ),
+            ),
         )
     shown = str(draft.where)
     plan, problems = build(draft, (), ["*"])
@@ -58,7 +63,7 @@ def read(file: str, environ: Mapping[str, str]) -> Reading:
         do = f"cohabit check -f {shown} reports all errors"
         secret = any(one.environment for one in draft.secrets.values())  # its text may be part of any problem
         why = "no service is started while the file has errors" if secret else wrong[0].text
-        found.append(Finding(ERROR, wrong[0].where, f"cohabit cannot run this file{more}", why, do))
+        found.append(Finding("file-errors", ERROR, wrong[0].where, f"cohabit cannot run this file{more}", why, do))
     plain = draft.replace(services={name: item.replace(replicas=None) for name, item in draft.services.items()})
     whole, _ = build(plain, (), ["*"])
     services = whole.services if whole else {name: item.service for name, item in draft.services.items()}

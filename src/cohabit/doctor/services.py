@@ -29,7 +29,6 @@ FindingFields: TypeAlias = tuple[str, str, str, str, str]  # level, key of the s
 _SAME = {"postmaster": "postgres", "uwsgi-core": "uwsgi"}
 _VERSION = re.compile(r"-?[0-9][0-9.]*$")
 _ENTRYPOINTS = re.compile(r"(?:.*/)?(?:docker-|docker-php-)?entrypoint(?:\.sh)?")
-_SWITCHES_USER = frozenset({"gosu", "su-exec", "setuidgid", "s6-setuidgid", "chpst"})
 
 
 class WrittenService(Record):
@@ -49,9 +48,9 @@ def examine(services: Mapping[str, WrittenService], total_seconds: float, file: 
     """Return the findings; `file` is its name in places."""
     findings: list[Finding] = []
     for name, item in services.items():
-        for check in _CHECKS:
+        for rule, check in CHECKS:
             findings += [
-                Finding(level, item.place(key), what, why, do, name) for level, key, what, why, do in check(item)
+                Finding(rule, level, item.place(key), what, why, do, name) for level, key, what, why, do in check(item)
             ]
         findings += _shell_strings(name, item)
         findings += _waits_too_early(name, item, services)
@@ -66,7 +65,7 @@ def program(argv: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     left = list(argv)
     for _ in range(len(left) + 1):
         name = left[0].rpartition("/")[2] if left else ""
-        if name in _SWITCHES_USER and len(left) > 2:  # noqa: PLR2004 - gosu USER COMMAND
+        if name in known.SWITCHES_USER and len(left) > 2:  # noqa: PLR2004 - gosu USER COMMAND
             left = left[2:]
         elif (name in known.EXEC_WRAPPERS or _ENTRYPOINTS.fullmatch(left[0] if left else "")) and len(left) > 1:
             left = left[1:]
@@ -191,7 +190,12 @@ def _stale_file(item: WrittenService) -> Iterator[FindingFields]:
     )
 
 
-_CHECKS = (_stop, _daemon, _end_ignored, _stale_file)
+CHECKS = (
+    ("service-stop-signal", _stop),
+    ("service-daemonizes", _daemon),
+    ("service-end-ignored", _end_ignored),
+    ("service-stale-file", _stale_file),
+)
 
 
 # --- commands as strings ----------------------------------------------------------------------------------
@@ -204,7 +208,15 @@ def _shell_strings(name: str, item: WrittenService) -> Iterator[Finding]:
             shown = f"{key}: {what!r} requires a shell"
             why = "the string is split into arguments and executed without a shell"
             script = json.dumps(text.strip(), ensure_ascii=False).replace("$", "$$")
-            yield Finding(ERROR if certain else HINT, place, shown, why, f'{key}: ["sh", "-c", {script}]', name)
+            yield Finding(
+                "service-needs-shell",
+                ERROR if certain else HINT,
+                place,
+                shown,
+                why,
+                f'{key}: ["sh", "-c", {script}]',
+                name,
+            )
 
 
 # --- services together ------------------------------------------------------------------------------------
@@ -224,7 +236,9 @@ def _waits_too_early(name: str, item: WrittenService, services: Mapping[str, Wri
         test = row.test.replace("{port}", str(_port(row, arguments)))
         do = f"{dependency.service}: healthcheck: {{test: {test}}}, and condition: service_healthy here"
         what = f"waits for the start of {dependency.service}, not until it is ready"
-        yield Finding(HINT, item.place(f"depends_on.{dependency.service}"), what, why, do, name)
+        yield Finding(
+            "service-waits-too-early", HINT, item.place(f"depends_on.{dependency.service}"), what, why, do, name
+        )
 
 
 def _port(row: known.Slow, arguments: Sequence[str]) -> int | str:
@@ -260,4 +274,4 @@ def _long_chain(
     what = f"{', '.join(names)} are stopped one after another and may take {format_duration(seconds)}"
     why = f"the total is {format_duration(total_seconds)}: services that are stopped later are killed"
     do = f"x-cohabit: {{stop_grace_period: {format_duration(seconds)}}} (and a longer grace period of the platform)"
-    yield Finding(WARNING, place, what, why, do)
+    yield Finding("stop-too-long", WARNING, place, what, why, do)

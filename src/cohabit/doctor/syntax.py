@@ -30,12 +30,24 @@ def _unknown(dockerfile: Dockerfile, file: str) -> Iterator[Finding]:
             if near
             else "remove it, or end the previous line with \\ if this line continues it"
         )
-        yield Finding(ERROR, SourceLocation(file, item.line), f"{item.name} is not an instruction", _FAILS, do)
+        yield Finding(
+            "unknown-instruction",
+            ERROR,
+            SourceLocation(file, item.line),
+            f"{item.name} is not an instruction",
+            _FAILS,
+            do,
+        )
 
 
 def _without_image(dockerfile: Dockerfile, file: str) -> Iterator[Finding]:
     for stage in dockerfile.stages:
         if not stage.base:
             yield Finding(
-                ERROR, SourceLocation(file, stage.line), "FROM names no image", _FAILS, "FROM debian:stable-slim"
+                "from-without-image",
+                ERROR,
+                SourceLocation(file, stage.line),
+                "FROM names no image",
+                _FAILS,
+                "FROM debian:stable-slim",
             )
