@@ -71,6 +71,55 @@ def test_the_services_beside_a_dockerfile(start: Start, tmp_path: Path) -> None:
     assert run.wait() == 1
 
 
+def test_a_script_of_the_build_context(start: Start, tmp_path: Path) -> None:
+    """It is found with --context, and its findings are printed for GitHub with the path as it was given."""
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "Dockerfile").write_text('FROM debian\nCOPY docker/start.sh /\nCMD ["/start.sh"]\n')
+    (tmp_path / "docker" / "Dockerfile").write_text((tmp_path / "Dockerfile").read_text())
+    script = tmp_path / "docker" / "start.sh"
+    script.write_text("#!/bin/sh\n./a &\n./b &\nwait\n")
+    script.chmod(0o755)
+    arguments = ("doctor", "--format", "github", "--ignore", "not-cohabit")
+    run = start(
+        *COHABIT, *arguments, "--failure-threshold", "none", f"{tmp_path}/docker/Dockerfile", "--context", str(tmp_path)
+    )
+    assert run.wait() == 0
+    (line,) = run.out.decode().splitlines()
+    assert line.startswith(f"::error file={tmp_path}/docker/start.sh,line=2,title=background-process::")
+    run = start(*COHABIT, *arguments, f"{tmp_path}/docker/Dockerfile")
+    assert run.wait() == 0
+    assert "title=script-not-examined" in run.text
+
+
+def test_sarif(start: Start, tmp_path: Path) -> None:
+    """The log has the finding, and the exit code is that of the threshold."""
+    (tmp_path / "Dockerfile").write_text("FROM debian\nCMD sleep infinity\n")
+    run = start(*COHABIT, "doctor", "--format", "sarif", "--failure-threshold", "warning", str(tmp_path))
+    assert run.wait() == 1
+    (result,) = json.loads(run.out)["runs"][0]["results"]
+    assert result["ruleId"] == "keep-alive"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--format", "xml"), "must be text or json or sarif or github"),
+        (("--failure-threshold", "warn"), "must be error or warning or hint or none"),
+        (("--ignore", "keep-alve"), "did you mean keep-alive?"),
+        (("--json", "--format", "sarif"), "exclude each other"),
+        (("--context", "."), "--context belongs to a Dockerfile"),
+        (("--context", "/nowhere", "Dockerfile"), "is not a directory"),
+    ],
+)
+def test_wrong_usage(start: Start, tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    """Exit code 64, and what to write instead."""
+    (tmp_path / "Dockerfile").write_text("FROM debian\n")
+    words = [str(tmp_path / word) if word == "Dockerfile" else word for word in arguments]
+    run = start(*COHABIT, "doctor", *words)
+    assert run.wait() == 64
+    assert reason in run.text
+
+
 @pytest.mark.parametrize(("text", "reason"), [(None, "no such file"), ("hello\n", "no FROM"), ("\0", "binary")])
 def test_an_unreadable_dockerfile(start: Start, tmp_path: Path, text: str | None, reason: str) -> None:
     """It leads to a message and exit code 64."""

@@ -245,7 +245,7 @@ def test_an_unknown_base_may_have_a_healthcheck() -> None:
         ),
         (
             'FROM x AS b\nENTRYPOINT ["tini", "--"]\nFROM b\nCMD a & b\n',
-            {("error", 4, "the shell of CMD starts services in the background")},
+            {("error", 4, "the shell of CMD starts programs in the background")},
         ),
         (
             'FROM x AS b\nENTRYPOINT ["/entry.sh"]\nFROM b\nCMD exec cohabit up\nHEALTHCHECK NONE\n',
@@ -286,6 +286,7 @@ def test_a_supervisor_of_the_base_image(base: str) -> None:
         'RUN echo "daemon off;" >> /etc/nginx/nginx.conf\nCMD ["nginx"]',
         'RUN echo "daemon off;" >> /etc/nginx/nginx.conf\nCMD php-fpm -F && nginx',
         'CMD ["nginx", "-t"]',
+        'FROM example.com/team/nginx\nCMD ["nginx"]',
         'CMD ["nginx", "-c", "/my.conf"]',
         'CMD ["php-fpm"]',
         'CMD ["apachectl", "-D", "FOREGROUND"]',

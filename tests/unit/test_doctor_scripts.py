@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cohabit.config.readers import registry
-from cohabit.doctor.context import Context
+from cohabit.doctor.context import Context, File
 from cohabit.doctor.dockerfile import image_of, parse
 from cohabit.doctor.findings import Finding
 from cohabit.doctor.image import examine
 from cohabit.doctor.replacement import recommended
+from cohabit.doctor.rules import RULES
 from cohabit.plan.build import build
 
 ENTRY = 'FROM debian\nCOPY start.sh /\nENTRYPOINT ["/start.sh"]\n'
@@ -233,3 +236,23 @@ def test_without_a_context() -> None:
     findings = examine(image, "standard input", functools.partial(Context(parsed, "").find, image))
     assert [one.rule for one in findings] == ["script-not-examined", "not-cohabit"]
     assert "--context" in findings[0].why
+
+
+_LINES = (
+    "a &", "wait", "wait -n", "exec b", "trap 'kill $P' TERM", "trap", "trap -- x", "while true; do sleep 1; done",
+    "if x; then c & fi", "f() { d & }", "f", "f &", "nginx", "service cron start", "tail -f /dev/null", 'exec "$@"',
+    "P=$!", ". /x", "case $1 in a) b ;; esac", "( e & )", "a | b &", "[ x ] && y &", "exit", "set -- z", "f() { f; }",
+    "exec $X", "exec", "trap - TERM",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_LINES), max_size=12))
+def test_any_script_can_be_examined(lines: list[str]) -> None:
+    """Each finding has a known rule, a line of the script or the Dockerfile, and a text; recursion ends."""
+    text = "\n".join(["#!/bin/sh", *lines, ""])
+    parsed = parse(ENTRY + 'CMD ["app"]\n')
+    image = image_of(parsed)
+    assert image
+    findings = examine(image, "Dockerfile", lambda path: File(path, "start.sh", text))
+    assert all(one.rule in RULES and one.what and one.why and one.do for one in findings)
+    assert all(1 <= one.place.line <= len(lines) + 4 for one in findings)

@@ -70,9 +70,9 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         "dockerfile": dockerfiles[0] if dockerfiles else "",
         "file": values["file"] or "",
         "context": values["context"] or "",
-        "format": _known("format", values["format"] or ("json" if values["json"] else "text"), FORMATS.split("|")),
-        "threshold": _known("failure-threshold", values["failure_threshold"] or "error", THRESHOLDS.split("|")),
-        "ignore": [_known("ignore", rule, list(RULES)) for rule in values["ignore"]],
+        "format": values["format"] or ("json" if values["json"] else "text"),
+        "threshold": values["failure_threshold"] or "error",
+        "ignore": [_rule(name) for name in values["ignore"]],
     }
     argv = program("doctor", repr(request))
     inherited.restore()
@@ -83,10 +83,10 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         raise NoDoctorError(f"cannot start the doctor: {why} (is it there, and executable for this user?)") from error
 
 
-def _known(option: str, value: str, known: list[str]) -> str:
-    """The value of an option. Raises UsageError if it is none of those that are known."""
-    if value in known:
-        return value
-    near = nearest(value, known)
-    advice = f"did you mean {near}?" if near else f"write one of: {', '.join(known)}"
-    raise UsageError(f"cannot doctor: --{option}: {value!r} is not known ({advice})")
+def _rule(name: str) -> str:
+    """The rule of --ignore. Raises UsageError if there is none of that name."""
+    if name in RULES:
+        return name
+    near = nearest(name, RULES)
+    advice = f"did you mean {near}?" if near else "docs/reference/doctor.md has their names"
+    raise UsageError(f"cannot doctor: --ignore: there is no rule {name!r} ({advice})")

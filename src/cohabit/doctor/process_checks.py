@@ -32,8 +32,11 @@ _INTERPRETERS = re.compile(
 
 
 def kept_in_foreground(image: Image, find: Callable[[str], File | Unknown]) -> frozenset[str]:
-    """Return the programs that a configuration file keeps, or may keep, from daemonizing: nginx with `daemon off`."""
-    if _DAEMON_OFF.search(image.installed):
+    """Return the programs that a configuration file keeps, or may keep, from daemonizing: nginx with `daemon off`.
+
+    The files of official base images are known not to say it.
+    """
+    if _DAEMON_OFF.search(image.installed) or not image.base or "/" in split(image.base)[0]:
         return frozenset({"nginx", "openresty"})
     found = find(_NGINX_FILE)
     if (isinstance(found, File) and _DAEMON_OFF.search(found.text)) or (isinstance(found, Unknown) and found.provided):

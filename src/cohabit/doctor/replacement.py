@@ -101,7 +101,7 @@ def _take(step: Step, conduct: Conduct, arguments: tuple[str, ...]) -> Part | Le
         return Left(node.line, _KINDS.get(node.kind, "a block"))
     if node.argv and node.program in known.RESTARTING_WRAPPERS and len(node.argv) == 1:
         text, why = known.RESTARTING_WRAPPERS[node.program], ""
-    elif script.becomes_daemon(node.argv):
+    elif script.becomes_daemon(node.argv, conduct.foreground):
         text, why = in_foreground(node)
     else:
         text, why = _command(job.source if job else node.source, conduct, arguments)
@@ -113,7 +113,7 @@ def _take(step: Step, conduct: Conduct, arguments: tuple[str, ...]) -> Part | Le
 def _command(source: str, conduct: Conduct, arguments: tuple[str, ...]) -> tuple[str, str]:
     """(The command as a service has it, why it cannot be taken over)."""
     text = re.sub(r"^exec\s+", "", source.strip())
-    if arguments:
+    if arguments and not conduct.other_arguments:
         text = re.sub(r'"\$@"|\$@|"\$\*"|\$\*', lambda _: " ".join(map(_quoted, arguments)), text)
     for name in _VARIABLE.findall(text):
         if name in conduct.assigned:

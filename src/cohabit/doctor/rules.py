@@ -35,7 +35,7 @@ RULES = {
     "script-carriage-returns": "The lines of a script end with CR LF",
     "script-without-interpreter": "A script that is executed has no #! line",
     "script-not-executable": "A script that is executed has no execute permission",
-    "background-process": "A shell starts services in the background",
+    "background-process": "A shell starts programs in the background",
     "keep-alive": "A command that only waits keeps the container alive",
     "polling-loop": "A script looks for its processes in a loop",
     "missing-exec": "A script runs its last program without exec",

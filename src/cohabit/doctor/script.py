@@ -39,6 +39,8 @@ _HARMLESS = frozenset(
     {"exit", "echo", "printf", "true", ":", "rm", "touch", "sleep", "set", "trap", "date", "return", ""}
 )
 _KILLS = frozenset({"kill", "pkill", "killall"})
+_NGINX = frozenset({"nginx", "openresty"})
+_DAEMON_OFF = re.compile(r"daemon\s+off\b")
 _DEEPEST = 10
 _SETS = frozenset({"export", "local", "declare", "readonly", "typeset", "read"})
 _LOOKS = frozenset({"ps", "pgrep", "pidof", "kill", "jobs"})
@@ -65,14 +67,15 @@ class Job(Record):
 
 
 class Trap(Record):
-    """A trap that acts on TERM. commands: all that it runs, functions included; () if it ignores the signal.
+    """A trap that acts on TERM. commands: all that it runs, functions included.
 
-    known: whether its action could be read.
+    known: whether its action could be read; ignores: its action is empty, and TERM is ignored.
     """
 
     line: int
     commands: tuple[Simple, ...]
     known: bool = True
+    ignores: bool = False
 
 
 class Step(Record):
@@ -86,8 +89,10 @@ class Conduct(Record):
     """What a script does.
 
     steps: at the top. jobs: in the background. end: one of the constants above; last: the command that it names, None
-    if there is none. traps: on TERM. exit_trap, child_trap: there is one on EXIT, on CHLD. sourced: files that it
-    reads. assigned: variables that it sets. after: the commands after the end, such as those after `wait`.
+    if there is none. traps: on TERM. exit_trap: one on EXIT reaches the jobs, or one on TERM is set for a time
+    only. child_trap: there is one on CHLD. sourced: files that it reads. assigned: variables that it sets. after: the
+    commands after the end, such as those after `wait`.
+    other_arguments: it may change its arguments (`set --`, `shift`). foreground: programs that do not daemonize.
     """
 
     steps: tuple[Step, ...]
@@ -100,6 +105,8 @@ class Conduct(Record):
     sourced: tuple[str, ...] = ()
     assigned: frozenset[str] = frozenset()
     after: tuple[Simple, ...] = ()
+    other_arguments: bool = False
+    foreground: frozenset[str] = frozenset()
 
 
 def conduct(nodes: Sequence[Node], foreground: frozenset[str] = frozenset()) -> Conduct:
@@ -108,6 +115,8 @@ def conduct(nodes: Sequence[Node], foreground: frozenset[str] = frozenset()) -> 
     steps = tuple(_steps(nodes, functions))
     at = next((n for n, one in enumerate(steps) if not one.conditional and _is_exec(one.node)), None)
     steps = steps if at is None else steps[: at + 1]
+    if any(_DAEMON_OFF.search(one.source) and one.program not in _NGINX for one in sh.walk(nodes, functions=True)):
+        foreground |= _NGINX  # the script writes its configuration
     everything = [
         *sh.walk([one.node for one in steps], functions=True),
         *sh.walk(list(functions.values()), functions=True),
@@ -118,17 +127,20 @@ def conduct(nodes: Sequence[Node], foreground: frozenset[str] = frozenset()) -> 
     jobs = [one for one in _jobs(steps, functions) if one.line >= begin]
     jobs += _daemons(steps, functions, foreground)
     traps = [(one, signals) for one in everything if (signals := _signals(one))]
+    removed = [one for one, signals in traps if signals & _STOPS and _trap_words(one)[0] == "-"]
     return Conduct(
         steps,
         tuple(sorted((one for one in jobs if one.source), key=lambda one: one.line)),
         end,
         last,
-        tuple(_trap(one, functions) for one, signals in traps if signals & _STOPS and one.words[1].text != "-"),
-        any(signals & _ENDS for _, signals in traps),
+        () if removed else tuple(_trap(one, functions) for one, signals in traps if signals & _STOPS),
+        bool(removed) or any(reaches_children(_trap(one, functions)) for one, signals in traps if signals & _ENDS),
         any(signals & _CHILD for _, signals in traps),
         tuple(one.source for one in everything if one.argv[:1] in ((".",), ("source",))),
         frozenset(name for one in everything for name in _assigned(one)) | frozenset(_loop_variables(nodes)),
         after,
+        any(one.argv[:1] == ("shift",) or (one.argv[:1] == ("set",) and "--" in one.argv) for one in everything),
+        foreground,
     )
 
 
@@ -337,15 +349,21 @@ def waits_forever(node: Simple) -> bool:
 
 def _signals(one: Simple) -> frozenset[str]:
     """The signals of a `trap` command."""
-    return frozenset(word.upper() for word in one.argv[2:]) if one.argv[:1] == ("trap",) else frozenset()
+    return frozenset(word.upper() for word in _trap_words(one)[1:])
+
+
+def _trap_words(one: Simple) -> list[str]:
+    """The action and the signals of a `trap` command; [] for other commands."""
+    words = list(one.argv[1:]) if one.argv[:1] == ("trap",) else []
+    return words[1:] if words[:1] == ["--"] else words
 
 
 def _trap(one: Simple, functions: dict[str, Block]) -> Trap:
     try:
-        commands = tuple(_called(sh.parse(one.words[1].text), functions))
+        commands = tuple(_called(sh.parse(_trap_words(one)[0]), functions))
     except UnparsedError:
         return Trap(one.line, (), known=False)
-    return Trap(one.line, commands)
+    return Trap(one.line, commands, ignores=not _trap_words(one)[0])
 
 
 def reaches_children(trap: Trap) -> bool:

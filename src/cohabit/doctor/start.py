@@ -185,9 +185,9 @@ def follow(
             rest = found.arguments
             argv = rest if shell_text(rest) or place_of_cohabit(rest) else ()
         elif found.conduct.end == script.EXEC and isinstance(found.conduct.last, sh.Simple):
-            argv = _replaced_arguments(found.conduct.last.argv, found.arguments)
+            argv = _replaced_arguments(found.conduct, found.conduct.last.argv, found.arguments)
         elif found.conduct.end == script.PROGRAM and isinstance(found.conduct.last, sh.Simple):
-            argv = _replaced_arguments(found.conduct.last.argv, found.arguments)
+            argv = _replaced_arguments(found.conduct, found.conduct.last.argv, found.arguments)
             if found.name:
                 return tuple(scripts), argv
             through_shell = True
@@ -294,8 +294,10 @@ def _judged(one: Script, text: str, foreground: frozenset[str]) -> Script:
         return one.replace(line=one.at(error.line), problem=error.why)
 
 
-def _replaced_arguments(argv: tuple[str, ...], arguments: tuple[str, ...]) -> tuple[str, ...]:
+def _replaced_arguments(conduct: Conduct, argv: tuple[str, ...], arguments: tuple[str, ...]) -> tuple[str, ...]:
     """A command line with `$@` replaced; () if its program is not known."""
+    if conduct.other_arguments:
+        return () if {"$@", "$*", "${@}"}.intersection(argv) or "$" in argv[0] else argv
     done: list[str] = []
     for word in argv:
         if word in ("$@", "$*", "${@}"):

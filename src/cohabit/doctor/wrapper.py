@@ -105,7 +105,7 @@ def _background(one: Script, conduct: Conduct, whose: str) -> Iterator[RawFindin
     reasons = []
     main = _shown(conduct.last)
     if conduct.end == script.EXEC and isinstance(conduct.last, Simple) and start.place_of_cohabit(conduct.last.argv):
-        what = f"{whose} starts services beside cohabit{_names(one, conduct)}"
+        what = f"{whose} starts programs beside cohabit{_names(one, conduct)}"
         why = "they are not services: they are not restarted, not shown by `cohabit ps`, and not waited for"
         yield (
             "background-process",
@@ -128,7 +128,7 @@ def _background(one: Script, conduct: Conduct, whose: str) -> Iterator[RawFindin
         return
     level = ERROR if lost or conduct.end == script.JOB else WARNING
     do = replacement.of(conduct, one.arguments, one.at)
-    what = f"{whose} starts services in the background{_names(one, conduct)}"
+    what = f"{whose} starts programs in the background{_names(one, conduct)}"
     yield "background-process", level, one.at(conduct.jobs[0].line), what, "; ".join(reasons), do
 
 
@@ -157,12 +157,10 @@ def _has_supervisor(conduct: Conduct) -> bool:
 
 def _passes_term(one: Script, conduct: Conduct) -> bool:
     """Whether TERM may reach the jobs: by a trap, or since process 1 signals the process group."""
-    if one.above == start.GROUP or conduct.exit_trap or conduct.sourced:
+    if one.above == start.GROUP or conduct.sourced:
         return True
-    return any(script.reaches_children(trap) for trap in conduct.traps) and conduct.end not in (
-        script.EXEC,
-        script.PROGRAM,
-    )
+    trapped = any(script.reaches_children(trap) for trap in conduct.traps)
+    return conduct.end != script.EXEC and (conduct.exit_trap or (trapped and conduct.end != script.PROGRAM))
 
 
 def _names(one: Script, conduct: Conduct) -> str:
@@ -170,6 +168,7 @@ def _names(one: Script, conduct: Conduct) -> str:
     if not one.name or not conduct.jobs:
         return ""
     names = [f"line {one.at(job.line)}: {_program(job.commands, job.source)}" for job in conduct.jobs]
+    names = list(dict.fromkeys(names))
     more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
     return f" ({', '.join(names[:_MOST])}{more})"
 
@@ -239,7 +238,7 @@ def _not_exec(one: Script, conduct: Conduct, whose: str) -> Iterator[RawFinding]
     if not one.name or one.above == start.GROUP or conduct.exit_trap or (conduct.sourced and not _is_last(conduct)):
         return
     for node, conditional in _tails(conduct):
-        if node.execs or node.background or not _stays(node):
+        if node.execs or node.background or not _stays(node, conduct.foreground):
             continue
         text = f"exec {node.source}"
         if conduct.traps and any(script.reaches_children(trap) for trap in conduct.traps):
@@ -258,10 +257,10 @@ def _is_last(conduct: Conduct) -> bool:
     return conduct.end == script.PROGRAM
 
 
-def _stays(node: Simple) -> bool:
+def _stays(node: Simple, foreground: frozenset[str]) -> bool:
     """Whether a command may be what the container runs: not a builtin, and not a program that ends at once."""
     short = node.program in script.MINOR or node.program in _SHORT
-    return bool(node.argv) and not short and not script.becomes_daemon(node.argv)
+    return bool(node.argv) and not short and not script.becomes_daemon(node.argv, foreground)
 
 
 def _tails(conduct: Conduct) -> Iterator[tuple[Simple, bool]]:
@@ -305,13 +304,19 @@ _SHORT = frozenset(
 
 
 def _traps(one: Script, conduct: Conduct) -> Iterator[RawFinding]:
-    if one.above == start.GROUP or not conduct.jobs or conduct.sourced or conduct.end in (script.EXEC, script.JOB):
+    if one.above == start.GROUP or not conduct.jobs or conduct.sourced or conduct.end == script.JOB:
         return
     reaching = [trap for trap in conduct.traps if script.reaches_children(trap)]
+    if conduct.end == script.EXEC:
+        for trap in reaching:
+            why = "exec replaces the shell, and its traps with it"
+            do = "one service for each program: cohabit stops them in order"
+            yield "trap-too-late", ERROR, one.at(trap.line), "the trap on TERM never runs", why, do
+        return
     for trap in conduct.traps:
         if not script.reaches_children(trap) and not reaching:
             why = "the processes in the background get no signal, and SIGKILL when the script has ended"
-            if not trap.commands:
+            if trap.ignores:
                 why = "TERM is ignored: `docker stop` ends with SIGKILL"
             do = f"kill them and wait for them: trap {json.dumps('kill $(jobs -p); wait')} TERM"
             yield (
