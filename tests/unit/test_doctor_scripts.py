@@ -228,6 +228,18 @@ def test_whether_a_script_can_be_executed(tmp_path: Path, text: str, mode: int, 
     assert [one.rule for one in found(tmp_path, dockerfile)] == ([rule] if rule else [])
 
 
+def test_functions_that_call_each_other_many_times(tmp_path: Path) -> None:
+    """What they would run is not followed without an end."""
+    names = "abcdefghij"
+    functions = [f"{one}() {{ {f'{two}; ' * 30}}}" for one, two in zip(names, f"{names[1:]}x", strict=True)]
+    text = "\n".join([BASH, *functions, "a", "a &", "trap a TERM", "wait", ""])
+    (finding,) = found(tmp_path, ENTRY, start_sh=text)
+    assert (finding.rule, finding.why.partition(";")[0]) == (
+        "script-not-examined",
+        "its functions call each other too often",
+    )
+
+
 def test_without_a_context() -> None:
     """A Dockerfile on standard input: a script is not looked for on this machine."""
     parsed = parse(ENTRY)

@@ -119,7 +119,11 @@ def test_lines_and_sources() -> None:
         ("& a", 1),
         ("a; esac", 1),
         ("{ " * 100 + "a", 1),
+        ("a " + "$(" * 5000, 1),
+        ("a " + '"${b:-' * 5000, 1),
+        ("((a) b)\n" * 501, 501),
     ],
+    ids=lambda value: repr(value)[:30],
 )
 def test_what_cannot_be_judged(text: str, line: int) -> None:
     """It is refused with a line; no wrong command is reported."""

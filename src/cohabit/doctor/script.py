@@ -42,6 +42,7 @@ _KILLS = frozenset({"kill", "pkill", "killall"})
 _NGINX = frozenset({"nginx", "openresty"})
 _DAEMON_OFF = re.compile(r"daemon\s+off\b")
 _DEEPEST = 10
+_OPENED_MAX = 2000  # calls of functions: those that call each other many times would never end
 _SETS = frozenset({"export", "local", "declare", "readonly", "typeset", "read"})
 _LOOKS = frozenset({"ps", "pgrep", "pidof", "kill", "jobs"})
 _LOOPS_ON = _LOOKS | {"true", ":", "sleep", "grep", "wc", "wait"}
@@ -109,9 +110,25 @@ class Conduct(Record):
     foreground: frozenset[str] = frozenset()
 
 
+class _Functions(dict[str, Block]):
+    """The functions of a script by name."""
+
+    opened = 0
+
+    def body(self, call: Simple) -> tuple[Node, ...]:
+        """What a call executes."""
+        self.opened += 1
+        if self.opened > _OPENED_MAX:
+            raise UnparsedError(call.line, "its functions call each other too often")
+        return self[call.argv[0]].branches[0]
+
+
 def conduct(nodes: Sequence[Node], foreground: frozenset[str] = frozenset()) -> Conduct:
-    """Return what a script does. foreground: programs whose configuration keeps them from daemonizing."""
-    functions = {one.name: one for one in _functions(nodes)}
+    """Return what a script does. foreground: programs whose configuration keeps them from daemonizing.
+
+    Raises UnparsedError if its functions call each other too often.
+    """
+    functions = _Functions({one.name: one for one in _functions(nodes)})
     steps = tuple(_steps(nodes, functions))
     at = next((n for n, one in enumerate(steps) if not one.conditional and _is_exec(one.node)), None)
     steps = steps if at is None else steps[: at + 1]
@@ -154,7 +171,7 @@ def _functions(nodes: Sequence[Node]) -> Iterator[Block]:
 
 
 def _steps(
-    nodes: Sequence[Node], functions: dict[str, Block], depth: int = 0, *, conditional: bool = False
+    nodes: Sequence[Node], functions: _Functions, depth: int = 0, *, conditional: bool = False
 ) -> Iterator[Step]:
     """The commands at the top, with groups and called functions opened."""
     follows = False
@@ -170,7 +187,7 @@ def _steps(
             if isinstance(node, Block) and node.kind == sh.GROUP:
                 opened = node.branches[0]
             elif isinstance(node, Simple) and node.argv and node.argv[0] in functions and not node.execs:
-                opened = functions[node.argv[0]].branches[0]
+                opened = functions.body(node)
         if opened is None:
             yield Step(node, maybe)
         else:
@@ -188,7 +205,7 @@ def _is_exec(node: Node) -> bool:
 # --- jobs ------------------------------------------------------------------------------------------------
 
 
-def _jobs(steps: Sequence[Step], functions: dict[str, Block]) -> Iterator[Job]:
+def _jobs(steps: Sequence[Step], functions: _Functions) -> Iterator[Job]:
     waiting: list[Step] = []
     for step in steps:
         if step.node.background:
@@ -206,7 +223,7 @@ def _jobs(steps: Sequence[Step], functions: dict[str, Block]) -> Iterator[Job]:
         yield _job(waiting, functions)
 
 
-def _job(steps: Sequence[Step], functions: dict[str, Block]) -> Job:
+def _job(steps: Sequence[Step], functions: _Functions) -> Job:
     """A job of these commands; its source is empty if no command of it can be a service."""
     nodes = [step.node for step in steps]
     inside = tuple(_called(nodes, functions))
@@ -222,16 +239,20 @@ def _job(steps: Sequence[Step], functions: dict[str, Block]) -> Job:
     )
 
 
-def _called(nodes: Sequence[Node], functions: dict[str, Block], depth: int = 0) -> Iterator[Simple]:
+def _called(nodes: Sequence[Node], functions: _Functions) -> Iterator[Simple]:
     """The simple commands, with those of called functions in place of the calls."""
+    yield from _opened(nodes, functions, 0)
+
+
+def _opened(nodes: Sequence[Node], functions: _Functions, depth: int) -> Iterator[Simple]:
     for one in sh.walk(nodes):
         if one.argv and one.argv[0] in functions and depth < _DEEPEST:
-            yield from _called(functions[one.argv[0]].branches[0], functions, depth + 1)
+            yield from _opened(functions.body(one), functions, depth + 1)
         else:
             yield one
 
 
-def _daemons(steps: Sequence[Step], functions: dict[str, Block], foreground: frozenset[str]) -> Iterator[Job]:
+def _daemons(steps: Sequence[Step], functions: _Functions, foreground: frozenset[str]) -> Iterator[Job]:
     for step in steps:
         if step.node.background:
             continue
@@ -260,7 +281,7 @@ def becomes_daemon(argv: Sequence[str], foreground: frozenset[str] = frozenset()
 
 
 def _end(
-    steps: Sequence[Step], functions: dict[str, Block], foreground: frozenset[str]
+    steps: Sequence[Step], functions: _Functions, foreground: frozenset[str]
 ) -> tuple[str, Node | None, tuple[Simple, ...]]:
     """How the script ends, the command that decides it, and what follows that command."""
     at = len(steps) - 1 if steps and _is_exec(steps[-1].node) else None
@@ -358,7 +379,7 @@ def _trap_words(one: Simple) -> list[str]:
     return words[1:] if words[:1] == ["--"] else words
 
 
-def _trap(one: Simple, functions: dict[str, Block]) -> Trap:
+def _trap(one: Simple, functions: _Functions) -> Trap:
     try:
         commands = tuple(_called(sh.parse(_trap_words(one)[0]), functions))
     except UnparsedError:

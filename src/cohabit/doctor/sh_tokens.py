@@ -23,7 +23,8 @@ _OPERATORS = re.compile(r";;&|;;|;&|&&|\|\||\|&|[;&|()\n]")
 _REDIRECTION = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(?:&>>?|<<<|<<-?|>>|>\||<>|[<>]&|[<>])")
 _EXTENDED_PATTERN = "@?*+!"
 _EXPANDS = "*?[~"
-_ESCAPED_IN_DOUBLE_QUOTES = '$`"\\\n'
+_DEEPEST = 60
+_DOUBLE_BRACKETS_MAX = 500  # each is read twice
 
 
 class UnparsedError(Exception):
@@ -65,6 +66,8 @@ class _Scan:
         self._text = text
         self._at = 0
         self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
+        self._depth = 0
+        self._double_brackets = 0
         self._documents: list[tuple[str, bool]] = []  # here-documents that begin after this line: (end, with tabs)
 
     def tokens(self) -> Iterator[Token]:
@@ -180,10 +183,13 @@ class _Scan:
                 raise self._error(at, "a ` is not closed")
             return end + 1
         following = text[at + 1 : at + 2]
-        if following == "(":
-            return self._closing(at + 1, ")") + 1
-        if following == "{":
-            return self._closing(at + 1, "}") + 1
+        if following in ("(", "{"):
+            self._depth += 1
+            if self._depth > _DEEPEST:
+                raise self._error(at, "the substitutions are nested too deeply")
+            end = self._closing(at + 1, ")" if following == "(" else "}") + 1
+            self._depth -= 1
+            return end
         if following == "'":
             end = at + 2
             while end < len(text) and text[end] != "'":
@@ -233,11 +239,11 @@ class _Scan:
 
     def _arithmetic_end(self, at: int) -> int:
         """The index after `((…))`; 0 if these are two brackets of subshells."""
-        try:
-            end = self._closing(at, ")")
-            inner = self._closing(at + 1, ")")
-        except UnparsedError:
-            return 0
+        self._double_brackets += 1
+        if self._double_brackets > _DOUBLE_BRACKETS_MAX:
+            raise self._error(at, "there are too many brackets")
+        end = self._closing(at, ")")
+        inner = self._closing(at + 1, ")")
         return end + 1 if inner == end - 1 else 0
 
 
