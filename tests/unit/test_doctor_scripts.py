@@ -152,6 +152,18 @@ def test_where_a_script_is_in_the_context(tmp_path: Path, dockerfile: str, line:
     assert findings[0].place.file == f"{tmp_path}/start.sh"
 
 
+def test_arguments_that_a_script_changes(tmp_path: Path) -> None:
+    """What the container runs is not known then, and no program is named."""
+    (tmp_path / "start.sh").write_text(BASH + 'set -- ./other\nexec "$@"\n')
+    (tmp_path / "start.sh").chmod(0o755)
+    parsed = parse(ENTRY + 'CMD ["./app"]\n')
+    image = image_of(parsed)
+    assert image
+    context = Context(parsed, str(tmp_path))
+    (finding,) = examine(image, "Dockerfile", functools.partial(context.find, image))
+    assert finding.what == "/start.sh is what the container runs, not cohabit"
+
+
 def test_here_documents_of_a_dockerfile(tmp_path: Path) -> None:
     """A script in COPY or RUN is examined, with the lines of the Dockerfile."""
     copy = "FROM debian\nCOPY --chmod=755 <<'E' /go.sh\n#!/bin/sh\na &\nb\nE\nCMD [\"/go.sh\"]\n"

@@ -11,10 +11,6 @@ from cohabit.plan.record import Record
 
 _QUOTES = "'\""
 _OPERATOR = re.compile(r"&&|\|\||\|&|;;|[;|&\n]")
-# Commands that are not services: they wait, print or configure the shell.
-IDLE = frozenset(
-    {"sleep", "wait", "tail", "echo", "printf", "fg", "trap", "set", "cd", "export", "true", ":", "ulimit", "umask"}
-)
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=", re.ASCII)
 
 
@@ -45,16 +41,6 @@ class Command(Record):
         while texts and (_ASSIGNMENT.match(texts[0]) or texts[0] == "exec"):
             del texts[0]
         return tuple(texts)
-
-    @property
-    def program(self) -> str:
-        """The name of its program, without the directory."""
-        return self.argv[0].rpartition("/")[2] if self.argv else ""
-
-    @property
-    def execs(self) -> bool:
-        """Whether it replaces the shell (exec)."""
-        return any(word.text == "exec" for word in self.words[:1])
 
 
 def commands(text: str) -> list[Command]:
