@@ -52,6 +52,7 @@ class Case:
     def write(self, directory: str) -> None:
         """Write the files."""
         for name, text in {**self.files, "compose.yaml": self.compose}.items():
+            os.makedirs(os.path.dirname(os.path.join(directory, name)), exist_ok=True)
             with open(os.path.join(directory, name), "w", encoding="utf-8", newline="") as file:
                 file.write(text)
 

@@ -23,9 +23,9 @@ def theirs(answer: dict[str, Any] | None) -> dict[str, dict[str, Any]] | None:
     return None if answer is None else {name: _their_service(one) for name, one in answer["services"].items()}
 
 
-def ours(case: Case) -> dict[str, dict[str, Any]] | None:
-    """What cohabit makes of a case."""
-    draft, errors = drafted(case)
+def ours(case: Case, files: Sequence[str] = ("compose.yaml",)) -> dict[str, dict[str, Any]] | None:
+    """What cohabit makes of a case. files: none for those that are found."""
+    draft, errors = drafted(case, files)
     return None if errors else {name: _our_service(one) for name, one in draft.services.items()}
 
 

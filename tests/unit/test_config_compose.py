@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cohabit.config.readers.registry import read
-from cohabit.errors import EXIT_USAGE
 from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Restart, Service
-from unit.file_story import ENVIRON, draft, reported, reported_once, service
+from unit.file_story import ENVIRON, draft, reported, service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,27 +188,10 @@ def test_ignored_keys_have_no_diagnostics() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    [
-        "extends: {service: x}",
-    ],
-)
-def test_an_unsupported_key_is_a_warning(key: str) -> None:
-    """One warning each; the service is read."""
-    assert reported_once(key) == f"warning: services.web.{key.partition(':')[0]}: ignored: not supported yet"
-
-
-@pytest.mark.parametrize(
-    "key",
     ["tty: false", "stdin_open: false", "ulimits: ", "cap_drop: []", "deploy: ", "pre_start: []", "pid_file: "],
 )
-def test_an_unsupported_key_without_effect_has_no_warning(key: str) -> None:
+def test_a_key_with_its_default_changes_nothing(key: str) -> None:
     assert service(key) == Service("web", ("x",))
-
-
-def test_include_is_not_supported() -> None:
-    assert reported("include: [other.yaml]\nservices: {a: {command: x}}") == [
-        "1: warning: include: ignored: not supported yet"
-    ]
 
 
 def test_the_first_existing_file_is_read(tmp_path: Path) -> None:
@@ -232,11 +214,6 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
     assert str(diagnostic) == "gone.yaml: cannot read gone.yaml: no such file (correct the path after -f)"
     (diagnostic,) = read({"files": [str(tmp_path)]}, ENVIRON).problems
     assert diagnostic.text == f"cannot read {tmp_path}: it is a directory (name a file in it)"
-
-
-def test_several_files_are_a_usage_error() -> None:
-    (diagnostic,) = read({"files": ["a", "b"]}, ENVIRON).problems
-    assert diagnostic.exit_code == EXIT_USAGE
 
 
 def test_a_dash_means_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

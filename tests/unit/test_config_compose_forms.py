@@ -245,7 +245,7 @@ def test_an_env_file_may_mean_something_else_to_each_service() -> None:
 
 
 def test_keys_of_the_top_level_are_others_than_those_of_services() -> None:
-    tree, _ = yaml_text.parse("a: {driver: x, ipam: {config: [{subnt: y}]}}", "f")
+    (tree,), _ = yaml_text.parse("a: {driver: x, ipam: {config: [{subnt: y}]}}", "f")
     found = [f"{path}.{key}" for _, path, key, _ in unknown_below(tree, "top-level networks", "networks")]
     assert found == ["networks.a.ipam.config[0].subnt"]
 

@@ -48,7 +48,7 @@ services:
   web:
     command: [sh, -c, "exec sleep 1"]
     user: "0"
-    extends: {service: x}
+    build: {contxt: .}
     depends_on: {job: {condition: service_completed_successfully}}
   job: {command: sh}
 """
@@ -85,7 +85,8 @@ def test_the_plan_is_answered_as_plain_values() -> None:
     assert plan.services["web"].user.uid == 0
     assert plan.services["job"].essential is False
     assert (answer["problems"], answer["exit_code"]) == ([], 0)
-    assert answer["warnings"] == ["cohabit.yaml:5: warning: services.web.extends: ignored: not supported yet"]
+    text = "unknown key (did you mean 'context'?); ignored here, an error in Compose"
+    assert answer["warnings"] == [f"cohabit.yaml:5: warning: services.web.build.contxt: {text}"]
 
 
 def test_errors_are_answered_instead_of_a_plan() -> None:
@@ -131,7 +132,7 @@ def test_a_closed_pipe_ends_the_loader_without_output(tmp_path: Path) -> None:
 
 
 def test_check_prints_diagnostics_by_line_and_a_summary() -> None:
-    text = "services:\n  a: {command: sh, restart: x, extends: {service: b}}\n  b: {comand: sh}\n"
+    text = "services:\n  a: {command: sh, restart: x, build: {contxt: .}}\n  b: {comand: sh}\n"
     code, output = up("check", text)
     assert code == EXIT_FILE
     lines = output.splitlines()

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from cohabit.config.keys import fields, logging_fields, resources
+from cohabit.config.keys import fields, logging_fields, other_files, resources
 from cohabit.config.keys.table import Keys, fields_of
 from cohabit.config.readers.registry import read
 from cohabit.plan.model import CONDITIONS
@@ -18,6 +18,8 @@ with open(PAGE, encoding="utf-8") as _file:
     TEXT = _file.read()
 SECTIONS: dict[str, type[Keys]] = {
     "A service": fields.ServiceKeys,
+    "extends, long form": other_files.ExtendsKeys,
+    "include": other_files.IncludeKeys,
     "depends_on, long form": fields.DependsOnKeys,
     "env_file, long form": fields.EnvFileKeys,
     "healthcheck": fields.HealthcheckKeys,
@@ -47,12 +49,11 @@ def test_the_page_has_the_keys_and_descriptions_of_the_table(section: str) -> No
     assert [line for line in text.splitlines() if line.startswith("| `")] == rows(SECTIONS[section])
 
 
-@pytest.mark.parametrize(("heading", "which"), [("Ignored keys", "ignored"), ("Unsupported keys", "unsupported")])
-def test_ignored_and_unsupported_keys_are_listed(heading: str, which: str) -> None:
-    text = TEXT.split(f"\n### {heading}\n", 1)[1].split("\n### ", 1)[0]
+def test_ignored_keys_are_listed() -> None:
+    text = TEXT.split("\n### Ignored keys\n", 1)[1].split("\n### ", 1)[0]
     listed = set(re.findall(r"`([^`]+)`", text)) - {"x-"}
-    kinds = (*SECTIONS.values(), fields.FileKeys, logging_fields.AssumedOptionKeys)
-    assert listed == {key for kind in kinds for key in getattr(kind, which)}
+    kinds: tuple[type[Keys], ...] = (*SECTIONS.values(), fields.FileKeys, logging_fields.AssumedOptionKeys)
+    assert listed == {key for kind in kinds for key in kind.ignored}
 
 
 OPTIONS: dict[str, type[Keys]] = {

@@ -69,7 +69,7 @@ def at(node: Node, *path: str | int) -> Node:
 )
 def test_every_key_has_its_line(path: tuple[str | int, ...], line: int) -> None:
     """Tables, dotted keys and arrays of tables; not strings and comments that look like them."""
-    assert at(parse(TEXT, "f")[0], *path).line == line
+    assert at(parse(TEXT, "f")[0][0], *path).line == line
 
 
 def refusal(text: str) -> tuple[str, int]:
@@ -80,7 +80,7 @@ def refusal(text: str) -> tuple[str, int]:
 
 
 def test_values_are_those_of_tomllib_and_keep_their_text() -> None:
-    node, diagnostics = parse("a = 1.10\nb = true\nc = 0x10\nd = 2024-01-01\ne = 'x'", "f")
+    (node,), diagnostics = parse("a = 1.10\nb = true\nc = 0x10\nd = 2024-01-01\ne = 'x'", "f")
     assert diagnostics == []
     assert isinstance(node.value, dict)
     assert [(child.value, child.text) for child in node.value.values()] == [
@@ -118,7 +118,7 @@ def test_integers_have_64_bits(text: str, line: int) -> None:
 
 
 def test_the_largest_integers() -> None:
-    node, _ = parse("a = [9223372036854775807, -9223372036854775808]", "f")
+    (node,), _ = parse("a = [9223372036854775807, -9223372036854775808]", "f")
     assert isinstance(node.value, dict)
     assert str(node.value["a"].value) == "[Node(9223372036854775807, line 1), Node(-9223372036854775808, line 1)]"
 
@@ -146,7 +146,7 @@ def test_deep_nesting_is_refused_quickly(text: str, line: int) -> None:
     "text", ['"""\n{}\n"""', "'''\n{}\n'''", '"{}"', "'{}'", "1 # {}", '"\\"{}"', '""\n"b" = "{}"']
 )
 def test_dots_in_values_are_not_nesting(text: str) -> None:
-    node, _ = parse("a = " + text.format("a." * 70 + "a"), "f")
+    (node,), _ = parse("a = " + text.format("a." * 70 + "a"), "f")
     assert isinstance(node.value, dict)
 
 
@@ -164,7 +164,7 @@ def test_lines_are_found_in_every_valid_text(text: str) -> None:
         with pytest.raises(SyntaxProblemError):
             parse(text, "f")
         return
-    node, _ = parse(text, "f")
+    (node,), _ = parse(text, "f")
     assert isinstance(node.value, dict)
     assert list(node.value) == list(values)
     lines = text.split("\n")

@@ -23,7 +23,7 @@ def plain(node: Node) -> Any:
 
 
 def read(text: str) -> Any:
-    node, diagnostics = parse(text, "f")
+    (node,), diagnostics = parse(text, "f")
     assert diagnostics == []
     return plain(node)
 
@@ -81,7 +81,7 @@ def test_a_plain_scalar_follows_yaml_1_2(text: str, value: object) -> None:
 
 def test_a_scalar_keeps_its_text() -> None:
     """1.10 is not 1.1 as text; a boolean has one text."""
-    node, _ = parse("[1.10, 0777, 'x', TRUE, 1e3]", "f")
+    (node,), _ = parse("[1.10, 0777, 'x', TRUE, 1e3]", "f")
     assert isinstance(node.value, list)
     assert [child.text for child in node.value] == ["1.10", "0777", "x", "true", "1e3"]
 
@@ -92,7 +92,7 @@ def test_quoted_and_tagged_scalars_have_their_type() -> None:
 
 
 def test_values_have_the_line_of_their_key() -> None:
-    node, _ = parse("a: 1\nb:\n  c:\n    - x\n    - y\n", "f")
+    (node,), _ = parse("a: 1\nb:\n  c:\n    - x\n    - y\n", "f")
     assert isinstance(node.value, dict)
     b = node.value["b"]
     assert isinstance(b.value, dict)
@@ -121,7 +121,7 @@ five: {'<<': quoted}
 
 
 def test_an_alias_has_its_own_line_and_an_anchor_can_be_redefined() -> None:
-    node, _ = parse("a: &n 1\nb: *n\nc: &n 2\nd: *n\n", "f")
+    (node,), _ = parse("a: &n 1\nb: *n\nc: &n 2\nd: *n\n", "f")
     assert isinstance(node.value, dict)
     assert [(child.value, child.line) for child in node.value.values()] == [(1, 1), (1, 2), (2, 3), (2, 4)]
 
@@ -136,7 +136,8 @@ def test_an_alias_has_its_own_line_and_an_anchor_can_be_redefined() -> None:
         ("? [a, b]\n: x", "f:1: a key must be a string, got a list (put it in quotes)"),
         ("a: {<<: 5}", "f:1: <<: expected a map, got 5 (write <<: *anchor)"),
         ("a: {<<: [x]}", "f:1: <<: expected a map, got 'x' (write <<: *anchor)"),
-        ("a: !reset x", f"f:1: {UNKNOWN_TAG}"),
+        ("a: !resets x", f"f:1: {UNKNOWN_TAG}"),
+        ("!reset a: x", f"f:1: {UNKNOWN_TAG}"),
         ("a: !!binary x", "f:1: not valid: the tag !!binary is for UTF-8 text in base64 (remove the tag)"),
         ("a: !!binary /w==", "f:1: not valid: the tag !!binary is for UTF-8 text in base64 (remove the tag)"),
         ("x-cohabit: {a: !b c}", f"f:1: {UNKNOWN_TAG}"),
@@ -162,12 +163,32 @@ def test_all_invalid_keys_are_reported() -> None:
         ("a: &a\n  b: *a", "an alias refers to a value that contains it (remove the alias)", 2),
         ("a: &a [*a]", "an alias refers to a value that contains it (remove the alias)", 1),
         ("a: &a\n  <<: *a", "an alias refers to a value that contains it (remove the alias)", 2),
-        ("a: 1\n---\nb: 2", "a second document begins here (write one document per file)", 2),
+        ("a: &a 1\n---\nb: *a", NO_ANCHOR, 3),
     ],
 )
 def test_a_text_without_a_tree_is_refused(text: str, why: str, line: int) -> None:
-    """Unknown and recursive aliases and second documents are refused."""
+    """Unknown and recursive aliases are refused; anchors end with their document."""
     assert refusal(text) == (why, line)
+
+
+def test_a_text_may_have_several_documents() -> None:
+    documents, diagnostics = parse("a: 1\n---\n---\nb: 2\n", "f")
+    assert [(plain(node), node.line) for node in documents] == [({"a": 1}, 1), (None, 3), ({"b": 2}, 4)]
+    assert diagnostics == []
+
+
+def test_tags_for_merging_are_kept() -> None:
+    """A plain scalar behind a tag has its usual type; an alias has the tag of its anchor."""
+    (node,), diagnostics = parse("a: !override 3\nb: !override '3'\nc: !reset\nd: &d !override [1]\ne: *d\n", "f")
+    assert diagnostics == []
+    assert isinstance(node.value, dict)
+    assert [(plain(one), one.tag) for one in node.value.values()] == [
+        (3, "!override"),
+        ("3", "!override"),
+        (None, "!reset"),
+        ([1], "!override"),
+        ([1], "!override"),
+    ]
 
 
 def test_a_syntax_error_has_its_line() -> None:
@@ -251,4 +272,4 @@ JSON = st.recursive(
 def test_a_dumped_tree_is_read_back_unchanged(value: object) -> None:
     """Every tree that PyYAML writes with quoted or tagged scalars (plain ones would be YAML 1.1) is read back."""
     text = yaml.safe_dump(value, default_style='"', allow_unicode=True)
-    assert plain(parse(text, "f")[0]) == value
+    assert plain(parse(text, "f")[0][0]) == value

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "check",
-    "[-f FILE] [SERVICE...]",
+    "[-f FILE]... [SERVICE...]",
     "Report all errors and warnings of the file with their lines, and start nothing.",
     (FILE, PROFILE, ENV_FILE, JSON),
     exit_codes=(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "config",
-    "[-f FILE] [-q | --services | --profiles | --hash NAMES] [-o FILE] [SERVICE...]",
+    "[-f FILE]... [-q | --services | --profiles | --hash NAMES] [-o FILE] [SERVICE...]",
     "Print the configuration in canonical form: variables and references resolved, important defaults added.",
     (
         FILE,

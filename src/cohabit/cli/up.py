@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 FILE = Option(
     ("-f", "--file"),
     (
-        "the file (default: COHABIT_FILE, otherwise cohabit.yaml, .yml or .toml here, then in /etc/cohabit; otherwise "
-        "compose.yaml here)"
+        "the file; a further one overrides those before it (default: COHABIT_FILE, otherwise cohabit.yaml, .yml or "
+        ".toml here, then in /etc/cohabit, with cohabit.override.yaml beside it; otherwise compose.yaml here)"
     ),
     "FILE",
     repeat=True,
@@ -36,7 +36,7 @@ QUIET = Option(("-q", "--quiet"), "of cohabit's own messages, print only warning
 
 COMMAND = Command(
     "up",
-    "[-f FILE] [SERVICE...] [-- COMMAND [ARG...]]",
+    "[-f FILE]... [SERVICE...] [-- COMMAND [ARG...]]",
     "Run the services of cohabit.yaml: all of them, or those named and their dependencies.",
     (
         FILE,
@@ -58,7 +58,7 @@ COMMAND = Command(
     details=(
         "COMMAND is an additional service in the foreground: it has the terminal, or else the standard input, and the "
         'container ends when it ends (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash).\n\n'
-        "HUP reads the file again: services that changed are restarted, new ones started, removed ones stopped. TERM, "
+        "HUP reads the files again: services that changed are restarted, new ones started, removed ones stopped. TERM, "
         "INT, QUIT, PWR and RTMIN+3 stop all services in reverse order of their dependencies; a second such signal "
         "kills them. COMMAND gets other signals (USR1, USR2…), as with `cohabit init`."
     ),

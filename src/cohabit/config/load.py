@@ -142,7 +142,8 @@ def _check(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: 
         for service in plan.services.values():
             counts[service.service] = counts.get(service.service, 0) + 1
         names = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in counts.items())
-        notes = [*_divided_total(plan, draft), *_times_of_hooks(plan, draft)]
+        merged = [f"{draft.where}: with {', '.join(draft.files[1:])}"] if len(draft.files) > 1 else []
+        notes = [*merged, *_divided_total(plan, draft), *_times_of_hooks(plan, draft)]
         _print(_wrapped([*notes, f"{draft.where}: {_rule_of_the_end(plan)}"]))
         valid = f"{draft.where}: valid: {len(counts)} service{'s' if len(counts) != 1 else ''} ({names})"
         _print(_wrapped([valid]))

@@ -13,7 +13,7 @@ from cohabit.config.readers import registry
 from cohabit.doctor.findings import ERROR, Finding
 from cohabit.doctor.services import WrittenService
 from cohabit.plan.build import build
-from cohabit.plan.draft import UNREADABLE, SourceLocation
+from cohabit.plan.draft import UNREADABLE, SourceLocation, located
 from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, TOTAL_GRACE_SECONDS
 from cohabit.plan.order import cycles
 from cohabit.plan.record import Record
@@ -90,13 +90,13 @@ def _commands(keys: dict[str, Node], shown: str) -> Iterator[tuple[str, SourceLo
     """The commands that are written as one string, as WrittenService has them."""
     for key in _COMMANDS:
         if key in keys and isinstance(keys[key].value, str):
-            yield key, SourceLocation(shown, keys[key].line), _plain(keys[key].value)
+            yield key, located(shown, keys[key].line), _plain(keys[key].value)
     for key in _HOOKS:
         hooks = keys[key].value if key in keys else None
         for hook in hooks if isinstance(hooks, list) else ():
             command = _map(hook).get("command")
             if command and isinstance(command.value, str):
-                yield "command", SourceLocation(shown, command.line), _plain(command.value)
+                yield "command", located(shown, command.line), _plain(command.value)
 
 
 def _map(node: Node) -> dict[str, Node]:

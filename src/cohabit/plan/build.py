@@ -164,8 +164,8 @@ def _bad_dependencies(
     for name, item in draft.services.items():
         for dependency in item.service.depends_on:
             other = dependency.service
-            where = item.place(f"depends_on.{other}")
-            key = f"services.{name}.depends_on"
+            where = item.place(item.dependency(other))
+            key = f"services.{name}.{item.implied.get(other, 'depends_on')}"
             if other == name:
                 yield Diagnostic(where, f"{key}: {name} cannot depend on itself (remove this line)")
             elif other not in draft.services:
@@ -187,7 +187,8 @@ def _dependency_cycles(draft: Draft) -> Iterator[Diagnostic]:
         name: [d.service for d in item.service.depends_on if d.service != name] for name, item in draft.services.items()
     }
     for cycle in cycles(graph):
-        where = draft.services[cycle[0]].place(f"depends_on.{cycle[1]}")
+        first = draft.services[cycle[0]]
+        where = first.place(first.dependency(cycle[1]))
         yield Diagnostic(
             where,
             f"depends_on has a cycle: {' -> '.join(cycle)} (none of these services could start; remove one dependency)",
@@ -203,7 +204,7 @@ def _impossible_waits(chosen: dict[str, DraftService]) -> Iterator[Diagnostic]:
             if chosen[dependency.service].replicas == 0:
                 continue  # without instances there is nothing to wait for
             other = chosen[dependency.service].service
-            where = item.place(f"depends_on.{other.name}")
+            where = item.place(item.dependency(other.name))
             if dependency.condition == HEALTHY and other.probe is None and not chosen[dependency.service].probe_unread:
                 yield Diagnostic(
                     where,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cohabit.errors import EXIT_FILE
 from cohabit.plan.model import TOTAL_GRACE_SECONDS, Logging, Secret, Service
-from cohabit.plan.node import line_of
+from cohabit.plan.node import Line, line_of
 from cohabit.plan.record import Record
 
 TYPE_CHECKING = False
@@ -26,6 +26,11 @@ class SourceLocation(Record):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
+
+
+def located(file: str, line: int) -> SourceLocation:
+    """The location of a line of a Node. file: where it is if the line does not say it."""
+    return SourceLocation(line.file if isinstance(line, Line) else file, int(line))
 
 
 class Diagnostic(Record):
@@ -50,6 +55,7 @@ class DraftService(Record):
     user: the text of `user`, "" if it is not set. probe_unread: its healthcheck has an error, which is in `problems`.
     where: its location. written: each of its keys as the file has it, with its line, before interpolation.
     foreign: those without an effect here (image, ports, deploy.resources, x-…) by their path; they are for export.
+    implied: the services that it depends on because of another key than depends_on, with that key ("links").
     """
 
     service: Service
@@ -63,11 +69,16 @@ class DraftService(Record):
     path_variables: tuple[str, ...] = ()
     user: str = ""
     probe_unread: bool = False
+    implied: dict[str, str] = {}  # noqa: RUF012 - same
+
+    def dependency(self, other: str) -> str:
+        """The key with which it depends on another service: "depends_on.db", or "links"."""
+        return self.implied.get(other) or f"depends_on.{other}"
 
     def place(self, key: str) -> SourceLocation:
         """The location of a key, "restart" or "depends_on.db"; of what contains it if it is not written."""
         line = line_of(self.written, key)
-        return SourceLocation(self.where.file, line) if line else self.where
+        return located(self.where.file, line) if line else self.where
 
 
 class Draft(Record):
@@ -76,6 +87,7 @@ class Draft(Record):
     written, foreign: as those of a service, for the keys at the top level; the services are not in `foreign`.
     main, reloads, exit_code_from: as those of Plan.
     profiles: those that the environment activates; ("",) for none, as a service may have the empty profile.
+    files: the names of all files that were read, in their order.
     """
 
     where: SourceLocation
@@ -93,3 +105,4 @@ class Draft(Record):
     written: dict[str, Node] = {}  # noqa: RUF012 - same
     foreign: dict[str, Node] = {}  # noqa: RUF012 - same
     profiles: tuple[str, ...] = ("",)
+    files: tuple[str, ...] = ()

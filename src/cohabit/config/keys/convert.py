@@ -14,8 +14,8 @@ from cohabit.config.keys.table import Keys, choices, fields_of
 from cohabit.config.values.interpolate import InterpolationError, MissingVariableError, expand, has_substitution
 from cohabit.config.values.unquotable import Unquotable
 from cohabit.nearest import did_you_mean, nearest
-from cohabit.plan.draft import Diagnostic, SourceLocation
-from cohabit.plan.node import Node, shorten
+from cohabit.plan.draft import Diagnostic, located
+from cohabit.plan.node import Line, Node, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,6 @@ _BOOLEANS = {
 }
 _MOST_HINTS = 100
 _NAMES = {str: "a string", bool: "true or false"}
-_NO_EFFECT = ("", "1", "false", "none")
 _EMPTY: Any = object()  # a text that is empty after interpolation where a text has no meaning: as if not written
 _CONFIDENTIAL = frozenset({"environment", "content"})
 _MAY_SUBSTITUTE = frozenset({"command", "entrypoint", "test", "content", "options"})  # these may be read by a shell
@@ -50,16 +49,27 @@ class Converter:
 
     def report(self, line: int, text: str, *, warning: bool = False) -> None:
         """Add a diagnostic. Values of variables that the text quotes are replaced by …."""
-        self.diagnostics.append(Diagnostic(SourceLocation(self.file, line), self._interpolated.hide(text), warning))
+        self.diagnostics.append(Diagnostic(located(self.file, line), self._interpolated.hide(text), warning))
 
-    def _look_up(self, name: str) -> str | None:
-        value = self.lookup(name)
-        self._interpolated.add(value or "")
-        return value
+    def lookup_of(self, node: Node) -> Callable[[str], str | None]:
+        """The variables for the text of a Node: those of its file."""
+        own = node.line.lookup if isinstance(node.line, Line) else None
+
+        def look_up(name: str) -> str | None:
+            value = (own or self.lookup)(name)
+            self._interpolated.add(value or "")
+            return value
+
+        return look_up
 
     def convert(self, node: Node, table: type[Keys], path: str) -> Any:
         """The Node as the values of a table; UNSET if it cannot be converted, which is reported."""
         return self._any(node, (table,), path)
+
+    def convert_key(self, node: Node, table: type[Keys], key: str, path: str) -> Any:
+        """The Node as the value of one key of a table; UNSET if it cannot be converted, which is reported."""
+        value = self._any(node, fields_of(table)[key].choices, path)
+        return UNSET if value is _EMPTY else value
 
     def mark_unread(self, path: str) -> None:
         """Note that the key at a path has an error; for a misspelt key, the path of the key that is meant."""
@@ -77,13 +87,13 @@ class Converter:
         self._foreign.clear()
         return taken
 
-    def _text(self, node: Node, path: str) -> str | None:
+    def text(self, node: Node, path: str) -> str | None:
         """Text of a scalar after interpolation; None if that fails, which is reported."""
         if not isinstance(node.value, str):
             return node.text
         unset: list[str] = []
         try:
-            text = expand(node.value, self._look_up, unset)
+            text = expand(node.value, self.lookup_of(node), unset)
         except MissingVariableError as error:
             if error.name in self._reported_missing:
                 return None
@@ -150,10 +160,6 @@ class Converter:
                     self.mark_unread(below)
                 elif value is not _EMPTY:
                     values[fields[key].attribute] = value
-            elif key in table.unsupported:
-                self._foreign[below] = child
-                if _has_effect(child):
-                    self.report(child.line, f"{below}: ignored: not supported yet", warning=True)
             elif key in table.ignored or key.startswith("x-"):
                 self._foreign[below] = child
                 self._check_ignored(child, key if path else TOP_LEVEL + key, below)
@@ -175,7 +181,7 @@ class Converter:
             self.report(line, f"{below}.{key}: unknown key{hint}; ignored here, an error in Compose", warning=True)
 
     def _leaf(self, node: Node, kind: Any, kinds: tuple[Any, ...], path: str) -> Any:
-        text = self._text(node, path)
+        text = self.text(node, path)
         if text is None:
             return UNSET
         if "\0" in text:
@@ -252,7 +258,7 @@ def _expected(kinds: tuple[Any, ...]) -> str:
 
 def _known(table: type[Keys]) -> list[str]:
     """The keys that a table accepts."""
-    return [*fields_of(table), *sorted(table.unsupported | table.ignored)]
+    return [*fields_of(table), *sorted(table.ignored)]
 
 
 def _hint(meant: str | None, known: list[str]) -> str:
@@ -260,10 +266,3 @@ def _hint(meant: str | None, known: list[str]) -> str:
     if meant:
         return f" (did you mean {meant!r}?)"
     return f" (known keys: {', '.join(known)})" if len(known) <= _SHORT_LIST else " (a key of your own begins with x-)"
-
-
-def _has_effect(node: Node) -> bool:
-    """Whether an unsupported key asks for something other than the default."""
-    if isinstance(node.value, (dict, list)):
-        return bool(node.value)
-    return node.value is not None and node.text not in _NO_EFFECT

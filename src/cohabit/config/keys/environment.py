@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cohabit.config.keys.fields import EnvFileKeys
-from cohabit.config.text.source import STDIN, UnreadableError, read_text
+from cohabit.config.text.source import UnreadableError, read_text
 from cohabit.config.values import dotenv
 from cohabit.config.values.interpolate import InterpolationError, expand
 from cohabit.config.values.option_variables import option_variable
@@ -28,23 +28,23 @@ _NOT_IN_PROJECT_NAME = re.compile(r"[^a-z0-9_-]")
 
 
 class Environment:
-    """The variables of one file; `lookup` is for interpolation.
+    """The variables of the input; `lookup` is for interpolation.
 
-    env_files: files to read instead of the .env beside it.
+    directory: that of the first file, "" for the working directory. env_files: files to read instead of its .env.
     """
 
     def __init__(
-        self, file: str, environ: Mapping[str, str], diagnostics: list[Diagnostic], env_files: Sequence[str] = ()
+        self, directory: str, environ: Mapping[str, str], diagnostics: list[Diagnostic], env_files: Sequence[str] = ()
     ) -> None:
-        self._directory = "" if file == STDIN else os.path.dirname(file)
+        self.directory = directory
         self._environ = environ
         self._diagnostics = diagnostics
         self._texts: dict[str, str | None] = {}
         self._fixed: dict[tuple[str, bool], dict[str, str]] = {}  # files whose values depend on no other variable
         self._reported: set[tuple[str, int, str]] = set()
         self._beside: dict[str, str] = {}
-        self._project = _project_name(os.path.basename(os.path.abspath(self._directory)))
-        for path in env_files or [os.path.join(self._directory, ".env")]:
+        self._project = _project_name(os.path.basename(os.path.abspath(directory)))
+        for path in env_files or [os.path.join(directory, ".env")]:
             item = EnvFileKeys(path=path, required=bool(env_files))
             if env_files or os.path.isfile(path):
                 self._read_beside(path, item)
@@ -54,6 +54,23 @@ class Environment:
             self._beside |= self._read(path, item, self.lookup, {})
         except UnreadableError as error:
             self._diagnostics.append(Diagnostic(SourceLocation(path), str(error)))
+
+    def of_included(
+        self, paths: Sequence[str], outer: Callable[[str], str | None]
+    ) -> Callable[[str], str | None] | None:
+        """The variables of an included file: those of the file that includes it override those of files.
+
+        outer: of the file that includes it. None: there are no others. Raises UnreadableError.
+        """
+        values: dict[str, str] = {}
+
+        def look_up(name: str) -> str | None:
+            value = outer(name)
+            return values.get(name) if value is None else value
+
+        for path in paths:
+            values |= self._read(path, EnvFileKeys(path=path), look_up, {})
+        return look_up if values else None
 
     def lookup(self, name: str) -> str | None:
         """Value of a variable: from the environment, otherwise from the .env file; None if it is not set."""
@@ -94,7 +111,7 @@ class Environment:
             if not item.path:
                 continue  # a variable that is empty: no file
             try:
-                file = os.path.normpath(os.path.join(self._directory, os.path.expanduser(item.path)))
+                file = os.path.normpath(os.path.join(self.directory, os.path.expanduser(item.path)))
                 values |= self._read(file, item, lookup, own)
             except UnreadableError as error:
                 converter.report(written["env_file"].line, f"{path}.env_file: {error}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
+from cohabit.config.keys.other_files import ExtendsKeys, IncludeKeys  # noqa: TC001 - the annotations are evaluated
 from cohabit.config.keys.resources import (
     ConfigKeys,
     FileMountKeys,
@@ -36,9 +37,6 @@ _IGNORED_IN_SERVICE = """
     mem_swappiness memswap_limit models network_mode networks oom_kill_disable pid pids_limit platform ports
     privileged provider pull_policy pull_refresh_after read_only runtime shm_size storage_opt
     sysctls tmpfs use_api_socket userns_mode uts volumes volumes_from
-"""
-_UNSUPPORTED_IN_SERVICE = """
-    extends
 """
 
 
@@ -236,8 +234,11 @@ class ServiceKeys(Keys):
     """One service."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(_IGNORED_IN_SERVICE.split())
-    unsupported: ClassVar[frozenset[str]] = frozenset(_UNSUPPORTED_IN_SERVICE.split())
 
+    extends: Annotated[
+        str | ExtendsKeys | None,
+        "Another service, whose keys it takes and its own override, as those of a second file do.",
+    ] = None
     command: Annotated[
         CommandText | None,
         ("The program and its arguments: a list, or a string that is split as in a shell. No shell is started."),
@@ -424,10 +425,13 @@ class FileKeys(Keys):
     """The top level of the file."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"models", "name", "networks", "version", "volumes"})
-    unsupported: ClassVar[frozenset[str]] = frozenset({"include"})
 
     kebab: ClassVar[bool] = True
 
+    include: Annotated[
+        list[str | IncludeKeys] | None,
+        "Other files, whose services, secrets and configs take part.",
+    ] = None
     services: Annotated[Node | None, "The services, by name."] = None
     x_cohabit: Annotated[GlobalKeys | None, "Settings of the whole container."] = None
     secrets: Annotated[dict[str, SecretKeys] | None, "Sources of the secrets."] = None

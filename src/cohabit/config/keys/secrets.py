@@ -29,12 +29,15 @@ _SOURCES = ("file", "environment", "content", "external")
 
 
 class SecretReader:
-    """Reads the secrets and configs of one file. declared: the top-level ones, by kind and name."""
+    """Reads the secrets and configs of the input. declared: the top-level ones, by kind and name.
 
-    def __init__(self, keys: FileKeys, node: Node, converter: Converter) -> None:
+    directory: that of the first file.
+    """
+
+    def __init__(self, keys: FileKeys, node: Node, converter: Converter, directory: str) -> None:
         self._converter = converter
         self._written: dict[str, Node] = node.value if isinstance(node.value, dict) else {}
-        self._directory = os.path.abspath(os.path.dirname(converter.file))
+        self._directory = os.path.abspath(directory)
         self.declared = {
             "secrets": self._declared("secrets", keys.secrets or {}),
             "configs": self._declared("configs", keys.configs or {}),

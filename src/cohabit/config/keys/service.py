@@ -11,12 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config.keys.healthcheck import read_probe
+from cohabit.config.keys.implied import implied_dependencies
 from cohabit.config.keys.limits import read_limits
 from cohabit.config.keys.sockets import read_sockets
 from cohabit.config.values.command_text import split_command
 from cohabit.config.values.interpolate import names
 from cohabit.config.values.user import with_groups
-from cohabit.plan.draft import UNREADABLE, DraftService, SourceLocation
+from cohabit.plan.draft import UNREADABLE, DraftService, located
 from cohabit.plan.model import (
     MIXED,
     POST_START,
@@ -60,6 +61,7 @@ class ServiceReader:
         self.written: dict[str, Node] = node.value if isinstance(node.value, dict) else {}
         self.line = node.line
         self.converter = converter
+        self.implied: dict[str, str] = {}
 
     def read(
         self,
@@ -106,7 +108,7 @@ class ServiceReader:
             secrets=secrets.mounts("secrets", keys.secrets, lambda text: self.report("secrets", text)),
             configs=secrets.mounts("configs", keys.configs, lambda text: self.report("configs", text)),
         )
-        location = SourceLocation(self.converter.file, self.line)
+        location = located(self.converter.file, self.line)
         return DraftService(
             service,
             location,
@@ -116,6 +118,7 @@ class ServiceReader:
             replicas=self._replicas(),
             path_variables=tuple(keys.path_variables or ()),
             user=keys.user or "",
+            implied=self.implied,
         )
 
     def report(self, key: str, text: str, *, warning: bool = False) -> None:
@@ -152,10 +155,17 @@ class ServiceReader:
     def _depends_on(self) -> tuple[Dependency, ...]:
         written = self.keys.depends_on
         if isinstance(written, dict):
-            return tuple(
-                Dependency(name, entry.condition, entry.required, entry.restart) for name, entry in written.items()
-            )
-        return tuple(Dependency(name) for name in dict.fromkeys(written or ()))
+            found = {
+                name: Dependency(name, entry.condition, entry.required, entry.restart)
+                for name, entry in written.items()
+            }
+        else:
+            found = {name: Dependency(name) for name in written or ()}
+        for key, dependency in implied_dependencies(self.written, self.converter, self.path):
+            if dependency.service not in found:
+                found[dependency.service] = dependency
+                self.implied[dependency.service] = key
+        return tuple(found.values())
 
     def _restart(self) -> Restart:
         policy = self.keys.deploy.restart_policy if self.keys.deploy else None

@@ -26,12 +26,11 @@ class Field(NamedTuple):
 class Keys:
     """The values of a map of the file. A key that is not written has its default.
 
-    ignored: keys for the container engine, accepted without effect. unsupported: keys that this version does not
-    implement. kebab: the names of its keys have - where the attributes have _.
+    ignored: keys for the container engine, accepted without effect. kebab: the names of its keys have - where the
+    attributes have _.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset()
-    unsupported: ClassVar[frozenset[str]] = frozenset()
     kebab: ClassVar[bool] = False
 
     def __init__(self, **values: Any) -> None:

@@ -1,4 +1,4 @@
-"""The tree of a file -> Draft: the Compose specification's `services:`, for one container.
+"""Files in YAML or TOML -> Draft: the Compose specification's `services:`, for one container.
 
 This module reads the top level; keys/ reads what is below it. Errors are collected and reading continues.
 plan/build.py checks whether the services fit together, system.py whether the machine can run them.
@@ -15,6 +15,7 @@ from cohabit.config.keys.hooks import HookReader
 from cohabit.config.keys.logging import LoggingReader
 from cohabit.config.keys.secrets import SecretReader
 from cohabit.config.keys.service import ServiceReader
+from cohabit.config.readers.assembly import Assembly
 from cohabit.config.values import service_name
 from cohabit.config.values.user import Users, group_id
 from cohabit.plan.draft import Diagnostic, Draft, DraftService, SourceLocation
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
     from cohabit.plan.node import Node
 
 
-def read(tree: Node, problems: list[Diagnostic], source: Source, environ: Mapping[str, str]) -> Draft:
-    """The Draft of a parsed file. problems: those that the parser found."""
-    environment = Environment(source.path, environ, problems, source.env_files)
+def read(source: Source, environ: Mapping[str, str]) -> Draft:
+    """The Draft of the files of an input. Raises SyntaxProblemError."""
+    problems = list(source.warnings)
+    environment = Environment(source.directory, environ, problems, source.env_files)
     converter = Converter(source.name, environment.lookup, problems)
+    assembly = Assembly(environment, converter)
+    tree = assembly.tree(source)
     location = SourceLocation(source.name)
     if tree.value is None:
         text = "no services: the file is empty (write services: and a service below it)"
@@ -39,10 +43,8 @@ def read(tree: Node, problems: list[Diagnostic], source: Source, environ: Mappin
     if not isinstance(tree.value, dict):
         converter.report(tree.line, f"expected a map of keys such as services:, got {tree.describe()}")
         return Draft(location, {}, problems=tuple(problems))
-    if name := tree.value.get("name"):
-        environment.name_project(name.text)
     keys = converter.convert(tree, FileKeys, "")
-    secrets = SecretReader(keys, tree, converter)
+    secrets = SecretReader(keys, tree, converter, environment.directory)
     settings = keys.x_cohabit or GlobalKeys()
     outputs = LoggingReader(converter)
     outputs.read_default(settings.logging, "x-cohabit.logging")
@@ -63,6 +65,7 @@ def read(tree: Node, problems: list[Diagnostic], source: Source, environ: Mappin
         written=tree.value,
         foreign=foreign,
         profiles=tuple(name.strip() for name in environment.setting("PROFILES").split(",")),
+        files=tuple(assembly.files.names),
     )
 
 

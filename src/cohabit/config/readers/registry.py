@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config.readers.find import ARGUMENTS, NoInputError, find
-from cohabit.plan.draft import Draft
+from cohabit.plan.draft import Draft, located
 from cohabit.plan.node import SyntaxProblemError
 from cohabit.plan.record import Record
 
@@ -33,8 +33,7 @@ class Reader(Record):
 # The first that can read an input reads it.
 READERS = [
     Reader("cohabit.config.readers.commands", lambda path, _: path == ARGUMENTS),
-    Reader("cohabit.config.readers.toml_file", lambda path, _: path.endswith(".toml")),
-    Reader("cohabit.config.readers.yaml_file", lambda _path, _head: True),
+    Reader("cohabit.config.readers.compose", lambda _path, _head: True),
 ]
 
 
@@ -49,7 +48,8 @@ def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
         try:
             draft: Draft = import_module(reader.module).read(source, environ)
         except SyntaxProblemError as error:
-            raise NoInputError(source.name, f"cannot read {source.name}: {error}", error.line) from error
+            where = located(source.name, error.line)
+            raise NoInputError(where, f"cannot read {where.file}: {error}") from error
     except NoInputError as error:
         return Draft(error.where, {}, problems=(error.diagnostic,))
     return draft

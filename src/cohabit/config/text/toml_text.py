@@ -61,8 +61,8 @@ class _Float(float):
         return made
 
 
-def parse(text: str, _file: str) -> tuple[Node, list[Diagnostic]]:
-    """The text as a map of Nodes, and no diagnostics. Raises SyntaxProblemError."""
+def parse(text: str, _file: str) -> tuple[list[Node], list[Diagnostic]]:
+    """The text as a list of one map of Nodes, and no diagnostics. Raises SyntaxProblemError."""
     for token in _DEEP_KEY.finditer(text):
         if token["deep"]:
             raise SyntaxProblemError(TOO_DEEP, text.count("\n", 0, token.start()) + 1)
@@ -76,7 +76,7 @@ def parse(text: str, _file: str) -> tuple[Node, list[Diagnostic]]:
         raise SyntaxProblemError(TOO_DEEP) from error
     except ValueError as error:  # more digits than Python converts
         raise SyntaxProblemError(_TOO_LARGE) from error
-    return _node(values, (), _lines(text), 1), []
+    return [_node(values, (), _lines(text), 1)], []
 
 
 def _node(value: Any, path: _Path, lines: dict[_Path, int], above: int) -> Node:

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 import yaml
 
 from cohabit.plan.draft import Diagnostic, SourceLocation
-from cohabit.plan.node import LIMIT_DEPTH, LIMIT_NODES, TOO_DEEP, TOO_MANY, Node, Scalar, SyntaxProblemError
+from cohabit.plan.node import (
+    LIMIT_DEPTH,
+    LIMIT_NODES,
+    OVERRIDE,
+    RESET,
+    TOO_DEEP,
+    TOO_MANY,
+    Node,
+    Scalar,
+    SyntaxProblemError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +35,7 @@ UNKNOWN_TAG = "unknown tag (remove it, or quote a text that begins with !)"
 NO_ANCHOR = "alias without an anchor above it (define the anchor, or quote a text that begins with *)"
 _CORE_TAG = "tag:yaml.org,2002:"
 _MERGE = "<<"
+_MERGING = (RESET, OVERRIDE)
 _CONSTANTS: dict[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -35,8 +46,8 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-def parse(text: str, file: str) -> tuple[Node, list[Diagnostic]]:
-    """The document, and the diagnostics about single keys. Raises SyntaxProblemError."""
+def parse(text: str, file: str) -> tuple[list[Node], list[Diagnostic]]:
+    """The documents, and the diagnostics about single keys. Raises SyntaxProblemError."""
     return _Composer(file).compose(_events(text))
 
 
@@ -72,11 +83,10 @@ class _Composer:
         self.diagnostics: list[Diagnostic] = []
         self.anchors: dict[str, Node | None] = {}  # None: still open, so an alias to it would be infinite
         self.stack: list[_Open] = []
-        self.root: Node | None = None
+        self.documents: list[Node] = []
         self.count = 0
 
-    def compose(self, events: Iterator[yaml.Event]) -> tuple[Node, list[Diagnostic]]:
-        documents = 0
+    def compose(self, events: Iterator[yaml.Event]) -> tuple[list[Node], list[Diagnostic]]:
         for event in events:
             line = _line(event)
             if isinstance(event, yaml.ScalarEvent):
@@ -88,22 +98,22 @@ class _Composer:
             elif isinstance(event, yaml.AliasEvent):
                 self.alias(event.anchor or "", line)
             elif isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    raise SyntaxProblemError("a second document begins here (write one document per file)", line)
-        return self.root or Node(None, 1), self.diagnostics
+                self.anchors = {}
+        return self.documents, self.diagnostics
 
     def scalar(self, event: yaml.ScalarEvent, line: int) -> None:
         tag, text = event.tag, event.value
         plain = event.implicit[0] and tag != "!"
         if tag and tag != "!":
             kind = tag.removeprefix(_CORE_TAG)
-            plain = kind in ("int", "float", "bool", "null")
+            plain = kind in ("int", "float", "bool", "null") or (tag in _MERGING and not event.style)
             if kind == "binary":
                 text = self.binary(text, line)
+            elif tag in _MERGING:
+                pass
             elif not plain and kind != "str":
                 self.unknown_tag(line)
-        node = Node(plain_scalar(text) if plain else text, line, text)
+        node = Node(plain_scalar(text) if plain else text, line, text, tag if tag in _MERGING else "")
         if isinstance(node.value, bool):
             node.text = "true" if node.value else "false"
         merge = plain and text == _MERGE and not event.anchor
@@ -113,11 +123,12 @@ class _Composer:
         if len(self.stack) >= LIMIT_DEPTH:
             raise SyntaxProblemError(TOO_DEEP, line)
         is_map = isinstance(event, yaml.MappingStartEvent)
-        if event.tag and event.tag not in ("!", _CORE_TAG + ("map" if is_map else "seq")):
+        tag = event.tag if event.tag in _MERGING else ""
+        if event.tag and not tag and event.tag not in ("!", _CORE_TAG + ("map" if is_map else "seq")):
             self.unknown_tag(line)
         if event.anchor:
             self.anchors[event.anchor] = None
-        self.stack.append(_Open(Node({} if is_map else [], line), event.anchor))
+        self.stack.append(_Open(Node({} if is_map else [], line, "", tag), event.anchor))
 
     def close(self) -> None:
         top = self.stack.pop()
@@ -142,7 +153,7 @@ class _Composer:
         if anchor:
             self.anchors[anchor] = node
         if not self.stack:
-            self.root = node
+            self.documents.append(node)
             return
         top = self.stack[-1]
         around = top.node.value
@@ -166,6 +177,8 @@ class _Composer:
                 self.report(node.line, f"<<: expected a map, got {source.describe()} (write <<: *anchor)")
 
     def pair(self, owner: Node, around: dict[str, Node], key: Node, node: Node) -> None:
+        if key.tag:
+            self.report(key.line, UNKNOWN_TAG)
         name = key.text if isinstance(key.value, (int, float, bool)) else key.value
         if not isinstance(name, str) or key.value is not name:
             self.report(key.line, f"a key must be a string, got {key.describe()} (put it in quotes)")
