@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cohabit.config.keys.fields import EnvFileKeys
 from cohabit.config.text.source import UnreadableError, read_text
-from cohabit.config.values import dotenv
 from cohabit.config.values.interpolate import InterpolationError, expand
 from cohabit.config.values.option_variables import option_variable
 from cohabit.plan.draft import Diagnostic, SourceLocation
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from cohabit.config.keys.convert import Converter
     from cohabit.config.keys.fields import ServiceKeys
+    from cohabit.config.values.dotenv import Variables
     from cohabit.plan.node import Node
 
 PROJECT_NAME = "COMPOSE_PROJECT_NAME"
+_DOTENV = "cohabit.config.values.dotenv"
 _NOT_IN_PROJECT_NAME = re.compile(r"[^a-z0-9_-]")
 
 
@@ -156,7 +158,8 @@ class Environment:
             used.append(name)
             return lookup(name)
 
-        found = dotenv.parse_raw(text, noted) if raw else dotenv.parse(text, noted, own)
+        dotenv = import_module(_DOTENV)  # by name: an input without such files does not compile its patterns
+        found: Variables = dotenv.parse_raw(text, noted) if raw else dotenv.parse(text, noted, own)
         if not used:
             self._fixed[path, raw] = found.values
         for warning, entries in ((False, found.diagnostics), (True, found.warnings)):

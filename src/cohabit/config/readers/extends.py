@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cohabit.config.keys.convert import UNSET
 from cohabit.config.keys.fields import ServiceKeys
@@ -13,6 +13,7 @@ from cohabit.config.text.source import UnreadableError
 from cohabit.nearest import did_you_mean
 from cohabit.plan.draft import located
 from cohabit.plan.node import RESET, Node
+from cohabit.plan.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cohabit.config.readers.include import Scope
 
 
-class _Place(NamedTuple):
+class _Place(Record):
     """The services of one file. path: "" for the document itself. prefix: the file's directory, from the scope's."""
 
     path: str

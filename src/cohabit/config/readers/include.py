@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cohabit.config.keys.convert import UNSET
 from cohabit.config.keys.fields import FileKeys
@@ -13,6 +13,7 @@ from cohabit.config.readers.files import LOCAL_ONLY, is_remote, path_of
 from cohabit.config.text.source import UnreadableError
 from cohabit.plan.draft import located
 from cohabit.plan.node import RESET, Node, SyntaxProblemError
+from cohabit.plan.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ _SETTINGS = "x-cohabit"
 LIMIT_INCLUDES = 1000  # several files that include the next one twice each would double the work each time
 
 
-class Scope(NamedTuple):
+class Scope(Record):
     """Where a file is read. directory: for its relative paths. lookup: its variables, None for those of the input.
 
     chain: the paths of the files that include it, and its own.
