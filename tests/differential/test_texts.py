@@ -186,6 +186,12 @@ def test_the_file_of_the_environment_is_that_of_compose(compose: Compose) -> Non
         Case("services: {a: {image: x}}", files, {"COMPOSE_FILE": "other.yaml"}, ""),
         Case("services: {a: {image: x}}", {**files, ".env": "COMPOSE_FILE=other.yaml"}, {}, ""),
     ]
+    several = {"COMPOSE_FILE": "other.yaml;compose.yaml", "COMPOSE_PATH_SEPARATOR": ";"}
+    cases += [
+        Case("services: {other: {command: z}}", files, {"COMPOSE_FILE": "other.yaml:compose.yaml"}, ""),
+        Case("services: {other: {command: z}}", files, several, ""),
+        Case("services: {other: {command: z}}", {**files, ".env": "COMPOSE_FILE=other.yaml:compose.yaml"}, {}, ""),
+    ]
     for case, answer in zip(cases, compose.ask(cases), strict=True):
         assert active(case, files=()) == theirs(answer)
         assert answer is not None

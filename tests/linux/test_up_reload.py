@@ -1,5 +1,6 @@
 """Reload and re-execution, as a user requests them, on the real kernel."""
 
+import json
 import os
 import shutil
 import signal
@@ -53,6 +54,27 @@ def test_a_broken_file_changes_nothing(up: Start, tmp_path: Path, process_1: boo
     assert [line for line in run.lines("cohabit") if "cohabit.yaml:2: services.web.comand" in line]
     assert "nothing was changed" in run.text
     run.one("sleep 1000")
+    assert run.stop() == 0
+
+
+def test_every_file_is_read_again(up: Start, tmp_path: Path) -> None:
+    """An included file and the second file after -f changed, the first file did not."""
+
+    def write(included: str, second: str) -> None:
+        file = {"services": {"other": _service(included)}}
+        (tmp_path / "included.yaml").write_text(json.dumps(file))
+        (tmp_path / "second.yaml").write_text(json.dumps({"services": {"web": {"environment": {"TEXT": second}}}}))
+
+    write("one", "two")
+    web = {"command": shell("echo $TEXT; exec sleep 1000")}
+    run = up({"web": web}, "-f", str(tmp_path / "second.yaml"), top={"include": ["included.yaml"]})
+    run.until_printed("| one")
+    run.until_printed("| two")
+    write("three", "four")
+    run.signal(signal.SIGHUP)
+    run.until_printed("| three")
+    run.until_printed("| four")
+    assert "reload: web changed (environment): restarting" in run.text
     assert run.stop() == 0
 
 
