@@ -41,11 +41,12 @@ def resolve(draft: Draft, environ: Mapping[str, str]) -> Draft:
     sources = {secret.environment: None for secret in draft.secrets.values() if secret.environment}
     diagnostics: list[Diagnostic] = []
     services: dict[str, DraftService] = {}
+    named = {name: path for name, path in environ.items() if variable_of(name)}  # few, and looked at for each service
     for name, item in draft.services.items():
         service = item.service.replace(environment={**sources, **item.service.environment})
         kept = {one: environ[one] for one in item.path_variables if one in environ}
         service = service.replace(environment={**kept, **service.environment})
-        requested = _requested(service, environ, item.path_variables)
+        requested = _requested(service, named, item.path_variables)
         location = item.place("environment")
         diagnostics += [
             Diagnostic(location, f"services.{name}.environment: {text}")
@@ -67,11 +68,11 @@ def is_kept(name: str, path: str | None, service: Service) -> bool:
     return bool(path and _variable(name, path, {mount.target for mount in service.secrets}))
 
 
-def _requested(service: Service, environ: Mapping[str, str], kept: Collection[str]) -> dict[str, tuple[str, str]]:
-    """Name of each X_FILE -> (X, path): {"DB_FILE": ("DB", "/run/secrets/db")}."""
+def _requested(service: Service, named: Mapping[str, str], kept: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Name of each X_FILE -> (X, path): {"DB_FILE": ("DB", "/run/secrets/db")}. named: those of the container."""
     targets = {mount.target for mount in service.secrets}
     requested: dict[str, tuple[str, str]] = {}
-    for name, path in {**environ, **service.environment}.items():
+    for name, path in {**named, **service.environment}.items():
         variable = _variable(name, path, targets) if path else ""
         if path and variable and name not in kept and (name in service.environment or may_read(path, service.user)):
             requested[name] = variable, path
@@ -79,6 +80,8 @@ def _requested(service: Service, environ: Mapping[str, str], kept: Collection[st
 
 
 def _errors(requested: dict[str, tuple[str, str]], service: Service, environ: Mapping[str, str]) -> Iterator[str]:
+    if not requested:
+        return
     given = {**environ, **service.environment}
     first: dict[str, str] = {}
     for name, (variable, path) in requested.items():
