@@ -9,6 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cohabit.config.readers import files, include
 from cohabit.config.readers.find import Source, find
@@ -378,3 +380,71 @@ def test_a_problem_of_an_implied_dependency_names_its_key() -> None:
         "a.yaml:4: services.a.links: there is no service 'none' (add it, or remove this line)",
         "a.yaml:7: depends_on has a cycle: b -> c -> b (none of these services could start; remove one dependency)",
     ]
+
+
+# Any input
+
+
+def _flow(keys: dict[str, str]) -> str:
+    return "{" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}"
+
+
+KEYS = st.sampled_from(
+    [
+        *(
+            "services",
+            "a",
+            "b",
+            "extends",
+            "file",
+            "service",
+            "environment",
+            "depends_on",
+            "build",
+            "context",
+            "logging",
+        ),
+        *(
+            "driver",
+            "options",
+            "include",
+            "path",
+            "env_file",
+            "volumes",
+            "ports",
+            "secrets",
+            "configs",
+            "networks",
+            "source",
+        ),
+        *("x-cohabit", "ulimits", "healthcheck", "test", "links", "develop", "watch", "target", "command", "name"),
+    ]
+)
+SCALARS = st.sampled_from(
+    ["a", "b", "one.yaml", "two.yaml", "${V}", "${", "A=1", "./x:/y", "1", "null", "''", "80:80/udp"]
+)
+FLOW = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.dictionaries(KEYS, inner, max_size=4).map(_flow),
+        st.builds("{} {}".format, st.sampled_from(["!reset", "!override"]), inner),
+    ),
+    max_leaves=25,
+)
+SERVICES = st.dictionaries(st.sampled_from("ab"), st.dictionaries(KEYS, FLOW, max_size=4).map(_flow), max_size=2)
+FILES = st.one_of(
+    FLOW, st.builds("{{services: {}, include: {}}}".format, SERVICES.map(_flow), FLOW), SERVICES.map(_flow)
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(FILES, FILES)
+def test_no_input_ends_the_reader(one: str, two: str) -> None:
+    """Whatever two files that name each other contain, the result is a Draft with problems."""
+    written(one=one, two=f"{two}\n---\n{one}\n")
+    for names in (["one.yaml"], ["one.yaml", "two.yaml"], ["two.yaml", "one.yaml"]):
+        draft = drafted(*names, V="v")
+        build(draft)
+        for item in draft.services.values():
+            assert all(str(item.place(key)) for key in item.written)
