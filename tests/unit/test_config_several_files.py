@@ -261,6 +261,16 @@ def test_what_cannot_be_resolved_is_reported(texts: dict[str, str], expected: st
     assert expected in problems("a.yaml")
 
 
+def test_a_file_that_is_included_twice_has_its_problems_once() -> None:
+    written(
+        a="include: [b.yaml, c.yaml]\nservices: {}",
+        b="include: [d.yaml]",
+        c="include: [d.yaml]",
+        d="x-cohabit: {}\nservices: {x: {command: a, extends: y}}",
+    )
+    assert [one.partition(": ")[0] for one in problems("a.yaml")] == ["d.yaml:2", "d.yaml:1"]
+
+
 def test_a_file_that_is_named_may_be_anything() -> None:
     """Nothing blocks: a fifo, a directory, a device, a huge file, and a file called `-`."""
     os.mkfifo("fifo")

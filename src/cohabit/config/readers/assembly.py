@@ -49,6 +49,8 @@ class Assembly:
                 place(documents, one.name)
             scope = Scope(self._environment.directory, None, (os.path.normpath(source.path),))
             tree = self._project([(one.path, documents) for one, documents in inputs], scope)
+            found = self._converter.diagnostics
+            found[:] = dict.fromkeys(found)  # a file that is included twice has its problems once
         return self._merger.unique(tree)
 
     def _parse(self, source: Source) -> list[Node]:
