@@ -408,3 +408,23 @@ def _refuse(path: str, why: str) -> None:
     """Raise OSError if there is a reason."""
     if why:
         raise OSError(errno.EPERM, why, path)
+
+
+def holds(kind: str, path: str) -> bool:
+    """Whether a condition about a path holds (plan/conditions.py). It may wait for a file system.
+
+    Links are followed, as by test(1). Raises OSError if that is not known, for example without permission.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+    if kind == "path_exists":
+        return True
+    if kind == "directory_not_empty":
+        return stat.S_ISDIR(status.st_mode) and any(os.scandir(path))
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    return status.st_size > 0 if kind == "file_not_empty" else bool(status.st_mode & 0o111)

@@ -15,6 +15,7 @@ _PROGRAMS = {
     "cohabit": (_WITHOUT_SITE, "__main__.py"),
     "loader": (_ISOLATED, "config/__main__.py"),
     "doctor": (_ISOLATED, "doctor/__main__.py"),
+    "env file": (_WITHOUT_SITE, "config/start_variables.py"),
     "clock": (_ISOLATED, "tasks/clock.py"),
     "compress": (_WITHOUT_SITE, "tasks/compress.py"),
     "log writer": (_WITHOUT_SITE, "tasks/log_writer.py"),

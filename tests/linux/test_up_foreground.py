@@ -112,3 +112,22 @@ def test_signals_are_forwarded_to_the_command(start: Start, tmp_path: object, pr
     run.until_printed("nothing has changed")
     assert run.stop() == 0
     assert "got 1\n" not in run.text
+
+
+def test_output_of_services_stays_off_the_terminal(start: Start, tmp_path: object) -> None:
+    """It is kept for `cohabit logs`. --attach prints that of one service."""
+    services = {"a": {"command": shell("echo aloud; sleep 1000")}, "b": {"command": shell("echo silent; sleep 1000")}}
+    file = write_file(str(tmp_path), services)
+    command = ("--", *shell("read x"))
+    run = start(*COHABIT, "up", "-f", file, "--attach", "a", *command, above=CTTY, terminal=True)
+    run.until_printed("aloud")
+    run.until(lambda: len(run.below("sleep 1000")) == 2, "both services")
+    run.type("x\n")
+    assert run.wait() == 0
+    assert "silent" not in run.text
+    assert "started, pid" not in run.text
+    run = start(*COHABIT, "up", "-f", file, *command, above=CTTY, terminal=True)
+    run.until_printed("the output of the services is not printed on this terminal (`cohabit logs -f` shows it)")
+    run.type("x\n")
+    assert run.wait() == 0
+    assert "aloud" not in run.text

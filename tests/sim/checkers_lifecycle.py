@@ -222,7 +222,7 @@ class Reloads(Checker):
 
 
 class ReadyAnnouncement(Checker):
-    """AllReady is announced once, when all services are ready."""
+    """AllReady is announced once, when all services are ready. The log says so, or that some will not be ready."""
 
     def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, effects.AllReady):
@@ -230,6 +230,19 @@ class ReadyAnnouncement(Checker):
                 self.fail("AllReady is announced twice")
             if not self.model.all_are_ready:
                 self.fail("AllReady is announced before all are ready")
+        elif isinstance(effect, effects.Report) and not effect.service and "ready after" in effect.text:
+            self._logged(effect.text)
+
+    def _logged(self, text: str) -> None:
+        states = [state for state in self.model.states.values() if not state.removed]
+        late = [state for state in states if not (state.ready or state.succeeded or state.down or state.ended)]
+        if text.startswith("not everything"):
+            if self.model.all_are_ready or [state for state in late if state.newest.schedule is None]:
+                self.fail(f"the log says {text!r}, and the start goes on")
+        elif not self.model.all_are_ready:
+            self.fail(f"the log says {text!r}, and not all are ready")
+        elif text.startswith("everything") and any(state.skipped and state.ended for state in states):
+            self.fail(f"the log says {text!r}, and a service was skipped")
 
     def idle(self, deadline: float | None, now: float) -> None:
         model = self.model

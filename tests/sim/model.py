@@ -115,7 +115,9 @@ class Model(RequestedState):
                 state.started = True
                 state.watch_if_started(now)
             case events.SpawnFailed(_, cause, orphans):
-                reason = Reason(reasons.CANNOT_START, cause.code, cause=cause)
+                reason = cause
+                if cause.kind != reasons.SKIPPED:
+                    reason = Reason(reasons.CANNOT_START, cause.code, cause=cause)
                 self._never_ran(state, reason, now, orphans=orphans)
             case events.Exited(_, code, orphans):
                 self._exited(state, code, now, orphans=orphans)
@@ -149,6 +151,7 @@ class Model(RequestedState):
     def _never_ran(self, state: ServiceState, reason: Reason, now: float, *, orphans: bool) -> None:
         state.spawn_pending, state.started, state.orphans = False, False, orphans
         state.code, state.ran_seconds, state.reason = reason.code or 0, 0.0, reason
+        state.skipped = reason.kind == reasons.SKIPPED
         if not orphans:
             self._run_ended(state, now)
 
@@ -156,7 +159,9 @@ class Model(RequestedState):
         (stage, _, number), state.hook = state.hook.partition(" "), ""
         kind = reasons.HOOK_FAILED if code else reasons.HOOK_ENDED
         reason = Reason(kind, code, hook_stage=stage, hook_index=int(number), cause=cause)
-        if stage == "pre_start":
+        if cause is not None and cause.kind == reasons.SKIPPED:
+            self._never_ran(state, cause, now, orphans=orphans)
+        elif stage == "pre_start":
             if code or self.is_going_down(state):
                 self._never_ran(state, reason, now, orphans=orphans)
             else:
@@ -189,7 +194,7 @@ class Model(RequestedState):
         elif not state.is_final:
             state.schedule_restart(now)
         else:
-            state.given_up = state.cannot_restart or not state.started
+            state.given_up = not state.skipped and (state.cannot_restart or not state.started)
             self._run_was_final(state, now)
 
     def _run_was_final(self, state: ServiceState, now: float) -> None:
@@ -203,7 +208,7 @@ class Model(RequestedState):
     def _ends_all(state: ServiceState) -> bool:
         """Whether the end of its last run ends the container."""
         failed = state.code or state.given_up
-        return state.service.essential and bool(failed or state.service.ends_on_success)
+        return not state.skipped and state.service.essential and bool(failed or state.service.ends_on_success)
 
     def _failed(self, state: ServiceState) -> None:
         if state.code and not state.failed_at and state.service.schedule is None:

@@ -19,6 +19,7 @@ from cohabit.engine.effects import (
     Spawn,
     StopAsking,
 )
+from cohabit.engine.ending import Ending
 from cohabit.engine.events import HookEnded, Loaded, LoadFailed, Probed, ReloadRequested, ScheduleDue
 from cohabit.engine.health_monitor import HealthMonitor
 from cohabit.engine.membership import Membership
@@ -28,6 +29,7 @@ from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
 from cohabit.engine.unit import HOOK_TIMER
 from cohabit.plan.model import EXIT, NONE, POST_START, PRE_START, PRE_STOP, RESTART
+from cohabit.plan.reason import CANNOT_START, SKIPPED, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,9 +39,8 @@ if TYPE_CHECKING:
     from cohabit.engine.unit import Unit
     from cohabit.plan.diff import Difference
     from cohabit.plan.model import Plan
-    from cohabit.plan.reason import Reason
 
-    Broken = type[Supervisor | Reading | Services | Runs | Membership | HealthMonitor]
+    Broken = type[Supervisor | Reading | Ending | Services | Runs | Membership | HealthMonitor]
 
 
 # --- health --------------------------------------------------------------------------------------------
@@ -393,6 +394,27 @@ class AnnouncesTooEarly(Services):
             self.not_ready.pop(unit.name, None)
 
 
+class ClaimsTooMuch(Supervisor):
+    """Says that everything is ready when a service was skipped."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        return [
+            effect.replace(text=f"everything is {effect.text}")
+            if isinstance(effect, Report) and effect.text.startswith("ready after")
+            else effect
+            for effect in super().step(event, now)
+        ]
+
+
+class GivesUpTooEarly(Services):
+    """Says that a service will not be ready while it waits for its restart."""
+
+    def _classify(self, unit: Unit) -> None:
+        super()._classify(unit)
+        if unit.state == machine.BACKOFF:
+            self.not_ready.pop(unit.name, None)
+
+
 class AnnouncesNothing(Supervisor):
     """Does not announce AllReady."""
 
@@ -408,6 +430,35 @@ class ActsAfterExit(Supervisor):
         if self.phase == "done" and not any(isinstance(effect, Exit) for effect in result):
             result.append(Signal("web", 15))
         return result
+
+
+# --- services whose conditions do not hold ------------------------------------------------------------------
+
+
+class RestartsSkipped(Runs):
+    """Applies the restart policy to a service that was skipped."""
+
+    def verdict(self, unit: Unit, now: float) -> str:
+        if unit.run.reason is not None and unit.run.reason.kind == SKIPPED:
+            unit.run.reason = unit.run.reason.replace(kind=CANNOT_START, cause=unit.run.reason)
+        return super().verdict(unit, now)
+
+
+class SkippedFails(Runs):
+    """Treats a service that was skipped as one that cannot start."""
+
+    def spawn_failed(self, unit: Unit, cause: Reason, now: float, *, orphans: bool) -> None:
+        code = 1 if cause.kind == SKIPPED else cause.code
+        super().spawn_failed(unit, cause.replace(code=code), now, orphans=orphans)
+
+
+class SkippedEndsContainer(Ending):
+    """Ends the container when a service with `essential: true` was skipped."""
+
+    def service_ended(self, unit: Unit, now: float) -> None:
+        if unit.skipped and unit.spec.essential and unit.spec.ends_on_success and self._container.phase == "up":
+            self._begin_stop(3, unit.run.reason or Reason(SKIPPED), now)
+        super().service_ended(unit, now)
 
 
 # Mutant, checker, part of the text of its violation.
@@ -449,6 +500,11 @@ LIFECYCLE_MUTANTS: tuple[tuple[Broken, str, str], ...] = (
     (HidesRefusedReload, "Reloads", "there is no reload while the container stops"),
     (AnnouncesTwice, "ReadyAnnouncement", "is announced twice"),
     (AnnouncesTooEarly, "ReadyAnnouncement", "before all are ready"),
+    (ClaimsTooMuch, "ReadyAnnouncement", "and a service was skipped"),
+    (GivesUpTooEarly, "ReadyAnnouncement", "and "),
     (AnnouncesNothing, "ReadyAnnouncement", "and AllReady is not announced"),
+    (RestartsSkipped, "Restarts", "though it has ended for good"),
+    (SkippedFails, "ExitCode", "the right one is 0"),
+    (SkippedEndsContainer, "ExitCode", "exit code 3"),
     (ActsAfterExit, "NoEffectAfterExit", "after the Exit"),
 )

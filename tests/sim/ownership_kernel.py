@@ -258,8 +258,9 @@ class Kernel:
             raise BlockingIOError(11, "Resource temporarily unavailable")
         self.make_session(task)
         task.uid, task.environment = start.uid, start.owner
-        if start.track is not None:
-            task.limit = start.track
+        limit = dict(start.first)[tracking.STEP]
+        if limit is not None:
+            task.limit = limit
         if start.cgroup:
             task.cgroup = start.cgroup.rpartition("/")[0]
         self.log(f"started {task}")

@@ -46,7 +46,7 @@ class StartRequest:
         self.run = run
         self.uid = uid
         self.cgroup = ""
-        self.track: int | None = None
+        self.first: tuple[tuple[str, int | None], ...] = ()
         self.environment: dict[str, str] = {}
         self.argv = (owner,)
 

@@ -5,6 +5,7 @@ It makes the same guarantees as reactor/loop.py and reactor/processes/children.p
   - Exited never comes before Spawned. A Spawn has one Spawned or SpawnFailed, a RunHook one HookEnded.
   - `orphans` says whether other processes of the service are alive. HookEnded sets it only without a main process.
   - TreeGone comes when the last of these has ended, unless a new process of the service was started in the meantime.
+  - The cause of SpawnFailed or HookEnded is SKIPPED only for the first process of a run.
   - HookEnded always comes, before or after Exited.
   - Daemonised comes in place of Exited(0, orphans), a moment later. A signal in that moment ends the search.
   - After StopAsking there is no Probed and no Notified, except those that were in the queue.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
 from cohabit.plan.model import PASSIVE_PROBES
-from cohabit.plan.reason import NO_ROOM, NOT_FOUND, Reason
+from cohabit.plan.reason import NO_ROOM, NOT_FOUND, SKIPPED, Reason
 
 if TYPE_CHECKING:
     from cohabit.engine.effects import Effect
@@ -35,15 +36,18 @@ _DAEMON_SECONDS = (0.0, 0.002, 0.25, 0.25)  # until it is known whether the serv
 class Reactor:
     """The state of process 1 outside the engine. queue: the events that effects cause at once."""
 
-    def __init__(self, rng: Random, faults: FaultProfile, kernel: Kernel) -> None:
+    def __init__(self, rng: Random, faults: FaultProfile, kernel: Kernel, skips: Random) -> None:
         self.queue: list[Event] = []
         self.mains: dict[str, Process] = {}  # from fork to reaping
         self.hooks: dict[str, Process] = {}
+        self._hook_numbers: dict[str, int] = {}
         self.probing: dict[str, int] = {}  # running probes
         self.scheduled: tuple[str, ...] = ()
         self._rng = rng
         self._faults = faults
         self._kernel = kernel
+        self._skips = skips
+        self._skipped = skips.choice((0.0, 0.0, 0.3, 1.0))  # of the runs whose first process cannot be executed
         self._starting: set[str] = set()  # between fork and exec
         self._lingering: set[str] = set()  # without a main process, with other processes alive
         self._searching: dict[str, int] = {}  # ended with 0, other processes alive: one may be the daemon
@@ -61,7 +65,8 @@ class Reactor:
         match effect:
             case effects.Spawn(service):
                 self._spawn(service)
-            case effects.RunHook(service, stage):
+            case effects.RunHook(service, stage, number):
+                self._hook_numbers[service.name] = number
                 self._run_hook(service.name, stage)
             case effects.Signal(name, number):
                 self._signal(name, number)
@@ -257,7 +262,7 @@ class Reactor:
         if name in self._starting:
             self._starting.discard(name)
             if process.exec_failed:
-                cause = Reason(NOT_FOUND, process.code, path=name)
+                cause = self._why_not_executed(process, first=not self._services[name].pre_start)
                 seen.append(events.SpawnFailed(name, cause, self._check_lingering(name)))
                 return
             seen.append(events.Spawned(name, process.pid))
@@ -271,11 +276,17 @@ class Reactor:
     def _hook_ended(self, process: Process, seen: list[Event]) -> None:
         name = process.service
         del self.hooks[name]
-        cause = Reason(NOT_FOUND, process.code, path=name) if process.exec_failed else None
+        first = self._hook_numbers.pop(name) == 0 and process.hook == "pre_start"
+        cause = self._why_not_executed(process, first=first) if process.exec_failed else None
         orphans = self._has_no_main(name) and bool(self._kernel.members(name))
         if orphans:
             self._lingering.add(name)
         seen.append(events.HookEnded(name, process.code, cause, orphans))
+
+    def _why_not_executed(self, process: Process, *, first: bool) -> Reason:
+        if first and self._skips.random() < self._skipped:
+            return Reason(SKIPPED, detail="the variable X is not set")
+        return Reason(NOT_FOUND, process.code, path=process.service)
 
     def _search_ends(self, name: str, seen: list[Event]) -> None:
         """The daemon is the only process with a session of its own, if there is just one."""

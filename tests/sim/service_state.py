@@ -158,6 +158,7 @@ class ServiceState:
         self.ran_seconds = 0.0
         self.started = False  # the command was executed
         self.reason: Reason | None = None  # of the end of the run
+        self.skipped = False  # one of its conditions did not hold
         self.must_end = False  # unhealthy with on_failure restart, or a post_start hook failed
         self.restart_requested = False  # also against its restart policy
         self.forced_exit_code = 0  # replaces the exit code of the run
@@ -226,9 +227,9 @@ class ServiceState:
 
     @property
     def succeeded(self) -> bool:
-        """It has completed: its last run ended with 0, and no other run is due."""
+        """It has completed: its last run ended with 0 or was skipped, and no other run is due."""
         at_rest = not self.active and not self.waiting and self.restart_at is None
-        return at_rest and self.starts > 0 and self.code == 0 and not self.given_up
+        return at_rest and (self.starts > 0 or self.skipped) and self.code == 0 and not self.given_up
 
     @property
     def kill_due(self) -> float | None:
@@ -239,7 +240,7 @@ class ServiceState:
         """Whether this dependency on it is satisfied."""
         if self.restart_pending:
             return False
-        if dependency.condition == COMPLETED:
+        if dependency.condition == COMPLETED or (self.skipped and self.ended):
             done = self.ended and self.succeeded
         elif dependency.condition == HEALTHY:
             done = self.ready
@@ -296,7 +297,7 @@ class ServiceState:
     @property
     def is_final(self) -> bool:
         """Whether the service ends for good with this run."""
-        return self.cannot_restart or not self._should_restart
+        return self.skipped or self.cannot_restart or not self._should_restart
 
     @property
     def _should_restart(self) -> bool:

@@ -37,7 +37,7 @@ _TERM_LIKE = (15, 15, 15, 2, 3)
 _CLIENT_SEED = 1 << 64
 _HAS_A_CLIENT = 0.5  # of the worlds
 _RARELY, _OFTEN = 0.1, 0.5
-_FREEZE_SEED, _PAUSE_SEED = 1 << 40, 1 << 48
+_FREEZE_SEED, _SKIP_SEED, _PAUSE_SEED = 1 << 40, 1 << 48, 1 << 52
 _ACTIONS = ("start", "start", "start", "stop", "stop", "restart", "restart", "kill", "signal", "scale")
 _SIGNALS = (1, 10, 15)
 _AFTER_EXIT: tuple[Event, ...] = (events.ReloadRequested(), events.StopRequested(15), events.Due())
@@ -64,7 +64,7 @@ class World:
         self.plan_profile = PlanProfile(self.rng)
         self.plan = random_plan(self.rng, self.plan_profile)  # of the file, if it is valid
         self.kernel = Kernel(self.rng, self.faults)
-        self.reactor = Reactor(self.rng, self.faults, self.kernel)
+        self.reactor = Reactor(self.rng, self.faults, self.kernel, Random(seed + _SKIP_SEED))  # noqa: S311 - the same
         self.model = Model()
         self.now = self.kernel.now = START_SECONDS
         self.late_seconds = 0.0  # sum of the delays with which process 1 woke

@@ -354,6 +354,7 @@ READ = [
     ("up -t 3", {"timeout": 3.0}),
     ("up --timeout=30 web", {"timeout": 30.0}),
     ("up --no-log-prefix", {"no_log_prefix": True}),
+    ("up --attach web --attach=db --no-attach cache", {"attach": ["web", "db"], "no_attach": ["cache"]}),
     ("up", {"end_with": "", "no_deps": False, "replicas": {}, "no_log_prefix": False}),
     ("-f a.yaml config", {"files": ["a.yaml"], "json": False, "show": ""}),
     ("config --services", {"show": "services"}),

@@ -7,6 +7,10 @@ import sys
 import pytest
 
 import cohabit
+from cohabit.cli import main
+from cohabit.errors import UsageError
+from cohabit.reactor import pid1
+from cohabit.reactor.signals import InheritedSignals
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(cohabit.__file__)))
 MAIN = os.path.join(SOURCE, "cohabit", "__main__.py")
@@ -62,6 +66,17 @@ def test_unknown_command_is_64(command: str, near: str) -> None:
     assert done.returncode == 64
     assert done.stderr.startswith(f"cohabit: there is no command {command!r} (")
     assert near in done.stderr
+
+
+def test_a_program_as_the_command_of_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker run IMAGE bash` with ENTRYPOINT ["cohabit"]: the message has the two lines that run it."""
+    monkeypatch.setattr(pid1, "is_process_1", lambda: True)
+    with pytest.raises(UsageError) as caught:
+        main._dispatch(InheritedSignals((), ()), ["bash"])
+    assert str(caught.value) == (
+        "there is no command 'bash' (beside the services: docker run -it IMAGE up -- bash; alone: docker run "
+        "--entrypoint bash IMAGE; see cohabit --help)"
+    )
 
 
 @pytest.mark.parametrize("command", ["check", "config"])

@@ -68,6 +68,15 @@ def test_environment_overrides_env_files_and_later_files_override_earlier_ones(t
     assert service("env_file: [{path: none.env, required: false}]").environment == {}
 
 
+@pytest.mark.parametrize(("value", "words"), [(None, ("x", "y")), ("3", ("x", "--workers=3", "y"))])
+def test_a_flag_of_an_empty_variable_is_dropped_from_a_text(value: str | None, words: tuple[str, ...]) -> None:
+    """A text is split after the interpolation. In a list an empty item stays an argument, as in Compose."""
+    environ = {} if value is None else {"W": value}
+    made = draft("services: {a: {command: 'x ${W:+--workers=$W} y'}, b: {command: [x, '${W:+w}']}}", environ=environ)
+    assert made.services["a"].service.command == words
+    assert made.services["b"].service.command == ("x", "" if value is None else "w")
+
+
 def test_env_files_are_relative_to_the_directory_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.env").write_text("A=1\n")

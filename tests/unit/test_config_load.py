@@ -29,8 +29,10 @@ from cohabit.plan.model import (
     COMPLETED,
     CONDITIONS,
     HEALTHY,
+    Condition,
     Credentials,
     Dependency,
+    EnvFile,
     Hook,
     Logging,
     Plan,
@@ -430,6 +432,14 @@ RESTARTS = st.builds(
 ) | st.sampled_from([Restart(), Restart("always"), Restart("on-failure", 3), Restart("on-failure")])
 
 
+ENV_FILES = ((), (EnvFile("/a $b"), EnvFile("/b", required=False, raw=True)))
+CONDITIONS_OF_A_START = (
+    (),
+    (Condition("environment", "KEY=$a $$b"), Condition("path_exists", "/x y"), Condition("path_exists", "/z", True)),
+    (Condition("file_not_empty", "/$"), Condition("directory_not_empty", "/d", True)),
+)
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """A strategy: a Plan without cycles, each service depends on later ones only."""
@@ -445,12 +455,14 @@ def plans(draw: st.DrawFn) -> Plan:
             name,
             command=draw(COMMANDS),
             environment=draw(VARIABLES),
+            env_files=draw(st.sampled_from(ENV_FILES)),
             working_dir=draw(st.none() | TEXT.filter(bool)),
             user=draw(USERS),
             depends_on=tuple(
                 Dependency(need, draw(st.sampled_from(CONDITIONS)), draw(st.booleans()), draw(st.booleans()))
                 for need in needs
             ),
+            conditions=draw(st.sampled_from(CONDITIONS_OF_A_START)),
             restart=draw(RESTARTS) if position == 0 and not alone else Restart(),
             stop_signal=draw(st.integers(1, 64).filter(lambda number: number not in {32, 33})),
             stop_grace_seconds=draw(SECONDS),

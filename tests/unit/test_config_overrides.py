@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from cohabit.config import load, queries
 from cohabit.config.overrides import overridden
 from cohabit.config.readers import registry
@@ -13,8 +15,6 @@ from cohabit.program import program
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from cohabit.plan.model import Plan
 
@@ -86,6 +86,34 @@ def test_replicas_timeout_and_prefix(tmp_path: Path) -> None:
     assert list(plan.services)[:2] == ["db", "db-2"]
     assert (plan.stop_grace_seconds, plan.services["db-2"].stop_grace_seconds) == (3.0, 3.0)
     assert [plan.services[name].logging[0].driver for name in ("db-2", "web")] == ["raw", "json"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "printed"),
+    [
+        ({}, {"db", "seed", "web", "night"}),
+        ({"no_attach": ["db", "web"]}, {"seed", "night"}),
+        ({"attach": ["db"]}, {"db"}),
+        ({"attach": ["db", "web"], "no_attach": ["web"]}, {"db"}),
+        ({"command": ["bash"], "terminal": True}, set()),
+        ({"command": ["bash"], "terminal": True, "attach": ["web"]}, {"web"}),
+        ({"command": ["bash"], "terminal": False}, {"db", "seed", "web", "night"}),
+    ],
+)
+def test_which_output_is_printed(tmp_path: Path, request_: dict[str, Any], printed: set[str]) -> None:
+    """--attach, --no-attach, and nothing over the terminal of a command. Other destinations stay."""
+    services = _plan(tmp_path, **request_).services
+    assert {name for name, each in services.items() if each.logging[0].driver != "none"} == printed
+
+
+def test_output_to_a_file_stays(tmp_path: Path) -> None:
+    """The entry for the container's output is left out."""
+    path = tmp_path / "x.yaml"
+    path.write_text("services: {a: {command: x, logging: [{driver: json}, {driver: file, options: {path: /l}}]}}")
+    draft = overridden(registry.read({"files": [str(path)]}, {}), {"no_attach": ["a"]})
+    assert [each.driver for each in draft.services["a"].service.logging] == ["file"]
+    draft = overridden(registry.read({"files": [str(path)]}, {}), {"no_attach": ["b"], "attach": ["a"]})
+    assert [one.text for one in draft.problems] == ["cannot attach 'b': no such service"]
 
 
 def _config(directory: Path, capfdbinary: pytest.CaptureFixture[bytes], **request: Any) -> tuple[int, str, str]:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from cohabit.config.keys import fields, logging_fields, other_files, resources
+from cohabit.config.keys import conditions, fields, logging_fields, other_files, resources
 from cohabit.config.keys.table import Keys, fields_of
 from cohabit.config.readers.registry import read
 from cohabit.plan.model import CONDITIONS
@@ -21,6 +21,7 @@ SECTIONS: dict[str, type[Keys]] = {
     "extends, long form": other_files.ExtendsKeys,
     "include": other_files.IncludeKeys,
     "depends_on, long form": fields.DependsOnKeys,
+    "conditions": conditions.ConditionKeys,
     "env_file, long form": fields.EnvFileKeys,
     "healthcheck": fields.HealthcheckKeys,
     "ulimits, long form": resources.UlimitKeys,

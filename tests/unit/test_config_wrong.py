@@ -55,7 +55,7 @@ RESTARTS = "no, always, on-failure[:N] or unless-stopped"
         ("environment: {'A=B': x}", "environment: invalid variable name of 3 characters (write NAME: value)"),
         (
             "env_file: nowhere.env",
-            "env_file: cannot read nowhere.env: no such file (create it, or write required: false)",
+            "env_file: cannot read nowhere.env: no such file (create it, or write required: false or read: start)",
         ),
         ("env_file: [{required: false}]", "env_file[0]: path is missing (write path: a string)"),
         ("env_file: [{path: a, format: yaml, required: false}]", "env_file[0].format: expected raw, got 'yaml'"),

@@ -32,6 +32,7 @@ def test_the_example_program_works() -> None:
     assert lines == [
         "info: db: started, N",
         "info: web: started, N",
+        "info: cohabit: everything is ready after N: 2 services",
         "warning: web: ended with exit code 3 after N; starting again in N (restart 1)",
         "info: web: started, N",
         "error: web: ended with exit code 3 after N; given up after 1 restart",

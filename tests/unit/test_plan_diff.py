@@ -8,8 +8,10 @@ import pytest
 
 from cohabit.plan.diff import Difference, diff
 from cohabit.plan.model import (
+    Condition,
     Credentials,
     Dependency,
+    EnvFile,
     FileMount,
     Hook,
     Limits,
@@ -50,9 +52,11 @@ def test_added_and_removed_are_in_the_order_of_their_plans() -> None:
 CHANGES: list[tuple[str, Any, bool]] = [
     ("command", ("y",), True),
     ("environment", {"A": "b"}, True),
+    ("env_files", (EnvFile("/x"),), True),
     ("working_dir", "/srv", True),
     ("user", Credentials(1, 1), True),
     ("depends_on", (Dependency("db"),), False),
+    ("conditions", (Condition("environment", "A"),), False),
     ("restart", Restart("always"), False),
     ("stop_signal", 3, False),
     ("stop_grace_seconds", 5.0, False),

@@ -43,6 +43,7 @@ FULL = Reason("unhealthy", 1, 9, 2.5, "pre_stop", 1, "db", "/x", "no answer", 3,
         ),
         (Reason(reasons.KILLED_ON_REQUEST, signal=9), "killed on request (signal 9)"),
         (Reason(reasons.UNHEALTHY), "unhealthy: its probe failed"),
+        (Reason(reasons.SKIPPED, detail="/x does not exist"), "was skipped: /x does not exist (conditions)"),
         (Reason(reasons.HOOK_FAILED, 3, **HOOK), "pre_start hook 1 ended with exit code 3"),
         (
             Reason(reasons.HOOK_FAILED, 127, cause=NOT_FOUND, **HOOK),

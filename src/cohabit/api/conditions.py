@@ -66,7 +66,8 @@ def readiness(
     if reasons:
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         return Answer(1, reasons[0] + more, error=control.NOT_READY)
-    return Answer(0, f"ready: {'1 service' if len(counted) == 1 else f'{len(counted)} services'}")
+    ready = sum(not unit.skipped for unit in counted)
+    return Answer(0, f"ready: {'1 service' if ready == 1 else f'{ready} services'}")
 
 
 def liveness(engine: Supervisor, units: Sequence[Unit]) -> Answer:
@@ -105,7 +106,15 @@ def _all_ready(engine: Supervisor, names: Sequence[str], *, retries: bool) -> An
         if failure is not None:
             return failure
         pending = True
-    return None if pending else Answer(0, f"ready: {', '.join(names) or 'nothing to wait for'}")
+    return None if pending else Answer(0, _describe_ready([engine.units[name] for name in names]))
+
+
+def _describe_ready(units: Sequence[Unit]) -> str:
+    ready = [unit.name for unit in units if not unit.skipped]
+    texts = [f"{unit.name} {text_of(unit.run.reason)}" for unit in units if unit.skipped]
+    if ready or not texts:
+        texts.insert(0, f"ready: {', '.join(ready) or 'nothing to wait for'}")
+    return "; ".join(texts)
 
 
 def _failure(engine: Supervisor, unit: Unit, *, retries: bool) -> Answer | None:
@@ -193,8 +202,8 @@ def _waits_to_start(unit: Unit) -> bool:
 
 
 def _is_ready(unit: Unit) -> bool:
-    """A job that ended with 0 counts as ready."""
-    return not unit.restart_pending and (unit.run.ready or (unit.state == machine.EXITED and unit.code == 0))
+    """A job that ended with 0 counts as ready, and so does a service that was skipped."""
+    return not unit.restart_pending and (unit.run.ready or unit.succeeded)
 
 
 def _describe_blocked(unit: Unit, output: BlockedOutput, now: float) -> str:

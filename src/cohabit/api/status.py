@@ -8,7 +8,7 @@ Unix seconds.
 
 from __future__ import annotations
 
-from cohabit.plan.reason import CAUSES_KEPT, NOT_STARTED, OUT_OF_MEMORY, Reason
+from cohabit.plan.reason import CAUSES_KEPT, NOT_STARTED, OUT_OF_MEMORY, SKIPPED, Reason
 from cohabit.plan.record import Record
 
 TYPE_CHECKING = False
@@ -119,7 +119,7 @@ class Counters(JsonRecord):
 class ProgramStatus(JsonRecord):
     """A running program of cohabit itself, beside process 1."""
 
-    name: str  # loader, clock, match, multiline, resolve or log writer
+    name: str  # loader, env file, clock, match, multiline, resolve or log writer
     service: str  # the instance that it works for; empty for the container
     pid: int
 
@@ -225,6 +225,11 @@ class ServiceStatus(JsonRecord):
     def dormant(self) -> bool:
         """Whether it is down and has `autostart: false`: that is not a fault."""
         return self.stopped_manually and not self.autostart
+
+    @property
+    def skipped(self) -> bool:
+        """Whether one of its `conditions` did not hold at its last start: that is not a fault."""
+        return self.state == "EXITED" and self.reason is not None and self.reason.kind == SKIPPED
 
     @property
     def conditions(self) -> tuple[DependencyStatus, ...]:

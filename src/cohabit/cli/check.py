@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cohabit.cli.options import FILE_EXIT_CODES, JSON, Command
+from cohabit.cli.options import FILE_EXIT_CODES, JSON, Command, Option
 from cohabit.cli.up import ENV_FILE, FILE, PROFILE
 from cohabit.errors import EXIT_SYSTEM, CohabitError
 from cohabit.program import program
@@ -19,14 +19,23 @@ COMMAND = Command(
     "check",
     "[-f FILE]... [SERVICE...]",
     "Report all errors and warnings of the file with their lines, and start nothing.",
-    (FILE, PROFILE, ENV_FILE, JSON),
+    (
+        FILE,
+        PROFILE,
+        ENV_FILE,
+        Option(
+            ("--build",),
+            "for a Dockerfile: missing variables, secrets, mounted files and permissions are notes, not errors",
+        ),
+        JSON,
+    ),
     exit_codes=(
         ("0", "no errors"),
         ("64", "wrong usage, or no such service"),
         ("71", "the system refused"),
         *FILE_EXIT_CODES,
     ),
-    examples=(("RUN cohabit check", "in a Dockerfile: errors are found at build time"),),
+    examples=(("RUN cohabit check --build", "in a Dockerfile: errors are found at build time"),),
 )
 
 
@@ -38,7 +47,7 @@ class NoLoaderError(CohabitError):
 
 def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     """Parse, then become the loader."""
-    return run_loader(inherited, COMMAND, arguments)
+    return run_loader(inherited, COMMAND, arguments, lambda values: {"build": values["build"]})
 
 
 def run_loader(

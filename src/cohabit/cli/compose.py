@@ -72,10 +72,9 @@ _FOREGROUND = (
     "background with docker run -d)"
 )
 _READY = (
-    "up stays in the foreground (to wait until services are ready, in another process: cohabit wait; for HEALTHCHECK: "
-    "cohabit health)"
+    "up stays in the foreground (to wait until services are ready, in another process: cohabit wait --all; for "
+    "HEALTHCHECK: cohabit health)"
 )
-_WHICH_OUTPUT = "the output of all services goes to the container's log (driver: none in the file silences a service)"
 _ALWAYS_ALL = "without names it means all services (leave it out)"
 _PATIENCE = "how long to wait for the answer is another option (write: --wait-timeout DURATION)"
 _ONE_OFF = (
@@ -135,9 +134,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "-V": _NO_VOLUMES,
         "--renew-anon-volumes": _NO_VOLUMES,
         "--no-start": "nothing is created before the start (to examine the file: cohabit check)",
-        "--attach": _WHICH_OUTPUT,
-        "--no-attach": _WHICH_OUTPUT,
-        "--attach-dependencies": _WHICH_OUTPUT,
+        "--attach-dependencies": "that of dependencies is printed, too (otherwise: --no-attach SERVICE)",
         "--timestamps": "the log driver json writes times, too (otherwise: docker logs -t CONTAINER)",
         "--no-color": "the names are coloured on a terminal only (leave it out; without names: --no-log-prefix)",
         "--menu": "there is no menu (leave it out)",

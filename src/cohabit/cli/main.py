@@ -124,7 +124,9 @@ def _dispatch(given: InheritedSignals, argv: list[str]) -> int | bytes:
     hint = load("cohabit.cli.compose").command_hint(name, argv[1:])
     if not hint:
         near = load("cohabit.nearest").nearest(name, COMMANDS)
-        hint = f"did you mean {near!r}?" if near else "to run a command: cohabit init -- COMMAND; see cohabit --help"
+        beside = f"beside the services: docker run -it IMAGE up -- {name}; alone: docker run --entrypoint {name} IMAGE"
+        usual = beside if pid1.is_process_1() else "to run a command: cohabit init -- COMMAND"
+        hint = f"did you mean {near!r}?" if near else f"{usual}; see cohabit --help"
     raise UsageError(f"there is no command {name!r} ({hint})")
 
 

@@ -53,11 +53,20 @@ COMMAND = Command(
             "SERVICE",
         ),
         Option(("-t", "--timeout"), "seconds to stop: of each service, and the total for all of them", "SECONDS"),
+        Option(
+            ("--attach",),
+            "print the output of this service only; the others: `cohabit logs`",
+            "SERVICE",
+            repeat=True,
+        ),
+        Option(("--no-attach",), "do not print the output of this service", "SERVICE", repeat=True),
         Option(("--no-log-prefix",), "do not print the service's name before each line (driver raw)"),
     ),
     details=(
         "COMMAND is an additional service in the foreground: it has the terminal, or else the standard input, and the "
-        'container ends when it ends (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash).\n\n'
+        'container ends when it ends (ENTRYPOINT ["cohabit", "up", "--"], docker run -it IMAGE bash). On a terminal, '
+        "the output of the other services is not printed over it, and of cohabit's own messages only warnings and "
+        "errors: `cohabit logs -f` shows them (--attach SERVICE prints a service nevertheless).\n\n"
         "HUP reads the files again: services that changed are restarted, new ones started, removed ones stopped. TERM, "
         "INT, QUIT, PWR and RTMIN+3 stop all services in reverse order of their dependencies; a second such signal "
         "kills them. COMMAND gets other signals (USR1, USR2…), as with `cohabit init`."
@@ -76,6 +85,7 @@ COMMAND = Command(
         ("cohabit up", "all services of cohabit.yaml"),
         ("cohabit up web", "web and its dependencies"),
         ("cohabit up -- bash", "all services, and a shell in the foreground"),
+        ("cohabit up --no-attach db", "without the output of db"),
     ),
 )
 
@@ -96,12 +106,14 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
         "profiles": values["profile"],
         "env_files": values["env_file"],
         "no_log_prefix": values["no_log_prefix"],
+        "attach": values["attach"],
+        "no_attach": values["no_attach"],
         **_overrides(values, services),
         "services": services,
         "command": words[end + 1 :],
         "terminal": os.isatty(0),
     }
-    return begin(given, request, quiet=values["quiet"])
+    return begin(given, request, quiet=values["quiet"] or bool(request["command"] and request["terminal"]))
 
 
 def _overrides(values: dict[str, Any], services: list[str]) -> dict[str, Any]:

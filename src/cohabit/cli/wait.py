@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "wait",
-    "[--for ready|exit] [--wait-timeout DURATION] SERVICE...",
+    "[--for ready|exit] [--wait-timeout DURATION] (SERVICE... | --all)",
     "Wait until services are ready (the default), or until they have ended.",
     (
         Option(("--for",), "what to wait for (default: ready)", "ready|exit"),
+        Option(("--all",), "all services that are to run: without those that were stopped or wait for their schedule"),
         waiting.TIMEOUT,
         *client.ALWAYS,
     ),
@@ -32,6 +33,7 @@ COMMAND = Command(
     ),
     examples=(
         ("cohabit wait db --wait-timeout 1m && ./migrate", "run a command once the database is ready"),
+        ("cohabit wait --all && echo healthy", "once all services are ready and all jobs have completed"),
         ("cohabit wait --for exit migrate", "end with the exit code of a job"),
     ),
 )
@@ -43,13 +45,15 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    if not services:
-        raise UsageError("cannot wait: no service is named (write: cohabit wait SERVICE)")
+    if bool(services) == values["all"]:
+        why = "no service is named" if not services else "--all and service names exclude each other"
+        raise UsageError(f"cannot wait: {why} (write: cohabit wait SERVICE, or cohabit wait --all)")
     inherited.restore()
     goal = values["for"] or "ready"
     answer = waiting.request(COMMAND, values, "wait", [*services, f"for={goal}"], services)
     if answer is None:
-        return waiting.print_timeout(COMMAND, values, services, _GOALS[goal], f"see cohabit why {services[0]}")
+        hint = f"see cohabit why {services[0]}" if services else "see cohabit why"
+        return waiting.print_timeout(COMMAND, values, services or ["all services"], _GOALS[goal], hint)
     if goal == "exit" and not values["json"] and answer.is_ok:
         client.write(f"{answer.text}\n")  # the exit code was requested: it is not a failure of `wait`
         return answer.code

@@ -51,8 +51,8 @@ def request(
 ) -> Answer | None:
     """Send a request and wait; returns the answer, None when the timeout expired first.
 
-    services: those that are waited for, [] for the reading of the file. If stderr is a terminal, one line says what is
-    pending when the answer takes long. Raises UsageError, ConnectionFailedError.
+    services: those that are waited for, [] for all of them (`wait`), or for the reading of the file. If stderr is a
+    terminal, one line says what is pending when the answer takes long. Raises UsageError, ConnectionFailedError.
     """
     seconds = parse_timeout(command, values)
 
@@ -86,7 +86,7 @@ def print_timeout(command: Command, values: dict[str, Any], services: Sequence[s
 
 
 def _pending_text(command: Command, values: dict[str, Any], services: Sequence[str]) -> str:
-    if not services:
+    if not services and command.name != "wait":
         return "the file is being read"
     cohabit = client.connect(command, values)
     until_ended = command.name == "stop" or values.get("for") == "exit"
@@ -97,7 +97,7 @@ def _pending_text(command: Command, values: dict[str, Any], services: Sequence[s
                 return health.text
         found = cohabit.status(*services).services
     except CohabitError:
-        return _joined(services)
+        return _joined(services or ["all services"])
     pending = [one for one in found if one.pids or one.state == "STOPPING"] if until_ended else found
     return _joined([f"{one.name} is {one.state}" for one in pending] or services)
 

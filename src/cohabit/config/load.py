@@ -4,6 +4,7 @@
     check   every error and warning, one per line; the last line is the summary
     config  the resolved configuration, as a file with the same meaning
 
+With the key "build" (`check --build`), problems that may not exist when the container runs are notes.
 A request is {"files", "profiles", "env_files", "services", "command", "terminal", "json"}, the keys of overrides.py,
 and for `config` {"show", "output"}; each may be missing. From `run` it is {"commands", "main", "helpers", "ready",
 "log_driver", "log_opts"}. What only some requests need is imported by name, so that a start does not pay for it.
@@ -22,7 +23,7 @@ from cohabit.config import foreground
 from cohabit.config.overrides import overridden
 from cohabit.config.readers import registry
 from cohabit.config.secret_files import write_secret_files
-from cohabit.config.system import check_machine
+from cohabit.config.system import check_machine, skipped_now
 from cohabit.config.values.file_variables import resolve
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.build import build
@@ -58,10 +59,14 @@ def main(arguments: Sequence[str]) -> int:
         draft, name = foreground.add(draft, request["command"], terminal=request["terminal"])
         wanted += [name] if wanted else []
     scale, requested = (ast.literal_eval(text) for text in arguments[2:]) if arguments[2:] else ({}, ())
-    draft = resolve(scaled(draft, scale, requested), environ)
+    draft, in_build = resolve(scaled(draft, scale, requested), environ), bool(request.get("build"))
+    if in_build:
+        draft = draft.replace(problems=_as_notes(draft.problems))
     added = [name for name, number in scale.items() if name in draft.services and number != 0]
     plan, diagnostics = build(draft, wanted, request.get("profiles") or draft.profiles, added)
-    machine = check_machine(plan or _readable(draft), draft, environ)
+    machine = check_machine(plan or _readable(draft), draft, environ, build=in_build)
+    if in_build:
+        machine = _as_notes(machine)
     if command == "config":  # the configuration is shown even on a machine that cannot run it
         machine = tuple(diagnostic.replace(warning=True) for diagnostic in machine)
     diagnostics += machine
@@ -90,6 +95,11 @@ def _readable(draft: Draft) -> Plan:
         return Plan({})  # check_machine needs a start order
     unreadable = ((), ("",), (UNREADABLE,))
     return Plan({name: service for name, service in services.items() if service.command[:1] not in unreadable})
+
+
+def _as_notes(diagnostics: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """In the build of an image: what may exist only at run time does not fail it."""
+    return tuple(one.replace(warning=True, note=True) if one.at_run_time else one for one in diagnostics)
 
 
 def _read(request: dict[str, Any], environ: Mapping[str, str]) -> Draft:
@@ -136,14 +146,17 @@ def _plan(plan: Plan | None, _draft: Draft, errors: list[Diagnostic], warnings: 
 def _check(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:
     _print(_wrapped(_texts(_in_order([*errors, *warnings]))))
     if plan is None:
-        _print([f"{draft.where}: {len(errors)} error{'s' if len(errors) != 1 else ''}"])
+        hint = " (in a Dockerfile: cohabit check --build)" if any(error.at_run_time for error in errors) else ""
+        _print([f"{draft.where}: {len(errors)} error{'s' if len(errors) != 1 else ''}{hint}"])
     else:
         counts: dict[str, int] = {}
         for service in plan.services.values():
             counts[service.service] = counts.get(service.service, 0) + 1
         names = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in counts.items())
+        now = skipped_now(plan, os.environ)
+        skipped = [f"{draft.where}: {name} would be skipped now: {why}" for name, why in now.items()]
         merged = [f"{draft.where}: with {', '.join(draft.files[1:])}"] if len(draft.files) > 1 else []
-        notes = [*merged, *_divided_total(plan, draft), *_times_of_hooks(plan, draft)]
+        notes = [*merged, *skipped, *_divided_total(plan, draft), *_times_of_hooks(plan, draft)]
         _print(_wrapped([*notes, f"{draft.where}: {_rule_of_the_end(plan)}"]))
         valid = f"{draft.where}: valid: {len(counts)} service{'s' if len(counts) != 1 else ''} ({names})"
         _print(_wrapped([valid]))

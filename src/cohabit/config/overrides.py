@@ -1,7 +1,8 @@
 """Options of `up` that change what the file says, for this start and its reloads. Pure.
 
 Their keys in a request: no_deps, replicas (by service), end_with ("exit" or "failure"), timeout (seconds),
-no_log_prefix, and exit_code_from (a service).
+no_log_prefix, attach and no_attach (services whose output is, or is not, printed), and exit_code_from (a service).
+With a command on a terminal, no output is printed over it but that of `attach`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from cohabit.errors import EXIT_USAGE
 from cohabit.nearest import did_you_mean
-from cohabit.plan.draft import Diagnostic
-from cohabit.plan.model import COMPLETED
+from cohabit.plan.draft import Diagnostic, SourceLocation
+from cohabit.plan.model import COMPLETED, Logging
 from cohabit.plan.replicas import scaled
 
 if TYPE_CHECKING:
@@ -32,10 +33,17 @@ def overridden(draft: Draft, request: Mapping[str, Any]) -> Draft:
         if dependency.condition == COMPLETED
     }
     seconds, chosen = request.get("timeout"), request.get("exit_code_from") or ""
-    if chosen and chosen not in draft.services:
-        text = f"cannot return the exit code of {chosen!r}: no such service{did_you_mean(chosen, draft.services)}"
-        problem = Diagnostic(draft.where, text, exit_code=EXIT_USAGE)
-        draft = draft.replace(problems=(*draft.problems, problem))
+    named = [("return the exit code", name) for name in [chosen] if name]
+    named += [("attach", name) for name in (*request.get("attach", ()), *request.get("no_attach", ()))]
+    for what, name in named:
+        if name not in draft.services:
+            of = f"{what} of" if name == chosen else what
+            text = f"cannot {of} {name!r}: no such service{did_you_mean(name, draft.services)}"
+            problem = Diagnostic(draft.where, text, exit_code=EXIT_USAGE)
+            draft = draft.replace(problems=(*draft.problems, problem))
+    if request.get("command") and request.get("terminal") and not request.get("attach"):
+        text = "the output of the services is not printed on this terminal (`cohabit logs -f` shows it)"
+        draft = draft.replace(problems=(*draft.problems, Diagnostic(SourceLocation("cohabit up"), text, warning=True)))
     return draft.replace(
         exit_code_from=chosen,
         services={
@@ -54,10 +62,26 @@ def _service(item: DraftService, request: Mapping[str, Any], *, job: bool) -> Dr
         service = service.replace(stop_grace_seconds=request["timeout"])
     if request.get("no_log_prefix"):
         service = _without_prefix(service)
+    if _is_hidden(item.service.name, request):
+        service = _without_output(service)
     essential = item.essential
     if request.get("end_with") and not job and not service.schedule:
         essential = True if request["end_with"] == "exit" else None
     return item.replace(service=service, essential=essential)
+
+
+def _is_hidden(name: str, request: Mapping[str, Any]) -> bool:
+    """Whether the output of a service is not printed."""
+    on_terminal = request.get("command") and request.get("terminal")
+    if request.get("attach") or on_terminal:
+        return name not in request.get("attach", ()) or name in request.get("no_attach", ())
+    return name in request.get("no_attach", ())
+
+
+def _without_output(service: Service) -> Service:
+    """The last lines are still kept for `cohabit logs`, and files and syslog get all."""
+    others = tuple(one for one in service.logging if one.driver in ("file", "syslog"))
+    return service.replace(logging=others or (Logging("none"),))
 
 
 def _without_prefix(service: Service) -> Service:

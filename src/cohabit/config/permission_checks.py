@@ -33,7 +33,7 @@ _OOM_SCORE_ADJ = "/proc/self/oom_score_adj"
 def check_permissions(service: Service, item: DraftService) -> Iterator[Diagnostic]:
     """A diagnostic for each setting of the service that the kernel would refuse."""
     for key, text in (*_groups(service), *_privileges(service), *_limits(service)):
-        yield Diagnostic(item.place(key), f"services.{service.service}.{key}: {text}")
+        yield Diagnostic(item.place(key), f"services.{service.service}.{key}: {text}", at_run_time=True)
 
 
 def check_file_variables(service: Service, item: DraftService, plan: Plan) -> Iterator[Diagnostic]:
@@ -46,7 +46,7 @@ def check_file_variables(service: Service, item: DraftService, plan: Plan) -> It
             # Values of variables are not quoted.
             shown = path if path.startswith(_SECRET_DIRECTORIES) else "the file named for it"
             text = f"cannot set {variable} for {service.service}: {shown} {why or warning}"
-            yield Diagnostic(location, text, warning=not why)
+            yield Diagnostic(location, text, warning=not why, at_run_time=not os.path.lexists(path))
 
 
 def _why_no_secret(variable: str, path: str) -> str:

@@ -52,7 +52,8 @@ def check_secret_files(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> 
     for one in found:
         why = "" if _is_mounted(one.target, mounts) else _why_not(one, environ)
         if why:
-            yield Diagnostic(one.location, f"cannot provide {one.what}: {why}")
+            missing = not _has_source(one.source, environ)
+            yield Diagnostic(one.location, f"cannot provide {one.what}: {why}", at_run_time=missing)
 
 
 def write_secret_files(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> list[Diagnostic]:

@@ -1,7 +1,8 @@
 """Whether this machine can run the Plan: programs, directories, users, permissions, log files.
 
 Checked before anything starts, so that a failure does not leave some services running. A service that waits for a job,
-directly or through other services, is skipped: the job may install its program.
+directly or through other services, is not checked: the job may install its program. Nor is one whose conditions do not
+hold now: it may be there only for containers in which they do.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from cohabit.config.keys.sockets import check_sockets
 from cohabit.config.permission_checks import check_file_variables, check_permissions
 from cohabit.config.secret_files import check_secret_files
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
-from cohabit.plan.draft import Diagnostic, SourceLocation
-from cohabit.plan.model import COMPLETED, POST_START, PRE_START, PRE_STOP
+from cohabit.plan.conditions import unmet
+from cohabit.plan.draft import UNREADABLE, Diagnostic, SourceLocation
+from cohabit.plan.model import COMPLETED, ENVIRONMENT, POST_START, PRE_START, PRE_STOP
 from cohabit.plan.order import start_order
 from cohabit.program import program
 from cohabit.units import DEFAULT_PATH
@@ -33,9 +35,16 @@ _LONGEST_FIRST_LINE = 256  # bytes: the kernel reads no more of a script's first
 _SWITCH_CAPABILITIES = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
 
 
-def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple[Diagnostic, ...]:
-    """A diagnostic for each obstacle to starting the services on this machine."""
+def check_machine(
+    plan: Plan, draft: Draft, environ: Mapping[str, str], *, build: bool = False
+) -> tuple[Diagnostic, ...]:
+    """A diagnostic for each obstacle to starting the services on this machine.
+
+    build: the image is being built: conditions on variables may hold later.
+    """
     waits = _waiting_for_jobs(plan)
+    whole, skipped = plan, skipped_now(plan, environ, build=build)
+    plan = plan.replace(services={name: each for name, each in plan.services.items() if each.service not in skipped})
     one_of_each = {service.service: service for name, service in plan.services.items() if name not in waits}
     found = [
         diagnostic
@@ -44,12 +53,26 @@ def check_machine(plan: Plan, draft: Draft, environ: Mapping[str, str]) -> tuple
         for diagnostic in _check_process(process, key, draft.services[name], environ)
     ]
     for name, service in one_of_each.items():
-        found += check_file_variables(service, draft.services[name], plan)
+        found += check_file_variables(service, draft.services[name], whole)
     for service in {service.service: service for service in plan.services.values()}.values():
         found += check_permissions(service, draft.services[service.service])
-    found += _check_log_files(plan, draft)
-    found += _check_own_files(plan, draft.where)
-    return (*found, *check_sockets(plan, draft), *check_secret_files(plan, draft, environ))
+    found += _check_log_files(whole, draft)
+    found += _check_own_files(whole, draft.where)
+    return (*found, *check_sockets(whole, draft), *check_secret_files(plan, draft, environ))
+
+
+def skipped_now(plan: Plan, environ: Mapping[str, str], *, build: bool = False) -> dict[str, str]:
+    """The services of the file that would be skipped if they started now, each with what is the case."""
+    found = {}
+    for service in plan.services.values():
+        try:
+            known = [each for each in service.conditions if not (build and each.kind == ENVIRONMENT)]
+            why = unmet(known, environ, paths.holds)
+        except OSError:
+            continue  # the start reports it
+        if why is not None:
+            found[service.service] = why
+    return found
 
 
 def _check_log_files(plan: Plan, draft: Draft) -> Iterator[Diagnostic]:
@@ -183,6 +206,8 @@ def _why_no_directory(path: str) -> str:
 def _check_command(service: Service, directory: str, environ: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     """(text, exit code) of what prevents the command from starting."""
     program = service.command[0]
+    if program == UNREADABLE:
+        return  # a variable of it is not set, which is a note in a build
     start = f"cannot start {service.name}"
     if "/" in program:
         path = os.path.join(directory, program)

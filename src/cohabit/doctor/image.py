@@ -14,7 +14,7 @@ from cohabit.doctor import known, process_checks, wrapper
 from cohabit.doctor.context import Unknown
 from cohabit.doctor.findings import ERROR, HINT, WARNING, Finding
 from cohabit.doctor.process_checks import base_rows, split
-from cohabit.doctor.replacement import CMD, HEALTHCHECK, START_INTERVAL, instruction, recommended
+from cohabit.doctor.replacement import HEALTHCHECK, START_INTERVAL, instruction, recommended
 from cohabit.doctor.start import LIST, base_name, follow, place_of_cohabit, shell_commands, start_command
 from cohabit.plan.draft import SourceLocation
 from cohabit.units import parse_signal, signal_name
@@ -239,7 +239,7 @@ def _after_wrapper(argv: list[str]) -> list[str]:
 def _nothing_to_do(_image: Image, start: StartCommand) -> Iterator[FindingFields]:
     if start.instruction and start.cohabit == () and not start.shell:
         why = "`docker run IMAGE` prints the help and exits with 64"
-        yield WARNING, start.instruction.line, "cohabit is started without a command", why, instruction("CMD", CMD)
+        yield WARNING, start.instruction.line, "cohabit is started without a command", why, recommended()
 
 
 def _overridden(image: Image, _start: StartCommand) -> Iterator[FindingFields]:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from cohabit.doctor.script import Conduct, Step
 
 # The recommended start of an image, as in README.md. Every proposal of the doctor has it from here.
-ENTRYPOINT = ("cohabit",)
-CMD = ("up",)
+ENTRYPOINT = ("cohabit", "up", "--")
 START_INTERVAL = "with Docker 25 or newer add --start-interval=1s"  # an older one refuses the option
 HEALTHCHECK = 'HEALTHCHECK --interval=10s --start-period=5m CMD ["cohabit", "health"]'
 
@@ -53,8 +52,8 @@ class Part(Record):
 
 
 def recommended() -> str:
-    """Return the recommended instructions."""
-    return f"{instruction('ENTRYPOINT', ENTRYPOINT)} and {instruction('CMD', CMD)}"
+    """Return the recommended instruction."""
+    return instruction("ENTRYPOINT", ENTRYPOINT)
 
 
 def instruction(name: str, argv: Sequence[str]) -> str:

@@ -20,13 +20,17 @@ LOADING, UP, STOPPING, SWEEPING, DONE = "loading", "up", "stopping", "sweeping",
 
 
 class Container:
-    """One container. plan: None before the first read of the file. history: of the container, as History.entries."""
+    """One container. plan: None before the first read of the file. history: of the container, as History.entries.
+
+    up_at: when the first Plan was taken over, in monotonic seconds.
+    """
 
     def __init__(self) -> None:
         self.services = Services()
         self.phase = LOADING
         self.plan: Plan | None = None
         self.history: list[Entry] = []
+        self.up_at = 0.0
 
     def do(self, effect: Effect) -> None:
         """Add an effect of this step."""

@@ -73,7 +73,7 @@ class Ending:
         if unit.code and not unit.failed and unit.spec.schedule is None:
             self.failures += 1
             unit.failed = self.failures
-        if self._container.phase != UP or unit.gone:
+        if self._container.phase != UP or unit.gone or unit.skipped:
             return
         essential = unit.spec.essential and (unit.spec.ends_on_success or unit.code or unit.state == FATAL)
         if unit.spec.essential and not essential and unit.state == EXITED:
@@ -117,9 +117,13 @@ class Ending:
 
     def all_ended(self, now: float) -> None:
         """No service runs, and none will start again."""
-        failures = [unit for unit in self._container.services.units.values() if unit.failed]
+        units = self._container.services.units.values()
+        failures = [unit for unit in units if unit.failed]
         if not failures:
-            self._begin_stop(0, Reason(reasons.ALL_ENDED), now)
+            took_part = [unit for unit in units if not unit.dormant]
+            first = took_part[0] if took_part and all(unit.skipped for unit in took_part) else None
+            name, cause = (first.name, first.run.reason) if first else ("", None)
+            self._begin_stop(0, Reason(reasons.ALL_ENDED, service=name, cause=cause), now)
         else:
             failed = min(failures, key=lambda unit: unit.failed)
             self.cause = self._first_cause(failed)

@@ -60,9 +60,8 @@ class Membership:
                 self._services.restart(units[name], up=plan.services[name].schedule is None)
         for name, fields in difference.changed.items():
             unit = units[name]
-            if (
-                "autostart" in fields and unit.down and unit.newest_spec.autostart
-            ):  # from false to true: as if it were new
+            now_wanted = "autostart" in fields and unit.down and unit.newest_spec.autostart  # it was false
+            if now_wanted or ("conditions" in fields and unit.skipped):  # as if it were new
                 self._services.replace_run(unit, up=True)
             if not unit.restart_pending:
                 self._change_in_place(unit, now)

@@ -56,6 +56,7 @@ class Reading:
             container.services.membership.begin(plan, now)
             container.do(Prepare(plan))
             self._ended((), 0)
+            container.up_at = now
             container.note("up", now)
         elif container.phase == UP and container.plan is not None:
             difference = diff(container.plan, plan)

@@ -20,6 +20,7 @@ from cohabit.plan.reason import (
     CANNOT_START,
     HOOK_ENDED,
     HOOK_FAILED,
+    SKIPPED,
     STOP_TIMED_OUT,
     STOPPED_UNASKED,
     Reason,
@@ -80,8 +81,12 @@ class Runs:
             services.health_monitor.begin(unit, now)
 
     def spawn_failed(self, unit: Unit, cause: Reason, now: float, *, orphans: bool) -> None:
-        """Its command could not be started. Processes that its pre_start hooks left behind are terminated."""
-        _has_no_main_process(unit, cause.code, Reason(CANNOT_START, cause.code, cause=cause))
+        """Its command could not be started, or its conditions do not hold (SKIPPED).
+
+        Processes that its pre_start hooks left behind are terminated.
+        """
+        reason = cause if cause.kind == SKIPPED else Reason(CANNOT_START, cause.code, cause=cause)
+        _has_no_main_process(unit, cause.code, reason)
         self._services.fact(unit, machine.LEFT_ORPHANS if orphans else machine.SPAWN_FAILED, now)
 
     # --- hooks ---------------------------------------------------------------------------------------
@@ -102,6 +107,8 @@ class Runs:
             run.orphans = run.orphans or orphans
             if not run.orphans:
                 self._services.fact(unit, machine.TREE_GONE, now)
+        elif stage == PRE_START and cause is not None and cause.kind == SKIPPED:
+            self.spawn_failed(unit, cause, now, orphans=orphans)
         elif stage == PRE_START:
             self._pre_start_ended(unit, code if code or more else None, outcome, now, orphans=orphans)
         elif stage == PRE_STOP and unit.state == machine.STOPPING:
@@ -267,6 +274,10 @@ class Runs:
         """Its last process has ended: return the state that follows, and log it."""
         code, started = unit.code or 0, unit.run.pid != 0
         why = text_of(unit.run.reason)
+        if unit.run.reason is not None and unit.run.reason.kind == SKIPPED:
+            unit.restarts = 0
+            self._services.say("info", unit, why)
+            return machine.STOPPED if unit.going_down else machine.EXITED
         if unit.going_down:
             self._services.say("info" if started else "error", unit, f"stopped: {why}" if started else why)
             return machine.STOPPED

@@ -7,7 +7,7 @@ Nothing here waits, loops over time or touches Linux. `now` is monotonic seconds
 
 from __future__ import annotations
 
-from cohabit.engine import machine
+from cohabit.engine import machine, started
 from cohabit.engine.container import DONE, STOPPING, SWEEPING, UP, Container
 from cohabit.engine.effects import AllReady, Forget
 from cohabit.engine.ending import Ending
@@ -58,6 +58,7 @@ class Supervisor:
         self.reading = Reading(self.container)
         self.ending = Ending(self.container)
         self.announced = False  # AllReady was given
+        self.settled = False  # the line about the end of the start was logged
 
     @property
     def services(self) -> Services:
@@ -204,9 +205,13 @@ class Supervisor:
             self.ending.all_ended(now)
             services.reconcile(now)
         elif not self.announced and not services.not_ready:
-            self.announced = True
+            self.announced = self.settled = True
             self.container.note("ready", now)
             self.container.do(AllReady())
+            self.container.say(*started.report(self.units.values(), now - self.container.up_at))
+        elif not self.settled and started.will_not_be_ready(self.units[name] for name in services.not_ready):
+            self.settled = True
+            self.container.say(*started.report(self.units.values(), now - self.container.up_at))
 
     # --- re-execution ----------------------------------------------------------------------------------
 
@@ -215,6 +220,8 @@ class Supervisor:
         return {
             "phase": self.phase,
             "announced": self.announced,
+            "settled": self.settled,
+            "up_at": self.container.up_at,
             "history": entries_to_plain(self.history),
             "reading": self.reading.to_plain(),
             "ending": self.ending.to_plain(),
@@ -232,7 +239,8 @@ class Supervisor:
         container = self.container
         container.plan, container.phase = plan, plain["phase"]
         container.history = entries_from_plain(plain["history"])
-        self.announced = plain["announced"]
+        self.announced, self.settled = plain["announced"], plain["settled"]
+        container.up_at = plain["up_at"]
         self.reading.restore(plain["reading"])
         self.ending.restore(plain["ending"])
         container.services.killed = plain["killed"]

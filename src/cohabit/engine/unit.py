@@ -7,6 +7,7 @@ from cohabit.engine.machine import AT_REST, ENDED, EXITED, RUNNING, STOPPED, STO
 from cohabit.engine.run import PAUSED, Run
 from cohabit.engine.transition import History
 from cohabit.plan.model import COMPLETED, HEALTHY
+from cohabit.plan.reason import SKIPPED
 from cohabit.plan.record import from_plain, to_plain
 
 TYPE_CHECKING = False
@@ -86,6 +87,16 @@ class Unit:
         return self.state in ENDED and self.state != STOPPED and self.spec.schedule is None
 
     @property
+    def skipped(self) -> bool:
+        """One of its conditions did not hold at its last start. That counts as a success, as in systemd."""
+        return self.state == EXITED and self.run.reason is not None and self.run.reason.kind == SKIPPED
+
+    @property
+    def succeeded(self) -> bool:
+        """It has completed: its last run ended with 0, or was skipped."""
+        return self.state == EXITED and (self.code == 0 or self.skipped)
+
+    @property
     def down(self) -> bool:
         """It was stopped on request, and neither its restart policy nor a schedule will start it."""
         return self.state == STOPPED and not self.desired and self.spec.schedule is None
@@ -108,9 +119,7 @@ class Unit:
     @property
     def start_complete(self) -> bool:
         """Its start has finished: it is ready, has completed successfully, or is to be down."""
-        return not self.restart_pending and (
-            self.run.ready or not self.desired or (self.state == EXITED and self.code == 0)
-        )
+        return not self.restart_pending and (self.run.ready or not self.desired or self.succeeded)
 
     def satisfies(self, dependency: Dependency) -> bool:
         """Whether the condition of a dependency on this service holds."""
@@ -118,8 +127,8 @@ class Unit:
             return False
         if (self.ended or self.down) and not dependency.required:
             return True  # as in Compose: the dependent waits for it, but starts even if it fails
-        if dependency.condition == COMPLETED:
-            return self.state == EXITED and self.code == 0
+        if self.skipped or dependency.condition == COMPLETED:
+            return self.succeeded
         if dependency.condition == HEALTHY:
             return self.run.ready
         return self.starts > 0 or self.state == RUNNING

@@ -34,15 +34,22 @@ def located(file: str, line: int) -> SourceLocation:
 
 
 class Diagnostic(Record):
-    """One problem, in one sentence. A warning does not prevent the start."""
+    """One problem, in one sentence. A warning does not prevent the start.
+
+    at_run_time: it is about what may exist only when the container runs: a variable, a mounted file, a permission. In a
+    build it is a note, which is a warning.
+    """
 
     where: SourceLocation
     text: str
     warning: bool = False
     exit_code: int = EXIT_FILE
+    at_run_time: bool = False
+    note: bool = False
 
     def __str__(self) -> str:
-        return f"{self.where}: {'warning: ' if self.warning else ''}{self.text}"
+        kind = "note: at run time: " if self.note else "warning: " if self.warning else ""
+        return f"{self.where}: {kind}{self.text}"
 
 
 class DraftService(Record):

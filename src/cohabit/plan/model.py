@@ -113,7 +113,31 @@ class Probe(Record):
 # Kinds of probe that do not run: the service reports its readiness itself.
 PASSIVE_PROBES = frozenset({"log", "notify", "fd"})
 
+# Kinds of conditions, as the Condition… of systemd.unit(5).
+ENVIRONMENT, PATH_EXISTS, FILE_NOT_EMPTY = "environment", "path_exists", "file_not_empty"
+DIRECTORY_NOT_EMPTY, FILE_IS_EXECUTABLE = "directory_not_empty", "file_is_executable"
+
+
+class Condition(Record):
+    """One condition of a service. negated: it holds if the opposite is the case.
+
+    text: an absolute path; for the kind "environment" `NAME` (set and not empty) or `NAME=value`.
+    """
+
+    kind: str
+    text: str
+    negated: bool = False
+
+
 PRE_START, POST_START, PRE_STOP = "pre_start", "post_start", "pre_stop"
+
+
+class EnvFile(Record):
+    """A file of variables that is read at each start of the command. raw: its values are literal."""
+
+    path: str
+    required: bool = True
+    raw: bool = False
 
 
 class Hook(Record):
@@ -219,12 +243,14 @@ class Service(Record):
 
     name: of this instance ("web", or "web-2"). service: its key in the file. replica: its number, 0 without replicas.
     environment: additions to the environment of the container; a value of None removes a variable.
+    env_files: read at each start of its command; `environment` overrides them.
     essential: its failure for good ends the container; ends_on_success: its success does so, too (ECS's `essential`).
     job: it is expected to end, because another service waits for its completion or it has a schedule.
     secret_files: variable -> file whose text becomes its value at the start (X_FILE).
     logging: the destinations of its output, at least one.
     multiline_pattern: a regular expression for the first line of a record, "" if each line is a record.
     pid_file: the file in which a daemon writes its pid. stale_files: paths that are removed before each start.
+    conditions: at each start all of them must hold; otherwise it is skipped, which is not a failure.
     autostart: it starts with the others. setsid: its main process leads a session of its own.
     tty, stdin: it has a terminal, or a standard input that does not end. console: these are the container's own, if the
     container has them.
@@ -233,9 +259,11 @@ class Service(Record):
     name: str
     command: tuple[str, ...]
     environment: dict[str, str | None] = {}  # noqa: RUF012 - each record gets a copy
+    env_files: tuple[EnvFile, ...] = ()
     working_dir: str | None = None
     user: Credentials | None = None
     depends_on: tuple[Dependency, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     restart: Restart = Restart()
     stop_signal: int = SIGTERM
     stop_grace_seconds: float = STOP_GRACE_SECONDS

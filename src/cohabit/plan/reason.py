@@ -32,6 +32,7 @@ HOOK_ENDED = "hook-ended"  # the same; the hook succeeded, and a stop came befor
 # Of a service that did not run.
 CANNOT_START = "cannot-start"  # code, cause
 DEPENDENCY_FAILED = "dependency-failed"  # service: the dependency; cause: the reason of its end
+SKIPPED = "skipped"  # one of its conditions does not hold; detail: what is the case instead
 NOT_STARTED = frozenset({CANNOT_START, DEPENDENCY_FAILED})
 HOOKS = frozenset({HOOK_FAILED, HOOK_ENDED})
 
@@ -66,7 +67,7 @@ HTTP_STATUS = "http-status"  # code: the status; detail: the status line
 
 # Of the end of the container.
 SERVICE_ENDED = "service-ended"  # service, cause; detail: why that ends the container, if it has to be said
-ALL_ENDED = "all-ended"  # service, cause: of the first failure, if there is one
+ALL_ENDED = "all-ended"  # service, cause: of the first failure, or of the first service if all were skipped
 STOP_REQUESTED = "stop-requested"  # detail: by what; service, cause: one that could not be signalled
 STOPPED_EARLY = "stopped-early"  # the same, before anything was started
 INTERNAL_ERROR = "internal-error"  # detail

@@ -106,6 +106,7 @@ _TEXTS: dict[str, Callable[[Reason], str]] = {
     reasons.HOOK_ENDED: _hook,
     reasons.CANNOT_START: _cannot_start,
     reasons.DEPENDENCY_FAILED: _cannot_start,
+    reasons.SKIPPED: lambda it: f"was skipped: {it.detail} (conditions)",
     reasons.NOT_IN_PATH: lambda it: f"{it.path!r} is not found in PATH" + (f" ({it.detail})" if it.detail else ""),
     reasons.NOT_FOUND: lambda it: f"{it.path!r} does not exist",
     reasons.NO_INTERPRETER: lambda it: (

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # Name -> version of the saved state. Increase it with each incompatible change of what save() returns.
 VERSIONS = {
     "loop": 1,
-    "engine": 9,
-    "launcher": 1,
+    "engine": 10,
+    "launcher": 2,
     "output": 5,
     "multiline": 2,
     "sockets": 1,

@@ -20,12 +20,13 @@ from cohabit.plan.model import PRE_START, PRE_STOP
 from cohabit.plan.reason import Reason
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor.linux import DEV_NULL, os
-from cohabit.reactor.processes import limits, privileges, stale_files, start_failure
+from cohabit.reactor.processes import limits, privileges, stale_files, start_conditions, start_failure
 from cohabit.reactor.processes.child import FIRST_SOCKET, SpawnSpec
 from cohabit.reactor.processes.secrets import SecretFiles
 from cohabit.reactor.processes.stdio import STEP_TERMINAL, open_input, take_terminal
 from cohabit.reactor.shortage import is_shortage
 from cohabit.reactor.signals import KILL
+from cohabit.reactor.start_variables import StartVariables
 from cohabit.units import format_duration
 
 TYPE_CHECKING = False
@@ -53,7 +54,7 @@ _PRE_STOP_SECONDS = 1.0  # for a pre_stop hook: the service needs the rest of it
 class _Attempt:
     """A start or a hook that the system has refused so far. count: of refusals; until: monotonic seconds."""
 
-    __slots__ = ("count", "effect", "seconds", "until", "why")
+    __slots__ = ("count", "effect", "has_variables", "seconds", "until", "why")
 
     def __init__(self, effect: effects.Spawn | effects.RunHook, now: float) -> None:
         self.effect = effect
@@ -61,7 +62,8 @@ class _Attempt:
         self.seconds = _PRE_STOP_SECONDS if before_stop else REFUSED_SECONDS
         self.until = now + self.seconds
         self.count = 0
-        self.why = Reason(reasons.SYSTEM_ERROR, EXIT_SYSTEM)
+        self.has_variables = not effect.service.env_files or not isinstance(effect, effects.Spawn)
+        self.why = Reason(reasons.SYSTEM_ERROR, EXIT_SYSTEM, detail="it was stopped before its command could run")
 
 
 class Launcher:
@@ -83,6 +85,7 @@ class Launcher:
         self._output = output
         self._sockets = sockets
         self._passive_probes = passive_probes
+        self._variables = StartVariables(context)
         self._refused: dict[str, _Attempt] = {}
         self._null = -1
         self.limits: tuple[int, int] | None = None  # the value that limits.make_room returned
@@ -110,6 +113,7 @@ class Launcher:
     def run_hook(self, service: Service, stage: str, number: int) -> None:
         """Fork a child that becomes one of the service's hooks, or report why that fails."""
         if (stage, number) == (PRE_START, 0):
+            self._variables.forget(service.name)  # one of the hooks may write the file
             self._output.recent_lines.begin_run(service.name, time.time())
         self._try(_Attempt(effects.RunHook(service, stage, number), time.monotonic()))
 
@@ -121,11 +125,11 @@ class Launcher:
 
     def to_plain(self) -> dict[str, Any]:
         """The state. Attempts that are waiting are effects of the loop (refused)."""
-        return {"limits": self.limits, "hides": self.hides}
+        return {"limits": self.limits, "hides": self.hides, "variables": self._variables.values}
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Take over the state from to_plain()."""
-        self.limits, self.hides = plain["limits"], plain["hides"]
+        self.limits, self.hides, self._variables.values = plain["limits"], plain["hides"], plain["variables"]
 
     def refused(self) -> list[effects.Effect]:
         """Return the starts that are still to be retried, for a re-execution."""
@@ -134,7 +138,20 @@ class Launcher:
     def _try(self, attempt: _Attempt) -> None:
         opened: list[int] = []
         effect, name = attempt.effect, attempt.effect.service.name
+
+        def go_on() -> None:
+            attempt.has_variables = True
+            self._try(attempt)
+
+        def fail(why: Reason) -> None:
+            attempt.why = why
+            self._failed(attempt)
+
         try:
+            if not attempt.has_variables:
+                self._refused[name] = attempt
+                self._variables.read(effect.service, go_on, fail)
+                return
             if isinstance(effect, effects.Spawn):
                 self._start_main(effect.service, opened)
             else:
@@ -165,6 +182,7 @@ class Launcher:
 
     def _forget_attempt(self, name: str) -> None:
         self._refused.pop(name, None)
+        self._variables.cancel(name)
         self._context.poller.cancel(("start", name))
 
     def _failed(self, attempt: _Attempt) -> None:
@@ -185,6 +203,8 @@ class Launcher:
         service, hook = effect.service, effect.service.hooks(effect.stage)[effect.number]
         outputs, streams = self._outputs(service, hook.user or service.user, opened)
         start = self.describe(service, hook.command, (self._dev_null(), *outputs), hook=hook)
+        if (effect.stage, effect.number) == (PRE_START, 0):
+            start.first = start_conditions.steps(service, self._environment)
         _set_pids(streams, self._children.start_hook(service, start))
 
     def _dev_null(self) -> int:
@@ -228,6 +248,7 @@ class Launcher:
             streams += opened_streams
             stdio = (self._input(service, opened), *outputs)
         start = self.describe(service, service.command, stdio)
+        start.first = () if service.pre_start else start_conditions.steps(service, self._environment)
         if service.tty and not foreground:
             start.environment.setdefault("TERM", "xterm")  # as Docker does
             start.before_user = ((STEP_TERMINAL, take_terminal), *start.before_user)
@@ -250,6 +271,7 @@ class Launcher:
         if user is not None:
             environment.update({"HOME": user.home} if user.home else {})
             environment.update({"USER": user.name, "LOGNAME": user.name} if user.name else {})
+        environment.update(self._variables.values.get(service.name, {}))
         for variables in (service.environment, hook.environment if hook else {}):
             for name, value in variables.items():
                 if value is None:

@@ -41,13 +41,13 @@ _SILENT_SECONDS = 3.0  # after this time the stop signal may have been ignored
 # Kinds of causes, as in the JSON output.
 WELL, WAITS, RESTARTING, GAVE_UP, CANNOT_START = "well", "waits", "restarting", "gave-up", "cannot-start"
 REFUSED, FAILED_RUN, ENDED, DONE_JOB, SCHEDULED = "refused", "failed", "ended", "done", "scheduled"
-SCHEDULED_FAILED = "scheduled-failed"
+SCHEDULED_FAILED, WAS_SKIPPED = "scheduled-failed", "skipped"
 NOT_READY, UNHEALTHY, UNFINISHED, HOOK = "not-ready", "unhealthy", "unfinished", "hook"
 BLOCKED, PAUSED = "blocked", "paused"
 IS_STARTING, IS_STOPPING, STOPPED_MANUALLY, UNKNOWN = "starting", "stopping", "stopped", "unknown"
 
 # Kinds that are not reported for the whole container, unless another service waits for the service.
-UNREMARKABLE = frozenset({WELL, DONE_JOB, SCHEDULED, STOPPED_MANUALLY})
+UNREMARKABLE = frozenset({WELL, DONE_JOB, SCHEDULED, STOPPED_MANUALLY, WAS_SKIPPED})
 # Kinds in which cohabit does not start the service again by itself.
 FINAL = frozenset({GAVE_UP, CANNOT_START, FAILED_RUN, ENDED, REFUSED})
 
@@ -342,6 +342,9 @@ def _stopped(snapshot: Snapshot, service: ServiceStatus) -> Cause:
 
 
 def _exited(snapshot: Snapshot, service: ServiceStatus) -> Cause:
+    if service.skipped:
+        advice = [f"`cohabit start {service.name}` checks its conditions again"]
+        return _cause(service, WAS_SKIPPED, text_of(service.reason), since=False, advice=advice)
     if service.schedule:
         return _scheduled(snapshot, service)
     if not service.code and service.job:

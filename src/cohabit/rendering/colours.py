@@ -55,6 +55,8 @@ def state_of(service: ServiceStatus) -> str:
             return FAILED
         done = not service.job or service.probe  # a job has to complete
         return READY if service.ready and done else RUNNING
+    if service.skipped:
+        return STOPPED
     if state == "EXITED":
         return FAILED if service.code else DONE
     if state == "STOPPED":

@@ -188,6 +188,8 @@ def _state_text(service: ServiceStatus | None) -> str:
         return f"{state}, waiting"
     if state == "BACKOFF":
         return f"{state}, restart {service.restarts}"
+    if service.skipped:
+        return "SKIPPED"
     if state == "EXITED":
         return f"{state}, {describe_exit(service.code) if service.code else 'done'}"
     return state

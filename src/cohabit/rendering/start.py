@@ -251,6 +251,8 @@ def _row(service: ServiceStatus, timeline: Sequence[Event], container: Container
 def _outcome(service: ServiceStatus, last: Event) -> str:
     if last.event == _READY:
         return "" if service.job else READY
+    if service.skipped:
+        return STOPPED
     if last.event == "EXITED":
         return FAILED if _code(service, last) else DONE
     if last.event == "FATAL":

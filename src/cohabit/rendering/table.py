@@ -136,7 +136,8 @@ def state_text(service: ServiceStatus, now: float) -> str:
     elif service.dormant:
         details.append("autostart: false")
     waits = service.state == "STOPPED" and service.schedule and not (service.gone or service.restart_pending)
-    return ("SCHEDULED" if waits else service.state or "?") + (f" ({', '.join(details)})" if details else "")
+    word = "SKIPPED" if service.skipped else "SCHEDULED" if waits else service.state or "?"
+    return word + (f" ({', '.join(details)})" if details else "")
 
 
 def last_exit(service: ServiceStatus) -> str:
@@ -190,6 +191,8 @@ def _details(service: ServiceStatus, now: float) -> list[str]:
     if service.state == "STOPPING":
         last = [] if service.next is None else [f"SIGKILL {until(service.next, now)}"]
         return last + _blocked_details(service, now)
+    if service.skipped and service.reason is not None:
+        return [service.reason.detail]
     if service.state == "STOPPED" and service.restart_pending:
         return ["to be restarted"]
     if service.state == "STOPPED" and service.up and service.conditions:

@@ -161,6 +161,7 @@ def _all_ready(snapshot: Snapshot) -> Cause:
         (causes.WELL, "ready"),
         (causes.DONE_JOB, "completed"),
         (causes.SCHEDULED, "scheduled"),
+        (causes.WAS_SKIPPED, "skipped"),
     ):
         names = [cause.service for cause in found if cause.kind == kind]
         if names:

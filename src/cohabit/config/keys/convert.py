@@ -47,9 +47,10 @@ class Converter:
         self._reported_missing: set[str] = set()
         self._unread: set[str] = set()  # the paths of keys that have an error, and of what contains them
 
-    def report(self, line: int, text: str, *, warning: bool = False) -> None:
+    def report(self, line: int, text: str, *, warning: bool = False, at_run_time: bool = False) -> None:
         """Add a diagnostic. Values of variables that the text quotes are replaced by …."""
-        self.diagnostics.append(Diagnostic(located(self.file, line), self._interpolated.hide(text), warning))
+        where, text = located(self.file, line), self._interpolated.hide(text)
+        self.diagnostics.append(Diagnostic(where, text, warning, at_run_time=at_run_time))
 
     def lookup_of(self, node: Node) -> Callable[[str], str | None]:
         """The variables for the text of a Node: those of its file."""
@@ -98,7 +99,8 @@ class Converter:
             if error.name in self._reported_missing:
                 return None
             self._reported_missing.add(error.name)
-            self.report(node.line, f"{path}: {error.anonymous if _is_confidential(path) else error}")
+            text = f"{path}: {error.anonymous if _is_confidential(path) else error}"
+            self.report(node.line, text, at_run_time=True)
             return None
         except InterpolationError as error:
             self.report(node.line, f"{path}: {error}")

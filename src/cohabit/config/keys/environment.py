@@ -15,6 +15,7 @@ from cohabit.config.text.source import UnreadableError, read_text
 from cohabit.config.values.interpolate import InterpolationError, expand
 from cohabit.config.values.option_variables import option_variable
 from cohabit.plan.draft import Diagnostic, SourceLocation
+from cohabit.plan.model import COMPLETED, EnvFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,17 +108,28 @@ class Environment:
         def lookup(name: str) -> str | None:
             return values[name] if name in values else self.lookup(name)
 
-        entries = [keys.env_file] if isinstance(keys.env_file, str) else keys.env_file or []
-        for entry in entries:
-            item = EnvFileKeys(path=entry) if isinstance(entry, str) else entry
-            if not item.path:
-                continue  # a variable that is empty: no file
+        for item in [] if self.read_at_start(keys) else _entries(keys):
             try:
-                file = os.path.normpath(os.path.join(self.directory, os.path.expanduser(item.path)))
-                values |= self._read(file, item, lookup, own)
+                values |= self._read(self._path(item), item, lookup, own)
+                if self._texts[self._path(item)] is None and _may_write_files(keys):
+                    text = f"{path}.env_file: {item.path} does not exist now (if it is written later: read: start)"
+                    converter.report(written["env_file"].line, text, warning=True)
             except UnreadableError as error:
-                converter.report(written["env_file"].line, f"{path}.env_file: {error}")
+                missing = not os.path.lexists(self._path(item))
+                converter.report(written["env_file"].line, f"{path}.env_file: {error}", at_run_time=missing)
         return values | own
+
+    def read_at_start(self, keys: ServiceKeys) -> tuple[EnvFile, ...]:
+        """The env files of a service, if one is read at its start: all of them, because later ones override earlier."""
+        entries = _entries(keys)
+        if not any(item.read for item in entries):
+            return ()
+        return tuple(
+            EnvFile(os.path.abspath(self._path(item)), item.required, item.format == "raw") for item in entries
+        )
+
+    def _path(self, item: EnvFileKeys) -> str:
+        return os.path.normpath(os.path.join(self.directory, os.path.expanduser(item.path)))
 
     def variables(
         self, written: dict[str, str | None] | list[str] | None, line: int, path: str, converter: Converter
@@ -147,7 +159,7 @@ class Environment:
         text = self._texts[path]
         if text is None:
             if item.required:
-                raise UnreadableError(path, "no such file", "create it, or write required: false")
+                raise UnreadableError(path, "no such file", "create it, or write required: false or read: start")
             return {}
         raw = item.format == "raw"
         if (path, raw) in self._fixed:
@@ -168,6 +180,19 @@ class Environment:
                     self._reported.add((path, line, message))
                     self._diagnostics.append(Diagnostic(SourceLocation(path, line), message, warning))
         return found.values
+
+
+def _may_write_files(keys: ServiceKeys) -> bool:
+    """Whether something runs before the service: a hook, or another service that has to complete."""
+    needs = keys.depends_on if isinstance(keys.depends_on, dict) else {}
+    return bool(keys.pre_start) or any(need.condition == COMPLETED for need in needs.values())
+
+
+def _entries(keys: ServiceKeys) -> list[EnvFileKeys]:
+    """The entries of env_file in their long form, without those whose path is a variable that is empty."""
+    written = [keys.env_file] if isinstance(keys.env_file, str) else keys.env_file or []
+    entries = [EnvFileKeys(path=entry) if isinstance(entry, str) else entry for entry in written]
+    return [entry for entry in entries if entry.path]
 
 
 def _project_name(written: str) -> str:

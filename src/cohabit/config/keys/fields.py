@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
+from cohabit.config.keys.conditions import ConditionKeys  # noqa: TC001 - the annotations are evaluated
 from cohabit.config.keys.other_files import ExtendsKeys, IncludeKeys  # noqa: TC001 - the annotations are evaluated
 from cohabit.config.keys.resources import (
     ConfigKeys,
@@ -143,6 +144,13 @@ class EnvFileKeys(Keys):
     path: Annotated[str, "Path of the file, relative to the directory of the cohabit file."]
     required: Annotated[bool, "`false`: the file may be missing. Default `true`."] = True
     format: Annotated[Literal["raw"] | None, "`raw`: values are literal, including quotes and `$`."] = None
+    read: Annotated[
+        Literal["start"] | None,
+        (
+            "`start`: all files of the service are read at each start of its command, for a file that another service "
+            "or a hook writes. Default: once, with the cohabit file."
+        ),
+    ] = None
 
 
 class HealthcheckKeys(Keys):
@@ -305,6 +313,13 @@ class ServiceKeys(Keys):
     depends_on: Annotated[
         list[str] | dict[str, DependsOnKeys] | None,
         "Services that must have started (short form, a list) or have reached a condition first.",
+    ] = None
+    conditions: Annotated[
+        ConditionKeys | None,
+        (
+            "Conditions that must all hold at each start, such as `environment: PUBLIC_KEY`. Otherwise the service "
+            "is skipped, which is not a failure."
+        ),
     ] = None
     restart: Annotated[
         Policy | None,

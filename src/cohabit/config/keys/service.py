@@ -10,6 +10,7 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cohabit.config.keys.conditions import read_conditions
 from cohabit.config.keys.healthcheck import read_probe
 from cohabit.config.keys.implied import implied_dependencies
 from cohabit.config.keys.limits import read_limits
@@ -84,6 +85,7 @@ class ServiceReader:
                 lambda text: self.report("group_add", text),
             ),
             depends_on=self._depends_on(),
+            conditions=read_conditions(keys.conditions, lambda key, text: self.report(f"conditions.{key}", text)),
             restart=self._restart(),
             stop_signal=SIGTERM if keys.stop_signal is None else int(keys.stop_signal),
             stop_grace_seconds=STOP_GRACE_SECONDS if keys.stop_grace_period is None else float(keys.stop_grace_period),

@@ -108,6 +108,7 @@ def _read_services(
             reader = ServiceReader(name, keys, child, converter)
             variables = environment.of_service(keys, child, path, converter)
             made = reader.read(variables, users, hooks, secrets, outputs)
+            made = made.replace(service=made.service.replace(env_files=environment.read_at_start(keys)))
             unread = converter.is_unread(f"{path}.healthcheck")
             services[name] = made.replace(foreign=converter.take_foreign(f"{path}."), probe_unread=unread)
     return services

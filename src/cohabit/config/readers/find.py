@@ -72,7 +72,7 @@ def find(request: Mapping[str, Any], environ: Mapping[str, str]) -> Source:
     if not files:
         directories = " or ".join(map(os.path.abspath, DIRECTORIES))
         text = f"cannot find {NAMES[0]}, {NAMES[1]} or {NAMES[2]} in {directories} (create one, or use -f FILE)"
-        raise NoInputError(SourceLocation("cohabit up"), text)
+        raise NoInputError(SourceLocation("cohabit"), text)
     after = "after -f" if request.get("files") else "in COHABIT_FILE or COMPOSE_FILE"
     first, *others = (_read(path, after) for path in files)
     return first.replace(env_files=env_files, others=tuple(others), warnings=warnings)

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
 
 from cohabit import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 LIMIT_BYTES = 1 << 20
 STDIN = "-"
@@ -23,10 +28,17 @@ class UnreadableError(Exception):
         super().__init__(f"cannot read {path}: {why} ({advice})")
 
 
-def read_text(path: str) -> str:
+class Owners(NamedTuple):
+    """The users that may own a file, and the groups that may write to it."""
+
+    users: Collection[int]
+    groups: Collection[int]
+
+
+def read_text(path: str, owners: Owners | None = None) -> str:
     """Text of a regular UTF-8 file of at most 1 MiB; "-" is standard input, and /dev/null is an empty file.
 
-    Raises UnreadableError, and FileNotFoundError for a missing file.
+    owners: None for any, also through links. Raises UnreadableError, and FileNotFoundError for a missing file.
     """
     if path == STDIN:
         return _decode("standard input", _read_all(0, "standard input"))
@@ -39,9 +51,24 @@ def read_text(path: str) -> str:
     except OSError as error:
         raise _unreadable(path, error) from error
     try:
+        if owners is not None:
+            _check_owner(fd, path, owners)
         return _decode(path, _read_all(fd, path))
     finally:
         os.close(fd)
+
+
+def _check_owner(fd: int, path: str, owners: Owners) -> None:
+    found = os.fstat(fd)
+    if os.path.islink(path):
+        raise UnreadableError(path, "it is a link", "name the file itself")
+    if found.st_uid not in owners.users:
+        text = f"it belongs to user {found.st_uid}, who could set any variable"
+        raise UnreadableError(path, text, "it must belong to root, cohabit's user or the service's user")
+    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid not in owners.groups):
+        raise UnreadableError(
+            path, "other users can write to it", "chmod go-w the file, or umask 022 before it is written"
+        )
 
 
 def _unreadable(path: str, error: OSError) -> UnreadableError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from cohabit.config.keys.conditions import write_conditions
 from cohabit.config.writers.logging import write_logging
 from cohabit.config.writers.resources import (
     kept_variables,
@@ -25,7 +26,7 @@ from cohabit.units import format_duration, parse_duration, signal_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cohabit.plan.model import Dependency, Hook, Schedule, Service
+    from cohabit.plan.model import Dependency, EnvFile, Hook, Schedule, Service
 
 _RESTART_CONDITIONS = {"no": "none", "on-failure": "on-failure", "always": "any"}
 _NO_USERS: Mapping[str, str] = {}
@@ -59,11 +60,13 @@ def _service(service: Service, count: int, plan: Plan, user: str) -> dict[str, A
         "command": literals(service.command),
         "scale": count if service.replica else None,
         "environment": write_variables(service, plan),
+        "env_file": [_env_file(file) for file in service.env_files],
         "path_variables": kept_variables(service),
         "working_dir": None if service.working_dir is None else literal(service.working_dir),
         **write_user(service.user, user),
         **write_resources(service),
         "depends_on": {plan.services[need.service].service: _dependency(need) for need in service.depends_on},
+        "conditions": {kind: literals(texts) for kind, texts in write_conditions(service.conditions).items()},
         **_restart(service.restart),
         "stop_signal": _signal(service.stop_signal),
         "stop_grace_period": _duration(service.stop_grace_seconds),
@@ -86,6 +89,11 @@ def _service(service: Service, count: int, plan: Plan, user: str) -> dict[str, A
 def _written(keys: dict[str, Any]) -> dict[str, Any]:
     """Without keys that say nothing: None, an empty text, map or list."""
     return {key: value for key, value in keys.items() if value not in (None, "", {}, [])}
+
+
+def _env_file(file: EnvFile) -> dict[str, Any]:
+    keys = {"path": literal(file.path), "required": None if file.required else False, "read": "start"}
+    return _written({**keys, "format": "raw" if file.raw else None})
 
 
 def _dependency(dependency: Dependency) -> dict[str, Any]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Steps that complete the message "cannot start: cannot …".
 STEP_SESSION = "create a session"
+STEP_CONDITIONS = "check its conditions"
 STEP_TERMINAL = "take the terminal"
 STEP_OUTPUT = "connect its output"
 STEP_SECRETS = "read its secret"
@@ -46,9 +47,9 @@ class SpawnSpec:
     descriptors: (ours, its number in the child); listen_names: LISTEN_FDNAMES for the descriptors from 3 up, which are
     sockets then. session: a session of its own; False: a process group of its own; None: our session and process group.
     terminal: a controlling terminal whose foreground that group takes, or -1. foreground: no session, and our own
-    terminal's foreground if we have it. cgroup: the cgroup.procs file of its cgroup. track: sets the tracking limit
-    (tracking.py), or None. secrets: the variables that get the text of a file, or None. before_user, after_user: the
-    steps of limits.steps, and others by name.
+    terminal's foreground if we have it. cgroup: the cgroup.procs file of its cgroup. first: the steps that come
+    right after its cgroup and its session. secrets: the variables that get the text of a file, or None. before_user,
+    after_user: the steps of limits.steps, and others by name.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class SpawnSpec:
         "descriptors",
         "directory",
         "environment",
+        "first",
         "foreground",
         "given",
         "identity",
@@ -67,7 +69,6 @@ class SpawnSpec:
         "session",
         "stdio",
         "terminal",
-        "track",
     )
 
     def __init__(
@@ -89,7 +90,7 @@ class SpawnSpec:
         self.descriptors: tuple[tuple[int, int], ...] = ()
         self.listen_names: tuple[str, ...] = ()
         self.cgroup = ""
-        self.track: Callable[[], object] | None = None
+        self.first: Sequence[Step] = ()
         self.secrets: SecretFiles | None = None
         self.directory: str | None = None
         self.identity: Credentials | None = None
@@ -103,14 +104,10 @@ def become(start: SpawnSpec, errors: int) -> NoReturn:
     try:
         if start.cgroup:
             _enter(start.cgroup)
-        if start.track is not None:
-            start.track()
-        if start.foreground:
-            _take_foreground()
-        elif start.session:
-            os.setsid()
-        elif start.session is not None:
-            os.setpgid(0, 0)
+        _create_session(start)
+        for name, act in start.first:
+            step = name
+            act()
         step = STEP_TERMINAL
         if start.terminal >= 0:
             os.tcsetpgrp(start.terminal, os.getpgrp())
@@ -178,6 +175,15 @@ def _enter(cgroup: str) -> None:
         os.close(fd)
     except OSError:
         return
+
+
+def _create_session(start: SpawnSpec) -> None:
+    if start.foreground:
+        _take_foreground()
+    elif start.session:
+        os.setsid()
+    elif start.session is not None:
+        os.setpgid(0, 0)
 
 
 def _take_foreground() -> None:

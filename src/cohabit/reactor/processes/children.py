@@ -128,7 +128,8 @@ class Children:
     def _fork(self, key: str, start: SpawnSpec, ended: Ended | None, forked: Forked = None) -> int:
         tree = key.removesuffix(HOOK)
         if forked is None:
-            start.cgroup, start.track = self.trees.entrance(tree), tracking.step(self.trees.limits.limit(tree))
+            start.cgroup = self.trees.entrance(tree)
+            start.first = ((tracking.STEP, tracking.step(self.trees.limits.limit(tree))), *start.first)
         errors, writer = (forked[1], -1) if forked is not None else spawn.error_pipe()
         process = Process(key, 0, errors, start, ended)
         self._watch(process)  # before the fork: every child's pipe is watched

@@ -34,6 +34,8 @@ def exec_failure(start: child.SpawnSpec, message: bytes) -> Reason:
     name = start.argv[0]
     if step == child.STEP_EXEC:
         return _why_no_exec(start, name, number, detail)
+    if step == child.STEP_CONDITIONS and number == errno.ECANCELED:
+        return Reason(reasons.SKIPPED, detail=detail)
     if step == child.STEP_USER and number == errno.EPERM:
         user = start.identity.name or start.identity.uid if start.identity else "?"
         return Reason(reasons.NOT_PRIVILEGED, EXIT_CANNOT_RUN, detail=str(user))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
+STEP = "set its tracking limit"
 _LOWEST = 1 << 62  # bytes: far above any real limit, and valid for setrlimit
 _BEYOND = 1 << 63
 _SPAN = 1 << 24  # values per tree; one value per tree when a cohabit divides the range of its own tree
