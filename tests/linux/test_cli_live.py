@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +192,33 @@ def test_stream_survives_a_reexecution(client: Client, cohabit: Run, tmp_path: P
             assert client("stop", "web-1").returncode == 0
             cohabit.until(lambda: _stopped(lines_of(str(tmp_path / "events"))), "the stop event")
             follower.terminate()
+
+
+@pytest.mark.parametrize("proxy", ["true", "false"])
+def test_attach_passes_signals_on(proxy: str, up: Start, tmp_path: Path) -> None:
+    """The last lines come before the end, and the exit code is that of the run; without the proxy, ^C is for attach."""
+    script = (
+        "trap 'echo got' USR1; trap 'echo interrupted; exit 7' INT; echo hello; while :; do sleep 1000 & wait; done"
+    )
+    web = {"command": shell(script), "restart": "no", "essential": False, "stop_signal": "KILL"}
+    other = {"command": ["sleep", "1000"]}
+    cohabit = up({"web": web, "other": other}, environment={"COHABIT_RUNTIME_DIR": str(tmp_path)})
+    cohabit.until_printed("hello")
+    socket = ["--socket", str(tmp_path / "control")]
+    with open(tmp_path / "out", "wb") as file:
+        command = [*COHABIT, "attach", "--no-stdin", f"--sig-proxy={proxy}", *socket, "web"]
+        with subprocess.Popen(command, stdout=file, stderr=file) as attached:
+
+            def shown() -> list[str]:
+                if not lines_of(str(tmp_path / "out")):
+                    subprocess.run([*COHABIT, "signal", *socket, "USR1", "web"], check=True, stdout=subprocess.DEVNULL)
+                return lines_of(str(tmp_path / "out"))
+
+            cohabit.until(shown, "output of web")
+            attached.send_signal(signal.SIGINT)
+            code = attached.wait(AT_MOST_SECONDS)
+    lines = set(lines_of(str(tmp_path / "out")))
+    assert (code, lines) == ((7, {"got", "interrupted"}) if proxy == "true" else (-signal.SIGINT, {"got"}))
 
 
 def _stopped(lines: list[str]) -> bool:

@@ -106,9 +106,17 @@ def serving(directory: str | os.PathLike[str], answers: Answers) -> Iterator[Ser
         server.close()
 
 
-def run_client(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `cohabit ARGUMENT...` to its end. Its environment has these variables, PATH and LC_ALL only."""
+def run_client(
+    *arguments: str,
+    input: str | None = None,  # noqa: A002
+    **variables: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run `cohabit ARGUMENT...` to its end. Its environment has these variables, PATH and LC_ALL only.
+
+    input: its standard input; /dev/null without one.
+    """
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables}
     command = [sys.executable, "-I", "-S", MAIN, *arguments]
     options: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "errors": "backslashreplace"}
+    options |= {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
     return subprocess.run(command, check=False, env=environment, timeout=60, **options)

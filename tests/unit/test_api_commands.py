@@ -367,6 +367,8 @@ def test_names() -> None:
     assert backend.run("stop", "web", wait="no").events[0].services == ("web-1", "web-2")
     assert backend.run("restart", "web-2", wait="no").events[0].services == ("web-2",)
     assert refusal(backend, "stop", "wbe") == (64, "cannot stop: there is no service 'wbe' (did you mean 'web'?)")
+    assert "'all' (for all services: leave it out)" in refusal(backend, "stop", "all")[1]
+    assert "leave it out" not in refusal(backend, "wait", "all")[1]
     assert refusal(backend, "stop") == (64, "cannot stop: no service is named")
     unknown = "cannot stop: unknown value wait=perhaps (allowed: yes, no)"
     assert refusal(backend, "stop", "db", wait="perhaps") == (64, unknown)

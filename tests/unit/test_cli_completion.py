@@ -45,6 +45,18 @@ LINES = [
     ("cohabit check --file oth", {"other.yaml"}, {"api"}),
     ("cohabit help tim", {"timeline"}, {"ps"}),
     ("cohabit completion z", {"zsh"}, {"bash"}),
+    ("cohabit --", {"--file", "--profile", "--env-file", "--help", "--version"}, {"--json", "--project-name"}),
+    ("cohabit -f oth", {"other.yaml"}, {"logs"}),
+    ("cohabit --env-file oth", {"other.yaml"}, {"logs"}),
+    ("cohabit -f other.yaml ", set(COMMANDS), {"--json"}),
+    ("cohabit -f other.yaml --profile p lo", {"logs"}, {"start", "ps"}),
+    ("cohabit --profile p --prof", {"--profile"}, {"--file"}),
+    ("cohabit -f other.yaml up --no-", {"--no-deps"}, {"--file"}),
+    ("cohabit --env-file other.yaml up w", {"web-1", "web-2"}, {"api"}),
+    ("cohabit -f other.yaml exec api tru", {"true"}, {"api"}),
+    ("cohabit attach --sig", {"--sig-proxy"}, {"--no-stdin"}),
+    ("cohabit attach w", {"web-1", "web-2"}, {"api"}),
+    ("cohabit stats --no-s", {"--no-stream"}, {"--format"}),
 ]
 
 
@@ -169,7 +181,10 @@ def test_tab_offers_candidates(shell: str, line: str, offered: set[str], not_off
 
 def test_bash_completes_a_value_after_an_equals_sign(tmp_path: Path) -> None:
     """Bash splits --signal=HU into three words."""
-    assert "HUP" in _bash(tmp_path)("cohabit kill --signal = HU")
+    complete = _bash(tmp_path)
+    assert "HUP" in complete("cohabit kill --signal = HU")
+    assert complete("cohabit --file = oth") == {"other.yaml"}
+    assert "logs" in complete("cohabit --file = other.yaml lo")
 
 
 def test_without_a_running_cohabit_nothing_is_printed(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ DOCUMENTED = {
         "--project-directory -p --project-name --help -h --verbose --version -v --workdir --no-ansi --context -c "
         "--debug -D --host -H --log-level -l"
     ),
-    "attach": "",
+    "attach": "--detach-keys --index --no-stdin --sig-proxy",
     "bridge": "",
     "build": "",
     "commit": "",
@@ -67,7 +67,7 @@ DOCUMENTED = {
     ),
     "scale": "--no-deps",
     "start": "--wait --wait-timeout -a --attach",
-    "stats": "",
+    "stats": "-a --all --format --no-stream --no-trunc",
     "stop": "-t --timeout -s --signal",
     "top": "",
     "unpause": "",
@@ -113,7 +113,7 @@ def _refusal(line: str) -> str:
 def test_nothing_that_is_documented_is_unknown(command: str, option: str) -> None:
     """Each command and option of docker compose is one of cohabit, or has its own hint."""
     if not command:
-        known = {name for one in compose._BEFORE.options for name in one.names} | {"-h", "--help"}
+        known = {name for one in compose.BEFORE.options for name in one.names} | {"-h", "--help"}
         assert option in known or compose.option_hint("", option)
     elif command not in main.COMMANDS:
         assert compose.command_hint(command, [])
@@ -128,7 +128,7 @@ def test_the_table_is_complete() -> None:
     """All hints are for command lines that people type, and none for what cohabit has itself."""
     assert len(CASES) + len(REFUSED) + len(SENT) + len(READ) > 300
     assert not compose.COMMANDS.keys() & main.COMMANDS.keys()
-    assert compose.OPTIONS.keys() - {""} <= main.COMMANDS.keys()
+    assert compose.OPTIONS.keys() - {"", compose.BEFORE.name} <= main.COMMANDS.keys()
 
 
 REFUSED = [
@@ -143,7 +143,12 @@ REFUSED = [
     ("--context c ps", "docker --context CONTEXT exec"),
     ("-v", "cohabit --version"),
     ("--nothing up", "unknown option --nothing"),
-    ("attach web", "cohabit logs -f web"),
+    ("attach", "no service is named"),
+    ("attach web db", "several: cohabit logs -f"),
+    ("attach --sig-proxy=maybe web", "true or false"),
+    ("attach --detach-keys ctrl-q web", "--sig-proxy=false"),
+    ("attach --index x web", "not the number of a replica"),
+    ("fg web", "cohabit attach web"),
     ("build", "docker build"),
     ("convert", "cohabit config"),
     ("cp web:/a b", "all services have the same files"),
@@ -155,7 +160,8 @@ REFUSED = [
     ("port web 80", "docker port CONTAINER"),
     ("pull", "docker pull"),
     ("rm -fsv web", "cohabit stop web"),
-    ("stats --no-stream web", "cohabit top --watch web"),
+    ("stats --format {{.NetIO}}", "there is no field .NetIO"),
+    ("stats --json --format table", "exclude each other"),
     ("status web", "cohabit ps web"),
     ("tail -f web", "cohabit logs -f web"),
     ("update", "cohabit reload"),
@@ -163,6 +169,32 @@ REFUSED = [
     ("shutdown", "cohabit down"),
     ("maintail", "cohabit logs -f cohabit"),
     ("watch", "cohabit ps --watch"),
+    ("-g -- nginx", "cohabit init [options] -- COMMAND"),
+    ("-- nginx", "cohabit init -- COMMAND"),
+    ("docker compose up -d", "write: cohabit up)"),
+    ("docker ps -a", "write: cohabit ps)"),
+    ("docker-compose -f x.yaml up", "leave it out"),
+    ("compose restart web db", "write: cohabit restart web db)"),
+    ("supervisorctl status", "write: cohabit ps)"),
+    ("supervisorctl tail -f web", "write: cohabit logs -f web)"),
+    ("supervisorctl restart web", "write: cohabit restart web)"),
+    ("supervisord -n", "write: cohabit up"),
+    ("systemctl is-failed web", "write: cohabit why web)"),
+    ("systemctl daemon-reload", "write: cohabit reload"),
+    ("add web", "cohabit reload"),
+    ("clear web", "cohabit logs -f --tail 0 web"),
+    ("exit", "cohabit down"),
+    ("convert --format json", "write: cohabit config)"),
+    ("inspect --format {{.State}} web", "write: cohabit ps --json web)"),
+    ("ls -a --format json", "write: cohabit ps)"),
+    ("export -o x.tar web", "docker export"),
+    ("start -f Procfile", "-f is for up"),
+    ("events --filter service=web", "cohabit events SERVICE"),
+    ("events --format json", "cohabit events --json"),
+    ("top --format json", "cohabit stats --format"),
+    ("up --menu=false", "there is no menu"),
+    ("logs --follow=maybe web", "true or false"),
+    ("logs -n -2", "not a number of lines"),
     ("sleep 1", "cohabit init -- COMMAND"),
     ("pss", "did you mean 'ps'?"),
     ("up -d", "docker run -d"),
@@ -172,7 +204,6 @@ REFUSED = [
     ("up --exit-code-from tests --abort-on-container-failure", "exclude each other"),
     ("up --force-recreate", "cohabit restart"),
     ("up --no-start", "cohabit check"),
-    ("up --timestamps", "docker logs -t"),
     ("up --watch", "cohabit reload"),
     ("up --remove-orphans", "leave it out"),
     ("up --no-deps", "no service is named"),
@@ -193,13 +224,14 @@ REFUSED = [
     ("exec -T", "no service is named"),
     ("exec web", "cohabit exec web -- COMMAND"),
     ("config --no-interpolate", "cat FILE"),
+    ("check -q", "cohabit config -q"),
     ("config --images", "cohabit uses no images"),
     ("config --environment", "not printed"),
     ("config --format toml", "must be yaml or json"),
     ("config --services -q", "exclude each other"),
     ("ps --format {{.Foo}}", "there is no field .Foo"),
     ("ps --format {{range}}", "is not supported"),
-    ("ps --status gone", "must be created or running or restarting or exited"),
+    ("ps --status gone", "must be created or running or paused or restarting or exited"),
     ("ps --filter label=x", "is not known"),
     ("ps --filter status=gone", "the states are created"),
     ("ps -q --services", "exclude each other"),
@@ -209,7 +241,8 @@ REFUSED = [
     ("logs --index 1", "no service is named"),
     ("logs --details", "--json"),
     ("logs --no-prefix", "--no-log-prefix"),
-    ("events --until 1m", "--since"),
+    ("events -f --until 1m", "exclude each other"),
+    ("events --until soon", "--until 'soon' is not a time"),
     ("start --all", "without names"),
     ("start --timeout 5s web", "--wait-timeout"),
     ("restart --no-deps web", "--no-wait"),
@@ -260,6 +293,10 @@ SENT = [
     ("wait --for exit web", "wait web for=exit"),
     ("logs -n 5 web", "logs web tail=5"),
     ("logs --index 2 web", "logs web-2"),
+    ("logs --follow=false --tail=-1 web", "logs web"),
+    ("logs -n=5 web", "logs web tail=5"),
+    ("kill -s=HUP web", "kill web signal=HUP"),
+    ("restart --no-wait=true -t=5 web", "restart web grace=5 wait=no"),
     ("logs --no-color --no-log-prefix web", "logs web"),
     ("logs --since 1700000000 --until 1700000100 -n 5", "logs since=1700000000.000000"),
     ("scale web=3", "scale web=3"),
@@ -276,6 +313,7 @@ SENT = [
     ("ps -a", "status"),
     ("ps web", "status web"),
     ("events --since 1700000000 web", "events web since=1700000000.000000"),
+    ("events --until 1700000000 --json web", "events web"),
 ]
 
 
@@ -305,6 +343,8 @@ PRINTED = [
     ("ps --status running -q", "db\nweb-1\n"),
     ("ps --status exited --status created -q", "web-2\njob\n"),
     ("ps --filter status=exited -q", "web-2\n"),
+    ("ps -f status=exited -qa", "web-2\n"),
+    ("ps --quiet=false --services", "db\nweb\njob\n"),
     ("ps --filter health=healthy -q", "db\n"),
     ("ps --filter service=web --status running -q", "web-1\n"),
     ("ps --filter name=web-2 --services", "web\n"),
@@ -355,6 +395,8 @@ READ = [
     ("up --timeout=30 web", {"timeout": 30.0}),
     ("up --no-log-prefix", {"no_log_prefix": True}),
     ("up --attach web --attach=db --no-attach cache", {"attach": ["web", "db"], "no_attach": ["cache"]}),
+    ("up --no-log-prefix=false --no-deps=true web", {"no_log_prefix": False, "no_deps": True}),
+    ("up --timestamps --no-color", {"timestamps": True, "no_color": True}),
     ("up", {"end_with": "", "no_deps": False, "replicas": {}, "no_log_prefix": False}),
     ("-f a.yaml config", {"files": ["a.yaml"], "json": False, "show": ""}),
     ("config --services", {"show": "services"}),

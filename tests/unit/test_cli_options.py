@@ -10,6 +10,7 @@ from cohabit.errors import UsageError
 OPTIONS = (
     Option(("-g", "--group"), "a flag"),
     Option(("-v", "--verbose"), "another flag"),
+    Option(("--on",), "a flag that is set by default", on=True),
     Option(("-t", "--time"), "a value", "SECONDS"),
     Option(("-e", "--each"), "a value that may be repeated", "CODE", repeat=True),
 )
@@ -29,6 +30,12 @@ STRICT = WrapperCommand("strict", "", "", OPTIONS)
         (["--time=5"], {"time": "5"}),
         (["--time", "5"], {"time": "5"}),
         (["--time="], {"time": ""}),
+        (["-t=5"], {"time": "5"}),
+        (["-gt=5"], {"group": True, "time": "5"}),
+        (["-e=A=b", "-eC=d"], {"each": ["A=b", "C=d"]}),
+        (["--group=true", "-v=true"], {"group": True, "verbose": True}),
+        (["-g", "--group=false"], {"group": False}),
+        (["--on=false"], {"on": False}),
         (["-gt", "5"], {"group": True, "time": "5"}),
         (["-gt5"], {"group": True, "time": "5"}),
         (["-t", "-g"], {"time": "-g"}),
@@ -39,7 +46,8 @@ STRICT = WrapperCommand("strict", "", "", OPTIONS)
 def test_each_form_of_an_option(typed: list[str], expected: dict[str, object]) -> None:
     """Short, long, joined, with a value in the same argument or the next."""
     values, arguments = MIXED.parse(typed)
-    assert values == {"group": False, "verbose": False, "time": None, "each": [], "help": False} | expected
+    default: dict[str, object] = {"group": False, "verbose": False, "on": True, "time": None, "each": [], "help": False}
+    assert values == default | expected
     assert arguments == []
 
 
@@ -68,7 +76,9 @@ def test_where_options_end(command: Command, typed: list[str], arguments: list[s
         (["--grop"], "did you mean --group"),
         (["-x"], "unknown option -x"),
         (["-gx"], "unknown option -x"),
-        (["--group=yes"], "does not accept a value"),
+        (["--group=yes"], "--group is true or false, without a value true (not 'yes')"),
+        (["--group="], "true or false"),
+        (["-g=no"], "-g is true or false"),
         (["-t"], "needs a value (SECONDS)"),
         (["-t1", "-t2"], "given twice"),
     ],

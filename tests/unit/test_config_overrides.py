@@ -11,6 +11,7 @@ from cohabit.config import load, queries
 from cohabit.config.overrides import overridden
 from cohabit.config.readers import registry
 from cohabit.plan.build import build
+from cohabit.plan.model import COLOUR, NAME, TIME, Logging
 from cohabit.program import program
 
 if TYPE_CHECKING:
@@ -72,6 +73,17 @@ def test_the_exit_code_of_one_service(tmp_path: Path) -> None:
     )  # fmt: skip
     draft = overridden(registry.read({"files": [str(tmp_path / "cohabit.yaml")]}, {}), {"exit_code_from": "sed"})
     assert "no such service (did you mean 'seed'?)" in str(build(draft)[1][0])
+
+
+def test_what_precedes_each_line(tmp_path: Path) -> None:
+    """Only with the driver prefix; cohabit's own messages keep their name."""
+    plan = _plan(tmp_path, timestamps=True, no_color=True)
+    assert [entry.before for entry in (*plan.services["db"].logging, *plan.logging)] == [(NAME, TIME), (NAME, TIME)]
+    assert plan.services["web"].logging == (Logging("json"),)
+    plan = _plan(tmp_path, timestamps=True, no_log_prefix=True)
+    assert (plan.services["db"].logging[0].before, plan.logging[0].before) == ((TIME,), (NAME, COLOUR, TIME))
+    plan = _plan(tmp_path, no_log_prefix=True)
+    assert (plan.services["db"].logging[0].driver, plan.logging[0].driver) == ("raw", "prefix")
 
 
 def test_any_failure_ends_the_container(tmp_path: Path) -> None:

@@ -60,6 +60,20 @@ def test_the_file_may_be_named_by_the_environment(environ: dict[str, str], besid
     assert find({"files": ["x.env"]}, environ).path == "x.env"
 
 
+def test_a_comma_in_the_path_of_an_env_file() -> None:
+    """--env-file is one path each; only the variable has a list. The option takes precedence."""
+    for name, text in (
+        ("a,b.env", "X=right\n"),
+        ("a", "X=wrong\n"),
+        ("cohabit.yaml", "services: {web: {command: '$X'}}"),
+    ):
+        with open(name, "w", encoding="utf-8") as file:
+            file.write(text)
+    draft = registry.read({"env_files": ["a,b.env"]}, {"COHABIT_ENV_FILES": "a"})
+    assert (draft.problems, draft.services["web"].service.command) == ((), ("right",))
+    assert find({}, {"COHABIT_ENV_FILES": "a,cohabit.yaml"}).env_files == ("a", "cohabit.yaml")
+
+
 def test_a_missing_file_of_the_environment_is_reported_with_its_variable() -> None:
     with pytest.raises(NoInputError, match="correct the path in COHABIT_FILE or COMPOSE_FILE"):
         find({}, {"COMPOSE_FILE": "gone.yaml"})

@@ -242,7 +242,7 @@ def test_files_of_secrets_and_configs_are_relative_to_their_file() -> None:
         ),
         (
             {"a": "include: [{path: b.yaml, env_file: c.env}]\nservices: {x: {command: a}}", "b": "services: {}"},
-            "a.yaml:1: include[0]: cannot read c.env: no such file (create it, or write required: false)",
+            "a.yaml:1: include[0]: cannot read c.env: no such file (create it, or correct the path)",
         ),
         (
             {"a": "include: [{pth: b.yaml}]\nservices: {x: {command: a}}"},

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 SIGKILL, SIGTERM = 9, 15
 _LINES_MAX = 10_000
 _NAMES_MAX = 10  # in an error message
+# Commands of the command line that mean all services without names; supervisorctl has `all` for that.
+_ALL_WITHOUT_NAMES = ("status", "logs", "events", "health", requests.START, requests.STOP, requests.RESTART)
 
 
 class PendingReply(Record):
@@ -146,6 +148,8 @@ class RequestContext:
             if not matching:
                 known = {unit.spec.service or unit.name for unit in units.values()} | set(units)
                 hint = did_you_mean(name, known) or _list_names(sorted(known))
+                if name == "all" and self.request.command in _ALL_WITHOUT_NAMES:
+                    hint = " (for all services: leave it out)"
                 raise self.error(f"there is no service {name!r}{hint}", error=control.UNKNOWN_SERVICE)
             found.update({unit.name: unit for unit in matching})
         return list(found.values())

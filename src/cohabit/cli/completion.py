@@ -74,8 +74,9 @@ def script(shell: str) -> str:
 
 
 def script_of(shell: str, rows: list[Row]) -> str:
-    """The script for a shell, for these commands only."""
-    text: str = load(f"cohabit.cli.completion_{shell}").script(rows, SIGNALS)
+    """The script for a shell, for these commands only, and for the options before a command."""
+    before = (*load("cohabit.cli.compose").BEFORE.options, HELP)
+    text: str = load(f"cohabit.cli.completion_{shell}").script(rows, SIGNALS, before)
     return text
 
 

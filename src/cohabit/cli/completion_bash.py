@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cohabit.cli.completion import Row
+    from cohabit.cli.options import Option
 
 _SCRIPT = r"""# bash completion for cohabit: source <(cohabit completion bash)
 _cohabit_offer() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$current"); }
@@ -31,20 +32,12 @@ _cohabit_kind() {
 } 2>/dev/null
 
 _cohabit() {
-    local current=${COMP_WORDS[COMP_CWORD]} options='' values='' kinds='' wraps='' word pair kind i
+    local current=${COMP_WORDS[COMP_CWORD]} word pair i
+    local @BEFORE@ kinds=SUBCOMMAND wraps=''
     COMPREPLY=()
-    if ((COMP_CWORD == 1)); then
-        _cohabit_offer "@SUBCOMMANDS@ --help --version"
-        return
-    fi
-    case ${COMP_WORDS[1]} in
-@CASES@
-        *) return ;;
-    esac
-    # Count the arguments before the cursor, and find the option whose value is completed.
-    local -a arguments=($kinds)
-    local number=0 value='' ended=''
-    for ((i = 2; i < COMP_CWORD; i++)); do
+    # Find the command, count the arguments before the cursor, and find the option whose value is completed.
+    local number=0 value='' ended='' command=''
+    for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         if [[ $word == = ]]; then
             continue
@@ -56,11 +49,18 @@ _cohabit() {
             for pair in $values; do
                 [[ $word != "${pair%%:*}" ]] || value=${pair#*:}
             done
+        elif [[ -z $command ]]; then
+            command=$word kinds='' wraps=''
+            case $word in
+@CASES@
+                *) return ;;
+            esac
         else
             number=$((number + 1))
             [[ -z $wraps ]] || ended=1
         fi
     done
+    local -a arguments=($kinds)
     [[ $current != = ]] || current=''
     if [[ -n $value ]]; then
         _cohabit_kind "$value"
@@ -80,15 +80,19 @@ complete -F _cohabit cohabit
 """
 
 
-def script(rows: Sequence[Row], signals: Sequence[str]) -> str:
-    """The whole script."""
+def script(rows: Sequence[Row], signals: Sequence[str], before: Sequence[Option]) -> str:
+    """The whole script. before: the options before a command."""
     cases = []
     for row in rows:
-        names = " ".join(name for option in row.options for name in option.names)
-        values = " ".join(f"{name}:{o.metavar}" for o in row.options if o.metavar for name in o.names)
-        settings = [f"options='{names}'", f"values='{values}'", f"kinds='{' '.join(row.kinds)}'"]
+        settings = [*_settings(row.options), f"kinds='{' '.join(row.kinds)}'"]
         settings += ["wraps=1"] if not row.intermixed else []
-        cases.append(f"        {row.name}) {' '.join(settings)} ;;")
+        cases.append(f"                {row.name}) {' '.join(settings)} ;;")
     names = " ".join(row.name for row in rows)
     text = _SCRIPT.replace("@CASES@", "\n".join(cases)).replace("@SUBCOMMANDS@", names)
-    return text.replace("@SIGNALS@", " ".join(signals))
+    return text.replace("@BEFORE@", " ".join(_settings(before))).replace("@SIGNALS@", " ".join(signals))
+
+
+def _settings(options: Sequence[Option]) -> list[str]:
+    names = " ".join(name for option in options for name in option.names)
+    values = " ".join(f"{name}:{o.metavar}" for o in options if o.metavar for name in o.names)
+    return [f"options='{names}'", f"values='{values}'"]

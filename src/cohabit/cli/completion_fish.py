@@ -10,17 +10,36 @@ if TYPE_CHECKING:
     from cohabit.cli.options import Option
 
 _HEAD = r"""# fish completion for cohabit: cohabit completion fish > ~/.config/fish/completions/cohabit.fish
+# __cohabit_words: the words from the command on, without the options before it
 function __cohabit_words
-    commandline -opc
+    set -l words (commandline -opc)[2..-1]
+    set -l value 0
+    while test (count $words) -gt 0
+        if test $value -eq 1
+            set value 0
+        else if contains -- $words[1] @VALUES@
+            set value 1
+        else if not string match -q -- '-*' $words[1]
+            printf '%s\n' $words
+            return
+        end
+        set -e words[1]
+    end
 end
 
 function __cohabit_command
     set -l words (__cohabit_words)
-    test (count $words) -gt 1; and test $words[2] = $argv[1]
+    test (count $words) -gt 0; and test $words[1] = $argv[1]
 end
 
 function __cohabit_no_command
-    test (count (__cohabit_words)) -eq 1
+    test (count (__cohabit_words)) -eq 0
+end
+
+# __cohabit_wrapped N: complete the command line that is the Nth argument
+function __cohabit_wrapped
+    set -l before (math (count (commandline -opc)) - (count (__cohabit_words)))
+    __fish_complete_subcommand --fcs-skip=(math $before + $argv[1])
 end
 
 # __cohabit_argument SUBCOMMAND N [OPTIONS WITH A VALUE]: whether it is the Nth argument; for -N, the Nth or a later one
@@ -28,7 +47,7 @@ function __cohabit_argument
     __cohabit_command $argv[1]; or return 1
     set -l number 1
     set -l value 0
-    for word in (__cohabit_words)[3..-1]
+    for word in (__cohabit_words)[2..-1]
         if test $value -eq 1
             set value 0
         else if contains -- $word $argv[3..-1]
@@ -49,8 +68,6 @@ function __cohabit_numbers
 end
 
 complete -c cohabit -f
-complete -c cohabit -n __cohabit_no_command -l help -d 'list the commands'
-complete -c cohabit -n __cohabit_no_command -l version -d 'print the version'
 """
 _CANDIDATES = {
     "SERVICE": "(__cohabit_services)",
@@ -64,30 +81,34 @@ _CANDIDATES = {
 }
 
 
-def script(rows: Sequence[Row], signals: Sequence[str]) -> str:
-    """The whole script."""
+def script(rows: Sequence[Row], signals: Sequence[str], before: Sequence[Option]) -> str:
+    """The whole script. before: the options before a command."""
     names = " ".join(row.name for row in rows)
     lines = [f"complete -c cohabit -n __cohabit_no_command -a {row.name} -d {_quoted(row.summary)}" for row in rows]
+    lines += [_option("__cohabit_no_command", option, signals) for option in before]
     for row in rows:
-        lines += [_option(row, option, signals) for option in row.options]
+        lines += [_option(f"__cohabit_command {row.name}", option, signals) for option in row.options]
         lines += _arguments(row, signals, names)
-    return _HEAD + "\n".join(lines) + "\n"
+    return _HEAD.replace("@VALUES@", _with_a_value(before)) + "\n".join(lines) + "\n"
 
 
-def _option(row: Row, option: Option, signals: Sequence[str]) -> str:
+def _with_a_value(options: Sequence[Option]) -> str:
+    return " ".join(name for option in options if option.metavar for name in option.names)
+
+
+def _option(condition: str, option: Option, signals: Sequence[str]) -> str:
     names = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names)
     value = f" -x -a {_quoted(_candidates(option.metavar, signals, ''))}" if option.metavar else ""
-    condition = _quoted(f"__cohabit_command {row.name}")
-    return f"complete -c cohabit -n {condition} {names} -d {_quoted(option.help)}{value}"
+    return f"complete -c cohabit -n {_quoted(condition)} {names} -d {_quoted(option.help)}{value}"
 
 
 def _arguments(row: Row, signals: Sequence[str], names: str) -> Iterator[str]:
-    values = " ".join(name for option in row.options if option.metavar for name in option.names)
+    values = _with_a_value(row.options)
     for place, kind in enumerate(row.kinds, 1):
         number = -place if place == len(row.kinds) else place
         candidates = _candidates(kind, signals, names)
         if kind == "COMMAND" and not row.intermixed:
-            candidates = f"(__fish_complete_subcommand --fcs-skip={place + 1})"
+            candidates = f"(__cohabit_wrapped {place})"
         condition = _quoted(f"__cohabit_argument {row.name} {number} {values}".rstrip())
         yield f"complete -c cohabit -n {condition} -a {_quoted(candidates)}"
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cohabit.cli.completion import Row
+    from cohabit.cli.options import Option
 
 _SCRIPT = r"""#compdef cohabit
 # zsh completion for cohabit: source <(cohabit completion zsh), after compinit
@@ -39,16 +40,10 @@ _cohabit_commands() {
 }
 
 _cohabit() {
-    local curcontext=$curcontext
-    if (( CURRENT == 2 )); then
-        _cohabit_commands
-        compadd -- --help --version
-        return
-    fi
-    local subcommand=$words[2]
-    shift words
-    (( CURRENT-- ))
-    case $subcommand in
+    local curcontext=$curcontext state line
+    _arguments -C -s @BEFORE@ '(-): :_cohabit_commands' '(-)*:: :->command'
+    [[ $state == command ]] || return
+    case $words[1] in
 @CASES@
     esac
 }
@@ -72,18 +67,19 @@ _ACTIONS = {
 }
 
 
-def script(rows: Sequence[Row], signals: Sequence[str]) -> str:
-    """The whole script."""
+def script(rows: Sequence[Row], signals: Sequence[str], before: Sequence[Option]) -> str:
+    """The whole script. before: the options before a command."""
     commands = "\n".join(f"        {_quoted(f'{row.name}:{_plain(row.summary)}')}" for row in rows)
     cases: list[str] = []
     for row in rows:
-        specs = [*_options(row, signals), *_arguments(row, signals)]
+        specs = [*_options(row.options, signals), *_arguments(row, signals)]
         cases += [f"        {row.name})", f"            _arguments -s {' '.join(specs)} ;;"]
-    return _SCRIPT.replace("@COMMANDS@", commands).replace("@CASES@", "\n".join(cases))
+    text = _SCRIPT.replace("@COMMANDS@", commands).replace("@CASES@", "\n".join(cases))
+    return text.replace("@BEFORE@", " ".join(_options(before, signals)))
 
 
-def _options(row: Row, signals: Sequence[str]) -> Iterator[str]:
-    for option in row.options:
+def _options(options: Sequence[Option], signals: Sequence[str]) -> Iterator[str]:
+    for option in options:
         for name in option.names:
             once = "*" if option.repeat else f"({' '.join(option.names)})"
             ending = "" if not option.metavar else "=" if name.startswith("--") else "+"

@@ -15,54 +15,77 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_BEFORE = WrapperCommand(
+BEFORE = WrapperCommand(
     "read the options before the command", "", "", (FILE, PROFILE, ENV_FILE, Option(("-V", "--version"), "the version"))
 )
 
 # What to type instead of a command; {} stands for its arguments, after a space.
 COMMANDS = {
-    "attach": "the output of a service: cohabit logs -f{}; the terminal of the container: docker attach CONTAINER",
+    "add": "the services of a changed file: cohabit reload",
     "avail": "write: cohabit ps{}",
     "build": "cohabit has no images: this is done outside, with docker build",
     "bridge": "this is done outside, with docker compose",
+    "cat": "write: cohabit config{}",
+    "clear": "the lines that are kept are limited, and not cleared; new ones only: cohabit logs -f --tail 0{}",
     "commit": "this is done outside, with docker commit CONTAINER",
     "convert": "write: cohabit config{}",
     "cp": "all services have the same files: cp; from outside: docker cp",
     "create": "services have no containers to create; to examine the file: cohabit check",
+    "daemon-reload": "write: cohabit reload",
+    "delete": "there are no containers to remove; to stop a service: cohabit stop{}",
+    "describe": "write: cohabit why{}",
     "diff": "this is done outside, with docker diff CONTAINER",
     "enable": "services start with the container; to start one now: cohabit start{}",
     "disable": "to stop a service now: cohabit stop{}; to keep it out of the start, write profiles: in the file",
-    "fg": "the output of a service: cohabit logs -f{}",
+    "exit": "there is no prompt to leave; to end the container: cohabit down",
+    "export": "services have no files of their own; outside: docker export CONTAINER",
+    "fg": "write: cohabit attach{}",
     "images": "services have no images of their own; outside: docker image ls",
     "info": "write: cohabit version, or cohabit ps",
     "inspect": "write: cohabit ps --json{}",
     "is-active": "write: cohabit health{}",
+    "is-enabled": "write: cohabit ps{}",
+    "is-failed": "write: cohabit why{}",
     "journalctl": "write: cohabit logs",
     "list": "write: cohabit ps{}",
+    "list-units": "write: cohabit ps{}",
     "ls": "write: cohabit ps{}",
     "maintail": "cohabit's own messages: cohabit logs -f cohabit",
+    "monit": "write: cohabit top --watch",
+    "network": "networks are those of the container; outside: docker network",
     "pid": "write: cohabit ps{}",
     "port": "ports are those of the container; outside: docker port CONTAINER",
     "publish": "cohabit has no images: this is done outside, with docker compose publish",
     "pull": "cohabit has no images: this is done outside, with docker pull",
     "push": "cohabit has no images: this is done outside, with docker push",
     "rename": "the name of a service is its key in the file",
+    "quit": "there is no prompt to leave; to end the container: cohabit down",
+    "reload-or-restart": "write: cohabit restart{}",
     "reread": "to see what a reload would read: cohabit check; to apply it: cohabit reload",
+    "reset-failed": "write: cohabit start{}",
     "rm": "there are no containers to remove; to stop a service: cohabit stop{}",
     "remove": "there are no containers to remove; to stop a service: cohabit stop{}",
     "show": "write: cohabit why{}",
     "shutdown": "write: cohabit down",
-    "stats": "write: cohabit top --watch{}",
     "status": "write: cohabit ps{}",
-    "supervisorctl": "write: cohabit{}",
+    "supervisord": "the services are in cohabit.yaml; write: cohabit up",
+    "system": "this is done outside, with docker system",
     "tail": "write: cohabit logs -f{}",
+    "try-restart": "write: cohabit restart{}",
     "update": "write: cohabit reload",
+    "volume": "volumes are those of the container; outside: docker volume",
     "volumes": "volumes are those of the container; outside: docker inspect CONTAINER",
     "watch": "to see changes of states: cohabit ps --watch; after changes of the file: cohabit reload",
 }
+# Programs whose commands have the same names here.
+_FRONTS = ("docker", "compose", "docker-compose", "podman", "podman-compose", "supervisorctl", "systemctl")
+# Options of the commands above whose value is not the name of a service.
+_VALUED = ("--format", "--filter", "--index", "--tail", "-n", "--since", "--until", "--protocol", "-o", "--output")
 _NO_PROJECT = (
     "a container has one cohabit, and no projects (leave it out; ${COMPOSE_PROJECT_NAME} in the file is the variable)"
 )
+_OWN_FILE = "the running cohabit has its own file (-f is for up, check, config and doctor)"
+_INIT = "this is an option of init (write: cohabit init [options] -- COMMAND)"
 _NO_IMAGE = "cohabit has no images and builds nothing (leave it out; outside: docker build, docker pull)"
 _NO_CONTAINER = "services have no containers of their own (leave it out; to restart them: cohabit restart)"
 _NO_ORPHANS = "a service that is removed from the file is stopped by cohabit reload (leave it out)"
@@ -92,7 +115,8 @@ _BACKGROUND = "the command takes the place of this program (write: docker exec -
 # What to type instead of an option, by command; "" for every command.
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "": {
-        "--file": "the running cohabit has its own file (-f is for up, check, config and doctor)",
+        "--file": _OWN_FILE,
+        "-f": _OWN_FILE,
         "--profile": "the running cohabit has the profiles of its start (--profile is for up, check and config)",
         "--env-file": "the running cohabit has read its files (--env-file is for up, check and config)",
         "-p": _NO_PROJECT,
@@ -118,6 +142,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "--host": "there is no other machine to reach (write: docker -H HOST exec CONTAINER cohabit …)",
         "--remove-orphans": _NO_ORPHANS,
     },
+    BEFORE.name: dict.fromkeys(("-s", "-g", "-w", "-e"), _INIT),
     "up": {
         "-d": _FOREGROUND,
         "--detach": _FOREGROUND,
@@ -135,13 +160,14 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "--renew-anon-volumes": _NO_VOLUMES,
         "--no-start": "nothing is created before the start (to examine the file: cohabit check)",
         "--attach-dependencies": "that of dependencies is printed, too (otherwise: --no-attach SERVICE)",
-        "--timestamps": "the log driver json writes times, too (otherwise: docker logs -t CONTAINER)",
-        "--no-color": "the names are coloured on a terminal only (leave it out; without names: --no-log-prefix)",
         "--menu": "there is no menu (leave it out)",
         "-y": "nothing is asked (leave it out)",
         "--yes": "nothing is asked (leave it out)",
         "-w": "files are not watched (after a change: cohabit reload, or cohabit restart SERVICE)",
         "--watch": "files are not watched (after a change: cohabit reload, or cohabit restart SERVICE)",
+    },
+    "attach": {
+        "--detach-keys": "there are none (to leave the service running on ^C: cohabit attach --sig-proxy=false SERVICE)"
     },
     "run": dict.fromkeys(_ONE_OFF_OPTIONS, _ONE_OFF),
     "ps": {
@@ -160,6 +186,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "--env-file": "variables are given one by one (write: -e NAME=VALUE)",
         "--detach-keys": "there is no detaching (leave it out)",
     },
+    "check": dict.fromkeys(("-q", "--quiet"), "this prints only errors: cohabit config -q"),
     "config": {
         "--no-interpolate": "the file itself has the variables (write: cat FILE)",
         "--no-normalize": "the output is always in canonical form (the file itself: cat FILE)",
@@ -208,8 +235,14 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "--no-prefix": "this is --no-log-prefix, as in Compose (write: cohabit logs --no-log-prefix)",
         "--details": "there are no further details (leave it out; with the stream of each line: --json)",
     },
-    "events": {"--until": "the events that are kept end now (write: cohabit events --since TIME)"},
-    "top": {"--no-stream": "top prints one table (leave it out)"},
+    "events": {
+        "--filter": "the services are named (write: cohabit events SERVICE)",
+        "--format": "the other form is --json (write: cohabit events --json)",
+    },
+    "top": {
+        "--no-stream": "top prints one table (leave it out)",
+        "--format": "the other form is --json (in Docker's words: cohabit stats --format FORMAT)",
+    },
     "version": {
         "-f": "there are two forms (write: --json, or --short)",
         "--format": "there are two forms (write: --json, or --short)",
@@ -224,13 +257,21 @@ def option_hint(command: str, option: str) -> str:
 
 def command_hint(name: str, arguments: list[str]) -> str:
     """What to type instead of a command and its arguments; "" if nothing is known of it."""
-    names = [argument for argument in arguments if not argument.startswith("-")]
-    return COMMANDS.get(name, "").format("".join(f" {one}" for one in names))
+    front = ""
+    while name in _FRONTS and arguments and not arguments[0].startswith("-"):
+        front, name, arguments = name, arguments[0], arguments[1:]
+    names = [
+        argument
+        for argument, before in zip(arguments, ["", *arguments], strict=False)
+        if not argument.startswith("-") and before not in _VALUED
+    ]
+    default = f"write: cohabit {name}{{}}" if front else "leave it out" if name in _FRONTS else ""
+    return COMMANDS.get(name, default).format("".join(f" {one}" for one in names))
 
 
 def options_after(arguments: list[str]) -> list[str]:
     """`-f FILE COMMAND …` as `COMMAND --file=FILE …`: the options of docker compose before the command."""
-    values, rest = _BEFORE.parse(arguments)
+    values, rest = BEFORE.parse(arguments)
     if values["help"] or values["version"]:
         return [HELP.names[1] if values["help"] else "--version"]
     if not rest:

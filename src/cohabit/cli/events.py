@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from cohabit.cli import client, load
-from cohabit.cli.logs import FOLLOW, SINCE, parse_since, timestamp
+from cohabit.cli.logs import FOLLOW, SINCE, UNTIL, parse_times, timestamp
 from cohabit.cli.options import Command
 from cohabit.client.client import stream_options
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "events",
-    "[-f] [--since TIME] [SERVICE...]",
+    "[-f] [--since TIME] [--until TIME] [SERVICE...]",
     "Show the events of services and of the container: starts, ends, readiness, health.",
     (
         FOLLOW,
         SINCE,
+        UNTIL,
         *client.ALWAYS,
     ),
     details=(
@@ -47,14 +48,19 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     values, services = COMMAND.parse(arguments)
     if values["help"]:
         return COMMAND.show_help()
-    request = [*services, *stream_options(parse_since("events", values["since"]), None, follow=values["follow"])]
+    since, until = parse_times("events", values)
+    request = [*services, *stream_options(since, None, follow=values["follow"])]
     inherited.restore()
     for line in client.connect(COMMAND, values).checked("events", request, streaming=True).lines():
-        if values["json"]:
+        if values["json"] and until is None:
             client.write(line + b"\n")
             continue
         event = json.loads(line)
-        if "dropped" in event:
+        if until is not None and (event.get("time") or 0.0) > until:
+            continue
+        if values["json"]:
+            client.write(line + b"\n")
+        elif "dropped" in event:
             client.print_dropped(event["dropped"])
         else:
             client.write(_as_text(event, client.terminal_size(0)[0]))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FOLLOW = Option(("-f", "--follow"), "continue with new ones until the container ends")
 SINCE = Option(("--since",), "show only what is newer: 10m, 2024-05-01T12:00:00Z, or Unix seconds", "TIME")
+UNTIL = Option(("--until",), "show only what is older, in the forms of --since", "TIME")
 
 COMMAND = Command(
     "logs",
@@ -42,7 +43,7 @@ COMMAND = Command(
         FOLLOW,
         Option(("-n", "--tail"), "show only the last N lines of each service (default: all)", "N"),
         SINCE,
-        Option(("--until",), "show only what is older, in the forms of --since", "TIME"),
+        UNTIL,
         Option(("-t", "--timestamps"), "print the time (UTC) before each line"),
         Option(("--no-log-prefix",), "do not print the service's name before each line"),
         Option(("--no-color",), "do not colour the names on a terminal (also: NO_COLOR=1)"),
@@ -77,13 +78,11 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     if values["help"]:
         return COMMAND.show_help()
     services = replica("logs", services, values["index"])
-    since, until = (parse_since("logs", values[option], f"--{option}") for option in ("since", "until"))
-    if values["follow"] and until is not None:
-        raise UsageError("cannot logs: --follow and --until exclude each other (leave one out)")
+    since, until = parse_times("logs", values)
     tail = _tail(values)
     request = [*services, *stream_options(since, None if until else tail, follow=values["follow"])]
     inherited.restore()
-    write, end = _json_writer() if values["json"] else _text_writer(values, services)
+    write, end = json_writer() if values["json"] else _text_writer(values, services)
     answer = client.connect(COMMAND, values).checked("logs", request, streaming=True)
     while not (values["follow"] or answer.ended):
         answer.receive()  # all of it first: a pager may read more slowly than the server waits
@@ -111,7 +110,7 @@ def _before(until: float, tail: int | None, records: Iterable[LogRecord]) -> lis
 
 
 def _tail(values: dict[str, Any]) -> int | None:
-    if values["tail"] in (None, "all"):
+    if values["tail"] in (None, "all", "-1"):
         return None
     if not values["tail"].isdecimal():
         raise UsageError(f"cannot logs: --tail {values['tail']!r} is not a number of lines (write --tail 20)")
@@ -128,7 +127,15 @@ def replica(command: str, services: list[str], index: str | None) -> list[str]:
     return [f"{service}-{int(index)}" for service in services]
 
 
-def parse_since(command: str, text: str | None, option: str = "--since") -> float | None:
+def parse_times(command: str, values: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Unix seconds of --since and --until, None if they are not given. Raises UsageError."""
+    since, until = (_parse_time(command, f"--{name}", values[name]) for name in ("since", "until"))
+    if values["follow"] and until is not None:
+        raise UsageError(f"cannot {command}: --follow and --until exclude each other (leave one out)")
+    return since, until
+
+
+def _parse_time(command: str, option: str, text: str | None) -> float | None:
     """Unix seconds of "10m" (ago), an RFC 3339 time, or Unix seconds. Raises UsageError."""
     if text is None:
         return None
@@ -150,7 +157,7 @@ def timestamp(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _json_writer() -> _Writer:
+def json_writer() -> _Writer:
     """Write each line as an object, an unfinished one with its rest or at the end."""
     unfinished: dict[tuple[str, str], LogRecord] = {}
 
@@ -219,9 +226,9 @@ def _text_writer(values: dict[str, Any], services: list[str]) -> _Writer:
             interrupted.remove(key)
             del lines[: lines[:1] == [b""]]  # only the newline was left
         open_line = key if last else None
-        shown = [b"%b%b\n" % (start, _escape_line(line) if escape else line) for line in lines]
+        shown = [b"%b%b\n" % (start, escape_line(line) if escape else line) for line in lines]
         if last:
-            shown.append(start + (_escape_line(last) if escape else last))
+            shown.append(start + (escape_line(last) if escape else last))
         client.write(before + b"".join(shown).removeprefix(start if goes_on else b""))
 
     def end() -> None:
@@ -231,8 +238,8 @@ def _text_writer(values: dict[str, Any], services: list[str]) -> _Writer:
     return write, end
 
 
-def _escape_line(line: bytes) -> bytes:
-    """A line for a terminal; colours are reset at its end."""
+def escape_line(line: bytes) -> bytes:
+    """A line without its newline, for a terminal; colours are reset at its end."""
     if line.isascii() and line.replace(b"\t", b"").decode().isprintable():
         return line
     pieces = _COLOUR.split(line.decode("utf-8", "backslashreplace").removesuffix("\r"))

@@ -31,8 +31,10 @@ GROUPS = {
     "inspect": {
         "ps": "list the services and their states",
         "logs": "show the output of services",
+        "attach": "show the output of a service from now on, and pass signals to it",
         "events": "show the events of services and of the container",
         "top": "show the resource usage of services",
+        "stats": "show the resource usage of services, in the form of docker stats",
         "why": "explain the state of a service, or of the container",
         "graph": "draw the services and their dependencies",
         "timeline": "draw the start of the container",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _SECONDS_DIGITS_MAX = 6
+_BOOLEANS = {"true": True, "false": False}  # values of flags, as in Docker
 
 
 class Option:
@@ -22,14 +23,23 @@ class Option:
 
     names: the short name first. metavar: the kind of the value, "" for a flag. repeat: the option may be given more
     than once. A metavar with bars lists all allowed values ("ready|exit"); completion uses the others (FILE, DIR,
-    SIGNAL, USER, SERVICE).
+    SIGNAL, USER, SERVICE). on: a flag that is set unless it is given as --name=false.
     """
 
-    def __init__(self, names: tuple[str, ...], help: str, metavar: str = "", *, repeat: bool = False) -> None:  # noqa: A002
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        help: str,  # noqa: A002
+        metavar: str = "",
+        *,
+        repeat: bool = False,
+        on: bool = False,
+    ) -> None:
         self.names = names
         self.help = help
         self.metavar = metavar
         self.repeat = repeat
+        self.on = on
 
     @property
     def key(self) -> str:
@@ -96,11 +106,11 @@ class Command:
     def parse(self, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
         """Returns (option values by key, positional arguments). Raises UsageError.
 
-        Options that are not given: a flag is False, an option with a value None, a repeatable one [].
+        Options that are not given: a flag is `on`, an option with a value None, a repeatable one [].
         """
         by_name = {name: option for option in (*self.options, HELP) for name in option.names}
         values: dict[str, Any] = {
-            option.key: [] if option.repeat and option.metavar else None if option.metavar else False
+            option.key: [] if option.repeat and option.metavar else None if option.metavar else option.on
             for option in by_name.values()
         }
         positional: list[str] = []
@@ -134,10 +144,11 @@ class Command:
     def _parse_option(
         self, argument: str, queue: list[str], by_name: dict[str, Option], values: dict[str, Any]
     ) -> None:
-        """Parse one argument that is an option: --name, --name=value, -n, -nvalue, -abc."""
+        """Parse one argument that is an option: --name, --name=value, -n, -nvalue, -n=value, -abc."""
         name, equals, value = argument.partition("=")
-        if not argument.startswith("--"):
-            name, equals, value = argument[:2], argument[2:], argument[2:]
+        joined = not argument.startswith("--") and argument[2:3] not in ("", "=")
+        if joined:
+            name, value = argument[:2], argument[2:]
         option = by_name.get(name)
         if option is None:
             hint = load("cohabit.cli.compose").option_hint(self.name, name)
@@ -145,13 +156,13 @@ class Command:
                 raise self._wrong(f"{name}: {hint}")
             raise self._wrong(f"unknown option {name}{_hint(name, list(by_name))}")
         if not option.metavar:
-            if equals and argument.startswith("--"):
-                raise self._wrong(f"{name} does not accept a value")
-            values[option.key] = True
-            if equals:
+            if joined:
                 queue.insert(0, f"-{value}")
+            elif equals and value not in _BOOLEANS:
+                raise self._wrong(f"{name} is true or false, without a value true (not {value!r})")
+            values[option.key] = joined or _BOOLEANS.get(value, True)
             return
-        if not equals:
+        if not (equals or joined):
             if not queue:
                 raise self._wrong(f"{name} needs a value ({option.metavar})")
             value = queue.pop(0)

@@ -36,7 +36,9 @@ COMMAND = Command(
         Option(
             ("--status",), "list only services in this state (Docker's words)", "|".join(docker.STATES), repeat=True
         ),
-        Option(("--filter",), "list only what matches: status=, health=, service= or name=", "NAME=VALUE", repeat=True),
+        Option(
+            ("-f", "--filter"), "list only what matches: status=, health=, service= or name=", "NAME=VALUE", repeat=True
+        ),
         Option(("--no-trunc",), "do not shorten to the width of the terminal"),
         WATCH,
         *client.ALWAYS,
@@ -45,8 +47,8 @@ COMMAND = Command(
         "On a terminal, --watch redraws the table in place at every event, and once a second for the times. If the "
         "terminal has too few lines, failed and waiting services come first. Elsewhere, --watch prints a new table at "
         "every change.\n\n"
-        "--format has Docker's names and words: Name, Service, State (created, running, restarting, exited), Status, "
-        "Health, ExitCode, RunningFor, Command; and PID, Restarts, Schedule. '{{json .}}' is one object; 'table "
+        "--format has Docker's names and words: Name, Service, State (created, running, paused, restarting, exited), "
+        "Status, Health, ExitCode, RunningFor, Command; and PID, Restarts, Schedule. '{{json .}}' is one object; 'table "
         "TEMPLATE' has a header.\n\n"
         'With --json: {"container": {...}, "services": [{...}, ...]}, as in docs/reference/status.md.'
     ),
@@ -114,7 +116,7 @@ def _filtered(values: dict[str, Any], status: Status) -> Status:
 
 def _formatted(template: str, services: tuple[ServiceStatus, ...], now: float) -> list[str]:
     try:
-        return docker.formatted(services, template, now)
+        return docker.formatted([docker.fields(one, now) for one in services], docker.FIELDS, template)
     except docker.TemplateError as error:
         raise UsageError(f"cannot ps: --format: {error}") from error
 

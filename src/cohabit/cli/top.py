@@ -23,10 +23,10 @@ from cohabit.rendering.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-    from cohabit.client import ContainerStatus, ServiceStatus
+    from cohabit.client import Client, ContainerStatus, ServiceStatus, Status
     from cohabit.reactor.signals import InheritedSignals
     from cohabit.rendering.table import Sample
 
@@ -75,35 +75,53 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         return COMMAND.show_help()
     inherited.restore()
     screen = Screen() if values["watch"] and client.is_terminal() and not values["json"] else None
-    cohabit = client.connect(COMMAND, values)
-    before, moment, seconds, warned = read_processes(), time.monotonic(), _FIRST_SECONDS, False
-    while True:
-        select.select([], [], [], seconds)
-        status = cohabit.status(*services)
-        container, found = status.container, status.services
-        now, processes = time.monotonic(), read_processes()
-        foreign = are_foreign(container, found, processes)
-        rows = [
-            _unknown(service.name)
-            if foreign
-            else measure(service.name, tree(service.pids, processes), before, now - moment)
-            for service in found
-        ]
-        known = not foreign and any(service.pids for service in found)
-        own = [] if services or not known else _own(container, processes, before, now - moment)
-        if values["json"]:
-            shown = _as_json(container, rows, own)
-        else:
-            shown = _names_only(found) if foreign else _as_text(container, found, rows, own)
-        if foreign and not warned:
-            client.write(f"cohabit: {_FOREIGN}\n", 2)
-            warned = True
+    for sample in samples(client.connect(COMMAND, values), services):
+        shown = _as_json(sample) if values["json"] else _names_only(sample) if sample.foreign else _as_text(sample)
         if screen:
             screen.show(shown)
         else:
             client.write(shown)
         if not values["watch"]:
-            return 0
+            break
+    return 0
+
+
+class Usage:
+    """One sample. rows: the usage of each service, as in the JSON of `top`; own: that of cohabit itself.
+
+    foreign: the processes are in another PID namespace, so every value is None.
+    """
+
+    def __init__(
+        self, status: Status, processes: dict[int, Process], before: dict[int, Process], seconds: float
+    ) -> None:
+        container, self.services = status.container, status.services
+        self.time, self.memory_bytes = container.time, _memory(container)
+        self.foreign = are_foreign(container, self.services, processes)
+        self.rows = [
+            _unknown(service.name)
+            if self.foreign
+            else measure(service.name, tree(service.pids, processes), before, seconds)
+            for service in self.services
+        ]
+        known = not self.foreign and any(service.pids for service in self.services)
+        self.own = _own(container, processes, before, seconds) if known else []
+
+
+def samples(cohabit: Client, services: Sequence[str]) -> Iterator[Usage]:
+    """A sample after half a second, then one every second. If nothing can be read, the reason is printed once."""
+    before, moment, seconds, warned = read_processes(), time.monotonic(), _FIRST_SECONDS, False
+    while True:
+        select.select([], [], [], seconds)
+        status = cohabit.status(*services)
+        now, processes = time.monotonic(), read_processes()
+        sample = Usage(status, processes, before, now - moment)
+        if services:
+            sample.own = []
+        if sample.foreign and not warned:
+            client.write(f"cohabit: {_FOREIGN}\n", 2)
+            warned = True
+        yield sample
         before, moment, seconds = processes, now, _TICK_SECONDS
 
 
@@ -174,11 +192,11 @@ def _unknown(name: str) -> dict[str, Any]:
     return {"name": name, **dict.fromkeys(_MEASURED)}
 
 
-def _names_only(services: Sequence[ServiceStatus]) -> str:
+def _names_only(sample: Usage) -> str:
     header = [table.Column(title, right=title != "NAME") for title in ("NAME", "CPU %", "MEMORY", "FDS", "PROCESSES")]
     rows = [
         [table.Cell(safe(service.name), state_of(service)), *(table.Cell("-") for _ in header[1:])]
-        for service in services
+        for service in sample.services
     ]
     lines = table.table(header, rows, width=client.terminal_size(UNLIMITED_WIDTH)[0], colour=client.uses_colour())
     return "".join(f"{line}\n" for line in lines)
@@ -194,26 +212,21 @@ def _descriptors(pid: int) -> int | None:
         return 0  # it has just ended
 
 
-def _as_text(
-    container: ContainerStatus,
-    services: Sequence[ServiceStatus],
-    rows: list[dict[str, Any]],
-    own: list[dict[str, Any]],
-) -> str:
-    states = [*(state_of(service) for service in services), *("" for _ in own)]
-    samples: list[Sample] = [
+def _as_text(sample: Usage) -> str:
+    states = [*(state_of(service) for service in sample.services), *("" for _ in sample.own)]
+    shown: list[Sample] = [
         table.Sample(
             row["name"], row["processes"], row["cpu_percent"], row["rss_bytes"], row["fds"], row["threads"], state
         )
-        for row, state in zip(rows + own, states, strict=True)
+        for row, state in zip(sample.rows + sample.own, states, strict=True)
     ]
-    limit, (width, _) = _memory(container), client.terminal_size(UNLIMITED_WIDTH)
-    lines = table.top(samples, memory_bytes=limit, width=width, colour=client.uses_colour())
+    width, _ = client.terminal_size(UNLIMITED_WIDTH)
+    lines = table.top(shown, memory_bytes=sample.memory_bytes, width=width, colour=client.uses_colour())
     return "".join(f"{line}\n" for line in lines)
 
 
-def _as_json(container: ContainerStatus, rows: list[dict[str, Any]], own: list[dict[str, Any]]) -> str:
-    usage = {"time": container.time, "memory_bytes": _memory(container), "services": rows, "cohabit": own}
+def _as_json(sample: Usage) -> str:
+    usage = {"time": sample.time, "memory_bytes": sample.memory_bytes, "services": sample.rows, "cohabit": sample.own}
     return json.dumps(usage) + "\n"
 
 

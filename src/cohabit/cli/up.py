@@ -61,6 +61,8 @@ COMMAND = Command(
         ),
         Option(("--no-attach",), "do not print the output of this service", "SERVICE", repeat=True),
         Option(("--no-log-prefix",), "do not print the service's name before each line (driver raw)"),
+        Option(("--no-color",), "do not colour the names on a terminal (also: NO_COLOR=1)"),
+        Option(("--timestamps",), "print the time (UTC) before each line (driver prefix)"),
     ),
     details=(
         "COMMAND is an additional service in the foreground: it has the terminal, or else the standard input, and the "
@@ -105,9 +107,7 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
         "files": values["file"],
         "profiles": values["profile"],
         "env_files": values["env_file"],
-        "no_log_prefix": values["no_log_prefix"],
-        "attach": values["attach"],
-        "no_attach": values["no_attach"],
+        **{name: values[name] for name in ("no_log_prefix", "no_color", "timestamps", "attach", "no_attach")},
         **_overrides(values, services),
         "services": services,
         "command": words[end + 1 :],

@@ -103,8 +103,6 @@ def _as_notes(diagnostics: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 
 def _read(request: dict[str, Any], environ: Mapping[str, str]) -> Draft:
-    if request.get("env_files"):
-        environ = {**environ, "COHABIT_ENV_FILES": ",".join(request["env_files"])}
     try:
         return registry.read(request, environ)
     except ModuleNotFoundError as error:

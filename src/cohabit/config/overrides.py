@@ -1,8 +1,8 @@
 """Options of `up` that change what the file says, for this start and its reloads. Pure.
 
 Their keys in a request: no_deps, replicas (by service), end_with ("exit" or "failure"), timeout (seconds),
-no_log_prefix, attach and no_attach (services whose output is, or is not, printed), and exit_code_from (a service).
-With a command on a terminal, no output is printed over it but that of `attach`.
+no_log_prefix, timestamps, no_color, attach and no_attach (services whose output is, or is not, printed), and
+exit_code_from (a service). With a command on a terminal, no output is printed over it but that of `attach`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cohabit.errors import EXIT_USAGE
 from cohabit.nearest import did_you_mean
 from cohabit.plan.draft import Diagnostic, SourceLocation
-from cohabit.plan.model import COMPLETED, Logging
+from cohabit.plan.model import COLOUR, COMPLETED, NAME, TIME, Logging
 from cohabit.plan.replicas import scaled
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def overridden(draft: Draft, request: Mapping[str, Any]) -> Draft:
             name: _service(item, request, job=name in jobs and name != chosen) for name, item in draft.services.items()
         },
         stop_grace_seconds=draft.stop_grace_seconds if seconds is None else seconds,
+        logging=tuple(_logging(entry, request, named=True) for entry in draft.logging),
     )
 
 
@@ -60,8 +61,8 @@ def _service(item: DraftService, request: Mapping[str, Any], *, job: bool) -> Dr
         service = service.replace(depends_on=kept)
     if request.get("timeout") is not None:
         service = service.replace(stop_grace_seconds=request["timeout"])
-    if request.get("no_log_prefix"):
-        service = _without_prefix(service)
+    named = not request.get("no_log_prefix")
+    service = service.replace(logging=tuple(_logging(entry, request, named=named) for entry in service.logging))
     if _is_hidden(item.service.name, request):
         service = _without_output(service)
     essential = item.essential
@@ -84,6 +85,10 @@ def _without_output(service: Service) -> Service:
     return service.replace(logging=others or (Logging("none"),))
 
 
-def _without_prefix(service: Service) -> Service:
-    entries = (one.replace(driver="raw") if one.driver == "prefix" else one for one in service.logging)
-    return service.replace(logging=tuple(entries))
+def _logging(entry: Logging, request: Mapping[str, Any], *, named: bool) -> Logging:
+    """An entry with what the driver prefix writes before each line. named: the name, too."""
+    if entry.driver != "prefix":
+        return entry
+    parts = {NAME: named, COLOUR: named and not request.get("no_color"), TIME: bool(request.get("timestamps"))}
+    before = tuple(part for part, is_written in parts.items() if is_written)
+    return entry.replace(before=before) if before else entry.replace(driver="raw")

@@ -17,6 +17,8 @@ CONDITIONS = (STARTED, HEALTHY, COMPLETED)
 OWN_NAME = "cohabit"  # of our own messages in the output: no service can have it
 # SGR parameters (ECMA-48) of the names in front of lines, in the order of the services.
 PREFIX_COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
+# What the driver prefix writes before a line: the name, its colour on a terminal, the time.
+NAME, COLOUR, TIME = "name", "colour", "time"
 
 SIGTERM = 15
 STOP_GRACE_SECONDS = 10.0  # Compose's default for one service
@@ -218,7 +220,7 @@ class Logging(Record):
     format: of lines in a file ("raw", "prefix", "json", "logfmt") or to syslog ("rfc5424", "rfc3164").
     bytes_max: a file is rotated before it exceeds this size, 0 for never. files_max: rotated files and the current one.
     address: "unix:///dev/log", "udp://host:514" or "tcp://host:514". facility: a number of syslog(3).
-    tag: replaces the service's name, "" for that name.
+    tag: replaces the service's name, "" for that name. before: what "prefix" writes before each line.
     """
 
     driver: str = "prefix"
@@ -232,6 +234,7 @@ class Logging(Record):
     address: str = ""
     facility: int = FACILITY_DAEMON
     tag: str = ""
+    before: tuple[str, ...] = (NAME, COLOUR)
 
 
 # Drivers whose output cohabit does not see: it is not in `logs`, and probes and copies do not get it.

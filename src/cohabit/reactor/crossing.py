@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 # Name -> version of the saved state. Increase it with each incompatible change of what save() returns.
 VERSIONS = {
     "loop": 1,
-    "engine": 10,
+    "engine": 11,
     "launcher": 2,
-    "output": 5,
+    "output": 6,
     "multiline": 2,
     "sockets": 1,
     "passive_probes": 2,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PROJECT_NAME = "COMPOSE_PROJECT_NAME"
 _DOTENV = "cohabit.config.values.dotenv"
 _NOT_IN_PROJECT_NAME = re.compile(r"[^a-z0-9_-]")
+_IF_MISSING = "create it, or write required: false or read: start"
 
 
 class Environment:
@@ -110,7 +111,7 @@ class Environment:
 
         for item in [] if self.read_at_start(keys) else _entries(keys):
             try:
-                values |= self._read(self._path(item), item, lookup, own)
+                values |= self._read(self._path(item), item, lookup, own, _IF_MISSING)
                 if self._texts[self._path(item)] is None and _may_write_files(keys):
                     text = f"{path}.env_file: {item.path} does not exist now (if it is written later: read: start)"
                     converter.report(written["env_file"].line, text, warning=True)
@@ -148,9 +149,14 @@ class Environment:
         return values
 
     def _read(
-        self, path: str, item: EnvFileKeys, lookup: Callable[[str], str | None], own: Mapping[str, str | None]
+        self,
+        path: str,
+        item: EnvFileKeys,
+        lookup: Callable[[str], str | None],
+        own: Mapping[str, str | None],
+        if_missing: str = "create it, or correct the path",
     ) -> dict[str, str]:
-        """Variables of one file; diagnostics have its own lines. Raises UnreadableError."""
+        """Variables of one file; diagnostics have its own lines. if_missing: what to do. Raises UnreadableError."""
         if path not in self._texts:
             try:
                 self._texts[path] = read_text(path)
@@ -159,7 +165,7 @@ class Environment:
         text = self._texts[path]
         if text is None:
             if item.required:
-                raise UnreadableError(path, "no such file", "create it, or write required: false or read: start")
+                raise UnreadableError(path, "no such file", if_missing)
             return {}
         raw = item.format == "raw"
         if (path, raw) in self._fixed:

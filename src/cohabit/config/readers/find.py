@@ -64,7 +64,7 @@ def find(request: Mapping[str, Any], environ: Mapping[str, str]) -> Source:
     """
     if "commands" in request:
         return Source(ARGUMENTS, "cohabit run", arguments=request)
-    env_files = tuple(filter(None, option_variable("ENV_FILES", environ.get).split(",")))
+    env_files = tuple(request.get("env_files") or filter(None, option_variable("ENV_FILES", environ.get).split(",")))
     files = request.get("files") or _named_files(environ, env_files)
     warnings: tuple[Diagnostic, ...] = ()
     if not files:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 
-from cohabit.plan.model import OWN_NAME, PREFIX_COLOURS, Logging
+from cohabit.plan.model import COLOUR, NAME, OWN_NAME, PREFIX_COLOURS, TIME, Logging
+from cohabit.reactor.linux import environment
 from cohabit.reactor.logs.destination import Destination
 from cohabit.reactor.logs.file_writers import FileWriters
 from cohabit.reactor.logs.formats import Origin, Prefix, Raw
@@ -50,7 +51,9 @@ class Destinations:
         self._indexes: dict[str, int] = {}
         self._width = len(OWN_NAME)
         both = {"stdout": stdout, "stderr": stderr}
-        self._terminals = {self.containers[stream] for stream, sink in both.items() if sink.is_terminal}
+        variables = environment()
+        colours = not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"  # no-color.org
+        self._coloured = {self.containers[stream] for stream, sink in both.items() if sink.is_terminal and colours}
         self._spliceable = {stream for stream, sink in both.items() if sink.can_splice}
 
     def name_services(self, names: list[str]) -> None:
@@ -94,28 +97,32 @@ class Destinations:
             if entry.driver not in _NO_TARGET and entry.driver != "raw"
         ]
         if not any(entry.driver in _CONTAINER_DRIVERS for entry in wanted):
-            wanted.append(Logging("prefix", blocking=False, buffer_bytes=_OWN_BUFFER_BYTES_MIN))
+            before = next((entry.before for entry in entries), Logging.before)
+            wanted.append(Logging("prefix", blocking=False, buffer_bytes=_OWN_BUFFER_BYTES_MIN, before=before))
         return self.targets(wanted, origin)
 
     def _target(self, entry: Logging, origin: Origin) -> Target:
         destination = self._destination(entry, origin.stream)
-        terminal = destination in self._terminals
-        form = self._format(entry, origin, terminal=terminal)
-        own = self._format(entry, Origin(OWN_NAME, origin.stream), terminal=terminal)
+        coloured = destination in self._coloured and COLOUR in entry.before
+        form = self._format(entry, origin, coloured=coloured)
+        own = self._format(entry, Origin(OWN_NAME, origin.stream), coloured=coloured)
         bytes_max = None if entry.blocking else entry.buffer_bytes
         return Target(form, destination, bytes_max, _notice(own, f"{origin.name}: "))
 
-    def _format(self, entry: Logging, origin: Origin, *, terminal: bool) -> Format:
+    def _format(self, entry: Logging, origin: Origin, *, coloured: bool) -> Format:
         kind = entry.format if entry.driver == "file" else entry.driver
         if kind == "syslog":
             return Syslog(origin, entry.facility, entry.tag, local=entry.format == "rfc3164")
         if kind in _FORMATS:
             return _FORMATS[kind](origin)
-        return Prefix(self._label(origin.name, terminal=terminal)) if kind == "prefix" else Raw()
+        if kind == "raw":
+            return Raw()
+        label = self._label(origin.name, coloured=coloured) if NAME in entry.before else b""
+        return Prefix(label, timestamps=TIME in entry.before)
 
-    def _label(self, name: str, *, terminal: bool) -> bytes:
+    def _label(self, name: str, *, coloured: bool) -> bytes:
         label = name.ljust(self._width).encode() + b" | "
-        if not terminal:
+        if not coloured:
             return label
         colour = PREFIX_COLOURS[self._indexes.get(name, -1) % len(PREFIX_COLOURS)]
         return b"\x1b[" + colour.encode() + b"m" + label + b"\x1b[0m"

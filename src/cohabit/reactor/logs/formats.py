@@ -6,6 +6,8 @@ reads no clock. The common case takes few calls into the interpreter's C code, w
 
 from __future__ import annotations
 
+import time
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
         def records(self, records: list[bytes], now_ns: int) -> bytes | memoryview:
             """Format records of one or more lines each."""
 
-        def unfinished(self, data: bytes, /) -> bytes:
+        def unfinished(self, data: bytes, now_ns: int, /) -> bytes:
             """Format the beginning of a line, whose rest follows as it is; b"" if the format has whole records only."""
 
         def message(self, level: str, text: bytes, now_ns: int) -> bytes | memoryview:
@@ -58,7 +60,7 @@ class Raw:
         """Format records of one or more lines each."""
         return b"".join(record + b"\n" for record in records)
 
-    def unfinished(self, data: bytes) -> bytes:
+    def unfinished(self, data: bytes, _now_ns: int) -> bytes:
         """Format the beginning of a line."""
         return data
 
@@ -68,20 +70,23 @@ class Raw:
 
 
 class Prefix:
-    """The format for people, `web    | line`. label: what precedes each line."""
+    """The format for people, `web    | line`. label: what precedes each line. timestamps: the time follows it."""
 
-    def __init__(self, label: bytes) -> None:
+    def __init__(self, label: bytes, *, timestamps: bool) -> None:
         self._label = label
-        self._between = b"\n" + label
+        self._timestamps = timestamps
 
-    def lines(self, data: bytes, _now_ns: int) -> memoryview:
+    def _before(self, now_ns: int) -> bytes:
+        return b"%b%b " % (self._label, rfc3339(now_ns)) if self._timestamps else self._label
+
+    def lines(self, data: bytes, now_ns: int) -> memoryview:
         """Format whole lines."""
-        label = self._label
-        return memoryview(label + data.replace(b"\n", self._between))[: -len(label)] if label else memoryview(data)
+        before = self._before(now_ns)
+        return memoryview(before + data.replace(b"\n", b"\n" + before))[: -len(before)] if before else memoryview(data)
 
-    def unfinished(self, data: bytes) -> bytes:
+    def unfinished(self, data: bytes, now_ns: int) -> bytes:
         """Format the beginning of a line."""
-        return self._label + data
+        return self._before(now_ns) + data
 
     def records(self, records: list[bytes], now_ns: int) -> memoryview:
         """Format records of one or more lines each."""
@@ -90,3 +95,10 @@ class Prefix:
     def message(self, _level: str, text: bytes, now_ns: int) -> memoryview:
         """Format one message of cohabit itself."""
         return self.lines(text + b"\n", now_ns)
+
+
+def rfc3339(now_ns: int) -> bytes:
+    """The time as 2024-11-24T12:00:00.123456789Z."""
+    seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
+    moment = time.gmtime(seconds)
+    return b"%04d-%02d-%02dT%02d:%02d:%02d.%09dZ" % (*moment[:6], nanoseconds)

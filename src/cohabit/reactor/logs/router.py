@@ -135,10 +135,11 @@ class Router:
         tap = self._taps.get(stream.service)
         if tap is not None:
             tap.silent(stream.fd)
+        now_ns = time.time_ns()
         if not (stream.raw or stream.source):
             for target in stream.targets:
-                target.unfinished(line)
-        self._copy_to_clients(stream.service, stream.origin.stream, line[stream.shown :], time.time_ns())
+                target.unfinished(line, now_ns)
+        self._copy_to_clients(stream.service, stream.origin.stream, line[stream.shown :], now_ns)
         stream.shown = len(line)
 
     def _deliver(self, stream: Stream, lines: bytes) -> None:

@@ -7,9 +7,8 @@ ends a line and is not part of the message.
 
 from __future__ import annotations
 
-import time
-
 from cohabit.reactor.logs.escape import escape, pieces
+from cohabit.reactor.logs.formats import rfc3339
 from cohabit.reactor.logs.level import level_of, level_of_coloured
 
 TYPE_CHECKING = False
@@ -71,7 +70,7 @@ class Structured:
         messages = [record.replace(b"\r\n", b"\n").removesuffix(b"\r") for record in records]
         return self.format_each(messages, Heads(self, now_ns))
 
-    def unfinished(self, _data: bytes) -> bytes:
+    def unfinished(self, _data: bytes, _now_ns: int) -> bytes:
         """Nothing: a record is whole."""
         return b""
 
@@ -119,10 +118,3 @@ def _split(data: bytes) -> list[bytes]:
     lines = data.split(b"\n")
     lines.pop()
     return lines
-
-
-def rfc3339(now_ns: int) -> bytes:
-    """The time as 2024-11-24T12:00:00.123456789Z."""
-    seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
-    moment = time.gmtime(seconds)
-    return b"%04d-%02d-%02dT%02d:%02d:%02d.%09dZ" % (*moment[:6], nanoseconds)

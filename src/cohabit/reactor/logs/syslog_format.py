@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 
 from cohabit.reactor.linux import os
+from cohabit.reactor.logs.formats import rfc3339
 from cohabit.reactor.logs.level import level_of, level_of_coloured
-from cohabit.reactor.logs.structured import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Syslog:
             [_framed(priorities[level] + header_tail, record) for level, record in zip(levels, whole, strict=True)]
         )
 
-    def unfinished(self, _data: bytes) -> bytes:
+    def unfinished(self, _data: bytes, _now_ns: int) -> bytes:
         """Nothing: a record is whole."""
         return b""
 

@@ -56,7 +56,7 @@ class Target:
         if data and self._has_room(data):
             self._write(self.format.lines(data, now_ns), data)
 
-    def unfinished(self, line: bytes) -> None:
+    def unfinished(self, line: bytes, now_ns: int) -> None:
         """Write an unfinished line as far as it is not written, if that can be done at once and without a record.
 
         If something else was written since its first part, it goes on in a line of its own.
@@ -64,7 +64,7 @@ class Target:
         destination, rest = self.destination, line[self.shown :]
         if not rest or self.buffered or destination.has_pending or destination.state != OPEN:
             return
-        text = rest if destination.open_line is self else self.format.unfinished(rest)
+        text = rest if destination.open_line is self else self.format.unfinished(rest, now_ns)
         if text and destination.sink.byte_stream:
             destination.write_on(self, text, ends=False)
             self.shown = len(line)
