@@ -48,8 +48,8 @@ COMMAND = Command(
         "terminal has too few lines, failed and waiting services come first. Elsewhere, --watch prints a new table at "
         "every change.\n\n"
         "--format has Docker's names and words: Name, Service, State (created, running, paused, restarting, exited), "
-        "Status, Health, ExitCode, RunningFor, Command; and PID, Restarts, Schedule. '{{json .}}' is one object; 'table "
-        "TEMPLATE' has a header.\n\n"
+        "Status, Health, ExitCode, RunningFor, Command; and PID, Restarts, Schedule. '{{json .}}' is one object; "
+        "'table TEMPLATE' has a header.\n\n"
         'With --json: {"container": {...}, "services": [{...}, ...]}, as in docs/reference/status.md.'
     ),
     exit_codes=(("0", "done; with --watch, also when the container has ended"), *client.EXIT_CODES),
