@@ -240,7 +240,9 @@ class ServiceState:
         """Whether this dependency on it is satisfied."""
         if self.restart_pending:
             return False
-        if dependency.condition == COMPLETED or (self.skipped and self.ended):
+        if self.skipped and self.succeeded:  # also one that has a schedule: the dependents do not wait for its next run
+            done = True
+        elif dependency.condition == COMPLETED:
             done = self.ended and self.succeeded
         elif dependency.condition == HEALTHY:
             done = self.ready
