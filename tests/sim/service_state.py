@@ -240,8 +240,8 @@ class ServiceState:
         """Whether this dependency on it is satisfied."""
         if self.restart_pending:
             return False
-        if self.skipped and self.succeeded:  # also one that has a schedule: the dependents do not wait for its next run
-            done = True
+        if self.skipped and self.succeeded and not self.down:
+            done = True  # also with a schedule: the dependents do not wait for its next run
         elif dependency.condition == COMPLETED:
             done = self.ended and self.succeeded
         elif dependency.condition == HEALTHY:
