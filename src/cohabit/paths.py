@@ -28,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from _socket import socket
+    from collections.abc import Collection
     from typing import Self
 else:
     import posix as os
@@ -45,23 +46,23 @@ class _Directory:
 
     __slots__ = ("device", "fd", "fixed", "owner", "path", "private", "sticky", "weak")
 
-    def __init__(self, fd: int, path: str, above: _Directory | None) -> None:
-        """above: its parent. Raises OSError; the descriptor stays open then."""
+    def __init__(self, fd: int, path: str, above: _Directory | None, trusted: Collection[int]) -> None:
+        """above: its parent. trusted: users. Raises OSError; the descriptor stays open then."""
         status = os.fstat(fd)
         self.fd = fd
         self.path = path
         self.device = status.st_dev
         self.owner = status.st_uid
-        self.fixed: bool = above is None or above.private or (above.sticky and is_trusted(self.owner))
+        self.fixed: bool = above is None or above.private or (above.sticky and self.owner in trusted)
         open_to_others = bool(status.st_mode & _OTHERS_WRITE) and not os.fstatvfs(fd).f_flag & _READ_ONLY
-        own = self.fixed and is_trusted(self.owner)
+        own = self.fixed and self.owner in trusted
         self.private: bool = own and not open_to_others
         self.sticky: bool = own and open_to_others and bool(status.st_mode & _STICKY)
         self.weak = ""
         if above is not None and not self.fixed and not above.sticky:
             self.weak = above.weak
         elif not self.private:
-            self.weak = f"{_who(status)} can change {path}"
+            self.weak = f"{_who(status, trusted)} can change {path}"
 
 
 class Place:
@@ -162,7 +163,11 @@ class Place:
 
 def is_trusted(uid: int) -> bool:
     """Whether a user has our rights anyway: root, or our own user."""
-    return uid in (0, os.geteuid())
+    return uid in _ours()
+
+
+def _ours() -> tuple[int, int]:
+    return 0, os.geteuid()
 
 
 def locate(path: str, *, directory_mode: int | None = None, follow: bool = True) -> Place:
@@ -253,6 +258,12 @@ def is_private(path: str) -> bool:
         return place.private
 
 
+def who_else_can_change(path: str, users: Collection[int]) -> str:
+    """Which users but these can replace a file, as in "user 33 can change /data"; "" for none. Raises OSError."""
+    with _Walk(None, trusted=users).to(path) as place:
+        return place.weak or ("" if place.private else "other users can change its path")
+
+
 def who_can_change(directory: str) -> str:
     """Which other users can change a directory, as in "user 33 can change /var/log/nginx"; "" for none.
 
@@ -271,10 +282,21 @@ def who_can_change(directory: str) -> str:
 
 
 class _Walk:
-    """The resolution of one path. link_owner: the user whose links in its own directories were followed, or None."""
+    """The resolution of one path. link_owner: the user whose links in its own directories were followed, or None.
 
-    def __init__(self, directory_mode: int | None, *, follow: bool = True, follow_own: bool = False) -> None:
+    trusted: the users whose directories are private; without it root and our user.
+    """
+
+    def __init__(
+        self,
+        directory_mode: int | None,
+        *,
+        follow: bool = True,
+        follow_own: bool = False,
+        trusted: Collection[int] | None = None,
+    ) -> None:
         self._directory_mode = directory_mode
+        self._trusted = _ours() if trusted is None else trusted
         self._follow_last = follow
         self._follow_own = follow_own
         self._directories: list[_Directory] = []
@@ -382,7 +404,7 @@ class _Walk:
         else:
             fd, path = os.open(name, flags, dir_fd=above.fd), f"{above.path.rstrip('/')}/{name}"
         try:
-            self._directories.append(_Directory(fd, path, above))
+            self._directories.append(_Directory(fd, path, above, self._trusted))
         except OSError:
             os.close(fd)
             raise
@@ -397,9 +419,9 @@ def _components(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
-def _who(status: os.stat_result) -> str:
+def _who(status: os.stat_result, trusted: Collection[int]) -> str:
     """Which other users can change a directory with that owner and mode."""
-    if not is_trusted(status.st_uid):
+    if status.st_uid not in trusted:
         return f"user {status.st_uid}"
     return "any user" if status.st_mode & 0o002 else f"group {status.st_gid}"
 

@@ -51,5 +51,5 @@ def test_a_file_of_another_user_fails_the_start(up: Start, tmp_path: Path) -> No
     }
     run = up({"job": job, "app": app})
     assert run.wait() == 126
-    assert "bad.env: it belongs to user 65534, who could set any variable" in run.text
+    assert "bad.env: it belongs to user 65534, who could decide what runs" in run.text
     assert "x.so" not in run.text

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cohabit import paths
 from cohabit.config.readers import files, include
-from cohabit.config.readers.find import Source, find
+from cohabit.config.readers import find as find_module
+from cohabit.config.readers.find import NoInputError, Source, find
 from cohabit.config.readers.registry import read
+from cohabit.config.system import check_machine
 from cohabit.plan.build import build
 
 if TYPE_CHECKING:
@@ -355,6 +358,75 @@ def test_the_override_file_beside_the_file_is_read(
     source = find({}, {})
     assert [one.path for one in (source, *source.others)] == expected
     assert [str(one) for one in source.warnings] == warnings
+
+
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the owner of files: needs root")
+
+
+def owned(path: str, uid: int, mode: int) -> None:
+    os.chown(path, uid, uid)
+    os.chmod(path, mode)
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("directory", "main", "override", "who"),
+    [
+        ((NOBODY, 0o755), (0, 0o644), (NOBODY, 0o644), "user 65534"),
+        ((NOBODY, 0o755), (0, 0o644), (0, 0o644), "user 65534"),  # renamed, such as a log of root with their lines
+        ((0, 0o1777), (0, 0o644), (NOBODY, 0o644), "any user, user 65534"),
+        ((0, 0o775), (0, 0o644), (0, 0o644), "group 0"),
+        ((NOBODY, 0o777), (NOBODY, 0o644), (NOBODY, 0o644), "any user"),
+        ((0, 0o755), (0, 0o644), (NOBODY, 0o664), ""),  # mounted from a host: only root could put it there
+        ((NOBODY, 0o775), (NOBODY, 0o664), (NOBODY, 0o664), ""),  # they can write to the file itself
+        ((NOBODY, 0o777), (0, 0o666), (NOBODY, 0o644), ""),
+    ],
+)
+def test_a_service_cannot_add_an_override_file(
+    directory: tuple[int, int], main: tuple[int, int], override: tuple[int, int], who: str
+) -> None:
+    """A reload would give root's rights to a user who can write to the directory of a file that is mounted."""
+    written(**{"cohabit.yaml": "", "cohabit.override.yaml": ""})
+    for path, (uid, mode) in ((".", directory), ("cohabit.yaml", main), ("cohabit.override.yaml", override)):
+        owned(path, uid, mode)
+    if not who:
+        assert [one.path for one in find({}, {}).others] == ["cohabit.override.yaml"]
+        return
+    with pytest.raises(NoInputError, match=rf"^cannot read cohabit\.override\.yaml: {who} can change it"):
+        find({}, {})
+    assert find({"files": ["cohabit.yaml", "cohabit.override.yaml"]}, {}).others  # named, it is wanted
+
+
+@as_root
+def test_a_service_that_can_change_an_included_file_is_a_warning() -> None:
+    """As one that can change the file itself (system.py)."""
+    written(a="include: [sub/b.yaml]\nservices: {x: {command: [x], user: '65534'}}", sub__b="services: {}")
+    os.chown("sub/b.yaml", NOBODY, NOBODY)
+    draft = drafted("a.yaml")
+    plan, _ = build(draft)
+    assert plan is not None
+    found = [str(one) for one in check_machine(plan, draft, {}) if "at a reload" in str(one)]
+    assert len(found) == 1
+    assert found[0].startswith("a.yaml: warning: services.x: user 65534 can change sub/b.yaml and so become root at a ")
+
+
+@as_root
+def test_a_service_cannot_name_another_file_in_its_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """COMPOSE_FILE in .env, and a file in the working directory instead of the one in /etc/cohabit."""
+    written(**{"etc__cohabit.yaml": "", "cohabit.yaml": "", ".env": "COMPOSE_FILE=evil.yaml\n"})
+    monkeypatch.setattr(find_module, "DIRECTORIES", ("", "etc"))
+    owned(".", NOBODY, 0o755)
+    with pytest.raises(NoInputError, match=r"^cannot read \.env: user 65534 can change it or its directory, and not"):
+        find({}, {})
+    written(**{".env": "A=b\n"})
+    monkeypatch.setattr(paths, "is_private", lambda path: path.startswith("etc"))  # it is below "." here
+    source = find({}, {})
+    assert source.path == "etc/cohabit.yaml"
+    (warning,) = source.warnings
+    assert str(warning).startswith("cohabit.yaml: warning: ignored: other users can change its directory, and etc/coh")
+    monkeypatch.setattr(paths, "is_private", lambda _: True)
+    assert find({}, {}).path == "cohabit.yaml"
 
 
 def test_a_named_file_has_no_override() -> None:

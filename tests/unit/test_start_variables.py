@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 import time
@@ -13,10 +14,10 @@ import pytest
 
 from cohabit.config import start_variables as reader
 from cohabit.engine import effects
-from cohabit.plan.model import Condition, EnvFile, Hook, Service
+from cohabit.plan.model import Condition, Credentials, EnvFile, Hook, Service
 from cohabit.plan.reason import SKIPPED
 from cohabit.plan.reason_text import text_of
-from cohabit.reactor import start_variables
+from cohabit.reactor import side_process, start_variables
 from cohabit.reactor.launcher import Launcher
 from cohabit.reactor.start_variables import StartVariables
 from unit.file_story import draft, service
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from cohabit.plan.reason import Reason
 
 WEB = Service("web", ("true",), {"OWN": "own"}, env_files=(EnvFile("/x.env"),))
+USER = 1000
+APP, ROOT = Credentials(USER, USER, (), "app", ""), Credentials(0, 0, (), "root", "")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the owner of files: needs root")
 SECRET = "hunter2"  # noqa: S105 - the value of a test
 
 
@@ -69,7 +73,7 @@ services:
 
 def ask(*files: tuple[str, bool, bool], **changes: Any) -> dict[str, Any]:
     """The answer of the reader for these files."""
-    request = {"files": files, "own": {"OWN": "own"}, "user": 0, "group": 0, "conditions": ()}
+    request = {"files": files, "own": {"OWN": "own"}, "user": 0, "conditions": ()}
     return reader.answer(request | changes)
 
 
@@ -121,30 +125,84 @@ def _written(mode: int) -> None:
     Path("x.env").chmod(mode)
 
 
+@as_root
 @pytest.mark.usefixtures("here")
-def test_the_file_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root's, cohabit's and the service's own are accepted. A group that cannot be another user's may write."""
-    _written(0o660)
-    own = os.stat("x.env")
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "getegid", lambda: 0)
-    real = os.fstat
+@pytest.mark.parametrize(
+    ("file", "directory", "user", "text"),
+    [
+        ((0, 0o600), (0, 0o755), USER, ""),
+        ((USER, 0o600), (0, 0o755), USER, ""),
+        ((USER, 0o600), (USER, 0o755), USER, ""),
+        ((0, 0o644), (USER, 0o755), USER, ""),
+        ((USER, 0o600), (0, 0o755), 0, "it belongs to user 1000, who could decide what runs (it must belong to root)"),
+        ((33, 0o600), (0, 0o755), USER, "it belongs to user 33, who could decide what runs (it must belong to root or"),
+        ((0, 0o660), (0, 0o755), 0, "other users can write to it"),  # setfacl -m u:33:rw looks like this
+        ((0, 0o644), (33, 0o755), 0, "user 33 can change {}, and so replace it"),
+        ((0, 0o644), (33, 0o755), USER, "user 33 can change {}, and so replace it"),
+        ((USER, 0o644), (USER, 0o777), USER, "any user can change {}, and so replace it"),
+        ((0, 0o644), (0, 0o1777), 0, "any user can change {}, and so replace it"),
+    ],
+)
+def test_only_root_and_the_user_of_the_service_decide_on_its_variables(
+    file: tuple[int, int], directory: tuple[int, int], user: int, text: str
+) -> None:
+    """Who can change the directory can rename a file of root into it, such as a log with lines of their own."""
+    _written(0o600)
+    for path, (uid, mode) in (("x.env", file), (".", directory)):
+        os.chown(path, uid, uid)
+        os.chmod(path, mode)
+    answer = ask(("x.env", True, False), user=user)
+    if text:
+        assert answer["problem"].startswith("read x.env: " + text.format(os.getcwd()))
+    else:
+        assert answer["values"] == {"A": SECRET}
 
-    def owned(uid: int, gid: int) -> None:
-        changed = os.stat_result((own.st_mode, own.st_ino, own.st_dev, 1, uid, gid, own.st_size, 0, 0, 0))
-        monkeypatch.setattr(os, "fstat", lambda _: changed)
 
-    for uid, gid, user, group, fits in (
-        (0, 0, 1000, 1000, True),
-        (1000, 1000, 1000, 1000, True),
-        (1000, 1000, 0, 0, False),
-        (0, 50, 0, 0, False),
-        (33, 33, 1000, 1000, False),
-    ):
-        owned(uid, gid)
-        answer = ask(("x.env", True, False), user=user, group=group)
-        assert ("values" in answer) == fits, (uid, gid, user)
-    monkeypatch.setattr(os, "fstat", real)
+@as_root
+@pytest.mark.usefixtures("here")
+def test_the_users_of_two_levels_of_directories() -> None:
+    """The service's user may own them all; another user none of them."""
+    os.makedirs("a/b")
+    _written(0o644)
+    os.rename("x.env", "a/b/x.env")
+    os.chown("a/b", USER, USER)
+    for uid, fits in ((USER, True), (33, False)):
+        os.chown("a", uid, uid)
+        assert ("values" in ask(("a/b/x.env", True, False), user=USER)) == fits
+
+
+@pytest.mark.parametrize(
+    ("user", "hooks", "owner"),
+    [
+        (APP, [None, APP], USER),
+        (APP, [ROOT], 0),
+        (None, [APP], 0),
+        (None, [], 0),
+    ],
+)
+def test_a_hook_of_root_gets_no_variables_of_another_user(
+    starts: Starts,
+    monkeypatch: pytest.MonkeyPatch,
+    user: Credentials | None,
+    hooks: list[Credentials | None],
+    owner: int,
+) -> None:
+    """The service's user could set LD_PRELOAD for a post_start or pre_stop hook with `user: root`."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(side_process.Input, "write", lambda _, data: asked.append(marshal.loads(data)))  # noqa: S302
+    made = [Hook(("x",), user=one) for one in hooks]
+    starts.read(WEB.replace(user=user, post_start=tuple(made[:1]), pre_stop=tuple(made[1:])))
+    starts.variables.cancel("web")
+    assert asked[0]["user"] == owner
+
+
+@pytest.mark.usefixtures("here")
+def test_a_flood_of_warnings_is_cut() -> None:
+    """Process 1 logs each of them."""
+    Path("x.env").write_text("A=$NONE\n" * 1000)
+    warnings = ask(("x.env", True, False))["warnings"]
+    assert len(warnings) == 11
+    assert warnings[-1] == "x.env: 990 further warnings"
 
 
 def test_conditions_come_first() -> None:

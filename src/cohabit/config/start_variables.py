@@ -2,14 +2,14 @@
 
     python -I -S config/start_variables.py
 
-Standard input is marshal of {"files", "own", "user", "group", "conditions"}, where files are (path,
-required, raw), own is the service's `environment`, and conditions are (kind, text, negated). Standard output is marshal
-of {"values", "warnings"}, or {"problem"} with a text that completes "cannot ...", or {"skipped"} with what is the case.
-No text has a value in it.
+Standard input is marshal of {"files", "own", "user", "conditions"}, where files are (path, required, raw), own is the
+service's `environment`, user may own the files beside root and cohabit's user, and conditions are (kind, text,
+negated). Standard output is marshal of {"values", "warnings"}, or {"problem"} with a text that completes "cannot ...",
+or {"skipped"} with what is the case. No text has a value in it.
 
-A job that runs as another user may have written the file. So it must be a regular file, not a link, that belongs to
-root, to cohabit's user or to the service's, and no other user may write to it: otherwise that user could set LD_PRELOAD
-for a service of root.
+A job that runs as another user may have written the file. So it must be a regular file, not a link, of one of these
+users, and no other user may write to it or change its directory: otherwise that user could set LD_PRELOAD for a service
+of root, also by renaming a log of root with such a line.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ if _PACKAGE_PARENT not in sys.path:
     sys.path.append(_PACKAGE_PARENT)
 
 from cohabit import paths  # noqa: E402 - importable only after the change of sys.path
-from cohabit.config.text.source import Owners, UnreadableError, read_text  # noqa: E402
+from cohabit.config.text.source import UnreadableError, read_text  # noqa: E402
 from cohabit.config.values import dotenv  # noqa: E402
 from cohabit.plan.conditions import unmet  # noqa: E402
 from cohabit.plan.model import Condition  # noqa: E402
 
 _MARSHAL_VERSION = 2
+_WARNINGS_MAX = 10  # of one file, which may have one in each of 300,000 lines; process 1 logs them
 _VALUES_MAX = 2 << 20  # characters: the kernel accepts no more (execve(2))
 
 
@@ -41,7 +42,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"problem": f"check its conditions: {error.filename}: {error.strerror}"}
     if skipped is not None:
         return {"skipped": skipped}
-    owners = Owners({0, os.geteuid(), request["user"]}, {0, os.getegid(), request["group"]})
+    owners = {0, os.geteuid(), request["user"]}
     values: dict[str, str] = {}
     warnings: list[str] = []
 
@@ -61,7 +62,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         if found.diagnostics:
             line, message = found.diagnostics[0]
             return {"problem": f"read its env_file: {path}:{line}: {message}"}
-        warnings += [f"{path}:{line}: {message}" for line, message in found.warnings]
+        warnings += [f"{path}:{line}: {message}" for line, message in found.warnings[:_WARNINGS_MAX]]
+        if len(found.warnings) > _WARNINGS_MAX:
+            warnings.append(f"{path}: {len(found.warnings) - _WARNINGS_MAX} further warnings")
         values |= found.values
         if sum(map(len, values.values())) > _VALUES_MAX:
             return {"problem": f"read {path}: its values are longer than 2 MiB (pass them in a file)"}

@@ -25,7 +25,7 @@ from cohabit.program import program
 from cohabit.units import DEFAULT_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cohabit.plan.draft import Draft, DraftService
     from cohabit.plan.model import Plan, Service
@@ -57,7 +57,7 @@ def check_machine(
     for service in {service.service: service for service in plan.services.values()}.values():
         found += check_permissions(service, draft.services[service.service])
     found += _check_log_files(whole, draft)
-    found += _check_own_files(whole, draft.where)
+    found += _check_own_files(whole, draft.where, draft.files)
     return (*found, *check_sockets(whole, draft), *check_secret_files(plan, draft, environ))
 
 
@@ -98,12 +98,12 @@ def _check_log_files(plan: Plan, draft: Draft) -> Iterator[Diagnostic]:
                 yield Diagnostic(location, f"{key}.logging: {weakness}: {what} ({advice})", warning=True)
 
 
-def _check_own_files(plan: Plan, location: SourceLocation) -> Iterator[Diagnostic]:
-    """Warn of services that can change the file or the program that root reads or runs at a reload."""
+def _check_own_files(plan: Plan, location: SourceLocation, files: Sequence[str]) -> Iterator[Diagnostic]:
+    """Warn of services that can change a file or the program that root reads or runs at a reload."""
     if os.geteuid() != 0:
         return
     services = {service.user.uid: service for service in plan.services.values() if service.user and service.user.uid}
-    for path in (location.file, __file__, os.path.realpath(program("cohabit")[0])):
+    for path in (*(files or (location.file,)), __file__, os.path.realpath(program("cohabit")[0])):
         try:
             found = [os.stat(each) for each in (path, os.path.dirname(path) or ".")]
         except OSError:

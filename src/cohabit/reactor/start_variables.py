@@ -28,6 +28,13 @@ _SECONDS_MAX = 10.0
 _MARSHAL_VERSION = 2
 
 
+def _owner(service: Service) -> int:
+    """The user who may own the files beside root and cohabit's: the only one whose processes get the values."""
+    users = {hook.user or service.user for hook in (*service.post_start, *service.pre_stop)} | {service.user}
+    uids = {user.uid if user else 0 for user in users}
+    return uids.pop() if len(uids) == 1 else 0
+
+
 class _Reading:
     """One read for one start. read(): it has succeeded; failed(why): it has not."""
 
@@ -71,8 +78,7 @@ class StartVariables:
         request = {
             "files": [(each.path, each.required, each.raw) for each in service.env_files],
             "own": service.environment,
-            "user": service.user.uid if service.user else 0,
-            "group": service.user.gid if service.user else 0,
+            "user": _owner(service),
             "conditions": [(each.kind, each.text, each.negated) for each in conditions],
         }
         child.input.write(marshal.dumps(request, _MARSHAL_VERSION))

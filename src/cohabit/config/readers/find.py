@@ -1,11 +1,19 @@
-"""The first step of reading: find the input, a file or the arguments of `cohabit run`. Nothing is parsed here."""
+"""The first step of reading: find the input, a file or the arguments of `cohabit run`. Nothing is parsed here.
+
+A file that is found without being named decides what root runs, and a service that can change the directory could write
+it there. So root refuses an override file, and COMPOSE_FILE in .env, that such a user could write and who could not
+replace the file itself: it may be a mount, or in /tmp. For the same reason, a file of such a working directory is not
+preferred to one in /etc/cohabit.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cohabit import paths
 from cohabit.config.text.source import STDIN, UnreadableError, read_text
 from cohabit.config.values.option_variables import PREFIXES, option_variable
 from cohabit.plan.draft import Diagnostic, SourceLocation
@@ -67,15 +75,50 @@ def find(request: Mapping[str, Any], environ: Mapping[str, str]) -> Source:
     env_files = tuple(request.get("env_files") or filter(None, option_variable("ENV_FILES", environ.get).split(",")))
     files = request.get("files") or _named_files(environ, env_files)
     warnings: tuple[Diagnostic, ...] = ()
+    overrides: list[str] = []
     if not files:
-        files, warnings = _found()
+        files, overrides, warnings = _found()
     if not files:
         directories = " or ".join(map(os.path.abspath, DIRECTORIES))
         text = f"cannot find {NAMES[0]}, {NAMES[1]} or {NAMES[2]} in {directories} (create one, or use -f FILE)"
         raise NoInputError(SourceLocation("cohabit"), text)
     after = "after -f" if request.get("files") else "in COHABIT_FILE or COMPOSE_FILE"
     first, *others = (_read(path, after) for path in files)
+    for path in overrides:
+        _check_beside(path, files[0])
+        others.append(_read(path, after))
     return first.replace(env_files=env_files, others=tuple(others), warnings=warnings)
+
+
+def _only_root_wrote(path: str) -> bool:
+    """Whether only root could put a file at this path. True if we are not root: other users gain nothing."""
+    try:
+        return os.geteuid() != 0 or paths.is_private(path)
+    except OSError:
+        return False
+
+
+def _check_beside(path: str, main: str) -> None:
+    """Raise NoInputError if a user can change a file or its directory, and not the main file."""
+    if _only_root_wrote(path):
+        return
+    try:
+        may = _writers(os.stat(main))
+        able = _writers(os.lstat(path)) | _writers(os.stat(os.path.dirname(path) or "."))
+    except OSError as error:
+        raise NoInputError(SourceLocation(path), f"cannot read {path}: {error.strerror} (use -f FILE)") from error
+    if "any user" not in may and able - may:
+        who = ", ".join(sorted(able - may))
+        text = f"cannot read {path}: {who} can change it or its directory, and not {main}"
+        raise NoInputError(SourceLocation(path), f"{text} (chown root and chmod go-w both, or use -f FILE)")
+
+
+def _writers(status: os.stat_result) -> set[str]:
+    """Who but root can write to a file or directory."""
+    if status.st_mode & stat.S_IWOTH:
+        return {"any user"}
+    found = {f"user {status.st_uid}"} if status.st_uid else set()
+    return found | ({f"group {status.st_gid}"} if status.st_mode & stat.S_IWGRP else set())
 
 
 def _read(path: str, after: str) -> Source:
@@ -90,21 +133,25 @@ def _read(path: str, after: str) -> Source:
         raise NoInputError(SourceLocation(name), str(error)) from error
 
 
-def _found() -> tuple[list[str], tuple[Diagnostic, ...]]:
-    """The file that is read without -f, with the override file beside it, and warnings."""
-    path = first_file()
-    names: tuple[str, ...] = OVERRIDE_NAMES
+def _found() -> tuple[list[str], list[str], tuple[Diagnostic, ...]]:
+    """The file that is read without -f, the override file beside it, and warnings."""
+    path = _main_file()
     if not path:
-        path, names = next(filter(os.path.lexists, COMPOSE_NAMES), ""), COMPOSE_OVERRIDE_NAMES
-    if not path:
-        return [], ()
+        return [], [], ()
+    names = COMPOSE_OVERRIDE_NAMES if path in COMPOSE_NAMES else OVERRIDE_NAMES
+    in_etc = first_file(DIRECTORIES[1:])
+    passed_over = path if in_etc and path != in_etc and not _only_root_wrote(path) else ""
+    path = in_etc if passed_over else path
     directory = os.path.dirname(path)
     overrides = [one for name in names if os.path.lexists(one := os.path.join(directory, name))]
     ignored = [
         Diagnostic(SourceLocation(one), f"ignored: {overrides[0]} is read (keep one of them)", warning=True)
         for one in overrides[1:]
     ]
-    return [path, *overrides[:1]], tuple(ignored)
+    if passed_over:
+        text = f"ignored: other users can change its directory, and {in_etc} is read (chmod go-w, or use -f FILE)"
+        ignored.append(Diagnostic(SourceLocation(passed_over), text, warning=True))
+    return [path], overrides[:1], tuple(ignored)
 
 
 def _named_files(environ: Mapping[str, str], env_files: Sequence[str]) -> list[str]:
@@ -112,11 +159,19 @@ def _named_files(environ: Mapping[str, str], env_files: Sequence[str]) -> list[s
     if not any(f"{prefix}FILE" in environ for prefix in PREFIXES):
         for path in filter(os.path.isfile, env_files or [".env"]):
             try:  # by name: without such a file nothing is imported
-                environ = {**import_module(_DOTENV).parse(read_text(path), environ.get).values, **environ}
+                found = import_module(_DOTENV).parse(read_text(path), environ.get).values
             except (FileNotFoundError, UnreadableError):
                 continue  # reported with the file's other problems
+            if not env_files and any(f"{prefix}FILE" in found for prefix in PREFIXES) and (main := _main_file()):
+                _check_beside(path, main)
+            environ = {**found, **environ}
     separator = environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
     return list(filter(None, option_variable("FILE", environ.get).split(separator)))
+
+
+def _main_file() -> str:
+    """The file that is read if none is named; "" if there is none."""
+    return first_file() or next(filter(os.path.lexists, COMPOSE_NAMES), "")
 
 
 def first_file(directories: Sequence[str] = DIRECTORIES) -> str:

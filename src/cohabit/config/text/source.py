@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cohabit import paths
 
@@ -28,17 +28,11 @@ class UnreadableError(Exception):
         super().__init__(f"cannot read {path}: {why} ({advice})")
 
 
-class Owners(NamedTuple):
-    """The users that may own a file, and the groups that may write to it."""
-
-    users: Collection[int]
-    groups: Collection[int]
-
-
-def read_text(path: str, owners: Owners | None = None) -> str:
+def read_text(path: str, owners: Collection[int] | None = None) -> str:
     """Text of a regular UTF-8 file of at most 1 MiB; "-" is standard input, and /dev/null is an empty file.
 
-    owners: None for any, also through links. Raises UnreadableError, and FileNotFoundError for a missing file.
+    owners: the only users that may be able to change or replace it, also by a link; None for any.
+    Raises UnreadableError, and FileNotFoundError for a missing file.
     """
     if path == STDIN:
         return _decode("standard input", _read_all(0, "standard input"))
@@ -58,17 +52,29 @@ def read_text(path: str, owners: Owners | None = None) -> str:
         os.close(fd)
 
 
-def _check_owner(fd: int, path: str, owners: Owners) -> None:
+def _check_owner(fd: int, path: str, owners: Collection[int]) -> None:
     found = os.fstat(fd)
     if os.path.islink(path):
         raise UnreadableError(path, "it is a link", "name the file itself")
-    if found.st_uid not in owners.users:
-        text = f"it belongs to user {found.st_uid}, who could set any variable"
-        raise UnreadableError(path, text, "it must belong to root, cohabit's user or the service's user")
-    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid not in owners.groups):
+    if found.st_uid not in owners:
+        text = f"it belongs to user {found.st_uid}, who could decide what runs"
+        wanted = " or ".join(f"user {uid}" if uid else "root" for uid in sorted(owners))
+        raise UnreadableError(path, text, f"it must belong to {wanted}")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # with an access control list, the group's bits are its mask
         raise UnreadableError(
             path, "other users can write to it", "chmod go-w the file, or umask 022 before it is written"
         )
+    if os.geteuid() == 0 and (weak := _weakness(path, owners)):
+        advice = "write it to a directory that no other user can change"
+        raise UnreadableError(path, f"{weak}, and so replace it", advice)
+
+
+def _weakness(path: str, owners: Collection[int]) -> str:
+    """Who else can replace a file, also by another file of the same owner, such as a log with their lines."""
+    try:
+        return paths.who_else_can_change(path, owners)
+    except OSError as error:
+        return f"its directory is not known ({error.strerror})"
 
 
 def _unreadable(path: str, error: OSError) -> UnreadableError:
