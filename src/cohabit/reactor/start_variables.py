@@ -10,7 +10,7 @@ from __future__ import annotations
 import marshal
 import time
 
-from cohabit.errors import EXIT_BUG, EXIT_CANNOT_RUN, EXIT_SYSTEM
+from cohabit.errors import EXIT_BUG, EXIT_CANNOT_RUN, EXIT_KILLED, EXIT_SYSTEM
 from cohabit.plan.reason import SKIPPED, STEP_FAILED, Reason
 from cohabit.program import program
 from cohabit.reactor.side_process import SideProcess
@@ -108,7 +108,8 @@ class StartVariables:
         self._context.poller.cancel((_KEY, service.name))
         if why or code:
             detail = f"read its env_file: the program for it {why or f'ended with {describe_exit(code)}'}"
-            reading.failed(Reason(STEP_FAILED, EXIT_SYSTEM if why else EXIT_BUG, detail=detail))
+            killed = code == EXIT_KILLED  # by the kernel without memory, or by a user: not a bug
+            reading.failed(Reason(STEP_FAILED, EXIT_SYSTEM if why or killed else EXIT_BUG, detail=detail))
             return
         answer = marshal.loads(reading.answer)  # noqa: S302 - from our own program, never from a user
         if "skipped" in answer:
