@@ -26,10 +26,10 @@ cd "$1"
 for number in $(ls); do
     (
         cd "$number"
-        options=$(cat options)
-        export options
+        options=$(cat options) question=$(cat question)
+        export options question
         exec xargs -0 -a variables /bin/sh -fc 'exec env -i PATH=/usr/bin:/bin HOME=/root "$@" \
-            docker-compose $options config --format json' sh >answer 2>error </dev/null
+            docker-compose $options config $question' sh >answer 2>error </dev/null
     ) || echo >"$number/failed"
 done
 """
@@ -65,6 +65,10 @@ class Compose:
 
     def ask(self, cases: list[Case]) -> list[dict[str, Any] | None]:
         """What Compose makes of each case: the file resolved; None for an error."""
+        return [None if text is None else json.loads(text) for text in self.printed(cases, "--format json")]
+
+    def printed(self, cases: list[Case], question: str) -> list[str | None]:
+        """What `config` prints for each case with the options of a question; None for an error."""
         with tempfile.TemporaryDirectory(dir=os.path.join(self._root, "tmp")) as directory:
             for number, case in enumerate(cases):
                 own = os.path.join(directory, f"{number:04d}")
@@ -72,6 +76,8 @@ class Compose:
                 case.write(own)
                 with open(os.path.join(own, "options"), "w", encoding="utf-8") as file:
                     file.write(case.options)
+                with open(os.path.join(own, "question"), "w", encoding="utf-8") as file:
+                    file.write(question)
                 with open(os.path.join(own, "variables"), "w", encoding="utf-8") as file:
                     file.write("".join(f"{name}={value}\0" for name, value in case.environ.items()))
             inside = directory.removeprefix(self._root)
@@ -85,12 +91,11 @@ class Compose:
             return [_answer(os.path.join(directory, f"{number:04d}")) for number in range(len(cases))]
 
 
-def _answer(directory: str) -> dict[str, Any] | None:
+def _answer(directory: str) -> str | None:
     if os.path.exists(os.path.join(directory, "failed")):
         return None
     with open(os.path.join(directory, "answer"), encoding="utf-8") as file:
-        answer: dict[str, Any] = json.load(file)
-    return answer
+        return file.read()
 
 
 def found_or_made() -> Compose:

@@ -6,6 +6,8 @@ Texts that cohabit accepts are one file for Compose, each in its own service. Te
 from __future__ import annotations
 
 import json
+import subprocess
+import tempfile
 from typing import TYPE_CHECKING, Final
 
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from cohabit.config.values.command_text import split_command
 from cohabit.config.values.dotenv import parse
 from cohabit.config.values.interpolate import InterpolationError, expand
+from cohabit.program import program
 from differential.oracle import Case
 from differential.reading import active, ours, theirs
 
@@ -88,6 +91,27 @@ def test_both_refuse_the_same_texts(compose: Compose) -> None:
     for case, answer in zip(cases, compose.ask(cases), strict=True):
         assert answer is None, case
         assert ours(case) is None, case
+
+
+NAMED: Final = (
+    *("$A", "${A}", "${A:-x}", "${A-x}", "${A:?}", "${A?no}", "${A:+x}", "${A+x}", "${A:-}", "$$A ${B}", "$A ${B:-y}"),
+    *("${A:-${B:-b}}", "${A:-${B:?no}}", "${A:-$B}", "${A:-a:-b}", "$1 $? ${A}", "a$", "${A:-a b}"),
+)
+
+
+def test_the_variables_of_a_file_are_those_of_compose(compose: Compose) -> None:
+    """`config --variables`: names, whether they are required, and both values. Compose prints them in any order."""
+    cases = [Case(json.dumps({"services": {"a": {"image": "x", "command": text}}}), {}, {}) for text in NAMED]
+    for case, answer in zip(cases, compose.printed(cases, "--variables"), strict=True):
+        assert answer is not None, case
+        asked = repr({"files": ["compose.yaml"], "show": "variables"})
+        with tempfile.TemporaryDirectory() as directory:
+            case.write(directory)
+            done = subprocess.run(
+                program("loader", "config", asked), cwd=directory, capture_output=True, text=True, check=True
+            )
+        rows = [sorted(" ".join(line.split()) for line in text.splitlines()) for text in (done.stdout, answer)]
+        assert rows[0] == rows[1], case
 
 
 # Letters without { and }, which Compose counts wrongly in a default (docs/reference/file.md).

@@ -45,7 +45,11 @@ LINES = [
     ("cohabit check --file oth", {"other.yaml"}, {"api"}),
     ("cohabit help tim", {"timeline"}, {"ps"}),
     ("cohabit completion z", {"zsh"}, {"bash"}),
-    ("cohabit --", {"--file", "--profile", "--env-file", "--help", "--version"}, {"--json", "--project-name"}),
+    (
+        "cohabit --",
+        {"--file", "--profile", "--env-file", "--project-name", "--help", "--version"},
+        {"--json", "--no-deps"},
+    ),
     ("cohabit -f oth", {"other.yaml"}, {"logs"}),
     ("cohabit --env-file oth", {"other.yaml"}, {"logs"}),
     ("cohabit -f other.yaml ", set(COMMANDS), {"--json"}),

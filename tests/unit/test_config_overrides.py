@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -184,3 +185,128 @@ def test_a_compose_file_here_is_the_last_choice(tmp_path: Path, monkeypatch: pyt
     assert list(registry.read({}, {}).services) == ["b"]
     (tmp_path / "cohabit.toml").write_text("[services.c]\ncommand = 'ls'\n")
     assert list(registry.read({}, {}).services) == ["c"]
+
+
+VARIABLES = """
+name: ${N:-shop}
+services:
+  web:
+    command: run $A ${B:-x} $$E ${B:-y} ${F:-${G:-g}}
+    environment: {K: "${D+d}", C: "${C-c}"}
+    image: web:${TAG:?which}
+    scale: ${S:?}
+  off: {command: "a ${OFF}", profiles: [p]}
+x-a: ["${C:?needed}", "$C", "${-"]
+secrets: {pw: {environment: PASSWORD}}
+"""
+
+
+def _about_variables(directory: Path, show: str, environ: dict[str, str], **request: Any) -> tuple[int, str]:
+    path = directory / "cohabit.yaml"
+    path.write_text(VARIABLES)
+    argv = program("loader", "config", repr({"files": [str(path)], "show": show, **request}))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environ)
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def test_variables_of_the_files(tmp_path: Path) -> None:
+    """Docker's table, in the order of the file: required if one place requires it, and the first default."""
+    code, out = _about_variables(tmp_path, "variables", {})
+    rows = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert rows[0] == ["NAME", "REQUIRED", "DEFAULT", "VALUE", "ALTERNATE", "VALUE"]
+    assert rows[1:] == [
+        ["N", "false", "shop"],
+        ["A", "false"],
+        ["B", "false", "x"],
+        ["F", "false", "${G:-g}"],
+        ["G", "false", "g"],
+        ["D", "false", "d"],
+        ["C", "true", "c"],
+        ["TAG", "true"],
+        ["S", "true"],
+    ]
+    code, out = _about_variables(tmp_path, "variables", {}, json=True, profiles=["p"])
+    found = json.loads(out)
+    assert found["OFF"] == {"required": False, "default": "", "alternate": ""}
+    assert found["D"]["alternate"] == "d"
+
+
+def test_files_without_interpolation(tmp_path: Path) -> None:
+    """What is written, merged, with the services that take part; variables that are not set are not an error."""
+    code, out = _about_variables(tmp_path, "no_interpolate", {"A": "one"})
+    assert (code, "command: run $A ${B:-x} $$E ${B:-y}" in out, "scale: ${S:?}" in out) == (0, True, True)
+    assert "off:" not in out
+    again = json.loads(_about_variables(tmp_path, "no_interpolate", {"A": "one"}, json=True)[1])
+    assert again["services"]["web"]["scale"] == "${S:?}"
+    other = tmp_path / "other.yaml"
+    other.write_text("services: {web: {command: 'other $A'}, more: {command: b}}")
+    merged = _about_variables(tmp_path, "no_interpolate", {}, files=[f"{tmp_path}/cohabit.yaml", str(other)])[1]
+    assert "command: other $A" in merged
+    assert "more:" in merged
+
+
+def test_environment_for_interpolation(tmp_path: Path) -> None:
+    """The environment, .env and the name of the project, in order; a secret of the file is masked."""
+    (tmp_path / ".env").write_text("B=file\nA=file\n")
+    environ = {"A": "one two", "PASSWORD": "hunter22", "URL": "x:hunter22@y"}
+    assert _about_variables(tmp_path, "environment", environ) == (
+        0,
+        "A=one two\nB=file\nCOMPOSE_PROJECT_NAME=shop\nPASSWORD=***\nURL=x:***@y\n",
+    )
+    found = json.loads(_about_variables(tmp_path, "environment", environ, json=True, project_name="app")[1])
+    assert (found["COMPOSE_PROJECT_NAME"], found["A"]) == ("app", "one two")
+
+
+def test_an_error_of_the_file_stays_one(tmp_path: Path) -> None:
+    """Only values do not matter: an unknown service and a file that cannot be merged do."""
+    code, out = _about_variables(tmp_path, "variables", {}, services=["wep"])
+    assert (code, "wep" in out, "NAME" in out) == (64, True, False)
+    other = tmp_path / "other.yaml"
+    other.write_text("include: [nowhere.yaml]\nservices: {web: {command: a}}")
+    for show in ("variables", "no_interpolate", "environment"):
+        code, out = _about_variables(tmp_path, show, {}, files=[str(other)])
+        assert (code, "nowhere.yaml: no such file" in out, "services:" in out) == (78, True, False)
+    other.write_text("services: {web: {command: '$A'}, db: {command: b, stop_signal: '${S:-x}'}}")
+    assert _about_variables(tmp_path, "variables", {}, files=[str(other)])[0] == 0
+
+
+def test_project_directory_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths, .env and the default file are in the directory; the name overrides the other sources of it."""
+    project = tmp_path / "Project"
+    project.mkdir()
+    (tmp_path / "a.yaml").write_text("services: {a: {command: 'x $V', env_file: e, working_dir: /}}")
+    (project / "compose.yaml").write_text("name: ${V}\nservices: {b: {command: 'y $COMPOSE_PROJECT_NAME'}}")
+    (project / ".env").write_text("V=inside")
+    (project / "e").write_text("E=1")
+    monkeypatch.chdir(tmp_path)
+
+    def draft(**request: Any) -> Any:
+        found = registry.read({"project_directory": "Project", **request}, {})
+        assert [str(one) for one in found.problems] == []
+        return found
+
+    read = draft(files=["a.yaml"]).services["a"].service
+    assert (read.command, read.environment) == (("x", "inside"), {"E": "1"})
+    assert draft().services["b"].service.command == ("y", "inside")
+    (project / "compose.yaml").write_text("services: {b: {command: 'y $COMPOSE_PROJECT_NAME'}}")
+    assert draft().services["b"].service.command == ("y", "project")
+    (project / "other.yaml").write_text("services: {c: {command: z}}")
+    (project / ".env").write_text("COMPOSE_FILE=Project/other.yaml")
+    assert list(draft().services) == ["c"]
+    problems = registry.read({"project_directory": "nowhere"}, {}).problems
+    text = "cannot use --project-directory nowhere: no such directory (correct the path)"
+    assert [one.text for one in problems] == [text]
+    argv = program("loader", "config", repr({"files": ["Project/compose.yaml"], "project_name": "app"}))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env={"COMPOSE_PROJECT_NAME": "no"})
+    assert "- app" in done.stdout
+
+
+def test_no_locale_that_was_not_given(tmp_path: Path) -> None:
+    """Python sets LC_CTYPE in its own environment; a file does not see it, unless it was given."""
+    (tmp_path / "cohabit.yaml").write_text("services: {a: {command: 'x ${LC_CTYPE:-none}'}}")
+    argv = program("loader", "config", repr({"files": [f"{tmp_path}/cohabit.yaml"]}))
+    for given, expected in (({}, "none"), ({"LC_CTYPE": "C.UTF-8"}, "C.UTF-8")):
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=given)
+        assert f"- {expected}" in done.stdout

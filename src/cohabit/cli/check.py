@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cohabit.cli.options import FILE_EXIT_CODES, JSON, Command, Option
-from cohabit.cli.up import ENV_FILE, FILE, PROFILE
+from cohabit.cli.up import READING, read_request
 from cohabit.errors import EXIT_SYSTEM, CohabitError
 from cohabit.program import program
 from cohabit.reactor.linux import os, python_environment
@@ -20,9 +20,7 @@ COMMAND = Command(
     "[-f FILE]... [SERVICE...]",
     "Report all errors and warnings of the file with their lines, and start nothing.",
     (
-        FILE,
-        PROFILE,
-        ENV_FILE,
+        *READING,
         Option(
             ("--build",),
             "for a Dockerfile: missing variables, secrets, mounted files and permissions are notes, not errors",
@@ -63,8 +61,8 @@ def run_loader(
     values, services = command.parse(arguments)
     if values["help"]:
         return command.show_help()
-    request = {"files": values["file"], "profiles": values["profile"], "services": services}
-    request |= {"env_files": values["env_file"], "json": values["json"]} | (more(values) if more else {})
+    request = {**read_request(command, values), "services": services, "json": values["json"]}
+    request |= more(values) if more else {}
     argv = program("loader", command.name, repr(request))
     inherited.restore()
     try:

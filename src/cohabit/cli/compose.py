@@ -8,7 +8,7 @@ command lines with their outcomes.
 from __future__ import annotations
 
 from cohabit.cli.options import HELP, Option, WrapperCommand
-from cohabit.cli.up import ENV_FILE, FILE, PROFILE
+from cohabit.cli.up import READING
 from cohabit.errors import UsageError
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BEFORE = WrapperCommand(
-    "read the options before the command", "", "", (FILE, PROFILE, ENV_FILE, Option(("-V", "--version"), "the version"))
+    "read the options before the command", "", "", (*READING, Option(("-V", "--version"), "the version"))
 )
 
 # What to type instead of a command; {} stands for its arguments, after a space.
@@ -81,9 +81,8 @@ COMMANDS = {
 _FRONTS = ("docker", "compose", "docker-compose", "podman", "podman-compose", "supervisorctl", "systemctl")
 # Options of the commands above whose value is not the name of a service.
 _VALUED = ("--format", "--filter", "--index", "--tail", "-n", "--since", "--until", "--protocol", "-o", "--output")
-_NO_PROJECT = (
-    "a container has one cohabit, and no projects (leave it out; ${COMPOSE_PROJECT_NAME} in the file is the variable)"
-)
+_NO_PROJECT = "a container has one cohabit (leave it out; -p is for up, check and config)"
+_NO_DIRECTORY = "the running cohabit has its own directory (--project-directory is for up, check and config)"
 _OWN_FILE = "the running cohabit has its own file (-f is for up, check, config and doctor)"
 _INIT = "this is an option of init (write: cohabit init [options] -- COMMAND)"
 _NO_IMAGE = "cohabit has no images and builds nothing (leave it out; outside: docker build, docker pull)"
@@ -121,8 +120,8 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "--env-file": "the running cohabit has read its files (--env-file is for up, check and config)",
         "-p": _NO_PROJECT,
         "--project-name": _NO_PROJECT,
-        "--project-directory": "paths are relative to the working directory (write: cd DIR first, or WORKDIR)",
-        "--workdir": "paths are relative to the working directory (write: cd DIR first, or WORKDIR)",
+        "--project-directory": _NO_DIRECTORY,
+        "--workdir": "this is the former name of another option (write: --project-directory DIR)",
         "--ansi": "colours are for terminals only (without them: NO_COLOR=1)",
         "--no-ansi": "colours are for terminals only (without them: NO_COLOR=1)",
         "--compatibility": "there are no names of containers (leave it out)",
@@ -188,19 +187,16 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "check": dict.fromkeys(("-q", "--quiet"), "this prints only errors: cohabit config -q"),
     "config": {
-        "--no-interpolate": "the file itself has the variables (write: cat FILE)",
-        "--no-normalize": "the output is always in canonical form (the file itself: cat FILE)",
+        "--no-normalize": "the output is always in canonical form (as it is written: --no-interpolate)",
         "--no-path-resolution": "paths are printed as they are written (leave it out)",
         "--no-consistency": "a file with errors has no configuration (its errors: cohabit check)",
-        "--no-env-resolution": "variables are always resolved (the file itself: cat FILE)",
+        "--no-env-resolution": "env files are always read (without values: --no-interpolate)",
         "--images": "cohabit uses no images (they are in the file: grep image: FILE)",
         "--lock-image-digests": "cohabit uses no images (leave it out)",
         "--resolve-image-digests": "cohabit uses no images (leave it out)",
         "--volumes": "cohabit mounts no volumes (they are in the file: grep -A9 volumes: FILE)",
         "--networks": "cohabit makes no networks (they are in the file: grep -A9 networks: FILE)",
         "--models": "cohabit runs no models (leave it out)",
-        "--variables": "the variables are in the file (write: cat FILE)",
-        "--environment": "the values of variables are not printed (they are those of the container and of .env)",
     },
     "down": {
         "--rmi": _NO_IMAGE,
@@ -276,5 +272,8 @@ def options_after(arguments: list[str]) -> list[str]:
         return [HELP.names[1] if values["help"] else "--version"]
     if not rest:
         raise UsageError(f"there is no command after {arguments[0]} (write: cohabit {arguments[0]} … up)")
-    moved = [f"{option.names[-1]}={value}" for option in (FILE, PROFILE, ENV_FILE) for value in values[option.key]]
+    moved = []
+    for option in READING:
+        given = values[option.key] or []
+        moved += [f"{option.names[-1]}={value}" for value in (given if option.repeat else [given] if given else [])]
     return [rest[0], *moved, *rest[1:]]

@@ -32,6 +32,17 @@ PROFILE = Option(
     ("--profile",), "also use the services of this profile (default: COHABIT_PROFILES)", "NAME", repeat=True
 )
 ENV_FILE = Option(("--env-file",), "read the variables of this file instead of those in .env", "FILE", repeat=True)
+PROJECT_DIRECTORY = Option(
+    ("--project-directory",),
+    "the directory for relative paths, .env and the default file (default: that of the first file)",
+    "DIR",
+)
+PROJECT_NAME = Option(
+    ("-p", "--project-name"), "the value of COMPOSE_PROJECT_NAME for variables in the file, and nothing else", "NAME"
+)
+# How the file is found and read; the options of docker compose before the command.
+READING = (FILE, PROFILE, ENV_FILE, PROJECT_DIRECTORY, PROJECT_NAME)
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 QUIET = Option(("-q", "--quiet"), "of cohabit's own messages, print only warnings and errors")
 
 COMMAND = Command(
@@ -39,9 +50,7 @@ COMMAND = Command(
     "[-f FILE]... [SERVICE...] [-- COMMAND [ARG...]]",
     "Run the services of cohabit.yaml: all of them, or those named and their dependencies.",
     (
-        FILE,
-        PROFILE,
-        ENV_FILE,
+        *READING,
         QUIET,
         Option(("--scale",), "the number of replicas of a service", "SERVICE=N", repeat=True),
         Option(("--no-deps",), "run only the named services, without their dependencies"),
@@ -104,9 +113,7 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
             "cohabit start NAME; to read a changed file: cohabit reload)"
         )
     request = {
-        "files": values["file"],
-        "profiles": values["profile"],
-        "env_files": values["env_file"],
+        **read_request(COMMAND, values),
         **{name: values[name] for name in ("no_log_prefix", "no_color", "timestamps", "attach", "no_attach")},
         **_overrides(values, services),
         "services": services,
@@ -114,6 +121,16 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
         "terminal": os.isatty(0),
     }
     return begin(given, request, quiet=values["quiet"] or bool(request["command"] and request["terminal"]))
+
+
+def read_request(command: Command, values: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a request for the loader that are about how the file is read. Raises UsageError."""
+    name = values["project_name"]
+    if name is not None and not (name and set(name) <= _NAME_CHARACTERS and name[0] not in "_-"):
+        rule = "it consists of a-z, 0-9, _ and -, and begins with a letter or a digit, as in Compose"
+        raise UsageError(f"cannot {command.name}: --project-name: {name!r} is not the name of a project ({rule})")
+    found = {"files": values["file"], "profiles": values["profile"], "env_files": values["env_file"]}
+    return found | {"project_directory": values["project_directory"], "project_name": name}
 
 
 def _overrides(values: dict[str, Any], services: list[str]) -> dict[str, Any]:

@@ -21,9 +21,24 @@ if _PACKAGE_PARENT not in sys.path:
 from cohabit.config import load  # noqa: E402 - importable only after the change of sys.path
 from cohabit.errors import EXIT_SYSTEM  # noqa: E402
 
+# Values that CPython sets LC_CTYPE to, also in the environment, if the locale is C (PEP 538; see reactor/linux.py).
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+
+
+def _was_given(name: bytes) -> bool:
+    """Whether this program was started with a variable (proc_pid_environ(5)); True without /proc."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            return b"\0" + name + b"=" in b"\0" + file.read()
+    except OSError:
+        return True
+
+
 if __name__ == "__main__":
     for hidden in [name for name in os.environ if name.startswith("COHABIT_HIDDEN_")]:  # see reactor/linux.py
         os.environ[hidden.removeprefix("COHABIT_HIDDEN_")] = os.environ.pop(hidden)
+    if os.environ.get("LC_CTYPE") in _COERCED and not _was_given(b"LC_CTYPE"):
+        del os.environ["LC_CTYPE"]
     try:
         exit_code = load.main(sys.argv[1:])
         sys.stdout.flush()

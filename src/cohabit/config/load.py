@@ -5,9 +5,10 @@
     config  the resolved configuration, as a file with the same meaning
 
 With the key "build" (`check --build`), problems that may not exist when the container runs are notes.
-A request is {"files", "profiles", "env_files", "services", "command", "terminal", "json"}, the keys of overrides.py,
-and for `config` {"show", "output"}; each may be missing. From `run` it is {"commands", "main", "helpers", "ready",
-"log_driver", "log_opts"}. What only some requests need is imported by name, so that a start does not pay for it.
+A request is {"files", "profiles", "env_files", "project_directory", "project_name", "services", "command", "terminal",
+"json"}, the keys of overrides.py, and for `config` {"show", "output"}; each may be missing. From `run` it is
+{"commands", "main", "helpers", "ready", "log_driver", "log_opts"}. What only some requests need is imported by name, so
+that a start does not pay for it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from cohabit.config.readers import registry
 from cohabit.config.secret_files import write_secret_files
 from cohabit.config.system import check_machine, skipped_now
 from cohabit.config.values.file_variables import resolve
+from cohabit.config.values.option_variables import PROJECT_NAME
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.draft import UNREADABLE, Diagnostic, Draft, SourceLocation
@@ -46,6 +48,7 @@ _MARSHAL_VERSION = 2  # every Python reads it; nothing of a later version is nee
 _SHORTEST_SECRET = 4  # characters; shorter texts occur everywhere
 _SHARES_SHOWN = 10
 _MOST_SHOWN = 100
+_ABOUT_VARIABLES = ("no_interpolate", "environment", "variables")  # questions of `config` (_show)
 _BY_PRECEDENCE = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
 
 
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     """Answer one request. arguments: COMMAND REQUEST [SCALE REQUESTED]. Returns the exit code."""
     command, request = arguments[0], ast.literal_eval(arguments[1])
     environ = dict(os.environ)  # whose values are not decoded at each access
+    if request.get("project_name"):
+        environ[PROJECT_NAME] = request["project_name"]
     draft = overridden(_read(request, environ), request)
     wanted = list(request.get("services") or ())
     if request.get("command"):
@@ -60,11 +65,14 @@ def main(arguments: Sequence[str]) -> int:
         wanted += [name] if wanted else []
     scale, requested = (ast.literal_eval(text) for text in arguments[2:]) if arguments[2:] else ({}, ())
     draft, in_build = resolve(scaled(draft, scale, requested), environ), bool(request.get("build"))
+    as_written = request.get("show") in _ABOUT_VARIABLES and not draft.unmerged
+    if as_written:  # values do not matter
+        draft = draft.replace(problems=tuple(one.replace(warning=True) for one in draft.problems))
     if in_build:
         draft = draft.replace(problems=_as_notes(draft.problems))
     added = [name for name, number in scale.items() if name in draft.services and number != 0]
     plan, diagnostics = build(draft, wanted, request.get("profiles") or draft.profiles, added)
-    machine = check_machine(plan or _readable(draft), draft, environ, build=in_build)
+    machine = () if as_written else check_machine(plan or _readable(draft), draft, environ, build=in_build)
     if in_build:
         machine = _as_notes(machine)
     if command == "config":  # the configuration is shown even on a machine that cannot run it
@@ -82,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
         except OSError as error:
             return _fail(f"cannot config: cannot write {request['output']}: {error.strerror}", EXIT_SYSTEM)
     if request.get("show") and not errors:
-        return _show(request["show"], plan, draft)
+        return _show(request["show"], plan, draft, as_json=bool(request.get("json")))
     if request.get("json"):
         return _json(command, None if errors else plan, draft, errors, warnings)
     return _COMMANDS[command](None if errors else plan, draft, errors, warnings)
@@ -216,8 +224,8 @@ def _config(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings:
     return exit_code_of(errors)
 
 
-def _show(question: str, plan: Plan | None, draft: Draft) -> int:
-    """Answer `config --QUESTION`: services, profiles, nothing, or "hash NAMES"."""
+def _show(question: str, plan: Plan | None, draft: Draft, *, as_json: bool) -> int:
+    """Answer `config --QUESTION`: services, profiles, nothing, "hash NAMES", or a question about variables."""
     name, _, wanted = question.partition(" ")
     queries = import_module(_QUERIES)
     lines: list[str] = []
@@ -230,6 +238,10 @@ def _show(question: str, plan: Plan | None, draft: Draft) -> int:
             lines = queries.hashes(_shown(plan, draft), wanted)
         except queries.UnknownServiceError as error:
             return _fail(str(error), EXIT_USAGE)
+    elif name in _ABOUT_VARIABLES:
+        content = _masked(queries.about_variables(name, plan, draft), _hidden(draft))
+        text = import_module("json").dumps(content) if as_json else queries.as_text(name, content)
+        lines = [text.removesuffix("\n")]
     _print(lines)
     return 0
 

@@ -95,6 +95,8 @@ class Draft(Record):
     main, reloads, exit_code_from: as those of Plan.
     profiles: those that the environment activates; ("",) for none, as a service may have the empty profile.
     files: the names of all files that were read, in their order.
+    unmerged: a file was not read, or could not be merged into the others, which is in `problems`.
+    variables: those for interpolation: the environment, .env and COMPOSE_PROJECT_NAME.
     """
 
     where: SourceLocation
@@ -113,3 +115,5 @@ class Draft(Record):
     foreign: dict[str, Node] = {}  # noqa: RUF012 - same
     profiles: tuple[str, ...] = ("",)
     files: tuple[str, ...] = ()
+    unmerged: bool = True
+    variables: dict[str, str] = {}  # noqa: RUF012 - same

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cohabit.config.keys.fields import EnvFileKeys
 from cohabit.config.text.source import UnreadableError, read_text
 from cohabit.config.values.interpolate import InterpolationError, expand
-from cohabit.config.values.option_variables import option_variable
+from cohabit.config.values.option_variables import PROJECT_NAME, option_variable
 from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.model import COMPLETED, EnvFile
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cohabit.config.values.dotenv import Variables
     from cohabit.plan.node import Node
 
-PROJECT_NAME = "COMPOSE_PROJECT_NAME"
 _DOTENV = "cohabit.config.values.dotenv"
 _NOT_IN_PROJECT_NAME = re.compile(r"[^a-z0-9_-]")
 _IF_MISSING = "create it, or write required: false or read: start"
@@ -84,6 +83,11 @@ class Environment:
     def _given(self, name: str) -> str | None:
         value = self._environ.get(name)
         return self._beside.get(name) if value is None else value
+
+    def variables_for_interpolation(self) -> dict[str, str]:
+        """All variables that `lookup` finds."""
+        named = {PROJECT_NAME: self._project} if self._project else {}
+        return {**named, **self._beside, **self._environ}
 
     def setting(self, name: str) -> str:
         """Value of a variable that sets an option of the command line (option_variables.py)."""

@@ -36,6 +36,7 @@ def read(source: Source, environ: Mapping[str, str]) -> Draft:
     converter = Converter(source.name, environment.lookup, problems)
     assembly = Assembly(environment, converter)
     tree = assembly.tree(source)
+    unmerged = any(not problem.warning and not problem.at_run_time for problem in problems)
     location = SourceLocation(source.name)
     if tree.value is None:
         text = "no services: the file is empty (write services: and a service below it)"
@@ -66,6 +67,8 @@ def read(source: Source, environ: Mapping[str, str]) -> Draft:
         foreign=foreign,
         profiles=tuple(name.strip() for name in environment.setting("PROFILES").split(",")),
         files=tuple(assembly.files.names),
+        unmerged=unmerged,
+        variables=environment.variables_for_interpolation(),
     )
 
 

@@ -40,6 +40,7 @@ class Source(Record):
 
     arguments: those of `run` (path is ARGUMENTS then, and text is empty). env_files: to read instead of .env.
     others: the files after it, each of which overrides those before it. warnings: about the choice of files.
+    project_directory: "" for that of the first file.
     """
 
     path: str
@@ -49,11 +50,13 @@ class Source(Record):
     env_files: tuple[str, ...] = ()
     others: tuple[Source, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+    project_directory: str = ""
 
     @property
     def directory(self) -> str:
-        """The directory of the first file with a path, for relative paths; "" for the working directory."""
-        return next((os.path.dirname(one.path) for one in (self, *self.others) if one.path != STDIN), "")
+        """The project directory, or that of the first file with a path, for relative paths; "" for the working one."""
+        directories = (os.path.dirname(one.path) for one in (self, *self.others) if one.path != STDIN)
+        return self.project_directory or next(directories, "")
 
 
 class NoInputError(Exception):
@@ -73,13 +76,18 @@ def find(request: Mapping[str, Any], environ: Mapping[str, str]) -> Source:
     if "commands" in request:
         return Source(ARGUMENTS, "cohabit run", arguments=request)
     env_files = tuple(request.get("env_files") or filter(None, option_variable("ENV_FILES", environ.get).split(",")))
-    files = request.get("files") or _named_files(environ, env_files)
+    project = request.get("project_directory") or ""
+    if project and not os.path.isdir(project):
+        where = SourceLocation("cohabit")
+        raise NoInputError(where, f"cannot use --project-directory {project}: no such directory (correct the path)")
+    searched = (project,) if project else DIRECTORIES
+    files = request.get("files") or _named_files(environ, env_files, searched)
     warnings: tuple[Diagnostic, ...] = ()
     overrides: list[str] = []
     if not files:
-        files, overrides, warnings = _found()
+        files, overrides, warnings = _found(searched)
     if not files:
-        directories = " or ".join(map(os.path.abspath, DIRECTORIES))
+        directories = " or ".join(map(os.path.abspath, searched))
         text = f"cannot find {NAMES[0]}, {NAMES[1]} or {NAMES[2]} in {directories} (create one, or use -f FILE)"
         raise NoInputError(SourceLocation("cohabit"), text)
     after = "after -f" if request.get("files") else "in COHABIT_FILE or COMPOSE_FILE"
@@ -87,7 +95,7 @@ def find(request: Mapping[str, Any], environ: Mapping[str, str]) -> Source:
     for path in overrides:
         _check_beside(path, files[0])
         others.append(_read(path, after))
-    return first.replace(env_files=env_files, others=tuple(others), warnings=warnings)
+    return first.replace(env_files=env_files, others=tuple(others), warnings=warnings, project_directory=project)
 
 
 def _only_root_wrote(path: str) -> bool:
@@ -133,13 +141,13 @@ def _read(path: str, after: str) -> Source:
         raise NoInputError(SourceLocation(name), str(error)) from error
 
 
-def _found() -> tuple[list[str], list[str], tuple[Diagnostic, ...]]:
-    """The file that is read without -f, the override file beside it, and warnings."""
-    path = _main_file()
+def _found(searched: Sequence[str]) -> tuple[list[str], list[str], tuple[Diagnostic, ...]]:
+    """The file that is read without -f, the override file beside it, and warnings. searched: directories."""
+    path = _main_file(searched)
     if not path:
         return [], [], ()
-    names = COMPOSE_OVERRIDE_NAMES if path in COMPOSE_NAMES else OVERRIDE_NAMES
-    in_etc = first_file(DIRECTORIES[1:])
+    names = COMPOSE_OVERRIDE_NAMES if os.path.basename(path) in COMPOSE_NAMES else OVERRIDE_NAMES
+    in_etc = first_file(searched[1:])
     passed_over = path if in_etc and path != in_etc and not _only_root_wrote(path) else ""
     path = in_etc if passed_over else path
     directory = os.path.dirname(path)
@@ -154,24 +162,25 @@ def _found() -> tuple[list[str], list[str], tuple[Diagnostic, ...]]:
     return [path], overrides[:1], tuple(ignored)
 
 
-def _named_files(environ: Mapping[str, str], env_files: Sequence[str]) -> list[str]:
-    """The files in COHABIT_FILE or COMPOSE_FILE, of the environment or of .env in the working directory."""
+def _named_files(environ: Mapping[str, str], env_files: Sequence[str], searched: Sequence[str]) -> list[str]:
+    """The files in COHABIT_FILE or COMPOSE_FILE: of the environment, of these files with variables, or of .env."""
     if not any(f"{prefix}FILE" in environ for prefix in PREFIXES):
-        for path in filter(os.path.isfile, env_files or [".env"]):
+        for path in filter(os.path.isfile, env_files or [os.path.join(searched[0], ".env")]):
             try:  # by name: without such a file nothing is imported
                 found = import_module(_DOTENV).parse(read_text(path), environ.get).values
             except (FileNotFoundError, UnreadableError):
                 continue  # reported with the file's other problems
-            if not env_files and any(f"{prefix}FILE" in found for prefix in PREFIXES) and (main := _main_file()):
+            if not env_files and any(f"{prefix}FILE" in found for prefix in PREFIXES) and (main := _main_file(searched)):
                 _check_beside(path, main)
             environ = {**found, **environ}
     separator = environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
     return list(filter(None, option_variable("FILE", environ.get).split(separator)))
 
 
-def _main_file() -> str:
+def _main_file(searched: Sequence[str]) -> str:
     """The file that is read if none is named; "" if there is none."""
-    return first_file() or next(filter(os.path.lexists, COMPOSE_NAMES), "")
+    others = (os.path.join(searched[0], name) for name in COMPOSE_NAMES)
+    return first_file(searched) or next(filter(os.path.lexists, others), "")
 
 
 def first_file(directories: Sequence[str] = DIRECTORIES) -> str:

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 LIMIT_DEPTH = 20
 LIMIT_LENGTH = 131_072  # MAX_ARG_STRLEN: the kernel's limit for an argument or a variable
@@ -109,6 +109,30 @@ def _braced(inner: str, lookup: Callable[[str], str | None], unset: list[str], d
         return expand(alternative, lookup, unset, depth + 1)
     why = "is empty" if value == "" else "is not set"
     raise MissingVariableError(name[0], why, alternative)
+
+
+def uses(text: str, depth: int = 0) -> Iterator[tuple[str, str, str]]:
+    """The variables of a text in their order, also those in defaults: (name, "-" "?" "+" or "", the text after it).
+
+    Raises InterpolationError.
+    """
+    if depth > LIMIT_DEPTH:
+        raise InterpolationError(f"variables nested more than {LIMIT_DEPTH} levels deep")
+    at = 0
+    while (dollar := text.find("$", at)) >= 0:
+        at = dollar + 1 + text.startswith("$", dollar + 1)
+        braced = text.startswith("{", dollar + 1)
+        name = _NAME.match(text, dollar + 1 + braced)
+        if not (braced and name):
+            if name:
+                yield name[0], "", ""
+            continue
+        end = _closing_brace(text, dollar)
+        at = end + 1
+        operator = _OPERATOR.match(text, name.end())
+        alternative = text[operator.end() : end] if operator else ""
+        yield name[0], operator[0][-1] if operator else "", alternative
+        yield from uses(alternative, depth + 1)
 
 
 def names(text: str) -> list[str]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIXES = ("COHABIT_", "COMPOSE_")
+PROJECT_NAME = "COMPOSE_PROJECT_NAME"
 
 
 def option_variable(name: str, lookup: Callable[[str], str | None]) -> str:
