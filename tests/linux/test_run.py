@@ -199,3 +199,14 @@ def test_resize_is_not_forwarded(run: Start, process_1: bool) -> None:
     assert container.stop() == 0
     assert "got 28" not in container.text
     assert "receiver" not in container.text
+
+
+def test_daemon_of_an_init_script_is_its_service(run: Start, tmp_path: Path) -> None:
+    """`service NAME start` ends, and its daemon goes on under that name and ends with the container."""
+    script = tmp_path / "service"
+    script.write_text("#!/bin/sh\nenv -i setsid sleep 7051 </dev/null >/dev/null 2>&1 &\n")
+    script.chmod(0o755)
+    container = run(f"{script} cron start", "sleep 7052")
+    container.until_printed("cron: is in the background now")
+    assert container.below("sleep 7051") != []
+    assert container.stop() == 0

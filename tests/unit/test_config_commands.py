@@ -166,3 +166,20 @@ def test_an_invalid_log_option_is_reported(driver: str, options: list[str], diag
     draft = read({"main": None, "helpers": [], "commands": ["a"], "log_driver": driver, "log_opts": options}, {})
     assert [one.text for one in draft.problems] == [diagnostic]
     assert [one.exit_code for one in draft.problems] == [64]
+
+
+@pytest.mark.parametrize(
+    ("commands", "names"),
+    [
+        (["service cron start", "service ssh start"], ["cron", "ssh"]),
+        (["/usr/sbin/service cron start"], ["cron"]),
+        (["/etc/init.d/cron start", "service cron restart"], ["cron", "cron-2"]),
+        (["A=1 service php8.2-fpm start >/dev/null", "rc-service nginx start"], ["php8.2-fpm", "nginx"]),
+        (["invoke-rc.d redis-server start", "main=service cron start"], ["redis-server", "main"]),
+        (["service --status-all", "service cron status"], ["service", "service-2"]),
+        (["service cron start; sleep 1"], ["sh"]),
+    ],
+)
+def test_init_scripts_give_their_names(commands: list[str], names: list[str]) -> None:
+    """The service is the daemon, not the program that starts it."""
+    assert list(plan(commands=commands).services) == names

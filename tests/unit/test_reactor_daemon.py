@@ -281,7 +281,7 @@ def test_daemon_of_another_user_needs_a_pid_file(processes: dict[int, proc.Proce
     _add(processes, 250, 250)
     assert find_daemon(_web(), trees, 0) == (
         0,
-        "cannot determine the main process: it runs as another user: 250 (name250) (set pid_file)",
+        "cannot determine the main process: it runs as another user: 250 (name250) (set pid_file in cohabit.yaml)",
     )
     trees.cgroups = Cgroups()
     trees.orphans.clear()

@@ -32,8 +32,8 @@ COMMAND = Command(
     ),
     details=(
         "Each COMMAND is one string, as for a shell; a simple command is executed without one. 'name=command' sets the "
-        "name of its service, which is otherwise the name of the program. With --main, the other COMMANDs start at the "
-        "same time as the main command, and their end has no effect.\n\n"
+        "name of its service, which is otherwise the name of the program, and NAME for `service NAME start`. With "
+        "--main, the other COMMANDs start at the same time as the main command, and their end has no effect.\n\n"
         "TERM, INT, QUIT, PWR and RTMIN+3 stop all commands in order; a second such signal kills them. The main "
         "command, or the only one, gets other signals (HUP, USR1, USR2…), as with `cohabit init`."
     ),

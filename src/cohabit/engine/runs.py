@@ -262,7 +262,7 @@ class Runs:
             if unit.state == machine.STOPPING and code == EXIT_KILLED and run.stop is not None and run.stop.killed:
                 run.reason = _stop_timed_out(run.reason, run.stop)
         if orphans and unit.state == machine.RUNNING:
-            hint = "" if code else " (if it is a daemon: run it in the foreground, or set pid_file)"
+            hint = "" if code else " (if it is a daemon: run it in the foreground, or set pid_file in cohabit.yaml)"
             services.say("warning", unit, f"{text_of(run.reason)}; terminating the processes that it left behind{hint}")
         left = orphans or run.hook_stage != ""  # a hook that is still running counts, too
         services.fact(unit, machine.LEFT_ORPHANS if left else machine.ENDED_ALONE, now)

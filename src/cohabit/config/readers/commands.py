@@ -7,6 +7,7 @@ time as it. shell.py parses the strings.
 
 from __future__ import annotations
 
+import os
 import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ _WHERE = SourceLocation("cohabit run")
 _LOGGING = "cohabit.config.readers.typed_logging"
 # name=command. A name contains a lowercase letter: PORT=80 ./server is a command with an assignment, as in a shell.
 _NAMED = re.compile(r"\s*(?=[A-Z0-9._-]*[a-z])([a-zA-Z0-9._-]+)=", re.ASCII)
+# Programs that start the daemon of an init script: `service NAME start`.
+_INIT_COMMANDS = frozenset({"service", "rc-service", "invoke-rc.d"})
 
 
 class _TypedCommand:
@@ -112,12 +115,22 @@ def _has_letter(name: str) -> bool:
 
 
 def _give_names(typed: list[_TypedCommand]) -> None:
-    """Name each unnamed command after its program; a second one of the same name gets -2, a third -3."""
+    """Name each unnamed command after what it runs; a second one of the same name gets -2, a third -3."""
     taken = {one.name for one in typed}
     for one in typed:
         if not one.name:
-            one.name = free_name(one.command.program if one.command else "", taken)
+            one.name = free_name(_what_runs(one.command, one.text) if one.command else "", taken)
             taken.add(one.name)
+
+
+def _what_runs(command: Command, text: str) -> str:
+    """The program of a command, or the daemon that `service NAME start` starts."""
+    words = text.split()
+    if os.path.basename(command.program) in _INIT_COMMANDS and command.program in words:
+        after = words[words.index(command.program) + 1 :]
+        if after[1:2] in (["start"], ["restart"]):
+            return after[0]
+    return command.program
 
 
 def _services(typed: list[_TypedCommand], probe: Probe | None) -> list[Service]:

@@ -53,7 +53,7 @@ def find_daemon(service: Service, trees: Trees, began: int) -> tuple[int, str]:
         return accepted[0], why
     if pids and not why:
         which = "more than one process is in the background" if len(pids) > 1 else "it runs as another user"
-        why = f"cannot determine the main process: {which}: {_list(pids)} (set pid_file)"
+        why = f"cannot determine the main process: {which}: {_list(pids)} (set pid_file in cohabit.yaml)"
     return 0, why
 
 
@@ -67,7 +67,7 @@ def unattributed_warning(pids: list[int]) -> str:
     """Return a warning that names them, after a service has ended normally."""
     return (
         f"its command ended with 0, and processes that started during its run cannot be attributed to a service: "
-        f"{_list(pids)} (if this is its daemon: set pid_file, or run it in the foreground)"
+        f"{_list(pids)} (if this is its daemon: set pid_file in cohabit.yaml, or run it in the foreground)"
     )
 
 
