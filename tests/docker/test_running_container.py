@@ -58,7 +58,8 @@ def test_shell_in_the_foreground(command: str, engine: Engine, label: str, serve
         terminal.type("exit 7\n")
         assert terminal.wait() == 7
     assert "no job control" not in terminal.text
-    assert ("other: stopped" in terminal.text) == (command == "up")
+    assert ("not printed on this terminal" in terminal.text) == (command == "up")
+    assert "other: stopped" not in terminal.text
 
 
 @pytest.mark.parametrize("case", [("init", "\x03", 130), ("up", "\x1c", 131)])

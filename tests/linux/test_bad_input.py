@@ -101,7 +101,7 @@ def test_command_that_is_missing_at_its_start(up: Start, tmp_path: Path) -> None
         ["init", "-g", "-c", "true"],
         ["init", "-p", "NONSENSE", "true"],
         ["init", "-p"],
-        ["up", "-f", "a", "-f", "b"],
+        ["up", "--scale", "web"],
         ["init", "-t", "1s", "-t", "2s", "true"],
         [],
     ],

@@ -170,7 +170,8 @@ def _named_files(environ: Mapping[str, str], env_files: Sequence[str], searched:
                 found = import_module(_DOTENV).parse(read_text(path), environ.get).values
             except (FileNotFoundError, UnreadableError):
                 continue  # reported with the file's other problems
-            if not env_files and any(f"{prefix}FILE" in found for prefix in PREFIXES) and (main := _main_file(searched)):
+            names_files = any(f"{prefix}FILE" in found for prefix in PREFIXES)
+            if names_files and not env_files and (main := _main_file(searched)):
                 _check_beside(path, main)
             environ = {**found, **environ}
     separator = environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
