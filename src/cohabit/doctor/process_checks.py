@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import TYPE_CHECKING, TypeAlias
 
 from cohabit.doctor import known, replacement, script, sh, start, wrapper
@@ -112,7 +113,7 @@ def _daemonizes(_image: Image, start_command: StartCommand) -> Iterator[FindingF
     if not script.becomes_daemon(argv, start_command.foreground):
         return
     why = "its first process ends at once, and with it the container"
-    text, unknown = replacement.in_foreground(sh.Simple(tuple(map(Word, argv)), (), " ".join(argv), 0))
+    text, unknown = replacement.in_foreground(sh.Simple(tuple(map(Word, argv)), (), shlex.join(argv), 0))
     words = start.shell_commands(text)
     do = replacement.instruction(item.name, words[0].argv) if words else f"run {unknown} in the foreground"
     yield ERROR, item.line, f"{' '.join(argv)} puts itself in the background", why, do

@@ -31,6 +31,7 @@ _COMPLETED = "service_completed_successfully"
 _AMBIGUOUS = re.compile(r" or |,|without|itself|VERSION")
 _KINDS = {sh.IF: "a condition", sh.CASE: "a condition", sh.LOOP: "a loop"}
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*|[0-9@*#?$!-])", re.ASCII)
+_STARTING = ("-k start", "start")  # arguments of apachectl
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _PLAIN = re.compile(r"[\w./@%+=, '-]+", re.ASCII)
 _INTERPRETERS = re.compile(r"(?:python[0-9.]*|node|ruby|php|perl|java|sh|bash|dash)$")
@@ -103,7 +104,9 @@ def _take(step: Step, conduct: Conduct, arguments: tuple[str, ...]) -> Part | Le
     elif script.becomes_daemon(node.argv, conduct.foreground):
         text, why = in_foreground(node)
     else:
-        text, why = _command(job.source if job else node.source, conduct, arguments)
+        text, why = job.source if job else node.source, ""
+    if not why:
+        text, why = _command(text, conduct, arguments)
     if why:
         return Left(node.line, why)
     return Part(text, node.line, job=job is None and node is not conduct.last)
@@ -135,12 +138,36 @@ def in_foreground(node: Simple) -> tuple[str, str]:
         name = {"ssh": "sshd", "dbus": ""}.get(arguments[0], arguments[0])
     row = known.DAEMONS.get(known_name(name))
     text = row.foreground_command if row else ""
-    plain = name in ("service", "systemctl") or _AMBIGUOUS.search(text)
+    unknown = f"what `{node.source}` starts"
     if known_name(name) == "php-fpm" and name == node.program:
-        text, plain = " ".join(word for word in node.argv if word not in ("-D", "--daemonize")) + " -F", None
-    if not text or plain:
-        return "", f"what `{node.source}` starts"
-    return text, ""
+        return f"{_without(node.source, ('-D', '--daemonize'))} -F", ""
+    if row is None or name in ("service", "systemctl"):
+        return "", unknown
+    own = node.program != name or node.assigns or _without(" ".join(arguments), (*_STARTING, *row.background_flags))
+    if own and node.program != "service":
+        text = _with_its_arguments(node.source, name, row)
+    elif _AMBIGUOUS.search(text):
+        text = ""
+    return text, "" if text else unknown
+
+
+def _with_its_arguments(source: str, name: str, row: known.Daemon) -> str:
+    """The command with its own arguments, in the foreground; "" if that is not known."""
+    first, _, flags = row.foreground_command.partition(" ")
+    if flags.startswith("without "):
+        flags = ""
+    clear = all(flag.startswith("-") and not flag.endswith("…") for flag in row.background_flags)
+    if first.rpartition("/")[2] != name or not clear or _AMBIGUOUS.search(flags) or flags[:2] in source.split():
+        return ""
+    return f"{_without(source, (*_STARTING, *row.background_flags))} {flags}".rstrip()
+
+
+def _without(command: str, flags: Sequence[str]) -> str:
+    """A command without these flags."""
+    for flag in flags:
+        pattern = re.escape(flag).replace(r"\ ", "[ =]")
+        command = re.sub(rf"(?:^|\s+){pattern}(?!\S)", "", command)
+    return command.strip()
 
 
 # --- the file --------------------------------------------------------------------------------------------

@@ -266,7 +266,7 @@ def becomes_daemon(argv: Sequence[str], foreground: frozenset[str] = frozenset()
     """Whether a command certainly puts its program in the background."""
     name, arguments = program(argv)
     row = known.DAEMONS.get(known_name(name))
-    if row is None or known_name(name) in foreground or any("$" in one for one in arguments):
+    if row is None or known_name(name) in foreground:
         return False
     if known_name(name) == "php-fpm":
         return bool({"-D", "--daemonize"} & set(arguments))  # its configuration decides without a flag
@@ -274,6 +274,8 @@ def becomes_daemon(argv: Sequence[str], foreground: frozenset[str] = frozenset()
         one in row.config_flags or one.startswith(tuple(f"{flag}=" for flag in row.config_flags)) for one in arguments
     ):
         return False
+    if not row.background_flags and any("$" in one for one in arguments):
+        return False  # the variable may be the flag that keeps it in the foreground
     return row.certain and not _NO_START.intersection(arguments) and daemonizes(row, arguments)
 
 
