@@ -151,7 +151,7 @@ class Model(RequestedState):
     def _never_ran(self, state: ServiceState, reason: Reason, now: float, *, orphans: bool) -> None:
         state.spawn_pending, state.started, state.orphans = False, False, orphans
         state.code, state.ran_seconds, state.reason = reason.code or 0, 0.0, reason
-        state.skipped = reason.kind == reasons.SKIPPED
+        state.skipped = reason.kind == reasons.SKIPPED and not (state.down or state.restart_pending)
         if not orphans:
             self._run_ended(state, now)
 

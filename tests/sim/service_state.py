@@ -240,7 +240,7 @@ class ServiceState:
         """Whether this dependency on it is satisfied."""
         if self.restart_pending:
             return False
-        if self.skipped and self.succeeded and not self.down:
+        if self.skipped and self.succeeded:
             done = True  # also with a schedule: the dependents do not wait for its next run
         elif dependency.condition == COMPLETED:
             done = self.ended and self.succeeded
