@@ -122,3 +122,14 @@ def test_a_refused_pause_is_none() -> None:
     engine.step(SignalRefused("web", Reason(SIGNAL_REFUSED, signal=19, detail="process 7 (x) of user 0")), 0.5)
     assert not engine.units["web"].paused
     assert engine.deadline() == due
+    assert [entry[1] for entry in engine.units["web"].history.entries][-2:] == ["paused", "unpaused"]
+
+
+def test_another_refused_signal_leaves_it_paused() -> None:
+    """A cgroup can be frozen without CAP_KILL: then a refused HUP says nothing about the pause."""
+    engine = _running()
+    engine.step(PAUSE, 0.5)
+    engine.step(SignalRefused("web", Reason(SIGNAL_REFUSED, signal=1, detail="process 7 (x) of user 0")), 0.6)
+    assert engine.units["web"].paused
+    assert in_short(next(iter(engine.step(UNPAUSE, 0.7)))) == "unpause web"
+    assert engine.units["web"].signal_refused is None

@@ -11,11 +11,13 @@ from cohabit.engine.effects import Pause, StopAsking, Unpause
 from cohabit.engine.run import ALIVE, PAUSED
 from cohabit.engine.transition import IS_PAUSED, UNPAUSED
 from cohabit.engine.unit import HEALTH_TIMER
+from cohabit.units import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cohabit.engine.surroundings import Services
     from cohabit.engine.unit import Unit
+    from cohabit.plan.reason import Reason
 
 
 def pause(services: Services, unit: Unit, now: float) -> None:
@@ -37,16 +39,19 @@ def unpause(services: Services, unit: Unit, now: float) -> None:
     """Let the processes of a paused service run again."""
     if not unit.paused:
         return
+    unit.signal_refused = None
     services.out.append(Unpause(unit.name))
-    end(services, unit, now)
-    services.note(unit, UNPAUSED, now)
+    _end(services, unit, now)
     services.say("info", unit, "continues after a pause")
 
 
-def end(services: Services, unit: Unit, now: float) -> None:
-    """The pause is over, or its processes could not be stopped."""
-    if not unit.paused:
-        return
+def refused(services: Services, unit: Unit, cause: Reason, now: float) -> None:
+    """A signal was not sent. If it was that of the pause, its processes run on; any other leaves it paused."""
+    if unit.paused and cause.signal and signal_name(cause.signal) == "SIGSTOP":
+        _end(services, unit, now)
+
+
+def _end(services: Services, unit: Unit, now: float) -> None:
     unit.run.process = ALIVE
     if unit.spec.probe is not None and unit.health.status:
         began = next((entry[0] for entry in reversed(unit.history.entries) if entry[1] == IS_PAUSED), now)
@@ -54,3 +59,4 @@ def end(services: Services, unit: Unit, now: float) -> None:
         if unit.health.next_at is not None:
             unit.health.next_at = max(unit.health.next_at, now)
         services.timers.set((unit.name, HEALTH_TIMER), unit.health.next_at)
+    services.note(unit, UNPAUSED, now)

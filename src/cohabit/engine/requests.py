@@ -95,7 +95,7 @@ def _kill(services: Services, unit: Unit, now: float) -> None:
 
 def signal_refused(services: Services, unit: Unit, cause: Reason, now: float) -> None:
     """A signal was not sent. What was not asked to end is not waited for: it is STOPPING until it ends."""
-    pausing.end(services, unit, now)
+    pausing.refused(services, unit, cause, now)
     if unit.signal_refused is None:  # logged once per run
         not_awaited = "; its end is not waited for" if unit.state == machine.STOPPING else ""
         services.say("error", unit, text_of(cause) + not_awaited)
