@@ -271,6 +271,8 @@ class ServiceState:
             self.health.postpone(now - self.paused_at)
             if self.health.next_probe_at is not None:
                 self.health.next_probe_at = max(self.health.next_probe_at, now)
+            if self.health.silence_deadline is not None:  # it may have been over before the pause began
+                self.health.silence_deadline = max(self.health.silence_deadline, now)
         self.paused_at = None
 
     def request_run(self) -> None:
