@@ -1,7 +1,10 @@
 """Hooks on the real kernel: their order, their environment, their failures, and the processes they leave behind."""
 
+from pathlib import Path
+
 import pytest
 
+from linux.clients import ask, environment
 from linux.conftest import Gate, Start
 from linux.run import shell
 
@@ -108,3 +111,98 @@ def test_pre_stop_hook_that_hangs(up: Start, hook: str, code: int) -> None:
     assert run.lines("web", "out") == ["main", "asked"]
     assert "web: its pre_stop hook 1 is still running: sending the stop signal" in run.text
     assert "web: stopped: ended with exit code 0" in run.text
+
+
+def test_post_stop_hooks_follow_the_stop(up: Start, process_1: bool) -> None:
+    """They run when the whole tree has ended, know how it ended, and what the service depends on still runs."""
+    run = up(
+        {
+            "db": {"command": shell("trap 'echo end; exit 0' TERM; echo up; while :; do sleep 0.1; done")},
+            "web": {
+                "command": shell("sleep 2000 & echo $! > left; echo main; exec sleep 1000"),
+                "depends_on": ["db"],
+                "pre_stop": [_hook("echo before")],
+                "post_stop": [
+                    _hook(
+                        "echo $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS; kill -0 $(cat left) 2>/dev/null || echo alone"
+                    ),
+                    _hook("echo last; sleep 3000 & sleep 3000 & exit 3"),
+                ],
+            },
+        },
+        process_1=process_1,
+    )
+    run.until_printed("| main")
+    run.until_printed("| up")
+    assert run.stop() == 0
+    assert run.lines("web", "out") == ["main", "before", "success killed TERM", "alone", "last"]
+    assert run.text.index("post_stop hook 2 ended with exit code 3") < run.text.index("db: stopped")
+    assert run.text.index("| last") < run.text.index("| end")
+    assert run.zombies() == []
+
+
+def test_post_stop_hook_comes_before_the_next_start(up: Start, process_1: bool) -> None:
+    """Also after a run that failed, and after one whose command cannot be executed."""
+    run = up(
+        {
+            "web": {
+                "command": shell("echo main; exit 5"),
+                "restart": "on-failure:1",
+                "post_stop": ["echo after $EXIT_STATUS", _hook("echo after $EXIT_STATUS; sleep 0.2; echo done")],
+            }
+        },
+        process_1=process_1,
+    )
+    assert run.wait() == 5
+    once = ["main", "after $EXIT_STATUS", "after 5", "done"]
+    assert run.lines("web", "out") == [*once, *once]
+    assert "web: ended with exit code 5" in run.text
+
+
+def test_post_stop_hook_after_a_failed_start(up: Start) -> None:
+    """There is no exit status then."""
+    run = up(
+        {
+            "web": {
+                "command": ["./gone"],
+                "pre_start": [_hook("echo '#!/bin/sh' > gone; chmod +x gone; rm gone")],
+                "post_stop": [_hook("echo $SERVICE_RESULT ${EXIT_CODE-none}")],
+            }
+        }
+    )
+    assert run.wait() == 127
+    assert run.lines("web", "out") == ["exit-code none"]
+
+
+@pytest.mark.parametrize("hook", HANGING)
+def test_post_stop_hook_that_hangs(up: Start, hook: str, process_1: bool) -> None:
+    """It and all that it started are killed when its time is over."""
+    run = up(
+        {"web": {"command": ["true"], "post_stop": [_hook(hook), _hook("echo never")], "stop_grace_period": "0s"}},
+        process_1=process_1,
+    )
+    assert run.wait() == 0
+    assert "web: its post_stop hooks have not ended within 2s" in run.text
+    assert "never" not in run.lines("web", "out")
+    assert run.zombies() == []
+
+
+def test_reexecution_during_a_post_stop_hook(up: Start, gate: Gate, tmp_path: Path) -> None:
+    """The hook goes on, and the restart follows it."""
+    run = up(
+        {
+            "web": {
+                "command": shell("echo main; exit 5"),
+                "restart": "on-failure:1",
+                "post_stop": [_hook("read x < gate; echo after")],
+            }
+        },
+        environment=environment(str(tmp_path)),
+    )
+    run.one("sh -c read x < gate; echo after")
+    ask(run, str(tmp_path), "reexec")
+    gate.open()
+    run.until_printed("starting again in")
+    gate.open()
+    assert run.wait() == 5
+    assert run.lines("web", "out") == ["main", "after", "main", "after"]

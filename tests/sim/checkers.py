@@ -37,11 +37,13 @@ class OneMainProcess(Checker):
 
 
 class CleanStart(Checker):
-    """No process of a service is alive when its next run begins."""
+    """No process of a service is alive when its next run begins, and its post_stop hooks have run."""
 
     def effect(self, effect: Effect, now: float) -> None:
         if isinstance(effect, (effects.Spawn, effects.RunHook)) and self.model.begins_a_run(effect):
             left = self.world.kernel.members(effect.service.name)
+            if self.model.states[effect.service.name].in_post_stop:
+                self.fail(f"{effect.service.name} is started before its post_stop hooks have ended")
             if left:
                 self.fail(f"{effect.service.name} is started while pid {left[0].pid} of its last run is alive")
 

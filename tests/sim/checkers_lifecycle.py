@@ -114,10 +114,21 @@ class Hooks(Checker):
                 number = 0
         elif effect.stage == "post_start":
             number, allowed = state.post_start_done, state.running and not state.hook_failed
+        elif effect.stage == "post_stop":
+            number, allowed = state.post_stop_done, state.has_post_stop
+            left = self.world.kernel.members(state.name)
+            if not number and left:
+                self.fail(f"the {what} runs while pid {left[0].pid} of its run is alive")
+            self._variables(state, effect)
         else:
             number, allowed = state.pre_stop_done, state.main_alive and not state.signalled and state.killed_at is None
         if not allowed or effect.number != number:
             self.fail(f"the {what} runs at the wrong moment")
+
+    def _variables(self, state: ServiceState, effect: effects.RunHook) -> None:
+        code, status = state.exit_code, effect.variables.get("EXIT_STATUS", "")
+        if (code is None) != (status == "") or (status.isdigit() and int(status) != code):
+            self.fail(f"{state.name} ended with {code}, and its post_stop hook gets {status!r}")
 
     def _signal(self, state: ServiceState, now: float) -> None:
         if state.main_alive and not state.signalled and not state.skips_pre_stop and state.killed_at is None:
@@ -136,6 +147,8 @@ class Hooks(Checker):
             until = state.hooks_until if hooked else None
             if until is not None and (deadline is None or deadline > until + EPSILON):
                 self.fail(f"{name} must get its stop signal at {until:.3f}, without a deadline for that")
+            if state.has_post_stop and not state.hook:
+                self.fail(f"{name} has ended, and its next post_stop hook does not run")
             if state.run_begun and not state.active:
                 self.fail(f"{name} is not started after its pre_start hooks")
             if state.hook or state.must_end:

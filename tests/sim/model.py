@@ -45,6 +45,7 @@ class Model(RequestedState):
         self.first_signal, self.first_signal_at = 0, 0.0
         self.second_signal_at: float | None = None
         self.forced = False
+        self.time_is_over = False  # no post_stop hook begins any more
         self.swept = False
         self.announced = False  # AllReady
         self.just_ended: ServiceState | None = None  # with the latest event
@@ -103,6 +104,7 @@ class Model(RequestedState):
             case events.Swept():
                 self.swept = True
             case events.Due():
+                self.time_is_over = self.time_is_over or (self.total_at is not None and now >= self.total_at)
                 for state in self.states.values():
                     if state.running and state.health is not None and not state.paused:
                         self._change_health(state, now, state.health.check_silence)
@@ -123,7 +125,7 @@ class Model(RequestedState):
                 self._exited(state, code, now, orphans=orphans)
             case events.TreeGone():
                 state.orphans = False
-                self._run_ended(state, now)
+                self._tree_ended(state, now)
             case events.HookEnded(_, code, cause, orphans):
                 self._hook_ended(state, code, cause, now, orphans=orphans)
             case events.Probed(_, passed):
@@ -138,12 +140,12 @@ class Model(RequestedState):
     # --- one run -------------------------------------------------------------------------------------
 
     def _exited(self, state: ServiceState, code: int, now: float, *, orphans: bool) -> None:
-        state.main_alive, state.orphans = False, orphans
+        state.main_alive, state.orphans, state.exit_code = False, orphans, code
         state.code, state.ran_seconds = state.forced_exit_code or code, now - state.since
         state.reason = state.reason or state.end_of_run(code)
         if not orphans and not state.hook:
-            self._run_ended(state, now)
-        elif not self.is_going_down(state) and state.is_final:
+            self._tree_ended(state, now)
+        if state.active and not self.is_going_down(state) and state.is_final:
             self._failed(state)
             if self._ends_all(state) and (state.code or state.service.schedule is None):
                 self._begin(now, state.code, state.name)  # at once, not when its other processes have ended
@@ -153,13 +155,18 @@ class Model(RequestedState):
         state.code, state.ran_seconds, state.reason = reason.code or 0, 0.0, reason
         state.skipped = reason.kind == reasons.SKIPPED and not (state.down or state.restart_pending)
         if not orphans:
-            self._run_ended(state, now)
+            self._tree_ended(state, now)
 
     def _hook_ended(self, state: ServiceState, code: int, cause: Reason | None, now: float, *, orphans: bool) -> None:
         (stage, _, number), state.hook = state.hook.partition(" "), ""
         kind = reasons.HOOK_FAILED if code else reasons.HOOK_ENDED
         reason = Reason(kind, code, hook_stage=stage, hook_index=int(number), cause=cause)
-        if cause is not None and cause.kind == reasons.SKIPPED:
+        if stage == "post_stop":
+            state.post_stop_done += 1
+            state.orphans = orphans
+            if not state.has_post_stop and not orphans:
+                self._run_ended(state, now)
+        elif cause is not None and cause.kind == reasons.SKIPPED:
             self._never_ran(state, cause, now, orphans=orphans)
         elif stage == "pre_start":
             if code or self.is_going_down(state):
@@ -169,7 +176,7 @@ class Model(RequestedState):
         elif not state.main_alive:
             state.orphans = state.orphans or orphans
             if not state.orphans:
-                self._run_ended(state, now)
+                self._tree_ended(state, now)
         elif stage == "pre_stop":
             state.pre_stop_done += 1
         elif state.running and code and not self.is_going_down(state):
@@ -181,10 +188,19 @@ class Model(RequestedState):
             if state.start_complete and state.health is not None and not state.paused:
                 self._change_health(state, now, state.health.check_silence)
 
+    def _tree_ended(self, state: ServiceState, now: float) -> None:
+        """Its last process has ended. Its post_stop hooks come before anything else."""
+        skipped = state.reason is not None and state.reason.kind == reasons.SKIPPED
+        if state.in_post_stop or not state.service.post_stop or skipped or self.time_is_over:
+            self._run_ended(state, now)
+        else:
+            state.in_post_stop = True
+            state.kill_at = state.killed_at = state.stop_requested_at = None
+
     def _run_ended(self, state: ServiceState, now: float) -> None:
-        """Its last process has ended."""
+        """Its last process has ended, and its post_stop hooks, too."""
         self.just_ended, self.end_reason = state, state.reason
-        state.stop_requested_at, state.run_begun = None, False
+        state.stop_requested_at, state.run_begun, state.in_post_stop = None, False, False
         if self.ending_at is not None or state.removed:
             return
         if state.restart_pending:
@@ -307,7 +323,7 @@ class Model(RequestedState):
             self.codes = (self.codes - {128 + number}) | {None}
             self.cause = ""
         if self.stop_requests > 1 and self.second_signal_at is None:
-            self.second_signal_at = now
+            self.second_signal_at, self.time_is_over = now, True
 
     def _check_for_end(self, now: float) -> None:
         states = self.states.values()
@@ -359,6 +375,8 @@ class Model(RequestedState):
             case effects.RunHook(service, stage, number):
                 self.states[service.name].hook = f"{stage} {number}"
                 self.states[service.name].ever_ran = True
+                if stage == "post_stop":
+                    self._stop_begins(self.states[service.name], now)
                 if stage == "pre_stop":
                     self._stop_begins(self.states[service.name], now)
                     if self.states[service.name].hooks_until is None:
@@ -409,10 +427,15 @@ class Model(RequestedState):
 
     def _time_to_stop(self, state: ServiceState, now: float) -> float:
         """Its grace period; less if the services after it would have no time left."""
-        grace, after = state.service.stop_grace_seconds, self.time_after.get(state.name, 0.0)
-        if self.total_at is None or not after or now + grace + after <= self.total_at:
+        grace, after = state.grace_seconds, self.time_after.get(state.name, 0.0)
+        if self.total_at is None:
             return grace
-        return max(0.0, self.total_at - now) * grace / (grace + after)
+        left = self.total_at - now
+        if after and grace + after > left:
+            grace = max(0.0, left) * grace / (grace + after)
+        if state.service.post_stop and not state.in_post_stop:
+            grace = max(0.0, min(grace, left) * 0.75, min(grace, left) - 2.0)
+        return grace
 
     def _divide_total(self, now: float) -> None:
         """The container begins to stop: services that are being stopped already may have less time from now on."""
@@ -431,7 +454,7 @@ class Model(RequestedState):
             for dependency in self.states[name].newest.depends_on:
                 other = self.states.get(dependency.service)
                 if other is not None:
-                    own = other.service.stop_grace_seconds if other.active else 0.0
+                    own = other.grace_seconds if other.active else 0.0
                     found.append(own + self._time_after(other.name))
             self.time_after[name] = max(found)
         return self.time_after[name]

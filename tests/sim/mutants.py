@@ -2,8 +2,8 @@
 
 Each is the real Supervisor, or one of its parts, with a defect that is easily made. There is at least one
 for each violation that a checker can report. test_mutants.py runs each one under its checker alone and expects its
-violation. Here are the mutants of starting, stopping and the end; mutants_lifecycle.py and mutants_requests.py have the
-others.
+violation. Here are the mutants of starting, stopping and the end; mutants_lifecycle.py, mutants_post_stop.py and
+mutants_requests.py have the others.
 """
 
 # ruff: noqa: ARG002, D102 - the overridden methods are documented in the engine
@@ -23,6 +23,7 @@ from cohabit.engine.services import Services
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.reason import ALL_ENDED, DEPENDENCY_FAILED, KILLED_BY_SIGNAL, Reason
 from sim.mutants_lifecycle import LIFECYCLE_MUTANTS
+from sim.mutants_post_stop import POST_STOP_MUTANTS
 from sim.mutants_requests import REQUEST_MUTANTS
 
 if TYPE_CHECKING:
@@ -459,6 +460,7 @@ MUTANTS: tuple[tuple[Broken, str, str], ...] = (
     (NeverExits, "Liveness", "nothing is left to happen"),
     (IgnoresStopRequests, "Liveness", "no Exit after"),
     *LIFECYCLE_MUTANTS,
+    *POST_STOP_MUTANTS,
     *REQUEST_MUTANTS,
 )
 

@@ -44,7 +44,35 @@ _RESTARTS = (
     Restart("on-failure", attempts=3, delay_seconds=1.0),
 )
 _PASSIVE_KINDS = ("notify", "notify", "log", "fd")
+_CHANGED = 0.2  # of the hooks after the stop, at a change of the file
 _HOOKS = tuple(Hook((name,)) for name in ("one", "two", "three"))
+
+
+class PostStops:
+    """The post_stop hooks of one world's services, from a generator of their own: without them it is as it was before.
+
+    A service keeps its hooks when the file changes, or gets others.
+    """
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._chance = rng.choice((0.0, 0.0, 0.3, 1.0))
+        self._hooks: dict[str, tuple[Hook, ...]] = {}
+
+    def added(self, plan: Plan) -> Plan:
+        """The Plan with these hooks."""
+        for name in plan.services:
+            if name not in self._hooks or self._rng.random() < _CHANGED:
+                several = self._rng.choice((1, 1, 2, 3)) if self._rng.random() < self._chance else 0
+                self._hooks[name] = tuple(self._rng.sample(_HOOKS, several))
+        return plan.replace(
+            services={name: each.replace(post_stop=self._hooks[name]) for name, each in plan.services.items()}
+        )
+
+    @staticmethod
+    def removed(plan: Plan) -> Plan:
+        """The Plan without them."""
+        return plan.replace(services={name: each.replace(post_stop=()) for name, each in plan.services.items()})
 
 
 class PlanProfile:

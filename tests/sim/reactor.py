@@ -105,7 +105,7 @@ class Reactor:
             orphans = self._has_no_main(name) and self._check_lingering(name)
             self.queue.append(events.HookEnded(name, _SYSTEM, _NO_ROOM, orphans))
         else:
-            if stage == "pre_start":
+            if stage in ("pre_start", "post_stop"):
                 self._lingering.discard(name)
             self.hooks[name] = self._kernel.fork(name, stage)
             if stage == "pre_stop":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cohabit.plan.model import POST_START, PRE_START, PRE_STOP
+from cohabit.plan.model import HOOK_STAGES
 from sim.checker import Violation
 from sim.ownership_world import World as OwnershipWorld
 from sim.world import World
@@ -70,9 +70,7 @@ def _described(service: Service) -> str:
     if restart.condition != "no":
         parts[-1] += f" (attempts {restart.attempts}, delay {restart.delay_seconds})"
     parts += ["essential"] * service.essential + ["scheduled"] * (service.schedule is not None)
-    parts += [
-        f"{len(service.hooks(stage))} {stage}" for stage in (PRE_START, POST_START, PRE_STOP) if service.hooks(stage)
-    ]
+    parts += [f"{len(service.hooks(stage))} {stage}" for stage in HOOK_STAGES if service.hooks(stage)]
     if service.probe is not None:
         probe = service.probe
         parts.append(f"{probe.kind} (on_failure {probe.on_failure}, retries {probe.retries}")

@@ -28,6 +28,7 @@ _CHANGED_IN_PLACE = (
     "job",
     "depends_on",
     "pre_stop",
+    "post_stop",
 )
 _PROBE_TIMES = ("interval_seconds", "timeout_seconds", "retries", "start_period_seconds", "start_interval_seconds")
 
@@ -163,6 +164,9 @@ class ServiceState:
         self.restart_requested = False  # also against its restart policy
         self.forced_exit_code = 0  # replaces the exit code of the run
         self.stop_requested_at: float | None = None  # of this run
+        self.in_post_stop = False  # its last process has ended, and its post_stop hooks are to run or run
+        self.post_stop_done = 0  # hooks that ended
+        self.exit_code: int | None = None  # of its main process
         self.skips_pre_stop = False  # a post_start hook ran when the stop began
         self.signalled = False
         self.paused_at: float | None = None
@@ -193,7 +197,7 @@ class ServiceState:
     @property
     def active(self) -> bool:
         """A process of it may exist."""
-        return self.spawn_pending or self.main_alive or self.orphans or bool(self.hook)
+        return self.spawn_pending or self.main_alive or self.orphans or bool(self.hook) or self.in_post_stop
 
     @property
     def is_down(self) -> bool:
@@ -204,6 +208,11 @@ class ServiceState:
     def has_leftovers(self) -> bool:
         """Its main process has ended, and other processes of it are alive."""
         return (self.active and self.started and not self.main_alive) or self.orphans
+
+    @property
+    def has_post_stop(self) -> bool:
+        """Whether another post_stop hook is to run."""
+        return self.in_post_stop and self.killed_at is None and self.post_stop_done < len(self.service.post_stop)
 
     @property
     def running(self) -> bool:
@@ -235,6 +244,12 @@ class ServiceState:
     def kill_due(self) -> float | None:
         """When SIGKILL is due, None if it is not."""
         return self.kill_at if self.active and self.stop_requested_at is not None and self.killed_at is None else None
+
+    @property
+    def grace_seconds(self) -> float:
+        """How long its stop may take, or its post_stop hooks."""
+        grace = self.service.stop_grace_seconds
+        return max(2.0, grace) if self.in_post_stop else grace
 
     def satisfies(self, dependency: Dependency) -> bool:
         """Whether this dependency on it is satisfied."""

@@ -20,7 +20,7 @@ from sim.checker import Checker, Violation
 from sim.checkers import CHECKERS
 from sim.kernel import Kernel
 from sim.model import Model
-from sim.plans import NAMES, FaultProfile, PlanProfile, changed_plan, random_plan, scaled_plan
+from sim.plans import NAMES, FaultProfile, PlanProfile, PostStops, changed_plan, random_plan, scaled_plan
 from sim.reactor import Reactor
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _TERM_LIKE = (15, 15, 15, 2, 3)
 _CLIENT_SEED = 1 << 64
 _HAS_A_CLIENT = 0.5  # of the worlds
 _RARELY, _OFTEN = 0.1, 0.5
-_FREEZE_SEED, _SKIP_SEED, _PAUSE_SEED = 1 << 40, 1 << 48, 1 << 52
+_FREEZE_SEED, _SKIP_SEED, _PAUSE_SEED, _POST_STOP_SEED = 1 << 40, 1 << 48, 1 << 52, 1 << 56
 _ACTIONS = ("start", "start", "start", "stop", "stop", "restart", "restart", "kill", "signal", "scale")
 _SIGNALS = (1, 10, 15)
 _AFTER_EXIT: tuple[Event, ...] = (events.ReloadRequested(), events.StopRequested(15), events.Due())
@@ -62,7 +62,8 @@ class World:
         self._pauses_often = self.pauses.choice((0.0, 0.0, 0.1, 0.4))
         self.faults = FaultProfile(self.rng)
         self.plan_profile = PlanProfile(self.rng)
-        self.plan = random_plan(self.rng, self.plan_profile)  # of the file, if it is valid
+        self.post_stops = PostStops(Random(seed + _POST_STOP_SEED))  # noqa: S311 - the same
+        self.plan = self.post_stops.added(random_plan(self.rng, self.plan_profile))  # of the file, if it is valid
         self.kernel = Kernel(self.rng, self.faults)
         self.reactor = Reactor(self.rng, self.faults, self.kernel, Random(seed + _SKIP_SEED))  # noqa: S311 - the same
         self.model = Model()
@@ -240,7 +241,8 @@ class World:
             self._seen.append(answer)
 
     def _file_changes(self) -> None:
-        self.plan = changed_plan(self.rng, self.plan_profile, self.plan)
+        before = self.post_stops.removed(self.plan)
+        self.plan = self.post_stops.added(changed_plan(self.rng, self.plan_profile, before))
         self._broken = self.rng.random() < self.faults.broken_file
         self._seen.append(events.ReloadRequested())
         if self._client_rounds_left:

@@ -1,16 +1,16 @@
-"""config/keys/hooks.py: pre_start, post_start and pre_stop. For errors see test_config_wrong.py."""
+"""config/keys/hooks.py: pre_start, post_start, pre_stop and post_stop. For errors see test_config_wrong.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, Hook
+from cohabit.plan.model import HOOK_STAGES, Hook
 from unit.file_story import reported, service
 
 pytestmark = pytest.mark.usefixtures("here")
 
 
-@pytest.mark.parametrize("stage", [PRE_START, POST_START, PRE_STOP])
+@pytest.mark.parametrize("stage", HOOK_STAGES)
 def test_hooks_are_commands_in_the_written_order(stage: str) -> None:
     """A string is split without a shell, a list is used as it is; Compose's other keys are ignored."""
     made = service(
@@ -18,7 +18,7 @@ def test_hooks_are_commands_in_the_written_order(stage: str) -> None:
         "{command: [sh, -c, 'x y'], working_dir: /srv, privileged: true, per_replica: true}]"
     )
     assert made.hooks(stage) == (Hook(("chown", "-R", "a b", "$HOME")), Hook(("sh", "-c", "x y"), working_dir="/srv"))
-    others = {PRE_START, POST_START, PRE_STOP} - {stage}
+    others = {*HOOK_STAGES} - {stage}
     assert all(made.hooks(other) == () for other in others)
 
 

@@ -183,6 +183,14 @@ def test_check_says_how_long_pre_stop_hooks_may_take() -> None:
     assert "cohabit.yaml: pre_stop hooks have web 3.4s, db 3.4s, then the stop signal is sent\n" in output
 
 
+def test_check_says_how_long_post_stop_hooks_may_take() -> None:
+    """A part of the time that the service has to stop is kept for them; pre_stop hooks come before SIGKILL."""
+    code, output = up("check", "services: {web: {command: sh, post_stop: [cat], pre_stop: [cat]}, db: {command: sh}}")
+    assert code == 0
+    assert "cohabit.yaml: pre_stop hooks have web 5.25s, then the stop signal is sent\n" in output
+    assert "cohabit.yaml: post_stop hooks have at least web 2s: SIGKILL is sent that much earlier\n" in output
+
+
 @pytest.mark.parametrize(
     ("services", "rule"),
     [
@@ -476,6 +484,7 @@ def plans(draw: st.DrawFn) -> Plan:
             pre_start=draw(HOOKS),
             post_start=draw(HOOKS),
             pre_stop=draw(HOOKS),
+            post_stop=draw(HOOKS),
             schedule=draw(SCHEDULES) if alone else None,
             pid_file=draw(st.just("") | TEXT.map(lambda text: f"/{text}")),
             tty=alone and draw(st.booleans()),

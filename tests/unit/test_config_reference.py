@@ -30,7 +30,7 @@ SECTIONS: dict[str, type[Keys]] = {
     "secrets": resources.SecretKeys,
     "configs": resources.ConfigKeys,
     "deploy": fields.DeployKeys,
-    "pre_start, post_start, pre_stop": fields.HookKeys,
+    "pre_start, post_start, pre_stop, post_stop": fields.HookKeys,
     "schedule, long form": fields.ScheduleKeys,
     "deploy.restart_policy": fields.RestartPolicyKeys,
     "logging": logging_fields.LoggingKeys,

@@ -6,10 +6,10 @@ import pytest
 
 from cohabit.engine import events, machine
 from cohabit.engine.recovery import is_pending, lost_outcome
-from cohabit.engine.run import ALIVE, GONE
+from cohabit.engine.run import ALIVE, GONE, PENDING
 from cohabit.engine.supervisor import Supervisor
 from cohabit.engine.unit import Unit
-from cohabit.plan.model import PRE_START, Service
+from cohabit.plan.model import POST_STOP, PRE_START, Service
 from cohabit.plan.reason import LOST, Reason
 
 
@@ -17,7 +17,8 @@ def unit_in(state: str, *, main_alive: bool = False, hook_stage: str = "") -> Un
     """Return a unit in this state."""
     unit = Unit(Service("web", command=("true",)))
     unit.state = state
-    unit.run.process, unit.run.hook_stage = ALIVE if main_alive else GONE, hook_stage
+    unit.run.process, unit.run.hook_stage = PENDING if state == machine.STARTING else GONE, hook_stage
+    unit.run.process = ALIVE if main_alive else unit.run.process
     return unit
 
 
@@ -39,6 +40,7 @@ def engine_with(unit: Unit) -> Supervisor:
         (unit_in(machine.RUNNING, main_alive=True), "Exited"),
         (unit_in(machine.STOPPING, main_alive=True), "Exited"),
         (unit_in(machine.STOPPING), "TreeGone"),
+        (unit_in(machine.STOPPING, hook_stage=POST_STOP), "HookEnded"),
     ],
     ids=lambda value: value.state if isinstance(value, Unit) else str(value),
 )
@@ -59,6 +61,9 @@ def test_the_outcome_that_was_lost(unit: Unit, outcome: str | None) -> None:
         (unit_in(machine.STOPPING), events.Exited("web", 0), False),
         (unit_in(machine.STOPPING), events.TreeGone("web"), True),
         (unit_in(machine.STOPPED), events.TreeGone("web"), False),
+        (unit_in(machine.STOPPING, hook_stage=POST_STOP), events.TreeGone("web"), False),
+        (unit_in(machine.STOPPING, hook_stage=POST_STOP), events.SpawnFailed("web", Reason(LOST)), False),
+        (unit_in(machine.STOPPING, hook_stage=POST_STOP), events.HookEnded("web", 0), True),
         (unit_in(machine.STARTING, hook_stage=PRE_START), events.HookEnded("web", 0), True),
         (unit_in(machine.STARTING), events.HookEnded("web", 0), False),
         (unit_in(machine.RUNNING), events.Exited("gone", 0), False),

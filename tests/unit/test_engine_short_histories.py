@@ -326,6 +326,7 @@ def _plans_of_lifecycles() -> Iterator[Plan]:
         {stage: _HOOKS for stage, has in zip(("pre_start", "post_start", "pre_stop"), row, strict=True) if has}
         for row in product((False, True), repeat=3)
     ]
+    hooks += [{"post_stop": _HOOKS}, {"pre_start": _HOOKS, "pre_stop": _HOOKS, "post_stop": _HOOKS}]
     whens = (
         {"probe": None},
         {"schedule": Schedule("* * * * *")},

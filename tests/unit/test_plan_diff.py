@@ -77,6 +77,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("pre_start", (Hook(("y",)),), True),
     ("post_start", (Hook(("y",)),), True),
     ("pre_stop", (Hook(("y",)),), False),
+    ("post_stop", (Hook(("y",)),), False),
     ("schedule", Schedule("* * * * *"), True),
     ("secrets", (FileMount("key", "/run/secrets/key"),), True),
     ("configs", (FileMount("conf", "/conf"),), True),

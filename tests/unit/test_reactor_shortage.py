@@ -146,6 +146,7 @@ class Machine:
         self.started: list[str] = []
         self.failed: list[tuple[str, str, int]] = []
         self.said: list[str] = []
+        self.lingering = {"web"}  # what a hook left behind
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         parts: Any = SimpleNamespace(
             start_main=lambda service, _: self._fork(service.name),
@@ -153,6 +154,9 @@ class Machine:
             report_start_failure=self._failed,
             report_hook_failure=self._failed,
             trees=SimpleNamespace(variables=lambda _: {}),
+            processes={},
+            daemons=SimpleNamespace(until={}),
+            lingering=self.lingering,
         )
         output: Any = SimpleNamespace(
             reader=SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], [])),
@@ -210,8 +214,9 @@ def test_refused_start_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_refused_hook_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a refused start."""
     machine = Machine(monkeypatch, 1)
-    machine.starts.run_hook(WEB, "pre_start", 0)
+    machine.starts.run_hook(effects.RunHook(WEB, "pre_start", 0))
     assert machine.starts.refused() == [effects.RunHook(WEB, "pre_start", 0)]
+    assert machine.lingering == set()  # else its end would be reported during the start
     machine.wait()
     assert (machine.started, machine.failed, machine.starts.refused()) == (["hook of web"], [], [])
     assert "web: cannot run its pre_start hook yet" in machine.said[0]
@@ -224,7 +229,7 @@ def test_refused_start_fails_after_a_timeout(monkeypatch: pytest.MonkeyPatch, st
     """A pre_stop hook has a shorter timeout: the rest of the grace period is for the service."""
     machine = Machine(monkeypatch, 10_000)
     if stage:
-        machine.starts.run_hook(WEB, stage, 0)
+        machine.starts.run_hook(effects.RunHook(WEB, stage, 0))
     else:
         machine.starts.start(WEB)
     while not machine.failed:

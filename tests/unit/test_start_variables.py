@@ -176,6 +176,7 @@ def test_the_users_of_two_levels_of_directories() -> None:
     [
         (APP, [None, APP], USER),
         (APP, [ROOT], 0),
+        (APP, [None, None, ROOT], 0),
         (None, [APP], 0),
         (None, [], 0),
     ],
@@ -191,7 +192,8 @@ def test_a_hook_of_root_gets_no_variables_of_another_user(
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(side_process.Input, "write", lambda _, data: asked.append(marshal.loads(data)))  # noqa: S302
     made = [Hook(("x",), user=one) for one in hooks]
-    starts.read(WEB.replace(user=user, post_start=tuple(made[:1]), pre_stop=tuple(made[1:])))
+    stages = {"post_start": tuple(made[:1]), "pre_stop": tuple(made[1:2]), "post_stop": tuple(made[2:])}
+    starts.read(WEB.replace(user=user, **stages))
     starts.variables.cancel("web")
     assert asked[0]["user"] == owner
 
@@ -319,7 +321,12 @@ def test_a_stop_during_the_read_ends_the_start(starts: Starts, monkeypatch: pyte
     """The start has failed at once; for a re-execution it is a start that is still to be made."""
     monkeypatch.setattr(start_variables, "program", lambda _: ("/bin/sleep", "1000"))
     failed: list[tuple[str, str]] = []
-    children: Any = SimpleNamespace(report_start_failure=lambda name, why: failed.append((name, text_of(why))))
+    children: Any = SimpleNamespace(
+        report_start_failure=lambda name, why: failed.append((name, text_of(why))),
+        processes={},
+        daemons=SimpleNamespace(until={}),
+        lingering=set(),
+    )
     output: Any = SimpleNamespace(recent_lines=SimpleNamespace(begin_run=lambda *_: None))
     launcher = Launcher(starts.world.context, {}, children, output, sockets=output, passive_probes=output)
     launcher.start(WEB)

@@ -177,7 +177,7 @@ class ServiceStatus(JsonRecord):
     restart: str  # the restart condition
     started: float | None  # its last start
     next: float | None  # when BACKOFF or STOPPING ends
-    hook_stage: str  # pre_start, post_start or pre_stop, while such a hook is running
+    hook_stage: str  # pre_start, post_start, pre_stop or post_stop, while such a hook is running
     hook_index: int  # the number of that hook
     depends_on: tuple[DependencyStatus, ...]
     essential: bool  # its failure ends the container

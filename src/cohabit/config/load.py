@@ -192,27 +192,29 @@ def _divided_total(plan: Plan, draft: Draft) -> list[str]:
     needed, shortened = divided(plan)
     if not shortened:
         return []
-    shown = [f"{name} {format_duration(seconds)}" for name, seconds in shortened.items()]
-    rest = ", …" if len(shown) > _SHARES_SHOWN else ""
     total = format_duration(plan.stop_grace_seconds)
     text = (
         f"{draft.where}: services that stop one after the other may take {format_duration(needed)}, and the total is "
-        f"{total}: if each uses its time, they have {', '.join(shown[:_SHARES_SHOWN])}{rest} (raise x-cohabit: "
+        f"{total}: if each uses its time, they have {_with_times(shortened)} (raise x-cohabit: "
         "stop_grace_period, and the time of `docker stop -t`)"
     )
     return [text]
 
 
 def _times_of_hooks(plan: Plan, draft: Draft) -> list[str]:
-    """Say how long pre_stop hooks may take, while the container stops and each service uses its time."""
-    found = {name: hooks_part(seconds) for name, seconds in shares(plan).items() if plan.services[name].pre_stop}
-    if not found:
-        return []
-    shown = [f"{name} {format_duration(seconds)}" for name, seconds in found.items()]
-    rest = ", …" if len(shown) > _SHARES_SHOWN else ""
-    return [
-        f"{draft.where}: pre_stop hooks have {', '.join(shown[:_SHARES_SHOWN])}{rest}, then the stop signal is sent"
-    ]
+    """Say how long hooks may take, while the container stops and each service uses its time."""
+    whole = shares(plan)
+    until_kill = {name: hooks_part(each) if plan.services[name].post_stop else each for name, each in whole.items()}
+    before = {name: hooks_part(each) for name, each in until_kill.items() if plan.services[name].pre_stop}
+    after = {name: whole[name] - each for name, each in until_kill.items() if plan.services[name].post_stop}
+    notes = [f"pre_stop hooks have {_with_times(before)}, then the stop signal is sent"] if before else []
+    notes += [f"post_stop hooks have at least {_with_times(after)}: SIGKILL is sent that much earlier"] if after else []
+    return [f"{draft.where}: {note}" for note in notes]
+
+
+def _with_times(times: dict[str, float]) -> str:
+    shown = [f"{name} {format_duration(seconds)}" for name, seconds in times.items()]
+    return ", ".join(shown[:_SHARES_SHOWN]) + (", …" if len(shown) > _SHARES_SHOWN else "")
 
 
 def _config(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:

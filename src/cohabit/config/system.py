@@ -19,7 +19,7 @@ from cohabit.config.secret_files import check_secret_files
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
 from cohabit.plan.conditions import unmet
 from cohabit.plan.draft import UNREADABLE, Diagnostic, SourceLocation
-from cohabit.plan.model import COMPLETED, ENVIRONMENT, POST_START, PRE_START, PRE_STOP
+from cohabit.plan.model import COMPLETED, ENVIRONMENT, POST_START, POST_STOP, PRE_START, PRE_STOP
 from cohabit.plan.order import start_order
 from cohabit.program import program
 from cohabit.units import DEFAULT_PATH
@@ -155,7 +155,7 @@ def _processes(service: Service) -> Iterator[tuple[str, Service]]:
 
     A pre_start hook ends the list: like a job, it may install the other programs.
     """
-    for stage in (PRE_START, "", POST_START, PRE_STOP):
+    for stage in (PRE_START, "", POST_START, PRE_STOP, POST_STOP):
         if not stage:
             yield "", service
             if service.probe and service.probe.command:

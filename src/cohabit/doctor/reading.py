@@ -14,7 +14,7 @@ from cohabit.doctor.findings import ERROR, Finding
 from cohabit.doctor.services import WrittenService
 from cohabit.plan.build import build
 from cohabit.plan.draft import UNREADABLE, SourceLocation, located
-from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, TOTAL_GRACE_SECONDS
+from cohabit.plan.model import HOOK_STAGES, TOTAL_GRACE_SECONDS
 from cohabit.plan.order import cycles
 from cohabit.plan.record import Record
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cohabit.plan.node import Node
 
 _COMMANDS = ("entrypoint", "command")
-_HOOKS = (PRE_START, POST_START, PRE_STOP)
 _VARIABLE = re.compile(r"\$\$|\$\{[^{}]*\}|\$[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _UNREADABLE = ((), ("",), (UNREADABLE,))
 
@@ -91,7 +90,7 @@ def _commands(keys: dict[str, Node], shown: str) -> Iterator[tuple[str, SourceLo
     for key in _COMMANDS:
         if key in keys and isinstance(keys[key].value, str):
             yield key, located(shown, keys[key].line), _plain(keys[key].value)
-    for key in _HOOKS:
+    for key in HOOK_STAGES:
         hooks = keys[key].value if key in keys else None
         for hook in hooks if isinstance(hooks, list) else ():
             command = _map(hook).get("command")

@@ -47,12 +47,14 @@ class Unpause(Record):
 class RunHook(Record):
     """Run one hook of the service, as a process of its tree. Answered by HookEnded.
 
-    stage: as for Service.hooks. number: the index of the hook in its stage, from 0.
+    stage: as for Service.hooks. number: the index of the hook in its stage, from 0. variables: additional ones for its
+    environment; those of a post_stop hook say how the run has ended (post_stop.py).
     """
 
     service: Service
     stage: str
     number: int
+    variables: Mapping[str, str] = {}
 
 
 class Ask(Record):

@@ -190,7 +190,7 @@ class Ending:
             self.finish()
             return
         over = self.deadline is not None and self.deadline <= now
-        self.killing = container.services.killed = True
+        self.killing = container.services.killed = container.services.total_grace.over = True
         self.deadline = now + KILL_WAIT_SECONDS
         if container.phase == SWEEPING:
             container.say("warning", "killing the remaining processes that belong to no service")
@@ -216,6 +216,7 @@ class Ending:
     def sweep(self) -> None:
         """All services have stopped: end the processes that belong to none."""
         self._container.phase = SWEEPING
+        self._container.services.total_grace.over = True
         self._container.do(Sweep(SIGKILL if self.killing else SIGTERM))
 
     def finish(self) -> None:

@@ -133,7 +133,7 @@ class HealthMonitor:
             if unit.going_down:
                 return
             if probe.on_failure == RESTART:
-                unit.run.reason, unit.run.forced_exit_code, unit.run.on_failure = reason, 1, RESTART
+                unit.run.reason, unit.run.on_failure = reason, RESTART
                 services.fact(unit, machine.FAILED, now)
             elif probe.on_failure == EXIT:
                 unit.run.reason, unit.run.on_failure, unit.code = reason, EXIT, 1

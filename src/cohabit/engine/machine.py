@@ -6,7 +6,8 @@ The states are supervisord's:
     STARTING  forked, its exec is not yet confirmed
     RUNNING   its command runs
     BACKOFF   it ended, and starts again when its delay is over
-    STOPPING  its processes are being terminated: the stop signal was sent, or the main process left others behind
+    STOPPING  its processes are being terminated: the stop signal was sent, or the main process left others behind;
+              or they have ended, and its post_stop hooks run
     EXITED    it ended by itself and will not be restarted
     FATAL     it could not be started, or its restart attempts are used up
 
@@ -14,7 +15,8 @@ The desired state (up or down) is a second field, Unit.desired; Services.reconci
 
 A cell is a state or one of these:
 
-    VERDICT     STOPPED if the service is to be down, otherwise what the restart policy says (engine/policy.py)
+    VERDICT     its last process has ended. STOPPING for its post_stop hooks (engine/post_stop.py); after them STOPPED
+                if the service is to be down, otherwise what the restart policy says (engine/policy.py)
     STAY        the event changes nothing
     IMPOSSIBLE  the event cannot occur in this state; if it does, that is a bug in cohabit
 

@@ -7,8 +7,9 @@ either pending or done; and what was carried out may have lost its outcome.
 from __future__ import annotations
 
 from cohabit.engine import events, machine
+from cohabit.engine.run import PENDING
 from cohabit.errors import EXIT_SYSTEM
-from cohabit.plan.model import PRE_START
+from cohabit.plan.model import POST_STOP, PRE_START
 from cohabit.plan.reason import LOST, Reason
 
 TYPE_CHECKING = False
@@ -29,11 +30,11 @@ def is_pending(engine: Supervisor, event: Event) -> bool:
         case events.Spawned():
             return unit.state != machine.RUNNING
         case events.SpawnFailed():
-            return not unit.at_rest
+            return unit.run.process == PENDING
         case events.Exited():
             return unit.run.main_alive or unit.state == machine.RUNNING
         case events.TreeGone():
-            return unit.state == machine.STOPPING
+            return unit.state == machine.STOPPING and unit.run.hook_stage != POST_STOP
         case events.HookEnded():
             return unit.run.hook_stage != ""
         case events.Loaded() | events.LoadFailed():
@@ -46,7 +47,8 @@ def lost_outcome(unit: Unit) -> Event | None:
     if unit.at_rest:
         return None
     lost = Reason(LOST, EXIT_SYSTEM)
-    if unit.run.hook_stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING):
+    before_start = unit.run.hook_stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING)
+    if before_start or unit.run.hook_stage == POST_STOP:
         return events.HookEnded(unit.name, EXIT_SYSTEM, lost)
     if unit.state == machine.STARTING:
         return events.SpawnFailed(unit.name, lost)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cohabit.plan.model import PRE_STOP
+from cohabit.plan.model import PRE_STOP, RESTART
+from cohabit.plan.reason import HOOK_FAILED
 from cohabit.plan.record import from_plain, to_plain
 
 TYPE_CHECKING = False
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 # The main process: its start was requested, and the outcome is not known yet; it runs; it is paused, as the rest of its
 # tree; there is none (any more).
 PENDING, ALIVE, PAUSED, GONE = "pending", "alive", "paused", "gone"
+# The post_stop hooks: their time has not come; the first one is to run; they run; no (further) hook is to run.
+NOT_YET, DUE, RUN, OVER = "", "due", "run", "over"
 
 
 class Stop:
@@ -25,9 +28,10 @@ class Stop:
     blocked_hook: the index of the pre_stop hook that was running then; the stop signal had not been sent yet.
     hooks_over: the time for pre_stop hooks is over: the stop signal was sent, although one is still running.
     refused: the kernel does not permit the signal, so its end is not waited for.
+    post_stop: NOT_YET, DUE, RUN or OVER.
     """
 
-    __slots__ = ("asked", "blocked_hook", "extended", "hooks_over", "killed", "refused", "share")
+    __slots__ = ("asked", "blocked_hook", "extended", "hooks_over", "killed", "post_stop", "refused", "share")
 
     def __init__(self, *, asked: bool = True) -> None:
         self.share: float | None = None
@@ -37,6 +41,7 @@ class Stop:
         self.blocked_hook: int | None = None
         self.hooks_over = False
         self.refused = False
+        self.post_stop = NOT_YET
 
 
 class Run:
@@ -52,14 +57,14 @@ class Run:
     in_background: its move into the background is already logged.
     reason: why it ended, or is being ended; or why it cannot start.
     out_of_memory: the kernel killed it for lack of memory.
-    forced_exit_code: this end counts as this code; 0 for the code of the process.
+    exit_code: that of its main process; None if it has not ended or was not started.
     on_failure: what its failed probe causes, `restart` or `exit`; "" as long as it causes nothing.
     stop: None as long as it is not being stopped.
     """
 
     __slots__ = (
-        "forced_exit_code", "hook_index", "hook_stage", "in_background", "on_failure", "orphans", "out_of_memory",
-        "pid", "process", "ran_seconds", "ready", "reason", "started_at", "status", "stop",
+        "exit_code", "hook_index", "hook_stage", "in_background", "on_failure", "orphans", "out_of_memory", "pid",
+        "process", "ran_seconds", "ready", "reason", "started_at", "status", "stop",
     )  # fmt: skip
 
     def __init__(self, started_at: float = 0.0, process: str = GONE) -> None:
@@ -75,7 +80,7 @@ class Run:
         self.in_background = False
         self.reason: Reason | None = None
         self.out_of_memory = False
-        self.forced_exit_code = 0
+        self.exit_code: int | None = None
         self.on_failure = ""
         self.stop: Stop | None = None
 
@@ -83,6 +88,19 @@ class Run:
     def main_alive(self) -> bool:
         """Whether there is a main process."""
         return self.process in (ALIVE, PAUSED)
+
+    @property
+    def forced_exit_code(self) -> int:
+        """The code that its end counts as, because it was ended for a failure; 0 for the code of its main process."""
+        if self.on_failure == RESTART:
+            return 1
+        reason = self.reason
+        return reason.code or 0 if reason is not None and reason.kind == HOOK_FAILED else 0
+
+    @property
+    def post_stop(self) -> str:
+        """How far its post_stop hooks are: NOT_YET, DUE, RUN or OVER."""
+        return NOT_YET if self.stop is None else self.stop.post_stop
 
     @property
     def killed(self) -> bool:
@@ -97,6 +115,9 @@ class Run:
     def kill(self) -> None:
         """Record that SIGKILL is needed."""
         self.stop = self.stop or Stop(asked=False)
+        if self.stop.post_stop:
+            self.stop.post_stop = OVER
+            return
         self.stop.killed = True
         if self.hook_stage == PRE_STOP and self.awaits_hook:
             self.stop.blocked_hook = self.hook_index

@@ -4,18 +4,19 @@ services.py applies the state table, and calls `begin`, `stop` and `verdict` for
 handle the events of a run.
 
 A run is a chain: the pre_start hooks, the command, the post_start hooks, the probe; at the stop the pre_stop hooks,
-the stop signal, SIGKILL. One hook runs at a time; its end continues the chain (`hook_ended`).
+the stop signal, SIGKILL; when the last process has ended, the post_stop hooks. One hook runs at a time; its end
+continues the chain (`hook_ended`).
 """
 
 from __future__ import annotations
 
-from cohabit.engine import machine, pre_stop
+from cohabit.engine import machine, post_stop, pre_stop
 from cohabit.engine.effects import RunHook, SignalTree, Spawn, Unpause
 from cohabit.engine.policy import verdict
-from cohabit.engine.run import ALIVE, GONE, PAUSED, PENDING, Run, Stop
+from cohabit.engine.run import ALIVE, DUE, GONE, OVER, PAUSED, PENDING, Run, Stop
 from cohabit.engine.unit import HOOK_TIMER, STATE_TIMER
 from cohabit.errors import EXIT_KILLED
-from cohabit.plan.model import POST_START, PRE_START, PRE_STOP, RESTART
+from cohabit.plan.model import POST_START, POST_STOP, PRE_START, PRE_STOP, RESTART
 from cohabit.plan.reason import (
     CANNOT_START,
     HOOK_ENDED,
@@ -93,7 +94,8 @@ class Runs:
 
     def _run_hook(self, unit: Unit, stage: str, index: int) -> None:
         unit.run.hook_stage, unit.run.hook_index = stage, index
-        self._services.out.append(RunHook(unit.spec, stage, index))
+        variables = post_stop.variables(unit) if stage == POST_STOP else {}
+        self._services.out.append(RunHook(unit.spec, stage, index, variables))
 
     def hook_ended(self, unit: Unit, code: int, cause: Reason | None, now: float, *, orphans: bool) -> None:
         """A hook has ended: run the next one, or continue the start or the stop."""
@@ -103,7 +105,10 @@ class Runs:
         more = index + 1 < len(unit.spec.hooks(stage)) if stage else False
         if not more:
             self._services.timers.set((unit.name, HOOK_TIMER), None)
-        if stage != PRE_START and not run.main_alive and unit.state == machine.STOPPING:
+        if stage == POST_STOP:
+            if post_stop.next_runs(self._services, unit, outcome, now, orphans=orphans):
+                self._run_hook(unit, POST_STOP, index + 1)
+        elif stage != PRE_START and not run.main_alive and unit.state == machine.STOPPING:
             run.orphans = run.orphans or orphans
             if not run.orphans:
                 self._services.fact(unit, machine.TREE_GONE, now)
@@ -145,7 +150,7 @@ class Runs:
     def _post_start_failed(self, unit: Unit, outcome: Reason, now: float) -> None:
         self._services.say("error", unit, text_of(outcome) + ("" if unit.going_down else ": stopping it"))
         if not unit.going_down:
-            unit.run.reason, unit.run.forced_exit_code = outcome, outcome.code or 0
+            unit.run.reason = outcome
             self._services.fact(unit, machine.FAILED, now)
 
     # --- while it runs -------------------------------------------------------------------------------
@@ -179,16 +184,19 @@ class Runs:
     # --- the stop and the end ------------------------------------------------------------------------
 
     def stop(self, unit: Unit, before: str, now: float) -> None:
-        """Signal its processes to end. before: its former state."""
+        """Signal its processes to end, or run its post_stop hooks if they are due. before: its former state."""
         services, run = self._services, unit.run
         if run.process == PAUSED:
             run.process = ALIVE
             services.out.append(Unpause(unit.name))
         run.stop = run.stop or Stop()
-        if before != machine.STOPPING or run.stop.refused:
+        if before != machine.STOPPING or run.stop.refused or run.post_stop == DUE:
             self._set_grace(unit, now)
         run.stop.refused = False
-        if run.killed:
+        if run.post_stop == DUE:
+            post_stop.begin(services, unit, run.stop)
+            self._run_hook(unit, POST_STOP, 0)
+        elif run.killed or run.post_stop == OVER:
             services.out.append(SignalTree(unit.name, SIGKILL))
         elif before == machine.RUNNING and run.main_alive and unit.spec.pre_stop and not run.hook_stage:
             self._run_hook(unit, PRE_STOP, 0)
@@ -224,18 +232,21 @@ class Runs:
                     self._services.timers.set(key, deadline + seconds)
 
     def kill(self, unit: Unit) -> None:
-        """Its grace period is over."""
+        """Its grace period is over, or the time of its post_stop hooks."""
         self._services.killed = True
         unit.run.kill()
         share = unit.run.stop.share if unit.run.stop else None
         kind = "the requested" if unit.name in self._services.total_grace.requested else "its stop_grace_period of"
-        grace = f"{kind} {format_duration(self._services.total_grace.of(unit))}"
+        kind = "" if unit.run.post_stop else f"{kind} "
+        grace = f"{kind}{format_duration(self._services.total_grace.of(unit))}"
         if share is not None:
             grace = f"{format_duration(share)}, its share of the total (x-cohabit: stop_grace_period)"
         longer = (
             " and the time that it asked for (EXTEND_TIMEOUT_USEC)" if unit.run.stop and unit.run.stop.extended else ""
         )
-        self._services.say("warning", unit, f"not stopped within {grace}{longer}: killing it")
+        what = f"its {POST_STOP} hooks have not ended" if unit.run.post_stop else "not stopped"
+        it = "them" if unit.run.post_stop else "it"
+        self._services.say("warning", unit, f"{what} within {grace}{longer}: killing {it}")
         self._services.out.append(SignalTree(unit.name, SIGKILL))
 
     def kill_at_once(self, unit: Unit, now: float) -> None:
@@ -255,7 +266,7 @@ class Runs:
         if run.process == PAUSED:  # it had ended before, or was killed: what it left behind has to end as well
             services.out.append(Unpause(unit.name))
         run.process, run.orphans, run.out_of_memory = GONE, orphans, out_of_memory
-        unit.code = run.forced_exit_code or code
+        unit.code, run.exit_code = run.forced_exit_code or code, code
         run.ran_seconds = max(0.0, now - run.started_at)
         if run.reason is None:
             run.reason = end_of_run(code, run.ran_seconds, out_of_memory=out_of_memory)
@@ -266,9 +277,9 @@ class Runs:
             services.say("warning", unit, f"{text_of(run.reason)}; terminating the processes that it left behind{hint}")
         left = orphans or run.hook_stage != ""  # a hook that is still running counts, too
         services.fact(unit, machine.LEFT_ORPHANS if left else machine.ENDED_ALONE, now)
-        final = left and not unit.going_down and _policy(unit).state != machine.BACKOFF
+        final = not unit.at_rest and not unit.going_down and _policy(unit).state != machine.BACKOFF
         if final and (unit.code or unit.spec.schedule is None):
-            services.ended.append(unit)  # at once: the others do not wait for the processes that it left behind
+            services.ended.append(unit)  # at once: the others do not wait for its remaining processes and hooks
 
     def verdict(self, unit: Unit, now: float) -> str:
         """Its last process has ended: return the state that follows, and log it."""

@@ -12,7 +12,7 @@ Nothing here waits, loops over time or touches Linux. `now` is monotonic seconds
 
 from __future__ import annotations
 
-from cohabit.engine import machine, pre_stop
+from cohabit.engine import machine, post_stop, pre_stop
 from cohabit.engine.effects import Report
 from cohabit.engine.health_monitor import HealthMonitor
 from cohabit.engine.membership import Membership
@@ -58,8 +58,10 @@ class Services:
     def fact(self, unit: Unit, fact: str, now: float) -> None:
         """Apply one event of the table, and enter the new state."""
         cell = machine.next_state(unit.state, fact)
+        if cell == machine.VERDICT:
+            cell = post_stop.state(self, unit) or self.runs.verdict(unit, now)
         if cell != machine.STAY:
-            self._enter(unit, self.runs.verdict(unit, now) if cell == machine.VERDICT else cell, now)
+            self._enter(unit, cell, now)
 
     def _enter(self, unit: Unit, state: str, now: float) -> None:
         before, unit.state = unit.state, state

@@ -5,7 +5,7 @@ plan/grace.py has the rule for the total.
 
 from __future__ import annotations
 
-from cohabit.plan.grace import hooks_part, share, times_after
+from cohabit.plan.grace import KEPT_SECONDS, hooks_part, share, times_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +19,16 @@ class TotalGrace:
     """deadline: when it is over, in monotonic seconds; None as long as the container is not stopping.
 
     requested: by service, grace periods that were requested for the run that there is, instead of those in the file.
+    over: the total is used up, or all services have stopped: no post_stop hook is started any more.
     """
 
-    __slots__ = ("_after", "deadline", "requested")
+    __slots__ = ("_after", "deadline", "over", "requested")
 
     def __init__(self) -> None:
         self.deadline: float | None = None
         self._after: dict[str, float] = {}
         self.requested: dict[str, float] = {}
+        self.over = False
 
     def begin(self, units: Iterable[Unit], deadline: float) -> None:
         """The container stops, and has time until the deadline. The services at rest need none of it."""
@@ -38,13 +40,19 @@ class TotalGrace:
         )
 
     def of(self, unit: Unit) -> float:
-        """The grace period of its run: as requested, otherwise as in the file."""
-        return self.requested.get(unit.name, unit.spec.stop_grace_seconds)
+        """The grace period of its run, as requested, otherwise as in the file. Its post_stop hooks have as long."""
+        grace = self.requested.get(unit.name, unit.spec.stop_grace_seconds)
+        return max(grace, KEPT_SECONDS) if unit.run.post_stop else grace
 
     def seconds(self, unit: Unit, now: float) -> float:
-        """How long this service may take to stop, from now on."""
+        """How long this service may take to stop, from now on; or its post_stop hooks, once they are due."""
         grace = self.of(unit)
-        return grace if self.deadline is None else share(grace, self._after.get(unit.name, 0.0), self.deadline - now)
+        if self.deadline is None:
+            return grace
+        remaining = self.deadline - now
+        seconds = share(grace, self._after.get(unit.name, 0.0), remaining)
+        kept = unit.spec.post_stop and not unit.run.post_stop
+        return hooks_part(min(seconds, remaining)) if kept else seconds
 
     def hooks_until(self, kill_at: float, now: float) -> float:
         """When the pre_stop hooks of a service have used their part of the time until SIGKILL."""
@@ -63,8 +71,8 @@ class TotalGrace:
 
     def to_plain(self) -> tuple[Any, ...]:
         """The re-execution state, as plain values."""
-        return self.deadline, self._after, self.requested
+        return self.deadline, self._after, self.requested, self.over
 
     def restore(self, plain: tuple[Any, ...]) -> None:
         """The inverse of to_plain."""
-        self.deadline, self._after, self.requested = plain
+        self.deadline, self._after, self.requested, self.over = plain

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cohabit.plan.model import Plan
 
-_SIGNAL_SECONDS = 2.0  # kept for the stop signal, at most; Kubernetes adds as much after a hook that is too long
+KEPT_SECONDS = 2.0  # kept for what follows, at most; Kubernetes adds as much after a hook that is too long
 
 
 def times_after(graph: Mapping[str, Iterable[str]], graces: Mapping[str, float]) -> dict[str, float]:
@@ -40,8 +40,11 @@ def share(grace: float, after: float, remaining: float) -> float:
 
 
 def hooks_part(seconds: float) -> float:
-    """The part for pre_stop hooks, of the time that a service has to stop. The rest is kept for its stop signal."""
-    return max(0.0, seconds - min(_SIGNAL_SECONDS, seconds / 4))
+    """The part of a time that leaves some for what follows.
+
+    That is the stop signal after the pre_stop hooks and, while the container stops, the post_stop hooks after SIGKILL.
+    """
+    return max(0.0, seconds - min(KEPT_SECONDS, seconds / 4))
 
 
 def divided(plan: Plan) -> tuple[float, dict[str, float]]:

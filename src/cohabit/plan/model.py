@@ -131,7 +131,8 @@ class Condition(Record):
     negated: bool = False
 
 
-PRE_START, POST_START, PRE_STOP = "pre_start", "post_start", "pre_stop"
+PRE_START, POST_START, PRE_STOP, POST_STOP = "pre_start", "post_start", "pre_stop", "post_stop"
+HOOK_STAGES = (PRE_START, POST_START, PRE_STOP, POST_STOP)
 
 
 class EnvFile(Record):
@@ -143,7 +144,7 @@ class EnvFile(Record):
 
 
 class Hook(Record):
-    """A command at one stage of a service (Compose's lifecycle hooks). user: None for the user of the service."""
+    """A command at one stage of a service (Compose's lifecycle hooks, and post_stop). user: None for the service's."""
 
     command: tuple[str, ...]
     environment: dict[str, str | None] = {}  # noqa: RUF012 - each record gets a copy
@@ -285,6 +286,7 @@ class Service(Record):
     pre_start: tuple[Hook, ...] = ()
     post_start: tuple[Hook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()
+    post_stop: tuple[Hook, ...] = ()
     schedule: Schedule | None = None
     sockets: tuple[Socket, ...] = ()
     secrets: tuple[FileMount, ...] = ()
@@ -297,7 +299,7 @@ class Service(Record):
     console: bool = False
 
     def hooks(self, stage: str) -> tuple[Hook, ...]:
-        """The hooks of a stage (PRE_START, POST_START or PRE_STOP), in order."""
+        """The hooks of a stage (one of HOOK_STAGES), in order."""
         found: tuple[Hook, ...] = getattr(self, stage)
         return found
 

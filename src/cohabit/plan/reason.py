@@ -85,7 +85,7 @@ class Reason(Record):
     code: int | None = None  # exit code, 128+n for signal n; or the status of an HTTP answer
     signal: int | None = None
     seconds: float | None = None  # how long it lasted
-    hook_stage: str = ""  # pre_start, post_start or pre_stop
+    hook_stage: str = ""  # pre_start, post_start, pre_stop or post_stop
     hook_index: int | None = None  # the number of that hook, from 0
     service: str = ""  # the instance that it is about
     path: str = ""

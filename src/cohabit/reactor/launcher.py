@@ -16,7 +16,7 @@ import time
 from cohabit.engine import effects, policy
 from cohabit.errors import EXIT_SYSTEM
 from cohabit.plan import reason as reasons
-from cohabit.plan.model import PRE_START, PRE_STOP
+from cohabit.plan.model import HOOK_STAGES, PRE_START, PRE_STOP
 from cohabit.plan.reason import Reason
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor.linux import DEV_NULL, os
@@ -106,16 +106,19 @@ class Launcher:
 
     def start(self, service: Service) -> None:
         """Fork a child that becomes the service's command, or report why that fails."""
+        _forget_leftovers(self._children, service.name)
         if not service.pre_start:
             self._output.recent_lines.begin_run(service.name, time.time())
         self._try(_Attempt(effects.Spawn(service), time.monotonic()))
 
-    def run_hook(self, service: Service, stage: str, number: int) -> None:
+    def run_hook(self, effect: effects.RunHook) -> None:
         """Fork a child that becomes one of the service's hooks, or report why that fails."""
-        if (stage, number) == (PRE_START, 0):
+        service = effect.service
+        if (effect.stage, effect.number) == (PRE_START, 0):
             self._variables.forget(service.name)  # one of the hooks may write the file
             self._output.recent_lines.begin_run(service.name, time.time())
-        self._try(_Attempt(effects.RunHook(service, stage, number), time.monotonic()))
+        _forget_leftovers(self._children, service.name)
+        self._try(_Attempt(effect, time.monotonic()))
 
     def give_up(self, name: str, number: int = 0) -> None:
         """The service is being stopped: a start that was refused so far has failed. number: a signal, or 0."""
@@ -203,6 +206,7 @@ class Launcher:
         service, hook = effect.service, effect.service.hooks(effect.stage)[effect.number]
         outputs, streams = self._outputs(service, hook.user or service.user, opened)
         start = self.describe(service, hook.command, (self._dev_null(), *outputs), hook=hook)
+        start.environment.update(effect.variables)
         if (effect.stage, effect.number) == (PRE_START, 0):
             start.first = start_conditions.steps(service, self._environment)
         _set_pids(streams, self._children.start_hook(service, start))
@@ -296,9 +300,14 @@ def _why(error: OSError) -> Reason:
 
 def _users(service: Service) -> set[int]:
     """The users of a service and its hooks, without that of cohabit."""
-    stages = (service.pre_start, service.post_start, service.pre_stop)
-    found = (service.user, *(hook.user for hooks in stages for hook in hooks))
+    found = (service.user, *(hook.user for stage in HOOK_STAGES for hook in service.hooks(stage)))
     return {user.uid for user in found if user is not None}
+
+
+def _forget_leftovers(children: Children, name: str) -> None:
+    """What the last hook left behind is ended with the rest: its end is not reported, also if the fork comes later."""
+    if name not in children.processes and name not in children.daemons.until:
+        children.lingering.discard(name)
 
 
 def _has_input() -> bool:

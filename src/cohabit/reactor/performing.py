@@ -38,8 +38,8 @@ class Performer:
         match effect:
             case effects.Spawn(service):
                 parts.launcher.start(service)
-            case effects.RunHook(service, stage, number):
-                parts.launcher.run_hook(service, stage, number)
+            case effects.RunHook():
+                parts.launcher.run_hook(effect)
             case effects.Signal(name, number):
                 parts.launcher.give_up(name, number)
                 parts.children.signaller.to_main(name, number)

@@ -30,7 +30,8 @@ _MARSHAL_VERSION = 2
 
 def _owner(service: Service) -> int:
     """The user who may own the files beside root and cohabit's: the only one whose processes get the values."""
-    users = {hook.user or service.user for hook in (*service.post_start, *service.pre_stop)} | {service.user}
+    users = {hook.user or service.user for hook in (*service.post_start, *service.pre_stop, *service.post_stop)}
+    users |= {service.user}
     uids = {user.uid if user else 0 for user in users}
     return uids.pop() if len(uids) == 1 else 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cohabit.errors import EXIT_CANNOT_RUN, EXIT_NOT_FOUND
+from cohabit.plan.model import POST_STOP
 from cohabit.plan.reason import DEPENDENCY_FAILED, STOP_TIMED_OUT, STOPPED_UNASKED
 from cohabit.plan.reason_text import start_failure, text_of
 from cohabit.rendering.advice import blocked_advice, buffer_advice, exit_advice, port_advice, probe_advice, stop_advice
@@ -305,7 +306,9 @@ def _stopping(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     elif not service.up:
         clause = "is being stopped"
     else:
-        clause = f"{end_clause(service, snapshot.container)}; its remaining processes are being terminated"
+        hooks = service.hook_stage == POST_STOP
+        rest = "its post_stop hooks run" if hooks else "its remaining processes are being terminated"
+        clause = f"{end_clause(service, snapshot.container)}; {rest}"
     late = service.since is not None and now - service.since > _SILENT_SECONDS
     advice = stop_advice(service) if late and not service.hook_stage else []
     return _cause(service, IS_STOPPING, clause, facts=(stop_progress(service, now),), advice=advice)

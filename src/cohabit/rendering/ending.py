@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.errors import EXIT_KILLED
-from cohabit.plan.model import PRE_START
+from cohabit.plan.model import POST_STOP, PRE_START
 from cohabit.plan.reason import EXITED, HOOKS, NOT_STARTED, OUT_OF_MEMORY, SIGNAL_REFUSED, UNHEALTHY
 from cohabit.plan.reason_text import start_failure, text_of
 from cohabit.rendering.formatting import clock, size, time_and_age, until
@@ -44,12 +44,13 @@ def next_attempt(service: ServiceStatus, now: float) -> str:
 
 
 def stop_progress(service: ServiceStatus, now: float) -> str:
-    """Describe the stop of a service: the signal that was sent, and the time until SIGKILL."""
+    """Describe the stop of a service: the signal that was sent, or the hook that runs, and the time until SIGKILL."""
     if service.reason is not None and service.reason.kind == SIGNAL_REFUSED:
         return service.why
     signal = service.stop_signal or "its stop signal"
     if service.hook_stage:
-        signal = f"its {service.hook_stage} hook {service.hook_index + 1} runs; {signal} follows"
+        follows = "" if service.hook_stage == POST_STOP else f"; {signal} follows"
+        signal = f"its {service.hook_stage} hook {service.hook_index + 1} runs{follows}"
     elif service.since is not None:
         signal = f"{signal} sent at {time_and_age(service.since, now)}"
     if service.next is None:

@@ -188,7 +188,7 @@ class HealthcheckKeys(Keys):
 
 
 class HookKeys(Keys):
-    """One entry of pre_start, post_start or pre_stop."""
+    """One entry of pre_start, post_start, pre_stop or post_stop."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"per_replica", "privileged"})
 
@@ -360,6 +360,13 @@ class ServiceKeys(Keys):
     pre_stop: Annotated[
         list[str | HookKeys] | None,
         "Commands that run in order before the stop signal is sent.",
+    ] = None
+    post_stop: Annotated[
+        list[str | HookKeys] | None,
+        (
+            "Commands that run in order after each run, when the last process of the service has ended, however it "
+            "ended (systemd's `ExecStopPost=`)."
+        ),
     ] = None
     tty: Annotated[
         bool | None,

@@ -1,4 +1,4 @@
-"""Lifecycle hooks of a service -> plan.model.Hook: Compose's pre_start, post_start and pre_stop.
+"""Lifecycle hooks of a service -> plan.model.Hook: Compose's pre_start, post_start and pre_stop, and post_stop.
 
 Diagnostics have the line of the hook's key. A hook without a command is omitted.
 """

@@ -22,6 +22,7 @@ from cohabit.plan.draft import UNREADABLE, DraftService, located
 from cohabit.plan.model import (
     MIXED,
     POST_START,
+    POST_STOP,
     PRE_START,
     PRE_STOP,
     SIGTERM,
@@ -107,6 +108,7 @@ class ServiceReader:
             pre_start=hooks.read(keys.pre_start, self.written.get(PRE_START), f"{self.path}.{PRE_START}"),
             post_start=hooks.read(keys.post_start, self.written.get(POST_START), f"{self.path}.{POST_START}"),
             pre_stop=hooks.read(keys.pre_stop, self.written.get(PRE_STOP), f"{self.path}.{PRE_STOP}"),
+            post_stop=hooks.read(keys.post_stop, self.written.get(POST_STOP), f"{self.path}.{POST_STOP}"),
             secrets=secrets.mounts("secrets", keys.secrets, lambda text: self.report("secrets", text)),
             configs=secrets.mounts("configs", keys.configs, lambda text: self.report("configs", text)),
         )

@@ -20,7 +20,7 @@ from cohabit.config.writers.resources import (
     write_user,
     write_variables,
 )
-from cohabit.plan.model import GRANTED, MIXED, POST_START, PRE_START, PRE_STOP, Plan, Probe, Restart
+from cohabit.plan.model import GRANTED, HOOK_STAGES, MIXED, Plan, Probe, Restart
 from cohabit.units import format_duration, parse_duration, signal_name
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _service(service: Service, count: int, plan: Plan, user: str) -> dict[str, A
         "remove_before_start": literals(service.stale_files),
         "tty": service.tty or None,
         "stdin_open": service.stdin or None,
-        **{stage: [_hook(hook) for hook in service.hooks(stage)] for stage in (PRE_START, POST_START, PRE_STOP)},
+        **{stage: [_hook(hook) for hook in service.hooks(stage)] for stage in HOOK_STAGES},
         "logging": write_logging(service.logging, service.multiline_pattern),
     }
     return _written(keys)
