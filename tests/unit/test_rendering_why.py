@@ -672,3 +672,15 @@ def test_every_chain_ends(made: list[Any], wanted: list[set[str]]) -> None:
     for one in status:
         if one["state"] == "BACKOFF" or (one["state"] == "STOPPED" and one["want"] == "up"):
             assert f" {one['name']} " in f" {whole} "
+
+
+def test_post_stop_hooks_are_a_part_of_the_stop() -> None:
+    """Why it has ended, or that it is being stopped; no stop signal follows."""
+    hook: Status = {"state": "STOPPING", "hook_stage": "post_stop", "hook_index": 1, "pid": 0, "next": NOW + 6}
+    runs = "  its post_stop hook 2 runs; SIGKILL in 6s"
+    first, second, *_ = why(DOWN, [ended(**hook, want="up", reason=end_of_run(3, 2.0))], "web")
+    assert first.startswith("web ended with exit code 3 after 2s; its post_stop hooks run")
+    assert second.startswith(runs)
+    first, second, *_ = why(DOWN, [ended(**hook, want="down")], "web")
+    assert first.startswith("web is being stopped")
+    assert second.startswith(runs)
