@@ -216,6 +216,67 @@ class TestPrivileges:
         assert limited("cat", str(file)).code == 0
         assert limited("cat", str(file), cap_drop=EVERY).code == 1
 
+    @pytest.mark.parametrize(
+        "more", [{}, {"no_new_privileges": True}, {"cap_drop": tuple(n for n in EVERY if n != 10)}]
+    )
+    def test_a_user_has_exactly_the_ambient_capabilities(self, more: dict[str, Any]) -> None:
+        """Those of the file, in all sets but the bounding set, and after the next exec, too."""
+        ended = limited("sh", "-c", "cat /proc/self/status", ambient=(("NET_BIND_SERVICE", 10),), identity=USER, **more)
+        assert status_of(ended.out, "Uid").split() == ["12345"] * 4, ended
+        found = [int(status_of(ended.out, f"Cap{name}"), 16) for name in ("Inh", "Prm", "Eff", "Amb")]
+        assert found == [1 << 10] * 4
+
+    def test_a_user_without_ambient_capabilities_has_none(self) -> None:
+        """Nor a process that is not for them, such as a hook with a user of its own."""
+        before, after = limits.steps(Limits(ambient=(("NET_BIND_SERVICE", 10),)), ambient=False)
+        for ended in (
+            limited("cat", "/proc/self/status", identity=USER),
+            run("cat", "/proc/self/status", before_user=before, after_user=after, identity=USER),
+        ):
+            assert [int(status_of(ended.out, f"Cap{name}"), 16) for name in ("Prm", "Eff", "Amb")] == [0] * 3
+
+    def test_an_ambient_capability_that_cannot_be_given_is_named(self) -> None:
+        """The command does not run with less than what the file says."""
+        before, after = limits.steps(Limits(ambient=(("CHOWN", 0), ("NET_BIND_SERVICE", 10))))
+        drop = ("drop", lambda: privileges.drop((10,)))
+        ended = run("true", before_user=[*before, drop], after_user=after, identity=USER)
+        expected = "cannot give it its ambient capabilities: cohabit does not have NET_BIND_SERVICE"
+        assert (ended.code, ended.why[: len(expected)]) == (71, expected)
+
+    @pytest.mark.parametrize(
+        ("fails", "error"),
+        [
+            (("prctl", 8), "the kernel refuses to keep capabilities"),
+            (("capget",), "the kernel has no capget"),
+            (("capset",), "the kernel refuses NET_BIND_SERVICE"),
+            (("prctl", 47, 2), "the kernel refuses NET_BIND_SERVICE (securebits"),
+            (("prctl", 47), "the kernel has no ambient capabilities, for NET_BIND_SERVICE"),
+        ],
+    )
+    def test_each_system_call_may_fail(
+        self, monkeypatch: pytest.MonkeyPatch, fails: tuple[object, ...], error: str
+    ) -> None:
+        """With a message that says what the kernel does not permit. The command does not run."""
+        real = privileges._call
+
+        def call(function: str, *arguments: Any) -> int:
+            return -1 if (function, *arguments)[: len(fails)] == fails else real(function, *arguments)
+
+        monkeypatch.setattr(privileges, "_call", call)
+        ended = limited("true", ambient=(("NET_BIND_SERVICE", 10),), identity=USER)
+        assert (ended.out, ended.code) == ("", 71)
+        assert ended.why.startswith(f"cannot give it its ambient capabilities: {error}")
+
+    def test_ambient_capabilities_do_not_help_to_remove_files(self) -> None:
+        """A step for the plain user runs before it has them."""
+        step = ("look", lambda: os.write(1, Path("/proc/self/status").read_bytes()))
+        before, after = limits.steps(Limits(ambient=(("CHOWN", 0),), no_new_privileges=True))
+        names = [name for name, _ in limits.without_ambient(after, step)]
+        assert names == ["look", limits.STEP_AMBIENT, "forbid it new privileges"]
+        assert [name for name, _ in limits.without_ambient([], step)] == ["look"]
+        ended = run("true", before_user=before, after_user=limits.without_ambient(after, step), identity=USER)
+        assert int(status_of(ended.out, "CapEff"), 16) == 0
+
     def test_no_new_privileges(self) -> None:
         """The flag is set only if requested."""
         assert status_of(limited("cat", "/proc/self/status").out, "NoNewPrivs") == "0"

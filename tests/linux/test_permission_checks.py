@@ -67,6 +67,10 @@ def _root(namespaces: None) -> None:
             "limits=Limits(cap_drop=tuple(range(41)))",
             "cap_drop: cannot drop CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH and others",
         ),
+        (
+            "limits=Limits(ambient=(('CHOWN', 0),))",
+            "ambient_capabilities: cannot give CHOWN to the service: cohabit does not have it (use docker",
+        ),
         ("limits=Limits(no_new_privileges=True, umask=0)", ""),
         (
             "user=Credentials(12345, 12346, (12346, 12347, 7))",
@@ -83,12 +87,14 @@ def test_settings_that_need_capabilities_are_refused_without_root(fields: str, e
 
 def test_root_may_use_every_setting() -> None:
     """With the usual capabilities of a container."""
-    fields = "limits=Limits(nice=-5, cap_drop=(0, 1, 13), no_new_privileges=True), user=Credentials(0, 12346, (7,))"
+    fields = "limits=Limits(nice=-5, cap_drop=(0, 1, 13), ambient=(('CHOWN', 0),)), user=Credentials(0, 12346, (7,))"
     assert diagnostics(fields, 0) == []
 
 
 def test_a_python_without_ctypes_refuses_only_capabilities() -> None:
     """Without ctypes, capabilities and no_new_privs are not available; everything else is."""
-    fields = "limits=Limits(cap_drop=(0,), no_new_privileges=True, nice=5)"
+    fields = "limits=Limits(cap_drop=(0,), ambient=(('CHOWN', 0),), no_new_privileges=True, nice=5)"
     reason = "not available: this Python has no _ctypes (install a Python with ctypes)"
-    assert diagnostics(fields, 0, "_ctypes") == [f"cap_drop: {reason}", f"security_opt: {reason}"]
+    assert diagnostics(fields, 0, "_ctypes") == [
+        f"{key}: {reason}" for key in ("cap_drop", "ambient_capabilities", "security_opt")
+    ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from linux.clients import ask, environment
 from linux.conftest import Start
 from linux.run import shell
 from linux.spawned import PYTHON
@@ -112,3 +113,74 @@ def test_no_client_is_refused_during_a_restart(up: Start, port: int, tmp_path: P
             assert client.recv(99) == b"True web"
     assert run.stop() == 0
     assert not (tmp_path / "s").exists()
+
+
+BIND = "import socket; socket.create_server(('127.0.0.1', {port})).close(); print('bound')"
+CAPABILITIES = shell("grep CapAmb /proc/self/status")
+AMBIENT = "CapAmb:\t0000000000000400"
+NONE = "CapAmb:\t0000000000000000"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_port_below_1024_needs_an_ambient_capability(up: Start, given: bool) -> None:
+    """The service is not root, and its program has no file capabilities."""
+    bind = [*PYTHON, BIND.format(port=80)]
+    own = {"ambient_capabilities": ["NET_BIND_SERVICE"]} if given else {"cap_add": ["NET_BIND_SERVICE"]}
+    first_port = "echo 1024 > /proc/sys/net/ipv4/ip_unprivileged_port_start; ip link set lo up"
+    run = up(
+        {"web": {"command": bind, "user": "12345:12346", **own}},
+        above=("unshare", "--net", "sh", "-euc", f'{first_port}; exec "$@"', "sh"),
+        process_1=False,
+    )
+    assert run.wait() == (0 if given else 1)
+    assert ("bound" in run.lines("web")) == given
+
+
+def test_every_process_of_the_user_has_the_ambient_capabilities(up: Start, tmp_path: Path) -> None:
+    """The command, its probe and its hooks; not a hook with a user of its own, nor another service, nor exec -u."""
+    stages = ("pre_start", "post_start", "post_stop")
+    run = up(
+        {
+            "web": {
+                "command": shell("grep CapAmb /proc/self/status; exec sleep 1000"),
+                "user": "12345:12346",
+                "cap_drop": ["ALL"],
+                "cap_add": ["NET_BIND_SERVICE"],
+                "ambient_capabilities": ["NET_BIND_SERVICE"],
+                "security_opt": ["no-new-privileges:true"],
+                "healthcheck": {"test": ["CMD", "grep", "-q", AMBIENT.split("\t")[1], "/proc/self/status"]},
+                **{stage: [{"command": CAPABILITIES}] for stage in stages},
+                "pre_stop": [{"command": CAPABILITIES, "user": "12347"}],
+            },
+            "other": {
+                "command": shell("grep CapAmb /proc/self/status; exec sleep 1000"),
+                "user": "12345",
+                "cap_drop": ["CHOWN"],
+            },
+        },
+        environment=environment(str(tmp_path)),
+    )
+    run.until_printed("web: ready")
+    run.until_printed(NONE)
+    grep = ("--", "grep", "CapAmb", "/proc/self/status")
+    assert ask(run, str(tmp_path), "exec", "-w", "/", "web", *grep).strip() == AMBIENT
+    assert ask(run, str(tmp_path), "exec", "-w", "/", "-u", "12345", "web", *grep).strip() == NONE
+    assert ask(run, str(tmp_path), "exec", "-w", "/", "-u", "0", "web", *grep).strip() == NONE
+    assert ask(run, str(tmp_path), "exec", "-w", "/", "other", *grep).strip() == NONE
+    assert run.stop() == 0
+    assert run.lines("web") == [AMBIENT] * 3 + [NONE, AMBIENT]
+    assert run.lines("other") == [NONE]
+
+
+def test_a_capability_that_the_container_does_not_have(up: Start) -> None:
+    """It is an error before anything starts."""
+    run = up(
+        {"web": {"command": ["true"], "user": "12345", "ambient_capabilities": ["SYS_TIME"]}},
+        above=("setpriv", "--bounding-set=-sys_time", "--inh-caps=-sys_time"),
+        process_1=False,
+    )
+    assert run.wait() == 78
+    assert (
+        "services.web.ambient_capabilities: cannot give SYS_TIME to the service: cohabit does not have it" in run.text
+    )
+    assert "web: started" not in run.text

@@ -38,6 +38,12 @@ EVERY = tuple(every_capability())
         ("cap_drop: [NET_RAW, CHOWN], cap_add: [NET_RAW]", Limits(cap_drop=(0,))),
         ("cap_drop: [ALL, CHOWN], cap_add: [ALL]", Limits(cap_drop=(0,))),
         ("cap_add: [whatever]", Limits()),
+        ("cap_add: [NET_RAW]", Limits()),
+        ("ambient_capabilities: [net_raw, CAP_CHOWN, NET_RAW]", Limits(ambient=(("CHOWN", 0), ("NET_RAW", 13)))),
+        (
+            "ambient_capabilities: [CHOWN], cap_drop: [ALL], cap_add: [CHOWN]",
+            Limits(cap_drop=tuple(n for n in EVERY if n), ambient=(("CHOWN", 0),)),
+        ),
         ("security_opt: ['no-new-privileges:true']", Limits(no_new_privileges=True)),
         ("security_opt: [no-new-privileges]", Limits(no_new_privileges=True)),
         ("security_opt: [no-new-privileges=true, 'seccomp:unconfined']", Limits(no_new_privileges=True)),
@@ -66,6 +72,12 @@ def test_limits(keys: str, limits: Limits) -> None:
         ("nice: ten", "nice: expected a whole number from -20 to 19, got 'ten'"),
         ("umask: 8", "umask: expected permissions in octal such as 022, got '8'"),
         ("umask: '01000'", "umask: expected permissions in octal such as 022, got '01000'"),
+        ("ambient_capabilities: [ALL]", "ambient_capabilities: ALL is not possible (name each capability)"),
+        ("ambient_capabilities: [X]", "ambient_capabilities: unknown capability 'X' (see capabilities(7))"),
+        (
+            "ambient_capabilities: [NET_RAW], cap_drop: [ALL]",
+            "ambient_capabilities: NET_RAW is removed by cap_drop (name it in cap_add, too)",
+        ),
         ("cap_drop: [NETRAW]", "cap_drop: unknown capability 'NETRAW' (did you mean 'NET_RAW'?)"),
         ("cap_drop: [ALL], cap_add: [X]", "cap_add: unknown capability 'X' (see capabilities(7))"),
         (

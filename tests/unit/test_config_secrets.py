@@ -413,6 +413,7 @@ def test_the_output_of_config_has_the_same_meaning(tmp_path: Path) -> None:
         "    oom_score_adj: 10\n"
         "    cap_drop: [ALL]\n"
         "    cap_add: [CHOWN]\n"
+        "    ambient_capabilities: [CHOWN]\n"
         "    security_opt: ['no-new-privileges']\n"
         "    environment: {B_FILE: /run/secrets/b, LOG_FILE: /x}\n"
         "    secrets: [s, {source: f, target: t, uid: '1', gid: '2', mode: 0440}]\n"

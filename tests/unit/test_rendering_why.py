@@ -37,7 +37,7 @@ Status = dict[str, Any]
 DOWN = container(ready=False)
 DENIED = (
     "its user lacks permission (check the owner and mode of the file in the message, and its `user:`; "
-    "ports below 1024 may require root)"
+    "ports below 1024 may require root, or ambient_capabilities: [NET_BIND_SERVICE])"
 )
 UNWELL = Reason(reasons.UNHEALTHY, detail="no answer within 5s")
 NO_ANSWER = Reason(reasons.PROBE_TIMED_OUT, seconds=5.0)

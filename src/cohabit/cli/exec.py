@@ -1,8 +1,8 @@
 """`cohabit exec`: run a command with the environment, the user and the working directory of a service.
 
 `docker exec` uses the container's instead. This process is replaced by the command in the same way as a child of
-process 1 by its service (reactor/processes/child.py), but it keeps its own stdin, stdout, stderr and terminal, and the
-service's limits are not applied.
+process 1 by its service (reactor/processes/child.py), but it keeps its own stdin, stdout, stderr and terminal. As the
+service's user it has the service's ambient capabilities; the service's limits are not applied.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cohabit.errors import EXIT_SYSTEM, CommandError, UsageError
 from cohabit.plan.model import Credentials
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor.linux import environment, os
-from cohabit.reactor.processes import child, start_failure
+from cohabit.reactor.processes import child, limits, privileges, start_failure
 from cohabit.reactor.processes.secrets import SecretFiles
 
 TYPE_CHECKING = False
@@ -46,9 +46,9 @@ COMMAND = WrapperCommand(
     ),
     details=(
         "The command replaces this program: it keeps the terminal, and its exit code is the one returned. It is not "
-        "part of the service and is not stopped with it; the service's limits are not applied. Secrets that the "
-        "service gets as variables are read from their files. --json prints what the command would get, and runs "
-        "nothing. Only the user that cohabit runs as may use this command."
+        "part of the service and is not stopped with it; the service's limits are not applied. Without -u it has the "
+        "service's ambient capabilities. Secrets that the service gets as variables are read from their files. --json "
+        "prints what the command would get, and runs nothing. Only the user that cohabit runs as may use this command."
     ),
     exit_codes=(
         ("n", "the command's own exit code"),
@@ -92,7 +92,8 @@ def main(inherited: InheritedSignals, arguments: list[str]) -> int:
         return 0
     if not values["workdir"]:
         _change_to_working_directory(supervisor)
-    return _become(spec, description.get("umask"))
+    ambient = [] if values["user"] else [(str(name), int(number)) for name, number in description.get("ambient", ())]
+    return _become(spec, description.get("umask"), ambient)
 
 
 def _spawn_spec(
@@ -159,17 +160,23 @@ def _change_to_working_directory(supervisor: int) -> None:
         return
 
 
-def _become(spec: SpawnSpec, umask: int | None) -> NoReturn:
+def _become(spec: SpawnSpec, umask: int | None, ambient: list[tuple[str, int]]) -> NoReturn:
     """Like child.become, without a session, a cgroup and descriptors of its own, and with error messages for people."""
     step = child.STEP_SECRETS
     try:
         secrets = spec.secrets or SecretFiles({})
         secrets.read(spec.environment, spec.identity)
+        step = limits.STEP_AMBIENT
+        if ambient:
+            privileges.keep_for_user()
         step = child.STEP_USER
         if spec.identity is not None:
             child.switch(spec.identity, terminal=False)
         step = child.STEP_SECRETS
         secrets.read_as_user(spec.environment)
+        step = limits.STEP_AMBIENT
+        if ambient:
+            privileges.make_ambient(ambient)
         if umask is not None:
             os.umask(umask)
         step = child.STEP_DIRECTORY

@@ -85,7 +85,7 @@ def _groups(service: Service) -> Iterator[tuple[str, str]]:
     user = service.user
     if user is None or (user.uid, user.gid) != (os.geteuid(), os.getegid()):
         return
-    if not {user.gid, *os.getgroups()}.issuperset(user.groups) and not _has("CapEff", _SETGID):
+    if not {user.gid, *os.getgroups()}.issuperset(user.groups) and not _has("CapEff", _SETGID, unknown=True):
         yield (
             "group_add",
             "cannot change groups: cohabit has no CAP_SETGID (start as root with it, or use docker run --group-add)",
@@ -94,7 +94,11 @@ def _groups(service: Service) -> Iterator[tuple[str, str]]:
 
 def _privileges(service: Service) -> Iterator[tuple[str, str]]:
     limits = service.limits
-    requested = {"cap_drop": limits.cap_drop, "security_opt": limits.no_new_privileges}
+    requested = {
+        "cap_drop": limits.cap_drop,
+        "ambient_capabilities": limits.ambient,
+        "security_opt": limits.no_new_privileges,
+    }
     if any(requested.values()):
         try:
             import_module("_ctypes")
@@ -102,8 +106,14 @@ def _privileges(service: Service) -> Iterator[tuple[str, str]]:
             for key in filter(requested.get, requested):
                 yield key, "not available: this Python has no _ctypes (install a Python with ctypes)"
             return
+    for name, number in limits.ambient:
+        if not all(_has(each, number, unknown=True) for each in ("CapPrm", "CapBnd")):
+            yield (
+                "ambient_capabilities",
+                f"cannot give {name} to the service: cohabit does not have it (use docker run --cap-add {name})",
+            )
     present = [number for number in limits.cap_drop if _has("CapBnd", number)]
-    if present and not _has("CapEff", _SETPCAP):
+    if present and not _has("CapEff", _SETPCAP, unknown=True):
         names = ", ".join(map(capability_name, present[:3])) + (" and others" if present[3:] else "")
         yield (
             "cap_drop",
@@ -169,11 +179,11 @@ def _may_set_oom_score_adj(wanted: int) -> bool:
     return True
 
 
-def _has(which: str, capability: int) -> bool:
-    """Whether a capability is in one of cohabit's sets. Without /proc only CapEff is assumed to contain it."""
+def _has(which: str, capability: int, *, unknown: bool = False) -> bool:
+    """Whether a capability is in one of cohabit's sets. unknown: the answer without /proc."""
     try:
         with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
             line = next((line for line in file if line.startswith(f"{which}:")), "")
     except OSError:
-        return which == "CapEff"
-    return bool(int(line.split()[1], 16) >> capability & 1) if line else which == "CapEff"
+        return unknown
+    return bool(int(line.split()[1], 16) >> capability & 1) if line else unknown

@@ -73,7 +73,8 @@ class Limits(Record):
     """Kernel limits and attributes of a service's processes; None leaves a value unchanged.
 
     ulimits: (resource number of setrlimit(2), soft, hard), -1 for unlimited. cap_drop: numbers of capabilities(7)
-    that are removed from all capability sets, the bounding set included.
+    that are removed from all capability sets, the bounding set included. ambient: (name, number) of the capabilities
+    that its processes have although they run as another user than root; processes that they start inherit them.
     """
 
     ulimits: tuple[tuple[int, int, int], ...] = ()
@@ -81,6 +82,7 @@ class Limits(Record):
     nice: int | None = None
     umask: int | None = None
     cap_drop: tuple[int, ...] = ()
+    ambient: tuple[tuple[str, int], ...] = ()
     no_new_privileges: bool = False
 
 

@@ -261,8 +261,9 @@ class Launcher:
         start.listen_names = self._sockets.names(service.name)
         sockets = self._sockets.descriptors(service.name)
         start.descriptors = tuple((fd, FIRST_SOCKET + i) for i, fd in enumerate(sockets))
-        if service.stale_files:  # last: with the identity and the capabilities that its command has
-            start.after_user = [*start.after_user, (stale_files.STEP, lambda: stale_files.remove(service.stale_files))]
+        if service.stale_files:  # with the identity that its command has
+            removal = (stale_files.STEP, lambda: stale_files.remove(service.stale_files))
+            start.after_user = limits.without_ambient(start.after_user, removal)
         self._passive_probes.prepare(service, start, opened)
         return start
 
@@ -287,7 +288,9 @@ class Launcher:
         start.directory = hook.working_dir if hook and hook.working_dir else service.working_dir
         start.identity = user
         start.secrets = SecretFiles(service.secret_files) if service.secret_files else None
-        start.before_user, start.after_user = limits.steps(service.limits, self.limits)
+        own_user = hook is not None and hook.user is not None  # the capabilities are for the service's user
+        ambient = not own_user and (user.uid if user else os.geteuid()) != 0
+        start.before_user, start.after_user = limits.steps(service.limits, self.limits, ambient=ambient)
         return start
 
 

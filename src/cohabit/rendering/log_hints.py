@@ -53,7 +53,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (
         r"permission denied|EACCES",
         """its user lacks permission (check the owner and mode of the file in the message, and its `user:`; ports
-        below 1024 may require root)""",
+        below 1024 may require root, or ambient_capabilities: [NET_BIND_SERVICE])""",
     ),
     (
         r"setpgid.{0,40}(operation not permitted|EPERM)",

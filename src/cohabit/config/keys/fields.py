@@ -297,6 +297,13 @@ class ServiceKeys(Keys):
         list[str] | None,
         "Exceptions from `cap_drop`. A capability that the container does not have cannot be added.",
     ] = None
+    ambient_capabilities: Annotated[
+        list[str] | None,
+        (
+            "Capabilities of the container that the service has although its `user` is not root, such as "
+            "`NET_BIND_SERVICE` for a port below 1024 (systemd's `AmbientCapabilities=`)."
+        ),
+    ] = None
     security_opt: Annotated[
         list[str] | None,
         ("`no-new-privileges:true`: setuid and file capabilities have no effect. Other options are for the engine."),

@@ -1,7 +1,7 @@
 """A service's ulimits, nice, umask, oom_score_adj and capabilities -> plan.model.Limits, as numbers.
 
-As in Compose, a capability in cap_add is exempt from cap_drop. permission_checks.py checks whether the machine permits
-the limits.
+As in Compose, a capability in cap_add is exempt from cap_drop, and gives nothing to a user other than root: that needs
+ambient_capabilities. permission_checks.py checks whether the machine permits the limits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.config.keys.resources import Limit, UlimitKeys
-from cohabit.config.values.kernel_names import ALL, CAPABILITIES, ULIMITS, every_capability
+from cohabit.config.values.kernel_names import ALL, CAPABILITIES, ULIMITS, capability_name, every_capability
 from cohabit.nearest import did_you_mean
 from cohabit.plan.model import Limits
 
@@ -23,12 +23,14 @@ _NO_NEW_PRIVILEGES = "no-new-privileges"
 
 def read_limits(keys: ServiceKeys, report: Callable[[str, str], None]) -> Limits:
     """The Limits of a service. report(key, text) receives each error."""
+    dropped = _dropped(keys, report)
     return Limits(
         ulimits=_ulimits(keys.ulimits or {}, lambda text: report("ulimits", text)),
         oom_score_adj=None if keys.oom_score_adj is None else int(keys.oom_score_adj),
         nice=None if keys.nice is None else int(keys.nice),
         umask=None if keys.umask is None else int(keys.umask),
-        cap_drop=_dropped(keys, report),
+        cap_drop=dropped,
+        ambient=_ambient(keys.ambient_capabilities or (), dropped, lambda text: report("ambient_capabilities", text)),
         no_new_privileges=_no_new_privileges(keys.security_opt or (), lambda text: report("security_opt", text)),
     )
 
@@ -61,6 +63,18 @@ def _dropped(keys: ServiceKeys, report: Callable[[str, str], None]) -> tuple[int
     if every_add:
         return tuple(sorted(named))
     return tuple(sorted((named | set(every_capability() if every_drop else ())) - added))
+
+
+def _ambient(
+    written: Iterable[str], dropped: Iterable[int], report: Callable[[str], None]
+) -> tuple[tuple[str, int], ...]:
+    """Each one by its name: a service gets nothing that the file does not name."""
+    every, numbers = _capabilities(written, report)
+    if every:
+        report(f"{ALL} is not possible (name each capability)")
+    for number in sorted(numbers.intersection(dropped)):
+        report(f"{capability_name(number)} is removed by cap_drop (name it in cap_add, too)")
+    return tuple((capability_name(number), number) for number in sorted(numbers))
 
 
 def _capabilities(written: Iterable[str], report: Callable[[str], None]) -> tuple[bool, set[int]]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - the default of the engine
 _BY_NAME = (
-    *("annotations", "cap_add", "cap_drop", "dns", "dns_opt", "dns_search", "environment", "expose", "labels", "links"),
-    *("path_variables", "profiles", "sysctls", "tmpfs"),
+    *("ambient_capabilities", "annotations", "cap_add", "cap_drop", "dns", "dns_opt", "dns_search", "environment"),
+    *("expose", "labels", "links", "path_variables", "profiles", "sysctls", "tmpfs"),
 )
 
 

@@ -101,6 +101,7 @@ def _limits(limits: Limits) -> dict[str, Any]:
         "nice": limits.nice,
         "oom_score_adj": limits.oom_score_adj,
         **_capabilities(limits.cap_drop),
+        "ambient_capabilities": [name for name, _ in limits.ambient],
         "security_opt": ["no-new-privileges:true"] if limits.no_new_privileges else [],
     }
 

@@ -157,6 +157,7 @@ class Requests:
             "user": {name: _plain(getattr(user, name)) for name in user._fields},
             "secret_files": unit.spec.secret_files,
             "umask": unit.spec.limits.umask,
+            "ambient": list(unit.spec.limits.ambient) if user.uid != 0 else [],
         }
 
     # --- streams -------------------------------------------------------------------------------------

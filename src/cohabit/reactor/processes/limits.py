@@ -20,11 +20,14 @@ from cohabit.reactor.processes import privileges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cohabit.reactor.processes.child import Step
 
 _PER_SERVICE = 6  # two of output, two of readiness, one or two of a probe or a start
 _OWN = 192  # including the clients of the control socket
 _NOTHING = Limits()
+STEP_AMBIENT = "give it its ambient capabilities"
 
 
 def make_room(services: int) -> tuple[int, int] | None:
@@ -43,11 +46,14 @@ def give_back(limits: tuple[int, int]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def steps(limits: Limits, given: tuple[int, int] | None = None) -> tuple[list[Step], list[Step]]:
+def steps(
+    limits: Limits, given: tuple[int, int] | None = None, *, ambient: bool = True
+) -> tuple[list[Step], list[Step]]:
     """Return the steps of a child before it switches to its user, and after. given: the value that make_room returned.
 
     Raising a limit and emptying the bounding set need privileges that the user does not have. The capabilities are
-    dropped last, because switching to the user needs some of them.
+    dropped last, because switching to the user needs some of them. ambient: it runs as the user who has the ambient
+    capabilities.
     """
     before: list[Step] = []
     after: list[Step] = []
@@ -67,9 +73,19 @@ def steps(limits: Limits, given: tuple[int, int] | None = None) -> tuple[list[St
     if dropped:
         before.append(("drop its capabilities", lambda: privileges.drop_from_bounding_set(dropped)))
         after.append(("drop its capabilities", lambda: privileges.drop(dropped)))
+    if ambient and limits.ambient:
+        before.append((STEP_AMBIENT, privileges.keep_for_user))
+        after.append((STEP_AMBIENT, lambda: privileges.make_ambient(limits.ambient)))
     if limits.no_new_privileges:
         after.append(("forbid it new privileges", privileges.forbid_new))
     return before, after
+
+
+def without_ambient(after: Sequence[Step], step: Step) -> list[Step]:
+    """The steps after the switch with another one that runs as the user, without the ambient capabilities."""
+    names = [name for name, _ in after]
+    at = names.index(STEP_AMBIENT) if STEP_AMBIENT in names else len(names)
+    return [*after[:at], step, *after[at:]]
 
 
 def _set_ulimits(ulimits: tuple[tuple[int, int, int], ...]) -> None:
