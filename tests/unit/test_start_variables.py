@@ -14,7 +14,7 @@ import pytest
 
 from cohabit.config import start_variables as reader
 from cohabit.engine import effects
-from cohabit.plan.model import Condition, Credentials, EnvFile, Hook, Service
+from cohabit.plan.model import Condition, Credentials, EnvFile, Hook, Limits, Service
 from cohabit.plan.reason import SKIPPED
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor import side_process, start_variables
@@ -196,6 +196,17 @@ def test_a_hook_of_root_gets_no_variables_of_another_user(
     starts.read(WEB.replace(user=user, **stages))
     starts.variables.cancel("web")
     assert asked[0]["user"] == owner
+
+
+def test_a_service_with_capabilities_gets_no_variables_of_its_user(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another service of the user, without capabilities, could set LD_PRELOAD for it."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(side_process.Input, "write", lambda _, data: asked.append(marshal.loads(data)))  # noqa: S302
+    starts.read(WEB.replace(user=APP, limits=Limits(ambient=(("CHOWN", 0),))))
+    starts.variables.cancel("web")
+    assert asked[0]["user"] == 0
 
 
 @pytest.mark.usefixtures("here")

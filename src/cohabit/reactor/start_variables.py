@@ -29,11 +29,14 @@ _MARSHAL_VERSION = 2
 
 
 def _owner(service: Service) -> int:
-    """The user who may own the files beside root and cohabit's: the only one whose processes get the values."""
+    """The user who may own the files beside root and cohabit's: the only one whose processes get the values.
+
+    None if these have capabilities: other processes of the user could use them through LD_PRELOAD.
+    """
     users = {hook.user or service.user for hook in (*service.post_start, *service.pre_stop, *service.post_stop)}
     users |= {service.user}
     uids = {user.uid if user else 0 for user in users}
-    return uids.pop() if len(uids) == 1 else 0
+    return uids.pop() if len(uids) == 1 and not service.limits.ambient else 0
 
 
 class _Reading:
