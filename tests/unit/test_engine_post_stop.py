@@ -14,6 +14,7 @@ from cohabit.engine.events import (
     Loaded,
     Requested,
     ScheduleDue,
+    SignalRefused,
     SpawnFailed,
     StopRequested,
     Swept,
@@ -21,7 +22,7 @@ from cohabit.engine.events import (
 )
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import Hook, Restart, Schedule
-from cohabit.plan.reason import LOST, NO_ROOM, SKIPPED, Reason
+from cohabit.plan.reason import LOST, NO_ROOM, SIGNAL_REFUSED, SKIPPED, Reason
 from unit.engine_story import checks_of, plan, service, start_failed, up
 
 if TYPE_CHECKING:
@@ -263,6 +264,28 @@ STORIES: dict[str, Story] = {
             (1.0, Exited("web", 3), ("post_stop 0 web",)),
             (1.5, HookEnded("web", 71, Reason(LOST, 71)), ("logs web: post_stop hook 1 was lost in an internal",)),
             (1.6, Due(), ("spawn web",)),
+        ),
+    ),
+    "they are waited for, although the service could not be signalled": (
+        plan(web(), service("other")),
+        (
+            (0.0, up("web"), ()),
+            (0.0, up("other"), ("all ready",)),
+            (1.0, Requested("stop", ("web",)), ("signal web TERM",)),
+            (1.0, SignalRefused("web", Reason(SIGNAL_REFUSED, signal=15)), ()),
+            (1.5, Exited("web", 0), ("post_stop 0 web",)),
+            (2.0, STOP, ("signal other TERM",)),
+            (2.1, Exited("other", 0), ()),
+            (2.2, HookEnded("web", 0), ("sweep",)),
+        ),
+    ),
+    "a service that could not be signalled and ends during the sweep has no hooks": (
+        plan(web()),
+        (
+            (0.0, up("web"), ("all ready",)),
+            (1.0, STOP, ("signal web TERM",)),
+            (1.0, SignalRefused("web", Reason(SIGNAL_REFUSED, signal=15)), ("sweep",)),
+            (1.5, Exited("web", 0), ("logs web: its post_stop hooks do not run",)),
         ),
     ),
     "the end of what one of them left behind comes during the next one": (

@@ -49,7 +49,7 @@ def state(services: Services, unit: Unit) -> str:
         run.stop.post_stop = OVER
         services.say("warning", unit, f"its {POST_STOP} hooks do not run: the time for the stop is over")
         return ""
-    run.stop.post_stop = DUE
+    run.stop.post_stop, run.stop.refused = DUE, False
     return STOPPING
 
 
