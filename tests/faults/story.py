@@ -88,7 +88,12 @@ def services(directory: str, *, rich: bool) -> dict[str, dict[str, object]]:
             "healthcheck": {"test": ["UNIX", f"{directory}/beta.sock"], "interval": "300ms", "retries": 1000},
             "pre_stop": [{"command": ["true"]}],
         },
-        "gamma": {"command": shell("sleep 0.2; exit 3"), "restart": "always", "essential": False},
+        "gamma": {
+            "command": shell("sleep 0.2; exit 3"),
+            "restart": "always",
+            "essential": False,
+            "post_stop": [{"command": ["true"]}],
+        },
         "trigger": {"command": shell(f"read x < {directory}/gate; exit 0"), "essential": False},
     }
 
