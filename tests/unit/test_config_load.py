@@ -187,7 +187,7 @@ def test_check_says_how_long_post_stop_hooks_may_take() -> None:
     """A part of the time that the service has to stop is kept for them; pre_stop hooks come before SIGKILL."""
     code, output = up("check", "services: {web: {command: sh, post_stop: [cat], pre_stop: [cat]}, db: {command: sh}}")
     assert code == 0
-    assert "cohabit.yaml: pre_stop hooks have web 5.25s, then the stop signal is sent\n" in output
+    assert "cohabit.yaml: pre_stop hooks have web 5.2s, then the stop signal is sent\n" in output
     assert "cohabit.yaml: post_stop hooks have at least web 2s: SIGKILL is sent that much earlier\n" in output
 
 
