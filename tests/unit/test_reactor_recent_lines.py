@@ -221,3 +221,17 @@ def test_the_last_lines_are_those_of_one_run() -> None:
     assert lines.last_lines("web", 9) == []
     assert lines.last_lines("web", 9, runs_before=1) == [b"c1", b"c2", b"c3"]
     assert lines.last_lines("web", 9, runs_before=9) == lines.last_lines("gone", 9) == []
+
+
+def test_the_lines_of_post_stop_hooks_do_not_explain_the_end_of_a_run() -> None:
+    """They are recorded for `cohabit logs` only."""
+    lines = RecentLines()
+    lines.name_services(["web"])
+    for number in (1, 2):
+        lines.begin_run("web", 1.0)
+        lines.append("web", "stderr", b"failed %d\n" % number, 2.0)
+        lines.end_run("web", 3.0)
+        lines.append("web", "stdout", b"a %d\nb\nc\n" % number, 4.0)
+    assert lines.last_lines("web", 2) == [b"failed 2"]
+    assert lines.last_lines("web", 2, runs_before=1) == [b"failed 1"]
+    assert b"".join(piece for _, _, piece in lines.records("web")) == b"failed 1\na 1\nb\nc\nfailed 2\na 2\nb\nc\n"

@@ -16,7 +16,7 @@ import time
 from cohabit.engine import effects, policy
 from cohabit.errors import EXIT_SYSTEM
 from cohabit.plan import reason as reasons
-from cohabit.plan.model import HOOK_STAGES, PRE_START, PRE_STOP
+from cohabit.plan.model import HOOK_STAGES, POST_STOP, PRE_START, PRE_STOP
 from cohabit.plan.reason import Reason
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor.linux import DEV_NULL, os
@@ -117,6 +117,8 @@ class Launcher:
         if (effect.stage, effect.number) == (PRE_START, 0):
             self._variables.forget(service.name)  # one of the hooks may write the file
             self._output.recent_lines.begin_run(service.name, time.time())
+        if (effect.stage, effect.number) == (POST_STOP, 0):
+            self._output.recent_lines.end_run(service.name, time.time())
         _forget_leftovers(self._children, service.name)
         self._try(_Attempt(effect, time.monotonic()))
 

@@ -6,7 +6,7 @@ written. A piece that does not fit is cut at the start of a line; of a line that
 the end is held.
 
 Restarts of a service and re-executions keep the lines. A mark, which is an empty piece, stands between the lines of two
-runs.
+runs, and another one between a run and its post_stop hooks: what these write does not explain how the run has ended.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _TOTAL_SIZE = 4_194_304
 _BUFFER_SIZE_MAX = 65_536
 _BUFFER_SIZE_MIN = 4096
+_HOOKS = "post_stop"  # the stream of the mark before the lines of post_stop hooks
 _PIECE_OVERHEAD = 128  # memory for a piece, without its bytes
 
 
@@ -51,9 +52,16 @@ class RecentLines:
 
     def begin_run(self, service: str, now: float) -> None:
         """What follows is written by another run. now: Unix time."""
+        self._mark(service, "", now)
+
+    def end_run(self, service: str, now: float) -> None:
+        """What follows is written by its post_stop hooks. now: Unix time."""
+        self._mark(service, _HOOKS, now)
+
+    def _mark(self, service: str, stream: str, now: float) -> None:
         buffer = self._buffers.get(service)
         if buffer is not None and buffer.pieces:
-            self.append(service, "", b"", now)
+            self.append(service, stream, b"", now)
 
     def records(self, service: str, tail_lines: int | None = None, since: float = 0.0) -> list[Piece]:
         """Pieces read at or after `since` (Unix time), of these the last tail_lines lines (None: all); oldest first."""
@@ -74,18 +82,25 @@ class RecentLines:
         return found[::-1]
 
     def last_lines(self, service: str, count: int, runs_before: int = 0) -> list[bytes]:
-        """The last lines of both streams of one run, without newlines, oldest first.
+        """The last lines of both streams of one run, without newlines, oldest first; not those of its post_stop hooks.
 
         runs_before: 0 for the last run, 1 for the one before it.
         """
         buffer = self._buffers.get(service)
-        found: list[bytes] = []
-        for _, _, lines in reversed(buffer.pieces if buffer else ()):
-            if not lines:
+        pieces: list[bytes] = []  # of that run, the last one first
+        for _, stream, lines in reversed(buffer.pieces if buffer else ()):
+            if not lines and stream == _HOOKS:
+                pieces.clear()
+            elif not lines:
                 runs_before -= 1
             elif not runs_before:
-                found[:0] = lines.split(b"\n")[:-1][-count:]
-            if runs_before < 0 or len(found) >= count:
+                pieces.append(lines)
+            if runs_before < 0:
+                break
+        found: list[bytes] = []
+        for lines in pieces:
+            found[:0] = lines.split(b"\n")[:-1][-count:]
+            if len(found) >= count:
                 break
         return found[-count:] if count else []
 
