@@ -263,6 +263,8 @@ class Model(RequestedState):
         seconds = message.extend_seconds
         if seconds and state.kill_due is not None:
             after = self.time_after.get(state.name, 0.0)
+            if state.service.post_stop and not state.in_post_stop:
+                after += 2.0
             latest = self.total_at - after if self.total_at is not None and after else now + seconds
             before = state.kill_due
             state.kill_at = max(before, min(now + seconds, latest))

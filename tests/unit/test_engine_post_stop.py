@@ -12,6 +12,7 @@ from cohabit.engine.events import (
     Exited,
     HookEnded,
     Loaded,
+    Notified,
     Requested,
     ScheduleDue,
     SignalRefused,
@@ -223,6 +224,16 @@ STORIES: dict[str, Story] = {
             (10.0, Due(), ("kill web", "logs not stopped within the total of 9s")),
             (10.1, HookEnded("web", 137), ("kill all",)),
             (10.2, Swept(), ("exit 137",)),
+        ),
+    ),
+    "a service that asks for more time leaves them theirs": (
+        plan(web()),
+        (
+            (0.0, up("web"), ("all ready",)),
+            (1.0, STOP, ("signal web TERM",)),
+            (5.0, Notified("web", extend_seconds=60.0), ()),
+            (7.9, Due(), ()),
+            (8.0, Due(), ("kill web",)),
         ),
     ),
     "a stop of one service alone has its whole grace period before them": (

@@ -60,8 +60,10 @@ class TotalGrace:
         return now + hooks_part(until - now)
 
     def latest(self, unit: Unit) -> float | None:
-        """The latest time at which those after it still have their grace periods; None for no limit."""
+        """The latest time at which those after it and its post_stop hooks still have their time; None for no limit."""
         after = self._after.get(unit.name, 0.0)
+        if unit.spec.post_stop and not unit.run.post_stop:
+            after += KEPT_SECONDS
         return self.deadline - after if self.deadline is not None and after else None
 
     def postpone(self, seconds: float) -> None:
