@@ -122,29 +122,26 @@ class Scenario:
         self._write("count.sh", shapes.COUNT)
         self._write("wait.sh", shapes.WAIT)
         for name, kind in self.services.items():
-            owner = OWNERS[name]
-            for instance in range(1, _INSTANCES):
-                script = shapes.main(self.rng, kind, name, owner, instance)
-                self.tokens[name, instance] = script.tokens
-                self._write(f"{name}-{instance}.sh", script.text)
-            counted = [name]
+            owner, root = OWNERS[name], not kind.user
+            mains = [shapes.main(self.rng, kind, name, owner, instance) for instance in range(1, _INSTANCES)]
+            self.tokens.update({(name, instance): script.tokens for instance, script in enumerate(mains, 1)})
+            scripts = {name: [script.text for script in mains]}
             if kind.main == "exits":
                 path = os.path.join(self.directory, f"go-{name}")
                 os.mkfifo(path)
                 self._gates[name] = os.open(path, os.O_RDWR | os.O_NONBLOCK)
             if kind.hook:
-                counted.append(f"{name}-hook")
-                for instance in range(1, _INSTANCES):
-                    script = shapes.leaves(self.rng, HOOK + owner, instance, root=not kind.user)
-                    self._write(f"{name}-hook-{instance}.sh", script.text)
+                scripts[f"{name}-hook"] = [
+                    shapes.leaves(self.rng, HOOK + owner, instance, root=root).text for instance in range(1, _INSTANCES)
+                ]
             if kind.probe:
-                counted.append(f"{name}-probe")
-                for instance in range(1, _PROBES):
-                    text = shapes.probe(self.rng, PROBE + owner, instance, root=not kind.user)
-                    self._write(f"{name}-probe-{instance}.sh", text)
-            for each in counted:
-                self._write(f"n-{each}", "0\n")
-                os.chmod(os.path.join(self.directory, f"n-{each}"), 0o666)  # noqa: S103 - for services of any user
+                scripts[f"{name}-probe"] = [
+                    shapes.probe(self.rng, PROBE + owner, instance, root=root) for instance in range(1, _PROBES)
+                ]
+            for counted, texts in scripts.items():
+                self._write(f"{counted}.sh", shapes.numbered(texts))
+                self._write(f"n-{counted}", "0\n")
+                os.chmod(os.path.join(self.directory, f"n-{counted}"), 0o666)  # noqa: S103 - for any user's services
 
     def _write(self, name: str, text: str) -> None:
         with open(os.path.join(self.directory, name), "w", encoding="ascii") as file:

@@ -16,8 +16,8 @@ _USERS = (65534, 12345, 23456)
 _WRAPS_MAX = 4
 _LEAVES_MAX = 3  # in addition to the main process
 
-# Reads the instance number from a file, then runs the script of that instance.
-COUNT: Final = 'read n < "n-$1"; n=$((n + 1)); echo $n > "n-$1"; [ ! -e "$1-$n.sh" ] || . "./$1-$n.sh"\n'
+# Reads the instance number from a file, then runs the script of that instance (see `numbered`).
+COUNT: Final = 'read n < "n-$1"; n=$((n + 1)); echo $n > "n-$1"; . "./$1.sh"\n'
 WAIT: Final = 'read x < "$1"; exit 0\n'
 
 
@@ -58,6 +58,11 @@ class Script(NamedTuple):
 
     text: str
     tokens: frozenset[Token]
+
+
+def numbered(scripts: list[str]) -> str:
+    """A script that runs the one with the number n, from 1. One file, because thousands would take seconds."""
+    return "\n".join(["case $n in", *(f"{n})\n{text};;" for n, text in enumerate(scripts, 1)), "esac", ""])
 
 
 def wrapped(rng: random.Random, command: str, *, root: bool, sessions: bool = True) -> str:

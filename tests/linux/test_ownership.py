@@ -15,7 +15,7 @@ import pytest
 from linux import places, processes
 from linux.clients import ask, environment
 from linux.conftest import Gate, Start
-from linux.run import Run, shell
+from linux.run import Run, lines_of, shell
 
 SETPRIV = "setpriv --reuid 65534 --clear-groups"
 PROCESSES = 60  # of one service, during the stop of another one
@@ -36,10 +36,21 @@ def _background(command: str) -> str:
     return f"({command} &)"
 
 
+def _orphans(run: Run, command: str, number: int) -> list[processes.Process]:
+    """Wait until so many processes with this command line have cohabit as their parent; returns them."""
+    found: list[processes.Process] = []
+
+    def arrived() -> bool:
+        found[:] = run.below(command)
+        return [one.parent for one in found] == [run.pid] * number
+
+    run.until(arrived, f"{command} to be an orphan, {number} times")
+    return found
+
+
 def _orphan(run: Run, command: str) -> processes.Process:
     """Wait until the process with this command line has cohabit as its parent; returns it."""
-    run.until(lambda: [one.parent for one in run.below(command)] == [run.pid], f"{command} to be an orphan")
-    return run.one(command)
+    return _orphans(run, command, 1)[0]
 
 
 def _from_outside(run: Run, script: str, variables: dict[str, str] | None = None) -> None:
@@ -72,22 +83,50 @@ def _is_alive(process: processes.Process) -> bool:
 # --- an event of one service ends no process of another --------------------------------------------------
 
 
-@pytest.mark.parametrize("occasion", ["probe", "reload", "reexec", "restart api", "scale api=1", "stop api"])
-def test_daemon_beside_a_started_process_is_kept(own: Start, tmp_path: Path, occasion: str) -> None:
-    """A daemon whose service keeps running is not ended by an event of another service, and is ended with its own."""
-    api: dict[str, object] = {"command": ["sleep", "999"]}
-    if occasion == "probe":
-        test = ["CMD-SHELL", "echo probed >> probes"]
-        api["healthcheck"] = {"test": test, "interval": "1s", "start_interval": "50ms", "start_period": "60s"}
+REQUESTS = ("reload", "reexec", "restart api", "scale api=1", "stop api")
+
+
+def test_daemon_beside_a_started_process_is_kept(own: Start, tmp_path: Path, gate: Gate) -> None:
+    """Daemons whose service keeps running are not ended by requests to another service, and end with their own.
+
+    Each request is the first event after the start of another daemon.
+    """
+    daemon = _background(f"{SETPRIV} setsid env -i sleep 7001")
+    web = shell(f"{daemon}; while read x < gate; do {daemon}; done")
+    run = own({"web": {"command": web, "restart": "always"}, "api": {"command": ["sleep", "999"]}})
+    run.one("sleep 999")
+    daemons: list[processes.Process] = []
+    for number, request in enumerate(REQUESTS, 1):
+        daemons = _orphans(run, "sleep 7001", number)
+        ask(run, str(tmp_path), *request.split())
+        ask(run, str(tmp_path), "restart", "api")  # a process ends after it, so that all orphans were checked
+        assert all(map(_is_alive, daemons)), f"{request}\n{run.text}"
+        gate.open()
+    daemons = _orphans(run, "sleep 7001", len(REQUESTS) + 1)
+    ask(run, str(tmp_path), "stop", "web")
+    assert not any(map(_is_alive, daemons))
+    assert run.stop() == 0
+
+
+def test_daemon_beside_probes_is_kept(own: Start, tmp_path: Path) -> None:
+    """A daemon whose service keeps running is not ended by the probes of another service, and ends with its own."""
+    probe = {
+        "test": ["CMD-SHELL", "echo probed >> probes"],
+        "interval": "100ms",
+        "start_interval": "50ms",
+        "start_period": "60s",
+    }
     web = shell(f"{_background(f'{SETPRIV} setsid env -i sleep 7001')}; exec sleep 888")
-    run = own({"web": {"command": web, "restart": "always"}, "api": api})
+    run = own(
+        {
+            "web": {"command": web, "restart": "always"},
+            "api": {"command": ["sleep", "999"], "healthcheck": probe},
+        }
+    )
     daemon = _orphan(run, "sleep 7001")
     run.one("sleep 999")
-    if occasion == "probe":
-        run.until_written(str(tmp_path / "probes"), len((tmp_path / "probes").read_text().split()) + 2)
-    else:
-        ask(run, str(tmp_path), *occasion.split())
-        ask(run, str(tmp_path), "restart", "api")  # a process ends after it, so that all orphans were checked
+    path = str(tmp_path / "probes")
+    run.until_written(path, len(lines_of(path)) + 2)
     assert _is_alive(daemon), run.text
     ask(run, str(tmp_path), "stop", "web")
     assert not _is_alive(daemon)
@@ -126,7 +165,7 @@ def test_stop_ends_no_process_of_another_service(own: Start, tmp_path: Path) -> 
             "x": {"command": ["sleep", "999"]},
         }
     )
-    run.until(lambda: [one.parent for one in run.below("sleep 7004")] == [run.pid] * PROCESSES, f"{PROCESSES} orphans")
+    _orphans(run, "sleep 7004", PROCESSES)
     run.one("sleep 999")
     ask(run, str(tmp_path), "stop", "x")
     ask(run, str(tmp_path), "restart", "x")
