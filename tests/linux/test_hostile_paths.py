@@ -309,11 +309,13 @@ def test_a_service_cannot_stop_the_listening_child(
 ) -> None:
     """A service that stops every process of its user cannot stop the listening child, for which process 1 waits."""
     stops = "import os, signal\nwhile True:\n try: os.kill(-1, signal.SIGSTOP)\n except OSError: pass"
-    services = {**with_socket(ground.own / "b.sock"), "stops": unprivileged([PYTHON, "-c", stops])}
+    sockets = [{"listen": str(ground.own / f"{number}.sock"), "backlog": 1} for number in range(5)]
+    services = {"web": unprivileged(SLEEP, sockets=sockets), "stops": unprivileged([PYTHON, "-c", stops])}
     container = run_services(services)
     container.until_printed("started", 2)
-    for backlog in range(1, 11):  # a new child each time; the other service stops all that it can without a pause
-        services["web"]["sockets"][0]["backlog"] = backlog
+    for backlog in (2, 3):  # each time five new children; the other service stops all that it can without a pause
+        for each in sockets:
+            each["backlog"] = backlog
         reload(container, tmp_path, services)
     assert "cannot" not in container.text
     container.signal(signal.SIGTERM)

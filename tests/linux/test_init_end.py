@@ -84,9 +84,9 @@ def test_no_outside_process_is_signalled(start: Start) -> None:
     assert [one.command for one in processes.children(run.process_1().pid)] == ["sleep 1000"]
 
 
-def test_storm_of_orphans_leaves_no_zombie(init: Start, process_1: bool) -> None:
+def test_storm_of_orphans_leaves_no_zombie(init: Start) -> None:
     """2,100 orphans that are killed at once, more than are reaped in one turn, are all reaped while main runs."""
-    run = init("--", *program("storm.py", "2100"), process_1=process_1)
+    run = init("--", *program("storm.py", "2100"))
     run.until_printed("ready")
     run.signal(signal.SIGUSR1)
     run.until_printed("killed")

@@ -198,9 +198,9 @@ def test_no_zombies(up: Start, process_1: bool) -> None:
     )
 
 
-def test_storm_of_orphans_leaves_no_zombie(up: Start, process_1: bool) -> None:
+def test_storm_of_orphans_leaves_no_zombie(up: Start) -> None:
     """2,100 orphans that are killed at once are all reaped (more than are reaped in one turn)."""
-    run = up({"web": {"command": program("storm.py", "2100")}}, process_1=process_1)
+    run = up({"web": {"command": program("storm.py", "2100")}})
     run.until_printed("ready")
     os.kill(
         next(one.pid for one in run.below("storm.py") if one.parent == run.pid and one.session == one.pid),
