@@ -162,5 +162,5 @@ def start(request: pytest.FixtureRequest, engine: Engine, label: str) -> Iterato
     if request.session.testsfailed > failed:
         for container in running:
             print(container.logs())  # pytest shows it with the failure
-    if running:
-        engine.docker("rm", "--force", "--volumes", *(container.id for container in running), check=False)
+    for container in running:
+        container.remove()

@@ -1,15 +1,17 @@
-"""The Docker engine of the container tests, used through the `docker` client.
+"""The Docker engine of the container tests: the `docker` client, and requests to the engine's socket (api.py).
 
 A running engine is used as it is. Otherwise one is started with its own state, socket and pid file, and stopped after
 the tests. It changes neither the firewall nor the network of the machine, so containers have only the loopback
 interface. Its images are kept in the cache of the base images between sessions; a second session at the same time gets
 a temporary directory.
 
-This module deals with the engine and its client. Containers are in container.py, images in conftest.py.
+This module deals with the engine and its clients. Containers are in container.py, images in conftest.py.
 """
 
 import contextlib
 import fcntl
+import functools
+import json
 import os
 import shutil
 import signal
@@ -17,8 +19,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+
+from docker import api
 
 CACHE: Final = os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
@@ -60,11 +65,24 @@ class Engine:
             raise AssertionError(message)
         return done
 
-    def following(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a client whose output is read while it runs."""
-        command = ["docker", *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+    @functools.cached_property
+    def socket(self) -> str:
+        """The path of the engine's socket, which depends on DOCKER_HOST and on the client's context."""
+        host = self.docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").stdout.strip()
+        assert host.startswith("unix://"), f"the engine is at {host}, and not on this machine"
+        return host.removeprefix("unix://")
+
+    def asked(
+        self, method: str, what: str, body: Any = None, *, at_most_seconds: float = CLIENT_SECONDS
+    ) -> AbstractContextManager[api.Response]:
+        """Send a request to the engine; gives its answer while it arrives."""
+        return api.asked(self.socket, method, what, body, at_most_seconds=at_most_seconds)
+
+    def ask(self, method: str, what: str, body: Any = None, *, at_most_seconds: float = CLIENT_SECONDS) -> Any:
+        """Send a request to the engine and return its answer, which is JSON; None if it is empty."""
+        with self.asked(method, what, body, at_most_seconds=at_most_seconds) as response:
+            text = response.read()
+        return json.loads(text) if text else None
 
     def answers(self) -> bool:
         """Whether an engine is running."""

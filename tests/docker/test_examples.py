@@ -101,20 +101,17 @@ def missing(logs: Logs, lines: dict[str, str]) -> dict[str, str]:
 
 
 @each_example
-def test_output_of_all_services_is_on_docker_logs_under_their_names(
-    example: Example, image: Build, start: Start
-) -> None:
-    """Every line of every service is on `docker logs` with the prefix of its service."""
-    logs = running(example, image, start).logs()
-    assert logs.names() - {"cohabit"} == set(example.ready)
+def test_an_example_runs_and_stops(example: Example, image: Build, start: Start) -> None:
+    """Every line is on `docker logs` with its service's name, only services run, and `docker stop` ends them with 0.
 
-
-@each_example
-def test_docker_stop_ends_every_service(example: Example, image: Build, start: Start) -> None:
-    """`docker stop` sends every service its stop signal, and the container ends with 0 in time."""
+    No process is a shell that only waits for another, and orphans of `docker exec` are reaped.
+    """
     container = running(example, image, start)
-    ended = container.stop()
-    assert ended.code == 0
+    assert container.logs().names() - {"cohabit"} == set(example.ready)
+    assert container.pids(r"^(/bin/)?(ba|da)?sh -c ") == []
+    container.exec("sh", "-c", "sleep 0.1 & sleep 0.2 &")
+    until(lambda: not container.pids(r"^sleep 0\.|defunct"), at_most_seconds=30, what="no sleep and no zombie")
+    assert container.stop().code == 0
     assert missing(container.logs(), example.stopped) == {}
 
 
@@ -126,15 +123,6 @@ def test_a_killed_service_ends_the_container_with_its_status(example: Example, i
     assert container.wait().code == example.code
     others = {name: line for name, line in example.stopped.items() if name != example.killed}
     assert missing(container.logs(), others) == {}
-
-
-@each_example
-def test_only_the_services_run_and_orphans_are_reaped(example: Example, image: Build, start: Start) -> None:
-    """No process is a shell that only waits for another, and orphans of `docker exec` are reaped."""
-    container = running(example, image, start)
-    assert container.pids(r"^(/bin/)?(ba|da)?sh -c ") == []
-    container.exec("sh", "-c", "sleep 0.1 & sleep 0.2 &")
-    until(lambda: not container.pids(r"^sleep 0\.|defunct"), at_most_seconds=30, what="no sleep and no zombie")
 
 
 def test_helper_starts_when_main_is_ready(image: Build, start: Start) -> None:

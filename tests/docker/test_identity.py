@@ -84,21 +84,28 @@ def test_privileges_are_dropped(servers: str, file: Mounted, start: Start) -> No
 
 UNPRIVILEGED: Final = ("--user=1000:1000",)
 BARE: Final = ("--cap-drop=ALL",)
-IMPOSSIBLE: Final[dict[str, tuple[tuple[str, ...], dict[str, Any], str]]] = {
-    "user": (UNPRIVILEGED, {"user": "www-data"}, "user"),
-    "group": (UNPRIVILEGED, {"group_add": ["mail"]}, "group_add: cannot change groups"),
-    "nice": (UNPRIVILEGED, {"nice": -5}, "nice: cannot be lower than 0"),
-    "oom": (UNPRIVILEGED, {"oom_score_adj": -500}, "oom_score_adj: cannot be lower than"),
-    "ulimits": (
+# Options of `docker run`, and for each service that cannot start with them: its settings, and the message.
+IMPOSSIBLE: Final[dict[str, tuple[tuple[str, ...], dict[str, tuple[dict[str, Any], str]]]]] = {
+    "unprivileged": (
         (*UNPRIVILEGED, "--ulimit=nofile=100:200"),
-        {"ulimits": {"nofile": 300}},
-        "ulimits: nofile: cannot raise the hard limit 200 to 300",
+        {
+            "changing": ({"user": "www-data"}, "user"),
+            "joining": ({"group_add": ["mail"]}, "group_add: cannot change groups"),
+            "urgent": ({"nice": -5}, "nice: cannot be lower than 0"),
+            "spared": ({"oom_score_adj": -500}, "oom_score_adj: cannot be lower than"),
+            "hungry": ({"ulimits": {"nofile": 300}}, "ulimits: nofile: cannot raise the hard limit 200 to 300"),
+            "bare": ({"cap_drop": ["ALL"]}, "cohabit has no CAP_SETPCAP"),
+        },
     ),
-    "capabilities": (UNPRIVILEGED, {"cap_drop": ["ALL"]}, "cohabit has no CAP_SETPCAP"),
-    "user without capabilities": (BARE, {"user": "www-data"}, "user"),
-    "group without capabilities": (BARE, {"group_add": ["mail"]}, "group_add: cannot change groups"),
-    "nice without capabilities": (BARE, {"nice": -5}, "nice: cannot be lower than 0"),
-    "unknown user": ((), {"user": "nobody-knows"}, "nobody-knows"),
+    "without capabilities": (
+        BARE,
+        {
+            "changing": ({"user": "www-data"}, "user"),
+            "joining": ({"group_add": ["mail"]}, "group_add: cannot change groups"),
+            "urgent": ({"nice": -5}, "nice: cannot be lower than 0"),
+        },
+    ),
+    "unknown user": ((), {"changing": ({"user": "nobody-knows"}, "nobody-knows")}),
 }
 
 
@@ -106,15 +113,16 @@ IMPOSSIBLE: Final[dict[str, tuple[tuple[str, ...], dict[str, Any], str]]] = {
 def test_refused_settings_are_reported_before_anything_starts(
     what: str, servers: str, file: Mounted, start: Start
 ) -> None:
-    """Exit code 78, a message that names the key and the service, and no other service is started."""
-    options, settings, message = IMPOSSIBLE[what]
-    file.write({"asking": {"command": STATUS, **settings}, "other": {"command": "echo started"}})
+    """Exit code 78, a message for each service with the key, and no service is started."""
+    options, asking = IMPOSSIBLE[what]
+    services = {name: {"command": STATUS, **settings} for name, (settings, _) in asking.items()}
+    file.write({**services, "other": {"command": "echo started"}})
     container = start(servers, options=(*file.options, *options))
     assert container.wait().code == 78
     logs = container.logs()
-    assert message in logs.stderr
-    assert "asking" in logs.stderr
-    assert logs.of("other") == logs.of("asking") == []
+    for name, (_, message) in asking.items():
+        assert [line for line in logs.stderr.splitlines() if name in line and message in line], name
+    assert [logs.of(name) for name in (*services, "other")] == [[]] * (len(services) + 1)
 
 
 def test_unprivileged_settings_are_accepted(servers: str, file: Mounted, start: Start) -> None:

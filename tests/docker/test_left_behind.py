@@ -4,6 +4,7 @@ One service is ended by a reload with a file without it, while the container kee
 that exist afterwards were left behind.
 """
 
+import os
 from typing import Any, Final
 
 import pytest
@@ -52,7 +53,8 @@ def nginx(request: pytest.FixtureRequest, servers: str, file: Mounted, start: St
     file.write({"nginx": {**service, **request.param}, **OTHER})
     container = start(servers, options=file.options)
     container.until_logged("cohabit", "nginx: ready")
-    until(lambda: len(container.pids("nginx: worker")) == 2, at_most_seconds=60, what="its workers")
+    workers = os.sysconf("SC_NPROCESSORS_ONLN")
+    until(lambda: len(container.pids("nginx: worker")) == workers, at_most_seconds=60, what="its workers")
     return container
 
 
@@ -91,7 +93,7 @@ def test_open_sessions_of_a_database_end_with_it(servers: str, file: Mounted, st
     container = start(servers, options=file.options)
     container.until_logged("cohabit", "postgres: ready")
     session = "psql --username=postgres --host=127.0.0.1 --command='select pg_sleep(1000)'"
-    container.engine.docker("exec", "--detach", container.id, "sh", "-c", session)
+    container.exec_in_background("sh", "-c", session)
     until(lambda: container.pids("postgres: .* SELECT"), at_most_seconds=60, what="the session")
     remove_service(container, file, "postgres")
     assert container.pids("postgres") == []
@@ -108,7 +110,7 @@ def test_open_sessions_of_sshd_end_with_it(servers: str, file: Mounted, start: S
     container.until_logged("cohabit", "sshd: ready")
     container.shell(KEY)
     session = ("ssh", "-o", "StrictHostKeyChecking=no", "127.0.0.1", "sleep 2000")
-    container.engine.docker("exec", "--detach", container.id, *session)
+    container.exec_in_background(*session)
     until(lambda: container.pids("^sleep 2000"), at_most_seconds=60, what="the session")
     remove_service(container, file, "sshd")
     assert container.pids("sshd|sleep 2000") == []

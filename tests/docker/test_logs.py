@@ -60,7 +60,7 @@ def test_the_engine_cuts_no_record(servers: str, file: Mounted, start: Start) ->
     file.write({"a": {"command": ["sh", "-c", script], "logging": {"driver": "json"}}})
     container = start(servers, options=file.options)
     container.until_output(lambda logs: '"after"' in logs.stdout, "the line after")
-    kept = container.inspect("{{.LogPath}}")
+    kept = container.inspect()["LogPath"]
     with open(kept, encoding="utf-8") as log:
         entries = [one for one in map(json.loads, log) if one["stream"] == "stdout"]
     assert all(one["log"].endswith("\n") and len(one["log"]) < 16_384 for one in entries)

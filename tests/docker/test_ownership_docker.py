@@ -4,11 +4,13 @@ An event of one service ends no process of another one or of `docker exec`. Init
 and change session and user, are followed by their pid files.
 """
 
+import os
 from typing import Any, Final
 
 import pytest
 
-from docker.container import Container, Start
+from docker.container import AT_MOST_SECONDS, Container, Start
+from docker.engine import until
 from docker.mounted import Mounted
 
 API: Final[dict[str, Any]] = {
@@ -28,27 +30,52 @@ INIT_SCRIPTS: Final = {
 
 
 def _nginx(container: Container) -> list[int]:
-    return container.pids("^nginx: ")
+    """Wait until nginx is complete: its master, and a worker for each processor; returns their pids."""
+    found: list[int] = []
+
+    def is_complete() -> bool:
+        found[:] = container.pids("^nginx: ")
+        return len(found) == 1 + os.sysconf("SC_NPROCESSORS_ONLN")
+
+    until(is_complete, at_most_seconds=AT_MOST_SECONDS, what="nginx and its workers")
+    return found
 
 
-@pytest.mark.parametrize("occasion", ["probe", "reload", "reexec", "restart api", "scale api=1"])
-def test_daemonized_nginx_keeps_running(occasion: str, servers: str, file: Mounted, start: Start) -> None:
-    """A master and its worker, whose service keeps running, are not ended by an event of another service."""
-    api = API if occasion == "probe" else {"command": "sleep 999"}
-    file.write({"web": NGINX, "api": api})
+def _run_beside(container: Container, command: str) -> None:
+    """Start a process from outside that `docker exec` leaves behind. It keeps no output of `docker exec` open."""
+    container.exec("sh", "-c", f"setsid env -i {command} >/dev/null 2>&1 &")
+
+
+def test_daemonized_nginx_keeps_running(servers: str, file: Mounted, start: Start) -> None:
+    """A master and its worker, whose service keeps running, are not ended by a request to another service."""
+    file.write({"web": NGINX, "api": {"command": "sleep 999"}})
     container = start(servers, options=file.options)
-    container.until_answers("pgrep", "-f", "nginx: worker")
+    _run_beside(container, "sleep 777")
+    for request in ("reload", "reexec", "restart api", "scale api=1"):
+        before = _nginx(container)
+        container.exec("cohabit", *request.split())
+        container.exec("cohabit", "restart", "api")
+        assert _nginx(container) == before, request
+        assert len(container.pids("^sleep 777$")) == 1, request
+        container.exec("cohabit", "restart", "web")  # the next request is the first thing that this nginx sees
+        assert set(before).isdisjoint(_nginx(container)), request
+    container.exec("cohabit", "stop", "web")
+    assert container.pids("^nginx: ") == []
+    assert len(container.pids("^sleep 777$")) == 1
+    assert container.stop().code == 0
+
+
+def test_daemonized_nginx_survives_a_probe(servers: str, file: Mounted, start: Start) -> None:
+    """The same for the probes of another service."""
+    file.write({"web": NGINX, "api": API})
+    container = start(servers, options=file.options)
     before = _nginx(container)
-    container.exec("sh", "-c", "setsid env -i sleep 777 &")
-    if occasion == "probe":
-        container.until_logged("cohabit", "api: ready")
-    else:
-        container.exec("cohabit", *occasion.split())
+    _run_beside(container, "sleep 777")
+    container.until_logged("cohabit", "api: ready")
     container.exec("cohabit", "restart", "api")
     assert _nginx(container) == before
-    assert len(container.pids("^sleep 777$")) == 1
     container.exec("cohabit", "stop", "web")
-    assert _nginx(container) == []
+    assert container.pids("^nginx: ") == []
     assert len(container.pids("^sleep 777$")) == 1
     assert container.stop().code == 0
 
@@ -60,7 +87,7 @@ def test_exit_ends_no_process_of_another_service(servers: str, file: Mounted, st
     file.write({"a": {"command": ["sh", "-c", a], "essential": False}, "b": {"command": ["sh", "-c", b]}})
     container = start(servers, options=file.options)
     container.until_answers("pgrep", "-f", "^sleep 777")
-    container.exec("sh", "-c", "setsid env -i sleep 778 &")
+    _run_beside(container, "sleep 778")
     container.exec("touch", "/tmp/go")
     container.until_logged("cohabit", "a: ended with exit code 3")
     container.exec("cohabit", "restart", "a", check=False)  # it exits with 3 at once

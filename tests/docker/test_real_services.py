@@ -30,8 +30,8 @@ def container(image: Build, start: Start) -> Container:
     return container
 
 
-def test_every_server_answers(container: Container) -> None:
-    """Each of the six works: pages, queries, keys, a login and a job."""
+def assert_each_works(container: Container) -> None:
+    """Check pages, queries, keys, a login and a job."""
     assert container.shell("curl --silent http://127.0.0.1:8080/") == "PHP 42\n"
     assert container.shell("psql --username=postgres --host=127.0.0.1 -tAc 'select 6 * 7'") == "42\n"
     assert container.shell("redis-cli set answer 42 && redis-cli get answer") == "OK\n42\n"
@@ -44,16 +44,32 @@ def test_every_server_answers(container: Container) -> None:
     assert container.zombies() == []
 
 
-def test_every_server_runs_as_its_user(container: Container) -> None:
-    """`user:` applies to a server and its children; without it nginx drops root itself."""
-    users = {process.user for process in container.processes() if "postgres" in process.command}
-    assert users == {"postgres"}
-    assert {process.user for process in container.processes() if "redis-server" in process.command} == {"redis"}
-    assert {process.user for process in container.processes() if "nginx: worker" in process.command} == {"www-data"}
+def assert_each_has_its_user(container: Container) -> None:
+    """Check that `user:` applies to a server and its children; without it nginx drops root itself."""
+    processes = container.processes()
+    for command, user in (("postgres", "postgres"), ("redis-server", "redis"), ("nginx: worker", "www-data")):
+        assert {process.user for process in processes if command in process.command} == {user}
 
 
-def test_docker_stop_stops_all_in_reverse_order(container: Container) -> None:
-    """`docker stop` ends nginx, then php-fpm, then PostgreSQL and Redis, each by its own signal."""
+def assert_workers_of_a_killed_master_end_before_its_restart(container: Container) -> None:
+    """Check SIGKILL to nginx's master: its workers, which hold the port, end too, and only then nginx restarts."""
+    before = container.pids("nginx: ")
+    (master,) = container.pids("nginx: master")
+    container.exec("kill", "-KILL", str(master))
+    container.until_logged("nginx", "start worker processes", times=2)
+    assert set(container.pids("nginx: ")).isdisjoint(before)
+    assert not any("Address already in use" in line for line in container.logs().of("nginx"))
+    container.until_answers("curl", "--fail", "--silent", "http://127.0.0.1:8080/")
+
+
+def test_six_servers_work_and_stop_in_reverse_order(container: Container) -> None:
+    """Each works as its user; nginx survives a crash; `docker stop` ends all, each by its own signal.
+
+    The order of the stop: nginx, then php-fpm, then PostgreSQL and Redis.
+    """
+    assert_each_works(container)
+    assert_each_has_its_user(container)
+    assert_workers_of_a_killed_master_end_before_its_restart(container)
     assert container.stop().code == 0
     logs = container.logs()
     pattern = "|".join(re.escape(word) for word in WEB_STOPS)
@@ -62,17 +78,6 @@ def test_docker_stop_stops_all_in_reverse_order(container: Container) -> None:
     assert any(REDIS_STOPS in line for line in logs.of("redis"))
     assert any("database system is shut down" in line for line in logs.of("postgres"))
     assert any("Received signal 15; terminating." in line for line in logs.of("sshd"))
-
-
-def test_workers_of_a_killed_master_are_gone_before_its_restart(container: Container) -> None:
-    """SIGKILL to nginx's master: its workers, which hold the port, end too, and only then nginx restarts."""
-    before = container.pids("nginx: ")
-    (master,) = container.pids("nginx: master")
-    container.exec("kill", "-KILL", str(master))
-    container.until_logged("nginx", "start worker processes", times=2)
-    assert set(container.pids("nginx: ")).isdisjoint(before)
-    assert not any("Address already in use" in line for line in container.logs().of("nginx"))
-    container.until_answers("curl", "--fail", "--silent", "http://127.0.0.1:8080/")
 
 
 def test_a_killed_server_ends_the_container_with_its_status(container: Container) -> None:

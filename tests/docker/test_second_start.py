@@ -68,9 +68,9 @@ REFUSALS: Final = {
 
 def second_start(container: Container) -> None:
     """Kill it, which leaves all files, and start it again."""
-    container.engine.docker("kill", container.id)
+    container.kill("KILL")
     container.wait()
-    container.engine.docker("start", container.id)
+    container.start()
 
 
 def state(container: Container, name: str) -> str:

@@ -48,7 +48,7 @@ def page(container: Container, port: int) -> str:
 def again(container: Container) -> Container:
     """Start a stopped container again, and return when its services are ready."""
     before = sum(READY in line for line in container.logs().of("cohabit"))
-    container.engine.docker("start", container.id)
+    container.start()
     container.until_logged("cohabit", READY, times=before + 1)
     return container
 
@@ -156,7 +156,7 @@ def test_postgres_once(run: Run) -> None:
     """The database is made at the first start only, and shut down properly although a client is connected."""
     container = run("postgres-once")
     client = ("psql", "--username=postgres", "--host=localhost", "--command=SELECT pg_sleep(1000)")
-    container.engine.docker("exec", "--detach", container.id, *client)
+    container.exec_in_background(*client)
     clients = "psql --username=postgres --host=localhost --command='TABLE pg_stat_activity' | grep 'pg_slee[p]'"
     container.until_answers("sh", "-c", clients)
     assert container.stop().code == 0
