@@ -29,10 +29,10 @@ def _only(run: Run, name: str) -> bytes:
     return bytes(run.out).replace(b"\n" + prefix, b"\n").removeprefix(prefix)
 
 
-def test_floods_of_two_services_do_not_mix(up: Start, process_1: bool) -> None:
+def test_floods_of_two_services_do_not_mix(up: Start) -> None:
     """No line of two flooding services is lost or torn, and each keeps its order."""
     services = {name: {"command": program("flood.py", name, str(LINES)), "essential": False} for name in ("one", "two")}
-    run = up(services, process_1=process_1)
+    run = up(services)
     assert run.wait() == 0
     for name in services:
         assert run.lines(name, "out") == _expected(name, range(LINES))
@@ -69,9 +69,9 @@ def test_one_pipe_for_both_tears_nothing(up: Start) -> None:
     assert all(line.split(b" ", 1)[0] in (b"one", b"two", b"cohabit") for line in bytes(run.out).splitlines())
 
 
-def test_unfinished_last_line_is_kept(up: Start, process_1: bool) -> None:
+def test_unfinished_last_line_is_kept(up: Start) -> None:
     """An unfinished last line is printed, and gets a newline."""
-    run = up({"web": {"command": ["printf", "one\\ntwo"]}}, process_1=process_1)
+    run = up({"web": {"command": ["printf", "one\\ntwo"]}})
     assert run.wait() == 0
     assert run.lines("web", "out") == ["one", "two"]
     assert run.out.endswith(b"two\n")
@@ -152,11 +152,10 @@ def test_empty_lines_are_lines(up: Start) -> None:
     assert run.lines("web", "out") == ["", "", "a", ""]
 
 
-def test_service_may_close_its_output(up: Start, process_1: bool) -> None:
+def test_service_may_close_its_output(up: Start) -> None:
     """A service that closes its output keeps running, and its exit is noticed."""
     run = up(
         {"web": {"command": shell("echo last; exec >&- 2>&-; until [ -e go ]; do :; done; exit 6")}},
-        process_1=process_1,
     )
     run.until_printed("last")
     os.close(os.open(f"/proc/{run.pid}/cwd/go", os.O_CREAT))
@@ -172,10 +171,10 @@ def test_final_output_of_a_grandchild_is_kept(up: Start, process_1: bool) -> Non
     assert run.lines("web", "out") == ["farewell"]
 
 
-def test_output_of_a_killed_service_is_kept(up: Start, gate: Gate, process_1: bool) -> None:
+def test_output_of_a_killed_service_is_kept(up: Start, gate: Gate) -> None:
     """Output in the pipe at a service's death is printed, the unfinished line too, before cohabit's message."""
     command = shell("read x < gate; seq 1000; printf unfinished; kill -9 $$")
-    run = up({"web": {"command": command}}, process_1=process_1, stderr=subprocess.STDOUT)
+    run = up({"web": {"command": command}}, stderr=subprocess.STDOUT)
     run.until_printed("web: started")
     (service,) = run.below()
     run.signal(signal.SIGSTOP)  # so that its output and its exit arrive together

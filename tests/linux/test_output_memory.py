@@ -9,13 +9,12 @@ from linux.run import shell
 REEXECUTE = signal.SIGRTMIN + 25
 
 
-def test_last_lines_survive_a_restart_and_a_reexecution(up: Start, gate: Gate, process_1: bool) -> None:
+def test_last_lines_survive_a_restart_and_a_reexecution(up: Start, gate: Gate) -> None:
     """The exit reason of a service that fails silently in its second run shows the output of the first."""
     first = "touch before; echo first run; printf 'no end' >&2; exit 1"
     second = "touch second; read x < gate; exit 5"
     run = up(
         {"web": {"command": shell(f"[ -e before ] || {{ {first}; }}; {second}"), "restart": "on-failure:1"}},
-        process_1=process_1,
     )
     run.until(lambda: os.path.exists(f"/proc/{run.pid}/cwd/second"), "the second run")
     for times in (1, 2):

@@ -25,7 +25,7 @@ def _restarts_and_stops(run: Run, order: str) -> None:
 
 
 @pytest.mark.parametrize("driver", ["prefix", "raw"])
-def test_unread_stdout(up: Start, tmp_path: Path, process_1: bool, driver: str) -> None:
+def test_unread_stdout(up: Start, tmp_path: Path, driver: str) -> None:
     """With a full pipe on cohabit's stdout and a flooding service, a crash is restarted and TERM stops."""
     reader, writer = os.pipe()
     run = up(
@@ -35,7 +35,6 @@ def test_unread_stdout(up: Start, tmp_path: Path, process_1: bool, driver: str) 
             "polite": {"command": program("ordered.py", "polite")},
         },
         stdout=writer,
-        process_1=process_1,
     )
     os.close(writer)
     run.until_written(str(tmp_path / "order"))
@@ -44,14 +43,13 @@ def test_unread_stdout(up: Start, tmp_path: Path, process_1: bool, driver: str) 
     os.close(reader)
 
 
-def test_unread_stdout_and_stderr(up: Start, tmp_path: Path, process_1: bool) -> None:
+def test_unread_stdout_and_stderr(up: Start, tmp_path: Path) -> None:
     """The same if stdout and stderr are one full pipe: cohabit's own messages must not block either."""
     reader, writer = os.pipe()
     run = up(
         {"flood": ENDLESS, "web": CRASHES, "polite": {"command": program("ordered.py", "polite")}},
         stdout=writer,
         stderr=writer,
-        process_1=process_1,
     )
     os.close(writer)
     run.until_written(str(tmp_path / "order"))

@@ -63,9 +63,9 @@ def test_names_are_given_or_derived_from_the_program(run: Start) -> None:
     assert (container.lines("web"), container.lines("sh"), container.lines("sh-2")) == (["a"], ["b"], ["c"])
 
 
-def test_simple_command_runs_without_a_shell(run: Start, process_1: bool) -> None:
+def test_simple_command_runs_without_a_shell(run: Start) -> None:
     """A simple command runs without a shell, quotes included."""
-    container = run("sleep 1000", "exec sleep '2000'", process_1=process_1)
+    container = run("sleep 1000", "exec sleep '2000'")
     container.until_printed("started", 2)
     container.until(
         lambda: sorted(one.command for one in container.below()) == ["sleep 1000", "sleep 2000"], "just the two"
@@ -90,9 +90,9 @@ def test_container_lives_as_long_as_main(run: Start, gate: Gate, process_1: bool
     assert container.lines("long") == ["ready", "got 15"]
 
 
-def test_failing_helper_is_reported(run: Start, gate: Gate, process_1: bool) -> None:
+def test_failing_helper_is_reported(run: Start, gate: Gate) -> None:
     """A failing helper is reported, and the container keeps running."""
-    container = run("--main", f"main={_until_gate(0)}", "--helper", "seed=sh -c 'exit 3'", process_1=process_1)
+    container = run("--main", f"main={_until_gate(0)}", "--helper", "seed=sh -c 'exit 3'")
     container.until_printed("seed: ended with exit code 3")
     gate.open()
     assert container.wait() == 0

@@ -15,7 +15,7 @@ def _hook(script: str, **settings: object) -> dict[str, object]:
     return {"command": shell(script), **settings}
 
 
-def test_hooks_run_in_order(up: Start, process_1: bool) -> None:
+def test_hooks_run_in_order(up: Start) -> None:
     """pre_start before the command, post_start after it, pre_stop before its signal; each under the service's name."""
     run = up(
         {
@@ -27,7 +27,6 @@ def test_hooks_run_in_order(up: Start, process_1: bool) -> None:
                 "healthcheck": {"test": ["CMD", "true"]},
             }
         },
-        process_1=process_1,
     )
     run.until_printed("web: ready")
     run.until_printed("| main")
@@ -46,9 +45,9 @@ def test_hooks_have_their_own_environment_and_directory(up: Start) -> None:
     assert run.lines("web", "out") == ["web hook", "/"]
 
 
-def test_hook_that_fails_keeps_the_command_from_starting(up: Start, process_1: bool) -> None:
+def test_hook_that_fails_keeps_the_command_from_starting(up: Start) -> None:
     """The container ends with the hook's code, and names the hook."""
-    run = up({"web": {"command": SLEEP, "pre_start": [_hook("exit 0"), _hook("exit 5")]}}, process_1=process_1)
+    run = up({"web": {"command": SLEEP, "pre_start": [_hook("exit 0"), _hook("exit 5")]}})
     assert run.wait() == 5
     assert "web: pre_start hook 2 ended with exit code 5" in run.text
 

@@ -22,14 +22,14 @@ def test_dependants_start_later(up: Start) -> None:
     assert order == ["db", "app", "web"]
 
 
-def test_dependants_of_a_job_wait_for_its_success(up: Start, gate: Gate, tmp_path: Path, process_1: bool) -> None:
+def test_dependants_of_a_job_wait_for_its_success(up: Start, gate: Gate, tmp_path: Path) -> None:
     """service_completed_successfully: a dependant starts only when the job has exited with 0."""
     job = {"command": shell("read x < gate; echo job >> order")}
     web = {
         "command": program("ordered.py", "web"),
         "depends_on": {"job": {"condition": "service_completed_successfully"}},
     }
-    run = up({"web": web, "job": job}, process_1=process_1)
+    run = up({"web": web, "job": job})
     run.until_printed("job: started")
     gate.open()
     assert run.until_written(str(tmp_path / "order"), 2) == ["job", "start web"]
@@ -47,9 +47,9 @@ def test_dependants_of_a_failed_job_never_start(up: Start) -> None:
     assert "last output of job" in run.text
 
 
-def test_stop_is_the_reverse_of_the_start(up: Start, tmp_path: Path, process_1: bool) -> None:
+def test_stop_is_the_reverse_of_the_start(up: Start, tmp_path: Path) -> None:
     """Dependants stop before their dependencies, level by level."""
-    run = up({"db": _ordered("db"), "app": _ordered("app", "db"), "web": _ordered("web", "app")}, process_1=process_1)
+    run = up({"db": _ordered("db"), "app": _ordered("app", "db"), "web": _ordered("web", "app")})
     run.until_written(str(tmp_path / "order"), 3)
     assert run.stop() == 0
     assert run.until_written(str(tmp_path / "order"), 6)[3:] == ["stop web", "stop app", "stop db"]
@@ -80,10 +80,10 @@ def test_independent_services_stop_in_parallel(up: Start, tmp_path: Path) -> Non
     assert run.stop() == 0
 
 
-def test_own_stop_signal_is_used(up: Start, process_1: bool) -> None:
+def test_own_stop_signal_is_used(up: Start) -> None:
     """stop_signal replaces TERM."""
     service = {"command": program("received.py", "0", "3"), "stop_signal": "SIGQUIT"}
-    run = up({"web": service}, process_1=process_1)
+    run = up({"web": service})
     run.until_printed("ready")
     assert run.stop() == 0
     assert run.lines("web") == ["ready", "got 3"]
@@ -108,7 +108,7 @@ def test_other_signals_change_nothing(up: Start, process_1: bool, number: int) -
     assert "SIGTERM" in run.text
 
 
-def test_profile_and_named_services(up: Start, process_1: bool) -> None:
+def test_profile_and_named_services(up: Start) -> None:
     """Named services start with their dependencies, and no others do."""
     services = {
         "db": _ordered("db"),
@@ -116,7 +116,7 @@ def test_profile_and_named_services(up: Start, process_1: bool) -> None:
         "debug": {**_ordered("debug"), "profiles": ["dev"]},
         "other": _ordered("other"),
     }
-    run = up(services, "web", process_1=process_1)
+    run = up(services, "web")
     run.until_printed("web: started")
     assert run.stop() == 0
     assert "other" not in run.text

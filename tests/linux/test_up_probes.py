@@ -136,10 +136,10 @@ def test_notify_from_an_exited_child(up: Start) -> None:
     assert run.stop() == 0
 
 
-def test_fd(up: Start, process_1: bool) -> None:
+def test_fd(up: Start) -> None:
     """A line on the descriptor that the file names makes a service ready."""
     web = {"command": shell("echo >&7; exec 7>&-; exec sleep 1000"), "healthcheck": {"test": ["FD", "7"]}}
-    run = up({"web": web, "after": _after("web")}, process_1=process_1)
+    run = up({"web": web, "after": _after("web")})
     run.until_printed("| after")
     assert run.stop() == 0
 

@@ -26,9 +26,9 @@ def _again(run: Run, tmp_path: Path, services: dict[str, dict[str, object]]) -> 
     run.signal(signal.SIGHUP)
 
 
-def test_only_changed_services_are_restarted(up: Start, tmp_path: Path, process_1: bool) -> None:
+def test_only_changed_services_are_restarted(up: Start, tmp_path: Path) -> None:
     """The difference is shown; unchanged services keep their processes, removed ones end, new ones start."""
-    run = up({"same": _service("a"), "other": _service("b"), "gone": _service("c")}, process_1=process_1)
+    run = up({"same": _service("a"), "other": _service("b"), "gone": _service("c")})
     run.until_printed("started", 3)
     run.until(lambda: len(run.below("sleep 1000")) == 3, "all three")
     before = {process.pid for process in run.below("sleep 1000")}
@@ -44,9 +44,9 @@ def test_only_changed_services_are_restarted(up: Start, tmp_path: Path, process_
     assert run.stop() == 0
 
 
-def test_a_broken_file_changes_nothing(up: Start, tmp_path: Path, process_1: bool) -> None:
+def test_a_broken_file_changes_nothing(up: Start, tmp_path: Path) -> None:
     """Every diagnostic is shown with its line, and all services keep running."""
-    run = up({"web": _service("a")}, process_1=process_1)
+    run = up({"web": _service("a")})
     run.until_printed("| a")
     (tmp_path / "cohabit.yaml").write_text("services:\n  web: {comand: x}\n")
     run.signal(signal.SIGHUP)

@@ -41,9 +41,9 @@ def test_child_without_tracking_mark_is_gone_before_the_restart(up: Start, proce
     assert run.one("sleep 881").pid != old.pid
 
 
-def test_back_off_doubles(up: Start, process_1: bool) -> None:
+def test_back_off_doubles(up: Start) -> None:
     """The delays are Docker's: 100 ms, then doubling."""
-    run = up({"web": {"command": _fails(3), "restart": "always"}}, process_1=process_1)
+    run = up({"web": {"command": _fails(3), "restart": "always"}})
     run.until_printed("stays")
     assert DELAYS.findall(run.text) == [("100ms", "1"), ("200ms", "2"), ("400ms", "3")]
 
@@ -74,16 +74,16 @@ def test_always_restarts_a_success(up: Start) -> None:
     run.until_printed("stays")
 
 
-def test_on_failure_leaves_a_success_alone(up: Start, process_1: bool) -> None:
+def test_on_failure_leaves_a_success_alone(up: Start) -> None:
     """restart: on-failure does not restart after 0: the essential service has completed, and the container ends."""
-    run = up({"web": {"command": shell("echo start >> starts"), "restart": "on-failure"}}, process_1=process_1)
+    run = up({"web": {"command": shell("echo start >> starts"), "restart": "on-failure"}})
     assert run.wait() == 0
     assert "starting again" not in run.text
 
 
-def test_on_failure_gives_up_after_n(up: Start, tmp_path: Path, process_1: bool) -> None:
+def test_on_failure_gives_up_after_n(up: Start, tmp_path: Path) -> None:
     """on-failure:2 means one start and two restarts; then its code is the container's."""
-    run = up({"web": {"command": _fails(99, code=7), "restart": "on-failure:2"}}, process_1=process_1)
+    run = up({"web": {"command": _fails(99, code=7), "restart": "on-failure:2"}})
     assert run.wait() == 7
     assert len(lines_of(str(tmp_path / "starts"))) == 3
     assert "given up after 2 restarts" in run.text
@@ -100,14 +100,13 @@ def test_no_restart_by_default(up: Start, tmp_path: Path) -> None:
     ("command", "code"),
     [("exit 3", 3), ("exit 0", 0), ("kill -9 $$", 137), ("kill -15 $$", 143), ("exit 126", 126), ("exit 255", 255)],
 )
-def test_essential_exit_ends_the_container(up: Start, tmp_path: Path, process_1: bool, command: str, code: int) -> None:
+def test_essential_exit_ends_the_container(up: Start, tmp_path: Path, command: str, code: int) -> None:
     """An essential service's own code is the container's; the others get TERM."""
     run = up(
         {
             "web": {"command": shell(f"until [ -e order ]; do :; done; {command}"), "essential": True},
             "other": {"command": program("ordered.py", "other")},
         },
-        process_1=process_1,
     )
     assert run.wait() == code
     assert lines_of(str(tmp_path / "order")) == ["start other", "stop other"]

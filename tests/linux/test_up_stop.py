@@ -27,12 +27,11 @@ def test_service_that_ignores_term_is_killed_after_its_grace(up: Start, process_
     assert "killing" in run.text
 
 
-def test_total_is_shorter_than_the_sum(up: Start, process_1: bool) -> None:
+def test_total_is_shorter_than_the_sum(up: Start) -> None:
     """The total of x-cohabit ends the wait for a service with a grace period of an hour."""
     run = up(
         {"web": {"command": DEAF, "stop_grace_period": HOUR}},
         top={"x-cohabit": {"stop_grace_period": "20ms"}},
-        process_1=process_1,
     )
     run.until_printed("deaf")
     assert run.stop() == 137
@@ -187,13 +186,12 @@ def _leader(run: Run) -> processes.Process:
     return next(one for one in run.below("tree.py") if one.parent == run.pid and one.session == one.pid)
 
 
-def test_a_deaf_service_leaves_time_to_its_database(up: Start, process_1: bool) -> None:
+def test_a_deaf_service_leaves_time_to_its_database(up: Start) -> None:
     """The database is asked to stop, and can finish its work, although the grace periods are longer than the total."""
     database = shell("trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done")
     run = up(
         {"web": {"command": DEAF, "depends_on": ["db"], "stop_grace_period": "1s"}, "db": {"command": database}},
         top={"x-cohabit": {"stop_grace_period": "3s"}},
-        process_1=process_1,
     )
     run.until_printed("deaf")
     assert run.stop() == 137
@@ -201,7 +199,7 @@ def test_a_deaf_service_leaves_time_to_its_database(up: Start, process_1: bool) 
     assert "its share of the total" in run.text
 
 
-def test_a_completed_job_does_not_hide_the_stop_order(up: Start, process_1: bool, tmp_path: Path) -> None:
+def test_a_completed_job_does_not_hide_the_stop_order(up: Start, tmp_path: Path) -> None:
     """The database behind a migration runs until the application has ended."""
     os.mkfifo(tmp_path / "release")
     end = f"read line < {tmp_path}/release; echo app ends; exit 0"
@@ -212,7 +210,6 @@ def test_a_completed_job_does_not_hide_the_stop_order(up: Start, process_1: bool
             "migrate": {"command": ["true"], "depends_on": ["db"]},
             "app": {"command": shell(slow), "depends_on": {"migrate": {"condition": "service_completed_successfully"}}},
         },
-        process_1=process_1,
     )
     run.until_printed("app runs")
     run.signal(signal.SIGTERM)
@@ -239,9 +236,9 @@ def test_control_group_asks_every_process(up: Start, process_1: bool) -> None:
     assert "wrapper: asked" in run.text
 
 
-def test_a_kill_says_who_was_not_asked(up: Start, process_1: bool) -> None:
+def test_a_kill_says_who_was_not_asked(up: Start) -> None:
     """Of a wrapper that does not forward TERM, the log says that its child never got it, and what to write."""
-    run = up({"web": {"command": WRAPPER, "stop_grace_period": "20ms"}}, process_1=process_1)
+    run = up({"web": {"command": WRAPPER, "stop_grace_period": "20ms"}})
     run.until_printed("ready")
     assert run.stop() == 137
     assert "child: asked" not in run.text
