@@ -10,14 +10,13 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple, Self
 
 from linux import ownership_shapes as shapes
 from linux import places, processes
-from linux.clients import environment
+from linux.clients import Request, environment
 from linux.ownership_shapes import HOOK, OUTSIDE, PROBE, Kind, Token
 from linux.ownership_signals import Trace
 from linux.run import AT_MOST_SECONDS, COHABIT, Run, write_file
@@ -333,25 +332,18 @@ class Scenario:
         self.disturbed = set()
 
     def run_client(self, *words: str) -> None:
-        """Run a client to its end."""
+        """Send a request and wait for the answer."""
         with self.running_client(*words):
             pass
 
     @contextlib.contextmanager
     def running_client(self, *words: str) -> Iterator[None]:
-        """Run a client; it has ended with 0 when the block ends."""
-        with open(os.path.join(self.directory, "client"), "w+b") as out:
-            variables = {"PATH": os.environ["PATH"], **environment(self.directory)}
-            client = subprocess.Popen([*COHABIT, *words], env=variables, stdout=out, stderr=subprocess.STDOUT)
-            try:
-                yield
-                self.until(lambda: client.poll() is not None, " ".join(words))
-            finally:
-                client.kill()
-                client.wait()
-            out.seek(0)
-            if client.returncode:
-                self.fail(f"{words} ended with {client.returncode}: {out.read().decode()}")
+        """Send a request; it is answered with 0 when the block ends."""
+        with contextlib.closing(Request(self.directory, *words)) as sent:
+            yield
+            self.until(sent.is_answered, " ".join(words))
+        if not sent.text.startswith("0 "):
+            self.fail(f"{words}: {sent.text}")
 
     def gone(self, *names: str, since: dict[str, int] | None = None) -> None:
         """Fail if a process of these services is alive, limited to instances up to `since` if given."""

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from linux import places
-from linux.clients import ask, environment
+from linux.clients import environment, request
 from linux.conftest import Gate, Start
 from linux.run import COHABIT, Run, shell, write_file
 
@@ -107,9 +107,9 @@ def unprivileged(command: list[str], **more: object) -> dict[str, Any]:
 
 
 def reload(container: Run, directory: Path, services: Services, *, code: int = 0, **top: object) -> str:
-    """Write another file and reload; returns the client's output."""
+    """Write another file and reload; returns the answer."""
     write_file(str(directory), services, **top)
-    return ask(container, str(directory), "reload", code=code)
+    return request(container, str(directory), "reload", code=code)
 
 
 # --- log files -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from linux.accounting import Writers, file_with_rotated
-from linux.clients import ask, environment
+from linux.clients import ask, environment, request
 from linux.conftest import Gate, Start
 from linux.processes import Process
 from linux.run import REPOSITORY, Run, program, shell, write_file
@@ -257,17 +257,17 @@ def test_a_file_that_is_removed_and_added_around_a_reexecution(up: Start, tmp_pa
     run = up(api, environment=environment(str(tmp_path)), top=TOP)
     run.until((tmp_path / "api.log").exists, "the first file")
     write_file(str(tmp_path), both, **TOP)
-    ask(run, str(tmp_path), "reload")
+    request(run, str(tmp_path), "reload")
     run.until(lambda: path.exists() and path.read_bytes() == b"run\n", "the first run")
     writer = _log_writer(run)
     os.kill(writer.pid, signal.SIGSTOP)
     write_file(str(tmp_path), api, **TOP)
-    ask(run, str(tmp_path), "reload")
+    request(run, str(tmp_path), "reload")
     run.until_printed("web: stopped")
     run.signal(signal.SIGRTMIN + 25)
     run.until_printed("re-executed, version")
     write_file(str(tmp_path), both, **TOP)
-    ask(run, str(tmp_path), "reload")
+    request(run, str(tmp_path), "reload")
     run.until_printed("web: started", 2)
     run.until(lambda: "run" in ask(run, str(tmp_path), "logs", "web"), "the second run")
     os.kill(writer.pid, signal.SIGCONT)

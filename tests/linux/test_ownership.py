@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from linux import places, processes
-from linux.clients import ask, environment
+from linux.clients import environment, request
 from linux.conftest import Gate, Start
 from linux.run import Run, lines_of, shell
 
@@ -96,14 +96,14 @@ def test_daemon_beside_a_started_process_is_kept(own: Start, tmp_path: Path, gat
     run = own({"web": {"command": web, "restart": "always"}, "api": {"command": ["sleep", "999"]}})
     run.one("sleep 999")
     daemons: list[processes.Process] = []
-    for number, request in enumerate(REQUESTS, 1):
+    for number, words in enumerate(REQUESTS, 1):
         daemons = _orphans(run, "sleep 7001", number)
-        ask(run, str(tmp_path), *request.split())
-        ask(run, str(tmp_path), "restart", "api")  # a process ends after it, so that all orphans were checked
-        assert all(map(_is_alive, daemons)), f"{request}\n{run.text}"
+        request(run, str(tmp_path), *words.split())
+        request(run, str(tmp_path), "restart", "api")  # a process ends after it, so that all orphans were checked
+        assert all(map(_is_alive, daemons)), f"{words}\n{run.text}"
         gate.open()
     daemons = _orphans(run, "sleep 7001", len(REQUESTS) + 1)
-    ask(run, str(tmp_path), "stop", "web")
+    request(run, str(tmp_path), "stop", "web")
     assert not any(map(_is_alive, daemons))
     assert run.stop() == 0
 
@@ -128,7 +128,7 @@ def test_daemon_beside_probes_is_kept(own: Start, tmp_path: Path) -> None:
     path = str(tmp_path / "probes")
     run.until_written(path, len(lines_of(path)) + 2)
     assert _is_alive(daemon), run.text
-    ask(run, str(tmp_path), "stop", "web")
+    request(run, str(tmp_path), "stop", "web")
     assert not _is_alive(daemon)
     assert run.stop() == 0
 
@@ -147,10 +147,10 @@ def test_exit_ends_no_process_of_another_service(own: Start, tmp_path: Path, gat
     outside = _of_process_1(run, "sleep 7003")
     gate.open()
     run.until_printed("a: ended with exit code 3")
-    ask(run, str(tmp_path), "restart", "a")
+    request(run, str(tmp_path), "restart", "a")
     assert _is_alive(orphan_of_other)
     assert _is_alive(outside)
-    ask(run, str(tmp_path), "stop", "b")
+    request(run, str(tmp_path), "stop", "b")
     assert not _is_alive(orphan_of_other)
     assert _is_alive(outside)
     assert run.stop() == 0
@@ -167,10 +167,10 @@ def test_stop_ends_no_process_of_another_service(own: Start, tmp_path: Path) -> 
     )
     _orphans(run, "sleep 7004", PROCESSES)
     run.one("sleep 999")
-    ask(run, str(tmp_path), "stop", "x")
-    ask(run, str(tmp_path), "restart", "x")
+    request(run, str(tmp_path), "stop", "x")
+    request(run, str(tmp_path), "restart", "x")
     assert len(run.below("sleep 7004")) == PROCESSES
-    ask(run, str(tmp_path), "stop", "many")
+    request(run, str(tmp_path), "stop", "many")
     assert run.below("sleep 7004") == []
     assert run.stop() == 0
 
@@ -190,7 +190,7 @@ def test_daemon_of_another_service_is_not_adopted(own: Start, tmp_path: Path, ga
     run.until_printed("a: started")
     gate.open()
     run.until_printed("a: started", 2)
-    ask(run, str(tmp_path), "stop", "a")
+    request(run, str(tmp_path), "stop", "a")
     assert "in the background now" not in run.text
     assert _is_alive(orphan_of_other)
     assert _is_alive(outside)
@@ -204,8 +204,8 @@ def test_copied_environment_is_not_evidence(own: Start, tmp_path: Path) -> None:
     variables = dict(item.split("=", 1) for item in raw.split("\0") if item)
     _from_outside(run, "setsid sleep 7007 & exit 0", variables)
     outside = _of_process_1(run, "sleep 7007")
-    ask(run, str(tmp_path), "restart", "web")
-    ask(run, str(tmp_path), "stop", "web")
+    request(run, str(tmp_path), "restart", "web")
+    request(run, str(tmp_path), "stop", "web")
     assert _is_alive(outside)
     assert run.stop() == 0
     assert not _is_alive(outside)
@@ -230,7 +230,7 @@ def test_forged_limit_ends_its_forger_only(own: Start, tmp_path: Path, gate: Gat
     forger = _orphan(run, "sleep 7010")
     others = [run.one("sleep 998"), run.one("sleep 999")]
     assert forger.group == others[0].group
-    ask(run, str(tmp_path), "kill", "web")
+    request(run, str(tmp_path), "kill", "web")
     run.until(lambda: not _is_alive(forger), "the forger to be ended")
     assert [processes.status(one.pid, "State") for one in others] == ["S", "S"]
     assert run.stop() == 0
@@ -278,11 +278,11 @@ def test_pid_file_of_another_service_is_refused(own: Start, tmp_path: Path, gate
     daemon = _orphan(run, "sleep 7008")
     gate.open()
     run.until_printed("x: ended with exit code 0")
-    ask(run, str(tmp_path), "stop", "x")
+    request(run, str(tmp_path), "stop", "x")
     assert "cannot use the pid_file" in run.text
     assert "in the background now" not in run.text
     assert _is_alive(daemon)
-    ask(run, str(tmp_path), "stop", "db")
+    request(run, str(tmp_path), "stop", "db")
     assert not _is_alive(daemon)
     assert run.stop() == 0
 
@@ -296,7 +296,7 @@ def test_daemon_of_another_user_is_adopted_by_its_pid_file(own: Start, tmp_path:
     process = _orphan(run, "sleep 7009")
     assert " 7009" in process.command
     assert _is_alive(process)
-    ask(run, str(tmp_path), "stop", "web")
+    request(run, str(tmp_path), "stop", "web")
     assert not _is_alive(process)
     assert run.stop() == 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from linux.clients import ask, environment
+from linux.clients import ask, environment, request
 from linux.conftest import Start
 from linux.run import COHABIT, Run, shell, write_file
 
@@ -62,11 +62,11 @@ def test_a_stop_continues_it_first(start: Start, tmp_path: Path, words: tuple[st
 def test_a_pause_survives_a_re_execution(start: Start, tmp_path: Path) -> None:
     """The new program knows that it is paused, and continues it."""
     run = _started(start, tmp_path)
-    ask(run, str(tmp_path), "pause", "web")
-    ask(run, str(tmp_path), "reexec")
+    request(run, str(tmp_path), "pause", "web")
+    request(run, str(tmp_path), "reexec")
     assert _is_paused(run, tmp_path)
     assert _states(run) == {"T"}
-    ask(run, str(tmp_path), "unpause", "web")
+    request(run, str(tmp_path), "unpause", "web")
     run.until(lambda: "T" not in _states(run), "the service to continue")
     assert run.stop() == 0
 
@@ -82,6 +82,6 @@ def test_a_refused_pause_changes_nothing(start: Start, tmp_path: Path) -> None:
 def test_without_a_process_there_is_nothing_to_pause(start: Start, tmp_path: Path) -> None:
     """A stopped service is not paused, and all means those that run."""
     run = _started(start, tmp_path)
-    ask(run, str(tmp_path), "stop", "web")
+    request(run, str(tmp_path), "stop", "web")
     assert "web is not running" in ask(run, str(tmp_path), "pause", "web", code=1)
     assert "no service runs" in ask(run, str(tmp_path), "pause", code=64)

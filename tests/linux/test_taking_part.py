@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from linux.clients import ask, environment
+from linux.clients import ask, environment, request
 from linux.conftest import Start
 from linux.run import Run
 
@@ -26,11 +26,11 @@ def test_scaling_leaves_the_running_instance_alone(up: Start, tmp_path: Path) ->
     run = up({"db": SERVICES["db"]}, environment=environment(directory))
     before = run.one("sleep 1000")
     assert "nothing has changed" in ask(run, directory, "scale", "db=1")
-    ask(run, directory, "scale", "db=2")
+    request(run, directory, "scale", "db=2")
     run.until(lambda: len(run.below("sleep 1000")) == 2, "two instances")
     assert before.pid in [process.pid for process in run.below("sleep 1000")]
     assert list(_states(run, directory)) == ["db", "db-2"]
-    ask(run, directory, "scale", "db=1")
+    request(run, directory, "scale", "db=1")
     assert run.one("sleep 1000").pid == before.pid
 
 
@@ -50,10 +50,10 @@ def test_start_and_scale_activate_a_service(up: Start, tmp_path: Path) -> None:
     run.one("sleep 1001")
     run.one("sleep 1002")
     assert not run.below("sleep 1003")
-    ask(run, directory, "reload")
+    request(run, directory, "reload")
     run.one("sleep 1001")
     assert "there is no service 'nope'" in ask(run, directory, "start", "nope", code=64)
-    ask(run, directory, "scale", "idle=2")
+    request(run, directory, "scale", "idle=2")
     run.until(lambda: len(run.below("sleep 1003")) == 2, "two instances")
     assert run.stop() == 0
 
@@ -72,10 +72,10 @@ def test_a_service_that_was_started_by_name_stays_without_the_one_that_brought_i
         environment=environment(directory),
     )
     run.one("sleep 1000")
-    ask(run, directory, "start", "dbg")
+    request(run, directory, "start", "dbg")
     assert "ready: trace" in ask(run, directory, "start", "trace")
     trace = run.one("sleep 1003")
-    ask(run, directory, "scale", "dbg=0")
+    request(run, directory, "scale", "dbg=0")
     run.until(lambda: not run.below("sleep 1002"), "mock ends")
     assert not run.below("sleep 1001")
     assert run.one("sleep 1003").pid == trace.pid
