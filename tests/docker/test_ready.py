@@ -99,7 +99,7 @@ def test_six_servers_are_waited_for_and_stop_in_reverse(servers: str, file: Moun
 
 @pytest.fixture
 def load(servers: str, file: Mounted, start: Start) -> Container:
-    """Give a container in which clients send requests to gunicorn without a pause, and have been answered."""
+    """Give a container in which clients send requests to gunicorn all the time, and have been answered."""
     file.write({"web": gunicorn(restart="always"), "client": CLIENT})
     container = start(servers, options=file.options)
     until_answered(container, "got 42 by")

@@ -1,4 +1,4 @@
-"""Request http://127.0.0.1:PORT/ repeatedly, each time on a new connection; print new answers, and count.
+"""Request http://127.0.0.1:PORT/ every few milliseconds, each time on a new connection; print new answers, and count.
 
 Use: client.py PORT     until SIGTERM
 """
@@ -6,6 +6,7 @@ Use: client.py PORT     until SIGTERM
 import collections
 import signal
 import sys
+import time
 from http.client import HTTPConnection, HTTPException
 
 answers: collections.Counter[str] = collections.Counter()
@@ -33,3 +34,4 @@ while True:
         answers[answer] += 1
     finally:
         connection.close()
+    time.sleep(0.004)  # some requests are always under way, and the server has time to start again
