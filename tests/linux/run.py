@@ -126,7 +126,7 @@ class Run:
         while not true():
             ended = time.monotonic()
             assert ended < deadline, f"waited in vain: {what}\n{self}"
-            self._take(max(_POLL_MS, int(4000 * (ended - began))))
+            self._take(max(_POLL_MS, int(2000 * (ended - began))))
             began = time.monotonic()
 
     def until_printed(self, text: str, times: int = 1) -> None:

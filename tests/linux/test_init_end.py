@@ -182,7 +182,7 @@ def test_wait_names_the_processes(init: Start, process_1: bool) -> None:
 @pytest.mark.parametrize("options", [["-S"], ["-S", "-g"]])
 def test_group_is_ended_without_a_subreaper(init: Start, options: list[str]) -> None:
     """With -S, what remains of main's process group gets TERM, time, and KILL; the code is main's."""
-    main = "sleep 1000 & (trap '' TERM; exec sleep 2000) & exit 3"
+    main = "sleep 1000 & (trap '' TERM; : > deaf; exec sleep 2000) & until [ -e deaf ]; do :; done; exit 3"
     run = init(*options, "-t", "100ms", "--", *shell(main), process_1=False)
     assert run.wait() == 3
     assert "killed" in run.text

@@ -23,7 +23,7 @@ from linux.accounting import (
     channels_of_syslog,
     file_with_rotated,
 )
-from linux.clients import environment, following, request
+from linux.clients import ask, environment, following
 from linux.conftest import Gate, Start
 from linux.run import REPOSITORY, Run, program, shell, write_file
 from linux.syslogd import Syslogd
@@ -129,7 +129,7 @@ class Events:
         """A requested restart."""
         self.flow()
         runs = len(self.writers.runs(name))
-        request(self.run, self.directory, "restart", name, during=self.during)
+        ask(self.run, self.directory, "restart", name, during=self.during)
         self.run.until(lambda: len(self.writers.runs(name)) > runs, f"the next run of {name}")
 
     def follow(self) -> None:
@@ -150,7 +150,7 @@ class Events:
         """Requested re-executions."""
         self.flow()
         if times == 1:
-            request(self.run, self.directory, "reexec", during=self.during)
+            ask(self.run, self.directory, "reexec", during=self.during)
         else:
             self.run.signal(REEXECUTE)
         self.during(lambda: self.run.err.count(b"re-executed, version") == times, "the re-execution")

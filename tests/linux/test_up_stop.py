@@ -203,14 +203,16 @@ def test_a_completed_job_does_not_hide_the_stop_order(up: Start, tmp_path: Path)
     """The database behind a migration runs until the application has ended."""
     os.mkfifo(tmp_path / "release")
     end = f"read line < {tmp_path}/release; echo app ends; exit 0"
+    db = "trap 'echo db ends; exit 0' TERM; echo db runs; while :; do sleep 1000 & wait; done"
     slow = f"trap '{end}' TERM; echo app runs; while :; do sleep 1000 & wait; done"
     run = up(
         {
-            "db": {"command": shell("trap 'echo db ends; exit 0' TERM; while :; do sleep 1000 & wait; done")},
+            "db": {"command": shell(db)},
             "migrate": {"command": ["true"], "depends_on": ["db"]},
             "app": {"command": shell(slow), "depends_on": {"migrate": {"condition": "service_completed_successfully"}}},
         },
     )
+    run.until_printed("db runs")
     run.until_printed("app runs")
     run.signal(signal.SIGTERM)
     run.until_printed("SIGTERM: stopping")
