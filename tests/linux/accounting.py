@@ -27,7 +27,8 @@ _LOGFMT: Final = re.compile(
     rb"(?: partial_message=true partial_id=(\S+) partial_ordinal=(\d+) partial_last=(\w+))?"
 )
 _TAGGED: Final = re.compile(rb"\w+:([a-z0-9-]+):([oe]) ")
-_ESCAPED: Final = re.compile(rb"(?:\\x[0-9a-f]{2})+")
+_ESCAPED: Final = re.compile(rb"\\x([0-9a-f]{2})")
+_BYTES: Final = {b"%02x" % byte: bytes([byte]) for byte in range(256)}
 _DROPPED: Final = re.compile(rb"[a-z]+: (\d+) lines \((\d+) bytes\) dropped")
 _SYSLOG: Final = re.compile(rb"<\d+>1 \S+ \S+ (\S+) \S+ (\S+) - (.*)", re.DOTALL)
 _LOCAL_SYSLOG: Final = re.compile(rb"<\d+>\w{3} [ \d]\d [\d:]{8} (\S+?)(?:\[\d+\])?: (.*)", re.DOTALL)
@@ -191,11 +192,7 @@ def lines_accounted_for(data: bytes | bytearray) -> int:
 def structured_text(text: str) -> bytes:
     r"""The bytes of a message in JSON or logfmt. \xNN stands for a byte, unless the service wrote it itself."""
     data = text.encode()
-    return _ESCAPED.sub(_unescaped, data) if b"\\" in data else data
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    return bytes.fromhex(match[0].replace(b"\\x", b"").decode())
+    return _ESCAPED.sub(lambda match: _BYTES[match[1]], data) if b"\\" in data else data
 
 
 class Parts:

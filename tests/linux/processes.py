@@ -64,12 +64,7 @@ def status(pid: int, key: str) -> str:
 
 def _stat(pid: int) -> tuple[str, int, int, int]:
     """The state, parent, group and session of a process."""
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-    try:
-        line = os.read(fd, 4096)  # one read: tests scan all processes again and again
-    finally:
-        os.close(fd)
-    state, parent, group, session = line.rpartition(b")")[2].split(None, 4)[:4]
+    state, parent, group, session = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split(None, 4)[:4]
     return state.decode(), int(parent), int(group), int(session)
 
 
