@@ -10,11 +10,13 @@ from __future__ import annotations
 import marshal
 import sys
 from itertools import product
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cohabit.engine import effects
+from cohabit.engine.ending import Ending
 from cohabit.engine.events import (
     Daemonised,
     Due,
@@ -31,7 +33,11 @@ from cohabit.engine.events import (
     Swept,
     TreeGone,
 )
+from cohabit.engine.health import Health
+from cohabit.engine.reading import Reading
+from cohabit.engine.run import Run, Stop
 from cohabit.engine.supervisor import Supervisor
+from cohabit.engine.unit import Unit
 from cohabit.plan.model import (
     COMPLETED,
     HEALTHY,
@@ -59,9 +65,16 @@ _NOTHING, _FORKED, _RUNS, _ORPHANS = "nothing", "forked", "runs", "orphans"
 _STEPS_AT_MOST = 100
 # `make test-quick` runs the first part only.
 _PARTS = (0, *(pytest.param(part, marks=pytest.mark.exhaustive) for part in range(1, 8)))
+# The state of the engine, without what is only recorded: texts, and the times and order of past transitions.
+_UNIT = attrgetter(
+    *(name for name in Unit.__slots__ if name not in ("dependents", "health", "history", "next_spec", "run", "spec"))
+)
+_RUN = attrgetter(*(name for name in Run.__slots__ if name not in ("reason", "status", "stop")))
+_STOP = attrgetter(*Stop.__slots__)
+_HEALTH = attrgetter(*(name for name in Health.__slots__ if name not in ("failed", "passed", "results")))
+_READING = attrgetter(*(name for name in Reading.__slots__ if name not in ("_container", "messages")))
+_ENDING = attrgetter(*(name for name in Ending.__slots__ if name not in ("_container", "drain_until", "reason")))
 _BY_VALUE = 2  # a version of marshal: later ones also encode which values are the same object
-# What the engine records and never reads to decide: texts, and the times and order of past transitions.
-_RECORDED = {"reason": None, "status": ""}
 _RESTARTS = (Restart(), Restart("on-failure", 1, 1.0), Restart("always", delay_seconds=0.0))
 
 
@@ -85,52 +98,41 @@ class SmallWorld:
         self.sweeping = self.reading = False
         self.requests = self.reloads = self.announced = 0
         self.done = False
-        self._plain: dict[str, Any] | None = None  # the engine as plain values, until the next event
         self._carry_out(self.engine.step(Loaded(plan), 0.0))
 
-    def copy(self) -> SmallWorld:
-        """Another world in the same state."""
+    def copy(self, plain: dict[str, Any]) -> SmallWorld:
+        """Another world in the same state. plain: that of the engine."""
         other = SmallWorld.__new__(SmallWorld)
         other.__dict__.update(self.__dict__)
         other.processes, other.hooks = dict(self.processes), dict(self.hooks)
-        other.engine = self._engine_from(self.plain)
-        return other
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """The engine as plain values."""
-        if self._plain is None:
-            self._plain = self.engine.to_plain()
-        return self._plain
-
-    def _engine_from(self, plain: dict[str, object]) -> Supervisor:
-        """An engine with this state. Unlike after a re-execution, running probes keep running."""
-        engine = Supervisor()
-        engine.restore(self.engine.plan, plain)
-        for name in self.probing:
-            unit = engine.units[name]
+        other.engine = Supervisor()
+        other.engine.restore(self.engine.plan, plain)
+        for name in self.probing:  # unlike after a re-execution, running probes keep running
+            unit = other.engine.units[name]
             unit.health.asking, unit.health.next_at = True, None
-            engine.services.timers.set((name, "health"), None)
-        return engine
+            other.engine.services.timers.set((name, "health"), None)
+        return other
 
     @property
     def key(self) -> bytes:
         """The state that determines what can happen next: all but what is only recorded."""
+        engine = self.engine
+        services = engine.services
         units = [
-            {
-                **unit,
-                "run": {**unit["run"], **_RECORDED},
-                "history": (),
-                "health": {**unit["health"], "results": (), "passed": 0, "failed": 0},
-                "spec": id(unit["spec"]),  # the Plans keep them
-                "next_spec": id(unit["next_spec"]),
-            }
-            for unit in self.plain["units"]
+            (
+                _UNIT(unit),
+                _RUN(unit.run),
+                unit.run.stop and _STOP(unit.run.stop),
+                _HEALTH(unit.health),
+                id(unit.spec),  # the Plans keep them
+                id(unit.next_spec),
+            )
+            for unit in engine.units.values()
         ]
-        ending, reading = {**self.plain["ending"], "reason": None}, {**self.plain["reading"], "messages": ()}
-        plain = {**self.plain, "history": (), "ending": ending, "reading": reading, "units": units}
-        state = (self.processes, self.hooks, self.probing, self.sweeping, self.reading, self.requests, self.reloads)
-        return marshal.dumps((plain, *state), _BY_VALUE)
+        container = (engine.phase, engine.announced, engine.settled, engine.container.up_at, services.killed)
+        parts = (_READING(engine.reading), _ENDING(engine.ending), services.total_grace.to_plain())
+        around = (self.processes, self.hooks, self.probing, self.sweeping, self.reading, self.requests, self.reloads)
+        return marshal.dumps((container, parts, sorted(services.timers._times.items()), units, around), _BY_VALUE)
 
     # --- what can happen -------------------------------------------------------------------------------
 
@@ -181,7 +183,6 @@ class SmallWorld:
     def happens(self, event: Event) -> None:
         """Handle one event. The time is always 0, except for Due: it sets the clock to the deadline and back."""
         now = 0.0
-        self._plain = None
         match event:
             case Spawned(name):
                 self.processes[name] = _RUNS
@@ -251,26 +252,15 @@ class SmallWorld:
 
     def _turn_back(self, seconds: float) -> None:
         """Shift all times so that now is 0 again. States that differ only in time become equal."""
-        plain = self.engine.to_plain()
-        for times, names in (
-            (plain["ending"], ("deadline", "requested_at")),
-            *((deadlines, tuple(deadlines)) for deadlines in plain["deadlines"].values()),
-            *((unit["health"], ("next_at", "count_from", "asked_at")) for unit in plain["units"]),
-        ):
-            for name in names:
-                if times[name] is not None:
-                    times[name] -= seconds
-        for unit in plain["units"]:
-            unit["started_at"] = unit["ran_seconds"] = 0.0
-        self.engine = self._engine_from(plain)
-
-    def run_to_the_end(self) -> None:
-        """From here on processes start and end as requested, and the container has to reach its end."""
-        for _ in range(_STEPS_AT_MOST):
-            if self.done:
-                return
-            self.happens(self.cooperative_event())
-        raise AssertionError(f"no end after {_STEPS_AT_MOST} events")
+        services = self.engine.services
+        _shift(self.engine.ending, ("deadline", "requested_at"), seconds)
+        _shift(services.total_grace, ("deadline",), seconds)
+        for unit in services.units.values():
+            _shift(unit.health, ("next_at", "count_from", "asked_at"), seconds)
+            unit.run.started_at = unit.run.ran_seconds = 0.0
+        times, services.timers._times, services.timers._heap = services.timers._times, {}, []
+        for timer, time in times.items():
+            services.timers.set(timer, time - seconds)
 
     def cooperative_event(self) -> Event:
         """The next event if processes start and end as requested."""
@@ -353,11 +343,18 @@ def _pair(a: str | None, b: str | None) -> Plan:
     return Plan({"a": first, "b": Service("b", ("b",), depends_on=to_a, pre_stop=_HOOKS, essential=False)})
 
 
+def _shift(part: object, names: tuple[str, ...], seconds: float) -> None:
+    for name in names:
+        time = getattr(part, name)
+        if time is not None:
+            setattr(part, name, time - seconds)
+
+
 def _try_every_history(start: SmallWorld, length: int) -> None:
     """Let every sequence of up to `length` events happen. From each world on the way the end has to be reached.
 
     The next event on the way to the end is one of the possible events, so that it is tried anyway. Only the last worlds
-    run to the end; from the others the known steps must lead to the end or to a last world.
+    run to the end, or to a world from which the way is known.
     """
     worlds = {start.key: start}
     seen = set(worlds)
@@ -367,8 +364,9 @@ def _try_every_history(start: SmallWorld, length: int) -> None:
         for before, world in worlds.items():
             towards_the_end = world.cooperative_event()
             events = list(world.possible())
+            plain = world.engine.to_plain()
             for event in events:
-                after = world.copy() if event is not events[-1] else world
+                after = world.copy(plain) if event is not events[-1] else world
                 after.happens(event)
                 key = None if after.done else after.key
                 if event == towards_the_end:
@@ -378,19 +376,32 @@ def _try_every_history(start: SmallWorld, length: int) -> None:
                     new[key] = after
             assert before in steps, f"{towards_the_end} is not among the possible events"
         worlds = new
-    for world in worlds.values():
-        world.run_to_the_end()
+    for key, world in worlds.items():
+        _run_to_the_end(key, world, steps)
     for first in steps:
         _check_steps(first, steps)
 
 
-def _check_steps(first: bytes, steps: dict[bytes, bytes | None]) -> None:
-    """Check that the known steps from a world do not go round in a circle."""
-    key: bytes | None = first
+def _run_to_the_end(key: bytes, world: SmallWorld, steps: dict[bytes, bytes | None]) -> None:
+    """From here on processes start and end as requested, until the end or a world from which the steps are known."""
     for _ in range(_STEPS_AT_MOST):
-        if key is None or key not in steps:
+        if key in steps:
             return
-        key = steps[key]
+        world.happens(world.cooperative_event())
+        after = steps[key] = None if world.done else world.key
+        if after is None:
+            return
+        key = after
+    raise AssertionError(f"no end after {_STEPS_AT_MOST} events")
+
+
+def _check_steps(key: bytes, steps: dict[bytes, bytes | None]) -> None:
+    """Check that the steps from a world lead to the end."""
+    for _ in range(_STEPS_AT_MOST):
+        after = steps[key]
+        if after is None:
+            return
+        key = after
     raise AssertionError(f"no end after {_STEPS_AT_MOST} events")
 
 
