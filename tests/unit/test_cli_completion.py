@@ -7,7 +7,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,10 @@ from cohabit.cli.main import COMMANDS
 from cohabit.cli.options import Command, Option, WrapperCommand
 
 _AT_MOST_SECONDS = 30.0
+_NEXT = "---"  # printed after the candidates of one command line
 _CLIENT = "#!/bin/sh\n[ \"$*\" != 'ps -q' ] || printf '%s\\n' api web-1 web-2\n"
 
-Complete = Callable[[str], set[str]]
+Complete = Callable[[Sequence[str]], list[set[str]]]
 
 # (a command line up to the cursor, some candidates that must be offered, some that must not be)
 LINES = [
@@ -64,7 +65,8 @@ LINES = [
 ]
 
 
-# Each candidate is printed between < and >; ^X prints a mark when all input before it has been processed.
+# Each candidate is printed between < and >; ^X prints a mark when all input before it has been processed, and
+# empties the line.
 _ZSH_SETUP = """
 PROMPT= RPS1=
 autoload -Uz compinit
@@ -75,7 +77,7 @@ compadd() {
     [[ " $* " == *" -"[OAD]" "* ]] || { builtin compadd -O offered "$@"; print -rl -- '<'${^offered}'>' }
     builtin compadd "$@"
 }
-done_() { print -r -- DO''NE }
+done_() { print -r -- DO''NE; BUFFER= }
 zle -N done_
 bindkey '^X' done_
 print -r -- RE''ADY
@@ -114,11 +116,16 @@ def _run(directory: Path, *command: str) -> list[str]:
 def _bash(directory: Path) -> Complete:
     script = _script(directory, "bash")
 
-    def complete(line: str) -> set[str]:
-        last = "''" if line.endswith(" ") else ""
-        drive = f"source {script}; COMP_WORDS=({line} {last})\n"
-        drive += 'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _cohabit 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"'
-        return set(_run(directory, "bash", "--norc", "-c", drive))
+    def complete(lines: Sequence[str]) -> list[set[str]]:
+        drive = [f"source {script}"]
+        for line in lines:
+            last = "''" if line.endswith(" ") else ""
+            drive += [
+                f"(COMP_WORDS=({line} {last})",
+                'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _cohabit 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}")',
+                f"echo {_NEXT}",
+            ]
+        return _each(_run(directory, "bash", "--norc", "-c", "\n".join(drive)))
 
     return complete
 
@@ -126,11 +133,23 @@ def _bash(directory: Path) -> Complete:
 def _fish(directory: Path) -> Complete:
     script = _script(directory, "fish")
 
-    def complete(line: str) -> set[str]:
-        found = _run(directory, "fish", "--no-config", "-c", f"source {script}; complete -C '{line}'")
-        return {one.partition("\t")[0] for one in found}
+    def complete(lines: Sequence[str]) -> list[set[str]]:
+        drive = [f"source {script}", *(f"complete -C '{line}'; echo {_NEXT}" for line in lines)]
+        found = _each(_run(directory, "fish", "--no-config", "-c", "\n".join(drive)))
+        return [{one.partition("\t")[0] for one in each} for each in found]
 
     return complete
+
+
+def _each(printed: list[str]) -> list[set[str]]:
+    """The lines that were printed for each command line."""
+    found: list[set[str]] = [set()]
+    for one in printed:
+        if one == _NEXT:
+            found.append(set())
+        else:
+            found[-1].add(one)
+    return found[:-1]
 
 
 def _zsh(directory: Path) -> Complete:
@@ -138,21 +157,24 @@ def _zsh(directory: Path) -> Complete:
     script = _script(directory, "zsh")
     (directory / "setup").write_text(_ZSH_SETUP.replace("SCRIPT", str(script)))
 
-    def complete(line: str) -> set[str]:
+    def complete(lines: Sequence[str]) -> list[set[str]]:
         pid, fd = pty.fork()
         if pid == 0:
             os.chdir(directory)
             os.execvpe("zsh", ["zsh", "-f", "-i"], _environment(directory))
+        found = []
         try:
             os.write(fd, b"source ./setup\n")
             _until(fd, b"READY")
-            os.write(fd, f"{line}\t\x18".encode())
-            shown = _until(fd, b"DONE").decode("utf-8", "replace")
+            for line in lines:
+                os.write(fd, f"{line}\t\x18".encode())
+                shown = _until(fd, b"DONE").decode("utf-8", "replace")
+                found.append(set(re.findall(r"<([^<>]+)>", shown)))
         finally:
             os.close(fd)
             os.kill(pid, 9)
             os.waitpid(pid, 0)
-        return set(re.findall(r"<([^<>]+)>", shown))
+        return found
 
     return complete
 
@@ -171,31 +193,42 @@ def _until(fd: int, mark: bytes) -> bytes:
 SHELLS = {"bash": _bash, "zsh": _zsh, "fish": _fish}
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize(("line", "offered", "not_offered"), LINES, ids=[line for line, _, _ in LINES])
-def test_tab_offers_candidates(shell: str, line: str, offered: set[str], not_offered: set[str], tmp_path: Path) -> None:
-    """Commands, options and the kinds of each argument, the same in every shell."""
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(shell, marks=pytest.mark.xdist_group(f"completion-{shell}")) for shell in SHELLS],
+)
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """By command line, what a shell offers. One process of the shell completes all lines, as a user's does."""
+    shell = request.param
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} (apt-get install {shell})")
-    found = SHELLS[shell](tmp_path)(line)
-    found = {one.strip() for one in found}
-    assert offered <= found
-    assert not not_offered & found
+    lines = [line for line, _, _ in LINES]
+    offered = SHELLS[shell](tmp_path_factory.mktemp(shell))(lines)
+    return dict(zip(lines, offered, strict=True))
+
+
+@pytest.mark.parametrize(("line", "offered", "not_offered"), LINES, ids=[line for line, _, _ in LINES])
+def test_tab_offers_candidates(found: dict[str, set[str]], line: str, offered: set[str], not_offered: set[str]) -> None:
+    """Commands, options and the kinds of each argument, the same in every shell."""
+    names = {one.strip() for one in found[line]}
+    assert offered <= names
+    assert not not_offered & names
 
 
 def test_bash_completes_a_value_after_an_equals_sign(tmp_path: Path) -> None:
     """Bash splits --signal=HU into three words."""
-    complete = _bash(tmp_path)
-    assert "HUP" in complete("cohabit kill --signal = HU")
-    assert complete("cohabit --file = oth") == {"other.yaml"}
-    assert "logs" in complete("cohabit --file = other.yaml lo")
+    lines = ("cohabit kill --signal = HU", "cohabit --file = oth", "cohabit --file = other.yaml lo")
+    signals, files, commands = _bash(tmp_path)(lines)
+    assert "HUP" in signals
+    assert files == {"other.yaml"}
+    assert "logs" in commands
 
 
 def test_without_a_running_cohabit_nothing_is_printed(tmp_path: Path) -> None:
     """The names of services are then not completed."""
     complete = _bash(tmp_path)
     (tmp_path / "bin" / "cohabit").write_text("#!/bin/sh\necho none >&2; exit 69\n")
-    assert complete("cohabit stop ") <= {""}
+    assert complete(["cohabit stop "]) == [{""}]
 
 
 @pytest.mark.parametrize(
