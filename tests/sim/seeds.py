@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 from cohabit.plan.model import HOOK_STAGES
 from sim.checker import Violation
@@ -11,8 +12,11 @@ from sim.world import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cohabit.plan.model import Service
 
+_LATE = 40
 _KEPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kept_seeds.txt")
 
 
@@ -86,3 +90,9 @@ def kept_seeds() -> list[int]:
     """The seeds in kept_seeds.txt: the first field of each line, without comments."""
     with open(_KEPT, encoding="utf-8") as file:
         return [int(line.split()[0]) for line in file if line.strip() and not line.startswith("#")]
+
+
+def warn_of_late(seed: int, mutant: str, shown_by: Mapping[str, int]) -> None:
+    """Warn of a mutant that many worlds do not show: a test is quick if it knows the first world that does."""
+    if seed > _LATE and shown_by.get(mutant) != seed:
+        warnings.warn(f"seed {seed} is the first to show {mutant}: write it to _SHOWN_BY", stacklevel=2)

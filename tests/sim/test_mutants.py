@@ -12,6 +12,7 @@ from sim.checkers import CHECKERS
 from sim.checkers_requests import KINDS, Answers
 from sim.mutants import MUTANTS, supervisor_with
 from sim.mutants_requests import WRONG_AFFECTED, WRONG_ANSWERS
+from sim.seeds import warn_of_late
 from sim.world import World
 
 if TYPE_CHECKING:
@@ -23,7 +24,28 @@ if TYPE_CHECKING:
 
 _SEEDS = 6000
 # The first world that shows the defect, where it is a late one. It is tried first.
-_SHOWN_BY = {"KeepsDefinitionAfterStop": 2661}
+_SHOWN_BY = {
+    "ClaimsTooMuch": 221,
+    "CountsGapsAsSilence": 60,
+    "CountsStopAsEnd": 85,
+    "DoesNotDivideTotal": 368,
+    "DoesNotKillUnassigned": 204,
+    "DoesNotStopDaemon": 115,
+    "ExitsWithoutSweep": 59,
+    "ExtendsTotalGrace": 86,
+    "HasNoWatchdog": 46,
+    "IgnoresOnFailureExit": 46,
+    "IgnoresRestartLimit": 52,
+    "KeepsDefinitionAfterStop": 468,
+    "KeepsOldProbe": 175,
+    "KillsDependents": 60,
+    "LosesPostStartEnd": 52,
+    "RestartsSkipped": 221,
+    "RetriesFailedExec": 166,
+    "SkippedEndsContainer": 1193,
+    "SkippedFails": 427,
+    "StartsWithoutDependencies": 162,
+}
 _CHECKERS = {checker.__name__: checker for checker in CHECKERS}
 _LIVENESS = "Liveness"  # of the world itself
 
@@ -37,6 +59,7 @@ def test_a_checker_finds_the_mutant(broken: Broken, checker: str, text: str) -> 
             World(seed, lambda: supervisor_with(broken), checkers).run()
         except Violation as violation:
             if violation.checker == checker and text in str(violation):
+                warn_of_late(seed, broken.__name__, _SHOWN_BY)
                 return
         except Exception:  # noqa: BLE001, S112 - a broken engine may raise other errors
             continue
