@@ -103,11 +103,14 @@ class Answers(Checker):
         """What answers a client also causes its evaluation. At the end of the container, all are evaluated."""
         engine = self.world.engine
         services = affected(engine)
+        waiting = {
+            (kind, names) for kind, names in {*self._unanswered, *self._open} if KINDS[kind](engine, names) is None
+        }
         for kind, names in self._unanswered:
             concerned = services is None or not services.isdisjoint(names)
-            if not concerned and engine.phase != DONE and KINDS[kind](engine, names) is not None:
+            if not concerned and engine.phase != DONE and (kind, names) not in waiting:
                 self.fail(f"{event} answers the client that waits for {names} to be {kind}, which is not evaluated")
-        self._unanswered = [(kind, names) for kind, names in self._open if KINDS[kind](engine, names) is None]
+        self._unanswered = [waiter for waiter in self._open if waiter in waiting]
 
     def effect(self, effect: Effect, now: float) -> None:
         if not isinstance(effect, effects.Exit):

@@ -139,9 +139,10 @@ def test_every_graph_stops_in_reverse_order_with_maximal_parallelism() -> None:
 def test_in_every_graph_a_failed_job_fails_exactly_its_dependents(failure: str) -> None:
     """The services that wait for its completion, directly or not, fail at once with its code; the others run."""
     for graph in GRAPHS:
+        plan = plan_of(graph, COMPLETED, essential=False)
         for failed in graph:
             engine = Supervisor()
-            waiting = spawned(engine.step(Loaded(plan_of(graph, COMPLETED, essential=False)), 0.0))
+            waiting = spawned(engine.step(Loaded(plan), 0.0))
             ran: set[str] = set()
             codes: list[int] = []
             while waiting:
@@ -161,9 +162,10 @@ def test_in_every_graph_a_failed_job_fails_exactly_its_dependents(failure: str) 
 def test_in_every_graph_the_end_of_an_essential_service_ends_all_with_its_code() -> None:
     """The exit codes of the other services do not matter."""
     for graph in GRAPHS:
+        plan = plan_of(graph)
         for failed in graph:
             engine = Supervisor()
-            start_all(engine, plan_of(graph))
+            start_all(engine, plan)
             waiting = signalled(engine.step(Exited(failed, 3), 2.0))
             gone = {failed}
             while waiting:
