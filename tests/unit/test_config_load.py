@@ -375,6 +375,7 @@ def probes(draw: st.DrawFn) -> Probe:
     )
 
 
+PATTERNS = st.just("") | TEXT.filter(bool).map(re.escape)
 LIMITED = {
     "bytes_max": st.integers(0, 1 << 50) | st.sampled_from([1 << 10, 5 << 20]),
     "files_max": st.integers(1, 1000),
@@ -385,40 +386,48 @@ ADDRESSES = st.tuples(st.sampled_from(["udp", "tcp"]), HOSTS, st.integers(1, 655
 ) | st.sampled_from(["unix:///dev/log", "unixgram:///run/a b.sock"])
 
 
-@st.composite
-def loggings(draw: st.DrawFn, name: str, *, seen: bool) -> dict[str, Any]:
-    """A strategy: fields of Service for logging. seen: cohabit must read the lines."""
-    if not seen and draw(st.booleans()):
-        return {"logging": (Logging("inherit"),)}
-    modes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries({}) | st.fixed_dictionaries(
-        {"blocking": st.just(False), "buffer_bytes": st.integers(1, 1 << 30)}
-    )
-    containers = st.builds(Logging, st.sampled_from(["prefix", "json", "logfmt", "raw"]))
-    files = st.builds(
+MODES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries({}) | st.fixed_dictionaries(
+    {"blocking": st.just(False), "buffer_bytes": st.integers(1, 1 << 30)}
+)
+TAGS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="{"), max_size=48)
+LOGGINGS = (
+    st.builds(Logging, st.sampled_from(["prefix", "json", "logfmt", "raw"])),
+    st.builds(
         Logging,
         st.just("file"),
         format=st.sampled_from(["raw", "prefix", "json", "logfmt"]),
-        path=TEXT.map(lambda text: f"/log/{name}-{text.replace('/', '_')}"),
+        path=TEXT.map(lambda text: text.replace("/", "_")),
         compress=st.booleans(),
         **LIMITED,
-    )
-    tags = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="{"), max_size=48)
-    servers = st.builds(
+    ),
+    st.builds(
         Logging,
         st.just("syslog"),
         address=ADDRESSES,
         format=st.just("rfc5424"),
         facility=st.integers(0, 23),
-        tag=tags,
-    ) | st.builds(
+        tag=TAGS,
+    )
+    | st.builds(
         Logging,
         st.just("syslog"),
         address=ADDRESSES.filter(lambda address: address.startswith("unix")),
         format=st.just("rfc3164"),
-    )
-    kinds = draw(st.lists(st.sampled_from([containers, files, servers]), min_size=1, max_size=3, unique_by=id))
-    entries = tuple(draw(kind).replace(**draw(modes)) for kind in kinds)
-    return {"logging": entries, "multiline_pattern": draw(st.just("") | TEXT.filter(bool).map(re.escape))}
+    ),
+)
+SOME_LOGGINGS = st.lists(st.sampled_from(LOGGINGS), min_size=1, max_size=3, unique_by=id)
+
+
+@st.composite
+def loggings(draw: st.DrawFn, name: str, *, seen: bool) -> dict[str, Any]:
+    """A strategy: fields of Service for logging. seen: cohabit must read the lines."""
+    if not seen and draw(st.booleans()):
+        return {"logging": (Logging("inherit"),)}
+    drawn = [draw(kind).replace(**draw(MODES)) for kind in draw(SOME_LOGGINGS)]
+    entries = tuple(
+        one.replace(path=f"/log/{name}-{one.path}") if one.driver == "file" else one for one in drawn
+    )  # each service has files of its own
+    return {"logging": entries, "multiline_pattern": draw(PATTERNS)}
 
 
 HOOKS = st.lists(
@@ -440,6 +449,12 @@ RESTARTS = st.builds(
 ) | st.sampled_from([Restart(), Restart("always"), Restart("on-failure", 3), Restart("on-failure")])
 
 
+NAMES = st.lists(st.from_regex(r"[a-z0-9]{1,5}", fullmatch=True), min_size=1, max_size=4, unique=True)
+DIRECTORIES = st.none() | TEXT.filter(bool)
+SIGNALS = st.integers(1, 64).filter(lambda number: number not in {32, 33})
+PATHS = TEXT.map(lambda text: f"/{text}")
+STALE_FILES = st.lists(PATHS, max_size=2)
+PID_FILES = st.just("") | PATHS
 ENV_FILES = ((), (EnvFile("/a $b"), EnvFile("/b", required=False, raw=True)))
 CONDITIONS_OF_A_START = (
     (),
@@ -451,7 +466,7 @@ CONDITIONS_OF_A_START = (
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """A strategy: a Plan without cycles, each service depends on later ones only."""
-    names = draw(st.lists(st.from_regex(r"[a-z0-9]{1,5}", fullmatch=True), min_size=1, max_size=4, unique=True))
+    names = draw(NAMES)
     services: dict[str, Service] = {}
     replicas: dict[str, int | None] = {}
     for position, name in enumerate(names):
@@ -464,7 +479,7 @@ def plans(draw: st.DrawFn) -> Plan:
             command=draw(COMMANDS),
             environment=draw(VARIABLES),
             env_files=draw(st.sampled_from(ENV_FILES)),
-            working_dir=draw(st.none() | TEXT.filter(bool)),
+            working_dir=draw(DIRECTORIES),
             user=draw(USERS),
             depends_on=tuple(
                 Dependency(need, draw(st.sampled_from(CONDITIONS)), draw(st.booleans()), draw(st.booleans()))
@@ -472,13 +487,13 @@ def plans(draw: st.DrawFn) -> Plan:
             ),
             conditions=draw(st.sampled_from(CONDITIONS_OF_A_START)),
             restart=draw(RESTARTS) if position == 0 and not alone else Restart(),
-            stop_signal=draw(st.integers(1, 64).filter(lambda number: number not in {32, 33})),
+            stop_signal=draw(SIGNALS),
             stop_grace_seconds=draw(SECONDS),
             **draw(st.sampled_from(ESSENTIAL)),
             kill_mode=draw(st.sampled_from(("mixed", "control-group"))),
             setsid=draw(st.booleans()),
             autostart=draw(st.booleans()),
-            stale_files=tuple(draw(st.lists(TEXT.map(lambda text: f"/{text}"), max_size=2))),
+            stale_files=tuple(draw(STALE_FILES)),
             probe=probe,
             **draw(loggings(name, seen=probe.kind == "log")),
             pre_start=draw(HOOKS),
@@ -486,7 +501,7 @@ def plans(draw: st.DrawFn) -> Plan:
             pre_stop=draw(HOOKS),
             post_stop=draw(HOOKS),
             schedule=draw(SCHEDULES) if alone else None,
-            pid_file=draw(st.just("") | TEXT.map(lambda text: f"/{text}")),
+            pid_file=draw(PID_FILES),
             tty=alone and draw(st.booleans()),
             stdin=alone and draw(st.booleans()),
         )
