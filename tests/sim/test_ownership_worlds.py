@@ -19,6 +19,7 @@ _PARTS = 4
 _SEEDS = 3000
 # The first world that shows the defect, where it is a late one. It is tried first.
 _SHOWN_BY = {
+    "adopts_hook": 81,
     "keeps_ended_sessions": 399,
     "stops_any_group": 88,
     "forgets_too_early": 6985,
