@@ -18,6 +18,7 @@ _PROGRAMS = {
     "env file": (_WITHOUT_SITE, "config/start_variables.py"),
     "clock": (_ISOLATED, "tasks/clock.py"),
     "compress": (_WITHOUT_SITE, "tasks/compress.py"),
+    "follow": (_WITHOUT_SITE, "tasks/follow.py"),
     "log writer": (_WITHOUT_SITE, "tasks/log_writer.py"),
     "match": (_WITHOUT_SITE, "tasks/match.py"),
     "multiline": (_WITHOUT_SITE, "tasks/multiline.py"),

@@ -277,7 +277,7 @@ class World:
 
     def _new_children(self) -> Children:
         self.poller = Timers()
-        return Children(self.poller, self.queue.append, self._report, lambda _service: None)
+        return Children(self.poller, self.queue.append, self._report, lambda *_: True)
 
     def _report(self, _level: str, service: str, text: str) -> None:
         self.log(f"{service}: {text}")

@@ -17,7 +17,7 @@ VALUES = {"Record", "NamedTuple", "Protocol", "Struct", "TypedDict"}
 # Class -> (methods, attributes, reason). The numbers are exact: a class that became smaller must be updated here.
 LARGER: dict[str, tuple[int, int, str]] = {
     "reactor/processes/child.SpawnSpec": (1, 16, "a value: what a child does between fork and exec, with no behaviour"),
-    "reactor/processes/children.Children": (32, 15, "starting, reaping and adopting in one"),
+    "reactor/processes/children.Children": (33, 15, "starting, reaping and adopting in one"),
     "reactor/processes/tree.Trees": (31, 16, "one state, ADR 10: evidence of ownership and who is being killed"),
 }
 

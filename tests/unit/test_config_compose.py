@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cohabit.config.readers.registry import read
-from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, Restart, Service
+from cohabit.plan.model import COMPLETED, HEALTHY, STARTED, Dependency, LogFile, Restart, Service
 from unit.file_story import ENVIRON, draft, reported, service
 
 if TYPE_CHECKING:
@@ -193,6 +193,13 @@ def test_ignored_keys_have_no_diagnostics() -> None:
     assert service(keys) == Service("web", ("x",))
     top = "version: '3'\nname: n\nnetworks: {}\nvolumes: {v: }\nsecrets: {}\nconfigs: {}\nmodels: {}\nx-z: 1\n"
     assert reported(top + "services: {a: {command: x}}") == []
+
+
+def test_log_files() -> None:
+    """By path, or with a stream; a later entry with the same path replaces the earlier one."""
+    files = service("log_files: [/a.log, {path: /b.log, stream: stderr}, {path: /a.log}]").log_files
+    assert files == (LogFile("/a.log"), LogFile("/b.log", "stderr"))
+    assert service("log_files: [/a, {path: /a, stream: stderr}]").log_files == (LogFile("/a", "stderr"),)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from cohabit.plan.model import (
     Dependency,
     EnvFile,
     Hook,
+    LogFile,
     Logging,
     Plan,
     Probe,
@@ -434,6 +435,11 @@ HOOKS = st.lists(
     st.builds(Hook, COMMANDS, VARIABLES, st.none() | TEXT.filter(bool), USERS),
     max_size=2,
 ).map(tuple)
+LOG_FILES = st.lists(
+    st.builds(LogFile, TEXT.map(lambda text: f"/{text}"), st.sampled_from(["stdout", "stderr"])),
+    max_size=2,
+    unique_by=lambda file: file.path,
+).map(tuple)
 SCHEDULES = st.builds(Schedule, st.sampled_from(["*/5 * * * *", "0 2 1 JAN 5#2"]), st.sampled_from(["", "UTC"]))
 ESSENTIAL: list[dict[str, Any]] = [
     {"essential": True, "ends_on_success": True},
@@ -494,6 +500,7 @@ def plans(draw: st.DrawFn) -> Plan:
             setsid=draw(st.booleans()),
             autostart=draw(st.booleans()),
             stale_files=tuple(draw(STALE_FILES)),
+            log_files=draw(LOG_FILES) if alone else (),
             probe=probe,
             **draw(loggings(name, seen=probe.kind == "log")),
             pre_start=draw(HOOKS),

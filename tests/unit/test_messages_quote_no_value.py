@@ -54,7 +54,7 @@ FILES = {
     "a variable of the container": (
         "services: {{web: {{command: [true], user: $GIVEN, stop_signal: $GIVEN, stop_grace_period: '${{GIVEN}}s', "
         "restart: $GIVEN, scale: $GIVEN, healthcheck: {{test: [TCP, $GIVEN], interval: $GIVEN}}, "
-        "sockets: [$GIVEN], pid_file: $GIVEN, schedule: $GIVEN, logging: {{driver: $GIVEN}}}}}}"
+        "sockets: [$GIVEN], pid_file: $GIVEN, log_files: [$GIVEN], schedule: $GIVEN, logging: {{driver: $GIVEN}}}}}}"
     ),
     "a variable in a missing one": "services: {{web: {{command: [true], user: '${{GONE:?$GIVEN}}'}}}}",
 }

@@ -6,7 +6,7 @@ import pytest
 
 from cohabit.plan.build import build
 from cohabit.plan.draft import Draft, DraftService, SourceLocation
-from cohabit.plan.model import COMPLETED, HEALTHY, Dependency, Plan, Schedule, Service
+from cohabit.plan.model import COMPLETED, HEALTHY, Dependency, LogFile, Plan, Schedule, Service
 from cohabit.plan.node import Node
 from cohabit.plan.replicas import scaled
 
@@ -15,7 +15,7 @@ FILE = SourceLocation("f")
 
 def service(name: str, *depends_on: Dependency, replicas: int | None = None, **fields: object) -> DraftService:
     """A service with a number of replicas; each key is in a line of its own, from 20 on."""
-    written = {key: Node("", 20 + i) for i, key in enumerate(("tty", "stdin_open", "schedule"))}
+    written = {key: Node("", 20 + i) for i, key in enumerate(("tty", "stdin_open", "schedule", "log_files"))}
     return DraftService(Service(name, ("x",), depends_on=depends_on, **fields), FILE, written, replicas=replicas)  # type: ignore[arg-type]
 
 
@@ -96,6 +96,14 @@ def test_a_service_with_a_schedule_has_no_replicas() -> None:
     text = "a scheduled job never overlaps itself, but web has 2 replicas (remove one of the two)"
     assert texts(service("web", replicas=2, schedule=schedule)) == [f"f:22: services.web.schedule: {text}"]
     assert list(plan(service("web", replicas=1, schedule=schedule)).services) == ["web-1"]
+
+
+def test_a_service_with_log_files_has_no_replicas() -> None:
+    """Each instance would show the lines of all of them."""
+    files = (LogFile("/var/log/x.log"),)
+    text = "each instance would show the lines of all of them, but web has 2 replicas (remove one of the two)"
+    assert texts(service("web", replicas=2, log_files=files)) == [f"f:23: services.web.log_files: {text}"]
+    assert list(plan(service("web", replicas=1, log_files=files)).services) == ["web-1"]
 
 
 def test_too_many_replicas_are_refused_before_they_are_created() -> None:

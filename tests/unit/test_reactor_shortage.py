@@ -89,7 +89,7 @@ def test_error_pipe_is_registered_before_the_fork(monkeypatch: pytest.MonkeyPatc
         seen.append(f"add {fd}")
 
     poller: Any = SimpleNamespace(add=add, remove=lambda fd: seen.append(f"remove {fd}"))
-    ours = children.Children(poller, print, print, print)
+    ours = children.Children(poller, print, print, lambda *_: True)
 
     def fork(_: SpawnSpec, writer: int) -> int:
         seen.append("fork")
@@ -161,6 +161,7 @@ class Machine:
         output: Any = SimpleNamespace(
             reader=SimpleNamespace(open=lambda *_: ([os.dup(0), os.dup(0)], [])),
             recent_lines=SimpleNamespace(begin_run=lambda *_: None),
+            followers=SimpleNamespace(follow=lambda *_: True, cancel=lambda _: None),
         )
         self.poller = timers_only()
         nothing: Any = SimpleNamespace(

@@ -119,7 +119,7 @@ class Counters(JsonRecord):
 class ProgramStatus(JsonRecord):
     """A running program of cohabit itself, beside process 1."""
 
-    name: str  # loader, env file, clock, match, multiline, resolve or log writer
+    name: str  # loader, env file, clock, follow, match, multiline, resolve or log writer
     service: str  # the instance that it works for; empty for the container
     pid: int
 

@@ -208,6 +208,13 @@ class Schedule(Record):
     zone: str = ""
 
 
+class LogFile(Record):
+    """A file that a service writes and whose lines are output of the service. stream: "stdout" or "stderr"."""
+
+    path: str
+    stream: str = "stdout"
+
+
 LOG_BUFFER_BYTES = 1_048_576  # Docker's max-buffer-size
 FILE_BYTES_MAX, FILES_MAX = 20 * 1_048_576, 5  # max-size and max-file of Docker's driver "local"
 FACILITY_DAEMON = 3  # syslog(3)
@@ -255,6 +262,7 @@ class Service(Record):
     secret_files: variable -> file whose text becomes its value at the start (X_FILE).
     logging: the destinations of its output, at least one.
     multiline_pattern: a regular expression for the first line of a record, "" if each line is a record.
+    log_files: files that it writes, whose new lines are part of its output.
     pid_file: the file in which a daemon writes its pid. stale_files: paths that are removed before each start.
     conditions: at each start all of them must hold; otherwise it is skipped, which is not a failure.
     autostart: it starts with the others. setsid: its main process leads a session of its own.
@@ -281,6 +289,7 @@ class Service(Record):
     probe: Probe | None = None
     logging: tuple[Logging, ...] = (Logging(),)
     multiline_pattern: str = ""
+    log_files: tuple[LogFile, ...] = ()
     service: str = ""
     replica: int = 0
     secret_files: dict[str, str] = {}  # noqa: RUF012 - each record gets a copy

@@ -99,7 +99,10 @@ def misfits(chosen: Mapping[str, DraftService]) -> Iterator[Diagnostic]:
     """Services that cannot have several replicas."""
     for name, item in chosen.items():
         if (item.replicas or 0) > 1:
-            for there_is, key, why in ((item.service.schedule, "schedule", "a scheduled job never overlaps itself"),):
+            for there_is, key, why in (
+                (item.service.schedule, "schedule", "a scheduled job never overlaps itself"),
+                (item.service.log_files, "log_files", "each instance would show the lines of all of them"),
+            ):
                 if there_is:
                     text = f"{why}, but {name} has {item.replicas} replicas (remove one of the two)"
                     yield Diagnostic(item.place(key), f"services.{name}.{key}: {text}")

@@ -20,7 +20,7 @@ VERSIONS = {
     "loop": 1,
     "engine": 12,
     "launcher": 2,
-    "output": 6,
+    "output": 7,
     "multiline": 2,
     "sockets": 1,
     "passive_probes": 2,

@@ -157,10 +157,13 @@ class Launcher:
                 self._refused[name] = attempt
                 self._variables.read(effect.service, go_on, fail)
                 return
-            if isinstance(effect, effects.Spawn):
+            if not isinstance(effect, effects.Spawn):
+                self._start_hook(effect, opened)
+            elif self._output.followers.follow(effect.service, go_on):
                 self._start_main(effect.service, opened)
             else:
-                self._start_hook(effect, opened)
+                self._refused[name] = attempt
+                return
             self._forget_attempt(name)
         except OSError as error:
             if isinstance(effect, effects.Spawn):
@@ -188,6 +191,7 @@ class Launcher:
     def _forget_attempt(self, name: str) -> None:
         self._refused.pop(name, None)
         self._variables.cancel(name)
+        self._output.followers.cancel(name)
         self._context.poller.cancel(("start", name))
 
     def _failed(self, attempt: _Attempt) -> None:

@@ -50,7 +50,7 @@ class Parts:
             run_program=self.children.launch, kill_program=self.children.kill,
             given=given, environment=python_environment(variables),
         )  # fmt: skip
-        self.output = Output(context, *_own_output(log))
+        self.output = Output(context, *_own_output(log), report_ended=self.children.report_ended)
         self.sockets = Sockets()
         self.directory = RuntimeDirectory(given=variables.get(RUNTIME_DIR, ""))
         self.passive_probes = PassiveProbes(context, self.directory, self.children, self.output)
@@ -68,9 +68,12 @@ class Parts:
         self.control = Control(context, self.directory, self.requests)
         self.opening = Opening(context, self.control.accepting)
 
-    def _drain(self, service: str) -> None:
-        """Read what an ended service has left: its output is made after the children, and used later."""
+    def _drain(self, service: str, whole: bool) -> bool:
+        """Read what an ended service has left: the output is made after the children, and used later."""
+        if whole and not self.output.followers.has_read(service):
+            return False
         self.output.reader.drain_service(service)
+        return True
 
     def _decided(self) -> None:
         """Have `cohabit reexec` answered: the control socket is made after the successor, and used later."""

@@ -57,6 +57,7 @@ class Performer:
                 parts.passive_probes.close(name)
             case effects.Sweep(number):
                 parts.clock.set([])
+                parts.output.followers.close()
                 parts.output.router.multiline.close()
                 # Without /proc, the sweep waits for every child.
                 parts.output.destinations.writers.stop(end=not parts.children.trees.has_proc)

@@ -41,7 +41,7 @@ def table(loop: Loop) -> tuple[Crossing, ...]:
             output.to_plain,
             output.restore,
             descriptors=output.descriptors,
-            tasks=output.destinations.tasks,
+            tasks=output.tasks,
         ),
         Crossing(
             "multiline",

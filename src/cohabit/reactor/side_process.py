@@ -20,7 +20,7 @@ import time
 
 from cohabit.engine import policy
 from cohabit.reactor.linux import os
-from cohabit.reactor.processes.child import SpawnSpec
+from cohabit.reactor.processes.child import FIRST_SOCKET, SpawnSpec
 from cohabit.reactor.shortage import is_shortage
 
 TYPE_CHECKING = False
@@ -175,8 +175,13 @@ class SideProcess:
         self.output = -1
         self.running = False  # from its fork until it is reaped
 
-    def start(self, argv: tuple[str, ...], stdin: int = PIPE, stdout: int = PIPE) -> None:
-        """Start it with this command (program.py). Raises OSError: no room."""
+    def start(
+        self, argv: tuple[str, ...], stdin: int = PIPE, stdout: int = PIPE, *, descriptors: tuple[int, ...] = ()
+    ) -> None:
+        """Start it with this command (program.py). Raises OSError: no room.
+
+        descriptors: those that it gets from 3 up. They stay open here.
+        """
         self._context.poller.cancel(self._timer)
         self._started_at = time.monotonic()
         theirs, ours = [stdin, stdout], [-1, -1]
@@ -189,6 +194,7 @@ class SideProcess:
                     theirs[number], ours[number] = ends[number], ends[1 - number]
                     os.set_blocking(ours[number], False)
             wanted = spec(argv, dict(self._context.environment), self._given, stdio=(*theirs, 2))
+            wanted.descriptors = tuple((fd, FIRST_SOCKET + i) for i, fd in enumerate(descriptors))
             self._context.run_program(self.key, wanted, self.ended)
         except OSError:
             for fd in opened:

@@ -202,6 +202,15 @@ class HookKeys(Keys):
     image: Annotated[str | None, "Ignored with a warning: a hook runs in this container."] = None
 
 
+class LogFileKeys(Keys):
+    """An entry of log_files in its long form."""
+
+    path: Annotated[str, "Absolute path of the file. It need not exist yet."]
+    stream: Annotated[Literal["stdout", "stderr"] | None, "The stream that its lines belong to. Default `stdout`."] = (
+        None
+    )
+
+
 class ScheduleKeys(Keys):
     """A service's schedule in its long form."""
 
@@ -349,6 +358,14 @@ class ServiceKeys(Keys):
         (
             "Absolute path of the file in which a daemon that forks into the background writes its process "
             "id. The daemon stays attached to the service."
+        ),
+    ] = None
+    log_files: Annotated[
+        list[str | LogFileKeys] | None,
+        (
+            "Absolute paths of log files that it writes instead of its standard output. New lines are followed as "
+            "its output, through rotation. Links and files of other users are not followed where other users "
+            "can change the directory."
         ),
     ] = None
     remove_before_start: Annotated[

@@ -28,6 +28,7 @@ from cohabit.plan.model import (
     SIGTERM,
     STOP_GRACE_SECONDS,
     Dependency,
+    LogFile,
     Restart,
     Service,
 )
@@ -217,7 +218,15 @@ class ServiceReader:
         """The fields of Service for `logging`."""
         keys = self.keys
         entries, pattern = outputs.read(keys.logging, f"{self.path}.logging")
-        return {"logging": entries, "multiline_pattern": pattern}
+        return {"logging": entries, "multiline_pattern": pattern, "log_files": self._log_files()}
+
+    def _log_files(self) -> tuple[LogFile, ...]:
+        found: dict[str, LogFile] = {}
+        for one in self.keys.log_files or ():
+            path, stream = (one, None) if isinstance(one, str) else (one.path, one.stream)
+            self._absolute("log_files", path)
+            found[path] = LogFile(path, stream or "stdout")
+        return tuple(found.values())
 
     def _profiles(self) -> tuple[str, ...]:
         for name in self.keys.profiles or ():

@@ -20,7 +20,7 @@ from cohabit.config.writers.resources import (
     write_user,
     write_variables,
 )
-from cohabit.plan.model import GRANTED, HOOK_STAGES, MIXED, Plan, Probe, Restart
+from cohabit.plan.model import GRANTED, HOOK_STAGES, MIXED, LogFile, Plan, Probe, Restart
 from cohabit.units import format_duration, parse_duration, signal_name
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def _service(service: Service, count: int, plan: Plan, user: str) -> dict[str, A
         "tty": service.tty or None,
         "stdin_open": service.stdin or None,
         **{stage: [_hook(hook) for hook in service.hooks(stage)] for stage in HOOK_STAGES},
+        "log_files": [_log_file(file) for file in service.log_files],
         "logging": write_logging(service.logging, service.multiline_pattern),
     }
     return _written(keys)
@@ -89,6 +90,12 @@ def _service(service: Service, count: int, plan: Plan, user: str) -> dict[str, A
 def _written(keys: dict[str, Any]) -> dict[str, Any]:
     """Without keys that say nothing: None, an empty text, map or list."""
     return {key: value for key, value in keys.items() if value not in (None, "", {}, [])}
+
+
+def _log_file(file: LogFile) -> str | dict[str, Any]:
+    """The short form if it can express the stream."""
+    path = literal(file.path)
+    return path if file.stream == LogFile(file.path).stream else {"path": path, "stream": file.stream}
 
 
 def _env_file(file: EnvFile) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import time
 from cohabit.plan.model import OWN_NAME
 from cohabit.plan.record import from_plain, to_plain
 from cohabit.reactor.logs.destinations import Destinations
+from cohabit.reactor.logs.followers import Followers
 from cohabit.reactor.logs.mask import Mask
 from cohabit.reactor.logs.reader import Reader
 from cohabit.reactor.logs.recent_lines import RecentLines
@@ -25,21 +26,27 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cohabit.plan.model import Logging
-    from cohabit.reactor.context import Context
+    from cohabit.reactor.context import Context, Ended
     from cohabit.reactor.logs.sink import Sink
 
 _NAMED_MAX = 3
 
 
 class Output:
-    """The parts of output. recent_lines: the last lines of each service; mask: hides secrets."""
+    """The parts of output. recent_lines: the last lines of each service; mask: hides secrets.
 
-    def __init__(self, context: Context, stdout: Sink, stderr: Sink) -> None:
+    report_ended: see Followers.
+    """
+
+    def __init__(
+        self, context: Context, stdout: Sink, stderr: Sink, *, report_ended: Callable[[], None] = lambda: None
+    ) -> None:
         self.mask = Mask()
         self.recent_lines = RecentLines()
         self.destinations = Destinations(context, stdout, stderr)
         self.router = Router(context, self.destinations, self.mask, self.recent_lines)
         self.reader = Reader(context.poller, self.router)
+        self.followers = Followers(context, self.reader, report_ended)
         self._own = self.destinations.own(())
         self._own_entries: tuple[Logging, ...] = ()
         self._early_messages: list[tuple[str, str, str]] | None = []  # own messages, until their format is known
@@ -64,6 +71,7 @@ class Output:
 
     def forget(self, service: str) -> None:
         """Drop what is held for a service that is in no plan any more and has no processes."""
+        self.followers.forget(service)
         self.recent_lines.forget(service)
         self.router.multiline.forget(service)
         self._close_unused()
@@ -80,6 +88,7 @@ class Output:
         """Write all that is in pipes or pending, within seconds_left(). Returns how many bytes were not accepted."""
         self._write_early_messages()
         destinations = self.destinations.all()
+        self.followers.finish(seconds_left)
         unread = self.reader.finish(seconds_left)
         if self.router.sources:
             self.router.multiline.finish(seconds_left)
@@ -133,7 +142,11 @@ class Output:
 
     def descriptors(self) -> list[int]:
         """Descriptors that must stay open across the exec."""
-        return [*self.reader.streams, *self.destinations.descriptors()]
+        return [*self.reader.streams, *self.followers.descriptors(), *self.destinations.descriptors()]
+
+    def tasks(self) -> dict[str, Ended]:
+        """The keys of the running children, and what must be called when they end."""
+        return {**self.destinations.tasks(), **self.followers.tasks()}
 
     def to_plain(self) -> dict[str, Any]:
         """Descriptors, and what was read and not yet written."""
@@ -143,6 +156,7 @@ class Output:
             "streams": [stream.to_plain() for stream in streams],
             "targets": [target.to_plain() for target in self._own],
             "destinations": self.destinations.to_plain(saved_elsewhere),
+            "followers": self.followers.to_plain(),
             "memory": self.recent_lines.to_plain(),
             "names": self.destinations.names,
             "own": to_plain(self._own_entries),
@@ -160,6 +174,7 @@ class Output:
         streams = [(Stream.from_plain(one), one) for one in plain["streams"]]
         for stream, _ in streams:
             self.reader.add(stream)
+        self.followers.restore(plain["followers"])
         self.destinations.restore(plain["destinations"])
         targets = [target for stream, _ in streams for target in stream.targets]
         states = [state for _, one in streams for state in one["targets"]]

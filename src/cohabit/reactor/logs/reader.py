@@ -89,6 +89,20 @@ class Reader:
             raise
         return theirs, stream
 
+    def open_file(self, service: Service, kind: str) -> tuple[Stream, int]:
+        """Make a pipe for the lines of a log file. Returns its stream, and its write end, which never blocks.
+
+        Raises OSError: out of resources. kind: "stdout" or "stderr".
+        """
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            stream = self._add_new(service, kind, reader)
+        except OSError:
+            os.close(writer)
+            raise
+        self._read_by_line(stream)  # a spliced byte would not be counted
+        return stream, writer
+
     def _add_new(self, service: Service, kind: str, fd: int) -> Stream:
         origin = Origin(service.name, kind, service.service, service.replica)
         # A terminal of its own cannot be inherited: what is written there comes to us.
@@ -111,9 +125,13 @@ class Reader:
     def pass_no_raw_bytes(self) -> None:
         """Read all streams line by line from now on, since lines must be masked."""
         for stream in self.streams.values():
-            if stream.raw:
-                stream.forget_partial()  # already written
-            stream.raw = stream.splices = False
+            self._read_by_line(stream)
+
+    @staticmethod
+    def _read_by_line(stream: Stream) -> None:
+        if stream.raw:
+            stream.forget_partial()  # already written
+        stream.raw = stream.splices = False
 
     def unfinished(self, service: str) -> list[tuple[int, bytes]]:
         """(descriptor, beginning of the line) of each stream of the service with an unfinished line."""

@@ -32,11 +32,12 @@ class Stream:
     have got (unfinished.py). raw: bytes are written as they come, not line by
     line; splices: they are moved with splice(2). source: its number in the MultilineAssembler, 0 for none. held_by:
     the list of what holds it up (destination.py), None while it is read; held_since: since when, in monotonic seconds.
+    taken: bytes that were read; spliced bytes are not in it.
     """
 
     __slots__ = (
         "entries", "fd", "held_by", "held_since", "origin", "partial", "pattern", "raw", "shown", "source", "splices",
-        "targets",
+        "taken", "targets",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, fd: int, entries: tuple[Logging, ...], pattern: str = "") -> None:
@@ -51,6 +52,7 @@ class Stream:
         self.held_by: Held | None = None
         self.held_since = 0.0
         self.source = 0
+        self.taken = 0
 
     @property
     def service(self) -> str:
@@ -60,13 +62,15 @@ class Stream:
     def read(self) -> bytes:
         """Read what is there, less when memory is short; b"" is the end. Raises BlockingIOError: nothing is there."""
         try:
-            return os.read(self.fd, READ_SIZE)
+            data = os.read(self.fd, READ_SIZE)
         except MemoryError:  # raised before anything is taken from the pipe
-            return os.read(self.fd, _SMALL_READ_SIZE)
+            data = os.read(self.fd, _SMALL_READ_SIZE)
         except OSError as error:
             if error.errno != EIO:  # the end of a pseudo-terminal
                 raise
             return b""
+        self.taken += len(data)
+        return data
 
     def blocked_by(self) -> Destination | None:
         """The first destination for which one of its targets must wait (target.py), or None."""
@@ -121,6 +125,7 @@ class Stream:
             "shown": self.shown,
             "source": self.source,
             "raw": self.raw,
+            "taken": self.taken,
             "targets": [target.to_plain() for target in self.targets],
         }
 
@@ -130,4 +135,5 @@ class Stream:
         stream = cls(Origin(*plain["origin"]), plain["fd"], from_plain(plain["entries"]), plain["pattern"])
         stream.partial += plain["partial"]
         stream.source, stream.raw, stream.shown = plain["source"], plain["raw"], plain["shown"]
+        stream.taken = plain["taken"]
         return stream

@@ -63,8 +63,9 @@ _HELD_SECONDS = 0.2
 class Children:
     """All children of this process.
 
-    emit(event): what became of a service's processes. drain(service): called before its end is reported, to read its
-    remaining output. say(level, service, text): a log line.
+    emit(event): what became of a service's processes. drain(service, whole): called before its end is reported, to
+    read its remaining output; False if whole, and some of it is still to come: report_ended() must be called later.
+    say(level, service, text): a log line.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Children:
         poller: Poller,
         emit: Callable[[Event], None],
         say: Callable[[str, str, str], None],
-        drain: Callable[[str], None],
+        drain: Callable[[str, bool], bool],
     ) -> None:
         self.trees = Trees(f"{os.getpid()}-{time.time_ns()}", Cgroups() if pid1.is_process_1() or delegated() else None)
         self.processes: dict[str, Process] = {}
@@ -227,7 +228,7 @@ class Children:
     def _report_ended(self, with_orphans: set[str]) -> None:
         alive = with_orphans | set(self.trees.leaders.values())
         for process, status in self.ended[:]:
-            if self._is_held(process, status):
+            if self._is_held(process, status) or not self._is_read(process):
                 continue
             self.ended.remove((process, status))
             if self.processes.get(process.key) is process:
@@ -245,10 +246,10 @@ class Children:
             else:
                 self._main_ended(process, code, orphans=process.key in alive)
         for name in self.lingering - alive:
-            self.lingering.discard(name)
-            self.trees.ended(name)
-            self._drain(name)
-            self.emit(events.TreeGone(name))
+            if self._drain(name, not self.signaller.sweeping):
+                self.lingering.discard(name)
+                self.trees.ended(name)
+                self.emit(events.TreeGone(name))
 
     def report_ended(self) -> None:
         """Report the ends that are known."""
@@ -272,6 +273,12 @@ class Children:
             process.held_until = now + _HELD_SECONDS
             self.poller.call_at(("held", process.key), process.held_until, self.report_ended)
         return now < process.held_until
+
+    def _is_read(self, process: Process) -> bool:
+        """Whether the output of a service that has ended is read, so that its end can be reported."""
+        if process.key not in self.services or process.message or self.signaller.sweeping:
+            return True
+        return self._drain(process.key, True)
 
     def report_hook_failure(self, name: str, cause: Reason) -> None:
         """Report that a hook of a service could not be forked."""
@@ -304,13 +311,13 @@ class Children:
             self.lingering.add(name)
         elif not orphans:
             self.trees.ended(name)
-        self._drain(name)
+        self._drain(name, False)
         self.emit(events.HookEnded(name, code, failure, left))
 
     def _main_ended(self, process: Process, code: int, *, orphans: bool) -> None:
         name = process.key
         service = self.services.get(name)
-        self._drain(name)
+        self._drain(name, False)
         normal_exit = code == 0 and not process.stop_requested and not self.signaller.sweeping
         pids: list[int] = []
         if normal_exit and service and not orphans:
