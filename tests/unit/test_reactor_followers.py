@@ -167,13 +167,35 @@ def test_the_next_follower_goes_on_where_one_was_killed(world: FollowWorld) -> N
     )
 
 
-def test_an_end_does_not_wait_for_a_follower_that_has_ended(world: FollowWorld) -> None:
-    world.start()
+def test_starts_and_ends_wait_for_the_next_follower_if_one_was_killed(world: FollowWorld) -> None:
+    assert not world.follow()
     world.kill(world.launched[0])
+    world.until(lambda: world.said)
+    assert not world.follow()
+    world.until(lambda: world.starts)
+    world.append("last\n")
     assert not world.output.followers.has_read("web")
+    world.kill(world.launched[1])
     world.until(lambda: world.reports)
-    assert world.poller.deadline() is not None  # the next one starts later
-    world.until(lambda: len(world.launched) > 1)
+    world.until_out("last\n")
+    assert len(world.launched) == 3
+
+
+def test_a_reexecution_goes_on_without_a_follower_that_was_killed(world: FollowWorld) -> None:
+    """The next one is started by the new object."""
+    world.start()
+    world.append("a\n")
+    world.until_out("a\n")
+    world.kill(world.launched[0])
+    world.until(lambda: world.said)
+    plain = world.output.to_plain()
+    world.output.followers._current["web"].process.reset()
+    world.output.reader._sources.close()
+    world.output = world.fresh()
+    world.output.restore(plain)
+    assert world.output.tasks() == {}
+    world.append("b\n")
+    world.until_out("a\nb\n")
 
 
 def test_a_file_system_that_does_not_answer_delays_nothing_for_long(

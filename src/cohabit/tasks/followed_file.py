@@ -286,23 +286,31 @@ class FollowedFile:
             self._cannot("read", self.path, error)
             source.last = source.last or not is_newest
             data = b""
+        if source.moved and source is self._writing and not self._take_turn(source):
+            return False  # known at once, so that the next follower does not go on at the old offset
         if not data:
             return source.last and self._close(source)
         if not (is_newest or source.last or source.whole):
             data = data[: data.rfind(b"\n") + 1] or (data if len(data) == READ_SIZE else b"")
-        if not data:
+        if not data or not self._take_turn(source):
             return False
-        if source is not self._writing or source.moved:
-            if self._line_open:
-                if source is not self._writing and not is_newest and len(self.sources) <= _SOURCES_MAX:
-                    return False  # its turn comes when the newer file has ended its line
-                self._begin(Source(-1, (0, 0), 0))
-                if not self._write(b"\n"):
-                    return False
-            self._begin(source)
         count = self._write(data)
         source.offset += count
         return count > 0
+
+    def _take_turn(self, source: Source) -> bool:
+        """Have the bytes of this file follow those of another one, or of another place in it. False: not now."""
+        if source is self._writing and not source.moved:
+            return True
+        if self._line_open:
+            is_newest = source is self.sources[-1]
+            if source is not self._writing and not is_newest and len(self.sources) <= _SOURCES_MAX:
+                return False  # its turn comes when the newer file has ended its line
+            self._begin(Source(-1, (0, 0), 0))
+            if not self._write(b"\n"):
+                return False
+        self._begin(source)
+        return True
 
     def _write(self, data: bytes) -> int:
         try:

@@ -131,6 +131,8 @@ class Follower:
             pipe.settle()
         arguments = [_rights(self.service.user), *(pipe.argument() for pipe in self.pipes)]
         self.process.start(program("follow", *arguments), descriptors=tuple(pipe.writer for pipe in self.pipes))
+        if not self.is_complete():
+            self._request()
 
     def _restart(self) -> None:
         try:
@@ -140,15 +142,19 @@ class Follower:
 
     def ask(self) -> bool:
         """Request a report when everything is read that is in the files now. False: none would come."""
-        if not self.process.running or not self.ready or self.ending:
+        if not self.ready or self.ending:
             return False
         self._asked += 1
-        self.process.input.write(b"read %d\n" % self._asked)
+        self._request()
         return True
 
+    def _request(self) -> None:
+        """Send the last request; a child that is not running gets it when it is started."""
+        self.process.input.write(b"read %d\n" % self._asked)
+
     def is_complete(self) -> bool:
-        """Whether the last request is answered, or will not be."""
-        return self._answered == self._asked or not self.process.running
+        """Whether the last request is answered."""
+        return self._answered == self._asked
 
     def end(self) -> None:
         """Read what is in the files now, and end."""
@@ -193,14 +199,12 @@ class Follower:
         if self.ending:
             self._finish()
             return
-        self.ready = True  # the service does not wait for the next one
         how = f"cannot be started: {why}" if why else f"ended with {describe_exit(code)}"
         delay = self.process.start_later(self._restart)
         self._warn(
             f"the process that follows its log files {how} (the next one starts in {format_duration(delay)} and goes "
             "on there; no line is lost)"
         )
-        self._on_event(self)
 
     def _finish(self) -> None:
         self.process.reset()
