@@ -170,11 +170,11 @@ def test_postgres_once(run: Run) -> None:
 
 
 def test_log_file(run: Run) -> None:
-    """Lines of both programs are in the log with their names, also the last one of the followed file."""
+    """Lines of both programs are in the log with their names, also those of the followed file."""
     container = run("log-file")
     assert "<html" in page(container, 80)
     container.until_logged("nginx", '"GET / HTTP/1.1" 200')
-    container.until_logged("app-log", "waiting for SIGTERM")
+    container.until_logged("app", "waiting for SIGTERM")
     assert container.stop().code == 0
 
 

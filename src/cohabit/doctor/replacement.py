@@ -70,7 +70,10 @@ def of(conduct: Conduct, arguments: tuple[str, ...], at: Callable[[int], int]) -
     taken = [_take(step, conduct, arguments) for step in conduct.steps]
     parts = [one for one in taken if isinstance(one, Part)]
     lines = ", ".join(f"line {at(one.line)} ({one.why})" for one in taken if isinstance(one, Left))
-    missing = f"not replaced, since it cannot be judged: {lines}" if lines else ""
+    notes = [f"not replaced, since it cannot be judged: {lines}"] if lines else []
+    if files := script.followed_files(conduct.last):
+        notes.append(f"instead of tail: {log_files(files)}")
+    missing = "; ".join(notes)
     more = f"; {missing}" if missing else ""
     if all(one.job for one in parts):
         return f"one service for each program in a cohabit.yaml, and {recommended()}{more}"
@@ -80,6 +83,11 @@ def of(conduct: Conduct, arguments: tuple[str, ...], at: Callable[[int], int]) -
         helpers = [word for one in parts[1:] for word in ("--helper", one.text)]
         return instruction("CMD", ("cohabit", "run", "--main", parts[0].text, *helpers)) + more
     return f"{recommended()}, with this cohabit.yaml{f' ({missing})' if missing else ''}:\n{_yaml(parts)}"
+
+
+def log_files(files: Sequence[str]) -> str:
+    """Return the key that replaces `tail -f` of these files."""
+    return f"log_files: [{', '.join(files)}] of the service that writes {'it' if len(files) == 1 else 'them'}"
 
 
 def _take(step: Step, conduct: Conduct, arguments: tuple[str, ...]) -> Part | Left | None:

@@ -38,6 +38,7 @@ RULES = {
     "background-process": "A shell starts programs in the background",
     "keep-alive": "A command that only waits keeps the container alive",
     "polling-loop": "A script looks for its processes in a loop",
+    "followed-log": "A script follows a log file with tail",
     "missing-exec": "A script runs its last program without exec",
     "trap-without-kill": "A trap on TERM does not signal the services",
     "trap-without-wait": "A trap on TERM does not wait for the services",

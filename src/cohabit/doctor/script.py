@@ -32,6 +32,7 @@ MINOR = frozenset(
     }
 )  # fmt: skip
 _FOREVER_ARGUMENTS = frozenset({"infinity", "inf", "/dev/null", "-f", "-F", "--follow"})
+_LOG_FILE = re.compile(r"/(?!dev/)[^\s$`*?\[\]{}]*")  # whose name does not depend on the shell
 _STOPS = frozenset({"TERM", "SIGTERM", "15"})
 _ENDS = frozenset({"EXIT", "0"})
 _CHILD = frozenset({"CHLD", "SIGCHLD", "17"})
@@ -365,6 +366,15 @@ def waits_forever(node: Simple) -> bool:
     return bool(_FOREVER_ARGUMENTS.intersection(node.argv)) or (
         node.program == "tail" and any(re.match(r"-[a-zA-Z]*[fF]", one) for one in node.argv[1:])
     )
+
+
+def followed_files(node: Node | None) -> tuple[str, ...]:
+    """The log files that a `tail -f` follows; () for other commands, and for names that only the shell knows."""
+    if not isinstance(node, Simple) or node.program != "tail":
+        return ()
+    if not any(re.match(r"-[a-zA-Z]*[fF]|--follow", one) for one in node.argv[1:]):
+        return ()
+    return tuple(one for one in node.argv[1:] if _LOG_FILE.fullmatch(one))
 
 
 # --- traps and variables ---------------------------------------------------------------------------------

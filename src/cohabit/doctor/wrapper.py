@@ -49,6 +49,7 @@ def examine(one: Script, instruction: str) -> Iterator[RawFinding]:
     yield from _keeps_alive(one, conduct, whose)
     yield from _polls(one, conduct, whose)
     yield from _not_exec(one, conduct, whose)
+    yield from _follows(one, conduct, whose)
     yield from _traps(one, conduct)
 
 
@@ -251,6 +252,16 @@ def _not_exec(one: Script, conduct: Conduct, whose: str) -> Iterator[RawFinding]
             why = "the script does not forward TERM to it: `docker stop` ends with SIGKILL"
         level = HINT if conditional else ERROR
         yield "missing-exec", level, one.at(node.line), f"{whose} runs {_shown(node)} without exec", why, text
+
+
+def _follows(one: Script, conduct: Conduct, whose: str) -> Iterator[RawFinding]:
+    """A `tail -f` of log files beside the programs."""
+    for node in sh.walk([step.node for step in conduct.steps]):
+        files = script.followed_files(node)
+        if files and node.background:
+            why = "if it ends, the lines are missing, and nothing notices it"
+            do = replacement.log_files(files)
+            yield "followed-log", HINT, one.at(node.line), f"{whose} follows a log file with tail", why, do
 
 
 def _is_last(conduct: Conduct) -> bool:
