@@ -210,3 +210,28 @@ def test_daemon_of_an_init_script_is_its_service(run: Start, tmp_path: Path) -> 
     container.until_printed("cron: is in the background now")
     assert container.below("sleep 7051") != []
     assert container.stop() == 0
+
+
+@pytest.mark.parametrize("names_it", [True, False])
+def test_the_pid_file_of_an_init_script_names_the_daemon(run: Start, tmp_path: Path, *, names_it: bool) -> None:
+    """It leaves two processes in the background. Without its pid file, none is chosen, and the log says why."""
+    script = tmp_path / "web"
+    script.write_text(
+        f"#!/bin/sh\nRUN=/run\n{'PIDFILE=$RUN/web.pid' if names_it else 'PIDFILE=$(echo /run/web.pid)'}\n"
+        'setsid sh -c "echo \\$\\$ > $PIDFILE; exec sleep 7061" </dev/null >/dev/null 2>&1 &\n'
+        "setsid sleep 7062 </dev/null >/dev/null 2>&1 &\n"
+        "while [ ! -s $PIDFILE ]; do sleep 0.01; done\n"
+    )
+    script.chmod(0o755)
+    mounts = "".join(f"mount -t tmpfs -o mode=755 tmpfs {one}; " for one in ("/run", "/etc/init.d"))
+    setup = f"{mounts}cp {script} /etc/init.d/web"
+    container = run("service web start", "sleep 7052", setup=setup)
+    if names_it:
+        container.until_printed("web: is in the background now")
+        assert container.below("sleep 7061") != []
+        os.kill(container.one("sleep 7061").pid, signal.SIGKILL)
+        container.until_printed("web: ended with SIGKILL")
+        assert container.wait() == 137
+    else:
+        container.until_printed("web: cannot determine the main process: more than one process is in the background")
+        assert container.stop() == 0

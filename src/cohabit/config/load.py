@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config import foreground
+from cohabit.config.init_script import with_pid_files
 from cohabit.config.overrides import overridden
 from cohabit.config.readers import registry
 from cohabit.config.secret_files import write_secret_files
@@ -140,7 +141,7 @@ def exit_code_of(diagnostics: Sequence[Diagnostic]) -> int:
 
 def _plan(plan: Plan | None, _draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:
     answer = {
-        "plan": to_plain(plan),
+        "plan": to_plain(with_pid_files(plan) if plan is not None else None),
         "problems": _texts(errors),
         "warnings": _texts(warnings),
         "exit_code": exit_code_of(errors),
