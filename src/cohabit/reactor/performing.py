@@ -91,7 +91,7 @@ class Performer:
                 self._log("warning", "", problem)
         else:
             output.mask.forget()
-        self._parts.launcher.make_room(len(plan.services))
+        self._parts.launcher.make_room(sum(1 + len(each.log_files) for each in plan.services.values()))
         self._parts.launcher.warn_of_users(plan)
         self._parts.control.accepting.group = plan.control_gid
         self._parts.clock.set_plan(plan)

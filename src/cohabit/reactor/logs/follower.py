@@ -11,7 +11,7 @@ from cohabit.plan.record import from_plain, to_plain
 from cohabit.program import program
 from cohabit.reactor import signals
 from cohabit.reactor.linux import os
-from cohabit.reactor.logs.sink import enlarge_pipe, pipe_bytes
+from cohabit.reactor.logs.sink import pipe_bytes
 from cohabit.reactor.processes.children import OUTLASTING
 from cohabit.reactor.side_process import SideProcess
 from cohabit.reactor.signals import InheritedSignals
@@ -120,7 +120,6 @@ class Follower:
             for file in self.service.log_files:
                 stream, writer = self._reader.open_file(self.service, file.stream)
                 self.pipes.append(Pipe(file, stream, writer, positions.get(file.path)))
-                enlarge_pipe(writer)
             self._start_child()
         except OSError:
             self._close_pipes()
