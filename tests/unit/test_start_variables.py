@@ -338,7 +338,9 @@ def test_a_stop_during_the_read_ends_the_start(starts: Starts, monkeypatch: pyte
         daemons=SimpleNamespace(until={}),
         lingering=set(),
     )
-    output: Any = SimpleNamespace(recent_lines=SimpleNamespace(begin_run=lambda *_: None))
+    output: Any = SimpleNamespace(
+        recent_lines=SimpleNamespace(begin_run=lambda *_: None), followers=SimpleNamespace(cancel=lambda _: None)
+    )
     launcher = Launcher(starts.world.context, {}, children, output, sockets=output, passive_probes=output)
     launcher.start(WEB)
     assert launcher.refused() == [effects.Spawn(WEB)]
