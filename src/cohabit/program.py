@@ -23,6 +23,7 @@ _PROGRAMS = {
     "match": (_WITHOUT_SITE, "tasks/match.py"),
     "multiline": (_WITHOUT_SITE, "tasks/multiline.py"),
     "resolve": (_WITHOUT_SITE, "tasks/resolve.py"),
+    "watcher": (_WITHOUT_SITE, "tasks/watcher.py"),
 }
 
 

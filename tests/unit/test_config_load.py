@@ -41,6 +41,7 @@ from cohabit.plan.model import (
     Restart,
     Schedule,
     Service,
+    Watch,
 )
 from cohabit.plan.record import from_plain
 from cohabit.plan.replicas import expand
@@ -440,6 +441,15 @@ LOG_FILES = st.lists(
     max_size=2,
     unique_by=lambda file: file.path,
 ).map(tuple)
+_PATHS = st.sampled_from(["/", "/a b/$c", "/x/y", "/é"])
+_PATTERNS = st.lists(st.sampled_from(["*.log", "!a/$b", "**/x"]), max_size=2).map(tuple)
+WATCHES = st.lists(
+    st.builds(
+        Watch, st.sampled_from(["restart", "sync+exec"]), _PATHS, _PATHS, _PATTERNS, _PATTERNS,
+        st.none() | st.builds(Hook, COMMANDS), st.booleans(),
+    ),
+    max_size=2,
+).map(tuple)  # fmt: skip
 SCHEDULES = st.builds(Schedule, st.sampled_from(["*/5 * * * *", "0 2 1 JAN 5#2"]), st.sampled_from(["", "UTC"]))
 ESSENTIAL: list[dict[str, Any]] = [
     {"essential": True, "ends_on_success": True},
@@ -501,6 +511,7 @@ def plans(draw: st.DrawFn) -> Plan:
             autostart=draw(st.booleans()),
             stale_files=tuple(draw(STALE_FILES)),
             log_files=draw(LOG_FILES) if alone else (),
+            watch=draw(WATCHES),
             probe=probe,
             **draw(loggings(name, seen=probe.kind == "log")),
             pre_start=draw(HOOKS),

@@ -181,6 +181,35 @@ RESTARTS = "no, always, on-failure[:N] or unless-stopped"
         ("log_files: [{stream: stderr}]", "log_files[0]: path is missing (write path: a string)"),
         ("log_files: [{path: /x, stream: out}]", "log_files[0].stream: expected stderr or stdout, got 'out'"),
         ("log_files: [{path: /x, mode: 1}]", "log_files[0].mode: unknown key (known keys: path, stream)"),
+        (
+            "develop: {watch: [{action: restrat, path: x}]}",
+            (
+                "develop.watch[0].action: expected rebuild, restart, sync, sync+exec or sync+restart, got 'restrat' "
+                "(did you mean 'restart'?)"
+            ),
+        ),
+        ("develop: {watch: [{action: restart}]}", "develop.watch[0]: path is missing (write path: a string)"),
+        (
+            "develop: {watch: [{action: restart, path: ''}]}",
+            "develop.watch[0]: path is empty (write the file or directory that is watched)",
+        ),
+        (
+            "develop: {watch: [{action: sync+restart, path: x}]}",
+            (
+                "develop.watch[0]: sync+restart needs a target (write target: PATH, the place in the container, or "
+                "action: restart)"
+            ),
+        ),
+        (
+            "develop: {watch: [{action: sync, path: x}]}",
+            "develop.watch[0]: sync needs a target (write target: PATH, the place in the container)",
+        ),
+        (
+            "develop: {watch: [{action: restart, path: x, ingore: y}]}",
+            "develop.watch[0].ingore: unknown key (did you mean 'ignore'?)",
+        ),
+        ("develop: {wacth: []}", "develop.wacth: unknown key (did you mean 'watch'?)"),
+        ("develop: [x]", "develop: expected a map, got a list"),
         ("kill_mode: group", "kill_mode: expected control-group or mixed, got 'group'"),
         ("setsid: maybe", "setsid: expected true or false, got 'maybe'"),
         ("autostart: maybe", "autostart: expected true or false, got 'maybe'"),

@@ -20,7 +20,7 @@ from cohabit.engine.events import (
 )
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import HEALTHY, Dependency, Hook, Restart, Schedule
-from cohabit.plan.reason import EXITED, Reason
+from cohabit.plan.reason import EXITED, FILES_CHANGED, Reason
 from unit.engine_story import PROBE, TERM, checks_of, completed, healthy, plan, service, up
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ ALWAYS = Restart("always")
 _DB = service("db", probe=PROBE)
 _JOB = service("job", schedule=Schedule("* * * * *"), job=True, essential=False)
 _RESTARTED_WITH_DB = Dependency("db", restart=True)
+
+
+CHANGED = Reason(FILES_CHANGED, path="/a/x.py")
 
 
 def stop(*names: str) -> Requested:
@@ -204,6 +207,23 @@ STORIES: dict[str, Story] = {
             (0.1, up("db"), ("all ready",)),
             (0.2, Exited("web", 1), ("logs given up after 0 restarts",)),
             (5.0, start("web"), ("spawn web",)),
+        ),
+    ),
+    "changed files restart what runs or was given up, but not what is down on request": (
+        plan(service("db", restart=Restart("on-failure", attempts=0), essential=False), service("web"), service("api")),
+        (
+            (0.1, up("db"), ()),
+            (0.1, up("web"), ()),
+            (0.1, up("api"), ("all ready",)),
+            (0.2, Exited("db", 1), ("logs given up after 0 restarts",)),
+            (0.3, stop("api"), ("signal api TERM",)),
+            (0.4, Exited("api", 143), ()),
+            (
+                1.0,
+                Requested("restart", ("db", "web", "api"), cause=CHANGED),
+                ("spawn db", "signal web TERM", "logs restarting it: files changed: /a/x.py"),
+            ),
+            (1.1, Exited("web", 143), ("spawn web",)),
         ),
     ),
     "a restart is a stop and a start, in the order of the dependencies": (

@@ -24,6 +24,7 @@ from cohabit.plan.model import (
     Secret,
     Service,
     Socket,
+    Watch,
 )
 
 TCP = Probe("tcp", "127.0.0.1", 80)
@@ -67,6 +68,7 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("autostart", False, False),
     ("setsid", False, True),
     ("stale_files", ("/x.lock",), False),
+    ("watch", (Watch("restart", "/x"),), False),
     ("job", True, False),
     ("probe", TCP, True),
     ("logging", (Logging("raw"),), True),
@@ -115,9 +117,17 @@ def test_a_changed_container_setting_is_named(field: str, value: object, key: st
 def test_every_field_of_plan_is_covered() -> None:
     """Services, the total grace period, secrets and configs have tests of their own. The rest changes nothing."""
     known = {"services", "stop_grace_seconds", "secrets", "configs"}
-    assert known | {"control_gid", "logging", "mask", "inactive", "main", "reloads", "exit_code_from", "joined"} == set(
-        Plan._fields
-    )
+    assert known | {
+        "control_gid",
+        "logging",
+        "mask",
+        "inactive",
+        "main",
+        "reloads",
+        "exit_code_from",
+        "joined",
+        "watches",
+    } == set(Plan._fields)
 
 
 def test_every_field_of_service_is_covered() -> None:

@@ -75,7 +75,7 @@ COMMANDS = {
     "update": "write: cohabit reload",
     "volume": "volumes are those of the container; outside: docker volume",
     "volumes": "volumes are those of the container; outside: docker inspect CONTAINER",
-    "watch": "to see changes of states: cohabit ps --watch; after changes of the file: cohabit reload",
+    "watch": "to restart services when files change: cohabit up --watch; to see changes of states: cohabit ps --watch",
 }
 # Programs whose commands have the same names here.
 _FRONTS = ("docker", "compose", "docker-compose", "podman", "podman-compose", "supervisorctl", "systemctl")
@@ -162,8 +162,6 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "--menu": "there is no menu (leave it out)",
         "-y": "nothing is asked (leave it out)",
         "--yes": "nothing is asked (leave it out)",
-        "-w": "files are not watched (after a change: cohabit reload, or cohabit restart SERVICE)",
-        "--watch": "files are not watched (after a change: cohabit reload, or cohabit restart SERVICE)",
     },
     "attach": {
         "--detach-keys": "there are none (to leave the service running on ^C: cohabit attach --sig-proxy=false SERVICE)"

@@ -71,6 +71,7 @@ COMMAND = Command(
         Option(("--no-attach",), "do not print the output of this service", "SERVICE", repeat=True),
         Option(("--no-log-prefix",), "do not print the service's name before each line (driver raw)"),
         Option(("--no-color",), "do not colour the names on a terminal (also: NO_COLOR=1)"),
+        Option(("-w", "--watch"), "restart services when their files change: develop.watch in the file"),
         Option(("--timestamps",), "print the time (UTC) before each line (driver prefix)"),
     ),
     details=(
@@ -97,6 +98,7 @@ COMMAND = Command(
         ("cohabit up web", "web and its dependencies"),
         ("cohabit up -- bash", "all services, and a shell in the foreground"),
         ("cohabit up --no-attach db", "without the output of db"),
+        ("cohabit up --watch", "for development: restart services when their files change"),
     ),
 )
 
@@ -114,7 +116,7 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
         )
     request = {
         **read_request(COMMAND, values),
-        **{name: values[name] for name in ("no_log_prefix", "no_color", "timestamps", "attach", "no_attach")},
+        **{name: values[name] for name in ("no_log_prefix", "no_color", "timestamps", "attach", "no_attach", "watch")},
         **_overrides(values, services),
         "services": services,
         "command": words[end + 1 :],

@@ -6,7 +6,7 @@
 
 With the key "build" (`check --build`), problems that may not exist when the container runs are notes.
 A request is {"files", "profiles", "env_files", "project_directory", "project_name", "services", "command", "terminal",
-"json"}, the keys of overrides.py, and for `config` {"show", "output"}; each may be missing. From `run` it is
+"json", "watch"}, the keys of overrides.py, and for `config` {"show", "output"}; each may be missing. From `run` it is
 {"commands", "main", "helpers", "ready", "log_driver", "log_opts"}. What only some requests need is imported by name, so
 that a start does not pay for it.
 """
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 _QUERIES = "cohabit.config.queries"
 _WRITER, _DUMP = "cohabit.config.writers.compose", "cohabit.config.text.dump"
 _TERMINAL = "cohabit.config.text.terminal"
+_WATCHING = "cohabit.config.watching"
 _MARSHAL_VERSION = 2  # every Python reads it; nothing of a later version is needed
 _SHORTEST_SECRET = 4  # characters; shorter texts occur everywhere
 _SHARES_SHOWN = 10
@@ -73,6 +74,9 @@ def main(arguments: Sequence[str]) -> int:
         draft = draft.replace(problems=_as_notes(draft.problems))
     added = [name for name, number in scale.items() if name in draft.services and number != 0]
     plan, diagnostics = build(draft, wanted, request.get("profiles") or draft.profiles, added)
+    if request.get("watch") and plan is not None:
+        plan, notes = import_module(_WATCHING).watched(plan, draft)
+        diagnostics += notes
     machine = () if as_written else check_machine(plan or _readable(draft), draft, environ, build=in_build)
     if in_build:
         machine = _as_notes(machine)

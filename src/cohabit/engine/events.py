@@ -139,13 +139,15 @@ class Requested(Record):
     """A request for single services.
 
     action: "start", "stop", "restart", "kill", "pause", "unpause", or "signal" with a number.
-    grace_seconds: for "stop" and "restart", instead of the grace period in the file. See engine/requests.py.
+    grace_seconds: for "stop" and "restart", instead of the grace period in the file. cause: why cohabit itself
+    requests a "restart": changed files. A service that is down on request stays down then. See engine/requests.py.
     """
 
     action: str
     services: tuple[str, ...]
     number: int = 0
     grace_seconds: float | None = None
+    cause: Reason | None = None
 
 
 class StopRequested(Record):

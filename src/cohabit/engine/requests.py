@@ -11,6 +11,7 @@ from __future__ import annotations
 from cohabit.engine import machine, pausing
 from cohabit.engine.effects import Signal
 from cohabit.engine.runs import SIGKILL
+from cohabit.engine.transition import CHANGED
 from cohabit.engine.unit import STATE_TIMER
 from cohabit.plan.model import COMPLETED
 from cohabit.plan.reason import KILLED_ON_REQUEST, Reason
@@ -49,7 +50,10 @@ def request(services: Services, requested: Requested, now: float) -> None:
             pausing.pause(services, unit, now)
         elif action == UNPAUSE:
             pausing.unpause(services, unit, now)
-        elif not unit.gone:
+        elif not unit.gone and (requested.cause is None or unit.desired):
+            if requested.cause is not None:
+                services.say("info", unit, f"restarting it: {text_of(requested.cause)}")
+                services.note(unit, CHANGED, now, requested.cause)
             if action == RESTART:
                 services.restart(unit, up=True)
             _start(services, unit)

@@ -17,6 +17,7 @@ _ENTRIES_KEPT = 32  # enough for six crashes in a row
 # Events besides the states.
 READY, UNHEALTHY, HEALTHY_AGAIN, WANTED = "ready", "unhealthy", "healthy", "wanted"
 IS_PAUSED, UNPAUSED = "paused", "unpaused"
+CHANGED = "changed"  # its files have changed, and it is restarted
 _START_COMPLETE = (EXITED, FATAL, STOPPED)  # events that complete a start; READY does, too, if it lasts
 _STABLE_SECONDS = 10.0  # a run that ends earlier is a part of the start; Docker resets its back-off after such a run
 

@@ -215,6 +215,30 @@ class LogFile(Record):
     stream: str = "stdout"
 
 
+REBUILD, SYNC, SYNC_RESTART, SYNC_EXEC = "rebuild", "sync", "sync+restart", "sync+exec"  # actions, besides RESTART
+
+
+class Watch(Record):
+    """One rule of develop.watch. action: "rebuild", "sync", "restart", "sync+restart" or "sync+exec".
+
+    path: absolute. target: where the engine puts it in the container, "" if that is not written. ignore, include:
+    patterns of .dockerignore, relative to the path. command: what "sync+exec" runs.
+    """
+
+    action: str
+    path: str
+    target: str = ""
+    ignore: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    command: Hook | None = None
+    initial_sync: bool = False
+
+    @property
+    def watched(self) -> str:
+        """The path whose changes restart the service; "" for an action that does not."""
+        return {RESTART: self.path, SYNC_RESTART: self.target or self.path}.get(self.action, "")
+
+
 LOG_BUFFER_BYTES = 1_048_576  # Docker's max-buffer-size
 FILE_BYTES_MAX, FILES_MAX = 20 * 1_048_576, 5  # max-size and max-file of Docker's driver "local"
 FACILITY_DAEMON = 3  # syslog(3)
@@ -265,6 +289,7 @@ class Service(Record):
     log_files: files that it writes, whose new lines are part of its output.
     pid_file: the file in which a daemon writes its pid. stale_files: paths that are removed before each start.
     conditions: at each start all of them must hold; otherwise it is skipped, which is not a failure.
+    watch: the rules of develop.watch, which have an effect if the Plan watches.
     autostart: it starts with the others. setsid: its main process leads a session of its own.
     tty, stdin: it has a terminal, or a standard input that does not end. console: these are the container's own, if the
     container has them.
@@ -304,6 +329,7 @@ class Service(Record):
     configs: tuple[FileMount, ...] = ()
     pid_file: str = ""
     stale_files: tuple[str, ...] = ()
+    watch: tuple[Watch, ...] = ()
     setsid: bool = True
     tty: bool = False
     stdin: bool = False
@@ -328,7 +354,8 @@ class Plan(Record):
     itself, or "". reloads: HUP reads a file again; otherwise it goes to main, too. inactive: services
     of the file that do not take part: their profiles are not active, or others were named. exit_code_from: the service
     whose exit code is that of the container, or "" for that of the service that ended it. joined: services that take
-    part only because one that was started or scaled by name depends on them.
+    part only because one that was started or scaled by name depends on them. watches: the rules of develop.watch have
+    an effect (`up --watch`).
     """
 
     services: dict[str, Service]
@@ -343,3 +370,4 @@ class Plan(Record):
     inactive: tuple[str, ...] = ()
     exit_code_from: str = ""
     joined: tuple[str, ...] = ()
+    watches: bool = False

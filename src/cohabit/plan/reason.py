@@ -72,6 +72,9 @@ STOP_REQUESTED = "stop-requested"  # detail: by what; service, cause: one that c
 STOPPED_EARLY = "stopped-early"  # the same, before anything was started
 INTERNAL_ERROR = "internal-error"  # detail
 
+# Of a restart by `up --watch`.
+FILES_CHANGED = "files-changed"  # path: the first one; detail: how many others, if there are
+
 # Of a reload.
 RELOAD_FAILED = "reload-failed"  # detail: the first problem
 

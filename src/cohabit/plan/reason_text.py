@@ -157,5 +157,6 @@ _TEXTS: dict[str, Callable[[Reason], str]] = {
     ),
     reasons.STOPPED_EARLY: lambda it: f"stopped by {it.detail} before anything was started",
     reasons.INTERNAL_ERROR: lambda it: it.detail,
+    reasons.FILES_CHANGED: lambda it: f"files changed: {it.path}" + (f" and {it.detail}" if it.detail else ""),
     reasons.RELOAD_FAILED: lambda it: it.detail,
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Name -> version of the saved state. Increase it with each incompatible change of what save() returns.
 VERSIONS = {
-    "loop": 1,
+    "loop": 2,
     "engine": 12,
     "launcher": 2,
     "output": 7,

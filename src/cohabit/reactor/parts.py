@@ -8,10 +8,11 @@ from cohabit.reactor.context import Context
 from cohabit.reactor.control.listener import Opening
 from cohabit.reactor.control.requests import Requests
 from cohabit.reactor.control.server import Control
+from cohabit.reactor.file_watch import FileWatch
 from cohabit.reactor.health.passive_probes import PassiveProbes
 from cohabit.reactor.health.probes import Probes
 from cohabit.reactor.launcher import Launcher
-from cohabit.reactor.linux import environment, python_environment, services_environment
+from cohabit.reactor.linux import python_environment, services_environment
 from cohabit.reactor.loader import Loader
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """The parts by name. supervisor_socket: NOTIFY_SOCKET of the supervisor of process 1, or ""."""
+    """The parts by name."""
 
     def __init__(
         self,
@@ -43,7 +44,6 @@ class Parts:
         log: Log,
     ) -> None:
         variables = services_environment()
-        self.supervisor_socket = environment().get("NOTIFY_SOCKET", "")
         self.children = Children(poller, emit, log, self._drain)
         self.context = context = Context(
             poller, emit, log,
@@ -60,6 +60,7 @@ class Parts:
         self.loader = Loader(context, self.sockets, self.output)
         self.probes = Probes(context, self.launcher.describe)
         self.clock = Clock(context)
+        self.file_watch = FileWatch(context)
         self.successor = Successor(context, self._decided)
         self.requests = Requests(
             context, engine, self.children, self.output, self.successor,

@@ -8,6 +8,7 @@ from cohabit.engine import effects
 from cohabit.plan.reason_text import text_of
 from cohabit.reactor import signals
 from cohabit.reactor.health import notify
+from cohabit.reactor.linux import environment
 from cohabit.reactor.logs.exit_reason import LINES_MAX, exit_reason_text, write_termination_log
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ class Performer:
         self._engine = engine
         self._request = request
         self._log = parts.context.log
+        self._supervisor_socket = environment().get("NOTIFY_SOCKET", "")  # of the supervisor of process 1
         self.exit_code: int | None = None
 
     def perform(self, effect: Effect) -> None:
@@ -58,6 +60,7 @@ class Performer:
             case effects.Sweep(number):
                 parts.clock.set([])
                 parts.output.followers.close()
+                parts.file_watch.stop()
                 parts.output.router.multiline.close()
                 # Without /proc, the sweep waits for every child.
                 parts.output.destinations.writers.stop(end=not parts.children.trees.has_proc)
@@ -74,7 +77,7 @@ class Performer:
                 parts.output.forget(name)
                 parts.output.mask.keep(_secret_paths(self._engine.plan))
             case effects.AllReady():
-                notify.notify_supervisor(parts.supervisor_socket, "READY=1\nSTATUS=all services are ready")
+                notify.notify_supervisor(self._supervisor_socket, "READY=1\nSTATUS=all services are ready")
             case effects.Exit(code, reason, cause):
                 self._exit(code, reason, cause)
 
@@ -95,6 +98,7 @@ class Performer:
         self._parts.launcher.warn_of_users(plan)
         self._parts.control.accepting.group = plan.control_gid
         self._parts.clock.set_plan(plan)
+        self._parts.file_watch.set_plan(plan)
 
     def _exit(self, code: int, reason: Reason | None, cause: str) -> None:
         parts, output = self._parts, self._parts.output

@@ -113,6 +113,7 @@ def _agree(loop: Loop, *, stepping: bool) -> None:
     """Drop what failed, and report to the engine what was lost with the error. The parts with processes are loaded."""
     if loop.engine.plan is not None and loop.engine.phase == UP:
         loop.parts.clock.set_plan(loop.engine.plan)
+        loop.parts.file_watch.set_plan(loop.engine.plan, resumed=True)
     _drop_what_failed(loop, stepping=stepping)
     if loop.engine.reading.in_progress and loop.engine.phase in (LOADING, UP) and not _will_be_read(loop):
         loop.parts.loader.start(loop.request, loop.engine.reading.scale)

@@ -25,10 +25,11 @@ from cohabit.reactor.shortage import is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cohabit.reactor.context import Context
     from cohabit.reactor.poller import Poller
+    from cohabit.reactor.processes.child import Step
     from cohabit.reactor.signals import InheritedSignals
 
     Plain = tuple[int, bytes, bool, int, bool]  # what crosses a re-execution
@@ -143,12 +144,12 @@ class SideProcess:
 
     name: as in program.py. key: of its process, unique while it runs (Children). on_data(data): it has written this;
     b"" once, at the end of its output. on_exit(code, why): it has ended; why is not empty if the exec failed. given:
-    see Context.
+    see Context. steps: of the child, right before the exec.
     """
 
     __slots__ = (
         "_context", "_failures", "_given", "_on_data", "_on_exit", "_on_room", "_started_at",
-        "input", "key", "name", "output", "running",
+        "input", "key", "name", "output", "running", "steps",
     )  # fmt: skip
 
     def __init__(
@@ -163,6 +164,7 @@ class SideProcess:
         given: InheritedSignals | None = None,
     ) -> None:
         self._context = context
+        self.steps: Sequence[Step] = ()
         self._on_data = on_data
         self._on_exit = on_exit
         self._on_room = on_room
@@ -195,6 +197,7 @@ class SideProcess:
                     os.set_blocking(ours[number], False)
             wanted = spec(argv, dict(self._context.environment), self._given, stdio=(*theirs, 2))
             wanted.descriptors = tuple((fd, FIRST_SOCKET + i) for i, fd in enumerate(descriptors))
+            wanted.after_user = self.steps
             self._context.run_program(self.key, wanted, self.ended)
         except OSError:
             for fd in opened:

@@ -199,9 +199,22 @@ def _running_well(service: ServiceStatus, now: float) -> Cause:
     if service.restarts:
         last = text_of(service.last_reason)
         parts.append(f"{counted(service.restarts, 'restart')} before" + (f" (the last: {last})" if last else ""))
+    if changed := _changed_files(service, runs=1):
+        parts.append(f"restarted: {changed}")
     if service.status:
         parts.append(f"status: {service.status}")
     return Cause(service.name, WELL, ", ".join(parts), None, READY)
+
+
+def _changed_files(service: ServiceStatus, runs: int) -> str:
+    """The changed files for which its run was requested, "" if it has another cause. runs: those that began since."""
+    for event in reversed(service.history):
+        if event.event == "changed":
+            return event.text
+        runs -= event.event == "RUNNING"
+        if runs < 0:
+            break
+    return ""
 
 
 def _blocked(service: ServiceStatus, now: float) -> Cause:
@@ -302,7 +315,8 @@ def _backoff(snapshot: Snapshot, service: ServiceStatus) -> Cause:
 def _stopping(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     now = snapshot.container.now
     if service.restart_pending:
-        clause = "is being stopped for a restart"
+        changed = _changed_files(service, runs=0)
+        clause = "is being stopped for a restart" + (f": {changed}" if changed else "")
     elif not service.up:
         clause = "is being stopped"
     else:

@@ -32,7 +32,7 @@ _MOST_REPLICAS = 1000
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
 _IGNORED_IN_SERVICE = """
     annotations attach blkio_config build cgroup cgroup_parent container_name cpu_count cpu_percent
-    cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec develop
+    cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec
     device_cgroup_rules devices dns dns_opt dns_search domainname expose external_links extra_hosts gpus
     hostname image init ipc isolation label_file labels links mac_address mem_limit mem_reservation
     mem_swappiness memswap_limit models network_mode networks oom_kill_disable pid pids_limit platform ports
@@ -435,6 +435,10 @@ class ServiceKeys(Keys):
     profiles: Annotated[
         list[str] | None,
         "The service starts only if one of these is active or if it is named on the command line.",
+    ] = None
+    develop: Annotated[
+        Node | None,
+        "`watch`: rules for development, which `cohabit up --watch` obeys. See [develop.watch](#developwatch).",
     ] = None
     healthcheck: Annotated[HealthcheckKeys | None, "How cohabit checks that the service is ready and healthy."] = None
     logging: Annotated[

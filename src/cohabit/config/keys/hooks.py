@@ -35,6 +35,10 @@ class HookReader:
         made = (self._hook(one, nodes[i], f"{path}[{i}]") for i, one in enumerate(keys))
         return tuple(hook for hook in made if hook)
 
+    def read_one(self, keys: HookKeys, node: Node, path: str) -> Hook | None:
+        """A hook that is not in a list; None without a command."""
+        return self._hook(keys, node, path)
+
     def _hook(self, keys: HookKeys, node: Node, path: str) -> Hook | None:
         lines = {key: child.line for key, child in node.value.items()} if isinstance(node.value, dict) else {}
 

@@ -6,6 +6,7 @@ plan/build.py checks whether the services fit together, system.py whether the ma
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cohabit.config.keys.convert import UNSET, Converter
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from cohabit.config.readers.find import Source
     from cohabit.plan.node import Node
+
+_DEVELOP = "cohabit.config.keys.develop"  # imported by name: only a file with this key needs it
 
 
 def read(source: Source, environ: Mapping[str, str]) -> Draft:
@@ -112,6 +115,9 @@ def _read_services(
             variables = environment.of_service(keys, child, path, converter)
             made = reader.read(variables, users, hooks, secrets, outputs)
             made = made.replace(service=made.service.replace(env_files=environment.read_at_start(keys)))
+            if keys.develop is not None:
+                rules = import_module(_DEVELOP).read_watch(keys.develop, path, environment.directory, converter, hooks)
+                made = made.replace(service=made.service.replace(watch=rules))
             unread = converter.is_unread(f"{path}.healthcheck")
             services[name] = made.replace(foreign=converter.take_foreign(f"{path}."), probe_unread=unread)
     return services

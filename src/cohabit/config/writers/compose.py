@@ -26,7 +26,7 @@ from cohabit.units import format_duration, parse_duration, signal_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cohabit.plan.model import Dependency, EnvFile, Hook, Schedule, Service
+    from cohabit.plan.model import Dependency, EnvFile, Hook, Schedule, Service, Watch
 
 _RESTART_CONDITIONS = {"no": "none", "on-failure": "on-failure", "always": "any"}
 _NO_USERS: Mapping[str, str] = {}
@@ -82,6 +82,7 @@ def _service(service: Service, count: int, plan: Plan, user: str) -> dict[str, A
         "stdin_open": service.stdin or None,
         **{stage: [_hook(hook) for hook in service.hooks(stage)] for stage in HOOK_STAGES},
         "log_files": [_log_file(file) for file in service.log_files],
+        "develop": {"watch": [_watch(rule) for rule in service.watch]} if service.watch else None,
         "logging": write_logging(service.logging, service.multiline_pattern),
     }
     return _written(keys)
@@ -143,6 +144,19 @@ def _hook(hook: Hook) -> dict[str, Any]:
         "environment": {name: literal(value) for name, value in hook.environment.items()},
         "working_dir": literal(hook.working_dir),
         "user": None if hook.user is None else literal(user_and_groups(hook.user)[0]),
+    }
+    return _written(keys)
+
+
+def _watch(rule: Watch) -> dict[str, Any]:
+    keys = {
+        "path": literal(rule.path),
+        "action": rule.action,
+        "target": literal(rule.target),
+        "ignore": literals(rule.ignore),
+        "include": literals(rule.include),
+        "exec": rule.command and _hook(rule.command),
+        "initial_sync": rule.initial_sync or None,
     }
     return _written(keys)
 
