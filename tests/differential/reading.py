@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -61,6 +62,7 @@ def _their_service(one: dict[str, Any]) -> dict[str, Any]:
         "replicas": one.get("scale", (one.get("deploy") or {}).get("replicas")),
         "profiles": one.get("profiles") or [],
         "flags": (bool(one.get("tty")), bool(one.get("stdin_open"))),
+        "watch": [_their_rule(rule) for rule in (one.get("develop") or {}).get("watch") or ()],
     }
     for kind, mode in (("secrets", "/run/secrets/"), ("configs", "/")):
         keys[kind] = [
@@ -68,6 +70,24 @@ def _their_service(one: dict[str, Any]) -> dict[str, Any]:
             for mount in one.get(kind) or ()
         ]
     return keys
+
+
+def _their_rule(rule: dict[str, Any]) -> tuple[Any, ...]:
+    """Its path is below the directory of the case, which differs; Compose does not clean paths."""
+    rule = _literal(rule)
+    target = os.path.normpath(f"/{rule['target'].lstrip('/')}") if rule.get("target") else ""
+    return (
+        rule["action"],
+        _place(rule["path"]),
+        target,
+        rule.get("ignore") or [],
+        (rule.get("exec") or {}).get("command"),
+    )
+
+
+def _place(path: str) -> str:
+    """A path without the directory of the case."""
+    return re.sub(r"^/tmp/tmp[^/]*(/\d{4}(?=/|$))?", "", os.path.normpath(path))
 
 
 def _literal(value: Any) -> Any:
@@ -121,6 +141,16 @@ def _our_service(item: DraftService) -> dict[str, Any]:
         "replicas": item.replicas,
         "profiles": list(item.profiles),
         "flags": (one.tty, one.stdin),
+        "watch": [
+            (
+                rule.action,
+                _place(rule.path),
+                rule.target,
+                list(rule.ignore),
+                rule.command and list(rule.command.command),
+            )
+            for rule in one.watch
+        ],
     }
     for kind in ("secrets", "configs"):
         keys[kind] = [(mount.source, mount.target, mount.mode) for mount in getattr(one, kind)]

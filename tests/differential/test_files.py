@@ -43,6 +43,12 @@ DIFFERENT: Final = {
     "a space after a name": ('{environment: ["F =1"]}', "environment"),
     "a key below build": ("{build: {contxt: .}}", ""),
     "a key below deploy.resources": ("{deploy: {resources: {limts: {cpus: 1}}}}", ""),
+    "include of develop.watch": ("{develop: {watch: [{action: restart, path: a, include: [x]}]}}", ""),
+    "initial_sync of develop.watch": (
+        "{develop: {watch: [{action: sync, path: a, target: /a, initial_sync: true}]}}",
+        "",
+    ),
+    "a string for ignore": ("{develop: {watch: [{action: restart, path: a, ignore: x}]}}", ""),
     "a string as a hook": ("{pre_start: [mkdir -p /x]}", ""),
     "an unknown condition": ("{deploy: {restart_policy: {condition: foo}}}", "restart"),
 }
@@ -74,6 +80,28 @@ def test_the_differences_are_these(compose: Compose) -> None:
             assert mine["a"][key] != other["a"][key], what
         else:
             assert mine != other, what
+
+
+# Rules of develop.watch, valid ones and others.
+RULES: Final = (
+    *("{action: sync, path: ./web, target: /src/web, ignore: [node_modules/, '!x']}", "{action: rebuild, path: a}"),
+    *("{action: sync+restart, path: web/../x, target: t}", "{action: restart, path: .}", "{action: restart}"),
+    *(
+        "{action: restart, path: /a/../b}",
+        "{action: restart, path: ~/b}",
+        "{action: restart, path: a$$b, ignore: [$$z]}",
+    ),
+    *("{action: sync+restart, path: a}", "{action: sync, path: a}", "{path: a}", "{action: restart, path: a, pth: b}"),
+    *("{action: sync+exec, path: a, target: /a, exec: {command: x y}}", "{action: rebuild, path: a, target: /x}"),
+    *('{action: restart, path: "$FROM_OUTSIDE/a"}', "{action: restart, path: a, x-y: 1}", "{action: none, path: a}"),
+    *('{action: restart, path: ""}', "[]", "x"),
+)
+
+
+def test_a_rule_means_what_it_means_in_compose(compose: Compose) -> None:
+    cases = [_service(f"{{develop: {{watch: [{rule}]}}}}") for rule in RULES]
+    for rule, case, answer in zip(RULES, cases, compose.ask(cases), strict=True):
+        assert ours(case) == theirs(answer), rule
 
 
 COMMANDS: Final = (

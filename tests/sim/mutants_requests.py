@@ -99,6 +99,13 @@ class StaysPaused(Supervisor):
         return [effect for effect in result if asked or not isinstance(effect, Unpause)]
 
 
+class StartsForChangedFiles(Supervisor):
+    """Starts what is down when its files change."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        return super().step(event.replace(cause=None) if isinstance(event, Requested) else event, now)
+
+
 class StopsInNamedOrder(_WrongRequest):
     """Stops the named services in the order of the request."""
 
@@ -258,6 +265,7 @@ REQUEST_MUTANTS: tuple[tuple[type[Supervisor | Services], str, str], ...] = (
     (SignalsWholeTree, "Requests", "is not sent to their main processes"),
     (ProbesWhilePaused, "Probes", "is probed while it is paused"),
     (StaysPaused, "Requests", "is still paused"),
+    (StartsForChangedFiles, "Requests", "is started, though it was stopped by request"),
     (StopsProbesAtSignal, "Requests", "leads to something else"),
     (IgnoresServiceStop, "Requests", "still runs, though a stop was requested"),
     (RestartsStoppedServices, "Requests", "is started, though it was stopped by request"),

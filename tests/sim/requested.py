@@ -35,6 +35,8 @@ class RequestedState:
 
     def _service_request(self, request: events.Requested, now: float) -> None:
         states = [self.states[name] for name in request.services if name in self.states]
+        if request.cause is not None:  # changed files: what is down, or waits for its schedule, is not concerned
+            states = [state for state in states if not state.down and not _waits_for_schedule(state)]
         if request.action == "signal":
             self.to_signal = tuple(state.name for state in states if state.main_alive)
             return
@@ -146,3 +148,8 @@ class RequestedState:
         probe, state.service = state.service.probe, state.newest
         if probe != state.service.probe and state.start_complete and state.service.probe is not None:
             state.health = HealthModel(state.service.probe, now)
+
+
+def _waits_for_schedule(state: ServiceState) -> bool:
+    replaced = state.restart_pending and not state.run_requested
+    return state.newest.schedule is not None and (not state.active or replaced)

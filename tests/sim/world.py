@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cohabit.engine import effects, events
 from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.model import Plan, Service
+from cohabit.plan.reason import FILES_CHANGED, Reason
 from cohabit.plan.record import from_plain, to_plain
 from sim.checker import Checker, Violation
 from sim.checkers import CHECKERS
@@ -37,7 +38,7 @@ _TERM_LIKE = (15, 15, 15, 2, 3)
 _CLIENT_SEED = 1 << 64
 _HAS_A_CLIENT = 0.5  # of the worlds
 _RARELY, _OFTEN = 0.1, 0.5
-_FREEZE_SEED, _SKIP_SEED, _PAUSE_SEED, _POST_STOP_SEED = 1 << 40, 1 << 48, 1 << 52, 1 << 56
+_FREEZE_SEED, _SKIP_SEED, _PAUSE_SEED, _POST_STOP_SEED, _CHANGE_SEED = 1 << 40, 1 << 48, 1 << 52, 1 << 56, 1 << 60
 _ACTIONS = ("start", "start", "start", "stop", "stop", "restart", "restart", "kill", "signal", "scale")
 _SIGNALS = (1, 10, 15)
 _AFTER_EXIT: tuple[Event, ...] = (events.ReloadRequested(), events.StopRequested(15), events.Due())
@@ -60,6 +61,8 @@ class World:
         self._freezes_often = self.freezes.choice((0.0, 0.0, 0.02, 0.2))
         self.pauses = Random(seed + _PAUSE_SEED)  # noqa: S311 - the same
         self._pauses_often = self.pauses.choice((0.0, 0.0, 0.1, 0.4))
+        self.changes = Random(seed + _CHANGE_SEED)  # noqa: S311 - the same
+        self._changes_often = self.changes.choice((0.0, 0.0, 0.02, 0.1))
         self.faults = FaultProfile(self.rng)
         self.plan_profile = PlanProfile(self.rng)
         self.post_stops = PostStops(Random(seed + _POST_STOP_SEED))  # noqa: S311 - the same
@@ -109,6 +112,10 @@ class World:
                 self._freeze()
             if self.pauses.random() < self._pauses_often and not self.kernel.faults_ended:
                 self._pause()
+            if self.changes.random() < self._changes_often and not self.kernel.faults_ended:
+                names = tuple(self.model.states) or NAMES
+                cause = Reason(FILES_CHANGED, path="/srv/x")
+                self._seen.append(events.Requested("restart", (self.changes.choice(names),), cause=cause))
             self._wait(self.engine.deadline())
             self._gather()
 

@@ -44,6 +44,9 @@ NO_ANSWER = Reason(reasons.PROBE_TIMED_OUT, seconds=5.0)
 HEALTHY, DONE = "service_healthy", "service_completed_successfully"
 
 
+FILES = Reason(reasons.FILES_CHANGED, path="/srv/x.py", detail="2 others")
+
+
 def advice(status: Status, whole: Status = DOWN) -> str:
     """Return the advice on this service."""
     return " / ".join(one for cause in why_json(whole, [status], status["name"]) for one in cause["advice"])
@@ -141,6 +144,14 @@ def test_a_healthy_service_needs_one_line() -> None:
     assert why(container(), [status], "db") == [
         f"db is healthy, pid 7, runs since 01:40:00Z (1h ago), ready since 02:39:30Z (30s ago), {before}"
     ]
+
+
+def test_changed_files_are_the_cause_of_one_run() -> None:
+    """That of the run which they led to, not that of later ones."""
+    history = [happened("RUNNING", 50), happened("changed", 9, FILES), happened("STOPPED", 9), happened("RUNNING", 8)]
+    assert text(service(history=history)).endswith("restarted: files changed: /srv/x.py and 2 others")
+    assert "files" not in text(service(history=[*history, happened("RUNNING", 1)]))
+    assert "files" not in text(service(history=history[:1]))
 
 
 def test_a_refused_service_is_restarted_together_with_its_root_cause() -> None:
@@ -420,6 +431,12 @@ def test_a_shell_that_does_not_end_gets_advice() -> None:
         (waiting("web"), "it is about to start"),
         (service(state="NEW"), "is in an unknown state: NEW"),
         (service(state="STOPPING", restart_pending=True), "is being stopped for a restart"),
+        (
+            service(
+                state="STOPPING", restart_pending=True, history=[happened("RUNNING", 9), happened("changed", 1, FILES)]
+            ),
+            "is being stopped for a restart: files changed: /srv/x.py and 2 others",
+        ),
     ],
 )
 def test_each_situation_has_its_text(status: Status, expected: str) -> None:

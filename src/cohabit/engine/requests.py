@@ -50,13 +50,18 @@ def request(services: Services, requested: Requested, now: float) -> None:
             pausing.pause(services, unit, now)
         elif action == UNPAUSE:
             pausing.unpause(services, unit, now)
-        elif not unit.gone and (requested.cause is None or unit.desired):
+        elif not unit.gone and (requested.cause is None or _is_concerned(unit)):
             if requested.cause is not None:
                 services.say("info", unit, f"restarting it: {text_of(requested.cause)}")
                 services.note(unit, CHANGED, now, requested.cause)
             if action == RESTART:
                 services.restart(unit, up=True)
             _start(services, unit)
+
+
+def _is_concerned(unit: Unit) -> bool:
+    """Whether changed files restart it: it is to run. A job that waits for its schedule will see them then."""
+    return unit.desired and not (unit.at_rest and unit.newest_spec.schedule is not None)
 
 
 def request_grace(services: Services, unit: Unit, seconds: float, now: float) -> None:

@@ -80,7 +80,7 @@ class Tree:
         path = f"{directory.rstrip('/')}/{os.fsdecode(event.name)}"
         is_directory = bool(event.mask & inotify.IS_DIRECTORY)
         self._changed(path, is_directory=is_directory)
-        if is_directory and event.mask & _DISAPPEARS:
+        if is_directory and event.mask & inotify.MOVED_FROM:  # the watches of one that is removed end by themselves
             self._forget_below(path)
         elif is_directory and event.mask & _APPEARS and self._enters(path):
             self._enter_path(path)
@@ -208,7 +208,7 @@ class Tree:
             del self._numbers[path]
 
     def _forget_below(self, path: str) -> None:
-        """A directory has disappeared, perhaps to another place."""
+        """A directory is at another place now, or outside."""
         for other in [one for one in self._numbers if one == path or one.startswith(f"{path}/")]:
             self._drop(self._numbers[other])
 
