@@ -2,19 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 from linux.clients import ask, environment
 from linux.conftest import Start
 from linux.processes import Process
-from linux.run import Run, shell, write_file
+from linux.run import COHABIT, REPOSITORY, Run, shell, write_file
 
 # Two capabilities that only bypass permissions of files, by their bits: DAC_OVERRIDE and DAC_READ_SEARCH.
 READ_FILES = 0b110
 
 
-def _service(*rules: dict[str, object], **keys: object) -> dict[str, object]:
+def _service(*rules: Mapping[str, object], **keys: object) -> dict[str, object]:
     return {"command": shell("echo up; exec sleep 1000"), "develop": {"watch": [*rules]}, **keys}
 
 
@@ -124,8 +126,7 @@ def test_the_watcher_can_only_read(up: Start, tmp_path: Path) -> None:
 def test_rules_follow_a_reload_and_a_re_execution(up: Start, tmp_path: Path) -> None:
     """Other rules have another watcher; `--watch` stays in force."""
     _sources(tmp_path)
-    services = {"web": _service({"action": "restart", "path": "src"})}
-    run = _begin(up, tmp_path, services)
+    run = _begin(up, tmp_path, {"web": _service({"action": "restart", "path": "src"})})
     (tmp_path / "other").mkdir()
     write_file(str(tmp_path), {"web": _service({"action": "restart", "path": "other"})})
     ask(run, str(tmp_path), "reload")
@@ -185,3 +186,20 @@ def test_without_watch_there_is_no_watcher(up: Start, tmp_path: Path) -> None:
     refused = up({"web": {"command": ["sleep", "1000"]}}, "--watch")
     assert refused.wait() == 64
     assert "no service that takes part has develop.watch" in refused.text
+
+
+def test_the_example(start: Start, tmp_path: Path, port: int) -> None:
+    """examples/develop: its server has the new greeting, and its clock is not restarted."""
+    shutil.copytree(os.path.join(REPOSITORY, "examples", "develop"), tmp_path, dirs_exist_ok=True)
+    variables = {"PORT": str(port), **environment(str(tmp_path))}
+    run = start(*COHABIT, "up", "--watch", environment=variables)
+    run.until_printed("changes of files restart web")
+    run.until_printed("serving: hello")
+    greeting = tmp_path / "app" / "greeting.py"
+    (tmp_path / "app" / "notes.md").write_text("x")
+    greeting.write_text(greeting.read_text().replace("hello", "good morning"))
+    run.until_printed("serving: good morning")
+    run.until_printed("web: started", 2)
+    assert run.text.count("clock: started") == 1
+    assert "notes.md" not in run.text
+    assert run.stop() == 0

@@ -35,7 +35,7 @@ COMMAND = Command(
         "  ready                          services that depend on it may start\n"
         "  unhealthy, healthy             it became unhealthy, or healthy again\n"
         "  paused, unpaused               it was paused, or continues\n"
-        "  changed                        its files have changed, and it is restarted (up --watch)\n"
+        "  changed                        files changed: restarted (up --watch)\n"
         "  up, ready, reloaded,           of the container, shown as `cohabit`\n"
         "  reload failed, stopping        (with --json, its `service` is empty)"
     ),
