@@ -7,6 +7,8 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from linux.clients import ask, environment
 from linux.conftest import Start
 from linux.processes import Process
@@ -121,6 +123,16 @@ def test_the_watcher_can_only_read(up: Start, tmp_path: Path) -> None:
     for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
         assert int(status[kind], 16) & ~READ_FILES == 0, kind
     assert status["NoNewPrivs"] == "1"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
+def test_the_watcher_waits_without_a_timeout(up: Start, tmp_path: Path) -> None:
+    """With nothing to report, it waits in poll until something happens."""
+    _sources(tmp_path)
+    run = _begin(up, tmp_path, {"web": _service({"action": "restart", "path": "src"})})
+    call = Path(f"/proc/{_watcher(run).pid}/syscall")
+    run.until(lambda: call.read_text().split()[0] == "7", "it to wait in poll")
+    assert int(call.read_text().split()[3], 16) & 0xFFFFFFFF == 0xFFFFFFFF
 
 
 def test_rules_follow_a_reload_and_a_re_execution(up: Start, tmp_path: Path) -> None:

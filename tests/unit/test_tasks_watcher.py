@@ -261,6 +261,27 @@ def test_no_more_watches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert said.endswith(", or name some in `ignore`")
 
 
+@pytest.mark.parametrize(
+    ("number", "why", "expected"),
+    [
+        (errno.ENOENT, "No such file or directory", "cannot watch files: there is no /proc (mount it)"),
+        (errno.EACCES, "Permission denied", "cannot watch /: Permission denied"),
+    ],
+)
+def test_what_cannot_be_watched(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: int, why: str, expected: str
+) -> None:
+    """A missing /proc is one warning."""
+
+    def refused(_path: str | bytes, _mask: int) -> int:
+        raise OSError(number, why)
+
+    monkeypatch.setattr(world.inotify, "add", refused)
+    world.watch(world.rule())
+    assert world.said[0] == expected
+    assert len(world.said) == (1 if number == errno.ENOENT else len({*world.said}))
+
+
 def test_a_deep_tree_ends(world: World) -> None:
     """A user can make a tree of any depth."""
     path = world.directory / "src"

@@ -179,7 +179,9 @@ class Tree:
             if error.errno == errno.ENOSPC:
                 text = f"cannot watch more than {len(self)} directories: {error.strerror}, or name some in `ignore`"
                 self._say(text)
-            elif error.errno not in (errno.ENOENT, errno.ENOTDIR) or not os.path.isdir("/proc/self/fd"):
+            elif error.errno == errno.ENOENT:  # the directory itself is open
+                self._say("cannot watch files: there is no /proc (mount it)")
+            else:
                 self._say(f"cannot watch {_shown(path)}: {error.strerror}")
             return False
         former = self._numbers.get(path)
