@@ -171,15 +171,19 @@ def test_the_path_may_be_a_link(world: World) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="other users own directories")
 def test_a_link_of_another_user_above_the_path_is_not_followed(world: World) -> None:
-    """It could lead to files that this user cannot read."""
+    """It could lead to files that this user cannot read. Directories of that user are watched as any others."""
     theirs = world.directory / "theirs"
-    theirs.mkdir()
+    (theirs / "own").mkdir(parents=True)
+    (theirs / "own").chmod(0o700)
+    os.chown(theirs / "own", 1000, 1000)
     (theirs / "src").symlink_to(world.directory / "src")
     os.chown(theirs, 1000, 1000)
-    world.watch(world.rule("theirs/src/sub"))
+    world.watch(world.rule("theirs/src/sub"), world.rule("theirs/own"))
     assert "no link is followed there" in world.said[0]
     (world.directory / "src" / "sub" / "x").write_text("x")
     assert world.take() == set()
+    (theirs / "own" / "x").write_text("x")
+    assert world.take() == {"theirs/own/x"}
 
 
 def test_a_path_that_appears_and_disappears(world: World) -> None:
