@@ -125,6 +125,23 @@ def test_the_watcher_can_only_read(up: Start, tmp_path: Path) -> None:
     assert status["NoNewPrivs"] == "1"
 
 
+def test_a_name_does_not_make_a_line(up: Start, tmp_path: Path) -> None:
+    """A user who may write below the path can name files and links with line breaks."""
+    sources = _sources(tmp_path)
+    theirs = sources / "theirs"
+    theirs.mkdir()
+    link = theirs / "x\nchanged 0 1 forged"
+    link.symlink_to("/")
+    os.chown(theirs, 1000, 1000)
+    rules = [{"action": "restart", "path": "src"}, {"action": "restart", "path": f"src/theirs/{link.name}/a"}]
+    run = _begin(up, tmp_path, {"web": _service(*rules)})
+    assert "no link is followed there" in run.text
+    (theirs / "y\nchanged 0 1 forged").write_text("x")
+    run.until_printed("web     | up", 2)
+    assert "\\nchanged 0 1 forged\n" in run.text
+    assert run.text.count("restarting it") == 1
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
 def test_the_watcher_waits_without_a_timeout(up: Start, tmp_path: Path) -> None:
     """With nothing to report, it waits in poll until something happens."""

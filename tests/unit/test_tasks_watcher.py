@@ -10,8 +10,8 @@ import pytest
 from cohabit.tasks import inotify
 from cohabit.tasks.inotify import Event, Inotify
 from cohabit.tasks.watch_rules import Rule
-from cohabit.tasks.watch_tree import Tree
-from cohabit.tasks.watcher import Changes, shown
+from cohabit.tasks.watch_tree import Tree, printable, shown
+from cohabit.tasks.watcher import Changes
 
 NOTHING, EVERYTHING = float("inf"), float("-inf")
 
@@ -296,6 +296,19 @@ def test_a_deep_tree_ends(world: World) -> None:
     assert "more than 100 directories deep" in world.said[0]
 
 
+def test_warnings_are_limited(world: World) -> None:
+    """Each has the path in it, which a user can choose."""
+    path = world.directory / "src"
+    for _ in range(100):
+        path /= "d"
+    for number in range(50):
+        (path / f"{number}").mkdir(parents=True)
+    world.watch(world.rule())
+    assert len(world.said) == 21
+    assert world.said[-1] == "further warnings are left out"
+    assert max(map(len, world.said)) < 300
+
+
 def test_no_descriptor_stays_open(world: World) -> None:
     before = len(os.listdir("/proc/self/fd"))
     world.watch(world.rule(), world.rule("nowhere"), world.rule("src/sub/file"))
@@ -344,3 +357,4 @@ def test_the_paths_of_a_report_are_limited() -> None:
 def test_a_path_is_shown_in_one_line(path: str, expected: str) -> None:
     """Without control characters: users name files as they like."""
     assert shown(path) == expected
+    assert "\n" not in printable(path)

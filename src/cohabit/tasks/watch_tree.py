@@ -30,13 +30,16 @@ _DISAPPEARS = inotify.DELETE | inotify.MOVED_FROM
 _OPEN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORIES_MAX = 100_000  # each one costs the kernel 1 KiB, and a user can create any number
 _DEPTH_MAX = 100  # directories; each level has one open descriptor
+_PATH_MAX = 200  # characters
+_WARNINGS_MAX = 20  # a user can make any number of directories that cannot be watched
 _ALL, _NONE = float("-inf"), float("inf")
 
 
 class Tree:
     """The watches of all rules.
 
-    on_change(rule, path): a file that the rule is about has changed. warn(text): for people, once for each text.
+    on_change(rule, path): a file that the rule is about has changed. warn(text): for people, once for each text, and at
+    most twenty times.
     directories_max: how many are watched at most.
     """
 
@@ -108,9 +111,9 @@ class Tree:
                 if error.errno == errno.ENOTDIR and directory == rule.root:  # a file: the directory above it is watched
                     self._look_at_file(rule, since)
                 elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                    self._say(f"cannot watch {_shown(directory)}: {error.strerror}")
+                    self._say(f"cannot watch {shown(directory)}: {error.strerror}")
                 elif since != _ALL:
-                    self._say(f"{_shown(rule.root)} does not exist (it is watched as soon as it does)")
+                    self._say(f"{shown(rule.root)} does not exist (it is watched as soon as it does)")
                 return
 
     def _look_at_file(self, rule: Rule, since: float) -> None:
@@ -128,19 +131,19 @@ class Tree:
                 self._enter(path, place.fd, _ALL, 0)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # it has disappeared again
-                self._say(f"cannot watch {_shown(path)}: {error.strerror}")
+                self._say(f"cannot watch {shown(path)}: {error.strerror}")
 
     def _enter(self, path: str, fd: int, since: float, depth: int) -> None:
         """Watch a directory, and then those below it. fd: it."""
         if depth > _DEPTH_MAX:
-            self._say(f"{_shown(path)} is not watched: it is more than {_DEPTH_MAX} directories deep")
+            self._say(f"{shown(path)} is not watched: it is more than {_DEPTH_MAX} directories deep")
             return
         if not self._add(path, fd):
             return
         try:
             below = [*self._look_into(path, fd, since)]
         except OSError as error:
-            self._say(f"cannot read {_shown(path)}: {error.strerror}")
+            self._say(f"cannot read {shown(path)}: {error.strerror}")
             return
         for name in below:
             try:
@@ -182,7 +185,7 @@ class Tree:
             elif error.errno == errno.ENOENT:  # the directory itself is open
                 self._say("cannot watch files: there is no /proc (mount it)")
             else:
-                self._say(f"cannot watch {_shown(path)}: {error.strerror}")
+                self._say(f"cannot watch {shown(path)}: {error.strerror}")
             return False
         former = self._numbers.get(path)
         if former not in (None, number):  # another directory is at this path now
@@ -230,9 +233,11 @@ class Tree:
             self._on_change(rule, rule.root)
 
     def _say(self, text: str) -> None:
-        if text not in self._warned:
+        if text not in self._warned and len(self._warned) < _WARNINGS_MAX:
             self._warned.add(text)
             self._warn(text)
+            if len(self._warned) == _WARNINGS_MAX:
+                self._warn("further warnings are left out")
 
 
 def _modified(entry: os.DirEntry[str]) -> float:
@@ -242,5 +247,14 @@ def _modified(entry: os.DirEntry[str]) -> float:
         return _ALL  # it has disappeared
 
 
-def _shown(path: str) -> str:
-    return ascii(path)[1:-1] if not path.isprintable() else path
+def shown(path: str) -> str:
+    """A path for people: without control characters, and its end if it is long."""
+    text = printable(path)
+    return text if len(text) <= _PATH_MAX else f"…{text[1 - _PATH_MAX :]}"
+
+
+def printable(text: str) -> str:
+    """The text in one line, with escapes if it has control characters or bytes that are not UTF-8."""
+    if text.isprintable():
+        return text
+    return text.encode("unicode_escape", "surrogateescape").decode("ascii", "replace")

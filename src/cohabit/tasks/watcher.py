@@ -28,7 +28,7 @@ sys.path.append(__file__.rpartition("/cohabit/")[0])
 
 from cohabit.tasks.inotify import Inotify
 from cohabit.tasks.watch_rules import Rule
-from cohabit.tasks.watch_tree import Tree
+from cohabit.tasks.watch_tree import Tree, printable, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 0.5  # as in Compose
 LONGEST_SECONDS = 10.0
 _COUNTED_MAX = 1000  # paths of one report
-_PATH_MAX = 200  # characters; a line must be shorter than PIPE_BUF, to arrive whole
 SIZE_DIGITS = 8
 
 
@@ -121,15 +120,9 @@ def _read(size: int) -> bytes:
     return data
 
 
-def shown(path: str) -> str:
-    """A path for people: without control characters, and its end if it is long."""
-    text = path if path.isprintable() else path.encode("unicode_escape", "surrogateescape").decode("ascii", "replace")
-    return text if len(text) <= _PATH_MAX else f"…{text[1 - _PATH_MAX :]}"
-
-
 def _write(line: str) -> None:
-    """Write a line in one write(2): being shorter than PIPE_BUF, it arrives whole."""
-    os.write(1, line.encode("utf-8", "replace") + b"\n")
+    """Write a line. What users name as they like does not make another line of it."""
+    os.write(1, printable(line).encode("utf-8", "replace") + b"\n")
 
 
 if __name__ == "__main__":
