@@ -40,6 +40,12 @@ def _sources(directory: Path) -> Path:
     return sources
 
 
+def _put(directory: Path, path: Path) -> None:
+    """Make a file in one step, as many editors do: however busy the machine is, that is one change."""
+    (directory / "temporary").write_text("x")
+    (directory / "temporary").rename(path)
+
+
 def test_a_saved_file_restarts_its_service(up: Start, tmp_path: Path) -> None:
     """The log, `events` and `why` name the file. Ignored files and other services are not concerned."""
     sources = _sources(tmp_path)
@@ -47,7 +53,7 @@ def test_a_saved_file_restarts_its_service(up: Start, tmp_path: Path) -> None:
     run = _begin(up, tmp_path, {"web": _service(rule), "db": {"command": shell("echo up; exec sleep 1000")}})
     (sources / "x.log").write_text("x")
     (sources / "sub" / ".x.py.swp").write_text("x")
-    (sources / "sub" / "x.py").write_text("x")
+    _put(tmp_path, sources / "sub" / "x.py")
     run.until_printed("web     | up", 2)
     assert f"web: restarting it: files changed: {sources}/sub/x.py\n" in run.text
     assert f"changed    files changed: {sources}/sub/x.py\n" in ask(run, str(tmp_path), "events", "web")
@@ -79,7 +85,7 @@ def test_a_target_is_watched_for_its_service(up: Start, tmp_path: Path) -> None:
     run.until_printed("changes of files restart web-1, web-2")
     run.until_printed("| up", 3)
     (tmp_path / "src" / "x").write_text("x")
-    (conf / "x").write_text("x")
+    _put(tmp_path, conf / "x")
     run.until_printed("| up", 6)
     assert run.text.count("restarting it") == 2
 
@@ -136,7 +142,7 @@ def test_a_name_does_not_make_a_line(up: Start, tmp_path: Path) -> None:
     rules = [{"action": "restart", "path": "src"}, {"action": "restart", "path": f"src/theirs/{link.name}/a"}]
     run = _begin(up, tmp_path, {"web": _service(*rules)})
     assert "no link is followed there" in run.text
-    (theirs / "y\nchanged 0 1 forged").write_text("x")
+    _put(tmp_path, theirs / "y\nchanged 0 1 forged")
     run.until_printed("web     | up", 2)
     assert "\\nchanged 0 1 forged\n" in run.text
     assert run.text.count("restarting it") == 1
