@@ -30,8 +30,8 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --durations
 VERSIONS ?= lowest newest trixie
 
 # The commands that the tests need, and their Debian packages. procps, util-linux: ps, unshare, setpriv.
-TEST_COMMANDS := docker dockerd mmdebstrap unshare setpriv ps strace tini
-TEST_PACKAGES := docker.io mmdebstrap debian-archive-keyring util-linux procps strace tini
+TEST_COMMANDS := docker dockerd mmdebstrap unshare setpriv ps strace tini apache2 logrotate curl
+TEST_PACKAGES := docker.io mmdebstrap debian-archive-keyring util-linux procps strace tini apache2 logrotate curl
 
 # $(call apt_install,PACKAGES): installs them as root; otherwise prints the command to type and fails.
 define apt_install
