@@ -33,10 +33,11 @@ VERSIONS ?= lowest newest trixie
 TEST_COMMANDS := docker dockerd mmdebstrap unshare setpriv ps strace tini apache2 logrotate curl
 TEST_PACKAGES := docker.io mmdebstrap debian-archive-keyring util-linux procps strace tini apache2 logrotate curl
 
-# $(call apt_install,PACKAGES): installs them as root; otherwise prints the command to type and fails.
+# $(call apt_install,PACKAGES): installs them as root; otherwise prints the command to type and fails. RUNLEVEL=1: no
+# daemon of theirs is started (invoke-rc.d(8)).
 define apt_install
 	if [ "$$(id -u)" = 0 ]; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); \
+		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); \
 	else \
 		echo "cannot continue: Debian packages are missing (type: sudo apt-get install $(1))" >&2; exit 69; \
 	fi
