@@ -6,14 +6,20 @@ themselves.
 
 from __future__ import annotations
 
+import marshal
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PACKAGE = __file__.rpartition("/")[0]  # may be relative, since process 1 never changes its working directory
 _ISOLATED = ("-I",)
 _WITHOUT_SITE = ("-I", "-S")  # no third-party libraries: faster
+_MARSHAL_VERSION = 2  # every Python reads it; nothing of a later version is needed
 _PROGRAMS = {
     "cohabit": (_WITHOUT_SITE, "__main__.py"),
-    "loader": (_ISOLATED, "config/__main__.py"),
+    "loader": (_WITHOUT_SITE, "config/__main__.py"),  # config/loader.py finds its libraries
     "doctor": (_ISOLATED, "doctor/__main__.py"),
     "env file": (_WITHOUT_SITE, "config/start_variables.py"),
     "clock": (_ISOLATED, "tasks/clock.py"),
@@ -34,3 +40,13 @@ def program(name: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[
     """
     flags, file = _PROGRAMS[name]
     return (sys.executable, *flags, *options, f"{PACKAGE}/{file}", *arguments)
+
+
+def packed(values: Any) -> str:
+    """Return plain values as one argument for a program of ours, which reads it with unpacked()."""
+    return marshal.dumps(values, _MARSHAL_VERSION).hex()
+
+
+def unpacked(argument: str) -> Any:
+    """Return the values of packed(). Nothing in them is executed, and marshal needs no import."""
+    return marshal.loads(bytes.fromhex(argument))  # noqa: S302 - written by a program of ours

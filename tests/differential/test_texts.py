@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cohabit.config.values.command_text import split_command
 from cohabit.config.values.dotenv import parse
 from cohabit.config.values.interpolate import InterpolationError, expand
-from cohabit.program import program
+from cohabit.program import packed, program
 from differential.oracle import Case
 from differential.reading import active, ours, theirs
 
@@ -104,7 +104,7 @@ def test_the_variables_of_a_file_are_those_of_compose(compose: Compose) -> None:
     cases = [Case(json.dumps({"services": {"a": {"image": "x", "command": text}}}), {}, {}) for text in NAMED]
     for case, answer in zip(cases, compose.printed(cases, "--variables"), strict=True):
         assert answer is not None, case
-        asked = repr({"files": ["compose.yaml"], "show": "variables"})
+        asked = packed({"files": ["compose.yaml"], "show": "variables"})
         with tempfile.TemporaryDirectory() as directory:
             case.write(directory)
             done = subprocess.run(

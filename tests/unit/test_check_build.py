@@ -33,7 +33,7 @@ services:
 def check(text: str, capfd: pytest.CaptureFixture[str], **request: Any) -> tuple[int, list[str]]:
     """The exit code and the printed lines."""
     Path("cohabit.yaml").write_text(text)
-    code = load.main(["check", repr({"files": [], **request})])
+    code = load.main("check", {"files": [], **request})
     return code, capfd.readouterr().out.splitlines()
 
 
@@ -83,6 +83,6 @@ def test_a_condition_on_a_path_is_looked_at(capfd: pytest.CaptureFixture[str]) -
 
 
 def test_check_without_a_file_does_not_speak_of_up(capfd: pytest.CaptureFixture[str]) -> None:
-    code = load.main(["check", repr({"files": []})])
+    code = load.main("check", {"files": []})
     assert code == 78
     assert capfd.readouterr().out.startswith("cohabit: cannot find cohabit.yaml")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cohabit.cli import compose, load, main, up
+from cohabit.config import loader
 from cohabit.errors import UsageError
 from cohabit.reactor.signals import InheritedSignals
 from unit.control_story import answer, run_client, service, serving, status
@@ -431,11 +431,11 @@ def test_an_accepted_line_makes_a_request_for_the_loader(
     requests: list[dict[str, Any]] = []
 
     def keep(*arguments: Any, **_: Any) -> int:
-        requests.append(arguments[1] if isinstance(arguments[1], dict) else ast.literal_eval(arguments[1][-1]))
+        requests.append(arguments[1])
         return 0
 
     monkeypatch.setattr(up, "begin", keep)
-    monkeypatch.setattr("cohabit.cli.check.os.execve", keep)
+    monkeypatch.setattr(loader, "run", keep)
     main._dispatch(_given(), line.split())
     assert {key: requests[0][key] for key in expected} == expected
 

@@ -13,7 +13,7 @@ from cohabit.config.overrides import overridden
 from cohabit.config.readers import registry
 from cohabit.plan.build import build
 from cohabit.plan.model import COLOUR, NAME, TIME, Logging
-from cohabit.program import program
+from cohabit.program import packed, program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,7 +132,7 @@ def test_output_to_a_file_stays(tmp_path: Path) -> None:
 def _config(directory: Path, capfdbinary: pytest.CaptureFixture[bytes], **request: Any) -> tuple[int, str, str]:
     path = directory / "cohabit.yaml"
     path.write_text(FILE)
-    code = load.main(["config", repr({"files": [str(path)], **request})])
+    code = load.main("config", {"files": [str(path)], **request})
     printed = capfdbinary.readouterr()
     return code, printed.out.decode(), printed.err.decode()
 
@@ -162,7 +162,7 @@ def test_output_is_written_only_without_errors(tmp_path: Path) -> None:
     (tmp_path / "cohabit.yaml").write_text(FILE)
 
     def run(**request: Any) -> tuple[int, str]:
-        argv = program("loader", "config", repr({"files": [f"{tmp_path}/cohabit.yaml"], **request}))
+        argv = program("loader", "config", packed({"files": [f"{tmp_path}/cohabit.yaml"], **request}))
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 
@@ -204,7 +204,7 @@ secrets: {pw: {environment: PASSWORD}}
 def _about_variables(directory: Path, show: str, environ: dict[str, str], **request: Any) -> tuple[int, str]:
     path = directory / "cohabit.yaml"
     path.write_text(VARIABLES)
-    argv = program("loader", "config", repr({"files": [str(path)], "show": show, **request}))
+    argv = program("loader", "config", packed({"files": [str(path)], "show": show, **request}))
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environ)
     assert done.stderr == ""
     return done.returncode, done.stdout
@@ -298,7 +298,7 @@ def test_project_directory_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     problems = registry.read({"project_directory": "nowhere"}, {}).problems
     text = "cannot use --project-directory nowhere: no such directory (correct the path)"
     assert [one.text for one in problems] == [text]
-    argv = program("loader", "config", repr({"files": ["Project/compose.yaml"], "project_name": "app"}))
+    argv = program("loader", "config", packed({"files": ["Project/compose.yaml"], "project_name": "app"}))
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env={"COMPOSE_PROJECT_NAME": "no"})
     assert "- app" in done.stdout
 
@@ -306,7 +306,7 @@ def test_project_directory_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_no_locale_that_was_not_given(tmp_path: Path) -> None:
     """Python sets LC_CTYPE in its own environment; a file does not see it, unless it was given."""
     (tmp_path / "cohabit.yaml").write_text("services: {a: {command: 'x ${LC_CTYPE:-none}'}}")
-    argv = program("loader", "config", repr({"files": [f"{tmp_path}/cohabit.yaml"]}))
+    argv = program("loader", "config", packed({"files": [f"{tmp_path}/cohabit.yaml"]}))
     for given, expected in (({}, "none"), ({"LC_CTYPE": "C.UTF-8"}, "C.UTF-8")):
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=given)
         assert f"- {expected}" in done.stdout

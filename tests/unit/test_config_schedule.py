@@ -116,7 +116,7 @@ def test_a_file_without_a_schedule_does_not_import_cronsim() -> None:
         f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(cohabit.__file__))!r})\n"
         "from cohabit.config import load\n"
         "open('cohabit.yaml', 'w').write('services: {a: {command: sh}}')\n"
-        "load.main(['check', repr({})])\n"
+        "load.main('check', {})\n"
         "assert not {'cronsim', 'zoneinfo'} & set(sys.modules), sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.DEVNULL, check=True)

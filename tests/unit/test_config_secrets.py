@@ -21,6 +21,7 @@ from cohabit.config.writers.compose import plan_to_compose
 from cohabit.plan.build import build
 from cohabit.plan.model import FileMount, Plan, Secret, Service
 from cohabit.plan.record import from_plain
+from cohabit.program import packed
 from unit.file_story import draft, reported, reported_once
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -367,7 +368,7 @@ def loader(command: str, text: str) -> subprocess.CompletedProcess[bytes]:
     """Run the loader with the secret in its environment."""
     Path("cohabit.yaml").write_text(text)
     request: dict[str, Any] = {"source": "up", "files": [], "profiles": [], "services": []}
-    argv = [sys.executable, "-I", LOADER, command, repr(request)]
+    argv = [sys.executable, "-I", "-S", LOADER, command, packed(request)]
     return subprocess.run(argv, env={**os.environ, "PASSWORD": TEXT}, capture_output=True, check=False)
 
 
@@ -448,7 +449,7 @@ def test_a_secret_is_masked_where_config_escapes_it(
     (tmp_path / "cohabit.yaml").write_text(
         "secrets: {x: {environment: MYSEC}}\nservices: {a: {command: sh, environment: {URL: 'pg://${MYSEC}@h'}}}\n"
     )
-    assert load.main(["config", repr({"json": json})]) == 0
+    assert load.main("config", {"json": json}) == 0
     assert b"pg://***@h" in capfdbinary.readouterr().out
 
 
@@ -460,7 +461,9 @@ def test_a_secret_from_a_variable_is_masked_everywhere(tmp_path: Path, monkeypat
         "secrets: {x: {environment: MYSEC}}\nservices:\n  a: {command: 'run-${MYSEC}', environment: {URL: 'pg://${MYSEC}@h'}}\n"
     )
     for command in ("config", "check", "plan"):
-        done = subprocess.run([sys.executable, "-I", LOADER, command, repr({})], capture_output=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", LOADER, command, packed({})], capture_output=True, check=False
+        )
         assert b"***" in done.stdout
         assert b"s3cr3t-text" not in done.stdout + done.stderr
 

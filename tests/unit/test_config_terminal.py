@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cohabit.config.text.terminal import wrapped
-from cohabit.program import program
+from cohabit.program import packed, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def test_elsewhere_nothing_changes(terminal: tuple[int, int]) -> None:
 def test_check_wraps_on_a_terminal(terminal: tuple[int, int], tmp_path: Path) -> None:
     """Its diagnostics and its last lines."""
     (tmp_path / "cohabit.yaml").write_text("services: {db: {command: sleep 100}}\n")
-    argv = program("loader", "check", repr({"files": ["cohabit.yaml"]}))
+    argv = program("loader", "check", packed({"files": ["cohabit.yaml"]}))
     subprocess.run(argv, stdout=terminal[1], cwd=tmp_path, check=True)
     lines = os.read(terminal[0], 4096).decode().splitlines()
     assert max(map(len, lines)) <= 40

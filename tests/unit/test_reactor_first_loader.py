@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import pytest
 
+from cohabit.program import packed
 from cohabit.reactor import first_loader
 from cohabit.reactor.processes import spawn
 from cohabit.reactor.side_process import SideProcess
@@ -46,7 +47,7 @@ def test_the_loop_gets_its_whole_answer(tmp_path: Path) -> None:
     path = tmp_path / "cohabit.yaml"
     path.write_text("services: {web: {command: sleep 1}}\n")
     before = set(os.listdir("/proc/self/fd"))
-    taken = Taken(repr({"files": [str(path)], "services": [], "command": []})).wait()
+    taken = Taken(packed({"files": [str(path)], "services": [], "command": []})).wait()
     assert taken.ends == [(0, "")]
     answer = marshal.loads(taken.answer)  # noqa: S302 - from our own loader
     assert answer["problems"] == []
@@ -56,7 +57,7 @@ def test_the_loop_gets_its_whole_answer(tmp_path: Path) -> None:
 
 def test_it_is_listed_as_a_side_program() -> None:
     """For `cohabit top`; and it can be killed."""
-    taken = Taken("{}")
+    taken = Taken(packed({}))
     assert taken.world.context.side_processes == {KEY: "loader"}
     taken.process.kill()
     assert taken.wait().world.context.side_processes == {}
@@ -65,7 +66,7 @@ def test_it_is_listed_as_a_side_program() -> None:
 def test_a_failed_exec_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its reason, as of any side program."""
     monkeypatch.setattr(first_loader, "arguments", lambda _request: ("/no/such/program",))
-    assert Taken("{}").wait().ends == [(127, "'/no/such/program' does not exist")]
+    assert Taken(packed({})).wait().ends == [(127, "'/no/such/program' does not exist")]
 
 
 @pytest.mark.parametrize(("module", "call"), [(os, "pipe2"), (os, "set_blocking"), (spawn, "spawn")])
@@ -79,5 +80,5 @@ def test_without_room_the_loop_starts_it_later(monkeypatch: pytest.MonkeyPatch, 
     before = set(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
         patch.setattr(target, call, refuse)
-        assert first_loader.start(InheritedSignals((), ()), "{}") is None
+        assert first_loader.start(InheritedSignals((), ()), packed({})) is None
     assert set(os.listdir("/proc/self/fd")) == before

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from cohabit.cli import load
 from cohabit.cli.options import FILE_EXIT_CODES, JSON, Command, Option
-from cohabit.cli.up import READING, read_request
-from cohabit.errors import EXIT_SYSTEM, CohabitError
-from cohabit.program import program
-from cohabit.reactor.linux import os, python_environment
+from cohabit.cli.reading import READING, read_request
+from cohabit.reactor import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +36,6 @@ COMMAND = Command(
 )
 
 
-class NoLoaderError(CohabitError):
-    """The loader cannot be started."""
-
-    exit_code = EXIT_SYSTEM
-
-
 def main(inherited: InheritedSignals, arguments: list[str]) -> int:
     """Parse, then become the loader."""
     return run_loader(inherited, COMMAND, arguments, lambda values: {"build": values["build"]})
@@ -54,19 +47,15 @@ def run_loader(
     arguments: list[str],
     more: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> int:
-    """Replace this process by the loader, which prints and sets the exit code; returns only for --help.
+    """Become the loader, which prints, and ends this process with its exit code; returns only for --help.
 
-    more: further keys of the request, from the values of the options. Raises NoLoaderError.
+    more: further keys of the request, from the values of the options.
     """
     values, services = command.parse(arguments)
     if values["help"]:
         return command.show_help()
     request = {**read_request(command, values), "services": services, "json": values["json"]}
     request |= more(values) if more else {}
-    argv = program("loader", command.name, repr(request))
-    inherited.restore()
-    try:
-        os.execve(argv[0], argv, python_environment())
-    except OSError as error:
-        why = f"{argv[0]!r}, the interpreter, cannot be executed: {error.strerror}"
-        raise NoLoaderError(f"cannot {command.name}: {why} (is it there, and executable for this user?)") from error
+    signals.set_mask(inherited.mask)
+    run: Callable[[str, dict[str, Any]], int] = load("cohabit.config.loader").run
+    return run(command.name, request)

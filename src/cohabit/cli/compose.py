@@ -8,7 +8,7 @@ command lines with their outcomes.
 from __future__ import annotations
 
 from cohabit.cli.options import HELP, Option, WrapperCommand
-from cohabit.cli.up import READING
+from cohabit.cli.reading import READING
 from cohabit.errors import UsageError
 
 TYPE_CHECKING = False

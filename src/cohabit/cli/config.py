@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cohabit.cli.check import run_loader
 from cohabit.cli.options import JSON, Command, Option
-from cohabit.cli.up import READING
+from cohabit.cli.reading import READING
 from cohabit.errors import UsageError
 
 TYPE_CHECKING = False

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from cohabit.cli import load
 from cohabit.cli.options import Command, Option, whole_seconds
+from cohabit.cli.reading import READING, read_request
 from cohabit.control import SUPERVISOR_VARIABLE
 from cohabit.errors import UsageError
+from cohabit.program import packed
 from cohabit.reactor import first_loader, pid1
 from cohabit.reactor.linux import environment, os
 from cohabit.units import parse_replicas
@@ -19,30 +21,6 @@ if TYPE_CHECKING:
 
     from cohabit.reactor.signals import InheritedSignals
 
-FILE = Option(
-    ("-f", "--file"),
-    (
-        "the file; a further one overrides those before it (default: COHABIT_FILE, otherwise cohabit.yaml, .yml or "
-        ".toml here, then in /etc/cohabit, with cohabit.override.yaml beside it; otherwise compose.yaml here)"
-    ),
-    "FILE",
-    repeat=True,
-)
-PROFILE = Option(
-    ("--profile",), "also use the services of this profile (default: COHABIT_PROFILES)", "NAME", repeat=True
-)
-ENV_FILE = Option(("--env-file",), "read the variables of this file instead of those in .env", "FILE", repeat=True)
-PROJECT_DIRECTORY = Option(
-    ("--project-directory",),
-    "the directory for relative paths, .env and the default file (default: that of the first file)",
-    "DIR",
-)
-PROJECT_NAME = Option(
-    ("-p", "--project-name"), "the value of COMPOSE_PROJECT_NAME for variables in the file, and nothing else", "NAME"
-)
-# How the file is found and read; the options of docker compose before the command.
-READING = (FILE, PROFILE, ENV_FILE, PROJECT_DIRECTORY, PROJECT_NAME)
-_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 QUIET = Option(("-q", "--quiet"), "of cohabit's own messages, print only warnings and errors")
 
 COMMAND = Command(
@@ -125,16 +103,6 @@ def main(given: InheritedSignals, words: list[str]) -> int | bytes:
     return begin(given, request, quiet=values["quiet"] or bool(request["command"] and request["terminal"]))
 
 
-def read_request(command: Command, values: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a request for the loader that are about how the file is read. Raises UsageError."""
-    name = values["project_name"]
-    if name is not None and not (name and set(name) <= _NAME_CHARACTERS and name[0] not in "_-"):
-        rule = "it consists of a-z, 0-9, _ and -, and begins with a letter or a digit, as in Compose"
-        raise UsageError(f"cannot {command.name}: --project-name: {name!r} is not the name of a project ({rule})")
-    found = {"files": values["file"], "profiles": values["profile"], "env_files": values["env_file"]}
-    return found | {"project_directory": values["project_directory"], "project_name": name}
-
-
 def _overrides(values: dict[str, Any], services: list[str]) -> dict[str, Any]:
     """The keys of the request that change what the file says (config/overrides.py). Raises UsageError."""
     if values["no_deps"] and not services:
@@ -164,7 +132,7 @@ def begin(given: InheritedSignals, request: dict[str, Any], *, quiet: bool) -> i
     """Have the request read, then run what came of it. Returns the exit code, or the state for another program."""
     pid1.keep_inherited_descriptors()
     pid1.open_missing_stdio()
-    text = repr(request)
+    text = packed(request)
     loader = first_loader.start(given, text)
     result: int | bytes = load("cohabit.cli.supervise").begin(given, text, loader, quiet=quiet)
     return result

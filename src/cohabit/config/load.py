@@ -13,7 +13,6 @@ that a start does not pay for it.
 
 from __future__ import annotations
 
-import ast
 import marshal
 import os
 import sys
@@ -54,9 +53,14 @@ _ABOUT_VARIABLES = ("no_interpolate", "environment", "variables")  # questions o
 _BY_PRECEDENCE = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Answer one request. arguments: COMMAND REQUEST [SCALE REQUESTED]. Returns the exit code."""
-    command, request = arguments[0], ast.literal_eval(arguments[1])
+def main(
+    command: str,
+    request: Mapping[str, Any],
+    scale: Mapping[str, int | None] | None = None,
+    requested: Sequence[str] = (),
+) -> int:
+    """Answer one request. scale, requested: replicas (plan/replicas.py: scaled). Returns the exit code."""
+    scale = scale or {}
     environ = dict(os.environ)  # whose values are not decoded at each access
     if request.get("project_name"):
         environ[PROJECT_NAME] = request["project_name"]
@@ -65,7 +69,6 @@ def main(arguments: Sequence[str]) -> int:
     if request.get("command"):
         draft, name = foreground.add(draft, request["command"], terminal=request["terminal"])
         wanted += [name] if wanted else []
-    scale, requested = (ast.literal_eval(text) for text in arguments[2:]) if arguments[2:] else ({}, ())
     draft, in_build = resolve(scaled(draft, scale, requested), environ), bool(request.get("build"))
     as_written = request.get("show") in _ABOUT_VARIABLES and not draft.unmerged
     if as_written:  # values do not matter
@@ -115,7 +118,7 @@ def _as_notes(diagnostics: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
     return tuple(one.replace(warning=True, note=True) if one.at_run_time else one for one in diagnostics)
 
 
-def _read(request: dict[str, Any], environ: Mapping[str, str]) -> Draft:
+def _read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
     try:
         return registry.read(request, environ)
     except ModuleNotFoundError as error:

@@ -6,19 +6,23 @@ loop takes the child over (loader.py), and reports what has become of it.
 
 from __future__ import annotations
 
-from cohabit.program import program
+from cohabit.program import packed, program
 from cohabit.reactor.linux import os, python_environment, services_environment
 from cohabit.reactor.processes import spawn
 from cohabit.reactor.side_process import Started, spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cohabit.reactor.signals import InheritedSignals
 
 
-def arguments(request: str, scale: str = "{}", asked: str = "()") -> tuple[str, ...]:
-    """Return the command of a loader that makes a Plan of this request (config/load.py)."""
-    return program("loader", "plan", request, scale, asked)
+def arguments(
+    request: str, scale: Mapping[str, int | None] | None = None, asked: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Return the command of a loader that makes a Plan of this packed request (config/load.py)."""
+    return program("loader", "plan", request, packed(scale or {}), packed(asked))
 
 
 def start(given: InheritedSignals, request: str) -> Started | None:

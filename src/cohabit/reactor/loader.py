@@ -45,7 +45,7 @@ class Loader:
         """
         self._answer = b""
         try:
-            self._child.start(first_loader.arguments(request, repr(scale), repr(asked)), stdin=0)
+            self._child.start(first_loader.arguments(request, dict(scale), asked), stdin=0)
         except OSError as error:
             self._refuse(start_failure.no_room(error))
 

@@ -1,17 +1,13 @@
 """`conditions` of a service: when it is started at all. The kinds are those of systemd.unit(5), Condition…=."""
 
-from __future__ import annotations
-
-import re
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, TypeAlias
 
 from cohabit.config.keys.table import Keys, fields_of
+from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.plan.model import ENVIRONMENT, Condition
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-_NAME = re.compile(r"[^=\s\0]+")
+_NAME = lazy_pattern(r"[^=\s\0]+")
 _NOT = "!"
 
 Texts: TypeAlias = str | list[str]

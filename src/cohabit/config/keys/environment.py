@@ -6,13 +6,13 @@ Each file is read once. dotenv.py parses them.
 from __future__ import annotations
 
 import os
-import re
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cohabit.config.keys.fields import EnvFileKeys
 from cohabit.config.text.source import UnreadableError, read_text
 from cohabit.config.values.interpolate import InterpolationError, expand
+from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.option_variables import PROJECT_NAME, option_variable
 from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.model import COMPLETED, EnvFile
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cohabit.plan.node import Node
 
 _DOTENV = "cohabit.config.values.dotenv"
-_NOT_IN_PROJECT_NAME = re.compile(r"[^a-z0-9_-]")
+_NOT_IN_PROJECT_NAME = lazy_pattern(r"[^a-z0-9_-]")
 _IF_MISSING = "create it, or write required: false or read: start"
 
 

@@ -4,12 +4,10 @@ table.py has their form. convert.py converts a file along them, and a test compa
 descriptions.
 """
 
-from __future__ import annotations
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
-
-from cohabit.config.keys.conditions import ConditionKeys  # noqa: TC001 - the annotations are evaluated
-from cohabit.config.keys.other_files import ExtendsKeys, IncludeKeys  # noqa: TC001 - the annotations are evaluated
+from cohabit.config.keys.conditions import ConditionKeys
+from cohabit.config.keys.other_files import ExtendsKeys, IncludeKeys
 from cohabit.config.keys.resources import (
     ConfigKeys,
     FileMountKeys,
@@ -23,7 +21,7 @@ from cohabit.config.keys.resources import (
 )
 from cohabit.config.keys.table import Keys
 from cohabit.nearest import did_you_mean
-from cohabit.plan.node import Node  # noqa: TC001 - the annotations are evaluated
+from cohabit.plan.node import Node
 from cohabit.units import parse_duration, parse_signal
 
 _LONGEST_SECONDS = 100 * 365 * 86400.0  # within the range of the kernel's timers
@@ -47,7 +45,7 @@ class Seconds(float):
     expected: ClassVar[str] = "a duration such as 10s or 1m30s"
 
     @classmethod
-    def parse(cls, text: str) -> Seconds:
+    def parse(cls, text: str) -> Self:
         """Seconds of "1m30s", rounded to nanoseconds. ValueError: not a duration, or longer than 100 years."""
         seconds = parse_duration(text)
         if seconds > _LONGEST_SECONDS:
@@ -61,7 +59,7 @@ class Signal(int):
     expected: ClassVar[str] = "a signal such as SIGTERM"
 
     @classmethod
-    def parse(cls, text: str) -> Signal:
+    def parse(cls, text: str) -> Self:
         """Number of "SIGTERM", "TERM" or "15". ValueError: not a signal."""
         return cls(parse_signal(text))
 
@@ -72,7 +70,7 @@ class Count(int):
     expected: ClassVar[str] = "a whole number of 0 or more"
 
     @classmethod
-    def parse(cls, text: str) -> Count:
+    def parse(cls, text: str) -> Self:
         """Number of "3". ValueError: not a whole number, or more than 9 digits."""
         number = whole(text)
         if not (number.isascii() and number.isdecimal()) or len(number) > _LONGEST_COUNT:
@@ -86,7 +84,7 @@ class Scale(int):
     expected: ClassVar[str] = f"a whole number from 0 to {_MOST_REPLICAS}"
 
     @classmethod
-    def parse(cls, text: str) -> Scale:
+    def parse(cls, text: str) -> Self:
         """Number of "3". ValueError: not a whole number from 0 to 1000."""
         number = whole(text)
         if (
@@ -106,7 +104,7 @@ class Policy(str):
     attempts: int | None
 
     @classmethod
-    def parse(cls, text: str) -> Policy:
+    def parse(cls, text: str) -> Self:
         """Policy of "on-failure:3". ValueError: not a policy."""
         condition, colon, limit = text.partition(":")
         if condition not in _POLICIES or (colon and condition != "on-failure"):

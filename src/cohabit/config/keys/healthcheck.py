@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config.values.address import http_probe, tcp_probe, unix_probe
+from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.pattern import check_pattern
 from cohabit.nearest import did_you_mean
 from cohabit.plan.model import Probe
@@ -31,9 +32,9 @@ SHELL = ("/bin/sh", "-c")
 _COMMAND_START_INTERVAL_SECONDS = 0.5  # starting a process costs more than a connection
 _SHORTEST_SECONDS = 0.001  # as in Docker
 _FIRST_FD, _LAST_FD = 3, 1023
-_STATUS = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?", re.ASCII)
+_STATUS = lazy_pattern(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?", re.ASCII)
 # RFC 9110: a name is a token, a value has no control characters; kept to ASCII, as the request is.
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~](?:[ \t!-~]*[!-~])?)?[ \t]*", re.ASCII)
+_HEADER = lazy_pattern(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~](?:[ \t!-~]*[!-~])?)?[ \t]*", re.ASCII)
 
 
 def read_probe(check: HealthcheckKeys | None, report: Report) -> Probe | None:

@@ -4,9 +4,7 @@ Types as in fields.py; the options are documented in docs/reference/logs.md. `op
 depends on the driver: logging.py converts it.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from cohabit.config.keys.resources import Ranged
 from cohabit.config.keys.table import Keys
@@ -14,7 +12,7 @@ from cohabit.config.values.address import syslog_address
 from cohabit.config.values.facility import parse_facility
 from cohabit.config.values.pattern import check_pattern
 from cohabit.config.values.size import parse_size
-from cohabit.plan.node import Node  # noqa: TC001 - the annotations are evaluated
+from cohabit.plan.node import Node
 
 _BUFFER_BYTES_MOST = 1 << 30  # the buffer is in memory
 _FILE_BYTES_MOST = 1 << 60
@@ -40,7 +38,7 @@ class BufferSize(int):
     expected: ClassVar[str] = "a size such as 4m"
 
     @classmethod
-    def parse(cls, text: str) -> BufferSize:
+    def parse(cls, text: str) -> Self:
         """Bytes of "4m". ValueError: not a size from 1 byte to 1 GiB."""
         size = parse_size(text)
         if not 0 < size <= _BUFFER_BYTES_MOST:
@@ -54,7 +52,7 @@ class FileSize(int):
     expected: ClassVar[str] = "a size such as 10m, or -1"
 
     @classmethod
-    def parse(cls, text: str) -> FileSize:
+    def parse(cls, text: str) -> Self:
         """Bytes of "10m", 0 for "-1". ValueError: not a size."""
         size = 0 if text in _NO_ROTATION else parse_size(text)
         if size > _FILE_BYTES_MOST:
@@ -76,7 +74,7 @@ class LogPath(str):
     expected: ClassVar[str] = "an absolute path"
 
     @classmethod
-    def parse(cls, text: str) -> LogPath:
+    def parse(cls, text: str) -> Self:
         """The path without `//` and `/./`. ValueError: not absolute, contains `..`, or is a directory's."""
         if not text.startswith("/"):
             raise ValueError(f"expected {cls.expected}, got {text[:60]!r}")
@@ -95,7 +93,7 @@ class Pattern(str):
     expected: ClassVar[str] = "a regular expression"
 
     @classmethod
-    def parse(cls, text: str) -> Pattern:
+    def parse(cls, text: str) -> Self:
         """The pattern itself. ValueError: not a regular expression."""
         return cls(check_pattern(text, "any line would begin a record"))
 
@@ -107,7 +105,7 @@ class SyslogAddress(str):
     expected: ClassVar[str] = "an address such as udp://10.0.0.1:514"
 
     @classmethod
-    def parse(cls, text: str) -> SyslogAddress:
+    def parse(cls, text: str) -> Self:
         """The address with its port. ValueError: not a valid address."""
         return cls(text if text.startswith(TLS) else syslog_address(text))
 
@@ -118,7 +116,7 @@ class Facility(int):
     expected: ClassVar[str] = "a facility such as daemon"
 
     @classmethod
-    def parse(cls, text: str) -> Facility:
+    def parse(cls, text: str) -> Self:
         """Number of "daemon" or "3". ValueError: not a facility."""
         return cls(parse_facility(text))
 
@@ -130,7 +128,7 @@ class Tag(str):
     expected: ClassVar[str] = "a name"
 
     @classmethod
-    def parse(cls, text: str) -> Tag:
+    def parse(cls, text: str) -> Self:
         """The name itself; "" for a template of Docker, such as {{.Name}}. ValueError: not a valid APP-NAME."""
         if _TEMPLATE in text:
             return cls()

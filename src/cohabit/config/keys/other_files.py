@@ -1,7 +1,5 @@
 """The tables of the keys that name other files: `extends` of a service, and `include` at the top level."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from cohabit.config.keys.table import Keys

@@ -1,16 +1,15 @@
 """The tables of keys for limits, sockets, secrets and configs. Part of fields.py, documented on the same page."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, ClassVar, Self
 
 from cohabit.config.keys.table import Keys
+from cohabit.config.values.lazy_pattern import lazy_pattern
 
-_WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
-_FRACTION = re.compile(r"(?<=[0-9])\.0+\Z", re.ASCII)
-_DECIMAL = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
-_OCTAL = re.compile(r"(?:0o)?([0-7]{1,5})", re.ASCII)
+_WHOLE = lazy_pattern(r"-?[0-9]{1,19}", re.ASCII)
+_FRACTION = lazy_pattern(r"(?<=[0-9])\.0+\Z", re.ASCII)
+_DECIMAL = lazy_pattern(r"[1-9][0-9]{0,3}", re.ASCII)
+_OCTAL = lazy_pattern(r"(?:0o)?([0-7]{1,5})", re.ASCII)
 _LARGEST = 2**63 - 1
 
 

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cohabit.config.keys.resources import FileMountKeys
+from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.user import group_id, identity
 from cohabit.nearest import did_you_mean
 from cohabit.plan.model import FileMount, Secret
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from cohabit.plan.node import Node
 
 DIRECTORY = {"secrets": "/run/secrets", "configs": "/"}
-_NAME = re.compile(r"[a-zA-Z0-9._-]*[a-zA-Z0-9_-][a-zA-Z0-9._-]*", re.ASCII)
+_NAME = lazy_pattern(r"[a-zA-Z0-9._-]*[a-zA-Z0-9_-][a-zA-Z0-9._-]*", re.ASCII)
 _SOURCES = ("file", "environment", "content", "external")
 
 

@@ -6,7 +6,6 @@ Each method reads one key. An invalid value is reported and replaced by a defaul
 from __future__ import annotations
 
 import math
-import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from cohabit.config.keys.limits import read_limits
 from cohabit.config.keys.sockets import read_sockets
 from cohabit.config.values.command_text import split_command
 from cohabit.config.values.interpolate import names
+from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.user import with_groups
 from cohabit.plan.draft import UNREADABLE, DraftService, located
 from cohabit.plan.model import (
@@ -51,7 +51,7 @@ _RESTART_CONDITIONS = {
     "on-failure": "on-failure",
 }
 _SCHEDULE = "cohabit.config.keys.schedule"
-_PROFILE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_PROFILE_NAME = lazy_pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
 class ServiceReader:

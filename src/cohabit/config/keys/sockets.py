@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cohabit.config.values.address import tcp_probe
+from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.user import group_id, identity
 from cohabit.plan.draft import Diagnostic
 from cohabit.plan.model import Socket
@@ -32,7 +33,7 @@ _NETWORKS = {
 }
 _LONGEST_PATH = 107  # bytes: sun_path of unix(7) with its final zero
 _LONGEST_NAME = 255
-_NAME = re.compile(r"[ -9;-~]+", re.ASCII)  # FileDescriptorName= of systemd.socket(5): ASCII, no control, no colon
+_NAME = lazy_pattern(r"[ -9;-~]+", re.ASCII)  # FileDescriptorName= of systemd.socket(5): ASCII, no control, no colon
 FIRST = 3  # SD_LISTEN_FDS_START
 
 

@@ -5,12 +5,15 @@
 The annotation is the type and the description. A type is one of these, or several with `|`: str, bool, a Literal of
 texts, a class with `parse(text)` and `expected` (its name in messages), list[…], dict[str, …], another table, None for
 an empty value, or Node, which its reader converts later. convert.py converts a file along the types.
+
+The modules of the tables do not import annotations from __future__: the evaluation of annotations that are texts takes
+three times as long.
 """
 
 from __future__ import annotations
 
 from types import UnionType
-from typing import Any, ClassVar, NamedTuple, Union, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, NamedTuple, Union, dataclass_transform, get_args, get_origin
 
 
 class Field(NamedTuple):
@@ -42,18 +45,18 @@ _FIELDS: dict[type[Keys], dict[str, Field]] = {}
 
 def fields_of(table: type[Keys]) -> dict[str, Field]:
     """The keys of a table in their order; those of its base class first."""
-    if table not in _FIELDS:  # the annotations are evaluated once, and only those of tables that a file needs
+    if table not in _FIELDS:  # made once, and only for the tables that a file needs
         _FIELDS[table] = {
             name.replace("_", "-") if table.kebab else name: _field(table, name, hint)
-            for name, hint in get_type_hints(table, include_extras=True).items()
-            if get_origin(hint) is not ClassVar
+            for base in reversed(table.__mro__[: table.__mro__.index(Keys)])
+            for name, hint in base.__annotations__.items()
+            if hasattr(hint, "__metadata__")  # Annotated
         }
     return _FIELDS[table]
 
 
 def _field(table: type[Keys], name: str, hint: Any) -> Field:
-    kind, description = get_args(hint)
-    return Field(name, choices(kind), description, not hasattr(table, name))
+    return Field(name, choices(hint.__origin__), hint.__metadata__[0], not hasattr(table, name))
 
 
 def choices(kind: Any) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import _socket
 import os
 import re
 
+from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.plan.model import Probe
 
 _LOCALHOST = "127.0.0.1"
@@ -19,11 +20,11 @@ _TIMEOUT_SECONDS = 5.0  # enough for a connection inside one container
 SYSLOG_ADDRESS = "unix:///dev/log"
 _SYSLOG_PORT = 514
 _LONGEST_SOCKET_PATH = 107  # bytes: sun_path of unix(7) with its final zero
-_HOST_PORT = re.compile(r"(?:(\[[^\]]*\]|[^:\[\]]*):)?([0-9]+)", re.ASCII)
-_URL = re.compile(r"http://(\[[^\]/?#]*\]|[^:/?#\[\]]*)(?::([0-9]*))?(/[^#]*)?(?:#.*)?", re.ASCII | re.IGNORECASE)
-_UNIX_URL = re.compile(r"(?:http://)?unix:([^:]*)(?::(/[^#]*)?)?(?:#.*)?", re.ASCII | re.IGNORECASE)
+_HOST_PORT = lazy_pattern(r"(?:(\[[^\]]*\]|[^:\[\]]*):)?([0-9]+)", re.ASCII)
+_URL = lazy_pattern(r"http://(\[[^\]/?#]*\]|[^:/?#\[\]]*)(?::([0-9]*))?(/[^#]*)?(?:#.*)?", re.ASCII | re.IGNORECASE)
+_UNIX_URL = lazy_pattern(r"(?:http://)?unix:([^:]*)(?::(/[^#]*)?)?(?:#.*)?", re.ASCII | re.IGNORECASE)
 
-_SYSLOG_URL = re.compile(
+_SYSLOG_URL = lazy_pattern(
     r"(udp|tcp)://(?:\[([^\]]*)\]|([a-z0-9](?:[a-z0-9._-]{,252})))(?::([0-9]+))?/?", re.ASCII | re.IGNORECASE
 )
 

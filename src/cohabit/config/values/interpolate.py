@@ -12,17 +12,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cohabit.config.values.lazy_pattern import lazy_pattern
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LIMIT_DEPTH = 20
 LIMIT_LENGTH = 131_072  # MAX_ARG_STRLEN: the kernel's limit for an argument or a variable
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_OPERATOR = re.compile(r":?[-?+]")
-_NEXT_BRACE = re.compile(r"\$\$|\$?\{|\}")
-_VARIABLE = re.compile(r"\$\$|\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
+_NAME = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_OPERATOR = lazy_pattern(r":?[-?+]")
+_NEXT_BRACE = lazy_pattern(r"\$\$|\$?\{|\}")
+_VARIABLE = lazy_pattern(r"\$\$|\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 # A $( that is neither part of $$ nor of ${: a shell would run the command in it.
-_SUBSTITUTION = re.compile(r"(?<!\$)(?:\$\$)*\$\(")
+_SUBSTITUTION = lazy_pattern(r"(?<!\$)(?:\$\$)*\$\(")
 
 
 class InterpolationError(ValueError):

@@ -6,13 +6,14 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.plan.model import OWN_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-VALID = re.compile(r"[a-zA-Z0-9._-]*[a-zA-Z0-9][a-zA-Z0-9._-]*")
-_INVALID = re.compile(r"[^a-zA-Z0-9._-]+", re.ASCII)
+VALID = lazy_pattern(r"[a-zA-Z0-9._-]*[a-zA-Z0-9][a-zA-Z0-9._-]*")
+_INVALID = lazy_pattern(r"[^a-zA-Z0-9._-]+", re.ASCII)
 
 
 def free_name(program: str, taken: Collection[str]) -> str:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from cohabit.config.values.lazy_pattern import lazy_pattern
+
 SHELL = "/bin/sh"
 # Reserved words of POSIX and of the shells installed as sh. A command that begins with one is not a simple command.
 _RESERVED = """
@@ -30,8 +32,8 @@ _BUILTINS = """
 """
 _BUILTIN_NAMES = frozenset(_BUILTINS.split())
 _RESERVED_WORDS = frozenset(_RESERVED.split())
-_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=", re.ASCII)
-_VARIABLE = re.compile(
+_ASSIGNMENT = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_]*\+?=", re.ASCII)
+_VARIABLE = lazy_pattern(
     r"""\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*(?::?[-=?+][^'"\\`${}]*)?\})""", re.ASCII
 )
 _BLANKS = " \t\n"
