@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cohabit import paths
@@ -42,6 +43,7 @@ def check_machine(
 
     build: the image is being built: conditions on variables may hold later.
     """
+    _why_not.cache_clear()  # services have commands in common: a file is examined once, but at each check anew
     waits = _waiting_for_jobs(plan)
     whole, skipped = plan, skipped_now(plan, environ, build=build)
     plan = plan.replace(services={name: each for name, each in plan.services.items() if each.service not in skipped})
@@ -235,6 +237,7 @@ def _check_command(service: Service, directory: str, environ: Mapping[str, str])
         yield f"{start}: {program!r} is not found in PATH (install it, or write its absolute path)", EXIT_NOT_FOUND
 
 
+@cache
 def _why_not(path: str) -> tuple[str, int]:
     """Why the kernel would not execute a file, with the exit code; ("", 0) if it would."""
     try:

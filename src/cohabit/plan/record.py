@@ -49,7 +49,7 @@ class Record:
         values = self.__dict__
         values.update(self._defaults)
         values.update(named)
-        if values.keys() != self._names:
+        if len(values) != len(self._names) or not named.keys() <= self._names:
             for name in values.keys() - self._names:
                 raise TypeError(f"{type(self).__name__} has no free field {name!r}")
             for name in self._names - values.keys():
@@ -74,13 +74,26 @@ class Record:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
-        return type(self)(**{**self.__dict__, **changes})
+        if not changes.keys() <= self._names:
+            raise TypeError(f"{type(self).__name__} has no free field {min(changes.keys() - self._names)!r}")
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(changes)
+        return copy
 
 
 def to_plain(value: Any) -> Any:
-    """The value as dicts, lists, strings, numbers, bytes and None only; a record becomes a tagged dict."""
+    """The value as dicts, lists, strings, numbers, bytes and None only; a record becomes a tagged dict.
+
+    Fields that have their default are left out: most of a Plan's.
+    """
     if isinstance(value, Record):
-        plain = {name: to_plain(value.__dict__[name]) for name in value._fields}
+        defaults = value._defaults
+        plain = {
+            name: to_plain(item)
+            for name, item in value.__dict__.items()
+            if name not in defaults or item is not defaults[name]
+        }
         plain[_TAG] = type(value).__name__
         return plain
     if isinstance(value, dict):

@@ -6,6 +6,7 @@ of their types is in table.py.
 
 from __future__ import annotations
 
+from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -229,6 +230,7 @@ def _shape(node: Node) -> str:
     return "nothing" if node.value is None else "scalar"
 
 
+@cache
 def _shape_of(kind: Any) -> str:
     """The shape of the values of a type."""
     if kind is NoneType:
