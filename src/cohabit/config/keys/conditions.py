@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, TypeAlias
 
 from cohabit.config.keys.table import Keys, fields_of
-from cohabit.config.values.lazy_pattern import lazy_pattern
+from cohabit.lazy_pattern import lazy_pattern
 from cohabit.plan.model import ENVIRONMENT, Condition
 
 _NAME = lazy_pattern(r"[^=\s\0]+")

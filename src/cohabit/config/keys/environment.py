@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from cohabit.config.keys.fields import EnvFileKeys
 from cohabit.config.text.source import UnreadableError, read_text
 from cohabit.config.values.interpolate import InterpolationError, expand
-from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.option_variables import PROJECT_NAME, option_variable
+from cohabit.lazy_pattern import lazy_pattern
 from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.model import COMPLETED, EnvFile
 

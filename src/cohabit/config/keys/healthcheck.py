@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cohabit.config.values.address import http_probe, tcp_probe, unix_probe
-from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.pattern import check_pattern
+from cohabit.lazy_pattern import lazy_pattern
 from cohabit.nearest import did_you_mean
 from cohabit.plan.model import Probe
 

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, ClassVar, Self
 
 from cohabit.config.keys.table import Keys
-from cohabit.config.values.lazy_pattern import lazy_pattern
+from cohabit.lazy_pattern import lazy_pattern
 
 _WHOLE = lazy_pattern(r"-?[0-9]{1,19}", re.ASCII)
 _FRACTION = lazy_pattern(r"(?<=[0-9])\.0+\Z", re.ASCII)

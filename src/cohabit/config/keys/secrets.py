@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING
 
 from cohabit.config.keys.resources import FileMountKeys
-from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.user import group_id, identity
+from cohabit.lazy_pattern import lazy_pattern
 from cohabit.nearest import did_you_mean
 from cohabit.plan.model import FileMount, Secret
 

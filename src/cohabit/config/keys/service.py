@@ -16,8 +16,8 @@ from cohabit.config.keys.limits import read_limits
 from cohabit.config.keys.sockets import read_sockets
 from cohabit.config.values.command_text import split_command
 from cohabit.config.values.interpolate import names
-from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.user import with_groups
+from cohabit.lazy_pattern import lazy_pattern
 from cohabit.plan.draft import UNREADABLE, DraftService, located
 from cohabit.plan.model import (
     MIXED,

@@ -13,8 +13,8 @@ import re
 from typing import TYPE_CHECKING
 
 from cohabit.config.values.address import tcp_probe
-from cohabit.config.values.lazy_pattern import lazy_pattern
 from cohabit.config.values.user import group_id, identity
+from cohabit.lazy_pattern import lazy_pattern
 from cohabit.plan.draft import Diagnostic
 from cohabit.plan.model import Socket
 

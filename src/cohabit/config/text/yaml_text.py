@@ -11,8 +11,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
-import yaml
-
+from cohabit.lazy_pattern import lazy_pattern
 from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.node import (
     LIMIT_DEPTH,
@@ -25,6 +24,15 @@ from cohabit.plan.node import (
     Scalar,
     SyntaxProblemError,
 )
+
+# PyYAML compiles the patterns of its own parser when it is imported. We use libyaml's, so that they are never needed,
+# and their compilation would take a quarter of the loader's time.
+_compile = re.compile
+re.compile = lazy_pattern
+try:
+    import yaml
+finally:
+    re.compile = _compile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

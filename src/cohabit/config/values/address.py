@@ -10,7 +10,7 @@ import _socket
 import os
 import re
 
-from cohabit.config.values.lazy_pattern import lazy_pattern
+from cohabit.lazy_pattern import lazy_pattern
 from cohabit.plan.model import Probe
 
 _LOCALHOST = "127.0.0.1"

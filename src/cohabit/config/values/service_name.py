@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from cohabit.config.values.lazy_pattern import lazy_pattern
+from cohabit.lazy_pattern import lazy_pattern
 from cohabit.plan.model import OWN_NAME
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cohabit.config.values.lazy_pattern import lazy_pattern
+from cohabit.lazy_pattern import lazy_pattern
 
 SHELL = "/bin/sh"
 # Reserved words of POSIX and of the shells installed as sh. A command that begins with one is not a simple command.

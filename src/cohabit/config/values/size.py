@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from cohabit.config.values.lazy_pattern import lazy_pattern
+from cohabit.lazy_pattern import lazy_pattern
 
 _SIZE = lazy_pattern(r"([0-9]{1,19}(?:\.[0-9]{1,9})?) ?(?:([kmgt])i?)?b?", re.ASCII | re.IGNORECASE)
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}

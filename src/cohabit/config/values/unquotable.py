@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from cohabit.config.values.lazy_pattern import lazy_pattern
+from cohabit.lazy_pattern import lazy_pattern
 
 _QUOTED = lazy_pattern(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[0-9]{4,}""")
 _SHORTEST = 4  # consecutive characters of a value that must not be shown
