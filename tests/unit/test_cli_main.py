@@ -79,16 +79,15 @@ def test_a_program_as_the_command_of_an_image(monkeypatch: pytest.MonkeyPatch) -
     )
 
 
-@pytest.mark.parametrize("command", ["check", "config"])
-def test_loader_that_cannot_be_started_is_71(command: str) -> None:
-    """The loader is a separate program; the message says why it cannot be executed."""
+def test_doctor_that_cannot_be_started_is_71() -> None:
+    """The doctor is a separate program; the message says why it cannot be executed."""
     program = (
-        f"import sys; sys.path.append({SOURCE!r}); sys.executable = '/dev/null'; sys.argv[1:] = [{command!r}]; "
+        f"import sys; sys.path.append({SOURCE!r}); sys.executable = '/dev/null'; sys.argv[1:] = ['doctor']; "
         "from cohabit.cli import main; main.main()"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
     why = "'/dev/null', the interpreter, cannot be executed: Permission denied"
-    assert done.stderr.startswith(f"cohabit: cannot {command}: {why}")
+    assert done.stderr.startswith(f"cohabit: cannot start the doctor: {why}")
     assert (done.returncode, "Traceback" in done.stderr) == (71, False)
 
 
