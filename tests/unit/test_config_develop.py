@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cohabit.config.readers import registry
 from cohabit.plan.model import Hook, Watch
-from cohabit.program import program
+from cohabit.program import packed, program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ services:
 def _loaded(directory: Path, text: str = FILE, **request: Any) -> Any:
     path = directory / "cohabit.yaml"
     path.write_text(text)
-    command = program("loader", "plan", repr({"files": [str(path)], **request}))
+    command = program("loader", "plan", packed({"files": [str(path)], **request}))
     done = subprocess.run(command, capture_output=True, check=True)
     return marshal.loads(done.stdout)  # noqa: S302
 
@@ -64,7 +64,7 @@ def test_config_prints_the_rules(tmp_path: Path) -> None:
     """With the paths resolved, as Compose does, and what is not written left out."""
     path = tmp_path / "cohabit.yaml"
     path.write_text(FILE)
-    command = program("loader", "config", repr({"files": [str(path)], "json": True}))
+    command = program("loader", "config", packed({"files": [str(path)], "json": True}))
     done = subprocess.run(command, capture_output=True, check=True)
     shown = json.loads(done.stdout)["services"]
     assert shown["web"]["develop"]["watch"][1:3] == [
@@ -77,7 +77,7 @@ def test_config_prints_the_rules(tmp_path: Path) -> None:
 def test_rules_have_an_effect_with_watch_only(tmp_path: Path) -> None:
     """Each action that has none here is explained once, whatever the number of rules and services."""
     answer = _loaded(tmp_path)
-    assert (answer["plan"]["watches"], answer["warnings"]) == (False, [])
+    assert (answer["plan"].get("watches", False), answer["warnings"]) == (False, [])
     answer = _loaded(tmp_path, watch=True)
     assert answer["plan"]["watches"] is True
     kinds = [text.partition("develop.watch: ")[2].partition(": ")[0] for text in answer["warnings"]]

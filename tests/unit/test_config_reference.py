@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from cohabit.config.keys import conditions, develop, fields, logging_fields, other_files, resources
+from cohabit.config.keys import conditions, develop_fields, fields, logging_fields, other_files, resources
 from cohabit.config.keys.table import Keys, fields_of
 from cohabit.config.readers.registry import read
 from cohabit.plan.model import CONDITIONS
@@ -32,7 +32,7 @@ SECTIONS: dict[str, type[Keys]] = {
     "deploy": fields.DeployKeys,
     "pre_start, post_start, pre_stop, post_stop": fields.HookKeys,
     "schedule, long form": fields.ScheduleKeys,
-    "develop.watch": develop.WatchKeys,
+    "develop.watch": develop_fields.WatchKeys,
     "deploy.restart_policy": fields.RestartPolicyKeys,
     "logging": logging_fields.LoggingKeys,
     "x-cohabit": fields.GlobalKeys,

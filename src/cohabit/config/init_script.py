@@ -13,24 +13,25 @@ import re
 from typing import TYPE_CHECKING
 
 from cohabit import paths
+from cohabit.lazy_pattern import lazy_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cohabit.plan.model import Plan
 
-_SCRIPT = re.compile(r"/etc/(?:rc\.d/)?init\.d/([\w@.+-]+)")
-_NAME = re.compile(r"[\w@+][\w@.+-]*")
+_SCRIPT = lazy_pattern(r"/etc/(?:rc\.d/)?init\.d/([\w@.+-]+)")
+_NAME = lazy_pattern(r"[\w@+][\w@.+-]*")
 _STARTERS = frozenset({"service", "rc-service", "invoke-rc.d"})
 _STARTS = frozenset({"start", "restart"})
 _SIZE_MAX = 65_536
-_ASSIGNMENT = re.compile(r"\s*(?:export\s+|readonly\s+)?([A-Za-z_]\w*)=(.*)", re.ASCII)
-_VALUE = re.compile(r"""("[^"\\`]*"|'[^'$]*'|[^\s"'\\`;&|<>()]*)\s*(?:;\s*)?(?:#.*)?""")
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
-_HOLDS_PATH = re.compile(r"(?i)pid_?file")
-_OPTION = re.compile(r"""(?:^|\s)--pidfile[ =]\s*("[^"\\`]*"|'[^'$]*'|[^\s"'\\`;&|<>()]+)""")
-_HEADER = re.compile(r"#\s*pidfile:\s*(\S+)\s*")
-_PATH = re.compile(r"/[\w@.+/-]+", re.ASCII)
+_ASSIGNMENT = lazy_pattern(r"\s*(?:export\s+|readonly\s+)?([A-Za-z_]\w*)=(.*)", re.ASCII)
+_VALUE = lazy_pattern(r"""("[^"\\`]*"|'[^'$]*'|[^\s"'\\`;&|<>()]*)\s*(?:;\s*)?(?:#.*)?""")
+_VARIABLE = lazy_pattern(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
+_HOLDS_PATH = lazy_pattern(r"(?i)pid_?file")
+_OPTION = lazy_pattern(r"""(?:^|\s)--pidfile[ =]\s*("[^"\\`]*"|'[^'$]*'|[^\s"'\\`;&|<>()]+)""")
+_HEADER = lazy_pattern(r"#\s*pidfile:\s*(\S+)\s*")
+_PATH = lazy_pattern(r"/[\w@.+/-]+", re.ASCII)
 
 
 def with_pid_files(plan: Plan) -> Plan:

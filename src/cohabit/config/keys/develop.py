@@ -1,60 +1,24 @@
-"""`develop.watch` of a service -> plan.model.Watch: the rules of the Compose specification (develop.md).
-
-The tables of its keys are here, because a file without `develop` does not need them.
-"""
+"""`develop.watch` of a service -> plan.model.Watch: the rules of the Compose specification (develop.md)."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 from cohabit.config.keys.convert import UNSET
-from cohabit.config.keys.fields import HookKeys  # noqa: TC001 - the annotations are evaluated
-from cohabit.config.keys.table import Keys
+from cohabit.config.keys.develop_fields import DevelopKeys
 from cohabit.plan.model import REBUILD, RESTART, SYNC_RESTART, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cohabit.config.keys.convert import Converter
+    from cohabit.config.keys.develop_fields import WatchKeys
     from cohabit.config.keys.hooks import HookReader
     from cohabit.plan.model import Hook
     from cohabit.plan.node import Node
 
 _WITHOUT_TARGET = (REBUILD, RESTART)
-
-
-class WatchKeys(Keys):
-    """One rule."""
-
-    action: Annotated[
-        Literal["restart", "sync+restart", "sync", "sync+exec", "rebuild"],
-        (
-            "What a change causes. `restart`, `sync+restart`: the service is restarted. `sync`: nothing, since the "
-            "container engine has the files in place (a bind mount). `sync+exec`, `rebuild`: not supported; a warning "
-            "says so."
-        ),
-    ]
-    path: Annotated[str, "The file or directory that is watched, relative to the directory of the cohabit file."]
-    target: Annotated[
-        str | None,
-        "Its place in the container; for `sync+restart` this is watched. Required for the actions with `sync`.",
-    ] = None
-    ignore: Annotated[
-        str | list[str] | None,
-        "Patterns, relative to the path, of what is not watched: those of `.dockerignore`, with `**` and `!`.",
-    ] = None
-    include: Annotated[
-        str | list[str] | None, "Patterns of the files that are watched. Default: all that are not ignored."
-    ] = None
-    exec: Annotated[HookKeys | None, "The command of `sync+exec`, as in a hook."] = None
-    initial_sync: Annotated[bool, "For the engine."] = False
-
-
-class DevelopKeys(Keys):
-    """The map `develop`."""
-
-    watch: Annotated[list[WatchKeys] | None, "The rules."] = None
 
 
 def read_watch(node: Node, service: str, directory: str, converter: Converter, hooks: HookReader) -> tuple[Watch, ...]:
