@@ -19,6 +19,7 @@ _SUPERVISION = frozenset(
     {
         "restart", "stop_signal", "stop_grace_seconds", "kill_mode", "autostart", "essential", "ends_on_success", "job",
         "depends_on", "conditions", "schedule", "pre_stop", "post_stop", "stale_files", "watch", "console",
+        "startup", "priority",
     }
 )  # fmt: skip
 # The same for fields of an active probe. Passive probes are prepared at the start (watchdog, descriptor).

@@ -48,7 +48,8 @@ class Dependency(Record):
 class Restart(Record):
     """The restart policy of a service.
 
-    condition: "no", "on-failure" (an exit code other than 0) or "always".
+    condition: "no", "on-failure" (an exit code that is not expected) or "always".
+    expected_codes: exit codes that are no failure (supervisord's exitcodes).
     attempts: the maximum of restarts in a row, None for no limit. A run of at least window_seconds resets the count.
     delay_seconds: a fixed delay; None for Docker's back-off (100 ms, doubled each time, at most 60 s).
     """
@@ -57,6 +58,18 @@ class Restart(Record):
     attempts: int | None = None
     delay_seconds: float | None = None
     window_seconds: float = 10.0
+    expected_codes: tuple[int, ...] = (0,)
+
+
+class Startup(Record):
+    """When a run counts as started (supervisord's startsecs and startretries).
+
+    Its state is STARTING for its first `seconds`. A run that ends before is a failed start, whatever its exit code: it
+    is repeated `retries` times, after 1, 2, 3… seconds, whatever the restart policy; then the service is FATAL.
+    """
+
+    seconds: float = 1.0
+    retries: int = 3
 
 
 class Credentials(Record):
@@ -255,6 +268,8 @@ class Logging(Record):
     bytes_max: a file is rotated before it exceeds this size, 0 for never. files_max: rotated files and the current one.
     address: "unix:///dev/log", "udp://host:514" or "tcp://host:514". facility: a number of syslog(3).
     tag: replaces the service's name, "" for that name. before: what "prefix" writes before each line.
+    stream: the only stream that it gets, "stdout" or "stderr"; "" for both. output: where the drivers of the container's
+    streams write, "stdout" or "stderr"; "" for the stream of the same name.
     """
 
     driver: str = "prefix"
@@ -269,6 +284,8 @@ class Logging(Record):
     facility: int = FACILITY_DAEMON
     tag: str = ""
     before: tuple[str, ...] = (NAME, COLOUR)
+    stream: str = ""
+    output: str = ""
 
 
 # Drivers whose output cohabit does not see: it is not in `logs`, and probes and copies do not get it.
@@ -334,6 +351,9 @@ class Service(Record):
     tty: bool = False
     stdin: bool = False
     console: bool = False
+    startup: Startup | None = None
+    priority: int = 0
+    stderr_to_stdout: bool = False
 
     def hooks(self, stage: str) -> tuple[Hook, ...]:
         """The hooks of a stage (one of HOOK_STAGES), in order."""
@@ -355,7 +375,7 @@ class Plan(Record):
     of the file that do not take part: their profiles are not active, or others were named. exit_code_from: the service
     whose exit code is that of the container, or "" for that of the service that ended it. joined: services that take
     part only because one that was started or scaled by name depends on them. watches: the rules of develop.watch have
-    an effect (`up --watch`).
+    an effect (`up --watch`). stays: the container does not end when no service is left (supervisord).
     """
 
     services: dict[str, Service]
@@ -371,3 +391,4 @@ class Plan(Record):
     exit_code_from: str = ""
     joined: tuple[str, ...] = ()
     watches: bool = False
+    stays: bool = False
