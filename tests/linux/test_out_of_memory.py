@@ -48,8 +48,8 @@ def test_out_of_memory_is_reported(start: Start, small: str) -> None:
     assert run.wait() == 0
     limit, first, second = run.out.decode().splitlines()
     assert limit == f"limit {LIMIT}"
-    assert first == "Exited(service='web', code=137, orphans=False, out_of_memory=True)"
-    assert second == "Exited(service='web', code=137, orphans=False, out_of_memory=False)"
+    assert first == "Exited(service='web', code=137, orphans=False, out_of_memory=True, by_signal=True)"
+    assert second == "Exited(service='web', code=137, orphans=False, out_of_memory=False, by_signal=True)"
 
 
 def test_exit_code_137_of_a_shell_counts_too(start: Start, small: str) -> None:

@@ -280,7 +280,7 @@ class Histories(Checker):
         for name in sorted(self._changed & self.model.states.keys()):
             unit = self.world.engine.units[name]
             self._in_order(unit, now)
-            for moment, recorded, _, _ in reversed(unit.history.entries):
+            for moment, recorded, *_ in reversed(unit.history.entries):
                 if recorded in machine.TABLE:
                     self._check_state(self.model.states[name], recorded)
                     if recorded != unit.state or moment != unit.history.since:

@@ -341,9 +341,9 @@ class RecordsNoReason(Services):
 class HidesStopTimeout(Runs):
     """Has the reason of a kill from outside for a service that did not stop in time."""
 
-    def exited(self, unit: Unit, code: int, now: float, *, orphans: bool, out_of_memory: bool) -> None:
-        unit.run.reason = unit.run.reason or Reason(KILLED_BY_SIGNAL, code)
-        super().exited(unit, code, now, orphans=orphans, out_of_memory=out_of_memory)
+    def exited(self, unit: Unit, event: Exited, now: float) -> None:
+        unit.run.reason = unit.run.reason or Reason(KILLED_BY_SIGNAL, event.code)
+        super().exited(unit, event, now)
 
 
 class BlamesWaitingService(Services):

@@ -135,7 +135,7 @@ def test_a_reason_says_what_happened_and_not_what_a_probe_printed() -> None:
     assert (web.state, web.starts, web.run.reason) == (
         machine.FATAL, 2, Reason(reasons.UNHEALTHY, detail=_UNWELL, restarts=1),
     )  # fmt: skip
-    ends = [reason for _, _, reason, code in web.history.entries if code is not None]
+    ends = [entry[2] for entry in web.history.entries if entry[3] is not None]
     assert [reason and reason.kind for reason in ends] == [reasons.UNHEALTHY] * 2
 
 

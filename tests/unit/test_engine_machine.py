@@ -104,9 +104,9 @@ def test_a_request_is_never_impossible(state: str) -> None:
     assert IMPOSSIBLE not in {TABLE[state][machine.START], TABLE[state][machine.STOP]}
 
 
-def test_only_backoff_and_stopping_have_a_deadline() -> None:
-    """Due is for the end of a back-off delay and of a grace period; no other state has a timer."""
-    assert {state for state in STATES if TABLE[state][machine.DUE] != IMPOSSIBLE} == {BACKOFF, STOPPING}
+def test_these_states_have_a_deadline() -> None:
+    """Due is for the end of a back-off delay, of a grace period, and of the time until a run counts as started."""
+    assert {state for state in STATES if TABLE[state][machine.DUE] != IMPOSSIBLE} == {STARTING, BACKOFF, STOPPING}
 
 
 def test_a_service_starts_only_from_states_without_a_process() -> None:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cohabit.engine import policy
 from cohabit.engine.machine import BACKOFF, EXITED, FATAL
-from cohabit.engine.policy import backoff_seconds, verdict
-from cohabit.plan.model import Restart
+from cohabit.engine.policy import Verdict, backoff_seconds, failed_start
+from cohabit.plan.model import Restart, Startup
 
 _ALWAYS = Restart("always")
 _ON_FAILURE = Restart("on-failure")
@@ -21,6 +22,27 @@ _RESTARTS = st.builds(
     st.none() | st.floats(0, 300),
     st.floats(0, 100),
 )
+
+
+def verdict(restart: Restart, code: int, ran_seconds: float, restarts: int, *, started: bool) -> Verdict:
+    """The verdict for a service whose only expected exit code is 0."""
+    return policy.verdict(restart, code, ran_seconds, restarts, started=started, failure=code != 0)
+
+
+def test_start_retries_are_supervisords() -> None:
+    """After 1, 2, 3 seconds, then FATAL; without retries at once."""
+    startup = Startup(seconds=1.0, retries=3)
+    found = [failed_start(startup, before) for before in range(4)]
+    assert found == [Verdict(BACKOFF, 1, 1.0), Verdict(BACKOFF, 2, 2.0), Verdict(BACKOFF, 3, 3.0), Verdict(FATAL, 3)]
+    assert failed_start(Startup(retries=0), 0) == Verdict(FATAL, 0)
+
+
+def test_an_expected_code_does_not_count_as_a_failure() -> None:
+    """The caller says what a failure is; a code other than 0 alone does not restart."""
+    ended = policy.verdict(_ON_FAILURE, 2, 5.0, 0, started=True, failure=False)
+    assert ended.state == EXITED
+    again = policy.verdict(Restart("on-failure", delay_seconds=0.0), 0, 5.0, 0, started=True, failure=True)
+    assert (again.state, again.delay_seconds) == (BACKOFF, 0.0)
 
 
 def test_the_backoff_is_dockers() -> None:

@@ -13,12 +13,13 @@ from cohabit.plan.model import POST_STOP, PRE_START, Service
 from cohabit.plan.reason import LOST, Reason
 
 
-def unit_in(state: str, *, main_alive: bool = False, hook_stage: str = "") -> Unit:
+def unit_in(state: str, *, main_alive: bool = False, hook_stage: str = "", pid: int = 0) -> Unit:
     """Return a unit in this state."""
     unit = Unit(Service("web", command=("true",)))
     unit.state = state
     unit.run.process, unit.run.hook_stage = PENDING if state == machine.STARTING else GONE, hook_stage
     unit.run.process = ALIVE if main_alive else unit.run.process
+    unit.run.pid = pid
     return unit
 
 
@@ -37,6 +38,8 @@ def engine_with(unit: Unit) -> Supervisor:
         (unit_in(machine.STARTING, hook_stage=PRE_START), "HookEnded"),
         (unit_in(machine.STOPPING, hook_stage=PRE_START), "HookEnded"),
         (unit_in(machine.STARTING), "SpawnFailed"),
+        (unit_in(machine.STARTING, main_alive=True, pid=5), "Exited"),
+        (unit_in(machine.STARTING, pid=5), "Exited"),
         (unit_in(machine.RUNNING, main_alive=True), "Exited"),
         (unit_in(machine.STOPPING, main_alive=True), "Exited"),
         (unit_in(machine.STOPPING), "TreeGone"),
@@ -54,7 +57,10 @@ def test_the_outcome_that_was_lost(unit: Unit, outcome: str | None) -> None:
     ("unit", "event", "pending"),
     [
         (unit_in(machine.STARTING), events.Spawned("web", 5), True),
-        (unit_in(machine.RUNNING), events.Spawned("web", 5), False),
+        (unit_in(machine.RUNNING, pid=5), events.Spawned("web", 5), False),
+        (unit_in(machine.STARTING, pid=5), events.Spawned("web", 5), False),
+        (unit_in(machine.STARTING, pid=5), events.Exited("web", 0), True),
+        (unit_in(machine.BACKOFF, pid=5), events.Exited("web", 0), False),
         (unit_in(machine.STARTING), events.SpawnFailed("web", Reason(LOST)), True),
         (unit_in(machine.BACKOFF), events.SpawnFailed("web", Reason(LOST)), False),
         (unit_in(machine.STOPPING, main_alive=True), events.Exited("web", 0), True),

@@ -503,11 +503,11 @@ def test_history_and_timeline() -> None:
     first = [(0.0, "wanted"), (0.0, "STARTING"), (1.0, "RUNNING"), (2.0, "ready"), (5.0, "BACKOFF")]
     assert unit.history.timeline == first
     assert unit.history.entries == [
-        (0.0, "wanted", None, None),
-        (0.0, "STARTING", None, None),
-        (1.0, "RUNNING", None, None),
-        (2.0, "ready", None, None),
-        (5.0, "BACKOFF", Reason(EXITED, 3, seconds=4.0), 3),
+        (0.0, "wanted", None, None, "STOPPED", 0, True, 0),
+        (0.0, "STARTING", None, None, "STOPPED", 0, True, 0),
+        (1.0, "RUNNING", None, None, "STARTING", 100, True, 0),
+        (2.0, "ready", None, None, "RUNNING", 100, True, 0),
+        (5.0, "BACKOFF", Reason(EXITED, 3, seconds=4.0), 3, "RUNNING", 100, False, 0),
     ]
     assert unit.history.since == 5.0
     for number in range(1000):
@@ -568,7 +568,7 @@ def test_the_same_state_twice_is_recorded_once() -> None:
     engine.step(up("web"), 1.0)
     engine.step(stop("web"), 2.0)
     engine.step(Exited("web", 0, orphans=True), 3.0)
-    assert [event for _, event, _, _ in engine.units["web"].history.entries].count("STOPPING") == 1
+    assert [entry[1] for entry in engine.units["web"].history.entries].count("STOPPING") == 1
 
 
 def test_scale_is_kept_only_after_a_successful_read() -> None:

@@ -24,6 +24,7 @@ from cohabit.plan.model import (
     Secret,
     Service,
     Socket,
+    Startup,
     Watch,
 )
 
@@ -90,6 +91,9 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("tty", True, True),
     ("stdin", True, True),
     ("console", True, False),
+    ("startup", Startup(5.0), False),
+    ("priority", 999, False),
+    ("stderr_to_stdout", True, True),
 ]
 
 
@@ -116,18 +120,8 @@ def test_a_changed_container_setting_is_named(field: str, value: object, key: st
 
 def test_every_field_of_plan_is_covered() -> None:
     """Services, the total grace period, secrets and configs have tests of their own. The rest changes nothing."""
-    known = {"services", "stop_grace_seconds", "secrets", "configs"}
-    assert known | {
-        "control_gid",
-        "logging",
-        "mask",
-        "inactive",
-        "main",
-        "reloads",
-        "exit_code_from",
-        "joined",
-        "watches",
-    } == set(Plan._fields)
+    known = {"services", "stop_grace_seconds", "secrets", "configs", "control_gid", "logging", "mask", "watches"}
+    assert known | {"inactive", "main", "reloads", "exit_code_from", "joined", "stays"} == set(Plan._fields)
 
 
 def test_every_field_of_service_is_covered() -> None:

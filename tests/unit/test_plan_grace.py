@@ -29,7 +29,7 @@ def test_times_after() -> None:
     """The longest chain counts; a service that is not stopped takes no time, but the order goes through it."""
     graph = {"app": ["job", "cache"], "job": ["db"], "cache": ["db"], "db": []}
     graces = {"app": 1.0, "cache": 2.0, "db": 4.0}
-    assert times_after(graph, graces) == {"db": 0.0, "job": 4.0, "cache": 4.0, "app": 6.0}
+    assert times_after(graph, graces, {}) == {"db": 0.0, "job": 4.0, "cache": 4.0, "app": 6.0}
 
 
 def test_divided() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from cohabit.api.status import ServiceStatus, reason_to_json
 from cohabit.plan import reason as reasons
-from cohabit.plan.reason import CAUSES_KEPT, Reason, dependency_failed, end_of_run
+from cohabit.plan.reason import CAUSES_KEPT, Reason, dependency_failed, end_of_run, exited_too_quickly
 from cohabit.plan.reason_text import text_of
 from cohabit.plan.record import from_plain, to_plain
 
@@ -33,6 +33,13 @@ FULL = Reason("unhealthy", 1, 9, 2.5, "pre_stop", 1, "db", "/x", "no answer", 3,
         (end_of_run(137, 2.0, out_of_memory=True), "ended with SIGKILL (killed), out of memory, after 2s"),
         (FAILED.replace(restarts=1), "ended with exit code 3 after 2s; given up after 1 restart"),
         (FAILED.replace(restarts=0), "ended with exit code 3 after 2s; given up after 0 restarts"),
+        (
+            exited_too_quickly(end_of_run(0, 0.25), 1.0).replace(restarts=3),
+            (
+                "exited too quickly (process log may have details): it ended with exit code 0 after 250ms, "
+                "and its startsecs is 1s; given up after 3 start retries (startretries)"
+            ),
+        ),
         (
             Reason(reasons.STOP_TIMED_OUT, 137, 9, 12.0),
             "ended with SIGKILL (killed) after 12s, because it did not stop in time",

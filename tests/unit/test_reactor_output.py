@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cohabit.plan.model import Logging
 from cohabit.reactor import linux
 from cohabit.reactor.logs.output import Output
 from cohabit.reactor.logs.sink import Sink
@@ -322,3 +323,56 @@ def test_a_failed_open_leaves_no_descriptor_open(pump: Pump, monkeypatch: pytest
     for fd in made[0]:
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(fd)
+
+
+def test_stderr_is_the_stdout_of_a_service_if_it_is_to_be(pump: Pump) -> None:
+    """One pipe for both, so the order of the lines is kept; all of them are of the stream stdout."""
+    follower = Follower(pump)
+    ends, streams = pump.output.reader.open(writing("one", "prefix", stderr_to_stdout=True), None)
+    pump.ends += ends
+    assert (len(ends), [stream.origin.stream for stream in streams]) == (1, ["stdout"])
+    os.write(ends[0], b"out\nerr\n")
+    pump.turn()
+    assert pump.end() == b"one     | out\none     | err\n"
+    assert pump.read(pump.errors) == b""
+    assert [(stream, lines) for _, stream, _, lines in follower.pieces] == [("stdout", b"out\nerr\n")]
+
+
+def test_an_entry_gets_only_its_stream(pump: Pump) -> None:
+    """Each stream has its own entries. What no entry gets is still recorded."""
+    entries = (Logging("prefix", stream="stderr"), Logging("raw", stream="stderr", blocking=False))
+    (out, err), _ = pump.output.reader.open(writing("one", *entries), None)
+    pump.ends += [out, err]
+    os.write(out, b"lost\n")
+    os.write(err, b"kept\n")
+    pump.turn()
+    assert pump.end() == b""
+    assert pump.read(pump.errors) == b"one     | kept\nkept\n"
+    assert sorted(pump.output.recent_lines.last_lines("one", 9)) == [b"kept", b"lost"]
+
+
+@pytest.mark.parametrize("driver", ["prefix", "raw", "json", "logfmt"])
+def test_an_entry_writes_to_the_stream_that_it_names(pump: Pump, driver: str) -> None:
+    """Those of stdout to the container's stderr and the other way round, also without a format (splice)."""
+    entries = (Logging(driver, stream="stdout", output="stderr"), Logging(driver, stream="stderr", output="stdout"))
+    (out, err), streams = pump.output.reader.open(writing("one", *entries), None)
+    pump.ends += [out, err]
+    assert [stream.raw for stream in streams] == [driver == "raw"] * 2
+    can_splice = pump.output.destinations.can_splice
+    assert [stream.splices for stream in streams] == [driver == "raw" and can_splice(to) for to in ("stderr", "stdout")]
+    os.write(out, b"from stdout\n")
+    os.write(err, b"from stderr\n")
+    pump.turn()
+    assert b"from stderr" in pump.end()
+    assert b"from stdout" in pump.read(pump.errors)
+
+
+def test_both_streams_go_to_one(pump: Pump) -> None:
+    """With an output and no stream."""
+    (out, err), _ = pump.output.reader.open(writing("one", Logging(output="stderr")), None)
+    pump.ends += [out, err]
+    os.write(out, b"a\n")
+    os.write(err, b"b\n")
+    pump.turn()
+    assert pump.end() == b""
+    assert sorted(pump.read(pump.errors).splitlines()) == [b"one     | a", b"one     | b"]

@@ -316,7 +316,7 @@ def _pause(context: RequestContext) -> Outcome:
     names = tuple(unit.name for unit in units)
     if not context.resumed:
         for unit in units:
-            if action == requests.PAUSE and not unit.may_pause:
+            if action == requests.PAUSE and (unit.paused or not unit.command_runs):
                 what = "is paused already" if unit.paused else "is not running"
                 raise context.error(f"{unit.name} {what}", 1, control.FAILED if unit.paused else control.NOT_RUNNING)
             if action == requests.UNPAUSE and not unit.paused:

@@ -189,8 +189,8 @@ def unreachable(units: Sequence[Unit]) -> Answer:
 
 
 def _first_failure(units: Sequence[Unit]) -> int:
-    """Return the exit code of the first unit that failed, 0 if none did."""
-    return next((unit.code for unit in units if unit.code), 0)
+    """Return the exit code of the first unit that failed, 1 if it ended with 0; 0 if none did."""
+    return next((unit.code or 1 for unit in units if unit.failure), 0)
 
 
 def _counts(unit: Unit) -> bool:
@@ -227,4 +227,6 @@ def _describe_not_ready(engine: Supervisor, unit: Unit) -> str:
     if unit.state == machine.STOPPED and unit.desired:
         waiting = [each.service for each in unit.spec.depends_on if not engine.units[each.service].satisfies(each)]
         return f"waits for {', '.join(waiting)}" if waiting else "is about to start"
+    if unit.command_runs:
+        return "is starting: it has not run for its startsecs yet"
     return {machine.STOPPED: "is stopped", machine.STARTING: "is starting", machine.STOPPING: "is stopping"}[unit.state]

@@ -120,9 +120,9 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
 
 def event(name: str, entry: Entry, clock: Clock) -> Event:
     """Return one entry of a history as an event. name: the service, "" for the container."""
-    moment, kind, reason, code = entry
+    moment, kind, reason, code, before, pid, expected, tries = entry
     text = reason.detail if reason is not None and kind == UNHEALTHY else text_of(reason)
-    return Event(clock.unix(moment), name, kind, text, code, reason)
+    return Event(clock.unix(moment), name, kind, text, code, reason, before, pid, expected, tries)
 
 
 def events(engine: Supervisor, units: list[Unit], clock: Clock, *, with_container: bool) -> Iterator[Event]:

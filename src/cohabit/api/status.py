@@ -51,6 +51,10 @@ class Event(JsonRecord):
     text: str  # the reason, as text to be shown
     code: int | None  # the exit code, if a run has ended
     reason: Reason | None = None
+    from_state: str = ""  # the state before it; empty for the container
+    pid: int = 0  # the main process that it is about; 0 if there is none
+    expected: bool = True  # false if it is a failure
+    tries: int = 0  # failed starts in a row, of a service of supervisord
 
 
 class DependencyStatus(JsonRecord):

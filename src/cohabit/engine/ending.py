@@ -70,19 +70,19 @@ class Ending:
 
     def service_ended(self, unit: Unit, now: float) -> None:
         """A service ended for good, or is unhealthy with `on_failure: exit`: end the container if it has to."""
-        if unit.code and not unit.failed and unit.spec.schedule is None:
+        if unit.failure and not unit.failed and unit.spec.schedule is None:
             self.failures += 1
             unit.failed = self.failures
         if self._container.phase != UP or unit.gone or unit.skipped:
             return
-        essential = unit.spec.essential and (unit.spec.ends_on_success or unit.code or unit.state == FATAL)
+        essential = unit.spec.essential and (unit.spec.ends_on_success or unit.failure or unit.state == FATAL)
         if unit.spec.essential and not essential and unit.state == EXITED:
             self._say_what_continues(unit)
         if essential or unit.run.on_failure == EXIT:
             self.cause = self._first_cause(unit)
             said = self._why_it_ends_all(unit)
             reason = Reason(reasons.SERVICE_ENDED, service=unit.name, cause=unit.run.reason, detail=said)
-            self._begin_stop(unit.code or 0, reason, now)
+            self._begin_stop(unit.code or int(unit.failure), reason, now)
 
     def _why_it_ends_all(self, unit: Unit) -> str:
         """The rule that acted, in the words of the file; "" if every service ends the container whatever it does."""
@@ -128,7 +128,7 @@ class Ending:
             failed = min(failures, key=lambda unit: unit.failed)
             self.cause = self._first_cause(failed)
             reason = Reason(reasons.ALL_ENDED, service=failed.name, cause=failed.run.reason)
-            self._begin_stop(failed.code, reason, now)
+            self._begin_stop(failed.code or 1, reason, now)
 
     def stop_requested(self, number: int, by: str, now: float, grace_seconds: float | None = None) -> None:
         """Stop everything. number: of the signal; by: who requested it; grace_seconds: None for those of the file."""

@@ -46,13 +46,15 @@ class SpawnFailed(Record):
 class Exited(Record):
     """The main process of the service has ended. orphans: other processes of its tree are still running.
 
-    out_of_memory: the kernel killed it because the memory of the container was exhausted.
+    out_of_memory: the kernel killed it because the memory of the container was exhausted. by_signal: a signal ended it;
+    False for a shell that exits with 128+n.
     """
 
     service: str
     code: int
     orphans: bool = False
     out_of_memory: bool = False
+    by_signal: bool = False
 
 
 class Daemonised(Record):

@@ -29,13 +29,14 @@ class HealthMonitor:
         self._services = services
 
     def begin(self, unit: Unit, now: float) -> None:
-        """The command runs and the post_start hooks have ended."""
+        """The command runs and the post_start hooks have ended; or it counts as started now, too (`startup`)."""
         probe = unit.spec.probe
-        if probe is None:
+        if probe is None and unit.state == machine.RUNNING:
             unit.run.ready = True
             if not unit.spec.job:  # others wait for the completion of a job, not for its start
                 self._services.note(unit, READY, now)
             self._services.mark_dirty(unit)
+        if probe is None:
             return
         if unit.health.status == "":  # else a report came earlier: sd_notify during a hook
             unit.health.begin(probe, now)
@@ -53,7 +54,7 @@ class HealthMonitor:
     def probed(self, unit: Unit, now: float, *, passed: bool, output: str, reason: Reason | None = None) -> None:
         """A result has arrived: the answer to Ask, or a report of the service itself."""
         probe = unit.spec.probe
-        if probe is None or unit.state != machine.RUNNING:
+        if probe is None or not unit.command_runs:
             return
         if unit.health.status == "":
             unit.health.begin(probe, now)
@@ -64,7 +65,7 @@ class HealthMonitor:
     def notified(self, unit: Unit, message: Notified, now: float) -> None:
         """Handle a message of sd_notify(3)."""
         probe = unit.spec.probe
-        if unit.state != machine.RUNNING or probe is None or probe.kind != "notify":
+        if not unit.command_runs or probe is None or probe.kind != "notify":
             return
         if unit.health.status == "":
             unit.health.begin(probe, now)
@@ -84,14 +85,14 @@ class HealthMonitor:
         """
         for unit in self._services.units.values():
             probe = unit.spec.probe
-            if probe is not None and unit.state == machine.RUNNING and unit.health.status and not unit.paused:
+            if probe is not None and unit.command_runs and unit.health.status and not unit.paused:
                 unit.health.postpone(probe, seconds)
                 self._set_timer(unit)
 
     def due(self, unit: Unit, now: float) -> None:
         """The timer of the unit has expired: request a probe, or record that a report is missing."""
         probe = unit.spec.probe
-        if probe is None or unit.state != machine.RUNNING:
+        if probe is None or not unit.command_runs:
             return
         before = unit.health.status
         self._services.timers.set((unit.name, HEALTH_TIMER), None)  # it may be due for an earlier result
@@ -102,7 +103,7 @@ class HealthMonitor:
 
     def _changed(self, unit: Unit, before: str, now: float) -> None:
         self._announce(unit, before, now)
-        if unit.state != machine.RUNNING:
+        if not unit.command_runs:
             return
         next_at = unit.health.next_at
         if next_at is not None and next_at <= now and not unit.paused:
@@ -116,7 +117,8 @@ class HealthMonitor:
 
     def _announce(self, unit: Unit, before: str, now: float) -> None:
         services, probe, status = self._services, unit.spec.probe, unit.health.status
-        if status == health.HEALTHY and not unit.run.ready and unit.run.hook_stage != POST_START:
+        complete = unit.state == machine.RUNNING and unit.run.hook_stage != POST_START
+        if status == health.HEALTHY and not unit.run.ready and complete:
             unit.run.ready = True
             first = before in ("", health.STARTING)
             services.note(unit, READY if first else HEALTHY_AGAIN, now)
@@ -128,7 +130,7 @@ class HealthMonitor:
             reason = Reason(reasons.UNHEALTHY, detail=unit.health.last_output, cause=unit.health.results[-1][3])
             services.note(unit, UNHEALTHY, now, reason)
             text = text_of(reason)
-            waiting = ", ".join(name for name in unit.dependents if services.units[name].waits_for(unit))
+            waiting = ", ".join(name for name in unit.dependents if _waits_for(services.units[name], unit))
             services.say("warning", unit, text + (f" ({waiting} cannot start until it is healthy)" if waiting else ""))
             if unit.going_down:
                 return
@@ -138,3 +140,10 @@ class HealthMonitor:
             elif probe.on_failure == EXIT:
                 unit.run.reason, unit.run.on_failure, unit.code = reason, EXIT, 1
                 services.ended.append(unit)
+
+
+def _waits_for(unit: Unit, other: Unit) -> bool:
+    """Whether it is to start, and its dependency on the other one does not hold yet."""
+    dependencies = (dependency for dependency in unit.spec.depends_on if dependency.service == other.name)
+    held = all(other.satisfies(dependency) for dependency in dependencies)
+    return unit.desired and unit.state == machine.STOPPED and not held

@@ -3,7 +3,7 @@
 The states are supervisord's:
 
     STOPPED   nothing runs: it was stopped, or waits for its dependencies
-    STARTING  forked, its exec is not yet confirmed
+    STARTING  forked, its exec is not yet confirmed; with `startup`, its command has not run for that time yet
     RUNNING   its command runs
     BACKOFF   it ended, and starts again when its delay is over
     STOPPING  its processes are being terminated: the stop signal was sent, or the main process left others behind;
@@ -34,6 +34,8 @@ EXITED = "EXITED"
 FATAL = "FATAL"
 STATES = (STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL)
 
+# States in which its command may run, and is not being stopped.
+UNDER_WAY = frozenset({STARTING, RUNNING})
 # States in which no process of the service exists.
 AT_REST = frozenset({STOPPED, BACKOFF, EXITED, FATAL})
 # States that a service leaves only on request.
@@ -47,7 +49,7 @@ IMPOSSIBLE = "impossible"
 START = "start"  # it is to be up, and the conditions of its dependencies hold
 STOP = "stop"  # it is to be down, and no dependent that goes down still runs
 REFUSED = "refused"  # a dependency failed for good, so this service can never start
-SPAWNED = "spawned"
+SPAWNED = "spawned"  # its command runs, and counts as started
 SPAWN_FAILED = "spawn_failed"
 ENDED_ALONE = "ended_alone"  # its main process ended, and no other process of its tree is left
 LEFT_ORPHANS = "left_orphans"  # its main process ended, other processes of its tree are running
@@ -68,12 +70,12 @@ TABLE: dict[str, dict[str, str]] = {
         REFUSED: STAY,
         SPAWNED: RUNNING,
         SPAWN_FAILED: VERDICT,
-        ENDED_ALONE: IMPOSSIBLE,  # the reactor reports the exec before the end
-        LEFT_ORPHANS: STOPPING,  # a hook that failed left processes behind
+        ENDED_ALONE: VERDICT,  # with `startup` only: the reactor reports the exec before the end
+        LEFT_ORPHANS: STOPPING,  # as above, or a hook that failed left processes behind
         TREE_GONE: IMPOSSIBLE,
-        DUE: IMPOSSIBLE,
+        DUE: RUNNING,
         REARM: STAY,
-        FAILED: STAY,
+        FAILED: STOPPING,
         KILL: STOPPING,
     },
     RUNNING: {

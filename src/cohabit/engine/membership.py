@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cohabit.engine import machine
+from cohabit.engine import startup
 from cohabit.engine.transition import WANTED
 from cohabit.engine.unit import Unit
 from cohabit.plan.model import POST_START
@@ -67,9 +67,10 @@ class Membership:
                 self._change_in_place(unit, now)
 
     def _change_in_place(self, unit: Unit, now: float) -> None:
-        probe = unit.spec.probe
+        probe, startup_before = unit.spec.probe, unit.spec.startup
         unit.take_next()
-        if unit.state == machine.RUNNING and unit.run.hook_stage != POST_START and unit.spec.probe != probe:
+        startup.changed(self._services, unit, startup_before)
+        if unit.command_runs and unit.run.hook_stage != POST_START and unit.spec.probe != probe:
             self._services.health_monitor.end(unit)
             self._services.health_monitor.begin(unit, now)
         self._services.mark_dirty(unit)

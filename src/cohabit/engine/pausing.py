@@ -1,16 +1,17 @@
 """Pausing a service: none of its processes runs until it continues, as with `docker pause`.
 
-Its state stays RUNNING, and it stays ready: a pause is not a failure. Meanwhile it cannot answer, so its probe does not
-run, no report of its own is missing, and its times for the start and for a watchdog do not pass. A stop, a restart or a
-kill ends the pause.
+Its state stays the same, and it stays ready: a pause is not a failure. Meanwhile it cannot answer, so its probe does
+not run, no report of its own is missing, and its times for the start and for a watchdog do not pass. A stop, a restart
+or a kill ends the pause.
 """
 
 from __future__ import annotations
 
+from cohabit.engine import startup
 from cohabit.engine.effects import Pause, StopAsking, Unpause
 from cohabit.engine.run import ALIVE, PAUSED
 from cohabit.engine.transition import IS_PAUSED, UNPAUSED
-from cohabit.engine.unit import HEALTH_TIMER
+from cohabit.engine.unit import HEALTH_TIMER, STATE_TIMER
 from cohabit.units import signal_name
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def pause(services: Services, unit: Unit, now: float) -> None:
     """Stop the processes of a service that runs."""
-    if not unit.may_pause:
+    if unit.paused or not unit.command_runs:
         return
     unit.signal_refused = None
     unit.run.process = PAUSED
@@ -30,6 +31,7 @@ def pause(services: Services, unit: Unit, now: float) -> None:
         unit.health.asking, unit.health.next_at = False, now
         services.out.append(StopAsking(unit.name))
     services.timers.set((unit.name, HEALTH_TIMER), None)
+    services.timers.set((unit.name, STATE_TIMER), None)
     services.out.append(Pause(unit.name))
     services.note(unit, IS_PAUSED, now)
     services.say("info", unit, "paused")
@@ -53,8 +55,9 @@ def refused(services: Services, unit: Unit, cause: Reason, now: float) -> None:
 
 def _end(services: Services, unit: Unit, now: float) -> None:
     unit.run.process = ALIVE
+    began = next((entry[0] for entry in reversed(unit.history.entries) if entry[1] == IS_PAUSED), now)
+    startup.extend(services, unit, now - began)
     if unit.spec.probe is not None and unit.health.status:
-        began = next((entry[0] for entry in reversed(unit.history.entries) if entry[1] == IS_PAUSED), now)
         unit.health.postpone(unit.spec.probe, now - began)
         if unit.health.next_at is not None:
             unit.health.next_at = max(unit.health.next_at, now)

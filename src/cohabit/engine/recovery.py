@@ -28,11 +28,11 @@ def is_pending(engine: Supervisor, event: Event) -> bool:
         case _ if unit is None:
             return not hasattr(event, "service")
         case events.Spawned():
-            return unit.state != machine.RUNNING
+            return unit.run.pid == 0
         case events.SpawnFailed():
             return unit.run.process == PENDING
         case events.Exited():
-            return unit.run.main_alive or unit.state == machine.RUNNING
+            return unit.run.main_alive or _ran(unit)
         case events.TreeGone():
             return unit.state == machine.STOPPING and unit.run.hook_stage != POST_STOP
         case events.HookEnded():
@@ -50,8 +50,13 @@ def lost_outcome(unit: Unit) -> Event | None:
     before_start = unit.run.hook_stage == PRE_START and unit.state in (machine.STARTING, machine.STOPPING)
     if before_start or unit.run.hook_stage == POST_STOP:
         return events.HookEnded(unit.name, EXIT_SYSTEM, lost)
+    if _ran(unit) or unit.run.main_alive:
+        return events.Exited(unit.name, EXIT_SYSTEM)
     if unit.state == machine.STARTING:
         return events.SpawnFailed(unit.name, lost)
-    if unit.state == machine.RUNNING or unit.run.main_alive:
-        return events.Exited(unit.name, EXIT_SYSTEM)
     return events.TreeGone(unit.name)
+
+
+def _ran(unit: Unit) -> bool:
+    """Whether its state says that its command was executed, and has not ended."""
+    return unit.state == machine.RUNNING or (unit.state == machine.STARTING and unit.run.pid != 0)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PENDING, ALIVE, PAUSED, GONE = "pending", "alive", "paused", "gone"
 # The post_stop hooks: their time has not come; the first one is to run; they run; no (further) hook is to run.
 NOT_YET, DUE, RUN, OVER = "", "due", "run", "over"
+# What ended it, besides an exit of its own: a signal, and the kernel for lack of memory.
+SIGNAL, OUT_OF_MEMORY = "signal", "out of memory"
 
 
 class Stop:
@@ -56,15 +58,16 @@ class Run:
     status: STATUS= of sd_notify(3).
     in_background: its move into the background is already logged.
     reason: why it ended, or is being ended; or why it cannot start.
-    out_of_memory: the kernel killed it for lack of memory.
     exit_code: that of its main process; None if it has not ended or was not started.
+    ended_by: SIGNAL or OUT_OF_MEMORY; "" for an exit, and before its end.
+    startup_ends: when it counts as started (`startup` of its service); None if it does, or if it was not executed.
     on_failure: what its failed probe causes, `restart` or `exit`; "" as long as it causes nothing.
     stop: None as long as it is not being stopped.
     """
 
     __slots__ = (
-        "exit_code", "hook_index", "hook_stage", "in_background", "on_failure", "orphans", "out_of_memory", "pid",
-        "process", "ran_seconds", "ready", "reason", "started_at", "status", "stop",
+        "ended_by", "exit_code", "hook_index", "hook_stage", "in_background", "on_failure", "orphans", "pid", "process",
+        "ran_seconds", "ready", "reason", "started_at", "startup_ends", "status", "stop",
     )  # fmt: skip
 
     def __init__(self, started_at: float = 0.0, process: str = GONE) -> None:
@@ -79,8 +82,9 @@ class Run:
         self.status = ""
         self.in_background = False
         self.reason: Reason | None = None
-        self.out_of_memory = False
         self.exit_code: int | None = None
+        self.ended_by = ""
+        self.startup_ends: float | None = None
         self.on_failure = ""
         self.stop: Stop | None = None
 
@@ -88,6 +92,16 @@ class Run:
     def main_alive(self) -> bool:
         """Whether there is a main process."""
         return self.process in (ALIVE, PAUSED)
+
+    @property
+    def started(self) -> bool:
+        """Whether it counts as started: its command was executed and, with `startup`, has run for that time."""
+        return self.pid != 0 and self.startup_ends is None
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the kernel killed it for lack of memory."""
+        return self.ended_by == OUT_OF_MEMORY
 
     @property
     def forced_exit_code(self) -> int:

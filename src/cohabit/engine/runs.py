@@ -10,10 +10,10 @@ continues the chain (`hook_ended`).
 
 from __future__ import annotations
 
-from cohabit.engine import machine, post_stop, pre_stop
+from cohabit.engine import machine, post_stop, pre_stop, startup
 from cohabit.engine.effects import RunHook, SignalTree, Spawn, Unpause
-from cohabit.engine.policy import verdict
-from cohabit.engine.run import ALIVE, DUE, GONE, OVER, PAUSED, PENDING, Run, Stop
+from cohabit.engine.policy import failed_start, verdict
+from cohabit.engine.run import ALIVE, DUE, GONE, OUT_OF_MEMORY, OVER, PAUSED, PENDING, SIGNAL, Run, Stop
 from cohabit.engine.unit import HOOK_TIMER, STATE_TIMER
 from cohabit.errors import EXIT_KILLED
 from cohabit.plan.model import POST_START, POST_STOP, PRE_START, PRE_STOP, RESTART
@@ -27,13 +27,14 @@ from cohabit.plan.reason import (
     Reason,
     dependency_failed,
     end_of_run,
+    exited_too_quickly,
 )
 from cohabit.plan.reason_text import text_of
 from cohabit.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cohabit.engine.events import Notified
+    from cohabit.engine.events import Exited, Notified
     from cohabit.engine.policy import Verdict
     from cohabit.engine.surroundings import Services
     from cohabit.engine.unit import Unit
@@ -71,14 +72,13 @@ class Runs:
         services, run = self._services, unit.run
         run.pid, run.process, run.started_at = pid, ALIVE, now
         unit.starts += 1
-        services.fact(unit, machine.SPAWNED, now)
+        if not startup.begin(services, unit, now):
+            services.fact(unit, machine.SPAWNED, now)
         services.say("info", unit, f"started, pid {pid}")
-        if unit.state != machine.RUNNING:
-            services.mark_dirty(unit)  # stopped before its exec; yet service_started holds now for its dependents
-            return
-        if unit.spec.post_start:
+        services.mark_dirty(unit)  # service_started holds now for its dependents, also if it is being stopped already
+        if unit.command_runs and unit.spec.post_start:
             self._run_hook(unit, POST_START, 0)
-        else:
+        elif unit.command_runs:
             services.health_monitor.begin(unit, now)
 
     def spawn_failed(self, unit: Unit, cause: Reason, now: float, *, orphans: bool) -> None:
@@ -125,7 +125,7 @@ class Runs:
                 self._run_hook(unit, PRE_STOP, index + 1)
             else:
                 self._services.out.append(pre_stop.stop_signal(unit))
-        elif stage == POST_START and unit.state == machine.RUNNING:
+        elif stage == POST_START and unit.command_runs:
             if code:
                 self._post_start_failed(unit, outcome, now)
             elif more:
@@ -198,7 +198,7 @@ class Runs:
             self._run_hook(unit, POST_STOP, 0)
         elif run.killed or run.post_stop == OVER:
             services.out.append(SignalTree(unit.name, SIGKILL))
-        elif before == machine.RUNNING and run.main_alive and unit.spec.pre_stop and not run.hook_stage:
+        elif before in machine.UNDER_WAY and run.main_alive and unit.spec.pre_stop and not run.hook_stage:
             self._run_hook(unit, PRE_STOP, 0)
             pre_stop.limit(self._services, unit, now)
         elif run.process == GONE:
@@ -224,8 +224,10 @@ class Runs:
         pre_stop.limit(self._services, unit, now)
 
     def postpone(self, seconds: float) -> None:
-        """Nothing ran for this time (the event Gap): it is not part of a grace period."""
+        """Nothing ran for this time (the event Gap): it is not part of a grace period, or of the time of a start."""
         for unit in self._services.units.values():
+            if not unit.paused:
+                startup.extend(self._services, unit, seconds)
             for key in ((unit.name, STATE_TIMER), (unit.name, HOOK_TIMER)):
                 deadline = self._services.timers.get(key)
                 if unit.state == machine.STOPPING and deadline is not None:
@@ -259,31 +261,36 @@ class Runs:
     def _set_deadline(self, unit: Unit, time: float | None) -> None:
         self._services.timers.set((unit.name, STATE_TIMER), time)
 
-    def exited(self, unit: Unit, code: int, now: float, *, orphans: bool, out_of_memory: bool) -> None:
+    def exited(self, unit: Unit, event: Exited, now: float) -> None:
         """Its main process has ended."""
         services, run = self._services, unit.run
+        code, orphans = event.code, event.orphans
         services.timers.set((unit.name, HOOK_TIMER), None)
+        startup.check(services, unit, now)
         if run.process == PAUSED:  # it had ended before, or was killed: what it left behind has to end as well
             services.out.append(Unpause(unit.name))
-        run.process, run.orphans, run.out_of_memory = GONE, orphans, out_of_memory
+        run.process, run.orphans = GONE, orphans
+        run.ended_by = OUT_OF_MEMORY if event.out_of_memory else SIGNAL if event.by_signal else ""
         unit.code, run.exit_code = run.forced_exit_code or code, code
         run.ran_seconds = max(0.0, now - run.started_at)
         if run.reason is None:
-            run.reason = end_of_run(code, run.ran_seconds, out_of_memory=out_of_memory)
+            run.reason = end_of_run(code, run.ran_seconds, out_of_memory=event.out_of_memory)
+            if unit.state == machine.STARTING and unit.spec.startup is not None:
+                run.reason = exited_too_quickly(run.reason, unit.spec.startup.seconds)
             if unit.state == machine.STOPPING and code == EXIT_KILLED and run.stop is not None and run.stop.killed:
                 run.reason = _stop_timed_out(run.reason, run.stop)
-        if orphans and unit.state == machine.RUNNING:
+        if orphans and unit.state in machine.UNDER_WAY:
             hint = "" if code else " (if it is a daemon: run it in the foreground, or set pid_file in cohabit.yaml)"
             services.say("warning", unit, f"{text_of(run.reason)}; terminating the processes that it left behind{hint}")
         left = orphans or run.hook_stage != ""  # a hook that is still running counts, too
         services.fact(unit, machine.LEFT_ORPHANS if left else machine.ENDED_ALONE, now)
         final = not unit.at_rest and not unit.going_down and _policy(unit).state != machine.BACKOFF
-        if final and (unit.code or unit.spec.schedule is None):
+        if final and (unit.failure or unit.spec.schedule is None):
             services.ended.append(unit)  # at once: the others do not wait for its remaining processes and hooks
 
     def verdict(self, unit: Unit, now: float) -> str:
         """Its last process has ended: return the state that follows, and log it."""
-        code, started = unit.code or 0, unit.run.pid != 0
+        started = unit.run.pid != 0
         why = text_of(unit.run.reason)
         if unit.run.reason is not None and unit.run.reason.kind == SKIPPED:
             unit.restarts = 0
@@ -293,27 +300,32 @@ class Runs:
             self._services.say("info" if started else "error", unit, f"stopped: {why}" if started else why)
             return machine.STOPPED
         what = _policy(unit)
-        unit.restarts = what.restarts
+        failed_to_start = unit.spec.startup is not None and not unit.run.started
+        unit.restarts = what.restarts if failed_to_start or unit.spec.startup is None else 0
         if what.state == machine.BACKOFF:
             delay = format_duration(what.delay_seconds)
-            self._services.say("warning", unit, f"{why}; starting again in {delay} (restart {what.restarts})")
+            count = "start retry" if failed_to_start else "restart"
+            self._services.say("warning", unit, f"{why}; starting again in {delay} ({count} {what.restarts})")
             self._set_deadline(unit, now + what.delay_seconds)
             return what.state
-        if what.state == machine.FATAL and started and unit.run.reason is not None:
+        if what.state == machine.FATAL and (started or failed_to_start) and unit.run.reason is not None:
             unit.run.reason = unit.run.reason.replace(restarts=what.restarts)
-        level = "error" if code or what.state == machine.FATAL else "info"
+        level = "error" if unit.failure or what.state == machine.FATAL else "info"
         self._services.say(level, unit, text_of(unit.run.reason))
         return what.state
 
 
 def _policy(unit: Unit) -> Verdict:
     run = unit.run
+    if unit.spec.startup is not None and not run.started:
+        return failed_start(unit.spec.startup, unit.restarts)
     return verdict(
         unit.spec.restart,
         unit.code or 0,
         run.ran_seconds,
         unit.restarts,
         started=run.pid != 0,
+        failure=unit.failure,
         restart_requested=run.on_failure == RESTART,
     )
 

@@ -12,7 +12,7 @@ Nothing here waits, loops over time or touches Linux. `now` is monotonic seconds
 
 from __future__ import annotations
 
-from cohabit.engine import machine, post_stop, pre_stop
+from cohabit.engine import machine, post_stop, pre_stop, startup
 from cohabit.engine.effects import Report
 from cohabit.engine.health_monitor import HealthMonitor
 from cohabit.engine.membership import Membership
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cohabit.plan.reason import Reason
 
 _ENDS = frozenset({machine.BACKOFF, machine.EXITED, machine.FATAL})
+_COUNTED = frozenset({machine.STARTING, machine.BACKOFF, machine.FATAL})
 
 
 class Services:
@@ -67,7 +68,7 @@ class Services:
         before, unit.state = unit.state, state
         if before != state:
             self._record_state(unit, before, now)
-        if before == machine.RUNNING:
+        if before in machine.UNDER_WAY and state != machine.RUNNING and unit.run.pid:
             self.health_monitor.end(unit)
         self.mark_dirty(unit)
         if state not in (machine.STOPPING, machine.BACKOFF):
@@ -78,9 +79,11 @@ class Services:
             self.runs.begin(unit, now)
         elif state == machine.STOPPING:
             self.runs.stop(unit, before, now)
+        elif state == machine.RUNNING:
+            startup.over(self, unit, now)
         elif state == machine.STOPPED:
             unit.take_next()  # a later start uses the newest Plan
-        elif not unit.restart_pending and (unit.ended or (unit.code and state in (machine.EXITED, machine.FATAL))):
+        elif not unit.restart_pending and (unit.ended or (unit.failure and state in (machine.EXITED, machine.FATAL))):
             self.ended.append(unit)
 
     def _record_state(self, unit: Unit, before: str, now: float) -> None:
@@ -95,9 +98,10 @@ class Services:
                 before,
                 state,
                 pid=0 if state == machine.STARTING else unit.run.pid,
-                expected=not (unit.code and state in _ENDS),
+                expected=not (unit.failure and state in _ENDS),
                 reason=unit.run.reason if ended else None,
                 code=unit.code if ended else None,
+                tries=unit.restarts if unit.spec.startup is not None and state in _COUNTED else 0,
             ),
         )
 
@@ -189,9 +193,15 @@ class Services:
             self.fact(unit, machine.START, now)
 
     def _may_stop(self, unit: Unit) -> bool:
-        """Whether all that depend on it and go down as well are down: directly, or through others."""
+        """Whether all that depend on it and go down as well are down: directly, or through others.
+
+        When the container stops, those of a higher level are down before, too.
+        """
         if unit.at_rest:
             return True
+        levels = self.total_grace.levels
+        if levels and any(levels[name] > levels[unit.name] for name in self.active):
+            return False
         todo, seen = list(unit.dependents), {unit.name}
         while todo:
             name = todo.pop()
@@ -212,6 +222,9 @@ class Services:
         self._classify(unit)
         self.changed.add(unit.name)
         self._dirty[unit.name] = None
+        levels = self.total_grace.levels
+        if levels and unit.name not in self.active and all(levels[name] < levels[unit.name] for name in self.active):
+            self._dirty.update(self.active)  # it was the last one of its level
         for name in unit.dependents:
             self._dirty[name] = None
         todo, seen = ([unit] if unit.going_down else []), {unit.name}
@@ -263,5 +276,5 @@ class Services:
         for unit in units:
             for purpose, times in deadlines.items():
                 self.timers.set((unit.name, purpose), times.get(unit.name))
-            if unit.state == machine.RUNNING and not unit.paused:
+            if unit.command_runs and not unit.paused:
                 self.timers.set((unit.name, HEALTH_TIMER), unit.health.next_at)

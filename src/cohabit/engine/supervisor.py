@@ -109,11 +109,14 @@ class Supervisor:
 
     @property
     def patient(self) -> bool:
-        """Whether the deadline is for others: for a stop, or for a report of a service."""
+        """Whether the deadline is for others: for a stop, a start, or a report of a service."""
         first = self.services.timers.first()
-        if self.stops or first is None or first[1] == STATE_TIMER:
+        if self.stops or first is None:
             return self.stops
-        probe = self.units[first[0]].spec.probe
+        unit = self.units[first[0]]
+        if first[1] == STATE_TIMER:
+            return unit.state == machine.STARTING
+        probe = unit.spec.probe
         return probe is not None and probe.kind in PASSIVE_PROBES
 
     @property
@@ -135,8 +138,8 @@ class Supervisor:
                 services.runs.spawned(unit, pid, now)
             case SpawnFailed(_, cause, orphans):
                 services.runs.spawn_failed(unit, cause, now, orphans=orphans)
-            case Exited(_, code, orphans, out_of_memory):
-                services.runs.exited(unit, code, now, orphans=orphans, out_of_memory=out_of_memory)
+            case Exited():
+                services.runs.exited(unit, event, now)
             case Daemonised(_, pid):
                 services.runs.daemonised(unit, pid)
             case SignalRefused(_, cause):
@@ -201,7 +204,8 @@ class Supervisor:
         while (unit := services.membership.next_to_forget()) is not None:
             services.membership.forget(unit)
             self.container.do(Forget(unit.name))
-        if not services.active and services.membership.all_ended():
+        stays = self.plan is not None and self.plan.stays
+        if not (stays or services.active) and services.membership.all_ended():
             self.ending.all_ended(now)
             services.reconcile(now)
         elif not self.announced and not services.not_ready:

@@ -6,6 +6,7 @@ plan/grace.py has the rule for the total.
 from __future__ import annotations
 
 from cohabit.plan.grace import KEPT_SECONDS, hooks_part, share, times_after
+from cohabit.plan.order import stop_levels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,24 +21,26 @@ class TotalGrace:
 
     requested: by service, grace periods that were requested for the run that there is, instead of those in the file.
     over: the total is used up, or all services have stopped: no post_stop hook is started any more.
+    levels: by service, when it is stopped with the container, the highest first; empty if no priority decides.
     """
 
-    __slots__ = ("_after", "deadline", "over", "requested")
+    __slots__ = ("_after", "deadline", "levels", "over", "requested")
 
     def __init__(self) -> None:
         self.deadline: float | None = None
         self._after: dict[str, float] = {}
         self.requested: dict[str, float] = {}
         self.over = False
+        self.levels: dict[str, int] = {}
 
     def begin(self, units: Iterable[Unit], deadline: float) -> None:
         """The container stops, and has time until the deadline. The services at rest need none of it."""
         self.deadline = deadline
         units = list(units)
-        self._after = times_after(
-            {unit.name: [dependency.service for dependency in unit.newest_spec.depends_on] for unit in units},
-            {unit.name: self.of(unit) for unit in units if not (unit.at_rest or unit.unreachable)},
-        )
+        graph = {unit.name: [dependency.service for dependency in unit.newest_spec.depends_on] for unit in units}
+        graces = {unit.name: self.of(unit) for unit in units if not (unit.at_rest or unit.unreachable)}
+        self.levels = stop_levels(graph, {unit.name: unit.newest_spec.priority for unit in units})
+        self._after = times_after(graph, graces, self.levels)
 
     def of(self, unit: Unit) -> float:
         """The grace period of its run, as requested, otherwise as in the file. Its post_stop hooks have as long."""
@@ -73,8 +76,8 @@ class TotalGrace:
 
     def to_plain(self) -> tuple[Any, ...]:
         """The re-execution state, as plain values."""
-        return self.deadline, self._after, self.requested, self.over
+        return self.deadline, self._after, self.requested, self.over, self.levels
 
     def restore(self, plain: tuple[Any, ...]) -> None:
         """The inverse of to_plain."""
-        self.deadline, self._after, self.requested, self.over = plain
+        self.deadline, self._after, self.requested, self.over, self.levels = plain

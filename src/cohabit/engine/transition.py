@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cohabit.engine.machine import AT_REST, BACKOFF, EXITED, FATAL, RUNNING, STARTING, STOPPED
+from cohabit.engine.machine import AT_REST, BACKOFF, EXITED, FATAL, STARTING, STOPPED
 from cohabit.plan.record import Record, from_plain, to_plain
 
 TYPE_CHECKING = False
@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
     from cohabit.plan.reason import Reason
 
-    Entry = tuple[float, str, Reason | None, int | None]
+    Entry = tuple[float, str, Reason | None, int | None, str, int, bool, int]
 
 _ENTRIES_KEPT = 32  # enough for six crashes in a row
 # Events besides the states.
 READY, UNHEALTHY, HEALTHY_AGAIN, WANTED = "ready", "unhealthy", "healthy", "wanted"
+SPAWNED = "spawned"  # its command runs, and its state is still STARTING (`startup`)
 IS_PAUSED, UNPAUSED = "paused", "unpaused"
 CHANGED = "changed"  # its files have changed, and it is restarted
 _START_COMPLETE = (EXITED, FATAL, STOPPED)  # events that complete a start; READY does, too, if it lasts
@@ -28,6 +29,7 @@ class Transition(Record):
     service: its name, "" for the container. time: monotonic seconds. event: the state that was entered, or another
     event. before, after: the states, the same if it is another event; "" for the container. pid: of its main process,
     0 if there is none. expected: False if it is a failure. reason, code: if a run has ended, why, and its exit code.
+    tries: failed starts in a row, of a service with `startup` (STARTING, BACKOFF, FATAL).
     """
 
     service: str
@@ -39,6 +41,7 @@ class Transition(Record):
     expected: bool = True
     reason: Reason | None = None
     code: int | None = None
+    tries: int = 0
 
     @property
     def ends_run(self) -> bool:
@@ -48,13 +51,14 @@ class Transition(Record):
     @property
     def entry(self) -> Entry:
         """The same in a history."""
-        return (self.time, self.event, self.reason, self.code)
+        return (self.time, self.event, self.reason, self.code, self.before, self.pid, self.expected, self.tries)
 
 
 class History:
     """What a service has done.
 
-    entries: the last events, (time, state or other event, reason or None, exit code or None).
+    entries: the last events, (time, state or other event, reason or None, exit code or None, state before it, pid,
+    expected, tries), as in Transition.
     timeline: the events of its first start, (time, event), the first 31 and the last.
     since: when the current state was entered.
     starts: how often its command ran. restarts: how often its restart policy started it again. exits: the ends of its
@@ -90,11 +94,11 @@ class History:
         return event not in _START_COMPLETE and (event != READY or job or now - time < _STABLE_SECONDS)
 
     def _count(self, transition: Transition) -> None:
-        if transition.after == RUNNING:
+        if transition.before == STARTING and transition.pid:
             self.starts += 1
-        elif transition.after == STARTING and transition.before == BACKOFF:
+        if transition.after == STARTING and transition.before == BACKOFF:
             self.restarts += 1
-        elif transition.ends_run and transition.reason is not None:
+        if transition.ends_run and transition.reason is not None:
             kind = transition.reason.kind
             self.exits = {**self.exits, kind: self.exits.get(kind, 0) + 1}
 
@@ -117,9 +121,9 @@ class History:
 
 def entries_to_plain(entries: list[Entry]) -> list[Any]:
     """The entries of a history for the re-execution state."""
-    return [(time, event, to_plain(reason), code) for time, event, reason, code in entries]
+    return [(time, event, to_plain(reason), *rest) for time, event, reason, *rest in entries]
 
 
 def entries_from_plain(plain: list[Any]) -> list[Entry]:
     """The inverse of entries_to_plain."""
-    return [(time, event, from_plain(reason), code) for time, event, reason, code in plain]
+    return [(time, event, from_plain(reason), *rest) for time, event, reason, *rest in plain]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cohabit.engine.health import Health
-from cohabit.engine.machine import AT_REST, ENDED, EXITED, RUNNING, STOPPED, STOPPING
+from cohabit.engine.machine import AT_REST, ENDED, EXITED, STOPPED, STOPPING, UNDER_WAY
 from cohabit.engine.run import PAUSED, Run
 from cohabit.engine.transition import History
 from cohabit.plan.model import COMPLETED, HEALTHY
@@ -82,6 +82,24 @@ class Unit:
         return self.restart_pending or not self.desired
 
     @property
+    def command_runs(self) -> bool:
+        """Its command was executed, has not ended, and is not being stopped."""
+        return self.state in UNDER_WAY and self.run.main_alive
+
+    @property
+    def failure(self) -> bool:
+        """Its last run was a failure: it did not start, was ended by a signal, or with a code that is not expected."""
+        run = self.run
+        if self.code is None or (run.reason is not None and run.reason.kind == SKIPPED):
+            return False
+        if not run.started:
+            return bool(self.code) or self.spec.startup is not None
+        return (
+            bool(run.ended_by or run.on_failure or run.forced_exit_code)
+            or self.code not in self.spec.restart.expected_codes
+        )
+
+    @property
     def ended(self) -> bool:
         """It ended by itself and for good: no request stopped it, and no schedule will start it again."""
         return self.state in ENDED and self.state != STOPPED and self.spec.schedule is None
@@ -93,8 +111,8 @@ class Unit:
 
     @property
     def succeeded(self) -> bool:
-        """It has completed: its last run ended with 0, or was skipped."""
-        return self.state == EXITED and (self.code == 0 or self.skipped)
+        """It has completed: its last run ended as expected, with 0 by default, or was skipped."""
+        return self.state == EXITED and not self.failure
 
     @property
     def down(self) -> bool:
@@ -109,12 +127,7 @@ class Unit:
     @property
     def paused(self) -> bool:
         """Whether its processes are stopped on request, to continue later."""
-        return self.run.process == PAUSED and self.state == RUNNING
-
-    @property
-    def may_pause(self) -> bool:
-        """Whether it runs and is not paused."""
-        return self.state == RUNNING and self.run.main_alive and not self.paused
+        return self.run.process == PAUSED and self.state in UNDER_WAY
 
     @property
     def start_complete(self) -> bool:
@@ -131,17 +144,11 @@ class Unit:
             return self.succeeded
         if dependency.condition == HEALTHY:
             return self.run.ready
-        return self.starts > 0 or self.state == RUNNING
+        return self.starts > 0 or self.command_runs
 
     def can_never_satisfy(self, dependency: Dependency) -> bool:
         """Whether the condition can never hold any more, without a request."""
         return self.ended and not self.restart_pending and not self.satisfies(dependency)
-
-    def waits_for(self, other: Unit) -> bool:
-        """Whether it is to start, and its dependency on the other one does not hold yet."""
-        dependencies = (dependency for dependency in self.spec.depends_on if dependency.service == other.name)
-        held = all(other.satisfies(dependency) for dependency in dependencies)
-        return self.desired and self.state == STOPPED and not held
 
     def take_next(self) -> None:
         """Take over the version in the newest Plan."""

@@ -65,7 +65,8 @@ class Startup(Record):
     """When a run counts as started (supervisord's startsecs and startretries).
 
     Its state is STARTING for its first `seconds`. A run that ends before is a failed start, whatever its exit code: it
-    is repeated `retries` times, after 1, 2, 3… seconds, whatever the restart policy; then the service is FATAL.
+    is repeated `retries` times, after 1, 2, 3… seconds, whatever the restart policy; then the service is FATAL. A run
+    that counts as started resets the counts, so `attempts` and `window_seconds` of its restart policy have no effect.
     """
 
     seconds: float = 1.0
@@ -268,8 +269,8 @@ class Logging(Record):
     bytes_max: a file is rotated before it exceeds this size, 0 for never. files_max: rotated files and the current one.
     address: "unix:///dev/log", "udp://host:514" or "tcp://host:514". facility: a number of syslog(3).
     tag: replaces the service's name, "" for that name. before: what "prefix" writes before each line.
-    stream: the only stream that it gets, "stdout" or "stderr"; "" for both. output: where the drivers of the container's
-    streams write, "stdout" or "stderr"; "" for the stream of the same name.
+    stream: the only stream that it gets, "stdout" or "stderr"; "" for both. output: where the drivers of the
+    container's streams write, "stdout" or "stderr"; "" for the stream of the same name.
     """
 
     driver: str = "prefix"

@@ -34,6 +34,17 @@ def topological(graph: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     return tuple(done)
 
 
+def stop_levels(graph: Mapping[str, Iterable[str]], priorities: Mapping[str, int]) -> dict[str, int]:
+    """The level of each service at the stop of the container: the highest is stopped first. Empty if all are equal.
+
+    It is the priority of the service, or a higher one of a service that it depends on: that one is stopped after it.
+    """
+    levels: dict[str, int] = {}
+    for name in topological(graph):
+        levels[name] = max([priorities[name], *(levels[other] for other in graph[name] if other in levels)])
+    return levels if len(set(levels.values())) > 1 else {}
+
+
 def cycles(graph: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:
     """Cycles of the graph, each as its names in order, with the first one repeated at the end.
 

@@ -29,6 +29,9 @@ UNHEALTHY = "unhealthy"  # detail: the last output of its probe; cause: why that
 HOOK_FAILED = "hook-failed"  # hook_stage, hook_index, code; cause if it did not run to its end
 HOOK_ENDED = "hook-ended"  # the same; the hook succeeded, and a stop came before the command was started
 
+# With `startup`: its run was shorter than that. seconds: that time; code, signal; cause: how it ended
+EXITED_TOO_QUICKLY = "exited-too-quickly"
+
 # Of a service that did not run.
 CANNOT_START = "cannot-start"  # code, cause
 DEPENDENCY_FAILED = "dependency-failed"  # service: the dependency; cause: the reason of its end
@@ -93,7 +96,7 @@ class Reason(Record):
     service: str = ""  # the instance that it is about
     path: str = ""
     detail: str = ""
-    restarts: int | None = None  # it was given up after so many restarts in a row; None: it was not given up
+    restarts: int | None = None  # it was given up after so many restarts or start retries in a row; None: it was not
     cause: Reason | None = None  # the reason of the service, or of the failed start, that this one is about
 
     def with_texts(self, change: Callable[[str], str]) -> Reason:
@@ -113,6 +116,11 @@ def end_of_run(code: int, seconds: float, *, out_of_memory: bool = False) -> Rea
     signal = exit_signal(code)
     kind = OUT_OF_MEMORY if out_of_memory else KILLED_BY_SIGNAL if signal else EXITED
     return Reason(kind, code, signal, round(seconds, 6))
+
+
+def exited_too_quickly(end: Reason, startup_seconds: float) -> Reason:
+    """The reason of a run that ended like this before it counted as started."""
+    return Reason(EXITED_TOO_QUICKLY, end.code, end.signal, startup_seconds, cause=end)
 
 
 def with_refusal(reason: Reason | None, service: str, refusal: Reason | None) -> Reason | None:

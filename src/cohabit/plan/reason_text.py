@@ -19,7 +19,14 @@ def text_of(reason: Reason | None) -> str:
     text = _TEXTS[reason.kind](reason) if reason.kind in _TEXTS else reason.detail or reason.kind
     if reason.restarts is None:
         return text
-    return f"{text}; given up after {reason.restarts} restart{'' if reason.restarts == 1 else 's'}"
+    return f"{text}; given up after {_count(reason)}"
+
+
+def _count(reason: Reason) -> str:
+    number = reason.restarts or 0
+    if reason.kind in (reasons.EXITED_TOO_QUICKLY, reasons.CANNOT_START):
+        return f"{number} start {'retry' if number == 1 else 'retries'} (startretries)"
+    return f"{number} restart{'' if number == 1 else 's'}"
 
 
 def start_failure(reason: Reason) -> str:
@@ -85,6 +92,12 @@ def _connection(reason: Reason) -> str:
     return f"{reason.detail} ({reason.path})"
 
 
+def _too_quickly(reason: Reason) -> str:
+    startsecs = format_duration(reason.seconds or 0.0)
+    how = text_of(reason.cause)
+    return f"exited too quickly (process log may have details): it {how}, and its startsecs is {startsecs}"
+
+
 def _service_ended(reason: Reason) -> str:
     return f"{reason.service} {text_of(reason.cause)}" + (f" ({reason.detail})" if reason.detail else "")
 
@@ -97,6 +110,7 @@ _TEXTS: dict[str, Callable[[Reason], str]] = {
     reasons.EXITED: _ended,
     reasons.KILLED_BY_SIGNAL: _ended,
     reasons.OUT_OF_MEMORY: _ended,
+    reasons.EXITED_TOO_QUICKLY: _too_quickly,
     reasons.STOP_TIMED_OUT: lambda it: f"{_ended(it)}, because it did not stop in time",
     reasons.STOPPED_UNASKED: _stopped_unasked,
     reasons.KILLED_ON_REQUEST: lambda it: f"killed on request (signal {it.signal})",

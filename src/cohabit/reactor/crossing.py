@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Name -> version of the saved state. Increase it with each incompatible change of what save() returns.
 VERSIONS = {
     "loop": 2,
-    "engine": 12,
+    "engine": 13,
     "launcher": 2,
     "output": 7,
     "multiline": 2,

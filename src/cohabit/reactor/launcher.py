@@ -237,10 +237,10 @@ class Launcher:
     ) -> tuple[tuple[int, ...], list[Stream]]:
         """Return the child's stdout and stderr, and our streams; no streams if it inherits ours. Raises OSError."""
         if any(entry.driver == "inherit" for entry in service.logging):
-            return (1, 2), []
+            return (1, 1 if service.stderr_to_stdout else 2), []
         ends, streams = self._output.reader.open(service, user.uid if user else None)
         opened += ends
-        return tuple(ends), streams
+        return (ends[0], ends[-1]), streams
 
     def _describe_main(self, service: Service, opened: list[int], streams: list[Stream]) -> SpawnSpec:
         """Describe a main process. What is opened for it is added to `opened` and `streams`. Raises OSError."""

@@ -176,12 +176,12 @@ class ServiceReader:
         policy = self.keys.deploy.restart_policy if self.keys.deploy else None
         if policy:
             # As in swarm, a window of 0 means that the count of restarts is never reset.
-            window = {} if policy.window is None else {"window_seconds": float(policy.window) or math.inf}
+            window = Restart.window_seconds if policy.window is None else float(policy.window) or math.inf
             return Restart(
                 condition=_RESTART_CONDITIONS[policy.condition],
                 attempts=None if not policy.max_attempts else int(policy.max_attempts),
                 delay_seconds=None if policy.delay is None else float(policy.delay),
-                **window,
+                window_seconds=window,
             )
         written = self.keys.restart
         if written is None:

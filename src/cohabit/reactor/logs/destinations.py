@@ -134,7 +134,7 @@ class Destinations:
             return destination
         if entry.driver == "syslog":
             return self._server(entry.address)
-        return self.containers[stream]
+        return self.containers[entry.output or stream]
 
     def _file(self, path: str) -> tuple[Destination, FileSink]:
         found = self._files.get(path)

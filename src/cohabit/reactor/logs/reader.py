@@ -1,7 +1,7 @@
 """Reads the pipes that services write to.
 
-Each start of a service gets two new pipes. What is read goes to the Router (router.py). While something behind a stream
-does not accept output, the stream is paused (destination.py).
+Each start of a service gets two new pipes, or one if its stderr is to be its stdout. What is read goes to the Router
+(router.py). While something behind a stream does not accept output, the stream is paused (destination.py).
 
 A service with `raw` as its only driver has its bytes moved with splice(2) where possible. Spliced bytes are not seen,
 so they are not recorded. While a client follows the service, or it has a log probe, its bytes are read.
@@ -22,10 +22,10 @@ from cohabit.reactor.processes.stdio import change_owner, set_up_terminal, share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
-    from cohabit.plan.model import Service
+    from cohabit.plan.model import Logging, Service
     from cohabit.reactor.logs.destination import Held
     from cohabit.reactor.logs.router import Router
     from cohabit.reactor.poller import Poller
@@ -50,15 +50,15 @@ class Reader:
     # --- pipes ---------------------------------------------------------------------------------------
 
     def open(self, service: Service, uid: int | None) -> tuple[list[int], list[Stream]]:
-        """Make two pipes for one start. Returns their write ends, and the streams. Raises OSError: out of resources.
+        """Make the pipes for one start. Returns their write ends, and the streams. Raises OSError: out of resources.
 
-        uid: the service's user. It becomes the owner of the pipes, so that the service can open its /dev/stdout
-        (processes/stdio.py).
+        With stderr_to_stdout there is one pipe, so that the order of all lines is kept. uid: the service's user. It
+        becomes the owner of the pipes, so that the service can open its /dev/stdout (processes/stdio.py).
         """
         ends: list[int] = []
         streams: list[Stream] = []
         try:
-            for kind in ("stdout", "stderr"):
+            for kind in ("stdout",) if service.stderr_to_stdout else ("stdout", "stderr"):
                 reader, writer = os.pipe2(os.O_CLOEXEC)
                 ends.append(writer)
                 os.set_blocking(reader, False)
@@ -105,10 +105,11 @@ class Reader:
 
     def _add_new(self, service: Service, kind: str, fd: int) -> Stream:
         origin = Origin(service.name, kind, service.service, service.replica)
+        logging = [each for each in service.logging if each.stream in ("", kind)]
         # A terminal of its own cannot be inherited: what is written there comes to us.
-        entries = tuple(each.replace(driver="raw") if each.driver == "inherit" else each for each in service.logging)
+        entries = tuple(each.replace(driver="raw") if each.driver == "inherit" else each for each in logging)
         stream = Stream(origin, fd, entries, service.multiline_pattern)
-        stream.raw = _is_raw(service) and not self._router.mask.texts
+        stream.raw = _is_raw(logging) and not (service.multiline_pattern or self._router.mask.texts)
         self.add(stream)
         return stream
 
@@ -289,9 +290,8 @@ def _keep_heap() -> None:
     bytearray(_HEAP_SLACK_SIZE)
 
 
-def _is_raw(service: Service) -> bool:
-    alone = service.logging[0] if len(service.logging) == 1 else None
-    return alone is not None and alone.driver == "raw" and alone.blocking and not service.multiline_pattern
+def _is_raw(entries: Sequence[Logging]) -> bool:
+    return len(entries) == 1 and entries[0].driver == "raw" and entries[0].blocking
 
 
 def _reads_to_empty(stream: Stream) -> int:

@@ -67,7 +67,7 @@ class Router:
     def connect(self, stream: Stream) -> None:
         """Connect a new stream to its targets, and to its multiline child if it has a pattern."""
         stream.targets = self._destinations.targets(stream.entries, stream.origin)
-        stream.splices = stream.raw and self._destinations.can_splice(stream.origin.stream)
+        stream.splices = stream.raw and self._destinations.can_splice(stream.entries[0].output or stream.origin.stream)
         if stream.pattern and not stream.source:
             stream.source = self.multiline.open(stream.service, stream.pattern)
         if stream.source:

@@ -29,6 +29,7 @@ from cohabit.reactor.processes.proc import send
 from cohabit.reactor.processes.signaller import Signaller
 from cohabit.reactor.processes.started import HOOK, Process
 from cohabit.reactor.processes.tree import Trees
+from cohabit.units import exit_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ class Children:
                 orphans = True
             else:
                 del self._by_pid[pid]
+                process.by_signal = os.WIFSIGNALED(status)
                 self.ended.append((process, spawn.exit_code(status)))
         else:
             os.kill(os.getpid(), signals.CHLD)  # there may be more: reap them in the next turn
@@ -330,11 +332,14 @@ class Children:
             self.daemons.begin(service)
         else:
             killed = code == _KILLED and not process.stop_requested and name not in self.trees.being_killed
-            self.report_exited(name, code, orphans=orphans, out_of_memory=killed and self._out_of_memory.killed_one())
+            memory = killed and self._out_of_memory.killed_one()
+            self.report_exited(name, code, orphans=orphans, out_of_memory=memory, by_signal=process.by_signal)
 
-    def report_exited(self, name: str, code: int, *, orphans: bool, out_of_memory: bool = False) -> None:
+    def report_exited(
+        self, name: str, code: int, *, orphans: bool, out_of_memory: bool = False, by_signal: bool = False
+    ) -> None:
         """Report that the main process of a service has ended, and whether it left processes behind."""
-        self.emit(events.Exited(name, code, orphans, out_of_memory))
+        self.emit(events.Exited(name, code, orphans, out_of_memory, by_signal))
         if orphans:
             self.lingering.add(name)
         else:
@@ -392,6 +397,7 @@ class Children:
             process = Process(key, pid, errors, None, tasks.get(key, _ignore_end) if task else None)
             process.message = message
             if code >= 0:
+                process.by_signal = exit_signal(code) is not None
                 if not task or key in tasks:
                     self.ended.append((process, code))
                 continue

@@ -47,7 +47,9 @@ if TYPE_CHECKING:
         def report_ended(self) -> None:
             """Report the ends that are known."""
 
-        def report_exited(self, name: str, code: int, *, orphans: bool, out_of_memory: bool = False) -> None:
+        def report_exited(
+            self, name: str, code: int, *, orphans: bool, out_of_memory: bool = False, by_signal: bool = False
+        ) -> None:
             """Report the end of a main process."""
 
 
@@ -59,10 +61,13 @@ class Process:
 
     errors: the pipe that reports a failed exec, -1 once the outcome is known; message: what the child wrote to it, None
     before that. ended: callback for a task's end. signalled: it was sent a signal by us; stop_requested: one to stop.
-    held_until: monotonic seconds until which its end is not reported (_HELD_SECONDS), 0 if that is not so.
+    by_signal: a signal ended it. held_until: monotonic seconds until which its end is not reported (_HELD_SECONDS), 0
+    if that is not so.
     """
 
-    __slots__ = ("ended", "errors", "held_until", "key", "message", "pid", "signalled", "start", "stop_requested")
+    __slots__ = (
+        "by_signal", "ended", "errors", "held_until", "key", "message", "pid", "signalled", "start", "stop_requested",
+    )  # fmt: skip
 
     def __init__(self, key: str, pid: int, errors: int, start: SpawnSpec | None, ended: Ended | None) -> None:
         self.key = key
@@ -71,7 +76,7 @@ class Process:
         self.message: bytes | None = None
         self.start = start
         self.ended = ended
-        self.stop_requested = self.signalled = False
+        self.stop_requested = self.signalled = self.by_signal = False
         self.held_until = 0.0
 
     @property
