@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cohabit.engine import effects, events
-from cohabit.plan.reason import DEPENDENCY_FAILED
+from cohabit.plan.reason import DEPENDENCY_FAILED, EXITED_TOO_QUICKLY
 from cohabit.plan.reason_text import text_of
 from sim.checker import EPSILON, KILL_WAIT_SECONDS, SIGKILL, Checker
 from sim.checkers_lifecycle import LIFECYCLE_CHECKERS
@@ -293,7 +293,10 @@ class Reasons(Checker):
 
 def _compared(reason: Reason | None) -> Reason | None:
     """The part of a reason that the model knows."""
-    return reason and reason.replace(seconds=None, signal=None, detail="", restarts=None)
+    if reason is None:
+        return None
+    cause = _compared(reason.cause) if reason.kind == EXITED_TOO_QUICKLY else reason.cause
+    return reason.replace(seconds=None, signal=None, detail="", restarts=None, cause=cause)
 
 
 def _services_in(reason: Reason | None) -> Iterator[str]:
@@ -309,7 +312,8 @@ class NoDeadlock(Checker):
         possible = self.world.reactor.awaits_event
         if self.model.ending_at is None:  # a stopped service waits for a request, and dependents wait for it
             down = any(state.down for state in self.model.states.values())
-            possible = possible or down or bool(self.world.reactor.scheduled)
+            stays = self.model.plan is not None and self.model.plan.stays
+            possible = possible or down or stays or bool(self.world.reactor.scheduled)
         if deadline is None and not self.model.reading and not self.world.kernel.living and not possible:
             self.fail("no deadline, no process and no Exit: only a stop signal could change anything")
 

@@ -160,6 +160,22 @@ class Hooks(Checker):
                 self.fail(f"{name} is not stopped after its pre_stop hooks")
 
 
+class Startups(Checker):
+    """A service is RUNNING when it has run for the time of its `startup`, and not before. Then it is announced."""
+
+    def stepped(self, event: Event, result: list[Effect], now: float) -> None:
+        early = {state.name for state in self.model.states.values() if state.running and state.startup_at is not None}
+        for each in self.world.engine.services.transitions:
+            if each.after == "RUNNING" and each.before == "STARTING" and each.service in early:
+                self.fail(f"{each.service} counts as started before it has run for its startup")
+
+    def idle(self, deadline: float | None, now: float) -> None:
+        for name, state in self.model.states.items():
+            due = None if state.paused or not state.running else state.startup_at
+            if due is not None and (deadline is None or deadline > due + EPSILON):
+                self.fail(f"{name} counts as started at {due:.3f}, without a deadline for that")
+
+
 class Schedules(Checker):
     """A scheduled job runs when it is due and never twice at once. A skipped run is reported."""
 
@@ -280,6 +296,7 @@ LIFECYCLE_CHECKERS: tuple[type[Checker], ...] = (
     Probes,
     Unhealthy,
     Hooks,
+    Startups,
     Schedules,
     Reloads,
     ReadyAnnouncement,

@@ -203,8 +203,13 @@ class Answers(Checker):
                 self.fail(f"{names} were not started again, and the answer says that they were: {answer.text}")
         elif busy or continuing:
             self.fail(f"{busy or continuing} have not ended, and the answer says that they have: {answer.text}")
-        elif by_itself and len(states) == 1 and states[0].ended and answer.code != states[0].code:
-            self.fail(f"{names} ended with {states[0].code}, the answer says {answer.code}")
+        elif by_itself and len(states) == 1 and states[0].ended and answer.code != _code_of(states[0]):
+            self.fail(f"{names} ended with {_code_of(states[0])}, the answer says {answer.code}")
+
+
+def _code_of(state: ServiceState) -> int:
+    """What `wait` answers when it has ended."""
+    return state.code or 1 if state.failure else 0
 
 
 _VERDICTS = {machine.STOPPED, machine.BACKOFF, machine.EXITED, machine.FATAL}
@@ -234,7 +239,8 @@ class Transitions(Checker):
                     self.fail(f"{each.after} of {name} cannot follow {before}")
                 self._states[name] = each.after
                 self._changed.add(name)
-                self._starts[name] = self._starts.get(name, 0) + (each.after == machine.RUNNING)
+                ran = before == machine.STARTING and each.pid != 0
+                self._starts[name] = self._starts.get(name, 0) + ran
         for effect in result:
             if isinstance(effect, effects.Forget):
                 self._states.pop(effect.service, None)
@@ -296,7 +302,8 @@ class Histories(Checker):
         if state.active and (state.stop_requested_at is not None or state.orphans):
             right = ("STOPPING",)
         elif state.active:
-            right = ("RUNNING",) if state.main_alive else ("STARTING", "STOPPING")
+            under_way = "RUNNING" if state.startup_at is None else "STARTING"
+            right = (under_way,) if state.main_alive else ("STARTING", "STOPPING")
         elif state.restart_at is not None:
             right = ("BACKOFF",)
         elif state.ended:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sim.plans import FaultProfile
 
 SIGKILL = 9
+_SIGNALLED = 128
 _INSTANT_SECONDS = 0.001
 _PROCESSES_AT_MOST = 4  # children of one process
 
@@ -26,11 +27,12 @@ class Process:
 
     service: the tree that it belongs to, "" for none. leader: a child of process 1, which reads its exit status.
     hook: its stage, "" for a main process. session: it made a session of its own. code: its exit code, once it ended.
+    by_signal: a signal ended it; a shell exits with such a code, too.
     """
 
     __slots__ = (
-        "alive", "code", "exec_failed", "executed", "hook", "ignores_signals", "killed", "leader", "pending", "pid",
-        "service", "session",
+        "alive", "by_signal", "code", "exec_failed", "executed", "hook", "ignores_signals", "killed", "leader",
+        "pending", "pid", "service", "session",
     )  # fmt: skip
 
     def __init__(self, pid: int, service: str, hook: str = "", *, leader: bool) -> None:
@@ -46,6 +48,7 @@ class Process:
         self.killed = False  # SIGKILL was sent to it
         self.pending: list[int] = []  # signals that wait for its exec
         self.code = 0
+        self.by_signal = False
 
 
 class Kernel:
@@ -196,6 +199,7 @@ class Kernel:
             return
         process.alive = False
         process.code = code
+        process.by_signal = process.killed or (code > _SIGNALLED and process.pid % 2 == 0)
         del self.living[process.pid]
         if process.leader:
             self.zombies.append(process)

@@ -106,6 +106,7 @@ class Model(RequestedState):
             case events.Due():
                 self.time_is_over = self.time_is_over or (self.total_at is not None and now >= self.total_at)
                 for state in self.states.values():
+                    state.check_startup(now)
                     if state.running and state.health is not None and not state.paused:
                         self._change_health(state, now, state.health.check_silence)
 
@@ -115,14 +116,15 @@ class Model(RequestedState):
                 state.spawn_pending, state.main_alive, state.since = False, True, now
                 state.starts += 1
                 state.started = True
+                state.begin_startup(now)
                 state.watch_if_started(now)
             case events.SpawnFailed(_, cause, orphans):
                 reason = cause
                 if cause.kind != reasons.SKIPPED:
                     reason = Reason(reasons.CANNOT_START, cause.code, cause=cause)
                 self._never_ran(state, reason, now, orphans=orphans)
-            case events.Exited(_, code, orphans):
-                self._exited(state, code, now, orphans=orphans)
+            case events.Exited():
+                self._exited(state, event, now)
             case events.TreeGone():
                 state.orphans = False
                 self._tree_ended(state, now)
@@ -139,16 +141,21 @@ class Model(RequestedState):
 
     # --- one run -------------------------------------------------------------------------------------
 
-    def _exited(self, state: ServiceState, code: int, now: float, *, orphans: bool) -> None:
-        state.main_alive, state.orphans, state.exit_code = False, orphans, code
-        state.code, state.ran_seconds = state.forced_exit_code or code, now - state.since
-        state.reason = state.reason or state.end_of_run(code)
-        if not orphans and not state.hook:
+    def _exited(self, state: ServiceState, event: events.Exited, now: float) -> None:
+        if state.startup_at != now:
+            state.check_startup(now)
+        state.main_alive, state.orphans, state.exit_code = False, event.orphans, event.code
+        state.by_signal = event.by_signal
+        state.code, state.ran_seconds = state.forced_exit_code or event.code, now - state.since
+        state.reason = state.reason or state.end_of_run(event.code)
+        if not event.orphans and not state.hook:
             self._tree_ended(state, now)
         if state.active and not self.is_going_down(state) and state.is_final:
             self._failed(state)
-            if self._ends_all(state) and (state.code or state.service.schedule is None):
-                self._begin(now, state.code, state.name)  # at once, not when its other processes have ended
+            if self._ends_all(state) and (state.failure or state.service.schedule is None):
+                self._begin(
+                    now, state.code or int(state.failure), state.name
+                )  # at once, not when its other processes have ended
 
     def _never_ran(self, state: ServiceState, reason: Reason, now: float, *, orphans: bool) -> None:
         state.spawn_pending, state.started, state.orphans = False, False, orphans
@@ -217,17 +224,17 @@ class Model(RequestedState):
         """The run was the last one, or the last one until the schedule is due."""
         state.ended = state.service.schedule is None
         self._failed(state)
-        if self._ends_all(state) and (state.code or state.ended):
-            self._begin(now, state.code, self.just_ended.name if self.just_ended else "")
+        if self._ends_all(state) and (state.failure or state.ended):
+            self._begin(now, state.code or int(state.failure), self.just_ended.name if self.just_ended else "")
 
     @staticmethod
     def _ends_all(state: ServiceState) -> bool:
         """Whether the end of its last run ends the container."""
-        failed = state.code or state.given_up
+        failed = state.failure or state.given_up
         return not state.skipped and state.service.essential and bool(failed or state.service.ends_on_success)
 
     def _failed(self, state: ServiceState) -> None:
-        if state.code and not state.failed_at and state.service.schedule is None:
+        if state.failure and not state.failed_at and state.service.schedule is None:
             state.failed_at = self.event_count
 
     def _refuse_starts(self, now: float) -> None:
@@ -249,6 +256,8 @@ class Model(RequestedState):
                 state.kill_at = state.kill_due + seconds
             if state.hooks_until is not None:
                 state.hooks_until += seconds
+            if state.running and state.startup_at is not None and not state.paused:
+                state.startup_at += seconds
             if state.running and state.health is not None and not state.paused:
                 state.health.postpone(at_most)
 
@@ -331,6 +340,7 @@ class Model(RequestedState):
         states = self.states.values()
         if (
             self.plan is None
+            or self.plan.stays
             or self.ending_at is not None
             or not all(a.ended for a in states if not self._will_be_forgotten(a))
         ):
@@ -341,7 +351,7 @@ class Model(RequestedState):
         if self.just_ended in first:
             first = [self.just_ended]
         for state in first:
-            self._begin(now, state.code, state.name)
+            self._begin(now, state.code or 1, state.name)
         if not first:
             self._begin(now, 0, "")
 
@@ -450,12 +460,16 @@ class Model(RequestedState):
                 self._limit_hooks(state, now)
 
     def _time_after(self, name: str) -> float:
-        """The longest time that the services which it depends on need to stop one after the other."""
+        """The longest time that the services which are stopped after it need to stop one after the other."""
         if name not in self.time_after:
             found = [0.0]
             for dependency in self.states[name].newest.depends_on:
                 other = self.states.get(dependency.service)
                 if other is not None:
+                    own = other.grace_seconds if other.active else 0.0
+                    found.append(own + self._time_after(other.name))
+            for other in self.states.values():
+                if self.level(other) < self.level(self.states[name]):
                     own = other.grace_seconds if other.active else 0.0
                     found.append(own + self._time_after(other.name))
             self.time_after[name] = max(found)
@@ -498,12 +512,25 @@ class Model(RequestedState):
         return all(self.states[needed.service].satisfies(needed) for needed in state.service.depends_on)
 
     def blockers_of_stop(self, name: str) -> list[ServiceState]:
-        """The services that must end before this one is stopped: active dependents that are going down, too."""
+        """The services that must end before this one is stopped: active dependents that are going down, too.
+
+        When the container stops, also those of a higher level.
+        """
+        level = self.level(self.states[name])
         return [
             state
             for state in self.states.values()
-            if state.active and self.is_going_down(state) and self._reaches(state, name)
+            if state.active
+            and self.is_going_down(state)
+            and (self._reaches(state, name) or (self.ending_at is not None and self.level(state) > level))
         ]
+
+    def level(self, state: ServiceState) -> int:
+        """Its priority, or the highest one of all that it depends on."""
+        found = [
+            one.priority for one in (other.newest for other in self.states.values()) if self._reaches(state, one.name)
+        ]
+        return max([state.newest.priority, *found])
 
     def _reaches(self, state: ServiceState, name: str) -> bool:
         """Whether a service depends on another one, directly or through others."""

@@ -24,6 +24,7 @@ from cohabit.engine.supervisor import Supervisor
 from cohabit.plan.reason import ALL_ENDED, DEPENDENCY_FAILED, KILLED_BY_SIGNAL, Reason
 from sim.mutants_lifecycle import LIFECYCLE_MUTANTS
 from sim.mutants_post_stop import POST_STOP_MUTANTS
+from sim.mutants_programs import PROGRAM_MUTANTS
 from sim.mutants_requests import REQUEST_MUTANTS
 
 if TYPE_CHECKING:
@@ -461,6 +462,7 @@ MUTANTS: tuple[tuple[Broken, str, str], ...] = (
     (IgnoresStopRequests, "Liveness", "no Exit after"),
     *LIFECYCLE_MUTANTS,
     *POST_STOP_MUTANTS,
+    *PROGRAM_MUTANTS,
     *REQUEST_MUTANTS,
 )
 

@@ -271,7 +271,8 @@ class Reactor:
             token = self._searching[name] = self._next_token()
             self._kernel.at(self._kernel.now + self._rng.choice(_DAEMON_SECONDS), self._searched.append, (name, token))
         else:
-            seen.append(events.Exited(name, process.code, self._check_lingering(name)))
+            left = self._check_lingering(name)
+            seen.append(events.Exited(name, process.code, left, by_signal=process.by_signal))
 
     def _hook_ended(self, process: Process, seen: list[Event]) -> None:
         name = process.service

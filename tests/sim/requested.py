@@ -145,7 +145,10 @@ class RequestedState:
 
     @staticmethod
     def _change_in_place(state: ServiceState, now: float) -> None:
-        probe, state.service = state.service.probe, state.newest
+        probe, startup, state.service = state.service.probe, state.service.startup, state.newest
+        if state.running and state.startup_at is not None and startup is not None:
+            seconds = state.service.startup.seconds if state.service.startup else 0.0
+            state.startup_at += seconds - startup.seconds
         if probe != state.service.probe and state.start_complete and state.service.probe is not None:
             state.health = HealthModel(state.service.probe, now)
 

@@ -73,6 +73,10 @@ def _described(service: Service) -> str:
     parts = [service.name, f"grace {service.stop_grace_seconds:g} s", f"restart {restart.condition}"]
     if restart.condition != "no":
         parts[-1] += f" (attempts {restart.attempts}, delay {restart.delay_seconds})"
+    if service.startup is not None:
+        expected = " ".join(map(str, restart.expected_codes))
+        parts.append(f"startup {service.startup.seconds:g} s, {service.startup.retries} retries, expects {expected}")
+    parts += [f"priority {service.priority}"] * (service.priority != 0)
     parts += ["essential"] * service.essential + ["scheduled"] * (service.schedule is not None)
     parts += [f"{len(service.hooks(stage))} {stage}" for stage in HOOK_STAGES if service.hooks(stage)]
     if service.probe is not None:

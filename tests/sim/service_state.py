@@ -29,6 +29,8 @@ _CHANGED_IN_PLACE = (
     "depends_on",
     "pre_stop",
     "post_stop",
+    "startup",
+    "priority",
 )
 _PROBE_TIMES = ("interval_seconds", "timeout_seconds", "retries", "start_period_seconds", "start_interval_seconds")
 
@@ -160,6 +162,8 @@ class ServiceState:
         self.started = False  # the command was executed
         self.reason: Reason | None = None  # of the end of the run
         self.skipped = False  # one of its conditions did not hold
+        self.by_signal = False  # a signal has ended it
+        self.startup_at: float | None = None  # it counts as started then; None if it does
         self.must_end = False  # unhealthy with on_failure restart, or a post_start hook failed
         self.restart_requested = False  # also against its restart policy
         self.forced_exit_code = 0  # replaces the exit code of the run
@@ -185,7 +189,10 @@ class ServiceState:
             if stage == "pre_stop":
                 return Reason(reasons.STOPPED_UNASKED, code, hook_stage=stage, hook_index=int(number))
             return Reason(reasons.STOP_TIMED_OUT, code)
-        return Reason(reasons.KILLED_BY_SIGNAL if code in _BY_SIGNAL else reasons.EXITED, code)
+        end = Reason(reasons.KILLED_BY_SIGNAL if code in _BY_SIGNAL else reasons.EXITED, code)
+        if self.startup_at is not None and self.stop_requested_at is None:
+            return Reason(reasons.EXITED_TOO_QUICKLY, code, cause=end)
+        return end
 
     # --- properties ----------------------------------------------------------------------------------
 
@@ -231,14 +238,34 @@ class ServiceState:
 
     @property
     def ready(self) -> bool:
-        """Its start is complete, and it is healthy or has no probe."""
-        return self.start_complete and (self.service.probe is None or bool(self.health and self.health.healthy))
+        """Its start is complete, it counts as started, and it is healthy or has no probe."""
+        return (
+            self.start_complete
+            and self.startup_at is None
+            and (self.service.probe is None or bool(self.health and self.health.healthy))
+        )
 
     @property
     def succeeded(self) -> bool:
-        """It has completed: its last run ended with 0 or was skipped, and no other run is due."""
+        """It has completed: its last run ended as expected or was skipped, and no other run is due."""
         at_rest = not self.active and not self.waiting and self.restart_at is None
-        return at_rest and (self.starts > 0 or self.skipped) and self.code == 0 and not self.given_up
+        return at_rest and (self.skipped or (self.starts > 0 and not self.failure)) and not self.given_up
+
+    @property
+    def start_failed(self) -> bool:
+        """Its last run has ended, and did not count as started, in a service with `startup`."""
+        done = self.skipped or (self.started and self.startup_at is None)
+        return self.service.startup is not None and not done
+
+    @property
+    def failure(self) -> bool:
+        """The end of its last run, or its refused start, is a failure."""
+        if self.skipped:
+            return False
+        if not self.started:
+            return self.code != 0 or self.start_failed
+        expected = self.code in self.service.restart.expected_codes
+        return self.start_failed or self.by_signal or self.forced_exit_code != 0 or not expected
 
     @property
     def kill_due(self) -> float | None:
@@ -273,6 +300,22 @@ class ServiceState:
         if self.service.probe is not None and self.health is None:
             self.health = HealthModel(self.service.probe, now)
 
+    def begin_startup(self, now: float) -> None:
+        """Its command runs: from now on it has to run for some time, if it has `startup`."""
+        startup = self.service.startup
+        if startup is not None and startup.seconds > 0 and self.stop_requested_at is None:
+            self.startup_at = now + startup.seconds
+        elif startup is not None and self.stop_requested_at is None:
+            self.restarts = 0
+
+    def check_startup(self, now: float) -> bool:
+        """Time has passed: returns whether it counts as started from now on."""
+        over = self.running and not self.paused and self.startup_at is not None and self.startup_at <= now
+        if over:
+            self.startup_at, self.restarts = None, 0
+            self.watch_if_started(now)
+        return over
+
     def watch_if_started(self, now: float) -> None:
         """Begin to watch the health if the start is complete."""
         if self.start_complete:
@@ -282,6 +325,8 @@ class ServiceState:
 
     def unpause(self, now: float) -> None:
         """The pause is over: it does not count for the start period or for the next message."""
+        if self.paused_at is not None and self.startup_at is not None:
+            self.startup_at += now - self.paused_at
         if self.paused_at is not None and self.health is not None:
             self.health.postpone(now - self.paused_at)
             if self.health.next_probe_at is not None:
@@ -309,6 +354,8 @@ class ServiceState:
     @property
     def cannot_restart(self) -> bool:
         """Whether its policy asks for a restart, and the limit or a failed exec forbids it."""
+        if self.start_failed:
+            return self.service.startup is not None and self.restarts >= self.service.startup.retries
         attempts = self.service.restart.attempts
         used_up = attempts is not None and self.consecutive_restarts() >= attempts
         return self._should_restart and (used_up or (not self.started and self.code in (126, 127)))
@@ -321,15 +368,20 @@ class ServiceState:
     @property
     def _should_restart(self) -> bool:
         condition = self.service.restart.condition
-        return self.restart_requested or condition == "always" or (condition == "on-failure" and self.code != 0)
+        by_policy = condition == "always" or (condition == "on-failure" and self.failure)
+        return self.start_failed or self.restart_requested or by_policy
 
     def schedule_restart(self, now: float) -> None:
         """Set the time of the restart."""
+        if self.start_failed:  # supervisord: after 1, 2, 3 seconds
+            self.restarts += 1
+            self.restart_at = now + self.restarts
+            return
         count = self.consecutive_restarts()
         delay = self.service.restart.delay_seconds
         if delay is None or not self.started:
             delay = min(60.0, 0.1 * 2.0 ** min(count, 20))
-        self.restarts = count + 1
+        self.restarts = 0 if self.service.startup is not None else count + 1
         self.restart_at = now + delay
 
 

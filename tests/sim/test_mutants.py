@@ -32,6 +32,8 @@ _SHOWN_BY = {
     "DoesNotKillUnassigned": 204,
     "DoesNotStopDaemon": 115,
     "ExitsWithoutSweep": 59,
+    "ExpectsSignals": 460,
+    "ExpectsZeroOnly": 2247,
     "ExtendsTotalGrace": 86,
     "HasNoWatchdog": 46,
     "IgnoresOnFailureExit": 46,

@@ -22,6 +22,7 @@ from sim.checkers import CHECKERS
 from sim.kernel import Kernel
 from sim.model import Model
 from sim.plans import NAMES, FaultProfile, PlanProfile, PostStops, changed_plan, random_plan, scaled_plan
+from sim.programs import Programs
 from sim.reactor import Reactor
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _CLIENT_SEED = 1 << 64
 _HAS_A_CLIENT = 0.5  # of the worlds
 _RARELY, _OFTEN = 0.1, 0.5
 _FREEZE_SEED, _SKIP_SEED, _PAUSE_SEED, _POST_STOP_SEED, _CHANGE_SEED = 1 << 40, 1 << 48, 1 << 52, 1 << 56, 1 << 44
+_PROGRAM_SEED = 1 << 60
 _ACTIONS = ("start", "start", "start", "stop", "stop", "restart", "restart", "kill", "signal", "scale")
 _SIGNALS = (1, 10, 15)
 _AFTER_EXIT: tuple[Event, ...] = (events.ReloadRequested(), events.StopRequested(15), events.Due())
@@ -66,7 +68,9 @@ class World:
         self.faults = FaultProfile(self.rng)
         self.plan_profile = PlanProfile(self.rng)
         self.post_stops = PostStops(Random(seed + _POST_STOP_SEED))  # noqa: S311 - the same
-        self.plan = self.post_stops.added(random_plan(self.rng, self.plan_profile))  # of the file, if it is valid
+        self._programs = Programs(Random(seed + _PROGRAM_SEED))  # noqa: S311 - the same
+        plan = self._programs.added_to(random_plan(self.rng, self.plan_profile))
+        self.plan = self.post_stops.added(plan)  # of the file, if it is valid
         self.kernel = Kernel(self.rng, self.faults)
         self.reactor = Reactor(self.rng, self.faults, self.kernel, Random(seed + _SKIP_SEED))  # noqa: S311 - the same
         self.model = Model()
@@ -249,7 +253,8 @@ class World:
 
     def _file_changes(self) -> None:
         before = self.post_stops.removed(self.plan)
-        self.plan = self.post_stops.added(changed_plan(self.rng, self.plan_profile, before))
+        plan = self._programs.added_to(changed_plan(self.rng, self.plan_profile, before))
+        self.plan = self.post_stops.added(plan)
         self._broken = self.rng.random() < self.faults.broken_file
         self._seen.append(events.ReloadRequested())
         if self._client_rounds_left:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohabit.plan import reason as reasons
-from cohabit.plan.reason import Reason, dependency_failed, end_of_run
+from cohabit.plan.reason import Reason, dependency_failed, end_of_run, exited_too_quickly
 from cohabit.plan.reason_text import text_of
 from cohabit.rendering.text import columns
 from unit.status_story import (
@@ -701,3 +701,34 @@ def test_post_stop_hooks_are_a_part_of_the_stop() -> None:
     first, second, *_ = why(DOWN, [ended(**hook, want="down")], "web")
     assert first.startswith("web is being stopped")
     assert second.startswith(runs)
+
+
+# --- programs of supervisord --------------------------------------------------------------------------
+
+PROGRAM: Status = {"startup_seconds": 1.0, "start_retries": 3, "restart": "on-failure"}
+TOO_QUICKLY = exited_too_quickly(end_of_run(1, 0.2), 1.0)
+
+
+def test_a_program_is_explained_in_the_words_of_supervisord() -> None:
+    """startsecs, startretries and autorestart, in each state."""
+    starting = service(state="STARTING", ready=False, next=NOW + 0.4, **PROGRAM)
+    assert text(starting).startswith("web is starting")
+    assert "it is RUNNING in 400ms, if it does not end before (startsecs)" in " ".join(why(DOWN, [starting], "web"))
+    failing = crashing(reason=TOO_QUICKLY, why=text_of(TOO_QUICKLY), restarts=2, **PROGRAM)
+    lines = " ".join(why(DOWN, [failing], "web"))
+    assert "exited too quickly (process log may have details)" in lines
+    assert "next attempt: start retry 2 of 3" in lines
+    assert "(startretries=3)" in lines
+    again = crashing(restarts=0, **PROGRAM)
+    assert "next attempt: restart " in " ".join(why(DOWN, [again], "web"))
+    assert "(autorestart=unexpected)" in " ".join(why(DOWN, [again], "web"))
+    given_up = ended("web", 1, state="FATAL", reason=TOO_QUICKLY.replace(restarts=3), restarts=3, **PROGRAM)
+    assert text(given_up).startswith("web was given up after 3 start retries: the last time it exited too quickly")
+
+
+def test_an_expected_exit_code_is_shown_as_an_end() -> None:
+    """As a completed service, with its code."""
+    done = ended("web", 2, expected_end=True, **PROGRAM)
+    (cause,) = why_json(DOWN, [done], "web")
+    assert (cause["kind"], "exit code 2" in text(done)) == ("ended", True)
+    assert "autorestart=unexpected" in " ".join(why(DOWN, [done], "web"))

@@ -60,7 +60,7 @@ def container(engine: Supervisor, clock: Clock, *, ready: bool, **details: Any) 
 
 def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> ServiceStatus:
     """Return one service instance. details: pids, blocked_output, output, output_before."""
-    definition = unit.spec
+    definition, startup = unit.spec, unit.spec.startup
     reason = unit.run.reason
     if unit.unreachable and unit.signal_refused is not None:
         reason = unit.signal_refused.replace(cause=reason)
@@ -114,6 +114,9 @@ def service(engine: Supervisor, unit: Unit, clock: Clock, **details: Any) -> Ser
             probes_passed=unit.health.passed,
             probes_failed=unit.health.failed,
         ),
+        startup_seconds=startup.seconds if startup else None,
+        start_retries=startup.retries if startup else None,
+        expected_end=unit.succeeded and bool(unit.code),
         **details,
     )
 

@@ -51,7 +51,7 @@ class Event(JsonRecord):
     text: str  # the reason, as text to be shown
     code: int | None  # the exit code, if a run has ended
     reason: Reason | None = None
-    from_state: str = ""  # the state before it; empty for the container
+    from_state: str = ""  # the state before it, the same if it did not change; empty for the container
     pid: int = 0  # the main process that it is about; 0 if there is none
     expected: bool = True  # false if it is a failure
     tries: int = 0  # failed starts in a row, of a service of supervisord
@@ -180,7 +180,7 @@ class ServiceStatus(JsonRecord):
     attempts: int | None  # their maximum
     restart: str  # the restart condition
     started: float | None  # its last start
-    next: float | None  # when BACKOFF or STOPPING ends
+    next: float | None  # when BACKOFF or STOPPING ends, or STARTING of a program of supervisord
     hook_stage: str  # pre_start, post_start, pre_stop or post_stop, while such a hook is running
     hook_index: int  # the number of that hook
     depends_on: tuple[DependencyStatus, ...]
@@ -204,6 +204,9 @@ class ServiceStatus(JsonRecord):
     output: tuple[str, ...] | None  # the last lines of its last run; null if the request did not ask for them
     output_before: tuple[str, ...] | None = None  # the same of the run before it
     next_run: float | None = None  # when its schedule is due next; null without a schedule
+    startup_seconds: float | None = None  # the startsecs of a program of supervisord; null for another service
+    start_retries: int | None = None  # its startretries
+    expected_end: bool = False  # whether its exit code, which is not 0, is an expected one (exitcodes)
 
     @property
     def up(self) -> bool:
@@ -214,6 +217,16 @@ class ServiceStatus(JsonRecord):
     def going_down(self) -> bool:
         """Whether its running processes are to be stopped, for a stop or a restart."""
         return self.restart_pending or not self.up
+
+    @property
+    def failed_code(self) -> int:
+        """The exit code of its last run if it is a failure; 0 if it is not."""
+        return 0 if self.expected_end else self.code or 0
+
+    @property
+    def command_runs(self) -> bool:
+        """Whether its main process runs and is not being stopped."""
+        return self.state in {"STARTING", "RUNNING"} and self.pid != 0
 
     @property
     def at_rest(self) -> bool:

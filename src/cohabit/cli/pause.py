@@ -39,7 +39,7 @@ def run(inherited: InheritedSignals, command: Command, arguments: list[str]) -> 
     cohabit = client.connect(command, values)
     if not services:
         pausing = command.name == "pause"
-        running = [each for each in cohabit.status().services if each.state == "RUNNING"]
+        running = [each for each in cohabit.status().services if each.command_runs]
         services = [each.name for each in running if each.paused != pausing]
         if not services:
             raise UsageError(f"cannot {command.name}: no service {'runs' if pausing else 'is paused'} (see cohabit ps)")

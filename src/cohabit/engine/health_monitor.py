@@ -92,7 +92,8 @@ class HealthMonitor:
     def due(self, unit: Unit, now: float) -> None:
         """The timer of the unit has expired: request a probe, or record that a report is missing."""
         probe = unit.spec.probe
-        if probe is None or not unit.command_runs:
+        next_at = unit.health.next_at
+        if probe is None or not unit.command_runs or next_at is None or next_at > now:
             return
         before = unit.health.status
         self._services.timers.set((unit.name, HEALTH_TIMER), None)  # it may be due for an earlier result

@@ -266,10 +266,12 @@ class Runs:
         services, run = self._services, unit.run
         code, orphans = event.code, event.orphans
         services.timers.set((unit.name, HOOK_TIMER), None)
-        startup.check(services, unit, now)
+        counts_as_started = startup.was_over(unit, now)
         if run.process == PAUSED:  # it had ended before, or was killed: what it left behind has to end as well
             services.out.append(Unpause(unit.name))
         run.process, run.orphans = GONE, orphans
+        if counts_as_started:
+            services.fact(unit, machine.DUE, now)
         run.ended_by = OUT_OF_MEMORY if event.out_of_memory else SIGNAL if event.by_signal else ""
         unit.code, run.exit_code = run.forced_exit_code or code, code
         run.ran_seconds = max(0.0, now - run.started_at)

@@ -6,7 +6,7 @@ an end before that.
 
 from __future__ import annotations
 
-from cohabit.engine.machine import DUE, STARTING
+from cohabit.engine.machine import STARTING
 from cohabit.engine.transition import SPAWNED
 from cohabit.engine.unit import STATE_TIMER
 from cohabit.plan.model import POST_START
@@ -36,15 +36,16 @@ def over(services: Services, unit: Unit, now: float) -> None:
     if unit.run.startup_ends is not None:
         unit.run.startup_ends = None
         services.say("info", unit, "counts as started: it has run for longer than its startsecs")
-        if unit.run.hook_stage != POST_START:
+        # While it goes down, a post_start hook may have failed without a consequence: then it does not become ready.
+        hooks_done = unit.run.hook_stage != POST_START and not (unit.spec.post_start and unit.going_down)
+        if unit.run.main_alive and hooks_done:
             services.health_monitor.begin(unit, now)
 
 
-def check(services: Services, unit: Unit, now: float) -> None:
-    """It has ended just now. If it has run for that time, and its timer is only late, it counts as started first."""
+def was_over(unit: Unit, now: float) -> bool:
+    """Whether it has run for that time, and its timer is only late."""
     ends = unit.run.startup_ends
-    if unit.state == STARTING and ends is not None and ends < now and not unit.paused:
-        services.fact(unit, DUE, now)
+    return unit.state == STARTING and ends is not None and ends < now and not unit.paused
 
 
 def changed(services: Services, unit: Unit, before: Startup | None) -> None:

@@ -15,7 +15,7 @@ from cohabit.plan.reason_text import start_failure, text_of
 from cohabit.rendering.advice import blocked_advice, buffer_advice, exit_advice, port_advice, probe_advice, stop_advice
 from cohabit.rendering.colours import DONE, FAILED, READY, STOPPED, state_of
 from cohabit.rendering.ending import end_clause, next_attempt, restart_policy, stop_progress
-from cohabit.rendering.formatting import clock, counted, name_list, time_and_age
+from cohabit.rendering.formatting import clock, counted, name_list, time_and_age, until
 from cohabit.units import format_duration
 
 if TYPE_CHECKING:
@@ -292,10 +292,13 @@ def _going_down(snapshot: Snapshot, service: ServiceStatus) -> Cause:
 # --- starting, stopping, at rest ----------------------------------------------------------------------
 
 
-def _starting(_snapshot: Snapshot, service: ServiceStatus) -> Cause:
+def _starting(snapshot: Snapshot, service: ServiceStatus) -> Cause:
     if service.hook_stage:
         clause = f"is starting: its {service.hook_stage} hook {service.hook_index + 1} is running"
         return _cause(service, HOOK, clause, output=_output(service))
+    if service.command_runs and service.next is not None:
+        left = f"it is RUNNING {until(service.next, snapshot.container.now)}, if it does not end before (startsecs)"
+        return _cause(service, IS_STARTING, "is starting", facts=(left,))
     return _cause(service, IS_STARTING, "is starting: the exec of its command is not confirmed yet")
 
 
@@ -364,16 +367,16 @@ def _exited(snapshot: Snapshot, service: ServiceStatus) -> Cause:
         return _cause(service, WAS_SKIPPED, text_of(service.reason), since=False, advice=advice)
     if service.schedule:
         return _scheduled(snapshot, service)
-    if not service.code and service.job:
+    if not service.failed_code and service.job:
         return _cause(service, DONE_JOB, f"has completed: it {end_clause(service, snapshot.container)}", since=False)
     end = end_clause(service, snapshot.container)
     advice = _advice(snapshot, service)
-    if service.code and service.restart == "no" and not service.job:
+    if service.failed_code and service.restart == "no" and not service.job and service.start_retries is None:
         advice.append("to restart it after a failure: set `restart: on-failure`")
-    kind, clause = (FAILED_RUN, end) if service.code else (ENDED, end)
+    kind, clause = (FAILED_RUN, end) if service.failed_code else (ENDED, end)
     return _cause(
         service, kind, clause, since=False, facts=(f"it is not restarted ({restart_policy(service)})",),
-        output=_output(service), advice=advice, display_state=FAILED if service.code else DONE,
+        output=_output(service), advice=advice, display_state=FAILED if service.failed_code else DONE,
     )  # fmt: skip
 
 
@@ -388,12 +391,16 @@ def _fatal(snapshot: Snapshot, service: ServiceStatus) -> Cause:
         because = tuple((need.service, need.condition) for need in failed)
         return _cause(service, REFUSED, f"was not started: it needs {_needs(because)}", since=False, because=because)
     end, advice = end_clause(service, snapshot.container), _advice(snapshot, service)
-    if service.attempts is not None and service.restarts >= service.attempts:
+    if service.start_retries is not None:
+        kind = GAVE_UP
+        retries = "1 start retry" if service.restarts == 1 else f"{service.restarts} start retries"
+        clause = f"was given up after {retries}: the last time it {end}"
+    elif service.attempts is not None and service.restarts >= service.attempts:
         kind = GAVE_UP
         clause = f"was given up after {counted(service.restarts, 'restart')} in a row: the last time it {end}"
     else:
         kind, clause = CANNOT_START, end
-    missing = service.code in {EXIT_CANNOT_RUN, EXIT_NOT_FOUND} and service.never_ran
+    missing = service.code in {EXIT_CANNOT_RUN, EXIT_NOT_FOUND} and service.never_ran and service.start_retries is None
     why_not = "the command cannot be executed" if missing else restart_policy(service)
     facts = (f"it is not restarted ({why_not})",)
     return _cause(service, kind, clause, since=False, facts=facts, output=_output(service), advice=advice)

@@ -58,7 +58,7 @@ def state_of(service: ServiceStatus) -> str:
     if service.skipped:
         return STOPPED
     if state == "EXITED":
-        return FAILED if service.code else DONE
+        return FAILED if service.failed_code else DONE
     if state == "STOPPED":
         return STOPPED if down and not restart else WAITING
     if state == "BACKOFF":  # exit code 0: it only waits for its next run

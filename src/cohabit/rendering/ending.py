@@ -38,9 +38,13 @@ def end_clause(service: ServiceStatus, container: ContainerStatus) -> str:
 def next_attempt(service: ServiceStatus, now: float) -> str:
     """Describe the next attempt: "next attempt: restart 3 of 5 in 1.6s, at 02:40:01Z"."""
     of = "" if service.attempts is None else f" of {service.attempts}"
+    attempt = f"restart {service.restarts}{of}"
+    if service.start_retries is not None:
+        retries = f"start retry {service.restarts} of {service.start_retries}"
+        attempt = retries if service.restarts else "restart"
     if service.next is None:
-        return f"next attempt: restart {service.restarts}{of}"
-    return f"next attempt: restart {service.restarts}{of} {until(service.next, now)}, at {clock(service.next, now)}"
+        return f"next attempt: {attempt}"
+    return f"next attempt: {attempt} {until(service.next, now)}, at {clock(service.next, now)}"
 
 
 def stop_progress(service: ServiceStatus, now: float) -> str:
@@ -61,9 +65,16 @@ def stop_progress(service: ServiceStatus, now: float) -> str:
 
 
 def restart_policy(service: ServiceStatus) -> str:
-    """Name the key of the file that decides on its restart: "restart: on-failure:5", or "on_failure: restart"."""
+    """Name the key of the file that decides on its restart: "restart: on-failure:5", "on_failure: restart".
+
+    For a program of supervisord it is "startretries=3" or "autorestart=unexpected".
+    """
     if service.on_failure == "restart" and service.state == "BACKOFF" and is_unhealthy(service.reason):
         return "on_failure: restart"
+    if service.start_retries is not None:
+        retried = service.state == "FATAL" or (service.state == "BACKOFF" and service.restarts > 0)
+        autorestart = {"always": "true", "on-failure": "unexpected"}.get(service.restart, "false")
+        return f"startretries={service.start_retries}" if retried else f"autorestart={autorestart}"
     attempts = "" if service.attempts is None else f":{service.attempts}"
     return f"restart: {service.restart or 'no'}{attempts}"
 

@@ -27,6 +27,7 @@ WAITS, BEGINS, UNREADY, PAUSES, ENDS = "waits", "begins", "unready", "pauses", "
 _PHASES = {
     "wanted": WAITS,
     "STARTING": BEGINS,
+    "spawned": UNREADY,
     "RUNNING": UNREADY,
     "ready": UNREADY,  # a job continues to run
     "unhealthy": UNREADY,
@@ -245,6 +246,7 @@ def _row(service: ServiceStatus, timeline: Sequence[Event], container: Container
         if entry.event in {"BACKOFF", "FATAL"} or (entry.event == "EXITED" and outcome == FAILED)
     )
     begin, running, ready = (first.get(event) for event in ("STARTING", "RUNNING", _READY))
+    running = first.get("spawned", running)
     return Row(service, moments[0], begin, running, ready, end, outcome, phases, crashes)
 
 
@@ -254,7 +256,7 @@ def _outcome(service: ServiceStatus, last: Event) -> str:
     if service.skipped:
         return STOPPED
     if last.event == "EXITED":
-        return FAILED if _code(service, last) else DONE
+        return FAILED if _code(service, last) and not service.expected_end else DONE
     if last.event == "FATAL":
         return FAILED
     return STOPPED if last.event == "STOPPED" else ""
@@ -272,7 +274,7 @@ def _code(service: ServiceStatus, entry: Event) -> int:
     known = _recorded(service, entry)
     if known and known.code is not None:
         return known.code
-    return service.code or 0 if service.state == entry.event else 0
+    return service.failed_code if service.state == entry.event else 0
 
 
 def _end_text(service: ServiceStatus, entry: Event) -> str:

@@ -183,9 +183,12 @@ def _details(service: ServiceStatus, now: float) -> list[str]:
         return [f"{service.hook_stage} hook {service.hook_index + 1}"]
     if service.state == "RUNNING":
         return _running_details(service, now)
+    if service.command_runs:
+        return [] if service.next is None else [f"RUNNING {until(service.next, now)}"]
     if service.state == "BACKOFF":
         due = "" if service.next is None else f"next {until(service.next, now)}"
-        return [f"restart {service.restarts}", *([due] if due else [])]
+        attempt = "restart" if service.start_retries is None else "start retry"
+        return [f"{attempt} {service.restarts}" if service.restarts else "restart", *([due] if due else [])]
     if service.state == "STOPPING" and service.reason is not None and service.reason.kind == SIGNAL_REFUSED:
         return ["cannot be signalled"]
     if service.state == "STOPPING":
