@@ -106,9 +106,11 @@ class Model(RequestedState):
             case events.Due():
                 self.time_is_over = self.time_is_over or (self.total_at is not None and now >= self.total_at)
                 for state in self.states.values():
-                    state.check_startup(now)
+                    if not state.is_silent_first:
+                        state.check_startup(now)
                     if state.running and state.health is not None and not state.paused:
                         self._change_health(state, now, state.health.check_silence)
+                    state.check_startup(now)
 
     def _take_service_event(self, state: ServiceState, event: Event, now: float) -> None:
         match event:

@@ -444,12 +444,13 @@ class RestartsSkipped(Runs):
         return super().verdict(unit, now)
 
 
-class SkippedFails(Runs):
-    """Treats a service that was skipped as one that cannot start."""
+class SkippedFails(Ending):
+    """Treats a service that was skipped as one that has failed."""
 
-    def spawn_failed(self, unit: Unit, cause: Reason, now: float, *, orphans: bool) -> None:
-        code = 1 if cause.kind == SKIPPED else cause.code
-        super().spawn_failed(unit, cause.replace(code=code), now, orphans=orphans)
+    def all_ended(self, now: float) -> None:
+        for unit in self._container.services.units.values():
+            unit.failed = unit.failed or int(unit.skipped)
+        super().all_ended(now)
 
 
 class SkippedEndsContainer(Ending):

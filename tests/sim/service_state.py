@@ -308,9 +308,16 @@ class ServiceState:
         elif startup is not None and self.stop_requested_at is None:
             self.restarts = 0
 
+    @property
+    def is_silent_first(self) -> bool:
+        """Whether its message is missing before it counts as started, or in the same moment."""
+        silent_at = self.health.silence_deadline if self.health is not None else None
+        return silent_at is not None and self.startup_at is not None and silent_at <= self.startup_at
+
     def check_startup(self, now: float) -> bool:
         """Time has passed: returns whether it counts as started from now on."""
-        over = self.running and not self.paused and self.startup_at is not None and self.startup_at <= now
+        due = self.startup_at is not None and self.startup_at <= now
+        over = due and self.running and not self.paused and not self.must_end
         if over:
             self.startup_at, self.restarts = None, 0
             self.watch_if_started(now)

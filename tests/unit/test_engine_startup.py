@@ -21,7 +21,7 @@ from cohabit.engine.events import (
     TreeGone,
 )
 from cohabit.engine.supervisor import Supervisor
-from cohabit.plan.model import Hook, Restart, Startup
+from cohabit.plan.model import Hook, Probe, Restart, Startup
 from cohabit.plan.reason import (
     CANNOT_START,
     EXITED_TOO_QUICKLY,
@@ -70,6 +70,7 @@ _STARTED = (
     (1.1, Due(), ("logs web: counts as started",)),
 )
 _HOOK = (Hook(("x",)),)
+_REPORTS = Probe("notify", retries=1, interval_seconds=5.0, on_failure="restart")
 _STRICT = PROBE.replace(retries=1, interval_seconds=0.0, on_failure="restart")
 
 STORIES: dict[str, Story] = {
@@ -197,6 +198,14 @@ STORIES: dict[str, Story] = {
             (0.0, up("web"), ("probe web",)),
             (1.0, Probed("web", passed=False), ("stop probe web", "signal web TERM")),
             (1.1, Exited("web", 0), ("logs web: unhealthy", "logs start retry 1")),
+        ),
+    ),
+    "it is unhealthy in the moment in which it counts as started": (
+        staying(program(startup=Startup(5.0, 3), probe=_REPORTS, stop_grace_seconds=3.0)),
+        (
+            (0.0, up("web"), ()),
+            (5.0, Due(), ("stop probe web", "signal web TERM")),
+            (8.0, Due(), ("kill web",)),
         ),
     ),
     "an end that is reported late counts by its time": (

@@ -121,6 +121,8 @@ class Services:
         """Handle the timers of single services that have expired."""
         for name, purpose in list(self.timers.due(now)):
             unit = self.units[name]
+            if self.timers.get((name, purpose)) is not None:
+                continue  # another timer of this moment has set a new time
             if purpose == HEALTH_TIMER:
                 self.health_monitor.due(unit, now)
                 continue
