@@ -32,6 +32,7 @@ COMMAND = Command(
         "  STOPPING, STOPPED, EXITED,\n"
         "  FATAL\n"
         "  wanted                         it is to run as soon as its dependencies allow\n"
+        "  spawned                        its command runs, for less than its startsecs\n"
         "  ready                          services that depend on it may start\n"
         "  unhealthy, healthy             it became unhealthy, or healthy again\n"
         "  paused, unpaused               it was paused, or continues\n"
