@@ -13,6 +13,7 @@ Messages have the form "cannot X: why (what to do)".
 
 from __future__ import annotations
 
+EXIT_SUPERVISORD = 2  # supervisord's own, for errors of its file and its command line
 EXIT_USAGE = 64
 EXIT_UNAVAILABLE = 69  # no cohabit is running (sysexits: EX_UNAVAILABLE)
 EXIT_BUG = 70

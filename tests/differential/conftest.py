@@ -1,4 +1,4 @@
-"""Fixtures of the differential tests: the same file read by Compose and by cohabit.
+"""Fixtures of the differential tests: the same file read by Compose, or by supervisord, and by cohabit.
 
 Without root, or without a root file system for Compose, they are skipped with the reason; with CI=true they fail.
 """
@@ -12,10 +12,10 @@ from differential.oracle import Compose, NoOracleError, found_or_made
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the group in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test in this directory with `compose`; one test process runs all of them, with one root."""
+    """Mark every test against Compose with `compose`; one test process runs all of them, with one root."""
     here = os.path.dirname(os.path.abspath(__file__))
     for item in items:
-        if str(item.path).startswith(here + os.sep):
+        if str(item.path).startswith(here + os.sep) and not item.path.name.startswith("test_supervisord"):
             item.add_marker(pytest.mark.compose)
             item.add_marker(pytest.mark.xdist_group("compose"))
 

@@ -39,7 +39,7 @@ ENTRIES = ("cohabit.bootstrap",)
 
 # The same for subpackages, which import from lower ones only. "": the modules of the package itself.
 INNER_LAYERS = {
-    "config": {"text": 1, "values": 1, "keys": 2, "readers": 3, "writers": 3, "": 4},
+    "config": {"text": 1, "values": 1, "keys": 2, "supervisord": 2, "readers": 3, "writers": 3, "": 4},
     "reactor": {"processes": 2, "logs": 3, "health": 4, "control": 4, "": 5},
 }
 # Modules that every subpackage of the reactor may import.
