@@ -219,7 +219,7 @@ def test_files_and_functions_are_short(path: Path) -> None:
             assert len(named) <= 7, f"{path.name}: {node.name} has {len(named)} parameters"
 
 
-@pytest.mark.parametrize("command", ["init", "up", "run"])
+@pytest.mark.parametrize("command", ["init", "up", "run", "supervisord"])
 def test_process_1_imports_only_cheap_modules(command: str) -> None:
     """The commands that become process 1 load no expensive and no third-party module."""
     program = f"import sys; sys.path.append({str(PACKAGE.parent)!r}); import cohabit.cli.{command}; print(*sys.modules)"

@@ -27,6 +27,7 @@ GROUPS = {
         "init": "run one command under an init: reap orphans, forward signals",
         "run": "run several commands, or a main command and its helpers",
         "up": "run the services of cohabit.yaml",
+        "supervisord": "run the programs of a supervisord.conf",
     },
     "inspect": {
         "ps": "list the services and their states",

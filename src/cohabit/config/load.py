@@ -7,8 +7,8 @@
 With the key "build" (`check --build`), problems that may not exist when the container runs are notes.
 A request is {"files", "profiles", "env_files", "project_directory", "project_name", "services", "command", "terminal",
 "json", "watch"}, the keys of overrides.py, and for `config` {"show", "output"}; each may be missing. From `run` it is
-{"commands", "main", "helpers", "ready", "log_driver", "log_opts"}. What only some requests need is imported by name, so
-that a start does not pay for it.
+{"commands", "main", "helpers", "ready", "log_driver", "log_opts"}; from `supervisord` {"supervisord": its options}. What
+only some requests need is imported by name, so that a start does not pay for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cohabit.config.secret_files import write_secret_files
 from cohabit.config.system import check_machine, skipped_now
 from cohabit.config.values.file_variables import resolve
 from cohabit.config.values.option_variables import PROJECT_NAME
-from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_SYSTEM, EXIT_USAGE
+from cohabit.errors import EXIT_CANNOT_RUN, EXIT_FILE, EXIT_NOT_FOUND, EXIT_SUPERVISORD, EXIT_SYSTEM, EXIT_USAGE
 from cohabit.plan.build import build
 from cohabit.plan.draft import UNREADABLE, Diagnostic, Draft, SourceLocation
 from cohabit.plan.grace import divided, hooks_part, shares
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _QUERIES = "cohabit.config.queries"
 _WRITER, _DUMP = "cohabit.config.writers.compose", "cohabit.config.text.dump"
+_PID_FILE = "cohabit.config.supervisord.pid_file"
 _TERMINAL = "cohabit.config.text.terminal"
 _WATCHING = "cohabit.config.watching"
 _MARSHAL_VERSION = 2  # every Python reads it; nothing of a later version is needed
@@ -50,7 +51,7 @@ _SHORTEST_SECRET = 4  # characters; shorter texts occur everywhere
 _SHARES_SHOWN = 10
 _MOST_SHOWN = 100
 _ABOUT_VARIABLES = ("no_interpolate", "environment", "variables")  # questions of `config` (_show)
-_BY_PRECEDENCE = (EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
+_BY_PRECEDENCE = (EXIT_SUPERVISORD, EXIT_USAGE, EXIT_FILE, EXIT_NOT_FOUND, EXIT_CANNOT_RUN)
 
 
 def main(
@@ -83,7 +84,7 @@ def main(
     machine = () if as_written else check_machine(plan or _readable(draft), draft, environ, build=in_build)
     if in_build:
         machine = _as_notes(machine)
-    if command == "config":  # the configuration is shown even on a machine that cannot run it
+    if command == "config" or draft.stays:  # it is shown even on a machine that cannot run it; supervisord goes on
         machine = tuple(diagnostic.replace(warning=True) for diagnostic in machine)
     diagnostics += machine
     hidden = _hidden(draft)
@@ -91,6 +92,7 @@ def main(
     errors = _in_order(diagnostic for diagnostic in diagnostics if not diagnostic.warning)
     if command == "plan" and plan and not errors:
         errors = write_secret_files(plan, draft, environ)
+        diagnostics += _write_pid_file(draft)
     warnings = _in_order(diagnostic for diagnostic in diagnostics if diagnostic.warning)
     if request.get("output") and not errors:
         try:
@@ -102,6 +104,11 @@ def main(
     if request.get("json"):
         return _json(command, None if errors else plan, draft, errors, warnings)
     return _COMMANDS[command](None if errors else plan, draft, errors, warnings)
+
+
+def _write_pid_file(draft: Draft) -> tuple[Diagnostic, ...]:
+    why = import_module(_PID_FILE).write_pid_file(draft.pid_file) if draft.pid_file else ""
+    return (Diagnostic(draft.where, why, warning=True),) if why else ()
 
 
 def _readable(draft: Draft) -> Plan:
@@ -141,12 +148,15 @@ def _mask(text: str, hidden: list[str]) -> str:
 
 
 def exit_code_of(diagnostics: Sequence[Diagnostic]) -> int:
-    """The exit code of the most important diagnostic: 64, 78, 127, then 126; 0 if there is none."""
+    """The exit code of the most important diagnostic: 2, 64, 78, 127, then 126; 0 if there is none."""
     codes = {diagnostic.exit_code for diagnostic in diagnostics}
     return next((code for code in _BY_PRECEDENCE if code in codes), 0)
 
 
-def _plan(plan: Plan | None, _draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:
+def _plan(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:
+    if plan is not None and draft.groups:
+        grouped = {name: one.replace(service=draft.groups[name]) for name, one in plan.services.items()}
+        plan = plan.replace(services=grouped)
     answer = {
         "plan": to_plain(with_pid_files(plan) if plan is not None else None),
         "problems": _texts(errors),
@@ -179,6 +189,8 @@ def _check(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: 
 
 def _rule_of_the_end(plan: Plan) -> str:
     """Say which services end the container, and when."""
+    if plan.stays:
+        return "the container ends on request only, as with supervisord"
     services = plan.services.values()
     always = [each.service for each in services if each.essential and each.ends_on_success]
     by_failure = [each.service for each in services if each.essential and not each.ends_on_success]

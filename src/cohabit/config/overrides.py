@@ -87,7 +87,7 @@ def _without_output(service: Service) -> Service:
 
 def _logging(entry: Logging, request: Mapping[str, Any], *, named: bool) -> Logging:
     """An entry with what the driver prefix writes before each line. named: the name, too."""
-    if entry.driver != "prefix":
+    if entry.driver != "prefix" or not entry.before:
         return entry
     parts = {NAME: named, COLOUR: named and not request.get("no_color"), TIME: bool(request.get("timestamps"))}
     before = tuple(part for part, is_written in parts.items() if is_written)

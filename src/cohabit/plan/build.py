@@ -80,7 +80,7 @@ def _plan(draft: Draft, chosen: dict[str, DraftService], requested: Collection[s
         if dependency.condition == COMPLETED
     } | {name for name, item in chosen.items() if item.service.schedule}
     started = _started(chosen, requested)
-    console = console_of(chosen)
+    console = "" if draft.stays else console_of(chosen)
     services = {
         name: item.service.replace(
             console=name == console,
@@ -105,6 +105,7 @@ def _plan(draft: Draft, chosen: dict[str, DraftService], requested: Collection[s
         draft.reloads,
         tuple(name for name in draft.services if name not in chosen),
         draft.exit_code_from,
+        stays=draft.stays,
     )
 
 

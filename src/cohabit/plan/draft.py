@@ -97,6 +97,9 @@ class Draft(Record):
     files: the names of all files that were read, in their order.
     unmerged: a file was not read, or could not be merged into the others, which is in `problems`.
     variables: those for interpolation: the environment, .env and COMPOSE_PROJECT_NAME.
+    stays, groups, pid_file: of supervisord. stays: as that of Plan; what this machine cannot run is a warning then,
+    since the container goes on without it, and no service has the container's terminal or standard input. groups: the
+    group of each service, which is its `service` in the Plan. pid_file: where our pid is written, "" for nowhere.
     """
 
     where: SourceLocation
@@ -117,3 +120,6 @@ class Draft(Record):
     files: tuple[str, ...] = ()
     unmerged: bool = True
     variables: dict[str, str] = {}  # noqa: RUF012 - same
+    stays: bool = False
+    groups: dict[str, str] = {}  # noqa: RUF012 - same
+    pid_file: str = ""

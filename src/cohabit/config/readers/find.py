@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cohabit import paths
 from cohabit.config.text.source import STDIN, UnreadableError, read_text
 from cohabit.config.values.option_variables import PREFIXES, option_variable
+from cohabit.errors import EXIT_FILE
 from cohabit.plan.draft import Diagnostic, SourceLocation
 from cohabit.plan.record import Record
 
@@ -31,6 +32,7 @@ COMPOSE_OVERRIDE_NAMES = (
     *("docker-compose.override.yml", "docker-compose.override.yaml"),
 )
 DIRECTORIES = ("", "/etc/cohabit")
+_SUPERVISORD = "cohabit.config.readers.supervisord"
 _DOTENV = "cohabit.config.values.dotenv"
 ARGUMENTS = ""  # in place of a path: the input is the command line of `run`
 
@@ -40,7 +42,7 @@ class Source(Record):
 
     arguments: those of `run` (path is ARGUMENTS then, and text is empty). env_files: to read instead of .env.
     others: the files after it, each of which overrides those before it. warnings: about the choice of files.
-    project_directory: "" for that of the first file.
+    project_directory: "" for that of the first file. format: the name of its reader, "" for the first that can read it.
     """
 
     path: str
@@ -51,6 +53,7 @@ class Source(Record):
     others: tuple[Source, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     project_directory: str = ""
+    format: str = ""
 
     @property
     def directory(self) -> str:
@@ -62,10 +65,10 @@ class Source(Record):
 class NoInputError(Exception):
     """There is no input that can be read."""
 
-    def __init__(self, where: SourceLocation, text: str) -> None:
+    def __init__(self, where: SourceLocation, text: str, exit_code: int = EXIT_FILE) -> None:
         super().__init__(text)
         self.where = SourceLocation(where.file)
-        self.diagnostic = Diagnostic(where, text)
+        self.diagnostic = Diagnostic(where, text, exit_code=exit_code)
 
 
 def find(request: Mapping[str, Any], environ: Mapping[str, str]) -> Source:
@@ -73,6 +76,9 @@ def find(request: Mapping[str, Any], environ: Mapping[str, str]) -> Source:
 
     Raises NoInputError.
     """
+    if "supervisord" in request:
+        found: Source = import_module(_SUPERVISORD).find_conf(request["supervisord"])
+        return found
     if "commands" in request:
         return Source(ARGUMENTS, "cohabit run", arguments=request)
     env_files = tuple(request.get("env_files") or filter(None, option_variable("ENV_FILES", environ.get).split(",")))

@@ -18,21 +18,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _HEAD = 1024  # characters of a text that decide on its format
+_SECTIONS = ("[supervisord]", "[unix_http_server]", "[inet_http_server]", "[program:")
 
 
 class Reader(Record):
     """A format. can_read(path, head): whether an input with this beginning has it; ARGUMENTS stands for a path.
 
-    module: imported when the reader is used, since a parser takes longer to import than a file to read.
+    name: with which a Source can demand it. module: imported when the reader is used, since a parser takes longer to
+    import than a file to read.
     """
 
     module: str
     can_read: Callable[[str, str], bool]
+    name: str = ""
+
+
+def _is_supervisord(path: str, head: str) -> bool:
+    """Whether a file is a supervisord.conf. Its sections are no YAML, and have other names than tables of TOML."""
+    return path.endswith(".conf") or any(line.startswith(_SECTIONS) for line in head.splitlines())
 
 
 # The first that can read an input reads it.
 READERS = [
     Reader("cohabit.config.readers.commands", lambda path, _: path == ARGUMENTS),
+    Reader("cohabit.config.readers.supervisord", _is_supervisord, "supervisord"),
     Reader("cohabit.config.readers.compose", lambda _path, _head: True),
 ]
 
@@ -44,7 +53,9 @@ def read(request: Mapping[str, Any], environ: Mapping[str, str]) -> Draft:
     """
     try:
         source = find(request, environ)
-        reader = next(one for one in READERS if one.can_read(source.path, source.text[:_HEAD]))
+        head = source.text[:_HEAD]
+        named = (one for one in READERS if source.format and one.name == source.format)
+        reader = next(named, None) or next(one for one in READERS if one.can_read(source.path, head))
         try:
             draft: Draft = import_module(reader.module).read(source, environ)
         except SyntaxProblemError as error:

@@ -27,7 +27,8 @@ def write_logging(entries: Sequence[Logging], pattern: str) -> Any:
 
 def _entry(entry: Logging, pattern: str) -> dict[str, Any]:
     options = _options(entry, pattern)
-    return {"driver": entry.driver, "options": options} if options else {"driver": entry.driver}
+    driver = "raw" if entry.driver == "prefix" and not entry.before else entry.driver
+    return {"driver": driver, "options": options} if options else {"driver": driver}
 
 
 def _form(entry: Logging) -> str:

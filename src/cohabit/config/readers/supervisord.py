@@ -1,0 +1,216 @@
+"""A supervisord.conf -> Draft (docs/reference/supervisord.md): its search, its programs, and what has no effect.
+
+config/supervisord/ reads the file; its records keep all that the file says. This module makes one service of each
+process. Event listeners and fcgi-programs are read, and not started yet.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from cohabit import paths
+from cohabit.config.readers.find import NoInputError, Source
+from cohabit.config.supervisord.conf import read_conf
+from cohabit.config.supervisord.conversions import AUTO, NONE, SYSLOG
+from cohabit.config.supervisord.reading import Reading
+from cohabit.config.supervisord.sections import FCGI, LISTENER
+from cohabit.config.supervisord.services import (
+    STREAMS,
+    file_logging,
+    namespec,
+    service_of,
+    syslog_logging,
+    why_no_command,
+)
+from cohabit.config.text.source import UnreadableError, read_text
+from cohabit.config.values.file_variables import variable_of
+from cohabit.errors import EXIT_SUPERVISORD
+from cohabit.plan.draft import Diagnostic, Draft, DraftService, SourceLocation
+from cohabit.plan.model import OWN_NAME, TOTAL_GRACE_SECONDS, Logging
+from cohabit.program import program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cohabit.config.supervisord.sections import Conf, GroupSection, ProcessEntry, SupervisordSection
+
+FORMAT = "supervisord"
+_IN_DIRECTORY = ("supervisord.conf", "etc/supervisord.conf")
+_IN_ETC = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+# The keys of cohabit.yaml, and the options of supervisord with their lines.
+_PLACES = {"command": "command", "user": "user", "working_dir": "directory", "logging": "stdout_logfile"}
+# Options of [supervisord] that are accepted and have no effect: docs/reference/supervisord.md says why.
+_WITHOUT_EFFECT = ("nocleanup", "childlogdir", "identifier", "loglevel")
+_ONLY_AS_DAEMON = ("umask", "directory")
+
+
+def find_conf(typed: Mapping[str, Any]) -> Source:
+    """The file of `cohabit supervisord`: that of -c, otherwise the first of supervisord's list. Raises NoInputError.
+
+    typed: the options of the command line.
+    """
+    path = typed.get("configuration")
+    warning = ""
+    if path is None:
+        path, warning = _searched()
+    where = SourceLocation(path)
+    try:
+        text = read_text(f"./{path}" if path == "-" else path)
+    except FileNotFoundError as error:
+        raise NoInputError(where, f"Error: could not find config file {path}", EXIT_SUPERVISORD) from error
+    except UnreadableError as error:
+        why = f"Error: could not read config file {path}: {error}"
+        raise NoInputError(where, why, EXIT_SUPERVISORD) from error
+    warnings = (Diagnostic(where, warning, warning=True),) if warning else ()
+    return Source(path, path, text, typed, warnings=warnings, format=FORMAT)
+
+
+def _searched() -> tuple[str, str]:
+    """The first existing file of supervisord's list, and a warning. Raises NoInputError.
+
+    A file of the working directory decides what root runs: one that another user could have put there is passed over.
+    """
+    beside = os.path.dirname(os.path.dirname(program("cohabit")[0]))
+    searched = [*(os.path.join(beside, name) for name in reversed(_IN_DIRECTORY)), *_IN_DIRECTORY, *_IN_ETC]
+    warning = ""
+    for path in searched:
+        if not os.path.exists(path):
+            continue
+        if path in _IN_DIRECTORY and os.geteuid() == 0 and not paths.is_private(path):
+            warning = f"{os.path.abspath(path)} is ignored: other users can change its directory (name it with -c)"
+            continue
+        return path, warning
+    text = (
+        f"Error: No config file found at default paths ({', '.join(searched)}); use the -c option to specify a config "
+        "file at a different path"
+    )
+    raise NoInputError(SourceLocation("supervisord"), f"{text}. {warning}".rstrip(". "), EXIT_SUPERVISORD)
+
+
+def read(source: Source, environ: Mapping[str, str]) -> Draft:
+    """The Draft of a supervisord.conf; `source.arguments` are the options of supervisord's command line."""
+    reading = Reading(source.name, environ)
+    location = SourceLocation(source.name)
+    for other in source.others:
+        reading.error(f"{other.name} cannot be added: use [include] in {source.name}")
+    conf = read_conf(reading, source.text, source.arguments)
+    if conf is None:
+        return Draft(location, {}, problems=(*source.warnings, *reading.problems), stays=True)
+    services: dict[str, DraftService] = {}
+    groups: dict[str, str] = {}
+    for group in conf.groups:
+        for entry in sorted(group.processes, key=lambda one: one.priority):
+            if group.kind == LISTENER or entry.section.startswith(f"{FCGI}:"):
+                continue
+            item = _draft_service(reading, conf, group, entry)
+            if item.service.name in services:
+                text = f"[{entry.section}] has a process {item.service.name!r} as another program: only this one runs"
+                reading.warn(text, item.where.line)
+                del services[item.service.name]
+            services[item.service.name] = item
+            groups[item.service.name] = group.name
+    services = _with_one_rotation(reading, services)
+    _add_notices(reading, conf)
+    return Draft(
+        location,
+        services,
+        _total_grace(services.values()),
+        (*source.warnings, *reading.problems),
+        logging=_main_log(conf.supervisord),
+        files=conf.files,
+        unmerged=False,
+        variables=dict(environ),
+        stays=True,
+        groups=groups,
+        pid_file=conf.supervisord.pidfile,
+    )
+
+
+def _draft_service(reading: Reading, conf: Conf, group: GroupSection, entry: ProcessEntry) -> DraftService:
+    options = reading.options(entry.section)
+    service = service_of(conf, group, entry)
+    if service.name == OWN_NAME:
+        options.report(f"the name {OWN_NAME} is reserved for cohabit's own messages (choose another)")
+    if why := why_no_command(entry.command):
+        options.warn(f"{service.name} cannot start: {why}", "command")
+    written = {key: node for key, option in _PLACES.items() if (node := options.node(option)) is not None}
+    where = SourceLocation(options.line.file, int(options.line))
+    names = (*service.environment, *(name.removeprefix("ENV_") for name in reading.variables))
+    kept = tuple(dict.fromkeys(name for name in names if variable_of(name)))
+    return DraftService(service, where, written=written, essential=False, path_variables=kept)
+
+
+def _with_one_rotation(reading: Reading, services: dict[str, DraftService]) -> dict[str, DraftService]:
+    """A file that several programs write is rotated as the first of them says."""
+    rotations: dict[str, Logging] = {}
+    found = {}
+    for name, item in services.items():
+        entries = []
+        for entry in item.service.logging:
+            first = rotations.setdefault(entry.path, entry) if entry.path else entry
+            if (first.bytes_max, first.files_max) != (entry.bytes_max, entry.files_max):
+                text = f"{entry.path} has several sizes or numbers of backups: those of its first program are used"
+                reading.warn(text, item.place("logging").line)
+            entries.append(entry.replace(bytes_max=first.bytes_max, files_max=first.files_max))
+        found[name] = item.replace(service=item.service.replace(logging=tuple(dict.fromkeys(entries))))
+    return found
+
+
+def _total_grace(services: Iterable[DraftService]) -> float:
+    """The sum over the priorities: services of one priority stop together, the others one after the other."""
+    longest: dict[int, float] = {}
+    for item in services:
+        priority = item.service.priority
+        longest[priority] = max(longest.get(priority, 0.0), item.service.stop_grace_seconds)
+    return max(sum(longest.values()), TOTAL_GRACE_SECONDS)
+
+
+def _main_log(supervisord: SupervisordSection) -> tuple[Logging, ...]:
+    """Where cohabit's own messages go: to stdout, since it is in the foreground, and to the main log if it is set."""
+    found = [] if supervisord.silent else [Logging()]
+    path = supervisord.logfile
+    if "logfile" in supervisord.given and path not in (*STREAMS, os.devnull):
+        file = file_logging(path, supervisord.logfile_maxbytes, supervisord.logfile_backups)
+        found.append(syslog_logging("supervisord") if path == SYSLOG else file)
+    elif supervisord.silent and path in STREAMS and "logfile" in supervisord.given:
+        found.append(Logging())
+    return tuple(found) or (Logging("none"),)
+
+
+def _add_notices(reading: Reading, conf: Conf) -> None:
+    """One warning for each kind of thing that has no effect."""
+    supervisord = conf.supervisord
+    if reading.ignored:
+        reading.warn(f"ignored, as by supervisord: {', '.join(reading.ignored)}")
+    without = [name for name in _WITHOUT_EFFECT if name in supervisord.given]
+    without += [name for name in _ONLY_AS_DAEMON if name in supervisord.given and supervisord.nodaemon]
+    if without:
+        reading.warn(f"without effect here: [supervisord] {', '.join(without)}")
+    entries = [(group, entry) for group in conf.groups for entry in group.processes]
+    later = [f"[{server.section}]" for server in conf.servers]
+    later += [f"[{each.section}]" for group, each in entries if group.kind == LISTENER]
+    later += [f"[{each.section}]" for _, each in entries if each.section.startswith(f"{FCGI}:")]
+    later += ["[supervisord] strip_ansi"] if supervisord.strip_ansi else []
+    later += [
+        f"[{each.section}] {stream}_{option}"
+        for _, each in entries
+        for stream in ("stdout", "stderr")
+        for option in ("capture_maxbytes", "events_enabled")
+        if getattr(getattr(each, stream), option)
+    ]
+    if later:
+        reading.warn(f"not supported yet, and not started or obeyed: {', '.join(dict.fromkeys(later))}")
+    in_memory = [
+        namespec(group.name, each.name)
+        for group, each in entries
+        if AUTO in (each.stdout.logfile, NONE if each.redirect_stderr else each.stderr.logfile)
+    ]
+    if in_memory:
+        text = (
+            "keeps its last output in memory, and writes no file AUTO"
+            if len(in_memory) == 1
+            else ("keep their last output in memory, and write no files AUTO")
+        )
+        hint = "cohabit logs shows it; write stdout_logfile=/dev/stdout for docker logs"
+        reading.warn(f"{', '.join(in_memory)}: {text} ({hint})")
