@@ -41,7 +41,7 @@ _IN_ETC = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 # The keys of cohabit.yaml, and the options of supervisord with their lines.
 _PLACES = {"command": "command", "user": "user", "working_dir": "directory", "logging": "stdout_logfile"}
 # Options of [supervisord] that are accepted and have no effect: docs/reference/supervisord.md says why.
-_WITHOUT_EFFECT = ("nocleanup", "childlogdir", "identifier", "loglevel")
+_WITHOUT_EFFECT = ("nocleanup", "childlogdir")
 _ONLY_AS_DAEMON = ("umask", "directory")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cohabit.config.supervisord.groups import read_groups
 from cohabit.config.supervisord.sections import FCGI, LISTENER, PROGRAM, Conf
 from cohabit.config.supervisord.settings import (
+    check_limits,
     check_user,
     read_rpcinterfaces,
     read_servers,
@@ -82,6 +83,7 @@ def read_conf(reading: Reading, text: str, typed: Mapping[str, Any]) -> Conf | N
     )
     servers = read_servers(reading)
     check_user(reading, supervisord.user)
+    check_limits(reading, supervisord)
     reading.ignored += _unknown(reading)
     supervisorctl = read_supervisorctl(reading)
     return Conf(supervisord, groups, servers, rpcinterfaces, supervisorctl, server_url(servers), tuple(reading.files))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,24 @@ def read_supervisord(reading: Reading, typed: Mapping[str, Any]) -> SupervisordS
     given = (*(name for name in found if options.node(name)), *(name for name in found if name in typed))
     reading.variables |= {f"ENV_{name}": value for name, value in found["environment"].items()}
     return SupervisordSection(**found, given=tuple(dict.fromkeys(given)))
+
+
+def check_limits(reading: Reading, section: SupervisordSection) -> None:
+    """Report limits that are too low, and that only root can raise."""
+    for option, least, number, what, noun in (
+        ("minfds", section.minfds, resource.RLIMIT_NOFILE, "number of file descriptors", "file descriptors"),
+        ("minprocs", section.minprocs, resource.RLIMIT_NPROC, "number of available processes", "processes"),
+    ):
+        hard = resource.getrlimit(number)[1]
+        if os.geteuid() != 0 and resource.RLIM_INFINITY != hard < least:
+            line = reading.sections["supervisord"].options
+            text = (
+                f"The minimum {what} required to run this process is {least} as per the "
+                f'"{option}" command-line argument or config file setting. The current environment will only allow you '
+                f"to open {hard} {noun}.  Either raise the number of usable {noun} in your environment (see "
+                f"README.rst) or lower the {option} setting in the config file to allow the process to start."
+            )
+            reading.error(text, line[option].line if option in line else 0, at_run_time=True)
 
 
 def check_user(reading: Reading, user: str | None) -> None:
