@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import resource
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cohabit.config import load
 from cohabit.config.readers import registry
 from cohabit.config.supervisord.pid_file import write_pid_file
 from cohabit.config.text.source import LIMIT_BYTES
@@ -391,3 +393,58 @@ def test_the_pid_file_is_that_of_our_parent(tmp_path: Path) -> None:
     assert write_pid_file(str(path)) == ""
     assert path.read_text() == f"{os.getppid()}\n"
     assert write_pid_file(str(tmp_path)).startswith(f"could not write pidfile {tmp_path}: ")
+
+
+def test_config_prints_it_as_a_cohabit_yaml(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """What has no key there is a comment, and the result is a valid file."""
+    read(
+        "[supervisord]\nnodaemon=true\n[group:g]\nprograms=x\n[program:x]\ncommand=true '%%d $'\nautorestart=true\n"
+        "stdout_logfile=/dev/stdout\nstderr_logfile=NONE\n[program:y]\ncommand=true\npriority=1\nuser=54321\nstartsecs=0\n"
+    )
+    assert load.main(["config", repr({"files": ["supervisord.conf"]})]) == 0
+    text = capfdbinary.readouterr().out.decode()
+    notes = [line[2:] for line in text.splitlines() if line.startswith("# ") and "supervisord.conf" not in line]
+    assert notes == [
+        "priority has no key here: all services start, and stop, together",
+        "startsecs and startretries: no key here: g-x",
+        "the stream of a log (stdout and stderr are separate): no key here: g-x",
+        "the container ends when all services have ended, not on request only",
+    ]
+    with open("cohabit.yaml", "w", encoding="utf-8") as file:
+        file.write(text)
+    again, problems = build(registry.read({"files": ["cohabit.yaml"]}, ENVIRON), ())
+    assert again is not None, problems
+    found = again.services["g-x"]
+    assert list(again.services) == ["y", "g-x"]
+    assert (found.command, found.restart.condition, found.restart.delay_seconds) == (("true", "%d $"), "always", 0.0)
+    assert (found.essential, found.logging[0].driver) == (False, "raw")
+
+
+def test_the_answer_for_process_1_has_the_groups(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """`cohabit logs GROUP` means all processes of a group; what the machine cannot run is a warning."""
+    read(
+        "[supervisord]\npidfile=x.pid\n[group:g]\nprograms=x,y\n[program:x]\ncommand=x\n[program:y]\ncommand=/no/such\n"
+        "[program:z]\ncommand=true\n"
+    )
+    assert load.main(["plan", repr({"supervisord": {"configuration": "supervisord.conf"}})]) == 0
+    answer = marshal.loads(capfdbinary.readouterr().out)  # noqa: S302 - our own
+    assert answer["problems"] == []
+    assert [(name, one["service"]) for name, one in answer["plan"]["services"].items()] == [
+        ("g:x", "g"), ("g:y", "g"), ("z", "z"),
+    ]  # fmt: skip
+    assert answer["plan"]["stays"] is True
+    assert any("cannot start g:y: /no/such does not exist" in text for text in answer["warnings"])
+    with open("x.pid", encoding="ascii") as file:
+        assert file.read() == f"{os.getppid()}\n"
+
+
+def test_check_says_how_the_container_ends(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    read("[supervisord]\n[program:x]\ncommand=true\nstdout_logfile=NONE\nstderr_logfile=NONE\n")
+    assert load.main(["check", repr({"files": ["supervisord.conf"]})]) == 0
+    assert capfdbinary.readouterr().out.decode().splitlines() == [
+        "supervisord.conf: the container ends on request only, as with supervisord",
+        "supervisord.conf: valid: 1 service (x)",
+    ]
+    assert not os.path.exists("supervisord.pid")
+    read("[supervisord]\n[program:x]\nstartsecs=x\n")
+    assert load.main(["check", repr({"files": ["supervisord.conf"]})]) == 2

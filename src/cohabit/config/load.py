@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _QUERIES = "cohabit.config.queries"
 _WRITER, _DUMP = "cohabit.config.writers.compose", "cohabit.config.text.dump"
+_FROM_SUPERVISORD = "cohabit.config.writers.supervisord"
 _PID_FILE = "cohabit.config.supervisord.pid_file"
 _TERMINAL = "cohabit.config.text.terminal"
 _WATCHING = "cohabit.config.watching"
@@ -241,7 +242,8 @@ def _config(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings:
     if plan is None:
         _print(_texts([*errors, *warnings]))
     else:
-        _print([f"# {text}" for text in _texts(warnings)])
+        notes = import_module(_FROM_SUPERVISORD).as_compose(plan)[1] if draft.stays else []
+        _print([f"# {text}" for text in (*_texts(warnings), *notes)])
         _print([import_module(_DUMP).dump(_shown(plan, draft)).removesuffix("\n")])
     return exit_code_of(errors)
 
@@ -282,6 +284,8 @@ def _fail(text: str, code: int) -> int:
 
 def _shown(plan: Plan, draft: Draft) -> dict[str, Any]:
     """The content of the file that `config` prints."""
+    if draft.stays:
+        plan = import_module(_FROM_SUPERVISORD).as_compose(plan)[0]
     hidden = [form for text in _hidden(draft) for form in dict.fromkeys((text, text.replace("$", "$$")))]
     users = {name: item.user for name, item in draft.services.items()}
     shown: dict[str, Any] = _masked(import_module(_WRITER).plan_to_compose(plan, users), hidden)

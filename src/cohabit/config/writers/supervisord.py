@@ -1,0 +1,45 @@
+"""What a Plan of a supervisord.conf loses as a cohabit.yaml: names that are valid there, and a note for each loss."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from cohabit.config.values.service_name import VALID, free_name
+from cohabit.plan.model import Restart, Startup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cohabit.plan.model import Plan, Service
+
+_SEPARATOR = re.compile("[:/]")
+# What has no key in a cohabit.yaml, and how to see that a service has it.
+_LOST: dict[str, Callable[[Service], bool]] = {
+    "startsecs and startretries": lambda service: service.startup not in (None, Startup(0.0)),
+    "exitcodes": lambda service: service.restart.expected_codes != Restart.expected_codes,
+    "redirect_stderr": lambda service: service.stderr_to_stdout,
+    "the stream of a log (stdout and stderr are separate)": lambda service: any(
+        one.stream or one.output for one in service.logging
+    ),
+}
+
+
+def as_compose(plan: Plan) -> tuple[Plan, list[str]]:
+    """The Plan with names for a cohabit.yaml, and the notes: "startsecs has no key here: web, app"."""
+    names: dict[str, str] = {}
+    for name in plan.services:
+        valid = name if VALID.fullmatch(name) else free_name(_SEPARATOR.sub("-", name), names.values())
+        names[name] = valid
+    services = {
+        names[name]: service.replace(name=names[name], service=names[name]) for name, service in plan.services.items()
+    }
+    notes = []
+    if len({service.priority for service in services.values()}) > 1:
+        notes.append("priority has no key here: all services start, and stop, together")
+    for what, is_lost in _LOST.items():
+        owners = [name for name, service in services.items() if is_lost(service)]
+        if owners:
+            notes.append(f"{what}: no key here: {', '.join(owners)}")
+    notes.append("the container ends when all services have ended, not on request only")
+    return plan.replace(services=services), notes
