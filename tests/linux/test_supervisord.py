@@ -130,3 +130,16 @@ def test_the_name_of_a_link_is_the_command(start: Start, tmp_path: Path, name: s
 def test_wrong_usage(start: Start, tmp_path: Path, options: tuple[str, ...], code: int) -> None:
     (tmp_path / "supervisord.conf").write_text("[supervisord]\n")
     assert start(*COHABIT, "supervisord", *options).wait() == code
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "-c", "/etc/supervisor/supervisord.conf")])
+def test_the_files_of_an_image_for_debians_package(start: Start, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Without the package there is no main file, and the files in its directory are read nevertheless."""
+    (tmp_path / "a.conf").write_text(f"[program:a]\ncommand=sh -c 'echo here; exec sleep 1000'\n{STDOUT}")
+    setup = (
+        "mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /mnt; cp /etc/ld.so.cache /mnt; "
+        "mkdir -p /mnt/supervisor/conf.d; cp a.conf /mnt/supervisor/conf.d; mount --bind /mnt /etc"
+    )
+    run = start(*COHABIT, "supervisord", *options, setup=setup)
+    run.until_printed("here")
+    assert run.stop() == 0

@@ -423,7 +423,8 @@ def test_config_prints_it_as_a_cohabit_yaml(capfdbinary: pytest.CaptureFixture[b
 def test_the_answer_for_process_1_has_the_groups(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """`cohabit logs GROUP` means all processes of a group; what the machine cannot run is a warning."""
     read(
-        "[supervisord]\npidfile=x.pid\n[group:g]\nprograms=x,y\n[program:x]\ncommand=x\n[program:y]\ncommand=/no/such\n"
+        "[supervisord]\npidfile=x.pid\n[group:g]\nprograms=x,y\n[program:y]\ncommand=/no/such\n[program:x]\ncommand=x\n"
+        'environment=A_FILE="/run/secrets/a"\n'
         "[program:z]\ncommand=true\n"
     )
     assert load.main(["plan", repr({"supervisord": {"configuration": "supervisord.conf"}})]) == 0
@@ -433,6 +434,7 @@ def test_the_answer_for_process_1_has_the_groups(capfdbinary: pytest.CaptureFixt
         ("g:x", "g"), ("g:y", "g"), ("z", "z"),
     ]  # fmt: skip
     assert answer["plan"]["stays"] is True
+    assert answer["plan"]["services"]["g:x"]["environment"]["A_FILE"] == "/run/secrets/a"
     assert any("cannot start g:y: /no/such does not exist" in text for text in answer["warnings"])
     with open("x.pid", encoding="ascii") as file:
         assert file.read() == f"{os.getppid()}\n"

@@ -38,6 +38,18 @@ if TYPE_CHECKING:
 FORMAT = "supervisord"
 _IN_DIRECTORY = ("supervisord.conf", "etc/supervisord.conf")
 _IN_ETC = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+# Debian's package has that last file, and images add files to its directory. Without the package, this is its text.
+_DEBIAN_DIRECTORY = "/etc/supervisor/conf.d"
+_OF_DEBIAN = f"""\
+[unix_http_server]
+file=/var/run/supervisor.sock
+[supervisord]
+pidfile=/var/run/supervisord.pid
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[include]
+files = {_DEBIAN_DIRECTORY}/*.conf
+"""
 # The keys of cohabit.yaml, and the options of supervisord with their lines.
 _PLACES = {"command": "command", "user": "user", "working_dir": "directory", "logging": "stdout_logfile"}
 # Options of [supervisord] that are accepted and have no effect: docs/reference/supervisord.md says why.
@@ -56,7 +68,7 @@ def find_conf(typed: Mapping[str, Any]) -> Source:
         path, warning = _searched()
     where = SourceLocation(path)
     try:
-        text = read_text(f"./{path}" if path == "-" else path)
+        text = _OF_DEBIAN if _is_left_out(path) else read_text(f"./{path}" if path == "-" else path)
     except FileNotFoundError as error:
         raise NoInputError(where, f"Error: could not find config file {path}", EXIT_SUPERVISORD) from error
     except UnreadableError as error:
@@ -66,8 +78,13 @@ def find_conf(typed: Mapping[str, Any]) -> Source:
     return Source(path, path, text, typed, warnings=warnings, format=FORMAT)
 
 
+def _is_left_out(path: str) -> bool:
+    """Whether it is the file of Debian's package, which is not installed, and there are files for its directory."""
+    return path == _IN_ETC[-1] and not os.path.lexists(path) and os.path.isdir(_DEBIAN_DIRECTORY)
+
+
 def _searched() -> tuple[str, str]:
-    """The first existing file of supervisord's list, and a warning. Raises NoInputError.
+    """The first existing file of supervisord's list, otherwise that of Debian, and a warning. Raises NoInputError.
 
     A file of the working directory decides what root runs: one that another user could have put there is passed over.
     """
@@ -81,6 +98,8 @@ def _searched() -> tuple[str, str]:
             warning = f"{os.path.abspath(path)} is ignored: other users can change its directory (name it with -c)"
             continue
         return path, warning
+    if _is_left_out(_IN_ETC[-1]):
+        return _IN_ETC[-1], warning
     text = (
         f"Error: No config file found at default paths ({', '.join(searched)}); use the -c option to specify a config "
         "file at a different path"
