@@ -314,7 +314,7 @@ def test_all_errors_are_reported_with_their_lines() -> None:
         ("[program:x]\ncommand=x\n", ".ini file does not include supervisord section"),
         ("[supervisord]\n[program:cohabit]\ncommand=x\n", "the name cohabit is reserved"),
         ("[supervisord]\n[program:x]\ncommand=x\nprocess_name=%(ENV_PATH)s\n", "Invalid name: "),
-        ("[supervisord]\n[program:..]\ncommand=x\n", "Invalid name: '..'"),
+        ("[supervisord]\n[program:..]\ncommand=x\n", "Invalid name: "),
         ("[supervisord]\n[program:x]\ncommand=x\nnumprocs=99999\nprocess_name=%(process_num)d\n", "numprocs is more"),
         ("[supervisord]\n[program:x]\ncommand=%(here)999999999s\n", "the width is too large"),
         ("[supervisord]\n[fcgi-program:x]\ncommand=x\nsocket=unix://x\n", "path x is not an absolute path"),
@@ -336,6 +336,43 @@ def test_a_value_of_an_environment_is_never_quoted(written: str) -> None:
         found = errors(f"{section}environment={written}\n")
         assert found
         assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ("user=%(ENV_KEY)s", "Invalid user name %(ENV_KEY)s in"),
+        ("startsecs=%(ENV_KEY)s", "with base 10: '%(ENV_KEY)s' in"),
+        ("stdout_logfile_maxbytes=%(ENV_KEY)s", "the value of %(ENV_KEY)s is not valid in"),
+        ("stdout_logfile=/%(ENV_KEY)s/x", "of the path /%(ENV_KEY)s/x does not exist"),
+        ("exitcodes=1,%(ENV_KEY)s", "exit codes: '1,%(ENV_KEY)s' in"),
+        ("exitcodes=1,%(ENV_NUMBER)s", "exit codes: '1,%(ENV_NUMBER)s' in"),
+        ("process_name=%(ENV_KEY)s:", "'%(ENV_KEY)s:'"),
+        ("process_name=%(ENV_SPACE)s", "'%(ENV_SPACE)s'"),
+        ("stopsignal=%(ENV_NUMBER)s", "'%(ENV_NUMBER)s' is not a valid signal number"),
+    ],
+)
+def test_a_variable_of_the_container_is_not_quoted(option: str, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRON, "KEY", "HunterTwoKB")
+    monkeypatch.setitem(ENVIRON, "SPACE", "hunter two")
+    monkeypatch.setitem(ENVIRON, "NUMBER", "987654")
+    found = errors(f"[supervisord]\n[program:x]\ncommand=x\n{option}\n")
+    assert error in found[0]
+    assert not any(piece in found[0].lower() for piece in ("hunt", "twok", "9876", "r two"))
+
+
+def test_a_port_of_a_variable_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRON, "NUMBER", "987654")
+    found = errors("[supervisord]\n[inet_http_server]\nport=:%(ENV_NUMBER)s\n")
+    assert found == ["supervisord.conf:3: Error: the value of :%(ENV_NUMBER)s is not valid"]
+
+
+def test_a_log_that_is_not_a_file_does_not_stop_the_program() -> None:
+    """A named pipe: supervisord writes to it; here the output is kept in memory, and the program goes on."""
+    os.mkfifo("pipe")
+    text = "[supervisord]\n[program:x]\ncommand=x\nredirect_stderr=true\nstdout_logfile=%(here)s/pipe\n"
+    assert plan_of(text).services["x"].logging == (Logging("none"),)
+    assert f"[program:x] cannot log to {os.getcwd()}/pipe: it is not a regular file" in warnings(text)
 
 
 def test_includes(tmp_path: Path) -> None:

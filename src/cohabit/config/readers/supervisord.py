@@ -22,6 +22,7 @@ from cohabit.config.supervisord.services import (
     service_of,
     syslog_logging,
     why_no_command,
+    why_no_file,
 )
 from cohabit.config.text.source import UnreadableError, read_text
 from cohabit.config.values.file_variables import variable_of
@@ -220,6 +221,11 @@ def _add_notices(reading: Reading, conf: Conf) -> None:
     ]
     if later:
         reading.warn(f"not supported yet, and not started or obeyed: {', '.join(dict.fromkeys(later))}")
+    for _, each in entries:
+        for stream in (each.stdout, each.stderr):
+            path = stream.logfile
+            if path not in (AUTO, NONE, os.devnull, *STREAMS) and (why := why_no_file(path)):
+                reading.warn(f"[{each.section}] cannot log to {path}: {why}; cohabit logs shows the last output")
     in_memory = [
         namespec(group.name, each.name)
         for group, each in entries

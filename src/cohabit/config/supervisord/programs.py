@@ -119,7 +119,7 @@ def _process(options: Options, name: str, common: dict[str, Any]) -> ProcessEntr
         return None
     command = options.get_or_none("command", text_of)
     try:
-        expanded = _checked(to.expand(name, names, "process_name"))
+        expanded = _checked(to.expand(name, names, "process_name"), name)
     except ValueError as error:
         options.report(error, "process_name")
         return None
@@ -129,10 +129,10 @@ def _process(options: Options, name: str, common: dict[str, Any]) -> ProcessEntr
     return ProcessEntry(expanded, command=command, **values)
 
 
-def _checked(name: str) -> str:
+def _checked(name: str, written: str) -> str:
     """A name after its expansions, which supervisord does not check: it becomes a part of paths and of log lines."""
-    if not name.isprintable() or to.name(name) in ("", ".", ".."):
-        raise ValueError(f"Invalid name: {name!r}")
+    if not name.isprintable() or name in ("", ".", "..") or not {" ", ":", "/"}.isdisjoint(name):
+        raise ValueError(f"Invalid name: the value of {written!r} is empty, or has a character that names cannot have")
     return name
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 from cohabit.config.supervisord.conversions import MissingVariableError, expand
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     Value = TypeVar("Value")
 
+_PIECE = 4  # characters of a value that no message has in sequence
 _HERE = "%(here)s"
 _LIMIT_FILES = 1000
 _LIMIT_CHARACTERS = 4 << 20
@@ -177,11 +179,17 @@ class Options:
         node = self._options.get(option)
         if node is None and default is None:
             return None
+        written = default or "" if node is None else node.text
         try:
-            text = self.expanded(default or "" if node is None else node.text, f"{self.section}.{option}")
-            return convert(text if more is None else more(text))
+            text = self.expanded(written, f"{self.section}.{option}")
+            text = text if more is None else more(text)
         except ValueError as error:
             self.report(error, option)
+            return None
+        try:
+            return convert(text)
+        except ValueError as error:
+            self.report(_unquoted(str(error), written, text), option)
             return None
 
     def expanded(self, text: str, option: str) -> str:
@@ -201,6 +209,17 @@ class Options:
         """Add a warning at the line of an option."""
         node = self._options.get(option)
         self._reading.warn(text, self.line if node is None else node.line)
+
+
+def _unquoted(error: str, written: str, text: str) -> str:
+    """The error without the value of a variable, which may be a secret. text: the value of what is written."""
+    if "%(ENV_" not in written:
+        return error
+    hidden = re.sub(re.escape(text), lambda _: written, error, flags=re.IGNORECASE) if text else error
+    rest = hidden.replace(written, "").lower()
+    if any(text[i : i + _PIECE].lower() in rest for i in range(max(1, len(text) - _PIECE + 1))):
+        return f"the value of {written} is not valid"
+    return hidden
 
 
 def text_of(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shlex
+import stat
 from typing import TYPE_CHECKING
 
 from cohabit.config.supervisord.conversions import AUTO, NONE, RESTART_ALWAYS, RESTART_NEVER
@@ -137,12 +138,21 @@ def _destinations(log: StreamLog, stream: str, entry: ProcessEntry) -> list[Logg
         output = STREAMS[log.logfile]
         # Not "raw", whose lines can be torn by those of other programs, and are not recorded.
         found.append(Logging(stream=stream, output="" if output == stream else output, before=()))
-    elif log.logfile not in (AUTO, NONE, os.devnull):
+    elif log.logfile not in (AUTO, NONE, os.devnull) and not why_no_file(log.logfile):
         path = os.path.abspath(log.logfile)
         found.append(file_logging(path, log.logfile_maxbytes, log.logfile_backups, stream))
     if log.syslog:
         found.append(syslog_logging(entry.name, stream))
     return found
+
+
+def why_no_file(path: str) -> str:
+    """Why a path cannot be a log file, "" if it can: a program would wait until its output can be written."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(mode) else "it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file"
 
 
 def file_logging(path: str, bytes_max: int, backups: int, stream: str = "") -> Logging:
