@@ -185,7 +185,6 @@ REFUSED = [
     ("supervisorctl status", "write: cohabit ps)"),
     ("supervisorctl tail -f web", "write: cohabit logs -f web)"),
     ("supervisorctl restart web", "write: cohabit restart web)"),
-    ("supervisord -n", "write: cohabit up"),
     ("systemctl is-failed web", "write: cohabit why web)"),
     ("systemctl daemon-reload", "write: cohabit reload"),
     ("add web", "cohabit reload"),

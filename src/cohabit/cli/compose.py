@@ -68,7 +68,6 @@ COMMANDS = {
     "show": "write: cohabit why{}",
     "shutdown": "write: cohabit down",
     "status": "write: cohabit ps{}",
-    "supervisord": "the services are in cohabit.yaml; write: cohabit up",
     "system": "this is done outside, with docker system",
     "tail": "write: cohabit logs -f{}",
     "try-restart": "write: cohabit restart{}",
