@@ -487,3 +487,13 @@ def test_check_says_how_the_container_ends(capfdbinary: pytest.CaptureFixture[by
     assert not os.path.exists("supervisord.pid")
     read("[supervisord]\n[program:x]\nstartsecs=x\n")
     assert load.main(["check", repr({"files": ["supervisord.conf"]})]) == 2
+
+
+def test_a_command_in_the_foreground(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """`cohabit up -f supervisord.conf -- bash`: it has the terminal, and the container ends with it."""
+    read("[supervisord]\npidfile=x.pid\n[program:x]\ncommand=true\n")
+    request = {"files": ["supervisord.conf"], "command": ["sh"], "terminal": False}
+    assert load.main(["plan", repr(request)]) == 0
+    services = marshal.loads(capfdbinary.readouterr().out)["plan"]["services"]  # noqa: S302 - our own
+    found = {name: (one["service"], one["console"], one["essential"]) for name, one in services.items()}
+    assert found == {"x": ("x", False, False), "sh": ("sh", True, True)}

@@ -156,7 +156,9 @@ def exit_code_of(diagnostics: Sequence[Diagnostic]) -> int:
 
 def _plan(plan: Plan | None, draft: Draft, errors: list[Diagnostic], warnings: list[Diagnostic]) -> int:
     if plan is not None and draft.groups:
-        grouped = {name: one.replace(service=draft.groups[name]) for name, one in plan.services.items()}
+        grouped = {
+            name: one.replace(service=draft.groups.get(name, one.service)) for name, one in plan.services.items()
+        }
         plan = plan.replace(services=grouped)
     answer = {
         "plan": to_plain(with_pid_files(plan) if plan is not None else None),

@@ -80,7 +80,7 @@ def _plan(draft: Draft, chosen: dict[str, DraftService], requested: Collection[s
         if dependency.condition == COMPLETED
     } | {name for name, item in chosen.items() if item.service.schedule}
     started = _started(chosen, requested)
-    console = "" if draft.stays else console_of(chosen)
+    console = "" if draft.stays and not draft.main else console_of(chosen)
     services = {
         name: item.service.replace(
             console=name == console,

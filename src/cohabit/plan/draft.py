@@ -98,8 +98,8 @@ class Draft(Record):
     unmerged: a file was not read, or could not be merged into the others, which is in `problems`.
     variables: those for interpolation: the environment, .env and COMPOSE_PROJECT_NAME.
     stays, groups, pid_file: of supervisord. stays: as that of Plan; what this machine cannot run is a warning then,
-    since the container goes on without it, and no service has the container's terminal or standard input. groups: the
-    group of each service, which is its `service` in the Plan. pid_file: where our pid is written, "" for nowhere.
+    since the container goes on without it, and no service but `main` has the container's terminal or standard input.
+    groups: the group of each service, which is its `service` in the Plan. pid_file: where our pid is written, or "".
     """
 
     where: SourceLocation
