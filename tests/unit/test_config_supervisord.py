@@ -153,6 +153,18 @@ def test_a_file_of_two_programs_has_one_rotation() -> None:
     assert "/tmp/a has several sizes" in warnings(text)
 
 
+def test_no_file_of_two_owners_prevents_the_start() -> None:
+    """The main log as the log of a program, and a program whose log has the name of a rotated file."""
+    text = (
+        "[supervisord]\nlogfile=/tmp/a\n[program:x]\ncommand=x\nstdout_logfile=/tmp/a\nstdout_logfile_maxbytes=0\n"
+        "[program:y]\ncommand=y\nstdout_logfile=/tmp/a.1\n"
+    )
+    plan, problems = build(read(text), ())
+    assert plan is not None
+    assert plan.services["x"].logging[0].bytes_max == plan.logging[1].bytes_max
+    assert any("/tmp/a.1 is a name of /tmp/a of x-cohabit after rotation" in one.text for one in problems)
+
+
 def test_names_and_groups() -> None:
     draft = read(
         "[supervisord]\n[group:g]\nprograms=x,y\npriority=5\n[program:x]\ncommand=x\npriority=9\n"

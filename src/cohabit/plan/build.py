@@ -50,7 +50,7 @@ def build(
         *_impossible_waits(chosen),
         *misfits(chosen),
         *unseen(draft, chosen),
-        *torn_files(draft, chosen),
+        *(one.replace(warning=draft.stays) for one in torn_files(draft, chosen)),
         *islice(clashes(draft), _PROBLEMS_MAX),
         *too_many(draft, chosen),
         *_shortened_graces(draft, chosen),

@@ -130,14 +130,15 @@ def read(source: Source, environ: Mapping[str, str]) -> Draft:
                 del services[item.service.name]
             services[item.service.name] = item
             groups[item.service.name] = group.name
-    services = _with_one_rotation(reading, services)
+    main_log = _main_log(conf.supervisord)
+    services = _with_one_rotation(reading, services, main_log)
     _add_notices(reading, conf)
     return Draft(
         location,
         services,
         _total_grace(services.values()),
         (*source.warnings, *reading.problems),
-        logging=_main_log(conf.supervisord),
+        logging=main_log,
         files=conf.files,
         unmerged=False,
         variables=dict(environ),
@@ -161,16 +162,18 @@ def _draft_service(reading: Reading, conf: Conf, group: GroupSection, entry: Pro
     return DraftService(service, where, written=written, essential=False, path_variables=kept)
 
 
-def _with_one_rotation(reading: Reading, services: dict[str, DraftService]) -> dict[str, DraftService]:
-    """A file that several programs write is rotated as the first of them says."""
-    rotations: dict[str, Logging] = {}
+def _with_one_rotation(
+    reading: Reading, services: dict[str, DraftService], main_log: Iterable[Logging]
+) -> dict[str, DraftService]:
+    """A file that several programs write is rotated as the first of them says, or as the main log is."""
+    rotations = {entry.path: entry for entry in main_log if entry.path}
     found = {}
     for name, item in services.items():
         entries = []
         for entry in item.service.logging:
             first = rotations.setdefault(entry.path, entry) if entry.path else entry
             if (first.bytes_max, first.files_max) != (entry.bytes_max, entry.files_max):
-                text = f"{entry.path} has several sizes or numbers of backups: those of its first program are used"
+                text = f"{entry.path} has several sizes or numbers of backups: the first ones are used"
                 reading.warn(text, item.place("logging").line)
             entries.append(entry.replace(bytes_max=first.bytes_max, files_max=first.files_max))
         found[name] = item.replace(service=item.service.replace(logging=tuple(dict.fromkeys(entries))))
