@@ -11,6 +11,7 @@ import pytest
 
 from cohabit.config import load
 from cohabit.config.readers import registry
+from cohabit.config.supervisord import reading
 from cohabit.config.supervisord.pid_file import write_pid_file
 from cohabit.config.text.source import LIMIT_BYTES
 from cohabit.plan.build import build
@@ -404,6 +405,15 @@ def test_includes(tmp_path: Path) -> None:
     assert f"cannot read {here}/conf.d/a.conf: it is a directory" in said
     assert f"{here}/conf.d/c.conf: warning: cannot read" in said
     assert f"[include] of {here}/conf.d/b.conf" in said
+
+
+@pytest.mark.parametrize("limit", ["_LIMIT_FILES", "_LIMIT_CHARACTERS"])
+def test_includes_have_limits(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, limit, 3)
+    for i in range(4):
+        with open(f"{i}.conf", "w", encoding="utf-8") as file:
+            file.write(f"[program:x{i}]\ncommand=x\n")
+    assert "the files are more than" in errors("[supervisord]\n[include]\nfiles=?.conf\n")[0]
 
 
 @pytest.mark.parametrize("name", ["x.conf", "anything"])
