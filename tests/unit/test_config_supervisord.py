@@ -479,8 +479,11 @@ def test_config_prints_it_as_a_cohabit_yaml(capfdbinary: pytest.CaptureFixture[b
     assert (found.essential, found.logging[0].driver) == (False, "raw")
 
 
-def test_the_answer_for_process_1_has_the_groups(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_the_answer_for_process_1_has_the_groups(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`cohabit logs GROUP` means all processes of a group; what the machine cannot run is a warning."""
+    monkeypatch.setenv("HOST_FILE", "/etc/hosts")
     read(
         "[supervisord]\npidfile=x.pid\n[group:g]\nprograms=x,y\n[program:y]\ncommand=/no/such\n[program:x]\ncommand=x\n"
         'environment=A_FILE="/run/secrets/a"\n'
@@ -494,9 +497,16 @@ def test_the_answer_for_process_1_has_the_groups(capfdbinary: pytest.CaptureFixt
     ]  # fmt: skip
     assert answer["plan"]["stays"] is True
     assert answer["plan"]["services"]["g:x"]["environment"]["A_FILE"] == "/run/secrets/a"
+    assert "HOST_FILE" not in str(answer)
     assert any("cannot start g:y: /no/such does not exist" in text for text in answer["warnings"])
     with open("x.pid", encoding="ascii") as file:
         assert file.read() == f"{os.getppid()}\n"
+
+
+def test_one_warning_for_all_processes_of_a_program(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    read("[supervisord]\n[program:x]\ncommand=no-such\nnumprocs=3\nprocess_name=p%(process_num)d\nuser=54321\n")
+    assert load.main(["check", repr({"files": ["supervisord.conf"]})]) == 0
+    assert capfdbinary.readouterr().out.count(b"'no-such' is not found") == 1
 
 
 def test_check_says_how_the_container_ends(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

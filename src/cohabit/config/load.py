@@ -87,6 +87,8 @@ def main(
         machine = _as_notes(machine)
     if command == "config" or draft.stays:  # it is shown even on a machine that cannot run it; supervisord goes on
         machine = tuple(diagnostic.replace(warning=True) for diagnostic in machine)
+    if draft.stays:
+        machine = _once(machine)
     diagnostics += machine
     hidden = _hidden(draft)
     diagnostics = tuple(diagnostic.replace(text=_mask(diagnostic.text, hidden)) for diagnostic in diagnostics)
@@ -105,6 +107,14 @@ def main(
     if request.get("json"):
         return _json(command, None if errors else plan, draft, errors, warnings)
     return _COMMANDS[command](None if errors else plan, draft, errors, warnings)
+
+
+def _once(diagnostics: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """One diagnostic for all processes of a program (numprocs): they differ in the name before the colon only."""
+    found: dict[tuple[SourceLocation, str], Diagnostic] = {}
+    for one in diagnostics:
+        found.setdefault((one.where, one.text.partition(": ")[2]), one)
+    return tuple(found.values())
 
 
 def _write_pid_file(draft: Draft) -> tuple[Diagnostic, ...]:

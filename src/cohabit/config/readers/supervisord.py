@@ -25,7 +25,7 @@ from cohabit.config.supervisord.services import (
     why_no_file,
 )
 from cohabit.config.text.source import UnreadableError, read_text
-from cohabit.config.values.file_variables import variable_of
+from cohabit.config.values.file_variables import is_kept
 from cohabit.errors import EXIT_SUPERVISORD
 from cohabit.plan.draft import Diagnostic, Draft, DraftService, SourceLocation
 from cohabit.plan.model import OWN_NAME, TOTAL_GRACE_SECONDS, Logging
@@ -157,8 +157,9 @@ def _draft_service(reading: Reading, conf: Conf, group: GroupSection, entry: Pro
         options.warn(f"{service.name} cannot start: {why}", "command")
     written = {key: node for key, option in _PLACES.items() if (node := options.node(option)) is not None}
     where = SourceLocation(options.line.file, int(options.line))
-    names = (*service.environment, *(name.removeprefix("ENV_") for name in reading.variables))
-    kept = tuple(dict.fromkeys(name for name in names if variable_of(name)))
+    variables = {name.removeprefix("ENV_"): str(value) for name, value in reading.variables.items()}
+    given = {**variables, **service.environment}
+    kept = tuple(name for name, value in given.items() if is_kept(name, value, service))  # they stay as they are
     return DraftService(service, where, written=written, essential=False, path_variables=kept)
 
 
