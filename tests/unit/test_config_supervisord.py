@@ -134,7 +134,7 @@ BOTH = Logging(before=())
         ),
         (
             "stdout_syslog=true\nredirect_stderr=true",
-            (Logging("syslog", address="unix:///dev/log", format="rfc3164", tag="x"),),
+            (Logging("syslog", blocking=False, address="unix:///dev/log", format="rfc3164", tag="x"),),
         ),
     ],
 )

@@ -161,6 +161,6 @@ def file_logging(path: str, bytes_max: int, backups: int, stream: str = "") -> L
 
 
 def syslog_logging(tag: str, stream: str = "") -> Logging:
-    """The syslog of this machine."""
+    """The syslog of this machine. No program waits for it: many containers have none, or start it as a program."""
     form = syslog_format(SYSLOG_ADDRESS)
-    return Logging("syslog", address=SYSLOG_ADDRESS, format=form, tag=tag, stream=stream)
+    return Logging("syslog", blocking=False, address=SYSLOG_ADDRESS, format=form, tag=tag, stream=stream)
