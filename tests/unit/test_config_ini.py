@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
+import io
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from cohabit.config.text.ini_text import IniSection, parse
 
@@ -74,3 +79,18 @@ def test_a_wrong_line_is_not_quoted() -> None:
     """It may be a part of an environment."""
     sections: dict[str, IniSection] = {}
     assert "hunter2" not in str(parse('[s]\nPASSWORD "hunter2"\n', "x", sections))
+
+
+@given(some.text("a=: ;\n\t[]xB\r", max_size=60))
+def test_it_reads_what_configparser_reads(text: str) -> None:
+    """With one of the two comment signs: for both in one line, Python before 3.13 has another rule."""
+    text = f"[s]\n{text}\n"
+    theirs = configparser.RawConfigParser(inline_comment_prefixes=(";",), comment_prefixes=(";",), strict=False)
+    mine, problems = read(text)
+    try:
+        theirs.read_file(io.StringIO(text, newline=None))
+    except configparser.Error:
+        assert problems
+    else:
+        assert not problems
+        assert mine == {name: dict(theirs.items(name)) for name in theirs.sections()}

@@ -303,13 +303,10 @@ def test_a_command_that_cannot_be_parsed_is_a_failed_start_only() -> None:
 
 
 def test_all_errors_are_reported_with_their_lines() -> None:
-    text = "[supervisord]\nminfds=x\n[program:x]\nstartsecs=y\nstdout_logfile=/no-such/x\n"
+    text = "[supervisord]\numask=9\n[program:x]\nautostart=y\nstdout_logfile=/no-such/x\n"
     assert errors(text) == [
-        "supervisord.conf:2: Error: invalid literal for int() with base 10: 'x'",
-        (
-            "supervisord.conf:4: Error: invalid literal for int() with base 10: 'y' in section 'program:x' (file: "
-            "'supervisord.conf')"
-        ),
+        "supervisord.conf:2: Error: 9 can not be converted to an octal type",
+        ("supervisord.conf:4: Error: not a valid boolean value: 'y' in section 'program:x' (file: 'supervisord.conf')"),
         (
             "supervisord.conf:5: Error: The directory named as part of the path /no-such/x does not exist in section "
             "'program:x' (file: 'supervisord.conf')"
@@ -355,7 +352,7 @@ def test_a_value_of_an_environment_is_never_quoted(written: str) -> None:
     ("option", "error"),
     [
         ("user=%(ENV_KEY)s", "Invalid user name %(ENV_KEY)s in"),
-        ("startsecs=%(ENV_KEY)s", "with base 10: '%(ENV_KEY)s' in"),
+        ("autostart=%(ENV_KEY)s", "not a valid boolean value: '%(ENV_KEY)s' in"),
         ("stdout_logfile_maxbytes=%(ENV_KEY)s", "the value of %(ENV_KEY)s is not valid in"),
         ("stdout_logfile=/%(ENV_KEY)s/x", "of the path /%(ENV_KEY)s/x does not exist"),
         ("exitcodes=1,%(ENV_KEY)s", "exit codes: '1,%(ENV_KEY)s' in"),
