@@ -31,7 +31,7 @@ LAYERS = {
     "bootstrap": 1, "errors": 1, "isolation": 1, "lazy_pattern": 1, "nearest": 1, "paths": 1, "program": 1, "units": 1,
     "control": 2, "tasks": 2, "plan": 2, "engine": 3,
     "api": 4, "config": 4, "reactor": 5, "doctor": 5, "client": 5, "rendering": 5,
-    "cli": 6,
+    "cli": 6, "gateway": 6,
 }  # fmt: skip
 
 # Entry points. They import the program from higher layers, and bootstrap retries that when memory is short.

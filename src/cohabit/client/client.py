@@ -122,9 +122,13 @@ class Client(Session):
         """Let the processes of paused services continue."""
         return self.checked("unpause", services, timeout=None).text
 
-    def signal(self, signal: int | str, *services: str) -> str:
-        """Send a signal (15, "TERM" or "SIGTERM") to the main process of services; "KILL" is `kill`."""
-        return self.checked("kill", [*services, signal_option(self, signal)], timeout=None).text
+    def signal(self, signal: int | str, *services: str, main_only: bool = False) -> str:
+        """Send a signal (15, "TERM" or "SIGTERM") to the main process of services; "KILL" is `kill`.
+
+        main_only: so is KILL, and what follows is as if the process had ended by itself.
+        """
+        whom = ["whom=main"] if main_only else []
+        return self.checked("kill", [*services, signal_option(self, signal), *whom], timeout=None).text
 
     def wait(self, *services: str, timeout: float | None = None) -> str:
         """Wait until services are ready; without names, all that are to run. Raises RefusedError if one has failed."""

@@ -1,0 +1,40 @@
+"""The program: serve the sockets that process 1 has opened for the server sections of supervisord.conf."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+_PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if _PACKAGE_PARENT not in sys.path:
+    sys.path.append(_PACKAGE_PARENT)
+
+from cohabit.gateway.configuration import Active, read_configuration  # noqa: E402 - as above
+from cohabit.gateway.gateway import SHUTDOWN, Gateway  # noqa: E402
+from cohabit.gateway.http import Site, listening_sockets  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cohabit.gateway.configuration import Configuration
+
+
+def main() -> None:
+    """Serve until the end."""
+    arguments = sys.argv[1:]
+
+    def read() -> Configuration:
+        return read_configuration(arguments)
+
+    first = read()
+    gateway = Gateway(Active(first), read)
+    sockets = listening_sockets(os.environ["LISTEN_FDNAMES"].split(":"))
+    for server in first.servers:
+        threading.Thread(target=Site(gateway, server).serve, args=(sockets[server.name],), daemon=True).start()
+    for event in gateway.client().events(tail=0, follow=True):
+        if not event.service and event.event == "stopping":
+            gateway.state = SHUTDOWN
+
+
+if __name__ == "__main__":
+    main()

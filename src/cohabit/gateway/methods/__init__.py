@@ -1,0 +1,1 @@
+"""The methods of XML-RPC, by namespace and subject."""
