@@ -13,10 +13,18 @@ if _PACKAGE_PARENT not in sys.path:
 from cohabit.gateway.configuration import Active, read_configuration  # noqa: E402 - as above
 from cohabit.gateway.gateway import SHUTDOWN, Gateway  # noqa: E402
 from cohabit.gateway.http import Site, listening_sockets  # noqa: E402
+from cohabit.gateway.listeners.dispatcher import Dispatcher  # noqa: E402
+from cohabit.gateway.listeners.sources import Sources  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cohabit.api.status import Event
     from cohabit.gateway.configuration import Configuration
+
+
+CHANNEL = "listeners"  # the name of the socket on which process 1 passes the pipes of event listeners
 
 
 def main() -> None:
@@ -29,11 +37,24 @@ def main() -> None:
     first = read()
     gateway = Gateway(Active(first), read)
     sockets = listening_sockets(os.environ["LISTEN_FDNAMES"].split(":"))
+    happened: Callable[[Event], None] = _ignore
+    if first.listeners:
+        dispatcher = Dispatcher(first.listeners, first.identifier, sockets[CHANNEL])
+        sources = Sources(dispatcher, gateway.active.processes())
+        gateway.post, happened = dispatcher.post, sources.happened
+        dispatcher.start()
+        sources.start()
+        gateway.post(("SUPERVISOR_STATE_CHANGE_RUNNING", ""))
     for server in first.servers:
         threading.Thread(target=Site(gateway, server).serve, args=(sockets[server.name],), daemon=True).start()
     for event in gateway.client().events(tail=0, follow=True):
         if not event.service and event.event == "stopping":
             gateway.state = SHUTDOWN
+        happened(event)
+
+
+def _ignore(_event: Event) -> None:
+    """There are no event listeners."""
 
 
 if __name__ == "__main__":

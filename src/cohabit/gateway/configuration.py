@@ -40,6 +40,14 @@ class Process(Record):
         path = self.info[f"{channel}_logfile"]
         return path if path not in ("none", "auto", "syslog") else ""
 
+    def captures(self, channel: str) -> int:
+        """…_capture_maxbytes: 0 if there is no capture mode."""
+        return int(self.info[f"{channel}_capture_maxbytes"])
+
+    def logs_events(self, channel: str) -> bool:
+        """…_events_enabled."""
+        return bool(self.info[f"{channel}_events_enabled"])
+
 
 class Group(Record):
     """A group. Its processes are in the order of their priorities."""
@@ -57,6 +65,15 @@ class Server(Record):
     password: str = ""
 
 
+class EventListener(Record):
+    """A section [eventlistener:x]: its group, the namespecs of its processes, and what its pool wants."""
+
+    group: str
+    processes: tuple[str, ...]
+    events: tuple[str, ...]
+    buffer_size: int
+
+
 class Configuration(Record):
     """The file. groups: with the event listeners, in the order of their priorities. logfile: the main log, or ""."""
 
@@ -65,6 +82,7 @@ class Configuration(Record):
     supervisor_namespace: bool
     groups: tuple[Group, ...]
     servers: tuple[Server, ...]
+    listeners: tuple[EventListener, ...] = ()
 
 
 def namespec(group: str, process: str) -> str:
@@ -100,7 +118,18 @@ def configuration_of(plain: dict[str, Any]) -> Configuration:
         for group in plain["groups"]
     ]
     servers = tuple(Server(**server) for server in plain["servers"])
-    return Configuration(plain["identifier"], plain["logfile"], plain["supervisor_namespace"], tuple(groups), servers)
+    listeners = tuple(
+        EventListener(one["group"], tuple(one["processes"]), tuple(one["events"]), one["buffer_size"])
+        for one in plain["listeners"]
+    )
+    return Configuration(
+        plain["identifier"],
+        plain["logfile"],
+        plain["supervisor_namespace"],
+        tuple(groups),
+        servers,
+        listeners,
+    )
 
 
 class Active:

@@ -25,13 +25,14 @@ class Gateway:
     """Created once; its methods may be called by several threads.
 
     read: reads supervisord.conf again (UnreadableError).
-    state: RUNNING, SHUTDOWN or RESTARTING, as in getState.
+    state: RUNNING, SHUTDOWN or RESTARTING, as in getState. post: passes an event (type, payload) to the listeners.
     """
 
     def __init__(self, active: Active, read: Callable[[], Configuration]) -> None:
         self.active = active
         self.read = read
         self.state = RUNNING
+        self.post: Callable[[tuple[str, str]], None] = _ignore
         self._local = threading.local()
 
     def check_running(self) -> None:
@@ -70,3 +71,7 @@ class Gateway:
         if found is not None:
             self._local.client = None
             found.close()
+
+
+def _ignore(_event: tuple[str, str]) -> None:
+    """There are no event listeners."""

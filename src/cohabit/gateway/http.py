@@ -112,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             name, values = xml_rpc.parse(data)
         except xml_rpc.InvalidRequestError:
-            self.send_error(HTTPStatus.BAD_REQUEST)
+            self._refuse(HTTPStatus.BAD_REQUEST)
             return
         self._send(xml_rpc.answer(self._call, name, values), "text/xml")
 
@@ -122,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         path = unquote(urlsplit(self.path).path)
         if path.startswith("/RPC2"):
-            self.send_error(HTTPStatus.BAD_REQUEST)
+            self._refuse(HTTPStatus.BAD_REQUEST)
         elif path.startswith("/logtail/"):
             name, _, channel = path.removeprefix("/logtail/").partition("/")
             self._follow(follow_log(self._site.gateway, name, channel or "stdout", self.connection))
@@ -142,17 +142,17 @@ class Handler(BaseHTTPRequestHandler):
         """The body of the request; None if it was refused."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
-            self._refuse(HTTPStatus.LENGTH_REQUIRED)
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, close=True)
             return None
         if int(length) > _REQUEST_BYTES_MAX:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, close=True)
             return None
         return self.rfile.read(int(length))
 
-    def _refuse(self, status: HTTPStatus) -> None:
-        """Answer without having read the body, which ends the connection."""
-        self.close_connection = True
-        self.send_error(status)
+    def _refuse(self, status: HTTPStatus, *, close: bool = False) -> None:
+        """Answer with an error. close: the connection ends, because the body was not read."""
+        self.close_connection = self.close_connection or close
+        self._send(f"{status.phrase}\n".encode(), "text/plain", status)
 
     def _admitted(self) -> bool:
         """Whether the credentials are right; answers if not."""
@@ -166,6 +166,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, data: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
         self.send_response(status)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -188,16 +190,16 @@ class Handler(BaseHTTPRequestHandler):
             case "ok.html":
                 self._send(b"OK", "text/html")
             case _:
-                self.send_error(HTTPStatus.NOT_FOUND)
+                self._refuse(HTTPStatus.NOT_FOUND)
 
     def _act(self, form: dict[str, str]) -> None:
         """Carry out an action of the page, and lead back to it. A link on a page of another site is refused."""
         if self.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-            self.send_error(HTTPStatus.FORBIDDEN)
+            self._refuse(HTTPStatus.FORBIDDEN)
             return
         location = action(self._call, form)
         if location is None:
-            self.send_error(HTTPStatus.NOT_FOUND)
+            self._refuse(HTTPStatus.NOT_FOUND)
             return
         self.send_response(HTTPStatus.FOUND)
         self.send_header("Location", location)
@@ -207,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
     def _follow(self, data: Iterator[bytes] | None) -> None:
         """Send what comes, in chunks, until the client goes."""
         if data is None:
-            self.send_error(HTTPStatus.NOT_FOUND)
+            self._refuse(HTTPStatus.NOT_FOUND)
             return
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/plain;charset=utf-8")

@@ -9,6 +9,7 @@ from cohabit.gateway.configuration import UnreadableError
 from cohabit.gateway.faults import CANT_REREAD, FAILED, STILL_RUNNING, Fault
 from cohabit.gateway.gateway import RESTARTING, RUNNING, SHUTDOWN
 from cohabit.gateway.info import STOPPED
+from cohabit.gateway.listeners.payloads import group_change
 from cohabit.gateway.methods.registry import method
 from cohabit.gateway.waiting import start, stop
 
@@ -40,6 +41,7 @@ def add_process_group(gateway: Gateway, name: str) -> bool:
     except CohabitError as error:
         gateway.active.remove(name)
         raise Fault(FAILED, str(error)) from None
+    gateway.post(group_change(name, added=True))
     return True
 
 
@@ -54,6 +56,7 @@ def remove_process_group(gateway: Gateway, name: str) -> bool:
     gateway.active.remove(name)
     if all(one.name != name for one in gateway.active.newest.groups):
         gateway.client().reload()
+    gateway.post(group_change(name, added=False))
     return True
 
 

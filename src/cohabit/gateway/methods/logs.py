@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cohabit.gateway import log_files
 from cohabit.gateway.faults import FAILED, INCORRECT_PARAMETERS, NO_FILE, NOT_RUNNING, Fault
+from cohabit.gateway.listeners.payloads import remote_communication
 from cohabit.gateway.methods.registry import method
 from cohabit.gateway.standard_input import write_to_input
 from cohabit.gateway.waiting import result
@@ -106,6 +107,13 @@ def send_process_stdin(gateway: Gateway, name: str, chars: str | bytes) -> bool:
         raise Fault(FAILED, f"{name} does not read its standard input") from None
     except OSError:
         raise Fault(NO_FILE, name) from None
+    return True
+
+
+@method("supervisor.sendRemoteCommEvent", "boolean", "string type", "string data")
+def send_remote_communication_event(gateway: Gateway, kind: str | bytes, data: str | bytes) -> bool:
+    """Send an event to the listeners of REMOTE_COMMUNICATION."""
+    gateway.post(remote_communication(*(text_of(one) if isinstance(one, bytes) else one for one in (kind, data))))
     return True
 
 

@@ -1,0 +1,175 @@
+"""The thread that talks to the event listeners.
+
+Process 1 starts them, and passes their standard input and output over a socket, one message for each start. Other
+threads post events; a counter of eventfd(2) wakes this one. Nothing here blocks: what a listener does not read stays
+here, at most one event for each.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import threading
+from queue import Empty, SimpleQueue
+
+from cohabit.gateway.listeners.pool import Pool
+from cohabit.gateway.listeners.types import Event, is_wanted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cohabit.gateway.configuration import EventListener
+
+_READ_BYTES = 65_536
+_NAME_BYTES_MAX = 4096
+
+
+class _Pipes:
+    """Standard input and output of a running listener; unsent: of the event that it is being sent."""
+
+    def __init__(self, pool: Pool, name: str, stdin: int, stdout: int) -> None:
+        self.pool = pool
+        self.name = name
+        self.stdin = stdin
+        self.stdout = stdout
+        self.unsent = b""
+
+    def close(self) -> None:
+        os.close(self.stdin)
+        os.close(self.stdout)
+
+
+class Dispatcher:
+    """All pools. channel: the socket on which process 1 passes the pipes of the listeners that it starts."""
+
+    def __init__(self, listeners: Sequence[EventListener], identifier: str, channel: socket.socket) -> None:
+        self._channel = channel
+        self._pools = [
+            Pool(
+                one.group,
+                one.events,
+                one.buffer_size,
+                identifier=identifier,
+                send=self._send,
+                dropped=lambda event, name=one.group: _overflow(name, event),  # type: ignore[misc]
+            )
+            for one in listeners
+        ]
+        self._by_process = {
+            process: pool for one, pool in zip(listeners, self._pools, strict=True) for process in one.processes
+        }
+        self._subscribed = {name for one in listeners for name in one.events}
+        self._pipes: dict[str, _Pipes] = {}
+        self._by_fd: dict[int, _Pipes] = {}
+        self._posted: SimpleQueue[tuple[str, str]] = SimpleQueue()
+        self._wake_up = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        self._serial = -1
+        self._poll.register(self._wake_up, select.POLLIN)
+        self._poll.register(channel, select.POLLIN)
+
+    def wants(self, name: str) -> bool:
+        """Whether a pool wants events of this type."""
+        return is_wanted(name, self._subscribed)
+
+    def post(self, event: tuple[str, str]) -> None:
+        """Pass a type and a payload on to the pools. From any thread."""
+        if self.wants(event[0]):
+            self._posted.put(event)
+            os.eventfd_write(self._wake_up, 1)
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            for fd, _ in self._poll.poll():
+                if fd == self._wake_up:
+                    os.eventfd_read(fd)
+                    self._distribute()
+                elif fd == self._channel.fileno():
+                    self._take_over()
+                elif fd in self._by_fd:  # not closed by what was handled before
+                    self._serve(self._by_fd[fd], fd)
+
+    def _distribute(self) -> None:
+        while True:
+            try:
+                name, payload = self._posted.get_nowait()
+            except Empty:
+                return
+            self._serial += 1
+            event = Event(self._serial, name, payload)
+            for pool in self._pools:
+                pool.accept(event)
+
+    def _take_over(self) -> None:
+        """A listener was started."""
+        data, fds, _, _ = socket.recv_fds(self._channel, _NAME_BYTES_MAX, 2)
+        name = data.decode()
+        if not data:
+            self._poll.unregister(self._channel)  # process 1 has ended
+        pool = self._by_process.get(name)
+        if pool is None or len(fds) != 2:  # noqa: PLR2004 - standard input and output
+            for fd in fds:
+                os.close(fd)
+            return
+        self._end(name)
+        for fd in fds:
+            os.set_blocking(fd, False)
+        pipes = self._pipes[name] = _Pipes(pool, name, *fds)
+        self._by_fd.update(dict.fromkeys(fds, pipes))
+        self._poll.register(pipes.stdout, select.POLLIN)
+        pool.started(name)
+
+    def _serve(self, pipes: _Pipes, fd: int) -> None:
+        if fd == pipes.stdin:
+            self._write(pipes)
+            return
+        try:
+            data = os.read(fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            pipes.pool.received(pipes.name, data)
+        else:
+            self._end(pipes.name)
+
+    def _end(self, name: str) -> None:
+        """A listener has ended: it has closed its standard output."""
+        pipes = self._pipes.pop(name, None)
+        if pipes is None:
+            return
+        self._poll.unregister(pipes.stdout)
+        if pipes.unsent:
+            self._poll.unregister(pipes.stdin)
+        del self._by_fd[pipes.stdin], self._by_fd[pipes.stdout]
+        pipes.close()
+        pipes.pool.ended(name)
+
+    def _send(self, name: str, data: bytes) -> bool:
+        pipes = self._pipes.get(name)
+        if pipes is None:
+            return False
+        pipes.unsent = data
+        self._poll.register(pipes.stdin, select.POLLOUT)
+        return True
+
+    def _write(self, pipes: _Pipes) -> None:
+        try:
+            sent = os.write(pipes.stdin, pipes.unsent)
+        except BlockingIOError:
+            return
+        except OSError:  # it has closed its standard input; its end follows
+            sent = len(pipes.unsent)
+        pipes.unsent = pipes.unsent[sent:]
+        if not pipes.unsent:
+            self._poll.unregister(pipes.stdin)
+
+
+def _overflow(name: str, event: Event) -> None:
+    print(f"pool {name} event buffer overflowed, discarding event {event.serial}", file=sys.stderr, flush=True)
