@@ -81,7 +81,7 @@ class World:
             size,
             identifier="id",
             send=self._send,
-            dropped=lambda event: self.dropped.append(event.serial),
+            dropped=lambda _pool, event: self.dropped.append(event.serial),
         )
 
     def _send(self, name: str, data: bytes) -> bool:

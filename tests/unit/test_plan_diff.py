@@ -91,6 +91,8 @@ CHANGES: list[tuple[str, Any, bool]] = [
     ("tty", True, True),
     ("stdin", True, True),
     ("console", True, False),
+    ("socket_as_stdin", True, True),
+    ("stdio_to", "gateway", True),
     ("startup", Startup(5.0), False),
     ("priority", 999, False),
     ("stderr_to_stdout", True, True),

@@ -172,7 +172,8 @@ class Socket(Record):
     """A socket that cohabit opens, passes to the service and keeps open across restarts (systemd.socket(5)).
 
     name: its name in LISTEN_FDNAMES. family: "inet", "inet6" or "unix". kind: "stream" or "dgram".
-    address: an IP address or a path.
+    address: an IP address or a path. The family "pair" (address: the service) is one of two connected sockets: over the
+    other one, cohabit passes it the standard input and output of services with `stdio_to`.
     """
 
     name: str
@@ -355,6 +356,8 @@ class Service(Record):
     startup: Startup | None = None
     priority: int = 0
     stderr_to_stdout: bool = False
+    socket_as_stdin: bool = False
+    stdio_to: str = ""
 
     def hooks(self, stage: str) -> tuple[Hook, ...]:
         """The hooks of a stage (one of HOOK_STAGES), in order."""

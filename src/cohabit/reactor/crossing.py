@@ -22,7 +22,7 @@ VERSIONS = {
     "launcher": 2,
     "output": 7,
     "multiline": 2,
-    "sockets": 1,
+    "sockets": 2,
     "passive_probes": 2,
     "clock": 1,
     "children": 1,

@@ -10,6 +10,7 @@ a bounded time. Only then a failure is reported to the engine. A stop request en
 
 from __future__ import annotations
 
+import _socket as socket
 import errno
 import time
 
@@ -232,6 +233,13 @@ class Launcher:
         opened.append(open_input(service.user.uid if service.user else None))
         return opened[-1]
 
+    def _passed(self, service: Service, opened: list[int]) -> tuple[int, int]:
+        """Return stdin and stdout of a service whose other ends are passed on to another one. Raises OSError."""
+        theirs, ours = socket.socketpair()
+        opened += (theirs.detach(), ours.detach())
+        self._sockets.pass_on(service.stdio_to, service.name.encode(), opened[-1])
+        return (opened[-2],) * 2
+
     def _outputs(
         self, service: Service, user: Credentials | None, opened: list[int]
     ) -> tuple[tuple[int, ...], list[Stream]]:
@@ -257,6 +265,8 @@ class Launcher:
             outputs, opened_streams = self._outputs(service, service.user, opened)
             streams += opened_streams
             stdio = (self._input(service, opened), *outputs)
+            if service.stdio_to:
+                stdio = (*self._passed(service, opened), outputs[1])
         start = self.describe(service, service.command, stdio)
         start.first = () if service.pre_start else start_conditions.steps(service, self._environment)
         if service.tty and not foreground:
@@ -264,9 +274,12 @@ class Launcher:
             start.before_user = ((STEP_TERMINAL, take_terminal), *start.before_user)
         start.foreground = foreground
         start.session = service.setsid and not foreground
-        start.listen_names = self._sockets.names(service.name)
         sockets = self._sockets.descriptors(service.name)
-        start.descriptors = tuple((fd, FIRST_SOCKET + i) for i, fd in enumerate(sockets))
+        if service.socket_as_stdin:
+            start.stdio = (sockets[0], *stdio[1:])
+        else:
+            start.listen_names = self._sockets.names(service.name)
+            start.descriptors = tuple((fd, FIRST_SOCKET + i) for i, fd in enumerate(sockets))
         if service.stale_files:  # with the identity that its command has
             removal = (stale_files.STEP, lambda: stale_files.remove(service.stale_files))
             start.after_user = limits.without_ambient(start.after_user, removal)

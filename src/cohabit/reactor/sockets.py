@@ -12,6 +12,9 @@ with the service's user makes that call. Otherwise a service could offer its cli
 process 1's.
 
 A Plan is prepared as a whole: if one address is not available, nothing changes.
+
+A socket of the family "pair" listens nowhere. Over its other end, which stays here, the service gets what is passed on
+to it: messages with a descriptor each. They wait in the kernel while the service is down.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import _socket
 import _stat as stat
 import errno
+import sys
 
 from cohabit import paths
 from cohabit.plan.record import from_plain, to_plain
@@ -34,8 +38,9 @@ if TYPE_CHECKING:
 
     Address: TypeAlias = tuple[str, str, str, int]
 
-_FAMILIES = {"inet": _socket.AF_INET, "inet6": _socket.AF_INET6, "unix": _socket.AF_UNIX}
-_KINDS = {"stream": _socket.SOCK_STREAM, "dgram": _socket.SOCK_DGRAM}
+_PAIR = "pair"
+_FAMILIES = {"inet": _socket.AF_INET, "inet6": _socket.AF_INET6, "unix": _socket.AF_UNIX, _PAIR: _socket.AF_UNIX}
+_KINDS = {"stream": _socket.SOCK_STREAM, "dgram": _socket.SOCK_DGRAM, "seqpacket": _socket.SOCK_SEQPACKET}
 _MODE = 0o666  # systemd's SocketMode=
 _FOLDER_MODE = 0o755
 _WHY = {
@@ -51,15 +56,17 @@ class _OpenSocket:
     """An open socket. file: device and inode of its file, to recognise it; () without a file.
 
     listener: uid of the user with which listen(2) was called; -1 if that is not known.
+    other: our end of a pair, None for any other socket.
     """
 
-    __slots__ = ("described", "file", "listener", "socket")
+    __slots__ = ("described", "file", "listener", "other", "socket")
 
     def __init__(self, described: Socket, socket: _socket.socket, file: tuple[int, ...]) -> None:
         self.described = described
         self.socket = socket
         self.file = file
         self.listener = -1
+        self.other: _socket.socket | None = None
 
 
 class Sockets:
@@ -109,6 +116,16 @@ class Sockets:
         """Return the names of a service's sockets, for LISTEN_FDNAMES."""
         return tuple(name for _, name in self._of.get(service, ()))
 
+    def pass_on(self, service: str, data: bytes, fd: int) -> None:
+        """Send a message with a descriptor to a service with a pair. Raises OSError: EAGAIN if it reads too slowly."""
+        for address, _ in self._of.get(service, ()):
+            other = self._open[address].other
+            if other is not None:
+                ancillary = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
+                other.sendmsg([data], [ancillary], _socket.MSG_NOSIGNAL)
+                return
+        raise OSError(errno.ENOTCONN, f"{service} is not there")
+
     def close(self) -> None:
         """At the very end: close all sockets and remove their files."""
         for one in self._open.values():
@@ -120,20 +137,27 @@ class Sockets:
 
     def inheritable(self) -> list[int]:
         """Return the descriptors that must stay open across the exec."""
-        return [one.socket.fileno() for one in self._open.values()]
+        ours = [one.other.fileno() for one in self._open.values() if one.other is not None]
+        return [one.socket.fileno() for one in self._open.values()] + ours
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for restore, with the descriptors' numbers."""
-        sockets = [(to_plain(one.described), one.socket.fileno(), one.file) for one in self._open.values()]
+        sockets = [
+            (to_plain(one.described), one.socket.fileno(), one.file, one.other.fileno() if one.other else -1)
+            for one in self._open.values()
+        ]
         return {"sockets": sockets, "of": self._of}
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Restore what to_plain returned. The descriptors are still open under their numbers."""
-        for described, fd, file in plain["sockets"]:
+        for described, fd, file, other in plain["sockets"]:
             one = from_plain(described)
             os.set_inheritable(fd, False)
             socket = _socket.socket(_FAMILIES[one.family], _KINDS[one.kind], 0, fd)
-            self._open[_address(one)] = _OpenSocket(one, socket, file)
+            opened = self._open[_address(one)] = _OpenSocket(one, socket, file)
+            if other >= 0:
+                os.set_inheritable(other, False)
+                opened.other = _socket.socket(_FAMILIES[one.family], _KINDS[one.kind], 0, other)
         self._of = plain["of"]
 
 
@@ -179,6 +203,8 @@ def _first_free_port() -> int:
 
 def _listen(one: Socket, user: Credentials | None) -> _OpenSocket:
     """Open a socket. Raises OSError."""
+    if one.family == _PAIR:
+        return _open_pair(one)
     opened = _OpenSocket(one, _socket.socket(_FAMILIES[one.family], _KINDS[one.kind]), ())
     socket = opened.socket
     try:
@@ -192,6 +218,14 @@ def _listen(one: Socket, user: Credentials | None) -> _OpenSocket:
     except OSError:
         _close(opened)
         raise
+    return opened
+
+
+def _open_pair(one: Socket) -> _OpenSocket:
+    ours, theirs = _socket.socketpair(_FAMILIES[one.family], _KINDS[one.kind])
+    opened = _OpenSocket(one, theirs, ())
+    opened.other = ours
+    ours.setblocking(False)
     return opened
 
 
@@ -333,6 +367,8 @@ def _owner(one: Socket) -> tuple[int | None, ...]:
 
 def _close(one: _OpenSocket) -> None:
     one.socket.close()
+    if one.other is not None:
+        one.other.close()
     if one.file:
         _remove(one.described.address, one.file)
 

@@ -1,6 +1,6 @@
 """The thread that talks to the event listeners.
 
-Process 1 starts them, and passes their standard input and output over a socket, one message for each start. Other
+Process 1 starts them, and passes their standard input and output, one socket, with a message for each start. Other
 threads post events; a counter of eventfd(2) wakes this one. Nothing here blocks: what a listener does not read stays
 here, at most one event for each.
 """
@@ -27,23 +27,18 @@ _READ_BYTES = 65_536
 _NAME_BYTES_MAX = 4096
 
 
-class _Pipes:
-    """Standard input and output of a running listener; unsent: of the event that it is being sent."""
+class _Connection:
+    """Standard input and output of a running listener. unsent: of the event that it is being sent."""
 
-    def __init__(self, pool: Pool, name: str, stdin: int, stdout: int) -> None:
+    def __init__(self, pool: Pool, name: str, socket: socket.socket) -> None:
         self.pool = pool
         self.name = name
-        self.stdin = stdin
-        self.stdout = stdout
+        self.socket = socket
         self.unsent = b""
-
-    def close(self) -> None:
-        os.close(self.stdin)
-        os.close(self.stdout)
 
 
 class Dispatcher:
-    """All pools. channel: the socket on which process 1 passes the pipes of the listeners that it starts."""
+    """All pools. channel: the socket on which process 1 passes those of the listeners that it starts."""
 
     def __init__(self, listeners: Sequence[EventListener], identifier: str, channel: socket.socket) -> None:
         self._channel = channel
@@ -54,7 +49,7 @@ class Dispatcher:
                 one.buffer_size,
                 identifier=identifier,
                 send=self._send,
-                dropped=lambda event, name=one.group: _overflow(name, event),  # type: ignore[misc]
+                dropped=_overflow,
             )
             for one in listeners
         ]
@@ -62,8 +57,8 @@ class Dispatcher:
             process: pool for one, pool in zip(listeners, self._pools, strict=True) for process in one.processes
         }
         self._subscribed = {name for one in listeners for name in one.events}
-        self._pipes: dict[str, _Pipes] = {}
-        self._by_fd: dict[int, _Pipes] = {}
+        self._connections: dict[str, _Connection] = {}
+        self._by_fd: dict[int, _Connection] = {}
         self._posted: SimpleQueue[tuple[str, str]] = SimpleQueue()
         self._wake_up = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
@@ -87,14 +82,14 @@ class Dispatcher:
 
     def _run(self) -> None:
         while True:
-            for fd, _ in self._poll.poll():
+            for fd, event in self._poll.poll():
                 if fd == self._wake_up:
                     os.eventfd_read(fd)
                     self._distribute()
                 elif fd == self._channel.fileno():
                     self._take_over()
                 elif fd in self._by_fd:  # not closed by what was handled before
-                    self._serve(self._by_fd[fd], fd)
+                    self._serve(self._by_fd[fd], event)
 
     def _distribute(self) -> None:
         while True:
@@ -109,66 +104,67 @@ class Dispatcher:
 
     def _take_over(self) -> None:
         """A listener was started."""
-        data, fds, _, _ = socket.recv_fds(self._channel, _NAME_BYTES_MAX, 2)
-        name = data.decode()
+        data, fds, _, _ = socket.recv_fds(self._channel, _NAME_BYTES_MAX, 1)
         if not data:
             self._poll.unregister(self._channel)  # process 1 has ended
+        name = data.decode()
         pool = self._by_process.get(name)
-        if pool is None or len(fds) != 2:  # noqa: PLR2004 - standard input and output
+        if pool is None or not fds:
             for fd in fds:
                 os.close(fd)
             return
         self._end(name)
-        for fd in fds:
-            os.set_blocking(fd, False)
-        pipes = self._pipes[name] = _Pipes(pool, name, *fds)
-        self._by_fd.update(dict.fromkeys(fds, pipes))
-        self._poll.register(pipes.stdout, select.POLLIN)
+        connection = self._connections[name] = _Connection(pool, name, socket.socket(fileno=fds[0]))
+        connection.socket.setblocking(False)
+        self._by_fd[fds[0]] = connection
+        self._poll.register(fds[0], select.POLLIN)
         pool.started(name)
 
-    def _serve(self, pipes: _Pipes, fd: int) -> None:
-        if fd == pipes.stdin:
-            self._write(pipes)
+    def _serve(self, connection: _Connection, event: int) -> None:
+        if event & select.POLLOUT:
+            self._write(connection)
+        if not event & ~select.POLLOUT:
             return
         try:
-            data = os.read(fd, _READ_BYTES)
+            data = connection.socket.recv(_READ_BYTES)
         except BlockingIOError:
             return
+        except ConnectionError:
+            data = b""
         if data:
-            pipes.pool.received(pipes.name, data)
+            connection.pool.received(connection.name, data)
         else:
-            self._end(pipes.name)
+            self._end(connection.name)
 
     def _end(self, name: str) -> None:
-        """A listener has ended: it has closed its standard output."""
-        pipes = self._pipes.pop(name, None)
-        if pipes is None:
+        """A listener has ended: it has closed its standard input and output."""
+        connection = self._connections.pop(name, None)
+        if connection is None:
             return
-        self._poll.unregister(pipes.stdout)
-        if pipes.unsent:
-            self._poll.unregister(pipes.stdin)
-        del self._by_fd[pipes.stdin], self._by_fd[pipes.stdout]
-        pipes.close()
-        pipes.pool.ended(name)
+        fd = connection.socket.fileno()
+        self._poll.unregister(fd)
+        del self._by_fd[fd]
+        connection.socket.close()
+        connection.pool.ended(name)
 
     def _send(self, name: str, data: bytes) -> bool:
-        pipes = self._pipes.get(name)
-        if pipes is None:
+        connection = self._connections.get(name)
+        if connection is None:
             return False
-        pipes.unsent = data
-        self._poll.register(pipes.stdin, select.POLLOUT)
+        connection.unsent = data
+        self._poll.modify(connection.socket.fileno(), select.POLLIN | select.POLLOUT)
         return True
 
-    def _write(self, pipes: _Pipes) -> None:
+    def _write(self, connection: _Connection) -> None:
         try:
-            sent = os.write(pipes.stdin, pipes.unsent)
+            sent = connection.socket.send(connection.unsent, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return
         except OSError:  # it has closed its standard input; its end follows
-            sent = len(pipes.unsent)
-        pipes.unsent = pipes.unsent[sent:]
-        if not pipes.unsent:
-            self._poll.unregister(pipes.stdin)
+            sent = len(connection.unsent)
+        connection.unsent = connection.unsent[sent:]
+        if not connection.unsent:
+            self._poll.modify(connection.socket.fileno(), select.POLLIN)
 
 
 def _overflow(name: str, event: Event) -> None:

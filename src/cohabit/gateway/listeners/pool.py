@@ -18,7 +18,7 @@ class Pool:
     """listeners: the running ones, by the name of their process.
 
     events: the types that it wants. buffer_size: of events that wait for a listener. send(name, data): writes to a
-    listener; False if it has ended. dropped(event): the oldest event was discarded, because the buffer was full.
+    listener; False if it has ended. dropped(pool, event): the oldest event was discarded, because the buffer was full.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Pool:
         *,
         identifier: str,
         send: Callable[[str, bytes], bool],
-        dropped: Callable[[Event], None],
+        dropped: Callable[[str, Event], None],
     ) -> None:
         self.name = name
         self.listeners: dict[str, Listener] = {}
@@ -72,7 +72,7 @@ class Pool:
 
     def _append(self, number: int, event: Event, *, first: bool = False) -> None:
         if self._buffer and len(self._buffer) >= self._size:
-            self._dropped(self._buffer.popleft()[1])
+            self._dropped(self.name, self._buffer.popleft()[1])
         if first:
             self._buffer.appendleft((number, event))
         else:
