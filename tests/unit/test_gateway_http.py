@@ -11,36 +11,36 @@ from xmlrpc import client
 
 import pytest
 
-from cohabit.api.status import ServiceStatus
 from cohabit.gateway.configuration import Active, Configuration, Group, Process, Server
 from cohabit.gateway.faults import FAILED, Fault
 from cohabit.gateway.gateway import Gateway
 from cohabit.gateway.http import Site
-
-
-class StandIn:
-    """In place of cohabit.client.Client: one process, and no other."""
-
-    def status(self) -> Any:
-        """Its services."""
-        web = ServiceStatus.from_json({"name": "web", "state": "RUNNING", "pid": 7, "started": 1000.0, "history": []})
-        return type("Status", (), {"services": (web,)})
-
-    def close(self) -> None:
-        """Nothing is open."""
+from cohabit.gateway.mirror import Mirror, State
 
 
 class StandInGateway(Gateway):
-    """With a StandIn instead of a connection."""
+    """Without a connection to a cohabit."""
 
     def client(self) -> Any:
-        """The stand-in."""
-        return StandIn()
+        """Nothing in a test without a cohabit may need one."""
+        raise AssertionError
+
+
+def running() -> Mirror:
+    """One process, which runs."""
+    mirror = Mirror()
+    mirror.states["web"] = State("RUNNING", 7, 1000.0)
+    return mirror
 
 
 def configuration(**options: Any) -> Configuration:
     """A file with a program `web`."""
-    info = {"stdout_logfile": options.pop("logfile", "none"), "stderr_logfile": "none", "autostart": True}
+    info = {
+        "command": "cat",
+        "stdout_logfile": options.pop("logfile", "none"),
+        "stderr_logfile": "none",
+        "autostart": True,
+    }
     group = Group("web", 999, (Process("web", "web", info),))
     return Configuration("supervisor", "", True, (group,), (), **options)
 
@@ -49,7 +49,9 @@ class Talk:
     """A connection to a site, which runs in a thread of its own."""
 
     def __init__(self, server: Server | None = None, **options: Any) -> None:
-        self.site = Site(StandInGateway(Active(configuration(**options)), configuration), server or Server("unix"))
+        self.site = Site(
+            StandInGateway(Active(configuration(**options)), running(), configuration), server or Server("unix")
+        )
         ours, theirs = socket.socketpair()
         self.thread = threading.Thread(target=self.site._talk, args=(theirs,), daemon=True)
         self.site._slots.acquire()
@@ -174,7 +176,7 @@ def test_an_error_of_the_gateway_is_a_fault(talk: Talk, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(talk.site.gateway, "client", fail)
     with pytest.raises(client.Fault) as raised:
-        talk.call("supervisor.getAllProcessInfo")
+        talk.call("supervisor.stopAllProcesses")
     assert raised.value.faultString == "FAILED: no answer"
 
 

@@ -15,6 +15,7 @@ from cohabit.gateway.gateway import SHUTDOWN, Gateway  # noqa: E402
 from cohabit.gateway.http import Site, listening_sockets  # noqa: E402
 from cohabit.gateway.listeners.dispatcher import Dispatcher  # noqa: E402
 from cohabit.gateway.listeners.sources import Sources  # noqa: E402
+from cohabit.gateway.mirror import Mirror  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def main() -> None:
         return read_configuration(arguments)
 
     first = read()
-    gateway = Gateway(Active(first), read)
+    mirror = Mirror()
+    gateway = Gateway(Active(first), mirror, read)
+    events = mirror.follow(gateway.client())
     sockets = listening_sockets(os.environ["LISTEN_FDNAMES"].split(":"))
     happened: Callable[[Event], None] = _ignore
     if first.listeners:
@@ -47,7 +50,7 @@ def main() -> None:
         gateway.post(("SUPERVISOR_STATE_CHANGE_RUNNING", ""))
     for server in first.servers:
         threading.Thread(target=Site(gateway, server).serve, args=(sockets[server.name],), daemon=True).start()
-    for event in gateway.client().events(tail=0, follow=True):
+    for event in events:
         if not event.service and event.event == "stopping":
             gateway.state = SHUTDOWN
         happened(event)

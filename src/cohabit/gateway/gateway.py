@@ -6,16 +6,17 @@ import threading
 import time
 
 from cohabit.client import Client
-from cohabit.gateway.faults import BAD_NAME, SHUTDOWN_STATE, Fault
+from cohabit.gateway.faults import SHUTDOWN_STATE, Fault
 from cohabit.gateway.info import process_info
+from cohabit.gateway.mirror import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any
 
-    from cohabit.api.status import ServiceStatus
     from cohabit.gateway.configuration import Active, Configuration, Process
+    from cohabit.gateway.mirror import Mirror
 
 RUNNING, SHUTDOWN, RESTARTING = 1, -1, 0
 STATE_NAMES = {RUNNING: "RUNNING", SHUTDOWN: "SHUTDOWN", RESTARTING: "RESTARTING"}
@@ -28,8 +29,9 @@ class Gateway:
     state: RUNNING, SHUTDOWN or RESTARTING, as in getState. post: passes an event (type, payload) to the listeners.
     """
 
-    def __init__(self, active: Active, read: Callable[[], Configuration]) -> None:
+    def __init__(self, active: Active, mirror: Mirror, read: Callable[[], Configuration]) -> None:
         self.active = active
+        self.mirror = mirror
         self.read = read
         self.state = RUNNING
         self.post: Callable[[tuple[str, str]], None] = _ignore
@@ -40,23 +42,19 @@ class Gateway:
         if self.state != RUNNING:
             raise Fault(SHUTDOWN_STATE)
 
-    def statuses(self, processes: Sequence[Process] = ()) -> dict[str, ServiceStatus]:
-        """The status of these processes, or of all, by namespec; those that cohabit does not know are left out."""
-        found = {one.name: one for one in self.client().status().services}
-        if not processes:
-            return found
-        return {one.namespec: found[one.namespec] for one in processes if one.namespec in found}
+    def state_of(self, process: Process) -> State:
+        """Its state; of one that cohabit does not know, as if it was never started."""
+        return self.mirror.states.get(process.namespec) or State("STOPPED")
 
-    def status(self, process: Process) -> ServiceStatus:
-        """The status of one process. Raises Fault."""
-        found = self.statuses([process]).get(process.namespec)
-        if found is None:
-            raise Fault(BAD_NAME, process.namespec)
-        return found
+    def in_states(
+        self, processes: Sequence[Process], states: Collection[str], *, others: bool = False
+    ) -> list[Process]:
+        """Those that are in one of these states; others: those that are not."""
+        return [one for one in processes if (self.state_of(one).state in states) is not others]
 
-    def info(self, process: Process, status: ServiceStatus | None) -> dict[str, Any]:
+    def info(self, process: Process) -> dict[str, Any]:
         """The struct of getProcessInfo."""
-        return process_info(process, status, time.time())
+        return process_info(process, self.state_of(process), time.time())
 
     def client(self) -> Client:
         """The connection of this thread."""

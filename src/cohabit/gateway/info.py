@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 
+from cohabit.gateway.mirror import STATES
 from cohabit.plan.reason import (
     CANNOT_START,
     IS_DIRECTORY,
@@ -22,73 +22,47 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cohabit.api.status import ServiceStatus
     from cohabit.gateway.configuration import Process
+    from cohabit.gateway.mirror import State
 
-STATES = {
-    "STOPPED": 0,
-    "STARTING": 10,
-    "RUNNING": 20,
-    "BACKOFF": 30,
-    "STOPPING": 40,
-    "EXITED": 100,
-    "FATAL": 200,
-}
 # supervisord's classes of states.
 RUNNING = frozenset({"STARTING", "RUNNING", "BACKOFF"})
 STOPPED = frozenset({"STOPPED", "EXITED", "FATAL"})
 SIGNALLABLE = frozenset({"STARTING", "RUNNING", "STOPPING"})
-_ENDS = ("STOPPED", "EXITED", "FATAL", "BACKOFF")
 _INTEGER_MAX = 2**31 - 1  # of XML-RPC
 _SIGNALLED = frozenset({KILLED_BY_SIGNAL, KILLED_ON_REQUEST, OUT_OF_MEMORY, STOP_TIMED_OUT, STOPPED_UNASKED})
 TOO_QUICKLY = "Exited too quickly (process log may have details)"
 
 
-def process_info(process: Process, status: ServiceStatus | None, now: float) -> dict[str, Any]:
-    """The struct of getProcessInfo. status: None if cohabit does not know it: it was never started.
-
-    now: Unix seconds.
-    """
-    state = status.state if status else "STOPPED"
-    started = status.started or 0.0 if status else 0.0
-    stopped = _stopped(status) if status else 0.0
+def process_info(process: Process, state: State, now: float) -> dict[str, Any]:
+    """The struct of getProcessInfo. now: Unix seconds."""
+    stdout, stderr = process.logfile("stdout"), process.logfile("stderr")
     info = {
         "name": process.name,
         "group": process.group,
-        "start": _capped(started),
-        "stop": _capped(stopped),
+        "start": _capped(state.started),
+        "stop": _capped(state.stopped),
         "now": _capped(now),
-        "state": STATES[state],
-        "statename": state,
-        "spawnerr": spawn_error(status) if status else "",
-        "exitstatus": _exit_status(status) if status else 0,
-        "logfile": process.logfile("stdout"),
-        "stdout_logfile": process.logfile("stdout"),
-        "stderr_logfile": process.logfile("stderr"),
-        "pid": status.pid if status else 0,
+        "state": STATES[state.state],
+        "statename": state.state,
+        "spawnerr": spawn_error(process, state),
+        "exitstatus": -1 if state.reason is not None and state.reason.kind in _SIGNALLED else state.code,
+        "logfile": stdout,
+        "stdout_logfile": stdout,
+        "stderr_logfile": stderr,
+        "pid": state.pid,
     }
     info["description"] = _description(info, process.namespec)
     return info
 
 
-def _stopped(status: ServiceStatus) -> float:
-    """When its last run ended, 0 for never."""
-    ends = [event.time for event in status.history if event.event in _ENDS and event.code is not None]
-    return ends[-1] or 0.0 if ends else 0.0
-
-
-def _exit_status(status: ServiceStatus) -> int:
-    """The exit code of the last run, -1 for a signal."""
-    return -1 if status.reason is not None and status.reason.kind in _SIGNALLED else status.code or 0
-
-
-def spawn_error(status: ServiceStatus) -> str:
+def spawn_error(process: Process, state: State) -> str:
     """Why the last start failed, in supervisord's words; "" if it did not."""
-    if status.state not in ("BACKOFF", "FATAL") or status.reason is None:
+    if state.state not in ("BACKOFF", "FATAL") or state.reason is None:
         return ""
-    cause = status.reason.cause
-    command = status.command[0] if status.command else ""
-    if status.reason.kind != CANNOT_START or cause is None:
+    cause = state.reason.cause
+    command = str(process.info["command"]).partition(" ")[0]
+    if state.reason.kind != CANNOT_START or cause is None:
         return TOO_QUICKLY
     if cause.kind in (NOT_IN_PATH, NOT_FOUND):
         return f"can't find command {command!r}"
@@ -96,7 +70,7 @@ def spawn_error(status: ServiceStatus) -> str:
         return f"command at {command!r} is a directory"
     if cause.kind == NOT_EXECUTABLE:
         return f"command at {command!r} is not executable"
-    return status.why
+    return state.why
 
 
 def _description(info: dict[str, Any], name: str) -> str:
@@ -115,8 +89,3 @@ def _description(info: dict[str, Any], name: str) -> str:
 
 def _capped(value: float) -> int:
     return min(int(value), _INTEGER_MAX)
-
-
-def now() -> float:
-    """Unix seconds."""
-    return time.time()

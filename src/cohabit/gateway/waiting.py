@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from cohabit.api.status import Event
-from cohabit.client.decoding import decode
 from cohabit.gateway.faults import (
     ABNORMAL_TERMINATION,
     ALREADY_STARTED,
@@ -21,11 +19,10 @@ from cohabit.plan.reason import NOT_EXECUTABLE as COMMAND_NOT_EXECUTABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from cohabit.client import Client
-    from cohabit.client.connection import Answer
+    from cohabit.api.status import Event
     from cohabit.gateway.configuration import Process
     from cohabit.gateway.gateway import Gateway
 
@@ -37,52 +34,32 @@ _NOT_EXECUTABLE = frozenset({COMMAND_NOT_EXECUTABLE, IS_DIRECTORY})
 
 def start(gateway: Gateway, processes: Sequence[Process], *, wait: bool) -> Iterator[tuple[Process, Outcome]]:
     """Start processes; yields each with its Fault or None as soon as it has started or failed."""
-    statuses = gateway.statuses(processes)
     todo = {}
     for one in processes:
-        status = statuses.get(one.namespec)
-        if status is None:
-            yield one, Fault(FAILED, f"{one.namespec} is in an unknown process state")
-        elif status.state in RUNNING:
+        if gateway.state_of(one).state in RUNNING:
             yield one, Fault(ALREADY_STARTED, one.namespec)
         else:
             todo[one.namespec] = one
     if not todo:
         return
-    client = gateway.client()
-    events = _follow(client, todo)
-    client.start(*todo, wait=False)
-    if not wait:
-        yield from ((one, None) for one in todo.values())
-        return
-    begun: set[str] = set()  # one that had ended is first STOPPED again
-    for event in events:
-        process = todo.get(event.service)
-        if event.event == "STARTING":
-            begun.add(event.service)
-        if process is None or event.service not in begun:
-            continue
-        outcome = _started(event, process)
-        if outcome is not _UNDER_WAY:
-            del todo[event.service]
-            yield process, outcome
-        if not todo:
+    with gateway.mirror.events(todo) as events:
+        gateway.client().start(*todo, wait=False)
+        if not wait:
+            yield from ((one, None) for one in todo.values())
             return
-    yield from ((one, Fault(ABNORMAL_TERMINATION, one.namespec)) for one in todo.values())
-
-
-def _follow(client: Client, names: Iterable[str]) -> Iterator[Event]:
-    """The events of these processes from now on. The request is sent at once."""
-    answer = client.checked("events", [*names, "tail=0", "follow=yes"], streaming=True)
-    return _events(answer)
-
-
-def _events(answer: Answer) -> Iterator[Event]:
-    try:
-        for line in answer.lines():
-            yield Event.from_json(decode(line))
-    finally:
-        answer.close()
+        begun: set[str] = set()  # one that had ended is first STOPPED again
+        for event in events:
+            process = todo.get(event.service)
+            if event.event == "STARTING":
+                begun.add(event.service)
+            if process is None or event.service not in begun:
+                continue
+            outcome = _started(event, process)
+            if outcome is not _UNDER_WAY:
+                del todo[event.service]
+                yield process, outcome
+            if not todo:
+                return
 
 
 _UNDER_WAY = Fault(FAILED)  # in place of an outcome
@@ -107,28 +84,24 @@ def _started(event: Event, process: Process) -> Outcome:
 
 def stop(gateway: Gateway, processes: Sequence[Process], *, wait: bool) -> Iterator[tuple[Process, Outcome]]:
     """Stop processes; yields each with its Fault or None as soon as it has stopped."""
-    statuses = gateway.statuses(processes)
     todo = {}
     for one in processes:
-        status = statuses.get(one.namespec)
-        if status is None or status.state not in RUNNING:
+        if gateway.state_of(one).state not in RUNNING:
             yield one, Fault(NOT_RUNNING, one.namespec)
         else:
             todo[one.namespec] = one
     if not todo:
         return
-    client = gateway.client()
-    events = _follow(client, todo)
-    client.stop(*todo, wait=False)
-    if not wait:
-        yield from ((one, None) for one in todo.values())
-        return
-    for event in events:
-        if event.event in STOPPED and event.service in todo:
-            yield todo.pop(event.service), None
-        if not todo:
+    with gateway.mirror.events(todo) as events:
+        gateway.client().stop(*todo, wait=False)
+        if not wait:
+            yield from ((one, None) for one in todo.values())
             return
-    yield from ((one, None) for one in todo.values())  # the end of cohabit itself
+        for event in events:
+            if event.event in STOPPED and event.service in todo:
+                yield todo.pop(event.service), None
+            if not todo:
+                return
 
 
 def results(outcomes: Iterator[tuple[Process, Outcome]]) -> list[dict[str, Any]]:

@@ -50,8 +50,7 @@ def remove_process_group(gateway: Gateway, name: str) -> bool:
     """Make a group inactive whose processes are all stopped."""
     gateway.check_running()
     group = gateway.active.group(name)
-    found = gateway.statuses(group.processes)
-    if any(status.state not in STOPPED for status in found.values()):
+    if gateway.in_states(group.processes, STOPPED, others=True):
         raise Fault(STILL_RUNNING, name)
     gateway.active.remove(name)
     if all(one.name != name for one in gateway.active.newest.groups):

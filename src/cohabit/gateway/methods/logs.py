@@ -98,11 +98,11 @@ def send_process_stdin(gateway: Gateway, name: str, chars: str | bytes) -> bool:
     """Write text to the standard input of a process."""
     gateway.check_running()
     process = gateway.active.single(name)
-    status = gateway.status(process)
-    if not status.pid or status.state == "STOPPING":
+    state = gateway.state_of(process)
+    if not state.pid or state.state == "STOPPING":
         raise Fault(NOT_RUNNING, name)
     try:
-        write_to_input(status.pid, chars if isinstance(chars, bytes) else chars.encode())
+        write_to_input(state.pid, chars if isinstance(chars, bytes) else chars.encode())
     except BlockingIOError:
         raise Fault(FAILED, f"{name} does not read its standard input") from None
     except OSError:

@@ -32,14 +32,16 @@ def start_process(gateway: Gateway, name: str, wait: bool = True) -> Any:
 def start_process_group(gateway: Gateway, name: str, wait: bool = True) -> list[dict[str, Any]]:
     """Start those processes of a group that do not run."""
     gateway.check_running()
-    return results(start(gateway, _others(gateway, gateway.active.group(name).processes), wait=wait))
+    return results(
+        start(gateway, gateway.in_states(gateway.active.group(name).processes, RUNNING, others=True), wait=wait)
+    )
 
 
 @method("supervisor.startAllProcesses", "array", "boolean wait?")
 def start_all_processes(gateway: Gateway, wait: bool = True) -> list[dict[str, Any]]:
     """Start all processes that do not run."""
     gateway.check_running()
-    return results(start(gateway, _others(gateway, gateway.active.processes()), wait=wait))
+    return results(start(gateway, gateway.in_states(gateway.active.processes(), RUNNING, others=True), wait=wait))
 
 
 @method("supervisor.stopProcess", "boolean", "string name", "boolean wait?")
@@ -56,14 +58,14 @@ def stop_process(gateway: Gateway, name: str, wait: bool = True) -> Any:
 def stop_process_group(gateway: Gateway, name: str, wait: bool = True) -> list[dict[str, Any]]:
     """Stop the running processes of a group."""
     gateway.check_running()
-    return results(stop(gateway, _in(gateway, gateway.active.group(name).processes, RUNNING), wait=wait))
+    return results(stop(gateway, gateway.in_states(gateway.active.group(name).processes, RUNNING), wait=wait))
 
 
 @method("supervisor.stopAllProcesses", "array", "boolean wait?")
 def stop_all_processes(gateway: Gateway, wait: bool = True) -> list[dict[str, Any]]:
     """Stop all running processes."""
     gateway.check_running()
-    return results(stop(gateway, _in(gateway, gateway.active.processes(), RUNNING), wait=wait))
+    return results(stop(gateway, gateway.in_states(gateway.active.processes(), RUNNING), wait=wait))
 
 
 @method("supervisor.signalProcess", "boolean", "string name", "string signal")
@@ -91,18 +93,6 @@ def signal_all_processes(gateway: Gateway, signal: str) -> list[dict[str, Any]]:
     return _send_all(gateway, gateway.active.processes(), signal)
 
 
-def _in(gateway: Gateway, processes: Sequence[Process], states: frozenset[str]) -> list[Process]:
-    """Those in one of these states."""
-    found = gateway.statuses(processes)
-    return [one for one in processes if one.namespec in found and found[one.namespec].state in states]
-
-
-def _others(gateway: Gateway, processes: Sequence[Process]) -> list[Process]:
-    """Those that are neither running nor about to run."""
-    found = gateway.statuses(processes)
-    return [one for one in processes if one.namespec not in found or found[one.namespec].state not in RUNNING]
-
-
 def _number(signal: str) -> int:
     try:
         return parse_signal(str(signal))
@@ -111,7 +101,7 @@ def _number(signal: str) -> int:
 
 
 def _send(gateway: Gateway, process: Process, number: int) -> None:
-    if gateway.status(process).state not in SIGNALLABLE:
+    if gateway.state_of(process).state not in SIGNALLABLE:
         raise Fault(NOT_RUNNING, process.namespec)
     try:
         gateway.client().signal(number, process.namespec, main_only=True)
@@ -121,7 +111,7 @@ def _send(gateway: Gateway, process: Process, number: int) -> None:
 
 def _send_all(gateway: Gateway, processes: Sequence[Process], signal: str) -> list[dict[str, Any]]:
     found = []
-    for process in _in(gateway, processes, SIGNALLABLE):
+    for process in gateway.in_states(processes, SIGNALLABLE):
         fault = None
         try:
             _send(gateway, process, _number(signal))

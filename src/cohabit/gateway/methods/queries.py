@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cohabit.gateway.gateway import STATE_NAMES
 from cohabit.gateway.methods.registry import method
 
@@ -47,23 +49,21 @@ def get_state(gateway: Gateway) -> dict[str, Any]:
 def get_pid(gateway: Gateway) -> int:
     """The pid of cohabit."""
     gateway.check_running()
-    return gateway.client().version().pid
+    return os.getppid()
 
 
 @method("supervisor.getProcessInfo", "struct", "string name")
 def get_process_info(gateway: Gateway, name: str) -> dict[str, Any]:
     """State, times and log files of a process."""
     gateway.check_running()
-    process = gateway.active.single(name)
-    return gateway.info(process, gateway.statuses([process]).get(process.namespec))
+    return gateway.info(gateway.active.single(name))
 
 
 @method("supervisor.getAllProcessInfo", "array")
 def get_all_process_info(gateway: Gateway) -> list[dict[str, Any]]:
     """The same of all processes, in the order of their names."""
     gateway.check_running()
-    found = gateway.statuses()
-    return [gateway.info(one, found.get(one.namespec)) for one in gateway.active.processes(lexical=True)]
+    return [gateway.info(one) for one in gateway.active.processes(lexical=True)]
 
 
 @method("supervisor.getAllConfigInfo", "array")
