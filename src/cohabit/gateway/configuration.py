@@ -36,9 +36,9 @@ class Process(Record):
         return namespec(self.group, self.name)
 
     def logfile(self, channel: str) -> str:
-        """The path of its log file, "" for none. channel: stdout or stderr."""
-        path = self.info[f"{channel}_logfile"]
-        return path if path not in ("none", "auto", "syslog") else ""
+        """The path of its log file as written, "" for none. channel: stdout or stderr."""
+        path = str(self.info[f"{channel}_logfile"])
+        return path if path.startswith("/") else ""
 
     def captures(self, channel: str) -> int:
         """…_capture_maxbytes: 0 if there is no capture mode."""
@@ -83,6 +83,11 @@ class Configuration(Record):
     groups: tuple[Group, ...]
     servers: tuple[Server, ...]
     listeners: tuple[EventListener, ...] = ()
+
+
+def regular(path: str) -> str:
+    """The path of a log that can be read again; "" for an output of the container, such as /dev/stdout."""
+    return "" if path.startswith(("/dev/", "/proc/")) or not path.startswith("/") else path
 
 
 def namespec(group: str, process: str) -> str:

@@ -7,6 +7,7 @@ something for output that goes to the container's own.
 from __future__ import annotations
 
 from cohabit.gateway import log_files
+from cohabit.gateway.configuration import regular
 from cohabit.gateway.faults import FAILED, INCORRECT_PARAMETERS, NO_FILE, NOT_RUNNING, Fault
 from cohabit.gateway.listeners.payloads import remote_communication
 from cohabit.gateway.methods.registry import method
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def read_log(gateway: Gateway, offset: int | str, length: int | str) -> str:
     """A part of the main log."""
     gateway.check_running()
-    path, first, size = gateway.active.newest.logfile, _number(offset), _number(length)
+    path, first, size = regular(gateway.active.newest.logfile), _number(offset), _number(length)
     if path:
         return text_of(log_files.read(path, first, size))
     return text_of(log_files.part(_kept_lines(gateway, OWN_NAME, ("stdout", "stderr")), first, size))
@@ -36,9 +37,10 @@ def read_log(gateway: Gateway, offset: int | str, length: int | str) -> str:
 def clear_log(gateway: Gateway) -> bool:
     """Empty the main log."""
     gateway.check_running()
-    if not gateway.active.newest.logfile:
+    path = regular(gateway.active.newest.logfile)
+    if not path:
         raise Fault(NO_FILE)
-    log_files.clear(gateway.active.newest.logfile)
+    log_files.clear(path)
     return True
 
 
@@ -138,7 +140,7 @@ def _read(gateway: Gateway, name: str, offset: int | str, length: int | str, cha
     gateway.check_running()
     process = gateway.active.single(name)
     first, size = _number(offset), _number(length)
-    path = process.logfile(channel)
+    path = regular(process.logfile(channel))
     if path:
         return text_of(log_files.read(path, first, size))
     lines = _kept_lines(gateway, process.namespec, (channel,))
@@ -150,12 +152,12 @@ def _read(gateway: Gateway, name: str, offset: int | str, length: int | str, cha
 def _tail(gateway: Gateway, name: str, offset: int | str, length: int | str, channel: str) -> list[Any]:
     gateway.check_running()
     process = gateway.active.single(name)
-    data, end, overflow = log_files.tail(process.logfile(channel), _number(offset), _number(length))
+    data, end, overflow = log_files.tail(regular(process.logfile(channel)), _number(offset), _number(length))
     return [text_of(data), end, overflow]
 
 
 def _clear(process: Process) -> None:
     for channel in ("stdout", "stderr"):
-        path = process.logfile(channel)
+        path = regular(process.logfile(channel))
         if path:
             log_files.clear(path)

@@ -1,0 +1,122 @@
+"""The gateway of a supervisord.conf: the service that runs it, and what it must know of the file.
+
+The gateway (gateway/) speaks XML-RPC and the protocol of event listeners. A file without servers and event listeners
+needs none. It starts last, because its clients wait at its sockets, and stops last.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from cohabit.config.supervisord.sections import MAIN_FACTORY
+from cohabit.plan.model import Logging, Restart, Service, Socket
+from cohabit.program import program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cohabit.config.supervisord.sections import Conf, GroupSection, ProcessEntry, ServerSection
+
+NAME = "supervisord"  # of the service; programs may have this name, too, then it gets another
+CHANNEL = "listeners"
+_STOPS_LAST = -(1 << 31)
+_NONE = "none"
+
+
+def namespec(group: str, process: str) -> str:
+    """The name of a process for supervisorctl, and of its instance: `group:process`, or the one name of both."""
+    return process if group == process else f"{group}:{process}"
+
+
+def gateway_name(conf: Conf) -> str:
+    """The name of its service, which no process has."""
+    names = {name for group in conf.groups for one in group.processes for name in (group.name, one.name)}
+    name = NAME
+    while name in names:
+        name += "-"
+    return name
+
+
+def gateway_service(conf: Conf, path: str, typed: Mapping[str, Any]) -> Service | None:
+    """The service that runs the gateway; None if the file needs none.
+
+    path: of the file. typed: the options of supervisord's command line.
+    """
+    name = gateway_name(conf)
+    sockets = [_socket(server) for server in conf.servers]
+    if any(group.pool is not None for group in conf.groups):
+        sockets.append(Socket(CHANNEL, "pair", "seqpacket", name))
+    if not sockets:
+        return None
+    return Service(
+        name,
+        program("gateway", path, json.dumps(dict(typed))),
+        service=name,
+        restart=Restart("always"),
+        essential=False,
+        sockets=tuple(sockets),
+        priority=_STOPS_LAST,
+        logging=(Logging("raw"),),
+    )
+
+
+def _socket(server: ServerSection) -> Socket:
+    if server.family == "unix":
+        uid, gid = (None if one < 0 else one for one in server.chown)
+        return Socket(server.section, "unix", "stream", server.file, mode=server.chmod, uid=uid, gid=gid)
+    return Socket(server.section, "inet", "stream", server.host or "0.0.0.0", server.port)  # noqa: S104 - as written
+
+
+def described(conf: Conf) -> dict[str, Any]:
+    """What the gateway must know, as plain values (gateway/configuration.py)."""
+    return {
+        "identifier": conf.supervisord.identifier,
+        "logfile": conf.supervisord.logfile,
+        "supervisor_namespace": any(one.factory == MAIN_FACTORY for one in conf.rpcinterfaces),
+        "groups": [
+            {
+                "name": group.name,
+                "priority": group.priority,
+                "processes": [_process(group, one) for one in group.processes],
+            }
+            for group in conf.groups
+        ],
+        "servers": [
+            {"name": one.section, "username": one.username or "", "password": one.password or ""}
+            for one in conf.servers
+        ],
+        "listeners": [
+            {
+                "group": group.name,
+                "processes": [namespec(group.name, one.name) for one in group.processes],
+                "events": list(group.pool.events),
+                "buffer_size": group.pool.buffer_size,
+            }
+            for group in conf.groups
+            if group.pool is not None
+        ],
+    }
+
+
+def _process(group: GroupSection, one: ProcessEntry) -> dict[str, Any]:
+    """The options as getAllConfigInfo has them: what has no value is the text "none"."""
+    found: dict[str, Any] = {
+        "name": one.name,
+        "group": group.name,
+        "group_prio": group.priority,
+        "process_prio": one.priority,
+        "exitcodes": list(one.exitcodes),
+        **{
+            option: getattr(one, option)
+            for option in (
+                "autostart", "directory", "uid", "command", "killasgroup", "redirect_stderr", "startretries",
+                "startsecs", "stopsignal", "stopwaitsecs", "serverurl",
+            )
+        },
+    }  # fmt: skip
+    for stream, log in (("stdout", one.stdout), ("stderr", one.stderr)):
+        found[f"{stream}_logfile"] = log.logfile or None
+        for option in ("logfile_backups", "logfile_maxbytes", "capture_maxbytes", "events_enabled", "syslog"):
+            found[f"{stream}_{option}"] = getattr(log, option)
+    return {option: _NONE if value is None else value for option, value in found.items()}
